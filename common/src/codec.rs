@@ -1,0 +1,59 @@
+//! Control messages to bytes and back: the one place that knows bincode.
+//!
+//! Fixed-width little-endian integers, a hard limit, no trailing bytes, always from a slice that is
+//! already bounded. Wire types hold to these rules: not recursive, no lists of zero-sized types, no
+//! 128-bit integers, no lists at all before authentication.
+
+use bincode::Options;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::limits::MAX_MESSAGE;
+
+/// Why bytes are not the message that they should be, or a message can't be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// The peer's bytes do not decode.
+    #[error("malformed message: {0}")]
+    Malformed(#[source] bincode::Error),
+    /// A message of our own is over [`MAX_MESSAGE`].
+    #[error("message too large to send: {0}")]
+    TooLarge(#[source] bincode::Error),
+}
+
+fn options() -> impl Options {
+    bincode::DefaultOptions::new()
+        .with_fixint_encoding()
+        .with_little_endian()
+        .with_limit(MAX_MESSAGE as u64)
+        .reject_trailing_bytes()
+}
+
+/// Encodes a control message of at most [`MAX_MESSAGE`] bytes.
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
+    options().serialize(message).map_err(CodecError::TooLarge)
+}
+
+/// Decodes a control message, which must fill `bytes` exactly.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    options().deserialize(bytes).map_err(CodecError::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_fixed_width_and_lists_carry_a_u64_length() {
+        assert_eq!(encode(&0x0102_u32).unwrap(), [2, 1, 0, 0]);
+        assert_eq!(encode(&vec![7_u8]).unwrap(), [1, 0, 0, 0, 0, 0, 0, 0, 7]);
+    }
+
+    #[test]
+    fn trailing_missing_and_oversized_are_errors() {
+        assert!(decode::<u32>(&[1, 0, 0, 0, 9]).is_err());
+        assert!(decode::<u32>(&[1, 0, 0]).is_err());
+        assert!(decode::<Vec<u8>>(&u64::MAX.to_le_bytes()).is_err());
+        assert!(encode(&vec![0_u8; MAX_MESSAGE]).is_err());
+    }
+}

@@ -1,0 +1,18 @@
+//! What lariat's two ends must agree on: the wire, the proof of identity, and the one transfer
+//! engine that both use with the ends swapped.
+//!
+//! Nothing here opens a socket, prints, reads a command line or knows a configuration file.
+
+pub mod auth;
+pub mod codec;
+pub mod escape;
+pub mod frame;
+pub mod limits;
+pub mod link;
+pub mod name;
+pub mod private;
+pub mod protocol;
+pub mod secret;
+pub mod tls;
+pub mod transfer;
+pub mod units;

@@ -1,0 +1,50 @@
+//! Every limit that both ends of the wire hold, each with its unit and its reason.
+
+use std::time::Duration;
+
+/// Largest frame payload before authentication, in bytes: what a stranger may make us hold.
+pub const MAX_FRAME_STRANGER: usize = 4 * 1024;
+
+/// Largest control message after authentication, in bytes.
+pub const MAX_MESSAGE: usize = 1024 * 1024;
+
+/// Room beside a bulk payload for the numbers that say where it belongs, in bytes.
+pub const MAX_BULK_HEADER: usize = 64;
+
+/// Largest frame payload after authentication, in bytes.
+pub const MAX_FRAME: usize = 1024 * 1024 + MAX_BULK_HEADER;
+
+/// Bytes that a stranger may send before it has logged in, TLS included.
+pub const MAX_STRANGER_BYTES: u64 = 100 * 1024;
+
+/// From accept to the end of the login: TLS and authentication share this one deadline.
+pub const LOGIN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// When a login is denied, the answer leaves this long after the login arrived, whatever the cause.
+pub const DENIAL_DELAY: Duration = Duration::from_millis(50);
+
+/// Silence after which an end sends a `Ping`.
+pub const PING_AFTER: Duration = Duration::from_secs(10);
+
+/// Silence after which an end takes the other for dead.
+pub const DEAD_AFTER: Duration = Duration::from_secs(30);
+
+/// Bytes of a command's stdin that may be under way, in bytes; returned as the command takes them.
+pub const STDIN_CREDIT: u64 = 256 * 1024;
+
+/// Bytes of a transfer's file that one chunk frame carries, and that are hashed, journaled and
+/// resumed together. A power of two, so that a chunk is a subtree of the file's BLAKE3 tree; small
+/// enough to stay in a core's second-level cache while it is read, hashed, sealed and sent.
+pub const CHUNK: usize = 512 * 1024;
+
+/// Most bytes of command output in one frame.
+pub const OUTPUT_FRAME: usize = 256 * 1024;
+
+/// Longest path on the wire, in bytes (Linux's own PATH_MAX).
+pub const MAX_PATH: usize = 4096;
+
+/// Longest single name on the wire, in bytes (Linux's own NAME_MAX).
+pub const MAX_NAME: usize = 255;
+
+/// Most words in a command's argv and most variables in its environment.
+pub const MAX_WORDS: usize = 16 * 1024;

@@ -1,0 +1,205 @@
+//! Private files: created 0600 in folders 0700, never overwritten, refused when others can read
+//! them.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::protocol::failure::io_error;
+
+/// Most bytes that a private file may have: keys and certificates are small.
+const MAX_LEN: u64 = 1024 * 1024;
+
+/// Why a private file could not be read or made.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivateError {
+    /// The system said so.
+    #[error("{action} {}: {}", path.display(), io_error(source))]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To which file or folder.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Others than its owner can get at it.
+    #[error(
+        "{} is open to others (mode {mode:04o}); it holds a secret: chmod {} {}",
+        path.display(), if *folder { "700" } else { "600" }, path.display()
+    )]
+    Exposed {
+        /// The file or folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+        /// Whether it is a folder.
+        folder: bool,
+    },
+    /// It belongs to somebody else.
+    #[error("{} belongs to user {owner}, not to the user {user} that reads it", path.display())]
+    Foreign {
+        /// The file or folder.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who reads it.
+        user: u32,
+    },
+    /// It is not a file that could be a key or certificate.
+    #[error("{} is not a regular file of at most 1 MiB", path.display())]
+    NotAFile {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl PrivateError {
+    fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// Whether the file is not there, or already there when it was to be made.
+    pub fn io_kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Io { source, .. } => Some(source.kind()),
+            _ => None,
+        }
+    }
+}
+
+/// Reads a private file; its folder must be private too. The content is zeroized when dropped.
+pub fn read(path: &Path) -> Result<Zeroizing<String>, PrivateError> {
+    let io = |e| PrivateError::io("read", path, e);
+    // Not blocking, so that a fifo in the file's place can't hold us.
+    let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let mut file = OpenOptions::new().read(true).custom_flags(nonblock).open(path).map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    if !metadata.is_file() || metadata.len() > MAX_LEN {
+        return Err(PrivateError::NotAFile { path: path.to_owned() });
+    }
+    check(path, &metadata, false)?;
+    check_folder(parent(path))?;
+    let mut text = Zeroizing::new(String::with_capacity(4096));
+    file.read_to_string(&mut text).map_err(io)?;
+    Ok(text)
+}
+
+/// Refuses a folder that others can get into.
+pub fn check_folder(path: &Path) -> Result<(), PrivateError> {
+    let metadata = path.metadata().map_err(|e| PrivateError::io("open", path, e))?;
+    check(path, &metadata, true)
+}
+
+fn check(path: &Path, metadata: &std::fs::Metadata, folder: bool) -> Result<(), PrivateError> {
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(PrivateError::Exposed { path: path.to_owned(), mode, folder });
+    }
+    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner != user && user != 0 {
+        return Err(PrivateError::Foreign { path: path.to_owned(), owner, user });
+    }
+    Ok(())
+}
+
+/// Makes a file 0600 with this content, forced to disk. One that is there already is an error, and
+/// stays as it is.
+pub fn create(path: &Path, content: &[u8]) -> Result<(), PrivateError> {
+    let io = |e| PrivateError::io("create", path, e);
+    let mut file: File =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(io)
+}
+
+/// Replaces a file by one 0600 with this content: the old one or the new one is there at any
+/// instant, never half of one.
+pub fn replace(path: &Path, content: &[u8]) -> Result<(), PrivateError> {
+    let io = |e| PrivateError::io("write", path, e);
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let new = path.with_file_name(name);
+    let _ = std::fs::remove_file(&new);
+    create(&new, content)?;
+    std::fs::rename(&new, path).map_err(io)?;
+    File::open(parent(path)).and_then(|folder| folder.sync_all()).map_err(io)
+}
+
+/// Makes a folder 0700, parents included, or takes over one that is empty. One that has something in
+/// it is left alone, and [`PrivateError::Io`] with [`io::ErrorKind::AlreadyExists`] is returned.
+pub fn create_folder(path: &Path) -> Result<(), PrivateError> {
+    let io = |e| PrivateError::io("make folder", path, e);
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
+    if std::fs::read_dir(path).map_err(io)?.next().is_some() {
+        return Err(io(io::ErrorKind::AlreadyExists.into()));
+    }
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).map_err(io)
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    #[test]
+    fn what_is_made_can_be_read_and_is_never_overwritten() {
+        let folder = folder();
+        let path = folder.path().join("key");
+        create(&path, b"secret").unwrap();
+        assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(read(&path).unwrap().as_str(), "secret");
+        let again = create(&path, b"other").unwrap_err();
+        assert_eq!(again.io_kind(), Some(io::ErrorKind::AlreadyExists));
+        replace(&path, b"newer").unwrap();
+        assert_eq!(read(&path).unwrap().as_str(), "newer");
+    }
+
+    #[test]
+    fn what_others_can_read_is_refused() {
+        let folder = folder();
+        let path = folder.path().join("key");
+        create(&path, b"secret").unwrap();
+        let chmod = |path: &Path, mode| {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        };
+        for mode in [0o640, 0o604, 0o620, 0o601] {
+            chmod(&path, mode);
+            assert!(matches!(read(&path), Err(PrivateError::Exposed { folder: false, .. })));
+        }
+        chmod(&path, 0o400);
+        assert!(read(&path).is_ok());
+        chmod(folder.path(), 0o755);
+        assert!(matches!(read(&path), Err(PrivateError::Exposed { folder: true, .. })));
+    }
+
+    #[test]
+    fn a_fifo_or_folder_in_its_place_does_not_hold_us() {
+        let folder = folder();
+        assert!(matches!(read(folder.path()), Err(PrivateError::NotAFile { .. })));
+    }
+
+    #[test]
+    fn an_empty_folder_is_taken_over_and_a_full_one_is_not() {
+        let outer = folder();
+        let path = outer.path().join("a/b");
+        create_folder(&path).unwrap();
+        create_folder(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o700);
+        create(&path.join("x"), b"").unwrap();
+        let full = create_folder(&path).unwrap_err();
+        assert_eq!(full.io_kind(), Some(io::ErrorKind::AlreadyExists));
+    }
+}

@@ -1,0 +1,200 @@
+//! Words of a running command.
+//!
+//! ```text
+//! controller                          agent
+//!   Run                          →
+//!                                ←    Started | Failed
+//!   Stdin, StdinEnd, Signal, Ack →
+//!                                ←    Stdout, Stderr, StdinTaken
+//!                                ←    Exit
+//! ```
+//!
+//! Offsets count bytes from the stream's beginning. Output is kept by the agent until it is
+//! acknowledged; stdin by the controller until it is taken.
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::MAX_WORDS;
+use crate::name::JobId;
+
+/// Runs a command as a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Chosen by the controller: a repeated request attaches to the job instead of running it twice.
+    pub job: JobId,
+    /// What to run.
+    pub command: Command,
+    /// Working folder; relative to the user's home, which is also the default.
+    pub cwd: Option<Vec<u8>>,
+    /// Variables added to the clean environment.
+    pub env: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Whether stdin will be sent; without it the command reads `/dev/null`.
+    pub stdin: bool,
+    /// Ends the command after this many milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// How long the job waits for a controller that went away, in milliseconds; the agent caps it.
+    pub grace_ms: u64,
+}
+
+/// What a job runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// A line for `/bin/sh -c`.
+    Shell(Vec<u8>),
+    /// An exact argv, found in PATH, with no shell at all.
+    Argv(Vec<Vec<u8>>),
+}
+
+/// Why a [`Run`] makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadRun {
+    /// There is no program to run.
+    #[error("the command is empty")]
+    Empty,
+    /// No program can be given a word or variable that has a NUL byte in it.
+    #[error("a NUL byte in the command, its environment or its folder")]
+    Nul,
+    /// A variable's name is empty or has `=` in it.
+    #[error("a variable's name is empty or contains '='")]
+    Variable,
+    /// More than [`MAX_WORDS`] words or variables.
+    #[error("over {MAX_WORDS} words or variables")]
+    TooMany,
+}
+
+impl Run {
+    /// Checks what the types alone can't.
+    pub fn check(&self) -> Result<(), BadRun> {
+        let words: &[Vec<u8>] = match &self.command {
+            Command::Shell(line) => std::slice::from_ref(line),
+            Command::Argv(words) => words,
+        };
+        if words.first().is_none_or(Vec::is_empty) && matches!(self.command, Command::Argv(_)) {
+            return Err(BadRun::Empty);
+        }
+        if words.len() > MAX_WORDS || self.env.len() > MAX_WORDS {
+            return Err(BadRun::TooMany);
+        }
+        let values = self.env.iter().flat_map(|(name, value)| [name, value]);
+        if words.iter().chain(values).chain(&self.cwd).any(|text| text.contains(&0)) {
+            return Err(BadRun::Nul);
+        }
+        if self.env.iter().any(|(name, _)| name.is_empty() || name.contains(&b'=')) {
+            return Err(BadRun::Variable);
+        }
+        Ok(())
+    }
+}
+
+/// The command runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// The command's process id on the host.
+    pub pid: u32,
+}
+
+/// Output up to these offsets has reached its destination and may be forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// Bytes of stdout.
+    pub stdout: u64,
+    /// Bytes of stderr.
+    pub stderr: u64,
+}
+
+/// Stdin is at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StdinEnd {
+    /// Its whole length in bytes.
+    pub len: u64,
+}
+
+/// How much of stdin the command has taken, in bytes from the beginning. The controller may be
+/// [`crate::limits::STDIN_CREDIT`] ahead of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StdinTaken {
+    /// Offset of the first byte not yet taken.
+    pub upto: u64,
+    /// The command has closed its stdin: what is left has no reader.
+    pub closed: bool,
+}
+
+/// A signal for every process of the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signal {
+    /// The host's number for it, 1 to 64.
+    pub number: u8,
+}
+
+/// The command has ended, and these were its last bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// How it ended.
+    pub end: End,
+    /// Bytes of stdout in all.
+    pub stdout: u64,
+    /// Bytes of stderr in all.
+    pub stderr: u64,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum End {
+    /// It exited with this status.
+    Exited(u8),
+    /// This signal ended it.
+    Signaled(u8),
+    /// It ran into its time limit.
+    TimedOut,
+    /// It could not be run: the `errno` that `execve` gave.
+    NotRun(i32),
+}
+
+impl End {
+    /// The exit status that a shell would show: 128+N for signal N, 124 for a time limit, 127 for a
+    /// program that is not there, 126 for one that can't be run.
+    pub fn status(self) -> u8 {
+        const ENOENT: i32 = 2;
+        match self {
+            Self::Exited(status) => status,
+            Self::Signaled(signal) => 128_u8.saturating_add(signal),
+            Self::TimedOut => 124,
+            Self::NotRun(ENOENT) => 127,
+            Self::NotRun(_) => 126,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(command: Command) -> Run {
+        let job = JobId([0; 16]);
+        Run { job, command, cwd: None, env: vec![], stdin: false, timeout_ms: None, grace_ms: 0 }
+    }
+
+    #[test]
+    fn what_no_program_can_be_given_is_refused() {
+        assert_eq!(run(Command::Argv(vec![])).check(), Err(BadRun::Empty));
+        assert_eq!(run(Command::Argv(vec![vec![]])).check(), Err(BadRun::Empty));
+        assert_eq!(run(Command::Shell(b"a\0b".to_vec())).check(), Err(BadRun::Nul));
+        assert_eq!(run(Command::Shell(vec![])).check(), Ok(()));
+        let many = vec![b"x".to_vec(); MAX_WORDS + 1];
+        assert_eq!(run(Command::Argv(many)).check(), Err(BadRun::TooMany));
+        for name in [&b""[..], b"A=B"] {
+            let mut bad = run(Command::Shell(b"true".to_vec()));
+            bad.env.push((name.to_vec(), vec![]));
+            assert_eq!(bad.check(), Err(BadRun::Variable));
+        }
+    }
+
+    #[test]
+    fn statuses_are_a_shells() {
+        assert_eq!(End::Exited(3).status(), 3);
+        assert_eq!(End::Signaled(9).status(), 137);
+        assert_eq!(End::TimedOut.status(), 124);
+        assert_eq!(End::NotRun(2).status(), 127);
+        assert_eq!(End::NotRun(13).status(), 126);
+    }
+}

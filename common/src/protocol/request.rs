@@ -1,0 +1,73 @@
+//! What any session may say at any time, and the list of requests.
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, CodecError};
+use crate::protocol::exec::Run;
+use crate::protocol::grant::Verb;
+use crate::protocol::transfer::{Pull, Push};
+use crate::protocol::{Kind, Message};
+
+/// Asks for a [`Pong`] at once. Either end, at any time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ping {
+    /// Comes back in the answer.
+    pub nonce: u64,
+}
+
+/// Answers a [`Ping`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pong {
+    /// The ping's.
+    pub nonce: u64,
+}
+
+/// The agent takes no more requests on this session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Goodbye {
+    /// When to come back, in milliseconds.
+    pub retry_after_ms: u64,
+}
+
+/// What a controller may ask of an agent, one at a time.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Run a command.
+    Run(Run),
+    /// Send a file to the host.
+    Push(Push),
+    /// Fetch a file from the host.
+    Pull(Pull),
+}
+
+/// Why a frame is no request.
+#[derive(Debug, thiserror::Error)]
+pub enum BadRequest {
+    /// Its kind is not a request's.
+    #[error("a {0:?} frame is no request")]
+    Kind(Kind),
+    /// Its payload does not decode.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}
+
+impl Request {
+    /// Reads a request's frame.
+    pub fn decode(kind: Kind, payload: &[u8]) -> Result<Self, BadRequest> {
+        match kind {
+            Run::KIND => Ok(Self::Run(codec::decode(payload)?)),
+            Push::KIND => Ok(Self::Push(codec::decode(payload)?)),
+            Pull::KIND => Ok(Self::Pull(codec::decode(payload)?)),
+            other => Err(BadRequest::Kind(other)),
+        }
+    }
+
+    /// The verb that a key needs for it.
+    pub fn verb(&self) -> Verb {
+        match self {
+            Self::Run(_) => Verb::Run,
+            Self::Push(_) => Verb::Push,
+            Self::Pull(_) => Verb::Pull,
+        }
+    }
+}

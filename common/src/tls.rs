@@ -1,0 +1,47 @@
+//! What both ends must set alike in TLS: version 1.3 only, our ALPN, hybrid key exchange first, and
+//! AES-128-GCM first, whose speed the transfer engine lives on.
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider};
+
+use crate::auth::proof::{EXPORTER_LABEL, Exporter};
+
+/// The protocol that both ends must name in their handshake.
+pub const ALPN: &[u8] = b"lariat/1";
+
+/// Ciphers in the order of preference, and the key exchanges of aws-lc-rs, X25519MLKEM768 first.
+///
+/// On a processor without AES instructions ChaCha20-Poly1305 comes first.
+pub fn provider() -> Arc<CryptoProvider> {
+    let mut provider = default_provider();
+    let aes = cipher_suite::TLS13_AES_128_GCM_SHA256;
+    let aes256 = cipher_suite::TLS13_AES_256_GCM_SHA384;
+    let chacha = cipher_suite::TLS13_CHACHA20_POLY1305_SHA256;
+    provider.cipher_suites =
+        if has_aes() { vec![aes, chacha, aes256] } else { vec![chacha, aes, aes256] };
+    Arc::new(provider)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_aes() -> bool {
+    std::arch::is_x86_feature_detected!("aes")
+}
+
+#[cfg(target_arch = "aarch64")]
+fn has_aes() -> bool {
+    std::arch::is_aarch64_feature_detected!("aes")
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn has_aes() -> bool {
+    false
+}
+
+/// The exporter of a connection whose handshake is over. Any failure must end the connection.
+pub fn exporter<Side>(
+    connection: &rustls::ConnectionCommon<Side>,
+) -> Result<Exporter, rustls::Error> {
+    connection.export_keying_material([0; 32], EXPORTER_LABEL, Some(&[]))
+}

@@ -1,0 +1,1 @@
+//! The transfer engine: one sender and one receiver, used by both ends.

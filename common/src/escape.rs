@@ -11,12 +11,12 @@ pub fn escape(bytes: &[u8]) -> String {
         for letter in part.valid().chars() {
             match letter {
                 '\u{0}'..='\u{1f}' | '\u{7f}' => hex(&mut text, letter as u8),
-                '\u{80}'..='\u{9f}' | '\u{61c}' | '\u{200b}'..='\u{200f}' => {
-                    unicode(&mut text, letter);
-                }
-                '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {
-                    unicode(&mut text, letter);
-                }
+                '\u{80}'..='\u{9f}'
+                | '\u{61c}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{2069}'
+                | '\u{feff}' => unicode(&mut text, letter),
                 _ => text.push(letter),
             }
         }

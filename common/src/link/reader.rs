@@ -1,0 +1,221 @@
+//! One direction in: control frames whole, bulk frames by their parts.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use super::silence::{Silence, Step};
+use super::{LinkError, Outbox};
+use crate::codec;
+use crate::frame::{HEADER_LEN, Header};
+use crate::limits::{MAX_FRAME, MAX_MESSAGE};
+use crate::protocol::request::{Ping, Pong};
+use crate::protocol::{Kind, Message};
+
+/// A frame's buffer grows by this much as its bytes come, not when they are announced.
+const GROWTH: usize = 16 * 1024;
+
+/// Reads frames, answers pings, and notices when the peer is gone.
+pub struct Reader<R> {
+    stream: R,
+    outbox: Outbox,
+    header: [u8; HEADER_LEN],
+    header_filled: usize,
+    control: Option<Header>,
+    payload: Vec<u8>,
+    bulk_left: usize,
+    waiting: Option<Waiting>,
+}
+
+/// Since the stream last had nothing for us.
+struct Waiting {
+    silence: Silence,
+    timer: Pin<Box<Sleep>>,
+}
+
+/// A frame that has come. The payload of a control frame is in [`Reader::payload`]; that of a bulk
+/// frame must be taken with [`Reader::bulk`] before the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// What it is.
+    pub kind: Kind,
+    /// Payload length in bytes.
+    pub len: usize,
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    pub(super) fn new(stream: R, outbox: Outbox) -> Self {
+        Self {
+            stream,
+            outbox,
+            header: [0; HEADER_LEN],
+            header_filled: 0,
+            control: None,
+            payload: Vec::new(),
+            bulk_left: 0,
+            waiting: None,
+        }
+    }
+
+    /// The next frame, or `None` when the peer ended the session in order, between frames.
+    ///
+    /// Pings are answered on the way. Cancelling it loses nothing.
+    pub async fn next(&mut self) -> Result<Option<Frame>, LinkError> {
+        loop {
+            let Some(frame) = self.any().await? else { return Ok(None) };
+            match frame.kind {
+                Kind::Ping => {
+                    let Ping { nonce } = self.message()?;
+                    self.outbox.post(&Pong { nonce })?;
+                }
+                kind if kind.is_hello() => return Err(LinkError::Unexpected(kind)),
+                _ => return Ok(Some(frame)),
+            }
+        }
+    }
+
+    /// The payload of the control frame that came last.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// Decodes the control frame that came last.
+    pub fn message<M: Message>(&self) -> Result<M, LinkError> {
+        Ok(codec::decode(&self.payload)?)
+    }
+
+    /// Bytes of the present bulk frame that have not been taken.
+    pub fn bulk_left(&self) -> usize {
+        self.bulk_left
+    }
+
+    /// Takes the next bytes of the present bulk frame and fills `buffer`.
+    ///
+    /// A frame with fewer bytes left is the peer's error. Must not be cancelled.
+    pub async fn bulk(&mut self, buffer: &mut [u8]) -> Result<(), LinkError> {
+        let left = self.bulk_left.checked_sub(buffer.len());
+        self.bulk_left = left.ok_or(LinkError::Misbehaved("a frame is too short"))?;
+        let mut buffer = ReadBuf::new(buffer);
+        poll_fn(|cx| {
+            while buffer.remaining() > 0 {
+                if ready!(self.poll_some(cx, &mut buffer))? == 0 {
+                    return Poll::Ready(Err(LinkError::Cut));
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Takes a fixed number of bytes of the present bulk frame.
+    pub async fn bulk_array<const N: usize>(&mut self) -> Result<[u8; N], LinkError> {
+        let mut bytes = [0; N];
+        self.bulk(&mut bytes).await?;
+        Ok(bytes)
+    }
+
+    /// Takes the rest of the present bulk frame and forgets it.
+    pub async fn skip_bulk(&mut self) -> Result<(), LinkError> {
+        let mut buffer = [0; 4096];
+        while self.bulk_left > 0 {
+            let len = self.bulk_left.min(buffer.len());
+            self.bulk(&mut buffer[..len]).await?;
+        }
+        Ok(())
+    }
+
+    async fn any(&mut self) -> Result<Option<Frame>, LinkError> {
+        if self.bulk_left > 0 {
+            self.skip_bulk().await?;
+        }
+        poll_fn(|cx| self.poll_any(cx)).await
+    }
+
+    fn poll_any(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, LinkError>> {
+        let header = match self.control {
+            Some(header) => header,
+            None => match ready!(self.poll_header(cx))? {
+                Some(header) => header,
+                None => return Poll::Ready(Ok(None)),
+            },
+        };
+        let frame = Frame { kind: header.kind, len: header.len };
+        if header.kind.is_bulk() {
+            self.bulk_left = header.len;
+            return Poll::Ready(Ok(Some(frame)));
+        }
+        self.control = Some(header);
+        ready!(self.poll_payload(cx, header.len))?;
+        self.control = None;
+        Poll::Ready(Ok(Some(frame)))
+    }
+
+    fn poll_header(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Header>, LinkError>> {
+        while self.header_filled < HEADER_LEN {
+            let mut header = self.header;
+            let mut buffer = ReadBuf::new(&mut header);
+            buffer.set_filled(self.header_filled);
+            let read = ready!(self.poll_some(cx, &mut buffer))?;
+            if read == 0 {
+                let end = if self.header_filled == 0 { Ok(None) } else { Err(LinkError::Cut) };
+                return Poll::Ready(end);
+            }
+            self.header = header;
+            self.header_filled += read;
+        }
+        self.header_filled = 0;
+        let header = Header::decode(self.header, MAX_FRAME)?;
+        if !header.kind.is_bulk() && header.len > MAX_MESSAGE {
+            return Poll::Ready(Err(LinkError::Misbehaved("a control message is too long")));
+        }
+        self.payload.clear();
+        Poll::Ready(Ok(Some(header)))
+    }
+
+    fn poll_payload(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), LinkError>> {
+        while self.payload.len() < len {
+            let filled = self.payload.len();
+            let mut payload = std::mem::take(&mut self.payload);
+            payload.resize(len.min(filled + GROWTH), 0);
+            let mut buffer = ReadBuf::new(&mut payload[filled..]);
+            let read = self.poll_some(cx, &mut buffer);
+            let filled = filled + buffer.filled().len();
+            payload.truncate(filled);
+            self.payload = payload;
+            if ready!(read)? == 0 {
+                return Poll::Ready(Err(LinkError::Cut));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads what is there, and only when nothing is looks at the time. 0 is the stream's end.
+    fn poll_some(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<usize, LinkError>> {
+        let before = buffer.filled().len();
+        if let Poll::Ready(result) = Pin::new(&mut self.stream).poll_read(cx, buffer) {
+            result?;
+            self.waiting = None;
+            return Poll::Ready(Ok(buffer.filled().len() - before));
+        }
+        let Waiting { silence, timer } = self.waiting.get_or_insert_with(|| {
+            let silence = Silence::new(Instant::now().into_std());
+            let timer = Box::pin(tokio::time::sleep_until(silence.deadline().into()));
+            Waiting { silence, timer }
+        });
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            match silence.step(Instant::now().into_std()) {
+                Step::Dead => return Poll::Ready(Err(LinkError::Silent)),
+                Step::Ping => self.outbox.post(&Ping { nonce: 0 })?,
+            }
+            timer.as_mut().reset(silence.deadline().into());
+        }
+    }
+}

@@ -1,0 +1,165 @@
+use proptest::prelude::*;
+use tokio::io::{AsyncWriteExt, duplex};
+
+use super::*;
+use crate::limits::{MAX_FRAME, MAX_MESSAGE};
+use crate::protocol::exec::{Ack, Started};
+use crate::protocol::request::Ping;
+
+/// Buffers of 8 bytes: every frame is cut into pieces on its way.
+fn pair() -> (Link<tokio::io::DuplexStream>, Link<tokio::io::DuplexStream>) {
+    let (a, b) = duplex(8);
+    (Link::new(a), Link::new(b))
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    runtime().block_on(work)
+}
+
+async fn raw(bytes: &[u8]) -> Result<Option<Frame>, LinkError> {
+    let (mut peer, ours) = duplex(1 << 22);
+    peer.write_all(bytes).await.unwrap();
+    drop(peer);
+    Link::new(ours).next().await
+}
+
+#[test]
+fn messages_and_bulk_arrive_in_order() {
+    block_on(async {
+        let (mut a, mut b) = pair();
+        let body: Vec<u8> = (0..100_000_u32).map(|i| i.to_le_bytes()[0]).collect();
+        let sending = async {
+            a.outbox().post(&Started { pid: 7 }).unwrap();
+            a.writer.bulk(Kind::Stdout, &[1, 2], &body).await.unwrap();
+            a.writer.bulk(Kind::Stderr, &[], b"small").await.unwrap();
+            a.send(&Ack { stdout: 1, stderr: 2 }).await.unwrap();
+            a.writer.finish().await.unwrap();
+        };
+        let receiving = async {
+            assert_eq!(b.expect::<Started>().await.unwrap(), Started { pid: 7 });
+            let frame = b.next().await.unwrap().unwrap();
+            assert_eq!((frame.kind, frame.len), (Kind::Stdout, 100_002));
+            assert_eq!(b.reader.bulk_array::<2>().await.unwrap(), [1, 2]);
+            let mut got = vec![0; 100_000];
+            b.reader.bulk(&mut got).await.unwrap();
+            assert_eq!(got, body);
+            // What is not taken of a bulk frame is passed over.
+            assert_eq!(b.next().await.unwrap().unwrap().kind, Kind::Stderr);
+            assert_eq!(b.expect::<Ack>().await.unwrap(), Ack { stdout: 1, stderr: 2 });
+            assert_eq!(b.next().await.unwrap(), None);
+        };
+        tokio::join!(sending, receiving);
+    });
+}
+
+#[test]
+fn a_cancelled_wait_loses_nothing() {
+    block_on(async {
+        let (mut a, mut b) = pair();
+        let sending = async {
+            for stdout in 0..50 {
+                a.send(&Ack { stdout, stderr: 0 }).await.unwrap();
+            }
+        };
+        let receiving = async {
+            let mut stdout = 0;
+            while stdout < 50 {
+                tokio::select! {
+                    biased;
+                    frame = b.next() => {
+                        assert_eq!(frame.unwrap().unwrap().kind, Kind::Ack);
+                        assert_eq!(b.reader.message::<Ack>().unwrap().stdout, stdout);
+                        stdout += 1;
+                    }
+                    () = tokio::task::yield_now() => {}
+                }
+            }
+        };
+        tokio::join!(sending, receiving);
+    });
+}
+
+#[test]
+fn pings_are_answered_while_both_ends_only_wait() {
+    block_on(async {
+        let (mut a, mut b) = pair();
+        a.outbox().post(&Ping { nonce: 9 }).unwrap();
+        tokio::select! {
+            _ = b.next() => panic!("a ping is no frame for the session"),
+            frame = a.next() => assert_eq!(frame.unwrap().unwrap().kind, Kind::Pong),
+        }
+    });
+}
+
+#[test]
+fn a_silent_peer_is_asked_then_given_up_and_a_living_one_never() {
+    block_on(async {
+        let (mut a, silent) = {
+            let (a, b) = duplex(1 << 16);
+            (Link::new(a), b)
+        };
+        let began = tokio::time::Instant::now();
+        assert!(matches!(a.next().await, Err(LinkError::Silent)));
+        assert!(began.elapsed() >= crate::limits::DEAD_AFTER);
+        drop(silent);
+
+        let (mut a, mut b) = pair();
+        let hour = tokio::time::sleep(std::time::Duration::from_secs(3600));
+        let pongs = async {
+            loop {
+                assert_eq!(a.next().await.unwrap().unwrap().kind, Kind::Pong);
+            }
+        };
+        let other = async {
+            loop {
+                assert_eq!(b.next().await.unwrap().unwrap().kind, Kind::Pong);
+            }
+        };
+        tokio::select! { () = hour => {}, () = pongs => {}, () = other => {} }
+    });
+}
+
+#[test]
+fn an_end_inside_a_frame_is_a_cut_and_between_frames_is_not() {
+    let whole = message_frame(&Ack { stdout: 1, stderr: 2 }).unwrap();
+    for len in 1..whole.len() {
+        assert!(matches!(block_on(raw(&whole[..len])), Err(LinkError::Cut)), "{len}");
+    }
+    assert!(block_on(raw(&whole)).unwrap().is_some());
+    assert!(block_on(raw(&[])).unwrap().is_none());
+}
+
+#[test]
+fn lengths_over_the_limits_and_greetings_are_refused() {
+    use crate::frame::Header;
+    let header = |kind, len| Header { kind, len }.encode();
+    let refused = |bytes: &[u8]| block_on(raw(bytes)).unwrap_err();
+    assert!(matches!(refused(&header(Kind::Stdout, MAX_FRAME + 1)), LinkError::Frame(_)));
+    assert!(matches!(refused(&header(Kind::Ack, MAX_MESSAGE + 1)), LinkError::Misbehaved(_)));
+    assert!(matches!(refused(&header(Kind::Login, 0)), LinkError::Unexpected(Kind::Login)));
+}
+
+#[test]
+fn a_peer_that_makes_us_answer_and_never_reads_is_cut_off() {
+    block_on(async {
+        let (mut peer, ours) = duplex(64);
+        let mut link = Link::new(ours);
+        let ping = message_frame(&Ping { nonce: 0 }).unwrap();
+        let flood = async { while peer.write_all(&ping).await.is_ok() {} };
+        tokio::select! {
+            () = flood => panic!("the link still stands"),
+            end = link.next() => assert!(matches!(end, Err(LinkError::Misbehaved(_)))),
+        }
+    });
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = block_on(raw(&bytes));
+    }
+}

@@ -1,0 +1,88 @@
+//! One direction out: what was posted, and bulk frames between.
+
+use std::io;
+
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use super::{LinkError, Outbox};
+use crate::codec;
+use crate::frame::Header;
+use crate::protocol::{Kind, Message};
+
+/// Bodies up to this length, in bytes, are sent in one write with their header. Longer ones follow it,
+/// so that TLS records and hash blocks stay aligned with them.
+const JOIN: usize = 16 * 1024;
+
+/// Writes frames.
+pub struct Writer<W> {
+    stream: W,
+    outbox: Outbox,
+    pending: Vec<u8>,
+    sent: usize,
+}
+
+/// The bytes of a control message's frame.
+pub fn message_frame<M: Message>(message: &M) -> Result<Vec<u8>, LinkError> {
+    let payload = codec::encode(message)?;
+    Ok([&Header { kind: M::KIND, len: payload.len() }.encode()[..], &payload].concat())
+}
+
+impl<W: AsyncWrite + Unpin> Writer<W> {
+    pub(super) fn new(stream: W, outbox: Outbox) -> Self {
+        Self { stream, outbox, pending: Vec::new(), sent: 0 }
+    }
+
+    /// The way to post control messages.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Sends what was posted and what will be, until the stream fails. Cancelling it loses nothing.
+    pub async fn drive(&mut self) -> LinkError {
+        loop {
+            if let Err(error) = self.flush().await {
+                return error;
+            }
+            self.outbox.posted().await;
+        }
+    }
+
+    /// Sends what was posted. Cancelling it loses nothing.
+    pub async fn flush(&mut self) -> Result<(), LinkError> {
+        self.outbox.take(&mut self.pending);
+        while self.sent < self.pending.len() {
+            let written = self.stream.write(&self.pending[self.sent..]).await?;
+            if written == 0 {
+                return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+            }
+            self.sent += written;
+        }
+        self.pending.clear();
+        self.sent = 0;
+        Ok(self.stream.flush().await?)
+    }
+
+    /// Sends a bulk frame, behind what was posted. Must not be cancelled.
+    pub async fn bulk(&mut self, kind: Kind, head: &[u8], body: &[u8]) -> Result<(), LinkError> {
+        self.outbox.take(&mut self.pending);
+        let header = Header { kind, len: head.len() + body.len() };
+        self.pending.extend_from_slice(&header.encode());
+        self.pending.extend_from_slice(head);
+        let joined = body.len() <= JOIN;
+        if joined {
+            self.pending.extend_from_slice(body);
+        }
+        self.flush().await?;
+        if !joined {
+            self.stream.write_all(body).await?;
+            self.stream.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what was posted and ends our direction in order.
+    pub async fn finish(&mut self) -> Result<(), LinkError> {
+        self.flush().await?;
+        Ok(self.stream.shutdown().await?)
+    }
+}

@@ -51,14 +51,16 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), ChannelError> {
-    let signals = prepare()?;
+    prepare()?;
     let socket = UnixStream::from(take_stdin()?);
     let mut inbox = Inbox::default();
     let (begin, folder, record) = begin(&socket, &mut inbox)?;
-    let watch = Watch::new(&begin, folder, record, signals, Voice::new(socket, inbox));
     let started = command::start(&begin);
+    // The command inherits this thread's signal mask, so ours is set only now.
+    let signals = watch_signals()?;
     // The command's folder must not be held busy by us.
     let _ = std::env::set_current_dir("/");
+    let watch = Watch::new(&begin.run, folder, record, signals, Voice::new(socket, inbox));
     drop(begin);
     match started {
         Ok(running) => watch.run(running)?,
@@ -70,16 +72,10 @@ fn run() -> Result<(), ChannelError> {
 
 /// Makes this process, and so the command's, what a freshly logged-in one is, wherever the agent was
 /// started from. What fails here fails for want of a privilege; the command can run all the same.
-fn prepare() -> io::Result<SignalFd> {
+fn prepare() -> io::Result<()> {
     raw::close_inherited();
     raw::reset_signals();
-    let mut mask = SigSet::empty();
-    for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        mask.add(signal);
-    }
-    mask.thread_set_mask()?;
-    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-
+    SigSet::empty().thread_set_mask()?;
     let _ = rustix::process::setsid();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     rustix::process::umask(Mode::WGRP | Mode::WOTH);
@@ -89,7 +85,15 @@ fn prepare() -> io::Result<SignalFd> {
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");
     // Started through a link to the agent's binary, it would be called `exe`.
     let _ = rustix::thread::set_name(c"lariat-job");
-    Ok(signals)
+    Ok(())
+}
+
+/// From here on, signals are something to read. What came before is lost: look for ended children once.
+fn watch_signals() -> io::Result<SignalFd> {
+    let signals = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+    let mask: SigSet = signals.into_iter().collect();
+    mask.thread_block()?;
+    Ok(SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
 }
 
 /// Takes the socket off stdin, so that nobody else holds it open.

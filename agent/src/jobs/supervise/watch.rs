@@ -22,7 +22,7 @@ use super::life::{Action, Life};
 use super::stdin::{Misplaced, Stdin};
 use super::tree;
 use super::voice::{View, Voice};
-use crate::jobs::channel::{self, Begin, ChannelError, Frame, Inbox, ToAgent, ToSupervisor, Word};
+use crate::jobs::channel::{self, ChannelError, Frame, Inbox, ToAgent, ToSupervisor, Word};
 use crate::jobs::folder;
 use crate::jobs::spool::{Filled, Spool, Stream};
 
@@ -68,13 +68,13 @@ enum Source {
 impl Watch {
     /// A job whose command is about to be started.
     pub(super) fn new(
-        begin: &Begin,
+        run: &Run,
         folder: OwnedFd,
         record: File,
         signals: SignalFd,
         agent: Voice,
     ) -> Self {
-        let Run { timeout_ms, grace_ms, .. } = begin.run;
+        let Run { timeout_ms, grace_ms, .. } = *run;
         let now = Instant::now();
         let timeout = timeout_ms.map(Duration::from_millis);
         Self {
@@ -116,6 +116,7 @@ impl Watch {
         for (output, pipe) in self.outputs.iter_mut().zip(running.outputs) {
             output.pipe = Some(pipe.into());
         }
+        self.reap(Instant::now());
         self.turn()
     }
 
@@ -189,6 +190,10 @@ impl Watch {
 
     fn handle(&mut self, source: Source, flags: PollFlags, now: Instant) {
         match source {
+            // Nothing in it, and nobody left to write.
+            Source::Output(number) if !flags.contains(PollFlags::IN) => {
+                self.outputs[number].pipe = None;
+            }
             Source::Output(number) => self.read(number, now),
             Source::Stdin if self.stdin.is_waiting() => self.stdin.pump(),
             Source::Stdin => self.stdin.close(),
@@ -238,6 +243,10 @@ impl Watch {
             self.life.end_it();
             return;
         }
+        self.reap(now);
+    }
+
+    fn reap(&mut self, now: Instant) {
         loop {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) if u32::try_from(pid.as_raw_pid()).ok() == self.pid => {

@@ -1,0 +1,128 @@
+//! Jobs under the real supervisor, for tests: a state folder of their own, and a controller that
+//! gathers what comes.
+
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its part of it")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use lariat_agent::jobs::channel::{ChannelError, ToSupervisor};
+use lariat_agent::jobs::{Ear, Event, Jobs, Mouth, Settings, Stream, User};
+use lariat_common::name::{BootId, JobId, KeyId};
+use lariat_common::protocol::exec::{Ack, Command, End, Exit, Run};
+use lariat_common::protocol::failure::Failure;
+
+pub const KEY: KeyId = KeyId([1; 16]);
+
+/// A state folder and the jobs in it. Use it inside a runtime.
+pub struct Host {
+    pub state: tempfile::TempDir,
+    pub jobs: Jobs,
+}
+
+/// All that a command said.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub stdout: String,
+    pub stderr: String,
+    pub end: End,
+}
+
+impl Host {
+    pub fn new() -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let jobs = open(state.path());
+        Self { state, jobs }
+    }
+
+    /// Starts a command.
+    pub fn start(&self, run: Run) -> (Ear, Mouth) {
+        self.jobs.start(KEY, run).unwrap()
+    }
+
+    /// Runs a command to its end.
+    pub async fn run(&self, run: Run) -> Outcome {
+        let job = run.job;
+        let (mut ear, mouth) = self.start(run);
+        let outcome = gather(&mut ear, &mouth).await.unwrap();
+        mouth.say(&ToSupervisor::Release).await.unwrap();
+        // The supervisor's end of the socket closes when it leaves.
+        assert!(matches!(ear.next().await, Err(ChannelError::Gone | ChannelError::Io(_))));
+        self.jobs.forget(job).unwrap();
+        assert_eq!(std::fs::read_dir(self.state.path().join("jobs")).unwrap().count(), 0);
+        outcome
+    }
+}
+
+pub fn open(state: &Path) -> Jobs {
+    let settings = Settings {
+        supervisor: env!("CARGO_BIN_EXE_lariatd").into(),
+        path: b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_vec(),
+        lang: b"C.UTF-8".to_vec(),
+        user: User { name: b"me".to_vec(), home: b"/".to_vec(), shell: b"/bin/sh".to_vec() },
+        max_grace: Duration::from_secs(600),
+        boot: BootId([9; 16]),
+    };
+    Jobs::open(state, settings).unwrap()
+}
+
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let limit = Duration::from_secs(60);
+    runtime.block_on(async { tokio::time::timeout(limit, work).await.expect("it hangs") })
+}
+
+/// A request for a line, in `/`, without stdin.
+pub fn shell(line: &str) -> Run {
+    Run {
+        job: JobId::generate().unwrap(),
+        command: Command::Shell(line.into()),
+        cwd: None,
+        env: vec![],
+        stdin: false,
+        timeout_ms: None,
+        grace_ms: 5_000,
+    }
+}
+
+pub fn argv(words: &[&str]) -> Run {
+    let words = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+    Run { command: Command::Argv(words), ..shell("") }
+}
+
+/// Takes everything up to the exit, acknowledging it as it comes.
+pub async fn gather(ear: &mut Ear, mouth: &Mouth) -> Result<Outcome, Failure> {
+    let (mut said, mut buffer) = ([Vec::new(), Vec::new()], vec![0; 65536]);
+    loop {
+        match ear.next().await.unwrap() {
+            Event::Started(_) | Event::StdinTaken(_) => {}
+            Event::Failed(failure) => return Err(failure),
+            Event::Output(ends) => {
+                take(ear, ends, &mut said, &mut buffer);
+                mouth.say(&ToSupervisor::Ack(ends)).await.unwrap();
+            }
+            Event::Exit(Exit { end, stdout, stderr }) => {
+                assert_eq!(said.each_ref().map(|bytes| bytes.len() as u64), [stdout, stderr]);
+                let [stdout, stderr] = said.map(|bytes| String::from_utf8(bytes).unwrap());
+                return Ok(Outcome { stdout, stderr, end });
+            }
+        }
+    }
+}
+
+/// Reads both streams up to `ends`.
+pub fn take(ear: &Ear, ends: Ack, said: &mut [Vec<u8>; 2], buffer: &mut [u8]) {
+    for (stream, upto) in Stream::ALL.into_iter().zip([ends.stdout, ends.stderr]) {
+        let said = &mut said[stream as usize];
+        while (said.len() as u64) < upto {
+            let len = ear.read(stream, said.len() as u64, upto, buffer).unwrap();
+            said.extend_from_slice(&buffer[..len]);
+        }
+    }
+}
+
+/// Ends a process that a test has left behind on purpose.
+pub fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}

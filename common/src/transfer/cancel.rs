@@ -28,6 +28,11 @@ impl Cancel {
         self.0.cause.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether they are the same.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Resolves when the transfer must end. For one waiter.
     pub async fn cancelled(&self) -> Cause {
         loop {

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::failed;
@@ -23,6 +23,10 @@ pub struct Place {
     pub(super) name: Vec<u8>,
 }
 
+/// Tells folders apart, whatever path led to them: device and inode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PlaceId(u64, u64);
+
 impl Place {
     /// Resolves a destination; a relative one begins at `base`. Makes missing folders.
     pub fn resolve(base: &Path, dest: &Destination) -> Result<Self, Failure> {
@@ -31,6 +35,12 @@ impl Place {
         let folder_path = base.join(OsStr::from_bytes(folder));
         let folder = open_folder(&folder_path)?;
         Ok(Self { folder, folder_path, name: name.to_vec() })
+    }
+
+    /// Which folder it is.
+    pub fn id(&self) -> io::Result<PlaceId> {
+        let metadata = self.folder.metadata()?;
+        Ok(PlaceId(metadata.dev(), metadata.ino()))
     }
 
     /// The file's whole path.

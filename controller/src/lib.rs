@@ -1,1 +1,15 @@
-//! placeholder
+//! lariat, the controller: a command on the admin's own machine.
+
+mod address;
+mod bundle;
+mod cli;
+mod commands;
+mod context;
+mod error;
+mod home;
+mod inventory;
+mod key;
+mod output;
+mod target;
+
+pub use cli::main;

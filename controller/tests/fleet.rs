@@ -1,6 +1,8 @@
 //! `init`, `enroll`, `forget` and `hosts` as a user runs them: the real binary, a home of its own for
 //! every test.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};

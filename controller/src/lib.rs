@@ -1,1 +1,3 @@
-//! placeholder
+//! The controller: what `lariat` does.
+
+pub mod connect;

@@ -38,7 +38,9 @@ pub(super) async fn login<S: AsyncRead + AsyncWrite + Unpin>(
     let (kind, payload) = hello(stream, Kind::Welcome, Stage::Answer).await?;
     if kind == Kind::Denied {
         stage.set(Stage::Login);
-        return Err(Denied::decode(&payload).map_or_else(|bad| Cause::Login(bad.into()), |_| Cause::Denied));
+        return Err(
+            Denied::decode(&payload).map_or_else(|bad| Cause::Login(bad.into()), |_| Cause::Denied)
+        );
     }
     Ok(proving.welcome(&payload)?)
 }

@@ -1,3 +1,19 @@
-//! The controller: what `lariat` does.
+//! lariat, the controller: a command on the admin's own machine.
 
-pub mod connect;
+mod address;
+mod bundle;
+mod cli;
+mod commands;
+mod connect;
+mod context;
+mod error;
+mod home;
+mod inventory;
+mod key;
+mod output;
+mod run;
+mod runtime;
+mod stdio;
+mod target;
+
+pub use cli::main;

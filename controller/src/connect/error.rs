@@ -4,56 +4,37 @@ use std::io;
 use std::time::Duration;
 
 use lariat_common::auth::controller::LoginError;
-use lariat_common::escape::escape;
 use lariat_common::link::LinkError;
 use lariat_common::name::HostName;
 use lariat_common::protocol::failure::io_error;
 
 use super::Rejected;
+use crate::address::Address;
 
 /// A host could not be reached, or one of both ends refused the other.
 #[derive(Debug, thiserror::Error)]
-#[error("{host} ({}): {cause}", escape(address.as_bytes()))]
-pub struct ConnectError {
+#[error("{host} ({address}): {cause}")]
+pub(crate) struct ConnectError {
     /// Which host.
-    pub host: HostName,
+    pub(crate) host: HostName,
     /// Where it was looked for.
-    pub address: String,
+    pub(crate) address: Address,
     /// Why.
     #[source]
-    pub cause: Box<Cause>,
+    pub(crate) cause: Box<Cause>,
     pub(super) asked: bool,
 }
 
 impl ConnectError {
     /// Whether the agent may have got the login and acted on the first request.
-    pub fn may_have_asked(&self) -> bool {
+    pub(crate) fn may_have_asked(&self) -> bool {
         self.asked
-    }
-
-    /// Whether another attempt may go better: nothing was refused, only not reached.
-    pub fn is_transient(&self) -> bool {
-        match *self.cause {
-            Cause::Resolve(_)
-            | Cause::Connect(_)
-            | Cause::Timeout { .. }
-            | Cause::Hangup
-            | Cause::Io(_)
-            | Cause::Cut(_) => true,
-            Cause::NotTls
-            | Cause::NotLariat
-            | Cause::Rejected(_)
-            | Cause::Tls(_)
-            | Cause::Login(_)
-            | Cause::Denied
-            | Cause::Link(_) => false,
-        }
     }
 }
 
 /// How far a connection came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// Looking the address up, and TCP.
     Connect,
     /// The TLS handshake.
@@ -66,7 +47,7 @@ pub enum Stage {
 
 /// Why a host could not be reached.
 #[derive(Debug, thiserror::Error)]
-pub enum Cause {
+pub(crate) enum Cause {
     /// The address's name could not be looked up.
     #[error("look up the address: {}; see hosts.toml", io_error(.0))]
     Resolve(#[source] io::Error),

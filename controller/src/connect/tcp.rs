@@ -3,17 +3,18 @@
 //! An address that swallows everything may not use up the time of those behind it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
 
 use super::Cause;
+use crate::address::Address;
 
-/// Connects to `IP:PORT` or `NAME:PORT`. The caller's deadline covers it; `limit` is only shared out
+/// Connects to an address. The caller's deadline covers it; `limit` is only shared out
 /// among several addresses.
-pub(super) async fn connect(address: &str, limit: Duration) -> Result<TcpStream, Cause> {
+pub(super) async fn connect(address: &Address, limit: Duration) -> Result<TcpStream, Cause> {
     let began = Instant::now();
     let addresses = resolve(address).await?;
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
@@ -33,11 +34,12 @@ pub(super) async fn connect(address: &str, limit: Duration) -> Result<TcpStream,
 }
 
 /// An address that is one already costs no look-up and no thread.
-async fn resolve(address: &str) -> Result<Vec<SocketAddr>, Cause> {
-    if let Ok(address) = address.parse() {
-        return Ok(vec![address]);
+async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Cause> {
+    let (host, port) = (address.host(), address.port());
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    Ok(lookup_host(address).await.map_err(Cause::Resolve)?.collect())
+    Ok(lookup_host((host, port)).await.map_err(Cause::Resolve)?.collect())
 }
 
 #[cfg(test)]
@@ -49,9 +51,14 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         // Where it is also ::1, nobody listens there.
-        assert!(connect(&format!("localhost:{port}"), Duration::from_secs(5)).await.is_ok());
+        assert!(
+            connect(&format!("localhost:{port}").parse().unwrap(), Duration::from_secs(5))
+                .await
+                .is_ok()
+        );
         drop(listener);
-        let refused = connect(&format!("127.0.0.1:{port}"), Duration::from_secs(5)).await;
+        let refused =
+            connect(&format!("127.0.0.1:{port}").parse().unwrap(), Duration::from_secs(5)).await;
         assert!(
             matches!(refused, Err(Cause::Connect(e)) if e.kind() == io::ErrorKind::ConnectionRefused)
         );

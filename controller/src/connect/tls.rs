@@ -7,7 +7,6 @@ use lariat_common::tls::{ALPN, provider};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, DnsName, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -18,26 +17,21 @@ use super::{Cause, Peer};
 
 /// The fleet whose hosts are trusted: its CA, and nobody else's.
 #[derive(Clone)]
-pub struct Trust {
+pub(crate) struct Trust {
     roots: Arc<RootCertStore>,
     provider: Arc<CryptoProvider>,
 }
 
-/// The CA's file holds no certificate that can be trusted.
+/// The CA's certificate can't be trusted to issue others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no valid CA certificate in it")]
-pub struct BadTrust;
+#[error("not a valid CA certificate")]
+pub(crate) struct BadTrust;
 
 impl Trust {
-    /// Reads the CA certificates of a PEM text.
-    pub fn from_pem(pem: &[u8]) -> Result<Self, BadTrust> {
+    /// Trusts what this CA issues.
+    pub(crate) fn new(ca: CertificateDer<'static>) -> Result<Self, BadTrust> {
         let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            roots.add(certificate.map_err(|_| BadTrust)?).map_err(|_| BadTrust)?;
-        }
-        if roots.is_empty() {
-            return Err(BadTrust);
-        }
+        roots.add(ca).map_err(|_| BadTrust)?;
         Ok(Self { roots: Arc::new(roots), provider: provider() })
     }
 

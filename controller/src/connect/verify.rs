@@ -19,7 +19,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 /// Why a host's certificate was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Rejected {
+pub(crate) enum Rejected {
     /// Another CA, or nobody we know, issued it.
     #[error("its certificate is not of this fleet; is the address right?")]
     OtherFleet,

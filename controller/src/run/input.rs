@@ -11,11 +11,11 @@ use lariat_common::link::LinkError;
 use lariat_common::protocol::exec::StdinTaken;
 
 /// Most bytes of stdin in one frame.
-pub const FRAME: usize = 64 * 1024;
+pub(crate) const FRAME: usize = 64 * 1024;
 
 /// How far stdin is read, sent and taken.
 #[derive(Debug, Default)]
-pub struct Input {
+pub(crate) struct Input {
     /// Offset of the first byte kept: the command has taken all before it.
     taken: u64,
     kept: VecDeque<u8>,
@@ -28,7 +28,7 @@ pub struct Input {
 
 /// What is to be sent next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     /// A frame with this offset; its bytes are in the buffer that was given.
     Bytes(u64),
     /// The end, after this many bytes.
@@ -37,13 +37,13 @@ pub enum Next {
 
 impl Input {
     /// How many bytes may be read from the source now.
-    pub fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         let credit = usize::try_from(STDIN_CREDIT).expect("the credit is small");
         if self.ended || self.closed { 0 } else { credit - self.kept.len() }
     }
 
     /// Takes what was read from the source, at most [`Self::room`] bytes; none is its end.
-    pub fn read(&mut self, bytes: &[u8]) {
+    pub(crate) fn read(&mut self, bytes: &[u8]) {
         debug_assert!(bytes.len() <= self.room());
         if bytes.is_empty() {
             self.ended = true;
@@ -52,7 +52,7 @@ impl Input {
     }
 
     /// What to send now, if anything. Counts as sent from here on.
-    pub fn next(&mut self, buffer: &mut Vec<u8>) -> Option<Next> {
+    pub(crate) fn next(&mut self, buffer: &mut Vec<u8>) -> Option<Next> {
         buffer.clear();
         if self.closed {
             return None;
@@ -73,7 +73,7 @@ impl Input {
     }
 
     /// The command has taken more of it, or closed it.
-    pub fn taken(&mut self, taken: StdinTaken) -> Result<(), LinkError> {
+    pub(crate) fn taken(&mut self, taken: StdinTaken) -> Result<(), LinkError> {
         let more = taken.upto.checked_sub(self.taken).and_then(|more| usize::try_from(more).ok());
         let Some(more) = more.filter(|&more| more <= self.sent) else {
             return Err(LinkError::Misbehaved("it took stdin that was not sent"));
@@ -88,14 +88,15 @@ impl Input {
     }
 
     /// Nobody wants more of it.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.closed = true;
         self.kept = VecDeque::new();
         self.sent = 0;
     }
 
     /// A new connection has sent nothing yet.
-    pub fn resume(&mut self) {
+    #[cfg_attr(not(test), expect(dead_code, reason = "coming back after a cut needs it"))]
+    pub(crate) fn resume(&mut self) {
         self.sent = 0;
         self.end_sent = false;
     }

@@ -17,20 +17,20 @@ use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
 
 /// Bytes that may wait for a slow destination before the host is no longer listened to.
-pub const QUEUE: usize = 1024 * 1024;
+pub(crate) const QUEUE: usize = 1024 * 1024;
 
 /// Where one stream stands. No I/O: a connection that comes next goes on exactly here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Position {
+pub(crate) struct Position {
     /// Offset of the next byte that the host has to send.
-    pub received: u64,
+    pub(crate) received: u64,
     /// Offset of the next byte to be written here.
-    pub written: u64,
+    pub(crate) written: u64,
 }
 
 impl Position {
     /// A frame begins: it must go on where the last one ended.
-    pub fn begin(&self, offset: u64, len: usize) -> Result<(), LinkError> {
+    pub(crate) fn begin(&self, offset: u64, len: usize) -> Result<(), LinkError> {
         if offset != self.received {
             return Err(LinkError::Misbehaved("output has a gap or comes twice"));
         }
@@ -52,7 +52,7 @@ impl Position {
 }
 
 /// One stream and its destination.
-pub struct Output<W> {
+pub(crate) struct Output<W> {
     inner: Mutex<Inner<W>>,
     changed: Notify,
     queued: Notify,
@@ -70,7 +70,7 @@ struct Inner<W> {
 
 impl<W: AsyncWrite + Unpin> Output<W> {
     /// From offset 0 to `destination`.
-    pub fn new(destination: W) -> Self {
+    pub(crate) fn new(destination: W) -> Self {
         let inner = Inner {
             position: Position::default(),
             queue: VecDeque::new(),
@@ -87,17 +87,17 @@ impl<W: AsyncWrite + Unpin> Output<W> {
     }
 
     /// Where it stands.
-    pub fn position(&self) -> Position {
+    pub(crate) fn position(&self) -> Position {
         self.lock().position
     }
 
     /// A frame begins at this offset.
-    pub fn begin(&self, offset: u64, len: usize) -> Result<(), LinkError> {
+    pub(crate) fn begin(&self, offset: u64, len: usize) -> Result<(), LinkError> {
         self.lock().position.begin(offset, len)
     }
 
     /// Takes the next bytes: writes what the destination takes at once and queues the rest.
-    pub async fn push(&self, bytes: &[u8]) {
+    pub(crate) async fn push(&self, bytes: &[u8]) {
         poll_fn(|cx| {
             let mut inner = self.lock();
             inner.position.receive(bytes.len());
@@ -113,17 +113,17 @@ impl<W: AsyncWrite + Unpin> Output<W> {
     }
 
     /// Whether the queue is full.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.lock().queue.len() > QUEUE
     }
 
     /// Waits until some of the queue was written. For one waiter at a time.
-    pub async fn changed(&self) {
+    pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
 
     /// Waits until everything that came is written, and flushed.
-    pub async fn drained(&self) {
+    pub(crate) async fn drained(&self) {
         while !self.lock().queue.is_empty() {
             self.changed.notified().await;
         }
@@ -134,7 +134,7 @@ impl<W: AsyncWrite + Unpin> Output<W> {
     }
 
     /// Writes what was queued, for ever.
-    pub async fn drain(&self) {
+    pub(crate) async fn drain(&self) {
         loop {
             poll_fn(|cx| self.poll_drain(cx)).await;
             self.queued.notified().await;
@@ -142,19 +142,19 @@ impl<W: AsyncWrite + Unpin> Output<W> {
     }
 
     /// Waits until the destination takes nothing more.
-    pub async fn failed(&self) {
+    pub(crate) async fn failed(&self) {
         while !self.lock().broken {
             self.failed.notified().await;
         }
     }
 
     /// Why the destination takes nothing more, if so; told once.
-    pub fn take_error(&self) -> Option<io::Error> {
+    pub(crate) fn take_error(&self) -> Option<io::Error> {
         self.lock().error.take()
     }
 
     /// Its destination, with what it holds.
-    pub fn into_destination(self) -> W {
+    pub(crate) fn into_destination(self) -> W {
         self.inner.into_inner().unwrap_or_else(PoisonError::into_inner).destination
     }
 

@@ -1,35 +1,33 @@
 //! Where a command's stdin comes from here.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use rustix::fs::OFlags;
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, Interest, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::unix::pipe::Receiver;
 
 use super::threads::ReadingThread;
 use super::{Access, access, retry};
 
 /// This process's stdin.
-pub struct Stdin(Way);
+pub(crate) struct Stdin(Way);
 
 enum Way {
     Plain(BorrowedFd<'static>),
-    Reopened(AsyncFd<OwnedFd>),
+    Reopened(Receiver),
     Thread(ReadingThread),
 }
 
 impl Stdin {
     /// Must be called inside a runtime.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let fd = rustix::stdio::stdin();
         Ok(Self(match access(fd, OFlags::RDONLY) {
             Access::Plain => Way::Plain(fd),
-            Access::Reopened(fd) => {
-                Way::Reopened(AsyncFd::with_interest(fd, Interest::READABLE)?)
-            }
+            Access::Reopened(fd) => Way::Reopened(Receiver::from_owned_fd_unchecked(fd)?),
             Access::Blocking => Way::Thread(ReadingThread::start(fd)?),
         }))
     }
@@ -44,24 +42,20 @@ impl AsyncRead for Stdin {
         match &mut self.0 {
             Way::Plain(fd) => Poll::Ready(read(fd, buffer)),
             Way::Thread(thread) => thread.poll_read(cx, buffer),
-            Way::Reopened(fd) => {
+            Way::Reopened(receiver) => {
                 // A fifo that nobody writes to any more may never be announced as ready.
-                match read(fd.get_ref(), buffer) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    result => return Poll::Ready(result),
-                }
-                loop {
-                    let mut ready = ready!(fd.poll_read_ready(cx))?;
-                    if let Ok(result) = ready.try_io(|fd| read(fd.get_ref(), buffer)) {
-                        return Poll::Ready(result);
+                match read(&*receiver, buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        Pin::new(receiver).poll_read(cx, buffer)
                     }
+                    result => Poll::Ready(result),
                 }
             }
         }
     }
 }
 
-fn read(fd: impl std::os::fd::AsFd, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+fn read(fd: impl AsFd, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
     let room = buffer.initialize_unfilled();
     let len = retry(|| rustix::io::read(fd.as_fd(), &mut *room))?;
     buffer.advance(len);

@@ -14,8 +14,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, fstat, major};
 use rustix::io::Errno;
 
-pub use input::Stdin;
-pub use output::LocalOutput;
+pub(crate) use input::Stdin;
+pub(crate) use output::LocalOutput;
 
 /// Character devices of memory: `/dev/null`, `/dev/zero`, `/dev/full`. They never block.
 const MEMORY_DEVICES: u32 = 1;

@@ -1,44 +1,43 @@
 //! Where a command's output goes here.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use rustix::fs::OFlags;
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncWrite, Interest};
+use tokio::io::AsyncWrite;
+use tokio::net::unix::pipe::Sender;
 
 use super::threads::WritingThread;
 use super::{Access, access, retry};
 
 /// This process's stdout or stderr.
-pub struct LocalOutput(Way);
+pub(crate) struct LocalOutput(Way);
 
 enum Way {
     Plain(BorrowedFd<'static>),
-    Reopened(AsyncFd<OwnedFd>),
+    /// Terminals too: it is our own description that does not block.
+    Reopened(Sender),
     Thread(WritingThread),
 }
 
 impl LocalOutput {
     /// Standard output.
-    pub fn stdout() -> io::Result<Self> {
+    pub(crate) fn stdout() -> io::Result<Self> {
         Self::new(rustix::stdio::stdout())
     }
 
     /// Standard error.
-    pub fn stderr() -> io::Result<Self> {
+    pub(crate) fn stderr() -> io::Result<Self> {
         Self::new(rustix::stdio::stderr())
     }
 
     /// Any descriptor that stays open. Must be called inside a runtime.
-    pub fn new(fd: BorrowedFd<'static>) -> io::Result<Self> {
+    pub(crate) fn new(fd: BorrowedFd<'static>) -> io::Result<Self> {
         Ok(Self(match access(fd, OFlags::WRONLY) {
             Access::Plain => Way::Plain(fd),
-            Access::Reopened(fd) => {
-                Way::Reopened(AsyncFd::with_interest(fd, Interest::WRITABLE)?)
-            }
+            Access::Reopened(fd) => Way::Reopened(Sender::from_owned_fd_unchecked(fd)?),
             Access::Blocking => Way::Thread(WritingThread::start(fd)?),
         }))
     }
@@ -53,18 +52,13 @@ impl AsyncWrite for LocalOutput {
         match &mut self.0 {
             Way::Plain(fd) => Poll::Ready(retry(|| rustix::io::write(*fd, bytes))),
             Way::Thread(thread) => thread.poll_write(cx, bytes),
-            Way::Reopened(fd) => {
+            Way::Reopened(sender) => {
                 // Mostly there is room, and asking first would cost a turn of the reactor.
-                let write = |fd: &OwnedFd| retry(|| rustix::io::write(fd, bytes));
-                match write(fd.get_ref()) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    result => return Poll::Ready(result),
-                }
-                loop {
-                    let mut ready = ready!(fd.poll_write_ready(cx))?;
-                    if let Ok(result) = ready.try_io(|fd| write(fd.get_ref())) {
-                        return Poll::Ready(result);
+                match retry(|| rustix::io::write(&*sender, bytes)) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        Pin::new(sender).poll_write(cx, bytes)
                     }
+                    result => Poll::Ready(result),
                 }
             }
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use tokio::io::ReadBuf;
 
 use super::retry;
@@ -131,7 +132,7 @@ impl ReadingThread {
                 }
                 drop(desk);
                 let mut bytes = vec![0; HANDOFF];
-                let result = retry(|| rustix::io::read(fd, &mut bytes[..]));
+                let result = read(fd, &mut bytes);
                 let mut desk = theirs.lock();
                 bytes.truncate(*result.as_ref().unwrap_or(&0));
                 let ended = bytes.is_empty();
@@ -174,10 +175,27 @@ impl ReadingThread {
 
 fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
-        let written = retry(|| rustix::io::write(fd, bytes))?;
-        bytes = &bytes[written..];
+        match retry(|| rustix::io::write(fd, bytes)) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait(fd, PollFlags::OUT)?,
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
+}
+
+/// Somebody who shares the descriptor has set it not to block.
+fn wait(fd: BorrowedFd<'_>, what: PollFlags) -> io::Result<()> {
+    retry(|| poll(&mut [PollFd::from_borrowed_fd(fd, what)], None)).map(drop)
+}
+
+fn read(fd: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match retry(|| rustix::io::read(fd, &mut *bytes)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait(fd, PollFlags::IN)?,
+            result => return result,
+        }
+    }
 }
 
 fn copy(error: &io::Error) -> io::Error {

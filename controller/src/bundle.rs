@@ -179,3 +179,56 @@ impl Bundle<'_> {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lariat_certs::ca::Ca;
+    use lariat_common::auth::proof::HostKeys;
+    use lariat_common::name::EnrolmentId;
+
+    use super::*;
+    use crate::inventory::Spki;
+
+    fn install_into(folder: &Path, label: &str) -> Result<Installed, CliError> {
+        let name: HostName = "web1".parse().unwrap();
+        let leaf = Ca::create().unwrap().issue(&name).unwrap();
+        let key = ControllerKey { label: label.to_owned(), ..ControllerKey::generate().unwrap() };
+        let enrolment = EnrolmentId([1; 16]);
+        let verifier = HostKeys::derive(&key.secret, &name, &enrolment).verifier();
+        let address = "[::1]:7500".parse().unwrap();
+        let host = Host { address, tags: Vec::new(), enrolment, spki: Spki(leaf.spki) };
+        let (name, host, leaf, key, verifier) = (&name, &host, &leaf, &key, &verifier);
+        install(&Bundle { name, host, leaf, key, verifier }, folder)
+    }
+
+    #[test]
+    fn a_bundle_that_is_not_kept_leaves_nothing_behind() {
+        let outer = tempfile::tempdir().unwrap();
+        let (new, empty) = (outer.path().join("a/new"), outer.path().join("empty"));
+        std::fs::create_dir(&empty).unwrap();
+        for folder in [&new, &empty] {
+            let installed = install_into(folder, "alice@box").unwrap();
+            assert_eq!(folder.read_dir().unwrap().count(), FILES.len());
+            drop(installed);
+        }
+        assert!(!new.exists());
+        assert_eq!(empty.read_dir().unwrap().count(), 0);
+        install_into(&new, "alice@box").unwrap().keep();
+        assert_eq!(new.read_dir().unwrap().count(), FILES.len());
+        assert!(install_into(&new, "alice@box").is_err());
+        assert_eq!(new.read_dir().unwrap().count(), FILES.len());
+    }
+
+    #[test]
+    fn whatever_a_label_is_the_files_are_toml() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("new");
+        let label = "a\"b\\c\n[x]\u{1b}";
+        install_into(&folder, label).unwrap().keep();
+        let read = |file| std::fs::read_to_string(folder.join(file)).unwrap();
+        let keyring: toml::Table = read("keyring.toml").parse().unwrap();
+        assert_eq!(keyring["key"][0]["label"].as_str(), Some(label));
+        let agent: toml::Table = read("agent.toml").parse().unwrap();
+        assert_eq!(agent["listen"].as_str(), Some("[::]:7500"));
+    }
+}

@@ -3,10 +3,12 @@
 //! The bundle is made first, beside its place, and moved there whole; the inventory changes last. So
 //! a failure at any step leaves a host that is not enrolled, never half of one.
 
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use lariat_common::auth::proof::HostKeys;
+use lariat_common::escape::escape;
 use lariat_common::name::{EnrolmentId, HostName};
 
 use crate::address::Address;
@@ -23,7 +25,7 @@ Examples:
   lariat enroll web1 --address 10.0.0.1 --tag web --tag berlin
   lariat enroll db1 --address '[fd00::7]:7500' --out /root/db1-bundle
 
-The bundle has the host's private key in it. Bring it to the host on a safe way, and remove it here.")]
+The bundle has the host's private key in it. Take it to the host safely, and remove it here.")]
 pub(crate) struct Args {
     /// The host's name in the fleet
     #[arg(value_name = "HOST")]
@@ -46,16 +48,16 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     let name = args.host.clone();
     let out = args.out.clone().unwrap_or_else(|| format!("{name}.lariat").into());
     enroll(args, &out, context).map_err(|error| error.during(format!("enroll {name}")))?;
-    let out = lariat_common::escape::escape(out.display().to_string().as_bytes());
+    let out = escape(out.as_os_str().as_bytes());
     output::line(&format!(
-        "Enrolled {name}. Its bundle is {out}: bring it there on a safe way, then, on {name}:\n  \
+        "Enrolled {name}. Its bundle is {out}: take it there safely, then, on {name}:\n  \
            lariatd --config {out}/agent.toml\n\
          Next: lariat ping {name}"
     ))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn enroll(args: Args, out: &std::path::Path, context: &Context) -> Result<(), CliError> {
+fn enroll(args: Args, out: &Path, context: &Context) -> Result<(), CliError> {
     let home = context.home()?;
     home.require_fleet()?;
     let lock = home.lock()?;
@@ -72,9 +74,12 @@ fn enroll(args: Args, out: &std::path::Path, context: &Context) -> Result<(), Cl
     let leaf = home.ca()?.issue(&name)?;
     let enrolment = EnrolmentId::generate()?;
     let verifier = HostKeys::derive(&key.secret, &name, &enrolment).verifier();
-    let mut tags = args.tags;
-    tags.sort();
-    tags.dedup();
+    let mut tags: Vec<Tag> = Vec::new();
+    for tag in args.tags {
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
     let host = Host { address: args.address, tags, enrolment, spki: Spki(leaf.spki) };
     let bundle = Bundle { name: &name, host: &host, leaf: &leaf, key: &key, verifier: &verifier };
     let installed = bundle::install(&bundle, out)?;

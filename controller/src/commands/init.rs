@@ -6,10 +6,12 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use lariat_certs::ca::Ca;
+use lariat_common::escape::escape;
 use lariat_common::private;
 use lariat_common::protocol::failure::io_error;
 
@@ -36,12 +38,15 @@ pub(crate) struct Args {}
 pub(crate) fn run(_: Args, context: &Context) -> Result<ExitCode, CliError> {
     let home = context.home()?;
     let key = init(&home).map_err(|error| error.during("init"))?;
-    let path = home.path().display();
+    let path = escape(home.path().as_os_str().as_bytes());
+    let key = format!("{KEYS}/{key}");
+    let width = key.len();
     output::line(&format!(
-        "Made a fleet in {path}:\n  \
-           {CA_CERTIFICATE}, {CA_KEY}   its CA. Whoever has {CA_KEY} can pose as any host: keep a copy safe.\n  \
-           {KEYS}/{key}   your key. Whoever has it can log in to every host.\n  \
-           {HOSTS}       the hosts; none yet.\n\
+        "Made a fleet in {path}:\n\
+         \x20 {CA_KEY:width$}  its CA's key: whoever has it can pose as any host. Keep a copy safe.\n\
+         \x20 {CA_CERTIFICATE:width$}  its CA's certificate\n\
+         \x20 {key:width$}  your key: whoever has it can log in to every host.\n\
+         \x20 {HOSTS:width$}  the hosts, none yet\n\
          Next: lariat enroll web1 --address 10.0.0.1",
     ))?;
     Ok(ExitCode::SUCCESS)

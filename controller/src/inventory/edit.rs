@@ -16,8 +16,8 @@ pub(crate) const EMPTY: &str = "\
 # The hosts of this fleet. Edit it as you like; lariat keeps your comments.
 #
 #   [hosts.web1]
-#   address = \"10.0.0.1:7433\"     where its agent listens
-#   tags = [\"web\", \"berlin\"]      for targets such as @web
+#   address = \"10.0.0.1:7433\"   # where its agent listens
+#   tags = [\"web\", \"berlin\"]    # for targets such as @web
 #
 # `enrolment` and `spki` are what makes a host trusted: `lariat enroll` writes them.
 ";

@@ -82,7 +82,7 @@ impl Inventory {
     pub(crate) fn host(&self, name: &HostName) -> Result<&Host, CliError> {
         self.hosts.get(name).ok_or_else(|| {
             let near = self.nearest(name);
-            let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            let near = near.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
             CliError::new(format!("no host {name} in this fleet{near}")).hint("lariat hosts")
         })
     }
@@ -132,7 +132,7 @@ mod tests {
         let miss = |name: &str| inventory.host(&name.parse().unwrap()).unwrap_err().line();
         assert_eq!(
             miss("wbe1"),
-            "no host wbe1 in this fleet; did you mean web1?; try: lariat hosts"
+            "no host wbe1 in this fleet (did you mean web1?); try: lariat hosts"
         );
         assert_eq!(miss("mail"), "no host mail in this fleet; try: lariat hosts");
         assert_eq!(miss("x"), "no host x in this fleet; try: lariat hosts");

@@ -4,12 +4,16 @@ mod address;
 mod bundle;
 mod cli;
 mod commands;
+mod connect;
 mod context;
 mod error;
 mod home;
 mod inventory;
 mod key;
 mod output;
+mod run;
+mod runtime;
+mod stdio;
 mod target;
 
 pub use cli::main;

@@ -6,6 +6,8 @@ mod forget;
 mod hosts;
 mod init;
 mod man;
+mod ping;
+mod run;
 
 use std::process::ExitCode;
 
@@ -25,6 +27,10 @@ pub(crate) enum Command {
     Forget(forget::Args),
     /// Show the inventory
     Hosts(hosts::Args),
+    /// Reach a host, log in, and time the round trip
+    Ping(ping::Args),
+    /// Run a command on a host
+    Run(Box<run::Args>),
     /// Write a shell's completions to stdout
     Completions(completions::Args),
     /// Write the man pages into a folder
@@ -39,6 +45,8 @@ impl Command {
             Self::Enroll(args) => enroll::run(args, context),
             Self::Forget(args) => forget::run(args, context),
             Self::Hosts(args) => hosts::run(args, context),
+            Self::Ping(args) => ping::run(&args, context),
+            Self::Run(args) => run::run(&args, context),
             Self::Completions(args) => completions::run(args, context),
             Self::Man(args) => man::run(args, context),
         }

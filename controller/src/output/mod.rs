@@ -1,5 +1,7 @@
 //! The only way to a person's eyes: results on stdout, everything else on stderr.
 
+pub(crate) mod json;
+
 use std::io::{self, Write};
 
 use lariat_common::escape::escape;

@@ -1,0 +1,111 @@
+//! `lariat ping`: reaches a host, proves both ends to each other, and times the round trip.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use lariat_common::link::LinkError;
+use lariat_common::protocol::request::{Ping, Pong};
+use lariat_common::units::parse_duration;
+
+use crate::connect::{Connector, Peer, Session};
+use crate::context::Context;
+use crate::error::{CliError, EXIT_FAILURE};
+use crate::inventory::Inventory;
+use crate::output;
+use crate::output::json::{PingResult, object};
+use crate::runtime::block_on;
+use crate::target::Target;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  lariat ping web1
+  lariat ping web1 --json | jq .seconds")]
+pub(crate) struct Args {
+    /// Which host
+    #[arg(value_name = "TARGET")]
+    target: Target,
+
+    /// One JSON object a line: host, ok, seconds, error
+    #[arg(long)]
+    json: bool,
+
+    /// How long reaching the host and logging in may take
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = parse_duration)]
+    connect_timeout: Duration,
+}
+
+/// What was measured.
+struct Times {
+    connect: Duration,
+    round_trip: Duration,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
+    let home = context.home()?;
+    let inventory = Inventory::load(&home)?;
+    let peer = Peer::new(&args.target.host, args.target.find(&inventory)?);
+    let connector = Connector::load(&home)?;
+    block_on(async move {
+        let result = ping(&connector, &peer, args.connect_timeout).await;
+        if args.json {
+            object(&PingResult {
+                host: &peer.name,
+                ok: result.is_ok(),
+                seconds: result.as_ref().ok().map(|times| times.round_trip.as_secs_f64()),
+                error: result.as_ref().err().map(CliError::line),
+            })?;
+        }
+        match result {
+            Ok(times) if !args.json => output::line(&told(&peer, &times))?,
+            Ok(_) => {}
+            Err(error) if !args.json => return Err(error.during("ping")),
+            Err(_) => return Ok(ExitCode::from(EXIT_FAILURE)),
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn told(peer: &Peer, times: &Times) -> String {
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    format!("{}: {:.1} ms (connect {:.1} ms)", peer.name, ms(times.round_trip), ms(times.connect))
+}
+
+async fn ping(connector: &Connector, peer: &Peer, limit: Duration) -> Result<Times, CliError> {
+    let began = Instant::now();
+    let Session { mut link, welcome: _ } =
+        connector.connect(peer, &Ping { nonce: 0 }, limit).await?;
+    let connect = began.elapsed();
+    let round_trip = async {
+        link.expect::<Pong>().await?;
+        let began = Instant::now();
+        link.send(&Ping { nonce: 1 }).await?;
+        link.expect::<Pong>().await?;
+        let round_trip = began.elapsed();
+        link.writer.finish().await?;
+        Ok(round_trip)
+    };
+    let failed = |error: LinkError| {
+        CliError::from(error).during(format!("{} ({})", peer.name, peer.address))
+    };
+    Ok(Times { connect, round_trip: round_trip.await.map_err(failed)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lariat_common::name::EnrolmentId;
+
+    #[test]
+    fn one_line_says_it() {
+        let peer = Peer {
+            name: "web1".parse().unwrap(),
+            address: "10.0.0.1".parse().unwrap(),
+            enrolment: EnrolmentId([0; 16]),
+            spki: [0; 32],
+        };
+        let times =
+            Times { connect: Duration::from_micros(2949), round_trip: Duration::from_micros(351) };
+        insta::assert_snapshot!(told(&peer, &times), @"web1: 0.4 ms (connect 2.9 ms)");
+    }
+}

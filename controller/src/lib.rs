@@ -11,9 +11,11 @@ mod home;
 mod inventory;
 mod key;
 mod output;
+mod reach;
 mod run;
 mod runtime;
 mod stdio;
 mod target;
+mod transfer;
 
 pub use cli::main;

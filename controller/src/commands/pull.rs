@@ -12,10 +12,11 @@ use lariat_common::protocol::transfer::{Destination, Offer, Pull};
 use lariat_common::transfer::destination::Place;
 use lariat_common::transfer::{Busy, Cancel, Owner, Partial, TransferError, receive};
 
-use super::reach::{ConnectOptions, Reach};
 use crate::connect::Session;
 use crate::context::Context;
 use crate::error::{CliError, EXIT_FAILURE};
+use crate::reach::{self, Reach};
+use crate::runtime::block_on;
 use crate::target::RemotePath;
 use crate::transfer::{Bar, Tally, base_name, shown};
 
@@ -43,7 +44,7 @@ pub(crate) struct Args {
     json: bool,
 
     #[command(flatten)]
-    connect: ConnectOptions,
+    connect: reach::Options,
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
@@ -65,8 +66,11 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
             dest.push(b'/');
         }
         let reach = Reach::new(context, target, &connect)?;
-        let tally = super::block_on(pull_all(&reach, sources, &dest))?;
-        if tally.report(host, json, context.verbose)? != ExitCode::SUCCESS {
+        let pulled = block_on(async {
+            let tally = pull_all(&reach, sources, &dest).await;
+            tally.report(host, json, context.verbose)
+        })?;
+        if pulled != ExitCode::SUCCESS {
             code = ExitCode::from(EXIT_FAILURE);
         }
     }
@@ -93,7 +97,8 @@ async fn pull_all(reach: &Reach, sources: &[&RemotePath], dest: &[u8]) -> Tally 
         if let Err(error) = pulled {
             // What is under way on the connection is not known: the next file gets a new one.
             session = None;
-            let (path, host) = (shown(OsStr::from_bytes(&source.path)).to_string(), &source.target.host);
+            let (path, host) =
+                (shown(OsStr::from_bytes(&source.path)).to_string(), &source.target.host);
             tally.failed(error.during(format!("pull {path} from {host}")));
         }
     }
@@ -124,7 +129,7 @@ async fn pull(
     let offer = expect_offer(session).await?;
     let bar = Bar::new(&shown(OsStr::from_bytes(&name)).to_string());
     let place = Place::resolve(Path::new(""), &Destination { path: dest.to_vec(), name })?;
-    let owner = Owner { key: reach.key_id(), user: rustix::process::geteuid().as_raw() };
+    let owner = Owner { key: reach.key, user: rustix::process::geteuid().as_raw() };
     let (partial, have) = Partial::open(place, owner, &offer, Busy::Refuse)?;
     let received =
         receive(&mut session.link, partial, have, &offer, &bar, &Cancel::default()).await?;

@@ -8,10 +8,11 @@ use std::process::ExitCode;
 use lariat_common::protocol::transfer::{Destination, Push};
 use lariat_common::transfer::{Cancel, Source, send};
 
-use super::reach::{ConnectOptions, Reach};
 use crate::connect::Session;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::reach::{self, Reach};
+use crate::runtime::block_on;
 use crate::target::RemotePath;
 use crate::transfer::{Bar, Tally, base_name, shown};
 
@@ -40,7 +41,7 @@ pub(crate) struct Args {
     json: bool,
 
     #[command(flatten)]
-    connect: ConnectOptions,
+    connect: reach::Options,
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
@@ -52,7 +53,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     }
     let reach = Reach::new(context, &target, &connect)?;
     let host = target.host.as_str();
-    let tally = super::block_on(async {
+    block_on(async {
         let mut tally = Tally::new();
         let mut session = None;
         for source in &sources {
@@ -67,9 +68,8 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
             // Everything is done and acknowledged; the agent sees the end either way.
             let _ = link.writer.finish().await;
         }
-        tally
-    })?;
-    tally.report(host, json, context.verbose)
+        tally.report(host, json, context.verbose)
+    })
 }
 
 async fn push(

@@ -24,7 +24,12 @@ struct Object<'a> {
 
 impl Tally {
     /// Tells of one host, and gives the exit code for it.
-    pub(crate) fn report(self, host: &str, json: bool, verbose: bool) -> Result<ExitCode, CliError> {
+    pub(crate) fn report(
+        self,
+        host: &str,
+        json: bool,
+        verbose: bool,
+    ) -> Result<ExitCode, CliError> {
         let took = self.began.elapsed();
         if json {
             let errors: Vec<String> = self.errors.iter().map(CliError::line).collect();

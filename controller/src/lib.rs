@@ -6,6 +6,7 @@ mod cli;
 mod commands;
 mod connect;
 mod context;
+mod demo;
 mod error;
 mod home;
 mod inventory;

@@ -1,6 +1,7 @@
 //! The verbs, one a file: its arguments, what it does, how it reports. This is the one list of them.
 
 mod completions;
+mod demo;
 mod enroll;
 mod forget;
 mod hosts;
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Push(push::Args),
     /// Fetch files from hosts
     Pull(pull::Args),
+    /// Show all of it on this machine, with a throwaway fleet
+    Demo(demo::Args),
     /// Write a shell's completions to stdout
     Completions(completions::Args),
     /// Write the man pages into a folder
@@ -55,6 +58,7 @@ impl Command {
             Self::Run(args) => run::run(&args, context),
             Self::Push(args) => push::run(args, context),
             Self::Pull(args) => pull::run(args, context),
+            Self::Demo(args) => demo::run(args, context),
             Self::Completions(args) => completions::run(args, context),
             Self::Man(args) => man::run(args, context),
         }

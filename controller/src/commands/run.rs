@@ -159,7 +159,7 @@ fn error(outcome: &Outcome, reach: &Reach, request: &Run) -> Option<CliError> {
             CliError::new(message).during(on)
         }
         // It names the host and its address itself.
-        Outcome::Failed(Connect(error)) => CliError::new(error).during("run on"),
+        Outcome::Failed(Connect(error)) => CliError::new(format!("run on {error}")),
         Outcome::Failed(error) => {
             CliError::new(error).during(format!("{on} ({})", reach.peer.address))
         }

@@ -20,5 +20,5 @@ pub fn raise() {
 
 /// The limit that the agent was started with, for its commands.
 pub fn original() -> Rlimit {
-    ORIGINAL.get_or_init(|| getrlimit(Resource::Nofile)).clone()
+    *ORIGINAL.get_or_init(|| getrlimit(Resource::Nofile))
 }

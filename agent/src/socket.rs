@@ -122,3 +122,72 @@ impl AsyncWrite for Socket {
         self.get_mut().stream()?.poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::runtime::{Builder, Runtime};
+
+    use super::*;
+
+    fn runtime() -> Runtime {
+        Builder::new_current_thread().enable_io().build().unwrap()
+    }
+
+    async fn pair() -> (TcpStream, Socket) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (peer, Socket::stranger(listener.accept().await.unwrap().0))
+    }
+
+    #[test]
+    fn it_moves_to_another_runtime_and_thread_with_what_has_come() {
+        let first = runtime();
+        let (mut peer, mut socket) = first.block_on(async {
+            let (mut peer, mut socket) = pair().await;
+            peer.write_all(b"before").await.unwrap();
+            assert_eq!(socket.read_u8().await.unwrap(), b'b');
+            socket.detach().unwrap();
+            assert!(socket.read_u8().await.is_err());
+            (peer, socket)
+        });
+        let thread = std::thread::spawn(move || {
+            runtime().block_on(async {
+                socket.attach().unwrap();
+                let mut rest = [0; 5];
+                socket.read_exact(&mut rest).await.unwrap();
+                assert_eq!(&rest, b"efore");
+                socket.write_all(b"after").await.unwrap();
+            });
+        });
+        first.block_on(async {
+            let mut answer = String::new();
+            peer.read_to_string(&mut answer).await.unwrap();
+            assert_eq!(answer, "after");
+        });
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_stranger_is_read_up_to_its_limit_and_who_is_trusted_without_one() {
+        runtime().block_on(async {
+            let over = usize::try_from(MAX_STRANGER_BYTES).unwrap() + 1;
+            for trusted in [false, true] {
+                let (mut peer, mut socket) = pair().await;
+                let writer = tokio::task::spawn(async move {
+                    let _ = peer.write_all(&vec![0; over]).await;
+                });
+                if trusted {
+                    socket.trust();
+                }
+                let mut buffer = vec![0; over];
+                assert!(socket.read_exact(&mut buffer[..over - 1]).await.is_ok());
+                assert_eq!(socket.read_u8().await.is_ok(), trusted);
+                assert_eq!(socket.received(), over as u64);
+                drop(socket);
+                writer.await.unwrap();
+            }
+        });
+    }
+}

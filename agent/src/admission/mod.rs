@@ -14,8 +14,8 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 
-pub use penalties::PenaltyRules;
 use penalties::Penalties;
+pub use penalties::PenaltyRules;
 pub use source::Source;
 
 /// What an operator may set.
@@ -146,12 +146,16 @@ impl Admission {
             return None;
         }
         let heaviest = self.counts.values().copied().max().unwrap_or(0);
-        let of_a_heaviest = |stranger: &Stranger| self.counts.get(&stranger.source) == Some(&heaviest);
+        let of_a_heaviest =
+            |stranger: &Stranger| self.counts.get(&stranger.source) == Some(&heaviest);
         self.strangers.iter().find(|(_, stranger)| of_a_heaviest(stranger)).map(|(&place, _)| place)
     }
 
     fn oldest_of(&self, source: Source) -> Option<Place> {
-        self.strangers.iter().find(|(_, stranger)| stranger.source == source).map(|(&place, _)| place)
+        self.strangers
+            .iter()
+            .find(|(_, stranger)| stranger.source == source)
+            .map(|(&place, _)| place)
     }
 
     fn release(&mut self, place: Place) -> Option<Stranger> {

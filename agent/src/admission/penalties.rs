@@ -103,7 +103,11 @@ impl Penalties {
 }
 
 /// Drops the entry with the smallest `age` when a new key would be one too many.
-fn make_room<K: Copy + Eq + Hash, V>(table: &mut HashMap<K, V>, key: K, age: impl Fn(&V) -> Instant) {
+fn make_room<K: Copy + Eq + Hash, V>(
+    table: &mut HashMap<K, V>,
+    key: K,
+    age: impl Fn(&V) -> Instant,
+) {
     if table.len() < REMEMBERED || table.contains_key(&key) {
         return;
     }

@@ -20,7 +20,9 @@ impl Source {
             IpAddr::V4(address) => Self::V4(address),
             IpAddr::V6(address) => {
                 let [a, b, c, d, ..] = address.segments();
-                Self::V6([a, b, c, d].into_iter().fold(0, |bits, part| bits << 16 | u64::from(part)))
+                Self::V6(
+                    [a, b, c, d].into_iter().fold(0, |bits, part| bits << 16 | u64::from(part)),
+                )
             }
         }
     }

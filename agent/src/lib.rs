@@ -24,6 +24,8 @@ pub mod sessions;
 pub mod signals;
 pub mod socket;
 pub mod start;
+pub mod transfers;
+pub mod user;
 
 pub use cli::main;
 

@@ -8,18 +8,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lariat_common::name::BootId;
 use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use crate::admission::{Admission, Outcome, Place, Rules, Verdict};
-use crate::config::{self, Config};
+use crate::config;
 use crate::handshake::{Arrived, Door, Rejected};
 use crate::listen::Listener;
 use crate::notify::{self, Watchdog};
-use crate::session::{self, Session};
+use crate::session::{self, Session, Shared};
 use crate::sessions::{self, Sessions};
 use crate::signals::Signals;
 
@@ -30,8 +29,7 @@ type Greeted = Result<Arrived, Rejected>;
 
 /// The agent while it serves.
 pub struct Server {
-    config: Arc<Config>,
-    boot: BootId,
+    shared: Shared,
     door: Arc<Door>,
     sessions: Sessions,
     admission: Admission,
@@ -44,16 +42,15 @@ pub struct Server {
 
 impl Server {
     /// An agent that nobody has reached yet.
-    pub fn new(config: Arc<Config>, door: Door, boot: BootId) -> Self {
+    pub fn new(door: Door, shared: Shared) -> Self {
         Self {
-            boot,
             door: Arc::new(door),
             sessions: Sessions::new(sessions::MOST),
-            admission: Admission::new(rules(&config.admission)),
+            admission: Admission::new(rules(&shared.config.admission)),
             strangers: JoinSet::new(),
             tasks: HashMap::new(),
             peers: HashMap::new(),
-            config,
+            shared,
         }
     }
 
@@ -125,11 +122,10 @@ impl Server {
     fn logged_in(&self, arrived: Arrived, peer: SocketAddr) {
         let Some(membership) = self.sessions.enter(arrived.login.session, arrived.key.id) else {
             warn!(%peer, "sent away: {} sessions are all that there may be", self.sessions.count());
-            tokio::spawn(session::send_away(arrived, self.boot));
+            tokio::spawn(session::send_away(arrived, self.shared.boot));
             return;
         };
-        let config = Arc::clone(&self.config);
-        let session = Session::new(&arrived, peer, self.boot, config, membership.stop());
+        let session = Session::new(&arrived, peer, &self.shared, &membership);
         if let Err(error) = session::start(arrived, session, membership) {
             error!(%peer, "can't start a thread for a session: {error}");
         }

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -27,6 +28,7 @@ use crate::handshake::Arrived;
 use crate::keyring::Entry;
 use crate::sessions::Membership;
 use crate::socket::Socket;
+use crate::transfers::Transfers;
 use crate::{policy, requests};
 
 /// A session's connection, as requests get it.
@@ -35,14 +37,28 @@ pub type SessionLink = Link<TlsStream<Socket>>;
 /// Stack of a session's thread, in bytes. Only what is touched of it takes memory.
 const STACK: usize = 1024 * 1024;
 
-/// How long the peer may take to read our last words and hang up.
+/// How long the peer may take to read our last words and hang up, when the agent stops.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The same when it does not: a sender may have much under way before it hears that we failed.
+const LINGER: Duration = Duration::from_secs(10);
 
 /// How long the peer may take to read the welcome.
 const WELCOME: Duration = Duration::from_secs(10);
 
 /// When a controller that is sent away should come back: the time of a restart.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// What all sessions of an agent have in common.
+#[derive(Clone)]
+pub struct Shared {
+    /// The host's boot.
+    pub boot: BootId,
+    /// The agent's configuration.
+    pub config: Arc<Config>,
+    /// The transfers that are under way.
+    pub transfers: Transfers,
+}
 
 /// What a request may know of the session that it came by.
 pub struct Session {
@@ -56,6 +72,8 @@ pub struct Session {
     pub boot: BootId,
     /// The agent's configuration.
     pub config: Arc<Config>,
+    /// The transfers of every session.
+    pub transfers: Transfers,
     /// Becomes true when the session is to end soon, because the agent stops or the key was revoked.
     pub stop: watch::Receiver<bool>,
     /// Every line that is logged on the session's thread is in it.
@@ -82,14 +100,14 @@ impl Session {
     pub fn new(
         arrived: &Arrived,
         peer: SocketAddr,
-        boot: BootId,
-        config: Arc<Config>,
-        stop: watch::Receiver<bool>,
+        agent: &Shared,
+        membership: &Membership,
     ) -> Self {
         let (id, key) = (arrived.login.session, Arc::clone(&arrived.key));
         let label = escape(key.label.as_bytes());
         let span = tracing::info_span!("session", %id, key = %label, %peer);
-        Self { id, key, peer, boot, config, stop, span }
+        let Shared { boot, config, transfers } = agent.clone();
+        Self { id, key, peer, boot, config, transfers, stop: membership.stop(), span }
     }
 
     /// Waits until the session is to end. Cancelling it loses nothing.
@@ -98,10 +116,6 @@ impl Session {
             // Nobody is left who could say so.
             std::future::pending::<()>().await;
         }
-    }
-
-    fn is_stopped(&self) -> bool {
-        *self.stop.borrow()
     }
 }
 
@@ -149,19 +163,26 @@ async fn serve(arrived: Arrived, session: &Session) -> Result<(), SessionError> 
     };
     timeout(WELCOME, greet).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))?;
     let mut link = Link::new(tls);
-    requests(&mut link, session).await?;
-    // Our last words can be lost if the connection is reset because something was left unread.
-    let farewell = async {
-        link.writer.finish().await?;
-        while link.reader.next().await?.is_some() {}
-        Ok::<(), LinkError>(())
+    let limit = match requests(&mut link, session).await? {
+        End::Stopped => FAREWELL,
+        End::ByPeer | End::Failed => LINGER,
     };
-    let _ = timeout(FAREWELL, farewell).await;
+    let _ = timeout(limit, link.writer.finish()).await;
+    // Our last words can be lost if the connection is reset because something was left unread.
+    link.drain(limit).await;
     Ok(())
 }
 
+/// Why there are no more requests, when nothing was wrong with the connection.
+enum End {
+    ByPeer,
+    Stopped,
+    /// A request failed in such a way that what follows it can't be understood.
+    Failed,
+}
+
 /// Requests until the peer ends the session, or it is to end.
-async fn requests(link: &mut SessionLink, session: &Session) -> Result<(), SessionError> {
+async fn requests(link: &mut SessionLink, session: &Session) -> Result<End, SessionError> {
     let mut served = false;
     loop {
         let frame = tokio::select! {
@@ -169,18 +190,20 @@ async fn requests(link: &mut SessionLink, session: &Session) -> Result<(), Sessi
             () = session.stopped() => None,
             frame = link.next() => match frame? {
                 Some(frame) => Some(frame),
-                None => return Ok(()),
+                None => return Ok(End::ByPeer),
             },
         };
         let Some(Frame { kind, .. }) = frame else {
             link.outbox().post(&goodbye())?;
-            return Ok(());
+            return Ok(End::Stopped);
         };
         if kind == Kind::Pong || served && may_be_late(kind) {
             continue;
         }
         let request = Request::decode(kind, link.reader.payload())?;
-        request_made(link, session, request).await?;
+        if request_made(link, session, request).await?.is_break() {
+            return Ok(End::Failed);
+        }
         served = true;
     }
 }
@@ -189,21 +212,14 @@ async fn request_made(
     link: &mut SessionLink,
     session: &Session,
     request: Request,
-) -> Result<(), LinkError> {
+) -> Result<ControlFlow<()>, LinkError> {
     let verb = request.verb();
     if let Err(failure) = policy::decide(&session.key, &request, SystemTime::now()) {
         warn!("{verb}: {failure}");
-        return link.send(&failure).await;
+        link.send(&failure).await?;
+        return Ok(ControlFlow::Continue(()));
     }
-    let result = requests::serve(link, request, session).await;
-    match &result {
-        Ok(()) => info!("{verb}: done"),
-        Err(error) if session.is_stopped() => {
-            info!("{verb}: left, because the session is to end: {error}");
-        }
-        Err(error) => info!("{verb}: {error}"),
-    }
-    result
+    requests::serve(link, request, session).await.inspect_err(|error| info!("{verb}: {error}"))
 }
 
 /// Whether a frame may belong to a request that was over before its peer knew.

@@ -16,6 +16,8 @@ use crate::identity::Identity;
 use crate::keyring::Keyring;
 use crate::listen::Listener;
 use crate::serve::Server;
+use crate::session::Shared;
+use crate::transfers::Transfers;
 use crate::{boot, descriptors};
 
 /// Why the agent did not start.
@@ -53,7 +55,9 @@ pub fn run(config: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> 
     let runtime = Builder::new_current_thread().enable_all().build();
     runtime.map_err(|e| StartError::system(format!("start: {e}")))?.block_on(async {
         let listener = Listener::bind(config.listen).map_err(StartError::system)?;
-        Server::new(Arc::new(config), door, boot).serve(listener).await.map_err(StartError::system)
+        let config = Arc::new(config);
+        let shared = Shared { boot, config, transfers: Transfers::default() };
+        Server::new(door, shared).serve(listener).await.map_err(StartError::system)
     })
 }
 

@@ -1,6 +1,5 @@
 //! The agent's command line.
 
-use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,6 +9,7 @@ use clap::{Parser, Subcommand};
 use lariat_common::escape::escape;
 
 use crate::check::{self, EXIT_CONFIG};
+use crate::jobs::supervise;
 use crate::start::{self, StartError};
 use crate::{config, log};
 
@@ -35,8 +35,11 @@ enum Command {
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().collect();
-    let args = match Args::try_parse_from(arguments) {
+    // Before anything else is made: a supervisor is nothing but its loop.
+    if std::env::args_os().nth(1).is_some_and(|first| first == supervise::SUBCOMMAND) {
+        return supervise::main();
+    }
+    let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
             let _ = error.print();

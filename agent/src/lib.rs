@@ -5,13 +5,13 @@
 //! one, never of the agent.
 
 pub mod admission;
-pub mod boot;
 pub mod check;
 pub mod cli;
 pub mod config;
 pub mod descriptors;
 pub mod handshake;
 pub mod identity;
+pub mod jobs;
 pub mod keyring;
 pub mod listen;
 pub mod log;

@@ -25,6 +25,7 @@ use tracing::{Span, info, warn};
 
 use crate::config::Config;
 use crate::handshake::Arrived;
+use crate::jobs::Jobs;
 use crate::keyring::Entry;
 use crate::sessions::Membership;
 use crate::socket::Socket;
@@ -56,6 +57,8 @@ pub struct Shared {
     pub boot: BootId,
     /// The agent's configuration.
     pub config: Arc<Config>,
+    /// The jobs, those of earlier runs of the agent included.
+    pub jobs: Arc<Jobs>,
     /// The transfers that are under way.
     pub transfers: Transfers,
 }
@@ -72,6 +75,8 @@ pub struct Session {
     pub boot: BootId,
     /// The agent's configuration.
     pub config: Arc<Config>,
+    /// The jobs of every session.
+    pub jobs: Arc<Jobs>,
     /// The transfers of every session.
     pub transfers: Transfers,
     /// Becomes true when the session is to end soon, because the agent stops or the key was revoked.
@@ -106,8 +111,8 @@ impl Session {
         let (id, key) = (arrived.login.session, Arc::clone(&arrived.key));
         let label = escape(key.label.as_bytes());
         let span = tracing::info_span!("session", %id, key = %label, %peer);
-        let Shared { boot, config, transfers } = agent.clone();
-        Self { id, key, peer, boot, config, transfers, stop: membership.stop(), span }
+        let Shared { boot, config, jobs, transfers } = agent.clone();
+        Self { id, key, peer, boot, config, jobs, transfers, stop: membership.stop(), span }
     }
 
     /// Waits until the session is to end. Cancelling it loses nothing.

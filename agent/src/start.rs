@@ -7,18 +7,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use lariat_common::name::BootId;
 use lariat_common::private::{PrivateError, check_folder, create_folder};
 use tokio::runtime::Builder;
 
 use crate::config::Config;
 use crate::handshake::Door;
 use crate::identity::Identity;
+use crate::jobs::{Jobs, Settings};
 use crate::keyring::Keyring;
 use crate::listen::Listener;
 use crate::serve::Server;
 use crate::session::Shared;
 use crate::transfers::Transfers;
-use crate::{boot, descriptors};
+use crate::{descriptors, jobs};
 
 /// Why the agent did not start.
 #[derive(Debug, thiserror::Error)]
@@ -49,16 +51,27 @@ pub fn run(config: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> 
     let keyring = Keyring::load(&config.keyring).map_err(StartError::config)?;
     warn_of_unfit(&config, &identity);
     prepare_state(&config.state)?;
-    let boot = boot::id().map_err(|e| StartError::system(format!("read the boot id: {e}")))?;
     descriptors::raise();
+    let boot = jobs::boot_id().map_err(|e| StartError::system(format!("read the boot id: {e}")))?;
+    let jobs = open_jobs(&config, boot)
+        .map_err(|e| StartError::system(format!("open {}: {e}", config.state.display())))?;
     let door = Door::new(&config, &identity, keyring).map_err(StartError::system)?;
     let runtime = Builder::new_current_thread().enable_all().build();
     runtime.map_err(|e| StartError::system(format!("start: {e}")))?.block_on(async {
         let listener = Listener::bind(config.listen).map_err(StartError::system)?;
-        let config = Arc::new(config);
-        let shared = Shared { boot, config, transfers: Transfers::default() };
+        let shared = Shared {
+            boot,
+            config: Arc::new(config),
+            jobs: Arc::new(jobs),
+            transfers: Transfers::default(),
+        };
         Server::new(door, shared).serve(listener).await.map_err(StartError::system)
     })
+}
+
+fn open_jobs(config: &Config, boot: BootId) -> io::Result<Jobs> {
+    let settings = Settings::new(&config.exec.path, config.exec.grace_max, boot)?;
+    Jobs::open(&config.state, settings)
 }
 
 /// Controllers will refuse such a certificate; but it may be the clock, which will be set.

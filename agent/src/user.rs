@@ -34,12 +34,7 @@ impl User {
         let uid = Uid::effective();
         let account = Account::from_uid(uid).map_err(NoUser::Database)?;
         let account = account.ok_or(NoUser::Unknown(uid.as_raw()))?;
-        Ok(Self {
-            uid: uid.as_raw(),
-            name: account.name,
-            home: account.dir,
-            shell: account.shell,
-        })
+        Ok(Self { uid: uid.as_raw(), name: account.name, home: account.dir, shell: account.shell })
     }
 }
 

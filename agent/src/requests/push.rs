@@ -55,9 +55,9 @@ fn open(push: &Push, session: &Session) -> Result<(Running, Partial, Vec<Range>)
     let user = User::own().map_err(|why| Failure::request(Cause::BadRequest(why.to_string())))?;
     let place = Place::resolve(&user.home, &push.dest)?;
     let owner = Owner { key: session.key.id, user: user.uid };
-    let id = place.id().map_err(|error| {
-        Failure::io(Action::Open, place.path().as_os_str().as_bytes(), &error)
-    })?;
+    let id = place
+        .id()
+        .map_err(|error| Failure::io(Action::Open, place.path().as_os_str().as_bytes(), &error))?;
     let running = session.transfers.begin(id, Partial::name(&place, owner));
     let (partial, have) = Partial::open(place, owner, &push.offer, Busy::Wait)?;
     Ok((running, partial, have))

@@ -234,6 +234,7 @@ fn may_be_late(kind: Kind) -> bool {
         | Kind::Stdin
         | Kind::StdinEnd
         | Kind::Signal
+        | Kind::Release
         | Kind::Failed
         | Kind::Offer
         | Kind::Have

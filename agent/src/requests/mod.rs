@@ -6,13 +6,14 @@
 
 pub mod pull;
 pub mod push;
+pub mod run;
 
 use std::convert::Infallible;
 use std::future::pending;
 use std::ops::ControlFlow;
 
 use lariat_common::link::LinkError;
-use lariat_common::protocol::failure::{Cause, Failure};
+use lariat_common::protocol::failure::Cause;
 use lariat_common::protocol::request::Request;
 use lariat_common::transfer::{Cancel, TransferError};
 use tracing::info;
@@ -26,11 +27,7 @@ pub async fn serve(
     session: &Session,
 ) -> Result<ControlFlow<()>, LinkError> {
     match request {
-        Request::Run(_) => {
-            let why = "this agent can't run commands yet".to_owned();
-            link.send(&Failure::request(Cause::BadRequest(why))).await?;
-            Ok(ControlFlow::Continue(()))
-        }
+        Request::Run(run) => run::serve(link, run, session).await,
         Request::Push(push) => push::serve(link, push, session).await,
         Request::Pull(pull) => pull::serve(link, pull, session).await,
     }

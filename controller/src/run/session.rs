@@ -7,7 +7,7 @@ use std::time::Duration;
 use lariat_common::limits::PING_AFTER;
 use lariat_common::link::{Link, LinkError, Outbox, Reader, Writer};
 use lariat_common::protocol::Kind;
-use lariat_common::protocol::exec::{Ack, Exit, Signal, Started, StdinEnd, StdinTaken};
+use lariat_common::protocol::exec::{Ack, Exit, Release, Signal, Started, StdinEnd, StdinTaken};
 use lariat_common::protocol::failure::Failure;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
@@ -163,7 +163,8 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Incoming<'_, O, E> {
                 () = sleep(PING_AFTER) => self.outbox.post(&self.job.written())?,
             }
         }
-        self.acknowledge()
+        self.acknowledge()?;
+        self.outbox.post(&Release)
     }
 
     fn unacked(&self) -> u64 {

@@ -6,14 +6,17 @@ mod cli;
 mod commands;
 mod connect;
 mod context;
+mod demo;
 mod error;
 mod home;
 mod inventory;
 mod key;
 mod output;
+mod reach;
 mod run;
 mod runtime;
 mod stdio;
 mod target;
+mod transfer;
 
 pub use cli::main;

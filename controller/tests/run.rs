@@ -95,7 +95,7 @@ fn the_request_says_what_was_asked_and_the_end_is_acknowledged() {
     assert_eq!(world.asked().command, exec::Command::Shell(b"both".to_vec()));
     assert_eq!(world.next(), Heard::LastAck(Ack { stdout: 6, stderr: 4 }));
     let options = ["--cwd", "/srv", "--env", "A=b=c", "--env", "B=", "--timeout", "1.5s"];
-    world.run(&[&options[..], &["--reconnect", "5m", "--", "ex", "it"]].concat());
+    world.run(&[&options[..], &["--reconnect", "5m", "--", "exit", "0"]].concat());
     let run = world.asked();
     assert_eq!(run.command, exec::Command::Argv(vec![b"exit".to_vec(), b"0".to_vec()]));
     assert_eq!(run.cwd.as_deref(), Some(&b"/srv"[..]));

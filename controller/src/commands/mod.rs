@@ -1,12 +1,15 @@
 //! The verbs, one a file: its arguments, what it does, how it reports. This is the one list of them.
 
 mod completions;
+mod demo;
 mod enroll;
 mod forget;
 mod hosts;
 mod init;
 mod man;
 mod ping;
+mod pull;
+mod push;
 mod run;
 
 use std::process::ExitCode;
@@ -31,6 +34,12 @@ pub(crate) enum Command {
     Ping(ping::Args),
     /// Run a command on a host
     Run(Box<run::Args>),
+    /// Send files to a host
+    Push(push::Args),
+    /// Fetch files from hosts
+    Pull(pull::Args),
+    /// Show all of it on this machine, with a throwaway fleet
+    Demo(demo::Args),
     /// Write a shell's completions to stdout
     Completions(completions::Args),
     /// Write the man pages into a folder
@@ -47,6 +56,9 @@ impl Command {
             Self::Hosts(args) => hosts::run(args, context),
             Self::Ping(args) => ping::run(&args, context),
             Self::Run(args) => run::run(&args, context),
+            Self::Push(args) => push::run(args, context),
+            Self::Pull(args) => pull::run(args, context),
+            Self::Demo(args) => demo::run(args, context),
             Self::Completions(args) => completions::run(args, context),
             Self::Man(args) => man::run(args, context),
         }

@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 
 use lariat_common::link::LinkError;
 use lariat_common::protocol::request::{Ping, Pong};
-use lariat_common::units::parse_duration;
 
-use crate::connect::{Connector, Peer, Session};
+use crate::connect::{Peer, Session};
 use crate::context::Context;
 use crate::error::{CliError, EXIT_FAILURE};
-use crate::inventory::Inventory;
 use crate::output;
 use crate::output::json::{PingResult, object};
+use crate::reach::{self, Reach};
 use crate::runtime::block_on;
 use crate::target::Target;
 
@@ -30,9 +29,8 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
 
-    /// How long reaching the host and logging in may take
-    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = parse_duration)]
-    connect_timeout: Duration,
+    #[command(flatten)]
+    connect: reach::Options,
 }
 
 /// What was measured.
@@ -42,22 +40,19 @@ struct Times {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
-    let home = context.home()?;
-    let inventory = Inventory::load(&home)?;
-    let peer = Peer::new(&args.target.host, args.target.find(&inventory)?);
-    let connector = Connector::load(&home)?;
+    let reach = Reach::new(context, &args.target, &args.connect)?;
     block_on(async move {
-        let result = ping(&connector, &peer, args.connect_timeout).await;
+        let result = ping(&reach).await;
         if args.json {
             object(&PingResult {
-                host: &peer.name,
+                host: &reach.peer.name,
                 ok: result.is_ok(),
                 seconds: result.as_ref().ok().map(|times| times.round_trip.as_secs_f64()),
                 error: result.as_ref().err().map(CliError::line),
             })?;
         }
         match result {
-            Ok(times) if !args.json => output::line(&told(&peer, &times))?,
+            Ok(times) if !args.json => output::line(&told(&reach.peer, &times))?,
             Ok(_) => {}
             Err(error) if !args.json => return Err(error.during("ping")),
             Err(_) => return Ok(ExitCode::from(EXIT_FAILURE)),
@@ -71,10 +66,9 @@ fn told(peer: &Peer, times: &Times) -> String {
     format!("{}: {:.1} ms (connect {:.1} ms)", peer.name, ms(times.round_trip), ms(times.connect))
 }
 
-async fn ping(connector: &Connector, peer: &Peer, limit: Duration) -> Result<Times, CliError> {
+async fn ping(reach: &Reach) -> Result<Times, CliError> {
     let began = Instant::now();
-    let Session { mut link, welcome: _ } =
-        connector.connect(peer, &Ping { nonce: 0 }, limit).await?;
+    let Session { mut link, welcome: _ } = reach.connect(&Ping { nonce: 0 }).await?;
     let connect = began.elapsed();
     let round_trip = async {
         link.expect::<Pong>().await?;
@@ -86,7 +80,7 @@ async fn ping(connector: &Connector, peer: &Peer, limit: Duration) -> Result<Tim
         Ok(round_trip)
     };
     let failed = |error: LinkError| {
-        CliError::from(error).during(format!("{} ({})", peer.name, peer.address))
+        CliError::from(error).during(format!("{} ({})", reach.peer.name, reach.peer.address))
     };
     Ok(Times { connect, round_trip: round_trip.await.map_err(failed)? })
 }

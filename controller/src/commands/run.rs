@@ -9,14 +9,13 @@ use lariat_common::name::JobId;
 use lariat_common::protocol::exec::{Command, End, Run};
 use lariat_common::units::parse_duration;
 
-use crate::connect::{Connector, Peer};
 use crate::context::Context;
 use crate::error::{CliError, EXIT_FAILURE};
-use crate::inventory::Inventory;
 use crate::output;
 use crate::output::json::{RunResult, object};
+use crate::reach::{self, Reach};
 use crate::run::capture::Capture;
-use crate::run::{Job, Outcome, Route, not_run};
+use crate::run::{Job, Outcome, not_run};
 use crate::runtime::block_on;
 use crate::stdio::{LocalOutput, Stdin};
 use crate::target::Target;
@@ -56,9 +55,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     timeout: Option<Duration>,
 
-    /// How long reaching the host and logging in may take
-    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = parse_duration)]
-    connect_timeout: Duration,
+    #[command(flatten)]
+    connect: reach::Options,
 
     /// How long a broken connection may stay broken before the command is ended
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_duration)]
@@ -75,29 +73,22 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     let request = request(args)?;
-    if args.target.user.is_some() {
-        return Err(CliError::new("a user before '@' is not supported yet").during("run"));
-    }
-    let home = context.home()?;
-    let inventory = Inventory::load(&home)?;
-    let peer = Peer::new(&args.target.host, args.target.find(&inventory)?);
-    let connector = Connector::load(&home)?;
+    let reach = Reach::new(context, &args.target, &args.connect)?;
     block_on(async move {
-        let route = Route { connector: &connector, peer: &peer, limit: args.connect_timeout };
         let stdin = if args.interactive {
             Some(Stdin::new().map_err(|e| CliError::from(e).during("read stdin"))?)
         } else {
             None
         };
         if args.json {
-            return as_json(&route, &request, stdin).await;
+            return as_json(&reach, &request, stdin).await;
         }
         let here = || Ok((LocalOutput::stdout()?, LocalOutput::stderr()?));
         let (stdout, stderr) =
             here().map_err(|e: std::io::Error| CliError::from(e).during("write output"))?;
         let job = Job::new(stdout, stderr);
-        let outcome = crate::run::run(&route, &request, &job, stdin).await;
-        Ok(conclude(&outcome, &route, &request))
+        let outcome = crate::run::run(&reach, &request, &job, stdin).await;
+        Ok(conclude(&outcome, &reach, &request))
     })
 }
 
@@ -136,8 +127,8 @@ fn milliseconds(time: Duration) -> u64 {
 }
 
 /// Says what there is to say and gives the exit status.
-fn conclude(outcome: &Outcome, route: &Route<'_>, request: &Run) -> ExitCode {
-    if let Some(error) = error(outcome, route, request) {
+fn conclude(outcome: &Outcome, reach: &Reach, request: &Run) -> ExitCode {
+    if let Some(error) = error(outcome, reach, request) {
         output::error(&error.line());
     }
     ExitCode::from(status(outcome))
@@ -153,9 +144,9 @@ fn status(outcome: &Outcome) -> u8 {
 }
 
 /// What went wrong, if it was not the command itself.
-fn error(outcome: &Outcome, route: &Route<'_>, request: &Run) -> Option<CliError> {
+fn error(outcome: &Outcome, reach: &Reach, request: &Run) -> Option<CliError> {
     use crate::run::RunError::Connect;
-    let name = &route.peer.name;
+    let name = &reach.peer.name;
     let on = format!("run on {name}");
     Some(match outcome {
         Outcome::Ended(End::NotRun(errno)) => CliError::from(not_run(request, *errno)).during(on),
@@ -170,25 +161,21 @@ fn error(outcome: &Outcome, route: &Route<'_>, request: &Run) -> Option<CliError
         // It names the host and its address itself.
         Outcome::Failed(Connect(error)) => CliError::new(format!("run on {error}")),
         Outcome::Failed(error) => {
-            CliError::new(error).during(format!("{on} ({})", route.peer.address))
+            CliError::new(error).during(format!("{on} ({})", reach.peer.address))
         }
     })
 }
 
-async fn as_json(
-    route: &Route<'_>,
-    request: &Run,
-    stdin: Option<Stdin>,
-) -> Result<ExitCode, CliError> {
+async fn as_json(reach: &Reach, request: &Run, stdin: Option<Stdin>) -> Result<ExitCode, CliError> {
     let began = Instant::now();
     let job = Job::new(Capture::default(), Capture::default());
-    let outcome = crate::run::run(route, request, &job, stdin).await;
+    let outcome = crate::run::run(reach, request, &job, stdin).await;
     let seconds = began.elapsed().as_secs_f64();
     let error = match outcome {
         Outcome::Ended(End::TimedOut) => request.timeout_ms.map(|ms| {
             format!("it did not end within {} s", Duration::from_millis(ms).as_secs_f32())
         }),
-        _ => error(&outcome, route, request).map(|error| error.line()),
+        _ => error(&outcome, reach, request).map(|error| error.line()),
     };
     let (exit, signal) = match outcome {
         Outcome::Ended(End::NotRun(_)) => (None, None),
@@ -198,7 +185,7 @@ async fn as_json(
     };
     let (stdout, stderr) = job.into_outputs();
     object(&RunResult {
-        host: &route.peer.name,
+        host: &reach.peer.name,
         ok: matches!(outcome, Outcome::Ended(End::Exited(0))),
         exit,
         signal,

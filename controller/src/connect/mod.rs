@@ -29,7 +29,6 @@ use crate::address::Address;
 use crate::error::CliError;
 use crate::home::{CA_CERTIFICATE, Home};
 use crate::inventory::Host;
-use crate::key::ControllerKey;
 
 pub(crate) use error::{Cause, ConnectError, Stage};
 pub(crate) use tls::Trust;
@@ -76,12 +75,12 @@ pub(crate) struct Session {
 }
 
 impl Connector {
-    /// With the fleet's CA and the controller's key.
-    pub(crate) fn load(home: &Home) -> Result<Self, CliError> {
+    /// With the fleet's CA; proves itself with `key`.
+    pub(crate) fn load(home: &Home, key: Secret) -> Result<Self, CliError> {
         let ca = home.ca_certificate()?;
         let trust = Trust::new(ca)
             .map_err(|e| CliError::from(e).during(home.path().join(CA_CERTIFICATE).display()))?;
-        Ok(Self::new(trust, ControllerKey::load(home)?.secret))
+        Ok(Self::new(trust, key))
     }
 
     /// Trusts the hosts of one fleet, and proves itself to them with `key`.

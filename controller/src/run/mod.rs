@@ -22,7 +22,8 @@ use lariat_common::protocol::failure::{Action, Cause, Failure, io_error};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use crate::connect::{ConnectError, Connector, Peer, Session};
+use crate::connect::{ConnectError, Session};
+use crate::reach::Reach;
 pub(crate) use job::Job;
 pub(crate) use session::Broken;
 use signals::{SIGPIPE, SIGTERM};
@@ -84,19 +85,9 @@ pub(crate) enum RunError {
     Signals(io::Error),
 }
 
-/// How hosts are reached for a run.
-pub(crate) struct Route<'a> {
-    /// With what.
-    pub(crate) connector: &'a Connector,
-    /// Which host.
-    pub(crate) peer: &'a Peer,
-    /// The time for one connection.
-    pub(crate) limit: Duration,
-}
-
 /// Runs a command and follows it. `stdin` is sent to it, if the request says so.
 pub(crate) async fn run<O, E, I>(
-    route: &Route<'_>,
+    reach: &Reach,
     request: &Run,
     job: &Job<O, E>,
     stdin: Option<I>,
@@ -108,7 +99,7 @@ where
 {
     let outcome = tokio::select! {
         biased;
-        outcome = connections(route, request, job) => outcome,
+        outcome = connections(reach, request, job) => outcome,
         left = signals::forward(job) => match left {
             Ok(signal) => Outcome::Left { signal, running: job.has_started() },
             Err(error) => Outcome::Failed(RunError::Signals(error)),
@@ -120,13 +111,12 @@ where
 }
 
 /// One connection after another, until the command's end is known or nothing more can be done.
-async fn connections<O, E>(route: &Route<'_>, request: &Run, job: &Job<O, E>) -> Outcome
+async fn connections<O, E>(reach: &Reach, request: &Run, job: &Job<O, E>) -> Outcome
 where
     O: AsyncWrite + Unpin,
     E: AsyncWrite + Unpin,
 {
-    let Route { connector, peer, limit } = route;
-    let mut session = match connector.connect(peer, request, *limit).await {
+    let mut session = match reach.connect(request).await {
         Ok(session) => session,
         Err(error) => return Outcome::Failed(error.into()),
     };

@@ -1,0 +1,274 @@
+//! A job's folder, `STATE/jobs/ID`, and what is in it:
+//!
+//! - `record`: whose job it is and what it runs; its end, when its controller did not come for it.
+//!   Locked as long as its supervisor lives.
+//! - `socket`: where the supervisor listens.
+//! - `stdout`, `stderr`: the tails of its output, when they do not fit in memory.
+//!
+//! Invariants: a folder under a job's id always has its record, for it is made under another name
+//! first and renamed; it is there before the command is started, so an id that has none never ran. An
+//! unlocked record without an end is of a supervisor that died, with the host or without.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use lariat_common::codec;
+use lariat_common::name::{BootId, JobId, KeyId};
+use lariat_common::protocol::exec::Exit;
+use rustix::fs::{AtFlags, FlockOperation};
+use rustix::io::Errno;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::spool::Stream;
+
+/// Most bytes of the command that its record shows.
+const SUMMARY: usize = 256;
+
+const RECORD: &str = "record";
+const SOCKET: &str = "socket";
+
+/// Folders that are not finished, or no more, begin with this.
+const UNFINISHED: &str = ".new-";
+
+/// What is written down of a job before its command is started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The words that its supervisor knows: [`super::channel::VERSION`].
+    pub version: u16,
+    /// Whose job it is.
+    pub key: KeyId,
+    /// The boot of the host that it ran in.
+    pub boot: BootId,
+    /// When it began, in milliseconds since 1970.
+    pub began_ms: u64,
+    /// The beginning of its command.
+    pub summary: Vec<u8>,
+}
+
+impl Record {
+    /// The part of a command that a record shows.
+    pub fn summary(command: &[u8]) -> Vec<u8> {
+        command[..command.len().min(SUMMARY)].to_vec()
+    }
+}
+
+/// A job's folder that was just made.
+pub(super) struct NewFolder {
+    pub(super) folder: File,
+    /// Locked; the lock goes on in whoever gets this descriptor.
+    pub(super) record: File,
+}
+
+/// A job's folder that was there.
+pub(super) struct OldFolder {
+    pub(super) folder: File,
+    pub(super) record: Record,
+    pub(super) state: State,
+}
+
+/// What became of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Its supervisor lives.
+    Alive,
+    /// It ended, and nobody came for it.
+    Over(Exit),
+    /// Its supervisor died.
+    Dead,
+}
+
+/// All jobs' folders.
+pub(super) struct Folders(PathBuf);
+
+impl Folders {
+    /// Makes the folder of folders, if it is not there, and clears away what was never finished.
+    pub(super) fn open(state: &Path) -> io::Result<Self> {
+        let root = state.join("jobs");
+        DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
+        for entry in fs::read_dir(&root)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        Ok(Self(root))
+    }
+
+    fn path(&self, job: JobId) -> PathBuf {
+        self.0.join(job.to_string())
+    }
+
+    /// Makes a job's folder. One that is there is [`io::ErrorKind::AlreadyExists`], whoever owns it.
+    pub(super) fn create(&self, job: JobId, record: &Record) -> io::Result<NewFolder> {
+        // Two sessions may ask for the same job at the same time.
+        let unique = format!("{UNFINISHED}{job}-{:?}", std::thread::current().id());
+        let new = self.0.join(unique);
+        DirBuilder::new().mode(0o700).create(&new)?;
+        let made = self.fill(&new, job, record);
+        if made.is_err() {
+            let _ = fs::remove_dir_all(&new);
+        }
+        made
+    }
+
+    fn fill(&self, new: &Path, job: JobId, record: &Record) -> io::Result<NewFolder> {
+        let folder = File::open(new)?;
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(new.join(RECORD))?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        file.write_all(&prefixed(record)?)?;
+        // A folder with a record in it can't be replaced by another.
+        match fs::rename(new, self.path(job)) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                Err(io::ErrorKind::AlreadyExists.into())
+            }
+            result => result.map(|()| NewFolder { folder, record: file }),
+        }
+    }
+
+    /// Opens a job's folder.
+    pub(super) fn find(&self, job: JobId) -> io::Result<OldFolder> {
+        let folder = File::open(self.path(job))?;
+        let mut file = File::open(self.path(job).join(RECORD))?;
+        // Looked at first: once it is unlocked, nobody writes any more.
+        let alive = match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+            Err(Errno::WOULDBLOCK) => true,
+            result => result.map(|()| false)?,
+        };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let mut rest = bytes.as_slice();
+        let record = take(&mut rest)?.ok_or(io::ErrorKind::InvalidData)?;
+        let state = match take(&mut rest)? {
+            _ if alive => State::Alive,
+            Some(exit) => State::Over(exit),
+            None => State::Dead,
+        };
+        Ok(OldFolder { folder, record, state })
+    }
+
+    /// Forgets a job.
+    pub(super) fn remove(&self, job: JobId) -> io::Result<()> {
+        let path = self.path(job);
+        for name in [RECORD, SOCKET, Stream::Stdout.name(), Stream::Stderr.name()] {
+            match fs::remove_file(path.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        fs::remove_dir(&path).or_else(|_| fs::remove_dir_all(&path))
+    }
+}
+
+/// Binds the supervisor's socket.
+pub(super) fn listen(folder: BorrowedFd<'_>) -> io::Result<UnixListener> {
+    let listener = UnixListener::bind(socket_in(folder))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Removes the supervisor's socket.
+pub(super) fn unlisten(folder: BorrowedFd<'_>) {
+    let _ = rustix::fs::unlinkat(folder, SOCKET, AtFlags::empty());
+}
+
+/// Connects to a job's supervisor.
+pub(super) fn connect(folder: BorrowedFd<'_>) -> io::Result<UnixStream> {
+    UnixStream::connect(socket_in(folder))
+}
+
+/// Short enough for a socket's name, however deep the folder is.
+fn socket_in(folder: BorrowedFd<'_>) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd()))
+}
+
+/// Writes down how a job ended.
+pub(super) fn add_exit(record: &File, exit: &Exit) -> io::Result<()> {
+    { record }.write_all(&prefixed(exit)?)
+}
+
+/// A length, then the message.
+fn prefixed<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
+    let payload = codec::encode(message).map_err(io::Error::other)?;
+    let len = u32::try_from(payload.len()).map_err(io::Error::other)?;
+    Ok([&len.to_le_bytes()[..], &payload].concat())
+}
+
+/// Takes the next message off the front; none when there is none.
+fn take<T: DeserializeOwned>(bytes: &mut &[u8]) -> io::Result<Option<T>> {
+    let Some((len, rest)) = bytes.split_first_chunk() else { return Ok(None) };
+    let len = u32::from_le_bytes(*len) as usize;
+    let payload = rest.get(..len).ok_or(io::ErrorKind::UnexpectedEof)?;
+    *bytes = &rest[len..];
+    codec::decode(payload).map(Some).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use lariat_common::protocol::exec::End;
+
+    use super::*;
+
+    const JOB: JobId = JobId([7; 16]);
+
+    fn record() -> Record {
+        Record {
+            version: 1,
+            key: KeyId([1; 16]),
+            boot: BootId([2; 16]),
+            began_ms: 3,
+            summary: Record::summary(b"true"),
+        }
+    }
+
+    #[test]
+    fn an_id_is_given_out_once_until_it_is_forgotten() {
+        let state = tempfile::tempdir().unwrap();
+        let folders = Folders::open(state.path()).unwrap();
+        assert_eq!(folders.find(JOB).err().unwrap().kind(), io::ErrorKind::NotFound);
+        let first = folders.create(JOB, &record()).unwrap();
+        let again = folders.create(JOB, &record()).err().unwrap();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_dir(state.path().join("jobs")).unwrap().count(), 1);
+        drop(first);
+        folders.remove(JOB).unwrap();
+        folders.create(JOB, &record()).unwrap();
+    }
+
+    #[test]
+    fn the_record_tells_what_became_of_it() {
+        let state = tempfile::tempdir().unwrap();
+        let folders = Folders::open(state.path()).unwrap();
+        let made = folders.create(JOB, &record()).unwrap();
+        let found = folders.find(JOB).unwrap();
+        assert_eq!((found.record, found.state), (record(), State::Alive));
+        let exit = Exit { end: End::Exited(3), stdout: 1, stderr: 2 };
+        add_exit(&made.record, &exit).unwrap();
+        assert_eq!(folders.find(JOB).unwrap().state, State::Alive);
+        drop(made);
+        assert_eq!(folders.find(JOB).unwrap().state, State::Over(exit));
+        folders.remove(JOB).unwrap();
+        drop(folders.create(JOB, &record()).unwrap());
+        assert_eq!(folders.find(JOB).unwrap().state, State::Dead);
+    }
+
+    #[test]
+    fn sockets_work_in_folders_deeper_than_their_names_may_be_long() {
+        let state = tempfile::tempdir().unwrap();
+        let deep = state.path().join("d".repeat(120));
+        let folders = Folders::open(&deep).unwrap();
+        let made = folders.create(JOB, &record()).unwrap();
+        let listener = listen(made.folder.as_fd()).unwrap();
+        connect(folders.find(JOB).unwrap().folder.as_fd()).unwrap();
+        listener.accept().unwrap();
+        unlisten(made.folder.as_fd());
+        assert!(connect(made.folder.as_fd()).is_err());
+    }
+}

@@ -1,0 +1,30 @@
+//! Jobs: every command runs under a supervisor process of its own, which owns its pipes, the tail of
+//! its output and its exit, and outlives the agent.
+//!
+//! ```text
+//! session ── jobs::Jobs::start ── socket ── supervisor ── pipes ── command
+//!        └── reads the output's tail ── file ──┘
+//! ```
+//!
+//! The output's bytes take one way, from the command's pipe into a file in memory (or on disk, once
+//! that is full), which the agent reads; control goes over a unix socket. The agent holds nothing of a
+//! job but the two.
+//!
+//! Invariant: a job's folder with its record is there before its command is started, and a job id is
+//! given out once: a command runs at most once.
+
+pub mod channel;
+pub mod supervise;
+
+mod connection;
+mod folder;
+mod raw;
+mod reaper;
+mod ring;
+mod spool;
+mod start;
+
+pub use connection::{Ear, Event, Mouth};
+pub use folder::{Record, State};
+pub use spool::Stream;
+pub use start::{Attached, Jobs, Settings, StartError, User, boot_id};

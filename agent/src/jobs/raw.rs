@@ -1,0 +1,43 @@
+//! The few system calls that have no safe wrapper and that starting commands can't do without.
+//!
+//! Invariant: this is the only unsafe code of the agent's jobs.
+#![expect(unsafe_code, reason = "each block says why it is sound")]
+
+use std::io;
+
+use nix::libc;
+
+/// Signals that the C library keeps for its own threads.
+const RESERVED: std::ops::RangeInclusive<i32> = 32..=33;
+
+/// Closes every descriptor above standard error.
+///
+/// Only for the first lines of a process that has opened nothing itself.
+pub(super) fn close_inherited() {
+    // SAFETY: nothing in this process owns a descriptor above 2 yet, so none is closed under an owner.
+    unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
+}
+
+/// Gives every signal its default action again, but for SIGPIPE: this process ignores it, and the
+/// standard library restores it for children.
+pub(super) fn reset_signals() {
+    let last = libc::SIGRTMAX();
+    for number in (1..=last).filter(|n| !RESERVED.contains(n) && *n != libc::SIGPIPE) {
+        // SAFETY: the default action runs no code of ours. SIGKILL and SIGSTOP are refused, which
+        // changes nothing.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
+}
+
+/// Sends any signal, real-time ones included, to a process, or with a negative id to a group.
+pub(super) fn kill(pid: i32, number: u8) -> io::Result<()> {
+    let number = i32::from(number);
+    if RESERVED.contains(&number) || !(1..=libc::SIGRTMAX()).contains(&number) || pid.abs() <= 1 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: kill touches no memory of this process.
+    match unsafe { libc::kill(pid, number) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

@@ -1,0 +1,341 @@
+//! The unacknowledged tail of one output stream: in memory while it is small, then on disk.
+//!
+//! The supervisor fills it from the command's pipe; the agent reads the same file, whose descriptor it
+//! is given. It starts as an anonymous file of [`MEMORY`] bytes, made when the first byte comes. When
+//! that is full of what nobody acknowledged yet, the tail moves to a file of [`DISK`] bytes in the
+//! job's folder. When there is no room on disk it stays where it is: a command runs on a full disk,
+//! only with less ahead.
+//!
+//! Invariant: a byte is kept until it is acknowledged, and nothing grows: a pipe whose spool is full
+//! is not read.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::pipe::SpliceFlags;
+
+use super::ring::{Ring, piece};
+
+/// Bytes of a stream's tail that are kept in memory.
+pub(super) const MEMORY: u64 = 1024 * 1024;
+
+/// Bytes of a stream's tail that are kept on disk once memory is full: what a command may be ahead of
+/// its reader.
+pub(super) const DISK: u64 = 4 * 1024 * 1024;
+
+/// Bytes copied at once when a tail moves.
+const COPY: usize = 16 * 1024;
+
+/// One of a command's two output streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Stream {
+    /// Its standard output.
+    Stdout,
+    /// Its standard error.
+    Stderr,
+}
+
+impl Stream {
+    /// Both, in the order of their numbers.
+    pub const ALL: [Self; 2] = [Self::Stdout, Self::Stderr];
+
+    /// The name of its file in the job's folder.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
+/// What came of reading the pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Filled {
+    /// This many bytes came.
+    Bytes(u64),
+    /// Nothing is there now.
+    Nothing,
+    /// There is no room.
+    Full,
+    /// Nothing will ever come again.
+    End,
+}
+
+/// The supervisor's side of a stream's tail.
+pub(super) struct Spool {
+    stream: Stream,
+    ring: Ring,
+    file: Option<OwnedFd>,
+    /// Counts the files that the tail has been in, so that the agent is told of each.
+    moves: u32,
+    place: Place,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Memory,
+    Disk,
+    /// The disk failed: it is not tried again.
+    MemoryForGood,
+}
+
+impl Spool {
+    /// An empty tail.
+    pub(super) fn new(stream: Stream) -> Self {
+        Self { stream, ring: Ring::new(MEMORY), file: None, moves: 0, place: Place::Memory }
+    }
+
+    /// Offset behind the last byte.
+    pub(super) fn end(&self) -> u64 {
+        self.ring.end()
+    }
+
+    /// Size of the file that the tail is in.
+    pub(super) fn capacity(&self) -> u64 {
+        self.ring.capacity()
+    }
+
+    /// The file that the tail is in and how often it has moved; none before the first byte.
+    pub(super) fn file(&self) -> Option<(BorrowedFd<'_>, u32)> {
+        self.file.as_ref().map(|file| (file.as_fd(), self.moves))
+    }
+
+    /// Everything before `upto` may be forgotten. `false` when it never came.
+    pub(super) fn ack(&mut self, upto: u64) -> bool {
+        self.ring.ack(upto)
+    }
+
+    /// Whether the pipe is worth reading: there is room, or some can be made.
+    pub(super) fn has_room(&self) -> bool {
+        self.ring.writable().len > 0 || self.place == Place::Memory
+    }
+
+    /// Takes what the pipe has, up to the end of the room in one piece.
+    pub(super) fn fill(
+        &mut self,
+        pipe: BorrowedFd<'_>,
+        folder: BorrowedFd<'_>,
+    ) -> io::Result<Filled> {
+        if self.ring.writable().len == 0 && !self.grow(folder) {
+            return Ok(Filled::Full);
+        }
+        if self.file.is_none() {
+            self.file = Some(memory(self.stream)?);
+            self.moves += 1;
+        }
+        match self.splice(pipe) {
+            Err(Errno::AGAIN | Errno::INTR) => Ok(Filled::Nothing),
+            Err(error) if self.place == Place::Disk => {
+                // The disk failed under us; what is there is moved back to memory.
+                self.move_to(memory(self.stream)?, DISK).map_err(|_| error)?;
+                self.place = Place::MemoryForGood;
+                Ok(Filled::Nothing)
+            }
+            Err(error) => Err(error.into()),
+            Ok(0) => Ok(Filled::End),
+            Ok(len) => {
+                self.ring.wrote(len);
+                Ok(Filled::Bytes(len))
+            }
+        }
+    }
+
+    fn splice(&self, pipe: BorrowedFd<'_>) -> Result<u64, Errno> {
+        let file = self.file.as_ref().ok_or(Errno::BADF)?;
+        let into = self.ring.writable();
+        let len = usize::try_from(into.len).map_err(|_| Errno::OVERFLOW)?;
+        let mut position = into.position;
+        let moved = rustix::pipe::splice(
+            pipe,
+            None,
+            file,
+            Some(&mut position),
+            len,
+            SpliceFlags::NONBLOCK,
+        )?;
+        Ok(moved as u64)
+    }
+
+    /// Moves a full tail from memory to disk. `false` when that is not to be had.
+    fn grow(&mut self, folder: BorrowedFd<'_>) -> bool {
+        if self.place != Place::Memory {
+            return false;
+        }
+        let moved = disk(self.stream, folder).and_then(|file| self.move_to(file, DISK));
+        self.place = if moved.is_ok() { Place::Disk } else { Place::MemoryForGood };
+        moved.is_ok()
+    }
+
+    fn move_to(&mut self, file: OwnedFd, capacity: u64) -> Result<(), Errno> {
+        let ring = self.ring.resized(capacity).ok_or(Errno::NOSPC)?;
+        if let Some(old) = &self.file {
+            let mut offset = ring.acked();
+            let mut buffer = [0; COPY];
+            while offset < ring.end() {
+                let len = read_at(old, self.ring.capacity(), offset, ring.end(), &mut buffer)?;
+                write_at(&file, capacity, offset, &buffer[..len])?;
+                offset += len as u64;
+            }
+        }
+        self.file = Some(file);
+        self.ring = ring;
+        self.moves += 1;
+        Ok(())
+    }
+}
+
+/// The agent's side of a stream's tail.
+pub(super) struct SpoolReader {
+    file: OwnedFd,
+    capacity: u64,
+}
+
+impl SpoolReader {
+    /// Reads a tail in a file of this size.
+    pub(super) fn new(file: OwnedFd, capacity: u64) -> Option<Self> {
+        (capacity > 0).then_some(Self { file, capacity })
+    }
+
+    /// Reads bytes from offset `from` on, none at or behind `upto`; fewer than there are when the file
+    /// wraps or the buffer is full. All of them must have been written and not acknowledged.
+    pub(super) fn read(&self, from: u64, upto: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(read_at(&self.file, self.capacity, from, upto, buffer)?)
+    }
+}
+
+fn memory(stream: Stream) -> Result<OwnedFd, Errno> {
+    rustix::fs::memfd_create(stream.name(), MemfdFlags::CLOEXEC)
+}
+
+/// A file on disk that has its room from the beginning, where the file system can do that.
+fn disk(stream: Stream, folder: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = rustix::fs::openat(folder, stream.name(), flags, Mode::RUSR | Mode::WUSR)?;
+    match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, DISK) {
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(file),
+        Err(error) => {
+            let _ = rustix::fs::unlinkat(folder, stream.name(), rustix::fs::AtFlags::empty());
+            Err(error)
+        }
+    }
+}
+
+fn read_at(
+    file: &OwnedFd,
+    capacity: u64,
+    from: u64,
+    upto: u64,
+    buffer: &mut [u8],
+) -> Result<usize, Errno> {
+    let piece = piece(capacity, from, upto);
+    let len = usize::try_from(piece.len).unwrap_or(usize::MAX).min(buffer.len());
+    if len == 0 {
+        return Ok(0);
+    }
+    match rustix::io::pread(file, &mut buffer[..len], piece.position)? {
+        // The file is shorter than its ring says: somebody else has cut it.
+        0 => Err(Errno::IO),
+        read => Ok(read),
+    }
+}
+
+fn write_at(file: &OwnedFd, capacity: u64, from: u64, mut bytes: &[u8]) -> Result<(), Errno> {
+    let mut offset = from;
+    while !bytes.is_empty() {
+        let piece = piece(capacity, offset, offset + bytes.len() as u64);
+        let len = usize::try_from(piece.len).unwrap_or(usize::MAX).min(bytes.len());
+        let written = rustix::io::pwrite(file, &bytes[..len], piece.position)?;
+        bytes = &bytes[written..];
+        offset += written as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, OwnedFd) {
+        let dir = tempfile::tempdir().unwrap();
+        let fd = std::fs::File::open(dir.path()).unwrap().into();
+        (dir, fd)
+    }
+
+    fn reader(spool: &Spool) -> SpoolReader {
+        let (file, _) = spool.file().unwrap();
+        SpoolReader::new(file.try_clone_to_owned().unwrap(), spool.capacity()).unwrap()
+    }
+
+    /// A byte that tells its offset.
+    fn at(offset: u64) -> u8 {
+        (offset % 251).to_le_bytes()[0]
+    }
+
+    /// Writes to the pipe and fills the spool until it is full.
+    fn fill_up(spool: &mut Spool, folder: &OwnedFd) {
+        let (read, mut write) = io::pipe().unwrap();
+        loop {
+            let bytes: Vec<u8> = (spool.end()..spool.end() + 4096).map(at).collect();
+            write.write_all(&bytes).unwrap();
+            while spool.fill(read.as_fd(), folder.as_fd()).unwrap() == Filled::Nothing {}
+            if !spool.has_room() {
+                assert_eq!(spool.fill(read.as_fd(), folder.as_fd()).unwrap(), Filled::Full);
+                return;
+            }
+        }
+    }
+
+    fn check(spool: &Spool, from: u64) {
+        let (reader, mut offset, mut buffer) = (reader(spool), from, vec![0; 100_000]);
+        while offset < spool.end() {
+            let len = reader.read(offset, spool.end(), &mut buffer).unwrap();
+            for byte in &buffer[..len] {
+                assert_eq!(*byte, at(offset));
+                offset += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn a_silent_stream_makes_no_file_and_an_empty_one_ends() {
+        let (dir, folder) = folder();
+        let mut spool = Spool::new(Stream::Stdout);
+        assert!(spool.file().is_none());
+        let (read, write) = io::pipe().unwrap();
+        assert_eq!(spool.fill(read.as_fd(), folder.as_fd()).unwrap(), Filled::Nothing);
+        drop(write);
+        assert_eq!(spool.fill(read.as_fd(), folder.as_fd()).unwrap(), Filled::End);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_full_tail_moves_to_disk_and_goes_round() {
+        let (dir, folder) = folder();
+        let mut spool = Spool::new(Stream::Stderr);
+        fill_up(&mut spool, &folder);
+        assert_eq!((spool.end(), spool.capacity()), (DISK, DISK));
+        assert_eq!(dir.path().join("stderr").metadata().unwrap().len(), DISK);
+        check(&spool, 0);
+        assert!(spool.ack(DISK / 2 + 1));
+        fill_up(&mut spool, &folder);
+        assert_eq!(spool.end(), DISK + DISK / 2 + 1);
+        check(&spool, DISK / 2 + 1);
+    }
+
+    #[test]
+    fn without_a_disk_it_stays_in_memory() {
+        let (dir, folder) = folder();
+        std::fs::write(dir.path().join("stdout"), b"in the way").unwrap();
+        let mut spool = Spool::new(Stream::Stdout);
+        fill_up(&mut spool, &folder);
+        assert_eq!((spool.end(), spool.capacity()), (MEMORY, MEMORY));
+        check(&spool, 0);
+        assert!(spool.ack(MEMORY));
+        fill_up(&mut spool, &folder);
+        check(&spool, MEMORY);
+    }
+}

@@ -1,0 +1,170 @@
+//! Starting the command: its environment, its folder, its program, its three streams.
+//!
+//! Invariant: the command gets what is named here and nothing of ours: no variable, no descriptor, no
+//! blocked or ignored signal.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, PipeReader};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{self, Stdio};
+
+use lariat_common::protocol::exec::{Command, End};
+use lariat_common::protocol::failure::{Action, Failure};
+use rustix::fs::Access;
+use rustix::io::Errno;
+
+use crate::jobs::channel::Begin;
+
+/// The shell that runs command lines.
+const SHELL: &str = "/bin/sh";
+
+/// Where a command runs whose user has no home.
+const NO_HOME: &str = "/";
+
+/// A command that runs.
+pub(super) struct Running {
+    /// Its process, which leads a group of its own.
+    pub(super) pid: u32,
+    /// Our end of its stdin, if it has one.
+    pub(super) stdin: Option<OwnedFd>,
+    /// Our ends of its stdout and stderr.
+    pub(super) outputs: [PipeReader; 2],
+}
+
+/// Why it does not run.
+#[derive(Debug)]
+pub(super) enum NotStarted {
+    /// The program can't be run.
+    NotRun(End),
+    /// Something else failed before it came to that.
+    Failed(Failure),
+}
+
+/// Starts the command. The working folder of this process is its folder afterwards.
+pub(super) fn start(begin: &Begin) -> Result<Running, NotStarted> {
+    let failed = |error: io::Error| {
+        NotStarted::Failed(Failure { path: None, ..Failure::io(Action::Start, &[], &error) })
+    };
+    enter(begin).map_err(NotStarted::Failed)?;
+    let mut command = prepare(begin)?;
+    let (stdout, stdout_write) = io::pipe().map_err(failed)?;
+    let (stderr, stderr_write) = io::pipe().map_err(failed)?;
+    command.stdout(stdout_write).stderr(stderr_write);
+    let mut stdin = None;
+    if begin.run.stdin {
+        let (read, write) = io::pipe().map_err(failed)?;
+        command.stdin(read);
+        stdin = Some(OwnedFd::from(write));
+    } else {
+        command.stdin(Stdio::null());
+    }
+    let child = command.spawn().map_err(|error| not_run(&error))?;
+    Ok(Running { pid: child.id(), stdin, outputs: [stdout, stderr] })
+}
+
+fn not_run(error: &io::Error) -> NotStarted {
+    NotStarted::NotRun(End::NotRun(error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error())))
+}
+
+/// Enters the working folder: relative to the home, which is also the default.
+fn enter(begin: &Begin) -> Result<(), Failure> {
+    let home = Path::new(OsStr::from_bytes(&begin.home));
+    match &begin.run.cwd {
+        Some(cwd) => {
+            let folder = home.join(OsStr::from_bytes(cwd));
+            std::env::set_current_dir(&folder).map_err(|error| {
+                Failure::io(Action::EnterFolder, folder.as_os_str().as_bytes(), &error)
+            })
+        }
+        None => std::env::set_current_dir(home).or_else(|_| {
+            std::env::set_current_dir(NO_HOME)
+                .map_err(|error| Failure::io(Action::EnterFolder, NO_HOME.as_bytes(), &error))
+        }),
+    }
+}
+
+fn prepare(begin: &Begin) -> Result<process::Command, NotStarted> {
+    let os = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+    let mut command = match &begin.run.command {
+        Command::Shell(line) => {
+            let mut command = process::Command::new(SHELL);
+            // A line that begins with a dash is no option.
+            command.arg0("sh").arg("-c").arg("--").arg(os(line));
+            command
+        }
+        Command::Argv(words) => {
+            let (program, rest) = words
+                .split_first()
+                .ok_or(NotStarted::NotRun(End::NotRun(Errno::NOENT.raw_os_error())))?;
+            let found = find(program, path_of(begin))
+                .map_err(|errno| NotStarted::NotRun(End::NotRun(errno.raw_os_error())))?;
+            let mut command = process::Command::new(found);
+            command.arg0(os(program)).args(rest.iter().map(|word| os(word)));
+            command
+        }
+    };
+    // A group of its own can be signalled at one stroke.
+    command.env_clear().process_group(0);
+    for (name, value) in begin.env.iter().chain(&begin.run.env) {
+        command.env(os(name), os(value));
+    }
+    Ok(command)
+}
+
+/// The PATH that the command will have.
+fn path_of(begin: &Begin) -> &[u8] {
+    let all = begin.run.env.iter().rev().chain(begin.env.iter().rev());
+    all.into_iter().find(|(name, _)| name == b"PATH").map_or(&[], |(_, value)| value)
+}
+
+/// Finds a program as `execvp` does, but for its habit of giving what is no program to a shell.
+fn find(program: &[u8], path: &[u8]) -> Result<PathBuf, Errno> {
+    if program.contains(&b'/') {
+        return Ok(PathBuf::from(OsStr::from_bytes(program)));
+    }
+    let mut error = Errno::NOENT;
+    for folder in path.split(|&byte| byte == b':') {
+        let folder = if folder.is_empty() { b"." } else { folder };
+        let candidate = Path::new(OsStr::from_bytes(folder)).join(OsStr::from_bytes(program));
+        match rustix::fs::access(&candidate, Access::EXEC_OK) {
+            Ok(()) if candidate.is_dir() => error = Errno::ACCESS,
+            Ok(()) => return Ok(candidate),
+            Err(Errno::ACCESS) => error = Errno::ACCESS,
+            Err(_) => {}
+        }
+    }
+    Err(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_as_a_shell_finds_it() {
+        let one = tempfile::tempdir().unwrap();
+        let two = tempfile::tempdir().unwrap();
+        let path =
+            [one.path().as_os_str().as_bytes(), two.path().as_os_str().as_bytes()].join(&b':');
+        let make = |dir: &tempfile::TempDir, name: &str, mode| {
+            let file = dir.path().join(name);
+            fs::write(&file, "").unwrap();
+            fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+        };
+        make(&one, "plain", 0o644);
+        make(&two, "plain", 0o755);
+        make(&one, "only", 0o644);
+        fs::create_dir(one.path().join("folder")).unwrap();
+        assert_eq!(find(b"plain", &path), Ok(two.path().join("plain")));
+        assert_eq!(find(b"only", &path), Err(Errno::ACCESS));
+        assert_eq!(find(b"folder", &path), Err(Errno::ACCESS));
+        assert_eq!(find(b"none", &path), Err(Errno::NOENT));
+        assert_eq!(find(b"./none", &path), Ok("./none".into()));
+    }
+}

@@ -1,0 +1,119 @@
+//! The supervisor: the small process that a job runs under.
+//!
+//! It is the agent's own binary, run again by the agent with [`SUBCOMMAND`], its stdin a socket to
+//! that agent. It starts the command, holds its pipes, the unacknowledged tail of its output, its exit
+//! and its timers, and outlives the agent. There is no runtime, no thread and no logging: one `poll`
+//! loop.
+//!
+//! Invariant: whatever the agent does, the command runs once, and its output and exit stay until they
+//! were acknowledged or the grace time is over.
+
+mod command;
+mod life;
+mod stdin;
+mod tree;
+mod voice;
+mod watch;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::fs::Mode;
+use rustix::net::RecvFlags;
+
+use self::command::NotStarted;
+use self::voice::Voice;
+use self::watch::Watch;
+use super::channel::{Begin, ChannelError, Inbox, ToSupervisor};
+use super::raw;
+
+/// The hidden subcommand of `lariatd` that is this.
+pub const SUBCOMMAND: &str = "supervise";
+
+/// Runs a supervisor from its beginning to its end. Call it before anything else is opened or started.
+pub fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Only a person who typed this by hand sees it: the agent gives us /dev/null.
+            #[expect(clippy::print_stderr, reason = "there is no log here")]
+            {
+                eprintln!("lariatd {SUBCOMMAND} is started by the agent itself: {error}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), ChannelError> {
+    let signals = prepare()?;
+    let socket = UnixStream::from(take_stdin()?);
+    let mut inbox = Inbox::default();
+    let (begin, folder, record) = begin(&socket, &mut inbox)?;
+    let watch = Watch::new(&begin, folder, record, signals, Voice::new(socket, inbox));
+    let started = command::start(&begin);
+    // The command's folder must not be held busy by us.
+    let _ = std::env::set_current_dir("/");
+    drop(begin);
+    match started {
+        Ok(running) => watch.run(running)?,
+        Err(NotStarted::NotRun(end)) => watch.run_none(end)?,
+        Err(NotStarted::Failed(failure)) => watch.fail(failure)?,
+    }
+    Ok(())
+}
+
+/// Makes this process, and so the command's, what a freshly logged-in one is, wherever the agent was
+/// started from. What fails here fails for want of a privilege; the command can run all the same.
+fn prepare() -> io::Result<SignalFd> {
+    raw::close_inherited();
+    raw::reset_signals();
+    let mut mask = SigSet::empty();
+    for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        mask.add(signal);
+    }
+    mask.thread_set_mask()?;
+    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+
+    let _ = rustix::process::setsid();
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    rustix::process::umask(Mode::WGRP | Mode::WOTH);
+    if rustix::process::getpriority_process(None) != Ok(0) {
+        let _ = rustix::process::setpriority_process(None, 0);
+    }
+    let _ = std::fs::write("/proc/self/oom_score_adj", "0");
+    // Started through a link to the agent's binary, it would be called `exe`.
+    let _ = rustix::thread::set_name(c"lariat-job");
+    Ok(signals)
+}
+
+/// Takes the socket off stdin, so that nobody else holds it open.
+fn take_stdin() -> io::Result<OwnedFd> {
+    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(socket)
+}
+
+/// Waits for the request, the job's folder and its record.
+fn begin(socket: &UnixStream, inbox: &mut Inbox) -> Result<(Begin, OwnedFd, File), ChannelError> {
+    loop {
+        if let Some(frame) = inbox.frame()? {
+            let ToSupervisor::Begin(begin) = frame.message()? else {
+                return Err(ChannelError::Malformed);
+            };
+            let (folder, record) = (inbox.fd(), inbox.fd());
+            let folder = folder.ok_or(ChannelError::Malformed)?;
+            let record = record.ok_or(ChannelError::Malformed)?;
+            inbox.shrink();
+            return Ok((*begin, folder, record.into()));
+        }
+        if inbox.receive(socket.as_fd(), RecvFlags::empty())? == 0 {
+            return Err(ChannelError::Gone);
+        }
+    }
+}

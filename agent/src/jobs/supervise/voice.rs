@@ -1,0 +1,152 @@
+//! What the agent has been told, and what it is to be told next.
+//!
+//! Invariant: nothing queues. What to say follows from the difference between how things are and what
+//! was said, so an agent that does not read makes nothing grow, and a new one is told everything.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use lariat_common::limits::STDIN_CREDIT;
+use lariat_common::protocol::exec::{Ack, Exit, Started, StdinTaken};
+use rustix::net::SendFlags;
+
+use crate::jobs::channel::{self, Inbox, ToAgent};
+use crate::jobs::spool::{Spool, Stream};
+
+/// How things are.
+pub(super) struct View<'a> {
+    pub(super) pid: Option<u32>,
+    pub(super) spools: [&'a Spool; 2],
+    pub(super) taken: StdinTaken,
+    /// Whether bytes of stdin wait for the command.
+    pub(super) stdin_waits: bool,
+    pub(super) exit: Option<Exit>,
+}
+
+/// What was said.
+#[derive(Default)]
+struct Told {
+    started: bool,
+    moves: [u32; 2],
+    output: Ack,
+    taken: StdinTaken,
+    exit: bool,
+}
+
+/// The conversation with one agent.
+pub(super) struct Voice {
+    pub(super) socket: UnixStream,
+    pub(super) inbox: Inbox,
+    told: Told,
+    frame: Vec<u8>,
+    sent: usize,
+}
+
+impl Voice {
+    /// An agent that was told nothing yet.
+    pub(super) fn new(socket: UnixStream, inbox: Inbox) -> Self {
+        Self { socket, inbox, told: Told::default(), frame: Vec::new(), sent: 0 }
+    }
+
+    /// Whether a message is half sent, so that the socket must be written to.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.sent < self.frame.len()
+    }
+
+    /// Says what there is to say, as far as the socket takes it.
+    pub(super) fn speak(&mut self, view: &View<'_>) -> io::Result<()> {
+        loop {
+            let mut fd = None;
+            if !self.is_waiting() {
+                let Some((message, with)) = self.told.next(view) else { return Ok(()) };
+                self.frame = channel::message(&message).map_err(io::Error::other)?;
+                self.sent = 0;
+                fd = with;
+            }
+            let rest = [IoSlice::new(&self.frame[self.sent..])];
+            match channel::send(self.socket.as_fd(), &rest, fd.as_slice(), SendFlags::DONTWAIT) {
+                Ok(sent) => self.sent += sent,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if fd.is_some() {
+                        // The descriptor belongs to the first byte, which did not leave.
+                        self.told.moves = [0; 2];
+                        self.frame.clear();
+                        self.sent = 0;
+                    }
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Told {
+    fn next<'a>(&mut self, view: &View<'a>) -> Option<(ToAgent, Option<BorrowedFd<'a>>)> {
+        if let (false, Some(pid)) = (self.started, view.pid) {
+            self.started = true;
+            return Some((ToAgent::Started(Started { pid }), None));
+        }
+        for (stream, spool) in Stream::ALL.into_iter().zip(view.spools) {
+            if let Some((file, moves)) = spool.file()
+                && self.moves[stream as usize] != moves
+                && spool.end() > 0
+            {
+                self.moves[stream as usize] = moves;
+                let capacity = spool.capacity();
+                return Some((ToAgent::Spool { stream, capacity }, Some(file)));
+            }
+        }
+        let [stdout, stderr] = view.spools.map(Spool::end);
+        if self.output != (Ack { stdout, stderr }) {
+            self.output = Ack { stdout, stderr };
+            return Some((ToAgent::Output(self.output), None));
+        }
+        if self.is_worth_telling(view) {
+            self.taken = view.taken;
+            return Some((ToAgent::StdinTaken(self.taken), None));
+        }
+        if let (false, Some(exit)) = (self.exit, view.exit) {
+            self.exit = true;
+            return Some((ToAgent::Exit(exit), None));
+        }
+        None
+    }
+
+    /// Credit goes back in quarters, and at once when nothing is left to take.
+    fn is_worth_telling(&self, view: &View<'_>) -> bool {
+        let news = view.taken.upto.saturating_sub(self.taken.upto);
+        view.taken.closed != self.taken.closed
+            || news > 0 && (!view.stdin_waits || news >= STDIN_CREDIT / 4)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lariat_common::protocol::exec::End;
+
+    use super::*;
+
+    #[test]
+    fn each_thing_is_said_once_and_the_exit_last() {
+        let spools = [Spool::new(Stream::Stdout), Spool::new(Stream::Stderr)];
+        let mut view = View {
+            pid: Some(7),
+            spools: [&spools[0], &spools[1]],
+            taken: StdinTaken { upto: 5, closed: false },
+            stdin_waits: true,
+            exit: None,
+        };
+        let mut told = Told::default();
+        let mut next = |view: &View<'_>| told.next(view).map(|(message, _)| message);
+        assert_eq!(next(&view), Some(ToAgent::Started(Started { pid: 7 })));
+        assert_eq!(next(&view), None, "a little credit waits for more");
+        view.stdin_waits = false;
+        let exit = Exit { end: End::Exited(0), stdout: 0, stderr: 0 };
+        view.exit = Some(exit);
+        assert_eq!(next(&view), Some(ToAgent::StdinTaken(view.taken)));
+        assert_eq!(next(&view), Some(ToAgent::Exit(exit)));
+        assert_eq!(next(&view), None);
+    }
+}

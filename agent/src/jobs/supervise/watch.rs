@@ -1,0 +1,371 @@
+//! The supervisor's loop: the command's pipes, its agent, its signals and its deadlines.
+//!
+//! Invariant: nothing here waits but `poll`, and a stream is only polled for when something can be
+//! done with what comes.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
+
+use lariat_common::protocol::exec::{Ack, End, Exit, Run};
+use lariat_common::protocol::failure::Failure;
+use nix::sys::signalfd::SignalFd;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+use rustix::process::{WaitOptions, WaitStatus, wait};
+
+use super::command::Running;
+use super::life::{Action, Life};
+use super::stdin::{Misplaced, Stdin};
+use super::tree;
+use super::voice::{View, Voice};
+use crate::jobs::channel::{self, Begin, ChannelError, Frame, Inbox, ToAgent, ToSupervisor, Word};
+use crate::jobs::folder;
+use crate::jobs::spool::{Filled, Spool, Stream};
+
+const SIGTERM: u8 = 15;
+const SIGKILL: u8 = 9;
+
+/// How long a command runs before other agents can connect. Most are over by then, and need no socket
+/// in the file system; an agent that looks for one waits longer.
+const LISTEN_AFTER: Duration = Duration::from_millis(20);
+
+/// Everything that a supervisor holds.
+pub(super) struct Watch {
+    folder: OwnedFd,
+    record: File,
+    signals: SignalFd,
+    listener: Option<UnixListener>,
+    listen_at: Option<Instant>,
+    agent: Option<Voice>,
+    pid: Option<u32>,
+    outputs: [Output; 2],
+    stdin: Stdin,
+    life: Life,
+}
+
+/// One output stream: the command's pipe and the tail of what came.
+struct Output {
+    pipe: Option<OwnedFd>,
+    spool: Spool,
+    /// What the command itself had written when it ended reaches this far.
+    owed: u64,
+}
+
+/// What a polled descriptor is.
+#[derive(Clone, Copy)]
+enum Source {
+    Signals,
+    Listener,
+    Agent,
+    Output(usize),
+    Stdin,
+}
+
+impl Watch {
+    /// A job whose command is about to be started.
+    pub(super) fn new(
+        begin: &Begin,
+        folder: OwnedFd,
+        record: File,
+        signals: SignalFd,
+        agent: Voice,
+    ) -> Self {
+        let Run { timeout_ms, grace_ms, .. } = begin.run;
+        let now = Instant::now();
+        let timeout = timeout_ms.map(Duration::from_millis);
+        Self {
+            folder,
+            record,
+            signals,
+            listener: None,
+            listen_at: Some(now + LISTEN_AFTER),
+            agent: Some(agent),
+            pid: None,
+            outputs: Stream::ALL.map(|stream| Output {
+                pipe: None,
+                spool: Spool::new(stream),
+                owed: 0,
+            }),
+            stdin: Stdin::none(),
+            life: Life::new(now, timeout, Duration::from_millis(grace_ms)),
+        }
+    }
+
+    /// Tells why nothing runs, and is done.
+    pub(super) fn fail(mut self, failure: Failure) -> io::Result<()> {
+        let Some(agent) = &mut self.agent else { return Ok(()) };
+        let frame = channel::message(&ToAgent::Failed(failure)).map_err(io::Error::other)?;
+        channel::send_all(&agent.socket, &frame, &[])
+    }
+
+    /// Watches a job whose program could not be run.
+    pub(super) fn run_none(mut self, end: End) -> io::Result<()> {
+        self.life.ended(Instant::now(), end);
+        self.life.drained();
+        self.turn()
+    }
+
+    /// Watches a command to its end, and its output until it is delivered.
+    pub(super) fn run(mut self, running: Running) -> io::Result<()> {
+        self.pid = Some(running.pid);
+        self.stdin = Stdin::new(running.stdin)?;
+        for (output, pipe) in self.outputs.iter_mut().zip(running.outputs) {
+            output.pipe = Some(pipe.into());
+        }
+        self.turn()
+    }
+
+    fn turn(mut self) -> io::Result<()> {
+        loop {
+            let now = Instant::now();
+            self.stop_draining(now);
+            while let Some(action) = self.life.step(now) {
+                match action {
+                    Action::Terminate => tree::signal(self.group(), SIGTERM),
+                    Action::Kill => tree::signal(self.group(), SIGKILL),
+                    Action::Leave => return self.leave(),
+                }
+            }
+            if self.listen_at.is_some_and(|at| at <= now) {
+                self.listen();
+            }
+            self.speak(now);
+            let ready = self.wait(now)?;
+            let now = Instant::now();
+            for (source, flags) in ready {
+                self.handle(source, flags, now);
+            }
+        }
+    }
+
+    /// The command's process group, which has its id.
+    fn group(&self) -> Option<i32> {
+        self.pid.and_then(|pid| i32::try_from(pid).ok())
+    }
+
+    /// Waits until something happens, and says what.
+    fn wait(&self, now: Instant) -> io::Result<Vec<(Source, PollFlags)>> {
+        let sources = self.sources();
+        let mut fds: Vec<PollFd<'_>> =
+            sources.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
+        let deadline = self.life.deadline(now).into_iter().chain(self.listen_at).min();
+        let timeout =
+            deadline.and_then(|at| Timespec::try_from(at.saturating_duration_since(now)).ok());
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready = sources.iter().zip(&fds).map(|((source, ..), fd)| (*source, fd.revents()));
+        Ok(ready.filter(|(_, flags)| !flags.is_empty()).collect())
+    }
+
+    fn sources(&self) -> Vec<(Source, BorrowedFd<'_>, PollFlags)> {
+        let mut sources = Vec::with_capacity(6);
+        for (number, output) in self.outputs.iter().enumerate() {
+            if let (Some(pipe), true) = (&output.pipe, output.spool.has_room()) {
+                sources.push((Source::Output(number), pipe.as_fd(), PollFlags::IN));
+            }
+        }
+        if let Some(pipe) = self.stdin.pipe() {
+            // Without anything to write we still hear that the command closed it.
+            let waits = self.stdin.is_waiting();
+            let flags = if waits { PollFlags::OUT } else { PollFlags::empty() };
+            sources.push((Source::Stdin, pipe, flags));
+        }
+        if let Some(agent) = &self.agent {
+            let write = if agent.is_waiting() { PollFlags::OUT } else { PollFlags::empty() };
+            sources.push((Source::Agent, agent.socket.as_fd(), PollFlags::IN | write));
+        }
+        if let Some(listener) = &self.listener {
+            sources.push((Source::Listener, listener.as_fd(), PollFlags::IN));
+        }
+        sources.push((Source::Signals, self.signals.as_fd(), PollFlags::IN));
+        sources
+    }
+
+    fn handle(&mut self, source: Source, flags: PollFlags, now: Instant) {
+        match source {
+            Source::Output(number) => self.read(number, now),
+            Source::Stdin if self.stdin.is_waiting() => self.stdin.pump(),
+            Source::Stdin => self.stdin.close(),
+            Source::Agent if flags == PollFlags::OUT => {}
+            Source::Agent => self.hear(now),
+            Source::Listener => self.accept(now),
+            Source::Signals => self.signalled(now),
+        }
+    }
+
+    fn read(&mut self, number: usize, now: Instant) {
+        let Output { pipe, spool, .. } = &mut self.outputs[number];
+        let Some(fd) = pipe else { return };
+        match spool.fill(fd.as_fd(), self.folder.as_fd()) {
+            Ok(Filled::Bytes(_)) => self.life.output(now),
+            Ok(Filled::Nothing | Filled::Full) => {}
+            Ok(Filled::End) => *pipe = None,
+            Err(_) => {
+                // Output that can't be kept must not go missing behind a success.
+                *pipe = None;
+                self.life.end_it();
+            }
+        }
+    }
+
+    /// Closes what is left of the pipes once their time is over, but never with something in them
+    /// that the command itself wrote, unless nobody will come for it.
+    fn stop_draining(&mut self, now: Instant) {
+        if !self.life.is_ended() {
+            return;
+        }
+        let (over, forsaken) = (self.life.drain_is_over(now), self.life.is_forsaken(now));
+        for output in &mut self.outputs {
+            if forsaken || over && output.spool.end() >= output.owed {
+                output.pipe = None;
+            }
+        }
+        if self.outputs.iter().all(|output| output.pipe.is_none()) {
+            self.life.drained();
+        }
+    }
+
+    fn signalled(&mut self, now: Instant) {
+        let Ok(Some(info)) = self.signals.read_signal() else { return };
+        if i32::try_from(info.ssi_signo) != Ok(nix::libc::SIGCHLD) {
+            // The host is going down, or somebody wants us gone: not without the job.
+            self.life.end_it();
+            return;
+        }
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if u32::try_from(pid.as_raw_pid()).ok() == self.pid => {
+                    self.ended(end_of(status), now);
+                }
+                Ok(Some(_)) => {}
+                Err(Errno::CHILD) => return self.life.childless(),
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+
+    fn ended(&mut self, end: End, now: Instant) {
+        self.life.ended(now, end);
+        self.stdin.close();
+        for output in &mut self.outputs {
+            let waiting = output.pipe.as_ref().map(rustix::io::ioctl_fionread);
+            output.owed = output.spool.end() + waiting.and_then(Result::ok).unwrap_or(0);
+        }
+    }
+
+    fn exit(&self) -> Option<Exit> {
+        let [stdout, stderr] = self.outputs.each_ref().map(|output| output.spool.end());
+        self.life.over().map(|end| Exit { end, stdout, stderr })
+    }
+
+    fn speak(&mut self, now: Instant) {
+        let exit = self.exit();
+        let Some(agent) = &mut self.agent else { return };
+        let view = View {
+            pid: self.pid,
+            spools: self.outputs.each_ref().map(|output| &output.spool),
+            taken: self.stdin.taken(),
+            stdin_waits: self.stdin.is_waiting(),
+            exit,
+        };
+        if agent.speak(&view).is_err() {
+            self.lose_agent(now);
+        }
+    }
+
+    fn hear(&mut self, now: Instant) {
+        let Some(agent) = &mut self.agent else { return };
+        let mut inbox = std::mem::take(&mut agent.inbox);
+        let came = inbox.receive(agent.socket.as_fd(), RecvFlags::DONTWAIT);
+        let heard = match came {
+            Ok(0) => Err(ChannelError::Gone),
+            Ok(_) => self.hear_all(&mut inbox, now),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+        match (heard, &mut self.agent) {
+            (Ok(()), Some(agent)) => agent.inbox = inbox,
+            (Ok(()), None) => {}
+            (Err(_), _) => self.lose_agent(now),
+        }
+    }
+
+    fn hear_all(&mut self, inbox: &mut Inbox, now: Instant) -> Result<(), ChannelError> {
+        while let Some(frame) = inbox.frame()? {
+            self.obey(&frame, now)?;
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, frame: &Frame<'_>, now: Instant) -> Result<(), ChannelError> {
+        if frame.word == Word::Stdin {
+            let (offset, bytes) = frame.stdin()?;
+            return self.stdin.offer(offset, bytes).map_err(|Misplaced| ChannelError::Malformed);
+        }
+        match frame.message()? {
+            ToSupervisor::Begin(_) => return Err(ChannelError::Malformed),
+            ToSupervisor::Ack(Ack { stdout, stderr }) => {
+                let [one, two] = &mut self.outputs;
+                if !one.spool.ack(stdout) || !two.spool.ack(stderr) {
+                    return Err(ChannelError::Malformed);
+                }
+            }
+            ToSupervisor::StdinEnd(end) => self.stdin.finish(end.len),
+            ToSupervisor::Signal(signal) if signal.number == SIGKILL => {
+                tree::signal(self.group(), SIGKILL);
+                self.life.killed(now);
+            }
+            ToSupervisor::Signal(signal) => tree::signal(self.group(), signal.number),
+            ToSupervisor::Release => self.life.release(),
+        }
+        Ok(())
+    }
+
+    fn lose_agent(&mut self, now: Instant) {
+        self.agent = None;
+        self.life.attended(now, false);
+        self.listen();
+    }
+
+    /// Lets other agents in.
+    fn listen(&mut self) {
+        self.listen_at = None;
+        if self.listener.is_none() {
+            // Without it nobody can come back: the grace time decides then.
+            self.listener = folder::listen(self.folder.as_fd()).ok();
+        }
+    }
+
+    /// The newest agent replaces the one before.
+    fn accept(&mut self, now: Instant) {
+        let Some(Ok((socket, _))) = self.listener.as_ref().map(UnixListener::accept) else {
+            return;
+        };
+        self.agent = Some(Voice::new(socket, Inbox::default()));
+        self.life.attended(now, true);
+    }
+
+    fn leave(mut self) -> io::Result<()> {
+        if self.listener.take().is_some() {
+            folder::unlisten(self.folder.as_fd());
+        }
+        match self.exit() {
+            Some(exit) if !self.life.is_released() => folder::add_exit(&self.record, &exit),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn end_of(status: WaitStatus) -> End {
+    let byte = |number: i32| u8::try_from(number & 0xff).unwrap_or(u8::MAX);
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => End::Exited(byte(code)),
+        (None, signal) => End::Signaled(byte(signal.unwrap_or_default())),
+    }
+}

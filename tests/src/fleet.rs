@@ -147,7 +147,7 @@ impl TestFleet {
     pub fn set_address(&self, host: &str, address: SocketAddr) {
         let path = self.home().join("hosts.toml");
         let text = std::fs::read_to_string(&path).expect("an inventory");
-        let section = text.find(&format!("[hosts.{host}]")).expect("the host's section");
+        let section = text.find(&format!("\n[hosts.{host}]\n")).expect("the host's section");
         let (before, after) = text.split_at(section);
         let start = after.find("address = ").expect("the host's address");
         let end = start + after[start..].find('\n').expect("a line's end");

@@ -24,7 +24,12 @@ fn remote(path: &Path) -> String {
 }
 
 fn assert_same(one: &Path, other: &Path) {
-    assert!(std::fs::read(one).unwrap() == std::fs::read(other).unwrap(), "{} {}", one.display(), other.display());
+    assert!(
+        std::fs::read(one).unwrap() == std::fs::read(other).unwrap(),
+        "{} {}",
+        one.display(),
+        other.display()
+    );
     let (a, b) = (one.metadata().unwrap(), other.metadata().unwrap());
     assert_eq!((a.mtime(), a.mtime_nsec(), a.mode()), (b.mtime(), b.mtime_nsec(), b.mode()));
 }
@@ -102,12 +107,11 @@ fn json_counts_truly() {
 fn partial_reaches(folder: &Path, bytes: u64) {
     wait::until("the partial to grow", || {
         let mut entries = std::fs::read_dir(folder).unwrap().flatten();
-        entries
-            .any(|entry| {
-                let name = entry.file_name().into_string().unwrap();
-                name.ends_with(".part") && entry.metadata().is_ok_and(|m| m.len() >= bytes)
-            })
-            .then_some(())
+        let reached = |entry: std::fs::DirEntry| {
+            let partial = entry.path().extension().is_some_and(|extension| extension == "part");
+            partial && entry.metadata().is_ok_and(|metadata| metadata.len() >= bytes)
+        };
+        entries.any(reached).then_some(())
     });
 }
 

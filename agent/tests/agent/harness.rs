@@ -130,6 +130,7 @@ impl Agent {
     /// TCP and TLS, and the challenge.
     pub(crate) async fn connect(&self) -> std::io::Result<Greeted> {
         let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
         let connector = TlsConnector::from(Arc::new(self.client_config()));
         let mut tls = connector.connect(Self::server_name(), stream).await?;
         let (kind, challenge) = read_hello(&mut tls).await.map_err(std::io::Error::other)?;

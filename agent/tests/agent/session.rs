@@ -1,10 +1,13 @@
 //! Sessions: one request after another, and what ends them.
 
+use std::os::unix::ffi::OsStringExt;
+
 use lariat_common::link::{LinkError, message_frame};
 use lariat_common::name::JobId;
 use lariat_common::protocol::exec::{Ack, Command, Run};
-use lariat_common::protocol::failure::Failure;
+use lariat_common::protocol::failure::{Cause, Failure};
 use lariat_common::protocol::request::{Goodbye, Ping, Pong};
+use lariat_common::protocol::transfer::{Destination, Have, Identity, Offer, Push, Time};
 use rustix::process::Signal;
 
 use crate::harness::{Agent, block_on};
@@ -71,4 +74,49 @@ fn sigterm_says_goodbye_and_exits_0() {
         assert_eq!(link.next().await.unwrap(), None);
     });
     assert_eq!(agent.wait().code(), Some(0));
+}
+
+#[test]
+fn sigterm_stops_a_transfer_with_a_word_and_exits_0() {
+    let mut agent = Agent::start();
+    let path = agent.folder.path().join("file").into_os_string().into_vec();
+    block_on(async {
+        let time = Time { secs: 1, nanos: 0 };
+        let identity = Identity { device: 1, inode: 2, ctime: time };
+        let offer = Offer { size: 1 << 30, mode: 0o644, mtime: time, identity };
+        let dest = Destination { path, name: b"file".to_vec() };
+        let push = message_frame(&Push { dest, offer }).unwrap();
+        let (mut link, _) = agent.log_in_with(&push).await.unwrap();
+        link.expect::<Have>().await.unwrap();
+        agent.signal(Signal::TERM);
+        let failure = link.expect::<Failure>().await.unwrap();
+        assert_eq!(failure.cause, Cause::Stopping);
+        // The sender is who ends the connection then; the agent reads on until it does.
+        link.writer.finish().await.unwrap();
+        assert_eq!(link.next().await.unwrap(), None);
+    });
+    assert_eq!(agent.wait().code(), Some(0));
+}
+
+#[test]
+fn two_hundred_idle_sessions_cost_little() {
+    let agent = Agent::start();
+    let resident = || {
+        let path = format!("/proc/{}/status", agent.pid().as_raw_nonzero());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    block_on(async {
+        let _first = agent.log_in().await;
+        let before = resident();
+        let mut links = Vec::new();
+        for _ in 0..200 {
+            links.push(agent.log_in().await);
+        }
+        let each = (resident() - before) / 200;
+        // Without optimisation the stacks are far larger.
+        let most = if cfg!(debug_assertions) { 384 } else { 128 };
+        assert!(each < most, "{each} KiB");
+    });
 }

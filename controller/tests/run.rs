@@ -214,6 +214,18 @@ fn a_full_disk_is_told_and_ends_the_command() {
 }
 
 #[test]
+fn an_unreadable_stdin_is_no_end_of_it() {
+    let world = World::new();
+    let mut command = world.lariat(&["run", "web1", "-i", "--", "cat"]);
+    let output = command.stdin(File::open("/").unwrap()).output().unwrap();
+    assert_eq!(output.status.code(), Some(255));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.ends_with("read stdin: is a directory\n"), "{stderr}");
+    world.asked();
+    assert_eq!(world.next(), Heard::Signal(13));
+}
+
+#[test]
 fn the_first_ctrl_c_goes_to_the_command_and_the_second_leaves() {
     let world = World::new();
     let mut child = world

@@ -1,6 +1,7 @@
 //! What of a job outlives its connections: how far output and stdin have come, and signals that wait.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lariat_common::link::LinkError;
@@ -28,6 +29,7 @@ pub(crate) struct Job<O, E> {
 #[derive(Default)]
 struct Up {
     input: Input,
+    stdin_error: Option<io::Error>,
     signals: VecDeque<u8>,
     /// The agent has said that the command runs. Nothing but the request goes to it before.
     started: bool,
@@ -76,9 +78,9 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
         Ok(())
     }
 
-    /// Reads stdin as there is room for it, to its end and then waits for ever. A source that fails
-    /// ends there: the error is given back.
-    pub(crate) async fn read_stdin<R: AsyncRead + Unpin>(&self, mut source: R) -> std::io::Error {
+    /// Reads stdin as there is room for it, to its end, and then waits for ever. Resolves when the
+    /// source fails ([`Self::take_stdin_error`]): that is not an end that the command may take for one.
+    pub(crate) async fn read_stdin<R: AsyncRead + Unpin>(&self, mut source: R) {
         let mut buffer = vec![0; FRAME];
         loop {
             let room = self.lock().input.room().min(buffer.len());
@@ -94,7 +96,10 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
             };
             let len = match read {
                 Ok(len) => len,
-                Err(error) => return error,
+                Err(error) => {
+                    self.lock().stdin_error = Some(error);
+                    return;
+                }
             };
             let mut up = self.lock();
             if up.input.room() >= len {
@@ -103,6 +108,11 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
             drop(up);
             self.upward.notify_one();
         }
+    }
+
+    /// Why stdin could not be read, if so; told once.
+    pub(crate) fn take_stdin_error(&self) -> Option<io::Error> {
+        self.lock().stdin_error.take()
     }
 
     /// The signal to send next.

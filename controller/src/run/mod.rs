@@ -14,6 +14,7 @@ mod signals;
 #[cfg(test)]
 mod tests;
 
+use std::future::pending;
 use std::io;
 use std::time::Duration;
 
@@ -72,12 +73,12 @@ pub(crate) enum RunError {
         /// Whether the command is known to have been started.
         started: bool,
     },
-    /// The output could not be written here.
-    #[error("write {stream}: {}", io_error(.cause))]
-    Output {
-        /// Which.
-        stream: &'static str,
-        /// Why.
+    /// One of this process's own streams failed.
+    #[error("{doing}: {}", io_error(.cause))]
+    Local {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
         cause: io::Error,
     },
     /// Signals can't be waited for.
@@ -104,10 +105,10 @@ where
             Ok(signal) => Outcome::Left { signal, running: job.has_started() },
             Err(error) => Outcome::Failed(RunError::Signals(error)),
         },
-        () = abandon(job) => Outcome::NoReader,
-        () = carry(job, stdin) => unreachable!("it carries bytes for ever"),
+        () = abandon(job, stdin) => Outcome::NoReader,
+        () = drain(job) => unreachable!("it writes for ever"),
     };
-    output_error(job).unwrap_or(outcome)
+    local_error(job).unwrap_or(outcome)
 }
 
 /// One connection after another, until the command's end is known or nothing more can be done.
@@ -131,7 +132,11 @@ where
             Outcome::Failed(RunError::Failed(failure))
         }
         // Coming back after a cut begins here.
-        Err(cause) => Outcome::Failed(RunError::Broken { cause, started: job.has_started() }),
+        Err(cause) => {
+            // What did come is the command's, and is written.
+            tokio::join!(job.stdout.drained(), job.stderr.drained());
+            Outcome::Failed(RunError::Broken { cause, started: job.has_started() })
+        }
     }
 }
 
@@ -140,30 +145,33 @@ async fn end(mut session: Session) {
     let _ = timeout(Duration::from_secs(1), session.link.writer.finish()).await;
 }
 
-/// Carries bytes between this process and the job, for ever.
-async fn carry<O, E, I>(job: &Job<O, E>, stdin: Option<I>)
+/// Writes queued output, for ever.
+async fn drain<O, E>(job: &Job<O, E>)
+where
+    O: AsyncWrite + Unpin,
+    E: AsyncWrite + Unpin,
+{
+    tokio::join!(job.stdout.drain(), job.stderr.drain());
+}
+
+/// Reads stdin. Once that fails, or one of the outputs has no reader any more, ends the command as
+/// that would have ended it here.
+async fn abandon<O, E, I>(job: &Job<O, E>, stdin: Option<I>)
 where
     O: AsyncWrite + Unpin,
     E: AsyncWrite + Unpin,
     I: AsyncRead + Unpin,
 {
     let stdin = async {
-        if let Some(stdin) = stdin {
-            job.read_stdin(stdin).await;
+        match stdin {
+            Some(stdin) => job.read_stdin(stdin).await,
+            None => pending().await,
         }
     };
-    tokio::join!(job.stdout.drain(), job.stderr.drain(), stdin);
-}
-
-/// Once one of the outputs has no reader any more, ends the command as that would have ended it here.
-async fn abandon<O, E>(job: &Job<O, E>)
-where
-    O: AsyncWrite + Unpin,
-    E: AsyncWrite + Unpin,
-{
     tokio::select! {
         () = job.stdout.failed() => {}
         () = job.stderr.failed() => {}
+        () = stdin => {}
     }
     // A command that ignores the one understands the other.
     job.signal(SIGPIPE);
@@ -171,18 +179,20 @@ where
     tokio::time::sleep(ABANDON).await;
 }
 
-/// Output that could not be written counts for more than how the command ended.
-fn output_error<O, E>(job: &Job<O, E>) -> Option<Outcome>
+/// What went wrong here counts for more than how the command ended.
+fn local_error<O, E>(job: &Job<O, E>) -> Option<Outcome>
 where
     O: AsyncWrite + Unpin,
     E: AsyncWrite + Unpin,
 {
-    let stdout = job.stdout.take_error().map(|cause| ("stdout", cause));
-    let (stream, cause) = stdout.or_else(|| job.stderr.take_error().map(|e| ("stderr", e)))?;
+    let stdout = job.stdout.take_error().map(|cause| ("write stdout", cause));
+    let (doing, cause) = stdout
+        .or_else(|| job.stderr.take_error().map(|cause| ("write stderr", cause)))
+        .or_else(|| job.take_stdin_error().map(|cause| ("read stdin", cause)))?;
     if cause.kind() == io::ErrorKind::BrokenPipe {
         return Some(Outcome::NoReader);
     }
-    Some(Outcome::Failed(RunError::Output { stream, cause }))
+    Some(Outcome::Failed(RunError::Local { doing, cause }))
 }
 
 /// Why a command could not be run, in the words of any other failure.

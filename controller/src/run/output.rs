@@ -16,8 +16,12 @@ use lariat_common::link::LinkError;
 use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
 
-/// Bytes that may wait for a slow destination before the host is no longer listened to.
-pub(crate) const QUEUE: usize = 1024 * 1024;
+/// Bytes of output that are received and written at once. A pipe takes as many.
+pub(crate) const PART: usize = 64 * 1024;
+
+/// Bytes that may wait for a slow destination before the host is no longer listened to. With one part
+/// more it is a power of two, which is what a queue's memory grows to.
+pub(crate) const QUEUE: usize = 1024 * 1024 - PART;
 
 /// Where one stream stands. No I/O: a connection that comes next goes on exactly here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -171,8 +175,6 @@ impl<W: AsyncWrite + Unpin> Output<W> {
             self.changed.notify_one();
             self.tell_failure(&inner);
         }
-        // A burst's memory is given back.
-        inner.queue.shrink_to(64 * 1024);
         Poll::Ready(())
     }
 

@@ -14,16 +14,13 @@ use tokio::time::{sleep, timeout};
 
 use super::Job;
 use super::input::Next;
-use super::output::Output;
+use super::output::{Output, PART};
 
 /// Unacknowledged bytes after which an acknowledgement is sent at once.
 const ACK_BYTES: u64 = 256 * 1024;
 
 /// How long fewer bytes wait for their acknowledgement.
 const ACK_AFTER: Duration = Duration::from_millis(50);
-
-/// Bytes of output that are read and written at once.
-const PART: usize = 64 * 1024;
 
 /// How long an agent that has told the exit has to take our last words.
 const GOODBYE: Duration = Duration::from_secs(1);

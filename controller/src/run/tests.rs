@@ -155,7 +155,8 @@ fn stdin_goes_under_credit_and_not_before_the_command_runs() {
                 assert!(result.is_ok());
                 assert!(got == stdin);
             }
-            () = carry(&job, Some(&stdin[..])) => unreachable!(),
+            () = abandon(&job, Some(&stdin[..])) => unreachable!(),
+            () = drain(&job) => unreachable!(),
         }
     });
 }
@@ -203,7 +204,8 @@ fn an_unread_stdout_holds_up_neither_stderr_nor_stdin_nor_signals() {
                 assert!(result.is_ok());
                 assert!(got == stdin);
             }
-            () = carry(&job, Some(&stdin[..])) => unreachable!(),
+            () = abandon(&job, Some(&stdin[..])) => unreachable!(),
+            () = drain(&job) => unreachable!(),
         }
     });
 }
@@ -236,10 +238,10 @@ fn a_reader_that_goes_away_ends_the_command() {
             (result, (), ()) = async { tokio::join!(follow, play, head) } => {
                 assert!(result.is_ok());
             }
-            () = abandon(&job) => panic!("the command's end was not waited for"),
-            () = carry(&job, None::<&[u8]>) => unreachable!(),
+            () = abandon(&job, None::<&[u8]>) => panic!("the command's end was not waited for"),
+            () = drain(&job) => unreachable!(),
         }
-        assert!(matches!(output_error(&job), Some(Outcome::NoReader)));
+        assert!(matches!(local_error(&job), Some(Outcome::NoReader)));
     });
 }
 

@@ -1,3 +1,38 @@
-//! The agent: what runs on every host and does there what controllers with the right keys ask for.
+//! lariatd, the agent that runs on every host: its parts, for the thin binary and for tests.
+//!
+//! One runtime on the main thread accepts, greets strangers and hears signals ([`serve`]); whoever logs
+//! in gets a thread with a runtime of its own ([`session`]). A failure of one of them is the end of that
+//! one, never of the agent.
 
+pub mod admission;
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod descriptors;
+pub mod handshake;
+pub mod identity;
 pub mod jobs;
+pub mod keyring;
+pub mod listen;
+pub mod log;
+pub mod notify;
+pub mod policy;
+pub mod requests;
+pub mod serve;
+pub mod session;
+pub mod sessions;
+pub mod signals;
+pub mod socket;
+pub mod start;
+pub mod transfers;
+pub mod user;
+
+pub use cli::main;
+
+/// A folder for a test's private files.
+#[cfg(test)]
+fn private_folder() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::Permissions::from_mode(0o700);
+    tempfile::Builder::new().permissions(mode).tempdir().unwrap()
+}

@@ -1,1 +1,85 @@
-//! placeholder
+//! lariat's fleet CA: create it, issue the hosts' certificates, inspect them.
+//!
+//! One CA makes one fleet. It signs leaves only (path length 0), each for one host's name; whatever
+//! else it might sign, no controller takes.
+
+pub mod ca;
+pub mod issue;
+mod key;
+
+/// What a certificate says; shared with the agent, which checks its own.
+pub mod inspect {
+    pub use lariat_common::certificate::{BadCertificate, CertificateInfo, spki_hash};
+}
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lariat_common::certificate::BadCertificate;
+use lariat_common::secret::NoRandomness;
+
+/// Why a certificate could not be made or loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum CertsError {
+    /// The CA's certificate does not parse.
+    #[error("the CA's certificate does not parse")]
+    BadCertificate,
+    /// The CA's private key does not parse.
+    #[error("the CA's private key does not parse")]
+    BadKey,
+    /// The key is another certificate's.
+    #[error("the CA's private key does not belong to its certificate")]
+    KeyMismatch,
+    /// The certificate can't sign others.
+    #[error("the CA's certificate is not that of a CA")]
+    NotACa,
+    /// The CA is past its ten years.
+    #[error("the CA's certificate has expired")]
+    Expired,
+    /// This machine's clock shows a time before 1970 or after the CA's end.
+    #[error("this machine's clock can't be right: {0}")]
+    Clock(&'static str),
+    /// The system's random generator failed.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    /// Encoding or signing failed.
+    #[error("making a certificate failed: {0}")]
+    Generate(#[from] rcgen::Error),
+}
+
+impl From<BadCertificate> for CertsError {
+    fn from(_: BadCertificate) -> Self {
+        Self::BadCertificate
+    }
+}
+
+/// How far a certificate's start lies in the past, so that a host whose clock is behind takes it.
+const BACKDATE: Duration = Duration::from_secs(3600);
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Whole seconds since 1970.
+fn now() -> Result<Duration, CertsError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_err(|_| CertsError::Clock("it shows a time before 1970"))
+}
+
+/// Parameters that every certificate shares: a random serial, and a validity that is backdated.
+fn base_params(name: &str, valid: Duration) -> Result<rcgen::CertificateParams, CertsError> {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    let now = Duration::from_secs(now()?.as_secs());
+    let start = now.checked_sub(BACKDATE).ok_or(CertsError::Clock("it shows 1970"))?;
+    // A clock that is absurdly ahead would make the addition of dates panic.
+    if now > DAY * 365 * 1000 {
+        return Err(CertsError::Clock("it is a thousand years ahead"));
+    }
+    params.not_before = epoch + start;
+    params.not_after = epoch + now + valid;
+    let mut serial: [u8; 16] = lariat_common::secret::random()?;
+    // Positive and without a leading zero byte, whatever the rest is.
+    serial[0] = serial[0] & 0x7f | 0x40;
+    params.serial_number = Some(rcgen::SerialNumber::from_slice(&serial));
+    Ok(params)
+}

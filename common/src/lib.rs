@@ -1,9 +1,11 @@
 //! What lariat's two ends must agree on: the wire, the proof of identity, and the one transfer
 //! engine that both use with the ends swapped.
 //!
-//! Nothing here opens a socket, prints, reads a command line or knows a configuration file.
+//! Nothing here opens a socket, prints, reads a command line or knows what any one
+//! configuration file holds.
 
 pub mod auth;
+pub mod certificate;
 pub mod codec;
 pub mod escape;
 pub mod frame;
@@ -14,5 +16,6 @@ pub mod private;
 pub mod protocol;
 pub mod secret;
 pub mod tls;
+pub mod toml_file;
 pub mod transfer;
 pub mod units;

@@ -1,1 +1,22 @@
-//! placeholder
+//! lariat, the controller: a command on the admin's own machine.
+
+mod address;
+mod bundle;
+mod cli;
+mod commands;
+mod connect;
+mod context;
+mod demo;
+mod error;
+mod home;
+mod inventory;
+mod key;
+mod output;
+mod reach;
+mod run;
+mod runtime;
+mod stdio;
+mod target;
+mod transfer;
+
+pub use cli::main;

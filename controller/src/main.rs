@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! The `lariat` command. Everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lariat_controller::main()
+}

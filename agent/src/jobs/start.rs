@@ -14,12 +14,14 @@ use lariat_common::name::{BootId, JobId, KeyId};
 use lariat_common::protocol::exec::{self, BadRun, Run};
 use lariat_common::protocol::failure::{Action, Cause, Failure};
 use rustix::io::Errno;
+use rustix::process::{Pid, Resource, prlimit};
 
 use super::channel::{self, Begin, ChannelError, ToSupervisor, VERSION};
 use super::connection::{self, Ear, Mouth};
 use super::folder::{Folders, Record, State};
 use super::reaper::Reaper;
 use super::supervise::SUBCOMMAND;
+use crate::descriptors;
 
 /// The agent's own binary: the one that runs, also when another has taken its place on disk.
 const OWN_BINARY: &str = "/proc/self/exe";
@@ -261,6 +263,9 @@ impl Jobs {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
+        // It has not been told its command yet, so the command inherits the limit that the agent had.
+        let limit = descriptors::original();
+        let _ = prlimit(Some(Pid::from_child(&child)), Resource::Nofile, limit);
         self.reaper.adopt(child.id())?;
         Ok(ours)
     }

@@ -11,6 +11,8 @@ mod reader;
 mod silence;
 mod writer;
 
+use std::time::Duration;
+
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf, split};
 
 pub use hello::{hello_frame, read_hello};
@@ -85,9 +87,18 @@ impl<S: AsyncRead + AsyncWrite> Link<S> {
     pub async fn next(&mut self) -> Result<Option<Frame>, LinkError> {
         tokio::select! {
             biased;
-            frame = self.reader.next() => frame,
+            // First, so that a peer that never pauses still gets its answers.
             error = self.writer.drive() => Err(error),
+            frame = self.reader.next() => frame,
         }
+    }
+
+    /// Passes over what the peer still sends, until it ends the session or `limit` is over: closing
+    /// at once could destroy what was last sent to it.
+    pub async fn drain(&mut self, limit: Duration) {
+        let drained = async { while let Ok(Some(_)) = self.next().await {} };
+        // What is left after that long nobody waits for.
+        let _ = tokio::time::timeout(limit, drained).await;
     }
 
     /// Waits for a message of one kind; any other frame is an error, and so is the end.
@@ -103,18 +114,6 @@ impl<S: AsyncRead + AsyncWrite> Link<S> {
     pub async fn send<M: Message>(&mut self, message: &M) -> Result<(), LinkError> {
         self.outbox().post(message)?;
         self.writer.flush().await
-    }
-
-    /// Runs `work`, which reads, while what is posted is sent.
-    pub async fn drive_while<T>(
-        writer: &mut Writer<WriteHalf<S>>,
-        work: impl Future<Output = Result<T, LinkError>>,
-    ) -> Result<T, LinkError> {
-        tokio::select! {
-            biased;
-            result = work => result,
-            error = writer.drive() => Err(error),
-        }
     }
 }
 

@@ -108,7 +108,7 @@ fn a_silent_peer_is_asked_then_given_up_and_a_living_one_never() {
         drop(silent);
 
         let (mut a, mut b) = pair();
-        let hour = tokio::time::sleep(std::time::Duration::from_secs(3600));
+        let hour = tokio::time::sleep(Duration::from_secs(3600));
         let pongs = async {
             loop {
                 assert_eq!(a.next().await.unwrap().unwrap().kind, Kind::Pong);

@@ -19,6 +19,7 @@ pub struct Writer<W> {
     outbox: Outbox,
     pending: Vec<u8>,
     sent: usize,
+    unfinished: bool,
 }
 
 /// The bytes of a control message's frame.
@@ -29,7 +30,7 @@ pub fn message_frame<M: Message>(message: &M) -> Result<Vec<u8>, LinkError> {
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
     pub(super) fn new(stream: W, outbox: Outbox) -> Self {
-        Self { stream, outbox, pending: Vec::new(), sent: 0 }
+        Self { stream, outbox, pending: Vec::new(), sent: 0, unfinished: false }
     }
 
     /// The way to post control messages.
@@ -50,6 +51,9 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     /// Sends what was posted. Cancelling it loses nothing.
     pub async fn flush(&mut self) -> Result<(), LinkError> {
         self.outbox.take(&mut self.pending);
+        if self.pending.is_empty() {
+            return Ok(());
+        }
         while self.sent < self.pending.len() {
             let written = self.stream.write(&self.pending[self.sent..]).await?;
             if written == 0 {
@@ -57,12 +61,13 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             }
             self.sent += written;
         }
+        self.stream.flush().await?;
         self.pending.clear();
         self.sent = 0;
-        Ok(self.stream.flush().await?)
+        Ok(())
     }
 
-    /// Sends a bulk frame, behind what was posted. Must not be cancelled.
+    /// Sends a bulk frame, behind what was posted. Cancelling it breaks the writer.
     pub async fn bulk(&mut self, kind: Kind, head: &[u8], body: &[u8]) -> Result<(), LinkError> {
         self.outbox.take(&mut self.pending);
         let header = Header { kind, len: head.len() + body.len() };
@@ -72,12 +77,19 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         if joined {
             self.pending.extend_from_slice(body);
         }
+        self.unfinished = true;
         self.flush().await?;
         if !joined {
             self.stream.write_all(body).await?;
             self.stream.flush().await?;
         }
+        self.unfinished = false;
         Ok(())
+    }
+
+    /// Whether a bulk frame was cancelled in its middle, so that nothing can follow it.
+    pub fn is_broken(&self) -> bool {
+        self.unfinished
     }
 
     /// Sends what was posted and ends our direction in order.

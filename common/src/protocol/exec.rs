@@ -7,6 +7,7 @@
 //!   Stdin, StdinEnd, Signal, Ack →
 //!                                ←    Stdout, Stderr, StdinTaken
 //!                                ←    Exit
+//!   Release                      →
 //! ```
 //!
 //! Offsets count bytes from the stream's beginning. Output is kept by the agent until it is
@@ -136,6 +137,10 @@ pub struct Exit {
     /// Bytes of stderr in all.
     pub stderr: u64,
 }
+
+/// Output and exit have arrived: the job may be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

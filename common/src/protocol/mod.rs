@@ -84,6 +84,8 @@ kinds! {
     Signal = 0x28,
     /// How the command ended: [`exec::Exit`].
     Exit = 0x29,
+    /// Output and exit have arrived, and nothing is left to keep: [`exec::Release`].
+    Release = 0x2a,
 
     /// Send a file to the host: [`transfer::Push`].
     Push = 0x40,
@@ -137,6 +139,7 @@ messages! {
     StdinTaken: exec::StdinTaken,
     Signal: exec::Signal,
     Exit: exec::Exit,
+    Release: exec::Release,
     Push: transfer::Push,
     Pull: transfer::Pull,
     Offer: transfer::Offer,

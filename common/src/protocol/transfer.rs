@@ -140,9 +140,7 @@ const _: () = assert!(ChunkHead::LEN <= MAX_BULK_HEADER && CHUNK.is_power_of_two
 /// Hashes of chunks that the receiver had, computed now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hashes {
-    /// Index of the first chunk.
-    pub first: u64,
-    /// One for each chunk from `first` on, at most [`MAX_HASHES`].
+    /// The next ones, in the order of the ranges in [`Have`]; at most [`MAX_HASHES`].
     pub hashes: Vec<Hash>,
 }
 

@@ -1,1 +1,51 @@
 //! The transfer engine: one sender and one receiver, used by both ends.
+//!
+//! Push and pull are the same with the ends swapped. Fresh, resumed and repeated transfers are one
+//! mechanism: the receiver says what it has, the sender sends what is missing. Nothing is believed
+//! that was not hashed this time, and a file appears under its name only complete and on disk.
+//!
+//! Files are read, written and hashed inline, so each transfer runs on a thread of its own with its
+//! own current-thread runtime: a chunk stays in one core's cache from the disk to the socket, and no
+//! shared reactor is ever blocked.
+//!
+//! [`hash`] is the arithmetic of chunks and whole files, [`reconcile`] decides what is sent again,
+//! [`destination`] where a file goes, [`partial`] is the unfinished file and its journal, [`source`]
+//! the file that is read; [`send`] and [`receive`] move the bytes.
+
+mod cancel;
+pub mod destination;
+mod error;
+pub mod hash;
+mod journal;
+mod partial;
+mod receive;
+mod reconcile;
+mod rehash;
+mod send;
+mod source;
+
+pub use cancel::Cancel;
+pub use error::TransferError;
+pub use partial::{Busy, Owner, Partial};
+pub use receive::{Received, receive};
+pub use send::{Sent, send};
+pub use source::Source;
+
+/// Told how a transfer goes, from the thread that it runs on. All counts are bytes.
+pub trait Progress {
+    /// The file has this many bytes, of which this many need not be sent.
+    fn begin(&self, size: u64, have: u64);
+    /// These many more have been sent or received.
+    fn moved(&self, bytes: u64);
+}
+
+/// For transfers that nobody watches.
+pub struct Unwatched;
+
+impl Progress for Unwatched {
+    fn begin(&self, _size: u64, _have: u64) {}
+    fn moved(&self, _bytes: u64) {}
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! Admission by its rules, in chosen times.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn address(last: u8) -> IpAddr {
+    Ipv4Addr::new(10, 0, 0, last).into()
+}
+
+fn admit(admission: &mut Admission, last: u8, now: Instant) -> (Place, Option<Place>) {
+    match admission.connected(address(last), now) {
+        Verdict::Admitted { place, evicted } => (place, evicted),
+        Verdict::Penalised(_) => panic!("10.0.0.{last} is penalised"),
+    }
+}
+
+fn small(places_per_source: usize, places: usize) -> Admission {
+    Admission::new(Rules { places_per_source, places, ..Rules::default() })
+}
+
+#[test]
+fn a_source_that_is_full_loses_its_own_oldest() {
+    let (mut admission, now) = (small(2, 100), Instant::now());
+    let (first, _) = admit(&mut admission, 1, now);
+    let (other, _) = admit(&mut admission, 2, now);
+    let (second, _) = admit(&mut admission, 1, now);
+    assert_eq!(admit(&mut admission, 1, now).1, Some(first));
+    assert_eq!(admit(&mut admission, 1, now).1, Some(second));
+    assert!(admission.strangers.contains_key(&other));
+}
+
+#[test]
+fn when_all_is_full_the_heaviest_sources_oldest_goes() {
+    let (mut admission, now) = (small(16, 4), Instant::now());
+    admit(&mut admission, 1, now);
+    let (heavy, _) = admit(&mut admission, 2, now);
+    admit(&mut admission, 2, now);
+    admit(&mut admission, 3, now);
+    assert_eq!(admit(&mut admission, 4, now).1, Some(heavy));
+    assert_eq!(admission.strangers(), 4);
+}
+
+#[test]
+fn whom_a_flood_evicts_is_the_flood() {
+    let (mut admission, now) = (Admission::new(Rules::default()), Instant::now());
+    let (good, _) = admit(&mut admission, 200, now);
+    for _ in 0..20 {
+        for last in 0..100 {
+            admit(&mut admission, last, now);
+        }
+    }
+    assert_eq!(admission.strangers(), 256);
+    assert!(admission.strangers.contains_key(&good));
+}
+
+#[test]
+fn failures_close_the_door_for_a_while_and_a_probe_or_an_eviction_does_not() {
+    let (mut admission, now) = (small(1, 100), Instant::now());
+    for _ in 0..100 {
+        let (probe, _) = admit(&mut admission, 1, now);
+        admission.ended(probe, Outcome::Nothing, now);
+        let (evicted, _) = admit(&mut admission, 2, now);
+        admit(&mut admission, 2, now);
+        admission.ended(evicted, Outcome::Failed, now);
+    }
+    for _ in 0..3 {
+        let (place, _) = admit(&mut admission, 3, now);
+        admission.ended(place, Outcome::Failed, now);
+    }
+    let until = now + Duration::from_millis(500);
+    assert_eq!(admission.connected(address(3), now), Verdict::Penalised(until));
+    assert!(matches!(admission.connected(address(3), until), Verdict::Admitted { .. }));
+}
+
+#[test]
+fn who_logged_in_is_let_in_whatever_fails_there() {
+    let (mut admission, now) = (small(16, 100), Instant::now());
+    let (place, _) = admit(&mut admission, 1, now);
+    admission.ended(place, Outcome::LoggedIn, now);
+    assert_eq!(admission.strangers(), 0);
+    for _ in 0..100 {
+        let (place, _) = admit(&mut admission, 1, now);
+        admission.ended(place, Outcome::Failed, now);
+    }
+}
+
+#[test]
+fn exempt_networks_are_not_penalised_and_may_use_every_place() {
+    let exempt = vec!["10.0.0.0/30".parse().unwrap()];
+    let rules = Rules { places_per_source: 2, places: 8, exempt, ..Rules::default() };
+    let (mut admission, now) = (Admission::new(rules), Instant::now());
+    for _ in 0..100 {
+        let (place, _) = admit(&mut admission, 1, now);
+        admission.ended(place, Outcome::Failed, now);
+    }
+    for _ in 0..8 {
+        assert_eq!(admit(&mut admission, 2, now).1, None);
+    }
+    assert!(admit(&mut admission, 2, now).1.is_some());
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Connect(u8),
+    End(usize, Outcome),
+    Pass(u16),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let outcome =
+        prop_oneof![Just(Outcome::LoggedIn), Just(Outcome::Nothing), Just(Outcome::Failed)];
+    let step = prop_oneof![
+        4 => (0_u8..6).prop_map(Step::Connect),
+        2 => (0_usize..16, outcome).prop_map(|(which, outcome)| Step::End(which, outcome)),
+        1 => any::<u16>().prop_map(Step::Pass),
+    ];
+    prop::collection::vec(step, 0..300)
+}
+
+proptest! {
+    #[test]
+    fn limits_hold_and_books_balance(steps in steps(), per_source in 1_usize..4, places in 1_usize..9) {
+        let mut admission = small(per_source, places);
+        let mut now = Instant::now();
+        let mut inside: Vec<(Place, u8)> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Connect(last) => match admission.connected(address(last), now) {
+                    Verdict::Penalised(until) => {
+                        prop_assert!(until > now && until <= now + Duration::from_secs(60));
+                    }
+                    Verdict::Admitted { place, evicted } => {
+                        if let Some(evicted) = evicted {
+                            let known = inside.iter().position(|&(place, _)| place == evicted);
+                            inside.remove(known.expect("who is evicted was inside"));
+                        }
+                        inside.push((place, last));
+                    }
+                },
+                Step::End(which, outcome) if which < inside.len() => {
+                    admission.ended(inside.remove(which).0, outcome, now);
+                }
+                Step::End(..) => {}
+                Step::Pass(ms) => now += Duration::from_millis(ms.into()),
+            }
+            prop_assert_eq!(admission.strangers(), inside.len());
+            prop_assert!(inside.len() <= places);
+            for last in 0..6 {
+                let own = inside.iter().filter(|&&(_, source)| source == last).count();
+                prop_assert!(own <= per_source);
+                let counted = admission.counts.get(&Source::of(address(last)));
+                prop_assert_eq!(counted.copied().unwrap_or(0), own);
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! `lariatd check`: whether the agent could serve, and everything that keeps it from it.
+//!
+//! It goes on after a mistake, so that one run tells them all.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use lariat_common::escape::escape;
+
+use crate::config::Config;
+use crate::identity::Identity;
+use crate::keyring::Keyring;
+
+/// Exit code for a configuration that can't work (`EX_CONFIG`); systemd does not restart on it.
+pub const EXIT_CONFIG: u8 = 78;
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// What is in order, one line each.
+    pub good: Vec<String>,
+    /// What is wrong, one line each.
+    pub wrong: Vec<String>,
+}
+
+/// Checks, tells what was found on `out` (what is in order) and `err` (what is wrong), and returns
+/// the exit code.
+pub fn run(config: &Path, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<ExitCode> {
+    let findings = check(config, SystemTime::now());
+    for line in &findings.good {
+        writeln!(out, "{}", escape(line.as_bytes()))?;
+    }
+    for line in &findings.wrong {
+        writeln!(err, "lariatd: {}", escape(line.as_bytes()))?;
+    }
+    Ok(if findings.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIG) })
+}
+
+/// Checks configuration, certificate, key and keyring as they will be at `now`.
+pub fn check(path: &Path, now: SystemTime) -> Findings {
+    let mut findings = Findings::default();
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(error) => {
+            findings.wrong.push(error.to_string());
+            return findings;
+        }
+    };
+    findings.good.push(format!("{}: {} on {}", path.display(), config.name, config.listen));
+    match Identity::load(&config) {
+        Ok(identity) => check_identity(&config, &identity, now, &mut findings),
+        Err(error) => findings.wrong.push(error.to_string()),
+    }
+    match Keyring::load(&config.keyring) {
+        Ok(keyring) => check_keyring(&config, &keyring, now, &mut findings),
+        Err(error) => findings.wrong.push(error.to_string()),
+    }
+    if config.state.exists()
+        && let Err(error) = lariat_common::private::check_folder(&config.state)
+    {
+        findings.wrong.push(error.to_string());
+    }
+    findings
+}
+
+fn check_identity(config: &Config, identity: &Identity, now: SystemTime, findings: &mut Findings) {
+    let file = config.certificate.display();
+    // A clock before 1970 makes every certificate "not valid yet", which is what is wrong then.
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let unfit = identity.unfit(&config.name, now);
+    if unfit.is_empty() {
+        let days = identity.info.not_after.saturating_sub(now) / 86400;
+        findings.good.push(format!("{file}: for {}, valid for {days} more days", config.name));
+    }
+    findings.wrong.extend(unfit.iter().map(|unfit| format!("{file}: {unfit}")));
+}
+
+fn check_keyring(config: &Config, keyring: &Keyring, now: SystemTime, findings: &mut Findings) {
+    let file = config.keyring.display();
+    let current = keyring.entries().filter(|entry| entry.is_current(now)).count();
+    if current == 0 {
+        findings.wrong.push(format!("{file}: no key in it may log in now, so nobody can"));
+    }
+    for entry in keyring.entries() {
+        let state = if entry.is_current(now) { "may log in" } else { "may not log in now" };
+        findings.good.push(format!("{file}: {} {state}", entry.label));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
+
+    use lariat_certs::ca::Ca;
+    use lariat_common::private;
+
+    use super::*;
+
+    /// A bundle as enrolment makes it.
+    fn bundle() -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = crate::private_folder();
+        let leaf = Ca::create().unwrap().issue(&"web1".parse().unwrap()).unwrap();
+        let write = |name: &str, text: &str| {
+            private::replace(&folder.path().join(name), text.as_bytes()).unwrap();
+        };
+        write("host.pem", &leaf.certificate_pem);
+        write("host.key", &leaf.key_pem);
+        let (id, secret) = ("01".repeat(16), "ab".repeat(32));
+        write(
+            "keyring.toml",
+            &format!(
+                "[[key]]\nid = \"{id}\"\nlabel = \"alice@box\"\nstored = \"{secret}\"\n\
+                 agent = \"{secret}\"\nverbs = [\"run\"]\n"
+            ),
+        );
+        write(
+            "agent.toml",
+            &format!(
+                "name = \"web1\"\nenrolment = \"{id}\"\nlisten = \"127.0.0.1:0\"\n\
+                 certificate = \"host.pem\"\nkey = \"host.key\"\nkeyring = \"keyring.toml\"\n\
+                 state = \"state\"\n"
+            ),
+        );
+        let config = folder.path().join("agent.toml");
+        (folder, config)
+    }
+
+    fn edit(path: &Path, from: &str, to: &str) {
+        let text = private::read(path).unwrap();
+        assert!(text.contains(from));
+        private::replace(path, text.replace(from, to).as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn a_bundle_is_fit() {
+        let (_folder, config) = bundle();
+        let findings = check(&config, SystemTime::now());
+        assert!(findings.wrong.is_empty(), "{findings:?}");
+        assert_eq!(findings.good.len(), 3);
+        assert!(findings.good[1].contains("for web1, valid for 36"), "{findings:?}");
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once() {
+        let (folder, config) = bundle();
+        edit(&config, "\"web1\"", "\"web2\"");
+        private::replace(&folder.path().join("keyring.toml"), b"").unwrap();
+        let later = SystemTime::now() + Duration::from_secs(366 * 86400);
+        let findings = check(&config, later);
+        let ends = [
+            "host.pem: the certificate is for web1, not for web2",
+            "host.pem: the certificate expired 1 day(s) ago; enrol the host anew",
+            "keyring.toml: no key in it may log in now, so nobody can",
+        ];
+        assert_eq!(findings.wrong.len(), ends.len(), "{findings:?}");
+        for (line, end) in findings.wrong.iter().zip(ends) {
+            assert!(line.ends_with(end), "{line}");
+        }
+        let mut err = Vec::new();
+        run(&config, &mut Vec::new(), &mut err).unwrap();
+        assert!(err.starts_with(b"lariatd: "));
+    }
+
+    #[test]
+    fn another_pair_s_key_and_one_that_others_can_read_are_told() {
+        let (folder, config) = bundle();
+        let (other, _) = bundle();
+        let key = folder.path().join("host.key");
+        std::fs::copy(other.path().join("host.key"), &key).unwrap();
+        let findings = check(&config, SystemTime::now());
+        assert!(findings.wrong[0].contains("host.key: not the key of the certificate"));
+        std::fs::set_permissions(&key, PermissionsExt::from_mode(0o644)).unwrap();
+        let findings = check(&config, SystemTime::now());
+        assert!(findings.wrong[0].contains("host.key is open to others (mode 0644)"));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_told() {
+        let findings = check(Path::new("/nonexistent/agent.toml"), SystemTime::now());
+        assert_eq!(findings.wrong, ["read /nonexistent/agent.toml: no such file or directory"]);
+    }
+}

@@ -1,0 +1,89 @@
+//! The agent's command line.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use lariat_common::escape::escape;
+
+use crate::check::{self, EXIT_CONFIG};
+use crate::jobs::supervise;
+use crate::start::{self, StartError};
+use crate::{config, log};
+
+/// The agent of lariat: runs commands and moves files on this host for its fleet's controllers
+#[derive(Debug, Parser)]
+#[command(name = "lariatd", version, about)]
+struct Args {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH, global = true)]
+    config: PathBuf,
+    /// Listen here, whatever the configuration says; port 0 picks one
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check configuration, certificate and keyring, and say what is wrong
+    Check,
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    // Before anything else is made: a supervisor is nothing but its loop.
+    if std::env::args_os().nth(1).is_some_and(|first| first == supervise::SUBCOMMAND) {
+        return supervise::main();
+    }
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            // A wrong option in a unit file is as much in need of a person as a wrong configuration.
+            return if error.use_stderr() { EXIT_CONFIG.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    match args.command {
+        Some(Command::Check) => check::run(&args.config, &mut io::stdout(), &mut io::stderr())
+            .unwrap_or(ExitCode::FAILURE),
+        None => run(&args),
+    }
+}
+
+fn run(args: &Args) -> ExitCode {
+    log::start();
+    match start::run(&args.config, args.listen) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let line = escape(error.to_string().as_bytes());
+            let _ = writeln!(io::stderr(), "lariatd: {line}");
+            match error {
+                StartError::Config(_) => EXIT_CONFIG.into(),
+                StartError::System(_) => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_of_the_contract() {
+        Args::command().debug_assert();
+        let parse = |line: &str| Args::try_parse_from(line.split(' '));
+        let args = parse("lariatd").unwrap();
+        assert_eq!(args.config, PathBuf::from("/etc/lariat/agent.toml"));
+        let args = parse("lariatd --config x --listen 127.0.0.1:0").unwrap();
+        assert_eq!(args.listen, Some("127.0.0.1:0".parse().unwrap()));
+        assert!(matches!(parse("lariatd check --config x").unwrap().command, Some(Command::Check)));
+        assert!(parse("lariatd --listen here").is_err());
+    }
+}

@@ -1,0 +1,183 @@
+//! The agent's configuration file, `agent.toml`.
+//!
+//! An unknown key is an error that names it and its line, so that a misspelt limit is never silently
+//! the default. Relative paths are relative to the file's own folder, so that a bundle can lie
+//! anywhere.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use lariat_common::limits::LOGIN_DEADLINE;
+use lariat_common::name::{EnrolmentId, HostName};
+use lariat_common::toml_file::{self, TomlFileError, from_text};
+use lariat_common::units::parse_duration;
+use serde::{Deserialize, Deserializer};
+
+/// Where packages put the configuration.
+pub const DEFAULT_PATH: &str = "/etc/lariat/agent.toml";
+
+/// What the agent is told about itself.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The host's name.
+    #[serde(deserialize_with = "from_text")]
+    pub name: HostName,
+    /// The enrolment that this host's keys were derived for.
+    #[serde(deserialize_with = "from_text")]
+    pub enrolment: EnrolmentId,
+    /// Where to listen. Port 0 lets the system pick one.
+    pub listen: SocketAddr,
+    /// The host's certificate, PEM.
+    pub certificate: PathBuf,
+    /// The certificate's private key, PEM.
+    pub key: PathBuf,
+    /// The file of keys that may log in.
+    pub keyring: PathBuf,
+    /// The folder for jobs and sockets.
+    pub state: PathBuf,
+    /// What strangers may take up.
+    #[serde(default)]
+    pub admission: Admission,
+    /// How commands run.
+    #[serde(default)]
+    pub exec: Exec,
+}
+
+/// Limits on connections that have not logged in.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admission {
+    /// Most connections of one source (an IPv4 address, an IPv6 /64) that have not logged in.
+    #[serde(deserialize_with = "at_least_one")]
+    pub source_places: usize,
+    /// Most connections of all sources that have not logged in.
+    #[serde(deserialize_with = "at_least_one")]
+    pub places: usize,
+    /// From accept to the end of the login.
+    #[serde(deserialize_with = "positive_duration")]
+    pub login_deadline: Duration,
+    /// Networks that are never penalised.
+    pub exempt: Vec<IpNet>,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self { source_places: 16, places: 256, login_deadline: LOGIN_DEADLINE, exempt: Vec::new() }
+    }
+}
+
+/// How commands run.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Exec {
+    /// PATH of commands.
+    pub path: String,
+    /// Longest time that a job waits for a controller that went away.
+    #[serde(deserialize_with = "duration")]
+    pub grace_max: Duration,
+}
+
+impl Default for Exec {
+    fn default() -> Self {
+        Self {
+            path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+            grace_max: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file, which must be private like what it names.
+    pub fn load(path: &Path) -> Result<Self, TomlFileError> {
+        let mut config: Self = toml_file::load(path)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for file in
+            [&mut config.certificate, &mut config.key, &mut config.keyring, &mut config.state]
+        {
+            *file = folder.join(&*file);
+        }
+        Ok(config)
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text).map_err(serde::de::Error::custom)
+}
+
+fn positive_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let duration = duration(deserializer)?;
+    if duration.is_zero() {
+        return Err(serde::de::Error::custom("0 would let nobody log in"));
+    }
+    Ok(duration)
+}
+
+/// 0 is no limit's way to say "unlimited".
+fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    match usize::deserialize(deserializer)? {
+        0 => Err(serde::de::Error::custom("0 would let nobody in")),
+        limit => Ok(limit),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = "\
+name = \"web1\"
+enrolment = \"000102030405060708090a0b0c0d0e0f\"
+listen = \"[::]:7433\"
+certificate = \"host.pem\"
+key = \"host.key\"
+keyring = \"/etc/keyring.toml\"
+state = \"state\"
+";
+
+    fn parse(more: &str) -> Result<Config, String> {
+        let folder = crate::private_folder();
+        let path = folder.path().join("agent.toml");
+        lariat_common::private::create(&path, format!("{MINIMAL}{more}").as_bytes()).unwrap();
+        let mut config = Config::load(&path).map_err(|error| {
+            error.to_string().rsplit_once('/').map(|(_, text)| text.to_owned()).unwrap()
+        })?;
+        assert_eq!(config.key, folder.path().join("host.key"));
+        config.key = "host.key".into();
+        Ok(config)
+    }
+
+    #[test]
+    fn defaults_stand_where_nothing_is_said() {
+        let config = parse("").unwrap();
+        assert_eq!(config.name.as_str(), "web1");
+        assert_eq!(config.keyring, Path::new("/etc/keyring.toml"));
+        assert_eq!(config.admission, Admission::default());
+        assert_eq!(config.exec, Exec::default());
+        let config = parse(
+            "[admission]\nplaces = 9\nexempt = [\"10.0.0.0/8\", \"fd00::/8\"]\n\
+             [exec]\ngrace_max = \"1h\"\n",
+        )
+        .unwrap();
+        assert_eq!((config.admission.places, config.admission.source_places), (9, 16));
+        assert_eq!(config.admission.exempt.len(), 2);
+        assert_eq!(config.exec.grace_max, Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn mistakes_are_told_with_line_and_key() {
+        let error = |more| parse(more).unwrap_err();
+        let unknown = error("lisen = \"x\"\n");
+        assert!(unknown.starts_with("agent.toml:8: unknown field `lisen`"), "{unknown}");
+        let nested = error("[admission]\nplace = 1\n");
+        assert!(nested.starts_with("agent.toml:9: unknown field `place`"), "{nested}");
+        assert_eq!(error("[admission]\nplaces = 0\n"), "agent.toml:9: 0 would let nobody in");
+        let deadline = error("[admission]\nlogin_deadline = \"soon\"\n");
+        assert!(deadline.starts_with("agent.toml:9: \"soon\" is not a duration"), "{deadline}");
+        let network = error("[admission]\nexempt = [\"10.0.0.0\"]\n");
+        assert!(network.starts_with("agent.toml:9: "), "{network}");
+    }
+}

@@ -1,0 +1,198 @@
+//! From a connection to a login: TLS and the proof of a key, under one deadline.
+//!
+//! Everything that a stranger can reach is here and in what this file calls. Nothing behind the login
+//! is touched before the login is decided, and every login that fails gets the same denial at the same
+//! time after it arrived.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use lariat_common::auth::agent::{Challenged, LoggedIn, Refused};
+use lariat_common::auth::keyring::Decoys;
+use lariat_common::limits::DENIAL_DELAY;
+use lariat_common::link::{LinkError, hello_frame, read_hello};
+use lariat_common::name::HostName;
+use lariat_common::protocol::Kind;
+use lariat_common::protocol::hello::Denied;
+use lariat_common::secret::NoRandomness;
+use lariat_common::tls::{ALPN, exporter, provider};
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::SingleCertAndKey;
+use rustls::version::TLS13;
+use rustls::{ServerConfig, ServerConnection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::config::Config;
+use crate::identity::Identity;
+use crate::keyring::{Entry, Keyring};
+use crate::socket::Socket;
+
+/// How long a peer that was denied may take to hang up. Closing before it has read everything would
+/// reset the connection, and the denial might be lost with it.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What every stranger meets.
+pub struct Door {
+    acceptor: TlsAcceptor,
+    host: HostName,
+    keyring: Keyring,
+    decoys: Decoys,
+    deadline: Duration,
+}
+
+/// A stranger that logged in. Its connection is on no runtime.
+pub struct Arrived {
+    /// The connection, to be attached to its session's runtime.
+    pub tls: TlsStream<Socket>,
+    /// What the login proved.
+    pub login: LoggedIn,
+    /// The key.
+    pub key: Arc<Entry>,
+}
+
+/// Why a stranger did not get in. For the log alone.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejected {
+    /// It hung up before it sent a byte.
+    #[error("nothing was sent")]
+    Nothing,
+    /// TLS failed.
+    #[error("TLS: {0}")]
+    Tls(#[source] io::Error),
+    /// It speaks TLS, but not lariat.
+    #[error("TLS without the protocol lariat/1")]
+    Protocol,
+    /// It sent something that is no login, or hung up.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// Its login did not hold.
+    #[error("login denied: {0}")]
+    Denied(#[from] Refused),
+    /// It took too long.
+    #[error("no login in time")]
+    Late,
+    /// Something failed at this end, which lets nobody in.
+    #[error("can't greet: {0}")]
+    Local(#[source] io::Error),
+}
+
+impl From<rustls::Error> for Rejected {
+    fn from(error: rustls::Error) -> Self {
+        Self::Tls(io::Error::other(error))
+    }
+}
+
+impl From<NoRandomness> for Rejected {
+    fn from(error: NoRandomness) -> Self {
+        Self::Local(io::Error::other(error))
+    }
+}
+
+impl Door {
+    /// Prepares TLS and what logins are checked against.
+    pub fn new(config: &Config, identity: &Identity, keyring: Keyring) -> io::Result<Self> {
+        let tls = server_config(identity).map_err(io::Error::other)?;
+        Ok(Self {
+            acceptor: TlsAcceptor::from(Arc::new(tls)),
+            host: config.name.clone(),
+            keyring,
+            decoys: Decoys::new().map_err(io::Error::other)?,
+            deadline: config.admission.login_deadline,
+        })
+    }
+
+    /// Takes a stranger from its first byte to its login.
+    pub async fn greet(&self, stream: TcpStream) -> Result<Arrived, Rejected> {
+        timeout(self.deadline, self.login(stream)).await.unwrap_or(Err(Rejected::Late))
+    }
+
+    async fn login(&self, stream: TcpStream) -> Result<Arrived, Rejected> {
+        let challenged = Challenged::new(&self.host)?;
+        let mut tls = self.accept(stream, &challenged).await?;
+        let channel = exporter(tls.get_ref().1)?;
+        let hello = read_hello(&mut tls).await;
+        let arrived = Instant::now();
+        let payload = match hello? {
+            (Kind::Login, payload) => payload,
+            (other, _) => return Err(LinkError::Unexpected(other).into()),
+        };
+        let now = SystemTime::now();
+        let find = |id| self.keyring.candidate(&self.decoys, id, now);
+        let decided = challenged.login(&channel, &payload, find);
+        let found = decided.and_then(|login| {
+            let key = self.keyring.entry(login.key_id).cloned();
+            key.map(|key| (login, key)).ok_or(Refused::Key)
+        });
+        match found {
+            Ok((login, key)) => {
+                let socket = tls.get_mut().0;
+                socket.trust();
+                socket.detach().map_err(Rejected::Local)?;
+                Ok(Arrived { tls, login, key })
+            }
+            Err(cause) => {
+                deny(&mut tls, arrived).await;
+                Err(cause.into())
+            }
+        }
+    }
+
+    /// TLS, with the challenge in the agent's first flight.
+    async fn accept(
+        &self,
+        stream: TcpStream,
+        challenged: &Challenged,
+    ) -> Result<TlsStream<Socket>, Rejected> {
+        let frame = hello_frame(Kind::Challenge, challenged.payload());
+        let mut written = Ok(());
+        let write = |tls: &mut ServerConnection| written = tls.writer().write_all(&frame);
+        let accept = self.acceptor.accept_with(Socket::stranger(stream), write);
+        written.map_err(Rejected::Local)?;
+        let tls =
+            accept.into_fallible().await.map_err(|(error, socket)| match socket.received() {
+                0 => Rejected::Nothing,
+                _ => Rejected::Tls(error),
+            })?;
+        if tls.get_ref().1.alpn_protocol() == Some(ALPN) {
+            Ok(tls)
+        } else {
+            Err(Rejected::Protocol)
+        }
+    }
+}
+
+/// TLS 1.3 with this host's certificate, and nothing that could be resumed or replayed.
+fn server_config(identity: &Identity) -> Result<ServerConfig, rustls::Error> {
+    let certificate = SingleCertAndKey::from(Arc::clone(&identity.certified));
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(certificate));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.send_half_rtt_data = true;
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    Ok(config)
+}
+
+/// The one denial, at its fixed time. What becomes of it is no longer our concern.
+async fn deny(tls: &mut TlsStream<Socket>, arrived: Instant) {
+    sleep_until(arrived + DENIAL_DELAY).await;
+    if tls.write_all(&hello_frame(Kind::Denied, &Denied.encode())).await.is_err() {
+        return;
+    }
+    // What was sent along with the login is thrown away as it came, without deciphering it.
+    let drain = async {
+        tls.shutdown().await?;
+        let mut buffer = [0; 4096];
+        while tls.get_mut().0.read(&mut buffer).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = timeout(LINGER, drain).await;
+}

@@ -1,0 +1,260 @@
+//! The keyring: which keys may log in to this host, with what each proves itself and what it may do.
+//!
+//! What is kept lets nobody log in, here or anywhere else; it is secret all the same, because it lets
+//! whoever has it pose as this host's agent.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lariat_common::auth::keyring::{Candidate, Decoys};
+use lariat_common::auth::proof::Verifier;
+use lariat_common::name::KeyId;
+use lariat_common::private;
+use lariat_common::protocol::grant::{Grant, UnknownVerb, Verb};
+use lariat_common::secret::Secret;
+use lariat_common::toml_file::{self, TomlFileError, from_text, secret};
+use serde::{Deserialize, Deserializer};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use toml::value::Datetime;
+
+/// The keys that may log in.
+#[derive(Default)]
+pub struct Keyring(BTreeMap<KeyId, Arc<Entry>>);
+
+/// One key, as this host knows it.
+#[derive(Clone)]
+pub struct Entry {
+    /// Names the key on the wire.
+    pub id: KeyId,
+    /// Names it for people.
+    pub label: String,
+    /// What it may do.
+    pub grant: Grant,
+    /// The first moment at which it may be used.
+    pub not_before: Option<SystemTime>,
+    /// The last moment at which it may be used.
+    pub not_after: Option<SystemTime>,
+    verifier: Verifier,
+}
+
+/// Why a keyring could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringError {
+    /// It can't be read, or does not say what it should.
+    #[error(transparent)]
+    File(#[from] TomlFileError),
+    /// Two entries claim the same id.
+    #[error("{path}: two entries have the id {id}")]
+    Duplicate {
+        /// The keyring.
+        path: String,
+        /// Their id.
+        id: KeyId,
+    },
+}
+
+impl Keyring {
+    /// Reads a private file.
+    pub fn load(path: &Path) -> Result<Self, KeyringError> {
+        let text = private::read(path).map_err(TomlFileError::from)?;
+        Self::parse(path, &text)
+    }
+
+    /// Reads a keyring's text; `path` is for messages.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, KeyringError> {
+        let file: File = toml_file::parse(path, text).map_err(TomlFileError::from)?;
+        let mut entries = BTreeMap::new();
+        for entry in file.key.into_iter().map(Entry::from) {
+            let id = entry.id;
+            if entries.insert(id, Arc::new(entry)).is_some() {
+                return Err(KeyringError::Duplicate { path: path.display().to_string(), id });
+            }
+        }
+        Ok(Self(entries))
+    }
+
+    /// What a login that names `id` is checked against. An id that is not here takes the identical
+    /// path with a decoy, which is made either way.
+    pub fn candidate(&self, decoys: &Decoys, id: KeyId, now: SystemTime) -> Candidate {
+        let decoy = decoys.candidate(id);
+        match self.0.get(&id) {
+            Some(entry) => {
+                Candidate { verifier: entry.verifier.clone(), allowed: entry.is_current(now) }
+            }
+            None => decoy,
+        }
+    }
+
+    /// A key that has logged in. `None` if a new keyring no longer has it.
+    pub fn entry(&self, id: KeyId) -> Option<&Arc<Entry>> {
+        self.0.get(&id)
+    }
+
+    /// Every key, in the order of their ids.
+    pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.0.values()
+    }
+}
+
+impl Entry {
+    /// Whether its dates include this moment.
+    pub fn is_current(&self, now: SystemTime) -> bool {
+        self.not_before.is_none_or(|start| start <= now)
+            && self.not_after.is_none_or(|end| now <= end)
+    }
+
+    /// An entry with this grant and no dates.
+    #[cfg(test)]
+    pub(crate) fn for_tests(grant: Grant) -> Self {
+        let secret = || Secret::generate().unwrap();
+        let verifier = Verifier { stored: secret(), agent: secret() };
+        let label = "alice@box".to_owned();
+        Self { id: KeyId([1; 16]), label, grant, not_before: None, not_after: None, verifier }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    key: Vec<FileEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileEntry {
+    #[serde(deserialize_with = "from_text")]
+    id: KeyId,
+    label: String,
+    #[serde(deserialize_with = "secret")]
+    stored: Secret,
+    #[serde(deserialize_with = "secret")]
+    agent: Secret,
+    #[serde(deserialize_with = "grant")]
+    verbs: Grant,
+    #[serde(default, deserialize_with = "date")]
+    not_before: Option<SystemTime>,
+    #[serde(default, deserialize_with = "date")]
+    not_after: Option<SystemTime>,
+}
+
+impl From<FileEntry> for Entry {
+    fn from(file: FileEntry) -> Self {
+        Self {
+            id: file.id,
+            label: file.label,
+            grant: file.verbs,
+            not_before: file.not_before,
+            not_after: file.not_after,
+            verifier: Verifier { stored: file.stored, agent: file.agent },
+        }
+    }
+}
+
+fn grant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Grant, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    let verbs: Result<Grant, UnknownVerb> = names.iter().map(|name| name.parse::<Verb>()).collect();
+    verbs.map_err(serde::de::Error::custom)
+}
+
+/// A moment, as a TOML date-time or the same in quotes. Its offset must be given: a keyring may be
+/// written in one time zone and read in another.
+fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Toml(Datetime),
+        Text(String),
+    }
+    let bad = || {
+        let example = "not a date and time with its offset, such as 2027-01-31T12:00:00Z";
+        serde::de::Error::custom(example)
+    };
+    let text = match Either::deserialize(deserializer).map_err(|_| bad())? {
+        Either::Toml(date) => date.to_string(),
+        Either::Text(text) => text,
+    };
+    let moment = OffsetDateTime::parse(&text, &Rfc3339).map_err(|_| bad())?;
+    let seconds = u64::try_from(moment.unix_timestamp()).map_err(|_| bad())?;
+    Ok(Some(UNIX_EPOCH + Duration::from_secs(seconds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use lariat_common::auth::agent::{Challenged, Refused};
+    use lariat_common::auth::controller::Proving;
+    use lariat_common::auth::proof::{HostKeys, key_id};
+    use lariat_common::name::{EnrolmentId, HostName};
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<Keyring, String> {
+        Keyring::parse(Path::new("keyring.toml"), text).map_err(|error| error.to_string())
+    }
+
+    /// An entry as enrolment writes it, for a new key.
+    fn entry(key: &Secret, host: &HostName, enrolment: &EnrolmentId, more: &str) -> String {
+        let verifier = HostKeys::derive(key, host, enrolment).verifier();
+        format!(
+            "[[key]]\nid = \"{}\"\nlabel = \"alice@box\"\nstored = \"{}\"\nagent = \"{}\"\n\
+             verbs = [\"run\", \"push\"]\n{more}",
+            key_id(key),
+            *verifier.stored.to_hex(),
+            *verifier.agent.to_hex()
+        )
+    }
+
+    fn world() -> (Secret, HostName, EnrolmentId) {
+        (Secret::generate().unwrap(), "web1".parse().unwrap(), EnrolmentId([7; 16]))
+    }
+
+    #[test]
+    fn a_key_of_the_keyring_logs_in_within_its_dates_and_another_does_not() {
+        let (key, host, enrolment) = world();
+        let dates =
+            "not_before = 2026-01-01T00:00:00+01:00\nnot_after = \"2026-12-31T00:00:00Z\"\n";
+        let keyring = parse(&entry(&key, &host, &enrolment, dates)).unwrap();
+        let decoys = Decoys::new().unwrap();
+        let login = |key: &Secret, now: u64| {
+            let now = UNIX_EPOCH + Duration::from_secs(now);
+            let challenged = Challenged::new(&host).unwrap();
+            let (_, login) =
+                Proving::answer(key, &host, &enrolment, &[5; 32], challenged.payload()).unwrap();
+            let find = |id| keyring.candidate(&decoys, id, now);
+            challenged.login(&[5; 32], &login, find).map(|logged_in| logged_in.key_id)
+        };
+        let (start, end) = (1_767_222_000, 1_798_675_200);
+        assert_eq!(login(&key, start), Ok(key_id(&key)));
+        assert_eq!(login(&key, end), Ok(key_id(&key)));
+        assert_eq!(login(&key, start - 1), Err(Refused::Key));
+        assert_eq!(login(&key, end + 1), Err(Refused::Key));
+        assert_eq!(login(&Secret::generate().unwrap(), start), Err(Refused::Key));
+        let found = keyring.entry(key_id(&key)).unwrap();
+        assert_eq!((found.label.as_str(), found.grant.permits(Verb::Pull)), ("alice@box", false));
+    }
+
+    #[test]
+    fn mistakes_are_told_with_line_and_key_and_without_secrets() {
+        let (key, host, enrolment) = world();
+        let good = entry(&key, &host, &enrolment, "");
+        assert_eq!(parse("").unwrap().entries().count(), 0);
+        let error = |text: &str| parse(text).err().unwrap();
+        let twice = error(&format!("{good}{good}"));
+        assert_eq!(twice, format!("keyring.toml: two entries have the id {}", key_id(&key)));
+        let unknown = error(&format!("{good}networks = []\n"));
+        assert!(unknown.starts_with("keyring.toml:7: unknown field `networks`"), "{unknown}");
+        let verb = error(&good.replace("push", "sudo"));
+        assert!(verb.starts_with("keyring.toml:6: \"sudo\" is no verb"), "{verb}");
+        for bad in ["2026-01-01", "2026-01-01T00:00:00", "\"soon\"", "1", "1900-01-01T00:00:00Z"] {
+            let date = error(&format!("{good}not_after = {bad}\n"));
+            assert!(date.starts_with("keyring.toml:7: not a date and time"), "{bad}: {date}");
+        }
+        let stored = good.lines().find(|line| line.starts_with("stored")).unwrap();
+        let digits = &stored[10..40];
+        let short = error(&good.replace(stored, &format!("stored = \"{digits}\"")));
+        assert!(short.starts_with("keyring.toml:4: ") && !short.contains(digits), "{short}");
+    }
+}

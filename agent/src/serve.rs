@@ -1,0 +1,154 @@
+//! The loop of the main thread: accepts, greets strangers, hands over who logged in, and stops.
+//!
+//! It never waits for a single peer: strangers are tasks beside it, sessions are threads.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::time::sleep;
+use tracing::{debug, error, info, warn};
+
+use crate::admission::{Admission, Outcome, Place, Rules, Verdict};
+use crate::config;
+use crate::handshake::{Arrived, Door, Rejected};
+use crate::listen::Listener;
+use crate::notify::{self, Watchdog};
+use crate::session::{self, Session, Shared};
+use crate::sessions::{self, Sessions};
+use crate::signals::Signals;
+
+/// How long sessions may take to end when the agent stops. What still runs then is cut off.
+const STOPPING: Duration = Duration::from_secs(4);
+
+type Greeted = Result<Arrived, Rejected>;
+
+/// The agent while it serves.
+pub struct Server {
+    shared: Shared,
+    door: Arc<Door>,
+    sessions: Sessions,
+    admission: Admission,
+    strangers: JoinSet<Greeted>,
+    /// The task of each stranger that has a place.
+    tasks: HashMap<Place, AbortHandle>,
+    /// Who each task greets.
+    peers: HashMap<Id, (Place, SocketAddr)>,
+}
+
+impl Server {
+    /// An agent that nobody has reached yet.
+    pub fn new(door: Door, shared: Shared) -> Self {
+        Self {
+            door: Arc::new(door),
+            sessions: Sessions::new(sessions::MOST),
+            admission: Admission::new(rules(&shared.config.admission)),
+            strangers: JoinSet::new(),
+            tasks: HashMap::new(),
+            peers: HashMap::new(),
+            shared,
+        }
+    }
+
+    /// Serves until SIGTERM or SIGINT, then ends in order.
+    pub async fn serve(mut self, mut listener: Listener) -> io::Result<()> {
+        let mut signals = Signals::new()?;
+        let mut watchdog = Watchdog::new();
+        info!("listening on {}", listener.address()?);
+        notify::ready();
+        loop {
+            tokio::select! {
+                () = signals.stop() => break,
+                () = watchdog.ping() => {}
+                Some(greeted) = self.strangers.join_next_with_id() => self.greeted(greeted),
+                (stream, peer) = listener.accept() => self.connected(stream, peer),
+            }
+        }
+        drop(listener);
+        self.stop(signals).await;
+        Ok(())
+    }
+
+    fn connected(&mut self, stream: TcpStream, peer: SocketAddr) {
+        match self.admission.connected(peer.ip(), Instant::now()) {
+            Verdict::Penalised(until) => {
+                let left = until.saturating_duration_since(Instant::now());
+                debug!(%peer, "closed: its source is penalised for {left:?} more");
+            }
+            Verdict::Admitted { place, evicted } => {
+                if let Some(task) = evicted.and_then(|evicted| self.tasks.remove(&evicted)) {
+                    task.abort();
+                }
+                let door = Arc::clone(&self.door);
+                let task = self.strangers.spawn(async move { door.greet(stream).await });
+                self.peers.insert(task.id(), (place, peer));
+                self.tasks.insert(place, task);
+            }
+        }
+    }
+
+    fn greeted(&mut self, greeted: Result<(Id, Greeted), JoinError>) {
+        let id = greeted.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let Some((place, peer)) = self.peers.remove(&id) else { return };
+        self.tasks.remove(&place);
+        let outcome = match greeted {
+            Ok((_, Ok(arrived))) => {
+                self.logged_in(arrived, peer);
+                Outcome::LoggedIn
+            }
+            Ok((_, Err(Rejected::Nothing))) => Outcome::Nothing,
+            Ok((_, Err(rejected @ Rejected::Local(_)))) => {
+                error!(%peer, "{rejected}");
+                Outcome::Nothing
+            }
+            Ok((_, Err(rejected))) => {
+                info!(%peer, "not let in: {rejected}");
+                Outcome::Failed
+            }
+            Err(error) if error.is_cancelled() => {
+                debug!(%peer, "made room for another");
+                Outcome::Nothing
+            }
+            // The panic itself has been logged.
+            Err(_) => Outcome::Failed,
+        };
+        self.admission.ended(place, outcome, Instant::now());
+    }
+
+    fn logged_in(&self, arrived: Arrived, peer: SocketAddr) {
+        let Some(membership) = self.sessions.enter(arrived.login.session, arrived.key.id) else {
+            warn!(%peer, "sent away: {} sessions are all that there may be", self.sessions.count());
+            tokio::spawn(session::send_away(arrived, self.shared.boot));
+            return;
+        };
+        let session = Session::new(&arrived, peer, &self.shared, &membership);
+        if let Err(error) = session::start(arrived, session, membership) {
+            error!(%peer, "can't start a thread for a session: {error}");
+        }
+    }
+
+    async fn stop(mut self, mut signals: Signals) {
+        info!("stopping");
+        notify::stopping();
+        self.strangers.abort_all();
+        self.sessions.stop_all();
+        tokio::select! {
+            () = self.sessions.ended() => info!("stopped"),
+            () = sleep(STOPPING) => warn!("stopped; {} sessions were cut off", self.sessions.count()),
+            () = signals.stop() => warn!("stopped at once; {} sessions were cut off", self.sessions.count()),
+        }
+    }
+}
+
+fn rules(config: &config::Admission) -> Rules {
+    Rules {
+        places_per_source: config.source_places,
+        places: config.places,
+        exempt: config.exempt.clone(),
+        ..Rules::default()
+    }
+}

@@ -1,0 +1,272 @@
+//! One logged-in connection, on a thread and a runtime of its own: requests, one at a time, until
+//! either end goes.
+//!
+//! What a request does runs inline on that thread, file reading, hashing and TLS included, and never
+//! holds up the runtime that accepts. Idle, a session costs its TLS state, the touched part of its
+//! stack, and a runtime: about 100 KiB.
+
+use std::io;
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lariat_common::auth::agent::LoggedIn;
+use lariat_common::escape::escape;
+use lariat_common::link::{Frame, Link, LinkError, hello_frame, message_frame};
+use lariat_common::name::{BootId, SessionId};
+use lariat_common::protocol::Kind;
+use lariat_common::protocol::request::{BadRequest, Goodbye, Request};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+use tracing::{Span, info, warn};
+
+use crate::config::Config;
+use crate::handshake::Arrived;
+use crate::jobs::Jobs;
+use crate::keyring::Entry;
+use crate::sessions::Membership;
+use crate::socket::Socket;
+use crate::transfers::Transfers;
+use crate::{policy, requests};
+
+/// A session's connection, as requests get it.
+pub type SessionLink = Link<TlsStream<Socket>>;
+
+/// Stack of a session's thread, in bytes. Only what is touched of it takes memory.
+const STACK: usize = 1024 * 1024;
+
+/// How long the peer may take to read our last words and hang up, when the agent stops.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The same when it does not: a sender may have much under way before it hears that we failed.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// How long the peer may take to read the welcome.
+const WELCOME: Duration = Duration::from_secs(10);
+
+/// When a controller that is sent away should come back: the time of a restart.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// What all sessions of an agent have in common.
+#[derive(Clone)]
+pub struct Shared {
+    /// The host's boot.
+    pub boot: BootId,
+    /// The agent's configuration.
+    pub config: Arc<Config>,
+    /// The jobs, those of earlier runs of the agent included.
+    pub jobs: Arc<Jobs>,
+    /// The transfers that are under way.
+    pub transfers: Transfers,
+}
+
+/// What a request may know of the session that it came by.
+pub struct Session {
+    /// Names the session in both ends' logs.
+    pub id: SessionId,
+    /// The key that logged in: its id, its label, its permissions.
+    pub key: Arc<Entry>,
+    /// Where the controller is.
+    pub peer: SocketAddr,
+    /// The host's boot.
+    pub boot: BootId,
+    /// The agent's configuration.
+    pub config: Arc<Config>,
+    /// The jobs of every session.
+    pub jobs: Arc<Jobs>,
+    /// The transfers of every session.
+    pub transfers: Transfers,
+    /// Becomes true when the session is to end soon, because the agent stops or the key was revoked.
+    pub stop: watch::Receiver<bool>,
+    /// Every line that is logged on the session's thread is in it.
+    pub span: Span,
+}
+
+/// Why a session ended before its peer ended it.
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error("the peer misbehaved: {0}")]
+    Request(#[from] BadRequest),
+}
+
+impl From<io::Error> for SessionError {
+    fn from(error: io::Error) -> Self {
+        Self::Link(error.into())
+    }
+}
+
+impl Session {
+    /// A session for somebody who has logged in.
+    pub fn new(
+        arrived: &Arrived,
+        peer: SocketAddr,
+        agent: &Shared,
+        membership: &Membership,
+    ) -> Self {
+        let (id, key) = (arrived.login.session, Arc::clone(&arrived.key));
+        let label = escape(key.label.as_bytes());
+        let span = tracing::info_span!("session", %id, key = %label, %peer);
+        let Shared { boot, config, jobs, transfers } = agent.clone();
+        Self { id, key, peer, boot, config, jobs, transfers, stop: membership.stop(), span }
+    }
+
+    /// Waits until the session is to end. Cancelling it loses nothing.
+    pub async fn stopped(&self) {
+        if self.stop.clone().wait_for(|&stop| stop).await.is_err() {
+            // Nobody is left who could say so.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Starts the session's thread. A panic ends the thread, and with it the session, and nothing else.
+pub fn start(arrived: Arrived, session: Session, membership: Membership) -> io::Result<()> {
+    let work = move || {
+        let _membership = membership;
+        let span = session.span.clone();
+        span.in_scope(|| run(arrived, &session));
+    };
+    std::thread::Builder::new().name("session".into()).stack_size(STACK).spawn(work).map(|_| ())
+}
+
+/// Welcomes somebody for whom there is no place, and says when to come back.
+pub async fn send_away(mut arrived: Arrived, boot: BootId) -> Result<(), LinkError> {
+    let tls = &mut arrived.tls;
+    let farewell = async {
+        tls.get_mut().0.attach()?;
+        tls.write_all(&welcome(&arrived.login, &arrived.key, boot)).await?;
+        tls.write_all(&message_frame(&goodbye())?).await?;
+        Ok(tls.shutdown().await?)
+    };
+    timeout(FAREWELL, farewell).await.unwrap_or(Err(LinkError::Silent))
+}
+
+fn run(arrived: Arrived, session: &Session) {
+    info!("logged in");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(serve(arrived, session)),
+        Err(error) => Err(error.into()),
+    };
+    match result {
+        Ok(()) => info!("ended"),
+        Err(error) => info!("ended: {error}"),
+    }
+}
+
+async fn serve(arrived: Arrived, session: &Session) -> Result<(), SessionError> {
+    let Arrived { mut tls, login, key } = arrived;
+    tls.get_mut().0.attach()?;
+    let greet = async {
+        tls.write_all(&welcome(&login, &key, session.boot)).await?;
+        tls.flush().await
+    };
+    timeout(WELCOME, greet).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))?;
+    let mut link = Link::new(tls);
+    let limit = match requests(&mut link, session).await? {
+        End::Stopped => FAREWELL,
+        End::ByPeer | End::Failed => LINGER,
+    };
+    let _ = timeout(limit, link.writer.finish()).await;
+    // Our last words can be lost if the connection is reset because something was left unread.
+    link.drain(limit).await;
+    Ok(())
+}
+
+/// Why there are no more requests, when nothing was wrong with the connection.
+enum End {
+    ByPeer,
+    Stopped,
+    /// A request failed in such a way that what follows it can't be understood.
+    Failed,
+}
+
+/// Requests until the peer ends the session, or it is to end.
+async fn requests(link: &mut SessionLink, session: &Session) -> Result<End, SessionError> {
+    let mut served = false;
+    loop {
+        let frame = tokio::select! {
+            biased;
+            () = session.stopped() => None,
+            frame = link.next() => match frame? {
+                Some(frame) => Some(frame),
+                None => return Ok(End::ByPeer),
+            },
+        };
+        let Some(Frame { kind, .. }) = frame else {
+            link.outbox().post(&goodbye())?;
+            return Ok(End::Stopped);
+        };
+        if kind == Kind::Pong || served && may_be_late(kind) {
+            continue;
+        }
+        let request = Request::decode(kind, link.reader.payload())?;
+        if request_made(link, session, request).await?.is_break() {
+            return Ok(End::Failed);
+        }
+        served = true;
+    }
+}
+
+async fn request_made(
+    link: &mut SessionLink,
+    session: &Session,
+    request: Request,
+) -> Result<ControlFlow<()>, LinkError> {
+    let verb = request.verb();
+    if let Err(failure) = policy::decide(&session.key, &request, SystemTime::now()) {
+        warn!("{verb}: {failure}");
+        link.send(&failure).await?;
+        return Ok(ControlFlow::Continue(()));
+    }
+    requests::serve(link, request, session).await.inspect_err(|error| info!("{verb}: {error}"))
+}
+
+/// Whether a frame may belong to a request that was over before its peer knew.
+fn may_be_late(kind: Kind) -> bool {
+    match kind {
+        Kind::Ack
+        | Kind::Stdin
+        | Kind::StdinEnd
+        | Kind::Signal
+        | Kind::Release
+        | Kind::Failed
+        | Kind::Offer
+        | Kind::Have
+        | Kind::Chunk
+        | Kind::Hashes
+        | Kind::Complete
+        | Kind::Done => true,
+        Kind::Challenge
+        | Kind::Login
+        | Kind::Welcome
+        | Kind::Denied
+        | Kind::Ping
+        | Kind::Pong
+        | Kind::Goodbye
+        | Kind::Run
+        | Kind::Started
+        | Kind::Stdout
+        | Kind::Stderr
+        | Kind::StdinTaken
+        | Kind::Exit
+        | Kind::Push
+        | Kind::Pull => false,
+    }
+}
+
+fn welcome(login: &LoggedIn, key: &Entry, boot: BootId) -> Vec<u8> {
+    // A clock that shows a time before 1970 is told as 1970.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let payload = login.welcome(boot, u64::try_from(now).unwrap_or(u64::MAX), key.grant);
+    hello_frame(Kind::Welcome, &payload)
+}
+
+fn goodbye() -> Goodbye {
+    Goodbye { retry_after_ms: u64::try_from(RETRY_AFTER.as_millis()).unwrap_or(u64::MAX) }
+}

@@ -1,0 +1,193 @@
+//! The TCP stream under TLS, which can move from one runtime to another.
+//!
+//! A stranger is served by the runtime that accepts, a session by a runtime of its own, and the TLS
+//! state between them can't be taken apart: so what is under it is taken off one runtime and put on
+//! the other. It also counts what a stranger sends, and fails
+//! once that is more than [`MAX_STRANGER_BYTES`].
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use lariat_common::limits::MAX_STRANGER_BYTES;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A connection, on a runtime or between two.
+pub struct Socket {
+    state: State,
+    received: u64,
+    stranger: bool,
+}
+
+enum State {
+    Attached(TcpStream),
+    Detached(std::net::TcpStream),
+    Gone,
+}
+
+impl Socket {
+    /// A stranger's connection, on the present runtime.
+    pub fn stranger(stream: TcpStream) -> Self {
+        Self { state: State::Attached(stream), received: 0, stranger: true }
+    }
+
+    /// Bytes that have come.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Its peer has logged in: what it sends is no longer counted against it.
+    pub fn trust(&mut self) {
+        self.stranger = false;
+    }
+
+    /// Takes it off its runtime. Until [`Socket::attach`] nothing can be read or written.
+    pub fn detach(&mut self) -> io::Result<()> {
+        if let State::Attached(stream) = std::mem::replace(&mut self.state, State::Gone) {
+            self.state = State::Detached(stream.into_std()?);
+        }
+        Ok(())
+    }
+
+    /// Puts it on the runtime that this is called in.
+    pub fn attach(&mut self) -> io::Result<()> {
+        if let State::Detached(stream) = std::mem::replace(&mut self.state, State::Gone) {
+            self.state = State::Attached(TcpStream::from_std(stream)?);
+        }
+        Ok(())
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> io::Result<SocketAddr> {
+        match &self.state {
+            State::Attached(stream) => stream.peer_addr(),
+            State::Detached(stream) => stream.peer_addr(),
+            State::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        match &mut self.state {
+            State::Attached(stream) => Ok(Pin::new(stream)),
+            State::Detached(_) | State::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        ready!(this.stream()?.poll_read(cx, buffer))?;
+        this.received += (buffer.filled().len() - before) as u64;
+        if this.stranger && this.received > MAX_STRANGER_BYTES {
+            return Poll::Ready(Err(io::Error::other("too many bytes before a login")));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().stream()?.poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().stream()?.poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().stream()?.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().stream()?.poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::runtime::{Builder, Runtime};
+
+    use super::*;
+
+    fn runtime() -> Runtime {
+        Builder::new_current_thread().enable_io().build().unwrap()
+    }
+
+    async fn pair() -> (TcpStream, Socket) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (peer, Socket::stranger(listener.accept().await.unwrap().0))
+    }
+
+    #[test]
+    fn it_moves_to_another_runtime_and_thread_with_what_has_come() {
+        let first = runtime();
+        let (mut peer, mut socket) = first.block_on(async {
+            let (mut peer, mut socket) = pair().await;
+            peer.write_all(b"before").await.unwrap();
+            assert_eq!(socket.read_u8().await.unwrap(), b'b');
+            socket.detach().unwrap();
+            assert!(socket.read_u8().await.is_err());
+            (peer, socket)
+        });
+        let thread = std::thread::spawn(move || {
+            runtime().block_on(async {
+                socket.attach().unwrap();
+                let mut rest = [0; 5];
+                socket.read_exact(&mut rest).await.unwrap();
+                assert_eq!(&rest, b"efore");
+                socket.write_all(b"after").await.unwrap();
+            });
+        });
+        first.block_on(async {
+            let mut answer = String::new();
+            peer.read_to_string(&mut answer).await.unwrap();
+            assert_eq!(answer, "after");
+        });
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_stranger_is_read_up_to_its_limit_and_who_is_trusted_without_one() {
+        runtime().block_on(async {
+            let over = usize::try_from(MAX_STRANGER_BYTES).unwrap() + 1;
+            for trusted in [false, true] {
+                let (mut peer, mut socket) = pair().await;
+                let writer = tokio::task::spawn(async move {
+                    let _ = peer.write_all(&vec![0; over]).await;
+                });
+                if trusted {
+                    socket.trust();
+                }
+                let mut buffer = vec![0; over];
+                assert!(socket.read_exact(&mut buffer[..over - 1]).await.is_ok());
+                assert_eq!(socket.read_u8().await.is_ok(), trusted);
+                assert_eq!(socket.received(), over as u64);
+                drop(socket);
+                writer.await.unwrap();
+            }
+        });
+    }
+}

@@ -1,0 +1,95 @@
+//! Everything that must be in order before the agent can serve, and whose fault it is if it is not.
+
+use std::fmt::Display;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use lariat_common::name::BootId;
+use lariat_common::private::{PrivateError, check_folder, create_folder};
+use tokio::runtime::Builder;
+
+use crate::config::Config;
+use crate::handshake::Door;
+use crate::identity::Identity;
+use crate::jobs::{Jobs, Settings};
+use crate::keyring::Keyring;
+use crate::listen::Listener;
+use crate::serve::Server;
+use crate::session::Shared;
+use crate::transfers::Transfers;
+use crate::{descriptors, jobs};
+
+/// Why the agent did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A person has to put something right.
+    #[error("{0}")]
+    Config(String),
+    /// The system would not; it may the next time.
+    #[error("{0}")]
+    System(String),
+}
+
+impl StartError {
+    fn config(error: impl Display) -> Self {
+        Self::Config(error.to_string())
+    }
+
+    fn system(error: impl Display) -> Self {
+        Self::System(error.to_string())
+    }
+}
+
+/// Loads the configuration and what it names, then serves until a signal ends it.
+pub fn run(config: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
+    let mut config = Config::load(config).map_err(StartError::config)?;
+    config.listen = listen.unwrap_or(config.listen);
+    let identity = Identity::load(&config).map_err(StartError::config)?;
+    let keyring = Keyring::load(&config.keyring).map_err(StartError::config)?;
+    warn_of_unfit(&config, &identity);
+    prepare_state(&config.state)?;
+    descriptors::raise();
+    let boot = jobs::boot_id().map_err(|e| StartError::system(format!("read the boot id: {e}")))?;
+    let jobs = open_jobs(&config, boot)
+        .map_err(|e| StartError::system(format!("open {}: {e}", config.state.display())))?;
+    let door = Door::new(&config, &identity, keyring).map_err(StartError::system)?;
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|e| StartError::system(format!("start: {e}")))?.block_on(async {
+        let listener = Listener::bind(config.listen).map_err(StartError::system)?;
+        let shared = Shared {
+            boot,
+            config: Arc::new(config),
+            jobs: Arc::new(jobs),
+            transfers: Transfers::default(),
+        };
+        Server::new(door, shared).serve(listener).await.map_err(StartError::system)
+    })
+}
+
+fn open_jobs(config: &Config, boot: BootId) -> io::Result<Jobs> {
+    let settings = Settings::new(&config.exec.path, config.exec.grace_max, boot)?;
+    Jobs::open(&config.state, settings)
+}
+
+/// Controllers will refuse such a certificate; but it may be the clock, which will be set.
+fn warn_of_unfit(config: &Config, identity: &Identity) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    for unfit in identity.unfit(&config.name, i64::try_from(now).unwrap_or(i64::MAX)) {
+        tracing::warn!("{}: {unfit}", identity.path.display());
+    }
+}
+
+/// The state folder, 0700 and nobody else's.
+fn prepare_state(path: &Path) -> Result<(), StartError> {
+    let made = match create_folder(path) {
+        Err(error) if error.io_kind() == Some(io::ErrorKind::AlreadyExists) => check_folder(path),
+        made => made,
+    };
+    made.map_err(|error| match error {
+        PrivateError::Io { .. } => StartError::system(error),
+        _ => StartError::config(error),
+    })
+}

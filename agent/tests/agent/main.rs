@@ -1,0 +1,10 @@
+//! The real `lariatd`, attacked and used over real sockets. Each test has an agent, a fleet and a port
+//! of its own.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, which clippy does not take for tests")]
+
+mod greeting;
+mod harness;
+mod life;
+mod session;
+mod strangers;

@@ -1,0 +1,122 @@
+//! Sessions: one request after another, and what ends them.
+
+use std::os::unix::ffi::OsStringExt;
+
+use lariat_common::link::{LinkError, message_frame};
+use lariat_common::name::JobId;
+use lariat_common::protocol::exec::{Ack, Command, Run};
+use lariat_common::protocol::failure::{Cause, Failure};
+use lariat_common::protocol::request::{Goodbye, Ping, Pong};
+use lariat_common::protocol::transfer::{Destination, Have, Identity, Offer, Push, Time};
+use rustix::process::Signal;
+
+use crate::harness::{Agent, block_on};
+
+fn run() -> Run {
+    Run {
+        job: JobId([1; 16]),
+        command: Command::Shell(b"true".to_vec()),
+        cwd: None,
+        env: Vec::new(),
+        stdin: false,
+        timeout_ms: None,
+        grace_ms: 0,
+    }
+}
+
+#[test]
+fn what_is_not_permitted_is_told_and_the_session_goes_on() {
+    let agent = Agent::start();
+    block_on(async {
+        let request = message_frame(&run()).unwrap();
+        let (mut link, _) = agent.log_in_with(&request).await.unwrap();
+        for _ in 0..2 {
+            let failure = link.expect::<Failure>().await.unwrap();
+            assert_eq!(failure.to_string(), "this key is not permitted to run on this host");
+            // What its controller sent before it knew is passed over.
+            link.outbox().post(&Ack { stdout: 0, stderr: 0 }).unwrap();
+            link.send(&run()).await.unwrap();
+        }
+        link.expect::<Failure>().await.unwrap();
+        link.send(&Ping { nonce: 3 }).await.unwrap();
+        assert_eq!(link.expect::<Pong>().await.unwrap(), Pong { nonce: 3 });
+        link.writer.finish().await.unwrap();
+        assert_eq!(link.next().await.unwrap(), None);
+    });
+    agent.wait_for("ended");
+}
+
+#[test]
+fn what_is_no_request_ends_its_session_and_no_other() {
+    let agent = Agent::start();
+    block_on(async {
+        let mut other = agent.log_in().await;
+        let mut link = agent.log_in().await;
+        link.send(&Ack { stdout: 0, stderr: 0 }).await.unwrap();
+        assert!(matches!(link.next().await, Err(LinkError::Cut)));
+        agent.wait_for("a Ack frame is no request");
+        other.send(&Ping { nonce: 3 }).await.unwrap();
+        other.expect::<Pong>().await.unwrap();
+    });
+}
+
+#[test]
+fn sigterm_says_goodbye_and_exits_0() {
+    let mut agent = Agent::start();
+    block_on(async {
+        let mut link = agent.log_in().await;
+        agent.signal(Signal::HUP);
+        agent.wait_for("SIGHUP");
+        link.send(&Ping { nonce: 3 }).await.unwrap();
+        link.expect::<Pong>().await.unwrap();
+        agent.signal(Signal::TERM);
+        assert!(link.expect::<Goodbye>().await.unwrap().retry_after_ms > 0);
+        assert_eq!(link.next().await.unwrap(), None);
+    });
+    assert_eq!(agent.wait().code(), Some(0));
+}
+
+#[test]
+fn sigterm_stops_a_transfer_with_a_word_and_exits_0() {
+    let mut agent = Agent::start();
+    let path = agent.folder.path().join("file").into_os_string().into_vec();
+    block_on(async {
+        let time = Time { secs: 1, nanos: 0 };
+        let identity = Identity { device: 1, inode: 2, ctime: time };
+        let offer = Offer { size: 1 << 30, mode: 0o644, mtime: time, identity };
+        let dest = Destination { path, name: b"file".to_vec() };
+        let push = message_frame(&Push { dest, offer }).unwrap();
+        let (mut link, _) = agent.log_in_with(&push).await.unwrap();
+        link.expect::<Have>().await.unwrap();
+        agent.signal(Signal::TERM);
+        let failure = link.expect::<Failure>().await.unwrap();
+        assert_eq!(failure.cause, Cause::Stopping);
+        // The sender is who ends the connection then; the agent reads on until it does.
+        link.writer.finish().await.unwrap();
+        assert_eq!(link.next().await.unwrap(), None);
+    });
+    assert_eq!(agent.wait().code(), Some(0));
+}
+
+#[test]
+fn two_hundred_idle_sessions_cost_little() {
+    let agent = Agent::start();
+    let resident = || {
+        let path = format!("/proc/{}/status", agent.pid().as_raw_nonzero());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    block_on(async {
+        let _first = agent.log_in().await;
+        let before = resident();
+        let mut links = Vec::new();
+        for _ in 0..200 {
+            links.push(agent.log_in().await);
+        }
+        let each = (resident() - before) / 200;
+        // Without optimisation the stacks are far larger.
+        let most = if cfg!(debug_assertions) { 384 } else { 128 };
+        assert!(each < most, "{each} KiB");
+    });
+}

@@ -1,0 +1,89 @@
+//! What strangers may take up, and what failing costs them.
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use lariat_common::link::{hello_frame, read_hello};
+use lariat_common::protocol::Kind;
+use lariat_common::protocol::request::{Ping, Pong};
+use lariat_common::secret::Secret;
+use tokio::io::AsyncWriteExt;
+
+use crate::harness::{Agent, PATIENCE, Setup, block_on};
+
+#[test]
+fn who_stalls_is_dropped_at_the_deadline() {
+    let config = "[admission]\nlogin_deadline = \"300ms\"\n";
+    let agent = Agent::with(Setup { config, ..Setup::default() });
+    let began = Instant::now();
+    let mut silent = TcpStream::connect(agent.address).unwrap();
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(silent.read(&mut [0; 1]).unwrap(), 0);
+    assert!(began.elapsed() >= Duration::from_millis(300));
+    agent.wait_for("no login in time");
+    // One deadline for TLS and login together.
+    block_on(async {
+        let mut greeted = agent.connect().await.unwrap();
+        greeted.tls.write_all(&[90, 0, 0]).await.unwrap();
+        assert!(read_hello(&mut greeted.tls).await.is_err());
+    });
+    agent.wait_for("no login in time");
+}
+
+#[test]
+fn three_hundred_half_open_connections_keep_nobody_out() {
+    let agent = Agent::start();
+    let crowd: Vec<_> = (0..300)
+        .map(|i| {
+            // Of many sources, so that all places are taken.
+            let source = std::net::Ipv4Addr::new(127, 0, 1, 1 + u8::try_from(i / 15).unwrap());
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+            let socket = socket.unwrap();
+            socket.bind(&std::net::SocketAddr::from((source, 0)).into()).unwrap();
+            socket.connect(&agent.address.into()).unwrap();
+            socket.send(&[0x16, 3, 1]).unwrap();
+            socket
+        })
+        .collect();
+    block_on(async {
+        let began = Instant::now();
+        let mut link = agent.log_in().await;
+        link.send(&Ping { nonce: 1 }).await.unwrap();
+        link.expect::<Pong>().await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    });
+    drop(crowd);
+}
+
+#[test]
+fn failing_again_and_again_closes_the_door_for_a_while_and_a_probe_does_not() {
+    let agent = Agent::start();
+    for _ in 0..50 {
+        drop(TcpStream::connect(agent.address).unwrap());
+    }
+    block_on(async {
+        let stranger = Secret::generate().unwrap();
+        let deny = async || {
+            let mut greeted = agent.connect().await?;
+            let (_, login) = agent.answer(&greeted, &stranger);
+            greeted.tls.write_all(&hello_frame(Kind::Login, &login)).await?;
+            let denied = read_hello(&mut greeted.tls).await.map_err(std::io::Error::other)?;
+            // The agent counts it once we have hung up, too.
+            greeted.tls.shutdown().await?;
+            let _ = read_hello(&mut greeted.tls).await;
+            std::io::Result::Ok(denied)
+        };
+        for _ in 0..3 {
+            deny().await.unwrap();
+            agent.wait_for("login denied");
+        }
+        let began = Instant::now();
+        assert!(deny().await.is_err());
+        // It opens again by itself.
+        while agent.log_in_with(&[]).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
+    });
+}

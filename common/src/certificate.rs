@@ -1,0 +1,74 @@
+//! What a certificate says: whom it names, until when, and which key it is for.
+//!
+//! Nothing is verified here; a chain is rustls's business.
+
+use sha2::{Digest, Sha256};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::name::HostName;
+
+/// The bytes are no X.509 certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid X.509 certificate")]
+pub struct BadCertificate;
+
+/// The parts of a certificate that lariat looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateInfo {
+    /// The DNS names of its subjectAltName, as they stand there.
+    pub names: Vec<String>,
+    /// SHA-256 of the key's SubjectPublicKeyInfo, as enrolment writes it down.
+    pub spki: [u8; 32],
+    /// Start of its validity, in seconds since 1970.
+    pub not_before: i64,
+    /// End of its validity, in seconds since 1970.
+    pub not_after: i64,
+    /// Whether it may sign others.
+    pub is_ca: bool,
+}
+
+impl CertificateInfo {
+    /// Reads a DER certificate, which must fill `der` exactly.
+    pub fn parse(der: &[u8]) -> Result<Self, BadCertificate> {
+        let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| BadCertificate)?;
+        if !rest.is_empty() {
+            return Err(BadCertificate);
+        }
+        let alternatives = certificate
+            .subject_alternative_name()
+            .map_err(|_| BadCertificate)?
+            .map(|ext| ext.value);
+        let names = alternatives.iter().flat_map(|names| &names.general_names);
+        let validity = certificate.validity();
+        Ok(Self {
+            names: names
+                .filter_map(|name| match name {
+                    GeneralName::DNSName(name) => Some((*name).to_owned()),
+                    _ => None,
+                })
+                .collect(),
+            spki: Sha256::digest(certificate.public_key().raw).into(),
+            not_before: validity.not_before.timestamp(),
+            not_after: validity.not_after.timestamp(),
+            is_ca: certificate.is_ca(),
+        })
+    }
+
+    /// Whether it was issued for exactly this host: no wildcards, no second names.
+    ///
+    /// A host's name need not be a DNS name (`42`, `rack.1`), so this and not webpki decides.
+    pub fn is_for(&self, host: &HostName) -> bool {
+        self.names == [host.as_str()]
+    }
+
+    /// Whether it is valid at this time, in seconds since 1970.
+    pub fn is_valid_at(&self, now: i64) -> bool {
+        (self.not_before..=self.not_after).contains(&now)
+    }
+}
+
+/// SHA-256 of a DER certificate's SubjectPublicKeyInfo.
+pub fn spki_hash(der: &[u8]) -> Result<[u8; 32], BadCertificate> {
+    CertificateInfo::parse(der).map(|info| info.spki)
+}

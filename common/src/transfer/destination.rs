@@ -1,0 +1,101 @@
+//! Where a file goes: DEST is the name that it gets, `DEST/` means inside it, and so does a folder
+//! that is there already. Missing parents are made.
+
+use std::ffi::OsStr;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::error::failed;
+use crate::protocol::failure::{Action, Failure};
+use crate::protocol::transfer::Destination;
+
+/// An open folder and the name of a file in it.
+#[derive(Debug)]
+pub struct Place {
+    /// What every later step is relative to, so that a folder swapped meanwhile changes nothing.
+    pub(super) folder: File,
+    /// For messages.
+    pub(super) folder_path: PathBuf,
+    /// One component.
+    pub(super) name: Vec<u8>,
+}
+
+/// Tells folders apart, whatever path led to them: device and inode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PlaceId(u64, u64);
+
+impl Place {
+    /// Resolves a destination; a relative one begins at `base`. Makes missing folders.
+    pub fn resolve(base: &Path, dest: &Destination) -> Result<Self, Failure> {
+        let is_folder = |path: &[u8]| base.join(OsStr::from_bytes(path)).is_dir();
+        let (folder, name) = split(&dest.path, &dest.name, is_folder);
+        let folder_path = base.join(OsStr::from_bytes(folder));
+        let folder = open_folder(&folder_path)?;
+        Ok(Self { folder, folder_path, name: name.to_vec() })
+    }
+
+    /// Which folder it is.
+    pub fn id(&self) -> io::Result<PlaceId> {
+        let metadata = self.folder.metadata()?;
+        Ok(PlaceId(metadata.dev(), metadata.ino()))
+    }
+
+    /// The file's whole path.
+    pub fn path(&self) -> PathBuf {
+        self.folder_path.join(OsStr::from_bytes(&self.name))
+    }
+}
+
+/// The folder, and the name in it, that a file called `name` gets when it is sent to `path`.
+fn split<'a>(
+    path: &'a [u8],
+    name: &'a [u8],
+    is_folder: impl FnOnce(&[u8]) -> bool,
+) -> (&'a [u8], &'a [u8]) {
+    let (parent, last) = match path.iter().rposition(|&b| b == b'/') {
+        Some(slash) => (&path[..=slash], &path[slash + 1..]),
+        None => (&b""[..], path),
+    };
+    let inside = matches!(last, b"" | b"." | b"..") || is_folder(path);
+    if inside { (path, name) } else { (parent, last) }
+}
+
+fn open_folder(path: &Path) -> Result<File, Failure> {
+    // An empty path is where the process is, which `open` does not know.
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let bytes = path.as_os_str().as_bytes();
+    let directory = i32::try_from(rustix::fs::OFlags::DIRECTORY.bits()).unwrap_or_default();
+    let open = || OpenOptions::new().read(true).custom_flags(directory).open(path);
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let made = DirBuilder::new().recursive(true).mode(0o777).create(path);
+            made.map_err(failed(Action::MakeFolder, bytes))?;
+            open().map_err(failed(Action::Open, bytes))
+        }
+        folder => folder.map_err(failed(Action::Open, bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dest_is_the_name_and_dest_slash_the_folder() {
+        let split = |path: &'static str, there| {
+            let (folder, name) = split(path.as_bytes(), b"src", |_| there);
+            (str::from_utf8(folder).unwrap(), str::from_utf8(name).unwrap())
+        };
+        assert_eq!(split("/srv/www", false), ("/srv/", "www"));
+        assert_eq!(split("/srv/www", true), ("/srv/www", "src"));
+        assert_eq!(split("/srv/", false), ("/srv/", "src"));
+        assert_eq!(split("www", false), ("", "www"));
+        assert_eq!(split("", false), ("", "src"));
+        assert_eq!(split("/", true), ("/", "src"));
+        assert_eq!(split("a/..", false), ("a/..", "src"));
+        assert_eq!(split(".", false), (".", "src"));
+    }
+}

@@ -1,0 +1,62 @@
+//! Hashing chunks that are already there, on a thread beside the one that moves the new ones.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::hash;
+use super::reconcile::indices;
+use crate::limits::CHUNK;
+use crate::protocol::transfer::{Hash, Range};
+
+/// Hashes that wait to be taken: the thread is never far ahead.
+const AHEAD: usize = 64;
+
+/// A chunk's index, and its hash unless it could not be read.
+pub(super) type Rehashed = (u64, io::Result<Hash>);
+
+/// Starts to hash the chunks of `ranges` in a file of `size` bytes, in order. The thread ends early
+/// when the receiver is dropped.
+pub(super) fn start(
+    file: Arc<File>,
+    size: u64,
+    ranges: Vec<Range>,
+) -> io::Result<mpsc::Receiver<Rehashed>> {
+    let (results, taken) = mpsc::channel(AHEAD);
+    if ranges.is_empty() {
+        return Ok(taken);
+    }
+    std::thread::Builder::new().name("rehash".to_owned()).spawn(move || {
+        let mut buffer = vec![0; CHUNK];
+        for index in indices(&ranges) {
+            let hash =
+                read_chunk(&file, size, index, &mut buffer).map(|bytes| hash::chunk(index, bytes));
+            if results.blocking_send((index, hash)).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(taken)
+}
+
+/// Length in bytes of chunk `index` in a file of `size` bytes.
+pub(super) fn chunk_len(size: u64, index: u64) -> usize {
+    let left = size.saturating_sub(index.saturating_mul(CHUNK as u64));
+    usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK))
+}
+
+/// Reads chunk `index` of a file of `size` bytes; one that ends before it should is an
+/// [`io::ErrorKind::UnexpectedEof`].
+pub(super) fn read_chunk<'a>(
+    file: &File,
+    size: u64,
+    index: u64,
+    buffer: &'a mut [u8],
+) -> io::Result<&'a [u8]> {
+    let bytes = &mut buffer[..chunk_len(size, index)];
+    file.read_exact_at(bytes, index * CHUNK as u64)?;
+    Ok(bytes)
+}

@@ -1,0 +1,234 @@
+//! A host's bundle: the files that its agent runs with, paths relative to their folder.
+
+use std::fs::{DirBuilder, File, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use lariat_certs::issue::Leaf;
+use lariat_common::auth::proof::Verifier;
+use lariat_common::name::HostName;
+use lariat_common::private;
+use lariat_common::protocol::failure::io_error;
+use lariat_common::protocol::grant::Verb;
+use zeroize::Zeroizing;
+
+use crate::error::CliError;
+use crate::inventory::Host;
+use crate::key::ControllerKey;
+
+/// Its files. `agent.toml` comes last: without it there is nothing to run.
+const FILES: [&str; 4] = ["host.pem", "host.key", "keyring.toml", "agent.toml"];
+
+/// What a bundle is made from.
+pub(crate) struct Bundle<'a> {
+    /// The host's name.
+    pub(crate) name: &'a HostName,
+    /// What the inventory will say of it.
+    pub(crate) host: &'a Host,
+    /// Its certificate and key.
+    pub(crate) leaf: &'a Leaf,
+    /// The key that may log in to it.
+    pub(crate) key: &'a ControllerKey,
+    /// What the host checks that key with.
+    pub(crate) verifier: &'a Verifier,
+}
+
+/// A bundle in its place, which is taken away again unless it is kept.
+#[must_use = "a bundle that is dropped is removed"]
+pub(crate) struct Installed {
+    folder: PathBuf,
+    /// Whether the folder was there before, and stays.
+    was_there: bool,
+    kept: bool,
+}
+
+/// Puts the bundle into `folder`, which must be new or empty.
+pub(crate) fn install(bundle: &Bundle<'_>, folder: &Path) -> Result<Installed, CliError> {
+    let failed =
+        |e: &io::Error| CliError::new(format!("make bundle {}: {}", folder.display(), io_error(e)));
+    let was_there = take(folder)?;
+    let beside = match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if !was_there {
+        DirBuilder::new().recursive(true).mode(0o700).create(beside).map_err(|e| failed(&e))?;
+    }
+    let staging = tempfile::Builder::new()
+        .prefix(".lariat-")
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir_in(if was_there { folder } else { beside })
+        .map_err(|e| failed(&e))?;
+    bundle.write(staging.path())?;
+    let installed = Installed { folder: folder.to_owned(), was_there, kept: false };
+    if was_there {
+        for file in FILES {
+            let moved = std::fs::rename(staging.path().join(file), folder.join(file));
+            moved.map_err(|e| failed(&e))?;
+        }
+        sync(folder).map_err(|e| failed(&e))?;
+    } else {
+        std::fs::rename(staging.path(), folder).map_err(|e| failed(&e))?;
+        sync(beside).map_err(|e| failed(&e))?;
+    }
+    Ok(installed)
+}
+
+/// Whether the folder is there. If so it is made private, and must be empty.
+fn take(folder: &Path) -> Result<bool, CliError> {
+    let refused = |why: &str| {
+        CliError::new(format!("{} {why}; nothing was changed", folder.display()))
+            .hint("--out with a new folder")
+    };
+    match folder.symlink_metadata() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(CliError::new(format!("open {}: {}", folder.display(), io_error(&e)))),
+        Ok(_) if !folder.is_dir() => Err(refused("is there already and is not a folder")),
+        Ok(_) => match private::create_folder(folder) {
+            Err(e) if e.io_kind() == Some(io::ErrorKind::AlreadyExists) => {
+                Err(refused("is there already and is not empty"))
+            }
+            made => Ok(made.map(|()| true)?),
+        },
+    }
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+impl Installed {
+    /// The host is enrolled: the bundle stays.
+    pub(crate) fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        // On the way out with another error already: what can't be removed stays.
+        for file in FILES {
+            let _ = std::fs::remove_file(self.folder.join(file));
+        }
+        if !self.was_there {
+            let _ = std::fs::remove_dir(&self.folder);
+        }
+    }
+}
+
+impl Bundle<'_> {
+    fn write(&self, folder: &Path) -> Result<(), CliError> {
+        let (agent, keyring) = (self.agent_toml(), self.keyring_toml());
+        let leaf = self.leaf;
+        let contents = [
+            leaf.certificate_pem.as_str(),
+            leaf.key_pem.as_str(),
+            keyring.as_str(),
+            agent.as_str(),
+        ];
+        for (file, content) in FILES.into_iter().zip(contents) {
+            private::create(&folder.join(file), content.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn agent_toml(&self) -> String {
+        format!(
+            "# The agent of {name}. Paths are relative to this file's folder.\n\
+             name = \"{name}\"\n\
+             # Which enrolment this is; the keys in the keyring are derived for it.\n\
+             enrolment = \"{enrolment}\"\n\
+             # Where to listen.\n\
+             listen = \"{listen}\"\n\
+             # What the agent proves itself with.\n\
+             certificate = \"host.pem\"\n\
+             key = \"host.key\"\n\
+             # Who may log in, and what each may do.\n\
+             keyring = \"keyring.toml\"\n\
+             # The folder for jobs and sockets; made when it is missing.\n\
+             state = \"state\"\n",
+            name = self.name,
+            enrolment = self.host.enrolment,
+            listen = self.host.address.listen(),
+        )
+    }
+
+    fn keyring_toml(&self) -> Zeroizing<String> {
+        let verbs = Verb::ALL.map(|verb| format!("\"{verb}\"")).join(", ");
+        let (stored, agent) = (self.verifier.stored.to_hex(), self.verifier.agent.to_hex());
+        // A key's file is edited by people, so its label may have anything in it.
+        let label = toml_edit::Value::from(self.key.label.as_str()).to_string();
+        Zeroizing::new(format!(
+            "# Who may log in to {name}, and what each may do. What is kept here lets nobody log in\n\
+             # anywhere, but keep it to the host: with it, another machine could pose as its agent.\n\
+             # A key may also have: not_before = 2027-01-01T00:00:00Z, not_after = ...\n\
+             [[key]]\n\
+             id = \"{id}\"\n\
+             label = {label}\n\
+             stored = \"{stored}\"\n\
+             agent = \"{agent}\"\n\
+             verbs = [{verbs}]\n",
+            name = self.name,
+            id = self.key.id,
+            stored = stored.as_str(),
+            agent = agent.as_str(),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lariat_certs::ca::Ca;
+    use lariat_common::auth::proof::HostKeys;
+    use lariat_common::name::EnrolmentId;
+
+    use super::*;
+    use crate::inventory::Spki;
+
+    fn install_into(folder: &Path, label: &str) -> Result<Installed, CliError> {
+        let name: HostName = "web1".parse().unwrap();
+        let leaf = Ca::create().unwrap().issue(&name).unwrap();
+        let key = ControllerKey { label: label.to_owned(), ..ControllerKey::generate().unwrap() };
+        let enrolment = EnrolmentId([1; 16]);
+        let verifier = HostKeys::derive(&key.secret, &name, &enrolment).verifier();
+        let address = "[::1]:7500".parse().unwrap();
+        let host = Host { address, tags: Vec::new(), enrolment, spki: Spki(leaf.spki) };
+        let (name, host, leaf, key, verifier) = (&name, &host, &leaf, &key, &verifier);
+        install(&Bundle { name, host, leaf, key, verifier }, folder)
+    }
+
+    #[test]
+    fn a_bundle_that_is_not_kept_leaves_nothing_behind() {
+        let outer = tempfile::tempdir().unwrap();
+        let (new, empty) = (outer.path().join("a/new"), outer.path().join("empty"));
+        std::fs::create_dir(&empty).unwrap();
+        for folder in [&new, &empty] {
+            let installed = install_into(folder, "alice@box").unwrap();
+            assert_eq!(folder.read_dir().unwrap().count(), FILES.len());
+            drop(installed);
+        }
+        assert!(!new.exists());
+        assert_eq!(empty.read_dir().unwrap().count(), 0);
+        install_into(&new, "alice@box").unwrap().keep();
+        assert_eq!(new.read_dir().unwrap().count(), FILES.len());
+        assert!(install_into(&new, "alice@box").is_err());
+        assert_eq!(new.read_dir().unwrap().count(), FILES.len());
+    }
+
+    #[test]
+    fn whatever_a_label_is_the_files_are_toml() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("new");
+        let label = "a\"b\\c\n[x]\u{1b}";
+        install_into(&folder, label).unwrap().keep();
+        let read = |file| std::fs::read_to_string(folder.join(file)).unwrap();
+        let keyring: toml::Table = read("keyring.toml").parse().unwrap();
+        assert_eq!(keyring["key"][0]["label"].as_str(), Some(label));
+        let agent: toml::Table = read("agent.toml").parse().unwrap();
+        assert_eq!(agent["listen"].as_str(), Some("[::]:7500"));
+    }
+}

@@ -1,0 +1,123 @@
+//! The command line: global options, and from arguments to an exit code.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use rustix::process::{Resource, Rlimit};
+
+use crate::commands::Command;
+use crate::context::Context;
+use crate::error::{CliError, EXIT_FAILURE};
+use crate::output;
+
+/// Run commands on a fleet of hosts, and move files to and from them.
+#[derive(Parser)]
+#[command(
+    name = "lariat",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Begin with:
+  lariat demo                                 see all of it on this machine
+  lariat init                                 make a fleet
+  lariat enroll web1 --address 10.0.0.1       make a host part of it"
+)]
+pub(crate) struct Cli {
+    /// The fleet's folder [default: $LARIAT_HOME, else $XDG_CONFIG_HOME/lariat, else ~/.config/lariat]
+    #[arg(long, global = true, value_name = "DIR")]
+    home: Option<PathBuf>,
+
+    /// Tell every cause of an error
+    #[arg(short, long, global = true)]
+    verbose: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The whole command line, for completions and man pages.
+pub(crate) fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the command line that this process was given.
+pub fn main() -> ExitCode {
+    // A core would have keys in it. Where the limit can't be set there is nothing better to do.
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = rustix::process::setrlimit(Resource::Core, none);
+
+    match Cli::try_parse() {
+        Ok(cli) => {
+            let context = Context { home: cli.home, verbose: cli.verbose };
+            cli.command.run(&context).unwrap_or_else(|error| error.report(context.verbose))
+        }
+        Err(error) => usage(&error),
+    }
+}
+
+/// What clap found: help that was asked for, or a wrong usage, which is told in one line.
+fn usage(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Nobody is there to be told that stdout is closed.
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            ExitCode::from(EXIT_FAILURE)
+        }
+        _ => {
+            output::error(&wrong_usage(&error.render().to_string()));
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+/// clap's paragraphs as one line, with its usage line as the hint.
+fn wrong_usage(rendered: &str) -> String {
+    let mut message = String::new();
+    let mut usage = None;
+    for line in rendered.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if line.starts_with("For more information") {
+            continue;
+        }
+        if let Some(text) = line.strip_prefix("Usage: ") {
+            usage = Some(text);
+            continue;
+        }
+        let line = line.strip_prefix("error: ").unwrap_or(line);
+        if !message.is_empty() {
+            message.push_str(if line.starts_with("tip: ") { "; " } else { " " });
+        }
+        message.push_str(line);
+    }
+    let error = CliError::new(message);
+    let hint = usage.map_or_else(|| "lariat --help".to_owned(), ToOwned::to_owned);
+    error.hint(hint).line()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(arguments: &[&str]) -> String {
+        let error = Cli::try_parse_from(arguments).err().unwrap();
+        wrong_usage(&error.render().to_string())
+    }
+
+    #[test]
+    fn the_command_line_holds_together() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_usage_is_one_line_that_says_how_it_goes() {
+        insta::assert_snapshot!(wrong(&["lariat", "enroll", "web1"]), @"the following required arguments were not provided: --address <ADDR[:PORT]>; try: lariat enroll --address <ADDR[:PORT]> <HOST>");
+        insta::assert_snapshot!(wrong(&["lariat", "enrol", "web1"]), @"unrecognized subcommand 'enrol'; tip: a similar subcommand exists: 'enroll'; try: lariat [OPTIONS] <COMMAND>");
+        insta::assert_snapshot!(wrong(&["lariat", "forget", "Web1"]), @r#"invalid value 'Web1' for '<HOST>': "Web1" is not a host name (1 to 63 of a-z, 0-9, '.' and '-', beginning and ending with a letter or digit); try: lariat --help"#);
+        insta::assert_snapshot!(wrong(&["lariat", "hosts", "--jso"]), @"unexpected argument '--jso' found; tip: a similar argument exists: '--json'; try: lariat hosts --json [TARGET]");
+    }
+}

@@ -1,0 +1,40 @@
+//! `lariat forget`: takes a host out of the fleet.
+
+use std::process::ExitCode;
+
+use lariat_common::name::HostName;
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::inventory::{Inventory, edit};
+use crate::output;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  lariat forget web1
+
+The host's agent is not told: it goes on accepting your key until you stop it there.")]
+pub(crate) struct Args {
+    /// The host
+    #[arg(value_name = "HOST")]
+    host: HostName,
+}
+
+pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
+    let name = args.host;
+    forget(&name, context).map_err(|error| error.during(format!("forget {name}")))?;
+    output::line(&format!(
+        "Forgot {name}. Its agent, if it still runs, goes on until you stop it there: \
+         systemctl disable --now lariatd"
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn forget(name: &HostName, context: &Context) -> Result<(), CliError> {
+    let home = context.home()?;
+    home.require_fleet()?;
+    let lock = home.lock()?;
+    Inventory::load(&home)?.host(name)?;
+    edit::remove(&home, &lock, name)
+}

@@ -1,0 +1,66 @@
+//! The verbs, one a file: its arguments, what it does, how it reports. This is the one list of them.
+
+mod completions;
+mod demo;
+mod enroll;
+mod forget;
+mod hosts;
+mod init;
+mod man;
+mod ping;
+mod pull;
+mod push;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::context::Context;
+use crate::error::CliError;
+
+/// A verb with its arguments.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make a fleet: its CA, your key and an empty inventory
+    Init(init::Args),
+    /// Make a host part of the fleet: issue the bundle that its agent runs with
+    Enroll(enroll::Args),
+    /// Take a host out of the fleet
+    Forget(forget::Args),
+    /// Show the inventory
+    Hosts(hosts::Args),
+    /// Reach a host, log in, and time the round trip
+    Ping(ping::Args),
+    /// Run a command on a host
+    Run(Box<run::Args>),
+    /// Send files to a host
+    Push(push::Args),
+    /// Fetch files from hosts
+    Pull(pull::Args),
+    /// Show all of it on this machine, with a throwaway fleet
+    Demo(demo::Args),
+    /// Write a shell's completions to stdout
+    Completions(completions::Args),
+    /// Write the man pages into a folder
+    Man(man::Args),
+}
+
+impl Command {
+    /// Does it.
+    pub(crate) fn run(self, context: &Context) -> Result<ExitCode, CliError> {
+        match self {
+            Self::Init(args) => init::run(args, context),
+            Self::Enroll(args) => enroll::run(args, context),
+            Self::Forget(args) => forget::run(args, context),
+            Self::Hosts(args) => hosts::run(args, context),
+            Self::Ping(args) => ping::run(&args, context),
+            Self::Run(args) => run::run(&args, context),
+            Self::Push(args) => push::run(args, context),
+            Self::Pull(args) => pull::run(args, context),
+            Self::Demo(args) => demo::run(args, context),
+            Self::Completions(args) => completions::run(args, context),
+            Self::Man(args) => man::run(args, context),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! `lariat ping`: reaches a host, proves both ends to each other, and times the round trip.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use lariat_common::link::LinkError;
+use lariat_common::protocol::request::{Ping, Pong};
+
+use crate::connect::{Peer, Session};
+use crate::context::Context;
+use crate::error::{CliError, EXIT_FAILURE};
+use crate::output;
+use crate::output::json::{PingResult, object};
+use crate::reach::{self, Reach};
+use crate::runtime::block_on;
+use crate::target::Target;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  lariat ping web1
+  lariat ping web1 --json | jq .seconds")]
+pub(crate) struct Args {
+    /// Which host
+    #[arg(value_name = "TARGET")]
+    target: Target,
+
+    /// One JSON object a line: host, ok, seconds, error
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    connect: reach::Options,
+}
+
+/// What was measured.
+struct Times {
+    connect: Duration,
+    round_trip: Duration,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
+    let reach = Reach::new(context, &args.target, &args.connect)?;
+    block_on(async move {
+        let result = ping(&reach).await;
+        if args.json {
+            object(&PingResult {
+                host: &reach.peer.name,
+                ok: result.is_ok(),
+                seconds: result.as_ref().ok().map(|times| times.round_trip.as_secs_f64()),
+                error: result.as_ref().err().map(CliError::line),
+            })?;
+        }
+        match result {
+            Ok(times) if !args.json => output::line(&told(&reach.peer, &times))?,
+            Ok(_) => {}
+            Err(error) if !args.json => return Err(error.during("ping")),
+            Err(_) => return Ok(ExitCode::from(EXIT_FAILURE)),
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn told(peer: &Peer, times: &Times) -> String {
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    format!("{}: {:.1} ms (connect {:.1} ms)", peer.name, ms(times.round_trip), ms(times.connect))
+}
+
+async fn ping(reach: &Reach) -> Result<Times, CliError> {
+    let began = Instant::now();
+    let Session { mut link, welcome: _ } = reach.connect(&Ping { nonce: 0 }).await?;
+    let connect = began.elapsed();
+    let round_trip = async {
+        link.expect::<Pong>().await?;
+        let began = Instant::now();
+        link.send(&Ping { nonce: 1 }).await?;
+        link.expect::<Pong>().await?;
+        let round_trip = began.elapsed();
+        link.writer.finish().await?;
+        Ok(round_trip)
+    };
+    let failed = |error: LinkError| {
+        CliError::from(error).during(format!("{} ({})", reach.peer.name, reach.peer.address))
+    };
+    Ok(Times { connect, round_trip: round_trip.await.map_err(failed)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lariat_common::name::EnrolmentId;
+
+    #[test]
+    fn one_line_says_it() {
+        let peer = Peer {
+            name: "web1".parse().unwrap(),
+            address: "10.0.0.1".parse().unwrap(),
+            enrolment: EnrolmentId([0; 16]),
+            spki: [0; 32],
+        };
+        let times =
+            Times { connect: Duration::from_micros(2949), round_trip: Duration::from_micros(351) };
+        insta::assert_snapshot!(told(&peer, &times), @"web1: 0.4 ms (connect 2.9 ms)");
+    }
+}

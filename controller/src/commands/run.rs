@@ -1,0 +1,199 @@
+//! `lariat run`: a command on a host, as if it ran here.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use lariat_common::name::JobId;
+use lariat_common::protocol::exec::{Command, End, Run};
+use lariat_common::units::parse_duration;
+
+use crate::context::Context;
+use crate::error::{CliError, EXIT_FAILURE};
+use crate::output;
+use crate::output::json::{RunResult, object};
+use crate::reach::{self, Reach};
+use crate::run::capture::Capture;
+use crate::run::{Job, Outcome, not_run};
+use crate::runtime::block_on;
+use crate::stdio::{LocalOutput, Stdin};
+use crate::target::Target;
+
+/// What a process exits with that SIGPIPE has ended.
+const EXIT_SIGPIPE: u8 = 128 + 13;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+One word after -- is a line for /bin/sh; several are a program and its arguments, with no shell.
+The exit status is the command's own; 128+N if signal N ended it, 124 if --timeout did, 126 or 127
+if it could not be run, and 255 if lariat itself failed.
+
+Examples:
+  lariat run web1 -- uptime
+  lariat run web1 -- 'cd /var/log && tail -n 5 *.log'
+  lariat run web1 -i -- tar -x -C /srv < site.tar
+  lariat run web1 --timeout 5m -- apt-get -y upgrade")]
+pub(crate) struct Args {
+    /// Which host
+    #[arg(value_name = "TARGET")]
+    target: Target,
+
+    /// Send stdin to the command, which otherwise reads /dev/null
+    #[arg(short)]
+    interactive: bool,
+
+    /// Run it in this folder; relative to the user's home, which is the default
+    #[arg(long, value_name = "DIR")]
+    cwd: Option<OsString>,
+
+    /// Add a variable to its environment; can be given again
+    #[arg(long, value_name = "K=V")]
+    env: Vec<OsString>,
+
+    /// End it after this time, with exit status 124
+    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+
+    #[command(flatten)]
+    connect: reach::Options,
+
+    /// How long a broken connection may stay broken before the command is ended
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_duration)]
+    reconnect: Duration,
+
+    /// One JSON object with its output instead of the output itself
+    #[arg(long)]
+    json: bool,
+
+    /// The command
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
+    let request = request(args)?;
+    let reach = Reach::new(context, &args.target, &args.connect)?;
+    block_on(async move {
+        let stdin = if args.interactive {
+            Some(Stdin::new().map_err(|e| CliError::from(e).during("read stdin"))?)
+        } else {
+            None
+        };
+        if args.json {
+            return as_json(&reach, &request, stdin).await;
+        }
+        let here = || Ok((LocalOutput::stdout()?, LocalOutput::stderr()?));
+        let (stdout, stderr) =
+            here().map_err(|e: std::io::Error| CliError::from(e).during("write output"))?;
+        let job = Job::new(stdout, stderr);
+        let outcome = crate::run::run(&reach, &request, &job, stdin).await;
+        Ok(conclude(&outcome, &reach, &request))
+    })
+}
+
+fn request(args: &Args) -> Result<Run, CliError> {
+    let bytes = |text: &OsString| text.clone().into_vec();
+    let command = match args.command.as_slice() {
+        [line] => Command::Shell(bytes(line)),
+        words => Command::Argv(words.iter().map(bytes).collect()),
+    };
+    let request = Run {
+        job: JobId::generate()?,
+        command,
+        cwd: args.cwd.as_ref().map(bytes),
+        env: args.env.iter().map(variable).collect::<Result<_, _>>()?,
+        stdin: args.interactive,
+        timeout_ms: args.timeout.map(milliseconds),
+        grace_ms: milliseconds(args.reconnect),
+    };
+    request.check().map_err(|e| CliError::from(e).during("run"))?;
+    Ok(request)
+}
+
+fn variable(text: &OsString) -> Result<(Vec<u8>, Vec<u8>), CliError> {
+    let bytes = text.as_bytes();
+    let Some(equals) = bytes.iter().position(|&byte| byte == b'=') else {
+        let message = format!("--env {}: there is no '=' in it", text.to_string_lossy());
+        return Err(CliError::new(message).hint("--env NAME=VALUE"));
+    };
+    Ok((bytes[..equals].to_vec(), bytes[equals + 1..].to_vec()))
+}
+
+/// A limit of less than a millisecond is still one.
+fn milliseconds(time: Duration) -> u64 {
+    let up = time.saturating_add(Duration::from_nanos(999_999)).as_millis();
+    u64::try_from(up).unwrap_or(u64::MAX)
+}
+
+/// Says what there is to say and gives the exit status.
+fn conclude(outcome: &Outcome, reach: &Reach, request: &Run) -> ExitCode {
+    if let Some(error) = error(outcome, reach, request) {
+        output::error(&error.line());
+    }
+    ExitCode::from(status(outcome))
+}
+
+fn status(outcome: &Outcome) -> u8 {
+    match outcome {
+        Outcome::Ended(end) => end.status(),
+        Outcome::Left { signal, .. } => 128 + signal,
+        Outcome::NoReader => EXIT_SIGPIPE,
+        Outcome::Failed(_) => EXIT_FAILURE,
+    }
+}
+
+/// What went wrong, if it was not the command itself.
+fn error(outcome: &Outcome, reach: &Reach, request: &Run) -> Option<CliError> {
+    use crate::run::RunError::Connect;
+    let name = &reach.peer.name;
+    let on = format!("run on {name}");
+    Some(match outcome {
+        Outcome::Ended(End::NotRun(errno)) => CliError::from(not_run(request, *errno)).during(on),
+        Outcome::Ended(_) | Outcome::NoReader | Outcome::Left { running: false, .. } => {
+            return None;
+        }
+        Outcome::Left { running: true, .. } => {
+            let grace = Duration::from_millis(request.grace_ms).as_secs_f32();
+            let message = format!("left; what still runs there is ended in {grace} s");
+            CliError::new(message).during(on)
+        }
+        // It names the host and its address itself.
+        Outcome::Failed(Connect(error)) => CliError::new(format!("run on {error}")),
+        Outcome::Failed(error) => {
+            CliError::new(error).during(format!("{on} ({})", reach.peer.address))
+        }
+    })
+}
+
+async fn as_json(reach: &Reach, request: &Run, stdin: Option<Stdin>) -> Result<ExitCode, CliError> {
+    let began = Instant::now();
+    let job = Job::new(Capture::default(), Capture::default());
+    let outcome = crate::run::run(reach, request, &job, stdin).await;
+    let seconds = began.elapsed().as_secs_f64();
+    let error = match outcome {
+        Outcome::Ended(End::TimedOut) => request.timeout_ms.map(|ms| {
+            format!("it did not end within {} s", Duration::from_millis(ms).as_secs_f32())
+        }),
+        _ => error(&outcome, reach, request).map(|error| error.line()),
+    };
+    let (exit, signal) = match outcome {
+        Outcome::Ended(End::NotRun(_)) => (None, None),
+        Outcome::Ended(End::Signaled(signal)) => (Some(status(&outcome)), Some(signal)),
+        Outcome::Ended(_) => (Some(status(&outcome)), None),
+        _ => (None, None),
+    };
+    let (stdout, stderr) = job.into_outputs();
+    object(&RunResult {
+        host: &reach.peer.name,
+        ok: matches!(outcome, Outcome::Ended(End::Exited(0))),
+        exit,
+        signal,
+        stdout: &stdout.bytes,
+        stderr: &stderr.bytes,
+        truncated: stdout.truncated || stderr.truncated,
+        seconds,
+        error,
+    })?;
+    Ok(ExitCode::from(status(&outcome)))
+}

@@ -1,0 +1,127 @@
+//! Why a host could not be reached: which host, where, what is to blame, and what to do about it.
+
+use std::io;
+use std::time::Duration;
+
+use lariat_common::auth::controller::LoginError;
+use lariat_common::link::LinkError;
+use lariat_common::name::HostName;
+use lariat_common::protocol::failure::io_error;
+
+use super::Rejected;
+use crate::address::Address;
+
+/// A host could not be reached, or one of both ends refused the other.
+#[derive(Debug, thiserror::Error)]
+#[error("{host} ({address}): {cause}")]
+pub(crate) struct ConnectError {
+    /// Which host.
+    pub(crate) host: HostName,
+    /// Where it was looked for.
+    pub(crate) address: Address,
+    /// Why.
+    #[source]
+    pub(crate) cause: Box<Cause>,
+    pub(super) asked: bool,
+}
+
+impl ConnectError {
+    /// Whether the agent may have got the login and acted on the first request.
+    pub(crate) fn may_have_asked(&self) -> bool {
+        self.asked
+    }
+}
+
+/// How far a connection came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Looking the address up, and TCP.
+    Connect,
+    /// The TLS handshake.
+    Tls,
+    /// Waiting for the agent's challenge.
+    Login,
+    /// The login and the first request are sent; waiting for the agent's proof.
+    Answer,
+}
+
+/// Why a host could not be reached.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cause {
+    /// The address's name could not be looked up.
+    #[error("look up the address: {}; see hosts.toml", io_error(.0))]
+    Resolve(#[source] io::Error),
+    /// TCP failed.
+    #[error("connect: {}{}", io_error(.0), connect_hint(.0))]
+    Connect(#[source] io::Error),
+    /// The deadline passed.
+    #[error("no answer within {} s {}", limit.as_secs_f32(), stage.waiting())]
+    Timeout {
+        /// Where it got stuck.
+        stage: Stage,
+        /// The time that it had.
+        limit: Duration,
+    },
+    /// The other end hung up in the TLS handshake.
+    #[error("it hung up before it said anything; is it lariatd, or has it no place for us now?")]
+    Hangup,
+    /// The stream failed in the TLS handshake.
+    #[error("TLS handshake: {}", io_error(.0))]
+    Io(#[source] io::Error),
+    /// Whatever listens there speaks no TLS.
+    #[error("what listens there does not speak TLS; is it lariatd's port?")]
+    NotTls,
+    /// Whatever listens there speaks TLS and not `lariat/1`.
+    #[error("what listens there speaks TLS but not lariat; is it lariatd's port?")]
+    NotLariat,
+    /// The certificate was not accepted.
+    #[error(transparent)]
+    Rejected(Rejected),
+    /// TLS failed in another way.
+    #[error("TLS handshake: {0}")]
+    Tls(#[source] rustls::Error),
+    /// What the agent said in the login does not hold.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// The agent said no.
+    #[error(
+        "the agent denied the login: this key is not in its keyring, may not log in now or from here, or the host was enrolled anew; the agent's log says which"
+    )]
+    Denied,
+    /// The connection broke.
+    #[error("the connection broke {}", .0.waiting())]
+    Cut(Stage),
+    /// The agent broke a rule.
+    #[error(transparent)]
+    Link(LinkError),
+}
+
+impl Cause {
+    pub(super) fn from_link(error: LinkError, stage: Stage) -> Self {
+        match error {
+            LinkError::Cut => Self::Cut(stage),
+            error => Self::Link(error),
+        }
+    }
+}
+
+impl Stage {
+    fn waiting(self) -> &'static str {
+        match self {
+            Self::Connect => "while connecting",
+            Self::Tls => "in the TLS handshake",
+            Self::Login => "before the login",
+            Self::Answer => "after the login was sent",
+        }
+    }
+}
+
+fn connect_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "; is lariatd running there?",
+        io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => {
+            "; is the host up, and is the address in hosts.toml right?"
+        }
+        _ => "",
+    }
+}

@@ -1,0 +1,60 @@
+//! The greeting: the agent's challenge, our proof with the first request behind it, the agent's proof.
+
+use std::cell::Cell;
+
+use lariat_common::auth::controller::Proving;
+use lariat_common::link::{LinkError, hello_frame, read_hello};
+use lariat_common::protocol::Kind;
+use lariat_common::protocol::hello::{Denied, Welcome};
+use lariat_common::secret::Secret;
+use lariat_common::tls::exporter;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio_rustls::client::TlsStream;
+
+use super::{Cause, Peer, Stage};
+
+/// Logs in and sends `request`, a whole frame, in the same write.
+pub(super) async fn login<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut TlsStream<S>,
+    peer: &Peer,
+    key: &Secret,
+    request: &[u8],
+    stage: &Cell<Stage>,
+) -> Result<Welcome, Cause> {
+    let challenge = hello(stream, Kind::Challenge, Stage::Login).await?.1;
+    let exporter = exporter(stream.get_ref().1).map_err(Cause::Tls)?;
+    let (proving, login) =
+        Proving::answer(key, &peer.name, &peer.enrolment, &exporter, &challenge)?;
+    let mut flight = hello_frame(Kind::Login, &login);
+    flight.extend_from_slice(request);
+    stage.set(Stage::Answer);
+    let sent = async {
+        stream.write_all(&flight).await?;
+        stream.flush().await
+    };
+    if let Err(error) = sent.await {
+        return Err(Cause::from_link(error.into(), Stage::Answer));
+    }
+    let (kind, payload) = hello(stream, Kind::Welcome, Stage::Answer).await?;
+    if kind == Kind::Denied {
+        stage.set(Stage::Login);
+        return Err(
+            Denied::decode(&payload).map_or_else(|bad| Cause::Login(bad.into()), |_| Cause::Denied)
+        );
+    }
+    Ok(proving.welcome(&payload)?)
+}
+
+/// Reads a greeting of the kind that is due; a denial may stand in a welcome's place.
+async fn hello<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    due: Kind,
+    stage: Stage,
+) -> Result<(Kind, Vec<u8>), Cause> {
+    match read_hello(stream).await {
+        Ok((kind, payload)) if kind == due => Ok((kind, payload)),
+        Ok((Kind::Denied, payload)) if due == Kind::Welcome => Ok((Kind::Denied, payload)),
+        Ok((kind, _)) => Err(Cause::from_link(LinkError::Unexpected(kind), stage)),
+        Err(error) => Err(Cause::from_link(error, stage)),
+    }
+}

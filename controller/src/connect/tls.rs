@@ -1,0 +1,95 @@
+//! TLS as the controller speaks it: 1.3 only, our ALPN demanded, nothing resumed, no name in the clear.
+
+use std::io;
+use std::sync::Arc;
+
+use lariat_common::tls::{ALPN, provider};
+use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, DnsName, ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::verify::{Verifier, verdict};
+use super::{Cause, Peer};
+
+/// The fleet whose hosts are trusted: its CA, and nobody else's.
+#[derive(Clone)]
+pub(crate) struct Trust {
+    roots: Arc<RootCertStore>,
+    provider: Arc<CryptoProvider>,
+}
+
+/// The CA's certificate can't be trusted to issue others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid CA certificate")]
+pub(crate) struct BadTrust;
+
+impl Trust {
+    /// Trusts what this CA issues.
+    pub(crate) fn new(ca: CertificateDer<'static>) -> Result<Self, BadTrust> {
+        let mut roots = RootCertStore::empty();
+        roots.add(ca).map_err(|_| BadTrust)?;
+        Ok(Self { roots: Arc::new(roots), provider: provider() })
+    }
+
+    /// Makes a TCP connection a TLS one with this host and no other.
+    pub(super) async fn handshake(
+        &self,
+        peer: &Peer,
+        tcp: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, Cause> {
+        let connector = TlsConnector::from(Arc::new(self.config(peer)));
+        // Our verifier compares the name itself, and it is not sent.
+        let unused = ServerName::DnsName(
+            DnsName::try_from_str("lariat.invalid").expect("it is a DNS name").to_owned(),
+        );
+        let stream = connector.connect(unused, tcp).await.map_err(|e| cause(&e))?;
+        if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
+            return Err(Cause::NotLariat);
+        }
+        Ok(stream)
+    }
+
+    fn config(&self, peer: &Peer) -> ClientConfig {
+        let verifier = Verifier {
+            roots: self.roots.clone(),
+            provider: self.provider.clone(),
+            name: peer.name.clone(),
+            spki: peer.spki,
+        };
+        let mut config = ClientConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("the provider has ciphers and key exchanges of TLS 1.3")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.resumption = Resumption::disabled();
+        config.enable_early_data = false;
+        config.enable_sni = false;
+        config
+    }
+}
+
+/// Why the handshake failed: what the verifier said, what TLS says of the peer, or the stream.
+fn cause(error: &io::Error) -> Cause {
+    use rustls::{AlertDescription as Alert, Error};
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    match tls {
+        None if error.kind() == io::ErrorKind::UnexpectedEof => Cause::Hangup,
+        None if error.kind() == io::ErrorKind::ConnectionReset => Cause::Hangup,
+        None => Cause::Io(io::Error::new(error.kind(), error.to_string())),
+        Some(Error::InvalidMessage(_)) => Cause::NotTls,
+        Some(Error::AlertReceived(Alert::NoApplicationProtocol)) => Cause::NotLariat,
+        Some(Error::AlertReceived(Alert::ProtocolVersion) | Error::PeerIncompatible(_)) => {
+            Cause::NotLariat
+        }
+        Some(error) => match verdict(error) {
+            Some(rejected) => Cause::Rejected(rejected),
+            None => Cause::Tls(error.clone()),
+        },
+    }
+}

@@ -1,0 +1,21 @@
+//! What every verb is given: the options that stand before or after any of them.
+
+use std::path::PathBuf;
+
+use crate::error::CliError;
+use crate::home::Home;
+
+/// The global options.
+pub(crate) struct Context {
+    /// `--home`
+    pub(crate) home: Option<PathBuf>,
+    /// `-v`
+    pub(crate) verbose: bool,
+}
+
+impl Context {
+    /// The fleet's folder, which need not be there yet.
+    pub(crate) fn home(&self) -> Result<Home, CliError> {
+        Home::find(self.home.as_deref())
+    }
+}

@@ -1,0 +1,139 @@
+//! The tour: a fleet of its own, from nothing to a file that survived a cut, told as it goes.
+//!
+//! It runs the same commands that a person would, as processes of their own, and shows them. Whatever
+//! ends it, the agent and the folder go with it.
+
+mod files;
+mod stage;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use indicatif::BinaryBytes;
+
+use crate::error::CliError;
+use crate::output;
+use stage::{Stage, Transfer};
+
+/// Size of the file that is pushed, in bytes.
+const SIZE: u64 = 256 * 1024 * 1024;
+
+/// The part of the file after which the push is cut, in percent.
+const CUT_AT: u64 = 50;
+
+/// Tells the whole story.
+pub(crate) fn run() -> Result<ExitCode, CliError> {
+    let began = Instant::now();
+    let stage = Stage::new()?;
+    stage.end_on_signals()?;
+
+    say("lariat: remote commands and files that survive a broken connection.")?;
+    say("Everything here happens on this machine, in a folder that goes when the tour ends.")?;
+
+    chapter("A fleet is a CA of its own and a key: no host is ever trusted on first use")?;
+    show(&["init"])?;
+    stage.quietly(&["init"])?;
+
+    chapter("Enrolment issues a host's certificate, and what it may check your key with")?;
+    show(&["enroll", "demo1", "--address", "127.0.0.1"])?;
+    stage.enroll()?;
+    let address = stage.start_agent()?;
+    say(&format!("  lariatd, a real agent, is {address}"))?;
+
+    chapter("A command: TLS 1.3, a proof from both ends, and its exact output")?;
+    let command = "echo \"hello from $(uname -n)\"; uname -sr; exit 3";
+    show(&["run", "demo1", "--", &format!("'{command}'")])?;
+    let ran = Instant::now();
+    let output = stage.lariat(&["run", "demo1", "--", command])?;
+    let took = ran.elapsed();
+    output::bytes(&indented(&output.stdout))?;
+    say(&format!("  its exit status was {}; all of it took {}", status(&output), ms(took)))?;
+    if output.status.code() != Some(3) {
+        return Err(failed(&output));
+    }
+
+    chapter(&format!("A push of {}, and the network fails in the middle", BinaryBytes(SIZE)))?;
+    let big = stage.path("big.bin");
+    files::make(&big, SIZE)?;
+    show(&["push", "big.bin", "demo1:/srv/"])?;
+    let reached = stage.cut_push(&big, SIZE / 100 * CUT_AT)?;
+    say(&format!("  killed with -9 when {} had arrived", BinaryBytes(reached)))?;
+
+    chapter("The same command again: what is there is hashed, and only the rest is sent")?;
+    show(&["push", "big.bin", "demo1:/srv/"])?;
+    let push = stage.transfer(&["push", "--json", &text(&big)?, &stage.remote("")?])?;
+    told(&push)?;
+    let all = push.sent + push.reused == SIZE;
+    if !all || push.reused == 0 {
+        let why = format!("the push sent {} and reused {}", push.sent, push.reused);
+        return Err(CliError::new(why));
+    }
+    say(&format!("  {} were not sent again", BinaryBytes(push.reused)))?;
+
+    chapter("And back, to compare")?;
+    let back = stage.path("back.bin");
+    show(&["pull", "demo1:/srv/big.bin", "back.bin"])?;
+    told(&stage.transfer(&["pull", "--json", &stage.remote("big.bin")?, &text(&back)?])?)?;
+    files::compare(&big, &back)?;
+    say("  equal, to the last byte")?;
+
+    drop(stage);
+    chapter(&format!(
+        "That was all, in {:.1} s, and nothing is left of it",
+        began.elapsed().as_secs_f64()
+    ))?;
+    say("Your own fleet begins with:")?;
+    say("  lariat init")?;
+    say("  lariat enroll web1 --address ADDRESS")?;
+    say("  lariat run web1 -- uptime")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn say(text: &str) -> Result<(), CliError> {
+    output::line(text)
+}
+
+fn chapter(title: &str) -> Result<(), CliError> {
+    output::line(&format!("\n{title}."))
+}
+
+/// Shows a command as it would be typed.
+fn show(arguments: &[&str]) -> Result<(), CliError> {
+    output::line(&format!("  $ lariat {}", arguments.join(" ")))
+}
+
+fn told(transfer: &Transfer) -> Result<(), CliError> {
+    say(&format!(
+        "  {}: sent {}, reused {}, {}",
+        BinaryBytes(transfer.bytes),
+        BinaryBytes(transfer.sent),
+        BinaryBytes(transfer.reused),
+        ms(Duration::try_from_secs_f64(transfer.seconds).unwrap_or_default()),
+    ))
+}
+
+fn ms(time: Duration) -> String {
+    format!("{} ms", time.as_millis())
+}
+
+fn status(output: &std::process::Output) -> String {
+    output.status.code().map_or_else(|| output.status.to_string(), |code| code.to_string())
+}
+
+fn failed(output: &std::process::Output) -> CliError {
+    CliError::new(String::from_utf8_lossy(&output.stderr).trim_end())
+}
+
+fn text(path: &Path) -> Result<String, CliError> {
+    let text = path.to_str().map(ToOwned::to_owned);
+    text.ok_or_else(|| {
+        CliError::new("the temporary folder's name is not UTF-8").hint("TMPDIR=/tmp lariat demo")
+    })
+}
+
+/// Each line of a command's output, moved in a little.
+fn indented(bytes: &[u8]) -> Vec<u8> {
+    let lines = bytes.split_inclusive(|&b| b == b'\n');
+    lines.flat_map(|line| [b"  > ".as_slice(), line].concat()).collect()
+}

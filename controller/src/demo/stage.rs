@@ -1,0 +1,222 @@
+//! What the tour stands on: a folder, an agent in it, and the commands that are run.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use lariat_common::name::HostName;
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::failed;
+use crate::error::CliError;
+use crate::home::Home;
+use crate::inventory::{Host, Inventory, edit};
+
+/// How long the agent may take to listen, and a push to get where it is cut.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is looked how far the push has come.
+const LOOK: Duration = Duration::from_micros(500);
+
+/// The folder, and the processes that must go with it.
+pub(super) struct Stage {
+    props: Arc<Mutex<Props>>,
+    folder: PathBuf,
+    lariat: PathBuf,
+    lariatd: PathBuf,
+}
+
+/// What is left behind by nothing that ends the tour.
+#[derive(Default)]
+struct Props {
+    folder: Option<TempDir>,
+    agent: Option<Child>,
+}
+
+/// What `--json` tells of a transfer.
+#[derive(Deserialize)]
+pub(super) struct Transfer {
+    pub(super) bytes: u64,
+    pub(super) sent: u64,
+    pub(super) reused: u64,
+    pub(super) seconds: f64,
+}
+
+impl Stage {
+    pub(super) fn new() -> Result<Self, CliError> {
+        let lariat = std::env::current_exe()
+            .map_err(|e| CliError::from(e).during("find the program that this is"))?;
+        let lariatd = find_agent(&lariat)?;
+        let folder = tempfile::Builder::new().prefix("lariat-demo-").tempdir();
+        let folder = folder.map_err(|e| CliError::from(e).during("make a temporary folder"))?;
+        let path = folder.path().to_owned();
+        std::fs::create_dir(path.join("srv"))
+            .map_err(|e| CliError::from(e).during("make a folder"))?;
+        let props = Props { folder: Some(folder), agent: None };
+        Ok(Self { props: Arc::new(Mutex::new(props)), folder: path, lariat, lariatd })
+    }
+
+    /// Ctrl-C ends the tour, and it still leaves nothing behind.
+    pub(super) fn end_on_signals(&self) -> Result<(), CliError> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let failed = |e: std::io::Error| CliError::from(e).during("wait for signals");
+        let props = Arc::clone(&self.props);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        let runtime = runtime.map_err(failed)?;
+        let entered = runtime.enter();
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        drop(entered);
+        let wait = move || {
+            let number = runtime.block_on(async {
+                tokio::select! {
+                    _ = interrupt.recv() => SignalKind::interrupt(),
+                    _ = terminate.recv() => SignalKind::terminate(),
+                }
+            });
+            drop(std::mem::take(&mut *props.lock().unwrap_or_else(PoisonError::into_inner)));
+            std::process::exit(128 + number.as_raw_value());
+        };
+        std::thread::Builder::new().name("signals".to_owned()).spawn(wait).map_err(failed)?;
+        Ok(())
+    }
+
+    /// A path in the folder.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// `TARGET:PATH` of a file that stands for `/srv/NAME`.
+    pub(super) fn remote(&self, name: &str) -> Result<String, CliError> {
+        Ok(format!("demo1:{}/{name}", super::text(&self.path("srv"))?))
+    }
+
+    /// Runs `lariat` in the demo's fleet.
+    pub(super) fn lariat(&self, arguments: &[&str]) -> Result<Output, CliError> {
+        self.command(arguments).output().map_err(|e| CliError::from(e).during("run lariat"))
+    }
+
+    /// The same, where only failure is of interest.
+    pub(super) fn quietly(&self, arguments: &[&str]) -> Result<Output, CliError> {
+        let output = self.lariat(arguments)?;
+        if output.status.success() { Ok(output) } else { Err(failed(&output)) }
+    }
+
+    /// The same, for a transfer.
+    pub(super) fn transfer(&self, arguments: &[&str]) -> Result<Transfer, CliError> {
+        Ok(serde_json::from_slice(&self.quietly(arguments)?.stdout)?)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.lariat);
+        command.arg("--home").arg(self.path("home")).args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    /// Issues the bundle, for a port that the system will pick.
+    pub(super) fn enroll(&self) -> Result<(), CliError> {
+        let bundle = super::text(&self.path("bundle"))?;
+        self.quietly(&["enroll", "demo1", "--address", "127.0.0.1:0", "--out", &bundle]).map(|_| ())
+    }
+
+    /// Starts the agent and writes down where it is; tells what its log says of that.
+    pub(super) fn start_agent(&self) -> Result<String, CliError> {
+        let mut agent = Command::new(&self.lariatd)
+            .arg("--config")
+            .arg(self.path("bundle").join("agent.toml"))
+            .args(["--listen", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|e| CliError::from(e).during(format!("run {}", self.lariatd.display())))?;
+        let log = agent.stderr.take();
+        self.props.lock().unwrap_or_else(PoisonError::into_inner).agent = Some(agent);
+        let mut lines =
+            BufReader::new(log.ok_or_else(|| CliError::new("the agent has no log"))?).lines();
+        let mut last = String::new();
+        let address = loop {
+            let Some(Ok(line)) = lines.next() else {
+                return Err(CliError::new(format!("the agent did not start: {last}")));
+            };
+            if let Some((_, address)) = line.split_once("listening on ") {
+                break address.split_whitespace().next().unwrap_or_default().to_owned();
+            }
+            last = line;
+        };
+        // Somebody must read on, or the agent's log would fill its pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        self.move_host(&address)?;
+        Ok(format!("listening on {address}"))
+    }
+
+    fn move_host(&self, address: &str) -> Result<(), CliError> {
+        let name: HostName = "demo1".parse()?;
+        let home = Home::find(Some(&self.path("home")))?;
+        let host = Inventory::load(&home)?.host(&name)?.clone();
+        let host = Host { address: address.parse()?, ..host };
+        let lock = home.lock()?;
+        edit::remove(&home, &lock, &name)?;
+        edit::add(&home, &lock, &name, &host)
+    }
+
+    /// Pushes a file and kills the push when this much has arrived; tells how much it was.
+    pub(super) fn cut_push(&self, source: &Path, enough: u64) -> Result<u64, CliError> {
+        let source = super::text(source)?;
+        let mut push = self
+            .command(&["push", &source, &self.remote("")?])
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|e| CliError::from(e).during("run lariat"))?;
+        let began = Instant::now();
+        let arrived = loop {
+            let arrived = self.partial_len();
+            if arrived >= enough || began.elapsed() > PATIENCE || push.try_wait()?.is_some() {
+                break arrived;
+            }
+            std::thread::sleep(LOOK);
+        };
+        push.kill()?;
+        push.wait()?;
+        if arrived == 0 { Err(CliError::new("the push could not be cut")) } else { Ok(arrived) }
+    }
+
+    fn partial_len(&self) -> u64 {
+        let entries = std::fs::read_dir(self.path("srv")).into_iter().flatten().flatten();
+        let partial = entries.filter(|entry| entry.path().extension().is_some_and(|e| e == "part"));
+        partial.filter_map(|entry| entry.metadata().ok()).map(|m| m.len()).max().unwrap_or_default()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        drop(std::mem::take(&mut *self.props.lock().unwrap_or_else(PoisonError::into_inner)));
+    }
+}
+
+impl Drop for Props {
+    fn drop(&mut self) {
+        if let Some(agent) = &mut self.agent {
+            // It may have ended by itself.
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
+        drop(self.folder.take());
+    }
+}
+
+/// `lariatd` beside this program, else in PATH.
+fn find_agent(lariat: &Path) -> Result<PathBuf, CliError> {
+    let beside = lariat.with_file_name("lariatd");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let candidates =
+        std::iter::once(beside).chain(std::env::split_paths(&path).map(|d| d.join("lariatd")));
+    let found = candidates.into_iter().find(|candidate| candidate.is_file());
+    found.ok_or_else(|| {
+        CliError::new("lariatd is neither beside lariat nor in PATH")
+            .hint("cargo build --release, which makes both")
+    })
+}

@@ -1,0 +1,93 @@
+//! An error as a person sees it: one line that says what failed, why, and what to do next.
+
+use std::error::Error;
+use std::fmt::{Display, Write};
+use std::io;
+use std::process::ExitCode;
+
+use lariat_common::escape::escape;
+use lariat_common::protocol::failure::io_error;
+
+use crate::output;
+
+/// Exit code of every failure of lariat itself, wrong usage included.
+pub(crate) const EXIT_FAILURE: u8 = 255;
+
+/// What ends a verb. Any error becomes one with `?`; [`during`](Self::during) says what was being
+/// done, [`hint`](Self::hint) what to do next.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    message: String,
+    hint: Option<String>,
+    causes: Vec<String>,
+    quiet: bool,
+}
+
+impl CliError {
+    pub(crate) fn new(message: impl Display) -> Self {
+        let message = message.to_string();
+        Self { message, hint: None, causes: Vec::new(), quiet: false }
+    }
+
+    /// Writing to stdout failed. A reader that went away, as in `lariat hosts | head -1`, has seen
+    /// enough and needs no message.
+    pub(crate) fn stdout(error: &io::Error) -> Self {
+        let quiet = error.kind() == io::ErrorKind::BrokenPipe;
+        Self { quiet, ..Self::new(format!("write to stdout: {}", io_error(error))) }
+    }
+
+    /// Puts what was being done before the message: `enroll web1: ...`.
+    pub(crate) fn during(mut self, what: impl Display) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
+    /// What to do next, after `try: `. One that is there already stays: it is closer to the cause.
+    pub(crate) fn hint(mut self, hint: impl Display) -> Self {
+        self.hint.get_or_insert_with(|| hint.to_string());
+        self
+    }
+
+    /// The one line, without the program's name.
+    pub(crate) fn line(&self) -> String {
+        let mut line = self.message.clone();
+        if let Some(hint) = &self.hint {
+            write!(line, "; try: {hint}").expect("a String takes what is written to it");
+        }
+        escape(line.as_bytes())
+    }
+
+    /// Tells it on stderr, with every cause if `verbose`.
+    pub(crate) fn report(&self, verbose: bool) -> ExitCode {
+        if !self.quiet {
+            output::error(&self.line());
+            if verbose {
+                self.causes.iter().for_each(|cause| output::note(&format!("  because: {cause}")));
+            }
+        }
+        ExitCode::from(EXIT_FAILURE)
+    }
+}
+
+impl<E: Error> From<E> for CliError {
+    fn from(error: E) -> Self {
+        let mut causes = Vec::new();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            causes.push(cause.to_string());
+            source = cause.source();
+        }
+        Self { causes, ..Self::new(error) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_from_outside_can_t_move_the_cursor_or_make_a_second_line() {
+        let error = CliError::new("no host a\x1b[2J\nb").during("ping").hint("lariat hosts");
+        assert_eq!(error.hint("other").line(), "ping: no host a\\x1b[2J\\x0ab; try: lariat hosts");
+    }
+}

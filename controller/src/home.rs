@@ -1,0 +1,119 @@
+//! Where a controller keeps its fleet: the CA, the keys and the inventory.
+//!
+//! Everything in it is private (0700, 0600) and refused when others can get at it. A fleet is there
+//! if, and only if, `hosts.toml` is: it is made last.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use lariat_certs::ca::Ca;
+use lariat_common::private;
+use lariat_common::protocol::failure::io_error;
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+use crate::error::CliError;
+
+/// The inventory.
+pub(crate) const HOSTS: &str = "hosts.toml";
+/// The CA's certificate.
+pub(crate) const CA_CERTIFICATE: &str = "ca.pem";
+/// The CA's private key.
+pub(crate) const CA_KEY: &str = "ca.key";
+/// The folder of the controller's keys.
+pub(crate) const KEYS: &str = "keys";
+
+/// The fleet's folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Home(PathBuf);
+
+/// Keeps other processes from changing the fleet until it is dropped.
+pub(crate) struct HomeLock {
+    _folder: File,
+}
+
+impl Home {
+    /// `given` if there is one, else `$LARIAT_HOME`, `$XDG_CONFIG_HOME/lariat`, `~/.config/lariat`.
+    pub(crate) fn find(given: Option<&Path>) -> Result<Self, CliError> {
+        let variable = |name| {
+            let path = std::env::var_os(name).map(PathBuf::from);
+            path.filter(|path| !path.as_os_str().is_empty())
+        };
+        if let Some(path) = given.map(ToOwned::to_owned).or_else(|| variable("LARIAT_HOME")) {
+            return Ok(Self(path));
+        }
+        // The XDG specification says that a relative path is to be ignored.
+        let absolute = |name| variable(name).filter(|path| path.is_absolute());
+        let config = absolute("XDG_CONFIG_HOME")
+            .or_else(|| absolute("HOME").map(|home| home.join(".config")))
+            .ok_or_else(|| {
+                CliError::new("no folder for the fleet: neither LARIAT_HOME nor HOME is set")
+                    .hint("lariat --home DIR ...")
+            })?;
+        Ok(Self(config.join("lariat")))
+    }
+
+    /// The folder itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The inventory's file.
+    pub(crate) fn hosts_file(&self) -> PathBuf {
+        self.0.join(HOSTS)
+    }
+
+    /// The folder of the controller's keys.
+    pub(crate) fn keys_folder(&self) -> PathBuf {
+        self.0.join(KEYS)
+    }
+
+    /// Whether a fleet is here. A folder that can't be looked into is an error, not a no.
+    pub(crate) fn has_fleet(&self) -> Result<bool, CliError> {
+        let file = self.hosts_file();
+        file.try_exists()
+            .map_err(|e| CliError::new(format!("open {}: {}", file.display(), io_error(&e))))
+    }
+
+    /// Refuses to go on where there is no fleet, or where others can get at it.
+    pub(crate) fn require_fleet(&self) -> Result<(), CliError> {
+        if !self.has_fleet()? {
+            let error = CliError::new(format!("no fleet in {}", self.0.display()));
+            return Err(error.hint("lariat init"));
+        }
+        Ok(private::check_folder(&self.0)?)
+    }
+
+    /// The CA with its key, to issue certificates.
+    pub(crate) fn ca(&self) -> Result<Ca, CliError> {
+        let key = private::read(&self.0.join(CA_KEY))?;
+        let path = self.0.join(CA_CERTIFICATE);
+        let certificate = private::read(&path)?;
+        Ca::load(&certificate, &key).map_err(|e| CliError::from(e).during(path.display()))
+    }
+
+    /// The CA's certificate: the root of all trust in hosts.
+    pub(crate) fn ca_certificate(&self) -> Result<CertificateDer<'static>, CliError> {
+        let path = self.0.join(CA_CERTIFICATE);
+        let text = private::read(&path)?;
+        CertificateDer::from_pem_slice(text.as_bytes())
+            .map_err(|_| CliError::new(format!("{}: no certificate in PEM form", path.display())))
+    }
+
+    /// Waits until no other process changes the fleet, and keeps others from it.
+    pub(crate) fn lock(&self) -> Result<HomeLock, CliError> {
+        let failed = |error: std::io::Error| {
+            CliError::new(format!("lock {}: {}", self.0.display(), io_error(&error)))
+        };
+        let folder = File::open(&self.0).map_err(failed)?;
+        loop {
+            match rustix::fs::flock(&folder, FlockOperation::LockExclusive) {
+                Ok(()) => return Ok(HomeLock { _folder: folder }),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(failed(error.into())),
+            }
+        }
+    }
+}

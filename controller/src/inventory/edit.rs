@@ -1,0 +1,235 @@
+//! Changes `hosts.toml` and leaves everything else in it as a person wrote it.
+//!
+//! Whoever changes it holds the home's lock, reads it anew under that lock, and replaces it whole.
+
+use lariat_common::name::HostName;
+use lariat_common::private;
+use lariat_common::toml_file::BadContent;
+use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
+
+use crate::error::CliError;
+use crate::home::{Home, HomeLock};
+use crate::inventory::{Host, Tag};
+
+/// What a new fleet's inventory says.
+pub(crate) const EMPTY: &str = "\
+# The hosts of this fleet. Edit it as you like; lariat keeps your comments.
+#
+#   [hosts.web1]
+#   address = \"10.0.0.1:7433\"   # where its agent listens
+#   tags = [\"web\", \"berlin\"]    # for targets such as @web
+#
+# `enrolment` and `spki` are what makes a host trusted: `lariat enroll` writes them.
+";
+
+/// Adds a host that is not there yet.
+pub(crate) fn add(
+    home: &Home,
+    _lock: &HomeLock,
+    name: &HostName,
+    host: &Host,
+) -> Result<(), CliError> {
+    change(home, |document| with_host(document, name, host))
+}
+
+/// Takes a host out.
+pub(crate) fn remove(home: &Home, _lock: &HomeLock, name: &HostName) -> Result<(), CliError> {
+    change(home, |document| without_host(document, name))
+}
+
+fn change(home: &Home, edit: impl FnOnce(&mut DocumentMut) -> Option<()>) -> Result<(), CliError> {
+    let path = home.hosts_file();
+    let odd = |line, message: &str| {
+        CliError::from(BadContent { path: path.clone(), line, message: message.to_owned() })
+    };
+    let text = private::read(&path)?;
+    let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
+        let start = error.span().map_or(0, |span| span.start);
+        let before = text.as_bytes().get(..start).unwrap_or_default();
+        odd(before.split(|&byte| byte == b'\n').count(), error.message())
+    })?;
+    edit(&mut document).ok_or_else(|| odd(1, "`hosts` is not a table of tables"))?;
+    Ok(private::replace(&path, document.to_string().as_bytes())?)
+}
+
+/// Puts a new table at the end of the text, below whatever comments are there.
+fn with_host(document: &mut DocumentMut, name: &HostName, host: &Host) -> Option<()> {
+    let end = document.trailing().as_str().unwrap_or_default().to_owned();
+    let last = positions(document).into_iter().map(|(position, _)| position).max();
+
+    let mut table = Table::new();
+    table["address"] = value(host.address.to_string());
+    table["tags"] = value(host.tags.iter().map(Tag::as_str).collect::<Array>());
+    table["enrolment"] = value(host.enrolment.to_string());
+    table["spki"] = value(hex::encode(host.spki.0));
+    table.set_position(Some(last.map_or(0, |last| last.saturating_add(1))));
+
+    let hosts = document.entry("hosts").or_insert_with(|| {
+        let mut hosts = Table::new();
+        hosts.set_implicit(true);
+        Item::Table(hosts)
+    });
+    if let Some(hosts) = hosts.as_table_mut() {
+        let blank = if end.is_empty() && hosts.is_empty() { "" } else { "\n" };
+        table.decor_mut().set_prefix(format!("{end}{blank}"));
+        hosts.insert(name.as_str(), Item::Table(table));
+        document.set_trailing("");
+    } else {
+        let hosts = hosts.as_table_like_mut()?;
+        hosts.insert(name.as_str(), value(table.into_inline_table()));
+    }
+    Some(())
+}
+
+/// Takes a table out, with the comment right above it. What stands before a blank line there, such
+/// as the file's own heading, stays.
+fn without_host(document: &mut DocumentMut, name: &HostName) -> Option<()> {
+    let hosts = document.get_mut("hosts")?.as_table_like_mut()?;
+    let removed = hosts.remove(name.as_str())?;
+    let Some(table) = removed.as_table() else {
+        return Some(());
+    };
+    let prefix = table.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default();
+    let Some(kept) = prefix.rfind("\n\n").map(|at| &prefix[..=at]).filter(|kept| !is_blank(kept))
+    else {
+        return Some(());
+    };
+    let after = positions(document)
+        .into_iter()
+        .filter(|(position, _)| Some(*position) > table.position())
+        .min_by_key(|(position, _)| *position)
+        .map(|(_, name)| name);
+    let next = after.and_then(|name| document.get_mut("hosts")?.get_mut(&name)?.as_table_mut());
+    if let Some(next) = next {
+        let old = next.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default();
+        let joined = format!("{kept}{old}");
+        next.decor_mut().set_prefix(joined);
+    } else {
+        let joined = format!("{kept}{}", document.trailing().as_str().unwrap_or_default());
+        document.set_trailing(joined);
+    }
+    Some(())
+}
+
+/// Where each host's own table stands in the text.
+fn positions(document: &DocumentMut) -> Vec<(isize, String)> {
+    let hosts = document.get("hosts").and_then(Item::as_table_like);
+    let tables = hosts.into_iter().flat_map(TableLike::iter);
+    let position = |item: &Item| item.as_table().and_then(Table::position);
+    tables.filter_map(|(name, item)| Some((position(item)?, name.to_owned()))).collect()
+}
+
+fn is_blank(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_whitespace())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::Spki;
+    use lariat_common::name::EnrolmentId;
+
+    fn edit(text: &str, steps: &[(&str, bool)]) -> String {
+        let mut document: DocumentMut = text.parse().unwrap();
+        for (name, add) in steps {
+            let host = Host {
+                address: "10.0.0.1".parse().unwrap(),
+                tags: vec!["web".parse().unwrap()],
+                enrolment: EnrolmentId([1; 16]),
+                spki: Spki([2; 32]),
+            };
+            let name = name.parse().unwrap();
+            let done = if *add {
+                with_host(&mut document, &name, &host)
+            } else {
+                without_host(&mut document, &name)
+            };
+            done.unwrap();
+            // What is written must be what is read next.
+            document = document.to_string().parse().unwrap();
+        }
+        document.to_string()
+    }
+
+    #[test]
+    fn hosts_come_last_and_comments_stay_where_they_were() {
+        let text = edit("# heading\n", &[("web1", true), ("a.b", true)]);
+        insta::assert_snapshot!(text, @r#"
+        # heading
+
+        [hosts.web1]
+        address = "10.0.0.1:7433"
+        tags = ["web"]
+        enrolment = "01010101010101010101010101010101"
+        spki = "0202020202020202020202020202020202020202020202020202020202020202"
+
+        [hosts."a.b"]
+        address = "10.0.0.1:7433"
+        tags = ["web"]
+        enrolment = "01010101010101010101010101010101"
+        spki = "0202020202020202020202020202020202020202020202020202020202020202"
+        "#);
+        let text = edit(&format!("{text}# at the end\n"), &[("a0", true)]);
+        insta::assert_snapshot!(text, @r#"
+        # heading
+
+        [hosts.web1]
+        address = "10.0.0.1:7433"
+        tags = ["web"]
+        enrolment = "01010101010101010101010101010101"
+        spki = "0202020202020202020202020202020202020202020202020202020202020202"
+
+        [hosts."a.b"]
+        address = "10.0.0.1:7433"
+        tags = ["web"]
+        enrolment = "01010101010101010101010101010101"
+        spki = "0202020202020202020202020202020202020202020202020202020202020202"
+        # at the end
+
+        [hosts.a0]
+        address = "10.0.0.1:7433"
+        tags = ["web"]
+        enrolment = "01010101010101010101010101010101"
+        spki = "0202020202020202020202020202020202020202020202020202020202020202"
+        "#);
+    }
+
+    #[test]
+    fn a_forgotten_host_leaves_the_heading_and_its_neighbours_alone() {
+        let text = "# heading\n\n# about web1\n[hosts.web1]\nx = 1 # one\n\n# about web2\n\
+                    [hosts.web2]\nx = 2\n# the end\n";
+        insta::assert_snapshot!(edit(text, &[("web1", false)]), @r#"
+        # heading
+
+        # about web2
+        [hosts.web2]
+        x = 2
+        # the end
+        "#);
+        insta::assert_snapshot!(edit(text, &[("web2", false)]), @r#"
+        # heading
+
+        # about web1
+        [hosts.web1]
+        x = 1 # one
+        # the end
+        "#);
+        insta::assert_snapshot!(edit(text, &[("web2", false), ("web1", false)]), @r#"
+        # heading
+        # the end
+        "#);
+    }
+
+    #[test]
+    fn what_was_added_and_forgotten_leaves_the_file_as_it_was() {
+        for text in ["", EMPTY, &edit(EMPTY, &[("web1", true)])] {
+            assert_eq!(edit(text, &[("web2", true), ("web2", false)]).trim_end(), text.trim_end());
+        }
+    }
+
+    #[test]
+    fn a_table_written_inline_is_edited_too() {
+        let text = edit("hosts = { a = { x = 1 } }\n", &[("b", true), ("a", false)]);
+        assert!(text.starts_with("hosts = { b = { address = \"10.0.0.1:7433\""), "{text}");
+    }
+}

@@ -1,0 +1,160 @@
+//! The inventory, `hosts.toml`: which hosts there are, where, and what makes each trusted.
+//!
+//! It is made to be edited by hand: [`edit`] keeps what a person wrote, and a mistake is told with its
+//! line. What a target names is for [`crate::target`].
+
+pub(crate) mod edit;
+mod tag;
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use lariat_common::name::{EnrolmentId, HostName};
+use lariat_common::toml_file::{self, from_text};
+use serde::{Deserialize, Deserializer};
+
+use crate::address::Address;
+use crate::error::CliError;
+use crate::home::Home;
+pub(crate) use tag::Tag;
+
+/// Largest edit distance at which another host is suggested for one that is not there.
+const NEAR: usize = 2;
+
+/// The hosts of the fleet.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Inventory {
+    #[serde(default)]
+    hosts: BTreeMap<HostName, Host>,
+}
+
+/// A host as the inventory knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Host {
+    /// Where its agent listens.
+    #[serde(deserialize_with = "from_text")]
+    pub(crate) address: Address,
+    /// Names it in targets together with others.
+    #[serde(default, deserialize_with = "tags")]
+    pub(crate) tags: Vec<Tag>,
+    /// Its enrolment, which its keys are derived for.
+    #[serde(deserialize_with = "from_text")]
+    pub(crate) enrolment: EnrolmentId,
+    /// SHA-256 of its certificate's SubjectPublicKeyInfo.
+    #[serde(deserialize_with = "from_text")]
+    pub(crate) spki: Spki,
+}
+
+/// SHA-256 of a SubjectPublicKeyInfo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spki(pub(crate) [u8; 32]);
+
+/// A text is no [`Spki`].
+#[derive(Debug, thiserror::Error)]
+#[error("a key's hash is 64 hexadecimal digits")]
+pub(crate) struct BadSpki;
+
+impl FromStr for Spki {
+    type Err = BadSpki;
+
+    fn from_str(text: &str) -> Result<Self, BadSpki> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| BadSpki)?;
+        Ok(Self(bytes))
+    }
+}
+
+fn tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Tag>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
+}
+
+impl Inventory {
+    /// Reads the inventory of a fleet that must be there.
+    pub(crate) fn load(home: &Home) -> Result<Self, CliError> {
+        home.require_fleet()?;
+        Ok(toml_file::load(&home.hosts_file())?)
+    }
+
+    /// The host of this name. If there is none, the error says which one may have been meant.
+    pub(crate) fn host(&self, name: &HostName) -> Result<&Host, CliError> {
+        self.hosts.get(name).ok_or_else(|| {
+            let near = self.nearest(name);
+            let near = near.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
+            CliError::new(format!("no host {name} in this fleet{near}")).hint("lariat hosts")
+        })
+    }
+
+    /// Whether there is a host of this name.
+    pub(crate) fn contains(&self, name: &HostName) -> bool {
+        self.hosts.contains_key(name)
+    }
+
+    /// Every host, in the order of their names.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&HostName, &Host)> {
+        self.hosts.iter()
+    }
+
+    fn nearest(&self, name: &HostName) -> Option<&HostName> {
+        let distance =
+            |other: &HostName| strsim::damerau_levenshtein(name.as_str(), other.as_str());
+        let near = self.hosts.keys().map(|other| (distance(other), other)).min()?;
+        // Of a short name that many letters are all of it.
+        (near.0 <= NEAR && near.0 < name.as_str().len()).then_some(near.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn entry(name: &str) -> String {
+        let (enrolment, spki) = ("01".repeat(16), "02".repeat(32));
+        format!(
+            "[hosts.{name}]\naddress = \"10.0.0.1\"\ntags = [\"web\"]\n\
+             enrolment = \"{enrolment}\"\nspki = \"{spki}\"\n"
+        )
+    }
+
+    fn parse(text: &str) -> Result<Inventory, String> {
+        toml_file::parse(Path::new("hosts.toml"), text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn hosts_are_found_and_near_misses_are_named() {
+        let inventory = parse(&format!("{}{}", entry("web1"), entry("\"db.example\""))).unwrap();
+        let host = inventory.host(&"web1".parse().unwrap()).unwrap();
+        assert_eq!(host.address.to_string(), "10.0.0.1:7433");
+        let miss = |name: &str| inventory.host(&name.parse().unwrap()).unwrap_err().line();
+        assert_eq!(
+            miss("wbe1"),
+            "no host wbe1 in this fleet (did you mean web1?); try: lariat hosts"
+        );
+        assert_eq!(miss("mail"), "no host mail in this fleet; try: lariat hosts");
+        assert_eq!(miss("x"), "no host x in this fleet; try: lariat hosts");
+    }
+
+    #[test]
+    fn mistakes_are_told_with_line_and_key() {
+        let good = entry("web1");
+        for (text, error) in [
+            (format!("{good}adress = 1\n"), "hosts.toml:6: unknown field `adress`, "),
+            (format!("host = 1\n{good}"), "hosts.toml:1: unknown field `host`, "),
+            (good.replace("10.0.0.1", "10.0.0"), "hosts.toml:2: \"10.0.0\" is not an address"),
+            (good.replace("\"web\"", "\"@web\""), "hosts.toml:3: \"@web\" is not a tag"),
+            (good.replace("0101", "01"), "hosts.toml:4: an id is 32 hex"),
+            (good.replace("0202", "02"), "hosts.toml:5: a key's hash is 64 hex"),
+            (good.replace("spki", "# spki"), "hosts.toml:1: missing field `spki`"),
+            (good.replace("web1", "Web1"), "hosts.toml:1: \"Web1\" is not a host name"),
+            (good.replace("web1", "all"), "hosts.toml:1: \"all\" stands for every host"),
+            (format!("{good}{good}"), "hosts.toml:6: "),
+        ] {
+            let message = parse(&text).unwrap_err();
+            assert!(message.starts_with(error), "{message}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! `--json`: one object a line for every host, in the fields that the contract names.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use lariat_common::name::HostName;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::bytes;
+use crate::error::CliError;
+
+/// What `run` says of a host.
+pub(crate) struct RunResult<'a> {
+    /// Which host.
+    pub(crate) host: &'a HostName,
+    /// Whether the command ran and succeeded.
+    pub(crate) ok: bool,
+    /// Its exit status as a shell would show it; none if it never ran.
+    pub(crate) exit: Option<u8>,
+    /// The signal that ended it.
+    pub(crate) signal: Option<u8>,
+    /// Its output, as far as it was kept.
+    pub(crate) stdout: &'a [u8],
+    /// Its output, as far as it was kept.
+    pub(crate) stderr: &'a [u8],
+    /// Whether more output came than was kept.
+    pub(crate) truncated: bool,
+    /// From the beginning of the connection to the command's end.
+    pub(crate) seconds: f64,
+    /// What went wrong, if it was not the command.
+    pub(crate) error: Option<String>,
+}
+
+impl Serialize for RunResult<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("host", self.host)?;
+        map.serialize_entry("ok", &self.ok)?;
+        map.serialize_entry("exit", &self.exit)?;
+        map.serialize_entry("signal", &self.signal)?;
+        for (name, base64, bytes) in
+            [("stdout", "stdout_base64", self.stdout), ("stderr", "stderr_base64", self.stderr)]
+        {
+            match std::str::from_utf8(bytes) {
+                Ok(text) => map.serialize_entry(name, text)?,
+                Err(_) => map.serialize_entry(base64, &BASE64_STANDARD.encode(bytes))?,
+            }
+        }
+        if self.truncated {
+            map.serialize_entry("truncated", &true)?;
+        }
+        map.serialize_entry("seconds", &self.seconds)?;
+        map.serialize_entry("error", &self.error)?;
+        map.end()
+    }
+}
+
+/// What `ping` says of a host.
+#[derive(serde::Serialize)]
+pub(crate) struct PingResult<'a> {
+    /// Which host.
+    pub(crate) host: &'a HostName,
+    /// Whether it answered.
+    pub(crate) ok: bool,
+    /// The round trip.
+    pub(crate) seconds: Option<f64>,
+    /// Why it did not answer.
+    pub(crate) error: Option<String>,
+}
+
+/// Writes one object as a line.
+pub(crate) fn object(object: &impl Serialize) -> Result<(), CliError> {
+    let mut line = serde_json::to_vec(object)?;
+    line.push(b'\n');
+    bytes(&line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_are_the_contracts() {
+        let host = "web1".parse().unwrap();
+        let mut result = RunResult {
+            host: &host,
+            ok: true,
+            exit: Some(0),
+            signal: None,
+            stdout: "grüße\n".as_bytes(),
+            stderr: b"",
+            truncated: false,
+            seconds: 0.25,
+            error: None,
+        };
+        let text = |result: &RunResult<'_>| serde_json::to_string(result).unwrap();
+        insta::assert_snapshot!(text(&result), @r#"{"host":"web1","ok":true,"exit":0,"signal":null,"stdout":"grüße\n","stderr":"","seconds":0.25,"error":null}"#);
+        (result.ok, result.exit, result.signal) = (false, Some(137), Some(9));
+        (result.stderr, result.truncated) = (b"\xff\xfe", true);
+        insta::assert_snapshot!(text(&result), @r#"{"host":"web1","ok":false,"exit":137,"signal":9,"stdout":"grüße\n","stderr_base64":"//4=","truncated":true,"seconds":0.25,"error":null}"#);
+    }
+}

@@ -1,0 +1,62 @@
+//! From a target on the command line to a connection to its host.
+
+use std::time::Duration;
+
+use lariat_common::auth::proof;
+use lariat_common::name::KeyId;
+use lariat_common::protocol::Message;
+use lariat_common::units::parse_duration;
+
+use crate::connect::{ConnectError, Connector, Peer, Session};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::inventory::Inventory;
+use crate::key::ControllerKey;
+use crate::target::Target;
+
+/// The options of every verb that reaches a host.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// How long reaching the host and logging in may take
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = parse_duration)]
+    connect_timeout: Duration,
+}
+
+/// A host, and everything that is needed to reach it as often as one likes.
+pub(crate) struct Reach {
+    connector: Connector,
+    /// The host.
+    pub(crate) peer: Peer,
+    /// The key that proves this controller.
+    pub(crate) key: KeyId,
+    limit: Duration,
+}
+
+impl Reach {
+    /// Looks the target up and loads what proves both ends to each other.
+    pub(crate) fn new(
+        context: &Context,
+        target: &Target,
+        options: &Options,
+    ) -> Result<Self, CliError> {
+        if target.user.is_some() {
+            return Err(CliError::new(format!("{target}: a user before '@' is not supported yet")));
+        }
+        let home = context.home()?;
+        let inventory = Inventory::load(&home)?;
+        let peer = Peer::new(&target.host, target.find(&inventory)?);
+        let key = ControllerKey::load(&home)?.secret;
+        let id = proof::key_id(&key);
+        Ok(Self {
+            connector: Connector::load(&home, key)?,
+            peer,
+            key: id,
+            limit: options.connect_timeout,
+        })
+    }
+
+    /// Reaches the host and sends it `first` together with the login.
+    pub(crate) async fn connect<M: Message>(&self, first: &M) -> Result<Session, ConnectError> {
+        self.connector.connect(&self.peer, first, self.limit).await
+    }
+}

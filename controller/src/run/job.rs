@@ -1,0 +1,154 @@
+//! What of a job outlives its connections: how far output and stdin have come, and signals that wait.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use lariat_common::link::LinkError;
+use lariat_common::protocol::exec::{Ack, StdinTaken};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::sync::Notify;
+
+use super::input::{FRAME, Input, Next};
+use super::output::Output;
+
+/// One command on one host, seen from here.
+pub(crate) struct Job<O, E> {
+    /// The command's stdout.
+    pub(crate) stdout: Output<O>,
+    /// The command's stderr.
+    pub(crate) stderr: Output<E>,
+    up: Mutex<Up>,
+    /// There is something to send.
+    upward: Notify,
+    /// There is room for stdin.
+    room: Notify,
+}
+
+/// What goes to the host.
+#[derive(Default)]
+struct Up {
+    input: Input,
+    stdin_error: Option<io::Error>,
+    signals: VecDeque<u8>,
+    /// The agent has said that the command runs. Nothing but the request goes to it before.
+    started: bool,
+    /// The present connection is done with.
+    leaving: bool,
+}
+
+impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
+    /// Nothing has come yet.
+    pub(crate) fn new(stdout: O, stderr: E) -> Self {
+        Self {
+            stdout: Output::new(stdout),
+            stderr: Output::new(stderr),
+            up: Mutex::default(),
+            upward: Notify::new(),
+            room: Notify::new(),
+        }
+    }
+
+    /// What may be acknowledged.
+    pub(crate) fn written(&self) -> Ack {
+        Ack { stdout: self.stdout.position().written, stderr: self.stderr.position().written }
+    }
+
+    /// The command runs.
+    pub(crate) fn started(&self) {
+        self.lock().started = true;
+        self.upward.notify_one();
+    }
+
+    /// Whether the agent has said that the command runs.
+    pub(crate) fn has_started(&self) -> bool {
+        self.lock().started
+    }
+
+    /// Sends the command a signal as soon as it runs.
+    pub(crate) fn signal(&self, number: u8) {
+        self.lock().signals.push_back(number);
+        self.upward.notify_one();
+    }
+
+    /// The command has taken stdin.
+    pub(crate) fn stdin_taken(&self, taken: StdinTaken) -> Result<(), LinkError> {
+        self.lock().input.taken(taken)?;
+        self.room.notify_one();
+        Ok(())
+    }
+
+    /// Reads stdin as there is room for it, to its end, and then waits for ever. Resolves when the
+    /// source fails ([`Self::take_stdin_error`]): that is not an end that the command may take for one.
+    pub(crate) async fn read_stdin<R: AsyncRead + Unpin>(&self, mut source: R) {
+        let mut buffer = vec![0; FRAME];
+        loop {
+            let room = self.lock().input.room().min(buffer.len());
+            if room == 0 {
+                self.room.notified().await;
+                continue;
+            }
+            // A command that closes its stdin leaves nobody to read for.
+            let read = tokio::select! {
+                biased;
+                read = source.read(&mut buffer[..room]) => read,
+                () = self.room.notified() => continue,
+            };
+            let len = match read {
+                Ok(len) => len,
+                Err(error) => {
+                    self.lock().stdin_error = Some(error);
+                    return;
+                }
+            };
+            let mut up = self.lock();
+            if up.input.room() >= len {
+                up.input.read(&buffer[..len]);
+            }
+            drop(up);
+            self.upward.notify_one();
+        }
+    }
+
+    /// Why stdin could not be read, if so; told once.
+    pub(crate) fn take_stdin_error(&self) -> Option<io::Error> {
+        self.lock().stdin_error.take()
+    }
+
+    /// The signal to send next.
+    pub(crate) fn next_signal(&self) -> Option<u8> {
+        let mut up = self.lock();
+        if up.started { up.signals.pop_front() } else { None }
+    }
+
+    /// The stdin to send next; its bytes are put into `buffer`.
+    pub(crate) fn next_stdin(&self, buffer: &mut Vec<u8>) -> Option<Next> {
+        let mut up = self.lock();
+        if up.started && !up.leaving { up.input.next(buffer) } else { None }
+    }
+
+    /// The present connection has seen the end: nothing more is sent on it.
+    pub(crate) fn leave_connection(&self) {
+        self.lock().leaving = true;
+        self.upward.notify_one();
+    }
+
+    /// Whether the present connection is done with.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.lock().leaving
+    }
+
+    /// Resolves when there may be something to send.
+    pub(crate) async fn upward(&self) {
+        self.upward.notified().await;
+    }
+
+    /// Where its output went.
+    pub(crate) fn into_outputs(self) -> (O, E) {
+        (self.stdout.into_destination(), self.stderr.into_destination())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Up> {
+        self.up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

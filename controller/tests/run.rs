@@ -1,0 +1,300 @@
+//! `run` and `ping` as a user meets them: the real binary against an agent that is played.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+#![allow(missing_docs, unreachable_pub, reason = "a test's own modules")]
+
+mod played;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use lariat_common::protocol::exec::{self, Ack};
+use played::{Heard, Played};
+use rustix::process::{Pid, Signal, kill_process};
+
+struct World {
+    folder: tempfile::TempDir,
+    agent: Played,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        for arguments in [&["init"][..], &["enroll", "web1", "--address", &address]] {
+            assert!(lariat(folder.path(), arguments).output().unwrap().status.success());
+        }
+        let agent = Played::start(&folder.path().join("web1.lariat"), listener);
+        Self { folder, agent }
+    }
+
+    fn lariat(&self, arguments: &[&str]) -> Command {
+        lariat(self.folder.path(), arguments)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.lariat(&[&["run", "web1"], arguments].concat()).output().unwrap()
+    }
+
+    /// Status, stdout, and stderr without the agent's address.
+    fn told(&self, arguments: &[&str]) -> (i32, Vec<u8>, String) {
+        let output = self.run(arguments);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let start = stderr.find("127.0.0.1:");
+        let address = start.map(|start| stderr[start..].split(')').next().unwrap().to_owned());
+        let stderr = address.map_or(stderr.clone(), |address| stderr.replace(&address, "ADDRESS"));
+        (output.status.code().unwrap(), output.stdout, stderr.trim_end().to_owned())
+    }
+
+    fn asked(&self) -> exec::Run {
+        match self.agent.heard.recv_timeout(Duration::from_secs(5)).unwrap() {
+            Heard::Run(run) => run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn next(&self) -> Heard {
+        self.agent.heard.recv_timeout(Duration::from_secs(5)).unwrap()
+    }
+}
+
+fn lariat(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lariat"));
+    command.args(arguments).current_dir(folder).stdin(Stdio::null());
+    command.env_clear().env("LARIAT_HOME", folder.join("home"));
+    command
+}
+
+fn status(mut child: Child) -> i32 {
+    child.wait().unwrap().code().unwrap()
+}
+
+#[test]
+fn bytes_and_statuses_are_the_commands_own() {
+    let world = World::new();
+    let output = world.run(&["--", "both"]);
+    assert_eq!((output.stdout, output.stderr), (b"out\x00\xff\n".to_vec(), b"err\n".to_vec()));
+    for (line, expected) in [("exit 0", 0), ("exit 7", 7), ("die 9", 137), ("timeout", 124)] {
+        assert_eq!(world.told(&["--", line]), (expected, vec![], String::new()), "{line}");
+    }
+    let (status, _, stderr) = world.told(&["--", "missing", "x"]);
+    assert_eq!(status, 127);
+    insta::assert_snapshot!(stderr, @"lariat: run on web1: start missing: no such file or directory");
+}
+
+#[test]
+fn the_request_says_what_was_asked_and_the_end_is_acknowledged() {
+    let world = World::new();
+    world.run(&["--", "both"]);
+    assert_eq!(world.asked().command, exec::Command::Shell(b"both".to_vec()));
+    assert_eq!(world.next(), Heard::LastAck(Ack { stdout: 6, stderr: 4 }));
+    let options = ["--cwd", "/srv", "--env", "A=b=c", "--env", "B=", "--timeout", "1.5s"];
+    world.run(&[&options[..], &["--reconnect", "5m", "--", "exit", "0"]].concat());
+    let run = world.asked();
+    assert_eq!(run.command, exec::Command::Argv(vec![b"exit".to_vec(), b"0".to_vec()]));
+    assert_eq!(run.cwd.as_deref(), Some(&b"/srv"[..]));
+    assert_eq!(run.env, [(b"A".to_vec(), b"b=c".to_vec()), (b"B".to_vec(), vec![])]);
+    assert_eq!((run.timeout_ms, run.grace_ms, run.stdin), (Some(1500), 300_000, false));
+}
+
+#[test]
+fn failures_of_lariat_are_255_and_one_line() {
+    let world = World::new();
+    let (status, stdout, stderr) = world.told(&["--", "cut"]);
+    assert_eq!((status, stdout), (255, b"half".to_vec()));
+    insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): the connection broke; the command was running, and is ended there unless it ended by itself");
+    let (status, stdout, stderr) = world.told(&["--", "gap"]);
+    assert_eq!((status, stdout), (255, vec![]));
+    insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): the peer misbehaved: output has a gap or comes twice; the command was running, and is ended there unless it ended by itself");
+    let (status, _, stderr) = world.told(&["--", "nofolder"]);
+    assert_eq!(status, 255);
+    insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): enter folder /no: no such file or directory");
+}
+
+#[test]
+fn json_is_one_object() {
+    let world = World::new();
+    let json = |line: &str| -> serde_json::Value {
+        let output = world.run(&["--json", "--", line]);
+        assert!(output.stderr.is_empty());
+        let mut value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(value.as_object_mut().unwrap().remove("seconds").unwrap().is_f64());
+        value
+    };
+    insta::assert_snapshot!(json("both"), @r#"{"error":null,"exit":0,"host":"web1","ok":true,"signal":null,"stderr":"err\n","stdout_base64":"b3V0AP8K"}"#);
+    insta::assert_snapshot!(json("die 15"), @r#"{"error":null,"exit":143,"host":"web1","ok":false,"signal":15,"stderr":"","stdout":""}"#);
+    insta::assert_snapshot!(json("missing"), @r#"{"error":"run on web1: start /bin/sh: no such file or directory","exit":null,"host":"web1","ok":false,"signal":null,"stderr":"","stdout":""}"#);
+    let big = json("big 17000000");
+    assert_eq!(big["truncated"], true);
+    assert_eq!(big["stdout"].as_str().unwrap().len(), 16 * 1024 * 1024);
+}
+
+/// Through each kind of stdin: a file, a pipe, a socket.
+#[test]
+fn stdin_arrives_whole_whatever_it_is() {
+    let world = World::new();
+    let bytes: Vec<u8> = (0..1_500_000_u32).map(|i| i.to_le_bytes()[1]).collect();
+    let file = world.folder.path().join("stdin");
+    std::fs::write(&file, &bytes).unwrap();
+    for kind in ["file", "pipe", "socket"] {
+        let (mut near, far) = UnixStream::pair().unwrap();
+        let mut command = world.lariat(&["run", "web1", "-i", "--", "cat"]);
+        match kind {
+            "file" => command.stdin(File::open(&file).unwrap()),
+            "pipe" => command.stdin(Stdio::piped()),
+            _ => command.stdin(std::os::fd::OwnedFd::from(far)),
+        };
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        drop(command);
+        let (pipe, ours) = (child.stdin.take(), bytes.clone());
+        let writer = std::thread::spawn(move || match (kind, pipe) {
+            ("pipe", Some(mut pipe)) => pipe.write_all(&ours).unwrap(),
+            ("socket", _) => {
+                near.write_all(&ours).unwrap();
+                drop(near);
+            }
+            _ => {}
+        });
+        let mut got = Vec::new();
+        child.stdout.take().unwrap().read_to_end(&mut got).unwrap();
+        assert!(got == bytes, "{kind}: {} bytes", got.len());
+        assert_eq!(status(child), 0);
+        writer.join().unwrap();
+        assert!(world.asked().stdin);
+        assert!(world.next() == Heard::Stdin(bytes.clone()));
+        assert!(matches!(world.next(), Heard::LastAck(_)));
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_us_and_the_command() {
+    let world = World::new();
+    for socket in [false, true] {
+        let (near, far) = UnixStream::pair().unwrap();
+        let mut command = world.lariat(&["run", "web1", "--", "big 100000000000"]);
+        if socket {
+            command.stdout(std::os::fd::OwnedFd::from(far));
+        } else {
+            command.stdout(Stdio::piped());
+        }
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        drop(command);
+        let mut some = [0; 100];
+        if let Some(mut pipe) = child.stdout.take() {
+            pipe.read_exact(&mut some).unwrap();
+        } else {
+            (&near).read_exact(&mut some).unwrap();
+        }
+        drop(near);
+        let began = Instant::now();
+        let output = child.wait_with_output().unwrap();
+        assert!(began.elapsed() < Duration::from_secs(2));
+        assert_eq!(output.status.code(), Some(141));
+        assert!(output.stderr.is_empty(), "{output:?}");
+        world.asked();
+        assert_eq!(world.next(), Heard::Signal(13));
+        while !matches!(world.next(), Heard::LastAck(_)) {}
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_ends_the_command() {
+    let world = World::new();
+    let mut command = world.lariat(&["run", "web1", "--", "big 100000000000"]);
+    let output = command.stdout(File::create("/dev/full").unwrap()).output().unwrap();
+    assert_eq!(output.status.code(), Some(255));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.ends_with("write stdout: no space left on device\n"), "{stderr}");
+}
+
+#[test]
+fn an_unreadable_stdin_is_no_end_of_it() {
+    let world = World::new();
+    let mut command = world.lariat(&["run", "web1", "-i", "--", "cat"]);
+    let output = command.stdin(File::open("/").unwrap()).output().unwrap();
+    assert_eq!(output.status.code(), Some(255));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.ends_with("read stdin: is a directory\n"), "{stderr}");
+    world.asked();
+    assert_eq!(world.next(), Heard::Signal(13));
+}
+
+#[test]
+fn the_first_ctrl_c_goes_to_the_command_and_the_second_leaves() {
+    let world = World::new();
+    let mut child = world
+        .lariat(&["run", "web1", "--", "sleep"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 9]).unwrap();
+    world.asked();
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::INT).unwrap();
+    assert_eq!(world.next(), Heard::Signal(2));
+    kill_process(pid, Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap().trim_end(), @"lariat: run on web1: left; what still runs there is ended in 30 s");
+
+    let mut child =
+        world.lariat(&["run", "web1", "--", "sleep"]).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0; 9]).unwrap();
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(status(child), 128 + 15);
+}
+
+#[test]
+fn three_hundred_megabytes_pass_through_ten() {
+    let world = World::new();
+    let mut child = world
+        .lariat(&["run", "web1", "--", "big 300000000"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let (mut buffer, mut total) = (vec![0; 1 << 20], 0);
+    // A slow reader first: what it does not take may not pile up here.
+    std::thread::sleep(Duration::from_millis(300));
+    let mut peak = 0;
+    loop {
+        let len = stdout.read(&mut buffer).unwrap();
+        if len == 0 {
+            break;
+        }
+        total += len;
+        peak = peak_memory(child.id()).unwrap_or(peak);
+    }
+    assert_eq!(total, 300_000_000);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    // An unoptimised binary is larger than the one that is shipped.
+    let limit = if cfg!(debug_assertions) { 24_000 } else { 10_000 };
+    println!("peak {peak} KiB");
+    assert!(peak < limit, "{peak} KiB");
+}
+
+/// The most memory that a process has had resident, in KiB.
+fn peak_memory(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[test]
+fn ping_says_how_long_it_took() {
+    let world = World::new();
+    let output = world.lariat(&["ping", "web1"]).output().unwrap();
+    let line = String::from_utf8(output.stdout).unwrap();
+    assert!(line.starts_with("web1: ") && line.contains(" ms (connect "), "{line}");
+    let output = world.lariat(&["ping", "web1", "--json"]).output().unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(value["ok"] == true && value["seconds"].is_f64() && value["error"].is_null());
+}

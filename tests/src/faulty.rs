@@ -1,0 +1,202 @@
+//! A bad network: a proxy on loopback that delays, cuts, stalls or narrows what passes through it.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use std::io::{Read, Write};
+
+/// What the network does to each connection.
+#[derive(Clone, Debug, Default)]
+pub struct Fault {
+    /// Added each way.
+    pub delay: Duration,
+    /// Connections are cut after this many bytes towards the agent.
+    pub cut_up: Option<u64>,
+    /// Connections are cut after this many bytes towards the controller.
+    pub cut_down: Option<u64>,
+    /// Nothing passes any more, though connections stand.
+    pub stall: bool,
+    /// Bytes a second, each way.
+    pub rate: Option<u64>,
+}
+
+/// A proxy in front of an agent. It ends with this value.
+pub struct Faulty {
+    /// Where controllers connect to.
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    target: Mutex<SocketAddr>,
+    fault: Mutex<Fault>,
+    connections: Mutex<Vec<TcpStream>>,
+    stopped: AtomicBool,
+    accepted: AtomicU64,
+    bytes_up: AtomicU64,
+    bytes_down: AtomicU64,
+}
+
+impl Faulty {
+    /// Starts a proxy to `target`.
+    ///
+    /// # Panics
+    /// When loopback has no port left.
+    pub fn start(target: SocketAddr, fault: Fault) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
+        let address = listener.local_addr().expect("it is bound");
+        let shared = Arc::new(Shared {
+            target: Mutex::new(target),
+            fault: Mutex::new(fault),
+            connections: Mutex::default(),
+            stopped: AtomicBool::new(false),
+            accepted: AtomicU64::new(0),
+            bytes_up: AtomicU64::new(0),
+            bytes_down: AtomicU64::new(0),
+        });
+        let accepting = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for controller in listener.incoming().map_while(Result::ok) {
+                if accepting.stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                accepting.connect(&controller);
+            }
+        });
+        Self { address, shared }
+    }
+
+    /// Changes what happens to connections, those that stand included.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn set(&self, fault: Fault) {
+        *self.shared.fault.lock().expect("no panic while it is held") = fault;
+    }
+
+    /// Leads new connections elsewhere.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn set_target(&self, target: SocketAddr) {
+        *self.shared.target.lock().expect("no panic while it is held") = target;
+    }
+
+    /// Cuts every connection at once, without a word.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn cut(&self) {
+        for stream in self.shared.connections.lock().expect("no panic while it is held").drain(..) {
+            // It may be gone already.
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    /// How many connections were made.
+    pub fn accepted(&self) -> u64 {
+        self.shared.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Bytes that passed towards the agent.
+    pub fn bytes_up(&self) -> u64 {
+        self.shared.bytes_up.load(Ordering::SeqCst)
+    }
+
+    /// Bytes that passed towards the controller.
+    pub fn bytes_down(&self) -> u64 {
+        self.shared.bytes_down.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Faulty {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        self.cut();
+        // Wakes the accepting thread, so that it looks.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    Up,
+    Down,
+}
+
+impl Shared {
+    fn connect(self: &Arc<Self>, controller: &TcpStream) {
+        self.accepted.fetch_add(1, Ordering::SeqCst);
+        let target = *self.target.lock().expect("no panic while it is held");
+        let Ok(agent) = TcpStream::connect(target) else { return };
+        for stream in [controller, &agent] {
+            let _ = stream.set_nodelay(true);
+        }
+        let clone = |stream: &TcpStream| stream.try_clone().expect("a descriptor is left");
+        let mut connections = self.connections.lock().expect("no panic while it is held");
+        connections.extend([clone(controller), clone(&agent)]);
+        drop(connections);
+        self.pump(clone(controller), clone(&agent), Way::Up);
+        self.pump(clone(&agent), clone(controller), Way::Down);
+    }
+
+    /// Reads on one thread and, when its time has come, writes on another.
+    fn pump(self: &Arc<Self>, mut from: TcpStream, mut to: TcpStream, way: Way) {
+        let (pieces, due) = mpsc::channel::<(Instant, Vec<u8>)>();
+        let reading = Arc::clone(self);
+        std::thread::spawn(move || {
+            let mut buffer = vec![0; 64 * 1024];
+            let mut passed = 0;
+            while let Ok(read @ 1..) = from.read(&mut buffer) {
+                let fault = reading.fault.lock().expect("no panic while it is held").clone();
+                let mut piece = &buffer[..read];
+                let limit = match way {
+                    Way::Up => fault.cut_up,
+                    Way::Down => fault.cut_down,
+                };
+                let left = limit.map(|limit| limit.saturating_sub(passed));
+                let cut = left.is_some_and(|left| (piece.len() as u64) >= left);
+                if let Some(left) = left {
+                    piece = &piece[..piece.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
+                }
+                passed += piece.len() as u64;
+                let sent = pieces.send((Instant::now() + fault.delay, piece.to_vec()));
+                if cut || sent.is_err() {
+                    break;
+                }
+            }
+        });
+        let writing = Arc::clone(self);
+        std::thread::spawn(move || {
+            while let Ok((when, piece)) = due.recv() {
+                wait_until(when);
+                let fault = || writing.fault.lock().expect("no panic while it is held").clone();
+                while fault().stall {
+                    std::thread::park_timeout(Duration::from_millis(5));
+                }
+                if let Some(rate) = fault().rate {
+                    let nanos = piece.len() as u64 * 1_000_000_000 / rate.max(1);
+                    wait_until(Instant::now() + Duration::from_nanos(nanos));
+                }
+                if to.write_all(&piece).is_err() {
+                    break;
+                }
+                let counter = match way {
+                    Way::Up => &writing.bytes_up,
+                    Way::Down => &writing.bytes_down,
+                };
+                counter.fetch_add(piece.len() as u64, Ordering::SeqCst);
+            }
+            // An end is passed on as an end; a cut looks the same, without TLS's own word before it.
+            let _ = to.shutdown(std::net::Shutdown::Both);
+        });
+    }
+}
+
+fn wait_until(when: Instant) {
+    while let Some(left) = when.checked_duration_since(Instant::now()).filter(|d| !d.is_zero()) {
+        std::thread::park_timeout(left);
+    }
+}

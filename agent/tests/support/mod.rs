@@ -1,6 +1,8 @@
 //! Jobs under the real supervisor, for tests: a state folder of their own, and a controller that
 //! gathers what comes.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its part of it")]
 
 use std::path::Path;

@@ -29,7 +29,7 @@ type Greeted = Result<Arrived, Rejected>;
 
 /// The agent while it serves.
 pub struct Server {
-    shared: Shared,
+    shared: Arc<Shared>,
     door: Arc<Door>,
     sessions: Sessions,
     admission: Admission,
@@ -42,7 +42,7 @@ pub struct Server {
 
 impl Server {
     /// An agent that nobody has reached yet.
-    pub fn new(door: Door, shared: Shared) -> Self {
+    pub fn new(door: Door, shared: Arc<Shared>) -> Self {
         Self {
             door: Arc::new(door),
             sessions: Sessions::new(sessions::MOST),

@@ -30,6 +30,7 @@ use crate::keyring::Entry;
 use crate::sessions::Membership;
 use crate::socket::Socket;
 use crate::transfers::Transfers;
+use crate::user::User;
 use crate::{policy, requests};
 
 /// A session's connection, as requests get it.
@@ -51,14 +52,15 @@ const WELCOME: Duration = Duration::from_secs(10);
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// What all sessions of an agent have in common.
-#[derive(Clone)]
 pub struct Shared {
     /// The host's boot.
     pub boot: BootId,
     /// The agent's configuration.
-    pub config: Arc<Config>,
+    pub config: Config,
+    /// The user whose files are written and whose commands are run.
+    pub user: User,
     /// The jobs, those of earlier runs of the agent included.
-    pub jobs: Arc<Jobs>,
+    pub jobs: Jobs,
     /// The transfers that are under way.
     pub transfers: Transfers,
 }
@@ -71,14 +73,8 @@ pub struct Session {
     pub key: Arc<Entry>,
     /// Where the controller is.
     pub peer: SocketAddr,
-    /// The host's boot.
-    pub boot: BootId,
-    /// The agent's configuration.
-    pub config: Arc<Config>,
-    /// The jobs of every session.
-    pub jobs: Arc<Jobs>,
-    /// The transfers of every session.
-    pub transfers: Transfers,
+    /// What it has in common with every other session.
+    pub agent: Arc<Shared>,
     /// Becomes true when the session is to end soon, because the agent stops or the key was revoked.
     pub stop: watch::Receiver<bool>,
     /// Every line that is logged on the session's thread is in it.
@@ -105,14 +101,13 @@ impl Session {
     pub fn new(
         arrived: &Arrived,
         peer: SocketAddr,
-        agent: &Shared,
+        agent: &Arc<Shared>,
         membership: &Membership,
     ) -> Self {
         let (id, key) = (arrived.login.session, Arc::clone(&arrived.key));
         let label = escape(key.label.as_bytes());
         let span = tracing::info_span!("session", %id, key = %label, %peer);
-        let Shared { boot, config, jobs, transfers } = agent.clone();
-        Self { id, key, peer, boot, config, jobs, transfers, stop: membership.stop(), span }
+        Self { id, key, peer, agent: Arc::clone(agent), stop: membership.stop(), span }
     }
 
     /// Waits until the session is to end. Cancelling it loses nothing.
@@ -163,7 +158,7 @@ async fn serve(arrived: Arrived, session: &Session) -> Result<(), SessionError> 
     let Arrived { mut tls, login, key } = arrived;
     tls.get_mut().0.attach()?;
     let greet = async {
-        tls.write_all(&welcome(&login, &key, session.boot)).await?;
+        tls.write_all(&welcome(&login, &key, session.agent.boot)).await?;
         tls.flush().await
     };
     timeout(WELCOME, greet).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))?;

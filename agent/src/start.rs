@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lariat_common::name::BootId;
 use lariat_common::private::{PrivateError, check_folder, create_folder};
+use rustix::fs::Mode;
 use tokio::runtime::Builder;
 
 use crate::config::Config;
@@ -20,6 +20,7 @@ use crate::listen::Listener;
 use crate::serve::Server;
 use crate::session::Shared;
 use crate::transfers::Transfers;
+use crate::user::User;
 use crate::{descriptors, jobs};
 
 /// Why the agent did not start.
@@ -52,26 +53,22 @@ pub fn run(config: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> 
     warn_of_unfit(&config, &identity);
     prepare_state(&config.state)?;
     descriptors::raise();
+    // Private files say so themselves; what is pushed gets the folders that a login shell would make.
+    rustix::process::umask(Mode::WGRP | Mode::WOTH);
     let boot = jobs::boot_id().map_err(|e| StartError::system(format!("read the boot id: {e}")))?;
-    let jobs = open_jobs(&config, boot)
+    let user =
+        User::current().map_err(|e| StartError::system(format!("look up the own user: {e}")))?;
+    let exec = &config.exec;
+    let settings = Settings::new(&exec.path, user.clone(), exec.grace_max, boot);
+    let jobs = Jobs::open(&config.state, settings)
         .map_err(|e| StartError::system(format!("open {}: {e}", config.state.display())))?;
     let door = Door::new(&config, &identity, keyring).map_err(StartError::system)?;
     let runtime = Builder::new_current_thread().enable_all().build();
     runtime.map_err(|e| StartError::system(format!("start: {e}")))?.block_on(async {
         let listener = Listener::bind(config.listen).map_err(StartError::system)?;
-        let shared = Shared {
-            boot,
-            config: Arc::new(config),
-            jobs: Arc::new(jobs),
-            transfers: Transfers::default(),
-        };
-        Server::new(door, shared).serve(listener).await.map_err(StartError::system)
+        let shared = Shared { boot, config, user, jobs, transfers: Transfers::default() };
+        Server::new(door, Arc::new(shared)).serve(listener).await.map_err(StartError::system)
     })
-}
-
-fn open_jobs(config: &Config, boot: BootId) -> io::Result<Jobs> {
-    let settings = Settings::new(&config.exec.path, config.exec.grace_max, boot)?;
-    Jobs::open(&config.state, settings)
 }
 
 /// Controllers will refuse such a certificate; but it may be the clock, which will be set.

@@ -1,40 +1,44 @@
 //! The user as whom the agent works, as the system's user database has it.
 
-use std::path::PathBuf;
-
-use nix::unistd::{Uid, User as Account};
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 /// A user of this host.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// Number.
     pub uid: u32,
-    /// Name.
-    pub name: String,
+    /// Login name.
+    pub name: Vec<u8>,
     /// Home folder: where relative paths begin, and commands run.
-    pub home: PathBuf,
+    pub home: Vec<u8>,
     /// Login shell.
-    pub shell: PathBuf,
-}
-
-/// A user could not be looked up.
-#[derive(Debug, thiserror::Error)]
-pub enum NoUser {
-    /// The database has none with this number.
-    #[error("the host's user database has no user {0}")]
-    Unknown(u32),
-    /// The database could not be asked.
-    #[error("the host's user database can't be read: {0}")]
-    Database(nix::errno::Errno),
+    pub shell: Vec<u8>,
 }
 
 impl User {
-    /// The user as whom this process runs.
-    pub fn own() -> Result<Self, NoUser> {
-        let uid = Uid::effective();
-        let account = Account::from_uid(uid).map_err(NoUser::Database)?;
-        let account = account.ok_or(NoUser::Unknown(uid.as_raw()))?;
-        Ok(Self { uid: uid.as_raw(), name: account.name, home: account.dir, shell: account.shell })
+    /// The user that this process runs as. May ask a directory service: call it once.
+    pub fn current() -> io::Result<Self> {
+        let uid = nix::unistd::geteuid();
+        let account = nix::unistd::User::from_uid(uid)?;
+        let uid = uid.as_raw();
+        let Some(account) = account else {
+            let name = uid.to_string().into_bytes();
+            return Ok(Self { uid, name, home: b"/".to_vec(), shell: b"/bin/sh".to_vec() });
+        };
+        Ok(Self {
+            uid,
+            name: account.name.into_bytes(),
+            home: account.dir.into_os_string().into_vec(),
+            shell: account.shell.into_os_string().into_vec(),
+        })
+    }
+
+    /// The home folder as a path.
+    pub fn home(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.home))
     }
 }
 
@@ -44,8 +48,8 @@ mod tests {
 
     #[test]
     fn the_own_user_has_a_home() {
-        let user = User::own().unwrap();
+        let user = User::current().unwrap();
         assert_eq!(user.uid, rustix::process::geteuid().as_raw());
-        assert!(user.home.is_absolute());
+        assert!(user.home().is_absolute());
     }
 }

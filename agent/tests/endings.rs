@@ -1,5 +1,7 @@
 //! How jobs end: whole, and not before their time.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
 mod support;
 
 use std::time::{Duration, Instant};

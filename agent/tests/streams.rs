@@ -1,5 +1,7 @@
 //! Output and input under pressure: nothing lost, nothing without bound.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
 mod support;
 
 use std::time::{Duration, Instant};
@@ -41,7 +43,7 @@ fn much_output_passes_through_a_small_window_whole() {
                         let stream = lariat_agent::jobs::Stream::Stdout;
                         let len = ear.read(stream, acked.stdout, ends.stdout, &mut buffer).unwrap();
                         let end = acked.stdout + len as u64;
-                        let xs = buffer[..len].iter().filter(|&&byte| byte == b'x').count();
+                        let xs = buffer[..len].split(|&byte| byte == b'x').count() - 1;
                         assert_eq!(xs, if end > 300_000_000 { len - 1 } else { len });
                         acked.stdout = end;
                     }
@@ -146,7 +148,7 @@ fn stdin_reaches_the_command_under_credit() {
                     assert!(now.upto > taken && !now.closed);
                     taken = now.upto;
                 }
-                Event::Output(ends) => take(&ear, ends, &mut said, &mut vec![0; 100]),
+                Event::Output(ends) => take(&ear, ends, &mut said, &mut [0; 100]),
                 Event::Exit(exit) => break exit,
                 Event::Started(_) => {}
                 Event::Failed(failure) => panic!("{failure}"),

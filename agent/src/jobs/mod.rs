@@ -27,4 +27,4 @@ mod start;
 pub use connection::{Ear, Event, Mouth};
 pub use folder::{Record, State};
 pub use spool::Stream;
-pub use start::{Attached, Jobs, Settings, StartError, User, boot_id};
+pub use start::{Attached, Jobs, Settings, StartError, boot_id};

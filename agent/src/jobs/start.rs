@@ -22,6 +22,7 @@ use super::folder::{Folders, Record, State};
 use super::reaper::Reaper;
 use super::supervise::SUBCOMMAND;
 use crate::descriptors;
+use crate::user::User;
 
 /// The agent's own binary: the one that runs, also when another has taken its place on disk.
 const OWN_BINARY: &str = "/proc/self/exe";
@@ -50,50 +51,22 @@ pub struct Settings {
     pub boot: BootId,
 }
 
-/// The user that a command runs as.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
-    /// Login name.
-    pub name: Vec<u8>,
-    /// Home folder.
-    pub home: Vec<u8>,
-    /// Login shell.
-    pub shell: Vec<u8>,
-}
-
-impl User {
-    /// The user that this process runs as. May ask a directory service: call it once.
-    pub fn current() -> io::Result<Self> {
-        let uid = nix::unistd::geteuid();
-        let user = nix::unistd::User::from_uid(uid)?;
-        let Some(user) = user else {
-            let name = uid.to_string().into_bytes();
-            return Ok(Self { name, home: b"/".to_vec(), shell: b"/bin/sh".to_vec() });
-        };
-        Ok(Self {
-            name: user.name.into_bytes(),
-            home: user.dir.into_os_string().into_vec(),
-            shell: user.shell.into_os_string().into_vec(),
-        })
-    }
-}
-
 impl Settings {
-    /// Settings for jobs of this process's own user.
-    pub fn new(path: &str, max_grace: Duration, boot: BootId) -> io::Result<Self> {
+    /// Settings for jobs of `user`.
+    pub fn new(path: &str, user: User, max_grace: Duration, boot: BootId) -> Self {
         let lang = std::env::var_os("LANG").filter(|lang| !lang.is_empty());
-        Ok(Self {
+        Self {
             supervisor: PathBuf::from(OWN_BINARY),
             path: path.as_bytes().to_vec(),
             lang: lang.map_or_else(|| LANG.as_bytes().to_vec(), OsStringExt::into_vec),
-            user: User::current()?,
+            user,
             max_grace,
             boot,
-        })
+        }
     }
 
     fn environment(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let User { name, home, shell } = &self.user;
+        let User { uid: _, name, home, shell } = &self.user;
         [
             ("PATH", &self.path),
             ("HOME", home),

@@ -13,7 +13,6 @@ use tracing::info;
 
 use super::{stopping, transfer_ended};
 use crate::session::{Session, SessionLink};
-use crate::user::User;
 
 /// Sends a file. Failures are the controller's to show, and end nothing but the transfer.
 pub async fn serve(
@@ -21,7 +20,7 @@ pub async fn serve(
     pull: Pull,
     session: &Session,
 ) -> Result<ControlFlow<()>, LinkError> {
-    let source = match open(&pull) {
+    let source = match open(&pull, session) {
         Ok(source) => source,
         Err(failure) => {
             info!("pull: {failure}");
@@ -46,9 +45,7 @@ async fn give(
     Ok(format!("sent {} bytes, the controller had {}", sent.sent, sent.reused))
 }
 
-fn open(pull: &Pull) -> Result<Source, Failure> {
-    let bad = |why: &dyn std::fmt::Display| Failure::request(Cause::BadRequest(why.to_string()));
-    pull.check().map_err(|why| bad(&why))?;
-    let user = User::own().map_err(|why| bad(&why))?;
-    Source::open(&user.home.join(OsStr::from_bytes(&pull.source)))
+fn open(pull: &Pull, session: &Session) -> Result<Source, Failure> {
+    pull.check().map_err(|why| Failure::request(Cause::BadRequest(why.to_string())))?;
+    Source::open(&session.agent.user.home().join(OsStr::from_bytes(&pull.source)))
 }

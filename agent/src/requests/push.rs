@@ -14,7 +14,6 @@ use tracing::info;
 use super::{stopping, transfer_ended};
 use crate::session::{Session, SessionLink};
 use crate::transfers::Running;
-use crate::user::User;
 
 /// Receives a file. Failures are the controller's to show, and end nothing but the transfer.
 pub async fn serve(
@@ -52,13 +51,13 @@ async fn take(
 
 fn open(push: &Push, session: &Session) -> Result<(Running, Partial, Vec<Range>), Failure> {
     push.check().map_err(|why| Failure::request(Cause::BadRequest(why.to_string())))?;
-    let user = User::own().map_err(|why| Failure::request(Cause::BadRequest(why.to_string())))?;
-    let place = Place::resolve(&user.home, &push.dest)?;
+    let user = &session.agent.user;
+    let place = Place::resolve(user.home(), &push.dest)?;
     let owner = Owner { key: session.key.id, user: user.uid };
     let id = place
         .id()
         .map_err(|error| Failure::io(Action::Open, place.path().as_os_str().as_bytes(), &error))?;
-    let running = session.transfers.begin(id, Partial::name(&place, owner));
+    let running = session.agent.transfers.begin(id, Partial::name(&place, owner));
     let (partial, have) = Partial::open(place, owner, &push.offer, Busy::Wait)?;
     Ok((running, partial, have))
 }

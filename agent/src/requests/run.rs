@@ -40,7 +40,7 @@ pub async fn serve(
     session: &Session,
 ) -> Result<ControlFlow<()>, LinkError> {
     let job = run.job;
-    let (ear, mouth) = match session.jobs.start(session.key.id, run) {
+    let (ear, mouth) = match session.agent.jobs.start(session.key.id, run) {
         Ok(started) => started,
         Err(error) => {
             let failure = Failure::from(error);
@@ -95,7 +95,7 @@ async fn failed_to_start(
 }
 
 fn forget(job: JobId, session: &Session) {
-    if let Err(error) = session.jobs.forget(job) {
+    if let Err(error) = session.agent.jobs.forget(job) {
         debug!("job {job} can't be removed: {error}");
     }
 }

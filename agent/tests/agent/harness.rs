@@ -1,5 +1,7 @@
 //! An agent in a folder of its own, and a controller written from the protocol alone.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;

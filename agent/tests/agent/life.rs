@@ -1,5 +1,7 @@
 //! The agent as a service: readiness, the watchdog, and ways not to start.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! Sessions: one request after another, and what ends them.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
 use std::os::unix::ffi::OsStringExt;
 
 use lariat_common::link::{LinkError, message_frame};

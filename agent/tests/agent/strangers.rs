@@ -1,5 +1,7 @@
 //! What strangers may take up, and what failing costs them.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
 use std::io::Read;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

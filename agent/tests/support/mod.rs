@@ -2,14 +2,14 @@
 //! gathers what comes.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its part of it")]
 
 use std::path::Path;
 use std::time::Duration;
 
 use lariat_agent::jobs::channel::{ChannelError, ToSupervisor};
-use lariat_agent::jobs::{Ear, Event, Jobs, Mouth, Settings, Stream, User};
+use lariat_agent::jobs::{Ear, Event, Jobs, Mouth, Settings, Stream};
+use lariat_agent::user::User;
 use lariat_common::name::{BootId, JobId, KeyId};
 use lariat_common::protocol::exec::{Ack, Command, End, Exit, Run};
 use lariat_common::protocol::failure::Failure;
@@ -61,7 +61,12 @@ pub fn open(state: &Path) -> Jobs {
         supervisor: env!("CARGO_BIN_EXE_lariatd").into(),
         path: b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_vec(),
         lang: b"C.UTF-8".to_vec(),
-        user: User { name: b"me".to_vec(), home: b"/".to_vec(), shell: b"/bin/sh".to_vec() },
+        user: User {
+            uid: 0,
+            name: b"me".to_vec(),
+            home: b"/".to_vec(),
+            shell: b"/bin/sh".to_vec(),
+        },
         max_grace: Duration::from_secs(600),
         boot: BootId([9; 16]),
     };

@@ -1,6 +1,8 @@
 //! An agent that is played: the real handshake, and commands that are scripts of this file. It can
 //! be as exact, as fast and as rude as a test needs.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
 use std::fs;
 use std::net::TcpListener as StdListener;
 use std::path::Path;

@@ -10,9 +10,11 @@
 //!
 //! [`hash`] is the arithmetic of chunks and whole files, [`reconcile`] decides what is sent again,
 //! [`destination`] where a file goes, [`partial`] is the unfinished file and its journal, [`source`]
-//! the file that is read; [`send`] and [`receive`] move the bytes.
+//! the file that is read, [`delta`] what of a file the other end has; [`send`] and [`receive`] move
+//! the bytes.
 
 mod cancel;
+pub mod delta;
 pub mod destination;
 mod error;
 pub mod hash;

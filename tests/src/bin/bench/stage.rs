@@ -66,6 +66,12 @@ impl Stage {
         file
     }
 
+    /// Writes as much as a case will, once, so that it is not the first contender that meets memory
+    /// which the machine has not used yet.
+    pub(crate) fn warm(&self, bytes: u64) {
+        drop(self.source("warm", bytes));
+    }
+
     /// The name of a file to be made, which goes when this is dropped.
     pub(crate) fn temporary(&self, name: &str) -> Temporary {
         Temporary(self.guard.folder().join(name))

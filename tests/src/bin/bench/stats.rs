@@ -35,7 +35,7 @@ impl Spread {
     }
 }
 
-/// The mean, unless there are no figures. For CPU time, which the kernel tells in coarse ticks.
+/// The mean, unless there are no figures.
 pub(crate) fn mean(figures: impl IntoIterator<Item = f64>) -> Option<f64> {
     let (sum, count) =
         figures.into_iter().fold((0.0, 0_u64), |(sum, count), figure| (sum + figure, count + 1));

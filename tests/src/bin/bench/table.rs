@@ -4,6 +4,9 @@ use crate::bar::Bar;
 use crate::measure::Sample;
 use crate::stats::{Spread, as_f64, mean};
 
+/// Runs of less than so many seconds are short.
+pub(crate) const SHORT: f64 = 0.5;
+
 /// What a case found.
 pub(crate) struct Table {
     /// The case's name.
@@ -36,11 +39,15 @@ impl Row {
         Spread::of(self.walls())
     }
 
-    /// Mean CPU seconds of client and server.
+    /// CPU seconds of client and server: the medians, or the means of runs so short that the kernel's
+    /// ticks are too coarse for one of them.
     pub(crate) fn cpu(&self) -> Option<[f64; 2]> {
-        let client = mean(self.samples.iter().map(|sample| sample.client.cpu))?;
-        let server = mean(self.samples.iter().map(|sample| sample.server.cpu))?;
-        Some([client, server])
+        let short = self.wall()?.median < SHORT;
+        let typical = |cpu: fn(&Sample) -> f64| {
+            let cpu = self.samples.iter().map(cpu);
+            if short { mean(cpu) } else { Spread::of(cpu).map(|cpu| cpu.median) }
+        };
+        Some([typical(|sample| sample.client.cpu)?, typical(|sample| sample.server.cpu)?])
     }
 
     /// The highest memory of client and server in bytes.

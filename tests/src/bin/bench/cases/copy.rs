@@ -35,6 +35,7 @@ pub(crate) fn pull(stage: &Stage) -> Table {
 fn copy(stage: &Stage, way: Way) -> Table {
     let bytes = stage.options.size;
     let source = stage.source("source", bytes);
+    stage.warm(bytes);
     let (case, title) = match way {
         Way::Push => ("push", format!("Push of one new file, {}", size(bytes))),
         Way::Pull => ("pull", format!("Pull of one new file, {}", size(bytes))),

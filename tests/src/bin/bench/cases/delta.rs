@@ -28,6 +28,8 @@ pub(crate) fn run(stage: &Stage) -> Table {
     let old = stage.source("old", bytes);
     let new = stage.temporary("new");
     let edits = edit(&old, &new).expect("the folder for files has room");
+    // The old file in its place, and its successor.
+    stage.warm(2 * bytes);
     let title = format!(
         "Update of a file, {}: {edits} edits of {PAGE} bytes, one byte inserted in front",
         size(bytes)

@@ -32,6 +32,7 @@ const LOOK: Duration = Duration::from_millis(1);
 pub(crate) fn run(stage: &Stage) -> Table {
     let bytes = stage.options.size;
     let source = stage.source("source", bytes);
+    stage.warm(bytes);
     let run = Run { stage, from: &source, folder: stage.folder("resume"), bytes };
     let mut twice = Vec::new();
     let contenders = run.contenders(&mut twice);

@@ -1,12 +1,10 @@
 //! A case's figures as rows of cells, for whichever page.
 
 use crate::stats::{Spread, as_f64};
-use crate::table::{Row, Table};
+use crate::table::{Row, SHORT, Table};
 
-/// Tables whose longest median is below this many seconds are told in milliseconds.
-const SHORT: f64 = 0.5;
-
-/// The first row is the heading. Columns about which no contender knows anything are left out.
+/// The first row is the heading. Columns about which no contender knows anything are left out;
+/// times are milliseconds if all of them are short.
 pub(crate) fn grid(table: &Table) -> Vec<Vec<String>> {
     let walls = table.rows.iter().filter_map(Row::wall);
     let (unit, factor) = match Spread::of(walls.map(|wall| wall.median)) {

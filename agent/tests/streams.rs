@@ -136,7 +136,7 @@ fn stdin_reaches_the_command_under_credit() {
                     assert!(now.upto > taken && !now.closed);
                     taken = now.upto;
                 }
-                Event::Output(ends) => take(&ear, ends, &mut said, &mut vec![0; 100]),
+                Event::Output(ends) => take(&ear, ends, &mut said, &mut [0; 100]),
                 Event::Exit(exit) => break exit,
                 Event::Started(_) => {}
                 Event::Failed(failure) => panic!("{failure}"),

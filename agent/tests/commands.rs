@@ -1,5 +1,5 @@
 //! What a command gets and what comes back of it, to the byte.
-
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail it")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
 mod support;
@@ -120,7 +120,7 @@ fn signals_mask_umask_nice_and_session_are_a_fresh_logins() {
 }
 
 #[test]
-fn a_command_is_found_in_no_other_state_than_its_own() {
+fn a_job_id_runs_once() {
     block_on(async {
         let host = Host::new();
         let request = shell("echo once");

@@ -1,6 +1,5 @@
 //! What a command gets and what comes back of it, to the byte.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may fail it")]
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
 mod support;
 

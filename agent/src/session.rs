@@ -236,7 +236,10 @@ fn may_be_late(kind: Kind) -> bool {
         | Kind::Chunk
         | Kind::Hashes
         | Kind::Complete
-        | Kind::Done => true,
+        | Kind::Done
+        | Kind::Pieces
+        | Kind::Copies
+        | Kind::Literal => true,
         Kind::Challenge
         | Kind::Login
         | Kind::Welcome

@@ -1,5 +1,5 @@
 //! What a command gets and what comes back of it, to the byte.
-#![allow(clippy::unwrap_used, reason = "a test's helpers may fail it")]
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
 mod support;
 
@@ -70,6 +70,19 @@ fn the_environment_is_clean_whatever_the_agents_is() {
         "USER=me",
     ];
     assert_eq!(lines, expected);
+}
+
+/// The test above again, in an agent whose own environment is poisoned.
+#[test]
+fn a_poisoned_environment_reaches_no_command() {
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", "the_environment_is_clean_whatever_the_agents_is"]);
+    for name in ["LD_PRELOAD", "LD_AUDIT", "BASH_ENV", "ENV", "NOTIFY_SOCKET", "LISTEN_FDS"] {
+        again.env(name, "/no/such/poison");
+    }
+    let output = again.env("LISTEN_PID", "1").env("PATH", "/nowhere").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! How jobs end: whole, and not before their time.
-#![allow(clippy::unwrap_used, reason = "a test's helpers may fail it")]
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
 mod support;
 

@@ -1,5 +1,4 @@
 //! Output and input under pressure: nothing lost, nothing without bound.
-#![allow(clippy::unwrap_used, reason = "a test's helpers may fail it")]
 
 mod support;
 

@@ -23,7 +23,7 @@ use crate::reach::{self, Reach};
 use crate::runtime::block_on;
 use crate::target::RemotePath;
 use crate::transfer::{
-    Bar, Options, Patience, Tally, base_name, is_broken_connection, may_come_back, shown,
+    Bar, Patience, Tally, TransferOptions, base_name, is_broken_connection, may_come_back, shown,
 };
 
 /// The destination that is stdout.
@@ -55,10 +55,10 @@ pub(crate) struct Args {
     json: bool,
 
     #[command(flatten)]
-    options: Options,
+    options: TransferOptions,
 
     #[command(flatten)]
-    connect: reach::Options,
+    connect: reach::ReachOptions,
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
@@ -112,7 +112,7 @@ fn by_host(sources: &[RemotePath]) -> Vec<Vec<&RemotePath>> {
 
 struct Pulling<'a> {
     reach: &'a Reach,
-    options: &'a Options,
+    options: &'a TransferOptions,
     finish: &'a Finish,
     /// Where to, if not to stdout.
     dest: Option<&'a [u8]>,

@@ -16,7 +16,7 @@ use crate::reach::{self, Reach};
 use crate::runtime::block_on;
 use crate::target::RemotePath;
 use crate::transfer::{
-    Bar, Options, Patience, Tally, base_name, is_broken_connection, may_come_back, shown,
+    Bar, Patience, Tally, TransferOptions, base_name, is_broken_connection, may_come_back, shown,
 };
 
 /// The source that is stdin.
@@ -49,10 +49,10 @@ pub(crate) struct Args {
     json: bool,
 
     #[command(flatten)]
-    options: Options,
+    options: TransferOptions,
 
     #[command(flatten)]
-    connect: reach::Options,
+    connect: reach::ReachOptions,
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
@@ -84,7 +84,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
 
 struct Pushing<'a> {
     reach: &'a Reach,
-    options: &'a Options,
+    options: &'a TransferOptions,
     dest: &'a [u8],
     /// A connection that is ready for the next file.
     session: Option<Session>,

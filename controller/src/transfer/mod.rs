@@ -14,7 +14,7 @@ use lariat_common::escape::escape;
 use lariat_common::protocol::transfer::check_name;
 
 use crate::error::CliError;
-pub(crate) use options::Options;
+pub(crate) use options::TransferOptions;
 pub(crate) use patience::{Patience, is_broken_connection, may_come_back};
 pub(crate) use progress::Bar;
 

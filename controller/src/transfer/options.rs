@@ -7,7 +7,7 @@ use lariat_common::units::{parse_duration, parse_rate};
 
 /// How a transfer is made, and what becomes of what arrives.
 #[derive(clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct TransferOptions {
     /// Compress what can be; what can't is noticed and sent as it is
     #[arg(long)]
     compress: bool,
@@ -33,7 +33,7 @@ pub(crate) struct Options {
     pub(crate) reconnect: Duration,
 }
 
-impl Options {
+impl TransferOptions {
     /// How the sender is to send.
     pub(crate) fn sending(&self) -> Sending {
         Sending { compress: self.compress, rate: self.bwlimit }

@@ -105,6 +105,19 @@ fn a_command_that_reads_no_stdin_does_not_hold_us() {
 }
 
 #[test]
+fn a_command_that_stops_reading_stdin_goes_on() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    for line in ["head -c 1 >/dev/null; exec 0<&-; seq 3; exit 5", "exec 0<&-; seq 3; exit 5"] {
+        for _ in 0..5 {
+            let zero = std::fs::File::open("/dev/zero").unwrap();
+            let mut run = fleet.lariat();
+            let output = run.args(["run", "web1", "-i", "--", line]).stdin(zero).output().unwrap();
+            assert_eq!((output.status.code(), output.stdout), (Some(5), b"1\n2\n3\n".to_vec()));
+        }
+    }
+}
+
+#[test]
 fn a_time_limit_ends_the_whole_tree() {
     let (fleet, _agent) = TestFleet::with_agent();
     let marker = fleet.path("pids");

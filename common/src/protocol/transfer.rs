@@ -16,7 +16,8 @@
 //!                                     ←   Done | Failed
 //! ```
 //!
-//! Either end may say `Failed` at any time, which ends the transfer and leaves the session.
+//! Either end may say `Failed` at any time. Before `Have` that leaves the session as it was; after it,
+//! it ends the session too.
 
 use serde::{Deserialize, Serialize};
 

@@ -42,7 +42,9 @@ impl Patience {
 /// Whether a transfer failed for want of a connection, so that a new one may bring it to its end.
 pub(crate) fn is_broken_connection(error: &TransferError) -> bool {
     match error {
-        TransferError::Link(LinkError::Cut | LinkError::Silent | LinkError::Io(_))
+        TransferError::Link(
+            LinkError::Cut | LinkError::Silent | LinkError::Io(_) | LinkError::Goodbye { .. },
+        )
         | TransferError::Remote(Failure { cause: Cause::Stopping, .. }) => true,
         TransferError::Link(_) | TransferError::Remote(_) | TransferError::Local(_) => false,
     }

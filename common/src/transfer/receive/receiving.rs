@@ -129,7 +129,6 @@ impl<'a> Receiver<'a> {
                 Kind::Literal => self.literal(reader, frame, outbox).await?,
                 Complete::KIND => return self.complete(reader.message()?),
                 Failure::KIND => return Err(TransferError::Remote(reader.message()?)),
-                Kind::Pong => {}
                 other => return Err(LinkError::Unexpected(other).into()),
             }
             if self.rebuild.as_ref().is_some_and(Rebuild::is_done) {

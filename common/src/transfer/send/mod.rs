@@ -139,7 +139,6 @@ async fn listen<R: AsyncRead>(
             }
             Done::KIND => return Ok(reader.message()?),
             Failure::KIND => return Err(TransferError::Remote(reader.message()?)),
-            Kind::Pong => continue,
             other => return Err(LinkError::Unexpected(other).into()),
         };
         // Fails only when the sending has ended, which is about to be noticed.

@@ -1,7 +1,7 @@
 //! The keyring: which keys may log in to this host, with what each proves itself and what it may do.
 //!
-//! What is kept lets nobody log in, here or anywhere else; it is secret all the same, because it lets
-//! whoever has it pose as this host's agent.
+//! What is kept lets nobody log in, here or anywhere else; it is secret all the same, because with the
+//! certificate's key it lets whoever has it pose as this host.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -197,7 +197,7 @@ async fn requests(link: &mut SessionLink, session: &Session) -> Result<End, Sess
             link.outbox().post(&goodbye())?;
             return Ok(End::Stopped);
         };
-        if kind == Kind::Pong || served && may_be_late(kind) {
+        if served && may_be_late(kind) {
             continue;
         }
         let request = Request::decode(kind, link.reader.payload())?;
@@ -236,7 +236,10 @@ fn may_be_late(kind: Kind) -> bool {
         | Kind::Chunk
         | Kind::Hashes
         | Kind::Complete
-        | Kind::Done => true,
+        | Kind::Done
+        | Kind::Pieces
+        | Kind::Copies
+        | Kind::Literal => true,
         Kind::Challenge
         | Kind::Login
         | Kind::Welcome

@@ -1,5 +1,4 @@
 //! What a command gets and what comes back of it, to the byte.
-
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
 mod support;
@@ -73,6 +72,19 @@ fn the_environment_is_clean_whatever_the_agents_is() {
     assert_eq!(lines, expected);
 }
 
+/// The test above again, in an agent whose own environment is poisoned.
+#[test]
+fn a_poisoned_environment_reaches_no_command() {
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", "the_environment_is_clean_whatever_the_agents_is"]);
+    for name in ["LD_PRELOAD", "LD_AUDIT", "BASH_ENV", "ENV", "NOTIFY_SOCKET", "LISTEN_FDS"] {
+        again.env(name, "/no/such/poison");
+    }
+    let output = again.env("LISTEN_PID", "1").env("PATH", "/nowhere").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
 #[test]
 fn a_requests_path_is_searched_and_the_last_word_counts() {
     let env = |value: &str| (b"PATH".to_vec(), value.as_bytes().to_vec());
@@ -120,7 +132,7 @@ fn signals_mask_umask_nice_and_session_are_a_fresh_logins() {
 }
 
 #[test]
-fn a_command_is_found_in_no_other_state_than_its_own() {
+fn a_job_id_runs_once() {
     block_on(async {
         let host = Host::new();
         let request = shell("echo once");

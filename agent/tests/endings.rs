@@ -1,5 +1,4 @@
 //! How jobs end: whole, and not before their time.
-
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
 mod support;
@@ -193,5 +192,51 @@ fn another_agent_takes_over_where_the_first_stopped() {
         release(&mut ear, &mouth).await;
         jobs.forget(job).unwrap();
         assert!(jobs.attach(KEY, job).await.unwrap().is_none());
+    });
+}
+
+/// Processes of this one that have ended and were not reaped.
+fn zombies() -> usize {
+    let own = format!(" Z {} ", std::process::id());
+    let stats = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path().join("stat")).ok());
+    stats.filter(|stat| stat.contains(&own)).count()
+}
+
+#[test]
+fn many_at_once_leave_no_zombie_and_no_descriptor() {
+    block_on(async {
+        let host = Host::new();
+        let open = || {
+            std::fs::read_dir("/proc/self/fd")
+                .unwrap()
+                .filter(|entry| {
+                    // Other tests have theirs: only sockets and files in memory could be ours.
+                    let link =
+                        std::fs::read_link(entry.as_ref().unwrap().path()).unwrap_or_default();
+                    link.to_string_lossy().contains(host.state.path().to_str().unwrap())
+                })
+                .count()
+        };
+        let before = open();
+        let jobs: Vec<_> = (0..60)
+            .map(|number| {
+                let request = shell(&format!("echo {number}; exit {number}"));
+                (number, request.job, host.start(request))
+            })
+            .collect();
+        for (number, job, (mut ear, mouth)) in jobs {
+            let outcome = gather(&mut ear, &mouth).await.unwrap();
+            assert_eq!((outcome.stdout, outcome.end), (format!("{number}\n"), End::Exited(number)));
+            release(&mut ear, &mouth).await;
+            host.jobs.forget(job).unwrap();
+        }
+        assert_eq!(open(), before);
+        let until = Instant::now() + Duration::from_secs(10);
+        while zombies() > 0 {
+            assert!(Instant::now() < until, "{} zombies", zombies());
+            tokio::task::yield_now().await;
+        }
     });
 }

@@ -4,6 +4,7 @@
 //! Nothing here opens a socket, prints, reads a command line or knows what any one
 //! configuration file holds.
 
+pub mod account;
 pub mod auth;
 pub mod certificate;
 pub mod codec;

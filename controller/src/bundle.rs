@@ -164,7 +164,7 @@ impl Bundle<'_> {
         let label = toml_edit::Value::from(self.key.label.as_str()).to_string();
         Zeroizing::new(format!(
             "# Who may log in to {name}, and what each may do. What is kept here lets nobody log in\n\
-             # anywhere, but keep it to the host: with it, another machine could pose as its agent.\n\
+             # anywhere, but keep it to the host: with it and host.key, another machine could pose as it.\n\
              # A key may also have: not_before = 2027-01-01T00:00:00Z, not_after = ...\n\
              [[key]]\n\
              id = \"{id}\"\n\

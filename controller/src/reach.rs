@@ -16,7 +16,7 @@ use crate::target::Target;
 
 /// The options of every verb that reaches a host.
 #[derive(clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct ReachOptions {
     /// How long reaching the host and logging in may take
     #[arg(long, value_name = "DUR", default_value = "10s", value_parser = parse_duration)]
     connect_timeout: Duration,
@@ -37,7 +37,7 @@ impl Reach {
     pub(crate) fn new(
         context: &Context,
         target: &Target,
-        options: &Options,
+        options: &ReachOptions,
     ) -> Result<Self, CliError> {
         if target.user.is_some() {
             return Err(CliError::new(format!("{target}: a user before '@' is not supported yet")));

@@ -241,7 +241,7 @@ impl Agent {
     /// # Panics
     /// When there is no such figure.
     pub fn memory_kib(&self, figure: &str) -> u64 {
-        memory_kib(self.pid(), figure)
+        memory_kib(self.pid(), figure).expect("the agent is there")
     }
 
     /// How many descriptors it has open.
@@ -262,15 +262,12 @@ impl Drop for Agent {
     }
 }
 
-/// A figure of a process's `/proc/PID/status` in KiB, such as `VmHWM`.
-///
-/// # Panics
-/// When there is no such process or figure.
-pub fn memory_kib(pid: Pid, figure: &str) -> u64 {
+/// A figure of a process's `/proc/PID/status` in KiB, such as `VmHWM`; none of one that has ended.
+pub fn memory_kib(pid: Pid, figure: &str) -> Option<u64> {
     let path = format!("/proc/{}/status", pid.as_raw_nonzero());
-    let status = std::fs::read_to_string(path).expect("the process is there");
-    let line = status.lines().find(|line| line.starts_with(figure)).expect("such a figure");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+    let status = std::fs::read_to_string(path).ok()?;
+    let line = status.lines().find(|line| line.starts_with(figure))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// A file of `size` bytes that do not compress and differ by `seed`.

@@ -105,6 +105,19 @@ fn a_command_that_reads_no_stdin_does_not_hold_us() {
 }
 
 #[test]
+fn a_command_that_stops_reading_stdin_goes_on() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    for line in ["head -c 1 >/dev/null; exec 0<&-; seq 3; exit 5", "exec 0<&-; seq 3; exit 5"] {
+        for _ in 0..5 {
+            let zero = std::fs::File::open("/dev/zero").unwrap();
+            let mut run = fleet.lariat();
+            let output = run.args(["run", "web1", "-i", "--", line]).stdin(zero).output().unwrap();
+            assert_eq!((output.status.code(), output.stdout), (Some(5), b"1\n2\n3\n".to_vec()));
+        }
+    }
+}
+
+#[test]
 fn a_time_limit_ends_the_whole_tree() {
     let (fleet, _agent) = TestFleet::with_agent();
     let marker = fleet.path("pids");
@@ -143,7 +156,7 @@ fn three_hundred_megabytes_pass_through_a_small_controller() {
         }
         total += read;
         if total % 16 == 0 {
-            peak = peak.max(memory_kib(Pid::from_child(&child), "RssAnon"));
+            peak = peak.max(memory_kib(Pid::from_child(&child), "RssAnon").unwrap_or_default());
         }
     }
     assert!(child.wait().unwrap().success());
@@ -166,7 +179,7 @@ fn a_slow_reader_slows_the_command_and_nothing_grows() {
         std::thread::park_timeout(Duration::from_millis(300));
         std::mem::replace(&mut before, now).eq(&now).then_some(())
     });
-    assert!(memory_kib(Pid::from_child(&child), "RssAnon") < 10 * 1024);
+    assert!(memory_kib(Pid::from_child(&child), "RssAnon").unwrap() < 10 * 1024);
     assert!(agent.memory_kib("RssAnon") < 16 * 1024);
     let mut rest = Vec::new();
     stdout.read_to_end(&mut rest).unwrap();

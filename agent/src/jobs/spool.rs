@@ -2,9 +2,9 @@
 //!
 //! The supervisor fills it from the command's pipe; the agent reads the same file, whose descriptor it
 //! is given. It starts as an anonymous file of [`MEMORY`] bytes, made when the first byte comes. When
-//! that is full of what nobody acknowledged yet, the tail moves to a file of [`DISK`] bytes in the
-//! job's folder. When there is no room on disk it stays where it is: a command runs on a full disk,
-//! only with less ahead.
+//! that stays full of what nobody acknowledged yet, the tail moves to a file of [`DISK`] bytes in the
+//! job's folder; a reader that keeps up never makes it, and memory is twice as fast. When there is no
+//! room on disk it stays where it is: a command runs on a full disk, only with less ahead.
 //!
 //! Invariant: a byte is kept until it is acknowledged, and nothing grows: a pipe whose spool is full
 //! is not read.
@@ -24,6 +24,12 @@ pub(super) const MEMORY: u64 = 1024 * 1024;
 /// Bytes of a stream's tail that are kept on disk once memory is full: what a command may be ahead of
 /// its reader.
 pub(super) const DISK: u64 = 4 * 1024 * 1024;
+
+/// A pipe that was found this full, in bytes, is worth a larger one: fewer turns for the same bytes.
+const BUSY_PIPE: u64 = 64 * 1024;
+
+/// Size of a busy pipe, in bytes.
+const LARGE_PIPE: usize = 256 * 1024;
 
 /// Bytes copied at once when a tail moves.
 const COPY: usize = 16 * 1024;
@@ -71,6 +77,8 @@ pub(super) struct Spool {
     /// Counts the files that the tail has been in, so that the agent is told of each.
     moves: u32,
     place: Place,
+    /// Whether the pipe was made larger.
+    widened: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,7 +92,8 @@ enum Place {
 impl Spool {
     /// An empty tail.
     pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, ring: Ring::new(MEMORY), file: None, moves: 0, place: Place::Memory }
+        let (ring, place) = (Ring::new(MEMORY), Place::Memory);
+        Self { stream, ring, file: None, moves: 0, place, widened: false }
     }
 
     /// Offset behind the last byte.
@@ -107,18 +116,23 @@ impl Spool {
         self.ring.ack(upto)
     }
 
-    /// Whether the pipe is worth reading: there is room, or some can be made.
+    /// Whether there is room for more.
     pub(super) fn has_room(&self) -> bool {
-        self.ring.writable().len > 0 || self.place == Place::Memory
+        self.ring.writable().len > 0
     }
 
-    /// Takes what the pipe has, up to the end of the room in one piece.
+    /// Whether more room can be had on disk.
+    pub(super) fn can_grow(&self) -> bool {
+        self.place == Place::Memory
+    }
+
+    /// Takes what the pipe has, up to the end of the room in one piece; a full tail moves to disk.
     pub(super) fn fill(
         &mut self,
         pipe: BorrowedFd<'_>,
         folder: BorrowedFd<'_>,
     ) -> io::Result<Filled> {
-        if self.ring.writable().len == 0 && !self.grow(folder) {
+        if !self.has_room() && !self.grow(folder) {
             return Ok(Filled::Full);
         }
         if self.file.is_none() {
@@ -137,6 +151,10 @@ impl Spool {
             Ok(0) => Ok(Filled::End),
             Ok(len) => {
                 self.ring.wrote(len);
+                if len >= BUSY_PIPE && !self.widened {
+                    self.widened = true;
+                    let _ = rustix::pipe::fcntl_setpipe_size(pipe, LARGE_PIPE);
+                }
                 Ok(Filled::Bytes(len))
             }
         }
@@ -282,7 +300,7 @@ mod tests {
             let bytes: Vec<u8> = (spool.end()..spool.end() + 4096).map(at).collect();
             write.write_all(&bytes).unwrap();
             while spool.fill(read.as_fd(), folder.as_fd()).unwrap() == Filled::Nothing {}
-            if !spool.has_room() {
+            if !spool.has_room() && !spool.can_grow() {
                 assert_eq!(spool.fill(read.as_fd(), folder.as_fd()).unwrap(), Filled::Full);
                 return;
             }

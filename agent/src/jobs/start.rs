@@ -149,10 +149,11 @@ impl Jobs {
         })?;
         let begun = self.begin(run, &made.folder, &made.record);
         if begun.is_err() {
-            // Nothing was started: whoever asks again may.
+            // The supervisor was not told its command: whoever asks again may.
             let _ = self.folders.remove(job);
         }
-        begun
+        // From here on the command may run, whatever becomes of us.
+        Ok(connection::halves(begun?)?)
     }
 
     /// Finds a job of this key's. Another key's is not found, as if it were not there.
@@ -203,12 +204,7 @@ impl Jobs {
         }
     }
 
-    fn begin(
-        &self,
-        mut run: Run,
-        folder: &File,
-        record: &File,
-    ) -> Result<(Ear, Mouth), StartError> {
+    fn begin(&self, mut run: Run, folder: &File, record: &File) -> Result<UnixStream, StartError> {
         let cap = u64::try_from(self.settings.max_grace.as_millis()).unwrap_or(u64::MAX);
         run.grace_ms = run.grace_ms.min(cap);
         let begin = Begin {
@@ -221,7 +217,7 @@ impl Jobs {
         let frame = channel::message(&begin).map_err(ChannelError::Codec)?;
         let socket = self.spawn()?;
         channel::send_all(&socket, &frame, &[folder.as_fd(), record.as_fd()])?;
-        Ok(connection::halves(socket)?)
+        Ok(socket)
     }
 
     /// Starts a supervisor that waits for its request.

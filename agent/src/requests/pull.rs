@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use lariat_common::escape::escape;
 use lariat_common::link::LinkError;
 use lariat_common::protocol::failure::{Cause, Failure};
-use lariat_common::protocol::transfer::Pull;
-use lariat_common::transfer::{Cancel, Source, TransferError, Unwatched, send};
+use lariat_common::protocol::transfer::{Pull, Sending};
+use lariat_common::transfer::{Cancel, Sent, Source, TransferError, Unwatched, send};
 use tracing::info;
 
 use super::{stopping, transfer_ended};
@@ -20,7 +20,7 @@ pub async fn serve(
     pull: Pull,
     session: &Session,
 ) -> Result<ControlFlow<()>, LinkError> {
-    let source = match open(&pull, session) {
+    let mut source = match open(&pull, session) {
         Ok(source) => source,
         Err(failure) => {
             info!("pull: {failure}");
@@ -29,20 +29,26 @@ pub async fn serve(
         }
     };
     link.outbox().post(source.offer())?;
-    transfer_ended("pull", &escape(&pull.source), give(link, &source, session).await)
+    transfer_ended(
+        "pull",
+        &escape(&pull.source),
+        give(link, &mut source, pull.sending, session).await,
+    )
 }
 
 async fn give(
     link: &mut SessionLink,
-    source: &Source,
+    source: &mut Source,
+    how: Sending,
     session: &Session,
 ) -> Result<String, TransferError> {
-    let cancel = Cancel::default();
-    let sent = tokio::select! {
-        sent = send(link, source, &Unwatched, &cancel) => sent?,
+    let (cancel, mut sent) = (Cancel::default(), Sent::default());
+    tokio::select! {
+        done = send(link, source, how, &Unwatched, &cancel, &mut sent) => done?,
         never = stopping(session, &cancel) => match never {},
     };
-    Ok(format!("sent {} bytes, the controller had {}", sent.sent, sent.reused))
+    let Sent { sent, moved, size } = sent;
+    Ok(format!("{size} bytes, of which {moved} went, as {sent}"))
 }
 
 fn open(pull: &Pull, session: &Session) -> Result<Source, Failure> {

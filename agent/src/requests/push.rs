@@ -3,12 +3,15 @@
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 
+use lariat_common::account;
 use lariat_common::escape::escape;
 use lariat_common::link::LinkError;
 use lariat_common::protocol::failure::{Action, Cause, Failure};
-use lariat_common::protocol::transfer::{Offer, Push, Range};
+use lariat_common::protocol::transfer::{Offer, Push};
 use lariat_common::transfer::destination::Place;
-use lariat_common::transfer::{Busy, Cancel, Owner, Partial, TransferError, Unwatched, receive};
+use lariat_common::transfer::{
+    Busy, Cancel, Finish, Owner, Partial, Received, Target, TransferError, Unwatched, receive,
+};
 use tracing::info;
 
 use super::{stopping, transfer_ended};
@@ -21,7 +24,7 @@ pub async fn serve(
     push: Push,
     session: &Session,
 ) -> Result<ControlFlow<()>, LinkError> {
-    let (running, partial, have) = match open(&push, session) {
+    let Opening { running, target, path, finish } = match open(&push, session) {
         Ok(opened) => opened,
         Err(failure) => {
             info!("push: {failure}");
@@ -29,35 +32,46 @@ pub async fn serve(
             return Ok(ControlFlow::Continue(()));
         }
     };
-    let path = escape(partial.path().as_os_str().as_bytes());
-    let outcome = take(link, partial, have, &push.offer, &running.cancel, session).await;
+    let outcome = take(link, target, &push.offer, &finish, &running.cancel, session).await;
     transfer_ended("push", &path, outcome)
 }
 
 async fn take(
     link: &mut SessionLink,
-    partial: Partial,
-    have: Vec<Range>,
+    target: Target,
     offer: &Offer,
+    finish: &Finish,
     cancel: &Cancel,
     session: &Session,
 ) -> Result<String, TransferError> {
-    let received = tokio::select! {
-        received = receive(link, partial, have, offer, &Unwatched, cancel) => received?,
+    let mut received = Received::default();
+    tokio::select! {
+        done = receive(link, target, offer, finish, &Unwatched, cancel, &mut received) => done?,
         never = stopping(session, cancel) => match never {},
     };
-    Ok(format!("received {} bytes, reused {}", received.received, received.reused))
+    let Received { sent, moved, size } = received;
+    Ok(format!("{size} bytes, of which {moved} came, as {sent}"))
 }
 
-fn open(push: &Push, session: &Session) -> Result<(Running, Partial, Vec<Range>), Failure> {
+/// A push that can begin.
+struct Opening {
+    running: Running,
+    target: Target,
+    path: String,
+    finish: Finish,
+}
+
+fn open(push: &Push, session: &Session) -> Result<Opening, Failure> {
     push.check().map_err(|why| Failure::request(Cause::BadRequest(why.to_string())))?;
+    let finish = account::finish(&push.placement)
+        .map_err(|why| Failure::request(Cause::BadRequest(why.to_string())))?;
     let user = &session.agent.user;
     let place = Place::resolve(user.home(), &push.dest)?;
     let owner = Owner { key: session.key.id, user: user.uid };
-    let id = place
-        .id()
-        .map_err(|error| Failure::io(Action::Open, place.path().as_os_str().as_bytes(), &error))?;
+    let path = place.path();
+    let bytes = path.as_os_str().as_bytes();
+    let id = place.id().map_err(|error| Failure::io(Action::Open, bytes, &error))?;
     let running = session.agent.transfers.begin(id, Partial::name(&place, owner));
-    let (partial, have) = Partial::open(place, owner, &push.offer, Busy::Wait)?;
-    Ok((running, partial, have))
+    let opened = Partial::open(place, owner, &push.offer, Busy::Wait)?;
+    Ok(Opening { running, target: Target::File(opened), path: escape(bytes), finish })
 }

@@ -110,7 +110,6 @@ async fn listen<R: AsyncRead + Unpin>(reader: &mut Reader<R>, mouth: &Mouth) -> 
             StdinEnd::KIND => ToSupervisor::StdinEnd(reader.message::<StdinEnd>()?),
             Signal::KIND => ToSupervisor::Signal(reader.message()?),
             Release::KIND => return Ok(()),
-            Kind::Pong => continue,
             Kind::Stdin => {
                 let offset = u64::from_le_bytes(reader.bulk_array().await?);
                 buffer.resize(reader.bulk_left(), 0);

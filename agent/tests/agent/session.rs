@@ -9,7 +9,9 @@ use lariat_common::name::JobId;
 use lariat_common::protocol::exec::{Ack, Command, Run};
 use lariat_common::protocol::failure::{Cause, Failure};
 use lariat_common::protocol::request::{Goodbye, Ping, Pong};
-use lariat_common::protocol::transfer::{Destination, Have, Identity, Offer, Push, Time};
+use lariat_common::protocol::transfer::{
+    Destination, Have, Identity, Offer, Placement, Push, Time,
+};
 use rustix::process::Signal;
 
 use crate::harness::{Agent, block_on};
@@ -85,9 +87,9 @@ fn sigterm_stops_a_transfer_with_a_word_and_exits_0() {
     block_on(async {
         let time = Time { secs: 1, nanos: 0 };
         let identity = Identity { device: 1, inode: 2, ctime: time };
-        let offer = Offer { size: 1 << 30, mode: 0o644, mtime: time, identity };
+        let offer = Offer { size: Some(1 << 30), sparse: true, mode: 0o644, mtime: time, identity };
         let dest = Destination { path, name: b"file".to_vec() };
-        let push = message_frame(&Push { dest, offer }).unwrap();
+        let push = message_frame(&Push { dest, offer, placement: Placement::default() }).unwrap();
         let (mut link, _) = agent.log_in_with(&push).await.unwrap();
         link.expect::<Have>().await.unwrap();
         agent.signal(Signal::TERM);

@@ -1,8 +1,13 @@
 //! Jobs under the real supervisor, for tests: a state folder of their own, and a controller that
 //! gathers what comes.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its part of it")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "each test file uses its part of it"
+)]
 
 use std::path::Path;
 use std::time::Duration;
@@ -132,4 +137,15 @@ pub fn take(ear: &Ear, ends: Ack, said: &mut [Vec<u8>; 2], buffer: &mut [u8]) {
 pub fn kill(pid: u32) {
     let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+/// Memory of the supervisor that has this command for a child, in KiB: all of it, and its own.
+pub fn memory(command: u32) -> [u64; 2] {
+    let status = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let field = |text: &str, name: &str| -> String {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    let supervisor = status(&field(&status(&command.to_string()), "PPid:"));
+    ["VmRSS:", "RssAnon:"].map(|name| field(&supervisor, name).parse().unwrap())
 }

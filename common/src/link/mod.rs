@@ -36,6 +36,12 @@ pub enum LinkError {
     /// The peer has said nothing for [`crate::limits::DEAD_AFTER`], pings included.
     #[error("no sign of life for 30 s")]
     Silent,
+    /// The agent takes no more requests: it is stopping, or has no place.
+    #[error("the agent takes no more requests now; try again in {} s", retry_after_ms.div_ceil(1000))]
+    Goodbye {
+        /// When to come back, in milliseconds.
+        retry_after_ms: u64,
+    },
     /// The peer sent something that is no frame.
     #[error("the peer misbehaved: {0}")]
     Frame(#[from] FrameError),

@@ -12,11 +12,14 @@ use super::{LinkError, Outbox};
 use crate::codec;
 use crate::frame::{HEADER_LEN, Header};
 use crate::limits::{MAX_FRAME, MAX_MESSAGE};
-use crate::protocol::request::{Ping, Pong};
+use crate::protocol::request::{Goodbye, Ping, Pong};
 use crate::protocol::{Kind, Message};
 
 /// A frame's buffer grows by this much as its bytes come, not when they are announced.
 const GROWTH: usize = 16 * 1024;
+
+/// Marks the pings that are asked here, whose answers are for nobody else.
+const OWN_PING: u64 = u64::MAX;
 
 /// Reads frames, answers pings, and notices when the peer is gone.
 pub struct Reader<R> {
@@ -62,7 +65,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
     /// The next frame, or `None` when the peer ended the session in order, between frames.
     ///
-    /// Pings are answered on the way. Cancelling it loses nothing.
+    /// Pings are answered on the way, and a Goodbye is an error. Cancelling it loses nothing.
     pub async fn next(&mut self) -> Result<Option<Frame>, LinkError> {
         loop {
             let Some(frame) = self.any().await? else { return Ok(None) };
@@ -70,6 +73,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 Kind::Ping => {
                     let Ping { nonce } = self.message()?;
                     self.outbox.post(&Pong { nonce })?;
+                }
+                Kind::Pong if self.message::<Pong>()?.nonce == OWN_PING => {}
+                Kind::Goodbye => {
+                    let Goodbye { retry_after_ms } = self.message()?;
+                    return Err(LinkError::Goodbye { retry_after_ms });
                 }
                 kind if kind.is_hello() => return Err(LinkError::Unexpected(kind)),
                 _ => return Ok(Some(frame)),
@@ -213,7 +221,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             ready!(timer.as_mut().poll(cx));
             match silence.step(Instant::now().into_std()) {
                 Step::Dead => return Poll::Ready(Err(LinkError::Silent)),
-                Step::Ping => self.outbox.post(&Ping { nonce: 0 })?,
+                Step::Ping => self.outbox.post(&Ping { nonce: OWN_PING })?,
             }
             timer.as_mut().reset(silence.deadline().into());
         }

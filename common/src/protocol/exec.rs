@@ -21,7 +21,7 @@ use crate::name::JobId;
 /// Runs a command as a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
-    /// Chosen by the controller: a repeated request attaches to the job instead of running it twice.
+    /// Chosen by the controller: a repeated request never runs it twice.
     pub job: JobId,
     /// What to run.
     pub command: Command,

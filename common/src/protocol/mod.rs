@@ -97,18 +97,25 @@ kinds! {
     Have = 0x43,
     /// Bulk: [`transfer::ChunkHead`], then the chunk's bytes.
     Chunk = 0x44,
-    /// The receiver re-hashed chunks that it had: [`transfer::Hashes`].
+    /// The receiver hashed chunks that it had, or has rebuilt: [`transfer::Hashes`].
     Hashes = 0x45,
     /// Every chunk was sent or confirmed: [`transfer::Complete`].
     Complete = 0x46,
     /// The file is on disk under its name: [`transfer::Done`].
     Done = 0x47,
+    /// Bulk: pieces of the receiver's basis, [`transfer::PIECE_LEN`] bytes each.
+    Pieces = 0x48,
+    /// What to copy from the basis: [`transfer::Copies`].
+    Copies = 0x49,
+    /// Bulk: [`transfer::LiteralHead`], then bytes that the basis does not have.
+    Literal = 0x4a,
 }
 
 impl Kind {
     /// Whether the payload is raw bytes that never pass through serde.
     pub const fn is_bulk(self) -> bool {
-        matches!(self, Self::Stdout | Self::Stderr | Self::Stdin | Self::Chunk)
+        use Kind::{Chunk, Literal, Pieces, Stderr, Stdin, Stdout};
+        matches!(self, Stdout | Stderr | Stdin | Chunk | Pieces | Literal)
     }
 
     /// Whether the kind belongs to the time before authentication.
@@ -147,4 +154,5 @@ messages! {
     Hashes: transfer::Hashes,
     Complete: transfer::Complete,
     Done: transfer::Done,
+    Copies: transfer::Copies,
 }

@@ -4,14 +4,20 @@
 //! sender                                receiver
 //!   Offer (a push carries it in Push) →
 //!                                     ←   Have | Failed
-//!   Chunk...                          →
-//!                                     ←   Hashes...      of the chunks that it had
+//! with a basis:
+//!                                     ←   Pieces...      of the basis
+//!   Copies, Literal...                →
+//! without one:
+//!   Chunk...      those not in Have   →
+//! then:
+//!                                     ←   Hashes...      of the chunks in Have, and of those rebuilt
 //!   Chunk...      those that differ   →
 //!   Complete                          →
 //!                                     ←   Done | Failed
 //! ```
 //!
-//! Either end may say `Failed` at any time, which ends the transfer and leaves the session.
+//! Either end may say `Failed` at any time. Before `Have` that leaves the session as it was; after it,
+//! it ends the session too.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +42,8 @@ pub struct Push {
     pub dest: Destination,
     /// What is sent.
     pub offer: Offer,
+    /// What becomes of it there.
+    pub placement: Placement,
 }
 
 /// Fetches a file from the host.
@@ -43,6 +51,30 @@ pub struct Push {
 pub struct Pull {
     /// The file's path; relative to the user's home.
     pub source: Vec<u8>,
+    /// How it is sent.
+    pub sending: Sending,
+}
+
+/// How a sender sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sending {
+    /// Compress what can be.
+    pub compress: bool,
+    /// At most this many bytes a second.
+    pub rate: Option<u64>,
+}
+
+/// What becomes of a file beyond its content, where it goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// Permission bits in place of the source's.
+    pub mode: Option<u32>,
+    /// Owner's name or number on the host.
+    pub user: Option<String>,
+    /// Group's name or number on the host.
+    pub group: Option<String>,
+    /// Keep what is replaced, under its name with `~` behind it.
+    pub backup: bool,
 }
 
 /// Where a file goes.
@@ -58,8 +90,10 @@ pub struct Destination {
 /// A file as its sender describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
-    /// Bytes.
-    pub size: u64,
+    /// Bytes; not known beforehand when the source is a stream.
+    pub size: Option<u64>,
+    /// The source has holes: zeros are left out at the destination too.
+    pub sparse: bool,
     /// Permission bits; the type and, without `--special`, setuid, setgid and sticky are not sent.
     pub mode: u32,
     /// Time of last modification.
@@ -93,6 +127,89 @@ pub struct Identity {
 pub struct Have {
     /// In rising order, not touching each other, at most [`MAX_RANGES`].
     pub chunks: Vec<Range>,
+    /// The file that will be replaced, if it may be like the offered one.
+    pub basis: Option<Basis>,
+}
+
+/// A file of the receiver's, which is about to be cut by content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Basis {
+    /// Bytes.
+    pub size: u64,
+    /// The pieces' average length, as a power of two.
+    pub average_log2: u8,
+    /// Keys the pieces' hashes, new for each transfer.
+    pub seed: u64,
+}
+
+/// Length of a piece on the wire, in bytes: its hash, and its length as a `u32`.
+pub const PIECE_LEN: usize = 16 + 4;
+
+/// Most pieces in one frame.
+pub const MAX_PIECES: usize = 8 * 1024;
+
+/// Most copies in one [`Copies`].
+pub const MAX_COPIES: usize = 4 * 1024;
+
+/// Parts of the file that the basis has. What is rebuilt goes on where the last copy or literal ended,
+/// past the chunks in [`Have`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copies {
+    /// In the file's order, at most [`MAX_COPIES`].
+    pub copies: Vec<Copy>,
+}
+
+/// One part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copy {
+    /// Where it starts in the basis.
+    pub from: u64,
+    /// Bytes.
+    pub len: u32,
+}
+
+/// How a body is encoded. The numbers are the wire's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Encoding {
+    /// The bytes themselves.
+    Raw = 0,
+    /// No bytes: all of them are zero.
+    Zeros = 1,
+    /// One zstd frame.
+    Zstd = 2,
+}
+
+impl Encoding {
+    /// Reads the wire's number.
+    pub fn from_wire(number: u8) -> Option<Self> {
+        [Self::Raw, Self::Zeros, Self::Zstd].into_iter().find(|encoding| *encoding as u8 == number)
+    }
+}
+
+/// The fixed part of a `Literal` frame's payload; the body follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiteralHead {
+    /// Bytes that the body stands for, at most [`CHUNK`].
+    pub len: u32,
+    /// An [`Encoding`].
+    pub encoding: u8,
+}
+
+impl LiteralHead {
+    /// Encoded length in bytes.
+    pub const LEN: usize = 4 + 1;
+
+    /// The head's bytes.
+    pub fn encode(&self) -> [u8; Self::LEN] {
+        let [a, b, c, d] = self.len.to_le_bytes();
+        [a, b, c, d, self.encoding]
+    }
+
+    /// Reads a head.
+    pub fn decode([a, b, c, d, encoding]: [u8; Self::LEN]) -> Self {
+        Self { len: u32::from_le_bytes([a, b, c, d]), encoding }
+    }
 }
 
 /// Chunks `first .. first + count`.
@@ -111,36 +228,43 @@ pub struct ChunkHead {
     pub index: u64,
     /// Chaining value of its subtree (never the root's finalisation).
     pub hash: Hash,
+    /// An [`Encoding`].
+    pub encoding: u8,
 }
 
 impl ChunkHead {
     /// Encoded length in bytes.
-    pub const LEN: usize = 8 + HASH_LEN;
+    pub const LEN: usize = 8 + HASH_LEN + 1;
 
     /// The head's bytes.
     pub fn encode(&self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
         bytes[..8].copy_from_slice(&self.index.to_le_bytes());
-        bytes[8..].copy_from_slice(&self.hash);
+        bytes[8..8 + HASH_LEN].copy_from_slice(&self.hash);
+        bytes[8 + HASH_LEN] = self.encoding;
         bytes
     }
 
     /// Reads a head.
     pub fn decode(bytes: [u8; Self::LEN]) -> Self {
-        let (index, hash) = bytes.split_at(8);
+        let (index, rest) = bytes.split_at(8);
+        let (hash, encoding) = rest.split_at(HASH_LEN);
         Self {
-            index: u64::from_le_bytes(index.try_into().expect("split at 8 of 40 bytes")),
-            hash: hash.try_into().expect("32 of 40 bytes are left"),
+            index: u64::from_le_bytes(index.try_into().expect("split at 8 of 41 bytes")),
+            hash: hash.try_into().expect("split at 32 of 33 bytes"),
+            encoding: encoding[0],
         }
     }
 }
 
 const _: () = assert!(ChunkHead::LEN <= MAX_BULK_HEADER && CHUNK.is_power_of_two());
 
-/// Hashes of chunks that the receiver had, computed now.
+/// Hashes of chunks that the receiver had or has rebuilt, computed now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hashes {
-    /// The next ones, in the order of the ranges in [`Have`]; at most [`MAX_HASHES`].
+    /// Index of the first chunk.
+    pub first: u64,
+    /// One for each chunk from `first` on, at most [`MAX_HASHES`].
     pub hashes: Vec<Hash>,
 }
 
@@ -172,6 +296,9 @@ pub enum BadTransfer {
     /// A time's nanoseconds are a second or more.
     #[error("a time's nanoseconds are out of range")]
     Time,
+    /// Permission bits that do not exist.
+    #[error("a file's mode has bits that do not exist")]
+    Mode,
     /// A size that no file can have.
     #[error("a file's size is out of range")]
     Size,
@@ -187,6 +314,9 @@ impl Push {
             return Err(BadTransfer::Path);
         }
         check_name(&self.dest.name)?;
+        if self.placement.mode.is_some_and(|mode| mode & !0o7777 != 0) {
+            return Err(BadTransfer::Mode);
+        }
         self.offer.check()
     }
 }
@@ -211,15 +341,15 @@ pub fn check_name(name: &[u8]) -> Result<(), BadTransfer> {
 impl Offer {
     /// Checks what the types alone can't.
     pub fn check(&self) -> Result<(), BadTransfer> {
-        if i64::try_from(self.size).is_err() {
+        if self.size.is_some_and(|size| i64::try_from(size).is_err()) {
             return Err(BadTransfer::Size);
         }
         self.mtime.check()
     }
 
-    /// How many chunks the file has.
+    /// How many chunks the file has, as far as its size is known.
     pub fn chunks(&self) -> u64 {
-        self.size.div_ceil(CHUNK as u64)
+        self.size.unwrap_or_default().div_ceil(CHUNK as u64)
     }
 }
 
@@ -250,9 +380,11 @@ mod tests {
 
     #[test]
     fn a_chunk_head_goes_there_and_back() {
-        let head = ChunkHead { index: 0x0102_0304, hash: [7; HASH_LEN] };
+        let head = ChunkHead { index: 0x0102_0304, hash: [7; HASH_LEN], encoding: 2 };
         assert_eq!(ChunkHead::decode(head.encode()), head);
         assert_eq!(head.encode()[..8], [4, 3, 2, 1, 0, 0, 0, 0]);
+        let head = LiteralHead { len: 0x0102_0304, encoding: 1 };
+        assert_eq!((LiteralHead::decode(head.encode()), head.encode()), (head, [4, 3, 2, 1, 1]));
     }
 
     #[test]
@@ -269,6 +401,7 @@ mod tests {
     fn ranges_rise_stay_inside_and_never_wrap() {
         let have = |ranges: &[(u64, u64)]| Have {
             chunks: ranges.iter().map(|&(first, count)| Range { first, count }).collect(),
+            basis: None,
         };
         assert_eq!(have(&[]).check(0), Ok(()));
         assert_eq!(have(&[(0, 2), (3, 1)]).check(4), Ok(()));

@@ -9,6 +9,9 @@ use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_ro
 use crate::limits::CHUNK;
 use crate::protocol::transfer::Hash;
 
+/// Most chunks of one file, because 33 bytes are kept in memory for each: 8 TiB.
+pub const MAX_CHUNKS: usize = 16 * 1024 * 1024;
+
 /// The hash of a file without a byte.
 pub fn empty() -> Hash {
     blake3::hash(b"").into()

@@ -58,7 +58,8 @@ fn header(offer: &Offer) -> Vec<u8> {
 fn ranges(entries: &[u8], offer: &Offer, len: u64) -> Vec<Range> {
     let (entries, _) = entries.as_chunks::<8>();
     let there = |index: &u64| {
-        let end = index.saturating_add(1).saturating_mul(CHUNK as u64).min(offer.size);
+        let size = offer.size.unwrap_or_default();
+        let end = index.saturating_add(1).saturating_mul(CHUNK as u64).min(size);
         *index < offer.chunks() && end <= len
     };
     let mut indices: Vec<u64> =
@@ -84,9 +85,12 @@ mod tests {
 
     use crate::protocol::transfer::{Have, Identity, Time};
 
+    const SIZE: u64 = 10 * CHUNK as u64 - 5;
+
     fn offer() -> Offer {
         Offer {
-            size: 10 * CHUNK as u64 - 5,
+            size: Some(SIZE),
+            sparse: false,
             mode: 0o644,
             mtime: Time { secs: 1, nanos: 2 },
             identity: Identity::default(),
@@ -101,7 +105,7 @@ mod tests {
     }
 
     fn resume(bytes: &[u8], offer: &Offer) -> Option<Vec<Range>> {
-        let resumed = Journal::resume(file(bytes), offer, offer.size).unwrap();
+        let resumed = Journal::resume(file(bytes), offer, SIZE).unwrap();
         resumed.map(|(_, ranges)| ranges)
     }
 
@@ -113,7 +117,7 @@ mod tests {
             journal.record(index).unwrap();
         }
         (&file).seek(SeekFrom::Start(0)).unwrap();
-        let (_, ranges) = Journal::resume(file, &offer(), offer().size).unwrap().unwrap();
+        let (_, ranges) = Journal::resume(file, &offer(), SIZE).unwrap().unwrap();
         let expected = [(0, 4), (7, 1), (9, 1)].map(|(first, count)| Range { first, count });
         assert_eq!(ranges, expected);
     }
@@ -132,11 +136,11 @@ mod tests {
     fn a_cut_entry_is_passed_over_and_later_ones_count() {
         let file = file(&[header(&offer()), 3_u64.to_le_bytes().to_vec(), vec![4, 0, 0]].concat());
         let (mut journal, ranges) =
-            Journal::resume(file.try_clone().unwrap(), &offer(), offer().size).unwrap().unwrap();
+            Journal::resume(file.try_clone().unwrap(), &offer(), SIZE).unwrap().unwrap();
         assert_eq!(ranges, [Range { first: 3, count: 1 }]);
         journal.record(5).unwrap();
         (&file).seek(SeekFrom::Start(0)).unwrap();
-        let (_, ranges) = Journal::resume(file, &offer(), offer().size).unwrap().unwrap();
+        let (_, ranges) = Journal::resume(file, &offer(), SIZE).unwrap().unwrap();
         assert_eq!(ranges, [3, 5].map(|first| Range { first, count: 1 }));
     }
 
@@ -146,7 +150,7 @@ mod tests {
             let entries: Vec<u8> = if small { entries.iter().map(|b| b % 4).collect() } else { entries };
             let bytes = [header(&offer()), entries].concat();
             let chunks = resume(&bytes, &offer()).unwrap();
-            let have = Have { chunks };
+            let have = Have { chunks, basis: None };
             prop_assert!(have.check(offer().chunks()).is_ok());
         }
     }

@@ -14,11 +14,14 @@
 //! the bytes.
 
 mod cancel;
+mod commit;
 pub mod delta;
 pub mod destination;
+mod encode;
 mod error;
 pub mod hash;
 mod journal;
+mod own;
 mod partial;
 mod receive;
 mod reconcile;
@@ -27,16 +30,17 @@ mod send;
 mod source;
 
 pub use cancel::Cancel;
+pub use commit::Finish;
 pub use error::TransferError;
-pub use partial::{Busy, Owner, Partial};
-pub use receive::{Received, receive};
+pub use partial::{Busy, Opened, Owner, Partial};
+pub use receive::{Received, Stream, Target, receive};
 pub use send::{Sent, send};
 pub use source::Source;
 
 /// Told how a transfer goes, from the thread that it runs on. All counts are bytes.
 pub trait Progress {
-    /// The file has this many bytes, of which this many need not be sent.
-    fn begin(&self, size: u64, have: u64);
+    /// The file has this many bytes, if that is known, of which this many are there already.
+    fn begin(&self, size: Option<u64>, have: u64);
     /// These many more have been sent or received.
     fn moved(&self, bytes: u64);
 }
@@ -45,7 +49,7 @@ pub trait Progress {
 pub struct Unwatched;
 
 impl Progress for Unwatched {
-    fn begin(&self, _size: u64, _have: u64) {}
+    fn begin(&self, _size: Option<u64>, _have: u64) {}
     fn moved(&self, _bytes: u64) {}
 }
 

@@ -6,26 +6,32 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::commit::{self, Finish};
+use super::delta::{Params, Seed};
 use super::destination::Place;
+use super::encode::is_zero;
 use super::error::{failed, sys_failed};
 use super::journal::Journal;
+use super::own;
 use super::source::not_a_file;
 use crate::limits::CHUNK;
 use crate::name::KeyId;
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
 use crate::protocol::transfer::{Offer, Range};
 
-/// Times that a partial is looked for anew when another process takes it away meanwhile.
-const ATTEMPTS: usize = 16;
+/// A basis smaller than this, in bytes, is not worth being cut.
+const MIN_BASIS: u64 = 64 * 1024;
+
+/// Granularity of holes in a sparse file, in bytes: a block of most file systems.
+const BLOCK: usize = 4096;
 
 /// Whose partial it is.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +40,33 @@ pub struct Owner {
     pub key: KeyId,
     /// The user whose files are written.
     pub user: u32,
+}
+
+/// What to do while another transfer holds the partial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Busy {
+    /// Wait for it: whoever holds it has been told to stop.
+    Wait,
+    /// Fail.
+    Refuse,
+}
+
+/// A partial, and what there is already of the offered file.
+pub struct Opened {
+    /// The unfinished file.
+    pub partial: Partial,
+    /// Chunks that may be in it.
+    pub have: Vec<Range>,
+    /// The file that will be replaced, if it may be like the offered one.
+    pub basis: Option<BasisFile>,
+}
+
+/// The file that will be replaced, and how it is cut.
+pub struct BasisFile {
+    pub(super) file: Arc<File>,
+    pub(super) size: u64,
+    pub(super) params: Params,
+    pub(super) seed: Seed,
 }
 
 /// An unfinished file, locked against every other process.
@@ -57,33 +90,18 @@ enum State {
     Committed,
 }
 
-/// What to do while another transfer holds the partial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Busy {
-    /// Wait for it: whoever holds it has been told to stop.
-    Wait,
-    /// Fail.
-    Refuse,
-}
-
 impl Partial {
     /// The name that the partial for this place has, in the place's folder.
     pub fn name(place: &Place, owner: Owner) -> String {
         format!("{}.part", stem(place, owner))
     }
 
-    /// Opens or makes the partial for a place, and tells which chunks of the offered file may be in
-    /// it.
-    pub fn open(
-        place: Place,
-        owner: Owner,
-        offer: &Offer,
-        busy: Busy,
-    ) -> Result<(Self, Vec<Range>), Failure> {
+    /// Opens or makes the partial for a place, and looks what there is already of the offered file.
+    pub fn open(place: Place, owner: Owner, offer: &Offer, busy: Busy) -> Result<Opened, Failure> {
         check_replaceable(&place)?;
         let part = Self::name(&place, owner);
         let journal_name = format!("{}.journal", stem(&place, owner));
-        let file = open_locked(&place, &part, owner, busy)?;
+        let file = own::open_locked(&place, &part, owner.user, busy)?;
         let mut partial = Self {
             place,
             part,
@@ -93,7 +111,10 @@ impl Partial {
             state: State::Worthless,
         };
         let have = partial.begin(owner, offer)?;
-        Ok((partial, have))
+        partial.check_room(offer)?;
+        let whole = have.iter().map(|range| range.count).sum::<u64>() == offer.chunks();
+        let basis = if whole { None } else { partial.basis(offer) };
+        Ok(Opened { partial, have, basis })
     }
 
     /// The path that the file will have.
@@ -105,39 +126,56 @@ impl Partial {
         &self.file
     }
 
-    /// Writes a verified chunk and names it in the journal.
-    pub(super) fn write(&mut self, index: u64, bytes: &[u8]) -> Result<(), Failure> {
-        let mut written = self.file.write_all_at(bytes, index * CHUNK as u64);
+    /// Writes a chunk and names it in the journal. Where nothing was written before, a chunk of zeros
+    /// is left out, and so are the zeros within one of a sparse file.
+    pub(super) fn write(
+        &mut self,
+        index: u64,
+        bytes: &[u8],
+        fresh: bool,
+        sparse: bool,
+    ) -> Result<(), Failure> {
+        let offset = index * CHUNK as u64;
+        let mut written = if fresh && sparse {
+            self.write_around_holes(bytes, offset)
+        } else if fresh && is_zero(bytes) {
+            Ok(())
+        } else {
+            self.file.write_all_at(bytes, offset)
+        };
         if let (Ok(()), Some(journal)) = (&written, &mut self.journal) {
             written = journal.record(index);
             self.state = State::Resumable;
         }
-        written.map_err(|error| self.failure(Action::Write, &error))
+        written.map_err(self.failed(Action::Write))
+    }
+
+    fn write_around_holes(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut at = 0;
+        for run in bytes.chunks(BLOCK).collect::<Vec<_>>().chunk_by(|a, b| is_zero(a) == is_zero(b))
+        {
+            let len = run.iter().map(|block| block.len()).sum::<usize>();
+            if !is_zero(run[0]) {
+                self.file.write_all_at(&bytes[at..at + len], offset + at as u64)?;
+            }
+            at += len;
+        }
+        Ok(())
     }
 
     /// Gives the complete file its metadata and, once it is on disk, its name.
-    pub(super) fn commit(mut self, offer: &Offer) -> Result<(), Failure> {
-        let place = &self.place;
-        let path = place.path();
-        let bytes = path.as_os_str().as_bytes();
-        self.inherit_ownership();
-        let set = |errno: Errno| sys_failed(Action::SetMetadata, bytes)(errno);
-        rustix::fs::fchmod(&*self.file, Mode::from_raw_mode(offer.mode & 0o777)).map_err(set)?;
-        let mtime = Timespec { tv_sec: offer.mtime.secs, tv_nsec: offer.mtime.nanos.into() };
-        let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
-        let times = Timestamps { last_access: omit, last_modification: mtime };
-        rustix::fs::futimens(&*self.file, &times).map_err(set)?;
-        self.file.sync_all().map_err(failed(Action::Sync, bytes))?;
-        let folder = place.folder.as_fd();
-        rustix::fs::renameat(folder, &self.part, folder, place.name.as_slice())
-            .map_err(sys_failed(Action::Rename, bytes))?;
+    pub(super) fn commit(
+        mut self,
+        offer: &Offer,
+        size: u64,
+        finish: &Finish,
+    ) -> Result<(), Failure> {
+        commit::commit(&self.file, &self.part, &self.place, offer, size, finish)?;
         self.state = State::Committed;
         if self.journal.is_some() {
-            // One that stays names chunks of a partial that is gone, and is passed over.
-            let _ = rustix::fs::unlinkat(folder, &self.journal_name, AtFlags::empty());
+            own::remove(&self.place, &self.journal_name);
         }
-        let folder_path = place.folder_path.as_os_str().as_bytes();
-        place.folder.sync_all().map_err(failed(Action::Sync, folder_path))
+        commit::sync_folder(&self.place)
     }
 
     /// The transfer failed: keeps what a later attempt can use, and nothing else.
@@ -154,66 +192,81 @@ impl Partial {
         }
     }
 
+    /// Says what was being done when something fails.
+    pub(super) fn failed(&self, action: Action) -> impl Fn(io::Error) -> Failure + use<> {
+        failed(action, self.place.path().as_os_str().as_bytes())
+    }
+
     fn begin(&mut self, owner: Owner, offer: &Offer) -> Result<Vec<Range>, Failure> {
-        let len = self.file.metadata().map_err(|e| self.failure(Action::Read, &e))?.len();
+        let len = self.file.metadata().map_err(self.failed(Action::Read))?.len();
         let several = offer.chunks() > 1;
         if several && len > 0 {
-            let old = open_own(&self.place, &self.journal_name, OFlags::APPEND, owner);
+            let old = own::open(&self.place, &self.journal_name, OFlags::APPEND, owner.user);
             let resumed = old.and_then(|file| match file {
                 Some(file) => Journal::resume(file, offer, len),
                 None => Ok(None),
             });
-            if let Some((journal, ranges)) = resumed.map_err(|e| self.failure(Action::Read, &e))? {
+            if let Some((journal, ranges)) = resumed.map_err(self.failed(Action::Read))? {
                 self.journal = Some(journal);
                 self.state = State::Resumable;
                 return Ok(ranges);
             }
         }
         if len > 0 {
-            self.file.set_len(0).map_err(|e| self.failure(Action::Write, &e))?;
+            self.file.set_len(0).map_err(self.failed(Action::Write))?;
         }
         if several {
-            let journal = create_own(&self.place, &self.journal_name)
+            own::remove(&self.place, &self.journal_name);
+            let journal = own::create(&self.place, &self.journal_name)
                 .and_then(|file| Journal::begin(file, offer));
-            self.journal = Some(journal.map_err(|e| self.failure(Action::Create, &e))?);
+            self.journal = Some(journal.map_err(self.failed(Action::Create))?);
         }
         Ok(Vec::new())
     }
 
-    /// A replaced file's owner, group and extended attributes stay as they were, as far as we may.
-    fn inherit_ownership(&self) {
-        let folder = self.place.folder.as_fd();
+    /// Refuses a file that the disk has no room for, before its first byte.
+    fn check_room(&self, offer: &Offer) -> Result<(), Failure> {
+        let Some(size) = offer.size.filter(|_| !offer.sparse) else { return Ok(()) };
+        // A file system that can't tell finds out by itself.
+        let Ok(disk) = rustix::fs::fstatvfs(&self.place.folder) else { return Ok(()) };
+        let there = self.file.metadata().map_or(0, |metadata| metadata.blocks() * 512);
+        let root = rustix::process::geteuid().is_root();
+        let blocks = if root { disk.f_bfree } else { disk.f_bavail };
+        if disk.f_blocks > 0 && size.saturating_sub(there) > blocks.saturating_mul(disk.f_frsize) {
+            let full = io::Error::from_raw_os_error(Errno::NOSPC.raw_os_error());
+            return Err(self.failed(Action::Write)(full));
+        }
+        Ok(())
+    }
+
+    /// The file that will be replaced, if it is worth being cut.
+    fn basis(&self, offer: &Offer) -> Option<BasisFile> {
+        if offer.chunks() <= 1 || offer.sparse {
+            return None;
+        }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let name = self.place.name.as_slice();
-        let Ok(old) = rustix::fs::openat(folder, name, flags, Mode::empty()) else { return };
-        let old = File::from(old);
-        let (Ok(was), Ok(is)) = (old.metadata(), self.file.metadata()) else { return };
-        if (was.uid(), was.gid()) != (is.uid(), is.gid()) {
-            let _ = std::os::unix::fs::fchown(&*self.file, Some(was.uid()), Some(was.gid()));
+        let file = rustix::fs::openat(&self.place.folder, name, flags, Mode::empty()).ok()?;
+        let file = File::from(file);
+        let metadata = file.metadata().ok()?;
+        let size = metadata.len();
+        if !metadata.is_file() || size < MIN_BASIS {
+            return None;
         }
-        copy_attributes(&old, &self.file);
-    }
-
-    pub(super) fn spawn_failure(&self) -> impl FnOnce(io::Error) -> Failure + use<> {
-        failed(Action::Sync, self.place.path().as_os_str().as_bytes())
-    }
-
-    fn failure(&self, action: Action, error: &io::Error) -> Failure {
-        Failure::io(action, self.place.path().as_os_str().as_bytes(), error)
+        let params = Params::for_basis(size)?;
+        // Without randomness the whole file is sent, which is no worse than it was.
+        let seed = Seed::generate().ok()?;
+        Some(BasisFile { file: Arc::new(file), size, params, seed })
     }
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
         if self.state == State::Worthless {
-            remove(&self.place, &self.part);
-            remove(&self.place, &self.journal_name);
+            own::remove(&self.place, &self.part);
+            own::remove(&self.place, &self.journal_name);
         }
     }
-}
-
-fn remove(place: &Place, name: &str) {
-    let _ = rustix::fs::unlinkat(&place.folder, name, AtFlags::empty());
 }
 
 fn stem(place: &Place, owner: Owner) -> String {
@@ -240,96 +293,5 @@ fn check_replaceable(place: &Place) -> Result<(), Failure> {
         FileType::Fifo => Err(not_a_file(bytes, FileKind::Fifo)),
         FileType::Socket => Err(not_a_file(bytes, FileKind::Socket)),
         _ => Err(not_a_file(bytes, FileKind::Device)),
-    }
-}
-
-/// Opens the partial, or makes it, and locks it.
-fn open_locked(place: &Place, part: &str, owner: Owner, busy: Busy) -> Result<File, Failure> {
-    let path = place.path();
-    let bytes = path.as_os_str().as_bytes();
-    for _ in 0..ATTEMPTS {
-        let opened = match open_own(place, part, OFlags::empty(), owner) {
-            Ok(None) => create_own(place, part),
-            Ok(Some(file)) => Ok(file),
-            Err(error) => Err(error),
-        };
-        let file = match opened {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            opened => opened.map_err(failed(Action::Create, bytes))?,
-        };
-        let lock = match busy {
-            Busy::Wait => FlockOperation::LockExclusive,
-            Busy::Refuse => FlockOperation::NonBlockingLockExclusive,
-        };
-        match rustix::fs::flock(&file, lock) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(held(bytes)),
-            Err(errno) => return Err(sys_failed(Action::Open, bytes)(errno)),
-        }
-        // Whoever held it may have finished, and given it its name, while we waited.
-        let here = rustix::fs::statat(&place.folder, part, AtFlags::SYMLINK_NOFOLLOW);
-        let metadata = file.metadata().map_err(failed(Action::Open, bytes))?;
-        if here.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (metadata.dev(), metadata.ino())) {
-            return Ok(file);
-        }
-    }
-    Err(held(bytes))
-}
-
-fn held(path: &[u8]) -> Failure {
-    let cause = Cause::BadRequest("another transfer to it is under way".to_owned());
-    Failure { action: Action::Create, path: Some(path.to_vec()), cause }
-}
-
-/// Opens a file of an earlier attempt if it is surely ours; anything else in its place is removed.
-fn open_own(place: &Place, name: &str, flags: OFlags, owner: Owner) -> io::Result<Option<File>> {
-    let flags = flags | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    match rustix::fs::openat(&place.folder, name, flags, Mode::empty()) {
-        Ok(file) => {
-            let file = File::from(file);
-            let metadata = file.metadata()?;
-            let private = metadata.mode() & 0o7777 == 0o600 && metadata.nlink() == 1;
-            if metadata.is_file() && metadata.uid() == owner.user && private {
-                return Ok(Some(file));
-            }
-        }
-        Err(Errno::NOENT) => return Ok(None),
-        Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR | Errno::ACCESS) => {}
-        Err(errno) => return Err(errno.into()),
-    }
-    match rustix::fs::unlinkat(&place.folder, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-/// Makes a new file, in place of an old one of ours.
-fn create_own(place: &Place, name: &str) -> io::Result<File> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let create = || rustix::fs::openat(&place.folder, name, flags, Mode::RUSR | Mode::WUSR);
-    match create() {
-        Err(Errno::EXIST) if name.ends_with(".journal") => {
-            rustix::fs::unlinkat(&place.folder, name, AtFlags::empty())?;
-            Ok(create()?.into())
-        }
-        file => Ok(file?.into()),
-    }
-}
-
-/// Copies extended attributes, but the one that gives a program rights: the kernel itself takes that
-/// away from a file whose content changes.
-fn copy_attributes(from: &File, to: &File) {
-    const CAPABILITY: &[u8] = b"security.capability";
-    let mut names = vec![0; 64 * 1024];
-    let Ok(len) = rustix::fs::flistxattr(from, &mut names[..]) else { return };
-    let mut value = vec![0; 64 * 1024];
-    for name in names[..len].split(|&b| b == 0) {
-        if name.is_empty() || name == CAPABILITY {
-            continue;
-        }
-        if let Ok(len) = rustix::fs::fgetxattr(from, name, &mut value[..]) {
-            let flags = rustix::fs::XattrFlags::empty();
-            let _ = rustix::fs::fsetxattr(to, name, &value[..len], flags);
-        }
     }
 }

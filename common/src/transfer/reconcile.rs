@@ -1,53 +1,82 @@
-//! Which of the chunks that the receiver had must be sent again. No I/O.
+//! Which of the chunks that the receiver did not get whole from the sender must be sent again. No I/O.
 //!
-//! Both ends hash the same chunks in the same order and at their own pace; a chunk on whose hash they
-//! differ is sent again. Nothing that a broken attempt left is believed without this.
+//! Both ends hash the same chunks, each at its own pace; one on whose hash they differ is sent again.
+//! Nothing that a broken attempt left, or that was rebuilt from a basis, is believed without this.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use crate::protocol::transfer::{Hash, Range};
 
 /// Pairs the two ends' hashes.
 pub(super) struct Reconcile {
-    chunks: std::vec::IntoIter<u64>,
-    ours: VecDeque<Hash>,
-    theirs: VecDeque<Hash>,
+    /// Chunks that the receiver has not told of yet.
+    awaited: Vec<bool>,
+    /// Chunks that are not compared yet.
+    open: usize,
+    ours: HashMap<u64, Hash>,
+    theirs: HashMap<u64, Hash>,
+    differing: VecDeque<u64>,
 }
 
+/// A hash of a chunk that nobody asked for, or a second one of the same.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NotAwaited;
+
 impl Reconcile {
-    /// For the chunks that the receiver says it has.
-    pub(super) fn new(have: &[Range]) -> Self {
-        let chunks: Vec<u64> = indices(have).collect();
-        Self { chunks: chunks.into_iter(), ours: VecDeque::new(), theirs: VecDeque::new() }
+    /// For these chunks.
+    pub(super) fn new(chunks: &[Range]) -> Self {
+        let end = chunks.last().map_or(0, |last| last.first + last.count);
+        let mut awaited = vec![false; usize::try_from(end).unwrap_or_default()];
+        let mut open = 0;
+        for index in indices(chunks) {
+            awaited[usize::try_from(index).expect("it is below the last range's end")] = true;
+            open += 1;
+        }
+        Self {
+            awaited,
+            open,
+            ours: HashMap::new(),
+            theirs: HashMap::new(),
+            differing: VecDeque::new(),
+        }
     }
 
-    /// The next hash that this end computed.
-    pub(super) fn ours(&mut self, hash: Hash) {
-        self.ours.push_back(hash);
+    /// A hash that this end computed.
+    pub(super) fn ours(&mut self, index: u64, hash: Hash) {
+        match self.theirs.remove(&index) {
+            Some(theirs) => self.compare(index, hash, theirs),
+            None => drop(self.ours.insert(index, hash)),
+        }
     }
 
-    /// The next hashes that the other end computed.
-    pub(super) fn theirs(&mut self, hashes: &[Hash]) {
-        self.theirs.extend(hashes);
+    /// A hash that the other end computed.
+    pub(super) fn theirs(&mut self, index: u64, hash: Hash) -> Result<(), NotAwaited> {
+        let place = usize::try_from(index).ok().and_then(|index| self.awaited.get_mut(index));
+        if !place.is_some_and(std::mem::take) {
+            return Err(NotAwaited);
+        }
+        match self.ours.remove(&index) {
+            Some(ours) => self.compare(index, ours, hash),
+            None => drop(self.theirs.insert(index, hash)),
+        }
+        Ok(())
     }
 
     /// The next chunk on which the ends differ, as far as both have come.
     pub(super) fn next_differing(&mut self) -> Option<u64> {
-        while let (Some(ours), Some(theirs)) = (self.ours.front(), self.theirs.front()) {
-            let differ = ours != theirs;
-            self.ours.pop_front();
-            self.theirs.pop_front();
-            let chunk = self.chunks.next();
-            if differ {
-                return chunk;
-            }
-        }
-        None
+        self.differing.pop_front()
     }
 
-    /// Whether every chunk has been compared.
-    pub(super) fn done(&self) -> bool {
-        self.chunks.len() == 0
+    /// Whether every chunk has been compared, and every one that differs been taken.
+    pub(super) fn is_done(&self) -> bool {
+        self.open == 0 && self.differing.is_empty()
+    }
+
+    fn compare(&mut self, index: u64, ours: Hash, theirs: Hash) {
+        self.open -= 1;
+        if ours != theirs {
+            self.differing.push_back(index);
+        }
     }
 }
 
@@ -56,11 +85,12 @@ pub(super) fn indices(ranges: &[Range]) -> impl Iterator<Item = u64> {
     ranges.iter().flat_map(|range| range.first..range.first + range.count)
 }
 
-/// The chunks of `0..chunks` that `have`, in rising order, leaves out.
-pub(super) fn missing(have: &[Range], chunks: u64) -> impl Iterator<Item = u64> {
+/// The ranges of `0..chunks` that `have`, in rising order, leaves out.
+pub(super) fn missing(have: &[Range], chunks: u64) -> Vec<Range> {
     let starts = std::iter::once(0).chain(have.iter().map(|range| range.first + range.count));
     let ends = have.iter().map(|range| range.first).chain(std::iter::once(chunks));
-    starts.zip(ends).flat_map(|(start, end)| start..end)
+    let ranges = starts.zip(ends).map(|(first, end)| Range { first, count: end - first });
+    ranges.filter(|range| range.count > 0).collect()
 }
 
 #[cfg(test)]
@@ -72,37 +102,50 @@ mod tests {
 
     #[test]
     fn missing_is_what_is_not_had() {
-        assert_eq!(missing(&HAVE, 7).collect::<Vec<_>>(), [0, 3, 4, 6]);
-        assert_eq!(missing(&[], 2).collect::<Vec<_>>(), [0, 1]);
-        assert_eq!(missing(&[Range { first: 0, count: 2 }], 2).count(), 0);
-        assert_eq!(missing(&[], 0).count(), 0);
+        let missing = |have: &[Range], chunks| indices(&missing(have, chunks)).collect::<Vec<_>>();
+        assert_eq!(missing(&HAVE, 7), [0, 3, 4, 6]);
+        assert_eq!(missing(&[], 2), [0, 1]);
+        assert_eq!(missing(&[Range { first: 0, count: 2 }], 2), []);
+        assert_eq!(missing(&[], 0), []);
+    }
+
+    #[test]
+    fn hashes_that_nobody_asked_for_are_refused() {
+        let mut reconcile = Reconcile::new(&HAVE);
+        assert_eq!(reconcile.theirs(1, [0; 32]), Ok(()));
+        for index in [1, 0, 3, 6, u64::MAX] {
+            assert_eq!(reconcile.theirs(index, [0; 32]), Err(NotAwaited), "{index}");
+        }
     }
 
     proptest! {
         #[test]
-        fn whatever_the_pace_exactly_the_differing_are_found(
-            differ in prop::collection::vec(any::<bool>(), 0..20),
-            ours_first: u8,
+        fn in_whatever_order_exactly_the_differing_are_found(
+            chunks in prop::collection::vec((any::<bool>(), any::<u8>(), any::<u8>()), 0..20),
         ) {
-            let have = Range { first: 3, count: differ.len() as u64 };
-            let have = if differ.is_empty() { vec![] } else { vec![have] };
+            let have = Range { first: 3, count: chunks.len() as u64 };
+            let have = if chunks.is_empty() { vec![] } else { vec![have] };
             let mut reconcile = Reconcile::new(&have);
-            let mut found = vec![];
-            let lead = usize::from(ours_first) % (differ.len() + 1);
-            let feed_ours = |reconcile: &mut Reconcile| reconcile.ours([0; 32]);
-            (0..lead).for_each(|_| feed_ours(&mut reconcile));
-            for (i, &differs) in differ.iter().enumerate() {
-                if i >= lead {
-                    feed_ours(&mut reconcile);
-                }
-                prop_assert!(!reconcile.done());
-                reconcile.theirs(&[[u8::from(differs); 32]]);
-                found.extend(std::iter::from_fn(|| reconcile.next_differing()));
+            let mut steps = vec![];
+            for (index, &(differs, ours, theirs)) in (3..).zip(&chunks) {
+                steps.push((ours, index, None));
+                steps.push((theirs, index, Some(u8::from(differs))));
             }
+            steps.sort_unstable_by_key(|&(order, ..)| order);
+            let mut found = vec![];
+            for (_, index, theirs) in steps {
+                prop_assert!(!reconcile.is_done());
+                match theirs {
+                    Some(byte) => reconcile.theirs(index, [byte; 32]).unwrap(),
+                    None => reconcile.ours(index, [0; 32]),
+                }
+                found.extend(reconcile.next_differing());
+            }
+            found.sort_unstable();
             let expected: Vec<u64> =
-                (3..).zip(&differ).filter(|&(_, &differs)| differs).map(|(i, _)| i).collect();
+                (3..).zip(&chunks).filter(|(_, (differs, ..))| *differs).map(|(i, _)| i).collect();
             prop_assert_eq!(found, expected);
-            prop_assert!(reconcile.done());
+            prop_assert!(reconcile.is_done());
         }
     }
 }

@@ -1,23 +1,37 @@
-//! The file that is read, and whether it is still the same.
+//! What is read: a file, of which it is known whether it is still the same, or a stream.
 
+use std::cell::Cell;
 use std::fs::{File, Metadata, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
 use super::error::failed;
 use super::rehash;
+use crate::limits::CHUNK;
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
 use crate::protocol::transfer::{Identity, Offer, Time};
 
 /// Permission bits that travel: setuid, setgid and sticky do not.
 const MODE: u32 = 0o777;
 
-/// An open regular file, and what it was when it was opened.
+/// Permission bits of what came from a stream.
+const STREAM_MODE: u32 = 0o644;
+
+/// Chunks of a stream that are read ahead.
+const AHEAD: usize = 2;
+
+/// Chunks of a stream, as they are read.
+type Chunks = mpsc::Receiver<io::Result<Vec<u8>>>;
+
+/// An open regular file and what it was when it was opened, or a stream.
 pub struct Source {
     file: Arc<File>,
+    stream: Cell<Option<Chunks>>,
     path: Vec<u8>,
     offer: Offer,
 }
@@ -40,12 +54,41 @@ impl Source {
         if let Some(kind) = file_kind(&metadata) {
             return Err(not_a_file(name, kind));
         }
-        Ok(Self { file: Arc::new(file), path: name.to_vec(), offer: offer(&metadata) })
+        let (file, path) = (Arc::new(file), name.to_vec());
+        Ok(Self { file, stream: Cell::default(), path, offer: offer(&metadata) })
+    }
+
+    /// Reads a stream, such as stdin, to its end, on a thread of its own: it may stand still for as
+    /// long as it likes.
+    pub fn stream(mut input: impl Read + Send + 'static, now: Time) -> io::Result<Self> {
+        let (chunks, taken) = mpsc::channel(AHEAD);
+        std::thread::Builder::new().name("stream".to_owned()).spawn(move || {
+            loop {
+                let mut chunk = Vec::with_capacity(CHUNK);
+                let read = input.by_ref().take(CHUNK as u64).read_to_end(&mut chunk);
+                let last = read.as_ref().map_or(true, |&read| read < CHUNK);
+                if matches!(read, Ok(0))
+                    || chunks.blocking_send(read.map(|_| chunk)).is_err()
+                    || last
+                {
+                    return;
+                }
+            }
+        })?;
+        let identity = Identity::default();
+        let offer = Offer { size: None, sparse: false, mode: STREAM_MODE, mtime: now, identity };
+        let file = Arc::new(File::open("/dev/null")?);
+        Ok(Self { file, stream: Cell::new(Some(taken)), path: b"-".to_vec(), offer })
     }
 
     /// The file as the receiver is told of it.
     pub fn offer(&self) -> &Offer {
         &self.offer
+    }
+
+    /// The chunks, if it is a stream; once.
+    pub(super) fn take_stream(&self) -> Option<Chunks> {
+        self.stream.take()
     }
 
     pub(super) fn file(&self) -> &Arc<File> {
@@ -54,8 +97,13 @@ impl Source {
 
     /// Reads one chunk.
     pub(super) fn read<'a>(&self, index: u64, buffer: &'a mut [u8]) -> Result<&'a [u8], Failure> {
-        rehash::read_chunk(&self.file, self.offer.size, index, buffer)
-            .map_err(|e| self.read_error(&e))
+        let size = self.offer.size.unwrap_or_default();
+        rehash::read_chunk(&self.file, size, index, buffer).map_err(|e| self.read_error(&e))
+    }
+
+    /// Fills `buffer` from `offset` on.
+    pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Failure> {
+        self.file.read_exact_at(buffer, offset).map_err(|error| self.read_error(&error))
     }
 
     pub(super) fn read_error(&self, error: &io::Error) -> Failure {
@@ -76,7 +124,12 @@ impl Source {
     }
 
     pub(super) fn failure(&self, cause: Cause) -> Failure {
-        Failure { action: Action::Read, path: Some(self.path.clone()), cause }
+        self.failing()(cause)
+    }
+
+    pub(super) fn failing(&self) -> impl Fn(Cause) -> Failure + use<> {
+        let path = self.path.clone();
+        move |cause| Failure { action: Action::Read, path: Some(path.clone()), cause }
     }
 }
 
@@ -85,7 +138,8 @@ const ENXIO: i32 = 6;
 
 fn offer(metadata: &Metadata) -> Offer {
     Offer {
-        size: metadata.len(),
+        size: Some(metadata.len()),
+        sparse: metadata.blocks() * 512 < metadata.len(),
         mode: metadata.mode() & MODE,
         mtime: time(metadata.mtime(), metadata.mtime_nsec()),
         identity: Identity {

@@ -43,7 +43,7 @@ pub(crate) fn run(_: Args, context: &Context) -> Result<ExitCode, CliError> {
     let width = key.len();
     output::line(&format!(
         "Made a fleet in {path}:\n\
-         \x20 {CA_KEY:width$}  its CA's key: whoever has it can pose as any host. Keep a copy safe.\n\
+         \x20 {CA_KEY:width$}  its CA's key: whoever has it can make hosts of this fleet. Keep a copy safe.\n\
          \x20 {CA_CERTIFICATE:width$}  its CA's certificate\n\
          \x20 {key:width$}  your key: whoever has it can log in to every host.\n\
          \x20 {HOSTS:width$}  the hosts, none yet\n\

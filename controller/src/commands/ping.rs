@@ -30,7 +30,7 @@ pub(crate) struct Args {
     json: bool,
 
     #[command(flatten)]
-    connect: reach::Options,
+    connect: reach::ReachOptions,
 }
 
 /// What was measured.

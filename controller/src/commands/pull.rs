@@ -4,38 +4,49 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Instant;
 
+use lariat_common::account;
 use lariat_common::link::LinkError;
 use lariat_common::protocol::Message;
-use lariat_common::protocol::failure::Failure;
+use lariat_common::protocol::failure::{Cause, Failure};
 use lariat_common::protocol::transfer::{Destination, Offer, Pull};
 use lariat_common::transfer::destination::Place;
-use lariat_common::transfer::{Busy, Cancel, Owner, Partial, TransferError, receive};
+use lariat_common::transfer::{
+    Busy, Cancel, Finish, Owner, Partial, Received, Stream, Target, TransferError, receive,
+};
 
-use crate::connect::Session;
+use crate::connect::{ConnectError, Session};
 use crate::context::Context;
 use crate::error::{CliError, EXIT_FAILURE};
 use crate::reach::{self, Reach};
 use crate::runtime::block_on;
 use crate::target::RemotePath;
-use crate::transfer::{Bar, Tally, base_name, shown};
+use crate::transfer::{
+    Bar, Patience, Tally, TransferOptions, base_name, is_broken_connection, may_come_back, shown,
+};
+
+/// The destination that is stdout.
+const STDOUT: &[u8] = b"-";
 
 #[derive(clap::Args)]
 #[command(after_help = "\
 DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and so
-does a folder that is there already. From several hosts, files go into DEST/HOST/. A pull that broke
-off is run again: only what is missing is sent.
+does a folder that is there already. From several hosts, files go into DEST/HOST/. A connection that
+breaks is made again and the pull goes on; one that was given up is run again, and only what is
+missing is sent. Of a file that is there already only what differs is.
 
 Examples:
   lariat pull web1:/var/log/syslog .
   lariat pull web1:/etc/hosts web1-hosts
+  lariat pull web1:/backup/app.sql - --compress | less
   lariat pull web1:/var/log/syslog web2:/var/log/syslog logs")]
 pub(crate) struct Args {
     /// Files to fetch; a relative path begins at the user's home
     #[arg(value_name = "TARGET:SOURCE", required = true)]
     sources: Vec<OsString>,
 
-    /// Where to
+    /// Where to; - is stdout
     #[arg(value_name = "DEST")]
     dest: OsString,
 
@@ -44,13 +55,21 @@ pub(crate) struct Args {
     json: bool,
 
     #[command(flatten)]
-    connect: reach::Options,
+    options: TransferOptions,
+
+    #[command(flatten)]
+    connect: reach::ReachOptions,
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
-    let Args { sources, dest, json, connect } = args;
+    let Args { sources, dest, json, options, connect } = args;
     let sources: Vec<RemotePath> =
         sources.iter().map(|source| RemotePath::parse(source)).collect::<Result<_, _>>()?;
+    let finish = account::finish(&options.placement())?;
+    let stdout = dest.as_bytes() == STDOUT;
+    if stdout && (sources.len() > 1 || json) {
+        return Err(CliError::new("only one file can go to stdout, and nothing else with it"));
+    }
     let hosts = by_host(&sources);
     let several = sources.len() > 1;
     let mut code = ExitCode::SUCCESS;
@@ -67,8 +86,10 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
         }
         let reach = Reach::new(context, target, &connect)?;
         let pulled = block_on(async {
-            let tally = pull_all(&reach, sources, &dest).await;
-            tally.report(host, json, context.verbose)
+            let dest = if stdout { None } else { Some(dest.as_slice()) };
+            let mut pulling =
+                Pulling { reach: &reach, options: &options, finish: &finish, dest, session: None };
+            pulling.all(sources).await.report(host, json, context.verbose)
         })?;
         if pulled != ExitCode::SUCCESS {
             code = ExitCode::from(EXIT_FAILURE);
@@ -89,52 +110,116 @@ fn by_host(sources: &[RemotePath]) -> Vec<Vec<&RemotePath>> {
     hosts
 }
 
-async fn pull_all(reach: &Reach, sources: &[&RemotePath], dest: &[u8]) -> Tally {
-    let mut tally = Tally::new();
-    let mut session = None;
-    for source in sources {
-        let pulled = pull(reach, &mut session, &source.path, dest, &mut tally).await;
-        if let Err(error) = pulled {
-            // What is under way on the connection is not known: the next file gets a new one.
-            session = None;
-            let (path, host) =
-                (shown(OsStr::from_bytes(&source.path)).to_string(), &source.target.host);
-            tally.failed(error.during(format!("pull {path} from {host}")));
-        }
-    }
-    if let Some(Session { mut link, .. }) = session {
-        // Everything is done; the agent sees the end either way.
-        let _ = link.writer.finish().await;
-    }
-    tally
+struct Pulling<'a> {
+    reach: &'a Reach,
+    options: &'a TransferOptions,
+    finish: &'a Finish,
+    /// Where to, if not to stdout.
+    dest: Option<&'a [u8]>,
+    /// A connection that is ready for the next file.
+    session: Option<Session>,
 }
 
-async fn pull(
-    reach: &Reach,
-    session: &mut Option<Session>,
-    source: &[u8],
-    dest: &[u8],
-    tally: &mut Tally,
-) -> Result<(), CliError> {
-    // The name comes from what was asked for, never from the host.
-    let name = base_name(source)?.to_vec();
-    let request = Pull { source: source.to_vec() };
-    let session = match session {
-        Some(session) => {
-            session.link.outbox().post(&request)?;
-            session
+/// Why an attempt did not come to its end.
+enum Attempt {
+    Connect(ConnectError),
+    Transfer(TransferError),
+}
+
+impl Pulling<'_> {
+    async fn all(&mut self, sources: &[&RemotePath]) -> Tally {
+        let mut tally = Tally::new();
+        for source in sources {
+            if let Err(error) = self.pull(&source.path, &mut tally).await {
+                // What is under way on the connection is not known: the next file gets a new one.
+                self.session = None;
+                let path = shown(OsStr::from_bytes(&source.path)).to_string();
+                let host = &source.target.host;
+                tally.failed(error.during(format!("pull {path} from {host}")));
+            }
         }
-        None => session.insert(reach.connect(&request).await?),
-    };
-    let offer = expect_offer(session).await?;
-    let bar = Bar::new(&shown(OsStr::from_bytes(&name)).to_string());
-    let place = Place::resolve(Path::new(""), &Destination { path: dest.to_vec(), name })?;
-    let owner = Owner { key: reach.key, user: rustix::process::geteuid().as_raw() };
-    let (partial, have) = Partial::open(place, owner, &offer, Busy::Refuse)?;
-    let received =
-        receive(&mut session.link, partial, have, &offer, &bar, &Cancel::default()).await?;
-    tally.arrived(offer.size, received.received, received.reused);
-    Ok(())
+        if let Some(Session { mut link, .. }) = self.session.take() {
+            // Everything is done; the agent sees the end either way.
+            let _ = link.writer.finish().await;
+        }
+        tally
+    }
+
+    /// Fetches one source, over as many connections as it takes.
+    async fn pull(&mut self, source: &[u8], tally: &mut Tally) -> Result<(), CliError> {
+        // The name comes from what was asked for, never from the host.
+        let name = if self.dest.is_some() { base_name(source)? } else { STDOUT };
+        let request = Pull { source: source.to_vec(), sending: self.options.sending() };
+        let bar = Bar::new(&shown(OsStr::from_bytes(name)).to_string());
+        let mut patience = Patience::new(self.options.reconnect);
+        let (mut moved, mut sent) = (0, 0);
+        let mut first = true;
+        loop {
+            let mut now = Received::default();
+            let broken = match self.attempt(&request, name, &bar, &mut now).await {
+                Ok(()) => {
+                    tally.arrived(now.size, moved + now.moved, sent + now.sent);
+                    return Ok(());
+                }
+                Err(Attempt::Connect(error)) if !first && may_come_back(&error) => error.into(),
+                // What went to stdout can't be taken back, nor begun again.
+                Err(Attempt::Transfer(error))
+                    if is_broken_connection(&error) && (self.dest.is_some() || now.moved == 0) =>
+                {
+                    CliError::from(error)
+                }
+                Err(Attempt::Connect(error)) => return Err(error.into()),
+                Err(Attempt::Transfer(error)) => return Err(error.into()),
+            };
+            first = false;
+            moved += now.moved;
+            sent += now.sent;
+            self.session = None;
+            let Some(wait) = patience.broke(now.moved > 0, Instant::now()) else {
+                return Err(broken);
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        request: &Pull,
+        name: &[u8],
+        bar: &Bar,
+        received: &mut Received,
+    ) -> Result<(), Attempt> {
+        let session = match &mut self.session {
+            Some(session) => {
+                session.link.outbox().post(request).map_err(|e| Attempt::Transfer(e.into()))?;
+                session
+            }
+            none => none.insert(self.reach.connect(request).await.map_err(Attempt::Connect)?),
+        };
+        let never = Cancel::default();
+        let work = async {
+            let offer = expect_offer(session).await?;
+            let target = match self.dest {
+                Some(dest) => {
+                    let dest = Destination { path: dest.to_vec(), name: name.to_vec() };
+                    let place = Place::resolve(Path::new(""), &dest)?;
+                    let user = rustix::process::geteuid().as_raw();
+                    let owner = Owner { key: self.reach.key, user };
+                    Target::File(Partial::open(place, owner, &offer, Busy::Refuse)?)
+                }
+                None => {
+                    Target::Stream(Stream::new(std::io::stdout()).map_err(|e| stdout_failed(&e))?)
+                }
+            };
+            receive(&mut session.link, target, &offer, self.finish, bar, &never, received).await
+        };
+        work.await.map_err(Attempt::Transfer)
+    }
+}
+
+fn stdout_failed(error: &std::io::Error) -> TransferError {
+    let cause = error.raw_os_error().map_or(Cause::Internal, Cause::Os);
+    Failure::request(cause).into()
 }
 
 async fn expect_offer(session: &mut Session) -> Result<Offer, TransferError> {

@@ -56,7 +56,7 @@ pub(crate) struct Args {
     timeout: Option<Duration>,
 
     #[command(flatten)]
-    connect: reach::Options,
+    connect: reach::ReachOptions,
 
     /// How long a broken connection may stay broken before the command is ended
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_duration)]

@@ -24,9 +24,7 @@ pub(crate) enum Rejected {
     #[error("its certificate is not of this fleet; is the address right?")]
     OtherFleet,
     /// Its time is over.
-    #[error(
-        "its certificate has expired (or this machine's clock is wrong); renew it with `lariat ca renew`"
-    )]
+    #[error("its certificate has expired (or this machine's clock is wrong); enroll the host anew")]
     Expired,
     /// Its time has not begun.
     #[error("its certificate is not valid yet: this machine's clock is behind")]
@@ -82,8 +80,7 @@ impl Verifier {
     }
 }
 
-/// Webpki's verdict in our words. Every fleet's CA has the same name, so a wrong signature is what
-/// another fleet's certificate looks like.
+/// Webpki's verdict in our words.
 fn rejected(error: &Error) -> Rejected {
     let Error::InvalidCertificate(cause) = error else {
         return Rejected::Unacceptable(error.to_string());

@@ -27,7 +27,18 @@ pub(crate) fn run() -> Result<ExitCode, CliError> {
     let began = Instant::now();
     let stage = Stage::new()?;
     stage.end_on_signals()?;
+    tour(&stage).inspect_err(|_| stage.settle())?;
+    drop(stage);
+    let took = began.elapsed().as_secs_f64();
+    chapter(&format!("That was all, in {took:.1} s, and nothing is left of it"))?;
+    say("Your own fleet begins with:")?;
+    say("  lariat init")?;
+    say("  lariat enroll web1 --address ADDRESS")?;
+    say("  lariat run web1 -- uptime")?;
+    Ok(ExitCode::SUCCESS)
+}
 
+fn tour(stage: &Stage) -> Result<(), CliError> {
     say("lariat: remote commands and files that survive a broken connection.")?;
     say("Everything here happens on this machine, in a folder that goes when the tour ends.")?;
 
@@ -76,18 +87,7 @@ pub(crate) fn run() -> Result<ExitCode, CliError> {
     show(&["pull", "demo1:/srv/big.bin", "back.bin"])?;
     told(&stage.transfer(&["pull", "--json", &stage.remote("big.bin")?, &text(&back)?])?)?;
     files::compare(&big, &back)?;
-    say("  equal, to the last byte")?;
-
-    drop(stage);
-    chapter(&format!(
-        "That was all, in {:.1} s, and nothing is left of it",
-        began.elapsed().as_secs_f64()
-    ))?;
-    say("Your own fleet begins with:")?;
-    say("  lariat init")?;
-    say("  lariat enroll web1 --address ADDRESS")?;
-    say("  lariat run web1 -- uptime")?;
-    Ok(ExitCode::SUCCESS)
+    say("  equal, to the last byte")
 }
 
 fn say(text: &str) -> Result<(), CliError> {

@@ -77,11 +77,18 @@ impl Stage {
                     _ = terminate.recv() => SignalKind::terminate(),
                 }
             });
-            drop(std::mem::take(&mut *props.lock().unwrap_or_else(PoisonError::into_inner)));
+            let mut props = props.lock().unwrap_or_else(PoisonError::into_inner);
+            // Held until the end: whoever notices that the agent is gone waits here.
+            drop(std::mem::take(&mut *props));
             std::process::exit(128 + number.as_raw_value());
         };
         std::thread::Builder::new().name("signals".to_owned()).spawn(wait).map_err(failed)?;
         Ok(())
+    }
+
+    /// Waits for the end if a signal has begun it: what fails then fails because of it.
+    pub(super) fn settle(&self) {
+        drop(self.props.lock());
     }
 
     /// A path in the folder.

@@ -34,9 +34,6 @@ pub(crate) enum Broken {
     /// The agent could not do it.
     #[error(transparent)]
     Failed(Failure),
-    /// The agent takes no more requests.
-    #[error("the agent is stopping; try again in {} s", .0.div_ceil(1000))]
-    Goodbye(u64),
 }
 
 /// Follows the job until its end; then everything that came is written here and acknowledged.
@@ -92,11 +89,6 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Incoming<'_, O, E> {
                     return Ok(exit);
                 }
                 Kind::Failed => return Err(Broken::Failed(reader.message()?)),
-                Kind::Goodbye => {
-                    let goodbye: lariat_common::protocol::request::Goodbye = reader.message()?;
-                    return Err(Broken::Goodbye(goodbye.retry_after_ms));
-                }
-                Kind::Pong => {}
                 other => return Err(LinkError::Unexpected(other).into()),
             }
         }

@@ -1,5 +1,7 @@
 //! What `push` and `pull` share: counting, showing how it goes, and telling how it went.
 
+mod options;
+mod patience;
 mod progress;
 mod report;
 
@@ -12,6 +14,8 @@ use lariat_common::escape::escape;
 use lariat_common::protocol::transfer::check_name;
 
 use crate::error::CliError;
+pub(crate) use options::TransferOptions;
+pub(crate) use patience::{Patience, is_broken_connection, may_come_back};
 pub(crate) use progress::Bar;
 
 /// What was moved to or from one host.
@@ -33,12 +37,12 @@ impl Tally {
         Self { began: Instant::now(), files: 0, bytes: 0, sent: 0, reused: 0, errors: Vec::new() }
     }
 
-    /// A file arrived.
-    pub(crate) fn arrived(&mut self, bytes: u64, sent: u64, reused: u64) {
+    /// A file of `size` bytes arrived. `moved` of them came over the wire, in all attempts, as `sent`.
+    pub(crate) fn arrived(&mut self, size: u64, moved: u64, sent: u64) {
         self.files += 1;
-        self.bytes += bytes;
+        self.bytes += size;
         self.sent += sent;
-        self.reused += reused;
+        self.reused += size.saturating_sub(moved);
     }
 
     /// A file did not; the others go on.

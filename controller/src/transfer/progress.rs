@@ -19,8 +19,11 @@ impl Bar {
 }
 
 impl Progress for Bar {
-    fn begin(&self, size: u64, have: u64) {
-        self.0.set_length(size);
+    fn begin(&self, size: Option<u64>, have: u64) {
+        match size {
+            Some(size) => self.0.set_length(size),
+            None => self.0.unset_length(),
+        }
         self.0.set_position(have);
         // The rate is of what moves, not of what was there.
         self.0.reset_eta();

@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn one_line_with_everything_in_it() {
         let mut tally = Tally::new();
-        tally.arrived(3 << 20, 1 << 20, 2 << 20);
+        tally.arrived(3 << 20, 1 << 20, 1 << 20);
         insta::assert_snapshot!(
             tally.summary("web1", Duration::from_millis(1500)),
             @"web1: 1 file, 3.00 MiB: sent 1.00 MiB, reused 2.00 MiB, 1.50 s, 2.00 MiB/s"

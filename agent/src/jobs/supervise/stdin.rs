@@ -55,13 +55,14 @@ impl Stdin {
 
     /// Bytes came. What was there before is passed over.
     pub(super) fn offer(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Misplaced> {
+        if self.pipe.is_none() {
+            // What was under way when the command closed its end has no reader.
+            return Ok(());
+        }
         let received = self.taken + self.queue.len() as u64;
         let known = received.checked_sub(offset).ok_or(Misplaced)?;
         let known = usize::try_from(known).unwrap_or(usize::MAX);
         let Some(new) = bytes.get(known..) else { return Ok(()) };
-        if self.pipe.is_none() {
-            return Ok(());
-        }
         if self.queue.len() as u64 + new.len() as u64 > STDIN_CREDIT {
             return Err(Misplaced);
         }

@@ -33,6 +33,10 @@ const SIGKILL: u8 = 9;
 /// in the file system; an agent that looks for one waits longer.
 const LISTEN_AFTER: Duration = Duration::from_millis(20);
 
+/// How long a tail is full before it moves to disk: longer than a reader takes that keeps up, not much
+/// longer than a distant one's acknowledgement.
+const GROW_AFTER: Duration = Duration::from_millis(20);
+
 /// Everything that a supervisor holds.
 pub(super) struct Watch {
     folder: OwnedFd,
@@ -53,6 +57,19 @@ struct Output {
     spool: Spool,
     /// What the command itself had written when it ended reaches this far.
     owed: u64,
+    /// Since when there is no room.
+    full_since: Option<Instant>,
+}
+
+impl Output {
+    fn new(stream: Stream) -> Self {
+        Self { pipe: None, spool: Spool::new(stream), owed: 0, full_since: None }
+    }
+
+    /// When a full tail moves to disk.
+    fn grows_at(&self) -> Option<Instant> {
+        self.full_since.filter(|_| self.spool.can_grow()).map(|since| since + GROW_AFTER)
+    }
 }
 
 /// What a polled descriptor is.
@@ -85,11 +102,7 @@ impl Watch {
             listen_at: Some(now + LISTEN_AFTER),
             agent: Some(agent),
             pid: None,
-            outputs: Stream::ALL.map(|stream| Output {
-                pipe: None,
-                spool: Spool::new(stream),
-                owed: 0,
-            }),
+            outputs: Stream::ALL.map(Output::new),
             stdin: Stdin::none(),
             life: Life::new(now, timeout, Duration::from_millis(grace_ms)),
         }
@@ -135,6 +148,10 @@ impl Watch {
                 self.listen();
             }
             self.speak(now);
+            for output in &mut self.outputs {
+                let full = output.pipe.is_some() && !output.spool.has_room();
+                output.full_since = if full { output.full_since.or(Some(now)) } else { None };
+            }
             let ready = self.wait(now)?;
             let now = Instant::now();
             for (source, flags) in ready {
@@ -150,10 +167,12 @@ impl Watch {
 
     /// Waits until something happens, and says what.
     fn wait(&self, now: Instant) -> io::Result<Vec<(Source, PollFlags)>> {
-        let sources = self.sources();
+        let sources = self.sources(now);
         let mut fds: Vec<PollFd<'_>> =
             sources.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
-        let deadline = self.life.deadline(now).into_iter().chain(self.listen_at).min();
+        let growth = self.outputs.iter().filter_map(Output::grows_at).filter(|at| *at > now);
+        let others = self.life.deadline(now).into_iter().chain(self.listen_at);
+        let deadline = others.chain(growth).min();
         let timeout =
             deadline.and_then(|at| Timespec::try_from(at.saturating_duration_since(now)).ok());
         match poll(&mut fds, timeout.as_ref()) {
@@ -164,10 +183,11 @@ impl Watch {
         Ok(ready.filter(|(_, flags)| !flags.is_empty()).collect())
     }
 
-    fn sources(&self) -> Vec<(Source, BorrowedFd<'_>, PollFlags)> {
+    fn sources(&self, now: Instant) -> Vec<(Source, BorrowedFd<'_>, PollFlags)> {
         let mut sources = Vec::with_capacity(6);
         for (number, output) in self.outputs.iter().enumerate() {
-            if let (Some(pipe), true) = (&output.pipe, output.spool.has_room()) {
+            let worth = output.spool.has_room() || output.grows_at().is_some_and(|at| at <= now);
+            if let (Some(pipe), true) = (&output.pipe, worth) {
                 sources.push((Source::Output(number), pipe.as_fd(), PollFlags::IN));
             }
         }

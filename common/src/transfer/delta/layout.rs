@@ -1,21 +1,27 @@
-//! Checks a sender's runs on the receiving end, and says where in the file each belongs.
+//! Checks the runs that the sender tells: each goes on where the one before ended, copies stay within
+//! the basis, and together they fill exactly what is missing.
 
-use super::{BadDelta, MAX_COPY, MAX_LITERAL, Op};
+use super::{BadDelta, Gaps, MAX_COPY, MAX_LITERAL, Op};
 
-/// Lays the runs of a file one after the other. No I/O.
+/// Where the next run goes. Nothing that a run says is believed.
 pub struct Layout {
     basis_size: u64,
-    size: u64,
-    filled: u64,
+    gaps: Gaps,
+    /// The stretch that is being filled.
+    at: u64,
+    end: u64,
 }
 
 impl Layout {
-    /// For a file of `size` bytes, rebuilt from a basis of `basis_size`.
-    pub fn new(basis_size: u64, size: u64) -> Self {
-        Self { basis_size, size, filled: 0 }
+    /// For a basis of `basis_size` bytes and the stretches that are to be filled.
+    pub fn new(basis_size: u64, gaps: Gaps) -> Self {
+        let mut layout = Self { basis_size, gaps, at: 0, end: 0 };
+        layout.advance();
+        layout
     }
 
-    /// The offset in the file at which the next run goes. After an error the transfer must be ended.
+    /// Takes the next run, and gives the offset at which it goes. After an error the transfer must be
+    /// ended.
     pub fn place(&mut self, op: Op) -> Result<u64, BadDelta> {
         let len = u64::from(op.length());
         let most = match op {
@@ -30,22 +36,26 @@ impl Layout {
         {
             return Err(BadDelta::Copy);
         }
-        if len > self.size - self.filled {
+        if len > self.end - self.at {
             return Err(BadDelta::Size);
         }
-        let at = self.filled;
-        self.filled += len;
+        let at = self.at;
+        self.at += len;
+        self.advance();
         Ok(at)
     }
 
-    /// Bytes of the file that the runs so far make up.
-    pub fn filled(&self) -> u64 {
-        self.filled
+    /// Whether everything is filled.
+    pub fn is_done(&self) -> bool {
+        self.at == self.end
     }
 
-    /// The sender says that it was the last run.
-    pub fn finish(self) -> Result<(), BadDelta> {
-        if self.filled == self.size { Ok(()) } else { Err(BadDelta::Size) }
+    fn advance(&mut self) {
+        if self.at == self.end
+            && let Some((start, end)) = self.gaps.next()
+        {
+            (self.at, self.end) = (start, end);
+        }
     }
 }
 
@@ -55,20 +65,35 @@ mod tests {
 
     #[test]
     fn runs_fill_the_file_exactly() {
-        let mut layout = Layout::new(100, 30);
+        let mut layout = Layout::new(100, Gaps::whole(30));
         assert_eq!(layout.place(Op::Copy { from: 90, len: 10 }), Ok(0));
         assert_eq!(layout.place(Op::Literal { len: 15 }), Ok(10));
         assert_eq!(layout.place(Op::Literal { len: 6 }), Err(BadDelta::Size));
+        assert!(!layout.is_done());
         assert_eq!(layout.place(Op::Copy { from: 0, len: 5 }), Ok(25));
-        assert_eq!(layout.filled(), 30);
-        assert_eq!(layout.finish(), Ok(()));
-        assert_eq!(Layout::new(0, 1).finish(), Err(BadDelta::Size));
-        assert_eq!(Layout::new(0, 0).finish(), Ok(()));
+        assert!(layout.is_done());
+        assert_eq!(layout.place(Op::Literal { len: 1 }), Err(BadDelta::Size));
+        assert!(Layout::new(0, Gaps::whole(0)).is_done());
+    }
+
+    #[test]
+    fn runs_stay_within_a_gap() {
+        use crate::limits::CHUNK;
+        use crate::protocol::transfer::Range;
+        let chunk = CHUNK as u64;
+        let gaps = [Range { first: 1, count: 1 }, Range { first: 3, count: 1 }];
+        let mut layout = Layout::new(0, Gaps::new(&gaps, 3 * chunk + 5));
+        let len = u32::try_from(chunk).unwrap();
+        assert_eq!(layout.place(Op::Literal { len: len - 1 }), Ok(chunk));
+        assert_eq!(layout.place(Op::Literal { len: 2 }), Err(BadDelta::Size));
+        assert_eq!(layout.place(Op::Literal { len: 1 }), Ok(2 * chunk - 1));
+        assert_eq!(layout.place(Op::Literal { len: 5 }), Ok(3 * chunk));
+        assert!(layout.is_done());
     }
 
     #[test]
     fn a_hostile_run_is_refused() {
-        let bad = |op| Layout::new(100, u64::MAX).place(op);
+        let bad = |op| Layout::new(100, Gaps::whole(u64::MAX)).place(op);
         assert_eq!(bad(Op::Literal { len: 0 }), Err(BadDelta::RunLength));
         assert_eq!(bad(Op::Literal { len: MAX_LITERAL + 1 }), Err(BadDelta::RunLength));
         assert_eq!(bad(Op::Copy { from: 0, len: 0 }), Err(BadDelta::RunLength));

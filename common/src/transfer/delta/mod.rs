@@ -17,12 +17,14 @@
 //! Measured on pieces of 5 KiB it runs at 26 GB/s, keyed BLAKE3 at 1.8, less than cutting itself.
 
 mod cut;
+mod gaps;
 mod index;
 mod layout;
 mod params;
 mod plan;
 
 pub use cut::Cutter;
+pub use gaps::Gaps;
 pub use index::Index;
 pub use layout::Layout;
 pub use params::{Params, Seed};

@@ -45,7 +45,7 @@ fn plan(basis: &[u8], source: &[u8]) -> Vec<Op> {
 
 /// Rebuilds the source as a receiver does, and gives the bytes of literals that this took.
 fn rebuild(basis: &[u8], source: &[u8]) -> usize {
-    let mut layout = Layout::new(basis.len() as u64, source.len() as u64);
+    let mut layout = Layout::new(basis.len() as u64, Gaps::whole(source.len() as u64));
     let mut literal = 0;
     for op in plan(basis, source) {
         let at = usize::try_from(layout.place(op).unwrap()).unwrap();
@@ -58,7 +58,7 @@ fn rebuild(basis: &[u8], source: &[u8]) -> usize {
             Op::Literal { .. } => literal += len,
         }
     }
-    layout.finish().unwrap();
+    assert!(layout.is_done());
     literal
 }
 

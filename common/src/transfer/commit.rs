@@ -1,0 +1,118 @@
+//! From a complete partial to a file under its name: metadata, disk, name, folder, in that order, so
+//! that a crash at any instant leaves the old file or the new one.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use super::destination::Place;
+use super::error::{failed, sys_failed};
+use crate::protocol::failure::{Action, Failure};
+use crate::protocol::transfer::Offer;
+
+/// Permission bits that travel: setuid, setgid and sticky do not.
+const MODE: u32 = 0o777;
+
+/// What a file gets beyond its content, names resolved on this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Finish {
+    /// Permission bits in place of the source's.
+    pub mode: Option<u32>,
+    /// Owner, in place of the replaced file's.
+    pub user: Option<u32>,
+    /// Group, in place of the replaced file's.
+    pub group: Option<u32>,
+    /// Keep what is replaced, under its name with `~` behind it.
+    pub backup: bool,
+}
+
+/// Gives the file its metadata and, once it is on disk, its name.
+pub(super) fn commit(
+    file: &File,
+    part: &str,
+    place: &Place,
+    offer: &Offer,
+    size: u64,
+    finish: &Finish,
+) -> Result<(), Failure> {
+    let path = place.path();
+    let bytes = path.as_os_str().as_bytes();
+    // Zeros at the end may have been left out, and a longer file's rest may still be there.
+    file.set_len(size).map_err(failed(Action::Write, bytes))?;
+    inherit(file, place);
+    if finish.user.is_some() || finish.group.is_some() {
+        std::os::unix::fs::fchown(file, finish.user, finish.group)
+            .map_err(failed(Action::SetMetadata, bytes))?;
+    }
+    let mode = Mode::from_raw_mode(finish.mode.unwrap_or(offer.mode & MODE));
+    rustix::fs::fchmod(file, mode).map_err(sys_failed(Action::SetMetadata, bytes))?;
+    let mtime = Timespec { tv_sec: offer.mtime.secs, tv_nsec: offer.mtime.nanos.into() };
+    let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
+    let times = Timestamps { last_access: omit, last_modification: mtime };
+    rustix::fs::futimens(file, &times).map_err(sys_failed(Action::SetMetadata, bytes))?;
+    file.sync_all().map_err(failed(Action::Sync, bytes))?;
+    if finish.backup {
+        back_up(place)?;
+    }
+    let folder = place.folder.as_fd();
+    rustix::fs::renameat(folder, part, folder, place.name.as_slice())
+        .map_err(sys_failed(Action::Rename, bytes))
+}
+
+/// Forces the folder to disk, and with it the file's name.
+pub(super) fn sync_folder(place: &Place) -> Result<(), Failure> {
+    let path = place.folder_path.as_os_str().as_bytes();
+    place.folder.sync_all().map_err(failed(Action::Sync, path))
+}
+
+/// Gives what is about to be replaced a second name, so that there is no instant without the first.
+fn back_up(place: &Place) -> Result<(), Failure> {
+    let folder = place.folder.as_fd();
+    let backup = [place.name.as_slice(), b"~"].concat();
+    let path = [place.folder_path.as_os_str().as_bytes(), b"/", &backup].concat();
+    match rustix::fs::unlinkat(folder, backup.as_slice(), AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(sys_failed(Action::Create, &path)(errno)),
+    }
+    let name = place.name.as_slice();
+    match rustix::fs::linkat(folder, name, folder, backup.as_slice(), AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(sys_failed(Action::Create, &path)(errno)),
+    }
+}
+
+/// A replaced file's owner, group and extended attributes stay as they were, as far as we may.
+fn inherit(file: &File, place: &Place) {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let name = place.name.as_slice();
+    let Ok(old) = rustix::fs::openat(&place.folder, name, flags, Mode::empty()) else { return };
+    let old = File::from(old);
+    let (Ok(was), Ok(is)) = (old.metadata(), file.metadata()) else { return };
+    if (was.uid(), was.gid()) != (is.uid(), is.gid()) {
+        let _ = std::os::unix::fs::fchown(file, Some(was.uid()), Some(was.gid()));
+    }
+    copy_attributes(&old, file);
+}
+
+/// Copies extended attributes, but the one that gives a program rights: the kernel itself takes that
+/// away from a file whose content changes.
+fn copy_attributes(from: &File, to: &File) {
+    const CAPABILITY: &[u8] = b"security.capability";
+    let Ok(len @ 1..) = rustix::fs::flistxattr(from, &mut [0_u8; 0][..]) else { return };
+    let mut names = vec![0; len];
+    let Ok(len) = rustix::fs::flistxattr(from, &mut names[..]) else { return };
+    let mut value = vec![0; 64 * 1024];
+    for name in names[..len].split(|&b| b == 0) {
+        if name.is_empty() || name == CAPABILITY {
+            continue;
+        }
+        if let Ok(len) = rustix::fs::fgetxattr(from, name, &mut value[..]) {
+            let flags = rustix::fs::XattrFlags::empty();
+            let _ = rustix::fs::fsetxattr(to, name, &value[..len], flags);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Files of our own in a folder that may not be only ours: opened when they are surely ours, made
+//! anew otherwise, locked while they are used.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::destination::Place;
+use super::error::{failed, sys_failed};
+use super::partial::Busy;
+use crate::protocol::failure::{Action, Cause, Failure};
+
+/// Times that a file is looked for anew when another process takes it away meanwhile.
+const ATTEMPTS: usize = 16;
+
+/// Opens a file of ours, or makes it, and locks it.
+pub(super) fn open_locked(
+    place: &Place,
+    name: &str,
+    user: u32,
+    busy: Busy,
+) -> Result<File, Failure> {
+    let path = place.path();
+    let bytes = path.as_os_str().as_bytes();
+    for _ in 0..ATTEMPTS {
+        let opened = match open(place, name, OFlags::empty(), user) {
+            Ok(None) => create(place, name),
+            Ok(Some(file)) => Ok(file),
+            Err(error) => Err(error),
+        };
+        let file = match opened {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            opened => opened.map_err(failed(Action::Create, bytes))?,
+        };
+        let lock = match busy {
+            Busy::Wait => FlockOperation::LockExclusive,
+            Busy::Refuse => FlockOperation::NonBlockingLockExclusive,
+        };
+        match rustix::fs::flock(&file, lock) {
+            Ok(()) => {}
+            Err(Errno::INTR) => continue,
+            Err(Errno::WOULDBLOCK) => return Err(held(bytes)),
+            Err(errno) => return Err(sys_failed(Action::Open, bytes)(errno)),
+        }
+        // Whoever held it may have finished, and given it its name, while we waited.
+        let here = rustix::fs::statat(&place.folder, name, AtFlags::SYMLINK_NOFOLLOW);
+        let metadata = file.metadata().map_err(failed(Action::Open, bytes))?;
+        if here.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (metadata.dev(), metadata.ino())) {
+            return Ok(file);
+        }
+    }
+    Err(held(bytes))
+}
+
+fn held(path: &[u8]) -> Failure {
+    let cause = Cause::BadRequest("another transfer to it is under way".to_owned());
+    Failure { action: Action::Create, path: Some(path.to_vec()), cause }
+}
+
+/// Opens a file of an earlier attempt if it is surely ours; anything else in its place is removed.
+pub(super) fn open(
+    place: &Place,
+    name: &str,
+    flags: OFlags,
+    user: u32,
+) -> io::Result<Option<File>> {
+    let flags = flags | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match rustix::fs::openat(&place.folder, name, flags, Mode::empty()) {
+        Ok(file) => {
+            let file = File::from(file);
+            let metadata = file.metadata()?;
+            let private = metadata.mode() & 0o7777 == 0o600 && metadata.nlink() == 1;
+            if metadata.is_file() && metadata.uid() == user && private {
+                return Ok(Some(file));
+            }
+        }
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR | Errno::ACCESS) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    match rustix::fs::unlinkat(&place.folder, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Makes a new file, 0600. One that is there already is an error.
+pub(super) fn create(place: &Place, name: &str) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    Ok(rustix::fs::openat(&place.folder, name, flags, mode)?.into())
+}
+
+/// Removes a file, if it is there.
+pub(super) fn remove(place: &Place, name: &str) {
+    // One that stays is in nobody's way: its content is never believed.
+    let _ = rustix::fs::unlinkat(&place.folder, name, AtFlags::empty());
+}

@@ -1,0 +1,101 @@
+//! Rebuilding a file from its basis and literals, chunk by chunk in the file's order.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use crate::limits::CHUNK;
+use crate::protocol::transfer::Range;
+use crate::transfer::delta::{BadDelta, Gaps, Layout, Op};
+use crate::transfer::rehash::chunk_len;
+
+/// A file that is being rebuilt. What is put in only proposes: each chunk is compared later.
+pub(super) struct Rebuild {
+    layout: Layout,
+    basis: Arc<File>,
+    size: u64,
+    /// The chunk that is being put together: its index, and its bytes so far.
+    index: u64,
+    chunk: Vec<u8>,
+}
+
+impl Rebuild {
+    /// Of a file of `size` bytes, the chunks in `missing`.
+    pub(super) fn new(basis: Arc<File>, basis_size: u64, missing: &[Range], size: u64) -> Self {
+        let layout = Layout::new(basis_size, Gaps::new(missing, size));
+        Self { layout, basis, size, index: 0, chunk: Vec::with_capacity(CHUNK) }
+    }
+
+    /// Whether nothing is missing any more.
+    pub(super) fn is_done(&self) -> bool {
+        self.layout.is_done() && self.chunk.is_empty()
+    }
+
+    /// Takes a part from the basis. Chunks that it completes are given to `done`.
+    pub(super) fn copy<E: From<BadDelta>>(
+        &mut self,
+        from: u64,
+        len: u32,
+        mut done: impl FnMut(u64, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut at = self.layout.place(Op::Copy { from, len })?;
+        let (mut from, mut left) = (from, len as usize);
+        while left > 0 {
+            let part = self.begin(at, left);
+            let begin = self.chunk.len();
+            self.chunk.resize(begin + part, 0);
+            // A basis that can't be read, or that somebody shortens meanwhile, proposes zeros.
+            let _ = read_up_to(&self.basis, &mut self.chunk[begin..], from);
+            (at, from, left) = (at + part as u64, from + part as u64, left - part);
+            self.end(&mut done)?;
+        }
+        Ok(())
+    }
+
+    /// Takes bytes that the basis does not have. Chunks that they complete are given to `done`.
+    pub(super) fn literal<E: From<BadDelta>>(
+        &mut self,
+        bytes: &[u8],
+        mut done: impl FnMut(u64, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let len = u32::try_from(bytes.len()).map_err(|_| BadDelta::RunLength)?;
+        let mut at = self.layout.place(Op::Literal { len })?;
+        let mut bytes = bytes;
+        while !bytes.is_empty() {
+            let part = self.begin(at, bytes.len());
+            let (now, rest) = bytes.split_at(part);
+            self.chunk.extend_from_slice(now);
+            (at, bytes) = (at + part as u64, rest);
+            self.end(&mut done)?;
+        }
+        Ok(())
+    }
+
+    /// How much of a run of `left` bytes at offset `at` goes into the present chunk.
+    fn begin(&mut self, at: u64, left: usize) -> usize {
+        self.index = at / CHUNK as u64;
+        left.min(chunk_len(self.size, self.index) - self.chunk.len())
+    }
+
+    fn end<E>(&mut self, done: &mut impl FnMut(u64, &[u8]) -> Result<(), E>) -> Result<(), E> {
+        if self.chunk.len() == chunk_len(self.size, self.index) {
+            done(self.index, &self.chunk)?;
+            self.chunk.clear();
+        }
+        Ok(())
+    }
+}
+
+fn read_up_to(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match file.read_at(buffer, offset)? {
+            0 => return Ok(()),
+            read => {
+                buffer = &mut buffer[read..];
+                offset += read as u64;
+            }
+        }
+    }
+    Ok(())
+}

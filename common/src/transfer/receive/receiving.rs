@@ -1,0 +1,338 @@
+//! Taking what the sender sends: chunks, or copies and literals, until every chunk is certain.
+
+use tokio::io::{AsyncRead, ReadHalf};
+use tokio::sync::mpsc;
+
+use super::rebuild::Rebuild;
+use super::{Received, Target};
+use crate::limits::CHUNK;
+use crate::link::{Frame, LinkError, Outbox, Reader};
+use crate::protocol::failure::{Action, Cause, Failure};
+use crate::protocol::transfer::{
+    ChunkHead, Complete, Copies, Encoding, Hash, Hashes, LiteralHead, MAX_HASHES, Offer,
+};
+use crate::protocol::{Kind, Message};
+use crate::transfer::delta::BadDelta;
+use crate::transfer::encode::Decoder;
+use crate::transfer::error::TransferError;
+use crate::transfer::reconcile::{indices, missing};
+use crate::transfer::rehash::{Rehashed, chunk_len};
+use crate::transfer::{Cancel, Progress, hash};
+
+/// What is known of one chunk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Chunk {
+    /// The sender will send it, or tell how to rebuild it.
+    Missing,
+    /// A broken attempt left it; it has not been hashed yet.
+    Left,
+    /// It was hashed, and the sender told or about to be; it may still send its own.
+    Hashed(Hash),
+    /// The sender sent it.
+    Sent(Hash),
+}
+
+pub(super) struct Receiver<'a> {
+    target: Target,
+    path: Vec<u8>,
+    offer: &'a Offer,
+    progress: &'a dyn Progress,
+    cancel: &'a Cancel,
+    received: &'a mut Received,
+    chunks: Vec<Chunk>,
+    rebuild: Option<Rebuild>,
+    /// Hashes of rebuilt chunks that the sender has not been told.
+    hashed: Hashes,
+    decoder: Decoder,
+    packed: Vec<u8>,
+    buffer: Vec<u8>,
+    only: Hash,
+}
+
+impl From<BadDelta> for TransferError {
+    fn from(_: BadDelta) -> Self {
+        Self::misbehaved("its copies and literals do not fit the file")
+    }
+}
+
+impl<'a> Receiver<'a> {
+    pub(super) fn new(
+        target: Target,
+        offer: &'a Offer,
+        progress: &'a dyn Progress,
+        cancel: &'a Cancel,
+        received: &'a mut Received,
+    ) -> Result<Self, Failure> {
+        let path = target.path();
+        let size = offer.size.unwrap_or_default();
+        let count = usize::try_from(offer.chunks()).ok().filter(|&n| n <= hash::MAX_CHUNKS);
+        let count = count.ok_or_else(|| too_large(&path))?;
+        let mut chunks = vec![Chunk::Missing; count];
+        let mut rebuild = None;
+        let mut had = 0;
+        if let Target::File(opened) = &target {
+            for index in indices(&opened.have) {
+                chunks[usize::try_from(index).expect("ranges lie within the chunks")] = Chunk::Left;
+                had += chunk_len(size, index) as u64;
+            }
+            if let Some(basis) = &opened.basis {
+                let missing = missing(&opened.have, offer.chunks());
+                rebuild = Some(Rebuild::new(basis.file.clone(), basis.size, &missing, size));
+            }
+        }
+        progress.begin(offer.size, had);
+        received.size = size;
+        let buffer = vec![0; offer.size.map_or(CHUNK, |size| chunk_len(size, 0))];
+        Ok(Self {
+            target,
+            path,
+            offer,
+            progress,
+            cancel,
+            received,
+            chunks,
+            rebuild,
+            hashed: Hashes { first: 0, hashes: Vec::new() },
+            decoder: Decoder::new(),
+            packed: Vec::new(),
+            buffer,
+            only: hash::empty(),
+        })
+    }
+
+    pub(super) fn into_target(self) -> Target {
+        self.target
+    }
+
+    /// Takes everything. Returns the file's size.
+    pub(super) async fn run<R: AsyncRead>(
+        &mut self,
+        reader: &mut Reader<ReadHalf<R>>,
+        outbox: &Outbox,
+        left: Option<mpsc::Receiver<Rehashed>>,
+    ) -> Result<u64, TransferError> {
+        // Without anything left there is a channel that has ended.
+        let mut left = left.unwrap_or_else(|| mpsc::channel(1).1);
+        loop {
+            let frame = tokio::select! {
+                biased;
+                cause = self.cancel.cancelled() => return Err(self.failure(Action::Write, cause).into()),
+                Some(first) = left.recv() => {
+                    self.left(first, &mut left, outbox)?;
+                    continue;
+                }
+                frame = reader.next() => frame?.ok_or(LinkError::Cut)?,
+            };
+            match frame.kind {
+                Kind::Chunk => self.chunk(reader, frame).await?,
+                Copies::KIND => self.copies(&reader.message()?, outbox)?,
+                Kind::Literal => self.literal(reader, frame, outbox).await?,
+                Complete::KIND => return self.complete(reader.message()?),
+                Failure::KIND => return Err(TransferError::Remote(reader.message()?)),
+                other => return Err(LinkError::Unexpected(other).into()),
+            }
+            if self.rebuild.as_ref().is_some_and(Rebuild::is_done) {
+                self.rebuild = None;
+                self.tell(outbox)?;
+            } else if self.hashed.hashes.len() >= MAX_HASHES / 2 {
+                self.tell(outbox)?;
+            }
+        }
+    }
+
+    /// Takes the hashes of old chunks that are ready, and tells them.
+    fn left(
+        &mut self,
+        first: Rehashed,
+        more: &mut mpsc::Receiver<Rehashed>,
+        outbox: &Outbox,
+    ) -> Result<(), TransferError> {
+        // A chunk that can't be read is one that differs: no data hashes to this.
+        const UNREADABLE: Hash = [0; 32];
+        self.tell(outbox)?;
+        let mut next = Some(first);
+        while let Some((index, hash)) = next {
+            self.certain(index, hash.unwrap_or(UNREADABLE), outbox)?;
+            next = more.try_recv().ok();
+        }
+        Ok(self.tell(outbox)?)
+    }
+
+    /// A chunk that the sender did not send has been hashed.
+    fn certain(&mut self, index: u64, hash: Hash, outbox: &Outbox) -> Result<(), LinkError> {
+        let place = usize::try_from(index).expect("chunks are counted in memory");
+        self.chunks[place] = Chunk::Hashed(hash);
+        let Hashes { first, hashes } = &self.hashed;
+        if first + hashes.len() as u64 != index || hashes.len() == MAX_HASHES {
+            self.tell(outbox)?;
+            self.hashed.first = index;
+        }
+        self.hashed.hashes.push(hash);
+        Ok(())
+    }
+
+    fn tell(&mut self, outbox: &Outbox) -> Result<(), LinkError> {
+        if !self.hashed.hashes.is_empty() {
+            outbox.post(&self.hashed)?;
+            self.hashed.first += self.hashed.hashes.len() as u64;
+            self.hashed.hashes.clear();
+        }
+        Ok(())
+    }
+
+    async fn chunk<R: AsyncRead>(
+        &mut self,
+        reader: &mut Reader<ReadHalf<R>>,
+        frame: Frame,
+    ) -> Result<(), TransferError> {
+        let head = ChunkHead::decode(reader.bulk_array().await?);
+        let index = usize::try_from(head.index).unwrap_or(usize::MAX);
+        if self.offer.size.is_none() && index == self.chunks.len() && index < hash::MAX_CHUNKS {
+            self.chunks.push(Chunk::Missing);
+        }
+        let fresh = match self.chunks.get(index) {
+            Some(Chunk::Missing) if self.rebuild.is_none() => true,
+            Some(Chunk::Hashed(_)) => false,
+            _ => return Err(TransferError::misbehaved("it sent a chunk that nobody asked for")),
+        };
+        let body = frame.len - ChunkHead::LEN;
+        let len = match self.offer.size {
+            Some(size) => chunk_len(size, head.index),
+            // Of a stream only the last chunk is shorter; what it is comes with its first byte.
+            None if head.encoding == Encoding::Raw as u8 => body,
+            None => CHUNK,
+        };
+        self.body(reader, head.encoding, body, len).await?;
+        let bytes = &self.buffer[..len];
+        let hash = if index == 0 {
+            let (hash, only) = hash::first_chunk(bytes);
+            self.only = only;
+            hash
+        } else {
+            hash::chunk(head.index, bytes)
+        };
+        if hash != head.hash {
+            return Err(self.failure(Action::Verify, Cause::Mismatch).into());
+        }
+        self.chunks[index] = Chunk::Sent(hash);
+        match &mut self.target {
+            Target::File(opened) => {
+                opened.partial.write(head.index, bytes, fresh, self.offer.sparse)?;
+            }
+            Target::Stream(stream) => {
+                if !stream.write(bytes.to_vec()).await {
+                    return Err(self.failure(Action::Write, Cause::Internal).into());
+                }
+            }
+        }
+        self.moved(len, body);
+        Ok(())
+    }
+
+    fn copies(&mut self, copies: &Copies, outbox: &Outbox) -> Result<(), TransferError> {
+        let Some(mut rebuild) = self.rebuild.take() else {
+            return Err(TransferError::misbehaved("it tells of copies without a basis"));
+        };
+        for copy in &copies.copies {
+            if let Some(cause) = self.cancel.cause() {
+                return Err(self.failure(Action::Write, cause).into());
+            }
+            rebuild.copy(copy.from, copy.len, |index, bytes| self.rebuilt(index, bytes, outbox))?;
+            self.progress.moved(u64::from(copy.len));
+        }
+        self.rebuild = Some(rebuild);
+        Ok(())
+    }
+
+    async fn literal<R: AsyncRead>(
+        &mut self,
+        reader: &mut Reader<ReadHalf<R>>,
+        frame: Frame,
+        outbox: &Outbox,
+    ) -> Result<(), TransferError> {
+        let head = LiteralHead::decode(reader.bulk_array().await?);
+        let Some(mut rebuild) = self.rebuild.take() else {
+            return Err(TransferError::misbehaved("it sent a literal without a basis"));
+        };
+        let len = usize::try_from(head.len).ok().filter(|&len| len <= self.buffer.len());
+        let len = len.ok_or(TransferError::misbehaved("a literal is too long"))?;
+        let body = frame.len - LiteralHead::LEN;
+        self.body(reader, head.encoding, body, len).await?;
+        let buffer = std::mem::take(&mut self.buffer);
+        let put =
+            rebuild.literal(&buffer[..len], |index, bytes| self.rebuilt(index, bytes, outbox));
+        self.buffer = buffer;
+        put?;
+        self.rebuild = Some(rebuild);
+        self.moved(len, body);
+        Ok(())
+    }
+
+    /// A chunk has been put together from the basis and literals.
+    fn rebuilt(&mut self, index: u64, bytes: &[u8], outbox: &Outbox) -> Result<(), TransferError> {
+        if let Target::File(opened) = &mut self.target {
+            opened.partial.write(index, bytes, true, self.offer.sparse)?;
+        }
+        Ok(self.certain(index, hash::chunk(index, bytes), outbox)?)
+    }
+
+    /// Reads a body of `body` bytes that stands for `len`, into the buffer.
+    async fn body<R: AsyncRead>(
+        &mut self,
+        reader: &mut Reader<ReadHalf<R>>,
+        encoding: u8,
+        body: usize,
+        len: usize,
+    ) -> Result<(), TransferError> {
+        let bad = TransferError::misbehaved("a body has the wrong length");
+        let Some(out) = self.buffer.get_mut(..len) else { return Err(bad) };
+        match Encoding::from_wire(encoding) {
+            Some(Encoding::Raw) if body == len => reader.bulk(out).await?,
+            Some(Encoding::Zeros) if body == 0 => out.fill(0),
+            Some(Encoding::Zstd) if body < len => {
+                self.packed.resize(body, 0);
+                reader.bulk(&mut self.packed).await?;
+                let unpacked = self.decoder.decompress(&self.packed, out);
+                unpacked.map_err(|_| TransferError::misbehaved("a body can't be decompressed"))?;
+            }
+            Some(_) => return Err(bad),
+            None => return Err(TransferError::misbehaved("a body has an unknown encoding")),
+        }
+        Ok(())
+    }
+
+    fn moved(&mut self, len: usize, body: usize) {
+        self.received.sent += body as u64;
+        self.received.moved += len as u64;
+        self.progress.moved(len as u64);
+    }
+
+    /// The sender says that it is all there: it must be so.
+    fn complete(&mut self, complete: Complete) -> Result<u64, TransferError> {
+        let hashes: Option<Vec<Hash>> = self
+            .chunks
+            .iter()
+            .map(|chunk| match chunk {
+                Chunk::Hashed(hash) | Chunk::Sent(hash) => Some(*hash),
+                Chunk::Missing | Chunk::Left => None,
+            })
+            .collect();
+        let hashes = hashes.ok_or(TransferError::misbehaved("it left chunks out"))?;
+        let size = self.offer.size.unwrap_or(complete.size);
+        let fits = complete.size == size && size.div_ceil(CHUNK as u64) == hashes.len() as u64;
+        if !fits || hash::file(&hashes, self.only) != complete.hash {
+            return Err(self.failure(Action::Verify, Cause::Mismatch).into());
+        }
+        self.received.size = size;
+        Ok(size)
+    }
+
+    fn failure(&self, action: Action, cause: Cause) -> Failure {
+        Failure { action, path: Some(self.path.clone()), cause }
+    }
+}
+
+fn too_large(path: &[u8]) -> Failure {
+    let cause = Cause::BadRequest("the file is larger than a transfer can be".to_owned());
+    Failure { action: Action::Write, path: Some(path.to_vec()), cause }
+}

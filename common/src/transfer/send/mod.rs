@@ -1,0 +1,147 @@
+//! The sender: reads, hashes and sends what the receiver does not have.
+
+mod delta;
+mod pace;
+mod sending;
+
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadHalf};
+use tokio::sync::mpsc;
+
+pub(super) use self::delta::{cut, encode as encode_piece};
+use self::sending::Sender;
+use super::error::TransferError;
+use super::reconcile::indices;
+use super::{Cancel, Progress, Source, rehash};
+use crate::link::{Link, LinkError, Reader};
+use crate::protocol::failure::Failure;
+use crate::protocol::transfer::{Done, Hashes, Have, PIECE_LEN, Sending};
+use crate::protocol::{Kind, Message};
+
+/// How long a peer that does not read is waited for, when it is told of a failure.
+const TELL: Duration = Duration::from_secs(2);
+
+/// What a sender did, whether it came to the end or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Bytes of bodies on the wire.
+    pub sent: u64,
+    /// Bytes of the file that they stand for.
+    pub moved: u64,
+    /// The file's size in bytes.
+    pub size: u64,
+}
+
+/// What the receiver says while the sender sends.
+enum Heard {
+    Hashes(Hashes),
+    Pieces(Vec<u8>),
+}
+
+/// Sends a file that has been offered: waits for what the receiver has, and returns when the file is
+/// on its disk. `sent` counts as it goes, also when this fails.
+///
+/// After an error the connection must be ended: what is under way on it is not known.
+pub async fn send<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
+    source: &mut Source,
+    how: Sending,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+    sent: &mut Sent,
+) -> Result<Done, TransferError> {
+    let have = receive_have(link, source).await?;
+    let size = source.offer().size.unwrap_or_default();
+    let had: u64 = indices(&have.chunks).map(|index| rehash::chunk_len(size, index) as u64).sum();
+    progress.begin(source.offer().size, had);
+    let (heard, hearing) = mpsc::unbounded_channel();
+    let allowed = Allowed {
+        hashes: if have.basis.is_some() {
+            source.offer().chunks()
+        } else {
+            indices(&have.chunks).count() as u64
+        },
+        pieces: have.basis.map_or(0, |basis| basis.size),
+    };
+    let failing = source.failing();
+    let mut sender = Sender::new(&mut link.writer, source, how, progress, cancel, sent)?;
+    let outcome = tokio::select! {
+        biased;
+        done = listen(&mut link.reader, allowed, heard) => done,
+        error = sender.run(&have, hearing) => Err(error),
+        cause = cancel.cancelled() => Err(failing(cause).into()),
+    };
+    if let Err(TransferError::Local(failure)) = &outcome
+        && !link.writer.is_broken()
+    {
+        // A peer that does not take it sees the connection end, which is as good.
+        let _ = tokio::time::timeout(TELL, link.send(failure)).await;
+    }
+    outcome
+}
+
+async fn receive_have<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
+    source: &Source,
+) -> Result<Have, TransferError> {
+    let frame = link.next().await?.ok_or(LinkError::Cut)?;
+    match frame.kind {
+        Have::KIND => {
+            let have: Have = link.reader.message()?;
+            // One chunk is quicker sent than compared, so that a file of one is never resumed.
+            let chunks = source.offer().chunks();
+            let chunks = if chunks > 1 { chunks } else { 0 };
+            let strange = have.basis.is_some() && chunks == 0;
+            if strange || have.check(chunks).is_err() {
+                return Err(TransferError::misbehaved("it has chunks that do not exist"));
+            }
+            Ok(have)
+        }
+        Failure::KIND => Err(TransferError::Remote(link.reader.message()?)),
+        other => Err(LinkError::Unexpected(other).into()),
+    }
+}
+
+/// What the receiver may still say: it is kept until it is looked at, so it must have an end.
+struct Allowed {
+    hashes: u64,
+    /// Bytes of the basis, of which each piece is one at least.
+    pieces: u64,
+}
+
+/// Listens to the receiver until the file is done or has failed there.
+async fn listen<R: AsyncRead>(
+    reader: &mut Reader<ReadHalf<R>>,
+    mut allowed: Allowed,
+    heard: mpsc::UnboundedSender<Heard>,
+) -> Result<Done, TransferError> {
+    loop {
+        let frame = reader.next().await?.ok_or(LinkError::Cut)?;
+        let said = match frame.kind {
+            Hashes::KIND => {
+                let hashes: Hashes = reader.message()?;
+                let left = allowed.hashes.checked_sub(hashes.hashes.len() as u64);
+                allowed.hashes = left.ok_or(TransferError::misbehaved(
+                    "it hashed more chunks than it said it has",
+                ))?;
+                Heard::Hashes(hashes)
+            }
+            Kind::Pieces => {
+                let pieces = frame.len / PIECE_LEN;
+                let left = allowed.pieces.checked_sub(pieces as u64);
+                allowed.pieces = left.filter(|_| frame.len == pieces * PIECE_LEN).ok_or(
+                    TransferError::misbehaved("its basis has more pieces than it can have"),
+                )?;
+                let mut bytes = vec![0; frame.len];
+                reader.bulk(&mut bytes).await?;
+                Heard::Pieces(bytes)
+            }
+            Done::KIND => return Ok(reader.message()?),
+            Failure::KIND => return Err(TransferError::Remote(reader.message()?)),
+            other => return Err(LinkError::Unexpected(other).into()),
+        };
+        // Fails only when the sending has ended, which is about to be noticed.
+        let _ = heard.send(said);
+    }
+}

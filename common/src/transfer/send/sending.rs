@@ -1,0 +1,265 @@
+//! The sender's way out: chunks as they are, then those on which the ends differ, then the end.
+
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite, WriteHalf};
+use tokio::sync::mpsc;
+
+use super::pace::Pace;
+use super::{Heard, Sent};
+use crate::limits::CHUNK;
+use crate::link::Writer;
+use crate::protocol::Kind;
+use crate::protocol::failure::Cause;
+use crate::protocol::transfer::{
+    ChunkHead, Complete, Encoding, Hash, Hashes, Have, Range, Sending,
+};
+use crate::transfer::encode::Encoder;
+use crate::transfer::error::TransferError;
+use crate::transfer::reconcile::{Reconcile, indices, missing};
+use crate::transfer::{Cancel, Progress, Source, hash, rehash};
+
+/// What is needed to send one file.
+pub(super) struct Sender<'a, S> {
+    pub(super) writer: &'a mut Writer<WriteHalf<S>>,
+    pub(super) source: &'a mut Source,
+    progress: &'a dyn Progress,
+    cancel: &'a Cancel,
+    encoder: Encoder,
+    pace: Pace,
+    pub(super) buffer: Vec<u8>,
+    hashes: Vec<Hash>,
+    only: Hash,
+    /// Hashes that came while the basis was still being cut.
+    pub(super) early: Vec<Hashes>,
+    sent: &'a mut Sent,
+}
+
+impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
+    pub(super) fn new(
+        writer: &'a mut Writer<WriteHalf<S>>,
+        source: &'a mut Source,
+        how: Sending,
+        progress: &'a dyn Progress,
+        cancel: &'a Cancel,
+        sent: &'a mut Sent,
+    ) -> Result<Self, TransferError> {
+        let encoder = Encoder::new(how.compress).map_err(|error| source.read_error(&error))?;
+        let offer = source.offer();
+        let chunks = usize::try_from(offer.chunks()).unwrap_or(usize::MAX);
+        if chunks > hash::MAX_CHUNKS {
+            let why = "the file is larger than a transfer can be".to_owned();
+            return Err(source.failure(Cause::BadRequest(why)).into());
+        }
+        let buffer = vec![0; offer.size.map_or(CHUNK, |size| rehash::chunk_len(size, 0))];
+        sent.size = offer.size.unwrap_or_default();
+        let pace = Pace::new(how.rate, Instant::now());
+        let hashes = vec![[0; 32]; chunks];
+        let (only, early) = (hash::empty(), Vec::new());
+        Ok(Self {
+            writer,
+            source,
+            progress,
+            cancel,
+            encoder,
+            pace,
+            buffer,
+            hashes,
+            only,
+            early,
+            sent,
+        })
+    }
+
+    /// Sends everything, then whatever is posted, until something fails.
+    pub(super) async fn run(
+        &mut self,
+        have: &Have,
+        heard: mpsc::UnboundedReceiver<Heard>,
+    ) -> TransferError {
+        let sent = match self.source.take_stream() {
+            Some(stream) => self.stream(stream).await,
+            None => self.file(have, heard).await,
+        };
+        match sent {
+            Ok(()) => self.writer.drive().await.into(),
+            Err(error) => error,
+        }
+    }
+
+    async fn file(
+        &mut self,
+        have: &Have,
+        mut heard: mpsc::UnboundedReceiver<Heard>,
+    ) -> Result<(), TransferError> {
+        let chunks = self.source.offer().chunks();
+        if let Some(basis) = have.basis {
+            self.delta(basis, &have.chunks, &mut heard).await?;
+            let all = [Range { first: 0, count: chunks }];
+            self.reconcile(&all, &mut heard).await?;
+        } else {
+            // Old chunks are hashed by both ends while the new ones flow.
+            let ours = self.rehash(&have.chunks)?;
+            for index in indices(&missing(&have.chunks, chunks)) {
+                self.chunk(index).await?;
+            }
+            self.compare(&have.chunks, ours, &mut heard).await?;
+        }
+        self.source.check_unchanged()?;
+        let size = self.source.offer().size.unwrap_or_default();
+        self.complete(size)
+    }
+
+    /// A source whose size nobody knows before its end: chunk after chunk.
+    async fn stream(
+        &mut self,
+        mut stream: mpsc::Receiver<std::io::Result<Vec<u8>>>,
+    ) -> Result<(), TransferError> {
+        let mut size = 0;
+        let mut index = 0;
+        loop {
+            let chunk = tokio::select! {
+                biased;
+                chunk = stream.recv() => chunk,
+                error = self.writer.drive() => return Err(error.into()),
+            };
+            let Some(chunk) = chunk else { break };
+            let chunk = chunk.map_err(|error| self.source.read_error(&error))?;
+            size += chunk.len() as u64;
+            self.sent.size = size;
+            self.hashes.push(hash::empty());
+            self.bytes(index, chunk).await?;
+            index += 1;
+        }
+        self.complete(size)
+    }
+
+    fn complete(&mut self, size: u64) -> Result<(), TransferError> {
+        let hash = hash::file(&self.hashes, self.only);
+        Ok(self.writer.outbox().post(&Complete { size, hash })?)
+    }
+
+    fn rehash(&self, chunks: &[Range]) -> Result<mpsc::Receiver<rehash::Rehashed>, TransferError> {
+        let size = self.source.offer().size.unwrap_or_default();
+        let file = self.source.file().clone();
+        rehash::start(file, size, chunks.to_vec()).map_err(|e| self.source.read_error(&e).into())
+    }
+
+    async fn reconcile(
+        &mut self,
+        chunks: &[Range],
+        heard: &mut mpsc::UnboundedReceiver<Heard>,
+    ) -> Result<(), TransferError> {
+        let ours = self.rehash(chunks)?;
+        self.compare(chunks, ours, heard).await
+    }
+
+    /// Compares the chunks that both ends hash, and sends those that differ.
+    async fn compare(
+        &mut self,
+        chunks: &[Range],
+        mut ours: mpsc::Receiver<rehash::Rehashed>,
+        heard: &mut mpsc::UnboundedReceiver<Heard>,
+    ) -> Result<(), TransferError> {
+        let mut reconcile = Reconcile::new(chunks);
+        let told = |reconcile: &mut Reconcile, hashes: Hashes| {
+            (hashes.first..).zip(hashes.hashes).try_for_each(|(index, hash)| {
+                reconcile.theirs(index, hash).map_err(|_| {
+                    TransferError::misbehaved("it hashed a chunk that it does not have")
+                })
+            })
+        };
+        for hashes in std::mem::take(&mut self.early) {
+            told(&mut reconcile, hashes)?;
+        }
+        while !reconcile.is_done() {
+            tokio::select! {
+                Some((index, hash)) = ours.recv() => {
+                    let hash = hash.map_err(|error| self.source.read_error(&error))?;
+                    self.keep(index, hash);
+                    reconcile.ours(index, hash);
+                }
+                Some(said) = heard.recv() => match said {
+                    Heard::Hashes(hashes) => told(&mut reconcile, hashes)?,
+                    Heard::Pieces(_) => {
+                        return Err(TransferError::misbehaved("its basis goes on after its end"));
+                    }
+                },
+                error = self.writer.drive() => return Err(error.into()),
+            }
+            while let Some(index) = reconcile.next_differing() {
+                self.chunk(index).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn chunk(&mut self, index: u64) -> Result<(), TransferError> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let len = self.source.read(index, &mut buffer)?.len();
+        let whole = buffer.len();
+        buffer.truncate(len);
+        self.buffer = self.bytes(index, buffer).await?;
+        self.buffer.resize(whole, 0);
+        Ok(())
+    }
+
+    /// Hashes and sends one chunk; gives its buffer back.
+    async fn bytes(&mut self, index: u64, bytes: Vec<u8>) -> Result<Vec<u8>, TransferError> {
+        let hash = if index == 0 {
+            let (hash, only) = hash::first_chunk(&bytes);
+            self.only = only;
+            hash
+        } else {
+            hash::chunk(index, &bytes)
+        };
+        self.keep(index, hash);
+        // How long a stream's last chunk is, its body alone tells.
+        let short = self.source.offer().size.is_none() && bytes.len() < CHUNK;
+        let (encoding, body) =
+            if short { (Encoding::Raw, bytes.as_slice()) } else { self.encoder.encode(&bytes) };
+        let head = ChunkHead { index, hash, encoding: encoding as u8 }.encode();
+        self.writer.bulk(Kind::Chunk, &head, body).await?;
+        let body = body.len() as u64;
+        self.moved(bytes.len() as u64, body).await?;
+        Ok(bytes)
+    }
+
+    /// Sends bytes of a literal.
+    pub(super) async fn literal(
+        &mut self,
+        bytes: &[u8],
+        head: impl FnOnce(Encoding) -> Vec<u8>,
+    ) -> Result<(), TransferError> {
+        let (encoding, body) = self.encoder.encode(bytes);
+        self.writer.bulk(Kind::Literal, &head(encoding), body).await?;
+        let body = body.len() as u64;
+        self.moved(bytes.len() as u64, body).await
+    }
+
+    /// Counts what was sent, keeps to the rate, and ends when it must.
+    async fn moved(&mut self, bytes: u64, body: u64) -> Result<(), TransferError> {
+        self.sent.sent += body;
+        self.sent.moved += bytes;
+        self.progress.moved(bytes);
+        if let Some(cause) = self.cancel.cause() {
+            return Err(self.source.failure(cause).into());
+        }
+        if let Some(wait) = self.pace.sent(body, Instant::now()) {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(())
+    }
+
+    /// Bytes that the receiver takes from its basis.
+    pub(super) fn reused(&self, bytes: u64) {
+        self.progress.moved(bytes);
+    }
+
+    fn keep(&mut self, index: u64, hash: Hash) {
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        if let Some(place) = self.hashes.get_mut(index) {
+            *place = hash;
+        }
+    }
+}

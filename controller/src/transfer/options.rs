@@ -1,0 +1,77 @@
+//! The options that `push` and `pull` share.
+
+use std::time::Duration;
+
+use lariat_common::protocol::transfer::{Placement, Sending};
+use lariat_common::units::{parse_duration, parse_rate};
+
+/// How a transfer is made, and what becomes of what arrives.
+#[derive(clap::Args)]
+pub(crate) struct TransferOptions {
+    /// Compress what can be; what can't is noticed and sent as it is
+    #[arg(long)]
+    compress: bool,
+
+    /// Send at most this much a second, in bytes or with K, M, G
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    bwlimit: Option<u64>,
+
+    /// Give files this mode, in octal, instead of the source's
+    #[arg(long, value_name = "MODE", value_parser = parse_mode)]
+    chmod: Option<u32>,
+
+    /// Give files to this user and group, by name or number
+    #[arg(long, value_name = "USER[:GROUP]")]
+    chown: Option<String>,
+
+    /// Keep what is replaced, under its name with ~ behind it
+    #[arg(long)]
+    backup: bool,
+
+    /// How long a broken connection is tried again
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) reconnect: Duration,
+}
+
+impl TransferOptions {
+    /// How the sender is to send.
+    pub(crate) fn sending(&self) -> Sending {
+        Sending { compress: self.compress, rate: self.bwlimit }
+    }
+
+    /// What the receiver is to make of it.
+    pub(crate) fn placement(&self) -> Placement {
+        let (user, group) = match self.chown.as_deref().map(|owner| owner.split_once(':')) {
+            Some(Some((user, group))) => (Some(user), Some(group)),
+            Some(None) => (self.chown.as_deref(), None),
+            None => (None, None),
+        };
+        let given =
+            |name: Option<&str>| name.filter(|name| !name.is_empty()).map(ToOwned::to_owned);
+        Placement { mode: self.chmod, user: given(user), group: given(group), backup: self.backup }
+    }
+}
+
+fn parse_mode(text: &str) -> Result<u32, String> {
+    let octal = text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
+    let mode = if octal { u32::from_str_radix(text, 8).ok() } else { None };
+    let mode = mode.ok_or_else(|| format!("{text:?} is not a mode in octal such as 644"))?;
+    match mode {
+        0..=0o777 => Ok(mode),
+        _ => Err("setuid, setgid and sticky are not given to files this way".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_octal() {
+        assert_eq!(parse_mode("644"), Ok(0o644));
+        assert_eq!(parse_mode("0700"), Ok(0o700));
+        for bad in ["", "888", "u+x", "-1", "+644", "4755", "77777777777777"] {
+            assert!(parse_mode(bad).is_err(), "{bad}");
+        }
+    }
+}

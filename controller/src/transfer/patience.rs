@@ -1,0 +1,87 @@
+//! Whether a broken transfer is tried again, and when. No clock.
+
+use std::time::{Duration, Instant};
+
+use lariat_common::link::LinkError;
+use lariat_common::protocol::failure::{Cause, Failure};
+use lariat_common::transfer::TransferError;
+
+use crate::connect::{self, ConnectError};
+
+/// The wait before the first new attempt; it doubles with each that gets nowhere.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// The longest wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
+
+/// How long it has been broken.
+pub(crate) struct Patience {
+    limit: Duration,
+    broken: Option<(Instant, Duration)>,
+}
+
+impl Patience {
+    /// Gives up when nothing has moved for `limit`.
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self { limit, broken: None }
+    }
+
+    /// An attempt broke off; `moved` says whether it got anywhere. Gives the wait before the next one,
+    /// or nothing when it is enough.
+    pub(crate) fn broke(&mut self, moved: bool, now: Instant) -> Option<Duration> {
+        let (since, wait) = match self.broken {
+            Some(broken) if !moved => broken,
+            _ => (now, FIRST_WAIT),
+        };
+        self.broken = Some((since, (wait * 2).min(LONGEST_WAIT)));
+        let left = (since + self.limit).checked_duration_since(now)?;
+        (!left.is_zero()).then(|| wait.min(left))
+    }
+}
+
+/// Whether a transfer failed for want of a connection, so that a new one may bring it to its end.
+pub(crate) fn is_broken_connection(error: &TransferError) -> bool {
+    match error {
+        TransferError::Link(
+            LinkError::Cut | LinkError::Silent | LinkError::Io(_) | LinkError::Goodbye { .. },
+        )
+        | TransferError::Remote(Failure { cause: Cause::Stopping, .. }) => true,
+        TransferError::Link(_) | TransferError::Remote(_) | TransferError::Local(_) => false,
+    }
+}
+
+/// Whether a host that was there a moment ago may soon be again.
+pub(crate) fn may_come_back(error: &ConnectError) -> bool {
+    use connect::Cause::{Connect, Cut, Hangup, Io, Link, Resolve, Timeout};
+    matches!(
+        *error.cause,
+        Resolve(_)
+            | Connect(_)
+            | Timeout { .. }
+            | Hangup
+            | Io(_)
+            | Cut(_)
+            | Link(LinkError::Silent | LinkError::Io(_))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_ends_after_the_limit_without_progress_and_begins_anew_with_it() {
+        let mut patience = Patience::new(Duration::from_secs(30));
+        let begin = Instant::now();
+        let mut now = begin;
+        let mut attempts = 0;
+        while let Some(wait) = patience.broke(false, now) {
+            now += wait;
+            attempts += 1;
+        }
+        assert_eq!(now - begin, Duration::from_secs(30));
+        assert!((10..30).contains(&attempts), "{attempts}");
+        assert_eq!(patience.broke(true, now), Some(FIRST_WAIT));
+        assert_eq!(Patience::new(Duration::ZERO).broke(true, now), None);
+    }
+}

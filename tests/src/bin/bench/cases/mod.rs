@@ -6,6 +6,7 @@ mod delta;
 mod distant;
 mod output;
 mod resume;
+mod sparse;
 
 use crate::stage::Stage;
 use crate::table::Table;
@@ -24,6 +25,7 @@ pub(crate) const ALL: &[Case] = &[
     Case { name: "pull", about: "one file from a server", run: copy::pull },
     Case { name: "delta", about: "a file of which the server has an older one", run: delta::run },
     Case { name: "resume", about: "a push killed at half, run again", run: resume::run },
+    Case { name: "sparse", about: "a huge file of holes", run: sparse::run },
     Case { name: "distant", about: "one file over a network of 100 ms", run: distant::run },
     Case { name: "run", about: "a command that does nothing", run: cold::run },
     Case { name: "output", about: "a command that prints much", run: output::run },

@@ -59,6 +59,16 @@ fn a_file_goes_there_and_back() {
 }
 
 #[test]
+fn what_the_kernel_makes_up_is_read_to_its_end() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    for path in ["/proc/version", "/sys/kernel/mm/transparent_hugepage/enabled"] {
+        let there = fleet.path("there");
+        fleet.ok(["pull".into(), format!("web1:{path}"), text(&there)]);
+        assert!(std::fs::read(&there).unwrap() == std::fs::read(path).unwrap(), "{path}");
+    }
+}
+
+#[test]
 fn dest_is_the_name_and_dest_slash_the_folder() {
     let (fleet, _agent) = TestFleet::with_agent();
     let source = fleet.path("file");

@@ -94,9 +94,12 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
     ) -> Result<(), TransferError> {
         let chunks = self.source.offer().chunks();
         if let Some(basis) = have.basis {
-            self.delta(basis, &have.chunks, &mut heard).await?;
             let all = [Range { first: 0, count: chunks }];
-            self.reconcile(&all, &mut heard).await?;
+            let plan = self.plan(basis, &mut heard).await?;
+            // The receiver is busy rebuilding: time to hash what its chunks will be compared with.
+            let ours = self.rehash(&all)?;
+            self.tell(&plan, &have.chunks).await?;
+            self.compare(&all, ours, &mut heard).await?;
         } else {
             // Old chunks are hashed by both ends while the new ones flow.
             let ours = self.rehash(&have.chunks)?;
@@ -143,15 +146,6 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         let size = self.source.offer().size.unwrap_or_default();
         let file = self.source.file().clone();
         rehash::start(file, size, chunks.to_vec()).map_err(|e| self.source.read_error(&e).into())
-    }
-
-    async fn reconcile(
-        &mut self,
-        chunks: &[Range],
-        heard: &mut mpsc::UnboundedReceiver<Heard>,
-    ) -> Result<(), TransferError> {
-        let ours = self.rehash(chunks)?;
-        self.compare(chunks, ours, heard).await
     }
 
     /// Compares the chunks that both ends hash, and sends those that differ.

@@ -42,6 +42,12 @@ impl CliError {
         self
     }
 
+    /// Puts a word or two before a message that begins with its host: `run on web1 (...): ...`.
+    pub(crate) fn before(mut self, what: &str) -> Self {
+        self.message = format!("{what} {}", self.message);
+        self
+    }
+
     /// What to do next, after `try: `. One that is there already stays: it is closer to the cause.
     pub(crate) fn hint(mut self, hint: impl Display) -> Self {
         self.hint.get_or_insert_with(|| hint.to_string());

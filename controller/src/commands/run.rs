@@ -158,10 +158,10 @@ fn error(outcome: &Outcome, reach: &Reach, request: &Run) -> Option<CliError> {
             let message = format!("left; what still runs there is ended in {grace} s");
             CliError::new(message).during(on)
         }
-        // It names the host and its address itself.
-        Outcome::Failed(Connect(error)) => CliError::new(format!("run on {error}")),
+        // It names the host and its address itself, and says if the command may have run.
+        Outcome::Failed(error @ Connect(_)) => CliError::from(error).before("run on"),
         Outcome::Failed(error) => {
-            CliError::new(error).during(format!("{on} ({})", reach.peer.address))
+            CliError::from(error).during(format!("{on} ({})", reach.peer.address))
         }
     })
 }

@@ -39,7 +39,7 @@ const HANGUP_WAITS: [Duration; 4] = [
     Duration::from_millis(50),
     Duration::from_millis(150),
     Duration::from_millis(400),
-    Duration::from_millis(1000),
+    Duration::from_secs(1),
 ];
 
 /// A host as enrolment wrote it down.

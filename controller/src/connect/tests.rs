@@ -283,7 +283,7 @@ async fn the_first_answer_is_there_after_two_round_trips_over_tcp() {
             }
             from_near = to_far;
             // What is sent together arrives together, as over a long wire.
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            sleep(Duration::from_millis(20)).await;
             if to_far {
                 far.write_all(&a[..n]).await.unwrap();
             } else {

@@ -1,0 +1,139 @@
+//! A file of which the server has an older one: 1% of its pages edited, all over it, and one byte
+//! inserted in front, so that nothing is where it was.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::size;
+use crate::bar::Bar;
+use crate::measure::{Measured, Meter};
+use crate::rounds::{Contender, interleave};
+use crate::stage::{Stage, Temporary, empty, same};
+use crate::table::{Row, Table};
+use crate::tools::ssh::Cipher;
+use crate::tools::{Way, lariat, rsync};
+
+const RSYNC: &str = "rsync over ssh, aes128-gcm";
+const RSYNC_DAEMON: &str = "rsync daemon, plaintext";
+
+/// Length of an edit in bytes.
+const PAGE: usize = 4096;
+/// One page in so many is edited: 2,621 of 1 GiB.
+const EDITED: u64 = 100;
+
+pub(crate) fn run(stage: &Stage) -> Table {
+    let bytes = stage.options.size / 2;
+    let old = stage.source("old", bytes);
+    let new = stage.temporary("new");
+    let edits = edit(&old, &new).expect("the folder for files has room");
+    // The old file in its place, and its successor.
+    stage.warm(2 * bytes);
+    let title = format!(
+        "Update of a file, {}: {edits} edits of {PAGE} bytes, one byte inserted in front",
+        size(bytes)
+    );
+    let run = Run { stage, old, new, folder: stage.folder("delta") };
+    let rows = interleave("delta", stage.options.rounds, run.contenders(), &stage.options);
+    let mut table = Table { case: "delta", title, bytes: None, rows, bars: Vec::new() };
+    let sent = table.row(lariat::NAME).and_then(Row::sent);
+    // The bar is for 1 GiB; what is sent grows with the size.
+    let limit = (60.0 * crate::stats::as_f64(bytes) / f64::from(1 << 30)).ceil();
+    let ratio = table.ratio(RSYNC, lariat::NAME);
+    table.bars = vec![
+        Bar::at_most("delta: MB sent", limit, "", sent.map(|sent| sent.times(1e-6))),
+        Bar::at_least("delta: times as fast as rsync over ssh", 2.0, "", ratio),
+    ];
+    table
+}
+
+struct Run<'a> {
+    stage: &'a Stage,
+    old: Temporary,
+    new: Temporary,
+    folder: PathBuf,
+}
+
+impl Run<'_> {
+    fn contenders(&self) -> Vec<Contender<'_>> {
+        let Self { stage, new: from, .. } = self;
+        let to = &self.folder;
+        let rsync = stage.tools.get("rsync");
+        let ssh = stage.ssh.as_ref().map_err(Clone::clone);
+        let daemon = stage.rsync_daemon.as_ref().map_err(Clone::clone);
+        let options = ["--no-whole-file", "--stats"];
+        vec![
+            Contender::new(lariat::NAME, |round| {
+                let command = lariat::copy(stage, Way::Push, from, &to.join("copy"));
+                lariat::sample(self.measure(round, &stage.agent_meter(), command)?)
+            }),
+            Contender::maybe(RSYNC, ssh.and_then(|ssh| Ok((ssh, rsync?))), move |round, tool| {
+                let tool = (tool.0, tool.1.as_path());
+                let meter = Meter { server: vec![tool.0.pid()], ..stage.local_meter() };
+                let (cipher, to) = (Cipher::Aes128Gcm, to.join("copy"));
+                let command = rsync::over_ssh(stage, tool, cipher, Way::Push, &options, from, &to);
+                rsync::sample_with_sent(self.measure(round, &meter, command)?)
+            }),
+            Contender::maybe(RSYNC_DAEMON, daemon, move |round, daemon| {
+                let meter = Meter { server: vec![daemon.pid()], ..stage.local_meter() };
+                let command = daemon.copy(stage, Way::Push, &options, from, &to.join("copy"));
+                rsync::sample_with_sent(self.measure(round, &meter, command)?)
+            }),
+        ]
+    }
+
+    /// Puts the old file in the destination's place, and updates it.
+    fn measure(&self, round: u32, meter: &Meter, mut command: Command) -> Result<Measured, String> {
+        let copy = self.folder.join("copy");
+        std::fs::copy(&*self.old, &copy).map_err(|e| format!("copy the old file: {e}"))?;
+        let measured = meter.run(&mut command)?;
+        if round == 0 {
+            same(&self.new, &copy)?;
+        }
+        empty(&self.folder)?;
+        Ok(measured)
+    }
+}
+
+/// Writes the new file, and tells how many edits it has.
+fn edit(old: &Path, new: &Path) -> std::io::Result<u64> {
+    let pages = old.metadata()?.len() / PAGE as u64;
+    let mut from = BufReader::with_capacity(1 << 20, File::open(old)?);
+    let mut to = BufWriter::with_capacity(1 << 20, File::create(new)?);
+    to.write_all(b"!")?;
+    let mut page = vec![0; PAGE];
+    let mut edits = 0;
+    for number in 0..pages {
+        from.read_exact(&mut page)?;
+        if is_edited(number, pages) {
+            edits += 1;
+            page.iter_mut().for_each(|byte| *byte = !*byte);
+        }
+        to.write_all(&page)?;
+    }
+    to.into_inner()?.sync_all()?;
+    Ok(edits)
+}
+
+/// One page of every [`EDITED`], but not at the same place in each.
+fn is_edited(number: u64, pages: u64) -> bool {
+    let group = number / EDITED;
+    let scattered = (group + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
+    // The last group may be short; it is left alone.
+    (group + 1) * EDITED <= pages && number % EDITED == scattered % EDITED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gibibyte_gets_2621_edits_all_over_it() {
+        let pages = (1 << 30) / PAGE as u64;
+        let edited: Vec<u64> = (0..pages).filter(|&number| is_edited(number, pages)).collect();
+        assert_eq!(edited.len(), 2621);
+        let places: std::collections::HashSet<u64> = edited.iter().map(|n| n % EDITED).collect();
+        assert!(places.len() > 90);
+    }
+}

@@ -1,0 +1,50 @@
+//! The cases: one file each, and this list.
+
+mod cold;
+mod copy;
+mod delta;
+mod distant;
+mod output;
+mod resume;
+
+use crate::stage::Stage;
+use crate::table::Table;
+
+/// Something to measure.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// One line for people.
+    pub(crate) about: &'static str,
+    pub(crate) run: fn(&Stage) -> Table,
+}
+
+/// All of them, in the order in which they are run.
+pub(crate) const ALL: &[Case] = &[
+    Case { name: "push", about: "one file to a server", run: copy::push },
+    Case { name: "pull", about: "one file from a server", run: copy::pull },
+    Case { name: "delta", about: "a file of which the server has an older one", run: delta::run },
+    Case { name: "resume", about: "a push killed at half, run again", run: resume::run },
+    Case { name: "distant", about: "one file over a network of 100 ms", run: distant::run },
+    Case { name: "run", about: "a command that does nothing", run: cold::run },
+    Case { name: "output", about: "a command that prints much", run: output::run },
+];
+
+/// Those with these names; all, if there are no names.
+pub(crate) fn chosen(names: &[String]) -> Result<Vec<&'static Case>, String> {
+    let known = |name: &String| ALL.iter().find(|case| case.name == name);
+    if let Some(unknown) = names.iter().find(|name| known(name).is_none()) {
+        let all: Vec<&str> = ALL.iter().map(|case| case.name).collect();
+        return Err(format!("there is no case {unknown}, only {}", all.join(", ")));
+    }
+    let wanted = |case: &&Case| names.is_empty() || names.iter().any(|name| name == case.name);
+    Ok(ALL.iter().filter(wanted).collect())
+}
+
+/// A size for people.
+fn size(bytes: u64) -> String {
+    if bytes.is_multiple_of(1 << 30) {
+        format!("{} GiB", bytes >> 30)
+    } else {
+        format!("{} MiB", bytes >> 20)
+    }
+}

@@ -1,0 +1,157 @@
+//! What all cases stand on: the folder, the fleet and its agent, the peers' servers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lariat_tests::binaries::binaries;
+use lariat_tests::fleet::{Agent, TestFleet, random_file};
+
+use crate::guard::Guard;
+use crate::measure::Meter;
+use crate::options::Options;
+use crate::tools::Tools;
+use crate::tools::rsync::RsyncDaemon;
+use crate::tools::ssh::Ssh;
+
+/// Everything that stands. Fields are dropped in this order.
+pub(crate) struct Stage {
+    pub(crate) agent: Agent,
+    pub(crate) fleet: TestFleet,
+    /// The private sshd, or why there is none.
+    pub(crate) ssh: Result<Ssh, String>,
+    /// The private rsync daemon, or why there is none.
+    pub(crate) rsync_daemon: Result<RsyncDaemon, String>,
+    pub(crate) tools: Tools,
+    pub(crate) options: Options,
+    pub(crate) guard: Guard,
+}
+
+/// The name of the fleet's one host.
+pub(crate) const HOST: &str = "web1";
+
+impl Stage {
+    /// Starts everything.
+    pub(crate) fn new(options: Options) -> Self {
+        // Before the clock, and before there is anything to clean up.
+        binaries();
+        let guard = Guard::new(&options.folder).expect("--folder can be written to");
+        // So that what the fleet makes goes with everything else.
+        tempfile::env::override_temp_dir(guard.folder()).expect("nothing has used another yet");
+        let tools = Tools::find();
+        let ssh = Ssh::start(&tools, &guard);
+        let rsync_daemon = RsyncDaemon::start(&tools, &guard);
+        let fleet = TestFleet::new();
+        fleet.enroll(HOST, "127.0.0.1:1");
+        let config = fleet.bundle(HOST).join("agent.toml");
+        let mut lariatd = Command::new(&binaries().lariatd);
+        lariatd.arg("--config").arg(&config).args(["--listen", "127.0.0.1:0"]);
+        guard.join(&mut lariatd);
+        let agent = Agent::spawn(lariatd, config);
+        fleet.set_address(HOST, agent.address);
+        Self { agent, fleet, ssh, rsync_daemon, tools, options, guard }
+    }
+
+    /// A new folder with this name.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.guard.folder().join(name);
+        fs::create_dir(&folder).expect("the folder for files can be written to");
+        folder
+    }
+
+    /// A new file of bytes that do not compress, of a size in bytes. It goes when this is dropped.
+    pub(crate) fn source(&self, name: &str, size: u64) -> Temporary {
+        let file = self.temporary(name);
+        random_file(&file, size, size);
+        file
+    }
+
+    /// Writes as much as a case will, once, so that it is not the first contender that meets memory
+    /// which the machine has not used yet.
+    pub(crate) fn warm(&self, bytes: u64) {
+        drop(self.source("warm", bytes));
+    }
+
+    /// The name of a file to be made, which goes when this is dropped.
+    pub(crate) fn temporary(&self, name: &str) -> Temporary {
+        Temporary(self.guard.folder().join(name))
+    }
+
+    /// A file's path inside the folder, as the rsync daemon knows it.
+    pub(crate) fn inside<'a>(&self, path: &'a Path) -> &'a Path {
+        path.strip_prefix(self.guard.folder()).expect("files are in the folder")
+    }
+
+    /// `lariat` with these arguments.
+    pub(crate) fn lariat(&self) -> Command {
+        let mut command = self.fleet.lariat();
+        self.guard.join(&mut command);
+        command
+    }
+
+    /// Measures runs against the agent.
+    pub(crate) fn agent_meter(&self) -> Meter {
+        Meter { server: vec![self.agent.pid()], ..self.local_meter() }
+    }
+
+    /// Measures runs without a server that stands.
+    pub(crate) fn local_meter(&self) -> Meter {
+        Meter {
+            folder: self.guard.folder().to_owned(),
+            client: Vec::new(),
+            server: Vec::new(),
+            memory: true,
+            discard: false,
+        }
+    }
+}
+
+/// A file that goes when this is dropped.
+pub(crate) struct Temporary(PathBuf);
+
+impl std::ops::Deref for Temporary {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // The guard removes what this does not.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Removes every file of a folder.
+pub(crate) fn empty(folder: &Path) -> Result<(), String> {
+    let entries = fs::read_dir(folder).map_err(|e| format!("read {}: {e}", folder.display()))?;
+    for entry in entries.flatten() {
+        fs::remove_file(entry.path())
+            .map_err(|e| format!("remove {}: {e}", entry.path().display()))?;
+    }
+    Ok(())
+}
+
+/// Compares two files to the byte.
+pub(crate) fn same(one: &Path, other: &Path) -> Result<(), String> {
+    use std::io::Read;
+    let open = |path: &Path| {
+        fs::File::open(path).map_err(|e| format!("open {} to compare it: {e}", path.display()))
+    };
+    let (mut files, mut buffers) = ([open(one)?, open(other)?], [vec![], vec![]]);
+    loop {
+        for (file, buffer) in files.iter_mut().zip(&mut buffers) {
+            buffer.clear();
+            let read = file.take(1 << 20).read_to_end(buffer);
+            read.map_err(|e| format!("read a copy to compare it: {e}"))?;
+        }
+        if buffers[0] != buffers[1] {
+            return Err("the copy differs from its source".to_owned());
+        }
+        if buffers[0].is_empty() {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! A private sshd, and the tools that use it.
+//!
+//! It has its own host key and its own one authorized key, listens on loopback, and gives its sessions
+//! an empty home, so that no start-up file of the user's is read; the clients read no configuration
+//! but ours.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use lariat_tests::wait;
+use rustix::process::Pid;
+
+use super::{Server, Tools, Way, listening};
+use crate::guard::Guard;
+use crate::stage::Stage;
+
+/// What the connection is sealed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cipher {
+    /// What ssh takes by itself.
+    Default,
+    /// The fastest that it has on a processor with AES.
+    Aes128Gcm,
+}
+
+impl Cipher {
+    fn args(self) -> &'static [&'static str] {
+        match self {
+            Self::Default => &[],
+            Self::Aes128Gcm => &["-c", "aes128-gcm@openssh.com"],
+        }
+    }
+}
+
+/// A running sshd, and how to reach it.
+pub(crate) struct Ssh {
+    server: Server,
+    port: u16,
+    config: PathBuf,
+    folder: PathBuf,
+    client: PathBuf,
+    scp: PathBuf,
+    sftp: PathBuf,
+}
+
+/// What the clients call it.
+const NAME: &str = "bench";
+
+impl Ssh {
+    /// Makes the keys, starts sshd, and logs in once.
+    pub(crate) fn start(tools: &Tools, guard: &Guard) -> Result<Self, String> {
+        let [client, scp, sftp, sshd, keygen] = [
+            tools.get("ssh")?,
+            tools.get("scp")?,
+            tools.get("sftp")?,
+            tools.get("sshd")?,
+            tools.get("ssh-keygen")?,
+        ];
+        let folder = guard.folder().join("ssh");
+        let made = fs::create_dir_all(folder.join("home"));
+        made.map_err(|e| format!("make a folder for ssh: {e}"))?;
+        for key in ["host", "user"] {
+            let mut command = guard.command(&keygen);
+            command.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(folder.join(key));
+            let status = command.status().map_err(|e| format!("ssh-keygen: {e}"))?;
+            if !status.success() {
+                return Err(format!("ssh-keygen: {status}"));
+            }
+        }
+        let (server_config, log) = (folder.join("sshd_config"), folder.join("sshd.log"));
+        write(&server_config, &sshd_config(&folder))?;
+        let daemon = |port: u16| {
+            let mut command = guard.command(&sshd);
+            command.arg("-D").arg("-f").arg(&server_config).arg("-E").arg(&log);
+            command.arg("-o").arg(format!("ListenAddress=127.0.0.1:{port}"));
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            command
+        };
+        let (child, port) = listening(daemon, &log).map_err(|e| format!("sshd {e}"))?;
+        let config = folder.join("config");
+        write(&config, &ssh_config(&folder, port)?)?;
+        let this = Self { server: Server(child), port, config, folder, client, scp, sftp };
+        let output = this.run(guard, Cipher::Default, &["true"]).output();
+        let output = output.map_err(|e| format!("ssh: {e}"))?;
+        if output.status.success() {
+            return Ok(this);
+        }
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        Err(format!("can't log in: {errors} {}", fs::read_to_string(&log).unwrap_or_default()))
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.server.0)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What rsync is to use for a remote shell.
+    pub(crate) fn shell(&self, cipher: Cipher) -> OsString {
+        let words =
+            [&self.client, Path::new("-F"), &self.config].map(|word| word.as_os_str().to_owned());
+        let cipher = cipher.args().iter().map(OsString::from);
+        words.into_iter().chain(cipher).collect::<Vec<_>>().join(" ".as_ref())
+    }
+
+    /// Runs a command.
+    pub(crate) fn run(&self, guard: &Guard, cipher: Cipher, argv: &[&str]) -> Command {
+        let mut command = guard.command(&self.client);
+        command.arg("-F").arg(&self.config).args(cipher.args()).arg(NAME).args(argv);
+        command
+    }
+
+    /// Copies one file with scp, with these options beside.
+    pub(crate) fn scp(
+        &self,
+        stage: &Stage,
+        cipher: Cipher,
+        way: Way,
+        options: &[&str],
+        from: &Path,
+        to: &Path,
+    ) -> Command {
+        let mut command = stage.guard.command(&self.scp);
+        command.arg("-q").arg("-F").arg(&self.config).args(cipher.args()).args(options);
+        // It finds its ssh by PATH otherwise.
+        command.arg("-S").arg(&self.client);
+        match way {
+            Way::Push => command.arg(from).arg(remote(to)),
+            Way::Pull => command.arg(remote(from)).arg(to),
+        };
+        command
+    }
+
+    /// Does one thing with sftp (`put`, `get`, `reput`), with the largest buffers that servers take
+    /// and enough requests under way.
+    pub(crate) fn sftp(
+        &self,
+        stage: &Stage,
+        cipher: Cipher,
+        verb: &str,
+        from: &Path,
+        to: &Path,
+    ) -> Result<Command, String> {
+        let batch = self.folder.join("batch");
+        write(&batch, &format!("{verb} \"{}\" \"{}\"\n", from.display(), to.display()))?;
+        let mut command = stage.guard.command(&self.sftp);
+        command.arg("-q").arg("-F").arg(&self.config).args(cipher.args());
+        command.args(["-B", "261120", "-R", "128", "-b"]).arg(batch).arg("-S").arg(&self.client);
+        command.arg(NAME);
+        Ok(command)
+    }
+
+    /// A connection that others can use.
+    pub(crate) fn master(&self, guard: &Guard) -> Result<Master, String> {
+        let socket = self.folder.join("master");
+        let mut command = guard.command(&self.client);
+        command.arg("-F").arg(&self.config).arg("-MNS").arg(&socket).arg(NAME);
+        let child = command.stdout(Stdio::null()).spawn().map_err(|e| format!("ssh -M: {e}"))?;
+        let master = Master { server: Server(child), socket };
+        wait::until("the master connection", || {
+            let mut check = self.run_by(&master, guard, &["true"]);
+            let status = check.stdout(Stdio::null()).stderr(Stdio::null()).status();
+            status.is_ok_and(|status| status.success() && master.socket.exists()).then_some(())
+        });
+        Ok(master)
+    }
+
+    /// Runs a command over a connection that is there.
+    pub(crate) fn run_by(&self, master: &Master, guard: &Guard, argv: &[&str]) -> Command {
+        let mut command = guard.command(&self.client);
+        command.arg("-F").arg(&self.config).arg("-S").arg(&master.socket).arg(NAME).args(argv);
+        command
+    }
+}
+
+/// The server's name for a path.
+pub(super) fn remote(path: &Path) -> OsString {
+    let mut remote = OsString::from(format!("{NAME}:"));
+    remote.push(path);
+    remote
+}
+
+/// A connection that ends with this.
+pub(crate) struct Master {
+    server: Server,
+    socket: PathBuf,
+}
+
+impl Master {
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.server.0)
+    }
+}
+
+fn sshd_config(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        "HostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\nPidFile none\nUsePAM no\n\
+         PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
+         # The folder above ours belongs to everybody.\nStrictModes no\nUseDNS no\nPrintMotd no\n\
+         PermitUserRC no\nSetEnv HOME={folder}/home\nMaxSessions 100\nLogLevel ERROR\n\
+         Subsystem sftp internal-sftp\n",
+    )
+}
+
+fn ssh_config(folder: &Path, port: u16) -> Result<String, String> {
+    let host = fs::read_to_string(folder.join("host.pub")).map_err(|e| format!("host key: {e}"))?;
+    write(&folder.join("known_hosts"), &format!("{NAME} {host}"))?;
+    let folder = folder.display();
+    Ok(format!(
+        "Host {NAME}\nHostName 127.0.0.1\nPort {port}\nHostKeyAlias {NAME}\n\
+         IdentityFile {folder}/user\nIdentitiesOnly yes\nIdentityAgent none\n\
+         UserKnownHostsFile {folder}/known_hosts\nGlobalKnownHostsFile /dev/null\n\
+         StrictHostKeyChecking yes\nPreferredAuthentications publickey\nBatchMode yes\n\
+         Compression no\nLogLevel ERROR\n",
+    ))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|e| format!("write {}: {e}", path.display()))
+}

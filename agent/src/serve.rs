@@ -6,17 +6,18 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet, yield_now};
-use tokio::time::sleep;
+use tokio::time::{interval, sleep};
 use tracing::{debug, error, info, warn};
 
 use crate::admission::{Admission, Hear, Outcome, Place, Progress, Rules, Tell, Verdict, progress};
 use crate::config;
 use crate::handshake::{Arrived, Door, Rejected};
 use crate::listen::Listener;
+use crate::memory::Trim;
 use crate::notify::{self, Watchdog};
 use crate::session::{self, Session, Shared};
 use crate::sessions::{self, Sessions};
@@ -24,6 +25,9 @@ use crate::signals::Signals;
 
 /// How long sessions may take to end when the agent stops. What still runs then is cut off.
 const STOPPING: Duration = Duration::from_secs(4);
+
+/// How often old jobs are looked for.
+const SWEEP: Duration = Duration::from_secs(3600);
 
 type Greeted = Result<Arrived, Rejected>;
 
@@ -42,6 +46,7 @@ pub struct Server {
     progress: Hear,
     /// For their tasks.
     tell_progress: Tell,
+    trim: Trim,
 }
 
 impl Server {
@@ -57,6 +62,7 @@ impl Server {
             peers: HashMap::new(),
             progress,
             tell_progress,
+            trim: Trim::default(),
             shared,
         }
     }
@@ -67,12 +73,18 @@ impl Server {
         let mut watchdog = Watchdog::new();
         info!("listening on {}", listener.address()?);
         notify::ready();
+        let mut sweep = interval(SWEEP);
         loop {
             // Who is through with its login makes room before another comes in.
             tokio::select! {
                 biased;
                 () = signals.stop() => break,
                 () = watchdog.ping() => {}
+                _ = sweep.tick() => self.sweep(),
+                () = self.trim.due() => {
+                    let somebody = self.admission.strangers() + self.sessions.count() > 0;
+                    self.trim.give_back(somebody);
+                }
                 Some(greeted) = self.strangers.join_next_with_id() => self.greeted(greeted),
                 (stream, peer) = listener.accept() => {
                     self.connected(stream, peer);
@@ -86,7 +98,14 @@ impl Server {
         Ok(())
     }
 
+    /// Beside the loop, for there may be many.
+    fn sweep(&self) {
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || shared.jobs.sweep(SystemTime::now()));
+    }
+
     fn connected(&mut self, stream: TcpStream, peer: SocketAddr) {
+        self.trim.stir();
         self.progressed();
         match self.admission.connected(peer.ip(), Instant::now()) {
             Verdict::Penalised(until) => {

@@ -34,6 +34,9 @@ const LANG: &str = "C.UTF-8";
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const LOOK_FOR: Duration = Duration::from_secs(5);
 
+/// How long a job's folder is kept after its end, or its supervisor's death.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+
 /// What all jobs have in common.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -187,6 +190,17 @@ impl Jobs {
     /// Forgets a job whose controller has everything.
     pub fn forget(&self, job: JobId) -> io::Result<()> {
         self.folders.remove(job)
+    }
+
+    /// Removes what nobody came for in [`KEPT`], as of `now`.
+    pub fn sweep(&self, now: SystemTime) {
+        // A clock that stands before 1970 and a day is not set yet.
+        let Some(before) = now.checked_sub(KEPT) else { return };
+        match self.folders.sweep(before) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!("removed {count} jobs that nobody came for in a day"),
+            Err(error) => tracing::warn!("can't remove old jobs: {error}"),
+        }
     }
 
     fn record(&self, key: KeyId, run: &Run) -> Record {

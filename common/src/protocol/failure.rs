@@ -71,6 +71,8 @@ pub enum Cause {
     Stopping,
     /// Something in the agent itself failed; its log has more.
     Internal,
+    /// The process that watched over the command died: how the command ended is not known.
+    Unwatched,
 }
 
 /// A verb as failures carry it.
@@ -194,6 +196,9 @@ impl fmt::Display for Cause {
             }
             Self::Stopping => f.write_str("the agent is stopping"),
             Self::Internal => f.write_str("internal error; see the agent's log"),
+            Self::Unwatched => f.write_str(
+                "the command was started, but its supervisor died: how it ended is not known",
+            ),
         }
     }
 }

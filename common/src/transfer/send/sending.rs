@@ -16,7 +16,7 @@ use crate::protocol::transfer::{
 };
 use crate::transfer::encode::Encoder;
 use crate::transfer::error::TransferError;
-use crate::transfer::reconcile::{Reconcile, indices, missing};
+use crate::transfer::reconcile::{NotAwaited, Reconcile, indices, missing};
 use crate::transfer::{Cancel, Progress, Source, hash, rehash};
 
 /// What is needed to send one file.
@@ -157,8 +157,9 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
     ) -> Result<(), TransferError> {
         let mut reconcile = Reconcile::new(chunks);
         let told = |reconcile: &mut Reconcile, hashes: Hashes| {
-            (hashes.first..).zip(hashes.hashes).try_for_each(|(index, hash)| {
-                reconcile.theirs(index, hash).map_err(|_| {
+            (0..).zip(hashes.hashes).try_for_each(|(place, hash)| {
+                let index = hashes.first.checked_add(place).ok_or(NotAwaited);
+                index.and_then(|index| reconcile.theirs(index, hash)).map_err(|NotAwaited| {
                     TransferError::misbehaved("it hashed a chunk that it does not have")
                 })
             })

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lariat_common::escape::escape;
+use lariat_common::private::check_folder;
 
 use crate::config::Config;
 use crate::identity::Identity;
@@ -57,12 +58,35 @@ pub fn check(path: &Path, now: SystemTime) -> Findings {
         Ok(keyring) => check_keyring(&config, &keyring, now, &mut findings),
         Err(error) => findings.wrong.push(error.to_string()),
     }
-    if config.state.exists()
-        && let Err(error) = lariat_common::private::check_folder(&config.state)
-    {
-        findings.wrong.push(error.to_string());
+    if let Err(error) = check_state(&config.state) {
+        findings.wrong.push(error);
     }
     findings
+}
+
+/// Whether the state folder is fit, or could be made.
+fn check_state(state: &Path) -> Result<(), String> {
+    let no_place = |folder: &Path, why: &str| {
+        Err(format!("state {}: {} {why}", state.display(), folder.display()))
+    };
+    match state.metadata() {
+        Ok(metadata) if !metadata.is_dir() => return no_place(state, "is not a folder"),
+        Ok(_) => check_folder(state).map_err(|error| error.to_string())?,
+        Err(_) => {}
+    }
+    // What is not there is made, parents included.
+    let Some(folder) = state.ancestors().find(|folder| folder.exists()) else { return Ok(()) };
+    if !folder.is_dir() {
+        return no_place(folder, "is not a folder");
+    }
+    let kind =
+        rustix::fs::statfs(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    if kind.f_type == rustix::fs::PROC_SUPER_MAGIC
+        || rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_err()
+    {
+        return no_place(folder, "can't be written to");
+    }
+    Ok(())
 }
 
 fn check_identity(config: &Config, identity: &Identity, now: SystemTime, findings: &mut Findings) {
@@ -176,6 +200,19 @@ mod tests {
         std::fs::set_permissions(&key, PermissionsExt::from_mode(0o644)).unwrap();
         let findings = check(&config, SystemTime::now());
         assert!(findings.wrong[0].contains("host.key is open to others (mode 0644)"));
+    }
+
+    #[test]
+    fn a_state_folder_that_can_t_be_is_told() {
+        for (state, part) in
+            [("/proc/x", "/proc can't be written to"), ("host.pem", "host.pem is not a folder")]
+        {
+            let (_folder, config) = bundle();
+            edit(&config, "\"state\"", &format!("\"{state}\""));
+            let findings = check(&config, SystemTime::now());
+            assert_eq!(findings.wrong.len(), 1, "{findings:?}");
+            assert!(findings.wrong[0].ends_with(part), "{findings:?}");
+        }
     }
 
     #[test]

@@ -42,9 +42,13 @@ pub fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
-            let _ = error.print();
+            if !error.use_stderr() {
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            let _ = writeln!(io::stderr(), "lariatd: {}", one_line(&error));
             // A wrong option in a unit file is as much in need of a person as a wrong configuration.
-            return if error.use_stderr() { EXIT_CONFIG.into() } else { ExitCode::SUCCESS };
+            return EXIT_CONFIG.into();
         }
     };
     match args.command {
@@ -52,6 +56,13 @@ pub fn main() -> ExitCode {
             .unwrap_or(ExitCode::FAILURE),
         None => run(&args),
     }
+}
+
+/// The first of the parser's lines says what is wrong; the rest is advice.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let line = text.lines().next().unwrap_or_default();
+    escape(line.trim_start_matches("error: ").as_bytes())
 }
 
 fn run(args: &Args) -> ExitCode {
@@ -84,6 +95,10 @@ mod tests {
         let args = parse("lariatd --config x --listen 127.0.0.1:0").unwrap();
         assert_eq!(args.listen, Some("127.0.0.1:0".parse().unwrap()));
         assert!(matches!(parse("lariatd check --config x").unwrap().command, Some(Command::Check)));
-        assert!(parse("lariatd --listen here").is_err());
+        let error = one_line(&parse("lariatd --listen here").unwrap_err());
+        assert_eq!(
+            error,
+            "invalid value 'here' for '--listen <ADDR:PORT>': invalid socket address syntax"
+        );
     }
 }

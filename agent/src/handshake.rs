@@ -27,6 +27,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::admission::{Progress, Stage};
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::keyring::{Entry, Keyring};
@@ -107,18 +108,22 @@ impl Door {
     }
 
     /// Takes a stranger from its first byte to its login.
-    pub async fn greet(&self, stream: TcpStream) -> Result<Arrived, Rejected> {
-        timeout(self.deadline, self.login(stream)).await.unwrap_or(Err(Rejected::Late))
+    pub async fn greet(&self, stream: TcpStream, progress: Progress) -> Result<Arrived, Rejected> {
+        timeout(self.deadline, self.login(stream, progress)).await.unwrap_or(Err(Rejected::Late))
     }
 
-    async fn login(&self, stream: TcpStream) -> Result<Arrived, Rejected> {
+    async fn login(&self, stream: TcpStream, progress: Progress) -> Result<Arrived, Rejected> {
         let challenged = Challenged::new(&self.host)?;
-        let mut tls = self.accept(stream, &challenged).await?;
+        let socket = Socket::stranger(stream).telling(progress.clone());
+        let mut tls = self.accept(socket, &challenged).await?;
         let channel = exporter(tls.get_ref().1)?;
         let hello = read_hello(&mut tls).await;
         let arrived = Instant::now();
         let payload = match hello? {
-            (Kind::Login, payload) => payload,
+            (Kind::Login, payload) => {
+                progress.reached(Stage::Decided);
+                payload
+            }
             (other, _) => return Err(LinkError::Unexpected(other).into()),
         };
         let now = SystemTime::now();
@@ -145,13 +150,13 @@ impl Door {
     /// TLS, with the challenge in the agent's first flight.
     async fn accept(
         &self,
-        stream: TcpStream,
+        socket: Socket,
         challenged: &Challenged,
     ) -> Result<TlsStream<Socket>, Rejected> {
         let frame = hello_frame(Kind::Challenge, challenged.payload());
         let mut written = Ok(());
         let write = |tls: &mut ServerConnection| written = tls.writer().write_all(&frame);
-        let accept = self.acceptor.accept_with(Socket::stranger(stream), write);
+        let accept = self.acceptor.accept_with(socket, write);
         written.map_err(Rejected::Local)?;
         let tls =
             accept.into_fallible().await.map_err(|(error, socket)| match socket.received() {

@@ -15,6 +15,7 @@ pub mod jobs;
 pub mod keyring;
 pub mod listen;
 pub mod log;
+pub mod memory;
 pub mod notify;
 pub mod policy;
 pub mod requests;

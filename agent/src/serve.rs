@@ -6,17 +6,18 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::TcpStream;
-use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
-use tokio::time::sleep;
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet, yield_now};
+use tokio::time::{interval, sleep};
 use tracing::{debug, error, info, warn};
 
-use crate::admission::{Admission, Outcome, Place, Rules, Verdict};
+use crate::admission::{Admission, Hear, Outcome, Place, Progress, Rules, Tell, Verdict, progress};
 use crate::config;
 use crate::handshake::{Arrived, Door, Rejected};
 use crate::listen::Listener;
+use crate::memory::Trim;
 use crate::notify::{self, Watchdog};
 use crate::session::{self, Session, Shared};
 use crate::sessions::{self, Sessions};
@@ -24,6 +25,9 @@ use crate::signals::Signals;
 
 /// How long sessions may take to end when the agent stops. What still runs then is cut off.
 const STOPPING: Duration = Duration::from_secs(4);
+
+/// How often old jobs are looked for.
+const SWEEP: Duration = Duration::from_secs(3600);
 
 type Greeted = Result<Arrived, Rejected>;
 
@@ -38,11 +42,17 @@ pub struct Server {
     tasks: HashMap<Place, AbortHandle>,
     /// Who each task greets.
     peers: HashMap<Id, (Place, SocketAddr)>,
+    /// How far they have come.
+    progress: Hear,
+    /// For their tasks.
+    tell_progress: Tell,
+    trim: Trim,
 }
 
 impl Server {
     /// An agent that nobody has reached yet.
     pub fn new(door: Door, shared: Arc<Shared>) -> Self {
+        let (tell_progress, progress) = progress();
         Self {
             door: Arc::new(door),
             sessions: Sessions::new(sessions::MOST),
@@ -50,6 +60,9 @@ impl Server {
             strangers: JoinSet::new(),
             tasks: HashMap::new(),
             peers: HashMap::new(),
+            progress,
+            tell_progress,
+            trim: Trim::default(),
             shared,
         }
     }
@@ -60,12 +73,24 @@ impl Server {
         let mut watchdog = Watchdog::new();
         info!("listening on {}", listener.address()?);
         notify::ready();
+        let mut sweep = interval(SWEEP);
         loop {
+            // Who is through with its login makes room before another comes in.
             tokio::select! {
+                biased;
                 () = signals.stop() => break,
                 () = watchdog.ping() => {}
+                _ = sweep.tick() => self.sweep(),
+                () = self.trim.due() => {
+                    let somebody = self.admission.strangers() + self.sessions.count() > 0;
+                    self.trim.give_back(somebody);
+                }
                 Some(greeted) = self.strangers.join_next_with_id() => self.greeted(greeted),
-                (stream, peer) = listener.accept() => self.connected(stream, peer),
+                (stream, peer) = listener.accept() => {
+                    self.connected(stream, peer);
+                    // However many wait in the backlog, those who are in get on first.
+                    yield_now().await;
+                }
             }
         }
         drop(listener);
@@ -73,21 +98,42 @@ impl Server {
         Ok(())
     }
 
+    /// Beside the loop, for there may be many.
+    fn sweep(&self) {
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || shared.jobs.sweep(SystemTime::now()));
+    }
+
     fn connected(&mut self, stream: TcpStream, peer: SocketAddr) {
+        self.trim.stir();
+        self.progressed();
         match self.admission.connected(peer.ip(), Instant::now()) {
             Verdict::Penalised(until) => {
                 let left = until.saturating_duration_since(Instant::now());
                 debug!(%peer, "closed: its source is penalised for {left:?} more");
             }
             Verdict::Admitted { place, evicted } => {
-                if let Some(task) = evicted.and_then(|evicted| self.tasks.remove(&evicted)) {
-                    task.abort();
-                }
+                self.cut_off(evicted);
                 let door = Arc::clone(&self.door);
-                let task = self.strangers.spawn(async move { door.greet(stream).await });
+                let progress = Progress::new(place, &self.tell_progress);
+                let greeting = async move { door.greet(stream, progress).await };
+                let task = self.strangers.spawn(greeting);
                 self.peers.insert(task.id(), (place, peer));
                 self.tasks.insert(place, task);
             }
+        }
+    }
+
+    fn progressed(&mut self) {
+        while let Ok((place, stage)) = self.progress.try_recv() {
+            let evicted = self.admission.progressed(place, stage, Instant::now());
+            self.cut_off(evicted);
+        }
+    }
+
+    fn cut_off(&mut self, evicted: Option<Place>) {
+        if let Some(task) = evicted.and_then(|evicted| self.tasks.remove(&evicted)) {
+            task.abort();
         }
     }
 

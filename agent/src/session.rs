@@ -110,6 +110,11 @@ impl Session {
         Self { id, key, peer, agent: Arc::clone(agent), stop: membership.stop(), span }
     }
 
+    /// Whether the session is to end.
+    pub fn is_stopped(&self) -> bool {
+        *self.stop.borrow()
+    }
+
     /// Waits until the session is to end. Cancelling it loses nothing.
     pub async fn stopped(&self) {
         if self.stop.clone().wait_for(|&stop| stop).await.is_err() {

@@ -2,8 +2,8 @@
 //!
 //! A stranger is served by the runtime that accepts, a session by a runtime of its own, and the TLS
 //! state between them can't be taken apart: so what is under it is taken off one runtime and put on
-//! the other. It also counts what a stranger sends, and fails
-//! once that is more than [`MAX_STRANGER_BYTES`].
+//! the other. It also counts what a stranger sends, fails once that is more than
+//! [`MAX_STRANGER_BYTES`], and says when the stranger is answered first.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,11 +14,15 @@ use lariat_common::limits::MAX_STRANGER_BYTES;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::admission::{Progress, Stage};
+
 /// A connection, on a runtime or between two.
 pub struct Socket {
     state: State,
     received: u64,
     stranger: bool,
+    /// Told, once, that the stranger has been answered.
+    unanswered: Option<Progress>,
 }
 
 enum State {
@@ -30,7 +34,13 @@ enum State {
 impl Socket {
     /// A stranger's connection, on the present runtime.
     pub fn stranger(stream: TcpStream) -> Self {
-        Self { state: State::Attached(stream), received: 0, stranger: true }
+        Self { state: State::Attached(stream), received: 0, stranger: true, unanswered: None }
+    }
+
+    /// Tells `progress` of the first answer to the stranger.
+    #[must_use]
+    pub fn telling(self, progress: Progress) -> Self {
+        Self { unanswered: Some(progress), ..self }
     }
 
     /// Bytes that have come.
@@ -68,6 +78,17 @@ impl Socket {
         }
     }
 
+    fn written(
+        &mut self,
+        write: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(write(self.stream()?));
+        if let Some(progress) = self.unanswered.take() {
+            progress.reached(Stage::Greeted);
+        }
+        Poll::Ready(written)
+    }
+
     fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         match &mut self.state {
             State::Attached(stream) => Ok(Pin::new(stream)),
@@ -99,7 +120,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().stream()?.poll_write(cx, bytes)
+        self.get_mut().written(|stream| stream.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -107,7 +128,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().stream()?.poll_write_vectored(cx, bytes)
+        self.get_mut().written(|stream| stream.poll_write_vectored(cx, bytes))
     }
 
     fn is_write_vectored(&self) -> bool {

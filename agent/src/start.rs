@@ -21,7 +21,7 @@ use crate::serve::Server;
 use crate::session::Shared;
 use crate::transfers::Transfers;
 use crate::user::User;
-use crate::{descriptors, jobs};
+use crate::{descriptors, jobs, memory};
 
 /// Why the agent did not start.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,7 @@ impl StartError {
 
 /// Loads the configuration and what it names, then serves until a signal ends it.
 pub fn run(config: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
+    memory::limit();
     let mut config = Config::load(config).map_err(StartError::config)?;
     config.listen = listen.unwrap_or(config.listen);
     let identity = Identity::load(&config).map_err(StartError::config)?;

@@ -99,8 +99,9 @@ fn check(path: &Path, metadata: &std::fs::Metadata, folder: bool) -> Result<(), 
     if mode & 0o077 != 0 {
         return Err(PrivateError::Exposed { path: path.to_owned(), mode, folder });
     }
+    // Root's own files are nobody else's; but root does not act on what another user may have written.
     let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
-    if owner != user && user != 0 {
+    if owner != user && owner != 0 {
         return Err(PrivateError::Foreign { path: path.to_owned(), owner, user });
     }
     Ok(())
@@ -112,6 +113,8 @@ pub fn create(path: &Path, content: &[u8]) -> Result<(), PrivateError> {
     let io = |e| PrivateError::io("create", path, e);
     let mut file: File =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
+    // The umask may have taken away more than it should.
+    file.set_permissions(PermissionsExt::from_mode(0o600)).map_err(io)?;
     file.write_all(content).and_then(|()| file.sync_all()).map_err(io)
 }
 
@@ -185,6 +188,23 @@ mod tests {
         assert!(read(&path).is_ok());
         chmod(folder.path(), 0o755);
         assert!(matches!(read(&path), Err(PrivateError::Exposed { folder: true, .. })));
+    }
+
+    #[test]
+    fn root_refuses_what_another_user_owns() {
+        if !rustix::process::geteuid().is_root() {
+            // Only root can give files away.
+            return;
+        }
+        let folder = folder();
+        let path = folder.path().join("key");
+        create(&path, b"secret").unwrap();
+        std::os::unix::fs::chown(&path, Some(12345), None).unwrap();
+        let refused = read(&path).unwrap_err();
+        assert!(matches!(refused, PrivateError::Foreign { owner: 12345, user: 0, .. }));
+        std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+        std::os::unix::fs::chown(folder.path(), Some(12345), None).unwrap();
+        assert!(matches!(read(&path), Err(PrivateError::Foreign { .. })));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The command line: global options, and from arguments to an exit code.
 
+use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -61,23 +63,34 @@ pub fn main() -> ExitCode {
 fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // Nobody is there to be told that stdout is closed.
-            let _ = error.print();
-            ExitCode::SUCCESS
+            // A reader that went away has seen enough; a full disk is a failure.
+            match error.print() {
+                Err(e) if e.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(EXIT_FAILURE),
+                _ => ExitCode::SUCCESS,
+            }
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = error.print();
             ExitCode::from(EXIT_FAILURE)
         }
         _ => {
-            output::error(&wrong_usage(&error.render().to_string()));
+            let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+            output::error(&wrong_usage(&error.render().to_string(), &arguments));
             ExitCode::from(EXIT_FAILURE)
         }
     }
 }
 
+/// The verb among the arguments, where there is one.
+fn verb(arguments: &[OsString]) -> Option<String> {
+    let command = command();
+    let known = |argument: &OsString| command.find_subcommand(argument).is_some();
+    let mut left = arguments.iter().skip_while(|argument| !known(argument));
+    left.next().and_then(|verb| verb.to_str()).map(ToOwned::to_owned)
+}
+
 /// clap's paragraphs as one line, with its usage line as the hint.
-fn wrong_usage(rendered: &str) -> String {
+fn wrong_usage(rendered: &str, arguments: &[OsString]) -> String {
     let mut message = String::new();
     let mut usage = None;
     for line in rendered.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -95,7 +108,11 @@ fn wrong_usage(rendered: &str) -> String {
         message.push_str(line);
     }
     let error = CliError::new(message);
-    let hint = usage.map_or_else(|| "lariat --help".to_owned(), ToOwned::to_owned);
+    let help = || match verb(arguments) {
+        Some(verb) => format!("lariat {verb} --help"),
+        None => "lariat --help".to_owned(),
+    };
+    let hint = usage.map_or_else(help, ToOwned::to_owned);
     error.hint(hint).line()
 }
 
@@ -105,7 +122,8 @@ mod tests {
 
     fn wrong(arguments: &[&str]) -> String {
         let error = Cli::try_parse_from(arguments).err().unwrap();
-        wrong_usage(&error.render().to_string())
+        let arguments: Vec<_> = arguments[1..].iter().map(OsString::from).collect();
+        wrong_usage(&error.render().to_string(), &arguments)
     }
 
     #[test]
@@ -117,7 +135,9 @@ mod tests {
     fn wrong_usage_is_one_line_that_says_how_it_goes() {
         insta::assert_snapshot!(wrong(&["lariat", "enroll", "web1"]), @"the following required arguments were not provided: --address <ADDR[:PORT]>; try: lariat enroll --address <ADDR[:PORT]> <HOST>");
         insta::assert_snapshot!(wrong(&["lariat", "enrol", "web1"]), @"unrecognized subcommand 'enrol'; tip: a similar subcommand exists: 'enroll'; try: lariat [OPTIONS] <COMMAND>");
-        insta::assert_snapshot!(wrong(&["lariat", "forget", "Web1"]), @r#"invalid value 'Web1' for '<HOST>': "Web1" is not a host name (1 to 63 of a-z, 0-9, '.' and '-', beginning and ending with a letter or digit); try: lariat --help"#);
+        insta::assert_snapshot!(wrong(&["lariat", "forget", "Web1"]), @r#"invalid value 'Web1' for '<HOST>': "Web1" is not a host name (1 to 63 of a-z, 0-9, '.' and '-', beginning and ending with a letter or digit); try: lariat forget --help"#);
+        insta::assert_snapshot!(wrong(&["lariat", "run", "--timeout", "0", "web1", "--", "true"]), @"invalid value '0' for '--timeout <DUR>': a time limit can't be 0; try: lariat run --help");
+        insta::assert_snapshot!(wrong(&["lariat", "ping", "--connect-timeout", "0s", "web1"]), @"invalid value '0s' for '--connect-timeout <DUR>': a time limit can't be 0; try: lariat ping --help");
         insta::assert_snapshot!(wrong(&["lariat", "hosts", "--jso"]), @"unexpected argument '--jso' found; tip: a similar argument exists: '--json'; try: lariat hosts --json [TARGET]");
     }
 }

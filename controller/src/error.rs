@@ -6,7 +6,7 @@ use std::io;
 use std::process::ExitCode;
 
 use lariat_common::escape::escape;
-use lariat_common::protocol::failure::io_error;
+use lariat_common::protocol::failure::{io_error, plain};
 
 use crate::output;
 
@@ -42,9 +42,20 @@ impl CliError {
         self
     }
 
+    /// Puts a word or two before a message that begins with its host: `run on web1 (...): ...`.
+    pub(crate) fn before(mut self, what: &str) -> Self {
+        self.message = format!("{what} {}", self.message);
+        self
+    }
+
     /// What to do next, after `try: `. One that is there already stays: it is closer to the cause.
-    pub(crate) fn hint(mut self, hint: impl Display) -> Self {
-        self.hint.get_or_insert_with(|| hint.to_string());
+    pub(crate) fn hint(self, hint: impl Display) -> Self {
+        self.next(format!("try: {hint}"))
+    }
+
+    /// The same in words that are no command.
+    pub(crate) fn next(mut self, words: impl Display) -> Self {
+        self.hint.get_or_insert_with(|| words.to_string());
         self
     }
 
@@ -52,7 +63,7 @@ impl CliError {
     pub(crate) fn line(&self) -> String {
         let mut line = self.message.clone();
         if let Some(hint) = &self.hint {
-            write!(line, "; try: {hint}").expect("a String takes what is written to it");
+            write!(line, "; {hint}").expect("a String takes what is written to it");
         }
         escape(line.as_bytes())
     }
@@ -74,16 +85,34 @@ impl<E: Error> From<E> for CliError {
         let mut causes = Vec::new();
         let mut source = error.source();
         while let Some(cause) = source {
-            causes.push(cause.to_string());
+            let io = cause.downcast_ref::<io::Error>();
+            causes.push(io.map_or_else(|| cause.to_string(), io_error));
             source = cause.source();
         }
-        Self { causes, ..Self::new(error) }
+        let line = Self::new(plain(&error.to_string()));
+        // A cause that the line has in it already is not told twice.
+        causes.retain(|cause| !line.message.contains(cause.as_str()));
+        causes.dedup();
+        Self { causes, ..line }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_systems_numbers_and_what_was_said_already_are_left_out() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("open it: {}", io_error(.0))]
+        struct Opening(#[source] io::Error);
+
+        let error = CliError::from(io::Error::from_raw_os_error(2));
+        assert_eq!(error.line(), "no such file or directory");
+        let error = CliError::from(Opening(io::Error::from_raw_os_error(2)));
+        assert_eq!(error.line(), "open it: no such file or directory");
+        assert!(error.causes.is_empty(), "{:?}", error.causes);
+    }
 
     #[test]
     fn what_comes_from_outside_can_t_move_the_cursor_or_make_a_second_line() {

@@ -18,8 +18,17 @@ use crate::target::Target;
 #[derive(clap::Args)]
 pub(crate) struct ReachOptions {
     /// How long reaching the host and logging in may take
-    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = parse_limit)]
     connect_timeout: Duration,
+}
+
+/// Reads how long something may take; a limit of nothing would only be a failure in other words.
+pub(crate) fn parse_limit(text: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Ok(limit) if limit.is_zero() => Err("a time limit can't be 0".to_owned()),
+        Ok(limit) => Ok(limit),
+        Err(bad) => Err(bad.to_string()),
+    }
 }
 
 /// A host, and everything that is needed to reach it as often as one likes.

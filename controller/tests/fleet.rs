@@ -171,16 +171,57 @@ fn a_closed_stdout_is_no_panic_and_a_full_one_is_told() {
         assert!(output.stderr.is_empty() && output.status.code().is_some(), "{output:?}");
     }
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = desk.command(&["--help"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(255));
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let output = desk.command(&["completions", "bash"]).stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(255));
     assert_eq!(output.stderr, b"lariat: write to stdout: no space left on device\n");
+}
+
+/// What a verb says with `--json` of a host that it can't even ask.
+#[test]
+fn with_json_the_object_tells_the_error_and_nothing_else_does() {
+    let desk = Desk::with_fleet();
+    assert!(desk.run(&["enroll", "web1", "--address", "127.0.0.1:1"]).status.success());
+    let objects = |arguments: &[&str]| -> Vec<serde_json::Value> {
+        let output = desk.run(arguments);
+        assert_eq!(output.status.code(), Some(255), "{output:?}");
+        assert!(output.stderr.is_empty(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let verbs = |host: &str| {
+        let there = format!("{host}:/x");
+        [
+            objects(&["ping", "--json", host]),
+            objects(&["run", "--json", host, "--", "true"]),
+            objects(&["push", "--json", "home/hosts.toml", &there]),
+            objects(&["pull", "--json", &there, "x"]),
+        ]
+    };
+    for (host, why) in [("web2", "no host web2 in this fleet"), ("web1", "connection refused")] {
+        for told in verbs(host) {
+            assert_eq!((told.len(), &told[0]["host"]), (1, &host.into()));
+            assert_eq!(told[0]["ok"], false);
+            assert!(told[0]["error"].as_str().unwrap().contains(why), "{told:?}");
+        }
+    }
+    let told = objects(&["pull", "--json", "web1:/x", "web2:/x", "there"]);
+    assert!(told[0]["error"].as_str().unwrap().contains("not started"), "{told:?}");
+    assert_eq!((told.len(), &told[1]["host"]), (2, &"web2".into()));
+    assert!(!desk.path("there").exists());
+    fs::remove_dir_all(desk.path("home")).unwrap();
+    for told in verbs("web1") {
+        assert!(told[0]["error"].as_str().unwrap().contains("no fleet in"), "{told:?}");
+    }
 }
 
 #[test]
 fn wrong_usage_and_no_fleet_are_one_line_and_255() {
     let desk = Desk::new();
     insta::assert_snapshot!(desk.refused(&["hosts"]), @"lariat: no fleet in DESK/home; try: lariat init");
-    insta::assert_snapshot!(desk.refused(&["enroll", "all", "--address", "10.0.0.1"]), @r#"lariat: invalid value 'all' for '<HOST>': "all" stands for every host and can't name one; try: lariat --help"#);
-    insta::assert_snapshot!(desk.refused(&["hosts", "web[01-20]"]), @r#"lariat: invalid value 'web[01-20]' for '[TARGET]': "web[01-20]" names several hosts; this version takes one host at a time; try: lariat --help"#);
+    insta::assert_snapshot!(desk.refused(&["enroll", "all", "--address", "10.0.0.1"]), @r#"lariat: invalid value 'all' for '<HOST>': "all" stands for every host and can't name one; try: lariat enroll --help"#);
+    insta::assert_snapshot!(desk.refused(&["hosts", "web[01-20]"]), @r#"lariat: invalid value 'web[01-20]' for '[TARGET]': "web[01-20]" names several hosts; this version takes one host at a time; try: lariat hosts --help"#);
     assert!(desk.names(".").is_empty());
 }

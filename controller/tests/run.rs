@@ -11,6 +11,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lariat_common::protocol::exec::{self, Ack};
@@ -115,6 +116,20 @@ fn failures_of_lariat_are_255_and_one_line() {
     let (status, _, stderr) = world.told(&["--", "nofolder"]);
     assert_eq!(status, 255);
     insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): enter folder /no: no such file or directory");
+}
+
+/// The request rides with the login: without an answer nobody knows what became of it.
+#[test]
+fn a_request_without_an_answer_may_have_been_run_and_it_is_said() {
+    let world = World::new();
+    world.agent.cuts_logins.store(true, Ordering::Relaxed);
+    let (status, stdout, stderr) = world.told(&["--", "exit", "0"]);
+    assert_eq!((status, stdout), (255, vec![]));
+    insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): the connection broke after the login was sent; it is not known whether the command ran");
+    let output = world.run(&["--json", "--", "exit", "0"]);
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let error = value["error"].as_str().unwrap();
+    assert!(error.ends_with("; it is not known whether the command ran"), "{error}");
 }
 
 #[test]

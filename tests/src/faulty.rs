@@ -37,6 +37,7 @@ struct Shared {
     accepted: AtomicU64,
     bytes_up: AtomicU64,
     bytes_down: AtomicU64,
+    awaited: Mutex<Option<(u64, mpsc::Sender<()>)>>,
 }
 
 impl Faulty {
@@ -55,6 +56,7 @@ impl Faulty {
             accepted: AtomicU64::new(0),
             bytes_up: AtomicU64::new(0),
             bytes_down: AtomicU64::new(0),
+            awaited: Mutex::default(),
         });
         let accepting = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -93,6 +95,17 @@ impl Faulty {
             // It may be gone already.
             let _ = stream.shutdown(std::net::Shutdown::Both);
         }
+    }
+
+    /// Tells, at once, when this many more bytes have passed, both ways together.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn after(&self, bytes: u64) -> mpsc::Receiver<()> {
+        let (tell, told) = mpsc::channel();
+        let when = self.bytes_up() + self.bytes_down() + bytes;
+        *self.shared.awaited.lock().expect("no panic while it is held") = Some((when, tell));
+        told
     }
 
     /// How many connections were made.
@@ -142,6 +155,16 @@ impl Shared {
         self.pump(clone(&agent), clone(controller), Way::Down);
     }
 
+    /// Tells whoever waits for so many bytes.
+    fn tell(&self) {
+        let passed = [&self.bytes_up, &self.bytes_down].map(|bytes| bytes.load(Ordering::SeqCst));
+        let mut awaited = self.awaited.lock().expect("no panic while it is held");
+        if let Some((_, tell)) = awaited.take_if(|(when, _)| passed.iter().sum::<u64>() >= *when) {
+            // It may not wait any more.
+            let _ = tell.send(());
+        }
+    }
+
     /// Reads on one thread and, when its time has come, writes on another.
     fn pump(self: &Arc<Self>, mut from: TcpStream, mut to: TcpStream, way: Way) {
         let (pieces, due) = mpsc::channel::<(Instant, Vec<u8>)>();
@@ -188,6 +211,7 @@ impl Shared {
                     Way::Down => &writing.bytes_down,
                 };
                 counter.fetch_add(piece.len() as u64, Ordering::SeqCst);
+                writing.tell();
             }
             // An end is passed on as an end; a cut looks the same, without TLS's own word before it.
             let _ = to.shutdown(std::net::Shutdown::Both);

@@ -229,6 +229,14 @@ impl Agent {
         self.child.wait().expect("it is our child")
     }
 
+    /// Whether it is not there any more.
+    ///
+    /// # Panics
+    /// When it can't be waited for.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it is our child").is_some()
+    }
+
     /// Kills it without a word and starts it again at the same address.
     pub fn kill_and_restart(&mut self) {
         self.signal(Signal::KILL);

@@ -4,6 +4,8 @@
 //! run beside each other; everything ends and goes when its value is dropped.
 
 pub mod binaries;
+pub mod dice;
 pub mod faulty;
 pub mod fleet;
+pub mod strace;
 pub mod wait;

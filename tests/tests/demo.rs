@@ -1,12 +1,15 @@
 //! `lariat demo` as somebody meets it who has never seen lariat.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use lariat_tests::binaries::binaries;
 use lariat_tests::wait;
 use rustix::process::{Pid, Signal};
 
-fn demo(temporary: &std::path::Path) -> Command {
+fn demo(temporary: &Path) -> Command {
     let mut command = Command::new(&binaries().lariat);
     command.env_clear().env("TMPDIR", temporary).arg("demo").stdin(Stdio::null());
     command
@@ -27,17 +30,46 @@ fn it_tells_its_story_and_leaves_nothing() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
-#[test]
-fn ctrl_c_leaves_nothing_either() {
+/// Whether any process was started with this text in its command line.
+fn runs(text: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    lines.into_iter().any(|line| String::from_utf8_lossy(&line).contains(text))
+}
+
+/// Ends the tour with a signal once `there` is in its folder; gives its status and what it said.
+fn ended_by(signal: Signal, there: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
-    let mut child = demo(folder.path()).stdout(Stdio::null()).spawn().unwrap();
-    wait::until("the agent's state folder", || {
+    let mut command = demo(folder.path());
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait::until(there, || {
         let mut stages = std::fs::read_dir(folder.path()).unwrap().flatten();
-        stages.any(|stage| stage.path().join("bundle/state").exists()).then_some(())
+        let part = |stage: &Path| {
+            let mut files = std::fs::read_dir(stage.join("srv")).into_iter().flatten().flatten();
+            files.any(|file| file.path().extension().is_some_and(|end| end == "part"))
+        };
+        let is_there = |stage: &Path| match there {
+            "part" => part(stage),
+            there => stage.join(there).exists(),
+        };
+        stages.any(|stage| is_there(&stage.path())).then_some(())
     });
-    rustix::process::kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    rustix::process::kill_process(Pid::from_child(&child), signal).unwrap();
+    let output = child.wait_with_output().unwrap();
     wait::until("nothing to be left", || {
-        (std::fs::read_dir(folder.path()).unwrap().count() == 0).then_some(())
+        let empty = std::fs::read_dir(folder.path()).unwrap().count() == 0;
+        (empty && !runs(folder.path().to_str().unwrap())).then_some(())
     });
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn no_signal_leaves_anything_behind_or_makes_it_tell_of_a_failure() {
+    for there in ["bundle/state", "part"] {
+        for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+            let expected = (Some(128 + signal.as_raw()), String::new());
+            assert_eq!(ended_by(signal, there), expected, "{there}");
+        }
+        assert_eq!(ended_by(Signal::KILL, there), (None, String::new()), "{there}");
+    }
 }

@@ -59,6 +59,16 @@ fn a_file_goes_there_and_back() {
 }
 
 #[test]
+fn what_the_kernel_makes_up_is_read_to_its_end() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    for path in ["/proc/version", "/sys/kernel/mm/transparent_hugepage/enabled"] {
+        let there = fleet.path("there");
+        fleet.ok(["pull".into(), format!("web1:{path}"), text(&there)]);
+        assert!(std::fs::read(&there).unwrap() == std::fs::read(path).unwrap(), "{path}");
+    }
+}
+
+#[test]
 fn dest_is_the_name_and_dest_slash_the_folder() {
     let (fleet, _agent) = TestFleet::with_agent();
     let source = fleet.path("file");
@@ -119,6 +129,46 @@ fn pushed(fleet: &TestFleet, source: &Path, dest: &Path) -> (u64, u64) {
     let json = fleet.ok(["push".into(), "--json".into(), text(source), remote(dest)]);
     let object: serde_json::Value = serde_json::from_str(&json).unwrap();
     (object["sent"].as_u64().unwrap(), object["reused"].as_u64().unwrap())
+}
+
+#[test]
+fn a_push_that_is_given_up_says_that_nothing_is_lost() {
+    let (fleet, mut agent) = TestFleet::with_agent();
+    let slow = Faulty::start(agent.address, Fault { rate: Some(20 << 20), ..Fault::default() });
+    fleet.set_address("web1", slow.address);
+    let folder = fleet.path("dest");
+    std::fs::create_dir(&folder).unwrap();
+    let source = fleet.path("source");
+    random_file(&source, 32 * MIB, 1);
+    let mut push = fleet.lariat();
+    push.args(["push", "--reconnect", "0", &text(&source), &remote(&folder.join("file"))]);
+    let child = push.stderr(Stdio::piped()).spawn().unwrap();
+    partial_reaches(&folder, 4 * MIB);
+    agent.signal(Signal::KILL);
+    agent.wait();
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(255));
+    assert!(told.ends_with("; run it again: only what is missing is sent\n"), "{told}");
+}
+
+#[test]
+fn host_in_dest_is_the_hosts_name_and_what_is_refused_stops_nothing_else() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    let source = fleet.path("source");
+    random_file(&source, 10, 1);
+    let there = fleet.path("there/{host}/file-{host}");
+    fleet.ok(["push".into(), text(&source), remote(&there)]);
+    let made = fleet.path("there/web1/file-web1");
+    assert_same(&source, &made);
+    let gone = fleet.path("gone");
+    let into = text(&fleet.path("back-{host}"));
+    let pulled = fleet.run(["pull".into(), remote(&gone), remote(&made), into]);
+    let told = String::from_utf8(pulled.stderr).unwrap();
+    assert_eq!(pulled.status.code(), Some(255));
+    assert_eq!(told.lines().count(), 2, "{told}");
+    assert!(told.contains("open ") && told.contains("no such file or directory"), "{told}");
+    assert_same(&source, &fleet.path("back-web1/file-web1"));
 }
 
 #[test]

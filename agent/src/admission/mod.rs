@@ -2,10 +2,12 @@
 //!
 //! A state machine without I/O and without a clock: it is told what happened and when, and says what
 //! to do. Its invariants: there are never more strangers than places, nobody is refused for want of a
-//! place (the oldest stranger of the heaviest source goes instead), nothing here grows without bound,
-//! and a session that has logged in holds no place.
+//! place (another stranger goes instead, see [`contest`]), nothing here grows without bound, and
+//! neither a session nor a stranger whose login has arrived holds a place.
 
+mod contest;
 mod penalties;
+mod progress;
 mod source;
 
 use std::collections::{BTreeMap, HashMap};
@@ -16,12 +18,13 @@ use ipnet::IpNet;
 
 use penalties::Penalties;
 pub use penalties::PenaltyRules;
+pub use progress::{Hear, Progress, Stage, Tell, progress};
 pub use source::Source;
 
 /// What an operator may set.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Most strangers of one source at a time.
+    /// Strangers of one source at a time that may be stalled, unless it logged in lately.
     pub places_per_source: usize,
     /// Most strangers at a time.
     pub places: usize,
@@ -75,9 +78,12 @@ pub enum Outcome {
 pub struct Admission {
     rules: Rules,
     penalties: Penalties,
-    /// By age.
+    /// By age: those that have a place.
     strangers: BTreeMap<Place, Stranger>,
-    /// Strangers of each source that has any.
+    /// By age: those whose login has arrived. They wait for their denial, or for us to notice that
+    /// they are in.
+    decided: BTreeMap<Place, Stranger>,
+    /// Places of each source that has any.
     counts: HashMap<Source, usize>,
     next: u64,
 }
@@ -85,6 +91,9 @@ pub struct Admission {
 struct Stranger {
     source: Source,
     exempt: bool,
+    stage: Stage,
+    /// When it reached its stage.
+    since: Instant,
 }
 
 impl Admission {
@@ -92,8 +101,14 @@ impl Admission {
     pub fn new(mut rules: Rules) -> Self {
         rules.places = rules.places.max(1);
         rules.places_per_source = rules.places_per_source.max(1);
-        let penalties = Penalties::new(rules.penalties.clone());
-        Self { rules, penalties, strangers: BTreeMap::new(), counts: HashMap::new(), next: 0 }
+        Self {
+            penalties: Penalties::new(rules.penalties.clone()),
+            rules,
+            strangers: BTreeMap::new(),
+            decided: BTreeMap::new(),
+            counts: HashMap::new(),
+            next: 0,
+        }
     }
 
     /// Decides about a connection from `address` that came at `now`.
@@ -105,21 +120,36 @@ impl Admission {
         {
             return Verdict::Penalised(until);
         }
-        let evicted = self.whom_to_evict(source, exempt);
+        let evicted = self.whom_to_evict(source, exempt, now);
         if let Some(place) = evicted {
             self.release(place);
         }
         let place = Place(self.next);
         self.next += 1;
-        self.strangers.insert(place, Stranger { source, exempt });
+        self.strangers.insert(place, Stranger { source, exempt, stage: Stage::Silent, since: now });
         *self.counts.entry(source).or_default() += 1;
         Verdict::Admitted { place, evicted }
+    }
+
+    /// Takes note of how far a stranger has come. Returns whom to cut off, if too many wait for their
+    /// denial.
+    pub fn progressed(&mut self, place: Place, stage: Stage, now: Instant) -> Option<Place> {
+        if stage < Stage::Decided {
+            if let Some(stranger) = self.strangers.get_mut(&place) {
+                (stranger.stage, stranger.since) = (stage, now);
+            }
+            return None;
+        }
+        let stranger = self.release(place)?;
+        let oldest = (self.decided.len() >= self.rules.places).then(|| self.decided.pop_first());
+        self.decided.insert(place, stranger);
+        oldest.flatten().map(|(place, _)| place)
     }
 
     /// Takes note that the stranger's time ended. One that was evicted has no place to give back, and
     /// is not penalised for having been slower than others.
     pub fn ended(&mut self, place: Place, outcome: Outcome, now: Instant) {
-        let Some(Stranger { source, exempt }) = self.release(place) else { return };
+        let Some(Stranger { source, exempt, .. }) = self.release(place) else { return };
         match outcome {
             Outcome::LoggedIn => self.penalties.forgive(source, now),
             Outcome::Failed if !exempt => self.penalties.failed(source, now),
@@ -127,7 +157,7 @@ impl Admission {
         }
     }
 
-    /// Strangers at present.
+    /// Strangers at present that have a place.
     pub fn strangers(&self) -> usize {
         self.strangers.len()
     }
@@ -137,29 +167,10 @@ impl Admission {
         self.rules.exempt.iter().any(|network| network.contains(&address))
     }
 
-    fn whom_to_evict(&self, newcomer: Source, exempt: bool) -> Option<Place> {
-        let own = self.counts.get(&newcomer).copied().unwrap_or(0);
-        if own >= self.rules.places_per_source && !exempt {
-            return self.oldest_of(newcomer);
-        }
-        if self.strangers.len() < self.rules.places {
-            return None;
-        }
-        let heaviest = self.counts.values().copied().max().unwrap_or(0);
-        let of_a_heaviest =
-            |stranger: &Stranger| self.counts.get(&stranger.source) == Some(&heaviest);
-        self.strangers.iter().find(|(_, stranger)| of_a_heaviest(stranger)).map(|(&place, _)| place)
-    }
-
-    fn oldest_of(&self, source: Source) -> Option<Place> {
-        self.strangers
-            .iter()
-            .find(|(_, stranger)| stranger.source == source)
-            .map(|(&place, _)| place)
-    }
-
     fn release(&mut self, place: Place) -> Option<Stranger> {
-        let stranger = self.strangers.remove(&place)?;
+        let Some(stranger) = self.strangers.remove(&place) else {
+            return self.decided.remove(&place);
+        };
         if let Some(count) = self.counts.get_mut(&stranger.source) {
             *count -= 1;
             if *count == 0 {

@@ -81,7 +81,8 @@ impl Penalties {
         self.logins.insert(source, now);
     }
 
-    fn logged_in_lately(&self, source: Source, now: Instant) -> bool {
+    /// Whether somebody logged in from this source not long ago.
+    pub(super) fn logged_in_lately(&self, source: Source, now: Instant) -> bool {
         let lately = |login| now.saturating_duration_since(login) < self.rules.login_counts_for;
         self.logins.get(&source).copied().is_some_and(lately)
     }

@@ -15,6 +15,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use lariat_common::codec;
 use lariat_common::name::{BootId, JobId, KeyId};
@@ -152,6 +153,45 @@ impl Folders {
         Ok(OldFolder { folder, record, state })
     }
 
+    /// Removes jobs that are not alive and were last heard of before `before`. Returns how many.
+    pub(super) fn sweep(&self, before: SystemTime) -> io::Result<usize> {
+        let mut removed = 0;
+        for entry in fs::read_dir(&self.0)? {
+            let entry = entry?;
+            let Some(job) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            // One that goes while we look has been forgotten in time.
+            let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+            match self.is_left_over(job, before) {
+                Ok(true) => match self.remove(job) {
+                    Ok(()) => removed += 1,
+                    Err(error) if gone(&error) => {}
+                    Err(error) => return Err(error),
+                },
+                Err(error) if !gone(&error) => return Err(error),
+                Ok(false) | Err(_) => {}
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Its record is written to when the job begins and when it ends, so its time is the later of the
+    /// two. One that can't be read, as after a crash of the host, counts by its time alone.
+    fn is_left_over(&self, job: JobId, before: SystemTime) -> io::Result<bool> {
+        let heard_of = fs::metadata(self.path(job).join(RECORD))?.modified()?;
+        if heard_of >= before {
+            return Ok(false);
+        }
+        match self.find(job) {
+            Ok(found) => Ok(found.state != State::Alive),
+            Err(error) => match error.kind() {
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Ok(true),
+                _ => Err(error),
+            },
+        }
+    }
+
     /// Forgets a job.
     pub(super) fn remove(&self, job: JobId) -> io::Result<()> {
         let path = self.path(job);
@@ -257,6 +297,26 @@ mod tests {
         folders.remove(JOB).unwrap();
         drop(folders.create(JOB, &record()).unwrap());
         assert_eq!(folders.find(JOB).unwrap().state, State::Dead);
+    }
+
+    #[test]
+    fn what_nobody_came_for_is_swept_in_time_and_what_lives_is_not() {
+        let state = tempfile::tempdir().unwrap();
+        let folders = Folders::open(state.path()).unwrap();
+        let [alive, over, dead, torn] = [1, 2, 3, 4].map(|id| JobId([id; 16]));
+        let _running = folders.create(alive, &record()).unwrap();
+        let ended = folders.create(over, &record()).unwrap();
+        add_exit(&ended.record, &Exit { end: End::Exited(0), stdout: 0, stderr: 0 }).unwrap();
+        drop(ended);
+        drop(folders.create(dead, &record()).unwrap());
+        folders.create(torn, &record()).unwrap().record.set_len(2).unwrap();
+        // What began long ago ended just now.
+        let now = SystemTime::now();
+        let hour = std::time::Duration::from_secs(3600);
+        assert_eq!(folders.sweep(now - hour).unwrap(), 0);
+        assert_eq!(folders.sweep(now + hour).unwrap(), 3);
+        assert_eq!(folders.find(alive).unwrap().state, State::Alive);
+        assert_eq!(fs::read_dir(state.path().join("jobs")).unwrap().count(), 1);
     }
 
     #[test]

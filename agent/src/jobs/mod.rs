@@ -21,6 +21,7 @@ mod folder;
 mod raw;
 mod reaper;
 mod ring;
+mod spawner;
 mod spool;
 mod start;
 

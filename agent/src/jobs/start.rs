@@ -2,26 +2,21 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lariat_common::name::{BootId, JobId, KeyId};
 use lariat_common::protocol::exec::{self, BadRun, Run};
 use lariat_common::protocol::failure::{Action, Cause, Failure};
 use rustix::io::Errno;
-use rustix::process::{Pid, Resource, prlimit};
 
 use super::channel::{self, Begin, ChannelError, ToSupervisor, VERSION};
 use super::connection::{self, Ear, Mouth};
 use super::folder::{Folders, Record, State};
-use super::reaper::Reaper;
-use super::supervise::SUBCOMMAND;
-use crate::descriptors;
+use super::spawner::Spawner;
 use crate::user::User;
 
 /// The agent's own binary: the one that runs, also when another has taken its place on disk.
@@ -33,6 +28,9 @@ const LANG: &str = "C.UTF-8";
 /// How often a supervisor is looked for that does not listen yet, and how long.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const LOOK_FOR: Duration = Duration::from_secs(5);
+
+/// How long a job's folder is kept after its end, or its supervisor's death.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// What all jobs have in common.
 #[derive(Clone, Debug)]
@@ -125,13 +123,15 @@ pub enum Attached {
 pub struct Jobs {
     folders: Folders,
     settings: Settings,
-    reaper: Reaper,
+    spawner: Spawner,
 }
 
 impl Jobs {
     /// Opens the jobs in an agent's state folder.
     pub fn open(state: &Path, settings: Settings) -> io::Result<Self> {
-        Ok(Self { folders: Folders::open(state)?, settings, reaper: Reaper::start()? })
+        let spawner = Spawner::new(settings.supervisor.clone())?;
+        spawner.make_ready();
+        Ok(Self { folders: Folders::open(state)?, settings, spawner })
     }
 
     /// Starts a job: writes it down, then starts its supervisor. Needs a tokio runtime around it.
@@ -186,7 +186,19 @@ impl Jobs {
 
     /// Forgets a job whose controller has everything.
     pub fn forget(&self, job: JobId) -> io::Result<()> {
+        self.spawner.make_ready();
         self.folders.remove(job)
+    }
+
+    /// Removes what nobody came for in [`KEPT`], as of `now`.
+    pub fn sweep(&self, now: SystemTime) {
+        // A clock that stands before 1970 and a day is not set yet.
+        let Some(before) = now.checked_sub(KEPT) else { return };
+        match self.folders.sweep(before) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!("removed {count} jobs that nobody came for in a day"),
+            Err(error) => tracing::warn!("can't remove old jobs: {error}"),
+        }
     }
 
     fn record(&self, key: KeyId, run: &Run) -> Record {
@@ -215,28 +227,7 @@ impl Jobs {
         };
         let begin = ToSupervisor::Begin(Box::new(begin));
         let frame = channel::message(&begin).map_err(ChannelError::Codec)?;
-        let socket = self.spawn()?;
-        channel::send_all(&socket, &frame, &[folder.as_fd(), record.as_fd()])?;
-        Ok(socket)
-    }
-
-    /// Starts a supervisor that waits for its request.
-    fn spawn(&self) -> io::Result<UnixStream> {
-        let (ours, theirs) = UnixStream::pair()?;
-        let child = Command::new(&self.settings.supervisor)
-            .arg0("lariatd")
-            .arg(SUBCOMMAND)
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        // It has not been told its command yet, so the command inherits the limit that the agent had.
-        let limit = descriptors::original();
-        let _ = prlimit(Some(Pid::from_child(&child)), Resource::Nofile, limit);
-        self.reaper.adopt(child.id())?;
-        Ok(ours)
+        Ok(self.spawner.start(&frame, [folder.as_fd(), record.as_fd()])?)
     }
 }
 

@@ -5,19 +5,24 @@
 //! job stays with its supervisor, for its grace time.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use lariat_common::limits::OUTPUT_FRAME;
 use lariat_common::link::{LinkError, Reader, Writer};
 use lariat_common::name::JobId;
 use lariat_common::protocol::exec::{Ack, Exit, Release, Run, Signal, StdinEnd};
-use lariat_common::protocol::failure::{Action, Cause, Failure};
+use lariat_common::protocol::failure::{Cause, Failure};
 use lariat_common::protocol::{Kind, Message};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use crate::jobs::channel::{ChannelError, ToSupervisor};
 use crate::jobs::{Ear, Event, Mouth, Stream};
 use crate::session::{Session, SessionLink};
+
+/// How long the controller may take for the frame that is under way when the session is to end.
+const STOPPING: Duration = Duration::from_secs(1);
 
 /// Why a job's conversation can't go on.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +36,9 @@ enum Broken {
     /// The controller ended its session in the middle.
     #[error("the controller left")]
     Left,
+    /// The session is to end.
+    #[error("the session is to end")]
+    Stopped,
 }
 
 /// Runs a command and carries its streams, until the controller has everything.
@@ -54,11 +62,12 @@ pub async fn serve(
     let outcome = tokio::select! {
         biased;
         listened = listen(&mut link.reader, &mouth) => listened,
-        broken = speaking.everything() => match broken {
+        broken = speaking.everything(session) => match broken {
             Ok(failed) => return failed_to_start(link, failed, job, session).await,
             Err(broken) => Err(broken),
         },
-        () = session.stopped() => Err(Broken::Left),
+        // The frame that was being sent when it was to stop is not taken.
+        () = overdue(session) => Err(Broken::Left),
     };
     match outcome {
         Ok(()) => {
@@ -68,14 +77,16 @@ pub async fn serve(
             Ok(ControlFlow::Continue(()))
         }
         Err(Broken::Link(error)) => Err(error),
+        Err(Broken::Left) if link.writer.is_broken() => Err(LinkError::Cut),
         Err(Broken::Left) => Ok(ControlFlow::Break(())),
+        // The session itself says goodbye; the job waits for its controller to come back.
+        Err(Broken::Stopped) => Ok(ControlFlow::Continue(())),
         Err(Broken::Supervisor(error)) => {
             warn!("run: job {job}: its supervisor is gone: {error}");
             if link.writer.is_broken() {
                 return Err(LinkError::Cut);
             }
-            let failure = Failure { action: Action::Start, path: None, cause: Cause::Internal };
-            link.send(&failure).await?;
+            link.send(&Failure::request(Cause::Unwatched)).await?;
             Ok(ControlFlow::Break(()))
         }
     }
@@ -100,7 +111,16 @@ fn forget(job: JobId, session: &Session) {
     }
 }
 
+/// Waits until the session should have ended.
+async fn overdue(session: &Session) {
+    session.stopped().await;
+    sleep(STOPPING).await;
+}
+
 /// What the controller says, until it has everything.
+///
+/// A supervisor that takes no more words may have said how its command ended before: whether it is
+/// lost is for the ear alone to find out.
 async fn listen<R: AsyncRead + Unpin>(reader: &mut Reader<R>, mouth: &Mouth) -> Result<(), Broken> {
     let mut buffer = Vec::new();
     loop {
@@ -114,12 +134,18 @@ async fn listen<R: AsyncRead + Unpin>(reader: &mut Reader<R>, mouth: &Mouth) -> 
                 let offset = u64::from_le_bytes(reader.bulk_array().await?);
                 buffer.resize(reader.bulk_left(), 0);
                 reader.bulk(&mut buffer).await?;
-                mouth.stdin(offset, &buffer).await?;
+                unheard(mouth.stdin(offset, &buffer).await);
                 continue;
             }
             other => return Err(LinkError::Unexpected(other).into()),
         };
-        mouth.say(&word).await?;
+        unheard(mouth.say(&word).await);
+    }
+}
+
+fn unheard(said: Result<(), ChannelError>) {
+    if let Err(error) = said {
+        debug!("the job's supervisor takes no more words: {error}");
     }
 }
 
@@ -131,18 +157,25 @@ struct Speaking<'a, W> {
 }
 
 impl<W: AsyncWrite + Unpin> Speaking<'_, W> {
-    /// Passes everything on. Returns only when the command could not be started, or a side broke.
-    async fn everything(&mut self) -> Result<Failure, Broken> {
+    /// Passes everything on. Returns only when the command could not be started, a side broke, or the
+    /// session is to end.
+    async fn everything(&mut self, session: &Session) -> Result<Failure, Broken> {
         let mut buffer = vec![0; OUTPUT_FRAME];
         let mut ends = Ack::default();
         let mut exit: Option<Exit> = None;
         loop {
-            self.output(ends, &mut buffer).await?;
+            self.output(ends, &mut buffer, session).await?;
             if let Some(exit) = exit.take_if(|exit| self.sent == totals(*exit)) {
                 self.writer.outbox().post(&exit)?;
+                // The supervisor has nothing more to say, and may go.
+                return Err(tokio::select! {
+                    () = session.stopped() => Broken::Stopped,
+                    error = self.writer.drive() => error.into(),
+                });
             }
             let event = tokio::select! {
                 biased;
+                () = session.stopped() => return Err(Broken::Stopped),
                 error = self.writer.drive() => return Err(error.into()),
                 event = self.ear.next() => event?,
             };
@@ -160,8 +193,16 @@ impl<W: AsyncWrite + Unpin> Speaking<'_, W> {
     }
 
     /// Sends the output up to `ends`, both streams in turn.
-    async fn output(&mut self, ends: Ack, buffer: &mut [u8]) -> Result<(), Broken> {
+    async fn output(
+        &mut self,
+        ends: Ack,
+        buffer: &mut [u8],
+        session: &Session,
+    ) -> Result<(), Broken> {
         while self.sent != ends {
+            if session.is_stopped() {
+                return Err(Broken::Stopped);
+            }
             self.sent.stdout +=
                 self.part(Stream::Stdout, self.sent.stdout, ends.stdout, buffer).await?;
             self.sent.stderr +=

@@ -4,17 +4,19 @@
 
 use std::os::unix::ffi::OsStringExt;
 
-use lariat_common::link::{LinkError, message_frame};
+use lariat_common::link::{Link, LinkError, message_frame};
 use lariat_common::name::JobId;
-use lariat_common::protocol::exec::{Ack, Command, Run};
+use lariat_common::protocol::exec::{Ack, Command, Run, Started};
 use lariat_common::protocol::failure::{Cause, Failure};
-use lariat_common::protocol::request::{Goodbye, Ping, Pong};
+use lariat_common::protocol::request::{Ping, Pong};
 use lariat_common::protocol::transfer::{
     Destination, Have, Identity, Offer, Placement, Push, Time,
 };
 use rustix::process::Signal;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
-use crate::harness::{Agent, block_on};
+use crate::harness::{Agent, Setup, block_on};
 
 fn run() -> Run {
     Run {
@@ -74,8 +76,28 @@ fn sigterm_says_goodbye_and_exits_0() {
         link.send(&Ping { nonce: 3 }).await.unwrap();
         link.expect::<Pong>().await.unwrap();
         agent.signal(Signal::TERM);
-        assert!(link.expect::<Goodbye>().await.unwrap().retry_after_ms > 0);
-        assert_eq!(link.next().await.unwrap(), None);
+        says_goodbye(&mut link).await;
+    });
+    assert_eq!(agent.wait().code(), Some(0));
+}
+
+async fn says_goodbye(link: &mut Link<TlsStream<TcpStream>>) {
+    let goodbye = link.next().await;
+    assert!(matches!(goodbye, Err(LinkError::Goodbye { retry_after_ms: 1.. })), "{goodbye:?}");
+    link.writer.finish().await.unwrap();
+    assert_eq!(link.next().await.unwrap(), None);
+}
+
+#[test]
+fn sigterm_says_goodbye_while_a_command_runs_too() {
+    let mut agent = Agent::with(Setup { verbs: "\"run\"", ..Setup::default() });
+    block_on(async {
+        let command = Command::Shell(b"sleep 30".to_vec());
+        let request = message_frame(&Run { command, ..run() }).unwrap();
+        let (mut link, _) = agent.log_in_with(&request).await.unwrap();
+        link.expect::<Started>().await.unwrap();
+        agent.signal(Signal::TERM);
+        says_goodbye(&mut link).await;
     });
     assert_eq!(agent.wait().code(), Some(0));
 }

@@ -4,6 +4,7 @@
 
 use std::io::Read;
 use std::net::TcpStream;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use lariat_common::link::{hello_frame, read_hello};
@@ -11,6 +12,7 @@ use lariat_common::protocol::Kind;
 use lariat_common::protocol::request::{Ping, Pong};
 use lariat_common::secret::Secret;
 use tokio::io::AsyncWriteExt;
+use tokio::task::{LocalSet, spawn_local};
 
 use crate::harness::{Agent, PATIENCE, Setup, block_on};
 
@@ -33,21 +35,21 @@ fn who_stalls_is_dropped_at_the_deadline() {
     agent.wait_for("no login in time");
 }
 
-#[test]
-fn three_hundred_half_open_connections_keep_nobody_out() {
-    let agent = Agent::start();
-    let crowd: Vec<_> = (0..300)
-        .map(|i| {
-            // Of many sources, so that all places are taken.
-            let source = std::net::Ipv4Addr::new(127, 0, 1, 1 + u8::try_from(i / 15).unwrap());
-            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-            let socket = socket.unwrap();
-            socket.bind(&std::net::SocketAddr::from((source, 0)).into()).unwrap();
-            socket.connect(&agent.address.into()).unwrap();
-            socket.send(&[0x16, 3, 1]).unwrap();
-            socket
-        })
-        .collect();
+/// Connections that begin a login and never end it, from this many sources.
+fn half_open(agent: &Agent, connections: u32, sources: u32) -> Vec<socket2::Socket> {
+    let connect = |i| {
+        let source = std::net::Ipv4Addr::from_bits(0x7f00_0101 + i % sources);
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        socket.bind(&std::net::SocketAddr::from((source, 0)).into()).unwrap();
+        socket.connect(&agent.address.into()).unwrap();
+        socket.send(&[0x16, 3, 1]).unwrap();
+        socket
+    };
+    (0..connections).map(connect).collect()
+}
+
+fn gets_in_within_a_second(agent: &Agent) {
     block_on(async {
         let began = Instant::now();
         let mut link = agent.log_in().await;
@@ -55,7 +57,32 @@ fn three_hundred_half_open_connections_keep_nobody_out() {
         link.expect::<Pong>().await.unwrap();
         assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     });
-    drop(crowd);
+}
+
+#[test]
+fn three_hundred_half_open_connections_keep_nobody_out() {
+    // Of many sources, so that all places are taken; and of one.
+    for sources in [20, 300, 1] {
+        let agent = Agent::start();
+        let _crowd = half_open(&agent, 300, sources);
+        gets_in_within_a_second(&agent);
+    }
+}
+
+#[test]
+fn a_hundred_honest_logins_at_once_are_all_let_in() {
+    let agent = Rc::new(Agent::start());
+    block_on(LocalSet::new().run_until(async {
+        // Nobody has logged in from there before, and they keep each other waiting.
+        let log_in = || {
+            let agent = Rc::clone(&agent);
+            spawn_local(async move { agent.log_in_with(&[]).await.map(drop) })
+        };
+        let logins: Vec<_> = (0..100).map(|_| log_in()).collect();
+        for login in logins {
+            login.await.unwrap().unwrap();
+        }
+    }));
 }
 
 #[test]

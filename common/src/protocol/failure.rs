@@ -71,6 +71,8 @@ pub enum Cause {
     Stopping,
     /// Something in the agent itself failed; its log has more.
     Internal,
+    /// The process that watched over the command died: how the command ended is not known.
+    Unwatched,
 }
 
 /// A verb as failures carry it.
@@ -194,26 +196,41 @@ impl fmt::Display for Cause {
             }
             Self::Stopping => f.write_str("the agent is stopping"),
             Self::Internal => f.write_str("internal error; see the agent's log"),
+            Self::Unwatched => f.write_str(
+                "the command was started, but its supervisor died: how it ended is not known",
+            ),
         }
     }
 }
 
 /// The system's words for an `errno`, in lower case and without the number.
 pub fn os_error(errno: i32) -> String {
-    let text = io::Error::from_raw_os_error(errno).to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+    plain(&io::Error::from_raw_os_error(errno).to_string())
 }
 
 /// The system's words for an error, in lower case and without the number.
 pub fn io_error(error: &io::Error) -> String {
-    error.raw_os_error().map_or_else(|| error.to_string(), os_error)
+    error.raw_os_error().map_or_else(|| plain(&error.to_string()), os_error)
+}
+
+/// A text that may be the system's, with a number and what a library put behind it, in plain words.
+pub fn plain(text: &str) -> String {
+    let Some((words, _)) = text.split_once(" (os error") else { return text.to_owned() };
+    let mut letters = words.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_systems_words_come_without_its_number() {
+        assert_eq!(os_error(2), "no such file or directory");
+        let wrapped = io::Error::other("Permission denied (os error 13) at path \"/x\"");
+        assert_eq!(io_error(&wrapped), "permission denied");
+        assert_eq!(plain("Not the system's"), "Not the system's");
+    }
 
     #[test]
     fn phrases_compose_and_paths_are_made_harmless() {

@@ -10,6 +10,9 @@ pub mod hello;
 pub mod request;
 pub mod transfer;
 
+#[cfg(test)]
+mod golden;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -71,7 +71,9 @@ fn open_folder(path: &Path) -> Result<File, Failure> {
     let open = || OpenOptions::new().read(true).custom_flags(directory).open(path);
     match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let made = DirBuilder::new().recursive(true).mode(0o777).create(path);
+            // Without the `.` in a path that is not there yet, which nobody can make.
+            let plain: PathBuf = path.components().collect();
+            let made = DirBuilder::new().recursive(true).mode(0o777).create(plain);
             made.map_err(failed(Action::MakeFolder, bytes))?;
             open().map_err(failed(Action::Open, bytes))
         }
@@ -82,6 +84,18 @@ fn open_folder(path: &Path) -> Result<File, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn missing_parents_are_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let dest = Destination { path: b"a/./b/../c/name".to_vec(), name: b"x".to_vec() };
+        Place::resolve(folder.path(), &dest).unwrap();
+        assert!(folder.path().join("a/c").is_dir());
+        let dest = Destination { path: b"d/./e/name".to_vec(), name: b"x".to_vec() };
+        let place = Place::resolve(folder.path(), &dest).unwrap();
+        assert!(folder.path().join("d/e").is_dir());
+        assert_eq!(place.path(), folder.path().join("d/./e/name"));
+    }
 
     #[test]
     fn dest_is_the_name_and_dest_slash_the_folder() {

@@ -9,10 +9,11 @@
 //! shared reactor is ever blocked.
 //!
 //! [`hash`] is the arithmetic of chunks and whole files, [`reconcile`] decides what is sent again,
-//! [`destination`] where a file goes, [`partial`] is the unfinished file and its journal, [`source`]
+//! [`destination`] where a file goes, [`partial`] is the unfinished file and its journal, [`sweep`] removes those that were given up, [`source`]
 //! the file that is read, [`delta`] what of a file the other end has; [`send`] and [`receive`] move
 //! the bytes.
 
+mod basis;
 mod cancel;
 mod commit;
 pub mod delta;
@@ -28,6 +29,7 @@ mod reconcile;
 mod rehash;
 mod send;
 mod source;
+mod sweep;
 
 pub use cancel::Cancel;
 pub use commit::Finish;

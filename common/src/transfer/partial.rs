@@ -10,28 +10,30 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
+use super::basis::BasisFile;
 use super::commit::{self, Finish};
-use super::delta::{Params, Seed};
 use super::destination::Place;
 use super::encode::is_zero;
 use super::error::{failed, sys_failed};
 use super::journal::Journal;
-use super::own;
 use super::source::not_a_file;
+use super::{own, sweep};
 use crate::limits::CHUNK;
 use crate::name::KeyId;
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
 use crate::protocol::transfer::{Offer, Range};
 
-/// A basis smaller than this, in bytes, is not worth being cut.
-const MIN_BASIS: u64 = 64 * 1024;
-
 /// Granularity of holes in a sparse file, in bytes: a block of most file systems.
 const BLOCK: usize = 4096;
+
+/// A complete file of this size, in bytes, takes long enough to be forced to disk that being killed
+/// meanwhile must not cost all of it.
+const WORTH_KEEPING: u64 = 16 * 1024 * 1024;
 
 /// Whose partial it is.
 #[derive(Clone, Copy, Debug)]
@@ -61,14 +63,6 @@ pub struct Opened {
     pub basis: Option<BasisFile>,
 }
 
-/// The file that will be replaced, and how it is cut.
-pub struct BasisFile {
-    pub(super) file: Arc<File>,
-    pub(super) size: u64,
-    pub(super) params: Params,
-    pub(super) seed: Seed,
-}
-
 /// An unfinished file, locked against every other process.
 pub struct Partial {
     place: Place,
@@ -76,6 +70,9 @@ pub struct Partial {
     journal_name: String,
     file: Arc<File>,
     journal: Option<Journal>,
+    /// Where the bytes of earlier attempts end. Below it there may be some that no journal tells of:
+    /// a crash can keep what was written and lose the note of it.
+    used: u64,
     state: State,
 }
 
@@ -108,12 +105,17 @@ impl Partial {
             journal_name,
             file: Arc::new(file),
             journal: None,
+            used: 0,
             state: State::Worthless,
         };
         let have = partial.begin(owner, offer)?;
         partial.check_room(offer)?;
         let whole = have.iter().map(|range| range.count).sum::<u64>() == offer.chunks();
-        let basis = if whole { None } else { partial.basis(offer) };
+        let basis = if whole { None } else { BasisFile::find(&partial.place, offer) };
+        if offer.chunks() > 1 {
+            // Beside so much, reading a folder costs nothing; a small file would wait for it.
+            sweep::sweep(&partial.place, owner.user, SystemTime::now());
+        }
         Ok(Opened { partial, have, basis })
     }
 
@@ -136,6 +138,7 @@ impl Partial {
         sparse: bool,
     ) -> Result<(), Failure> {
         let offset = index * CHUNK as u64;
+        let fresh = fresh && offset >= self.used;
         let mut written = if fresh && sparse {
             self.write_around_holes(bytes, offset)
         } else if fresh && is_zero(bytes) {
@@ -170,6 +173,12 @@ impl Partial {
         size: u64,
         finish: &Finish,
     ) -> Result<(), Failure> {
+        if size >= WORTH_KEEPING {
+            // While this lasts the partial is still one that a later attempt takes up. Metadata, once
+            // set, make it look like somebody else's.
+            let synced = self.file.set_len(size).and_then(|()| self.file.sync_data());
+            synced.map_err(self.failed(Action::Sync))?;
+        }
         commit::commit(&self.file, &self.part, &self.place, offer, size, finish)?;
         self.state = State::Committed;
         if self.journal.is_some() {
@@ -208,6 +217,7 @@ impl Partial {
             });
             if let Some((journal, ranges)) = resumed.map_err(self.failed(Action::Read))? {
                 self.journal = Some(journal);
+                self.used = len;
                 self.state = State::Resumable;
                 return Ok(ranges);
             }
@@ -215,8 +225,9 @@ impl Partial {
         if len > 0 {
             self.file.set_len(0).map_err(self.failed(Action::Write))?;
         }
+        // An older attempt's, which may have been at another file: it says nothing of this one.
+        own::remove(&self.place, &self.journal_name);
         if several {
-            own::remove(&self.place, &self.journal_name);
             let journal = own::create(&self.place, &self.journal_name)
                 .and_then(|file| Journal::begin(file, offer));
             self.journal = Some(journal.map_err(self.failed(Action::Create))?);
@@ -237,26 +248,6 @@ impl Partial {
             return Err(self.failed(Action::Write)(full));
         }
         Ok(())
-    }
-
-    /// The file that will be replaced, if it is worth being cut.
-    fn basis(&self, offer: &Offer) -> Option<BasisFile> {
-        if offer.chunks() <= 1 || offer.sparse {
-            return None;
-        }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let name = self.place.name.as_slice();
-        let file = rustix::fs::openat(&self.place.folder, name, flags, Mode::empty()).ok()?;
-        let file = File::from(file);
-        let metadata = file.metadata().ok()?;
-        let size = metadata.len();
-        if !metadata.is_file() || size < MIN_BASIS {
-            return None;
-        }
-        let params = Params::for_basis(size)?;
-        // Without randomness the whole file is sent, which is no worse than it was.
-        let seed = Seed::generate().ok()?;
-        Some(BasisFile { file: Arc::new(file), size, params, seed })
     }
 }
 

@@ -12,8 +12,9 @@ use super::reconcile::indices;
 use crate::limits::CHUNK;
 use crate::protocol::transfer::{Hash, Range};
 
-/// Hashes that wait to be taken: the thread is never far ahead.
-const AHEAD: usize = 64;
+/// Hashes that wait to be taken, 48 bytes each: those of 32 GiB, so that the thread can be done before
+/// anybody has time for them.
+const AHEAD: usize = 64 * 1024;
 
 /// A chunk's index, and its hash unless it could not be read.
 pub(super) type Rehashed = (u64, io::Result<Hash>);

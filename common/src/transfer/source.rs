@@ -54,13 +54,27 @@ impl Source {
         if let Some(kind) = file_kind(&metadata) {
             return Err(not_a_file(name, kind));
         }
-        let (file, path) = (Arc::new(file), name.to_vec());
-        Ok(Self { file, stream: Cell::default(), path, offer: offer(&metadata) })
+        let offer = offer(&metadata);
+        if is_generated(&file, metadata.len()) {
+            let offer = Offer { size: None, sparse: false, ..offer };
+            return Self::reading(file, name, offer).map_err(failed(Action::Read, name));
+        }
+        Ok(Self { file: Arc::new(file), stream: Cell::default(), path: name.to_vec(), offer })
     }
 
     /// Reads a stream, such as stdin, to its end, on a thread of its own: it may stand still for as
     /// long as it likes.
-    pub fn stream(mut input: impl Read + Send + 'static, now: Time) -> io::Result<Self> {
+    pub fn stream(input: impl Read + Send + 'static, now: Time) -> io::Result<Self> {
+        let identity = Identity::default();
+        let offer = Offer { size: None, sparse: false, mode: STREAM_MODE, mtime: now, identity };
+        Self::reading(input, b"-", offer)
+    }
+
+    fn reading(
+        mut input: impl Read + Send + 'static,
+        path: &[u8],
+        offer: Offer,
+    ) -> io::Result<Self> {
         let (chunks, taken) = mpsc::channel(AHEAD);
         std::thread::Builder::new().name("stream".to_owned()).spawn(move || {
             loop {
@@ -75,10 +89,8 @@ impl Source {
                 }
             }
         })?;
-        let identity = Identity::default();
-        let offer = Offer { size: None, sparse: false, mode: STREAM_MODE, mtime: now, identity };
         let file = Arc::new(File::open("/dev/null")?);
-        Ok(Self { file, stream: Cell::new(Some(taken)), path: b"-".to_vec(), offer })
+        Ok(Self { file, stream: Cell::new(Some(taken)), path: path.to_vec(), offer })
     }
 
     /// The file as the receiver is told of it.
@@ -135,6 +147,15 @@ impl Source {
 
 /// No such device or address: what opening a socket's name says.
 const ENXIO: i32 = 6;
+
+/// Whether the kernel makes the content up as it is read, so that the size says nothing of it.
+fn is_generated(file: &File, size: u64) -> bool {
+    const PROC: u32 = 0x9fa0;
+    const SYSFS: u32 = 0x6265_6572;
+    let kind = rustix::fs::fstatfs(file).map_or(0, |disk| disk.f_type);
+    let kernels = u32::try_from(kind).is_ok_and(|kind| matches!(kind, PROC | SYSFS));
+    kernels || size == 0 && matches!(file.read_at(&mut [0], 0), Ok(1))
+}
 
 fn offer(metadata: &Metadata) -> Offer {
     Offer {

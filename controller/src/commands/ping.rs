@@ -4,9 +4,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use lariat_common::link::LinkError;
+use lariat_common::name::HostName;
 use lariat_common::protocol::request::{Ping, Pong};
 
-use crate::connect::{Peer, Session};
+use crate::connect::Session;
 use crate::context::Context;
 use crate::error::{CliError, EXIT_FAILURE};
 use crate::output;
@@ -40,30 +41,31 @@ struct Times {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
-    let reach = Reach::new(context, &args.target, &args.connect)?;
-    block_on(async move {
-        let result = ping(&reach).await;
-        if args.json {
-            object(&PingResult {
-                host: &reach.peer.name,
-                ok: result.is_ok(),
-                seconds: result.as_ref().ok().map(|times| times.round_trip.as_secs_f64()),
-                error: result.as_ref().err().map(CliError::line),
-            })?;
-        }
-        match result {
-            Ok(times) if !args.json => output::line(&told(&reach.peer, &times))?,
-            Ok(_) => {}
-            Err(error) if !args.json => return Err(error.during("ping")),
-            Err(_) => return Ok(ExitCode::from(EXIT_FAILURE)),
-        }
-        Ok(ExitCode::SUCCESS)
-    })
+    let host = &args.target.host;
+    let result = Reach::new(context, &args.target, &args.connect)
+        .and_then(|reach| block_on(async { ping(&reach).await }))
+        .map_err(|error| error.during("ping"));
+    if !args.json {
+        return output::line(&told(host, &result?)).map(|()| ExitCode::SUCCESS);
+    }
+    object(&PingResult {
+        host,
+        ok: result.is_ok(),
+        seconds: result.as_ref().ok().map(|times| times.round_trip.as_secs_f64()),
+        error: result.as_ref().err().map(CliError::line),
+    })?;
+    Ok(if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) })
 }
 
-fn told(peer: &Peer, times: &Times) -> String {
-    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
-    format!("{}: {:.1} ms (connect {:.1} ms)", peer.name, ms(times.round_trip), ms(times.connect))
+fn told(host: &HostName, times: &Times) -> String {
+    format!("{host}: {} (connect {})", ms(times.round_trip), ms(times.connect))
+}
+
+/// Below a millisecond the first decimal is not enough.
+fn ms(time: Duration) -> String {
+    let ms = time.as_secs_f64() * 1000.0;
+    let decimals = if ms < 1.0 { 2 } else { 1 };
+    format!("{ms:.decimals$} ms")
 }
 
 async fn ping(reach: &Reach) -> Result<Times, CliError> {
@@ -88,18 +90,12 @@ async fn ping(reach: &Reach) -> Result<Times, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lariat_common::name::EnrolmentId;
 
     #[test]
     fn one_line_says_it() {
-        let peer = Peer {
-            name: "web1".parse().unwrap(),
-            address: "10.0.0.1".parse().unwrap(),
-            enrolment: EnrolmentId([0; 16]),
-            spki: [0; 32],
-        };
+        let host = "web1".parse().unwrap();
         let times =
             Times { connect: Duration::from_micros(2949), round_trip: Duration::from_micros(351) };
-        insta::assert_snapshot!(told(&peer, &times), @"web1: 0.4 ms (connect 2.9 ms)");
+        insta::assert_snapshot!(told(&host, &times), @"web1: 0.35 ms (connect 2.9 ms)");
     }
 }

@@ -4,26 +4,26 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use lariat_common::account;
 use lariat_common::link::LinkError;
+use lariat_common::name::KeyId;
 use lariat_common::protocol::Message;
 use lariat_common::protocol::failure::{Cause, Failure};
-use lariat_common::protocol::transfer::{Destination, Offer, Pull};
+use lariat_common::protocol::transfer::{Destination, Offer, Pull, Sending};
 use lariat_common::transfer::destination::Place;
 use lariat_common::transfer::{
     Busy, Cancel, Finish, Owner, Partial, Received, Stream, Target, TransferError, receive,
 };
 
-use crate::connect::{ConnectError, Session};
+use crate::connect::Session;
 use crate::context::Context;
 use crate::error::{CliError, EXIT_FAILURE};
 use crate::reach::{self, Reach};
 use crate::runtime::block_on;
 use crate::target::RemotePath;
 use crate::transfer::{
-    Bar, Patience, Tally, TransferOptions, base_name, is_broken_connection, may_come_back, shown,
+    Bar, Broken, Files, Item, Moved, Tally, TransferOptions, base_name, for_host, shown,
 };
 
 /// The destination that is stdout.
@@ -32,7 +32,8 @@ const STDOUT: &[u8] = b"-";
 #[derive(clap::Args)]
 #[command(after_help = "\
 DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and so
-does a folder that is there already. From several hosts, files go into DEST/HOST/. A connection that
+does a folder that is there already. From several hosts, files go into DEST/HOST/; {host} in DEST
+is the host's name. A connection that
 breaks is made again and the pull goes on; one that was given up is run again, and only what is
 missing is sent. Of a file that is there already only what differs is.
 
@@ -70,32 +71,65 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     if stdout && (sources.len() > 1 || json) {
         return Err(CliError::new("only one file can go to stdout, and nothing else with it"));
     }
-    let hosts = by_host(&sources);
     let several = sources.len() > 1;
+    let sources = by_host(&sources);
+    // A mistake in any of them is told before anything has moved.
+    let reaches: Vec<_> =
+        sources.iter().map(|of_host| Reach::new(context, &of_host[0].target, &connect)).collect();
+    if reaches.iter().any(Result::is_err) {
+        return none_of(&sources, reaches, json, context.verbose);
+    }
     let mut code = ExitCode::SUCCESS;
-    for sources in &hosts {
-        let target = &sources[0].target;
-        let host = target.host.as_str();
-        let mut dest = dest.as_bytes().to_vec();
-        if hosts.len() > 1 {
+    for (of_host, reach) in sources.iter().zip(reaches.into_iter().flatten()) {
+        let host = reach.peer.name.clone();
+        let mut dest = for_host(dest.as_bytes(), &host);
+        if sources.len() > 1 {
             dest.extend_from_slice(format!("/{host}").as_bytes());
         }
         if several && !dest.is_empty() {
             // Several sources need a folder.
             dest.push(b'/');
         }
-        let reach = Reach::new(context, target, &connect)?;
-        let pulled = block_on(async {
-            let dest = if stdout { None } else { Some(dest.as_slice()) };
-            let mut pulling =
-                Pulling { reach: &reach, options: &options, finish: &finish, dest, session: None };
-            pulling.all(sources).await.report(host, json, context.verbose)
+        let dest = (!stdout).then_some(dest.as_slice());
+        let tally = block_on(async {
+            let mut files = Files::new(&reach, options.reconnect);
+            for RemotePath { path, .. } in of_host {
+                let item = Pulled::new(path, dest, reach.key, options.sending(), &finish);
+                let source = match path.as_slice() {
+                    b"" => "the home folder".to_owned(),
+                    path => shown(OsStr::from_bytes(path)).to_string(),
+                };
+                files.one(item, format!("pull {source} from {host}")).await;
+            }
+            Ok(files.finish().await)
         })?;
-        if pulled != ExitCode::SUCCESS {
+        if tally.report(host.as_str(), json, context.verbose)? != ExitCode::SUCCESS {
             code = ExitCode::from(EXIT_FAILURE);
         }
     }
     Ok(code)
+}
+
+/// Tells which hosts can't be asked for anything, and that for them the others were not.
+fn none_of(
+    sources: &[Vec<&RemotePath>],
+    reaches: Vec<Result<Reach, CliError>>,
+    json: bool,
+    verbose: bool,
+) -> Result<ExitCode, CliError> {
+    for (of_host, reach) in sources.iter().zip(reaches) {
+        let host = of_host[0].target.host.as_str();
+        match reach {
+            Err(error) => Tally::only(error).report(host, json, verbose)?,
+            // People see that nothing came; a program waits for an object of every host.
+            Ok(_) if !json => continue,
+            Ok(_) => Tally::only(CliError::new(format!(
+                "pull from {host}: not started, as another host can't be asked"
+            )))
+            .report(host, json, verbose)?,
+        };
+    }
+    Ok(ExitCode::from(EXIT_FAILURE))
 }
 
 /// The sources of each host, hosts in the order in which they were first named.
@@ -110,128 +144,102 @@ fn by_host(sources: &[RemotePath]) -> Vec<Vec<&RemotePath>> {
     hosts
 }
 
-struct Pulling<'a> {
-    reach: &'a Reach,
-    options: &'a TransferOptions,
-    finish: &'a Finish,
+/// A file that comes here.
+struct Pulled<'a> {
+    request: Pull,
     /// Where to, if not to stdout.
-    dest: Option<&'a [u8]>,
-    /// A connection that is ready for the next file.
-    session: Option<Session>,
+    dest: Option<Destination>,
+    owner: Owner,
+    finish: &'a Finish,
 }
 
-/// Why an attempt did not come to its end.
-enum Attempt {
-    Connect(ConnectError),
-    Transfer(TransferError),
-}
-
-impl Pulling<'_> {
-    async fn all(&mut self, sources: &[&RemotePath]) -> Tally {
-        let mut tally = Tally::new();
-        for source in sources {
-            if let Err(error) = self.pull(&source.path, &mut tally).await {
-                // What is under way on the connection is not known: the next file gets a new one.
-                self.session = None;
-                let path = shown(OsStr::from_bytes(&source.path)).to_string();
-                let host = &source.target.host;
-                tally.failed(error.during(format!("pull {path} from {host}")));
-            }
-        }
-        if let Some(Session { mut link, .. }) = self.session.take() {
-            // Everything is done; the agent sees the end either way.
-            let _ = link.writer.finish().await;
-        }
-        tally
+impl<'a> Pulled<'a> {
+    fn new(
+        source: &[u8],
+        dest: Option<&[u8]>,
+        key: KeyId,
+        sending: Sending,
+        finish: &'a Finish,
+    ) -> Result<Self, CliError> {
+        // The name comes from what was asked for, never from the host.
+        let named = |path: &[u8]| -> Result<_, CliError> {
+            Ok(Destination { path: path.to_vec(), name: base_name(source)?.to_vec() })
+        };
+        let user = rustix::process::geteuid().as_raw();
+        Ok(Self {
+            request: Pull { source: source.to_vec(), sending },
+            dest: dest.map(named).transpose()?,
+            owner: Owner { key, user },
+            finish,
+        })
     }
 
-    /// Fetches one source, over as many connections as it takes.
-    async fn pull(&mut self, source: &[u8], tally: &mut Tally) -> Result<(), CliError> {
-        // The name comes from what was asked for, never from the host.
-        let name = if self.dest.is_some() { base_name(source)? } else { STDOUT };
-        let request = Pull { source: source.to_vec(), sending: self.options.sending() };
-        let bar = Bar::new(&shown(OsStr::from_bytes(name)).to_string());
-        let mut patience = Patience::new(self.options.reconnect);
-        let (mut moved, mut sent) = (0, 0);
-        let mut first = true;
-        loop {
-            let mut now = Received::default();
-            let broken = match self.attempt(&request, name, &bar, &mut now).await {
-                Ok(()) => {
-                    tally.arrived(now.size, moved + now.moved, sent + now.sent);
-                    return Ok(());
-                }
-                Err(Attempt::Connect(error)) if !first && may_come_back(&error) => error.into(),
-                // What went to stdout can't be taken back, nor begun again.
-                Err(Attempt::Transfer(error))
-                    if is_broken_connection(&error) && (self.dest.is_some() || now.moved == 0) =>
-                {
-                    CliError::from(error)
-                }
-                Err(Attempt::Connect(error)) => return Err(error.into()),
-                Err(Attempt::Transfer(error)) => return Err(error.into()),
-            };
-            first = false;
-            moved += now.moved;
-            sent += now.sent;
-            self.session = None;
-            let Some(wait) = patience.broke(now.moved > 0, Instant::now()) else {
-                return Err(broken);
-            };
-            tokio::time::sleep(wait).await;
-        }
+    /// What receives it.
+    fn target(&self, offer: &Offer) -> Result<Target, Failure> {
+        let Some(dest) = &self.dest else {
+            return Ok(Target::Stream(
+                Stream::new(std::io::stdout()).map_err(|e| stdout_failed(&e))?,
+            ));
+        };
+        let place = Place::resolve(Path::new(""), dest)?;
+        Ok(Target::File(Partial::open(place, self.owner, offer, Busy::Refuse)?))
+    }
+}
+
+impl Item for Pulled<'_> {
+    type Request = Pull;
+
+    fn request(&self) -> &Pull {
+        &self.request
+    }
+
+    fn name(&self) -> &[u8] {
+        self.dest.as_ref().map_or(STDOUT, |dest| &dest.name)
     }
 
     async fn attempt(
         &mut self,
-        request: &Pull,
-        name: &[u8],
+        session: &mut Session,
         bar: &Bar,
-        received: &mut Received,
-    ) -> Result<(), Attempt> {
-        let session = match &mut self.session {
-            Some(session) => {
-                session.link.outbox().post(request).map_err(|e| Attempt::Transfer(e.into()))?;
-                session
+        moved: &mut Moved,
+    ) -> Result<(), Broken> {
+        let offer = expect_offer(session).await?;
+        let target = self.target(&offer).map_err(Broken::Here)?;
+        let (never, mut received) = (Cancel::default(), Received::default());
+        let link = &mut session.link;
+        let done = receive(link, target, &offer, self.finish, bar, &never, &mut received).await;
+        *moved = received.into();
+        done.map(drop).map_err(|error| match error {
+            TransferError::Local(failure) => Broken::Here(failure),
+            error => Broken::Transfer(error),
+        })
+    }
+
+    /// What went to stdout can't be taken back, nor begun again.
+    fn can_go_on(&self, moved: &Moved) -> bool {
+        self.dest.is_some() || moved.is_nothing()
+    }
+}
+
+fn stdout_failed(error: &std::io::Error) -> Failure {
+    Failure::request(error.raw_os_error().map_or(Cause::Internal, Cause::Os))
+}
+
+/// The agent's answer: the file as it is there, or why there is none.
+async fn expect_offer(session: &mut Session) -> Result<Offer, Broken> {
+    let link = &mut session.link;
+    let answer = async {
+        let frame = link.next().await?.ok_or(LinkError::Cut)?;
+        match frame.kind {
+            Offer::KIND => {
+                let offer: Offer = link.reader.message()?;
+                let bad = |_| LinkError::Misbehaved("it offers a file that can't be");
+                offer.check().map_err(bad)?;
+                Ok(Ok(offer))
             }
-            none => none.insert(self.reach.connect(request).await.map_err(Attempt::Connect)?),
-        };
-        let never = Cancel::default();
-        let work = async {
-            let offer = expect_offer(session).await?;
-            let target = match self.dest {
-                Some(dest) => {
-                    let dest = Destination { path: dest.to_vec(), name: name.to_vec() };
-                    let place = Place::resolve(Path::new(""), &dest)?;
-                    let user = rustix::process::geteuid().as_raw();
-                    let owner = Owner { key: self.reach.key, user };
-                    Target::File(Partial::open(place, owner, &offer, Busy::Refuse)?)
-                }
-                None => {
-                    Target::Stream(Stream::new(std::io::stdout()).map_err(|e| stdout_failed(&e))?)
-                }
-            };
-            receive(&mut session.link, target, &offer, self.finish, bar, &never, received).await
-        };
-        work.await.map_err(Attempt::Transfer)
-    }
-}
-
-fn stdout_failed(error: &std::io::Error) -> TransferError {
-    let cause = error.raw_os_error().map_or(Cause::Internal, Cause::Os);
-    Failure::request(cause).into()
-}
-
-async fn expect_offer(session: &mut Session) -> Result<Offer, TransferError> {
-    let frame = session.link.next().await?.ok_or(LinkError::Cut)?;
-    match frame.kind {
-        Offer::KIND => {
-            let offer: Offer = session.link.reader.message()?;
-            let bad = |_| LinkError::Misbehaved("it offers a file that can't be");
-            offer.check().map_err(bad)?;
-            Ok(offer)
+            Failure::KIND => Ok(Err(link.reader.message()?)),
+            other => Err(LinkError::Unexpected(other)),
         }
-        Failure::KIND => Err(TransferError::Remote(session.link.reader.message()?)),
-        other => Err(LinkError::Unexpected(other).into()),
-    }
+    };
+    answer.await.map_err(|e| Broken::Transfer(e.into()))?.map_err(Broken::refused)
 }

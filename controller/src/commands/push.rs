@@ -4,10 +4,10 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use lariat_common::protocol::transfer::{Destination, Push, Time};
-use lariat_common::transfer::{Cancel, Sent, Source, send};
+use lariat_common::protocol::transfer::{Destination, Push, Sending, Time};
+use lariat_common::transfer::{Cancel, Sent, Source, TransferError, send};
 
 use crate::connect::Session;
 use crate::context::Context;
@@ -16,7 +16,7 @@ use crate::reach::{self, Reach};
 use crate::runtime::block_on;
 use crate::target::RemotePath;
 use crate::transfer::{
-    Bar, Patience, Tally, TransferOptions, base_name, is_broken_connection, may_come_back, shown,
+    Bar, Broken, Files, Item, Moved, Tally, TransferOptions, base_name, for_host, shown,
 };
 
 /// The source that is stdin.
@@ -26,7 +26,7 @@ const STDIN: &str = "-";
 #[command(after_help = "\
 DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and so
 does a folder that is there already. Missing parents are made. A relative or empty DEST begins at
-the user's home. A connection that breaks is made again and the push goes on; one that was given up
+the user's home; {host} in DEST is the host's name. A connection that breaks is made again and the push goes on; one that was given up
 is run again, and only what is missing is sent. Of a file that is there already only what differs is.
 
 Examples:
@@ -57,110 +57,87 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     let Args { sources, dest, json, options, connect } = args;
-    let RemotePath { target, mut path } = RemotePath::parse(&dest)?;
+    let RemotePath { target, path } = RemotePath::parse(&dest)?;
+    let mut path = for_host(&path, &target.host);
     if sources.len() > 1 && !path.is_empty() {
         // Several sources need a folder.
         path.push(b'/');
     }
-    let reach = Reach::new(context, &target, &connect)?;
     let host = target.host.as_str();
-    block_on(async {
-        let mut pushing = Pushing { reach: &reach, options: &options, dest: &path, session: None };
-        let mut tally = Tally::new();
+    let reach = match Reach::new(context, &target, &connect) {
+        Ok(reach) => reach,
+        Err(error) => return Tally::only(error).report(host, json, context.verbose),
+    };
+    let tally = block_on(async {
+        let mut files = Files::new(&reach, options.reconnect);
         for source in &sources {
-            if let Err(error) = pushing.push(source, &mut tally).await {
-                // What is under way on the connection is not known: the next file gets a new one.
-                pushing.session = None;
-                tally.failed(error.during(format!("push {} to {host}", shown(source))));
-            }
+            let item = Pushed::open(source, &path, &options);
+            files.one(item, format!("push {} to {host}", shown(source))).await;
         }
-        if let Some(Session { mut link, .. }) = pushing.session {
-            // Everything is done and acknowledged; the agent sees the end either way.
-            let _ = link.writer.finish().await;
-        }
-        tally.report(host, json, context.verbose)
-    })
+        Ok(files.finish().await)
+    })?;
+    tally.report(host, json, context.verbose)
 }
 
-struct Pushing<'a> {
-    reach: &'a Reach,
-    options: &'a TransferOptions,
-    dest: &'a [u8],
-    /// A connection that is ready for the next file.
-    session: Option<Session>,
+/// A file that goes there.
+struct Pushed {
+    file: Source,
+    stdin: bool,
+    request: Push,
+    sending: Sending,
 }
 
-impl Pushing<'_> {
-    /// Sends one source, over as many connections as it takes.
-    async fn push(&mut self, source: &OsStr, tally: &mut Tally) -> Result<(), CliError> {
+impl Pushed {
+    fn open(source: &OsStr, dest: &[u8], options: &TransferOptions) -> Result<Self, CliError> {
         let stdin = source == STDIN;
-        let mut file = if stdin { open_stdin()? } else { Source::open(Path::new(source))? };
-        let name = if stdin { self.name_for_stdin()? } else { base_name(source.as_bytes())? };
-        let dest = Destination { path: self.dest.to_vec(), name: name.to_vec() };
-        let offer = file.offer().clone();
-        let request = Push { dest, offer, placement: self.options.placement() };
-        let bar = Bar::new(&shown(OsStr::from_bytes(name)).to_string());
-        let mut patience = Patience::new(self.options.reconnect);
-        let (mut moved, mut sent) = (0, 0);
-        let mut first = true;
-        loop {
-            let mut now = Sent::default();
-            let broken = match self.attempt(&mut file, &request, &bar, &mut now).await {
-                Ok(()) => {
-                    tally.arrived(now.size, moved + now.moved, sent + now.sent);
-                    return Ok(());
-                }
-                Err(Attempt::Connect(error)) if !first && may_come_back(&error) => error.into(),
-                Err(Attempt::Transfer(error)) if !stdin && is_broken_connection(&error) => {
-                    CliError::from(error)
-                }
-                Err(Attempt::Connect(error)) => return Err(error.into()),
-                Err(Attempt::Transfer(error)) => return Err(error.into()),
-            };
-            first = false;
-            moved += now.moved;
-            sent += now.sent;
-            self.session = None;
-            let Some(wait) = patience.broke(now.moved > 0, Instant::now()) else {
-                return Err(broken);
-            };
-            tokio::time::sleep(wait).await;
-        }
+        let file = if stdin { open_stdin()? } else { Source::open(Path::new(source))? };
+        let name = if stdin { name_for_stdin(dest)? } else { base_name(source.as_bytes())? };
+        let dest = Destination { path: dest.to_vec(), name: name.to_vec() };
+        let request = Push { dest, offer: file.offer().clone(), placement: options.placement() };
+        Ok(Self { file, stdin, request, sending: options.sending() })
+    }
+}
+
+impl Item for Pushed {
+    type Request = Push;
+
+    fn request(&self) -> &Push {
+        &self.request
+    }
+
+    fn name(&self) -> &[u8] {
+        &self.request.dest.name
     }
 
     async fn attempt(
         &mut self,
-        file: &mut Source,
-        request: &Push,
+        session: &mut Session,
         bar: &Bar,
-        sent: &mut Sent,
-    ) -> Result<(), Attempt> {
-        let session = match &mut self.session {
-            Some(session) => {
-                session.link.outbox().post(request).map_err(|e| Attempt::Transfer(e.into()))?;
-                session
-            }
-            none => none.insert(self.reach.connect(request).await.map_err(Attempt::Connect)?),
-        };
-        let never = Cancel::default();
-        let how = self.options.sending();
-        let done = send(&mut session.link, file, how, bar, &never, sent).await;
-        done.map(drop).map_err(Attempt::Transfer)
+        moved: &mut Moved,
+    ) -> Result<(), Broken> {
+        let (never, mut sent) = (Cancel::default(), Sent::default());
+        let file = &mut self.file;
+        let done = send(&mut session.link, file, self.sending, bar, &never, &mut sent).await;
+        *moved = sent.into();
+        match (done, bar.has_begun()) {
+            (Ok(_), _) => Ok(()),
+            (Err(TransferError::Remote(failure)), false) => Err(Broken::refused(failure)),
+            (Err(error), _) => Err(Broken::Transfer(error)),
+        }
     }
 
-    /// Stdin has no name of its own, so the destination must be one.
-    fn name_for_stdin(&self) -> Result<&[u8], CliError> {
-        base_name(self.dest).map_err(|_| {
-            CliError::new("stdin needs a name at its destination")
-                .hint("lariat push - HOST:/FOLDER/NAME")
-        })
+    /// Stdin can't be read again.
+    fn can_go_on(&self, _: &Moved) -> bool {
+        !self.stdin
     }
 }
 
-/// Why an attempt did not come to its end.
-enum Attempt {
-    Connect(crate::connect::ConnectError),
-    Transfer(lariat_common::transfer::TransferError),
+/// Stdin has no name of its own, so the destination must be one.
+fn name_for_stdin(dest: &[u8]) -> Result<&[u8], CliError> {
+    base_name(dest).map_err(|_| {
+        CliError::new("stdin needs a name at its destination")
+            .hint("lariat push - HOST:/FOLDER/NAME")
+    })
 }
 
 fn open_stdin() -> Result<Source, CliError> {

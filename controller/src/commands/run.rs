@@ -11,7 +11,6 @@ use lariat_common::units::parse_duration;
 
 use crate::context::Context;
 use crate::error::{CliError, EXIT_FAILURE};
-use crate::output;
 use crate::output::json::{RunResult, object};
 use crate::reach::{self, Reach};
 use crate::run::capture::Capture;
@@ -52,7 +51,7 @@ pub(crate) struct Args {
     env: Vec<OsString>,
 
     /// End it after this time, with exit status 124
-    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+    #[arg(long, value_name = "DUR", value_parser = reach::parse_limit)]
     timeout: Option<Duration>,
 
     #[command(flatten)]
@@ -73,23 +72,27 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     let request = request(args)?;
+    if args.json {
+        return as_json(args, &request, context);
+    }
     let reach = Reach::new(context, &args.target, &args.connect)?;
     block_on(async move {
-        let stdin = if args.interactive {
-            Some(Stdin::new().map_err(|e| CliError::from(e).during("read stdin"))?)
-        } else {
-            None
-        };
-        if args.json {
-            return as_json(&reach, &request, stdin).await;
-        }
+        let stdin = stdin(args)?;
         let here = || Ok((LocalOutput::stdout()?, LocalOutput::stderr()?));
         let (stdout, stderr) =
             here().map_err(|e: std::io::Error| CliError::from(e).during("write output"))?;
         let job = Job::new(stdout, stderr);
         let outcome = crate::run::run(&reach, &request, &job, stdin).await;
-        Ok(conclude(&outcome, &reach, &request))
+        if let Some(error) = error(&outcome, &reach, &request) {
+            error.report(context.verbose);
+        }
+        Ok(ExitCode::from(status(&outcome)))
     })
+}
+
+fn stdin(args: &Args) -> Result<Option<Stdin>, CliError> {
+    let open = || Stdin::new().map_err(|e| CliError::from(e).during("read stdin"));
+    args.interactive.then(open).transpose()
 }
 
 fn request(args: &Args) -> Result<Run, CliError> {
@@ -126,14 +129,6 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(up).unwrap_or(u64::MAX)
 }
 
-/// Says what there is to say and gives the exit status.
-fn conclude(outcome: &Outcome, reach: &Reach, request: &Run) -> ExitCode {
-    if let Some(error) = error(outcome, reach, request) {
-        output::error(&error.line());
-    }
-    ExitCode::from(status(outcome))
-}
-
 fn status(outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::Ended(end) => end.status(),
@@ -158,42 +153,52 @@ fn error(outcome: &Outcome, reach: &Reach, request: &Run) -> Option<CliError> {
             let message = format!("left; what still runs there is ended in {grace} s");
             CliError::new(message).during(on)
         }
-        // It names the host and its address itself.
-        Outcome::Failed(Connect(error)) => CliError::new(format!("run on {error}")),
+        // It names the host and its address itself, and says if the command may have run.
+        Outcome::Failed(error @ Connect(_)) => CliError::from(error).before("run on"),
         Outcome::Failed(error) => {
-            CliError::new(error).during(format!("{on} ({})", reach.peer.address))
+            CliError::from(error).during(format!("{on} ({})", reach.peer.address))
         }
     })
 }
 
-async fn as_json(reach: &Reach, request: &Run, stdin: Option<Stdin>) -> Result<ExitCode, CliError> {
+/// The same as an object. Whatever fails is told in it, and nowhere else.
+fn as_json(args: &Args, request: &Run, context: &Context) -> Result<ExitCode, CliError> {
     let began = Instant::now();
     let job = Job::new(Capture::default(), Capture::default());
-    let outcome = crate::run::run(reach, request, &job, stdin).await;
-    let seconds = began.elapsed().as_secs_f64();
-    let error = match outcome {
-        Outcome::Ended(End::TimedOut) => request.timeout_ms.map(|ms| {
-            format!("it did not end within {} s", Duration::from_millis(ms).as_secs_f32())
-        }),
-        _ => error(&outcome, reach, request).map(|error| error.line()),
+    let work = |reach: Reach| {
+        block_on(async {
+            let outcome = crate::run::run(&reach, request, &job, stdin(args)?).await;
+            let error = match outcome {
+                Outcome::Ended(End::TimedOut) => request.timeout_ms.map(|ms| {
+                    let limit = Duration::from_millis(ms).as_secs_f32();
+                    CliError::new(format!("it did not end within {limit} s"))
+                }),
+                _ => error(&outcome, &reach, request),
+            };
+            Ok((Some(outcome), error))
+        })
     };
+    let (outcome, error) = Reach::new(context, &args.target, &args.connect)
+        .and_then(work)
+        .unwrap_or_else(|error| (None, Some(error)));
+    let status = outcome.as_ref().map_or(EXIT_FAILURE, status);
     let (exit, signal) = match outcome {
-        Outcome::Ended(End::NotRun(_)) => (None, None),
-        Outcome::Ended(End::Signaled(signal)) => (Some(status(&outcome)), Some(signal)),
-        Outcome::Ended(_) => (Some(status(&outcome)), None),
+        Some(Outcome::Ended(End::NotRun(_))) => (None, None),
+        Some(Outcome::Ended(End::Signaled(signal))) => (Some(status), Some(signal)),
+        Some(Outcome::Ended(_)) => (Some(status), None),
         _ => (None, None),
     };
     let (stdout, stderr) = job.into_outputs();
     object(&RunResult {
-        host: &reach.peer.name,
-        ok: matches!(outcome, Outcome::Ended(End::Exited(0))),
+        host: &args.target.host,
+        ok: matches!(outcome, Some(Outcome::Ended(End::Exited(0)))),
         exit,
         signal,
         stdout: &stdout.bytes,
         stderr: &stderr.bytes,
         truncated: stdout.truncated || stderr.truncated,
-        seconds,
-        error,
+        seconds: began.elapsed().as_secs_f64(),
+        error: error.map(|error| error.line()),
     })?;
-    Ok(ExitCode::from(status(&outcome)))
+    Ok(ExitCode::from(status))
 }

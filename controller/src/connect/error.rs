@@ -85,7 +85,7 @@ pub(crate) enum Cause {
     Login(#[from] LoginError),
     /// The agent said no.
     #[error(
-        "the agent denied the login: this key is not in its keyring, may not log in now, or the host was enrolled anew"
+        "the agent denied the login: this key is not in its keyring, may not log in now or from here, or the host was enrolled anew; the agent's log says which"
     )]
     Denied,
     /// The connection broke.

@@ -22,7 +22,7 @@ use lariat_common::protocol::Message;
 use lariat_common::protocol::hello::Welcome;
 use lariat_common::secret::Secret;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::client::TlsStream;
 
 use crate::address::Address;
@@ -33,6 +33,14 @@ use crate::inventory::Host;
 pub(crate) use error::{Cause, ConnectError, Stage};
 pub(crate) use tls::Trust;
 pub(crate) use verify::Rejected;
+
+/// The waits between the attempts to reach an agent that hangs up at once, on average.
+const HANGUP_WAITS: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(150),
+    Duration::from_millis(400),
+    Duration::from_secs(1),
+];
 
 /// A host as enrolment wrote it down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +98,9 @@ impl Connector {
 
     /// Reaches a host within `limit` and sends it `first` together with the login.
     ///
+    /// An agent that has no place for us at the moment hangs up before it says anything. Nothing has
+    /// left us then, so that is tried a few times more.
+    ///
     /// `first` may have reached the agent even when this fails after the login was sent
     /// ([`ConnectError::may_have_asked`]).
     pub(crate) async fn connect<M: Message>(
@@ -99,7 +110,7 @@ impl Connector {
         limit: Duration,
     ) -> Result<Session, ConnectError> {
         let stage = Cell::new(Stage::Connect);
-        let work = self.attempt(peer, first, &stage, limit);
+        let work = self.attempts(peer, first, &stage, limit);
         let result = match timeout(limit, work).await {
             Ok(result) => result,
             Err(_) => Err(Cause::Timeout { stage: stage.get(), limit }),
@@ -110,6 +121,31 @@ impl Connector {
             asked: stage.get() == Stage::Answer,
             cause: Box::new(cause),
         })
+    }
+
+    async fn attempts<M: Message>(
+        &self,
+        peer: &Peer,
+        first: &M,
+        stage: &Cell<Stage>,
+        limit: Duration,
+    ) -> Result<Session, Cause> {
+        let began = Instant::now();
+        for base in HANGUP_WAITS {
+            match self.attempt(peer, first, stage, limit.saturating_sub(began.elapsed())).await {
+                Err(Cause::Hangup) => {}
+                result => return result,
+            }
+            // Many of us may have been sent away at once; they are not to come back at once.
+            let wait = base.mul_f64(0.5 + rand::random::<f64>());
+            if began.elapsed() + wait >= limit {
+                // That it hung up says more than that the time is over.
+                return Err(Cause::Hangup);
+            }
+            sleep(wait).await;
+            stage.set(Stage::Connect);
+        }
+        self.attempt(peer, first, stage, limit.saturating_sub(began.elapsed())).await
     }
 
     async fn attempt<M: Message>(

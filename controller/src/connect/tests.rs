@@ -42,6 +42,7 @@ enum Agent {
     NoTls,
     NoAlpn,
     HangsUp,
+    HangsUpTwice,
     Denies,
     WrongProof,
     OtherHost,
@@ -86,6 +87,14 @@ impl World {
         let peer = Peer { name, address, enrolment: self.enrolment, spki: leaf.spki };
         let keys = HostKeys::derive(&self.key, &peer.name, &self.enrolment);
         tokio::spawn(async move {
+            let refusals = match agent {
+                Agent::HangsUp => usize::MAX,
+                Agent::HangsUpTwice => 2,
+                _ => 0,
+            };
+            for _ in 0..refusals {
+                drop(listener.accept().await.unwrap());
+            }
             let (tcp, _) = listener.accept().await.unwrap();
             play(tcp, config, agent, &keys).await
         });
@@ -110,7 +119,6 @@ async fn play(
 ) -> Option<()> {
     match agent {
         Agent::SaysNothing => return std::future::pending().await,
-        Agent::HangsUp => return None,
         Agent::NoTls => {
             tcp.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await.ok()?;
             return std::future::pending().await;
@@ -174,6 +182,20 @@ async fn an_enrolled_host_is_reached_and_answers_what_came_with_the_login() {
     let mut session = world.try_connect(&peer).await.unwrap();
     assert_eq!(session.welcome.boot, BootId([3; 16]));
     assert_eq!(session.link.expect::<Pong>().await.unwrap(), Pong { nonce: 5 });
+}
+
+#[tokio::test]
+async fn an_agent_without_a_place_for_a_moment_is_asked_again_and_not_for_ever() {
+    let world = World::new();
+    let peer = world.agent("web1", Agent::HangsUpTwice).await;
+    let mut session = world.try_connect(&peer).await.unwrap();
+    assert_eq!(session.link.expect::<Pong>().await.unwrap(), Pong { nonce: 5 });
+    let peer = world.agent("web1", Agent::HangsUp).await;
+    let limit = Duration::from_millis(60);
+    let began = Instant::now();
+    let error = world.connector().connect(&peer, &Ping { nonce: 5 }, limit).await.err().unwrap();
+    assert!(matches!(*error.cause, Cause::Hangup | Cause::Timeout { .. }), "{error}");
+    assert!(!error.may_have_asked() && began.elapsed() < Duration::from_secs(1));
 }
 
 #[tokio::test]
@@ -261,7 +283,7 @@ async fn the_first_answer_is_there_after_two_round_trips_over_tcp() {
             }
             from_near = to_far;
             // What is sent together arrives together, as over a long wire.
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            sleep(Duration::from_millis(20)).await;
             if to_far {
                 far.write_all(&a[..n]).await.unwrap();
             } else {

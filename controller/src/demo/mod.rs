@@ -4,6 +4,7 @@
 //! ends it, the agent and the folder go with it.
 
 mod files;
+mod keeper;
 mod stage;
 
 use std::path::Path;

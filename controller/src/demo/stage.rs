@@ -1,16 +1,17 @@
 //! What the tour stands on: a folder, an agent in it, and the commands that are run.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lariat_common::name::HostName;
 use serde::Deserialize;
-use tempfile::TempDir;
 
 use super::failed;
+use super::keeper::Keeper;
 use crate::error::CliError;
 use crate::home::Home;
 use crate::inventory::{Host, Inventory, edit};
@@ -18,22 +19,18 @@ use crate::inventory::{Host, Inventory, edit};
 /// How long the agent may take to listen, and a push to get where it is cut.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a signal that ended something else may take to get to the tour itself.
+const SETTLE: Duration = Duration::from_millis(100);
+
 /// How often it is looked how far the push has come.
 const LOOK: Duration = Duration::from_micros(500);
 
 /// The folder, and the processes that must go with it.
 pub(super) struct Stage {
-    props: Arc<Mutex<Props>>,
+    /// None once the tour has ended.
+    keeper: Arc<Mutex<Option<Keeper>>>,
     folder: PathBuf,
     lariat: PathBuf,
-    lariatd: PathBuf,
-}
-
-/// What is left behind by nothing that ends the tour.
-#[derive(Default)]
-struct Props {
-    folder: Option<TempDir>,
-    agent: Option<Child>,
 }
 
 /// What `--json` tells of a transfer.
@@ -50,36 +47,36 @@ impl Stage {
         let lariat = std::env::current_exe()
             .map_err(|e| CliError::from(e).during("find the program that this is"))?;
         let lariatd = find_agent(&lariat)?;
-        let folder = tempfile::Builder::new().prefix("lariat-demo-").tempdir();
-        let folder = folder.map_err(|e| CliError::from(e).during("make a temporary folder"))?;
-        let path = folder.path().to_owned();
-        std::fs::create_dir(path.join("srv"))
+        let keeper = Keeper::new(&lariatd)?;
+        let folder = keeper.path().to_owned();
+        std::fs::create_dir(folder.join("srv"))
             .map_err(|e| CliError::from(e).during("make a folder"))?;
-        let props = Props { folder: Some(folder), agent: None };
-        Ok(Self { props: Arc::new(Mutex::new(props)), folder: path, lariat, lariatd })
+        Ok(Self { keeper: Arc::new(Mutex::new(Some(keeper))), folder, lariat })
     }
 
-    /// Ctrl-C ends the tour, and it still leaves nothing behind.
+    /// A signal ends the tour, and it still leaves nothing behind.
     pub(super) fn end_on_signals(&self) -> Result<(), CliError> {
         use tokio::signal::unix::{SignalKind, signal};
         let failed = |e: std::io::Error| CliError::from(e).during("wait for signals");
-        let props = Arc::clone(&self.props);
+        let keeper = Arc::clone(&self.keeper);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
         let runtime = runtime.map_err(failed)?;
         let entered = runtime.enter();
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
         drop(entered);
         let wait = move || {
             let number = runtime.block_on(async {
                 tokio::select! {
                     _ = interrupt.recv() => SignalKind::interrupt(),
                     _ = terminate.recv() => SignalKind::terminate(),
+                    _ = hangup.recv() => SignalKind::hangup(),
                 }
             });
-            let mut props = props.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
             // Held until the end: whoever notices that the agent is gone waits here.
-            drop(std::mem::take(&mut *props));
+            drop(keeper.take());
             std::process::exit(128 + number.as_raw_value());
         };
         std::thread::Builder::new().name("signals".to_owned()).spawn(wait).map_err(failed)?;
@@ -88,7 +85,9 @@ impl Stage {
 
     /// Waits for the end if a signal has begun it: what fails then fails because of it.
     pub(super) fn settle(&self) {
-        drop(self.props.lock());
+        // The same signal may have made both of them busy.
+        std::thread::sleep(SETTLE);
+        drop(self.keeper.lock());
     }
 
     /// A path in the folder.
@@ -120,6 +119,12 @@ impl Stage {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.lariat);
         command.arg("--home").arg(self.path("home")).args(arguments).stdin(Stdio::null());
+        if let ["push" | "pull", ..] = arguments {
+            // When the tour is ended the agent goes, and these go with it.
+            command.args(["--reconnect", "0"]);
+        }
+        // Of a signal from the terminal the tour hears first, and tells nobody's failure after it.
+        command.process_group(0);
         command
     }
 
@@ -131,19 +136,12 @@ impl Stage {
 
     /// Starts the agent and writes down where it is; tells what its log says of that.
     pub(super) fn start_agent(&self) -> Result<String, CliError> {
-        let mut agent = Command::new(&self.lariatd)
-            .arg("--config")
-            .arg(self.path("bundle").join("agent.toml"))
-            .args(["--listen", "127.0.0.1:0"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|e| CliError::from(e).during(format!("run {}", self.lariatd.display())))?;
-        let log = agent.stderr.take();
-        self.props.lock().unwrap_or_else(PoisonError::into_inner).agent = Some(agent);
-        let mut lines =
-            BufReader::new(log.ok_or_else(|| CliError::new("the agent has no log"))?).lines();
+        let log = {
+            let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+            let keeper = keeper.as_mut().ok_or_else(|| CliError::new("the tour has ended"))?;
+            keeper.start_agent()?
+        };
+        let mut lines = BufReader::new(log).lines();
         let mut last = String::new();
         let address = loop {
             let Some(Ok(line)) = lines.next() else {
@@ -200,18 +198,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        drop(std::mem::take(&mut *self.props.lock().unwrap_or_else(PoisonError::into_inner)));
-    }
-}
-
-impl Drop for Props {
-    fn drop(&mut self) {
-        if let Some(agent) = &mut self.agent {
-            // It may have ended by itself.
-            let _ = agent.kill();
-            let _ = agent.wait();
-        }
-        drop(self.folder.take());
+        drop(self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 

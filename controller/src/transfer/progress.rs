@@ -1,10 +1,15 @@
 //! A bar on the terminal while a file moves; nothing at all when stderr is not one.
 
+use std::cell::Cell;
+
 use indicatif::{ProgressBar, ProgressStyle};
 use lariat_common::transfer::Progress;
 
 /// One file's bar. It goes when it is dropped.
-pub(crate) struct Bar(ProgressBar);
+pub(crate) struct Bar {
+    bar: ProgressBar,
+    begun: Cell<bool>,
+}
 
 impl Bar {
     /// A bar for a file; it is drawn from its first bytes on.
@@ -14,28 +19,35 @@ impl Bar {
         );
         let bar = ProgressBar::new(0).with_message(name.to_owned());
         // A template that does not parse would be our mistake; the plain bar does as well.
-        Self(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
+        let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self { bar, begun: Cell::new(false) }
+    }
+
+    /// Whether the file has begun to move since this was asked last.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.take()
     }
 }
 
 impl Progress for Bar {
     fn begin(&self, size: Option<u64>, have: u64) {
+        self.begun.set(true);
         match size {
-            Some(size) => self.0.set_length(size),
-            None => self.0.unset_length(),
+            Some(size) => self.bar.set_length(size),
+            None => self.bar.unset_length(),
         }
-        self.0.set_position(have);
+        self.bar.set_position(have);
         // The rate is of what moves, not of what was there.
-        self.0.reset_eta();
+        self.bar.reset_eta();
     }
 
     fn moved(&self, bytes: u64) {
-        self.0.inc(bytes);
+        self.bar.inc(bytes);
     }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }

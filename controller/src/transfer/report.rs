@@ -44,9 +44,10 @@ impl Tally {
                 error: (!errors.is_empty()).then(|| errors.join("; ")),
             };
             output::line(&serde_json::to_string(&object)?)?;
-        }
-        for error in &self.errors {
-            error.report(verbose);
+        } else {
+            for error in &self.errors {
+                error.report(verbose);
+            }
         }
         if self.errors.is_empty() || self.files > 0 {
             output::note(&self.summary(host, took));

@@ -7,6 +7,7 @@ use std::fs;
 use std::net::TcpListener as StdListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use lariat_common::auth::agent::Challenged;
@@ -38,6 +39,8 @@ const TAIL: u64 = 4 * 1024 * 1024;
 pub struct Played {
     /// What it was asked for and told, in order.
     pub heard: Receiver<Heard>,
+    /// Whether it cuts every connection once a login and its request have come, without an answer.
+    pub cuts_logins: Arc<AtomicBool>,
 }
 
 /// Something that came from the controller.
@@ -60,6 +63,8 @@ impl Played {
             |name: &str| Secret::from_hex(keyring["key"][0][name].as_str().unwrap()).unwrap();
         let verifier = Verifier { stored: secret("stored"), agent: secret("agent") };
         let config = config(folder);
+        let cuts_logins = Arc::new(AtomicBool::new(false));
+        let cuts = cuts_logins.clone();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async move {
@@ -67,11 +72,12 @@ impl Played {
                 let listener = TcpListener::from_std(listener).unwrap();
                 loop {
                     let (tcp, _) = listener.accept().await.unwrap();
-                    serve(tcp, config.clone(), verifier.clone(), &tell).await;
+                    let cut = cuts.load(Ordering::Relaxed);
+                    serve(tcp, config.clone(), verifier.clone(), &tell, cut).await;
                 }
             });
         });
-        Self { heard }
+        Self { heard, cuts_logins }
     }
 }
 
@@ -95,6 +101,7 @@ async fn serve(
     config: Arc<ServerConfig>,
     verifier: Verifier,
     tell: &Sender<Heard>,
+    cut: bool,
 ) {
     tcp.set_nodelay(true).unwrap();
     let challenged = Challenged::new(&"web1".parse().unwrap()).unwrap();
@@ -104,6 +111,9 @@ async fn serve(
     });
     let mut stream = accept.await.unwrap();
     let (_, login) = read_hello(&mut stream).await.unwrap();
+    if cut {
+        return;
+    }
     let exporter = exporter(stream.get_ref().1).unwrap();
     let candidate = Candidate { verifier, allowed: true };
     let logged_in = challenged.login(&exporter, &login, |_| candidate).unwrap();

@@ -2,7 +2,7 @@
 
 use twox_hash::xxhash3_128;
 
-use super::PieceHash;
+use super::{PIECE_HASH_LEN, Piece, PieceHash};
 use crate::secret::{NoRandomness, random};
 
 /// Binary logarithm of the smallest average: 4 KiB, below which the list costs more than the
@@ -64,6 +64,22 @@ impl Params {
     pub(super) fn max_basis(self) -> u64 {
         1 << (MAX_PIECES_LOG2 + self.average_log2)
     }
+
+    /// Most pieces that a basis of `size` bytes can have.
+    pub(in crate::transfer) fn most_pieces(self, size: u64) -> u64 {
+        size.min(self.max_basis()) / self.min() as u64 + 1
+    }
+
+    /// Pieces of `size` bytes together that no other is like.
+    pub(in crate::transfer) fn unlike_any(self, size: u64) -> Vec<Piece> {
+        let max = self.max() as u64;
+        let piece = |len| Piece {
+            hash: [0; PIECE_HASH_LEN],
+            len: u32::try_from(len).expect("the longest piece of any parameters is 32 MiB"),
+        };
+        let longest = (0..size / max).map(|_| piece(max));
+        longest.chain((!size.is_multiple_of(max)).then(|| piece(size % max))).collect()
+    }
 }
 
 /// Keys the hashes of one transfer's pieces.
@@ -95,6 +111,18 @@ mod tests {
         assert_eq!(log2(100 << 30), Some(17));
         assert_eq!(log2(4 << 40), Some(22));
         assert_eq!(log2((4 << 40) + 1), None);
+    }
+
+    #[test]
+    fn pieces_that_are_like_none_are_as_a_cut_gives_them() {
+        let params = Params::for_basis(0).unwrap();
+        for size in [0, 1, 32 * 1024, 32 * 1024 + 1, 100_000] {
+            let pieces = params.unlike_any(size);
+            let mut index = super::super::Index::new(params, size).unwrap();
+            index.add(&pieces).unwrap();
+            assert_eq!(index.covered(), size);
+            assert!(pieces.len() as u64 <= params.most_pieces(size));
+        }
     }
 
     #[test]

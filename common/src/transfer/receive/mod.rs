@@ -12,14 +12,14 @@ use tokio::sync::{mpsc, oneshot};
 use self::receiving::Receiver;
 pub use self::sink::{Stream, Target};
 use super::commit::Finish;
-use super::delta::Cutter;
+use super::delta::{Cutter, Params, Piece};
 use super::error::TransferError;
 use super::partial::{Opened, Partial};
 use super::send::{cut, encode_piece};
 use super::{Cancel, Progress, rehash};
 use crate::link::{Link, LinkError, Writer};
 use crate::protocol::failure::{Action, Cause, Failure};
-use crate::protocol::transfer::{Done, Offer};
+use crate::protocol::transfer::{Done, MAX_PIECES, Offer};
 use crate::protocol::{Kind, Message};
 
 /// How long the sender may take to notice that the receiver has failed.
@@ -82,10 +82,11 @@ async fn take<S: AsyncRead + AsyncWrite>(
         Some((file, ranges)) => Some(rehash::start(file, size, ranges).map_err(failed)?),
         None => None,
     };
-    let pieces = match &target {
+    let cutting = match &target {
         Target::File(Opened { basis: Some(basis), .. }) => {
             let cutter = Cutter::new(basis.file.clone(), basis.size, basis.params, basis.seed);
-            Some(cut(cutter).map_err(failed)?)
+            let pieces = cut(cutter).map_err(failed)?;
+            Some(Cutting { pieces, left: basis.size, params: basis.params })
         }
         _ => None,
     };
@@ -93,7 +94,7 @@ async fn take<S: AsyncRead + AsyncWrite>(
     let outbox = link.outbox().clone();
     let outcome = tokio::select! {
         biased;
-        error = tell(&mut link.writer, pieces) => Err(error),
+        error = tell(&mut link.writer, cutting) => Err(error),
         taken = taking.run(&mut link.reader, &outbox, left) => taken,
     };
     match (outcome, taking.into_target()) {
@@ -118,28 +119,45 @@ fn cause(error: &TransferError) -> &Cause {
     }
 }
 
+/// A basis that is being cut.
+struct Cutting {
+    pieces: mpsc::Receiver<std::io::Result<Vec<Piece>>>,
+    /// Bytes of it that the sender has not been told of.
+    left: u64,
+    params: Params,
+}
+
+impl Cutting {
+    /// The next pieces. What can't be read, of a bad disk or because somebody shortens the file
+    /// meanwhile, is told of as pieces that are like none: the sender sends what was there.
+    async fn next(&mut self) -> Option<Vec<Piece>> {
+        let pieces =
+            self.pieces.recv().await?.unwrap_or_else(|_| self.params.unlike_any(self.left));
+        self.left -= pieces.iter().map(|piece| u64::from(piece.len)).sum::<u64>();
+        Some(pieces)
+    }
+}
+
 /// Sends the basis' pieces as they are cut, and what is posted, until something fails.
 async fn tell<W: AsyncWrite>(
     writer: &mut Writer<WriteHalf<W>>,
-    pieces: Option<mpsc::Receiver<std::io::Result<Vec<super::delta::Piece>>>>,
+    cutting: Option<Cutting>,
 ) -> TransferError {
-    if let Some(mut pieces) = pieces {
+    if let Some(mut cutting) = cutting {
         let mut bytes = Vec::new();
         loop {
-            let batch = tokio::select! {
+            let pieces = tokio::select! {
                 biased;
                 error = writer.drive() => return error.into(),
-                batch = pieces.recv() => batch,
+                pieces = cutting.next() => pieces,
             };
-            let Some(batch) = batch else { break };
-            // A basis that can't be read on is told of as it is: shorter than it was said to be.
-            let Ok(batch) = batch else {
-                return Failure::request(Cause::SourceShrank).into();
-            };
-            bytes.clear();
-            batch.iter().for_each(|piece| bytes.extend_from_slice(&encode_piece(piece)));
-            if let Err(error) = writer.bulk(Kind::Pieces, &[], &bytes).await {
-                return error.into();
+            let Some(pieces) = pieces else { break };
+            for pieces in pieces.chunks(MAX_PIECES) {
+                bytes.clear();
+                pieces.iter().for_each(|piece| bytes.extend_from_slice(&encode_piece(piece)));
+                if let Err(error) = writer.bulk(Kind::Pieces, &[], &bytes).await {
+                    return error.into();
+                }
             }
         }
     }
@@ -163,16 +181,31 @@ async fn commit<S: AsyncRead + AsyncWrite>(
         let _ = done.send(partial.commit(&offer, size, &finish));
     };
     thread.spawn(work).map_err(failed)?;
-    tokio::select! {
+    let error = tokio::select! {
         biased;
-        committed = &mut committed => match committed {
+        committed = &mut committed => return match committed {
             Ok(committed) => Ok(committed?),
             Err(_) => Err(Failure::request(Cause::Internal).into()),
         },
-        frame = link.next() => match frame?.map(|frame| frame.kind) {
-            Some(Failure::KIND) => Err(TransferError::Remote(link.reader.message()?)),
-            Some(other) => Err(LinkError::Unexpected(other).into()),
-            None => Err(LinkError::Cut.into()),
-        }
+        error = unexpected(link) => error,
+    };
+    // Before it is over, the next attempt would find the partial locked.
+    let _ = committed.await;
+    Err(error)
+}
+
+/// Waits for what ends a transfer whose bytes are all here.
+async fn unexpected<S: AsyncRead + AsyncWrite>(link: &mut Link<S>) -> TransferError {
+    let frame = match link.next().await {
+        Ok(frame) => frame.map(|frame| frame.kind),
+        Err(error) => return error.into(),
+    };
+    match frame {
+        Some(Failure::KIND) => match link.reader.message() {
+            Ok(failure) => TransferError::Remote(failure),
+            Err(error) => error.into(),
+        },
+        Some(other) => LinkError::Unexpected(other).into(),
+        None => LinkError::Cut.into(),
     }
 }

@@ -18,18 +18,19 @@ pub(super) struct Rebuild {
     /// The chunk that is being put together: its index, and its bytes so far.
     index: u64,
     chunk: Vec<u8>,
+    filled: usize,
 }
 
 impl Rebuild {
     /// Of a file of `size` bytes, the chunks in `missing`.
     pub(super) fn new(basis: Arc<File>, basis_size: u64, missing: &[Range], size: u64) -> Self {
         let layout = Layout::new(basis_size, Gaps::new(missing, size));
-        Self { layout, basis, size, index: 0, chunk: Vec::with_capacity(CHUNK) }
+        Self { layout, basis, size, index: 0, chunk: vec![0; CHUNK], filled: 0 }
     }
 
     /// Whether nothing is missing any more.
     pub(super) fn is_done(&self) -> bool {
-        self.layout.is_done() && self.chunk.is_empty()
+        self.layout.is_done() && self.filled == 0
     }
 
     /// Takes a part from the basis. Chunks that it completes are given to `done`.
@@ -43,10 +44,11 @@ impl Rebuild {
         let (mut from, mut left) = (from, len as usize);
         while left > 0 {
             let part = self.begin(at, left);
-            let begin = self.chunk.len();
-            self.chunk.resize(begin + part, 0);
-            // A basis that can't be read, or that somebody shortens meanwhile, proposes zeros.
-            let _ = read_up_to(&self.basis, &mut self.chunk[begin..], from);
+            let into = &mut self.chunk[self.filled..self.filled + part];
+            // A basis that can't be read, or that somebody shortens meanwhile, proposes whatever is
+            // there: it is compared like everything else.
+            let _ = read_up_to(&self.basis, into, from);
+            self.filled += part;
             (at, from, left) = (at + part as u64, from + part as u64, left - part);
             self.end(&mut done)?;
         }
@@ -65,7 +67,8 @@ impl Rebuild {
         while !bytes.is_empty() {
             let part = self.begin(at, bytes.len());
             let (now, rest) = bytes.split_at(part);
-            self.chunk.extend_from_slice(now);
+            self.chunk[self.filled..self.filled + part].copy_from_slice(now);
+            self.filled += part;
             (at, bytes) = (at + part as u64, rest);
             self.end(&mut done)?;
         }
@@ -75,13 +78,13 @@ impl Rebuild {
     /// How much of a run of `left` bytes at offset `at` goes into the present chunk.
     fn begin(&mut self, at: u64, left: usize) -> usize {
         self.index = at / CHUNK as u64;
-        left.min(chunk_len(self.size, self.index) - self.chunk.len())
+        left.min(chunk_len(self.size, self.index) - self.filled)
     }
 
     fn end<E>(&mut self, done: &mut impl FnMut(u64, &[u8]) -> Result<(), E>) -> Result<(), E> {
-        if self.chunk.len() == chunk_len(self.size, self.index) {
-            done(self.index, &self.chunk)?;
-            self.chunk.clear();
+        if self.filled == chunk_len(self.size, self.index) {
+            done(self.index, &self.chunk[..self.filled])?;
+            self.filled = 0;
         }
         Ok(())
     }

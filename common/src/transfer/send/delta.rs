@@ -19,14 +19,19 @@ use crate::transfer::reconcile::missing;
 /// Pieces that are handed over together.
 const BATCH: usize = 1024;
 
+/// Both files' pieces.
+pub(super) struct Plan {
+    index: Index,
+    source: Vec<Piece>,
+}
+
 impl<S: AsyncRead + AsyncWrite> Sender<'_, S> {
-    /// Tells the receiver how to rebuild the chunks that it does not have.
-    pub(super) async fn delta(
+    /// Cuts the source, while the receiver's pieces come.
+    pub(super) async fn plan(
         &mut self,
         basis: Basis,
-        have: &[Range],
         heard: &mut mpsc::UnboundedReceiver<Heard>,
-    ) -> Result<(), TransferError> {
+    ) -> Result<Plan, TransferError> {
         let bad = |_| TransferError::misbehaved("its basis is cut in a way that can't be");
         let params = Params::from_average_log2(basis.average_log2);
         let params = params.ok_or(TransferError::misbehaved("its basis has pieces of no size"))?;
@@ -47,15 +52,12 @@ impl<S: AsyncRead + AsyncWrite> Sender<'_, S> {
                 error = self.writer.drive() => return Err(error.into()),
             }
         }
-        self.tell(&index, &source, have).await
+        Ok(Plan { index, source })
     }
 
-    async fn tell(
-        &mut self,
-        index: &Index,
-        source: &[Piece],
-        have: &[Range],
-    ) -> Result<(), TransferError> {
+    /// Tells the receiver how to rebuild the chunks that it does not have.
+    pub(super) async fn tell(&mut self, plan: &Plan, have: &[Range]) -> Result<(), TransferError> {
+        let Plan { index, source } = plan;
         let offer = self.source.offer();
         let size = offer.size.unwrap_or_default();
         let mut gaps = Gaps::new(&missing(have, offer.chunks()), size);

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 pub(super) use self::delta::{cut, encode as encode_piece};
 use self::sending::Sender;
+use super::delta::Params;
 use super::error::TransferError;
 use super::reconcile::indices;
 use super::{Cancel, Progress, Source, rehash};
@@ -62,7 +63,10 @@ pub async fn send<S: AsyncRead + AsyncWrite>(
         } else {
             indices(&have.chunks).count() as u64
         },
-        pieces: have.basis.map_or(0, |basis| basis.size),
+        pieces: have.basis.map_or(0, |basis| {
+            let params = Params::from_average_log2(basis.average_log2);
+            params.map_or(0, |params| params.most_pieces(basis.size))
+        }),
     };
     let failing = source.failing();
     let mut sender = Sender::new(&mut link.writer, source, how, progress, cancel, sent)?;
@@ -103,10 +107,10 @@ async fn receive_have<S: AsyncRead + AsyncWrite>(
     }
 }
 
-/// What the receiver may still say: it is kept until it is looked at, so it must have an end.
+/// What the receiver may still say: it is kept until it is looked at, so it must have an end, and
+/// something must be in it.
 struct Allowed {
     hashes: u64,
-    /// Bytes of the basis, of which each piece is one at least.
     pieces: u64,
 }
 
@@ -122,17 +126,18 @@ async fn listen<R: AsyncRead>(
             Hashes::KIND => {
                 let hashes: Hashes = reader.message()?;
                 let left = allowed.hashes.checked_sub(hashes.hashes.len() as u64);
-                allowed.hashes = left.ok_or(TransferError::misbehaved(
-                    "it hashed more chunks than it said it has",
-                ))?;
+                allowed.hashes = left.filter(|_| !hashes.hashes.is_empty()).ok_or(
+                    TransferError::misbehaved("it hashed more chunks than it said it has"),
+                )?;
                 Heard::Hashes(hashes)
             }
             Kind::Pieces => {
                 let pieces = frame.len / PIECE_LEN;
                 let left = allowed.pieces.checked_sub(pieces as u64);
-                allowed.pieces = left.filter(|_| frame.len == pieces * PIECE_LEN).ok_or(
-                    TransferError::misbehaved("its basis has more pieces than it can have"),
-                )?;
+                let whole = pieces > 0 && frame.len == pieces * PIECE_LEN;
+                allowed.pieces = left.filter(|_| whole).ok_or(TransferError::misbehaved(
+                    "its basis has more pieces than it can have",
+                ))?;
                 let mut bytes = vec![0; frame.len];
                 reader.bulk(&mut bytes).await?;
                 Heard::Pieces(bytes)

@@ -16,7 +16,7 @@ use crate::protocol::transfer::{
 };
 use crate::transfer::encode::Encoder;
 use crate::transfer::error::TransferError;
-use crate::transfer::reconcile::{Reconcile, indices, missing};
+use crate::transfer::reconcile::{NotAwaited, Reconcile, indices, missing};
 use crate::transfer::{Cancel, Progress, Source, hash, rehash};
 
 /// What is needed to send one file.
@@ -94,9 +94,12 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
     ) -> Result<(), TransferError> {
         let chunks = self.source.offer().chunks();
         if let Some(basis) = have.basis {
-            self.delta(basis, &have.chunks, &mut heard).await?;
             let all = [Range { first: 0, count: chunks }];
-            self.reconcile(&all, &mut heard).await?;
+            let plan = self.plan(basis, &mut heard).await?;
+            // The receiver is busy rebuilding: time to hash what its chunks will be compared with.
+            let ours = self.rehash(&all)?;
+            self.tell(&plan, &have.chunks).await?;
+            self.compare(&all, ours, &mut heard).await?;
         } else {
             // Old chunks are hashed by both ends while the new ones flow.
             let ours = self.rehash(&have.chunks)?;
@@ -145,15 +148,6 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         rehash::start(file, size, chunks.to_vec()).map_err(|e| self.source.read_error(&e).into())
     }
 
-    async fn reconcile(
-        &mut self,
-        chunks: &[Range],
-        heard: &mut mpsc::UnboundedReceiver<Heard>,
-    ) -> Result<(), TransferError> {
-        let ours = self.rehash(chunks)?;
-        self.compare(chunks, ours, heard).await
-    }
-
     /// Compares the chunks that both ends hash, and sends those that differ.
     async fn compare(
         &mut self,
@@ -163,8 +157,9 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
     ) -> Result<(), TransferError> {
         let mut reconcile = Reconcile::new(chunks);
         let told = |reconcile: &mut Reconcile, hashes: Hashes| {
-            (hashes.first..).zip(hashes.hashes).try_for_each(|(index, hash)| {
-                reconcile.theirs(index, hash).map_err(|_| {
+            (0..).zip(hashes.hashes).try_for_each(|(place, hash)| {
+                let index = hashes.first.checked_add(place).ok_or(NotAwaited);
+                index.and_then(|index| reconcile.theirs(index, hash)).map_err(|NotAwaited| {
                     TransferError::misbehaved("it hashed a chunk that it does not have")
                 })
             })

@@ -1,0 +1,93 @@
+//! The bytes of each message, so that no change of an encoder or a type goes unnoticed: they are the
+//! examples of docs/PROTOCOL.md.
+
+use super::exec::{Ack, Command, End, Exit, Release, Run, Signal, Started, StdinEnd, StdinTaken};
+use super::failure::{Action, Cause, Failure, VerbName};
+use super::request::{Goodbye, Ping, Pong};
+use super::transfer::{
+    Basis, Complete, Copies, Copy, Destination, Done, Hashes, Have, Identity, Offer, Placement,
+    Pull, Push, Range, Sending, Time,
+};
+use super::{Kind, Message};
+use crate::codec;
+use crate::link::message_frame;
+use crate::name::JobId;
+
+/// The document with the examples.
+const DOCUMENT: &str = include_str!("../../../docs/PROTOCOL.md");
+
+fn check<M: Message + std::fmt::Debug>(seen: &mut Vec<Kind>, message: &M) {
+    let frame = message_frame(message).unwrap();
+    let examples: String = DOCUMENT.chars().filter(|c| !c.is_whitespace()).collect();
+    let hex = hex::encode(&frame);
+    assert!(examples.contains(&hex), "docs/PROTOCOL.md lacks {message:?}:\n{hex}");
+    let again: M = codec::decode(&frame[8..]).unwrap();
+    assert_eq!(message_frame(&again).unwrap(), frame);
+    for len in 8..frame.len() {
+        assert!(codec::decode::<M>(&frame[8..len]).is_err(), "{message:?} cut to {len}");
+    }
+    seen.push(M::KIND);
+}
+
+#[test]
+fn every_message_has_the_bytes_of_the_document() {
+    let mut seen = Vec::new();
+    let s = &mut seen;
+    let job = JobId([0x1d; 16]);
+    check(s, &Ping { nonce: 7 });
+    check(s, &Pong { nonce: 7 });
+    check(s, &Goodbye { retry_after_ms: 2000 });
+    let argv = Command::Argv(vec![b"ls".to_vec(), b"-l".to_vec()]);
+    let env = vec![(b"A".to_vec(), b"1".to_vec())];
+    let run = Run {
+        job,
+        command: argv,
+        cwd: Some(b"/".to_vec()),
+        env,
+        stdin: false,
+        timeout_ms: None,
+        grace_ms: 30000,
+    };
+    check(s, &run);
+    let command = Command::Shell(b"exit 3".to_vec());
+    let (cwd, env, timeout_ms) = (None, vec![], Some(1000));
+    check(s, &Run { job, command, cwd, env, stdin: true, timeout_ms, grace_ms: 0 });
+    check(s, &Started { pid: 258 });
+    check(s, &Ack { stdout: 7, stderr: 0 });
+    check(s, &StdinEnd { len: 9 });
+    check(s, &StdinTaken { upto: 9, closed: true });
+    check(s, &Signal { number: 2 });
+    check(s, &Exit { end: End::Exited(3), stdout: 7, stderr: 0 });
+    check(s, &Exit { end: End::TimedOut, stdout: 0, stderr: 0 });
+    check(s, &Release);
+    let ctime = Time { secs: 5, nanos: 6 };
+    let offer = Offer {
+        size: Some(600_000),
+        sparse: false,
+        mode: 0o644,
+        mtime: Time { secs: 1, nanos: 2 },
+        identity: Identity { device: 3, inode: 4, ctime },
+    };
+    let dest = Destination { path: b"/srv/".to_vec(), name: b"a".to_vec() };
+    let placement =
+        Placement { mode: Some(0o600), user: Some("www".to_owned()), group: None, backup: true };
+    check(s, &Push { dest, offer: offer.clone(), placement });
+    let sending = Sending { compress: true, rate: Some(4096) };
+    check(s, &Pull { source: b"/srv/a".to_vec(), sending });
+    check(s, &Offer { size: None, ..offer });
+    let chunks = vec![Range { first: 0, count: 1 }];
+    check(s, &Have { chunks, basis: None });
+    let basis = Some(Basis { size: 700_000, average_log2: 12, seed: 0x1122_3344_5566_7788 });
+    check(s, &Have { chunks: vec![], basis });
+    check(s, &Copies { copies: vec![Copy { from: 100_000, len: 65_536 }] });
+    check(s, &Hashes { first: 1, hashes: vec![[0xb3; 32]] });
+    check(s, &Complete { size: 600_000, hash: [0xb3; 32] });
+    check(s, &Done { path: b"/srv/a".to_vec() });
+    let path = Some(b"/srv/a".to_vec());
+    check(s, &Failure { action: Action::Open, path, cause: Cause::Os(13) });
+    check(s, &Failure::request(Cause::NotPermitted(VerbName::Push)));
+    for kind in Kind::ALL {
+        let left = !kind.is_bulk() && !kind.is_hello() && !seen.contains(kind);
+        assert!(!left, "{kind:?} has no example");
+    }
+}

@@ -1,0 +1,42 @@
+//! The file that a transfer replaces, where it is worth being cut.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::delta::{Params, Seed};
+use super::destination::Place;
+use crate::protocol::transfer::Offer;
+
+/// A basis smaller than this, in bytes, is not worth being cut.
+const MIN_BASIS: u64 = 64 * 1024;
+
+/// The file that will be replaced, and how it is cut.
+pub struct BasisFile {
+    pub(super) file: Arc<File>,
+    pub(super) size: u64,
+    pub(super) params: Params,
+    pub(super) seed: Seed,
+}
+
+impl BasisFile {
+    /// What is under the destination's name now.
+    pub(super) fn find(place: &Place, offer: &Offer) -> Option<Self> {
+        if offer.chunks() <= 1 || offer.sparse {
+            return None;
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = rustix::fs::openat(&place.folder, place.name.as_slice(), flags, Mode::empty());
+        let file = File::from(file.ok()?);
+        let metadata = file.metadata().ok()?;
+        let size = metadata.len();
+        if !metadata.is_file() || size < MIN_BASIS {
+            return None;
+        }
+        let params = Params::for_basis(size)?;
+        // Without randomness the whole file is sent, which is no worse than it was.
+        let seed = Seed::generate().ok()?;
+        Some(Self { file: Arc::new(file), size, params, seed })
+    }
+}

@@ -1,0 +1,189 @@
+//! Transfers that go on after they broke off.
+
+use super::*;
+
+#[test]
+fn a_cut_anywhere_goes_on_where_it_was() {
+    let size = 4 * C + 7;
+    let frame = 8 + ChunkHead::LEN as u64 + C;
+    for cut in [0, 1, frame - 1, frame, frame + 1, 2 * frame + 9, 4 * frame, 4 * frame + 60] {
+        let world = World::new();
+        let mut source = world.source(size, 1);
+        let (sent, received) = world.transfer(&mut source, Some(cut));
+        assert!(matches!(received, Err(TransferError::Link(LinkError::Cut))), "{received:?}");
+        assert!(sent.is_err());
+        assert!(!world.path("dest").exists());
+        let last = 8 + ChunkHead::LEN as u64 + 7;
+        let whole = if cut >= 4 * frame + last { size } else { cut / frame * C };
+        assert_eq!(world.part().exists(), whole > 0, "nothing worth keeping, nothing kept");
+        let (sent, received) = world.transfer(&mut source, None);
+        assert_eq!(sent.unwrap().sent, size - whole, "cut after {cut}");
+        assert_eq!(received.unwrap().moved, size - whole);
+        world.assert_copied();
+    }
+}
+
+#[test]
+fn damage_to_a_partial_is_found_and_mended() {
+    let world = World::new();
+    let mut source = world.source(4 * C, 1);
+    let _ = world.transfer(&mut source, Some(3 * (C + 100)));
+    let mut part = std::fs::read(world.part()).unwrap();
+    part[CHUNK + 5] ^= 1;
+    std::fs::write(world.part(), part).unwrap();
+    let sent = world.transfer(&mut source, None).0.unwrap();
+    // One damaged, one or two that never came.
+    assert!(sent.sent >= 2 * C && sent.sent < 4 * C, "{sent:?}");
+    world.assert_copied();
+}
+
+#[test]
+fn a_shortened_partial_or_a_lost_journal_is_no_harm() {
+    for damage in ["short", "no journal", "garbage"] {
+        let world = World::new();
+        let mut source = world.source(4 * C, 1);
+        let _ = world.transfer(&mut source, Some(3 * (C + 100)));
+        let journal = world.part().with_extension("journal");
+        match damage {
+            "short" => {
+                let part = std::fs::File::options().write(true).open(world.part()).unwrap();
+                part.set_len(C + 1).unwrap();
+            }
+            "no journal" => std::fs::remove_file(journal).unwrap(),
+            _ => std::fs::write(journal, [b'x'; 1000]).unwrap(),
+        }
+        world.transfer(&mut source, None).1.unwrap();
+        world.assert_copied();
+    }
+}
+
+#[test]
+fn a_source_that_changed_between_attempts_is_never_mixed() {
+    let world = World::new();
+    let mut source = world.source(4 * C, 1);
+    let _ = world.transfer(&mut source, Some(3 * (C + 100)));
+    let mtime = source.file().metadata().unwrap().modified().unwrap();
+    // The same size, mtime and inode, other bytes.
+    let changed = world.source(4 * C, 2);
+    changed.file().metadata().unwrap();
+    let file = std::fs::File::options().write(true).open(world.path("source")).unwrap();
+    file.set_modified(mtime).unwrap();
+    let mut changed = Source::open(&world.path("source")).unwrap();
+    world.transfer(&mut changed, None).1.unwrap();
+    world.assert_copied();
+}
+
+#[test]
+fn somebody_elses_partial_is_replaced_and_not_written_to() {
+    let world = World::new();
+    let mut source = world.source(2 * C, 1);
+    let canary = tempfile::NamedTempFile::new().unwrap();
+    symlink(canary.path(), world.part()).unwrap();
+    world.transfer(&mut source, None).1.unwrap();
+    assert_eq!(canary.as_file().metadata().unwrap().len(), 0);
+    std::fs::hard_link(world.path("dest"), world.path("other")).unwrap();
+    std::fs::hard_link(world.path("other"), world.part()).unwrap();
+    let before = std::fs::read(world.path("other")).unwrap();
+    let mut source = world.source(2 * C, 3);
+    world.transfer(&mut source, None).1.unwrap();
+    assert!(std::fs::read(world.path("other")).unwrap() == before);
+}
+
+#[test]
+fn two_at_once_are_told_apart() {
+    let world = World::new();
+    let mut source = world.source(2 * C, 1);
+    let held = world.target(source.offer());
+    let second = Partial::open(world.place(), World::owner(), source.offer(), Busy::Refuse);
+    assert!(second.is_err_and(|failure| failure.to_string().contains("under way")));
+    drop(held);
+    world.transfer(&mut source, None).1.unwrap();
+    world.assert_copied();
+}
+
+/// Ends the transfer as soon as something has come.
+struct After<'a>(&'a Cancel);
+
+impl Progress for After<'_> {
+    fn begin(&self, _: Option<u64>, _: u64) {}
+    fn moved(&self, _: u64) {
+        self.0.cancel(Cause::Superseded);
+    }
+}
+
+#[test]
+fn a_cancelled_transfer_tells_the_other_end_and_keeps_what_came() {
+    let world = World::new();
+    let mut source = world.source(8 * C, 1);
+    let target = world.target(source.offer());
+    let offer = source.offer().clone();
+    let (a, b) = duplex(1 << 16);
+    let (mut from, mut to) = (Link::new(a), Link::new(b));
+    let cancel = Cancel::default();
+    let (sent, received) = block_on(async {
+        let sending = async {
+            let (never, mut sent) = (Cancel::default(), Sent::default());
+            let how = Sending::default();
+            let done = send(&mut from, &mut source, how, &Unwatched, &never, &mut sent).await;
+            drop(from);
+            done
+        };
+        let (watch, finish, mut got) = (After(&cancel), Finish::default(), Received::default());
+        let receiving = receive(&mut to, target, &offer, &finish, &watch, &cancel, &mut got);
+        tokio::join!(sending, receiving)
+    });
+    assert!(
+        matches!(&sent, Err(TransferError::Remote(f)) if f.cause == Cause::Superseded),
+        "{sent:?}"
+    );
+    assert!(matches!(&received, Err(TransferError::Local(f)) if f.cause == Cause::Superseded));
+    assert!(world.part().exists());
+    let sent = world.transfer(&mut source, None).0.unwrap();
+    assert!(sent.moved <= 7 * C);
+    world.assert_copied();
+}
+
+/// Leaves a partial and its journal as a transfer of `offer` that was killed would.
+fn leave(world: &World, offer: &Offer, bytes: &[u8], journal: &[u8]) {
+    let made = world.target(offer);
+    let file = world.part().with_extension("journal");
+    let begun = std::fs::read(&file).unwrap_or_default();
+    drop(made);
+    for (path, bytes) in [(world.part(), bytes.to_vec()), (file, [&begun, journal].concat())] {
+        std::fs::write(&path, bytes).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    }
+}
+
+#[test]
+fn zeros_replace_what_a_crash_kept_without_a_note() {
+    for sparse in [false, true] {
+        let world = World::new();
+        let file = std::fs::File::create(world.path("source")).unwrap();
+        if sparse {
+            file.set_len(4 * C).unwrap();
+        } else {
+            std::fs::write(world.path("source"), vec![0; 4 * CHUNK]).unwrap();
+        }
+        let mut source = Source::open(&world.path("source")).unwrap();
+        // What was rebuilt wrongly from a file that changed is on the disk, and what tells of it not.
+        leave(&world, source.offer(), &vec![9; 3 * CHUNK], &2_u64.to_le_bytes());
+        world.transfer(&mut source, None).1.unwrap();
+        world.assert_copied();
+    }
+}
+
+#[test]
+fn a_small_file_in_between_does_not_get_into_a_large_one() {
+    let world = World::new();
+    std::fs::write(world.path("source"), vec![0; 4 * CHUNK]).unwrap();
+    let mut large = Source::open(&world.path("source")).unwrap();
+    leave(&world, large.offer(), &vec![0; 2 * CHUNK], &[0; 8]);
+    std::fs::write(world.path("small"), b"small").unwrap();
+    let small = Source::open(&world.path("small")).unwrap();
+    drop(world.target(small.offer()));
+    assert!(!world.part().with_extension("journal").exists());
+    std::fs::remove_file(world.path("small")).unwrap();
+    world.transfer(&mut large, None).1.unwrap();
+    world.assert_copied();
+}

@@ -1,0 +1,199 @@
+//! Files to or from one host, one after another over one session, each in as many attempts as it takes.
+//!
+//! What a verb adds is an [`Item`]: how it asks for a file, and one attempt at it.
+
+use std::ffi::OsStr;
+use std::fmt::Display;
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+use lariat_common::protocol::Message;
+use lariat_common::protocol::failure::{Cause, Failure};
+use lariat_common::transfer::{Received, Sent, TransferError};
+
+use super::{Bar, Patience, Tally, is_broken_connection, may_come_back, shown};
+use crate::connect::{ConnectError, Session};
+use crate::error::CliError;
+use crate::reach::Reach;
+
+/// What is left to say when a transfer is given up that can go on.
+const AGAIN: &str = "run it again: only what is missing is sent";
+
+/// One file that is to be moved.
+pub(crate) trait Item {
+    /// What asks the agent for it.
+    type Request: Message;
+
+    /// What asks the agent for it.
+    fn request(&self) -> &Self::Request;
+
+    /// How it is called while it moves.
+    fn name(&self) -> &[u8];
+
+    /// Tries to move it over a session on which it was asked for. Counts also when that fails.
+    async fn attempt(
+        &mut self,
+        session: &mut Session,
+        bar: &Bar,
+        moved: &mut Moved,
+    ) -> Result<(), Broken>;
+
+    /// Whether another attempt can follow one that broke after this much.
+    fn can_go_on(&self, moved: &Moved) -> bool;
+}
+
+/// What an attempt moved.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moved {
+    /// Bytes on the wire.
+    sent: u64,
+    /// Bytes of the file that they stand for.
+    bytes: u64,
+    /// The file's size in bytes.
+    size: u64,
+}
+
+/// Why an attempt did not come to its end.
+pub(crate) enum Broken {
+    /// The host was not reached.
+    Connect(ConnectError),
+    /// The agent refused, and is ready for the next request.
+    Refused(Failure),
+    /// What was being written is here, and that failed.
+    Here(Failure),
+    /// Anything else. What is under way on the session is not known.
+    Transfer(TransferError),
+}
+
+/// The files of one host.
+pub(crate) struct Files<'a> {
+    reach: &'a Reach,
+    reconnect: Duration,
+    /// A connection that is ready for the next file.
+    session: Option<Session>,
+    tally: Tally,
+}
+
+impl<'a> Files<'a> {
+    /// Goes on trying a file on which nothing has moved for `reconnect`.
+    pub(crate) fn new(reach: &'a Reach, reconnect: Duration) -> Self {
+        Self { reach, reconnect, session: None, tally: Tally::new() }
+    }
+
+    /// Moves one file; `what` says it in an error. The others go on whatever comes of it.
+    pub(crate) async fn one<I: Item>(&mut self, item: Result<I, CliError>, what: impl Display) {
+        let done = match item {
+            Ok(mut item) => self.all_of(&mut item).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = done {
+            self.tally.failed(error.during(what));
+        }
+    }
+
+    /// Ends the session, and gives what came of it all.
+    pub(crate) async fn finish(self) -> Tally {
+        if let Some(Session { mut link, .. }) = self.session {
+            // Everything is done; the agent sees the end either way.
+            let _ = link.writer.finish().await;
+        }
+        self.tally
+    }
+
+    /// Moves one file, over as many connections as it takes.
+    async fn all_of<I: Item>(&mut self, item: &mut I) -> Result<(), CliError> {
+        let bar = Bar::new(&shown(OsStr::from_bytes(item.name())).to_string());
+        let mut patience = Patience::new(self.reconnect);
+        let (mut bytes, mut sent) = (0, 0);
+        let mut first = true;
+        loop {
+            let mut now = Moved::default();
+            let broken = match self.attempt(item, &bar, &mut now).await {
+                Ok(()) => {
+                    self.tally.arrived(now.size, bytes + now.bytes, sent + now.sent);
+                    return Ok(());
+                }
+                Err(broken) => broken,
+            };
+            if !matches!(broken, Broken::Refused(_)) {
+                self.session = None;
+            }
+            if !broken.may_pass(first) || !item.can_go_on(&now) {
+                return Err(broken.into());
+            }
+            first = false;
+            bytes += now.bytes;
+            sent += now.sent;
+            let Some(wait) = patience.broke(now.bytes > 0, Instant::now()) else {
+                return Err(CliError::from(broken).next(AGAIN));
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn attempt<I: Item>(
+        &mut self,
+        item: &mut I,
+        bar: &Bar,
+        moved: &mut Moved,
+    ) -> Result<(), Broken> {
+        let session = match &mut self.session {
+            Some(session) => {
+                let posted = session.link.outbox().post(item.request());
+                posted.map_err(|e| Broken::Transfer(e.into()))?;
+                session
+            }
+            none => none.insert(self.reach.connect(item.request()).await.map_err(Broken::Connect)?),
+        };
+        item.attempt(session, bar, moved).await
+    }
+}
+
+impl Broken {
+    /// What the agent said before anything moved. One that is stopping takes no further request.
+    pub(crate) fn refused(failure: Failure) -> Self {
+        match failure.cause {
+            Cause::Stopping => Self::Transfer(TransferError::Remote(failure)),
+            _ => Self::Refused(failure),
+        }
+    }
+
+    /// Whether it may be different in a while. A host that was never reached may not be there at all.
+    fn may_pass(&self, first: bool) -> bool {
+        match self {
+            Self::Connect(error) => !first && may_come_back(error),
+            Self::Transfer(error) => is_broken_connection(error),
+            Self::Refused(_) | Self::Here(_) => false,
+        }
+    }
+}
+
+impl From<Broken> for CliError {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Connect(error) => error.into(),
+            Broken::Refused(failure) => failure.into(),
+            Broken::Here(failure) => Self::from(failure).during("here"),
+            Broken::Transfer(error) => error.into(),
+        }
+    }
+}
+
+impl From<Sent> for Moved {
+    fn from(Sent { sent, moved, size }: Sent) -> Self {
+        Self { sent, bytes: moved, size }
+    }
+}
+
+impl From<Received> for Moved {
+    fn from(Received { sent, moved, size }: Received) -> Self {
+        Self { sent, bytes: moved, size }
+    }
+}
+
+impl Moved {
+    /// Whether nothing has moved.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.bytes == 0
+    }
+}

@@ -1,0 +1,34 @@
+//! Every control message's decoder and checks, on any bytes; the first two say which.
+#![no_main]
+
+use lariat_common::codec::decode;
+use lariat_common::protocol::Kind;
+use lariat_common::protocol::exec::{Ack, Exit, Run, Signal, Started, StdinEnd, StdinTaken};
+use lariat_common::protocol::failure::Failure;
+use lariat_common::protocol::transfer::{
+    Complete, Copies, Done, Hashes, Have, Offer, Pull, Push,
+};
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let Some((kind, payload)) = bytes.split_first_chunk::<2>() else { return };
+    let Ok(kind) = Kind::try_from(u16::from_le_bytes(*kind)) else { return };
+    match kind {
+        Kind::Run => drop(decode::<Run>(payload).map(|run| run.check())),
+        Kind::Push => drop(decode::<Push>(payload).map(|push| push.check())),
+        Kind::Pull => drop(decode::<Pull>(payload).map(|pull| pull.check())),
+        Kind::Offer => drop(decode::<Offer>(payload).map(|offer| offer.check())),
+        Kind::Have => drop(decode::<Have>(payload).map(|have| have.check(1000))),
+        Kind::Failed => drop(decode::<Failure>(payload).map(|failure| failure.to_string())),
+        Kind::Hashes => drop(decode::<Hashes>(payload)),
+        Kind::Copies => drop(decode::<Copies>(payload)),
+        Kind::Complete => drop(decode::<Complete>(payload)),
+        Kind::Done => drop(decode::<Done>(payload)),
+        Kind::Started => drop(decode::<Started>(payload)),
+        Kind::Ack => drop(decode::<Ack>(payload)),
+        Kind::StdinEnd => drop(decode::<StdinEnd>(payload)),
+        Kind::StdinTaken => drop(decode::<StdinTaken>(payload)),
+        Kind::Signal => drop(decode::<Signal>(payload)),
+        Kind::Exit => drop(decode::<Exit>(payload)),
+        _ => {}
+    }
+});

@@ -1,8 +1,8 @@
-//! A file of which the server has an older one: 1% of its pages edited, all over it, and one byte
+//! A file of which the server has an older one: 1% of its bytes edited, all over it, and one byte
 //! inserted in front, so that nothing is where it was.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,9 +19,9 @@ const RSYNC: &str = "rsync over ssh, aes128-gcm";
 const RSYNC_DAEMON: &str = "rsync daemon, plaintext";
 
 /// Length of an edit in bytes.
-const PAGE: usize = 4096;
-/// One page in so many is edited: 2,621 of 1 GiB.
-const EDITED: u64 = 100;
+const EDIT: usize = 4096;
+/// One edit in so many bytes, 1% of them: 2,621 in 1 GiB.
+const GROUP: usize = 100 * EDIT;
 
 pub(crate) fn run(stage: &Stage) -> Table {
     let bytes = stage.options.size / 2;
@@ -31,7 +31,7 @@ pub(crate) fn run(stage: &Stage) -> Table {
     // The old file in its place, and its successor.
     stage.warm(2 * bytes);
     let title = format!(
-        "Update of a file, {}: {edits} edits of {PAGE} bytes, one byte inserted in front",
+        "Update of a file, {}: {edits} edits of {EDIT} bytes, one byte inserted in front",
         size(bytes)
     );
     let run = Run { stage, old, new, folder: stage.folder("delta") };
@@ -98,30 +98,28 @@ impl Run<'_> {
 
 /// Writes the new file, and tells how many edits it has.
 fn edit(old: &Path, new: &Path) -> std::io::Result<u64> {
-    let pages = old.metadata()?.len() / PAGE as u64;
-    let mut from = BufReader::with_capacity(1 << 20, File::open(old)?);
-    let mut to = BufWriter::with_capacity(1 << 20, File::create(new)?);
+    let (from, mut to) = (File::open(old)?, File::create(new)?);
     to.write_all(b"!")?;
-    let mut page = vec![0; PAGE];
-    let mut edits = 0;
-    for number in 0..pages {
-        from.read_exact(&mut page)?;
-        if is_edited(number, pages) {
-            edits += 1;
-            page.iter_mut().for_each(|byte| *byte = !*byte);
+    let mut group = Vec::with_capacity(GROUP);
+    for edits in 0.. {
+        group.clear();
+        (&from).take(GROUP as u64).read_to_end(&mut group)?;
+        if group.len() < GROUP {
+            // The last group is short, and left alone.
+            to.write_all(&group)?;
+            return Ok(edits);
         }
-        to.write_all(&page)?;
+        let begin = place(edits);
+        group[begin..begin + EDIT].iter_mut().for_each(|byte| *byte = !*byte);
+        to.write_all(&group)?;
     }
-    to.into_inner()?.sync_all()?;
-    Ok(edits)
+    unreachable!("every file has an end")
 }
 
-/// One page of every [`EDITED`], but not at the same place in each.
-fn is_edited(number: u64, pages: u64) -> bool {
-    let group = number / EDITED;
+/// Where in a group its edit is: at no border of anything, and elsewhere in each.
+fn place(group: u64) -> usize {
     let scattered = (group + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
-    // The last group may be short; it is left alone.
-    (group + 1) * EDITED <= pages && number % EDITED == scattered % EDITED
+    usize::try_from(scattered).unwrap_or_default() % (GROUP - EDIT)
 }
 
 #[cfg(test)]
@@ -129,11 +127,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gibibyte_gets_2621_edits_all_over_it() {
-        let pages = (1 << 30) / PAGE as u64;
-        let edited: Vec<u64> = (0..pages).filter(|&number| is_edited(number, pages)).collect();
-        assert_eq!(edited.len(), 2621);
-        let places: std::collections::HashSet<u64> = edited.iter().map(|n| n % EDITED).collect();
-        assert!(places.len() > 90);
+    fn edits_are_all_over_the_file() {
+        assert_eq!((1 << 30) / GROUP, 2621);
+        let places: std::collections::HashSet<usize> = (0..2621).map(place).collect();
+        assert!(places.len() > 2600);
+        assert!(places.iter().filter(|&&place| place < GROUP / 2).count() > 1000);
     }
 }

@@ -181,8 +181,9 @@ fn a_small_file_in_between_does_not_get_into_a_large_one() {
     leave(&world, large.offer(), &vec![0; 2 * CHUNK], &[0; 8]);
     std::fs::write(world.path("small"), b"small").unwrap();
     let small = Source::open(&world.path("small")).unwrap();
-    drop(world.target(small.offer()));
+    let begun = world.target(small.offer());
     assert!(!world.part().with_extension("journal").exists());
+    drop(begun);
     std::fs::remove_file(world.path("small")).unwrap();
     world.transfer(&mut large, None).1.unwrap();
     world.assert_copied();

@@ -173,11 +173,12 @@ impl Door {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let accept = acceptor.accept_with(Stepwise::new(socket), write);
         written.map_err(Rejected::Local)?;
-        let tls =
-            accept.into_fallible().await.map_err(|(error, stream)| match stream.get_ref().received() {
+        let tls = accept.into_fallible().await.map_err(|(error, stream)| {
+            match stream.get_ref().received() {
                 0 => Rejected::Nothing,
                 _ => Rejected::Tls(error),
-            })?;
+            }
+        })?;
         if tls.get_ref().1.alpn_protocol() == Some(ALPN) {
             Ok(tls)
         } else {

@@ -14,7 +14,8 @@ use rustls::Connection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::record::{
-    BadRecord, Content, HEADER, MAX_BODY, MAX_CONTENT, OVERHEAD, Opener, Sealer, TAG, Told, record_len,
+    BadRecord, Content, HEADER, MAX_BODY, MAX_CONTENT, OVERHEAD, Opener, Sealer, TAG, Told,
+    record_len,
 };
 use super::secrets::{Secrets, agree};
 use super::stepwise::Stepwise;
@@ -257,7 +258,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Channel<S> {
                 Ok(true) => continue,
                 // What came before it is read first.
                 Err(bad) if buffer.filled().len() > before => this.bad = Some(bad),
-                Err(bad) => return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, bad))),
+                Err(bad) => {
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, bad)));
+                }
                 Ok(false) => {}
             }
             if buffer.filled().len() > before {

@@ -157,8 +157,15 @@ impl Sealer {
         let (sealed, rest) = out[HEADER..].split_at_mut(content.len());
         let nonce = self.protection.nonce();
         let key = &self.protection.keys.key;
-        key.seal_out_of_place_scatter(nonce, Aad::from(header), content, sealed, &[kind as u8], rest)
-            .expect("the lengths are right, and no cipher fails otherwise");
+        key.seal_out_of_place_scatter(
+            nonce,
+            Aad::from(header),
+            content,
+            sealed,
+            &[kind as u8],
+            rest,
+        )
+        .expect("the lengths are right, and no cipher fails otherwise");
         OVERHEAD + content.len()
     }
 }
@@ -209,9 +216,8 @@ impl Opener {
         let (header, body) = record.split_first_chunk_mut::<HEADER>().ok_or(BadRecord::Header)?;
         let nonce = self.protection.nonce();
         let key = &self.protection.keys.key;
-        let opened = key
-            .open_in_place(nonce, Aad::from(*header), body)
-            .map_err(|_| BadRecord::Forged)?;
+        let opened =
+            key.open_in_place(nonce, Aad::from(*header), body).map_err(|_| BadRecord::Forged)?;
         let (kind, len) = kind_and_len(opened)?;
         Ok((kind, HEADER..HEADER + len))
     }

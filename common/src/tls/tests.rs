@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedCipherSuite};
@@ -290,15 +291,49 @@ async fn a_connection_is_taken_over_only_with_its_own_secrets_and_between_record
     drop(theirs);
 }
 
+fn protection() -> (record::Sealer, record::Opener) {
+    let suite = SUITES[0].tls13().unwrap();
+    let secret = || rustls::crypto::tls13::OkmBlock::new(&[7; 32]);
+    let sealer = record::Sealer::new(suite, secret(), 5).unwrap();
+    (sealer, record::Opener::new(suite, secret(), 5).unwrap())
+}
+
+proptest! {
+    #[test]
+    fn what_is_sealed_opens_and_any_change_does_not(
+        content in proptest::collection::vec(any::<u8>(), 0..300),
+        place in any::<proptest::sample::Index>(),
+        change in 1..=u8::MAX,
+    ) {
+        let (mut sealer, mut opener) = protection();
+        let mut record = vec![0; content.len() + OVERHEAD];
+        prop_assert_eq!(sealer.seal(Content::Data, &content, &mut record), record.len());
+        prop_assert_eq!(record_len(&record), Ok(Some(record.len())));
+        let mut out = vec![0; content.len() + 1];
+        prop_assert_eq!(opener.open(&record, &mut out), Ok((Content::Data, content.len())));
+        prop_assert_eq!(&out[..content.len()], &content);
+        sealer.seal(Content::Data, &content, &mut record);
+        let mut forged = record.clone();
+        forged[place.index(record.len())] ^= change;
+        prop_assert_eq!(opener.open_in_place(&mut forged), Err(BadRecord::Forged));
+    }
+
+    #[test]
+    fn any_bytes_are_an_error_and_no_more(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+        let (_, mut opener) = protection();
+        let _ = record_len(&bytes);
+        prop_assert!(opener.open(&bytes, &mut [0; 100]).is_err());
+        prop_assert!(opener.open(&bytes, &mut []).is_err());
+        prop_assert!(opener.open_in_place(&mut bytes.clone()).is_err());
+    }
+}
+
 #[test]
 fn what_a_record_says_is_whole_or_an_error() {
     assert_eq!(Told::of(Content::Data, b""), Ok(Told::Data));
     assert_eq!(Told::of(Content::Alert, &[1, 0]), Ok(Told::Closed));
     assert_eq!(Told::of(Content::Alert, &[2, 20]), Err(BadRecord::Alert(20)));
-    assert_eq!(
-        Told::of(Content::Handshake, &[24, 0, 0, 1, 1]),
-        Ok(Told::Update { asked: true })
-    );
+    assert_eq!(Told::of(Content::Handshake, &[24, 0, 0, 1, 1]), Ok(Told::Update { asked: true }));
     assert_eq!(Told::of(Content::Handshake, &[4, 0, 0]), Ok(Told::Ticket));
     for bad in [&[][..], &[1], &[1, 0, 0]] {
         assert_eq!(Told::of(Content::Alert, bad), Err(BadRecord::Content));

@@ -22,8 +22,7 @@ pub(super) async fn login<S: AsyncRead + AsyncWrite + Unpin>(
     stage: &Cell<Stage>,
 ) -> Result<Welcome, Cause> {
     let challenge = hello(stream, Kind::Challenge, Stage::Login).await?.1;
-    let (proving, login) =
-        Proving::answer(key, &peer.name, &peer.enrolment, exporter, &challenge)?;
+    let (proving, login) = Proving::answer(key, &peer.name, &peer.enrolment, exporter, &challenge)?;
     let mut flight = hello_frame(Kind::Login, &login);
     flight.extend_from_slice(request);
     stage.set(Stage::Answer);

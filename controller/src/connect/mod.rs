@@ -160,7 +160,8 @@ impl Connector {
         stage.set(Stage::Tls);
         let (mut stream, exporter) = self.trust.handshake(peer, tcp).await?;
         stage.set(Stage::Login);
-        let welcome = login::login(&mut stream, &exporter, peer, &self.key, &request, stage).await?;
+        let welcome =
+            login::login(&mut stream, &exporter, peer, &self.key, &request, stage).await?;
         Ok(Session { link: Link::new(stream), welcome })
     }
 }

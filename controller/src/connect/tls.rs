@@ -48,8 +48,7 @@ impl Trust {
         let unused = ServerName::DnsName(
             DnsName::try_from_str("lariat.invalid").expect("it is a DNS name").to_owned(),
         );
-        let stream =
-            connector.connect(unused, Stepwise::new(tcp)).await.map_err(|e| cause(&e))?;
+        let stream = connector.connect(unused, Stepwise::new(tcp)).await.map_err(|e| cause(&e))?;
         let (stream, connection) = stream.into_inner();
         if connection.alpn_protocol() != Some(ALPN) {
             return Err(Cause::NotLariat);

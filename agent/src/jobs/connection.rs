@@ -15,8 +15,10 @@ use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use super::channel::{self, ChannelError, Inbox, STDIN_FRAME, ToAgent, ToSupervisor};
-use super::spool::{SpoolReader, Stream};
+use super::channel::{self, ChannelError, STDIN_FRAME, ToAgent, ToSupervisor};
+use super::inbox::Inbox;
+use super::spool::Stream;
+use super::spool_file::SpoolReader;
 
 /// What became of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,7 +15,8 @@ use rustix::io::Errno;
 
 use super::channel::{self, Begin, ChannelError, ToSupervisor, VERSION};
 use super::connection::{self, Ear, Mouth};
-use super::folder::{Folders, Record, State};
+use super::folder::Folders;
+use super::record::{Record, State};
 use super::spawner::Spawner;
 use crate::user::User;
 

@@ -10,6 +10,7 @@
 
 mod command;
 mod life;
+mod output;
 mod stdin;
 mod tree;
 mod voice;
@@ -29,7 +30,8 @@ use rustix::net::RecvFlags;
 use self::command::NotStarted;
 use self::voice::Voice;
 use self::watch::Watch;
-use super::channel::{Begin, ChannelError, Inbox, ToSupervisor};
+use super::channel::{Begin, ChannelError, ToSupervisor};
+use super::inbox::Inbox;
 use super::raw;
 
 /// The hidden subcommand of `lariatd` that is this.

@@ -11,7 +11,8 @@ use lariat_common::limits::STDIN_CREDIT;
 use lariat_common::protocol::exec::{Ack, Exit, Started, StdinTaken};
 use rustix::net::SendFlags;
 
-use crate::jobs::channel::{self, Inbox, ToAgent};
+use crate::jobs::channel::{self, ToAgent};
+use crate::jobs::inbox::Inbox;
 use crate::jobs::spool::{Spool, Stream};
 
 /// How things are.

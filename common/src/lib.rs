@@ -15,6 +15,7 @@ pub mod link;
 pub mod name;
 pub mod private;
 pub mod protocol;
+pub mod script;
 pub mod secret;
 pub mod tls;
 pub mod toml_file;

@@ -19,6 +19,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use serde::{Deserialize, Serialize};
 
 use super::spool::Stream;
+use crate::user::Credentials;
 
 /// The words that this code knows.
 pub const VERSION: u16 = 1;
@@ -40,6 +41,8 @@ pub struct Begin {
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
     /// The user's home.
     pub home: Vec<u8>,
+    /// Whom the command runs as, if not as the agent's own user.
+    pub become_user: Option<Credentials>,
 }
 
 /// What an agent says.
@@ -77,6 +80,28 @@ pub enum ToAgent {
     StdinTaken(StdinTaken),
     /// The command has ended.
     Exit(Exit),
+    /// The first thing that an agent is told that did not start the job.
+    Stands(Stands),
+    /// Another agent has taken its place; nothing more comes.
+    Replaced,
+}
+
+/// How far a job's output has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stands {
+    /// Everything before this was forgotten.
+    pub from: Ack,
+    /// Everything before this has come.
+    pub upto: Ack,
+}
+
+impl Stands {
+    /// Whether output can be given from these offsets on.
+    pub fn has(&self, offsets: Ack) -> bool {
+        let within = |from, offset, upto| (from..=upto).contains(&offset);
+        within(self.from.stdout, offsets.stdout, self.upto.stdout)
+            && within(self.from.stderr, offsets.stderr, self.upto.stderr)
+    }
 }
 
 /// What a frame's payload is.

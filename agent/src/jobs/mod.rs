@@ -22,7 +22,9 @@ mod inbox;
 mod raw;
 mod reaper;
 mod record;
+mod released;
 mod ring;
+mod settings;
 mod spawner;
 mod spool;
 mod spool_file;
@@ -30,5 +32,6 @@ mod start;
 
 pub use connection::{Ear, Event, Mouth};
 pub use record::{Record, State};
+pub use settings::Settings;
 pub use spool::Stream;
-pub use start::{Attached, Jobs, Settings, StartError, boot_id};
+pub use start::{Attached, Jobs, StartError, boot_id, uptime};

@@ -101,6 +101,11 @@ impl Spool {
         self.ring.end()
     }
 
+    /// Offset of the first byte that is kept.
+    pub(super) fn acked(&self) -> u64 {
+        self.ring.acked()
+    }
+
     /// Size of the file that the tail is in.
     pub(super) fn capacity(&self) -> u64 {
         self.ring.capacity()

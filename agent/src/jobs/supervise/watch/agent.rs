@@ -85,7 +85,9 @@ impl Watch {
         let Some(Ok((socket, _))) = self.listener.as_ref().map(UnixListener::accept) else {
             return;
         };
-        self.agent = Some(Voice::new(socket, Inbox::default()));
+        if let Some(before) = self.agent.replace(Voice::later(socket)) {
+            before.replaced();
+        }
         self.life.attended(now, true);
     }
 }

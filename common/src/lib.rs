@@ -7,6 +7,7 @@
 pub mod account;
 pub mod auth;
 pub mod certificate;
+pub mod clock;
 pub mod codec;
 pub mod escape;
 pub mod frame;

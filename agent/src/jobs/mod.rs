@@ -34,4 +34,4 @@ pub use connection::{Ear, Event, Mouth};
 pub use record::{Record, State};
 pub use settings::Settings;
 pub use spool::Stream;
-pub use start::{Attached, Jobs, StartError, boot_id, uptime};
+pub use start::{Attached, Jobs, StartError, boot_id};

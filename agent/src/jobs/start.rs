@@ -196,12 +196,6 @@ impl Jobs {
     }
 }
 
-/// How long the host has been up, sleep included.
-pub fn uptime() -> Duration {
-    let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    Duration::try_from(since).unwrap_or_default()
-}
-
 /// The host's boot, which changes with every start of its kernel.
 pub fn boot_id() -> io::Result<BootId> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;

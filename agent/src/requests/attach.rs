@@ -2,13 +2,14 @@
 
 use std::ops::ControlFlow;
 
+use lariat_common::clock::since_boot;
 use lariat_common::link::LinkError;
 use lariat_common::protocol::exec::Attach;
 use lariat_common::protocol::failure::{Cause, Failure};
 use tracing::{info, warn};
 
 use super::job;
-use crate::jobs::{Attached, uptime};
+use crate::jobs::Attached;
 use crate::session::{Session, SessionLink};
 
 /// Goes on with a job, until the controller has everything.
@@ -17,7 +18,7 @@ pub async fn serve(
     attach: Attach,
     session: &Session,
 ) -> Result<ControlFlow<()>, LinkError> {
-    let up_ms = u64::try_from(uptime().as_millis()).unwrap_or(u64::MAX);
+    let up_ms = u64::try_from(since_boot().as_millis()).unwrap_or(u64::MAX);
     let unknown = Failure::request(Cause::NoSuchJob { up_ms });
     go_on(link, attach, unknown, session).await
 }

@@ -44,7 +44,8 @@ where
     E: AsyncWrite + Unpin,
 {
     let outbox = link.outbox().clone();
-    let mut incoming = Incoming { job, outbox, acked: job.written() };
+    // What an earlier connection has acknowledged may not have arrived.
+    let mut incoming = Incoming { job, outbox, acked: Ack::default() };
     let mut sending = pin!(send(&mut link.writer, job));
     tokio::select! {
         biased;

@@ -7,7 +7,7 @@ use lariat_common::link::LinkError;
 use crate::connect::{self, ConnectError};
 
 /// The wait before the first new attempt; it doubles with each that gets nowhere.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
+const FIRST_WAIT: Duration = Duration::from_millis(25);
 
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(3);

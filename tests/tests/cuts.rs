@@ -72,7 +72,7 @@ fn a_hundred_cuts_lose_double_and_swap_nothing() {
     let mut dice = Dice::new();
     for _ in 0..100 {
         // A connection's first 4 KiB are its handshake: some cuts are in it.
-        let passed = faulty.after(dice.below(60_000));
+        let passed = faulty.after(dice.below(150_000));
         passed.recv_timeout(wait::PATIENCE).unwrap();
         faulty.cut();
     }

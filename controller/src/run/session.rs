@@ -124,8 +124,8 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Incoming<'_, O, E> {
         let offset = u64::from_le_bytes(reader.bulk_array().await?);
         output.begin(offset, reader.bulk_left())?;
         while reader.bulk_left() > 0 {
-            let len = part.len().min(reader.bulk_left());
-            reader.bulk(&mut part[..len]).await?;
+            // Another connection goes on behind whatever of a frame has come.
+            let len = reader.bulk_arrived(part).await?;
             output.push(&part[..len]).await;
             while output.is_full() {
                 tokio::select! {

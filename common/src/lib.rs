@@ -7,6 +7,7 @@
 pub mod account;
 pub mod auth;
 pub mod certificate;
+pub mod clock;
 pub mod codec;
 pub mod escape;
 pub mod frame;
@@ -15,6 +16,7 @@ pub mod link;
 pub mod name;
 pub mod private;
 pub mod protocol;
+pub mod script;
 pub mod secret;
 pub mod tls;
 pub mod toml_file;

@@ -4,9 +4,12 @@
 //! ([`ControlFlow::Continue`]); one that broke off leaves it in a state that nobody knows, and ends it
 //! in order ([`ControlFlow::Break`]).
 
+pub mod attach;
 pub mod pull;
 pub mod push;
 pub mod run;
+
+mod job;
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -28,6 +31,7 @@ pub async fn serve(
 ) -> Result<ControlFlow<()>, LinkError> {
     match request {
         Request::Run(run) => run::serve(link, run, session).await,
+        Request::Attach(attach) => attach::serve(link, attach, session).await,
         Request::Push(push) => push::serve(link, push, session).await,
         Request::Pull(pull) => pull::serve(link, pull, session).await,
     }

@@ -11,9 +11,10 @@ use lariat_common::protocol::Message;
 use lariat_common::protocol::failure::{Cause, Failure};
 use lariat_common::transfer::{Received, Sent, TransferError};
 
-use super::{Bar, Patience, Tally, is_broken_connection, may_come_back, shown};
+use super::{Bar, Tally, shown};
 use crate::connect::{ConnectError, Session};
 use crate::error::CliError;
+use crate::patience::{Patience, is_broken_connection, may_come_back};
 use crate::reach::Reach;
 
 /// What is left to say when a transfer is given up that can go on.
@@ -162,8 +163,9 @@ impl Broken {
     fn may_pass(&self, first: bool) -> bool {
         match self {
             Self::Connect(error) => !first && may_come_back(error),
-            Self::Transfer(error) => is_broken_connection(error),
-            Self::Refused(_) | Self::Here(_) => false,
+            Self::Transfer(TransferError::Link(error)) => is_broken_connection(error),
+            Self::Transfer(TransferError::Remote(failure)) => failure.cause == Cause::Stopping,
+            Self::Transfer(TransferError::Local(_)) | Self::Refused(_) | Self::Here(_) => false,
         }
     }
 }

@@ -2,7 +2,6 @@
 
 mod files;
 mod options;
-mod patience;
 mod progress;
 mod report;
 
@@ -18,7 +17,6 @@ use lariat_common::protocol::transfer::check_name;
 use crate::error::CliError;
 pub(crate) use files::{Broken, Files, Item, Moved};
 pub(crate) use options::TransferOptions;
-use patience::{Patience, is_broken_connection, may_come_back};
 pub(crate) use progress::Bar;
 
 /// What was moved to or from one host.

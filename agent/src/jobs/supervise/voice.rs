@@ -11,7 +11,8 @@ use lariat_common::limits::STDIN_CREDIT;
 use lariat_common::protocol::exec::{Ack, Exit, Started, StdinTaken};
 use rustix::net::SendFlags;
 
-use crate::jobs::channel::{self, Inbox, ToAgent};
+use crate::jobs::channel::{self, Stands, ToAgent};
+use crate::jobs::inbox::Inbox;
 use crate::jobs::spool::{Spool, Stream};
 
 /// How things are.
@@ -27,6 +28,8 @@ pub(super) struct View<'a> {
 /// What was said.
 #[derive(Default)]
 struct Told {
+    /// The agent that started the job knows how its output stands.
+    stands: bool,
     started: bool,
     moves: [u32; 2],
     output: Ack,
@@ -44,9 +47,24 @@ pub(super) struct Voice {
 }
 
 impl Voice {
-    /// An agent that was told nothing yet.
-    pub(super) fn new(socket: UnixStream, inbox: Inbox) -> Self {
-        Self { socket, inbox, told: Told::default(), frame: Vec::new(), sent: 0 }
+    /// The agent that started the job.
+    pub(super) fn first(socket: UnixStream, inbox: Inbox) -> Self {
+        let told = Told { stands: true, ..Told::default() };
+        Self { socket, inbox, told, frame: Vec::new(), sent: 0 }
+    }
+
+    /// One that came later.
+    pub(super) fn later(socket: UnixStream) -> Self {
+        let (inbox, told) = (Inbox::default(), Told::default());
+        Self { socket, inbox, told, frame: Vec::new(), sent: 0 }
+    }
+
+    /// Says that another agent has taken its place, if it can hear that now.
+    pub(super) fn replaced(mut self) {
+        let Ok(frame) = channel::message(&ToAgent::Replaced) else { return };
+        self.frame.extend_from_slice(&frame);
+        let rest = [IoSlice::new(&self.frame[self.sent..])];
+        let _ = channel::send(self.socket.as_fd(), &rest, &[], SendFlags::DONTWAIT);
     }
 
     /// Whether a message is half sent, so that the socket must be written to.
@@ -84,6 +102,14 @@ impl Voice {
 
 impl Told {
     fn next<'a>(&mut self, view: &View<'a>) -> Option<(ToAgent, Option<BorrowedFd<'a>>)> {
+        let [stdout, stderr] = view.spools.map(Spool::end);
+        let upto = Ack { stdout, stderr };
+        if !self.stands {
+            self.stands = true;
+            let [stdout, stderr] = view.spools.map(Spool::acked);
+            let stands = Stands { from: Ack { stdout, stderr }, upto };
+            return Some((ToAgent::Stands(stands), None));
+        }
         if let (false, Some(pid)) = (self.started, view.pid) {
             self.started = true;
             return Some((ToAgent::Started(Started { pid }), None));
@@ -98,9 +124,8 @@ impl Told {
                 return Some((ToAgent::Spool { stream, capacity }, Some(file)));
             }
         }
-        let [stdout, stderr] = view.spools.map(Spool::end);
-        if self.output != (Ack { stdout, stderr }) {
-            self.output = Ack { stdout, stderr };
+        if self.output != upto {
+            self.output = upto;
             return Some((ToAgent::Output(self.output), None));
         }
         if self.is_worth_telling(view) {
@@ -138,7 +163,7 @@ mod tests {
             stdin_waits: true,
             exit: None,
         };
-        let mut told = Told::default();
+        let mut told = Told { stands: true, ..Told::default() };
         let mut next = |view: &View<'_>| told.next(view).map(|(message, _)| message);
         assert_eq!(next(&view), Some(ToAgent::Started(Started { pid: 7 })));
         assert_eq!(next(&view), None, "a little credit waits for more");

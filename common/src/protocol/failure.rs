@@ -141,6 +141,11 @@ pub enum FileKind {
 }
 
 impl Failure {
+    /// Whether it is the key's permissions that do not allow it.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.cause, Cause::NotPermitted(_) | Cause::NotAsUser(_))
+    }
+
     /// The system refused `action` on `path`.
     pub fn io(action: Action, path: &[u8], error: &io::Error) -> Self {
         let cause = error.raw_os_error().map_or(Cause::Internal, Cause::Os);

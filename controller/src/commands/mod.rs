@@ -6,6 +6,7 @@ mod enroll;
 mod forget;
 mod hosts;
 mod init;
+mod last;
 mod man;
 mod ping;
 mod pull;
@@ -30,14 +31,16 @@ pub(crate) enum Command {
     Forget(forget::Args),
     /// Show the inventory
     Hosts(hosts::Args),
-    /// Reach a host, log in, and time the round trip
+    /// Reach hosts, log in, and time the round trip
     Ping(ping::Args),
-    /// Run a command on a host
+    /// Run a command on one host or many
     Run(Box<run::Args>),
     /// Send files to a host
     Push(push::Args),
     /// Fetch files from hosts
     Pull(pull::Args),
+    /// Tell what the newest run over several hosts did
+    Last(last::Args),
     /// Show all of it on this machine, with a throwaway fleet
     Demo(demo::Args),
     /// Write a shell's completions to stdout
@@ -58,6 +61,7 @@ impl Command {
             Self::Run(args) => run::run(&args, context),
             Self::Push(args) => push::run(args, context),
             Self::Pull(args) => pull::run(args, context),
+            Self::Last(args) => last::run(&args, context),
             Self::Demo(args) => demo::run(args, context),
             Self::Completions(args) => completions::run(args, context),
             Self::Man(args) => man::run(args, context),

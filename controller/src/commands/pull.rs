@@ -19,11 +19,11 @@ use lariat_common::transfer::{
 use crate::connect::Session;
 use crate::context::Context;
 use crate::error::{CliError, EXIT_FAILURE};
-use crate::reach::{self, Reach};
+use crate::reach::{self, Fleet, Reach};
 use crate::runtime::block_on;
-use crate::target::RemotePath;
+use crate::target::{Chosen, RemotePath};
 use crate::transfer::{
-    Bar, Broken, Files, Item, Moved, Tally, TransferOptions, base_name, for_host, shown,
+    Bar, Broken, Files, Item, Moved, Tally, TransferOptions, base_name, for_host, one_host, shown,
 };
 
 /// The destination that is stdout.
@@ -72,15 +72,15 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
         return Err(CliError::new("only one file can go to stdout, and nothing else with it"));
     }
     let several = sources.len() > 1;
-    let sources = by_host(&sources);
+    let sources = by_host(&sources)?;
     // A mistake in any of them is told before anything has moved.
-    let reaches: Vec<_> =
-        sources.iter().map(|of_host| Reach::new(context, &of_host[0].target, &connect)).collect();
+    let reach = |chosen| Fleet::load(context, &connect).and_then(|fleet| fleet.reach(chosen));
+    let reaches: Vec<_> = sources.iter().map(|(chosen, _)| reach(chosen)).collect();
     if reaches.iter().any(Result::is_err) {
         return none_of(&sources, reaches, json, context.verbose);
     }
     let mut code = ExitCode::SUCCESS;
-    for (of_host, reach) in sources.iter().zip(reaches.into_iter().flatten()) {
+    for ((_, of_host), reach) in sources.iter().zip(reaches.into_iter().flatten()) {
         let host = reach.peer.name.clone();
         let mut dest = for_host(dest.as_bytes(), &host);
         if sources.len() > 1 {
@@ -112,13 +112,13 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
 
 /// Tells which hosts can't be asked for anything, and that for them the others were not.
 fn none_of(
-    sources: &[Vec<&RemotePath>],
+    sources: &[(Chosen, Vec<&RemotePath>)],
     reaches: Vec<Result<Reach, CliError>>,
     json: bool,
     verbose: bool,
 ) -> Result<ExitCode, CliError> {
-    for (of_host, reach) in sources.iter().zip(reaches) {
-        let host = of_host[0].target.host.as_str();
+    for ((chosen, _), reach) in sources.iter().zip(reaches) {
+        let host = chosen.host.as_str();
         match reach {
             Err(error) => Tally::only(error).report(host, json, verbose)?,
             // People see that nothing came; a program waits for an object of every host.
@@ -133,15 +133,16 @@ fn none_of(
 }
 
 /// The sources of each host, hosts in the order in which they were first named.
-fn by_host(sources: &[RemotePath]) -> Vec<Vec<&RemotePath>> {
-    let mut hosts: Vec<Vec<&RemotePath>> = Vec::new();
+fn by_host(sources: &[RemotePath]) -> Result<Vec<(Chosen, Vec<&RemotePath>)>, CliError> {
+    let mut hosts: Vec<(Chosen, Vec<&RemotePath>)> = Vec::new();
     for source in sources {
-        match hosts.iter_mut().find(|of_host| of_host[0].target == source.target) {
-            Some(of_host) => of_host.push(source),
-            None => hosts.push(vec![source]),
+        let chosen = one_host(&source.target)?;
+        match hosts.iter_mut().find(|(host, _)| *host == chosen) {
+            Some((_, of_host)) => of_host.push(source),
+            None => hosts.push((chosen, vec![source])),
         }
     }
-    hosts
+    Ok(hosts)
 }
 
 /// A file that comes here.

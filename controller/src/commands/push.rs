@@ -12,11 +12,11 @@ use lariat_common::transfer::{Cancel, Sent, Source, TransferError, send};
 use crate::connect::Session;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::reach::{self, Reach};
+use crate::reach::{self, Fleet};
 use crate::runtime::block_on;
 use crate::target::RemotePath;
 use crate::transfer::{
-    Bar, Broken, Files, Item, Moved, Tally, TransferOptions, base_name, for_host, shown,
+    Bar, Broken, Files, Item, Moved, Tally, TransferOptions, base_name, for_host, one_host, shown,
 };
 
 /// The source that is stdin.
@@ -58,13 +58,14 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     let Args { sources, dest, json, options, connect } = args;
     let RemotePath { target, path } = RemotePath::parse(&dest)?;
-    let mut path = for_host(&path, &target.host);
+    let chosen = one_host(&target)?;
+    let mut path = for_host(&path, &chosen.host);
     if sources.len() > 1 && !path.is_empty() {
         // Several sources need a folder.
         path.push(b'/');
     }
-    let host = target.host.as_str();
-    let reach = match Reach::new(context, &target, &connect) {
+    let host = chosen.host.as_str();
+    let reach = match Fleet::load(context, &connect).and_then(|fleet| fleet.reach(&chosen)) {
         Ok(reach) => reach,
         Err(error) => return Tally::only(error).report(host, json, context.verbose),
     };

@@ -10,9 +10,20 @@ use crate::target::{fold, natural};
 /// Lines around a difference.
 const CONTEXT: usize = 3;
 
+/// Bytes of different output that are kept.
+const MOST: usize = 256 * 1024 * 1024;
+
 /// Outputs, and which hosts had each.
 #[derive(Default)]
-pub(crate) struct Gather(BTreeMap<Vec<u8>, Vec<HostName>>);
+pub(crate) struct Gather {
+    outputs: BTreeMap<Vec<u8>, Vec<HostName>>,
+    bytes: usize,
+}
+
+/// There is too much of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("its output is not shown: that of all differs by over {} MiB", MOST >> 20)]
+pub(crate) struct TooMuch;
 
 /// Hosts whose output is the same.
 struct Group<'a> {
@@ -22,14 +33,22 @@ struct Group<'a> {
 
 impl Gather {
     /// A host's whole output.
-    pub(crate) fn add(&mut self, host: &HostName, output: Vec<u8>) {
-        self.0.entry(output).or_default().push(host.clone());
+    pub(crate) fn add(&mut self, host: &HostName, output: Vec<u8>) -> Result<(), TooMuch> {
+        if let Some(hosts) = self.outputs.get_mut(&output) {
+            hosts.push(host.clone());
+            return Ok(());
+        }
+        self.bytes =
+            self.bytes.checked_add(output.len()).filter(|&sum| sum <= MOST).ok_or(TooMuch)?;
+        self.outputs.insert(output, vec![host.clone()]);
+        Ok(())
     }
 
     /// Each output under its hosts, that of most hosts first. Hosts without any are left out.
     pub(crate) fn told(&self) -> Vec<u8> {
         let mut told = Vec::new();
-        for Group { output, hosts } in self.groups().iter().filter(|group| !group.output.is_empty()) {
+        for Group { output, hosts } in self.groups().iter().filter(|group| !group.output.is_empty())
+        {
             head(hosts, &mut told);
             body(output, &mut told);
         }
@@ -60,7 +79,7 @@ impl Gather {
 
     fn groups(&self) -> Vec<Group<'_>> {
         let mut groups: Vec<_> =
-            self.0.iter().map(|(output, hosts)| Group { output, hosts }).collect();
+            self.outputs.iter().map(|(output, hosts)| Group { output, hosts }).collect();
         groups.sort_by(|a, b| {
             b.hosts.len().cmp(&a.hosts.len()).then_with(|| natural(first(a.hosts), first(b.hosts)))
         });
@@ -103,7 +122,7 @@ mod tests {
             ("mail", ""),
             ("db2", "no end"),
         ] {
-            gather.add(&host.parse().unwrap(), output.into());
+            gather.add(&host.parse().unwrap(), output.into()).unwrap();
         }
         gather
     }
@@ -134,7 +153,7 @@ mod tests {
     #[test]
     fn other_output_is_told_by_its_difference() {
         let mut gather = gathered();
-        gather.0.remove(&b"no end"[..]);
+        gather.outputs.remove(&b"no end"[..]);
         insta::assert_snapshot!(String::from_utf8(gather.differences()).unwrap(), @"
         ---------------
         web[01-03] (3)

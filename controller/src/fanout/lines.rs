@@ -1,5 +1,28 @@
 //! Whole lines with their host in front, of output that comes in pieces.
 
+use anstyle::AnsiColor;
+use lariat_common::name::HostName;
+
+/// Colours that tell hosts apart on a light screen and on a dark one.
+const COLOURS: [AnsiColor; 6] = [
+    AnsiColor::Cyan,
+    AnsiColor::Green,
+    AnsiColor::Magenta,
+    AnsiColor::Yellow,
+    AnsiColor::Blue,
+    AnsiColor::Red,
+];
+
+/// What stands before the lines of the host of this number. With colours it ends whatever the line
+/// before has left behind.
+pub(crate) fn prefix(host: &HostName, number: usize, colours: bool) -> String {
+    if !colours {
+        return format!("{host}: ");
+    }
+    let style = COLOURS[number % COLOURS.len()].on_default();
+    format!("{}{style}{host}{style:#}: ", anstyle::Reset)
+}
+
 /// Longest line, in bytes, that is waited for; a longer one is cut.
 const MAX_LINE: usize = 64 * 1024;
 
@@ -54,6 +77,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn colours_tell_hosts_apart() {
+        let host = "web1".parse().unwrap();
+        assert_eq!(prefix(&host, 3, false), "web1: ");
+        assert_eq!(prefix(&host, 3, true), "\x1b[0m\x1b[33mweb1\x1b[0m: ");
+    }
 
     #[test]
     fn lines_come_out_whole() {

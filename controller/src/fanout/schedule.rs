@@ -16,6 +16,13 @@ pub(crate) struct Limits {
     pub(crate) max_fail: Option<Share>,
 }
 
+impl Limits {
+    /// Whether so many hosts all begin before any has ended.
+    pub(crate) fn all_at_once(&self, total: usize) -> bool {
+        total <= self.parallel && self.batch.is_none_or(|batch| batch.up(total) >= total)
+    }
+}
+
 /// Where a fan-out over `0..total` stands.
 pub(crate) struct Schedule {
     total: usize,

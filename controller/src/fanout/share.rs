@@ -62,7 +62,8 @@ mod tests {
 
     #[test]
     fn a_number_or_a_part_of_all() {
-        let of = |text: &str, all| text.parse().map(|share: Share| (share.up(all), share.down(all)));
+        let of =
+            |text: &str, all| text.parse().map(|share: Share| (share.up(all), share.down(all)));
         assert_eq!(of("5", 40), Ok((5, 5)));
         assert_eq!(of("25%", 40), Ok((10, 10)));
         assert_eq!(of("10%", 25), Ok((3, 2)));

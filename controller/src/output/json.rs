@@ -72,11 +72,16 @@ pub(crate) struct PingResult<'a> {
     pub(crate) error: Option<String>,
 }
 
-/// Writes one object as a line.
-pub(crate) fn object(object: &impl Serialize) -> Result<(), CliError> {
+/// One object as a line.
+pub(crate) fn line(object: &impl Serialize) -> Result<Vec<u8>, CliError> {
     let mut line = serde_json::to_vec(object)?;
     line.push(b'\n');
-    bytes(&line)
+    Ok(line)
+}
+
+/// Writes one object as a line.
+pub(crate) fn object(object: &impl Serialize) -> Result<(), CliError> {
+    bytes(&line(object)?)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use lariat_common::name::HostName;
 use lariat_common::protocol::transfer::check_name;
 
 use crate::error::CliError;
+use crate::target::{Chosen, Targets};
 pub(crate) use files::{Broken, Files, Item, Moved};
 pub(crate) use options::TransferOptions;
 pub(crate) use progress::Bar;
@@ -31,6 +32,19 @@ pub(crate) struct Tally {
     /// Bytes that were there already.
     reused: u64,
     errors: Vec<CliError>,
+}
+
+/// The one host that is meant.
+pub(crate) fn one_host(targets: &Targets) -> Result<Chosen, CliError> {
+    let several =
+        || CliError::new(format!("{targets}: files go to and from one host at a time yet"));
+    let chosen = targets.plain().ok_or_else(several)?;
+    if chosen.user.is_some() {
+        return Err(CliError::new(format!(
+            "{targets}: a user before '@' is not supported here yet"
+        )));
+    }
+    Ok(chosen)
 }
 
 impl Tally {

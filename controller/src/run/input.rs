@@ -11,7 +11,7 @@ use lariat_common::link::LinkError;
 use lariat_common::protocol::exec::StdinTaken;
 
 /// Most bytes of stdin in one frame.
-pub(crate) const FRAME: usize = 64 * 1024;
+pub(crate) const FRAME: usize = 128 * 1024;
 
 /// How far stdin is read, sent and taken.
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ use lariat_common::link::LinkError;
 use lariat_common::protocol::exec::StdinTaken;
 
 /// Most bytes of stdin in one frame.
-pub(crate) const FRAME: usize = 64 * 1024;
+pub(crate) const FRAME: usize = 128 * 1024;
 
 /// How far stdin is read, sent and taken.
 #[derive(Debug, Default)]
@@ -73,7 +73,7 @@ impl Input {
         if unsent > 0 {
             let offset = self.taken + self.sent as u64;
             let len = unsent.min(FRAME);
-            buffer.extend(self.kept.range(self.sent..self.sent + len));
+            copy(&self.kept, self.sent, len, buffer);
             self.sent += len;
             self.reached = self.reached.max(offset + len as u64);
             return Some(Next::Bytes(offset));
@@ -114,6 +114,16 @@ impl Input {
         self.sent = 0;
         self.end_sent = false;
     }
+}
+
+/// Puts `len` of the bytes, from this one on, behind what the buffer has.
+fn copy(bytes: &VecDeque<u8>, from: usize, len: usize, buffer: &mut Vec<u8>) {
+    let (front, back) = bytes.as_slices();
+    // By slices: taken one by one, the bytes cost more than all else that is done with them here.
+    let head = &front[from.min(front.len())..(from + len).min(front.len())];
+    buffer.extend_from_slice(head);
+    let from = (from + head.len()).saturating_sub(front.len());
+    buffer.extend_from_slice(&back[from..from + len - head.len()]);
 }
 
 #[cfg(test)]

@@ -43,8 +43,6 @@ pub struct Played {
     pub cuts_logins: Arc<AtomicBool>,
     /// How many it has cut so.
     pub cut: Arc<AtomicU8>,
-    /// Changed with a restart of the host: what its boot id is made of.
-    pub boot: Arc<AtomicU8>,
 }
 
 /// Something that came from the controller.
@@ -72,8 +70,8 @@ impl Played {
         let cuts = cuts_logins.clone();
         let cut = Arc::new(AtomicU8::new(0));
         let counter = cut.clone();
-        let boot = Arc::new(AtomicU8::new(3));
-        let boots = boot.clone();
+        // Changed with a restart of the host: what its boot id is made of.
+        let boot = AtomicU8::new(3);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async move {
@@ -82,11 +80,11 @@ impl Played {
                 loop {
                     let (tcp, _) = listener.accept().await.unwrap();
                     let cut = cuts.load(Ordering::Relaxed).then_some(&*counter);
-                    serve(tcp, config.clone(), verifier.clone(), &tell, cut, &boots).await;
+                    serve(tcp, config.clone(), verifier.clone(), &tell, cut, &boot).await;
                 }
             });
         });
-        Self { heard, cuts_logins, cut, boot }
+        Self { heard, cuts_logins, cut }
     }
 }
 

@@ -20,8 +20,6 @@ pub(super) struct View<'a> {
     pub(super) pid: Option<u32>,
     pub(super) spools: [&'a Spool; 2],
     pub(super) taken: StdinTaken,
-    /// Whether bytes of stdin wait for the command.
-    pub(super) stdin_waits: bool,
     pub(super) exit: Option<Exit>,
 }
 
@@ -139,11 +137,10 @@ impl Told {
         None
     }
 
-    /// Credit goes back in quarters, and at once when nothing is left to take.
+    /// Credit goes back in quarters: each time costs a turn of every process between here and stdin.
     fn is_worth_telling(&self, view: &View<'_>) -> bool {
         let news = view.taken.upto.saturating_sub(self.taken.upto);
-        view.taken.closed != self.taken.closed
-            || news > 0 && (!view.stdin_waits || news >= STDIN_CREDIT / 4)
+        view.taken.closed != self.taken.closed || news >= STDIN_CREDIT / 4
     }
 }
 
@@ -160,14 +157,13 @@ mod tests {
             pid: Some(7),
             spools: [&spools[0], &spools[1]],
             taken: StdinTaken { upto: 5, closed: false },
-            stdin_waits: true,
             exit: None,
         };
         let mut told = Told { stands: true, ..Told::default() };
         let mut next = |view: &View<'_>| told.next(view).map(|(message, _)| message);
         assert_eq!(next(&view), Some(ToAgent::Started(Started { pid: 7 })));
         assert_eq!(next(&view), None, "a little credit waits for more");
-        view.stdin_waits = false;
+        view.taken.upto = STDIN_CREDIT / 4;
         let exit = Exit { end: End::Exited(0), stdout: 0, stderr: 0 };
         view.exit = Some(exit);
         assert_eq!(next(&view), Some(ToAgent::StdinTaken(view.taken)));

@@ -261,7 +261,6 @@ impl Watch {
             pid: self.pid,
             spools: self.outputs.each_ref().map(|output| &output.spool),
             taken: self.stdin.taken(),
-            stdin_waits: self.stdin.is_waiting(),
             exit,
         };
         if agent.speak(&view).is_err() {

@@ -4,6 +4,8 @@ mod cold;
 mod copy;
 mod delta;
 mod distant;
+mod input;
+mod lines;
 mod output;
 mod resume;
 mod sparse;
@@ -28,7 +30,9 @@ pub(crate) const ALL: &[Case] = &[
     Case { name: "sparse", about: "a huge file of holes", run: sparse::run },
     Case { name: "distant", about: "one file over a network of 100 ms", run: distant::run },
     Case { name: "run", about: "a command that does nothing", run: cold::run },
+    Case { name: "lines", about: "many small commands", run: lines::run },
     Case { name: "output", about: "a command that prints much", run: output::run },
+    Case { name: "input", about: "a command that reads much", run: input::run },
 ];
 
 /// Those with these names; all, if there are no names.

@@ -89,7 +89,7 @@ impl OutFile {
 
     fn named(&self, error: &io::Error) -> io::Error {
         // Never as a reader that went away: this is not the stream of all.
-        io::Error::other(format!("{}: {}", self.path.display(), io_error(error)))
+        io::Error::other(format!("write {}: {}", self.path.display(), io_error(error)))
     }
 }
 

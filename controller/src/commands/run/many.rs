@@ -175,7 +175,7 @@ impl Asked {
         let mut stdin = self.feed.as_ref().map(|feed| feed.reader(number));
         let (reach, sinks) = match self.prepare(number, chosen) {
             Ok(ready) => ready,
-            Err(error) => return Ended::failed(End::Failed, error.during("run")).into(),
+            Err(error) => return failed(&chosen.host, error),
         };
         let (mut stdout, mut stderr) = sinks;
         let mut connections = Connections::new(&reach, self.reconnect);
@@ -184,8 +184,7 @@ impl Asked {
         for command in &self.commands {
             let began = Instant::now();
             let Ok(job) = JobId::generate() else {
-                let error = CliError::new("the system gives no random numbers");
-                return Ended::failed(End::Failed, error.during("run")).into();
+                return failed(&chosen.host, CliError::new("the system gives no random numbers"));
             };
             let user = self.template.user.clone().or_else(|| chosen.user.clone());
             let request = Run { job, command: command.clone(), user, ..self.template.clone() };
@@ -215,9 +214,7 @@ impl Asked {
         match stdout {
             Sink::Kept(capture) if matches!(self.output, Output::Gather) => match capture.read() {
                 Ok(captured) => Came { ended, kept: Some(captured) },
-                Err(error) => {
-                    Ended::failed(End::Failed, CliError::from(error).during(&chosen.host)).into()
-                }
+                Err(error) => failed(&chosen.host, error.into()),
             },
             _ => ended.into(),
         }
@@ -278,6 +275,11 @@ impl Asked {
             Err(error) => self.stderr.put(error.told(false).as_bytes()),
         }
     }
+}
+
+/// It failed before or behind the command.
+fn failed(host: &HostName, error: CliError) -> Came {
+    Ended::failed(End::Failed, error.during(format!("run on {host}"))).into()
 }
 
 fn kept() -> Sink {

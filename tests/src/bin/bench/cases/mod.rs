@@ -4,6 +4,7 @@ mod cold;
 mod copy;
 mod delta;
 mod distant;
+mod fleet;
 mod input;
 mod lines;
 mod output;
@@ -33,6 +34,7 @@ pub(crate) const ALL: &[Case] = &[
     Case { name: "lines", about: "many small commands", run: lines::run },
     Case { name: "output", about: "a command that prints much", run: output::run },
     Case { name: "input", about: "a command that reads much", run: input::run },
+    Case { name: "fleet", about: "a command that does nothing on many hosts", run: fleet::run },
 ];
 
 /// Those with these names; all, if there are no names.

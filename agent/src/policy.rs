@@ -16,7 +16,7 @@ use crate::keyring::Entry;
 pub fn decide(key: &Entry, request: &Request, now: SystemTime) -> Result<(), Failure> {
     let verb = match request {
         Request::Run(_) => Verb::Run,
-        Request::Push(_) => Verb::Push,
+        Request::Push(_) | Request::PushTree(_) => Verb::Push,
         Request::Pull(_) => Verb::Pull,
     };
     if key.grant.permits(verb) && key.is_current(now) {

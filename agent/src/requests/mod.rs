@@ -6,6 +6,7 @@
 
 pub mod pull;
 pub mod push;
+pub mod push_tree;
 pub mod run;
 
 use std::convert::Infallible;
@@ -13,10 +14,12 @@ use std::future::pending;
 use std::ops::ControlFlow;
 
 use lariat_common::link::LinkError;
-use lariat_common::protocol::failure::Cause;
+use lariat_common::protocol::failure::{Cause, Failure, FileKind};
 use lariat_common::protocol::request::Request;
+use lariat_common::protocol::tree::Change;
+use lariat_common::transfer::tree::{Side, Watch};
 use lariat_common::transfer::{Cancel, TransferError};
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::session::{Session, SessionLink};
 
@@ -29,6 +32,7 @@ pub async fn serve(
     match request {
         Request::Run(run) => run::serve(link, run, session).await,
         Request::Push(push) => push::serve(link, push, session).await,
+        Request::PushTree(push) => push_tree::serve(link, push, session).await,
         Request::Pull(pull) => pull::serve(link, pull, session).await,
     }
 }
@@ -38,6 +42,24 @@ async fn stopping(session: &Session, cancel: &Cancel) -> Infallible {
     session.stopped().await;
     cancel.cancel(Cause::Stopping);
     pending().await
+}
+
+/// A tree's transfer that nobody here looks at, but for the log.
+struct Logged;
+
+impl Watch for Logged {
+    fn moved(&self, _bytes: u64) {}
+
+    fn missed(&self, failure: &Failure, side: Side) {
+        // What the controller misses is its own to tell.
+        if side == Side::Here {
+            debug!("missed: {failure}");
+        }
+    }
+
+    fn skipped(&self, _path: &[u8], _kind: FileKind) {}
+
+    fn changed(&self, _change: &Change) {}
 }
 
 /// Logs how a transfer ended. One that failed has told its peer, and leaves the link unusable.
@@ -55,7 +77,7 @@ fn transfer_ended(
             info!("{verb} {path}: {failure}");
             Ok(ControlFlow::Break(()))
         }
-        Err(TransferError::Remote(failure)) => {
+        Err(TransferError::Remote(failure) | TransferError::Missed(failure)) => {
             info!("{verb} {path}: the controller failed: {failure}");
             Ok(ControlFlow::Break(()))
         }

@@ -73,7 +73,7 @@ fn every_message_has_the_bytes_of_the_document() {
         Placement { mode: Some(0o600), user: Some("www".to_owned()), group: None, backup: true };
     check(s, &Push { dest, offer: offer.clone(), placement });
     let sending = Sending { compress: true, rate: Some(4096) };
-    check(s, &Pull { source: b"/srv/a".to_vec(), sending });
+    check(s, &Pull { source: b"/srv/a".to_vec(), sending, tree: None });
     check(s, &Offer { size: None, ..offer });
     let chunks = vec![Range { first: 0, count: 1 }];
     check(s, &Have { chunks, basis: None });

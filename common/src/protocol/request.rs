@@ -6,6 +6,7 @@ use crate::codec::{self, CodecError};
 use crate::protocol::exec::Run;
 use crate::protocol::grant::Verb;
 use crate::protocol::transfer::{Pull, Push};
+use crate::protocol::tree::PushTree;
 use crate::protocol::{Kind, Message};
 
 /// Asks for a [`Pong`] at once. Either end, at any time.
@@ -36,7 +37,9 @@ pub enum Request {
     Run(Run),
     /// Send a file to the host.
     Push(Push),
-    /// Fetch a file from the host.
+    /// Send a folder to the host.
+    PushTree(PushTree),
+    /// Fetch a file or a folder from the host.
     Pull(Pull),
 }
 
@@ -57,6 +60,7 @@ impl Request {
         match kind {
             Run::KIND => Ok(Self::Run(codec::decode(payload)?)),
             Push::KIND => Ok(Self::Push(codec::decode(payload)?)),
+            PushTree::KIND => Ok(Self::PushTree(codec::decode(payload)?)),
             Pull::KIND => Ok(Self::Pull(codec::decode(payload)?)),
             other => Err(BadRequest::Kind(other)),
         }
@@ -66,7 +70,7 @@ impl Request {
     pub fn verb(&self) -> Verb {
         match self {
             Self::Run(_) => Verb::Run,
-            Self::Push(_) => Verb::Push,
+            Self::Push(_) | Self::PushTree(_) => Verb::Push,
             Self::Pull(_) => Verb::Pull,
         }
     }

@@ -3,10 +3,15 @@
 use std::time::Duration;
 
 use lariat_common::protocol::transfer::{Placement, Sending};
+use lariat_common::protocol::tree::TreeOptions;
 use lariat_common::units::{parse_duration, parse_rate};
+
+use super::Rules;
+use crate::error::CliError;
 
 /// How a transfer is made, and what becomes of what arrives.
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the contract")]
 pub(crate) struct TransferOptions {
     /// Compress what can be; what can't is noticed and sent as it is
     #[arg(long)]
@@ -28,6 +33,37 @@ pub(crate) struct TransferOptions {
     #[arg(long)]
     backup: bool,
 
+    #[command(flatten)]
+    rules: Rules,
+
+    /// Remove from a folder's copy what the source does not have, once everything has arrived
+    #[arg(long)]
+    delete: bool,
+
+    /// Change nothing; list what would be made, changed and deleted in a folder's copy
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Compare a folder's files by content, not by size and time
+    #[arg(long)]
+    checksum: bool,
+
+    /// Files of a folder that are one file under several names stay so
+    #[arg(short = 'H')]
+    hard_links: bool,
+
+    /// A folder's extended attributes travel
+    #[arg(short = 'X')]
+    xattrs: bool,
+
+    /// Owners and groups travel, by name where both hosts know it
+    #[arg(long)]
+    owner: bool,
+
+    /// Setuid, setgid and sticky bits travel
+    #[arg(long)]
+    special: bool,
+
     /// How long a broken connection is tried again
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_duration)]
     pub(crate) reconnect: Duration,
@@ -37,6 +73,32 @@ impl TransferOptions {
     /// How the sender is to send.
     pub(crate) fn sending(&self) -> Sending {
         Sending { compress: self.compress, rate: self.bwlimit }
+    }
+
+    /// What both ends do with a folder.
+    pub(crate) fn tree(&self) -> TreeOptions {
+        TreeOptions {
+            rules: self.rules.0.clone(),
+            delete: self.delete,
+            dry_run: self.dry_run,
+            checksum: self.checksum,
+            hard_links: self.hard_links,
+            xattrs: self.xattrs,
+            owner: self.owner,
+            special: self.special,
+        }
+    }
+
+    /// Refuses what is only for folders, when a file is moved.
+    pub(crate) fn check_for_file(&self) -> Result<(), CliError> {
+        for (given, option) in
+            [(self.dry_run, "--dry-run"), (self.xattrs, "-X"), (self.owner, "--owner")]
+        {
+            if given {
+                return Err(CliError::new(format!("{option} is for folders, and this is a file")));
+            }
+        }
+        Ok(())
     }
 
     /// What the receiver is to make of it.

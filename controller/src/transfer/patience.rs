@@ -46,7 +46,10 @@ pub(crate) fn is_broken_connection(error: &TransferError) -> bool {
             LinkError::Cut | LinkError::Silent | LinkError::Io(_) | LinkError::Goodbye { .. },
         )
         | TransferError::Remote(Failure { cause: Cause::Stopping, .. }) => true,
-        TransferError::Link(_) | TransferError::Remote(_) | TransferError::Local(_) => false,
+        TransferError::Link(_)
+        | TransferError::Remote(_)
+        | TransferError::Missed(_)
+        | TransferError::Local(_) => false,
     }
 }
 

@@ -29,6 +29,18 @@ impl Bar {
     }
 }
 
+impl Bar {
+    /// These many more bytes of a tree, of which nobody knows the size beforehand.
+    pub(crate) fn more(&self, bytes: u64) {
+        self.bar.inc(bytes);
+    }
+
+    /// Writes something else to the terminal.
+    pub(crate) fn aside(&self, write: impl FnOnce()) {
+        self.bar.suspend(write);
+    }
+}
+
 impl Progress for Bar {
     fn begin(&self, size: Option<u64>, have: u64) {
         self.begun.set(true);

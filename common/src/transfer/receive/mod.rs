@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
-use self::receiving::Receiver;
+pub(super) use self::receiving::Receiver;
 pub use self::sink::{Stream, Target};
-use super::commit::Finish;
+use super::commit::{Finish, Sync};
 use super::delta::{Cutter, Params, Piece};
 use super::error::TransferError;
 use super::partial::{Opened, Partial};
@@ -114,7 +114,9 @@ async fn take<S: AsyncRead + AsyncWrite>(
 
 fn cause(error: &TransferError) -> &Cause {
     match error {
-        TransferError::Local(failure) | TransferError::Remote(failure) => &failure.cause,
+        TransferError::Local(failure)
+        | TransferError::Remote(failure)
+        | TransferError::Missed(failure) => &failure.cause,
         TransferError::Link(_) => &Cause::Stopping,
     }
 }
@@ -178,7 +180,7 @@ async fn commit<S: AsyncRead + AsyncWrite>(
     let thread = std::thread::Builder::new().name("commit".to_owned());
     let work = move || {
         // Fails only when nobody waits for it any more.
-        let _ = done.send(partial.commit(&offer, size, &finish));
+        let _ = done.send(partial.commit(&offer, size, &finish, Sync::First));
     };
     thread.spawn(work).map_err(failed)?;
     let error = tokio::select! {

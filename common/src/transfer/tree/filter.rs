@@ -1,0 +1,88 @@
+//! Which names are left out: `--exclude` and `--include`, as in a `.gitignore`. Both ends keep them:
+//! what is left out is neither sent, nor taken when it is sent all the same, nor removed.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
+use crate::protocol::tree::Rule;
+
+/// Rules that are ready to be asked.
+#[derive(Clone, Debug)]
+pub struct Filter(Gitignore);
+
+/// A glob that does not parse.
+#[derive(Debug, thiserror::Error)]
+#[error("the glob {glob:?} can't be read: {why}")]
+pub struct BadGlob {
+    glob: String,
+    why: ignore::Error,
+}
+
+impl Filter {
+    /// Reads the rules. The last one that fits a name decides.
+    pub fn new(rules: &[Rule]) -> Result<Self, BadGlob> {
+        let mut builder = GitignoreBuilder::new("");
+        for Rule { include, glob } in rules {
+            let bad = |why| BadGlob { glob: glob.clone(), why };
+            // The first letter of a line has a meaning that a glob's first letter must not get.
+            let escape = if !include && glob.starts_with(['!', '#']) { "\\" } else { "" };
+            let line = format!("{}{escape}{glob}", if *include { "!" } else { "" });
+            builder.add_line(None, &line).map_err(bad)?;
+        }
+        let built = builder.build();
+        built.map(Self).map_err(|why| BadGlob { glob: String::new(), why })
+    }
+
+    /// Whether a path, relative to the root, is left out. What is in a folder that is left out is so
+    /// too, and is not asked for.
+    pub(super) fn excludes(&self, path: &[u8], is_folder: bool) -> bool {
+        let path = Path::new(OsStr::from_bytes(path));
+        !self.0.is_empty() && self.0.matched(path, is_folder).is_ignore()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(rules: &[(bool, &str)]) -> Filter {
+        let rule = |&(include, glob): &(bool, &str)| Rule { include, glob: glob.to_owned() };
+        Filter::new(&rules.iter().map(rule).collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn globs_are_as_in_a_gitignore_and_the_last_one_decides() {
+        let rules = filter(&[(false, "*.o"), (true, "keep.o"), (false, "/top"), (false, "dir/")]);
+        for (path, is_folder, excluded) in [
+            ("a.o", false, true),
+            ("deep/down/a.o", false, true),
+            ("deep/keep.o", false, false),
+            ("top", false, true),
+            ("deep/top", false, false),
+            ("dir", true, true),
+            ("dir", false, false),
+            ("a.c", false, false),
+        ] {
+            assert_eq!(rules.excludes(path.as_bytes(), is_folder), excluded, "{path}");
+        }
+        assert!(!filter(&[]).excludes(b"a", false));
+        assert!(filter(&[(false, "*")]).excludes(b"\xff\n", false));
+    }
+
+    #[test]
+    fn signs_that_begin_a_line_are_letters_of_a_glob() {
+        assert!(filter(&[(false, "#a")]).excludes(b"#a", false));
+        assert!(filter(&[(false, "!a")]).excludes(b"!a", false));
+        assert!(!filter(&[(false, "!a")]).excludes(b"a", false));
+    }
+
+    #[test]
+    fn a_glob_that_does_not_parse_is_named() {
+        let rule = Rule { include: false, glob: "a[".to_owned() };
+        let error = Filter::new(&[rule]).unwrap_err().to_string();
+        assert!(error.contains("a["), "{error}");
+    }
+}

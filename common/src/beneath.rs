@@ -349,7 +349,7 @@ mod tests {
     fn a_nameless_file_gets_a_name_that_is_free_and_no_other() {
         let (folder, root) = root();
         let Ok(file) = root.create_nameless() else { return };
-        std::io::Write::write_all(&mut &file, b"text").unwrap();
+        io::Write::write_all(&mut &file, b"text").unwrap();
         root.name_file(&file, b"name").unwrap();
         assert_eq!(std::fs::read(folder.path().join("root/name")).unwrap(), b"text");
         let taken = root.name_file(&root.create_nameless().unwrap(), b"name").unwrap_err();

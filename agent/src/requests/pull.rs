@@ -24,7 +24,7 @@ pub async fn serve(
 ) -> Result<ControlFlow<()>, LinkError> {
     let mut source = match open(&pull, session) {
         Ok(Opened::File(source)) => source,
-        Ok(Opened::Tree(source)) => return serve_tree(link, source, &pull, session).await,
+        Ok(Opened::Tree(source)) => return serve_tree(link, *source, &pull, session).await,
         Err(failure) => {
             info!("pull: {failure}");
             link.send(&failure).await?;
@@ -57,7 +57,7 @@ async fn give(
 /// What a pull asks for.
 enum Opened {
     File(Source),
-    Tree(TreeSource),
+    Tree(Box<TreeSource>),
 }
 
 fn open(pull: &Pull, session: &Session) -> Result<Opened, Failure> {
@@ -68,7 +68,8 @@ fn open(pull: &Pull, session: &Session) -> Result<Opened, Failure> {
         (Err(Failure { cause: Cause::NotAFile(FileKind::Folder), .. }), Some(options)) => {
             options.check().map_err(|why| bad(why.to_string()))?;
             let filter = Filter::new(&options.rules).map_err(|why| bad(why.to_string()))?;
-            Ok(Opened::Tree(TreeSource::open(&path, options.clone(), filter)?))
+            let tree = TreeSource::open(&path, options.clone(), filter)?;
+            Ok(Opened::Tree(Box::new(tree)))
         }
         (source, _) => Ok(Opened::File(source?)),
     }

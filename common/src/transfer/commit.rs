@@ -111,7 +111,7 @@ pub(super) fn inherit(file: &File, folder: BorrowedFd<'_>, name: &[u8]) {
 /// away from a file whose content changes.
 fn copy_attributes(from: &File, to: &File) {
     const CAPABILITY: &[u8] = b"security.capability";
-    let Ok(len @ 1..) = rustix::fs::flistxattr(from, &mut [0_u8; 0][..]) else { return };
+    let Ok(len @ 1..) = rustix::fs::flistxattr_query(from) else { return };
     let mut names = vec![0; len];
     let Ok(len) = rustix::fs::flistxattr(from, &mut names[..]) else { return };
     let mut value = vec![0; 64 * 1024];

@@ -38,13 +38,12 @@ impl PushedTree {
         let tree = options.tree();
         let filter = Filter::new(&tree.rules)?;
         let whole;
-        let name = match base_name(source.as_bytes(), b"") {
-            Ok(name) => name,
+        let name = if let Ok(name) = base_name(source.as_bytes(), b"") {
+            name
+        } else {
             // One such as `.` has a name all the same.
-            Err(_) => {
-                whole = path.canonicalize()?;
-                base_name(whole.as_os_str().as_bytes(), dest)?
-            }
+            whole = path.canonicalize()?;
+            base_name(whole.as_os_str().as_bytes(), dest)?
         };
         let dest = Destination { path: dest.to_vec(), name: name.to_vec() };
         let root = TreeSource::open(path, tree.clone(), filter.clone())?.root().clone();

@@ -126,7 +126,7 @@ impl Alone<'_> {
         let mut taking = match taking {
             Ok(taking) => taking,
             Err(failure) => {
-                self.tell(link, &failure)?;
+                tell(link, &failure)?;
                 pass_over(link).await?;
                 return Ok(Err(here(failure)));
             }
@@ -146,7 +146,7 @@ impl Alone<'_> {
                 let done =
                     beside(link, move || partial.commit(&offer, size, &finish, sync)).await?;
                 if let Err(failure) = &done {
-                    self.tell(link, failure)?;
+                    tell(link, failure)?;
                 }
                 Ok(done.map_err(here))
             }
@@ -156,20 +156,12 @@ impl Alone<'_> {
             }
             Err(TransferError::Local(failure)) if self.cancel.cause().is_none() => {
                 partial.abandon(&failure.cause);
-                self.tell(link, &failure)?;
+                tell(link, &failure)?;
                 pass_over(link).await?;
                 Ok(Err(here(failure)))
             }
             Err(error) => Err(error),
         }
-    }
-
-    fn tell<S: AsyncRead + AsyncWrite>(
-        &self,
-        link: &Link<S>,
-        failure: &Failure,
-    ) -> Result<(), LinkError> {
-        link.outbox().post(&Missed { number: None, failure: failure.clone() })
     }
 
     /// Extended attributes, which replace those of an older file.
@@ -182,6 +174,11 @@ impl Alone<'_> {
         let file = folder.open_file(&wanted.name).map_err(failed(Action::Open, &path))?;
         wanted.attributes.set(&file, &path)
     }
+}
+
+/// Tells the sender of what can't be taken.
+fn tell<S: AsyncRead + AsyncWrite>(link: &Link<S>, failure: &Failure) -> Result<(), LinkError> {
+    link.outbox().post(&Missed { number: None, failure: failure.clone() })
 }
 
 /// Passes over what the sender sends of a file that can't be taken.

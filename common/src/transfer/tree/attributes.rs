@@ -179,7 +179,7 @@ pub(super) fn read_xattrs(file: impl AsFd) -> Result<Vec<Xattr>, Errno> {
 }
 
 fn list_xattrs(file: impl AsFd) -> Result<Vec<Vec<u8>>, Errno> {
-    let len = rustix::fs::flistxattr(&file, &mut [0_u8; 0][..])?;
+    let len = rustix::fs::flistxattr_query(&file)?;
     let mut names = vec![0; len];
     let len = if len == 0 { 0 } else { rustix::fs::flistxattr(&file, &mut names[..])? };
     let travels = |name: &&[u8]| NAMESPACES.iter().any(|space| name.starts_with(space));

@@ -94,23 +94,22 @@ struct Unheard;
 impl Reading {
     fn run(mut self, wanted: &blocking::Receiver<Want>) -> Result<(), Unheard> {
         loop {
-            let want = match wanted.try_recv() {
-                Ok(want) => want,
-                Err(_) => {
-                    // Nothing to read at this moment, so what is packed need not wait.
-                    self.send_pack()?;
-                    let Ok(want) = wanted.recv() else { return Ok(()) };
-                    want
-                }
+            let want = if let Ok(want) = wanted.try_recv() {
+                want
+            } else {
+                // Nothing to read at this moment, so what is packed need not wait.
+                self.send_pack()?;
+                let Ok(want) = wanted.recv() else { return Ok(()) };
+                want
             };
             let (number, weight) = (want.number, want.weight);
-            if let Err(failure) = self.content(want)? {
+            if let Err(failure) = self.content(&want)? {
                 self.tell(Content::Missed { number, failure, weight })?;
             }
         }
     }
 
-    fn content(&mut self, want: Want) -> Result<Result<(), Failure>, Unheard> {
+    fn content(&mut self, want: &Want) -> Result<Result<(), Failure>, Unheard> {
         let below = join(&want.folder, &want.name);
         if let Some(failure) = self.avoid.get(&below) {
             return Ok(Err(failure.clone()));
@@ -139,7 +138,7 @@ impl Reading {
                     Err(failure) => return Ok(Err(failure)),
                 };
                 self.send_pack()?;
-                let Want { number, difference, weight, .. } = want;
+                let &Want { number, difference, weight, .. } = want;
                 self.tell(Content::Alone { number, source, difference, weight, path: below })?;
                 Ok(Ok(()))
             }

@@ -400,7 +400,7 @@ impl<'a> Receiving<'a> {
 fn decide_all(mut decider: Decider, mut listed: mpsc::Receiver<Entries>, shared: &Shared) {
     while let Some(entries) = listed.blocking_recv() {
         match decider.entries(entries) {
-            Ok(decided) => shared.say(Said::Decided(decided)),
+            Ok(what) => shared.say(Said::Decided(what)),
             Err(bad) => return shared.say(Said::Bad(bad)),
         }
     }

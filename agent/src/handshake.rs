@@ -16,7 +16,7 @@ use lariat_common::name::HostName;
 use lariat_common::protocol::Kind;
 use lariat_common::protocol::hello::Denied;
 use lariat_common::secret::NoRandomness;
-use lariat_common::tls::{ALPN, exporter, provider};
+use lariat_common::tls::{ALPN, Channel, Secrets, Stepwise, TakeOverError, exporter, provider};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
@@ -39,17 +39,20 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// What every stranger meets.
 pub struct Door {
-    acceptor: TlsAcceptor,
+    tls: ServerConfig,
     host: HostName,
     keyring: Keyring,
     decoys: Decoys,
     deadline: Duration,
 }
 
+/// A stranger's connection.
+type Tls = TlsStream<Stepwise<Socket>>;
+
 /// A stranger that logged in. Its connection is on no runtime.
 pub struct Arrived {
     /// The connection, to be attached to its session's runtime.
-    pub tls: TlsStream<Socket>,
+    pub channel: Channel<Socket>,
     /// What the login proved.
     pub login: LoggedIn,
     /// The key.
@@ -88,6 +91,12 @@ impl From<rustls::Error> for Rejected {
     }
 }
 
+impl From<TakeOverError> for Rejected {
+    fn from(error: TakeOverError) -> Self {
+        Self::Tls(io::Error::other(error))
+    }
+}
+
 impl From<NoRandomness> for Rejected {
     fn from(error: NoRandomness) -> Self {
         Self::Local(io::Error::other(error))
@@ -97,9 +106,8 @@ impl From<NoRandomness> for Rejected {
 impl Door {
     /// Prepares TLS and what logins are checked against.
     pub fn new(config: &Config, identity: &Identity, keyring: Keyring) -> io::Result<Self> {
-        let tls = server_config(identity).map_err(io::Error::other)?;
         Ok(Self {
-            acceptor: TlsAcceptor::from(Arc::new(tls)),
+            tls: server_config(identity).map_err(io::Error::other)?,
             host: config.name.clone(),
             keyring,
             decoys: Decoys::new().map_err(io::Error::other)?,
@@ -115,7 +123,8 @@ impl Door {
     async fn login(&self, stream: TcpStream, progress: Progress) -> Result<Arrived, Rejected> {
         let challenged = Challenged::new(&self.host)?;
         let socket = Socket::stranger(stream).telling(progress.clone());
-        let mut tls = self.accept(socket, &challenged).await?;
+        let secrets = Secrets::default();
+        let mut tls = self.accept(socket, &challenged, &secrets).await?;
         let channel = exporter(tls.get_ref().1)?;
         let hello = read_hello(&mut tls).await;
         let arrived = Instant::now();
@@ -135,10 +144,12 @@ impl Door {
         });
         match found {
             Ok((login, key)) => {
-                let socket = tls.get_mut().0;
+                let (stream, connection) = tls.into_inner();
+                let mut channel = Channel::take_over(stream, connection, &secrets)?;
+                let socket = channel.get_mut();
                 socket.trust();
                 socket.detach().map_err(Rejected::Local)?;
-                Ok(Arrived { tls, login, key })
+                Ok(Arrived { channel, login, key })
             }
             Err(cause) => {
                 deny(&mut tls, arrived).await;
@@ -152,17 +163,22 @@ impl Door {
         &self,
         socket: Socket,
         challenged: &Challenged,
-    ) -> Result<TlsStream<Socket>, Rejected> {
+        secrets: &Secrets,
+    ) -> Result<Tls, Rejected> {
         let frame = hello_frame(Kind::Challenge, challenged.payload());
         let mut written = Ok(());
         let write = |tls: &mut ServerConnection| written = tls.writer().write_all(&frame);
-        let accept = self.acceptor.accept_with(socket, write);
+        let mut config = self.tls.clone();
+        secrets.keep_server(&mut config);
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let accept = acceptor.accept_with(Stepwise::new(socket), write);
         written.map_err(Rejected::Local)?;
-        let tls =
-            accept.into_fallible().await.map_err(|(error, socket)| match socket.received() {
+        let tls = accept.into_fallible().await.map_err(|(error, stream)| {
+            match stream.get_ref().received() {
                 0 => Rejected::Nothing,
                 _ => Rejected::Tls(error),
-            })?;
+            }
+        })?;
         if tls.get_ref().1.alpn_protocol() == Some(ALPN) {
             Ok(tls)
         } else {
@@ -187,7 +203,7 @@ fn server_config(identity: &Identity) -> Result<ServerConfig, rustls::Error> {
 }
 
 /// The one denial, at its fixed time. What becomes of it is no longer our concern.
-async fn deny(tls: &mut TlsStream<Socket>, arrived: Instant) {
+async fn deny(tls: &mut Tls, arrived: Instant) {
     sleep_until(arrived + DENIAL_DELAY).await;
     if tls.write_all(&hello_frame(Kind::Denied, &Denied.encode())).await.is_err() {
         return;
@@ -196,7 +212,7 @@ async fn deny(tls: &mut TlsStream<Socket>, arrived: Instant) {
     let drain = async {
         tls.shutdown().await?;
         let mut buffer = [0; 4096];
-        while tls.get_mut().0.read(&mut buffer).await? > 0 {}
+        while tls.get_mut().0.get_mut().read(&mut buffer).await? > 0 {}
         io::Result::Ok(())
     };
     let _ = timeout(LINGER, drain).await;

@@ -17,10 +17,10 @@ use lariat_common::link::{Frame, Link, LinkError, hello_frame, message_frame};
 use lariat_common::name::{BootId, SessionId};
 use lariat_common::protocol::Kind;
 use lariat_common::protocol::request::{BadRequest, Goodbye, Request};
+use lariat_common::tls::Channel;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tokio_rustls::server::TlsStream;
 use tracing::{Span, info, warn};
 
 use crate::config::Config;
@@ -34,7 +34,7 @@ use crate::user::User;
 use crate::{policy, requests};
 
 /// A session's connection, as requests get it.
-pub type SessionLink = Link<TlsStream<Socket>>;
+pub type SessionLink = Link<Channel<Socket>>;
 
 /// Stack of a session's thread, in bytes. Only what is touched of it takes memory.
 const STACK: usize = 1024 * 1024;
@@ -136,12 +136,12 @@ pub fn start(arrived: Arrived, session: Session, membership: Membership) -> io::
 
 /// Welcomes somebody for whom there is no place, and says when to come back.
 pub async fn send_away(mut arrived: Arrived, boot: BootId) -> Result<(), LinkError> {
-    let tls = &mut arrived.tls;
+    let channel = &mut arrived.channel;
     let farewell = async {
-        tls.get_mut().0.attach()?;
-        tls.write_all(&welcome(&arrived.login, &arrived.key, boot)).await?;
-        tls.write_all(&message_frame(&goodbye())?).await?;
-        Ok(tls.shutdown().await?)
+        channel.get_mut().attach()?;
+        channel.write_all(&welcome(&arrived.login, &arrived.key, boot)).await?;
+        channel.write_all(&message_frame(&goodbye())?).await?;
+        Ok(channel.shutdown().await?)
     };
     timeout(FAREWELL, farewell).await.unwrap_or(Err(LinkError::Silent))
 }
@@ -160,14 +160,14 @@ fn run(arrived: Arrived, session: &Session) {
 }
 
 async fn serve(arrived: Arrived, session: &Session) -> Result<(), SessionError> {
-    let Arrived { mut tls, login, key } = arrived;
-    tls.get_mut().0.attach()?;
+    let Arrived { mut channel, login, key } = arrived;
+    channel.get_mut().attach()?;
     let greet = async {
-        tls.write_all(&welcome(&login, &key, session.agent.boot)).await?;
-        tls.flush().await
+        channel.write_all(&welcome(&login, &key, session.agent.boot)).await?;
+        channel.flush().await
     };
     timeout(WELCOME, greet).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))?;
-    let mut link = Link::new(tls);
+    let mut link = Link::new(channel);
     let limit = match requests(&mut link, session).await? {
         End::Stopped => FAREWELL,
         End::ByPeer | End::Failed => LINGER,

@@ -54,6 +54,14 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         if self.pending.is_empty() {
             return Ok(());
         }
+        self.write_pending().await?;
+        self.stream.flush().await?;
+        self.pending.clear();
+        self.sent = 0;
+        Ok(())
+    }
+
+    async fn write_pending(&mut self) -> Result<(), LinkError> {
         while self.sent < self.pending.len() {
             let written = self.stream.write(&self.pending[self.sent..]).await?;
             if written == 0 {
@@ -61,9 +69,6 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             }
             self.sent += written;
         }
-        self.stream.flush().await?;
-        self.pending.clear();
-        self.sent = 0;
         Ok(())
     }
 
@@ -78,11 +83,11 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             self.pending.extend_from_slice(body);
         }
         self.unfinished = true;
-        self.flush().await?;
+        self.write_pending().await?;
         if !joined {
             self.stream.write_all(body).await?;
-            self.stream.flush().await?;
         }
+        self.flush().await?;
         self.unfinished = false;
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! `lariat hosts`: shows the inventory.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -10,22 +11,35 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::inventory::{Host, Inventory, Tag};
 use crate::output;
-use crate::target::Target;
+use crate::target::{self, Selection, Targets};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
+A target is a host (web1), a range (web[01-20]), a pattern ('web*'), @TAG or all; ',' unites them, '&'
+cuts down, and '!' takes away: 'all,!web[02-40]', '@web&@berlin'.
+
 Examples:
   lariat hosts
-  lariat hosts web1
+  lariat hosts '@web,!web03'
+  lariat hosts all --fold                      web[01-40],db1
+  for h in $(lariat hosts @web --expand); do echo $h; done
   lariat hosts --json | jq -r .address")]
 pub(crate) struct Args {
-    /// Which host [default: all of them]
+    /// Which hosts [default: all of them]
     #[arg(value_name = "TARGET")]
-    target: Option<Target>,
+    targets: Option<Targets>,
 
     /// One JSON object a line: host, address, tags
     #[arg(long)]
     json: bool,
+
+    /// The names alone, as one short target
+    #[arg(long, conflicts_with = "json")]
+    fold: bool,
+
+    /// The names alone, one a line
+    #[arg(long, conflicts_with_all = ["json", "fold"])]
+    expand: bool,
 }
 
 #[derive(Serialize)]
@@ -36,20 +50,37 @@ struct Row<'a> {
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
-    let Args { target, json } = args;
+    let Args { targets, json, fold, expand } = args;
     let inventory = Inventory::load(&context.home()?)?;
-    let rows: Vec<_> = match &target {
-        Some(target) => vec![row(&target.host, target.find(&inventory)?)],
+    let mut rows = match &targets {
+        Some(targets) => chosen(targets, &inventory)?,
         None => inventory.iter().map(|(name, host)| row(name, host)).collect(),
     };
+    rows.sort_by(|a, b| target::natural(a.host, b.host));
+    let names = || rows.iter().map(|row| row.host);
     if json {
         output::bytes(objects(&rows)?.as_bytes())?;
     } else if rows.is_empty() {
         output::note("no hosts yet; try: lariat enroll HOST --address ADDR");
+    } else if fold {
+        output::line(&target::fold(names()))?;
+    } else if expand {
+        let lines: String = names().flat_map(|name| [name, "\n"]).collect();
+        output::bytes(lines.as_bytes())?;
     } else {
         output::bytes(table(&rows).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn chosen<'a>(targets: &Targets, inventory: &'a Inventory) -> Result<Vec<Row<'a>>, CliError> {
+    let Selection { hosts, missing } = targets.select(inventory)?;
+    if let Some(missing) = missing {
+        output::note(&format!("not in this fleet: {missing}"));
+    }
+    let chosen: BTreeSet<_> = hosts.into_iter().map(|chosen| chosen.host).collect();
+    let rows = inventory.iter().filter(|(name, _)| chosen.contains(name));
+    Ok(rows.map(|(name, host)| row(name, host)).collect())
 }
 
 fn row<'a>(name: &'a HostName, host: &'a Host) -> Row<'a> {

@@ -3,28 +3,26 @@
 use std::cell::Cell;
 
 use lariat_common::auth::controller::Proving;
+use lariat_common::auth::proof::Exporter;
 use lariat_common::link::{LinkError, hello_frame, read_hello};
 use lariat_common::protocol::Kind;
 use lariat_common::protocol::hello::{Denied, Welcome};
 use lariat_common::secret::Secret;
-use lariat_common::tls::exporter;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio_rustls::client::TlsStream;
 
 use super::{Cause, Peer, Stage};
 
 /// Logs in and sends `request`, a whole frame, in the same write.
 pub(super) async fn login<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: &mut TlsStream<S>,
+    stream: &mut S,
+    exporter: &Exporter,
     peer: &Peer,
     key: &Secret,
     request: &[u8],
     stage: &Cell<Stage>,
 ) -> Result<Welcome, Cause> {
     let challenge = hello(stream, Kind::Challenge, Stage::Login).await?.1;
-    let exporter = exporter(stream.get_ref().1).map_err(Cause::Tls)?;
-    let (proving, login) =
-        Proving::answer(key, &peer.name, &peer.enrolment, &exporter, &challenge)?;
+    let (proving, login) = Proving::answer(key, &peer.name, &peer.enrolment, exporter, &challenge)?;
     let mut flight = hello_frame(Kind::Login, &login);
     flight.extend_from_slice(request);
     stage.set(Stage::Answer);

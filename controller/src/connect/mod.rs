@@ -21,9 +21,9 @@ use lariat_common::name::{EnrolmentId, HostName};
 use lariat_common::protocol::Message;
 use lariat_common::protocol::hello::Welcome;
 use lariat_common::secret::Secret;
+use lariat_common::tls::Channel;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_rustls::client::TlsStream;
 
 use crate::address::Address;
 use crate::error::CliError;
@@ -76,7 +76,7 @@ pub(crate) struct Connector {
 /// An authenticated connection whose first request is on its way.
 pub(crate) struct Session {
     /// Both directions.
-    pub(crate) link: Link<TlsStream<TcpStream>>,
+    pub(crate) link: Link<Channel<TcpStream>>,
     /// What the agent said when the login held.
     #[cfg_attr(not(test), expect(dead_code, reason = "coming back after a cut needs the boot id"))]
     pub(crate) welcome: Welcome,
@@ -158,9 +158,10 @@ impl Connector {
         let request = message_frame(first).map_err(|e| Cause::from_link(e, Stage::Connect))?;
         let tcp = tcp::connect(&peer.address, limit).await?;
         stage.set(Stage::Tls);
-        let mut stream = self.trust.handshake(peer, tcp).await?;
+        let (mut stream, exporter) = self.trust.handshake(peer, tcp).await?;
         stage.set(Stage::Login);
-        let welcome = login::login(&mut stream, peer, &self.key, &request, stage).await?;
+        let welcome =
+            login::login(&mut stream, &exporter, peer, &self.key, &request, stage).await?;
         Ok(Session { link: Link::new(stream), welcome })
     }
 }

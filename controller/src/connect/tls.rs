@@ -3,14 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
-use lariat_common::tls::{ALPN, provider};
+use lariat_common::auth::proof::Exporter;
+use lariat_common::tls::{ALPN, Channel, Secrets, Stepwise, exporter, provider};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, DnsName, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::verify::{Verifier, verdict};
 use super::{Cause, Peer};
@@ -35,22 +35,28 @@ impl Trust {
         Ok(Self { roots: Arc::new(roots), provider: provider() })
     }
 
-    /// Makes a TCP connection a TLS one with this host and no other.
+    /// Makes a TCP connection a TLS one with this host and no other, and tells its exporter.
     pub(super) async fn handshake(
         &self,
         peer: &Peer,
         tcp: TcpStream,
-    ) -> Result<TlsStream<TcpStream>, Cause> {
-        let connector = TlsConnector::from(Arc::new(self.config(peer)));
+    ) -> Result<(Channel<TcpStream>, Exporter), Cause> {
+        let (mut config, secrets) = (self.config(peer), Secrets::default());
+        secrets.keep_client(&mut config);
+        let connector = TlsConnector::from(Arc::new(config));
         // Our verifier compares the name itself, and it is not sent.
         let unused = ServerName::DnsName(
             DnsName::try_from_str("lariat.invalid").expect("it is a DNS name").to_owned(),
         );
-        let stream = connector.connect(unused, tcp).await.map_err(|e| cause(&e))?;
-        if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
+        let stream = connector.connect(unused, Stepwise::new(tcp)).await.map_err(|e| cause(&e))?;
+        let (stream, connection) = stream.into_inner();
+        if connection.alpn_protocol() != Some(ALPN) {
             return Err(Cause::NotLariat);
         }
-        Ok(stream)
+        let exporter = exporter(&connection).map_err(Cause::Tls)?;
+        let channel = Channel::take_over(stream, connection, &secrets)
+            .map_err(|error| Cause::Io(io::Error::other(error)))?;
+        Ok((channel, exporter))
     }
 
     fn config(&self, peer: &Peer) -> ClientConfig {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer};
 use crate::address::Address;
 use crate::error::CliError;
 use crate::home::Home;
-pub(crate) use tag::Tag;
+pub(crate) use tag::{BadTag, Tag};
 
 /// Largest edit distance at which another host is suggested for one that is not there.
 const NEAR: usize = 2;

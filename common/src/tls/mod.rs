@@ -1,10 +1,25 @@
-//! What both ends must set alike in TLS: version 1.3 only, our ALPN, hybrid key exchange first, and
-//! AES-128-GCM first, whose speed the transfer engine lives on.
+//! TLS as both ends have it: version 1.3 only, our ALPN, hybrid key exchange first, and AES-128-GCM
+//! first, whose speed the transfer engine lives on.
+//!
+//! rustls does the handshake, over a [`Stepwise`] stream and with [`Secrets`] kept; a [`Channel`] then
+//! takes the connection over.
+
+mod channel;
+mod record;
+mod secrets;
+mod stepwise;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
+pub use channel::{Channel, TakeOverError};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider};
+
+pub use secrets::Secrets;
+pub use stepwise::Stepwise;
 
 use crate::auth::proof::{EXPORTER_LABEL, Exporter};
 

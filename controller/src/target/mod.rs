@@ -1,6 +1,10 @@
 //! Which host a command line means. For now a target names one host; expressions over several come
 //! later and will be parsed and resolved here.
 
+mod expression;
+mod fold;
+mod pattern;
+
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -10,6 +14,8 @@ use lariat_common::name::{BadHostName, HostName};
 
 use crate::error::CliError;
 use crate::inventory::{Host, Inventory};
+pub(crate) use expression::{Selection, Targets};
+pub(crate) use fold::{fold, natural};
 
 /// Letters that make a text an expression over several hosts, or a part of one.
 const EXPRESSION: &[char] = &[',', '&', '!', '*', '?', '[', ']', '@'];

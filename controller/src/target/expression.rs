@@ -1,0 +1,362 @@
+//! Target expressions: `web1`, `web[01-20]`, `'web*'`, `@tag`, `all`, joined by `,`, cut down by `&`,
+//! and taken away by `!`.
+//!
+//! `&` binds tighter than `,`, and a term that starts with `!` is taken away last, wherever it stands.
+//! Before a term may stand a user: `bob@@web`.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+
+use lariat_common::name::HostName;
+
+use super::fold::{fold, natural};
+use super::is_user;
+use super::pattern::{Pattern, Wrong};
+use crate::error::CliError;
+use crate::inventory::{Inventory, Tag};
+
+/// Which hosts a command line means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Targets {
+    text: String,
+    terms: Vec<Term>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Term {
+    /// It is taken away.
+    not: bool,
+    user: Option<String>,
+    /// A host is meant that all of these mean.
+    atoms: Vec<Atom>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Atom {
+    All,
+    Tag(Tag),
+    Host(HostName),
+    Pattern(Pattern),
+}
+
+/// An expression that is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?}, position {}: {message}", at + 1)]
+pub(crate) struct BadTargets {
+    text: String,
+    at: usize,
+    message: String,
+}
+
+/// A host that is meant, and as which user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Chosen {
+    /// The host, which is in the inventory.
+    pub(crate) host: HostName,
+    /// The user there, if another than the agent's default.
+    pub(crate) user: Option<String>,
+}
+
+/// What an expression means in an inventory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Selection {
+    /// The hosts, at least one, each once.
+    pub(crate) hosts: Vec<Chosen>,
+    /// Names within ranges that no host has, folded.
+    pub(crate) missing: Option<String>,
+}
+
+impl Targets {
+    /// The one host that a plain name means, with its user. Any other expression means several,
+    /// however many match.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the verbs still take one host"))]
+    pub(crate) fn plain(&self) -> Option<Chosen> {
+        match self.terms.as_slice() {
+            [Term { not: false, user, atoms }] => match atoms.as_slice() {
+                [Atom::Host(host)] => Some(Chosen { host: host.clone(), user: user.clone() }),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The hosts of the inventory that are meant: term by term, each in natural order. That there is
+    /// none is an error, and so is a plain name that no host has.
+    pub(crate) fn select(&self, inventory: &Inventory) -> Result<Selection, CliError> {
+        let mut hosts: Vec<Chosen> = Vec::new();
+        for Term { user, atoms, .. } in self.terms.iter().filter(|term| !term.not) {
+            for host in meant(atoms, inventory)? {
+                match hosts.iter().find(|chosen| chosen.host == *host) {
+                    None => hosts.push(Chosen { host: host.clone(), user: user.clone() }),
+                    Some(chosen) if chosen.user == *user => {}
+                    Some(_) => {
+                        let message = format!("{}: {host} is meant with two users", self.text);
+                        return Err(CliError::new(message));
+                    }
+                }
+            }
+        }
+        for term in self.terms.iter().filter(|term| term.not) {
+            let away: BTreeSet<&HostName> = meant(&term.atoms, inventory)?.into_iter().collect();
+            hosts.retain(|chosen| !away.contains(&chosen.host));
+        }
+        if hosts.is_empty() {
+            let only_not = self.terms.iter().all(|term| term.not);
+            let hint = if only_not { format!("all,{}", self.text) } else { "lariat hosts".into() };
+            return Err(CliError::new(format!("no host matches {}", self.text)).hint(hint));
+        }
+        Ok(Selection { hosts, missing: self.missing(inventory) })
+    }
+
+    /// Names that are spelled out in ranges and that no host has.
+    fn missing(&self, inventory: &Inventory) -> Option<String> {
+        let ranges = self.terms.iter().filter(|term| !term.not).flat_map(|term| &term.atoms);
+        let names = ranges.filter_map(|atom| match atom {
+            Atom::Pattern(pattern) => pattern.names(),
+            _ => None,
+        });
+        let known: BTreeSet<&str> = inventory.iter().map(|(name, _)| name.as_str()).collect();
+        let missing: Vec<String> =
+            names.flatten().filter(|name| !known.contains(name.as_str())).collect();
+        (!missing.is_empty()).then(|| fold(missing.iter().map(String::as_str)))
+    }
+
+    /// The names that it spells out, if it is made of nothing but names and ranges.
+    #[cfg(test)]
+    pub(super) fn names(&self) -> Option<Vec<String>> {
+        let names = |term: &Term| match term.atoms.as_slice() {
+            [Atom::Host(host)] if !term.not => Some(vec![host.to_string()]),
+            [Atom::Pattern(pattern)] if !term.not => pattern.names(),
+            _ => None,
+        };
+        Some(self.terms.iter().map(names).collect::<Option<Vec<_>>>()?.concat())
+    }
+}
+
+/// The hosts that all of these mean.
+fn meant<'a>(atoms: &[Atom], inventory: &'a Inventory) -> Result<Vec<&'a HostName>, CliError> {
+    for atom in atoms {
+        if let Atom::Host(host) = atom {
+            inventory.host(host)?;
+        }
+    }
+    let by_all = |name: &HostName, tags: &[Tag]| {
+        atoms.iter().all(|atom| match atom {
+            Atom::All => true,
+            Atom::Tag(tag) => tags.contains(tag),
+            Atom::Host(host) => host == name,
+            Atom::Pattern(pattern) => pattern.matches(name.as_str()),
+        })
+    };
+    let all = inventory.iter().filter(|(name, host)| by_all(name, &host.tags));
+    let mut hosts: Vec<&HostName> = all.map(|(name, _)| name).collect();
+    hosts.sort_by(|a, b| natural(a.as_str(), b.as_str()));
+    Ok(hosts)
+}
+
+impl FromStr for Targets {
+    type Err = BadTargets;
+
+    fn from_str(text: &str) -> Result<Self, BadTargets> {
+        let terms = split(text, ',').map(|(at, part)| term(part, at)).collect::<Result<_, _>>();
+        match terms {
+            Ok(terms) => Ok(Self { text: text.to_owned(), terms }),
+            Err(Wrong { at, message }) => Err(BadTargets { text: text.to_owned(), at, message }),
+        }
+    }
+}
+
+/// Splits at `by` outside brackets; tells where each part begins.
+fn split(text: &str, by: char) -> impl Iterator<Item = (usize, &str)> {
+    let mut inside = false;
+    let parts = text.split(move |letter| {
+        inside = (inside || letter == '[') && letter != ']';
+        letter == by && !inside
+    });
+    let mut at = 0;
+    parts.map(move |part| {
+        let start = at;
+        at += part.len() + by.len_utf8();
+        (start, part)
+    })
+}
+
+fn term(text: &str, at: usize) -> Result<Term, Wrong> {
+    let (not, rest) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
+    let mut at = at + usize::from(not);
+    // An `@` in the first place begins a tag; a user comes before any other.
+    let user = rest.split_once('@').filter(|(user, _)| !user.is_empty() && !user.contains('&'));
+    let (user, rest) = user.map_or((None, rest), |(user, rest)| (Some(user), rest));
+    if let Some(user) = user {
+        if not {
+            return Err(Wrong::new(at, "what is taken away has no user"));
+        }
+        if !is_user(user) {
+            return Err(Wrong::new(at, format!("{user:?} is not a user's name")));
+        }
+        at += user.len() + 1;
+    }
+    let atoms = split(rest, '&').map(|(offset, part)| atom(part, at + offset));
+    let atoms = atoms.collect::<Result<_, _>>()?;
+    Ok(Term { not, user: user.map(ToOwned::to_owned), atoms })
+}
+
+fn atom(text: &str, at: usize) -> Result<Atom, Wrong> {
+    let wrong = |message: String| Wrong::new(at, message);
+    if text.is_empty() {
+        Err(wrong("a host, a pattern, @TAG or all is missing".to_owned()))
+    } else if text == "all" {
+        Ok(Atom::All)
+    } else if let Some(tag) = text.strip_prefix('@') {
+        tag.parse().map(Atom::Tag).map_err(|bad: crate::inventory::BadTag| wrong(bad.to_string()))
+    } else if text.contains('!') {
+        Err(wrong("a '!' can only begin a term".to_owned()))
+    } else if text.contains('@') {
+        Err(wrong("a user can only begin a term".to_owned()))
+    } else if Pattern::is_one(text) {
+        let pattern = Pattern::parse(text).map_err(|e| Wrong { at: at + e.at, ..e })?;
+        Ok(Atom::Pattern(pattern))
+    } else {
+        text.parse()
+            .map(Atom::Host)
+            .map_err(|bad: lariat_common::name::BadHostName| wrong(bad.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn inventory() -> Inventory {
+        let host = |(name, tags): (&str, &str)| {
+            format!(
+                "[hosts.{name}]\naddress = \"10.0.0.1\"\ntags = [{tags}]\n\
+                 enrolment = \"{}\"\nspki = \"{}\"\n",
+                "01".repeat(16),
+                "02".repeat(32)
+            )
+        };
+        let hosts = [
+            ("web1", "\"web\", \"berlin\""),
+            ("web2", "\"web\""),
+            ("web10", "\"web\", \"berlin\""),
+            ("db1", "\"db\", \"berlin\""),
+            ("db2", "\"db\""),
+        ];
+        let text: String = hosts.map(host).concat();
+        lariat_common::toml_file::parse(Path::new("hosts.toml"), &text).unwrap()
+    }
+
+    fn hosts(text: &str) -> Result<String, String> {
+        let targets: Targets = text.parse().map_err(|bad: BadTargets| bad.to_string())?;
+        let selection = targets.select(&inventory()).map_err(|error| error.line())?;
+        let shown = selection.hosts.iter().map(|Chosen { host, user }| match user {
+            Some(user) => format!("{user}@{host}"),
+            None => host.to_string(),
+        });
+        Ok(shown.collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn terms_are_united_cut_down_and_taken_away() {
+        for (text, expected) in [
+            ("web1", "web1"),
+            ("all", "db1 db2 web1 web2 web10"),
+            ("web[1-10]", "web1 web2 web10"),
+            ("web*", "web1 web2 web10"),
+            ("@berlin", "db1 web1 web10"),
+            ("@berlin&@web", "web1 web10"),
+            ("db2,web1", "db2 web1"),
+            ("db2,db*,db2", "db2 db1"),
+            ("all,!web[1-10]", "db1 db2"),
+            ("!web[1-10],all", "db1 db2"),
+            ("!@web&@berlin,web*,db1", "web2 db1"),
+            ("all,!@none", "db1 db2 web1 web2 web10"),
+            ("web[1,2],db?", "web1 web2 db1 db2"),
+            ("bob@web1,ann@@db", "bob@web1 ann@db1 ann@db2"),
+            ("bob@all&web1", "bob@web1"),
+        ] {
+            assert_eq!(hosts(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_matches_nothing_is_an_error_and_a_near_miss_is_named() {
+        for (text, error) in [
+            ("mail*", "no host matches mail*; try: lariat hosts"),
+            ("@none", "no host matches @none; try: lariat hosts"),
+            ("@web&@db", "no host matches @web&@db; try: lariat hosts"),
+            ("!web1", "no host matches !web1; try: all,!web1"),
+            ("all,!wbe1", "no host wbe1 in this fleet (did you mean web1?); try: lariat hosts"),
+            ("wbe1,db1", "no host wbe1 in this fleet (did you mean web1?); try: lariat hosts"),
+            ("web1,bob@web1", "web1,bob@web1: web1 is meant with two users"),
+        ] {
+            assert_eq!(hosts(text).unwrap_err(), error, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_position() {
+        let missing = "a host, a pattern, @TAG or all is missing";
+        for (text, error) in [
+            ("", format!(r#""", position 1: {missing}"#)),
+            ("web1,", format!(r#""web1,", position 6: {missing}"#)),
+            ("web1,,db1", format!(r#""web1,,db1", position 6: {missing}"#)),
+            ("@web&", format!(r#""@web&", position 6: {missing}"#)),
+            ("bob@", format!(r#""bob@", position 5: {missing}"#)),
+            ("all,web[1-", r#""all,web[1-", position 8: its ']' is missing"#.into()),
+            (
+                "db1,web[1,x]",
+                r#""db1,web[1,x]", position 11: "x" is not a number or a range such as 01-20"#
+                    .into(),
+            ),
+            ("a b@web1", r#""a b@web1", position 1: "a b" is not a user's name"#.into()),
+            ("!bob@web1", r#""!bob@web1", position 2: what is taken away has no user"#.into()),
+            ("all&bob@web1", r#""all&bob@web1", position 5: a user can only begin a term"#.into()),
+            ("all&!web1", r#""all&!web1", position 5: a '!' can only begin a term"#.into()),
+        ] {
+            assert_eq!(hosts(text).unwrap_err(), error, "{text}");
+        }
+        assert!(hosts("Web1").unwrap_err().contains("is not a host name"));
+        assert!(hosts("@we b").unwrap_err().contains("is not a tag"));
+    }
+
+    #[test]
+    fn only_a_plain_name_is_one_host() {
+        let plain = |text: &str| text.parse::<Targets>().unwrap().plain();
+        let web1 = |user: Option<&str>| {
+            Some(Chosen { host: "web1".parse().unwrap(), user: user.map(ToOwned::to_owned) })
+        };
+        assert_eq!(plain("web1"), web1(None));
+        assert_eq!(plain("bob@web1"), web1(Some("bob")));
+        for several in ["web[1]", "web1,web1", "web1&all", "@web", "all", "web?", "!web1"] {
+            assert_eq!(plain(several), None, "{several}");
+        }
+    }
+
+    #[test]
+    fn names_in_ranges_that_no_host_has_are_told() {
+        let missing = |text: &str| text.parse::<Targets>().unwrap().select(&inventory()).unwrap();
+        assert_eq!(missing("web[1-10]").missing.as_deref(), Some("web[3-9]"));
+        assert_eq!(missing("web[1-2],!web[5-6]").missing, None);
+        assert_eq!(missing("web*").missing, None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_too_odd(text in ".{0,40}") {
+            let _ = text.parse::<Targets>();
+        }
+
+        #[test]
+        fn nor_is_one_of_the_right_letters(text in "[a-b0-2,&!@*?\\[\\]./-]{0,30}") {
+            if let Ok(targets) = text.parse::<Targets>() {
+                let _ = targets.select(&inventory());
+            }
+        }
+    }
+}

@@ -48,6 +48,10 @@ async fn stopping(session: &Session, cancel: &Cancel) -> Infallible {
 struct Logged;
 
 impl Watch for Logged {
+    fn listed(&self, _bytes: u64) {}
+
+    fn had(&self, _bytes: u64) {}
+
     fn moved(&self, _bytes: u64) {}
 
     fn missed(&self, failure: &Failure, side: Side) {

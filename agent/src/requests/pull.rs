@@ -67,7 +67,8 @@ fn open(pull: &Pull, session: &Session) -> Result<Opened, Failure> {
     match (Source::open(&path), &pull.tree) {
         (Err(Failure { cause: Cause::NotAFile(FileKind::Folder), .. }), Some(options)) => {
             options.check().map_err(|why| bad(why.to_string()))?;
-            let filter = Filter::new(&options.rules).map_err(|why| bad(why.to_string()))?;
+            let filter =
+                Filter::new(&options.rules, &options.only).map_err(|why| bad(why.to_string()))?;
             let tree = TreeSource::open(&path, options.clone(), filter)?;
             Ok(Opened::Tree(Box::new(tree)))
         }

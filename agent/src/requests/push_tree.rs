@@ -58,7 +58,7 @@ fn open(push: PushTree, session: &Session) -> Result<(Running, TreeArrival), Fai
     let bad = |why: String| Failure::request(Cause::BadRequest(why));
     push.check().map_err(|why| bad(why.to_string()))?;
     let PushTree { dest, root, options, placement } = push;
-    let filter = Filter::new(&options.rules).map_err(|why| bad(why.to_string()))?;
+    let filter = Filter::new(&options.rules, &options.only).map_err(|why| bad(why.to_string()))?;
     let finish = account::finish(&placement).map_err(|why| bad(why.to_string()))?;
     let user = &session.agent.user;
     let owner = Owner { key: session.key.id, user: user.uid };

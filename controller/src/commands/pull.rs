@@ -11,7 +11,7 @@ use lariat_common::name::KeyId;
 use lariat_common::protocol::Message;
 use lariat_common::protocol::failure::{Cause, Failure, FileKind};
 use lariat_common::protocol::transfer::{Destination, Offer, Pull};
-use lariat_common::protocol::tree::{Entry, Root};
+use lariat_common::protocol::tree::{Entry, Root, TreeOptions};
 use lariat_common::transfer::destination::Place;
 use lariat_common::transfer::tree::{Avoid, Counts, Filter, TreeArrival, TreeTarget, receive_tree};
 use lariat_common::transfer::{
@@ -28,6 +28,9 @@ use crate::transfer::{
     Bar, Broken, Files, Item, Moved, Remarks, Tally, TransferOptions, TreeBar, base_name, broken,
     for_host, shown,
 };
+
+/// Bytes of paths that one request has room for.
+const MOST_LISTED: usize = 512 * 1024;
 
 /// The destination that is stdout.
 const STDOUT: &[u8] = b"-";
@@ -187,8 +190,12 @@ impl<'a> Pulled<'a> {
         };
         let dest = dest.map(named).transpose()?;
         // Only a file can go to stdout.
-        let tree = dest.is_some().then(|| way.options.tree());
-        let filter = Filter::new(&way.options.tree().rules)?;
+        let options = TreeOptions { only: way.options.only()?, ..way.options.tree() };
+        if options.only.iter().map(Vec::len).sum::<usize>() > MOST_LISTED {
+            return Err(CliError::new("--files-from lists more than a pull can ask for, 512 KiB"));
+        }
+        let filter = Filter::new(&options.rules, &options.only)?;
+        let tree = dest.is_some().then_some(options);
         let source = if source.is_empty() { b".".as_slice() } else { source };
         let sending = way.options.sending();
         let user = rustix::process::geteuid().as_raw();

@@ -1,12 +1,15 @@
 //! The options that `push` and `pull` share.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lariat_common::protocol::transfer::{Placement, Sending};
 use lariat_common::protocol::tree::TreeOptions;
 use lariat_common::units::{parse_duration, parse_rate};
 
-use super::Rules;
+use super::{Rules, shown};
 use crate::error::CliError;
 
 /// How a transfer is made, and what becomes of what arrives.
@@ -35,6 +38,10 @@ pub(crate) struct TransferOptions {
 
     #[command(flatten)]
     rules: Rules,
+
+    /// Of a folder move only the paths that this file lists, one a line, relative to SOURCE; - is stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "delete")]
+    files_from: Option<PathBuf>,
 
     /// Remove from a folder's copy what the source does not have, once everything has arrived
     #[arg(long)]
@@ -79,6 +86,7 @@ impl TransferOptions {
     pub(crate) fn tree(&self) -> TreeOptions {
         TreeOptions {
             rules: self.rules.0.clone(),
+            only: Vec::new(),
             delete: self.delete,
             dry_run: self.dry_run,
             checksum: self.checksum,
@@ -89,11 +97,34 @@ impl TransferOptions {
         }
     }
 
+    /// The paths that are moved, if not all of a folder.
+    pub(crate) fn only(&self) -> Result<Vec<Vec<u8>>, CliError> {
+        let Some(file) = &self.files_from else { return Ok(Vec::new()) };
+        let mut text = Vec::new();
+        let read = if file.as_os_str() == "-" {
+            io::stdin().read_to_end(&mut text)
+        } else {
+            File::open(file).and_then(|mut file| file.read_to_end(&mut text))
+        };
+        let during = format!("read {}", shown(file.as_os_str()));
+        read.map_err(|error| CliError::from(error).during(&during))?;
+        let only: Vec<Vec<u8>> = text.split(|&b| b == b'\n').filter_map(plain_path).collect();
+        let listed = TreeOptions { only, ..TreeOptions::default() };
+        listed.check().map_err(|error| CliError::from(error).during(&during))?;
+        if listed.only.is_empty() {
+            return Err(CliError::new("it lists no path").during(&during));
+        }
+        Ok(listed.only)
+    }
+
     /// Refuses what is only for folders, when a file is moved.
     pub(crate) fn check_for_file(&self) -> Result<(), CliError> {
-        for (given, option) in
-            [(self.dry_run, "--dry-run"), (self.xattrs, "-X"), (self.owner, "--owner")]
-        {
+        for (given, option) in [
+            (self.dry_run, "--dry-run"),
+            (self.files_from.is_some(), "--files-from"),
+            (self.xattrs, "-X"),
+            (self.owner, "--owner"),
+        ] {
             if given {
                 return Err(CliError::new(format!("{option} is for folders, and this is a file")));
             }
@@ -114,6 +145,14 @@ impl TransferOptions {
     }
 }
 
+/// A line's path without the `.` and `/` that lead nowhere; none if nothing is left.
+fn plain_path(line: &[u8]) -> Option<Vec<u8>> {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let parts = line.split(|&b| b == b'/').filter(|&part| !matches!(part, b"" | b"."));
+    let path = parts.collect::<Vec<_>>().join(&b'/');
+    (!path.is_empty()).then_some(path)
+}
+
 fn parse_mode(text: &str) -> Result<u32, String> {
     let octal = text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
     let mode = if octal { u32::from_str_radix(text, 8).ok() } else { None };
@@ -127,6 +166,14 @@ fn parse_mode(text: &str) -> Result<u32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn listed_paths_are_made_plain() {
+        let plain = |line: &str| plain_path(line.as_bytes()).map(|p| String::from_utf8(p).unwrap());
+        assert_eq!(plain("./a//b/").as_deref(), Some("a/b"));
+        assert_eq!(plain("/etc/x\r").as_deref(), Some("etc/x"));
+        assert_eq!((plain(""), plain("./")), (None, None));
+    }
 
     #[test]
     fn modes_are_octal() {

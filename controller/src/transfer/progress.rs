@@ -30,7 +30,18 @@ impl Bar {
 }
 
 impl Bar {
-    /// These many more bytes of a tree, of which nobody knows the size beforehand.
+    /// A tree begins, or begins again: what there is of it is about to be listed.
+    pub(crate) fn anew(&self) {
+        self.bar.set_length(0);
+        self.bar.set_position(0);
+    }
+
+    /// These many more bytes belong to the tree.
+    pub(crate) fn longer(&self, bytes: u64) {
+        self.bar.inc_length(bytes);
+    }
+
+    /// These many more bytes of it are there.
     pub(crate) fn more(&self, bytes: u64) {
         self.bar.inc(bytes);
     }

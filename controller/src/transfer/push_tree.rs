@@ -36,7 +36,8 @@ impl PushedTree {
     ) -> Result<Self, CliError> {
         let path = Path::new(source);
         let tree = options.tree();
-        let filter = Filter::new(&tree.rules)?;
+        let only = options.only()?;
+        let filter = Filter::new(&tree.rules, &only)?;
         let whole;
         let name = if let Ok(name) = base_name(source.as_bytes(), b"") {
             name

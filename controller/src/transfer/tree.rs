@@ -37,6 +37,7 @@ pub(crate) struct TreeBar<'a> {
 
 impl<'a> TreeBar<'a> {
     pub(crate) fn new(bar: &'a Bar, what: &'a str, json: bool) -> Self {
+        bar.anew();
         Self { bar, what, json, remarks: RefCell::default() }
     }
 
@@ -47,6 +48,14 @@ impl<'a> TreeBar<'a> {
 }
 
 impl Watch for TreeBar<'_> {
+    fn listed(&self, bytes: u64) {
+        self.bar.longer(bytes);
+    }
+
+    fn had(&self, bytes: u64) {
+        self.bar.more(bytes);
+    }
+
     fn moved(&self, bytes: u64) {
         self.bar.more(bytes);
     }

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use super::order::FolderPath;
 use super::read::Want;
-use crate::protocol::tree::{Answer, Answers, Entry, What};
+use crate::protocol::tree::{Answer, Answers, Entry};
 
 /// Entries that are not settled.
 pub(super) struct Held {
@@ -30,7 +30,8 @@ struct Message {
 struct HeldEntry {
     name: Box<[u8]>,
     weight: usize,
-    is_file: bool,
+    /// Bytes, if it is a file.
+    size: Option<u64>,
 }
 
 impl Held {
@@ -60,7 +61,7 @@ impl Held {
             .into_iter()
             .map(|entry| HeldEntry {
                 weight: entry.weight(),
-                is_file: matches!(entry.what, What::File { .. }),
+                size: entry.what.size(),
                 name: entry.name.into(),
             })
             .collect();
@@ -68,24 +69,27 @@ impl Held {
         self.unanswered.push_back(Message { first, folder, entries });
     }
 
-    /// The receiver has answered the message that has waited longest.
-    pub(super) fn answered(&mut self, answers: &Answers) -> Result<(), &'static str> {
+    /// The receiver has answered the message that has waited longest. Gives the bytes of files that it
+    /// has.
+    pub(super) fn answered(&mut self, answers: &Answers) -> Result<u64, &'static str> {
         let unasked = "it answers entries that were not sent";
         let Message { first, folder, entries } = self.unanswered.pop_front().ok_or(unasked)?;
         if answers.first != first || answers.answers.len() != entries.len() {
             return Err(unasked);
         }
+        let mut had = 0;
         for ((number, entry), &answer) in (first..).zip(entries).zip(&answers.answers) {
             let difference = match Answer::from_wire(answer) {
                 Some(Answer::Nothing) => {
                     self.weight -= entry.weight;
+                    had += entry.size.unwrap_or_default();
                     continue;
                 }
                 Some(Answer::Content) => false,
                 Some(Answer::Difference) => true,
                 None => return Err("it answers in a way that is not known"),
             };
-            if !entry.is_file {
+            if entry.size.is_none() {
                 return Err("it wants the content of what is no file");
             }
             self.wanted += 1;
@@ -94,7 +98,7 @@ impl Held {
             // Fails only when the reader has gone, which is noticed where contents are awaited.
             let _ = self.want.send(Want { number, folder, name, weight, difference });
         }
-        Ok(())
+        Ok(had)
     }
 
     /// The contents of this many wanted files have been sent, or will not come.
@@ -108,6 +112,7 @@ impl Held {
 mod tests {
     use super::*;
     use crate::protocol::transfer::Time;
+    use crate::protocol::tree::What;
 
     fn entry(name: &str, is_file: bool) -> Entry {
         let what =
@@ -128,7 +133,7 @@ mod tests {
         held.sent((*b"b").into(), Vec::new());
         held.sent((*b"c").into(), vec![entry("w", true)]);
         assert_eq!((held.weight(), held.is_empty()), (4, false));
-        held.answered(&answers(1, &[0, 2, 0])).unwrap();
+        assert_eq!(held.answered(&answers(1, &[0, 2, 0])), Ok(1));
         held.answered(&answers(4, &[1])).unwrap();
         let wanted: Vec<Want> = wanted.try_iter().collect();
         let seen: Vec<_> =

@@ -3,9 +3,10 @@
 //! [`order`] is what a manifest's order means, [`filter`] what is left out of it, [`attributes`] what a
 //! name is beyond its content, [`pack`] how small files travel together: arithmetic without I/O. The
 //! sender is [`walk`] and [`read`], each a thread beside the network, [`answers`], which keeps what is
-//! not settled, and [`send`], which joins them. The receiver is [`decide`], which says what is wanted,
-//! [`write`](mod@write) and [`replace`], which put small files in their places, [`finish`], which does
-//! what must come last, and [`receive`], which joins them. Files that do not fit a pack go by the engine
+//! not settled, and [`send`] and [`hearing`], which join them. The receiver is [`decide`] with [`decider`]
+//! and [`deciding`], which say what is wanted, [`write`](mod@write) and [`replace`], which put small
+//! files in their places, [`alone`] for large ones, [`finish`], which does what must come last, and
+//! [`receiving`], which joins them. Files that do not fit a pack go by the engine
 //! for single files.
 //!
 //! No entry is kept longer than until it is settled, but for folders, whose times are set last, and
@@ -16,17 +17,21 @@ mod answers;
 mod attributes;
 mod decide;
 mod decider;
+mod deciding;
 mod filter;
 mod finish;
+mod hearing;
 mod order;
 mod pack;
 mod read;
 mod receive;
+mod receiving;
 mod replace;
 mod send;
 mod shared;
 mod target;
 mod walk;
+mod workers;
 mod write;
 
 pub use filter::{BadGlob, Filter};
@@ -42,7 +47,11 @@ use crate::protocol::tree::Change;
 
 /// Told how a tree's transfer goes, from the thread that it runs on.
 pub trait Watch {
-    /// These many more bytes of files have been sent or received.
+    /// Files of these many more bytes belong to the tree.
+    fn listed(&self, bytes: u64);
+    /// These many more bytes of files were there already.
+    fn had(&self, bytes: u64);
+    /// These many more have been sent or received.
     fn moved(&self, bytes: u64);
     /// Something could not be read or written, at this end or the other; the rest goes on.
     fn missed(&self, failure: &Failure, side: Side);
@@ -86,7 +95,9 @@ impl Counts {
 struct Engine<'a>(&'a dyn Watch);
 
 impl Progress for Engine<'_> {
-    fn begin(&self, _size: Option<u64>, _have: u64) {}
+    fn begin(&self, _size: Option<u64>, have: u64) {
+        self.0.had(have);
+    }
 
     fn moved(&self, bytes: u64) {
         self.0.moved(bytes);

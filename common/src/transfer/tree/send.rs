@@ -1,22 +1,20 @@
 //! The sender of a tree: manifest out, answers in, contents out, none of them waiting for another.
 
-use std::pin::pin;
 use std::time::Instant;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadHalf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use super::answers::Held;
+use super::hearing::Hearing;
 use super::read::{self, Avoid, Content};
 use super::walk::{TreeSource, Walked};
-use super::{Counts, Engine, Side, Watch, attributes};
+use super::{Counts, Engine, Watch, attributes};
 use crate::beneath::join;
-use crate::link::{Link, LinkError, Reader};
+use crate::link::{Link, LinkError};
 use crate::protocol::failure::{Action, Cause, Failure};
 use crate::protocol::transfer::{Have, LiteralHead, Sending};
-use crate::protocol::tree::{
-    Answers, Begin, Changes, End, MAX_MESSAGE_WEIGHT, Missed, PackedHead, Settled, WINDOW, What,
-};
+use crate::protocol::tree::{Begin, End, MAX_MESSAGE_WEIGHT, PackedHead, Settled, WINDOW, What};
 use crate::protocol::{Kind, Message};
 use crate::transfer::encode::Encoder;
 use crate::transfer::error::failed;
@@ -79,15 +77,6 @@ struct Tree<'a> {
     pace: Pace,
 }
 
-/// What the receiver says, and what follows from it.
-struct Hearing<'a> {
-    watch: &'a dyn Watch,
-    counts: &'a mut Counts,
-    held: Held,
-    /// Whether all of the source could be read.
-    whole: bool,
-}
-
 impl Tree<'_> {
     async fn run<S: AsyncRead + AsyncWrite>(
         &mut self,
@@ -134,6 +123,7 @@ impl Tree<'_> {
         match walked {
             Walked::Entries(folder, entries) => {
                 link.outbox().post(&entries)?;
+                self.hearing.watch.listed(entries.size());
                 for entry in &entries.entries {
                     if let What::Other(kind) = entry.what {
                         self.hearing.watch.skipped(&join(&folder, &entry.name), kind);
@@ -257,73 +247,5 @@ impl Tree<'_> {
 
     fn failure(&self, cause: Cause) -> Failure {
         Failure { action: Action::Read, path: Some(self.path.clone()), cause }
-    }
-}
-
-impl Hearing<'_> {
-    /// Does something that writes, while it hears what the receiver says.
-    async fn during<R: AsyncRead, T>(
-        &mut self,
-        reader: &mut Reader<ReadHalf<R>>,
-        write: impl Future<Output = T>,
-    ) -> Result<T, TransferError> {
-        let mut write = pin!(write);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut write => return Ok(done),
-                frame = reader.next() => {
-                    let kind = frame?.ok_or(LinkError::Cut)?.kind;
-                    self.heard(kind, reader)?;
-                }
-            }
-        }
-    }
-
-    fn heard<R: AsyncRead>(
-        &mut self,
-        kind: Kind,
-        reader: &Reader<ReadHalf<R>>,
-    ) -> Result<(), TransferError> {
-        match kind {
-            Answers::KIND => {
-                let answers: Answers = reader.message()?;
-                self.held.answered(&answers).map_err(TransferError::misbehaved)
-            }
-            Missed::KIND => {
-                self.watch.missed(&reader.message::<Missed>()?.failure, Side::There);
-                Ok(())
-            }
-            Changes::KIND => {
-                let Changes { changes } = reader.message()?;
-                changes.iter().for_each(|change| self.watch.changed(change));
-                Ok(())
-            }
-            Failure::KIND => Err(TransferError::Remote(reader.message()?)),
-            other => Err(LinkError::Unexpected(other).into()),
-        }
-    }
-
-    /// Hears of a name that the receiver misses, and whether that answers the file that was begun.
-    fn refused<R: AsyncRead>(
-        &mut self,
-        reader: &Reader<ReadHalf<R>>,
-        begun: u64,
-    ) -> Result<bool, TransferError> {
-        let Missed { number, failure } = reader.message()?;
-        self.watch.missed(&failure, Side::There);
-        Ok(number == Some(begun))
-    }
-
-    /// Tells the receiver, and whoever watches here, of what does not come.
-    fn missed<S: AsyncRead + AsyncWrite>(
-        &mut self,
-        link: &Link<S>,
-        number: Option<u64>,
-        failure: Failure,
-    ) -> Result<(), LinkError> {
-        self.whole = false;
-        self.watch.missed(&failure, Side::Here);
-        link.outbox().post(&Missed { number, failure })
     }
 }

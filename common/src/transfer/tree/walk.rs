@@ -1,7 +1,7 @@
 //! The sender's manifest: a folder is listed, sorted, filtered and described, folder by folder, on a
 //! thread of its own that is a few messages ahead and no more.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -73,8 +73,13 @@ impl TreeSource {
     pub(super) fn walk(self) -> io::Result<mpsc::Receiver<Walked>> {
         let (tell, told) = mpsc::channel(AHEAD);
         let walk = move || {
-            let walk =
-                Walk { source: self, owners: Owners::default(), linked: HashMap::new(), tell };
+            let walk = Walk {
+                left: self.filter.only().clone(),
+                source: self,
+                owners: Owners::default(),
+                linked: HashMap::new(),
+                tell,
+            };
             // It fails only when nobody wants to know any more.
             let _ = walk.run();
         };
@@ -88,6 +93,8 @@ struct Walk {
     owners: Owners,
     /// The entry that each file with several names came as first, by device and inode.
     linked: HashMap<(u64, u64), u64>,
+    /// Paths that were asked for and have not been seen.
+    left: BTreeSet<Vec<u8>>,
     tell: mpsc::Sender<Walked>,
 }
 
@@ -107,6 +114,10 @@ impl Walk {
                 }
             }
             let _ = order.last();
+        }
+        for path in std::mem::take(&mut self.left) {
+            let missing = rustix::io::Errno::NOENT.into();
+            self.tell(Walked::Missed(failed(Action::Open, &self.shown(&path))(missing)))?;
         }
         Ok(())
     }
@@ -159,13 +170,15 @@ impl Walk {
         name: &[u8],
     ) -> Result<Option<(Stat, Entry)>, Failure> {
         let whole = join(path, name);
-        let failed = |action| failed(action, &self.shown(&whole));
+        let shown = self.shown(&whole);
+        let failed = |action| failed(action, &shown);
         let stat = folder.stat(name).map_err(failed(Action::Read))?;
         let Some(stat) = stat else { return Ok(None) };
         let kind = FileType::from_raw_mode(stat.st_mode);
         if self.source.filter.excludes(&whole, kind == FileType::Directory) {
             return Ok(None);
         }
+        self.left.remove(&whole);
         if !fits(path, name) {
             let long = rustix::io::Errno::NAMETOOLONG;
             return Err(failed(Action::Open)(long.into()));

@@ -108,6 +108,23 @@ fn excluded_names_are_left_out_and_included_ones_come_back() {
 }
 
 #[test]
+fn of_a_list_what_is_not_there_is_told_and_the_rest_goes() {
+    let mut world = World::new();
+    for name in ["a/b/c", "a/b/d", "a/e", "f"] {
+        world.file(name, name);
+    }
+    world.options.only = vec![b"a/b".to_vec(), b"g/h".to_vec()];
+    let outcome = world.copy();
+    let missed = outcome.sender.missed.borrow();
+    assert!(missed.len() == 1 && missed[0].0.contains("g/h: no such file"), "{missed:?}");
+    assert_eq!(
+        (names(&world.dest("")), names(&world.dest("a"))),
+        (vec!["a".into()], vec!["b".into()])
+    );
+    assert_eq!(names(&world.dest("a/b")), ["c", "d"]);
+}
+
+#[test]
 fn a_dry_run_tells_and_changes_nothing() {
     use ChangeKind::{Change, Delete, Make, Touch};
     let mut world = World::with(TreeOptions { dry_run: true, ..delete() });

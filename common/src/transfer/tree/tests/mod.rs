@@ -27,6 +27,10 @@ struct Notes {
 }
 
 impl Watch for Notes {
+    fn listed(&self, _bytes: u64) {}
+
+    fn had(&self, _bytes: u64) {}
+
     fn moved(&self, _bytes: u64) {}
 
     fn missed(&self, failure: &Failure, side: Side) {
@@ -90,7 +94,7 @@ impl World {
     }
 
     fn filter(&self) -> Filter {
-        Filter::new(&self.options.rules).unwrap()
+        Filter::new(&self.options.rules, &self.options.only).unwrap()
     }
 
     fn owner() -> Owner {
@@ -121,7 +125,7 @@ impl World {
 
     fn copy_into(&self, arrival: TreeArrival) -> Outcome {
         let source = self.open();
-        let (sender, receiver) = (Notes::default(), Notes::default());
+        let notes = (Notes::default(), Notes::default());
         let (a, b) = duplex(1 << 16);
         let cut = crate::transfer::tests::Cut { stream: b, left: self.cut };
         let (mut from, mut to) = (Link::new(a), Link::new(cut));
@@ -131,19 +135,19 @@ impl World {
             let sending = async {
                 let (avoid, how) = (Avoid::new(), Sending::default());
                 let done =
-                    send_tree(&mut from, source, avoid, how, &sender, &never, &mut counts).await;
+                    send_tree(&mut from, source, avoid, how, &notes.0, &never, &mut counts).await;
                 drop(from);
                 done
             };
             let receiving = async {
                 let (never, mut counts) = (Cancel::default(), Counts::default());
-                let done = receive_tree(&mut to, arrival, &receiver, &never, &mut counts).await;
+                let done = receive_tree(&mut to, arrival, &notes.1, &never, &mut counts).await;
                 drop(to);
                 done
             };
             tokio::join!(sending, receiving)
         });
-        Outcome { sent, received, counts, sender, receiver }
+        Outcome { sent, received, counts, sender: notes.0, receiver: notes.1 }
     }
 
     /// Copies, which must succeed in everything.

@@ -125,7 +125,7 @@ fn a_file_that_can_t_be_read_stops_no_other() {
     }
     let world = World::new();
     let file = world.file("a", "secret");
-    std::fs::set_permissions(&file, PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o000)).unwrap();
     world.file("b", "open");
     let outcome = world.copy();
     assert!(outcome.sent.is_ok());

@@ -114,7 +114,8 @@ pub(crate) fn many(stage: &Stage) -> Table {
     let mut table = Table { case, title, bytes: None, rows, bars: Vec::new() };
     let memory = table.row(lariat::NAME).and_then(Row::memory);
     let larger = memory.and_then(|ends| ends.into_iter().max());
-    let larger = larger.map(crate::stats::as_f64).and_then(|bytes| Spread::of([bytes / 1048576.0]));
+    let larger =
+        larger.map(crate::stats::as_f64).and_then(|bytes| Spread::of([bytes / 1_048_576.0]));
     table.bars = vec![Bar::at_most("tree-many: memory of the larger end", 64.0, "MiB", larger)];
     table
 }

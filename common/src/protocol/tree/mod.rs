@@ -18,13 +18,16 @@
 //! Entries are counted from 1 in the order in which they are sent; 0 is the root. Which folder they
 //! are in follows from their order: docs/PROTOCOL.md, section 7.
 
+mod check;
+mod packed;
+
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{CHUNK, MAX_NAME, MAX_PATH};
+pub use check::BadTree;
+pub use packed::PackedHead;
+
 use crate::protocol::failure::{Failure, FileKind};
-use crate::protocol::transfer::{
-    BadTransfer, Destination, HASH_LEN, Hash, Offer, Placement, Time, check_name,
-};
+use crate::protocol::transfer::{Destination, Hash, Offer, Placement, Time};
 
 /// What entries may weigh that are unsettled: sent, and neither answered with [`Answer::Nothing`] nor
 /// followed by their content. It bounds what both ends keep in memory, and is enough for 100,000 entries a second
@@ -71,6 +74,8 @@ pub struct PushTree {
 pub struct TreeOptions {
     /// The last one that fits a name decides; a name that none fits is included.
     pub rules: Vec<Rule>,
+    /// Paths below the root that are sent, folders with all that is in them; all, if there are none.
+    pub only: Vec<Vec<u8>>,
     /// Remove what the source does not have.
     pub delete: bool,
     /// Change nothing, tell what would be changed.
@@ -112,6 +117,14 @@ pub struct Entries {
     pub last: bool,
 }
 
+impl Entries {
+    /// Bytes of all files among them.
+    pub fn size(&self) -> u64 {
+        let sizes = self.entries.iter().filter_map(|entry| entry.what.size());
+        sizes.fold(0, u64::saturating_add)
+    }
+}
+
 /// One name in a folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -127,6 +140,15 @@ pub struct Entry {
     pub xattrs: Vec<Xattr>,
     /// What it is.
     pub what: What,
+}
+
+impl Entry {
+    /// What it counts for in the [`WINDOW`]: 1, and more if it has much to it.
+    pub fn weight(&self) -> usize {
+        let xattrs: usize = self.xattrs.iter().map(|x| x.name.len() + x.value.len()).sum();
+        let target = if let What::Link { target } = &self.what { target.len() } else { 0 };
+        1 + (xattrs + target) / XATTRS_PER_WEIGHT
+    }
 }
 
 /// What an entry is.
@@ -155,6 +177,13 @@ pub enum What {
     },
     /// Something that is not copied: it is there so that nothing is removed in its place.
     Other(FileKind),
+}
+
+impl What {
+    /// Bytes of a file.
+    pub fn size(&self) -> Option<u64> {
+        if let Self::File { size, .. } = self { Some(*size) } else { None }
+    }
 }
 
 /// Whose an entry is. A name that the other host knows counts, else the number.
@@ -270,212 +299,4 @@ pub enum ChangeKind {
     Touch,
     /// The source does not have it.
     Delete,
-}
-
-/// What precedes each file's bytes in a pack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PackedHead {
-    /// The wanted entry.
-    pub number: u64,
-    /// Permission bits, as the file has them now.
-    pub mode: u32,
-    /// Time of last modification, as it is now.
-    pub mtime: Time,
-    /// Bytes that follow, at most [`MAX_PACKED`].
-    pub len: u32,
-    /// Their BLAKE3.
-    pub hash: Hash,
-}
-
-impl PackedHead {
-    /// Encoded length in bytes.
-    pub const LEN: usize = 8 + 4 + 8 + 4 + 4 + HASH_LEN;
-
-    /// The head's bytes.
-    pub fn encode(&self) -> [u8; Self::LEN] {
-        let mut bytes = [0; Self::LEN];
-        bytes[..8].copy_from_slice(&self.number.to_le_bytes());
-        bytes[8..12].copy_from_slice(&self.mode.to_le_bytes());
-        bytes[12..20].copy_from_slice(&self.mtime.secs.to_le_bytes());
-        bytes[20..24].copy_from_slice(&self.mtime.nanos.to_le_bytes());
-        bytes[24..28].copy_from_slice(&self.len.to_le_bytes());
-        bytes[28..].copy_from_slice(&self.hash);
-        bytes
-    }
-
-    /// Reads a head.
-    pub fn decode(bytes: &[u8; Self::LEN]) -> Self {
-        let (number, rest) = bytes.split_at(8);
-        let (mode, rest) = rest.split_at(4);
-        let (secs, rest) = rest.split_at(8);
-        let (nanos, rest) = rest.split_at(4);
-        let (len, hash) = rest.split_at(4);
-        let u32_of = |part: &[u8]| u32::from_le_bytes(part.try_into().expect("split at 4 bytes"));
-        Self {
-            number: u64::from_le_bytes(number.try_into().expect("split at 8 bytes")),
-            mode: u32_of(mode),
-            mtime: Time {
-                secs: i64::from_le_bytes(secs.try_into().expect("split at 8 bytes")),
-                nanos: u32_of(nanos),
-            },
-            len: u32_of(len),
-            hash: hash.try_into().expect("32 bytes are left"),
-        }
-    }
-}
-
-const _: () = assert!(PackedHead::LEN + MAX_PACKED <= CHUNK);
-
-/// Why a message of a tree makes no sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadTree {
-    /// A name or time that no file can have.
-    #[error(transparent)]
-    Transfer(#[from] BadTransfer),
-    /// The root is not a folder, or has a name.
-    #[error("a tree's root is a folder without a name")]
-    Root,
-    /// A link's target is empty, too long, or has a NUL byte.
-    #[error("a link's target is empty, over {MAX_PATH} bytes or contains a NUL byte")]
-    Target,
-    /// Extended attributes are too many, or one has no name.
-    #[error("extended attributes are over {MAX_XATTRS} bytes, or have names that can't be")]
-    Xattrs,
-    /// Too many entries in one message.
-    #[error("more than {MAX_ENTRIES} entries in one message")]
-    TooMany,
-    /// Too many rules, or one too long.
-    #[error("more than {MAX_RULES} rules, or a glob over {MAX_GLOB} bytes")]
-    Rules,
-}
-
-impl PushTree {
-    /// Checks what the types alone can't.
-    pub fn check(&self) -> Result<(), BadTree> {
-        if self.dest.path.len() > MAX_PATH || self.dest.path.contains(&0) {
-            return Err(BadTransfer::Path.into());
-        }
-        check_name(&self.dest.name)?;
-        if self.placement.mode.is_some_and(|mode| mode & !0o7777 != 0) {
-            return Err(BadTransfer::Mode.into());
-        }
-        self.options.check()?;
-        self.root.check_root()
-    }
-}
-
-impl TreeOptions {
-    /// Checks what the types alone can't.
-    pub fn check(&self) -> Result<(), BadTree> {
-        let long = |rule: &Rule| rule.glob.len() > MAX_GLOB;
-        if self.rules.len() > MAX_RULES || self.rules.iter().any(long) {
-            return Err(BadTree::Rules);
-        }
-        Ok(())
-    }
-}
-
-impl Entries {
-    /// Checks what the types alone can't: each entry by itself.
-    pub fn check(&self) -> Result<(), BadTree> {
-        if self.entries.len() > MAX_ENTRIES {
-            return Err(BadTree::TooMany);
-        }
-        self.entries.iter().try_for_each(Entry::check)
-    }
-}
-
-impl Entry {
-    /// Checks an entry that is the root.
-    pub fn check_root(&self) -> Result<(), BadTree> {
-        if !self.name.is_empty() || self.what != What::Folder {
-            return Err(BadTree::Root);
-        }
-        self.check_attributes()
-    }
-
-    /// What it counts for in the [`WINDOW`]: 1, and more if it has much to it.
-    pub fn weight(&self) -> usize {
-        let xattrs: usize = self.xattrs.iter().map(|x| x.name.len() + x.value.len()).sum();
-        let target = if let What::Link { target } = &self.what { target.len() } else { 0 };
-        1 + (xattrs + target) / XATTRS_PER_WEIGHT
-    }
-
-    fn check(&self) -> Result<(), BadTree> {
-        check_name(&self.name)?;
-        match &self.what {
-            What::File { size, .. } if i64::try_from(*size).is_err() => {
-                return Err(BadTransfer::Size.into());
-            }
-            What::Link { target } => {
-                if target.is_empty() || target.len() > MAX_PATH || target.contains(&0) {
-                    return Err(BadTree::Target);
-                }
-            }
-            What::File { .. } | What::Folder | What::Same { .. } | What::Other(_) => {}
-        }
-        self.check_attributes()
-    }
-
-    fn check_attributes(&self) -> Result<(), BadTree> {
-        if self.mode & !0o7777 != 0 {
-            return Err(BadTransfer::Mode.into());
-        }
-        self.mtime.check()?;
-        let bad = |xattr: &Xattr| {
-            xattr.name.is_empty() || xattr.name.len() > MAX_NAME || xattr.name.contains(&0)
-        };
-        let len = |xattr: &Xattr| xattr.name.len() + xattr.value.len();
-        let total: usize = self.xattrs.iter().map(len).sum();
-        if total > MAX_XATTRS || self.xattrs.iter().any(bad) {
-            return Err(BadTree::Xattrs);
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(name: &[u8], what: What) -> Entry {
-        let (mtime, owner) = (Time::default(), None);
-        Entry { name: name.to_vec(), mode: 0o644, mtime, owner, xattrs: Vec::new(), what }
-    }
-
-    #[test]
-    fn a_packed_head_goes_there_and_back() {
-        let mtime = Time { secs: -2, nanos: 999_999_999 };
-        let head = PackedHead { number: 1 << 40, mode: 0o755, mtime, len: 7, hash: [9; HASH_LEN] };
-        assert_eq!(PackedHead::decode(&head.encode()), head);
-    }
-
-    #[test]
-    fn entries_are_checked_each_by_itself() {
-        let check = |entry: Entry| Entries { entries: vec![entry], last: true }.check();
-        assert_eq!(check(entry(b"a", What::Folder)), Ok(()));
-        for bad in [&b""[..], b".", b"..", b"/etc", b"a/b", b"a\0", &[b'x'; 256]] {
-            assert_eq!(check(entry(bad, What::Folder)), Err(BadTransfer::Name.into()));
-        }
-        let link = |target: &[u8]| check(entry(b"l", What::Link { target: target.to_vec() }));
-        assert_eq!(link(b"../../etc/passwd"), Ok(()), "a link leads where it likes");
-        for bad in [&b""[..], b"a\0b", &[b'x'; MAX_PATH + 1]] {
-            assert_eq!(link(bad), Err(BadTree::Target));
-        }
-        let bad_mode = Entry { mode: 0o10_000, ..entry(b"a", What::Folder) };
-        assert_eq!(check(bad_mode), Err(BadTransfer::Mode.into()));
-        let xattr = Xattr { name: b"user.a".to_vec(), value: vec![0; MAX_XATTRS] };
-        let large = Entry { xattrs: vec![xattr], ..entry(b"a", What::Folder) };
-        assert_eq!(check(large), Err(BadTree::Xattrs));
-        let huge = What::File { size: u64::MAX, hash: None, linked: false };
-        assert_eq!(check(entry(b"a", huge)), Err(BadTransfer::Size.into()));
-    }
-
-    #[test]
-    fn a_root_is_a_folder_without_a_name() {
-        assert_eq!(entry(b"", What::Folder).check_root(), Ok(()));
-        assert_eq!(entry(b"a", What::Folder).check_root(), Err(BadTree::Root));
-        let file = What::File { size: 0, hash: None, linked: false };
-        assert_eq!(entry(b"", file).check_root(), Err(BadTree::Root));
-    }
 }

@@ -1,6 +1,7 @@
 //! What all cases stand on: the folder, the fleet and its agent, the peers' servers.
 
 use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -66,10 +67,14 @@ impl Stage {
         file
     }
 
-    /// Writes as much as a case will, once, so that it is not the first contender that meets memory
-    /// which the machine has not used yet.
-    pub(crate) fn warm(&self, bytes: u64) {
-        drop(self.source("warm", bytes));
+    /// Writes as much as a run will, and removes it. A machine whose host takes back what is free for
+    /// some seconds gives the same run memory at very different prices otherwise, and who waits
+    /// longest pays most.
+    pub(crate) fn warm(&self, bytes: u64) -> Result<(), String> {
+        let file = self.temporary("warm");
+        let written = fs::File::create(&*file)
+            .and_then(|mut file| io::copy(&mut io::repeat(0).take(bytes), &mut file));
+        written.map(drop).map_err(|e| format!("warm the memory up: {e}"))
     }
 
     /// The name of a file to be made, which goes when this is dropped.

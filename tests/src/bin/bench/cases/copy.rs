@@ -35,7 +35,6 @@ pub(crate) fn pull(stage: &Stage) -> Table {
 fn copy(stage: &Stage, way: Way) -> Table {
     let bytes = stage.options.size;
     let source = stage.source("source", bytes);
-    stage.warm(bytes);
     let (case, title) = match way {
         Way::Push => ("push", format!("Push of one new file, {}", size(bytes))),
         Way::Pull => ("pull", format!("Pull of one new file, {}", size(bytes))),
@@ -99,6 +98,7 @@ impl Run<'_> {
                 Ok(self.measure(round, &meter, command)?.sample)
             }),
             Contender::maybe(NC, nc::find(&stage.tools), move |round, nc| {
+                stage.warm(stage.options.size)?;
                 let sample = nc::copy(stage, nc, way, from, &to_nc)?;
                 self.end(round)?;
                 Ok(sample)
@@ -117,6 +117,7 @@ impl Run<'_> {
     }
 
     fn measure(&self, round: u32, meter: &Meter, mut command: Command) -> Result<Measured, String> {
+        self.stage.warm(self.stage.options.size)?;
         let measured = meter.run(&mut command)?;
         self.end(round)?;
         Ok(measured)

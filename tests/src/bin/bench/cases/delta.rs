@@ -28,8 +28,6 @@ pub(crate) fn run(stage: &Stage) -> Table {
     let old = stage.source("old", bytes);
     let new = stage.temporary("new");
     let edits = edit(&old, &new).expect("the folder for files has room");
-    // The old file in its place, and its successor.
-    stage.warm(2 * bytes);
     let title = format!(
         "Update of a file, {}: {edits} edits of {EDIT} bytes, one byte inserted in front",
         size(bytes)
@@ -87,6 +85,7 @@ impl Run<'_> {
     fn measure(&self, round: u32, meter: &Meter, mut command: Command) -> Result<Measured, String> {
         let copy = self.folder.join("copy");
         std::fs::copy(&*self.old, &copy).map_err(|e| format!("copy the old file: {e}"))?;
+        self.stage.warm(self.stage.options.size / 2)?;
         let measured = meter.run(&mut command)?;
         if round == 0 {
             same(&self.new, &copy)?;

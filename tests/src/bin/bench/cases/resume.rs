@@ -32,7 +32,6 @@ const LOOK: Duration = Duration::from_millis(1);
 pub(crate) fn run(stage: &Stage) -> Table {
     let bytes = stage.options.size;
     let source = stage.source("source", bytes);
-    stage.warm(bytes);
     let run = Run { stage, from: &source, folder: stage.folder("resume"), bytes };
     let mut twice = Vec::new();
     let contenders = run.contenders(&mut twice);
@@ -73,6 +72,7 @@ impl Run<'_> {
         vec![
             Contender::new(lariat::NAME, move |_| {
                 let mut command = lariat::copy(stage, Way::Push, from, &to_lariat);
+                stage.warm(self.bytes)?;
                 let measured = stage.agent_meter().run(&mut command)?;
                 empty(&self.folder)?;
                 lariat::sample(measured)
@@ -117,6 +117,7 @@ impl Run<'_> {
         mut command: impl FnMut() -> Result<Command, String>,
     ) -> Result<(u64, Measured), String> {
         let before = meter.descendants();
+        self.stage.warm(self.bytes)?;
         self.interrupted(command()?)?;
         meter.settle(before);
         let there = written(&self.folder);

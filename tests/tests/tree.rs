@@ -10,6 +10,7 @@ use std::process::Stdio;
 use lariat_tests::dice::Dice;
 use lariat_tests::faulty::{Fault, Faulty};
 use lariat_tests::fleet::{Agent, TestFleet, random_file};
+use lariat_tests::strace::{self, Injection};
 use lariat_tests::wait;
 use rustix::process::Signal;
 
@@ -288,6 +289,31 @@ fn an_agent_that_is_killed_leaves_old_files_or_new_ones() {
         fleet.ok(["push".to_owned(), text(&source), remote(&there)]);
         assert_same(&source, &there);
     }
+}
+
+#[test]
+fn what_the_disk_does_not_take_does_not_replace_anything() {
+    if !strace::is_here() {
+        return;
+    }
+    let fleet = TestFleet::new();
+    fleet.enroll("web1", "127.0.0.1:1");
+    let (source, there) = (fleet.path("site"), fleet.path("there"));
+    for (folder, content) in [(&source, "new one"), (&there, "old")] {
+        std::fs::create_dir(folder).unwrap();
+        std::fs::write(folder.join("file"), content).unwrap();
+    }
+    let log = fleet.path("log");
+    let paths = [there.clone()];
+    let injection = Injection { call: "syncfs", what: "error=EIO", when: 1, paths: &paths };
+    let _agent = strace::start(&fleet, "web1", &injection, &log);
+    let output = fleet.run(["push".to_owned(), text(&source), remote(&there)]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(strace::happened(&log), "{told}");
+    assert_eq!(output.status.code(), Some(255), "{told}");
+    assert!(told.contains("sync ") && told.contains("input/output error"), "{told}");
+    assert_eq!(std::fs::read(there.join("file")).unwrap(), b"old");
+    assert_eq!(std::fs::read_dir(&there).unwrap().count(), 1);
 }
 
 #[test]

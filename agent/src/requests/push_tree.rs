@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 use lariat_common::account;
 use lariat_common::escape::escape;
@@ -10,11 +11,18 @@ use lariat_common::protocol::failure::{Cause, Failure};
 use lariat_common::protocol::tree::{PushTree, Settled};
 use lariat_common::transfer::tree::{Avoid, Counts, Filter, TreeArrival, TreeTarget, receive_tree};
 use lariat_common::transfer::{Owner, TransferError};
+use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use super::{Logged, stopping, transfer_ended};
 use crate::session::{Session, SessionLink};
 use crate::transfers::Running;
+
+/// How long an older transfer may take to end.
+const LETS_GO: Duration = Duration::from_secs(10);
+
+/// How often is looked whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// What the transfers of this host know a tree by, in place of a partial's name.
 const TREE: &str = "tree";
@@ -25,7 +33,11 @@ pub async fn serve(
     push: PushTree,
     session: &Session,
 ) -> Result<ControlFlow<()>, LinkError> {
-    let (running, arrival) = match open(push, session) {
+    let opened = match open(push, session) {
+        Ok((running, arrival)) => lock(&arrival.target).await.map(|()| (running, arrival)),
+        Err(failure) => Err(failure),
+    };
+    let (running, arrival) = match opened {
         Ok(opened) => opened,
         Err(failure) => {
             info!("push: {failure}");
@@ -52,6 +64,17 @@ async fn take(
     let Counts { sent, moved, .. } = counts;
     let Settled { files, bytes, .. } = settled;
     Ok(format!("{files} files of {bytes} bytes, of which {moved} came, as {sent}"))
+}
+
+/// Waits until an older transfer, which has been told to stop, has let go of the root.
+async fn lock(target: &TreeTarget) -> Result<(), Failure> {
+    let end = Instant::now() + LETS_GO;
+    loop {
+        match target.lock() {
+            Err(_) if Instant::now() < end => sleep(LOOK_AGAIN).await,
+            locked => return locked,
+        }
+    }
 }
 
 fn open(push: PushTree, session: &Session) -> Result<(Running, TreeArrival), Failure> {

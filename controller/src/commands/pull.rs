@@ -274,6 +274,7 @@ impl<'a> Pulled<'a> {
         let options = self.request.tree.clone().unwrap_or_default();
         let open = if options.dry_run { TreeTarget::look } else { TreeTarget::open };
         let target = open(Path::new(""), dest, self.owner)?;
+        target.lock()?;
         let (filter, finish, avoid) =
             (self.filter.clone(), self.finish.clone(), self.avoid.clone());
         Ok(TreeArrival { target, root, options, filter, finish, avoid })

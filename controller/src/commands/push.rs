@@ -142,7 +142,8 @@ impl Item for Pushed {
 
 /// Stdin has no name of its own, so the destination must be one.
 fn name_for_stdin(dest: &[u8]) -> Result<&[u8], CliError> {
-    base_name(dest, b"").map_err(|_| {
+    let inside = Destination { path: dest.to_vec(), name: Vec::new() }.is_inside();
+    base_name(dest, b"").ok().filter(|_| !inside).ok_or_else(|| {
         CliError::new("stdin needs a name at its destination")
             .hint("lariat push - HOST:/FOLDER/NAME")
     })

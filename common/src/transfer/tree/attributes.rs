@@ -117,6 +117,12 @@ impl Owners {
 }
 
 impl Attributes {
+    /// Bytes beside its own size.
+    pub(super) fn weight(&self) -> usize {
+        let len = |xattr: &Xattr| xattr.name.len() + xattr.value.len();
+        self.xattrs.iter().flatten().map(len).sum()
+    }
+
     /// Whether a name that is there has all of them, as far as `stat` tells.
     pub(super) fn are_of(&self, stat: &Stat) -> bool {
         stat.st_mode & SPECIAL == self.mode && mtime(stat) == self.mtime && self.owns(stat)

@@ -116,6 +116,9 @@ impl Decider {
             self.extra(&mut present, Some(&entry.name), &mut decided);
             let answer = self.entry(&present, number, entry, &mut decided)?;
             answers.answers.push(answer as u8);
+            if self.after.is_full() {
+                return Err(BadManifest("it has more folders and links than are kept"));
+            }
         }
         if answers.first > 0 {
             decided.answers = Some(answers);

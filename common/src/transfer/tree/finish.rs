@@ -16,6 +16,10 @@ use crate::protocol::failure::{Action, Cause, Failure, FileKind};
 use crate::transfer::error::failed;
 use crate::transfer::sweep;
 
+/// Bytes of folders, links and names to be removed that are kept until the end: more than a million of
+/// them, and no end that a sender could set by itself.
+const MOST_KEPT: usize = 256 * 1024 * 1024;
+
 /// Levels of folders that a removal goes down.
 const DEEPEST: usize = 2048;
 
@@ -28,6 +32,8 @@ pub(super) struct After {
     linked: HashMap<u64, (FolderPath, Box<[u8]>)>,
     same: Vec<(u64, FolderPath, Box<[u8]>)>,
     extra: Vec<(FolderPath, Box<[u8]>)>,
+    /// Bytes of it all, about.
+    kept: usize,
 }
 
 struct Link {
@@ -38,8 +44,20 @@ struct Link {
 }
 
 impl After {
+    /// Whether there is more than is kept.
+    pub(super) fn is_full(&self) -> bool {
+        self.kept > MOST_KEPT
+    }
+
+    /// Counts one more, with this many bytes beside its own size.
+    fn keep(&mut self, bytes: usize) {
+        const ONE: usize = 128;
+        self.kept += ONE + bytes;
+    }
+
     /// A folder gets its attributes.
     pub(super) fn folder(&mut self, path: FolderPath, attributes: Attributes) {
+        self.keep(path.len() + attributes.weight());
         self.folders.push((path, attributes));
     }
 
@@ -51,11 +69,13 @@ impl After {
         target: Box<[u8]>,
         attributes: Attributes,
     ) {
+        self.keep(name.len() + target.len());
         self.links.push(Link { folder, name, target, attributes });
     }
 
     /// A file that others may be the same as.
     pub(super) fn linked(&mut self, number: u64, folder: FolderPath, name: Box<[u8]>) {
+        self.keep(name.len());
         self.linked.insert(number, (folder, name));
     }
 
@@ -63,6 +83,7 @@ impl After {
     pub(super) fn same(&mut self, first: u64, folder: FolderPath, name: Box<[u8]>) -> bool {
         let known = self.linked.contains_key(&first);
         if known {
+            self.keep(name.len());
             self.same.push((first, folder, name));
         }
         known
@@ -70,6 +91,7 @@ impl After {
 
     /// A name that the source does not have goes.
     pub(super) fn extra(&mut self, folder: FolderPath, name: Box<[u8]>) {
+        self.keep(name.len());
         self.extra.push((folder, name));
     }
 

@@ -5,15 +5,16 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::decider::State;
 use crate::beneath::Folder;
 use crate::protocol::failure::{Action, Failure};
 use crate::protocol::transfer::Destination;
-use crate::transfer::Owner;
 use crate::transfer::destination::{Place, PlaceId};
 use crate::transfer::error::{failed, sys_failed};
+use crate::transfer::{Owner, own};
 
 /// An open root.
 pub struct TreeTarget {
@@ -32,7 +33,7 @@ impl TreeTarget {
         let mode = Mode::RWXU;
         let state = match rustix::fs::mkdirat(&place.folder, name, mode) {
             Ok(()) => State::New,
-            Err(rustix::io::Errno::EXIST) => State::Old,
+            Err(Errno::EXIST) => State::Old,
             Err(errno) => return Err(sys_failed(Action::MakeFolder, &path)(errno)),
         };
         // One that was there may be a link of the operator's own; one that was just made may not.
@@ -58,6 +59,19 @@ impl TreeTarget {
             Err(error) => return Err(Failure::io(Action::Open, &bytes, &error)),
         };
         Ok(Self { folder, path: bytes, owner, state })
+    }
+
+    /// Takes the root for this transfer alone, until it is over: what one removes at its end, another
+    /// may just have brought. Says that it can't while another has it.
+    pub fn lock(&self) -> Result<(), Failure> {
+        if self.state == State::Imagined {
+            return Ok(());
+        }
+        match rustix::fs::flock(&self.folder, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => Err(own::held(&self.path)),
+            // A file system that knows no locks has to do without.
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// The root's path, as it was resolved.

@@ -219,3 +219,14 @@ fn a_tree_that_was_cut_anywhere_goes_on_where_it_was() {
         assert!(counts.moved <= whole - had, "cut after {cut}: {counts:?}");
     }
 }
+
+#[test]
+fn two_transfers_never_have_one_root() {
+    let world = World::new();
+    let first = world.arrival(world.open().root().clone());
+    first.target.lock().unwrap();
+    let second = world.arrival(world.open().root().clone());
+    assert!(second.target.lock().unwrap_err().to_string().contains("under way"));
+    assert!(world.copy_into(first).received.is_ok());
+    second.target.lock().unwrap();
+}

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
+mod tree;
+
 use std::fs;
 use std::net::TcpListener as StdListener;
 use std::path::Path;
@@ -123,6 +125,11 @@ async fn serve(
     let mut link = Link::new(stream);
     match link.next().await.unwrap() {
         Some(frame) if frame.kind == Kind::Run => {}
+        Some(frame) if frame.kind == Kind::Pull => {
+            // The controller may hang up at any moment.
+            let _ = tree::play(&mut link).await;
+            return;
+        }
         // A ping was answered on the way.
         _ => return,
     }

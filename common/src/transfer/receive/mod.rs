@@ -53,16 +53,24 @@ pub async fn receive<S: AsyncRead + AsyncWrite>(
     let outcome = take(link, target, offer, finish, progress, cancel, received).await;
     match outcome {
         Ok(()) => Ok(link.send(&Done { path }).await?),
-        Err(error) => {
-            if let TransferError::Local(failure) = &error
-                && !link.writer.is_broken()
-            {
-                link.send(failure).await?;
-                link.drain(DRAIN).await;
-            }
-            Err(error)
-        }
+        Err(error) => Err(give_up(link, error).await),
     }
+}
+
+/// Tells the sender why no more is taken, if that was decided here, and waits for it to stop.
+pub(super) async fn give_up<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
+    error: TransferError,
+) -> TransferError {
+    if let TransferError::Local(failure) = &error
+        && !link.writer.is_broken()
+    {
+        if let Err(broken) = link.send(failure).await {
+            return broken.into();
+        }
+        link.drain(DRAIN).await;
+    }
+    error
 }
 
 async fn take<S: AsyncRead + AsyncWrite>(

@@ -1,7 +1,5 @@
 //! The receiver of a tree, from its root to the last word.
 
-use std::time::Duration;
-
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::filter::Filter;
@@ -12,10 +10,8 @@ use super::{Counts, Watch};
 use crate::link::Link;
 use crate::protocol::failure::{Action, Failure};
 use crate::protocol::tree::{Entry, Settled, TreeOptions};
+use crate::transfer::receive::give_up;
 use crate::transfer::{Cancel, Finish, TransferError};
-
-/// How long the sender may take to notice that the receiver has failed.
-const DRAIN: Duration = Duration::from_secs(10);
 
 /// A tree that is about to be received.
 pub struct TreeArrival {
@@ -58,14 +54,6 @@ pub async fn receive_tree<S: AsyncRead + AsyncWrite>(
             link.send(&settled).await?;
             Ok(settled)
         }
-        Err(error) => {
-            if let TransferError::Local(failure) = &error
-                && !link.writer.is_broken()
-            {
-                link.send(failure).await?;
-                link.drain(DRAIN).await;
-            }
-            Err(error)
-        }
+        Err(error) => Err(give_up(link, error).await),
     }
 }

@@ -33,6 +33,8 @@ pub struct Entry {
     pub label: String,
     /// What it may do.
     pub grant: Grant,
+    /// The users that it may act as; any, if there is no list.
+    pub users: Option<Vec<String>>,
     /// The first moment at which it may be used.
     pub not_before: Option<SystemTime>,
     /// The last moment at which it may be used.
@@ -100,6 +102,11 @@ impl Keyring {
 }
 
 impl Entry {
+    /// Whether it may act as this user.
+    pub fn may_be(&self, user: &str) -> bool {
+        self.users.as_ref().is_none_or(|users| users.iter().any(|listed| listed == user))
+    }
+
     /// Whether its dates include this moment.
     pub fn is_current(&self, now: SystemTime) -> bool {
         self.not_before.is_none_or(|start| start <= now)
@@ -112,7 +119,15 @@ impl Entry {
         let secret = || Secret::generate().unwrap();
         let verifier = Verifier { stored: secret(), agent: secret() };
         let label = "alice@box".to_owned();
-        Self { id: KeyId([1; 16]), label, grant, not_before: None, not_after: None, verifier }
+        Self {
+            id: KeyId([1; 16]),
+            label,
+            grant,
+            users: None,
+            not_before: None,
+            not_after: None,
+            verifier,
+        }
     }
 }
 
@@ -135,6 +150,8 @@ struct FileEntry {
     agent: Secret,
     #[serde(deserialize_with = "grant")]
     verbs: Grant,
+    #[serde(default)]
+    users: Option<Vec<String>>,
     #[serde(default, deserialize_with = "date")]
     not_before: Option<SystemTime>,
     #[serde(default, deserialize_with = "date")]
@@ -147,6 +164,7 @@ impl From<FileEntry> for Entry {
             id: file.id,
             label: file.label,
             grant: file.verbs,
+            users: file.users,
             not_before: file.not_before,
             not_after: file.not_after,
             verifier: Verifier { stored: file.stored, agent: file.agent },

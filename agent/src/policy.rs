@@ -10,19 +10,26 @@ use lariat_common::protocol::grant::Verb;
 use lariat_common::protocol::request::Request;
 
 use crate::keyring::Entry;
+use crate::user::User;
 
-/// Whether `key` may make `request` at this time. A session may outlive its key's dates, so they
-/// count at each request and not only at the login.
-pub fn decide(key: &Entry, request: &Request, now: SystemTime) -> Result<(), Failure> {
-    let verb = match request {
-        Request::Run(_) => Verb::Run,
-        Request::Push(_) | Request::PushTree(_) => Verb::Push,
-        Request::Pull(_) => Verb::Pull,
+/// Whether `key` may make `request` at this time, to an agent that works as the user `own` unless it
+/// is asked otherwise. A session may outlive its key's dates, so they count at each request and not
+/// only at the login.
+pub fn decide(key: &Entry, request: &Request, own: &User, now: SystemTime) -> Result<(), Failure> {
+    let own = &*String::from_utf8_lossy(&own.name);
+    let (verb, user) = match request {
+        Request::Run(run) => (Verb::Run, Some(run.user.as_deref().unwrap_or(own))),
+        // The job is the key's own, and was permitted when it was started.
+        Request::Attach(_) => (Verb::Run, None),
+        Request::Push(_) | Request::PushTree(_) => (Verb::Push, Some(own)),
+        Request::Pull(_) => (Verb::Pull, Some(own)),
     };
-    if key.grant.permits(verb) && key.is_current(now) {
-        Ok(())
-    } else {
-        Err(Failure::request(Cause::NotPermitted(verb.into())))
+    if !key.grant.permits(verb) || !key.is_current(now) {
+        return Err(Failure::request(Cause::NotPermitted(verb.into())));
+    }
+    match user {
+        Some(user) if !key.may_be(user) => Err(Failure::request(Cause::NotAsUser(user.to_owned()))),
+        _ => Ok(()),
     }
 }
 
@@ -40,12 +47,40 @@ mod tests {
         Request::Run(Run {
             job: JobId([0; 16]),
             command: Command::Shell(b"true".to_vec()),
+            user: None,
             cwd: None,
             env: Vec::new(),
             stdin: false,
             timeout_ms: None,
             grace_ms: 0,
         })
+    }
+
+    fn decide(key: &Entry, request: &Request, now: SystemTime) -> Result<(), Failure> {
+        let name = b"agent".to_vec();
+        let own = User { uid: 5, gid: 5, name, home: vec![], shell: vec![] };
+        super::decide(key, request, &own, now)
+    }
+
+    #[test]
+    fn a_key_with_users_acts_as_nobody_else() {
+        let now = UNIX_EPOCH;
+        let as_user = |user: &str| match run() {
+            Request::Run(run) => Request::Run(Run { user: Some(user.to_owned()), ..run }),
+            other => other,
+        };
+        let mut key = Entry::for_tests(Grant::ALL);
+        assert_eq!(decide(&key, &as_user("www"), now), Ok(()), "a key without users is any");
+        key.users = Some(vec!["www".to_owned()]);
+        assert_eq!(decide(&key, &as_user("www"), now), Ok(()));
+        for refused in [as_user("root"), run()] {
+            let failure = decide(&key, &refused, now).unwrap_err();
+            assert!(matches!(failure.cause, Cause::NotAsUser(_)));
+        }
+        key.users = Some(vec!["agent".to_owned()]);
+        assert_eq!(decide(&key, &run(), now), Ok(()));
+        key.users = Some(vec![]);
+        assert!(decide(&key, &run(), now).is_err());
     }
 
     #[test]

@@ -219,7 +219,9 @@ async fn request_made(
     request: Request,
 ) -> Result<ControlFlow<()>, LinkError> {
     let verb = request.verb();
-    if let Err(failure) = policy::decide(&session.key, &request, SystemTime::now()) {
+    if let Err(failure) =
+        policy::decide(&session.key, &request, &session.agent.user, SystemTime::now())
+    {
         warn!("{verb}: {failure}");
         link.send(&failure).await?;
         return Ok(ControlFlow::Continue(()));
@@ -264,6 +266,7 @@ fn may_be_late(kind: Kind) -> bool {
         | Kind::Stderr
         | Kind::StdinTaken
         | Kind::Exit
+        | Kind::Attach
         | Kind::Push
         | Kind::PushTree
         | Kind::Pull

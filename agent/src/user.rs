@@ -1,15 +1,24 @@
-//! The user as whom the agent works, as the system's user database has it.
+//! Users of this host, as the system's user database has them: the one as whom the agent works, and
+//! those as whom commands run.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+
+use nix::unistd::Gid;
+use serde::{Deserialize, Serialize};
+
+/// The shell of a user who has none.
+const SHELL: &str = "/bin/sh";
 
 /// A user of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// Number.
     pub uid: u32,
+    /// Number of the user's own group.
+    pub gid: u32,
     /// Login name.
     pub name: Vec<u8>,
     /// Home folder: where relative paths begin, and commands run.
@@ -18,27 +27,65 @@ pub struct User {
     pub shell: Vec<u8>,
 }
 
+/// What makes a process a user's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credentials {
+    /// The user's number.
+    pub uid: u32,
+    /// The number of the user's own group.
+    pub gid: u32,
+    /// All groups that the user is in.
+    pub groups: Vec<u32>,
+}
+
 impl User {
     /// The user that this process runs as. May ask a directory service: call it once.
     pub fn current() -> io::Result<Self> {
         let uid = nix::unistd::geteuid();
         let account = nix::unistd::User::from_uid(uid)?;
-        let uid = uid.as_raw();
-        let Some(account) = account else {
-            let name = uid.to_string().into_bytes();
-            return Ok(Self { uid, name, home: b"/".to_vec(), shell: b"/bin/sh".to_vec() });
-        };
-        Ok(Self {
-            uid,
-            name: account.name.into_bytes(),
-            home: account.dir.into_os_string().into_vec(),
-            shell: account.shell.into_os_string().into_vec(),
-        })
+        Ok(account.map_or_else(
+            || Self {
+                uid: uid.as_raw(),
+                gid: nix::unistd::getegid().as_raw(),
+                name: uid.to_string().into_bytes(),
+                home: b"/".to_vec(),
+                shell: SHELL.as_bytes().to_vec(),
+            },
+            Self::from,
+        ))
+    }
+
+    /// The user of a login name. May ask a directory service.
+    pub fn named(name: &str) -> io::Result<Option<Self>> {
+        Ok(nix::unistd::User::from_name(name)?.map(Self::from))
+    }
+
+    /// What makes a process this user's. May ask a directory service.
+    pub fn credentials(&self) -> io::Result<Credentials> {
+        let name = CString::new(self.name.clone())?;
+        let groups = nix::unistd::getgrouplist(&name, Gid::from_raw(self.gid))?;
+        let groups = groups.into_iter().map(Gid::as_raw).collect();
+        Ok(Credentials { uid: self.uid, gid: self.gid, groups })
     }
 
     /// The home folder as a path.
     pub fn home(&self) -> &Path {
         Path::new(OsStr::from_bytes(&self.home))
+    }
+}
+
+impl From<nix::unistd::User> for User {
+    fn from(account: nix::unistd::User) -> Self {
+        // An empty field of the database means the shell.
+        let shell = account.shell.into_os_string().into_vec();
+        let shell = if shell.is_empty() { SHELL.as_bytes().to_vec() } else { shell };
+        Self {
+            uid: account.uid.as_raw(),
+            gid: account.gid.as_raw(),
+            name: account.name.into_bytes(),
+            home: account.dir.into_os_string().into_vec(),
+            shell,
+        }
     }
 }
 
@@ -51,5 +98,9 @@ mod tests {
         let user = User::current().unwrap();
         assert_eq!(user.uid, rustix::process::geteuid().as_raw());
         assert!(user.home().is_absolute());
+        let name = String::from_utf8(user.name.clone()).unwrap();
+        assert_eq!(User::named(&name).unwrap(), Some(user.clone()));
+        assert!(user.credentials().unwrap().groups.contains(&user.gid));
+        assert_eq!(User::named("no such user").unwrap(), None);
     }
 }

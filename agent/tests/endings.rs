@@ -182,9 +182,11 @@ fn another_agent_takes_over_where_the_first_stopped() {
         drop((ear, mouth, host.jobs));
         let jobs = open(host.state.path());
         assert!(jobs.attach(KeyId([2; 16]), job).await.unwrap().is_none(), "it is another key's");
-        let Some(Attached::Alive(mut ear, mouth)) = jobs.attach(KEY, job).await.unwrap() else {
+        let Some(Attached::Alive(mut ear, mouth, stands)) = jobs.attach(KEY, job).await.unwrap()
+        else {
             panic!("it is not there")
         };
+        assert_eq!((stands.from, stands.upto), (Ack::default(), Ack { stdout: 4, stderr: 0 }));
         mouth.stdin(0, b"it\n").await.unwrap();
         let outcome = gather(&mut ear, &mouth).await.unwrap();
         assert_eq!(outcome.stdout, "one\ngot it\n");
@@ -230,7 +232,7 @@ fn many_at_once_leave_no_zombie_and_no_descriptor() {
             let outcome = gather(&mut ear, &mouth).await.unwrap();
             assert_eq!((outcome.stdout, outcome.end), (format!("{number}\n"), End::Exited(number)));
             release(&mut ear, &mouth).await;
-            host.jobs.forget(job).unwrap();
+            host.jobs.release(job).unwrap();
         }
         assert_eq!(open(), before);
         let until = Instant::now() + Duration::from_secs(10);

@@ -138,7 +138,7 @@ fn stdin_reaches_the_command_under_credit() {
                 Event::Output(ends) => take(&ear, ends, &mut said, &mut [0; 100]),
                 Event::Exit(exit) => break exit,
                 Event::Started(_) => {}
-                Event::Failed(failure) => panic!("{failure}"),
+                other => panic!("{other:?}"),
             }
         };
         assert_eq!((exit.end, taken), (End::Exited(0), len));

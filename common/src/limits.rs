@@ -29,8 +29,9 @@ pub const PING_AFTER: Duration = Duration::from_secs(10);
 /// Silence after which an end takes the other for dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(30);
 
-/// Bytes of a command's stdin that may be under way, in bytes; returned as the command takes them.
-pub const STDIN_CREDIT: u64 = 256 * 1024;
+/// Bytes of a command's stdin that may be under way; returned as the command takes them. Enough that
+/// the five processes on its way work side by side, and what a supervisor can hold.
+pub const STDIN_CREDIT: u64 = 1024 * 1024;
 
 /// Bytes of a transfer's file that one chunk frame carries, and that are hashed, journaled and
 /// resumed together. A power of two, so that a chunk is a subtree of the file's BLAKE3 tree; small

@@ -12,6 +12,7 @@ mod home;
 mod inventory;
 mod key;
 mod output;
+mod patience;
 mod reach;
 mod run;
 mod runtime;

@@ -42,15 +42,25 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
-    /// Looks the target up and loads what proves both ends to each other.
+    /// Looks the target up and loads what proves both ends to each other, for a verb that knows no user.
     pub(crate) fn new(
         context: &Context,
         target: &Target,
         options: &ReachOptions,
     ) -> Result<Self, CliError> {
         if target.user.is_some() {
-            return Err(CliError::new(format!("{target}: a user before '@' is not supported yet")));
+            let message = format!("{target}: a user before '@' is not supported here yet");
+            return Err(CliError::new(message));
         }
+        Self::any_user(context, target, options)
+    }
+
+    /// The same, for a verb that does by itself what it does as another user.
+    pub(crate) fn any_user(
+        context: &Context,
+        target: &Target,
+        options: &ReachOptions,
+    ) -> Result<Self, CliError> {
         let home = context.home()?;
         let inventory = Inventory::load(&home)?;
         let peer = Peer::new(&target.host, target.find(&inventory)?);

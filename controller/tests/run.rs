@@ -109,10 +109,13 @@ fn failures_of_lariat_are_255_and_one_line() {
     let world = World::new();
     let (status, stdout, stderr) = world.told(&["--", "cut"]);
     assert_eq!((status, stdout), (255, b"half".to_vec()));
-    insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): the connection broke; the command was running, and is ended there unless it ended by itself");
+    insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): the agent knows nothing of the command any more; the command was running, and how it ended is not known");
+    let (status, stdout, stderr) = world.told(&["--reconnect", "0", "--", "cut"]);
+    assert_eq!((status, stdout), (255, b"half".to_vec()));
+    insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): the connection broke; the command was running, and how it ended is not known");
     let (status, stdout, stderr) = world.told(&["--", "gap"]);
     assert_eq!((status, stdout), (255, vec![]));
-    insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): the peer misbehaved: output has a gap or comes twice; the command was running, and is ended there unless it ended by itself");
+    insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): the peer misbehaved: output has a gap or comes twice; the command was running, and how it ended is not known");
     let (status, _, stderr) = world.told(&["--", "nofolder"]);
     assert_eq!(status, 255);
     insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): enter folder /no: no such file or directory");
@@ -123,13 +126,45 @@ fn failures_of_lariat_are_255_and_one_line() {
 fn a_request_without_an_answer_may_have_been_run_and_it_is_said() {
     let world = World::new();
     world.agent.cuts_logins.store(true, Ordering::Relaxed);
-    let (status, stdout, stderr) = world.told(&["--", "exit", "0"]);
+    let (status, stdout, stderr) = world.told(&["--reconnect", "300ms", "--", "exit", "0"]);
     assert_eq!((status, stdout), (255, vec![]));
     insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): the connection broke after the login was sent; it is not known whether the command ran");
-    let output = world.run(&["--json", "--", "exit", "0"]);
+    let output = world.run(&["--reconnect", "0", "--json", "--", "exit", "0"]);
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let error = value["error"].as_str().unwrap();
     assert!(error.ends_with("; it is not known whether the command ran"), "{error}");
+}
+
+#[test]
+fn a_host_that_was_restarted_is_not_asked_again() {
+    let world = World::new();
+    for (line, fate) in [
+        ("reboot before", "it is not known whether the command ran"),
+        ("reboot", "the command was running, and how it ended is not known"),
+    ] {
+        let (status, _, stderr) = world.told(&["--", line]);
+        let expected = "lariat: run on web1 (ADDRESS): the host was restarted meanwhile; ";
+        assert_eq!((status, stderr), (255, format!("{expected}{fate}")));
+        let run = world.asked();
+        let Heard::Attach(attach) = world.next() else { panic!("it did not come back") };
+        assert_eq!(attach.job, run.job);
+    }
+}
+
+#[test]
+fn a_request_that_did_not_arrive_is_repeated_as_it_was() {
+    let world = World::new();
+    world.agent.cuts_logins.store(true, Ordering::Relaxed);
+    let mut run = world.lariat(&["run", "web1", "--", "both"]);
+    let child = run.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    while world.agent.cut.load(Ordering::Relaxed) < 2 {
+        std::thread::yield_now();
+    }
+    world.agent.cuts_logins.store(false, Ordering::Relaxed);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout), (Some(0), b"out\x00\xff\n".to_vec()));
+    let Heard::Attach(attach) = world.next() else { panic!("it must look first") };
+    assert_eq!(world.asked().job, attach.job);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use lariat_common::codec::decode;
 use lariat_common::protocol::Kind;
-use lariat_common::protocol::exec::{Ack, Exit, Run, Signal, Started, StdinEnd, StdinTaken};
+use lariat_common::protocol::exec::{Ack, Attach, Exit, Run, Signal, Started, StdinEnd, StdinTaken};
 use lariat_common::protocol::failure::Failure;
 use lariat_common::protocol::transfer::{
     Complete, Copies, Done, Hashes, Have, Offer, Pull, Push,
@@ -17,6 +17,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Ok(kind) = Kind::try_from(u16::from_le_bytes(*kind)) else { return };
     match kind {
         Kind::Run => drop(decode::<Run>(payload).map(|run| run.check())),
+        Kind::Attach => drop(decode::<Attach>(payload)),
         Kind::Push => drop(decode::<Push>(payload).map(|push| push.check())),
         Kind::Pull => drop(decode::<Pull>(payload).map(|pull| pull.check())),
         Kind::Offer => drop(decode::<Offer>(payload).map(|offer| offer.check())),

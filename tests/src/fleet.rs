@@ -240,6 +240,11 @@ impl Agent {
     /// Kills it without a word and starts it again at the same address.
     pub fn kill_and_restart(&mut self) {
         self.signal(Signal::KILL);
+        self.restart();
+    }
+
+    /// Waits for its end and starts it again at the same address.
+    pub fn restart(&mut self) {
         self.wait();
         *self = Self::start(self.config.clone(), &self.address.to_string());
     }

@@ -15,8 +15,10 @@ use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use super::channel::{self, ChannelError, Inbox, STDIN_FRAME, ToAgent, ToSupervisor};
-use super::spool::{SpoolReader, Stream};
+use super::channel::{self, ChannelError, STDIN_FRAME, Stands, ToAgent, ToSupervisor};
+use super::inbox::Inbox;
+use super::spool::Stream;
+use super::spool_file::SpoolReader;
 
 /// What became of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,10 @@ pub enum Event {
     StdinTaken(StdinTaken),
     /// It has ended.
     Exit(Exit),
+    /// How far its output has come: the first thing to hear of a job that somebody else started.
+    Stands(Stands),
+    /// Another conversation has taken this one's place.
+    Replaced,
 }
 
 /// Hears what a supervisor says.
@@ -77,6 +83,8 @@ impl Ear {
                 ToAgent::Output(ends) => Event::Output(ends),
                 ToAgent::StdinTaken(taken) => Event::StdinTaken(taken),
                 ToAgent::Exit(exit) => Event::Exit(exit),
+                ToAgent::Stands(stands) => Event::Stands(stands),
+                ToAgent::Replaced => Event::Replaced,
                 ToAgent::Spool { stream, capacity } => {
                     let file = self.inbox.fd().ok_or(ChannelError::Malformed)?;
                     let spool = SpoolReader::new(file, capacity).ok_or(ChannelError::Malformed)?;

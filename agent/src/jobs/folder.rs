@@ -10,53 +10,25 @@
 //! unlocked record without an end is of a supervisor that died, with the host or without.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use lariat_common::codec;
-use lariat_common::name::{BootId, JobId, KeyId};
-use lariat_common::protocol::exec::Exit;
+use lariat_common::name::JobId;
 use rustix::fs::{AtFlags, FlockOperation};
 use rustix::io::Errno;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
+use super::record::{Record, State};
 use super::spool::Stream;
-
-/// Most bytes of the command that its record shows.
-const SUMMARY: usize = 256;
 
 const RECORD: &str = "record";
 const SOCKET: &str = "socket";
 
 /// Folders that are not finished, or no more, begin with this.
 const UNFINISHED: &str = ".new-";
-
-/// What is written down of a job before its command is started.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// The words that its supervisor knows: [`super::channel::VERSION`].
-    pub version: u16,
-    /// Whose job it is.
-    pub key: KeyId,
-    /// The boot of the host that it ran in.
-    pub boot: BootId,
-    /// When it began, in milliseconds since 1970.
-    pub began_ms: u64,
-    /// The beginning of its command.
-    pub summary: Vec<u8>,
-}
-
-impl Record {
-    /// The part of a command that a record shows.
-    pub fn summary(command: &[u8]) -> Vec<u8> {
-        command[..command.len().min(SUMMARY)].to_vec()
-    }
-}
 
 /// A job's folder that was just made.
 pub(super) struct NewFolder {
@@ -70,17 +42,6 @@ pub(super) struct OldFolder {
     pub(super) folder: File,
     pub(super) record: Record,
     pub(super) state: State,
-}
-
-/// What became of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Its supervisor lives.
-    Alive,
-    /// It ended, and nobody came for it.
-    Over(Exit),
-    /// Its supervisor died.
-    Dead,
 }
 
 /// All jobs' folders.
@@ -119,10 +80,10 @@ impl Folders {
 
     fn fill(&self, new: &Path, job: JobId, record: &Record) -> io::Result<NewFolder> {
         let folder = File::open(new)?;
-        let mut file =
+        let file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(new.join(RECORD))?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        file.write_all(&prefixed(record)?)?;
+        record.write(&file)?;
         // A folder with a record in it can't be replaced by another.
         match fs::rename(new, self.path(job)) {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
@@ -135,17 +96,14 @@ impl Folders {
     /// Opens a job's folder.
     pub(super) fn find(&self, job: JobId) -> io::Result<OldFolder> {
         let folder = File::open(self.path(job))?;
-        let mut file = File::open(self.path(job).join(RECORD))?;
+        let file = File::open(self.path(job).join(RECORD))?;
         // Looked at first: once it is unlocked, nobody writes any more.
         let alive = match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
             Err(Errno::WOULDBLOCK) => true,
             result => result.map(|()| false)?,
         };
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        let mut rest = bytes.as_slice();
-        let record = take(&mut rest)?.ok_or(io::ErrorKind::InvalidData)?;
-        let state = match take(&mut rest)? {
+        let (record, exit) = Record::read(&file)?;
+        let state = match exit {
             _ if alive => State::Alive,
             Some(exit) => State::Over(exit),
             None => State::Dead,
@@ -227,33 +185,14 @@ fn socket_in(folder: BorrowedFd<'_>) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd()))
 }
 
-/// Writes down how a job ended.
-pub(super) fn add_exit(record: &File, exit: &Exit) -> io::Result<()> {
-    { record }.write_all(&prefixed(exit)?)
-}
-
-/// A length, then the message.
-fn prefixed<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
-    let payload = codec::encode(message).map_err(io::Error::other)?;
-    let len = u32::try_from(payload.len()).map_err(io::Error::other)?;
-    Ok([&len.to_le_bytes()[..], &payload].concat())
-}
-
-/// Takes the next message off the front; none when there is none.
-fn take<T: DeserializeOwned>(bytes: &mut &[u8]) -> io::Result<Option<T>> {
-    let Some((len, rest)) = bytes.split_first_chunk() else { return Ok(None) };
-    let len = u32::from_le_bytes(*len) as usize;
-    let payload = rest.get(..len).ok_or(io::ErrorKind::UnexpectedEof)?;
-    *bytes = &rest[len..];
-    codec::decode(payload).map(Some).map_err(|_| io::ErrorKind::InvalidData.into())
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
 
-    use lariat_common::protocol::exec::End;
+    use lariat_common::name::{BootId, KeyId};
+    use lariat_common::protocol::exec::{End, Exit};
 
+    use super::super::record::add_exit;
     use super::*;
 
     const JOB: JobId = JobId([7; 16]);

@@ -18,14 +18,20 @@ pub mod supervise;
 
 mod connection;
 mod folder;
+mod inbox;
 mod raw;
 mod reaper;
+mod record;
+mod released;
 mod ring;
+mod settings;
 mod spawner;
 mod spool;
+mod spool_file;
 mod start;
 
 pub use connection::{Ear, Event, Mouth};
-pub use folder::{Record, State};
+pub use record::{Record, State};
+pub use settings::Settings;
 pub use spool::Stream;
-pub use start::{Attached, Jobs, Settings, StartError, boot_id};
+pub use start::{Attached, Jobs, StartError, boot_id};

@@ -4,8 +4,13 @@
 #![expect(unsafe_code, reason = "each block says why it is sound")]
 
 use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use nix::libc;
+use nix::unistd::{Gid, Uid};
+
+use crate::user::Credentials;
 
 /// Signals that the C library keeps for its own threads.
 const RESERVED: std::ops::RangeInclusive<i32> = 32..=33;
@@ -27,6 +32,21 @@ pub(super) fn reset_signals() {
         // changes nothing.
         unsafe { libc::signal(number, libc::SIG_DFL) };
     }
+}
+
+/// Makes the command another user's process for good, right before its program is run.
+pub(super) fn become_user(command: &mut Command, user: &Credentials) {
+    let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
+    let (gid, uid) = (Gid::from_raw(user.gid), Uid::from_raw(user.uid));
+    let switch = move || {
+        nix::unistd::setgroups(&groups)?;
+        nix::unistd::setresgid(gid, gid, gid)?;
+        nix::unistd::setresuid(uid, uid, uid)?;
+        Ok(())
+    };
+    // SAFETY: a supervisor has one thread, so the closure may do between fork and exec whatever it may
+    // do at all; it makes system calls only, and allocates nothing.
+    unsafe { command.pre_exec(switch) };
 }
 
 /// Sends any signal, real-time ones included, to a process, or with a negative id to a group.

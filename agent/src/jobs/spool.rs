@@ -12,11 +12,11 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::SpliceFlags;
 
-use super::ring::{Ring, piece};
+use super::ring::Ring;
+use super::spool_file::{disk, memory, read_at, write_at};
 
 /// Bytes of a stream's tail that are kept in memory.
 pub(super) const MEMORY: u64 = 1024 * 1024;
@@ -101,6 +101,11 @@ impl Spool {
         self.ring.end()
     }
 
+    /// Offset of the first byte that is kept.
+    pub(super) fn acked(&self) -> u64 {
+        self.ring.acked()
+    }
+
     /// Size of the file that the tail is in.
     pub(super) fn capacity(&self) -> u64 {
         self.ring.capacity()
@@ -181,7 +186,7 @@ impl Spool {
         if self.place != Place::Memory {
             return false;
         }
-        let moved = disk(self.stream, folder).and_then(|file| self.move_to(file, DISK));
+        let moved = disk(self.stream, folder, DISK).and_then(|file| self.move_to(file, DISK));
         self.place = if moved.is_ok() { Place::Disk } else { Place::MemoryForGood };
         moved.is_ok()
     }
@@ -204,77 +209,11 @@ impl Spool {
     }
 }
 
-/// The agent's side of a stream's tail.
-pub(super) struct SpoolReader {
-    file: OwnedFd,
-    capacity: u64,
-}
-
-impl SpoolReader {
-    /// Reads a tail in a file of this size.
-    pub(super) fn new(file: OwnedFd, capacity: u64) -> Option<Self> {
-        (capacity > 0).then_some(Self { file, capacity })
-    }
-
-    /// Reads bytes from offset `from` on, none at or behind `upto`; fewer than there are when the file
-    /// wraps or the buffer is full. All of them must have been written and not acknowledged.
-    pub(super) fn read(&self, from: u64, upto: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(read_at(&self.file, self.capacity, from, upto, buffer)?)
-    }
-}
-
-fn memory(stream: Stream) -> Result<OwnedFd, Errno> {
-    rustix::fs::memfd_create(stream.name(), MemfdFlags::CLOEXEC)
-}
-
-/// A file on disk that has its room from the beginning, where the file system can do that.
-fn disk(stream: Stream, folder: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = rustix::fs::openat(folder, stream.name(), flags, Mode::RUSR | Mode::WUSR)?;
-    match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, DISK) {
-        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(file),
-        Err(error) => {
-            let _ = rustix::fs::unlinkat(folder, stream.name(), rustix::fs::AtFlags::empty());
-            Err(error)
-        }
-    }
-}
-
-fn read_at(
-    file: &OwnedFd,
-    capacity: u64,
-    from: u64,
-    upto: u64,
-    buffer: &mut [u8],
-) -> Result<usize, Errno> {
-    let piece = piece(capacity, from, upto);
-    let len = usize::try_from(piece.len).unwrap_or(usize::MAX).min(buffer.len());
-    if len == 0 {
-        return Ok(0);
-    }
-    match rustix::io::pread(file, &mut buffer[..len], piece.position)? {
-        // The file is shorter than its ring says: somebody else has cut it.
-        0 => Err(Errno::IO),
-        read => Ok(read),
-    }
-}
-
-fn write_at(file: &OwnedFd, capacity: u64, from: u64, mut bytes: &[u8]) -> Result<(), Errno> {
-    let mut offset = from;
-    while !bytes.is_empty() {
-        let piece = piece(capacity, offset, offset + bytes.len() as u64);
-        let len = usize::try_from(piece.len).unwrap_or(usize::MAX).min(bytes.len());
-        let written = rustix::io::pwrite(file, &bytes[..len], piece.position)?;
-        bytes = &bytes[written..];
-        offset += written as u64;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
+    use super::super::spool_file::SpoolReader;
     use super::*;
 
     fn folder() -> (tempfile::TempDir, OwnedFd) {

@@ -1,11 +1,9 @@
 //! Starting jobs and coming back to them.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStringExt;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lariat_common::name::{BootId, JobId, KeyId};
@@ -13,17 +11,13 @@ use lariat_common::protocol::exec::{self, BadRun, Run};
 use lariat_common::protocol::failure::{Action, Cause, Failure};
 use rustix::io::Errno;
 
-use super::channel::{self, Begin, ChannelError, ToSupervisor, VERSION};
-use super::connection::{self, Ear, Mouth};
-use super::folder::{Folders, Record, State};
+use super::channel::{self, ChannelError, Stands, ToSupervisor, VERSION};
+use super::connection::{self, Ear, Event, Mouth};
+use super::folder::Folders;
+use super::record::{Record, State};
+use super::released::Released;
+use super::settings::Settings;
 use super::spawner::Spawner;
-use crate::user::User;
-
-/// The agent's own binary: the one that runs, also when another has taken its place on disk.
-const OWN_BINARY: &str = "/proc/self/exe";
-
-/// The locale of a command whose host has none set.
-const LANG: &str = "C.UTF-8";
 
 /// How often a supervisor is looked for that does not listen yet, and how long.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -32,61 +26,18 @@ const LOOK_FOR: Duration = Duration::from_secs(5);
 /// How long a job's folder is kept after its end, or its supervisor's death.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// What all jobs have in common.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The program that is run as `PROGRAM supervise`.
-    pub supervisor: PathBuf,
-    /// The commands' PATH.
-    pub path: Vec<u8>,
-    /// The commands' LANG.
-    pub lang: Vec<u8>,
-    /// Whom they run as.
-    pub user: User,
-    /// The longest grace time that a controller may ask for.
-    pub max_grace: Duration,
-    /// The host's boot.
-    pub boot: BootId,
-}
-
-impl Settings {
-    /// Settings for jobs of `user`.
-    pub fn new(path: &str, user: User, max_grace: Duration, boot: BootId) -> Self {
-        let lang = std::env::var_os("LANG").filter(|lang| !lang.is_empty());
-        Self {
-            supervisor: PathBuf::from(OWN_BINARY),
-            path: path.as_bytes().to_vec(),
-            lang: lang.map_or_else(|| LANG.as_bytes().to_vec(), OsStringExt::into_vec),
-            user,
-            max_grace,
-            boot,
-        }
-    }
-
-    fn environment(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let User { uid: _, name, home, shell } = &self.user;
-        [
-            ("PATH", &self.path),
-            ("HOME", home),
-            ("USER", name),
-            ("LOGNAME", name),
-            ("SHELL", shell),
-            ("LANG", &self.lang),
-        ]
-        .map(|(name, value)| (name.as_bytes().to_vec(), value.clone()))
-        .to_vec()
-    }
-}
-
 /// Why a job was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The request makes no sense.
     #[error(transparent)]
     Bad(#[from] BadRun),
-    /// The job is there already: attach to it.
-    #[error("the job is there already")]
+    /// There is, or was, a job of this id: attach to it.
+    #[error("this job id is taken")]
     Exists,
+    /// Nobody has this login name.
+    #[error("there is no user {0:?}")]
+    NoSuchUser(String),
     /// The system failed us.
     #[error("start a supervisor: {0}")]
     Io(#[from] io::Error),
@@ -99,7 +50,8 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let cause = match error {
             StartError::Bad(bad) => Cause::BadRequest(bad.to_string()),
-            StartError::Exists => Cause::BadRequest("this job id is taken".to_owned()),
+            StartError::Exists => Cause::BadRequest(error.to_string()),
+            StartError::NoSuchUser(name) => Cause::NoSuchUser(name),
             StartError::Io(error) | StartError::Channel(ChannelError::Io(error)) => {
                 error.raw_os_error().map_or(Cause::Internal, Cause::Os)
             }
@@ -111,8 +63,8 @@ impl From<StartError> for Failure {
 
 /// A job that was found.
 pub enum Attached {
-    /// It is there, and tells everything from the beginning of what it still has.
-    Alive(Ear, Mouth),
+    /// It is there, and tells everything again that still matters.
+    Alive(Ear, Mouth, Stands),
     /// It ended, and nobody came for it in time.
     Over(exec::Exit),
     /// It died with its supervisor, or with the host.
@@ -122,6 +74,7 @@ pub enum Attached {
 /// All jobs of this agent.
 pub struct Jobs {
     folders: Folders,
+    released: Released,
     settings: Settings,
     spawner: Spawner,
 }
@@ -131,7 +84,8 @@ impl Jobs {
     pub fn open(state: &Path, settings: Settings) -> io::Result<Self> {
         let spawner = Spawner::new(settings.supervisor.clone())?;
         spawner.make_ready();
-        Ok(Self { folders: Folders::open(state)?, settings, spawner })
+        let (folders, released) = (Folders::open(state)?, Released::open(state)?);
+        Ok(Self { folders, released, settings, spawner })
     }
 
     /// Starts a job: writes it down, then starts its supervisor. Needs a tokio runtime around it.
@@ -139,21 +93,30 @@ impl Jobs {
     /// That its command runs, or why not, is the first thing to hear.
     pub fn start(&self, key: KeyId, run: Run) -> Result<(Ear, Mouth), StartError> {
         run.check()?;
-        let job = run.job;
-        let made = self.folders.create(job, &self.record(key, &run)).map_err(|error| {
+        let (job, record) = (run.job, self.record(key, &run));
+        let begin = ToSupervisor::Begin(Box::new(self.settings.begin(run)?));
+        let frame = channel::message(&begin).map_err(ChannelError::Codec)?;
+        let made = self.folders.create(job, &record).map_err(|error| {
             if error.kind() == io::ErrorKind::AlreadyExists {
                 StartError::Exists
             } else {
                 StartError::Io(error)
             }
         })?;
-        let begun = self.begin(run, &made.folder, &made.record);
-        if begun.is_err() {
+        // Looked at only now: an id is among those that were released before its folder goes.
+        let supervisor = if self.released.contains(job) {
+            Err(StartError::Exists)
+        } else {
+            self.spawner
+                .start(&frame, [made.folder.as_fd(), made.record.as_fd()])
+                .map_err(StartError::Io)
+        };
+        if supervisor.is_err() {
             // The supervisor was not told its command: whoever asks again may.
             let _ = self.folders.remove(job);
         }
         // From here on the command may run, whatever becomes of us.
-        Ok(connection::halves(begun?)?)
+        Ok(connection::halves(supervisor?)?)
     }
 
     /// Finds a job of this key's. Another key's is not found, as if it were not there.
@@ -172,19 +135,34 @@ impl Jobs {
                 State::Dead => return Ok(Some(Attached::Dead)),
                 State::Alive => {}
             }
-            match super::folder::connect(found.folder.as_fd()) {
+            let greeted = match super::folder::connect(found.folder.as_fd()) {
                 Ok(socket) => {
-                    let (ear, mouth) = connection::halves(socket)?;
-                    return Ok(Some(Attached::Alive(ear, mouth)));
+                    let (mut ear, mouth) = connection::halves(socket)?;
+                    match ear.next().await {
+                        Ok(Event::Stands(stands)) => {
+                            return Ok(Some(Attached::Alive(ear, mouth, stands)));
+                        }
+                        Ok(_) => return Err(ChannelError::Malformed.into()),
+                        Err(error) => error,
+                    }
                 }
-                // It does not listen yet, or no more.
-                Err(_) if began.elapsed() < LOOK_FOR => tokio::time::sleep(LOOK_AGAIN).await,
-                Err(error) => return Err(error.into()),
+                Err(error) => error.into(),
+            };
+            // It does not listen yet, or no more.
+            if began.elapsed() >= LOOK_FOR {
+                return Err(greeted.into());
             }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
-    /// Forgets a job whose controller has everything.
+    /// Forgets a job whose controller has everything. Its id is not given out again.
+    pub fn release(&self, job: JobId) -> io::Result<()> {
+        let kept = self.released.add(job);
+        kept.and(self.forget(job))
+    }
+
+    /// Forgets a job whose command was not started.
     pub fn forget(&self, job: JobId) -> io::Result<()> {
         self.spawner.make_ready();
         self.folders.remove(job)
@@ -206,6 +184,7 @@ impl Jobs {
         let summary = match &run.command {
             exec::Command::Shell(line) => Record::summary(line),
             exec::Command::Argv(words) => Record::summary(&words.join(&b' ')),
+            exec::Command::Script { body, .. } => Record::summary(body),
         };
         Record {
             version: VERSION,
@@ -214,20 +193,6 @@ impl Jobs {
             began_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
             summary,
         }
-    }
-
-    fn begin(&self, mut run: Run, folder: &File, record: &File) -> Result<UnixStream, StartError> {
-        let cap = u64::try_from(self.settings.max_grace.as_millis()).unwrap_or(u64::MAX);
-        run.grace_ms = run.grace_ms.min(cap);
-        let begin = Begin {
-            version: VERSION,
-            run,
-            env: self.settings.environment(),
-            home: self.settings.user.home.clone(),
-        };
-        let begin = ToSupervisor::Begin(Box::new(begin));
-        let frame = channel::message(&begin).map_err(ChannelError::Codec)?;
-        Ok(self.spawner.start(&frame, [folder.as_fd(), record.as_fd()])?)
     }
 }
 

@@ -4,10 +4,13 @@
 //! ([`ControlFlow::Continue`]); one that broke off leaves it in a state that nobody knows, and ends it
 //! in order ([`ControlFlow::Break`]).
 
+pub mod attach;
 pub mod pull;
 pub mod push;
 pub mod push_tree;
 pub mod run;
+
+mod job;
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -31,6 +34,7 @@ pub async fn serve(
 ) -> Result<ControlFlow<()>, LinkError> {
     match request {
         Request::Run(run) => run::serve(link, run, session).await,
+        Request::Attach(attach) => attach::serve(link, attach, session).await,
         Request::Push(push) => push::serve(link, push, session).await,
         Request::PushTree(push) => push_tree::serve(link, push, session).await,
         Request::Pull(pull) => pull::serve(link, pull, session).await,

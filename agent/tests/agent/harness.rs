@@ -35,6 +35,8 @@ pub(crate) struct Agent {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) address: SocketAddr,
     pub(crate) key: Secret,
+    /// A second key, which may do the same.
+    pub(crate) other_key: Secret,
     host: HostName,
     enrolment: EnrolmentId,
     ca: Ca,
@@ -66,9 +68,10 @@ impl Agent {
             .permissions(std::fs::Permissions::from_mode(0o700))
             .tempdir()
             .unwrap();
-        let (key, host) = (Secret::generate().unwrap(), "web1".parse::<HostName>().unwrap());
+        let [key, other_key] = [0, 1].map(|_| Secret::generate().unwrap());
+        let host = "web1".parse::<HostName>().unwrap();
         let (enrolment, ca) = (EnrolmentId([7; 16]), Ca::create().unwrap());
-        write_bundle(folder.path(), &ca, &key, &host, &enrolment, &setup);
+        write_bundle(folder.path(), &ca, [&key, &other_key], &host, &enrolment, &setup);
         let mut command = lariatd(folder.path());
         let mut child = command.envs(setup.environment).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -82,7 +85,8 @@ impl Agent {
             }
         });
         let address = "0.0.0.0:0".parse().unwrap();
-        let mut agent = Self { folder, address, key, host, enrolment, ca, child, lines, log };
+        let mut agent =
+            Self { folder, address, key, other_key, host, enrolment, ca, child, lines, log };
         let line = agent.wait_for("listening on ");
         agent.address = line.rsplit_once(' ').unwrap().1.parse().unwrap();
         agent
@@ -151,8 +155,17 @@ impl Agent {
         &self,
         request: &[u8],
     ) -> std::io::Result<(Link<TlsStream<TcpStream>>, Welcome)> {
+        self.log_in_as(&self.key, request).await
+    }
+
+    /// The same with another key.
+    pub(crate) async fn log_in_as(
+        &self,
+        key: &Secret,
+        request: &[u8],
+    ) -> std::io::Result<(Link<TlsStream<TcpStream>>, Welcome)> {
         let mut greeted = self.connect().await?;
-        let (proving, login) = self.answer(&greeted, &self.key);
+        let (proving, login) = self.answer(&greeted, key);
         let flight = [&hello_frame(Kind::Login, &login)[..], request].concat();
         greeted.tls.write_all(&flight).await?;
         let (kind, payload) = read_hello(&mut greeted.tls).await.map_err(std::io::Error::other)?;
@@ -192,7 +205,7 @@ pub(crate) fn lariatd(folder: &Path) -> Command {
 fn write_bundle(
     folder: &Path,
     ca: &Ca,
-    key: &Secret,
+    keys: [&Secret; 2],
     host: &HostName,
     enrolment: &EnrolmentId,
     setup: &Setup<'_>,
@@ -200,14 +213,7 @@ fn write_bundle(
     let leaf = ca.issue(host).unwrap();
     create(&folder.join("host.pem"), leaf.certificate_pem.as_bytes()).unwrap();
     create(&folder.join("host.key"), leaf.key_pem.as_bytes()).unwrap();
-    let verifier = HostKeys::derive(key, host, enrolment).verifier();
-    let keyring = format!(
-        "[[key]]\nid = \"{}\"\nlabel = \"alice@box\"\nstored = \"{}\"\nagent = \"{}\"\nverbs = [{}]\n",
-        key_id(key),
-        *verifier.stored.to_hex(),
-        *verifier.agent.to_hex(),
-        setup.verbs,
-    );
+    let keyring = keys.map(|key| entry(key, host, enrolment, setup)).concat();
     create(&folder.join("keyring.toml"), keyring.as_bytes()).unwrap();
     let mut config = Vec::new();
     write!(
@@ -219,6 +225,17 @@ fn write_bundle(
     )
     .unwrap();
     create(&folder.join("agent.toml"), &config).unwrap();
+}
+
+fn entry(key: &Secret, host: &HostName, enrolment: &EnrolmentId, setup: &Setup<'_>) -> String {
+    let verifier = HostKeys::derive(key, host, enrolment).verifier();
+    format!(
+        "[[key]]\nid = \"{}\"\nlabel = \"alice@box\"\nstored = \"{}\"\nagent = \"{}\"\nverbs = [{}]\n",
+        key_id(key),
+        *verifier.stored.to_hex(),
+        *verifier.agent.to_hex(),
+        setup.verbs,
+    )
 }
 
 /// Runs a test's asynchronous part, which must not take longer than [`PATIENCE`].

@@ -22,6 +22,7 @@ fn run() -> Run {
     Run {
         job: JobId([1; 16]),
         command: Command::Shell(b"true".to_vec()),
+        user: None,
         cwd: None,
         env: Vec::new(),
         stdin: false,

@@ -55,7 +55,7 @@ impl Host {
         mouth.say(&ToSupervisor::Release).await.unwrap();
         // The supervisor's end of the socket closes when it leaves.
         assert!(matches!(ear.next().await, Err(ChannelError::Gone | ChannelError::Io(_))));
-        self.jobs.forget(job).unwrap();
+        self.jobs.release(job).unwrap();
         assert_eq!(std::fs::read_dir(self.state.path().join("jobs")).unwrap().count(), 0);
         outcome
     }
@@ -68,6 +68,7 @@ pub fn open(state: &Path) -> Jobs {
         lang: b"C.UTF-8".to_vec(),
         user: User {
             uid: 0,
+            gid: 0,
             name: b"me".to_vec(),
             home: b"/".to_vec(),
             shell: b"/bin/sh".to_vec(),
@@ -89,6 +90,7 @@ pub fn shell(line: &str) -> Run {
     Run {
         job: JobId::generate().unwrap(),
         command: Command::Shell(line.into()),
+        user: None,
         cwd: None,
         env: vec![],
         stdin: false,
@@ -113,6 +115,7 @@ pub async fn gather(ear: &mut Ear, mouth: &Mouth) -> Result<Outcome, Failure> {
                 take(ear, ends, &mut said, &mut buffer);
                 mouth.say(&ToSupervisor::Ack(ends)).await.unwrap();
             }
+            Event::Stands(_) | Event::Replaced => panic!("another is there"),
             Event::Exit(Exit { end, stdout, stderr }) => {
                 assert_eq!(said.each_ref().map(|bytes| bytes.len() as u64), [stdout, stderr]);
                 let [stdout, stderr] = said.map(|bytes| String::from_utf8(bytes).unwrap());

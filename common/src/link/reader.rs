@@ -118,6 +118,30 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         .await
     }
 
+    /// The same as far as the bytes come: when the stream ends before, gives what came, and its end the
+    /// next time.
+    ///
+    /// For who can go on behind those bytes on another connection. Must not be cancelled.
+    pub async fn bulk_arrived(&mut self, buffer: &mut [u8]) -> Result<usize, LinkError> {
+        let most = buffer.len().min(self.bulk_left);
+        let mut buffer = ReadBuf::new(&mut buffer[..most]);
+        poll_fn(|cx| {
+            while buffer.remaining() > 0 {
+                match ready!(self.poll_some(cx, &mut buffer)) {
+                    Ok(1..) => {}
+                    _ if !buffer.filled().is_empty() => break,
+                    Ok(_) => return Poll::Ready(Err(LinkError::Cut)),
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await?;
+        let came = buffer.filled().len();
+        self.bulk_left -= came;
+        Ok(came)
+    }
+
     /// Takes a fixed number of bytes of the present bulk frame.
     pub async fn bulk_array<const N: usize>(&mut self) -> Result<[u8; N], LinkError> {
         let mut bytes = [0; N];

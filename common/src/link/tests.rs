@@ -57,6 +57,24 @@ fn messages_and_bulk_arrive_in_order() {
 }
 
 #[test]
+fn what_came_of_a_bulk_frame_before_a_cut_is_had() {
+    block_on(async {
+        let (mut a, ours) = duplex(1 << 20);
+        let mut frame = vec![100, 0, 0, 0, 0x22, 0, 0, 0];
+        frame.extend_from_slice(&[7; 60]);
+        a.write_all(&frame).await.unwrap();
+        drop(a);
+        let mut b = Link::new(ours);
+        b.next().await.unwrap().unwrap();
+        let mut buffer = [0; 40];
+        assert_eq!(b.reader.bulk_arrived(&mut buffer).await.unwrap(), 40);
+        assert_eq!(b.reader.bulk_arrived(&mut buffer).await.unwrap(), 20);
+        assert_eq!((b.reader.bulk_left(), buffer[19]), (40, 7));
+        assert!(matches!(b.reader.bulk_arrived(&mut buffer).await, Err(LinkError::Cut)));
+    });
+}
+
+#[test]
 fn a_cancelled_wait_loses_nothing() {
     block_on(async {
         let (mut a, mut b) = pair();

@@ -10,12 +10,14 @@
 //!   Release                      →
 //! ```
 //!
+//! After a cut, [`Attach`] on another connection stands in [`Run`]'s place; the rest is the same.
+//!
 //! Offsets count bytes from the stream's beginning. Output is kept by the agent until it is
 //! acknowledged; stdin by the controller until it is taken.
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::MAX_WORDS;
+use crate::limits::{MAX_NAME, MAX_WORDS};
 use crate::name::JobId;
 
 /// Runs a command as a job.
@@ -25,6 +27,8 @@ pub struct Run {
     pub job: JobId,
     /// What to run.
     pub command: Command,
+    /// Whom to run it as, if not as the agent's own user.
+    pub user: Option<String>,
     /// Working folder; relative to the user's home, which is also the default.
     pub cwd: Option<Vec<u8>>,
     /// Variables added to the clean environment.
@@ -44,6 +48,13 @@ pub enum Command {
     Shell(Vec<u8>),
     /// An exact argv, found in PATH, with no shell at all.
     Argv(Vec<Vec<u8>>),
+    /// A script and its arguments, run by what its first line names, or by `/bin/sh`.
+    Script {
+        /// The script itself.
+        body: Vec<u8>,
+        /// What it finds in `$1` and on.
+        args: Vec<Vec<u8>>,
+    },
 }
 
 /// Why a [`Run`] makes no sense.
@@ -61,6 +72,9 @@ pub enum BadRun {
     /// More than [`MAX_WORDS`] words or variables.
     #[error("over {MAX_WORDS} words or variables")]
     TooMany,
+    /// No user can have such a name.
+    #[error("no user can have this name")]
+    User,
 }
 
 impl Run {
@@ -69,6 +83,8 @@ impl Run {
         let words: &[Vec<u8>] = match &self.command {
             Command::Shell(line) => std::slice::from_ref(line),
             Command::Argv(words) => words,
+            // The script itself is a file to its interpreter, and may have any bytes in it.
+            Command::Script { args, .. } => args,
         };
         if words.first().is_none_or(Vec::is_empty) && matches!(self.command, Command::Argv(_)) {
             return Err(BadRun::Empty);
@@ -83,8 +99,27 @@ impl Run {
         if self.env.iter().any(|(name, _)| name.is_empty() || name.contains(&b'=')) {
             return Err(BadRun::Variable);
         }
+        // Longer than any name that the system's user database could hold.
+        if self
+            .user
+            .as_ref()
+            .is_some_and(|name| !(1..=MAX_NAME).contains(&name.len()) || name.contains('\0'))
+        {
+            return Err(BadRun::User);
+        }
         Ok(())
     }
+}
+
+/// Goes on with a job of this key's, on another connection than it was started on.
+///
+/// The answer is what [`Run`]'s would be, with output from these offsets on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attach {
+    /// The job.
+    pub job: JobId,
+    /// Bytes of each stream that have come already.
+    pub received: Ack,
 }
 
 /// The command runs.
@@ -176,7 +211,17 @@ mod tests {
 
     fn run(command: Command) -> Run {
         let job = JobId([0; 16]);
-        Run { job, command, cwd: None, env: vec![], stdin: false, timeout_ms: None, grace_ms: 0 }
+        let user = None;
+        Run {
+            job,
+            command,
+            user,
+            cwd: None,
+            env: vec![],
+            stdin: false,
+            timeout_ms: None,
+            grace_ms: 0,
+        }
     }
 
     #[test]
@@ -185,6 +230,9 @@ mod tests {
         assert_eq!(run(Command::Argv(vec![vec![]])).check(), Err(BadRun::Empty));
         assert_eq!(run(Command::Shell(b"a\0b".to_vec())).check(), Err(BadRun::Nul));
         assert_eq!(run(Command::Shell(vec![])).check(), Ok(()));
+        let script = |args| Command::Script { body: b"a\0b".to_vec(), args };
+        assert_eq!(run(script(vec![vec![]])).check(), Ok(()));
+        assert_eq!(run(script(vec![b"\0".to_vec()])).check(), Err(BadRun::Nul));
         let many = vec![b"x".to_vec(); MAX_WORDS + 1];
         assert_eq!(run(Command::Argv(many)).check(), Err(BadRun::TooMany));
         for name in [&b""[..], b"A=B"] {

@@ -73,8 +73,19 @@ pub enum Cause {
     Stopping,
     /// Something in the agent itself failed; its log has more.
     Internal,
-    /// The process that watched over the command died: how the command ended is not known.
+    /// The process that watched over the command died: how far the command came is not known.
     Unwatched,
+    /// This key has no such job.
+    NoSuchJob {
+        /// How long ago the host started, in milliseconds: whatever it was asked since then it knows.
+        up_ms: u64,
+    },
+    /// The job is over, and its output was not waited for any longer.
+    Forgotten,
+    /// The key has no permission to act as this user.
+    NotAsUser(String),
+    /// The host has no such user.
+    NoSuchUser(String),
 }
 
 /// A verb as failures carry it.
@@ -195,13 +206,24 @@ impl fmt::Display for Cause {
             Self::SourceShrank => f.write_str("the source became shorter while it was read"),
             Self::Mismatch => f.write_str("what arrived is not what was sent"),
             Self::Superseded => {
-                f.write_str("a newer transfer to the same destination took over from this one")
+                f.write_str("a newer request took over from this one")
             }
             Self::Stopping => f.write_str("the agent is stopping"),
             Self::Internal => f.write_str("internal error; see the agent's log"),
             Self::Unwatched => f.write_str(
-                "the command was started, but its supervisor died: how it ended is not known",
+                "the process that watches over the command died: how the command ended is not known",
             ),
+            Self::NoSuchJob { .. } => f.write_str("this key has no such job on this host"),
+            Self::Forgotten => {
+                f.write_str("the job is over, and its output was not kept any longer")
+            }
+            Self::NotAsUser(user) => {
+                let user = escape(user.as_bytes());
+                write!(f, "this key is not permitted to act as the user {user} on this host")
+            }
+            Self::NoSuchUser(user) => {
+                write!(f, "there is no user {} on this host", escape(user.as_bytes()))
+            }
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The bytes of each message, so that no change of an encoder or a type goes unnoticed: they are the
 //! examples of docs/PROTOCOL.md.
 
-use super::exec::{Ack, Command, End, Exit, Release, Run, Signal, Started, StdinEnd, StdinTaken};
+use super::exec::{
+    Ack, Attach, Command, End, Exit, Release, Run, Signal, Started, StdinEnd, StdinTaken,
+};
 use super::failure::{Action, Cause, Failure, FileKind, VerbName};
 use super::request::{Goodbye, Ping, Pong};
 use super::transfer::{
@@ -46,6 +48,7 @@ fn every_message_has_the_bytes_of_the_document() {
     let run = Run {
         job,
         command: argv,
+        user: None,
         cwd: Some(b"/".to_vec()),
         env,
         stdin: false,
@@ -55,7 +58,11 @@ fn every_message_has_the_bytes_of_the_document() {
     check(s, &run);
     let command = Command::Shell(b"exit 3".to_vec());
     let (cwd, env, timeout_ms) = (None, vec![], Some(1000));
-    check(s, &Run { job, command, cwd, env, stdin: true, timeout_ms, grace_ms: 0 });
+    let user = Some("www".to_owned());
+    check(s, &Run { job, command, user, cwd, env, stdin: true, timeout_ms, grace_ms: 0 });
+    let script = Command::Script { body: b"ls".to_vec(), args: vec![b"x".to_vec()] };
+    check(s, &Run { command: script, timeout_ms: None, user: None, cwd: None, env: vec![], ..run });
+    check(s, &Attach { job, received: Ack { stdout: 7, stderr: 1 } });
     check(s, &Started { pid: 258 });
     check(s, &Ack { stdout: 7, stderr: 0 });
     check(s, &StdinEnd { len: 9 });
@@ -91,6 +98,8 @@ fn every_message_has_the_bytes_of_the_document() {
     check(s, &Failure { action: Action::Open, path, cause: Cause::Os(13) });
     check(s, &Failure::request(Cause::NotPermitted(VerbName::Push)));
     trees(s, &offer);
+    check(s, &Failure::request(Cause::NoSuchJob { up_ms: 5 }));
+    check(s, &Failure::request(Cause::NotAsUser("www".to_owned())));
     for kind in Kind::ALL {
         let left = !kind.is_bulk() && !kind.is_hello() && !seen.contains(kind);
         assert!(!left, "{kind:?} has no example");

@@ -90,6 +90,8 @@ kinds! {
     Exit = 0x29,
     /// Output and exit have arrived, and nothing is left to keep: [`exec::Release`].
     Release = 0x2a,
+    /// Go on with a job: [`exec::Attach`].
+    Attach = 0x2b,
 
     /// Send a file to the host: [`transfer::Push`].
     Push = 0x40,
@@ -165,6 +167,7 @@ messages! {
     Failed: failure::Failure,
     Goodbye: request::Goodbye,
     Run: exec::Run,
+    Attach: exec::Attach,
     Started: exec::Started,
     Ack: exec::Ack,
     StdinEnd: exec::StdinEnd,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
-use crate::protocol::exec::Run;
+use crate::protocol::exec::{Attach, Run};
 use crate::protocol::grant::Verb;
 use crate::protocol::transfer::{Pull, Push};
 use crate::protocol::tree::PushTree;
@@ -35,6 +35,8 @@ pub struct Goodbye {
 pub enum Request {
     /// Run a command.
     Run(Run),
+    /// Go on with a command.
+    Attach(Attach),
     /// Send a file to the host.
     Push(Push),
     /// Send a folder to the host.
@@ -59,6 +61,7 @@ impl Request {
     pub fn decode(kind: Kind, payload: &[u8]) -> Result<Self, BadRequest> {
         match kind {
             Run::KIND => Ok(Self::Run(codec::decode(payload)?)),
+            Attach::KIND => Ok(Self::Attach(codec::decode(payload)?)),
             Push::KIND => Ok(Self::Push(codec::decode(payload)?)),
             PushTree::KIND => Ok(Self::PushTree(codec::decode(payload)?)),
             Pull::KIND => Ok(Self::Pull(codec::decode(payload)?)),
@@ -69,7 +72,7 @@ impl Request {
     /// The verb that a key needs for it.
     pub fn verb(&self) -> Verb {
         match self {
-            Self::Run(_) => Verb::Run,
+            Self::Run(_) | Self::Attach(_) => Verb::Run,
             Self::Push(_) | Self::PushTree(_) => Verb::Push,
             Self::Pull(_) => Verb::Pull,
         }

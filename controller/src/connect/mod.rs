@@ -78,7 +78,6 @@ pub(crate) struct Session {
     /// Both directions.
     pub(crate) link: Link<Channel<TcpStream>>,
     /// What the agent said when the login held.
-    #[cfg_attr(not(test), expect(dead_code, reason = "coming back after a cut needs the boot id"))]
     pub(crate) welcome: Welcome,
 }
 

@@ -12,6 +12,8 @@ use crate::error::CliError;
 pub(crate) struct RunResult<'a> {
     /// Which host.
     pub(crate) host: &'a HostName,
+    /// Which command, if it is one of several.
+    pub(crate) command: Option<&'a [u8]>,
     /// Whether the command ran and succeeded.
     pub(crate) ok: bool,
     /// Its exit status as a shell would show it; none if it never ran.
@@ -34,6 +36,9 @@ impl Serialize for RunResult<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("host", self.host)?;
+        if let Some(command) = self.command {
+            map.serialize_entry("command", &String::from_utf8_lossy(command))?;
+        }
         map.serialize_entry("ok", &self.ok)?;
         map.serialize_entry("exit", &self.exit)?;
         map.serialize_entry("signal", &self.signal)?;
@@ -83,6 +88,7 @@ mod tests {
         let host = "web1".parse().unwrap();
         let mut result = RunResult {
             host: &host,
+            command: None,
             ok: true,
             exit: Some(0),
             signal: None,

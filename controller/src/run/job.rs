@@ -31,10 +31,20 @@ struct Up {
     input: Input,
     stdin_error: Option<io::Error>,
     signals: VecDeque<u8>,
-    /// The agent has said that the command runs. Nothing but the request goes to it before.
+    /// The agent has said that the command runs.
     started: bool,
+    /// It has said so on the present connection. Nothing but the request goes to it before.
+    open: bool,
     /// The present connection is done with.
     leaving: bool,
+}
+
+/// How far a job has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    received: Ack,
+    stdin: u64,
+    started: bool,
 }
 
 impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
@@ -54,9 +64,29 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
         Ack { stdout: self.stdout.position().written, stderr: self.stderr.position().written }
     }
 
-    /// The command runs.
+    /// A new connection has brought and sent nothing yet.
+    pub(crate) fn reconnected(&self) {
+        let mut up = self.lock();
+        up.input.resume();
+        (up.open, up.leaving) = (false, false);
+    }
+
+    /// How far everything has come, to tell whether it gets on.
+    pub(crate) fn progress(&self) -> Progress {
+        let up = self.lock();
+        Progress { received: self.received(), stdin: up.input.position(), started: up.started }
+    }
+
+    /// How much of its output has come, written or not.
+    pub(crate) fn received(&self) -> Ack {
+        Ack { stdout: self.stdout.position().received, stderr: self.stderr.position().received }
+    }
+
+    /// The command runs, as the present connection has it.
     pub(crate) fn started(&self) {
-        self.lock().started = true;
+        let mut up = self.lock();
+        (up.started, up.open) = (true, true);
+        drop(up);
         self.upward.notify_one();
     }
 
@@ -118,13 +148,13 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
     /// The signal to send next.
     pub(crate) fn next_signal(&self) -> Option<u8> {
         let mut up = self.lock();
-        if up.started { up.signals.pop_front() } else { None }
+        if up.open { up.signals.pop_front() } else { None }
     }
 
     /// The stdin to send next; its bytes are put into `buffer`.
     pub(crate) fn next_stdin(&self, buffer: &mut Vec<u8>) -> Option<Next> {
         let mut up = self.lock();
-        if up.started && !up.leaving { up.input.next(buffer) } else { None }
+        if up.open && !up.leaving { up.input.next(buffer) } else { None }
     }
 
     /// The present connection has seen the end: nothing more is sent on it.

@@ -1,15 +1,19 @@
 //! A command on one host: asked for once, followed to its end.
 //!
-//! [`run`] is the loop over connections; [`session`] is one of them; [`Job`] is what outlives it.
+//! [`run`] ends it all; [`Connections`] is one connection after another, [`session`] one of them, and
+//! [`Job`] what outlives them.
 //! Invariant: what is written here is what the command wrote, every byte once and in order, or the
 //! outcome says that it is not.
 
 pub(crate) mod capture;
+mod connections;
+mod error;
 mod input;
 mod job;
 mod output;
 mod session;
 mod signals;
+mod standing;
 
 #[cfg(test)]
 mod tests;
@@ -19,24 +23,18 @@ use std::io;
 use std::time::Duration;
 
 use lariat_common::protocol::exec::{Command, End, Run};
-use lariat_common::protocol::failure::{Action, Cause, Failure, io_error};
+use lariat_common::protocol::failure::{Action, Cause, Failure};
+use lariat_common::script::Interpreter;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
 
-use crate::connect::{ConnectError, Session};
-use crate::reach::Reach;
+pub(crate) use connections::Connections;
+pub(crate) use error::RunError;
 pub(crate) use job::Job;
-pub(crate) use session::Broken;
+pub(crate) use signals::Signals;
 use signals::{SIGPIPE, SIGTERM};
 
 /// How long a command whose output has no reader here any more is given to end.
 const ABANDON: Duration = Duration::from_secs(2);
-
-/// What is left to say when the connection broke during a command.
-const STARTED: &str = "; the command was running, and is ended there unless it ended by itself";
-
-/// What is left to say when it broke before the command was seen to run.
-const UNKNOWN: &str = "; it is not known whether the command ran";
 
 /// What came of it.
 #[derive(Debug)]
@@ -56,39 +54,10 @@ pub(crate) enum Outcome {
     Failed(RunError),
 }
 
-/// Why a command was not followed to its end.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RunError {
-    /// The host was not reached.
-    #[error("{0}{hint}", hint = if .0.may_have_asked() { UNKNOWN } else { "" })]
-    Connect(#[from] ConnectError),
-    /// The agent could not do it.
-    #[error("{0}")]
-    Failed(Failure),
-    /// The connection broke, or the agent is stopping.
-    #[error("{cause}{hint}", hint = if *.started { STARTED } else { UNKNOWN })]
-    Broken {
-        /// Why.
-        cause: Broken,
-        /// Whether the command is known to have been started.
-        started: bool,
-    },
-    /// One of this process's own streams failed.
-    #[error("{doing}: {}", io_error(.cause))]
-    Local {
-        /// What was being done.
-        doing: &'static str,
-        /// Why it failed.
-        cause: io::Error,
-    },
-    /// Signals can't be waited for.
-    #[error("wait for signals: {}", io_error(.0))]
-    Signals(io::Error),
-}
-
-/// Runs a command and follows it. `stdin` is sent to it, if the request says so.
+/// Runs a command and follows it over `connections`. `stdin` is sent to it, if the request says so.
 pub(crate) async fn run<O, E, I>(
-    reach: &Reach,
+    connections: &mut Connections<'_>,
+    signals: &mut Signals,
     request: &Run,
     job: &Job<O, E>,
     stdin: Option<I>,
@@ -100,49 +69,12 @@ where
 {
     let outcome = tokio::select! {
         biased;
-        outcome = connections(reach, request, job) => outcome,
-        left = signals::forward(job) => match left {
-            Ok(signal) => Outcome::Left { signal, running: job.has_started() },
-            Err(error) => Outcome::Failed(RunError::Signals(error)),
-        },
+        outcome = connections.run(request, job) => outcome,
+        signal = signals.forward(job) => Outcome::Left { signal, running: job.has_started() },
         () = abandon(job, stdin) => Outcome::NoReader,
         () = drain(job) => unreachable!("it writes for ever"),
     };
     local_error(job).unwrap_or(outcome)
-}
-
-/// One connection after another, until the command's end is known or nothing more can be done.
-async fn connections<O, E>(reach: &Reach, request: &Run, job: &Job<O, E>) -> Outcome
-where
-    O: AsyncWrite + Unpin,
-    E: AsyncWrite + Unpin,
-{
-    let mut session = match reach.connect(request).await {
-        Ok(session) => session,
-        Err(error) => return Outcome::Failed(error.into()),
-    };
-    let followed = session::follow(&mut session.link, job).await;
-    match followed {
-        Ok(exit) => {
-            end(session).await;
-            Outcome::Ended(exit.end)
-        }
-        Err(Broken::Failed(failure)) => {
-            end(session).await;
-            Outcome::Failed(RunError::Failed(failure))
-        }
-        // Coming back after a cut begins here.
-        Err(cause) => {
-            // What did come is the command's, and is written.
-            tokio::join!(job.stdout.drained(), job.stderr.drained());
-            Outcome::Failed(RunError::Broken { cause, started: job.has_started() })
-        }
-    }
-}
-
-/// Ends a connection in order. Whether the agent sees it changes nothing.
-async fn end(mut session: Session) {
-    let _ = timeout(Duration::from_secs(1), session.link.writer.finish()).await;
 }
 
 /// Writes queued output, for ever.
@@ -200,6 +132,7 @@ pub(crate) fn not_run(request: &Run, errno: i32) -> Failure {
     let program = match &request.command {
         Command::Shell(_) => b"/bin/sh".to_vec(),
         Command::Argv(words) => words.first().cloned().unwrap_or_default(),
+        Command::Script { body, .. } => Interpreter::of(body).program.to_vec(),
     };
     Failure { action: Action::Start, path: Some(program), cause: Cause::Os(errno) }
 }

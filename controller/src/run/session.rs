@@ -44,7 +44,8 @@ where
     E: AsyncWrite + Unpin,
 {
     let outbox = link.outbox().clone();
-    let mut incoming = Incoming { job, outbox, acked: job.written() };
+    // What an earlier connection has acknowledged may not have arrived.
+    let mut incoming = Incoming { job, outbox, acked: Ack::default() };
     let mut sending = pin!(send(&mut link.writer, job));
     tokio::select! {
         biased;
@@ -123,8 +124,8 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Incoming<'_, O, E> {
         let offset = u64::from_le_bytes(reader.bulk_array().await?);
         output.begin(offset, reader.bulk_left())?;
         while reader.bulk_left() > 0 {
-            let len = part.len().min(reader.bulk_left());
-            reader.bulk(&mut part[..len]).await?;
+            // Another connection goes on behind whatever of a frame has come.
+            let len = reader.bulk_arrived(part).await?;
             output.push(&part[..len]).await;
             while output.is_full() {
                 tokio::select! {

@@ -4,7 +4,7 @@
 use std::io;
 
 use tokio::io::AsyncWrite;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Job;
 
@@ -15,24 +15,50 @@ pub(crate) const SIGPIPE: u8 = 13;
 /// SIGTERM's number.
 pub(crate) const SIGTERM: u8 = 15;
 
-/// Forwards the first SIGINT or SIGTERM and resolves with the number of the second.
-pub(crate) async fn forward<O, E>(job: &Job<O, E>) -> io::Result<u8>
-where
-    O: AsyncWrite + Unpin,
-    E: AsyncWrite + Unpin,
-{
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut forwarded = false;
-    loop {
+/// This process's SIGINT and SIGTERM, from now on.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    /// One that came.
+    came: Option<u8>,
+}
+
+impl Signals {
+    /// Takes them over. Needs a runtime around it.
+    pub(crate) fn new() -> io::Result<Self> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())?, came: None })
+    }
+
+    /// The first one that came so far.
+    pub(crate) fn came(&self) -> Option<u8> {
+        self.came
+    }
+
+    /// The next one. Cancelling it loses nothing.
+    pub(crate) async fn next(&mut self) -> u8 {
         let number = tokio::select! {
-            _ = interrupt.recv() => SIGINT,
-            _ = terminate.recv() => SIGTERM,
+            _ = self.interrupt.recv() => SIGINT,
+            _ = self.terminate.recv() => SIGTERM,
         };
-        if forwarded || !job.has_started() {
-            return Ok(number);
+        self.came.get_or_insert(number);
+        number
+    }
+
+    /// Forwards the first to the command and resolves with the number of the second.
+    pub(super) async fn forward<O, E>(&mut self, job: &Job<O, E>) -> u8
+    where
+        O: AsyncWrite + Unpin,
+        E: AsyncWrite + Unpin,
+    {
+        let mut forwarded = false;
+        loop {
+            let number = self.next().await;
+            if forwarded || !job.has_started() {
+                return number;
+            }
+            forwarded = true;
+            job.signal(number);
         }
-        forwarded = true;
-        job.signal(number);
     }
 }

@@ -5,9 +5,10 @@ use lariat_common::link::{Frame, Link, LinkError};
 use lariat_common::protocol::exec::{Ack, Exit, Signal, Started, StdinEnd, StdinTaken};
 use lariat_common::protocol::{Kind, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::timeout;
 
 use super::capture::Capture;
-use super::session::follow;
+use super::session::{Broken, follow};
 use super::*;
 
 type Agent = Link<DuplexStream>;

@@ -13,9 +13,10 @@ use lariat_common::protocol::tree::Settled;
 use lariat_common::transfer::tree::Counts;
 use lariat_common::transfer::{Received, Sent, TransferError};
 
-use super::{Bar, Patience, Remarks, Tally, is_broken_connection, may_come_back, shown};
+use super::{Bar, Remarks, Tally, shown};
 use crate::connect::{ConnectError, Session};
 use crate::error::CliError;
+use crate::patience::{Patience, is_broken_connection, may_come_back};
 use crate::reach::Reach;
 
 /// What is left to say when a transfer is given up that can go on.
@@ -180,8 +181,12 @@ impl Broken {
         match self {
             Self::Connect(error) => !first && may_come_back(error),
             Self::Spoiled => true,
-            Self::Transfer(error) => is_broken_connection(error),
-            Self::Refused(_) | Self::Here(_) | Self::Misused(_) => false,
+            Self::Transfer(TransferError::Link(error)) => is_broken_connection(error),
+            Self::Transfer(TransferError::Remote(failure)) => failure.cause == Cause::Stopping,
+            Self::Transfer(TransferError::Local(_) | TransferError::Missed(_))
+            | Self::Refused(_)
+            | Self::Here(_)
+            | Self::Misused(_) => false,
         }
     }
 }

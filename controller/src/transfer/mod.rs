@@ -2,7 +2,6 @@
 
 mod files;
 mod options;
-mod patience;
 mod progress;
 mod push_tree;
 mod report;
@@ -21,7 +20,6 @@ use lariat_common::protocol::transfer::{BadTransfer, Destination, check_name};
 use crate::error::CliError;
 pub(crate) use files::{Broken, Files, Item, Moved};
 pub(crate) use options::TransferOptions;
-use patience::{Patience, is_broken_connection, may_come_back};
 pub(crate) use progress::Bar;
 pub(crate) use push_tree::{PushedTree, broken};
 use rules::Rules;

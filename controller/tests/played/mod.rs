@@ -9,7 +9,7 @@ use std::fs;
 use std::net::TcpListener as StdListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use lariat_common::auth::agent::Challenged;
@@ -19,7 +19,7 @@ use lariat_common::link::{Link, hello_frame, read_hello};
 use lariat_common::name::BootId;
 use lariat_common::protocol::Kind;
 use lariat_common::protocol::exec::{
-    Ack, Command, End, Exit, Run, Signal, Started, StdinEnd, StdinTaken,
+    Ack, Attach, Command, End, Exit, Run, Signal, Started, StdinEnd, StdinTaken,
 };
 use lariat_common::protocol::failure::{Action, Cause, Failure};
 use lariat_common::protocol::grant::Grant;
@@ -43,12 +43,15 @@ pub struct Played {
     pub heard: Receiver<Heard>,
     /// Whether it cuts every connection once a login and its request have come, without an answer.
     pub cuts_logins: Arc<AtomicBool>,
+    /// How many it has cut so.
+    pub cut: Arc<AtomicU8>,
 }
 
 /// Something that came from the controller.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Heard {
     Run(Run),
+    Attach(Attach),
     Signal(u8),
     Stdin(Vec<u8>),
     /// The acknowledgement that came after the end.
@@ -67,6 +70,10 @@ impl Played {
         let config = config(folder);
         let cuts_logins = Arc::new(AtomicBool::new(false));
         let cuts = cuts_logins.clone();
+        let cut = Arc::new(AtomicU8::new(0));
+        let counter = cut.clone();
+        // Changed with a restart of the host: what its boot id is made of.
+        let boot = AtomicU8::new(3);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async move {
@@ -74,12 +81,12 @@ impl Played {
                 let listener = TcpListener::from_std(listener).unwrap();
                 loop {
                     let (tcp, _) = listener.accept().await.unwrap();
-                    let cut = cuts.load(Ordering::Relaxed);
-                    serve(tcp, config.clone(), verifier.clone(), &tell, cut).await;
+                    let cut = cuts.load(Ordering::Relaxed).then_some(&*counter);
+                    serve(tcp, config.clone(), verifier.clone(), &tell, cut, &boot).await;
                 }
             });
         });
-        Self { heard, cuts_logins }
+        Self { heard, cuts_logins, cut }
     }
 }
 
@@ -103,7 +110,8 @@ async fn serve(
     config: Arc<ServerConfig>,
     verifier: Verifier,
     tell: &Sender<Heard>,
-    cut: bool,
+    cut: Option<&AtomicU8>,
+    boot: &AtomicU8,
 ) {
     tcp.set_nodelay(true).unwrap();
     let challenged = Challenged::new(&"web1".parse().unwrap()).unwrap();
@@ -113,13 +121,14 @@ async fn serve(
     });
     let mut stream = accept.await.unwrap();
     let (_, login) = read_hello(&mut stream).await.unwrap();
-    if cut {
+    if let Some(counter) = cut {
+        counter.fetch_add(1, Ordering::Relaxed);
         return;
     }
     let exporter = exporter(stream.get_ref().1).unwrap();
     let candidate = Candidate { verifier, allowed: true };
     let logged_in = challenged.login(&exporter, &login, |_| candidate).unwrap();
-    let welcome = logged_in.welcome(BootId([3; 16]), 1, Grant::ALL);
+    let welcome = logged_in.welcome(BootId([boot.load(Ordering::Relaxed); 16]), 1, Grant::ALL);
     let welcome = hello_frame(Kind::Welcome, &welcome);
     tokio::io::AsyncWriteExt::write_all(&mut stream, &welcome).await.unwrap();
     let mut link = Link::new(stream);
@@ -130,12 +139,22 @@ async fn serve(
             let _ = tree::play(&mut link).await;
             return;
         }
+        Some(frame) if frame.kind == Kind::Attach => {
+            // It forgets everything at once, and has been up for as long as its tests need.
+            tell.send(Heard::Attach(link.reader.message().unwrap())).unwrap();
+            let up_ms = 1_000_000_000;
+            link.send(&Failure::request(Cause::NoSuchJob { up_ms })).await.unwrap();
+            match link.next().await {
+                Ok(Some(frame)) if frame.kind == Kind::Run => {}
+                _ => return,
+            }
+        }
         // A ping was answered on the way.
         _ => return,
     }
     let run: Run = link.reader.message().unwrap();
     tell.send(Heard::Run(run.clone())).unwrap();
-    let mut script = Script { link, tell, stdout: 0, stderr: 0, acked: Ack::default() };
+    let mut script = Script { link, tell, stdout: 0, stderr: 0, acked: Ack::default(), boot };
     script.play(&run).await;
 }
 
@@ -146,6 +165,7 @@ struct Script<'a> {
     stdout: u64,
     stderr: u64,
     acked: Ack,
+    boot: &'a AtomicU8,
 }
 
 impl Script<'_> {
@@ -153,7 +173,12 @@ impl Script<'_> {
         let line = match &run.command {
             Command::Shell(line) => String::from_utf8_lossy(line).into_owned(),
             Command::Argv(words) => String::from_utf8_lossy(&words.join(&b' ')).into_owned(),
+            Command::Script { body, .. } => String::from_utf8_lossy(body).into_owned(),
         };
+        if line == "reboot before" {
+            self.boot.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
         if line == "nofolder" {
             let (action, path) = (Action::EnterFolder, Some(b"/no".to_vec()));
             self.link.send(&Failure { action, path, cause: Cause::Os(2) }).await.ok()?;
@@ -178,6 +203,10 @@ impl Script<'_> {
             "sleep" => self.sleep().await?,
             "cut" => {
                 self.output(Kind::Stdout, b"half").await?;
+                return None;
+            }
+            "reboot" => {
+                self.boot.fetch_add(1, Ordering::Relaxed);
                 return None;
             }
             "gap" => {

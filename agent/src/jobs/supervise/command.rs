@@ -4,8 +4,9 @@
 //! blocked or ignored signal.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, PipeReader};
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::io::{self, PipeReader, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -13,10 +14,13 @@ use std::process::{self, Stdio};
 
 use lariat_common::protocol::exec::{Command, End};
 use lariat_common::protocol::failure::{Action, Failure};
-use rustix::fs::Access;
+use lariat_common::script::Interpreter;
+use rustix::fs::{Access, AtFlags, CWD, MemfdFlags, accessat};
 use rustix::io::Errno;
 
+use super::as_user::as_user;
 use crate::jobs::channel::Begin;
+use crate::jobs::raw;
 
 /// The shell that runs command lines.
 const SHELL: &str = "/bin/sh";
@@ -48,8 +52,17 @@ pub(super) fn start(begin: &Begin) -> Result<Running, NotStarted> {
     let failed = |error: io::Error| {
         NotStarted::Failed(Failure { path: None, ..Failure::io(Action::Start, &[], &error) })
     };
-    enter(begin).map_err(NotStarted::Failed)?;
-    let mut command = prepare(begin)?;
+    let user = begin.become_user.as_ref();
+    let script = script(begin).map_err(failed)?;
+    // A folder or a program that the user can't get at is not got at for the user.
+    let prepared = as_user(user, || {
+        enter(begin).map_err(NotStarted::Failed)?;
+        prepare(begin, script.as_ref())
+    });
+    let mut command = prepared.map_err(|errno| failed(errno.into()))??;
+    if let Some(user) = user {
+        raw::become_user(&mut command, user);
+    }
     let (stdout, stdout_write) = io::pipe().map_err(failed)?;
     let (stderr, stderr_write) = io::pipe().map_err(failed)?;
     command.stdout(stdout_write).stderr(stderr_write);
@@ -86,7 +99,16 @@ fn enter(begin: &Begin) -> Result<(), Failure> {
     }
 }
 
-fn prepare(begin: &Begin) -> Result<process::Command, NotStarted> {
+/// The script, if it is one, as a file in memory. The command inherits its descriptor: that is the
+/// only place where the script's reader finds it, whoever it runs as.
+fn script(begin: &Begin) -> io::Result<Option<File>> {
+    let Command::Script { body, .. } = &begin.run.command else { return Ok(None) };
+    let mut file = File::from(rustix::fs::memfd_create(c"script", MemfdFlags::empty())?);
+    file.write_all(body)?;
+    Ok(Some(file))
+}
+
+fn prepare(begin: &Begin, script: Option<&File>) -> Result<process::Command, NotStarted> {
     let os = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
     let mut command = match &begin.run.command {
         Command::Shell(line) => {
@@ -103,6 +125,14 @@ fn prepare(begin: &Begin) -> Result<process::Command, NotStarted> {
                 .map_err(|errno| NotStarted::NotRun(End::NotRun(errno.raw_os_error())))?;
             let mut command = process::Command::new(found);
             command.arg0(os(program)).args(rest.iter().map(|word| os(word)));
+            command
+        }
+        Command::Script { body, args } => {
+            let Interpreter { program, argument } = Interpreter::of(body);
+            let mut command = process::Command::new(os(program));
+            command.args(argument.map(os));
+            command.args(script.map(|file| format!("/proc/self/fd/{}", file.as_raw_fd())));
+            command.args(args.iter().map(|word| os(word)));
             command
         }
     };
@@ -129,7 +159,7 @@ fn find(program: &[u8], path: &[u8]) -> Result<PathBuf, Errno> {
     for folder in path.split(|&byte| byte == b':') {
         let folder = if folder.is_empty() { b"." } else { folder };
         let candidate = Path::new(OsStr::from_bytes(folder)).join(OsStr::from_bytes(program));
-        match rustix::fs::access(&candidate, Access::EXEC_OK) {
+        match accessat(CWD, &candidate, Access::EXEC_OK, AtFlags::EACCESS) {
             Ok(()) if candidate.is_dir() => error = Errno::ACCESS,
             Ok(()) => return Ok(candidate),
             Err(Errno::ACCESS) => error = Errno::ACCESS,

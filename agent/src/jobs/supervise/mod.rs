@@ -8,8 +8,10 @@
 //! Invariant: whatever the agent does, the command runs once, and its output and exit stay until they
 //! were acknowledged or the grace time is over.
 
+mod as_user;
 mod command;
 mod life;
+mod output;
 mod stdin;
 mod tree;
 mod voice;
@@ -29,7 +31,8 @@ use rustix::net::RecvFlags;
 use self::command::NotStarted;
 use self::voice::Voice;
 use self::watch::Watch;
-use super::channel::{Begin, ChannelError, Inbox, ToSupervisor};
+use super::channel::{Begin, ChannelError, ToSupervisor};
+use super::inbox::Inbox;
 use super::raw;
 
 /// The hidden subcommand of `lariatd` that is this.
@@ -60,7 +63,7 @@ fn run() -> Result<(), ChannelError> {
     let signals = watch_signals()?;
     // The command's folder must not be held busy by us.
     let _ = std::env::set_current_dir("/");
-    let watch = Watch::new(&begin.run, folder, record, signals, Voice::new(socket, inbox));
+    let watch = Watch::new(&begin.run, folder, record, signals, Voice::first(socket, inbox));
     drop(begin);
     match started {
         Ok(running) => watch.run(running)?,

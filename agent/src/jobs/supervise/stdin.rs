@@ -11,6 +11,9 @@ use lariat_common::limits::STDIN_CREDIT;
 use lariat_common::protocol::exec::StdinTaken;
 use rustix::io::Errno;
 
+/// Size of a pipe that was full once, in bytes: fewer turns for the same bytes.
+const LARGE_PIPE: usize = 256 * 1024;
+
 /// What is on its way to the command.
 pub(super) struct Stdin {
     pipe: Option<OwnedFd>,
@@ -18,6 +21,8 @@ pub(super) struct Stdin {
     taken: u64,
     end: Option<u64>,
     closed: bool,
+    /// Whether the pipe was made larger.
+    widened: bool,
 }
 
 /// The other end left out bytes, or sent more than it may.
@@ -27,7 +32,8 @@ pub(super) struct Misplaced;
 impl Stdin {
     /// A command that reads `/dev/null`.
     pub(super) fn none() -> Self {
-        Self { pipe: None, queue: VecDeque::new(), taken: 0, end: None, closed: false }
+        let queue = VecDeque::new();
+        Self { pipe: None, queue, taken: 0, end: None, closed: false, widened: false }
     }
 
     /// Feeds a pipe, if the command has one.
@@ -109,6 +115,10 @@ impl Stdin {
         match rustix::io::write(pipe, bytes) {
             Ok(written) => {
                 self.taken += written as u64;
+                if written < bytes.len() && !self.widened {
+                    self.widened = true;
+                    let _ = rustix::pipe::fcntl_setpipe_size(pipe, LARGE_PIPE);
+                }
                 written
             }
             Err(Errno::AGAIN | Errno::INTR) => 0,

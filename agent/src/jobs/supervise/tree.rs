@@ -9,6 +9,11 @@ use std::process;
 
 use crate::jobs::raw;
 
+/// Asks a process to end.
+pub(super) const SIGTERM: u8 = 15;
+/// Ends a process.
+pub(super) const SIGKILL: u8 = 9;
+
 /// What is needed to know of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {

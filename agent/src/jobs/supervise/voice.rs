@@ -11,7 +11,8 @@ use lariat_common::limits::STDIN_CREDIT;
 use lariat_common::protocol::exec::{Ack, Exit, Started, StdinTaken};
 use rustix::net::SendFlags;
 
-use crate::jobs::channel::{self, Inbox, ToAgent};
+use crate::jobs::channel::{self, Stands, ToAgent};
+use crate::jobs::inbox::Inbox;
 use crate::jobs::spool::{Spool, Stream};
 
 /// How things are.
@@ -19,14 +20,14 @@ pub(super) struct View<'a> {
     pub(super) pid: Option<u32>,
     pub(super) spools: [&'a Spool; 2],
     pub(super) taken: StdinTaken,
-    /// Whether bytes of stdin wait for the command.
-    pub(super) stdin_waits: bool,
     pub(super) exit: Option<Exit>,
 }
 
 /// What was said.
 #[derive(Default)]
 struct Told {
+    /// The agent that started the job knows how its output stands.
+    stands: bool,
     started: bool,
     moves: [u32; 2],
     output: Ack,
@@ -44,9 +45,24 @@ pub(super) struct Voice {
 }
 
 impl Voice {
-    /// An agent that was told nothing yet.
-    pub(super) fn new(socket: UnixStream, inbox: Inbox) -> Self {
-        Self { socket, inbox, told: Told::default(), frame: Vec::new(), sent: 0 }
+    /// The agent that started the job.
+    pub(super) fn first(socket: UnixStream, inbox: Inbox) -> Self {
+        let told = Told { stands: true, ..Told::default() };
+        Self { socket, inbox, told, frame: Vec::new(), sent: 0 }
+    }
+
+    /// One that came later.
+    pub(super) fn later(socket: UnixStream) -> Self {
+        let (inbox, told) = (Inbox::default(), Told::default());
+        Self { socket, inbox, told, frame: Vec::new(), sent: 0 }
+    }
+
+    /// Says that another agent has taken its place, if it can hear that now.
+    pub(super) fn replaced(mut self) {
+        let Ok(frame) = channel::message(&ToAgent::Replaced) else { return };
+        self.frame.extend_from_slice(&frame);
+        let rest = [IoSlice::new(&self.frame[self.sent..])];
+        let _ = channel::send(self.socket.as_fd(), &rest, &[], SendFlags::DONTWAIT);
     }
 
     /// Whether a message is half sent, so that the socket must be written to.
@@ -84,6 +100,14 @@ impl Voice {
 
 impl Told {
     fn next<'a>(&mut self, view: &View<'a>) -> Option<(ToAgent, Option<BorrowedFd<'a>>)> {
+        let [stdout, stderr] = view.spools.map(Spool::end);
+        let upto = Ack { stdout, stderr };
+        if !self.stands {
+            self.stands = true;
+            let [stdout, stderr] = view.spools.map(Spool::acked);
+            let stands = Stands { from: Ack { stdout, stderr }, upto };
+            return Some((ToAgent::Stands(stands), None));
+        }
         if let (false, Some(pid)) = (self.started, view.pid) {
             self.started = true;
             return Some((ToAgent::Started(Started { pid }), None));
@@ -98,9 +122,8 @@ impl Told {
                 return Some((ToAgent::Spool { stream, capacity }, Some(file)));
             }
         }
-        let [stdout, stderr] = view.spools.map(Spool::end);
-        if self.output != (Ack { stdout, stderr }) {
-            self.output = Ack { stdout, stderr };
+        if self.output != upto {
+            self.output = upto;
             return Some((ToAgent::Output(self.output), None));
         }
         if self.is_worth_telling(view) {
@@ -114,11 +137,10 @@ impl Told {
         None
     }
 
-    /// Credit goes back in quarters, and at once when nothing is left to take.
+    /// Credit goes back in quarters: each time costs a turn of every process between here and stdin.
     fn is_worth_telling(&self, view: &View<'_>) -> bool {
         let news = view.taken.upto.saturating_sub(self.taken.upto);
-        view.taken.closed != self.taken.closed
-            || news > 0 && (!view.stdin_waits || news >= STDIN_CREDIT / 4)
+        view.taken.closed != self.taken.closed || news >= STDIN_CREDIT / 4
     }
 }
 
@@ -135,14 +157,13 @@ mod tests {
             pid: Some(7),
             spools: [&spools[0], &spools[1]],
             taken: StdinTaken { upto: 5, closed: false },
-            stdin_waits: true,
             exit: None,
         };
-        let mut told = Told::default();
+        let mut told = Told { stands: true, ..Told::default() };
         let mut next = |view: &View<'_>| told.next(view).map(|(message, _)| message);
         assert_eq!(next(&view), Some(ToAgent::Started(Started { pid: 7 })));
         assert_eq!(next(&view), None, "a little credit waits for more");
-        view.stdin_waits = false;
+        view.taken.upto = STDIN_CREDIT / 4;
         let exit = Exit { end: End::Exited(0), stdout: 0, stderr: 0 };
         view.exit = Some(exit);
         assert_eq!(next(&view), Some(ToAgent::StdinTaken(view.taken)));

@@ -4,6 +4,8 @@ mod cold;
 mod copy;
 mod delta;
 mod distant;
+mod input;
+mod lines;
 mod output;
 mod resume;
 mod sparse;
@@ -34,7 +36,9 @@ pub(crate) const ALL: &[Case] = &[
     Case { name: "tree-distant", about: "a folder over a network of 100 ms", run: tree::distant },
     Case { name: "tree-many", about: "memory for 200,000 files", run: tree::many },
     Case { name: "run", about: "a command that does nothing", run: cold::run },
+    Case { name: "lines", about: "many small commands", run: lines::run },
     Case { name: "output", about: "a command that prints much", run: output::run },
+    Case { name: "input", about: "a command that reads much", run: input::run },
 ];
 
 /// Those with these names; all, if there are no names.

@@ -3,39 +3,34 @@
 //! Invariant: nothing here waits but `poll`, and a stream is only polled for when something can be
 //! done with what comes.
 
+mod agent;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
-use lariat_common::protocol::exec::{Ack, End, Exit, Run};
+use lariat_common::protocol::exec::{End, Exit, Run};
 use lariat_common::protocol::failure::Failure;
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::RecvFlags;
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
 use super::command::Running;
 use super::life::{Action, Life};
-use super::stdin::{Misplaced, Stdin};
-use super::tree;
+use super::output::Output;
+use super::stdin::Stdin;
+use super::tree::{self, SIGKILL, SIGTERM};
 use super::voice::{View, Voice};
-use crate::jobs::channel::{self, ChannelError, Frame, Inbox, ToAgent, ToSupervisor, Word};
-use crate::jobs::folder;
-use crate::jobs::spool::{Filled, Spool, Stream};
-
-const SIGTERM: u8 = 15;
-const SIGKILL: u8 = 9;
+use crate::jobs::channel::{self, ToAgent};
+use crate::jobs::spool::{Filled, Stream};
+use crate::jobs::{folder, record};
 
 /// How long a command runs before other agents can connect. Most are over by then, and need no socket
 /// in the file system; an agent that looks for one waits longer.
 const LISTEN_AFTER: Duration = Duration::from_millis(20);
-
-/// How long a tail is full before it moves to disk: longer than a reader takes that keeps up, not much
-/// longer than a distant one's acknowledgement.
-const GROW_AFTER: Duration = Duration::from_millis(20);
 
 /// Everything that a supervisor holds.
 pub(super) struct Watch {
@@ -49,27 +44,6 @@ pub(super) struct Watch {
     outputs: [Output; 2],
     stdin: Stdin,
     life: Life,
-}
-
-/// One output stream: the command's pipe and the tail of what came.
-struct Output {
-    pipe: Option<OwnedFd>,
-    spool: Spool,
-    /// What the command itself had written when it ended reaches this far.
-    owed: u64,
-    /// Since when there is no room.
-    full_since: Option<Instant>,
-}
-
-impl Output {
-    fn new(stream: Stream) -> Self {
-        Self { pipe: None, spool: Spool::new(stream), owed: 0, full_since: None }
-    }
-
-    /// When a full tail moves to disk.
-    fn grows_at(&self) -> Option<Instant> {
-        self.full_since.filter(|_| self.spool.can_grow()).map(|since| since + GROW_AFTER)
-    }
 }
 
 /// What a polled descriptor is.
@@ -148,10 +122,7 @@ impl Watch {
                 self.listen();
             }
             self.speak(now);
-            for output in &mut self.outputs {
-                let full = output.pipe.is_some() && !output.spool.has_room();
-                output.full_since = if full { output.full_since.or(Some(now)) } else { None };
-            }
+            self.outputs.iter_mut().for_each(|output| output.look(now));
             let ready = self.wait(now)?;
             let now = Instant::now();
             for (source, flags) in ready {
@@ -186,9 +157,8 @@ impl Watch {
     fn sources(&self, now: Instant) -> Vec<(Source, BorrowedFd<'_>, PollFlags)> {
         let mut sources = Vec::with_capacity(6);
         for (number, output) in self.outputs.iter().enumerate() {
-            let worth = output.spool.has_room() || output.grows_at().is_some_and(|at| at <= now);
-            if let (Some(pipe), true) = (&output.pipe, worth) {
-                sources.push((Source::Output(number), pipe.as_fd(), PollFlags::IN));
+            if let Some(pipe) = output.readable(now) {
+                sources.push((Source::Output(number), pipe, PollFlags::IN));
             }
         }
         if let Some(pipe) = self.stdin.pipe() {
@@ -225,17 +195,11 @@ impl Watch {
     }
 
     fn read(&mut self, number: usize, now: Instant) {
-        let Output { pipe, spool, .. } = &mut self.outputs[number];
-        let Some(fd) = pipe else { return };
-        match spool.fill(fd.as_fd(), self.folder.as_fd()) {
+        match self.outputs[number].read(self.folder.as_fd()) {
             Ok(Filled::Bytes(_)) => self.life.output(now),
-            Ok(Filled::Nothing | Filled::Full) => {}
-            Ok(Filled::End) => *pipe = None,
-            Err(_) => {
-                // Output that can't be kept must not go missing behind a success.
-                *pipe = None;
-                self.life.end_it();
-            }
+            Ok(Filled::Nothing | Filled::Full | Filled::End) => {}
+            // Output that can't be kept must not go missing behind a success.
+            Err(_) => self.life.end_it(),
         }
     }
 
@@ -247,7 +211,7 @@ impl Watch {
         }
         let (over, forsaken) = (self.life.drain_is_over(now), self.life.is_forsaken(now));
         for output in &mut self.outputs {
-            if forsaken || over && output.spool.end() >= output.owed {
+            if forsaken || over && output.has_what_is_owed() {
                 output.pipe = None;
             }
         }
@@ -282,10 +246,7 @@ impl Watch {
     fn ended(&mut self, end: End, now: Instant) {
         self.life.ended(now, end);
         self.stdin.close();
-        for output in &mut self.outputs {
-            let waiting = output.pipe.as_ref().map(rustix::io::ioctl_fionread);
-            output.owed = output.spool.end() + waiting.and_then(Result::ok).unwrap_or(0);
-        }
+        self.outputs.iter_mut().for_each(Output::command_ended);
     }
 
     fn exit(&self) -> Option<Exit> {
@@ -300,7 +261,6 @@ impl Watch {
             pid: self.pid,
             spools: self.outputs.each_ref().map(|output| &output.spool),
             taken: self.stdin.taken(),
-            stdin_waits: self.stdin.is_waiting(),
             exit,
         };
         if agent.speak(&view).is_err() {
@@ -308,84 +268,12 @@ impl Watch {
         }
     }
 
-    fn hear(&mut self, now: Instant) {
-        let Some(agent) = &mut self.agent else { return };
-        let mut inbox = std::mem::take(&mut agent.inbox);
-        let came = inbox.receive(agent.socket.as_fd(), RecvFlags::DONTWAIT);
-        let heard = match came {
-            Ok(0) => Err(ChannelError::Gone),
-            Ok(_) => self.hear_all(&mut inbox, now),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error.into()),
-        };
-        match (heard, &mut self.agent) {
-            (Ok(()), Some(agent)) => agent.inbox = inbox,
-            (Ok(()), None) => {}
-            (Err(_), _) => self.lose_agent(now),
-        }
-    }
-
-    fn hear_all(&mut self, inbox: &mut Inbox, now: Instant) -> Result<(), ChannelError> {
-        while let Some(frame) = inbox.frame()? {
-            self.obey(&frame, now)?;
-        }
-        Ok(())
-    }
-
-    fn obey(&mut self, frame: &Frame<'_>, now: Instant) -> Result<(), ChannelError> {
-        if frame.word == Word::Stdin {
-            let (offset, bytes) = frame.stdin()?;
-            return self.stdin.offer(offset, bytes).map_err(|Misplaced| ChannelError::Malformed);
-        }
-        match frame.message()? {
-            ToSupervisor::Begin(_) => return Err(ChannelError::Malformed),
-            ToSupervisor::Ack(Ack { stdout, stderr }) => {
-                let [one, two] = &mut self.outputs;
-                if !one.spool.ack(stdout) || !two.spool.ack(stderr) {
-                    return Err(ChannelError::Malformed);
-                }
-            }
-            ToSupervisor::StdinEnd(end) => self.stdin.finish(end.len),
-            ToSupervisor::Signal(signal) if signal.number == SIGKILL => {
-                tree::signal(self.group(), SIGKILL);
-                self.life.killed(now);
-            }
-            ToSupervisor::Signal(signal) => tree::signal(self.group(), signal.number),
-            ToSupervisor::Release => self.life.release(),
-        }
-        Ok(())
-    }
-
-    fn lose_agent(&mut self, now: Instant) {
-        self.agent = None;
-        self.life.attended(now, false);
-        self.listen();
-    }
-
-    /// Lets other agents in.
-    fn listen(&mut self) {
-        self.listen_at = None;
-        if self.listener.is_none() {
-            // Without it nobody can come back: the grace time decides then.
-            self.listener = folder::listen(self.folder.as_fd()).ok();
-        }
-    }
-
-    /// The newest agent replaces the one before.
-    fn accept(&mut self, now: Instant) {
-        let Some(Ok((socket, _))) = self.listener.as_ref().map(UnixListener::accept) else {
-            return;
-        };
-        self.agent = Some(Voice::new(socket, Inbox::default()));
-        self.life.attended(now, true);
-    }
-
     fn leave(mut self) -> io::Result<()> {
         if self.listener.take().is_some() {
             folder::unlisten(self.folder.as_fd());
         }
         match self.exit() {
-            Some(exit) if !self.life.is_released() => folder::add_exit(&self.record, &exit),
+            Some(exit) if !self.life.is_released() => record::add_exit(&self.record, &exit),
             _ => Ok(()),
         }
     }

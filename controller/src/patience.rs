@@ -1,15 +1,13 @@
-//! Whether a broken transfer is tried again, and when. No clock.
+//! Whether what broke off is tried again, and when. No clock.
 
 use std::time::{Duration, Instant};
 
 use lariat_common::link::LinkError;
-use lariat_common::protocol::failure::{Cause, Failure};
-use lariat_common::transfer::TransferError;
 
 use crate::connect::{self, ConnectError};
 
 /// The wait before the first new attempt; it doubles with each that gets nowhere.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
+const FIRST_WAIT: Duration = Duration::from_millis(25);
 
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
@@ -39,18 +37,10 @@ impl Patience {
     }
 }
 
-/// Whether a transfer failed for want of a connection, so that a new one may bring it to its end.
-pub(crate) fn is_broken_connection(error: &TransferError) -> bool {
-    match error {
-        TransferError::Link(
-            LinkError::Cut | LinkError::Silent | LinkError::Io(_) | LinkError::Goodbye { .. },
-        )
-        | TransferError::Remote(Failure { cause: Cause::Stopping, .. }) => true,
-        TransferError::Link(_)
-        | TransferError::Remote(_)
-        | TransferError::Missed(_)
-        | TransferError::Local(_) => false,
-    }
+/// Whether a link failed for want of a connection, so that a new one may go on.
+pub(crate) fn is_broken_connection(error: &LinkError) -> bool {
+    use LinkError::{Cut, Goodbye, Io, Silent};
+    matches!(error, Cut | Silent | Io(_) | Goodbye { .. })
 }
 
 /// Whether a host that was there a moment ago may soon be again.

@@ -1,0 +1,84 @@
+//! What all jobs of an agent have in common, and what a command gets from it: its user, its clean
+//! environment, its grace time.
+
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lariat_common::name::BootId;
+use lariat_common::protocol::exec::Run;
+
+use super::StartError;
+use super::channel::{Begin, VERSION};
+use crate::user::User;
+
+/// The agent's own binary: the one that runs, also when another has taken its place on disk.
+const OWN_BINARY: &str = "/proc/self/exe";
+
+/// The locale of a command whose host has none set.
+const LANG: &str = "C.UTF-8";
+
+/// What all jobs have in common.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The program that is run as `PROGRAM supervise`.
+    pub supervisor: PathBuf,
+    /// The commands' PATH.
+    pub path: Vec<u8>,
+    /// The commands' LANG.
+    pub lang: Vec<u8>,
+    /// Whom they run as, unless they ask for another.
+    pub user: User,
+    /// The longest grace time that a controller may ask for.
+    pub max_grace: Duration,
+    /// The host's boot.
+    pub boot: BootId,
+}
+
+impl Settings {
+    /// Settings for jobs of `user`.
+    pub fn new(path: &str, user: User, max_grace: Duration, boot: BootId) -> Self {
+        let lang = std::env::var_os("LANG").filter(|lang| !lang.is_empty());
+        Self {
+            supervisor: PathBuf::from(OWN_BINARY),
+            path: path.as_bytes().to_vec(),
+            lang: lang.map_or_else(|| LANG.as_bytes().to_vec(), OsStringExt::into_vec),
+            user,
+            max_grace,
+            boot,
+        }
+    }
+
+    /// What a supervisor is told for this request. May ask a directory service for the user.
+    pub(super) fn begin(&self, mut run: Run) -> Result<Begin, StartError> {
+        let cap = u64::try_from(self.max_grace.as_millis()).unwrap_or(u64::MAX);
+        run.grace_ms = run.grace_ms.min(cap);
+        let other = match &run.user {
+            Some(name) => {
+                let found = User::named(name)?;
+                Some(found.ok_or_else(|| StartError::NoSuchUser(name.clone()))?)
+            }
+            None => None,
+        };
+        // Who asks for the agent's own user needs no change of it, which only root may make.
+        let become_user = other.as_ref().filter(|other| other.uid != self.user.uid);
+        let become_user = become_user.map(User::credentials).transpose()?;
+        let user = other.as_ref().unwrap_or(&self.user);
+        let (env, home) = (self.environment(user), user.home.clone());
+        Ok(Begin { version: VERSION, run, env, home, become_user })
+    }
+
+    fn environment(&self, user: &User) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let User { uid: _, gid: _, name, home, shell } = user;
+        [
+            ("PATH", &self.path),
+            ("HOME", home),
+            ("USER", name),
+            ("LOGNAME", name),
+            ("SHELL", shell),
+            ("LANG", &self.lang),
+        ]
+        .map(|(name, value)| (name.as_bytes().to_vec(), value.clone()))
+        .to_vec()
+    }
+}

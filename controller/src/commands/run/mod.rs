@@ -1,0 +1,174 @@
+//! `lariat run`: a command on a host, as if it ran here.
+
+mod lines;
+mod report;
+mod request;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use lariat_common::protocol::exec::{Command, Run};
+use lariat_common::units::parse_duration;
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::json::object;
+use crate::reach::{self, Reach};
+use crate::run::capture::Capture;
+use crate::run::{Connections, Job, Outcome, Signals};
+use crate::runtime::block_on;
+use crate::stdio::{LocalOutput, Stdin};
+use crate::target::Target;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+One word after -- is a line for /bin/sh; several are a program and its arguments, with no shell.
+The exit status is the command's own; 128+N if signal N ended it, 124 if --timeout did, 126 or 127
+if it could not be run, and 255 if lariat itself failed. With --from it is that of the first command
+that did not succeed; the others run all the same.
+
+Examples:
+  lariat run web1 -- uptime
+  lariat run web1 -- 'cd /var/log && tail -n 5 *.log'
+  lariat run web1 -i -- tar -x -C /srv < site.tar
+  lariat run web1 --timeout 5m -- apt-get -y upgrade
+  lariat run deploy@web1 --cwd /srv/app -- git pull
+  lariat run web1 --script ./deploy.sh -- v1.2 --quick
+  lariat run web1 --from commands.txt")]
+pub(crate) struct Args {
+    /// Which host
+    #[arg(value_name = "TARGET")]
+    target: Target,
+
+    /// Send stdin to the command, which otherwise reads /dev/null
+    #[arg(short)]
+    interactive: bool,
+
+    /// Run it as this user of the host, instead of as the agent's own; the same as NAME@HOST
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+
+    /// Run it in this folder; relative to the user's home, which is the default
+    #[arg(long, value_name = "DIR")]
+    cwd: Option<OsString>,
+
+    /// Add a variable to its environment; can be given again
+    #[arg(long, value_name = "K=V")]
+    env: Vec<OsString>,
+
+    /// End it after this time, with exit status 124
+    #[arg(long, value_name = "DUR", value_parser = reach::parse_limit)]
+    timeout: Option<Duration>,
+
+    #[command(flatten)]
+    connect: reach::ReachOptions,
+
+    /// How long a broken connection may stay broken before the command is ended and given up
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_duration)]
+    reconnect: Duration,
+
+    /// One JSON object with its output instead of the output itself
+    #[arg(long)]
+    json: bool,
+
+    /// Send this local script and run it; the words after -- are its arguments
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    script: Option<PathBuf>,
+
+    /// Run each line of this file (- is stdin) as a command, in order, over one session
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["interactive", "command"])]
+    from: Option<PathBuf>,
+
+    /// The command
+    #[arg(last = true, required_unless_present_any = ["script", "from"], value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
+    let command = request::command(args)?;
+    let request = request::request(args, command.unwrap_or(Command::Shell(Vec::new())))?;
+    let reach = match Reach::any_user(context, &args.target, &args.connect) {
+        Err(error) if args.json => {
+            object(&report::unreached(args, &error))?;
+            return Ok(ExitCode::from(crate::error::EXIT_FAILURE));
+        }
+        reach => reach?,
+    };
+    block_on(async {
+        let signals = Signals::new().map_err(|e| CliError::from(e).during("wait for signals"))?;
+        let connections = Connections::new(&reach, args.reconnect);
+        let mut runner = Runner { args, context, reach: &reach, connections, signals };
+        let status = match &args.from {
+            Some(file) => lines::run(&mut runner, request, file).await?,
+            None => runner.one(&request, None).await?.status,
+        };
+        runner.connections.finish().await;
+        Ok(ExitCode::from(status))
+    })
+}
+
+/// Runs commands on one host, and tells what came of each.
+struct Runner<'a> {
+    args: &'a Args,
+    context: &'a Context,
+    reach: &'a Reach,
+    connections: Connections<'a>,
+    signals: Signals,
+}
+
+/// What came of one command.
+struct Done {
+    /// What to exit with if it was the only one.
+    status: u8,
+    /// Whether another may follow.
+    go_on: bool,
+}
+
+impl Runner<'_> {
+    /// Runs one command; `line` is what it is called if it is one of several.
+    async fn one(&mut self, request: &Run, line: Option<&[u8]>) -> Result<Done, CliError> {
+        let outcome = if self.args.json {
+            self.as_json(request, line).await?
+        } else {
+            self.as_it_is(request).await?
+        };
+        let go_on = matches!(outcome, Outcome::Ended(_)) && self.signals.came().is_none();
+        Ok(Done { status: report::status(&outcome), go_on })
+    }
+
+    async fn as_it_is(&mut self, request: &Run) -> Result<Outcome, CliError> {
+        let stdin = stdin(self.args)?;
+        let here = || Ok((LocalOutput::stdout()?, LocalOutput::stderr()?));
+        let (stdout, stderr) =
+            here().map_err(|e: std::io::Error| CliError::from(e).during("write output"))?;
+        let job = Job::new(stdout, stderr);
+        let (connections, signals) = (&mut self.connections, &mut self.signals);
+        let outcome = crate::run::run(connections, signals, request, &job, stdin).await;
+        if let Some(error) = report::error(&outcome, self.reach, request) {
+            error.report(self.context.verbose);
+        }
+        Ok(outcome)
+    }
+
+    /// Whatever fails is told in the object, and nowhere else.
+    async fn as_json(&mut self, request: &Run, line: Option<&[u8]>) -> Result<Outcome, CliError> {
+        let began = Instant::now();
+        let job = Job::new(Capture::default(), Capture::default());
+        let stdin = stdin(self.args)?;
+        let (connections, signals) = (&mut self.connections, &mut self.signals);
+        let outcome = crate::run::run(connections, signals, request, &job, stdin).await;
+        let error = report::json_error(&outcome, self.reach, request);
+        let (stdout, stderr) = job.into_outputs();
+        let host = &self.args.target.host;
+        let said = report::Said { host, command: line, stdout: &stdout, stderr: &stderr };
+        object(&said.result(&outcome, began.elapsed(), error))?;
+        Ok(outcome)
+    }
+}
+
+fn stdin(args: &Args) -> Result<Option<Stdin>, CliError> {
+    let open = || Stdin::new().map_err(|e| CliError::from(e).during("read stdin"));
+    args.interactive.then(open).transpose()
+}

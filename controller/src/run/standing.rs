@@ -1,0 +1,82 @@
+//! What is known of a job on its host between two connections, and so what may be asked there next.
+//! No clock and no I/O. Times are this machine's since it was started, sleep included: a host may be
+//! restarted while we sleep.
+//!
+//! Invariant: the request itself is only sent when it can't have arrived before, or to the same boot of
+//! the host, whose agent then has the job's id: a command runs at most once.
+
+use std::time::Duration;
+
+use lariat_common::name::BootId;
+
+/// What is known of a job.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Standing {
+    asked: Option<Asked>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    /// When the request was sent first.
+    first: Duration,
+    /// The boot of the first host that was heard of since then.
+    boot: Option<BootId>,
+}
+
+impl Standing {
+    /// Whether the request may have arrived.
+    pub(super) fn may_be_there(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// The request was sent, not before `first`.
+    pub(super) fn asked(&mut self, first: Duration) {
+        self.asked.get_or_insert(Asked { first, boot: None });
+    }
+
+    /// A login held after the request was sent.
+    pub(super) fn welcomed(&mut self, boot: BootId) {
+        if let Some(asked) = &mut self.asked {
+            asked.boot.get_or_insert(boot);
+        }
+    }
+
+    /// Whether the request can't have arrived in another boot than this one, which was `up` for so
+    /// long at `now`.
+    pub(super) fn is_same_boot(&self, boot: BootId, up: Duration, now: Duration) -> bool {
+        match self.asked {
+            None => true,
+            // The first welcome that came may have been a later boot's.
+            Some(Asked { first, boot: known }) => {
+                known.is_none_or(|known| known == boot) && up > now.saturating_sub(first)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(1000);
+    const SHORT: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_request_is_repeated_to_the_boot_that_may_have_it_and_to_no_other() {
+        let now = Duration::from_secs(5);
+        let later = now + Duration::from_secs(10);
+        let [one, two] = [1, 2].map(|id| BootId([id; 16]));
+        let mut standing = Standing::default();
+        assert!(!standing.may_be_there() && standing.is_same_boot(one, SHORT, later));
+        standing.asked(now);
+        assert!(standing.may_be_there());
+        assert!(standing.is_same_boot(one, LONG, later), "it was up all the time");
+        assert!(!standing.is_same_boot(one, SHORT, later), "it has started since");
+        standing.welcomed(one);
+        standing.welcomed(two);
+        standing.asked(later);
+        assert!(standing.is_same_boot(one, LONG, later));
+        assert!(!standing.is_same_boot(two, LONG, later));
+        assert!(!standing.is_same_boot(one, SHORT, later), "it was heard of first after its start");
+    }
+}

@@ -32,12 +32,13 @@ pub async fn serve(
     request: Request,
     session: &Session,
 ) -> Result<ControlFlow<()>, LinkError> {
+    // Boxed, so that hundreds of sessions that each run a command do not hold the room of a transfer.
     match request {
-        Request::Run(run) => run::serve(link, run, session).await,
-        Request::Attach(attach) => attach::serve(link, attach, session).await,
-        Request::Push(push) => push::serve(link, push, session).await,
-        Request::PushTree(push) => push_tree::serve(link, push, session).await,
-        Request::Pull(pull) => pull::serve(link, pull, session).await,
+        Request::Run(run) => Box::pin(run::serve(link, run, session)).await,
+        Request::Attach(attach) => Box::pin(attach::serve(link, attach, session)).await,
+        Request::Push(push) => Box::pin(push::serve(link, push, session)).await,
+        Request::PushTree(push) => Box::pin(push_tree::serve(link, push, session)).await,
+        Request::Pull(pull) => Box::pin(pull::serve(link, pull, session)).await,
     }
 }
 

@@ -21,7 +21,7 @@ pub fn decide(key: &Entry, request: &Request, own: &User, now: SystemTime) -> Re
         Request::Run(run) => (Verb::Run, Some(run.user.as_deref().unwrap_or(own))),
         // The job is the key's own, and was permitted when it was started.
         Request::Attach(_) => (Verb::Run, None),
-        Request::Push(_) => (Verb::Push, Some(own)),
+        Request::Push(_) | Request::PushTree(_) => (Verb::Push, Some(own)),
         Request::Pull(_) => (Verb::Pull, Some(own)),
     };
     if !key.grant.permits(verb) || !key.is_current(now) {

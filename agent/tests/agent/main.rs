@@ -9,3 +9,4 @@ mod harness;
 mod life;
 mod session;
 mod strangers;
+mod tree;

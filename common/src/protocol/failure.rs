@@ -46,6 +46,8 @@ pub enum Action {
     Verify,
     /// Starting a command.
     Start,
+    /// Removing a file or folder.
+    Remove,
 }
 
 /// Why it failed.
@@ -173,6 +175,7 @@ impl Action {
             Self::EnterFolder => "enter folder",
             Self::Verify => "verify",
             Self::Start => "start",
+            Self::Remove => "remove",
         }
     }
 }

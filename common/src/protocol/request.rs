@@ -6,6 +6,7 @@ use crate::codec::{self, CodecError};
 use crate::protocol::exec::{Attach, Run};
 use crate::protocol::grant::Verb;
 use crate::protocol::transfer::{Pull, Push};
+use crate::protocol::tree::PushTree;
 use crate::protocol::{Kind, Message};
 
 /// Asks for a [`Pong`] at once. Either end, at any time.
@@ -38,7 +39,9 @@ pub enum Request {
     Attach(Attach),
     /// Send a file to the host.
     Push(Push),
-    /// Fetch a file from the host.
+    /// Send a folder to the host.
+    PushTree(PushTree),
+    /// Fetch a file or a folder from the host.
     Pull(Pull),
 }
 
@@ -60,6 +63,7 @@ impl Request {
             Run::KIND => Ok(Self::Run(codec::decode(payload)?)),
             Attach::KIND => Ok(Self::Attach(codec::decode(payload)?)),
             Push::KIND => Ok(Self::Push(codec::decode(payload)?)),
+            PushTree::KIND => Ok(Self::PushTree(codec::decode(payload)?)),
             Pull::KIND => Ok(Self::Pull(codec::decode(payload)?)),
             other => Err(BadRequest::Kind(other)),
         }
@@ -69,7 +73,7 @@ impl Request {
     pub fn verb(&self) -> Verb {
         match self {
             Self::Run(_) | Self::Attach(_) => Verb::Run,
-            Self::Push(_) => Verb::Push,
+            Self::Push(_) | Self::PushTree(_) => Verb::Push,
             Self::Pull(_) => Verb::Pull,
         }
     }

@@ -10,6 +10,7 @@ mod man;
 mod ping;
 mod pull;
 mod push;
+mod rsh;
 mod run;
 
 use std::process::ExitCode;
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Ping(ping::Args),
     /// Run a command on a host
     Run(Box<run::Args>),
+    /// Run a command the way that rsync, git and others start ssh
+    Rsh(rsh::Args),
     /// Send files to a host
     Push(push::Args),
     /// Fetch files from hosts
@@ -56,6 +59,7 @@ impl Command {
             Self::Hosts(args) => hosts::run(args, context),
             Self::Ping(args) => ping::run(&args, context),
             Self::Run(args) => run::run(&args, context),
+            Self::Rsh(args) => rsh::run(&args, context),
             Self::Push(args) => push::run(args, context),
             Self::Pull(args) => pull::run(args, context),
             Self::Demo(args) => demo::run(args, context),

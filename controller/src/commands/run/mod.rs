@@ -1,7 +1,8 @@
 //! `lariat run`: a command on a host, as if it ran here.
 
+pub(super) mod report;
+
 mod lines;
-mod report;
 mod request;
 
 use std::ffi::OsString;

@@ -16,7 +16,7 @@ use crate::run::{Outcome, RunError, not_run};
 const EXIT_SIGPIPE: u8 = 128 + 13;
 
 /// What to exit with.
-pub(super) fn status(outcome: &Outcome) -> u8 {
+pub(in crate::commands) fn status(outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::Ended(end) => end.status(),
         Outcome::Left { signal, .. } => 128 + signal,
@@ -26,7 +26,11 @@ pub(super) fn status(outcome: &Outcome) -> u8 {
 }
 
 /// What went wrong, if it was not the command itself.
-pub(super) fn error(outcome: &Outcome, reach: &Reach, request: &Run) -> Option<CliError> {
+pub(in crate::commands) fn error(
+    outcome: &Outcome,
+    reach: &Reach,
+    request: &Run,
+) -> Option<CliError> {
     let name = &reach.peer.name;
     let on = format!("run on {name}");
     Some(match outcome {

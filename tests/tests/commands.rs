@@ -305,3 +305,58 @@ fn five_hundred_commands_at_once_leave_nothing_behind() {
     let jobs = std::fs::read_dir(agent.state().join("jobs")).unwrap().count();
     assert_eq!(jobs, 0);
 }
+
+/// The supervisor of the job whose command has this process id.
+fn parent(pid: i32) -> i32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, rest) = stat.rsplit_once(')').unwrap();
+    rest.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Whether a process runs; one that has ended and that nobody waited for does not.
+fn runs(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+/// Whether a supervisor can make a control group.
+fn has_control_groups(supervisor: i32) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{supervisor}/cgroup")).unwrap();
+    text.contains(&format!("/lariat-{supervisor}\n"))
+}
+
+#[test]
+fn a_job_whose_supervisor_was_killed_is_ended_whole() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    let folder = tempfile::tempdir().unwrap();
+    let pids = folder.path().join("pids");
+    // One that has left the command's group and session, and that the command has forgotten.
+    let line = format!(
+        "(setsid sh -c 'echo $$ >> {0}; exec sleep 300' &); echo $$ >> {0}; exec sleep 300",
+        pids.display()
+    );
+    let mut controller =
+        fleet.lariat().args(["run", "web1", "--reconnect", "1s", "--", &line]).spawn().unwrap();
+    let both = wait::until("both processes run", || {
+        let text = std::fs::read_to_string(&pids).ok()?;
+        let pids: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+        (pids.len() == 2).then_some(pids)
+    });
+    let name = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    let mut parents = both.iter().map(|&pid| parent(pid));
+    let supervisor = parents.find(|&pid| name(pid) == "lariat-job\n").unwrap();
+    let grouped = has_control_groups(supervisor);
+    let kill = |pid: i32, signal| {
+        let _ = rustix::process::kill_process(Pid::from_raw(pid).unwrap(), signal);
+    };
+    kill(supervisor, Signal::KILL);
+    if grouped {
+        wait::until("the job's processes are gone", || {
+            (!both.iter().any(|&pid| runs(pid))).then_some(())
+        });
+    } else {
+        eprintln!("there are no control groups here: the killed supervisor's processes stay");
+        both.iter().for_each(|&pid| kill(pid, Signal::KILL));
+    }
+    assert_eq!(controller.wait().unwrap().code(), Some(255));
+}

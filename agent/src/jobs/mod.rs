@@ -16,6 +16,7 @@
 pub mod channel;
 pub mod supervise;
 
+mod cgroup;
 mod connection;
 mod folder;
 mod inbox;

@@ -1,5 +1,7 @@
 //! Reaps supervisors, so that none stays a zombie.
 //!
+//! What a supervisor that was killed left running is ended, where jobs have control groups.
+//!
 //! They are the agent's children but no session's: a session may be over before its job is. One small
 //! thread waits for all of them, by process descriptors, so that it never takes the status of a child
 //! that is somebody else's.
@@ -12,7 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use rustix::event::epoll;
-use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
+
+use super::cgroup::Groups;
 
 /// Room for the thread's few frames, in bytes.
 const STACK: usize = 64 * 1024;
@@ -23,6 +27,7 @@ pub(super) struct Reaper(Arc<Inner>);
 
 struct Inner {
     epoll: OwnedFd,
+    groups: Option<Groups>,
     children: Mutex<HashMap<i32, OwnedFd>>,
 }
 
@@ -30,13 +35,21 @@ impl Reaper {
     /// Starts the thread; it lives as long as the process.
     pub(super) fn start() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let inner = Arc::new(Inner { epoll, children: Mutex::default() });
+        let groups = Groups::find();
+        let inner = Arc::new(Inner { epoll, groups, children: Mutex::default() });
         let reaper = Self(Arc::clone(&inner));
         thread::Builder::new()
             .name("reaper".to_owned())
             .stack_size(STACK)
             .spawn(move || inner.run())?;
         Ok(reaper)
+    }
+
+    /// Removes control groups in which the last process has ended since.
+    pub(super) fn sweep(&self) {
+        if let Some(groups) = &self.0.groups {
+            groups.sweep();
+        }
     }
 
     /// Takes over a child of this process.
@@ -62,10 +75,23 @@ impl Inner {
             for event in events {
                 let number = i32::try_from(event.data.u64()).unwrap_or_default();
                 if let Some(pid) = Pid::from_raw(number) {
-                    let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+                    let ended = waitpid(Some(pid), WaitOptions::NOHANG);
+                    self.ended(number, ended.ok().flatten().map(|(_, status)| status));
                 }
                 self.children.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
             }
+        }
+    }
+}
+
+impl Inner {
+    /// A supervisor that was killed could not end its job.
+    fn ended(&self, pid: i32, status: Option<WaitStatus>) {
+        let killed = status.is_some_and(WaitStatus::signaled);
+        if let (true, Some(groups)) = (killed, &self.groups) {
+            let group = groups.of(pid.unsigned_abs());
+            group.kill();
+            group.remove();
         }
     }
 }

@@ -56,6 +56,11 @@ impl Spawner {
         }
     }
 
+    /// Removes what supervisors had to leave behind.
+    pub(super) fn sweep(&self) {
+        self.reaper.sweep();
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<UnixStream>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }

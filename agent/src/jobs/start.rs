@@ -170,6 +170,7 @@ impl Jobs {
 
     /// Removes what nobody came for in [`KEPT`], as of `now`.
     pub fn sweep(&self, now: SystemTime) {
+        self.spawner.sweep();
         // A clock that stands before 1970 and a day is not set yet.
         let Some(before) = now.checked_sub(KEPT) else { return };
         match self.folders.sweep(before) {

@@ -31,6 +31,7 @@ use rustix::net::RecvFlags;
 use self::command::NotStarted;
 use self::voice::Voice;
 use self::watch::Watch;
+use super::cgroup::{Group, Groups};
 use super::channel::{Begin, ChannelError, ToSupervisor};
 use super::inbox::Inbox;
 use super::raw;
@@ -55,6 +56,7 @@ pub fn main() -> ExitCode {
 
 fn run() -> Result<(), ChannelError> {
     prepare()?;
+    let group = OwnGroup::enter();
     let socket = UnixStream::from(take_stdin()?);
     let mut inbox = Inbox::default();
     let (begin, folder, record) = begin(&socket, &mut inbox)?;
@@ -63,7 +65,8 @@ fn run() -> Result<(), ChannelError> {
     let signals = watch_signals()?;
     // The command's folder must not be held busy by us.
     let _ = std::env::set_current_dir("/");
-    let watch = Watch::new(&begin.run, folder, record, signals, Voice::first(socket, inbox));
+    let voice = Voice::first(socket, inbox);
+    let watch = Watch::new(&begin.run, folder, record, signals, voice, group);
     drop(begin);
     match started {
         Ok(running) => watch.run(running)?,
@@ -71,6 +74,26 @@ fn run() -> Result<(), ChannelError> {
         Err(NotStarted::Failed(failure)) => watch.fail(failure)?,
     }
     Ok(())
+}
+
+/// The control group that this process is in for its job's sake, until this is dropped.
+struct OwnGroup {
+    all: Groups,
+    own: Group,
+}
+
+impl OwnGroup {
+    fn enter() -> Option<Self> {
+        let all = Groups::find()?;
+        let own = all.enter()?;
+        Some(Self { all, own })
+    }
+}
+
+impl Drop for OwnGroup {
+    fn drop(&mut self) {
+        self.all.leave(&self.own);
+    }
 }
 
 /// Makes this process, and so the command's, what a freshly logged-in one is, wherever the agent was

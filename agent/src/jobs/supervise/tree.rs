@@ -1,12 +1,14 @@
 //! All the processes of a job: whoever descends from the supervisor, which is subreaper, so that a
-//! double fork stays in its tree.
+//! double fork stays in its tree; and whoever is in the job's control group, if it has one.
 //!
 //! Looking through `/proc` costs milliseconds; it is done only when a job is signalled or ended.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::process;
 
+use crate::jobs::cgroup::Group;
 use crate::jobs::raw;
 
 /// Asks a process to end.
@@ -22,17 +24,23 @@ struct Entry {
     group: i32,
 }
 
-/// Sends a signal to every process of the job once: to the command's group at one stroke, then to
-/// those that have left it.
-pub(super) fn signal(group: Option<i32>, number: u8) {
+/// Sends a signal to every process of the job once: to the command's process group at one stroke, then
+/// to those that have left it.
+pub(super) fn signal(group: Option<i32>, control: Option<&Group>, number: u8) {
     if let Some(group) = group {
         let _ = raw::kill(-group, number);
     }
-    for entry in descendants(&table(), own()) {
-        if Some(entry.group) != group {
-            // It may have ended meanwhile.
-            let _ = raw::kill(entry.pid, number);
-        }
+    let (table, own) = (table(), own());
+    let mut others: BTreeSet<i32> = descendants(&table, own).iter().map(|e| e.pid).collect();
+    others.extend(control.map(Group::processes).unwrap_or_default());
+    others.remove(&own);
+    let at_once = table.iter().filter(|entry| Some(entry.group) == group).map(|entry| entry.pid);
+    at_once.for_each(|pid| {
+        others.remove(&pid);
+    });
+    for pid in others {
+        // It may have ended meanwhile.
+        let _ = raw::kill(pid, number);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::jobs::channel::{ChannelError, ToSupervisor, Word};
 use crate::jobs::folder;
 use crate::jobs::inbox::{Frame, Inbox};
 use crate::jobs::supervise::stdin::Misplaced;
-use crate::jobs::supervise::tree::{self, SIGKILL};
+use crate::jobs::supervise::tree::SIGKILL;
 use crate::jobs::supervise::voice::Voice;
 
 impl Watch {
@@ -56,10 +56,10 @@ impl Watch {
             }
             ToSupervisor::StdinEnd(end) => self.stdin.finish(end.len),
             ToSupervisor::Signal(signal) if signal.number == SIGKILL => {
-                tree::signal(self.group(), SIGKILL);
+                self.signal(SIGKILL);
                 self.life.killed(now);
             }
-            ToSupervisor::Signal(signal) => tree::signal(self.group(), signal.number),
+            ToSupervisor::Signal(signal) => self.signal(signal.number),
             ToSupervisor::Release => self.life.release(),
         }
         Ok(())

@@ -18,6 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
+use super::OwnGroup;
 use super::command::Running;
 use super::life::{Action, Life};
 use super::output::Output;
@@ -37,6 +38,7 @@ pub(super) struct Watch {
     folder: OwnedFd,
     record: File,
     signals: SignalFd,
+    control: Option<OwnGroup>,
     listener: Option<UnixListener>,
     listen_at: Option<Instant>,
     agent: Option<Voice>,
@@ -64,6 +66,7 @@ impl Watch {
         record: File,
         signals: SignalFd,
         agent: Voice,
+        control: Option<OwnGroup>,
     ) -> Self {
         let Run { timeout_ms, grace_ms, .. } = *run;
         let now = Instant::now();
@@ -72,6 +75,7 @@ impl Watch {
             folder,
             record,
             signals,
+            control,
             listener: None,
             listen_at: Some(now + LISTEN_AFTER),
             agent: Some(agent),
@@ -113,8 +117,8 @@ impl Watch {
             self.stop_draining(now);
             while let Some(action) = self.life.step(now) {
                 match action {
-                    Action::Terminate => tree::signal(self.group(), SIGTERM),
-                    Action::Kill => tree::signal(self.group(), SIGKILL),
+                    Action::Terminate => self.signal(SIGTERM),
+                    Action::Kill => self.signal(SIGKILL),
                     Action::Leave => return self.leave(),
                 }
             }
@@ -129,6 +133,12 @@ impl Watch {
                 self.handle(source, flags, now);
             }
         }
+    }
+
+    /// Sends a signal to all processes of the job.
+    fn signal(&self, number: u8) {
+        let control = self.control.as_ref().map(|control| &control.own);
+        tree::signal(self.group(), control, number);
     }
 
     /// The command's process group, which has its id.

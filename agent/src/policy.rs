@@ -21,6 +21,8 @@ pub fn decide(key: &Entry, request: &Request, own: &User, now: SystemTime) -> Re
         Request::Run(run) => (Verb::Run, Some(run.user.as_deref().unwrap_or(own))),
         // The job is the key's own, and was permitted when it was started.
         Request::Attach(_) => (Verb::Run, None),
+        // Whose they are is looked at where they are.
+        Request::List(_) | Request::Logs(_) | Request::Kill(_) => (Verb::Jobs, None),
         Request::Push(_) => (Verb::Push, Some(own)),
         Request::Pull(_) => (Verb::Pull, Some(own)),
     };
@@ -38,7 +40,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use lariat_common::name::JobId;
-    use lariat_common::protocol::exec::{Command, Run};
+    use lariat_common::protocol::exec::{Command, Run, Streams};
     use lariat_common::protocol::grant::Grant;
 
     use super::*;
@@ -50,7 +52,7 @@ mod tests {
             user: None,
             cwd: None,
             env: Vec::new(),
-            stdin: false,
+            streams: Streams::Followed { stdin: false },
             timeout_ms: None,
             grace_ms: 0,
         })

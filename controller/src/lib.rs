@@ -10,6 +10,7 @@ mod demo;
 mod error;
 mod home;
 mod inventory;
+mod jobs;
 mod key;
 mod output;
 mod patience;

@@ -5,10 +5,14 @@
 //! in order ([`ControlFlow::Break`]).
 
 pub mod attach;
+pub mod kill;
+pub mod list;
+pub mod logs;
 pub mod pull;
 pub mod push;
 pub mod run;
 
+mod detached;
 mod job;
 
 use std::convert::Infallible;
@@ -32,6 +36,9 @@ pub async fn serve(
     match request {
         Request::Run(run) => run::serve(link, run, session).await,
         Request::Attach(attach) => attach::serve(link, attach, session).await,
+        Request::List(list) => list::serve(link, list, session).await,
+        Request::Logs(logs) => logs::serve(link, logs, session).await,
+        Request::Kill(kill) => kill::serve(link, kill, session).await,
         Request::Push(push) => push::serve(link, push, session).await,
         Request::Pull(pull) => pull::serve(link, pull, session).await,
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, CodecError};
 use crate::protocol::exec::{Attach, Run};
 use crate::protocol::grant::Verb;
+use crate::protocol::job::{Kill, List, Logs};
 use crate::protocol::transfer::{Pull, Push};
 use crate::protocol::{Kind, Message};
 
@@ -36,6 +37,12 @@ pub enum Request {
     Run(Run),
     /// Go on with a command.
     Attach(Attach),
+    /// Name the key's jobs.
+    List(List),
+    /// Read a detached job's output.
+    Logs(Logs),
+    /// Signal a job.
+    Kill(Kill),
     /// Send a file to the host.
     Push(Push),
     /// Fetch a file from the host.
@@ -59,6 +66,9 @@ impl Request {
         match kind {
             Run::KIND => Ok(Self::Run(codec::decode(payload)?)),
             Attach::KIND => Ok(Self::Attach(codec::decode(payload)?)),
+            List::KIND => Ok(Self::List(codec::decode(payload)?)),
+            Logs::KIND => Ok(Self::Logs(codec::decode(payload)?)),
+            Kill::KIND => Ok(Self::Kill(codec::decode(payload)?)),
             Push::KIND => Ok(Self::Push(codec::decode(payload)?)),
             Pull::KIND => Ok(Self::Pull(codec::decode(payload)?)),
             other => Err(BadRequest::Kind(other)),
@@ -69,6 +79,7 @@ impl Request {
     pub fn verb(&self) -> Verb {
         match self {
             Self::Run(_) | Self::Attach(_) => Verb::Run,
+            Self::List(_) | Self::Logs(_) | Self::Kill(_) => Verb::Jobs,
             Self::Push(_) => Verb::Push,
             Self::Pull(_) => Verb::Pull,
         }

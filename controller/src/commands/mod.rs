@@ -1,11 +1,15 @@
 //! The verbs, one a file: its arguments, what it does, how it reports. This is the one list of them.
 
+mod attach;
 mod completions;
 mod demo;
 mod enroll;
 mod forget;
 mod hosts;
 mod init;
+mod jobs;
+mod kill;
+mod logs;
 mod man;
 mod ping;
 mod pull;
@@ -41,6 +45,14 @@ pub(crate) enum Command {
     Push(push::Args),
     /// Fetch files from hosts
     Pull(pull::Args),
+    /// Show the jobs on a host
+    Jobs(jobs::Args),
+    /// Show what a detached job has written
+    Logs(logs::Args),
+    /// Follow a detached job to its end, and exit as it does
+    Attach(attach::Args),
+    /// Send a job a signal
+    Kill(kill::Args),
     /// Show all of it on this machine, with a throwaway fleet
     Demo(demo::Args),
     /// Write a shell's completions to stdout
@@ -62,6 +74,10 @@ impl Command {
             Self::Rsh(args) => rsh::run(&args, context),
             Self::Push(args) => push::run(args, context),
             Self::Pull(args) => pull::run(args, context),
+            Self::Jobs(args) => jobs::run(&args, context),
+            Self::Logs(args) => logs::run(&args, context),
+            Self::Attach(args) => attach::run(&args, context),
+            Self::Kill(args) => kill::run(&args, context),
             Self::Demo(args) => demo::run(args, context),
             Self::Completions(args) => completions::run(args, context),
             Self::Man(args) => man::run(args, context),

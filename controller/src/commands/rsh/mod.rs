@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use lariat_common::name::JobId;
-use lariat_common::protocol::exec::{Command, Run};
+use lariat_common::protocol::exec::{Command, Run, Streams};
 
 use self::words::{BadCall, Call, Wish};
 use super::run::report;
@@ -77,7 +77,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         user: call.target.user,
         cwd: None,
         env: sent.chain(call.options.set).collect(),
-        stdin: call.stdin,
+        streams: Streams::Followed { stdin: call.stdin },
         timeout_ms: None,
         grace_ms: u64::try_from(RECONNECT.as_millis()).unwrap_or(u64::MAX),
     };
@@ -89,7 +89,8 @@ async fn follow(request: &Run, reach: &Reach, context: &Context) -> Result<ExitC
     let failed = |what| move |error: std::io::Error| CliError::from(error).during(what);
     let mut signals = Signals::new().map_err(failed("wait for signals"))?;
     let mut connections = Connections::new(reach, RECONNECT);
-    let stdin = request.stdin.then(Stdin::new).transpose().map_err(failed("read stdin"))?;
+    let wants = request.streams == Streams::Followed { stdin: true };
+    let stdin = wants.then(Stdin::new).transpose().map_err(failed("read stdin"))?;
     let stdout = LocalOutput::stdout().map_err(failed("write stdout"))?;
     let stderr = LocalOutput::stderr().map_err(failed("write stderr"))?;
     let job = Job::new(stdout, stderr);
@@ -104,11 +105,9 @@ async fn follow(request: &Run, reach: &Reach, context: &Context) -> Result<ExitC
 /// What `ssh -G` prints, in so far as there is something to say: git looks whether it can be asked.
 fn explain(call: &Call, reach: &Reach) -> Result<ExitCode, CliError> {
     let address = &reach.peer.address;
-    let mut text = format!("host {}\n", call.target.host);
-    if let Some(user) = &call.target.user {
-        text.push_str(&format!("user {user}\n"));
-    }
-    text.push_str(&format!("hostname {}\nport {}\n", address.host(), address.port()));
+    let user = call.target.user.iter().map(|user| format!("user {user}\n")).collect::<String>();
+    let (host, port) = (address.host(), address.port());
+    let text = format!("host {}\n{user}hostname {host}\nport {port}\n", call.target.host);
     output::bytes(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

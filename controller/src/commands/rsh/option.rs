@@ -55,7 +55,7 @@ impl Options {
         let text = text.trim();
         let (name, value) = text
             .split_once(|c: char| c == '=' || c.is_whitespace())
-            .map(|(name, value)| (name, value.trim_start_matches(|c: char| c == '=' || c == ' ')))
+            .map(|(name, value)| (name, value.trim_start_matches(['=', ' '])))
             .filter(|(_, value)| !value.is_empty())
             .ok_or_else(|| BadOption::NoValue(text.to_owned()))?;
         let senseless = || BadOption::Value(name.to_owned(), value.to_owned());

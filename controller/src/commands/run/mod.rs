@@ -2,6 +2,7 @@
 
 pub(super) mod report;
 
+mod detach;
 mod lines;
 mod request;
 
@@ -37,7 +38,8 @@ Examples:
   lariat run web1 --timeout 5m -- apt-get -y upgrade
   lariat run deploy@web1 --cwd /srv/app -- git pull
   lariat run web1 --script ./deploy.sh -- v1.2 --quick
-  lariat run web1 --from commands.txt")]
+  lariat run web1 --from commands.txt
+  lariat run web1 --detach -- make world        (then: lariat jobs, logs, attach, kill)")]
 pub(crate) struct Args {
     /// Which host
     #[arg(value_name = "TARGET")]
@@ -82,6 +84,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["interactive", "command"])]
     from: Option<PathBuf>,
 
+    /// Start it and leave: print the job's id, as the last word of one line
+    #[arg(long, conflicts_with_all = ["interactive", "from"])]
+    detach: bool,
+
     /// The command
     #[arg(last = true, required_unless_present_any = ["script", "from"], value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -97,6 +103,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         }
         reach => reach?,
     };
+    if args.detach {
+        return block_on(detach::run(args, request, &reach, context));
+    }
     block_on(async {
         let signals = Signals::new().map_err(|e| CliError::from(e).during("wait for signals"))?;
         let connections = Connections::new(&reach, args.reconnect);

@@ -19,6 +19,7 @@ const EXIT_SIGPIPE: u8 = 128 + 13;
 pub(in crate::commands) fn status(outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::Ended(end) => end.status(),
+        Outcome::Detached => 0,
         Outcome::Left { signal, .. } => 128 + signal,
         Outcome::NoReader => EXIT_SIGPIPE,
         Outcome::Failed(_) => EXIT_FAILURE,
@@ -35,7 +36,10 @@ pub(in crate::commands) fn error(
     let on = format!("run on {name}");
     Some(match outcome {
         Outcome::Ended(End::NotRun(errno)) => CliError::from(not_run(request, *errno)).during(on),
-        Outcome::Ended(_) | Outcome::NoReader | Outcome::Left { running: false, .. } => {
+        Outcome::Ended(_)
+        | Outcome::Detached
+        | Outcome::NoReader
+        | Outcome::Left { running: false, .. } => {
             return None;
         }
         Outcome::Left { running: true, .. } => {

@@ -23,7 +23,7 @@ pub fn decide(key: &Entry, request: &Request, own: &User, now: SystemTime) -> Re
         Request::Attach(_) => (Verb::Run, None),
         // Whose they are is looked at where they are.
         Request::List(_) | Request::Logs(_) | Request::Kill(_) => (Verb::Jobs, None),
-        Request::Push(_) => (Verb::Push, Some(own)),
+        Request::Push(_) | Request::PushTree(_) => (Verb::Push, Some(own)),
         Request::Pull(_) => (Verb::Pull, Some(own)),
     };
     if !key.grant.permits(verb) || !key.is_current(now) {

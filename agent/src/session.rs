@@ -246,7 +246,13 @@ fn may_be_late(kind: Kind) -> bool {
         | Kind::Done
         | Kind::Pieces
         | Kind::Copies
-        | Kind::Literal => true,
+        | Kind::Literal
+        | Kind::Entries
+        | Kind::Answers
+        | Kind::Pack
+        | Kind::Begin
+        | Kind::Missed
+        | Kind::End => true,
         Kind::Challenge
         | Kind::Login
         | Kind::Welcome
@@ -269,7 +275,11 @@ fn may_be_late(kind: Kind) -> bool {
         | Kind::Kill
         | Kind::Killed
         | Kind::Push
-        | Kind::Pull => false,
+        | Kind::PushTree
+        | Kind::Pull
+        | Kind::Root
+        | Kind::Changes
+        | Kind::Settled => false,
     }
 }
 

@@ -141,7 +141,9 @@ fn stdin_reaches_the_command_under_credit() {
                 other => panic!("{other:?}"),
             }
         };
-        assert_eq!((exit.end, taken), (End::Exited(0), len));
+        assert_eq!(exit.end, End::Exited(0));
+        // Credit goes back in quarters; what is left of one when the command ends is not told.
+        assert!(taken <= len && len - taken < STDIN_CREDIT / 4, "{taken}");
         let count: u64 = String::from_utf8(said[0].clone()).unwrap().trim().parse().unwrap();
         // The shell may have read ahead of the first line.
         assert!(count <= 3_000_000 && count > 2_900_000, "{count}");

@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod auth;
+pub mod beneath;
 pub mod certificate;
 pub mod clock;
 pub mod codec;

@@ -72,11 +72,24 @@ impl CliError {
     pub(crate) fn report(&self, verbose: bool) -> ExitCode {
         if !self.quiet {
             output::error(&self.line());
-            if verbose {
-                self.causes.iter().for_each(|cause| output::note(&format!("  because: {cause}")));
-            }
+            self.because(verbose).iter().for_each(|cause| output::note(cause));
         }
         ExitCode::from(EXIT_FAILURE)
+    }
+
+    /// The same as text: each line with its end.
+    pub(crate) fn told(&self, verbose: bool) -> String {
+        let mut told = format!("lariat: {}\n", self.line());
+        for cause in self.because(verbose) {
+            told.push_str(&escape(cause.as_bytes()));
+            told.push('\n');
+        }
+        told
+    }
+
+    fn because(&self, verbose: bool) -> Vec<String> {
+        let causes = self.causes.iter().filter(|_| verbose);
+        causes.map(|cause| format!("  because: {cause}")).collect()
     }
 }
 

@@ -8,6 +8,7 @@ mod connect;
 mod context;
 mod demo;
 mod error;
+mod fanout;
 mod home;
 mod inventory;
 mod jobs;

@@ -1,5 +1,6 @@
 //! From a target on the command line to a connection to its host.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lariat_common::auth::proof;
@@ -12,7 +13,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::inventory::Inventory;
 use crate::key::ControllerKey;
-use crate::target::Target;
+use crate::target::Chosen;
 
 /// The options of every verb that reaches a host.
 #[derive(clap::Args)]
@@ -37,9 +38,18 @@ pub(crate) fn parse_limit(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The fleet's hosts, and what proves both ends to each other: loaded once, for any number of them.
+pub(crate) struct Fleet {
+    connector: Arc<Connector>,
+    /// The hosts.
+    pub(crate) inventory: Inventory,
+    key: KeyId,
+    limit: Duration,
+}
+
 /// A host, and everything that is needed to reach it as often as one likes.
 pub(crate) struct Reach {
-    connector: Connector,
+    connector: Arc<Connector>,
     /// The host.
     pub(crate) peer: Peer,
     /// The key that proves this controller.
@@ -47,39 +57,29 @@ pub(crate) struct Reach {
     limit: Duration,
 }
 
-impl Reach {
-    /// Looks the target up and loads what proves both ends to each other, for a verb that knows no user.
-    pub(crate) fn new(
-        context: &Context,
-        target: &Target,
-        options: &ReachOptions,
-    ) -> Result<Self, CliError> {
-        if target.user.is_some() {
-            let message = format!("{target}: a user before '@' is not supported here yet");
-            return Err(CliError::new(message));
-        }
-        Self::any_user(context, target, options)
-    }
-
-    /// The same, for a verb that does by itself what it does as another user.
-    pub(crate) fn any_user(
-        context: &Context,
-        target: &Target,
-        options: &ReachOptions,
-    ) -> Result<Self, CliError> {
+impl Fleet {
+    /// Loads the inventory, the key and the CA's certificate.
+    pub(crate) fn load(context: &Context, options: &ReachOptions) -> Result<Self, CliError> {
         let home = context.home()?;
         let inventory = Inventory::load(&home)?;
-        let peer = Peer::new(&target.host, target.find(&inventory)?);
         let key = ControllerKey::load(&home)?.secret;
         let id = proof::key_id(&key);
-        Ok(Self {
-            connector: Connector::load(&home, key)?,
-            peer,
-            key: id,
-            limit: options.connect_timeout,
-        })
+        let connector = Arc::new(Connector::load(&home, key)?);
+        Ok(Self { connector, inventory, key: id, limit: options.connect_timeout })
     }
 
+    /// One of the hosts, which must be there.
+    pub(crate) fn reach(&self, chosen: &Chosen) -> Result<Reach, CliError> {
+        Ok(Reach {
+            connector: Arc::clone(&self.connector),
+            peer: Peer::new(&chosen.host, self.inventory.host(&chosen.host)?),
+            key: self.key,
+            limit: self.limit,
+        })
+    }
+}
+
+impl Reach {
     /// Reaches the host and sends it `first` together with the login.
     pub(crate) async fn connect<M: Message>(&self, first: &M) -> Result<Session, ConnectError> {
         self.connector.connect(&self.peer, first, self.limit).await

@@ -348,3 +348,24 @@ fn ping_says_how_long_it_took() {
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(value["ok"] == true && value["seconds"].is_f64() && value["error"].is_null());
 }
+
+#[test]
+fn a_host_that_names_what_it_likes_writes_nothing_outside() {
+    let world = World::new();
+    let file = |name: &str| world.folder.path().join(name);
+    for attack in ["dotdot", "up", "absolute", "empty", "nul", "long", "twice", "unasked", "data"] {
+        let output = world.lariat(&["pull", &format!("web1:{attack}"), "copy"]).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(255), "{attack}: {told}");
+        assert!(told.contains("the peer misbehaved"), "{attack}: {told}");
+        assert!(!file("made").exists() && !Path::new("/tmp/lariat-made").exists(), "{attack}");
+        let made = std::fs::read_dir(file("copy")).unwrap().count();
+        assert!(made <= 1, "{attack}: {made}");
+        std::fs::remove_dir_all(file("copy")).unwrap();
+    }
+    let excluded = ["pull", "web1:unasked-name", "copy", "--exclude", ".ssh"];
+    let output = world.lariat(&excluded).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("a name that is excluded"), "{told}");
+    assert!(!file("copy/.ssh").exists());
+}

@@ -8,6 +8,9 @@ use lariat_common::protocol::failure::Failure;
 use lariat_common::protocol::transfer::{
     Complete, Copies, Done, Hashes, Have, Offer, Pull, Push,
 };
+use lariat_common::protocol::tree::{
+    Answers, Begin, Changes, End, Entries, Missed, PushTree, Root, Settled,
+};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Some((kind, payload)) = bytes.split_first_chunk::<2>() else { return };
@@ -24,6 +27,15 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         Kind::Copies => drop(decode::<Copies>(payload)),
         Kind::Complete => drop(decode::<Complete>(payload)),
         Kind::Done => drop(decode::<Done>(payload)),
+        Kind::PushTree => drop(decode::<PushTree>(payload).map(|push| push.check())),
+        Kind::Root => drop(decode::<Root>(payload).map(|root| root.entry.check_root())),
+        Kind::Entries => drop(decode::<Entries>(payload).map(|entries| entries.check())),
+        Kind::Begin => drop(decode::<Begin>(payload).map(|begin| begin.offer.check())),
+        Kind::Answers => drop(decode::<Answers>(payload)),
+        Kind::Missed => drop(decode::<Missed>(payload)),
+        Kind::End => drop(decode::<End>(payload)),
+        Kind::Changes => drop(decode::<Changes>(payload)),
+        Kind::Settled => drop(decode::<Settled>(payload)),
         Kind::Started => drop(decode::<Started>(payload)),
         Kind::Ack => drop(decode::<Ack>(payload)),
         Kind::StdinEnd => drop(decode::<StdinEnd>(payload)),

@@ -11,6 +11,8 @@ pub struct Binaries {
     pub lariat: PathBuf,
     /// The agent.
     pub lariatd: PathBuf,
+    /// Many agents in one process.
+    pub agents: PathBuf,
 }
 
 /// Builds the binaries in the profile of the test itself, once a process, and tells where they are.
@@ -21,8 +23,12 @@ pub fn binaries() -> &'static Binaries {
     static BUILT: OnceLock<Binaries> = OnceLock::new();
     BUILT.get_or_init(|| {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--message-format=json", "--bins"]);
-        cargo.args(["-p", "lariat-agent", "-p", "lariat-controller"]);
+        cargo.args(["build", "--message-format=json"]);
+        for (package, binary) in
+            [("agent", "lariatd"), ("controller", "lariat"), ("tests", "agents")]
+        {
+            cargo.args(["-p", &format!("lariat-{package}"), "--bin", binary]);
+        }
         if !cfg!(debug_assertions) {
             cargo.arg("--release");
         }
@@ -45,6 +51,6 @@ pub fn binaries() -> &'static Binaries {
             });
             executable.unwrap_or_else(|| panic!("cargo built no {name}"))
         };
-        Binaries { lariat: find("lariat"), lariatd: find("lariatd") }
+        Binaries { lariat: find("lariat"), lariatd: find("lariatd"), agents: find("agents") }
     })
 }

@@ -4,6 +4,7 @@
 //! run beside each other; everything ends and goes when its value is dropped.
 
 pub mod binaries;
+pub mod crowd;
 pub mod dice;
 pub mod faulty;
 pub mod fleet;

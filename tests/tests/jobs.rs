@@ -315,3 +315,19 @@ fn what_can_t_be_started_is_no_job() {
     fleet.ok(["run", "web1", "--detach", "--timeout", "100ms", "--", "sleep 100"]);
     assert_eq!(fleet.run(["attach", "web1"]).status.code(), Some(124));
 }
+
+#[test]
+fn a_job_on_each_of_several_hosts() {
+    let fleet = TestFleet::new();
+    let _agents = [fleet.agent("web1"), fleet.agent("web2")];
+    let said = fleet.ok(["run", "web[1-2]", "--detach", "--", "echo here; exit 6"]);
+    let mut lines: Vec<&str> = said.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines.len(), 2, "{said}");
+    for (line, host) in lines.into_iter().zip(["web1", "web2"]) {
+        let id = line.strip_prefix(&format!("{host}: started job ")).unwrap();
+        let output = fleet.run(["attach", host, id]);
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(6), &b"here\n"[..]));
+    }
+    assert!(fleet.fails(255, ["jobs", "web[1-2]"]).contains("one host at a time"));
+}

@@ -240,8 +240,6 @@ fn errors_name_host_path_and_cause_and_harm_nothing() {
         assert!(words.iter().all(|word| error.contains(word)), "{error} {words:?}");
     };
     told(&push("/no/such", "/tmp/x"), &["web1", "/no/such", "no such file"]);
-    let folder = text(&fleet.path(""));
-    told(&push(&folder, "/tmp/x"), &["web1", "is a folder"]);
     told(&push("/dev/null", "/tmp/x"), &["web1", "/dev/null", "device"]);
     let dest = fleet.path("fifo");
     rustix::fs::mkfifoat(rustix::fs::CWD, &dest, rustix::fs::Mode::RWXU).unwrap();
@@ -253,9 +251,9 @@ fn errors_name_host_path_and_cause_and_harm_nothing() {
 
     let pull = |from: &str, dest: &str| fleet.fails(255, ["pull", &format!("web1:{from}"), dest]);
     told(&pull("/no/such", "x"), &["web1", "/no/such", "no such file"]);
-    told(&pull("/etc", "x"), &["web1", "/etc", "is a folder"]);
     told(&pull("/etc/passwd", "/proc/x"), &["/proc/x"]);
-    told(&pull("/", "x"), &["/"]);
+    told(&pull("/etc", "-"), &["web1", "/etc", "is a folder"]);
+    told(&pull("/", "."), &["/", "give DEST a name"]);
     fleet.fails(255, ["push", "only-one"]);
     fleet.fails(255, ["push", "a", "no-colon"]);
 

@@ -78,13 +78,22 @@ impl Inner {
                     let ended = waitpid(Some(pid), WaitOptions::NOHANG);
                     self.ended(number, ended.ok().flatten().map(|(_, status)| status));
                 }
-                self.children.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+                self.forget(number);
             }
         }
     }
 }
 
 impl Inner {
+    fn forget(&self, number: i32) {
+        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(child) = children.remove(&number) {
+            // Closing it is not enough: a process that is being started has a copy until it runs its
+            // program, and we would be woken for nothing all that time.
+            let _ = epoll::delete(&self.epoll, &child);
+        }
+    }
+
     /// A supervisor that was killed could not end its job.
     fn ended(&self, pid: i32, status: Option<WaitStatus>) {
         let killed = status.is_some_and(WaitStatus::signaled);

@@ -10,6 +10,7 @@ pub mod list;
 pub mod logs;
 pub mod pull;
 pub mod push;
+pub mod push_tree;
 pub mod run;
 
 mod detached;
@@ -20,10 +21,12 @@ use std::future::pending;
 use std::ops::ControlFlow;
 
 use lariat_common::link::LinkError;
-use lariat_common::protocol::failure::Cause;
+use lariat_common::protocol::failure::{Cause, Failure, FileKind};
 use lariat_common::protocol::request::Request;
+use lariat_common::protocol::tree::Change;
+use lariat_common::transfer::tree::{Side, Watch};
 use lariat_common::transfer::{Cancel, TransferError};
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::session::{Session, SessionLink};
 
@@ -33,14 +36,16 @@ pub async fn serve(
     request: Request,
     session: &Session,
 ) -> Result<ControlFlow<()>, LinkError> {
+    // Boxed, so that hundreds of sessions that each run a command do not hold the room of a transfer.
     match request {
-        Request::Run(run) => run::serve(link, run, session).await,
-        Request::Attach(attach) => attach::serve(link, attach, session).await,
-        Request::List(list) => list::serve(link, list, session).await,
-        Request::Logs(logs) => logs::serve(link, logs, session).await,
-        Request::Kill(kill) => kill::serve(link, kill, session).await,
-        Request::Push(push) => push::serve(link, push, session).await,
-        Request::Pull(pull) => pull::serve(link, pull, session).await,
+        Request::Run(run) => Box::pin(run::serve(link, run, session)).await,
+        Request::Attach(attach) => Box::pin(attach::serve(link, attach, session)).await,
+        Request::List(list) => Box::pin(list::serve(link, list, session)).await,
+        Request::Logs(logs) => Box::pin(logs::serve(link, logs, session)).await,
+        Request::Kill(kill) => Box::pin(kill::serve(link, kill, session)).await,
+        Request::Push(push) => Box::pin(push::serve(link, push, session)).await,
+        Request::PushTree(push) => Box::pin(push_tree::serve(link, push, session)).await,
+        Request::Pull(pull) => Box::pin(pull::serve(link, pull, session)).await,
     }
 }
 
@@ -49,6 +54,28 @@ async fn stopping(session: &Session, cancel: &Cancel) -> Infallible {
     session.stopped().await;
     cancel.cancel(Cause::Stopping);
     pending().await
+}
+
+/// A tree's transfer that nobody here looks at, but for the log.
+struct Logged;
+
+impl Watch for Logged {
+    fn listed(&self, _bytes: u64) {}
+
+    fn had(&self, _bytes: u64) {}
+
+    fn moved(&self, _bytes: u64) {}
+
+    fn missed(&self, failure: &Failure, side: Side) {
+        // What the controller misses is its own to tell.
+        if side == Side::Here {
+            debug!("missed: {failure}");
+        }
+    }
+
+    fn skipped(&self, _path: &[u8], _kind: FileKind) {}
+
+    fn changed(&self, _change: &Change) {}
 }
 
 /// Logs how a transfer ended. One that failed has told its peer, and leaves the link unusable.
@@ -66,7 +93,7 @@ fn transfer_ended(
             info!("{verb} {path}: {failure}");
             Ok(ControlFlow::Break(()))
         }
-        Err(TransferError::Remote(failure)) => {
+        Err(TransferError::Remote(failure) | TransferError::Missed(failure)) => {
             info!("{verb} {path}: the controller failed: {failure}");
             Ok(ControlFlow::Break(()))
         }

@@ -1,4 +1,4 @@
-//! `pull`: a file of this host goes to the controller.
+//! `pull`: a file or a folder of this host goes to the controller.
 
 use std::ffi::OsStr;
 use std::ops::ControlFlow;
@@ -6,22 +6,25 @@ use std::os::unix::ffi::OsStrExt;
 
 use lariat_common::escape::escape;
 use lariat_common::link::LinkError;
-use lariat_common::protocol::failure::{Cause, Failure};
+use lariat_common::protocol::failure::{Cause, Failure, FileKind};
 use lariat_common::protocol::transfer::{Pull, Sending};
+use lariat_common::protocol::tree::{Root, Settled};
+use lariat_common::transfer::tree::{Avoid, Counts, Filter, TreeSource, send_tree};
 use lariat_common::transfer::{Cancel, Sent, Source, TransferError, Unwatched, send};
 use tracing::info;
 
-use super::{stopping, transfer_ended};
+use super::{Logged, stopping, transfer_ended};
 use crate::session::{Session, SessionLink};
 
-/// Sends a file. Failures are the controller's to show, and end nothing but the transfer.
+/// Sends a file or a tree. Failures are the controller's to show, and end nothing but the transfer.
 pub async fn serve(
     link: &mut SessionLink,
     pull: Pull,
     session: &Session,
 ) -> Result<ControlFlow<()>, LinkError> {
     let mut source = match open(&pull, session) {
-        Ok(source) => source,
+        Ok(Opened::File(source)) => source,
+        Ok(Opened::Tree(source)) => return serve_tree(link, *source, &pull, session).await,
         Err(failure) => {
             info!("pull: {failure}");
             link.send(&failure).await?;
@@ -51,7 +54,43 @@ async fn give(
     Ok(format!("{size} bytes, of which {moved} went, as {sent}"))
 }
 
-fn open(pull: &Pull, session: &Session) -> Result<Source, Failure> {
-    pull.check().map_err(|why| Failure::request(Cause::BadRequest(why.to_string())))?;
-    Source::open(&session.agent.user.home().join(OsStr::from_bytes(&pull.source)))
+/// What a pull asks for.
+enum Opened {
+    File(Source),
+    Tree(Box<TreeSource>),
+}
+
+fn open(pull: &Pull, session: &Session) -> Result<Opened, Failure> {
+    let bad = |why: String| Failure::request(Cause::BadRequest(why));
+    pull.check().map_err(|why| bad(why.to_string()))?;
+    let path = session.agent.user.home().join(OsStr::from_bytes(&pull.source));
+    match (Source::open(&path), &pull.tree) {
+        (Err(Failure { cause: Cause::NotAFile(FileKind::Folder), .. }), Some(options)) => {
+            options.check().map_err(|why| bad(why.to_string()))?;
+            let filter =
+                Filter::new(&options.rules, &options.only).map_err(|why| bad(why.to_string()))?;
+            let tree = TreeSource::open(&path, options.clone(), filter)?;
+            Ok(Opened::Tree(Box::new(tree)))
+        }
+        (source, _) => Ok(Opened::File(source?)),
+    }
+}
+
+async fn serve_tree(
+    link: &mut SessionLink,
+    source: TreeSource,
+    pull: &Pull,
+    session: &Session,
+) -> Result<ControlFlow<()>, LinkError> {
+    link.outbox().post(&Root { entry: source.root().clone() })?;
+    let (cancel, mut counts) = (Cancel::default(), Counts::default());
+    let done = tokio::select! {
+        done = send_tree(link, source, Avoid::new(), pull.sending, &Logged, &cancel, &mut counts) => done,
+        never = stopping(session, &cancel) => match never {},
+    };
+    let Counts { sent, moved, .. } = counts;
+    let summary = done.map(|Settled { files, bytes, .. }| {
+        format!("{files} files of {bytes} bytes, of which {moved} went, as {sent}")
+    });
+    transfer_ended("pull", &escape(&pull.source), summary)
 }

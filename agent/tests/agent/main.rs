@@ -10,3 +10,4 @@ mod jobs;
 mod life;
 mod session;
 mod strangers;
+mod tree;

@@ -46,6 +46,8 @@ pub enum Action {
     Verify,
     /// Starting a command.
     Start,
+    /// Removing a file or folder.
+    Remove,
 }
 
 /// Why it failed.
@@ -145,6 +147,11 @@ pub enum FileKind {
 }
 
 impl Failure {
+    /// Whether it is the key's permissions that do not allow it.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.cause, Cause::NotPermitted(_) | Cause::NotAsUser(_))
+    }
+
     /// The system refused `action` on `path`.
     pub fn io(action: Action, path: &[u8], error: &io::Error) -> Self {
         let cause = error.raw_os_error().map_or(Cause::Internal, Cause::Os);
@@ -172,6 +179,7 @@ impl Action {
             Self::EnterFolder => "enter folder",
             Self::Verify => "verify",
             Self::Start => "start",
+            Self::Remove => "remove",
         }
     }
 }

@@ -4,12 +4,16 @@
 use super::exec::{
     Ack, Attach, Command, End, Exit, Release, Run, Signal, Started, StdinEnd, StdinTaken, Streams,
 };
-use super::failure::{Action, Cause, Failure, VerbName};
+use super::failure::{Action, Cause, Failure, FileKind, VerbName};
 use super::job::{Job, Kill, Killed, List, Listed, Logs, LogsEnd, Reading, Start, State};
 use super::request::{Goodbye, Ping, Pong};
 use super::transfer::{
     Basis, Complete, Copies, Copy, Destination, Done, Hashes, Have, Identity, Offer, Placement,
     Pull, Push, Range, Sending, Time,
+};
+use super::tree::{
+    Answers, Begin, Change, ChangeKind, Changes, End as TreeEnd, Entries, Entry, Missed, Ownership,
+    PushTree, Root, Rule, Settled, TreeOptions, What, Xattr,
 };
 use super::{Kind, Message};
 use crate::codec;
@@ -101,8 +105,8 @@ fn every_message_has_the_bytes_of_the_document() {
         Placement { mode: Some(0o600), user: Some("www".to_owned()), group: None, backup: true };
     check(s, &Push { dest, offer: offer.clone(), placement });
     let sending = Sending { compress: true, rate: Some(4096) };
-    check(s, &Pull { source: b"/srv/a".to_vec(), sending });
-    check(s, &Offer { size: None, ..offer });
+    check(s, &Pull { source: b"/srv/a".to_vec(), sending, tree: None });
+    check(s, &Offer { size: None, ..offer.clone() });
     let chunks = vec![Range { first: 0, count: 1 }];
     check(s, &Have { chunks, basis: None });
     let basis = Some(Basis { size: 700_000, average_log2: 12, seed: 0x1122_3344_5566_7788 });
@@ -114,10 +118,53 @@ fn every_message_has_the_bytes_of_the_document() {
     let path = Some(b"/srv/a".to_vec());
     check(s, &Failure { action: Action::Open, path, cause: Cause::Os(13) });
     check(s, &Failure::request(Cause::NotPermitted(VerbName::Push)));
+    trees(s, &offer);
     check(s, &Failure::request(Cause::NoSuchJob { up_ms: 5 }));
     check(s, &Failure::request(Cause::NotAsUser("www".to_owned())));
     for kind in Kind::ALL {
         let left = !kind.is_bulk() && !kind.is_hello() && !seen.contains(kind);
         assert!(!left, "{kind:?} has no example");
     }
+}
+
+fn trees(s: &mut Vec<Kind>, offer: &Offer) {
+    let entry = |name: &[u8], what| Entry {
+        name: name.to_vec(),
+        mode: 0o755,
+        mtime: Time { secs: 1, nanos: 2 },
+        owner: None,
+        xattrs: Vec::new(),
+        what,
+    };
+    let root = entry(b"", What::Folder);
+    let dest = Destination { path: b"/srv/".to_vec(), name: b"a".to_vec() };
+    let rules = vec![Rule { include: false, glob: "*.o".to_owned() }];
+    let options = TreeOptions { rules, delete: true, ..TreeOptions::default() };
+    let placement = Placement::default();
+    let push = PushTree { dest, root: root.clone(), options: options.clone(), placement };
+    check(s, &push);
+    let sending = Sending::default();
+    check(s, &Pull { source: b"/srv".to_vec(), sending, tree: Some(options) });
+    check(s, &Root { entry: root });
+    let (uid, gid) = (1000, 100);
+    let owner = Some(Ownership { uid, gid, user: "bob".to_owned(), group: String::new() });
+    let xattrs = vec![Xattr { name: b"user.a".to_vec(), value: b"1".to_vec() }];
+    let file = What::File { size: 3, hash: Some([0xb3; 32]), linked: true };
+    let entries = vec![
+        Entry { owner, xattrs, ..entry(b"f", file) },
+        entry(b"g", What::Folder),
+        entry(b"l", What::Link { target: b"f".to_vec() }),
+        entry(b"s", What::Same { entry: 1 }),
+        entry(b"t", What::Other(FileKind::Socket)),
+    ];
+    check(s, &Entries { entries, last: true });
+    check(s, &Answers { first: 1, answers: vec![1, 0, 0, 0, 0] });
+    check(s, &Begin { number: 1, offer: offer.clone() });
+    let path = Some(b"a".to_vec());
+    let failure = Failure { action: Action::Read, path, cause: Cause::Os(5) };
+    check(s, &Missed { number: Some(1), failure });
+    check(s, &TreeEnd { whole: true });
+    let change = Change { path: b"a".to_vec(), kind: ChangeKind::Delete };
+    check(s, &Changes { changes: vec![change] });
+    check(s, &Settled { path: b"/srv/a".to_vec(), files: 1, bytes: 3 });
 }

@@ -10,6 +10,7 @@ pub mod hello;
 pub mod job;
 pub mod request;
 pub mod transfer;
+pub mod tree;
 
 #[cfg(test)]
 mod golden;
@@ -130,13 +131,34 @@ kinds! {
     Copies = 0x49,
     /// Bulk: [`transfer::LiteralHead`], then bytes that the basis does not have.
     Literal = 0x4a,
+
+    /// Send a folder to the host: [`tree::PushTree`].
+    PushTree = 0x50,
+    /// The sender's folder, in answer to a Pull: [`tree::Root`].
+    Root = 0x51,
+    /// What is in a folder: [`tree::Entries`].
+    Entries = 0x52,
+    /// What the receiver wants of it: [`tree::Answers`].
+    Answers = 0x53,
+    /// Bulk: [`transfer::LiteralHead`], then small files, each behind a [`tree::PackedHead`].
+    Pack = 0x54,
+    /// A file that travels alone: [`tree::Begin`].
+    Begin = 0x55,
+    /// One name failed, the rest goes on: [`tree::Missed`].
+    Missed = 0x56,
+    /// The sender has sent all of the tree: [`tree::End`].
+    End = 0x57,
+    /// What a dry run would do: [`tree::Changes`].
+    Changes = 0x58,
+    /// The tree is on disk: [`tree::Settled`].
+    Settled = 0x59,
 }
 
 impl Kind {
     /// Whether the payload is raw bytes that never pass through serde.
     pub const fn is_bulk(self) -> bool {
-        use Kind::{Chunk, Literal, Pieces, Stderr, Stdin, Stdout};
-        matches!(self, Stdout | Stderr | Stdin | Chunk | Pieces | Literal)
+        use Kind::{Chunk, Literal, Pack, Pieces, Stderr, Stdin, Stdout};
+        matches!(self, Stdout | Stderr | Stdin | Chunk | Pieces | Literal | Pack)
     }
 
     /// Whether the kind belongs to the time before authentication.
@@ -184,4 +206,13 @@ messages! {
     Complete: transfer::Complete,
     Done: transfer::Done,
     Copies: transfer::Copies,
+    PushTree: tree::PushTree,
+    Root: tree::Root,
+    Entries: tree::Entries,
+    Answers: tree::Answers,
+    Begin: tree::Begin,
+    Missed: tree::Missed,
+    End: tree::End,
+    Changes: tree::Changes,
+    Settled: tree::Settled,
 }

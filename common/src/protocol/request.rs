@@ -7,6 +7,7 @@ use crate::protocol::exec::{Attach, Run};
 use crate::protocol::grant::Verb;
 use crate::protocol::job::{Kill, List, Logs};
 use crate::protocol::transfer::{Pull, Push};
+use crate::protocol::tree::PushTree;
 use crate::protocol::{Kind, Message};
 
 /// Asks for a [`Pong`] at once. Either end, at any time.
@@ -45,7 +46,9 @@ pub enum Request {
     Kill(Kill),
     /// Send a file to the host.
     Push(Push),
-    /// Fetch a file from the host.
+    /// Send a folder to the host.
+    PushTree(PushTree),
+    /// Fetch a file or a folder from the host.
     Pull(Pull),
 }
 
@@ -70,6 +73,7 @@ impl Request {
             Logs::KIND => Ok(Self::Logs(codec::decode(payload)?)),
             Kill::KIND => Ok(Self::Kill(codec::decode(payload)?)),
             Push::KIND => Ok(Self::Push(codec::decode(payload)?)),
+            PushTree::KIND => Ok(Self::PushTree(codec::decode(payload)?)),
             Pull::KIND => Ok(Self::Pull(codec::decode(payload)?)),
             other => Err(BadRequest::Kind(other)),
         }
@@ -80,7 +84,7 @@ impl Request {
         match self {
             Self::Run(_) | Self::Attach(_) => Verb::Run,
             Self::List(_) | Self::Logs(_) | Self::Kill(_) => Verb::Jobs,
-            Self::Push(_) => Verb::Push,
+            Self::Push(_) | Self::PushTree(_) => Verb::Push,
             Self::Pull(_) => Verb::Pull,
         }
     }

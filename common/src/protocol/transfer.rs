@@ -22,6 +22,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{CHUNK, MAX_BULK_HEADER, MAX_NAME, MAX_PATH};
+use crate::protocol::tree::TreeOptions;
 
 /// Length of a hash or a chaining value, in bytes.
 pub const HASH_LEN: usize = 32;
@@ -46,13 +47,15 @@ pub struct Push {
     pub placement: Placement,
 }
 
-/// Fetches a file from the host.
+/// Fetches a file or a folder from the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pull {
-    /// The file's path; relative to the user's home.
+    /// The path; relative to the user's home.
     pub source: Vec<u8>,
     /// How it is sent.
     pub sending: Sending,
+    /// How a folder is sent; without it only a file is.
+    pub tree: Option<TreeOptions>,
 }
 
 /// How a sender sends.
@@ -85,6 +88,13 @@ pub struct Destination {
     pub path: Vec<u8>,
     /// The source's own name: one component, for when it goes into a folder.
     pub name: Vec<u8>,
+}
+
+impl Destination {
+    /// Whether the path can only mean the folder that the source goes into.
+    pub fn is_inside(&self) -> bool {
+        matches!(self.path.rsplit(|&b| b == b'/').next(), None | Some(b"" | b"." | b".."))
+    }
 }
 
 /// A file as its sender describes it.
@@ -354,7 +364,7 @@ impl Offer {
 }
 
 impl Time {
-    fn check(self) -> Result<(), BadTransfer> {
+    pub(crate) fn check(self) -> Result<(), BadTransfer> {
         if self.nanos < 1_000_000_000 { Ok(()) } else { Err(BadTransfer::Time) }
     }
 }

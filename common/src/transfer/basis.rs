@@ -10,7 +10,7 @@ use super::destination::Place;
 use crate::protocol::transfer::Offer;
 
 /// A basis smaller than this, in bytes, is not worth being cut.
-const MIN_BASIS: u64 = 64 * 1024;
+pub(super) const MIN_BASIS: u64 = 64 * 1024;
 
 /// The file that will be replaced, and how it is cut.
 pub struct BasisFile {

@@ -2,7 +2,7 @@
 //! that a crash at any instant leaves the old file or the new one.
 
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
@@ -30,6 +30,15 @@ pub struct Finish {
     pub backup: bool,
 }
 
+/// When a complete file is forced to disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sync {
+    /// Before it gets its name.
+    First,
+    /// Together with the tree that it is new in.
+    WithItsTree,
+}
+
 /// Gives the file its metadata and, once it is on disk, its name.
 pub(super) fn commit(
     file: &File,
@@ -38,12 +47,13 @@ pub(super) fn commit(
     offer: &Offer,
     size: u64,
     finish: &Finish,
+    sync: Sync,
 ) -> Result<(), Failure> {
     let path = place.path();
     let bytes = path.as_os_str().as_bytes();
     // Zeros at the end may have been left out, and a longer file's rest may still be there.
     file.set_len(size).map_err(failed(Action::Write, bytes))?;
-    inherit(file, place);
+    inherit(file, place.folder.as_fd(), &place.name);
     if finish.user.is_some() || finish.group.is_some() {
         std::os::unix::fs::fchown(file, finish.user, finish.group)
             .map_err(failed(Action::SetMetadata, bytes))?;
@@ -54,9 +64,11 @@ pub(super) fn commit(
     let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
     let times = Timestamps { last_access: omit, last_modification: mtime };
     rustix::fs::futimens(file, &times).map_err(sys_failed(Action::SetMetadata, bytes))?;
-    file.sync_all().map_err(failed(Action::Sync, bytes))?;
+    if sync == Sync::First {
+        file.sync_all().map_err(failed(Action::Sync, bytes))?;
+    }
     if finish.backup {
-        back_up(place)?;
+        back_up(place.folder.as_fd(), &place.name, bytes)?;
     }
     let folder = place.folder.as_fd();
     rustix::fs::renameat(folder, part, folder, place.name.as_slice())
@@ -70,15 +82,13 @@ pub(super) fn sync_folder(place: &Place) -> Result<(), Failure> {
 }
 
 /// Gives what is about to be replaced a second name, so that there is no instant without the first.
-fn back_up(place: &Place) -> Result<(), Failure> {
-    let folder = place.folder.as_fd();
-    let backup = [place.name.as_slice(), b"~"].concat();
-    let path = [place.folder_path.as_os_str().as_bytes(), b"/", &backup].concat();
+pub(super) fn back_up(folder: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<(), Failure> {
+    let backup = [name, b"~"].concat();
+    let path = [path, b"~"].concat();
     match rustix::fs::unlinkat(folder, backup.as_slice(), AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(errno) => return Err(sys_failed(Action::Create, &path)(errno)),
     }
-    let name = place.name.as_slice();
     match rustix::fs::linkat(folder, name, folder, backup.as_slice(), AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(sys_failed(Action::Create, &path)(errno)),
@@ -86,10 +96,9 @@ fn back_up(place: &Place) -> Result<(), Failure> {
 }
 
 /// A replaced file's owner, group and extended attributes stay as they were, as far as we may.
-fn inherit(file: &File, place: &Place) {
+pub(super) fn inherit(file: &File, folder: BorrowedFd<'_>, name: &[u8]) {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let name = place.name.as_slice();
-    let Ok(old) = rustix::fs::openat(&place.folder, name, flags, Mode::empty()) else { return };
+    let Ok(old) = rustix::fs::openat(folder, name, flags, Mode::empty()) else { return };
     let old = File::from(old);
     let (Ok(was), Ok(is)) = (old.metadata(), file.metadata()) else { return };
     if (was.uid(), was.gid()) != (is.uid(), is.gid()) {
@@ -102,7 +111,7 @@ fn inherit(file: &File, place: &Place) {
 /// away from a file whose content changes.
 fn copy_attributes(from: &File, to: &File) {
     const CAPABILITY: &[u8] = b"security.capability";
-    let Ok(len @ 1..) = rustix::fs::flistxattr(from, &mut [0_u8; 0][..]) else { return };
+    let Ok(len @ 1..) = rustix::fs::flistxattr_query(from) else { return };
     let mut names = vec![0; len];
     let Ok(len) = rustix::fs::flistxattr(from, &mut names[..]) else { return };
     let mut value = vec![0; 64 * 1024];

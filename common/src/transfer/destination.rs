@@ -27,6 +27,13 @@ pub struct Place {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PlaceId(u64, u64);
 
+impl PlaceId {
+    /// Of this device and inode.
+    pub(super) fn new(device: u64, inode: u64) -> Self {
+        Self(device, inode)
+    }
+}
+
 impl Place {
     /// Resolves a destination; a relative one begins at `base`. Makes missing folders.
     pub fn resolve(base: &Path, dest: &Destination) -> Result<Self, Failure> {
@@ -35,6 +42,26 @@ impl Place {
         let folder_path = base.join(OsStr::from_bytes(folder));
         let folder = open_folder(&folder_path)?;
         Ok(Self { folder, folder_path, name: name.to_vec() })
+    }
+
+    /// Resolves the destination of a folder: unlike a file, it gets DEST's name also when a folder is
+    /// there already.
+    pub fn resolve_folder(base: &Path, dest: &Destination) -> Result<Self, Failure> {
+        let (folder, name) = split(&dest.path, &dest.name, |_| false);
+        let folder_path = base.join(OsStr::from_bytes(folder));
+        let folder = open_folder(&folder_path)?;
+        Ok(Self { folder, folder_path, name: name.to_vec() })
+    }
+
+    /// The path of a folder that is sent there, whether it is there or not.
+    pub(super) fn folder_path(base: &Path, dest: &Destination) -> PathBuf {
+        let (folder, name) = split(&dest.path, &dest.name, |_| false);
+        base.join(OsStr::from_bytes(folder)).join(OsStr::from_bytes(name))
+    }
+
+    /// A name in a folder that is open.
+    pub(super) fn within(folder: File, folder_path: PathBuf, name: Vec<u8>) -> Self {
+        Self { folder, folder_path, name }
     }
 
     /// Which folder it is.

@@ -3,10 +3,13 @@
 
 use std::io;
 
+use tokio::io::AsyncRead;
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::DParameter;
 
+use super::error::TransferError;
 use crate::limits::CHUNK;
+use crate::link::Reader;
 use crate::protocol::transfer::Encoding;
 
 /// The compressor's level: what one core does at the speed of a fast network.
@@ -65,16 +68,44 @@ impl Encoder {
 }
 
 /// Decodes compressed bodies, into the room that they must fill and no more.
-pub(super) struct Decoder(Option<Decompressor<'static>>);
+pub(super) struct Decoder {
+    decompressor: Option<Decompressor<'static>>,
+    packed: Vec<u8>,
+}
 
 impl Decoder {
     pub(super) fn new() -> Self {
-        Self(None)
+        Self { decompressor: None, packed: Vec::new() }
+    }
+
+    /// Takes the rest of a bulk frame, a body in this encoding that must fill `out`.
+    pub(super) async fn body<R: AsyncRead + Unpin>(
+        &mut self,
+        reader: &mut Reader<R>,
+        encoding: u8,
+        out: &mut [u8],
+    ) -> Result<(), TransferError> {
+        let body = reader.bulk_left();
+        match Encoding::from_wire(encoding) {
+            Some(Encoding::Raw) if body == out.len() => reader.bulk(out).await?,
+            Some(Encoding::Zeros) if body == 0 => out.fill(0),
+            Some(Encoding::Zstd) if body < out.len() => {
+                let mut packed = std::mem::take(&mut self.packed);
+                packed.resize(body, 0);
+                reader.bulk(&mut packed).await?;
+                let unpacked = self.decompress(&packed, out);
+                unpacked.map_err(|_| TransferError::misbehaved("a body can't be decompressed"))?;
+                self.packed = packed;
+            }
+            Some(_) => return Err(TransferError::misbehaved("a body has the wrong length")),
+            None => return Err(TransferError::misbehaved("a body has an unknown encoding")),
+        }
+        Ok(())
     }
 
     /// Fills `out` from one zstd frame. A frame that holds more or fewer bytes is an error.
     pub(super) fn decompress(&mut self, packed: &[u8], out: &mut [u8]) -> io::Result<()> {
-        let decompressor = match &mut self.0 {
+        let decompressor = match &mut self.decompressor {
             Some(decompressor) => decompressor,
             none => {
                 let mut new = Decompressor::new()?;

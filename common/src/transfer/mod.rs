@@ -11,7 +11,7 @@
 //! [`hash`] is the arithmetic of chunks and whole files, [`reconcile`] decides what is sent again,
 //! [`destination`] where a file goes, [`partial`] is the unfinished file and its journal, [`sweep`] removes those that were given up, [`source`]
 //! the file that is read, [`delta`] what of a file the other end has; [`send`] and [`receive`] move
-//! the bytes.
+//! the bytes. [`tree`] moves whole folders, and has these for their large files.
 
 mod basis;
 mod cancel;
@@ -30,6 +30,7 @@ mod rehash;
 mod send;
 mod source;
 mod sweep;
+pub mod tree;
 
 pub use cancel::Cancel;
 pub use commit::Finish;

@@ -56,7 +56,8 @@ pub(super) fn open_locked(
     Err(held(bytes))
 }
 
-fn held(path: &[u8]) -> Failure {
+/// Says that another transfer has a destination.
+pub(super) fn held(path: &[u8]) -> Failure {
     let cause = Cause::BadRequest("another transfer to it is under way".to_owned());
     Failure { action: Action::Create, path: Some(path.to_vec()), cause }
 }

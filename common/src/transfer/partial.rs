@@ -16,13 +16,14 @@ use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
 use super::basis::BasisFile;
-use super::commit::{self, Finish};
+use super::commit::{self, Finish, Sync};
 use super::destination::Place;
 use super::encode::is_zero;
 use super::error::{failed, sys_failed};
 use super::journal::Journal;
 use super::source::not_a_file;
 use super::{own, sweep};
+use crate::beneath::Folder;
 use crate::limits::CHUNK;
 use crate::name::KeyId;
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
@@ -119,6 +120,12 @@ impl Partial {
         Ok(Opened { partial, have, basis })
     }
 
+    /// Whether an earlier attempt left something for this place.
+    pub(super) fn is_there(folder: &Folder, name: &[u8], owner: Owner) -> bool {
+        let part = format!("{}.part", stem_of(name, owner));
+        matches!(folder.stat(part.as_bytes()), Ok(Some(stat)) if stat.st_size > 0)
+    }
+
     /// The path that the file will have.
     pub fn path(&self) -> PathBuf {
         self.place.path()
@@ -172,19 +179,23 @@ impl Partial {
         offer: &Offer,
         size: u64,
         finish: &Finish,
+        sync: Sync,
     ) -> Result<(), Failure> {
-        if size >= WORTH_KEEPING {
+        if size >= WORTH_KEEPING && sync == Sync::First {
             // While this lasts the partial is still one that a later attempt takes up. Metadata, once
             // set, make it look like somebody else's.
             let synced = self.file.set_len(size).and_then(|()| self.file.sync_data());
             synced.map_err(self.failed(Action::Sync))?;
         }
-        commit::commit(&self.file, &self.part, &self.place, offer, size, finish)?;
+        commit::commit(&self.file, &self.part, &self.place, offer, size, finish, sync)?;
         self.state = State::Committed;
         if self.journal.is_some() {
             own::remove(&self.place, &self.journal_name);
         }
-        commit::sync_folder(&self.place)
+        match sync {
+            Sync::First => commit::sync_folder(&self.place),
+            Sync::WithItsTree => Ok(()),
+        }
     }
 
     /// The transfer failed: keeps what a later attempt can use, and nothing else.
@@ -261,8 +272,12 @@ impl Drop for Partial {
 }
 
 fn stem(place: &Place, owner: Owner) -> String {
+    stem_of(&place.name, owner)
+}
+
+fn stem_of(name: &[u8], owner: Owner) -> String {
     let mut hash = blake3::Hasher::new();
-    hash.update(&owner.key.0).update(&owner.user.to_le_bytes()).update(&place.name);
+    hash.update(&owner.key.0).update(&owner.user.to_le_bytes()).update(name);
     format!(".lariat-{}", &hash.finalize().to_hex()[..32])
 }
 

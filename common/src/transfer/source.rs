@@ -34,6 +34,8 @@ pub struct Source {
     stream: Cell<Option<Chunks>>,
     path: Vec<u8>,
     offer: Offer,
+    /// Bits of the mode that travel.
+    mask: u32,
 }
 
 impl Source {
@@ -54,12 +56,23 @@ impl Source {
         if let Some(kind) = file_kind(&metadata) {
             return Err(not_a_file(name, kind));
         }
-        let offer = offer(&metadata);
+        let offer = offer(&metadata, MODE);
         if is_generated(&file, metadata.len()) {
             let offer = Offer { size: None, sparse: false, ..offer };
             return Self::reading(file, name, offer).map_err(failed(Action::Read, name));
         }
-        Ok(Self { file: Arc::new(file), stream: Cell::default(), path: name.to_vec(), offer })
+        Ok(Self::with_offer(file, name.to_vec(), offer, MODE))
+    }
+
+    /// A regular file that is open already, of whose mode the bits in `mask` travel.
+    pub(super) fn of(file: File, path: Vec<u8>, mask: u32) -> Result<Self, Failure> {
+        let metadata = file.metadata().map_err(failed(Action::Read, &path))?;
+        let offer = offer(&metadata, mask);
+        Ok(Self::with_offer(file, path, offer, mask))
+    }
+
+    fn with_offer(file: File, path: Vec<u8>, offer: Offer, mask: u32) -> Self {
+        Self { file: Arc::new(file), stream: Cell::default(), path, offer, mask }
     }
 
     /// Reads a stream, such as stdin, to its end, on a thread of its own: it may stand still for as
@@ -90,7 +103,8 @@ impl Source {
             }
         })?;
         let file = Arc::new(File::open("/dev/null")?);
-        Ok(Self { file, stream: Cell::new(Some(taken)), path: path.to_vec(), offer })
+        let stream = Cell::new(Some(taken));
+        Ok(Self { file, stream, path: path.to_vec(), offer, mask: MODE })
     }
 
     /// The file as the receiver is told of it.
@@ -128,7 +142,7 @@ impl Source {
     /// Fails if the file was written to since it was opened.
     pub(super) fn check_unchanged(&self) -> Result<(), Failure> {
         let metadata = self.file.metadata().map_err(failed(Action::Read, &self.path))?;
-        if offer(&metadata) == self.offer {
+        if offer(&metadata, self.mask) == self.offer {
             Ok(())
         } else {
             Err(self.failure(Cause::SourceChanged))
@@ -157,11 +171,11 @@ fn is_generated(file: &File, size: u64) -> bool {
     kernels || size == 0 && matches!(file.read_at(&mut [0], 0), Ok(1))
 }
 
-fn offer(metadata: &Metadata) -> Offer {
+fn offer(metadata: &Metadata, mask: u32) -> Offer {
     Offer {
         size: Some(metadata.len()),
         sparse: metadata.blocks() * 512 < metadata.len(),
-        mode: metadata.mode() & MODE,
+        mode: metadata.mode() & mask,
         mtime: time(metadata.mtime(), metadata.mtime_nsec()),
         identity: Identity {
             device: metadata.dev(),

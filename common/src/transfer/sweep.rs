@@ -36,6 +36,12 @@ pub(super) fn sweep(place: &Place, user: u32, now: SystemTime) {
     }
 }
 
+/// Whether a name is one of a partial or its journal, which no tree copies or removes.
+pub(super) fn is_own(name: &[u8]) -> bool {
+    let Ok(name) = str::from_utf8(name) else { return false };
+    stem(name, PART).or_else(|| stem(name, JOURNAL)).is_some()
+}
+
 /// The name without its ending, if it is one that a partial has.
 fn stem<'a>(name: &'a str, ending: &str) -> Option<&'a str> {
     let stem = name.strip_suffix(ending)?;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use lariat_common::escape::escape;
+use lariat_common::name::HostName;
 use lariat_common::protocol::exec::End;
 use lariat_common::protocol::job::{Job, State};
 
@@ -13,9 +14,9 @@ use crate::error::{CliError, EXIT_FAILURE};
 use crate::jobs::{self, Prefix, command, short, state};
 use crate::output;
 use crate::output::json::{JobResult, object};
-use crate::reach::{Reach, ReachOptions};
+use crate::reach::ReachOptions;
 use crate::runtime::block_on;
-use crate::target::Target;
+use crate::target::Targets;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -28,7 +29,7 @@ Examples:
 pub(crate) struct Args {
     /// Which host
     #[arg(value_name = "TARGET")]
-    target: Target,
+    target: Targets,
 
     /// Only the jobs whose ids begin like this
     #[arg(value_name = "JOB")]
@@ -43,7 +44,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
-    let listed = Reach::new(context, &args.target, &args.connect)
+    let host = &jobs::one_host(&args.target)?.host;
+    let listed = jobs::reach(context, &args.target, &args.connect)
         .and_then(|reach| {
             block_on(async {
                 let (mut session, listed) = jobs::list(&reach, args.job.as_ref()).await?;
@@ -55,24 +57,24 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         .map_err(|error| error.during("jobs"));
     let (listed, now_ms) = match listed {
         Err(error) if args.json => {
-            object(&JobResult::failed(&args.target.host, error.line()))?;
+            object(&JobResult::failed(host, error.line()))?;
             return Ok(ExitCode::from(EXIT_FAILURE));
         }
         listed => listed?,
     };
     if args.json {
         for job in &listed {
-            object(&result(args, job, now_ms))?;
+            object(&result(host, job, now_ms))?;
         }
     } else if listed.is_empty() {
-        output::note(&format!("no jobs on {}", args.target.host));
+        output::note(&format!("no jobs on {host}"));
     } else {
         output::bytes(table(&listed, now_ms).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn result<'a>(args: &'a Args, job: &'a Job, now_ms: u64) -> JobResult<'a> {
+fn result<'a>(host: &'a HostName, job: &'a Job, now_ms: u64) -> JobResult<'a> {
     let (name, end) = match job.state {
         State::Running => ("running", None),
         State::Ended(end) => ("ended", Some(end)),
@@ -84,7 +86,7 @@ fn result<'a>(args: &'a Args, job: &'a Job, now_ms: u64) -> JobResult<'a> {
         _ => None,
     };
     JobResult {
-        host: &args.target.host,
+        host,
         job: Some(job.job.to_string()),
         state: Some(name),
         exit,

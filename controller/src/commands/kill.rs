@@ -13,9 +13,9 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::jobs::{self, Prefix, Unnamed};
 use crate::output;
-use crate::reach::{Reach, ReachOptions};
+use crate::reach::ReachOptions;
 use crate::runtime::block_on;
-use crate::target::Target;
+use crate::target::Targets;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -28,7 +28,7 @@ Examples:
 pub(crate) struct Args {
     /// Which host
     #[arg(value_name = "TARGET")]
-    target: Target,
+    target: Targets,
 
     /// Which job: its id or the beginning of it [default: the only detached one that runs]
     #[arg(value_name = "JOB")]
@@ -66,7 +66,7 @@ impl FromStr for SignalName {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
-    let reach = Reach::new(context, &args.target, &args.connect)?;
+    let reach = jobs::reach(context, &args.target, &args.connect)?;
     let name = &reach.peer.name;
     let SignalName(signal) = args.signal;
     let told = block_on(async {

@@ -10,18 +10,18 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::jobs::{self, Prefix, Unnamed};
 use crate::output;
-use crate::reach::{Reach, ReachOptions};
+use crate::reach::ReachOptions;
 use crate::run::{Log, LogsError, Wanted};
 use crate::runtime::block_on;
 use crate::stdio::LocalOutput;
-use crate::target::Target;
+use crate::target::Targets;
 
 /// What both verbs take.
 #[derive(clap::Args)]
 pub(super) struct Common {
     /// Which host
     #[arg(value_name = "TARGET")]
-    target: Target,
+    target: Targets,
 
     /// Which job: its id or the beginning of it [default: the newest detached one]
     #[arg(value_name = "JOB")]
@@ -69,7 +69,7 @@ pub(super) fn read(
     context: &Context,
     verb: &str,
 ) -> Result<State, CliError> {
-    let reach = Reach::new(context, &args.target, &args.connect)?;
+    let reach = jobs::reach(context, &args.target, &args.connect)?;
     let name = &reach.peer.name;
     let on = format!("{verb} on {name}");
     block_on(async {

@@ -9,6 +9,7 @@ mod hosts;
 mod init;
 mod jobs;
 mod kill;
+mod last;
 mod logs;
 mod man;
 mod ping;
@@ -35,9 +36,9 @@ pub(crate) enum Command {
     Forget(forget::Args),
     /// Show the inventory
     Hosts(hosts::Args),
-    /// Reach a host, log in, and time the round trip
+    /// Reach hosts, log in, and time the round trip
     Ping(ping::Args),
-    /// Run a command on a host
+    /// Run a command on one host or many
     Run(Box<run::Args>),
     /// Run a command the way that rsync, git and others start ssh
     Rsh(rsh::Args),
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Attach(attach::Args),
     /// Send a job a signal
     Kill(kill::Args),
+    /// Tell what the newest run over several hosts did
+    Last(last::Args),
     /// Show all of it on this machine, with a throwaway fleet
     Demo(demo::Args),
     /// Write a shell's completions to stdout
@@ -78,6 +81,7 @@ impl Command {
             Self::Logs(args) => logs::run(&args, context),
             Self::Attach(args) => attach::run(&args, context),
             Self::Kill(args) => kill::run(&args, context),
+            Self::Last(args) => last::run(&args, context),
             Self::Demo(args) => demo::run(args, context),
             Self::Completions(args) => completions::run(args, context),
             Self::Man(args) => man::run(args, context),

@@ -1,37 +1,49 @@
 //! `lariat ping`: reaches a host, proves both ends to each other, and times the round trip.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lariat_common::link::LinkError;
 use lariat_common::name::HostName;
 use lariat_common::protocol::request::{Ping, Pong};
+use tokio::time::timeout;
 
-use crate::connect::Session;
+use crate::connect::{Peer, Session};
 use crate::context::Context;
 use crate::error::{CliError, EXIT_FAILURE};
+use crate::fanout::{End, Ended, Fanout, FanoutOptions, Plan, Report, Work};
 use crate::output;
-use crate::output::json::{PingResult, object};
-use crate::reach::{self, Reach};
+use crate::output::json::{self, PingResult, object};
+use crate::output::printer::Printer;
+use crate::reach::{self, Fleet, Reach};
 use crate::runtime::block_on;
-use crate::target::Target;
+use crate::target::Targets;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   lariat ping web1
-  lariat ping web1 --json | jq .seconds")]
+  lariat ping all
+  lariat ping @web --timeout 2s --json | jq .seconds")]
 pub(crate) struct Args {
-    /// Which host
+    /// Which hosts
     #[arg(value_name = "TARGET")]
-    target: Target,
+    target: Targets,
 
     /// One JSON object a line: host, ok, seconds, error
     #[arg(long)]
     json: bool,
 
+    /// How long it may take for a host, connecting included
+    #[arg(long, value_name = "DUR", value_parser = reach::parse_limit)]
+    timeout: Option<Duration>,
+
     #[command(flatten)]
     connect: reach::ReachOptions,
+
+    #[command(flatten)]
+    fanout: FanoutOptions,
 }
 
 /// What was measured.
@@ -41,20 +53,95 @@ struct Times {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
-    let host = &args.target.host;
-    let result = Reach::new(context, &args.target, &args.connect)
-        .and_then(|reach| block_on(async { ping(&reach).await }))
-        .map_err(|error| error.during("ping"));
-    if !args.json {
-        return output::line(&told(host, &result?)).map(|()| ExitCode::SUCCESS);
+    let Some(chosen) = args.target.plain() else { return many(args, context) };
+    let fleet = Fleet::load(context, &args.connect);
+    let result = fleet.and_then(|fleet| {
+        if !args.fanout.includes(&args.target, &fleet.inventory, &context.home()?)? {
+            return Ok(None);
+        }
+        let reach = fleet.reach(&chosen)?;
+        block_on(async { ping(&reach, args.timeout).await.map_err(Failed::into) }).map(Some)
+    });
+    let result = result.map_err(|error| error.during("ping"));
+    let host = &chosen.host;
+    if let Ok(None) = result {
+        return Ok(ExitCode::SUCCESS);
     }
-    object(&PingResult {
-        host,
-        ok: result.is_ok(),
-        seconds: result.as_ref().ok().map(|times| times.round_trip.as_secs_f64()),
-        error: result.as_ref().err().map(CliError::line),
-    })?;
+    if !args.json {
+        let lines = result?.map(|times| told(host, &times));
+        return lines.map_or(Ok(()), |line| output::line(&line)).map(|()| ExitCode::SUCCESS);
+    }
+    object(&as_object(host, result.as_ref().ok().and_then(Option::as_ref), result.as_ref().err()))?;
     Ok(if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) })
+}
+
+/// Pings several hosts.
+fn many(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
+    let home = context.home()?;
+    let fleet = Fleet::load(context, &args.connect)?;
+    let hosts = args.fanout.hosts(&args.target, &fleet.inventory, &home)?;
+    if hosts.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let reaches: Vec<Reach> =
+        hosts.iter().map(|chosen| fleet.reach(chosen)).collect::<Result<_, _>>()?;
+    let names: Vec<HostName> = hosts.into_iter().map(|chosen| chosen.host).collect();
+    let plan = Plan::now("ping", String::new(), args.target.to_string(), names);
+    block_on(async {
+        let fanout = Fanout::new(context, plan, args.fanout.limits(), args.json)?;
+        let report = Told { stdout: fanout.screen.stdout.clone(), json: args.json };
+        let (reaches, relay, limit) = (Arc::new(reaches), Arc::clone(&fanout.relay), args.timeout);
+        let begin = move |number: usize| -> Work<Result<Times, Failed>> {
+            let (reaches, mut signals) = (Arc::clone(&reaches), relay.signals());
+            Box::pin(async move {
+                tokio::select! {
+                    result = ping(&reaches[number], limit) => result,
+                    _ = signals.next() => Err(Failed::interrupted()),
+                }
+            })
+        };
+        fanout.run(begin, report).await
+    })
+}
+
+/// What is told of each of several.
+struct Told {
+    stdout: Printer,
+    json: bool,
+}
+
+impl Report for Told {
+    type Came = Result<Times, Failed>;
+
+    fn ended(&mut self, host: &HostName, came: Self::Came) -> Ended {
+        let came = came.map_err(|failed| (failed.end, CliError::from(failed).during("ping")));
+        let object = || as_object(host, came.as_ref().ok(), came.as_ref().err().map(|(_, e)| e));
+        let line = match (&came, self.json) {
+            (_, true) => json::line(&object()),
+            (Ok(times), false) => Ok(format!("{}\n", told(host, times)).into_bytes()),
+            (Err(_), false) => Ok(Vec::new()),
+        };
+        match (line, came) {
+            (Err(error), _) => Ended::failed(End::Failed, error),
+            (Ok(line), came) => {
+                self.stdout.put(&line);
+                came.map_or_else(|(end, error)| Ended::failed(end, error), |_| Ended::ok())
+            }
+        }
+    }
+}
+
+fn as_object<'a>(
+    host: &'a HostName,
+    times: Option<&Times>,
+    error: Option<&CliError>,
+) -> PingResult<'a> {
+    PingResult {
+        host,
+        ok: error.is_none(),
+        seconds: times.map(|times| times.round_trip.as_secs_f64()),
+        error: error.map(CliError::line),
+    }
 }
 
 fn told(host: &HostName, times: &Times) -> String {
@@ -68,9 +155,40 @@ fn ms(time: Duration) -> String {
     format!("{ms:.decimals$} ms")
 }
 
-async fn ping(reach: &Reach) -> Result<Times, CliError> {
+/// Why there was no answer.
+struct Failed {
+    end: End,
+    error: CliError,
+}
+
+impl Failed {
+    fn interrupted() -> Self {
+        Self { end: End::NotStarted, error: CliError::new("interrupted") }
+    }
+}
+
+impl From<Failed> for CliError {
+    fn from(failed: Failed) -> Self {
+        failed.error
+    }
+}
+
+async fn ping(reach: &Reach, limit: Option<Duration>) -> Result<Times, Failed> {
+    let Some(limit) = limit else { return round_trip(reach).await };
+    timeout(limit, round_trip(reach)).await.unwrap_or_else(|_| {
+        let error = CliError::new(format!("no answer within {} s", limit.as_secs_f32()));
+        let Peer { name, address, .. } = &reach.peer;
+        Err(Failed { end: End::Failed, error: error.during(format!("{name} ({address})")) })
+    })
+}
+
+async fn round_trip(reach: &Reach) -> Result<Times, Failed> {
     let began = Instant::now();
-    let Session { mut link, welcome: _ } = reach.connect(&Ping { nonce: 0 }).await?;
+    let connected = reach.connect(&Ping { nonce: 0 }).await;
+    let Session { mut link, welcome: _ } = connected.map_err(|error| {
+        let end = if error.is_refusal() { End::Refused } else { End::Unreachable };
+        Failed { end, error: error.into() }
+    })?;
     let connect = began.elapsed();
     let round_trip = async {
         link.expect::<Pong>().await?;
@@ -82,7 +200,9 @@ async fn ping(reach: &Reach) -> Result<Times, CliError> {
         Ok(round_trip)
     };
     let failed = |error: LinkError| {
-        CliError::from(error).during(format!("{} ({})", reach.peer.name, reach.peer.address))
+        let error = CliError::from(error);
+        let Peer { name, address, .. } = &reach.peer;
+        Failed { end: End::Unreachable, error: error.during(format!("{name} ({address})")) }
     };
     Ok(Times { connect, round_trip: round_trip.await.map_err(failed)? })
 }

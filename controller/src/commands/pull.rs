@@ -1,4 +1,4 @@
-//! `lariat pull`: fetches files from hosts.
+//! `lariat pull`: fetches files and folders from hosts.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -9,9 +9,11 @@ use lariat_common::account;
 use lariat_common::link::LinkError;
 use lariat_common::name::KeyId;
 use lariat_common::protocol::Message;
-use lariat_common::protocol::failure::{Cause, Failure};
-use lariat_common::protocol::transfer::{Destination, Offer, Pull, Sending};
+use lariat_common::protocol::failure::{Cause, Failure, FileKind};
+use lariat_common::protocol::transfer::{Destination, Offer, Pull};
+use lariat_common::protocol::tree::{Entry, Root, TreeOptions};
 use lariat_common::transfer::destination::Place;
+use lariat_common::transfer::tree::{Avoid, Counts, Filter, TreeArrival, TreeTarget, receive_tree};
 use lariat_common::transfer::{
     Busy, Cancel, Finish, Owner, Partial, Received, Stream, Target, TransferError, receive,
 };
@@ -19,20 +21,24 @@ use lariat_common::transfer::{
 use crate::connect::Session;
 use crate::context::Context;
 use crate::error::{CliError, EXIT_FAILURE};
-use crate::reach::{self, Reach};
+use crate::reach::{self, Fleet, Reach};
 use crate::runtime::block_on;
-use crate::target::RemotePath;
+use crate::target::{Chosen, RemotePath};
 use crate::transfer::{
-    Bar, Broken, Files, Item, Moved, Tally, TransferOptions, base_name, for_host, shown,
+    Bar, Broken, Files, Item, Moved, Remarks, Tally, TransferOptions, TreeBar, base_name, broken,
+    for_host, one_host, shown,
 };
+
+/// Bytes of paths that one request has room for.
+const MOST_LISTED: usize = 512 * 1024;
 
 /// The destination that is stdout.
 const STDOUT: &[u8] = b"-";
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and so
-does a folder that is there already. From several hosts, files go into DEST/HOST/; {host} in DEST
+DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and for
+a file so does a folder that is there already. From several hosts, files go into DEST/HOST/; {host} in DEST
 is the host's name. A connection that
 breaks is made again and the pull goes on; one that was given up is run again, and only what is
 missing is sent. Of a file that is there already only what differs is.
@@ -41,9 +47,10 @@ Examples:
   lariat pull web1:/var/log/syslog .
   lariat pull web1:/etc/hosts web1-hosts
   lariat pull web1:/backup/app.sql - --compress | less
-  lariat pull web1:/var/log/syslog web2:/var/log/syslog logs")]
+  lariat pull web1:/var/log/syslog web2:/var/log/syslog logs
+  lariat pull web1:/etc/nginx nginx --delete")]
 pub(crate) struct Args {
-    /// Files to fetch; a relative path begins at the user's home
+    /// Files and folders to fetch; a relative path begins at the user's home
     #[arg(value_name = "TARGET:SOURCE", required = true)]
     sources: Vec<OsString>,
 
@@ -72,15 +79,15 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
         return Err(CliError::new("only one file can go to stdout, and nothing else with it"));
     }
     let several = sources.len() > 1;
-    let sources = by_host(&sources);
+    let sources = by_host(&sources)?;
     // A mistake in any of them is told before anything has moved.
-    let reaches: Vec<_> =
-        sources.iter().map(|of_host| Reach::new(context, &of_host[0].target, &connect)).collect();
+    let reach = |chosen| Fleet::load(context, &connect).and_then(|fleet| fleet.reach(chosen));
+    let reaches: Vec<_> = sources.iter().map(|(chosen, _)| reach(chosen)).collect();
     if reaches.iter().any(Result::is_err) {
         return none_of(&sources, reaches, json, context.verbose);
     }
     let mut code = ExitCode::SUCCESS;
-    for (of_host, reach) in sources.iter().zip(reaches.into_iter().flatten()) {
+    for ((_, of_host), reach) in sources.iter().zip(reaches.into_iter().flatten()) {
         let host = reach.peer.name.clone();
         let mut dest = for_host(dest.as_bytes(), &host);
         if sources.len() > 1 {
@@ -94,12 +101,13 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
         let tally = block_on(async {
             let mut files = Files::new(&reach, options.reconnect);
             for RemotePath { path, .. } in of_host {
-                let item = Pulled::new(path, dest, reach.key, options.sending(), &finish);
                 let source = match path.as_slice() {
                     b"" => "the home folder".to_owned(),
                     path => shown(OsStr::from_bytes(path)).to_string(),
                 };
-                files.one(item, format!("pull {source} from {host}")).await;
+                let what = format!("pull {source} from {host}");
+                let way = Way { key: reach.key, options: &options, finish: &finish, json };
+                files.one(Pulled::new(path, dest, &way, &what), what).await;
             }
             Ok(files.finish().await)
         })?;
@@ -112,13 +120,13 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
 
 /// Tells which hosts can't be asked for anything, and that for them the others were not.
 fn none_of(
-    sources: &[Vec<&RemotePath>],
+    sources: &[(Chosen, Vec<&RemotePath>)],
     reaches: Vec<Result<Reach, CliError>>,
     json: bool,
     verbose: bool,
 ) -> Result<ExitCode, CliError> {
-    for (of_host, reach) in sources.iter().zip(reaches) {
-        let host = of_host[0].target.host.as_str();
+    for ((chosen, _), reach) in sources.iter().zip(reaches) {
+        let host = chosen.host.as_str();
         match reach {
             Err(error) => Tally::only(error).report(host, json, verbose)?,
             // People see that nothing came; a program waits for an object of every host.
@@ -133,48 +141,80 @@ fn none_of(
 }
 
 /// The sources of each host, hosts in the order in which they were first named.
-fn by_host(sources: &[RemotePath]) -> Vec<Vec<&RemotePath>> {
-    let mut hosts: Vec<Vec<&RemotePath>> = Vec::new();
+fn by_host(sources: &[RemotePath]) -> Result<Vec<(Chosen, Vec<&RemotePath>)>, CliError> {
+    let mut hosts: Vec<(Chosen, Vec<&RemotePath>)> = Vec::new();
     for source in sources {
-        match hosts.iter_mut().find(|of_host| of_host[0].target == source.target) {
-            Some(of_host) => of_host.push(source),
-            None => hosts.push(vec![source]),
+        let chosen = one_host(&source.target)?;
+        match hosts.iter_mut().find(|(host, _)| *host == chosen) {
+            Some((_, of_host)) => of_host.push(source),
+            None => hosts.push((chosen, vec![source])),
         }
     }
-    hosts
+    Ok(hosts)
 }
 
-/// A file that comes here.
+/// How the files of a host are fetched.
+struct Way<'a> {
+    key: KeyId,
+    options: &'a TransferOptions,
+    finish: &'a Finish,
+    json: bool,
+}
+
+/// A file or a folder that comes here.
 struct Pulled<'a> {
     request: Pull,
     /// Where to, if not to stdout.
     dest: Option<Destination>,
     owner: Owner,
+    options: &'a TransferOptions,
     finish: &'a Finish,
+    filter: Filter,
+    /// Files of a folder that have ended a connection.
+    avoid: Avoid,
+    /// What is being done, as errors begin.
+    what: String,
+    json: bool,
+    remarks: Remarks,
 }
 
 impl<'a> Pulled<'a> {
     fn new(
         source: &[u8],
         dest: Option<&[u8]>,
-        key: KeyId,
-        sending: Sending,
-        finish: &'a Finish,
+        way: &Way<'a>,
+        what: &str,
     ) -> Result<Self, CliError> {
         // The name comes from what was asked for, never from the host.
         let named = |path: &[u8]| -> Result<_, CliError> {
-            Ok(Destination { path: path.to_vec(), name: base_name(source)?.to_vec() })
+            Ok(Destination { path: path.to_vec(), name: base_name(source, path)?.to_vec() })
         };
+        let dest = dest.map(named).transpose()?;
+        // Only a file can go to stdout.
+        let options = TreeOptions { only: way.options.only()?, ..way.options.tree() };
+        if options.only.iter().map(Vec::len).sum::<usize>() > MOST_LISTED {
+            return Err(CliError::new("--files-from lists more than a pull can ask for, 512 KiB"));
+        }
+        let filter = Filter::new(&options.rules, &options.only)?;
+        let tree = dest.is_some().then_some(options);
+        let source = if source.is_empty() { b".".as_slice() } else { source };
+        let sending = way.options.sending();
         let user = rustix::process::geteuid().as_raw();
         Ok(Self {
-            request: Pull { source: source.to_vec(), sending },
-            dest: dest.map(named).transpose()?,
-            owner: Owner { key, user },
-            finish,
+            request: Pull { source: source.to_vec(), sending, tree },
+            dest,
+            owner: Owner { key: way.key, user },
+            options: way.options,
+            finish: way.finish,
+            filter,
+            avoid: Avoid::new(),
+            what: what.to_owned(),
+            json: way.json,
+            remarks: Remarks::default(),
         })
     }
 
-    /// What receives it.
+    /// What receives a file.
     fn target(&self, offer: &Offer) -> Result<Target, Failure> {
         let Some(dest) = &self.dest else {
             return Ok(Target::Stream(
@@ -183,6 +223,62 @@ impl<'a> Pulled<'a> {
         };
         let place = Place::resolve(Path::new(""), dest)?;
         Ok(Target::File(Partial::open(place, self.owner, offer, Busy::Refuse)?))
+    }
+
+    async fn file(
+        &self,
+        session: &mut Session,
+        offer: &Offer,
+        bar: &Bar,
+        moved: &mut Moved,
+    ) -> Result<(), Broken> {
+        self.options.check_for_file().map_err(Broken::Misused)?;
+        let target = self.target(offer).map_err(Broken::Here)?;
+        let (never, mut received) = (Cancel::default(), Received::default());
+        let link = &mut session.link;
+        let done = receive(link, target, offer, self.finish, bar, &never, &mut received).await;
+        *moved = received.into();
+        done.map(drop).map_err(|error| match error {
+            TransferError::Local(failure) => Broken::Here(failure),
+            error => Broken::Transfer(error),
+        })
+    }
+
+    async fn tree(
+        &mut self,
+        session: &mut Session,
+        root: Entry,
+        bar: &Bar,
+        moved: &mut Moved,
+    ) -> Result<(), Broken> {
+        let arrival = self.arrival(root).map_err(Broken::Here)?;
+        let watch = TreeBar::new(bar, &self.what, self.json);
+        let (never, mut counts) = (Cancel::default(), Counts::default());
+        let done = receive_tree(&mut session.link, arrival, &watch, &never, &mut counts).await;
+        *moved = (&counts).into();
+        self.remarks = watch.into_remarks();
+        match done {
+            Ok(settled) => {
+                moved.settled(&settled);
+                Ok(())
+            }
+            Err(TransferError::Local(failure)) if counts.spoiled.is_none() => {
+                Err(Broken::Here(failure))
+            }
+            Err(error) => Err(broken(error, counts, &mut self.avoid)),
+        }
+    }
+
+    fn arrival(&self, root: Entry) -> Result<TreeArrival, Failure> {
+        let none = || Failure::request(Cause::NotAFile(FileKind::Folder));
+        let dest = self.dest.as_ref().ok_or_else(none)?;
+        let options = self.request.tree.clone().unwrap_or_default();
+        let open = if options.dry_run { TreeTarget::look } else { TreeTarget::open };
+        let target = open(Path::new(""), dest, self.owner)?;
+        target.lock()?;
+        let (filter, finish, avoid) =
+            (self.filter.clone(), self.finish.clone(), self.avoid.clone());
+        Ok(TreeArrival { target, root, options, filter, finish, avoid })
     }
 }
 
@@ -203,21 +299,19 @@ impl Item for Pulled<'_> {
         bar: &Bar,
         moved: &mut Moved,
     ) -> Result<(), Broken> {
-        let offer = expect_offer(session).await?;
-        let target = self.target(&offer).map_err(Broken::Here)?;
-        let (never, mut received) = (Cancel::default(), Received::default());
-        let link = &mut session.link;
-        let done = receive(link, target, &offer, self.finish, bar, &never, &mut received).await;
-        *moved = received.into();
-        done.map(drop).map_err(|error| match error {
-            TransferError::Local(failure) => Broken::Here(failure),
-            error => Broken::Transfer(error),
-        })
+        match expect_answer(session).await? {
+            Answer::File(offer) => self.file(session, &offer, bar, moved).await,
+            Answer::Tree(root) => self.tree(session, root, bar, moved).await,
+        }
     }
 
     /// What went to stdout can't be taken back, nor begun again.
     fn can_go_on(&self, moved: &Moved) -> bool {
         self.dest.is_some() || moved.is_nothing()
+    }
+
+    fn remarks(&mut self) -> Remarks {
+        std::mem::take(&mut self.remarks)
     }
 }
 
@@ -225,8 +319,14 @@ fn stdout_failed(error: &std::io::Error) -> Failure {
     Failure::request(error.raw_os_error().map_or(Cause::Internal, Cause::Os))
 }
 
-/// The agent's answer: the file as it is there, or why there is none.
-async fn expect_offer(session: &mut Session) -> Result<Offer, Broken> {
+/// What there is.
+enum Answer {
+    File(Offer),
+    Tree(Entry),
+}
+
+/// The agent's answer: the file or folder as it is there, or why there is none.
+async fn expect_answer(session: &mut Session) -> Result<Answer, Broken> {
     let link = &mut session.link;
     let answer = async {
         let frame = link.next().await?.ok_or(LinkError::Cut)?;
@@ -235,7 +335,13 @@ async fn expect_offer(session: &mut Session) -> Result<Offer, Broken> {
                 let offer: Offer = link.reader.message()?;
                 let bad = |_| LinkError::Misbehaved("it offers a file that can't be");
                 offer.check().map_err(bad)?;
-                Ok(Ok(offer))
+                Ok(Ok(Answer::File(offer)))
+            }
+            Root::KIND => {
+                let Root { entry } = link.reader.message()?;
+                let bad = |_| LinkError::Misbehaved("it offers a folder that can't be");
+                entry.check_root().map_err(bad)?;
+                Ok(Ok(Answer::Tree(entry)))
             }
             Failure::KIND => Ok(Err(link.reader.message()?)),
             other => Err(LinkError::Unexpected(other)),

@@ -1,4 +1,4 @@
-//! `lariat push`: sends files to a host.
+//! `lariat push`: sends files and folders to a host.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -12,11 +12,12 @@ use lariat_common::transfer::{Cancel, Sent, Source, TransferError, send};
 use crate::connect::Session;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::reach::{self, Reach};
+use crate::reach::{self, Fleet};
 use crate::runtime::block_on;
 use crate::target::RemotePath;
 use crate::transfer::{
-    Bar, Broken, Files, Item, Moved, Tally, TransferOptions, base_name, for_host, shown,
+    Bar, Broken, Files, Item, Moved, PushedTree, Tally, TransferOptions, base_name, for_host,
+    one_host, shown,
 };
 
 /// The source that is stdin.
@@ -24,8 +25,8 @@ const STDIN: &str = "-";
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and so
-does a folder that is there already. Missing parents are made. A relative or empty DEST begins at
+DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and for
+a file so does a folder that is there already. Missing parents are made. A relative or empty DEST begins at
 the user's home; {host} in DEST is the host's name. A connection that breaks is made again and the push goes on; one that was given up
 is run again, and only what is missing is sent. Of a file that is there already only what differs is.
 
@@ -33,10 +34,12 @@ Examples:
   lariat push app.tar.gz web1:/srv/            makes /srv/app.tar.gz
   lariat push nginx.conf web1:/etc/nginx/nginx.conf --backup
   lariat push a.deb b.deb web1:/tmp/
+  lariat push site web1:/srv/www --delete       makes /srv/www the copy of site
+  lariat push site web1:/srv/www --delete --exclude '*.tmp' --dry-run
   pg_dump app | lariat push - web1:/backup/app.sql --compress
   lariat push --json app.tar.gz web1: | jq .reused")]
 pub(crate) struct Args {
-    /// Files to send; - is stdin
+    /// Files and folders to send; - is stdin
     #[arg(value_name = "SOURCE", required = true)]
     sources: Vec<OsString>,
 
@@ -58,21 +61,27 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     let Args { sources, dest, json, options, connect } = args;
     let RemotePath { target, path } = RemotePath::parse(&dest)?;
-    let mut path = for_host(&path, &target.host);
+    let chosen = one_host(&target)?;
+    let mut path = for_host(&path, &chosen.host);
     if sources.len() > 1 && !path.is_empty() {
         // Several sources need a folder.
         path.push(b'/');
     }
-    let host = target.host.as_str();
-    let reach = match Reach::new(context, &target, &connect) {
+    let host = chosen.host.as_str();
+    let reach = match Fleet::load(context, &connect).and_then(|fleet| fleet.reach(&chosen)) {
         Ok(reach) => reach,
         Err(error) => return Tally::only(error).report(host, json, context.verbose),
     };
     let tally = block_on(async {
         let mut files = Files::new(&reach, options.reconnect);
         for source in &sources {
-            let item = Pushed::open(source, &path, &options);
-            files.one(item, format!("push {} to {host}", shown(source))).await;
+            let what = format!("push {} to {host}", shown(source));
+            if source != STDIN && Path::new(source).is_dir() {
+                let item = PushedTree::open(source, &path, &options, &what, json);
+                files.one(item, what).await;
+            } else {
+                files.one(Pushed::open(source, &path, &options), what).await;
+            }
         }
         Ok(files.finish().await)
     })?;
@@ -89,9 +98,10 @@ struct Pushed {
 
 impl Pushed {
     fn open(source: &OsStr, dest: &[u8], options: &TransferOptions) -> Result<Self, CliError> {
+        options.check_for_file()?;
         let stdin = source == STDIN;
         let file = if stdin { open_stdin()? } else { Source::open(Path::new(source))? };
-        let name = if stdin { name_for_stdin(dest)? } else { base_name(source.as_bytes())? };
+        let name = if stdin { name_for_stdin(dest)? } else { base_name(source.as_bytes(), dest)? };
         let dest = Destination { path: dest.to_vec(), name: name.to_vec() };
         let request = Push { dest, offer: file.offer().clone(), placement: options.placement() };
         Ok(Self { file, stdin, request, sending: options.sending() })
@@ -134,7 +144,8 @@ impl Item for Pushed {
 
 /// Stdin has no name of its own, so the destination must be one.
 fn name_for_stdin(dest: &[u8]) -> Result<&[u8], CliError> {
-    base_name(dest).map_err(|_| {
+    let inside = Destination { path: dest.to_vec(), name: Vec::new() }.is_inside();
+    base_name(dest, b"").ok().filter(|_| !inside).ok_or_else(|| {
         CliError::new("stdin needs a name at its destination")
             .hint("lariat push - HOST:/FOLDER/NAME")
     })

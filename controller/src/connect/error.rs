@@ -26,6 +26,11 @@ pub(crate) struct ConnectError {
 }
 
 impl ConnectError {
+    /// Whether one of both ends would not have the other, so that the same attempt fails again.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(*self.cause, Cause::Denied | Cause::Rejected(_) | Cause::Login(_))
+    }
+
     /// Whether the agent may have got the login and acted on the first request.
     pub(crate) fn may_have_asked(&self) -> bool {
         self.asked

@@ -11,8 +11,10 @@ use lariat_common::protocol::failure::Failure;
 use lariat_common::protocol::job::{Job, List, Listed, State};
 
 use crate::connect::Session;
+use crate::context::Context;
 use crate::error::CliError;
-use crate::reach::Reach;
+use crate::reach::{Fleet, Reach, ReachOptions};
+use crate::target::{Chosen, Targets};
 
 /// Most messages of a list: a host that has more jobs than they hold is not right in the head.
 const MOST: usize = 100;
@@ -48,6 +50,32 @@ pub(crate) enum Unnamed {
     Newest,
     /// The only one that runs: what is done to it can't be taken back.
     Only,
+}
+
+/// The host that a target names, which must be one, and without a user.
+pub(crate) fn one_host(target: &Targets) -> Result<Chosen, CliError> {
+    match target.plain() {
+        Some(chosen @ Chosen { user: None, .. }) => Ok(chosen),
+        Some(Chosen { host, .. }) => {
+            let message = format!("{target}: jobs are their key's, whatever user they run as");
+            Err(CliError::new(message).hint(host))
+        }
+        None => {
+            let message =
+                format!("{target} names several hosts; jobs are asked for one host at a time");
+            Err(CliError::new(message))
+        }
+    }
+}
+
+/// What is needed to reach that host.
+pub(crate) fn reach(
+    context: &Context,
+    target: &Targets,
+    options: &ReachOptions,
+) -> Result<Reach, CliError> {
+    let chosen = one_host(target)?;
+    Fleet::load(context, options)?.reach(&chosen)
 }
 
 /// Asks a host for its jobs. The connection is good for another request.

@@ -128,11 +128,16 @@ fn lossy<S: Serializer>(bytes: &&[u8], serializer: S) -> Result<S::Ok, S::Error>
     serializer.serialize_str(&String::from_utf8_lossy(bytes))
 }
 
-/// Writes one object as a line.
-pub(crate) fn object(object: &impl Serialize) -> Result<(), CliError> {
+/// One object as a line.
+pub(crate) fn line(object: &impl Serialize) -> Result<Vec<u8>, CliError> {
     let mut line = serde_json::to_vec(object)?;
     line.push(b'\n');
-    bytes(&line)
+    Ok(line)
+}
+
+/// Writes one object as a line.
+pub(crate) fn object(object: &impl Serialize) -> Result<(), CliError> {
+    bytes(&line(object)?)
 }
 
 #[cfg(test)]

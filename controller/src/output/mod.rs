@@ -1,6 +1,7 @@
 //! The only way to a person's eyes: results on stdout, everything else on stderr.
 
 pub(crate) mod json;
+pub(crate) mod printer;
 
 use std::io::{self, Write};
 

@@ -1,22 +1,63 @@
-//! Output kept in memory for `--json`, up to a limit; what is over it is read and forgotten, so that
-//! the command ends as it would have.
+//! Output that is kept for later, up to a limit: what is over it is read and forgotten, so that the
+//! command ends as it would have. Of a large one most lies in a nameless file.
 
-use std::io;
+use std::io::{self, Read, Seek, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use lariat_common::protocol::failure::io_error;
+use tempfile::{SpooledData, SpooledTempFile};
 use tokio::io::AsyncWrite;
 
 /// Bytes of each stream that are kept.
 pub(crate) const LIMIT: usize = 16 * 1024 * 1024;
 
+/// Bytes of each stream that are kept in memory while there are many.
+const OF_MANY: usize = 256 * 1024;
+
 /// The beginning of a stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Capture {
+    kept: SpooledTempFile,
+    len: usize,
+    /// Whether there were more.
+    truncated: bool,
+}
+
+/// What was kept.
+#[derive(Debug, Default)]
+pub(crate) struct Captured {
     /// Its first bytes.
     pub(crate) bytes: Vec<u8>,
     /// Whether there were more.
     pub(crate) truncated: bool,
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self { kept: SpooledTempFile::new(LIMIT), len: 0, truncated: false }
+    }
+}
+
+impl Capture {
+    /// One of many streams that are kept at once.
+    pub(crate) fn one_of_many() -> Self {
+        Self { kept: SpooledTempFile::new(OF_MANY), ..Self::default() }
+    }
+
+    /// What was kept.
+    pub(crate) fn read(self) -> io::Result<Captured> {
+        let bytes = match self.kept.into_inner() {
+            SpooledData::InMemory(bytes) => bytes.into_inner(),
+            SpooledData::OnDisk(mut file) => {
+                let mut bytes = Vec::with_capacity(self.len);
+                file.rewind()?;
+                file.read_to_end(&mut bytes)?;
+                bytes
+            }
+        };
+        Ok(Captured { bytes, truncated: self.truncated })
+    }
 }
 
 impl AsyncWrite for Capture {
@@ -25,8 +66,13 @@ impl AsyncWrite for Capture {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let kept = bytes.len().min(LIMIT - self.bytes.len());
-        self.bytes.extend_from_slice(&bytes[..kept]);
+        let kept = bytes.len().min(LIMIT - self.len);
+        if let Err(error) = self.kept.write_all(&bytes[..kept]) {
+            let folder = std::env::temp_dir();
+            let message = format!("keep it in {}: {}", folder.display(), io_error(&error));
+            return Poll::Ready(Err(io::Error::new(error.kind(), message)));
+        }
+        self.len += kept;
         self.truncated |= kept < bytes.len();
         Poll::Ready(Ok(bytes.len()))
     }
@@ -37,5 +83,34 @@ impl AsyncWrite for Capture {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[test]
+    fn what_was_kept_comes_back_wherever_it_lay() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for (len, part, truncated) in
+            [(5, 5, false), (OF_MANY + 7, 1000, false), (LIMIT, LIMIT, true)]
+        {
+            for mut capture in [Capture::default(), Capture::one_of_many()] {
+                let bytes: Vec<u8> = (0..len).map(|i| u8::try_from(i % 251).unwrap()).collect();
+                runtime.block_on(async {
+                    for part in bytes.chunks(part) {
+                        capture.write_all(part).await.unwrap();
+                    }
+                    if truncated {
+                        capture.write_all(b"more").await.unwrap();
+                    }
+                });
+                let captured = capture.read().unwrap();
+                assert!(captured.bytes == bytes && captured.truncated == truncated, "{len}");
+            }
+        }
     }
 }

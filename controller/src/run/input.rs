@@ -46,7 +46,12 @@ impl Input {
     /// How many bytes may be read from the source now.
     pub(crate) fn room(&self) -> usize {
         let credit = usize::try_from(STDIN_CREDIT).expect("the credit is small");
-        if self.ended || self.closed { 0 } else { credit - self.kept.len() }
+        if self.is_over() { 0 } else { credit - self.kept.len() }
+    }
+
+    /// Whether nothing more is to be read, ever.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ended || self.closed
     }
 
     /// Takes what was read from the source, at most [`Self::room`] bytes; none is its end.

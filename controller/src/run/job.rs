@@ -1,6 +1,7 @@
 //! What of a job outlives its connections: how far output and stdin have come, and signals that wait.
 
 use std::collections::VecDeque;
+use std::future::pending;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +11,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::Notify;
 
 use super::input::{FRAME, Input, Next};
-use super::output::Output;
+use super::output::{Output, PART, QUEUE};
+
+/// Bytes of each stream that may wait for a slow destination when there are many hosts.
+const QUEUE_OF_MANY: usize = PART;
 
 /// One command on one host, seen from here.
 pub(crate) struct Job<O, E> {
@@ -50,9 +54,18 @@ pub(crate) struct Progress {
 impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
     /// Nothing has come yet.
     pub(crate) fn new(stdout: O, stderr: E) -> Self {
+        Self::with_queue(stdout, stderr, QUEUE)
+    }
+
+    /// One of many, for which less may wait.
+    pub(crate) fn one_of_many(stdout: O, stderr: E) -> Self {
+        Self::with_queue(stdout, stderr, QUEUE_OF_MANY)
+    }
+
+    fn with_queue(stdout: O, stderr: E, most: usize) -> Self {
         Self {
-            stdout: Output::new(stdout),
-            stderr: Output::new(stderr),
+            stdout: Output::new(stdout, most),
+            stderr: Output::new(stderr, most),
             up: Mutex::default(),
             upward: Notify::new(),
             room: Notify::new(),
@@ -108,11 +121,12 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
         Ok(())
     }
 
-    /// Reads stdin as there is room for it, to its end, and then waits for ever. Resolves when the
+    /// Reads stdin as there is room for it, to its end or as long as the command wants it, lets go of
+    /// the source, and then waits for ever. Resolves when the
     /// source fails ([`Self::take_stdin_error`]): that is not an end that the command may take for one.
     pub(crate) async fn read_stdin<R: AsyncRead + Unpin>(&self, mut source: R) {
         let mut buffer = vec![0; FRAME];
-        loop {
+        while !self.lock().input.is_over() {
             let room = self.lock().input.room().min(buffer.len());
             if room == 0 {
                 self.room.notified().await;
@@ -138,6 +152,8 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
             drop(up);
             self.upward.notify_one();
         }
+        drop(source);
+        pending::<()>().await;
     }
 
     /// Why stdin could not be read, if so; told once.

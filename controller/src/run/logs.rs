@@ -13,7 +13,7 @@ use lariat_common::protocol::failure::Failure;
 use lariat_common::protocol::job::{Logs, LogsEnd, Reading, Start, State};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::output::{Output, PART};
+use super::output::{Output, PART, QUEUE};
 use super::session::{Broken, take};
 use crate::connect::{ConnectError, Session};
 use crate::patience::{Patience, is_broken_connection, may_come_back};
@@ -54,7 +54,7 @@ pub(crate) enum LogsError {
 impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
     /// Nothing was read yet.
     pub(crate) fn new(stdout: O, stderr: E) -> Self {
-        Self { stdout: Output::new(stdout), stderr: Output::new(stderr) }
+        Self { stdout: Output::new(stdout, QUEUE), stderr: Output::new(stderr, QUEUE) }
     }
 
     /// Reads, beginning on this connection, and gives what has become of the job. `lost` is told how

@@ -32,11 +32,11 @@ pub(crate) use connections::Connections;
 pub(crate) use error::RunError;
 pub(crate) use job::Job;
 pub(crate) use logs::{Log, LogsError, Wanted};
-pub(crate) use signals::Signals;
-use signals::{SIGPIPE, SIGTERM};
+use signals::SIGPIPE;
+pub(crate) use signals::{Relay, SIGTERM, Signals};
 
 /// How long a command whose output has no reader here any more is given to end.
-const ABANDON: Duration = Duration::from_secs(2);
+pub(crate) const ABANDON: Duration = Duration::from_secs(2);
 
 /// What came of it.
 #[derive(Debug)]

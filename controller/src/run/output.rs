@@ -2,7 +2,7 @@
 //!
 //! Bytes are written at once when their destination takes them and queued otherwise, so that one
 //! that is slow to take stdout holds up neither stderr nor the answer to Ctrl-C. Invariant: offsets
-//! have no gap and no overlap, what is acknowledged was written, and at most [`QUEUE`] bytes and
+//! have no gap and no overlap, what is acknowledged was written, and at most a queue's bytes and
 //! one part wait here.
 
 use std::collections::VecDeque;
@@ -21,7 +21,7 @@ pub(crate) const PART: usize = 64 * 1024;
 
 /// Bytes that may wait for a slow destination before the host is no longer listened to. With one part
 /// more it is a power of two, which is what a queue's memory grows to.
-pub(crate) const QUEUE: usize = 1024 * 1024 - PART;
+pub(super) const QUEUE: usize = 1024 * 1024 - PART;
 
 /// Where one stream stands. No I/O: a connection that comes next goes on exactly here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,6 +70,7 @@ pub(crate) struct Output<W> {
     changed: Notify,
     queued: Notify,
     failed: Notify,
+    most: usize,
 }
 
 struct Inner<W> {
@@ -82,8 +83,8 @@ struct Inner<W> {
 }
 
 impl<W: AsyncWrite + Unpin> Output<W> {
-    /// From offset 0 to `destination`.
-    pub(crate) fn new(destination: W) -> Self {
+    /// From offset 0 to `destination`, for which at most so many bytes wait.
+    pub(crate) fn new(destination: W, most: usize) -> Self {
         let inner = Inner {
             position: Position::default(),
             queue: VecDeque::new(),
@@ -96,6 +97,7 @@ impl<W: AsyncWrite + Unpin> Output<W> {
             changed: Notify::new(),
             queued: Notify::new(),
             failed: Notify::new(),
+            most,
         }
     }
 
@@ -132,7 +134,7 @@ impl<W: AsyncWrite + Unpin> Output<W> {
 
     /// Whether the queue is full.
     pub(crate) fn is_full(&self) -> bool {
-        self.lock().queue.len() > QUEUE
+        self.lock().queue.len() > self.most
     }
 
     /// Waits until some of the queue was written. For one waiter at a time.
@@ -264,7 +266,7 @@ mod tests {
         block_on(async {
             let (ours, theirs) = duplex(4);
             drop(theirs);
-            let output = Output::new(ours);
+            let output = Output::new(ours, QUEUE);
             output.push(b"abc").await;
             output.failed().await;
             output.push(b"def").await;
@@ -285,7 +287,7 @@ mod tests {
         ) {
             block_on(async {
                 let (ours, mut theirs) = duplex(size);
-                let output = Output::new(ours);
+                let output = Output::new(ours, QUEUE);
                 let whole = parts.concat();
                 let mut got = vec![0; whole.len()];
                 let push = async {

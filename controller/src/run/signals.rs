@@ -1,10 +1,13 @@
 //! Ctrl-C and its like while a command runs elsewhere: the first goes to the command, the second ends
-//! us, and so does the first while there is no command yet.
+//! us, and so does the first while there is no command yet. What comes to this process can be relayed
+//! to many commands on other threads.
 
+use std::future::pending;
 use std::io;
 
 use tokio::io::AsyncWrite;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 use super::Job;
 
@@ -15,19 +18,48 @@ pub(crate) const SIGPIPE: u8 = 13;
 /// SIGTERM's number.
 pub(crate) const SIGTERM: u8 = 15;
 
-/// This process's SIGINT and SIGTERM, from now on.
+/// SIGINT and SIGTERM, from now on.
 pub(crate) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
+    source: Source,
     /// One that came.
     came: Option<u8>,
 }
 
+enum Source {
+    Process { interrupt: Signal, terminate: Signal },
+    Relayed { told: watch::Receiver<Told>, seen: u32 },
+}
+
+/// How many were relayed, and the last of them.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    count: u32,
+    number: u8,
+}
+
+/// Hands signals on to any number of [`Signals`], on any thread, and to those that come later.
+#[derive(Default)]
+pub(crate) struct Relay(watch::Sender<Told>);
+
+impl Relay {
+    /// Hands one on.
+    pub(crate) fn send(&self, number: u8) {
+        self.0.send_modify(|told| *told = Told { count: told.count.saturating_add(1), number });
+    }
+
+    /// What has come and will come.
+    pub(crate) fn signals(&self) -> Signals {
+        let source = Source::Relayed { told: self.0.subscribe(), seen: 0 };
+        Signals { source, came: None }
+    }
+}
+
 impl Signals {
-    /// Takes them over. Needs a runtime around it.
+    /// Takes this process's over. Needs a runtime around it.
     pub(crate) fn new() -> io::Result<Self> {
         let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())?, came: None })
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { source: Source::Process { interrupt, terminate }, came: None })
     }
 
     /// The first one that came so far.
@@ -37,9 +69,22 @@ impl Signals {
 
     /// The next one. Cancelling it loses nothing.
     pub(crate) async fn next(&mut self) -> u8 {
-        let number = tokio::select! {
-            _ = self.interrupt.recv() => SIGINT,
-            _ = self.terminate.recv() => SIGTERM,
+        let number = match &mut self.source {
+            Source::Process { interrupt, terminate } => tokio::select! {
+                _ = interrupt.recv() => SIGINT,
+                _ = terminate.recv() => SIGTERM,
+            },
+            Source::Relayed { told, seen } => loop {
+                let Told { count, number } = *told.borrow_and_update();
+                if count > *seen {
+                    *seen += 1;
+                    break number;
+                }
+                if told.changed().await.is_err() {
+                    // Nobody is left who could send one.
+                    pending::<()>().await;
+                }
+            },
         };
         self.came.get_or_insert(number);
         number
@@ -60,5 +105,31 @@ impl Signals {
             forwarded = true;
             job.signal(number);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_late_hears_what_came_before_and_misses_none() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let relay = Relay::default();
+            relay.send(SIGINT);
+            let mut signals = relay.signals();
+            assert_eq!(signals.next().await, SIGINT);
+            relay.send(SIGTERM);
+            relay.send(SIGTERM);
+            assert_eq!((signals.next().await, signals.next().await), (SIGTERM, SIGTERM));
+            assert_eq!(signals.came(), Some(SIGINT));
+            let nothing = tokio::select! {
+                biased;
+                _ = signals.next() => false,
+                () = tokio::task::yield_now() => true,
+            };
+            assert!(nothing);
+        });
     }
 }

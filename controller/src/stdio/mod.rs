@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 pub(crate) use input::Stdin;
 pub(crate) use output::LocalOutput;
+pub(crate) use threads::write_all;
 
 /// Character devices of memory: `/dev/null`, `/dev/zero`, `/dev/full`. They never block.
 const MEMORY_DEVICES: u32 = 1;

@@ -173,7 +173,8 @@ impl ReadingThread {
     }
 }
 
-fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+/// Writes all of it, however long that takes.
+pub(crate) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match retry(|| rustix::io::write(fd, bytes)) {
             Ok(written) => bytes = &bytes[written..],

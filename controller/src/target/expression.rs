@@ -5,6 +5,7 @@
 //! Before a term may stand a user: `bob@@web`.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::str::FromStr;
 
 use lariat_common::name::HostName;
@@ -69,7 +70,6 @@ pub(crate) struct Selection {
 impl Targets {
     /// The one host that a plain name means, with its user. Any other expression means several,
     /// however many match.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the verbs still take one host"))]
     pub(crate) fn plain(&self) -> Option<Chosen> {
         match self.terms.as_slice() {
             [Term { not: false, user, atoms }] => match atoms.as_slice() {
@@ -152,6 +152,12 @@ fn meant<'a>(atoms: &[Atom], inventory: &'a Inventory) -> Result<Vec<&'a HostNam
     let mut hosts: Vec<&HostName> = all.map(|(name, _)| name).collect();
     hosts.sort_by(|a, b| natural(a.as_str(), b.as_str()));
     Ok(hosts)
+}
+
+impl fmt::Display for Targets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 impl FromStr for Targets {

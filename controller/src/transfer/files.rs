@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use lariat_common::protocol::Message;
 use lariat_common::protocol::failure::{Cause, Failure};
+use lariat_common::protocol::tree::Settled;
+use lariat_common::transfer::tree::Counts;
 use lariat_common::transfer::{Received, Sent, TransferError};
 
-use super::{Bar, Tally, shown};
+use super::{Bar, Remarks, Tally, shown};
 use crate::connect::{ConnectError, Session};
 use crate::error::CliError;
 use crate::patience::{Patience, is_broken_connection, may_come_back};
@@ -41,6 +43,11 @@ pub(crate) trait Item {
 
     /// Whether another attempt can follow one that broke after this much.
     fn can_go_on(&self, moved: &Moved) -> bool;
+
+    /// What did not arrive though the rest did, and what was passed over, to be told at the end.
+    fn remarks(&mut self) -> Remarks {
+        Remarks::default()
+    }
 }
 
 /// What an attempt moved.
@@ -50,8 +57,10 @@ pub(crate) struct Moved {
     sent: u64,
     /// Bytes of the file that they stand for.
     bytes: u64,
-    /// The file's size in bytes.
+    /// The files' size in bytes.
     size: u64,
+    /// How many files.
+    files: u64,
 }
 
 /// Why an attempt did not come to its end.
@@ -62,6 +71,10 @@ pub(crate) enum Broken {
     Refused(Failure),
     /// What was being written is here, and that failed.
     Here(Failure),
+    /// What was asked for can't be had that way.
+    Misused(CliError),
+    /// One file of a tree ended the connection, and is avoided from now on.
+    Spoiled,
     /// Anything else. What is under way on the session is not known.
     Transfer(TransferError),
 }
@@ -111,7 +124,8 @@ impl<'a> Files<'a> {
             let mut now = Moved::default();
             let broken = match self.attempt(item, &bar, &mut now).await {
                 Ok(()) => {
-                    self.tally.arrived(now.size, bytes + now.bytes, sent + now.sent);
+                    self.tally.arrived(now.files, now.size, bytes + now.bytes, sent + now.sent);
+                    self.tally.remark(item.remarks());
                     return Ok(());
                 }
                 Err(broken) => broken,
@@ -125,6 +139,9 @@ impl<'a> Files<'a> {
             first = false;
             bytes += now.bytes;
             sent += now.sent;
+            if matches!(broken, Broken::Spoiled) {
+                continue;
+            }
             let Some(wait) = patience.broke(now.bytes > 0, Instant::now()) else {
                 return Err(CliError::from(broken).next(AGAIN));
             };
@@ -163,9 +180,13 @@ impl Broken {
     fn may_pass(&self, first: bool) -> bool {
         match self {
             Self::Connect(error) => !first && may_come_back(error),
+            Self::Spoiled => true,
             Self::Transfer(TransferError::Link(error)) => is_broken_connection(error),
             Self::Transfer(TransferError::Remote(failure)) => failure.cause == Cause::Stopping,
-            Self::Transfer(TransferError::Local(_)) | Self::Refused(_) | Self::Here(_) => false,
+            Self::Transfer(TransferError::Local(_) | TransferError::Missed(_))
+            | Self::Refused(_)
+            | Self::Here(_)
+            | Self::Misused(_) => false,
         }
     }
 }
@@ -176,6 +197,8 @@ impl From<Broken> for CliError {
             Broken::Connect(error) => error.into(),
             Broken::Refused(failure) => failure.into(),
             Broken::Here(failure) => Self::from(failure).during("here"),
+            Broken::Misused(error) => error,
+            Broken::Spoiled => Self::new("one file of it failed"),
             Broken::Transfer(error) => error.into(),
         }
     }
@@ -183,17 +206,28 @@ impl From<Broken> for CliError {
 
 impl From<Sent> for Moved {
     fn from(Sent { sent, moved, size }: Sent) -> Self {
-        Self { sent, bytes: moved, size }
+        Self { sent, bytes: moved, size, files: 1 }
     }
 }
 
 impl From<Received> for Moved {
     fn from(Received { sent, moved, size }: Received) -> Self {
-        Self { sent, bytes: moved, size }
+        Self { sent, bytes: moved, size, files: 1 }
+    }
+}
+
+impl From<&Counts> for Moved {
+    fn from(counts: &Counts) -> Self {
+        Self { sent: counts.sent, bytes: counts.moved, size: 0, files: 0 }
     }
 }
 
 impl Moved {
+    /// What a tree has become.
+    pub(crate) fn settled(&mut self, settled: &Settled) {
+        (self.files, self.size) = (settled.files, settled.bytes);
+    }
+
     /// Whether nothing has moved.
     pub(crate) fn is_nothing(&self) -> bool {
         self.bytes == 0

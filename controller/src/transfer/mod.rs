@@ -3,7 +3,10 @@
 mod files;
 mod options;
 mod progress;
+mod push_tree;
 mod report;
+mod rules;
+mod tree;
 
 use std::ffi::OsStr;
 use std::fmt::Display;
@@ -12,12 +15,16 @@ use std::time::Instant;
 
 use lariat_common::escape::escape;
 use lariat_common::name::HostName;
-use lariat_common::protocol::transfer::check_name;
+use lariat_common::protocol::transfer::{BadTransfer, Destination, check_name};
 
 use crate::error::CliError;
+use crate::target::{Chosen, Targets};
 pub(crate) use files::{Broken, Files, Item, Moved};
 pub(crate) use options::TransferOptions;
 pub(crate) use progress::Bar;
+pub(crate) use push_tree::{PushedTree, broken};
+use rules::Rules;
+pub(crate) use tree::{Remarks, TreeBar};
 
 /// What was moved to or from one host.
 pub(crate) struct Tally {
@@ -31,11 +38,34 @@ pub(crate) struct Tally {
     /// Bytes that were there already.
     reused: u64,
     errors: Vec<CliError>,
+    /// What was passed over, which is no failure.
+    notes: Vec<String>,
+}
+
+/// The one host that is meant.
+pub(crate) fn one_host(targets: &Targets) -> Result<Chosen, CliError> {
+    let several =
+        || CliError::new(format!("{targets}: files go to and from one host at a time yet"));
+    let chosen = targets.plain().ok_or_else(several)?;
+    if chosen.user.is_some() {
+        return Err(CliError::new(format!(
+            "{targets}: a user before '@' is not supported here yet"
+        )));
+    }
+    Ok(chosen)
 }
 
 impl Tally {
     pub(crate) fn new() -> Self {
-        Self { began: Instant::now(), files: 0, bytes: 0, sent: 0, reused: 0, errors: Vec::new() }
+        Self {
+            began: Instant::now(),
+            files: 0,
+            bytes: 0,
+            sent: 0,
+            reused: 0,
+            errors: Vec::new(),
+            notes: Vec::new(),
+        }
     }
 
     /// Nothing could even be tried.
@@ -43,12 +73,22 @@ impl Tally {
         Self { errors: vec![error], ..Self::new() }
     }
 
-    /// A file of `size` bytes arrived. `moved` of them came over the wire, in all attempts, as `sent`.
-    pub(crate) fn arrived(&mut self, size: u64, moved: u64, sent: u64) {
-        self.files += 1;
+    /// Files of `size` bytes arrived. `moved` of them came over the wire, in all attempts, as `sent`.
+    pub(crate) fn arrived(&mut self, files: u64, size: u64, moved: u64, sent: u64) {
+        self.files += files;
         self.bytes += size;
         self.sent += sent;
         self.reused += size.saturating_sub(moved);
+    }
+
+    /// What is to be told of a tree beyond that it arrived.
+    pub(crate) fn remark(&mut self, remarks: Remarks) {
+        let Remarks { missed, skipped, more } = remarks;
+        self.errors.extend(missed);
+        self.notes.extend(skipped);
+        if more > 0 {
+            self.errors.push(CliError::new(format!("{more} more names failed")));
+        }
     }
 
     /// A file did not; the others go on.
@@ -57,14 +97,21 @@ impl Tally {
     }
 }
 
-/// The name that a file has in its folder: the last component of its path, as it was written.
-pub(crate) fn base_name(path: &[u8]) -> Result<&[u8], CliError> {
-    if path.is_empty() || path.ends_with(b"/") {
-        return Err(CliError::new("it is a folder, and only files can be moved yet"));
+/// The name that a source has in its folder: the last component of its path, as it was written. One
+/// that has none, such as `..`, can go only to a destination with a name of its own.
+pub(crate) fn base_name<'a>(path: &'a [u8], dest: &[u8]) -> Result<&'a [u8], CliError> {
+    const NAMELESS: &[u8] = b"source";
+    let end = path.iter().rposition(|&b| b != b'/').map_or(0, |last| last + 1);
+    let name = path[..end].rsplit(|&b| b == b'/').next().unwrap_or_default();
+    let dest = Destination { path: dest.to_vec(), name: Vec::new() };
+    match check_name(name) {
+        Ok(()) => Ok(name),
+        Err(BadTransfer::Name) if name.len() < 3 && !dest.is_inside() => Ok(NAMELESS),
+        Err(why) => {
+            Err(CliError::new(format!("{}: {why}", escape(path)))
+                .next("give DEST a name of its own"))
+        }
     }
-    let name = path.rsplit(|&b| b == b'/').next().unwrap_or_default();
-    check_name(name).map_err(|why| CliError::new(format!("{}: {why}", escape(path))))?;
-    Ok(name)
 }
 
 /// What stands for the host's name in a destination.
@@ -103,9 +150,13 @@ mod tests {
 
     #[test]
     fn a_files_name_is_its_paths_last_part() {
-        assert_eq!(base_name(b"/srv/a").unwrap(), b"a");
-        for bad in [&b""[..], b"/", b"a/", b"a/.."] {
-            assert!(base_name(bad).is_err());
+        for path in [&b"/srv/a"[..], b"a", b"a/", b"/a//"] {
+            assert_eq!(base_name(path, b"").unwrap(), b"a");
         }
+        for bad in [&b""[..], b"/", b"a/..", b"."] {
+            assert!(base_name(bad, b"srv/").is_err() && base_name(bad, b"").is_err());
+            assert_eq!(base_name(bad, b"/srv/www").unwrap(), b"source");
+        }
+        assert!(base_name(&[b'x'; 256], b"www").is_err());
     }
 }

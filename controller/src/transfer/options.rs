@@ -1,12 +1,20 @@
 //! The options that `push` and `pull` share.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lariat_common::protocol::transfer::{Placement, Sending};
+use lariat_common::protocol::tree::TreeOptions;
 use lariat_common::units::{parse_duration, parse_rate};
+
+use super::{Rules, shown};
+use crate::error::CliError;
 
 /// How a transfer is made, and what becomes of what arrives.
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the contract")]
 pub(crate) struct TransferOptions {
     /// Compress what can be; what can't is noticed and sent as it is
     #[arg(long)]
@@ -28,6 +36,41 @@ pub(crate) struct TransferOptions {
     #[arg(long)]
     backup: bool,
 
+    #[command(flatten)]
+    rules: Rules,
+
+    /// Of a folder move only the paths that this file lists, one a line, relative to SOURCE; - is stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "delete")]
+    files_from: Option<PathBuf>,
+
+    /// Remove from a folder's copy what the source does not have, once everything has arrived
+    #[arg(long)]
+    delete: bool,
+
+    /// Change nothing; list what would be made, changed and deleted in a folder's copy
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Compare a folder's files by content, not by size and time
+    #[arg(long)]
+    checksum: bool,
+
+    /// Files of a folder that are one file under several names stay so
+    #[arg(short = 'H')]
+    hard_links: bool,
+
+    /// A folder's extended attributes travel
+    #[arg(short = 'X')]
+    xattrs: bool,
+
+    /// Owners and groups travel, by name where both hosts know it
+    #[arg(long)]
+    owner: bool,
+
+    /// Setuid, setgid and sticky bits travel
+    #[arg(long)]
+    special: bool,
+
     /// How long a broken connection is tried again
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_duration)]
     pub(crate) reconnect: Duration,
@@ -37,6 +80,56 @@ impl TransferOptions {
     /// How the sender is to send.
     pub(crate) fn sending(&self) -> Sending {
         Sending { compress: self.compress, rate: self.bwlimit }
+    }
+
+    /// What both ends do with a folder.
+    pub(crate) fn tree(&self) -> TreeOptions {
+        TreeOptions {
+            rules: self.rules.0.clone(),
+            only: Vec::new(),
+            delete: self.delete,
+            dry_run: self.dry_run,
+            checksum: self.checksum,
+            hard_links: self.hard_links,
+            xattrs: self.xattrs,
+            owner: self.owner,
+            special: self.special,
+        }
+    }
+
+    /// The paths that are moved, if not all of a folder.
+    pub(crate) fn only(&self) -> Result<Vec<Vec<u8>>, CliError> {
+        let Some(file) = &self.files_from else { return Ok(Vec::new()) };
+        let mut text = Vec::new();
+        let read = if file.as_os_str() == "-" {
+            io::stdin().read_to_end(&mut text)
+        } else {
+            File::open(file).and_then(|mut file| file.read_to_end(&mut text))
+        };
+        let during = format!("read {}", shown(file.as_os_str()));
+        read.map_err(|error| CliError::from(error).during(&during))?;
+        let only: Vec<Vec<u8>> = text.split(|&b| b == b'\n').filter_map(plain_path).collect();
+        let listed = TreeOptions { only, ..TreeOptions::default() };
+        listed.check().map_err(|error| CliError::from(error).during(&during))?;
+        if listed.only.is_empty() {
+            return Err(CliError::new("it lists no path").during(&during));
+        }
+        Ok(listed.only)
+    }
+
+    /// Refuses what is only for folders, when a file is moved.
+    pub(crate) fn check_for_file(&self) -> Result<(), CliError> {
+        for (given, option) in [
+            (self.dry_run, "--dry-run"),
+            (self.files_from.is_some(), "--files-from"),
+            (self.xattrs, "-X"),
+            (self.owner, "--owner"),
+        ] {
+            if given {
+                return Err(CliError::new(format!("{option} is for folders, and this is a file")));
+            }
+        }
+        Ok(())
     }
 
     /// What the receiver is to make of it.
@@ -52,6 +145,14 @@ impl TransferOptions {
     }
 }
 
+/// A line's path without the `.` and `/` that lead nowhere; none if nothing is left.
+fn plain_path(line: &[u8]) -> Option<Vec<u8>> {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let parts = line.split(|&b| b == b'/').filter(|&part| !matches!(part, b"" | b"."));
+    let path = parts.collect::<Vec<_>>().join(&b'/');
+    (!path.is_empty()).then_some(path)
+}
+
 fn parse_mode(text: &str) -> Result<u32, String> {
     let octal = text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
     let mode = if octal { u32::from_str_radix(text, 8).ok() } else { None };
@@ -65,6 +166,14 @@ fn parse_mode(text: &str) -> Result<u32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn listed_paths_are_made_plain() {
+        let plain = |line: &str| plain_path(line.as_bytes()).map(|p| String::from_utf8(p).unwrap());
+        assert_eq!(plain("./a//b/").as_deref(), Some("a/b"));
+        assert_eq!(plain("/etc/x\r").as_deref(), Some("etc/x"));
+        assert_eq!((plain(""), plain("./")), (None, None));
+    }
 
     #[test]
     fn modes_are_octal() {

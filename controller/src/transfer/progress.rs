@@ -29,6 +29,29 @@ impl Bar {
     }
 }
 
+impl Bar {
+    /// A tree begins, or begins again: what there is of it is about to be listed.
+    pub(crate) fn anew(&self) {
+        self.bar.set_length(0);
+        self.bar.set_position(0);
+    }
+
+    /// These many more bytes belong to the tree.
+    pub(crate) fn longer(&self, bytes: u64) {
+        self.bar.inc_length(bytes);
+    }
+
+    /// These many more bytes of it are there.
+    pub(crate) fn more(&self, bytes: u64) {
+        self.bar.inc(bytes);
+    }
+
+    /// Writes something else to the terminal.
+    pub(crate) fn aside(&self, write: impl FnOnce()) {
+        self.bar.suspend(write);
+    }
+}
+
 impl Progress for Bar {
     fn begin(&self, size: Option<u64>, have: u64) {
         self.begun.set(true);

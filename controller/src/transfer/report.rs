@@ -49,6 +49,7 @@ impl Tally {
                 error.report(verbose);
             }
         }
+        self.notes.iter().for_each(|note| output::note(note));
         if self.errors.is_empty() || self.files > 0 {
             output::note(&self.summary(host, took));
         }
@@ -83,7 +84,7 @@ mod tests {
     #[test]
     fn one_line_with_everything_in_it() {
         let mut tally = Tally::new();
-        tally.arrived(3 << 20, 1 << 20, 1 << 20);
+        tally.arrived(1, 3 << 20, 1 << 20, 1 << 20);
         insta::assert_snapshot!(
             tally.summary("web1", Duration::from_millis(1500)),
             @"web1: 1 file, 3.00 MiB: sent 1.00 MiB, reused 2.00 MiB, 1.50 s, 2.00 MiB/s"

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
+mod tree;
+
 use std::fs;
 use std::net::TcpListener as StdListener;
 use std::path::Path;
@@ -132,6 +134,11 @@ async fn serve(
     let mut link = Link::new(stream);
     match link.next().await.unwrap() {
         Some(frame) if frame.kind == Kind::Run => {}
+        Some(frame) if frame.kind == Kind::Pull => {
+            // The controller may hang up at any moment.
+            let _ = tree::play(&mut link).await;
+            return;
+        }
         Some(frame) if frame.kind == Kind::Attach => {
             // It forgets everything at once, and has been up for as long as its tests need.
             tell.send(Heard::Attach(link.reader.message().unwrap())).unwrap();

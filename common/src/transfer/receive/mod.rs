@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
-use self::receiving::Receiver;
+pub(super) use self::receiving::Receiver;
 pub use self::sink::{Stream, Target};
-use super::commit::Finish;
+use super::commit::{Finish, Sync};
 use super::delta::{Cutter, Params, Piece};
 use super::error::TransferError;
 use super::partial::{Opened, Partial};
@@ -53,16 +53,24 @@ pub async fn receive<S: AsyncRead + AsyncWrite>(
     let outcome = take(link, target, offer, finish, progress, cancel, received).await;
     match outcome {
         Ok(()) => Ok(link.send(&Done { path }).await?),
-        Err(error) => {
-            if let TransferError::Local(failure) = &error
-                && !link.writer.is_broken()
-            {
-                link.send(failure).await?;
-                link.drain(DRAIN).await;
-            }
-            Err(error)
-        }
+        Err(error) => Err(give_up(link, error).await),
     }
+}
+
+/// Tells the sender why no more is taken, if that was decided here, and waits for it to stop.
+pub(super) async fn give_up<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
+    error: TransferError,
+) -> TransferError {
+    if let TransferError::Local(failure) = &error
+        && !link.writer.is_broken()
+    {
+        if let Err(broken) = link.send(failure).await {
+            return broken.into();
+        }
+        link.drain(DRAIN).await;
+    }
+    error
 }
 
 async fn take<S: AsyncRead + AsyncWrite>(
@@ -114,7 +122,9 @@ async fn take<S: AsyncRead + AsyncWrite>(
 
 fn cause(error: &TransferError) -> &Cause {
     match error {
-        TransferError::Local(failure) | TransferError::Remote(failure) => &failure.cause,
+        TransferError::Local(failure)
+        | TransferError::Remote(failure)
+        | TransferError::Missed(failure) => &failure.cause,
         TransferError::Link(_) => &Cause::Stopping,
     }
 }
@@ -178,7 +188,7 @@ async fn commit<S: AsyncRead + AsyncWrite>(
     let thread = std::thread::Builder::new().name("commit".to_owned());
     let work = move || {
         // Fails only when nobody waits for it any more.
-        let _ = done.send(partial.commit(&offer, size, &finish));
+        let _ = done.send(partial.commit(&offer, size, &finish, Sync::First));
     };
     thread.spawn(work).map_err(failed)?;
     let error = tokio::select! {

@@ -11,6 +11,7 @@ use crate::protocol::failure::{Action, Cause, Failure};
 use crate::protocol::transfer::{
     ChunkHead, Complete, Copies, Encoding, Hash, Hashes, LiteralHead, MAX_HASHES, Offer,
 };
+use crate::protocol::tree::Missed;
 use crate::protocol::{Kind, Message};
 use crate::transfer::delta::BadDelta;
 use crate::transfer::encode::Decoder;
@@ -32,7 +33,7 @@ enum Chunk {
     Sent(Hash),
 }
 
-pub(super) struct Receiver<'a> {
+pub(in crate::transfer) struct Receiver<'a> {
     target: Target,
     path: Vec<u8>,
     offer: &'a Offer,
@@ -44,7 +45,6 @@ pub(super) struct Receiver<'a> {
     /// Hashes of rebuilt chunks that the sender has not been told.
     hashed: Hashes,
     decoder: Decoder,
-    packed: Vec<u8>,
     buffer: Vec<u8>,
     only: Hash,
 }
@@ -56,7 +56,7 @@ impl From<BadDelta> for TransferError {
 }
 
 impl<'a> Receiver<'a> {
-    pub(super) fn new(
+    pub(in crate::transfer) fn new(
         target: Target,
         offer: &'a Offer,
         progress: &'a dyn Progress,
@@ -94,18 +94,17 @@ impl<'a> Receiver<'a> {
             rebuild,
             hashed: Hashes { first: 0, hashes: Vec::new() },
             decoder: Decoder::new(),
-            packed: Vec::new(),
             buffer,
             only: hash::empty(),
         })
     }
 
-    pub(super) fn into_target(self) -> Target {
+    pub(in crate::transfer) fn into_target(self) -> Target {
         self.target
     }
 
     /// Takes everything. Returns the file's size.
-    pub(super) async fn run<R: AsyncRead>(
+    pub(in crate::transfer) async fn run<R: AsyncRead>(
         &mut self,
         reader: &mut Reader<ReadHalf<R>>,
         outbox: &Outbox,
@@ -129,6 +128,10 @@ impl<'a> Receiver<'a> {
                 Kind::Literal => self.literal(reader, frame, outbox).await?,
                 Complete::KIND => return self.complete(reader.message()?),
                 Failure::KIND => return Err(TransferError::Remote(reader.message()?)),
+                // In a tree that is no reason to end the others.
+                Missed::KIND => {
+                    return Err(TransferError::Missed(reader.message::<Missed>()?.failure));
+                }
                 other => return Err(LinkError::Unexpected(other).into()),
             }
             if self.rebuild.as_ref().is_some_and(Rebuild::is_done) {
@@ -202,7 +205,7 @@ impl<'a> Receiver<'a> {
             None if head.encoding == Encoding::Raw as u8 => body,
             None => CHUNK,
         };
-        self.body(reader, head.encoding, body, len).await?;
+        self.body(reader, head.encoding, len).await?;
         let bytes = &self.buffer[..len];
         let hash = if index == 0 {
             let (hash, only) = hash::first_chunk(bytes);
@@ -257,7 +260,7 @@ impl<'a> Receiver<'a> {
         let len = usize::try_from(head.len).ok().filter(|&len| len <= self.buffer.len());
         let len = len.ok_or(TransferError::misbehaved("a literal is too long"))?;
         let body = frame.len - LiteralHead::LEN;
-        self.body(reader, head.encoding, body, len).await?;
+        self.body(reader, head.encoding, len).await?;
         let buffer = std::mem::take(&mut self.buffer);
         let put =
             rebuild.literal(&buffer[..len], |index, bytes| self.rebuilt(index, bytes, outbox));
@@ -276,29 +279,16 @@ impl<'a> Receiver<'a> {
         Ok(self.certain(index, hash::chunk(index, bytes), outbox)?)
     }
 
-    /// Reads a body of `body` bytes that stands for `len`, into the buffer.
+    /// Reads a body that stands for `len` bytes, into the buffer.
     async fn body<R: AsyncRead>(
         &mut self,
         reader: &mut Reader<ReadHalf<R>>,
         encoding: u8,
-        body: usize,
         len: usize,
     ) -> Result<(), TransferError> {
         let bad = TransferError::misbehaved("a body has the wrong length");
-        let Some(out) = self.buffer.get_mut(..len) else { return Err(bad) };
-        match Encoding::from_wire(encoding) {
-            Some(Encoding::Raw) if body == len => reader.bulk(out).await?,
-            Some(Encoding::Zeros) if body == 0 => out.fill(0),
-            Some(Encoding::Zstd) if body < len => {
-                self.packed.resize(body, 0);
-                reader.bulk(&mut self.packed).await?;
-                let unpacked = self.decoder.decompress(&self.packed, out);
-                unpacked.map_err(|_| TransferError::misbehaved("a body can't be decompressed"))?;
-            }
-            Some(_) => return Err(bad),
-            None => return Err(TransferError::misbehaved("a body has an unknown encoding")),
-        }
-        Ok(())
+        let out = self.buffer.get_mut(..len).ok_or(bad)?;
+        self.decoder.body(reader, encoding, out).await
     }
 
     fn moved(&mut self, len: usize, body: usize) {

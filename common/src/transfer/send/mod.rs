@@ -10,7 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadHalf};
 use tokio::sync::mpsc;
 
 pub(super) use self::delta::{cut, encode as encode_piece};
-use self::sending::Sender;
+pub(super) use self::pace::Pace;
+pub(super) use self::sending::Sender;
 use super::delta::Params;
 use super::error::TransferError;
 use super::reconcile::indices;
@@ -53,6 +54,19 @@ pub async fn send<S: AsyncRead + AsyncWrite>(
     sent: &mut Sent,
 ) -> Result<Done, TransferError> {
     let have = receive_have(link, source).await?;
+    send_having(link, source, &have, how, progress, cancel, sent).await
+}
+
+/// The same, once the receiver has said what it has.
+pub(super) async fn send_having<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
+    source: &mut Source,
+    have: &Have,
+    how: Sending,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+    sent: &mut Sent,
+) -> Result<Done, TransferError> {
     let size = source.offer().size.unwrap_or_default();
     let had: u64 = indices(&have.chunks).map(|index| rehash::chunk_len(size, index) as u64).sum();
     progress.begin(source.offer().size, had);
@@ -73,16 +87,21 @@ pub async fn send<S: AsyncRead + AsyncWrite>(
     let outcome = tokio::select! {
         biased;
         done = listen(&mut link.reader, allowed, heard) => done,
-        error = sender.run(&have, hearing) => Err(error),
+        error = sender.run(have, hearing) => Err(error),
         cause = cancel.cancelled() => Err(failing(cause).into()),
     };
-    if let Err(TransferError::Local(failure)) = &outcome
-        && !link.writer.is_broken()
-    {
+    if let Err(TransferError::Local(failure)) = &outcome {
+        tell(link, failure).await;
+    }
+    outcome
+}
+
+/// Tells the peer why there is no more to come.
+pub(super) async fn tell<S: AsyncRead + AsyncWrite>(link: &mut Link<S>, failure: &Failure) {
+    if !link.writer.is_broken() {
         // A peer that does not take it sees the connection end, which is as good.
         let _ = tokio::time::timeout(TELL, link.send(failure)).await;
     }
-    outcome
 }
 
 async fn receive_have<S: AsyncRead + AsyncWrite>(
@@ -93,18 +112,24 @@ async fn receive_have<S: AsyncRead + AsyncWrite>(
     match frame.kind {
         Have::KIND => {
             let have: Have = link.reader.message()?;
-            // One chunk is quicker sent than compared, so that a file of one is never resumed.
-            let chunks = source.offer().chunks();
-            let chunks = if chunks > 1 { chunks } else { 0 };
-            let strange = have.basis.is_some() && chunks == 0;
-            if strange || have.check(chunks).is_err() {
-                return Err(TransferError::misbehaved("it has chunks that do not exist"));
-            }
+            check_have(&have, source)?;
             Ok(have)
         }
         Failure::KIND => Err(TransferError::Remote(link.reader.message()?)),
         other => Err(LinkError::Unexpected(other).into()),
     }
+}
+
+/// Checks what the receiver says it has of a source.
+pub(super) fn check_have(have: &Have, source: &Source) -> Result<(), TransferError> {
+    // One chunk is quicker sent than compared, so that a file of one is never resumed.
+    let chunks = source.offer().chunks();
+    let chunks = if chunks > 1 { chunks } else { 0 };
+    let strange = have.basis.is_some() && chunks == 0;
+    if strange || have.check(chunks).is_err() {
+        return Err(TransferError::misbehaved("it has chunks that do not exist"));
+    }
+    Ok(())
 }
 
 /// What the receiver may still say: it is kept until it is looked at, so it must have an end, and

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 const BURST: Duration = Duration::from_millis(100);
 
 /// A rate, and what has been sent under it.
-pub(super) struct Pace {
+pub(in crate::transfer) struct Pace {
     rate: Option<u64>,
     /// When everything sent so far is paid for.
     paid: Instant,
@@ -14,12 +14,12 @@ pub(super) struct Pace {
 
 impl Pace {
     /// At most `rate` bytes a second; any, if there is none.
-    pub(super) fn new(rate: Option<u64>, now: Instant) -> Self {
+    pub(in crate::transfer) fn new(rate: Option<u64>, now: Instant) -> Self {
         Self { rate, paid: now }
     }
 
     /// Bytes have been sent: how long to wait before the next ones.
-    pub(super) fn sent(&mut self, bytes: u64, now: Instant) -> Option<Duration> {
+    pub(in crate::transfer) fn sent(&mut self, bytes: u64, now: Instant) -> Option<Duration> {
         let rate = self.rate?.max(1);
         let cost = Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / rate);
         let earliest = now.checked_sub(BURST).unwrap_or(now);

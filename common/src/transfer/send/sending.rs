@@ -20,7 +20,7 @@ use crate::transfer::reconcile::{NotAwaited, Reconcile, indices, missing};
 use crate::transfer::{Cancel, Progress, Source, hash, rehash};
 
 /// What is needed to send one file.
-pub(super) struct Sender<'a, S> {
+pub(in crate::transfer) struct Sender<'a, S> {
     pub(super) writer: &'a mut Writer<WriteHalf<S>>,
     pub(super) source: &'a mut Source,
     progress: &'a dyn Progress,
@@ -36,7 +36,7 @@ pub(super) struct Sender<'a, S> {
 }
 
 impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
-    pub(super) fn new(
+    pub(in crate::transfer) fn new(
         writer: &'a mut Writer<WriteHalf<S>>,
         source: &'a mut Source,
         how: Sending,
@@ -85,6 +85,12 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
             Ok(()) => self.writer.drive().await.into(),
             Err(error) => error,
         }
+    }
+
+    /// Sends a file of which the receiver has nothing, from its first byte to Complete.
+    pub(in crate::transfer) async fn whole(&mut self) -> Result<(), TransferError> {
+        let (_, nothing) = mpsc::unbounded_channel();
+        self.file(&Have::default(), nothing).await
     }
 
     async fn file(

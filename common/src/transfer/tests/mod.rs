@@ -133,9 +133,9 @@ impl World {
 }
 
 /// A stream whose reads end without a word after a number of bytes.
-struct Cut {
-    stream: DuplexStream,
-    left: Option<u64>,
+pub(super) struct Cut {
+    pub(super) stream: DuplexStream,
+    pub(super) left: Option<u64>,
 }
 
 impl AsyncRead for Cut {

@@ -45,3 +45,19 @@ fn a_basis_that_has_nothing_in_common_costs_nothing() {
     assert_eq!(world.transfer(&mut source, None).0.unwrap().sent, 3 * C + 9);
     world.assert_copied();
 }
+
+#[test]
+fn a_replaced_file_s_attributes_stay() {
+    let world = world_with_dest(b"old");
+    let (name, flags) = ("user.lariat", rustix::fs::XattrFlags::empty());
+    if rustix::fs::setxattr(world.path("dest"), name, b"kept", flags).is_err() {
+        // A file system without any.
+        return;
+    }
+    let mut source = world.source(C + 9, 1);
+    world.transfer(&mut source, None).0.unwrap();
+    let mut value = [0; 16];
+    let len = rustix::fs::getxattr(world.path("dest"), name, &mut value[..]).unwrap();
+    assert_eq!(&value[..len], b"kept");
+    world.assert_copied();
+}

@@ -16,7 +16,7 @@ use super::run::report;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output;
-use crate::reach::{Reach, ReachOptions};
+use crate::reach::{Fleet, Reach, ReachOptions};
 use crate::run::{Connections, Job, Signals};
 use crate::runtime::block_on;
 use crate::stdio::{LocalOutput, Stdin};
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     if let Some(limit) = call.options.connect_timeout {
         connect.connect_timeout = limit;
     }
-    let reach = Reach::any_user(context, &call.target, &connect)?;
+    let reach = Fleet::load(context, &connect)?.reach(&call.target)?;
     let line = match call.wish {
         Wish::Explain => return explain(&call, &reach),
         Wish::Sftp => SFTP.as_bytes().to_vec(),
@@ -105,7 +105,7 @@ async fn follow(request: &Run, reach: &Reach, context: &Context) -> Result<ExitC
 /// What `ssh -G` prints, in so far as there is something to say: git looks whether it can be asked.
 fn explain(call: &Call, reach: &Reach) -> Result<ExitCode, CliError> {
     let address = &reach.peer.address;
-    let user = call.target.user.iter().map(|user| format!("user {user}\n")).collect::<String>();
+    let user = call.target.user.as_ref().map(|user| format!("user {user}\n")).unwrap_or_default();
     let (host, port) = (address.host(), address.port());
     let text = format!("host {}\n{user}hostname {host}\nport {port}\n", call.target.host);
     output::bytes(text.as_bytes())?;

@@ -9,7 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use lariat_common::escape::escape;
 
 use super::option::{BadOption, Options};
-use crate::target::{BadTarget, Target};
+use crate::target::{BadTargets, Chosen, Targets};
 
 /// Flags that change nothing here: how addresses are chosen, noise, forwarding that is off anyway, the
 /// terminal that there is none of, compression, and the version of a protocol that this is not.
@@ -25,7 +25,7 @@ const REFUSED_WITH: &[u8] = b"BbDEFIiJLmcOPpQRSWw";
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Call {
     /// Where, and as whom.
-    pub(super) target: Target,
+    pub(super) target: Chosen,
     /// What.
     pub(super) wish: Wish,
     /// Whether stdin is the command's.
@@ -68,7 +68,10 @@ pub(super) enum BadCall {
     NoHost,
     /// Somewhere, but no host.
     #[error(transparent)]
-    Host(#[from] BadTarget),
+    Host(#[from] BadTargets),
+    /// Several hosts.
+    #[error("{0:?} names several hosts")]
+    Several(String),
     /// Nothing to do.
     #[error("no command is given")]
     NoCommand,
@@ -92,7 +95,8 @@ impl Call {
         let (host, rest) = rest.split_first().ok_or(BadCall::NoHost)?;
         // ssh takes options behind the host too, up to the command.
         let command = flags.take(rest)?;
-        let mut target: Target = host.to_string_lossy().parse()?;
+        let several = || BadCall::Several(escape(host.as_bytes()));
+        let mut target = host.to_string_lossy().parse::<Targets>()?.plain().ok_or_else(several)?;
         target.user = flags.user.or(flags.options.user.take()).or(target.user);
         let line = command.join(OsStr::new(" ")).into_vec();
         let wish = match (flags.explain, flags.subsystem, line.as_slice()) {
@@ -182,7 +186,9 @@ mod tests {
     fn line(words: &[&str]) -> (String, String, bool) {
         let call = parse(words).unwrap();
         let Wish::Line(line) = call.wish else { panic!("{:?}", call.wish) };
-        (call.target.to_string(), String::from_utf8(line).unwrap(), call.stdin)
+        let Chosen { host, user } = call.target;
+        let target = user.map(|user| format!("{user}@")).unwrap_or_default() + host.as_str();
+        (target, String::from_utf8(line).unwrap(), call.stdin)
     }
 
     fn case(target: &str, line: &str, stdin: bool) -> (String, String, bool) {
@@ -233,7 +239,8 @@ mod tests {
         ] {
             assert_eq!(parse(words), Err(error), "{words:?}");
         }
-        assert!(matches!(parse(&["web[1-2]", "x"]), Err(BadCall::Host(_))));
+        assert!(matches!(parse(&["web[1-2]", "x"]), Err(BadCall::Several(_))));
+        assert!(matches!(parse(&["Web", "x"]), Err(BadCall::Host(_))));
         assert!(matches!(parse(&["-oProxyJump=x", "web1", "x"]), Err(BadCall::Option(_))));
     }
 

@@ -10,12 +10,15 @@ use lariat_common::name::JobId;
 use lariat_common::protocol::exec::{Command, Run};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 
-use super::Runner;
+use super::{Args, Runner};
 use crate::error::CliError;
 use crate::stdio::Stdin;
 
 /// Longest line, in bytes: a half of what a request may have.
 const LONGEST: usize = MAX_MESSAGE / 2;
+
+/// Bytes of all lines that are kept for several hosts.
+const MOST: usize = 16 * 1024 * 1024;
 
 /// Runs all of them as `template` says. Gives the first status that is not 0; what is no command's own
 /// failure ends it.
@@ -53,6 +56,28 @@ pub(super) async fn run(
         }
     }
     Ok(status)
+}
+
+/// All of them at once, for several hosts.
+pub(super) async fn all(args: &Args) -> Result<Vec<Command>, CliError> {
+    let file = args.from.as_deref().unwrap_or(Path::new("-"));
+    let shown = escape(file.as_os_str().as_bytes());
+    let failed = |error| CliError::from(error).during(format!("read {shown}"));
+    let mut lines = BufReader::new(open(file).map_err(failed)?);
+    let (mut commands, mut bytes) = (Vec::new(), 0);
+    for number in 1_u64.. {
+        let Some(line) = next(&mut lines).await.map_err(failed)? else { break };
+        bytes += line.len();
+        if line.len() > LONGEST || bytes > MOST {
+            let most = if line.len() > LONGEST { LONGEST } else { MOST };
+            let error = CliError::new(format!("over {} KiB", most / 1024));
+            return Err(error.during(format!("{shown}, line {number}")));
+        }
+        if !is_comment(&line) {
+            commands.push(Command::Shell(line));
+        }
+    }
+    Ok(commands)
 }
 
 fn open(file: &Path) -> std::io::Result<Box<dyn AsyncRead + Unpin>> {

@@ -1,9 +1,10 @@
-//! `lariat run`: a command on a host, as if it ran here.
+//! `lariat run`: a command on a host, as if it ran here, or on many.
 
 pub(super) mod report;
 
 mod detach;
 mod lines;
+mod many;
 mod request;
 
 use std::ffi::OsString;
@@ -11,18 +12,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use lariat_common::name::HostName;
 use lariat_common::protocol::exec::{Command, Run};
 use lariat_common::units::parse_duration;
 
 use crate::context::Context;
 use crate::error::CliError;
+use crate::fanout::{FanoutOptions, Sink};
 use crate::output::json::object;
-use crate::reach::{self, Reach};
+use crate::reach::{self, Fleet, Reach};
 use crate::run::capture::Capture;
 use crate::run::{Connections, Job, Outcome, Signals};
 use crate::runtime::block_on;
 use crate::stdio::{LocalOutput, Stdin};
-use crate::target::Target;
+use crate::target::{Chosen, Targets};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -41,9 +44,9 @@ Examples:
   lariat run web1 --from commands.txt
   lariat run web1 --detach -- make world        (then: lariat jobs, logs, attach, kill)")]
 pub(crate) struct Args {
-    /// Which host
+    /// Which hosts
     #[arg(value_name = "TARGET")]
-    target: Target,
+    target: Targets,
 
     /// Send stdin to the command, which otherwise reads /dev/null
     #[arg(short)]
@@ -85,8 +88,14 @@ pub(crate) struct Args {
     from: Option<PathBuf>,
 
     /// Start it and leave: print the job's id, as the last word of one line
-    #[arg(long, conflicts_with_all = ["interactive", "from"])]
+    #[arg(long, conflicts_with_all = ["interactive", "from", "gather", "diff", "out"])]
     detach: bool,
+
+    #[command(flatten)]
+    output: many::OutputOptions,
+
+    #[command(flatten)]
+    fanout: FanoutOptions,
 
     /// The command
     #[arg(last = true, required_unless_present_any = ["script", "from"], value_name = "COMMAND")]
@@ -95,21 +104,45 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     let command = request::command(args)?;
-    let request = request::request(args, command.unwrap_or(Command::Shell(Vec::new())))?;
-    let reach = match Reach::any_user(context, &args.target, &args.connect) {
+    let template = request::request(args, command.clone().unwrap_or(Command::Shell(Vec::new())))?;
+    let fleet = Fleet::load(context, &args.connect);
+    match args.target.plain() {
+        Some(chosen) => one(args, context, fleet, &chosen, template),
+        None => many::run(args, context, fleet?, template, command),
+    }
+}
+
+/// On one host.
+fn one(
+    args: &Args,
+    context: &Context,
+    fleet: Result<Fleet, CliError>,
+    chosen: &Chosen,
+    template: Run,
+) -> Result<ExitCode, CliError> {
+    let host = &chosen.host;
+    let reach = match fleet.and_then(|fleet| Ok((fleet.reach(chosen)?, fleet))) {
         Err(error) if args.json => {
-            object(&report::unreached(args, &error))?;
+            object(&report::unreached(host, &error))?;
             return Ok(ExitCode::from(crate::error::EXIT_FAILURE));
         }
-        reach => reach?,
+        Err(error) => return Err(error),
+        Ok((reach, fleet)) => {
+            if !args.fanout.includes(&args.target, &fleet.inventory, &context.home()?)? {
+                return Ok(ExitCode::SUCCESS);
+            }
+            reach
+        }
     };
+    let request = Run { user: request::user(args, chosen)?, ..template };
     if args.detach {
-        return block_on(detach::run(args, request, &reach, context));
+        return block_on(detach::run(args, &request, &reach, context));
     }
     block_on(async {
         let signals = Signals::new().map_err(|e| CliError::from(e).during("wait for signals"))?;
         let connections = Connections::new(&reach, args.reconnect);
-        let mut runner = Runner { args, context, reach: &reach, connections, signals };
+        let files = args.output.files(host)?;
+        let mut runner = Runner { args, context, host, reach: &reach, connections, signals, files };
         let status = match &args.from {
             Some(file) => lines::run(&mut runner, request, file).await?,
             None => runner.one(&request, None).await?.status,
@@ -123,9 +156,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
 struct Runner<'a> {
     args: &'a Args,
     context: &'a Context,
+    host: &'a HostName,
     reach: &'a Reach,
     connections: Connections<'a>,
     signals: Signals,
+    /// Where output goes instead of to our own.
+    files: Option<(Sink, Sink)>,
 }
 
 /// What came of one command.
@@ -150,12 +186,17 @@ impl Runner<'_> {
 
     async fn as_it_is(&mut self, request: &Run) -> Result<Outcome, CliError> {
         let stdin = stdin(self.args)?;
-        let here = || Ok((LocalOutput::stdout()?, LocalOutput::stderr()?));
-        let (stdout, stderr) =
-            here().map_err(|e: std::io::Error| CliError::from(e).during("write output"))?;
-        let job = Job::new(stdout, stderr);
         let (connections, signals) = (&mut self.connections, &mut self.signals);
-        let outcome = crate::run::run(connections, signals, request, &job, stdin).await;
+        let outcome = if let Some((stdout, stderr)) = &mut self.files {
+            let job = Job::new(stdout, stderr);
+            crate::run::run(connections, signals, request, &job, stdin).await
+        } else {
+            let here = || Ok((LocalOutput::stdout()?, LocalOutput::stderr()?));
+            let (stdout, stderr) =
+                here().map_err(|e: std::io::Error| CliError::from(e).during("write output"))?;
+            let job = Job::new(stdout, stderr);
+            crate::run::run(connections, signals, request, &job, stdin).await
+        };
         if let Some(error) = report::error(&outcome, self.reach, request) {
             error.report(self.context.verbose);
         }
@@ -171,8 +212,9 @@ impl Runner<'_> {
         let outcome = crate::run::run(connections, signals, request, &job, stdin).await;
         let error = report::json_error(&outcome, self.reach, request);
         let (stdout, stderr) = job.into_outputs();
-        let host = &self.args.target.host;
-        let said = report::Said { host, command: line, stdout: &stdout, stderr: &stderr };
+        let (stdout, stderr) = (stdout.read()?, stderr.read()?);
+        let said =
+            report::Said { host: self.host, command: line, stdout: &stdout, stderr: &stderr };
         object(&said.result(&outcome, began.elapsed(), error))?;
         Ok(outcome)
     }

@@ -1,16 +1,21 @@
 //! What is told of a command: the exit status, the error line, the object.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lariat_common::escape::escape;
 use lariat_common::name::HostName;
 use lariat_common::protocol::exec::{End, Run};
 
-use super::Args;
 use crate::error::{CliError, EXIT_FAILURE};
+use crate::fanout::{self, Ended, OutFile, Sink};
 use crate::output::json::RunResult;
 use crate::reach::Reach;
-use crate::run::capture::Capture;
+use crate::run::capture::Captured;
 use crate::run::{Outcome, RunError, not_run};
+use crate::transfer::for_host;
 
 /// What a process exits with that SIGPIPE has ended.
 const EXIT_SIGPIPE: u8 = 128 + 13;
@@ -71,8 +76,8 @@ pub(super) struct Said<'a> {
     pub(super) host: &'a HostName,
     /// The command, if it is one of several.
     pub(super) command: Option<&'a [u8]>,
-    pub(super) stdout: &'a Capture,
-    pub(super) stderr: &'a Capture,
+    pub(super) stdout: &'a Captured,
+    pub(super) stderr: &'a Captured,
 }
 
 impl<'a> Said<'a> {
@@ -105,9 +110,9 @@ impl<'a> Said<'a> {
 }
 
 /// The object for a host that can't even be looked for.
-pub(super) fn unreached<'a>(args: &'a Args, error: &CliError) -> RunResult<'a> {
+pub(super) fn unreached<'a>(host: &'a HostName, error: &CliError) -> RunResult<'a> {
     RunResult {
-        host: &args.target.host,
+        host,
         command: None,
         ok: false,
         exit: None,
@@ -117,5 +122,74 @@ pub(super) fn unreached<'a>(args: &'a Args, error: &CliError) -> RunResult<'a> {
         truncated: false,
         seconds: 0.0,
         error: Some(error.line()),
+    }
+}
+
+/// What it is for one host of many; `line` is what the command is called if it is one of several.
+pub(super) fn ended(outcome: &Outcome, reach: &Reach, request: &Run, line: Option<&[u8]>) -> Ended {
+    let said = match outcome {
+        Outcome::Ended(End::Exited(0) | End::NotRun(_)) => None,
+        Outcome::Ended(End::Exited(status)) => Some(format!("exit {status}")),
+        Outcome::Ended(End::Signaled(signal)) => Some(format!("ended by signal {signal}")),
+        Outcome::Ended(End::TimedOut) => json_error(outcome, reach, request).map(|e| e.line()),
+        _ => None,
+    };
+    let said = said.map(|said| match line {
+        Some(line) => format!("{said}: {}", escape(line)),
+        None => said,
+    });
+    Ended {
+        end: end(outcome),
+        exit: matches!(outcome, Outcome::Ended(_)).then(|| status(outcome)),
+        said,
+        error: error(outcome, reach, request),
+    }
+}
+
+fn end(outcome: &Outcome) -> fanout::End {
+    match outcome {
+        Outcome::Ended(End::Exited(0)) | Outcome::Detached => fanout::End::Ok,
+        Outcome::Left { running: false, .. } => fanout::End::NotStarted,
+        Outcome::Ended(_) | Outcome::Left { .. } | Outcome::NoReader => fanout::End::Failed,
+        Outcome::Failed(error) => match error {
+            RunError::Connect(error, _) if error.is_refusal() => fanout::End::Refused,
+            RunError::Failed(failure) if failure.is_refusal() => fanout::End::Refused,
+            RunError::Failed(_) | RunError::Local { .. } => fanout::End::Failed,
+            RunError::Connect(..)
+            | RunError::Broken(..)
+            | RunError::Restarted(_)
+            | RunError::Lost(_) => fanout::End::Unreachable,
+        },
+    }
+}
+
+/// Opens the files of a host's stdout and stderr.
+pub(super) fn open(out: &Path, host: &HostName) -> Result<(Sink, Sink), CliError> {
+    let (stdout, stderr) = files(out, host);
+    Ok((Sink::File(OutFile::new(stdout, true)?), Sink::File(OutFile::new(stderr, false)?)))
+}
+
+/// The files of a host's stdout and stderr: inside `out`, or where `{host}` in it says.
+fn files(out: &Path, host: &HostName) -> (PathBuf, PathBuf) {
+    let path = out.as_os_str().as_bytes();
+    let replaced = for_host(path, host);
+    let mut stdout = PathBuf::from(OsString::from_vec(replaced.clone()));
+    if replaced == path {
+        stdout.push(host.as_str());
+    }
+    let mut stderr = stdout.clone().into_os_string();
+    stderr.push(".err");
+    (stdout, stderr.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_files_of_its_own() {
+        let files = |out: &str| files(Path::new(out), &"web1".parse().unwrap());
+        assert_eq!(files("logs/"), ("logs/web1".into(), "logs/web1.err".into()));
+        assert_eq!(files("a/{host}/log"), ("a/web1/log".into(), "a/web1/log.err".into()));
     }
 }

@@ -12,6 +12,7 @@ use lariat_common::protocol::exec::{Command, Run, Streams};
 
 use super::Args;
 use crate::error::CliError;
+use crate::target::Chosen;
 
 /// Room for the rest of the request beside a script, in bytes.
 const BESIDE_SCRIPT: usize = 128 * 1024;
@@ -45,10 +46,14 @@ pub(super) fn request(args: &Args, command: Command) -> Result<Run, CliError> {
     let request = Run {
         job: JobId::generate()?,
         command,
-        user: user(args)?,
+        user: args.user.clone(),
         cwd: args.cwd.clone().map(OsString::into_vec),
         env: args.env.iter().map(variable).collect::<Result<_, _>>()?,
-        streams: Streams::Followed { stdin: args.interactive },
+        streams: if args.detach {
+            Streams::Kept
+        } else {
+            Streams::Followed { stdin: args.interactive }
+        },
         timeout_ms: args.timeout.map(milliseconds),
         grace_ms: milliseconds(args.reconnect),
     };
@@ -56,8 +61,9 @@ pub(super) fn request(args: &Args, command: Command) -> Result<Run, CliError> {
     Ok(request)
 }
 
-fn user(args: &Args) -> Result<Option<String>, CliError> {
-    match (&args.user, &args.target.user) {
+/// Whom to run it as on a host, if not as the agent's own user.
+pub(super) fn user(args: &Args, chosen: &Chosen) -> Result<Option<String>, CliError> {
+    match (&args.user, &chosen.user) {
         (Some(one), Some(other)) if one != other => {
             let message = format!("--user {one} and {}: which of the two users?", args.target);
             Err(CliError::new(message))

@@ -4,11 +4,13 @@ mod cold;
 mod copy;
 mod delta;
 mod distant;
+mod fleet;
 mod input;
 mod lines;
 mod output;
 mod resume;
 mod sparse;
+mod tree;
 
 use crate::stage::Stage;
 use crate::table::Table;
@@ -29,10 +31,16 @@ pub(crate) const ALL: &[Case] = &[
     Case { name: "resume", about: "a push killed at half, run again", run: resume::run },
     Case { name: "sparse", about: "a huge file of holes", run: sparse::run },
     Case { name: "distant", about: "one file over a network of 100 ms", run: distant::run },
+    Case { name: "tree", about: "a new folder of 10,000 small files", run: tree::fresh },
+    Case { name: "tree-same", about: "the same folder, unchanged", run: tree::same },
+    Case { name: "tree-changed", about: "the same folder, 1% changed", run: tree::changed },
+    Case { name: "tree-distant", about: "a folder over a network of 100 ms", run: tree::distant },
+    Case { name: "tree-many", about: "memory for 200,000 files", run: tree::many },
     Case { name: "run", about: "a command that does nothing", run: cold::run },
     Case { name: "lines", about: "many small commands", run: lines::run },
     Case { name: "output", about: "a command that prints much", run: output::run },
     Case { name: "input", about: "a command that reads much", run: input::run },
+    Case { name: "fleet", about: "a command that does nothing on many hosts", run: fleet::run },
 ];
 
 /// Those with these names; all, if there are no names.

@@ -1,6 +1,7 @@
 //! The tools that lariat is compared with, as far as they are installed.
 
 pub(crate) mod lariat;
+pub(crate) mod many;
 pub(crate) mod nc;
 pub(crate) mod rsync;
 pub(crate) mod ssh;
@@ -48,7 +49,14 @@ impl Tools {
             Ok(path) => (name, said(Command::new(path).arg(argument))),
             Err(why) => (name, why),
         };
-        vec![ask("ssh", "-V"), ask("rsync", "--version"), ask("nc", "-h"), ask("cp", "--version")]
+        vec![
+            ask("ssh", "-V"),
+            ask("rsync", "--version"),
+            ask("nc", "-h"),
+            ask("cp", "--version"),
+            ask("clush", "--version"),
+            ask("pdsh", "-V"),
+        ]
     }
 }
 

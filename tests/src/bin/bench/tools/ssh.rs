@@ -154,13 +154,14 @@ impl Ssh {
         Ok(command)
     }
 
+    /// The clients' configuration.
+    pub(super) fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// A connection that others can use.
     pub(crate) fn master(&self, guard: &Guard) -> Result<Master, String> {
-        let socket = self.folder.join("master");
-        let mut command = guard.command(&self.client);
-        command.arg("-F").arg(&self.config).arg("-MNS").arg(&socket).arg(NAME);
-        let child = command.stdout(Stdio::null()).spawn().map_err(|e| format!("ssh -M: {e}"))?;
-        let master = Master { server: Server(child), socket };
+        let master = self.begin_master(guard, "master")?;
         wait::until("the master connection", || {
             let mut check = self.run_by(&master, guard, &["true"]);
             let status = check.stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -169,10 +170,24 @@ impl Ssh {
         Ok(master)
     }
 
+    /// One that is there once its socket is, which has this name.
+    pub(super) fn begin_master(&self, guard: &Guard, name: &str) -> Result<Master, String> {
+        let socket = self.folder.join(name);
+        let mut command = guard.command(&self.client);
+        command.arg("-F").arg(&self.config).arg("-MNS").arg(&socket).arg(NAME);
+        let child = command.stdout(Stdio::null()).spawn().map_err(|e| format!("ssh -M: {e}"))?;
+        Ok(Master { server: Server(child), socket })
+    }
+
     /// Runs a command over a connection that is there.
     pub(crate) fn run_by(&self, master: &Master, guard: &Guard, argv: &[&str]) -> Command {
+        self.run_by_socket(&master.socket, guard, argv)
+    }
+
+    /// The same by its socket.
+    pub(super) fn run_by_socket(&self, socket: &Path, guard: &Guard, argv: &[&str]) -> Command {
         let mut command = guard.command(&self.client);
-        command.arg("-F").arg(&self.config).arg("-S").arg(&master.socket).arg(NAME).args(argv);
+        command.arg("-F").arg(&self.config).arg("-S").arg(socket).arg(NAME).args(argv);
         command
     }
 }
@@ -194,6 +209,10 @@ impl Master {
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.server.0)
     }
+
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
 }
 
 fn sshd_config(folder: &Path) -> String {
@@ -202,7 +221,7 @@ fn sshd_config(folder: &Path) -> String {
         "HostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\nPidFile none\nUsePAM no\n\
          PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
          # The folder above ours belongs to everybody.\nStrictModes no\nUseDNS no\nPrintMotd no\n\
-         PermitUserRC no\nSetEnv HOME={folder}/home\nMaxSessions 100\nLogLevel ERROR\n\
+         PermitUserRC no\nSetEnv HOME={folder}/home\nMaxSessions 100\nMaxStartups 1000\nLogLevel ERROR\n\
          Subsystem sftp internal-sftp\n",
     )
 }
@@ -212,7 +231,7 @@ fn ssh_config(folder: &Path, port: u16) -> Result<String, String> {
     write(&folder.join("known_hosts"), &format!("{NAME} {host}"))?;
     let folder = folder.display();
     Ok(format!(
-        "Host {NAME}\nHostName 127.0.0.1\nPort {port}\nHostKeyAlias {NAME}\n\
+        "# Other names are its too, for tools that go to many hosts.\nHost {NAME} h*\nHostName 127.0.0.1\nPort {port}\nHostKeyAlias {NAME}\n\
          IdentityFile {folder}/user\nIdentitiesOnly yes\nIdentityAgent none\n\
          UserKnownHostsFile {folder}/known_hosts\nGlobalKnownHostsFile /dev/null\n\
          StrictHostKeyChecking yes\nPreferredAuthentications publickey\nBatchMode yes\n\

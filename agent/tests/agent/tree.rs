@@ -1,0 +1,80 @@
+//! Trees from a controller that names what it likes.
+
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::symlink;
+
+use lariat_common::link::{Link, LinkError, message_frame};
+use lariat_common::protocol::transfer::{Destination, Placement, Time};
+use lariat_common::protocol::tree::{End, Entries, Entry, PushTree, Settled, TreeOptions, What};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use crate::harness::{Agent, block_on};
+
+fn entry(name: &[u8], what: What) -> Entry {
+    let (mtime, owner) = (Time { secs: 5, nanos: 0 }, None);
+    Entry { name: name.to_vec(), mode: 0o755, mtime, owner, xattrs: Vec::new(), what }
+}
+
+fn push(agent: &Agent) -> PushTree {
+    let path = agent.folder.path().join("copy").into_os_string().into_vec();
+    let dest = Destination { path, name: b"copy".to_vec() };
+    let root = entry(b"", What::Folder);
+    PushTree { dest, root, options: TreeOptions::default(), placement: Placement::default() }
+}
+
+async fn manifest(
+    agent: &Agent,
+    link: &mut Link<TlsStream<TcpStream>>,
+    entries: Vec<Entry>,
+) -> Result<Settled, LinkError> {
+    link.send(&push(agent)).await?;
+    link.send(&Entries { entries, last: true }).await?;
+    link.send(&End { whole: true }).await?;
+    loop {
+        let frame = link.next().await?.ok_or(LinkError::Cut)?;
+        if frame.kind == lariat_common::protocol::Kind::Settled {
+            return link.reader.message();
+        }
+    }
+}
+
+#[test]
+fn names_that_lead_out_end_the_session_and_make_nothing() {
+    let agent = Agent::start();
+    let outside = agent.folder.path().join("made");
+    let absolute = outside.clone().into_os_string().into_vec();
+    block_on(async {
+        let long = [b'x'; 256];
+        for bad in [&b".."[..], b"../made", &absolute, b"", b".", b"a/b", b"a\0", &long] {
+            let mut link = agent.log_in().await;
+            let twice = vec![entry(bad, What::Folder)];
+            assert!(manifest(&agent, &mut link, twice).await.is_err());
+        }
+        let mut link = agent.log_in().await;
+        let twice = vec![entry(b"a", What::Folder), entry(b"a", What::Folder)];
+        assert!(manifest(&agent, &mut link, twice).await.is_err());
+    });
+    assert!(!outside.exists());
+}
+
+#[test]
+fn a_link_in_the_way_is_replaced_and_never_followed() {
+    let agent = Agent::start();
+    let (copy, outside) = (agent.folder.path().join("copy"), agent.folder.path().join("outside"));
+    std::fs::create_dir(&copy).unwrap();
+    std::fs::create_dir(&outside).unwrap();
+    symlink(&outside, copy.join("a")).unwrap();
+    let request = message_frame(&push(&agent)).unwrap();
+    block_on(async {
+        let (mut link, _) = agent.log_in_with(&request).await.unwrap();
+        let inner = vec![entry(b"inner", What::Folder)];
+        for entries in [vec![entry(b"a", What::Folder)], inner, vec![]] {
+            link.send(&Entries { entries, last: true }).await.unwrap();
+        }
+        link.send(&End { whole: true }).await.unwrap();
+        while link.next().await.unwrap().unwrap().kind != lariat_common::protocol::Kind::Settled {}
+    });
+    assert!(copy.join("a/inner").is_dir() && !copy.join("a").is_symlink());
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+}

@@ -1,0 +1,211 @@
+//! Receiving one file of a tree that does not fit a pack, by the engine for single files.
+
+use std::os::fd::AsFd;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
+
+use super::shared::{LastFolder, Shared, Wanted};
+use super::{Counts, Engine, Side, Watch};
+use crate::link::{Link, LinkError};
+use crate::protocol::failure::{Action, Cause, Failure};
+use crate::protocol::transfer::{Complete, Offer};
+use crate::protocol::tree::Missed;
+use crate::protocol::{Kind, Message};
+use crate::transfer::commit::Sync;
+use crate::transfer::destination::Place;
+use crate::transfer::error::failed;
+use crate::transfer::partial::Opened;
+use crate::transfer::receive::Receiver;
+use crate::transfer::{Busy, Cancel, Finish, Partial, Received, Target, TransferError, receive};
+
+/// One file that has been begun.
+pub(super) struct Alone<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) watch: &'a dyn Watch,
+    pub(super) cancel: &'a Cancel,
+    pub(super) counts: &'a mut Counts,
+    pub(super) number: u64,
+    pub(super) offer: Offer,
+}
+
+/// Why a file is not there, and which end says so.
+type Missing = (Failure, Side);
+
+fn here(failure: Failure) -> Missing {
+    (failure, Side::Here)
+}
+
+impl Alone<'_> {
+    /// Receives it. Gives how many files there are now, and their bytes.
+    pub(super) async fn receive<S: AsyncRead + AsyncWrite>(
+        mut self,
+        link: &mut Link<S>,
+        mut wanted: Wanted,
+    ) -> Result<(u64, u64), TransferError> {
+        self.shared.as_read(&mut wanted.attributes, self.offer.mode, self.offer.mtime);
+        let finish = Finish {
+            mode: Some(wanted.attributes.mode),
+            user: wanted.attributes.uid,
+            group: wanted.attributes.gid,
+            backup: self.shared.finish.backup,
+        };
+        let opened = self.open(&wanted);
+        let mut received = Received::default();
+        let done = if wanted.difference {
+            self.difference(link, opened, &wanted, &finish, &mut received).await
+        } else {
+            let sync = if wanted.replaces { Sync::First } else { Sync::WithItsTree };
+            self.content(link, opened, finish, sync, &mut received).await
+        };
+        self.counts.sent += received.sent;
+        self.counts.moved += received.moved;
+        let done = done?.and_then(|()| self.late_attributes(&wanted).map_err(here));
+        match done {
+            Ok(()) => Ok((1, received.size)),
+            Err((failure, side)) => {
+                self.shared.note_missed();
+                self.watch.missed(&failure, side);
+                Ok((0, 0))
+            }
+        }
+    }
+
+    fn open(&self, wanted: &Wanted) -> Result<Opened, Failure> {
+        let path = self.shared.shown(&wanted.folder, &wanted.name);
+        let folder = LastFolder::default().open(self.shared, &wanted.folder)?;
+        self.shared.touch(&folder).map_err(failed(Action::Open, &path))?;
+        let folder = folder.as_fd().try_clone_to_owned().map_err(failed(Action::Open, &path))?;
+        let folder_path = self.shared.path_of(&wanted.folder);
+        let place = Place::within(folder.into(), folder_path, wanted.name.to_vec());
+        Partial::open(place, self.shared.owner, &self.offer, Busy::Refuse)
+    }
+
+    /// A file of which something is there: the dialogue of a file that goes alone. What fails once it
+    /// has begun ends the connection.
+    async fn difference<S: AsyncRead + AsyncWrite>(
+        &mut self,
+        link: &mut Link<S>,
+        opened: Result<Opened, Failure>,
+        wanted: &Wanted,
+        finish: &Finish,
+        received: &mut Received,
+    ) -> Result<Result<(), Missing>, TransferError> {
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(failure) => {
+                let number = Some(self.number);
+                link.outbox().post(&Missed { number, failure: failure.clone() })?;
+                return Ok(Err(here(failure)));
+            }
+        };
+        let (target, progress) = (Target::File(opened), Engine(self.watch));
+        let done =
+            receive(link, target, &self.offer, finish, &progress, self.cancel, received).await;
+        if let Err(TransferError::Local(failure) | TransferError::Remote(failure)) = &done {
+            self.counts.spoil(crate::beneath::join(&wanted.folder, &wanted.name), failure);
+        }
+        done.map(Ok)
+    }
+
+    /// A file of which nothing is there comes in one go, and nobody waits for it to be done.
+    async fn content<S: AsyncRead + AsyncWrite>(
+        &self,
+        link: &mut Link<S>,
+        opened: Result<Opened, Failure>,
+        finish: Finish,
+        sync: Sync,
+        received: &mut Received,
+    ) -> Result<Result<(), Missing>, TransferError> {
+        let progress = Engine(self.watch);
+        let taking = opened.and_then(|mut opened| {
+            (opened.have, opened.basis) = (Vec::new(), None);
+            let target = Target::File(opened);
+            Receiver::new(target, &self.offer, &progress, self.cancel, received)
+        });
+        let mut taking = match taking {
+            Ok(taking) => taking,
+            Err(failure) => {
+                tell(link, &failure)?;
+                pass_over(link).await?;
+                return Ok(Err(here(failure)));
+            }
+        };
+        let outbox = link.outbox().clone();
+        let taken = tokio::select! {
+            biased;
+            error = link.writer.drive() => Err(error.into()),
+            taken = taking.run(&mut link.reader, &outbox, None) => taken,
+        };
+        let Target::File(Opened { partial, .. }) = taking.into_target() else {
+            return Err(Failure::request(Cause::Internal).into());
+        };
+        match taken {
+            Ok(size) => {
+                let offer = self.offer.clone();
+                let done =
+                    beside(link, move || partial.commit(&offer, size, &finish, sync)).await?;
+                if let Err(failure) = &done {
+                    tell(link, failure)?;
+                }
+                Ok(done.map_err(here))
+            }
+            Err(TransferError::Missed(failure)) => {
+                partial.abandon(&failure.cause);
+                Ok(Err((failure, Side::There)))
+            }
+            Err(TransferError::Local(failure)) if self.cancel.cause().is_none() => {
+                partial.abandon(&failure.cause);
+                tell(link, &failure)?;
+                pass_over(link).await?;
+                Ok(Err(here(failure)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Extended attributes, which replace those of an older file.
+    fn late_attributes(&self, wanted: &Wanted) -> Result<(), Failure> {
+        if wanted.attributes.xattrs.is_none() {
+            return Ok(());
+        }
+        let path = self.shared.shown(&wanted.folder, &wanted.name);
+        let folder = LastFolder::default().open(self.shared, &wanted.folder)?;
+        let file = folder.open_file(&wanted.name).map_err(failed(Action::Open, &path))?;
+        wanted.attributes.set(&file, &path)
+    }
+}
+
+/// Tells the sender of what can't be taken.
+fn tell<S: AsyncRead + AsyncWrite>(link: &Link<S>, failure: &Failure) -> Result<(), LinkError> {
+    link.outbox().post(&Missed { number: None, failure: failure.clone() })
+}
+
+/// Passes over what the sender sends of a file that can't be taken.
+async fn pass_over<S: AsyncRead + AsyncWrite>(link: &mut Link<S>) -> Result<(), TransferError> {
+    loop {
+        match link.next().await?.ok_or(LinkError::Cut)?.kind {
+            Kind::Chunk => {}
+            Complete::KIND | Missed::KIND => return Ok(()),
+            Failure::KIND => return Err(TransferError::Remote(link.reader.message()?)),
+            other => return Err(LinkError::Unexpected(other).into()),
+        }
+    }
+}
+
+/// Does something on a thread of its own, while what is posted is sent.
+async fn beside<S: AsyncRead + AsyncWrite, T: Send + 'static>(
+    link: &mut Link<S>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, TransferError> {
+    let internal = || TransferError::from(Failure::request(Cause::Internal));
+    let (tell, done) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("commit".to_owned());
+    // What is told fails only when nobody waits for it any more.
+    thread.spawn(move || drop(tell.send(work()))).map_err(|_| internal())?;
+    tokio::select! {
+        biased;
+        done = done => done.map_err(|_| internal()),
+        error = link.writer.drive() => Err(error.into()),
+    }
+}

@@ -1,0 +1,279 @@
+//! What an entry is beyond its content and name: read by the sender and set by the receiver, on open
+//! descriptors.
+
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+
+use nix::unistd::{Gid, Group, Uid, User};
+use rustix::fs::{Mode, Stat, Timespec, Timestamps, XattrFlags};
+use rustix::io::Errno;
+
+use crate::protocol::failure::{Action, Cause, Failure};
+use crate::protocol::transfer::Time;
+use crate::protocol::tree::{Entry, MAX_XATTRS, Ownership, TreeOptions, What, Xattr};
+use crate::transfer::Finish;
+
+/// Permission bits that always travel, and those that do with `--special`.
+const MODE: u32 = 0o777;
+const SPECIAL: u32 = 0o7777;
+
+/// Extended attributes that travel: those of users, and root's own. Others say what a host thinks of
+/// a file, or give it rights.
+const NAMESPACES: [&[u8]; 2] = [b"user.", b"trusted."];
+
+/// What an entry gets on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Attributes {
+    pub(super) mode: u32,
+    pub(super) mtime: Time,
+    pub(super) uid: Option<u32>,
+    pub(super) gid: Option<u32>,
+    /// None if they are left as they are.
+    pub(super) xattrs: Option<Vec<Xattr>>,
+}
+
+/// Permission bits that travel.
+pub(super) fn mode_mask(options: &TreeOptions) -> u32 {
+    if options.special { SPECIAL } else { MODE }
+}
+
+/// Turns what the sender says into what is set here.
+pub(super) struct Translator {
+    mask: u32,
+    xattrs: bool,
+    finish: Finish,
+    users: HashMap<String, Option<u32>>,
+    groups: HashMap<String, Option<u32>>,
+}
+
+/// Names of users and groups that are looked up once; a sender that knows more is asked anew.
+const MOST_NAMES: usize = 4096;
+
+impl Translator {
+    pub(super) fn new(options: &TreeOptions, finish: Finish) -> Self {
+        let mask = mode_mask(options);
+        let (users, groups) = (HashMap::new(), HashMap::new());
+        Self { mask, xattrs: options.xattrs, finish, users, groups }
+    }
+
+    /// What an entry gets. Only files get the mode that the operator gave.
+    pub(super) fn attributes(&mut self, entry: &mut Entry) -> Attributes {
+        let given = self.finish.mode.filter(|_| matches!(entry.what, What::File { .. }));
+        let (mut uid, mut gid) = (None, None);
+        if let Some(Ownership { uid: number, gid: group_number, user, group }) = &entry.owner {
+            let look_up = |name: &str| User::from_name(name).ok().flatten().map(|u| u.uid.as_raw());
+            uid = Some(known(&mut self.users, user, look_up).unwrap_or(*number));
+            let look_up =
+                |name: &str| Group::from_name(name).ok().flatten().map(|g| g.gid.as_raw());
+            gid = Some(known(&mut self.groups, group, look_up).unwrap_or(*group_number));
+        }
+        Attributes {
+            mode: given.unwrap_or(entry.mode & self.mask),
+            mtime: entry.mtime,
+            uid: self.finish.user.or(uid),
+            gid: self.finish.group.or(gid),
+            xattrs: self.xattrs.then(|| std::mem::take(&mut entry.xattrs)),
+        }
+    }
+}
+
+fn known(
+    cache: &mut HashMap<String, Option<u32>>,
+    name: &str,
+    look_up: impl FnOnce(&str) -> Option<u32>,
+) -> Option<u32> {
+    if name.is_empty() {
+        return None;
+    }
+    if let Some(&number) = cache.get(name) {
+        return number;
+    }
+    let number = look_up(name);
+    if cache.len() < MOST_NAMES {
+        cache.insert(name.to_owned(), number);
+    }
+    number
+}
+
+/// Whose a file is, by number and by name, with each name looked up once.
+#[derive(Default)]
+pub(super) struct Owners {
+    users: HashMap<u32, String>,
+    groups: HashMap<u32, String>,
+}
+
+impl Owners {
+    pub(super) fn of(&mut self, stat: &Stat) -> Ownership {
+        let user = self.users.entry(stat.st_uid).or_insert_with(|| {
+            let user = User::from_uid(Uid::from_raw(stat.st_uid)).ok().flatten();
+            user.map(|user| user.name).unwrap_or_default()
+        });
+        let group = self.groups.entry(stat.st_gid).or_insert_with(|| {
+            let group = Group::from_gid(Gid::from_raw(stat.st_gid)).ok().flatten();
+            group.map(|group| group.name).unwrap_or_default()
+        });
+        Ownership { uid: stat.st_uid, gid: stat.st_gid, user: user.clone(), group: group.clone() }
+    }
+}
+
+impl Attributes {
+    /// Bytes beside its own size.
+    pub(super) fn weight(&self) -> usize {
+        let len = |xattr: &Xattr| xattr.name.len() + xattr.value.len();
+        self.xattrs.iter().flatten().map(len).sum()
+    }
+
+    /// Whether a name that is there has all of them, as far as `stat` tells.
+    pub(super) fn are_of(&self, stat: &Stat) -> bool {
+        stat.st_mode & SPECIAL == self.mode && mtime(stat) == self.mtime && self.owns(stat)
+    }
+
+    /// Whether whose it is stays.
+    pub(super) fn owns(&self, stat: &Stat) -> bool {
+        self.uid.is_none_or(|uid| uid == stat.st_uid)
+            && self.gid.is_none_or(|gid| gid == stat.st_gid)
+    }
+
+    /// Sets them all on an open file or folder. Owner first: a change of it takes setuid away.
+    pub(super) fn set(&self, file: impl AsFd, path: &[u8]) -> Result<(), Failure> {
+        use rustix::fs::{Gid, Uid};
+        let failed = |errno: Errno| Failure {
+            action: Action::SetMetadata,
+            path: Some(path.to_vec()),
+            cause: Cause::Os(errno.raw_os_error()),
+        };
+        if self.uid.is_some() || self.gid.is_some() {
+            let (uid, gid) = (self.uid.map(Uid::from_raw), self.gid.map(Gid::from_raw));
+            rustix::fs::fchown(&file, uid, gid).map_err(failed)?;
+        }
+        if let Some(xattrs) = &self.xattrs {
+            set_xattrs(&file, xattrs).map_err(failed)?;
+        }
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(self.mode)).map_err(failed)?;
+        rustix::fs::futimens(&file, &timestamps(self.mtime)).map_err(failed)
+    }
+}
+
+/// The times to set for a time of last modification.
+pub(super) fn timestamps(mtime: Time) -> Timestamps {
+    let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
+    let mtime = Timespec { tv_sec: mtime.secs, tv_nsec: mtime.nanos.into() };
+    Timestamps { last_access: omit, last_modification: mtime }
+}
+
+/// When a file was last modified.
+pub(super) fn mtime(stat: &Stat) -> Time {
+    Time { secs: stat.st_mtime, nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or_default() }
+}
+
+/// The attributes of an open file that travel, by name. More than may travel is an error.
+pub(super) fn read_xattrs(file: impl AsFd) -> Result<Vec<Xattr>, Errno> {
+    let names = match list_xattrs(&file) {
+        // A file system without any.
+        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        names => names?,
+    };
+    let mut xattrs = Vec::new();
+    let (mut left, mut value) = (MAX_XATTRS, vec![0; MAX_XATTRS]);
+    for name in names {
+        let len = rustix::fs::fgetxattr(&file, name.as_slice(), &mut value[..])?;
+        left = left.checked_sub(name.len() + len).ok_or(Errno::TOOBIG)?;
+        xattrs.push(Xattr { name, value: value[..len].to_vec() });
+    }
+    xattrs.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(xattrs)
+}
+
+fn list_xattrs(file: impl AsFd) -> Result<Vec<Vec<u8>>, Errno> {
+    let len = rustix::fs::flistxattr_query(&file)?;
+    let mut names = vec![0; len];
+    let len = if len == 0 { 0 } else { rustix::fs::flistxattr(&file, &mut names[..])? };
+    let travels = |name: &&[u8]| NAMESPACES.iter().any(|space| name.starts_with(space));
+    Ok(names[..len].split(|&b| b == 0).filter(travels).map(<[u8]>::to_vec).collect())
+}
+
+/// Makes a file's attributes these, as far as they are such that travel.
+fn set_xattrs(file: impl AsFd, xattrs: &[Xattr]) -> Result<(), Errno> {
+    let there = match list_xattrs(&file) {
+        Err(Errno::OPNOTSUPP) if xattrs.is_empty() => return Ok(()),
+        there => there?,
+    };
+    for name in there.iter().filter(|name| xattrs.iter().all(|xattr| xattr.name != **name)) {
+        rustix::fs::fremovexattr(&file, name.as_slice())?;
+    }
+    let mut value = vec![0; if there.is_empty() { 0 } else { MAX_XATTRS }];
+    for xattr in xattrs {
+        if !NAMESPACES.iter().any(|space| xattr.name.starts_with(space)) {
+            return Err(Errno::PERM);
+        }
+        let old = if there.contains(&xattr.name) {
+            rustix::fs::fgetxattr(&file, xattr.name.as_slice(), &mut value[..]).ok()
+        } else {
+            None
+        };
+        if old.is_none_or(|len| value[..len] != *xattr.value) {
+            let name = xattr.name.as_slice();
+            rustix::fs::fsetxattr(&file, name, &xattr.value, XattrFlags::empty())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(mode: u32, what: What) -> Entry {
+        let (mtime, owner) = (Time { secs: 1, nanos: 2 }, None);
+        Entry { name: b"a".to_vec(), mode, mtime, owner, xattrs: Vec::new(), what }
+    }
+
+    #[test]
+    fn special_bits_only_when_asked_for_and_given_modes_only_for_files() {
+        let file = || What::File { size: 0, hash: None, linked: false };
+        let mode = |special, given, mode, what| {
+            let options = TreeOptions { special, ..TreeOptions::default() };
+            let finish = Finish { mode: given, ..Finish::default() };
+            Translator::new(&options, finish).attributes(&mut entry(mode, what)).mode
+        };
+        assert_eq!(mode(false, None, 0o6755, file()), 0o755);
+        assert_eq!(mode(true, None, 0o6755, file()), 0o6755);
+        assert_eq!(mode(false, Some(0o600), 0o755, file()), 0o600);
+        assert_eq!(mode(false, Some(0o600), 0o1777, What::Folder), 0o777);
+    }
+
+    #[test]
+    fn a_name_that_is_known_counts_before_the_number() {
+        let mut translator = Translator::new(&TreeOptions::default(), Finish::default());
+        let mut owner = |user: &str, uid| {
+            let (user, group) = (user.to_owned(), String::new());
+            let owner = Some(Ownership { uid, gid: 7, user, group });
+            let got = translator.attributes(&mut Entry { owner, ..entry(0, What::Folder) });
+            (got.uid, got.gid)
+        };
+        assert_eq!(owner("root", 4321), (Some(0), Some(7)));
+        assert_eq!(owner("no-such-user-here", 4321), (Some(4321), Some(7)));
+        assert_eq!(owner("", 4321), (Some(4321), Some(7)));
+    }
+
+    #[test]
+    fn extended_attributes_are_made_equal() {
+        let (one, other) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let set = |file, name: &str, value: &[u8]| {
+            rustix::fs::fsetxattr(file, name, value, XattrFlags::empty())
+        };
+        if set(&one, "user.a", b"1").is_err() {
+            // A file system without any.
+            return;
+        }
+        set(&one, "user.b", b"\0\xff").unwrap();
+        set(&other, "user.b", b"old").unwrap();
+        set(&other, "user.gone", b"x").unwrap();
+        let xattrs = read_xattrs(&one).unwrap();
+        assert_eq!(xattrs.len(), 2);
+        set_xattrs(&other, &xattrs).unwrap();
+        assert_eq!(read_xattrs(&other).unwrap(), xattrs);
+        let forbidden = Xattr { name: b"security.capability".to_vec(), value: b"x".to_vec() };
+        assert_eq!(set_xattrs(&other, &[forbidden]), Err(Errno::PERM));
+    }
+}

@@ -1,0 +1,238 @@
+//! Goes through the manifest as it comes, folder by folder: which are there, and what is in them that
+//! the source does not have. On a thread beside the network, for it looks at every name that is there.
+
+use std::sync::Arc;
+
+use rustix::fs::{FileType, Mode};
+
+use super::attributes::Translator;
+use super::deciding::Deciding;
+use super::filter::Filter;
+use super::finish::After;
+use super::order::{FolderPath, Order};
+use super::read::Avoid;
+use super::shared::{Shared, Wanted};
+use crate::beneath::{Folder, Names, join};
+use crate::protocol::failure::{Action, Failure, FileKind};
+use crate::protocol::tree::{
+    Answer, Answers, Change, ChangeKind, Entries, Entry, TreeOptions, What,
+};
+use crate::transfer::error::failed;
+use crate::transfer::sweep;
+
+/// What follows from one message of entries.
+#[derive(Default)]
+pub(super) struct Decided {
+    pub(super) answers: Option<Answers>,
+    pub(super) wanted: Vec<(u64, Wanted)>,
+    /// Of entries that are settled by the answer.
+    pub(super) weight: usize,
+    pub(super) changes: Vec<Change>,
+    pub(super) skipped: Vec<(Vec<u8>, FileKind)>,
+    /// Files that are as they should be, and their bytes.
+    pub(super) files: u64,
+    pub(super) bytes: u64,
+}
+
+/// What is known of a folder whose entries come later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// It was there.
+    Old,
+    /// It was made a moment ago.
+    New,
+    /// It would be made, were this no dry run.
+    Imagined,
+    /// It could not be made: what is in it can't be either, which need not be said again.
+    Lost,
+}
+
+/// A manifest that can't be.
+#[derive(Debug)]
+pub(super) struct BadManifest(pub(super) &'static str);
+
+pub(super) struct Decider {
+    pub(super) shared: Arc<Shared>,
+    pub(super) options: TreeOptions,
+    filter: Filter,
+    pub(super) avoid: Avoid,
+    translator: Translator,
+    order: Order<State>,
+    /// The present folder, once the first of its entries have come.
+    present: Option<Present>,
+    pub(super) after: After,
+}
+
+/// The present folder as it is here.
+pub(super) struct Present {
+    pub(super) path: FolderPath,
+    pub(super) state: State,
+    pub(super) folder: Option<Folder>,
+    /// Names that are there and may have to go, and how many of them have been looked at.
+    names: Names,
+    seen: usize,
+}
+
+impl Decider {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        options: TreeOptions,
+        filter: Filter,
+        avoid: Avoid,
+        mut root: Entry,
+        state: State,
+    ) -> Self {
+        let mut translator = Translator::new(&options, shared.finish.clone());
+        let mut after = After::default();
+        if state != State::Imagined {
+            after.folder(Arc::new([]), translator.attributes(&mut root));
+        }
+        let order = Order::new(state);
+        Self { shared, options, filter, avoid, translator, order, present: None, after }
+    }
+
+    /// Nothing more comes: gives what is left to do.
+    pub(super) fn end(self) -> Result<After, BadManifest> {
+        match self.order.folder() {
+            None => Ok(self.after),
+            Some(_) => Err(BadManifest("its manifest ends too early")),
+        }
+    }
+
+    /// Takes one message.
+    pub(super) fn entries(&mut self, message: Entries) -> Result<Decided, BadManifest> {
+        let mut decided = Decided::default();
+        let mut present = match self.present.take() {
+            Some(present) => present,
+            None => self.enter()?,
+        };
+        let mut answers = Answers { first: 0, answers: Vec::with_capacity(message.entries.len()) };
+        for entry in message.entries {
+            let bad = |_| BadManifest("its manifest has a name twice, or in no order");
+            let number = self.order.entry(&entry.name).map_err(bad)?;
+            if answers.first == 0 {
+                answers.first = number;
+            }
+            self.extra(&mut present, Some(&entry.name), &mut decided);
+            let answer = self.entry(&present, number, entry, &mut decided)?;
+            answers.answers.push(answer as u8);
+            if self.after.is_full() {
+                return Err(BadManifest("it has more folders and links than are kept"));
+            }
+        }
+        if answers.first > 0 {
+            decided.answers = Some(answers);
+        }
+        if message.last {
+            self.extra(&mut present, None, &mut decided);
+            self.order.last().map_err(|_| BadManifest("its manifest goes on after its end"))?;
+        } else {
+            self.present = Some(present);
+        }
+        Ok(decided)
+    }
+
+    fn enter(&mut self) -> Result<Present, BadManifest> {
+        let end = BadManifest("its manifest goes on after its end");
+        let (path, &state) = self.order.folder().ok_or(end)?;
+        let path = FolderPath::clone(path);
+        let mut present = Present { path, state, folder: None, names: Names::default(), seen: 0 };
+        if matches!(state, State::Old | State::New) {
+            match self.open(&present.path, state) {
+                Ok((folder, names)) => (present.folder, present.names) = (Some(folder), names),
+                Err(failure) => {
+                    self.shared.miss(failure);
+                    present.state = State::Lost;
+                }
+            }
+        }
+        Ok(present)
+    }
+
+    fn open(&self, path: &[u8], state: State) -> Result<(Folder, Names), Failure> {
+        let failed = |action| failed(action, &self.shared.shown(path, b""));
+        let folder = self.shared.root.enter(path).map_err(failed(Action::Open))?;
+        let mut names = Names::default();
+        if state == State::Old {
+            if self.options.delete {
+                names = folder.names().map_err(failed(Action::Read))?;
+                names.sort();
+            }
+            if !self.options.dry_run {
+                self.open_up(&folder).map_err(failed(Action::SetMetadata))?;
+            }
+        }
+        Ok((folder, names))
+    }
+
+    /// A folder that its owner may not write to gets its mode back at the end.
+    fn open_up(&self, folder: &Folder) -> std::io::Result<()> {
+        let mode = folder.stat_self()?.st_mode & 0o7777;
+        if mode & 0o700 != 0o700 && !rustix::process::geteuid().is_root() {
+            self.shared.touch(folder)?;
+            rustix::fs::fchmod(folder, Mode::from_raw_mode(mode | 0o700))?;
+        }
+        Ok(())
+    }
+
+    /// Looks at the names here that come before `until`: the source does not have them.
+    fn extra(&mut self, present: &mut Present, until: Option<&[u8]>, decided: &mut Decided) {
+        let Some(folder) = &present.folder else { return };
+        while let Some(name) = present.names.get(present.seen) {
+            match until.map(|until| name.cmp(until)) {
+                Some(std::cmp::Ordering::Greater) => return,
+                Some(std::cmp::Ordering::Equal) => {
+                    present.seen += 1;
+                    return;
+                }
+                Some(std::cmp::Ordering::Less) | None => present.seen += 1,
+            }
+            let path = join(&present.path, name);
+            let is_folder = match folder.stat(name) {
+                Ok(Some(stat)) => FileType::from_raw_mode(stat.st_mode).is_dir(),
+                _ => continue,
+            };
+            if sweep::is_own(name) || self.filter.excludes(&path, is_folder) {
+                continue;
+            }
+            if self.options.dry_run {
+                decided.changes.push(Change { path, kind: ChangeKind::Delete });
+            } else {
+                self.after.extra(FolderPath::clone(&present.path), name.into());
+            }
+        }
+    }
+
+    fn entry(
+        &mut self,
+        present: &Present,
+        number: u64,
+        mut entry: Entry,
+        decided: &mut Decided,
+    ) -> Result<Answer, BadManifest> {
+        let weight = entry.weight();
+        let path = join(&present.path, &entry.name);
+        if self.filter.excludes(&path, entry.what == What::Folder) {
+            return Err(BadManifest("it sent a name that is excluded"));
+        }
+        let attributes = self.translator.attributes(&mut entry);
+        let mut state = present.state;
+        let mut deciding =
+            Deciding { decider: self, present, number, path, attributes, weight, decided };
+        let answer = match deciding.answer(&entry, &mut state) {
+            Ok(answer) => answer,
+            Err(failure) => {
+                state = State::Lost;
+                self.shared.miss(failure);
+                Answer::Nothing
+            }
+        };
+        if entry.what == What::Folder {
+            self.order.descend(state);
+        }
+        if answer == Answer::Nothing {
+            decided.weight += weight;
+        }
+        Ok(answer)
+    }
+}

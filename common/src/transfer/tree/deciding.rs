@@ -1,0 +1,259 @@
+//! One entry against what is there under its name: what is done at once, and what is wanted.
+
+use rustix::fs::{FileType, Stat};
+
+use super::attributes::{self, Attributes};
+use super::decide::{Verdict, verdict};
+use super::decider::{Decided, Decider, Present, State};
+use super::order::{FolderPath, fits};
+use super::shared::Wanted;
+use super::walk::hash_of;
+use crate::beneath::Folder;
+use crate::limits::CHUNK;
+use crate::protocol::failure::{Action, Cause, Failure, FileKind};
+use crate::protocol::tree::{Answer, Change, ChangeKind, Entry, What};
+use crate::transfer::Partial;
+use crate::transfer::basis::MIN_BASIS;
+use crate::transfer::error::failed;
+
+/// One entry.
+pub(super) struct Deciding<'a> {
+    pub(super) decider: &'a mut Decider,
+    pub(super) present: &'a Present,
+    pub(super) number: u64,
+    pub(super) path: Vec<u8>,
+    pub(super) attributes: Attributes,
+    pub(super) weight: usize,
+    pub(super) decided: &'a mut Decided,
+}
+
+impl Deciding<'_> {
+    /// What is wanted of the entry. `state` becomes that of the folder, if it is one.
+    pub(super) fn answer(&mut self, entry: &Entry, state: &mut State) -> Result<Answer, Failure> {
+        if self.present.state == State::Lost {
+            return Ok(Answer::Nothing);
+        }
+        if let Some(failure) = self.decider.avoid.get(&self.path) {
+            return Err(failure.clone());
+        }
+        if !fits(&self.present.path, &entry.name) {
+            let long = rustix::io::Errno::NAMETOOLONG;
+            return Err(self.failed(Action::Create)(long.into()));
+        }
+        if let What::Other(kind) = entry.what {
+            self.decided.skipped.push((std::mem::take(&mut self.path), kind));
+            return Ok(Answer::Nothing);
+        }
+        let there = match (&self.present.folder, self.present.state) {
+            (Some(folder), State::Old) => {
+                folder.stat(&entry.name).map_err(self.failed(Action::Read))?
+            }
+            _ => None,
+        };
+        let verdict = verdict(entry, &self.attributes, there.as_ref());
+        match &entry.what {
+            What::Folder => {
+                *state = self.folder(entry, verdict)?;
+                Ok(Answer::Nothing)
+            }
+            What::Link { target } => self.link(entry, target, verdict, there.as_ref()),
+            What::Same { entry: first } => self.same(entry, *first, there.as_ref()),
+            What::File { .. } => self.file(entry, verdict, there.as_ref()),
+            What::Other(_) => Ok(Answer::Nothing),
+        }
+    }
+
+    fn folder(&mut self, entry: &Entry, verdict: Verdict) -> Result<State, Failure> {
+        let made = match verdict {
+            Verdict::Same => State::Old,
+            _ if self.decider.options.dry_run => {
+                self.change(verdict);
+                return Ok(State::Imagined);
+            }
+            _ => {
+                let folder = self.open_folder()?;
+                self.touch()?;
+                if verdict == Verdict::Clear {
+                    folder.remove(&entry.name).map_err(self.failed(Action::Remove))?;
+                }
+                folder.make_folder(&entry.name).map_err(self.failed(Action::MakeFolder))?;
+                State::New
+            }
+        };
+        if !self.decider.options.dry_run {
+            self.decider.after.folder(self.path.as_slice().into(), self.attributes.clone());
+        }
+        Ok(made)
+    }
+
+    fn link(
+        &mut self,
+        entry: &Entry,
+        target: &[u8],
+        verdict: Verdict,
+        there: Option<&Stat>,
+    ) -> Result<Answer, Failure> {
+        let same = verdict == Verdict::Same
+            && self.open_folder()?.read_link(&entry.name).is_ok_and(|old| old == target);
+        let owned = there.is_some_and(|stat| {
+            self.attributes.owns(stat) && attributes::mtime(stat) == self.attributes.mtime
+        });
+        if same && owned {
+            return Ok(Answer::Nothing);
+        }
+        if self.decider.options.dry_run {
+            self.change(if same { Verdict::Same } else { verdict });
+            return Ok(Answer::Nothing);
+        }
+        self.clear_empty(entry, verdict)?;
+        let (folder, name) = (FolderPath::clone(&self.present.path), entry.name.as_slice().into());
+        let (target, attributes) = (target.into(), self.attributes.clone());
+        self.decider.after.link(folder, name, target, attributes);
+        Ok(Answer::Nothing)
+    }
+
+    fn same(&mut self, entry: &Entry, first: u64, there: Option<&Stat>) -> Result<Answer, Failure> {
+        if self.decider.options.dry_run {
+            if there.is_none() {
+                self.change(Verdict::Make);
+            }
+            return Ok(Answer::Nothing);
+        }
+        if there.is_some_and(is_folder) {
+            self.clear_empty(entry, Verdict::Folder)?;
+        }
+        let folder = FolderPath::clone(&self.present.path);
+        if !self.decider.after.same(first, folder, entry.name.as_slice().into()) {
+            let cause = Cause::BadRequest("it is linked to a file that was not sent".to_owned());
+            return Err(self.failure(Action::Create, cause));
+        }
+        Ok(Answer::Nothing)
+    }
+
+    fn file(
+        &mut self,
+        entry: &Entry,
+        mut verdict: Verdict,
+        there: Option<&Stat>,
+    ) -> Result<Answer, Failure> {
+        let What::File { size, hash, linked } = entry.what else { return Ok(Answer::Nothing) };
+        if linked {
+            let folder = FolderPath::clone(&self.present.path);
+            self.decider.after.linked(self.number, folder, entry.name.as_slice().into());
+        }
+        if verdict == Verdict::Hash {
+            let file = self.open_folder()?.open_file(&entry.name);
+            let is = file.and_then(|file| hash_of(&file)).map_err(self.failed(Action::Read))?;
+            verdict = if Some(is) == hash { Verdict::Same } else { Verdict::Replace };
+        }
+        if let (Verdict::Same, Some(stat)) = (verdict, there) {
+            self.decided.files += 1;
+            self.decided.bytes += size;
+            self.attributes_only(entry, stat)?;
+            return Ok(Answer::Nothing);
+        }
+        if self.decider.options.dry_run {
+            self.decided.files += 1;
+            self.decided.bytes += size;
+            self.change(verdict);
+            return Ok(Answer::Nothing);
+        }
+        let clears = self.clear_empty(entry, verdict)?;
+        let difference = self.has_something(entry, size, there)?;
+        let wanted = Wanted {
+            folder: FolderPath::clone(&self.present.path),
+            name: entry.name.as_slice().into(),
+            attributes: self.attributes.clone(),
+            replaces: verdict == Verdict::Replace || clears,
+            clears,
+            difference,
+            weight: self.weight,
+        };
+        self.decided.wanted.push((self.number, wanted));
+        Ok(if difference { Answer::Difference } else { Answer::Content })
+    }
+
+    /// Whether there is something of a large file: an older one, or what a broken attempt left.
+    fn has_something(
+        &self,
+        entry: &Entry,
+        size: u64,
+        there: Option<&Stat>,
+    ) -> Result<bool, Failure> {
+        if size <= CHUNK as u64 || self.present.state != State::Old {
+            return Ok(false);
+        }
+        let basis = there.is_some_and(|stat| {
+            let size = u64::try_from(stat.st_size).unwrap_or_default();
+            FileType::from_raw_mode(stat.st_mode).is_file() && size >= MIN_BASIS
+        });
+        let folder = self.open_folder()?;
+        Ok(basis || Partial::is_there(folder, &entry.name, self.decider.shared.owner))
+    }
+
+    /// A file that has its content already gets what else differs.
+    fn attributes_only(&mut self, entry: &Entry, stat: &Stat) -> Result<(), Failure> {
+        let as_should = self.attributes.are_of(stat) && self.attributes.xattrs.is_none();
+        if as_should {
+            return Ok(());
+        }
+        if self.decider.options.dry_run {
+            if !self.attributes.are_of(stat) {
+                self.change(Verdict::Same);
+            }
+            return Ok(());
+        }
+        let file = self.open_folder()?.open_file(&entry.name);
+        let file = file.map_err(self.failed(Action::Open))?;
+        self.touch()?;
+        self.attributes.set(&file, &self.shown())
+    }
+
+    /// An empty folder in the way of something else goes at once. Whether one that is not empty will.
+    fn clear_empty(&self, entry: &Entry, verdict: Verdict) -> Result<bool, Failure> {
+        if verdict != Verdict::Folder {
+            return Ok(false);
+        }
+        let folder = self.open_folder()?;
+        if folder.remove_folder(&entry.name).is_ok() {
+            return Ok(false);
+        }
+        if self.decider.options.delete {
+            return Ok(true);
+        }
+        Err(self.failure(Action::Create, Cause::NotAFile(FileKind::Folder)))
+    }
+
+    fn open_folder(&self) -> Result<&Folder, Failure> {
+        self.present.folder.as_ref().ok_or_else(|| self.failure(Action::Open, Cause::Internal))
+    }
+
+    fn touch(&self) -> Result<(), Failure> {
+        self.decider.shared.touch(self.open_folder()?).map_err(self.failed(Action::Open))
+    }
+
+    fn change(&mut self, verdict: Verdict) {
+        let kind = match verdict {
+            Verdict::Same => ChangeKind::Touch,
+            Verdict::Make => ChangeKind::Make,
+            _ => ChangeKind::Change,
+        };
+        self.decided.changes.push(Change { path: self.path.clone(), kind });
+    }
+
+    fn shown(&self) -> Vec<u8> {
+        self.decider.shared.shown(&self.path, b"")
+    }
+
+    fn failed(&self, action: Action) -> impl Fn(std::io::Error) -> Failure + use<> {
+        failed(action, &self.shown())
+    }
+
+    fn failure(&self, action: Action, cause: Cause) -> Failure {
+        Failure { action, path: Some(self.shown()), cause }
+    }
+}
+
+fn is_folder(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode).is_dir()
+}

@@ -1,0 +1,133 @@
+//! Which names are left out: `--exclude` and `--include`, as in a `.gitignore`, and what `--files-from`
+//! does not list. Both ends keep them: what is left out is neither sent, nor taken when it is sent all the same, nor removed.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
+use crate::protocol::tree::Rule;
+
+/// Rules that are ready to be asked.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    rules: Gitignore,
+    /// What is sent, if not everything.
+    only: Arc<BTreeSet<Vec<u8>>>,
+}
+
+/// A glob that does not parse.
+#[derive(Debug, thiserror::Error)]
+#[error("the glob {glob:?} can't be read: {why}")]
+pub struct BadGlob {
+    glob: String,
+    why: ignore::Error,
+}
+
+impl Filter {
+    /// Reads the rules. The last one that fits a name decides.
+    pub fn new(rules: &[Rule], only: &[Vec<u8>]) -> Result<Self, BadGlob> {
+        let mut builder = GitignoreBuilder::new("");
+        for Rule { include, glob } in rules {
+            let bad = |why| BadGlob { glob: glob.clone(), why };
+            // The first letter of a line has a meaning that a glob's first letter must not get.
+            let escape = if !include && glob.starts_with(['!', '#']) { "\\" } else { "" };
+            let line = format!("{}{escape}{glob}", if *include { "!" } else { "" });
+            builder.add_line(None, &line).map_err(bad)?;
+        }
+        let rules = builder.build().map_err(|why| BadGlob { glob: String::new(), why })?;
+        Ok(Self { rules, only: Arc::new(only.iter().cloned().collect()) })
+    }
+
+    /// What is sent, if not everything.
+    pub(super) fn only(&self) -> &BTreeSet<Vec<u8>> {
+        &self.only
+    }
+
+    /// Whether a path, relative to the root, is left out. What is in a folder that is left out is so
+    /// too, and is not asked for.
+    pub(super) fn excludes(&self, path: &[u8], is_folder: bool) -> bool {
+        let name = Path::new(OsStr::from_bytes(path));
+        let ruled_out = !self.rules.is_empty() && self.rules.matched(name, is_folder).is_ignore();
+        ruled_out || !self.is_listed(path, is_folder)
+    }
+
+    /// Whether a path is to be sent, or in a folder that is, or a folder on the way to one that is.
+    fn is_listed(&self, path: &[u8], is_folder: bool) -> bool {
+        let ends = (0..path.len()).filter(|&at| path[at] == b'/').chain([path.len()]);
+        if self.only.is_empty() || ends.into_iter().any(|end| self.only.contains(&path[..end])) {
+            return true;
+        }
+        let inside = [path, b"/"].concat();
+        let mut behind = self.only.range(inside.clone()..);
+        is_folder && behind.next().is_some_and(|next| next.starts_with(&inside))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(rules: &[(bool, &str)]) -> Filter {
+        let rule = |&(include, glob): &(bool, &str)| Rule { include, glob: glob.to_owned() };
+        Filter::new(&rules.iter().map(rule).collect::<Vec<_>>(), &[]).unwrap()
+    }
+
+    #[test]
+    fn globs_are_as_in_a_gitignore_and_the_last_one_decides() {
+        let rules = filter(&[(false, "*.o"), (true, "keep.o"), (false, "/top"), (false, "dir/")]);
+        for (path, is_folder, excluded) in [
+            ("a.o", false, true),
+            ("deep/down/a.o", false, true),
+            ("deep/keep.o", false, false),
+            ("top", false, true),
+            ("deep/top", false, false),
+            ("dir", true, true),
+            ("dir", false, false),
+            ("a.c", false, false),
+        ] {
+            assert_eq!(rules.excludes(path.as_bytes(), is_folder), excluded, "{path}");
+        }
+        assert!(!filter(&[]).excludes(b"a", false));
+        assert!(filter(&[(false, "*")]).excludes(b"\xff\n", false));
+    }
+
+    #[test]
+    fn signs_that_begin_a_line_are_letters_of_a_glob() {
+        assert!(filter(&[(false, "#a")]).excludes(b"#a", false));
+        assert!(filter(&[(false, "!a")]).excludes(b"!a", false));
+        assert!(!filter(&[(false, "!a")]).excludes(b"a", false));
+    }
+
+    #[test]
+    fn of_a_list_all_is_taken_that_is_on_it_in_it_or_leads_to_it() {
+        let only = [b"a/b".to_vec(), b"a-".to_vec(), b"c/d/e".to_vec()];
+        let filter = Filter::new(&[], &only).unwrap();
+        for (path, is_folder, taken) in [
+            ("a", true, true),
+            ("a", false, false),
+            ("a/b", false, true),
+            ("a/b/c/d", false, true),
+            ("a/bc", false, false),
+            ("a/c", false, false),
+            ("a-", false, true),
+            ("a-b", false, false),
+            ("c/d", true, true),
+            ("c/d/f", false, false),
+            ("c/d/e", true, true),
+            ("b", true, false),
+        ] {
+            assert_eq!(!filter.excludes(path.as_bytes(), is_folder), taken, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_glob_that_does_not_parse_is_named() {
+        let rule = Rule { include: false, glob: "a[z-a]".to_owned() };
+        let error = Filter::new(&[rule], &[]).unwrap_err().to_string();
+        assert!(error.contains("a[z-a]"), "{error}");
+    }
+}

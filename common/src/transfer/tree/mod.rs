@@ -1,0 +1,108 @@
+//! Whole folders: a manifest streams one way, what is wanted comes back, contents follow.
+//!
+//! [`order`] is what a manifest's order means, [`filter`] what is left out of it, [`attributes`] what a
+//! name is beyond its content, [`pack`] how small files travel together: arithmetic without I/O. The
+//! sender is [`walk`] and [`read`], each a thread beside the network, [`answers`], which keeps what is
+//! not settled, and [`send`] and [`hearing`], which join them. The receiver is [`decide`] with [`decider`]
+//! and [`deciding`], which say what is wanted, [`write`](mod@write) and [`replace`], which put small
+//! files in their places, [`alone`] for large ones, [`finish`], which does what must come last, and
+//! [`receiving`], which joins them. Files that do not fit a pack go by the engine
+//! for single files.
+//!
+//! No entry is kept longer than until it is settled, but for folders, whose times are set last, and
+//! links, which are made last.
+
+mod alone;
+mod answers;
+mod attributes;
+mod decide;
+mod decider;
+mod deciding;
+mod filter;
+mod finish;
+mod hearing;
+mod order;
+mod pack;
+mod read;
+mod receive;
+mod receiving;
+mod replace;
+mod send;
+mod shared;
+mod target;
+mod walk;
+mod workers;
+mod write;
+
+pub use filter::{BadGlob, Filter};
+pub use read::Avoid;
+pub use receive::{TreeArrival, receive_tree};
+pub use send::send_tree;
+pub use target::TreeTarget;
+pub use walk::TreeSource;
+
+use super::Progress;
+use crate::protocol::failure::{Cause, Failure, FileKind};
+use crate::protocol::tree::Change;
+
+/// Told how a tree's transfer goes, from the thread that it runs on.
+pub trait Watch {
+    /// Files of these many more bytes belong to the tree.
+    fn listed(&self, bytes: u64);
+    /// These many more bytes of files were there already.
+    fn had(&self, bytes: u64);
+    /// These many more have been sent or received.
+    fn moved(&self, bytes: u64);
+    /// Something could not be read or written, at this end or the other; the rest goes on.
+    fn missed(&self, failure: &Failure, side: Side);
+    /// A path, relative to the root, that is nothing that is copied.
+    fn skipped(&self, path: &[u8], kind: FileKind);
+    /// What a dry run would do.
+    fn changed(&self, change: &Change);
+}
+
+/// Which end something happened at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// This one.
+    Here,
+    /// The other one, which said so.
+    There,
+}
+
+/// What one end did, whether it came to the end or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Bytes of bodies on the wire.
+    pub sent: u64,
+    /// Bytes of files that they stand for.
+    pub moved: u64,
+    /// The file that the connection was given up for, by its path below the root, and why: it is to be
+    /// avoided next time.
+    pub spoiled: Option<(Vec<u8>, Failure)>,
+}
+
+impl Counts {
+    /// A file alone has ended the connection, unless that was to end anyway.
+    fn spoil(&mut self, path: Vec<u8>, failure: &Failure) {
+        if !matches!(failure.cause, Cause::Stopping | Cause::Superseded) {
+            self.spoiled = Some((path, failure.clone()));
+        }
+    }
+}
+
+/// A tree's file as the engine for single files shows it.
+struct Engine<'a>(&'a dyn Watch);
+
+impl Progress for Engine<'_> {
+    fn begin(&self, _size: Option<u64>, have: u64) {
+        self.0.had(have);
+    }
+
+    fn moved(&self, bytes: u64) {
+        self.0.moved(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! Files that are complete under a partial's name, and wait for the disk to get their own: many are
+//! synced together.
+
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::order::FolderPath;
+use super::shared::{LastFolder, Shared};
+use crate::protocol::failure::{Action, Failure};
+use crate::transfer::commit;
+use crate::transfer::error::failed;
+
+/// Files that are synced together.
+const TOGETHER: usize = 4096;
+
+/// Complete files without their names. What is left of them when it is dropped is removed.
+pub(super) struct Replacements {
+    shared: Arc<Shared>,
+    waiting: Mutex<Vec<Replacement>>,
+}
+
+/// One of them.
+pub(super) struct Replacement {
+    pub(super) folder: FolderPath,
+    pub(super) part: Vec<u8>,
+    pub(super) name: Box<[u8]>,
+    /// A folder has the name, which is removed at the very end.
+    pub(super) clears: bool,
+}
+
+impl Replacements {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, waiting: Mutex::default() }
+    }
+
+    /// One more is complete.
+    pub(super) fn add(&self, replacement: Replacement) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.push(replacement);
+        let full = waiting.len() >= TOGETHER;
+        drop(waiting);
+        if full {
+            self.settle(false);
+        }
+    }
+
+    /// Forces them to disk, and gives them their names; with `all` also to those for which a folder
+    /// must have been removed.
+    pub(super) fn settle(&self, all: bool) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let (ready, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut *waiting).into_iter().partition(|one| all || !one.clears);
+        *waiting = later;
+        drop(waiting);
+        if ready.is_empty() {
+            return;
+        }
+        let synced = self.shared.sync();
+        let mut last = LastFolder::default();
+        for one in ready {
+            let named = synced.clone().and_then(|()| self.name(&one, &mut last));
+            if let Err(failure) = named {
+                self.shared.miss(failure);
+                self.remove(&one, &mut last);
+            }
+        }
+    }
+
+    /// Those for which a folder must be removed first.
+    pub(super) fn blocked(&self) -> Vec<(FolderPath, Box<[u8]>)> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.iter().map(|one| (FolderPath::clone(&one.folder), one.name.clone())).collect()
+    }
+
+    fn name(&self, one: &Replacement, last: &mut LastFolder) -> Result<(), Failure> {
+        let folder = last.open(&self.shared, &one.folder)?;
+        let path = self.shared.shown(&one.folder, &one.name);
+        if self.shared.finish.backup {
+            commit::back_up(folder.as_fd(), &one.name, &path)?;
+        }
+        folder.rename(&one.part, &one.name).map_err(failed(Action::Rename, &path))
+    }
+
+    fn remove(&self, one: &Replacement, last: &mut LastFolder) {
+        if let Ok(folder) = last.open(&self.shared, &one.folder) {
+            // One that stays is swept away when it is old.
+            let _ = folder.remove(&one.part);
+        }
+    }
+}
+
+impl Drop for Replacements {
+    fn drop(&mut self) {
+        let waiting =
+            std::mem::take(self.waiting.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let mut last = LastFolder::default();
+        waiting.iter().for_each(|one| self.remove(one, &mut last));
+    }
+}

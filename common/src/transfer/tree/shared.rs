@@ -1,0 +1,189 @@
+//! What the receiver's threads share: the root, how the operator wants things, and the way to say
+//! what happened.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+
+use super::attributes::Attributes;
+use super::decider::{BadManifest, Decided};
+use super::finish::After;
+use super::order::FolderPath;
+use super::walk::shown;
+use crate::beneath::{Folder, join};
+use crate::protocol::failure::{Action, Failure};
+use crate::protocol::transfer::Time;
+use crate::transfer::error::failed;
+use crate::transfer::{Finish, Owner};
+
+/// Of one receiver.
+pub(super) struct Shared {
+    pub(super) root: Folder,
+    /// The root's path, for messages.
+    pub(super) path: Vec<u8>,
+    pub(super) owner: Owner,
+    pub(super) finish: Finish,
+    /// Bits of a mode that travel.
+    pub(super) mask: u32,
+    /// Makes the names of this tree's small partials its own.
+    pub(super) nonce: [u8; 16],
+    /// Hears of it, from any thread.
+    tell: mpsc::UnboundedSender<Said>,
+    missed: AtomicBool,
+    changed: AtomicBool,
+    /// One folder on each file system that something was changed on.
+    disks: Mutex<Vec<(u64, Folder)>>,
+}
+
+/// What threads say to the one that has the network.
+pub(super) enum Said {
+    /// What follows from a message of entries.
+    Decided(Decided),
+    /// The manifest can't be.
+    Bad(BadManifest),
+    /// All of the manifest has come; this is left to do.
+    Listed(Box<After>),
+    /// So many more files are in their places, or will be, and their bytes.
+    Written(u64, u64),
+    /// Something could not be done; the rest goes on.
+    Missed(Failure),
+    /// A writer has written everything.
+    WriterEnded,
+    /// Everything is done and on disk; so many files were linked.
+    Finished(u64),
+}
+
+/// A file whose content is wanted.
+pub(super) struct Wanted {
+    pub(super) folder: FolderPath,
+    pub(super) name: Box<[u8]>,
+    pub(super) attributes: Attributes,
+    /// Something is there that is to be replaced.
+    pub(super) replaces: bool,
+    /// A folder is there, which is removed at the very end.
+    pub(super) clears: bool,
+    /// The receiver has said that it has something of it.
+    pub(super) difference: bool,
+    pub(super) weight: usize,
+}
+
+impl Shared {
+    pub(super) fn new(
+        root: Folder,
+        path: Vec<u8>,
+        owner: Owner,
+        finish: Finish,
+        mask: u32,
+        tell: mpsc::UnboundedSender<Said>,
+    ) -> io::Result<Self> {
+        let mut nonce = [0; 16];
+        let random = rand::rngs::SysRng;
+        rand::TryRng::try_fill_bytes(&mut { random }, &mut nonce).map_err(io::Error::other)?;
+        let (missed, changed) = (AtomicBool::new(false), AtomicBool::new(false));
+        let disks = Mutex::default();
+        Ok(Self { root, path, owner, finish, mask, nonce, tell, missed, changed, disks })
+    }
+
+    /// Something could not be done.
+    pub(super) fn miss(&self, failure: Failure) {
+        self.missed.store(true, Ordering::Relaxed);
+        self.say(Said::Missed(failure));
+    }
+
+    /// Says what happened.
+    pub(super) fn say(&self, said: Said) {
+        // Fails only when the transfer is over.
+        let _ = self.tell.send(said);
+    }
+
+    /// Whether something could not be done.
+    pub(super) fn has_missed(&self) -> bool {
+        self.missed.load(Ordering::Relaxed)
+    }
+
+    /// Something is missing that was told of already.
+    pub(super) fn note_missed(&self) {
+        self.missed.store(true, Ordering::Relaxed);
+    }
+
+    /// Something in this folder is about to be changed.
+    pub(super) fn touch(&self, folder: &Folder) -> io::Result<()> {
+        self.changed.store(true, Ordering::Relaxed);
+        let device = folder.stat_self()?.st_dev;
+        let mut disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner);
+        if disks.iter().all(|(known, _)| *known != device) {
+            disks.push((device, folder.enter(b"")?));
+        }
+        Ok(())
+    }
+
+    /// Forces everything that was changed to disk.
+    pub(super) fn sync(&self) -> Result<(), Failure> {
+        let disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, disk) in disks.iter() {
+            rustix::fs::syncfs(disk)
+                .map_err(|errno| failed(Action::Sync, &self.path)(errno.into()))?;
+        }
+        Ok(())
+    }
+
+    /// Whether something was changed.
+    pub(super) fn has_changed(&self) -> bool {
+        self.changed.load(Ordering::Relaxed)
+    }
+
+    /// A path below the root, as messages have it.
+    pub(super) fn shown(&self, folder: &[u8], name: &[u8]) -> Vec<u8> {
+        match name {
+            b"" => shown(&self.path, folder),
+            name => shown(&self.path, &join(folder, name)),
+        }
+    }
+
+    /// The same as a path.
+    pub(super) fn path_of(&self, folder: &[u8]) -> PathBuf {
+        PathBuf::from(OsString::from_vec(shown(&self.path, folder)))
+    }
+
+    /// The name that a small file has until it gets its own: nobody else's, this tree's other attempts
+    /// included, so that nobody else gives it a name half written.
+    pub(super) fn part_name(&self, folder: &[u8], name: &[u8]) -> Vec<u8> {
+        let mut hash = blake3::Hasher::new();
+        hash.update(&self.nonce).update(folder).update(b"/").update(name);
+        format!(".lariat-{}.part", &hash.finalize().to_hex()[..32]).into_bytes()
+    }
+
+    /// The attributes of a file as its sender found it when it was read.
+    pub(super) fn as_read(&self, attributes: &mut Attributes, mode: u32, mtime: Time) {
+        attributes.mode = self.finish.mode.unwrap_or(mode & self.mask);
+        attributes.mtime = mtime;
+    }
+}
+
+/// The folder that was opened last: what is next is mostly in the same one.
+#[derive(Default)]
+pub(super) struct LastFolder(Option<(FolderPath, Arc<Folder>)>);
+
+impl LastFolder {
+    /// Opens a folder below the root.
+    pub(super) fn open(
+        &mut self,
+        shared: &Shared,
+        path: &FolderPath,
+    ) -> Result<Arc<Folder>, Failure> {
+        if let Some((open, folder)) = &self.0
+            && open == path
+        {
+            return Ok(Arc::clone(folder));
+        }
+        let entered = shared.root.enter(path);
+        let folder = Arc::new(entered.map_err(failed(Action::Open, &shared.shown(path, b"")))?);
+        self.0 = Some((Arc::clone(path), Arc::clone(&folder)));
+        Ok(folder)
+    }
+}

@@ -1,0 +1,87 @@
+//! Where a tree goes: its root is opened as the operator named it, and made if it is not there.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::decider::State;
+use crate::beneath::Folder;
+use crate::protocol::failure::{Action, Failure};
+use crate::protocol::transfer::Destination;
+use crate::transfer::destination::{Place, PlaceId};
+use crate::transfer::error::{failed, sys_failed};
+use crate::transfer::{Owner, own};
+
+/// An open root.
+pub struct TreeTarget {
+    pub(super) folder: Folder,
+    pub(super) path: Vec<u8>,
+    pub(super) owner: Owner,
+    pub(super) state: State,
+}
+
+impl TreeTarget {
+    /// Opens the root, and makes it and its missing parents; a relative destination begins at `base`.
+    pub fn open(base: &Path, dest: &Destination, owner: Owner) -> Result<Self, Failure> {
+        let place = Place::resolve_folder(base, dest)?;
+        let path = place.path().into_os_string().into_encoded_bytes();
+        let name = place.name.as_slice();
+        let mode = Mode::RWXU;
+        let state = match rustix::fs::mkdirat(&place.folder, name, mode) {
+            Ok(()) => State::New,
+            Err(Errno::EXIST) => State::Old,
+            Err(errno) => return Err(sys_failed(Action::MakeFolder, &path)(errno)),
+        };
+        // One that was there may be a link of the operator's own; one that was just made may not.
+        let strict = if state == State::New { OFlags::NOFOLLOW } else { OFlags::empty() };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | strict;
+        let folder = rustix::fs::openat(&place.folder, name, flags, Mode::empty())
+            .map_err(sys_failed(Action::Open, &path))?;
+        let folder = Folder::from_open(folder).map_err(failed(Action::Open, &path))?;
+        Ok(Self { folder, path, owner, state })
+    }
+
+    /// Looks at the root for a dry run, which makes nothing.
+    pub fn look(base: &Path, dest: &Destination, owner: Owner) -> Result<Self, Failure> {
+        let path = Place::folder_path(base, dest);
+        let bytes = path.as_os_str().as_bytes().to_vec();
+        let (folder, state) = match Folder::open(&path) {
+            Ok(folder) => (folder, State::Old),
+            // Nothing is looked for below a root that is not there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let none = Folder::open(Path::new("/")).map_err(failed(Action::Open, b"/"))?;
+                (none, State::Imagined)
+            }
+            Err(error) => return Err(Failure::io(Action::Open, &bytes, &error)),
+        };
+        Ok(Self { folder, path: bytes, owner, state })
+    }
+
+    /// Takes the root for this transfer alone, until it is over: what one removes at its end, another
+    /// may just have brought. Says that it can't while another has it.
+    pub fn lock(&self) -> Result<(), Failure> {
+        if self.state == State::Imagined {
+            return Ok(());
+        }
+        match rustix::fs::flock(&self.folder, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => Err(own::held(&self.path)),
+            // A file system that knows no locks has to do without.
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The root's path, as it was resolved.
+    pub fn path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.path))
+    }
+
+    /// Which folder it is.
+    pub fn id(&self) -> Result<PlaceId, Failure> {
+        let stat = self.folder.stat_self().map_err(failed(Action::Open, &self.path))?;
+        Ok(PlaceId::new(stat.st_dev, stat.st_ino))
+    }
+}

@@ -1,0 +1,232 @@
+//! A copy that is brought up to date: what is sent, what goes, what stays.
+
+use super::*;
+use crate::protocol::tree::Rule;
+
+fn exclude(globs: &[&str]) -> Vec<Rule> {
+    globs.iter().map(|glob| Rule { include: false, glob: (*glob).to_owned() }).collect()
+}
+
+fn delete() -> TreeOptions {
+    TreeOptions { delete: true, ..TreeOptions::default() }
+}
+
+#[test]
+fn only_what_changed_is_sent() {
+    let world = World::new();
+    let large: Vec<u8> =
+        (0..3_000_000_u32).map(|i| (i.wrapping_mul(i) / 7).to_le_bytes()[1]).collect();
+    for (name, content) in [("a", &b"one"[..]), ("b/c", b"two"), ("large", &large)] {
+        world.file(name, content);
+    }
+    world.copied();
+    assert_eq!(world.copied().counts.moved, 0);
+    world.file("b/c", "three");
+    let mut changed = large.clone();
+    changed.insert(1000, 1);
+    world.file("large", &changed);
+    let counts = world.copied().counts;
+    assert!((5..100_000).contains(&counts.moved), "{counts:?}");
+    world.assert_same();
+    // Only its mode: nothing is sent.
+    std::fs::set_permissions(world.source("a"), PermissionsExt::from_mode(0o600)).unwrap();
+    assert_eq!(world.copied().counts.moved, 0);
+    world.assert_same();
+}
+
+#[test]
+fn content_counts_when_it_is_asked_for() {
+    let world = World::with(TreeOptions { checksum: true, ..TreeOptions::default() });
+    for (name, old) in [("same", "text"), ("other", "tent")] {
+        let source = world.file(name, "text");
+        std::fs::create_dir_all(world.dest("")).unwrap();
+        std::fs::write(world.dest(name), old).unwrap();
+        set_mtime(&source, 1_000_000, 5);
+        set_mtime(&world.dest(name), 1_000_000, if name == "same" { 4 } else { 5 });
+    }
+    assert_eq!(world.copied().counts.moved, 4, "only the one that differs");
+    world.assert_same();
+}
+
+#[test]
+fn what_the_source_does_not_have_goes_only_when_asked_for_and_when_all_is_there() {
+    let mut world = World::new();
+    world.file("kept/file", "x");
+    world.file("n", "x");
+    for extra in ["a", "kept/gone/deep/er", "z", "cache/x", "kept/cache/y", "gone too/cache/z"] {
+        let path = world.dest(extra);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "extra").unwrap();
+    }
+    symlink(world.folder.path().join("outside"), world.dest("link")).unwrap();
+    let part = ".lariat-0123456789abcdef0123456789abcdef.part";
+    std::fs::write(world.dest(part), "").unwrap();
+    world.copied();
+    assert!(world.dest("a").exists());
+    world.options = TreeOptions { rules: exclude(&["cache"]), ..delete() };
+    world.copied();
+    assert_eq!(names(&world.dest("")), [part, "cache", "gone too", "kept", "n"]);
+    assert_eq!(names(&world.dest("kept")), ["cache", "file"]);
+    assert_eq!(names(&world.dest("gone too")), ["cache"]);
+    world.options.rules.clear();
+    world.copied();
+    assert_eq!(names(&world.dest("")), [part, "kept", "n"]);
+    assert_eq!(names(&world.dest("kept")), ["file"]);
+}
+
+#[test]
+fn nothing_goes_when_something_is_missing() {
+    let world = World::with(delete());
+    world.file("a", "x");
+    std::fs::create_dir_all(world.dest("b/full")).unwrap();
+    std::fs::write(world.dest("extra"), "x").unwrap();
+    let mut outcome = world.copy();
+    assert!(outcome.sent.is_ok() && !world.dest("extra").exists());
+    std::fs::write(world.dest("extra"), "x").unwrap();
+    let mut arrival = world.arrival(world.open().root().clone());
+    let cause = Cause::SourceChanged;
+    let failure = Failure { action: crate::protocol::failure::Action::Read, path: None, cause };
+    arrival.avoid.insert(b"a".to_vec(), failure);
+    outcome = world.copy_into(arrival);
+    assert!(outcome.sent.is_ok());
+    assert_eq!(outcome.receiver.missed.borrow().len(), 1);
+    assert!(world.dest("extra").exists());
+}
+
+#[test]
+fn excluded_names_are_left_out_and_included_ones_come_back() {
+    let mut world = World::new();
+    for name in ["a.o", "keep.o", "b.c", "sub/c.o", "sub/d.c", "target/e.c"] {
+        world.file(name, name);
+    }
+    let mut rules = exclude(&["*.o", "/target/"]);
+    rules.push(Rule { include: true, glob: "keep.o".to_owned() });
+    world.options.rules = rules;
+    world.copied();
+    assert_eq!(names(&world.dest("")), ["b.c", "keep.o", "sub"]);
+    assert_eq!(names(&world.dest("sub")), ["d.c"]);
+}
+
+#[test]
+fn of_a_list_what_is_not_there_is_told_and_the_rest_goes() {
+    let mut world = World::new();
+    for name in ["a/b/c", "a/b/d", "a/e", "f"] {
+        world.file(name, name);
+    }
+    world.options.only = vec![b"a/b".to_vec(), b"g/h".to_vec()];
+    let outcome = world.copy();
+    let missed = outcome.sender.missed.borrow();
+    assert!(missed.len() == 1 && missed[0].0.contains("g/h: no such file"), "{missed:?}");
+    assert_eq!(
+        (names(&world.dest("")), names(&world.dest("a"))),
+        (vec!["a".into()], vec!["b".into()])
+    );
+    assert_eq!(names(&world.dest("a/b")), ["c", "d"]);
+}
+
+#[test]
+fn a_dry_run_tells_and_changes_nothing() {
+    use ChangeKind::{Change, Delete, Make, Touch};
+    let mut world = World::with(TreeOptions { dry_run: true, ..delete() });
+    world.file("new/file", "x");
+    world.file("old", "longer");
+    let touched = world.file("touched", "x");
+    let told = |outcome: &Outcome| {
+        let mut told = outcome.sender.changed.borrow().clone();
+        told.sort_by(|a, b| a.1.cmp(&b.1));
+        told
+    };
+    let outcome = world.copied();
+    assert!(!world.dest("").exists());
+    let all = ["new", "new/file", "old", "touched"].map(|name| (Make, name.to_owned()));
+    assert_eq!(told(&outcome), all);
+    std::fs::create_dir(world.dest("")).unwrap();
+    std::fs::write(world.dest("old"), "short").unwrap();
+    std::fs::write(world.dest("extra"), "x").unwrap();
+    std::fs::write(world.dest("touched"), "x").unwrap();
+    set_mtime(&touched, 7, 7);
+    set_mtime(&world.dest("touched"), 7, 7);
+    std::fs::set_permissions(&touched, PermissionsExt::from_mode(0o611)).unwrap();
+    let before = described(&world.dest(""));
+    let outcome = world.copied();
+    let expected =
+        [(Delete, "extra"), (Make, "new"), (Make, "new/file"), (Change, "old"), (Touch, "touched")];
+    assert_eq!(told(&outcome), expected.map(|(kind, name)| (kind, name.to_owned())));
+    assert_eq!(*outcome.receiver.changed.borrow(), *outcome.sender.changed.borrow());
+    assert_eq!(described(&world.dest("")), before);
+    world.options.dry_run = false;
+    world.copied();
+    world.assert_same();
+}
+
+#[test]
+fn what_is_in_the_way_makes_room() {
+    let mut world = World::new();
+    world.file("was a file/x", "x");
+    world.file("was a link/x", "x");
+    world.file("was a folder", "x");
+    world.file("was an empty folder", "x");
+    symlink("x", world.source("link was a file")).unwrap();
+    std::fs::create_dir_all(world.dest("was a folder/full")).unwrap();
+    std::fs::create_dir_all(world.dest("was an empty folder")).unwrap();
+    std::fs::write(world.dest("was a file"), "x").unwrap();
+    std::fs::write(world.dest("link was a file"), "x").unwrap();
+    symlink(world.folder.path().join("outside"), world.dest("was a link")).unwrap();
+    let outcome = world.copy();
+    let missed = outcome.sender.missed.borrow().clone();
+    assert!(missed.len() == 1 && missed[0].0.contains("was a folder: is a folder"), "{missed:?}");
+    world.assert_canary();
+    world.options.delete = true;
+    world.copied();
+    world.assert_same();
+}
+
+#[test]
+fn a_replaced_file_is_kept_if_asked_for() {
+    let mut world = World::new();
+    world.file("a", "new one");
+    std::fs::create_dir(world.dest("")).unwrap();
+    std::fs::write(world.dest("a"), "old").unwrap();
+    world.finish.backup = true;
+    world.copied();
+    assert_eq!(std::fs::read(world.dest("a~")).unwrap(), b"old");
+    assert_eq!(std::fs::read(world.dest("a")).unwrap(), b"new one");
+}
+
+#[test]
+fn a_tree_that_was_cut_anywhere_goes_on_where_it_was() {
+    let mut world = World::new();
+    let large: Vec<u8> =
+        (0..4_000_000_u32).map(|i| (i.wrapping_mul(i) / 7).to_le_bytes()[1]).collect();
+    for file in 0..200 {
+        world.file(&format!("{}/{file}", file % 7), vec![7; file * 10]);
+    }
+    world.file("large", &large);
+    world.file("3/old", "new one");
+    let whole = 4_000_000 + 200 * 1000;
+    for cut in [100, 3000, 20_000, 100_000, 250_000, 1_000_000, 2_500_000, 4_100_000] {
+        let _ = std::fs::remove_dir_all(world.dest(""));
+        std::fs::create_dir_all(world.dest("3")).unwrap();
+        std::fs::write(world.dest("3/old"), "old").unwrap();
+        world.cut = Some(cut);
+        assert!(world.copy().received.is_err(), "cut after {cut}");
+        let old = std::fs::read(world.dest("3/old")).unwrap();
+        assert!(old == b"old" || old == b"new one");
+        world.cut = None;
+        let counts = world.copied().counts;
+        world.assert_same();
+        let had = cut.saturating_sub(700_000);
+        assert!(counts.moved <= whole - had, "cut after {cut}: {counts:?}");
+    }
+}
+
+#[test]
+fn two_transfers_never_have_one_root() {
+    let world = World::new();
+    let first = world.arrival(world.open().root().clone());
+    first.target.lock().unwrap();
+    let second = world.arrival(world.open().root().clone());
+    assert!(second.target.lock().unwrap_err().to_string().contains("under way"));
+    assert!(world.copy_into(first).received.is_ok());
+    second.target.lock().unwrap();
+}

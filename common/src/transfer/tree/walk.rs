@@ -1,0 +1,289 @@
+//! The sender's manifest: a folder is listed, sorted, filtered and described, folder by folder, on a
+//! thread of its own that is a few messages ahead and no more.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{FileType, Stat};
+use tokio::sync::mpsc;
+
+use super::attributes::{self, Owners};
+use super::filter::Filter;
+use super::order::{FolderPath, Order, fits};
+use crate::beneath::{Folder, Names, join};
+use crate::protocol::failure::{Action, Cause, Failure, FileKind};
+use crate::protocol::tree::{Entries, Entry, MAX_ENTRIES, TreeOptions, What};
+use crate::transfer::error::failed;
+use crate::transfer::sweep;
+
+/// Messages that are made ahead of the network.
+const AHEAD: usize = 4;
+
+/// Bytes of one message, about; its limit is far above.
+const MESSAGE: usize = 256 * 1024;
+
+/// A folder that is about to be sent.
+pub struct TreeSource {
+    pub(super) folder: Arc<Folder>,
+    /// As the operator named it, for messages.
+    pub(super) path: Arc<[u8]>,
+    entry: Entry,
+    options: TreeOptions,
+    filter: Filter,
+}
+
+/// What a walk finds, in the manifest's order.
+pub(super) enum Walked {
+    /// Entries of this folder.
+    Entries(FolderPath, Entries),
+    /// Something could not be read.
+    Missed(Failure),
+}
+
+impl TreeSource {
+    /// Opens a folder; a link is followed, for the operator named it.
+    pub fn open(path: &Path, options: TreeOptions, filter: Filter) -> Result<Self, Failure> {
+        use std::os::unix::ffi::OsStrExt;
+        let name = path.as_os_str().as_bytes();
+        let folder = Folder::open(path).map_err(failed(Action::Open, name))?;
+        let stat = folder.stat_self().map_err(failed(Action::Read, name))?;
+        let mut owners = Owners::default();
+        let mut entry = describe(Vec::new(), &stat, What::Folder, &options, &mut owners);
+        if options.xattrs {
+            entry.xattrs = attributes::read_xattrs(&folder)
+                .map_err(|errno| failed(Action::Read, name)(errno.into()))?;
+        }
+        Ok(Self { folder: Arc::new(folder), path: name.into(), entry, options, filter })
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// What is sent of it.
+    pub fn options(&self) -> &TreeOptions {
+        &self.options
+    }
+
+    /// Starts to walk. It ends early when the receiver is dropped.
+    pub(super) fn walk(self) -> io::Result<mpsc::Receiver<Walked>> {
+        let (tell, told) = mpsc::channel(AHEAD);
+        let walk = move || {
+            let walk = Walk {
+                left: self.filter.only().clone(),
+                source: self,
+                owners: Owners::default(),
+                linked: HashMap::new(),
+                tell,
+            };
+            // It fails only when nobody wants to know any more.
+            let _ = walk.run();
+        };
+        std::thread::Builder::new().name("walk".to_owned()).spawn(walk)?;
+        Ok(told)
+    }
+}
+
+struct Walk {
+    source: TreeSource,
+    owners: Owners,
+    /// The entry that each file with several names came as first, by device and inode.
+    linked: HashMap<(u64, u64), u64>,
+    /// Paths that were asked for and have not been seen.
+    left: BTreeSet<Vec<u8>>,
+    tell: mpsc::Sender<Walked>,
+}
+
+/// Nobody listens any more.
+struct Unheard;
+
+impl Walk {
+    fn run(mut self) -> Result<(), Unheard> {
+        let mut order = Order::new(());
+        while let Some((path, ())) = order.folder() {
+            let path = Arc::clone(path);
+            match self.list(&path) {
+                Ok((folder, names)) => self.folder(&path, &folder, &names, &mut order)?,
+                Err(failure) => {
+                    self.tell(Walked::Missed(failure))?;
+                    self.entries(&path, Vec::new(), true)?;
+                }
+            }
+            let _ = order.last();
+        }
+        for path in std::mem::take(&mut self.left) {
+            let missing = rustix::io::Errno::NOENT.into();
+            self.tell(Walked::Missed(failed(Action::Open, &self.shown(&path))(missing)))?;
+        }
+        Ok(())
+    }
+
+    fn list(&self, path: &[u8]) -> Result<(Folder, Names), Failure> {
+        let failed = failed(Action::Read, &self.shown(path));
+        let folder = self.source.folder.enter(path).map_err(&failed)?;
+        let mut names = folder.names().map_err(&failed)?;
+        names.sort();
+        Ok((folder, names))
+    }
+
+    fn folder(
+        &mut self,
+        path: &FolderPath,
+        folder: &Folder,
+        names: &Names,
+        order: &mut Order<()>,
+    ) -> Result<(), Unheard> {
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        for name in names.iter().filter(|name| !sweep::is_own(name)) {
+            let entry = match self.entry(path, folder, name) {
+                Ok(Some(entry)) => entry,
+                Ok(None) => continue,
+                Err(failure) => {
+                    self.tell(Walked::Missed(failure))?;
+                    continue;
+                }
+            };
+            let Ok(number) = order.entry(name) else { continue };
+            let entry = self.numbered(entry, number);
+            if entry.1.what == What::Folder {
+                order.descend(());
+            }
+            bytes += weigh(&entry.1);
+            entries.push(entry.1);
+            if entries.len() == MAX_ENTRIES || bytes >= MESSAGE {
+                self.entries(path, std::mem::take(&mut entries), false)?;
+                bytes = 0;
+            }
+        }
+        self.entries(path, entries, true)
+    }
+
+    /// Describes one name. One that is left out, or has gone since, is none.
+    fn entry(
+        &mut self,
+        path: &[u8],
+        folder: &Folder,
+        name: &[u8],
+    ) -> Result<Option<(Stat, Entry)>, Failure> {
+        let whole = join(path, name);
+        let shown = self.shown(&whole);
+        let failed = |action| failed(action, &shown);
+        let stat = folder.stat(name).map_err(failed(Action::Read))?;
+        let Some(stat) = stat else { return Ok(None) };
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if self.source.filter.excludes(&whole, kind == FileType::Directory) {
+            return Ok(None);
+        }
+        self.left.remove(&whole);
+        if !fits(path, name) {
+            let long = rustix::io::Errno::NAMETOOLONG;
+            return Err(failed(Action::Open)(long.into()));
+        }
+        let options = &self.source.options;
+        let (mut xattrs, mut hash) = (Vec::new(), None);
+        if kind == FileType::RegularFile && (options.checksum || options.xattrs) {
+            let file = folder.open_file(name).map_err(failed(Action::Open))?;
+            if options.xattrs {
+                xattrs = attributes::read_xattrs(&file)
+                    .map_err(|errno| failed(Action::Read)(errno.into()))?;
+            }
+            if options.checksum {
+                hash = Some(hash_of(&file).map_err(failed(Action::Read))?);
+            }
+        } else if kind == FileType::Directory && options.xattrs {
+            let inner = folder.enter(name).map_err(failed(Action::Open))?;
+            xattrs = attributes::read_xattrs(&inner)
+                .map_err(|errno| failed(Action::Read)(errno.into()))?;
+        }
+        let what = match kind {
+            FileType::RegularFile => What::File {
+                size: u64::try_from(stat.st_size).unwrap_or_default(),
+                hash,
+                linked: options.hard_links && stat.st_nlink > 1,
+            },
+            FileType::Directory => What::Folder,
+            FileType::Symlink => {
+                What::Link { target: folder.read_link(name).map_err(failed(Action::Read))? }
+            }
+            FileType::Fifo => What::Other(FileKind::Fifo),
+            FileType::Socket => What::Other(FileKind::Socket),
+            _ => What::Other(FileKind::Device),
+        };
+        let entry = describe(name.to_vec(), &stat, what, options, &mut self.owners);
+        Ok(Some((stat, Entry { xattrs, ..entry })))
+    }
+
+    /// The entry under its number: a file that came before under another name is the same.
+    fn numbered(&mut self, (stat, mut entry): (Stat, Entry), number: u64) -> (Stat, Entry) {
+        if let What::File { linked: true, .. } = entry.what {
+            let first = *self.linked.entry((stat.st_dev, stat.st_ino)).or_insert(number);
+            if first != number {
+                entry.what = What::Same { entry: first };
+                entry.xattrs = Vec::new();
+            }
+        }
+        (stat, entry)
+    }
+
+    fn entries(&self, path: &FolderPath, entries: Vec<Entry>, last: bool) -> Result<(), Unheard> {
+        self.tell(Walked::Entries(Arc::clone(path), Entries { entries, last }))
+    }
+
+    fn tell(&self, walked: Walked) -> Result<(), Unheard> {
+        self.tell.blocking_send(walked).map_err(|_| Unheard)
+    }
+
+    fn shown(&self, path: &[u8]) -> Vec<u8> {
+        shown(&self.source.path, path)
+    }
+}
+
+/// A path as messages have it: the root as the operator named it, and the way from there.
+pub(super) fn shown(root: &[u8], path: &[u8]) -> Vec<u8> {
+    match (root, path) {
+        (root, b"") => root.to_vec(),
+        (b"", path) => path.to_vec(),
+        (root, path) if root.ends_with(b"/") => [root, path].concat(),
+        (root, path) => [root, b"/", path].concat(),
+    }
+}
+
+/// Bytes of an entry on the wire, about.
+fn weigh(entry: &Entry) -> usize {
+    let xattrs: usize = entry.xattrs.iter().map(|x| x.name.len() + x.value.len()).sum();
+    let target = if let What::Link { target } = &entry.what { target.len() } else { 0 };
+    64 + entry.name.len() + target + xattrs
+}
+
+fn describe(
+    name: Vec<u8>,
+    stat: &Stat,
+    what: What,
+    options: &TreeOptions,
+    owners: &mut Owners,
+) -> Entry {
+    Entry {
+        name,
+        mode: stat.st_mode & attributes::mode_mask(options),
+        mtime: attributes::mtime(stat),
+        owner: options.owner.then(|| owners.of(stat)),
+        xattrs: Vec::new(),
+        what,
+    }
+}
+
+/// The plain BLAKE3 of a file, read to its end.
+pub(super) fn hash_of(file: &File) -> io::Result<[u8; 32]> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(file)?;
+    Ok(hasher.finalize().into())
+}
+
+/// Says that a path is no regular file any more.
+pub(super) fn not_regular(path: Vec<u8>) -> Failure {
+    Failure { action: Action::Open, path: Some(path), cause: Cause::SourceChanged }
+}

@@ -1,0 +1,250 @@
+//! A verb over many hosts, from the first to the summary: the schedule says who is next, the crew does
+//! it, the ledger and the screen are told.
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lariat_common::name::HostName;
+use tokio::time::{Instant as Deadline, interval, sleep_until};
+
+use super::crew::{Begin, Came, Crew, Work};
+use super::ended::summary;
+use super::schedule::Schedule;
+use super::screen::{Screen, TICK};
+use super::{End, Ended, Entry, Ledger, Limits, Plan};
+use crate::context::Context;
+use crate::error::{CliError, EXIT_FAILURE};
+use crate::output::printer::Printer;
+use crate::run::{ABANDON, Relay, SIGTERM, Signals};
+
+/// What a process exits with that SIGPIPE has ended.
+const EXIT_SIGPIPE: u8 = 128 + 13;
+
+/// How long hosts that are told to let go may take before they are left as they are.
+const LEAVE: Duration = Duration::from_secs(1);
+
+/// A verb over many hosts.
+pub(crate) struct Fanout<'a> {
+    context: &'a Context,
+    hosts: Vec<HostName>,
+    limits: Limits,
+    /// Where it is written down, as long as it can be.
+    ledger: Option<Ledger>,
+    /// Where it is seen.
+    pub(crate) screen: Screen,
+    /// Signals go on to the hosts through this.
+    pub(crate) relay: Arc<Relay>,
+    /// Errors are in the results, and told nowhere else.
+    quiet: bool,
+}
+
+/// What a verb makes of what came of its hosts.
+pub(crate) trait Report {
+    /// What comes of one.
+    type Came: Send + 'static;
+
+    /// A host has ended.
+    fn ended(&mut self, host: &HostName, came: Self::Came) -> Ended;
+
+    /// All have. Nothing is printed by default that was not before.
+    fn over(&mut self, _: &Printer) {}
+}
+
+/// Where it stands.
+struct State<'a, R> {
+    fanout: Fanout<'a>,
+    report: R,
+    schedule: Schedule,
+    /// When each that has begun did so.
+    began: Vec<Instant>,
+    ends: Vec<Option<End>>,
+    started: Instant,
+    ending: Ending,
+}
+
+/// Whether it is to end early.
+#[derive(Clone, Copy)]
+enum Ending {
+    No,
+    /// The hosts were asked to end what they do.
+    Asked(Option<Deadline>),
+    /// They were told to let go.
+    Told(Deadline),
+}
+
+impl<'a> Fanout<'a> {
+    /// Begins its ledger. Needs a runtime around it.
+    pub(crate) fn new(
+        context: &'a Context,
+        plan: Plan,
+        limits: Limits,
+        quiet: bool,
+    ) -> Result<Self, CliError> {
+        let screen = Screen::new(plan.hosts.len());
+        let screen = screen.map_err(|e| CliError::from(e).during("write output"))?;
+        let ledger = Some(Ledger::begin(&context.home()?, &plan)?);
+        let relay = Arc::new(Relay::default());
+        Ok(Self { context, hosts: plan.hosts, limits, ledger, screen, relay, quiet })
+    }
+
+    /// Does `begin` for every host, on threads of its own, and reports what comes of it.
+    pub(crate) async fn run<R: Report>(
+        self,
+        begin: impl Fn(usize) -> Work<R::Came> + Send + Sync + 'static,
+        report: R,
+    ) -> Result<ExitCode, CliError> {
+        let signals = Signals::new().map_err(|e| CliError::from(e).during("wait for signals"))?;
+        let at_once = self.hosts.len().min(self.limits.parallel);
+        let begin: Arc<Begin<R::Came>> = Arc::new(begin);
+        let crew =
+            Crew::start(at_once, &begin).map_err(|e| CliError::from(e).during("start threads"))?;
+        let total = self.hosts.len();
+        let state = State {
+            schedule: Schedule::new(total, self.limits),
+            fanout: self,
+            report,
+            began: Vec::with_capacity(total),
+            ends: vec![None; total],
+            started: Instant::now(),
+            ending: Ending::No,
+        };
+        state.run(crew, signals).await
+    }
+}
+
+impl<R: Report> State<'_, R> {
+    async fn run(
+        mut self,
+        mut crew: Crew<R::Came>,
+        mut signals: Signals,
+    ) -> Result<ExitCode, CliError> {
+        let mut ticks = interval(TICK);
+        loop {
+            while let Some(number) = self.schedule.start() {
+                self.began.push(Instant::now());
+                self.fanout.screen.began(number, &self.fanout.hosts[number]);
+                crew.begin(number);
+            }
+            if self.schedule.is_over() {
+                break;
+            }
+            let screen = &self.fanout.screen;
+            let broken = async {
+                tokio::select! { () = screen.stdout.broken() => {}, () = screen.stderr.broken() => {} }
+            };
+            tokio::select! {
+                biased;
+                signal = signals.next() => self.interrupted(signal),
+                () = broken, if matches!(self.ending, Ending::No | Ending::Asked(None)) => {
+                    self.no_reader();
+                }
+                () = due(self.ending) => match self.ending {
+                    Ending::Told(_) => break,
+                    _ => self.interrupted(SIGTERM),
+                },
+                came = crew.ended() => match came {
+                    Some(came) => self.ended(came),
+                    None => break,
+                },
+                _ = ticks.tick(), if self.fanout.screen.has_bars() => self.fanout.screen.tick(),
+            }
+        }
+        self.finish(&mut signals).await
+    }
+
+    /// Ctrl-C: the first is for the commands, the second for us.
+    fn interrupted(&mut self, signal: u8) {
+        self.schedule.stop();
+        self.fanout.relay.send(signal);
+        self.ending = match self.ending {
+            Ending::No => Ending::Asked(None),
+            Ending::Asked(_) => Ending::Told(Deadline::now() + LEAVE),
+            Ending::Told(_) => Ending::Told(Deadline::now()),
+        };
+    }
+
+    /// Nobody reads what the hosts say: as a pipe would, it ends them.
+    fn no_reader(&mut self) {
+        self.schedule.stop();
+        self.fanout.relay.send(SIGTERM);
+        self.ending = Ending::Asked(Some(Deadline::now() + ABANDON));
+    }
+
+    fn ended(&mut self, (number, came): Came<R::Came>) {
+        let Fanout { hosts, screen, context, quiet, ledger, .. } = &mut self.fanout;
+        let host = &hosts[number];
+        let ended = match came {
+            Some(came) => self.report.ended(host, came),
+            None => {
+                Ended::failed(End::Failed, CliError::new("a mistake in lariat itself").during(host))
+            }
+        };
+        self.schedule.ended(ended.end == End::Ok);
+        self.ends[number] = Some(ended.end);
+        screen.ended(number, ended.end == End::Ok);
+        if !*quiet {
+            let said = ended.said.as_ref().map(|said| format!("{host}: {said}\n"));
+            let error = ended.error.as_ref().map(|error| error.told(context.verbose));
+            said.into_iter().chain(error).for_each(|line| screen.stderr.put(line.as_bytes()));
+        }
+        let entry = Entry {
+            host: host.clone(),
+            end: ended.end,
+            exit: ended.exit,
+            seconds: self.began[number].elapsed().as_secs_f64(),
+            error: ended.why(),
+        };
+        // The hosts matter more than what is written down of them.
+        if let Some(Err(error)) = ledger.as_mut().map(|ledger| ledger.ended(&entry)) {
+            screen.stderr.put(error.told(context.verbose).as_bytes());
+            *ledger = None;
+        }
+    }
+
+    /// Everything is written, and told in one line.
+    async fn finish(mut self, signals: &mut Signals) -> Result<ExitCode, CliError> {
+        // What has begun and not ended was left; what has not begun was not started.
+        let begun = self.schedule.not_started().start;
+        let ends = self.ends.iter().enumerate().map(|(number, end)| {
+            end.unwrap_or(if number < begun { End::Failed } else { End::NotStarted })
+        });
+        let ends: Vec<End> = ends.collect();
+        let line =
+            summary(self.fanout.hosts.iter().zip(ends.iter().copied()), self.started.elapsed());
+        self.fanout.screen.clear();
+        self.report.over(&self.fanout.screen.stdout);
+        let Screen { stdout, stderr, .. } = &self.fanout.screen;
+        let written = async {
+            stdout.flushed().await;
+            stderr.put(format!("{line}\n").as_bytes());
+            stderr.flushed().await;
+        };
+        tokio::select! {
+            () = written => {}
+            signal = signals.next() => return Ok(ExitCode::from(128 + signal)),
+        }
+        for (stream, printer) in [("stdout", stdout), ("stderr", stderr)] {
+            match printer.take_error() {
+                Some(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    return Ok(ExitCode::from(EXIT_SIGPIPE));
+                }
+                Some(error) => {
+                    CliError::from(error).during(format!("write {stream}")).report(false);
+                    return Ok(ExitCode::from(EXIT_FAILURE));
+                }
+                None => {}
+            }
+        }
+        Ok(ExitCode::from(End::status(ends)))
+    }
+}
+
+/// When the next step of an early end is due.
+async fn due(ending: Ending) {
+    match ending {
+        Ending::No | Ending::Asked(None) => std::future::pending().await,
+        Ending::Asked(Some(at)) | Ending::Told(at) => sleep_until(at).await,
+    }
+}

@@ -1,0 +1,62 @@
+//! How a verb ended on a host, and what that makes of many.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::EXIT_FAILURE;
+
+/// What a fan-out exits with when a host failed that could be reached.
+const EXIT_SOME_FAILED: u8 = 1;
+
+/// How it ended on one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum End {
+    /// As it should.
+    Ok,
+    /// It did not begin, because too many others failed or we were interrupted.
+    NotStarted,
+    /// It failed, or its time was over.
+    Failed,
+    /// The host could not be reached, or was lost on the way.
+    Unreachable,
+    /// The host would not have us.
+    Refused,
+}
+
+impl End {
+    /// The word for it, in summaries.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::NotStarted => "not started",
+            Self::Failed => "failed",
+            Self::Unreachable => "unreachable",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// The exit status of a fan-out that ended so on its hosts.
+    pub(crate) fn status(ends: impl IntoIterator<Item = Self>) -> u8 {
+        let status = |end| match end {
+            Self::Ok => 0,
+            Self::NotStarted | Self::Failed => EXIT_SOME_FAILED,
+            Self::Unreachable | Self::Refused => EXIT_FAILURE,
+        };
+        ends.into_iter().map(status).max().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_end_decides() {
+        assert_eq!(End::status([]), 0);
+        assert_eq!(End::status([End::Ok, End::Ok]), 0);
+        assert_eq!(End::status([End::Ok, End::Failed]), 1);
+        assert_eq!(End::status([End::NotStarted, End::Ok]), 1);
+        assert_eq!(End::status([End::Failed, End::Unreachable, End::Ok]), 255);
+        assert_eq!(End::status([End::Refused]), 255);
+    }
+}

@@ -1,0 +1,81 @@
+//! What is told of a host that has ended, and of all of them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lariat_common::name::HostName;
+
+use super::End;
+use crate::error::CliError;
+use crate::target::fold;
+
+/// How a verb ended on a host.
+pub(crate) struct Ended {
+    /// How.
+    pub(crate) end: End,
+    /// The command's exit status, if it has one.
+    pub(crate) exit: Option<u8>,
+    /// What a person is told of the command that failed: `exit 3`.
+    pub(crate) said: Option<String>,
+    /// What failed, if it was not the command.
+    pub(crate) error: Option<CliError>,
+}
+
+impl Ended {
+    /// As it should.
+    pub(crate) fn ok() -> Self {
+        Self { end: End::Ok, exit: None, said: None, error: None }
+    }
+
+    /// Not as it should, and why.
+    pub(crate) fn failed(end: End, error: CliError) -> Self {
+        Self { end, exit: None, said: None, error: Some(error) }
+    }
+
+    /// Why it did not end well, in one line.
+    pub(super) fn why(&self) -> Option<String> {
+        self.error.as_ref().map(CliError::line).or_else(|| self.said.clone())
+    }
+}
+
+/// How it went on all of them: `38 ok, 1 failed (web3), 1 unreachable (db2); 3.2 s`.
+pub(crate) fn summary<'a>(
+    ends: impl IntoIterator<Item = (&'a HostName, End)>,
+    took: Duration,
+) -> String {
+    let decimals = if took < Duration::from_secs(10) { 2 } else { 1 };
+    format!("{}; {:.decimals$} s", counts(ends), took.as_secs_f64())
+}
+
+/// The same without the time.
+pub(crate) fn counts<'a>(ends: impl IntoIterator<Item = (&'a HostName, End)>) -> String {
+    let mut hosts: BTreeMap<End, Vec<&str>> = BTreeMap::new();
+    for (host, end) in ends {
+        hosts.entry(end).or_default().push(host.as_str());
+    }
+    let one = |(end, names): (&End, &Vec<&str>)| {
+        let (count, word) = (names.len(), end.word());
+        match end {
+            End::Ok => format!("{count} {word}"),
+            _ => format!("{count} {word} ({})", fold(names.iter().copied())),
+        }
+    };
+    let counts: Vec<String> = hosts.iter().map(one).collect();
+    counts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_says_who_did_not() {
+        let hosts: Vec<HostName> = ["web01", "web02", "web03", "db1", "db2", "mail"]
+            .map(|host| host.parse().unwrap())
+            .into();
+        let ends = [End::Ok, End::Failed, End::Failed, End::Unreachable, End::NotStarted, End::Ok];
+        let of = |count| summary(hosts.iter().zip(ends).take(count), Duration::from_millis(3210));
+        insta::assert_snapshot!(of(6), @"2 ok, 1 not started (db2), 2 failed (web[02-03]), 1 unreachable (db1); 3.21 s");
+        insta::assert_snapshot!(of(1), @"1 ok; 3.21 s");
+    }
+}

@@ -1,0 +1,185 @@
+//! The ledger: what the newest fan-out was to do, and how far each of its hosts came. In the fleet's
+//! folder, a line of JSON for each host as it ends, so that an interrupted fan-out is told of too.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use lariat_common::name::HostName;
+use lariat_common::protocol::failure::io_error;
+use serde::{Deserialize, Serialize};
+
+use super::End;
+use crate::error::CliError;
+use crate::home::Home;
+
+const FILE: &str = "last.jsonl";
+
+/// Most bytes that are read of a ledger.
+const MAX_LEN: u64 = 64 * 1024 * 1024;
+
+/// What a fan-out is to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    /// `run`, `push` and so on.
+    pub(crate) verb: String,
+    /// The command, or what is moved.
+    pub(crate) what: String,
+    /// The target as it was given.
+    pub(crate) target: String,
+    /// When it began, in seconds since 1970.
+    pub(crate) began: u64,
+    /// The hosts, in order.
+    pub(crate) hosts: Vec<HostName>,
+}
+
+/// How it went on one host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// The host.
+    pub(crate) host: HostName,
+    /// How it ended.
+    pub(crate) end: End,
+    /// The command's exit status, if it has one.
+    pub(crate) exit: Option<u8>,
+    /// How long it took.
+    pub(crate) seconds: f64,
+    /// Why it failed.
+    pub(crate) error: Option<String>,
+}
+
+/// A fan-out under way writes here.
+pub(crate) struct Ledger {
+    file: File,
+    path: PathBuf,
+}
+
+/// A ledger that was read.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Record {
+    /// What was to be done.
+    pub(crate) plan: Plan,
+    /// The hosts that have ended.
+    pub(crate) entries: BTreeMap<HostName, Entry>,
+}
+
+impl Plan {
+    /// A plan that begins now.
+    pub(crate) fn now(verb: &str, what: String, target: String, hosts: Vec<HostName>) -> Self {
+        let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Self { verb: verb.to_owned(), what, target, began, hosts }
+    }
+}
+
+impl Ledger {
+    /// Begins a ledger in the place of the one before. A fan-out that still writes to that one goes on,
+    /// and is not the newest any more.
+    pub(crate) fn begin(home: &Home, plan: &Plan) -> Result<Self, CliError> {
+        let path = home.path().join(FILE);
+        let begin = || {
+            let mut file = tempfile::NamedTempFile::new_in(home.path())?;
+            line(file.as_file_mut(), plan)?;
+            Ok(file.persist(&path)?)
+        };
+        let _lock = home.lock()?;
+        match begin() {
+            Ok(file) => Ok(Self { file, path }),
+            Err(error) => Err(failed("write", &path, &error)),
+        }
+    }
+
+    /// A host has ended.
+    pub(crate) fn ended(&mut self, entry: &Entry) -> Result<(), CliError> {
+        line(&mut self.file, entry).map_err(|error| failed("write", &self.path, &error))
+    }
+}
+
+fn line(file: &mut File, value: &impl Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_vec(value)?;
+    text.push(b'\n');
+    file.write_all(&text)
+}
+
+fn failed(action: &str, path: &std::path::Path, error: &io::Error) -> CliError {
+    CliError::new(format!("{action} {}: {}", path.display(), io_error(error)))
+}
+
+impl Record {
+    /// The newest fan-out, if there was any.
+    pub(crate) fn read(home: &Home) -> Result<Option<Self>, CliError> {
+        let path = home.path().join(FILE);
+        match File::open(&path).map(|file| BufReader::new(file.take(MAX_LEN))) {
+            Ok(lines) => Self::parse(lines).map_err(|error| failed("read", &path, &error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed("read", &path, &error)),
+        }
+    }
+
+    fn parse(mut lines: impl BufRead) -> io::Result<Option<Self>> {
+        let mut line = String::new();
+        lines.read_line(&mut line)?;
+        let Ok(plan) = serde_json::from_str(&line) else { return Ok(None) };
+        let mut entries = BTreeMap::new();
+        loop {
+            line.clear();
+            // A crash may have cut the last line: then that host has not ended.
+            if lines.read_line(&mut line)? == 0 {
+                return Ok(Some(Self { plan, entries }));
+            }
+            if let Ok(entry) = serde_json::from_str::<Entry>(&line) {
+                entries.insert(entry.host.clone(), entry);
+            }
+        }
+    }
+
+    /// Whether this host is to be tried again: it failed, or its end is not known.
+    pub(crate) fn is_unfinished(&self, host: &HostName) -> bool {
+        self.plan.hosts.contains(host)
+            && self.entries.get(host).is_none_or(|entry| entry.end != End::Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        let hosts = ["web1", "web2", "web3"].map(|host| host.parse().unwrap());
+        Plan::now("run", "uptime".into(), "web*".into(), hosts.to_vec())
+    }
+
+    fn entry(host: &str, end: End) -> Entry {
+        Entry { host: host.parse().unwrap(), end, exit: None, seconds: 0.5, error: None }
+    }
+
+    #[test]
+    fn a_fan_out_is_told_of_as_far_as_it_came() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::find(Some(folder.path())).unwrap();
+        assert_eq!(Record::read(&home).unwrap(), None);
+        let mut ledger = Ledger::begin(&home, &plan()).unwrap();
+        ledger.ended(&entry("web1", End::Ok)).unwrap();
+        ledger.ended(&entry("web2", End::Failed)).unwrap();
+        ledger.file.write_all(b"{\"host\":\"web3\",\"en").unwrap();
+        let record = Record::read(&home).unwrap().unwrap();
+        assert_eq!(record.plan, plan());
+        assert_eq!(record.entries.len(), 2);
+        let unfinished = |host: &str| record.is_unfinished(&host.parse().unwrap());
+        assert!(!unfinished("web1") && unfinished("web2") && unfinished("web3"));
+        assert!(!unfinished("db1"), "it was not meant");
+    }
+
+    #[test]
+    fn the_newest_takes_the_place_and_an_older_one_does_not_write_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::find(Some(folder.path())).unwrap();
+        let mut old = Ledger::begin(&home, &plan()).unwrap();
+        let _new = Ledger::begin(&home, &plan()).unwrap();
+        old.ended(&entry("web1", End::Ok)).unwrap();
+        assert!(Record::read(&home).unwrap().unwrap().entries.is_empty());
+        std::fs::write(folder.path().join(FILE), "nonsense").unwrap();
+        assert_eq!(Record::read(&home).unwrap(), None);
+    }
+}

@@ -1,0 +1,28 @@
+//! One verb on many hosts: which of them when, what becomes of their output, and how it went.
+
+mod crew;
+mod drive;
+mod end;
+mod ended;
+mod feed;
+mod gather;
+mod ledger;
+mod lines;
+mod options;
+mod schedule;
+mod screen;
+mod share;
+mod sink;
+
+pub(crate) use crew::Work;
+pub(crate) use drive::{Fanout, Report};
+pub(crate) use end::End;
+pub(crate) use ended::{Ended, counts};
+pub(crate) use feed::Feed;
+pub(crate) use gather::Gather;
+pub(crate) use ledger::{Entry, Ledger, Plan, Record};
+pub(crate) use lines::{Lines, prefix};
+pub(crate) use options::FanoutOptions;
+pub(crate) use schedule::Limits;
+pub(crate) use share::Share;
+pub(crate) use sink::{OutFile, Sink};

@@ -1,0 +1,98 @@
+//! The options of every verb that goes to many hosts, and which hosts those are.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::{Limits, Record, Share};
+use crate::error::CliError;
+use crate::home::Home;
+use crate::inventory::Inventory;
+use crate::output;
+use crate::target::{Chosen, Selection, Targets};
+
+/// Descriptors that are kept for everything that is no host's.
+const OWN_DESCRIPTORS: u64 = 64;
+
+/// Most descriptors that a host needs: its connection, two outputs, and one to spare.
+const HOST_DESCRIPTORS: u64 = 4;
+
+/// How a verb goes over many hosts.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Many hosts")]
+pub(crate) struct FanoutOptions {
+    /// Hosts at once
+    #[arg(long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u32).range(1..))]
+    parallel: u32,
+
+    /// Go over the hosts in batches of this size: the next one begins when all of one have ended
+    #[arg(long, value_name = "N|P%", value_parser = parse_batch)]
+    batch: Option<Share>,
+
+    /// Begin with no more hosts once more than this have failed
+    #[arg(long, value_name = "N|P%")]
+    max_fail: Option<Share>,
+
+    /// Only those of TARGET that failed in the newest run over many hosts, or that it did not reach
+    #[arg(long)]
+    retry_failed: bool,
+}
+
+fn parse_batch(text: &str) -> Result<Share, String> {
+    match text.parse::<Share>() {
+        Ok(share) if share.is_none() => Err("a batch has at least one host".to_owned()),
+        Ok(share) => Ok(share),
+        Err(bad) => Err(bad.to_string()),
+    }
+}
+
+impl FanoutOptions {
+    /// The hosts that are meant; none if none of them is left to be tried again.
+    pub(crate) fn hosts(
+        &self,
+        targets: &Targets,
+        inventory: &Inventory,
+        home: &Home,
+    ) -> Result<Vec<Chosen>, CliError> {
+        let Selection { mut hosts, missing } = targets.select(inventory)?;
+        if let Some(missing) = missing {
+            output::note(&format!("not in this fleet: {missing}"));
+        }
+        if self.retry_failed {
+            let record = Record::read(home)?;
+            hosts.retain(|chosen| record.as_ref().is_some_and(|r| r.is_unfinished(&chosen.host)));
+            if hosts.is_empty() {
+                output::note(&format!("{targets}: no host is left to be tried again"));
+            }
+        }
+        Ok(hosts)
+    }
+
+    /// Whether a target's one host is left to be tried again, or is to be tried anyway.
+    pub(crate) fn includes(
+        &self,
+        targets: &Targets,
+        inventory: &Inventory,
+        home: &Home,
+    ) -> Result<bool, CliError> {
+        Ok(!self.retry_failed || !self.hosts(targets, inventory, home)?.is_empty())
+    }
+
+    /// How to go over them, as far as the system gives this process descriptors.
+    pub(crate) fn limits(&self) -> Limits {
+        let most = descriptors().saturating_sub(OWN_DESCRIPTORS) / HOST_DESCRIPTORS;
+        let parallel = u64::from(self.parallel).min(most.max(1));
+        Limits {
+            parallel: usize::try_from(parallel).unwrap_or(usize::MAX),
+            batch: self.batch,
+            max_fail: self.max_fail,
+        }
+    }
+}
+
+/// How many files this process may have open, once it has raised that as far as it may.
+fn descriptors() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current =
+        if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    current.unwrap_or(u64::MAX)
+}

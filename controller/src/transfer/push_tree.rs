@@ -1,0 +1,121 @@
+//! A folder that goes to a host.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use lariat_common::protocol::transfer::{Destination, Sending};
+use lariat_common::protocol::tree::PushTree;
+use lariat_common::transfer::tree::{Avoid, Counts, Filter, TreeSource, send_tree};
+use lariat_common::transfer::{Cancel, TransferError};
+
+use super::{Bar, Broken, Item, Moved, Remarks, TransferOptions, TreeBar, base_name};
+use crate::connect::Session;
+use crate::error::CliError;
+
+pub(crate) struct PushedTree {
+    source: PathBuf,
+    request: PushTree,
+    sending: Sending,
+    filter: Filter,
+    /// Files that have ended a connection.
+    avoid: Avoid,
+    /// What is being done, as errors begin.
+    what: String,
+    json: bool,
+    remarks: Remarks,
+}
+
+impl PushedTree {
+    pub(crate) fn open(
+        source: &OsStr,
+        dest: &[u8],
+        options: &TransferOptions,
+        what: &str,
+        json: bool,
+    ) -> Result<Self, CliError> {
+        let path = Path::new(source);
+        let tree = options.tree();
+        let only = options.only()?;
+        let filter = Filter::new(&tree.rules, &only)?;
+        let whole;
+        let name = if let Ok(name) = base_name(source.as_bytes(), b"") {
+            name
+        } else {
+            // One such as `.` has a name all the same.
+            whole = path.canonicalize()?;
+            base_name(whole.as_os_str().as_bytes(), dest)?
+        };
+        let dest = Destination { path: dest.to_vec(), name: name.to_vec() };
+        let root = TreeSource::open(path, tree.clone(), filter.clone())?.root().clone();
+        let request = PushTree { dest, root, options: tree, placement: options.placement() };
+        Ok(Self {
+            source: path.to_owned(),
+            request,
+            sending: options.sending(),
+            filter,
+            avoid: Avoid::new(),
+            what: what.to_owned(),
+            json,
+            remarks: Remarks::default(),
+        })
+    }
+}
+
+impl Item for PushedTree {
+    type Request = PushTree;
+
+    fn request(&self) -> &PushTree {
+        &self.request
+    }
+
+    fn name(&self) -> &[u8] {
+        &self.request.dest.name
+    }
+
+    async fn attempt(
+        &mut self,
+        session: &mut Session,
+        bar: &Bar,
+        moved: &mut Moved,
+    ) -> Result<(), Broken> {
+        let options = self.request.options.clone();
+        let source = TreeSource::open(&self.source, options, self.filter.clone());
+        let source = source.map_err(Broken::Here)?;
+        let watch = TreeBar::new(bar, &self.what, self.json);
+        let (never, mut counts) = (Cancel::default(), Counts::default());
+        let (link, avoid, how) = (&mut session.link, self.avoid.clone(), self.sending);
+        let done = send_tree(link, source, avoid, how, &watch, &never, &mut counts).await;
+        *moved = (&counts).into();
+        self.remarks = watch.into_remarks();
+        match done {
+            Ok(settled) => {
+                moved.settled(&settled);
+                Ok(())
+            }
+            Err(error) => Err(broken(error, counts, &mut self.avoid)),
+        }
+    }
+
+    fn can_go_on(&self, _: &Moved) -> bool {
+        true
+    }
+
+    fn remarks(&mut self) -> Remarks {
+        std::mem::take(&mut self.remarks)
+    }
+}
+
+/// What is to be done about a tree that has broken off: a file that ended the connection is not tried
+/// again, and the rest goes on.
+pub(crate) fn broken(error: TransferError, counts: Counts, avoid: &mut Avoid) -> Broken {
+    if let Some((path, failure)) = counts.spoiled
+        && avoid.insert(path, failure).is_none()
+    {
+        return Broken::Spoiled;
+    }
+    match error {
+        TransferError::Remote(failure) if counts.moved == 0 => Broken::refused(failure),
+        error => Broken::Transfer(error),
+    }
+}

@@ -1,0 +1,53 @@
+//! A host whose folder is an attack: the source's name says which.
+
+use lariat_common::link::LinkError;
+use lariat_common::protocol::Kind;
+use lariat_common::protocol::transfer::{LiteralHead, Pull, Time};
+use lariat_common::protocol::tree::{End, Entries, Entry, PackedHead, Root, What};
+
+use super::AgentLink;
+
+fn entry(name: &[u8], what: What) -> Entry {
+    let (mtime, owner) = (Time { secs: 5, nanos: 0 }, None);
+    Entry { name: name.to_vec(), mode: 0o755, mtime, owner, xattrs: Vec::new(), what }
+}
+
+/// A file that nobody asked for, in a pack.
+async fn content(link: &mut AgentLink) -> Result<(), LinkError> {
+    let (mode, mtime, hash) = (0o644, Time::default(), blake3_of_nothing());
+    let body = PackedHead { number: 1, mode, mtime, len: 0, hash }.encode();
+    let head = LiteralHead { len: u32::try_from(body.len()).unwrap(), encoding: 0 };
+    link.writer.bulk(Kind::Pack, &head.encode(), &body).await
+}
+
+fn blake3_of_nothing() -> [u8; 32] {
+    lariat_common::transfer::hash::empty()
+}
+
+pub(super) async fn play(link: &mut AgentLink) -> Result<(), LinkError> {
+    let Pull { source, .. } = link.reader.message()?;
+    link.send(&Root { entry: entry(b"", What::Folder) }).await?;
+    let folder = |name: &[u8]| vec![entry(name, What::Folder)];
+    let entries = match source.as_slice() {
+        b"dotdot" => folder(b".."),
+        b"up" => folder(b"../made"),
+        b"absolute" => folder(b"/tmp/lariat-made"),
+        b"empty" => folder(b""),
+        b"nul" => folder(b"a\0b"),
+        b"long" => folder(&[b'x'; 256]),
+        b"twice" => [folder(b"a"), folder(b"a")].concat(),
+        b"unasked" | b"data" => Vec::new(),
+        b"unasked-name" => folder(b".ssh"),
+        other => panic!("no attack {:?}", other.escape_ascii().to_string()),
+    };
+    link.send(&Entries { entries, last: true }).await?;
+    if source == b"unasked" {
+        link.send(&Entries { entries: folder(b"more"), last: true }).await?;
+    }
+    if source == b"data" {
+        content(link).await?;
+    }
+    link.send(&End { whole: true }).await?;
+    while link.next().await?.is_some() {}
+    Ok(())
+}

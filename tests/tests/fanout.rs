@@ -1,0 +1,280 @@
+//! A verb over many hosts: real binaries, real sockets, many agents.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Output, Stdio};
+
+use lariat_tests::crowd::Crowd;
+use lariat_tests::fleet::TestFleet;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+fn crowd(count: usize) -> (TestFleet, Crowd) {
+    let fleet = TestFleet::new();
+    let crowd = Crowd::start(&fleet, count);
+    (fleet, crowd)
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// The lines in an order of their own.
+fn sorted(bytes: &[u8]) -> Vec<&str> {
+    let mut lines: Vec<&str> = text(bytes).lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// Exit status, sorted lines of stdout, and the summary without its time.
+fn told(output: &Output) -> (Option<i32>, Vec<&str>, &str) {
+    let summary = text(&output.stderr).lines().last().unwrap_or_default();
+    (output.status.code(), sorted(&output.stdout), summary.split(';').next().unwrap())
+}
+
+fn objects(output: &Output) -> Vec<Value> {
+    let lines = text(&output.stdout).lines();
+    let mut objects: Vec<Value> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+    objects.sort_by_key(|object| object["host"].as_str().map(ToOwned::to_owned));
+    objects
+}
+
+/// Starts it with pipes all around.
+fn spawn(fleet: &TestFleet, args: &[&str]) -> Child {
+    let mut command = fleet.lariat();
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+#[test]
+fn lines_have_their_host_before_them_and_the_rest_is_told_at_the_end() {
+    let (fleet, _crowd) = crowd(4);
+    let output = fleet.run(["run", "h[0001-0003]", "--", "echo a; printf b; echo c >&2"]);
+    let lines = vec!["h0001: a", "h0001: b", "h0002: a", "h0002: b", "h0003: a", "h0003: b"];
+    assert_eq!(told(&output), (Some(0), lines, "3 ok"));
+    for host in ["h0001", "h0002", "h0003"] {
+        assert!(text(&output.stderr).contains(&format!("{host}: c\n")));
+    }
+
+    let output = fleet.run(["run", "all", "--cwd", "/nonexistent", "--", "true"]);
+    let (status, _, summary) = told(&output);
+    assert_eq!((status, summary), (Some(1), "4 failed (h[0001-0004])"));
+    assert!(text(&output.stderr).contains("): enter folder /nonexistent"), "{output:?}");
+
+    let rows: Vec<Value> = fleet
+        .ok(["last", "--json"])
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(rows.len(), 4);
+    assert!(rows.iter().all(|row| row["end"] == "failed"));
+    assert!(fleet.ok(["last"]).starts_with("run on all: true, "));
+}
+
+#[test]
+fn one_plain_host_is_as_it_was_and_leaves_no_ledger() {
+    let (fleet, _crowd) = crowd(1);
+    let output = fleet.run(["run", "h0001", "--", "printf 'a\\nb'; exit 7"]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(7), "a\nb"));
+    assert_eq!(text(&output.stderr), "");
+    assert!(!fleet.home().join("last.jsonl").exists());
+    // Any expression is several hosts, also when it is one.
+    let output = fleet.run(["run", "h000[1]", "--", "echo a; exit 7"]);
+    assert_eq!(told(&output), (Some(1), vec!["h0001: a"], "1 failed (h0001)"));
+    assert!(text(&output.stderr).starts_with("h0001: exit 7\n"));
+    let out = fleet.path("out");
+    let args = ["run", "h0001", "--out", out.to_str().unwrap(), "--", "echo b; exit 5"];
+    assert_eq!(fleet.run(args).status.code(), Some(5));
+    assert_eq!(std::fs::read(out.join("h0001")).unwrap(), b"b\n");
+}
+
+#[test]
+fn those_that_failed_are_tried_again_and_no_others() {
+    let (fleet, _crowd) = crowd(3);
+    let log = fleet.path("log");
+    let each = |more: &[&str]| {
+        let common = ["run", "all", "--parallel", "1", "--json"];
+        // They run one after another: the second finds two lines.
+        let command = format!("echo x >> {0}; test $(wc -l < {0}) -ne 2", log.display());
+        fleet.run(common.iter().copied().chain(more.iter().copied()).chain(["--", &command]))
+    };
+    let output = each(&[]);
+    let ok: Vec<bool> = objects(&output).iter().map(|o| o["ok"] == true).collect();
+    assert_eq!((output.status.code(), ok), (Some(1), vec![true, false, true]));
+    let output = each(&["--retry-failed"]);
+    let objects = objects(&output);
+    assert_eq!((output.status.code(), objects.len()), (Some(0), 1));
+    assert_eq!((&objects[0]["host"], &objects[0]["exit"]), (&"h0002".into(), &0.into()));
+    let output = each(&["--retry-failed"]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), ""));
+}
+
+#[test]
+fn equal_output_is_told_once_and_differences_too() {
+    let (fleet, _crowd) = crowd(4);
+    let script = fleet.path("script");
+    std::fs::write(&script, "#!/bin/sh\necho a\necho $1\n").unwrap();
+    let script = script.to_str().unwrap();
+    let output = fleet.run(["run", "all", "--gather", "--script", script, "--", "b"]);
+    let rule = "---------------";
+    let expected = format!("{rule}\nh[0001-0004] (4)\n{rule}\na\nb\n");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), expected.as_str()));
+    let log = fleet.path("log");
+    let odd =
+        format!("echo x >> {0}; test $(wc -l < {0}) -eq 2 && echo odd || echo even", log.display());
+    let output = fleet.run(["run", "all", "--parallel", "1", "--diff", "--", &odd]);
+    let lines = text(&output.stdout);
+    assert!(
+        lines.starts_with(&format!("{rule}\nh[0001,0003-0004] (3)\n{rule}\neven\n")),
+        "{lines}"
+    );
+    assert!(lines.ends_with("-even\n+odd\n"), "{lines}");
+}
+
+#[test]
+fn each_host_can_have_files_of_its_own() {
+    let (fleet, _crowd) = crowd(2);
+    let out = fleet.path("logs");
+    let folder = out.to_str().unwrap();
+    fleet.ok(["run", "all", "--out", folder, "--", "echo out; echo err >&2"]);
+    for host in ["h0001", "h0002"] {
+        assert_eq!(std::fs::read(out.join(host)).unwrap(), b"out\n");
+        assert_eq!(std::fs::read(out.join(format!("{host}.err"))).unwrap(), b"err\n");
+    }
+    let by_name = format!("{folder}/{{host}}/log");
+    fleet.ok(["run", "all", "--out", &folder.replace("logs", "other"), "--", "true"]);
+    assert!(!fleet.path("other").join("h0001.err").exists());
+    // A file is in the way of the folder.
+    let output = fleet.run(["run", "all", "--out", &by_name, "--", "true"]);
+    assert_eq!(told(&output), (Some(1), vec![], "2 failed (h[0001-0002])"));
+    assert!(text(&output.stderr).contains("run on h0001: write "), "{output:?}");
+}
+
+#[test]
+fn stdin_goes_to_all_of_them_and_to_those_that_begin_later() {
+    let (fleet, _crowd) = crowd(3);
+    let input: Vec<u8> = (0..3_000_000_u32).map(|i| i.to_le_bytes()[1]).collect();
+    for parallel in ["64", "1"] {
+        let args = ["run", "all", "-i", "--parallel", parallel, "--json", "--", "b3sum || md5sum"];
+        let mut child = spawn(&fleet, &args);
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.clone();
+        let writer = std::thread::spawn(move || stdin.write_all(&input));
+        let output = child.wait_with_output().unwrap();
+        writer.join().unwrap().unwrap();
+        let objects = objects(&output);
+        assert_eq!(objects.len(), 3, "{output:?}");
+        assert!(objects.iter().all(|o| o["ok"] == true && o["stdout"] == objects[0]["stdout"]));
+    }
+    // One that closes its stdin, and one that ends, hold up nobody.
+    let mut child = spawn(&fleet, &["run", "all", "-i", "--", "exec <&-; wc -c /dev/null"]);
+    let _ = child.stdin.take().unwrap().write_all(&input);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_file_of_commands_runs_on_each_of_them_in_order() {
+    let (fleet, _crowd) = crowd(2);
+    let file = fleet.path("commands");
+    std::fs::write(&file, "echo one\n# no\n\nexit 4\necho three\n").unwrap();
+    let output = fleet.run(["run", "all", "--from", file.to_str().unwrap()]);
+    let lines = vec!["h0001: one", "h0001: three", "h0002: one", "h0002: three"];
+    assert_eq!(told(&output), (Some(1), lines, "2 failed (h[0001-0002])"));
+    assert!(text(&output.stderr).contains("h0001: exit 4: exit 4\n"));
+}
+
+#[test]
+fn no_more_begin_once_too_many_have_failed() {
+    let (fleet, _crowd) = crowd(4);
+    let args = ["run", "all", "--parallel", "1", "--max-fail", "1", "--", "false"];
+    let output = fleet.run(args);
+    let summary = "2 not started (h[0003-0004]), 2 failed (h[0001-0002])";
+    assert_eq!(told(&output), (Some(1), vec![], summary));
+    let output = fleet.run(["run", "all", "--batch", "50%", "--max-fail", "0", "--", "false"]);
+    assert_eq!(told(&output).2, summary);
+    let output = fleet.run(["run", "all", "--timeout", "100ms", "--", "sleep 60"]);
+    assert_eq!(told(&output).0, Some(1));
+    assert!(text(&output.stderr).contains("h0002: it did not end within 0.1 s\n"), "{output:?}");
+}
+
+#[test]
+fn what_can_t_be_reached_is_told_with_its_own_cause_and_costs_the_others_nothing() {
+    let (fleet, crowd) = crowd(6);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    fleet.set_address("h0002", silent.local_addr().unwrap());
+    fleet.set_address("h0003", closed);
+    // Another host of the fleet answers there.
+    fleet.set_address("h0004", crowd.hosts[4].1);
+    for verb in [&["ping"][..], &["run"]] {
+        let args = [verb, &["all", "--connect-timeout", "500ms"]].concat();
+        let command = if verb == ["run"] { &["--", "echo hi"][..] } else { &[] };
+        let output = fleet.run([&args[..], command].concat());
+        let (status, lines, summary) = told(&output);
+        assert_eq!((status, lines.len()), (Some(255), 3), "{output:?}");
+        assert_eq!(summary, "3 ok, 2 unreachable (h[0002-0003]), 1 refused (h0004)");
+        for (host, cause) in [
+            ("h0002", "no answer within 0.5 s in the TLS handshake"),
+            ("h0003", "connect: connection refused"),
+            ("h0004", "another host answers there: its certificate is for h0005"),
+        ] {
+            let told = text(&output.stderr).lines();
+            let said =
+                told.filter(|line| line.contains(&format!(" {host} (")) && line.contains(cause));
+            assert_eq!(said.count(), 1, "{host}: {output:?}");
+        }
+    }
+    assert!(fleet.ok(["last"]).contains("h0003: unreachable, run on h0003"));
+}
+
+#[test]
+fn a_reader_that_went_away_ends_all() {
+    let (fleet, _crowd) = crowd(3);
+    let mut child = spawn(&fleet, &["run", "all", "--", "echo up; test $$ -eq 0 || exec yes"]);
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 4]).unwrap();
+    drop(stdout);
+    let status = child.wait().unwrap();
+    assert_eq!((status.code(), status.signal()), (Some(141), None));
+}
+
+#[test]
+fn ctrl_c_goes_to_all_that_run_and_nothing_more_begins() {
+    let (fleet, _crowd) = crowd(4);
+    let command = "trap 'echo bye; exit 9' INT; echo up; while :; do sleep 0.05; done";
+    let mut child = spawn(&fleet, &["run", "all", "--parallel", "2", "--", command]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for _ in 0..2 {
+        assert!(lines.next().unwrap().unwrap().ends_with(": up"));
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert_eq!(rest.len(), 2);
+    assert!(rest.iter().all(|line| line.ends_with(": bye")), "{rest:?}");
+    let output = child.wait_with_output().unwrap();
+    let summary = "2 not started (h[0003-0004]), 2 failed (h[0001-0002])";
+    assert_eq!(told(&output), (Some(1), vec![], summary));
+}
+
+#[test]
+fn a_second_ctrl_c_leaves_what_does_not_end() {
+    let (fleet, _crowd) = crowd(2);
+    let command = "trap 'echo no' INT; echo up; while :; do sleep 0.05; done";
+    let mut child = spawn(&fleet, &["run", "all", "--reconnect", "1s", "--", command]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let pid = Pid::from_child(&child);
+    for word in [": up", ": no"] {
+        (0..2).for_each(|_| assert!(lines.next().unwrap().unwrap().ends_with(word)));
+        kill_process(pid, Signal::INT).unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let errors = text(&output.stderr);
+    assert!(
+        errors.contains("run on h0002: left; what still runs there is ended in 1 s"),
+        "{errors}"
+    );
+}

@@ -14,6 +14,7 @@
 //! the bytes. [`tree`] moves whole folders, and has these for their large files.
 
 mod basis;
+mod body;
 mod cancel;
 mod commit;
 pub mod delta;

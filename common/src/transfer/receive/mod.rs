@@ -4,6 +4,7 @@ mod cutting;
 mod rebuild;
 mod receiving;
 mod sink;
+mod writing;
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ pub(super) use self::receiving::Receiver;
 pub use self::sink::{Stream, Target};
 use super::commit::{Finish, Sync};
 use super::error::TransferError;
-use super::partial::{Opened, Partial};
+use super::partial::Opened;
 use super::{Cancel, Progress, rehash};
 use crate::link::{Link, LinkError, Writer};
 use crate::protocol::Message;
@@ -105,7 +106,7 @@ async fn take<S: AsyncRead + AsyncWrite>(
     };
     match (outcome, taking.into_target()) {
         (Ok(size), Target::File(opened)) => {
-            commit(link, opened.partial, offer.clone(), size, finish.clone()).await
+            commit(link, opened, offer.clone(), size, finish.clone()).await
         }
         (Ok(_), Target::Stream(stream)) => Ok(stream.finish().await?),
         (Err(error), Target::File(opened)) => {
@@ -144,17 +145,21 @@ async fn tell<W: AsyncWrite>(
 /// that hears nothing would wait.
 async fn commit<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
-    partial: Partial,
+    opened: Opened,
     offer: Offer,
     size: u64,
     finish: Finish,
 ) -> Result<(), TransferError> {
     let (done, mut committed) = oneshot::channel();
+    let Opened { partial, basis, .. } = opened;
     let failed = partial.failed(Action::Sync);
     let thread = std::thread::Builder::new().name("commit".to_owned());
     let work = move || {
         // Fails only when nobody waits for it any more.
         let _ = done.send(partial.commit(&offer, size, &finish, Sync::First));
+        // The replaced file goes when nobody has it open any more; a large one takes its time, which
+        // nobody needs to wait for.
+        drop(basis);
     };
     thread.spawn(work).map_err(failed)?;
     let error = tokio::select! {

@@ -22,6 +22,7 @@ pub mod destination;
 mod encode;
 mod error;
 pub mod hash;
+mod holes;
 mod journal;
 mod own;
 mod partial;

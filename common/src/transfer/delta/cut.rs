@@ -6,11 +6,11 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use fastcdc::v2020::{self, Normalization};
 
+use super::super::holes::Holed;
 use super::{Params, Piece, Seed};
 
 /// Bytes that are read at once, from a multiple of it on, so that whoever hashes them too takes whole
@@ -21,7 +21,7 @@ const BLOCK: usize = 256 * 1024;
 ///
 /// After an error it yields nothing more.
 pub struct Cutter {
-    file: Arc<File>,
+    file: Holed,
     scan: Scan,
     /// Bytes of the file from here on are not read yet.
     unread: u64,
@@ -39,7 +39,8 @@ impl Cutter {
         let room = params.max() + BLOCK;
         let room = usize::try_from(size).map_or(room, |size| room.min(size));
         let buffer = vec![0; room];
-        Self { file, scan: Scan::new(params, seed), unread: 0, size, buffer, start: 0, end: 0 }
+        let (file, scan) = (Holed::new(file), Scan::new(params, seed));
+        Self { file, scan, unread: 0, size, buffer, start: 0, end: 0 }
     }
 
     /// Reads on, unless a longest piece or the rest of the file is there. What was read is given to

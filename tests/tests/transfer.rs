@@ -113,18 +113,6 @@ fn json_counts_truly() {
     assert!(object["error"].as_str().unwrap().contains("gone"));
 }
 
-/// Waits until a partial in `folder` has this many bytes.
-fn partial_reaches(folder: &Path, bytes: u64) {
-    wait::until("the partial to grow", || {
-        let mut entries = std::fs::read_dir(folder).unwrap().flatten();
-        let reached = |entry: std::fs::DirEntry| {
-            let partial = entry.path().extension().is_some_and(|extension| extension == "part");
-            partial && entry.metadata().is_ok_and(|metadata| metadata.len() >= bytes)
-        };
-        entries.any(reached).then_some(())
-    });
-}
-
 fn pushed(fleet: &TestFleet, source: &Path, dest: &Path) -> (u64, u64) {
     let json = fleet.ok(["push".into(), "--json".into(), text(source), remote(dest)]);
     let object: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -143,7 +131,7 @@ fn a_push_that_is_given_up_says_that_nothing_is_lost() {
     let mut push = fleet.lariat();
     push.args(["push", "--reconnect", "0", &text(&source), &remote(&folder.join("file"))]);
     let child = push.stderr(Stdio::piped()).spawn().unwrap();
-    partial_reaches(&folder, 4 * MIB);
+    wait::partial_reaches(&folder, 4 * MIB);
     agent.signal(Signal::KILL);
     agent.wait();
     let output = child.wait_with_output().unwrap();
@@ -186,7 +174,7 @@ fn a_push_goes_on_after_either_end_was_killed() {
         let mut push = fleet.lariat();
         push.args(["push", &text(&source), &remote(&dest)]);
         let mut child = push.stderr(Stdio::null()).spawn().unwrap();
-        partial_reaches(&folder, 8 * MIB);
+        wait::partial_reaches(&folder, 8 * MIB);
         if kill_agent {
             agent.signal(Signal::KILL);
             agent.wait();
@@ -218,7 +206,7 @@ fn a_pull_goes_on_after_it_was_killed() {
     let mut pull = fleet.lariat();
     pull.args(["pull", &remote(&source), &text(&dest)]).stderr(Stdio::null());
     let mut child = pull.spawn().unwrap();
-    partial_reaches(&folder, 8 * MIB);
+    wait::partial_reaches(&folder, 8 * MIB);
     child.kill().unwrap();
     child.wait().unwrap();
     slow.set(Fault::default());
@@ -340,7 +328,7 @@ fn the_newest_push_to_a_name_wins_and_the_older_is_told() {
     let mut push = fleet.lariat();
     push.args(["push", &text(&first), &remote(&dest)]).stderr(Stdio::piped());
     let child = push.spawn().unwrap();
-    partial_reaches(&folder, MIB);
+    wait::partial_reaches(&folder, MIB);
     fleet.set_address("web1", agent.address);
     fleet.ok(["push".into(), text(&second), remote(&dest)]);
     let older = child.wait_with_output().unwrap();

@@ -6,7 +6,6 @@
 use std::time::SystemTime;
 
 use lariat_common::protocol::failure::{Cause, Failure};
-use lariat_common::protocol::grant::Verb;
 use lariat_common::protocol::request::Request;
 
 use crate::keyring::Entry;
@@ -17,12 +16,13 @@ use crate::user::User;
 /// only at the login.
 pub fn decide(key: &Entry, request: &Request, own: &User, now: SystemTime) -> Result<(), Failure> {
     let own = &*String::from_utf8_lossy(&own.name);
-    let (verb, user) = match request {
-        Request::Run(run) => (Verb::Run, Some(run.user.as_deref().unwrap_or(own))),
+    let verb = request.verb();
+    let user = match request {
         // The job is the key's own, and was permitted when it was started.
-        Request::Attach(_) => (Verb::Run, None),
-        Request::Push(_) | Request::PushTree(_) => (Verb::Push, Some(own)),
-        Request::Pull(_) => (Verb::Pull, Some(own)),
+        Request::Attach(_) => None,
+        Request::Run(_) | Request::Push(_) | Request::PushTree(_) | Request::Pull(_) => {
+            Some(request.user().unwrap_or(own))
+        }
     };
     if !key.grant.permits(verb) || !key.is_current(now) {
         return Err(Failure::request(Cause::NotPermitted(verb.into())));
@@ -39,7 +39,7 @@ mod tests {
 
     use lariat_common::name::JobId;
     use lariat_common::protocol::exec::{Command, Run};
-    use lariat_common::protocol::grant::Grant;
+    use lariat_common::protocol::grant::{Grant, Verb};
 
     use super::*;
 

@@ -98,7 +98,7 @@ fn a_mistake_here_is_told_before_any_host_is_touched() {
     let missing = fleet.fails(255, ["push", "missing", "all:/tmp/x"]);
     assert!(missing.contains("push missing: open missing: no such file"), "{missing}");
     fleet.fails(255, ["pull", "all:/etc/hostname", "-"]);
-    fleet.fails(255, ["push", "/etc/hostname", "bob@h*:/tmp/x"]);
+    fleet.fails(255, ["push", "/etc/hostname", "--user", "eve", "bob@h*:/tmp/x"]);
     assert!(!fleet.home().join("last.jsonl").exists());
 }
 

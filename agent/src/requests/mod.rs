@@ -10,6 +10,7 @@ pub mod push;
 pub mod push_tree;
 pub mod run;
 
+mod acting;
 mod job;
 
 use std::convert::Infallible;

@@ -21,7 +21,6 @@ use lariat_common::protocol::transfer::{BadTransfer, Destination, check_name};
 
 use crate::error::CliError;
 use crate::fanout::End;
-use crate::target::Chosen;
 pub(crate) use files::{Broken, Files, Item, Moved};
 pub(crate) use listing::Listing;
 pub(crate) use many::{Many, Transfer, within};
@@ -49,19 +48,6 @@ pub(crate) struct Tally {
     errors: Vec<CliError>,
     /// What was passed over, which is no failure.
     notes: Vec<String>,
-}
-
-/// Refuses a host that is meant as another user than the agent's.
-pub(crate) fn check_user(chosen: &Chosen) -> Result<(), CliError> {
-    match &chosen.user {
-        None => Ok(()),
-        Some(user) => {
-            let host = &chosen.host;
-            Err(CliError::new(format!(
-                "{user}@{host}: a user before '@' is not supported here yet"
-            )))
-        }
-    }
 }
 
 impl Tally {

@@ -56,6 +56,7 @@ impl Haul {
         &self,
         files: &mut Files<'_>,
         reach: &Reach,
+        user: Option<&str>,
         mine: &[usize],
         listing: &Listing,
     ) {
@@ -63,6 +64,7 @@ impl Haul {
         let dest = self.dest.as_deref().map(|dest| self.place(dest, host));
         let way = Way {
             key: reach.key,
+            user,
             options: &self.options,
             finish: &self.finish,
             only: &self.only,

@@ -24,6 +24,8 @@ use crate::transfer::{
 /// How the files of a host are fetched.
 pub(super) struct Way<'a> {
     pub(super) key: KeyId,
+    /// With whose rights there, if not the agent's own.
+    pub(super) user: Option<&'a str>,
     pub(super) options: &'a TransferOptions,
     pub(super) finish: &'a Finish,
     /// The paths of a folder that are moved, if not all.
@@ -66,11 +68,12 @@ impl<'a> Pulled<'a> {
         let tree = dest.is_some().then_some(options);
         let source = if source.is_empty() { b".".as_slice() } else { source };
         let sending = way.options.sending();
-        let user = rustix::process::geteuid().as_raw();
+        let there = way.user.map(ToOwned::to_owned);
+        let here = rustix::process::geteuid().as_raw();
         Ok(Self {
-            request: Pull { source: source.to_vec(), sending, tree },
+            request: Pull { source: source.to_vec(), sending, tree, user: there },
             dest,
-            owner: Owner { key: way.key, user },
+            owner: Owner { key: way.key, user: here },
             options: way.options,
             finish: way.finish,
             filter,

@@ -17,19 +17,18 @@ use crate::home::Home;
 use crate::reach::{self, Fleet};
 use crate::runtime::block_on;
 use crate::target::{Chosen, RemotePath};
-use crate::transfer::{
-    Files, Listing, Many, Tally, Transfer, TransferOptions, check_user, shown, within,
-};
+use crate::transfer::{Files, Listing, Many, Tally, Transfer, TransferOptions, shown, within};
 
 /// The destination that is stdout.
 const STDOUT: &[u8] = b"-";
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and for
-a file so does a folder that is there already. {host} in DEST is the host's name; from several hosts, files
-go into DEST/HOST/ without it. A connection that breaks is made again and the pull goes on; one that was
-given up is run again, and only what is missing is sent. Of a file that is there already only what differs is.
+DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and
+for a file so does a folder that is there already. {host} in DEST is the host's name; from several
+hosts, files go into DEST/HOST/ without it. A connection that breaks is made again and the pull goes
+on; one that was given up is run again, and only what is missing is sent. Of a file that is there
+already only what differs is.
 
 Examples:
   lariat pull web1:/var/log/syslog .
@@ -93,8 +92,8 @@ fn one(
     sources: Vec<RemotePath>,
     context: &Context,
 ) -> Result<ExitCode, CliError> {
-    check_user(chosen)?;
     let Args { dest, json, options, timeout, connect, fanout, .. } = args;
+    let user = chosen.user(options.user.as_deref())?;
     let host = &chosen.host;
     let reach = Fleet::load(context, &connect).and_then(|fleet| {
         let home = context.home()?;
@@ -116,7 +115,8 @@ fn one(
     let tally = block_on(async {
         let mut files = Files::new(&reach, haul.reconnect());
         let work = async {
-            haul.fetch(&mut files, &reach, &all, &Listing::of_one(json)).await;
+            let listing = Listing::of_one(json);
+            haul.fetch(&mut files, &reach, user.as_deref(), &all, &listing).await;
             files.finish().await
         };
         Ok(within(timeout, Box::pin(work), &format!("pull from {host}")).await)
@@ -136,20 +136,23 @@ fn many(args: Args, sources: Vec<RemotePath>, context: &Context) -> Result<ExitC
     let what: Vec<String> = args.sources.iter().map(|source| shown(source).to_string()).collect();
     let what = format!("{} to {}", what.join(" "), shown(&dest));
     let paths = sources.into_iter().map(|source| source.path).collect();
-    let haul = Arc::new(Haul::new(paths, dest.as_bytes(), options, true)?);
     let names = by_host.iter().map(|(chosen, _)| chosen.host.clone()).collect();
     let hosts: Vec<_> = by_host
         .into_iter()
-        .map(|(chosen, mine)| Ok((fleet.reach(&chosen)?, mine)))
+        .map(|(chosen, mine)| {
+            let user = chosen.user(options.user.as_deref())?;
+            Ok((fleet.reach(&chosen)?, user, mine))
+        })
         .collect::<Result<_, CliError>>()?;
+    let haul = Arc::new(Haul::new(paths, dest.as_bytes(), options, true)?);
     let plan = Plan::now("pull", what, targets.join(","), names);
     let hosts = Arc::new(hosts);
     let transfer = move |number: usize, listing| -> Transfer {
         let (haul, hosts) = (Arc::clone(&haul), Arc::clone(&hosts));
         Box::pin(async move {
-            let (reach, mine) = &hosts[number];
+            let (reach, user, mine) = &hosts[number];
             let mut files = Files::one_of_many(reach, haul.reconnect());
-            haul.fetch(&mut files, reach, mine, &listing).await;
+            haul.fetch(&mut files, reach, user.as_deref(), mine, &listing).await;
             files.finish().await
         })
     };
@@ -167,7 +170,6 @@ fn by_host(
     let mut hosts: Vec<(Chosen, Vec<usize>)> = Vec::new();
     for (number, source) in sources.iter().enumerate() {
         for chosen in fanout.hosts(&source.target, &fleet.inventory, home)? {
-            check_user(&chosen)?;
             match hosts.iter_mut().find(|(host, _)| *host == chosen) {
                 Some((_, mine)) => mine.push(number),
                 None => hosts.push((chosen, vec![number])),

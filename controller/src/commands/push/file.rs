@@ -26,12 +26,14 @@ impl Pushed {
         source: &OsStr,
         file: Source,
         dest: &[u8],
+        user: Option<&str>,
         options: &TransferOptions,
     ) -> Result<Self, CliError> {
         let stdin = source == STDIN;
         let name = if stdin { name_for_stdin(dest)? } else { base_name(source.as_bytes(), dest)? };
         let dest = Destination { path: dest.to_vec(), name: name.to_vec() };
-        let request = Push { dest, offer: file.offer().clone(), placement: options.placement() };
+        let (offer, placement) = (file.offer().clone(), options.placement());
+        let request = Push { dest, offer, placement, user: user.map(ToOwned::to_owned) };
         let once = request.offer.size.is_none();
         Ok(Self { file, once, request, sending: options.sending() })
     }

@@ -74,19 +74,26 @@ impl Load {
     }
 
     /// Sends all of it to one host.
-    pub(super) async fn deliver(&self, files: &mut Files<'_>, host: &HostName, listing: &Listing) {
+    pub(super) async fn deliver(
+        &self,
+        files: &mut Files<'_>,
+        host: &HostName,
+        user: Option<&str>,
+        listing: &Listing,
+    ) {
         let dest = for_host(&self.dest, host);
         for source in &self.sources {
             let what = format!("push {} to {host}", shown(&source.path));
             if source.folder {
                 let (options, only) = (&self.options, &self.only);
                 let listing = listing.clone();
-                let item = PushedTree::open(&source.path, &dest, options, only, &what, listing);
+                let item =
+                    PushedTree::open(&source.path, &dest, user, options, only, &what, listing);
                 files.one(item, what).await;
             } else {
                 let file = source.open(&self.options);
-                let item =
-                    file.and_then(|file| Pushed::new(&source.path, file, &dest, &self.options));
+                let item = file
+                    .and_then(|file| Pushed::new(&source.path, file, &dest, user, &self.options));
                 files.one(item, what).await;
             }
         }

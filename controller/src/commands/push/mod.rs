@@ -15,19 +15,18 @@ use crate::fanout::{End, FanoutOptions, Plan};
 use crate::reach::{self, Fleet};
 use crate::runtime::block_on;
 use crate::target::{Chosen, RemotePath, Targets};
-use crate::transfer::{
-    Files, Listing, Many, Tally, Transfer, TransferOptions, check_user, shown, within,
-};
+use crate::transfer::{Files, Listing, Many, Tally, Transfer, TransferOptions, shown, within};
 
 /// The source that is stdin.
 const STDIN: &str = "-";
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and for
-a file so does a folder that is there already. Missing parents are made. A relative or empty DEST begins at
-the user's home; {host} in DEST is the host's name. For several hosts a file is read and hashed once. A connection that breaks is made again and the push goes on; one that was given up
-is run again, and only what is missing is sent. Of a file that is there already only what differs is.
+DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and
+for a file so does a folder that is there already. Missing parents are made. A relative or empty
+DEST begins at the user's home; {host} in DEST is the host's name. A connection that breaks is made
+again and the push goes on; one that was given up is run again, and only what is missing is sent.
+Of a file that is there already only what differs is. For several hosts a file is read once.
 
 Examples:
   lariat push app.tar.gz web1:/srv/            makes /srv/app.tar.gz
@@ -80,8 +79,8 @@ fn one(
     chosen: &Chosen,
     context: &Context,
 ) -> Result<ExitCode, CliError> {
-    check_user(chosen)?;
     let Args { sources, json, options, timeout, connect, fanout, .. } = args;
+    let user = chosen.user(options.user.as_deref())?;
     let host = &chosen.host;
     let reach = Fleet::load(context, &connect).and_then(|fleet| {
         let included = fanout.includes(target, &fleet.inventory, &context.home()?)?;
@@ -96,7 +95,7 @@ fn one(
     let tally = block_on(async {
         let mut files = Files::new(&reach, load.reconnect());
         let work = async {
-            load.deliver(&mut files, host, &Listing::of_one(json)).await;
+            load.deliver(&mut files, host, user.as_deref(), &Listing::of_one(json)).await;
             files.finish().await
         };
         Ok(within(timeout, Box::pin(work), &format!("push to {host}")).await)
@@ -113,24 +112,25 @@ fn many(
     let Args { sources, json, options, timeout, connect, fanout, .. } = args;
     let fleet = Fleet::load(context, &connect)?;
     let hosts = fanout.hosts(target, &fleet.inventory, &context.home()?)?;
-    hosts.iter().try_for_each(check_user)?;
     if hosts.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     let what: Vec<String> = sources.iter().map(|source| shown(source).to_string()).collect();
     let what = format!("{} to {}", what.join(" "), shown(&args.dest));
+    let reaches: Vec<_> = hosts
+        .iter()
+        .map(|chosen| Ok((fleet.reach(chosen)?, chosen.user(options.user.as_deref())?)))
+        .collect::<Result<_, CliError>>()?;
     let load = Arc::new(Load::new(sources, dest, options)?.shared()?);
-    let reaches: Vec<_> =
-        hosts.iter().map(|chosen| fleet.reach(chosen)).collect::<Result<_, _>>()?;
     let names = hosts.into_iter().map(|chosen| chosen.host).collect();
     let plan = Plan::now("push", what, target.to_string(), names);
     let reaches = Arc::new(reaches);
     let transfer = move |number: usize, listing| -> Transfer {
         let (load, reaches) = (Arc::clone(&load), Arc::clone(&reaches));
         Box::pin(async move {
-            let reach = &reaches[number];
+            let (reach, user) = &reaches[number];
             let mut files = Files::one_of_many(reach, load.reconnect());
-            load.deliver(&mut files, &reach.peer.name, &listing).await;
+            load.deliver(&mut files, &reach.peer.name, user.as_deref(), &listing).await;
             files.finish().await
         })
     };

@@ -127,7 +127,7 @@ fn one(
             reach
         }
     };
-    let request = Run { user: request::user(args, chosen)?, ..template };
+    let request = Run { user: chosen.user(args.user.as_deref())?, ..template };
     block_on(async {
         let signals = Signals::new().map_err(|e| CliError::from(e).during("wait for signals"))?;
         let connections = Connections::new(&reach, args.reconnect);

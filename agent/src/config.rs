@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use lariat_common::limits::LOGIN_DEADLINE;
 use lariat_common::name::{EnrolmentId, HostName};
 use lariat_common::toml_file::{self, TomlFileError, from_text};
-use lariat_common::units::parse_duration;
+use lariat_common::units::{parse_duration, parse_size};
 use serde::{Deserialize, Deserializer};
 
 /// Where packages put the configuration.
@@ -44,6 +44,9 @@ pub struct Config {
     /// How commands run.
     #[serde(default)]
     pub exec: Exec,
+    /// What is kept of detached jobs.
+    #[serde(default)]
+    pub jobs: Jobs,
 }
 
 /// Limits on connections that have not logged in.
@@ -89,6 +92,24 @@ impl Default for Exec {
     }
 }
 
+/// What is kept of detached jobs.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Jobs {
+    /// Bytes of each of a job's two output streams, the newest.
+    #[serde(deserialize_with = "log_size")]
+    pub output: u64,
+    /// How long output and exit are kept after a job's end.
+    #[serde(deserialize_with = "duration")]
+    pub keep: Duration,
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Self { output: 64 * 1024 * 1024, keep: Duration::from_secs(7 * 24 * 3600) }
+    }
+}
+
 impl Config {
     /// Reads a file, which must be private like what it names.
     pub fn load(path: &Path) -> Result<Self, TomlFileError> {
@@ -114,6 +135,16 @@ fn positive_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Durat
         return Err(serde::de::Error::custom("0 would let nobody log in"));
     }
     Ok(duration)
+}
+
+/// Less would cut what a single command says into pieces too small to be worth a file each.
+fn log_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    const LEAST: u64 = 64 * 1024;
+    let text = String::deserialize(deserializer)?;
+    match parse_size(&text).map_err(serde::de::Error::custom)? {
+        size if size < LEAST => Err(serde::de::Error::custom("it can't be less than 64K")),
+        size => Ok(size),
+    }
 }
 
 /// 0 is no limit's way to say "unlimited".
@@ -157,14 +188,17 @@ state = \"state\"
         assert_eq!(config.keyring, Path::new("/etc/keyring.toml"));
         assert_eq!(config.admission, Admission::default());
         assert_eq!(config.exec, Exec::default());
+        assert_eq!(config.jobs, Jobs::default());
         let config = parse(
             "[admission]\nplaces = 9\nexempt = [\"10.0.0.0/8\", \"fd00::/8\"]\n\
-             [exec]\ngrace_max = \"1h\"\n",
+             [exec]\ngrace_max = \"1h\"\n[jobs]\noutput = \"1M\"\nkeep = \"1d\"\n",
         )
         .unwrap();
         assert_eq!((config.admission.places, config.admission.source_places), (9, 16));
         assert_eq!(config.admission.exempt.len(), 2);
         assert_eq!(config.exec.grace_max, Duration::from_secs(3600));
+        let day = Duration::from_secs(24 * 3600);
+        assert_eq!(config.jobs, Jobs { output: 1024 * 1024, keep: day });
     }
 
     #[test]
@@ -177,6 +211,8 @@ state = \"state\"
         assert_eq!(error("[admission]\nplaces = 0\n"), "agent.toml:9: 0 would let nobody in");
         let deadline = error("[admission]\nlogin_deadline = \"soon\"\n");
         assert!(deadline.starts_with("agent.toml:9: \"soon\" is not a duration"), "{deadline}");
+        let output = error("[jobs]\noutput = \"1K\"\n");
+        assert_eq!(output, "agent.toml:9: it can't be less than 64K");
         let network = error("[admission]\nexempt = [\"10.0.0.0\"]\n");
         assert!(network.starts_with("agent.toml:9: "), "{network}");
     }

@@ -18,8 +18,8 @@ pub fn decide(key: &Entry, request: &Request, own: &User, now: SystemTime) -> Re
     let own = &*String::from_utf8_lossy(&own.name);
     let verb = request.verb();
     let user = match request {
-        // The job is the key's own, and was permitted when it was started.
-        Request::Attach(_) => None,
+        // A job was permitted when it was started; whose it is is looked at where it is.
+        Request::Attach(_) | Request::List(_) | Request::Logs(_) | Request::Kill(_) => None,
         Request::Run(_) | Request::Push(_) | Request::PushTree(_) | Request::Pull(_) => {
             Some(request.user().unwrap_or(own))
         }
@@ -38,7 +38,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use lariat_common::name::JobId;
-    use lariat_common::protocol::exec::{Command, Run};
+    use lariat_common::protocol::exec::{Command, Run, Streams};
     use lariat_common::protocol::grant::{Grant, Verb};
 
     use super::*;
@@ -50,7 +50,7 @@ mod tests {
             user: None,
             cwd: None,
             env: Vec::new(),
-            stdin: false,
+            streams: Streams::Followed { stdin: false },
             timeout_ms: None,
             grace_ms: 0,
         })

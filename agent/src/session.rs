@@ -267,6 +267,13 @@ fn may_be_late(kind: Kind) -> bool {
         | Kind::StdinTaken
         | Kind::Exit
         | Kind::Attach
+        | Kind::List
+        | Kind::Listed
+        | Kind::Logs
+        | Kind::Reading
+        | Kind::LogsEnd
+        | Kind::Kill
+        | Kind::Killed
         | Kind::Push
         | Kind::PushTree
         | Kind::Pull

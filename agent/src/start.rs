@@ -59,8 +59,7 @@ pub fn run(config: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> 
     let boot = jobs::boot_id().map_err(|e| StartError::system(format!("read the boot id: {e}")))?;
     let user =
         User::current().map_err(|e| StartError::system(format!("look up the own user: {e}")))?;
-    let exec = &config.exec;
-    let settings = Settings::new(&exec.path, user.clone(), exec.grace_max, boot);
+    let settings = Settings::new(&config, user.clone(), boot);
     let jobs = Jobs::open(&config.state, settings)
         .map_err(|e| StartError::system(format!("open {}: {e}", config.state.display())))?;
     let door = Door::new(&config, &identity, keyring).map_err(StartError::system)?;

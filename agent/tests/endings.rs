@@ -6,9 +6,9 @@ mod support;
 use std::time::{Duration, Instant};
 
 use lariat_agent::jobs::channel::ToSupervisor;
-use lariat_agent::jobs::{Attached, Ear, Event, Mouth};
+use lariat_agent::jobs::{Ear, Event, Fate, Jobs, Mouth};
 use lariat_common::name::KeyId;
-use lariat_common::protocol::exec::{Ack, End, Run, Signal};
+use lariat_common::protocol::exec::{Ack, End, Run, Signal, Streams};
 
 use support::{Host, KEY, block_on, gather, open, shell, take};
 
@@ -149,7 +149,7 @@ fn without_its_agent_a_job_is_ended_after_the_grace_time_and_leaves_a_record() {
         let until = Instant::now() + Duration::from_secs(10);
         loop {
             // It still listens at first.
-            if let Some(Attached::Over(exit)) = attach_once(&host, job).await {
+            if let Some(Fate::Over(exit)) = attach_once(&host, job).await {
                 assert_eq!(exit.end, End::Signaled(15));
                 break;
             }
@@ -159,33 +159,39 @@ fn without_its_agent_a_job_is_ended_after_the_grace_time_and_leaves_a_record() {
     });
 }
 
+/// What has become of a job.
+async fn found(jobs: &Jobs, job: lariat_common::name::JobId) -> Option<Fate> {
+    jobs.find(KEY, job).await.unwrap().map(|found| found.fate)
+}
+
 /// Waits for the end of a job that no one attends: attaching would attend it.
-async fn attach_once(host: &Host, job: lariat_common::name::JobId) -> Option<Attached> {
+async fn attach_once(host: &Host, job: lariat_common::name::JobId) -> Option<Fate> {
     let path = host.state.path().join("jobs").join(job.to_string()).join("record");
     let before = std::fs::metadata(&path).unwrap().len();
     while std::fs::metadata(&path).unwrap().len() == before {
         tokio::task::yield_now().await;
     }
-    host.jobs.attach(KEY, job).await.unwrap()
+    found(&host.jobs, job).await
 }
 
 #[test]
 fn another_agent_takes_over_where_the_first_stopped() {
     block_on(async {
         let host = Host::new();
+        let streams = Streams::Followed { stdin: true };
         let request =
-            Run { stdin: true, ..shell("echo one; read x; echo got $x; echo two >&2; exit 7") };
+            Run { streams, ..shell("echo one; read x; echo got $x; echo two >&2; exit 7") };
         let job = request.job;
         let (mut ear, mouth) = host.start(request);
         while !matches!(ear.next().await.unwrap(), Event::Output(_)) {}
         // The agent dies before it has acknowledged anything.
         drop((ear, mouth, host.jobs));
         let jobs = open(host.state.path());
-        assert!(jobs.attach(KeyId([2; 16]), job).await.unwrap().is_none(), "it is another key's");
-        let Some(Attached::Alive(mut ear, mouth, stands)) = jobs.attach(KEY, job).await.unwrap()
-        else {
+        assert!(jobs.find(KeyId([2; 16]), job).await.unwrap().is_none(), "it is another key's");
+        let Some(Fate::Alive(mut ear, mouth, stands)) = found(&jobs, job).await else {
             panic!("it is not there")
         };
+        mouth.say(&ToSupervisor::Follow).await.unwrap();
         assert_eq!((stands.from, stands.upto), (Ack::default(), Ack { stdout: 4, stderr: 0 }));
         mouth.stdin(0, b"it\n").await.unwrap();
         let outcome = gather(&mut ear, &mouth).await.unwrap();
@@ -193,7 +199,7 @@ fn another_agent_takes_over_where_the_first_stopped() {
         assert_eq!((outcome.stderr.as_str(), outcome.end), ("two\n", End::Exited(7)));
         release(&mut ear, &mouth).await;
         jobs.forget(job).unwrap();
-        assert!(jobs.attach(KEY, job).await.unwrap().is_none());
+        assert!(found(&jobs, job).await.is_none());
     });
 }
 

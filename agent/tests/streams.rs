@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use lariat_agent::jobs::Event;
 use lariat_agent::jobs::channel::ToSupervisor;
 use lariat_common::limits::STDIN_CREDIT;
-use lariat_common::protocol::exec::{Ack, End, Exit, Run, StdinEnd};
+use lariat_common::protocol::exec::{Ack, End, Exit, Run, StdinEnd, Streams};
 
 use support::{Host, block_on, memory, shell, take};
 
@@ -112,7 +112,7 @@ fn stdin_reaches_the_command_under_credit() {
     block_on(async {
         let host = Host::new();
         let request = Run {
-            stdin: true,
+            streams: Streams::Followed { stdin: true },
             ..shell("read wait < /proc/$$/fd/0; sleep 0.2; wc -c; cat >/dev/null")
         };
         let (mut ear, mouth) = host.start(request);
@@ -155,7 +155,7 @@ fn a_command_that_closes_its_stdin_is_told_of() {
     block_on(async {
         let host = Host::new();
         let (mut ear, mouth) = host.start(Run {
-            stdin: true,
+            streams: Streams::Followed { stdin: true },
             ..shell("exec <&-; echo closed; read x </dev/zero | sleep 1000")
         });
         let mut closed = false;

@@ -11,6 +11,9 @@ pub enum BadUnit {
     /// See [`parse_rate`].
     #[error("{0:?} is not a rate in bytes a second such as 500K, 10M or 1G")]
     Rate(String),
+    /// See [`parse_size`].
+    #[error("{0:?} is not a size in bytes such as 500K, 10M or 1G")]
+    Size(String),
 }
 
 /// Reads `500ms`, `1s`, `5m`, `2h`, `1d` or bare seconds; a fraction such as `1.5s` is allowed.
@@ -32,7 +35,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, BadUnit> {
 
 /// Reads a rate in bytes a second, with an optional K, M or G (of 1024).
 pub fn parse_rate(text: &str) -> Result<u64, BadUnit> {
-    let bad = || BadUnit::Rate(text.to_owned());
+    bytes(text).ok_or_else(|| BadUnit::Rate(text.to_owned()))
+}
+
+/// Reads a number of bytes, with an optional K, M or G (of 1024); 0 is none.
+pub fn parse_size(text: &str) -> Result<u64, BadUnit> {
+    bytes(text).ok_or_else(|| BadUnit::Size(text.to_owned()))
+}
+
+fn bytes(text: &str) -> Option<u64> {
     let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let factor = match unit.to_ascii_uppercase().as_str() {
@@ -40,19 +51,19 @@ pub fn parse_rate(text: &str) -> Result<u64, BadUnit> {
         "K" => 1024.0,
         "M" => 1024.0 * 1024.0,
         "G" => 1024.0 * 1024.0 * 1024.0,
-        _ => return Err(bad()),
+        _ => return None,
     };
-    let rate = plain_number(number).ok_or_else(bad)? * factor;
-    // Above 2^53 a float is no longer exact, and no network is that fast.
-    if !(1.0..9e15).contains(&rate) {
-        return Err(bad());
+    let bytes = plain_number(number)? * factor;
+    // Above 2^53 a float is no longer exact, and no network is that fast and no disk that large.
+    if !(1.0..9e15).contains(&bytes) {
+        return None;
     }
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "checked just above"
     )]
-    Ok(rate as u64)
+    Some(bytes as u64)
 }
 
 /// Digits with at most one point: no sign, exponent, `inf` or `nan`.
@@ -84,7 +95,7 @@ mod tests {
         assert_eq!(parse_rate("10M"), Ok(10 * 1024 * 1024));
         assert_eq!(parse_rate("1.5k"), Ok(1536));
         for bad in ["", "0", "M", "-1", "1T", "inf"] {
-            assert!(parse_rate(bad).is_err(), "{bad}");
+            assert!(parse_rate(bad).is_err() && parse_size(bad).is_err(), "{bad}");
         }
     }
 

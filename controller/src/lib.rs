@@ -11,6 +11,7 @@ mod error;
 mod fanout;
 mod home;
 mod inventory;
+mod jobs;
 mod key;
 mod output;
 mod patience;

@@ -20,7 +20,13 @@ use crate::target::Chosen;
 pub(crate) struct ReachOptions {
     /// How long reaching the host and logging in may take
     #[arg(long, value_name = "DUR", default_value = "10s", value_parser = parse_limit)]
-    connect_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+}
+
+impl Default for ReachOptions {
+    fn default() -> Self {
+        Self { connect_timeout: Duration::from_secs(10) }
+    }
 }
 
 /// Reads how long something may take; a limit of nothing would only be a failure in other words.

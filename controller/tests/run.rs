@@ -14,7 +14,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use lariat_common::protocol::exec::{self, Ack};
+use lariat_common::protocol::exec::{self, Ack, Streams};
 use played::{Heard, Played};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -101,7 +101,7 @@ fn the_request_says_what_was_asked_and_the_end_is_acknowledged() {
     assert_eq!(run.command, exec::Command::Argv(vec![b"exit".to_vec(), b"0".to_vec()]));
     assert_eq!(run.cwd.as_deref(), Some(&b"/srv"[..]));
     assert_eq!(run.env, [(b"A".to_vec(), b"b=c".to_vec()), (b"B".to_vec(), vec![])]);
-    assert_eq!((run.timeout_ms, run.grace_ms, run.stdin), (Some(1500), 300_000, false));
+    assert_eq!((run.timeout_ms, run.grace_ms), (Some(1500), 300_000));
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn stdin_arrives_whole_whatever_it_is() {
         assert!(got == bytes, "{kind}: {} bytes", got.len());
         assert_eq!(status(child), 0);
         writer.join().unwrap();
-        assert!(world.asked().stdin);
+        assert_eq!(world.asked().streams, Streams::Followed { stdin: true });
         assert!(world.next() == Heard::Stdin(bytes.clone()));
         assert!(matches!(world.next(), Heard::LastAck(_)));
     }

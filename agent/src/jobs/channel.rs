@@ -43,6 +43,8 @@ pub struct Begin {
     pub home: Vec<u8>,
     /// Whom the command runs as, if not as the agent's own user.
     pub become_user: Option<Credentials>,
+    /// Bytes of each output stream that are kept, if the job is detached.
+    pub log_limit: u64,
 }
 
 /// What an agent says.
@@ -58,6 +60,9 @@ pub enum ToSupervisor {
     Signal(Signal),
     /// Everything has reached the controller: there is nothing left to keep.
     Release,
+    /// This is the one agent that the job's controller is with: from here on it counts, and no other.
+    /// The agent that started the job need not say it. Others only listen, or send a signal.
+    Follow,
 }
 
 /// What a supervisor says. A new agent is told again all that still matters.
@@ -80,7 +85,7 @@ pub enum ToAgent {
     StdinTaken(StdinTaken),
     /// The command has ended.
     Exit(Exit),
-    /// The first thing that an agent is told that did not start the job.
+    /// The first thing that an agent is told that did not start the job, whether it follows or not.
     Stands(Stands),
     /// Another agent has taken its place; nothing more comes.
     Replaced,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use lariat_common::protocol::exec::{Ack, Exit, Started, StdinTaken};
 use lariat_common::protocol::failure::Failure;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
@@ -124,6 +124,11 @@ impl Mouth {
             offset += piece.len() as u64;
         }
         Ok(())
+    }
+
+    /// Says nothing more; the supervisor hangs up once it has heard everything.
+    pub fn finish(&self) -> Result<(), ChannelError> {
+        Ok(rustix::net::shutdown(&*self.socket, Shutdown::Write).map_err(io::Error::from)?)
     }
 
     async fn send(&self, head: &[u8], body: &[u8]) -> Result<(), ChannelError> {

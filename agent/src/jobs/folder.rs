@@ -4,6 +4,7 @@
 //!   Locked as long as its supervisor lives.
 //! - `socket`: where the supervisor listens.
 //! - `stdout`, `stderr`: the tails of its output, when they do not fit in memory.
+//! - `stdout.N`, `stderr.N`: the output of a detached job ([`super::log`]).
 //!
 //! Invariants: a folder under a job's id always has its record, for it is made under another name
 //! first and renamed; it is there before the command is started, so an id that has none never ran. An
@@ -42,6 +43,16 @@ pub(super) struct OldFolder {
     pub(super) folder: File,
     pub(super) record: Record,
     pub(super) state: State,
+    /// When its record was written to last.
+    pub(super) heard_of: Option<SystemTime>,
+}
+
+/// A job's folder that is there for nothing any more.
+enum LeftOver {
+    /// Of a job that somebody followed, or whose record can't be read.
+    Followed,
+    /// Of a detached job.
+    Kept,
 }
 
 /// All jobs' folders.
@@ -97,38 +108,52 @@ impl Folders {
     pub(super) fn find(&self, job: JobId) -> io::Result<OldFolder> {
         let folder = File::open(self.path(job))?;
         let file = File::open(self.path(job).join(RECORD))?;
-        // Looked at first: once it is unlocked, nobody writes any more.
+        // Looked at first: once it is unlocked, nobody writes any more. An end is the last thing that
+        // a supervisor writes.
         let alive = match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
             Err(Errno::WOULDBLOCK) => true,
             result => result.map(|()| false)?,
         };
         let (record, exit) = Record::read(&file)?;
         let state = match exit {
-            _ if alive => State::Alive,
             Some(exit) => State::Over(exit),
+            None if alive => State::Alive,
             None => State::Dead,
         };
-        Ok(OldFolder { folder, record, state })
+        let heard_of = file.metadata()?.modified().ok();
+        Ok(OldFolder { folder, record, state, heard_of })
     }
 
-    /// Removes jobs that are not alive and were last heard of before `before`. Returns how many.
-    pub(super) fn sweep(&self, before: SystemTime) -> io::Result<usize> {
-        let mut removed = 0;
+    /// The ids of all jobs, in no order.
+    pub(super) fn ids(&self) -> io::Result<Vec<JobId>> {
+        let mut ids = Vec::new();
         for entry in fs::read_dir(&self.0)? {
-            let entry = entry?;
-            let Some(job) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
-                continue;
+            ids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<JobId>().ok()));
+        }
+        Ok(ids)
+    }
+
+    /// Removes jobs that are not alive and were last heard of before `before`; detached ones, which are
+    /// handed to `forget` first, before `kept_before`. Returns how many.
+    pub(super) fn sweep(
+        &self,
+        before: SystemTime,
+        kept_before: SystemTime,
+        forget: impl Fn(JobId) -> io::Result<()>,
+    ) -> io::Result<usize> {
+        let mut removed = 0;
+        for job in self.ids()? {
+            let swept = match self.left_over(job, before, kept_before) {
+                Ok(Some(LeftOver::Kept)) => forget(job).and_then(|()| self.remove(job)),
+                Ok(Some(LeftOver::Followed)) => self.remove(job),
+                Ok(None) => continue,
+                Err(error) => Err(error),
             };
-            // One that goes while we look has been forgotten in time.
-            let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
-            match self.is_left_over(job, before) {
-                Ok(true) => match self.remove(job) {
-                    Ok(()) => removed += 1,
-                    Err(error) if gone(&error) => {}
-                    Err(error) => return Err(error),
-                },
-                Err(error) if !gone(&error) => return Err(error),
-                Ok(false) | Err(_) => {}
+            match swept {
+                Ok(()) => removed += 1,
+                // One that goes while we look has been forgotten in time.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(removed)
@@ -136,18 +161,30 @@ impl Folders {
 
     /// Its record is written to when the job begins and when it ends, so its time is the later of the
     /// two. One that can't be read, as after a crash of the host, counts by its time alone.
-    fn is_left_over(&self, job: JobId, before: SystemTime) -> io::Result<bool> {
+    fn left_over(
+        &self,
+        job: JobId,
+        before: SystemTime,
+        kept_before: SystemTime,
+    ) -> io::Result<Option<LeftOver>> {
         let heard_of = fs::metadata(self.path(job).join(RECORD))?.modified()?;
-        if heard_of >= before {
-            return Ok(false);
+        if heard_of >= before.max(kept_before) {
+            return Ok(None);
         }
-        match self.find(job) {
-            Ok(found) => Ok(found.state != State::Alive),
+        let left = match self.find(job) {
+            Ok(OldFolder { state: State::Alive, .. }) => None,
+            Ok(OldFolder { record, .. }) if record.kept => {
+                (heard_of < kept_before).then_some(LeftOver::Kept)
+            }
+            Ok(_) => (heard_of < before).then_some(LeftOver::Followed),
             Err(error) => match error.kind() {
-                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Ok(true),
-                _ => Err(error),
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                    (heard_of < before).then_some(LeftOver::Followed)
+                }
+                _ => return Err(error),
             },
-        }
+        };
+        Ok(left)
     }
 
     /// Forgets a job.
@@ -203,6 +240,8 @@ mod tests {
             key: KeyId([1; 16]),
             boot: BootId([2; 16]),
             began_ms: 3,
+            kept: false,
+            user: None,
             summary: Record::summary(b"true"),
         }
     }
@@ -230,9 +269,11 @@ mod tests {
         assert_eq!((found.record, found.state), (record(), State::Alive));
         let exit = Exit { end: End::Exited(3), stdout: 1, stderr: 2 };
         add_exit(&made.record, &exit).unwrap();
+        assert_eq!(folders.find(JOB).unwrap().state, State::Over(exit));
+        made.record.set_len(made.record.metadata().unwrap().len() - 1).unwrap();
         assert_eq!(folders.find(JOB).unwrap().state, State::Alive);
         drop(made);
-        assert_eq!(folders.find(JOB).unwrap().state, State::Over(exit));
+        assert_eq!(folders.find(JOB).unwrap().state, State::Dead, "its end was torn");
         folders.remove(JOB).unwrap();
         drop(folders.create(JOB, &record()).unwrap());
         assert_eq!(folders.find(JOB).unwrap().state, State::Dead);
@@ -242,7 +283,9 @@ mod tests {
     fn what_nobody_came_for_is_swept_in_time_and_what_lives_is_not() {
         let state = tempfile::tempdir().unwrap();
         let folders = Folders::open(state.path()).unwrap();
-        let [alive, over, dead, torn] = [1, 2, 3, 4].map(|id| JobId([id; 16]));
+        let [alive, over, dead, torn, kept] = [1, 2, 3, 4, 5].map(|id| JobId([id; 16]));
+        let forgotten = std::cell::RefCell::new(Vec::new());
+        drop(folders.create(kept, &Record { kept: true, ..record() }).unwrap());
         let _running = folders.create(alive, &record()).unwrap();
         let ended = folders.create(over, &record()).unwrap();
         add_exit(&ended.record, &Exit { end: End::Exited(0), stdout: 0, stderr: 0 }).unwrap();
@@ -252,8 +295,18 @@ mod tests {
         // What began long ago ended just now.
         let now = SystemTime::now();
         let hour = std::time::Duration::from_secs(3600);
-        assert_eq!(folders.sweep(now - hour).unwrap(), 0);
-        assert_eq!(folders.sweep(now + hour).unwrap(), 3);
+        let sweep = |before, kept| {
+            folders
+                .sweep(before, kept, |job| {
+                    forgotten.borrow_mut().push(job);
+                    Ok(())
+                })
+                .unwrap()
+        };
+        assert_eq!(sweep(now - hour, now - hour), 0);
+        assert_eq!(sweep(now - hour, now + hour), 1, "each in its own time");
+        assert_eq!(*forgotten.borrow(), [kept]);
+        assert_eq!(sweep(now + hour, now - hour), 3);
         assert_eq!(folders.find(alive).unwrap().state, State::Alive);
         assert_eq!(fs::read_dir(state.path().join("jobs")).unwrap().count(), 1);
     }

@@ -18,8 +18,11 @@ pub mod supervise;
 
 mod cgroup;
 mod connection;
+mod find;
 mod folder;
 mod inbox;
+mod log;
+mod log_reader;
 mod raw;
 mod reaper;
 mod record;
@@ -32,7 +35,9 @@ mod spool_file;
 mod start;
 
 pub use connection::{Ear, Event, Mouth};
+pub use find::{Fate, Found};
+pub use log_reader::LogReader;
 pub use record::{Record, State};
 pub use settings::Settings;
 pub use spool::Stream;
-pub use start::{Attached, Jobs, StartError, boot_id};
+pub use start::{Jobs, StartError, boot_id};

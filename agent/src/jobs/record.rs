@@ -23,6 +23,10 @@ pub struct Record {
     pub boot: BootId,
     /// When it began, in milliseconds since 1970.
     pub began_ms: u64,
+    /// Whether it is detached, so that its output is kept.
+    pub kept: bool,
+    /// Whom it runs as, if not as the agent's own user.
+    pub user: Option<String>,
     /// The beginning of its command.
     pub summary: Vec<u8>,
 }
@@ -44,7 +48,8 @@ impl Record {
         file.read_to_end(&mut bytes)?;
         let mut rest = bytes.as_slice();
         let record = take(&mut rest)?.ok_or(io::ErrorKind::InvalidData)?;
-        Ok((record, take(&mut rest)?))
+        // An end that was cut off by the host's was not written down.
+        Ok((record, take(&mut rest).unwrap_or(None)))
     }
 }
 
@@ -58,7 +63,7 @@ pub(super) fn add_exit(mut file: &File, exit: &Exit) -> io::Result<()> {
 pub enum State {
     /// Its supervisor lives.
     Alive,
-    /// It ended, and nobody came for it.
+    /// It ended, and that was written down: nobody came for it, or nobody need come.
     Over(Exit),
     /// Its supervisor died.
     Dead,

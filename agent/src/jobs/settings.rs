@@ -10,6 +10,7 @@ use lariat_common::protocol::exec::Run;
 
 use super::StartError;
 use super::channel::{Begin, VERSION};
+use crate::config::Config;
 use crate::user::User;
 
 /// The agent's own binary: the one that runs, also when another has taken its place on disk.
@@ -31,20 +32,27 @@ pub struct Settings {
     pub user: User,
     /// The longest grace time that a controller may ask for.
     pub max_grace: Duration,
+    /// Bytes of each output stream of a detached job that are kept.
+    pub log_limit: u64,
+    /// How long a detached job is kept after its end.
+    pub keep: Duration,
     /// The host's boot.
     pub boot: BootId,
 }
 
 impl Settings {
     /// Settings for jobs of `user`.
-    pub fn new(path: &str, user: User, max_grace: Duration, boot: BootId) -> Self {
+    pub fn new(config: &Config, user: User, boot: BootId) -> Self {
+        let (exec, jobs) = (&config.exec, &config.jobs);
         let lang = std::env::var_os("LANG").filter(|lang| !lang.is_empty());
         Self {
             supervisor: PathBuf::from(OWN_BINARY),
-            path: path.as_bytes().to_vec(),
+            path: exec.path.as_bytes().to_vec(),
             lang: lang.map_or_else(|| LANG.as_bytes().to_vec(), OsStringExt::into_vec),
             user,
-            max_grace,
+            max_grace: exec.grace_max,
+            log_limit: jobs.output,
+            keep: jobs.keep,
             boot,
         }
     }
@@ -65,7 +73,8 @@ impl Settings {
         let become_user = become_user.map(User::credentials).transpose()?;
         let user = other.as_ref().unwrap_or(&self.user);
         let (env, home) = (self.environment(user), user.home.clone());
-        Ok(Begin { version: VERSION, run, env, home, become_user })
+        let log_limit = self.log_limit;
+        Ok(Begin { version: VERSION, run, env, home, become_user, log_limit })
     }
 
     fn environment(&self, user: &User) -> Vec<(Vec<u8>, Vec<u8>)> {

@@ -1,29 +1,26 @@
-//! Starting jobs and coming back to them.
+//! Starting jobs, and forgetting them.
 
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use lariat_common::name::{BootId, JobId, KeyId};
-use lariat_common::protocol::exec::{self, BadRun, Run};
+use lariat_common::protocol::exec::{self, BadRun, Run, Streams};
 use lariat_common::protocol::failure::{Action, Cause, Failure};
 use rustix::io::Errno;
 
-use super::channel::{self, ChannelError, Stands, ToSupervisor, VERSION};
-use super::connection::{self, Ear, Event, Mouth};
+use super::channel::{self, ChannelError, ToSupervisor, VERSION};
+use super::connection::{self, Ear, Mouth};
+use super::find::milliseconds;
 use super::folder::Folders;
-use super::record::{Record, State};
+use super::record::Record;
 use super::released::Released;
 use super::settings::Settings;
 use super::spawner::Spawner;
 
-/// How often a supervisor is looked for that does not listen yet, and how long.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
-const LOOK_FOR: Duration = Duration::from_secs(5);
-
-/// How long a job's folder is kept after its end, or its supervisor's death.
+/// How long a job's id, and so its folder, is kept after its end, or its supervisor's death.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// Why a job was not started.
@@ -61,21 +58,11 @@ impl From<StartError> for Failure {
     }
 }
 
-/// A job that was found.
-pub enum Attached {
-    /// It is there, and tells everything again that still matters.
-    Alive(Ear, Mouth, Stands),
-    /// It ended, and nobody came for it in time.
-    Over(exec::Exit),
-    /// It died with its supervisor, or with the host.
-    Dead,
-}
-
 /// All jobs of this agent.
 pub struct Jobs {
-    folders: Folders,
+    pub(super) folders: Folders,
     released: Released,
-    settings: Settings,
+    pub(super) settings: Settings,
     spawner: Spawner,
 }
 
@@ -119,43 +106,6 @@ impl Jobs {
         Ok(connection::halves(supervisor?)?)
     }
 
-    /// Finds a job of this key's. Another key's is not found, as if it were not there.
-    pub async fn attach(&self, key: KeyId, job: JobId) -> Result<Option<Attached>, StartError> {
-        let began = tokio::time::Instant::now();
-        loop {
-            let found = match self.folders.find(job) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                result => result?,
-            };
-            if found.record.key != key {
-                return Ok(None);
-            }
-            match found.state {
-                State::Over(exit) => return Ok(Some(Attached::Over(exit))),
-                State::Dead => return Ok(Some(Attached::Dead)),
-                State::Alive => {}
-            }
-            let greeted = match super::folder::connect(found.folder.as_fd()) {
-                Ok(socket) => {
-                    let (mut ear, mouth) = connection::halves(socket)?;
-                    match ear.next().await {
-                        Ok(Event::Stands(stands)) => {
-                            return Ok(Some(Attached::Alive(ear, mouth, stands)));
-                        }
-                        Ok(_) => return Err(ChannelError::Malformed.into()),
-                        Err(error) => error,
-                    }
-                }
-                Err(error) => error.into(),
-            };
-            // It does not listen yet, or no more.
-            if began.elapsed() >= LOOK_FOR {
-                return Err(greeted.into());
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    }
-
     /// Forgets a job whose controller has everything. Its id is not given out again.
     pub fn release(&self, job: JobId) -> io::Result<()> {
         let kept = self.released.add(job);
@@ -168,20 +118,22 @@ impl Jobs {
         self.folders.remove(job)
     }
 
-    /// Removes what nobody came for in [`KEPT`], as of `now`.
+    /// Removes what nobody came for in [`KEPT`], and detached jobs in their own time, as of `now`.
     pub fn sweep(&self, now: SystemTime) {
         self.spawner.sweep();
         // A clock that stands before 1970 and a day is not set yet.
         let Some(before) = now.checked_sub(KEPT) else { return };
-        match self.folders.sweep(before) {
+        let kept_before = now.checked_sub(self.settings.keep).unwrap_or(SystemTime::UNIX_EPOCH);
+        // An id is kept for its time, also if the rest is not.
+        let forget = |job| self.released.add(job);
+        match self.folders.sweep(before, kept_before, forget) {
             Ok(0) => {}
-            Ok(count) => tracing::info!("removed {count} jobs that nobody came for in a day"),
+            Ok(count) => tracing::info!("removed {count} jobs that ended long ago"),
             Err(error) => tracing::warn!("can't remove old jobs: {error}"),
         }
     }
 
     fn record(&self, key: KeyId, run: &Run) -> Record {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let summary = match &run.command {
             exec::Command::Shell(line) => Record::summary(line),
             exec::Command::Argv(words) => Record::summary(&words.join(&b' ')),
@@ -191,7 +143,9 @@ impl Jobs {
             version: VERSION,
             key,
             boot: self.settings.boot,
-            began_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            began_ms: milliseconds(SystemTime::now()),
+            kept: run.streams == Streams::Kept,
+            user: run.user.clone(),
             summary,
         }
     }

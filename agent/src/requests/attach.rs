@@ -8,8 +8,9 @@ use lariat_common::protocol::exec::Attach;
 use lariat_common::protocol::failure::{Cause, Failure};
 use tracing::{info, warn};
 
-use super::job;
-use crate::jobs::Attached;
+use super::{detached, job};
+use crate::jobs::channel::ToSupervisor;
+use crate::jobs::{Fate, Found};
 use crate::session::{Session, SessionLink};
 
 /// Goes on with a job, until the controller has everything.
@@ -34,20 +35,27 @@ pub(super) async fn go_on(
         biased;
         // The session itself says goodbye.
         () = session.stopped() => return Ok(ControlFlow::Continue(())),
-        found = session.agent.jobs.attach(session.key.id, job) => found,
+        found = session.agent.jobs.find(session.key.id, job) => found,
     };
     let failure = match found {
-        Ok(Some(Attached::Alive(ear, mouth, stands))) if stands.has(received) => {
-            info!("attach: job {job}");
-            return job::follow(link, job, (ear, mouth), received, session).await;
-        }
-        Ok(Some(Attached::Over(exit))) if job::totals(exit) == received => {
-            info!("attach: job {job} is over");
-            link.send(&exit).await?;
-            return Ok(ControlFlow::Continue(()));
-        }
-        Ok(Some(Attached::Alive(..) | Attached::Over(_))) => Failure::request(Cause::Forgotten),
-        Ok(Some(Attached::Dead)) => Failure::request(Cause::Unwatched),
+        Ok(Some(Found { record, fate, .. })) => match fate {
+            Fate::Alive(ear, _, _) if record.kept => {
+                return detached::answer(link, job, ear, session).await;
+            }
+            Fate::Alive(ear, mouth, stands) if stands.has(received) => {
+                info!("attach: job {job}");
+                // One that has gone meanwhile is found out by the ear.
+                let _ = mouth.say(&ToSupervisor::Follow).await;
+                return job::follow(link, job, (ear, mouth), received, session).await;
+            }
+            Fate::Over(exit) if record.kept || job::totals(exit) == received => {
+                info!("attach: job {job} is over");
+                link.send(&exit).await?;
+                return Ok(ControlFlow::Continue(()));
+            }
+            Fate::Alive(..) | Fate::Over(_) => Failure::request(Cause::Forgotten),
+            Fate::Dead => Failure::request(Cause::Unwatched),
+        },
         Ok(None) => unknown,
         Err(error) => error.into(),
     };

@@ -90,7 +90,7 @@ pub(super) async fn follow(
 }
 
 /// The command could not be started, and there is nothing to keep.
-async fn failed_to_start(
+pub(super) async fn failed_to_start(
     link: &mut SessionLink,
     failure: Failure,
     job: JobId,
@@ -102,7 +102,7 @@ async fn failed_to_start(
     Ok(ControlFlow::Continue(()))
 }
 
-fn forgotten(job: JobId, result: io::Result<()>) {
+pub(super) fn forgotten(job: JobId, result: io::Result<()>) {
     if let Err(error) = result {
         warn!("job {job} can't be forgotten in order: {error}");
     }

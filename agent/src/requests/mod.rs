@@ -5,12 +5,16 @@
 //! in order ([`ControlFlow::Break`]).
 
 pub mod attach;
+pub mod kill;
+pub mod list;
+pub mod logs;
 pub mod pull;
 pub mod push;
 pub mod push_tree;
 pub mod run;
 
 mod acting;
+mod detached;
 mod job;
 
 use std::convert::Infallible;
@@ -37,6 +41,9 @@ pub async fn serve(
     match request {
         Request::Run(run) => Box::pin(run::serve(link, run, session)).await,
         Request::Attach(attach) => Box::pin(attach::serve(link, attach, session)).await,
+        Request::List(list) => Box::pin(list::serve(link, list, session)).await,
+        Request::Logs(logs) => Box::pin(logs::serve(link, logs, session)).await,
+        Request::Kill(kill) => Box::pin(kill::serve(link, kill, session)).await,
         Request::Push(push) => Box::pin(push::serve(link, push, session)).await,
         Request::PushTree(push) => Box::pin(push_tree::serve(link, push, session)).await,
         Request::Pull(pull) => Box::pin(pull::serve(link, pull, session)).await,

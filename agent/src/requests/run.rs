@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 
 use lariat_common::link::LinkError;
-use lariat_common::protocol::exec::{Ack, Attach, Run};
+use lariat_common::protocol::exec::{Ack, Attach, Run, Streams};
 use lariat_common::protocol::failure::Failure;
 use tracing::{info, warn};
 
-use super::{attach, job};
+use super::{attach, detached, job};
 use crate::jobs::StartError;
 use crate::session::{Session, SessionLink};
 
@@ -17,8 +17,12 @@ pub async fn serve(
     run: Run,
     session: &Session,
 ) -> Result<ControlFlow<()>, LinkError> {
-    let id = run.job;
+    let (id, streams) = (run.job, run.streams);
     match session.agent.jobs.start(session.key.id, run) {
+        Ok((ear, _)) if streams == Streams::Kept => {
+            info!("run: job {id}, detached");
+            detached::answer(link, id, ear, session).await
+        }
         Ok(started) => {
             info!("run: job {id}");
             job::follow(link, id, started, Ack::default(), session).await

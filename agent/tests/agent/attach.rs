@@ -5,7 +5,7 @@
 use lariat_common::link::{Link, message_frame};
 use lariat_common::name::JobId;
 use lariat_common::protocol::exec::{
-    Ack, Attach, Command, End, Exit, Release, Run, Started, StdinEnd,
+    Ack, Attach, Command, End, Exit, Release, Run, Started, StdinEnd, Streams,
 };
 use lariat_common::protocol::failure::{Cause, Failure};
 use lariat_common::protocol::{Kind, Message};
@@ -25,7 +25,7 @@ fn run(line: &str) -> Run {
         user: None,
         cwd: None,
         env: Vec::new(),
-        stdin: true,
+        streams: Streams::Followed { stdin: true },
         timeout_ms: None,
         grace_ms: 10_000,
     }

@@ -6,6 +6,7 @@
 mod attach;
 mod greeting;
 mod harness;
+mod jobs;
 mod life;
 mod session;
 mod strangers;

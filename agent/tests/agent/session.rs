@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use lariat_common::link::{Link, LinkError, message_frame};
 use lariat_common::name::JobId;
-use lariat_common::protocol::exec::{Ack, Command, Run, Started};
+use lariat_common::protocol::exec::{Ack, Command, Run, Started, Streams};
 use lariat_common::protocol::failure::{Cause, Failure};
 use lariat_common::protocol::request::{Ping, Pong};
 use lariat_common::protocol::transfer::{
@@ -25,7 +25,7 @@ fn run() -> Run {
         user: None,
         cwd: None,
         env: Vec::new(),
-        stdin: false,
+        streams: Streams::Followed { stdin: false },
         timeout_ms: None,
         grace_ms: 0,
     }

@@ -16,7 +16,7 @@ use lariat_agent::jobs::channel::{ChannelError, ToSupervisor};
 use lariat_agent::jobs::{Ear, Event, Jobs, Mouth, Settings, Stream};
 use lariat_agent::user::User;
 use lariat_common::name::{BootId, JobId, KeyId};
-use lariat_common::protocol::exec::{Ack, Command, End, Exit, Run};
+use lariat_common::protocol::exec::{Ack, Command, End, Exit, Run, Streams};
 use lariat_common::protocol::failure::Failure;
 
 pub const KEY: KeyId = KeyId([1; 16]);
@@ -74,6 +74,8 @@ pub fn open(state: &Path) -> Jobs {
             shell: b"/bin/sh".to_vec(),
         },
         max_grace: Duration::from_secs(600),
+        log_limit: 1024 * 1024,
+        keep: Duration::from_secs(3600),
         boot: BootId([9; 16]),
     };
     Jobs::open(state, settings).unwrap()
@@ -93,7 +95,7 @@ pub fn shell(line: &str) -> Run {
         user: None,
         cwd: None,
         env: vec![],
-        stdin: false,
+        streams: Streams::Followed { stdin: false },
         timeout_ms: None,
         grace_ms: 5_000,
     }

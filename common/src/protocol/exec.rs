@@ -12,6 +12,9 @@
 //!
 //! After a cut, [`Attach`] on another connection stands in [`Run`]'s place; the rest is the same.
 //!
+//! A detached job ([`Streams::Kept`]) is over for its controller with [`Started`]; how it goes on is in
+//! [`crate::protocol::job`].
+//!
 //! Offsets count bytes from the stream's beginning. Output is kept by the agent until it is
 //! acknowledged; stdin by the controller until it is taken.
 
@@ -34,12 +37,24 @@ pub struct Run {
     pub cwd: Option<Vec<u8>>,
     /// Variables added to the clean environment.
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Whether stdin will be sent; without it the command reads `/dev/null`.
-    pub stdin: bool,
+    /// What its streams are.
+    pub streams: Streams,
     /// Ends the command after this many milliseconds.
     pub timeout_ms: Option<u64>,
     /// How long the job waits for a controller that went away, in milliseconds; the agent caps it.
     pub grace_ms: u64,
+}
+
+/// What a job's streams are, and so who it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Streams {
+    /// Pipes to a controller that follows the job, and without which it is ended in its grace time.
+    Followed {
+        /// Whether stdin will be sent; without it the command reads `/dev/null`.
+        stdin: bool,
+    },
+    /// Files on the host: the job is detached and goes on by itself, and its output is kept.
+    Kept,
 }
 
 /// What a job runs.
@@ -214,7 +229,7 @@ mod tests {
             user,
             cwd: None,
             env: vec![],
-            stdin: false,
+            streams: Streams::Followed { stdin: false },
             timeout_ms: None,
             grace_ms: 0,
         }

@@ -86,6 +86,10 @@ pub enum Cause {
     NotAsUser(String),
     /// The host has no such user.
     NoSuchUser(String),
+    /// The job has ended already.
+    Over,
+    /// The job's output goes to the controller that runs it, and is not kept.
+    NotKept,
 }
 
 /// A verb as failures carry it.
@@ -229,6 +233,10 @@ impl fmt::Display for Cause {
             Self::NoSuchUser(user) => {
                 write!(f, "there is no user {} on this host", escape(user.as_bytes()))
             }
+            Self::Over => f.write_str("the job has ended already"),
+            Self::NotKept => f.write_str(
+                "its output goes to the command that runs it, and is not kept; only detached jobs have logs",
+            ),
         }
     }
 }

@@ -2,9 +2,10 @@
 //! examples of docs/PROTOCOL.md.
 
 use super::exec::{
-    Ack, Attach, Command, End, Exit, Release, Run, Signal, Started, StdinEnd, StdinTaken,
+    Ack, Attach, Command, End, Exit, Release, Run, Signal, Started, StdinEnd, StdinTaken, Streams,
 };
 use super::failure::{Action, Cause, Failure, FileKind, VerbName};
+use super::job::{Job, Kill, Killed, List, Listed, Logs, LogsEnd, Reading, Start, State};
 use super::request::{Goodbye, Ping, Pong};
 use super::transfer::{
     Basis, Complete, Copies, Copy, Destination, Done, Hashes, Have, Identity, Offer, Placement,
@@ -35,6 +36,21 @@ fn check<M: Message + std::fmt::Debug>(seen: &mut Vec<Kind>, message: &M) {
     seen.push(M::KIND);
 }
 
+fn jobs(s: &mut Vec<Kind>, job: JobId) {
+    check(s, &List { prefix: "1d".to_owned() });
+    let state = State::Ended(End::Exited(3));
+    let (user, command) = (Some("www".to_owned()), b"make".to_vec());
+    let ended = Job { job, kept: true, began_ms: 5, ended_ms: Some(6), user, command, state };
+    check(s, &Listed { jobs: vec![ended], more: false });
+    check(s, &Logs { job, from: Start::Lines(10), follow: true });
+    let offsets = Ack { stdout: 7, stderr: 1 };
+    check(s, &Logs { job, from: Start::Offsets(offsets), follow: false });
+    check(s, &Reading { from: offsets });
+    check(s, &LogsEnd { upto: offsets, state: State::Died { with_host: true } });
+    check(s, &Kill { job, signal: 15 });
+    check(s, &Killed);
+}
+
 #[test]
 fn every_message_has_the_bytes_of_the_document() {
     let mut seen = Vec::new();
@@ -51,7 +67,7 @@ fn every_message_has_the_bytes_of_the_document() {
         user: None,
         cwd: Some(b"/".to_vec()),
         env,
-        stdin: false,
+        streams: Streams::Followed { stdin: false },
         timeout_ms: None,
         grace_ms: 30000,
     };
@@ -59,9 +75,13 @@ fn every_message_has_the_bytes_of_the_document() {
     let command = Command::Shell(b"exit 3".to_vec());
     let (cwd, env, timeout_ms) = (None, vec![], Some(1000));
     let user = Some("www".to_owned());
-    check(s, &Run { job, command, user, cwd, env, stdin: true, timeout_ms, grace_ms: 0 });
+    let streams = Streams::Followed { stdin: true };
+    check(s, &Run { job, command, user, cwd, env, streams, timeout_ms, grace_ms: 0 });
     let script = Command::Script { body: b"ls".to_vec(), args: vec![b"x".to_vec()] };
     check(s, &Run { command: script, timeout_ms: None, user: None, cwd: None, env: vec![], ..run });
+    let command = Command::Shell(b"make".to_vec());
+    let (user, cwd, env, streams) = (None, None, vec![], Streams::Kept);
+    check(s, &Run { job, command, user, cwd, env, streams, timeout_ms: None, grace_ms: 0 });
     check(s, &Attach { job, received: Ack { stdout: 7, stderr: 1 } });
     check(s, &Started { pid: 258 });
     check(s, &Ack { stdout: 7, stderr: 0 });
@@ -71,6 +91,7 @@ fn every_message_has_the_bytes_of_the_document() {
     check(s, &Exit { end: End::Exited(3), stdout: 7, stderr: 0 });
     check(s, &Exit { end: End::TimedOut, stdout: 0, stderr: 0 });
     check(s, &Release);
+    jobs(s, job);
     let ctime = Time { secs: 5, nanos: 6 };
     let offer = Offer {
         size: Some(600_000),

@@ -7,6 +7,7 @@ pub mod exec;
 pub mod failure;
 pub mod grant;
 pub mod hello;
+pub mod job;
 pub mod request;
 pub mod transfer;
 pub mod tree;
@@ -93,6 +94,21 @@ kinds! {
     /// Go on with a job: [`exec::Attach`].
     Attach = 0x2b,
 
+    /// Which jobs are there? [`job::List`].
+    List = 0x30,
+    /// Some of them: [`job::Listed`].
+    Listed = 0x31,
+    /// Read a detached job's output: [`job::Logs`].
+    Logs = 0x32,
+    /// Where the output begins: [`job::Reading`].
+    Reading = 0x33,
+    /// There is no more output: [`job::LogsEnd`].
+    LogsEnd = 0x34,
+    /// Signal a job: [`job::Kill`].
+    Kill = 0x35,
+    /// It was: [`job::Killed`].
+    Killed = 0x36,
+
     /// Send a file to the host: [`transfer::Push`].
     Push = 0x40,
     /// Fetch a file from the host: [`transfer::Pull`].
@@ -175,6 +191,13 @@ messages! {
     Signal: exec::Signal,
     Exit: exec::Exit,
     Release: exec::Release,
+    List: job::List,
+    Listed: job::Listed,
+    Logs: job::Logs,
+    Reading: job::Reading,
+    LogsEnd: job::LogsEnd,
+    Kill: job::Kill,
+    Killed: job::Killed,
     Push: transfer::Push,
     Pull: transfer::Pull,
     Offer: transfer::Offer,

@@ -6,6 +6,7 @@ use crate::codec::{self, CodecError};
 use crate::limits::MAX_NAME;
 use crate::protocol::exec::{Attach, Run};
 use crate::protocol::grant::Verb;
+use crate::protocol::job::{Kill, List, Logs};
 use crate::protocol::transfer::{Pull, Push};
 use crate::protocol::tree::PushTree;
 use crate::protocol::{Kind, Message};
@@ -38,6 +39,12 @@ pub enum Request {
     Run(Run),
     /// Go on with a command.
     Attach(Attach),
+    /// Name the key's jobs.
+    List(List),
+    /// Read a detached job's output.
+    Logs(Logs),
+    /// Signal a job.
+    Kill(Kill),
     /// Send a file to the host.
     Push(Push),
     /// Send a folder to the host.
@@ -69,6 +76,9 @@ impl Request {
         match kind {
             Run::KIND => Ok(Self::Run(codec::decode(payload)?)),
             Attach::KIND => Ok(Self::Attach(codec::decode(payload)?)),
+            List::KIND => Ok(Self::List(codec::decode(payload)?)),
+            Logs::KIND => Ok(Self::Logs(codec::decode(payload)?)),
+            Kill::KIND => Ok(Self::Kill(codec::decode(payload)?)),
             Push::KIND => Ok(Self::Push(codec::decode(payload)?)),
             PushTree::KIND => Ok(Self::PushTree(codec::decode(payload)?)),
             Pull::KIND => Ok(Self::Pull(codec::decode(payload)?)),
@@ -80,8 +90,8 @@ impl Request {
     pub fn user(&self) -> Option<&str> {
         match self {
             Self::Run(run) => run.user.as_deref(),
-            // The job has its user.
-            Self::Attach(_) => None,
+            // A job has its user.
+            Self::Attach(_) | Self::List(_) | Self::Logs(_) | Self::Kill(_) => None,
             Self::Push(push) => push.user.as_deref(),
             Self::PushTree(push) => push.user.as_deref(),
             Self::Pull(pull) => pull.user.as_deref(),
@@ -92,6 +102,7 @@ impl Request {
     pub fn verb(&self) -> Verb {
         match self {
             Self::Run(_) | Self::Attach(_) => Verb::Run,
+            Self::List(_) | Self::Logs(_) | Self::Kill(_) => Verb::Jobs,
             Self::Push(_) | Self::PushTree(_) => Verb::Push,
             Self::Pull(_) => Verb::Pull,
         }

@@ -1,16 +1,21 @@
 //! The verbs, one a file: its arguments, what it does, how it reports. This is the one list of them.
 
+mod attach;
 mod completions;
 mod demo;
 mod enroll;
 mod forget;
 mod hosts;
 mod init;
+mod jobs;
+mod kill;
 mod last;
+mod logs;
 mod man;
 mod ping;
 mod pull;
 mod push;
+mod rsh;
 mod run;
 
 use std::process::ExitCode;
@@ -35,10 +40,20 @@ pub(crate) enum Command {
     Ping(ping::Args),
     /// Run a command on one host or many
     Run(Box<run::Args>),
+    /// Run a command the way that rsync, git and others start ssh
+    Rsh(rsh::Args),
     /// Send files to a host
     Push(push::Args),
     /// Fetch files from hosts
     Pull(pull::Args),
+    /// Show the jobs on a host
+    Jobs(jobs::Args),
+    /// Show what a detached job has written
+    Logs(logs::Args),
+    /// Follow a detached job to its end, and exit as it does
+    Attach(attach::Args),
+    /// Send a job a signal
+    Kill(kill::Args),
     /// Tell what the newest run over several hosts did
     Last(last::Args),
     /// Show all of it on this machine, with a throwaway fleet
@@ -59,8 +74,13 @@ impl Command {
             Self::Hosts(args) => hosts::run(args, context),
             Self::Ping(args) => ping::run(&args, context),
             Self::Run(args) => run::run(&args, context),
+            Self::Rsh(args) => rsh::run(&args, context),
             Self::Push(args) => push::run(args, context),
             Self::Pull(args) => pull::run(args, context),
+            Self::Jobs(args) => jobs::run(&args, context),
+            Self::Logs(args) => logs::run(&args, context),
+            Self::Attach(args) => attach::run(&args, context),
+            Self::Kill(args) => kill::run(&args, context),
             Self::Last(args) => last::run(&args, context),
             Self::Demo(args) => demo::run(args, context),
             Self::Completions(args) => completions::run(args, context),

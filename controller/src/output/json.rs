@@ -72,6 +72,62 @@ pub(crate) struct PingResult<'a> {
     pub(crate) error: Option<String>,
 }
 
+/// What is said of a job.
+#[derive(serde::Serialize)]
+pub(crate) struct JobResult<'a> {
+    /// Which host.
+    pub(crate) host: &'a HostName,
+    /// Its id.
+    pub(crate) job: Option<String>,
+    /// `running`, `ended` or `died`.
+    pub(crate) state: Option<&'static str>,
+    /// Its exit status as a shell would show it, once it has one.
+    pub(crate) exit: Option<u8>,
+    /// The signal that ended it.
+    pub(crate) signal: Option<u8>,
+    /// Whether its output is kept.
+    pub(crate) detached: bool,
+    /// Whom it runs as, if not as the agent's own user.
+    pub(crate) user: Option<&'a str>,
+    /// The beginning of its command.
+    #[serde(serialize_with = "lossy")]
+    pub(crate) command: &'a [u8],
+    /// When it began by the host's clock, in seconds since 1970.
+    pub(crate) started: Option<u64>,
+    /// How long it has run.
+    pub(crate) seconds: Option<f64>,
+    /// Why there is nothing to say.
+    pub(crate) error: Option<String>,
+}
+
+impl<'a> JobResult<'a> {
+    /// Nothing is known yet.
+    pub(crate) fn none(host: &'a HostName) -> Self {
+        Self {
+            host,
+            job: None,
+            state: None,
+            exit: None,
+            signal: None,
+            detached: false,
+            user: None,
+            command: &[],
+            started: None,
+            seconds: None,
+            error: None,
+        }
+    }
+
+    /// The host could not be asked.
+    pub(crate) fn failed(host: &'a HostName, error: String) -> Self {
+        Self { error: Some(error), ..Self::none(host) }
+    }
+}
+
+fn lossy<S: Serializer>(bytes: &&[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&String::from_utf8_lossy(bytes))
+}
+
 /// One object as a line.
 pub(crate) fn line(object: &impl Serialize) -> Result<Vec<u8>, CliError> {
     let mut line = serde_json::to_vec(object)?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lariat_common::clock::since_boot;
 use lariat_common::protocol::Message;
-use lariat_common::protocol::exec::{Attach, Exit, Run};
+use lariat_common::protocol::exec::{Attach, End, Exit, Run, Streams};
 use lariat_common::protocol::failure::Cause;
 use tokio::io::AsyncWrite;
 use tokio::time::timeout;
@@ -63,7 +63,7 @@ impl<'a> Connections<'a> {
         loop {
             let before = job.progress();
             let error = match self.attempt(request, job, &mut standing).await {
-                Ok(exit) => return Outcome::Ended(exit.end),
+                Ok(outcome) => return outcome,
                 Err(Failed::ForGood(error)) => error,
                 Err(Failed::ForNow(error)) => {
                     let moved = job.progress() != before;
@@ -85,7 +85,7 @@ impl<'a> Connections<'a> {
         request: &Run,
         job: &Job<O, E>,
         standing: &mut Standing,
-    ) -> Result<Exit, Failed>
+    ) -> Result<Outcome, Failed>
     where
         O: AsyncWrite + Unpin,
         E: AsyncWrite + Unpin,
@@ -117,10 +117,17 @@ impl<'a> Connections<'a> {
         standing.welcomed(boot);
         job.reconnected();
         loop {
-            let failure = match session::follow(&mut session.link, job).await {
-                Ok(exit) => {
+            let asked = match request.streams {
+                Streams::Followed { .. } => {
+                    let exit = session::follow(&mut session.link, job).await;
+                    exit.map(|exit| Outcome::Ended(exit.end))
+                }
+                Streams::Kept => session::answer(&mut session.link).await.map(detached),
+            };
+            let failure = match asked {
+                Ok(outcome) => {
                     self.ready = Some(session);
-                    return Ok(exit);
+                    return Ok(outcome);
                 }
                 Err(Broken::Failed(failure)) => failure,
                 Err(Broken::Link(error)) => {
@@ -164,6 +171,14 @@ impl<'a> Connections<'a> {
             Some(session) if session.link.outbox().post(request).is_ok() => Ok(session),
             _ => self.reach.connect(request).await,
         }
+    }
+}
+
+/// One that has ended by now has been started, unless it could not be.
+fn detached(exit: Option<Exit>) -> Outcome {
+    match exit {
+        Some(Exit { end: end @ End::NotRun(_), .. }) => Outcome::Ended(end),
+        _ => Outcome::Detached,
     }
 }
 

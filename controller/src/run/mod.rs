@@ -10,6 +10,7 @@ mod connections;
 mod error;
 mod input;
 mod job;
+mod logs;
 mod output;
 mod session;
 mod signals;
@@ -30,6 +31,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub(crate) use connections::Connections;
 pub(crate) use error::RunError;
 pub(crate) use job::Job;
+pub(crate) use logs::{Log, LogsError, Wanted};
 use signals::SIGPIPE;
 pub(crate) use signals::{Relay, SIGTERM, Signals};
 
@@ -41,6 +43,8 @@ pub(crate) const ABANDON: Duration = Duration::from_secs(2);
 pub(crate) enum Outcome {
     /// The command ended, and all of its output was written.
     Ended(End),
+    /// The command was started and goes on by itself.
+    Detached,
     /// A second signal, or one before the command ran, ended us.
     Left {
         /// The signal.

@@ -44,6 +44,15 @@ impl Position {
         Ok(())
     }
 
+    /// What is before this offset does not come. It counts as written.
+    fn skip(&mut self, offset: u64) -> Result<u64, LinkError> {
+        let missing =
+            offset.checked_sub(self.received).ok_or(LinkError::Misbehaved("output comes twice"))?;
+        self.received = offset;
+        self.written += missing;
+        Ok(missing)
+    }
+
     /// More of it has come.
     fn receive(&mut self, len: usize) {
         self.received += len as u64;
@@ -100,6 +109,11 @@ impl<W: AsyncWrite + Unpin> Output<W> {
     /// A frame begins at this offset.
     pub(crate) fn begin(&self, offset: u64, len: usize) -> Result<(), LinkError> {
         self.lock().position.begin(offset, len)
+    }
+
+    /// What comes next begins at this offset. Gives how many bytes there will never be.
+    pub(crate) fn skip(&self, offset: u64) -> Result<u64, LinkError> {
+        self.lock().position.skip(offset)
     }
 
     /// Takes the next bytes: writes what the destination takes at once and queues the rest.
@@ -238,6 +252,13 @@ mod tests {
         let end = Position { received: u64::MAX - 3, written: 0 };
         assert!(end.begin(u64::MAX - 3, 3).is_ok());
         assert!(end.begin(u64::MAX - 3, 4).is_err());
+        let mut position = position;
+        assert_eq!(
+            (position.skip(10).unwrap(), position.skip(u64::MAX).unwrap()),
+            (0, u64::MAX - 10)
+        );
+        assert_eq!(position, Position { received: u64::MAX, written: u64::MAX - 7 });
+        assert!(position.skip(0).is_err());
     }
 
     #[test]

@@ -60,6 +60,45 @@ where
     }
 }
 
+/// Takes the rest of a frame of output, which begins at this offset. While we do not listen, `sign` is
+/// our sign of life.
+pub(super) async fn take<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    reader: &mut Reader<R>,
+    part: &mut [u8],
+    offset: u64,
+    output: &Output<W>,
+    sign: impl Fn() -> Result<(), LinkError>,
+) -> Result<(), LinkError> {
+    output.begin(offset, reader.bulk_left())?;
+    while reader.bulk_left() > 0 {
+        // Another connection goes on behind whatever of a frame has come.
+        let len = reader.bulk_arrived(part).await?;
+        output.push(&part[..len]).await;
+        while output.is_full() {
+            tokio::select! {
+                () = output.changed() => {}
+                () = sleep(PING_AFTER) => sign()?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Hears whether a detached job was started; its end, if it has come to that already.
+pub(super) async fn answer<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
+) -> Result<Option<Exit>, Broken> {
+    match link.next().await?.ok_or(LinkError::Cut)?.kind {
+        Kind::Started => {
+            let Started { pid: _ } = link.reader.message()?;
+            Ok(None)
+        }
+        Kind::Exit => Ok(Some(link.reader.message()?)),
+        Kind::Failed => Err(Broken::Failed(link.reader.message()?)),
+        other => Err(LinkError::Unexpected(other).into()),
+    }
+}
+
 struct Incoming<'a, O, E> {
     job: &'a Job<O, E>,
     outbox: Outbox,
@@ -122,20 +161,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Incoming<'_, O, E> {
         output: &Output<W>,
     ) -> Result<(), LinkError> {
         let offset = u64::from_le_bytes(reader.bulk_array().await?);
-        output.begin(offset, reader.bulk_left())?;
-        while reader.bulk_left() > 0 {
-            // Another connection goes on behind whatever of a frame has come.
-            let len = reader.bulk_arrived(part).await?;
-            output.push(&part[..len]).await;
-            while output.is_full() {
-                tokio::select! {
-                    () = output.changed() => {}
-                    // While we do not listen, this is our sign of life.
-                    () = sleep(PING_AFTER) => self.outbox.post(&self.job.written())?,
-                }
-            }
-        }
-        Ok(())
+        take(reader, part, offset, output, || self.outbox.post(&self.job.written())).await
     }
 
     /// The command has ended: its output must be whole, and is written before anyone is told.

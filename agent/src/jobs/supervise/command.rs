@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Stdio};
 
-use lariat_common::protocol::exec::{Command, End};
+use lariat_common::protocol::exec::{Command, End, Streams};
 use lariat_common::protocol::failure::{Action, Failure};
 use lariat_common::script::Interpreter;
 use rustix::fs::{Access, AtFlags, CWD, MemfdFlags, accessat};
@@ -67,7 +67,7 @@ pub(super) fn start(begin: &Begin) -> Result<Running, NotStarted> {
     let (stderr, stderr_write) = io::pipe().map_err(failed)?;
     command.stdout(stdout_write).stderr(stderr_write);
     let mut stdin = None;
-    if begin.run.stdin {
+    if begin.run.streams == (Streams::Followed { stdin: true }) {
         let (read, write) = io::pipe().map_err(failed)?;
         command.stdin(read);
         stdin = Some(OwnedFd::from(write));

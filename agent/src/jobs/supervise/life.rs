@@ -7,7 +7,8 @@
 //!   pipes are closed, nothing came for [`DRAIN_QUIET`], or [`DRAIN_MAX`] has passed. What the command
 //!   itself had written is read in any case. A process that it left behind goes on without us.
 //! - The supervisor leaves once everything was delivered, or nobody came for it within the grace time,
-//!   but never before a tree that is being ended is gone.
+//!   but never before a tree that is being ended is gone. A detached job has no grace time: nobody need
+//!   come, and it leaves as soon as all is over.
 
 use std::time::{Duration, Instant};
 
@@ -40,7 +41,7 @@ pub(super) enum Action {
 pub(super) struct Life {
     timeout: Option<Instant>,
     timed_out: bool,
-    grace: Duration,
+    grace: Option<Duration>,
     away: Option<Instant>,
     ending: Ending,
     end: Option<(Instant, End)>,
@@ -60,8 +61,8 @@ enum Ending {
 }
 
 impl Life {
-    /// A command that was started now, with its agent there.
-    pub(super) fn new(now: Instant, timeout: Option<Duration>, grace: Duration) -> Self {
+    /// A command that was started now, with its agent there. Without a grace time it is detached.
+    pub(super) fn new(now: Instant, timeout: Option<Duration>, grace: Option<Duration>) -> Self {
         Self {
             timeout: timeout.and_then(|timeout| now.checked_add(timeout)),
             timed_out: false,
@@ -156,7 +157,7 @@ impl Life {
     }
 
     fn grace_until(&self) -> Option<Instant> {
-        self.away.and_then(|away| away.checked_add(self.grace))
+        self.away.and_then(|away| away.checked_add(self.grace?))
     }
 
     /// The next thing to do, until there is none.
@@ -180,7 +181,7 @@ impl Life {
             Ending::No | Ending::Terminated { .. } | Ending::Killed { .. } | Ending::Gone => {}
         }
         let whole = matches!(self.ending, Ending::No | Ending::Gone);
-        let done = self.released || self.is_forsaken(now);
+        let done = self.released || self.grace.is_none() || self.is_forsaken(now);
         (self.over().is_some() && whole && done).then_some(Action::Leave)
     }
 
@@ -206,7 +207,7 @@ mod tests {
 
     fn life(timeout: Option<u64>) -> (Life, Instant) {
         let now = Instant::now();
-        (Life::new(now, timeout.map(Duration::from_secs), GRACE), now)
+        (Life::new(now, timeout.map(Duration::from_secs), Some(GRACE)), now)
     }
 
     #[test]
@@ -270,6 +271,18 @@ mod tests {
         life.drained();
         assert_eq!((life.step(now), life.deadline(now)), (None, Some(now + GRACE)));
         assert_eq!(life.step(now + GRACE), Some(Action::Leave));
+    }
+
+    #[test]
+    fn a_detached_job_needs_nobody_and_leaves_when_all_is_over() {
+        let now = Instant::now();
+        let mut life = Life::new(now, None, None);
+        life.attended(now, false);
+        assert_eq!((life.step(now + GRACE * 1000), life.deadline(now)), (None, None));
+        life.ended(now, End::Exited(0));
+        assert_eq!(life.step(now), None, "what it wrote is not read yet");
+        life.drained();
+        assert_eq!(life.step(now), Some(Action::Leave));
     }
 
     #[test]

@@ -66,7 +66,7 @@ fn run() -> Result<(), ChannelError> {
     // The command's folder must not be held busy by us.
     let _ = std::env::set_current_dir("/");
     let voice = Voice::first(socket, inbox);
-    let watch = Watch::new(&begin.run, folder, record, signals, voice, group);
+    let watch = Watch::new(&begin, folder, record, signals, voice, group);
     drop(begin);
     match started {
         Ok(running) => watch.run(running)?,

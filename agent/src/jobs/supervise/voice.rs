@@ -14,11 +14,12 @@ use rustix::net::SendFlags;
 use crate::jobs::channel::{self, Stands, ToAgent};
 use crate::jobs::inbox::Inbox;
 use crate::jobs::spool::{Spool, Stream};
+use crate::jobs::supervise::output::Store;
 
 /// How things are.
 pub(super) struct View<'a> {
     pub(super) pid: Option<u32>,
-    pub(super) spools: [&'a Spool; 2],
+    pub(super) stores: [&'a Store; 2],
     pub(super) taken: StdinTaken,
     pub(super) exit: Option<Exit>,
 }
@@ -39,6 +40,8 @@ struct Told {
 pub(super) struct Voice {
     pub(super) socket: UnixStream,
     pub(super) inbox: Inbox,
+    /// Whether the job's controller is with this one: nobody else acknowledges and sends stdin.
+    pub(super) follows: bool,
     told: Told,
     frame: Vec<u8>,
     sent: usize,
@@ -48,13 +51,13 @@ impl Voice {
     /// The agent that started the job.
     pub(super) fn first(socket: UnixStream, inbox: Inbox) -> Self {
         let told = Told { stands: true, ..Told::default() };
-        Self { socket, inbox, told, frame: Vec::new(), sent: 0 }
+        Self { socket, inbox, follows: true, told, frame: Vec::new(), sent: 0 }
     }
 
-    /// One that came later.
+    /// One that came later, and only listens as long as it says nothing else.
     pub(super) fn later(socket: UnixStream) -> Self {
         let (inbox, told) = (Inbox::default(), Told::default());
-        Self { socket, inbox, told, frame: Vec::new(), sent: 0 }
+        Self { socket, inbox, follows: false, told, frame: Vec::new(), sent: 0 }
     }
 
     /// Says that another agent has taken its place, if it can hear that now.
@@ -100,11 +103,11 @@ impl Voice {
 
 impl Told {
     fn next<'a>(&mut self, view: &View<'a>) -> Option<(ToAgent, Option<BorrowedFd<'a>>)> {
-        let [stdout, stderr] = view.spools.map(Spool::end);
+        let [stdout, stderr] = view.stores.map(Store::end);
         let upto = Ack { stdout, stderr };
         if !self.stands {
             self.stands = true;
-            let [stdout, stderr] = view.spools.map(Spool::acked);
+            let [stdout, stderr] = view.stores.map(|store| store.tail().map_or(0, Spool::acked));
             let stands = Stands { from: Ack { stdout, stderr }, upto };
             return Some((ToAgent::Stands(stands), None));
         }
@@ -112,8 +115,9 @@ impl Told {
             self.started = true;
             return Some((ToAgent::Started(Started { pid }), None));
         }
-        for (stream, spool) in Stream::ALL.into_iter().zip(view.spools) {
-            if let Some((file, moves)) = spool.file()
+        for (stream, store) in Stream::ALL.into_iter().zip(view.stores) {
+            if let Some(spool) = store.tail()
+                && let Some((file, moves)) = spool.file()
                 && self.moves[stream as usize] != moves
                 && spool.end() > 0
             {
@@ -152,10 +156,10 @@ mod tests {
 
     #[test]
     fn each_thing_is_said_once_and_the_exit_last() {
-        let spools = [Spool::new(Stream::Stdout), Spool::new(Stream::Stderr)];
+        let stores = Stream::ALL.map(|stream| Store::Tail(Spool::new(stream)));
         let mut view = View {
             pid: Some(7),
-            spools: [&spools[0], &spools[1]],
+            stores: stores.each_ref(),
             taken: StdinTaken { upto: 5, closed: false },
             exit: None,
         };

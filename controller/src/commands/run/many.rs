@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use lariat_common::name::{HostName, JobId};
 use lariat_common::protocol::exec::{Command, Run};
 
-use super::{Args, lines, report};
+use super::{Args, detach, lines, report};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Fanout, Feed, Gather, Lines, Plan, Report, Sink, Work, prefix};
@@ -193,7 +193,12 @@ impl Asked {
                 crate::run::run(&mut connections, &mut signals, &request, &job, stdin.take()).await;
             (stdout, stderr) = job.into_outputs();
             let line = self.line(command);
-            if let Output::Json = self.output {
+            if let Outcome::Detached = outcome {
+                match detach::told(&chosen.host, &request, matches!(self.output, Output::Json)) {
+                    Ok(line) => self.stdout.put(&line),
+                    Err(error) => return failed(&chosen.host, error),
+                }
+            } else if let Output::Json = self.output {
                 let kept = (
                     std::mem::replace(&mut stdout, kept()),
                     std::mem::replace(&mut stderr, kept()),

@@ -1,8 +1,10 @@
 //! `lariat run`: a command on a host, as if it ran here, or on many.
 
+pub(super) mod report;
+
+mod detach;
 mod lines;
 mod many;
-mod report;
 mod request;
 
 use std::ffi::OsString;
@@ -39,7 +41,8 @@ Examples:
   lariat run web1 --timeout 5m -- apt-get -y upgrade
   lariat run deploy@web1 --cwd /srv/app -- git pull
   lariat run web1 --script ./deploy.sh -- v1.2 --quick
-  lariat run web1 --from commands.txt")]
+  lariat run web1 --from commands.txt
+  lariat run web1 --detach -- make world        (then: lariat jobs, logs, attach, kill)")]
 pub(crate) struct Args {
     /// Which hosts
     #[arg(value_name = "TARGET")]
@@ -83,6 +86,10 @@ pub(crate) struct Args {
     /// Run each line of this file (- is stdin) as a command, in order, over one session
     #[arg(long, value_name = "FILE", conflicts_with_all = ["interactive", "command"])]
     from: Option<PathBuf>,
+
+    /// Start it and leave: print the job's id, as the last word of one line
+    #[arg(long, conflicts_with_all = ["interactive", "from", "gather", "diff", "out"])]
+    detach: bool,
 
     #[command(flatten)]
     output: many::OutputOptions,
@@ -128,6 +135,9 @@ fn one(
         }
     };
     let request = Run { user: chosen.user(args.user.as_deref())?, ..template };
+    if args.detach {
+        return block_on(detach::run(args, &request, &reach, context));
+    }
     block_on(async {
         let signals = Signals::new().map_err(|e| CliError::from(e).during("wait for signals"))?;
         let connections = Connections::new(&reach, args.reconnect);

@@ -21,9 +21,10 @@ use crate::transfer::for_host;
 const EXIT_SIGPIPE: u8 = 128 + 13;
 
 /// What to exit with.
-pub(super) fn status(outcome: &Outcome) -> u8 {
+pub(in crate::commands) fn status(outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::Ended(end) => end.status(),
+        Outcome::Detached => 0,
         Outcome::Left { signal, .. } => 128 + signal,
         Outcome::NoReader => EXIT_SIGPIPE,
         Outcome::Failed(_) => EXIT_FAILURE,
@@ -31,12 +32,19 @@ pub(super) fn status(outcome: &Outcome) -> u8 {
 }
 
 /// What went wrong, if it was not the command itself.
-pub(super) fn error(outcome: &Outcome, reach: &Reach, request: &Run) -> Option<CliError> {
+pub(in crate::commands) fn error(
+    outcome: &Outcome,
+    reach: &Reach,
+    request: &Run,
+) -> Option<CliError> {
     let name = &reach.peer.name;
     let on = format!("run on {name}");
     Some(match outcome {
         Outcome::Ended(End::NotRun(errno)) => CliError::from(not_run(request, *errno)).during(on),
-        Outcome::Ended(_) | Outcome::NoReader | Outcome::Left { running: false, .. } => {
+        Outcome::Ended(_)
+        | Outcome::Detached
+        | Outcome::NoReader
+        | Outcome::Left { running: false, .. } => {
             return None;
         }
         Outcome::Left { running: true, .. } => {
@@ -140,7 +148,7 @@ pub(super) fn ended(outcome: &Outcome, reach: &Reach, request: &Run, line: Optio
 
 fn end(outcome: &Outcome) -> fanout::End {
     match outcome {
-        Outcome::Ended(End::Exited(0)) => fanout::End::Ok,
+        Outcome::Ended(End::Exited(0)) | Outcome::Detached => fanout::End::Ok,
         Outcome::Left { running: false, .. } => fanout::End::NotStarted,
         Outcome::Ended(_) | Outcome::Left { .. } | Outcome::NoReader => fanout::End::Failed,
         Outcome::Failed(error) => match error {

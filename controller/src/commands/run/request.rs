@@ -8,7 +8,7 @@ use std::time::Duration;
 use lariat_common::escape::escape;
 use lariat_common::limits::MAX_MESSAGE;
 use lariat_common::name::JobId;
-use lariat_common::protocol::exec::{Command, Run};
+use lariat_common::protocol::exec::{Command, Run, Streams};
 
 use super::Args;
 use crate::error::CliError;
@@ -48,7 +48,11 @@ pub(super) fn request(args: &Args, command: Command) -> Result<Run, CliError> {
         user: args.user.clone(),
         cwd: args.cwd.clone().map(OsString::into_vec),
         env: args.env.iter().map(variable).collect::<Result<_, _>>()?,
-        stdin: args.interactive,
+        streams: if args.detach {
+            Streams::Kept
+        } else {
+            Streams::Followed { stdin: args.interactive }
+        },
         timeout_ms: args.timeout.map(milliseconds),
         grace_ms: milliseconds(args.reconnect),
     };

@@ -1,4 +1,7 @@
 //! What agents say to a supervisor, and their coming and going.
+//!
+//! One of them has the job's controller, and counts; the newest that says so replaces the one before.
+//! Others may be there to listen, or to send a signal.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -16,58 +19,94 @@ use crate::jobs::supervise::stdin::Misplaced;
 use crate::jobs::supervise::tree::SIGKILL;
 use crate::jobs::supervise::voice::Voice;
 
+/// Most agents' connections at a time; one more is not let in.
+const MOST: usize = 64;
+
 impl Watch {
-    pub(super) fn hear(&mut self, now: Instant) {
-        let Some(agent) = &mut self.agent else { return };
+    /// Hears what one of them has said.
+    pub(super) fn hear(&mut self, number: usize, now: Instant) {
+        let Some(agent) = &mut self.agents[number] else { return };
         let mut inbox = std::mem::take(&mut agent.inbox);
         let came = inbox.receive(agent.socket.as_fd(), RecvFlags::DONTWAIT);
         let heard = match came {
             Ok(0) => Err(ChannelError::Gone),
-            Ok(_) => self.hear_all(&mut inbox, now),
+            Ok(_) => self.hear_all(&mut inbox, number, now),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(error.into()),
         };
-        match (heard, &mut self.agent) {
+        match (heard, &mut self.agents[number]) {
             (Ok(()), Some(agent)) => agent.inbox = inbox,
             (Ok(()), None) => {}
-            (Err(_), _) => self.lose_agent(now),
+            (Err(_), _) => self.lose(number, now),
         }
     }
 
-    fn hear_all(&mut self, inbox: &mut Inbox, now: Instant) -> Result<(), ChannelError> {
+    fn hear_all(
+        &mut self,
+        inbox: &mut Inbox,
+        number: usize,
+        now: Instant,
+    ) -> Result<(), ChannelError> {
         while let Some(frame) = inbox.frame()? {
-            self.obey(&frame, now)?;
+            self.obey(&frame, number, now)?;
         }
         Ok(())
     }
 
-    fn obey(&mut self, frame: &Frame<'_>, now: Instant) -> Result<(), ChannelError> {
-        if frame.word == Word::Stdin {
-            let (offset, bytes) = frame.stdin()?;
-            return self.stdin.offer(offset, bytes).map_err(|Misplaced| ChannelError::Malformed);
-        }
-        match frame.message()? {
-            ToSupervisor::Begin(_) => return Err(ChannelError::Malformed),
-            ToSupervisor::Ack(Ack { stdout, stderr }) => {
-                let [one, two] = &mut self.outputs;
-                if !one.spool.ack(stdout) || !two.spool.ack(stderr) {
-                    return Err(ChannelError::Malformed);
-                }
+    fn obey(&mut self, frame: &Frame<'_>, number: usize, now: Instant) -> Result<(), ChannelError> {
+        let follows = self.agents[number].as_ref().is_some_and(|agent| agent.follows);
+        let word = match frame.word {
+            Word::Stdin if follows => {
+                let (offset, bytes) = frame.stdin()?;
+                let offered = self.stdin.offer(offset, bytes);
+                return offered.map_err(|Misplaced| ChannelError::Malformed);
             }
-            ToSupervisor::StdinEnd(end) => self.stdin.finish(end.len),
+            Word::Stdin => return Err(ChannelError::Malformed),
+            Word::Message => frame.message()?,
+        };
+        match word {
             ToSupervisor::Signal(signal) if signal.number == SIGKILL => {
                 self.signal(SIGKILL);
                 self.life.killed(now);
             }
             ToSupervisor::Signal(signal) => self.signal(signal.number),
-            ToSupervisor::Release => self.life.release(),
+            ToSupervisor::Follow => self.follow(number, now),
+            ToSupervisor::Ack(Ack { stdout, stderr }) if follows => {
+                let [one, two] = &mut self.outputs;
+                if !one.store.ack(stdout) || !two.store.ack(stderr) {
+                    return Err(ChannelError::Malformed);
+                }
+            }
+            ToSupervisor::StdinEnd(end) if follows => self.stdin.finish(end.len),
+            ToSupervisor::Release if follows => self.life.release(),
+            // Only the first of all begins a job, and only one at a time has it.
+            ToSupervisor::Begin(_)
+            | ToSupervisor::Ack(_)
+            | ToSupervisor::StdinEnd(_)
+            | ToSupervisor::Release => return Err(ChannelError::Malformed),
         }
         Ok(())
     }
 
-    pub(super) fn lose_agent(&mut self, now: Instant) {
-        self.agent = None;
-        self.life.attended(now, false);
+    /// This one has the job's controller now.
+    fn follow(&mut self, number: usize, now: Instant) {
+        let others = self.agents.iter_mut().enumerate().filter(|(other, _)| *other != number);
+        for (_, agent) in others {
+            if let Some(before) = agent.take_if(|agent| agent.follows) {
+                before.replaced();
+            }
+        }
+        if let Some(agent) = &mut self.agents[number] {
+            agent.follows = true;
+        }
+        self.life.attended(now, true);
+    }
+
+    /// One of them has gone.
+    pub(super) fn lose(&mut self, number: usize, now: Instant) {
+        if self.agents[number].take().is_some_and(|agent| agent.follows) {
+            self.life.attended(now, false);
+        }
         self.listen();
     }
 
@@ -80,14 +119,16 @@ impl Watch {
         }
     }
 
-    /// The newest agent replaces the one before.
-    pub(super) fn accept(&mut self, now: Instant) {
+    /// Lets one in, to a place that is free.
+    pub(super) fn accept(&mut self) {
         let Some(Ok((socket, _))) = self.listener.as_ref().map(UnixListener::accept) else {
             return;
         };
-        if let Some(before) = self.agent.replace(Voice::later(socket)) {
-            before.replaced();
+        let agent = Some(Voice::later(socket));
+        match self.agents.iter().position(Option::is_none) {
+            Some(free) => self.agents[free] = agent,
+            None if self.agents.len() < MOST => self.agents.push(agent),
+            None => {}
         }
-        self.life.attended(now, true);
     }
 }

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
-use lariat_common::protocol::exec::{End, Exit, Run};
+use lariat_common::protocol::exec::{End, Exit, Run, Streams};
 use lariat_common::protocol::failure::Failure;
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -25,7 +25,7 @@ use super::output::Output;
 use super::stdin::Stdin;
 use super::tree::{self, SIGKILL, SIGTERM};
 use super::voice::{View, Voice};
-use crate::jobs::channel::{self, ToAgent};
+use crate::jobs::channel::{self, Begin, ToAgent};
 use crate::jobs::spool::{Filled, Stream};
 use crate::jobs::{folder, record};
 
@@ -41,7 +41,8 @@ pub(super) struct Watch {
     control: Option<OwnGroup>,
     listener: Option<UnixListener>,
     listen_at: Option<Instant>,
-    agent: Option<Voice>,
+    /// Places, some of them free, so that each keeps its number.
+    agents: Vec<Option<Voice>>,
     pid: Option<u32>,
     outputs: [Output; 2],
     stdin: Stdin,
@@ -53,7 +54,7 @@ pub(super) struct Watch {
 enum Source {
     Signals,
     Listener,
-    Agent,
+    Agent(usize),
     Output(usize),
     Stdin,
 }
@@ -61,14 +62,18 @@ enum Source {
 impl Watch {
     /// A job whose command is about to be started.
     pub(super) fn new(
-        run: &Run,
+        begin: &Begin,
         folder: OwnedFd,
         record: File,
         signals: SignalFd,
         agent: Voice,
         control: Option<OwnGroup>,
     ) -> Self {
-        let Run { timeout_ms, grace_ms, .. } = *run;
+        let Run { timeout_ms, grace_ms, streams, .. } = begin.run;
+        let grace = match streams {
+            Streams::Followed { .. } => Some(Duration::from_millis(grace_ms)),
+            Streams::Kept => None,
+        };
         let now = Instant::now();
         let timeout = timeout_ms.map(Duration::from_millis);
         Self {
@@ -78,17 +83,17 @@ impl Watch {
             control,
             listener: None,
             listen_at: Some(now + LISTEN_AFTER),
-            agent: Some(agent),
+            agents: vec![Some(agent)],
             pid: None,
-            outputs: Stream::ALL.map(Output::new),
+            outputs: Stream::ALL.map(|stream| Output::new(stream, streams, begin.log_limit)),
             stdin: Stdin::none(),
-            life: Life::new(now, timeout, Duration::from_millis(grace_ms)),
+            life: Life::new(now, timeout, grace),
         }
     }
 
     /// Tells why nothing runs, and is done.
-    pub(super) fn fail(mut self, failure: Failure) -> io::Result<()> {
-        let Some(agent) = &mut self.agent else { return Ok(()) };
+    pub(super) fn fail(self, failure: Failure) -> io::Result<()> {
+        let Some(agent) = self.agents.iter().flatten().next() else { return Ok(()) };
         let frame = channel::message(&ToAgent::Failed(failure)).map_err(io::Error::other)?;
         channel::send_all(&agent.socket, &frame, &[])
     }
@@ -177,9 +182,10 @@ impl Watch {
             let flags = if waits { PollFlags::OUT } else { PollFlags::empty() };
             sources.push((Source::Stdin, pipe, flags));
         }
-        if let Some(agent) = &self.agent {
+        for (number, agent) in self.agents.iter().enumerate() {
+            let Some(agent) = agent else { continue };
             let write = if agent.is_waiting() { PollFlags::OUT } else { PollFlags::empty() };
-            sources.push((Source::Agent, agent.socket.as_fd(), PollFlags::IN | write));
+            sources.push((Source::Agent(number), agent.socket.as_fd(), PollFlags::IN | write));
         }
         if let Some(listener) = &self.listener {
             sources.push((Source::Listener, listener.as_fd(), PollFlags::IN));
@@ -197,9 +203,9 @@ impl Watch {
             Source::Output(number) => self.read(number, now),
             Source::Stdin if self.stdin.is_waiting() => self.stdin.pump(),
             Source::Stdin => self.stdin.close(),
-            Source::Agent if flags == PollFlags::OUT => {}
-            Source::Agent => self.hear(now),
-            Source::Listener => self.accept(now),
+            Source::Agent(_) if flags == PollFlags::OUT => {}
+            Source::Agent(number) => self.hear(number, now),
+            Source::Listener => self.accept(),
             Source::Signals => self.signalled(now),
         }
     }
@@ -260,21 +266,21 @@ impl Watch {
     }
 
     fn exit(&self) -> Option<Exit> {
-        let [stdout, stderr] = self.outputs.each_ref().map(|output| output.spool.end());
+        let [stdout, stderr] = self.outputs.each_ref().map(|output| output.store.end());
         self.life.over().map(|end| Exit { end, stdout, stderr })
     }
 
     fn speak(&mut self, now: Instant) {
-        let exit = self.exit();
-        let Some(agent) = &mut self.agent else { return };
         let view = View {
             pid: self.pid,
-            spools: self.outputs.each_ref().map(|output| &output.spool),
+            stores: self.outputs.each_ref().map(|output| &output.store),
             taken: self.stdin.taken(),
-            exit,
+            exit: self.exit(),
         };
-        if agent.speak(&view).is_err() {
-            self.lose_agent(now);
+        let speak = |agent: &mut Option<Voice>| agent.as_mut().map_or(Ok(()), |a| a.speak(&view));
+        let lost: Vec<bool> = self.agents.iter_mut().map(|agent| speak(agent).is_err()).collect();
+        for (number, _) in lost.into_iter().enumerate().filter(|(_, lost)| *lost) {
+            self.lose(number, now);
         }
     }
 
@@ -282,10 +288,13 @@ impl Watch {
         if self.listener.take().is_some() {
             folder::unlisten(self.folder.as_fd());
         }
-        match self.exit() {
+        let written = match self.exit() {
             Some(exit) if !self.life.is_released() => record::add_exit(&self.record, &exit),
             _ => Ok(()),
-        }
+        };
+        // Who follows a detached job hears of its end only now that it can be looked up.
+        self.speak(Instant::now());
+        written
     }
 }
 

@@ -1,0 +1,132 @@
+//! Jobs that were started before, found for the key that they belong to. To any other key they are as
+//! if they were not there.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lariat_common::name::{JobId, KeyId};
+use lariat_common::protocol::{exec, job};
+
+use super::channel::{ChannelError, Stands};
+use super::connection::{self, Ear, Event, Mouth};
+use super::folder::{self, OldFolder};
+use super::record::{Record, State};
+use super::start::{Jobs, StartError};
+
+/// How often a supervisor is looked for that does not listen yet, and how long.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const LOOK_FOR: Duration = Duration::from_secs(5);
+
+/// A job that was found.
+pub struct Found {
+    /// What was written down of it.
+    pub record: Record,
+    /// Its folder, with its output if it is detached.
+    pub folder: OwnedFd,
+    /// What has become of it.
+    pub fate: Fate,
+}
+
+/// What has become of a job that was found.
+pub enum Fate {
+    /// It is there, and tells everything again that still matters. Who does not say that it follows
+    /// only listens.
+    Alive(Ear, Mouth, Stands),
+    /// It ended, and nobody came for it in time, or need come.
+    Over(exec::Exit),
+    /// It died with its supervisor, or with the host.
+    Dead,
+}
+
+impl Jobs {
+    /// Finds a job of this key's. Needs a tokio runtime around it.
+    pub async fn find(&self, key: KeyId, job: JobId) -> Result<Option<Found>, StartError> {
+        let began = tokio::time::Instant::now();
+        loop {
+            let found = match self.folders.find(job) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                result => result?,
+            };
+            if found.record.key != key {
+                return Ok(None);
+            }
+            let OldFolder { folder, record, state, .. } = found;
+            let fate = match state {
+                State::Over(exit) => Fate::Over(exit),
+                State::Dead => Fate::Dead,
+                State::Alive => match listen(folder.as_fd()).await {
+                    Ok((ear, mouth, stands)) => Fate::Alive(ear, mouth, stands),
+                    // It does not listen yet, or no more.
+                    Err(_) if began.elapsed() < LOOK_FOR => {
+                        tokio::time::sleep(LOOK_AGAIN).await;
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                },
+            };
+            return Ok(Some(Found { record, folder: folder.into(), fate }));
+        }
+    }
+
+    /// All jobs of this key whose ids begin with these digits, the oldest first.
+    pub fn list(&self, key: KeyId, prefix: &str) -> io::Result<Vec<job::Job>> {
+        let mut jobs = Vec::new();
+        for job in self.folders.ids()? {
+            if !job.to_string().starts_with(prefix) {
+                continue;
+            }
+            match self.folders.find(job) {
+                Ok(found) if found.record.key == key => jobs.push(self.listed(job, found)),
+                // It goes while we look, or the host's crash has left nothing of it.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        jobs.sort_by_key(|job| (job.began_ms, job.job));
+        Ok(jobs)
+    }
+
+    fn listed(&self, job: JobId, found: OldFolder) -> job::Job {
+        let OldFolder { record, state, heard_of, .. } = found;
+        let ended_ms = match state {
+            State::Over(_) => heard_of.map(milliseconds),
+            State::Alive | State::Dead => None,
+        };
+        let state = match state {
+            State::Alive => job::State::Running,
+            State::Over(exit) => job::State::Ended(exit.end),
+            State::Dead => self.died(&record),
+        };
+        let Record { kept, began_ms, user, summary: command, .. } = record;
+        job::Job { job, kept, began_ms, ended_ms, user, command, state }
+    }
+
+    /// What has become of a job whose supervisor was there and has gone.
+    pub fn left_behind(&self, job: JobId) -> io::Result<job::State> {
+        let OldFolder { record, state, .. } = self.folders.find(job)?;
+        Ok(match state {
+            State::Over(exit) => job::State::Ended(exit.end),
+            State::Alive | State::Dead => self.died(&record),
+        })
+    }
+
+    /// What is to be said of a job that died.
+    pub fn died(&self, record: &Record) -> job::State {
+        job::State::Died { with_host: record.boot != self.settings.boot }
+    }
+}
+
+/// Milliseconds since 1970.
+pub(super) fn milliseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Connects to a supervisor and hears how its job stands.
+async fn listen(folder: std::os::fd::BorrowedFd<'_>) -> Result<(Ear, Mouth, Stands), ChannelError> {
+    let (mut ear, mouth) = connection::halves(folder::connect(folder)?)?;
+    match ear.next().await? {
+        Event::Stands(stands) => Ok((ear, mouth, stands)),
+        _ => Err(ChannelError::Malformed),
+    }
+}

@@ -1,0 +1,189 @@
+//! `logs`: what a detached job has written, as far as it is kept.
+//!
+//! It is read from the job's own files, which are there as long as the job is kept; its supervisor, if
+//! it lives, only tells that there is more. Any number may read at a time, each at its own pace.
+
+use std::io;
+use std::ops::ControlFlow;
+
+use lariat_common::limits::OUTPUT_FRAME;
+use lariat_common::link::{LinkError, Reader, Writer};
+use lariat_common::protocol::exec::Ack;
+use lariat_common::protocol::failure::{Action, Cause, Failure};
+use lariat_common::protocol::job::{Logs, LogsEnd, Reading, Start, State};
+use lariat_common::protocol::{Kind, Message};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::{info, warn};
+
+use super::kill::find;
+use crate::jobs::{Ear, Event, Fate, Found, LogReader, Stream};
+use crate::session::{Session, SessionLink};
+
+/// Why reading came to no end.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The files can't be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The controller wants no more.
+    #[error("the controller left")]
+    Left,
+    /// The session is to end.
+    #[error("the session is to end")]
+    Stopped,
+}
+
+/// Sends the output, and goes on until the job's end if that is asked for.
+pub async fn serve(
+    link: &mut SessionLink,
+    logs: Logs,
+    session: &Session,
+) -> Result<ControlFlow<()>, LinkError> {
+    let mut job = match open(logs, session).await {
+        Ok(job) => job,
+        Err(failure) => {
+            warn!("logs: job {}: {failure}", logs.job);
+            link.send(&failure).await?;
+            return Ok(ControlFlow::Continue(()));
+        }
+    };
+    info!("logs: job {}", logs.job);
+    link.outbox().post(&Reading { from: job.sent })?;
+    let ended = tokio::select! {
+        biased;
+        left = listen(&mut link.reader) => Err(left),
+        ended = job.everything(&mut link.writer, logs, session) => ended,
+    };
+    let failure = match ended {
+        Ok(end) => {
+            link.send(&end).await?;
+            return Ok(ControlFlow::Continue(()));
+        }
+        Err(Broken::Link(error)) => return Err(error),
+        Err(Broken::Left) => return Ok(ControlFlow::Break(())),
+        // The session itself says goodbye.
+        Err(Broken::Stopped) => return Ok(ControlFlow::Continue(())),
+        Err(Broken::Io(error)) => Failure::io(Action::Read, b"its log", &error),
+    };
+    warn!("logs: job {}: {failure}", logs.job);
+    link.send(&failure).await?;
+    Ok(ControlFlow::Break(()))
+}
+
+async fn open(logs: Logs, session: &Session) -> Result<Job, Failure> {
+    let Found { record, folder, fate } = find(session, logs.job).await?;
+    if !record.kept {
+        return Err(Failure::request(Cause::NotKept));
+    }
+    let (ear, state) = match fate {
+        Fate::Alive(ear, _, _) => (Some(ear), State::Running),
+        Fate::Over(exit) => (None, State::Ended(exit.end)),
+        Fate::Dead => (None, session.agent.jobs.died(&record)),
+    };
+    let failed = |error: io::Error| Failure::io(Action::Read, b"its log", &error);
+    let other = folder.try_clone().map_err(failed)?;
+    let mut readers =
+        [LogReader::new(folder, Stream::Stdout), LogReader::new(other, Stream::Stderr)];
+    let sent = begin(&mut readers, logs.from).map_err(failed)?;
+    Ok(Job { readers, sent, ear, state })
+}
+
+fn begin([stdout, stderr]: &mut [LogReader; 2], from: Start) -> io::Result<Ack> {
+    Ok(match from {
+        Start::Beginning => Ack { stdout: stdout.bounds()?.0, stderr: stderr.bounds()?.0 },
+        Start::Lines(lines) => Ack { stdout: stdout.lines(lines)?, stderr: stderr.lines(lines)? },
+        Start::Offsets(offsets) => offsets,
+    })
+}
+
+/// What the controller says, which is nothing but that it is there.
+async fn listen<R: AsyncRead + Unpin>(reader: &mut Reader<R>) -> Broken {
+    loop {
+        match reader.next().await {
+            Ok(Some(frame)) if frame.kind == Ack::KIND => {
+                if let Err(error) = reader.message::<Ack>() {
+                    return error.into();
+                }
+            }
+            Ok(Some(frame)) => return LinkError::Unexpected(frame.kind).into(),
+            Ok(None) => return Broken::Left,
+            Err(error) => return error.into(),
+        }
+    }
+}
+
+/// A job whose output is read.
+struct Job {
+    readers: [LogReader; 2],
+    sent: Ack,
+    /// Tells when there is more, as long as there may be.
+    ear: Option<Ear>,
+    state: State,
+}
+
+impl Job {
+    async fn everything<W: AsyncWrite + Unpin>(
+        &mut self,
+        writer: &mut Writer<W>,
+        logs: Logs,
+        session: &Session,
+    ) -> Result<LogsEnd, Broken> {
+        let mut buffer = vec![0; OUTPUT_FRAME];
+        loop {
+            self.available(writer, &mut buffer, session).await?;
+            let Some(ear) = self.ear.as_mut().filter(|_| logs.follow) else {
+                return Ok(LogsEnd { upto: self.sent, state: self.state });
+            };
+            let event = tokio::select! {
+                biased;
+                () = session.stopped() => return Err(Broken::Stopped),
+                error = writer.drive() => return Err(error.into()),
+                event = ear.next() => event,
+            };
+            match event {
+                Ok(Event::Exit(exit)) => (self.ear, self.state) = (None, State::Ended(exit.end)),
+                Ok(_) => {}
+                Err(_) => {
+                    self.ear = None;
+                    self.state = session.agent.jobs.left_behind(logs.job).map_err(Broken::Io)?;
+                }
+            }
+        }
+    }
+
+    /// Sends what there is now, both streams in turn.
+    async fn available<W: AsyncWrite + Unpin>(
+        &mut self,
+        writer: &mut Writer<W>,
+        buffer: &mut [u8],
+        session: &Session,
+    ) -> Result<(), Broken> {
+        loop {
+            if session.is_stopped() {
+                return Err(Broken::Stopped);
+            }
+            let [stdout, stderr] = &mut self.readers;
+            let one = part(stdout, Kind::Stdout, &mut self.sent.stdout, writer, buffer).await?;
+            let two = part(stderr, Kind::Stderr, &mut self.sent.stderr, writer, buffer).await?;
+            if !one && !two {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Sends the next frame of a stream; `false` if there is nothing.
+async fn part<W: AsyncWrite + Unpin>(
+    reader: &mut LogReader,
+    kind: Kind,
+    sent: &mut u64,
+    writer: &mut Writer<W>,
+    buffer: &mut [u8],
+) -> Result<bool, Broken> {
+    let Some((offset, len)) = reader.read(*sent, buffer)? else { return Ok(false) };
+    writer.bulk(kind, &offset.to_le_bytes(), &buffer[..len]).await?;
+    *sent = offset + len as u64;
+    Ok(true)
+}

@@ -1,0 +1,35 @@
+//! `lariat attach`: a detached job as if it had been run here all the time.
+
+use std::process::ExitCode;
+
+use lariat_common::protocol::job::State;
+
+use super::logs;
+use crate::context::Context;
+use crate::error::CliError;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Prints what the job has written from the beginning on, goes on with it, and exits as it does: with its
+status, 128+N if signal N ended it, 124 if its --timeout did. Ctrl-C leaves the job alone.
+
+Examples:
+  lariat attach web1
+  lariat attach web1 3f2a --tail 10; echo \"it exited with $?\"")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    common: logs::Common,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
+    let died = |how: &str| {
+        let message = format!("attach: {how}: how the command ended is not known");
+        CliError::new(message)
+    };
+    match logs::read(&args.common, true, context, "attach")? {
+        State::Ended(end) => Ok(ExitCode::from(end.status())),
+        State::Died { with_host: true } => Err(died("the job died when its host was restarted")),
+        State::Died { with_host: false } => Err(died("the process that watched over the job died")),
+        State::Running => Err(CliError::new("attach: the agent says that the job still runs")),
+    }
+}

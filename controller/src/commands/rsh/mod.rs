@@ -1,0 +1,127 @@
+//! `lariat rsh`: what programs that start ssh for somebody expect of it.
+
+mod option;
+mod words;
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use lariat_common::name::JobId;
+use lariat_common::protocol::exec::{Command, Run, Streams};
+
+use self::words::{BadCall, Call, Wish};
+use super::run::report;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output;
+use crate::reach::{Fleet, Reach, ReachOptions};
+use crate::run::{Connections, Job, Signals};
+use crate::runtime::block_on;
+use crate::stdio::{LocalOutput, Stdin};
+
+/// How long a broken connection may stay broken.
+const RECONNECT: Duration = Duration::from_secs(30);
+
+/// Where systems keep the program that serves sftp.
+const SFTP: &str = "\
+for folder in /usr/lib/openssh /usr/lib/ssh /usr/libexec/openssh /usr/libexec /usr/lib; do \
+[ -x $folder/sftp-server ] && exec $folder/sftp-server; done; \
+echo 'sftp-server is not installed on this host' >&2; exit 127";
+
+#[derive(clap::Args)]
+#[command(
+    override_usage = "lariat rsh [-l USER] [-n] [-o OPTION]... [USER@]HOST COMMAND...",
+    after_help = "\
+Takes ssh's command line: the words of COMMAND are joined by spaces into one line for the host's
+/bin/sh, and stdin, stdout, stderr and the exit status are the command's own. Options of ssh that
+change nothing here (-T, -x, -q, -a, -4, -6, -C, most of -o) are taken, all others refused. -s sftp
+serves sftp, scp and sshfs. A cut of the connection is only a pause, as in run.
+
+Examples:
+  rsync -a -e 'lariat rsh' site/ web1:/srv/www/
+  GIT_SSH_COMMAND='lariat rsh' git clone web1:/srv/project.git
+  lariat rsh web1 tar -c -C /srv www | tar -x"
+)]
+pub(crate) struct Args {
+    /// ssh's options, the host, and the command
+    #[arg(
+        value_name = "WORDS",
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true
+    )]
+    words: Vec<OsString>,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
+    let call = Call::parse(&args.words).map_err(bad_call)?;
+    let mut connect = ReachOptions::default();
+    if let Some(limit) = call.options.connect_timeout {
+        connect.connect_timeout = limit;
+    }
+    let reach = Fleet::load(context, &connect)?.reach(&call.target)?;
+    let line = match call.wish {
+        Wish::Explain => return explain(&call, &reach),
+        Wish::Sftp => SFTP.as_bytes().to_vec(),
+        Wish::Line(line) => line,
+    };
+    let sent = call.options.send.into_iter().filter_map(|name| {
+        let value = std::env::var_os(&name)?;
+        Some((name.into_bytes(), value.into_vec()))
+    });
+    let request = Run {
+        job: JobId::generate()?,
+        command: Command::Shell(line),
+        user: call.target.user,
+        cwd: None,
+        env: sent.chain(call.options.set).collect(),
+        streams: Streams::Followed { stdin: call.stdin },
+        timeout_ms: None,
+        grace_ms: u64::try_from(RECONNECT.as_millis()).unwrap_or(u64::MAX),
+    };
+    request.check().map_err(|e| CliError::from(e).during("rsh"))?;
+    block_on(follow(&request, &reach, context))
+}
+
+async fn follow(request: &Run, reach: &Reach, context: &Context) -> Result<ExitCode, CliError> {
+    let failed = |what| move |error: std::io::Error| CliError::from(error).during(what);
+    let mut signals = Signals::new().map_err(failed("wait for signals"))?;
+    let mut connections = Connections::new(reach, RECONNECT);
+    let wants = request.streams == Streams::Followed { stdin: true };
+    let stdin = wants.then(Stdin::new).transpose().map_err(failed("read stdin"))?;
+    let stdout = LocalOutput::stdout().map_err(failed("write stdout"))?;
+    let stderr = LocalOutput::stderr().map_err(failed("write stderr"))?;
+    let job = Job::new(stdout, stderr);
+    let outcome = crate::run::run(&mut connections, &mut signals, request, &job, stdin).await;
+    if let Some(error) = report::error(&outcome, reach, request) {
+        error.report(context.verbose);
+    }
+    connections.finish().await;
+    Ok(ExitCode::from(report::status(&outcome)))
+}
+
+/// What `ssh -G` prints, in so far as there is something to say: git looks whether it can be asked.
+fn explain(call: &Call, reach: &Reach) -> Result<ExitCode, CliError> {
+    let address = &reach.peer.address;
+    let user = call.target.user.as_ref().map(|user| format!("user {user}\n")).unwrap_or_default();
+    let (host, port) = (address.host(), address.port());
+    let text = format!("host {}\n{user}hostname {host}\nport {port}\n", call.target.host);
+    output::bytes(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn bad_call(bad: BadCall) -> CliError {
+    let error = |bad| CliError::from(bad).during("rsh");
+    match bad {
+        BadCall::Refused('p') => {
+            error(bad).next("the inventory knows each host's port: lariat hosts")
+        }
+        BadCall::Refused('t') => error(bad).hint("lariat run --tty HOST -- COMMAND"),
+        BadCall::Refused('i' | 'F') => error(bad).next("lariat proves itself with its own key"),
+        BadCall::NoCommand => error(bad).hint("lariat shell HOST, for a terminal"),
+        BadCall::NoHost => error(bad).hint("lariat rsh HOST COMMAND..."),
+        other => error(other).hint("lariat rsh --help"),
+    }
+}

@@ -1,0 +1,210 @@
+//! Reading what a detached job has written, over as many connections as that takes.
+//!
+//! Nothing is acknowledged: the host keeps it anyway, and what is read here changes nothing there.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use lariat_common::link::{Link, LinkError, Outbox, Reader};
+use lariat_common::name::JobId;
+use lariat_common::protocol::Kind;
+use lariat_common::protocol::exec::Ack;
+use lariat_common::protocol::failure::Failure;
+use lariat_common::protocol::job::{Logs, LogsEnd, Reading, Start, State};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::output::{Output, PART, QUEUE};
+use super::session::{Broken, take};
+use crate::connect::{ConnectError, Session};
+use crate::patience::{Patience, is_broken_connection, may_come_back};
+use crate::reach::Reach;
+
+/// A detached job's output, as it is read.
+pub(crate) struct Log<O, E> {
+    stdout: Output<O>,
+    stderr: Output<E>,
+}
+
+/// What is to be read.
+pub(crate) struct Wanted {
+    /// Whose output.
+    pub(crate) job: JobId,
+    /// From where on.
+    pub(crate) start: Start,
+    /// Whether to wait for more until the job has ended.
+    pub(crate) follow: bool,
+    /// How long the connection may stay broken.
+    pub(crate) reconnect: Duration,
+}
+
+/// Why reading came to no end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LogsError {
+    /// The host was not reached again.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The connection broke, or the agent could not do it.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    /// One of this process's own streams takes nothing more.
+    #[error("write output: {}", lariat_common::protocol::failure::io_error(.0))]
+    Local(#[source] io::Error),
+}
+
+impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
+    /// Nothing was read yet.
+    pub(crate) fn new(stdout: O, stderr: E) -> Self {
+        Self { stdout: Output::new(stdout, QUEUE), stderr: Output::new(stderr, QUEUE) }
+    }
+
+    /// Reads, beginning on this connection, and gives what has become of the job. `lost` is told how
+    /// many bytes of which stream were not kept, wherever some are missing.
+    pub(crate) async fn read(
+        &self,
+        reach: &Reach,
+        session: Session,
+        wanted: &Wanted,
+        lost: impl Fn(&'static str, u64),
+    ) -> Result<State, LogsError> {
+        let read = async {
+            tokio::select! {
+                biased;
+                () = self.stdout.failed() => None,
+                () = self.stderr.failed() => None,
+                read = self.connections(reach, session, wanted, &lost) => Some(read),
+                () = async { tokio::join!(self.stdout.drain(), self.stderr.drain()); } => {
+                    unreachable!("it writes for ever")
+                }
+            }
+        };
+        let read = read.await;
+        if let Some(error) = self.stdout.take_error().or_else(|| self.stderr.take_error()) {
+            return Err(LogsError::Local(error));
+        }
+        read.unwrap_or_else(|| Err(LogsError::Local(io::ErrorKind::WriteZero.into())))
+    }
+
+    async fn connections(
+        &self,
+        reach: &Reach,
+        first: Session,
+        wanted: &Wanted,
+        lost: &impl Fn(&'static str, u64),
+    ) -> Result<State, LogsError> {
+        let mut patience = Patience::new(wanted.reconnect);
+        let mut logs = Logs { job: wanted.job, from: wanted.start, follow: wanted.follow };
+        let mut ready = Some(first);
+        loop {
+            let before = self.received();
+            let attempt = async {
+                let mut session = match ready.take() {
+                    Some(mut session) => {
+                        session.link.send(&logs).await.map_err(Broken::from)?;
+                        session
+                    }
+                    None => reach.connect(&logs).await?,
+                };
+                let state = self.converse(&mut session.link, &mut logs, lost).await?;
+                Ok::<_, LogsError>(state)
+            };
+            let error = match attempt.await {
+                Ok(state) => {
+                    tokio::join!(self.stdout.drained(), self.stderr.drained());
+                    return Ok(state);
+                }
+                Err(error) => error,
+            };
+            let again = match &error {
+                LogsError::Connect(error) => may_come_back(error),
+                LogsError::Broken(Broken::Link(error)) => is_broken_connection(error),
+                LogsError::Broken(Broken::Failed(_)) | LogsError::Local(_) => false,
+            };
+            let moved = self.received() != before;
+            let Some(wait) = patience.broke(moved, Instant::now()).filter(|_| again) else {
+                tokio::join!(self.stdout.drained(), self.stderr.drained());
+                return Err(error);
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// One connection. From its first answer on, `logs` is what to ask the next one for.
+    async fn converse<S: AsyncRead + AsyncWrite>(
+        &self,
+        link: &mut Link<S>,
+        logs: &mut Logs,
+        lost: &impl Fn(&'static str, u64),
+    ) -> Result<State, Broken> {
+        let outbox = link.outbox().clone();
+        let ended = tokio::select! {
+            biased;
+            error = link.writer.drive() => Err(error.into()),
+            ended = self.receive(&mut link.reader, &outbox, logs, lost) => ended,
+        };
+        if let Start::Offsets(received) = &mut logs.from {
+            *received = self.received();
+        }
+        ended
+    }
+
+    async fn receive<R: AsyncRead + Unpin>(
+        &self,
+        reader: &mut Reader<R>,
+        outbox: &Outbox,
+        logs: &mut Logs,
+        lost: &impl Fn(&'static str, u64),
+    ) -> Result<State, Broken> {
+        let mut part = vec![0; PART];
+        let sign = || outbox.post(&self.received());
+        loop {
+            match reader.next().await?.ok_or(LinkError::Cut)?.kind {
+                Kind::Reading => {
+                    let Reading { from } = reader.message()?;
+                    // Who asks for the last lines does not miss what is before them.
+                    let missed: &dyn Fn(&'static str, u64) =
+                        if matches!(logs.from, Start::Lines(_)) { &|_, _| {} } else { lost };
+                    skip(&self.stdout, from.stdout, "stdout", missed)?;
+                    skip(&self.stderr, from.stderr, "stderr", missed)?;
+                    logs.from = Start::Offsets(from);
+                }
+                Kind::Stdout => {
+                    let offset = u64::from_le_bytes(reader.bulk_array().await?);
+                    skip(&self.stdout, offset, "stdout", lost)?;
+                    take(reader, &mut part, offset, &self.stdout, sign).await?;
+                }
+                Kind::Stderr => {
+                    let offset = u64::from_le_bytes(reader.bulk_array().await?);
+                    skip(&self.stderr, offset, "stderr", lost)?;
+                    take(reader, &mut part, offset, &self.stderr, sign).await?;
+                }
+                Kind::LogsEnd => {
+                    let LogsEnd { upto, state } = reader.message()?;
+                    if upto != self.received() {
+                        return Err(LinkError::Misbehaved("output is missing at its end").into());
+                    }
+                    return Ok(state);
+                }
+                Kind::Failed => return Err(Broken::Failed(reader.message::<Failure>()?)),
+                other => return Err(LinkError::Unexpected(other).into()),
+            }
+        }
+    }
+
+    fn received(&self) -> Ack {
+        Ack { stdout: self.stdout.position().received, stderr: self.stderr.position().received }
+    }
+}
+
+/// What comes next begins at this offset: what is before it was not kept.
+fn skip<W: AsyncWrite + Unpin>(
+    output: &Output<W>,
+    offset: u64,
+    name: &'static str,
+    lost: &(impl Fn(&'static str, u64) + ?Sized),
+) -> Result<(), LinkError> {
+    match output.skip(offset)? {
+        0 => {}
+        missing => lost(name, missing),
+    }
+    Ok(())
+}

@@ -28,6 +28,15 @@ pub fn first_chunk(bytes: &[u8]) -> (Hash, Hash) {
     (hasher.finalize_non_root(), hasher.finalize().into())
 }
 
+/// The hash of chunk `index`, and of the first one what the file's is if it has no other.
+pub fn of(index: u64, bytes: &[u8]) -> (Hash, Option<Hash>) {
+    if index == 0 {
+        let (hash, only) = first_chunk(bytes);
+        return (hash, Some(only));
+    }
+    (chunk(index, bytes), None)
+}
+
 /// The file's hash, of its chunks' hashes. A file of one chunk has no subtrees: `only` is its hash,
 /// as [`first_chunk`] gives it.
 pub fn file(chunks: &[Hash], only: Hash) -> Hash {

@@ -10,7 +10,7 @@
 //!
 //! [`hash`] is the arithmetic of chunks and whole files, [`reconcile`] decides what is sent again,
 //! [`destination`] where a file goes, [`partial`] is the unfinished file and its journal, [`sweep`] removes those that were given up, [`source`]
-//! the file that is read, [`delta`] what of a file the other end has; [`send`] and [`receive`] move
+//! the file that is read, [`shared`] one that is read for many, [`delta`] what of a file the other end has; [`send`] and [`receive`] move
 //! the bytes. [`tree`] moves whole folders, and has these for their large files.
 
 mod basis;
@@ -30,6 +30,7 @@ mod receive;
 mod reconcile;
 mod rehash;
 mod send;
+mod shared;
 mod source;
 mod sweep;
 pub mod tree;
@@ -40,6 +41,7 @@ pub use error::TransferError;
 pub use partial::{Busy, Opened, Owner, Partial};
 pub use receive::{Received, Stream, Target, receive};
 pub use send::{Sent, send};
+pub use shared::{SharedSource, Shelf};
 pub use source::Source;
 
 /// Told how a transfer goes, from the thread that it runs on. All counts are bytes.

@@ -1,10 +1,10 @@
 //! What is read: a file, of which it is known whether it is still the same, or a stream.
 
 use std::cell::Cell;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::error::failed;
 use super::holes::Holed;
 use super::rehash;
+use super::shared::{Chunk, Shared};
 use crate::limits::CHUNK;
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
 use crate::protocol::transfer::{Identity, Offer, Time};
@@ -38,6 +39,8 @@ pub struct Source {
     offer: Offer,
     /// Bits of the mode that travel.
     mask: u32,
+    /// Where its chunks are kept for others, if there are any.
+    shared: Option<Shared>,
 }
 
 impl Source {
@@ -76,7 +79,7 @@ impl Source {
     fn with_offer(file: File, path: Vec<u8>, offer: Offer, mask: u32) -> Self {
         let file = Arc::new(file);
         let holed = Holed::new(file.clone());
-        Self { file, holed, stream: Cell::default(), path, offer, mask }
+        Self { file, holed, stream: Cell::default(), path, offer, mask, shared: None }
     }
 
     /// Reads a stream, such as stdin, to its end, on a thread of its own: it may stand still for as
@@ -108,7 +111,7 @@ impl Source {
         })?;
         let file = Arc::new(File::open("/dev/null")?);
         let (stream, holed) = (Cell::new(Some(taken)), Holed::new(file.clone()));
-        Ok(Self { file, holed, stream, path: path.to_vec(), offer, mask: MODE })
+        Ok(Self { file, holed, stream, path: path.to_vec(), offer, mask: MODE, shared: None })
     }
 
     /// The file as the receiver is told of it.
@@ -123,6 +126,39 @@ impl Source {
 
     pub(super) fn file(&self) -> &Arc<File> {
         &self.file
+    }
+
+    /// A stream that was kept in a file without a name, to be sent more than once.
+    pub fn kept(file: File) -> Result<Self, Failure> {
+        file.set_permissions(Permissions::from_mode(STREAM_MODE))
+            .map_err(failed(Action::Read, b"-"))?;
+        Self::of(file, b"-".to_vec(), MODE)
+    }
+
+    /// The same file, whose chunks are also kept for others.
+    pub(super) fn on(self, shared: Shared) -> Self {
+        Self { shared: Some(shared), ..self }
+    }
+
+    /// The same file once more. A stream's chunks are this one's from now on.
+    pub(super) fn another(&self) -> Self {
+        Self {
+            file: Arc::clone(&self.file),
+            holed: Holed::new(self.file.clone()),
+            stream: Cell::new(self.stream.take()),
+            path: self.path.clone(),
+            offer: self.offer.clone(),
+            mask: self.mask,
+            shared: self.shared.clone(),
+        }
+    }
+
+    /// One chunk, if it is kept for others too.
+    pub(super) fn shared(&mut self, index: u64) -> Result<Option<Arc<Chunk>>, Failure> {
+        let Some(shared) = &self.shared else { return Ok(None) };
+        let size = self.offer.size.unwrap_or_default();
+        let chunk = shared.chunk(&mut self.holed, size, index);
+        chunk.map(Some).map_err(|error| self.read_error(&error))
     }
 
     /// Reads one chunk.

@@ -50,6 +50,11 @@ pub(crate) trait Report {
 
     /// All have. Nothing is printed by default that was not before.
     fn over(&mut self, _: &Printer) {}
+
+    /// What was done in all in this time, for the summary.
+    fn sum(&self, _: Duration) -> Option<String> {
+        None
+    }
 }
 
 /// Where it stands.
@@ -186,8 +191,8 @@ impl<R: Report> State<'_, R> {
         screen.ended(number, ended.end == End::Ok);
         if !*quiet {
             let said = ended.said.as_ref().map(|said| format!("{host}: {said}\n"));
-            let error = ended.error.as_ref().map(|error| error.told(context.verbose));
-            said.into_iter().chain(error).for_each(|line| screen.stderr.put(line.as_bytes()));
+            let errors = ended.errors.iter().map(|error| error.told(context.verbose));
+            said.into_iter().chain(errors).for_each(|line| screen.stderr.put(line.as_bytes()));
         }
         let entry = Entry {
             host: host.clone(),
@@ -211,8 +216,9 @@ impl<R: Report> State<'_, R> {
             end.unwrap_or(if number < begun { End::Failed } else { End::NotStarted })
         });
         let ends: Vec<End> = ends.collect();
-        let line =
-            summary(self.fanout.hosts.iter().zip(ends.iter().copied()), self.started.elapsed());
+        let took = self.started.elapsed();
+        let named = self.fanout.hosts.iter().zip(ends.iter().copied());
+        let line = summary(named, took, self.report.sum(took));
         self.fanout.screen.clear();
         self.report.over(&self.fanout.screen.stdout);
         let Screen { stdout, stderr, .. } = &self.fanout.screen;

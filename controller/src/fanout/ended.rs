@@ -18,33 +18,37 @@ pub(crate) struct Ended {
     /// What a person is told of the command that failed: `exit 3`.
     pub(crate) said: Option<String>,
     /// What failed, if it was not the command.
-    pub(crate) error: Option<CliError>,
+    pub(crate) errors: Vec<CliError>,
 }
 
 impl Ended {
     /// As it should.
     pub(crate) fn ok() -> Self {
-        Self { end: End::Ok, exit: None, said: None, error: None }
+        Self { end: End::Ok, exit: None, said: None, errors: Vec::new() }
     }
 
     /// Not as it should, and why.
     pub(crate) fn failed(end: End, error: CliError) -> Self {
-        Self { end, exit: None, said: None, error: Some(error) }
+        Self { end, exit: None, said: None, errors: vec![error] }
     }
 
     /// Why it did not end well, in one line.
     pub(super) fn why(&self) -> Option<String> {
-        self.error.as_ref().map(CliError::line).or_else(|| self.said.clone())
+        let lines: Vec<String> = self.errors.iter().map(CliError::line).collect();
+        if lines.is_empty() { self.said.clone() } else { Some(lines.join("; ")) }
     }
 }
 
-/// How it went on all of them: `38 ok, 1 failed (web3), 1 unreachable (db2); 3.2 s`.
+/// How it went on all of them: `38 ok, 1 failed (web3), 1 unreachable (db2); 3.2 s`. `sum` is what was
+/// done in all, if there is more to tell.
 pub(crate) fn summary<'a>(
     ends: impl IntoIterator<Item = (&'a HostName, End)>,
     took: Duration,
+    sum: Option<String>,
 ) -> String {
     let decimals = if took < Duration::from_secs(10) { 2 } else { 1 };
-    format!("{}; {:.decimals$} s", counts(ends), took.as_secs_f64())
+    let sum = sum.map(|sum| format!("; {sum}")).unwrap_or_default();
+    format!("{}{sum}; {:.decimals$} s", counts(ends), took.as_secs_f64())
 }
 
 /// The same without the time.
@@ -74,7 +78,8 @@ mod tests {
             .map(|host| host.parse().unwrap())
             .into();
         let ends = [End::Ok, End::Failed, End::Failed, End::Unreachable, End::NotStarted, End::Ok];
-        let of = |count| summary(hosts.iter().zip(ends).take(count), Duration::from_millis(3210));
+        let of =
+            |count| summary(hosts.iter().zip(ends).take(count), Duration::from_millis(3210), None);
         insta::assert_snapshot!(of(6), @"2 ok, 1 not started (db2), 2 failed (web[02-03]), 1 unreachable (db1); 3.21 s");
         insta::assert_snapshot!(of(1), @"1 ok; 3.21 s");
     }

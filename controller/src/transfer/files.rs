@@ -16,6 +16,7 @@ use lariat_common::transfer::{Received, Sent, TransferError};
 use super::{Bar, Remarks, Tally, shown};
 use crate::connect::{ConnectError, Session};
 use crate::error::CliError;
+use crate::fanout::End;
 use crate::patience::{Patience, is_broken_connection, may_come_back};
 use crate::reach::Reach;
 
@@ -85,23 +86,30 @@ pub(crate) struct Files<'a> {
     reconnect: Duration,
     /// A connection that is ready for the next file.
     session: Option<Session>,
+    /// Whether each file has a bar.
+    bars: bool,
     tally: Tally,
 }
 
 impl<'a> Files<'a> {
     /// Goes on trying a file on which nothing has moved for `reconnect`.
     pub(crate) fn new(reach: &'a Reach, reconnect: Duration) -> Self {
-        Self { reach, reconnect, session: None, tally: Tally::new() }
+        Self { reach, reconnect, session: None, bars: true, tally: Tally::new() }
+    }
+
+    /// The same for one host of many, which has no bars of its own.
+    pub(crate) fn one_of_many(reach: &'a Reach, reconnect: Duration) -> Self {
+        Self { bars: false, ..Self::new(reach, reconnect) }
     }
 
     /// Moves one file; `what` says it in an error. The others go on whatever comes of it.
     pub(crate) async fn one<I: Item>(&mut self, item: Result<I, CliError>, what: impl Display) {
         let done = match item {
             Ok(mut item) => self.all_of(&mut item).await,
-            Err(error) => Err(error),
+            Err(error) => Err((End::Failed, error)),
         };
-        if let Err(error) = done {
-            self.tally.failed(error.during(what));
+        if let Err((end, error)) = done {
+            self.tally.failed(end, error.during(what));
         }
     }
 
@@ -115,8 +123,9 @@ impl<'a> Files<'a> {
     }
 
     /// Moves one file, over as many connections as it takes.
-    async fn all_of<I: Item>(&mut self, item: &mut I) -> Result<(), CliError> {
-        let bar = Bar::new(&shown(OsStr::from_bytes(item.name())).to_string());
+    async fn all_of<I: Item>(&mut self, item: &mut I) -> Result<(), (End, CliError)> {
+        let name = shown(OsStr::from_bytes(item.name())).to_string();
+        let bar = if self.bars { Bar::new(&name) } else { Bar::hidden() };
         let mut patience = Patience::new(self.reconnect);
         let (mut bytes, mut sent) = (0, 0);
         let mut first = true;
@@ -134,7 +143,7 @@ impl<'a> Files<'a> {
                 self.session = None;
             }
             if !broken.may_pass(first) || !item.can_go_on(&now) {
-                return Err(broken.into());
+                return Err((broken.end(), broken.into()));
             }
             first = false;
             bytes += now.bytes;
@@ -143,7 +152,7 @@ impl<'a> Files<'a> {
                 continue;
             }
             let Some(wait) = patience.broke(now.bytes > 0, Instant::now()) else {
-                return Err(CliError::from(broken).next(AGAIN));
+                return Err((broken.end(), CliError::from(broken).next(AGAIN)));
             };
             tokio::time::sleep(wait).await;
         }
@@ -173,6 +182,20 @@ impl Broken {
         match failure.cause {
             Cause::Stopping => Self::Transfer(TransferError::Remote(failure)),
             _ => Self::Refused(failure),
+        }
+    }
+
+    /// What it is among the ends of many hosts.
+    fn end(&self) -> End {
+        match self {
+            Self::Connect(error) if error.is_refusal() => End::Refused,
+            Self::Refused(failure) | Self::Transfer(TransferError::Remote(failure))
+                if failure.is_refusal() =>
+            {
+                End::Refused
+            }
+            Self::Connect(_) | Self::Transfer(TransferError::Link(_)) => End::Unreachable,
+            _ => End::Failed,
         }
     }
 

@@ -1,6 +1,8 @@
 //! What `push` and `pull` share: counting, showing how it goes, and telling how it went.
 
 mod files;
+mod listing;
+mod many;
 mod options;
 mod progress;
 mod push_tree;
@@ -11,15 +13,17 @@ mod tree;
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lariat_common::escape::escape;
 use lariat_common::name::HostName;
 use lariat_common::protocol::transfer::{BadTransfer, Destination, check_name};
 
 use crate::error::CliError;
-use crate::target::{Chosen, Targets};
+use crate::fanout::End;
 pub(crate) use files::{Broken, Files, Item, Moved};
+pub(crate) use listing::Listing;
+pub(crate) use many::{Many, Transfer, within};
 pub(crate) use options::TransferOptions;
 pub(crate) use progress::Bar;
 pub(crate) use push_tree::{PushedTree, broken};
@@ -37,16 +41,13 @@ pub(crate) struct Tally {
     sent: u64,
     /// Bytes that were there already.
     reused: u64,
+    /// The worst that came of any.
+    end: End,
+    /// Its time was over.
+    timed_out: bool,
     errors: Vec<CliError>,
     /// What was passed over, which is no failure.
     notes: Vec<String>,
-}
-
-/// The one host that is meant.
-pub(crate) fn one_host(targets: &Targets) -> Result<Chosen, CliError> {
-    let several =
-        || CliError::new(format!("{targets}: files go to and from one host at a time yet"));
-    targets.plain().ok_or_else(several)
 }
 
 impl Tally {
@@ -57,14 +58,23 @@ impl Tally {
             bytes: 0,
             sent: 0,
             reused: 0,
+            end: End::Ok,
+            timed_out: false,
             errors: Vec::new(),
             notes: Vec::new(),
         }
     }
 
     /// Nothing could even be tried.
-    pub(crate) fn only(error: CliError) -> Self {
-        Self { errors: vec![error], ..Self::new() }
+    pub(crate) fn only(end: End, error: CliError) -> Self {
+        Self { end, errors: vec![error], ..Self::new() }
+    }
+
+    /// It was given up after this time.
+    pub(crate) fn timed_out(what: &str, limit: Duration) -> Self {
+        let error = CliError::new(format!("not done within {} s", limit.as_secs_f32()));
+        let error = error.during(what).next("run it again: only what is missing is sent");
+        Self { timed_out: true, ..Self::only(End::Failed, error) }
     }
 
     /// Files of `size` bytes arrived. `moved` of them came over the wire, in all attempts, as `sent`.
@@ -86,8 +96,23 @@ impl Tally {
     }
 
     /// A file did not; the others go on.
-    pub(crate) fn failed(&mut self, error: CliError) {
+    pub(crate) fn failed(&mut self, end: End, error: CliError) {
+        self.end = self.end.max(end);
         self.errors.push(error);
+    }
+
+    /// Another one's, in a sum of them.
+    pub(crate) fn add(&mut self, other: &Self) {
+        let Self { files, bytes, sent, reused, .. } = *other;
+        self.files += files;
+        self.bytes += bytes;
+        self.sent += sent;
+        self.reused += reused;
+    }
+
+    /// How it ended, names of a tree that were missed included.
+    pub(crate) fn end(&self) -> End {
+        if self.errors.is_empty() { End::Ok } else { self.end.max(End::Failed) }
     }
 }
 

@@ -23,6 +23,11 @@ impl Bar {
         Self { bar, begun: Cell::new(false) }
     }
 
+    /// None, where others are shown.
+    pub(crate) fn hidden() -> Self {
+        Self { bar: ProgressBar::hidden(), begun: Cell::new(false) }
+    }
+
     /// Whether the file has begun to move since this was asked last.
     pub(crate) fn has_begun(&self) -> bool {
         self.begun.take()

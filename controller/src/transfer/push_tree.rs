@@ -9,7 +9,7 @@ use lariat_common::protocol::tree::PushTree;
 use lariat_common::transfer::tree::{Avoid, Counts, Filter, TreeSource, send_tree};
 use lariat_common::transfer::{Cancel, TransferError};
 
-use super::{Bar, Broken, Item, Moved, Remarks, TransferOptions, TreeBar, base_name};
+use super::{Bar, Broken, Item, Listing, Moved, Remarks, TransferOptions, TreeBar, base_name};
 use crate::connect::Session;
 use crate::error::CliError;
 
@@ -22,7 +22,7 @@ pub(crate) struct PushedTree {
     avoid: Avoid,
     /// What is being done, as errors begin.
     what: String,
-    json: bool,
+    listing: Listing,
     remarks: Remarks,
 }
 
@@ -32,13 +32,13 @@ impl PushedTree {
         dest: &[u8],
         user: Option<&str>,
         options: &TransferOptions,
+        only: &[Vec<u8>],
         what: &str,
-        json: bool,
+        listing: Listing,
     ) -> Result<Self, CliError> {
         let path = Path::new(source);
         let tree = options.tree();
-        let only = options.only()?;
-        let filter = Filter::new(&tree.rules, &only)?;
+        let filter = Filter::new(&tree.rules, only)?;
         let whole;
         let name = if let Ok(name) = base_name(source.as_bytes(), b"") {
             name
@@ -58,7 +58,7 @@ impl PushedTree {
             filter,
             avoid: Avoid::new(),
             what: what.to_owned(),
-            json,
+            listing,
             remarks: Remarks::default(),
         })
     }
@@ -84,7 +84,7 @@ impl Item for PushedTree {
         let options = self.request.options.clone();
         let source = TreeSource::open(&self.source, options, self.filter.clone());
         let source = source.map_err(Broken::Here)?;
-        let watch = TreeBar::new(bar, &self.what, self.json);
+        let watch = TreeBar::new(bar, &self.what, &self.listing);
         let (never, mut counts) = (Cancel::default(), Counts::default());
         let (link, avoid, how) = (&mut session.link, self.avoid.clone(), self.sending);
         let done = send_tree(link, source, avoid, how, &watch, &never, &mut counts).await;

@@ -4,15 +4,20 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::BinaryBytes;
+use lariat_common::name::HostName;
 use serde::Serialize;
 
 use super::Tally;
 use crate::error::{CliError, EXIT_FAILURE};
 use crate::output;
+use crate::output::json;
+
+/// What a transfer exits with that took too long.
+const EXIT_TIMEOUT: u8 = 124;
 
 #[derive(Serialize)]
 struct Object<'a> {
-    host: &'a str,
+    host: &'a HostName,
     ok: bool,
     files: u64,
     bytes: u64,
@@ -26,24 +31,13 @@ impl Tally {
     /// Tells of one host, and gives the exit code for it.
     pub(crate) fn report(
         self,
-        host: &str,
+        host: &HostName,
         json: bool,
         verbose: bool,
     ) -> Result<ExitCode, CliError> {
         let took = self.began.elapsed();
         if json {
-            let errors: Vec<String> = self.errors.iter().map(CliError::line).collect();
-            let object = Object {
-                host,
-                ok: errors.is_empty(),
-                files: self.files,
-                bytes: self.bytes,
-                sent: self.sent,
-                reused: self.reused,
-                seconds: took.as_secs_f64(),
-                error: (!errors.is_empty()).then(|| errors.join("; ")),
-            };
-            output::line(&serde_json::to_string(&object)?)?;
+            output::bytes(&self.object(host)?)?;
         } else {
             for error in &self.errors {
                 error.report(verbose);
@@ -53,27 +47,59 @@ impl Tally {
         if self.errors.is_empty() || self.files > 0 {
             output::note(&self.summary(host, took));
         }
-        Ok(if self.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) })
+        Ok(match self.errors.is_empty() {
+            true => ExitCode::SUCCESS,
+            false if self.timed_out => ExitCode::from(EXIT_TIMEOUT),
+            false => ExitCode::from(EXIT_FAILURE),
+        })
     }
 
-    fn summary(&self, host: &str, took: Duration) -> String {
+    /// The line that tells a program.
+    pub(crate) fn object(&self, host: &HostName) -> Result<Vec<u8>, CliError> {
+        let errors: Vec<String> = self.errors.iter().map(CliError::line).collect();
+        json::line(&Object {
+            host,
+            ok: errors.is_empty(),
+            files: self.files,
+            bytes: self.bytes,
+            sent: self.sent,
+            reused: self.reused,
+            seconds: self.began.elapsed().as_secs_f64(),
+            error: (!errors.is_empty()).then(|| errors.join("; ")),
+        })
+    }
+
+    /// Whether anything has arrived.
+    pub(crate) fn has_files(&self) -> bool {
+        self.files > 0
+    }
+
+    /// What has, for people.
+    pub(crate) fn moved(&self) -> String {
         let Self { files, bytes, sent, reused, .. } = *self;
         let plural = if files == 1 { "" } else { "s" };
-        let seconds = took.as_secs_f64();
-        #[expect(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a rate for people"
-        )]
-        let rate = (bytes as f64 / seconds.max(1e-9)) as u64;
         format!(
-            "{host}: {files} file{plural}, {}: sent {}, reused {}, {seconds:.2} s, {}/s",
+            "{files} file{plural}, {}: sent {}, reused {}",
             BinaryBytes(bytes),
             BinaryBytes(sent),
             BinaryBytes(reused),
-            BinaryBytes(rate),
         )
+    }
+
+    /// Bytes a second.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate for people"
+    )]
+    pub(crate) fn rate(&self, took: Duration) -> u64 {
+        (self.bytes as f64 / took.as_secs_f64().max(1e-9)) as u64
+    }
+
+    fn summary(&self, host: &HostName, took: Duration) -> String {
+        let (moved, rate) = (self.moved(), BinaryBytes(self.rate(took)));
+        format!("{host}: {moved}, {:.2} s, {rate}/s", took.as_secs_f64())
     }
 }
 
@@ -86,7 +112,7 @@ mod tests {
         let mut tally = Tally::new();
         tally.arrived(1, 3 << 20, 1 << 20, 1 << 20);
         insta::assert_snapshot!(
-            tally.summary("web1", Duration::from_millis(1500)),
+            tally.summary(&"web1".parse().unwrap(), Duration::from_millis(1500)),
             @"web1: 1 file, 3.00 MiB: sent 1.00 MiB, reused 2.00 MiB, 1.50 s, 2.00 MiB/s"
         );
     }

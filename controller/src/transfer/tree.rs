@@ -7,9 +7,8 @@ use lariat_common::protocol::failure::{Failure, FileKind};
 use lariat_common::protocol::tree::{Change, ChangeKind};
 use lariat_common::transfer::tree::{Side, Watch};
 
-use super::Bar;
+use super::{Bar, Listing};
 use crate::error::CliError;
-use crate::output;
 
 /// Failures that are told one by one, and as many names that are passed over.
 const TOLD: usize = 1000;
@@ -30,15 +29,14 @@ pub(crate) struct TreeBar<'a> {
     bar: &'a Bar,
     /// What is being done, as errors begin.
     what: &'a str,
-    /// Whether stdout has no room for lines.
-    json: bool,
+    listing: &'a Listing,
     remarks: RefCell<Remarks>,
 }
 
 impl<'a> TreeBar<'a> {
-    pub(crate) fn new(bar: &'a Bar, what: &'a str, json: bool) -> Self {
+    pub(crate) fn new(bar: &'a Bar, what: &'a str, listing: &'a Listing) -> Self {
         bar.anew();
-        Self { bar, what, json, remarks: RefCell::default() }
+        Self { bar, what, listing, remarks: RefCell::default() }
     }
 
     /// What is to be told at the end.
@@ -94,13 +92,6 @@ impl Watch for TreeBar<'_> {
         };
         let path = if change.path.is_empty() { b".".as_slice() } else { &change.path };
         let line = format!("{what} {}", escape(path));
-        self.bar.aside(|| {
-            if self.json {
-                output::note(&line);
-            } else {
-                // A reader that has gone away has seen enough.
-                let _ = output::line(&line);
-            }
-        });
+        self.bar.aside(|| self.listing.line(&line));
     }
 }

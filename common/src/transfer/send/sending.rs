@@ -121,7 +121,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
             size += chunk.len() as u64;
             self.sent.size = size;
             self.hashes.push(hash::empty());
-            self.bytes(index, chunk).await?;
+            self.bytes(index, &chunk).await?;
             index += 1;
         }
         self.complete(size)
@@ -168,34 +168,40 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
     }
 
     async fn chunk(&mut self, index: u64) -> Result<(), TransferError> {
+        if let Some(chunk) = self.source.shared(index)? {
+            return self.hashed(index, &chunk.bytes, chunk.hash, chunk.only).await;
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
         let len = self.source.read(index, &mut buffer)?.len();
-        let whole = buffer.len();
-        buffer.truncate(len);
-        self.buffer = self.bytes(index, buffer).await?;
-        self.buffer.resize(whole, 0);
-        Ok(())
+        let done = self.bytes(index, &buffer[..len]).await;
+        self.buffer = buffer;
+        done
     }
 
-    /// Hashes and sends one chunk; gives its buffer back.
-    async fn bytes(&mut self, index: u64, bytes: Vec<u8>) -> Result<Vec<u8>, TransferError> {
-        let hash = if index == 0 {
-            let (hash, only) = hash::first_chunk(&bytes);
-            self.only = only;
-            hash
-        } else {
-            hash::chunk(index, &bytes)
-        };
+    /// Hashes and sends one chunk.
+    async fn bytes(&mut self, index: u64, bytes: &[u8]) -> Result<(), TransferError> {
+        let (hash, only) = hash::of(index, bytes);
+        self.hashed(index, bytes, hash, only).await
+    }
+
+    /// Sends one chunk whose hash is this, and the file's if it has no other.
+    async fn hashed(
+        &mut self,
+        index: u64,
+        bytes: &[u8],
+        hash: Hash,
+        only: Option<Hash>,
+    ) -> Result<(), TransferError> {
+        self.only = only.unwrap_or(self.only);
         self.keep(index, hash);
         // How long a stream's last chunk is, its body alone tells.
         let short = self.source.offer().size.is_none() && bytes.len() < CHUNK;
         let (encoding, body) =
-            if short { (Encoding::Raw, bytes.as_slice()) } else { self.encoder.encode(&bytes) };
+            if short { (Encoding::Raw, bytes) } else { self.encoder.encode(bytes) };
         let head = ChunkHead { index, hash, encoding: encoding as u8 }.encode();
         self.writer.bulk(Kind::Chunk, &head, body).await?;
         let body = body.len() as u64;
-        self.moved(bytes.len() as u64, body).await?;
-        Ok(bytes)
+        self.moved(bytes.len() as u64, body).await
     }
 
     /// Sends bytes of a literal.

@@ -313,7 +313,7 @@ impl Report for Gathered {
             bytes.extend_from_slice(b"\n(it is longer; this is as much as is kept)\n");
         }
         if let Err(error) = self.gather.add(host, bytes) {
-            ended.error.get_or_insert(CliError::from(error).during(host).hint("--out DIR"));
+            ended.errors.push(CliError::from(error).during(host).hint("--out DIR"));
         }
         ended
     }

@@ -142,7 +142,7 @@ pub(super) fn ended(outcome: &Outcome, reach: &Reach, request: &Run, line: Optio
         end: end(outcome),
         exit: matches!(outcome, Outcome::Ended(_)).then(|| status(outcome)),
         said,
-        error: error(outcome, reach, request),
+        errors: error(outcome, reach, request).into_iter().collect(),
     }
 }
 

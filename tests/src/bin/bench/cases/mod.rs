@@ -5,6 +5,7 @@ mod copy;
 mod delta;
 mod distant;
 mod fleet;
+mod fleet_push;
 mod input;
 mod lines;
 mod output;
@@ -41,6 +42,7 @@ pub(crate) const ALL: &[Case] = &[
     Case { name: "output", about: "a command that prints much", run: output::run },
     Case { name: "input", about: "a command that reads much", run: input::run },
     Case { name: "fleet", about: "a command that does nothing on many hosts", run: fleet::run },
+    Case { name: "fleet-push", about: "one file to many hosts", run: fleet_push::run },
 ];
 
 /// Those with these names; all, if there are no names.

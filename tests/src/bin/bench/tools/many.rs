@@ -33,6 +33,20 @@ pub(crate) fn clush(
     Ok(command)
 }
 
+/// Copies a file by ClusterShell's clush.
+pub(crate) fn clush_copy(
+    tools: &Tools,
+    ssh: &Ssh,
+    guard: &Guard,
+    count: usize,
+    from: &Path,
+    to: &Path,
+) -> Result<Command, String> {
+    let mut command = clush(tools, ssh, guard, count, &["--copy"])?;
+    command.arg(from).arg("--dest").arg(to);
+    Ok(command)
+}
+
 /// Runs a command by pdsh.
 pub(crate) fn pdsh(
     tools: &Tools,

@@ -1,11 +1,7 @@
-//! `lariat pull`: fetches files and folders from hosts.
+//! A file or a folder that comes from a host.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::ExitCode;
 
-use lariat_common::account;
 use lariat_common::link::LinkError;
 use lariat_common::name::KeyId;
 use lariat_common::protocol::Message;
@@ -18,159 +14,27 @@ use lariat_common::transfer::{
     Busy, Cancel, Finish, Owner, Partial, Received, Stream, Target, TransferError, receive,
 };
 
+use super::STDOUT;
 use crate::connect::Session;
-use crate::context::Context;
-use crate::error::{CliError, EXIT_FAILURE};
-use crate::reach::{self, Fleet, Reach};
-use crate::runtime::block_on;
-use crate::target::{Chosen, RemotePath};
+use crate::error::CliError;
 use crate::transfer::{
-    Bar, Broken, Files, Item, Moved, Remarks, Tally, TransferOptions, TreeBar, base_name, broken,
-    for_host, one_host, shown,
+    Bar, Broken, Item, Listing, Moved, Remarks, TransferOptions, TreeBar, base_name, broken,
 };
 
-/// Bytes of paths that one request has room for.
-const MOST_LISTED: usize = 512 * 1024;
-
-/// The destination that is stdout.
-const STDOUT: &[u8] = b"-";
-
-#[derive(clap::Args)]
-#[command(after_help = "\
-DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and
-for a file so does a folder that is there already. From several hosts, files go into DEST/HOST/;
-{host} in DEST is the host's name. A connection that breaks is made again and the pull goes on; one
-that was given up is run again, and only what is missing is sent. Of a file that is there already
-only what differs is.
-
-Examples:
-  lariat pull web1:/var/log/syslog .
-  lariat pull web1:/etc/hosts web1-hosts
-  lariat pull web1:/backup/app.sql - --compress | less
-  lariat pull web1:/var/log/syslog web2:/var/log/syslog logs
-  lariat pull web1:/etc/nginx nginx --delete")]
-pub(crate) struct Args {
-    /// Files and folders to fetch; a relative path begins at the user's home
-    #[arg(value_name = "TARGET:SOURCE", required = true)]
-    sources: Vec<OsString>,
-
-    /// Where to; - is stdout
-    #[arg(value_name = "DEST")]
-    dest: OsString,
-
-    /// One JSON object for each host: host, ok, files, bytes, sent, reused, seconds, error
-    #[arg(long)]
-    json: bool,
-
-    #[command(flatten)]
-    options: TransferOptions,
-
-    #[command(flatten)]
-    connect: reach::ReachOptions,
-}
-
-pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
-    let Args { sources, dest, json, options, connect } = args;
-    let sources: Vec<RemotePath> =
-        sources.iter().map(|source| RemotePath::parse(source)).collect::<Result<_, _>>()?;
-    let finish = account::finish(&options.placement())?;
-    let stdout = dest.as_bytes() == STDOUT;
-    if stdout && (sources.len() > 1 || json) {
-        return Err(CliError::new("only one file can go to stdout, and nothing else with it"));
-    }
-    let several = sources.len() > 1;
-    let sources = by_host(&sources)?;
-    // A mistake in any of them is told before anything has moved.
-    let reach = |chosen| Fleet::load(context, &connect).and_then(|fleet| fleet.reach(chosen));
-    let reaches: Vec<_> = sources.iter().map(|(chosen, _)| reach(chosen)).collect();
-    if reaches.iter().any(Result::is_err) {
-        return none_of(&sources, reaches, json, context.verbose);
-    }
-    let users: Vec<_> = sources
-        .iter()
-        .map(|(chosen, _)| chosen.user(options.user.as_deref()))
-        .collect::<Result<_, _>>()?;
-    let mut code = ExitCode::SUCCESS;
-    for (((_, of_host), user), reach) in
-        sources.iter().zip(&users).zip(reaches.into_iter().flatten())
-    {
-        let host = reach.peer.name.clone();
-        let mut dest = for_host(dest.as_bytes(), &host);
-        if sources.len() > 1 {
-            dest.extend_from_slice(format!("/{host}").as_bytes());
-        }
-        if several && !dest.is_empty() {
-            // Several sources need a folder.
-            dest.push(b'/');
-        }
-        let dest = (!stdout).then_some(dest.as_slice());
-        let tally = block_on(async {
-            let mut files = Files::new(&reach, options.reconnect);
-            for RemotePath { path, .. } in of_host {
-                let source = match path.as_slice() {
-                    b"" => "the home folder".to_owned(),
-                    path => shown(OsStr::from_bytes(path)).to_string(),
-                };
-                let what = format!("pull {source} from {host}");
-                let (key, user) = (reach.key, user.as_deref());
-                let way = Way { key, user, options: &options, finish: &finish, json };
-                files.one(Pulled::new(path, dest, &way, &what), what).await;
-            }
-            Ok(files.finish().await)
-        })?;
-        if tally.report(host.as_str(), json, context.verbose)? != ExitCode::SUCCESS {
-            code = ExitCode::from(EXIT_FAILURE);
-        }
-    }
-    Ok(code)
-}
-
-/// Tells which hosts can't be asked for anything, and that for them the others were not.
-fn none_of(
-    sources: &[(Chosen, Vec<&RemotePath>)],
-    reaches: Vec<Result<Reach, CliError>>,
-    json: bool,
-    verbose: bool,
-) -> Result<ExitCode, CliError> {
-    for ((chosen, _), reach) in sources.iter().zip(reaches) {
-        let host = chosen.host.as_str();
-        match reach {
-            Err(error) => Tally::only(error).report(host, json, verbose)?,
-            // People see that nothing came; a program waits for an object of every host.
-            Ok(_) if !json => continue,
-            Ok(_) => Tally::only(CliError::new(format!(
-                "pull from {host}: not started, as another host can't be asked"
-            )))
-            .report(host, json, verbose)?,
-        };
-    }
-    Ok(ExitCode::from(EXIT_FAILURE))
-}
-
-/// The sources of each host, hosts in the order in which they were first named.
-fn by_host(sources: &[RemotePath]) -> Result<Vec<(Chosen, Vec<&RemotePath>)>, CliError> {
-    let mut hosts: Vec<(Chosen, Vec<&RemotePath>)> = Vec::new();
-    for source in sources {
-        let chosen = one_host(&source.target)?;
-        match hosts.iter_mut().find(|(host, _)| *host == chosen) {
-            Some((_, of_host)) => of_host.push(source),
-            None => hosts.push((chosen, vec![source])),
-        }
-    }
-    Ok(hosts)
-}
-
 /// How the files of a host are fetched.
-struct Way<'a> {
-    key: KeyId,
-    user: Option<&'a str>,
-    options: &'a TransferOptions,
-    finish: &'a Finish,
-    json: bool,
+pub(super) struct Way<'a> {
+    pub(super) key: KeyId,
+    /// With whose rights there, if not the agent's own.
+    pub(super) user: Option<&'a str>,
+    pub(super) options: &'a TransferOptions,
+    pub(super) finish: &'a Finish,
+    /// The paths of a folder that are moved, if not all.
+    pub(super) only: &'a [Vec<u8>],
+    pub(super) listing: &'a Listing,
 }
 
 /// A file or a folder that comes here.
-struct Pulled<'a> {
+pub(super) struct Pulled<'a> {
     request: Pull,
     /// Where to, if not to stdout.
     dest: Option<Destination>,
@@ -182,12 +46,12 @@ struct Pulled<'a> {
     avoid: Avoid,
     /// What is being done, as errors begin.
     what: String,
-    json: bool,
+    listing: Listing,
     remarks: Remarks,
 }
 
 impl<'a> Pulled<'a> {
-    fn new(
+    pub(super) fn new(
         source: &[u8],
         dest: Option<&[u8]>,
         way: &Way<'a>,
@@ -199,10 +63,7 @@ impl<'a> Pulled<'a> {
         };
         let dest = dest.map(named).transpose()?;
         // Only a file can go to stdout.
-        let options = TreeOptions { only: way.options.only()?, ..way.options.tree() };
-        if options.only.iter().map(Vec::len).sum::<usize>() > MOST_LISTED {
-            return Err(CliError::new("--files-from lists more than a pull can ask for, 512 KiB"));
-        }
+        let options = TreeOptions { only: way.only.to_vec(), ..way.options.tree() };
         let filter = Filter::new(&options.rules, &options.only)?;
         let tree = dest.is_some().then_some(options);
         let source = if source.is_empty() { b".".as_slice() } else { source };
@@ -218,7 +79,7 @@ impl<'a> Pulled<'a> {
             filter,
             avoid: Avoid::new(),
             what: what.to_owned(),
-            json: way.json,
+            listing: way.listing.clone(),
             remarks: Remarks::default(),
         })
     }
@@ -261,7 +122,7 @@ impl<'a> Pulled<'a> {
         moved: &mut Moved,
     ) -> Result<(), Broken> {
         let arrival = self.arrival(root).map_err(Broken::Here)?;
-        let watch = TreeBar::new(bar, &self.what, self.json);
+        let watch = TreeBar::new(bar, &self.what, &self.listing);
         let (never, mut counts) = (Cancel::default(), Counts::default());
         let done = receive_tree(&mut session.link, arrival, &watch, &never, &mut counts).await;
         *moved = (&counts).into();

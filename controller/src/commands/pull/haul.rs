@@ -1,0 +1,128 @@
+//! What a pull fetches from each host, and where to.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use lariat_common::account;
+use lariat_common::name::HostName;
+use lariat_common::transfer::Finish;
+
+use super::STDOUT;
+use super::item::{Pulled, Way};
+use crate::error::CliError;
+use crate::reach::Reach;
+use crate::transfer::{Files, Listing, TransferOptions, for_host, shown};
+
+/// Bytes of paths that one request has room for.
+const MOST_LISTED: usize = 512 * 1024;
+
+/// Paths, and where they go here.
+pub(super) struct Haul {
+    paths: Vec<Vec<u8>>,
+    /// Where to, as it was given; none is stdout.
+    dest: Option<Vec<u8>>,
+    /// Several hosts' files come to the same place.
+    many: bool,
+    options: TransferOptions,
+    /// The paths of a folder that are moved, if not all.
+    only: Vec<Vec<u8>>,
+    finish: Finish,
+}
+
+impl Haul {
+    pub(super) fn new(
+        paths: Vec<Vec<u8>>,
+        dest: &[u8],
+        options: TransferOptions,
+        many: bool,
+    ) -> Result<Self, CliError> {
+        let finish = account::finish(&options.placement())?;
+        let only = options.only()?;
+        if only.iter().map(Vec::len).sum::<usize>() > MOST_LISTED {
+            return Err(CliError::new("--files-from lists more than a pull can ask for, 512 KiB"));
+        }
+        let dest = (dest != STDOUT).then(|| dest.to_vec());
+        Ok(Self { paths, dest, many, options, only, finish })
+    }
+
+    /// How long a broken connection is tried again.
+    pub(super) fn reconnect(&self) -> Duration {
+        self.options.reconnect
+    }
+
+    /// Fetches those of the paths that are meant from one host.
+    pub(super) async fn fetch(
+        &self,
+        files: &mut Files<'_>,
+        reach: &Reach,
+        user: Option<&str>,
+        mine: &[usize],
+        listing: &Listing,
+    ) {
+        let host = &reach.peer.name;
+        let dest = self.dest.as_deref().map(|dest| self.place(dest, host));
+        let way = Way {
+            key: reach.key,
+            user,
+            options: &self.options,
+            finish: &self.finish,
+            only: &self.only,
+            listing,
+        };
+        for path in mine.iter().filter_map(|&number| self.paths.get(number)) {
+            let source = match path.as_slice() {
+                b"" => "the home folder".to_owned(),
+                path => shown(OsStr::from_bytes(path)).to_string(),
+            };
+            let what = format!("pull {source} from {host}");
+            files.one(Pulled::new(path, dest.as_deref(), &way, &what), what).await;
+        }
+    }
+
+    /// Where a host's files go.
+    fn place(&self, dest: &[u8], host: &HostName) -> Vec<u8> {
+        let mut place = for_host(dest, host);
+        if self.many && place == dest {
+            // Each host's are by themselves.
+            if !place.is_empty() {
+                place.push(b'/');
+            }
+            place.extend_from_slice(format!("{host}/").as_bytes());
+        } else if self.paths.len() > 1 && !place.is_empty() {
+            // Several sources need a folder.
+            place.push(b'/');
+        }
+        place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Options {
+        #[command(flatten)]
+        options: TransferOptions,
+    }
+
+    #[test]
+    fn files_of_many_hosts_are_apart() {
+        let place = |paths: usize, dest: &str, many| {
+            let options = Options::parse_from(["pull"]).options;
+            let haul = Haul::new(vec![b"a".to_vec(); paths], dest.as_bytes(), options, many);
+            let place = haul.unwrap().place(dest.as_bytes(), &"web1".parse().unwrap());
+            String::from_utf8(place).unwrap()
+        };
+        assert_eq!(place(1, "x", false), "x");
+        assert_eq!(place(2, "x", false), "x/");
+        assert_eq!(place(1, "x", true), "x/web1/");
+        assert_eq!(place(2, "", true), "web1/");
+        assert_eq!(place(1, "{host}.log", true), "web1.log");
+        assert_eq!(place(2, "{host}.log", true), "web1.log/");
+        assert_eq!(place(1, "{host}.log", false), "web1.log");
+    }
+}

@@ -1,0 +1,180 @@
+//! `lariat pull`: fetches files and folders from hosts.
+
+mod haul;
+mod item;
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::haul::Haul;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::fanout::{End, FanoutOptions, Plan};
+use crate::home::Home;
+use crate::reach::{self, Fleet};
+use crate::runtime::block_on;
+use crate::target::{Chosen, RemotePath};
+use crate::transfer::{Files, Listing, Many, Tally, Transfer, TransferOptions, shown, within};
+
+/// The destination that is stdout.
+const STDOUT: &[u8] = b"-";
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and
+for a file so does a folder that is there already. {host} in DEST is the host's name; from several
+hosts, files go into DEST/HOST/ without it. A connection that breaks is made again and the pull goes
+on; one that was given up is run again, and only what is missing is sent. Of a file that is there
+already only what differs is.
+
+Examples:
+  lariat pull web1:/var/log/syslog .
+  lariat pull web1:/etc/hosts web1-hosts
+  lariat pull web1:/backup/app.sql - --compress | less
+  lariat pull web1:/var/log/syslog web2:/var/log/syslog logs
+  lariat pull @web:/etc/hostname names          makes names/web1/hostname and so on
+  lariat pull @web:/etc/hostname 'names/{host}'
+  lariat pull web1:/etc/nginx nginx --delete")]
+pub(crate) struct Args {
+    /// Files and folders to fetch; a relative path begins at the user's home
+    #[arg(value_name = "TARGET:SOURCE", required = true)]
+    sources: Vec<OsString>,
+
+    /// Where to; - is stdout
+    #[arg(value_name = "DEST")]
+    dest: OsString,
+
+    /// One JSON object for each host: host, ok, files, bytes, sent, reused, seconds, error
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    options: TransferOptions,
+
+    /// Give a host up that is not done after this time, with exit status 124 if it is the only one
+    #[arg(long, value_name = "DUR", value_parser = reach::parse_limit)]
+    timeout: Option<Duration>,
+
+    #[command(flatten)]
+    connect: reach::ReachOptions,
+
+    #[command(flatten)]
+    fanout: FanoutOptions,
+}
+
+pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
+    let sources: Vec<RemotePath> =
+        args.sources.iter().map(|source| RemotePath::parse(source)).collect::<Result<_, _>>()?;
+    let stdout = args.dest.as_bytes() == STDOUT;
+    let one_host = one_host(&sources);
+    if stdout && (sources.len() > 1 || one_host.is_none() || args.json) {
+        return Err(CliError::new("only one file can go to stdout, and nothing else with it"));
+    }
+    match one_host {
+        Some(chosen) => one(args, &chosen, sources, context),
+        None => many(args, sources, context),
+    }
+}
+
+/// The host, if there is only one and it is named.
+fn one_host(sources: &[RemotePath]) -> Option<Chosen> {
+    let first = sources.first()?.target.plain()?;
+    let same = |source: &RemotePath| source.target.plain().is_some_and(|chosen| chosen == first);
+    sources.iter().all(same).then_some(first)
+}
+
+fn one(
+    args: Args,
+    chosen: &Chosen,
+    sources: Vec<RemotePath>,
+    context: &Context,
+) -> Result<ExitCode, CliError> {
+    let Args { dest, json, options, timeout, connect, fanout, .. } = args;
+    let user = chosen.user(options.user.as_deref())?;
+    let host = &chosen.host;
+    let reach = Fleet::load(context, &connect).and_then(|fleet| {
+        let home = context.home()?;
+        for RemotePath { target, .. } in &sources {
+            if !fanout.includes(target, &fleet.inventory, &home)? {
+                return Ok(None);
+            }
+        }
+        fleet.reach(chosen).map(Some)
+    });
+    let reach = match reach {
+        Ok(Some(reach)) => reach,
+        Ok(None) => return Ok(ExitCode::SUCCESS),
+        Err(error) => return Tally::only(End::Failed, error).report(host, json, context.verbose),
+    };
+    let paths: Vec<_> = sources.into_iter().map(|source| source.path).collect();
+    let all: Vec<usize> = (0..paths.len()).collect();
+    let haul = Haul::new(paths, dest.as_bytes(), options, false)?;
+    let tally = block_on(async {
+        let mut files = Files::new(&reach, haul.reconnect());
+        let work = async {
+            let listing = Listing::of_one(json);
+            haul.fetch(&mut files, &reach, user.as_deref(), &all, &listing).await;
+            files.finish().await
+        };
+        Ok(within(timeout, Box::pin(work), &format!("pull from {host}")).await)
+    })?;
+    tally.report(host, json, context.verbose)
+}
+
+fn many(args: Args, sources: Vec<RemotePath>, context: &Context) -> Result<ExitCode, CliError> {
+    let Args { dest, json, options, timeout, connect, fanout, .. } = args;
+    let fleet = Fleet::load(context, &connect)?;
+    let by_host = by_host(&sources, &fanout, &fleet, &context.home()?)?;
+    if by_host.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut targets: Vec<String> = sources.iter().map(|s| s.target.to_string()).collect();
+    targets.dedup();
+    let what: Vec<String> = args.sources.iter().map(|source| shown(source).to_string()).collect();
+    let what = format!("{} to {}", what.join(" "), shown(&dest));
+    let paths = sources.into_iter().map(|source| source.path).collect();
+    let names = by_host.iter().map(|(chosen, _)| chosen.host.clone()).collect();
+    let hosts: Vec<_> = by_host
+        .into_iter()
+        .map(|(chosen, mine)| {
+            let user = chosen.user(options.user.as_deref())?;
+            Ok((fleet.reach(&chosen)?, user, mine))
+        })
+        .collect::<Result<_, CliError>>()?;
+    let haul = Arc::new(Haul::new(paths, dest.as_bytes(), options, true)?);
+    let plan = Plan::now("pull", what, targets.join(","), names);
+    let hosts = Arc::new(hosts);
+    let transfer = move |number: usize, listing| -> Transfer {
+        let (haul, hosts) = (Arc::clone(&haul), Arc::clone(&hosts));
+        Box::pin(async move {
+            let (reach, user, mine) = &hosts[number];
+            let mut files = Files::one_of_many(reach, haul.reconnect());
+            haul.fetch(&mut files, reach, user.as_deref(), mine, &listing).await;
+            files.finish().await
+        })
+    };
+    let limits = fanout.limits();
+    block_on(Many { context, plan, limits, json, timeout }.run(transfer))
+}
+
+/// The numbers of each host's sources, hosts in the order in which they were first named.
+fn by_host(
+    sources: &[RemotePath],
+    fanout: &FanoutOptions,
+    fleet: &Fleet,
+    home: &Home,
+) -> Result<Vec<(Chosen, Vec<usize>)>, CliError> {
+    let mut hosts: Vec<(Chosen, Vec<usize>)> = Vec::new();
+    for (number, source) in sources.iter().enumerate() {
+        for chosen in fanout.hosts(&source.target, &fleet.inventory, home)? {
+            match hosts.iter_mut().find(|(host, _)| *host == chosen) {
+                Some((_, mine)) => mine.push(number),
+                None => hosts.push((chosen, vec![number])),
+            }
+        }
+    }
+    Ok(hosts)
+}

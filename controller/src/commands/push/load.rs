@@ -1,0 +1,140 @@
+//! What a push sends: to one host as it is opened, or to many, opened before the first and read once.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lariat_common::name::HostName;
+use lariat_common::protocol::transfer::Time;
+use lariat_common::transfer::{SharedSource, Shelf, Source};
+
+use super::STDIN;
+use super::file::Pushed;
+use crate::error::CliError;
+use crate::transfer::{Files, Listing, PushedTree, TransferOptions, for_host, shown};
+
+/// Sources, and where they go.
+pub(super) struct Load {
+    sources: Vec<Loaded>,
+    /// The path on each host, in which `{host}` is not replaced yet.
+    dest: Vec<u8>,
+    options: TransferOptions,
+    /// The paths of a folder that are moved, if not all.
+    only: Vec<Vec<u8>>,
+}
+
+struct Loaded {
+    path: OsString,
+    folder: bool,
+    /// A file that is open already.
+    shared: Option<SharedSource>,
+}
+
+impl Load {
+    /// Looks at the sources, and opens none of them.
+    pub(super) fn new(
+        sources: Vec<OsString>,
+        mut dest: Vec<u8>,
+        options: TransferOptions,
+    ) -> Result<Self, CliError> {
+        if sources.len() > 1 && !dest.is_empty() {
+            // Several sources need a folder.
+            dest.push(b'/');
+        }
+        let loaded = |path: OsString| {
+            let folder = path != STDIN && Path::new(&path).is_dir();
+            Loaded { path, folder, shared: None }
+        };
+        let sources: Vec<Loaded> = sources.into_iter().map(loaded).collect();
+        let any = sources.iter().any(|source| source.folder);
+        let only = if any { options.only()? } else { Vec::new() };
+        Ok(Self { sources, dest, options, only })
+    }
+
+    /// Opens the files, so that each is read once for all hosts. Stdin is first read to its end.
+    pub(super) fn shared(mut self) -> Result<Self, CliError> {
+        let chunks = Arc::new(Shelf::default());
+        for Loaded { path, folder, shared } in &mut self.sources {
+            if *folder {
+                continue;
+            }
+            let opened = self.options.check_for_file().and_then(|()| open_to_keep(path));
+            let source = opened.map_err(|error| error.during(format!("push {}", shown(path))))?;
+            *shared = Some(SharedSource::new(source, &chunks));
+        }
+        Ok(self)
+    }
+
+    /// How long a broken connection is tried again.
+    pub(super) fn reconnect(&self) -> Duration {
+        self.options.reconnect
+    }
+
+    /// Sends all of it to one host.
+    pub(super) async fn deliver(
+        &self,
+        files: &mut Files<'_>,
+        host: &HostName,
+        user: Option<&str>,
+        listing: &Listing,
+    ) {
+        let dest = for_host(&self.dest, host);
+        for source in &self.sources {
+            let what = format!("push {} to {host}", shown(&source.path));
+            if source.folder {
+                let (options, only) = (&self.options, &self.only);
+                let listing = listing.clone();
+                let item =
+                    PushedTree::open(&source.path, &dest, user, options, only, &what, listing);
+                files.one(item, what).await;
+            } else {
+                let file = source.open(&self.options);
+                let item = file
+                    .and_then(|file| Pushed::new(&source.path, file, &dest, user, &self.options));
+                files.one(item, what).await;
+            }
+        }
+    }
+}
+
+impl Loaded {
+    fn open(&self, options: &TransferOptions) -> Result<Source, CliError> {
+        if let Some(shared) = &self.shared {
+            return Ok(shared.source());
+        }
+        options.check_for_file()?;
+        if self.path == STDIN { open_stdin() } else { Ok(Source::open(Path::new(&self.path))?) }
+    }
+}
+
+/// Opens a file that is read more than once. One that has no size before its end, such as stdin, is
+/// copied to a file without a name.
+fn open_to_keep(path: &OsString) -> Result<Source, CliError> {
+    let kept = |mut from: Box<dyn io::Read>| {
+        let mut file = tempfile::tempfile()?;
+        io::copy(&mut from, &mut file)?;
+        Ok(file)
+    };
+    let read = |error: io::Error| CliError::from(error).during("read it to its end");
+    if path == STDIN {
+        return Ok(Source::kept(kept(Box::new(io::stdin())).map_err(read)?)?);
+    }
+    let source = Source::open(Path::new(path))?;
+    if source.offer().size.is_some() {
+        return Ok(source);
+    }
+    let file = File::open(path).and_then(|file| kept(Box::new(file))).map_err(read)?;
+    Ok(Source::kept(file)?)
+}
+
+fn open_stdin() -> Result<Source, CliError> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = Time {
+        secs: i64::try_from(since.as_secs()).unwrap_or_default(),
+        nanos: since.subsec_nanos(),
+    };
+    Source::stream(io::stdin(), now).map_err(|e| CliError::from(e).during("read stdin"))
+}

@@ -1,0 +1,139 @@
+//! `lariat push`: sends files and folders to hosts.
+
+mod file;
+mod load;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::load::Load;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::fanout::{End, FanoutOptions, Plan};
+use crate::reach::{self, Fleet};
+use crate::runtime::block_on;
+use crate::target::{Chosen, RemotePath, Targets};
+use crate::transfer::{Files, Listing, Many, Tally, Transfer, TransferOptions, shown, within};
+
+/// The source that is stdin.
+const STDIN: &str = "-";
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and
+for a file so does a folder that is there already. Missing parents are made. A relative or empty
+DEST begins at the user's home; {host} in DEST is the host's name. A connection that breaks is made
+again and the push goes on; one that was given up is run again, and only what is missing is sent.
+Of a file that is there already only what differs is. For several hosts a file is read once.
+
+Examples:
+  lariat push app.tar.gz web1:/srv/            makes /srv/app.tar.gz
+  lariat push nginx.conf web1:/etc/nginx/nginx.conf --backup
+  lariat push a.deb b.deb web1:/tmp/
+  lariat push app.tar.gz 'web[01-20],@db:/srv/' --batch 25% --max-fail 2
+  lariat push site web1:/srv/www --delete       makes /srv/www the copy of site
+  lariat push site web1:/srv/www --delete --exclude '*.tmp' --dry-run
+  pg_dump app | lariat push - web1:/backup/app.sql --compress
+  lariat push --json app.tar.gz web1: | jq .reused")]
+pub(crate) struct Args {
+    /// Files and folders to send; - is stdin
+    #[arg(value_name = "SOURCE", required = true)]
+    sources: Vec<OsString>,
+
+    /// Where to
+    #[arg(value_name = "TARGET:DEST")]
+    dest: OsString,
+
+    /// One JSON object for each host: host, ok, files, bytes, sent, reused, seconds, error
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    options: TransferOptions,
+
+    /// Give a host up that is not done after this time, with exit status 124 if it is the only one
+    #[arg(long, value_name = "DUR", value_parser = reach::parse_limit)]
+    timeout: Option<Duration>,
+
+    #[command(flatten)]
+    connect: reach::ReachOptions,
+
+    #[command(flatten)]
+    fanout: FanoutOptions,
+}
+
+pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
+    let RemotePath { target, path } = RemotePath::parse(&args.dest)?;
+    match target.plain() {
+        Some(chosen) => one(args, path, &target, &chosen, context),
+        None => many(args, path, &target, context),
+    }
+}
+
+fn one(
+    args: Args,
+    dest: Vec<u8>,
+    target: &Targets,
+    chosen: &Chosen,
+    context: &Context,
+) -> Result<ExitCode, CliError> {
+    let Args { sources, json, options, timeout, connect, fanout, .. } = args;
+    let user = chosen.user(options.user.as_deref())?;
+    let host = &chosen.host;
+    let reach = Fleet::load(context, &connect).and_then(|fleet| {
+        let included = fanout.includes(target, &fleet.inventory, &context.home()?)?;
+        included.then(|| fleet.reach(chosen)).transpose()
+    });
+    let reach = match reach {
+        Ok(Some(reach)) => reach,
+        Ok(None) => return Ok(ExitCode::SUCCESS),
+        Err(error) => return Tally::only(End::Failed, error).report(host, json, context.verbose),
+    };
+    let load = Load::new(sources, dest, options)?;
+    let tally = block_on(async {
+        let mut files = Files::new(&reach, load.reconnect());
+        let work = async {
+            load.deliver(&mut files, host, user.as_deref(), &Listing::of_one(json)).await;
+            files.finish().await
+        };
+        Ok(within(timeout, Box::pin(work), &format!("push to {host}")).await)
+    })?;
+    tally.report(host, json, context.verbose)
+}
+
+fn many(
+    args: Args,
+    dest: Vec<u8>,
+    target: &Targets,
+    context: &Context,
+) -> Result<ExitCode, CliError> {
+    let Args { sources, json, options, timeout, connect, fanout, .. } = args;
+    let fleet = Fleet::load(context, &connect)?;
+    let hosts = fanout.hosts(target, &fleet.inventory, &context.home()?)?;
+    if hosts.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let what: Vec<String> = sources.iter().map(|source| shown(source).to_string()).collect();
+    let what = format!("{} to {}", what.join(" "), shown(&args.dest));
+    let reaches: Vec<_> = hosts
+        .iter()
+        .map(|chosen| Ok((fleet.reach(chosen)?, chosen.user(options.user.as_deref())?)))
+        .collect::<Result<_, CliError>>()?;
+    let load = Arc::new(Load::new(sources, dest, options)?.shared()?);
+    let names = hosts.into_iter().map(|chosen| chosen.host).collect();
+    let plan = Plan::now("push", what, target.to_string(), names);
+    let reaches = Arc::new(reaches);
+    let transfer = move |number: usize, listing| -> Transfer {
+        let (load, reaches) = (Arc::clone(&load), Arc::clone(&reaches));
+        Box::pin(async move {
+            let (reach, user) = &reaches[number];
+            let mut files = Files::one_of_many(reach, load.reconnect());
+            load.deliver(&mut files, &reach.peer.name, user.as_deref(), &listing).await;
+            files.finish().await
+        })
+    };
+    let limits = fanout.limits();
+    block_on(Many { context, plan, limits, json, timeout }.run(transfer))
+}

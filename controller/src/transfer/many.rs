@@ -1,0 +1,102 @@
+//! A transfer to or from several hosts: each of them by itself, and one summary.
+
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use indicatif::BinaryBytes;
+use lariat_common::name::HostName;
+
+use super::{Listing, Tally};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::fanout::{End, Ended, Fanout, Limits, Plan, Report, Work};
+use crate::output::printer::Printer;
+
+/// How it is gone about.
+pub(crate) struct Many<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) plan: Plan,
+    pub(crate) limits: Limits,
+    pub(crate) json: bool,
+    /// How long one host may take.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// The transfer of one host.
+pub(crate) type Transfer = Pin<Box<dyn Future<Output = Tally>>>;
+
+impl Many<'_> {
+    /// Does it for every host. Needs a runtime around it.
+    pub(crate) async fn run(
+        self,
+        transfer: impl Fn(usize, Listing) -> Transfer + Send + Sync + 'static,
+    ) -> Result<ExitCode, CliError> {
+        let Self { context, plan, limits, json, timeout } = self;
+        let (hosts, verb) = (plan.hosts.clone(), plan.verb.clone());
+        let fanout = Fanout::new(context, plan, limits, json)?;
+        let (stdout, stderr) = (fanout.screen.stdout.clone(), fanout.screen.stderr.clone());
+        let lines = if json { stderr.clone() } else { stdout.clone() };
+        let relay = fanout.relay.clone();
+        let begin = move |number: usize| -> Work<Tally> {
+            let host = &hosts[number];
+            let work = transfer(number, Listing::Host(host.clone(), lines.clone()));
+            let mut signals = relay.signals();
+            let what = format!("{verb} on {host}");
+            Box::pin(async move {
+                tokio::select! {
+                    tally = within(timeout, work, &what) => tally,
+                    _ = signals.next() => Tally::only(End::Failed, interrupted().during(what)),
+                }
+            })
+        };
+        fanout.run(begin, Totals { stdout, stderr, json, all: Tally::new() }).await
+    }
+}
+
+fn interrupted() -> CliError {
+    CliError::new("interrupted").next("run it again: only what is missing is sent")
+}
+
+/// Gives it up when its time is over.
+pub(crate) async fn within(
+    limit: Option<Duration>,
+    work: impl Future<Output = Tally>,
+    what: &str,
+) -> Tally {
+    let Some(limit) = limit else { return work.await };
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Tally::timed_out(what, limit))
+}
+
+/// What all of them moved.
+struct Totals {
+    stdout: Printer,
+    stderr: Printer,
+    json: bool,
+    all: Tally,
+}
+
+impl Report for Totals {
+    type Came = Tally;
+
+    fn ended(&mut self, host: &HostName, tally: Tally) -> Ended {
+        let (end, object) = (tally.end(), tally.object(host));
+        for note in &tally.notes {
+            self.stderr.put(format!("{note}\n").as_bytes());
+        }
+        self.all.add(&tally);
+        let mut ended = Ended { end, exit: None, said: None, errors: tally.errors };
+        match object {
+            Ok(line) if self.json => self.stdout.put(&line),
+            Ok(_) => {}
+            Err(error) => ended.errors.push(error),
+        }
+        ended
+    }
+
+    fn sum(&self, took: Duration) -> Option<String> {
+        let moved = self.all.moved();
+        let rate = BinaryBytes(self.all.rate(took));
+        (self.all.has_files()).then(|| format!("{moved}, {rate}/s"))
+    }
+}

@@ -1,0 +1,178 @@
+//! Files to and from many hosts: real binaries, real sockets, many agents.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use lariat_tests::crowd::Crowd;
+use lariat_tests::faulty::{Fault, Faulty};
+use lariat_tests::fleet::{TestFleet, random_file};
+use serde_json::Value;
+
+fn crowd(count: usize) -> (TestFleet, Crowd) {
+    let fleet = TestFleet::new();
+    let crowd = Crowd::start(&fleet, count);
+    (fleet, crowd)
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn errors(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+fn summary(output: &Output) -> &str {
+    errors(output).lines().last().unwrap_or_default()
+}
+
+fn objects(output: &Output) -> Vec<Value> {
+    let lines = std::str::from_utf8(&output.stdout).unwrap().lines();
+    let mut objects: Vec<Value> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+    objects.sort_by_key(|object| object["host"].as_str().map(ToOwned::to_owned));
+    objects
+}
+
+#[test]
+fn a_file_and_a_folder_go_to_all_and_come_back_into_folders_of_their_own() {
+    let (fleet, _crowd) = crowd(3);
+    let (file, folder) = (fleet.path("file"), fleet.path("site"));
+    random_file(&file, 3_000_001, 1);
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("index"), "hello").unwrap();
+    let there = fleet.path("there");
+    let dest = format!("all:{}/{{host}}", there.display());
+    let output = fleet.run(["push", text(&file), text(&folder), &dest]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(output.stdout.is_empty());
+    assert_eq!(errors(&output).lines().count(), 1, "{output:?}");
+    assert!(summary(&output).starts_with("3 ok; 6 files, 8.58 MiB: sent 8.58 MiB, reused 0 B, "));
+    let content = fs::read(&file).unwrap();
+    for host in ["h0001", "h0002", "h0003"] {
+        assert_eq!(fs::read(there.join(host).join("file")).unwrap(), content);
+        assert_eq!(fs::read(there.join(host).join("site/index")).unwrap(), b"hello");
+    }
+    assert!(fleet.ok(["last"]).starts_with("push on all: "));
+
+    let back = fleet.path("back");
+    let output = fleet.run(["pull", "--json", &format!("h*:{}", file.display()), text(&back)]);
+    let pulled = objects(&output);
+    assert_eq!((output.status.code(), pulled.len()), (Some(0), 3));
+    assert!(pulled.iter().all(|o| o["ok"] == true && o["bytes"] == 3_000_001), "{pulled:?}");
+    assert_eq!(fs::read(back.join("h0002/file")).unwrap(), content);
+    let named = fleet.path("{host}.bin");
+    fleet.ok(["pull", &format!("all,!h0001:{}", file.display()), text(&named)]);
+    assert!(fleet.path("h0003.bin").exists() && !fleet.path("h0001.bin").exists());
+
+    // Nothing has changed: nothing is sent; and a dry run tells whose change it is.
+    let output = fleet.run(["push", "--json", text(&file), &dest.replace("{host}", "{host}/file")]);
+    assert!(objects(&output).iter().all(|o| o["sent"] == 0 && o["reused"] == 3_000_001));
+    fs::write(folder.join("new"), "x").unwrap();
+    let output = fleet.run(["push", "--dry-run", text(&folder), &format!("{dest}/")]);
+    assert!(output.stdout.windows(16).any(|w| w == b"h0002: make new\n"), "{output:?}");
+}
+
+#[test]
+fn stdin_goes_to_all() {
+    let (fleet, _crowd) = crowd(3);
+    let dest = format!("all:{}/{{host}}", fleet.path("there").display());
+    let input = vec![7; 1_000_000];
+    let mut child = fleet.lariat();
+    let mut child = child.args(["push", "-", &dest]).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&input).unwrap();
+    assert!(child.wait().unwrap().success());
+    for host in ["h0001", "h0002", "h0003"] {
+        assert_eq!(fs::read(fleet.path("there").join(host)).unwrap(), input);
+    }
+}
+
+#[test]
+fn a_mistake_here_is_told_before_any_host_is_touched() {
+    let (fleet, _crowd) = crowd(2);
+    let missing = fleet.fails(255, ["push", "missing", "all:/tmp/x"]);
+    assert!(missing.contains("push missing: open missing: no such file"), "{missing}");
+    fleet.fails(255, ["pull", "all:/etc/hostname", "-"]);
+    fleet.fails(255, ["push", "/etc/hostname", "--user", "eve", "bob@h*:/tmp/x"]);
+    assert!(!fleet.home().join("last.jsonl").exists());
+}
+
+#[test]
+fn those_that_failed_are_tried_again() {
+    let (fleet, _crowd) = crowd(3);
+    let (file, there) = (fleet.path("file"), fleet.path("there"));
+    random_file(&file, 100_000, 1);
+    fs::create_dir_all(there.join("h0002/file")).unwrap();
+    fs::write(there.join("h0002/file/in the way"), "").unwrap();
+    let dest = format!("all:{}/{{host}}/file", there.display());
+    let push = |more: &[&str]| {
+        let args = ["push", text(&file), &dest, "--parallel", "1"];
+        fleet.run(args.iter().chain(more))
+    };
+    // A file sent to a folder goes inside it: what is in the way must have the name there.
+    fs::create_dir_all(there.join("h0002/file/file")).unwrap();
+    let output = push(&["--max-fail", "0"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(summary(&output).starts_with("1 ok, 1 not started (h0003), 1 failed (h0002); 1 file"));
+    assert!(errors(&output).contains("to h0002: "), "{output:?}");
+    fs::remove_dir_all(there.join("h0002")).unwrap();
+    let output = push(&["--retry-failed"]);
+    assert!(summary(&output).starts_with("2 ok; 2 files"), "{output:?}");
+    assert_eq!(push(&["--retry-failed"]).status.code(), Some(0));
+}
+
+/// Of forty, some are dead, some never answer, and some cut every connection: the others are done as
+/// soon as if they were alone, and each of the bad ones is told with its own cause.
+#[test]
+fn bad_hosts_cost_the_others_nothing() {
+    let (fleet, crowd) = crowd(40);
+    let file = fleet.path("file");
+    random_file(&file, 1_500_000, 1);
+    let silent: Vec<_> = (0..5).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let cut = Fault { cut_up: Some(100 * 1024), ..Fault::default() };
+    let cuts: Vec<_> =
+        (10..15).map(|host| Faulty::start(crowd.hosts[host].1, cut.clone())).collect();
+    for bad in 0..5 {
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        fleet.set_address(&crowd.hosts[bad].0, closed);
+        fleet.set_address(&crowd.hosts[5 + bad].0, silent[bad].local_addr().unwrap());
+        fleet.set_address(&crowd.hosts[10 + bad].0, cuts[bad].address);
+    }
+    let there = fleet.path("there");
+    let dest = |target: &str| format!("{target}:{}/{{host}}", there.display());
+    let good = "all,!h[0001-0015]";
+    let began = Instant::now();
+    fleet.ok(["push", text(&file), &dest(good)]);
+    let alone = began.elapsed();
+    let limits = ["--connect-timeout", "2s", "--reconnect", "1s"];
+    let dest = dest("all");
+    let output = fleet.run(["push", "--json", text(&file), &dest].iter().chain(&limits));
+    assert_eq!(output.status.code(), Some(255));
+    assert!(
+        summary(&output).starts_with("25 ok, 15 unreachable (h[0001-0015]); 25 files"),
+        "{output:?}"
+    );
+    let lines = std::str::from_utf8(&output.stdout).unwrap().lines();
+    let all: Vec<Value> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+    let cause =
+        |object: &Value| object["error"].as_str().map(ToOwned::to_owned).unwrap_or_default();
+    let mut counts = [0; 3];
+    for object in all.iter().filter(|object| object["ok"] == false) {
+        let error = cause(object);
+        assert!(error.contains(object["host"].as_str().unwrap()), "{error}");
+        counts[0] += usize::from(error.contains("connection refused"));
+        counts[1] += usize::from(error.contains("no answer within 2 s"));
+        counts[2] += usize::from(error.contains("run it again: only what is missing is sent"));
+    }
+    assert_eq!(counts, [5, 5, 5], "{output:?}");
+    // Each for itself took no longer than all of them did alone, or at least no part of a time limit.
+    let slowest = all.iter().filter(|object| object["ok"] == true);
+    let slowest = slowest.filter_map(|object| object["seconds"].as_f64()).fold(0.0, f64::max);
+    let bound = (alone * 2).max(Duration::from_secs(1)).as_secs_f64();
+    assert!(slowest < bound, "{slowest} s, alone {alone:?}");
+}

@@ -1,6 +1,7 @@
 //! The verbs, one a file: its arguments, what it does, how it reports. This is the one list of them.
 
 mod attach;
+mod batch;
 mod completions;
 mod demo;
 mod enroll;
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Push(push::Args),
     /// Fetch files from hosts
     Pull(pull::Args),
+    /// Do the steps of a plan on many hosts
+    Batch(batch::Args),
     /// Show the jobs on a host
     Jobs(jobs::Args),
     /// Show what a detached job has written
@@ -77,6 +80,7 @@ impl Command {
             Self::Rsh(args) => rsh::run(&args, context),
             Self::Push(args) => push::run(args, context),
             Self::Pull(args) => pull::run(args, context),
+            Self::Batch(args) => batch::run(&args, context),
             Self::Jobs(args) => jobs::run(&args, context),
             Self::Logs(args) => logs::run(&args, context),
             Self::Attach(args) => attach::run(&args, context),

@@ -94,6 +94,11 @@ impl<'a> Fanout<'a> {
         Ok(Self { context, hosts: plan.hosts, limits, ledger, screen, relay, quiet })
     }
 
+    /// The hosts, by number.
+    pub(crate) fn hosts(&self) -> &[HostName] {
+        &self.hosts
+    }
+
     /// Does `begin` for every host, on threads of its own, and reports what comes of it.
     pub(crate) async fn run<R: Report>(
         self,

@@ -32,8 +32,15 @@ impl Ended {
         Self { end, exit: None, said: None, errors: vec![error] }
     }
 
+    /// The same of one step of several.
+    pub(crate) fn at(mut self, step: &str) -> Self {
+        self.said = self.said.map(|said| format!("{step}: {said}"));
+        self.errors = self.errors.into_iter().map(|error| error.during(step)).collect();
+        self
+    }
+
     /// Why it did not end well, in one line.
-    pub(super) fn why(&self) -> Option<String> {
+    pub(crate) fn why(&self) -> Option<String> {
         let lines: Vec<String> = self.errors.iter().map(CliError::line).collect();
         if lines.is_empty() { self.said.clone() } else { Some(lines.join("; ")) }
     }

@@ -24,5 +24,6 @@ pub(crate) use ledger::{Entry, Ledger, Plan, Record};
 pub(crate) use lines::{Lines, prefix};
 pub(crate) use options::FanoutOptions;
 pub(crate) use schedule::Limits;
+pub(crate) use screen::Screen;
 pub(crate) use share::Share;
 pub(crate) use sink::{OutFile, Sink};

@@ -76,16 +76,23 @@ struct Totals {
     all: Tally,
 }
 
+impl Tally {
+    /// How it ended, without what was moved; what was passed over is told on `notes`.
+    pub(crate) fn into_ended(self, notes: &Printer) -> Ended {
+        for note in &self.notes {
+            notes.put(format!("{note}\n").as_bytes());
+        }
+        Ended { end: self.end(), exit: None, said: None, errors: self.errors }
+    }
+}
+
 impl Report for Totals {
     type Came = Tally;
 
     fn ended(&mut self, host: &HostName, tally: Tally) -> Ended {
-        let (end, object) = (tally.end(), tally.object(host));
-        for note in &tally.notes {
-            self.stderr.put(format!("{note}\n").as_bytes());
-        }
+        let object = tally.object(host);
         self.all.add(&tally);
-        let mut ended = Ended { end, exit: None, said: None, errors: tally.errors };
+        let mut ended = tally.into_ended(&self.stderr);
         match object {
             Ok(line) if self.json => self.stdout.put(&line),
             Ok(_) => {}

@@ -11,14 +11,16 @@ use lariat_common::transfer::Finish;
 use super::STDOUT;
 use super::item::{Pulled, Way};
 use crate::error::CliError;
+use crate::fanout::End;
 use crate::reach::Reach;
-use crate::transfer::{Files, Listing, TransferOptions, for_host, shown};
+use crate::target::Chosen;
+use crate::transfer::{Files, Listing, Tally, TransferOptions, for_host, shown, within};
 
 /// Bytes of paths that one request has room for.
 const MOST_LISTED: usize = 512 * 1024;
 
 /// Paths, and where they go here.
-pub(super) struct Haul {
+pub(crate) struct Haul {
     paths: Vec<Vec<u8>>,
     /// Where to, as it was given; none is stdout.
     dest: Option<Vec<u8>>,
@@ -28,14 +30,16 @@ pub(super) struct Haul {
     /// The paths of a folder that are moved, if not all.
     only: Vec<Vec<u8>>,
     finish: Finish,
+    timeout: Option<Duration>,
 }
 
 impl Haul {
-    pub(super) fn new(
+    pub(crate) fn new(
         paths: Vec<Vec<u8>>,
         dest: &[u8],
         options: TransferOptions,
         many: bool,
+        timeout: Option<Duration>,
     ) -> Result<Self, CliError> {
         let finish = account::finish(&options.placement())?;
         let only = options.only()?;
@@ -43,16 +47,31 @@ impl Haul {
             return Err(CliError::new("--files-from lists more than a pull can ask for, 512 KiB"));
         }
         let dest = (dest != STDOUT).then(|| dest.to_vec());
-        Ok(Self { paths, dest, many, options, only, finish })
+        Ok(Self { paths, dest, many, options, only, finish, timeout })
     }
 
     /// How long a broken connection is tried again.
-    pub(super) fn reconnect(&self) -> Duration {
+    pub(crate) fn reconnect(&self) -> Duration {
         self.options.reconnect
     }
 
+    /// All of the paths from one of several hosts, as a step of a plan.
+    pub(crate) async fn step(&self, reach: &Reach, chosen: &Chosen, listing: &Listing) -> Tally {
+        let user = match chosen.user(self.options.user.as_deref()) {
+            Ok(user) => user,
+            Err(error) => return Tally::only(End::Failed, error),
+        };
+        let all: Vec<usize> = (0..self.paths.len()).collect();
+        let mut files = Files::one_of_many(reach, self.reconnect());
+        let work = async {
+            self.fetch(&mut files, reach, user.as_deref(), &all, listing).await;
+            files.finish().await
+        };
+        within(self.timeout, Box::pin(work), &format!("pull from {}", chosen.host)).await
+    }
+
     /// Fetches those of the paths that are meant from one host.
-    pub(super) async fn fetch(
+    pub(crate) async fn fetch(
         &self,
         files: &mut Files<'_>,
         reach: &Reach,
@@ -113,7 +132,7 @@ mod tests {
     fn files_of_many_hosts_are_apart() {
         let place = |paths: usize, dest: &str, many| {
             let options = Options::parse_from(["pull"]).options;
-            let haul = Haul::new(vec![b"a".to_vec(); paths], dest.as_bytes(), options, many);
+            let haul = Haul::new(vec![b"a".to_vec(); paths], dest.as_bytes(), options, many, None);
             let place = haul.unwrap().place(dest.as_bytes(), &"web1".parse().unwrap());
             String::from_utf8(place).unwrap()
         };

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::haul::Haul;
+pub(crate) use self::haul::Haul;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, FanoutOptions, Plan};
@@ -79,6 +79,16 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     }
 }
 
+/// What a step of a plan fetches. Stdout is not for such.
+pub(crate) fn of_plan(args: Args) -> Result<Haul, CliError> {
+    if args.dest.as_bytes() == STDOUT {
+        return Err(CliError::new("a plan can't pull to stdout"));
+    }
+    let path = |source: &OsString| RemotePath::parse(source).map(|remote| remote.path);
+    let paths = args.sources.iter().map(path).collect::<Result<_, _>>()?;
+    Haul::new(paths, args.dest.as_bytes(), args.options, true, args.timeout)
+}
+
 /// The host, if there is only one and it is named.
 fn one_host(sources: &[RemotePath]) -> Option<Chosen> {
     let first = sources.first()?.target.plain()?;
@@ -111,7 +121,7 @@ fn one(
     };
     let paths: Vec<_> = sources.into_iter().map(|source| source.path).collect();
     let all: Vec<usize> = (0..paths.len()).collect();
-    let haul = Haul::new(paths, dest.as_bytes(), options, false)?;
+    let haul = Haul::new(paths, dest.as_bytes(), options, false, timeout)?;
     let tally = block_on(async {
         let mut files = Files::new(&reach, haul.reconnect());
         let work = async {
@@ -144,7 +154,7 @@ fn many(args: Args, sources: Vec<RemotePath>, context: &Context) -> Result<ExitC
             Ok((fleet.reach(&chosen)?, user, mine))
         })
         .collect::<Result<_, CliError>>()?;
-    let haul = Arc::new(Haul::new(paths, dest.as_bytes(), options, true)?);
+    let haul = Arc::new(Haul::new(paths, dest.as_bytes(), options, true, timeout)?);
     let plan = Plan::now("pull", what, targets.join(","), names);
     let hosts = Arc::new(hosts);
     let transfer = move |number: usize, listing| -> Transfer {

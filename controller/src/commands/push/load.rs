@@ -14,16 +14,22 @@ use lariat_common::transfer::{SharedSource, Shelf, Source};
 use super::STDIN;
 use super::file::Pushed;
 use crate::error::CliError;
-use crate::transfer::{Files, Listing, PushedTree, TransferOptions, for_host, shown};
+use crate::fanout::End;
+use crate::reach::Reach;
+use crate::target::Chosen;
+use crate::transfer::{
+    Files, Listing, PushedTree, Tally, TransferOptions, for_host, shown, within,
+};
 
 /// Sources, and where they go.
-pub(super) struct Load {
+pub(crate) struct Load {
     sources: Vec<Loaded>,
     /// The path on each host, in which `{host}` is not replaced yet.
     dest: Vec<u8>,
     options: TransferOptions,
     /// The paths of a folder that are moved, if not all.
     only: Vec<Vec<u8>>,
+    timeout: Option<Duration>,
 }
 
 struct Loaded {
@@ -35,10 +41,11 @@ struct Loaded {
 
 impl Load {
     /// Looks at the sources, and opens none of them.
-    pub(super) fn new(
+    pub(crate) fn new(
         sources: Vec<OsString>,
         mut dest: Vec<u8>,
         options: TransferOptions,
+        timeout: Option<Duration>,
     ) -> Result<Self, CliError> {
         if sources.len() > 1 && !dest.is_empty() {
             // Several sources need a folder.
@@ -51,11 +58,11 @@ impl Load {
         let sources: Vec<Loaded> = sources.into_iter().map(loaded).collect();
         let any = sources.iter().any(|source| source.folder);
         let only = if any { options.only()? } else { Vec::new() };
-        Ok(Self { sources, dest, options, only })
+        Ok(Self { sources, dest, options, only, timeout })
     }
 
     /// Opens the files, so that each is read once for all hosts. Stdin is first read to its end.
-    pub(super) fn shared(mut self) -> Result<Self, CliError> {
+    pub(crate) fn shared(mut self) -> Result<Self, CliError> {
         let chunks = Arc::new(Shelf::default());
         for Loaded { path, folder, shared } in &mut self.sources {
             if *folder {
@@ -69,12 +76,27 @@ impl Load {
     }
 
     /// How long a broken connection is tried again.
-    pub(super) fn reconnect(&self) -> Duration {
+    pub(crate) fn reconnect(&self) -> Duration {
         self.options.reconnect
     }
 
+    /// All of it to one of several hosts, as a step of a plan.
+    pub(crate) async fn step(&self, reach: &Reach, chosen: &Chosen, listing: &Listing) -> Tally {
+        let host = &chosen.host;
+        let user = match chosen.user(self.options.user.as_deref()) {
+            Ok(user) => user,
+            Err(error) => return Tally::only(End::Failed, error),
+        };
+        let mut files = Files::one_of_many(reach, self.reconnect());
+        let work = async {
+            self.deliver(&mut files, host, user.as_deref(), listing).await;
+            files.finish().await
+        };
+        within(self.timeout, Box::pin(work), &format!("push to {host}")).await
+    }
+
     /// Sends all of it to one host.
-    pub(super) async fn deliver(
+    pub(crate) async fn deliver(
         &self,
         files: &mut Files<'_>,
         host: &HostName,

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::load::Load;
+pub(crate) use self::load::Load;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, FanoutOptions, Plan};
@@ -72,6 +72,15 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     }
 }
 
+/// What a step of a plan sends. Stdin is not for such.
+pub(crate) fn of_plan(args: Args) -> Result<Load, CliError> {
+    if args.sources.iter().any(|source| source == STDIN) {
+        return Err(CliError::new("a plan can't send stdin"));
+    }
+    let RemotePath { path, .. } = RemotePath::parse(&args.dest)?;
+    Load::new(args.sources, path, args.options, args.timeout)?.shared()
+}
+
 fn one(
     args: Args,
     dest: Vec<u8>,
@@ -91,7 +100,7 @@ fn one(
         Ok(None) => return Ok(ExitCode::SUCCESS),
         Err(error) => return Tally::only(End::Failed, error).report(host, json, context.verbose),
     };
-    let load = Load::new(sources, dest, options)?;
+    let load = Load::new(sources, dest, options, timeout)?;
     let tally = block_on(async {
         let mut files = Files::new(&reach, load.reconnect());
         let work = async {
@@ -121,7 +130,7 @@ fn many(
         .iter()
         .map(|chosen| Ok((fleet.reach(chosen)?, chosen.user(options.user.as_deref())?)))
         .collect::<Result<_, CliError>>()?;
-    let load = Arc::new(Load::new(sources, dest, options)?.shared()?);
+    let load = Arc::new(Load::new(sources, dest, options, timeout)?.shared()?);
     let names = hosts.into_iter().map(|chosen| chosen.host).collect();
     let plan = Plan::now("push", what, target.to_string(), names);
     let reaches = Arc::new(reaches);

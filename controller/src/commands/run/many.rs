@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use lariat_common::name::{HostName, JobId};
 use lariat_common::protocol::exec::{Command, Run};
 
-use super::{Args, detach, lines, report};
+use super::{Args, detach, lines, report, request};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Fanout, Feed, Gather, Lines, Plan, Report, Sink, Work, prefix};
@@ -46,15 +46,20 @@ impl OutputOptions {
     }
 }
 
-/// What every host is asked.
-struct Asked {
-    fleet: Fleet,
-    hosts: Vec<Chosen>,
+/// What is run.
+pub(crate) struct Task {
     template: Run,
     commands: Vec<Command>,
     /// The commands are lines of a file, and each is told of by itself.
     by_line: bool,
     reconnect: Duration,
+}
+
+/// What every host is asked.
+pub(crate) struct Asked {
+    fleet: Arc<Fleet>,
+    hosts: Vec<Chosen>,
+    task: Task,
     output: Output,
     stdout: Printer,
     stderr: Printer,
@@ -94,11 +99,7 @@ pub(super) fn run(
     }
     let limits = args.fanout.limits();
     block_on(async {
-        let by_line = command.is_none();
-        let commands = match command {
-            Some(command) => vec![command],
-            None => lines::all(args).await?,
-        };
+        let task = Task::new(args, template, command).await?;
         let stdin = super::stdin(args)?;
         let (feed, stdin) = match stdin {
             Some(stdin) if limits.all_at_once(hosts.len()) => {
@@ -114,12 +115,9 @@ pub(super) fn run(
         let plan = Plan::now("run", what(args), args.target.to_string(), names);
         let fanout = Fanout::new(context, plan, limits, args.json)?;
         let asked = Arc::new(Asked {
-            fleet,
+            fleet: Arc::new(fleet),
             hosts,
-            template,
-            commands,
-            by_line,
-            reconnect: args.reconnect,
+            task,
             output: Output::new(args),
             stdout: fanout.screen.stdout.clone(),
             stderr: fanout.screen.stderr.clone(),
@@ -167,7 +165,53 @@ impl Output {
     }
 }
 
+impl Task {
+    async fn new(args: &Args, template: Run, command: Option<Command>) -> Result<Self, CliError> {
+        let by_line = command.is_none();
+        let commands = match command {
+            Some(command) => vec![command],
+            None => lines::all(args).await?,
+        };
+        Ok(Self { template, commands, by_line, reconnect: args.reconnect })
+    }
+
+    /// One that is a step of a plan. Stdin is not for such.
+    pub(crate) async fn of_plan(args: &Args) -> Result<Self, CliError> {
+        if args.from.as_ref().is_some_and(|file| file.as_os_str() == "-") {
+            return Err(CliError::new("a plan's commands can't come from stdin"));
+        }
+        let command = request::command(args)?;
+        let template = command.clone().unwrap_or(Command::Shell(Vec::new()));
+        Self::new(args, request::request(args, template)?, command).await
+    }
+}
+
 impl Asked {
+    /// A step of a plan, whose output is lines of all hosts.
+    pub(crate) fn of_plan(
+        task: Task,
+        fleet: &Arc<Fleet>,
+        hosts: Vec<Chosen>,
+        (stdout, stderr): (Printer, Printer),
+        relay: &Arc<Relay>,
+    ) -> Self {
+        Self {
+            fleet: Arc::clone(fleet),
+            hosts,
+            task,
+            output: Output::Lines,
+            stdout,
+            stderr,
+            feed: None,
+            relay: Arc::clone(relay),
+        }
+    }
+
+    /// Runs it on one of the hosts, and tells how it ended.
+    pub(crate) async fn step(&self, number: usize) -> Ended {
+        self.on(number).await.ended
+    }
+
     /// Runs all commands on one of the hosts.
     async fn on(&self, number: usize) -> Came {
         let chosen = &self.hosts[number];
@@ -178,16 +222,16 @@ impl Asked {
             Err(error) => return failed(&chosen.host, error),
         };
         let (mut stdout, mut stderr) = sinks;
-        let mut connections = Connections::new(&reach, self.reconnect);
+        let mut connections = Connections::new(&reach, self.task.reconnect);
         let mut signals = self.relay.signals();
         let mut ended = Ended::ok();
-        for command in &self.commands {
+        for command in &self.task.commands {
             let began = Instant::now();
             let Ok(job) = JobId::generate() else {
                 return failed(&chosen.host, CliError::new("the system gives no random numbers"));
             };
-            let user = self.template.user.clone().or_else(|| chosen.user.clone());
-            let request = Run { job, command: command.clone(), user, ..self.template.clone() };
+            let user = self.task.template.user.clone().or_else(|| chosen.user.clone());
+            let request = Run { job, command: command.clone(), user, ..self.task.template.clone() };
             let job = Job::one_of_many(stdout, stderr);
             let outcome =
                 crate::run::run(&mut connections, &mut signals, &request, &job, stdin.take()).await;
@@ -243,7 +287,7 @@ impl Asked {
     /// What a command is called, if it is one of several.
     fn line<'a>(&self, command: &'a Command) -> Option<&'a [u8]> {
         match command {
-            Command::Shell(line) if self.by_line => Some(line),
+            Command::Shell(line) if self.task.by_line => Some(line),
             _ => None,
         }
     }

@@ -7,6 +7,8 @@ mod lines;
 mod many;
 mod request;
 
+pub(crate) use many::{Asked, Task};
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;

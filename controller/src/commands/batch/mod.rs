@@ -1,0 +1,188 @@
+//! `lariat batch`: a plan, whose steps each host does one after another, as far as it comes.
+
+mod host;
+mod plan;
+mod progress;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use self::host::{Report, Steps};
+use self::plan::Step;
+use self::progress::{Done, Progress};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::fanout::{Fanout, FanoutOptions, Plan, Work};
+use crate::output;
+use crate::reach::{self, Fleet};
+use crate::runtime::block_on;
+use crate::target::{Chosen, Targets, fold};
+
+/// Longest plan, in bytes.
+const LONGEST: u64 = 1024 * 1024;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+A plan is TOML. Each [[step]] has one of push and pull (with dest) or run, and the verb's options by their
+long names; {host} in dest is the host's name:
+
+  [[step]]
+  push = \"app.tar.gz\"
+  dest = \"/srv/\"
+  target = \"@web\"
+  [[step]]
+  run = \"tar -xzf /srv/app.tar.gz -C /srv && systemctl restart app\"
+  timeout = \"5m\"
+
+A step is for the hosts of its target, among those of TARGET. Each host does its steps in order; one that
+fails a step does no later step. --parallel, --batch and --max-fail go over whole plans.
+
+Examples:
+  lariat batch deploy.toml @web --dry-run
+  lariat batch deploy.toml @web --batch 25% --max-fail 1
+  lariat batch deploy.toml @web --resume")]
+pub(crate) struct Args {
+    /// The plan
+    #[arg(value_name = "PLAN.toml")]
+    plan: PathBuf,
+
+    /// Which hosts [default: those that its steps name]
+    #[arg(value_name = "TARGET")]
+    target: Option<Targets>,
+
+    /// Check the plan, and tell which steps are for which hosts; touch none of them
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Go on with the newest plan, which must be this one: each host begins with the step that it has not done
+    #[arg(long)]
+    resume: bool,
+
+    /// One JSON object a line for each host: host, ok, done, steps, seconds, error
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    connect: reach::ReachOptions,
+
+    #[command(flatten)]
+    fanout: FanoutOptions,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
+    let shown = args.plan.display();
+    let text = read(&args.plan).map_err(|error| error.during(format!("read {shown}")))?;
+    let steps = plan::parse(&args.plan, &text)?;
+    let home = context.home()?;
+    let fleet = Arc::new(Fleet::load(context, &args.connect)?);
+    let (hosts, chosen) = hosts(args, &steps, context, &fleet)?;
+    if hosts.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let what = |step: &Step| format!("{shown}:{}: {}", step.line, step.what);
+    if args.dry_run {
+        for (step, chosen) in steps.iter().zip(&chosen) {
+            let names = chosen.iter().flatten().map(|chosen| chosen.host.as_str());
+            output::line(&format!("{}: {}", what(step), fold(names)))?;
+        }
+    }
+    block_on(async {
+        // Files are opened and scripts are read before any host is touched.
+        let mut ready = Vec::new();
+        for step in steps {
+            let what = what(&step);
+            let verb = host::Verb::ready(step.verb).await.map_err(|error| error.during(&what))?;
+            ready.push((what, verb));
+        }
+        if args.dry_run {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let (progress, done) = if args.resume {
+            Progress::resume(&home, &text)?
+        } else {
+            (Progress::begin(&home, &text)?, Done::new())
+        };
+        let steps = ready.len();
+        let (hosts, chosen) = left(hosts, chosen, &done, steps);
+        if hosts.is_empty() {
+            output::note("every host has done all of it");
+            return Ok(ExitCode::SUCCESS);
+        }
+        let names = hosts.iter().map(|chosen| chosen.host.clone()).collect();
+        let target =
+            args.target.as_ref().map_or_else(|| "its hosts".to_owned(), ToString::to_string);
+        let plan = Plan::now("batch", shown.to_string(), target, names);
+        let fanout = Fanout::new(context, plan, args.fanout.limits(), args.json)?;
+        let report = Report::new(args.json, steps, &fanout.screen);
+        let steps = Steps::new(ready, &fleet, chosen, &fanout, progress, done, args.json);
+        let steps = Arc::new(steps);
+        let begin = move |number: usize| -> Work<host::Came> {
+            let (steps, chosen) = (Arc::clone(&steps), hosts[number].clone());
+            Box::pin(async move { steps.on(number, &chosen.host).await })
+        };
+        fanout.run(begin, report).await
+    })
+}
+
+fn read(path: &std::path::Path) -> Result<String, CliError> {
+    use std::io::Read;
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        return Err(CliError::new(format!("over {} KiB", LONGEST / 1024)));
+    }
+    Ok(text)
+}
+
+/// The hosts of the plan, and for each step which of them it is for, and as whom.
+type Hosts = (Vec<Chosen>, Vec<Vec<Option<Chosen>>>);
+
+fn hosts(args: &Args, steps: &[Step], context: &Context, fleet: &Fleet) -> Result<Hosts, CliError> {
+    let (home, inventory) = (context.home()?, &fleet.inventory);
+    let given = args.target.as_ref().map(|target| args.fanout.hosts(target, inventory, &home));
+    let given = given.transpose()?;
+    let mut of_steps = Vec::new();
+    let mut all = given.clone().unwrap_or_default();
+    for step in steps {
+        let hosts = match (&step.target, &given) {
+            (Some(target), None) => args.fanout.hosts(target, inventory, &home)?,
+            (Some(target), Some(_)) => target.select(inventory)?.hosts,
+            (None, Some(given)) => given.clone(),
+            (None, None) => {
+                let error = CliError::new("this step has no target, and the command line neither");
+                let place = format!("{}:{}", args.plan.display(), step.line);
+                return Err(error.during(place).hint("lariat batch PLAN.toml TARGET"));
+            }
+        };
+        for chosen in &hosts {
+            if given.is_none() && !all.iter().any(|known| known.host == chosen.host) {
+                all.push(chosen.clone());
+            }
+        }
+        of_steps.push(hosts);
+    }
+    let mine = |hosts: Vec<Chosen>| {
+        let one = |host: &Chosen| hosts.iter().find(|chosen| chosen.host == host.host).cloned();
+        all.iter().map(one).collect()
+    };
+    let of_steps = of_steps.into_iter().map(mine).collect();
+    Ok((all, of_steps))
+}
+
+/// Without the hosts that have done everything.
+fn left(hosts: Vec<Chosen>, chosen: Vec<Vec<Option<Chosen>>>, done: &Done, steps: usize) -> Hosts {
+    let is_left: Vec<bool> = hosts
+        .iter()
+        .map(|chosen| done.get(&chosen.host).is_none_or(|&done| done < steps))
+        .collect();
+    let mut left = is_left.iter();
+    let of_step = |mut row: Vec<Option<Chosen>>| {
+        let mut left = is_left.iter();
+        row.retain(|_| *left.next().unwrap_or(&true));
+        row
+    };
+    let chosen = chosen.into_iter().map(of_step).collect();
+    let hosts = hosts.into_iter().filter(|_| *left.next().unwrap_or(&true)).collect();
+    (hosts, chosen)
+}

@@ -1,0 +1,88 @@
+//! Plans over many hosts: real binaries, real sockets.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::fs;
+use std::process::Output;
+
+use lariat_tests::crowd::Crowd;
+use lariat_tests::fleet::TestFleet;
+use serde_json::Value;
+
+fn crowd(count: usize) -> (TestFleet, Crowd) {
+    let fleet = TestFleet::new();
+    let crowd = Crowd::start(&fleet, count);
+    (fleet, crowd)
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+fn summary(output: &Output) -> &str {
+    let last = text(&output.stderr).lines().last().unwrap_or_default();
+    last.split(';').next().unwrap_or_default()
+}
+
+#[test]
+fn each_host_does_its_steps_in_order_and_a_resumed_plan_does_the_rest() {
+    let (fleet, _crowd) = crowd(3);
+    let (work, log) = (fleet.path("there"), fleet.path("log"));
+    fs::write(fleet.path("app"), "the app\n").unwrap();
+    let plan = format!(
+        "[[step]]\npush = \"app\"\ndest = \"{work}/{{host}}/\"\n\n\
+         [[step]]\nrun = \"echo $(basename $PWD) >> {log}; test -e {work}/go || test $(basename $PWD) != h0002\"\n\
+         cwd = \"{work}/h0002\"\ntarget = \"h0002\"\n\n\
+         [[step]]\nrun = [\"cat\", \"{work}/h0001/app\"]\ntarget = \"h000[1-2]\"\n\n\
+         [[step]]\npull = \"{work}/h0003/app\"\ndest = \"back\"\ntarget = \"h0003\"\n",
+        work = work.display(),
+        log = log.display(),
+    );
+    fs::write(fleet.path("plan.toml"), &plan).unwrap();
+    let dry = fleet.ok(["batch", "plan.toml", "all", "--dry-run"]);
+    assert!(dry.starts_with("plan.toml:1: push app to "), "{dry}");
+    assert!(dry.lines().nth(2).unwrap().ends_with("/h0001/app: h[0001-0002]"), "{dry}");
+    assert!(!work.exists());
+
+    let output = fleet.run(["batch", "plan.toml", "all", "--parallel", "1"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(summary(&output), "2 ok, 1 failed (h0002)");
+    assert_eq!(text(&output.stdout), "h0001: the app\n");
+    let errors = text(&output.stderr);
+    assert!(errors.contains("h0002: plan.toml:5: run echo ") && errors.contains(": exit 1\n"));
+    assert_eq!(fs::read(fleet.path("back/h0003/app")).unwrap(), b"the app\n");
+
+    fs::write(work.join("go"), "").unwrap();
+    fs::write(fleet.path("app"), "another\n").unwrap();
+    let output = fleet.run(["batch", "plan.toml", "all", "--resume", "--json"]);
+    assert_eq!((output.status.code(), summary(&output)), (Some(0), "1 ok"), "{output:?}");
+    let object: Value = serde_json::from_str(text(&output.stdout)).unwrap();
+    assert_eq!(
+        (&object["host"], &object["done"], &object["steps"]),
+        (&"h0002".into(), &4.into(), &4.into())
+    );
+    // The step that failed was done again, the one before it was not.
+    assert_eq!(fs::read(&log).unwrap(), b"h0002\nh0002\n");
+    assert_eq!(fs::read(work.join("h0002/app")).unwrap(), b"the app\n");
+    assert_eq!(fleet.run(["batch", "plan.toml", "all", "--resume"]).status.code(), Some(0));
+    fs::write(fleet.path("plan.toml"), plan + "\n# changed\n").unwrap();
+    let error = fleet.fails(255, ["batch", "plan.toml", "all", "--resume"]);
+    assert!(error.contains("was changed since"), "{error}");
+}
+
+#[test]
+fn a_mistake_in_a_plan_is_told_before_any_host_is_touched() {
+    let (fleet, _crowd) = crowd(1);
+    let refused = |plan: &str, args: &[&str]| {
+        fs::write(fleet.path("p.toml"), plan).unwrap();
+        fleet.fails(255, ["batch", "p.toml"].iter().chain(args))
+    };
+    let first = format!("[[step]]\nrun = \"touch {}\"\n", fleet.path("touched").display());
+    let error = refused(&format!("{first}[[step]]\nrun = \"x\"\ntimout = 1\n"), &["all"]);
+    assert_eq!(error, "lariat: p.toml:5: timout: a run step has no such key\n");
+    let error = refused(&format!("{first}[[step]]\npush = \"none\"\ndest = \"/tmp/\"\n"), &["all"]);
+    assert!(error.contains("p.toml:3: push none to /tmp/: push none: open none: no such file"));
+    let error = refused(&first, &[]);
+    assert!(error.contains("p.toml:1: this step has no target"), "{error}");
+    assert!(!fleet.path("touched").exists() && !fleet.home().join("last.jsonl").exists());
+}

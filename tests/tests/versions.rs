@@ -39,7 +39,8 @@ impl Killed {
         let partial = wait::partial_reaches(&folder, SIZE / 4);
         child.kill().unwrap();
         child.wait().unwrap();
-        // The agent takes what was under way, and lets go of it.
+        // What is still under way would come to the partial, and make it whole.
+        slow.cut();
         let held = std::fs::File::open(&partial).unwrap();
         wait::until("the partial to be let go", || {
             rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive).ok()

@@ -18,8 +18,10 @@ use crate::user::User;
 pub fn decide(key: &Entry, request: &Request, own: &User, now: SystemTime) -> Result<(), Failure> {
     let own = &*String::from_utf8_lossy(&own.name);
     let (verb, user) = match request {
-        Request::Run(run) => (Verb::Run, Some(run.user.as_deref().unwrap_or(own))),
+        // A command in a terminal is a command; only a shell that asks for nothing else is a shell.
+        Request::Run(run) => (request.verb(), Some(run.user.as_deref().unwrap_or(own))),
         // The job is the key's own, and was permitted when it was started.
+        Request::Attach(_) if key.grant.permits(Verb::Shell) => (Verb::Shell, None),
         Request::Attach(_) => (Verb::Run, None),
         // Whose they are is looked at where they are.
         Request::List(_) | Request::Logs(_) | Request::Kill(_) => (Verb::Jobs, None),
@@ -40,7 +42,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use lariat_common::name::JobId;
-    use lariat_common::protocol::exec::{Command, Run, Streams};
+    use lariat_common::protocol::exec::{Ack, Attach, Command, Run, Streams};
     use lariat_common::protocol::grant::Grant;
 
     use super::*;
@@ -96,6 +98,16 @@ mod tests {
             let failure = decide(&refused, &run(), now).unwrap_err();
             assert_eq!(failure.to_string(), "this key is not permitted to run on this host");
         }
+        let shell = match run() {
+            Request::Run(run) => Request::Run(Run { command: Command::Login, ..run }),
+            other => other,
+        };
+        let attach = Attach { job: JobId([0; 16]), received: Ack::default() };
+        for verb in [Verb::Run, Verb::Shell] {
+            assert_eq!(decide(&key(&[verb]), &shell, now).is_ok(), verb == Verb::Shell);
+            assert_eq!(decide(&key(&[verb]), &Request::Attach(attach), now), Ok(()));
+        }
+        assert!(decide(&key(&[Verb::Jobs]), &Request::Attach(attach), now).is_err());
         let mut expired = key(&[Verb::Run]);
         expired.not_after = Some(now);
         assert_eq!(decide(&expired, &run(), now), Ok(()));

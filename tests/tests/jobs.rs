@@ -135,7 +135,8 @@ fn cuts_are_only_pauses_for_who_reads() {
     let (fleet, agent) = TestFleet::with_agent();
     let job = detach(&fleet, "seq 400000; seq 400000 >&2; exit 4");
     ended(&fleet, &job);
-    let expected: String = (1..=400_000).map(|n| format!("{n}\n")).collect();
+    let lines: Vec<String> = (1..=400_000).map(|n| format!("{n}\n")).collect();
+    let expected = lines.concat();
     let cut = Fault { cut_down: Some(700_000), ..Fault::default() };
     let faulty = Faulty::start(agent.address, cut);
     fleet.set_address("web1", faulty.address);

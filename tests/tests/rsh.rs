@@ -68,7 +68,7 @@ fn tree(root: &Path) -> Vec<String> {
                 format!("{:x?}", blake(&fs::read(&path).unwrap()))
             };
             let name = path.strip_prefix(root).unwrap().to_owned();
-            all.push(format!("{name:?} {:o} {what}", metadata.permissions().mode()));
+            all.push(format!("{} {:o} {what}", name.display(), metadata.permissions().mode()));
         }
     }
     all.sort();
@@ -228,8 +228,8 @@ fn git_clones_fetches_and_pushes() {
 
 #[test]
 fn scp_and_sftp_work_over_it() {
-    let server = ["/usr/lib/openssh", "/usr/lib/ssh", "/usr/libexec/openssh", "/usr/libexec"];
-    let served = server.iter().any(|folder| Path::new(folder).join("sftp-server").exists());
+    let folders = ["/usr/lib/openssh", "/usr/lib/ssh", "/usr/libexec/openssh", "/usr/libexec"];
+    let served = folders.iter().any(|folder| Path::new(folder).join("sftp-server").exists());
     if !served || Command::new("scp").output().is_err() {
         return;
     }

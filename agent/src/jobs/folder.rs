@@ -296,7 +296,11 @@ mod tests {
         let now = SystemTime::now();
         let hour = std::time::Duration::from_secs(3600);
         let sweep = |before, kept| {
-            folders.sweep(before, kept, |job| Ok(forgotten.borrow_mut().push(job))).unwrap()
+            let forget = |job| {
+                forgotten.borrow_mut().push(job);
+                Ok(())
+            };
+            folders.sweep(before, kept, forget).unwrap()
         };
         assert_eq!(sweep(now - hour, now - hour), 0);
         assert_eq!(sweep(now - hour, now + hour), 1, "each in its own time");

@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(case.text(0), "one\ntwo\n");
         assert_eq!(case.text(5), "wo\n");
         assert_eq!(case.read(8), []);
-        let all: String = (0..50).map(|n| format!("{n:04}\n")).collect();
+        let all = (0..50).map(|n| format!("{n:04}\n")).collect::<Vec<_>>().concat();
         case.write(all.as_bytes());
         let whole = format!("one\ntwo\n{all}");
         let (begin, end) = case.reader().bounds().unwrap();

@@ -17,6 +17,7 @@ mod pull;
 mod push;
 mod rsh;
 mod run;
+mod shell;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Ping(ping::Args),
     /// Run a command on one host or many
     Run(Box<run::Args>),
+    /// Open a terminal on a host
+    Shell(shell::Args),
     /// Run a command the way that rsync, git and others start ssh
     Rsh(rsh::Args),
     /// Send files to a host
@@ -74,6 +77,7 @@ impl Command {
             Self::Hosts(args) => hosts::run(args, context),
             Self::Ping(args) => ping::run(&args, context),
             Self::Run(args) => run::run(&args, context),
+            Self::Shell(args) => shell::run(&args, context),
             Self::Rsh(args) => rsh::run(&args, context),
             Self::Push(args) => push::run(args, context),
             Self::Pull(args) => pull::run(args, context),

@@ -9,6 +9,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod descriptors;
+pub mod guise;
 pub mod handshake;
 pub mod identity;
 pub mod jobs;

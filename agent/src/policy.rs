@@ -17,16 +17,17 @@ use crate::user::User;
 /// only at the login.
 pub fn decide(key: &Entry, request: &Request, own: &User, now: SystemTime) -> Result<(), Failure> {
     let own = &*String::from_utf8_lossy(&own.name);
-    let (verb, user) = match request {
-        // A command in a terminal is a command; only a shell that asks for nothing else is a shell.
-        Request::Run(run) => (request.verb(), Some(run.user.as_deref().unwrap_or(own))),
-        // The job is the key's own, and was permitted when it was started.
-        Request::Attach(_) if key.grant.permits(Verb::Shell) => (Verb::Shell, None),
-        Request::Attach(_) => (Verb::Run, None),
-        // Whose they are is looked at where they are.
-        Request::List(_) | Request::Logs(_) | Request::Kill(_) => (Verb::Jobs, None),
-        Request::Push(_) | Request::PushTree(_) => (Verb::Push, Some(own)),
-        Request::Pull(_) => (Verb::Pull, Some(own)),
+    let verb = match request {
+        // Who may open a shell comes back to it by that permission.
+        Request::Attach(_) if key.grant.permits(Verb::Shell) => Verb::Shell,
+        other => other.verb(),
+    };
+    let user = match request {
+        // A job was permitted when it was started; whose it is is looked at where it is.
+        Request::Attach(_) | Request::List(_) | Request::Logs(_) | Request::Kill(_) => None,
+        Request::Run(_) | Request::Push(_) | Request::PushTree(_) | Request::Pull(_) => {
+            Some(request.user().unwrap_or(own))
+        }
     };
     if !key.grant.permits(verb) || !key.is_current(now) {
         return Err(Failure::request(Cause::NotPermitted(verb.into())));

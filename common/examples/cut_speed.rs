@@ -12,7 +12,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lariat_common::transfer::delta::{Cutter, Index, Op, Params, Piece, Planner, Seed};
+use lariat_common::transfer::delta::{Cutter, Index, Matcher, Op, Params, Piece, Seed};
 use rustix::time::{ClockId, clock_gettime};
 
 const SIZE: u64 = 1 << 30;
@@ -32,32 +32,48 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         };
         let (list, speed) = best(|| cut(&basis, SIZE))?;
         let (_, hole) = best(|| cut(&zeros, SIZE))?;
-        let pieces = cut(&source, SIZE + 1)?;
-        let ((index, ops), plan) = best(|| {
-            let mut index = Index::new(params, SIZE).map_err(io::Error::other)?;
-            index.add(&list).map_err(io::Error::other)?;
-            let (mut planner, mut ops) = (Planner::default(), Vec::new());
-            pieces.iter().for_each(|&piece| planner.piece(&index, piece, &mut ops));
-            ops.extend(planner.finish());
-            Ok((index, ops))
-        })?;
+        let (ops, follow) = best(|| follow(&list, &source, params))?;
         let literal = ops.iter().filter(|op| matches!(op, Op::Literal { .. }));
         let literal: u64 = literal.map(|op| u64::from(op.length())).sum();
         println!(
             "average {:2} KiB: cut {:.2} GB/s of CPU, zeros {:.2}; list of {} pieces {:.1} MB; \
-             index and plan {:.0} ms; {} runs, literals {:.1} MB; basis covered {}",
+             source followed {:.2} GB/s; {} runs, literals {:.1} MB",
             1 << (average_log2 - 10),
             gigabytes(SIZE) / speed,
             gigabytes(SIZE) / hole,
             list.len(),
             gigabytes(list.len() as u64 * 18) * 1e3,
-            plan * 1e3,
+            gigabytes(SIZE) / follow,
             ops.len(),
             gigabytes(literal) * 1e3,
-            index.covered() == SIZE,
         );
     }
     Ok(())
+}
+
+/// The runs that a sender finds for the source while the basis' pieces come.
+fn follow(basis: &[Piece], source: &Arc<File>, params: Params) -> io::Result<Vec<Op>> {
+    let mut matcher = Matcher::new(Index::new(params, SIZE).map_err(io::Error::other)?);
+    let mut cutter = Cutter::new(source.clone(), SIZE + 1, params, Seed(7));
+    let mut basis = basis.chunks(1024);
+    let mut ops = Vec::new();
+    loop {
+        let piece = if matcher.awaits_basis() {
+            None
+        } else {
+            cutter.fill()?;
+            cutter.cut(matcher.likely())
+        };
+        if let Some(piece) = piece {
+            matcher.source(piece, &mut ops);
+        } else if let Some(pieces) = basis.next() {
+            matcher.basis(pieces, &mut ops).map_err(io::Error::other)?;
+        } else {
+            break;
+        }
+    }
+    ops.extend(matcher.finish());
+    Ok(ops)
 }
 
 /// A file of random bytes; the edited one has a byte more in front, and other bytes here and there.

@@ -1,5 +1,6 @@
 //! Waiting for a state instead of for a time.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a state may take to come before a test gives up on it.
@@ -18,4 +19,19 @@ pub fn until<T>(what: &str, mut state: impl FnMut() -> Option<T>) -> T {
         assert!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
         std::thread::park_timeout(Duration::from_millis(2));
     }
+}
+
+/// Waits until a partial in `folder` has this many bytes, and tells where it is.
+///
+/// # Panics
+/// When it has not after [`PATIENCE`], and when there is no such folder.
+#[expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+pub fn partial_reaches(folder: &Path, bytes: u64) -> PathBuf {
+    until("the partial to grow", || {
+        let mut paths = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+        paths.find(|path| {
+            let partial = path.extension().is_some_and(|extension| extension == "part");
+            partial && path.metadata().is_ok_and(|metadata| metadata.len() >= bytes)
+        })
+    })
 }

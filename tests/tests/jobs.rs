@@ -135,8 +135,7 @@ fn cuts_are_only_pauses_for_who_reads() {
     let (fleet, agent) = TestFleet::with_agent();
     let job = detach(&fleet, "seq 400000; seq 400000 >&2; exit 4");
     ended(&fleet, &job);
-    let lines: Vec<String> = (1..=400_000).map(|n| format!("{n}\n")).collect();
-    let expected = lines.concat();
+    let expected = (1..=400_000).fold(String::new(), |all, n| all + &format!("{n}\n"));
     let cut = Fault { cut_down: Some(700_000), ..Fault::default() };
     let faulty = Faulty::start(agent.address, cut);
     fleet.set_address("web1", faulty.address);

@@ -113,18 +113,6 @@ fn json_counts_truly() {
     assert!(object["error"].as_str().unwrap().contains("gone"));
 }
 
-/// Waits until a partial in `folder` has this many bytes.
-fn partial_reaches(folder: &Path, bytes: u64) {
-    wait::until("the partial to grow", || {
-        let mut entries = std::fs::read_dir(folder).unwrap().flatten();
-        let reached = |entry: std::fs::DirEntry| {
-            let partial = entry.path().extension().is_some_and(|extension| extension == "part");
-            partial && entry.metadata().is_ok_and(|metadata| metadata.len() >= bytes)
-        };
-        entries.any(reached).then_some(())
-    });
-}
-
 fn pushed(fleet: &TestFleet, source: &Path, dest: &Path) -> (u64, u64) {
     let json = fleet.ok(["push".into(), "--json".into(), text(source), remote(dest)]);
     let object: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -143,7 +131,7 @@ fn a_push_that_is_given_up_says_that_nothing_is_lost() {
     let mut push = fleet.lariat();
     push.args(["push", "--reconnect", "0", &text(&source), &remote(&folder.join("file"))]);
     let child = push.stderr(Stdio::piped()).spawn().unwrap();
-    partial_reaches(&folder, 4 * MIB);
+    wait::partial_reaches(&folder, 4 * MIB);
     agent.signal(Signal::KILL);
     agent.wait();
     let output = child.wait_with_output().unwrap();
@@ -186,7 +174,7 @@ fn a_push_goes_on_after_either_end_was_killed() {
         let mut push = fleet.lariat();
         push.args(["push", &text(&source), &remote(&dest)]);
         let mut child = push.stderr(Stdio::null()).spawn().unwrap();
-        partial_reaches(&folder, 8 * MIB);
+        wait::partial_reaches(&folder, 8 * MIB);
         if kill_agent {
             agent.signal(Signal::KILL);
             agent.wait();
@@ -218,7 +206,7 @@ fn a_pull_goes_on_after_it_was_killed() {
     let mut pull = fleet.lariat();
     pull.args(["pull", &remote(&source), &text(&dest)]).stderr(Stdio::null());
     let mut child = pull.spawn().unwrap();
-    partial_reaches(&folder, 8 * MIB);
+    wait::partial_reaches(&folder, 8 * MIB);
     child.kill().unwrap();
     child.wait().unwrap();
     slow.set(Fault::default());
@@ -340,7 +328,7 @@ fn the_newest_push_to_a_name_wins_and_the_older_is_told() {
     let mut push = fleet.lariat();
     push.args(["push", &text(&first), &remote(&dest)]).stderr(Stdio::piped());
     let child = push.spawn().unwrap();
-    partial_reaches(&folder, MIB);
+    wait::partial_reaches(&folder, MIB);
     fleet.set_address("web1", agent.address);
     fleet.ok(["push".into(), text(&second), remote(&dest)]);
     let older = child.wait_with_output().unwrap();
@@ -365,4 +353,65 @@ fn a_replaced_file_keeps_its_owner() {
     let metadata = dest.metadata().unwrap();
     assert_eq!((metadata.uid(), metadata.gid()), (12345, 54321));
     assert_same(&source, &dest);
+}
+
+#[test]
+fn as_another_user_only_what_that_user_may_is_read_and_written() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (fleet, _agent) = TestFleet::with_agent();
+    let folder = tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o755)).tempdir();
+    let folder = folder.unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for (name, mode) in [("closed", 0o755), ("open", 0o777)] {
+        std::fs::create_dir(at(name)).unwrap();
+        std::fs::set_permissions(at(name), PermissionsExt::from_mode(mode)).unwrap();
+    }
+    let tree = fleet.path("tree");
+    std::fs::create_dir(&tree).unwrap();
+    for (name, size) in [("small", 100), ("large", 3 * MIB)] {
+        random_file(&tree.join(name), size, size);
+        std::fs::set_permissions(tree.join(name), PermissionsExt::from_mode(0o640)).unwrap();
+    }
+    let large = text(&tree.join("large"));
+    let push = |source: &str, name: &str| {
+        ["push", "--user", "nobody", source, &remote(&at(name))].map(ToOwned::to_owned)
+    };
+    let owner = |name: &str| at(name).metadata().unwrap().uid();
+
+    fleet.ok(push(&large, "open/file"));
+    fleet.ok(push(&text(&tree), "open/tree"));
+    let nobody = owner("open/file");
+    assert_ne!(nobody, 0);
+    for name in ["open/tree", "open/tree/small", "open/tree/large"] {
+        assert_eq!(owner(name), nobody, "{name}");
+    }
+    let what = "permission denied";
+    for error in [push(&large, "closed/file"), push(&text(&tree), "closed/tree")] {
+        let error = fleet.fails(255, error);
+        assert!(error.contains(what) && error.contains("closed"), "{error}");
+    }
+    assert_eq!(names(&at("closed")), Vec::<String>::new());
+
+    // What root sent is root's, and the same session's thread had its rights back.
+    fleet.ok(["push", &large, &text(&tree), &remote(&at("closed/"))]);
+    assert_eq!(owner("closed/large"), 0);
+    let pull = |name: &str, to: &str| {
+        let from = format!("nobody@{}", remote(&at(name)));
+        ["pull".to_owned(), from, text(&fleet.path(to))]
+    };
+    let error = fleet.fails(255, pull("closed/large", "x"));
+    assert!(error.contains(what), "{error}");
+    let output = fleet.run(pull("closed/tree", "y"));
+    assert_eq!(output.status.code(), Some(255));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("small") && error.contains("large") && error.contains(what), "{error}");
+    fleet.ok(pull("open/tree", "z"));
+    assert_same(&fleet.path("z/large"), &at("open/tree/large"));
+
+    let error = fleet.fails(255, ["push", "--user", "no-such", &large, "web1:/x"]);
+    assert!(error.contains("there is no user no-such"), "{error}");
+    let error = fleet.fails(255, ["push", "--user", "a", &large, "b@web1:/x"]);
+    assert!(error.contains("which of the two"), "{error}");
 }

@@ -296,11 +296,12 @@ mod tests {
         let now = SystemTime::now();
         let hour = std::time::Duration::from_secs(3600);
         let sweep = |before, kept| {
-            let forget = |job| {
-                forgotten.borrow_mut().push(job);
-                Ok(())
-            };
-            folders.sweep(before, kept, forget).unwrap()
+            folders
+                .sweep(before, kept, |job| {
+                    forgotten.borrow_mut().push(job);
+                    Ok(())
+                })
+                .unwrap()
         };
         assert_eq!(sweep(now - hour, now - hour), 0);
         assert_eq!(sweep(now - hour, now + hour), 1, "each in its own time");

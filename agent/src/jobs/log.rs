@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(case.text(0), "one\ntwo\n");
         assert_eq!(case.text(5), "wo\n");
         assert_eq!(case.read(8), []);
-        let all = (0..50).map(|n| format!("{n:04}\n")).collect::<Vec<_>>().concat();
+        let all = (0..50).fold(String::new(), |all, n| all + &format!("{n:04}\n"));
         case.write(all.as_bytes());
         let whole = format!("one\ntwo\n{all}");
         let (begin, end) = case.reader().bounds().unwrap();

@@ -13,6 +13,7 @@ pub mod push;
 pub mod push_tree;
 pub mod run;
 
+mod acting;
 mod detached;
 mod job;
 

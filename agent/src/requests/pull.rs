@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use lariat_common::escape::escape;
 use lariat_common::link::LinkError;
@@ -13,6 +14,7 @@ use lariat_common::transfer::tree::{Avoid, Counts, Filter, TreeSource, send_tree
 use lariat_common::transfer::{Cancel, Sent, Source, TransferError, Unwatched, send};
 use tracing::info;
 
+use super::acting::Acting;
 use super::{Logged, stopping, transfer_ended};
 use crate::session::{Session, SessionLink};
 
@@ -22,9 +24,13 @@ pub async fn serve(
     pull: Pull,
     session: &Session,
 ) -> Result<ControlFlow<()>, LinkError> {
-    let mut source = match open(&pull, session) {
-        Ok(Opened::File(source)) => source,
-        Ok(Opened::Tree(source)) => return serve_tree(link, *source, &pull, session).await,
+    let opened = Acting::begin(session, pull.user.as_deref())
+        .and_then(|acting| Ok((open(&pull, acting.user.home())?, acting)));
+    let (mut source, _acting) = match opened {
+        Ok((Opened::File(source), acting)) => (source, acting),
+        Ok((Opened::Tree(source), _acting)) => {
+            return serve_tree(link, *source, &pull, session).await;
+        }
         Err(failure) => {
             info!("pull: {failure}");
             link.send(&failure).await?;
@@ -60,10 +66,10 @@ enum Opened {
     Tree(Box<TreeSource>),
 }
 
-fn open(pull: &Pull, session: &Session) -> Result<Opened, Failure> {
+fn open(pull: &Pull, home: &Path) -> Result<Opened, Failure> {
     let bad = |why: String| Failure::request(Cause::BadRequest(why));
     pull.check().map_err(|why| bad(why.to_string()))?;
-    let path = session.agent.user.home().join(OsStr::from_bytes(&pull.source));
+    let path = home.join(OsStr::from_bytes(&pull.source));
     match (Source::open(&path), &pull.tree) {
         (Err(Failure { cause: Cause::NotAFile(FileKind::Folder), .. }), Some(options)) => {
             options.check().map_err(|why| bad(why.to_string()))?;

@@ -14,6 +14,7 @@ use lariat_common::transfer::{
 };
 use tracing::info;
 
+use super::acting::Acting;
 use super::{stopping, transfer_ended};
 use crate::session::{Session, SessionLink};
 use crate::transfers::Running;
@@ -24,7 +25,7 @@ pub async fn serve(
     push: Push,
     session: &Session,
 ) -> Result<ControlFlow<()>, LinkError> {
-    let Opening { running, target, path, finish } = match open(&push, session) {
+    let Opening { acting: _acting, running, target, path, finish } = match open(&push, session) {
         Ok(opened) => opened,
         Err(failure) => {
             info!("push: {failure}");
@@ -55,6 +56,7 @@ async fn take(
 
 /// A push that can begin.
 struct Opening {
+    acting: Acting,
     running: Running,
     target: Target,
     path: String,
@@ -65,13 +67,13 @@ fn open(push: &Push, session: &Session) -> Result<Opening, Failure> {
     push.check().map_err(|why| Failure::request(Cause::BadRequest(why.to_string())))?;
     let finish = account::finish(&push.placement)
         .map_err(|why| Failure::request(Cause::BadRequest(why.to_string())))?;
-    let user = &session.agent.user;
-    let place = Place::resolve(user.home(), &push.dest)?;
-    let owner = Owner { key: session.key.id, user: user.uid };
+    let acting = Acting::begin(session, push.user.as_deref())?;
+    let place = Place::resolve(acting.user.home(), &push.dest)?;
+    let owner = Owner { key: session.key.id, user: acting.user.uid };
     let path = place.path();
     let bytes = path.as_os_str().as_bytes();
     let id = place.id().map_err(|error| Failure::io(Action::Open, bytes, &error))?;
     let running = session.agent.transfers.begin(id, Partial::name(&place, owner));
     let opened = Partial::open(place, owner, &push.offer, Busy::Wait)?;
-    Ok(Opening { running, target: Target::File(opened), path: escape(bytes), finish })
+    Ok(Opening { acting, running, target: Target::File(opened), path: escape(bytes), finish })
 }

@@ -14,6 +14,7 @@ use lariat_common::transfer::{Owner, TransferError};
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
+use super::acting::Acting;
 use super::{Logged, stopping, transfer_ended};
 use crate::session::{Session, SessionLink};
 use crate::transfers::Running;
@@ -34,10 +35,10 @@ pub async fn serve(
     session: &Session,
 ) -> Result<ControlFlow<()>, LinkError> {
     let opened = match open(push, session) {
-        Ok((running, arrival)) => lock(&arrival.target).await.map(|()| (running, arrival)),
+        Ok(opened) => lock(&opened.arrival.target).await.map(|()| opened),
         Err(failure) => Err(failure),
     };
-    let (running, arrival) = match opened {
+    let Opening { acting: _acting, running, arrival } = match opened {
         Ok(opened) => opened,
         Err(failure) => {
             info!("push: {failure}");
@@ -77,13 +78,21 @@ async fn lock(target: &TreeTarget) -> Result<(), Failure> {
     }
 }
 
-fn open(push: PushTree, session: &Session) -> Result<(Running, TreeArrival), Failure> {
+/// A push that can begin.
+struct Opening {
+    acting: Acting,
+    running: Running,
+    arrival: TreeArrival,
+}
+
+fn open(push: PushTree, session: &Session) -> Result<Opening, Failure> {
     let bad = |why: String| Failure::request(Cause::BadRequest(why));
     push.check().map_err(|why| bad(why.to_string()))?;
-    let PushTree { dest, root, options, placement } = push;
+    let PushTree { dest, root, options, placement, user } = push;
     let filter = Filter::new(&options.rules, &options.only).map_err(|why| bad(why.to_string()))?;
     let finish = account::finish(&placement).map_err(|why| bad(why.to_string()))?;
-    let user = &session.agent.user;
+    let acting = Acting::begin(session, user.as_deref())?;
+    let user = &acting.user;
     let owner = Owner { key: session.key.id, user: user.uid };
     let target = if options.dry_run {
         TreeTarget::look(user.home(), &dest, owner)?
@@ -93,5 +102,6 @@ fn open(push: PushTree, session: &Session) -> Result<(Running, TreeArrival), Fai
     let key = session.key.id;
     let running = session.agent.transfers.begin(target.id()?, format!("{TREE} {key}"));
     let avoid = Avoid::new();
-    Ok((running, TreeArrival { target, root, options, filter, finish, avoid }))
+    let arrival = TreeArrival { target, root, options, filter, finish, avoid };
+    Ok(Opening { acting, running, arrival })
 }

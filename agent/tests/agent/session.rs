@@ -112,7 +112,9 @@ fn sigterm_stops_a_transfer_with_a_word_and_exits_0() {
         let identity = Identity { device: 1, inode: 2, ctime: time };
         let offer = Offer { size: Some(1 << 30), sparse: true, mode: 0o644, mtime: time, identity };
         let dest = Destination { path, name: b"file".to_vec() };
-        let push = message_frame(&Push { dest, offer, placement: Placement::default() }).unwrap();
+        let push =
+            message_frame(&Push { dest, offer, placement: Placement::default(), user: None })
+                .unwrap();
         let (mut link, _) = agent.log_in_with(&push).await.unwrap();
         link.expect::<Have>().await.unwrap();
         agent.signal(Signal::TERM);

@@ -20,7 +20,13 @@ fn push(agent: &Agent) -> PushTree {
     let path = agent.folder.path().join("copy").into_os_string().into_vec();
     let dest = Destination { path, name: b"copy".to_vec() };
     let root = entry(b"", What::Folder);
-    PushTree { dest, root, options: TreeOptions::default(), placement: Placement::default() }
+    PushTree {
+        dest,
+        root,
+        options: TreeOptions::default(),
+        placement: Placement::default(),
+        user: None,
+    }
 }
 
 async fn manifest(

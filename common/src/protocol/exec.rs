@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_NAME, MAX_WORDS};
 use crate::name::JobId;
+use crate::protocol::request::may_name_user;
 
 /// Runs a command as a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,17 +138,12 @@ impl Run {
         if self.env.iter().any(|(name, _)| name.is_empty() || name.contains(&b'=')) {
             return Err(BadRun::Variable);
         }
-        // Longer than any name that the system's user database could hold.
         if let Streams::Terminal { term, .. } = &self.streams
             && (term.is_empty() || term.len() > MAX_NAME || term.contains(&0))
         {
             return Err(BadRun::Terminal);
         }
-        if self
-            .user
-            .as_ref()
-            .is_some_and(|name| !(1..=MAX_NAME).contains(&name.len()) || name.contains('\0'))
-        {
+        if !may_name_user(self.user.as_deref()) {
             return Err(BadRun::User);
         }
         Ok(())

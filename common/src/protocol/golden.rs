@@ -109,9 +109,10 @@ fn every_message_has_the_bytes_of_the_document() {
     let dest = Destination { path: b"/srv/".to_vec(), name: b"a".to_vec() };
     let placement =
         Placement { mode: Some(0o600), user: Some("www".to_owned()), group: None, backup: true };
-    check(s, &Push { dest, offer: offer.clone(), placement });
+    check(s, &Push { dest, offer: offer.clone(), placement, user: None });
     let sending = Sending { compress: true, rate: Some(4096) };
-    check(s, &Pull { source: b"/srv/a".to_vec(), sending, tree: None });
+    let user = Some("www".to_owned());
+    check(s, &Pull { source: b"/srv/a".to_vec(), sending, tree: None, user });
     check(s, &Offer { size: None, ..offer.clone() });
     let chunks = vec![Range { first: 0, count: 1 }];
     check(s, &Have { chunks, basis: None });
@@ -147,10 +148,11 @@ fn trees(s: &mut Vec<Kind>, offer: &Offer) {
     let rules = vec![Rule { include: false, glob: "*.o".to_owned() }];
     let options = TreeOptions { rules, delete: true, ..TreeOptions::default() };
     let placement = Placement::default();
-    let push = PushTree { dest, root: root.clone(), options: options.clone(), placement };
+    let user = None;
+    let push = PushTree { dest, root: root.clone(), options: options.clone(), placement, user };
     check(s, &push);
     let sending = Sending::default();
-    check(s, &Pull { source: b"/srv".to_vec(), sending, tree: Some(options) });
+    check(s, &Pull { source: b"/srv".to_vec(), sending, tree: Some(options), user: None });
     check(s, &Root { entry: root });
     let (uid, gid) = (1000, 100);
     let owner = Some(Ownership { uid, gid, user: "bob".to_owned(), group: String::new() });

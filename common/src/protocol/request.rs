@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
+use crate::limits::MAX_NAME;
 use crate::protocol::exec::{Attach, Command, Run};
 use crate::protocol::grant::Verb;
 use crate::protocol::job::{Kill, List, Logs};
@@ -52,6 +53,12 @@ pub enum Request {
     Pull(Pull),
 }
 
+/// Whether a user could have this name, if one is given; the host knows which there are.
+pub(super) fn may_name_user(user: Option<&str>) -> bool {
+    // A longer one no user database holds.
+    user.is_none_or(|name| (1..=MAX_NAME).contains(&name.len()) && !name.contains('\0'))
+}
+
 /// Why a frame is no request.
 #[derive(Debug, thiserror::Error)]
 pub enum BadRequest {
@@ -76,6 +83,18 @@ impl Request {
             PushTree::KIND => Ok(Self::PushTree(codec::decode(payload)?)),
             Pull::KIND => Ok(Self::Pull(codec::decode(payload)?)),
             other => Err(BadRequest::Kind(other)),
+        }
+    }
+
+    /// The user that it asks to be done as, if another than the agent's own.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::Run(run) => run.user.as_deref(),
+            // A job has its user.
+            Self::Attach(_) | Self::List(_) | Self::Logs(_) | Self::Kill(_) => None,
+            Self::Push(push) => push.user.as_deref(),
+            Self::PushTree(push) => push.user.as_deref(),
+            Self::Pull(pull) => pull.user.as_deref(),
         }
     }
 

@@ -22,6 +22,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{CHUNK, MAX_BULK_HEADER, MAX_NAME, MAX_PATH};
+use crate::protocol::request::may_name_user;
 use crate::protocol::tree::TreeOptions;
 
 /// Length of a hash or a chaining value, in bytes.
@@ -45,6 +46,8 @@ pub struct Push {
     pub offer: Offer,
     /// What becomes of it there.
     pub placement: Placement,
+    /// Whose rights it is done with, if not with those of the agent's own user.
+    pub user: Option<String>,
 }
 
 /// Fetches a file or a folder from the host.
@@ -56,6 +59,8 @@ pub struct Pull {
     pub sending: Sending,
     /// How a folder is sent; without it only a file is.
     pub tree: Option<TreeOptions>,
+    /// Whose rights it is done with, if not with those of the agent's own user.
+    pub user: Option<String>,
 }
 
 /// How a sender sends.
@@ -306,6 +311,9 @@ pub enum BadTransfer {
     /// A time's nanoseconds are a second or more.
     #[error("a time's nanoseconds are out of range")]
     Time,
+    /// No user can have such a name.
+    #[error("no user can have this name")]
+    User,
     /// Permission bits that do not exist.
     #[error("a file's mode has bits that do not exist")]
     Mode,
@@ -327,6 +335,7 @@ impl Push {
         if self.placement.mode.is_some_and(|mode| mode & !0o7777 != 0) {
             return Err(BadTransfer::Mode);
         }
+        check_user(self.user.as_deref())?;
         self.offer.check()
     }
 }
@@ -336,8 +345,13 @@ impl Pull {
     pub fn check(&self) -> Result<(), BadTransfer> {
         let bad =
             self.source.is_empty() || self.source.len() > MAX_PATH || self.source.contains(&0);
-        if bad { Err(BadTransfer::Path) } else { Ok(()) }
+        if bad { Err(BadTransfer::Path) } else { check_user(self.user.as_deref()) }
     }
+}
+
+/// Checks the user as whom a transfer is asked for.
+pub(super) fn check_user(user: Option<&str>) -> Result<(), BadTransfer> {
+    if may_name_user(user) { Ok(()) } else { Err(BadTransfer::User) }
 }
 
 /// Whether `name` is one component that can be made in a folder.

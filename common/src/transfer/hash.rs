@@ -41,6 +41,43 @@ pub fn file(chunks: &[Hash], only: Hash) -> Hash {
     }
 }
 
+/// Hashes a file's chunks as its bytes pass by, in order.
+#[derive(Default)]
+pub struct Chunks {
+    index: u64,
+    /// The chunk that is passing, and how many of its bytes have been.
+    under_way: Option<(blake3::Hasher, usize)>,
+}
+
+impl Chunks {
+    /// The file's next bytes. The chunks that they complete are given to `done`, by their index.
+    pub fn update<E>(
+        &mut self,
+        mut bytes: &[u8],
+        mut done: impl FnMut(u64, Hash) -> Result<(), E>,
+    ) -> Result<(), E> {
+        while !bytes.is_empty() {
+            let (mut hasher, passed) =
+                self.under_way.take().unwrap_or_else(|| (hasher(self.index, &[]), 0));
+            let (now, later) = bytes.split_at(bytes.len().min(CHUNK - passed));
+            hasher.update(now);
+            self.under_way = Some((hasher, passed + now.len()));
+            if passed + now.len() == CHUNK {
+                self.finish(&mut done)?;
+            }
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    /// The file has ended: its last chunk may be shorter.
+    pub fn finish<E>(&mut self, mut done: impl FnMut(u64, Hash) -> Result<(), E>) -> Result<(), E> {
+        let Some((hasher, _)) = self.under_way.take() else { return Ok(()) };
+        self.index += 1;
+        done(self.index - 1, hasher.finalize_non_root())
+    }
+}
+
 fn hasher(index: u64, bytes: &[u8]) -> blake3::Hasher {
     let mut hasher = blake3::Hasher::new();
     hasher.set_input_offset(index * CHUNK as u64);
@@ -80,6 +117,24 @@ mod tests {
             } else {
                 assert_eq!(file(&chunks, [0; 32]), whole);
             }
+        }
+    }
+
+    #[test]
+    fn passing_chunks_have_the_same_hashes() {
+        let bytes: Vec<u8> = (0..3 * CHUNK + 7).map(|i| (i % 251).to_le_bytes()[0]).collect();
+        for (size, part) in [(bytes.len(), 1000), (2 * CHUNK, CHUNK / 2), (2 * CHUNK, 3 * CHUNK)] {
+            let bytes = &bytes[..size];
+            let (mut chunks, mut hashes) = (Chunks::default(), Vec::new());
+            let mut done = |index, hash| {
+                hashes.push((index, hash));
+                Ok::<_, ()>(())
+            };
+            bytes.chunks(part).for_each(|part| chunks.update(part, &mut done).unwrap());
+            chunks.finish(&mut done).unwrap();
+            let expected: Vec<(u64, Hash)> =
+                (0..).zip(bytes.chunks(CHUNK)).map(|(i, bytes)| (i, chunk(i, bytes))).collect();
+            assert!(hashes == expected, "{size} bytes in parts of {part}");
         }
     }
 }

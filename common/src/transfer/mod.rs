@@ -14,6 +14,7 @@
 //! the bytes. [`tree`] moves whole folders, and has these for their large files.
 
 mod basis;
+mod body;
 mod cancel;
 mod commit;
 pub mod delta;
@@ -21,6 +22,7 @@ pub mod destination;
 mod encode;
 mod error;
 pub mod hash;
+mod holes;
 mod journal;
 mod own;
 mod partial;

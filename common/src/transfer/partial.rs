@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,21 +16,17 @@ use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
 use super::basis::BasisFile;
+use super::body::Body;
 use super::commit::{self, Finish, Sync};
 use super::destination::Place;
-use super::encode::is_zero;
 use super::error::{failed, sys_failed};
 use super::journal::Journal;
 use super::source::not_a_file;
 use super::{own, sweep};
 use crate::beneath::Folder;
-use crate::limits::CHUNK;
 use crate::name::KeyId;
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
 use crate::protocol::transfer::{Offer, Range};
-
-/// Granularity of holes in a sparse file, in bytes: a block of most file systems.
-const BLOCK: usize = 4096;
 
 /// A complete file of this size, in bytes, takes long enough to be forced to disk that being killed
 /// meanwhile must not cost all of it.
@@ -69,21 +65,17 @@ pub struct Partial {
     place: Place,
     part: String,
     journal_name: String,
-    file: Arc<File>,
-    journal: Option<Journal>,
-    /// Where the bytes of earlier attempts end. Below it there may be some that no journal tells of:
-    /// a crash can keep what was written and lose the note of it.
-    used: u64,
+    body: Arc<Body>,
     state: State,
 }
 
 /// What becomes of a partial's files when it is dropped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// They stay if a later attempt can go on with them.
+    UnderWay,
     /// Nothing in it is worth keeping.
     Worthless,
-    /// A later attempt can go on with it.
-    Resumable,
     /// It has its final name.
     Committed,
 }
@@ -100,16 +92,12 @@ impl Partial {
         let part = Self::name(&place, owner);
         let journal_name = format!("{}.journal", stem(&place, owner));
         let file = own::open_locked(&place, &part, owner.user, busy)?;
-        let mut partial = Self {
-            place,
-            part,
-            journal_name,
-            file: Arc::new(file),
-            journal: None,
-            used: 0,
-            state: State::Worthless,
-        };
-        let have = partial.begin(owner, offer)?;
+        let (body, have) = begin(&place, &journal_name, file, owner, offer).inspect_err(|_| {
+            own::remove(&place, &part);
+            own::remove(&place, &journal_name);
+        })?;
+        let body = Arc::new(body);
+        let partial = Self { place, part, journal_name, body, state: State::UnderWay };
         partial.check_room(offer)?;
         let whole = have.iter().map(|range| range.count).sum::<u64>() == offer.chunks();
         let basis = if whole { None } else { BasisFile::find(&partial.place, offer) };
@@ -131,46 +119,9 @@ impl Partial {
         self.place.path()
     }
 
-    pub(super) fn file(&self) -> &Arc<File> {
-        &self.file
-    }
-
-    /// Writes a chunk and names it in the journal. Where nothing was written before, a chunk of zeros
-    /// is left out, and so are the zeros within one of a sparse file.
-    pub(super) fn write(
-        &mut self,
-        index: u64,
-        bytes: &[u8],
-        fresh: bool,
-        sparse: bool,
-    ) -> Result<(), Failure> {
-        let offset = index * CHUNK as u64;
-        let fresh = fresh && offset >= self.used;
-        let mut written = if fresh && sparse {
-            self.write_around_holes(bytes, offset)
-        } else if fresh && is_zero(bytes) {
-            Ok(())
-        } else {
-            self.file.write_all_at(bytes, offset)
-        };
-        if let (Ok(()), Some(journal)) = (&written, &mut self.journal) {
-            written = journal.record(index);
-            self.state = State::Resumable;
-        }
-        written.map_err(self.failed(Action::Write))
-    }
-
-    fn write_around_holes(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let mut at = 0;
-        for run in bytes.chunks(BLOCK).collect::<Vec<_>>().chunk_by(|a, b| is_zero(a) == is_zero(b))
-        {
-            let len = run.iter().map(|block| block.len()).sum::<usize>();
-            if !is_zero(run[0]) {
-                self.file.write_all_at(&bytes[at..at + len], offset + at as u64)?;
-            }
-            at += len;
-        }
-        Ok(())
+    /// What is written into it.
+    pub(super) fn body(&self) -> &Arc<Body> {
+        &self.body
     }
 
     /// Gives the complete file its metadata and, once it is on disk, its name.
@@ -184,12 +135,12 @@ impl Partial {
         if size >= WORTH_KEEPING && sync == Sync::First {
             // While this lasts the partial is still one that a later attempt takes up. Metadata, once
             // set, make it look like somebody else's.
-            let synced = self.file.set_len(size).and_then(|()| self.file.sync_data());
+            let synced = self.body.file.set_len(size).and_then(|()| self.body.file.sync_data());
             synced.map_err(self.failed(Action::Sync))?;
         }
-        commit::commit(&self.file, &self.part, &self.place, offer, size, finish, sync)?;
+        commit::commit(&self.body.file, &self.part, &self.place, offer, size, finish, sync)?;
         self.state = State::Committed;
-        if self.journal.is_some() {
+        if self.body.has_journal() {
             own::remove(&self.place, &self.journal_name);
         }
         match sync {
@@ -214,36 +165,7 @@ impl Partial {
 
     /// Says what was being done when something fails.
     pub(super) fn failed(&self, action: Action) -> impl Fn(io::Error) -> Failure + use<> {
-        failed(action, self.place.path().as_os_str().as_bytes())
-    }
-
-    fn begin(&mut self, owner: Owner, offer: &Offer) -> Result<Vec<Range>, Failure> {
-        let len = self.file.metadata().map_err(self.failed(Action::Read))?.len();
-        let several = offer.chunks() > 1;
-        if several && len > 0 {
-            let old = own::open(&self.place, &self.journal_name, OFlags::APPEND, owner.user);
-            let resumed = old.and_then(|file| match file {
-                Some(file) => Journal::resume(file, offer, len),
-                None => Ok(None),
-            });
-            if let Some((journal, ranges)) = resumed.map_err(self.failed(Action::Read))? {
-                self.journal = Some(journal);
-                self.used = len;
-                self.state = State::Resumable;
-                return Ok(ranges);
-            }
-        }
-        if len > 0 {
-            self.file.set_len(0).map_err(self.failed(Action::Write))?;
-        }
-        // An older attempt's, which may have been at another file: it says nothing of this one.
-        own::remove(&self.place, &self.journal_name);
-        if several {
-            let journal = own::create(&self.place, &self.journal_name)
-                .and_then(|file| Journal::begin(file, offer));
-            self.journal = Some(journal.map_err(self.failed(Action::Create))?);
-        }
-        Ok(Vec::new())
+        self.body.failed(action)
     }
 
     /// Refuses a file that the disk has no room for, before its first byte.
@@ -251,7 +173,7 @@ impl Partial {
         let Some(size) = offer.size.filter(|_| !offer.sparse) else { return Ok(()) };
         // A file system that can't tell finds out by itself.
         let Ok(disk) = rustix::fs::fstatvfs(&self.place.folder) else { return Ok(()) };
-        let there = self.file.metadata().map_or(0, |metadata| metadata.blocks() * 512);
+        let there = self.body.file.metadata().map_or(0, |metadata| metadata.blocks() * 512);
         let root = rustix::process::geteuid().is_root();
         let blocks = if root { disk.f_bfree } else { disk.f_bavail };
         if disk.f_blocks > 0 && size.saturating_sub(there) > blocks.saturating_mul(disk.f_frsize) {
@@ -264,11 +186,53 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if self.state == State::Worthless {
+        let kept = match self.state {
+            State::UnderWay => self.body.is_resumable(),
+            State::Worthless => false,
+            State::Committed => true,
+        };
+        if !kept {
             own::remove(&self.place, &self.part);
             own::remove(&self.place, &self.journal_name);
         }
     }
+}
+
+/// Looks what an earlier attempt left in the partial, and which chunks that may be. What is of no use
+/// is cleared away.
+fn begin(
+    place: &Place,
+    journal_name: &str,
+    file: File,
+    owner: Owner,
+    offer: &Offer,
+) -> Result<(Body, Vec<Range>), Failure> {
+    let path = place.path().into_os_string().into_encoded_bytes();
+    let failed = |action| failed(action, &path);
+    let file = Arc::new(file);
+    let len = file.metadata().map_err(failed(Action::Read))?.len();
+    let several = offer.chunks() > 1;
+    if several && len > 0 {
+        let old = own::open(place, journal_name, OFlags::APPEND, owner.user);
+        let resumed = old.and_then(|file| match file {
+            Some(file) => Journal::resume(file, offer, len),
+            None => Ok(None),
+        });
+        if let Some((journal, ranges)) = resumed.map_err(failed(Action::Read))? {
+            return Ok((Body::resume(file, journal, len, path.clone()), ranges));
+        }
+    }
+    if len > 0 {
+        file.set_len(0).map_err(failed(Action::Write))?;
+    }
+    // An older attempt's, which may have been at another file: it says nothing of this one.
+    own::remove(place, journal_name);
+    let mut journal = None;
+    if several {
+        let made = own::create(place, journal_name).and_then(|file| Journal::begin(file, offer));
+        journal = Some(made.map_err(failed(Action::Create))?);
+    }
+    Ok((Body::begin(file, journal, path.clone()), Vec::new()))
 }
 
 fn stem(place: &Place, owner: Owner) -> String {

@@ -5,7 +5,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::protocol::transfer::{Hash, Range};
+use super::error::TransferError;
+use crate::protocol::transfer::{Hash, Hashes, Range};
 
 /// Pairs the two ends' hashes.
 pub(super) struct Reconcile {
@@ -21,6 +22,12 @@ pub(super) struct Reconcile {
 /// A hash of a chunk that nobody asked for, or a second one of the same.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NotAwaited;
+
+impl From<NotAwaited> for TransferError {
+    fn from(NotAwaited: NotAwaited) -> Self {
+        Self::misbehaved("it hashed a chunk that it does not have")
+    }
+}
 
 impl Reconcile {
     /// For these chunks.
@@ -60,6 +67,14 @@ impl Reconcile {
             None => drop(self.theirs.insert(index, hash)),
         }
         Ok(())
+    }
+
+    /// What the other end says of several chunks.
+    pub(super) fn told(&mut self, hashes: Hashes) -> Result<(), NotAwaited> {
+        (0..).zip(hashes.hashes).try_for_each(|(place, hash)| {
+            let index = hashes.first.checked_add(place).ok_or(NotAwaited)?;
+            self.theirs(index, hash)
+        })
     }
 
     /// The next chunk on which the ends differ, as far as both have come.

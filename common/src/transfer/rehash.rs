@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use super::hash;
+use super::holes::Holed;
 use super::reconcile::indices;
 use crate::limits::CHUNK;
 use crate::protocol::transfer::{Hash, Range};
@@ -31,10 +31,10 @@ pub(super) fn start(
         return Ok(taken);
     }
     std::thread::Builder::new().name("rehash".to_owned()).spawn(move || {
-        let mut buffer = vec![0; CHUNK];
+        let (mut file, mut buffer) = (Holed::new(file), vec![0; CHUNK]);
         for index in indices(&ranges) {
-            let hash =
-                read_chunk(&file, size, index, &mut buffer).map(|bytes| hash::chunk(index, bytes));
+            let hash = read_chunk(&mut file, size, index, &mut buffer)
+                .map(|bytes| hash::chunk(index, bytes));
             if results.blocking_send((index, hash)).is_err() {
                 return;
             }
@@ -52,7 +52,7 @@ pub(super) fn chunk_len(size: u64, index: u64) -> usize {
 /// Reads chunk `index` of a file of `size` bytes; one that ends before it should is an
 /// [`io::ErrorKind::UnexpectedEof`].
 pub(super) fn read_chunk<'a>(
-    file: &File,
+    file: &mut Holed,
     size: u64,
     index: u64,
     buffer: &'a mut [u8],

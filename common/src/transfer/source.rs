@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::error::failed;
+use super::holes::Holed;
 use super::rehash;
 use crate::limits::CHUNK;
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
@@ -31,6 +32,7 @@ type Chunks = mpsc::Receiver<io::Result<Vec<u8>>>;
 /// An open regular file and what it was when it was opened, or a stream.
 pub struct Source {
     file: Arc<File>,
+    holed: Holed,
     stream: Cell<Option<Chunks>>,
     path: Vec<u8>,
     offer: Offer,
@@ -72,7 +74,9 @@ impl Source {
     }
 
     fn with_offer(file: File, path: Vec<u8>, offer: Offer, mask: u32) -> Self {
-        Self { file: Arc::new(file), stream: Cell::default(), path, offer, mask }
+        let file = Arc::new(file);
+        let holed = Holed::new(file.clone());
+        Self { file, holed, stream: Cell::default(), path, offer, mask }
     }
 
     /// Reads a stream, such as stdin, to its end, on a thread of its own: it may stand still for as
@@ -103,8 +107,8 @@ impl Source {
             }
         })?;
         let file = Arc::new(File::open("/dev/null")?);
-        let stream = Cell::new(Some(taken));
-        Ok(Self { file, stream, path: path.to_vec(), offer, mask: MODE })
+        let (stream, holed) = (Cell::new(Some(taken)), Holed::new(file.clone()));
+        Ok(Self { file, holed, stream, path: path.to_vec(), offer, mask: MODE })
     }
 
     /// The file as the receiver is told of it.
@@ -122,14 +126,20 @@ impl Source {
     }
 
     /// Reads one chunk.
-    pub(super) fn read<'a>(&self, index: u64, buffer: &'a mut [u8]) -> Result<&'a [u8], Failure> {
+    pub(super) fn read<'a>(
+        &mut self,
+        index: u64,
+        buffer: &'a mut [u8],
+    ) -> Result<&'a [u8], Failure> {
         let size = self.offer.size.unwrap_or_default();
-        rehash::read_chunk(&self.file, size, index, buffer).map_err(|e| self.read_error(&e))
+        let read = rehash::read_chunk(&mut self.holed, size, index, buffer);
+        read.map_err(|error| self.read_error(&error))
     }
 
     /// Fills `buffer` from `offset` on.
-    pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Failure> {
-        self.file.read_exact_at(buffer, offset).map_err(|error| self.read_error(&error))
+    pub(super) fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), Failure> {
+        let read = self.holed.read_exact_at(buffer, offset);
+        read.map_err(|error| self.read_error(&error))
     }
 
     pub(super) fn read_error(&self, error: &io::Error) -> Failure {

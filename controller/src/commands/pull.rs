@@ -37,11 +37,11 @@ const STDOUT: &[u8] = b"-";
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and for
-a file so does a folder that is there already. From several hosts, files go into DEST/HOST/; {host} in DEST
-is the host's name. A connection that
-breaks is made again and the pull goes on; one that was given up is run again, and only what is
-missing is sent. Of a file that is there already only what differs is.
+DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and
+for a file so does a folder that is there already. From several hosts, files go into DEST/HOST/;
+{host} in DEST is the host's name. A connection that breaks is made again and the pull goes on; one
+that was given up is run again, and only what is missing is sent. Of a file that is there already
+only what differs is.
 
 Examples:
   lariat pull web1:/var/log/syslog .
@@ -86,8 +86,14 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     if reaches.iter().any(Result::is_err) {
         return none_of(&sources, reaches, json, context.verbose);
     }
+    let users: Vec<_> = sources
+        .iter()
+        .map(|(chosen, _)| chosen.user(options.user.as_deref()))
+        .collect::<Result<_, _>>()?;
     let mut code = ExitCode::SUCCESS;
-    for ((_, of_host), reach) in sources.iter().zip(reaches.into_iter().flatten()) {
+    for (((_, of_host), user), reach) in
+        sources.iter().zip(&users).zip(reaches.into_iter().flatten())
+    {
         let host = reach.peer.name.clone();
         let mut dest = for_host(dest.as_bytes(), &host);
         if sources.len() > 1 {
@@ -106,7 +112,8 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
                     path => shown(OsStr::from_bytes(path)).to_string(),
                 };
                 let what = format!("pull {source} from {host}");
-                let way = Way { key: reach.key, options: &options, finish: &finish, json };
+                let (key, user) = (reach.key, user.as_deref());
+                let way = Way { key, user, options: &options, finish: &finish, json };
                 files.one(Pulled::new(path, dest, &way, &what), what).await;
             }
             Ok(files.finish().await)
@@ -156,6 +163,7 @@ fn by_host(sources: &[RemotePath]) -> Result<Vec<(Chosen, Vec<&RemotePath>)>, Cl
 /// How the files of a host are fetched.
 struct Way<'a> {
     key: KeyId,
+    user: Option<&'a str>,
     options: &'a TransferOptions,
     finish: &'a Finish,
     json: bool,
@@ -199,11 +207,12 @@ impl<'a> Pulled<'a> {
         let tree = dest.is_some().then_some(options);
         let source = if source.is_empty() { b".".as_slice() } else { source };
         let sending = way.options.sending();
-        let user = rustix::process::geteuid().as_raw();
+        let there = way.user.map(ToOwned::to_owned);
+        let here = rustix::process::geteuid().as_raw();
         Ok(Self {
-            request: Pull { source: source.to_vec(), sending, tree },
+            request: Pull { source: source.to_vec(), sending, tree, user: there },
             dest,
-            owner: Owner { key: way.key, user },
+            owner: Owner { key: way.key, user: here },
             options: way.options,
             finish: way.finish,
             filter,

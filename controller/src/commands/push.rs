@@ -25,10 +25,11 @@ const STDIN: &str = "-";
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and for
-a file so does a folder that is there already. Missing parents are made. A relative or empty DEST begins at
-the user's home; {host} in DEST is the host's name. A connection that breaks is made again and the push goes on; one that was given up
-is run again, and only what is missing is sent. Of a file that is there already only what differs is.
+DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and
+for a file so does a folder that is there already. Missing parents are made. A relative or empty
+DEST begins at the user's home; {host} in DEST is the host's name. A connection that breaks is made
+again and the push goes on; one that was given up is run again, and only what is missing is sent.
+Of a file that is there already only what differs is.
 
 Examples:
   lariat push app.tar.gz web1:/srv/            makes /srv/app.tar.gz
@@ -67,6 +68,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
         // Several sources need a folder.
         path.push(b'/');
     }
+    let user = chosen.user(options.user.as_deref())?;
     let host = chosen.host.as_str();
     let reach = match Fleet::load(context, &connect).and_then(|fleet| fleet.reach(&chosen)) {
         Ok(reach) => reach,
@@ -77,10 +79,10 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
         for source in &sources {
             let what = format!("push {} to {host}", shown(source));
             if source != STDIN && Path::new(source).is_dir() {
-                let item = PushedTree::open(source, &path, &options, &what, json);
+                let item = PushedTree::open(source, &path, user.as_deref(), &options, &what, json);
                 files.one(item, what).await;
             } else {
-                files.one(Pushed::open(source, &path, &options), what).await;
+                files.one(Pushed::open(source, &path, user.as_deref(), &options), what).await;
             }
         }
         Ok(files.finish().await)
@@ -97,13 +99,19 @@ struct Pushed {
 }
 
 impl Pushed {
-    fn open(source: &OsStr, dest: &[u8], options: &TransferOptions) -> Result<Self, CliError> {
+    fn open(
+        source: &OsStr,
+        dest: &[u8],
+        user: Option<&str>,
+        options: &TransferOptions,
+    ) -> Result<Self, CliError> {
         options.check_for_file()?;
         let stdin = source == STDIN;
         let file = if stdin { open_stdin()? } else { Source::open(Path::new(source))? };
         let name = if stdin { name_for_stdin(dest)? } else { base_name(source.as_bytes(), dest)? };
         let dest = Destination { path: dest.to_vec(), name: name.to_vec() };
-        let request = Push { dest, offer: file.offer().clone(), placement: options.placement() };
+        let (offer, placement) = (file.offer().clone(), options.placement());
+        let request = Push { dest, offer, placement, user: user.map(ToOwned::to_owned) };
         Ok(Self { file, stdin, request, sending: options.sending() })
     }
 }

@@ -58,6 +58,20 @@ pub(crate) struct Chosen {
     pub(crate) user: Option<String>,
 }
 
+impl Chosen {
+    /// The user there, who may also have been given as `--user`, but not both differently.
+    pub(crate) fn user(&self, given: Option<&str>) -> Result<Option<String>, CliError> {
+        match (given, self.user.as_deref()) {
+            (Some(one), Some(other)) if one != other => {
+                let host = &self.host;
+                let message = format!("--user {one} and {other}@{host}: which of the two users?");
+                Err(CliError::new(message))
+            }
+            (one, other) => Ok(one.or(other).map(ToOwned::to_owned)),
+        }
+    }
+}
+
 /// What an expression means in an inventory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Selection {

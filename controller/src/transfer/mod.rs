@@ -46,13 +46,7 @@ pub(crate) struct Tally {
 pub(crate) fn one_host(targets: &Targets) -> Result<Chosen, CliError> {
     let several =
         || CliError::new(format!("{targets}: files go to and from one host at a time yet"));
-    let chosen = targets.plain().ok_or_else(several)?;
-    if chosen.user.is_some() {
-        return Err(CliError::new(format!(
-            "{targets}: a user before '@' is not supported here yet"
-        )));
-    }
-    Ok(chosen)
+    targets.plain().ok_or_else(several)
 }
 
 impl Tally {

@@ -20,6 +20,10 @@ pub(crate) struct TransferOptions {
     #[arg(long)]
     compress: bool,
 
+    /// With the rights of this user of the host, instead of the agent's own; the same as NAME@HOST
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+
     /// Send at most this much a second, in bytes or with K, M, G
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     bwlimit: Option<u64>,

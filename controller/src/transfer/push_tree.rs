@@ -30,6 +30,7 @@ impl PushedTree {
     pub(crate) fn open(
         source: &OsStr,
         dest: &[u8],
+        user: Option<&str>,
         options: &TransferOptions,
         what: &str,
         json: bool,
@@ -48,7 +49,8 @@ impl PushedTree {
         };
         let dest = Destination { path: dest.to_vec(), name: name.to_vec() };
         let root = TreeSource::open(path, tree.clone(), filter.clone())?.root().clone();
-        let request = PushTree { dest, root, options: tree, placement: options.placement() };
+        let (placement, user) = (options.placement(), user.map(ToOwned::to_owned));
+        let request = PushTree { dest, root, options: tree, placement, user };
         Ok(Self {
             source: path.to_owned(),
             request,

@@ -5,7 +5,7 @@ use super::{
     What, Xattr,
 };
 use crate::limits::{MAX_NAME, MAX_PATH};
-use crate::protocol::transfer::{BadTransfer, check_name};
+use crate::protocol::transfer::{BadTransfer, check_name, check_user};
 
 /// Why a message of a tree makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +40,7 @@ impl PushTree {
         if self.placement.mode.is_some_and(|mode| mode & !0o7777 != 0) {
             return Err(BadTransfer::Mode.into());
         }
+        check_user(self.user.as_deref())?;
         self.options.check()?;
         self.root.check_root()
     }

@@ -66,6 +66,8 @@ pub struct PushTree {
     pub options: TreeOptions,
     /// What becomes of it there.
     pub placement: Placement,
+    /// Whose rights it is done with, if not with those of the agent's own user.
+    pub user: Option<String>,
 }
 
 /// What both ends of a tree's transfer do beyond copying.

@@ -6,22 +6,22 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use fastcdc::v2020::{self, Normalization};
 
+use super::super::holes::Holed;
 use super::{Params, Piece, Seed};
 
-/// Bytes that are read at once, on top of the longest piece: with it they stay in a core's
-/// second-level cache.
+/// Bytes that are read at once, from a multiple of it on, so that whoever hashes them too takes whole
+/// subtrees. With the longest piece of most files they stay in a core's second-level cache.
 const BLOCK: usize = 256 * 1024;
 
 /// Yields a file's pieces, in order. Memory is one block and one longest piece, whatever the size.
 ///
 /// After an error it yields nothing more.
 pub struct Cutter {
-    file: Arc<File>,
+    file: Holed,
     scan: Scan,
     /// Bytes of the file from here on are not read yet.
     unread: u64,
@@ -39,24 +39,41 @@ impl Cutter {
         let room = params.max() + BLOCK;
         let room = usize::try_from(size).map_or(room, |size| room.min(size));
         let buffer = vec![0; room];
-        Self { file, scan: Scan::new(params, seed), unread: 0, size, buffer, start: 0, end: 0 }
+        let (file, scan) = (Holed::new(file), Scan::new(params, seed));
+        Self { file, scan, unread: 0, size, buffer, start: 0, end: 0 }
     }
 
-    /// Reads on, unless a longest piece or the rest of the file is there.
-    fn fill(&mut self) -> io::Result<()> {
+    /// Reads on, unless a longest piece or the rest of the file is there. What was read is given to
+    /// whoever wants to see every byte of the file once.
+    pub fn fill(&mut self) -> io::Result<&[u8]> {
         if self.unread == self.size || self.end - self.start >= self.scan.params.max() {
-            return Ok(());
+            return Ok(&[]);
         }
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
         let space = &mut self.buffer[self.end..];
         let left = usize::try_from(self.size - self.unread).unwrap_or(usize::MAX);
-        let len = left.min(space.len());
-        self.file.read_exact_at(&mut space[..len], self.unread)?;
+        let len = if left <= space.len() { left } else { space.len() / BLOCK * BLOCK };
+        let read = self.file.read_exact_at(&mut space[..len], self.unread);
+        if read.is_err() {
+            self.unread = self.size;
+            self.end = self.start;
+        }
+        read?;
         self.unread += len as u64;
         self.end += len;
-        Ok(())
+        Ok(&self.buffer[self.end - len..self.end])
+    }
+
+    /// The next piece of what was read; no cut is looked for if it is the one that is likely. The
+    /// file's last piece is the one after which there is none.
+    pub fn cut(&mut self, likely: Option<Piece>) -> Option<Piece> {
+        let bytes = &self.buffer[self.start..self.end];
+        let likely = likely.filter(|piece| self.scan.begins_with(bytes, *piece));
+        let piece = likely.or_else(|| self.scan.first(bytes))?;
+        self.start += piece.len as usize;
+        Some(piece)
     }
 }
 
@@ -64,14 +81,10 @@ impl Iterator for Cutter {
     type Item = io::Result<Piece>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Err(error) = self.fill() {
-            self.unread = self.size;
-            self.end = self.start;
-            return Some(Err(error));
+        match self.fill() {
+            Ok(_) => self.cut(None).map(Ok),
+            Err(error) => Some(Err(error)),
         }
-        let piece = self.scan.first(&self.buffer[self.start..self.end])?;
-        self.start += piece.len as usize;
-        Some(Ok(piece))
     }
 }
 
@@ -90,6 +103,11 @@ impl Scan {
     fn new(params: Params, seed: Seed) -> Self {
         let masks = v2020::select_masks(params.average(), Normalization::Level1);
         Self { params, seed, masks, zeros: None }
+    }
+
+    fn begins_with(&self, bytes: &[u8], piece: Piece) -> bool {
+        let bytes = bytes.get(..piece.len as usize);
+        bytes.is_some_and(|bytes| self.seed.hash(bytes) == piece.hash)
     }
 
     /// The first piece of `bytes`, which are the rest of the file or at least a longest piece.

@@ -86,17 +86,32 @@ impl Index {
         self.pieces.last().map_or(0, |last| last.end)
     }
 
+    /// Whether all pieces of the basis are there.
+    pub(super) fn is_whole(&self) -> bool {
+        self.covered() == self.basis_size
+    }
+
+    /// No piece is longer, in bytes.
+    pub(super) fn longest(&self) -> u64 {
+        self.params.max() as u64
+    }
+
+    /// The piece of this number.
+    pub(super) fn piece(&self, number: u32) -> Option<Piece> {
+        let entry = self.pieces.get(number as usize)?;
+        let len = u32::try_from(entry.end - self.start(number));
+        Some(Piece { hash: entry.hash, len: len.expect("its length was one when it was added") })
+    }
+
+    /// Whether the basis ends with the piece of this number.
+    pub(super) fn is_last(&self, number: u32) -> bool {
+        self.piece(number).is_some() && self.start(number + 1) == self.basis_size
+    }
+
     /// The first piece like this one.
     pub(super) fn find(&self, piece: Piece) -> Option<u32> {
         let number = self.slots[self.slot(piece.hash)];
-        self.is(number, piece).then_some(number)
-    }
-
-    /// Whether the piece of this number is like this one.
-    pub(super) fn is(&self, number: u32, piece: Piece) -> bool {
-        self.pieces.get(number as usize).is_some_and(|entry| {
-            entry.hash == piece.hash && entry.end - self.start(number) == u64::from(piece.len)
-        })
+        (self.piece(number) == Some(piece)).then_some(number)
     }
 
     /// Where the piece of this number starts in the basis.
@@ -158,7 +173,7 @@ mod tests {
         }
         assert_eq!(index.find(piece(10_000, MIN)), None);
         assert_eq!(index.find(piece(5, MIN + 1)), None, "another length");
-        assert!(!index.is(10_000, piece(0, MIN)));
+        assert_eq!(index.piece(10_000), None);
     }
 
     #[test]
@@ -167,7 +182,7 @@ mod tests {
         (0..10_000).for_each(|_| index.add(&[piece(7, MIN)]).unwrap());
         assert_eq!(index.slots.len(), FEWEST_SLOTS);
         assert_eq!(index.find(piece(7, MIN)), Some(0));
-        assert!(index.is(9_999, piece(7, MIN)));
+        assert_eq!(index.piece(9_999), Some(piece(7, MIN)));
     }
 
     #[test]

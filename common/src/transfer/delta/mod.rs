@@ -6,7 +6,7 @@
 //! every offset but almost no cut, so nearly all pieces are found again.
 //!
 //! [`Params`] is what both ends must agree on, [`Cutter`] cuts an open file, [`Index`] finds a piece
-//! of the basis by its hash, [`Planner`] turns the source's pieces into [`Op`]s, and [`Layout`]
+//! of the basis by its hash, [`Matcher`] turns the source's pieces into [`Op`]s, and [`Layout`]
 //! checks them on the receiving end.
 //!
 //! **Why a fast hash is enough.** A piece's hash only proposes. Every fixed chunk of the file that
@@ -20,6 +20,7 @@ mod cut;
 mod gaps;
 mod index;
 mod layout;
+mod matcher;
 mod params;
 mod plan;
 
@@ -27,8 +28,9 @@ pub use cut::Cutter;
 pub use gaps::Gaps;
 pub use index::Index;
 pub use layout::Layout;
+pub use matcher::Matcher;
 pub use params::{Params, Seed};
-pub use plan::{MAX_COPY, MAX_LITERAL, Op, Planner};
+pub use plan::{MAX_COPY, MAX_LITERAL, Op};
 
 /// Length of a piece's hash, in bytes.
 pub const PIECE_HASH_LEN: usize = 16;

@@ -26,28 +26,60 @@ fn noise(seed: u64, len: usize) -> Vec<u8> {
     words.take(len.div_ceil(8)).flatten().take(len).collect()
 }
 
-fn pieces(bytes: &[u8]) -> Vec<Piece> {
+fn cutter(bytes: &[u8]) -> Cutter {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
-    let cutter = Cutter::new(Arc::new(file), bytes.len() as u64, params(), SEED);
-    cutter.collect::<Result<_, _>>().unwrap()
+    Cutter::new(Arc::new(file), bytes.len() as u64, params(), SEED)
 }
 
+fn pieces(bytes: &[u8]) -> Vec<Piece> {
+    cutter(bytes).collect::<Result<_, _>>().unwrap()
+}
+
+/// What the sender makes of it when the basis comes to it at once.
 fn plan(basis: &[u8], source: &[u8]) -> Vec<Op> {
-    let mut index = Index::new(params(), basis.len() as u64).unwrap();
-    pieces(basis).chunks(10).for_each(|batch| index.add(batch).unwrap());
-    assert_eq!(index.covered(), basis.len() as u64);
-    let (mut planner, mut ops) = (Planner::default(), vec![]);
-    pieces(source).into_iter().for_each(|piece| planner.piece(&index, piece, &mut ops));
-    ops.extend(planner.finish());
+    let mut matcher = Matcher::new(Index::new(params(), basis.len() as u64).unwrap());
+    let mut ops = vec![];
+    pieces(basis).chunks(10).for_each(|batch| matcher.basis(batch, &mut ops).unwrap());
+    assert!(matcher.has_basis());
+    pieces(source).into_iter().for_each(|piece| matcher.source(piece, &mut ops));
+    ops.extend(matcher.finish());
     ops
+}
+
+/// What the sender makes of it when the basis comes as it is cut, and how many pieces it had to cut.
+fn follow(basis: &[u8], source: &[u8]) -> (Vec<Op>, usize) {
+    let mut matcher = Matcher::new(Index::new(params(), basis.len() as u64).unwrap());
+    let (mut ops, mut cut) = (vec![], 0);
+    let basis = pieces(basis);
+    let mut basis = basis.chunks(10);
+    let mut cutter = cutter(source);
+    loop {
+        while matcher.awaits_basis() {
+            matcher.basis(basis.next().unwrap(), &mut ops).unwrap();
+        }
+        cutter.fill().unwrap();
+        let likely = matcher.likely();
+        let Some(piece) = cutter.cut(likely) else { break };
+        cut += usize::from(likely != Some(piece));
+        matcher.source(piece, &mut ops);
+    }
+    basis.for_each(|batch| matcher.basis(batch, &mut ops).unwrap());
+    ops.extend(matcher.finish());
+    (ops, cut)
 }
 
 /// Rebuilds the source as a receiver does, and gives the bytes of literals that this took.
 fn rebuild(basis: &[u8], source: &[u8]) -> usize {
+    let ops = plan(basis, source);
+    assert!(follow(basis, source).0 == ops, "what is likely is what would be cut");
+    literals(basis, source, ops)
+}
+
+fn literals(basis: &[u8], source: &[u8], ops: Vec<Op>) -> usize {
     let mut layout = Layout::new(basis.len() as u64, Gaps::whole(source.len() as u64));
     let mut literal = 0;
-    for op in plan(basis, source) {
+    for op in ops {
         let at = usize::try_from(layout.place(op).unwrap()).unwrap();
         let len = op.length() as usize;
         match op {
@@ -119,6 +151,8 @@ fn a_byte_in_front_costs_next_to_nothing() {
     let literal = rebuild(&basis, &source);
     assert!(literal <= 3 * params().max(), "{literal} bytes");
     assert_eq!(plan(&basis, &source).len(), 2);
+    let (_, cut) = follow(&basis, &source);
+    assert!(cut < 10, "{cut} pieces of a file that is alike were cut");
 }
 
 #[test]
@@ -144,6 +178,13 @@ fn zeros_are_fast_and_cost_nothing() {
     assert!(rebuild(&source, &basis) < params().max());
     assert!(rebuild(&basis, &[noise(6, 100), basis.clone()].concat()) < 2 * params().max());
     assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+}
+
+#[test]
+fn the_end_of_the_basis_is_no_cut() {
+    // Nowhere a place to cut at: whoever cuts once where no cut is never gets in step again.
+    let source = b"ab".repeat(250_000);
+    assert!(rebuild(&source[..231_589], &source) < params().max());
 }
 
 #[test]

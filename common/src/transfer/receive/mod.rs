@@ -1,26 +1,27 @@
 //! The receiver: says what it has, takes what is missing, and puts the complete file in its place.
 
+mod cutting;
 mod rebuild;
 mod receiving;
 mod sink;
+mod writing;
 
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, WriteHalf};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+use self::cutting::Cutting;
 pub(super) use self::receiving::Receiver;
 pub use self::sink::{Stream, Target};
 use super::commit::{Finish, Sync};
-use super::delta::{Cutter, Params, Piece};
 use super::error::TransferError;
-use super::partial::{Opened, Partial};
-use super::send::{cut, encode_piece};
+use super::partial::Opened;
 use super::{Cancel, Progress, rehash};
 use crate::link::{Link, LinkError, Writer};
+use crate::protocol::Message;
 use crate::protocol::failure::{Action, Cause, Failure};
-use crate::protocol::transfer::{Done, MAX_PIECES, Offer};
-use crate::protocol::{Kind, Message};
+use crate::protocol::transfer::{Done, Offer};
 
 /// How long the sender may take to notice that the receiver has failed.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -92,9 +93,7 @@ async fn take<S: AsyncRead + AsyncWrite>(
     };
     let cutting = match &target {
         Target::File(Opened { basis: Some(basis), .. }) => {
-            let cutter = Cutter::new(basis.file.clone(), basis.size, basis.params, basis.seed);
-            let pieces = cut(cutter).map_err(failed)?;
-            Some(Cutting { pieces, left: basis.size, params: basis.params })
+            Some(Cutting::start(basis).map_err(failed)?)
         }
         _ => None,
     };
@@ -107,7 +106,7 @@ async fn take<S: AsyncRead + AsyncWrite>(
     };
     match (outcome, taking.into_target()) {
         (Ok(size), Target::File(opened)) => {
-            commit(link, opened.partial, offer.clone(), size, finish.clone()).await
+            commit(link, opened, offer.clone(), size, finish.clone()).await
         }
         (Ok(_), Target::Stream(stream)) => Ok(stream.finish().await?),
         (Err(error), Target::File(opened)) => {
@@ -129,47 +128,15 @@ fn cause(error: &TransferError) -> &Cause {
     }
 }
 
-/// A basis that is being cut.
-struct Cutting {
-    pieces: mpsc::Receiver<std::io::Result<Vec<Piece>>>,
-    /// Bytes of it that the sender has not been told of.
-    left: u64,
-    params: Params,
-}
-
-impl Cutting {
-    /// The next pieces. What can't be read, of a bad disk or because somebody shortens the file
-    /// meanwhile, is told of as pieces that are like none: the sender sends what was there.
-    async fn next(&mut self) -> Option<Vec<Piece>> {
-        let pieces =
-            self.pieces.recv().await?.unwrap_or_else(|_| self.params.unlike_any(self.left));
-        self.left -= pieces.iter().map(|piece| u64::from(piece.len)).sum::<u64>();
-        Some(pieces)
-    }
-}
-
 /// Sends the basis' pieces as they are cut, and what is posted, until something fails.
 async fn tell<W: AsyncWrite>(
     writer: &mut Writer<WriteHalf<W>>,
     cutting: Option<Cutting>,
 ) -> TransferError {
-    if let Some(mut cutting) = cutting {
-        let mut bytes = Vec::new();
-        loop {
-            let pieces = tokio::select! {
-                biased;
-                error = writer.drive() => return error.into(),
-                pieces = cutting.next() => pieces,
-            };
-            let Some(pieces) = pieces else { break };
-            for pieces in pieces.chunks(MAX_PIECES) {
-                bytes.clear();
-                pieces.iter().for_each(|piece| bytes.extend_from_slice(&encode_piece(piece)));
-                if let Err(error) = writer.bulk(Kind::Pieces, &[], &bytes).await {
-                    return error.into();
-                }
-            }
-        }
+    if let Some(cutting) = cutting
+        && let Err(error) = cutting.tell(writer).await
+    {
+        return error.into();
     }
     writer.drive().await.into()
 }
@@ -178,17 +145,21 @@ async fn tell<W: AsyncWrite>(
 /// that hears nothing would wait.
 async fn commit<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
-    partial: Partial,
+    opened: Opened,
     offer: Offer,
     size: u64,
     finish: Finish,
 ) -> Result<(), TransferError> {
     let (done, mut committed) = oneshot::channel();
+    let Opened { partial, basis, .. } = opened;
     let failed = partial.failed(Action::Sync);
     let thread = std::thread::Builder::new().name("commit".to_owned());
     let work = move || {
         // Fails only when nobody waits for it any more.
         let _ = done.send(partial.commit(&offer, size, &finish, Sync::First));
+        // The replaced file goes when nobody has it open any more; a large one takes its time, which
+        // nobody needs to wait for.
+        drop(basis);
     };
     thread.spawn(work).map_err(failed)?;
     let error = tokio::select! {

@@ -5,16 +5,23 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use super::writing::Writing;
 use crate::limits::CHUNK;
-use crate::protocol::transfer::Range;
+use crate::link::LinkError;
+use crate::protocol::failure::Failure;
+use crate::protocol::transfer::{Hash, Range};
 use crate::transfer::delta::{BadDelta, Gaps, Layout, Op};
+use crate::transfer::error::TransferError;
+use crate::transfer::hash;
 use crate::transfer::rehash::chunk_len;
 
-/// A file that is being rebuilt. What is put in only proposes: each chunk is compared later.
+/// A file that is being rebuilt. What is put in only proposes: each chunk is hashed, and compared
+/// later.
 pub(super) struct Rebuild {
     layout: Layout,
     basis: Arc<File>,
     size: u64,
+    writing: Writing,
     /// The chunk that is being put together: its index, and its bytes so far.
     index: u64,
     chunk: Vec<u8>,
@@ -23,9 +30,16 @@ pub(super) struct Rebuild {
 
 impl Rebuild {
     /// Of a file of `size` bytes, the chunks in `missing`.
-    pub(super) fn new(basis: Arc<File>, basis_size: u64, missing: &[Range], size: u64) -> Self {
+    pub(super) fn new(
+        basis: Arc<File>,
+        basis_size: u64,
+        missing: &[Range],
+        size: u64,
+        writing: Writing,
+    ) -> Self {
         let layout = Layout::new(basis_size, Gaps::new(missing, size));
-        Self { layout, basis, size, index: 0, chunk: vec![0; CHUNK], filled: 0 }
+        let chunk = vec![0; CHUNK];
+        Self { layout, basis, size, writing, index: 0, chunk, filled: 0 }
     }
 
     /// Whether nothing is missing any more.
@@ -33,13 +47,18 @@ impl Rebuild {
         self.layout.is_done() && self.filled == 0
     }
 
-    /// Takes a part from the basis. Chunks that it completes are given to `done`.
-    pub(super) fn copy<E: From<BadDelta>>(
+    /// Waits until everything is written.
+    pub(super) fn finish(mut self) -> Result<(), Failure> {
+        self.writing.finish()
+    }
+
+    /// Takes a part from the basis. The hashes of chunks that it completes are given to `done`.
+    pub(super) fn copy(
         &mut self,
         from: u64,
         len: u32,
-        mut done: impl FnMut(u64, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+        mut done: impl FnMut(u64, Hash) -> Result<(), LinkError>,
+    ) -> Result<(), TransferError> {
         let mut at = self.layout.place(Op::Copy { from, len })?;
         let (mut from, mut left) = (from, len as usize);
         while left > 0 {
@@ -55,15 +74,15 @@ impl Rebuild {
         Ok(())
     }
 
-    /// Takes bytes that the basis does not have. Chunks that they complete are given to `done`.
-    pub(super) fn literal<E: From<BadDelta>>(
+    /// Takes bytes that the basis does not have. The hashes of chunks that they complete are given to
+    /// `done`.
+    pub(super) fn literal(
         &mut self,
-        bytes: &[u8],
-        mut done: impl FnMut(u64, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+        mut bytes: &[u8],
+        mut done: impl FnMut(u64, Hash) -> Result<(), LinkError>,
+    ) -> Result<(), TransferError> {
         let len = u32::try_from(bytes.len()).map_err(|_| BadDelta::RunLength)?;
         let mut at = self.layout.place(Op::Literal { len })?;
-        let mut bytes = bytes;
         while !bytes.is_empty() {
             let part = self.begin(at, bytes.len());
             let (now, rest) = bytes.split_at(part);
@@ -81,10 +100,17 @@ impl Rebuild {
         left.min(chunk_len(self.size, self.index) - self.filled)
     }
 
-    fn end<E>(&mut self, done: &mut impl FnMut(u64, &[u8]) -> Result<(), E>) -> Result<(), E> {
+    fn end(
+        &mut self,
+        done: &mut impl FnMut(u64, Hash) -> Result<(), LinkError>,
+    ) -> Result<(), TransferError> {
         if self.filled == chunk_len(self.size, self.index) {
-            done(self.index, &self.chunk[..self.filled])?;
+            let mut chunk = std::mem::take(&mut self.chunk);
+            chunk.truncate(self.filled);
+            let hash = hash::chunk(self.index, &chunk);
+            self.chunk = self.writing.write(self.index, chunk)?;
             self.filled = 0;
+            done(self.index, hash)?;
         }
         Ok(())
     }

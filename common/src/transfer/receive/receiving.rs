@@ -1,9 +1,12 @@
 //! Taking what the sender sends: chunks, or copies and literals, until every chunk is certain.
 
+use std::sync::Arc;
+
 use tokio::io::{AsyncRead, ReadHalf};
 use tokio::sync::mpsc;
 
 use super::rebuild::Rebuild;
+use super::writing::Writing;
 use super::{Received, Target};
 use crate::limits::CHUNK;
 use crate::link::{Frame, LinkError, Outbox, Reader};
@@ -77,7 +80,9 @@ impl<'a> Receiver<'a> {
             }
             if let Some(basis) = &opened.basis {
                 let missing = missing(&opened.have, offer.chunks());
-                rebuild = Some(Rebuild::new(basis.file.clone(), basis.size, &missing, size));
+                let writing = Writing::start(Arc::clone(opened.partial.body()), offer.sparse)?;
+                let basis_file = basis.file.clone();
+                rebuild = Some(Rebuild::new(basis_file, basis.size, &missing, size, writing));
             }
         }
         progress.begin(offer.size, had);
@@ -134,8 +139,8 @@ impl<'a> Receiver<'a> {
                 }
                 other => return Err(LinkError::Unexpected(other).into()),
             }
-            if self.rebuild.as_ref().is_some_and(Rebuild::is_done) {
-                self.rebuild = None;
+            if let Some(done) = self.rebuild.take_if(|rebuild| rebuild.is_done()) {
+                done.finish()?;
                 self.tell(outbox)?;
             } else if self.hashed.hashes.len() >= MAX_HASHES / 2 {
                 self.tell(outbox)?;
@@ -194,8 +199,9 @@ impl<'a> Receiver<'a> {
             self.chunks.push(Chunk::Missing);
         }
         let fresh = match self.chunks.get(index) {
+            // One of a file that is being rebuilt could meet itself on its way to the disk.
             Some(Chunk::Missing) if self.rebuild.is_none() => true,
-            Some(Chunk::Hashed(_)) => false,
+            Some(Chunk::Hashed(_)) if self.rebuild.is_none() => false,
             _ => return Err(TransferError::misbehaved("it sent a chunk that nobody asked for")),
         };
         let body = frame.len - ChunkHead::LEN;
@@ -220,7 +226,7 @@ impl<'a> Receiver<'a> {
         self.chunks[index] = Chunk::Sent(hash);
         match &mut self.target {
             Target::File(opened) => {
-                opened.partial.write(head.index, bytes, fresh, self.offer.sparse)?;
+                opened.partial.body().write(head.index, bytes, fresh, self.offer.sparse)?;
             }
             Target::Stream(stream) => {
                 if !stream.write(bytes.to_vec()).await {
@@ -240,7 +246,7 @@ impl<'a> Receiver<'a> {
             if let Some(cause) = self.cancel.cause() {
                 return Err(self.failure(Action::Write, cause).into());
             }
-            rebuild.copy(copy.from, copy.len, |index, bytes| self.rebuilt(index, bytes, outbox))?;
+            rebuild.copy(copy.from, copy.len, |index, hash| self.certain(index, hash, outbox))?;
             self.progress.moved(u64::from(copy.len));
         }
         self.rebuild = Some(rebuild);
@@ -262,21 +268,12 @@ impl<'a> Receiver<'a> {
         let body = frame.len - LiteralHead::LEN;
         self.body(reader, head.encoding, len).await?;
         let buffer = std::mem::take(&mut self.buffer);
-        let put =
-            rebuild.literal(&buffer[..len], |index, bytes| self.rebuilt(index, bytes, outbox));
+        let put = rebuild.literal(&buffer[..len], |index, hash| self.certain(index, hash, outbox));
         self.buffer = buffer;
         put?;
         self.rebuild = Some(rebuild);
         self.moved(len, body);
         Ok(())
-    }
-
-    /// A chunk has been put together from the basis and literals.
-    fn rebuilt(&mut self, index: u64, bytes: &[u8], outbox: &Outbox) -> Result<(), TransferError> {
-        if let Target::File(opened) = &mut self.target {
-            opened.partial.write(index, bytes, true, self.offer.sparse)?;
-        }
-        Ok(self.certain(index, hash::chunk(index, bytes), outbox)?)
     }
 
     /// Reads a body that stands for `len` bytes, into the buffer.

@@ -79,7 +79,9 @@ impl Target {
     /// The chunks that a broken attempt left, and the file that they are in.
     pub(super) fn left(&self) -> Option<(Arc<std::fs::File>, Vec<Range>)> {
         match self {
-            Self::File(opened) => Some((Arc::clone(opened.partial.file()), opened.have.clone())),
+            Self::File(opened) => {
+                Some((Arc::clone(&opened.partial.body().file), opened.have.clone()))
+            }
             Self::Stream(_) => None,
         }
     }

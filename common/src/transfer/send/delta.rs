@@ -1,103 +1,113 @@
 //! Sending a file to a receiver that has one like it: copies from its basis, and literals.
 //!
-//! Both ends cut by content at the same time; when the receiver's list is whole, the plan is made and
-//! told. What the receiver rebuilds from it is compared chunk by chunk afterwards.
-
-use std::io;
+//! Both ends cut by content at the same time; when the receiver's list is whole, it is told how to
+//! rebuild the file. What it makes of that is compared chunk by chunk afterwards.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use super::Heard;
+use super::planning::{Found, Planning, Stuck};
 use super::sending::Sender;
 use crate::limits::CHUNK;
-use crate::protocol::transfer::{Basis, Copies, Copy, LiteralHead, MAX_COPIES, PIECE_LEN, Range};
-use crate::transfer::delta::{Cutter, Gaps, Index, Op, Params, Piece, Planner, Seed};
+use crate::protocol::failure::Cause;
+use crate::protocol::transfer::{
+    Basis, Copies, Copy, LiteralHead, MAX_COPIES, Offer, PIECE_LEN, Range,
+};
+use crate::transfer::delta::{Gaps, Op, Params, Piece};
 use crate::transfer::error::TransferError;
-use crate::transfer::reconcile::missing;
+use crate::transfer::reconcile::{Reconcile, missing};
 
-/// Pieces that are handed over together.
-const BATCH: usize = 1024;
+/// How far the receiver has been told.
+struct Telling {
+    gaps: Gaps,
+    offset: u64,
+    parts: Vec<(u64, Op)>,
+    copies: Vec<Copy>,
+}
 
-/// Both files' pieces.
-pub(super) struct Plan {
-    index: Index,
-    source: Vec<Piece>,
+impl Telling {
+    fn new(offer: &Offer, have: &[Range]) -> Self {
+        let size = offer.size.unwrap_or_default();
+        let gaps = Gaps::new(&missing(have, offer.chunks()), size);
+        Self { gaps, offset: 0, parts: Vec::new(), copies: Vec::new() }
+    }
+
+    fn clip(&mut self, runs: Vec<Op>) {
+        for run in runs {
+            self.gaps.clip(self.offset, run, &mut self.parts);
+            self.offset += u64::from(run.length());
+        }
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite> Sender<'_, S> {
-    /// Cuts the source, while the receiver's pieces come.
-    pub(super) async fn plan(
+    /// Tells the receiver how to rebuild the chunks that it does not have. When this is over, all of
+    /// this end's hashes are in `reconcile`.
+    pub(super) async fn delta(
         &mut self,
         basis: Basis,
+        have: &[Range],
         heard: &mut mpsc::UnboundedReceiver<Heard>,
-    ) -> Result<Plan, TransferError> {
-        let bad = |_| TransferError::misbehaved("its basis is cut in a way that can't be");
+        reconcile: &mut Reconcile,
+    ) -> Result<(), TransferError> {
         let params = Params::from_average_log2(basis.average_log2);
         let params = params.ok_or(TransferError::misbehaved("its basis has pieces of no size"))?;
-        let mut index = Index::new(params, basis.size).map_err(bad)?;
-        let mut cut = self.cut(params, Seed(basis.seed))?;
-        let mut source = Vec::new();
-        let mut cutting = true;
-        while cutting || index.covered() < basis.size {
+        let size = self.source.offer().size.unwrap_or_default();
+        let file = self.source.file().clone();
+        let planning = Planning::start(file, size, params, basis);
+        let mut planning = planning.map_err(|why| self.stuck(why))?;
+        let mut telling = Telling::new(self.source.offer(), have);
+        self.buffer.resize(CHUNK, 0);
+        loop {
             tokio::select! {
-                pieces = cut.recv(), if cutting => match pieces {
-                    Some(pieces) => source.extend(pieces.map_err(|e| self.source.read_error(&e))?),
-                    None => cutting = false,
+                found = planning.next() => match found {
+                    Some(Ok(Found::Runs(runs))) => {
+                        telling.clip(runs);
+                        self.parts(&mut telling).await?;
+                    }
+                    Some(Ok(Found::Hash(index, hash))) => {
+                        self.keep(index, hash);
+                        reconcile.ours(index, hash);
+                    }
+                    Some(Err(why)) => return Err(self.stuck(why)),
+                    None => break,
                 },
                 Some(said) = heard.recv() => match said {
-                    Heard::Pieces(bytes) => index.add(&decode(&bytes)).map_err(bad)?,
-                    Heard::Hashes(hashes) => self.early.push(hashes),
+                    Heard::Pieces(bytes) => {
+                        planning.basis(decode(&bytes)).map_err(|why| self.stuck(why))?;
+                    }
+                    Heard::Hashes(hashes) => reconcile.told(hashes)?,
                 },
                 error = self.writer.drive() => return Err(error.into()),
             }
         }
-        Ok(Plan { index, source })
+        if telling.offset != size {
+            return Err(self.source.failure(Cause::Internal).into());
+        }
+        self.copies(&mut telling.copies)
     }
 
-    /// Tells the receiver how to rebuild the chunks that it does not have.
-    pub(super) async fn tell(&mut self, plan: &Plan, have: &[Range]) -> Result<(), TransferError> {
-        let Plan { index, source } = plan;
-        let offer = self.source.offer();
-        let size = offer.size.unwrap_or_default();
-        let mut gaps = Gaps::new(&missing(have, offer.chunks()), size);
-        let mut planner = Planner::default();
-        let mut copies = Vec::new();
-        let (mut runs, mut clipped) = (Vec::new(), Vec::new());
-        let mut offset = 0;
-        self.buffer.resize(CHUNK, 0);
-        for &piece in source {
-            planner.piece(index, piece, &mut runs);
-            for run in runs.drain(..) {
-                gaps.clip(offset, run, &mut clipped);
-                offset += u64::from(run.length());
-            }
-            self.runs(&mut clipped, &mut copies).await?;
+    fn stuck(&self, why: Stuck) -> TransferError {
+        match why {
+            Stuck::Source(error) => self.source.read_error(&error).into(),
+            Stuck::Basis => TransferError::misbehaved("its basis is cut in a way that can't be"),
         }
-        if let Some(run) = planner.finish() {
-            gaps.clip(offset, run, &mut clipped);
-        }
-        self.runs(&mut clipped, &mut copies).await?;
-        self.copies(&mut copies)
     }
 
-    async fn runs(
-        &mut self,
-        runs: &mut Vec<(u64, Op)>,
-        copies: &mut Vec<Copy>,
-    ) -> Result<(), TransferError> {
-        for (offset, run) in runs.drain(..) {
+    async fn parts(&mut self, telling: &mut Telling) -> Result<(), TransferError> {
+        for (offset, run) in telling.parts.drain(..) {
             match run {
                 Op::Copy { from, len } => {
-                    copies.push(Copy { from, len });
+                    telling.copies.push(Copy { from, len });
                     self.reused(u64::from(len));
-                    if copies.len() == MAX_COPIES {
-                        self.copies(copies)?;
+                    if telling.copies.len() == MAX_COPIES {
+                        self.copies(&mut telling.copies)?;
                         self.writer.flush().await?;
                     }
                 }
                 Op::Literal { len } => {
-                    self.copies(copies)?;
+                    self.copies(&mut telling.copies)?;
                     let mut buffer = std::mem::take(&mut self.buffer);
                     let bytes = &mut buffer[..len as usize];
                     self.source.read_at(offset, bytes)?;
@@ -117,34 +127,6 @@ impl<S: AsyncRead + AsyncWrite> Sender<'_, S> {
         }
         Ok(())
     }
-
-    /// Cuts the source on a thread beside this one.
-    fn cut(
-        &self,
-        params: Params,
-        seed: Seed,
-    ) -> Result<mpsc::Receiver<io::Result<Vec<Piece>>>, TransferError> {
-        let size = self.source.offer().size.unwrap_or_default();
-        let cutter = Cutter::new(self.source.file().clone(), size, params, seed);
-        cut(cutter).map_err(|error| self.source.read_error(&error).into())
-    }
-}
-
-/// Runs a cutter on a thread of its own; it ends early when the receiver is dropped.
-pub(in crate::transfer) fn cut(
-    mut cutter: Cutter,
-) -> io::Result<mpsc::Receiver<io::Result<Vec<Piece>>>> {
-    let (batches, taken) = mpsc::channel(4);
-    std::thread::Builder::new().name("cut".to_owned()).spawn(move || {
-        loop {
-            let batch: io::Result<Vec<Piece>> = cutter.by_ref().take(BATCH).collect();
-            let last = batch.as_ref().map_or(true, |batch| batch.len() < BATCH);
-            if batches.blocking_send(batch).is_err() || last {
-                return;
-            }
-        }
-    })?;
-    Ok(taken)
 }
 
 fn decode(bytes: &[u8]) -> Vec<Piece> {
@@ -154,12 +136,4 @@ fn decode(bytes: &[u8]) -> Vec<Piece> {
         len: u32::from_le_bytes([*a, *b, *c, *d]),
     };
     pieces.iter().map(piece).collect()
-}
-
-/// The wire's bytes of a piece.
-pub(in crate::transfer) fn encode(piece: &Piece) -> [u8; PIECE_LEN] {
-    let mut bytes = [0; PIECE_LEN];
-    bytes[..16].copy_from_slice(&piece.hash);
-    bytes[16..].copy_from_slice(&piece.len.to_le_bytes());
-    bytes
 }

@@ -2,6 +2,7 @@
 
 mod delta;
 mod pace;
+mod planning;
 mod sending;
 
 use std::time::Duration;
@@ -9,7 +10,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf};
 use tokio::sync::mpsc;
 
-pub(super) use self::delta::{cut, encode as encode_piece};
 pub(super) use self::pace::Pace;
 pub(super) use self::sending::Sender;
 use super::delta::Params;

@@ -11,12 +11,10 @@ use crate::limits::CHUNK;
 use crate::link::Writer;
 use crate::protocol::Kind;
 use crate::protocol::failure::Cause;
-use crate::protocol::transfer::{
-    ChunkHead, Complete, Encoding, Hash, Hashes, Have, Range, Sending,
-};
+use crate::protocol::transfer::{ChunkHead, Complete, Encoding, Hash, Have, Range, Sending};
 use crate::transfer::encode::Encoder;
 use crate::transfer::error::TransferError;
-use crate::transfer::reconcile::{NotAwaited, Reconcile, indices, missing};
+use crate::transfer::reconcile::{Reconcile, indices, missing};
 use crate::transfer::{Cancel, Progress, Source, hash, rehash};
 
 /// What is needed to send one file.
@@ -30,8 +28,6 @@ pub(in crate::transfer) struct Sender<'a, S> {
     pub(super) buffer: Vec<u8>,
     hashes: Vec<Hash>,
     only: Hash,
-    /// Hashes that came while the basis was still being cut.
-    pub(super) early: Vec<Hashes>,
     sent: &'a mut Sent,
 }
 
@@ -55,20 +51,8 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         sent.size = offer.size.unwrap_or_default();
         let pace = Pace::new(how.rate, Instant::now());
         let hashes = vec![[0; 32]; chunks];
-        let (only, early) = (hash::empty(), Vec::new());
-        Ok(Self {
-            writer,
-            source,
-            progress,
-            cancel,
-            encoder,
-            pace,
-            buffer,
-            hashes,
-            only,
-            early,
-            sent,
-        })
+        let only = hash::empty();
+        Ok(Self { writer, source, progress, cancel, encoder, pace, buffer, hashes, only, sent })
     }
 
     /// Sends everything, then whatever is posted, until something fails.
@@ -101,18 +85,18 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         let chunks = self.source.offer().chunks();
         if let Some(basis) = have.basis {
             let all = [Range { first: 0, count: chunks }];
-            let plan = self.plan(basis, &mut heard).await?;
-            // The receiver is busy rebuilding: time to hash what its chunks will be compared with.
-            let ours = self.rehash(&all)?;
-            self.tell(&plan, &have.chunks).await?;
-            self.compare(&all, ours, &mut heard).await?;
+            let mut reconcile = Reconcile::new(&all);
+            self.delta(basis, &have.chunks, &mut heard, &mut reconcile).await?;
+            // Every hash is in: the channel has ended.
+            let ours = mpsc::channel(1).1;
+            self.compare(reconcile, ours, &mut heard).await?;
         } else {
             // Old chunks are hashed by both ends while the new ones flow.
             let ours = self.rehash(&have.chunks)?;
             for index in indices(&missing(&have.chunks, chunks)) {
                 self.chunk(index).await?;
             }
-            self.compare(&have.chunks, ours, &mut heard).await?;
+            self.compare(Reconcile::new(&have.chunks), ours, &mut heard).await?;
         }
         self.source.check_unchanged()?;
         let size = self.source.offer().size.unwrap_or_default();
@@ -157,22 +141,10 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
     /// Compares the chunks that both ends hash, and sends those that differ.
     async fn compare(
         &mut self,
-        chunks: &[Range],
+        mut reconcile: Reconcile,
         mut ours: mpsc::Receiver<rehash::Rehashed>,
         heard: &mut mpsc::UnboundedReceiver<Heard>,
     ) -> Result<(), TransferError> {
-        let mut reconcile = Reconcile::new(chunks);
-        let told = |reconcile: &mut Reconcile, hashes: Hashes| {
-            (0..).zip(hashes.hashes).try_for_each(|(place, hash)| {
-                let index = hashes.first.checked_add(place).ok_or(NotAwaited);
-                index.and_then(|index| reconcile.theirs(index, hash)).map_err(|NotAwaited| {
-                    TransferError::misbehaved("it hashed a chunk that it does not have")
-                })
-            })
-        };
-        for hashes in std::mem::take(&mut self.early) {
-            told(&mut reconcile, hashes)?;
-        }
         while !reconcile.is_done() {
             tokio::select! {
                 Some((index, hash)) = ours.recv() => {
@@ -181,7 +153,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
                     reconcile.ours(index, hash);
                 }
                 Some(said) = heard.recv() => match said {
-                    Heard::Hashes(hashes) => told(&mut reconcile, hashes)?,
+                    Heard::Hashes(hashes) => reconcile.told(hashes)?,
                     Heard::Pieces(_) => {
                         return Err(TransferError::misbehaved("its basis goes on after its end"));
                     }
@@ -257,7 +229,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         self.progress.moved(bytes);
     }
 
-    fn keep(&mut self, index: u64, hash: Hash) {
+    pub(super) fn keep(&mut self, index: u64, hash: Hash) {
         let index = usize::try_from(index).unwrap_or(usize::MAX);
         if let Some(place) = self.hashes.get_mut(index) {
             *place = hash;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use lariat_common::name::{HostName, JobId};
 use lariat_common::protocol::exec::{Command, Run};
 
-use super::{Args, detach, lines, report, request};
+use super::{Args, detach, lines, report};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Fanout, Feed, Gather, Lines, Plan, Report, Sink, Work, prefix};
@@ -87,7 +87,7 @@ pub(super) fn run(
     let home = context.home()?;
     let hosts = args.fanout.hosts(&args.target, &fleet.inventory, &home)?;
     for chosen in &hosts {
-        request::user(args, chosen)?;
+        chosen.user(args.user.as_deref())?;
     }
     if hosts.is_empty() {
         return Ok(ExitCode::SUCCESS);

@@ -145,7 +145,7 @@ fn one(
             reach
         }
     };
-    let request = Run { user: request::user(args, chosen)?, ..template };
+    let request = Run { user: chosen.user(args.user.as_deref())?, ..template };
     if args.detach {
         return block_on(detach::run(args, &request, &reach, context));
     }

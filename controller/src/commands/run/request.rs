@@ -13,7 +13,6 @@ use lariat_common::protocol::exec::{Command, Run, Streams};
 use super::Args;
 use crate::commands::shell::terminal;
 use crate::error::CliError;
-use crate::target::Chosen;
 
 /// Room for the rest of the request beside a script, in bytes.
 const BESIDE_SCRIPT: usize = 128 * 1024;
@@ -61,17 +60,6 @@ pub(super) fn request(args: &Args, command: Command) -> Result<Run, CliError> {
     };
     request.check().map_err(|e| CliError::from(e).during("run"))?;
     Ok(request)
-}
-
-/// Whom to run it as on a host, if not as the agent's own user.
-pub(super) fn user(args: &Args, chosen: &Chosen) -> Result<Option<String>, CliError> {
-    match (&args.user, &chosen.user) {
-        (Some(one), Some(other)) if one != other => {
-            let message = format!("--user {one} and {}: which of the two users?", args.target);
-            Err(CliError::new(message))
-        }
-        (one, other) => Ok(one.clone().or_else(|| other.clone())),
-    }
 }
 
 fn variable(text: &OsString) -> Result<(Vec<u8>, Vec<u8>), CliError> {

@@ -114,6 +114,12 @@ impl Stage {
 /// A file that goes when this is dropped.
 pub(crate) struct Temporary(PathBuf);
 
+impl Temporary {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+}
+
 impl std::ops::Deref for Temporary {
     type Target = Path;
 

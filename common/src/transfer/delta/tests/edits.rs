@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::{Index, Params, Piece, Planner};
+use super::super::{Index, Matcher, Params, Piece};
 use super::{noise, params, rebuild};
 
 /// A change to a file. Places are fractions of what there is, lengths are bytes.
@@ -100,13 +100,13 @@ proptest! {
         log2: u8,
     ) {
         let Some(params) = Params::from_average_log2(log2 % 32) else { return Ok(()) };
-        let Ok(mut index) = Index::new(params, size >> (log2 % 64)) else { return Ok(()) };
-        let mut planner = Planner::default();
+        let Ok(index) = Index::new(params, size >> (log2 % 64)) else { return Ok(()) };
+        let mut matcher = Matcher::new(index);
         let mut ops = vec![];
         for (letter, len) in list {
             let piece = Piece { hash: [letter; 16], len: len >> (letter * 5) };
-            let added = index.add(&[piece]);
-            planner.piece(&index, piece, &mut ops);
+            let added = matcher.basis(&[piece], &mut ops);
+            matcher.source(piece, &mut ops);
             if added.is_err() || ops.len() > 100_000 {
                 break;
             }

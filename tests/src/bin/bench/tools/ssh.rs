@@ -15,6 +15,7 @@ use rustix::process::Pid;
 use super::{Server, Tools, Way, listening};
 use crate::guard::Guard;
 use crate::stage::Stage;
+use crate::stage::Temporary;
 
 /// What the connection is sealed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +177,8 @@ impl Ssh {
         let mut command = guard.command(&self.client);
         command.arg("-F").arg(&self.config).arg("-MNS").arg(&socket).arg(NAME);
         let child = command.stdout(Stdio::null()).spawn().map_err(|e| format!("ssh -M: {e}"))?;
-        Ok(Master { server: Server(child), socket })
+        // One that was killed leaves its socket, and the next of that name would not use it.
+        Ok(Master { server: Server(child), socket: Temporary::new(socket) })
     }
 
     /// Runs a command over a connection that is there.
@@ -202,7 +204,7 @@ pub(super) fn remote(path: &Path) -> OsString {
 /// A connection that ends with this.
 pub(crate) struct Master {
     server: Server,
-    socket: PathBuf,
+    socket: Temporary,
 }
 
 impl Master {

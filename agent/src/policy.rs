@@ -6,6 +6,7 @@
 use std::time::SystemTime;
 
 use lariat_common::protocol::failure::{Cause, Failure};
+use lariat_common::protocol::grant::Verb;
 use lariat_common::protocol::request::Request;
 
 use crate::keyring::Entry;
@@ -16,7 +17,11 @@ use crate::user::User;
 /// only at the login.
 pub fn decide(key: &Entry, request: &Request, own: &User, now: SystemTime) -> Result<(), Failure> {
     let own = &*String::from_utf8_lossy(&own.name);
-    let verb = request.verb();
+    let verb = match request {
+        // Who may open a shell comes back to it by that permission.
+        Request::Attach(_) if key.grant.permits(Verb::Shell) => Verb::Shell,
+        other => other.verb(),
+    };
     let user = match request {
         // A job was permitted when it was started; whose it is is looked at where it is.
         Request::Attach(_) | Request::List(_) | Request::Logs(_) | Request::Kill(_) => None,
@@ -38,8 +43,8 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use lariat_common::name::JobId;
-    use lariat_common::protocol::exec::{Command, Run, Streams};
-    use lariat_common::protocol::grant::{Grant, Verb};
+    use lariat_common::protocol::exec::{Ack, Attach, Command, Run, Streams};
+    use lariat_common::protocol::grant::Grant;
 
     use super::*;
 
@@ -94,6 +99,16 @@ mod tests {
             let failure = decide(&refused, &run(), now).unwrap_err();
             assert_eq!(failure.to_string(), "this key is not permitted to run on this host");
         }
+        let shell = match run() {
+            Request::Run(run) => Request::Run(Run { command: Command::Login, ..run }),
+            other => other,
+        };
+        let attach = Attach { job: JobId([0; 16]), received: Ack::default() };
+        for verb in [Verb::Run, Verb::Shell] {
+            assert_eq!(decide(&key(&[verb]), &shell, now).is_ok(), verb == Verb::Shell);
+            assert_eq!(decide(&key(&[verb]), &Request::Attach(attach), now), Ok(()));
+        }
+        assert!(decide(&key(&[Verb::Jobs]), &Request::Attach(attach), now).is_err());
         let mut expired = key(&[Verb::Run]);
         expired.not_after = Some(now);
         assert_eq!(decide(&expired, &run(), now), Ok(()));

@@ -237,6 +237,7 @@ fn may_be_late(kind: Kind) -> bool {
         | Kind::StdinEnd
         | Kind::Signal
         | Kind::Release
+        | Kind::Resize
         | Kind::Failed
         | Kind::Offer
         | Kind::Have

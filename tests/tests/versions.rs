@@ -39,7 +39,7 @@ impl Killed {
         let partial = wait::partial_reaches(&folder, SIZE / 4);
         child.kill().unwrap();
         child.wait().unwrap();
-        // What is under way between them must not make it whole.
+        // What is still under way would come to the partial, and make it whole.
         slow.cut();
         let held = std::fs::File::open(&partial).unwrap();
         wait::until("the partial to be let go", || {

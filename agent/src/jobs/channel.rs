@@ -13,7 +13,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use lariat_common::codec::{self, CodecError};
 use lariat_common::frame::HEADER_LEN;
-use lariat_common::protocol::exec::{Ack, Exit, Run, Signal, Started, StdinEnd, StdinTaken};
+use lariat_common::protocol::exec::{
+    Ack, Exit, Resize, Run, Signal, Started, StdinEnd, StdinTaken,
+};
 use lariat_common::protocol::failure::Failure;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use serde::{Deserialize, Serialize};
@@ -63,6 +65,8 @@ pub enum ToSupervisor {
     /// This is the one agent that the job's controller is with: from here on it counts, and no other.
     /// The agent that started the job need not say it. Others only listen, or send a signal.
     Follow,
+    /// The job's terminal has another size.
+    Resize(Resize),
 }
 
 /// What a supervisor says. A new agent is told again all that still matters.

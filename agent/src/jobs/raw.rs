@@ -49,6 +49,18 @@ pub(super) fn become_user(command: &mut Command, user: &Credentials) {
     unsafe { command.pre_exec(switch) };
 }
 
+/// Makes the command the leader of a session of its own, whose terminal is its stdin, right before its
+/// program is run.
+pub(super) fn lead_session(command: &mut Command) {
+    let lead = || {
+        rustix::process::setsid()?;
+        rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+        Ok(())
+    };
+    // SAFETY: as above: one thread, system calls only, and nothing is allocated.
+    unsafe { command.pre_exec(lead) };
+}
+
 /// Sends any signal, real-time ones included, to a process, or with a negative id to a group.
 pub(super) fn kill(pid: i32, number: u8) -> io::Result<()> {
     let number = i32::from(number);

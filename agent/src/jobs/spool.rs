@@ -96,6 +96,11 @@ impl Spool {
         Self { stream, ring, file: None, moves: 0, place, widened: false }
     }
 
+    /// An empty tail that stays in memory: nobody wants to see more of a terminal that is far behind.
+    pub(super) fn in_memory(stream: Stream) -> Self {
+        Self { place: Place::MemoryForGood, ..Self::new(stream) }
+    }
+
     /// Offset behind the last byte.
     pub(super) fn end(&self) -> u64 {
         self.ring.end()
@@ -137,6 +142,24 @@ impl Spool {
         pipe: BorrowedFd<'_>,
         folder: BorrowedFd<'_>,
     ) -> io::Result<Filled> {
+        self.fill_by(Self::splice, pipe, folder)
+    }
+
+    /// The same from a terminal, which can't be spliced.
+    pub(super) fn fill_from_terminal(
+        &mut self,
+        terminal: BorrowedFd<'_>,
+        folder: BorrowedFd<'_>,
+    ) -> io::Result<Filled> {
+        self.fill_by(Self::copy, terminal, folder)
+    }
+
+    fn fill_by(
+        &mut self,
+        take: impl Fn(&Self, BorrowedFd<'_>) -> Result<u64, Errno>,
+        pipe: BorrowedFd<'_>,
+        folder: BorrowedFd<'_>,
+    ) -> io::Result<Filled> {
         if !self.has_room() && !self.grow(folder) {
             return Ok(Filled::Full);
         }
@@ -144,7 +167,7 @@ impl Spool {
             self.file = Some(memory(self.stream)?);
             self.moves += 1;
         }
-        match self.splice(pipe) {
+        match take(self, pipe) {
             Err(Errno::AGAIN | Errno::INTR) => Ok(Filled::Nothing),
             Err(error) if self.place == Place::Disk => {
                 // The disk failed under us; what is there is moved back to memory.
@@ -179,6 +202,19 @@ impl Spool {
             SpliceFlags::NONBLOCK,
         )?;
         Ok(moved as u64)
+    }
+
+    fn copy(&self, terminal: BorrowedFd<'_>) -> Result<u64, Errno> {
+        let file = self.file.as_ref().ok_or(Errno::BADF)?;
+        let room = usize::try_from(self.ring.writable().len).unwrap_or(usize::MAX);
+        let mut buffer = [0; COPY];
+        let len = match rustix::io::read(terminal, &mut buffer[..room.min(COPY)]) {
+            // Nobody has its other end open any more.
+            Err(Errno::IO) => 0,
+            read => read?,
+        };
+        write_at(file, self.ring.capacity(), self.ring.end(), &buffer[..len])?;
+        Ok(len as u64)
     }
 
     /// Moves a full tail from memory to disk. `false` when that is not to be had.

@@ -138,6 +138,7 @@ impl Jobs {
             exec::Command::Shell(line) => Record::summary(line),
             exec::Command::Argv(words) => Record::summary(&words.join(&b' ')),
             exec::Command::Script { body, .. } => Record::summary(body),
+            exec::Command::Login => b"(login shell)".to_vec(),
         };
         Record {
             version: VERSION,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use lariat_common::limits::OUTPUT_FRAME;
 use lariat_common::link::{LinkError, Reader, Writer};
 use lariat_common::name::JobId;
-use lariat_common::protocol::exec::{Ack, Exit, Release, Signal, StdinEnd};
+use lariat_common::protocol::exec::{Ack, Exit, Release, Resize, Signal, StdinEnd};
 use lariat_common::protocol::failure::{Cause, Failure};
 use lariat_common::protocol::{Kind, Message};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -126,6 +126,7 @@ async fn listen<R: AsyncRead + Unpin>(reader: &mut Reader<R>, mouth: &Mouth) -> 
             Ack::KIND => ToSupervisor::Ack(reader.message()?),
             StdinEnd::KIND => ToSupervisor::StdinEnd(reader.message::<StdinEnd>()?),
             Signal::KIND => ToSupervisor::Signal(reader.message()?),
+            Resize::KIND => ToSupervisor::Resize(reader.message()?),
             Release::KIND => return Ok(()),
             Kind::Stdin => {
                 let offset = u64::from_le_bytes(reader.bulk_array().await?);

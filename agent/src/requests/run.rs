@@ -17,9 +17,9 @@ pub async fn serve(
     run: Run,
     session: &Session,
 ) -> Result<ControlFlow<()>, LinkError> {
-    let (id, streams) = (run.job, run.streams);
+    let (id, kept) = (run.job, run.streams == Streams::Kept);
     match session.agent.jobs.start(session.key.id, run) {
-        Ok((ear, _)) if streams == Streams::Kept => {
+        Ok((ear, _)) if kept => {
             info!("run: job {id}, detached");
             detached::answer(link, id, ear, session).await
         }

@@ -20,7 +20,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::MAX_WORDS;
+use crate::limits::{MAX_NAME, MAX_WORDS};
 use crate::name::JobId;
 use crate::protocol::request::may_name_user;
 
@@ -46,7 +46,7 @@ pub struct Run {
 }
 
 /// What a job's streams are, and so who it needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Streams {
     /// Pipes to a controller that follows the job, and without which it is ended in its grace time.
     Followed {
@@ -55,6 +55,23 @@ pub enum Streams {
     },
     /// Files on the host: the job is detached and goes on by itself, and its output is kept.
     Kept,
+    /// A terminal, with a controller that follows the job: what the command writes comes as stdout, what
+    /// is sent as stdin is typed. The end of stdin types Ctrl-D.
+    Terminal {
+        /// What kind of terminal the controller's is: the command's TERM.
+        term: Vec<u8>,
+        /// How large it is.
+        size: Resize,
+    },
+}
+
+/// How large the job's terminal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
 }
 
 /// What a job runs.
@@ -71,6 +88,8 @@ pub enum Command {
         /// What it finds in `$1` and on.
         args: Vec<Vec<u8>>,
     },
+    /// The user's login shell, as when they log in.
+    Login,
 }
 
 /// Why a [`Run`] makes no sense.
@@ -91,6 +110,9 @@ pub enum BadRun {
     /// No user can have such a name.
     #[error("no user can have this name")]
     User,
+    /// No kind of terminal has such a name.
+    #[error("no terminal can be of this kind")]
+    Terminal,
 }
 
 impl Run {
@@ -101,6 +123,7 @@ impl Run {
             Command::Argv(words) => words,
             // The script itself is a file to its interpreter, and may have any bytes in it.
             Command::Script { args, .. } => args,
+            Command::Login => &[],
         };
         if words.first().is_none_or(Vec::is_empty) && matches!(self.command, Command::Argv(_)) {
             return Err(BadRun::Empty);
@@ -114,6 +137,11 @@ impl Run {
         }
         if self.env.iter().any(|(name, _)| name.is_empty() || name.contains(&b'=')) {
             return Err(BadRun::Variable);
+        }
+        if let Streams::Terminal { term, .. } = &self.streams
+            && (term.is_empty() || term.len() > MAX_NAME || term.contains(&0))
+        {
+            return Err(BadRun::Terminal);
         }
         if !may_name_user(self.user.as_deref()) {
             return Err(BadRun::User);
@@ -244,6 +272,13 @@ mod tests {
         let script = |args| Command::Script { body: b"a\0b".to_vec(), args };
         assert_eq!(run(script(vec![vec![]])).check(), Ok(()));
         assert_eq!(run(script(vec![b"\0".to_vec()])).check(), Err(BadRun::Nul));
+        let terminal = |term: &[u8]| {
+            let (term, size) = (term.to_vec(), Resize { rows: 24, columns: 80 });
+            Run { streams: Streams::Terminal { term, size }, ..run(Command::Login) }
+        };
+        assert_eq!(terminal(b"xterm").check(), Ok(()));
+        assert_eq!(terminal(b"").check(), Err(BadRun::Terminal));
+        assert_eq!(terminal(b"a\0b").check(), Err(BadRun::Terminal));
         let many = vec![b"x".to_vec(); MAX_WORDS + 1];
         assert_eq!(run(Command::Argv(many)).check(), Err(BadRun::TooMany));
         for name in [&b""[..], b"A=B"] {

@@ -2,7 +2,8 @@
 //! examples of docs/PROTOCOL.md.
 
 use super::exec::{
-    Ack, Attach, Command, End, Exit, Release, Run, Signal, Started, StdinEnd, StdinTaken, Streams,
+    Ack, Attach, Command, End, Exit, Release, Resize, Run, Signal, Started, StdinEnd, StdinTaken,
+    Streams,
 };
 use super::failure::{Action, Cause, Failure, FileKind, VerbName};
 use super::job::{Job, Kill, Killed, List, Listed, Logs, LogsEnd, Reading, Start, State};
@@ -82,6 +83,11 @@ fn every_message_has_the_bytes_of_the_document() {
     let command = Command::Shell(b"make".to_vec());
     let (user, cwd, env, streams) = (None, None, vec![], Streams::Kept);
     check(s, &Run { job, command, user, cwd, env, streams, timeout_ms: None, grace_ms: 0 });
+    let size = Resize { rows: 24, columns: 80 };
+    let (user, cwd, env, command) = (None, None, vec![], Command::Login);
+    let streams = Streams::Terminal { term: b"xterm".to_vec(), size };
+    check(s, &Run { job, command, user, cwd, env, streams, timeout_ms: None, grace_ms: 30000 });
+    check(s, &size);
     check(s, &Attach { job, received: Ack { stdout: 7, stderr: 1 } });
     check(s, &Started { pid: 258 });
     check(s, &Ack { stdout: 7, stderr: 0 });

@@ -93,6 +93,8 @@ kinds! {
     Release = 0x2a,
     /// Go on with a job: [`exec::Attach`].
     Attach = 0x2b,
+    /// The controller's terminal has another size: [`exec::Resize`].
+    Resize = 0x2c,
 
     /// Which jobs are there? [`job::List`].
     List = 0x30,
@@ -184,6 +186,7 @@ messages! {
     Goodbye: request::Goodbye,
     Run: exec::Run,
     Attach: exec::Attach,
+    Resize: exec::Resize,
     Started: exec::Started,
     Ack: exec::Ack,
     StdinEnd: exec::StdinEnd,

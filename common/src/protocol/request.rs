@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
 use crate::limits::MAX_NAME;
-use crate::protocol::exec::{Attach, Run};
+use crate::protocol::exec::{Attach, Command, Run};
 use crate::protocol::grant::Verb;
 use crate::protocol::job::{Kill, List, Logs};
 use crate::protocol::transfer::{Pull, Push};
@@ -101,6 +101,7 @@ impl Request {
     /// The verb that a key needs for it.
     pub fn verb(&self) -> Verb {
         match self {
+            Self::Run(Run { command: Command::Login, .. }) => Verb::Shell,
             Self::Run(_) | Self::Attach(_) => Verb::Run,
             Self::List(_) | Self::Logs(_) | Self::Kill(_) => Verb::Jobs,
             Self::Push(_) | Self::PushTree(_) => Verb::Push,

@@ -18,6 +18,7 @@ mod pull;
 mod push;
 mod rsh;
 mod run;
+mod shell;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Ping(ping::Args),
     /// Run a command on one host or many
     Run(Box<run::Args>),
+    /// Open a terminal on a host
+    Shell(shell::Args),
     /// Run a command the way that rsync, git and others start ssh
     Rsh(rsh::Args),
     /// Send files to a host
@@ -77,6 +80,7 @@ impl Command {
             Self::Hosts(args) => hosts::run(args, context),
             Self::Ping(args) => ping::run(&args, context),
             Self::Run(args) => run::run(&args, context),
+            Self::Shell(args) => shell::run(&args, context),
             Self::Rsh(args) => rsh::run(&args, context),
             Self::Push(args) => push::run(args, context),
             Self::Pull(args) => pull::run(args, context),

@@ -118,7 +118,7 @@ impl<'a> Connections<'a> {
         job.reconnected();
         loop {
             let asked = match request.streams {
-                Streams::Followed { .. } => {
+                Streams::Followed { .. } | Streams::Terminal { .. } => {
                     let exit = session::follow(&mut session.link, job).await;
                     exit.map(|exit| Outcome::Ended(exit.end))
                 }

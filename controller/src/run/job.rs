@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lariat_common::link::LinkError;
-use lariat_common::protocol::exec::{Ack, StdinTaken};
+use lariat_common::protocol::exec::{Ack, Resize, StdinTaken};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::Notify;
 
@@ -35,6 +35,8 @@ struct Up {
     input: Input,
     stdin_error: Option<io::Error>,
     signals: VecDeque<u8>,
+    /// The terminal's newest size, if it was changed, and whether this connection was told.
+    size: Option<(Resize, bool)>,
     /// The agent has said that the command runs.
     started: bool,
     /// It has said so on the present connection. Nothing but the request goes to it before.
@@ -82,6 +84,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
         let mut up = self.lock();
         up.input.resume();
         (up.open, up.leaving) = (false, false);
+        up.size = up.size.map(|(size, _)| (size, false));
     }
 
     /// How far everything has come, to tell whether it gets on.
@@ -112,6 +115,22 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
     pub(crate) fn signal(&self, number: u8) {
         self.lock().signals.push_back(number);
         self.upward.notify_one();
+    }
+
+    /// The terminal here has another size.
+    pub(crate) fn resize(&self, size: Resize) {
+        self.lock().size = Some((size, false));
+        self.upward.notify_one();
+    }
+
+    /// The terminal's size, if it is to be sent.
+    pub(crate) fn next_size(&self) -> Option<Resize> {
+        let mut up = self.lock();
+        if !up.open {
+            return None;
+        }
+        let (size, told) = up.size.as_mut()?;
+        (!std::mem::replace(told, true)).then_some(*size)
     }
 
     /// The command has taken stdin.

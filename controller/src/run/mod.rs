@@ -137,6 +137,7 @@ pub(crate) fn not_run(request: &Run, errno: i32) -> Failure {
         Command::Shell(_) => b"/bin/sh".to_vec(),
         Command::Argv(words) => words.first().cloned().unwrap_or_default(),
         Command::Script { body, .. } => Interpreter::of(body).program.to_vec(),
+        Command::Login => b"the login shell".to_vec(),
     };
     Failure { action: Action::Start, path: Some(program), cause: Cause::Os(errno) }
 }

@@ -206,6 +206,9 @@ where
         while let Some(number) = job.next_signal() {
             writer.outbox().post(&Signal { number })?;
         }
+        if let Some(size) = job.next_size() {
+            writer.outbox().post(&size)?;
+        }
         match job.next_stdin(&mut body) {
             Some(Next::Bytes(offset)) => {
                 writer.bulk(Kind::Stdin, &offset.to_le_bytes(), &body).await?;

@@ -174,6 +174,7 @@ impl Script<'_> {
             Command::Shell(line) => String::from_utf8_lossy(line).into_owned(),
             Command::Argv(words) => String::from_utf8_lossy(&words.join(&b' ')).into_owned(),
             Command::Script { body, .. } => String::from_utf8_lossy(body).into_owned(),
+            Command::Login => panic!("a shell"),
         };
         if line == "reboot before" {
             self.boot.fetch_add(1, Ordering::Relaxed);

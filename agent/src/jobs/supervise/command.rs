@@ -5,7 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, PipeReader, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
@@ -19,6 +19,7 @@ use rustix::fs::{Access, AtFlags, CWD, MemfdFlags, accessat};
 use rustix::io::Errno;
 
 use super::as_user::as_user;
+use super::terminal;
 use crate::jobs::channel::Begin;
 use crate::jobs::raw;
 
@@ -34,8 +35,8 @@ pub(super) struct Running {
     pub(super) pid: u32,
     /// Our end of its stdin, if it has one.
     pub(super) stdin: Option<OwnedFd>,
-    /// Our ends of its stdout and stderr.
-    pub(super) outputs: [PipeReader; 2],
+    /// Our ends of its stdout and stderr; of a terminal the one that there is.
+    pub(super) outputs: [Option<OwnedFd>; 2],
 }
 
 /// Why it does not run.
@@ -63,19 +64,34 @@ pub(super) fn start(begin: &Begin) -> Result<Running, NotStarted> {
     if let Some(user) = user {
         raw::become_user(&mut command, user);
     }
-    let (stdout, stdout_write) = io::pipe().map_err(failed)?;
-    let (stderr, stderr_write) = io::pipe().map_err(failed)?;
-    command.stdout(stdout_write).stderr(stderr_write);
+    let (stdin, outputs) = match &begin.run.streams {
+        Streams::Terminal { size, .. } => {
+            terminal::connect(&mut command, *size, user).map_err(failed)?
+        }
+        Streams::Followed { stdin } => pipes(&mut command, *stdin).map_err(failed)?,
+        Streams::Kept => pipes(&mut command, false).map_err(failed)?,
+    };
+    let child = command.spawn().map_err(|error| not_run(&error))?;
+    Ok(Running { pid: child.id(), stdin, outputs })
+}
+
+/// Our ends of a command's streams: stdin, if it has one, and outputs.
+pub(super) type Ends = (Option<OwnedFd>, [Option<OwnedFd>; 2]);
+
+/// Gives the command three streams, in a process group of its own that can be signalled at one stroke.
+fn pipes(command: &mut process::Command, with_stdin: bool) -> io::Result<Ends> {
+    let (stdout, stdout_write) = io::pipe()?;
+    let (stderr, stderr_write) = io::pipe()?;
+    command.stdout(stdout_write).stderr(stderr_write).process_group(0);
     let mut stdin = None;
-    if begin.run.streams == (Streams::Followed { stdin: true }) {
-        let (read, write) = io::pipe().map_err(failed)?;
+    if with_stdin {
+        let (read, write) = io::pipe()?;
         command.stdin(read);
         stdin = Some(OwnedFd::from(write));
     } else {
         command.stdin(Stdio::null());
     }
-    let child = command.spawn().map_err(|error| not_run(&error))?;
-    Ok(Running { pid: child.id(), stdin, outputs: [stdout, stderr] })
+    Ok((stdin, [stdout, stderr].map(|pipe| Some(pipe.into()))))
 }
 
 fn not_run(error: &io::Error) -> NotStarted {
@@ -121,7 +137,7 @@ fn prepare(begin: &Begin, script: Option<&File>) -> Result<process::Command, Not
             let (program, rest) = words
                 .split_first()
                 .ok_or(NotStarted::NotRun(End::NotRun(Errno::NOENT.raw_os_error())))?;
-            let found = find(program, path_of(begin))
+            let found = find(program, variable(begin, b"PATH"))
                 .map_err(|errno| NotStarted::NotRun(End::NotRun(errno.raw_os_error())))?;
             let mut command = process::Command::new(found);
             command.arg0(os(program)).args(rest.iter().map(|word| os(word)));
@@ -135,19 +151,30 @@ fn prepare(begin: &Begin, script: Option<&File>) -> Result<process::Command, Not
             command.args(args.iter().map(|word| os(word)));
             command
         }
+        Command::Login => {
+            let shell = variable(begin, b"SHELL");
+            let name = shell.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+            let mut command = process::Command::new(os(shell));
+            // The dash is how a shell is told that somebody logs in.
+            command.arg0(os(&[b"-", name].concat()));
+            command
+        }
     };
-    // A group of its own can be signalled at one stroke.
-    command.env_clear().process_group(0);
-    for (name, value) in begin.env.iter().chain(&begin.run.env) {
+    command.env_clear();
+    let term = match &begin.run.streams {
+        Streams::Terminal { term, .. } => Some((b"TERM".to_vec(), term.clone())),
+        Streams::Followed { .. } | Streams::Kept => None,
+    };
+    for (name, value) in begin.env.iter().chain(&term).chain(&begin.run.env) {
         command.env(os(name), os(value));
     }
     Ok(command)
 }
 
-/// The PATH that the command will have.
-fn path_of(begin: &Begin) -> &[u8] {
-    let all = begin.run.env.iter().rev().chain(begin.env.iter().rev());
-    all.into_iter().find(|(name, _)| name == b"PATH").map_or(&[], |(_, value)| value)
+/// A variable as the command will have it.
+fn variable<'a>(begin: &'a Begin, wanted: &[u8]) -> &'a [u8] {
+    let mut all = begin.run.env.iter().rev().chain(begin.env.iter().rev());
+    all.find(|(name, _)| name == wanted).map_or(&[], |(_, value)| value)
 }
 
 /// Finds a program as `execvp` does, but for its habit of giving what is no program to a shell.

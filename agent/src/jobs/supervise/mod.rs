@@ -13,6 +13,7 @@ mod command;
 mod life;
 mod output;
 mod stdin;
+mod terminal;
 mod tree;
 mod voice;
 mod watch;

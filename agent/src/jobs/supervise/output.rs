@@ -22,6 +22,8 @@ pub(super) struct Output {
     owed: u64,
     /// Since when there is no room.
     full_since: Option<Instant>,
+    /// It is no pipe.
+    is_terminal: bool,
 }
 
 /// Where a stream's bytes are kept.
@@ -64,12 +66,14 @@ impl Store {
 
 impl Output {
     /// A stream without a pipe yet; a log keeps at most `limit` bytes.
-    pub(super) fn new(stream: Stream, streams: Streams, limit: u64) -> Self {
+    pub(super) fn new(stream: Stream, streams: &Streams, limit: u64) -> Self {
         let store = match streams {
             Streams::Followed { .. } => Store::Tail(Spool::new(stream)),
+            Streams::Terminal { .. } => Store::Tail(Spool::in_memory(stream)),
             Streams::Kept => Store::Log(Log::new(stream, limit)),
         };
-        Self { pipe: None, store, owed: 0, full_since: None }
+        let is_terminal = matches!(streams, Streams::Terminal { .. });
+        Self { pipe: None, store, owed: 0, full_since: None, is_terminal }
     }
 
     /// When a full tail moves to disk.
@@ -94,6 +98,9 @@ impl Output {
     pub(super) fn read(&mut self, folder: BorrowedFd<'_>) -> io::Result<Filled> {
         let Some(pipe) = &self.pipe else { return Ok(Filled::End) };
         let filled = match &mut self.store {
+            Store::Tail(spool) if self.is_terminal => {
+                spool.fill_from_terminal(pipe.as_fd(), folder)
+            }
             Store::Tail(spool) => spool.fill(pipe.as_fd(), folder),
             Store::Log(log) => log.fill(pipe.as_fd(), folder),
         };

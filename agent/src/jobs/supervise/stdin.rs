@@ -14,6 +14,9 @@ use rustix::io::Errno;
 /// Size of a pipe that was full once, in bytes: fewer turns for the same bytes.
 const LARGE_PIPE: usize = 256 * 1024;
 
+/// The end of what is typed.
+const CTRL_D: u8 = 4;
+
 /// What is on its way to the command.
 pub(super) struct Stdin {
     pipe: Option<OwnedFd>,
@@ -23,6 +26,8 @@ pub(super) struct Stdin {
     closed: bool,
     /// Whether the pipe was made larger.
     widened: bool,
+    /// What is given is typed.
+    is_terminal: bool,
 }
 
 /// The other end left out bytes, or sent more than it may.
@@ -33,15 +38,18 @@ impl Stdin {
     /// A command that reads `/dev/null`.
     pub(super) fn none() -> Self {
         let queue = VecDeque::new();
-        Self { pipe: None, queue, taken: 0, end: None, closed: false, widened: false }
+        let (end, closed, widened) = (None, false, false);
+        Self { pipe: None, queue, taken: 0, end, closed, widened, is_terminal: false }
     }
 
-    /// Feeds a pipe, if the command has one.
+    /// Feeds a pipe, or a terminal, if the command has one.
     pub(super) fn new(pipe: Option<OwnedFd>) -> io::Result<Self> {
+        let mut is_terminal = false;
         if let Some(pipe) = &pipe {
             rustix::io::ioctl_fionbio(pipe, true)?;
+            is_terminal = rustix::termios::isatty(pipe);
         }
-        Ok(Self { pipe, ..Self::none() })
+        Ok(Self { pipe, is_terminal, ..Self::none() })
     }
 
     /// The pipe, while it is open.
@@ -130,8 +138,16 @@ impl Stdin {
     }
 
     fn close_at_end(&mut self) {
-        if self.queue.is_empty() && self.end.is_some_and(|end| end <= self.taken) {
-            self.pipe = None;
+        if !self.queue.is_empty() || self.end.is_none_or(|end| end > self.taken) {
+            return;
+        }
+        match &self.pipe {
+            // Its other direction goes on. Who reads lines takes this for the end, as from a person.
+            Some(terminal) if self.is_terminal => {
+                self.end = None;
+                let _ = rustix::io::write(terminal, &[CTRL_D]);
+            }
+            _ => self.pipe = None,
         }
     }
 }

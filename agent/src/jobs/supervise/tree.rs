@@ -11,6 +11,8 @@ use std::process;
 use crate::jobs::cgroup::Group;
 use crate::jobs::raw;
 
+/// Tells a process that its terminal is gone.
+pub(super) const SIGHUP: u8 = 1;
 /// Asks a process to end.
 pub(super) const SIGTERM: u8 = 15;
 /// Ends a process.

@@ -18,6 +18,7 @@ use lariat_common::name::HostName;
 use lariat_common::protocol::exec::{Command, Run};
 use lariat_common::units::parse_duration;
 
+use crate::commands::shell::terminal;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{FanoutOptions, Sink};
@@ -45,6 +46,7 @@ Examples:
   lariat run web1 --script ./deploy.sh -- v1.2 --quick
   lariat run web1 --from commands.txt
   lariat run web1 --detach -- make world        (then: lariat jobs, logs, attach, kill)")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Args {
     /// Which hosts
     #[arg(value_name = "TARGET")]
@@ -90,8 +92,12 @@ pub(crate) struct Args {
     from: Option<PathBuf>,
 
     /// Start it and leave: print the job's id, as the last word of one line
-    #[arg(long, conflicts_with_all = ["interactive", "from", "gather", "diff", "out"])]
+    #[arg(long, conflicts_with_all = ["interactive", "from", "gather", "diff", "out", "tty"])]
     detach: bool,
+
+    /// Run it in a terminal, like the one here; with stdin, if that is a terminal or with -i
+    #[arg(long, conflicts_with_all = ["from", "gather", "diff", "out", "json"])]
+    tty: bool,
 
     #[command(flatten)]
     output: many::OutputOptions,
@@ -110,6 +116,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     let fleet = Fleet::load(context, &args.connect);
     match args.target.plain() {
         Some(chosen) => one(args, context, fleet, &chosen, template),
+        None if args.tty => {
+            let message =
+                format!("run: {} names several hosts; a terminal is for one", args.target);
+            Err(CliError::new(message))
+        }
         None => many::run(args, context, fleet?, template, command),
     }
 }
@@ -139,6 +150,10 @@ fn one(
     let request = Run { user: chosen.user(args.user.as_deref())?, ..template };
     if args.detach {
         return block_on(detach::run(args, &request, &reach, context));
+    }
+    if args.tty {
+        let stdin = args.interactive;
+        return block_on(terminal::run(&request, &reach, args.reconnect, stdin, context));
     }
     block_on(async {
         let signals = Signals::new().map_err(|e| CliError::from(e).during("wait for signals"))?;

@@ -11,6 +11,7 @@ use lariat_common::name::JobId;
 use lariat_common::protocol::exec::{Command, Run, Streams};
 
 use super::Args;
+use crate::commands::shell::terminal;
 use crate::error::CliError;
 
 /// Room for the rest of the request beside a script, in bytes.
@@ -42,16 +43,17 @@ fn read(script: &Path) -> Result<Vec<u8>, CliError> {
 
 /// The request for a command, with a new job's id.
 pub(super) fn request(args: &Args, command: Command) -> Result<Run, CliError> {
+    let terminal = args.tty.then(terminal::variables).into_iter().flatten();
     let request = Run {
         job: JobId::generate()?,
         command,
         user: args.user.clone(),
         cwd: args.cwd.clone().map(OsString::into_vec),
-        env: args.env.iter().map(variable).collect::<Result<_, _>>()?,
-        streams: if args.detach {
-            Streams::Kept
-        } else {
-            Streams::Followed { stdin: args.interactive }
+        env: terminal.map(Ok).chain(args.env.iter().map(variable)).collect::<Result<_, _>>()?,
+        streams: match (args.detach, args.tty) {
+            (true, _) => Streams::Kept,
+            (false, true) => terminal::streams(),
+            (false, false) => Streams::Followed { stdin: args.interactive },
         },
         timeout_ms: args.timeout.map(milliseconds),
         grace_ms: milliseconds(args.reconnect),

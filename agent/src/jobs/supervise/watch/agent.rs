@@ -16,6 +16,7 @@ use crate::jobs::channel::{ChannelError, ToSupervisor, Word};
 use crate::jobs::folder;
 use crate::jobs::inbox::{Frame, Inbox};
 use crate::jobs::supervise::stdin::Misplaced;
+use crate::jobs::supervise::terminal;
 use crate::jobs::supervise::tree::SIGKILL;
 use crate::jobs::supervise::voice::Voice;
 
@@ -78,11 +79,17 @@ impl Watch {
                 }
             }
             ToSupervisor::StdinEnd(end) if follows => self.stdin.finish(end.len),
+            ToSupervisor::Resize(size) if follows => {
+                if let Some(terminal) = self.outputs[0].pipe.as_ref().filter(|_| self.is_terminal) {
+                    terminal::resize(terminal, size);
+                }
+            }
             ToSupervisor::Release if follows => self.life.release(),
             // Only the first of all begins a job, and only one at a time has it.
             ToSupervisor::Begin(_)
             | ToSupervisor::Ack(_)
             | ToSupervisor::StdinEnd(_)
+            | ToSupervisor::Resize(_)
             | ToSupervisor::Release => return Err(ChannelError::Malformed),
         }
         Ok(())

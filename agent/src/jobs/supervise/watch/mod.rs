@@ -23,7 +23,7 @@ use super::command::Running;
 use super::life::{Action, Life};
 use super::output::Output;
 use super::stdin::Stdin;
-use super::tree::{self, SIGKILL, SIGTERM};
+use super::tree::{self, SIGHUP, SIGKILL, SIGTERM};
 use super::voice::{View, Voice};
 use crate::jobs::channel::{self, Begin, ToAgent};
 use crate::jobs::spool::{Filled, Stream};
@@ -46,6 +46,8 @@ pub(super) struct Watch {
     pid: Option<u32>,
     outputs: [Output; 2],
     stdin: Stdin,
+    /// The command has a terminal, which is the first output.
+    is_terminal: bool,
     life: Life,
 }
 
@@ -69,9 +71,11 @@ impl Watch {
         agent: Voice,
         control: Option<OwnGroup>,
     ) -> Self {
-        let Run { timeout_ms, grace_ms, streams, .. } = begin.run;
+        let Run { timeout_ms, grace_ms, streams, .. } = &begin.run;
         let grace = match streams {
-            Streams::Followed { .. } => Some(Duration::from_millis(grace_ms)),
+            Streams::Followed { .. } | Streams::Terminal { .. } => {
+                Some(Duration::from_millis(*grace_ms))
+            }
             Streams::Kept => None,
         };
         let now = Instant::now();
@@ -87,6 +91,7 @@ impl Watch {
             pid: None,
             outputs: Stream::ALL.map(|stream| Output::new(stream, streams, begin.log_limit)),
             stdin: Stdin::none(),
+            is_terminal: matches!(streams, Streams::Terminal { .. }),
             life: Life::new(now, timeout, grace),
         }
     }
@@ -110,7 +115,7 @@ impl Watch {
         self.pid = Some(running.pid);
         self.stdin = Stdin::new(running.stdin)?;
         for (output, pipe) in self.outputs.iter_mut().zip(running.outputs) {
-            output.pipe = Some(pipe.into());
+            output.pipe = pipe;
         }
         self.reap(Instant::now());
         self.turn()
@@ -122,7 +127,7 @@ impl Watch {
             self.stop_draining(now);
             while let Some(action) = self.life.step(now) {
                 match action {
-                    Action::Terminate => self.signal(SIGTERM),
+                    Action::Terminate => self.terminate(),
                     Action::Kill => self.signal(SIGKILL),
                     Action::Leave => return self.leave(),
                 }
@@ -138,6 +143,15 @@ impl Watch {
                 self.handle(source, flags, now);
             }
         }
+    }
+
+    /// Asks all processes of the job to end.
+    fn terminate(&self) {
+        if self.is_terminal {
+            // A shell that somebody types into does not listen to the other.
+            self.signal(SIGHUP);
+        }
+        self.signal(SIGTERM);
     }
 
     /// Sends a signal to all processes of the job.

@@ -1,0 +1,66 @@
+//! `lariat shell`: an interactive terminal on a host.
+
+pub(super) mod terminal;
+
+mod escapes;
+mod keys;
+mod raw;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use lariat_common::name::JobId;
+use lariat_common::protocol::exec::{Command, Run};
+use lariat_common::units::parse_duration;
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::reach::{Fleet, ReachOptions};
+use crate::runtime::block_on;
+use crate::target::Targets;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Runs the login shell of the agent's user, or of USER in USER@HOST, and exits as it does. A connection that
+breaks is made again, and nothing of what is typed or shown is lost. At the beginning of a line, ~. leaves,
+~? tells what else there is.
+
+Examples:
+  lariat shell web1
+  lariat shell deploy@web1")]
+pub(crate) struct Args {
+    /// Which host
+    #[arg(value_name = "HOST")]
+    target: Targets,
+
+    /// How long a broken connection may stay broken before what runs there is ended
+    #[arg(long, value_name = "DUR", default_value = "5m", value_parser = parse_duration)]
+    reconnect: Duration,
+
+    #[command(flatten)]
+    connect: ReachOptions,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
+    let chosen = args
+        .target
+        .plain()
+        .ok_or_else(|| CliError::new(format!("shell: {} names several hosts", args.target)))?;
+    if !raw::is_terminal() {
+        let message = "shell: stdin is no terminal";
+        return Err(CliError::new(message).hint(format!("lariat run -i {} -- sh", chosen.host)));
+    }
+    let reach = Fleet::load(context, &args.connect)?.reach(&chosen)?;
+    let request = Run {
+        job: JobId::generate()?,
+        command: Command::Login,
+        user: chosen.user,
+        cwd: None,
+        env: terminal::variables().collect(),
+        streams: terminal::streams(),
+        timeout_ms: None,
+        grace_ms: u64::try_from(args.reconnect.as_millis()).unwrap_or(u64::MAX),
+    };
+    request.check().map_err(|e| CliError::from(e).during("shell"))?;
+    block_on(terminal::run(&request, &reach, args.reconnect, true, context))
+}

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use lariat_certs::issue::Leaf;
 use lariat_common::auth::proof::Verifier;
-use lariat_common::name::HostName;
+use lariat_common::name::{EnrolmentId, HostName};
 use lariat_common::private;
 use lariat_common::protocol::failure::io_error;
 use lariat_common::protocol::grant::Verb;
@@ -26,6 +26,8 @@ pub(crate) struct Bundle<'a> {
     pub(crate) name: &'a HostName,
     /// What the inventory will say of it.
     pub(crate) host: &'a Host,
+    /// Its enrolment.
+    pub(crate) enrolment: EnrolmentId,
     /// Its certificate and key.
     pub(crate) leaf: &'a Leaf,
     /// The key that may log in to it.
@@ -152,7 +154,7 @@ impl Bundle<'_> {
              # The folder for jobs and sockets; made when it is missing.\n\
              state = \"state\"\n",
             name = self.name,
-            enrolment = self.host.enrolment,
+            enrolment = self.enrolment,
             listen = self.host.address.listen(),
         )
     }
@@ -184,10 +186,8 @@ impl Bundle<'_> {
 mod tests {
     use lariat_certs::ca::Ca;
     use lariat_common::auth::proof::HostKeys;
-    use lariat_common::name::EnrolmentId;
 
     use super::*;
-    use crate::inventory::Spki;
 
     fn install_into(folder: &Path, label: &str) -> Result<Installed, CliError> {
         let name: HostName = "web1".parse().unwrap();
@@ -196,9 +196,9 @@ mod tests {
         let enrolment = EnrolmentId([1; 16]);
         let verifier = HostKeys::derive(&key.secret, &name, &enrolment).verifier();
         let address = "[::1]:7500".parse().unwrap();
-        let host = Host { address, tags: Vec::new(), enrolment, spki: Spki(leaf.spki) };
+        let host = Host { address, tags: Vec::new(), enrolled: None };
         let (name, host, leaf, key, verifier) = (&name, &host, &leaf, &key, &verifier);
-        install(&Bundle { name, host, leaf, key, verifier }, folder)
+        install(&Bundle { name, host, enrolment, leaf, key, verifier }, folder)
     }
 
     #[test]

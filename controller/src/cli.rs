@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_one_line_that_says_how_it_goes() {
-        insta::assert_snapshot!(wrong(&["lariat", "enroll", "web1"]), @"the following required arguments were not provided: --address <ADDR[:PORT]>; try: lariat enroll --address <ADDR[:PORT]> <HOST>");
+        insta::assert_snapshot!(wrong(&["lariat", "forget"]), @"the following required arguments were not provided: <HOST>; try: lariat forget <HOST>");
         insta::assert_snapshot!(wrong(&["lariat", "enrol", "web1"]), @"unrecognized subcommand 'enrol'; tip: a similar subcommand exists: 'enroll'; try: lariat [OPTIONS] <COMMAND>");
         insta::assert_snapshot!(wrong(&["lariat", "forget", "Web1"]), @r#"invalid value 'Web1' for '<HOST>': "Web1" is not a host name (1 to 63 of a-z, 0-9, '.' and '-', beginning and ending with a letter or digit); try: lariat forget --help"#);
         insta::assert_snapshot!(wrong(&["lariat", "run", "--timeout", "0", "web1", "--", "true"]), @"invalid value '0' for '--timeout <DUR>': a time limit can't be 0; try: lariat run --help");

@@ -70,9 +70,10 @@ impl Fleet {
 
     /// One of the hosts, which must be there.
     pub(crate) fn reach(&self, chosen: &Chosen) -> Result<Reach, CliError> {
+        let (address, enrolled) = self.inventory.enrolled(&chosen.host)?;
         Ok(Reach {
             connector: Arc::clone(&self.connector),
-            peer: Peer::new(&chosen.host, self.inventory.host(&chosen.host)?),
+            peer: Peer::new(&chosen.host, address, enrolled),
             key: self.key,
             limit: self.limit,
         })

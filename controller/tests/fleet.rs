@@ -225,3 +225,28 @@ fn wrong_usage_and_no_fleet_are_one_line_and_255() {
     insta::assert_snapshot!(desk.refused(&["hosts", "web[01-20"]), @r#"lariat: invalid value 'web[01-20' for '[TARGET]': "web[01-20", position 4: its ']' is missing; try: lariat hosts --help"#);
     assert!(desk.names(".").is_empty());
 }
+
+#[test]
+fn hosts_of_an_ssh_configuration_come_in_and_are_enrolled_from_there() {
+    let desk = Desk::with_fleet();
+    fs::write(
+        desk.path("config"),
+        "Host Web1 web[1]\n  HostName 10.0.0.1\nHost *\n  User me\nHost db\n",
+    )
+    .unwrap();
+    let import = || desk.run(&["hosts", "import", "config", "--tag", "office"]);
+    let output = import();
+    assert!(output.status.success(), "{output:?}");
+    insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap(), @r#"web[1] is left out: "web[1]" is not a host name (1 to 63 of a-z, 0-9, '.' and '-', beginning and ending with a letter or digit)"#);
+    insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap(), @"Added db,web1. Next, for each of them: lariat enroll web1");
+    insta::assert_snapshot!(desk.refused(&["ping", "web1"]), @"lariat: ping: web1 is not enrolled yet; try: lariat enroll web1");
+    assert!(desk.run(&["enroll", "web1", "--tag", "berlin"]).status.success());
+    let listed = desk.run(&["hosts"]);
+    insta::assert_snapshot!(String::from_utf8(listed.stdout).unwrap(), @r"
+    HOST  ADDRESS        TAGS
+    db    db:7433        office  (not enrolled)
+    web1  10.0.0.1:7433  office,berlin
+    ");
+    assert!(String::from_utf8(import().stderr).unwrap().ends_with("no new host\n"));
+    insta::assert_snapshot!(desk.refused(&["enroll", "mail"]), @"lariat: enroll mail: it is not in the inventory, so it needs an address; try: lariat enroll mail --address ADDR");
+}

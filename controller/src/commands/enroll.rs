@@ -15,7 +15,7 @@ use crate::address::Address;
 use crate::bundle::{self, Bundle};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::inventory::{Host, Inventory, Spki, Tag, edit};
+use crate::inventory::{Enrolled, Host, Inventory, Spki, Tag, edit};
 use crate::key::ControllerKey;
 use crate::output;
 
@@ -24,6 +24,7 @@ use crate::output;
 Examples:
   lariat enroll web1 --address 10.0.0.1 --tag web --tag berlin
   lariat enroll db1 --address '[fd00::7]:7500' --out /root/db1-bundle
+  lariat enroll web7                           one that lariat hosts import has added
 
 The bundle has the host's private key in it. Take it to the host safely, and remove it here.")]
 pub(crate) struct Args {
@@ -31,9 +32,10 @@ pub(crate) struct Args {
     #[arg(value_name = "HOST")]
     host: HostName,
 
-    /// Where its agent will listen: an IP address or DNS name, port 7433 if none is given
+    /// Where its agent will listen: an IP address or DNS name, port 7433 if none is given; can be left
+    /// out for a host that is in the inventory already, such as an imported one
     #[arg(long, value_name = "ADDR[:PORT]")]
-    address: Address,
+    address: Option<Address>,
 
     /// A tag, for targets such as @web; may be given several times
     #[arg(long = "tag", value_name = "TAG")]
@@ -63,8 +65,8 @@ fn enroll(args: Args, out: &Path, context: &Context) -> Result<(), CliError> {
     let lock = home.lock()?;
     let inventory = Inventory::load(&home)?;
     let name = args.host;
-    if inventory.contains(&name) {
-        let address = &inventory.host(&name)?.address;
+    let known = if inventory.contains(&name) { Some(inventory.host(&name)?) } else { None };
+    if let Some(Host { address, enrolled: Some(_), .. }) = known {
         let message = format!("it is enrolled already, at {address}; nothing was changed");
         return Err(
             CliError::new(message).hint(format!("lariat forget {name} first, to enroll it anew"))
@@ -74,14 +76,21 @@ fn enroll(args: Args, out: &Path, context: &Context) -> Result<(), CliError> {
     let leaf = home.ca()?.issue(&name)?;
     let enrolment = EnrolmentId::generate()?;
     let verifier = HostKeys::derive(&key.secret, &name, &enrolment).verifier();
-    let mut tags: Vec<Tag> = Vec::new();
+    let no_address = || {
+        CliError::new("it is not in the inventory, so it needs an address")
+            .hint(format!("lariat enroll {name} --address ADDR"))
+    };
+    let address = args.address.or_else(|| Some(known?.address.clone())).ok_or_else(no_address)?;
+    let mut tags = known.map(|known| known.tags.clone()).unwrap_or_default();
     for tag in args.tags {
         if !tags.contains(&tag) {
             tags.push(tag);
         }
     }
-    let host = Host { address: args.address, tags, enrolment, spki: Spki(leaf.spki) };
-    let bundle = Bundle { name: &name, host: &host, leaf: &leaf, key: &key, verifier: &verifier };
+    let enrolled = Some(Enrolled { enrolment, spki: Spki(leaf.spki) });
+    let host = Host { address, tags, enrolled };
+    let (verifier, leaf, key) = (&verifier, &leaf, &key);
+    let bundle = Bundle { name: &name, host: &host, enrolment, leaf, key, verifier };
     let installed = bundle::install(&bundle, out)?;
     edit::add(&home, &lock, &name, &host)?;
     installed.keep();

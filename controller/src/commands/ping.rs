@@ -83,19 +83,21 @@ fn many(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     if hosts.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    let reaches: Vec<Reach> =
-        hosts.iter().map(|chosen| fleet.reach(chosen)).collect::<Result<_, _>>()?;
-    let names: Vec<HostName> = hosts.into_iter().map(|chosen| chosen.host).collect();
+    let names = hosts.iter().map(|chosen| chosen.host.clone()).collect();
     let plan = Plan::now("ping", String::new(), args.target.to_string(), names);
     block_on(async {
         let fanout = Fanout::new(context, plan, args.fanout.limits(), args.json)?;
         let report = Told { stdout: fanout.screen.stdout.clone(), json: args.json };
-        let (reaches, relay, limit) = (Arc::new(reaches), Arc::clone(&fanout.relay), args.timeout);
+        let (all, relay) = (Arc::new((fleet, hosts)), Arc::clone(&fanout.relay));
+        let limit = args.timeout;
         let begin = move |number: usize| -> Work<Result<Times, Failed>> {
-            let (reaches, mut signals) = (Arc::clone(&reaches), relay.signals());
+            let (all, mut signals) = (Arc::clone(&all), relay.signals());
             Box::pin(async move {
+                let (fleet, hosts) = &*all;
+                let reach = fleet.reach(&hosts[number]);
+                let reach = reach.map_err(|error| Failed { end: End::Failed, error })?;
                 tokio::select! {
-                    result = ping(&reaches[number], limit) => result,
+                    result = ping(&reach, limit) => result,
                     _ = signals.next() => Err(Failed::interrupted()),
                 }
             })

@@ -28,7 +28,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::address::Address;
 use crate::error::CliError;
 use crate::home::{CA_CERTIFICATE, Home};
-use crate::inventory::Host;
+use crate::inventory::Enrolled;
 
 pub(crate) use error::{Cause, ConnectError, Stage};
 pub(crate) use tls::Trust;
@@ -56,14 +56,10 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// A host of the inventory.
-    pub(crate) fn new(name: &HostName, host: &Host) -> Self {
-        Self {
-            name: name.clone(),
-            address: host.address.clone(),
-            enrolment: host.enrolment,
-            spki: host.spki.0,
-        }
+    /// An enrolled host of the inventory.
+    pub(crate) fn new(name: &HostName, address: &Address, enrolled: Enrolled) -> Self {
+        let Enrolled { enrolment, spki } = enrolled;
+        Self { name: name.clone(), address: address.clone(), enrolment, spki: spki.0 }
     }
 }
 

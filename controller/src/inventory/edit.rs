@@ -22,14 +22,27 @@ pub(crate) const EMPTY: &str = "\
 # `enrolment` and `spki` are what makes a host trusted: `lariat enroll` writes them.
 ";
 
-/// Adds a host that is not there yet.
+/// Adds a host, or what is new of one that is there.
 pub(crate) fn add(
     home: &Home,
-    _lock: &HomeLock,
+    lock: &HomeLock,
     name: &HostName,
     host: &Host,
 ) -> Result<(), CliError> {
-    change(home, |document| with_host(document, name, host))
+    add_all(home, lock, &[(name.clone(), host.clone())])
+}
+
+/// The same with several.
+pub(crate) fn add_all(
+    home: &Home,
+    _lock: &HomeLock,
+    hosts: &[(HostName, Host)],
+) -> Result<(), CliError> {
+    change(home, |document| {
+        hosts.iter().try_for_each(|(name, host)| {
+            renewed(document, name, host).or_else(|| with_host(document, name, host))
+        })
+    })
 }
 
 /// Takes a host out.
@@ -52,16 +65,47 @@ fn change(home: &Home, edit: impl FnOnce(&mut DocumentMut) -> Option<()>) -> Res
     Ok(private::replace(&path, document.to_string().as_bytes())?)
 }
 
+/// Sets what is new in the table of a host, if it has one.
+fn renewed(document: &mut DocumentMut, name: &HostName, host: &Host) -> Option<()> {
+    let hosts = document.get_mut("hosts")?.as_table_like_mut()?;
+    let table = hosts.get_mut(name.as_str())?.as_table_like_mut()?;
+    for (key, new) in entries(host) {
+        match (table.get_mut(key).and_then(Item::as_value_mut), new) {
+            // What stands around it stays, such as a comment.
+            (Some(old), Item::Value(mut new)) => {
+                *new.decor_mut() = old.decor().clone();
+                *old = new;
+            }
+            (_, new) => drop(table.insert(key, new)),
+        }
+    }
+    Some(())
+}
+
+/// What a host's table says.
+fn entries(host: &Host) -> impl Iterator<Item = (&'static str, Item)> {
+    let always = [
+        ("address", value(host.address.to_string())),
+        ("tags", value(host.tags.iter().map(Tag::as_str).collect::<Array>())),
+    ];
+    let enrolled = host.enrolled.iter().flat_map(|enrolled| {
+        [
+            ("enrolment", value(enrolled.enrolment.to_string())),
+            ("spki", value(hex::encode(enrolled.spki.0))),
+        ]
+    });
+    always.into_iter().chain(enrolled)
+}
+
 /// Puts a new table at the end of the text, below whatever comments are there.
 fn with_host(document: &mut DocumentMut, name: &HostName, host: &Host) -> Option<()> {
     let end = document.trailing().as_str().unwrap_or_default().to_owned();
     let last = positions(document).into_iter().map(|(position, _)| position).max();
 
     let mut table = Table::new();
-    table["address"] = value(host.address.to_string());
-    table["tags"] = value(host.tags.iter().map(Tag::as_str).collect::<Array>());
-    table["enrolment"] = value(host.enrolment.to_string());
-    table["spki"] = value(hex::encode(host.spki.0));
+    for (key, value) in entries(host) {
+        table[key] = value;
+    }
     table.set_position(Some(last.map_or(0, |last| last.saturating_add(1))));
 
     let hosts = document.entry("hosts").or_insert_with(|| {
@@ -126,8 +170,27 @@ fn is_blank(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::Spki;
+    use crate::inventory::{Enrolled, Spki};
     use lariat_common::name::EnrolmentId;
+
+    const ENROLLED: Enrolled = Enrolled { enrolment: EnrolmentId([1; 16]), spki: Spki([2; 32]) };
+
+    #[test]
+    fn a_host_that_is_enrolled_keeps_what_was_written_of_it() {
+        let text = "[hosts.a] # the first\naddress = \"10.0.0.1:7433\" # here\ntags = [ ] # none\n";
+        let mut document: DocumentMut = text.parse().unwrap();
+        let address = "10.0.0.1".parse().unwrap();
+        let host = Host { address, tags: vec!["web".parse().unwrap()], enrolled: Some(ENROLLED) };
+        renewed(&mut document, &"a".parse().unwrap(), &host).unwrap();
+        insta::assert_snapshot!(document.to_string(), @r#"
+        [hosts.a] # the first
+        address = "10.0.0.1:7433" # here
+        tags = ["web"] # none
+        enrolment = "01010101010101010101010101010101"
+        spki = "0202020202020202020202020202020202020202020202020202020202020202"
+        "#);
+        assert!(renewed(&mut document, &"b".parse().unwrap(), &host).is_none());
+    }
 
     fn edit(text: &str, steps: &[(&str, bool)]) -> String {
         let mut document: DocumentMut = text.parse().unwrap();
@@ -135,8 +198,7 @@ mod tests {
             let host = Host {
                 address: "10.0.0.1".parse().unwrap(),
                 tags: vec!["web".parse().unwrap()],
-                enrolment: EnrolmentId([1; 16]),
-                spki: Spki([2; 32]),
+                enrolled: Some(ENROLLED),
             };
             let name = name.parse().unwrap();
             let done = if *add {

@@ -31,20 +31,60 @@ pub(crate) struct Inventory {
 
 /// A host as the inventory knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Written")]
 pub(crate) struct Host {
     /// Where its agent listens.
-    #[serde(deserialize_with = "from_text")]
     pub(crate) address: Address,
     /// Names it in targets together with others.
-    #[serde(default, deserialize_with = "tags")]
     pub(crate) tags: Vec<Tag>,
+    /// What makes it trusted; nothing yet of one that was only written down or imported.
+    pub(crate) enrolled: Option<Enrolled>,
+}
+
+/// What enrolment wrote down of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Enrolled {
     /// Its enrolment, which its keys are derived for.
-    #[serde(deserialize_with = "from_text")]
     pub(crate) enrolment: EnrolmentId,
     /// SHA-256 of its certificate's SubjectPublicKeyInfo.
-    #[serde(deserialize_with = "from_text")]
     pub(crate) spki: Spki,
+}
+
+/// A host as it is in the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(deserialize_with = "from_text")]
+    address: Address,
+    #[serde(default, deserialize_with = "tags")]
+    tags: Vec<Tag>,
+    #[serde(default, deserialize_with = "some_from_text")]
+    enrolment: Option<EnrolmentId>,
+    #[serde(default, deserialize_with = "some_from_text")]
+    spki: Option<Spki>,
+}
+
+impl TryFrom<Written> for Host {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, &'static str> {
+        let Written { address, tags, enrolment, spki } = written;
+        let enrolled = match (enrolment, spki) {
+            (Some(enrolment), Some(spki)) => Some(Enrolled { enrolment, spki }),
+            (None, None) => None,
+            (Some(_), None) => return Err("missing field `spki`, which belongs to `enrolment`"),
+            (None, Some(_)) => return Err("missing field `enrolment`, which belongs to `spki`"),
+        };
+        Ok(Self { address, tags, enrolled })
+    }
+}
+
+fn some_from_text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: std::fmt::Display>,
+{
+    from_text(deserializer).map(Some)
 }
 
 /// SHA-256 of a SubjectPublicKeyInfo.
@@ -85,6 +125,16 @@ impl Inventory {
             let near = near.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
             CliError::new(format!("no host {name} in this fleet{near}")).hint("lariat hosts")
         })
+    }
+
+    /// A host's address and what makes it trusted, if it is enrolled.
+    pub(crate) fn enrolled(&self, name: &HostName) -> Result<(&Address, Enrolled), CliError> {
+        let host = self.host(name)?;
+        let enrolled = host.enrolled.ok_or_else(|| {
+            CliError::new(format!("{name} is not enrolled yet"))
+                .hint(format!("lariat enroll {name}"))
+        })?;
+        Ok((&host.address, enrolled))
     }
 
     /// Whether there is a host of this name.

@@ -23,6 +23,9 @@ use crate::reach::Reach;
 /// What is left to say when a transfer is given up that can go on.
 const AGAIN: &str = "run it again: only what is missing is sent";
 
+/// Bytes that may be under way when a connection breaks, and never arrive.
+const UNDER_WAY: u64 = 16 * 1024 * 1024;
+
 /// One file that is to be moved.
 pub(crate) trait Item {
     /// What asks the agent for it.
@@ -128,6 +131,7 @@ impl<'a> Files<'a> {
         let bar = if self.bars { Bar::new(&name) } else { Bar::hidden() };
         let mut patience = Patience::new(self.reconnect);
         let (mut bytes, mut sent) = (0, 0);
+        let mut had = None;
         let mut first = true;
         loop {
             let mut now = Moved::default();
@@ -151,7 +155,10 @@ impl<'a> Files<'a> {
             if matches!(broken, Broken::Spoiled) {
                 continue;
             }
-            let Some(wait) = patience.broke(now.bytes > 0, Instant::now()) else {
+            let has = bar.had();
+            let got_on = got_on(had, has, now.bytes);
+            had = has;
+            let Some(wait) = patience.broke(got_on, Instant::now()) else {
                 return Err((broken.end(), CliError::from(broken).next(AGAIN)));
             };
             tokio::time::sleep(wait).await;
@@ -173,6 +180,15 @@ impl<'a> Files<'a> {
             none => none.insert(self.reach.connect(item.request()).await.map_err(Broken::Connect)?),
         };
         item.attempt(session, bar, moved).await
+    }
+}
+
+/// Whether an attempt that broke, or the one before, brought the receiver anything that it keeps. What was
+/// sent alone does not say: a connection that always breaks before a whole chunk is there gets nowhere.
+fn got_on(had: Option<u64>, has: Option<u64>, bytes: u64) -> bool {
+    match has {
+        Some(has) => had.is_some_and(|had| has > had) || bytes > UNDER_WAY,
+        None => bytes > 0,
     }
 }
 
@@ -254,5 +270,20 @@ impl Moved {
     /// Whether nothing has moved.
     pub(crate) fn is_nothing(&self) -> bool {
         self.bytes == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_receiver_keeps_is_progress() {
+        assert!(!got_on(None, Some(0), 500_000));
+        assert!(!got_on(Some(0), Some(0), 500_000));
+        assert!(got_on(Some(0), Some(512 * 1024), 0));
+        assert!(got_on(Some(0), Some(0), UNDER_WAY + 1));
+        // Of a tree nothing more is known.
+        assert!(got_on(None, None, 1) && !got_on(None, None, 0));
     }
 }

@@ -19,8 +19,6 @@ pub(crate) struct Many<'a> {
     pub(crate) plan: Plan,
     pub(crate) limits: Limits,
     pub(crate) json: bool,
-    /// How long one host may take.
-    pub(crate) timeout: Option<Duration>,
 }
 
 /// The transfer of one host.
@@ -32,7 +30,7 @@ impl Many<'_> {
         self,
         transfer: impl Fn(usize, Listing) -> Transfer + Send + Sync + 'static,
     ) -> Result<ExitCode, CliError> {
-        let Self { context, plan, limits, json, timeout } = self;
+        let Self { context, plan, limits, json } = self;
         let (hosts, verb) = (plan.hosts.clone(), plan.verb.clone());
         let fanout = Fanout::new(context, plan, limits, json)?;
         let (stdout, stderr) = (fanout.screen.stdout.clone(), fanout.screen.stderr.clone());
@@ -45,7 +43,7 @@ impl Many<'_> {
             let what = format!("{verb} on {host}");
             Box::pin(async move {
                 tokio::select! {
-                    tally = within(timeout, work, &what) => tally,
+                    tally = work => tally,
                     _ = signals.next() => Tally::only(End::Failed, interrupted().during(what)),
                 }
             })

@@ -7,8 +7,10 @@ use lariat_common::transfer::Progress;
 
 /// One file's bar. It goes when it is dropped.
 pub(crate) struct Bar {
-    bar: ProgressBar,
+    drawn: ProgressBar,
     begun: Cell<bool>,
+    /// Bytes of a file that its receiver had when it began last.
+    had: Cell<Option<u64>>,
 }
 
 impl Bar {
@@ -20,62 +22,68 @@ impl Bar {
         let bar = ProgressBar::new(0).with_message(name.to_owned());
         // A template that does not parse would be our mistake; the plain bar does as well.
         let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar, begun: Cell::new(false) }
+        Self { drawn: bar, begun: Cell::new(false), had: Cell::default() }
     }
 
     /// None, where others are shown.
     pub(crate) fn hidden() -> Self {
-        Self { bar: ProgressBar::hidden(), begun: Cell::new(false) }
+        Self { drawn: ProgressBar::hidden(), begun: Cell::new(false), had: Cell::default() }
     }
 
     /// Whether the file has begun to move since this was asked last.
     pub(crate) fn has_begun(&self) -> bool {
         self.begun.take()
     }
+
+    /// Bytes of the file that its receiver had when it began last; nothing of a tree.
+    pub(crate) fn had(&self) -> Option<u64> {
+        self.had.get()
+    }
 }
 
 impl Bar {
     /// A tree begins, or begins again: what there is of it is about to be listed.
     pub(crate) fn anew(&self) {
-        self.bar.set_length(0);
-        self.bar.set_position(0);
+        self.drawn.set_length(0);
+        self.drawn.set_position(0);
     }
 
     /// These many more bytes belong to the tree.
     pub(crate) fn longer(&self, bytes: u64) {
-        self.bar.inc_length(bytes);
+        self.drawn.inc_length(bytes);
     }
 
     /// These many more bytes of it are there.
     pub(crate) fn more(&self, bytes: u64) {
-        self.bar.inc(bytes);
+        self.drawn.inc(bytes);
     }
 
     /// Writes something else to the terminal.
     pub(crate) fn aside(&self, write: impl FnOnce()) {
-        self.bar.suspend(write);
+        self.drawn.suspend(write);
     }
 }
 
 impl Progress for Bar {
     fn begin(&self, size: Option<u64>, have: u64) {
         self.begun.set(true);
+        self.had.set(Some(have));
         match size {
-            Some(size) => self.bar.set_length(size),
-            None => self.bar.unset_length(),
+            Some(size) => self.drawn.set_length(size),
+            None => self.drawn.unset_length(),
         }
-        self.bar.set_position(have);
+        self.drawn.set_position(have);
         // The rate is of what moves, not of what was there.
-        self.bar.reset_eta();
+        self.drawn.reset_eta();
     }
 
     fn moved(&self, bytes: u64) {
-        self.bar.inc(bytes);
+        self.drawn.inc(bytes);
     }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        self.bar.finish_and_clear();
+        self.drawn.finish_and_clear();
     }
 }

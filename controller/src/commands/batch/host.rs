@@ -136,16 +136,12 @@ impl Steps {
             Ready::Push(load) => Transfer::Push(load),
             Ready::Pull(haul) => Transfer::Pull(haul),
         };
-        let reach = match self.fleet.reach(chosen) {
-            Ok(reach) => reach,
-            Err(error) => return Ended::failed(End::Failed, error),
-        };
         let listing = Listing::Host(chosen.host.clone(), self.lines.clone());
         let mut signals = self.relay.signals();
         let transfer = async {
             match work {
-                Transfer::Push(load) => load.step(&reach, chosen, &listing).await,
-                Transfer::Pull(haul) => haul.step(&reach, chosen, &listing).await,
+                Transfer::Push(load) => load.step(&self.fleet, chosen, &listing).await,
+                Transfer::Pull(haul) => haul.step(&self.fleet, chosen, &haul.all(), &listing).await,
             }
         };
         let tally = tokio::select! {

@@ -12,7 +12,7 @@ use super::STDOUT;
 use super::item::{Pulled, Way};
 use crate::error::CliError;
 use crate::fanout::End;
-use crate::reach::Reach;
+use crate::reach::{Fleet, Reach};
 use crate::target::Chosen;
 use crate::transfer::{Files, Listing, Tally, TransferOptions, for_host, shown, within};
 
@@ -55,19 +55,31 @@ impl Haul {
         self.options.reconnect
     }
 
-    /// All of the paths from one of several hosts, as a step of a plan.
-    pub(crate) async fn step(&self, reach: &Reach, chosen: &Chosen, listing: &Listing) -> Tally {
-        let user = match chosen.user(self.options.user.as_deref()) {
-            Ok(user) => user,
-            Err(error) => return Tally::only(End::Failed, error),
+    /// Those of the paths that are meant from one of several hosts.
+    pub(crate) async fn step(
+        &self,
+        fleet: &Fleet,
+        chosen: &Chosen,
+        mine: &[usize],
+        listing: &Listing,
+    ) -> Tally {
+        let what = format!("pull from {}", chosen.host);
+        let user = chosen.user(self.options.user.as_deref());
+        let (reach, user) = match user.and_then(|user| Ok((fleet.reach(chosen)?, user))) {
+            Ok(ready) => ready,
+            Err(error) => return Tally::only(End::Failed, error.during(what)),
         };
-        let all: Vec<usize> = (0..self.paths.len()).collect();
-        let mut files = Files::one_of_many(reach, self.reconnect());
+        let mut files = Files::one_of_many(&reach, self.reconnect());
         let work = async {
-            self.fetch(&mut files, reach, user.as_deref(), &all, listing).await;
+            self.fetch(&mut files, &reach, user.as_deref(), mine, listing).await;
             files.finish().await
         };
-        within(self.timeout, Box::pin(work), &format!("pull from {}", chosen.host)).await
+        within(self.timeout, Box::pin(work), &what).await
+    }
+
+    /// The numbers of all paths.
+    pub(crate) fn all(&self) -> Vec<usize> {
+        (0..self.paths.len()).collect()
     }
 
     /// Fetches those of the paths that are meant from one host.

@@ -120,8 +120,8 @@ fn one(
         Err(error) => return Tally::only(End::Failed, error).report(host, json, context.verbose),
     };
     let paths: Vec<_> = sources.into_iter().map(|source| source.path).collect();
-    let all: Vec<usize> = (0..paths.len()).collect();
     let haul = Haul::new(paths, dest.as_bytes(), options, false, timeout)?;
+    let all = haul.all();
     let tally = block_on(async {
         let mut files = Files::new(&reach, haul.reconnect());
         let work = async {
@@ -147,27 +147,20 @@ fn many(args: Args, sources: Vec<RemotePath>, context: &Context) -> Result<ExitC
     let what = format!("{} to {}", what.join(" "), shown(&dest));
     let paths = sources.into_iter().map(|source| source.path).collect();
     let names = by_host.iter().map(|(chosen, _)| chosen.host.clone()).collect();
-    let hosts: Vec<_> = by_host
-        .into_iter()
-        .map(|(chosen, mine)| {
-            let user = chosen.user(options.user.as_deref())?;
-            Ok((fleet.reach(&chosen)?, user, mine))
-        })
-        .collect::<Result<_, CliError>>()?;
+    by_host.iter().try_for_each(|(chosen, _)| chosen.user(options.user.as_deref()).map(drop))?;
     let haul = Arc::new(Haul::new(paths, dest.as_bytes(), options, true, timeout)?);
     let plan = Plan::now("pull", what, targets.join(","), names);
-    let hosts = Arc::new(hosts);
+    let all = Arc::new((fleet, by_host));
     let transfer = move |number: usize, listing| -> Transfer {
-        let (haul, hosts) = (Arc::clone(&haul), Arc::clone(&hosts));
+        let (haul, all) = (Arc::clone(&haul), Arc::clone(&all));
         Box::pin(async move {
-            let (reach, user, mine) = &hosts[number];
-            let mut files = Files::one_of_many(reach, haul.reconnect());
-            haul.fetch(&mut files, reach, user.as_deref(), mine, &listing).await;
-            files.finish().await
+            let (fleet, by_host) = &*all;
+            let (chosen, mine) = &by_host[number];
+            haul.step(fleet, chosen, mine, &listing).await
         })
     };
     let limits = fanout.limits();
-    block_on(Many { context, plan, limits, json, timeout }.run(transfer))
+    block_on(Many { context, plan, limits, json }.run(transfer))
 }
 
 /// The numbers of each host's sources, hosts in the order in which they were first named.

@@ -15,7 +15,7 @@ use super::STDIN;
 use super::file::Pushed;
 use crate::error::CliError;
 use crate::fanout::End;
-use crate::reach::Reach;
+use crate::reach::Fleet;
 use crate::target::Chosen;
 use crate::transfer::{
     Files, Listing, PushedTree, Tally, TransferOptions, for_host, shown, within,
@@ -81,18 +81,20 @@ impl Load {
     }
 
     /// All of it to one of several hosts, as a step of a plan.
-    pub(crate) async fn step(&self, reach: &Reach, chosen: &Chosen, listing: &Listing) -> Tally {
+    pub(crate) async fn step(&self, fleet: &Fleet, chosen: &Chosen, listing: &Listing) -> Tally {
         let host = &chosen.host;
-        let user = match chosen.user(self.options.user.as_deref()) {
-            Ok(user) => user,
-            Err(error) => return Tally::only(End::Failed, error),
+        let what = format!("push to {host}");
+        let user = chosen.user(self.options.user.as_deref());
+        let (reach, user) = match user.and_then(|user| Ok((fleet.reach(chosen)?, user))) {
+            Ok(ready) => ready,
+            Err(error) => return Tally::only(End::Failed, error.during(what)),
         };
-        let mut files = Files::one_of_many(reach, self.reconnect());
+        let mut files = Files::one_of_many(&reach, self.reconnect());
         let work = async {
             self.deliver(&mut files, host, user.as_deref(), listing).await;
             files.finish().await
         };
-        within(self.timeout, Box::pin(work), &format!("push to {host}")).await
+        within(self.timeout, Box::pin(work), &what).await
     }
 
     /// Sends all of it to one host.

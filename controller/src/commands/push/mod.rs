@@ -126,23 +126,18 @@ fn many(
     }
     let what: Vec<String> = sources.iter().map(|source| shown(source).to_string()).collect();
     let what = format!("{} to {}", what.join(" "), shown(&args.dest));
-    let reaches: Vec<_> = hosts
-        .iter()
-        .map(|chosen| Ok((fleet.reach(chosen)?, chosen.user(options.user.as_deref())?)))
-        .collect::<Result<_, CliError>>()?;
+    hosts.iter().try_for_each(|chosen| chosen.user(options.user.as_deref()).map(drop))?;
     let load = Arc::new(Load::new(sources, dest, options, timeout)?.shared()?);
-    let names = hosts.into_iter().map(|chosen| chosen.host).collect();
+    let names = hosts.iter().map(|chosen| chosen.host.clone()).collect();
     let plan = Plan::now("push", what, target.to_string(), names);
-    let reaches = Arc::new(reaches);
+    let all = Arc::new((fleet, hosts));
     let transfer = move |number: usize, listing| -> Transfer {
-        let (load, reaches) = (Arc::clone(&load), Arc::clone(&reaches));
+        let (load, all) = (Arc::clone(&load), Arc::clone(&all));
         Box::pin(async move {
-            let (reach, user) = &reaches[number];
-            let mut files = Files::one_of_many(reach, load.reconnect());
-            load.deliver(&mut files, &reach.peer.name, user.as_deref(), &listing).await;
-            files.finish().await
+            let (fleet, hosts) = &*all;
+            load.step(fleet, &hosts[number], &listing).await
         })
     };
     let limits = fanout.limits();
-    block_on(Many { context, plan, limits, json, timeout }.run(transfer))
+    block_on(Many { context, plan, limits, json }.run(transfer))
 }

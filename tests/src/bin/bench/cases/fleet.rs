@@ -1,11 +1,8 @@
 //! A command that does nothing on many hosts: lariat, and what goes to many by ssh.
 //!
-//! lariat's hosts are agents in one process, each with an address, a key and a state of its own; the
+//! lariat's hosts are agents, many in a process, each with an address, a key and a state of its own; the
 //! peers' are one sshd under many names, which knows all of them by one key.
 
-use std::process::Command;
-
-use lariat_tests::binaries::binaries;
 use lariat_tests::crowd::Crowd;
 use lariat_tests::fleet::TestFleet;
 
@@ -29,9 +26,7 @@ const MANY_HOSTS: usize = 1000;
 
 pub(crate) fn run(stage: &Stage) -> Table {
     let fleet = TestFleet::new();
-    let mut agents = Command::new(&binaries().agents);
-    stage.guard.join(&mut agents);
-    let crowd = Crowd::start_by(&fleet, MANY_HOSTS, &mut agents);
+    let crowd = Crowd::start_by(&fleet, MANY_HOSTS, |command| stage.guard.join(command));
     let ssh = stage.ssh.as_ref().map_err(Clone::clone);
     let masters =
         ssh.clone().and_then(|ssh| Ok((ssh, Masters::connect(ssh, &stage.guard, HOSTS)?)));
@@ -39,7 +34,7 @@ pub(crate) fn run(stage: &Stage) -> Table {
         let mut command = fleet.lariat();
         stage.guard.join(&mut command);
         command.args(["run", target, "--", "true"]);
-        let meter = Meter { server: vec![crowd.pid()], ..stage.local_meter() };
+        let meter = Meter { server: crowd.pids(), ..stage.local_meter() };
         Ok(meter.run(&mut command)?.sample)
     };
     let by_ssh = |ssh: &crate::tools::ssh::Ssh, client, mut command| {

@@ -3,9 +3,6 @@
 //! The peers' hosts are one machine under many names, so all of clush's copies are one file, while each of
 //! lariat's hosts gets one of its own.
 
-use std::process::Command;
-
-use lariat_tests::binaries::binaries;
 use lariat_tests::crowd::Crowd;
 use lariat_tests::fleet::TestFleet;
 
@@ -23,9 +20,7 @@ const BYTES: u64 = 10 << 20;
 
 pub(crate) fn run(stage: &Stage) -> Table {
     let fleet = TestFleet::new();
-    let mut agents = Command::new(&binaries().agents);
-    stage.guard.join(&mut agents);
-    let crowd = Crowd::start_by(&fleet, HOSTS, &mut agents);
+    let crowd = Crowd::start_by(&fleet, HOSTS, |command| stage.guard.join(command));
     let (source, folder) = (stage.source("source", BYTES), stage.folder("fleet-push"));
     let ssh = stage.ssh.as_ref().map_err(Clone::clone);
     let done = |round: u32, to: &str, sample: Sample| {
@@ -42,7 +37,7 @@ pub(crate) fn run(stage: &Stage) -> Table {
             let dest = format!("all:{}/{{host}}", folder.display());
             command.arg("push").arg(&*source).arg(dest);
             stage.warm(BYTES * HOSTS as u64)?;
-            let meter = Meter { server: vec![crowd.pid()], ..stage.local_meter() };
+            let meter = Meter { server: crowd.pids(), ..stage.local_meter() };
             done(round, "h0042", meter.run(&mut command)?.sample)
         }),
         Contender::maybe(CLUSH, ssh, |round, ssh| {

@@ -1,5 +1,8 @@
 //! `lariat hosts`: shows the inventory.
 
+mod import;
+mod ssh_config;
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -14,6 +17,7 @@ use crate::output;
 use crate::target::{self, Selection, Targets};
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "\
 A target is a host (web1), a range (web[01-20]), a pattern ('web*'), @TAG or all; ',' unites them, '&'
 cuts down, and '!' takes away: 'all,!web[02-40]', '@web&@berlin'.
@@ -23,8 +27,12 @@ Examples:
   lariat hosts '@web,!web03'
   lariat hosts all --fold                      web[01-40],db1
   for h in $(lariat hosts @web --expand); do echo $h; done
-  lariat hosts --json | jq -r .address")]
+  lariat hosts --json | jq -r .address
+  lariat hosts import ~/.ssh/config")]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    more: Option<More>,
+
     /// Which hosts [default: all of them]
     #[arg(value_name = "TARGET")]
     targets: Option<Targets>,
@@ -42,15 +50,27 @@ pub(crate) struct Args {
     expand: bool,
 }
 
+/// What else there is to do with it.
+#[derive(clap::Subcommand)]
+enum More {
+    /// Take the hosts of an ssh client's configuration into the inventory, to be enrolled
+    Import(import::Args),
+}
+
 #[derive(Serialize)]
 struct Row<'a> {
     host: &'a str,
     address: String,
     tags: Vec<&'a str>,
+    #[serde(skip)]
+    enrolled: bool,
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
-    let Args { targets, json, fold, expand } = args;
+    let Args { more, targets, json, fold, expand } = args;
+    if let Some(More::Import(args)) = more {
+        return import::run(&args, context);
+    }
     let inventory = Inventory::load(&context.home()?)?;
     let mut rows = match &targets {
         Some(targets) => chosen(targets, &inventory)?,
@@ -88,6 +108,7 @@ fn row<'a>(name: &'a HostName, host: &'a Host) -> Row<'a> {
         host: name.as_str(),
         address: host.address.to_string(),
         tags: host.tags.iter().map(Tag::as_str).collect(),
+        enrolled: host.enrolled.is_some(),
     }
 }
 
@@ -113,7 +134,10 @@ fn table(rows: &[Row<'_>]) -> String {
     };
     line("HOST", "ADDRESS", "TAGS");
     for row in rows {
-        line(row.host, &row.address, &row.tags.join(","));
+        let tags = row.tags.join(",");
+        let gap = if tags.is_empty() { "" } else { "  " };
+        let rest = if row.enrolled { tags } else { format!("{tags}{gap}(not enrolled)") };
+        line(row.host, &row.address, &rest);
     }
     text
 }
@@ -128,12 +152,13 @@ mod tests {
             host,
             address: address.to_owned(),
             tags: tags.to_vec(),
+            enrolled: host != "db",
         };
         let rows = [row("web1", "10.0.0.1:7433", &["web", "berlin"]), row("db", "[::1]:7433", &[])];
         insta::assert_snapshot!(table(&rows), @r#"
         HOST  ADDRESS        TAGS
         web1  10.0.0.1:7433  web,berlin
-        db    [::1]:7433
+        db    [::1]:7433     (not enrolled)
         "#);
         insta::assert_snapshot!(objects(&rows).unwrap(), @r#"
         {"host":"web1","address":"10.0.0.1:7433","tags":["web","berlin"]}

@@ -1,0 +1,79 @@
+//! `lariat hosts import`: takes the hosts of an ssh client's configuration into the inventory. They are not
+//! enrolled by that: nothing in such a file makes a host trusted.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use lariat_common::escape::escape;
+use lariat_common::name::HostName;
+
+use super::ssh_config::{self, SshHost};
+use crate::address::Address;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::inventory::{Host, Inventory, Tag, edit};
+use crate::output;
+use crate::target::fold;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Each name after Host becomes a host with HostName as its address and lariat's own port; patterns are left
+out, and so is what is in the inventory already. Then enroll each of them: lariat enroll NAME.
+
+Examples:
+  lariat hosts import ~/.ssh/config
+  lariat hosts import ~/.ssh/config --tag office")]
+pub(crate) struct Args {
+    /// The configuration of ssh
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// A tag for each of them; may be given several times
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<Tag>,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
+    let shown = escape(args.file.as_os_str().as_bytes());
+    let text = std::fs::read_to_string(&args.file)
+        .map_err(|error| CliError::from(error).during(format!("read {shown}")))?;
+    let config = ssh_config::parse(&text);
+    for included in &config.included {
+        output::note(&format!("{shown} includes {included}, which is not looked into"));
+    }
+    let home = context.home()?;
+    home.require_fleet()?;
+    let lock = home.lock()?;
+    let inventory = Inventory::load(&home)?;
+    let mut added: Vec<(HostName, Host)> = Vec::new();
+    for ssh in config.hosts {
+        match host(&ssh, &args.tags) {
+            Err(why) => output::note(&format!("{} is left out: {}", ssh.name, why.line())),
+            Ok((name, _)) if inventory.contains(&name) => {
+                output::note(&format!("{name} is left out: it is in the inventory already"));
+            }
+            Ok((name, _)) if added.iter().any(|(other, _)| *other == name) => {
+                output::note(&format!("{} is left out: {name} is another one", ssh.name));
+            }
+            Ok(host) => added.push(host),
+        }
+    }
+    let Some((first, _)) = added.first() else {
+        output::note("no new host");
+        return Ok(ExitCode::SUCCESS);
+    };
+    edit::add_all(&home, &lock, &added)?;
+    let names = fold(added.iter().map(|(name, _)| name.as_str()));
+    output::line(&format!("Added {names}. Next, for each of them: lariat enroll {first}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A host of ours, whose names have no capitals.
+fn host(ssh: &SshHost, tags: &[Tag]) -> Result<(HostName, Host), CliError> {
+    let name: HostName = ssh.name.to_ascii_lowercase().parse()?;
+    let bare = ssh.address.contains(':') && !ssh.address.starts_with('[');
+    let address = if bare { format!("[{}]", ssh.address) } else { ssh.address.clone() };
+    let address: Address = address.parse()?;
+    Ok((name, Host { address, tags: tags.to_vec(), enrolled: None }))
+}

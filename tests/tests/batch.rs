@@ -71,6 +71,46 @@ fn each_host_does_its_steps_in_order_and_a_resumed_plan_does_the_rest() {
 }
 
 #[test]
+fn host_stands_for_the_hosts_name_in_all_that_a_step_says() {
+    let (fleet, _crowd) = crowd(2);
+    let there = fleet.path("there").display().to_string();
+    for host in ["h0001", "h0002"] {
+        fs::create_dir_all(format!("{there}/{host}")).unwrap();
+    }
+    fs::write(fleet.path("of-h0001"), "1").unwrap();
+    fs::write(fleet.path("script"), "echo '{host}' \"$@\"\n").unwrap();
+    let plan = format!(
+        "[[step]]\npush = \"of-{{host}}\"\ndest = \"{there}/{{host}}/own\"\n\
+         [[step]]\nrun = \"echo $NAME $(cat {there}/{{host}}/own) $(basename $PWD)\"\n\
+         env = \"NAME=<{{host}}>\"\ncwd = \"{there}/{{host}}\"\n\
+         [[step]]\nscript = \"script\"\nrun = \"{{host}}\"\n\
+         [[step]]\npull = \"{there}/{{host}}/own\"\ndest = \"back-{{host}}\"\n",
+    );
+    fs::write(fleet.path("p.toml"), plan).unwrap();
+    let error = fleet.fails(255, ["batch", "p.toml", "all"]);
+    assert!(
+        error.contains("p.toml:1: push of-{host} to ") && error.contains("of-h0002"),
+        "{error}"
+    );
+    assert!(!fleet.path("there/h0001/own").exists());
+
+    fs::write(fleet.path("of-h0002"), "2").unwrap();
+    let said = fleet.ok(["batch", "p.toml", "all"]);
+    let mut lines: Vec<_> = said.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(
+        lines,
+        [
+            "h0001: <h0001> 1 h0001",
+            "h0001: {host} h0001",
+            "h0002: <h0002> 2 h0002",
+            "h0002: {host} h0002",
+        ]
+    );
+    assert_eq!(fs::read(fleet.path("back-h0002")).unwrap(), b"2");
+}
+
+#[test]
 fn a_mistake_in_a_plan_is_told_before_any_host_is_touched() {
     let (fleet, _crowd) = crowd(1);
     let refused = |plan: &str, args: &[&str]| {

@@ -133,13 +133,18 @@ pub(crate) fn base_name<'a>(path: &'a [u8], dest: &[u8]) -> Result<&'a [u8], Cli
     }
 }
 
-/// What stands for the host's name in a destination.
+/// What stands for the host's name.
 const HOST: &[u8] = b"{host}";
 
-/// A destination for one host: `{host}` in it is the host's name.
-pub(crate) fn for_host(dest: &[u8], host: &HostName) -> Vec<u8> {
-    let mut left = dest;
-    let mut made = Vec::with_capacity(dest.len());
+/// Whether it is not the same for every host.
+pub(crate) fn names_host(text: &[u8]) -> bool {
+    text.windows(HOST.len()).any(|window| window == HOST)
+}
+
+/// A text for one host: `{host}` in it is the host's name.
+pub(crate) fn for_host(text: &[u8], host: &HostName) -> Vec<u8> {
+    let mut left = text;
+    let mut made = Vec::with_capacity(text.len());
     while let Some(at) = left.windows(HOST.len()).position(|window| window == HOST) {
         made.extend_from_slice(&left[..at]);
         made.extend_from_slice(host.as_str().as_bytes());

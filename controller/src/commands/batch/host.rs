@@ -62,10 +62,10 @@ pub(super) struct Came {
 }
 
 impl Verb {
-    /// Opens what it needs here.
-    pub(super) async fn ready(verb: plan::Verb) -> Result<Self, CliError> {
+    /// Opens what it needs here for those hosts.
+    pub(super) async fn ready(verb: plan::Verb, hosts: &[HostName]) -> Result<Self, CliError> {
         Ok(match verb {
-            plan::Verb::Push(args) => Self::Push(push::of_plan(args)?),
+            plan::Verb::Push(args) => Self::Push(push::of_plan(args, hosts)?),
             plan::Verb::Pull(args) => Self::Pull(pull::of_plan(args)?),
             plan::Verb::Run(args) => Self::Run(Task::of_plan(&args).await?),
         })

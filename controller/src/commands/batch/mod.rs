@@ -25,12 +25,15 @@ const LONGEST: u64 = 1024 * 1024;
 #[derive(clap::Args)]
 #[command(after_help = "\
 A plan is TOML. Each [[step]] has one of push and pull (with dest) or run, and the verb's options by their
-long names; {host} in dest is the host's name:
+long names; {host} in what a step says is the host's name:
 
   [[step]]
   push = \"app.tar.gz\"
   dest = \"/srv/\"
   target = \"@web\"
+  [[step]]
+  push = \"conf/{host}.toml\"
+  dest = \"/etc/app.toml\"
   [[step]]
   run = \"tar -xzf /srv/app.tar.gz -C /srv && systemctl restart app\"
   timeout = \"5m\"
@@ -90,9 +93,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     block_on(async {
         // Files are opened and scripts are read before any host is touched.
         let mut ready = Vec::new();
-        for step in steps {
+        for (step, chosen) in steps.into_iter().zip(&chosen) {
             let what = what(&step);
-            let verb = host::Verb::ready(step.verb).await.map_err(|error| error.during(&what))?;
+            let hosts: Vec<_> = chosen.iter().flatten().map(|one| one.host.clone()).collect();
+            let verb = host::Verb::ready(step.verb, &hosts).await;
+            let verb = verb.map_err(|error| error.during(&what))?;
             ready.push((what, verb));
         }
         if args.dry_run {

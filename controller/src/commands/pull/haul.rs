@@ -26,6 +26,8 @@ pub(crate) struct Haul {
     dest: Option<Vec<u8>>,
     /// Several hosts' files come to the same place.
     many: bool,
+    /// `{host}` in the paths is the host's name.
+    named: bool,
     options: TransferOptions,
     /// The paths of a folder that are moved, if not all.
     only: Vec<Vec<u8>>,
@@ -47,7 +49,12 @@ impl Haul {
             return Err(CliError::new("--files-from lists more than a pull can ask for, 512 KiB"));
         }
         let dest = (dest != STDOUT).then(|| dest.to_vec());
-        Ok(Self { paths, dest, many, options, only, finish, timeout })
+        Ok(Self { paths, dest, many, named: false, options, only, finish, timeout })
+    }
+
+    /// The same as a step of a plan, where `{host}` in the paths is the host's name too.
+    pub(crate) fn of_plan(self) -> Self {
+        Self { named: true, ..self }
     }
 
     /// How long a broken connection is tried again.
@@ -102,12 +109,13 @@ impl Haul {
             listing,
         };
         for path in mine.iter().filter_map(|&number| self.paths.get(number)) {
+            let path = if self.named { for_host(path, host) } else { path.clone() };
             let source = match path.as_slice() {
                 b"" => "the home folder".to_owned(),
                 path => shown(OsStr::from_bytes(path)).to_string(),
             };
             let what = format!("pull {source} from {host}");
-            files.one(Pulled::new(path, dest.as_deref(), &way, &what), what).await;
+            files.one(Pulled::new(&path, dest.as_deref(), &way, &what), what).await;
         }
     }
 

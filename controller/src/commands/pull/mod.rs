@@ -86,7 +86,8 @@ pub(crate) fn of_plan(args: Args) -> Result<Haul, CliError> {
     }
     let path = |source: &OsString| RemotePath::parse(source).map(|remote| remote.path);
     let paths = args.sources.iter().map(path).collect::<Result<_, _>>()?;
-    Haul::new(paths, args.dest.as_bytes(), args.options, true, args.timeout)
+    let haul = Haul::new(paths, args.dest.as_bytes(), args.options, true, args.timeout)?;
+    Ok(haul.of_plan())
 }
 
 /// The host, if there is only one and it is named.

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,7 +19,7 @@ use crate::fanout::End;
 use crate::reach::Fleet;
 use crate::target::Chosen;
 use crate::transfer::{
-    Files, Listing, PushedTree, Tally, TransferOptions, for_host, shown, within,
+    Files, Listing, PushedTree, Tally, TransferOptions, for_host, names_host, shown, within,
 };
 
 /// Sources, and where they go.
@@ -34,9 +35,16 @@ pub(crate) struct Load {
 
 struct Loaded {
     path: OsString,
-    folder: bool,
+    kind: Kind,
+}
+
+enum Kind {
+    File,
+    Folder,
     /// A file that is open already.
-    shared: Option<SharedSource>,
+    Shared(SharedSource),
+    /// Each host has its own: `{host}` in the path is its name.
+    PerHost,
 }
 
 impl Load {
@@ -51,12 +59,8 @@ impl Load {
             // Several sources need a folder.
             dest.push(b'/');
         }
-        let loaded = |path: OsString| {
-            let folder = path != STDIN && Path::new(&path).is_dir();
-            Loaded { path, folder, shared: None }
-        };
-        let sources: Vec<Loaded> = sources.into_iter().map(loaded).collect();
-        let any = sources.iter().any(|source| source.folder);
+        let sources: Vec<Loaded> = sources.into_iter().map(Loaded::new).collect();
+        let any = sources.iter().any(|source| matches!(source.kind, Kind::Folder));
         let only = if any { options.only()? } else { Vec::new() };
         Ok(Self { sources, dest, options, only, timeout })
     }
@@ -64,15 +68,29 @@ impl Load {
     /// Opens the files, so that each is read once for all hosts. Stdin is first read to its end.
     pub(crate) fn shared(mut self) -> Result<Self, CliError> {
         let chunks = Arc::new(Shelf::default());
-        for Loaded { path, folder, shared } in &mut self.sources {
-            if *folder {
-                continue;
+        for Loaded { path, kind } in &mut self.sources {
+            if let Kind::File = kind {
+                let opened = self.options.check_for_file().and_then(|()| open_to_keep(path));
+                let during = |error: CliError| error.during(format!("push {}", shown(path)));
+                *kind = Kind::Shared(SharedSource::new(opened.map_err(during)?, &chunks));
             }
-            let opened = self.options.check_for_file().and_then(|()| open_to_keep(path));
-            let source = opened.map_err(|error| error.during(format!("push {}", shown(path))))?;
-            *shared = Some(SharedSource::new(source, &chunks));
         }
         Ok(self)
+    }
+
+    /// The same as a step of a plan, where `{host}` in the sources is the host's name too. Each of
+    /// `hosts` must have its own then.
+    pub(crate) fn of_plan(mut self, hosts: &[HostName]) -> Result<Self, CliError> {
+        for source in self.sources.iter_mut().filter(|source| source.names_host()) {
+            for host in hosts {
+                let own = source.of_host(host);
+                std::fs::metadata(&own).map_err(|error| {
+                    CliError::from(error).during(format!("push {} to {host}", shown(&own)))
+                })?;
+            }
+            source.kind = Kind::PerHost;
+        }
+        self.shared()
     }
 
     /// How long a broken connection is tried again.
@@ -107,8 +125,11 @@ impl Load {
     ) {
         let dest = for_host(&self.dest, host);
         for source in &self.sources {
+            let own = matches!(source.kind, Kind::PerHost).then(|| source.of_host(host));
+            let own = own.map(Loaded::new);
+            let source = own.as_ref().unwrap_or(source);
             let what = format!("push {} to {host}", shown(&source.path));
-            if source.folder {
+            if let Kind::Folder = source.kind {
                 let (options, only) = (&self.options, &self.only);
                 let listing = listing.clone();
                 let item =
@@ -125,8 +146,22 @@ impl Load {
 }
 
 impl Loaded {
+    fn new(path: OsString) -> Self {
+        let folder = path != STDIN && Path::new(&path).is_dir();
+        Self { path, kind: if folder { Kind::Folder } else { Kind::File } }
+    }
+
+    fn names_host(&self) -> bool {
+        names_host(self.path.as_bytes())
+    }
+
+    /// The path that is one host's own.
+    fn of_host(&self, host: &HostName) -> OsString {
+        OsString::from_vec(for_host(self.path.as_bytes(), host))
+    }
+
     fn open(&self, options: &TransferOptions) -> Result<Source, CliError> {
-        if let Some(shared) = &self.shared {
+        if let Kind::Shared(shared) = &self.kind {
             return Ok(shared.source());
         }
         options.check_for_file()?;

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lariat_common::name::HostName;
+
 pub(crate) use self::load::Load;
 use crate::context::Context;
 use crate::error::CliError;
@@ -72,13 +74,13 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     }
 }
 
-/// What a step of a plan sends. Stdin is not for such.
-pub(crate) fn of_plan(args: Args) -> Result<Load, CliError> {
+/// What a step of a plan sends to `hosts`. Stdin is not for such.
+pub(crate) fn of_plan(args: Args, hosts: &[HostName]) -> Result<Load, CliError> {
     if args.sources.iter().any(|source| source == STDIN) {
         return Err(CliError::new("a plan can't send stdin"));
     }
     let RemotePath { path, .. } = RemotePath::parse(&args.dest)?;
-    Load::new(args.sources, path, args.options, args.timeout)?.shared()
+    Load::new(args.sources, path, args.options, args.timeout)?.of_plan(hosts)
 }
 
 fn one(

@@ -52,6 +52,8 @@ pub(crate) struct Task {
     commands: Vec<Command>,
     /// The commands are lines of a file, and each is told of by itself.
     by_line: bool,
+    /// `{host}` in it is the host's name.
+    named: bool,
     reconnect: Duration,
 }
 
@@ -172,17 +174,27 @@ impl Task {
             Some(command) => vec![command],
             None => lines::all(args).await?,
         };
-        Ok(Self { template, commands, by_line, reconnect: args.reconnect })
+        Ok(Self { template, commands, by_line, named: false, reconnect: args.reconnect })
     }
 
-    /// One that is a step of a plan. Stdin is not for such.
+    /// One that is a step of a plan: `{host}` in what the plan itself says of it, not in files, is the
+    /// host's name. Stdin is not for such.
     pub(crate) async fn of_plan(args: &Args) -> Result<Self, CliError> {
         if args.from.as_ref().is_some_and(|file| file.as_os_str() == "-") {
             return Err(CliError::new("a plan's commands can't come from stdin"));
         }
         let command = request::command(args)?;
         let template = command.clone().unwrap_or(Command::Shell(Vec::new()));
-        Self::new(args, request::request(args, template)?, command).await
+        let task = Self::new(args, request::request(args, template)?, command).await?;
+        Ok(Self { named: !task.by_line, ..task })
+    }
+
+    /// The request for one host, with a new job's id.
+    fn request(&self, command: &Command, chosen: &Chosen) -> Result<Run, CliError> {
+        let user = self.template.user.clone().or_else(|| chosen.user.clone());
+        let command = command.clone();
+        let request = Run { job: JobId::generate()?, command, user, ..self.template.clone() };
+        if self.named { request::for_host(request, &chosen.host) } else { Ok(request) }
     }
 }
 
@@ -227,11 +239,10 @@ impl Asked {
         let mut ended = Ended::ok();
         for command in &self.task.commands {
             let began = Instant::now();
-            let Ok(job) = JobId::generate() else {
-                return failed(&chosen.host, CliError::new("the system gives no random numbers"));
+            let request = match self.task.request(command, chosen) {
+                Ok(request) => request,
+                Err(error) => return failed(&chosen.host, error),
             };
-            let user = self.task.template.user.clone().or_else(|| chosen.user.clone());
-            let request = Run { job, command: command.clone(), user, ..self.task.template.clone() };
             let job = Job::one_of_many(stdout, stderr);
             let outcome =
                 crate::run::run(&mut connections, &mut signals, &request, &job, stdin.take()).await;

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use lariat_common::escape::escape;
 use lariat_common::limits::MAX_MESSAGE;
-use lariat_common::name::JobId;
+use lariat_common::name::{HostName, JobId};
 use lariat_common::protocol::exec::{Command, Run, Streams};
 
 use super::Args;
 use crate::commands::shell::terminal;
 use crate::error::CliError;
+use crate::transfer;
 
 /// Room for the rest of the request beside a script, in bytes.
 const BESIDE_SCRIPT: usize = 128 * 1024;
@@ -58,6 +59,23 @@ pub(super) fn request(args: &Args, command: Command) -> Result<Run, CliError> {
         timeout_ms: args.timeout.map(milliseconds),
         grace_ms: milliseconds(args.reconnect),
     };
+    request.check().map_err(|e| CliError::from(e).during("run"))?;
+    Ok(request)
+}
+
+/// The request of a plan for one host: `{host}` in its words is the host's name.
+pub(super) fn for_host(request: Run, host: &HostName) -> Result<Run, CliError> {
+    let named = |text: Vec<u8>| transfer::for_host(&text, host);
+    let all = |words: Vec<Vec<u8>>| words.into_iter().map(named).collect();
+    let command = match request.command {
+        Command::Shell(line) => Command::Shell(named(line)),
+        Command::Argv(words) => Command::Argv(all(words)),
+        Command::Script { body, args } => Command::Script { body, args: all(args) },
+        Command::Login => Command::Login,
+    };
+    let env = request.env.into_iter().map(|(name, value)| (name, named(value))).collect();
+    let request = Run { command, cwd: request.cwd.map(named), env, ..request };
+    // A name is longer than what stands for it.
     request.check().map_err(|e| CliError::from(e).during("run"))?;
     Ok(request)
 }

@@ -7,14 +7,15 @@ use super::exec::{
 };
 use super::failure::{Action, Cause, Failure, FileKind, VerbName};
 use super::job::{Job, Kill, Killed, List, Listed, Logs, LogsEnd, Reading, Start, State};
+use super::metadata::{Metadata, Ownership, Travels, Xattr};
 use super::request::{Goodbye, Ping, Pong};
 use super::transfer::{
     Basis, Complete, Copies, Copy, Destination, Done, Hashes, Have, Identity, Offer, Placement,
     Pull, Push, Range, Sending, Time,
 };
 use super::tree::{
-    Answers, Begin, Change, ChangeKind, Changes, End as TreeEnd, Entries, Entry, Missed, Ownership,
-    PushTree, Root, Rule, Settled, TreeOptions, What, Xattr,
+    Answers, Begin, Change, ChangeKind, Changes, End as TreeEnd, Entries, Entry, Missed, PushTree,
+    Root, Rule, Settled, TreeOptions, What,
 };
 use super::{Kind, Message};
 use crate::codec;
@@ -102,18 +103,24 @@ fn every_message_has_the_bytes_of_the_document() {
     let offer = Offer {
         size: Some(600_000),
         sparse: false,
-        mode: 0o644,
-        mtime: Time { secs: 1, nanos: 2 },
+        metadata: Metadata {
+            mode: 0o644,
+            mtime: Time { secs: 1, nanos: 2 },
+            ..Metadata::default()
+        },
         identity: Identity { device: 3, inode: 4, ctime },
     };
     let dest = Destination { path: b"/srv/".to_vec(), name: b"a".to_vec() };
     let placement =
         Placement { mode: Some(0o600), user: Some("www".to_owned()), group: None, backup: true };
-    check(s, &Push { dest, offer: offer.clone(), placement, user: None });
+    let (travels, user) = (Travels { special: true, ..Travels::default() }, None);
+    check(s, &Push { dest, offer: offer.clone(), placement, travels, user });
     let sending = Sending { compress: true, rate: Some(4096) };
     let user = Some("www".to_owned());
     check(s, &Pull { source: b"/srv/a".to_vec(), sending, tree: None, user });
     check(s, &Offer { size: None, ..offer.clone() });
+    let metadata = owned(offer.metadata.clone());
+    check(s, &Offer { metadata, ..offer.clone() });
     let chunks = vec![Range { first: 0, count: 1 }];
     check(s, &Have { chunks, basis: None });
     let basis = Some(Basis { size: 700_000, average_log2: 12, seed: 0x1122_3344_5566_7788 });
@@ -134,13 +141,21 @@ fn every_message_has_the_bytes_of_the_document() {
     }
 }
 
+fn owned(metadata: Metadata) -> Metadata {
+    let (uid, gid) = (1000, 100);
+    let owner = Some(Ownership { uid, gid, user: "bob".to_owned(), group: String::new() });
+    let xattrs = vec![Xattr { name: b"user.a".to_vec(), value: b"1".to_vec() }];
+    Metadata { owner, xattrs, ..metadata }
+}
+
 fn trees(s: &mut Vec<Kind>, offer: &Offer) {
     let entry = |name: &[u8], what| Entry {
         name: name.to_vec(),
-        mode: 0o755,
-        mtime: Time { secs: 1, nanos: 2 },
-        owner: None,
-        xattrs: Vec::new(),
+        metadata: Metadata {
+            mode: 0o755,
+            mtime: Time { secs: 1, nanos: 2 },
+            ..Metadata::default()
+        },
         what,
     };
     let root = entry(b"", What::Folder);
@@ -154,12 +169,12 @@ fn trees(s: &mut Vec<Kind>, offer: &Offer) {
     let sending = Sending::default();
     check(s, &Pull { source: b"/srv".to_vec(), sending, tree: Some(options), user: None });
     check(s, &Root { entry: root });
-    let (uid, gid) = (1000, 100);
-    let owner = Some(Ownership { uid, gid, user: "bob".to_owned(), group: String::new() });
-    let xattrs = vec![Xattr { name: b"user.a".to_vec(), value: b"1".to_vec() }];
+    let what = What::File { size: 3, hash: None, linked: false };
+    check(s, &Root { entry: entry(b"", what) });
     let file = What::File { size: 3, hash: Some([0xb3; 32]), linked: true };
+    let file = entry(b"f", file);
     let entries = vec![
-        Entry { owner, xattrs, ..entry(b"f", file) },
+        Entry { metadata: owned(file.metadata.clone()), ..file },
         entry(b"g", What::Folder),
         entry(b"l", What::Link { target: b"f".to_vec() }),
         entry(b"s", What::Same { entry: 1 }),

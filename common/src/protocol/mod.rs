@@ -8,6 +8,7 @@ pub mod failure;
 pub mod grant;
 pub mod hello;
 pub mod job;
+pub mod metadata;
 pub mod request;
 pub mod transfer;
 pub mod tree;

@@ -22,6 +22,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{CHUNK, MAX_BULK_HEADER, MAX_NAME, MAX_PATH};
+use crate::protocol::metadata::{MAX_XATTRS, Metadata, Travels};
 use crate::protocol::request::may_name_user;
 use crate::protocol::tree::TreeOptions;
 
@@ -46,6 +47,8 @@ pub struct Push {
     pub offer: Offer,
     /// What becomes of it there.
     pub placement: Placement,
+    /// What of its metadata it gets there.
+    pub travels: Travels,
     /// Whose rights it is done with, if not with those of the agent's own user.
     pub user: Option<String>,
 }
@@ -57,7 +60,8 @@ pub struct Pull {
     pub source: Vec<u8>,
     /// How it is sent.
     pub sending: Sending,
-    /// How a folder is sent; without it only a file is.
+    /// How a folder is sent, and what of a file beside its content; without it only a file is, with
+    /// nothing but its mode and time.
     pub tree: Option<TreeOptions>,
     /// Whose rights it is done with, if not with those of the agent's own user.
     pub user: Option<String>,
@@ -109,10 +113,9 @@ pub struct Offer {
     pub size: Option<u64>,
     /// The source has holes: zeros are left out at the destination too.
     pub sparse: bool,
-    /// Permission bits; the type and, without `--special`, setuid, setgid and sticky are not sent.
-    pub mode: u32,
-    /// Time of last modification.
-    pub mtime: Time,
+    /// What it is beyond its content. Of a tree's file only mode and time, as it was read; the rest
+    /// came with its entry.
+    pub metadata: Metadata,
     /// Tells whether the source is still what it was at the last attempt.
     pub identity: Identity,
 }
@@ -317,6 +320,9 @@ pub enum BadTransfer {
     /// Permission bits that do not exist.
     #[error("a file's mode has bits that do not exist")]
     Mode,
+    /// Extended attributes are too many, or one has no name.
+    #[error("extended attributes are over {MAX_XATTRS} bytes, or have names that can't be")]
+    Xattrs,
     /// A size that no file can have.
     #[error("a file's size is out of range")]
     Size,
@@ -368,7 +374,13 @@ impl Offer {
         if self.size.is_some_and(|size| i64::try_from(size).is_err()) {
             return Err(BadTransfer::Size);
         }
-        self.mtime.check()
+        self.metadata.check()
+    }
+
+    /// What changes when the source does, whatever was asked for of its metadata: size, holes, time and
+    /// identity.
+    pub fn state(&self) -> (Option<u64>, bool, Time, Identity) {
+        (self.size, self.sparse, self.metadata.mtime, self.identity)
     }
 
     /// How many chunks the file has, as far as its size is known.

@@ -6,18 +6,16 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
-use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::attributes::{Attributes, Translator};
 use super::destination::Place;
 use super::error::{failed, sys_failed};
 use crate::protocol::failure::{Action, Failure};
-use crate::protocol::transfer::Offer;
+use crate::protocol::metadata::{Metadata, Travels};
 
-/// Permission bits that travel: setuid, setgid and sticky do not.
-const MODE: u32 = 0o777;
-
-/// What a file gets beyond its content, names resolved on this host.
+/// What the operator gives received files beyond their content, names resolved on this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finish {
     /// Permission bits in place of the source's.
@@ -28,6 +26,21 @@ pub struct Finish {
     pub group: Option<u32>,
     /// Keep what is replaced, under its name with `~` behind it.
     pub backup: bool,
+}
+
+/// What one file gets beyond its content: what the operator gives, and what of the source travels.
+#[derive(Clone, Debug)]
+pub struct Placing {
+    pub(super) attributes: Attributes,
+    pub(super) backup: bool,
+}
+
+impl Placing {
+    /// Of a file that is described so. May ask a directory service for the owner.
+    pub fn new(finish: &Finish, travels: Travels, metadata: Metadata) -> Self {
+        let attributes = Translator::new(travels, finish.clone()).attributes(metadata, true);
+        Self { attributes, backup: finish.backup }
+    }
 }
 
 /// When a complete file is forced to disk.
@@ -44,9 +57,8 @@ pub(super) fn commit(
     file: &File,
     part: &str,
     place: &Place,
-    offer: &Offer,
     size: u64,
-    finish: &Finish,
+    placing: &Placing,
     sync: Sync,
 ) -> Result<(), Failure> {
     let path = place.path();
@@ -54,20 +66,11 @@ pub(super) fn commit(
     // Zeros at the end may have been left out, and a longer file's rest may still be there.
     file.set_len(size).map_err(failed(Action::Write, bytes))?;
     inherit(file, place.folder.as_fd(), &place.name);
-    if finish.user.is_some() || finish.group.is_some() {
-        std::os::unix::fs::fchown(file, finish.user, finish.group)
-            .map_err(failed(Action::SetMetadata, bytes))?;
-    }
-    let mode = Mode::from_raw_mode(finish.mode.unwrap_or(offer.mode & MODE));
-    rustix::fs::fchmod(file, mode).map_err(sys_failed(Action::SetMetadata, bytes))?;
-    let mtime = Timespec { tv_sec: offer.mtime.secs, tv_nsec: offer.mtime.nanos.into() };
-    let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
-    let times = Timestamps { last_access: omit, last_modification: mtime };
-    rustix::fs::futimens(file, &times).map_err(sys_failed(Action::SetMetadata, bytes))?;
+    placing.attributes.set(file, bytes)?;
     if sync == Sync::First {
         file.sync_all().map_err(failed(Action::Sync, bytes))?;
     }
-    if finish.backup {
+    if placing.backup {
         back_up(place.folder.as_fd(), &place.name, bytes)?;
     }
     let folder = place.folder.as_fd();

@@ -53,6 +53,13 @@ impl Place {
         Ok(Self { folder, folder_path, name: name.to_vec() })
     }
 
+    /// The folder and the name in it that a file would get. Makes nothing.
+    pub(super) fn look(base: &Path, dest: &Destination) -> (PathBuf, Vec<u8>) {
+        let is_folder = |path: &[u8]| base.join(OsStr::from_bytes(path)).is_dir();
+        let (folder, name) = split(&dest.path, &dest.name, is_folder);
+        (base.join(OsStr::from_bytes(folder)), name.to_vec())
+    }
+
     /// The path of a folder that is sent there, whether it is there or not.
     pub(super) fn folder_path(base: &Path, dest: &Destination) -> PathBuf {
         let (folder, name) = split(&dest.path, &dest.name, |_| false);

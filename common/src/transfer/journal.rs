@@ -51,8 +51,9 @@ impl Journal {
 
 fn header(offer: &Offer) -> Vec<u8> {
     let chunk = (CHUNK as u64).to_le_bytes();
-    let offer = codec::encode(offer).expect("an offer is a few numbers, far below the limit");
-    [&MAGIC[..], &chunk, &offer].concat()
+    // Not what else was asked for of the source: the newest request says what the file gets.
+    let state = codec::encode(&offer.state()).expect("a few numbers are far below the limit");
+    [&MAGIC[..], &chunk, &state].concat()
 }
 
 fn ranges(entries: &[u8], offer: &Offer, len: u64) -> Vec<Range> {
@@ -83,6 +84,7 @@ mod tests {
     use proptest::prelude::*;
     use std::io::{Seek, SeekFrom};
 
+    use crate::protocol::metadata::{Metadata, Xattr};
     use crate::protocol::transfer::{Have, Identity, Time};
 
     const SIZE: u64 = 10 * CHUNK as u64 - 5;
@@ -91,8 +93,7 @@ mod tests {
         Offer {
             size: Some(SIZE),
             sparse: false,
-            mode: 0o644,
-            mtime: Time { secs: 1, nanos: 2 },
+            metadata: Metadata { mtime: Time { secs: 1, nanos: 2 }, ..Metadata::default() },
             identity: Identity::default(),
         }
     }
@@ -126,8 +127,14 @@ mod tests {
     fn another_source_or_a_shorter_partial_is_noticed() {
         let bytes = [header(&offer()), 3_u64.to_le_bytes().to_vec()].concat();
         assert_eq!(resume(&bytes, &offer()), Some(vec![Range { first: 3, count: 1 }]));
-        let other = Offer { mtime: Time { secs: 1, nanos: 3 }, ..offer() };
+        let metadata = Metadata { mtime: Time { secs: 1, nanos: 3 }, ..Metadata::default() };
+        let other = Offer { metadata, ..offer() };
         assert_eq!(resume(&bytes, &other), None);
+        // What travels of the same source may change from one attempt to the next.
+        let mut more = offer();
+        more.metadata.mode = 0o4755;
+        more.metadata.xattrs = vec![Xattr { name: b"user.a".to_vec(), value: vec![1] }];
+        assert_eq!(resume(&bytes, &more), Some(vec![Range { first: 3, count: 1 }]));
         let short = Journal::resume(file(&bytes), &offer(), 4 * CHUNK as u64 - 1).unwrap();
         assert_eq!(short.unwrap().1, []);
     }

@@ -13,7 +13,9 @@
 //! the file that is read, [`shared`] one that is read for many, [`delta`] what of a file the other end has; [`send`] and [`receive`] move
 //! the bytes. [`tree`] moves whole folders, and has these for their large files.
 
+mod attributes;
 mod basis;
+mod beside;
 mod body;
 mod cancel;
 mod commit;
@@ -36,7 +38,7 @@ mod sweep;
 pub mod tree;
 
 pub use cancel::Cancel;
-pub use commit::Finish;
+pub use commit::{Finish, Placing};
 pub use error::TransferError;
 pub use partial::{Busy, Opened, Owner, Partial};
 pub use receive::{Received, Stream, Target, receive};

@@ -6,22 +6,21 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustix::fs::{AtFlags, OFlags};
+use rustix::fs::{AtFlags, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::basis::BasisFile;
 use super::body::Body;
-use super::commit::{self, Finish, Sync};
+use super::commit::{self, Placing, Sync};
 use super::destination::Place;
 use super::error::{failed, sys_failed};
 use super::journal::Journal;
-use super::source::not_a_file;
+use super::source::{file_kind, not_a_file};
 use super::{own, sweep};
 use crate::beneath::Folder;
 use crate::name::KeyId;
@@ -127,9 +126,8 @@ impl Partial {
     /// Gives the complete file its metadata and, once it is on disk, its name.
     pub(super) fn commit(
         mut self,
-        offer: &Offer,
         size: u64,
-        finish: &Finish,
+        placing: &Placing,
         sync: Sync,
     ) -> Result<(), Failure> {
         if size >= WORTH_KEEPING && sync == Sync::First {
@@ -138,7 +136,7 @@ impl Partial {
             let synced = self.body.file.set_len(size).and_then(|()| self.body.file.sync_data());
             synced.map_err(self.failed(Action::Sync))?;
         }
-        commit::commit(&self.body.file, &self.part, &self.place, offer, size, finish, sync)?;
+        commit::commit(&self.body.file, &self.part, &self.place, size, placing, sync)?;
         self.state = State::Committed;
         if self.body.has_journal() {
             own::remove(&self.place, &self.journal_name);
@@ -247,21 +245,19 @@ fn stem_of(name: &[u8], owner: Owner) -> String {
 
 /// Refuses a destination that a rename would wrongly replace.
 fn check_replaceable(place: &Place) -> Result<(), Failure> {
-    use rustix::fs::FileType;
-    let path = place.path();
-    let bytes = path.as_os_str().as_bytes();
+    let path = place.path().into_os_string().into_encoded_bytes();
     let stat = rustix::fs::statat(&place.folder, place.name.as_slice(), AtFlags::SYMLINK_NOFOLLOW);
-    let kind = match stat {
-        Ok(stat) => FileType::from_raw_mode(stat.st_mode),
-        Err(Errno::NOENT) => return Ok(()),
-        Err(errno) => return Err(sys_failed(Action::Open, bytes)(errno)),
-    };
-    match kind {
-        // A link is replaced itself, as rename(2) and rsync do.
-        FileType::RegularFile | FileType::Symlink => Ok(()),
-        FileType::Directory => Err(not_a_file(bytes, FileKind::Folder)),
-        FileType::Fifo => Err(not_a_file(bytes, FileKind::Fifo)),
-        FileType::Socket => Err(not_a_file(bytes, FileKind::Socket)),
-        _ => Err(not_a_file(bytes, FileKind::Device)),
+    match stat {
+        Ok(stat) => check_kind(&stat, &path),
+        Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(sys_failed(Action::Open, &path)(errno)),
+    }
+}
+
+/// The same, for what is known to be there. A link is replaced itself, as rename(2) and rsync do.
+pub(super) fn check_kind(stat: &Stat, path: &[u8]) -> Result<(), Failure> {
+    match file_kind(stat) {
+        None | Some(FileKind::Symlink) => Ok(()),
+        Some(kind) => Err(not_a_file(path, kind)),
     }
 }

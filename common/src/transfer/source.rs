@@ -1,25 +1,26 @@
 //! What is read: a file, of which it is known whether it is still the same, or a stream.
 
 use std::cell::Cell;
-use std::fs::{File, Metadata, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::{FileType, Stat, fstat};
+use rustix::io::Errno;
 use tokio::sync::mpsc;
 
-use super::error::failed;
+use super::attributes::{self, Owners};
+use super::error::{failed, sys_failed};
 use super::holes::Holed;
 use super::rehash;
 use super::shared::{Chunk, Shared};
 use crate::limits::CHUNK;
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
+use crate::protocol::metadata::{Metadata, Travels};
 use crate::protocol::transfer::{Identity, Offer, Time};
-
-/// Permission bits that travel: setuid, setgid and sticky do not.
-const MODE: u32 = 0o777;
 
 /// Permission bits of what came from a stream.
 const STREAM_MODE: u32 = 0o644;
@@ -37,16 +38,14 @@ pub struct Source {
     stream: Cell<Option<Chunks>>,
     path: Vec<u8>,
     offer: Offer,
-    /// Bits of the mode that travel.
-    mask: u32,
     /// Where its chunks are kept for others, if there are any.
     shared: Option<Shared>,
 }
 
 impl Source {
     /// Opens a file for reading. A link is followed, for the operator named it; anything but a
-    /// regular file is refused.
-    pub fn open(path: &Path) -> Result<Self, Failure> {
+    /// regular file is refused. Says what of its metadata the receiver is told.
+    pub fn open(path: &Path, travels: Travels) -> Result<Self, Failure> {
         let name = path.as_os_str().as_bytes();
         // Not blocking: a fifo's open would wait for its other end.
         let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
@@ -57,36 +56,36 @@ impl Source {
             }
             file => file.map_err(failed(Action::Open, name))?,
         };
-        let metadata = file.metadata().map_err(failed(Action::Read, name))?;
-        if let Some(kind) = file_kind(&metadata) {
+        let stat = fstat(&file).map_err(sys_failed(Action::Read, name))?;
+        if let Some(kind) = file_kind(&stat) {
             return Err(not_a_file(name, kind));
         }
-        let offer = offer(&metadata, MODE);
-        if is_generated(&file, metadata.len()) {
+        let offer = offer(&file, &stat, travels).map_err(sys_failed(Action::Read, name))?;
+        if is_generated(&file, stat.st_size) {
             let offer = Offer { size: None, sparse: false, ..offer };
             return Self::reading(file, name, offer).map_err(failed(Action::Read, name));
         }
-        Ok(Self::with_offer(file, name.to_vec(), offer, MODE))
+        Ok(Self::with_offer(file, name.to_vec(), offer))
     }
 
-    /// A regular file that is open already, of whose mode the bits in `mask` travel.
-    pub(super) fn of(file: File, path: Vec<u8>, mask: u32) -> Result<Self, Failure> {
-        let metadata = file.metadata().map_err(failed(Action::Read, &path))?;
-        let offer = offer(&metadata, mask);
-        Ok(Self::with_offer(file, path, offer, mask))
+    /// A regular file that is open already.
+    pub(super) fn of(file: File, path: Vec<u8>, travels: Travels) -> Result<Self, Failure> {
+        let stat = fstat(&file).map_err(sys_failed(Action::Read, &path))?;
+        let offer = offer(&file, &stat, travels).map_err(sys_failed(Action::Read, &path))?;
+        Ok(Self::with_offer(file, path, offer))
     }
 
-    fn with_offer(file: File, path: Vec<u8>, offer: Offer, mask: u32) -> Self {
+    fn with_offer(file: File, path: Vec<u8>, offer: Offer) -> Self {
         let file = Arc::new(file);
         let holed = Holed::new(file.clone());
-        Self { file, holed, stream: Cell::default(), path, offer, mask, shared: None }
+        Self { file, holed, stream: Cell::default(), path, offer, shared: None }
     }
 
     /// Reads a stream, such as stdin, to its end, on a thread of its own: it may stand still for as
     /// long as it likes.
     pub fn stream(input: impl Read + Send + 'static, now: Time) -> io::Result<Self> {
         let identity = Identity::default();
-        let offer = Offer { size: None, sparse: false, mode: STREAM_MODE, mtime: now, identity };
+        let offer = Offer { size: None, sparse: false, metadata: of_stream(now), identity };
         Self::reading(input, b"-", offer)
     }
 
@@ -111,7 +110,7 @@ impl Source {
         })?;
         let file = Arc::new(File::open("/dev/null")?);
         let (stream, holed) = (Cell::new(Some(taken)), Holed::new(file.clone()));
-        Ok(Self { file, holed, stream, path: path.to_vec(), offer, mask: MODE, shared: None })
+        Ok(Self { file, holed, stream, path: path.to_vec(), offer, shared: None })
     }
 
     /// The file as the receiver is told of it.
@@ -132,7 +131,7 @@ impl Source {
     pub fn kept(file: File) -> Result<Self, Failure> {
         file.set_permissions(Permissions::from_mode(STREAM_MODE))
             .map_err(failed(Action::Read, b"-"))?;
-        Self::of(file, b"-".to_vec(), MODE)
+        Self::of(file, b"-".to_vec(), Travels::default())
     }
 
     /// The same file, whose chunks are also kept for others.
@@ -148,7 +147,6 @@ impl Source {
             stream: Cell::new(self.stream.take()),
             path: self.path.clone(),
             offer: self.offer.clone(),
-            mask: self.mask,
             shared: self.shared.clone(),
         }
     }
@@ -187,8 +185,8 @@ impl Source {
 
     /// Fails if the file was written to since it was opened.
     pub(super) fn check_unchanged(&self) -> Result<(), Failure> {
-        let metadata = self.file.metadata().map_err(failed(Action::Read, &self.path))?;
-        if offer(&metadata, self.mask) == self.offer {
+        let stat = fstat(&*self.file).map_err(sys_failed(Action::Read, &self.path))?;
+        if state(&stat) == self.offer.state() {
             Ok(())
         } else {
             Err(self.failure(Cause::SourceChanged))
@@ -209,7 +207,7 @@ impl Source {
 const ENXIO: i32 = 6;
 
 /// Whether the kernel makes the content up as it is read, so that the size says nothing of it.
-fn is_generated(file: &File, size: u64) -> bool {
+fn is_generated(file: &File, size: i64) -> bool {
     const PROC: u32 = 0x9fa0;
     const SYSFS: u32 = 0x6265_6572;
     let kind = rustix::fs::fstatfs(file).map_or(0, |disk| disk.f_type);
@@ -217,39 +215,44 @@ fn is_generated(file: &File, size: u64) -> bool {
     kernels || size == 0 && matches!(file.read_at(&mut [0], 0), Ok(1))
 }
 
-fn offer(metadata: &Metadata, mask: u32) -> Offer {
-    Offer {
-        size: Some(metadata.len()),
-        sparse: metadata.blocks() * 512 < metadata.len(),
-        mode: metadata.mode() & mask,
-        mtime: time(metadata.mtime(), metadata.mtime_nsec()),
-        identity: Identity {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            ctime: time(metadata.ctime(), metadata.ctime_nsec()),
-        },
+fn offer(file: &File, stat: &Stat, travels: Travels) -> Result<Offer, Errno> {
+    let mut metadata = attributes::describe(stat, travels, &mut Owners::default());
+    if travels.xattrs {
+        metadata.xattrs = attributes::read_xattrs(file)?;
     }
+    let (size, sparse, _, identity) = state(stat);
+    Ok(Offer { size, sparse, metadata, identity })
 }
 
-fn time(secs: i64, nanos: i64) -> Time {
-    Time { secs, nanos: u32::try_from(nanos).unwrap_or_default() }
+/// What the state of an open file is in an offer: see [`Offer::state`].
+fn state(stat: &Stat) -> (Option<u64>, bool, Time, Identity) {
+    let identity = Identity {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        ctime: Time {
+            secs: stat.st_ctime,
+            nanos: u32::try_from(stat.st_ctime_nsec).unwrap_or_default(),
+        },
+    };
+    let size = u64::try_from(stat.st_size).unwrap_or_default();
+    let sparse = stat.st_blocks.saturating_mul(512) < stat.st_size;
+    (Some(size), sparse, attributes::mtime(stat), identity)
 }
 
-/// What a path is when it is not a regular file.
-pub(super) fn file_kind(metadata: &Metadata) -> Option<FileKind> {
-    let kind = metadata.file_type();
-    if kind.is_file() {
-        None
-    } else if kind.is_dir() {
-        Some(FileKind::Folder)
-    } else if kind.is_fifo() {
-        Some(FileKind::Fifo)
-    } else if kind.is_socket() {
-        Some(FileKind::Socket)
-    } else if kind.is_symlink() {
-        Some(FileKind::Symlink)
-    } else {
-        Some(FileKind::Device)
+/// What a stream is beyond its content.
+pub(super) fn of_stream(now: Time) -> Metadata {
+    Metadata { mode: STREAM_MODE, mtime: now, ..Metadata::default() }
+}
+
+/// What a name is when it is not a regular file.
+pub(super) fn file_kind(stat: &Stat) -> Option<FileKind> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => None,
+        FileType::Directory => Some(FileKind::Folder),
+        FileType::Fifo => Some(FileKind::Fifo),
+        FileType::Socket => Some(FileKind::Socket),
+        FileType::Symlink => Some(FileKind::Symlink),
+        _ => Some(FileKind::Device),
     }
 }
 

@@ -1,10 +1,7 @@
 //! What the types of a tree's words alone can't rule out.
 
-use super::{
-    Entries, Entry, MAX_ENTRIES, MAX_GLOB, MAX_RULES, MAX_XATTRS, PushTree, Rule, TreeOptions,
-    What, Xattr,
-};
-use crate::limits::{MAX_NAME, MAX_PATH};
+use super::{Entries, Entry, MAX_ENTRIES, MAX_GLOB, MAX_RULES, PushTree, Rule, TreeOptions, What};
+use crate::limits::MAX_PATH;
 use crate::protocol::transfer::{BadTransfer, check_name, check_user};
 
 /// Why a message of a tree makes no sense.
@@ -13,15 +10,12 @@ pub enum BadTree {
     /// A name or time that no file can have.
     #[error(transparent)]
     Transfer(#[from] BadTransfer),
-    /// The root is not a folder, or has a name.
-    #[error("a tree's root is a folder without a name")]
+    /// The root is neither a folder nor, in a dry run, a file; or it has a name.
+    #[error("a tree's root is a folder without a name, or in a dry run such a file")]
     Root,
     /// A link's target is empty, too long, or has a NUL byte.
     #[error("a link's target is empty, over {MAX_PATH} bytes or contains a NUL byte")]
     Target,
-    /// Extended attributes are too many, or one has no name.
-    #[error("extended attributes are over {MAX_XATTRS} bytes, or have names that can't be")]
-    Xattrs,
     /// Too many entries in one message.
     #[error("more than {MAX_ENTRIES} entries in one message")]
     TooMany,
@@ -42,7 +36,7 @@ impl PushTree {
         }
         check_user(self.user.as_deref())?;
         self.options.check()?;
-        self.root.check_root()
+        self.root.check_root(self.options.dry_run)
     }
 }
 
@@ -72,16 +66,25 @@ impl Entries {
 }
 
 impl Entry {
-    /// Checks an entry that is the root.
-    pub fn check_root(&self) -> Result<(), BadTree> {
-        if !self.name.is_empty() || self.what != What::Folder {
+    /// Checks an entry that is the root: a folder, or in a dry run a file that goes alone.
+    pub fn check_root(&self, dry_run: bool) -> Result<(), BadTree> {
+        let may_be = match self.what {
+            What::Folder => true,
+            What::File { .. } => dry_run,
+            _ => false,
+        };
+        if !self.name.is_empty() || !may_be {
             return Err(BadTree::Root);
         }
-        self.check_attributes()
+        self.check_what()
     }
 
     fn check(&self) -> Result<(), BadTree> {
         check_name(&self.name)?;
+        self.check_what()
+    }
+
+    fn check_what(&self) -> Result<(), BadTree> {
         match &self.what {
             What::File { size, .. } if i64::try_from(*size).is_err() => {
                 return Err(BadTransfer::Size.into());
@@ -93,34 +96,17 @@ impl Entry {
             }
             What::File { .. } | What::Folder | What::Same { .. } | What::Other(_) => {}
         }
-        self.check_attributes()
-    }
-
-    fn check_attributes(&self) -> Result<(), BadTree> {
-        if self.mode & !0o7777 != 0 {
-            return Err(BadTransfer::Mode.into());
-        }
-        self.mtime.check()?;
-        let bad = |xattr: &Xattr| {
-            xattr.name.is_empty() || xattr.name.len() > MAX_NAME || xattr.name.contains(&0)
-        };
-        let len = |xattr: &Xattr| xattr.name.len() + xattr.value.len();
-        let total: usize = self.xattrs.iter().map(len).sum();
-        if total > MAX_XATTRS || self.xattrs.iter().any(bad) {
-            return Err(BadTree::Xattrs);
-        }
-        Ok(())
+        Ok(self.metadata.check()?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::transfer::Time;
+    use crate::protocol::metadata::{MAX_XATTRS, Metadata, Xattr};
 
     fn entry(name: &[u8], what: What) -> Entry {
-        let (mtime, owner) = (Time::default(), None);
-        Entry { name: name.to_vec(), mode: 0o644, mtime, owner, xattrs: Vec::new(), what }
+        Entry { name: name.to_vec(), metadata: Metadata::default(), what }
     }
 
     #[test]
@@ -135,20 +121,22 @@ mod tests {
         for bad in [&b""[..], b"a\0b", &[b'x'; MAX_PATH + 1]] {
             assert_eq!(link(bad), Err(BadTree::Target));
         }
-        let bad_mode = Entry { mode: 0o10_000, ..entry(b"a", What::Folder) };
-        assert_eq!(check(bad_mode), Err(BadTransfer::Mode.into()));
-        let xattr = Xattr { name: b"user.a".to_vec(), value: vec![0; MAX_XATTRS] };
-        let large = Entry { xattrs: vec![xattr], ..entry(b"a", What::Folder) };
-        assert_eq!(check(large), Err(BadTree::Xattrs));
+        let xattrs = vec![Xattr { name: b"user.a".to_vec(), value: vec![0; MAX_XATTRS] }];
+        let metadata = Metadata { xattrs, ..Metadata::default() };
+        let large = Entry { metadata, ..entry(b"a", What::Folder) };
+        assert_eq!(check(large), Err(BadTransfer::Xattrs.into()));
         let huge = What::File { size: u64::MAX, hash: None, linked: false };
         assert_eq!(check(entry(b"a", huge)), Err(BadTransfer::Size.into()));
     }
 
     #[test]
-    fn a_root_is_a_folder_without_a_name() {
-        assert_eq!(entry(b"", What::Folder).check_root(), Ok(()));
-        assert_eq!(entry(b"a", What::Folder).check_root(), Err(BadTree::Root));
-        let file = What::File { size: 0, hash: None, linked: false };
-        assert_eq!(entry(b"", file).check_root(), Err(BadTree::Root));
+    fn a_root_is_a_folder_without_a_name_and_in_a_dry_run_also_a_file() {
+        assert_eq!(entry(b"", What::Folder).check_root(false), Ok(()));
+        assert_eq!(entry(b"a", What::Folder).check_root(false), Err(BadTree::Root));
+        let file = |size| entry(b"", What::File { size, hash: None, linked: false });
+        assert_eq!(file(0).check_root(false), Err(BadTree::Root));
+        assert_eq!(file(0).check_root(true), Ok(()));
+        assert_eq!(file(u64::MAX).check_root(true), Err(BadTransfer::Size.into()));
+        assert_eq!(entry(b"", What::Same { entry: 0 }).check_root(true), Err(BadTree::Root));
     }
 }

@@ -27,7 +27,8 @@ pub use check::BadTree;
 pub use packed::PackedHead;
 
 use crate::protocol::failure::{Failure, FileKind};
-use crate::protocol::transfer::{Destination, Hash, Offer, Placement, Time};
+use crate::protocol::metadata::{Metadata, Travels};
+use crate::protocol::transfer::{Destination, Hash, Offer, Placement};
 
 /// What entries may weigh that are unsettled: sent, and neither answered with [`Answer::Nothing`] nor
 /// followed by their content. It bounds what both ends keep in memory, and is enough for 100,000 entries a second
@@ -43,9 +44,6 @@ const XATTRS_PER_WEIGHT: usize = 512;
 /// Most entries in one [`Entries`].
 pub const MAX_ENTRIES: usize = 1024;
 
-/// Most bytes of extended attributes of one entry, names included.
-pub const MAX_XATTRS: usize = 64 * 1024;
-
 /// Most rules in [`TreeOptions`].
 pub const MAX_RULES: usize = 1024;
 
@@ -60,7 +58,7 @@ pub const MAX_PACKED: usize = 128 * 1024;
 pub struct PushTree {
     /// Where to. Unlike a file, a folder gets DEST's name also when a folder is there already.
     pub dest: Destination,
-    /// The folder itself; its name is empty.
+    /// The folder itself; its name is empty. In a dry run also a file, of which nothing is sent.
     pub root: Entry,
     /// What of it is sent, and how it is compared.
     pub options: TreeOptions,
@@ -86,12 +84,8 @@ pub struct TreeOptions {
     pub checksum: bool,
     /// Files that are the same file stay so.
     pub hard_links: bool,
-    /// Extended attributes travel.
-    pub xattrs: bool,
-    /// Owners and groups travel.
-    pub owner: bool,
-    /// Setuid, setgid and sticky bits travel.
-    pub special: bool,
+    /// What of the metadata travels.
+    pub travels: Travels,
 }
 
 /// One `--exclude` or `--include`.
@@ -103,10 +97,11 @@ pub struct Rule {
     pub glob: String,
 }
 
-/// A folder's answer to a Pull: the folder itself, whose name is empty. Entries follow.
+/// A folder's answer to a Pull: the folder itself, whose name is empty. Entries follow. In a dry run
+/// also a file's, and nothing follows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
-    /// The folder.
+    /// The folder or file.
     pub entry: Entry,
 }
 
@@ -132,14 +127,8 @@ impl Entries {
 pub struct Entry {
     /// One component; empty only for the root.
     pub name: Vec<u8>,
-    /// Permission bits, 0o7777; setuid, setgid and sticky only if they were asked for.
-    pub mode: u32,
-    /// Time of last modification.
-    pub mtime: Time,
-    /// Whose it is, if that was asked for.
-    pub owner: Option<Ownership>,
-    /// Extended attributes, if they were asked for.
-    pub xattrs: Vec<Xattr>,
+    /// What it is beyond its content.
+    pub metadata: Metadata,
     /// What it is.
     pub what: What,
 }
@@ -147,7 +136,7 @@ pub struct Entry {
 impl Entry {
     /// What it counts for in the [`WINDOW`]: 1, and more if it has much to it.
     pub fn weight(&self) -> usize {
-        let xattrs: usize = self.xattrs.iter().map(|x| x.name.len() + x.value.len()).sum();
+        let xattrs = self.metadata.xattrs_len();
         let target = if let What::Link { target } = &self.what { target.len() } else { 0 };
         1 + (xattrs + target) / XATTRS_PER_WEIGHT
     }
@@ -186,28 +175,6 @@ impl What {
     pub fn size(&self) -> Option<u64> {
         if let Self::File { size, .. } = self { Some(*size) } else { None }
     }
-}
-
-/// Whose an entry is. A name that the other host knows counts, else the number.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ownership {
-    /// The user's number.
-    pub uid: u32,
-    /// The group's number.
-    pub gid: u32,
-    /// The user's name; empty if it has none.
-    pub user: String,
-    /// The group's name; empty if it has none.
-    pub group: String,
-}
-
-/// One extended attribute.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Xattr {
-    /// Its name.
-    pub name: Vec<u8>,
-    /// Its value.
-    pub value: Vec<u8>,
 }
 
 /// What the receiver wants of one message of entries.
@@ -284,7 +251,7 @@ pub struct Changes {
 /// One name that a dry run would touch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// Relative to the root; empty for the root itself.
+    /// Relative to the root; empty for the root itself. Of a file alone, the name that it gets.
     pub path: Vec<u8>,
     /// What would become of it.
     pub kind: ChangeKind,

@@ -14,12 +14,12 @@ use tokio::sync::oneshot;
 use self::cutting::Cutting;
 pub(super) use self::receiving::Receiver;
 pub use self::sink::{Stream, Target};
-use super::commit::{Finish, Sync};
+use super::beside::{beside, unexpected};
+use super::commit::{Placing, Sync};
 use super::error::TransferError;
 use super::partial::Opened;
 use super::{Cancel, Progress, rehash};
-use crate::link::{Link, LinkError, Writer};
-use crate::protocol::Message;
+use crate::link::{Link, Writer};
 use crate::protocol::failure::{Action, Cause, Failure};
 use crate::protocol::transfer::{Done, Offer};
 
@@ -45,13 +45,13 @@ pub async fn receive<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     target: Target,
     offer: &Offer,
-    finish: &Finish,
+    placing: &Placing,
     progress: &dyn Progress,
     cancel: &Cancel,
     received: &mut Received,
 ) -> Result<(), TransferError> {
     let path = target.path();
-    let outcome = take(link, target, offer, finish, progress, cancel, received).await;
+    let outcome = take(link, target, offer, placing, progress, cancel, received).await;
     match outcome {
         Ok(()) => Ok(link.send(&Done { path }).await?),
         Err(error) => Err(give_up(link, error).await),
@@ -78,7 +78,7 @@ async fn take<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     target: Target,
     offer: &Offer,
-    finish: &Finish,
+    placing: &Placing,
     progress: &dyn Progress,
     cancel: &Cancel,
     received: &mut Received,
@@ -105,9 +105,7 @@ async fn take<S: AsyncRead + AsyncWrite>(
         taken = taking.run(&mut link.reader, &outbox, left) => taken,
     };
     match (outcome, taking.into_target()) {
-        (Ok(size), Target::File(opened)) => {
-            commit(link, opened, offer.clone(), size, finish.clone()).await
-        }
+        (Ok(size), Target::File(opened)) => commit(link, opened, size, placing.clone()).await,
         (Ok(_), Target::Stream(stream)) => Ok(stream.finish().await?),
         (Err(error), Target::File(opened)) => {
             opened.partial.abandon(cause(&error));
@@ -146,47 +144,16 @@ async fn tell<W: AsyncWrite>(
 async fn commit<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     opened: Opened,
-    offer: Offer,
     size: u64,
-    finish: Finish,
+    placing: Placing,
 ) -> Result<(), TransferError> {
-    let (done, mut committed) = oneshot::channel();
     let Opened { partial, basis, .. } = opened;
-    let failed = partial.failed(Action::Sync);
-    let thread = std::thread::Builder::new().name("commit".to_owned());
-    let work = move || {
+    let work = move |done: oneshot::Sender<_>| {
         // Fails only when nobody waits for it any more.
-        let _ = done.send(partial.commit(&offer, size, &finish, Sync::First));
+        let _ = done.send(partial.commit(size, &placing, Sync::First));
         // The replaced file goes when nobody has it open any more; a large one takes its time, which
         // nobody needs to wait for.
         drop(basis);
     };
-    thread.spawn(work).map_err(failed)?;
-    let error = tokio::select! {
-        biased;
-        committed = &mut committed => return match committed {
-            Ok(committed) => Ok(committed?),
-            Err(_) => Err(Failure::request(Cause::Internal).into()),
-        },
-        error = unexpected(link) => error,
-    };
-    // Before it is over, the next attempt would find the partial locked.
-    let _ = committed.await;
-    Err(error)
-}
-
-/// Waits for what ends a transfer whose bytes are all here.
-async fn unexpected<S: AsyncRead + AsyncWrite>(link: &mut Link<S>) -> TransferError {
-    let frame = match link.next().await {
-        Ok(frame) => frame.map(|frame| frame.kind),
-        Err(error) => return error.into(),
-    };
-    match frame {
-        Some(Failure::KIND) => match link.reader.message() {
-            Ok(failure) => TransferError::Remote(failure),
-            Err(error) => error.into(),
-        },
-        Some(other) => LinkError::Unexpected(other).into(),
-        None => LinkError::Cut.into(),
-    }
+    Ok(beside("commit", work, unexpected(link)).await??)
 }

@@ -27,8 +27,8 @@ pub(super) fn receive_into(
             peer.shutdown().await.unwrap();
         }
         let mut link = Link::new(ours);
-        let (finish, never, mut got) = (Finish::default(), Cancel::default(), Received::default());
-        let done = receive(&mut link, target, offer, &finish, &Unwatched, &never, &mut got).await;
+        let (plain, never, mut got) = (plain(offer), Cancel::default(), Received::default());
+        let done = receive(&mut link, target, offer, &plain, &Unwatched, &never, &mut got).await;
         done.map(|()| got)
     })
 }
@@ -59,8 +59,8 @@ fn chunk_frame(index: u64, hash: Hash, bytes: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn offer(size: u64) -> Offer {
-    let (mtime, identity) = (Time::default(), Identity::default());
-    Offer { size: Some(size), sparse: false, mode: 0o600, mtime, identity }
+    let metadata = Metadata { mode: 0o600, ..Metadata::default() };
+    Offer { size: Some(size), sparse: false, metadata, identity: Identity::default() }
 }
 
 #[test]

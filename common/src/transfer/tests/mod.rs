@@ -1,5 +1,6 @@
 //! Both ends driven by hand over a small buffer, whole and cut, honest and hostile.
 
+mod attributes;
 mod delta;
 mod hostile;
 mod resume;
@@ -22,6 +23,7 @@ use crate::link::{Link, LinkError, message_frame};
 use crate::name::KeyId;
 use crate::protocol::Kind;
 use crate::protocol::failure::Cause;
+use crate::protocol::metadata::{Metadata, Travels};
 use crate::protocol::transfer::{
     ChunkHead, Complete, Destination, Hash, Hashes, Have, Identity, Offer, Range, Sending, Time,
 };
@@ -48,7 +50,7 @@ impl World {
         let mut reader = blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof();
         reader.fill(&mut bytes);
         std::fs::write(&path, bytes).unwrap();
-        Source::open(&path).unwrap()
+        Source::open(&path, Travels::default()).unwrap()
     }
 
     fn place(&self) -> Place {
@@ -95,6 +97,18 @@ impl World {
         how: Sending,
         finish: &Finish,
     ) -> (Result<Sent, TransferError>, Result<Received, TransferError>) {
+        let metadata = source.offer().metadata.clone();
+        let placing = Placing::new(finish, Travels::default(), metadata);
+        Self::transfer_placing(target, source, cut, how, &placing)
+    }
+
+    fn transfer_placing(
+        target: Target,
+        source: &mut Source,
+        cut: Option<u64>,
+        how: Sending,
+        placing: &Placing,
+    ) -> (Result<Sent, TransferError>, Result<Received, TransferError>) {
         let (a, b) = duplex(1 << 16);
         let (mut from, mut to) = (Link::new(a), Link::new(Cut { stream: b, left: cut }));
         let offer = source.offer().clone();
@@ -110,7 +124,7 @@ impl World {
                 let mut got = Received::default();
                 let never = Cancel::default();
                 let done =
-                    receive(&mut to, target, &offer, finish, &Unwatched, &never, &mut got).await;
+                    receive(&mut to, target, &offer, placing, &Unwatched, &never, &mut got).await;
                 drop(to);
                 done.map(|()| got)
             };
@@ -172,6 +186,11 @@ impl AsyncWrite for Cut {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
+}
+
+/// What a file gets that is offered so, if nothing is asked for.
+fn plain(offer: &Offer) -> Placing {
+    Placing::new(&Finish::default(), Travels::default(), offer.metadata.clone())
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {

@@ -68,7 +68,7 @@ fn a_source_that_changed_between_attempts_is_never_mixed() {
     changed.file().metadata().unwrap();
     let file = std::fs::File::options().write(true).open(world.path("source")).unwrap();
     file.set_modified(mtime).unwrap();
-    let mut changed = Source::open(&world.path("source")).unwrap();
+    let mut changed = Source::open(&world.path("source"), Travels::default()).unwrap();
     world.transfer(&mut changed, None).1.unwrap();
     world.assert_copied();
 }
@@ -128,8 +128,8 @@ fn a_cancelled_transfer_tells_the_other_end_and_keeps_what_came() {
             drop(from);
             done
         };
-        let (watch, finish, mut got) = (After(&cancel), Finish::default(), Received::default());
-        let receiving = receive(&mut to, target, &offer, &finish, &watch, &cancel, &mut got);
+        let (watch, plain, mut got) = (After(&cancel), plain(&offer), Received::default());
+        let receiving = receive(&mut to, target, &offer, &plain, &watch, &cancel, &mut got);
         tokio::join!(sending, receiving)
     });
     assert!(
@@ -165,7 +165,7 @@ fn zeros_replace_what_a_crash_kept_without_a_note() {
         } else {
             std::fs::write(world.path("source"), vec![0; 4 * CHUNK]).unwrap();
         }
-        let mut source = Source::open(&world.path("source")).unwrap();
+        let mut source = Source::open(&world.path("source"), Travels::default()).unwrap();
         // What was rebuilt wrongly from a file that changed is on the disk, and what tells of it not.
         leave(&world, source.offer(), &vec![9; 3 * CHUNK], &2_u64.to_le_bytes());
         world.transfer(&mut source, None).1.unwrap();
@@ -177,10 +177,10 @@ fn zeros_replace_what_a_crash_kept_without_a_note() {
 fn a_small_file_in_between_does_not_get_into_a_large_one() {
     let world = World::new();
     std::fs::write(world.path("source"), vec![0; 4 * CHUNK]).unwrap();
-    let mut large = Source::open(&world.path("source")).unwrap();
+    let mut large = Source::open(&world.path("source"), Travels::default()).unwrap();
     leave(&world, large.offer(), &vec![0; 2 * CHUNK], &[0; 8]);
     std::fs::write(world.path("small"), b"small").unwrap();
-    let small = Source::open(&world.path("small")).unwrap();
+    let small = Source::open(&world.path("small"), Travels::default()).unwrap();
     let begun = world.target(small.offer());
     assert!(!world.part().with_extension("journal").exists());
     drop(begun);

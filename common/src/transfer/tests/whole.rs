@@ -24,7 +24,7 @@ fn mode_and_mtime_travel_and_special_bits_do_not() {
     let before_1970 = SystemTime::UNIX_EPOCH - Duration::new(5, 123_456_789);
     file.set_modified(before_1970).unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o4751)).unwrap();
-    let mut source = Source::open(&path).unwrap();
+    let mut source = Source::open(&path, Travels::default()).unwrap();
     world.transfer(&mut source, None).1.unwrap();
     let dest = world.path("dest").metadata().unwrap();
     assert_eq!(dest.mode() & 0o7777, 0o751);
@@ -61,12 +61,14 @@ fn only_regular_files_are_read_or_replaced() {
     let world = World::new();
     let fifo = world.path("dest");
     rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
-    assert!(matches!(Source::open(&fifo), Err(f) if matches!(f.cause, Cause::NotAFile(_))));
     assert!(
-        matches!(Source::open(world.folder.path()), Err(f) if matches!(f.cause, Cause::NotAFile(_)))
+        matches!(Source::open(&fifo, Travels::default()), Err(f) if matches!(f.cause, Cause::NotAFile(_)))
     );
     assert!(
-        matches!(Source::open(Path::new("/dev/null")), Err(f) if matches!(f.cause, Cause::NotAFile(_)))
+        matches!(Source::open(world.folder.path(), Travels::default()), Err(f) if matches!(f.cause, Cause::NotAFile(_)))
+    );
+    assert!(
+        matches!(Source::open(Path::new("/dev/null"), Travels::default()), Err(f) if matches!(f.cause, Cause::NotAFile(_)))
     );
     let source = world.source(1, 1);
     let opened = Partial::open(world.place(), World::owner(), source.offer(), Busy::Refuse);
@@ -89,7 +91,7 @@ fn a_link_in_the_destinations_place_is_replaced_and_not_followed() {
 fn a_file_of_text_is_compressed_and_counted_truly() {
     let world = World::new();
     std::fs::write(world.path("source"), b"all work and no play ".repeat(200_000)).unwrap();
-    let mut source = Source::open(&world.path("source")).unwrap();
+    let mut source = Source::open(&world.path("source"), Travels::default()).unwrap();
     let how = Sending { compress: true, rate: None };
     let (sent, received) = world.transfer_with(&mut source, None, how, &Finish::default());
     let (sent, received) = (sent.unwrap(), received.unwrap());
@@ -106,7 +108,7 @@ fn holes_stay_holes() {
     file.set_len(40 * C + 12345).unwrap();
     file.write_all_at(b"in the middle", 7 * C + 100_000).unwrap();
     file.write_all_at(b"near the end", 40 * C + 5000).unwrap();
-    let mut source = Source::open(&world.path("source")).unwrap();
+    let mut source = Source::open(&world.path("source"), Travels::default()).unwrap();
     let sent = world.transfer(&mut source, None).0.unwrap();
     assert!(sent.sent <= 2 * C, "{sent:?}");
     world.assert_copied();
@@ -152,9 +154,9 @@ fn a_file_goes_down_a_stream_in_order() {
     block_on(async {
         let (how, mut sent) = (Sending::default(), Sent::default());
         let sending = send(&mut from, &mut source, how, &Unwatched, &never, &mut sent);
-        let (finish, mut got) = (Finish::default(), Received::default());
+        let (plain, mut got) = (plain(&offer), Received::default());
         let other = Cancel::default();
-        let receiving = receive(&mut to, target, &offer, &finish, &Unwatched, &other, &mut got);
+        let receiving = receive(&mut to, target, &offer, &plain, &Unwatched, &other, &mut got);
         let (sent, got) = tokio::join!(sending, receiving);
         sent.unwrap();
         got.unwrap();

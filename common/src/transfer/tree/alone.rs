@@ -9,15 +9,17 @@ use super::shared::{LastFolder, Shared, Wanted};
 use super::{Counts, Engine, Side, Watch};
 use crate::link::{Link, LinkError};
 use crate::protocol::failure::{Action, Cause, Failure};
+use crate::protocol::metadata::Metadata;
 use crate::protocol::transfer::{Complete, Offer};
 use crate::protocol::tree::Missed;
 use crate::protocol::{Kind, Message};
+use crate::transfer::beside::beside;
 use crate::transfer::commit::Sync;
 use crate::transfer::destination::Place;
 use crate::transfer::error::failed;
 use crate::transfer::partial::Opened;
 use crate::transfer::receive::Receiver;
-use crate::transfer::{Busy, Cancel, Finish, Partial, Received, Target, TransferError, receive};
+use crate::transfer::{Busy, Cancel, Partial, Placing, Received, Target, TransferError, receive};
 
 /// One file that has been begun.
 pub(super) struct Alone<'a> {
@@ -43,25 +45,21 @@ impl Alone<'_> {
         link: &mut Link<S>,
         mut wanted: Wanted,
     ) -> Result<(u64, u64), TransferError> {
-        self.shared.as_read(&mut wanted.attributes, self.offer.mode, self.offer.mtime);
-        let finish = Finish {
-            mode: Some(wanted.attributes.mode),
-            user: wanted.attributes.uid,
-            group: wanted.attributes.gid,
-            backup: self.shared.finish.backup,
-        };
+        let Metadata { mode, mtime, .. } = self.offer.metadata;
+        self.shared.as_read(&mut wanted.attributes, mode, mtime);
+        let placing =
+            Placing { attributes: wanted.attributes.clone(), backup: self.shared.finish.backup };
         let opened = self.open(&wanted);
         let mut received = Received::default();
         let done = if wanted.difference {
-            self.difference(link, opened, &wanted, &finish, &mut received).await
+            self.difference(link, opened, &wanted, &placing, &mut received).await
         } else {
             let sync = if wanted.replaces { Sync::First } else { Sync::WithItsTree };
-            self.content(link, opened, finish, sync, &mut received).await
+            self.content(link, opened, placing, sync, &mut received).await
         };
         self.counts.sent += received.sent;
         self.counts.moved += received.moved;
-        let done = done?.and_then(|()| self.late_attributes(&wanted).map_err(here));
-        match done {
+        match done? {
             Ok(()) => Ok((1, received.size)),
             Err((failure, side)) => {
                 self.shared.note_missed();
@@ -88,7 +86,7 @@ impl Alone<'_> {
         link: &mut Link<S>,
         opened: Result<Opened, Failure>,
         wanted: &Wanted,
-        finish: &Finish,
+        placing: &Placing,
         received: &mut Received,
     ) -> Result<Result<(), Missing>, TransferError> {
         let opened = match opened {
@@ -101,7 +99,7 @@ impl Alone<'_> {
         };
         let (target, progress) = (Target::File(opened), Engine(self.watch));
         let done =
-            receive(link, target, &self.offer, finish, &progress, self.cancel, received).await;
+            receive(link, target, &self.offer, placing, &progress, self.cancel, received).await;
         if let Err(TransferError::Local(failure) | TransferError::Remote(failure)) = &done {
             self.counts.spoil(crate::beneath::join(&wanted.folder, &wanted.name), failure);
         }
@@ -113,7 +111,7 @@ impl Alone<'_> {
         &self,
         link: &mut Link<S>,
         opened: Result<Opened, Failure>,
-        finish: Finish,
+        placing: Placing,
         sync: Sync,
         received: &mut Received,
     ) -> Result<Result<(), Missing>, TransferError> {
@@ -142,9 +140,13 @@ impl Alone<'_> {
         };
         match taken {
             Ok(size) => {
-                let offer = self.offer.clone();
-                let done =
-                    beside(link, move || partial.commit(&offer, size, &finish, sync)).await?;
+                let work = move |done: oneshot::Sender<_>| {
+                    // Fails only when nobody waits for it any more.
+                    let _ = done.send(partial.commit(size, &placing, sync));
+                };
+                // What the sender has sent meanwhile is of other files.
+                let meanwhile = async { link.writer.drive().await.into() };
+                let done = beside("commit", work, meanwhile).await?;
                 if let Err(failure) = &done {
                     tell(link, failure)?;
                 }
@@ -163,17 +165,6 @@ impl Alone<'_> {
             Err(error) => Err(error),
         }
     }
-
-    /// Extended attributes, which replace those of an older file.
-    fn late_attributes(&self, wanted: &Wanted) -> Result<(), Failure> {
-        if wanted.attributes.xattrs.is_none() {
-            return Ok(());
-        }
-        let path = self.shared.shown(&wanted.folder, &wanted.name);
-        let folder = LastFolder::default().open(self.shared, &wanted.folder)?;
-        let file = folder.open_file(&wanted.name).map_err(failed(Action::Open, &path))?;
-        wanted.attributes.set(&file, &path)
-    }
 }
 
 /// Tells the sender of what can't be taken.
@@ -190,22 +181,5 @@ async fn pass_over<S: AsyncRead + AsyncWrite>(link: &mut Link<S>) -> Result<(), 
             Failure::KIND => return Err(TransferError::Remote(link.reader.message()?)),
             other => return Err(LinkError::Unexpected(other).into()),
         }
-    }
-}
-
-/// Does something on a thread of its own, while what is posted is sent.
-async fn beside<S: AsyncRead + AsyncWrite, T: Send + 'static>(
-    link: &mut Link<S>,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, TransferError> {
-    let internal = || TransferError::from(Failure::request(Cause::Internal));
-    let (tell, done) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("commit".to_owned());
-    // What is told fails only when nobody waits for it any more.
-    thread.spawn(move || drop(tell.send(work()))).map_err(|_| internal())?;
-    tokio::select! {
-        biased;
-        done = done => done.map_err(|_| internal()),
-        error = link.writer.drive() => Err(error.into()),
     }
 }

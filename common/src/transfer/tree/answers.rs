@@ -111,14 +111,13 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::transfer::Time;
+    use crate::protocol::metadata::Metadata;
     use crate::protocol::tree::What;
 
     fn entry(name: &str, is_file: bool) -> Entry {
         let what =
             if is_file { What::File { size: 1, hash: None, linked: false } } else { What::Folder };
-        let (name, mtime) = (name.as_bytes().to_vec(), Time::default());
-        Entry { name, mode: 0, mtime, owner: None, xattrs: Vec::new(), what }
+        Entry { name: name.as_bytes().to_vec(), metadata: Metadata::default(), what }
     }
 
     fn answers(first: u64, answers: &[u8]) -> Answers {

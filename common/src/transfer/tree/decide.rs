@@ -2,8 +2,8 @@
 
 use rustix::fs::{FileType, Stat};
 
-use super::attributes::Attributes;
-use crate::protocol::tree::{Entry, What};
+use crate::protocol::tree::{ChangeKind, What};
+use crate::transfer::attributes::{self, Attributes};
 
 /// What a name needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,16 +24,16 @@ pub(super) enum Verdict {
 
 /// Compares an entry that is a file, a folder or a link with what is there. Links are not compared
 /// further than that both are.
-pub(super) fn verdict(entry: &Entry, attributes: &Attributes, there: Option<&Stat>) -> Verdict {
+pub(super) fn verdict(what: &What, attributes: &Attributes, there: Option<&Stat>) -> Verdict {
     let Some(stat) = there else { return Verdict::Make };
     let kind = FileType::from_raw_mode(stat.st_mode);
-    match &entry.what {
+    match what {
         What::Folder if kind == FileType::Directory => Verdict::Same,
         What::Folder => Verdict::Clear,
         _ if kind == FileType::Directory => Verdict::Folder,
         What::File { size, hash, .. } if kind == FileType::RegularFile => {
             let as_long = u64::try_from(stat.st_size) == Ok(*size);
-            let as_old = super::attributes::mtime(stat) == attributes.mtime;
+            let as_old = attributes::mtime(stat) == attributes.mtime;
             match hash {
                 Some(_) if as_long => Verdict::Hash,
                 None if as_long && as_old => Verdict::Same,
@@ -45,17 +45,26 @@ pub(super) fn verdict(entry: &Entry, attributes: &Attributes, there: Option<&Sta
     }
 }
 
+impl Verdict {
+    /// What a dry run tells of a name that is not as it should be.
+    pub(super) fn change(self) -> ChangeKind {
+        match self {
+            Self::Same => ChangeKind::Touch,
+            Self::Make => ChangeKind::Make,
+            _ => ChangeKind::Change,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::protocol::transfer::Time;
     use std::os::unix::fs::symlink;
 
-    fn entry(what: What) -> (Entry, Attributes) {
+    fn attributes() -> Attributes {
         let mtime = Time { secs: 1_000_000, nanos: 7 };
-        let (name, owner, xattrs) = (b"a".to_vec(), None, Vec::new());
-        let entry = Entry { name, mode: 0o644, mtime, owner, xattrs, what };
-        (entry, Attributes { mode: 0o644, mtime, uid: None, gid: None, xattrs: None })
+        Attributes { mode: 0o644, mtime, uid: None, gid: None, xattrs: None }
     }
 
     #[test]
@@ -68,12 +77,11 @@ mod tests {
         let stat = |name: &str| rustix::fs::lstat(at(name)).unwrap();
         let file = |size, hash| What::File { size, hash, linked: false };
         let judge = |what: What, there: Option<&str>| {
-            let (entry, attributes) = entry(what);
             let mut stat = there.map(stat);
             if let Some(stat) = &mut stat {
                 (stat.st_mtime, stat.st_mtime_nsec) = (1_000_000, 7);
             }
-            verdict(&entry, &attributes, stat.as_ref())
+            verdict(&what, &attributes(), stat.as_ref())
         };
         let link = || What::Link { target: b"x".to_vec() };
         for what in [file(4, None), file(4, Some([0; 32])), What::Folder, link()] {
@@ -98,9 +106,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("file"), "text").unwrap();
         let stat = rustix::fs::lstat(folder.path().join("file")).unwrap();
-        let (one, attributes) = entry(What::File { size: 4, hash: None, linked: false });
-        assert_eq!(verdict(&one, &attributes, Some(&stat)), Verdict::Replace);
-        let (one, attributes) = entry(What::File { size: 4, hash: Some([0; 32]), linked: false });
-        assert_eq!(verdict(&one, &attributes, Some(&stat)), Verdict::Hash);
+        let judge = |hash| {
+            let what = What::File { size: 4, hash, linked: false };
+            verdict(&what, &attributes(), Some(&stat))
+        };
+        assert_eq!(judge(None), Verdict::Replace);
+        assert_eq!(judge(Some([0; 32])), Verdict::Hash);
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use rustix::fs::{FileType, Mode};
 
-use super::attributes::Translator;
 use super::deciding::Deciding;
 use super::filter::Filter;
 use super::finish::After;
@@ -17,6 +16,7 @@ use crate::protocol::failure::{Action, Failure, FileKind};
 use crate::protocol::tree::{
     Answer, Answers, Change, ChangeKind, Entries, Entry, TreeOptions, What,
 };
+use crate::transfer::attributes::Translator;
 use crate::transfer::error::failed;
 use crate::transfer::sweep;
 
@@ -79,13 +79,13 @@ impl Decider {
         options: TreeOptions,
         filter: Filter,
         avoid: Avoid,
-        mut root: Entry,
+        root: Entry,
         state: State,
     ) -> Self {
-        let mut translator = Translator::new(&options, shared.finish.clone());
+        let mut translator = Translator::new(options.travels, shared.finish.clone());
         let mut after = After::default();
         if state != State::Imagined {
-            after.folder(Arc::new([]), translator.attributes(&mut root));
+            after.folder(Arc::new([]), translator.attributes(root.metadata, false));
         }
         let order = Order::new(state);
         Self { shared, options, filter, avoid, translator, order, present: None, after }
@@ -215,7 +215,9 @@ impl Decider {
         if self.filter.excludes(&path, entry.what == What::Folder) {
             return Err(BadManifest("it sent a name that is excluded"));
         }
-        let attributes = self.translator.attributes(&mut entry);
+        let is_file = matches!(entry.what, What::File { .. });
+        let metadata = std::mem::take(&mut entry.metadata);
+        let attributes = self.translator.attributes(metadata, is_file);
         let mut state = present.state;
         let mut deciding =
             Deciding { decider: self, present, number, path, attributes, weight, decided };

@@ -1,8 +1,9 @@
 //! One entry against what is there under its name: what is done at once, and what is wanted.
 
+use std::io;
+
 use rustix::fs::{FileType, Stat};
 
-use super::attributes::{self, Attributes};
 use super::decide::{Verdict, verdict};
 use super::decider::{Decided, Decider, Present, State};
 use super::order::{FolderPath, fits};
@@ -11,8 +12,10 @@ use super::walk::hash_of;
 use crate::beneath::Folder;
 use crate::limits::CHUNK;
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
-use crate::protocol::tree::{Answer, Change, ChangeKind, Entry, What};
+use crate::protocol::transfer::Hash;
+use crate::protocol::tree::{Answer, Change, Entry, What};
 use crate::transfer::Partial;
+use crate::transfer::attributes::{self, Attributes};
 use crate::transfer::basis::MIN_BASIS;
 use crate::transfer::error::failed;
 
@@ -50,7 +53,7 @@ impl Deciding<'_> {
             }
             _ => None,
         };
-        let verdict = verdict(entry, &self.attributes, there.as_ref());
+        let verdict = verdict(&entry.what, &self.attributes, there.as_ref());
         match &entry.what {
             What::Folder => {
                 *state = self.folder(entry, verdict)?;
@@ -142,9 +145,8 @@ impl Deciding<'_> {
             self.decider.after.linked(self.number, folder, entry.name.as_slice().into());
         }
         if verdict == Verdict::Hash {
-            let file = self.open_folder()?.open_file(&entry.name);
-            let is = file.and_then(|file| hash_of(&file)).map_err(self.failed(Action::Read))?;
-            verdict = if Some(is) == hash { Verdict::Same } else { Verdict::Replace };
+            let compared = compared(self.open_folder()?, &entry.name, hash);
+            verdict = compared.map_err(self.failed(Action::Read))?;
         }
         if let (Verdict::Same, Some(stat)) = (verdict, there) {
             self.decided.files += 1;
@@ -233,25 +235,26 @@ impl Deciding<'_> {
     }
 
     fn change(&mut self, verdict: Verdict) {
-        let kind = match verdict {
-            Verdict::Same => ChangeKind::Touch,
-            Verdict::Make => ChangeKind::Make,
-            _ => ChangeKind::Change,
-        };
-        self.decided.changes.push(Change { path: self.path.clone(), kind });
+        self.decided.changes.push(Change { path: self.path.clone(), kind: verdict.change() });
     }
 
     fn shown(&self) -> Vec<u8> {
         self.decider.shared.shown(&self.path, b"")
     }
 
-    fn failed(&self, action: Action) -> impl Fn(std::io::Error) -> Failure + use<> {
+    fn failed(&self, action: Action) -> impl Fn(io::Error) -> Failure + use<> {
         failed(action, &self.shown())
     }
 
     fn failure(&self, action: Action, cause: Cause) -> Failure {
         Failure { action, path: Some(self.shown()), cause }
     }
+}
+
+/// Whether a file that is as long as it should be has the same bytes. It is read to its end.
+pub(super) fn compared(folder: &Folder, name: &[u8], hash: Option<Hash>) -> io::Result<Verdict> {
+    let is = hash_of(&folder.open_file(name)?)?;
+    Ok(if Some(is) == hash { Verdict::Same } else { Verdict::Replace })
 }
 
 fn is_folder(stat: &Stat) -> bool {

@@ -55,6 +55,12 @@ impl Filter {
         ruled_out || !self.is_listed(path, is_folder)
     }
 
+    /// Whether a file that is named itself is left out by the rules: its own name is put to them. A folder
+    /// that is named itself never is, for the rules are about what is in it.
+    pub fn excludes_file(&self, path: &Path) -> bool {
+        path.file_name().is_some_and(|name| self.rules.matched(name, false).is_ignore())
+    }
+
     /// Whether a path is to be sent, or in a folder that is, or a folder on the way to one that is.
     fn is_listed(&self, path: &[u8], is_folder: bool) -> bool {
         let ends = (0..path.len()).filter(|&at| path[at] == b'/').chain([path.len()]);
@@ -93,6 +99,14 @@ mod tests {
         }
         assert!(!filter(&[]).excludes(b"a", false));
         assert!(filter(&[(false, "*")]).excludes(b"\xff\n", false));
+    }
+
+    #[test]
+    fn a_file_that_is_named_itself_is_judged_by_its_own_name() {
+        let rules = filter(&[(false, "*.o"), (true, "keep.o"), (false, "/top"), (false, "dir/")]);
+        let judge = |path: &str| rules.excludes_file(Path::new(path));
+        assert!(judge("a.o") && judge("/srv/a.o") && judge("down/top"));
+        assert!(!judge("keep.o") && !judge("a.o/a.c") && !judge("dir") && !judge(".."));
     }
 
     #[test]

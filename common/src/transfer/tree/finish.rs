@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use rustix::fs::FileType;
 
-use super::attributes::{Attributes, timestamps};
 use super::filter::Filter;
 use super::order::FolderPath;
 use super::replace::Replacements;
 use super::shared::{LastFolder, Shared};
 use crate::beneath::{Folder, join};
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
+use crate::transfer::attributes::{Attributes, timestamps};
 use crate::transfer::error::failed;
 use crate::transfer::sweep;
 

@@ -1,26 +1,25 @@
 //! Whole folders: a manifest streams one way, what is wanted comes back, contents follow.
 //!
-//! [`order`] is what a manifest's order means, [`filter`] what is left out of it, [`attributes`] what a
-//! name is beyond its content, [`pack`] how small files travel together: arithmetic without I/O. The
+//! [`order`] is what a manifest's order means, [`filter`] what is left out of it, [`pack`] how small files travel together: arithmetic without I/O. The
 //! sender is [`walk`] and [`read`], each a thread beside the network, [`answers`], which keeps what is
 //! not settled, and [`send`] and [`hearing`], which join them. The receiver is [`decide`] with [`decider`]
 //! and [`deciding`], which say what is wanted, [`write`](mod@write) and [`replace`], which put small
 //! files in their places, [`alone`] for large ones, [`finish`], which does what must come last, and
 //! [`receiving`], which joins them. Files that do not fit a pack go by the engine
-//! for single files.
+//! for single files. [`mod@look`] is the dry run of a file that goes alone.
 //!
 //! No entry is kept longer than until it is settled, but for folders, whose times are set last, and
 //! links, which are made last.
 
 mod alone;
 mod answers;
-mod attributes;
 mod decide;
 mod decider;
 mod deciding;
 mod filter;
 mod finish;
 mod hearing;
+mod look;
 mod order;
 mod pack;
 mod read;
@@ -35,6 +34,7 @@ mod workers;
 mod write;
 
 pub use filter::{BadGlob, Filter};
+pub use look::{Look, describe, describe_for, describe_stream, hear_look, look};
 pub use read::Avoid;
 pub use receive::{TreeArrival, receive_tree};
 pub use send::send_tree;

@@ -10,14 +10,15 @@ use std::sync::{Arc, mpsc as blocking};
 use rustix::fs::fstat;
 use tokio::sync::mpsc;
 
-use super::attributes;
 use super::order::FolderPath;
 use super::pack::Packing;
 use super::walk::{not_regular, shown};
 use crate::beneath::{Folder, join};
 use crate::protocol::failure::{Action, Cause, Failure};
+use crate::protocol::metadata::Travels;
 use crate::protocol::tree::{MAX_PACKED, PackedHead};
 use crate::transfer::Source;
+use crate::transfer::attributes;
 use crate::transfer::error::failed;
 
 /// Packs or files that are ready before the network is.
@@ -53,7 +54,7 @@ pub type Avoid = HashMap<Vec<u8>, Failure>;
 pub(super) fn start(
     root: Arc<Folder>,
     path: Arc<[u8]>,
-    mask: u32,
+    travels: Travels,
     avoid: Avoid,
 ) -> io::Result<(blocking::Sender<Want>, mpsc::Receiver<Content>)> {
     let (want, wanted) = blocking::channel();
@@ -61,7 +62,8 @@ pub(super) fn start(
     let reading = Reading {
         root,
         path,
-        mask,
+        // Owners and extended attributes came with the entries.
+        travels: Travels { owner: false, xattrs: false, ..travels },
         avoid,
         folder: None,
         packing: Packing::default(),
@@ -78,7 +80,7 @@ pub(super) fn start(
 struct Reading {
     root: Arc<Folder>,
     path: Arc<[u8]>,
-    mask: u32,
+    travels: Travels,
     avoid: Avoid,
     /// The folder that was read from last.
     folder: Option<(FolderPath, Folder)>,
@@ -125,7 +127,8 @@ impl Reading {
                 if !self.packing.has_room(len) {
                     self.send_pack()?;
                 }
-                let packed = pack(&mut self.packing, &file, len, want.number, self.mask, &path);
+                let mask = attributes::mode_mask(self.travels);
+                let packed = pack(&mut self.packing, &file, len, want.number, mask, &path);
                 if packed.is_ok() {
                     self.packed.0 += 1;
                     self.packed.1 += want.weight;
@@ -133,7 +136,7 @@ impl Reading {
                 Ok(packed)
             }
             _ => {
-                let source = match Source::of(file, path, self.mask) {
+                let source = match Source::of(file, path, self.travels) {
                     Ok(source) => Box::new(source),
                     Err(failure) => return Ok(Err(failure)),
                 };

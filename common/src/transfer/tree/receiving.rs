@@ -17,7 +17,7 @@ use super::shared::{Said, Shared, Wanted};
 use super::target::TreeTarget;
 use super::workers::Workers;
 use super::write::Job;
-use super::{Counts, Side, Watch, attributes};
+use super::{Counts, Side, Watch};
 use crate::limits::CHUNK;
 use crate::link::{Frame, Link, LinkError};
 use crate::protocol::failure::{Action, Cause, Failure};
@@ -26,6 +26,7 @@ use crate::protocol::tree::{
     Begin, Changes, End, Entries, Entry, MAX_ENTRIES, Missed, PackedHead, Settled, WINDOW,
 };
 use crate::protocol::{Kind, Message};
+use crate::transfer::attributes;
 use crate::transfer::encode::Decoder;
 use crate::transfer::error::failed;
 use crate::transfer::{Cancel, TransferError};
@@ -62,7 +63,7 @@ impl<'a> Receiving<'a> {
         let TreeArrival { target, root, options, filter, finish, avoid } = arrival;
         let TreeTarget { folder, path, owner, state } = target;
         let (tell, said) = mpsc::unbounded_channel();
-        let mask = attributes::mode_mask(&options);
+        let mask = attributes::mode_mask(options.travels);
         let shared = Arc::new(Shared::new(folder, path.clone(), owner, finish, mask, tell)?);
         let replacements = Arc::new(Replacements::new(Arc::clone(&shared)));
         let dry_run = options.dry_run;

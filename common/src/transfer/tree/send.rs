@@ -9,7 +9,7 @@ use super::answers::Held;
 use super::hearing::Hearing;
 use super::read::{self, Avoid, Content};
 use super::walk::{TreeSource, Walked};
-use super::{Counts, Engine, Watch, attributes};
+use super::{Counts, Engine, Watch};
 use crate::beneath::join;
 use crate::link::{Link, LinkError};
 use crate::protocol::failure::{Action, Cause, Failure};
@@ -57,9 +57,9 @@ fn start<'a>(
 ) -> Result<Started<'a>, Failure> {
     let path = source.path.to_vec();
     let broken = failed(Action::Read, &path);
-    let mask = attributes::mode_mask(source.options());
+    let travels = source.options().travels;
     let (folder, name) = (source.folder.clone(), source.path.clone());
-    let (want, contents) = read::start(folder, name, mask, avoid).map_err(&broken)?;
+    let (want, contents) = read::start(folder, name, travels, avoid).map_err(&broken)?;
     let walked = source.walk().map_err(&broken)?;
     let encoder = Encoder::new(how.compress).map_err(&broken)?;
     let pace = Pace::new(how.rate, Instant::now());

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::attributes::Attributes;
 use super::decider::{BadManifest, Decided};
 use super::finish::After;
 use super::order::FolderPath;
@@ -18,6 +17,7 @@ use super::walk::shown;
 use crate::beneath::{Folder, join};
 use crate::protocol::failure::{Action, Failure};
 use crate::protocol::transfer::Time;
+use crate::transfer::attributes::Attributes;
 use crate::transfer::error::failed;
 use crate::transfer::{Finish, Owner};
 

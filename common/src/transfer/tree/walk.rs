@@ -10,12 +10,12 @@ use std::sync::Arc;
 use rustix::fs::{FileType, Stat};
 use tokio::sync::mpsc;
 
-use super::attributes::{self, Owners};
 use super::filter::Filter;
 use super::order::{FolderPath, Order, fits};
 use crate::beneath::{Folder, Names, join};
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
 use crate::protocol::tree::{Entries, Entry, MAX_ENTRIES, TreeOptions, What};
+use crate::transfer::attributes::{self, Owners};
 use crate::transfer::error::failed;
 use crate::transfer::sweep;
 
@@ -51,9 +51,10 @@ impl TreeSource {
         let folder = Folder::open(path).map_err(failed(Action::Open, name))?;
         let stat = folder.stat_self().map_err(failed(Action::Read, name))?;
         let mut owners = Owners::default();
-        let mut entry = describe(Vec::new(), &stat, What::Folder, &options, &mut owners);
-        if options.xattrs {
-            entry.xattrs = attributes::read_xattrs(&folder)
+        let metadata = attributes::describe(&stat, options.travels, &mut owners);
+        let mut entry = Entry { name: Vec::new(), metadata, what: What::Folder };
+        if options.travels.xattrs {
+            entry.metadata.xattrs = attributes::read_xattrs(&folder)
                 .map_err(|errno| failed(Action::Read, name)(errno.into()))?;
         }
         Ok(Self { folder: Arc::new(folder), path: name.into(), entry, options, filter })
@@ -185,16 +186,16 @@ impl Walk {
         }
         let options = &self.source.options;
         let (mut xattrs, mut hash) = (Vec::new(), None);
-        if kind == FileType::RegularFile && (options.checksum || options.xattrs) {
+        if kind == FileType::RegularFile && (options.checksum || options.travels.xattrs) {
             let file = folder.open_file(name).map_err(failed(Action::Open))?;
-            if options.xattrs {
+            if options.travels.xattrs {
                 xattrs = attributes::read_xattrs(&file)
                     .map_err(|errno| failed(Action::Read)(errno.into()))?;
             }
             if options.checksum {
                 hash = Some(hash_of(&file).map_err(failed(Action::Read))?);
             }
-        } else if kind == FileType::Directory && options.xattrs {
+        } else if kind == FileType::Directory && options.travels.xattrs {
             let inner = folder.enter(name).map_err(failed(Action::Open))?;
             xattrs = attributes::read_xattrs(&inner)
                 .map_err(|errno| failed(Action::Read)(errno.into()))?;
@@ -213,8 +214,9 @@ impl Walk {
             FileType::Socket => What::Other(FileKind::Socket),
             _ => What::Other(FileKind::Device),
         };
-        let entry = describe(name.to_vec(), &stat, what, options, &mut self.owners);
-        Ok(Some((stat, Entry { xattrs, ..entry })))
+        let mut metadata = attributes::describe(&stat, options.travels, &mut self.owners);
+        metadata.xattrs = xattrs;
+        Ok(Some((stat, Entry { name: name.to_vec(), metadata, what })))
     }
 
     /// The entry under its number: a file that came before under another name is the same.
@@ -223,7 +225,7 @@ impl Walk {
             let first = *self.linked.entry((stat.st_dev, stat.st_ino)).or_insert(number);
             if first != number {
                 entry.what = What::Same { entry: first };
-                entry.xattrs = Vec::new();
+                entry.metadata.xattrs = Vec::new();
             }
         }
         (stat, entry)
@@ -254,30 +256,13 @@ pub(super) fn shown(root: &[u8], path: &[u8]) -> Vec<u8> {
 
 /// Bytes of an entry on the wire, about.
 fn weigh(entry: &Entry) -> usize {
-    let xattrs: usize = entry.xattrs.iter().map(|x| x.name.len() + x.value.len()).sum();
+    let xattrs = entry.metadata.xattrs_len();
     let target = if let What::Link { target } = &entry.what { target.len() } else { 0 };
     64 + entry.name.len() + target + xattrs
 }
 
-fn describe(
-    name: Vec<u8>,
-    stat: &Stat,
-    what: What,
-    options: &TreeOptions,
-    owners: &mut Owners,
-) -> Entry {
-    Entry {
-        name,
-        mode: stat.st_mode & attributes::mode_mask(options),
-        mtime: attributes::mtime(stat),
-        owner: options.owner.then(|| owners.of(stat)),
-        xattrs: Vec::new(),
-        what,
-    }
-}
-
 /// The plain BLAKE3 of a file, read to its end.
-pub(super) fn hash_of(file: &File) -> io::Result<[u8; 32]> {
+pub(in crate::transfer) fn hash_of(file: &File) -> io::Result<[u8; 32]> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(file)?;
     Ok(hasher.finalize().into())

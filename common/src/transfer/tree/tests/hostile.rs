@@ -6,14 +6,19 @@ use super::*;
 use crate::frame::Header;
 use crate::link::message_frame;
 use crate::protocol::Kind;
+use crate::protocol::metadata::{Metadata, Travels, Xattr};
 use crate::protocol::transfer::{Identity, LiteralHead, Offer, Time};
-use crate::protocol::tree::{
-    Answers, Begin, End, Entries, Missed, PackedHead, Rule, WINDOW, What, Xattr,
-};
+use crate::protocol::tree::{Answers, Begin, End, Entries, Missed, PackedHead, Rule, WINDOW, What};
 
 fn entry(name: &[u8], what: What) -> Entry {
-    let (mtime, owner) = (Time { secs: 5, nanos: 0 }, None);
-    Entry { name: name.to_vec(), mode: 0o755, mtime, owner, xattrs: Vec::new(), what }
+    let mtime = Time { secs: 5, nanos: 0 };
+    let metadata = Metadata { mode: 0o755, mtime, ..Metadata::default() };
+    Entry { name: name.to_vec(), metadata, what }
+}
+
+fn with_xattr(mut entry: Entry, name: Vec<u8>, value: Vec<u8>) -> Entry {
+    entry.metadata.xattrs = vec![Xattr { name, value }];
+    entry
 }
 
 fn file(name: &[u8]) -> Entry {
@@ -80,13 +85,13 @@ fn manifests_that_can_t_be_end_the_connection() {
         entries((first..first + 1024).map(name).collect(), false)
     };
     let offer = |size| {
-        let (mtime, identity) = (Time::default(), Identity::default());
-        Offer { size, sparse: false, mode: 0o600, mtime, identity }
+        let metadata = Metadata { mode: 0o600, ..Metadata::default() };
+        Offer { size, sparse: false, metadata, identity: Identity::default() }
     };
     let begin = |number, size| message_frame(&Begin { number, offer: offer(size) }).unwrap();
     let failure = Failure::request(Cause::SourceChanged);
     let missed = message_frame(&Missed { number: Some(9), failure }).unwrap();
-    let xattr = Xattr { name: vec![b'x'; 300], value: Vec::new() };
+    let long = with_xattr(file(b"a"), vec![b'x'; 300], Vec::new());
     let attacks: Vec<(&str, Vec<Vec<u8>>)> = vec![
         ("a name twice", vec![entries(vec![file(b"a"), file(b"a")], true)]),
         (
@@ -108,10 +113,7 @@ fn manifests_that_can_t_be_end_the_connection() {
         ("something missed that nobody asked for", vec![missed]),
         ("a stream", vec![entries(vec![file(b"a")], true), begin(1, None)]),
         ("more than may be unsettled", (0..=WINDOW / 1024).map(|n| many(n * 1024)).collect()),
-        (
-            "too long an attribute's name",
-            vec![entries(vec![Entry { xattrs: vec![xattr], ..file(b"a") }], true)],
-        ),
+        ("too long an attribute's name", vec![entries(vec![long], true)]),
         ("a chunk", vec![Header { kind: Kind::Chunk, len: 0 }.encode().to_vec()]),
         ("an answer", vec![message_frame(&Answers { first: 1, answers: vec![] }).unwrap()]),
     ];
@@ -154,10 +156,10 @@ fn a_link_that_is_there_or_was_sent_leads_nothing_out() {
 
 #[test]
 fn attributes_that_do_not_travel_are_not_set() {
-    let options = TreeOptions { xattrs: true, ..TreeOptions::default() };
-    let world = World::with(options);
-    let xattr = Xattr { name: b"security.capability".to_vec(), value: vec![1] };
-    let hostile = Entry { xattrs: vec![xattr], ..entry(b"a", What::Folder) };
+    let travels = Travels { xattrs: true, ..Travels::default() };
+    let world = World::with(TreeOptions { travels, ..TreeOptions::default() });
+    let folder = entry(b"a", What::Folder);
+    let hostile = with_xattr(folder, b"security.capability".to_vec(), vec![1]);
     let frames = [entries(vec![hostile], true), entries(vec![], true), end()];
     let (done, notes) = receive_into(&world, &frames);
     assert!(done.is_ok(), "{done:?}");

@@ -16,6 +16,7 @@ use crate::link::Link;
 use crate::name::KeyId;
 use crate::protocol::transfer::{Destination, Sending};
 use crate::protocol::tree::{ChangeKind, Entry, Settled, TreeOptions};
+use crate::transfer::attributes;
 use crate::transfer::{Cancel, Finish, Owner, TransferError};
 
 /// What was heard of a transfer.

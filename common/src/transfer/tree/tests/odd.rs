@@ -1,6 +1,7 @@
 //! Everything odd that a folder may have.
 
 use super::*;
+use crate::protocol::metadata::Travels;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -8,9 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 fn a_tree_of_everything_odd_is_the_same_afterwards() {
     let options = TreeOptions {
         hard_links: true,
-        xattrs: true,
-        owner: true,
-        special: true,
+        travels: Travels { xattrs: true, owner: true, special: true },
         ..TreeOptions::default()
     };
     let world = World::with(options);

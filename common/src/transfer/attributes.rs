@@ -1,5 +1,5 @@
-//! What an entry is beyond its content and name: read by the sender and set by the receiver, on open
-//! descriptors.
+//! What a name is beyond its content: read by the sender and set by the receiver, on open descriptors;
+//! the same for a file alone and for what is in a tree.
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
@@ -9,8 +9,8 @@ use rustix::fs::{Mode, Stat, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
 use crate::protocol::failure::{Action, Cause, Failure};
+use crate::protocol::metadata::{MAX_XATTRS, Metadata, Ownership, Travels, Xattr};
 use crate::protocol::transfer::Time;
-use crate::protocol::tree::{Entry, MAX_XATTRS, Ownership, TreeOptions, What, Xattr};
 use crate::transfer::Finish;
 
 /// Permission bits that always travel, and those that do with `--special`.
@@ -21,7 +21,7 @@ const SPECIAL: u32 = 0o7777;
 /// a file, or give it rights.
 const NAMESPACES: [&[u8]; 2] = [b"user.", b"trusted."];
 
-/// What an entry gets on this host.
+/// What a name gets on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Attributes {
     pub(super) mode: u32,
@@ -33,14 +33,13 @@ pub(super) struct Attributes {
 }
 
 /// Permission bits that travel.
-pub(super) fn mode_mask(options: &TreeOptions) -> u32 {
-    if options.special { SPECIAL } else { MODE }
+pub(super) fn mode_mask(travels: Travels) -> u32 {
+    if travels.special { SPECIAL } else { MODE }
 }
 
 /// Turns what the sender says into what is set here.
 pub(super) struct Translator {
-    mask: u32,
-    xattrs: bool,
+    travels: Travels,
     finish: Finish,
     users: HashMap<String, Option<u32>>,
     groups: HashMap<String, Option<u32>>,
@@ -50,17 +49,18 @@ pub(super) struct Translator {
 const MOST_NAMES: usize = 4096;
 
 impl Translator {
-    pub(super) fn new(options: &TreeOptions, finish: Finish) -> Self {
-        let mask = mode_mask(options);
+    pub(super) fn new(travels: Travels, finish: Finish) -> Self {
         let (users, groups) = (HashMap::new(), HashMap::new());
-        Self { mask, xattrs: options.xattrs, finish, users, groups }
+        Self { travels, finish, users, groups }
     }
 
-    /// What an entry gets. Only files get the mode that the operator gave.
-    pub(super) fn attributes(&mut self, entry: &mut Entry) -> Attributes {
-        let given = self.finish.mode.filter(|_| matches!(entry.what, What::File { .. }));
+    /// What a name gets; nothing that was not asked for, whatever the sender says. Only files get the mode
+    /// that the operator gave.
+    pub(super) fn attributes(&mut self, metadata: Metadata, is_file: bool) -> Attributes {
+        let given = self.finish.mode.filter(|_| is_file);
         let (mut uid, mut gid) = (None, None);
-        if let Some(Ownership { uid: number, gid: group_number, user, group }) = &entry.owner {
+        let owner = metadata.owner.filter(|_| self.travels.owner);
+        if let Some(Ownership { uid: number, gid: group_number, user, group }) = &owner {
             let look_up = |name: &str| User::from_name(name).ok().flatten().map(|u| u.uid.as_raw());
             uid = Some(known(&mut self.users, user, look_up).unwrap_or(*number));
             let look_up =
@@ -68,11 +68,11 @@ impl Translator {
             gid = Some(known(&mut self.groups, group, look_up).unwrap_or(*group_number));
         }
         Attributes {
-            mode: given.unwrap_or(entry.mode & self.mask),
-            mtime: entry.mtime,
+            mode: given.unwrap_or(metadata.mode & mode_mask(self.travels)),
+            mtime: metadata.mtime,
             uid: self.finish.user.or(uid),
             gid: self.finish.group.or(gid),
-            xattrs: self.xattrs.then(|| std::mem::take(&mut entry.xattrs)),
+            xattrs: self.travels.xattrs.then_some(metadata.xattrs),
         }
     }
 }
@@ -95,6 +95,16 @@ fn known(
     number
 }
 
+/// A name as the receiver is told of it. Extended attributes are still to be read, from the open file.
+pub(super) fn describe(stat: &Stat, travels: Travels, owners: &mut Owners) -> Metadata {
+    Metadata {
+        mode: stat.st_mode & mode_mask(travels),
+        mtime: mtime(stat),
+        owner: travels.owner.then(|| owners.of(stat)),
+        xattrs: Vec::new(),
+    }
+}
+
 /// Whose a file is, by number and by name, with each name looked up once.
 #[derive(Default)]
 pub(super) struct Owners {
@@ -103,7 +113,7 @@ pub(super) struct Owners {
 }
 
 impl Owners {
-    pub(super) fn of(&mut self, stat: &Stat) -> Ownership {
+    fn of(&mut self, stat: &Stat) -> Ownership {
         let user = self.users.entry(stat.st_uid).or_insert_with(|| {
             let user = User::from_uid(Uid::from_raw(stat.st_uid)).ok().flatten();
             user.map(|user| user.name).unwrap_or_default()
@@ -223,37 +233,50 @@ fn set_xattrs(file: impl AsFd, xattrs: &[Xattr]) -> Result<(), Errno> {
 mod tests {
     use super::*;
 
-    fn entry(mode: u32, what: What) -> Entry {
-        let (mtime, owner) = (Time { secs: 1, nanos: 2 }, None);
-        Entry { name: b"a".to_vec(), mode, mtime, owner, xattrs: Vec::new(), what }
+    fn metadata(mode: u32, owner: Option<Ownership>) -> Metadata {
+        let xattrs = vec![Xattr { name: b"user.a".to_vec(), value: b"1".to_vec() }];
+        Metadata { mode, mtime: Time { secs: 1, nanos: 2 }, owner, xattrs }
+    }
+
+    fn owner(user: &str, uid: u32) -> Option<Ownership> {
+        Some(Ownership { uid, gid: 7, user: user.to_owned(), group: String::new() })
     }
 
     #[test]
     fn special_bits_only_when_asked_for_and_given_modes_only_for_files() {
-        let file = || What::File { size: 0, hash: None, linked: false };
-        let mode = |special, given, mode, what| {
-            let options = TreeOptions { special, ..TreeOptions::default() };
+        let mode = |special, given, mode, is_file| {
+            let travels = Travels { special, ..Travels::default() };
             let finish = Finish { mode: given, ..Finish::default() };
-            Translator::new(&options, finish).attributes(&mut entry(mode, what)).mode
+            Translator::new(travels, finish).attributes(metadata(mode, None), is_file).mode
         };
-        assert_eq!(mode(false, None, 0o6755, file()), 0o755);
-        assert_eq!(mode(true, None, 0o6755, file()), 0o6755);
-        assert_eq!(mode(false, Some(0o600), 0o755, file()), 0o600);
-        assert_eq!(mode(false, Some(0o600), 0o1777, What::Folder), 0o777);
+        assert_eq!(mode(false, None, 0o6755, true), 0o755);
+        assert_eq!(mode(true, None, 0o6755, true), 0o6755);
+        assert_eq!(mode(false, Some(0o600), 0o755, true), 0o600);
+        assert_eq!(mode(true, Some(0o600), 0o6755, true), 0o600);
+        assert_eq!(mode(false, Some(0o600), 0o1777, false), 0o777);
     }
 
     #[test]
     fn a_name_that_is_known_counts_before_the_number() {
-        let mut translator = Translator::new(&TreeOptions::default(), Finish::default());
-        let mut owner = |user: &str, uid| {
-            let (user, group) = (user.to_owned(), String::new());
-            let owner = Some(Ownership { uid, gid: 7, user, group });
-            let got = translator.attributes(&mut Entry { owner, ..entry(0, What::Folder) });
+        let travels = Travels { owner: true, ..Travels::default() };
+        let mut translator = Translator::new(travels, Finish::default());
+        let mut of = |user, uid| {
+            let got = translator.attributes(metadata(0, owner(user, uid)), true);
             (got.uid, got.gid)
         };
-        assert_eq!(owner("root", 4321), (Some(0), Some(7)));
-        assert_eq!(owner("no-such-user-here", 4321), (Some(4321), Some(7)));
-        assert_eq!(owner("", 4321), (Some(4321), Some(7)));
+        assert_eq!(of("root", 4321), (Some(0), Some(7)));
+        assert_eq!(of("no-such-user-here", 4321), (Some(4321), Some(7)));
+        assert_eq!(of("", 4321), (Some(4321), Some(7)));
+        let finish = Finish { user: Some(99), ..Finish::default() };
+        let given = Translator::new(travels, finish).attributes(metadata(0, owner("", 5)), true);
+        assert_eq!((given.uid, given.gid), (Some(99), Some(7)));
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_not_set() {
+        let mut translator = Translator::new(Travels::default(), Finish::default());
+        let got = translator.attributes(metadata(0o4755, owner("root", 0)), true);
+        assert_eq!((got.mode, got.uid, got.gid, got.xattrs), (0o755, None, None, None));
     }
 
     #[test]

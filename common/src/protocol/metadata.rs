@@ -1,0 +1,106 @@
+//! What a name is beyond its content, as its sender describes it: the same for a file that goes alone
+//! and for an entry of a tree.
+
+use serde::{Deserialize, Serialize};
+
+use super::transfer::{BadTransfer, Time};
+use crate::limits::MAX_NAME;
+
+/// Most bytes of extended attributes of one name, their own names included.
+pub const MAX_XATTRS: usize = 64 * 1024;
+
+/// What of it travels beside permission bits and the time of last modification.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Travels {
+    /// Extended attributes do.
+    pub xattrs: bool,
+    /// Owners and groups do.
+    pub owner: bool,
+    /// Setuid, setgid and sticky bits do.
+    pub special: bool,
+}
+
+/// What a name is beyond its content.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// Permission bits, 0o7777; setuid, setgid and sticky only if they were asked for.
+    pub mode: u32,
+    /// Time of last modification.
+    pub mtime: Time,
+    /// Whose it is, if that was asked for.
+    pub owner: Option<Ownership>,
+    /// Extended attributes, if they were asked for.
+    pub xattrs: Vec<Xattr>,
+}
+
+/// Whose a name is. A name of a user that the other host knows counts, else the number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ownership {
+    /// The user's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
+    /// The user's name; empty if it has none.
+    pub user: String,
+    /// The group's name; empty if it has none.
+    pub group: String,
+}
+
+/// One extended attribute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Xattr {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
+}
+
+impl Metadata {
+    /// Bytes of all extended attributes, names included.
+    pub fn xattrs_len(&self) -> usize {
+        self.xattrs.iter().map(|xattr| xattr.name.len() + xattr.value.len()).sum()
+    }
+
+    /// Checks what the types alone can't.
+    pub(crate) fn check(&self) -> Result<(), BadTransfer> {
+        if self.mode & !0o7777 != 0 {
+            return Err(BadTransfer::Mode);
+        }
+        self.mtime.check()?;
+        let bad = |xattr: &Xattr| {
+            xattr.name.is_empty() || xattr.name.len() > MAX_NAME || xattr.name.contains(&0)
+        };
+        if self.xattrs_len() > MAX_XATTRS || self.xattrs.iter().any(bad) {
+            return Err(BadTransfer::Xattrs);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_times_and_attributes_that_no_file_has_are_refused() {
+        let xattr = |name: &[u8], len| Metadata {
+            xattrs: vec![Xattr { name: name.to_vec(), value: vec![0; len] }],
+            ..Metadata::default()
+        };
+        assert_eq!(Metadata { mode: 0o7777, ..Metadata::default() }.check(), Ok(()));
+        let bad = Metadata { mode: 0o10_000, ..Metadata::default() };
+        assert_eq!(bad.check(), Err(BadTransfer::Mode));
+        let mtime = Time { secs: 0, nanos: 1_000_000_000 };
+        assert_eq!(Metadata { mtime, ..Metadata::default() }.check(), Err(BadTransfer::Time));
+        assert_eq!(xattr(b"user.a", MAX_XATTRS - 6).check(), Ok(()));
+        let bad = [
+            xattr(b"user.a", MAX_XATTRS - 5),
+            xattr(b"", 1),
+            xattr(b"a\0", 1),
+            xattr(&[b'a'; 256], 1),
+        ];
+        for bad in bad {
+            assert_eq!(bad.check(), Err(BadTransfer::Xattrs));
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! A dry run of a file that goes alone, in a tree's words: a root that is a file, Changes, Settled. The
+//! sender describes the file, and the receiver says what would become of what is there.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
+
+use super::Watch;
+use super::decide::{self, Verdict};
+use super::deciding::compared;
+use super::walk::hash_of;
+use crate::beneath::Folder;
+use crate::link::{Link, LinkError};
+use crate::protocol::Message;
+use crate::protocol::failure::{Action, Cause, Failure};
+use crate::protocol::transfer::{Destination, Time};
+use crate::protocol::tree::{Change, Changes, Entry, Settled, TreeOptions, What};
+use crate::transfer::attributes::Translator;
+use crate::transfer::beside::{beside, unexpected};
+use crate::transfer::destination::Place;
+use crate::transfer::error::failed;
+use crate::transfer::{Finish, Source, TransferError, partial, source};
+
+/// Describes an open file. With `checksum` it is read to its end; one that has no size before its end is
+/// not, and differs from whatever is there.
+pub fn describe(source: &Source, checksum: bool) -> Result<Entry, Failure> {
+    let offer = source.offer();
+    let hash = match offer.size {
+        Some(_) if checksum => {
+            Some(hash_of(source.file()).map_err(|error| source.read_error(&error))?)
+        }
+        _ => None,
+    };
+    let what = What::File { size: offer.size.unwrap_or_default(), hash, linked: false };
+    Ok(Entry { name: Vec::new(), metadata: offer.metadata.clone(), what })
+}
+
+/// The same on a thread of its own: to read a large file takes longer than a peer waits.
+pub async fn describe_for<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
+    source: Source,
+    checksum: bool,
+) -> Result<Entry, TransferError> {
+    let work = move |done: oneshot::Sender<_>| {
+        // Fails only when nobody waits for it any more.
+        let _ = done.send(describe(&source, checksum));
+    };
+    Ok(beside("look", work, unexpected(link)).await??)
+}
+
+/// Describes a stream, of which nothing is read.
+pub fn describe_stream(now: Time) -> Entry {
+    let what = What::File { size: 0, hash: None, linked: false };
+    Entry { name: Vec::new(), metadata: source::of_stream(now), what }
+}
+
+/// A file that its sender has described, and where it would go.
+pub struct Look {
+    /// Where a relative destination begins.
+    pub base: PathBuf,
+    /// Where to.
+    pub dest: Destination,
+    /// The file.
+    pub root: Entry,
+    /// What both ends agreed on.
+    pub options: TreeOptions,
+    /// What files get beyond their content.
+    pub finish: Finish,
+}
+
+/// What a look has found.
+struct Found {
+    change: Option<Change>,
+    settled: Settled,
+}
+
+/// Looks, and tells the sender and `watch` what would be done. Nothing is changed. A failure of this end's
+/// is the caller's to tell.
+pub async fn look<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
+    look: Look,
+    watch: &dyn Watch,
+) -> Result<Settled, TransferError> {
+    let work = move |done: oneshot::Sender<_>| {
+        // Fails only when nobody waits for it any more.
+        let _ = done.send(look.find());
+    };
+    let Found { change, settled } = beside("look", work, unexpected(link)).await??;
+    if let Some(change) = change {
+        watch.changed(&change);
+        link.outbox().post(&Changes { changes: vec![change] })?;
+    }
+    link.send(&settled).await?;
+    Ok(settled)
+}
+
+/// Hears what the receiver of a described file would do.
+pub async fn hear_look<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
+    watch: &dyn Watch,
+) -> Result<Settled, TransferError> {
+    let mut told = false;
+    loop {
+        let frame = link.next().await?.ok_or(LinkError::Cut)?;
+        match frame.kind {
+            Changes::KIND if !told => {
+                let Changes { changes } = link.reader.message()?;
+                let [change] = changes.as_slice() else {
+                    return Err(TransferError::misbehaved("it would change more than one file"));
+                };
+                watch.changed(change);
+                told = true;
+            }
+            Settled::KIND => return Ok(link.reader.message()?),
+            Failure::KIND => return Err(TransferError::Remote(link.reader.message()?)),
+            other => return Err(LinkError::Unexpected(other).into()),
+        }
+    }
+}
+
+impl Look {
+    fn find(self) -> Result<Found, Failure> {
+        let Self { base, dest, root, options, finish } = self;
+        let What::File { size, hash, .. } = root.what else {
+            return Err(Failure::request(Cause::Internal));
+        };
+        let (folder, name) = Place::look(&base, &dest);
+        let path = folder.join(OsStr::from_bytes(&name)).into_os_string().into_encoded_bytes();
+        let failed = |action| failed(action, &path);
+        let folder = match Folder::open(&folder) {
+            // It would be made too.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            folder => Some(folder.map_err(failed(Action::Open))?),
+        };
+        let there = match &folder {
+            Some(folder) => folder.stat(&name).map_err(failed(Action::Open))?,
+            None => None,
+        };
+        if let Some(stat) = &there {
+            partial::check_kind(stat, &path)?;
+        }
+        let mut translator = Translator::new(options.travels, finish);
+        let attributes = translator.attributes(root.metadata, true);
+        let mut verdict = decide::verdict(&root.what, &attributes, there.as_ref());
+        if let (Verdict::Hash, Some(folder)) = (verdict, &folder) {
+            verdict = compared(folder, &name, hash).map_err(failed(Action::Read))?;
+        }
+        let is_same =
+            verdict == Verdict::Same && there.as_ref().is_some_and(|stat| attributes.are_of(stat));
+        let change = (!is_same).then(|| Change { path: name, kind: verdict.change() });
+        Ok(Found { change, settled: Settled { path, files: 1, bytes: size } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::protocol::metadata::Travels;
+    use crate::protocol::tree::ChangeKind;
+
+    fn world() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("source"), "text").unwrap();
+        folder
+    }
+
+    /// What would become of `dest`, and that nothing has.
+    fn looked(folder: &Path, dest: &str, checksum: bool) -> Result<Option<Change>, Failure> {
+        let source = Source::open(&folder.join("source"), Travels::default()).unwrap();
+        let root = describe(&source, checksum).unwrap();
+        let dest = Destination { path: dest.as_bytes().to_vec(), name: b"source".to_vec() };
+        let options = TreeOptions { checksum, dry_run: true, ..TreeOptions::default() };
+        let (base, finish) = (folder.to_owned(), Finish::default());
+        let names = || std::fs::read_dir(folder).unwrap().count();
+        let before = names();
+        let found = Look { base, dest, root, options, finish }.find();
+        assert_eq!(names(), before);
+        found.map(|found| {
+            assert_eq!((found.settled.files, found.settled.bytes), (1, 4));
+            found.change
+        })
+    }
+
+    fn change(name: &str, kind: ChangeKind) -> Option<Change> {
+        Some(Change { path: name.into(), kind })
+    }
+
+    #[test]
+    fn what_is_there_decides_what_would_be_done() {
+        let world = world();
+        let at = |name: &str| world.path().join(name);
+        let look = |dest, checksum| looked(world.path(), dest, checksum).unwrap();
+        assert_eq!(look("new", false), change("new", ChangeKind::Make));
+        assert_eq!(look("no/such/folder/", false), change("source", ChangeKind::Make));
+        std::fs::create_dir(at("folder")).unwrap();
+        assert_eq!(look("folder", false), change("source", ChangeKind::Make));
+        std::fs::write(at("old"), "texT").unwrap();
+        assert_eq!(look("old", false), change("old", ChangeKind::Change));
+        let time = at("source").metadata().unwrap().modified().unwrap();
+        let old = std::fs::File::options().write(true).open(at("old")).unwrap();
+        old.set_modified(time).unwrap();
+        assert_eq!(look("old", false), None, "size and time are equal");
+        assert_eq!(look("old", true), change("old", ChangeKind::Change));
+        std::fs::write(at("same"), "text").unwrap();
+        assert_eq!(look("same", false), change("same", ChangeKind::Change));
+        assert_eq!(look("same", true), change("same", ChangeKind::Touch), "the time differs");
+        std::fs::File::options().write(true).open(at("same")).unwrap().set_modified(time).unwrap();
+        assert_eq!(look("same", true), None);
+    }
+
+    #[test]
+    fn what_a_push_would_refuse_is_refused() {
+        let world = world();
+        std::fs::create_dir_all(world.path().join("folder/source")).unwrap();
+        let folder = looked(world.path(), "folder/", false).unwrap_err();
+        assert!(matches!(folder.cause, Cause::NotAFile(_)), "{folder}");
+        let below = looked(world.path(), "source/below", false).unwrap_err();
+        assert_eq!(below.cause, Cause::Os(rustix::io::Errno::NOTDIR.raw_os_error()));
+    }
+}

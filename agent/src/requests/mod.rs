@@ -16,6 +16,7 @@ pub mod run;
 mod acting;
 mod detached;
 mod job;
+mod look;
 
 use std::convert::Infallible;
 use std::future::pending;

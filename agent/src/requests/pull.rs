@@ -8,6 +8,7 @@ use std::path::Path;
 use lariat_common::escape::escape;
 use lariat_common::link::LinkError;
 use lariat_common::protocol::failure::{Cause, Failure, FileKind};
+use lariat_common::protocol::metadata::Travels;
 use lariat_common::protocol::transfer::{Pull, Sending};
 use lariat_common::protocol::tree::{Root, Settled};
 use lariat_common::transfer::tree::{Avoid, Counts, Filter, TreeSource, send_tree};
@@ -15,7 +16,7 @@ use lariat_common::transfer::{Cancel, Sent, Source, TransferError, Unwatched, se
 use tracing::info;
 
 use super::acting::Acting;
-use super::{Logged, stopping, transfer_ended};
+use super::{Logged, look, stopping, transfer_ended};
 use crate::session::{Session, SessionLink};
 
 /// Sends a file or a tree. Failures are the controller's to show, and end nothing but the transfer.
@@ -26,23 +27,27 @@ pub async fn serve(
 ) -> Result<ControlFlow<()>, LinkError> {
     let opened = Acting::begin(session, pull.user.as_deref())
         .and_then(|acting| Ok((open(&pull, acting.user.home())?, acting)));
-    let (mut source, _acting) = match opened {
-        Ok((Opened::File(source), acting)) => (source, acting),
-        Ok((Opened::Tree(source), _acting)) => {
-            return serve_tree(link, *source, &pull, session).await;
+    let path = escape(&pull.source);
+    match opened {
+        Ok((Opened::File(mut source), _acting)) => {
+            link.outbox().post(source.offer())?;
+            let done = give(link, &mut source, pull.sending, session).await;
+            transfer_ended("pull", &path, done)
+        }
+        Ok((Opened::Look(source, checksum), _acting)) => {
+            look::pull(link, source, checksum, &path, session).await
+        }
+        Ok((Opened::Tree(source), _acting)) => serve_tree(link, *source, &pull, session).await,
+        Ok((Opened::LeftOut, _)) => {
+            link.send(&Settled { path: pull.source, files: 0, bytes: 0 }).await?;
+            transfer_ended("pull", &path, Ok("left out".to_owned()))
         }
         Err(failure) => {
             info!("pull: {failure}");
             link.send(&failure).await?;
-            return Ok(ControlFlow::Continue(()));
+            Ok(ControlFlow::Continue(()))
         }
-    };
-    link.outbox().post(source.offer())?;
-    transfer_ended(
-        "pull",
-        &escape(&pull.source),
-        give(link, &mut source, pull.sending, session).await,
-    )
+    }
 }
 
 async fn give(
@@ -63,6 +68,10 @@ async fn give(
 /// What a pull asks for.
 enum Opened {
     File(Source),
+    /// A file for a dry run, and whether it is compared by content.
+    Look(Source, bool),
+    /// A file that the rules leave out.
+    LeftOut,
     Tree(Box<TreeSource>),
 }
 
@@ -70,15 +79,19 @@ fn open(pull: &Pull, home: &Path) -> Result<Opened, Failure> {
     let bad = |why: String| Failure::request(Cause::BadRequest(why));
     pull.check().map_err(|why| bad(why.to_string()))?;
     let path = home.join(OsStr::from_bytes(&pull.source));
-    match (Source::open(&path), &pull.tree) {
-        (Err(Failure { cause: Cause::NotAFile(FileKind::Folder), .. }), Some(options)) => {
-            options.check().map_err(|why| bad(why.to_string()))?;
-            let filter =
-                Filter::new(&options.rules, &options.only).map_err(|why| bad(why.to_string()))?;
+    let Some(options) = &pull.tree else {
+        return Ok(Opened::File(Source::open(&path, Travels::default())?));
+    };
+    options.check().map_err(|why| bad(why.to_string()))?;
+    let filter = Filter::new(&options.rules, &options.only).map_err(|why| bad(why.to_string()))?;
+    match Source::open(&path, options.travels) {
+        Err(Failure { cause: Cause::NotAFile(FileKind::Folder), .. }) => {
             let tree = TreeSource::open(&path, options.clone(), filter)?;
             Ok(Opened::Tree(Box::new(tree)))
         }
-        (source, _) => Ok(Opened::File(source?)),
+        Ok(_) if filter.excludes_file(&path) => Ok(Opened::LeftOut),
+        Ok(source) if options.dry_run => Ok(Opened::Look(source, options.checksum)),
+        source => Ok(Opened::File(source?)),
     }
 }
 

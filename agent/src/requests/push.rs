@@ -10,7 +10,7 @@ use lariat_common::protocol::failure::{Action, Cause, Failure};
 use lariat_common::protocol::transfer::{Offer, Push};
 use lariat_common::transfer::destination::Place;
 use lariat_common::transfer::{
-    Busy, Cancel, Finish, Owner, Partial, Received, Target, TransferError, Unwatched, receive,
+    Busy, Cancel, Owner, Partial, Placing, Received, Target, TransferError, Unwatched, receive,
 };
 use tracing::info;
 
@@ -25,7 +25,7 @@ pub async fn serve(
     push: Push,
     session: &Session,
 ) -> Result<ControlFlow<()>, LinkError> {
-    let Opening { acting: _acting, running, target, path, finish } = match open(&push, session) {
+    let Opening { acting: _acting, running, target, path, placing } = match open(&push, session) {
         Ok(opened) => opened,
         Err(failure) => {
             info!("push: {failure}");
@@ -33,7 +33,7 @@ pub async fn serve(
             return Ok(ControlFlow::Continue(()));
         }
     };
-    let outcome = take(link, target, &push.offer, &finish, &running.cancel, session).await;
+    let outcome = take(link, target, &push.offer, &placing, &running.cancel, session).await;
     transfer_ended("push", &path, outcome)
 }
 
@@ -41,13 +41,13 @@ async fn take(
     link: &mut SessionLink,
     target: Target,
     offer: &Offer,
-    finish: &Finish,
+    placing: &Placing,
     cancel: &Cancel,
     session: &Session,
 ) -> Result<String, TransferError> {
     let mut received = Received::default();
     tokio::select! {
-        done = receive(link, target, offer, finish, &Unwatched, cancel, &mut received) => done?,
+        done = receive(link, target, offer, placing, &Unwatched, cancel, &mut received) => done?,
         never = stopping(session, cancel) => match never {},
     };
     let Received { sent, moved, size } = received;
@@ -60,13 +60,14 @@ struct Opening {
     running: Running,
     target: Target,
     path: String,
-    finish: Finish,
+    placing: Placing,
 }
 
 fn open(push: &Push, session: &Session) -> Result<Opening, Failure> {
     push.check().map_err(|why| Failure::request(Cause::BadRequest(why.to_string())))?;
     let finish = account::finish(&push.placement)
         .map_err(|why| Failure::request(Cause::BadRequest(why.to_string())))?;
+    let placing = Placing::new(&finish, push.travels, push.offer.metadata.clone());
     let acting = Acting::begin(session, push.user.as_deref())?;
     let place = Place::resolve(acting.user.home(), &push.dest)?;
     let owner = Owner { key: session.key.id, user: acting.user.uid };
@@ -75,5 +76,5 @@ fn open(push: &Push, session: &Session) -> Result<Opening, Failure> {
     let id = place.id().map_err(|error| Failure::io(Action::Open, bytes, &error))?;
     let running = session.agent.transfers.begin(id, Partial::name(&place, owner));
     let opened = Partial::open(place, owner, &push.offer, Busy::Wait)?;
-    Ok(Opening { acting, running, target: Target::File(opened), path: escape(bytes), finish })
+    Ok(Opening { acting, running, target: Target::File(opened), path: escape(bytes), placing })
 }

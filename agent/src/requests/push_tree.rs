@@ -1,4 +1,4 @@
-//! `push` of a folder: a tree comes to this host.
+//! `push` of a folder: a tree comes to this host. A file is there only for a dry run.
 
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
@@ -8,14 +8,14 @@ use lariat_common::account;
 use lariat_common::escape::escape;
 use lariat_common::link::LinkError;
 use lariat_common::protocol::failure::{Cause, Failure};
-use lariat_common::protocol::tree::{PushTree, Settled};
+use lariat_common::protocol::tree::{PushTree, Settled, What};
 use lariat_common::transfer::tree::{Avoid, Counts, Filter, TreeArrival, TreeTarget, receive_tree};
 use lariat_common::transfer::{Owner, TransferError};
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use super::acting::Acting;
-use super::{Logged, stopping, transfer_ended};
+use super::{Logged, look, stopping, transfer_ended};
 use crate::session::{Session, SessionLink};
 use crate::transfers::Running;
 
@@ -34,6 +34,15 @@ pub async fn serve(
     push: PushTree,
     session: &Session,
 ) -> Result<ControlFlow<()>, LinkError> {
+    if let Err(why) = push.check() {
+        let failure = Failure::request(Cause::BadRequest(why.to_string()));
+        info!("push: {failure}");
+        link.send(&failure).await?;
+        return Ok(ControlFlow::Continue(()));
+    }
+    if matches!(push.root.what, What::File { .. }) {
+        return look::push(link, push, session).await;
+    }
     let opened = match open(push, session) {
         Ok(opened) => lock(&opened.arrival.target).await.map(|()| opened),
         Err(failure) => Err(failure),
@@ -87,7 +96,6 @@ struct Opening {
 
 fn open(push: PushTree, session: &Session) -> Result<Opening, Failure> {
     let bad = |why: String| Failure::request(Cause::BadRequest(why));
-    push.check().map_err(|why| bad(why.to_string()))?;
     let PushTree { dest, root, options, placement, user } = push;
     let filter = Filter::new(&options.rules, &options.only).map_err(|why| bad(why.to_string()))?;
     let finish = account::finish(&placement).map_err(|why| bad(why.to_string()))?;

@@ -8,6 +8,7 @@ use lariat_common::link::{Link, LinkError, message_frame};
 use lariat_common::name::JobId;
 use lariat_common::protocol::exec::{Ack, Command, Run, Started, Streams};
 use lariat_common::protocol::failure::{Cause, Failure};
+use lariat_common::protocol::metadata::{Metadata, Travels};
 use lariat_common::protocol::request::{Ping, Pong};
 use lariat_common::protocol::transfer::{
     Destination, Have, Identity, Offer, Placement, Push, Time,
@@ -110,11 +111,11 @@ fn sigterm_stops_a_transfer_with_a_word_and_exits_0() {
     block_on(async {
         let time = Time { secs: 1, nanos: 0 };
         let identity = Identity { device: 1, inode: 2, ctime: time };
-        let offer = Offer { size: Some(1 << 30), sparse: true, mode: 0o644, mtime: time, identity };
+        let metadata = Metadata { mode: 0o644, mtime: time, ..Metadata::default() };
+        let offer = Offer { size: Some(1 << 30), sparse: true, metadata, identity };
         let dest = Destination { path, name: b"file".to_vec() };
-        let push =
-            message_frame(&Push { dest, offer, placement: Placement::default(), user: None })
-                .unwrap();
+        let (placement, travels, user) = (Placement::default(), Travels::default(), None);
+        let push = message_frame(&Push { dest, offer, placement, travels, user }).unwrap();
         let (mut link, _) = agent.log_in_with(&push).await.unwrap();
         link.expect::<Have>().await.unwrap();
         agent.signal(Signal::TERM);

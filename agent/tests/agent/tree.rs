@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::symlink;
 
 use lariat_common::link::{Link, LinkError, message_frame};
+use lariat_common::protocol::metadata::Metadata;
 use lariat_common::protocol::transfer::{Destination, Placement, Time};
 use lariat_common::protocol::tree::{End, Entries, Entry, PushTree, Settled, TreeOptions, What};
 use tokio::net::TcpStream;
@@ -12,8 +13,9 @@ use tokio_rustls::client::TlsStream;
 use crate::harness::{Agent, block_on};
 
 fn entry(name: &[u8], what: What) -> Entry {
-    let (mtime, owner) = (Time { secs: 5, nanos: 0 }, None);
-    Entry { name: name.to_vec(), mode: 0o755, mtime, owner, xattrs: Vec::new(), what }
+    let mtime = Time { secs: 5, nanos: 0 };
+    let metadata = Metadata { mode: 0o755, mtime, ..Metadata::default() };
+    Entry { name: name.to_vec(), metadata, what }
 }
 
 fn push(agent: &Agent) -> PushTree {

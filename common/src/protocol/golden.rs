@@ -119,7 +119,7 @@ fn every_message_has_the_bytes_of_the_document() {
     let user = Some("www".to_owned());
     check(s, &Pull { source: b"/srv/a".to_vec(), sending, tree: None, user });
     check(s, &Offer { size: None, ..offer.clone() });
-    let metadata = owned(offer.metadata.clone());
+    let metadata = owned(&offer.metadata);
     check(s, &Offer { metadata, ..offer.clone() });
     let chunks = vec![Range { first: 0, count: 1 }];
     check(s, &Have { chunks, basis: None });
@@ -141,11 +141,11 @@ fn every_message_has_the_bytes_of_the_document() {
     }
 }
 
-fn owned(metadata: Metadata) -> Metadata {
+fn owned(metadata: &Metadata) -> Metadata {
     let (uid, gid) = (1000, 100);
     let owner = Some(Ownership { uid, gid, user: "bob".to_owned(), group: String::new() });
     let xattrs = vec![Xattr { name: b"user.a".to_vec(), value: b"1".to_vec() }];
-    Metadata { owner, xattrs, ..metadata }
+    Metadata { owner, xattrs, ..metadata.clone() }
 }
 
 fn trees(s: &mut Vec<Kind>, offer: &Offer) {
@@ -174,7 +174,7 @@ fn trees(s: &mut Vec<Kind>, offer: &Offer) {
     let file = What::File { size: 3, hash: Some([0xb3; 32]), linked: true };
     let file = entry(b"f", file);
     let entries = vec![
-        Entry { metadata: owned(file.metadata.clone()), ..file },
+        Entry { metadata: owned(&file.metadata), ..file },
         entry(b"g", What::Folder),
         entry(b"l", What::Link { target: b"f".to_vec() }),
         entry(b"s", What::Same { entry: 1 }),

@@ -238,8 +238,8 @@ mod tests {
         Metadata { mode, mtime: Time { secs: 1, nanos: 2 }, owner, xattrs }
     }
 
-    fn owner(user: &str, uid: u32) -> Option<Ownership> {
-        Some(Ownership { uid, gid: 7, user: user.to_owned(), group: String::new() })
+    fn owner(user: &str, uid: u32) -> Ownership {
+        Ownership { uid, gid: 7, user: user.to_owned(), group: String::new() }
     }
 
     #[test]
@@ -261,21 +261,22 @@ mod tests {
         let travels = Travels { owner: true, ..Travels::default() };
         let mut translator = Translator::new(travels, Finish::default());
         let mut of = |user, uid| {
-            let got = translator.attributes(metadata(0, owner(user, uid)), true);
+            let got = translator.attributes(metadata(0, Some(owner(user, uid))), true);
             (got.uid, got.gid)
         };
         assert_eq!(of("root", 4321), (Some(0), Some(7)));
         assert_eq!(of("no-such-user-here", 4321), (Some(4321), Some(7)));
         assert_eq!(of("", 4321), (Some(4321), Some(7)));
         let finish = Finish { user: Some(99), ..Finish::default() };
-        let given = Translator::new(travels, finish).attributes(metadata(0, owner("", 5)), true);
+        let given =
+            Translator::new(travels, finish).attributes(metadata(0, Some(owner("", 5))), true);
         assert_eq!((given.uid, given.gid), (Some(99), Some(7)));
     }
 
     #[test]
     fn what_nobody_asked_for_is_not_set() {
         let mut translator = Translator::new(Travels::default(), Finish::default());
-        let got = translator.attributes(metadata(0o4755, owner("root", 0)), true);
+        let got = translator.attributes(metadata(0o4755, Some(owner("root", 0))), true);
         assert_eq!((got.mode, got.uid, got.gid, got.xattrs), (0o755, None, None, None));
     }
 

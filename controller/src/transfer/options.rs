@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lariat_common::protocol::metadata::Travels;
 use lariat_common::protocol::transfer::{Placement, Sending};
 use lariat_common::protocol::tree::TreeOptions;
 use lariat_common::units::{parse_duration, parse_rate};
@@ -51,19 +52,19 @@ pub(crate) struct TransferOptions {
     #[arg(long)]
     delete: bool,
 
-    /// Change nothing; list what would be made, changed and deleted in a folder's copy
+    /// Change nothing; list what would be made, changed and deleted
     #[arg(long)]
-    dry_run: bool,
+    pub(crate) dry_run: bool,
 
-    /// Compare a folder's files by content, not by size and time
+    /// Compare files by content, not by size and time. A file that goes alone always is, but in a dry run
     #[arg(long)]
-    checksum: bool,
+    pub(crate) checksum: bool,
 
     /// Files of a folder that are one file under several names stay so
     #[arg(short = 'H')]
     hard_links: bool,
 
-    /// A folder's extended attributes travel
+    /// Extended attributes travel
     #[arg(short = 'X')]
     xattrs: bool,
 
@@ -95,10 +96,13 @@ impl TransferOptions {
             dry_run: self.dry_run,
             checksum: self.checksum,
             hard_links: self.hard_links,
-            xattrs: self.xattrs,
-            owner: self.owner,
-            special: self.special,
+            travels: self.travels(),
         }
+    }
+
+    /// What of files and folders travels beside their content, mode and time.
+    pub(crate) fn travels(&self) -> Travels {
+        Travels { xattrs: self.xattrs, owner: self.owner, special: self.special }
     }
 
     /// The paths that are moved, if not all of a folder.
@@ -123,15 +127,9 @@ impl TransferOptions {
 
     /// Refuses what is only for folders, when a file is moved.
     pub(crate) fn check_for_file(&self) -> Result<(), CliError> {
-        for (given, option) in [
-            (self.dry_run, "--dry-run"),
-            (self.files_from.is_some(), "--files-from"),
-            (self.xattrs, "-X"),
-            (self.owner, "--owner"),
-        ] {
-            if given {
-                return Err(CliError::new(format!("{option} is for folders, and this is a file")));
-            }
+        if self.files_from.is_some() {
+            let why = "--files-from lists what of a folder is moved, and this is a file";
+            return Err(CliError::new(why).next("push or pull the folder that it is in"));
         }
         Ok(())
     }

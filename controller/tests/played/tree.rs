@@ -2,14 +2,16 @@
 
 use lariat_common::link::LinkError;
 use lariat_common::protocol::Kind;
+use lariat_common::protocol::metadata::Metadata;
 use lariat_common::protocol::transfer::{LiteralHead, Pull, Time};
 use lariat_common::protocol::tree::{End, Entries, Entry, PackedHead, Root, What};
 
 use super::AgentLink;
 
 fn entry(name: &[u8], what: What) -> Entry {
-    let (mtime, owner) = (Time { secs: 5, nanos: 0 }, None);
-    Entry { name: name.to_vec(), mode: 0o755, mtime, owner, xattrs: Vec::new(), what }
+    let mtime = Time { secs: 5, nanos: 0 };
+    let metadata = Metadata { mode: 0o755, mtime, ..Metadata::default() };
+    Entry { name: name.to_vec(), metadata, what }
 }
 
 /// A file that nobody asked for, in a pack.

@@ -187,8 +187,8 @@ mod tests {
         })
     }
 
-    fn change(name: &str, kind: ChangeKind) -> Option<Change> {
-        Some(Change { path: name.into(), kind })
+    fn change(name: &str, kind: ChangeKind) -> Change {
+        Change { path: name.into(), kind }
     }
 
     #[test]
@@ -196,20 +196,20 @@ mod tests {
         let world = world();
         let at = |name: &str| world.path().join(name);
         let look = |dest, checksum| looked(world.path(), dest, checksum).unwrap();
-        assert_eq!(look("new", false), change("new", ChangeKind::Make));
-        assert_eq!(look("no/such/folder/", false), change("source", ChangeKind::Make));
+        assert_eq!(look("new", false), Some(change("new", ChangeKind::Make)));
+        assert_eq!(look("no/such/folder/", false), Some(change("source", ChangeKind::Make)));
         std::fs::create_dir(at("folder")).unwrap();
-        assert_eq!(look("folder", false), change("source", ChangeKind::Make));
+        assert_eq!(look("folder", false), Some(change("source", ChangeKind::Make)));
         std::fs::write(at("old"), "texT").unwrap();
-        assert_eq!(look("old", false), change("old", ChangeKind::Change));
+        assert_eq!(look("old", false), Some(change("old", ChangeKind::Change)));
         let time = at("source").metadata().unwrap().modified().unwrap();
         let old = std::fs::File::options().write(true).open(at("old")).unwrap();
         old.set_modified(time).unwrap();
         assert_eq!(look("old", false), None, "size and time are equal");
-        assert_eq!(look("old", true), change("old", ChangeKind::Change));
+        assert_eq!(look("old", true), Some(change("old", ChangeKind::Change)));
         std::fs::write(at("same"), "text").unwrap();
-        assert_eq!(look("same", false), change("same", ChangeKind::Change));
-        assert_eq!(look("same", true), change("same", ChangeKind::Touch), "the time differs");
+        assert_eq!(look("same", false), Some(change("same", ChangeKind::Change)));
+        assert_eq!(look("same", true), Some(change("same", ChangeKind::Touch)), "the time differs");
         std::fs::File::options().write(true).open(at("same")).unwrap().set_modified(time).unwrap();
         assert_eq!(look("same", true), None);
     }

@@ -115,7 +115,8 @@ impl Haul {
                 path => shown(OsStr::from_bytes(path)).to_string(),
             };
             let what = format!("pull {source} from {host}");
-            files.one(Pulled::new(&path, dest.as_deref(), &way, &what), what).await;
+            let item = Pulled::new(&path, dest.as_deref(), &way, &what);
+            Box::pin(files.one(item, what)).await;
         }
     }
 

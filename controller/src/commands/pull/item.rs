@@ -1,17 +1,21 @@
 //! A file or a folder that comes from a host.
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use lariat_common::link::LinkError;
 use lariat_common::name::KeyId;
 use lariat_common::protocol::Message;
 use lariat_common::protocol::failure::{Cause, Failure, FileKind};
 use lariat_common::protocol::transfer::{Destination, Offer, Pull};
-use lariat_common::protocol::tree::{Entry, Root, TreeOptions};
+use lariat_common::protocol::tree::{Entry, Root, Settled, TreeOptions, What};
 use lariat_common::transfer::destination::Place;
-use lariat_common::transfer::tree::{Avoid, Counts, Filter, TreeArrival, TreeTarget, receive_tree};
+use lariat_common::transfer::tree::{
+    Avoid, Counts, Filter, Look, TreeArrival, TreeTarget, look, receive_tree,
+};
 use lariat_common::transfer::{
-    Busy, Cancel, Finish, Owner, Partial, Received, Stream, Target, TransferError, receive,
+    Busy, Cancel, Finish, Owner, Partial, Placing, Received, Stream, Target, TransferError, receive,
 };
 
 use super::STDOUT;
@@ -84,6 +88,12 @@ impl<'a> Pulled<'a> {
         })
     }
 
+    /// Whether the rules leave the source out, if it is a file. Nothing is left out of stdout.
+    fn is_left_out(&self) -> bool {
+        let source = Path::new(OsStr::from_bytes(&self.request.source));
+        self.dest.is_some() && self.filter.excludes_file(source)
+    }
+
     /// What receives a file.
     fn target(&self, offer: &Offer) -> Result<Target, Failure> {
         let Some(dest) = &self.dest else {
@@ -104,14 +114,38 @@ impl<'a> Pulled<'a> {
     ) -> Result<(), Broken> {
         self.options.check_for_file().map_err(Broken::Misused)?;
         let target = self.target(offer).map_err(Broken::Here)?;
+        let metadata = offer.metadata.clone();
+        let placing = Placing::new(self.finish, self.options.travels(), metadata);
         let (never, mut received) = (Cancel::default(), Received::default());
         let link = &mut session.link;
-        let done = receive(link, target, offer, self.finish, bar, &never, &mut received).await;
+        let done = receive(link, target, offer, &placing, bar, &never, &mut received).await;
         *moved = received.into();
         done.map(drop).map_err(|error| match error {
             TransferError::Local(failure) => Broken::Here(failure),
             error => Broken::Transfer(error),
         })
+    }
+
+    /// What would become of a file here.
+    async fn look(
+        &mut self,
+        session: &mut Session,
+        root: Entry,
+        bar: &Bar,
+        moved: &mut Moved,
+    ) -> Result<(), Broken> {
+        self.options.check_for_file().map_err(Broken::Misused)?;
+        let none = || Broken::Here(Failure::request(Cause::Internal));
+        let dest = self.dest.clone().ok_or_else(none)?;
+        let (base, options, finish) = (PathBuf::new(), self.options.tree(), self.finish.clone());
+        let watch = TreeBar::new(bar, &self.what, &self.listing);
+        let settled = look(&mut session.link, Look { base, dest, root, options, finish }, &watch);
+        let settled = settled.await.map_err(|error| match error {
+            TransferError::Local(failure) => Broken::Here(failure),
+            error => Broken::Transfer(error),
+        })?;
+        moved.settled(&settled);
+        Ok(())
     }
 
     async fn tree(
@@ -169,8 +203,14 @@ impl Item for Pulled<'_> {
         bar: &Bar,
         moved: &mut Moved,
     ) -> Result<(), Broken> {
-        match expect_answer(session).await? {
+        let answer = expect_answer(session, &self.request).await?;
+        if !matches!(answer, Answer::Tree(_)) && self.is_left_out() != (answer == Answer::LeftOut) {
+            return Err(misbehaved("it takes other files for left out than the rules do"));
+        }
+        match answer {
+            Answer::LeftOut => Ok(()),
             Answer::File(offer) => self.file(session, &offer, bar, moved).await,
+            Answer::Look(root) => self.look(session, root, bar, moved).await,
             Answer::Tree(root) => self.tree(session, root, bar, moved).await,
         }
     }
@@ -190,18 +230,24 @@ fn stdout_failed(error: &std::io::Error) -> Failure {
 }
 
 /// What there is.
+#[derive(PartialEq, Eq)]
 enum Answer {
     File(Offer),
+    /// A file, of a dry run.
+    Look(Entry),
+    /// A file that the rules leave out.
+    LeftOut,
     Tree(Entry),
 }
 
 /// The agent's answer: the file or folder as it is there, or why there is none.
-async fn expect_answer(session: &mut Session) -> Result<Answer, Broken> {
+async fn expect_answer(session: &mut Session, request: &Pull) -> Result<Answer, Broken> {
     let link = &mut session.link;
+    let dry_run = request.tree.as_ref().is_some_and(|options| options.dry_run);
     let answer = async {
         let frame = link.next().await?.ok_or(LinkError::Cut)?;
         match frame.kind {
-            Offer::KIND => {
+            Offer::KIND if !dry_run => {
                 let offer: Offer = link.reader.message()?;
                 let bad = |_| LinkError::Misbehaved("it offers a file that can't be");
                 offer.check().map_err(bad)?;
@@ -210,12 +256,18 @@ async fn expect_answer(session: &mut Session) -> Result<Answer, Broken> {
             Root::KIND => {
                 let Root { entry } = link.reader.message()?;
                 let bad = |_| LinkError::Misbehaved("it offers a folder that can't be");
-                entry.check_root().map_err(bad)?;
-                Ok(Ok(Answer::Tree(entry)))
+                entry.check_root(dry_run).map_err(bad)?;
+                let is_file = entry.what != What::Folder;
+                Ok(Ok(if is_file { Answer::Look(entry) } else { Answer::Tree(entry) }))
             }
+            Settled::KIND => Ok(Ok(Answer::LeftOut)),
             Failure::KIND => Ok(Err(link.reader.message()?)),
             other => Err(LinkError::Unexpected(other)),
         }
     };
     answer.await.map_err(|e| Broken::Transfer(e.into()))?.map_err(Broken::refused)
+}
+
+fn misbehaved(what: &'static str) -> Broken {
+    Broken::Transfer(LinkError::Misbehaved(what).into())
 }

@@ -73,6 +73,9 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     if stdout && (sources.len() > 1 || one_host.is_none() || args.json) {
         return Err(CliError::new("only one file can go to stdout, and nothing else with it"));
     }
+    if stdout && args.options.dry_run {
+        return Err(CliError::new("--dry-run has nothing to tell of what goes to stdout"));
+    }
     match one_host {
         Some(chosen) => one(args, &chosen, sources, context),
         None => many(args, sources, context),

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use lariat_common::protocol::metadata::Travels;
 use lariat_common::protocol::transfer::{Destination, Push, Sending};
 use lariat_common::transfer::{Cancel, Sent, Source, TransferError, send};
 
@@ -29,11 +30,12 @@ impl Pushed {
         user: Option<&str>,
         options: &TransferOptions,
     ) -> Result<Self, CliError> {
-        let stdin = source == STDIN;
-        let name = if stdin { name_for_stdin(dest)? } else { base_name(source.as_bytes(), dest)? };
-        let dest = Destination { path: dest.to_vec(), name: name.to_vec() };
+        let dest = destination(source, dest)?;
         let (offer, placement) = (file.offer().clone(), options.placement());
-        let request = Push { dest, offer, placement, user: user.map(ToOwned::to_owned) };
+        // A stream has nothing that could travel.
+        let travels = if source == STDIN { Travels::default() } else { options.travels() };
+        let user = user.map(ToOwned::to_owned);
+        let request = Push { dest, offer, placement, travels, user };
         let once = request.offer.size.is_none();
         Ok(Self { file, once, request, sending: options.sending() })
     }
@@ -70,6 +72,13 @@ impl Item for Pushed {
     fn can_go_on(&self, _: &Moved) -> bool {
         !self.once
     }
+}
+
+/// Where a file goes.
+pub(super) fn destination(source: &OsStr, dest: &[u8]) -> Result<Destination, CliError> {
+    let stdin = source == STDIN;
+    let name = if stdin { name_for_stdin(dest)? } else { base_name(source.as_bytes(), dest)? };
+    Ok(Destination { path: dest.to_vec(), name: name.to_vec() })
 }
 
 /// Stdin has no name of its own, so the destination must be one.

@@ -9,11 +9,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lariat_common::name::HostName;
+use lariat_common::protocol::metadata::Travels;
 use lariat_common::protocol::transfer::Time;
+use lariat_common::protocol::tree::Entry;
+use lariat_common::transfer::tree::Filter;
 use lariat_common::transfer::{SharedSource, Shelf, Source};
 
 use super::STDIN;
 use super::file::Pushed;
+use super::look::{Looked, described};
 use crate::error::CliError;
 use crate::fanout::End;
 use crate::reach::Fleet;
@@ -30,6 +34,8 @@ pub(crate) struct Load {
     options: TransferOptions,
     /// The paths of a folder that are moved, if not all.
     only: Vec<Vec<u8>>,
+    /// Leaves files out.
+    filter: Filter,
     timeout: Option<Duration>,
 }
 
@@ -43,6 +49,8 @@ enum Kind {
     Folder,
     /// A file that is open already.
     Shared(SharedSource),
+    /// A file that would be sent, were this no dry run.
+    Described(Entry),
     /// Each host has its own: `{host}` in the path is its name.
     PerHost,
 }
@@ -62,17 +70,18 @@ impl Load {
         let sources: Vec<Loaded> = sources.into_iter().map(Loaded::new).collect();
         let any = sources.iter().any(|source| matches!(source.kind, Kind::Folder));
         let only = if any { options.only()? } else { Vec::new() };
-        Ok(Self { sources, dest, options, only, timeout })
+        let filter = Filter::new(&options.tree().rules, &[])?;
+        Ok(Self { sources, dest, options, only, filter, timeout })
     }
 
     /// Opens the files, so that each is read once for all hosts. Stdin is first read to its end.
     pub(crate) fn shared(mut self) -> Result<Self, CliError> {
         let chunks = Arc::new(Shelf::default());
-        for Loaded { path, kind } in &mut self.sources {
-            if let Kind::File = kind {
-                let opened = self.options.check_for_file().and_then(|()| open_to_keep(path));
-                let during = |error: CliError| error.during(format!("push {}", shown(path)));
-                *kind = Kind::Shared(SharedSource::new(opened.map_err(during)?, &chunks));
+        let Self { sources, options, filter, .. } = &mut self;
+        for source in sources.iter_mut().filter(|source| !source.is_left_out(filter)) {
+            let during = |error: CliError| error.during(format!("push {}", shown(&source.path)));
+            if let Kind::File = source.kind {
+                source.kind = source.prepare(options, &chunks).map_err(during)?;
             }
         }
         Ok(self)
@@ -124,21 +133,29 @@ impl Load {
         listing: &Listing,
     ) {
         let dest = for_host(&self.dest, host);
+        let (options, only) = (&self.options, &self.only);
         for source in &self.sources {
             let own = matches!(source.kind, Kind::PerHost).then(|| source.of_host(host));
             let own = own.map(Loaded::new);
             let source = own.as_ref().unwrap_or(source);
+            if source.is_left_out(&self.filter) {
+                continue;
+            }
             let what = format!("push {} to {host}", shown(&source.path));
+            let path = &source.path;
             if let Kind::Folder = source.kind {
-                let (options, only) = (&self.options, &self.only);
                 let listing = listing.clone();
-                let item =
-                    PushedTree::open(&source.path, &dest, user, options, only, &what, listing);
+                let item = PushedTree::open(path, &dest, user, options, only, &what, listing);
+                files.one(item, what).await;
+            } else if options.dry_run {
+                let item = source.describe(options).and_then(|entry| {
+                    Looked::new(path, entry, &dest, user, options, &what, listing)
+                });
                 files.one(item, what).await;
             } else {
-                let file = source.open(&self.options);
-                let item = file
-                    .and_then(|file| Pushed::new(&source.path, file, &dest, user, &self.options));
+                let item = source
+                    .open(options)
+                    .and_then(|file| Pushed::new(path, file, &dest, user, options));
                 files.one(item, what).await;
             }
         }
@@ -160,18 +177,46 @@ impl Loaded {
         OsString::from_vec(for_host(self.path.as_bytes(), host))
     }
 
+    /// Whether the rules leave it out. Of a folder they say what is left out of it.
+    fn is_left_out(&self, filter: &Filter) -> bool {
+        !matches!(self.kind, Kind::Folder)
+            && self.path != STDIN
+            && filter.excludes_file(Path::new(&self.path))
+    }
+
+    /// A file that is read once for all hosts, or described to them.
+    fn prepare(&self, options: &TransferOptions, chunks: &Arc<Shelf>) -> Result<Kind, CliError> {
+        options.check_for_file()?;
+        if options.dry_run {
+            return Ok(Kind::Described(described(&self.path, options)?));
+        }
+        let source = open_to_keep(&self.path, options.travels())?;
+        Ok(Kind::Shared(SharedSource::new(source, chunks)))
+    }
+
+    fn describe(&self, options: &TransferOptions) -> Result<Entry, CliError> {
+        if let Kind::Described(entry) = &self.kind {
+            return Ok(entry.clone());
+        }
+        options.check_for_file()?;
+        described(&self.path, options)
+    }
+
     fn open(&self, options: &TransferOptions) -> Result<Source, CliError> {
         if let Kind::Shared(shared) = &self.kind {
             return Ok(shared.source());
         }
         options.check_for_file()?;
-        if self.path == STDIN { open_stdin() } else { Ok(Source::open(Path::new(&self.path))?) }
+        if self.path == STDIN {
+            return open_stdin();
+        }
+        Ok(Source::open(Path::new(&self.path), options.travels())?)
     }
 }
 
 /// Opens a file that is read more than once. One that has no size before its end, such as stdin, is
 /// copied to a file without a name.
-fn open_to_keep(path: &OsString) -> Result<Source, CliError> {
+fn open_to_keep(path: &OsString, travels: Travels) -> Result<Source, CliError> {
     let kept = |mut from: Box<dyn io::Read>| {
         let mut file = tempfile::tempfile()?;
         io::copy(&mut from, &mut file)?;
@@ -181,7 +226,7 @@ fn open_to_keep(path: &OsString) -> Result<Source, CliError> {
     if path == STDIN {
         return Ok(Source::kept(kept(Box::new(io::stdin())).map_err(read)?)?);
     }
-    let source = Source::open(Path::new(path))?;
+    let source = Source::open(Path::new(path), travels)?;
     if source.offer().size.is_some() {
         return Ok(source);
     }
@@ -190,10 +235,12 @@ fn open_to_keep(path: &OsString) -> Result<Source, CliError> {
 }
 
 fn open_stdin() -> Result<Source, CliError> {
+    Source::stream(io::stdin(), now()).map_err(|e| CliError::from(e).during("read stdin"))
+}
+
+/// The time that stdin's content is of.
+pub(super) fn now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = Time {
-        secs: i64::try_from(since.as_secs()).unwrap_or_default(),
-        nanos: since.subsec_nanos(),
-    };
-    Source::stream(io::stdin(), now).map_err(|e| CliError::from(e).during("read stdin"))
+    let secs = i64::try_from(since.as_secs()).unwrap_or_default();
+    Time { secs, nanos: since.subsec_nanos() }
 }

@@ -2,6 +2,7 @@
 
 mod file;
 mod load;
+mod look;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

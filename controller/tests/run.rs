@@ -369,3 +369,24 @@ fn a_host_that_names_what_it_likes_writes_nothing_outside() {
     assert!(told.contains("a name that is excluded"), "{told}");
     assert!(!file("copy/.ssh").exists());
 }
+
+#[test]
+fn a_host_gives_a_file_nothing_that_was_not_asked_for() {
+    let world = World::new();
+    let copy = world.folder.path().join("copy");
+    for attack in [
+        &["web1:file-bits"][..],
+        &["web1:file-attributes", "-X"],
+        &["web1:file", "--dry-run"],
+        &["web1:file", "--exclude", "file"],
+        &["web1:left-out"],
+        &["web1:described"],
+    ] {
+        let args = [&["pull"], attack, &["copy"]].concat();
+        let output = world.lariat(&args).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(255), "{attack:?}: {told}");
+        let blamed = told.contains("misbehaved") || told.contains("unexpected");
+        assert!(blamed && !copy.exists(), "{attack:?}: {told}");
+    }
+}

@@ -4,9 +4,12 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::symlink;
 
 use lariat_common::link::{Link, LinkError, message_frame};
-use lariat_common::protocol::metadata::Metadata;
-use lariat_common::protocol::transfer::{Destination, Placement, Time};
-use lariat_common::protocol::tree::{End, Entries, Entry, PushTree, Settled, TreeOptions, What};
+use lariat_common::protocol::failure::{Cause, Failure};
+use lariat_common::protocol::metadata::{MAX_XATTRS, Metadata, Travels, Xattr};
+use lariat_common::protocol::transfer::{Destination, Identity, Offer, Placement, Push, Time};
+use lariat_common::protocol::tree::{
+    Changes, End, Entries, Entry, PushTree, Settled, TreeOptions, What,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -85,4 +88,32 @@ fn a_link_in_the_way_is_replaced_and_never_followed() {
     });
     assert!(copy.join("a/inner").is_dir() && !copy.join("a").is_symlink());
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+}
+
+#[test]
+fn a_file_that_can_t_be_is_refused_and_the_session_goes_on() {
+    let agent = Agent::start();
+    let PushTree { dest, placement, .. } = push(&agent);
+    let (travels, user) = (Travels { xattrs: true, ..Travels::default() }, None);
+    let name = b"user.a".to_vec();
+    let xattrs = vec![Xattr { name, value: vec![0; MAX_XATTRS] }];
+    let metadata = Metadata { xattrs, ..Metadata::default() };
+    let offer = Offer { size: Some(0), sparse: false, metadata, identity: Identity::default() };
+    let what = What::File { size: 0, hash: None, linked: false };
+    let root = entry(b"", what);
+    block_on(async {
+        let mut link = agent.log_in().await;
+        link.send(&Push { dest, offer, placement, travels, user }).await.unwrap();
+        let failure = link.expect::<Failure>().await.unwrap();
+        assert!(matches!(failure.cause, Cause::BadRequest(_)), "{failure}");
+        // A file is a tree's root in a dry run only.
+        link.send(&PushTree { root: root.clone(), ..push(&agent) }).await.unwrap();
+        let failure = link.expect::<Failure>().await.unwrap();
+        assert!(matches!(failure.cause, Cause::BadRequest(_)), "{failure}");
+        let options = TreeOptions { dry_run: true, ..TreeOptions::default() };
+        link.send(&PushTree { root, options, ..push(&agent) }).await.unwrap();
+        assert_eq!(link.expect::<Changes>().await.unwrap().changes.len(), 1);
+        assert_eq!(link.expect::<Settled>().await.unwrap().files, 1);
+    });
+    assert!(!agent.folder.path().join("copy").exists());
 }

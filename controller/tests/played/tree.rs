@@ -1,10 +1,10 @@
-//! A host whose folder is an attack: the source's name says which.
+//! A host whose folder or file is an attack: the source's name says which.
 
 use lariat_common::link::LinkError;
 use lariat_common::protocol::Kind;
-use lariat_common::protocol::metadata::Metadata;
-use lariat_common::protocol::transfer::{LiteralHead, Pull, Time};
-use lariat_common::protocol::tree::{End, Entries, Entry, PackedHead, Root, What};
+use lariat_common::protocol::metadata::{MAX_XATTRS, Metadata, Xattr};
+use lariat_common::protocol::transfer::{Identity, LiteralHead, Offer, Pull, Time};
+use lariat_common::protocol::tree::{End, Entries, Entry, PackedHead, Root, Settled, What};
 
 use super::AgentLink;
 
@@ -26,8 +26,34 @@ fn blake3_of_nothing() -> [u8; 32] {
     lariat_common::transfer::hash::empty()
 }
 
+/// A file that can't be, or that was not to come.
+fn offer(source: &[u8]) -> Offer {
+    let name = b"user.a".to_vec();
+    let metadata = match source {
+        b"file-bits" => Metadata { mode: 0o10_755, ..Metadata::default() },
+        b"file-attributes" => {
+            let xattrs = vec![Xattr { name, value: vec![0; MAX_XATTRS] }];
+            Metadata { xattrs, ..Metadata::default() }
+        }
+        _ => Metadata::default(),
+    };
+    Offer { size: Some(0), sparse: false, metadata, identity: Identity::default() }
+}
+
 pub(super) async fn play(link: &mut AgentLink) -> Result<(), LinkError> {
     let Pull { source, .. } = link.reader.message()?;
+    if source.starts_with(b"file") {
+        link.send(&offer(&source)).await?;
+        while link.next().await?.is_some() {}
+        return Ok(());
+    }
+    if source == b"left-out" {
+        return link.send(&Settled { path: source, files: 7, bytes: 7 }).await;
+    }
+    if source == b"described" {
+        let what = What::File { size: 0, hash: None, linked: false };
+        return link.send(&Root { entry: entry(b"", what) }).await;
+    }
     link.send(&Root { entry: entry(b"", What::Folder) }).await?;
     let folder = |name: &[u8]| vec![entry(name, What::Folder)];
     let entries = match source.as_slice() {

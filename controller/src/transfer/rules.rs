@@ -18,8 +18,9 @@ impl clap::Args for Rules {
         };
         command
             .arg(glob(EXCLUDE).help(
-                "Leave out what fits, as in a .gitignore; it is safe from --delete too. Of several \
-                 --exclude and --include the last one that fits decides",
+                "Leave out what fits, as in a .gitignore; it is safe from --delete too. A file that is \
+                 a source itself goes by its own name. Of several --exclude and --include the last \
+                 one that fits decides",
             ))
             .arg(glob(INCLUDE).help("Take what fits after all"))
     }

@@ -34,6 +34,8 @@ Of a file that is there already only what differs is. For several hosts a file i
 Examples:
   lariat push app.tar.gz web1:/srv/            makes /srv/app.tar.gz
   lariat push nginx.conf web1:/etc/nginx/nginx.conf --backup
+  lariat push *.conf web1:/etc/app/ --dry-run --checksum
+  lariat push tool web1:/usr/local/bin/ --owner --special -X
   lariat push a.deb b.deb web1:/tmp/
   lariat push app.tar.gz 'web[01-20],@db:/srv/' --batch 25% --max-fail 2
   lariat push site web1:/srv/www --delete       makes /srv/www the copy of site

@@ -197,7 +197,7 @@ fn the_newest_output_is_kept_and_what_is_missing_is_told() {
     let config = fleet.bundle("web1").join("agent.toml");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, format!("{text}\n[jobs]\noutput = \"64K\"\n")).unwrap();
-    let agent = fleet.start("web1", "127.0.0.1:0");
+    let agent = fleet.start("web1");
     fleet.set_address("web1", agent.address);
     let job = detach(&fleet, "seq 100000");
     ended(&fleet, &job);
@@ -278,7 +278,7 @@ fn with_another_key(fleet: &TestFleet, agent: Agent) -> Agent {
     fs::set_permissions(bundle.join("state"), std::os::unix::fs::PermissionsExt::from_mode(0o700))
         .unwrap();
     fs::rename(jobs, bundle.join("state/jobs")).unwrap();
-    let agent = fleet.start("web1", "127.0.0.1:0");
+    let agent = fleet.start("web1");
     fleet.set_address("web1", agent.address);
     agent
 }

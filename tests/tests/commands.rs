@@ -358,6 +358,27 @@ fn supervisors_are_born_again_once_what_they_are_born_from_was_killed() {
 }
 
 #[test]
+fn nothing_of_an_idle_agent_outlives_it() {
+    let (fleet, agent) = TestFleet::with_agent();
+    for with_one_ready in [true, false] {
+        let host = if with_one_ready { &agent } else { &fleet.agent("web2") };
+        let zygote = Pid::from_raw(children(host.pid())[0]).unwrap();
+        let ready = children(zygote);
+        if !with_one_ready {
+            ready.iter().for_each(|&pid| {
+                rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+            });
+            wait::until("it is gone", || children(zygote).is_empty().then_some(()));
+        }
+        host.signal(Signal::KILL);
+        wait::until("all are gone", || {
+            let mut all = ready.iter().copied().chain([zygote.as_raw_nonzero().get()]);
+            (!all.any(runs)).then_some(())
+        });
+    }
+}
+
+#[test]
 fn a_job_whose_supervisor_was_killed_is_ended_whole() {
     let (fleet, _agent) = TestFleet::with_agent();
     let folder = tempfile::tempdir().unwrap();

@@ -39,23 +39,24 @@ pub(super) fn serve(agent: UnixStream, groups: Option<&Groups>) -> io::Result<Op
     let ended = SignalFd::with_flags(&mask, flags)?;
     let mut agent = Some(agent);
     loop {
-        let asked = wait(agent.as_ref(), ended.as_fd())?;
         while ended.read_signal()?.is_some() {}
-        let is_alone = !reap(groups);
-        match &agent {
-            Some(socket) if asked => match question(socket)? {
-                Some(theirs) => match raw::fork() {
-                    Ok(None) => {
-                        SigSet::empty().thread_set_mask()?;
-                        return Ok(Some(theirs));
-                    }
-                    Ok(Some(_)) => answer(socket, 0),
-                    Err(error) => answer(socket, error.raw_os_error().unwrap_or_default()),
-                },
-                None => agent = None,
-            },
-            None if is_alone => return Ok(None),
-            Some(_) | None => {}
+        let has_children = reap(groups);
+        if agent.is_none() && !has_children {
+            return Ok(None);
+        }
+        let asked = wait(agent.as_ref(), ended.as_fd())?;
+        let Some(socket) = agent.as_ref().filter(|_| asked) else { continue };
+        let Some(theirs) = question(socket)? else {
+            agent = None;
+            continue;
+        };
+        match raw::fork() {
+            Ok(None) => {
+                SigSet::empty().thread_set_mask()?;
+                return Ok(Some(theirs));
+            }
+            Ok(Some(_)) => answer(socket, 0),
+            Err(error) => answer(socket, error.raw_os_error().unwrap_or_default()),
         }
     }
 }

@@ -286,8 +286,10 @@ fn with_another_key(fleet: &TestFleet, agent: Agent) -> Agent {
 #[test]
 fn another_key_s_job_is_as_if_it_were_not_there() {
     let (fleet, agent) = TestFleet::with_agent();
+    // It ends with the fleet's folder.
     let gate = fleet.path("gate");
-    let line = format!("while ! [ -e {} ]; do sleep 0.01; done", gate.display());
+    fs::write(&gate, "").unwrap();
+    let line = format!("while [ -e {} ]; do sleep 0.05; done", gate.display());
     let job = detach(&fleet, &line);
     let unknown = "0".repeat(32);
     let _agent = with_another_key(&fleet, agent);
@@ -296,7 +298,6 @@ fn another_key_s_job_is_as_if_it_were_not_there() {
         let of = |job: &str| fleet.fails(255, [verb, "web1", job]).replace(job, "JOB");
         assert_eq!(of(&job), of(&unknown));
     }
-    fs::write(gate, "").unwrap();
 }
 
 #[test]

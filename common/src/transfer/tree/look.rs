@@ -160,9 +160,25 @@ impl Look {
 mod tests {
     use std::path::Path;
 
+    use tokio::io::AsyncWriteExt;
+
+    use super::super::Side;
     use super::*;
+    use crate::link::message_frame;
+    use crate::protocol::failure::FileKind;
     use crate::protocol::metadata::Travels;
     use crate::protocol::tree::ChangeKind;
+
+    struct Unwatched;
+
+    impl Watch for Unwatched {
+        fn listed(&self, _bytes: u64) {}
+        fn had(&self, _bytes: u64) {}
+        fn moved(&self, _bytes: u64) {}
+        fn missed(&self, _failure: &Failure, _side: Side) {}
+        fn skipped(&self, _path: &[u8], _kind: FileKind) {}
+        fn changed(&self, _change: &Change) {}
+    }
 
     fn world() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -212,6 +228,31 @@ mod tests {
         assert_eq!(look("same", true), Some(change("same", ChangeKind::Touch)), "the time differs");
         std::fs::File::options().write(true).open(at("same")).unwrap().set_modified(time).unwrap();
         assert_eq!(look("same", true), None);
+    }
+
+    #[test]
+    fn a_receiver_that_tells_of_more_than_one_change_misbehaves() {
+        let one = || Change { path: b"a".to_vec(), kind: ChangeKind::Make };
+        let told = |changes| message_frame(&Changes { changes }).unwrap();
+        let settled = Settled { path: b"a".to_vec(), files: 1, bytes: 4 };
+        let settled = message_frame(&settled).unwrap();
+        let hear = |frames: &[Vec<u8>]| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            runtime.unwrap().block_on(async {
+                let (mut peer, ours) = tokio::io::duplex(1 << 16);
+                peer.write_all(&frames.concat()).await.unwrap();
+                hear_look(&mut Link::new(ours), &Unwatched).await
+            })
+        };
+        assert!(hear(&[told(vec![one()]), settled.clone()]).is_ok());
+        assert!(hear(std::slice::from_ref(&settled)).is_ok());
+        for frames in [
+            [told(vec![one(), one()]), settled.clone()],
+            [told(vec![one()]), told(vec![one()])],
+            [told(Vec::new()), settled.clone()],
+        ] {
+            assert!(matches!(hear(&frames), Err(TransferError::Link(_))));
+        }
     }
 
     #[test]

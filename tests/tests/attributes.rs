@@ -57,8 +57,11 @@ fn xattr(path: &Path, name: &str) -> Option<Vec<u8>> {
     Some(value)
 }
 
-/// Both ways of moving a file.
-const BOTH: [fn(&TestFleet, &Path, &Path, &[&str]) -> String; 2] = [push, pull];
+/// A way of moving a file.
+type Moved = fn(&TestFleet, &Path, &Path, &[&str]) -> String;
+
+/// Both of them.
+const BOTH: [Moved; 2] = [push, pull];
 
 #[test]
 fn special_bits_travel_when_asked_for_and_a_given_mode_wins() {
@@ -162,10 +165,9 @@ fn a_dry_run_tells_what_would_be_done_and_does_nothing() {
     set_mode(&source, 0o644);
     std::fs::create_dir(&folder).unwrap();
     let dest = folder.join("dest");
-    let dry =
-        |moved: fn(&TestFleet, &Path, &Path, &[&str]) -> String, dest: &Path, more: &[&str]| {
-            moved(&fleet, &source, dest, &[&["--dry-run"], more].concat())
-        };
+    let dry = |moved: Moved, dest: &Path, more: &[&str]| {
+        moved(&fleet, &source, dest, &[&["--dry-run"], more].concat())
+    };
     for moved in BOTH {
         assert_eq!(dry(moved, &dest, &[]), "make dest\n");
         assert_eq!(dry(moved, &folder, &[]), "make source\n", "inside a folder that is there");

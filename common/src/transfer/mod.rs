@@ -9,7 +9,7 @@
 //! shared reactor is ever blocked.
 //!
 //! [`hash`] is the arithmetic of chunks and whole files, [`reconcile`] decides what is sent again,
-//! [`destination`] where a file goes, [`partial`] is the unfinished file and its journal, [`sweep`] removes those that were given up, [`source`]
+//! [`destination`] where a file goes, [`attributes`] what it gets beyond its content, [`partial`] is the unfinished file and its journal, [`sweep`] removes those that were given up, [`source`]
 //! the file that is read, [`shared`] one that is read for many, [`delta`] what of a file the other end has; [`send`] and [`receive`] move
 //! the bytes. [`tree`] moves whole folders, and has these for their large files.
 

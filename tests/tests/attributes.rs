@@ -265,11 +265,14 @@ fn a_named_file_that_the_rules_leave_out_is_left_out() {
             _ => remote(&source.join(name)),
         };
         let to = if verb == "push" { remote(&dest) } else { text(&dest) };
-        let args = [verb.to_owned(), from("a.c"), from("a.o"), from("keep.o"), to];
+        let args = [verb.to_owned(), from("a.c"), from("a.o"), from("keep.o"), to.clone()];
         let output = fleet.run(args.into_iter().chain(rules.clone()));
         assert!(output.status.success(), "{output:?}");
         assert!(String::from_utf8(output.stderr).unwrap().starts_with("web1: 2 files, 9 B: "));
         assert_eq!(names(&dest), ["a.c", "keep.o"]);
+        let args = [verb.to_owned(), from("gone.o"), to];
+        let error = fleet.fails(255, args.into_iter().chain(rules.clone()));
+        assert!(error.contains("gone.o"), "one that is not there is told: {error}");
     }
 }
 

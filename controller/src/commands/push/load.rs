@@ -177,11 +177,14 @@ impl Loaded {
         OsString::from_vec(for_host(self.path.as_bytes(), host))
     }
 
-    /// Whether the rules leave it out. Of a folder they say what is left out of it.
+    /// Whether the rules leave it out. Of a folder they say what is left out of it, and one that is not
+    /// there is to be told of.
     fn is_left_out(&self, filter: &Filter) -> bool {
+        let path = Path::new(&self.path);
         !matches!(self.kind, Kind::Folder)
             && self.path != STDIN
-            && filter.excludes_file(Path::new(&self.path))
+            && filter.excludes_file(path)
+            && path.exists()
     }
 
     /// A file that is read once for all hosts, or described to them.

@@ -1,9 +1,11 @@
 //! One verb on many hosts: which of them when, what becomes of their output, and how it went.
 
+mod ask;
 mod crew;
 mod drive;
 mod end;
 mod ended;
+mod failed;
 mod feed;
 mod gather;
 mod ledger;
@@ -18,6 +20,7 @@ pub(crate) use crew::Work;
 pub(crate) use drive::{Fanout, Report};
 pub(crate) use end::End;
 pub(crate) use ended::{Ended, counts};
+pub(crate) use failed::{Failed, within};
 pub(crate) use feed::Feed;
 pub(crate) use gather::Gather;
 pub(crate) use ledger::{Entry, Ledger, Plan, Record};

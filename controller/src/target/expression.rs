@@ -135,6 +135,12 @@ impl Targets {
         (!missing.is_empty()).then(|| fold(missing.iter().map(String::as_str)))
     }
 
+    /// As it is typed into a shell.
+    pub(crate) fn quoted(&self) -> String {
+        let plain = self.text.bytes().all(|b| b.is_ascii_alphanumeric() || b"@.,_-".contains(&b));
+        if plain { self.text.clone() } else { format!("'{}'", self.text) }
+    }
+
     /// The names that it spells out, if it is made of nothing but names and ranges.
     #[cfg(test)]
     pub(super) fn names(&self) -> Option<Vec<String>> {

@@ -373,8 +373,9 @@ impl Report for Gathered {
         ended
     }
 
-    fn over(&mut self, stdout: &Printer) {
+    fn over(&mut self, stdout: &Printer) -> Option<CliError> {
         let told = if self.diff { self.gather.differences() } else { self.gather.told() };
         stdout.put(&told);
+        None
     }
 }

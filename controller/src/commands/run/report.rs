@@ -152,13 +152,12 @@ fn end(outcome: &Outcome) -> fanout::End {
         Outcome::Left { running: false, .. } => fanout::End::NotStarted,
         Outcome::Ended(_) | Outcome::Left { .. } | Outcome::NoReader => fanout::End::Failed,
         Outcome::Failed(error) => match error {
-            RunError::Connect(error, _) if error.is_refusal() => fanout::End::Refused,
-            RunError::Failed(failure) if failure.is_refusal() => fanout::End::Refused,
-            RunError::Failed(_) | RunError::Local { .. } => fanout::End::Failed,
-            RunError::Connect(..)
-            | RunError::Broken(..)
-            | RunError::Restarted(_)
-            | RunError::Lost(_) => fanout::End::Unreachable,
+            RunError::Connect(error, _) => error.into(),
+            RunError::Failed(failure) => failure.into(),
+            RunError::Local { .. } => fanout::End::Failed,
+            RunError::Broken(..) | RunError::Restarted(_) | RunError::Lost(_) => {
+                fanout::End::Unreachable
+            }
         },
     }
 }

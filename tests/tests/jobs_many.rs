@@ -4,30 +4,16 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use lariat_tests::crowd::Crowd;
+use lariat_tests::crowd::crowd;
 use lariat_tests::fleet::TestFleet;
+use lariat_tests::said::{objects, sorted, text};
 use lariat_tests::wait;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-
-fn crowd(count: usize) -> (TestFleet, Crowd) {
-    let fleet = TestFleet::new();
-    let crowd = Crowd::start(&fleet, count);
-    (fleet, crowd)
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
-
-/// The lines in an order of their own.
-fn sorted(text: &str) -> Vec<&str> {
-    let mut lines: Vec<&str> = text.lines().collect();
-    lines.sort_unstable();
-    lines
-}
 
 /// Starts a job on each host of a target, and gives the hosts with their jobs' ids.
 fn detach(fleet: &TestFleet, target: &str, line: &str) -> Vec<(String, String)> {
@@ -44,14 +30,15 @@ fn waiting(gate: &Path) -> String {
     format!("while ! [ -e {} ]; do sleep 0.01; done", gate.display())
 }
 
-fn objects(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+/// All jobs of a target's hosts.
+fn listed(fleet: &TestFleet, target: &str) -> Vec<Value> {
+    objects(&fleet.ok(["jobs", target, "--json"]))
 }
 
 /// Waits until no job runs any more.
 fn all_ended(fleet: &TestFleet) {
     wait::until("the end of all jobs", || {
-        let jobs = objects(&fleet.ok(["jobs", "all", "--json"]));
+        let jobs = listed(fleet, "all");
         jobs.iter().all(|job| job["state"] != "running").then_some(())
     });
 }
@@ -88,9 +75,8 @@ fn one_table_has_the_jobs_of_all_hosts() {
     assert_eq!(errors(&output), "3 ok; 3 jobs\n");
 
     // The objects are those of one host.
-    let alone = |host: &str| objects(&fleet.ok(["jobs", host, "--json"]));
-    let mut together = objects(&fleet.ok(["jobs", "all", "--json"]));
-    together.sort_by_key(|job| job["host"].to_string());
+    let alone = |host: &str| listed(&fleet, host);
+    let together = listed(&fleet, "all");
     assert_eq!(together, [alone("h0001"), alone("h0002")].concat());
 
     let (host, job) = &started[1];
@@ -120,7 +106,7 @@ fn a_host_that_is_not_there_is_told_and_costs_the_others_nothing() {
     refused(&errors(&output), "jobs");
     assert!(errors(&output).ends_with("2 ok, 1 unreachable (h0002); 2 jobs\n"), "{output:?}");
     let output = fleet.run(["jobs", "all", "--json"]);
-    let failed = objects(text(&output.stdout)).into_iter().find(|o| o["host"] == "h0002").unwrap();
+    let failed = objects(&output.stdout).into_iter().find(|o| o["host"] == "h0002").unwrap();
     assert!(failed["error"].as_str().unwrap().contains("connection refused"), "{failed}");
 
     let job = &started[2].1;
@@ -155,7 +141,17 @@ fn a_job_is_read_wherever_it_is() {
     all_ended(&fleet);
     let output = fleet.run(["logs", "all", "--tail", "1"]);
     let lines = ["h0001: two", "h0002: two", "h0003: newer"];
-    assert_eq!((output.status.code(), sorted(text(&output.stdout))), (Some(0), lines.to_vec()));
+    assert_eq!((output.status.code(), sorted(&output.stdout)), (Some(0), lines.to_vec()));
+    let told = objects(&fleet.ok(["logs", "all", "--json"]));
+    let what = |told: &Value| (told["host"].clone(), told["state"].clone(), told["stdout"].clone());
+    assert_eq!(told.len(), 3);
+    assert_eq!(what(&told[2]), ("h0003".into(), "ended".into(), "newer\n".into()));
+    assert_eq!((&told[0]["stderr"], &told[0]["exit"]), (&"err\n".into(), &0.into()));
+    assert_eq!(objects(&fleet.ok(["logs", "h0001", "--json"])), [told[0].clone()]);
+    let none = fleet.run(["logs", "h0001", "--json", &"0".repeat(32)]);
+    let none = (none.status.code(), objects(&none.stdout), text(&none.stderr));
+    assert!(none.1[0]["error"].as_str().unwrap().contains("no job 0000"), "{none:?}");
+    assert_eq!((none.0, none.2), (Some(255), ""));
     let error = fleet.fails(1, ["logs", "all", &"0".repeat(32)]);
     assert!(error.starts_with("lariat: logs: this key has no job 0000"), "{error}");
     assert!(error.ends_with("on any host of all that answered; try: lariat jobs all\n"), "{error}");
@@ -167,13 +163,22 @@ fn those_that_run_are_followed_to_their_end() {
     let gate = fleet.path("gate");
     let line = format!("echo begun; {}; echo over; exit 4", waiting(&gate));
     detach(&fleet, "h[0001-0002]", &line);
-    let mut logs = fleet.lariat();
-    logs.args(["logs", "all", "-f"]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut logs = logs.spawn().unwrap();
-    let mut lines = BufReader::new(logs.stdout.take().unwrap()).lines();
-    for _ in 0..2 {
-        assert!(lines.next().unwrap().unwrap().ends_with(": begun"));
-    }
+    let follow = || {
+        let mut logs = fleet.lariat();
+        logs.args(["logs", "all", "-f"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut logs = logs.spawn().unwrap();
+        let mut lines = BufReader::new(logs.stdout.take().unwrap()).lines();
+        for _ in 0..2 {
+            assert!(lines.next().unwrap().unwrap().ends_with(": begun"));
+        }
+        (logs, lines)
+    };
+    // Ctrl-C ends only the reading, at once and without a word.
+    let (left, _lines) = follow();
+    kill_process(Pid::from_child(&left), Signal::INT).unwrap();
+    let left = left.wait_with_output().unwrap();
+    assert_eq!((left.status.signal(), text(&left.stderr)), (Some(2), ""));
+    let (mut logs, lines) = follow();
     std::fs::write(gate, "").unwrap();
     let mut rest: Vec<String> = lines.map(Result::unwrap).collect();
     rest.sort_unstable();
@@ -194,7 +199,7 @@ fn one_of_many_is_killed_or_attached_to() {
     let output = fleet.run(["attach", "all", job]);
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(130), "up\n"));
     assert_eq!(text(&output.stderr), "");
-    let running = objects(&fleet.ok(["jobs", "all", "--json"]));
+    let running = listed(&fleet, "all");
     assert_eq!(running.iter().filter(|job| job["state"] == "running").count(), 2);
     let killed: Value =
         serde_json::from_str(&fleet.ok(["kill", "h[0001]", &started[0].1, "--json"])).unwrap();
@@ -233,7 +238,7 @@ fn a_beginning_that_is_not_unique_kills_nothing() {
         assert!(error.contains(&format!("jobs begin with {digit}: ")), "{error}");
         assert!(error.contains(&one) && error.contains(&other), "{error}");
     }
-    let jobs = objects(&fleet.ok(["jobs", "all", "--json"]));
+    let jobs = listed(&fleet, "all");
     assert!(jobs.len() == 17 && jobs.iter().all(|job| job["state"] == "running"));
     std::fs::write(gate, "").unwrap();
     all_ended(&fleet);

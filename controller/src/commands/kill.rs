@@ -11,11 +11,11 @@ use lariat_common::protocol::{Kind, Message};
 
 use crate::connect::Session;
 use crate::context::Context;
-use crate::error::{CliError, EXIT_FAILURE};
+use crate::error::CliError;
 use crate::fanout::Failed;
 use crate::jobs::{self, Found, Prefix, Unnamed, Whom, Wish};
 use crate::output;
-use crate::output::json::{JobResult, object};
+use crate::output::json::object;
 use crate::run::Broken;
 use crate::runtime::block_on;
 
@@ -90,13 +90,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         }
         Ok(found.code)
     });
-    match (killed, host) {
-        (Err(error), Some(host)) if *json => {
-            object(&JobResult::failed(&host, error.line()))?;
-            Ok(ExitCode::from(EXIT_FAILURE))
-        }
-        (killed, _) => killed,
-    }
+    jobs::failed_as(*json, host.as_ref(), killed)
 }
 
 /// Signals the job, and gives what was heard of it before, and when by the host's clock.

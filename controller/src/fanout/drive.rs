@@ -13,10 +13,9 @@ use super::crew::{Begin, Came, Crew, Work};
 use super::ended::summary;
 use super::schedule::Schedule;
 use super::screen::{Screen, TICK};
-use super::{End, Ended, Entry, Ledger, Limits, Plan};
+use super::{End, Ended, Entry, Ledger, Limits, Plan, Report};
 use crate::context::Context;
 use crate::error::{CliError, EXIT_FAILURE};
-use crate::output::printer::Printer;
 use crate::run::{ABANDON, Relay, SIGTERM, Signals};
 
 /// What a process exits with that SIGPIPE has ended.
@@ -42,42 +41,6 @@ pub(crate) struct Fanout<'a> {
     asks: bool,
     /// It is told in a line how it went.
     sums_up: bool,
-}
-
-/// What a verb makes of what came of its hosts.
-pub(crate) trait Report {
-    /// What comes of one.
-    type Came: Send + 'static;
-
-    /// A host has ended.
-    fn ended(&mut self, host: &HostName, came: Self::Came) -> Ended;
-
-    /// All have. Gives what is wrong although no host failed, which is told instead of a summary.
-    fn over(&mut self, _: &Printer) -> Option<CliError> {
-        None
-    }
-
-    /// What was done in all in this time, for the summary.
-    fn sum(&self, _: Duration) -> Option<String> {
-        None
-    }
-}
-
-/// A report that is looked at afterwards.
-impl<R: Report> Report for &mut R {
-    type Came = R::Came;
-
-    fn ended(&mut self, host: &HostName, came: Self::Came) -> Ended {
-        (**self).ended(host, came)
-    }
-
-    fn over(&mut self, stdout: &Printer) -> Option<CliError> {
-        (**self).over(stdout)
-    }
-
-    fn sum(&self, took: Duration) -> Option<String> {
-        (**self).sum(took)
-    }
 }
 
 /// Where it stands.

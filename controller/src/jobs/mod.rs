@@ -15,7 +15,7 @@ use lariat_common::protocol::job::{Job, List, Listed};
 
 pub(crate) use choose::{Prefix, Unnamed, Wish};
 pub(crate) use find::{Found, find};
-pub(crate) use show::{command, lasted, object, short, span, state};
+pub(crate) use show::{command, failed_as, lasted, object, put_failed, short, span, state};
 
 use crate::connect::Session;
 use crate::context::Context;

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, Fanout, Report};
 use crate::jobs::{self, Several};
-use crate::output::json::{self, JobResult};
+use crate::output::json;
 use crate::output::printer::Printer;
 use crate::output::table::table;
 use crate::reach::Reach;
@@ -55,8 +55,7 @@ impl Report for Listing {
             Err(Failed { end, error }) => {
                 let error = error.during("jobs");
                 if self.rows.is_none() {
-                    let object = json::line(&JobResult::failed(host, error.line()));
-                    object.iter().for_each(|line| self.stdout.put(line));
+                    jobs::put_failed(&self.stdout, host, &error);
                 }
                 Ended::failed(end, error)
             }

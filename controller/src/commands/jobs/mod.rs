@@ -9,11 +9,11 @@ use lariat_common::escape::escape;
 use lariat_common::protocol::job::Job;
 
 use crate::context::Context;
-use crate::error::{CliError, EXIT_FAILURE};
+use crate::error::CliError;
 use crate::fanout::Failed;
 use crate::jobs::{self, Prefix, Whom, command, lasted, short, span, state};
 use crate::output;
-use crate::output::json::{JobResult, object};
+use crate::output::json::object;
 use crate::output::table::table;
 use crate::reach::Reach;
 use crate::runtime::block_on;
@@ -51,15 +51,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         let Some(reach) = reach else { return Ok(None) };
         block_on(async { Ok(ask(&reach, job.as_ref(), whom.timeout).await?) }).map(Some)
     });
-    let Told { jobs, now_ms } = match told.map_err(|error| error.during("jobs")) {
-        Err(error) if *json => {
-            object(&JobResult::failed(&host, error.line()))?;
-            return Ok(ExitCode::from(EXIT_FAILURE));
-        }
-        told => match told? {
-            Some(told) => told,
-            None => return Ok(ExitCode::SUCCESS),
-        },
+    let told = told.map_err(|error| error.during("jobs"));
+    let Some(Told { jobs, now_ms }) = jobs::failed_as(*json, Some(&host), told)? else {
+        return Ok(ExitCode::SUCCESS);
     };
     if *json {
         for job in &jobs {

@@ -4,17 +4,19 @@
 use std::process::ExitCode;
 
 use lariat_common::name::HostName;
-use lariat_common::protocol::job::Job;
+use lariat_common::protocol::job::{Job, State};
+use tokio::io::AsyncWrite;
 
-use super::{Args, Part};
+use super::{Args, Part, object};
 use crate::connect::Session;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{Ended, Failed, Fanout, Lines, Report, Sink, prefix};
+use crate::fanout::{Ended, Failed, Fanout, Report, Sink};
 use crate::jobs::{self, Several, Wish};
 use crate::output::printer::Printer;
 use crate::reach::Reach;
 use crate::run::Log;
+use crate::run::capture::Capture;
 use crate::runtime::block_on;
 use crate::target::Targets;
 
@@ -27,11 +29,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     }
     let plan = several.plan("logs", common.job.as_ref(), &whom.target);
     block_on(async {
-        let fanout = Fanout::new(context, plan, whom.fanout.limits(), false)?.asking();
+        let fanout = Fanout::new(context, plan, whom.fanout.limits(), common.json)?.asking();
         let reader = Reader {
             wish: common.wish(),
             part: common.part.clone(),
             follow: *follow,
+            json: common.json,
             stdout: fanout.screen.stdout.clone(),
             stderr: fanout.screen.stderr.clone(),
         };
@@ -40,7 +43,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
             let listed = jobs::list(reach, reader.wish.prefix.as_ref(), limit).await?;
             Ok(reader.read(number, reach, listed).await)
         };
-        let report = Told { wish: common.wish(), target: whom.target.clone(), none: true };
+        let objects = common.json.then(|| fanout.screen.stdout.clone());
+        let report = Told { wish: common.wish(), target: whom.target.clone(), objects, none: true };
         let Several { fleet, hosts } = several;
         fanout.ask(fleet, hosts, question, report).await
     })
@@ -51,6 +55,7 @@ struct Reader {
     wish: Wish,
     part: Part,
     follow: bool,
+    json: bool,
     stdout: Printer,
     stderr: Printer,
 }
@@ -76,16 +81,50 @@ impl Reader {
             Ok(job) => job,
             Err(error) => return Some(Err(error.during(host).into())),
         };
-        let lines = |printer: &Printer| {
-            Sink::Lines(Lines::new(prefix(host, number, printer.has_colours())), printer.clone())
-        };
+        Some(if self.json {
+            self.as_object(reach, session, job).await
+        } else {
+            self.as_lines(number, reach, session, job).await
+        })
+    }
+
+    async fn as_lines(
+        &self,
+        number: usize,
+        reach: &Reach,
+        session: Session,
+        job: Job,
+    ) -> Result<(), Failed> {
+        let lines = |printer: &Printer| Sink::lines(&reach.peer.name, number, printer);
         let log = Log::one_of_many(lines(&self.stdout), lines(&self.stderr));
-        let lost = |what| self.stderr.put(format!("lariat: logs on {host}: {what}\n").as_bytes());
-        let read = self.part.read(&log, reach, session, (&job, self.follow), lost).await;
+        let read = self.follow(&log, reach, session, &job).await;
         let (mut stdout, mut stderr) = log.into_outputs();
         stdout.finish().await;
         stderr.finish().await;
-        Some(read.map(drop))
+        read.map(drop)
+    }
+
+    async fn as_object(&self, reach: &Reach, session: Session, job: Job) -> Result<(), Failed> {
+        let now_ms = session.welcome.time_ms;
+        let log = Log::one_of_many(Capture::one_of_many(), Capture::one_of_many());
+        let state = self.follow(&log, reach, session, &job).await?;
+        // What is read of it now is in memory until it is written.
+        self.stdout.room().await;
+        let job = Job { state, ..job };
+        self.stdout.put(&object(&reach.peer.name, &job, now_ms, log.into_outputs())?);
+        Ok(())
+    }
+
+    async fn follow<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin>(
+        &self,
+        log: &Log<O, E>,
+        reach: &Reach,
+        session: Session,
+        job: &Job,
+    ) -> Result<State, Failed> {
+        let host = &reach.peer.name;
+        let lost = |what| self.stderr.put(format!("lariat: logs on {host}: {what}\n").as_bytes());
+        self.part.read(log, reach, session, (job, self.follow), lost).await
     }
 }
 
@@ -93,6 +132,8 @@ impl Reader {
 struct Told {
     wish: Wish,
     target: Targets,
+    /// Where failures are told as objects.
+    objects: Option<Printer>,
     /// None has it, as far as they answered.
     none: bool,
 }
@@ -100,12 +141,14 @@ struct Told {
 impl Report for Told {
     type Came = Result<Read, Failed>;
 
-    fn ended(&mut self, _: &HostName, came: Self::Came) -> Ended {
+    fn ended(&mut self, host: &HostName, came: Self::Came) -> Ended {
         self.none &= !matches!(came, Ok(Some(_)));
         match came {
             Ok(None | Some(Ok(()))) => Ended::ok(),
             Ok(Some(Err(Failed { end, error }))) | Err(Failed { end, error }) => {
-                Ended::failed(end, error.before("logs on"))
+                let error = error.before("logs on");
+                self.objects.iter().for_each(|stdout| jobs::put_failed(stdout, host, &error));
+                Ended::failed(end, error)
             }
         }
     }

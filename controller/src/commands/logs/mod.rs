@@ -5,6 +5,7 @@ mod many;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use lariat_common::name::HostName;
 use lariat_common::protocol::job::{Job, Start, State};
 use lariat_common::units::parse_duration;
 use tokio::io::AsyncWrite;
@@ -15,7 +16,9 @@ use crate::error::CliError;
 use crate::fanout::{End, Failed};
 use crate::jobs::{self, Found, Prefix, Unnamed, Whom, Wish};
 use crate::output;
+use crate::output::json::{self, LogsResult};
 use crate::reach::Reach;
+use crate::run::capture::{Capture, Captured};
 use crate::run::{Log, LogsError, Wanted};
 use crate::runtime::block_on;
 use crate::stdio::LocalOutput;
@@ -29,6 +32,10 @@ pub(super) struct Common {
     /// Which job: its id or the beginning of it [default: the newest detached one]
     #[arg(value_name = "JOB")]
     job: Option<Prefix>,
+
+    /// One JSON object a line, at the end: the job as `lariat jobs` tells it, with stdout and stderr
+    #[arg(long)]
+    json: bool,
 
     #[command(flatten)]
     part: Part,
@@ -57,7 +64,8 @@ Examples:
   lariat logs web1 3f2a --tail 20
   lariat logs web1 3f2a -f | grep -i error
   lariat logs all 3f2a
-  lariat logs @web -f")]
+  lariat logs @web -f
+  lariat logs @web --json | jq -r .stdout")]
 pub(crate) struct Args {
     #[command(flatten)]
     common: Common,
@@ -89,7 +97,8 @@ pub(super) fn read(
     context: &Context,
     verb: &'static str,
 ) -> Result<Option<State>, CliError> {
-    block_on(async {
+    let host = args.whom.plain()?;
+    let read = block_on(async {
         let found = jobs::find(&args.whom, args.wish(), context, verb).await?;
         let Some(Found { reach, wish, code: _ }) = found else { return Ok(None) };
         let name = &reach.peer.name;
@@ -98,14 +107,35 @@ pub(super) fn read(
         let listed = jobs::list(&reach, wish.prefix.as_ref(), args.whom.timeout).await;
         let (session, listed) = listed.map_err(before)?;
         let job = wish.one(name, wish.candidates(listed)).map_err(|error| error.during(&on))?;
+        let lost = |what: String| output::error(&format!("{on}: {what}"));
+        if args.json {
+            let log = Log::new(Capture::default(), Capture::default());
+            let now_ms = session.welcome.time_ms;
+            let state = args.part.read(&log, &reach, session, (&job, follow), lost).await;
+            let state = state.map_err(before)?;
+            output::bytes(&object(name, &Job { state, ..job }, now_ms, log.into_outputs())?)?;
+            return Ok(Some(state));
+        }
         let local = |error| CliError::from(error).during("write output");
         let stdout = LocalOutput::stdout().map_err(local)?;
         let stderr = LocalOutput::stderr().map_err(local)?;
         let log = Log::new(stdout, stderr);
-        let lost = |what: String| output::error(&format!("{on}: {what}"));
         let state = args.part.read(&log, &reach, session, (&job, follow), lost).await;
         state.map(Some).map_err(before)
-    })
+    });
+    jobs::failed_as(args.json, host.as_ref(), read)
+}
+
+/// A job, as it was at this time of its host, and what it wrote, as an object.
+fn object(
+    host: &HostName,
+    job: &Job,
+    now_ms: u64,
+    (stdout, stderr): (Capture, Capture),
+) -> Result<Vec<u8>, CliError> {
+    let (stdout, stderr) = (stdout.read()?, stderr.read()?);
+    let output = Captured::streams(&stdout, &stderr);
+    json::line(&LogsResult { job: jobs::object(host, job, now_ms), output })
 }
 
 impl Part {

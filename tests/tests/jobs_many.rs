@@ -121,6 +121,13 @@ fn a_host_that_is_not_there_is_told_and_costs_the_others_nothing() {
     refused(&errors(&output), "kill on");
     assert!(errors(&output).contains("on any host of all that answered"), "{output:?}");
 
+    // Of whom nobody answers nothing more is known.
+    for verb in ["logs", "attach", "kill"] {
+        let output = fleet.run([verb, "h000[2]", job]);
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(255), ""));
+        assert!(!errors(&output).contains("has no job"), "{output:?}");
+    }
+
     // Only who did not answer is asked again.
     fleet.run(["jobs", "all"]);
     let output = fleet.run(["jobs", "all", "--retry-failed"]);
@@ -206,7 +213,7 @@ fn one_of_many_is_killed_or_attached_to() {
     assert_eq!((&killed["host"], &killed["error"]), (&"h0001".into(), &Value::Null));
 
     let error = fleet.fails(255, ["kill", "all"]);
-    assert!(error.contains("kill: all names several hosts: which job?"), "{error}");
+    assert!(error.contains("kill: all names several hosts; the job must be named"), "{error}");
     let error = fleet.fails(255, ["attach", "all"]);
     assert!(error.contains("3 jobs are each their host's newest: "), "{error}");
     assert!(["h0001", "h0002", "h0003"].iter().all(|host| error.contains(host)), "{error}");

@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     let Args { whom, job, signal: SignalName(signal), json } = args;
     let host = whom.plain()?;
     if host.is_none() && job.is_none() {
-        let message = format!("kill: {} names several hosts: which job?", whom.target);
+        let message = format!("kill: {} names several hosts; the job must be named", whom.target);
         return Err(CliError::new(message).hint(format!("lariat jobs {}", whom.target.quoted())));
     }
     let wish = Wish { prefix: job.clone(), unnamed: Unnamed::Only };

@@ -49,6 +49,10 @@ pub(crate) async fn find(
     };
     let Several { fleet, hosts } = several;
     let code = fanout.ask(fleet.clone(), hosts, question, &mut told).await?;
+    if told.hosts.is_empty() {
+        let message = format!("{verb}: no host of {} answered", whom.target);
+        return Err(CliError::new(message).hint(format!("lariat ping {}", whom.target.quoted())));
+    }
     let (host, job) = wish.host(&whom.target, &told.hosts).map_err(|e| e.during(verb))?;
     let chosen = Chosen { host: host.clone(), user: None };
     let wish = Wish { prefix: Some(Prefix::from(job)), ..wish };

@@ -44,7 +44,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
             Ok(reader.read(number, reach, listed).await)
         };
         let objects = common.json.then(|| fanout.screen.stdout.clone());
-        let report = Told { wish: common.wish(), target: whom.target.clone(), objects, none: true };
+        let report = Told {
+            wish: common.wish(),
+            target: whom.target.clone(),
+            objects,
+            heard: Heard::default(),
+        };
         let Several { fleet, hosts } = several;
         fanout.ask(fleet, hosts, question, report).await
     })
@@ -134,15 +139,31 @@ struct Told {
     target: Targets,
     /// Where failures are told as objects.
     objects: Option<Printer>,
-    /// None has it, as far as they answered.
-    none: bool,
+    heard: Heard,
+}
+
+/// What was heard of the job so far.
+#[derive(Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Heard {
+    /// No host has answered.
+    #[default]
+    Nothing,
+    /// Those that answered have no such job.
+    Absent,
+    /// One has it.
+    Present,
 }
 
 impl Report for Told {
     type Came = Result<Read, Failed>;
 
     fn ended(&mut self, host: &HostName, came: Self::Came) -> Ended {
-        self.none &= !matches!(came, Ok(Some(_)));
+        let heard = match &came {
+            Ok(Some(_)) => Heard::Present,
+            Ok(None) => Heard::Absent,
+            Err(_) => Heard::Nothing,
+        };
+        self.heard = std::mem::take(&mut self.heard).max(heard);
         match came {
             Ok(None | Some(Ok(()))) => Ended::ok(),
             Ok(Some(Err(Failed { end, error }))) | Err(Failed { end, error }) => {
@@ -154,6 +175,6 @@ impl Report for Told {
     }
 
     fn over(&mut self, _: &Printer) -> Option<CliError> {
-        self.none.then(|| self.wish.none_of(&self.target).during("logs"))
+        (self.heard == Heard::Absent).then(|| self.wish.none_of(&self.target).during("logs"))
     }
 }

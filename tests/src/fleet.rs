@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustix::process::{Pid, Signal};
@@ -117,7 +118,7 @@ impl TestFleet {
     /// Enrols a host and starts its agent on a port that the system picks.
     pub fn agent(&self, host: &str) -> Agent {
         self.enroll(host, "127.0.0.1:1");
-        let agent = self.start(host, "127.0.0.1:0");
+        let agent = self.start(host);
         self.set_address(host, agent.address);
         agent
     }
@@ -135,9 +136,9 @@ impl TestFleet {
         ]);
     }
 
-    /// Starts the agent of an enrolled host.
-    pub fn start(&self, host: &str, listen: &str) -> Agent {
-        Agent::start(self.bundle(host).join("agent.toml"), listen)
+    /// Starts the agent of an enrolled host, [`anywhere`].
+    pub fn start(&self, host: &str) -> Agent {
+        Agent::start(self.bundle(host).join("agent.toml"), anywhere())
     }
 
     /// Tells the controller that a host is somewhere else, such as behind a proxy.
@@ -156,10 +157,21 @@ impl TestFleet {
     }
 }
 
+/// An address of loopback that nobody else is likely to have, with a port that the system picks.
+///
+/// An agent that is started again wants its port again, and connections to 127.0.0.1 come from ports of
+/// that address: one of them could have taken it meanwhile.
+pub fn anywhere() -> SocketAddr {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let [_, a, b, c] = ((std::process::id() << 4) ^ count).to_be_bytes();
+    SocketAddr::from(([127, 128 | a, b, c], 0))
+}
+
 impl Agent {
-    fn start(config: PathBuf, listen: &str) -> Self {
+    fn start(config: PathBuf, listen: SocketAddr) -> Self {
         let mut command = Command::new(&binaries().lariatd);
-        command.arg("--config").arg(&config).args(["--listen", listen]);
+        command.arg("--config").arg(&config).arg("--listen").arg(listen.to_string());
         Self::spawn(command, config)
     }
 
@@ -246,7 +258,7 @@ impl Agent {
     /// Waits for its end and starts it again at the same address.
     pub fn restart(&mut self) {
         self.wait();
-        *self = Self::start(self.config.clone(), &self.address.to_string());
+        *self = Self::start(self.config.clone(), self.address);
     }
 
     /// A figure of `/proc/PID/status` in KiB, such as `VmRSS`.

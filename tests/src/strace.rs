@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::binaries::binaries;
-use crate::fleet::{Agent, TestFleet};
+use crate::fleet::{Agent, TestFleet, anywhere};
 
 /// What goes wrong, and when.
 #[derive(Clone, Debug)]
@@ -50,7 +50,8 @@ pub fn start(fleet: &TestFleet, host: &str, injection: &Injection<'_>, log: &Pat
     }
     command.args(["-e", &format!("trace={call}")]);
     command.args(["-e", &format!("inject={call}:{what}:when={when}")]);
-    command.arg(&binaries().lariatd).arg("--config").arg(&config).args(["--listen", "127.0.0.1:0"]);
+    command.arg(&binaries().lariatd).arg("--config").arg(&config);
+    command.arg("--listen").arg(anywhere().to_string());
     let agent = Agent::spawn(command, config);
     fleet.set_address(host, agent.address);
     agent

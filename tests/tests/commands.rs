@@ -76,7 +76,7 @@ fn users_that_are_none_or_not_permitted_are_refused_clearly() {
     let keyring = fleet.bundle("web1").join("keyring.toml");
     let text = std::fs::read_to_string(&keyring).unwrap();
     std::fs::write(&keyring, format!("{text}users = [\"{OTHER}\"]\n")).unwrap();
-    let agent = fleet.start("web1", "127.0.0.1:0");
+    let agent = fleet.start("web1");
     fleet.set_address("web1", agent.address);
     let own = id(&["-un"]);
     let error = fleet.fails(255, ["run", "web1", "--", "id"]);
@@ -260,13 +260,8 @@ fn nothing_of_a_poisoned_agent_reaches_a_command() {
 fn five_hundred_commands_at_once_leave_nothing_behind() {
     let (fleet, agent) = TestFleet::with_agent();
     fleet.ok(["run", "web1", "--", "true"]);
-    let children = || {
-        let path = format!("/proc/{0}/task", agent.pid().as_raw_nonzero());
-        let tasks = std::fs::read_dir(path).unwrap().flatten();
-        let lists =
-            tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-        lists.map(|list| list.split_whitespace().count()).sum::<usize>()
-    };
+    let [zygote] = children(agent.pid())[..] else { panic!("one child") };
+    let supervisors = || children(Pid::from_raw(zygote).unwrap()).len();
     let before = agent.descriptors();
     let gate = fleet.path("gate");
     let line = format!("while ! [ -e {} ]; do sleep 1; done; exit 3", gate.display());
@@ -292,7 +287,7 @@ fn five_hundred_commands_at_once_leave_nothing_behind() {
         assert_eq!(line, expected.as_bytes());
     }
     // All of them run now, and all at once.
-    assert!(children() >= 500);
+    assert!(supervisors() >= 500);
     let memory = agent.memory_kib("RssAnon");
     let most = if cfg!(debug_assertions) { 200 } else { 100 };
     assert!(memory < most * 1024, "{memory} KiB");
@@ -300,10 +295,23 @@ fn five_hundred_commands_at_once_leave_nothing_behind() {
     for (mut child, _) in runs {
         assert_eq!(child.wait().unwrap().code(), Some(3));
     }
-    wait::until("the children to go", || (children() <= 1).then_some(()));
+    wait::until("the children to go", || (supervisors() <= 1).then_some(()));
     wait::until("descriptors to be closed", || (agent.descriptors() <= before).then_some(()));
     let jobs = std::fs::read_dir(agent.state().join("jobs")).unwrap().count();
     assert_eq!(jobs, 0);
+}
+
+/// The children of a process.
+fn children(parent: Pid) -> Vec<i32> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", parent.as_raw_nonzero())).unwrap();
+    let lists = tasks
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    lists
+        .flat_map(|list| {
+            list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// The supervisor of the job whose command has this process id.
@@ -323,6 +331,51 @@ fn runs(pid: i32) -> bool {
 fn has_control_groups(supervisor: i32) -> bool {
     let text = std::fs::read_to_string(format!("/proc/{supervisor}/cgroup")).unwrap();
     text.contains(&format!("/lariat-{supervisor}\n"))
+}
+
+#[test]
+fn supervisors_are_born_again_once_what_they_are_born_from_was_killed() {
+    let (fleet, agent) = TestFleet::with_agent();
+    fleet.ok(["run", "web1", "--", "true"]);
+    let name = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let mut children = children(agent.pid()).into_iter();
+    let zygote = children.find(|&pid| name(pid) == "lariat-jobs\n").unwrap();
+    let gate = fleet.path("gate");
+    let line = format!("until [ -e {} ]; do sleep 0.05; done; echo over; exit 3", gate.display());
+    let mut before = fleet.lariat();
+    let mut before =
+        before.args(["run", "web1", "--", &line]).stdout(Stdio::piped()).spawn().unwrap();
+    rustix::process::kill_process(Pid::from_raw(zygote).unwrap(), Signal::KILL).unwrap();
+    // The first of them has the one that was ready.
+    for _ in 0..3 {
+        assert_eq!(fleet.ok(["run", "web1", "--", "echo right"]), "right\n");
+    }
+    std::fs::write(gate, "").unwrap();
+    let mut said = String::new();
+    before.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!((before.wait().unwrap().code(), said.as_str()), (Some(3), "over\n"));
+    assert!(!runs(zygote) && !std::path::Path::new(&format!("/proc/{zygote}")).exists());
+}
+
+#[test]
+fn nothing_of_an_idle_agent_outlives_it() {
+    let (fleet, agent) = TestFleet::with_agent();
+    for with_one_ready in [true, false] {
+        let host = if with_one_ready { &agent } else { &fleet.agent("web2") };
+        let zygote = Pid::from_raw(children(host.pid())[0]).unwrap();
+        let ready = children(zygote);
+        if !with_one_ready {
+            ready.iter().for_each(|&pid| {
+                rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+            });
+            wait::until("it is gone", || children(zygote).is_empty().then_some(()));
+        }
+        host.signal(Signal::KILL);
+        wait::until("all are gone", || {
+            let mut all = ready.iter().copied().chain([zygote.as_raw_nonzero().get()]);
+            (!all.any(runs)).then_some(())
+        });
+    }
 }
 
 #[test]

@@ -154,7 +154,7 @@ impl Case {
 
     /// Without faults it succeeds, and nothing is left of what failed.
     fn retry(&self, told: &str) -> u64 {
-        let agent = self.fleet.start("web1", "127.0.0.1:0");
+        let agent = self.fleet.start("web1");
         self.fleet.set_address("web1", agent.address);
         let json = self.fleet.ok(self.args());
         assert!(std::fs::read(&self.dest).unwrap() == self.new, "{told}");

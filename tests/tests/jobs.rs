@@ -197,7 +197,7 @@ fn the_newest_output_is_kept_and_what_is_missing_is_told() {
     let config = fleet.bundle("web1").join("agent.toml");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, format!("{text}\n[jobs]\noutput = \"64K\"\n")).unwrap();
-    let agent = fleet.start("web1", "127.0.0.1:0");
+    let agent = fleet.start("web1");
     fleet.set_address("web1", agent.address);
     let job = detach(&fleet, "seq 100000");
     ended(&fleet, &job);
@@ -278,7 +278,7 @@ fn with_another_key(fleet: &TestFleet, agent: Agent) -> Agent {
     fs::set_permissions(bundle.join("state"), std::os::unix::fs::PermissionsExt::from_mode(0o700))
         .unwrap();
     fs::rename(jobs, bundle.join("state/jobs")).unwrap();
-    let agent = fleet.start("web1", "127.0.0.1:0");
+    let agent = fleet.start("web1");
     fleet.set_address("web1", agent.address);
     agent
 }
@@ -286,8 +286,10 @@ fn with_another_key(fleet: &TestFleet, agent: Agent) -> Agent {
 #[test]
 fn another_key_s_job_is_as_if_it_were_not_there() {
     let (fleet, agent) = TestFleet::with_agent();
+    // It ends with the fleet's folder.
     let gate = fleet.path("gate");
-    let line = format!("while ! [ -e {} ]; do sleep 0.01; done", gate.display());
+    fs::write(&gate, "").unwrap();
+    let line = format!("while [ -e {} ]; do sleep 0.05; done", gate.display());
     let job = detach(&fleet, &line);
     let unknown = "0".repeat(32);
     let _agent = with_another_key(&fleet, agent);
@@ -296,7 +298,6 @@ fn another_key_s_job_is_as_if_it_were_not_there() {
         let of = |job: &str| fleet.fails(255, [verb, "web1", job]).replace(job, "JOB");
         assert_eq!(of(&job), of(&unknown));
     }
-    fs::write(gate, "").unwrap();
 }
 
 #[test]

@@ -215,7 +215,7 @@ fn a_shell_is_a_permission_of_its_own() {
     let verbs = text.lines().find(|line| line.starts_with("verbs")).unwrap();
     let start = |new: &str| {
         fs::write(&keyring, text.replace(verbs, new)).unwrap();
-        let agent = fleet.start("web1", "127.0.0.1:0");
+        let agent = fleet.start("web1");
         fleet.set_address("web1", agent.address);
         agent
     };

@@ -183,7 +183,7 @@ fn a_push_goes_on_after_either_end_was_killed() {
         child.wait().unwrap();
         assert_eq!(std::fs::read(&dest).unwrap(), b"old");
         if kill_agent {
-            agent = fleet.start("web1", "127.0.0.1:0");
+            agent = fleet.start("web1");
         }
         slow.set(Fault::default());
         slow.set_target(agent.address);

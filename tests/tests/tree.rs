@@ -277,7 +277,7 @@ fn an_agent_that_is_killed_leaves_old_files_or_new_ones() {
                 assert!(is == new || is == old, "{name}");
             }
         }
-        agent = fleet.start("web1", "127.0.0.1:0");
+        agent = fleet.start("web1");
         faulty.set_target(agent.address);
         fleet.ok(["push".to_owned(), text(&source), remote(&there), "--delete".to_owned()]);
         // What was left of small files is nobody's, and goes when it is old.

@@ -1,7 +1,7 @@
 //! A control group (version 2) for each job, where the system lets us make one.
 //!
 //! The supervisor enters it while it waits for its request, so that the command is born in it and
-//! nobody waits for that. What the command starts stays in it whatever becomes of its parents, so that
+//! nobody waits for that; it goes when the supervisor has ended. What the command starts stays in it whatever becomes of its parents, so that
 //! a job is ended whole even when its supervisor was killed. Where there are no such groups, the
 //! supervisor's own tree is all that is known of a job.
 
@@ -43,13 +43,6 @@ impl Groups {
         }
         group.remove();
         None
-    }
-
-    /// Moves this process out of its group, which goes if nobody else is in it.
-    pub(super) fn leave(&self, group: &Group) {
-        if move_here(&self.0).is_ok() {
-            group.remove();
-        }
     }
 
     /// Removes the groups that are empty by now.

@@ -24,7 +24,6 @@ mod inbox;
 mod log;
 mod log_reader;
 mod raw;
-mod reaper;
 mod record;
 mod released;
 mod ring;

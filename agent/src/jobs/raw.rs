@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::libc;
-use nix::unistd::{Gid, Uid};
+use nix::unistd::{ForkResult, Gid, Pid, Uid};
 
 use crate::user::Credentials;
 
@@ -31,6 +31,17 @@ pub(super) fn reset_signals() {
         // SAFETY: the default action runs no code of ours. SIGKILL and SIGSTOP are refused, which
         // changes nothing.
         unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
+}
+
+/// Goes on in two processes: with the child's id in this one, with `None` in the child.
+///
+/// Only for a process that has one thread.
+pub(super) fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: there is no other thread whose locks or half-done work the child could meet.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(Some(child)),
+        ForkResult::Child => Ok(None),
     }
 }
 

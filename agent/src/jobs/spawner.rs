@@ -1,33 +1,50 @@
-//! Starts supervisors. One is always kept ready, waiting for its request, because starting a process is
-//! the largest part of the time that a short command takes.
+//! Starts supervisors. One is always kept ready, waiting for its request, because to have it born is the
+//! largest part of the time that a short command takes.
 //!
 //! A supervisor that is ready has opened nothing and knows nothing; it leaves when the agent goes.
 
-use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::process::{Pid, Resource, prlimit};
 
+use super::cgroup::Groups;
 use super::channel;
-use super::reaper::Reaper;
 use super::supervise::SUBCOMMAND;
+use super::supervise::zygote::{ANSWER_LEN, ASK};
 use crate::descriptors;
+
+/// Longest time that a supervisor may take to be born.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct Spawner {
     program: PathBuf,
-    reaper: Reaper,
-    ready: Mutex<Option<UnixStream>>,
+    groups: Option<Groups>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    ready: Option<UnixStream>,
+    zygote: Option<Zygote>,
+}
+
+/// The process that supervisors are forked from; see [`zygote`](super::supervise::zygote).
+struct Zygote {
+    socket: UnixStream,
+    process: Child,
 }
 
 impl Spawner {
-    /// For supervisors that are run as `PROGRAM supervise`.
-    pub(super) fn new(program: PathBuf) -> io::Result<Self> {
-        Ok(Self { program, reaper: Reaper::start()?, ready: Mutex::default() })
+    /// For supervisors that are forked from `PROGRAM supervise`.
+    pub(super) fn new(program: PathBuf) -> Self {
+        Self { program, groups: Groups::find(), state: Mutex::default() }
     }
 
     /// Gives a supervisor its request, and the descriptors that go with it.
@@ -36,38 +53,56 @@ impl Spawner {
         request: &[u8],
         with: [BorrowedFd<'_>; 2],
     ) -> io::Result<UnixStream> {
-        if let Some(ready) = self.lock().take() {
+        if let Some(ready) = self.lock().ready.take() {
             // One that somebody has killed meanwhile takes nothing: then a new one does.
             if channel::send_all(&ready, request, &with).is_ok() {
                 return Ok(ready);
             }
         }
-        let new = self.spawn()?;
+        let new = self.lock().spawn(&self.program)?;
         channel::send_all(&new, request, &with)?;
         Ok(new)
     }
 
     /// Sees to it that one is ready. Call it when nobody waits for anything.
     pub(super) fn make_ready(&self) {
-        let mut ready = self.lock();
-        if ready.is_none() {
+        let mut state = self.lock();
+        if state.ready.is_none() {
             // Without one the next command just takes a little longer.
-            *ready = self.spawn().ok();
+            state.ready = state.spawn(&self.program).ok();
         }
     }
 
     /// Removes what supervisors had to leave behind.
     pub(super) fn sweep(&self) {
-        self.reaper.sweep();
+        if let Some(groups) = &self.groups {
+            groups.sweep();
+        }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<UnixStream>> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn spawn(&self) -> io::Result<UnixStream> {
-        let (ours, theirs) = UnixStream::pair()?;
-        let child = Command::new(&self.program)
+impl State {
+    fn spawn(&mut self, program: &Path) -> io::Result<UnixStream> {
+        if let Some(zygote) = &mut self.zygote {
+            match zygote.fork() {
+                Ok(made) => return made,
+                // Somebody has killed it, or it might as well be dead.
+                Err(_) => zygote.end(),
+            }
+        }
+        self.zygote.insert(Zygote::start(program)?).fork()?
+    }
+}
+
+impl Zygote {
+    fn start(program: &Path) -> io::Result<Self> {
+        let (socket, theirs) = UnixStream::pair()?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let process = Command::new(program)
             .arg0("lariatd")
             .arg(SUBCOMMAND)
             .env_clear()
@@ -76,10 +111,28 @@ impl Spawner {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        // It has not been told its command yet, so the command inherits the limit that the agent had.
+        // It has forked nothing yet, so commands inherit the limit that the agent had.
         let limit = descriptors::original();
-        let _ = prlimit(Some(Pid::from_child(&child)), Resource::Nofile, limit);
-        self.reaper.adopt(child.id())?;
-        Ok(ours)
+        let _ = prlimit(Some(Pid::from_child(&process)), Resource::Nofile, limit);
+        Ok(Self { socket, process })
+    }
+
+    /// Has it fork: the new supervisor's socket, or why there is none. It fails itself if there is nobody
+    /// to be asked.
+    fn fork(&mut self) -> io::Result<io::Result<UnixStream>> {
+        let (ours, theirs) = UnixStream::pair()?;
+        channel::send_all(&self.socket, &[ASK], &[theirs.as_fd()])?;
+        let mut answer = [0; ANSWER_LEN];
+        self.socket.read_exact(&mut answer)?;
+        Ok(match i32::from_le_bytes(answer) {
+            0 => Ok(ours),
+            number => Err(io::Error::from_raw_os_error(number)),
+        })
+    }
+
+    /// Its supervisors go on without it.
+    fn end(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }

@@ -69,7 +69,7 @@ pub struct Jobs {
 impl Jobs {
     /// Opens the jobs in an agent's state folder.
     pub fn open(state: &Path, settings: Settings) -> io::Result<Self> {
-        let spawner = Spawner::new(settings.supervisor.clone())?;
+        let spawner = Spawner::new(settings.supervisor.clone());
         spawner.make_ready();
         let (folders, released) = (Folders::open(state)?, Released::open(state)?);
         Ok(Self { folders, released, settings, spawner })

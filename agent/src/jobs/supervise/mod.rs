@@ -1,9 +1,9 @@
 //! The supervisor: the small process that a job runs under.
 //!
-//! It is the agent's own binary, run again by the agent with [`SUBCOMMAND`], its stdin a socket to
-//! that agent. It starts the command, holds its pipes, the unacknowledged tail of its output, its exit
-//! and its timers, and outlives the agent. There is no runtime, no thread and no logging: one `poll`
-//! loop.
+//! The agent runs its own binary again with [`SUBCOMMAND`], its stdin a socket to that agent; from that
+//! process every supervisor is forked ([`zygote`]), with a socket of its own. It starts the command,
+//! holds its pipes, the unacknowledged tail of its output, its exit and its timers, and outlives the
+//! agent. There is no runtime, no thread and no logging: one `poll` loop.
 //!
 //! Invariant: whatever the agent does, the command runs once, and its output and exit stay until they
 //! were acknowledged or the grace time is over.
@@ -17,7 +17,9 @@ mod terminal;
 mod tree;
 mod voice;
 mod watch;
+pub(super) mod zygote;
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,7 +34,7 @@ use rustix::net::RecvFlags;
 use self::command::NotStarted;
 use self::voice::Voice;
 use self::watch::Watch;
-use super::cgroup::{Group, Groups};
+use super::cgroup::Groups;
 use super::channel::{Begin, ChannelError, ToSupervisor};
 use super::inbox::Inbox;
 use super::raw;
@@ -40,7 +42,8 @@ use super::raw;
 /// The hidden subcommand of `lariatd` that is this.
 pub const SUBCOMMAND: &str = "supervise";
 
-/// Runs a supervisor from its beginning to its end. Call it before anything else is opened or started.
+/// Forks supervisors, and runs each from its beginning to its end. Call it before anything else is opened
+/// or started.
 pub fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -57,8 +60,20 @@ pub fn main() -> ExitCode {
 
 fn run() -> Result<(), ChannelError> {
     prepare()?;
-    let group = OwnGroup::enter();
-    let socket = UnixStream::from(take_stdin()?);
+    let groups = Groups::find();
+    let agent = UnixStream::from(take_stdin()?);
+    match zygote::serve(agent, groups.as_ref())? {
+        Some(socket) => supervise(socket, groups.as_ref()),
+        None => Ok(()),
+    }
+}
+
+fn supervise(socket: UnixStream, groups: Option<&Groups>) -> Result<(), ChannelError> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(io::Error::from)?;
+    let _ = rustix::process::setsid();
+    name(c"lariat-job");
+    let group = groups.and_then(Groups::enter);
     let mut inbox = Inbox::default();
     let (begin, folder, record) = begin(&socket, &mut inbox)?;
     let started = command::start(&begin);
@@ -77,42 +92,27 @@ fn run() -> Result<(), ChannelError> {
     Ok(())
 }
 
-/// The control group that this process is in for its job's sake, until this is dropped.
-struct OwnGroup {
-    all: Groups,
-    own: Group,
-}
-
-impl OwnGroup {
-    fn enter() -> Option<Self> {
-        let all = Groups::find()?;
-        let own = all.enter()?;
-        Some(Self { all, own })
-    }
-}
-
-impl Drop for OwnGroup {
-    fn drop(&mut self) {
-        self.all.leave(&self.own);
-    }
-}
-
-/// Makes this process, and so the command's, what a freshly logged-in one is, wherever the agent was
-/// started from. What fails here fails for want of a privilege; the command can run all the same.
+/// Makes this process, and so its supervisors and their commands, what a freshly logged-in one is,
+/// wherever the agent was started from. What fails here fails for want of a privilege; commands can run
+/// all the same.
 fn prepare() -> io::Result<()> {
     raw::close_inherited();
     raw::reset_signals();
     SigSet::empty().thread_set_mask()?;
     let _ = rustix::process::setsid();
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     rustix::process::umask(Mode::WGRP | Mode::WOTH);
     if rustix::process::getpriority_process(None) != Ok(0) {
         let _ = rustix::process::setpriority_process(None, 0);
     }
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");
-    // Started through a link to the agent's binary, it would be called `exe`.
-    let _ = rustix::thread::set_name(c"lariat-job");
+    name(c"lariat-jobs");
     Ok(())
+}
+
+/// What it is called among the host's processes: started through a link to the agent's binary, it would
+/// be `exe`.
+fn name(name: &CStr) {
+    let _ = rustix::thread::set_name(name);
 }
 
 /// From here on, signals are something to read. What came before is lost: look for ended children once.

@@ -18,13 +18,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
-use super::OwnGroup;
 use super::command::Running;
 use super::life::{Action, Life};
 use super::output::Output;
 use super::stdin::Stdin;
 use super::tree::{self, SIGHUP, SIGKILL, SIGTERM};
 use super::voice::{View, Voice};
+use crate::jobs::cgroup::Group;
 use crate::jobs::channel::{self, Begin, ToAgent};
 use crate::jobs::spool::{Filled, Stream};
 use crate::jobs::{folder, record};
@@ -38,7 +38,7 @@ pub(super) struct Watch {
     folder: OwnedFd,
     record: File,
     signals: SignalFd,
-    control: Option<OwnGroup>,
+    control: Option<Group>,
     listener: Option<UnixListener>,
     listen_at: Option<Instant>,
     /// Places, some of them free, so that each keeps its number.
@@ -69,7 +69,7 @@ impl Watch {
         record: File,
         signals: SignalFd,
         agent: Voice,
-        control: Option<OwnGroup>,
+        control: Option<Group>,
     ) -> Self {
         let Run { timeout_ms, grace_ms, streams, .. } = &begin.run;
         let grace = match streams {
@@ -156,8 +156,7 @@ impl Watch {
 
     /// Sends a signal to all processes of the job.
     fn signal(&self, number: u8) {
-        let control = self.control.as_ref().map(|control| &control.own);
-        tree::signal(self.group(), control, number);
+        tree::signal(self.group(), self.control.as_ref(), number);
     }
 
     /// The command's process group, which has its id.

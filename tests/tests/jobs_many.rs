@@ -132,6 +132,13 @@ fn a_host_that_is_not_there_is_told_and_costs_the_others_nothing() {
     fleet.run(["jobs", "all"]);
     let output = fleet.run(["jobs", "all", "--retry-failed"]);
     assert!(errors(&output).ends_with("\n1 unreachable (h0002); 0 jobs\n"), "{output:?}");
+
+    // One that takes the connection and says nothing has its time.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    fleet.set_address("h0001", silent.local_addr().unwrap());
+    let output = fleet.run(["jobs", "h000[1,3]", "--timeout", "300ms"]);
+    assert_eq!((output.status.code(), text(&output.stdout).lines().count()), (Some(1), 2));
+    assert!(errors(&output).contains("): no answer within 0.3 s\n"), "{output:?}");
 }
 
 #[test]

@@ -288,6 +288,13 @@ mod tests {
     }
 
     #[test]
+    fn a_hint_can_be_typed_into_a_shell() {
+        let quoted = |text: &str| text.parse::<Targets>().map(|targets| targets.quoted());
+        assert_eq!(quoted("web-1.example,@db"), Ok("web-1.example,@db".to_owned()));
+        assert_eq!(quoted("web[1-2],!web*"), Ok("'web[1-2],!web*'".to_owned()));
+    }
+
+    #[test]
     fn terms_are_united_cut_down_and_taken_away() {
         for (text, expected) in [
             ("web1", "web1"),

@@ -10,9 +10,9 @@ use crate::error::CliError;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-Prints what the job has written from the beginning on, goes on with it, and exits as it does: with its
-status, 128+N if signal N ended it, 124 if its --timeout did. Ctrl-C leaves the job alone. Of several hosts
-one has the job, and is found; if more have one that is meant, they are named.
+Prints what the job has written from the beginning on, goes on with it, and exits as it does: with
+its status, 128+N if signal N ended it, 124 if its --timeout did. Ctrl-C leaves the job alone. Of
+several hosts the one that has the job is found; if several have one that is meant, they are named.
 
 Examples:
   lariat attach web1

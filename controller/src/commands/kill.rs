@@ -21,7 +21,8 @@ use crate::runtime::block_on;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-Every process of the job gets the signal, those that have left its process group and session included.
+Every process of the job gets the signal, also those that have left its process group and session.
+Of several hosts the one that has the job is found; if several do, nothing is sent.
 
 Examples:
   lariat kill web1 3f2a
@@ -29,11 +30,8 @@ Examples:
   lariat kill web1 3f2a -s KILL
   lariat kill web1 3f2a -s HUP")]
 pub(crate) struct Args {
-    #[command(flatten)]
-    whom: Whom,
-
     /// Which job: its id or the beginning of it [default, on one host: the only detached one that runs]
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", index = 2)]
     job: Option<Prefix>,
 
     /// Which signal: TERM, KILL, HUP, INT, USR1, 15, ...
@@ -43,6 +41,9 @@ pub(crate) struct Args {
     /// One JSON object: the job as `lariat jobs` tells it, or the error
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    whom: Whom,
 }
 
 /// A signal's number on Linux.

@@ -28,11 +28,11 @@ use crate::target::{Chosen, Targets};
 /// Most messages of a list: a host that has more jobs than they hold is not right in the head.
 const MOST: usize = 100;
 
-/// Who is asked for jobs, and how.
+/// Who is asked for jobs, and how. It comes last, because what follows it would be under its heading.
 #[derive(clap::Args)]
 pub(crate) struct Whom {
     /// Which hosts
-    #[arg(value_name = "TARGET")]
+    #[arg(value_name = "TARGET", index = 1)]
     pub(crate) target: Targets,
 
     /// How long a host may take to tell its jobs, connecting included

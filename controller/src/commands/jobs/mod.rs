@@ -24,7 +24,7 @@ const HEADINGS: [&str; 5] = ["JOB", "STATE", "STARTED", "TOOK", "COMMAND"];
 #[derive(clap::Args)]
 #[command(after_help = "\
 Shows the jobs of your key, the oldest first: detached ones, which are kept for days after their end
-(agent.toml: jobs.keep), and those that somebody runs or that wait for their controller to come back.
+(agent.toml: jobs.keep), and those that somebody runs or that wait for their controller to return.
 
 Examples:
   lariat jobs web1
@@ -32,16 +32,16 @@ Examples:
   lariat jobs all 3f2a
   lariat jobs @web --json | jq -r 'select(.state == \"running\") | \"\\(.host) \\(.job)\"'")]
 pub(crate) struct Args {
-    #[command(flatten)]
-    whom: Whom,
-
     /// Only the jobs whose ids begin like this
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", index = 2)]
     job: Option<Prefix>,
 
     /// One JSON object a line: host, job, state, exit, signal, detached, user, command, started, seconds
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    whom: Whom,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {

@@ -26,11 +26,8 @@ use crate::stdio::LocalOutput;
 /// What both verbs take.
 #[derive(clap::Args)]
 pub(super) struct Common {
-    #[command(flatten)]
-    pub(super) whom: Whom,
-
     /// Which job: its id or the beginning of it [default: the newest detached one]
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", index = 2)]
     job: Option<Prefix>,
 
     /// One JSON object a line, at the end: the job as `lariat jobs` tells it, with stdout and stderr
@@ -39,6 +36,9 @@ pub(super) struct Common {
 
     #[command(flatten)]
     part: Part,
+
+    #[command(flatten)]
+    pub(super) whom: Whom,
 }
 
 /// What is read of a job, and how patiently.
@@ -55,9 +55,10 @@ struct Part {
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-A detached job's stdout and stderr are kept apart, and so they come: each to its own stream here. The
-newest 64 MiB of each are kept (agent.toml: jobs.output), for days after the job's end (jobs.keep).
-Of several hosts, those without such a job are passed over, and lines have their host before them.
+A detached job's stdout and stderr are kept apart, and so they come: each to its own stream here.
+The newest 64 MiB of each are kept (agent.toml: jobs.output), for days after the job's end
+(jobs.keep). Of several hosts, those without such a job are passed over, and lines have their host
+before them.
 
 Examples:
   lariat logs web1
@@ -67,12 +68,12 @@ Examples:
   lariat logs @web -f
   lariat logs @web --json | jq -r .stdout")]
 pub(crate) struct Args {
-    #[command(flatten)]
-    common: Common,
-
     /// Go on until the job has ended
     #[arg(short, long)]
     follow: bool,
+
+    #[command(flatten)]
+    common: Common,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {

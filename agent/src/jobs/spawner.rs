@@ -8,8 +8,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, prlimit};
@@ -23,6 +24,9 @@ use crate::descriptors;
 /// Longest time that a supervisor may take to be born.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Room for the frames of a thread that waits, in bytes.
+const STACK: usize = 64 * 1024;
+
 pub(super) struct Spawner {
     program: PathBuf,
     groups: Option<Groups>,
@@ -35,11 +39,9 @@ struct State {
     zygote: Option<Zygote>,
 }
 
-/// The process that supervisors are forked from; see [`zygote`](super::supervise::zygote).
-struct Zygote {
-    socket: UnixStream,
-    process: Child,
-}
+/// The process that supervisors are forked from; see [`zygote`](super::supervise::zygote). It leaves
+/// when this is dropped.
+struct Zygote(UnixStream);
 
 impl Spawner {
     /// For supervisors that are forked from `PROGRAM supervise`.
@@ -87,12 +89,9 @@ impl Spawner {
 
 impl State {
     fn spawn(&mut self, program: &Path) -> io::Result<UnixStream> {
-        if let Some(zygote) = &mut self.zygote {
-            match zygote.fork() {
-                Ok(made) => return made,
-                // Somebody has killed it, or it might as well be dead.
-                Err(_) => zygote.end(),
-            }
+        // One that somebody has killed answers nothing: then a new one does.
+        if let Some(Ok(made)) = self.zygote.as_mut().map(Zygote::fork) {
+            return made;
         }
         self.zygote.insert(Zygote::start(program)?).fork()?
     }
@@ -100,9 +99,9 @@ impl State {
 
 impl Zygote {
     fn start(program: &Path) -> io::Result<Self> {
-        let (socket, theirs) = UnixStream::pair()?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        let process = Command::new(program)
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_read_timeout(Some(PATIENCE))?;
+        let mut process = Command::new(program)
             .arg0("lariatd")
             .arg(SUBCOMMAND)
             .env_clear()
@@ -114,25 +113,23 @@ impl Zygote {
         // It has forked nothing yet, so commands inherit the limit that the agent had.
         let limit = descriptors::original();
         let _ = prlimit(Some(Pid::from_child(&process)), Resource::Nofile, limit);
-        Ok(Self { socket, process })
+        // So that it is no zombie, whenever it ends.
+        thread::Builder::new().name("zygote".to_owned()).stack_size(STACK).spawn(move || {
+            let _ = process.wait();
+        })?;
+        Ok(Self(ours))
     }
 
     /// Has it fork: the new supervisor's socket, or why there is none. It fails itself if there is nobody
     /// to be asked.
     fn fork(&mut self) -> io::Result<io::Result<UnixStream>> {
         let (ours, theirs) = UnixStream::pair()?;
-        channel::send_all(&self.socket, &[ASK], &[theirs.as_fd()])?;
+        channel::send_all(&self.0, &[ASK], &[theirs.as_fd()])?;
         let mut answer = [0; ANSWER_LEN];
-        self.socket.read_exact(&mut answer)?;
+        self.0.read_exact(&mut answer)?;
         Ok(match i32::from_le_bytes(answer) {
             0 => Ok(ours),
             number => Err(io::Error::from_raw_os_error(number)),
         })
-    }
-
-    /// Its supervisors go on without it.
-    fn end(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

@@ -36,6 +36,11 @@ impl CliError {
         Self { quiet, ..Self::new(format!("write to stdout: {}", io_error(error))) }
     }
 
+    /// Not told on a screen: who asked for this end knows of it.
+    pub(crate) fn quiet(self) -> Self {
+        Self { quiet: true, ..self }
+    }
+
     /// Puts what was being done before the message: `enroll web1: ...`.
     pub(crate) fn during(mut self, what: impl Display) -> Self {
         self.message = format!("{what}: {}", self.message);
@@ -79,6 +84,9 @@ impl CliError {
 
     /// The same as text: each line with its end.
     pub(crate) fn told(&self, verbose: bool) -> String {
+        if self.quiet {
+            return String::new();
+        }
         let mut told = format!("lariat: {}\n", self.line());
         for cause in self.because(verbose) {
             told.push_str(&escape(cause.as_bytes()));

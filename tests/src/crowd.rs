@@ -21,6 +21,16 @@ pub struct Crowd {
     pub hosts: Vec<(String, SocketAddr)>,
 }
 
+/// A fleet of this many hosts, and their running agents.
+///
+/// # Panics
+/// When one of them does not start.
+pub fn crowd(count: usize) -> (TestFleet, Crowd) {
+    let fleet = TestFleet::new();
+    let crowd = Crowd::start(&fleet, count);
+    (fleet, crowd)
+}
+
 impl Crowd {
     /// Enrols this many hosts and starts their agents.
     ///

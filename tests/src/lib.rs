@@ -8,5 +8,6 @@ pub mod crowd;
 pub mod dice;
 pub mod faulty;
 pub mod fleet;
+pub mod said;
 pub mod strace;
 pub mod wait;

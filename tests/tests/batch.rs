@@ -5,19 +5,9 @@
 use std::fs;
 use std::process::Output;
 
-use lariat_tests::crowd::Crowd;
-use lariat_tests::fleet::TestFleet;
+use lariat_tests::crowd::crowd;
+use lariat_tests::said::text;
 use serde_json::Value;
-
-fn crowd(count: usize) -> (TestFleet, Crowd) {
-    let fleet = TestFleet::new();
-    let crowd = Crowd::start(&fleet, count);
-    (fleet, crowd)
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
 
 fn summary(output: &Output) -> &str {
     let last = text(&output.stderr).lines().last().unwrap_or_default();

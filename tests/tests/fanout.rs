@@ -7,39 +7,16 @@ use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Output, Stdio};
 
-use lariat_tests::crowd::Crowd;
+use lariat_tests::crowd::crowd;
 use lariat_tests::fleet::TestFleet;
+use lariat_tests::said::{objects, sorted, text};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-
-fn crowd(count: usize) -> (TestFleet, Crowd) {
-    let fleet = TestFleet::new();
-    let crowd = Crowd::start(&fleet, count);
-    (fleet, crowd)
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
-
-/// The lines in an order of their own.
-fn sorted(bytes: &[u8]) -> Vec<&str> {
-    let mut lines: Vec<&str> = text(bytes).lines().collect();
-    lines.sort_unstable();
-    lines
-}
 
 /// Exit status, sorted lines of stdout, and the summary without its time.
 fn told(output: &Output) -> (Option<i32>, Vec<&str>, &str) {
     let summary = text(&output.stderr).lines().last().unwrap_or_default();
     (output.status.code(), sorted(&output.stdout), summary.split(';').next().unwrap())
-}
-
-fn objects(output: &Output) -> Vec<Value> {
-    let lines = text(&output.stdout).lines();
-    let mut objects: Vec<Value> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
-    objects.sort_by_key(|object| object["host"].as_str().map(ToOwned::to_owned));
-    objects
 }
 
 /// Starts it with pipes all around.
@@ -102,10 +79,10 @@ fn those_that_failed_are_tried_again_and_no_others() {
         fleet.run(common.iter().copied().chain(more.iter().copied()).chain(["--", &command]))
     };
     let output = each(&[]);
-    let ok: Vec<bool> = objects(&output).iter().map(|o| o["ok"] == true).collect();
+    let ok: Vec<bool> = objects(&output.stdout).iter().map(|o| o["ok"] == true).collect();
     assert_eq!((output.status.code(), ok), (Some(1), vec![true, false, true]));
     let output = each(&["--retry-failed"]);
-    let objects = objects(&output);
+    let objects = objects(&output.stdout);
     assert_eq!((output.status.code(), objects.len()), (Some(0), 1));
     assert_eq!((&objects[0]["host"], &objects[0]["exit"]), (&"h0002".into(), &0.into()));
     let output = each(&["--retry-failed"]);
@@ -165,7 +142,7 @@ fn stdin_goes_to_all_of_them_and_to_those_that_begin_later() {
         let writer = std::thread::spawn(move || stdin.write_all(&input));
         let output = child.wait_with_output().unwrap();
         writer.join().unwrap().unwrap();
-        let objects = objects(&output);
+        let objects = objects(&output.stdout);
         assert_eq!(objects.len(), 3, "{output:?}");
         assert!(objects.iter().all(|o| o["ok"] == true && o["stdout"] == objects[0]["stdout"]));
     }

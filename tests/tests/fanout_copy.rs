@@ -9,16 +9,11 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
-use lariat_tests::crowd::Crowd;
+use lariat_tests::crowd::crowd;
 use lariat_tests::faulty::{Fault, Faulty};
-use lariat_tests::fleet::{TestFleet, random_file};
+use lariat_tests::fleet::random_file;
+use lariat_tests::said::objects;
 use serde_json::Value;
-
-fn crowd(count: usize) -> (TestFleet, Crowd) {
-    let fleet = TestFleet::new();
-    let crowd = Crowd::start(&fleet, count);
-    (fleet, crowd)
-}
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -30,13 +25,6 @@ fn errors(output: &Output) -> &str {
 
 fn summary(output: &Output) -> &str {
     errors(output).lines().last().unwrap_or_default()
-}
-
-fn objects(output: &Output) -> Vec<Value> {
-    let lines = std::str::from_utf8(&output.stdout).unwrap().lines();
-    let mut objects: Vec<Value> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
-    objects.sort_by_key(|object| object["host"].as_str().map(ToOwned::to_owned));
-    objects
 }
 
 #[test]
@@ -62,7 +50,7 @@ fn a_file_and_a_folder_go_to_all_and_come_back_into_folders_of_their_own() {
 
     let back = fleet.path("back");
     let output = fleet.run(["pull", "--json", &format!("h*:{}", file.display()), text(&back)]);
-    let pulled = objects(&output);
+    let pulled = objects(&output.stdout);
     assert_eq!((output.status.code(), pulled.len()), (Some(0), 3));
     assert!(pulled.iter().all(|o| o["ok"] == true && o["bytes"] == 3_000_001), "{pulled:?}");
     assert_eq!(fs::read(back.join("h0002/file")).unwrap(), content);
@@ -72,7 +60,7 @@ fn a_file_and_a_folder_go_to_all_and_come_back_into_folders_of_their_own() {
 
     // Nothing has changed: nothing is sent; and a dry run tells whose change it is.
     let output = fleet.run(["push", "--json", text(&file), &dest.replace("{host}", "{host}/file")]);
-    assert!(objects(&output).iter().all(|o| o["sent"] == 0 && o["reused"] == 3_000_001));
+    assert!(objects(&output.stdout).iter().all(|o| o["sent"] == 0 && o["reused"] == 3_000_001));
     fs::write(folder.join("new"), "x").unwrap();
     let output = fleet.run(["push", "--dry-run", text(&folder), &format!("{dest}/")]);
     assert!(output.stdout.windows(16).any(|w| w == b"h0002: make new\n"), "{output:?}");

@@ -2,44 +2,48 @@
 
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::time::Duration;
 
 use lariat_common::link::LinkError;
 use lariat_common::protocol::failure::Failure;
-use lariat_common::protocol::job::{Kill, Killed};
+use lariat_common::protocol::job::{Job, Kill, Killed};
 use lariat_common::protocol::{Kind, Message};
 
 use crate::connect::Session;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::jobs::{self, Prefix, Unnamed};
+use crate::fanout::Failed;
+use crate::jobs::{self, Found, Prefix, Unnamed, Whom, Wish};
 use crate::output;
-use crate::reach::ReachOptions;
+use crate::output::json::object;
+use crate::run::Broken;
 use crate::runtime::block_on;
-use crate::target::Targets;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-Every process of the job gets the signal, those that have left its process group and session included.
+Every process of the job gets the signal, also those that have left its process group and session.
+Of several hosts the one that has the job is found; if several do, nothing is sent.
 
 Examples:
   lariat kill web1 3f2a
+  lariat kill @web 3f2a                (on whichever of them has it)
   lariat kill web1 3f2a -s KILL
   lariat kill web1 3f2a -s HUP")]
 pub(crate) struct Args {
-    /// Which host
-    #[arg(value_name = "TARGET")]
-    target: Targets,
-
-    /// Which job: its id or the beginning of it [default: the only detached one that runs]
-    #[arg(value_name = "JOB")]
+    /// Which job: its id or the beginning of it [default, on one host: the only detached one that runs]
+    #[arg(value_name = "JOB", index = 2)]
     job: Option<Prefix>,
 
     /// Which signal: TERM, KILL, HUP, INT, USR1, 15, ...
     #[arg(short, long, value_name = "SIG", default_value = "TERM")]
     signal: SignalName,
 
+    /// One JSON object: the job as `lariat jobs` tells it, or the error
+    #[arg(long)]
+    json: bool,
+
     #[command(flatten)]
-    connect: ReachOptions,
+    whom: Whom,
 }
 
 /// A signal's number on Linux.
@@ -66,27 +70,54 @@ impl FromStr for SignalName {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
-    let reach = jobs::reach(context, &args.target, &args.connect)?;
-    let name = &reach.peer.name;
-    let SignalName(signal) = args.signal;
-    let told = block_on(async {
-        let (session, listed) = jobs::list(&reach, args.job.as_ref()).await?;
-        let job = jobs::choose(name, &listed, args.job.as_ref(), Unnamed::Only)?;
-        kill(session, Kill { job: job.job, signal }).await?;
-        let (id, command) = (jobs::short(&job), jobs::command(&job));
-        Ok(format!("{name}: signal {signal} sent to job {id} ({command})"))
+    let Args { whom, job, signal: SignalName(signal), json } = args;
+    let host = whom.plain()?;
+    if host.is_none() && job.is_none() {
+        let message = format!("kill: {} names several hosts; the job must be named", whom.target);
+        return Err(CliError::new(message).hint(format!("lariat jobs {}", whom.target.quoted())));
+    }
+    let wish = Wish { prefix: job.clone(), unnamed: Unnamed::Only };
+    let killed = block_on(async {
+        let Some(found) = jobs::find(whom, wish, context, "kill").await? else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        let name = &found.reach.peer.name;
+        let (job, now_ms) = kill(&found, *signal, whom.timeout).await?;
+        if *json {
+            object(&jobs::object(name, &job, now_ms))?;
+        } else {
+            let (id, command) = (jobs::short(&job), jobs::command(&job));
+            output::line(&format!("{name}: signal {signal} sent to job {id} ({command})"))?;
+        }
+        Ok(found.code)
     });
-    output::line(&told.map_err(|error| error.during(format!("kill on {name}")))?)?;
-    Ok(ExitCode::SUCCESS)
+    jobs::failed_as(*json, host.as_ref(), killed)
 }
 
-async fn kill(Session { mut link, .. }: Session, kill: Kill) -> Result<(), CliError> {
+/// Signals the job, and gives what was heard of it before, and when by the host's clock.
+async fn kill(
+    Found { reach, wish, .. }: &Found,
+    signal: u8,
+    limit: Option<Duration>,
+) -> Result<(Job, u64), CliError> {
+    let on = |failed| CliError::from(failed).before("kill on");
+    let name = &reach.peer.name;
+    let (session, listed) = jobs::list(reach, wish.prefix.as_ref(), limit).await.map_err(on)?;
+    let now_ms = session.welcome.time_ms;
+    let job = wish.one(name, wish.candidates(listed));
+    let job = job.map_err(|error| error.during(format!("kill on {name}")))?;
+    let told = tell(session, Kill { job: job.job, signal }).await;
+    told.map_err(|error| on(Failed::broken(error, reach)))?;
+    Ok((job, now_ms))
+}
+
+async fn tell(Session { mut link, .. }: Session, kill: Kill) -> Result<(), Broken> {
     link.send(&kill).await?;
     match link.next().await?.ok_or(LinkError::Cut)?.kind {
         Killed::KIND => {
             let Killed = link.reader.message()?;
         }
-        Kind::Failed => return Err(link.reader.message::<Failure>()?.into()),
+        Kind::Failed => return Err(Broken::Failed(link.reader.message::<Failure>()?)),
         other => return Err(LinkError::Unexpected(other).into()),
     }
     // Whether the agent hears that we leave changes nothing.

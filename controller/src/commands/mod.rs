@@ -46,15 +46,15 @@ pub(crate) enum Command {
     Shell(shell::Args),
     /// Run a command the way that rsync, git and others start ssh
     Rsh(rsh::Args),
-    /// Send files to a host
+    /// Send files to hosts
     Push(push::Args),
     /// Fetch files from hosts
     Pull(pull::Args),
     /// Do the steps of a plan on many hosts
     Batch(batch::Args),
-    /// Show the jobs on a host
+    /// Show the jobs on hosts
     Jobs(jobs::Args),
-    /// Show what a detached job has written
+    /// Show what detached jobs have written
     Logs(logs::Args),
     /// Follow a detached job to its end, and exit as it does
     Attach(attach::Args),

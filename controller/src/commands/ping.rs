@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 use lariat_common::link::LinkError;
 use lariat_common::name::HostName;
 use lariat_common::protocol::request::{Ping, Pong};
-use tokio::time::timeout;
 
-use crate::connect::{Peer, Session};
+use crate::connect::Session;
 use crate::context::Context;
 use crate::error::{CliError, EXIT_FAILURE};
-use crate::fanout::{End, Ended, Fanout, FanoutOptions, Plan, Report, Work};
+use crate::fanout::{End, Ended, Failed, Fanout, FanoutOptions, Plan, Report, within};
 use crate::output;
 use crate::output::json::{self, PingResult, object};
 use crate::output::printer::Printer;
@@ -88,21 +87,9 @@ fn many(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     block_on(async {
         let fanout = Fanout::new(context, plan, args.fanout.limits(), args.json)?;
         let report = Told { stdout: fanout.screen.stdout.clone(), json: args.json };
-        let (all, relay) = (Arc::new((fleet, hosts)), Arc::clone(&fanout.relay));
         let limit = args.timeout;
-        let begin = move |number: usize| -> Work<Result<Times, Failed>> {
-            let (all, mut signals) = (Arc::clone(&all), relay.signals());
-            Box::pin(async move {
-                let (fleet, hosts) = &*all;
-                let reach = fleet.reach(&hosts[number]);
-                let reach = reach.map_err(|error| Failed { end: End::Failed, error })?;
-                tokio::select! {
-                    result = ping(&reach, limit) => result,
-                    _ = signals.next() => Err(Failed::interrupted()),
-                }
-            })
-        };
-        fanout.run(begin, report).await
+        let question = async move |_, reach: &Reach| ping(reach, limit).await;
+        fanout.ask(Arc::new(fleet), hosts, question, report).await
     })
 }
 
@@ -157,40 +144,13 @@ fn ms(time: Duration) -> String {
     format!("{ms:.decimals$} ms")
 }
 
-/// Why there was no answer.
-struct Failed {
-    end: End,
-    error: CliError,
-}
-
-impl Failed {
-    fn interrupted() -> Self {
-        Self { end: End::NotStarted, error: CliError::new("interrupted") }
-    }
-}
-
-impl From<Failed> for CliError {
-    fn from(failed: Failed) -> Self {
-        failed.error
-    }
-}
-
 async fn ping(reach: &Reach, limit: Option<Duration>) -> Result<Times, Failed> {
-    let Some(limit) = limit else { return round_trip(reach).await };
-    timeout(limit, round_trip(reach)).await.unwrap_or_else(|_| {
-        let error = CliError::new(format!("no answer within {} s", limit.as_secs_f32()));
-        let Peer { name, address, .. } = &reach.peer;
-        Err(Failed { end: End::Failed, error: error.during(format!("{name} ({address})")) })
-    })
+    within(limit, reach, round_trip(reach)).await
 }
 
 async fn round_trip(reach: &Reach) -> Result<Times, Failed> {
     let began = Instant::now();
-    let connected = reach.connect(&Ping { nonce: 0 }).await;
-    let Session { mut link, welcome: _ } = connected.map_err(|error| {
-        let end = if error.is_refusal() { End::Refused } else { End::Unreachable };
-        Failed { end, error: error.into() }
-    })?;
+    let Session { mut link, welcome: _ } = reach.connect(&Ping { nonce: 0 }).await?;
     let connect = began.elapsed();
     let round_trip = async {
         link.expect::<Pong>().await?;
@@ -201,11 +161,7 @@ async fn round_trip(reach: &Reach) -> Result<Times, Failed> {
         link.writer.finish().await?;
         Ok(round_trip)
     };
-    let failed = |error: LinkError| {
-        let error = CliError::from(error);
-        let Peer { name, address, .. } = &reach.peer;
-        Failed { end: End::Unreachable, error: error.during(format!("{name} ({address})")) }
-    };
+    let failed = |error: LinkError| Failed::broken(error.into(), reach);
     Ok(Times { connect, round_trip: round_trip.await.map_err(failed)? })
 }
 

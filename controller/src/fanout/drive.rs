@@ -13,10 +13,9 @@ use super::crew::{Begin, Came, Crew, Work};
 use super::ended::summary;
 use super::schedule::Schedule;
 use super::screen::{Screen, TICK};
-use super::{End, Ended, Entry, Ledger, Limits, Plan};
+use super::{End, Ended, Entry, Ledger, Limits, Plan, Report};
 use crate::context::Context;
 use crate::error::{CliError, EXIT_FAILURE};
-use crate::output::printer::Printer;
 use crate::run::{ABANDON, Relay, SIGTERM, Signals};
 
 /// What a process exits with that SIGPIPE has ended.
@@ -38,23 +37,10 @@ pub(crate) struct Fanout<'a> {
     pub(crate) relay: Arc<Relay>,
     /// Errors are in the results, and told nowhere else.
     quiet: bool,
-}
-
-/// What a verb makes of what came of its hosts.
-pub(crate) trait Report {
-    /// What comes of one.
-    type Came: Send + 'static;
-
-    /// A host has ended.
-    fn ended(&mut self, host: &HostName, came: Self::Came) -> Ended;
-
-    /// All have. Nothing is printed by default that was not before.
-    fn over(&mut self, _: &Printer) {}
-
-    /// What was done in all in this time, for the summary.
-    fn sum(&self, _: Duration) -> Option<String> {
-        None
-    }
+    /// Nothing is under way on the hosts that has to be ended: signals stay this process's own end.
+    asks: bool,
+    /// It is told in a line how it went.
+    sums_up: bool,
 }
 
 /// Where it stands.
@@ -87,11 +73,36 @@ impl<'a> Fanout<'a> {
         limits: Limits,
         quiet: bool,
     ) -> Result<Self, CliError> {
-        let screen = Screen::new(plan.hosts.len());
-        let screen = screen.map_err(|e| CliError::from(e).during("write output"))?;
         let ledger = Some(Ledger::begin(&context.home()?, &plan)?);
+        Ok(Self { ledger, quiet, sums_up: true, ..Self::bare(context, plan.hosts, limits)? })
+    }
+
+    /// One that only looks, and is not written down: the newest that did something stays the newest. A
+    /// signal ends this process, as it would without us. Needs a runtime around it.
+    pub(crate) fn look(
+        context: &'a Context,
+        hosts: Vec<HostName>,
+        limits: Limits,
+        quiet: bool,
+    ) -> Result<Self, CliError> {
+        Ok(Self { quiet, sums_up: true, ..Self::search(context, hosts, limits)? })
+    }
+
+    /// The same on the way to something else: nothing is told of it but why hosts gave no answer.
+    pub(crate) fn search(
+        context: &'a Context,
+        hosts: Vec<HostName>,
+        limits: Limits,
+    ) -> Result<Self, CliError> {
+        Ok(Self { asks: true, ..Self::bare(context, hosts, limits)? })
+    }
+
+    fn bare(context: &'a Context, hosts: Vec<HostName>, limits: Limits) -> Result<Self, CliError> {
+        let screen = Screen::new(hosts.len());
+        let screen = screen.map_err(|e| CliError::from(e).during("write output"))?;
         let relay = Arc::new(Relay::default());
-        Ok(Self { context, hosts: plan.hosts, limits, ledger, screen, relay, quiet })
+        let (quiet, asks, sums_up) = (false, false, false);
+        Ok(Self { context, hosts, limits, ledger: None, screen, relay, quiet, asks, sums_up })
     }
 
     /// The hosts, by number.
@@ -105,7 +116,8 @@ impl<'a> Fanout<'a> {
         begin: impl Fn(usize) -> Work<R::Came> + Send + Sync + 'static,
         report: R,
     ) -> Result<ExitCode, CliError> {
-        let signals = Signals::new().map_err(|e| CliError::from(e).during("wait for signals"))?;
+        let signals = if self.asks { Ok(Signals::none()) } else { Signals::new() };
+        let signals = signals.map_err(|e| CliError::from(e).during("wait for signals"))?;
         let at_once = self.hosts.len().min(self.limits.parallel);
         let begin: Arc<Begin<R::Came>> = Arc::new(begin);
         let crew =
@@ -225,11 +237,16 @@ impl<R: Report> State<'_, R> {
         let named = self.fanout.hosts.iter().zip(ends.iter().copied());
         let line = summary(named, took, self.report.sum(took));
         self.fanout.screen.clear();
-        self.report.over(&self.fanout.screen.stdout);
+        let wrong = self.report.over(&self.fanout.screen.stdout);
+        let last = match &wrong {
+            Some(error) => error.told(self.fanout.context.verbose),
+            None if self.fanout.sums_up => format!("{line}\n"),
+            None => String::new(),
+        };
         let Screen { stdout, stderr, .. } = &self.fanout.screen;
         let written = async {
             stdout.flushed().await;
-            stderr.put(format!("{line}\n").as_bytes());
+            stderr.put(last.as_bytes());
             stderr.flushed().await;
         };
         tokio::select! {
@@ -248,7 +265,8 @@ impl<R: Report> State<'_, R> {
                 None => {}
             }
         }
-        Ok(ExitCode::from(End::status(ends)))
+        let wrong = wrong.map(|_| End::Failed);
+        Ok(ExitCode::from(End::status(ends.into_iter().chain(wrong))))
     }
 }
 

@@ -1,7 +1,9 @@
 //! How a verb ended on a host, and what that makes of many.
 
+use lariat_common::protocol::failure::Failure;
 use serde::{Deserialize, Serialize};
 
+use crate::connect::ConnectError;
 use crate::error::EXIT_FAILURE;
 
 /// What a fan-out exits with when a host failed that could be reached.
@@ -43,6 +45,18 @@ impl End {
             Self::Unreachable | Self::Refused => EXIT_FAILURE,
         };
         ends.into_iter().map(status).max().unwrap_or_default()
+    }
+}
+
+impl From<&ConnectError> for End {
+    fn from(error: &ConnectError) -> Self {
+        if error.is_refusal() { Self::Refused } else { Self::Unreachable }
+    }
+}
+
+impl From<&Failure> for End {
+    fn from(failure: &Failure) -> Self {
+        if failure.is_refusal() { Self::Refused } else { Self::Failed }
     }
 }
 

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use lariat_common::name::HostName;
 use lariat_common::protocol::failure::io_error;
 use tokio::io::AsyncWrite;
 
-use super::Lines;
+use super::lines::{Lines, prefix};
 use crate::output::printer::Printer;
 use crate::run::capture::Capture;
 
@@ -31,6 +32,11 @@ pub(crate) struct OutFile {
 }
 
 impl Sink {
+    /// The stream of all, for the host of this number.
+    pub(crate) fn lines(host: &HostName, number: usize, printer: &Printer) -> Self {
+        Self::Lines(Lines::new(prefix(host, number, printer.has_colours())), printer.clone())
+    }
+
     /// The host has ended: gives out what is left of its last line.
     pub(crate) async fn finish(&mut self) {
         if let Self::Lines(lines, printer) = self {

@@ -20,16 +20,46 @@ pub(crate) struct RunResult<'a> {
     pub(crate) exit: Option<u8>,
     /// The signal that ended it.
     pub(crate) signal: Option<u8>,
-    /// Its output, as far as it was kept.
-    pub(crate) stdout: &'a [u8],
-    /// Its output, as far as it was kept.
-    pub(crate) stderr: &'a [u8],
-    /// Whether more output came than was kept.
-    pub(crate) truncated: bool,
+    /// What it wrote.
+    pub(crate) output: Streams<'a>,
     /// From the beginning of the connection to the command's end.
     pub(crate) seconds: f64,
     /// What went wrong, if it was not the command.
     pub(crate) error: Option<String>,
+}
+
+/// What a command wrote, as far as it was kept: `stdout`, `stderr` and `truncated` among other fields.
+#[derive(Clone, Copy)]
+pub(crate) struct Streams<'a> {
+    pub(crate) stdout: &'a [u8],
+    pub(crate) stderr: &'a [u8],
+    /// Whether more came than was kept.
+    pub(crate) truncated: bool,
+}
+
+impl Streams<'_> {
+    fn entries<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        for (name, base64, bytes) in
+            [("stdout", "stdout_base64", self.stdout), ("stderr", "stderr_base64", self.stderr)]
+        {
+            match std::str::from_utf8(bytes) {
+                Ok(text) => map.serialize_entry(name, text)?,
+                Err(_) => map.serialize_entry(base64, &BASE64_STANDARD.encode(bytes))?,
+            }
+        }
+        if self.truncated {
+            map.serialize_entry("truncated", &true)?;
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Streams<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        self.entries(&mut map)?;
+        map.end()
+    }
 }
 
 impl Serialize for RunResult<'_> {
@@ -42,17 +72,7 @@ impl Serialize for RunResult<'_> {
         map.serialize_entry("ok", &self.ok)?;
         map.serialize_entry("exit", &self.exit)?;
         map.serialize_entry("signal", &self.signal)?;
-        for (name, base64, bytes) in
-            [("stdout", "stdout_base64", self.stdout), ("stderr", "stderr_base64", self.stderr)]
-        {
-            match std::str::from_utf8(bytes) {
-                Ok(text) => map.serialize_entry(name, text)?,
-                Err(_) => map.serialize_entry(base64, &BASE64_STANDARD.encode(bytes))?,
-            }
-        }
-        if self.truncated {
-            map.serialize_entry("truncated", &true)?;
-        }
+        self.output.entries(&mut map)?;
         map.serialize_entry("seconds", &self.seconds)?;
         map.serialize_entry("error", &self.error)?;
         map.end()
@@ -98,6 +118,17 @@ pub(crate) struct JobResult<'a> {
     pub(crate) seconds: Option<f64>,
     /// Why there is nothing to say.
     pub(crate) error: Option<String>,
+}
+
+/// What is said of a job and what it wrote.
+#[derive(serde::Serialize)]
+pub(crate) struct LogsResult<'a> {
+    /// The job.
+    #[serde(flatten)]
+    pub(crate) job: JobResult<'a>,
+    /// What it wrote.
+    #[serde(flatten)]
+    pub(crate) output: Streams<'a>,
 }
 
 impl<'a> JobResult<'a> {
@@ -153,16 +184,14 @@ mod tests {
             ok: true,
             exit: Some(0),
             signal: None,
-            stdout: "grüße\n".as_bytes(),
-            stderr: b"",
-            truncated: false,
+            output: Streams { stdout: "grüße\n".as_bytes(), stderr: b"", truncated: false },
             seconds: 0.25,
             error: None,
         };
         let text = |result: &RunResult<'_>| serde_json::to_string(result).unwrap();
         insta::assert_snapshot!(text(&result), @r#"{"host":"web1","ok":true,"exit":0,"signal":null,"stdout":"grüße\n","stderr":"","seconds":0.25,"error":null}"#);
         (result.ok, result.exit, result.signal) = (false, Some(137), Some(9));
-        (result.stderr, result.truncated) = (b"\xff\xfe", true);
+        (result.output.stderr, result.output.truncated) = (b"\xff\xfe", true);
         insta::assert_snapshot!(text(&result), @r#"{"host":"web1","ok":false,"exit":137,"signal":9,"stdout":"grüße\n","stderr_base64":"//4=","truncated":true,"seconds":0.25,"error":null}"#);
     }
 }

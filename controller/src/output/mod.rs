@@ -2,6 +2,7 @@
 
 pub(crate) mod json;
 pub(crate) mod printer;
+pub(crate) mod table;
 
 use std::io::{self, Write};
 

@@ -9,6 +9,8 @@ use lariat_common::protocol::failure::io_error;
 use tempfile::{SpooledData, SpooledTempFile};
 use tokio::io::AsyncWrite;
 
+use crate::output::json::Streams;
+
 /// Bytes of each stream that are kept.
 pub(crate) const LIMIT: usize = 16 * 1024 * 1024;
 
@@ -31,6 +33,14 @@ pub(crate) struct Captured {
     pub(crate) bytes: Vec<u8>,
     /// Whether there were more.
     pub(crate) truncated: bool,
+}
+
+impl Captured {
+    /// Both streams of a command, for an object.
+    pub(crate) fn streams<'a>(stdout: &'a Self, stderr: &'a Self) -> Streams<'a> {
+        let truncated = stdout.truncated || stderr.truncated;
+        Streams { stdout: &stdout.bytes, stderr: &stderr.bytes, truncated }
+    }
 }
 
 impl Default for Capture {

@@ -11,10 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::Notify;
 
 use super::input::{FRAME, Input, Next};
-use super::output::{Output, PART, QUEUE};
-
-/// Bytes of each stream that may wait for a slow destination when there are many hosts.
-const QUEUE_OF_MANY: usize = PART;
+use super::output::{Output, QUEUE, QUEUE_OF_MANY};
 
 /// One command on one host, seen from here.
 pub(crate) struct Job<O, E> {

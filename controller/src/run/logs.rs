@@ -13,7 +13,7 @@ use lariat_common::protocol::failure::Failure;
 use lariat_common::protocol::job::{Logs, LogsEnd, Reading, Start, State};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::output::{Output, PART, QUEUE};
+use super::output::{Output, PART, QUEUE, QUEUE_OF_MANY};
 use super::session::{Broken, take};
 use crate::connect::{ConnectError, Session};
 use crate::patience::{Patience, is_broken_connection, may_come_back};
@@ -55,6 +55,17 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
     /// Nothing was read yet.
     pub(crate) fn new(stdout: O, stderr: E) -> Self {
         Self { stdout: Output::new(stdout, QUEUE), stderr: Output::new(stderr, QUEUE) }
+    }
+
+    /// One of many, for which less may wait.
+    pub(crate) fn one_of_many(stdout: O, stderr: E) -> Self {
+        let most = QUEUE_OF_MANY;
+        Self { stdout: Output::new(stdout, most), stderr: Output::new(stderr, most) }
+    }
+
+    /// Where it went.
+    pub(crate) fn into_outputs(self) -> (O, E) {
+        (self.stdout.into_destination(), self.stderr.into_destination())
     }
 
     /// Reads, beginning on this connection, and gives what has become of the job. `lost` is told how

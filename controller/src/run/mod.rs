@@ -32,6 +32,7 @@ pub(crate) use connections::Connections;
 pub(crate) use error::RunError;
 pub(crate) use job::Job;
 pub(crate) use logs::{Log, LogsError, Wanted};
+pub(crate) use session::Broken;
 use signals::SIGPIPE;
 pub(crate) use signals::{Relay, SIGTERM, Signals};
 

@@ -23,6 +23,9 @@ pub(crate) const PART: usize = 64 * 1024;
 /// more it is a power of two, which is what a queue's memory grows to.
 pub(super) const QUEUE: usize = 1024 * 1024 - PART;
 
+/// The same of each stream when there are many hosts.
+pub(super) const QUEUE_OF_MANY: usize = PART;
+
 /// Where one stream stands. No I/O: a connection that comes next goes on exactly here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Position {

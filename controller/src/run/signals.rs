@@ -62,6 +62,11 @@ impl Signals {
         Ok(Self { source: Source::Process { interrupt, terminate }, came: None })
     }
 
+    /// None ever comes: this process's own stay with the system.
+    pub(crate) fn none() -> Self {
+        Relay::default().signals()
+    }
+
     /// The first one that came so far.
     pub(crate) fn came(&self) -> Option<u8> {
         self.came

@@ -135,6 +135,12 @@ impl Targets {
         (!missing.is_empty()).then(|| fold(missing.iter().map(String::as_str)))
     }
 
+    /// As it is typed into a shell.
+    pub(crate) fn quoted(&self) -> String {
+        let plain = self.text.bytes().all(|b| b.is_ascii_alphanumeric() || b"@.,_-".contains(&b));
+        if plain { self.text.clone() } else { format!("'{}'", self.text) }
+    }
+
     /// The names that it spells out, if it is made of nothing but names and ranges.
     #[cfg(test)]
     pub(super) fn names(&self) -> Option<Vec<String>> {
@@ -279,6 +285,13 @@ mod tests {
             None => host.to_string(),
         });
         Ok(shown.collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn a_hint_can_be_typed_into_a_shell() {
+        let quoted = |text: &str| text.parse::<Targets>().map(|targets| targets.quoted());
+        assert_eq!(quoted("web-1.example,@db"), Ok("web-1.example,@db".to_owned()));
+        assert_eq!(quoted("web[1-2],!web*"), Ok("'web[1-2],!web*'".to_owned()));
     }
 
     #[test]

@@ -204,13 +204,11 @@ impl Broken {
     /// What it is among the ends of many hosts.
     fn end(&self) -> End {
         match self {
-            Self::Connect(error) if error.is_refusal() => End::Refused,
-            Self::Refused(failure) | Self::Transfer(TransferError::Remote(failure))
-                if failure.is_refusal() =>
-            {
-                End::Refused
+            Self::Connect(error) => error.into(),
+            Self::Refused(failure) | Self::Transfer(TransferError::Remote(failure)) => {
+                failure.into()
             }
-            Self::Connect(_) | Self::Transfer(TransferError::Link(_)) => End::Unreachable,
+            Self::Transfer(TransferError::Link(_)) => End::Unreachable,
             _ => End::Failed,
         }
     }

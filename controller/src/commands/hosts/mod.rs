@@ -4,7 +4,6 @@ mod import;
 mod ssh_config;
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::process::ExitCode;
 
 use lariat_common::name::HostName;
@@ -122,24 +121,13 @@ fn objects(rows: &[Row<'_>]) -> Result<String, serde_json::Error> {
 }
 
 fn table(rows: &[Row<'_>]) -> String {
-    let width = |column: fn(&Row<'_>) -> usize, heading: &str| {
-        rows.iter().map(column).max().unwrap_or_default().max(heading.len())
-    };
-    let (host, address) =
-        (width(|row| row.host.len(), "HOST"), width(|row| row.address.len(), "ADDRESS"));
-    let mut text = String::new();
-    let mut line = |a: &str, b: &str, c: &str| {
-        let line = format!("{a:host$}  {b:address$}  {c}");
-        writeln!(text, "{}", line.trim_end()).expect("a String takes what is written to it");
-    };
-    line("HOST", "ADDRESS", "TAGS");
-    for row in rows {
+    let cells = |row: &Row<'_>| {
         let tags = row.tags.join(",");
         let gap = if tags.is_empty() { "" } else { "  " };
         let rest = if row.enrolled { tags } else { format!("{tags}{gap}(not enrolled)") };
-        line(row.host, &row.address, &rest);
-    }
-    text
+        vec![row.host.to_owned(), row.address.clone(), rest]
+    };
+    output::table::table(&["HOST", "ADDRESS", "TAGS"], rows.iter().map(cells))
 }
 
 #[cfg(test)]

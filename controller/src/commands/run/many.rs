@@ -11,7 +11,7 @@ use lariat_common::protocol::exec::{Command, Run};
 use super::{Args, detach, lines, report, request};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{End, Ended, Fanout, Feed, Gather, Lines, Plan, Report, Sink, Work, prefix};
+use crate::fanout::{End, Ended, Fanout, Feed, Gather, Plan, Report, Sink, Work};
 use crate::output::json;
 use crate::output::printer::Printer;
 use crate::reach::{Fleet, Reach};
@@ -283,9 +283,7 @@ impl Asked {
     fn prepare(&self, number: usize, chosen: &Chosen) -> Result<(Reach, (Sink, Sink)), CliError> {
         let reach = self.fleet.reach(chosen)?;
         let host = &chosen.host;
-        let lines = |printer: &Printer| {
-            Sink::Lines(Lines::new(prefix(host, number, printer.has_colours())), printer.clone())
-        };
+        let lines = |printer: &Printer| Sink::lines(host, number, printer);
         let sinks = match &self.output {
             Output::Lines => (lines(&self.stdout), lines(&self.stderr)),
             Output::Json => (kept(), kept()),
@@ -373,8 +371,9 @@ impl Report for Gathered {
         ended
     }
 
-    fn over(&mut self, stdout: &Printer) {
+    fn over(&mut self, stdout: &Printer) -> Option<CliError> {
         let told = if self.diff { self.gather.differences() } else { self.gather.told() };
         stdout.put(&told);
+        None
     }
 }

@@ -11,7 +11,7 @@ use lariat_common::protocol::exec::{End, Run};
 
 use crate::error::{CliError, EXIT_FAILURE};
 use crate::fanout::{self, Ended, OutFile, Sink};
-use crate::output::json::RunResult;
+use crate::output::json::{RunResult, Streams};
 use crate::reach::Reach;
 use crate::run::capture::Captured;
 use crate::run::{Outcome, RunError, not_run};
@@ -100,9 +100,7 @@ impl<'a> Said<'a> {
             ok: matches!(outcome, Outcome::Ended(End::Exited(0))),
             exit,
             signal,
-            stdout: &self.stdout.bytes,
-            stderr: &self.stderr.bytes,
-            truncated: self.stdout.truncated || self.stderr.truncated,
+            output: Captured::streams(self.stdout, self.stderr),
             seconds: took.as_secs_f64(),
             error: error.map(|error| error.line()),
         }
@@ -117,9 +115,7 @@ pub(super) fn unreached<'a>(host: &'a HostName, error: &CliError) -> RunResult<'
         ok: false,
         exit: None,
         signal: None,
-        stdout: &[],
-        stderr: &[],
-        truncated: false,
+        output: Streams { stdout: &[], stderr: &[], truncated: false },
         seconds: 0.0,
         error: Some(error.line()),
     }
@@ -152,13 +148,12 @@ fn end(outcome: &Outcome) -> fanout::End {
         Outcome::Left { running: false, .. } => fanout::End::NotStarted,
         Outcome::Ended(_) | Outcome::Left { .. } | Outcome::NoReader => fanout::End::Failed,
         Outcome::Failed(error) => match error {
-            RunError::Connect(error, _) if error.is_refusal() => fanout::End::Refused,
-            RunError::Failed(failure) if failure.is_refusal() => fanout::End::Refused,
-            RunError::Failed(_) | RunError::Local { .. } => fanout::End::Failed,
-            RunError::Connect(..)
-            | RunError::Broken(..)
-            | RunError::Restarted(_)
-            | RunError::Lost(_) => fanout::End::Unreachable,
+            RunError::Connect(error, _) => error.into(),
+            RunError::Failed(failure) => failure.into(),
+            RunError::Local { .. } => fanout::End::Failed,
+            RunError::Broken(..) | RunError::Restarted(_) | RunError::Lost(_) => {
+                fanout::End::Unreachable
+            }
         },
     }
 }

@@ -1,0 +1,39 @@
+//! A question to many hosts: each is reached and asked by itself, and given up when all are.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::{Failed, Fanout, Report, Work};
+use crate::error::CliError;
+use crate::reach::{Fleet, Reach};
+use crate::target::Chosen;
+
+impl Fanout<'_> {
+    /// Asks every host, of whom the question learns the number and how to reach it.
+    pub(crate) async fn ask<T, Q, R>(
+        self,
+        fleet: Arc<Fleet>,
+        hosts: Vec<Chosen>,
+        question: Q,
+        report: R,
+    ) -> Result<ExitCode, CliError>
+    where
+        T: Send + 'static,
+        Q: AsyncFn(usize, &Reach) -> Result<T, Failed> + Send + Sync + 'static,
+        R: Report<Came = Result<T, Failed>>,
+    {
+        let (all, relay) = (Arc::new((fleet, hosts, question)), Arc::clone(&self.relay));
+        let begin = move |number: usize| -> Work<Result<T, Failed>> {
+            let (all, mut signals) = (Arc::clone(&all), relay.signals());
+            Box::pin(async move {
+                let (fleet, hosts, question) = &*all;
+                let reach = fleet.reach(&hosts[number])?;
+                tokio::select! {
+                    answer = question(number, &reach) => answer,
+                    _ = signals.next() => Err(Failed::interrupted()),
+                }
+            })
+        };
+        self.run(begin, report).await
+    }
+}

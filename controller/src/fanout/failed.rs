@@ -1,0 +1,69 @@
+//! Why a host gave no answer, and as what that counts among many.
+
+use std::time::Duration;
+
+use super::End;
+use crate::connect::{ConnectError, Peer};
+use crate::error::CliError;
+use crate::reach::Reach;
+use crate::run::Broken;
+
+/// Why a host gave no answer.
+pub(crate) struct Failed {
+    /// As what it counts.
+    pub(crate) end: End,
+    /// Why.
+    pub(crate) error: CliError,
+}
+
+impl Failed {
+    /// It was not waited for.
+    pub(crate) fn interrupted() -> Self {
+        Self { end: End::NotStarted, error: CliError::new("interrupted").quiet() }
+    }
+
+    /// The connection broke, or the agent could not do it.
+    pub(crate) fn broken(error: Broken, reach: &Reach) -> Self {
+        let end = match &error {
+            Broken::Link(_) => End::Unreachable,
+            Broken::Failed(failure) => failure.into(),
+        };
+        Self { end, error: CliError::from(error).during(place(reach)) }
+    }
+}
+
+impl From<ConnectError> for Failed {
+    fn from(error: ConnectError) -> Self {
+        Self { end: (&error).into(), error: error.into() }
+    }
+}
+
+impl From<CliError> for Failed {
+    fn from(error: CliError) -> Self {
+        Self { end: End::Failed, error }
+    }
+}
+
+impl From<Failed> for CliError {
+    fn from(failed: Failed) -> Self {
+        failed.error
+    }
+}
+
+/// Gives a host's work up when its time is over.
+pub(crate) async fn within<T>(
+    limit: Option<Duration>,
+    reach: &Reach,
+    work: impl Future<Output = Result<T, Failed>>,
+) -> Result<T, Failed> {
+    let Some(limit) = limit else { return work.await };
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        let error = CliError::new(format!("no answer within {} s", limit.as_secs_f32()));
+        Err(error.during(place(reach)).into())
+    })
+}
+
+fn place(reach: &Reach) -> String {
+    let Peer { name, address, .. } = &reach.peer;
+    format!("{name} ({address})")
+}

@@ -1,0 +1,82 @@
+//! The one host that a verb for one host is about: it is named, or it is the one of several that has
+//! the job.
+
+use std::process::ExitCode;
+
+use lariat_common::name::HostName;
+use lariat_common::protocol::job::Job;
+
+use super::{Prefix, Several, Whom, Wish, list};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::fanout::{Ended, Failed, Fanout, Report};
+use crate::reach::Reach;
+use crate::target::Chosen;
+
+/// Where a job is.
+pub(crate) struct Found {
+    /// On this host.
+    pub(crate) reach: Reach,
+    /// It is this one there.
+    pub(crate) wish: Wish,
+    /// What is left to say of the hosts that were looked through.
+    pub(crate) code: ExitCode,
+}
+
+/// Finds the host; none if no host is left to be tried again. Needs a runtime around it.
+pub(crate) async fn find(
+    whom: &Whom,
+    wish: Wish,
+    context: &Context,
+    verb: &'static str,
+) -> Result<Option<Found>, CliError> {
+    if let Some(host) = whom.plain()? {
+        let reach = whom.reach(&host, context)?;
+        return Ok(reach.map(|reach| Found { reach, wish, code: ExitCode::SUCCESS }));
+    }
+    let several = whom.several(context)?;
+    if several.hosts.is_empty() {
+        return Ok(None);
+    }
+    let fanout = Fanout::search(context, several.names(), whom.fanout.limits())?;
+    let mut told = Told { verb, hosts: Vec::new() };
+    let (asked, limit) = (wish.clone(), whom.timeout);
+    let question = async move |_, reach: &Reach| {
+        let (mut session, jobs) = list(reach, asked.prefix.as_ref(), limit).await?;
+        // Whether the agent hears that we leave changes nothing.
+        let _ = session.link.writer.finish().await;
+        Ok(asked.candidates(jobs))
+    };
+    let Several { fleet, hosts } = several;
+    let code = fanout.ask(fleet.clone(), hosts, question, &mut told).await?;
+    if told.hosts.is_empty() {
+        let message = format!("{verb}: no host of {} answered", whom.target);
+        return Err(CliError::new(message).hint(format!("lariat ping {}", whom.target.quoted())));
+    }
+    let (host, job) = wish.host(&whom.target, &told.hosts).map_err(|e| e.during(verb))?;
+    let chosen = Chosen { host: host.clone(), user: None };
+    let wish = Wish { prefix: Some(Prefix::from(job)), ..wish };
+    Ok(Some(Found { reach: fleet.reach(&chosen)?, wish, code }))
+}
+
+/// What hosts have told.
+struct Told {
+    verb: &'static str,
+    hosts: Vec<(HostName, Vec<Job>)>,
+}
+
+impl Report for Told {
+    type Came = Result<Vec<Job>, Failed>;
+
+    fn ended(&mut self, host: &HostName, came: Self::Came) -> Ended {
+        match came {
+            Ok(jobs) => {
+                self.hosts.push((host.clone(), jobs));
+                Ended::ok()
+            }
+            Err(Failed { end, error }) => {
+                Ended::failed(end, error.before(&format!("{} on", self.verb)))
+            }
+        }
+    }
+}

@@ -6,10 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::fs::{Mode, OFlags};
 
 use super::attributes::{Attributes, Translator};
+use super::backup;
 use super::destination::Place;
 use super::error::{failed, sys_failed};
 use crate::protocol::failure::{Action, Failure};
@@ -24,7 +24,7 @@ pub struct Finish {
     pub user: Option<u32>,
     /// Group, in place of the replaced file's.
     pub group: Option<u32>,
-    /// Keep what is replaced, under its name with `~` behind it.
+    /// Keep what is replaced or removed, under its name with `~` behind it.
     pub backup: bool,
 }
 
@@ -71,7 +71,7 @@ pub(super) fn commit(
         file.sync_all().map_err(failed(Action::Sync, bytes))?;
     }
     if placing.backup {
-        back_up(place.folder.as_fd(), &place.name, bytes)?;
+        backup::keep(place.folder.as_fd(), &place.name, bytes)?;
     }
     let folder = place.folder.as_fd();
     rustix::fs::renameat(folder, part, folder, place.name.as_slice())
@@ -82,20 +82,6 @@ pub(super) fn commit(
 pub(super) fn sync_folder(place: &Place) -> Result<(), Failure> {
     let path = place.folder_path.as_os_str().as_bytes();
     place.folder.sync_all().map_err(failed(Action::Sync, path))
-}
-
-/// Gives what is about to be replaced a second name, so that there is no instant without the first.
-pub(super) fn back_up(folder: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<(), Failure> {
-    let backup = [name, b"~"].concat();
-    let path = [path, b"~"].concat();
-    match rustix::fs::unlinkat(folder, backup.as_slice(), AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(errno) => return Err(sys_failed(Action::Create, &path)(errno)),
-    }
-    match rustix::fs::linkat(folder, name, folder, backup.as_slice(), AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(sys_failed(Action::Create, &path)(errno)),
-    }
 }
 
 /// A replaced file's owner, group and extended attributes stay as they were, as far as we may.

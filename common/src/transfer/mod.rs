@@ -14,6 +14,7 @@
 //! the bytes. [`tree`] moves whole folders, and has these for their large files.
 
 mod attributes;
+mod backup;
 mod basis;
 mod beside;
 mod body;

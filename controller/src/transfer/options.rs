@@ -37,7 +37,7 @@ pub(crate) struct TransferOptions {
     #[arg(long, value_name = "USER[:GROUP]")]
     chown: Option<String>,
 
-    /// Keep what is replaced, under its name with ~ behind it
+    /// Keep what is replaced, or removed by --delete, under its name with ~ behind it
     #[arg(long)]
     backup: bool,
 

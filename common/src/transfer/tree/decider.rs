@@ -18,7 +18,6 @@ use crate::protocol::tree::{
 };
 use crate::transfer::attributes::Translator;
 use crate::transfer::error::failed;
-use crate::transfer::sweep;
 
 /// What follows from one message of entries.
 #[derive(Default)]
@@ -192,7 +191,7 @@ impl Decider {
                 Ok(Some(stat)) => FileType::from_raw_mode(stat.st_mode).is_dir(),
                 _ => continue,
             };
-            if sweep::is_own(name) || self.filter.excludes(&path, is_folder) {
+            if self.shared.spares(&self.filter, &path, name, is_folder) {
                 continue;
             }
             if self.options.dry_run {

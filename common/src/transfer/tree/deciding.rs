@@ -1,6 +1,7 @@
 //! One entry against what is there under its name: what is done at once, and what is wanted.
 
 use std::io;
+use std::os::fd::AsFd;
 
 use rustix::fs::{FileType, Stat};
 
@@ -16,6 +17,7 @@ use crate::protocol::transfer::Hash;
 use crate::protocol::tree::{Answer, Change, Entry, What};
 use crate::transfer::Partial;
 use crate::transfer::attributes::{self, Attributes};
+use crate::transfer::backup;
 use crate::transfer::basis::MIN_BASIS;
 use crate::transfer::error::failed;
 
@@ -77,7 +79,7 @@ impl Deciding<'_> {
                 let folder = self.open_folder()?;
                 self.touch()?;
                 if verdict == Verdict::Clear {
-                    folder.remove(&entry.name).map_err(self.failed(Action::Remove))?;
+                    self.clear(folder, &entry.name)?;
                 }
                 folder.make_folder(&entry.name).map_err(self.failed(Action::MakeFolder))?;
                 State::New
@@ -87,6 +89,14 @@ impl Deciding<'_> {
             self.decider.after.folder(self.path.as_slice().into(), self.attributes.clone());
         }
         Ok(made)
+    }
+
+    /// Takes away what is no folder, where one must be.
+    fn clear(&self, folder: &Folder, name: &[u8]) -> Result<(), Failure> {
+        if self.decider.shared.finish.backup {
+            return backup::move_away(folder.as_fd(), name, &self.shown());
+        }
+        folder.remove(name).map_err(self.failed(Action::Remove))
     }
 
     fn link(

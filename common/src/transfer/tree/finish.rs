@@ -2,6 +2,7 @@
 //! done in them changes their times.
 
 use std::collections::HashMap;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use rustix::fs::FileType;
@@ -13,8 +14,8 @@ use super::shared::{LastFolder, Shared};
 use crate::beneath::{Folder, join};
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
 use crate::transfer::attributes::{Attributes, timestamps};
+use crate::transfer::backup;
 use crate::transfer::error::failed;
-use crate::transfer::sweep;
 
 /// Bytes of folders, links and names to be removed that are kept until the end: more than a million of
 /// them, and no end that a sender could set by itself.
@@ -112,7 +113,7 @@ impl After {
                 work.note(work.remove(folder, name).map(drop));
             }
             for (folder, name) in replacements.blocked() {
-                work.note(work.remove(&folder, &name).map(drop));
+                work.note(work.make_way(&folder, &name));
             }
         }
         replacements.settle(true);
@@ -176,6 +177,7 @@ impl Work<'_> {
             open.make_link(name, target).map_err(failed(Action::Create))?;
         } else {
             open.make_link(&part, target).map_err(failed(Action::Create))?;
+            self.keep(&open, name, &path)?;
             open.rename(&part, name).map_err(failed(Action::Rename))?;
         }
         if attributes.uid.is_some() || attributes.gid.is_some() {
@@ -208,6 +210,7 @@ impl Work<'_> {
         }
         let part = self.shared.part_name(folder, name);
         open.link(&part, &first, old).map_err(failed(Action::Create))?;
+        self.keep(&open, name, &path)?;
         open.rename(&part, name).map_err(failed(Action::Rename))
     }
 
@@ -230,15 +233,31 @@ impl Work<'_> {
             return Ok(true);
         }
         if removes {
-            self.remove(folder, name)?;
+            self.make_way(folder, name)?;
             return Ok(true);
         }
         let cause = Cause::NotAFile(FileKind::Folder);
         Err(Failure { action: Action::Create, path: Some(path), cause })
     }
 
-    /// Removes a name and what is in it, but for what is excluded and the folders that it is in. Gives
-    /// whether it has gone.
+    /// What is about to be replaced keeps a second name, if backups are asked for.
+    fn keep(&self, folder: &Folder, name: &[u8], path: &[u8]) -> Result<(), Failure> {
+        if self.shared.finish.backup { backup::keep(folder.as_fd(), name, path) } else { Ok(()) }
+    }
+
+    /// Takes a folder away where something else must be.
+    fn make_way(&self, path: &[u8], name: &[u8]) -> Result<(), Failure> {
+        if !self.shared.finish.backup {
+            return self.remove(path, name).map(drop);
+        }
+        let shown = self.shared.shown(path, name);
+        let folder = self.shared.root.enter(path).map_err(failed(Action::Open, &shown))?;
+        self.shared.touch(&folder).map_err(failed(Action::Open, &shown))?;
+        backup::move_away(folder.as_fd(), name, &shown)
+    }
+
+    /// Removes a name and what is in it, but for what is spared and the folders that it is in. With
+    /// backups files get their names instead, which are spared. Gives whether it has gone.
     fn remove(&self, path: &[u8], name: &[u8]) -> Result<bool, Failure> {
         self.remove_down(path, name, 0)
     }
@@ -251,7 +270,11 @@ impl Work<'_> {
         self.shared.touch(&folder).map_err(&failed)?;
         let Some(stat) = folder.stat(name).map_err(&failed)? else { return Ok(true) };
         let is_folder = FileType::from_raw_mode(stat.st_mode).is_dir();
-        if sweep::is_own(name) || self.filter.excludes(&below, is_folder) {
+        if self.shared.spares(self.filter, &below, name, is_folder) {
+            return Ok(false);
+        }
+        if !is_folder && self.shared.finish.backup {
+            backup::move_away(folder.as_fd(), name, &self.shared.shown(&below, b""))?;
             return Ok(false);
         }
         if !is_folder {

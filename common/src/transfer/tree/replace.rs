@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::order::FolderPath;
 use super::shared::{LastFolder, Shared};
 use crate::protocol::failure::{Action, Failure};
-use crate::transfer::commit;
+use crate::transfer::backup;
 use crate::transfer::error::failed;
 
 /// Files that are synced together.
@@ -76,7 +76,7 @@ impl Replacements {
         let folder = last.open(&self.shared, &one.folder)?;
         let path = self.shared.shown(&one.folder, &one.name);
         if self.shared.finish.backup {
-            commit::back_up(folder.as_fd(), &one.name, &path)?;
+            backup::keep(folder.as_fd(), &one.name, &path)?;
         }
         folder.rename(&one.part, &one.name).map_err(failed(Action::Rename, &path))
     }

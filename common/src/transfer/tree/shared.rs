@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 use super::decider::{BadManifest, Decided};
+use super::filter::Filter;
 use super::finish::After;
 use super::order::FolderPath;
 use super::walk::shown;
@@ -19,7 +20,7 @@ use crate::protocol::failure::{Action, Failure};
 use crate::protocol::transfer::Time;
 use crate::transfer::attributes::Attributes;
 use crate::transfer::error::failed;
-use crate::transfer::{Finish, Owner};
+use crate::transfer::{Finish, Owner, backup, sweep};
 
 /// Of one receiver.
 pub(super) struct Shared {
@@ -148,6 +149,19 @@ impl Shared {
     /// The same as a path.
     pub(super) fn path_of(&self, folder: &[u8]) -> PathBuf {
         PathBuf::from(OsString::from_vec(shown(&self.path, folder)))
+    }
+
+    /// Whether a name that the source does not have stays all the same.
+    pub(super) fn spares(
+        &self,
+        filter: &Filter,
+        path: &[u8],
+        name: &[u8],
+        is_folder: bool,
+    ) -> bool {
+        sweep::is_own(name)
+            || filter.excludes(path, is_folder)
+            || (self.finish.backup && backup::is_backup(name))
     }
 
     /// The name that a small file has until it gets its own: nobody else's, this tree's other attempts

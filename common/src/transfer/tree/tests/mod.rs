@@ -1,5 +1,6 @@
 //! Both ends of a tree driven by hand over a small buffer: honest, cut and hostile.
 
+mod backup;
 mod changes;
 mod hostile;
 mod odd;
@@ -63,6 +64,15 @@ struct Outcome {
     counts: Counts,
     sender: Notes,
     receiver: Notes,
+}
+
+impl Outcome {
+    /// What a dry run told the sender, by path.
+    fn told(&self) -> Vec<(ChangeKind, String)> {
+        let mut told = self.sender.changed.borrow().clone();
+        told.sort_by(|a, b| a.1.cmp(&b.1));
+        told
+    }
 }
 
 impl World {

@@ -1,0 +1,81 @@
+//! What `--backup` keeps of a folder, and that `--delete` does not take it.
+
+use super::*;
+use ChangeKind::{Change, Delete};
+
+#[test]
+fn a_replaced_file_is_kept_if_asked_for() {
+    let mut world = World::new();
+    world.file("a", "new one");
+    std::fs::create_dir(world.dest("")).unwrap();
+    std::fs::write(world.dest("a"), "old").unwrap();
+    world.finish.backup = true;
+    world.copied();
+    assert_eq!(std::fs::read(world.dest("a~")).unwrap(), b"old");
+    assert_eq!(std::fs::read(world.dest("a")).unwrap(), b"new one");
+}
+
+#[test]
+fn a_backup_is_safe_from_delete_and_what_that_removes_becomes_one() {
+    let mut world = World::new();
+    world.file("a", "new one");
+    std::fs::create_dir_all(world.dest("old folder")).unwrap();
+    for (name, content) in [("a", "old"), ("a~", "older"), ("b~", "kept"), ("old folder/c", "c")] {
+        std::fs::write(world.dest(name), content).unwrap();
+    }
+    std::fs::create_dir(world.dest("empty")).unwrap();
+    symlink("x", world.dest("link")).unwrap();
+    (world.finish.backup, world.options.delete, world.options.dry_run) = (true, true, true);
+    let told = world.copied().told();
+    let expected = [(Change, "a"), (Delete, "empty"), (Delete, "link"), (Delete, "old folder")];
+    assert_eq!(told, expected.map(|(kind, name)| (kind, name.to_owned())));
+    world.options.dry_run = false;
+    for _ in 0..2 {
+        world.copied();
+        assert_eq!(names(&world.dest("")), ["a", "a~", "b~", "link~", "old folder"]);
+        assert_eq!(names(&world.dest("old folder")), ["c~"]);
+        assert_eq!(std::fs::read(world.dest("a~")).unwrap(), b"old");
+    }
+    world.finish.backup = false;
+    world.copied();
+    world.assert_same();
+}
+
+#[test]
+fn what_makes_room_is_kept_if_asked_for() {
+    let mut world = World::new();
+    world.file("was a file/x", "x");
+    world.file("was a folder", "x");
+    let first = world.file("first", "x");
+    std::fs::hard_link(first, world.source("second")).unwrap();
+    symlink("x", world.source("link was a file")).unwrap();
+    symlink("x", world.source("link was a folder")).unwrap();
+    for folder in ["was a folder", "link was a folder", "second"] {
+        std::fs::create_dir_all(world.dest(folder).join("full")).unwrap();
+        // A folder does not replace a file by itself.
+        std::fs::write(world.dest(&format!("{folder}~")), "older").unwrap();
+    }
+    for file in ["was a file", "link was a file"] {
+        std::fs::write(world.dest(file), "old").unwrap();
+    }
+    world.finish.backup = true;
+    (world.options.delete, world.options.hard_links) = (true, true);
+    world.copied();
+    for folder in ["was a folder~", "link was a folder~", "second~"] {
+        assert_eq!(names(&world.dest(folder)), ["full"], "{folder}");
+    }
+    for file in ["was a file~", "link was a file~"] {
+        assert_eq!(std::fs::read(world.dest(file)).unwrap(), b"old", "{file}");
+    }
+    assert_eq!(std::fs::read(world.dest("was a folder")).unwrap(), b"x");
+    assert_eq!(std::fs::read(world.dest("was a file/x")).unwrap(), b"x");
+
+    // A folder that was kept is not given up for another one.
+    std::fs::remove_file(world.dest("was a folder")).unwrap();
+    std::fs::create_dir_all(world.dest("was a folder/newer")).unwrap();
+    let outcome = world.copy();
+    let missed = outcome.sender.missed.borrow().clone();
+    assert!(missed.iter().any(|(what, _)| what.contains("was a folder~")), "{missed:?}");
+    assert_eq!(names(&world.dest("was a folder~")), ["full"]);
+    assert_eq!(names(&world.dest("was a folder")), ["newer"]);
+}

@@ -160,6 +160,27 @@ fn host_in_dest_is_the_hosts_name_and_what_is_refused_stops_nothing_else() {
 }
 
 #[test]
+fn two_sources_of_one_name_are_refused_before_anything_moves() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    let sources = ["a", "b"].map(|folder| {
+        std::fs::create_dir(fleet.path(folder)).unwrap();
+        let source = fleet.path(folder).join("f");
+        random_file(&source, 10, 1);
+        source
+    });
+    let dest = fleet.path("dest");
+    let push = sources.each_ref().map(|source| text(source));
+    let pull = sources.each_ref().map(|source| remote(source));
+    for (verb, [one, two], dest) in [("push", push, remote(&dest)), ("pull", pull, text(&dest))] {
+        let output = fleet.run([verb.to_owned(), one, two, dest]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(255));
+        assert!(told.contains("two sources are named f"), "{told}");
+    }
+    assert!(!dest.exists());
+}
+
+#[test]
 fn a_push_goes_on_after_either_end_was_killed() {
     for kill_agent in [false, true] {
         let (fleet, mut agent) = TestFleet::with_agent();

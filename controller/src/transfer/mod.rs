@@ -1,5 +1,6 @@
 //! What `push` and `pull` share: counting, showing how it goes, and telling how it went.
 
+mod distinct;
 mod files;
 mod listing;
 mod many;
@@ -21,6 +22,7 @@ use lariat_common::protocol::transfer::{BadTransfer, Destination, check_name};
 
 use crate::error::CliError;
 use crate::fanout::End;
+pub(crate) use distinct::check_distinct;
 pub(crate) use files::{Broken, Files, Item, Moved};
 pub(crate) use listing::Listing;
 pub(crate) use many::{Many, Transfer, within};

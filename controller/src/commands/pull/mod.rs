@@ -17,7 +17,9 @@ use crate::home::Home;
 use crate::reach::{self, Fleet};
 use crate::runtime::block_on;
 use crate::target::{Chosen, RemotePath};
-use crate::transfer::{Files, Listing, Many, Tally, Transfer, TransferOptions, shown, within};
+use crate::transfer::{
+    Files, Listing, Many, Tally, Transfer, TransferOptions, check_distinct, shown, within,
+};
 
 /// The destination that is stdout.
 const STDOUT: &[u8] = b"-";
@@ -88,7 +90,8 @@ pub(crate) fn of_plan(args: Args) -> Result<Haul, CliError> {
         return Err(CliError::new("a plan can't pull to stdout"));
     }
     let path = |source: &OsString| RemotePath::parse(source).map(|remote| remote.path);
-    let paths = args.sources.iter().map(path).collect::<Result<_, _>>()?;
+    let paths = args.sources.iter().map(path).collect::<Result<Vec<_>, _>>()?;
+    check_distinct(paths.iter().map(Vec::as_slice))?;
     let haul = Haul::new(paths, args.dest.as_bytes(), args.options, true, args.timeout)?;
     Ok(haul.of_plan())
 }
@@ -107,6 +110,7 @@ fn one(
     context: &Context,
 ) -> Result<ExitCode, CliError> {
     let Args { dest, json, options, timeout, connect, fanout, .. } = args;
+    check_distinct(sources.iter().map(|source| source.path.as_slice()))?;
     let user = chosen.user(options.user.as_deref())?;
     let host = &chosen.host;
     let reach = Fleet::load(context, &connect).and_then(|fleet| {
@@ -144,6 +148,9 @@ fn many(args: Args, sources: Vec<RemotePath>, context: &Context) -> Result<ExitC
     let by_host = by_host(&sources, &fanout, &fleet, &context.home()?)?;
     if by_host.is_empty() {
         return Ok(ExitCode::SUCCESS);
+    }
+    for (_, mine) in &by_host {
+        check_distinct(mine.iter().map(|&number| sources[number].path.as_slice()))?;
     }
     let mut targets: Vec<String> = sources.iter().map(|s| s.target.to_string()).collect();
     targets.dedup();

@@ -23,7 +23,8 @@ use crate::fanout::End;
 use crate::reach::Fleet;
 use crate::target::Chosen;
 use crate::transfer::{
-    Files, Listing, PushedTree, Tally, TransferOptions, for_host, names_host, shown, within,
+    Files, Listing, PushedTree, Tally, TransferOptions, check_distinct, for_host, names_host,
+    shown, within,
 };
 
 /// Sources, and where they go.
@@ -63,6 +64,7 @@ impl Load {
         options: TransferOptions,
         timeout: Option<Duration>,
     ) -> Result<Self, CliError> {
+        check_distinct(sources.iter().map(|source| source.as_bytes()))?;
         if sources.len() > 1 && !dest.is_empty() {
             // Several sources need a folder.
             dest.push(b'/');

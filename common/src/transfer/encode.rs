@@ -5,11 +5,12 @@ use std::io;
 
 use tokio::io::AsyncRead;
 use zstd::bulk::{Compressor, Decompressor};
+use zstd::stream::raw::{self, Operation};
 use zstd::zstd_safe::DParameter;
 
 use super::error::TransferError;
 use crate::limits::CHUNK;
-use crate::link::Reader;
+use crate::link::{LinkError, Reader};
 use crate::protocol::transfer::Encoding;
 
 /// The compressor's level: what one core does at the speed of a fast network.
@@ -85,22 +86,48 @@ impl Decoder {
         encoding: u8,
         out: &mut [u8],
     ) -> Result<(), TransferError> {
+        self.body_arrived(reader, encoding, out).await.1
+    }
+
+    /// Takes what comes of the rest of a bulk frame, a body in this encoding that is to fill `out`. Gives how
+    /// much of `out` is filled, and why not all of it is.
+    ///
+    /// For who can use the beginning of what a cut has ended.
+    pub(super) async fn body_arrived<R: AsyncRead + Unpin>(
+        &mut self,
+        reader: &mut Reader<R>,
+        encoding: u8,
+        out: &mut [u8],
+    ) -> (usize, Result<(), TransferError>) {
         let body = reader.bulk_left();
         match Encoding::from_wire(encoding) {
-            Some(Encoding::Raw) if body == out.len() => reader.bulk(out).await?,
-            Some(Encoding::Zeros) if body == 0 => out.fill(0),
+            Some(Encoding::Raw) if body == out.len() => {
+                let (came, done) = arrived(reader, out).await;
+                (came, done.map_err(Into::into))
+            }
             Some(Encoding::Zstd) if body < out.len() => {
                 let mut packed = std::mem::take(&mut self.packed);
                 packed.resize(body, 0);
-                reader.bulk(&mut packed).await?;
-                let unpacked = self.decompress(&packed, out);
-                unpacked.map_err(|_| TransferError::misbehaved("a body can't be decompressed"))?;
+                let (came, done) = arrived(reader, &mut packed).await;
+                let unpacked = match done {
+                    Ok(()) => match self.decompress(&packed, out) {
+                        Ok(()) => (out.len(), Ok(())),
+                        Err(_) => {
+                            (0, Err(TransferError::misbehaved("a body can't be decompressed")))
+                        }
+                    },
+                    Err(cut) => (decompress_beginning(&packed[..came], out), Err(cut.into())),
+                };
                 self.packed = packed;
+                unpacked
             }
-            Some(_) => return Err(TransferError::misbehaved("a body has the wrong length")),
-            None => return Err(TransferError::misbehaved("a body has an unknown encoding")),
+            Some(Encoding::Zeros) if body == 0 => {
+                out.fill(0);
+                (out.len(), Ok(()))
+            }
+            Some(_) => (0, Err(TransferError::misbehaved("a body has the wrong length"))),
+            None => (0, Err(TransferError::misbehaved("a body has an unknown encoding"))),
         }
-        Ok(())
     }
 
     /// Fills `out` from one zstd frame. A frame that holds more or fewer bytes is an error.
@@ -119,6 +146,39 @@ impl Decoder {
             Err(io::ErrorKind::InvalidData.into())
         }
     }
+}
+
+/// Takes the next bytes of the present bulk frame as far as they come.
+async fn arrived<R: AsyncRead + Unpin>(
+    reader: &mut Reader<R>,
+    buffer: &mut [u8],
+) -> (usize, Result<(), LinkError>) {
+    let mut came = 0;
+    while came < buffer.len() {
+        match reader.bulk_arrived(&mut buffer[came..]).await {
+            Ok(more) => came += more,
+            Err(cut) => return (came, Err(cut)),
+        }
+    }
+    (came, Ok(()))
+}
+
+/// Fills the beginning of `out` from that of a zstd frame: its blocks that are whole. Gives how far.
+fn decompress_beginning(packed: &[u8], out: &mut [u8]) -> usize {
+    let mut filled = 0;
+    // An error is the end of what is of use; that is checked by its hash in any case.
+    let _ = raw::Decoder::new().and_then(|mut decoder| {
+        decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))?;
+        let mut read = 0;
+        loop {
+            let done = decoder.run_on_buffers(&packed[read..], &mut out[filled..])?;
+            (read, filled) = (read + done.bytes_read, filled + done.bytes_written);
+            if done.bytes_read == 0 && done.bytes_written == 0 {
+                return Ok(());
+            }
+        }
+    });
+    filled
 }
 
 /// Whether all bytes are zero; decided at once for nearly all that are not.
@@ -148,6 +208,24 @@ mod tests {
         let tried = (0..PATIENCE).any(|_| encoder.encode(&text).0 == Encoding::Zstd);
         assert!(tried, "what follows noise is tried again");
         assert_eq!(Encoder::new(false).unwrap().encode(&text).0, Encoding::Raw);
+    }
+
+    #[test]
+    fn the_beginning_of_a_frame_is_unpacked_as_far_as_it_goes() {
+        let mut bytes = vec![1; CHUNK];
+        blake3::Hasher::new().finalize_xof().fill(&mut bytes[..CHUNK / 2]);
+        let packed = zstd::bulk::compress(&bytes, LEVEL).unwrap();
+        let mut before = 0;
+        for cut in [0, 1, 1000, 200_000, packed.len() - 1, packed.len()] {
+            let mut out = vec![0; CHUNK];
+            let filled = decompress_beginning(&packed[..cut], &mut out);
+            assert!(out[..filled] == bytes[..filled] && filled >= before, "{cut}");
+            before = filled;
+        }
+        assert_eq!(before, CHUNK);
+        let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 19).unwrap();
+        assert_eq!(decompress_beginning(&bomb, &mut [9; 1000]), 1000);
+        assert_eq!(decompress_beginning(b"garbage", &mut [0; 1000]), 0);
     }
 
     #[test]

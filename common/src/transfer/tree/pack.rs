@@ -55,22 +55,33 @@ impl Packing {
     }
 }
 
-/// The files in a body: their heads, and where their bytes are.
-pub(super) fn files(body: &[u8]) -> Result<Vec<(PackedHead, Range<usize>)>, BadPack> {
-    let mut files = Vec::new();
-    let mut at = 0;
-    while at < body.len() {
-        let head = body[at..].first_chunk().map(PackedHead::decode).ok_or(BadPack)?;
-        let start = at + PackedHead::LEN;
-        let len = usize::try_from(head.len).ok().filter(|&len| len <= MAX_PACKED).ok_or(BadPack)?;
-        let end = start + len;
-        if end > body.len() || head.mtime.check().is_err() || head.mode & !0o7777 != 0 {
-            return Err(BadPack);
-        }
-        files.push((head, start..end));
-        at = end;
+/// A file's head, and where its bytes are in the body.
+pub(super) type Packed = (PackedHead, Range<usize>);
+
+/// The files in a body.
+pub(super) fn files(body: &[u8]) -> Result<Vec<Packed>, BadPack> {
+    let files = whole(body);
+    let end = files.last().ok_or(BadPack)?.1.end;
+    if end == body.len() { Ok(files) } else { Err(BadPack) }
+}
+
+/// The files that are whole at the beginning of a body.
+pub(super) fn whole(body: &[u8]) -> Vec<Packed> {
+    let mut files: Vec<Packed> = Vec::new();
+    while let Some(next) = file(body, files.last().map_or(0, |(_, range)| range.end)) {
+        files.push(next);
     }
-    if files.is_empty() { Err(BadPack) } else { Ok(files) }
+    files
+}
+
+/// The file whose head is there.
+fn file(body: &[u8], at: usize) -> Option<Packed> {
+    let head = PackedHead::decode(body.get(at..)?.first_chunk()?);
+    let start = at + PackedHead::LEN;
+    let len = usize::try_from(head.len).ok().filter(|&len| len <= MAX_PACKED)?;
+    let fits = start + len <= body.len();
+    let sound = head.mtime.check().is_ok() && head.mode & !0o7777 == 0;
+    (fits && sound).then_some((head, start..start + len))
 }
 
 #[cfg(test)]
@@ -115,7 +126,11 @@ mod tests {
             }
             let body = packing.take();
             prop_assert_eq!(files(&body).unwrap().len(), lens.len());
-            if let Ok(part) = files(&body[..cut.min(body.len())]) {
+            let all = files(&body).unwrap();
+            let cut = cut.min(body.len());
+            let expected = all.iter().take_while(|(_, range)| range.end <= cut).count();
+            prop_assert_eq!(whole(&body[..cut]), &all[..expected]);
+            if let Ok(part) = files(&body[..cut]) {
                 prop_assert!(part.len() <= lens.len());
             }
             let _ = files(&noise);

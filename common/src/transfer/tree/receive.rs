@@ -44,7 +44,7 @@ pub async fn receive_tree<S: AsyncRead + AsyncWrite>(
     let outcome = match Receiving::start(arrival, watch, cancel, counts) {
         Ok(mut receiving) => {
             let outcome = receiving.run(link).await;
-            receiving.join();
+            receiving.join(matches!(outcome, Err(TransferError::Link(_))));
             outcome
         }
         Err(error) => Err(Failure::io(Action::Request, &path, &error).into()),

@@ -89,9 +89,13 @@ impl<'a> Receiving<'a> {
         })
     }
 
-    /// Waits until nothing is written any more: what comes next must find it done.
-    pub(super) fn join(self) {
+    /// Waits until nothing is written any more: what comes next must find it done. After a cut, what is
+    /// complete gets its name, for a link that never lasts long would lose it every time.
+    pub(super) fn join(self, cut: bool) {
         self.workers.join();
+        if cut {
+            self.replacements.settle(false);
+        }
     }
 
     pub(super) async fn run<S: AsyncRead + AsyncWrite>(
@@ -246,15 +250,21 @@ impl<'a> Receiving<'a> {
         let head = LiteralHead::decode(link.reader.bulk_array().await?);
         let len = usize::try_from(head.len).ok().filter(|&len| len <= CHUNK);
         let mut body = vec![0; len.ok_or(TransferError::misbehaved("a pack is too long"))?];
-        let sent = link.reader.bulk_left() as u64;
-        self.decoder.body(&mut link.reader, head.encoding, &mut body).await?;
+        let sent = link.reader.bulk_left();
+        let (came, done) =
+            self.decoder.body_arrived(&mut link.reader, head.encoding, &mut body).await;
         let bad = |_| TransferError::misbehaved("a pack can't be taken apart");
+        let packed = match &done {
+            Ok(()) => pack::files(&body).map_err(bad)?,
+            // What came whole is not asked for again.
+            Err(_) => pack::whole(&body[..came]),
+        };
         let mut files = Vec::new();
-        for (head, range) in pack::files(&body).map_err(bad)? {
+        for (head, range) in packed {
             let wanted: (Wanted, PackedHead, _) = (self.take(head.number)?, head, range);
             files.push(wanted);
         }
-        self.counts.sent += sent;
+        self.counts.sent += (sent - link.reader.bulk_left()) as u64;
         let moved: u64 = files.iter().map(|(_, head, _)| u64::from(head.len)).sum();
         self.counts.moved += moved;
         self.watch.moved(moved);
@@ -262,7 +272,8 @@ impl<'a> Receiving<'a> {
             return Err(TransferError::misbehaved("it sends files after its end"));
         };
         let gone = |_| TransferError::from(Failure::request(Cause::Internal));
-        jobs.send(Job { body, files }).await.map_err(gone)
+        jobs.send(Job { body, files }).await.map_err(gone)?;
+        done
     }
 
     /// A file comes that does not fit a pack.

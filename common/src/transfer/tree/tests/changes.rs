@@ -203,6 +203,35 @@ fn a_tree_that_was_cut_anywhere_goes_on_where_it_was() {
     }
 }
 
+/// What arrived whole stays, whatever became of the rest of its pack, so that a link that never lasts for a
+/// whole pack gets there in the end.
+#[test]
+fn files_that_came_whole_stay_wherever_their_pack_was_cut() {
+    for compress in [false, true] {
+        let mut world = World::new();
+        world.compress = compress;
+        for file in 0..30 {
+            // Two thirds of it are noise, so that compression pays and leaves much.
+            let mut content = vec![file; 20_000];
+            blake3::Hasher::new().update(&[file]).finalize_xof().fill(&mut content[..12_000]);
+            world.file(&format!("{file:02}"), content);
+        }
+        std::fs::create_dir(world.dest("")).unwrap();
+        for file in (0..30).step_by(2) {
+            std::fs::write(world.dest(&format!("{file:02}")), "old").unwrap();
+        }
+        // The manifest, a pack's beginning.
+        world.cut = Some(100_000);
+        let mut attempts = 0;
+        while world.copy().received.is_err() {
+            attempts += 1;
+            assert!(attempts < 20, "it gets nowhere");
+        }
+        assert!(attempts > 2);
+        world.assert_same();
+    }
+}
+
 #[test]
 fn two_transfers_never_have_one_root() {
     let world = World::new();

@@ -55,6 +55,7 @@ struct World {
     options: TreeOptions,
     finish: Finish,
     cut: Option<u64>,
+    compress: bool,
 }
 
 /// What came of a transfer.
@@ -81,7 +82,8 @@ impl World {
         std::fs::create_dir(folder.path().join("source")).unwrap();
         std::fs::create_dir(folder.path().join("outside")).unwrap();
         std::fs::write(folder.path().join("outside/canary"), "canary").unwrap();
-        Self { folder, options: TreeOptions::default(), finish: Finish::default(), cut: None }
+        let (options, finish) = (TreeOptions::default(), Finish::default());
+        Self { folder, options, finish, cut: None, compress: false }
     }
 
     fn with(options: TreeOptions) -> Self {
@@ -144,7 +146,7 @@ impl World {
         let mut counts = Counts::default();
         let (sent, received) = block_on(async {
             let sending = async {
-                let (avoid, how) = (Avoid::new(), Sending::default());
+                let (avoid, how) = (Avoid::new(), Sending { compress: self.compress, rate: None });
                 let done =
                     send_tree(&mut from, source, avoid, how, &notes.0, &never, &mut counts).await;
                 drop(from);

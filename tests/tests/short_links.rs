@@ -1,0 +1,69 @@
+//! Transfers over a link that cuts every connection before much has passed: all that arrives stays, so that
+//! they get there in the end.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
+use std::path::Path;
+
+use lariat_tests::faulty::{Fault, Faulty};
+use lariat_tests::fleet::{Agent, TestFleet, random_file};
+
+/// Bytes that pass before a connection is cut, either way.
+const SHORT: u64 = 150_000;
+
+fn behind_a_short_link() -> (TestFleet, Agent, Faulty) {
+    let (fleet, agent) = TestFleet::with_agent();
+    let fault = Fault { cut_up: Some(SHORT), cut_down: Some(SHORT), ..Fault::default() };
+    let faulty = Faulty::start(agent.address, fault);
+    fleet.set_address("web1", faulty.address);
+    (fleet, agent, faulty)
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+/// Pushes and pulls what is at `source`, and gives how many connections and bytes on the wire each took.
+fn there_and_back(source: &str, make: impl Fn(&Path)) -> [(u64, u64); 2] {
+    let (fleet, _agent, faulty) = behind_a_short_link();
+    let (source, there, back) = (fleet.path(source), fleet.path("there"), fleet.path("back"));
+    make(&source);
+    let remote = format!("web1:{}", there.display());
+    [("push", text(&source), remote.clone()), ("pull", remote, text(&back))].map(
+        |(verb, from, to)| {
+            let before = (faulty.accepted(), faulty.bytes_up() + faulty.bytes_down());
+            fleet.ok([verb, "--reconnect", "5s", &from, &to]);
+            let copy = if verb == "push" { &there } else { &back };
+            assert_same(&source, copy);
+            let passed = faulty.bytes_up() + faulty.bytes_down();
+            (faulty.accepted() - before.0, passed - before.1)
+        },
+    )
+}
+
+fn assert_same(one: &Path, other: &Path) {
+    if one.is_file() {
+        assert!(std::fs::read(one).unwrap() == std::fs::read(other).unwrap());
+        return;
+    }
+    let names = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = entries.collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(one), names(other));
+    names(one).iter().for_each(|name| assert_same(&one.join(name), &other.join(name)));
+}
+
+#[test]
+fn small_files_of_a_folder_get_there() {
+    const FILES: u64 = 100;
+    let passed = there_and_back("folder", |folder| {
+        std::fs::create_dir(folder).unwrap();
+        (0..FILES).for_each(|file| random_file(&folder.join(file.to_string()), 20_000, file));
+    });
+    for (connections, bytes) in passed {
+        assert!(connections > 10 && bytes < 3 * FILES * 20_000, "{passed:?}");
+    }
+}

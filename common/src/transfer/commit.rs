@@ -10,9 +10,10 @@ use rustix::fs::{Mode, OFlags};
 
 use super::attributes::{Attributes, Translator};
 use super::backup;
+use super::cancel::Cancel;
 use super::destination::Place;
 use super::error::{failed, sys_failed};
-use crate::protocol::failure::{Action, Failure};
+use crate::protocol::failure::{Action, Cause, Failure};
 use crate::protocol::metadata::{Metadata, Travels};
 
 /// What the operator gives received files beyond their content, names resolved on this host.
@@ -52,7 +53,8 @@ pub(super) enum Sync {
     WithItsTree,
 }
 
-/// Gives the file its metadata and, once it is on disk, its name.
+/// Gives the file its metadata and, once it is on disk, its name, unless a newer request for that has
+/// come by then.
 pub(super) fn commit(
     file: &File,
     part: &str,
@@ -60,6 +62,7 @@ pub(super) fn commit(
     size: u64,
     placing: &Placing,
     sync: Sync,
+    cancel: &Cancel,
 ) -> Result<(), Failure> {
     let path = place.path();
     let bytes = path.as_os_str().as_bytes();
@@ -69,6 +72,10 @@ pub(super) fn commit(
     placing.attributes.set(file, bytes)?;
     if sync == Sync::First {
         file.sync_all().map_err(failed(Action::Sync, bytes))?;
+    }
+    if cancel.cause() == Some(Cause::Superseded) {
+        let path = Some(bytes.to_vec());
+        return Err(Failure { action: Action::Rename, path, cause: Cause::Superseded });
     }
     if placing.backup {
         backup::keep(place.folder.as_fd(), &place.name, bytes)?;

@@ -13,6 +13,7 @@ use super::destination::Place;
 use super::error::{failed, sys_failed};
 use super::partial::Busy;
 use crate::protocol::failure::{Action, Cause, Failure};
+use crate::secret::random;
 
 /// Times that a file is looked for anew when another process takes it away meanwhile.
 const ATTEMPTS: usize = 16;
@@ -47,13 +48,42 @@ pub(super) fn open_locked(
             Err(errno) => return Err(sys_failed(Action::Open, bytes)(errno)),
         }
         // Whoever held it may have finished, and given it its name, while we waited.
-        let here = rustix::fs::statat(&place.folder, name, AtFlags::SYMLINK_NOFOLLOW);
-        let metadata = file.metadata().map_err(failed(Action::Open, bytes))?;
-        if here.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (metadata.dev(), metadata.ino())) {
+        if is_at(place, name, &file).map_err(failed(Action::Open, bytes))? {
             return Ok(file);
         }
     }
     Err(held(bytes))
+}
+
+/// Gives a locked file of ours a name that nobody else knows, and returns that.
+///
+/// From then on it is no later attempt's: those find nothing under the old name and begin anew, and
+/// whoever gives a name to what has the old one gives it to theirs.
+pub(super) fn claim(place: &Place, name: &str, file: &File) -> Result<String, Failure> {
+    let path = place.path();
+    let bytes = path.as_os_str().as_bytes();
+    let own = unique().map_err(failed(Action::Rename, bytes))?;
+    rustix::fs::renameat(&place.folder, name, &place.folder, own.as_str())
+        .map_err(sys_failed(Action::Rename, bytes))?;
+    if is_at(place, &own, file).map_err(failed(Action::Rename, bytes))? {
+        return Ok(own);
+    }
+    // Somebody has put a file of theirs in its place.
+    let _ = rustix::fs::renameat(&place.folder, own.as_str(), &place.folder, name);
+    Err(held(bytes))
+}
+
+/// A name as partials have it, of nothing in particular.
+fn unique() -> io::Result<String> {
+    let random: [u8; 16] = random().map_err(io::Error::other)?;
+    Ok(format!(".lariat-{}.part", hex::encode(random)))
+}
+
+/// Whether a name is that of an open file.
+fn is_at(place: &Place, name: &str, file: &File) -> io::Result<bool> {
+    let here = rustix::fs::statat(&place.folder, name, AtFlags::SYMLINK_NOFOLLOW);
+    let metadata = file.metadata()?;
+    Ok(here.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (metadata.dev(), metadata.ino())))
 }
 
 /// Says that another transfer has a destination.

@@ -6,16 +6,18 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustix::fs::{AtFlags, OFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
 use super::basis::BasisFile;
 use super::body::Body;
+use super::cancel::Cancel;
 use super::commit::{self, Placing, Sync};
 use super::destination::Place;
 use super::error::{failed, sys_failed};
@@ -63,7 +65,8 @@ pub struct Opened {
 pub struct Partial {
     place: Place,
     part: String,
-    journal_name: String,
+    /// Its journal's name, if it has one; a later attempt's once this one is complete.
+    journal_name: Option<String>,
     body: Arc<Body>,
     state: State,
 }
@@ -87,7 +90,8 @@ impl Partial {
 
     /// Opens or makes the partial for a place, and looks what there is already of the offered file.
     pub fn open(place: Place, owner: Owner, offer: &Offer, busy: Busy) -> Result<Opened, Failure> {
-        check_replaceable(&place)?;
+        let path = place.path().into_os_string().into_encoded_bytes();
+        check_replaceable(&place.folder, &place.name, &path)?;
         let part = Self::name(&place, owner);
         let journal_name = format!("{}.journal", stem(&place, owner));
         let file = own::open_locked(&place, &part, owner.user, busy)?;
@@ -96,6 +100,7 @@ impl Partial {
             own::remove(&place, &journal_name);
         })?;
         let body = Arc::new(body);
+        let journal_name = body.has_journal().then_some(journal_name);
         let partial = Self { place, part, journal_name, body, state: State::UnderWay };
         partial.check_room(offer)?;
         let whole = have.iter().map(|range| range.count).sum::<u64>() == offer.chunks();
@@ -129,18 +134,20 @@ impl Partial {
         size: u64,
         placing: &Placing,
         sync: Sync,
+        cancel: &Cancel,
     ) -> Result<(), Failure> {
         if size >= WORTH_KEEPING && sync == Sync::First {
-            // While this lasts the partial is still one that a later attempt takes up. Metadata, once
-            // set, make it look like somebody else's.
+            // While this lasts the partial is still one that a later attempt takes up.
             let synced = self.body.file.set_len(size).and_then(|()| self.body.file.sync_data());
             synced.map_err(self.failed(Action::Sync))?;
         }
-        commit::commit(&self.body.file, &self.part, &self.place, size, placing, sync)?;
+        // Until here a later attempt waits for us. With its metadata this would not look like ours any
+        // more: it would be put away, and what took its place would get the name.
+        self.remove_journal();
+        self.part = own::claim(&self.place, &self.part, &self.body.file)?;
+        self.state = State::Worthless;
+        commit::commit(&self.body.file, &self.part, &self.place, size, placing, sync, cancel)?;
         self.state = State::Committed;
-        if self.body.has_journal() {
-            own::remove(&self.place, &self.journal_name);
-        }
         match sync {
             Sync::First => commit::sync_folder(&self.place),
             Sync::WithItsTree => Ok(()),
@@ -158,6 +165,12 @@ impl Partial {
         };
         if worthless {
             self.state = State::Worthless;
+        }
+    }
+
+    fn remove_journal(&mut self) {
+        if let Some(name) = self.journal_name.take() {
+            own::remove(&self.place, &name);
         }
     }
 
@@ -191,7 +204,7 @@ impl Drop for Partial {
         };
         if !kept {
             own::remove(&self.place, &self.part);
-            own::remove(&self.place, &self.journal_name);
+            self.remove_journal();
         }
     }
 }
@@ -243,21 +256,35 @@ fn stem_of(name: &[u8], owner: Owner) -> String {
     format!(".lariat-{}", &hash.finalize().to_hex()[..32])
 }
 
-/// Refuses a destination that a rename would wrongly replace.
-fn check_replaceable(place: &Place) -> Result<(), Failure> {
-    let path = place.path().into_os_string().into_encoded_bytes();
-    let stat = rustix::fs::statat(&place.folder, place.name.as_slice(), AtFlags::SYMLINK_NOFOLLOW);
-    match stat {
-        Ok(stat) => check_kind(&stat, &path),
+/// Refuses a destination that a rename would wrongly replace. A link is replaced itself, as rename(2)
+/// and rsync do, but not one that stands for what is no file: `/dev/stdout` is such.
+pub(super) fn check_replaceable(
+    folder: impl AsFd,
+    name: &[u8],
+    path: &[u8],
+) -> Result<(), Failure> {
+    match rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => match file_kind(&stat) {
+            None => Ok(()),
+            Some(FileKind::Symlink) => check_link(folder, name, path),
+            Some(kind) => Err(not_a_file(path, kind)),
+        },
         Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(sys_failed(Action::Open, &path)(errno)),
+        Err(errno) => Err(sys_failed(Action::Open, path)(errno)),
     }
 }
 
-/// The same, for what is known to be there. A link is replaced itself, as rename(2) and rsync do.
-pub(super) fn check_kind(stat: &Stat, path: &[u8]) -> Result<(), Failure> {
-    match file_kind(stat) {
-        None | Some(FileKind::Symlink) => Ok(()),
-        Some(kind) => Err(not_a_file(path, kind)),
+fn check_link(folder: impl AsFd, name: &[u8], path: &[u8]) -> Result<(), Failure> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    // A magic link of proc(5) leads to whatever a process has open.
+    match openat2(folder, name, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS) {
+        Ok(end) => match rustix::fs::fstat(&end).map(|stat| file_kind(&stat)) {
+            Ok(None) => Ok(()),
+            Ok(Some(kind)) => Err(not_a_file(path, kind)),
+            Err(errno) => Err(sys_failed(Action::Open, path)(errno)),
+        },
+        Err(Errno::LOOP) => Err(not_a_file(path, FileKind::Symlink)),
+        // It leads nowhere, or not for us.
+        Err(_) => Ok(()),
     }
 }

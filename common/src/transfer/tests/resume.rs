@@ -101,6 +101,42 @@ fn two_at_once_are_told_apart() {
     world.assert_copied();
 }
 
+#[test]
+fn a_later_attempt_and_one_that_gets_its_name_do_not_meet() {
+    let world = World::new();
+    let (place, part) = (world.place(), Partial::name(&world.place(), World::owner()));
+    let open = || own::open_locked(&place, &part, World::owner().user, Busy::Refuse);
+    let complete = open().unwrap();
+    assert!(open().is_err());
+    let claimed = own::claim(&place, &part, &complete).unwrap();
+    // However it looks by now.
+    complete.set_permissions(PermissionsExt::from_mode(0o644)).unwrap();
+    let later = open().unwrap();
+    let inode = |file: &std::fs::File| file.metadata().unwrap().ino();
+    let at = |name: &str| std::fs::metadata(world.path(name)).unwrap().ino();
+    assert_eq!((at(&claimed), at(&part)), (inode(&complete), inode(&later)));
+    // One whose name somebody else's file has by now is not given another.
+    std::fs::rename(world.path(&claimed), world.path(&part)).unwrap();
+    assert!(own::claim(&place, &part, &later).is_err());
+    assert_eq!(at(&part), inode(&complete));
+}
+
+#[test]
+fn a_link_that_stands_for_no_file_is_not_replaced() {
+    let world = World::new();
+    let mut source = world.source(C, 1);
+    for end in ["/dev/null", "/proc/self/fd/1", "/dev/stdout"] {
+        symlink(end, world.path("dest")).unwrap();
+        let refused = Partial::open(world.place(), World::owner(), source.offer(), Busy::Refuse);
+        assert!(refused.is_err_and(|failure| matches!(failure.cause, Cause::NotAFile(_))), "{end}");
+        assert_eq!(std::fs::read_link(world.path("dest")).unwrap(), Path::new(end));
+        std::fs::remove_file(world.path("dest")).unwrap();
+    }
+    symlink("/no/such/file", world.path("dest")).unwrap();
+    world.transfer(&mut source, None).1.unwrap();
+    world.assert_copied();
+}
+
 /// Ends the transfer as soon as something has come.
 struct After<'a>(&'a Cancel);
 

@@ -67,3 +67,18 @@ fn small_files_of_a_folder_get_there() {
         assert!(connections > 10 && bytes < 3 * FILES * 20_000, "{passed:?}");
     }
 }
+
+#[test]
+fn files_alone_get_there_whatever_their_size() {
+    const SIZE: u64 = 1_500_000;
+    for [(connections, bytes), ..] in [
+        there_and_back("file", |file| random_file(file, SIZE, 1)),
+        there_and_back("folder", |folder| {
+            std::fs::create_dir(folder).unwrap();
+            random_file(&folder.join("large"), SIZE - 400_000, 1);
+            random_file(&folder.join("one chunk"), 400_000, 2);
+        }),
+    ] {
+        assert!(connections > 10 && bytes < 2 * SIZE, "{connections} {bytes}");
+    }
+}

@@ -10,8 +10,8 @@ use super::job::{Job, Kill, Killed, List, Listed, Logs, LogsEnd, Reading, Start,
 use super::metadata::{Metadata, Ownership, Travels, Xattr};
 use super::request::{Goodbye, Ping, Pong};
 use super::transfer::{
-    Basis, Complete, Copies, Copy, Destination, Done, Hashes, Have, Identity, Offer, Placement,
-    Pull, Push, Range, Sending, Time,
+    Basis, Begun, Complete, Copies, Copy, Destination, Done, Hashes, Have, Identity, Offer,
+    Placement, Pull, Push, Range, Sending, Time,
 };
 use super::tree::{
     Answers, Begin, Change, ChangeKind, Changes, End as TreeEnd, Entries, Entry, Missed, PushTree,
@@ -122,9 +122,9 @@ fn every_message_has_the_bytes_of_the_document() {
     let metadata = owned(&offer.metadata);
     check(s, &Offer { metadata, ..offer.clone() });
     let chunks = vec![Range { first: 0, count: 1 }];
-    check(s, &Have { chunks, basis: None });
+    check(s, &Have { chunks, begun: Some(Begun { chunk: 1, len: 4096 }), basis: None });
     let basis = Some(Basis { size: 700_000, average_log2: 12, seed: 0x1122_3344_5566_7788 });
-    check(s, &Have { chunks: vec![], basis });
+    check(s, &Have { chunks: vec![], begun: None, basis });
     check(s, &Copies { copies: vec![Copy { from: 100_000, len: 65_536 }] });
     check(s, &Hashes { first: 1, hashes: vec![[0xb3; 32]] });
     check(s, &Complete { size: 600_000, hash: [0xb3; 32] });

@@ -11,6 +11,7 @@ use super::error::failed;
 use super::journal::Journal;
 use crate::limits::CHUNK;
 use crate::protocol::failure::{Action, Failure};
+use crate::protocol::transfer::Begun;
 
 /// Granularity of holes in a sparse file, in bytes: a block of most file systems.
 const BLOCK: usize = 4096;
@@ -22,7 +23,7 @@ pub(super) struct Body {
     /// Where the bytes of earlier attempts end. Below it there may be some that no journal tells of:
     /// a crash can keep what was written and lose the note of it.
     used: u64,
-    /// Whether the journal names a chunk.
+    /// Whether the journal names a chunk, or the beginning of one.
     resumable: AtomicBool,
     /// The destination's, for failures.
     path: Vec<u8>,
@@ -72,6 +73,33 @@ impl Body {
             self.resumable.store(true, Ordering::Relaxed);
         }
         written.map_err(self.failed(Action::Write))
+    }
+
+    /// Writes the next bytes of a chunk's beginning, `before` of which was there, and names it in the journal,
+    /// or in this one if it had none.
+    pub(super) fn write_begun(
+        &self,
+        index: u64,
+        before: usize,
+        bytes: &[u8],
+        journal: impl FnOnce() -> io::Result<Journal>,
+    ) -> io::Result<()> {
+        let len = u32::try_from(before + bytes.len()).map_err(io::Error::other)?;
+        self.file.write_all_at(bytes, index * CHUNK as u64 + before as u64)?;
+        let begun = Begun { chunk: index, len };
+        match &self.journal {
+            Some(journal) => journal.record_begun(begun)?,
+            None => journal()?.record_begun(begun)?,
+        }
+        self.resumable.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Reads what is there of a chunk's beginning. What can't be read is one that differs.
+    pub(super) fn read_begun(&self, index: u64, bytes: &mut [u8]) {
+        if self.file.read_exact_at(bytes, index * CHUNK as u64).is_err() {
+            bytes.fill(0);
+        }
     }
 
     /// Says what was being done when something fails.

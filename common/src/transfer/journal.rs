@@ -6,21 +6,39 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 
+use super::rehash::chunk_len;
 use crate::codec;
 use crate::limits::CHUNK;
-use crate::protocol::transfer::{MAX_RANGES, Offer, Range};
+use crate::protocol::transfer::{Begun, MAX_RANGES, Offer, Range};
 
 /// First bytes of a journal, with its version.
 const MAGIC: &[u8; 8] = b"lariatj1";
 
+/// Marks an entry that is of the beginning of a chunk: its length is in the other upper bits, and the
+/// chunk's index in the lower half.
+const BEGUN: u64 = 1 << 63;
+
 /// Names a partial's chunks as they are written.
-pub(super) struct Journal(File);
+pub(super) struct Journal {
+    file: File,
+    /// The file's length when its last entry is of the beginning of a chunk: the next such takes its place.
+    begun: Option<u64>,
+}
+
+/// What an earlier attempt left.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Left {
+    /// Chunks that may be there.
+    pub(super) chunks: Vec<Range>,
+    /// Another one, of which the beginning may be.
+    pub(super) begun: Option<Begun>,
+}
 
 impl Journal {
     /// Begins a journal in an empty file.
     pub(super) fn begin(mut file: File, offer: &Offer) -> io::Result<Self> {
         file.write_all(&header(offer))?;
-        Ok(Self(file))
+        Ok(Self { file, begun: None })
     }
 
     /// Goes on with the journal in `file`, if it was for the same source, and tells which chunks it
@@ -29,23 +47,38 @@ impl Journal {
         mut file: File,
         offer: &Offer,
         len: u64,
-    ) -> io::Result<Option<(Self, Vec<Range>)>> {
+    ) -> io::Result<Option<(Self, Left)>> {
         let header = header(offer);
-        let entries = offer.chunks().saturating_mul(2).saturating_mul(8);
+        // Each chunk and, between two of them, a beginning; most of them twice.
+        let entries = offer.chunks().saturating_add(1).saturating_mul(4).saturating_mul(8);
         let mut bytes = Vec::new();
         (&file).take(header.len() as u64 + entries).read_to_end(&mut bytes)?;
         let Some(entries) = bytes.strip_prefix(&header[..]) else { return Ok(None) };
-        let ranges = ranges(entries, offer, len);
+        let left = left(entries, offer, len);
+        let mut begun = None;
         if entries.len() % 8 != 0 {
             // A crash cut the last entry; fill it up so that the next ones stay aligned.
             file.write_all(&[0xff; 8][entries.len() % 8..])?;
+        } else if entries.last().is_some_and(|byte| byte & 0x80 != 0) {
+            begun = Some(bytes.len() as u64);
         }
-        Ok(Some((Self(file), ranges)))
+        Ok(Some((Self { file, begun }, left)))
     }
 
     /// Chunk `index` has been verified and written.
     pub(super) fn record(&self, index: u64) -> io::Result<()> {
-        (&self.0).write_all(&index.to_le_bytes())
+        (&self.file).write_all(&index.to_le_bytes())
+    }
+
+    /// The beginning of a chunk has been written, the last thing that came.
+    pub(super) fn record_begun(&self, begun: Begun) -> io::Result<()> {
+        if let Some(len) = self.begun
+            && self.file.metadata()?.len() == len
+        {
+            // However often it is cut, the journal does not grow.
+            self.file.set_len(len - 8)?;
+        }
+        self.record(BEGUN | u64::from(begun.len) << 32 | begun.chunk)
     }
 }
 
@@ -56,17 +89,36 @@ fn header(offer: &Offer) -> Vec<u8> {
     [&MAGIC[..], &chunk, &state].concat()
 }
 
-fn ranges(entries: &[u8], offer: &Offer, len: u64) -> Vec<Range> {
+fn left(entries: &[u8], offer: &Offer, len: u64) -> Left {
     let (entries, _) = entries.as_chunks::<8>();
+    let size = offer.size.unwrap_or_default();
     let there = |index: &u64| {
-        let size = offer.size.unwrap_or_default();
         let end = index.saturating_add(1).saturating_mul(CHUNK as u64).min(size);
         *index < offer.chunks() && end <= len
     };
-    let mut indices: Vec<u64> =
-        entries.iter().map(|entry| u64::from_le_bytes(*entry)).filter(there).collect();
+    let entries = || entries.iter().map(|entry| u64::from_le_bytes(*entry));
+    let mut indices: Vec<u64> = entries().filter(there).collect();
     indices.sort_unstable();
     indices.dedup();
+    let begun = entries().filter_map(begun).next_back().filter(|begun| {
+        let starts = begun.chunk.saturating_mul(CHUNK as u64);
+        let whole = chunk_len(size, begun.chunk);
+        begun.len > 0
+            && usize::try_from(begun.len).is_ok_and(|len| len < whole)
+            && starts + u64::from(begun.len) <= len
+            && indices.binary_search(&begun.chunk).is_err()
+    });
+    Left { chunks: ranges(indices), begun }
+}
+
+/// The entry's, if it is of the beginning of a chunk.
+fn begun(entry: u64) -> Option<Begun> {
+    const LOWER: u64 = 0xffff_ffff;
+    let len = u32::try_from((entry & !BEGUN) >> 32).ok()?;
+    (entry & BEGUN != 0).then_some(Begun { chunk: entry & LOWER, len })
+}
+
+fn ranges(indices: Vec<u64>) -> Vec<Range> {
     let mut ranges: Vec<Range> = Vec::new();
     for index in indices {
         match ranges.last_mut() {
@@ -107,7 +159,7 @@ mod tests {
 
     fn resume(bytes: &[u8], offer: &Offer) -> Option<Vec<Range>> {
         let resumed = Journal::resume(file(bytes), offer, SIZE).unwrap();
-        resumed.map(|(_, ranges)| ranges)
+        resumed.map(|(_, left)| left.chunks)
     }
 
     #[test]
@@ -118,9 +170,9 @@ mod tests {
             journal.record(index).unwrap();
         }
         (&file).seek(SeekFrom::Start(0)).unwrap();
-        let (_, ranges) = Journal::resume(file, &offer(), SIZE).unwrap().unwrap();
+        let (_, left) = Journal::resume(file, &offer(), SIZE).unwrap().unwrap();
         let expected = [(0, 4), (7, 1), (9, 1)].map(|(first, count)| Range { first, count });
-        assert_eq!(ranges, expected);
+        assert_eq!(left.chunks, expected);
     }
 
     #[test]
@@ -136,19 +188,50 @@ mod tests {
         more.metadata.xattrs = vec![Xattr { name: b"user.a".to_vec(), value: vec![1] }];
         assert_eq!(resume(&bytes, &more), Some(vec![Range { first: 3, count: 1 }]));
         let short = Journal::resume(file(&bytes), &offer(), 4 * CHUNK as u64 - 1).unwrap();
-        assert_eq!(short.unwrap().1, []);
+        assert_eq!(short.unwrap().1, Left::default());
     }
 
     #[test]
     fn a_cut_entry_is_passed_over_and_later_ones_count() {
         let file = file(&[header(&offer()), 3_u64.to_le_bytes().to_vec(), vec![4, 0, 0]].concat());
-        let (journal, ranges) =
+        let (journal, left) =
             Journal::resume(file.try_clone().unwrap(), &offer(), SIZE).unwrap().unwrap();
-        assert_eq!(ranges, [Range { first: 3, count: 1 }]);
+        assert_eq!(left.chunks, [Range { first: 3, count: 1 }]);
         journal.record(5).unwrap();
         (&file).seek(SeekFrom::Start(0)).unwrap();
-        let (_, ranges) = Journal::resume(file, &offer(), SIZE).unwrap().unwrap();
-        assert_eq!(ranges, [3, 5].map(|first| Range { first, count: 1 }));
+        let (_, left) = Journal::resume(file, &offer(), SIZE).unwrap().unwrap();
+        assert_eq!(left.chunks, [3, 5].map(|first| Range { first, count: 1 }));
+    }
+
+    #[test]
+    fn the_last_beginning_counts_and_the_journal_does_not_grow_with_cuts() {
+        let begun = |chunk, len| Begun { chunk, len };
+        let whole = u32::try_from(CHUNK).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let path = folder.path().join("journal");
+            File::options().create(true).read(true).append(true).open(path).unwrap()
+        };
+        Journal::begin(open(), &offer()).unwrap().record(0).unwrap();
+        let again = |len| Journal::resume(open(), &offer(), len).unwrap().unwrap();
+        let (journal, left) = again(SIZE);
+        assert_eq!(left.begun, None);
+        journal.record_begun(begun(4, 7)).unwrap();
+        let len = open().metadata().unwrap().len();
+        for more in [8, 9, 500] {
+            let (journal, _) = again(SIZE);
+            journal.record_begun(begun(4, more)).unwrap();
+            assert_eq!(open().metadata().unwrap().len(), len);
+        }
+        assert_eq!(again(SIZE).1.begun, Some(begun(4, 500)));
+        assert_eq!(again(4 * CHUNK as u64 + 499).1.begun, None);
+        // One that has come whole meanwhile is not begun any more.
+        again(SIZE).0.record(4).unwrap();
+        assert_eq!(again(SIZE).1.begun, None);
+        for bad in [begun(10, 1), begun(9, whole - 5), begun(3, 0), begun(3, whole)] {
+            again(SIZE).0.record_begun(bad).unwrap();
+            assert_eq!(again(SIZE).1.begun, None, "{bad:?}");
+        }
     }
 
     proptest! {
@@ -156,9 +239,9 @@ mod tests {
         fn whatever_is_in_the_file_the_ranges_are_valid(entries: Vec<u8>, small: bool) {
             let entries: Vec<u8> = if small { entries.iter().map(|b| b % 4).collect() } else { entries };
             let bytes = [header(&offer()), entries].concat();
-            let chunks = resume(&bytes, &offer()).unwrap();
-            let have = Have { chunks, basis: None };
-            prop_assert!(have.check(offer().chunks()).is_ok());
+            let (_, left) = Journal::resume(file(&bytes), &offer(), SIZE).unwrap().unwrap();
+            let have = Have { chunks: left.chunks, begun: left.begun, basis: None };
+            prop_assert!(have.check(SIZE).is_ok());
         }
     }
 }

@@ -21,13 +21,13 @@ use super::cancel::Cancel;
 use super::commit::{self, Placing, Sync};
 use super::destination::Place;
 use super::error::{failed, sys_failed};
-use super::journal::Journal;
+use super::journal::{Journal, Left};
 use super::source::{file_kind, not_a_file};
 use super::{own, sweep};
 use crate::beneath::Folder;
 use crate::name::KeyId;
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
-use crate::protocol::transfer::{Offer, Range};
+use crate::protocol::transfer::{Begun, Offer, Range};
 
 /// A complete file of this size, in bytes, takes long enough to be forced to disk that being killed
 /// meanwhile must not cost all of it.
@@ -57,6 +57,8 @@ pub struct Opened {
     pub partial: Partial,
     /// Chunks that may be in it.
     pub have: Vec<Range>,
+    /// One more chunk, of which the beginning may be.
+    pub begun: Option<Begun>,
     /// The file that will be replaced, if it may be like the offered one.
     pub basis: Option<BasisFile>,
 }
@@ -93,9 +95,9 @@ impl Partial {
         let path = place.path().into_os_string().into_encoded_bytes();
         check_replaceable(&place.folder, &place.name, &path)?;
         let part = Self::name(&place, owner);
-        let journal_name = format!("{}.journal", stem(&place, owner));
+        let journal_name = journal_of(&part);
         let file = own::open_locked(&place, &part, owner.user, busy)?;
-        let (body, have) = begin(&place, &journal_name, file, owner, offer).inspect_err(|_| {
+        let (body, left) = begin(&place, &journal_name, file, owner, offer).inspect_err(|_| {
             own::remove(&place, &part);
             own::remove(&place, &journal_name);
         })?;
@@ -103,13 +105,15 @@ impl Partial {
         let journal_name = body.has_journal().then_some(journal_name);
         let partial = Self { place, part, journal_name, body, state: State::UnderWay };
         partial.check_room(offer)?;
+        let Left { chunks: have, begun } = left;
         let whole = have.iter().map(|range| range.count).sum::<u64>() == offer.chunks();
         let basis = if whole { None } else { BasisFile::find(&partial.place, offer) };
+        let begun = begun.filter(|_| basis.is_none());
         if offer.chunks() > 1 {
             // Beside so much, reading a folder costs nothing; a small file would wait for it.
             sweep::sweep(&partial.place, owner.user, SystemTime::now());
         }
-        Ok(Opened { partial, have, basis })
+        Ok(Opened { partial, have, begun, basis })
     }
 
     /// Whether an earlier attempt left something for this place.
@@ -126,6 +130,15 @@ impl Partial {
     /// What is written into it.
     pub(super) fn body(&self) -> &Arc<Body> {
         &self.body
+    }
+
+    /// Keeps the next bytes of a chunk that was cut on its way, `before` of which were there.
+    pub(super) fn keep_begun(&mut self, offer: &Offer, index: u64, before: usize, bytes: &[u8]) {
+        let place = &self.place;
+        let name = self.journal_name.get_or_insert_with(|| journal_of(&self.part));
+        let make = || own::create(place, name).and_then(|file| Journal::begin(file, offer));
+        // What can't be kept is sent again.
+        let _ = self.body.write_begun(index, before, bytes, make);
     }
 
     /// Gives the complete file its metadata and, once it is on disk, its name.
@@ -217,20 +230,24 @@ fn begin(
     file: File,
     owner: Owner,
     offer: &Offer,
-) -> Result<(Body, Vec<Range>), Failure> {
+) -> Result<(Body, Left), Failure> {
     let path = place.path().into_os_string().into_encoded_bytes();
     let failed = |action| failed(action, &path);
     let file = Arc::new(file);
     let len = file.metadata().map_err(failed(Action::Read))?.len();
     let several = offer.chunks() > 1;
-    if several && len > 0 {
+    if offer.size.is_some() && len > 0 {
         let old = own::open(place, journal_name, OFlags::APPEND, owner.user);
         let resumed = old.and_then(|file| match file {
             Some(file) => Journal::resume(file, offer, len),
             None => Ok(None),
         });
-        if let Some((journal, ranges)) = resumed.map_err(failed(Action::Read))? {
-            return Ok((Body::resume(file, journal, len, path.clone()), ranges));
+        if let Some((journal, mut left)) = resumed.map_err(failed(Action::Read))? {
+            if !several {
+                // One whole chunk is quicker sent than compared.
+                left.chunks.clear();
+            }
+            return Ok((Body::resume(file, journal, len, path.clone()), left));
         }
     }
     if len > 0 {
@@ -243,7 +260,11 @@ fn begin(
         let made = own::create(place, journal_name).and_then(|file| Journal::begin(file, offer));
         journal = Some(made.map_err(failed(Action::Create))?);
     }
-    Ok((Body::begin(file, journal, path.clone()), Vec::new()))
+    Ok((Body::begin(file, journal, path.clone()), Left::default()))
+}
+
+fn journal_of(part: &str) -> String {
+    format!("{}.journal", part.trim_end_matches(".part"))
 }
 
 fn stem(place: &Place, owner: Owner) -> String {

@@ -1,5 +1,6 @@
 //! The receiver: says what it has, takes what is missing, and puts the complete file in its place.
 
+mod chunk;
 mod cutting;
 mod rebuild;
 mod receiving;

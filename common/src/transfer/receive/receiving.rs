@@ -12,7 +12,7 @@ use crate::limits::CHUNK;
 use crate::link::{Frame, LinkError, Outbox, Reader};
 use crate::protocol::failure::{Action, Cause, Failure};
 use crate::protocol::transfer::{
-    ChunkHead, Complete, Copies, Encoding, Hash, Hashes, LiteralHead, MAX_HASHES, Offer,
+    Begun, Complete, Copies, Hash, Hashes, LiteralHead, MAX_HASHES, Offer,
 };
 use crate::protocol::tree::Missed;
 use crate::protocol::{Kind, Message};
@@ -25,11 +25,13 @@ use crate::transfer::{Cancel, Progress, hash};
 
 /// What is known of one chunk.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Chunk {
+pub(super) enum Chunk {
     /// The sender will send it, or tell how to rebuild it.
     Missing,
     /// A broken attempt left it; it has not been hashed yet.
     Left,
+    /// A broken attempt left so many of its bytes, and the sender will send the others.
+    Begun(usize),
     /// It was hashed, and the sender told or about to be; it may still send its own.
     Hashed(Hash),
     /// The sender sent it.
@@ -37,19 +39,19 @@ enum Chunk {
 }
 
 pub(in crate::transfer) struct Receiver<'a> {
-    target: Target,
+    pub(super) target: Target,
     path: Vec<u8>,
-    offer: &'a Offer,
+    pub(super) offer: &'a Offer,
     progress: &'a dyn Progress,
     cancel: &'a Cancel,
     received: &'a mut Received,
-    chunks: Vec<Chunk>,
-    rebuild: Option<Rebuild>,
+    pub(super) chunks: Vec<Chunk>,
+    pub(super) rebuild: Option<Rebuild>,
     /// Hashes of rebuilt chunks that the sender has not been told.
     hashed: Hashes,
-    decoder: Decoder,
-    buffer: Vec<u8>,
-    only: Hash,
+    pub(super) decoder: Decoder,
+    pub(super) buffer: Vec<u8>,
+    pub(super) only: Hash,
 }
 
 impl From<BadDelta> for TransferError {
@@ -77,6 +79,11 @@ impl<'a> Receiver<'a> {
             for index in indices(&opened.have) {
                 chunks[usize::try_from(index).expect("ranges lie within the chunks")] = Chunk::Left;
                 had += chunk_len(size, index) as u64;
+            }
+            if let Some(Begun { chunk, len }) = opened.begun {
+                let place = usize::try_from(chunk).expect("it lies within the chunks");
+                chunks[place] = Chunk::Begun(len as usize);
+                had += u64::from(len);
             }
             if let Some(basis) = &opened.basis {
                 let missing = missing(&opened.have, offer.chunks());
@@ -128,7 +135,7 @@ impl<'a> Receiver<'a> {
                 frame = reader.next() => frame?.ok_or(LinkError::Cut)?,
             };
             match frame.kind {
-                Kind::Chunk => self.chunk(reader, frame).await?,
+                Kind::Chunk => self.chunk(reader, frame, outbox).await?,
                 Copies::KIND => self.copies(&reader.message()?, outbox)?,
                 Kind::Literal => self.literal(reader, frame, outbox).await?,
                 Complete::KIND => return self.complete(reader.message()?),
@@ -167,7 +174,12 @@ impl<'a> Receiver<'a> {
     }
 
     /// A chunk that the sender did not send has been hashed.
-    fn certain(&mut self, index: u64, hash: Hash, outbox: &Outbox) -> Result<(), LinkError> {
+    pub(super) fn certain(
+        &mut self,
+        index: u64,
+        hash: Hash,
+        outbox: &Outbox,
+    ) -> Result<(), LinkError> {
         let place = usize::try_from(index).expect("chunks are counted in memory");
         self.chunks[place] = Chunk::Hashed(hash);
         let Hashes { first, hashes } = &self.hashed;
@@ -179,62 +191,12 @@ impl<'a> Receiver<'a> {
         Ok(())
     }
 
-    fn tell(&mut self, outbox: &Outbox) -> Result<(), LinkError> {
+    pub(super) fn tell(&mut self, outbox: &Outbox) -> Result<(), LinkError> {
         if !self.hashed.hashes.is_empty() {
             outbox.post(&self.hashed)?;
             self.hashed.first += self.hashed.hashes.len() as u64;
             self.hashed.hashes.clear();
         }
-        Ok(())
-    }
-
-    async fn chunk<R: AsyncRead>(
-        &mut self,
-        reader: &mut Reader<ReadHalf<R>>,
-        frame: Frame,
-    ) -> Result<(), TransferError> {
-        let head = ChunkHead::decode(reader.bulk_array().await?);
-        let index = usize::try_from(head.index).unwrap_or(usize::MAX);
-        if self.offer.size.is_none() && index == self.chunks.len() && index < hash::MAX_CHUNKS {
-            self.chunks.push(Chunk::Missing);
-        }
-        let fresh = match self.chunks.get(index) {
-            // One of a file that is being rebuilt could meet itself on its way to the disk.
-            Some(Chunk::Missing) if self.rebuild.is_none() => true,
-            Some(Chunk::Hashed(_)) if self.rebuild.is_none() => false,
-            _ => return Err(TransferError::misbehaved("it sent a chunk that nobody asked for")),
-        };
-        let body = frame.len - ChunkHead::LEN;
-        let len = match self.offer.size {
-            Some(size) => chunk_len(size, head.index),
-            // Of a stream only the last chunk is shorter; what it is comes with its first byte.
-            None if head.encoding == Encoding::Raw as u8 => body,
-            None => CHUNK,
-        };
-        self.body(reader, head.encoding, len).await?;
-        let bytes = &self.buffer[..len];
-        let hash = if index == 0 {
-            let (hash, only) = hash::first_chunk(bytes);
-            self.only = only;
-            hash
-        } else {
-            hash::chunk(head.index, bytes)
-        };
-        if hash != head.hash {
-            return Err(self.failure(Action::Verify, Cause::Mismatch).into());
-        }
-        self.chunks[index] = Chunk::Sent(hash);
-        match &mut self.target {
-            Target::File(opened) => {
-                opened.partial.body().write(head.index, bytes, fresh, self.offer.sparse)?;
-            }
-            Target::Stream(stream) => {
-                if !stream.write(bytes.to_vec()).await {
-                    return Err(self.failure(Action::Write, Cause::Internal).into());
-                }
-            }
-        }
-        self.moved(len, body);
         Ok(())
     }
 
@@ -288,7 +250,7 @@ impl<'a> Receiver<'a> {
         self.decoder.body(reader, encoding, out).await
     }
 
-    fn moved(&mut self, len: usize, body: usize) {
+    pub(super) fn moved(&mut self, len: usize, body: usize) {
         self.received.sent += body as u64;
         self.received.moved += len as u64;
         self.progress.moved(len as u64);
@@ -301,7 +263,7 @@ impl<'a> Receiver<'a> {
             .iter()
             .map(|chunk| match chunk {
                 Chunk::Hashed(hash) | Chunk::Sent(hash) => Some(*hash),
-                Chunk::Missing | Chunk::Left => None,
+                Chunk::Missing | Chunk::Left | Chunk::Begun(_) => None,
             })
             .collect();
         let hashes = hashes.ok_or(TransferError::misbehaved("it left chunks out"))?;
@@ -314,7 +276,7 @@ impl<'a> Receiver<'a> {
         Ok(size)
     }
 
-    fn failure(&self, action: Action, cause: Cause) -> Failure {
+    pub(super) fn failure(&self, action: Action, cause: Cause) -> Failure {
         Failure { action, path: Some(self.path.clone()), cause }
     }
 }

@@ -70,7 +70,7 @@ impl Target {
                     average_log2: basis.params.average_log2(),
                     seed: basis.seed.0,
                 });
-                Have { chunks: opened.have.clone(), basis }
+                Have { chunks: opened.have.clone(), begun: opened.begun, basis }
             }
             Self::Stream(_) => Have::default(),
         }

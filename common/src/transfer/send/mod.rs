@@ -69,13 +69,14 @@ pub(super) async fn send_having<S: AsyncRead + AsyncWrite>(
 ) -> Result<Done, TransferError> {
     let size = source.offer().size.unwrap_or_default();
     let had: u64 = indices(&have.chunks).map(|index| rehash::chunk_len(size, index) as u64).sum();
+    let had = had + have.begun.map_or(0, |begun| u64::from(begun.len));
     progress.begin(source.offer().size, had);
     let (heard, hearing) = mpsc::unbounded_channel();
     let allowed = Allowed {
         hashes: if have.basis.is_some() {
             source.offer().chunks()
         } else {
-            indices(&have.chunks).count() as u64
+            indices(&have.compared()).count() as u64
         },
         pieces: have.basis.map_or(0, |basis| {
             let params = Params::from_average_log2(basis.average_log2);
@@ -122,11 +123,9 @@ async fn receive_have<S: AsyncRead + AsyncWrite>(
 
 /// Checks what the receiver says it has of a source.
 pub(super) fn check_have(have: &Have, source: &Source) -> Result<(), TransferError> {
-    // One chunk is quicker sent than compared, so that a file of one is never resumed.
-    let chunks = source.offer().chunks();
-    let chunks = if chunks > 1 { chunks } else { 0 };
-    let strange = have.basis.is_some() && chunks == 0;
-    if strange || have.check(chunks).is_err() {
+    let size = source.offer().size.unwrap_or_default();
+    let strange = have.basis.is_some() && source.offer().chunks() < 2;
+    if strange || have.check(size).is_err() {
         return Err(TransferError::misbehaved("it has chunks that do not exist"));
     }
     Ok(())

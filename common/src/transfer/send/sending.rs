@@ -11,7 +11,7 @@ use crate::limits::CHUNK;
 use crate::link::Writer;
 use crate::protocol::Kind;
 use crate::protocol::failure::Cause;
-use crate::protocol::transfer::{ChunkHead, Complete, Encoding, Hash, Have, Range, Sending};
+use crate::protocol::transfer::{Begun, ChunkHead, Complete, Encoding, Hash, Have, Range, Sending};
 use crate::transfer::encode::Encoder;
 use crate::transfer::error::TransferError;
 use crate::transfer::reconcile::{Reconcile, indices, missing};
@@ -93,10 +93,15 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         } else {
             // Old chunks are hashed by both ends while the new ones flow.
             let ours = self.rehash(&have.chunks)?;
-            for index in indices(&missing(&have.chunks, chunks)) {
+            let compared = have.compared();
+            let mut reconcile = Reconcile::new(&compared);
+            if let Some(begun) = have.begun {
+                reconcile.ours(begun.chunk, self.rest(begun).await?);
+            }
+            for index in indices(&missing(&compared, chunks)) {
                 self.chunk(index).await?;
             }
-            self.compare(Reconcile::new(&have.chunks), ours, &mut heard).await?;
+            self.compare(reconcile, ours, &mut heard).await?;
         }
         self.source.check_unchanged()?;
         let size = self.source.offer().size.unwrap_or_default();
@@ -176,6 +181,23 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         let done = self.bytes(index, &buffer[..len]).await;
         self.buffer = buffer;
         done
+    }
+
+    /// Sends what is missing of a chunk that had begun to come. Gives its hash.
+    async fn rest(&mut self, begun: Begun) -> Result<Hash, TransferError> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let bytes = self.source.read(begun.chunk, &mut buffer)?;
+        let (hash, only) = hash::of(begun.chunk, bytes);
+        self.only = only.unwrap_or(self.only);
+        self.keep(begun.chunk, hash);
+        let rest = bytes.get(begun.len as usize..).unwrap_or_default();
+        let (encoding, body) = self.encoder.encode(rest);
+        let head = ChunkHead { index: begun.chunk, hash, encoding: encoding as u8 }.encode();
+        self.writer.bulk(Kind::Chunk, &head, body).await?;
+        let (rest, body) = (rest.len() as u64, body.len() as u64);
+        self.moved(rest, body).await?;
+        self.buffer = buffer;
+        Ok(hash)
     }
 
     /// Hashes and sends one chunk.

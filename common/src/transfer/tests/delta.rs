@@ -76,7 +76,7 @@ fn a_delta_that_nobody_asked_for_is_refused() {
 
 fn basis(size: u64, average_log2: u8) -> Vec<u8> {
     let basis = Some(Basis { size, average_log2, seed: 1 });
-    message_frame(&Have { chunks: Vec::new(), basis }).unwrap()
+    message_frame(&Have { chunks: Vec::new(), begun: None, basis }).unwrap()
 }
 
 fn pieces(lens: &[u32]) -> Vec<u8> {

@@ -129,7 +129,7 @@ fn a_hostile_receiver_gets_an_error_and_no_memory() {
 
 fn have(ranges: &[(u64, u64)]) -> Vec<u8> {
     let chunks = ranges.iter().map(|&(first, count)| Range { first, count }).collect();
-    message_frame(&Have { chunks, basis: None }).unwrap()
+    message_frame(&Have { chunks, begun: None, basis: None }).unwrap()
 }
 
 #[test]

@@ -63,7 +63,8 @@ impl World {
     }
 
     fn target(&self, offer: &Offer) -> Target {
-        Target::File(Partial::open(self.place(), Self::owner(), offer, Busy::Refuse).unwrap())
+        // An attempt's thread that hashes what was there may not have noticed its end.
+        Target::File(Partial::open(self.place(), Self::owner(), offer, Busy::Wait).unwrap())
     }
 
     fn part(&self) -> PathBuf {

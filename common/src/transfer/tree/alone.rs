@@ -117,7 +117,7 @@ impl Alone<'_> {
     ) -> Result<Result<(), Missing>, TransferError> {
         let progress = Engine(self.watch);
         let taking = opened.and_then(|mut opened| {
-            (opened.have, opened.basis) = (Vec::new(), None);
+            (opened.have, opened.begun, opened.basis) = (Vec::new(), None, None);
             let target = Target::File(opened);
             Receiver::new(target, &self.offer, &progress, self.cancel, received)
         });

@@ -14,7 +14,7 @@ use crate::beneath::Folder;
 use crate::limits::CHUNK;
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
 use crate::protocol::transfer::Hash;
-use crate::protocol::tree::{Answer, Change, Entry, What};
+use crate::protocol::tree::{Answer, Change, Entry, MAX_PACKED, What};
 use crate::transfer::Partial;
 use crate::transfer::attributes::{self, Attributes};
 use crate::transfer::backup;
@@ -185,22 +185,26 @@ impl Deciding<'_> {
         Ok(if difference { Answer::Difference } else { Answer::Content })
     }
 
-    /// Whether there is something of a large file: an older one, or what a broken attempt left.
+    /// Whether there is something of a file that does not fit a pack: an older one, or what a broken attempt left.
     fn has_something(
         &self,
         entry: &Entry,
         size: u64,
         there: Option<&Stat>,
     ) -> Result<bool, Failure> {
-        if size <= CHUNK as u64 || self.present.state != State::Old {
+        if size <= MAX_PACKED as u64 || self.present.state != State::Old {
             return Ok(false);
         }
+        let folder = self.open_folder()?;
+        if Partial::is_there(folder, &entry.name, self.decider.shared.owner) {
+            return Ok(true);
+        }
+        // For one chunk an older file is of no use.
         let basis = there.is_some_and(|stat| {
             let size = u64::try_from(stat.st_size).unwrap_or_default();
             FileType::from_raw_mode(stat.st_mode).is_file() && size >= MIN_BASIS
         });
-        let folder = self.open_folder()?;
-        Ok(basis || Partial::is_there(folder, &entry.name, self.decider.shared.owner))
+        Ok(basis && size > CHUNK as u64)
     }
 
     /// A file that has its content already gets what else differs.

@@ -68,6 +68,21 @@ fn small_files_of_a_folder_get_there() {
     }
 }
 
+/// What the old file does not have comes as literals, in the midst of which it is cut.
+#[test]
+fn an_update_gets_there() {
+    const SIZE: u64 = 1_500_000;
+    let (fleet, _agent, faulty) = behind_a_short_link();
+    let (source, there) = (fleet.path("file"), fleet.path("there"));
+    random_file(&source, SIZE, 1);
+    random_file(&there, SIZE, 2);
+    let remote = format!("web1:{}", there.display());
+    fleet.ok(["push", "--reconnect", "5s", &text(&source), &remote]);
+    assert_same(&source, &there);
+    let passed = faulty.bytes_up() + faulty.bytes_down();
+    assert!(faulty.accepted() > 10 && passed < 2 * SIZE, "{passed}");
+}
+
 #[test]
 fn files_alone_get_there_whatever_their_size() {
     const SIZE: u64 = 1_500_000;

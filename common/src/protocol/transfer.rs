@@ -4,11 +4,11 @@
 //! sender                                receiver
 //!   Offer (a push carries it in Push) →
 //!                                     ←   Have | Failed
+//!   Chunk         the rest of one     →
 //! with a basis:
 //!                                     ←   Pieces...      of the basis
 //!   Copies, Literal...                →
 //! without one:
-//!   Chunk         the rest of one     →
 //!   Chunk...      those not in Have   →
 //! then:
 //!                                     ←   Hashes...      of the chunks in Have, and of those rebuilt
@@ -146,7 +146,7 @@ pub struct Identity {
 pub struct Have {
     /// In rising order, not touching each other, at most [`MAX_RANGES`].
     pub chunks: Vec<Range>,
-    /// One more, of which only the beginning came. Not with a basis.
+    /// One more, of which only the beginning came.
     pub begun: Option<Begun>,
     /// The file that will be replaced, if it may be like the offered one.
     pub basis: Option<Basis>,
@@ -429,8 +429,7 @@ impl Have {
         let starts = chunk.checked_mul(CHUNK as u64).ok_or(BadTransfer::Ranges)?;
         let whole = size.saturating_sub(starts).min(CHUNK as u64);
         let fits = len > 0 && u64::from(len) < whole;
-        let fits = fits && !self.chunks.iter().any(had) && self.basis.is_none();
-        if fits { Ok(()) } else { Err(BadTransfer::Ranges) }
+        if fits && !self.chunks.iter().any(had) { Ok(()) } else { Err(BadTransfer::Ranges) }
     }
 
     fn check_ranges(&self, chunks: u64) -> Result<(), BadTransfer> {

@@ -79,21 +79,9 @@ impl Decoder {
         Self { decompressor: None, packed: Vec::new() }
     }
 
-    /// Takes the rest of a bulk frame, a body in this encoding that must fill `out`.
+    /// Takes the rest of a bulk frame, a body in this encoding that must fill `out`. When a cut ends it, what
+    /// came before is of use: gives how much of `out` is filled, and why not all of it is.
     pub(super) async fn body<R: AsyncRead + Unpin>(
-        &mut self,
-        reader: &mut Reader<R>,
-        encoding: u8,
-        out: &mut [u8],
-    ) -> Result<(), TransferError> {
-        self.body_arrived(reader, encoding, out).await.1
-    }
-
-    /// Takes what comes of the rest of a bulk frame, a body in this encoding that is to fill `out`. Gives how
-    /// much of `out` is filled, and why not all of it is.
-    ///
-    /// For who can use the beginning of what a cut has ended.
-    pub(super) async fn body_arrived<R: AsyncRead + Unpin>(
         &mut self,
         reader: &mut Reader<R>,
         encoding: u8,

@@ -96,18 +96,23 @@ fn left(entries: &[u8], offer: &Offer, len: u64) -> Left {
         let end = index.saturating_add(1).saturating_mul(CHUNK as u64).min(size);
         *index < offer.chunks() && end <= len
     };
-    let entries = || entries.iter().map(|entry| u64::from_le_bytes(*entry));
-    let mut indices: Vec<u64> = entries().filter(there).collect();
+    let entries: Vec<u64> = entries.iter().map(|entry| u64::from_le_bytes(*entry)).collect();
+    // Only the last beginning counts, and not if the chunk came whole later.
+    let cut = entries.iter().rposition(|&entry| begun(entry).is_some());
+    let begun = cut.and_then(|at| {
+        begun(entries[at]).filter(|begun| {
+            let starts = begun.chunk.saturating_mul(CHUNK as u64);
+            let whole = chunk_len(size, begun.chunk);
+            begun.len > 0
+                && usize::try_from(begun.len).is_ok_and(|len| len < whole)
+                && starts + u64::from(begun.len) <= len
+                && !entries[at..].contains(&begun.chunk)
+        })
+    });
+    let came_whole = |index: &u64| begun.is_none_or(|begun| begun.chunk != *index);
+    let mut indices: Vec<u64> = entries.into_iter().filter(there).filter(came_whole).collect();
     indices.sort_unstable();
     indices.dedup();
-    let begun = entries().filter_map(begun).next_back().filter(|begun| {
-        let starts = begun.chunk.saturating_mul(CHUNK as u64);
-        let whole = chunk_len(size, begun.chunk);
-        begun.len > 0
-            && usize::try_from(begun.len).is_ok_and(|len| len < whole)
-            && starts + u64::from(begun.len) <= len
-            && indices.binary_search(&begun.chunk).is_err()
-    });
     Left { chunks: ranges(indices), begun }
 }
 
@@ -228,6 +233,10 @@ mod tests {
         // One that has come whole meanwhile is not begun any more.
         again(SIZE).0.record(4).unwrap();
         assert_eq!(again(SIZE).1.begun, None);
+        // One that differed, and was cut when it was sent again, is not there whole.
+        again(SIZE).0.record_begun(begun(0, 3)).unwrap();
+        let left = Left { chunks: vec![Range { first: 4, count: 1 }], begun: Some(begun(0, 3)) };
+        assert_eq!(again(SIZE).1, left);
         for bad in [begun(10, 1), begun(9, whole - 5), begun(3, 0), begun(3, whole)] {
             again(SIZE).0.record_begun(bad).unwrap();
             assert_eq!(again(SIZE).1.begun, None, "{bad:?}");

@@ -108,7 +108,6 @@ impl Partial {
         let Left { chunks: have, begun } = left;
         let whole = have.iter().map(|range| range.count).sum::<u64>() == offer.chunks();
         let basis = if whole { None } else { BasisFile::find(&partial.place, offer) };
-        let begun = begun.filter(|_| basis.is_none());
         if offer.chunks() > 1 {
             // Beside so much, reading a folder costs nothing; a small file would wait for it.
             sweep::sweep(&partial.place, owner.user, SystemTime::now());

@@ -41,11 +41,9 @@ impl Receiver<'_> {
         };
         let rest = self.buffer.get_mut(begun..len);
         let rest = rest.ok_or(TransferError::misbehaved("a body has the wrong length"))?;
-        let (came, done) = self.decoder.body_arrived(reader, head.encoding, rest).await;
+        let (came, done) = self.decoder.body(reader, head.encoding, rest).await;
         if let Err(cut) = done {
-            if fresh || begun > 0 {
-                self.keep_begun(head.index, begun, came);
-            }
+            self.keep_begun(head.index, begun, came);
             return Err(cut);
         }
         if let Target::File(opened) = &self.target {
@@ -80,6 +78,14 @@ impl Receiver<'_> {
             self.tell(outbox)?;
         }
         Ok(())
+    }
+
+    /// The link was cut while a chunk was rebuilt: what there is of it is kept likewise.
+    pub(super) fn keep_rebuilt(&mut self) {
+        let Some(rebuild) = self.rebuild.take() else { return };
+        if let (Some((index, bytes)), Target::File(opened)) = (rebuild.begun(), &mut self.target) {
+            opened.partial.keep_begun(self.offer, index, 0, &bytes);
+        }
     }
 
     /// The link was cut in a chunk: what came of it is not sent again.

@@ -7,6 +7,7 @@ mod receiving;
 mod sink;
 mod writing;
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, WriteHalf};
@@ -100,11 +101,18 @@ async fn take<S: AsyncRead + AsyncWrite>(
     };
     let mut taking = Receiver::new(target, offer, progress, cancel, received)?;
     let outbox = link.outbox().clone();
-    let outcome = tokio::select! {
-        biased;
-        error = tell(&mut link.writer, cutting) => Err(error),
-        taken = taking.run(&mut link.reader, &outbox, left) => taken,
+    let outcome = {
+        let mut run = pin!(taking.run(&mut link.reader, &outbox, left));
+        tokio::select! {
+            biased;
+            // What has arrived is taken all the same; when there is no more, the reader fails too.
+            _ = tell(&mut link.writer, cutting) => run.await,
+            taken = &mut run => taken,
+        }
     };
+    if let Err(TransferError::Link(_)) = &outcome {
+        taking.keep_rebuilt();
+    }
     match (outcome, taking.into_target()) {
         (Ok(size), Target::File(opened)) => {
             commit(link, opened, size, placing.clone(), cancel.clone()).await

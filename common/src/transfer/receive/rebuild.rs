@@ -52,6 +52,13 @@ impl Rebuild {
         self.writing.finish()
     }
 
+    /// The chunk that is not complete, by its index, and its bytes so far. Everything else is written.
+    pub(super) fn begun(mut self) -> Option<(u64, Vec<u8>)> {
+        let written = self.writing.finish();
+        self.chunk.truncate(self.filled);
+        (written.is_ok() && self.filled > 0).then_some((self.index, self.chunk))
+    }
+
     /// Takes a part from the basis. The hashes of chunks that it completes are given to `done`.
     pub(super) fn copy(
         &mut self,

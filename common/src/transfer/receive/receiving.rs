@@ -73,6 +73,7 @@ impl<'a> Receiver<'a> {
         let count = usize::try_from(offer.chunks()).ok().filter(|&n| n <= hash::MAX_CHUNKS);
         let count = count.ok_or_else(|| too_large(&path))?;
         let mut chunks = vec![Chunk::Missing; count];
+        let compared = target.have().compared();
         let mut rebuild = None;
         let mut had = 0;
         if let Target::File(opened) = &target {
@@ -86,7 +87,7 @@ impl<'a> Receiver<'a> {
                 had += u64::from(len);
             }
             if let Some(basis) = &opened.basis {
-                let missing = missing(&opened.have, offer.chunks());
+                let missing = missing(&compared, offer.chunks());
                 let writing = Writing::start(Arc::clone(opened.partial.body()), offer.sparse)?;
                 let basis_file = basis.file.clone();
                 rebuild = Some(Rebuild::new(basis_file, basis.size, &missing, size, writing));
@@ -228,7 +229,17 @@ impl<'a> Receiver<'a> {
         let len = usize::try_from(head.len).ok().filter(|&len| len <= self.buffer.len());
         let len = len.ok_or(TransferError::misbehaved("a literal is too long"))?;
         let body = frame.len - LiteralHead::LEN;
-        self.body(reader, head.encoding, len).await?;
+        let bad = TransferError::misbehaved("a body has the wrong length");
+        let out = self.buffer.get_mut(..len).ok_or(bad)?;
+        let (came, done) = self.decoder.body(reader, head.encoding, out).await;
+        if let Err(cut) = done {
+            if came > 0 {
+                // Nobody hears of the chunks that this completes.
+                rebuild.literal(&self.buffer[..came], |_, _| Ok(()))?;
+            }
+            self.rebuild = Some(rebuild);
+            return Err(cut);
+        }
         let buffer = std::mem::take(&mut self.buffer);
         let put = rebuild.literal(&buffer[..len], |index, hash| self.certain(index, hash, outbox));
         self.buffer = buffer;
@@ -236,18 +247,6 @@ impl<'a> Receiver<'a> {
         self.rebuild = Some(rebuild);
         self.moved(len, body);
         Ok(())
-    }
-
-    /// Reads a body that stands for `len` bytes, into the buffer.
-    async fn body<R: AsyncRead>(
-        &mut self,
-        reader: &mut Reader<ReadHalf<R>>,
-        encoding: u8,
-        len: usize,
-    ) -> Result<(), TransferError> {
-        let bad = TransferError::misbehaved("a body has the wrong length");
-        let out = self.buffer.get_mut(..len).ok_or(bad)?;
-        self.decoder.body(reader, encoding, out).await
     }
 
     pub(super) fn moved(&mut self, len: usize, body: usize) {

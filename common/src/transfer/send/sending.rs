@@ -83,17 +83,20 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         mut heard: mpsc::UnboundedReceiver<Heard>,
     ) -> Result<(), TransferError> {
         let chunks = self.source.offer().chunks();
+        let compared = have.compared();
         if let Some(basis) = have.basis {
             let all = [Range { first: 0, count: chunks }];
             let mut reconcile = Reconcile::new(&all);
-            self.delta(basis, &have.chunks, &mut heard, &mut reconcile).await?;
+            if let Some(begun) = have.begun {
+                self.rest(begun).await?;
+            }
+            self.delta(basis, &compared, &mut heard, &mut reconcile).await?;
             // Every hash is in: the channel has ended.
             let ours = mpsc::channel(1).1;
             self.compare(reconcile, ours, &mut heard).await?;
         } else {
             // Old chunks are hashed by both ends while the new ones flow.
             let ours = self.rehash(&have.chunks)?;
-            let compared = have.compared();
             let mut reconcile = Reconcile::new(&compared);
             if let Some(begun) = have.begun {
                 reconcile.ours(begun.chunk, self.rest(begun).await?);

@@ -251,8 +251,7 @@ impl<'a> Receiving<'a> {
         let len = usize::try_from(head.len).ok().filter(|&len| len <= CHUNK);
         let mut body = vec![0; len.ok_or(TransferError::misbehaved("a pack is too long"))?];
         let sent = link.reader.bulk_left();
-        let (came, done) =
-            self.decoder.body_arrived(&mut link.reader, head.encoding, &mut body).await;
+        let (came, done) = self.decoder.body(&mut link.reader, head.encoding, &mut body).await;
         let bad = |_| TransferError::misbehaved("a pack can't be taken apart");
         let packed = match &done {
             Ok(()) => pack::files(&body).map_err(bad)?,

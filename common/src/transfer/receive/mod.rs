@@ -7,7 +7,6 @@ mod receiving;
 mod sink;
 mod writing;
 
-use std::pin::pin;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, WriteHalf};
@@ -102,7 +101,7 @@ async fn take<S: AsyncRead + AsyncWrite>(
     let mut taking = Receiver::new(target, offer, progress, cancel, received)?;
     let outbox = link.outbox().clone();
     let outcome = {
-        let mut run = pin!(taking.run(&mut link.reader, &outbox, left));
+        let mut run = Box::pin(taking.run(&mut link.reader, &outbox, left));
         tokio::select! {
             biased;
             // What has arrived is taken all the same; when there is no more, the reader fails too.

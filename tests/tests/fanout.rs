@@ -90,6 +90,35 @@ fn those_that_failed_are_tried_again_and_no_others() {
 }
 
 #[test]
+fn a_controller_that_was_killed_has_said_whom_it_had_begun() {
+    let (fleet, _crowd) = crowd(4);
+    let log = fleet.path("log");
+    let second = format!(
+        "echo x >> {0}; test $(wc -l < {0}) -eq 2 || exit 0; echo up; exec sleep 30",
+        log.display()
+    );
+    let args = ["run", "all", "--parallel", "1", "--reconnect", "100ms", "--", &second];
+    let mut child = spawn(&fleet, &args);
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "h0002: up\n");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let ends: Vec<Value> = objects(fleet.ok(["last", "--json"]).as_bytes())
+        .into_iter()
+        .map(|mut row| row["end"].take())
+        .collect();
+    assert_eq!(ends, ["ok", "unfinished", "not-started", "not-started"]);
+    let summary = "1 ok, 2 not started (h[0003-0004]), 1 unfinished (h0002)\n";
+    assert!(fleet.ok(["last"]).contains(summary));
+    let output = fleet.run(["run", "all", "--retry-failed", "--", "true"]);
+    assert_eq!(told(&output), (Some(0), vec![], "3 ok"));
+    let errors = text(&output.stderr);
+    let said = "h0002: begun before, and how that ended is not known; tried again\n";
+    assert!(errors.starts_with(said), "{errors}");
+}
+
+#[test]
 fn equal_output_is_told_once_and_differences_too() {
     let (fleet, _crowd) = crowd(4);
     let script = fleet.path("script");

@@ -55,7 +55,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// A host whose end was not written down was not started, as far as is known.
+/// What there is to say of a host that has begun and of no end.
+const UNFINISHED: &str = "it was begun, and how it ended is not known";
+
 fn rows(record: &Record) -> Vec<Row<'_>> {
     let row = |host| match record.entries.get(host) {
         Some(entry) => Row {
@@ -65,7 +67,11 @@ fn rows(record: &Record) -> Vec<Row<'_>> {
             seconds: Some(entry.seconds),
             error: entry.error.as_deref(),
         },
-        None => Row { host, end: End::NotStarted, exit: None, seconds: None, error: None },
+        None => {
+            let end = record.end(host);
+            let error = (end == End::Unfinished).then_some(UNFINISHED);
+            Row { host, end, exit: None, seconds: None, error }
+        }
     };
     record.plan.hosts.iter().map(row).collect()
 }
@@ -106,7 +112,7 @@ mod tests {
 
     #[test]
     fn who_did_not_and_why() {
-        let hosts = ["web1", "web2", "web3"].map(|host| host.parse().unwrap()).to_vec();
+        let hosts = ["web1", "web2", "web3", "web4"].map(|host| host.parse().unwrap()).to_vec();
         let plan = Plan::now("run", "false \x1b[2J".into(), "web*".into(), hosts.clone());
         let entry = |host: &HostName, end, exit, error: Option<&str>| {
             let error = error.map(ToOwned::to_owned);
@@ -116,12 +122,14 @@ mod tests {
             entry(&hosts[0], End::Ok, Some(0), None),
             entry(&hosts[1], End::Failed, Some(3), Some("exit 3")),
         ];
-        let record = Record { plan, entries: entries.into() };
+        let begun = hosts[..3].iter().cloned().collect();
+        let record = Record { plan, begun, entries: entries.into() };
         insta::assert_snapshot!(told(&record, &rows(&record), Duration::from_secs(300)), @r"
         run on web*: false \x1b[2J, 5 min ago
-        1 ok, 1 not started (web3), 1 failed (web2)
+        1 ok, 1 not started (web4), 1 unfinished (web3), 1 failed (web2)
           web2: failed, exit 3
-          web3: not started
+          web3: unfinished, it was begun, and how it ended is not known
+          web4: not started
         ");
         let object = serde_json::to_string(&rows(&record)[1]).unwrap();
         insta::assert_snapshot!(object, @r#"{"host":"web2","end":"failed","exit":3,"seconds":0.5,"error":"exit 3"}"#);

@@ -145,8 +145,7 @@ impl<R: Report> State<'_, R> {
         let mut ticks = interval(TICK);
         loop {
             while let Some(number) = self.schedule.start() {
-                self.began.push(Instant::now());
-                self.fanout.screen.began(number, &self.fanout.hosts[number]);
+                self.begins(number);
                 crew.begin(number);
             }
             if self.schedule.is_over() {
@@ -174,6 +173,23 @@ impl<R: Report> State<'_, R> {
             }
         }
         self.finish(&mut signals).await
+    }
+
+    fn begins(&mut self, number: usize) {
+        let Fanout { hosts, screen, ledger, .. } = &mut self.fanout;
+        self.began.push(Instant::now());
+        screen.began(number, &hosts[number]);
+        let written = ledger.as_mut().map(|ledger| ledger.begun(&hosts[number]));
+        self.written(written);
+    }
+
+    /// The hosts matter more than what is written down of them.
+    fn written(&mut self, written: Option<Result<(), CliError>>) {
+        let Fanout { screen, context, ledger, .. } = &mut self.fanout;
+        if let Some(Err(error)) = written {
+            screen.stderr.put(error.told(context.verbose).as_bytes());
+            *ledger = None;
+        }
     }
 
     /// Ctrl-C: the first is for the commands, the second for us.
@@ -218,11 +234,8 @@ impl<R: Report> State<'_, R> {
             seconds: self.began[number].elapsed().as_secs_f64(),
             error: ended.why(),
         };
-        // The hosts matter more than what is written down of them.
-        if let Some(Err(error)) = ledger.as_mut().map(|ledger| ledger.ended(&entry)) {
-            screen.stderr.put(error.told(context.verbose).as_bytes());
-            *ledger = None;
-        }
+        let written = ledger.as_mut().map(|ledger| ledger.ended(&entry));
+        self.written(written);
     }
 
     /// Everything is written, and told in one line.
@@ -230,7 +243,7 @@ impl<R: Report> State<'_, R> {
         // What has begun and not ended was left; what has not begun was not started.
         let begun = self.schedule.not_started().start;
         let ends = self.ends.iter().enumerate().map(|(number, end)| {
-            end.unwrap_or(if number < begun { End::Failed } else { End::NotStarted })
+            end.unwrap_or(if number < begun { End::Unfinished } else { End::NotStarted })
         });
         let ends: Vec<End> = ends.collect();
         let took = self.started.elapsed();

@@ -17,6 +17,8 @@ pub(crate) enum End {
     Ok,
     /// It did not begin, because too many others failed or we were interrupted.
     NotStarted,
+    /// It began, and how it ended was not heard of: it is under way, or was left.
+    Unfinished,
     /// It failed, or its time was over.
     Failed,
     /// The host could not be reached, or was lost on the way.
@@ -31,6 +33,7 @@ impl End {
         match self {
             Self::Ok => "ok",
             Self::NotStarted => "not started",
+            Self::Unfinished => "unfinished",
             Self::Failed => "failed",
             Self::Unreachable => "unreachable",
             Self::Refused => "refused",
@@ -41,7 +44,7 @@ impl End {
     pub(crate) fn status(ends: impl IntoIterator<Item = Self>) -> u8 {
         let status = |end| match end {
             Self::Ok => 0,
-            Self::NotStarted | Self::Failed => EXIT_SOME_FAILED,
+            Self::NotStarted | Self::Unfinished | Self::Failed => EXIT_SOME_FAILED,
             Self::Unreachable | Self::Refused => EXIT_FAILURE,
         };
         ends.into_iter().map(status).max().unwrap_or_default()
@@ -70,6 +73,7 @@ mod tests {
         assert_eq!(End::status([End::Ok, End::Ok]), 0);
         assert_eq!(End::status([End::Ok, End::Failed]), 1);
         assert_eq!(End::status([End::NotStarted, End::Ok]), 1);
+        assert_eq!(End::status([End::Unfinished, End::Ok]), 1);
         assert_eq!(End::status([End::Failed, End::Unreachable, End::Ok]), 255);
         assert_eq!(End::status([End::Refused]), 255);
     }

@@ -1,5 +1,6 @@
 //! From a target on the command line to a connection to its host.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use lariat_common::name::KeyId;
 use lariat_common::protocol::Message;
 use lariat_common::units::parse_duration;
 
-use crate::connect::{ConnectError, Connector, Peer, Session};
+use crate::connect::{ConnectError, Connector, Peer, Session, Stage};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::inventory::Inventory;
@@ -84,5 +85,14 @@ impl Reach {
     /// Reaches the host and sends it `first` together with the login.
     pub(crate) async fn connect<M: Message>(&self, first: &M) -> Result<Session, ConnectError> {
         self.connector.connect(&self.peer, first, self.limit).await
+    }
+
+    /// The same for who wants to see in `stage` meanwhile how far it has come.
+    pub(crate) async fn connect_seen<M: Message>(
+        &self,
+        first: &M,
+        stage: &Cell<Stage>,
+    ) -> Result<Session, ConnectError> {
+        self.connector.connect_seen(&self.peer, first, self.limit, stage).await
     }
 }

@@ -303,6 +303,17 @@ fn the_first_ctrl_c_goes_to_the_command_and_the_second_leaves() {
 }
 
 #[test]
+fn a_signal_goes_to_a_command_that_was_asked_for_and_is_not_known_to_run_yet() {
+    let world = World::new();
+    let mut child =
+        world.lariat(&["run", "web1", "--", "late"]).stdout(Stdio::null()).spawn().unwrap();
+    world.asked();
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(128 + 15));
+    assert_eq!(world.next(), Heard::Signal(15));
+}
+
+#[test]
 fn three_hundred_megabytes_pass_through_ten() {
     let world = World::new();
     let mut child = world

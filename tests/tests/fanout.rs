@@ -5,11 +5,13 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, Output, Stdio};
 
 use lariat_tests::crowd::crowd;
 use lariat_tests::fleet::TestFleet;
 use lariat_tests::said::{objects, sorted, text};
+use lariat_tests::wait::until;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -239,12 +241,22 @@ fn what_can_t_be_reached_is_told_with_its_own_cause_and_costs_the_others_nothing
 #[test]
 fn a_reader_that_went_away_ends_all() {
     let (fleet, _crowd) = crowd(3);
-    let mut child = spawn(&fleet, &["run", "all", "--", "echo up; test $$ -eq 0 || exec yes"]);
+    let pids = fleet.path("pids");
+    let command = format!("echo $$ >> {}; exec yes", pids.display());
+    let mut child = spawn(&fleet, &["run", "all", "--reconnect", "2m", "--", &command]);
     let mut stdout = child.stdout.take().unwrap();
     stdout.read_exact(&mut [0; 4]).unwrap();
     drop(stdout);
-    let status = child.wait().unwrap();
-    assert_eq!((status.code(), status.signal()), (Some(141), None));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.status.signal()), (Some(141), None));
+    // Each that ran was ended, and none of these counts as not started.
+    let pids = std::fs::read_to_string(pids).unwrap();
+    let gone = |pid: &str| !Path::new("/proc").join(pid).exists();
+    until("the commands' end", || pids.lines().all(gone).then_some(()));
+    let ends = objects(&fleet.ok(["last", "--json"]));
+    let failed = ends.iter().filter(|row| row["end"] == "failed").count();
+    assert!(failed >= pids.lines().count(), "{output:?}");
+    assert_eq!(text(&output.stderr).lines().count(), 1, "{output:?}");
 }
 
 #[test]

@@ -223,7 +223,9 @@ impl<R: Report> State<'_, R> {
         self.ends[number] = Some(ended.end);
         screen.ended(number, ended.end == End::Ok);
         if !*quiet {
-            let said = ended.said.as_ref().map(|said| format!("{host}: {said}\n"));
+            // Where nobody reads any more, it is no news that a command was ended for that.
+            let said = ended.said.as_ref().filter(|_| !matches!(self.ending, Ending::Asked(Some(_))));
+            let said = said.map(|said| format!("{host}: {said}\n"));
             let errors = ended.errors.iter().map(|error| error.told(context.verbose));
             said.into_iter().chain(errors).for_each(|line| screen.stderr.put(line.as_bytes()));
         }

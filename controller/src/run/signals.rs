@@ -1,5 +1,5 @@
 //! Ctrl-C and its like while a command runs elsewhere: the first goes to the command, the second ends
-//! us, and so does the first while there is no command yet. What comes to this process can be relayed
+//! us, and so does the first while no command was asked for yet. What comes to this process can be relayed
 //! to many commands on other threads.
 
 use std::future::pending;
@@ -104,7 +104,7 @@ impl Signals {
         let mut forwarded = false;
         loop {
             let number = self.next().await;
-            if forwarded || !job.has_started() {
+            if forwarded || !job.may_run() {
                 return number;
             }
             forwarded = true;

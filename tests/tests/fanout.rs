@@ -143,6 +143,57 @@ fn equal_output_is_told_once_and_differences_too() {
 }
 
 #[test]
+fn where_nothing_ran_there_is_no_output_to_compare_or_to_keep() {
+    let (fleet, _crowd) = crowd(2);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Of equally many the first host's is what others differ from.
+    fleet.set_address("h0001", closed);
+    let output = fleet.run(["run", "all", "--diff", "--", "echo a"]);
+    let expected = "---------------\nh0002\n---------------\na\n";
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(255), expected));
+    let out = fleet.path("out");
+    for target in ["all", "h0001"] {
+        fleet.run(["run", target, "--out", out.to_str().unwrap(), "--", "true"]);
+        assert!(!out.join("h0001").exists());
+    }
+    assert_eq!(std::fs::read(out.join("h0002")).unwrap(), b"");
+}
+
+#[test]
+fn there_is_an_object_also_for_a_host_that_was_not_begun() {
+    let (fleet, _crowd) = crowd(3);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    (1..=3).for_each(|number| fleet.set_address(&format!("h000{number}"), closed));
+    let (file, plan) = (fleet.path("file"), fleet.path("plan.toml"));
+    std::fs::write(&file, "x").unwrap();
+    std::fs::write(&plan, "[[step]]\nrun = \"true\"\n").unwrap();
+    let (file, plan) = (file.to_str().unwrap(), plan.to_str().unwrap());
+    let stop = ["--json", "--batch", "2", "--max-fail", "0"];
+    for verb in [
+        &["run", "all"][..],
+        &["run", "all", "--detach"],
+        &["ping", "all"],
+        &["push", file, "all:"],
+        &["pull", "all:/etc/hostname", "here"],
+        &["batch", plan, "all"],
+        &["jobs", "all"],
+        &["logs", "all"],
+    ] {
+        let command = if verb[0] == "run" { &["--", "true"][..] } else { &[] };
+        let output = fleet.run([verb, &stop, command].concat());
+        let objects = objects(&output.stdout);
+        assert_eq!((output.status.code(), objects.len()), (Some(255), 3), "{output:?}");
+        assert_eq!(
+            (&objects[2]["host"], &objects[2]["error"]),
+            (&"h0003".into(), &"not started".into())
+        );
+        assert_ne!(objects[2]["ok"], true);
+        let keys = |object: &Value| object.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(keys(&objects[2]), keys(&objects[1]), "{output:?}");
+    }
+}
+
+#[test]
 fn each_host_can_have_files_of_its_own() {
     let (fleet, _crowd) = crowd(2);
     let out = fleet.path("logs");

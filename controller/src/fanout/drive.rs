@@ -216,7 +216,9 @@ impl<R: Report> State<'_, R> {
         let ended = match came {
             Some(came) => self.report.ended(host, came),
             None => {
-                Ended::failed(End::Failed, CliError::new("a mistake in lariat itself").during(host))
+                let error = CliError::new("a mistake in lariat itself").during(host);
+                self.report.nothing(host, &error);
+                Ended::failed(End::Failed, error)
             }
         };
         self.schedule.ended(ended.end == End::Ok);
@@ -224,7 +226,8 @@ impl<R: Report> State<'_, R> {
         screen.ended(number, ended.end == End::Ok);
         if !*quiet {
             // Where nobody reads any more, it is no news that a command was ended for that.
-            let said = ended.said.as_ref().filter(|_| !matches!(self.ending, Ending::Asked(Some(_))));
+            let said =
+                ended.said.as_ref().filter(|_| !matches!(self.ending, Ending::Asked(Some(_))));
             let said = said.map(|said| format!("{host}: {said}\n"));
             let errors = ended.errors.iter().map(|error| error.told(context.verbose));
             said.into_iter().chain(errors).for_each(|line| screen.stderr.put(line.as_bytes()));
@@ -248,6 +251,9 @@ impl<R: Report> State<'_, R> {
             end.unwrap_or(if number < begun { End::Unfinished } else { End::NotStarted })
         });
         let ends: Vec<End> = ends.collect();
+        for number in (0..ends.len()).filter(|&number| self.ends[number].is_none()) {
+            self.report.nothing(&self.fanout.hosts[number], &ends[number].error());
+        }
         let took = self.started.elapsed();
         let named = self.fanout.hosts.iter().zip(ends.iter().copied());
         let line = summary(named, took, self.report.sum(took));

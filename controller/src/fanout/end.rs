@@ -4,7 +4,7 @@ use lariat_common::protocol::failure::Failure;
 use serde::{Deserialize, Serialize};
 
 use crate::connect::ConnectError;
-use crate::error::EXIT_FAILURE;
+use crate::error::{CliError, EXIT_FAILURE};
 
 /// What a fan-out exits with when a host failed that could be reached.
 const EXIT_SOME_FAILED: u8 = 1;
@@ -38,6 +38,14 @@ impl End {
             Self::Unreachable => "unreachable",
             Self::Refused => "refused",
         }
+    }
+
+    /// The error of a host of which nothing came.
+    pub(crate) fn error(self) -> CliError {
+        CliError::new(match self {
+            Self::Unfinished => "left, and how it ended is not known",
+            other => other.word(),
+        })
     }
 
     /// The exit status of a fan-out that ended so on its hosts.

@@ -99,6 +99,14 @@ impl Report for Totals {
         ended
     }
 
+    fn nothing(&mut self, host: &HostName, error: &CliError) {
+        let tally = Tally::only(End::NotStarted, CliError::new(error.line()));
+        // There is nothing in it that could not be written as JSON.
+        if let (true, Ok(line)) = (self.json, tally.object(host)) {
+            self.stdout.put(&line);
+        }
+    }
+
     fn sum(&self, took: Duration) -> Option<String> {
         let moved = self.all.moved();
         let rate = BinaryBytes(self.all.rate(took));

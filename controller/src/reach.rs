@@ -16,6 +16,10 @@ use crate::inventory::Inventory;
 use crate::key::ControllerKey;
 use crate::target::Chosen;
 
+/// What reaching a host may take at least, whatever the limit of the work that is to be done there: a
+/// few round trips over a slow line.
+const LEAST: Duration = Duration::from_secs(1);
+
 /// The options of every verb that reaches a host.
 #[derive(clap::Args)]
 pub(crate) struct ReachOptions {
@@ -82,6 +86,13 @@ impl Fleet {
 }
 
 impl Reach {
+    /// The same for work that may take so long: reaching the host takes no longer then either, though a
+    /// limit that is short for a command leaves it [`LEAST`].
+    pub(crate) fn within(self, limit: Option<Duration>) -> Self {
+        let limit = limit.map_or(self.limit, |limit| self.limit.min(limit.max(LEAST)));
+        Self { limit, ..self }
+    }
+
     /// Reaches the host and sends it `first` together with the login.
     pub(crate) async fn connect<M: Message>(&self, first: &M) -> Result<Session, ConnectError> {
         self.connector.connect(&self.peer, first, self.limit).await

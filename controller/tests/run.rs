@@ -295,10 +295,30 @@ fn the_first_ctrl_c_goes_to_the_command_and_the_second_leaves() {
     assert_eq!(output.status.code(), Some(130));
     insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap().trim_end(), @"lariat: run on web1: left; what still runs there is ended in 30 s");
 
-    let mut child =
-        world.lariat(&["run", "web1", "--", "sleep"]).stdout(Stdio::piped()).spawn().unwrap();
+    for signal in [Signal::TERM, Signal::HUP] {
+        let mut child =
+            world.lariat(&["run", "web1", "--", "sleep"]).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0; 9]).unwrap();
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        assert_eq!(status(child), 128 + signal.as_raw());
+    }
+}
+
+#[test]
+fn a_controller_that_is_to_outlive_its_terminal_does() {
+    let world = World::new();
+    let lariat = env!("CARGO_BIN_EXE_lariat");
+    let mut command = Command::new("nohup");
+    command
+        .args([lariat, "run", "web1", "--", "sleep"])
+        .env("LARIAT_HOME", world.folder.path().join("home"));
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     child.stdout.as_mut().unwrap().read_exact(&mut [0; 9]).unwrap();
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    world.asked();
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::HUP).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(world.next(), Heard::Signal(15));
     assert_eq!(status(child), 128 + 15);
 }
 

@@ -287,6 +287,16 @@ fn what_can_t_be_reached_is_told_with_its_own_cause_and_costs_the_others_nothing
         }
     }
     assert!(fleet.ok(["last"]).contains("h0003: unreachable, run on h0003"));
+    // Who limits a command does not want to wait for its host any longer.
+    let limited = fleet.run(["run", "h0002,h0005", "--timeout", "1s", "--", "true"]);
+    assert_eq!(
+        (limited.status.code(), told(&limited).2),
+        (Some(255), "1 ok, 1 unreachable (h0002)")
+    );
+    let one = fleet.fails(255, ["run", "h0002", "--timeout", "1s", "--", "true"]);
+    for said in [text(&limited.stderr), &one] {
+        assert!(said.contains("no answer within 1 s in the TLS handshake"), "{said}");
+    }
 }
 
 #[test]

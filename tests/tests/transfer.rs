@@ -50,9 +50,10 @@ fn one_that_takes_too_long_is_named_and_what_was_done_counts() {
     let there = fleet.path("there");
     std::fs::create_dir(&there).unwrap();
     for push in [true, false] {
-        let paths = match push {
-            true => [text(&small), text(&large), remote(&there)],
-            false => [remote(&small), remote(&large), text(&there)],
+        let paths = if push {
+            [text(&small), text(&large), remote(&there)]
+        } else {
+            [remote(&small), remote(&large), text(&there)]
         };
         let limits = ["--timeout", "1s", "--bwlimit", "100K", "--json"].map(ToOwned::to_owned);
         let verb = if push { "push" } else { "pull" };

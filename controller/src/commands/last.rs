@@ -59,18 +59,15 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
 const UNFINISHED: &str = "it was begun, and how it ended is not known";
 
 fn rows(record: &Record) -> Vec<Row<'_>> {
-    let row = |host| match record.entries.get(host) {
-        Some(entry) => Row {
+    let row = |host| {
+        let (end, entry) = (record.end(host), record.entries.get(host));
+        let error = entry.and_then(|entry| entry.error.as_deref());
+        Row {
             host,
-            end: entry.end,
-            exit: entry.exit,
-            seconds: Some(entry.seconds),
-            error: entry.error.as_deref(),
-        },
-        None => {
-            let end = record.end(host);
-            let error = (end == End::Unfinished).then_some(UNFINISHED);
-            Row { host, end, exit: None, seconds: None, error }
+            end,
+            exit: entry.and_then(|entry| entry.exit),
+            seconds: entry.map(|entry| entry.seconds),
+            error: error.or((end == End::Unfinished).then_some(UNFINISHED)),
         }
     };
     record.plan.hosts.iter().map(row).collect()

@@ -213,13 +213,12 @@ impl<R: Report> State<'_, R> {
     fn ended(&mut self, (number, came): Came<R::Came>) {
         let Fanout { hosts, screen, context, quiet, ledger, .. } = &mut self.fanout;
         let host = &hosts[number];
-        let ended = match came {
-            Some(came) => self.report.ended(host, came),
-            None => {
-                let error = CliError::new("a mistake in lariat itself").during(host);
-                self.report.nothing(host, &error);
-                Ended::failed(End::Failed, error)
-            }
+        let ended = if let Some(came) = came {
+            self.report.ended(host, came)
+        } else {
+            let error = CliError::new("a mistake in lariat itself").during(host);
+            self.report.nothing(host, &error);
+            Ended::failed(End::Failed, error)
         };
         self.schedule.ended(ended.end == End::Ok);
         self.ends[number] = Some(ended.end);

@@ -34,7 +34,7 @@ pub(crate) use job::Job;
 pub(crate) use logs::{Log, LogsError, Wanted};
 pub(crate) use session::Broken;
 use signals::SIGPIPE;
-pub(crate) use signals::{Relay, SIGTERM, Signals};
+pub(crate) use signals::{Relay, SIGHUP, SIGTERM, Signals};
 
 /// How long a command whose output has no reader here any more is given to end.
 pub(crate) const ABANDON: Duration = Duration::from_secs(2);

@@ -9,12 +9,10 @@ use std::time::{Duration, Instant};
 
 use lariat_common::protocol::Message;
 use lariat_common::protocol::failure::{Cause, Failure};
-use lariat_common::protocol::tree::Settled;
-use lariat_common::transfer::tree::Counts;
-use lariat_common::transfer::{Received, Sent, TransferError};
+use lariat_common::transfer::TransferError;
 use tokio::time::timeout;
 
-use super::{Bar, Remarks, Tally, shown};
+use super::{Bar, Moved, Remarks, Tally, shown};
 use crate::connect::{ConnectError, Session};
 use crate::error::CliError;
 use crate::fanout::End;
@@ -53,19 +51,6 @@ pub(crate) trait Item {
     fn remarks(&mut self) -> Remarks {
         Remarks::default()
     }
-}
-
-/// What an attempt moved.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Moved {
-    /// Bytes on the wire.
-    sent: u64,
-    /// Bytes of the file that they stand for.
-    bytes: u64,
-    /// The files' size in bytes.
-    size: u64,
-    /// How many files.
-    files: u64,
 }
 
 /// Why an attempt did not come to its end.
@@ -264,36 +249,6 @@ impl From<Broken> for CliError {
             Broken::Spoiled => Self::new("one file of it failed"),
             Broken::Transfer(error) => error.into(),
         }
-    }
-}
-
-impl From<Sent> for Moved {
-    fn from(Sent { sent, moved, size }: Sent) -> Self {
-        Self { sent, bytes: moved, size, files: 1 }
-    }
-}
-
-impl From<Received> for Moved {
-    fn from(Received { sent, moved, size }: Received) -> Self {
-        Self { sent, bytes: moved, size, files: 1 }
-    }
-}
-
-impl From<&Counts> for Moved {
-    fn from(counts: &Counts) -> Self {
-        Self { sent: counts.sent, bytes: counts.moved, size: 0, files: 0 }
-    }
-}
-
-impl Moved {
-    /// What a tree has become.
-    pub(crate) fn settled(&mut self, settled: &Settled) {
-        (self.files, self.size) = (settled.files, settled.bytes);
-    }
-
-    /// Whether nothing has moved.
-    pub(crate) fn is_nothing(&self) -> bool {
-        self.bytes == 0
     }
 }
 

@@ -3,6 +3,7 @@
 mod files;
 mod listing;
 mod many;
+mod moved;
 mod options;
 mod progress;
 mod push_tree;
@@ -21,9 +22,10 @@ use lariat_common::protocol::transfer::{BadTransfer, Destination, check_name};
 
 use crate::error::CliError;
 use crate::fanout::End;
-pub(crate) use files::{Broken, Files, Item, Moved};
+pub(crate) use files::{Broken, Files, Item};
 pub(crate) use listing::Listing;
 pub(crate) use many::{Many, Transfer};
+pub(crate) use moved::Moved;
 pub(crate) use options::TransferOptions;
 pub(crate) use progress::Bar;
 pub(crate) use push_tree::{PushedTree, broken};

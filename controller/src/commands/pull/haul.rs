@@ -74,7 +74,10 @@ impl Haul {
         let (reach, user) = match user.and_then(|user| Ok((fleet.reach(chosen)?, user))) {
             Ok(ready) => ready,
             Err(error) => {
-                return Tally::only(End::Failed, error.during(format!("pull from {}", chosen.host)));
+                return Tally::only(
+                    End::Failed,
+                    error.during(format!("pull from {}", chosen.host)),
+                );
             }
         };
         let work = async |files: &mut Files<'_>| {

@@ -9,6 +9,7 @@ use lariat_common::name::HostName;
 use lariat_common::protocol::exec::{Command, Run};
 
 use super::gathered::{Came, Gathered};
+use super::output::Output;
 use super::task::Task;
 use super::{Args, detach, report};
 use crate::context::Context;
@@ -23,31 +24,6 @@ use crate::runtime::block_on;
 use crate::stdio::Stdin;
 use crate::target::Chosen;
 
-/// What becomes of their output.
-#[derive(clap::Args)]
-#[command(next_help_heading = "Many hosts")]
-pub(super) struct OutputOptions {
-    /// Tell equal output once, under the hosts that it came from, when all have ended
-    #[arg(long, conflicts_with = "json")]
-    gather: bool,
-
-    /// The same, with the output of most hosts once and of the others how it differs
-    #[arg(long, conflicts_with = "json")]
-    diff: bool,
-
-    /// Write each host's stdout to DIR/HOST, and its stderr, if any, to DIR/HOST.err; {host} in DIR is
-    /// the host's name, and then it names the file
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["json", "gather", "diff"])]
-    out: Option<PathBuf>,
-}
-
-impl OutputOptions {
-    /// The files of a host's stdout and stderr, if it has any of its own.
-    pub(super) fn files(&self, host: &HostName) -> Result<Option<(Sink, Sink)>, CliError> {
-        self.out.as_ref().map(|out| report::open(out, host)).transpose()
-    }
-}
-
 /// What every host is asked.
 pub(crate) struct Asked {
     fleet: Arc<Fleet>,
@@ -58,14 +34,6 @@ pub(crate) struct Asked {
     stderr: Printer,
     feed: Option<Feed>,
     relay: Arc<Relay>,
-}
-
-/// What becomes of what they write.
-enum Output {
-    Lines,
-    Json,
-    Gather,
-    Files(PathBuf),
 }
 
 pub(super) fn run(
@@ -139,17 +107,6 @@ fn what(args: &Args) -> String {
     };
     let script = option("script", &args.script).or_else(|| option("from", &args.from));
     script.into_iter().chain(words).collect::<Vec<_>>().join(" ")
-}
-
-impl Output {
-    fn new(args: &Args) -> Self {
-        match &args.output.out {
-            _ if args.json => Self::Json,
-            _ if args.output.gather || args.output.diff => Self::Gather,
-            Some(folder) => Self::Files(folder.clone()),
-            None => Self::Lines,
-        }
-    }
 }
 
 impl Asked {
@@ -250,7 +207,7 @@ impl Asked {
     }
 
     fn prepare(&self, number: usize, chosen: &Chosen) -> Result<(Reach, (Sink, Sink)), CliError> {
-        let reach = self.fleet.reach(chosen)?;
+        let reach = self.fleet.reach(chosen)?.within(self.task.timeout());
         let host = &chosen.host;
         let lines = |printer: &Printer| Sink::lines(host, number, printer);
         let sinks = match &self.output {

@@ -6,6 +6,7 @@ mod detach;
 mod gathered;
 mod lines;
 mod many;
+mod output;
 mod request;
 mod task;
 
@@ -72,7 +73,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "K=V")]
     env: Vec<OsString>,
 
-    /// End it after this time, with exit status 124
+    /// End it after this time, with exit status 124. Reaching the host may take as long before it, a second
+    /// at least
     #[arg(long, value_name = "DUR", value_parser = reach::parse_limit)]
     timeout: Option<Duration>,
 
@@ -104,7 +106,7 @@ pub(crate) struct Args {
     tty: bool,
 
     #[command(flatten)]
-    output: many::OutputOptions,
+    output: output::OutputOptions,
 
     #[command(flatten)]
     fanout: FanoutOptions,
@@ -138,7 +140,8 @@ fn one(
     template: Run,
 ) -> Result<ExitCode, CliError> {
     let host = &chosen.host;
-    let reach = match fleet.and_then(|fleet| Ok((fleet.reach(chosen)?, fleet))) {
+    let reach = match fleet.and_then(|fleet| Ok((fleet.reach(chosen)?.within(args.timeout), fleet)))
+    {
         Err(error) if args.json => {
             bytes(&report::nothing(host, args.detach, &error)?)?;
             return Ok(ExitCode::from(crate::error::EXIT_FAILURE));

@@ -51,6 +51,11 @@ impl Task {
         self.template.streams == Streams::Kept
     }
 
+    /// How long each may take.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.template.timeout_ms.map(Duration::from_millis)
+    }
+
     /// What a command is called, if it is one of several.
     pub(super) fn line<'a>(&self, command: &'a Command) -> Option<&'a [u8]> {
         match command {

@@ -105,9 +105,7 @@ async fn take<S: AsyncRead + AsyncWrite>(
         taken = taking.run(&mut link.reader, &outbox, left) => taken,
     };
     match (outcome, taking.into_target()) {
-        (Ok(size), Target::File(opened)) => {
-            commit(link, opened, size, placing.clone(), cancel.clone()).await
-        }
+        (Ok(size), Target::File(opened)) => commit(link, opened, size, placing.clone()).await,
         (Ok(_), Target::Stream(stream)) => Ok(stream.finish().await?),
         (Err(error), Target::File(opened)) => {
             opened.partial.abandon(cause(&error));
@@ -148,12 +146,11 @@ async fn commit<S: AsyncRead + AsyncWrite>(
     opened: Opened,
     size: u64,
     placing: Placing,
-    cancel: Cancel,
 ) -> Result<(), TransferError> {
     let Opened { partial, basis, .. } = opened;
     let work = move |done: oneshot::Sender<_>| {
         // Fails only when nobody waits for it any more.
-        let _ = done.send(partial.commit(size, &placing, Sync::First, &cancel));
+        let _ = done.send(partial.commit(size, &placing, Sync::First));
         // The replaced file goes when nobody has it open any more; a large one takes its time, which
         // nobody needs to wait for.
         drop(basis);

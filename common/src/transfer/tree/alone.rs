@@ -140,10 +140,9 @@ impl Alone<'_> {
         };
         match taken {
             Ok(size) => {
-                let cancel = self.cancel.clone();
                 let work = move |done: oneshot::Sender<_>| {
                     // Fails only when nobody waits for it any more.
-                    let _ = done.send(partial.commit(size, &placing, sync, &cancel));
+                    let _ = done.send(partial.commit(size, &placing, sync));
                 };
                 // What the sender has sent meanwhile is of other files.
                 let meanwhile = async { link.writer.drive().await.into() };

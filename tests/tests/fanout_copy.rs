@@ -142,6 +142,19 @@ fn those_that_failed_are_tried_again() {
     assert_eq!(push(&["--retry-failed"]).status.code(), Some(0));
 }
 
+/// As on hosts that share a file system.
+#[test]
+fn one_destination_for_several_hosts_is_there_whole() {
+    let (fleet, _crowd) = crowd(4);
+    let (file, dest) = (fleet.path("file"), fleet.path("there"));
+    for (round, size) in [0, 10, 300_000, 3_000_000].into_iter().cycle().take(12).enumerate() {
+        random_file(&file, size, round as u64);
+        fleet.ok(["push", text(&file), &format!("all:{}", dest.display())]);
+        assert!(fs::read(&dest).unwrap() == fs::read(&file).unwrap());
+    }
+    assert_eq!(fs::read_dir(fleet.path("")).unwrap().count(), 2);
+}
+
 /// Of forty, some are dead, some never answer, and some cut every connection: the others are done as
 /// soon as if they were alone, and each of the bad ones is told with its own cause.
 #[test]

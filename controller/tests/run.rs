@@ -312,7 +312,8 @@ fn a_controller_that_is_to_outlive_its_terminal_does() {
     command
         .args([lariat, "run", "web1", "--", "sleep"])
         .env("LARIAT_HOME", world.folder.path().join("home"));
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
     child.stdout.as_mut().unwrap().read_exact(&mut [0; 9]).unwrap();
     world.asked();
     let pid = Pid::from_child(&child);

@@ -317,7 +317,7 @@ fn a_reader_that_went_away_ends_all() {
     let ends = objects(&fleet.ok(["last", "--json"]));
     let failed = ends.iter().filter(|row| row["end"] == "failed").count();
     assert!(failed >= pids.lines().count(), "{output:?}");
-    assert_eq!(text(&output.stderr).lines().count(), 1, "{output:?}");
+    assert!(!text(&output.stderr).contains("ended by signal"), "{output:?}");
 }
 
 #[test]

@@ -21,7 +21,8 @@ Examples:
   lariat last --json | jq -r 'select(.end != \"ok\") | .host'
   lariat run all --retry-failed -- systemctl restart app")]
 pub(crate) struct Args {
-    /// One JSON object a line for every host: host, end, exit, seconds, error
+    /// One JSON object a line for every host: host, end, exit, seconds, error; end is ok, not-started,
+    /// unfinished (begun, and its end is not known), failed, unreachable or refused
     #[arg(long)]
     json: bool,
 }

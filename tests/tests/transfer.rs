@@ -43,6 +43,33 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
+fn one_that_takes_too_long_is_named_and_what_was_done_counts() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    let (small, large) = (fleet.path("small"), fleet.path("large"));
+    random_file(&small, 1000, 1);
+    random_file(&large, 2 * MIB, 2);
+    let there = fleet.path("there");
+    std::fs::create_dir(&there).unwrap();
+    for push in [true, false] {
+        let paths = if push {
+            [text(&small), text(&large), remote(&there)]
+        } else {
+            [remote(&small), remote(&large), text(&there)]
+        };
+        let limits = ["--timeout", "2s", "--bwlimit", "100K", "--json"].map(ToOwned::to_owned);
+        let verb = if push { "push" } else { "pull" };
+        let output = fleet.run([&[verb.to_owned()][..], &paths, &limits].concat());
+        assert_eq!(output.status.code(), Some(124));
+        let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&object["ok"], &object["files"]), (&false.into(), &1.into()), "{object}");
+        assert!(object["seconds"].as_f64().unwrap() >= 2.0, "{object}");
+        let way = if push { "to" } else { "from" };
+        let error = format!("{verb} {} {way} web1: not done within 2 s; run", large.display());
+        assert!(object["error"].as_str().unwrap().starts_with(&error), "{object}");
+    }
+}
+
+#[test]
 fn a_file_goes_there_and_back() {
     let (fleet, _agent) = TestFleet::with_agent();
     for (i, size) in [0, 1, 4096, 512 * 1024, 512 * 1024 + 1, 20 * MIB].into_iter().enumerate() {

@@ -76,5 +76,11 @@ fn open(push: &Push, session: &Session) -> Result<Opening, Failure> {
     let id = place.id().map_err(|error| Failure::io(Action::Open, bytes, &error))?;
     let running = session.agent.transfers.begin(id, Partial::name(&place, owner));
     let opened = Partial::open(place, owner, &push.offer, Busy::Wait)?;
-    Ok(Opening { acting, running, target: Target::File(opened), path: escape(bytes), placing })
+    Ok(Opening {
+        acting,
+        running,
+        target: Target::File(Box::new(opened)),
+        path: escape(bytes),
+        placing,
+    })
 }

@@ -10,10 +10,10 @@ use rustix::fs::{Mode, OFlags};
 
 use super::attributes::{Attributes, Translator};
 use super::backup;
-use super::cancel::Cancel;
 use super::destination::Place;
 use super::error::{failed, sys_failed};
-use crate::protocol::failure::{Action, Cause, Failure};
+use super::own;
+use crate::protocol::failure::{Action, Failure};
 use crate::protocol::metadata::{Metadata, Travels};
 
 /// What the operator gives received files beyond their content, names resolved on this host.
@@ -53,8 +53,7 @@ pub(super) enum Sync {
     WithItsTree,
 }
 
-/// Gives the file its metadata and, once it is on disk, its name, unless a newer request for that has
-/// come by then.
+/// Gives the file its metadata and, once it is on disk, its name.
 pub(super) fn commit(
     file: &File,
     part: &str,
@@ -62,7 +61,6 @@ pub(super) fn commit(
     size: u64,
     placing: &Placing,
     sync: Sync,
-    cancel: &Cancel,
 ) -> Result<(), Failure> {
     let path = place.path();
     let bytes = path.as_os_str().as_bytes();
@@ -73,12 +71,11 @@ pub(super) fn commit(
     if sync == Sync::First {
         file.sync_all().map_err(failed(Action::Sync, bytes))?;
     }
-    if cancel.cause() == Some(Cause::Superseded) {
-        let path = Some(bytes.to_vec());
-        return Err(Failure { action: Action::Rename, path, cause: Cause::Superseded });
-    }
     if placing.backup {
         backup::keep(place.folder.as_fd(), &place.name, bytes)?;
+    }
+    if !own::is_at(place, part, file).map_err(failed(Action::Rename, bytes))? {
+        return Err(own::held(bytes));
     }
     let folder = place.folder.as_fd();
     rustix::fs::renameat(folder, part, folder, place.name.as_slice())

@@ -6,14 +6,13 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::destination::Place;
 use super::error::{failed, sys_failed};
 use super::partial::Busy;
 use crate::protocol::failure::{Action, Cause, Failure};
-use crate::secret::random;
 
 /// Times that a file is looked for anew when another process takes it away meanwhile.
 const ATTEMPTS: usize = 16;
@@ -55,32 +54,32 @@ pub(super) fn open_locked(
     Err(held(bytes))
 }
 
-/// Gives a locked file of ours a name that nobody else knows, and returns that.
+/// Puts a locked file of ours aside under another name, and in its place an empty one that is locked
+/// too and returned: later attempts go on waiting, whatever the file looks like from then on. `None`
+/// where names can't be exchanged; then it is where it was.
 ///
-/// From then on it is no later attempt's: those find nothing under the old name and begin anew, and
-/// whoever gives a name to what has the old one gives it to theirs.
-pub(super) fn claim(place: &Place, name: &str, file: &File) -> Result<String, Failure> {
-    let path = place.path();
-    let bytes = path.as_os_str().as_bytes();
-    let own = unique().map_err(failed(Action::Rename, bytes))?;
-    rustix::fs::renameat(&place.folder, name, &place.folder, own.as_str())
-        .map_err(sys_failed(Action::Rename, bytes))?;
-    if is_at(place, &own, file).map_err(failed(Action::Rename, bytes))? {
-        return Ok(own);
+/// Who has the lock under `name` has all that is at `aside`.
+pub(super) fn step_aside(place: &Place, name: &str, aside: &str) -> io::Result<Option<File>> {
+    remove(place, aside);
+    // On a disk that is full to the last it must do without.
+    let Ok(guard) = create(place, aside) else { return Ok(None) };
+    let exchanged =
+        rustix::fs::flock(&guard, FlockOperation::NonBlockingLockExclusive).and_then(|()| {
+            let (folder, flags) = (&place.folder, RenameFlags::EXCHANGE);
+            rustix::fs::renameat_with(folder, name, folder, aside, flags)
+        });
+    match exchanged {
+        Ok(()) => Ok(Some(guard)),
+        Err(errno) => {
+            remove(place, aside);
+            let unknown = matches!(errno, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP);
+            if unknown { Ok(None) } else { Err(errno.into()) }
+        }
     }
-    // Somebody has put a file of theirs in its place.
-    let _ = rustix::fs::renameat(&place.folder, own.as_str(), &place.folder, name);
-    Err(held(bytes))
-}
-
-/// A name as partials have it, of nothing in particular.
-fn unique() -> io::Result<String> {
-    let random: [u8; 16] = random().map_err(io::Error::other)?;
-    Ok(format!(".lariat-{}.part", hex::encode(random)))
 }
 
 /// Whether a name is that of an open file.
-fn is_at(place: &Place, name: &str, file: &File) -> io::Result<bool> {
+pub(super) fn is_at(place: &Place, name: &str, file: &File) -> io::Result<bool> {
     let here = rustix::fs::statat(&place.folder, name, AtFlags::SYMLINK_NOFOLLOW);
     let metadata = file.metadata()?;
     Ok(here.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (metadata.dev(), metadata.ino())))

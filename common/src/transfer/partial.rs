@@ -2,7 +2,8 @@
 //!
 //! It lies in the destination's own folder as `.lariat-HASH.part`, where HASH is of the key, the user
 //! and the destination's name, so that a later attempt finds it and another key's does not. One that
-//! could be anybody else's work is not touched but replaced.
+//! could be anybody else's work is not touched but replaced. Who has it locked has what lies beside it
+//! too: the journal, and the place where the complete file gets its metadata.
 
 use std::fs::File;
 use std::io;
@@ -17,7 +18,6 @@ use rustix::io::Errno;
 
 use super::basis::BasisFile;
 use super::body::Body;
-use super::cancel::Cancel;
 use super::commit::{self, Placing, Sync};
 use super::destination::Place;
 use super::error::{failed, sys_failed};
@@ -66,11 +66,33 @@ pub struct Opened {
 /// An unfinished file, locked against every other process.
 pub struct Partial {
     place: Place,
-    part: String,
-    /// Its journal's name, if it has one; a later attempt's once this one is complete.
-    journal_name: Option<String>,
+    names: Names,
     body: Arc<Body>,
     state: State,
+    /// What is locked in its place once it was put aside.
+    guard: Option<File>,
+}
+
+/// The names of a partial and of what belongs to it.
+struct Names {
+    part: String,
+    journal: String,
+    /// Where the complete file is until it gets its own name.
+    aside: String,
+}
+
+impl Names {
+    fn of(name: &[u8], owner: Owner) -> Self {
+        let mut hash = blake3::Hasher::new();
+        hash.update(&owner.key.0).update(&owner.user.to_le_bytes()).update(name);
+        let stem = |hash: &blake3::Hasher| format!(".lariat-{}", &hash.finalize().to_hex()[..32]);
+        let part = stem(&hash);
+        // No name has a slash in it.
+        let aside = stem(hash.update(b"/aside"));
+        let [part, aside, journal] =
+            [format!("{part}.part"), format!("{aside}.part"), format!("{part}.journal")];
+        Self { part, journal, aside }
+    }
 }
 
 /// What becomes of a partial's files when it is dropped.
@@ -87,23 +109,23 @@ enum State {
 impl Partial {
     /// The name that the partial for this place has, in the place's folder.
     pub fn name(place: &Place, owner: Owner) -> String {
-        format!("{}.part", stem(place, owner))
+        Names::of(&place.name, owner).part
     }
 
     /// Opens or makes the partial for a place, and looks what there is already of the offered file.
     pub fn open(place: Place, owner: Owner, offer: &Offer, busy: Busy) -> Result<Opened, Failure> {
         let path = place.path().into_os_string().into_encoded_bytes();
         check_replaceable(&place.folder, &place.name, &path)?;
-        let part = Self::name(&place, owner);
-        let journal_name = journal_of(&part);
-        let file = own::open_locked(&place, &part, owner.user, busy)?;
-        let (body, left) = begin(&place, &journal_name, file, owner, offer).inspect_err(|_| {
-            own::remove(&place, &part);
-            own::remove(&place, &journal_name);
+        let names = Names::of(&place.name, owner);
+        let file = own::open_locked(&place, &names.part, owner.user, busy)?;
+        // Of an attempt that was killed there.
+        own::remove(&place, &names.aside);
+        let (body, left) = begin(&place, &names.journal, file, owner, offer).inspect_err(|_| {
+            own::remove(&place, &names.part);
+            own::remove(&place, &names.journal);
         })?;
-        let body = Arc::new(body);
-        let journal_name = body.has_journal().then_some(journal_name);
-        let partial = Self { place, part, journal_name, body, state: State::UnderWay };
+        let (body, state) = (Arc::new(body), State::UnderWay);
+        let partial = Self { place, names, body, state, guard: None };
         partial.check_room(offer)?;
         let Left { chunks: have, begun } = left;
         let whole = have.iter().map(|range| range.count).sum::<u64>() == offer.chunks();
@@ -117,7 +139,7 @@ impl Partial {
 
     /// Whether an earlier attempt left something for this place.
     pub(super) fn is_there(folder: &Folder, name: &[u8], owner: Owner) -> bool {
-        let part = format!("{}.part", stem_of(name, owner));
+        let Names { part, .. } = Names::of(name, owner);
         matches!(folder.stat(part.as_bytes()), Ok(Some(stat)) if stat.st_size > 0)
     }
 
@@ -132,10 +154,9 @@ impl Partial {
     }
 
     /// Keeps the next bytes of a chunk that was cut on its way, `before` of which were there.
-    pub(super) fn keep_begun(&mut self, offer: &Offer, index: u64, before: usize, bytes: &[u8]) {
-        let place = &self.place;
-        let name = self.journal_name.get_or_insert_with(|| journal_of(&self.part));
-        let make = || own::create(place, name).and_then(|file| Journal::begin(file, offer));
+    pub(super) fn keep_begun(&self, offer: &Offer, index: u64, before: usize, bytes: &[u8]) {
+        let journal = || own::create(&self.place, &self.names.journal);
+        let make = || journal().and_then(|file| Journal::begin(file, offer));
         // What can't be kept is sent again.
         let _ = self.body.write_begun(index, before, bytes, make);
     }
@@ -146,20 +167,24 @@ impl Partial {
         size: u64,
         placing: &Placing,
         sync: Sync,
-        cancel: &Cancel,
     ) -> Result<(), Failure> {
         if size >= WORTH_KEEPING && sync == Sync::First {
             // While this lasts the partial is still one that a later attempt takes up.
             let synced = self.body.file.set_len(size).and_then(|()| self.body.file.sync_data());
             synced.map_err(self.failed(Action::Sync))?;
         }
-        // Until here a later attempt waits for us. With its metadata this would not look like ours any
-        // more: it would be put away, and what took its place would get the name.
-        self.remove_journal();
-        self.part = own::claim(&self.place, &self.part, &self.body.file)?;
+        // With its metadata it would not look like ours any more to a later attempt, which would put it
+        // away, and what took its place would get the name.
+        let Names { part, journal, aside } = &self.names;
+        self.guard =
+            own::step_aside(&self.place, part, aside).map_err(self.body.failed(Action::Rename))?;
         self.state = State::Worthless;
-        commit::commit(&self.body.file, &self.part, &self.place, size, placing, sync, cancel)?;
+        let complete = if self.guard.is_some() { aside } else { part };
+        commit::commit(&self.body.file, complete, &self.place, size, placing, sync)?;
         self.state = State::Committed;
+        if self.body.has_journal() {
+            own::remove(&self.place, journal);
+        }
         match sync {
             Sync::First => commit::sync_folder(&self.place),
             Sync::WithItsTree => Ok(()),
@@ -177,12 +202,6 @@ impl Partial {
         };
         if worthless {
             self.state = State::Worthless;
-        }
-    }
-
-    fn remove_journal(&mut self) {
-        if let Some(name) = self.journal_name.take() {
-            own::remove(&self.place, &name);
         }
     }
 
@@ -214,9 +233,13 @@ impl Drop for Partial {
             State::Worthless => false,
             State::Committed => true,
         };
+        let Names { part, journal, aside } = &self.names;
         if !kept {
-            own::remove(&self.place, &self.part);
-            self.remove_journal();
+            own::remove(&self.place, if self.guard.is_some() { aside } else { part });
+            own::remove(&self.place, journal);
+        }
+        if self.guard.is_some() {
+            own::remove(&self.place, part);
         }
     }
 }
@@ -260,20 +283,6 @@ fn begin(
         journal = Some(made.map_err(failed(Action::Create))?);
     }
     Ok((Body::begin(file, journal, path.clone()), Left::default()))
-}
-
-fn journal_of(part: &str) -> String {
-    format!("{}.journal", part.trim_end_matches(".part"))
-}
-
-fn stem(place: &Place, owner: Owner) -> String {
-    stem_of(&place.name, owner)
-}
-
-fn stem_of(name: &[u8], owner: Owner) -> String {
-    let mut hash = blake3::Hasher::new();
-    hash.update(&owner.key.0).update(&owner.user.to_le_bytes()).update(name);
-    format!(".lariat-{}", &hash.finalize().to_hex()[..32])
 }
 
 /// Refuses a destination that a rename would wrongly replace. A link is replaced itself, as rename(2)

@@ -83,14 +83,14 @@ impl Receiver<'_> {
     /// The link was cut while a chunk was rebuilt: what there is of it is kept likewise.
     pub(super) fn keep_rebuilt(&mut self) {
         let Some(rebuild) = self.rebuild.take() else { return };
-        if let (Some((index, bytes)), Target::File(opened)) = (rebuild.begun(), &mut self.target) {
+        if let (Some((index, bytes)), Target::File(opened)) = (rebuild.begun(), &self.target) {
             opened.partial.keep_begun(self.offer, index, 0, &bytes);
         }
     }
 
     /// The link was cut in a chunk: what came of it is not sent again.
-    fn keep_begun(&mut self, index: u64, before: usize, came: usize) {
-        if let Target::File(opened) = &mut self.target
+    fn keep_begun(&self, index: u64, before: usize, came: usize) {
+        if let Target::File(opened) = &self.target
             && came > 0
         {
             let bytes = &self.buffer[before..before + came];

@@ -93,11 +93,10 @@ async fn take<S: AsyncRead + AsyncWrite>(
         None => None,
     };
     let cutting = match &target {
-        Target::File(Opened { basis: Some(basis), .. }) => {
-            Some(Cutting::start(basis).map_err(failed)?)
-        }
-        _ => None,
+        Target::File(opened) => opened.basis.as_ref().map(Cutting::start).transpose(),
+        Target::Stream(_) => Ok(None),
     };
+    let cutting = cutting.map_err(failed)?;
     let mut taking = Receiver::new(target, offer, progress, cancel, received)?;
     let outbox = link.outbox().clone();
     let outcome = {
@@ -113,9 +112,7 @@ async fn take<S: AsyncRead + AsyncWrite>(
         taking.keep_rebuilt();
     }
     match (outcome, taking.into_target()) {
-        (Ok(size), Target::File(opened)) => {
-            commit(link, opened, size, placing.clone(), cancel.clone()).await
-        }
+        (Ok(size), Target::File(opened)) => commit(link, *opened, size, placing.clone()).await,
         (Ok(_), Target::Stream(stream)) => Ok(stream.finish().await?),
         (Err(error), Target::File(opened)) => {
             opened.partial.abandon(cause(&error));
@@ -156,12 +153,11 @@ async fn commit<S: AsyncRead + AsyncWrite>(
     opened: Opened,
     size: u64,
     placing: Placing,
-    cancel: Cancel,
 ) -> Result<(), TransferError> {
     let Opened { partial, basis, .. } = opened;
     let work = move |done: oneshot::Sender<_>| {
         // Fails only when nobody waits for it any more.
-        let _ = done.send(partial.commit(size, &placing, Sync::First, &cancel));
+        let _ = done.send(partial.commit(size, &placing, Sync::First));
         // The replaced file goes when nobody has it open any more; a large one takes its time, which
         // nobody needs to wait for.
         drop(basis);

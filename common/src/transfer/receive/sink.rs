@@ -15,7 +15,7 @@ const AHEAD: usize = 4;
 /// The receiver's end of a transfer.
 pub enum Target {
     /// A file that appears complete.
-    File(Opened),
+    File(Box<Opened>),
     /// Bytes in order, as they come.
     Stream(Stream),
 }

@@ -64,7 +64,9 @@ impl World {
 
     fn target(&self, offer: &Offer) -> Target {
         // An attempt's thread that hashes what was there may not have noticed its end.
-        Target::File(Partial::open(self.place(), Self::owner(), offer, Busy::Wait).unwrap())
+        Target::File(Box::new(
+            Partial::open(self.place(), Self::owner(), offer, Busy::Wait).unwrap(),
+        ))
     }
 
     fn part(&self) -> PathBuf {

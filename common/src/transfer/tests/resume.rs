@@ -153,23 +153,22 @@ fn two_at_once_are_told_apart() {
 }
 
 #[test]
-fn a_later_attempt_and_one_that_gets_its_name_do_not_meet() {
+fn a_later_attempt_waits_until_one_has_got_its_name() {
     let world = World::new();
     let (place, part) = (world.place(), Partial::name(&world.place(), World::owner()));
     let open = || own::open_locked(&place, &part, World::owner().user, Busy::Refuse);
     let complete = open().unwrap();
-    assert!(open().is_err());
-    let claimed = own::claim(&place, &part, &complete).unwrap();
+    let guard = own::step_aside(&place, &part, "aside").unwrap();
     // However it looks by now.
     complete.set_permissions(PermissionsExt::from_mode(0o644)).unwrap();
-    let later = open().unwrap();
-    let inode = |file: &std::fs::File| file.metadata().unwrap().ino();
-    let at = |name: &str| std::fs::metadata(world.path(name)).unwrap().ino();
-    assert_eq!((at(&claimed), at(&part)), (inode(&complete), inode(&later)));
-    // One whose name somebody else's file has by now is not given another.
-    std::fs::rename(world.path(&claimed), world.path(&part)).unwrap();
-    assert!(own::claim(&place, &part, &later).is_err());
-    assert_eq!(at(&part), inode(&complete));
+    assert!(open().is_err());
+    assert!(own::is_at(&place, "aside", &complete).unwrap());
+    drop((guard, complete));
+    std::fs::remove_file(world.path("aside")).unwrap();
+    // One that was killed there leaves nothing to the next.
+    let mut source = world.source(2 * C, 1);
+    world.transfer(&mut source, None).1.unwrap();
+    world.assert_copied();
 }
 
 #[test]

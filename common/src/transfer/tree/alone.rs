@@ -97,7 +97,7 @@ impl Alone<'_> {
                 return Ok(Err(here(failure)));
             }
         };
-        let (target, progress) = (Target::File(opened), Engine(self.watch));
+        let (target, progress) = (Target::File(Box::new(opened)), Engine(self.watch));
         let done =
             receive(link, target, &self.offer, placing, &progress, self.cancel, received).await;
         if let Err(TransferError::Local(failure) | TransferError::Remote(failure)) = &done {
@@ -118,7 +118,7 @@ impl Alone<'_> {
         let progress = Engine(self.watch);
         let taking = opened.and_then(|mut opened| {
             (opened.have, opened.begun, opened.basis) = (Vec::new(), None, None);
-            let target = Target::File(opened);
+            let target = Target::File(Box::new(opened));
             Receiver::new(target, &self.offer, &progress, self.cancel, received)
         });
         let mut taking = match taking {
@@ -135,15 +135,15 @@ impl Alone<'_> {
             error = link.writer.drive() => Err(error.into()),
             taken = taking.run(&mut link.reader, &outbox, None) => taken,
         };
-        let Target::File(Opened { partial, .. }) = taking.into_target() else {
+        let Target::File(opened) = taking.into_target() else {
             return Err(Failure::request(Cause::Internal).into());
         };
+        let partial = opened.partial;
         match taken {
             Ok(size) => {
-                let cancel = self.cancel.clone();
                 let work = move |done: oneshot::Sender<_>| {
                     // Fails only when nobody waits for it any more.
-                    let _ = done.send(partial.commit(size, &placing, sync, &cancel));
+                    let _ = done.send(partial.commit(size, &placing, sync));
                 };
                 // What the sender has sent meanwhile is of other files.
                 let meanwhile = async { link.writer.drive().await.into() };

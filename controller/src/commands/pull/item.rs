@@ -102,7 +102,8 @@ impl<'a> Pulled<'a> {
             ));
         };
         let place = Place::resolve(Path::new(""), dest)?;
-        Ok(Target::File(Partial::open(place, self.owner, offer, Busy::Refuse)?))
+        let opened = Partial::open(place, self.owner, offer, Busy::Refuse)?;
+        Ok(Target::File(Box::new(opened)))
     }
 
     async fn file(

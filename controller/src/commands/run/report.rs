@@ -11,7 +11,8 @@ use lariat_common::protocol::exec::{End, Run};
 
 use crate::error::{CliError, EXIT_FAILURE};
 use crate::fanout::{self, Ended, OutFile, Sink};
-use crate::output::json::{RunResult, Streams};
+use crate::output::json::{self, JobResult, RunResult, Streams};
+use crate::output::printer::Printer;
 use crate::reach::Reach;
 use crate::run::capture::Captured;
 use crate::run::{Outcome, RunError, not_run};
@@ -67,6 +68,7 @@ pub(super) fn json_error(outcome: &Outcome, reach: &Reach, request: &Run) -> Opt
             let limit = Duration::from_millis(ms).as_secs_f32();
             CliError::new(format!("it did not end within {limit} s"))
         }),
+        Outcome::Left { running: false, .. } => Some(fanout::End::NotStarted.error()),
         _ => error(outcome, reach, request),
     }
 }
@@ -107,9 +109,16 @@ impl<'a> Said<'a> {
     }
 }
 
-/// The object for a host that can't even be looked for.
-pub(super) fn unreached<'a>(host: &'a HostName, error: &CliError) -> RunResult<'a> {
-    RunResult {
+/// The object for a host of which nothing comes, of a command or of a job that is left alone.
+pub(super) fn nothing(
+    host: &HostName,
+    detached: bool,
+    error: &CliError,
+) -> Result<Vec<u8>, CliError> {
+    if detached {
+        return json::line(&JobResult::failed(host, error.line()));
+    }
+    json::line(&RunResult {
         host,
         command: None,
         ok: false,
@@ -118,6 +127,14 @@ pub(super) fn unreached<'a>(host: &'a HostName, error: &CliError) -> RunResult<'
         output: Streams { stdout: &[], stderr: &[], truncated: false },
         seconds: 0.0,
         error: Some(error.line()),
+    })
+}
+
+/// The same for one host of several, on the stream of all.
+pub(super) fn put_nothing(stdout: &Printer, host: &HostName, detached: bool, error: &CliError) {
+    // There is nothing in it that could not be written as JSON.
+    if let Ok(line) = nothing(host, detached, error) {
+        stdout.put(&line);
     }
 }
 

@@ -94,6 +94,8 @@ fn a_partial_of_another_version_is_found_out_by_its_hashes() {
     let bytes = std::fs::read(&other).unwrap();
     let partial = std::fs::File::options().write(true).open(&killed.partial).unwrap();
     partial.write_all_at(&bytes[..usize::try_from(len).unwrap()], 0).unwrap();
-    assert_eq!(killed.again(), (SIZE, 0));
+    // Of a chunk that was cut on its way the rest comes first, and then all of it.
+    let (sent, reused) = killed.again();
+    assert!((SIZE..SIZE + (512 << 10)).contains(&sent) && reused == 0, "{sent} {reused}");
     assert!(killed.is_there(&killed.source));
 }

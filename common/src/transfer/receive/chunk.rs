@@ -92,6 +92,7 @@ impl Receiver<'_> {
     fn keep_begun(&self, index: u64, before: usize, came: usize) {
         if let Target::File(opened) = &self.target
             && came > 0
+            && self.offer.size.is_some()
         {
             let bytes = &self.buffer[before..before + came];
             opened.partial.keep_begun(self.offer, index, before, bytes);

@@ -56,6 +56,15 @@ fn cut_after_cut_gets_there() {
 }
 
 #[test]
+fn a_stream_that_was_cut_leaves_nothing() {
+    let world = World::new();
+    let bytes = std::io::Cursor::new(vec![7; 2 * CHUNK]);
+    let mut source = Source::stream(bytes, Time { secs: 1, nanos: 2 }).unwrap();
+    assert!(world.transfer(&mut source, Some(C + 100_000)).1.is_err());
+    world.assert_nothing_left(0);
+}
+
+#[test]
 fn damage_to_the_beginning_of_a_chunk_is_found_and_mended() {
     for size in [C / 2, 2 * C] {
         let world = World::new();

@@ -132,12 +132,36 @@ mod tests {
     }
 
     #[test]
+    fn options_stand_anywhere() {
+        for line in [
+            "lariat push f1 --json web1:/x",
+            "lariat push f1 --chmod 644 f2 -H web1:/x --exclude a",
+            "lariat push --json f1 -- web1:/x",
+            "lariat pull web1:/x --json -- q",
+            "lariat pull web1:/x --delete web1:/y -X q",
+            "lariat run web1 --json --cwd /x -- ls -l",
+            "lariat batch p.toml --dry-run @web --json",
+            "lariat jobs web1 --json 3f",
+            "lariat logs web1 --tail 3 3f --json",
+            "lariat attach web1 --tail 3 3f",
+            "lariat kill web1 --json 3f",
+            "lariat hosts --json web1 --verbose",
+        ] {
+            if let Err(error) = Cli::try_parse_from(line.split(' ')) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
     fn wrong_usage_is_one_line_that_says_how_it_goes() {
         insta::assert_snapshot!(wrong(&["lariat", "forget"]), @"the following required arguments were not provided: <HOST>; try: lariat forget <HOST>");
         insta::assert_snapshot!(wrong(&["lariat", "enrol", "web1"]), @"unrecognized subcommand 'enrol'; tip: a similar subcommand exists: 'enroll'; try: lariat [OPTIONS] <COMMAND>");
         insta::assert_snapshot!(wrong(&["lariat", "forget", "Web1"]), @r#"invalid value 'Web1' for '<HOST>': "Web1" is not a host name (1 to 63 of a-z, 0-9, '.' and '-', beginning and ending with a letter or digit); try: lariat forget --help"#);
         insta::assert_snapshot!(wrong(&["lariat", "run", "--timeout", "0", "web1", "--", "true"]), @"invalid value '0' for '--timeout <DUR>': a time limit can't be 0; try: lariat run --help");
         insta::assert_snapshot!(wrong(&["lariat", "ping", "--connect-timeout", "0s", "web1"]), @"invalid value '0s' for '--connect-timeout <DUR>': a time limit can't be 0; try: lariat ping --help");
+        insta::assert_snapshot!(wrong(&["lariat", "push"]), @"the following required arguments were not provided: <SOURCE>...; try: lariat push [OPTIONS] <SOURCE>... <TARGET:DEST>");
+        insta::assert_snapshot!(wrong(&["lariat", "pull", "a", "--jso", "b"]), @"unexpected argument '--jso' found; tip: a similar argument exists: '--json'; try: lariat pull [OPTIONS] <TARGET:SOURCE>... <DEST>");
         insta::assert_snapshot!(wrong(&["lariat", "hosts", "--jso"]), @"unexpected argument '--jso' found; tip: a similar argument exists: '--json'; try: lariat hosts --json [TARGET]");
     }
 }

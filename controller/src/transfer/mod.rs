@@ -10,7 +10,7 @@ mod report;
 mod rules;
 mod tree;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
@@ -131,6 +131,22 @@ pub(crate) fn base_name<'a>(path: &'a [u8], dest: &[u8]) -> Result<&'a [u8], Cli
                 .next("give DEST a name of its own"))
         }
     }
+}
+
+/// Takes the last of a transfer's words, which says where to and is called `name`. Clap can't tell it
+/// from the sources before it where an option stands between them.
+pub(crate) fn last_word(
+    words: &mut Vec<OsString>,
+    name: &str,
+    usage: &str,
+) -> Result<OsString, CliError> {
+    if let [_, .., _] = words.as_slice()
+        && let Some(last) = words.pop()
+    {
+        return Ok(last);
+    }
+    Err(CliError::new(format!("the following required arguments were not provided: <{name}>"))
+        .hint(usage))
 }
 
 /// What stands for the host's name.

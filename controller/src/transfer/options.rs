@@ -61,11 +61,11 @@ pub(crate) struct TransferOptions {
     pub(crate) checksum: bool,
 
     /// Files of a folder that are one file under several names stay so
-    #[arg(short = 'H')]
+    #[arg(short = 'H', long)]
     hard_links: bool,
 
     /// Extended attributes travel
-    #[arg(short = 'X')]
+    #[arg(short = 'X', long)]
     xattrs: bool,
 
     /// Owners and groups travel, by name where both hosts know it

@@ -17,7 +17,9 @@ use crate::home::Home;
 use crate::reach::{self, Fleet};
 use crate::runtime::block_on;
 use crate::target::{Chosen, RemotePath};
-use crate::transfer::{Files, Listing, Many, Tally, Transfer, TransferOptions, last_word, shown, within};
+use crate::transfer::{
+    Files, Listing, Many, Tally, Transfer, TransferOptions, last_word, shown, within,
+};
 
 /// The destination that is stdout.
 const STDOUT: &[u8] = b"-";

@@ -18,7 +18,9 @@ use crate::fanout::{End, FanoutOptions, Plan};
 use crate::reach::{self, Fleet};
 use crate::runtime::block_on;
 use crate::target::{Chosen, RemotePath, Targets};
-use crate::transfer::{Files, Listing, Many, Tally, Transfer, TransferOptions, last_word, shown, within};
+use crate::transfer::{
+    Files, Listing, Many, Tally, Transfer, TransferOptions, last_word, shown, within,
+};
 
 /// The source that is stdin.
 const STDIN: &str = "-";
@@ -55,7 +57,7 @@ pub(crate) struct Args {
     json: bool,
 
     #[command(flatten)]
-    options: TransferOptions,
+    pub(super) options: TransferOptions,
 
     /// Give a host up that is not done after this time, with exit status 124 if it is the only one
     #[arg(long, value_name = "DUR", value_parser = reach::parse_limit)]

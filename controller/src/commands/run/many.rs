@@ -54,6 +54,7 @@ pub(crate) struct Task {
     by_line: bool,
     /// `{host}` in it is the host's name.
     named: bool,
+    output: Output,
     reconnect: Duration,
 }
 
@@ -62,7 +63,6 @@ pub(crate) struct Asked {
     fleet: Arc<Fleet>,
     hosts: Vec<Chosen>,
     task: Task,
-    output: Output,
     stdout: Printer,
     stderr: Printer,
     feed: Option<Feed>,
@@ -120,7 +120,6 @@ pub(super) fn run(
             fleet: Arc::new(fleet),
             hosts,
             task,
-            output: Output::new(args),
             stdout: fanout.screen.stdout.clone(),
             stderr: fanout.screen.stderr.clone(),
             feed: feed.clone(),
@@ -174,7 +173,8 @@ impl Task {
             Some(command) => vec![command],
             None => lines::all(args).await?,
         };
-        Ok(Self { template, commands, by_line, named: false, reconnect: args.reconnect })
+        let (output, reconnect) = (Output::new(args), args.reconnect);
+        Ok(Self { template, commands, by_line, named: false, output, reconnect })
     }
 
     /// One that is a step of a plan: `{host}` in what the plan itself says of it, not in files, is the
@@ -199,7 +199,7 @@ impl Task {
 }
 
 impl Asked {
-    /// A step of a plan, whose output is lines of all hosts.
+    /// A step of a plan.
     pub(crate) fn of_plan(
         task: Task,
         fleet: &Arc<Fleet>,
@@ -211,7 +211,6 @@ impl Asked {
             fleet: Arc::clone(fleet),
             hosts,
             task,
-            output: Output::Lines,
             stdout,
             stderr,
             feed: None,
@@ -249,11 +248,12 @@ impl Asked {
             (stdout, stderr) = job.into_outputs();
             let line = self.line(command);
             if let Outcome::Detached = outcome {
-                match detach::told(&chosen.host, &request, matches!(self.output, Output::Json)) {
+                match detach::told(&chosen.host, &request, matches!(self.task.output, Output::Json))
+                {
                     Ok(line) => self.stdout.put(&line),
                     Err(error) => return failed(&chosen.host, error),
                 }
-            } else if let Output::Json = self.output {
+            } else if let Output::Json = self.task.output {
                 let kept = (
                     std::mem::replace(&mut stdout, kept()),
                     std::mem::replace(&mut stderr, kept()),
@@ -272,10 +272,12 @@ impl Asked {
         stderr.finish().await;
         connections.finish().await;
         match stdout {
-            Sink::Kept(capture) if matches!(self.output, Output::Gather) => match capture.read() {
-                Ok(captured) => Came { ended, kept: Some(captured) },
-                Err(error) => failed(&chosen.host, error.into()),
-            },
+            Sink::Kept(capture) if matches!(self.task.output, Output::Gather) => {
+                match capture.read() {
+                    Ok(captured) => Came { ended, kept: Some(captured) },
+                    Err(error) => failed(&chosen.host, error.into()),
+                }
+            }
             _ => ended.into(),
         }
     }
@@ -284,7 +286,7 @@ impl Asked {
         let reach = self.fleet.reach(chosen)?;
         let host = &chosen.host;
         let lines = |printer: &Printer| Sink::lines(host, number, printer);
-        let sinks = match &self.output {
+        let sinks = match &self.task.output {
             Output::Lines => (lines(&self.stdout), lines(&self.stderr)),
             Output::Json => (kept(), kept()),
             Output::Gather => (kept(), lines(&self.stderr)),

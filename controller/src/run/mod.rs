@@ -29,7 +29,7 @@ use lariat_common::script::Interpreter;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use connections::Connections;
-pub(crate) use error::RunError;
+pub(crate) use error::{Fate, RunError};
 pub(crate) use job::Job;
 pub(crate) use logs::{Log, LogsError, Wanted};
 pub(crate) use session::Broken;

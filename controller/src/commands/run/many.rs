@@ -247,18 +247,14 @@ impl Asked {
                 crate::run::run(&mut connections, &mut signals, &request, &job, stdin.take()).await;
             (stdout, stderr) = job.into_outputs();
             let line = self.line(command);
-            if let Outcome::Detached = outcome {
-                match detach::told(&chosen.host, &request, matches!(self.task.output, Output::Json))
-                {
-                    Ok(line) => self.stdout.put(&line),
-                    Err(error) => return failed(&chosen.host, error),
-                }
-            } else if let Output::Json = self.task.output {
+            if let Output::Json = self.task.output {
                 let kept = (
                     std::mem::replace(&mut stdout, kept()),
                     std::mem::replace(&mut stderr, kept()),
                 );
                 self.object(chosen, line, &outcome, kept, (&reach, &request, began)).await;
+            } else if let Outcome::Detached = outcome {
+                self.stdout.put(detach::told(&chosen.host, &request).as_bytes());
             }
             let now = report::ended(&outcome, &reach, &request, line);
             if ended.end == End::Ok {
@@ -328,8 +324,9 @@ impl Asked {
         let error = report::json_error(outcome, reach, request);
         let error =
             error.or_else(|| unread.map(|error| CliError::from(error).during("read its output")));
-        let said =
-            report::Said { host: &chosen.host, command: line, stdout: &stdout, stderr: &stderr };
+        let (host, stdout, stderr) = (&chosen.host, &stdout, &stderr);
+        let job = report::left_there(outcome, request);
+        let said = report::Said { host, command: line, stdout, stderr, job };
         match json::line(&said.result(outcome, took, error)) {
             Ok(line) => self.stdout.put(&line),
             Err(error) => self.stderr.put(error.told(false).as_bytes()),

@@ -230,8 +230,8 @@ impl Runner<'_> {
         let error = report::json_error(&outcome, self.reach, request);
         let (stdout, stderr) = job.into_outputs();
         let (stdout, stderr) = (stdout.read()?, stderr.read()?);
-        let said =
-            report::Said { host: self.host, command: line, stdout: &stdout, stderr: &stderr };
+        let (stdout, stderr) = (&stdout, &stderr);
+        let said = report::Said { host: self.host, command: line, stdout, stderr, job: None };
         object(&said.result(&outcome, began.elapsed(), error))?;
         Ok(outcome)
     }

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lariat_common::escape::escape;
-use lariat_common::name::HostName;
-use lariat_common::protocol::exec::{End, Run};
+use lariat_common::name::{HostName, JobId};
+use lariat_common::protocol::exec::{End, Run, Streams};
 
 use crate::error::{CliError, EXIT_FAILURE};
 use crate::fanout::{self, Ended, OutFile, Sink};
-use crate::output::json::{RunResult, Streams};
+use crate::output::json::{self, RunResult};
 use crate::reach::Reach;
 use crate::run::capture::Captured;
-use crate::run::{Outcome, RunError, not_run};
+use crate::run::{Fate, Outcome, RunError, not_run};
 use crate::transfer::for_host;
 
 /// What a process exits with that SIGPIPE has ended.
@@ -71,6 +71,21 @@ pub(super) fn json_error(outcome: &Outcome, reach: &Reach, request: &Run) -> Opt
     }
 }
 
+/// The id of a detached job that runs there now, or may.
+pub(super) fn left_there(outcome: &Outcome, request: &Run) -> Option<JobId> {
+    let may_run = match outcome {
+        Outcome::Detached | Outcome::Left { .. } | Outcome::NoReader => true,
+        Outcome::Failed(
+            RunError::Connect(_, fate)
+            | RunError::Broken(_, fate)
+            | RunError::Restarted(fate)
+            | RunError::Lost(fate),
+        ) => *fate != Fate::NotAsked,
+        Outcome::Ended(_) | Outcome::Failed(RunError::Failed(_) | RunError::Local { .. }) => false,
+    };
+    (may_run && request.streams == Streams::Kept).then_some(request.job)
+}
+
 /// A command and what it wrote.
 pub(super) struct Said<'a> {
     pub(super) host: &'a HostName,
@@ -78,6 +93,8 @@ pub(super) struct Said<'a> {
     pub(super) command: Option<&'a [u8]>,
     pub(super) stdout: &'a Captured,
     pub(super) stderr: &'a Captured,
+    /// Its id, if it is detached and was started, or may have been.
+    pub(super) job: Option<JobId>,
 }
 
 impl<'a> Said<'a> {
@@ -97,12 +114,13 @@ impl<'a> Said<'a> {
         RunResult {
             host: self.host,
             command: self.command,
-            ok: matches!(outcome, Outcome::Ended(End::Exited(0))),
+            ok: matches!(outcome, Outcome::Ended(End::Exited(0)) | Outcome::Detached),
             exit,
             signal,
             output: Captured::streams(self.stdout, self.stderr),
             seconds: took.as_secs_f64(),
             error: error.map(|error| error.line()),
+            job: self.job,
         }
     }
 }
@@ -115,9 +133,10 @@ pub(super) fn unreached<'a>(host: &'a HostName, error: &CliError) -> RunResult<'
         ok: false,
         exit: None,
         signal: None,
-        output: Streams { stdout: &[], stderr: &[], truncated: false },
+        output: json::Streams { stdout: &[], stderr: &[], truncated: false },
         seconds: 0.0,
         error: Some(error.line()),
+        job: None,
     }
 }
 

@@ -13,7 +13,7 @@ use lariat_common::protocol::tree::Settled;
 use lariat_common::transfer::tree::Counts;
 use lariat_common::transfer::{Received, Sent, TransferError};
 
-use super::{Bar, Remarks, Tally, shown};
+use super::{Bar, Remarks, Tally, TransferOptions, shown};
 use crate::connect::{ConnectError, Session};
 use crate::error::CliError;
 use crate::fanout::End;
@@ -95,14 +95,15 @@ pub(crate) struct Files<'a> {
 }
 
 impl<'a> Files<'a> {
-    /// Goes on trying a file on which nothing has moved for `reconnect`.
-    pub(crate) fn new(reach: &'a Reach, reconnect: Duration) -> Self {
-        Self { reach, reconnect, session: None, bars: true, tally: Tally::new() }
+    /// Goes on trying a file on which nothing has moved for the time that `options` say.
+    pub(crate) fn new(reach: &'a Reach, options: &TransferOptions) -> Self {
+        let tally = Tally { dry_run: options.dry_run, ..Tally::new() };
+        Self { reach, reconnect: options.reconnect, session: None, bars: true, tally }
     }
 
     /// The same for one host of many, which has no bars of its own.
-    pub(crate) fn one_of_many(reach: &'a Reach, reconnect: Duration) -> Self {
-        Self { bars: false, ..Self::new(reach, reconnect) }
+    pub(crate) fn one_of_many(reach: &'a Reach, options: &TransferOptions) -> Self {
+        Self { bars: false, ..Self::new(reach, options) }
     }
 
     /// Moves one file; `what` says it in an error. The others go on whatever comes of it.

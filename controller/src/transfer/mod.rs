@@ -33,6 +33,8 @@ pub(crate) use tree::{Remarks, TreeBar};
 /// What was moved to or from one host.
 pub(crate) struct Tally {
     began: Instant,
+    /// Nothing was to be moved, only looked at: files and bytes are those that would be there.
+    dry_run: bool,
     /// Files that arrived.
     files: u64,
     /// Their bytes.
@@ -54,6 +56,7 @@ impl Tally {
     pub(crate) fn new() -> Self {
         Self {
             began: Instant::now(),
+            dry_run: false,
             files: 0,
             bytes: 0,
             sent: 0,
@@ -82,7 +85,9 @@ impl Tally {
         self.files += files;
         self.bytes += size;
         self.sent += sent;
-        self.reused += size.saturating_sub(moved);
+        if !self.dry_run {
+            self.reused += size.saturating_sub(moved);
+        }
     }
 
     /// What is to be told of a tree beyond that it arrived.
@@ -103,7 +108,8 @@ impl Tally {
 
     /// Another one's, in a sum of them.
     pub(crate) fn add(&mut self, other: &Self) {
-        let Self { files, bytes, sent, reused, .. } = *other;
+        let Self { dry_run, files, bytes, sent, reused, .. } = *other;
+        self.dry_run |= dry_run;
         self.files += files;
         self.bytes += bytes;
         self.sent += sent;

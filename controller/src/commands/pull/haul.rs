@@ -57,9 +57,9 @@ impl Haul {
         Self { named: true, ..self }
     }
 
-    /// How long a broken connection is tried again.
-    pub(crate) fn reconnect(&self) -> Duration {
-        self.options.reconnect
+    /// How it is moved.
+    pub(crate) fn options(&self) -> &TransferOptions {
+        &self.options
     }
 
     /// Those of the paths that are meant from one of several hosts.
@@ -76,7 +76,7 @@ impl Haul {
             Ok(ready) => ready,
             Err(error) => return Tally::only(End::Failed, error.during(what)),
         };
-        let mut files = Files::one_of_many(&reach, self.reconnect());
+        let mut files = Files::one_of_many(&reach, &self.options);
         let work = async {
             self.fetch(&mut files, &reach, user.as_deref(), mine, listing).await;
             files.finish().await

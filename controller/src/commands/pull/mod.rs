@@ -138,7 +138,7 @@ fn one(
     let haul = Haul::new(paths, dest.as_bytes(), options, false, timeout)?;
     let all = haul.all();
     let tally = block_on(async {
-        let mut files = Files::new(&reach, haul.reconnect());
+        let mut files = Files::new(&reach, haul.options());
         let work = async {
             let listing = Listing::of_one(json);
             haul.fetch(&mut files, &reach, user.as_deref(), &all, &listing).await;

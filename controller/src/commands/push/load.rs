@@ -102,9 +102,9 @@ impl Load {
         self.shared()
     }
 
-    /// How long a broken connection is tried again.
-    pub(crate) fn reconnect(&self) -> Duration {
-        self.options.reconnect
+    /// How it is moved.
+    pub(crate) fn options(&self) -> &TransferOptions {
+        &self.options
     }
 
     /// All of it to one of several hosts, as a step of a plan.
@@ -116,7 +116,7 @@ impl Load {
             Ok(ready) => ready,
             Err(error) => return Tally::only(End::Failed, error.during(what)),
         };
-        let mut files = Files::one_of_many(&reach, self.reconnect());
+        let mut files = Files::one_of_many(&reach, &self.options);
         let work = async {
             self.deliver(&mut files, host, user.as_deref(), listing).await;
             files.finish().await

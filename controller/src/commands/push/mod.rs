@@ -117,7 +117,7 @@ fn one(
     };
     let load = Load::new(sources, dest, options, timeout)?;
     let tally = block_on(async {
-        let mut files = Files::new(&reach, load.reconnect());
+        let mut files = Files::new(&reach, load.options());
         let work = async {
             load.deliver(&mut files, host, user.as_deref(), &Listing::of_one(json)).await;
             files.finish().await

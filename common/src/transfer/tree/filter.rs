@@ -50,9 +50,13 @@ impl Filter {
     /// Whether a path, relative to the root, is left out. What is in a folder that is left out is so
     /// too, and is not asked for.
     pub(super) fn excludes(&self, path: &[u8], is_folder: bool) -> bool {
+        self.rules_out(path, is_folder) || !self.is_listed(path, is_folder)
+    }
+
+    /// Whether the rules leave it out, listed or not.
+    pub(super) fn rules_out(&self, path: &[u8], is_folder: bool) -> bool {
         let name = Path::new(OsStr::from_bytes(path));
-        let ruled_out = !self.rules.is_empty() && self.rules.matched(name, is_folder).is_ignore();
-        ruled_out || !self.is_listed(path, is_folder)
+        !self.rules.is_empty() && self.rules.matched(name, is_folder).is_ignore()
     }
 
     /// Whether a file that is named itself is left out by the rules: its own name is put to them. A folder

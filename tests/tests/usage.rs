@@ -22,3 +22,20 @@ fn options_stand_anywhere_among_a_transfers_words() {
     let output = fleet.run(["push", "--help"]);
     assert!(text(&output.stdout).contains("lariat push [OPTIONS] <SOURCE>... <TARGET:DEST>\n"));
 }
+
+#[test]
+fn stdin_has_no_name_to_have_in_a_folder() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    let folder = fleet.path("folder");
+    fs::create_dir(&folder).unwrap();
+    let there = format!("web1:{}", folder.display());
+    for (dest, more) in [("", &[][..]), ("", &["--dry-run"]), ("/", &[]), ("/.", &["--dry-run"])] {
+        let dest = format!("{there}{dest}");
+        let error = fleet.fails(255, [&["push", "-", &dest], more].concat());
+        assert!(error.contains("stdin needs a name"), "{error}");
+        assert!(error.ends_with("; try: lariat push - HOST:/FOLDER/NAME\n"), "{error}");
+    }
+    assert!(fs::read_dir(&folder).unwrap().next().is_none());
+    fleet.ok(["push", "-", &format!("{there}/name")]);
+    assert_eq!(fs::read(folder.join("name")).unwrap(), b"");
+}

@@ -116,7 +116,7 @@ fn a_mistake_in_a_plan_is_told_before_any_host_is_touched() {
     assert!(error.contains("p.toml:1: this step has no target"), "{error}");
     let unknown = format!("{first}[[step]]\nrun = \"true\"\ntarget = \"h0002\"\n");
     for args in [&["all"][..], &[]] {
-        let unknown = unknown.replacen("\n", "\ntarget = \"h0001\"\n", 1);
+        let unknown = unknown.replacen('\n', "\ntarget = \"h0001\"\n", 1);
         let error = refused(&unknown, args);
         let said = "p.toml:6: target: no host h0002 in this fleet (did you mean h0001?)";
         assert!(error.contains(said), "{error}");

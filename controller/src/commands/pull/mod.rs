@@ -71,6 +71,11 @@ pub(crate) fn run(mut args: Args, context: &Context) -> Result<ExitCode, CliErro
     let dest = args.dest()?;
     let sources: Vec<RemotePath> =
         args.words.iter().map(|source| RemotePath::parse(source)).collect::<Result<_, _>>()?;
+    if let Some(place) = sources.iter().position(|source| source.path.is_empty()) {
+        let word = shown(&args.words[place]);
+        let error = CliError::new(format!("{word} names no file or folder"));
+        return Err(error.hint(format!("{word}PATH, or {word}. for the whole home folder")));
+    }
     let stdout = dest.as_bytes() == STDOUT;
     let one_host = one_host(&sources);
     if stdout && (sources.len() > 1 || one_host.is_none() || args.json) {

@@ -32,7 +32,7 @@ pub(super) async fn run(
     let outcome = crate::run::run(&mut connections, &mut signals, request, &job, nothing).await;
     connections.finish().await;
     let job = report::left_there(&outcome, request);
-    let mut error = report::error(&outcome, reach, request);
+    let mut error = report::error("run", &outcome, reach, request);
     if let (Outcome::Left { .. }, true) = (&outcome, args.json) {
         error = error.or_else(|| Some(CliError::new("ended by a signal")));
     }

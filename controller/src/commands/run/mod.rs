@@ -153,7 +153,7 @@ fn one(
     }
     if args.tty {
         let stdin = args.interactive;
-        return block_on(terminal::run(&request, &reach, args.reconnect, stdin, context));
+        return block_on(terminal::run("run", &request, &reach, args.reconnect, stdin, context));
     }
     block_on(async {
         let signals = Signals::new().map_err(|e| CliError::from(e).during("wait for signals"))?;
@@ -214,7 +214,7 @@ impl Runner<'_> {
             let job = Job::new(stdout, stderr);
             crate::run::run(connections, signals, request, &job, stdin).await
         };
-        if let Some(error) = report::error(&outcome, self.reach, request) {
+        if let Some(error) = report::error("run", &outcome, self.reach, request) {
             error.report(self.context.verbose);
         }
         Ok(outcome)

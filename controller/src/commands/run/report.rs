@@ -31,14 +31,15 @@ pub(in crate::commands) fn status(outcome: &Outcome) -> u8 {
     }
 }
 
-/// What went wrong, if it was not the command itself.
+/// What went wrong for `verb`, if it was not the command itself.
 pub(in crate::commands) fn error(
+    verb: &str,
     outcome: &Outcome,
     reach: &Reach,
     request: &Run,
 ) -> Option<CliError> {
     let name = &reach.peer.name;
-    let on = format!("run on {name}");
+    let on = format!("{verb} on {name}");
     Some(match outcome {
         Outcome::Ended(End::NotRun(errno)) => CliError::from(not_run(request, *errno)).during(on),
         Outcome::Ended(_)
@@ -53,7 +54,9 @@ pub(in crate::commands) fn error(
             CliError::new(message).during(on)
         }
         // It names the host and its address itself, and says if the command may have run.
-        Outcome::Failed(error @ RunError::Connect(..)) => CliError::from(error).before("run on"),
+        Outcome::Failed(error @ RunError::Connect(..)) => {
+            CliError::from(error).before(&format!("{verb} on"))
+        }
         Outcome::Failed(error) => {
             CliError::from(error).during(format!("{on} ({})", reach.peer.address))
         }
@@ -67,7 +70,7 @@ pub(super) fn json_error(outcome: &Outcome, reach: &Reach, request: &Run) -> Opt
             let limit = Duration::from_millis(ms).as_secs_f32();
             CliError::new(format!("it did not end within {limit} s"))
         }),
-        _ => error(outcome, reach, request),
+        _ => error("run", outcome, reach, request),
     }
 }
 
@@ -157,7 +160,7 @@ pub(super) fn ended(outcome: &Outcome, reach: &Reach, request: &Run, line: Optio
         end: end(outcome),
         exit: matches!(outcome, Outcome::Ended(_)).then(|| status(outcome)),
         said,
-        errors: error(outcome, reach, request).into_iter().collect(),
+        errors: error("run", outcome, reach, request).into_iter().collect(),
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) const EXIT_FAILURE: u8 = 255;
 
 /// What ends a verb. Any error becomes one with `?`; [`during`](Self::during) says what was being
 /// done, [`hint`](Self::hint) what to do next.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CliError {
     message: String,
     hint: Option<String>,

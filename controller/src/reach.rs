@@ -1,5 +1,6 @@
 //! From a target on the command line to a connection to its host.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,16 @@ use lariat_common::name::KeyId;
 use lariat_common::protocol::Message;
 use lariat_common::units::parse_duration;
 
-use crate::connect::{ConnectError, Connector, Peer, Session};
+use crate::connect::{ConnectError, Connector, Peer, Session, Stage};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::inventory::Inventory;
 use crate::key::ControllerKey;
 use crate::target::Chosen;
+
+/// What reaching a host may take at least, whatever the limit of the work that is to be done there: a
+/// few round trips over a slow line.
+const LEAST: Duration = Duration::from_secs(1);
 
 /// The options of every verb that reaches a host.
 #[derive(clap::Args)]
@@ -81,8 +86,24 @@ impl Fleet {
 }
 
 impl Reach {
+    /// The same for work that may take so long: reaching the host takes no longer then either, though a
+    /// limit that is short for a command leaves it [`LEAST`].
+    pub(crate) fn within(self, limit: Option<Duration>) -> Self {
+        let limit = limit.map_or(self.limit, |limit| self.limit.min(limit.max(LEAST)));
+        Self { limit, ..self }
+    }
+
     /// Reaches the host and sends it `first` together with the login.
     pub(crate) async fn connect<M: Message>(&self, first: &M) -> Result<Session, ConnectError> {
         self.connector.connect(&self.peer, first, self.limit).await
+    }
+
+    /// The same for who wants to see in `stage` meanwhile how far it has come.
+    pub(crate) async fn connect_seen<M: Message>(
+        &self,
+        first: &M,
+        stage: &Cell<Stage>,
+    ) -> Result<Session, ConnectError> {
+        self.connector.connect_seen(&self.peer, first, self.limit, stage).await
     }
 }

@@ -295,11 +295,43 @@ fn the_first_ctrl_c_goes_to_the_command_and_the_second_leaves() {
     assert_eq!(output.status.code(), Some(130));
     insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap().trim_end(), @"lariat: run on web1: left; what still runs there is ended in 30 s");
 
-    let mut child =
-        world.lariat(&["run", "web1", "--", "sleep"]).stdout(Stdio::piped()).spawn().unwrap();
+    for signal in [Signal::TERM, Signal::HUP] {
+        let mut child =
+            world.lariat(&["run", "web1", "--", "sleep"]).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0; 9]).unwrap();
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        assert_eq!(status(child), 128 + signal.as_raw());
+    }
+}
+
+#[test]
+fn a_controller_that_is_to_outlive_its_terminal_does() {
+    let world = World::new();
+    let lariat = env!("CARGO_BIN_EXE_lariat");
+    let mut command = Command::new("nohup");
+    command
+        .args([lariat, "run", "web1", "--", "sleep"])
+        .env("LARIAT_HOME", world.folder.path().join("home"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
     child.stdout.as_mut().unwrap().read_exact(&mut [0; 9]).unwrap();
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    world.asked();
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::HUP).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(world.next(), Heard::Signal(15));
     assert_eq!(status(child), 128 + 15);
+}
+
+#[test]
+fn a_signal_goes_to_a_command_that_was_asked_for_and_is_not_known_to_run_yet() {
+    let world = World::new();
+    let mut child =
+        world.lariat(&["run", "web1", "--", "late"]).stdout(Stdio::null()).spawn().unwrap();
+    world.asked();
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(128 + 15));
+    assert_eq!(world.next(), Heard::Signal(15));
 }
 
 #[test]

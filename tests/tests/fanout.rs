@@ -5,11 +5,13 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, Output, Stdio};
 
 use lariat_tests::crowd::crowd;
 use lariat_tests::fleet::TestFleet;
 use lariat_tests::said::{objects, sorted, text};
+use lariat_tests::wait::until;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -90,6 +92,35 @@ fn those_that_failed_are_tried_again_and_no_others() {
 }
 
 #[test]
+fn a_controller_that_was_killed_has_said_whom_it_had_begun() {
+    let (fleet, _crowd) = crowd(4);
+    let log = fleet.path("log");
+    let second = format!(
+        "echo x >> {0}; test $(wc -l < {0}) -eq 2 || exit 0; echo up; exec sleep 30",
+        log.display()
+    );
+    let args = ["run", "all", "--parallel", "1", "--reconnect", "100ms", "--", &second];
+    let mut child = spawn(&fleet, &args);
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "h0002: up\n");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let ends: Vec<Value> = objects(fleet.ok(["last", "--json"]).as_bytes())
+        .into_iter()
+        .map(|mut row| row["end"].take())
+        .collect();
+    assert_eq!(ends, ["ok", "unfinished", "not-started", "not-started"]);
+    let summary = "1 ok, 2 not started (h[0003-0004]), 1 unfinished (h0002)\n";
+    assert!(fleet.ok(["last"]).contains(summary));
+    let output = fleet.run(["run", "all", "--retry-failed", "--", "true"]);
+    assert_eq!(told(&output), (Some(0), vec![], "3 ok"));
+    let errors = text(&output.stderr);
+    let said = "h0002: begun before, and how that ended is not known; tried again\n";
+    assert!(errors.starts_with(said), "{errors}");
+}
+
+#[test]
 fn equal_output_is_told_once_and_differences_too() {
     let (fleet, _crowd) = crowd(4);
     let script = fleet.path("script");
@@ -109,6 +140,57 @@ fn equal_output_is_told_once_and_differences_too() {
         "{lines}"
     );
     assert!(lines.ends_with("-even\n+odd\n"), "{lines}");
+}
+
+#[test]
+fn where_nothing_ran_there_is_no_output_to_compare_or_to_keep() {
+    let (fleet, _crowd) = crowd(2);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Of equally many the first host's is what others differ from.
+    fleet.set_address("h0001", closed);
+    let output = fleet.run(["run", "all", "--diff", "--", "echo a"]);
+    let expected = "---------------\nh0002\n---------------\na\n";
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(255), expected));
+    let out = fleet.path("out");
+    for target in ["all", "h0001"] {
+        fleet.run(["run", target, "--out", out.to_str().unwrap(), "--", "true"]);
+        assert!(!out.join("h0001").exists());
+    }
+    assert_eq!(std::fs::read(out.join("h0002")).unwrap(), b"");
+}
+
+#[test]
+fn there_is_an_object_also_for_a_host_that_was_not_begun() {
+    let (fleet, _crowd) = crowd(3);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    (1..=3).for_each(|number| fleet.set_address(&format!("h000{number}"), closed));
+    let (file, plan) = (fleet.path("file"), fleet.path("plan.toml"));
+    std::fs::write(&file, "x").unwrap();
+    std::fs::write(&plan, "[[step]]\nrun = \"true\"\n").unwrap();
+    let (file, plan) = (file.to_str().unwrap(), plan.to_str().unwrap());
+    let stop = ["--json", "--batch", "2", "--max-fail", "0"];
+    for verb in [
+        &["run", "all"][..],
+        &["run", "all", "--detach"],
+        &["ping", "all"],
+        &["push", file, "all:"],
+        &["pull", "all:/etc/hostname", "here"],
+        &["batch", plan, "all"],
+        &["jobs", "all"],
+        &["logs", "all"],
+    ] {
+        let command = if verb[0] == "run" { &["--", "true"][..] } else { &[] };
+        let output = fleet.run([verb, &stop, command].concat());
+        let objects = objects(&output.stdout);
+        assert_eq!((output.status.code(), objects.len()), (Some(255), 3), "{output:?}");
+        assert_eq!(
+            (&objects[2]["host"], &objects[2]["error"]),
+            (&"h0003".into(), &"not started".into())
+        );
+        assert_ne!(objects[2]["ok"], true);
+        let keys = |object: &Value| object.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(keys(&objects[2]), keys(&objects[1]), "{output:?}");
+    }
 }
 
 #[test]
@@ -205,17 +287,37 @@ fn what_can_t_be_reached_is_told_with_its_own_cause_and_costs_the_others_nothing
         }
     }
     assert!(fleet.ok(["last"]).contains("h0003: unreachable, run on h0003"));
+    // Who limits a command does not want to wait for its host any longer.
+    let limited = fleet.run(["run", "h0002,h0005", "--timeout", "1s", "--", "true"]);
+    assert_eq!(
+        (limited.status.code(), told(&limited).2),
+        (Some(255), "1 ok, 1 unreachable (h0002)")
+    );
+    let one = fleet.fails(255, ["run", "h0002", "--timeout", "1s", "--", "true"]);
+    for said in [text(&limited.stderr), &one] {
+        assert!(said.contains("no answer within 1 s in the TLS handshake"), "{said}");
+    }
 }
 
 #[test]
 fn a_reader_that_went_away_ends_all() {
     let (fleet, _crowd) = crowd(3);
-    let mut child = spawn(&fleet, &["run", "all", "--", "echo up; test $$ -eq 0 || exec yes"]);
+    let pids = fleet.path("pids");
+    let command = format!("echo $$ >> {}; exec yes", pids.display());
+    let mut child = spawn(&fleet, &["run", "all", "--reconnect", "2m", "--", &command]);
     let mut stdout = child.stdout.take().unwrap();
     stdout.read_exact(&mut [0; 4]).unwrap();
     drop(stdout);
-    let status = child.wait().unwrap();
-    assert_eq!((status.code(), status.signal()), (Some(141), None));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.status.signal()), (Some(141), None));
+    // Each that ran was ended, and none of these counts as not started.
+    let pids = std::fs::read_to_string(pids).unwrap();
+    let gone = |pid: &str| !Path::new("/proc").join(pid).exists();
+    until("the commands' end", || pids.lines().all(gone).then_some(()));
+    let ends = objects(&fleet.ok(["last", "--json"]));
+    let failed = ends.iter().filter(|row| row["end"] == "failed").count();
+    assert!(failed >= pids.lines().count(), "{output:?}");
+    assert!(!text(&output.stderr).contains("ended by signal"), "{output:?}");
 }
 
 #[test]

@@ -91,6 +91,34 @@ fn a_mistake_here_is_told_before_any_host_is_touched() {
 }
 
 #[test]
+fn a_source_that_is_missing_keeps_no_other_from_being_sent() {
+    let (fleet, _crowd) = crowd(2);
+    let file = fleet.path("file");
+    fs::write(&file, "x").unwrap();
+    let dest = format!("all:{}/{{host}}/", fleet.path("there").display());
+    let output = fleet.run(["push", "missing", text(&file), &dest]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told: Vec<_> = errors(&output).lines().collect();
+    assert_eq!(told.len(), 2, "it is told once: {told:?}");
+    assert!(told[0].contains("push missing: open missing: no such file"), "{told:?}");
+    assert!(told[1].starts_with("2 failed (h[0001-0002]); 2 files, 2 B: "), "{told:?}");
+    for host in ["h0001", "h0002"] {
+        assert_eq!(fs::read(fleet.path("there").join(host).join("file")).unwrap(), b"x");
+    }
+    let output = fleet.run(["push", "--json", "missing", text(&file), &dest]);
+    let each = objects(&output.stdout);
+    assert_eq!((output.status.code(), each.len()), (Some(1), 2));
+    assert!(each.iter().all(|o| o["files"] == 1 && o["ok"] == false), "{each:?}");
+    let error = each[1]["error"].as_str().unwrap();
+    assert!(error.starts_with("push missing to h0002: open missing: no such file"), "{error}");
+    // Where nothing can be sent, no host is touched.
+    let output = fleet.run(["push", "--json", "missing", &dest]);
+    let each = objects(&output.stdout);
+    assert_eq!((output.status.code(), each.len()), (Some(255), 2));
+    assert!(each.iter().all(|o| o["files"] == 0 && o["error"].is_string()), "{each:?}");
+}
+
+#[test]
 fn those_that_failed_are_tried_again() {
     let (fleet, _crowd) = crowd(3);
     let (file, there) = (fleet.path("file"), fleet.path("there"));
@@ -112,6 +140,19 @@ fn those_that_failed_are_tried_again() {
     let output = push(&["--retry-failed"]);
     assert!(summary(&output).starts_with("2 ok; 2 files"), "{output:?}");
     assert_eq!(push(&["--retry-failed"]).status.code(), Some(0));
+}
+
+/// As on hosts that share a file system.
+#[test]
+fn one_destination_for_several_hosts_is_there_whole() {
+    let (fleet, _crowd) = crowd(4);
+    let (file, dest) = (fleet.path("file"), fleet.path("there"));
+    for (round, size) in [0, 10, 300_000, 3_000_000].into_iter().cycle().take(12).enumerate() {
+        random_file(&file, size, round as u64);
+        fleet.ok(["push", text(&file), &format!("all:{}", dest.display())]);
+        assert!(fs::read(&dest).unwrap() == fs::read(&file).unwrap());
+    }
+    assert_eq!(fs::read_dir(fleet.path("")).unwrap().count(), 2);
 }
 
 /// Of forty, some are dead, some never answer, and some cut every connection: the others are done as

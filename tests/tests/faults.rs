@@ -14,7 +14,7 @@ use lariat_tests::wait;
 const MIB: u64 = 1 << 20;
 
 /// Every call by which the receiver changes or looks at the destination's folder and files.
-const CALLS: [&str; 17] = [
+const CALLS: [&str; 18] = [
     "openat",
     "pwrite64",
     "pread64",
@@ -27,6 +27,7 @@ const CALLS: [&str; 17] = [
     "fchown",
     "utimensat",
     "renameat",
+    "renameat2",
     "unlinkat",
     "flock",
     "statx",
@@ -70,20 +71,24 @@ impl Case {
         let new = std::fs::read(&source).unwrap();
         let mut case = Self { fleet, source, dest, old, new, paths: Vec::new() };
         case.paths = vec![folder, case.dest.clone()];
-        let part = case.partial();
-        case.paths.extend([part.with_extension("journal"), part]);
+        for part in case.partials() {
+            case.paths.extend([part.with_extension("journal"), part]);
+        }
         case
     }
 
-    /// The path of the partial, which an agent that dies before the rename leaves.
-    fn partial(&self) -> PathBuf {
+    /// The paths of the partial, and of what stands in its place while it gets its name: an agent that
+    /// dies before the rename leaves them.
+    fn partials(&self) -> Vec<PathBuf> {
         std::fs::write(&self.dest, &self.old).unwrap();
         let injection = self.injection("renameat", KILL, 1);
         let (_, output, _) = self.push(&injection);
         assert!(!output.status.success(), "{output:?}");
-        let part = names(self.folder()).into_iter().find(|name| name.starts_with(".lariat-"));
-        let part = self.folder().join(part.expect("a partial"));
-        part.with_extension("part")
+        let paths = names(self.folder()).into_iter().map(|name| self.folder().join(name));
+        let parts: Vec<_> =
+            paths.filter(|path| path.extension() == Some("part".as_ref())).collect();
+        assert_eq!(parts.len(), 2);
+        parts
     }
 
     fn folder(&self) -> &Path {

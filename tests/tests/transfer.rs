@@ -6,6 +6,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, TryRecvError};
 
 use lariat_tests::binaries::binaries;
 use lariat_tests::faulty::{Fault, Faulty};
@@ -39,6 +40,33 @@ fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = entries.map(|name| name.into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+#[test]
+fn one_that_takes_too_long_is_named_and_what_was_done_counts() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    let (small, large) = (fleet.path("small"), fleet.path("large"));
+    random_file(&small, 1000, 1);
+    random_file(&large, 2 * MIB, 2);
+    let there = fleet.path("there");
+    std::fs::create_dir(&there).unwrap();
+    for push in [true, false] {
+        let paths = if push {
+            [text(&small), text(&large), remote(&there)]
+        } else {
+            [remote(&small), remote(&large), text(&there)]
+        };
+        let limits = ["--timeout", "2s", "--bwlimit", "100K", "--json"].map(ToOwned::to_owned);
+        let verb = if push { "push" } else { "pull" };
+        let output = fleet.run([&[verb.to_owned()][..], &paths, &limits].concat());
+        assert_eq!(output.status.code(), Some(124));
+        let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&object["ok"], &object["files"]), (&false.into(), &1.into()), "{object}");
+        assert!(object["seconds"].as_f64().unwrap() >= 2.0, "{object}");
+        let way = if push { "to" } else { "from" };
+        let error = format!("{verb} {} {way} web1: not done within 2 s; run", large.display());
+        assert!(object["error"].as_str().unwrap().starts_with(&error), "{object}");
+    }
 }
 
 #[test]
@@ -335,6 +363,48 @@ fn the_newest_push_to_a_name_wins_and_the_older_is_told() {
     assert_eq!(older.status.code(), Some(255));
     assert!(String::from_utf8_lossy(&older.stderr).contains("newer"), "{older:?}");
     assert_same(&second, &dest);
+    assert_eq!(names(&folder), ["file"]);
+}
+
+/// Whenever it is looked at, there is one of the two, whole; and who was told that it is done had it there.
+#[test]
+fn of_pushes_to_one_name_at_once_one_is_there_whole() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    let folder = fleet.path("dest");
+    std::fs::create_dir(&folder).unwrap();
+    let dest = folder.join("file");
+    let sources = ["one", "other"].map(|name| fleet.path(name));
+    for (seed, source) in (1..).zip(&sources) {
+        random_file(source, 300_000, seed);
+    }
+    let contents = sources.clone().map(|source| std::fs::read(source).unwrap());
+    fleet.ok(["push".into(), text(&sources[0]), remote(&dest)]);
+    let (running, over) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let running = running;
+        let (contents, dest) = (&contents, &dest);
+        scope.spawn(move || {
+            while over.try_recv() == Err(TryRecvError::Empty) {
+                let now = std::fs::read(dest).unwrap();
+                assert!(contents.contains(&now), "{} bytes of neither", now.len());
+            }
+        });
+        for _ in 0..25 {
+            let pushes = sources.each_ref().map(|source| {
+                let mut push = fleet.lariat();
+                push.args(["push", &text(source), &remote(dest)]).stderr(Stdio::piped());
+                push.spawn().unwrap()
+            });
+            let ends = pushes.map(|push| push.wait_with_output().unwrap());
+            for end in ends.iter().filter(|end| !end.status.success()) {
+                assert!(String::from_utf8_lossy(&end.stderr).contains("newer"), "{end:?}");
+            }
+            let now = std::fs::read(dest).unwrap();
+            let done = ends.iter().zip(contents).filter(|(end, _)| end.status.success());
+            assert!(done.map(|(_, content)| content).any(|content| *content == now), "{ends:?}");
+        }
+        drop(running);
+    });
     assert_eq!(names(&folder), ["file"]);
 }
 

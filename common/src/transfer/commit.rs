@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::attributes::{Attributes, Translator};
 use super::destination::Place;
 use super::error::{failed, sys_failed};
+use super::own;
 use crate::protocol::failure::{Action, Failure};
 use crate::protocol::metadata::{Metadata, Travels};
 
@@ -72,6 +73,9 @@ pub(super) fn commit(
     }
     if placing.backup {
         back_up(place.folder.as_fd(), &place.name, bytes)?;
+    }
+    if !own::is_at(place, part, file).map_err(failed(Action::Rename, bytes))? {
+        return Err(own::held(bytes));
     }
     let folder = place.folder.as_fd();
     rustix::fs::renameat(folder, part, folder, place.name.as_slice())

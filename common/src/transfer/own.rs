@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::destination::Place;
@@ -47,13 +47,42 @@ pub(super) fn open_locked(
             Err(errno) => return Err(sys_failed(Action::Open, bytes)(errno)),
         }
         // Whoever held it may have finished, and given it its name, while we waited.
-        let here = rustix::fs::statat(&place.folder, name, AtFlags::SYMLINK_NOFOLLOW);
-        let metadata = file.metadata().map_err(failed(Action::Open, bytes))?;
-        if here.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (metadata.dev(), metadata.ino())) {
+        if is_at(place, name, &file).map_err(failed(Action::Open, bytes))? {
             return Ok(file);
         }
     }
     Err(held(bytes))
+}
+
+/// Puts a locked file of ours aside under another name, and in its place an empty one that is locked
+/// too and returned: later attempts go on waiting, whatever the file looks like from then on. `None`
+/// where names can't be exchanged; then it is where it was.
+///
+/// Who has the lock under `name` has all that is at `aside`.
+pub(super) fn step_aside(place: &Place, name: &str, aside: &str) -> io::Result<Option<File>> {
+    remove(place, aside);
+    // On a disk that is full to the last it must do without.
+    let Ok(guard) = create(place, aside) else { return Ok(None) };
+    let exchanged =
+        rustix::fs::flock(&guard, FlockOperation::NonBlockingLockExclusive).and_then(|()| {
+            let (folder, flags) = (&place.folder, RenameFlags::EXCHANGE);
+            rustix::fs::renameat_with(folder, name, folder, aside, flags)
+        });
+    match exchanged {
+        Ok(()) => Ok(Some(guard)),
+        Err(errno) => {
+            remove(place, aside);
+            let unknown = matches!(errno, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP);
+            if unknown { Ok(None) } else { Err(errno.into()) }
+        }
+    }
+}
+
+/// Whether a name is that of an open file.
+pub(super) fn is_at(place: &Place, name: &str, file: &File) -> io::Result<bool> {
+    let here = rustix::fs::statat(&place.folder, name, AtFlags::SYMLINK_NOFOLLOW);
+    let metadata = file.metadata()?;
+    Ok(here.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (metadata.dev(), metadata.ino())))
 }
 
 /// Says that another transfer has a destination.

@@ -2,16 +2,18 @@
 //!
 //! It lies in the destination's own folder as `.lariat-HASH.part`, where HASH is of the key, the user
 //! and the destination's name, so that a later attempt finds it and another key's does not. One that
-//! could be anybody else's work is not touched but replaced.
+//! could be anybody else's work is not touched but replaced. Who has it locked has what lies beside it
+//! too: the journal, and the place where the complete file gets its metadata.
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustix::fs::{AtFlags, OFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
 use super::basis::BasisFile;
@@ -62,10 +64,33 @@ pub struct Opened {
 /// An unfinished file, locked against every other process.
 pub struct Partial {
     place: Place,
-    part: String,
-    journal_name: String,
+    names: Names,
     body: Arc<Body>,
     state: State,
+    /// What is locked in its place once it was put aside.
+    guard: Option<File>,
+}
+
+/// The names of a partial and of what belongs to it.
+struct Names {
+    part: String,
+    journal: String,
+    /// Where the complete file is until it gets its own name.
+    aside: String,
+}
+
+impl Names {
+    fn of(name: &[u8], owner: Owner) -> Self {
+        let mut hash = blake3::Hasher::new();
+        hash.update(&owner.key.0).update(&owner.user.to_le_bytes()).update(name);
+        let stem = |hash: &blake3::Hasher| format!(".lariat-{}", &hash.finalize().to_hex()[..32]);
+        let part = stem(&hash);
+        // No name has a slash in it.
+        let aside = stem(hash.update(b"/aside"));
+        let [part, aside, journal] =
+            [format!("{part}.part"), format!("{aside}.part"), format!("{part}.journal")];
+        Self { part, journal, aside }
+    }
 }
 
 /// What becomes of a partial's files when it is dropped.
@@ -82,21 +107,23 @@ enum State {
 impl Partial {
     /// The name that the partial for this place has, in the place's folder.
     pub fn name(place: &Place, owner: Owner) -> String {
-        format!("{}.part", stem(place, owner))
+        Names::of(&place.name, owner).part
     }
 
     /// Opens or makes the partial for a place, and looks what there is already of the offered file.
     pub fn open(place: Place, owner: Owner, offer: &Offer, busy: Busy) -> Result<Opened, Failure> {
-        check_replaceable(&place)?;
-        let part = Self::name(&place, owner);
-        let journal_name = format!("{}.journal", stem(&place, owner));
-        let file = own::open_locked(&place, &part, owner.user, busy)?;
-        let (body, have) = begin(&place, &journal_name, file, owner, offer).inspect_err(|_| {
-            own::remove(&place, &part);
-            own::remove(&place, &journal_name);
+        let path = place.path().into_os_string().into_encoded_bytes();
+        check_replaceable(&place.folder, &place.name, &path)?;
+        let names = Names::of(&place.name, owner);
+        let file = own::open_locked(&place, &names.part, owner.user, busy)?;
+        // Of an attempt that was killed there.
+        own::remove(&place, &names.aside);
+        let (body, have) = begin(&place, &names.journal, file, owner, offer).inspect_err(|_| {
+            own::remove(&place, &names.part);
+            own::remove(&place, &names.journal);
         })?;
-        let body = Arc::new(body);
-        let partial = Self { place, part, journal_name, body, state: State::UnderWay };
+        let (body, state) = (Arc::new(body), State::UnderWay);
+        let partial = Self { place, names, body, state, guard: None };
         partial.check_room(offer)?;
         let whole = have.iter().map(|range| range.count).sum::<u64>() == offer.chunks();
         let basis = if whole { None } else { BasisFile::find(&partial.place, offer) };
@@ -109,7 +136,7 @@ impl Partial {
 
     /// Whether an earlier attempt left something for this place.
     pub(super) fn is_there(folder: &Folder, name: &[u8], owner: Owner) -> bool {
-        let part = format!("{}.part", stem_of(name, owner));
+        let Names { part, .. } = Names::of(name, owner);
         matches!(folder.stat(part.as_bytes()), Ok(Some(stat)) if stat.st_size > 0)
     }
 
@@ -131,15 +158,21 @@ impl Partial {
         sync: Sync,
     ) -> Result<(), Failure> {
         if size >= WORTH_KEEPING && sync == Sync::First {
-            // While this lasts the partial is still one that a later attempt takes up. Metadata, once
-            // set, make it look like somebody else's.
+            // While this lasts the partial is still one that a later attempt takes up.
             let synced = self.body.file.set_len(size).and_then(|()| self.body.file.sync_data());
             synced.map_err(self.failed(Action::Sync))?;
         }
-        commit::commit(&self.body.file, &self.part, &self.place, size, placing, sync)?;
+        // With its metadata it would not look like ours any more to a later attempt, which would put it
+        // away, and what took its place would get the name.
+        let Names { part, journal, aside } = &self.names;
+        self.guard =
+            own::step_aside(&self.place, part, aside).map_err(self.body.failed(Action::Rename))?;
+        self.state = State::Worthless;
+        let complete = if self.guard.is_some() { aside } else { part };
+        commit::commit(&self.body.file, complete, &self.place, size, placing, sync)?;
         self.state = State::Committed;
         if self.body.has_journal() {
-            own::remove(&self.place, &self.journal_name);
+            own::remove(&self.place, journal);
         }
         match sync {
             Sync::First => commit::sync_folder(&self.place),
@@ -189,9 +222,13 @@ impl Drop for Partial {
             State::Worthless => false,
             State::Committed => true,
         };
+        let Names { part, journal, aside } = &self.names;
         if !kept {
-            own::remove(&self.place, &self.part);
-            own::remove(&self.place, &self.journal_name);
+            own::remove(&self.place, if self.guard.is_some() { aside } else { part });
+            own::remove(&self.place, journal);
+        }
+        if self.guard.is_some() {
+            own::remove(&self.place, part);
         }
     }
 }
@@ -233,31 +270,35 @@ fn begin(
     Ok((Body::begin(file, journal, path.clone()), Vec::new()))
 }
 
-fn stem(place: &Place, owner: Owner) -> String {
-    stem_of(&place.name, owner)
-}
-
-fn stem_of(name: &[u8], owner: Owner) -> String {
-    let mut hash = blake3::Hasher::new();
-    hash.update(&owner.key.0).update(&owner.user.to_le_bytes()).update(name);
-    format!(".lariat-{}", &hash.finalize().to_hex()[..32])
-}
-
-/// Refuses a destination that a rename would wrongly replace.
-fn check_replaceable(place: &Place) -> Result<(), Failure> {
-    let path = place.path().into_os_string().into_encoded_bytes();
-    let stat = rustix::fs::statat(&place.folder, place.name.as_slice(), AtFlags::SYMLINK_NOFOLLOW);
-    match stat {
-        Ok(stat) => check_kind(&stat, &path),
+/// Refuses a destination that a rename would wrongly replace. A link is replaced itself, as rename(2)
+/// and rsync do, but not one that stands for what is no file: `/dev/stdout` is such.
+pub(super) fn check_replaceable(
+    folder: impl AsFd,
+    name: &[u8],
+    path: &[u8],
+) -> Result<(), Failure> {
+    match rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => match file_kind(&stat) {
+            None => Ok(()),
+            Some(FileKind::Symlink) => check_link(folder, name, path),
+            Some(kind) => Err(not_a_file(path, kind)),
+        },
         Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(sys_failed(Action::Open, &path)(errno)),
+        Err(errno) => Err(sys_failed(Action::Open, path)(errno)),
     }
 }
 
-/// The same, for what is known to be there. A link is replaced itself, as rename(2) and rsync do.
-pub(super) fn check_kind(stat: &Stat, path: &[u8]) -> Result<(), Failure> {
-    match file_kind(stat) {
-        None | Some(FileKind::Symlink) => Ok(()),
-        Some(kind) => Err(not_a_file(path, kind)),
+fn check_link(folder: impl AsFd, name: &[u8], path: &[u8]) -> Result<(), Failure> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    // A magic link of proc(5) leads to whatever a process has open.
+    match openat2(folder, name, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS) {
+        Ok(end) => match rustix::fs::fstat(&end).map(|stat| file_kind(&stat)) {
+            Ok(None) => Ok(()),
+            Ok(Some(kind)) => Err(not_a_file(path, kind)),
+            Err(errno) => Err(sys_failed(Action::Open, path)(errno)),
+        },
+        Err(Errno::LOOP) => Err(not_a_file(path, FileKind::Symlink)),
+        // It leads nowhere, or not for us.
+        Err(_) => Ok(()),
     }
 }

@@ -85,7 +85,9 @@ fn open(place: &Place, name: &str) -> Option<File> {
 
 fn is_forgotten(file: &File, user: u32, now: SystemTime) -> bool {
     let Ok(metadata) = file.metadata() else { return false };
-    let ours = metadata.is_file() && metadata.uid() == user && metadata.nlink() == 1;
+    // Root's may have been given away just before they would have got their names.
+    let owned = metadata.uid() == user || user == 0;
+    let ours = metadata.is_file() && owned && metadata.nlink() == 1;
     // A time in the future is not old.
     let age = metadata.modified().ok().and_then(|time| now.duration_since(time).ok());
     ours && age.is_some_and(|age| age > KEPT)

@@ -21,7 +21,8 @@ Examples:
   lariat last --json | jq -r 'select(.end != \"ok\") | .host'
   lariat run all --retry-failed -- systemctl restart app")]
 pub(crate) struct Args {
-    /// One JSON object a line for every host: host, end, exit, seconds, error
+    /// One JSON object a line for every host: host, end, exit, seconds, error; end is ok, not-started,
+    /// unfinished (begun, and its end is not known), failed, unreachable or refused
     #[arg(long)]
     json: bool,
 }
@@ -55,17 +56,20 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// A host whose end was not written down was not started, as far as is known.
+/// What there is to say of a host that has begun and of no end.
+const UNFINISHED: &str = "it was begun, and how it ended is not known";
+
 fn rows(record: &Record) -> Vec<Row<'_>> {
-    let row = |host| match record.entries.get(host) {
-        Some(entry) => Row {
+    let row = |host| {
+        let (end, entry) = (record.end(host), record.entries.get(host));
+        let error = entry.and_then(|entry| entry.error.as_deref());
+        Row {
             host,
-            end: entry.end,
-            exit: entry.exit,
-            seconds: Some(entry.seconds),
-            error: entry.error.as_deref(),
-        },
-        None => Row { host, end: End::NotStarted, exit: None, seconds: None, error: None },
+            end,
+            exit: entry.and_then(|entry| entry.exit),
+            seconds: entry.map(|entry| entry.seconds),
+            error: error.or((end == End::Unfinished).then_some(UNFINISHED)),
+        }
     };
     record.plan.hosts.iter().map(row).collect()
 }
@@ -106,7 +110,7 @@ mod tests {
 
     #[test]
     fn who_did_not_and_why() {
-        let hosts = ["web1", "web2", "web3"].map(|host| host.parse().unwrap()).to_vec();
+        let hosts = ["web1", "web2", "web3", "web4"].map(|host| host.parse().unwrap()).to_vec();
         let plan = Plan::now("run", "false \x1b[2J".into(), "web*".into(), hosts.clone());
         let entry = |host: &HostName, end, exit, error: Option<&str>| {
             let error = error.map(ToOwned::to_owned);
@@ -116,12 +120,14 @@ mod tests {
             entry(&hosts[0], End::Ok, Some(0), None),
             entry(&hosts[1], End::Failed, Some(3), Some("exit 3")),
         ];
-        let record = Record { plan, entries: entries.into() };
+        let begun = hosts[..3].iter().cloned().collect();
+        let record = Record { plan, begun, entries: entries.into() };
         insta::assert_snapshot!(told(&record, &rows(&record), Duration::from_secs(300)), @r"
         run on web*: false \x1b[2J, 5 min ago
-        1 ok, 1 not started (web3), 1 failed (web2)
+        1 ok, 1 not started (web4), 1 unfinished (web3), 1 failed (web2)
           web2: failed, exit 3
-          web3: not started
+          web3: unfinished, it was begun, and how it ended is not known
+          web4: not started
         ");
         let object = serde_json::to_string(&rows(&record)[1]).unwrap();
         insta::assert_snapshot!(object, @r#"{"host":"web2","end":"failed","exit":3,"seconds":0.5,"error":"exit 3"}"#);

@@ -118,6 +118,13 @@ impl Report for Told {
             }
         }
     }
+
+    fn nothing(&mut self, host: &HostName, error: &CliError) {
+        // There is nothing in it that could not be written as JSON.
+        if let (true, Ok(line)) = (self.json, json::line(&as_object(host, None, Some(error)))) {
+            self.stdout.put(&line);
+        }
+    }
 }
 
 fn as_object<'a>(

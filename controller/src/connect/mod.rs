@@ -104,8 +104,19 @@ impl Connector {
         first: &M,
         limit: Duration,
     ) -> Result<Session, ConnectError> {
-        let stage = Cell::new(Stage::Connect);
-        let work = self.attempts(peer, first, &stage, limit);
+        self.connect_seen(peer, first, limit, &Cell::new(Stage::Connect)).await
+    }
+
+    /// The same for who wants to see in `stage` meanwhile how far it has come.
+    pub(crate) async fn connect_seen<M: Message>(
+        &self,
+        peer: &Peer,
+        first: &M,
+        limit: Duration,
+        stage: &Cell<Stage>,
+    ) -> Result<Session, ConnectError> {
+        stage.set(Stage::Connect);
+        let work = self.attempts(peer, first, stage, limit);
         let result = match timeout(limit, work).await {
             Ok(result) => result,
             Err(_) => Err(Cause::Timeout { stage: stage.get(), limit }),

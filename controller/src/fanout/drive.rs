@@ -145,8 +145,7 @@ impl<R: Report> State<'_, R> {
         let mut ticks = interval(TICK);
         loop {
             while let Some(number) = self.schedule.start() {
-                self.began.push(Instant::now());
-                self.fanout.screen.began(number, &self.fanout.hosts[number]);
+                self.begins(number);
                 crew.begin(number);
             }
             if self.schedule.is_over() {
@@ -176,6 +175,23 @@ impl<R: Report> State<'_, R> {
         self.finish(&mut signals).await
     }
 
+    fn begins(&mut self, number: usize) {
+        let Fanout { hosts, screen, ledger, .. } = &mut self.fanout;
+        self.began.push(Instant::now());
+        screen.began(number, &hosts[number]);
+        let written = ledger.as_mut().map(|ledger| ledger.begun(&hosts[number]));
+        self.written(written);
+    }
+
+    /// The hosts matter more than what is written down of them.
+    fn written(&mut self, written: Option<Result<(), CliError>>) {
+        let Fanout { screen, context, ledger, .. } = &mut self.fanout;
+        if let Some(Err(error)) = written {
+            screen.stderr.put(error.told(context.verbose).as_bytes());
+            *ledger = None;
+        }
+    }
+
     /// Ctrl-C: the first is for the commands, the second for us.
     fn interrupted(&mut self, signal: u8) {
         self.schedule.stop();
@@ -197,17 +213,21 @@ impl<R: Report> State<'_, R> {
     fn ended(&mut self, (number, came): Came<R::Came>) {
         let Fanout { hosts, screen, context, quiet, ledger, .. } = &mut self.fanout;
         let host = &hosts[number];
-        let ended = match came {
-            Some(came) => self.report.ended(host, came),
-            None => {
-                Ended::failed(End::Failed, CliError::new("a mistake in lariat itself").during(host))
-            }
+        let ended = if let Some(came) = came {
+            self.report.ended(host, came)
+        } else {
+            let error = CliError::new("a mistake in lariat itself").during(host);
+            self.report.nothing(host, &error);
+            Ended::failed(End::Failed, error)
         };
         self.schedule.ended(ended.end == End::Ok);
         self.ends[number] = Some(ended.end);
         screen.ended(number, ended.end == End::Ok);
         if !*quiet {
-            let said = ended.said.as_ref().map(|said| format!("{host}: {said}\n"));
+            // Where nobody reads any more, it is no news that a command was ended for that.
+            let said =
+                ended.said.as_ref().filter(|_| !matches!(self.ending, Ending::Asked(Some(_))));
+            let said = said.map(|said| format!("{host}: {said}\n"));
             let errors = ended.errors.iter().map(|error| error.told(context.verbose));
             said.into_iter().chain(errors).for_each(|line| screen.stderr.put(line.as_bytes()));
         }
@@ -218,11 +238,8 @@ impl<R: Report> State<'_, R> {
             seconds: self.began[number].elapsed().as_secs_f64(),
             error: ended.why(),
         };
-        // The hosts matter more than what is written down of them.
-        if let Some(Err(error)) = ledger.as_mut().map(|ledger| ledger.ended(&entry)) {
-            screen.stderr.put(error.told(context.verbose).as_bytes());
-            *ledger = None;
-        }
+        let written = ledger.as_mut().map(|ledger| ledger.ended(&entry));
+        self.written(written);
     }
 
     /// Everything is written, and told in one line.
@@ -230,9 +247,12 @@ impl<R: Report> State<'_, R> {
         // What has begun and not ended was left; what has not begun was not started.
         let begun = self.schedule.not_started().start;
         let ends = self.ends.iter().enumerate().map(|(number, end)| {
-            end.unwrap_or(if number < begun { End::Failed } else { End::NotStarted })
+            end.unwrap_or(if number < begun { End::Unfinished } else { End::NotStarted })
         });
         let ends: Vec<End> = ends.collect();
+        for number in (0..ends.len()).filter(|&number| self.ends[number].is_none()) {
+            self.report.nothing(&self.fanout.hosts[number], &ends[number].error());
+        }
         let took = self.started.elapsed();
         let named = self.fanout.hosts.iter().zip(ends.iter().copied());
         let line = summary(named, took, self.report.sum(took));

@@ -4,7 +4,7 @@ use lariat_common::protocol::failure::Failure;
 use serde::{Deserialize, Serialize};
 
 use crate::connect::ConnectError;
-use crate::error::EXIT_FAILURE;
+use crate::error::{CliError, EXIT_FAILURE};
 
 /// What a fan-out exits with when a host failed that could be reached.
 const EXIT_SOME_FAILED: u8 = 1;
@@ -17,6 +17,8 @@ pub(crate) enum End {
     Ok,
     /// It did not begin, because too many others failed or we were interrupted.
     NotStarted,
+    /// It began, and how it ended was not heard of: it is under way, or was left.
+    Unfinished,
     /// It failed, or its time was over.
     Failed,
     /// The host could not be reached, or was lost on the way.
@@ -31,17 +33,26 @@ impl End {
         match self {
             Self::Ok => "ok",
             Self::NotStarted => "not started",
+            Self::Unfinished => "unfinished",
             Self::Failed => "failed",
             Self::Unreachable => "unreachable",
             Self::Refused => "refused",
         }
     }
 
+    /// The error of a host of which nothing came.
+    pub(crate) fn error(self) -> CliError {
+        CliError::new(match self {
+            Self::Unfinished => "left, and how it ended is not known",
+            other => other.word(),
+        })
+    }
+
     /// The exit status of a fan-out that ended so on its hosts.
     pub(crate) fn status(ends: impl IntoIterator<Item = Self>) -> u8 {
         let status = |end| match end {
             Self::Ok => 0,
-            Self::NotStarted | Self::Failed => EXIT_SOME_FAILED,
+            Self::NotStarted | Self::Unfinished | Self::Failed => EXIT_SOME_FAILED,
             Self::Unreachable | Self::Refused => EXIT_FAILURE,
         };
         ends.into_iter().map(status).max().unwrap_or_default()
@@ -70,6 +81,7 @@ mod tests {
         assert_eq!(End::status([End::Ok, End::Ok]), 0);
         assert_eq!(End::status([End::Ok, End::Failed]), 1);
         assert_eq!(End::status([End::NotStarted, End::Ok]), 1);
+        assert_eq!(End::status([End::Unfinished, End::Ok]), 1);
         assert_eq!(End::status([End::Failed, End::Unreachable, End::Ok]), 255);
         assert_eq!(End::status([End::Refused]), 255);
     }

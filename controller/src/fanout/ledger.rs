@@ -1,7 +1,8 @@
 //! The ledger: what the newest fan-out was to do, and how far each of its hosts came. In the fleet's
-//! folder, a line of JSON for each host as it ends, so that an interrupted fan-out is told of too.
+//! folder, a line of JSON for each host before it begins and one as it ends, so that an interrupted fan-out
+//! is told of too, also one that was killed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -50,6 +51,20 @@ pub(crate) struct Entry {
     pub(crate) error: Option<String>,
 }
 
+/// Says before anything is done on a host that it begins there.
+#[derive(Serialize, Deserialize)]
+struct Begun {
+    begun: HostName,
+}
+
+/// A line behind the plan.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Begun(Begun),
+    Ended(Entry),
+}
+
 /// A fan-out under way writes here.
 pub(crate) struct Ledger {
     file: File,
@@ -61,6 +76,8 @@ pub(crate) struct Ledger {
 pub(crate) struct Record {
     /// What was to be done.
     pub(crate) plan: Plan,
+    /// The hosts that have begun.
+    pub(crate) begun: BTreeSet<HostName>,
     /// The hosts that have ended.
     pub(crate) entries: BTreeMap<HostName, Entry>,
 }
@@ -90,9 +107,18 @@ impl Ledger {
         }
     }
 
+    /// A host is about to begin. It is not forced to disk: it is to outlive this process, not the machine.
+    pub(crate) fn begun(&mut self, host: &HostName) -> Result<(), CliError> {
+        self.line(&Begun { begun: host.clone() })
+    }
+
     /// A host has ended.
     pub(crate) fn ended(&mut self, entry: &Entry) -> Result<(), CliError> {
-        line(&mut self.file, entry).map_err(|error| failed("write", &self.path, &error))
+        self.line(entry)
+    }
+
+    fn line(&mut self, value: &impl Serialize) -> Result<(), CliError> {
+        line(&mut self.file, value).map_err(|error| failed("write", &self.path, &error))
     }
 }
 
@@ -121,23 +147,33 @@ impl Record {
         let mut line = String::new();
         lines.read_line(&mut line)?;
         let Ok(plan) = serde_json::from_str(&line) else { return Ok(None) };
-        let mut entries = BTreeMap::new();
+        let (mut begun, mut entries) = (BTreeSet::new(), BTreeMap::new());
         loop {
             line.clear();
-            // A crash may have cut the last line: then that host has not ended.
             if lines.read_line(&mut line)? == 0 {
-                return Ok(Some(Self { plan, entries }));
+                return Ok(Some(Self { plan, begun, entries }));
             }
-            if let Ok(entry) = serde_json::from_str::<Entry>(&line) {
-                entries.insert(entry.host.clone(), entry);
+            match serde_json::from_str(&line) {
+                Ok(Line::Begun(host)) => drop(begun.insert(host.begun)),
+                Ok(Line::Ended(entry)) => drop(entries.insert(entry.host.clone(), entry)),
+                // A crash may have cut the last line: then that is not known.
+                Err(_) => {}
             }
         }
     }
 
+    /// How far it came on this host.
+    pub(crate) fn end(&self, host: &HostName) -> End {
+        match self.entries.get(host) {
+            Some(entry) => entry.end,
+            None if self.begun.contains(host) => End::Unfinished,
+            None => End::NotStarted,
+        }
+    }
+
     /// Whether this host is to be tried again: it failed, or its end is not known.
-    pub(crate) fn is_unfinished(&self, host: &HostName) -> bool {
-        self.plan.hosts.contains(host)
-            && self.entries.get(host).is_none_or(|entry| entry.end != End::Ok)
+    pub(crate) fn is_to_retry(&self, host: &HostName) -> bool {
+        self.plan.hosts.contains(host) && self.end(host) != End::Ok
     }
 }
 
@@ -146,7 +182,7 @@ mod tests {
     use super::*;
 
     fn plan() -> Plan {
-        let hosts = ["web1", "web2", "web3"].map(|host| host.parse().unwrap());
+        let hosts = ["web1", "web2", "web3", "web4"].map(|host| host.parse().unwrap());
         Plan::now("run", "uptime".into(), "web*".into(), hosts.to_vec())
     }
 
@@ -160,15 +196,19 @@ mod tests {
         let home = Home::find(Some(folder.path())).unwrap();
         assert_eq!(Record::read(&home).unwrap(), None);
         let mut ledger = Ledger::begin(&home, &plan()).unwrap();
+        let host = |host: &str| host.parse().unwrap();
+        ["web1", "web2", "web3"].iter().for_each(|name| ledger.begun(&host(name)).unwrap());
         ledger.ended(&entry("web1", End::Ok)).unwrap();
         ledger.ended(&entry("web2", End::Failed)).unwrap();
         ledger.file.write_all(b"{\"host\":\"web3\",\"en").unwrap();
         let record = Record::read(&home).unwrap().unwrap();
         assert_eq!(record.plan, plan());
         assert_eq!(record.entries.len(), 2);
-        let unfinished = |host: &str| record.is_unfinished(&host.parse().unwrap());
-        assert!(!unfinished("web1") && unfinished("web2") && unfinished("web3"));
-        assert!(!unfinished("db1"), "it was not meant");
+        let ends = ["web1", "web2", "web3", "web4"].map(|name| record.end(&host(name)));
+        assert_eq!(ends, [End::Ok, End::Failed, End::Unfinished, End::NotStarted]);
+        let again = |name: &str| record.is_to_retry(&host(name));
+        assert!(!again("web1") && again("web2") && again("web3") && again("web4"));
+        assert!(!again("db1"), "it was not meant");
     }
 
     #[test]

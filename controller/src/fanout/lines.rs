@@ -23,8 +23,12 @@ pub(crate) fn prefix(host: &HostName, number: usize, colours: bool) -> String {
     format!("{}{style}{host}{style:#}: ", anstyle::Reset)
 }
 
-/// Longest line, in bytes, that is waited for; a longer one is cut.
-const MAX_LINE: usize = 64 * 1024;
+/// Longest line, in bytes without its end, that is waited for and told whole: it is in memory for each
+/// stream of each host under way. A longer one is cut behind every so many, however its bytes come.
+const MAX_LINE: usize = 1024 * 1024;
+
+/// Memory, in bytes, that a stream keeps between its lines.
+const SHORT: usize = 4 * 1024;
 
 /// Puts a prefix before each line of one stream.
 pub(crate) struct Lines {
@@ -43,14 +47,19 @@ impl Lines {
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut lines = Vec::new();
         for part in bytes.split_inclusive(|&byte| byte == b'\n') {
-            for part in part.chunks(MAX_LINE) {
-                self.begun.extend_from_slice(part);
-                if part.ends_with(b"\n") {
-                    self.end(&mut lines);
-                } else if self.begun.len() >= MAX_LINE {
-                    self.begun.push(b'\n');
-                    self.end(&mut lines);
-                }
+            let (mut text, ended) = match part.strip_suffix(b"\n") {
+                Some(text) => (text, true),
+                None => (part, false),
+            };
+            while self.begun.len() + text.len() > MAX_LINE {
+                let (now, rest) = text.split_at(MAX_LINE - self.begun.len());
+                self.begun.extend_from_slice(now);
+                self.end(&mut lines);
+                text = rest;
+            }
+            self.begun.extend_from_slice(text);
+            if ended {
+                self.end(&mut lines);
             }
         }
         lines
@@ -60,7 +69,6 @@ impl Lines {
     pub(crate) fn finish(&mut self) -> Vec<u8> {
         let mut lines = Vec::new();
         if !self.begun.is_empty() {
-            self.begun.push(b'\n');
             self.end(&mut lines);
         }
         lines
@@ -69,6 +77,9 @@ impl Lines {
     fn end(&mut self, lines: &mut Vec<u8>) {
         lines.extend_from_slice(&self.prefix);
         lines.append(&mut self.begun);
+        lines.push(b'\n');
+        // Memory of a long line is not kept for the next.
+        self.begun.shrink_to(SHORT);
     }
 }
 
@@ -99,9 +110,28 @@ mod tests {
 
     #[test]
     fn a_line_without_an_end_does_not_grow_without_one() {
-        let mut lines = Lines::new("");
-        let told: usize = (0..100).map(|_| lines.push(&[b'x'; 10_000]).len()).sum();
-        assert!(told > 900_000 && lines.begun.len() < MAX_LINE);
+        for piece in [1000, 65_536, 3 * MAX_LINE] {
+            let mut lines = Lines::new("h: ");
+            let long = [&vec![b'x'; 2 * MAX_LINE + 7], &b"\ny\n"[..]].concat();
+            let mut told = Vec::new();
+            for piece in long.chunks(piece) {
+                told.extend(lines.push(piece));
+                assert!(lines.begun.len() <= MAX_LINE);
+            }
+            let lens: Vec<_> = told.split(|&byte| byte == b'\n').map(<[u8]>::len).collect();
+            assert_eq!(lens, [MAX_LINE + 3, MAX_LINE + 3, 7 + 3, 4, 0]);
+            assert!(lines.begun.capacity() <= SHORT);
+        }
+    }
+
+    #[test]
+    fn a_line_of_the_greatest_length_is_whole() {
+        let mut lines = Lines::new("h: ");
+        let line = [&vec![b'x'; MAX_LINE][..], b"\n"].concat();
+        assert_eq!(lines.push(&line[..MAX_LINE]), b"");
+        assert!(lines.push(b"\n") == [b"h: ", &line[..]].concat());
+        assert!(lines.push(&line) == [b"h: ", &line[..]].concat());
+        assert_eq!((lines.push(b"\n"), lines.finish()), (b"h: \n".to_vec(), Vec::new()));
     }
 
     proptest! {

@@ -1,13 +1,14 @@
 //! The options of every verb that goes to many hosts, and which hosts those are.
 
+use lariat_common::name::HostName;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{Limits, Record, Share};
+use super::{End, Limits, Record, Share};
 use crate::error::CliError;
 use crate::home::Home;
 use crate::inventory::Inventory;
 use crate::output;
-use crate::target::{Chosen, Selection, Targets};
+use crate::target::{Chosen, Selection, Targets, fold};
 
 /// Descriptors that are kept for everything that is no host's.
 const OWN_DESCRIPTORS: u64 = 64;
@@ -31,7 +32,8 @@ pub(crate) struct FanoutOptions {
     #[arg(long, value_name = "N|P%")]
     max_fail: Option<Share>,
 
-    /// Only those of TARGET that failed in the newest run over many hosts, or that it did not reach
+    /// Only those of TARGET that failed in the newest run over many hosts, or that it did not reach, start
+    /// or, because it was killed, see the end of
     #[arg(long)]
     retry_failed: bool,
 }
@@ -58,7 +60,8 @@ impl FanoutOptions {
         }
         if self.retry_failed {
             let record = Record::read(home)?;
-            hosts.retain(|chosen| record.as_ref().is_some_and(|r| r.is_unfinished(&chosen.host)));
+            hosts.retain(|chosen| record.as_ref().is_some_and(|r| r.is_to_retry(&chosen.host)));
+            tell_unfinished(&hosts, record.as_ref());
             if hosts.is_empty() {
                 output::note(&format!("{targets}: no host is left to be tried again"));
             }
@@ -85,6 +88,18 @@ impl FanoutOptions {
             batch: self.batch,
             max_fail: self.max_fail,
         }
+    }
+}
+
+/// What was done there may be done twice, which whoever asks for it is to know.
+fn tell_unfinished(hosts: &[Chosen], record: Option<&Record>) {
+    let unfinished = |host: &HostName| record.is_some_and(|r| r.end(host) == End::Unfinished);
+    let hosts = hosts.iter().map(|chosen| &chosen.host).filter(|host| unfinished(host));
+    let hosts = fold(hosts.map(HostName::as_str));
+    if !hosts.is_empty() {
+        output::note(&format!(
+            "{hosts}: begun before, and how that ended is not known; tried again"
+        ));
     }
 }
 

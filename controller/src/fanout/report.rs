@@ -16,6 +16,10 @@ pub(crate) trait Report {
     /// A host has ended.
     fn ended(&mut self, host: &HostName, came: Self::Came) -> Ended;
 
+    /// Nothing comes of a host: it was not begun or was left, as `error` says. Where objects are told, tells
+    /// the one for it.
+    fn nothing(&mut self, _: &HostName, _: &CliError) {}
+
     /// All have. Gives what is wrong although no host failed, which is told instead of a summary.
     fn over(&mut self, _: &Printer) -> Option<CliError> {
         None
@@ -33,6 +37,10 @@ impl<R: Report> Report for &mut R {
 
     fn ended(&mut self, host: &HostName, came: Self::Came) -> Ended {
         (**self).ended(host, came)
+    }
+
+    fn nothing(&mut self, host: &HostName, error: &CliError) {
+        (**self).nothing(host, error);
     }
 
     fn over(&mut self, stdout: &Printer) -> Option<CliError> {

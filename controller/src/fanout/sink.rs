@@ -44,6 +44,14 @@ impl Sink {
         }
     }
 
+    /// No command ran that could have written anything: a file that was made for it goes.
+    pub(crate) fn discard(&mut self) {
+        if let Self::File(OutFile { path, file: Some(_) }) = self {
+            // An empty file that stays is no harm.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
     fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Lines(lines, printer) => {
@@ -134,6 +142,9 @@ mod tests {
             sink.write_all(b"one").await.unwrap();
             sink.write_all(b"two").await.unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), b"onetwo");
+            sink.discard();
+            assert!(!path.exists());
+            std::fs::write(&path, b"old").unwrap();
             let _none = OutFile::new(path.clone(), false).unwrap();
             assert!(!path.exists());
             std::fs::create_dir(&path).unwrap();

@@ -3,10 +3,10 @@
 //! The same connection serves one command after another; when it breaks, the next one goes on with the
 //! command where it was.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use lariat_common::clock::since_boot;
-use lariat_common::protocol::Message;
 use lariat_common::protocol::exec::{Attach, End, Exit, Run, Streams};
 use lariat_common::protocol::failure::Cause;
 use tokio::io::AsyncWrite;
@@ -16,7 +16,7 @@ use super::error::{Fate, RunError};
 use super::session::{self, Broken};
 use super::standing::Standing;
 use super::{Job, Outcome};
-use crate::connect::{ConnectError, Session};
+use crate::connect::{ConnectError, Session, Stage};
 use crate::patience::{Patience, is_broken_connection, may_come_back};
 use crate::reach::Reach;
 
@@ -97,13 +97,13 @@ impl<'a> Connections<'a> {
         };
         let mut session = if standing.may_be_there() {
             let attach = Attach { job: request.job, received: job.received() };
-            self.asked(&attach).await.map_err(|error| {
+            self.reach.connect(&attach).await.map_err(|error| {
                 let again = may_come_back(&error);
                 Failed::when(again, RunError::Connect(error, fate(standing)))
             })?
         } else {
             let sent = since_boot();
-            let asked = self.asked(request).await;
+            let asked = self.ask(request, &job.asking).await;
             if asked.as_ref().err().is_none_or(ConnectError::may_have_asked) {
                 standing.asked(sent);
             }
@@ -166,10 +166,13 @@ impl<'a> Connections<'a> {
     }
 
     /// A connection on which this was asked.
-    async fn asked<M: Message>(&mut self, request: &M) -> Result<Session, ConnectError> {
+    async fn ask(&mut self, request: &Run, stage: &Cell<Stage>) -> Result<Session, ConnectError> {
         match self.ready.take() {
-            Some(session) if session.link.outbox().post(request).is_ok() => Ok(session),
-            _ => self.reach.connect(request).await,
+            Some(session) if session.link.outbox().post(request).is_ok() => {
+                stage.set(Stage::Answer);
+                Ok(session)
+            }
+            _ => self.reach.connect_seen(request, stage).await,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What of a job outlives its connections: how far output and stdin have come, and signals that wait.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
@@ -12,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::input::{FRAME, Input, Next};
 use super::output::{Output, QUEUE, QUEUE_OF_MANY};
+use crate::connect::Stage;
 
 /// One command on one host, seen from here.
 pub(crate) struct Job<O, E> {
@@ -19,6 +21,9 @@ pub(crate) struct Job<O, E> {
     pub(crate) stdout: Output<O>,
     /// The command's stderr.
     pub(crate) stderr: Output<E>,
+    /// How far the connection came that asks for the command first. Those that come after it only ask
+    /// for what has become of it.
+    pub(super) asking: Cell<Stage>,
     up: Mutex<Up>,
     /// There is something to send.
     upward: Notify,
@@ -65,6 +70,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
         Self {
             stdout: Output::new(stdout, most),
             stderr: Output::new(stderr, most),
+            asking: Cell::new(Stage::Connect),
             up: Mutex::default(),
             upward: Notify::new(),
             room: Notify::new(),
@@ -106,6 +112,11 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
     /// Whether the agent has said that the command runs.
     pub(crate) fn has_started(&self) -> bool {
         self.lock().started
+    }
+
+    /// Whether the command may run: from when it was asked for on.
+    pub(crate) fn may_run(&self) -> bool {
+        self.asking.get() == Stage::Answer || self.has_started()
     }
 
     /// Sends the command a signal as soon as it runs.

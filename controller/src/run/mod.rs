@@ -36,7 +36,7 @@ pub(crate) use job::Job;
 pub(crate) use logs::{Log, LogsError, Wanted};
 pub(crate) use session::Broken;
 use signals::SIGPIPE;
-pub(crate) use signals::{Relay, SIGTERM, Signals};
+pub(crate) use signals::{Relay, SIGHUP, SIGTERM, Signals};
 
 use crate::error::CliError;
 
@@ -50,11 +50,11 @@ pub(crate) enum Outcome {
     Ended(End),
     /// The command was started and goes on by itself.
     Detached,
-    /// A second signal, or one before the command ran, ended us.
+    /// A second signal, or one before the command was asked for, ended us.
     Left {
         /// The signal.
         signal: u8,
-        /// Whether the command runs on there, until the grace time is over.
+        /// Whether the command may run on there, until the grace time is over.
         running: bool,
     },
     /// The reader of our output went away, and the command was ended for it.
@@ -79,7 +79,7 @@ where
     let outcome = tokio::select! {
         biased;
         outcome = connections.run(request, job) => outcome,
-        signal = signals.forward(job) => Outcome::Left { signal, running: job.has_started() },
+        signal = signals.forward(job) => Outcome::Left { signal, running: job.may_run() },
         () = abandon(job, stdin) => Outcome::NoReader,
         () = drain(job) => unreachable!("it writes for ever"),
     };

@@ -1,5 +1,5 @@
-//! Ctrl-C and its like while a command runs elsewhere: the first goes to the command, the second ends
-//! us, and so does the first while there is no command yet. What comes to this process can be relayed
+//! Ctrl-C and its like, and the terminal's end, while a command runs elsewhere: the first goes to the command, the second ends
+//! us, and so does the first while no command was asked for yet. What comes to this process can be relayed
 //! to many commands on other threads.
 
 use std::future::pending;
@@ -11,14 +11,16 @@ use tokio::sync::watch;
 
 use super::Job;
 
-/// SIGINT's number on every Linux.
+/// SIGHUP's number, as the others' that of every Linux.
+pub(crate) const SIGHUP: u8 = 1;
+/// SIGINT's number.
 pub(crate) const SIGINT: u8 = 2;
 /// SIGPIPE's number.
 pub(crate) const SIGPIPE: u8 = 13;
 /// SIGTERM's number.
 pub(crate) const SIGTERM: u8 = 15;
 
-/// SIGINT and SIGTERM, from now on.
+/// SIGINT, SIGTERM and SIGHUP, from now on; the last not under `nohup` and the like, which ignore it.
 pub(crate) struct Signals {
     source: Source,
     /// One that came.
@@ -26,7 +28,7 @@ pub(crate) struct Signals {
 }
 
 enum Source {
-    Process { interrupt: Signal, terminate: Signal },
+    Process { interrupt: Signal, terminate: Signal, hangup: Option<Signal> },
     Relayed { told: watch::Receiver<Told>, seen: u32 },
 }
 
@@ -59,7 +61,8 @@ impl Signals {
     pub(crate) fn new() -> io::Result<Self> {
         let interrupt = signal(SignalKind::interrupt())?;
         let terminate = signal(SignalKind::terminate())?;
-        Ok(Self { source: Source::Process { interrupt, terminate }, came: None })
+        let hangup = (!is_ignored(SIGHUP)).then(|| signal(SignalKind::hangup())).transpose()?;
+        Ok(Self { source: Source::Process { interrupt, terminate, hangup }, came: None })
     }
 
     /// None ever comes: this process's own stay with the system.
@@ -75,10 +78,19 @@ impl Signals {
     /// The next one. Cancelling it loses nothing.
     pub(crate) async fn next(&mut self) -> u8 {
         let number = match &mut self.source {
-            Source::Process { interrupt, terminate } => tokio::select! {
-                _ = interrupt.recv() => SIGINT,
-                _ = terminate.recv() => SIGTERM,
-            },
+            Source::Process { interrupt, terminate, hangup } => {
+                let hangup = async {
+                    match hangup {
+                        Some(hangup) => hangup.recv().await,
+                        None => pending().await,
+                    }
+                };
+                tokio::select! {
+                    _ = interrupt.recv() => SIGINT,
+                    _ = terminate.recv() => SIGTERM,
+                    _ = hangup => SIGHUP,
+                }
+            }
             Source::Relayed { told, seen } => loop {
                 let Told { count, number } = *told.borrow_and_update();
                 if count > *seen {
@@ -104,13 +116,22 @@ impl Signals {
         let mut forwarded = false;
         loop {
             let number = self.next().await;
-            if forwarded || !job.has_started() {
+            if forwarded || !job.may_run() {
                 return number;
             }
             forwarded = true;
             job.signal(number);
         }
     }
+}
+
+/// Whether this process was started to ignore a signal.
+fn is_ignored(number: u8) -> bool {
+    // Without /proc nothing says so.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let set = ignored.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or_default();
+    set & (1 << (number - 1)) != 0
 }
 
 #[cfg(test)]

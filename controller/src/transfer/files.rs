@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 
 use lariat_common::protocol::Message;
 use lariat_common::protocol::failure::{Cause, Failure};
-use lariat_common::protocol::tree::Settled;
-use lariat_common::transfer::tree::Counts;
-use lariat_common::transfer::{Received, Sent, TransferError};
+use lariat_common::transfer::TransferError;
+use tokio::time::timeout;
 
-use super::{Bar, Remarks, Tally, TransferOptions, shown};
+use super::{Bar, Moved, Remarks, Tally, TransferOptions, shown};
 use crate::connect::{ConnectError, Session};
 use crate::error::CliError;
 use crate::fanout::End;
@@ -54,19 +53,6 @@ pub(crate) trait Item {
     }
 }
 
-/// What an attempt moved.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Moved {
-    /// Bytes on the wire.
-    sent: u64,
-    /// Bytes of the file that they stand for.
-    bytes: u64,
-    /// The files' size in bytes.
-    size: u64,
-    /// How many files.
-    files: u64,
-}
-
 /// Why an attempt did not come to its end.
 pub(crate) enum Broken {
     /// The host was not reached.
@@ -91,6 +77,8 @@ pub(crate) struct Files<'a> {
     session: Option<Session>,
     /// Whether each file has a bar.
     bars: bool,
+    /// What is being done, as errors begin.
+    doing: Option<String>,
     tally: Tally,
 }
 
@@ -98,7 +86,8 @@ impl<'a> Files<'a> {
     /// Goes on trying a file on which nothing has moved for the time that `options` say.
     pub(crate) fn new(reach: &'a Reach, options: &TransferOptions) -> Self {
         let tally = Tally { dry_run: options.dry_run, ..Tally::new() };
-        Self { reach, reconnect: options.reconnect, session: None, bars: true, tally }
+        let reconnect = options.reconnect;
+        Self { reach, reconnect, session: None, bars: true, doing: None, tally }
     }
 
     /// The same for one host of many, which has no bars of its own.
@@ -106,8 +95,31 @@ impl<'a> Files<'a> {
         Self { bars: false, ..Self::new(reach, options) }
     }
 
+    /// Does `work`, and gives what came of it all. What it is at after `limit` is given up.
+    pub(crate) async fn within(
+        mut self,
+        limit: Option<Duration>,
+        work: impl AsyncFnOnce(&mut Self),
+    ) -> Tally {
+        let all = Box::pin(async {
+            work(&mut self).await;
+            self.close().await;
+        });
+        let Some(limit) = limit else {
+            all.await;
+            return self.tally;
+        };
+        let done = timeout(limit, all).await.is_ok();
+        if let (false, Some(what)) = (done, self.doing) {
+            let error = CliError::new(format!("not done within {} s", limit.as_secs_f32()));
+            self.tally.timed_out(error.during(what).next(AGAIN));
+        }
+        self.tally
+    }
+
     /// Moves one file; `what` says it in an error. The others go on whatever comes of it.
     pub(crate) async fn one<I: Item>(&mut self, item: Result<I, CliError>, what: impl Display) {
+        self.doing = Some(what.to_string());
         let done = match item {
             Ok(mut item) => self.all_of(&mut item).await,
             Err(error) => Err((End::Failed, error)),
@@ -115,15 +127,15 @@ impl<'a> Files<'a> {
         if let Err((end, error)) = done {
             self.tally.failed(end, error.during(what));
         }
+        self.doing = None;
     }
 
-    /// Ends the session, and gives what came of it all.
-    pub(crate) async fn finish(self) -> Tally {
-        if let Some(Session { mut link, .. }) = self.session {
+    /// Ends the session.
+    async fn close(&mut self) {
+        if let Some(Session { mut link, .. }) = self.session.take() {
             // Everything is done; the agent sees the end either way.
             let _ = link.writer.finish().await;
         }
-        self.tally
     }
 
     /// Moves one file, over as many connections as it takes.
@@ -239,36 +251,6 @@ impl From<Broken> for CliError {
             Broken::Spoiled => Self::new("one file of it failed"),
             Broken::Transfer(error) => error.into(),
         }
-    }
-}
-
-impl From<Sent> for Moved {
-    fn from(Sent { sent, moved, size }: Sent) -> Self {
-        Self { sent, bytes: moved, size, files: 1 }
-    }
-}
-
-impl From<Received> for Moved {
-    fn from(Received { sent, moved, size }: Received) -> Self {
-        Self { sent, bytes: moved, size, files: 1 }
-    }
-}
-
-impl From<&Counts> for Moved {
-    fn from(counts: &Counts) -> Self {
-        Self { sent: counts.sent, bytes: counts.moved, size: 0, files: 0 }
-    }
-}
-
-impl Moved {
-    /// What a tree has become.
-    pub(crate) fn settled(&mut self, settled: &Settled) {
-        (self.files, self.size) = (settled.files, settled.bytes);
-    }
-
-    /// Whether nothing has moved.
-    pub(crate) fn is_nothing(&self) -> bool {
-        self.bytes == 0
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lariat_common::name::HostName;
 
@@ -41,9 +41,12 @@ impl Many<'_> {
             let mut signals = relay.signals();
             let what = format!("{verb} on {host}");
             Box::pin(async move {
+                let began = Instant::now();
                 tokio::select! {
                     tally = work => tally,
-                    _ = signals.next() => Tally::only(End::Failed, interrupted().during(what)),
+                    _ = signals.next() => {
+                        Tally::only(End::Failed, interrupted().during(what)).since(began)
+                    }
                 }
             })
         };
@@ -53,16 +56,6 @@ impl Many<'_> {
 
 fn interrupted() -> CliError {
     CliError::new("interrupted").next("run it again: only what is missing is sent")
-}
-
-/// Gives it up when its time is over.
-pub(crate) async fn within(
-    limit: Option<Duration>,
-    work: impl Future<Output = Tally>,
-    what: &str,
-) -> Tally {
-    let Some(limit) = limit else { return work.await };
-    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Tally::timed_out(what, limit))
 }
 
 /// What all of them moved.
@@ -96,6 +89,14 @@ impl Report for Totals {
             Err(error) => ended.errors.push(error),
         }
         ended
+    }
+
+    fn nothing(&mut self, host: &HostName, error: &CliError) {
+        let tally = Tally::only(End::NotStarted, CliError::new(error.line()));
+        // There is nothing in it that could not be written as JSON.
+        if let (true, Ok(line)) = (self.json, tally.object(host)) {
+            self.stdout.put(&line);
+        }
     }
 
     fn sum(&self, took: Duration) -> Option<String> {

@@ -3,6 +3,7 @@
 mod files;
 mod listing;
 mod many;
+mod moved;
 mod options;
 mod progress;
 mod push_tree;
@@ -13,7 +14,7 @@ mod tree;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lariat_common::escape::escape;
 use lariat_common::name::HostName;
@@ -21,9 +22,10 @@ use lariat_common::protocol::transfer::{BadTransfer, Destination, check_name};
 
 use crate::error::CliError;
 use crate::fanout::End;
-pub(crate) use files::{Broken, Files, Item, Moved};
+pub(crate) use files::{Broken, Files, Item};
 pub(crate) use listing::Listing;
-pub(crate) use many::{Many, Transfer, within};
+pub(crate) use many::{Many, Transfer};
+pub(crate) use moved::Moved;
 pub(crate) use options::TransferOptions;
 pub(crate) use progress::Bar;
 pub(crate) use push_tree::{PushedTree, broken};
@@ -73,11 +75,15 @@ impl Tally {
         Self { end, errors: vec![error], ..Self::new() }
     }
 
-    /// It was given up after this time.
-    pub(crate) fn timed_out(what: &str, limit: Duration) -> Self {
-        let error = CliError::new(format!("not done within {} s", limit.as_secs_f32()));
-        let error = error.during(what).next("run it again: only what is missing is sent");
-        Self { timed_out: true, ..Self::only(End::Failed, error) }
+    /// The same, of what was begun at this time.
+    pub(crate) fn since(self, began: Instant) -> Self {
+        Self { began, ..self }
+    }
+
+    /// The rest was given up, as its time was over.
+    pub(crate) fn timed_out(&mut self, error: CliError) {
+        self.timed_out = true;
+        self.failed(End::Failed, error);
     }
 
     /// Files of `size` bytes arrived. `moved` of them came over the wire, in all attempts, as `sent`.

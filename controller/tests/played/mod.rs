@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use lariat_common::auth::agent::Challenged;
 use lariat_common::auth::keyring::Candidate;
@@ -185,6 +186,11 @@ impl Script<'_> {
             self.link.send(&Failure { action, path, cause: Cause::Os(2) }).await.ok()?;
             return self.linger().await;
         }
+        if line == "late" {
+            // A controller that would leave now does so meanwhile.
+            let left = tokio::time::timeout(Duration::from_millis(200), self.link.next()).await;
+            assert!(left.is_err(), "it left, or sent something before it was told of the start");
+        }
         self.link.send(&Started { pid: 1 }).await.ok()?;
         let (word, number) = line.split_once(' ').unwrap_or((&line, "0"));
         let number: u64 = number.parse().unwrap_or_default();
@@ -201,7 +207,7 @@ impl Script<'_> {
             }
             "big" => self.big(number).await?,
             "cat" => self.cat().await?,
-            "sleep" => self.sleep().await?,
+            "sleep" | "late" => self.sleep().await?,
             "cut" => {
                 self.output(Kind::Stdout, b"half").await?;
                 return None;

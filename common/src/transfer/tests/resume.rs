@@ -101,6 +101,41 @@ fn two_at_once_are_told_apart() {
     world.assert_copied();
 }
 
+#[test]
+fn a_later_attempt_waits_until_one_has_got_its_name() {
+    let world = World::new();
+    let (place, part) = (world.place(), Partial::name(&world.place(), World::owner()));
+    let open = || own::open_locked(&place, &part, World::owner().user, Busy::Refuse);
+    let complete = open().unwrap();
+    let guard = own::step_aside(&place, &part, "aside").unwrap();
+    // However it looks by now.
+    complete.set_permissions(PermissionsExt::from_mode(0o644)).unwrap();
+    assert!(open().is_err());
+    assert!(own::is_at(&place, "aside", &complete).unwrap());
+    drop((guard, complete));
+    std::fs::remove_file(world.path("aside")).unwrap();
+    // One that was killed there leaves nothing to the next.
+    let mut source = world.source(2 * C, 1);
+    world.transfer(&mut source, None).1.unwrap();
+    world.assert_copied();
+}
+
+#[test]
+fn a_link_that_stands_for_no_file_is_not_replaced() {
+    let world = World::new();
+    let mut source = world.source(C, 1);
+    for end in ["/dev/null", "/proc/self/fd/1", "/dev/stdout"] {
+        symlink(end, world.path("dest")).unwrap();
+        let refused = Partial::open(world.place(), World::owner(), source.offer(), Busy::Refuse);
+        assert!(refused.is_err_and(|failure| matches!(failure.cause, Cause::NotAFile(_))), "{end}");
+        assert_eq!(std::fs::read_link(world.path("dest")).unwrap(), Path::new(end));
+        std::fs::remove_file(world.path("dest")).unwrap();
+    }
+    symlink("/no/such/file", world.path("dest")).unwrap();
+    world.transfer(&mut source, None).1.unwrap();
+    world.assert_copied();
+}
+
 /// Ends the transfer as soon as something has come.
 struct After<'a>(&'a Cancel);
 

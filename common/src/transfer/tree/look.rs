@@ -140,8 +140,8 @@ impl Look {
             Some(folder) => folder.stat(&name).map_err(failed(Action::Open))?,
             None => None,
         };
-        if let Some(stat) = &there {
-            partial::check_kind(stat, &path)?;
+        if let Some(folder) = &folder {
+            partial::check_replaceable(folder, &name, &path)?;
         }
         let mut translator = Translator::new(options.travels, finish);
         let attributes = translator.attributes(root.metadata, true);

@@ -164,6 +164,8 @@ pub(super) struct Report {
     json: bool,
     steps: usize,
     stdout: Printer,
+    /// What was done before.
+    before: Done,
 }
 
 #[derive(Serialize)]
@@ -177,8 +179,23 @@ struct Object<'a> {
 }
 
 impl Report {
-    pub(super) fn new(json: bool, steps: usize, screen: &Screen) -> Self {
-        Self { json, steps, stdout: screen.stdout.clone() }
+    pub(super) fn new(json: bool, steps: usize, screen: &Screen, before: Done) -> Self {
+        Self { json, steps, stdout: screen.stdout.clone(), before }
+    }
+
+    /// Tells how far a host came.
+    fn put(
+        &self,
+        host: &HostName,
+        done: usize,
+        seconds: f64,
+        error: Option<String>,
+    ) -> Result<(), CliError> {
+        if self.json {
+            let (ok, steps) = (error.is_none(), self.steps);
+            self.stdout.put(&json::line(&Object { host, ok, done, steps, seconds, error })?);
+        }
+        Ok(())
     }
 }
 
@@ -187,13 +204,16 @@ impl fanout::Report for Report {
 
     fn ended(&mut self, host: &HostName, came: Came) -> Ended {
         let Came { mut ended, done, seconds } = came;
-        if self.json {
-            let (ok, error) = (ended.end == End::Ok, ended.why());
-            match json::line(&Object { host, ok, done, steps: self.steps, seconds, error }) {
-                Ok(line) => self.stdout.put(&line),
-                Err(error) => ended.errors.push(error),
-            }
-        }
+        let end = ended.end;
+        let why = ended.why().or_else(|| (end != End::Ok).then(|| end.error().line()));
+        let told = self.put(host, done, seconds, why);
+        ended.errors.extend(told.err());
         ended
+    }
+
+    fn nothing(&mut self, host: &HostName, error: &CliError) {
+        let done = self.before.get(host).copied().unwrap_or_default();
+        // There is nothing in it that could not be written as JSON.
+        let _ = self.put(host, done, 0.0, Some(error.line()));
     }
 }

@@ -119,7 +119,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
             args.target.as_ref().map_or_else(|| "its hosts".to_owned(), ToString::to_string);
         let plan = Plan::now("batch", shown.to_string(), target, names);
         let fanout = Fanout::new(context, plan, args.fanout.limits(), args.json)?;
-        let report = Report::new(args.json, steps, &fanout.screen);
+        let report = Report::new(args.json, steps, &fanout.screen, done.clone());
         let steps = Steps::new(ready, &fleet, chosen, &fanout, progress, done, args.json);
         let steps = Arc::new(steps);
         let begin = move |number: usize| -> Work<host::Came> {

@@ -68,6 +68,12 @@ impl Report for Listing {
         }
     }
 
+    fn nothing(&mut self, host: &HostName, error: &CliError) {
+        if self.rows.is_none() {
+            jobs::put_failed(&self.stdout, host, error);
+        }
+    }
+
     fn over(&mut self, stdout: &Printer) -> Option<CliError> {
         if let Some(rows) = self.rows.take().filter(|rows| !rows.is_empty()) {
             stdout.put(all(rows).as_bytes());

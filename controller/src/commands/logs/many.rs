@@ -173,6 +173,10 @@ impl Report for Told {
         }
     }
 
+    fn nothing(&mut self, host: &HostName, error: &CliError) {
+        self.objects.iter().for_each(|stdout| jobs::put_failed(stdout, host, error));
+    }
+
     fn over(&mut self, _: &Printer) -> Option<CliError> {
         (self.heard == Heard::Absent).then(|| self.wish.none_of(&self.target).during("logs"))
     }

@@ -14,7 +14,7 @@ use crate::error::CliError;
 use crate::fanout::End;
 use crate::reach::{Fleet, Reach};
 use crate::target::Chosen;
-use crate::transfer::{Files, Listing, Tally, TransferOptions, for_host, shown, within};
+use crate::transfer::{Files, Listing, Tally, TransferOptions, for_host, shown};
 
 /// Bytes of paths that one request has room for.
 const MOST_LISTED: usize = 512 * 1024;
@@ -70,18 +70,20 @@ impl Haul {
         mine: &[usize],
         listing: &Listing,
     ) -> Tally {
-        let what = format!("pull from {}", chosen.host);
         let user = chosen.user(self.options.user.as_deref());
         let (reach, user) = match user.and_then(|user| Ok((fleet.reach(chosen)?, user))) {
             Ok(ready) => ready,
-            Err(error) => return Tally::only(End::Failed, error.during(what)),
+            Err(error) => {
+                return Tally::only(
+                    End::Failed,
+                    error.during(format!("pull from {}", chosen.host)),
+                );
+            }
         };
-        let mut files = Files::one_of_many(&reach, &self.options);
-        let work = async {
-            self.fetch(&mut files, &reach, user.as_deref(), mine, listing).await;
-            files.finish().await
+        let work = async |files: &mut Files<'_>| {
+            self.fetch(files, &reach, user.as_deref(), mine, listing).await;
         };
-        within(self.timeout, Box::pin(work), &what).await
+        Files::one_of_many(&reach, &self.options).within(self.timeout, work).await
     }
 
     /// The numbers of all paths.

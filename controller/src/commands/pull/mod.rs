@@ -17,9 +17,7 @@ use crate::home::Home;
 use crate::reach::{self, Fleet};
 use crate::runtime::block_on;
 use crate::target::{Chosen, RemotePath};
-use crate::transfer::{
-    Files, Listing, Many, Tally, Transfer, TransferOptions, last_word, shown, within,
-};
+use crate::transfer::{Files, Listing, Many, Tally, Transfer, TransferOptions, last_word, shown};
 
 /// The destination that is stdout.
 const STDOUT: &[u8] = b"-";
@@ -143,13 +141,11 @@ fn one(
     let haul = Haul::new(paths, dest.as_bytes(), options, false, timeout)?;
     let all = haul.all();
     let tally = block_on(async {
-        let mut files = Files::new(&reach, haul.options());
-        let work = async {
-            let listing = Listing::of_one(json);
-            haul.fetch(&mut files, &reach, user.as_deref(), &all, &listing).await;
-            files.finish().await
+        let listing = Listing::of_one(json);
+        let work = async |files: &mut Files<'_>| {
+            haul.fetch(files, &reach, user.as_deref(), &all, &listing).await;
         };
-        Ok(within(timeout, Box::pin(work), &format!("pull from {host}")).await)
+        Ok(Files::new(&reach, haul.options()).within(timeout, work).await)
     })?;
     tally.report(host, json, context.verbose)
 }

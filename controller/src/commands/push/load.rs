@@ -23,7 +23,7 @@ use crate::fanout::End;
 use crate::reach::Fleet;
 use crate::target::Chosen;
 use crate::transfer::{
-    Files, Listing, PushedTree, Tally, TransferOptions, for_host, names_host, shown, within,
+    Files, Listing, PushedTree, Tally, TransferOptions, for_host, names_host, shown,
 };
 
 /// Sources, and where they go.
@@ -53,6 +53,8 @@ enum Kind {
     Described(Entry),
     /// Each host has its own: `{host}` in the path is its name.
     PerHost,
+    /// It can't be sent, which is told once for all hosts.
+    Bad(CliError),
 }
 
 impl Load {
@@ -74,17 +76,31 @@ impl Load {
         Ok(Self { sources, dest, options, only, filter, timeout })
     }
 
-    /// Opens the files, so that each is read once for all hosts. Stdin is first read to its end.
-    pub(crate) fn shared(mut self) -> Result<Self, CliError> {
+    /// Opens the files, so that each is read once for all hosts. Stdin is first read to its end. One that
+    /// can't be opened keeps none of the others from being sent ([`Load::bad`]).
+    pub(crate) fn shared(mut self) -> Self {
         let chunks = Arc::new(Shelf::default());
         let Self { sources, options, filter, .. } = &mut self;
         for source in sources.iter_mut().filter(|source| !source.is_left_out(filter)) {
-            let during = |error: CliError| error.during(format!("push {}", shown(&source.path)));
             if let Kind::File = source.kind {
-                source.kind = source.prepare(options, &chunks).map_err(during)?;
+                source.kind = source.prepare(options, &chunks).unwrap_or_else(Kind::Bad);
             }
         }
-        Ok(self)
+        self
+    }
+
+    /// Why each that can't be sent can't be.
+    pub(crate) fn bad(&self) -> Vec<CliError> {
+        let why = |source: &Loaded| match &source.kind {
+            Kind::Bad(error) => Some(error.clone().during(format!("push {}", shown(&source.path)))),
+            _ => None,
+        };
+        self.sources.iter().filter_map(why).collect()
+    }
+
+    /// How many sources there are.
+    pub(crate) fn len(&self) -> usize {
+        self.sources.len()
     }
 
     /// The same as a step of a plan, where `{host}` in the sources is the host's name too. Each of
@@ -99,7 +115,8 @@ impl Load {
             }
             source.kind = Kind::PerHost;
         }
-        self.shared()
+        let load = self.shared();
+        load.bad().into_iter().next().map_or(Ok(load), Err)
     }
 
     /// How it is moved.
@@ -110,18 +127,15 @@ impl Load {
     /// All of it to one of several hosts, as a step of a plan.
     pub(crate) async fn step(&self, fleet: &Fleet, chosen: &Chosen, listing: &Listing) -> Tally {
         let host = &chosen.host;
-        let what = format!("push to {host}");
         let user = chosen.user(self.options.user.as_deref());
         let (reach, user) = match user.and_then(|user| Ok((fleet.reach(chosen)?, user))) {
             Ok(ready) => ready,
-            Err(error) => return Tally::only(End::Failed, error.during(what)),
+            Err(error) => return Tally::only(End::Failed, error.during(format!("push to {host}"))),
         };
-        let mut files = Files::one_of_many(&reach, &self.options);
-        let work = async {
-            self.deliver(&mut files, host, user.as_deref(), listing).await;
-            files.finish().await
+        let work = async |files: &mut Files<'_>| {
+            self.deliver(files, host, user.as_deref(), listing).await;
         };
-        within(self.timeout, Box::pin(work), &what).await
+        Files::one_of_many(&reach, &self.options).within(self.timeout, work).await
     }
 
     /// Sends all of it to one host.
@@ -198,16 +212,20 @@ impl Loaded {
     }
 
     fn describe(&self, options: &TransferOptions) -> Result<Entry, CliError> {
-        if let Kind::Described(entry) = &self.kind {
-            return Ok(entry.clone());
+        match &self.kind {
+            Kind::Described(entry) => return Ok(entry.clone()),
+            Kind::Bad(error) => return Err(error.clone().quiet()),
+            _ => {}
         }
         options.check_for_file()?;
         described(&self.path, options)
     }
 
     fn open(&self, options: &TransferOptions) -> Result<Source, CliError> {
-        if let Kind::Shared(shared) = &self.kind {
-            return Ok(shared.source());
+        match &self.kind {
+            Kind::Shared(shared) => return Ok(shared.source()),
+            Kind::Bad(error) => return Err(error.clone().quiet()),
+            _ => {}
         }
         options.check_for_file()?;
         if self.path == STDIN {

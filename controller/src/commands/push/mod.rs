@@ -13,14 +13,13 @@ use lariat_common::name::HostName;
 
 pub(crate) use self::load::Load;
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, EXIT_FAILURE};
 use crate::fanout::{End, FanoutOptions, Plan};
+use crate::output;
 use crate::reach::{self, Fleet};
 use crate::runtime::block_on;
 use crate::target::{Chosen, RemotePath, Targets};
-use crate::transfer::{
-    Files, Listing, Many, Tally, Transfer, TransferOptions, last_word, shown, within,
-};
+use crate::transfer::{Files, Listing, Many, Tally, Transfer, TransferOptions, last_word, shown};
 
 /// The source that is stdin.
 const STDIN: &str = "-";
@@ -117,12 +116,11 @@ fn one(
     };
     let load = Load::new(sources, dest, options, timeout)?;
     let tally = block_on(async {
-        let mut files = Files::new(&reach, load.options());
-        let work = async {
-            load.deliver(&mut files, host, user.as_deref(), &Listing::of_one(json)).await;
-            files.finish().await
+        let listing = Listing::of_one(json);
+        let work = async |files: &mut Files<'_>| {
+            load.deliver(files, host, user.as_deref(), &listing).await;
         };
-        Ok(within(timeout, Box::pin(work), &format!("push to {host}")).await)
+        Ok(Files::new(&reach, load.options()).within(timeout, work).await)
     })?;
     tally.report(host, json, context.verbose)
 }
@@ -142,7 +140,17 @@ fn many(
     let what: Vec<String> = sources.iter().map(|source| shown(source).to_string()).collect();
     let what = format!("{} to {}", what.join(" "), shown(shown_dest));
     hosts.iter().try_for_each(|chosen| chosen.user(options.user.as_deref()).map(drop))?;
-    let load = Arc::new(Load::new(sources, dest, options, timeout)?.shared()?);
+    let load = Load::new(sources, dest, options, timeout)?.shared();
+    let bad = load.bad();
+    if bad.len() == load.len() {
+        return nothing(bad, &hosts, json, context);
+    }
+    if !json {
+        for error in &bad {
+            error.report(context.verbose);
+        }
+    }
+    let load = Arc::new(load);
     let names = hosts.iter().map(|chosen| chosen.host.clone()).collect();
     let plan = Plan::now("push", what, target.to_string(), names);
     let all = Arc::new((fleet, hosts));
@@ -155,4 +163,25 @@ fn many(
     };
     let limits = fanout.limits();
     block_on(Many { context, plan, limits, json }.run(transfer))
+}
+
+/// Nothing can be sent to any host: that is one failure of lariat itself, and no fan-out.
+fn nothing(
+    bad: Vec<CliError>,
+    hosts: &[Chosen],
+    json: bool,
+    context: &Context,
+) -> Result<ExitCode, CliError> {
+    if !json {
+        for error in &bad {
+            error.report(context.verbose);
+        }
+        return Ok(ExitCode::from(EXIT_FAILURE));
+    }
+    let mut tally = Tally::new();
+    bad.into_iter().for_each(|error| tally.failed(End::Failed, error));
+    for chosen in hosts {
+        output::bytes(&tally.object(&chosen.host)?)?;
+    }
+    Ok(ExitCode::from(EXIT_FAILURE))
 }

@@ -32,10 +32,11 @@ pub(super) async fn run(
     let outcome = crate::run::run(&mut connections, &mut signals, request, &job, nothing).await;
     connections.finish().await;
     let job = report::left_there(&outcome, request);
-    let mut error = report::error("run", &outcome, reach, request);
-    if let (Outcome::Left { .. }, true) = (&outcome, args.json) {
-        error = error.or_else(|| Some(CliError::new("ended by a signal")));
-    }
+    let error = if args.json {
+        report::json_error(&outcome, reach, request)
+    } else {
+        report::error("run", &outcome, reach, request)
+    };
     let error = error.map(|error| match job {
         Some(job) => error.hint(format!("lariat jobs {name} {job}, if it may have been started")),
         None => error,

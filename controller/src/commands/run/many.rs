@@ -3,15 +3,18 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use lariat_common::name::{HostName, JobId};
+use lariat_common::name::HostName;
 use lariat_common::protocol::exec::{Command, Run};
 
-use super::{Args, detach, lines, report, request};
+use super::gathered::{Came, Gathered};
+use super::output::Output;
+use super::task::Task;
+use super::{Args, detach, report};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{End, Ended, Fanout, Feed, Gather, Plan, Report, Sink, Work};
+use crate::fanout::{End, Ended, Fanout, Feed, Plan, Sink, Work};
 use crate::output::json;
 use crate::output::printer::Printer;
 use crate::reach::{Fleet, Reach};
@@ -20,43 +23,6 @@ use crate::run::{Connections, Job, Outcome, Relay};
 use crate::runtime::block_on;
 use crate::stdio::Stdin;
 use crate::target::Chosen;
-
-/// What becomes of their output.
-#[derive(clap::Args)]
-#[command(next_help_heading = "Many hosts")]
-pub(super) struct OutputOptions {
-    /// Tell equal output once, under the hosts that it came from, when all have ended
-    #[arg(long, conflicts_with = "json")]
-    gather: bool,
-
-    /// The same, with the output of most hosts once and of the others how it differs
-    #[arg(long, conflicts_with = "json")]
-    diff: bool,
-
-    /// Write each host's stdout to DIR/HOST, and its stderr, if any, to DIR/HOST.err; {host} in DIR is
-    /// the host's name, and then it names the file
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["json", "gather", "diff"])]
-    out: Option<PathBuf>,
-}
-
-impl OutputOptions {
-    /// The files of a host's stdout and stderr, if it has any of its own.
-    pub(super) fn files(&self, host: &HostName) -> Result<Option<(Sink, Sink)>, CliError> {
-        self.out.as_ref().map(|out| report::open(out, host)).transpose()
-    }
-}
-
-/// What is run.
-pub(crate) struct Task {
-    template: Run,
-    commands: Vec<Command>,
-    /// The commands are lines of a file, and each is told of by itself.
-    by_line: bool,
-    /// `{host}` in it is the host's name.
-    named: bool,
-    output: Output,
-    reconnect: Duration,
-}
 
 /// What every host is asked.
 pub(crate) struct Asked {
@@ -67,21 +33,6 @@ pub(crate) struct Asked {
     stderr: Printer,
     feed: Option<Feed>,
     relay: Arc<Relay>,
-}
-
-/// What becomes of what they write.
-enum Output {
-    Lines,
-    Json,
-    Gather,
-    Files(PathBuf),
-}
-
-/// What came of a host.
-struct Came {
-    ended: Ended,
-    /// Its stdout, if it is to be gathered.
-    kept: Option<Captured>,
 }
 
 pub(super) fn run(
@@ -125,7 +76,8 @@ pub(super) fn run(
             feed: feed.clone(),
             relay: Arc::clone(&fanout.relay),
         });
-        let gathered = Gathered { gather: Gather::default(), diff: args.output.diff };
+        let objects = args.json.then(|| fanout.screen.stdout.clone());
+        let gathered = Gathered::new(args.output.diff, objects);
         let begin = move |number| -> Work<Came> {
             let asked = Arc::clone(&asked);
             Box::pin(async move { asked.on(number).await })
@@ -153,49 +105,6 @@ fn what(args: &Args) -> String {
     };
     let script = option("script", &args.script).or_else(|| option("from", &args.from));
     script.into_iter().chain(words).collect::<Vec<_>>().join(" ")
-}
-
-impl Output {
-    fn new(args: &Args) -> Self {
-        match &args.output.out {
-            _ if args.json => Self::Json,
-            _ if args.output.gather || args.output.diff => Self::Gather,
-            Some(folder) => Self::Files(folder.clone()),
-            None => Self::Lines,
-        }
-    }
-}
-
-impl Task {
-    async fn new(args: &Args, template: Run, command: Option<Command>) -> Result<Self, CliError> {
-        let by_line = command.is_none();
-        let commands = match command {
-            Some(command) => vec![command],
-            None => lines::all(args).await?,
-        };
-        let (output, reconnect) = (Output::new(args), args.reconnect);
-        Ok(Self { template, commands, by_line, named: false, output, reconnect })
-    }
-
-    /// One that is a step of a plan: `{host}` in what the plan itself says of it, not in files, is the
-    /// host's name. Stdin is not for such.
-    pub(crate) async fn of_plan(args: &Args) -> Result<Self, CliError> {
-        if args.from.as_ref().is_some_and(|file| file.as_os_str() == "-") {
-            return Err(CliError::new("a plan's commands can't come from stdin"));
-        }
-        let command = request::command(args)?;
-        let template = command.clone().unwrap_or(Command::Shell(Vec::new()));
-        let task = Self::new(args, request::request(args, template)?, command).await?;
-        Ok(Self { named: !task.by_line, ..task })
-    }
-
-    /// The request for one host, with a new job's id.
-    fn request(&self, command: &Command, chosen: &Chosen) -> Result<Run, CliError> {
-        let user = self.template.user.clone().or_else(|| chosen.user.clone());
-        let command = command.clone();
-        let request = Run { job: JobId::generate()?, command, user, ..self.template.clone() };
-        if self.named { request::for_host(request, &chosen.host) } else { Ok(request) }
-    }
 }
 
 impl Asked {
@@ -230,23 +139,24 @@ impl Asked {
         let mut stdin = self.feed.as_ref().map(|feed| feed.reader(number));
         let (reach, sinks) = match self.prepare(number, chosen) {
             Ok(ready) => ready,
-            Err(error) => return failed(&chosen.host, error),
+            Err(error) => return self.failed(&chosen.host, error),
         };
         let (mut stdout, mut stderr) = sinks;
         let mut connections = Connections::new(&reach, self.task.reconnect);
         let mut signals = self.relay.signals();
-        let mut ended = Ended::ok();
+        let (mut ended, mut ran) = (Ended::ok(), false);
         for command in &self.task.commands {
             let began = Instant::now();
             let request = match self.task.request(command, chosen) {
                 Ok(request) => request,
-                Err(error) => return failed(&chosen.host, error),
+                Err(error) => return self.failed(&chosen.host, error),
             };
             let job = Job::one_of_many(stdout, stderr);
             let outcome =
                 crate::run::run(&mut connections, &mut signals, &request, &job, stdin.take()).await;
+            ran |= job.has_started();
             (stdout, stderr) = job.into_outputs();
-            let line = self.line(command);
+            let line = self.task.line(command);
             if let Output::Json = self.task.output {
                 let kept = (
                     std::mem::replace(&mut stdout, kept()),
@@ -267,19 +177,31 @@ impl Asked {
         stdout.finish().await;
         stderr.finish().await;
         connections.finish().await;
+        if !ran {
+            stdout.discard();
+        }
         match stdout {
-            Sink::Kept(capture) if matches!(self.task.output, Output::Gather) => {
+            Sink::Kept(capture) if ran && matches!(self.task.output, Output::Gather) => {
                 match capture.read() {
                     Ok(captured) => Came { ended, kept: Some(captured) },
-                    Err(error) => failed(&chosen.host, error.into()),
+                    Err(error) => self.failed(&chosen.host, error.into()),
                 }
             }
             _ => ended.into(),
         }
     }
 
+    /// It failed before or behind the command.
+    fn failed(&self, host: &HostName, error: CliError) -> Came {
+        let error = error.during(format!("run on {host}"));
+        if let Output::Json = self.task.output {
+            report::put_nothing(&self.stdout, host, &error);
+        }
+        Ended::failed(End::Failed, error).into()
+    }
+
     fn prepare(&self, number: usize, chosen: &Chosen) -> Result<(Reach, (Sink, Sink)), CliError> {
-        let reach = self.fleet.reach(chosen)?;
+        let reach = self.fleet.reach(chosen)?.within(self.task.timeout());
         let host = &chosen.host;
         let lines = |printer: &Printer| Sink::lines(host, number, printer);
         let sinks = match &self.task.output {
@@ -289,14 +211,6 @@ impl Asked {
             Output::Files(out) => report::open(out, host)?,
         };
         Ok((reach, sinks))
-    }
-
-    /// What a command is called, if it is one of several.
-    fn line<'a>(&self, command: &'a Command) -> Option<&'a [u8]> {
-        match command {
-            Command::Shell(line) if self.task.by_line => Some(line),
-            _ => None,
-        }
     }
 
     /// Writes what came of a command as an object.
@@ -334,45 +248,6 @@ impl Asked {
     }
 }
 
-/// It failed before or behind the command.
-fn failed(host: &HostName, error: CliError) -> Came {
-    Ended::failed(End::Failed, error.during(format!("run on {host}"))).into()
-}
-
 fn kept() -> Sink {
     Sink::Kept(Capture::one_of_many())
-}
-
-impl From<Ended> for Came {
-    fn from(ended: Ended) -> Self {
-        Self { ended, kept: None }
-    }
-}
-
-/// What is told when all have ended.
-struct Gathered {
-    gather: Gather,
-    diff: bool,
-}
-
-impl Report for Gathered {
-    type Came = Came;
-
-    fn ended(&mut self, host: &HostName, came: Came) -> Ended {
-        let Came { mut ended, kept } = came;
-        let Some(Captured { mut bytes, truncated }) = kept else { return ended };
-        if truncated {
-            bytes.extend_from_slice(b"\n(it is longer; this is as much as is kept)\n");
-        }
-        if let Err(error) = self.gather.add(host, bytes) {
-            ended.errors.push(CliError::from(error).during(host).hint("--out DIR"));
-        }
-        ended
-    }
-
-    fn over(&mut self, stdout: &Printer) -> Option<CliError> {
-        let told = if self.diff { self.gather.differences() } else { self.gather.told() };
-        stdout.put(&told);
-        None
-    }
 }

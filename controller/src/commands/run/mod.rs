@@ -3,11 +3,15 @@
 pub(super) mod report;
 
 mod detach;
+mod gathered;
 mod lines;
 mod many;
+mod output;
 mod request;
+mod task;
 
-pub(crate) use many::{Asked, Task};
+pub(crate) use many::Asked;
+pub(crate) use task::Task;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -22,6 +26,7 @@ use crate::commands::shell::terminal;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{FanoutOptions, Sink};
+use crate::output::bytes;
 use crate::output::json::object;
 use crate::reach::{self, Fleet, Reach};
 use crate::run::capture::Capture;
@@ -68,7 +73,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "K=V")]
     env: Vec<OsString>,
 
-    /// End it after this time, with exit status 124
+    /// End it after this time, with exit status 124. Reaching the host may take as long before it, a second
+    /// at least
     #[arg(long, value_name = "DUR", value_parser = reach::parse_limit)]
     timeout: Option<Duration>,
 
@@ -100,7 +106,7 @@ pub(crate) struct Args {
     tty: bool,
 
     #[command(flatten)]
-    output: many::OutputOptions,
+    output: output::OutputOptions,
 
     #[command(flatten)]
     fanout: FanoutOptions,
@@ -134,9 +140,10 @@ fn one(
     template: Run,
 ) -> Result<ExitCode, CliError> {
     let host = &chosen.host;
-    let reach = match fleet.and_then(|fleet| Ok((fleet.reach(chosen)?, fleet))) {
+    let reach = match fleet.and_then(|fleet| Ok((fleet.reach(chosen)?.within(args.timeout), fleet)))
+    {
         Err(error) if args.json => {
-            object(&report::unreached(host, &error))?;
+            bytes(&report::nothing(host, &error)?)?;
             return Ok(ExitCode::from(crate::error::EXIT_FAILURE));
         }
         Err(error) => return Err(error),
@@ -159,12 +166,13 @@ fn one(
         let signals = Signals::new().map_err(|e| CliError::from(e).during("wait for signals"))?;
         let connections = Connections::new(&reach, args.reconnect);
         let files = args.output.files(host)?;
-        let mut runner = Runner { args, context, host, reach: &reach, connections, signals, files };
+        let mut runner =
+            Runner { args, context, host, reach: &reach, connections, signals, files, ran: false };
         let status = match &args.from {
             Some(file) => lines::run(&mut runner, request, file).await?,
             None => runner.one(&request, None).await?.status,
         };
-        runner.connections.finish().await;
+        runner.finish().await;
         Ok(ExitCode::from(status))
     })
 }
@@ -179,6 +187,8 @@ struct Runner<'a> {
     signals: Signals,
     /// Where output goes instead of to our own.
     files: Option<(Sink, Sink)>,
+    /// Whether any command has begun.
+    ran: bool,
 }
 
 /// What came of one command.
@@ -201,12 +211,21 @@ impl Runner<'_> {
         Ok(Done { status: report::status(&outcome), go_on })
     }
 
+    async fn finish(self) {
+        if let (false, Some((mut stdout, _))) = (self.ran, self.files) {
+            stdout.discard();
+        }
+        self.connections.finish().await;
+    }
+
     async fn as_it_is(&mut self, request: &Run) -> Result<Outcome, CliError> {
         let stdin = stdin(self.args)?;
         let (connections, signals) = (&mut self.connections, &mut self.signals);
         let outcome = if let Some((stdout, stderr)) = &mut self.files {
             let job = Job::new(stdout, stderr);
-            crate::run::run(connections, signals, request, &job, stdin).await
+            let outcome = crate::run::run(connections, signals, request, &job, stdin).await;
+            self.ran |= job.has_started();
+            outcome
         } else {
             let here = || Ok((LocalOutput::stdout()?, LocalOutput::stderr()?));
             let (stdout, stderr) =

@@ -12,6 +12,7 @@ use lariat_common::protocol::exec::{End, Run, Streams};
 use crate::error::{CliError, EXIT_FAILURE};
 use crate::fanout::{self, Ended, OutFile, Sink};
 use crate::output::json::{self, RunResult};
+use crate::output::printer::Printer;
 use crate::reach::Reach;
 use crate::run::capture::Captured;
 use crate::run::{Fate, Outcome, RunError, not_run};
@@ -48,6 +49,9 @@ pub(in crate::commands) fn error(
         | Outcome::Left { running: false, .. } => {
             return None;
         }
+        Outcome::Left { .. } if request.streams == Streams::Kept => {
+            CliError::new("left before the job was heard of").during(on)
+        }
         Outcome::Left { running: true, .. } => {
             let grace = Duration::from_millis(request.grace_ms).as_secs_f32();
             let message = format!("left; what still runs there is ended in {grace} s");
@@ -70,6 +74,7 @@ pub(super) fn json_error(outcome: &Outcome, reach: &Reach, request: &Run) -> Opt
             let limit = Duration::from_millis(ms).as_secs_f32();
             CliError::new(format!("it did not end within {limit} s"))
         }),
+        Outcome::Left { running: false, .. } => Some(fanout::End::NotStarted.error()),
         _ => error("run", outcome, reach, request),
     }
 }
@@ -77,7 +82,8 @@ pub(super) fn json_error(outcome: &Outcome, reach: &Reach, request: &Run) -> Opt
 /// The id of a detached job that runs there now, or may.
 pub(super) fn left_there(outcome: &Outcome, request: &Run) -> Option<JobId> {
     let may_run = match outcome {
-        Outcome::Detached | Outcome::Left { .. } | Outcome::NoReader => true,
+        Outcome::Detached | Outcome::NoReader => true,
+        Outcome::Left { running, .. } => *running,
         Outcome::Failed(
             RunError::Connect(_, fate)
             | RunError::Broken(_, fate)
@@ -128,9 +134,9 @@ impl<'a> Said<'a> {
     }
 }
 
-/// The object for a host that can't even be looked for.
-pub(super) fn unreached<'a>(host: &'a HostName, error: &CliError) -> RunResult<'a> {
-    RunResult {
+/// The object for a host of which nothing comes.
+pub(super) fn nothing(host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
+    json::line(&RunResult {
         host,
         command: None,
         ok: false,
@@ -140,6 +146,14 @@ pub(super) fn unreached<'a>(host: &'a HostName, error: &CliError) -> RunResult<'
         seconds: 0.0,
         error: Some(error.line()),
         job: None,
+    })
+}
+
+/// The same for one host of several, on the stream of all.
+pub(super) fn put_nothing(stdout: &Printer, host: &HostName, error: &CliError) {
+    // There is nothing in it that could not be written as JSON.
+    if let Ok(line) = nothing(host, error) {
+        stdout.put(&line);
     }
 }
 

@@ -17,14 +17,11 @@ use crate::commands::run::report;
 use crate::context::Context;
 use crate::error::{CliError, EXIT_FAILURE};
 use crate::reach::Reach;
-use crate::run::{Connections, Job, Outcome, Signals};
+use crate::run::{Connections, Job, Outcome, SIGHUP, Signals};
 use crate::stdio::{LocalOutput, Stdin};
 
 /// The kind of terminal that is meant when nothing is said.
 const TERM: &str = "dumb";
-
-/// Tells a job that its terminal is gone.
-const SIGHUP: u8 = 1;
 
 /// How long the host may take to hear that we leave.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -84,6 +81,7 @@ pub(in crate::commands) async fn run(
             never = resized(&job) => return Err(never).map_err(failed("wait for signals")),
         };
         if !matches!(end, End::Outcome(_)) {
+            // Its terminal is gone.
             job.signal(SIGHUP);
             let _ = timeout(GOODBYE, running).await;
         }

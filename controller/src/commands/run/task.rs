@@ -1,0 +1,72 @@
+//! What `run` runs on each of several hosts: the same commands, as each host's own requests.
+
+use std::time::Duration;
+
+use lariat_common::name::JobId;
+use lariat_common::protocol::exec::{Command, Run};
+
+use super::output::Output;
+use super::{Args, lines, request};
+use crate::error::CliError;
+use crate::target::Chosen;
+
+/// What is run.
+pub(crate) struct Task {
+    template: Run,
+    pub(super) commands: Vec<Command>,
+    /// The commands are lines of a file, and each is told of by itself.
+    by_line: bool,
+    /// `{host}` in it is the host's name.
+    named: bool,
+    pub(super) output: Output,
+    pub(super) reconnect: Duration,
+}
+
+impl Task {
+    pub(super) async fn new(
+        args: &Args,
+        template: Run,
+        command: Option<Command>,
+    ) -> Result<Self, CliError> {
+        let by_line = command.is_none();
+        let commands = match command {
+            Some(command) => vec![command],
+            None => lines::all(args).await?,
+        };
+        let (output, reconnect) = (Output::new(args), args.reconnect);
+        Ok(Self { template, commands, by_line, named: false, output, reconnect })
+    }
+
+    /// One that is a step of a plan: `{host}` in what the plan itself says of it, not in files, is the
+    /// host's name. Stdin is not for such.
+    pub(crate) async fn of_plan(args: &Args) -> Result<Self, CliError> {
+        if args.from.as_ref().is_some_and(|file| file.as_os_str() == "-") {
+            return Err(CliError::new("a plan's commands can't come from stdin"));
+        }
+        let command = request::command(args)?;
+        let template = command.clone().unwrap_or(Command::Shell(Vec::new()));
+        let task = Self::new(args, request::request(args, template)?, command).await?;
+        Ok(Self { named: !task.by_line, ..task })
+    }
+
+    /// How long each may take.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.template.timeout_ms.map(Duration::from_millis)
+    }
+
+    /// What a command is called, if it is one of several.
+    pub(super) fn line<'a>(&self, command: &'a Command) -> Option<&'a [u8]> {
+        match command {
+            Command::Shell(line) if self.by_line => Some(line),
+            _ => None,
+        }
+    }
+
+    /// The request for one host, with a new job's id.
+    pub(super) fn request(&self, command: &Command, chosen: &Chosen) -> Result<Run, CliError> {
+        let user = self.template.user.clone().or_else(|| chosen.user.clone());
+        let command = command.clone();
+        let request = Run { job: JobId::generate()?, command, user, ..self.template.clone() };
+        if self.named { request::for_host(request, &chosen.host) } else { Ok(request) }
+    }
+}

@@ -1,0 +1,48 @@
+//! How much one attempt at a file or a folder moved.
+
+use lariat_common::protocol::tree::Settled;
+use lariat_common::transfer::tree::Counts;
+use lariat_common::transfer::{Received, Sent};
+
+/// What an attempt moved.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moved {
+    /// Bytes on the wire.
+    pub(super) sent: u64,
+    /// Bytes of the file that they stand for.
+    pub(super) bytes: u64,
+    /// The files' size in bytes.
+    pub(super) size: u64,
+    /// How many files.
+    pub(super) files: u64,
+}
+
+impl From<Sent> for Moved {
+    fn from(Sent { sent, moved, size }: Sent) -> Self {
+        Self { sent, bytes: moved, size, files: 1 }
+    }
+}
+
+impl From<Received> for Moved {
+    fn from(Received { sent, moved, size }: Received) -> Self {
+        Self { sent, bytes: moved, size, files: 1 }
+    }
+}
+
+impl From<&Counts> for Moved {
+    fn from(counts: &Counts) -> Self {
+        Self { sent: counts.sent, bytes: counts.moved, size: 0, files: 0 }
+    }
+}
+
+impl Moved {
+    /// What a tree has become.
+    pub(crate) fn settled(&mut self, settled: &Settled) {
+        (self.files, self.size) = (settled.files, settled.bytes);
+    }
+
+    /// Whether nothing has moved.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.bytes == 0
+    }
+}

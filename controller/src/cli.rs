@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use rustix::process::{Resource, Rlimit};
 
@@ -75,7 +75,7 @@ fn usage(error: &clap::Error) -> ExitCode {
         }
         _ => {
             let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-            output::error(&wrong_usage(&error.render().to_string(), &arguments));
+            output::error(&wrong_usage(error, &arguments));
             ExitCode::from(EXIT_FAILURE)
         }
     }
@@ -90,7 +90,11 @@ fn verb(arguments: &[OsString]) -> Option<String> {
 }
 
 /// clap's paragraphs as one line, with its usage line as the hint.
-fn wrong_usage(rendered: &str, arguments: &[OsString]) -> String {
+fn wrong_usage(error: &clap::Error, arguments: &[OsString]) -> String {
+    if let Some(hint) = without_dashes(error, arguments) {
+        return CliError::new("the command of run stands behind --").hint(hint).line();
+    }
+    let rendered = error.render().to_string();
     let mut message = String::new();
     let mut usage = None;
     for line in rendered.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -116,6 +120,30 @@ fn wrong_usage(rendered: &str, arguments: &[OsString]) -> String {
     error.hint(hint).line()
 }
 
+/// The command line of a `run` whose `--` was left out, with it.
+fn without_dashes(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return None };
+    let is_word = error.kind() == ErrorKind::UnknownArgument && !word.starts_with('-');
+    if !is_word || verb(arguments).as_deref() != Some("run") {
+        return None;
+    }
+    let at = arguments.iter().position(|argument| argument.to_str() == Some(word))?;
+    let (before, command) = arguments.split_at(at);
+    let quoted = |words: &[OsString]| words.iter().map(quoted).collect::<Vec<_>>();
+    let words = [vec!["lariat".to_owned()], quoted(before), vec!["--".to_owned()], quoted(command)];
+    Some(words.concat().join(" "))
+}
+
+/// A word as it is typed into a shell.
+fn quoted(word: &OsString) -> String {
+    let word = word.to_string_lossy();
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"@%+=:,./_-".contains(&b);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word.into_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,12 +151,34 @@ mod tests {
     fn wrong(arguments: &[&str]) -> String {
         let error = Cli::try_parse_from(arguments).err().unwrap();
         let arguments: Vec<_> = arguments[1..].iter().map(OsString::from).collect();
-        wrong_usage(&error.render().to_string(), &arguments)
+        wrong_usage(&error, &arguments)
     }
 
     #[test]
     fn the_command_line_holds_together() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn options_stand_anywhere() {
+        for line in [
+            "lariat push f1 --json web1:/x",
+            "lariat push f1 --chmod 644 f2 -H web1:/x --exclude a",
+            "lariat push --json f1 -- web1:/x",
+            "lariat pull web1:/x --json -- q",
+            "lariat pull web1:/x --delete web1:/y -X q",
+            "lariat run web1 --json --cwd /x -- ls -l",
+            "lariat batch p.toml --dry-run @web --json",
+            "lariat jobs web1 --json 3f",
+            "lariat logs web1 --tail 3 3f --json",
+            "lariat attach web1 --tail 3 3f",
+            "lariat kill web1 --json 3f",
+            "lariat hosts --json web1 --verbose",
+        ] {
+            if let Err(error) = Cli::try_parse_from(line.split(' ')) {
+                panic!("{line}: {error}");
+            }
+        }
     }
 
     #[test]
@@ -138,6 +188,10 @@ mod tests {
         insta::assert_snapshot!(wrong(&["lariat", "forget", "Web1"]), @r#"invalid value 'Web1' for '<HOST>': "Web1" is not a host name (1 to 63 of a-z, 0-9, '.' and '-', beginning and ending with a letter or digit); try: lariat forget --help"#);
         insta::assert_snapshot!(wrong(&["lariat", "run", "--timeout", "0", "web1", "--", "true"]), @"invalid value '0' for '--timeout <DUR>': a time limit can't be 0; try: lariat run --help");
         insta::assert_snapshot!(wrong(&["lariat", "ping", "--connect-timeout", "0s", "web1"]), @"invalid value '0s' for '--connect-timeout <DUR>': a time limit can't be 0; try: lariat ping --help");
+        insta::assert_snapshot!(wrong(&["lariat", "run", "web1", "echo", "a b", "it's"]), @r"the command of run stands behind --; try: lariat run web1 -- echo 'a b' 'it'\''s'");
+        insta::assert_snapshot!(wrong(&["lariat", "run", "web*", "--json", "ls"]), @"the command of run stands behind --; try: lariat run 'web*' --json -- ls");
+        insta::assert_snapshot!(wrong(&["lariat", "push"]), @"the following required arguments were not provided: <SOURCE>...; try: lariat push [OPTIONS] <SOURCE>... <TARGET:DEST>");
+        insta::assert_snapshot!(wrong(&["lariat", "pull", "a", "--jso", "b"]), @"unexpected argument '--jso' found; tip: a similar argument exists: '--json'; try: lariat pull [OPTIONS] <TARGET:SOURCE>... <DEST>");
         insta::assert_snapshot!(wrong(&["lariat", "hosts", "--jso"]), @"unexpected argument '--jso' found; tip: a similar argument exists: '--json'; try: lariat hosts --json [TARGET]");
     }
 }

@@ -205,12 +205,13 @@ fn a_dry_run_is_summed_up_and_refused_as_the_push_would_be() {
     let output = fleet.run(args);
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "make source\nmake inner\n");
     let summary = String::from_utf8(output.stderr).unwrap();
-    assert!(summary.starts_with("web1: 2 files, 1001 B: sent 0 B, reused 1001 B, "), "{summary}");
+    assert!(summary.starts_with("web1: a dry run of 2 files, 1001 B, "), "{summary}");
     assert!(!there.exists());
     let output = fleet.run(line("push", &text(&source), &remote(&there), &["--dry-run", "--json"]));
     let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&object["ok"], &object["files"]), (&true.into(), &1.into()));
     assert_eq!((&object["bytes"], &object["sent"]), (&1000.into(), &0.into()));
+    assert_eq!(object["reused"], 0);
     assert!(String::from_utf8(output.stderr).unwrap().starts_with("make there\n"));
 
     std::fs::create_dir_all(there.join("source")).unwrap();

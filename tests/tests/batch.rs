@@ -114,5 +114,25 @@ fn a_mistake_in_a_plan_is_told_before_any_host_is_touched() {
     assert!(error.contains("p.toml:3: push none to /tmp/: push none: open none: no such file"));
     let error = refused(&first, &[]);
     assert!(error.contains("p.toml:1: this step has no target"), "{error}");
+    let unknown = format!("{first}[[step]]\nrun = \"true\"\ntarget = \"h0002\"\n");
+    for args in [&["all"][..], &[]] {
+        let unknown = unknown.replacen('\n', "\ntarget = \"h0001\"\n", 1);
+        let error = refused(&unknown, args);
+        let said = "p.toml:6: target: no host h0002 in this fleet (did you mean h0001?)";
+        assert!(error.contains(said), "{error}");
+    }
     assert!(!fleet.path("touched").exists() && !fleet.home().join("last.jsonl").exists());
+}
+
+#[test]
+fn a_step_may_start_a_job_and_leave_it_and_write_into_files() {
+    let (fleet, _crowd) = crowd(1);
+    let plan = "[[step]]\nrun = \"read line; echo $line\"\ndetach = true\n\
+                [[step]]\nrun = \"echo kept\"\nout = \"logs\"\n";
+    fs::write(fleet.path("p.toml"), plan).unwrap();
+    let said = fleet.ok(["batch", "p.toml", "all"]);
+    let job =
+        said.trim_end().strip_prefix("h0001: started job ").unwrap_or_else(|| panic!("{said}"));
+    assert!(fleet.ok(["jobs", "h0001", "--json"]).contains(job));
+    assert_eq!(fs::read(fleet.path("logs/h0001")).unwrap(), b"kept\n");
 }

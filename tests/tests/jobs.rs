@@ -168,7 +168,7 @@ fn a_signal_reaches_the_whole_job() {
         both.iter().copied().all(gone).then_some(())
     });
     let error = fleet.fails(255, ["kill", "web1"]);
-    assert!(error.contains("no detached job"), "{error}");
+    assert!(error.contains("every detached job of this key on this host has ended"), "{error}");
     let error = fleet.fails(255, ["kill", "web1", "-s", "FROB"]);
     assert!(error.contains("no signal \"FROB\""), "{error}");
 }
@@ -235,7 +235,7 @@ fn a_job_that_died_is_said_to_have() {
         output.status.code() == Some(255) && error.contains("watched over the job died"),
         "{error}"
     );
-    assert_eq!(listed(&fleet)[0]["state"], "died");
+    assert_eq!(ended(&fleet, &job)["state"], "died");
     // The host was started since, as its record has it.
     agent.signal(Signal::KILL);
     let record = agent.state().join("jobs").join(&job).join("record");

@@ -96,6 +96,17 @@ impl Drop for Terminal {
 }
 
 #[test]
+fn a_host_that_is_not_there_leaves_the_terminal_alone() {
+    let fleet = TestFleet::new();
+    fleet.enroll("web1", "127.0.0.1:1");
+    let mut shell = Terminal::start(&fleet, &["shell", "web1"]);
+    assert_eq!(shell.ends(), 255);
+    shell.sees("127.0.0.1:1");
+    let seen = shell.seen.lock().unwrap();
+    assert!(!seen.contains(&b'\x1b'), "nothing was shown that must be undone");
+}
+
+#[test]
 fn a_shell_is_a_real_terminal() {
     let (fleet, _agent) = TestFleet::with_agent();
     let mut shell = Terminal::shell(&fleet, &[]);

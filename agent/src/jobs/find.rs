@@ -55,7 +55,7 @@ impl Jobs {
             let fate = match state {
                 State::Over(exit) => Fate::Over(exit),
                 State::Dead => Fate::Dead,
-                State::Alive => match listen(folder.as_fd()).await {
+                State::Alive(_) => match listen(folder.as_fd()).await {
                     Ok((ear, mouth, stands)) => Fate::Alive(ear, mouth, stands),
                     // It does not listen yet, or no more.
                     Err(_) if began.elapsed() < LOOK_FOR => {
@@ -88,14 +88,13 @@ impl Jobs {
 
     fn listed(&self, job: JobId, found: OldFolder) -> job::Job {
         let OldFolder { record, state, heard_of, .. } = found;
-        let ended_ms = match state {
-            State::Over(_) => heard_of.map(milliseconds),
-            State::Alive | State::Dead => None,
-        };
-        let state = match state {
-            State::Alive => job::State::Running,
-            State::Over(exit) => job::State::Ended(exit.end),
-            State::Dead => self.died(&record),
+        let (state, ended_ms) = match state {
+            State::Alive(None) => (job::State::Running, None),
+            // It was written to last when the command had ended.
+            State::Alive(Some(exit)) | State::Over(exit) => {
+                (job::State::Ended(exit.end), heard_of.map(milliseconds))
+            }
+            State::Dead => (self.died(&record), None),
         };
         let Record { kept, began_ms, user, summary: command, .. } = record;
         job::Job { job, kept, began_ms, ended_ms, user, command, state }
@@ -106,7 +105,7 @@ impl Jobs {
         let OldFolder { record, state, .. } = self.folders.find(job)?;
         Ok(match state {
             State::Over(exit) => job::State::Ended(exit.end),
-            State::Alive | State::Dead => self.died(&record),
+            State::Alive(_) | State::Dead => self.died(&record),
         })
     }
 

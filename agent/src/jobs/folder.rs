@@ -1,6 +1,6 @@
 //! A job's folder, `STATE/jobs/ID`, and what is in it:
 //!
-//! - `record`: whose job it is and what it runs; its end, when its controller did not come for it.
+//! - `record`: whose job it is and what it runs; its end, when its controller was not there then.
 //!   Locked as long as its supervisor lives.
 //! - `socket`: where the supervisor listens.
 //! - `stdout`, `stderr`: the tails of its output, when they do not fit in memory.
@@ -116,9 +116,9 @@ impl Folders {
         };
         let (record, exit) = Record::read(&file)?;
         let state = match exit {
-            Some(exit) => State::Over(exit),
-            None if alive => State::Alive,
-            None => State::Dead,
+            Some(exit) if record.kept || !alive => State::Over(exit),
+            exit if alive => State::Alive(exit),
+            _ => State::Dead,
         };
         let heard_of = file.metadata()?.modified().ok();
         Ok(OldFolder { folder, record, state, heard_of })
@@ -172,7 +172,7 @@ impl Folders {
             return Ok(None);
         }
         let left = match self.find(job) {
-            Ok(OldFolder { state: State::Alive, .. }) => None,
+            Ok(OldFolder { state: State::Alive(_), .. }) => None,
             Ok(OldFolder { record, .. }) if record.kept => {
                 (heard_of < kept_before).then_some(LeftOver::Kept)
             }
@@ -266,14 +266,23 @@ mod tests {
         let folders = Folders::open(state.path()).unwrap();
         let made = folders.create(JOB, &record()).unwrap();
         let found = folders.find(JOB).unwrap();
-        assert_eq!((found.record, found.state), (record(), State::Alive));
+        assert_eq!((found.record, found.state), (record(), State::Alive(None)));
         let exit = Exit { end: End::Exited(3), stdout: 1, stderr: 2 };
         add_exit(&made.record, &exit).unwrap();
-        assert_eq!(folders.find(JOB).unwrap().state, State::Over(exit));
+        assert_eq!(folders.find(JOB).unwrap().state, State::Alive(Some(exit)), "it still waits");
         made.record.set_len(made.record.metadata().unwrap().len() - 1).unwrap();
-        assert_eq!(folders.find(JOB).unwrap().state, State::Alive);
+        assert_eq!(folders.find(JOB).unwrap().state, State::Alive(None));
         drop(made);
         assert_eq!(folders.find(JOB).unwrap().state, State::Dead, "its end was torn");
+        for kept in [false, true] {
+            folders.remove(JOB).unwrap();
+            let made = folders.create(JOB, &Record { kept, ..record() }).unwrap();
+            add_exit(&made.record, &exit).unwrap();
+            let living = if kept { State::Over(exit) } else { State::Alive(Some(exit)) };
+            assert_eq!(folders.find(JOB).unwrap().state, living, "nobody need come for a kept one");
+            drop(made);
+            assert_eq!(folders.find(JOB).unwrap().state, State::Over(exit));
+        }
         folders.remove(JOB).unwrap();
         drop(folders.create(JOB, &record()).unwrap());
         assert_eq!(folders.find(JOB).unwrap().state, State::Dead);
@@ -307,7 +316,7 @@ mod tests {
         assert_eq!(sweep(now - hour, now + hour), 1, "each in its own time");
         assert_eq!(*forgotten.borrow(), [kept]);
         assert_eq!(sweep(now + hour, now - hour), 3);
-        assert_eq!(folders.find(alive).unwrap().state, State::Alive);
+        assert_eq!(folders.find(alive).unwrap().state, State::Alive(None));
         assert_eq!(fs::read_dir(state.path().join("jobs")).unwrap().count(), 1);
     }
 

@@ -61,8 +61,9 @@ pub(super) fn add_exit(mut file: &File, exit: &Exit) -> io::Result<()> {
 /// What became of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Its supervisor lives.
-    Alive,
+    /// Its supervisor lives: its command runs, or it has ended so and its output waits for somebody to
+    /// come for it.
+    Alive(Option<Exit>),
     /// It ended, and that was written down: nobody came for it, or nobody need come.
     Over(Exit),
     /// Its supervisor died.

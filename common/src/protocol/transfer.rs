@@ -96,11 +96,20 @@ pub struct Destination {
     /// The name that the source gets, or, with a `/` at its end or when it is a folder, the folder
     /// that it goes into. Relative to the user's home, which is also what empty means.
     pub path: Vec<u8>,
-    /// The source's own name: one component, for when it goes into a folder.
+    /// The source's own name: one component, for when it goes into a folder. One that has none, such as
+    /// stdin, goes into none.
     pub name: Vec<u8>,
 }
 
 impl Destination {
+    /// Checks what the types alone can't.
+    pub(super) fn check(&self) -> Result<(), BadTransfer> {
+        if self.path.len() > MAX_PATH || self.path.contains(&0) {
+            return Err(BadTransfer::Path);
+        }
+        if self.name.is_empty() && !self.is_inside() { Ok(()) } else { check_name(&self.name) }
+    }
+
     /// Whether the path can only mean the folder that the source goes into.
     pub fn is_inside(&self) -> bool {
         matches!(self.path.rsplit(|&b| b == b'/').next(), None | Some(b"" | b"." | b".."))
@@ -346,10 +355,7 @@ pub enum BadTransfer {
 impl Push {
     /// Checks what the types alone can't.
     pub fn check(&self) -> Result<(), BadTransfer> {
-        if self.dest.path.len() > MAX_PATH || self.dest.path.contains(&0) {
-            return Err(BadTransfer::Path);
-        }
-        check_name(&self.dest.name)?;
+        self.dest.check()?;
         if self.placement.mode.is_some_and(|mode| mode & !0o7777 != 0) {
             return Err(BadTransfer::Mode);
         }
@@ -456,6 +462,20 @@ mod tests {
         assert_eq!(head.encode()[..8], [4, 3, 2, 1, 0, 0, 0, 0]);
         let head = LiteralHead { len: 0x0102_0304, encoding: 1 };
         assert_eq!((LiteralHead::decode(head.encode()), head.encode()), (head, [4, 3, 2, 1, 1]));
+    }
+
+    #[test]
+    fn a_source_without_a_name_goes_into_no_folder() {
+        let check =
+            |path: &str, name: &str| Destination { path: path.into(), name: name.into() }.check();
+        for (path, name) in [("/srv/a", ""), ("a", ""), ("", "a"), ("/srv/", "a")] {
+            assert_eq!(check(path, name), Ok(()), "{path} {name}");
+        }
+        for path in ["", "/srv/", ".", "a/.."] {
+            assert_eq!(check(path, ""), Err(BadTransfer::Name), "{path}");
+        }
+        assert_eq!(check("/srv/a", "."), Err(BadTransfer::Name));
+        assert_eq!(check("a\0", ""), Err(BadTransfer::Path));
     }
 
     #[test]

@@ -9,8 +9,11 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::failed;
-use crate::protocol::failure::{Action, Failure};
+use crate::protocol::failure::{Action, Cause, Failure, FileKind};
 use crate::protocol::transfer::Destination;
+
+/// Why a source without a name can't go there.
+const IS_A_FOLDER: Cause = Cause::NotAFile(FileKind::Folder);
 
 /// An open folder and the name of a file in it.
 #[derive(Debug)]
@@ -37,11 +40,9 @@ impl PlaceId {
 impl Place {
     /// Resolves a destination; a relative one begins at `base`. Makes missing folders.
     pub fn resolve(base: &Path, dest: &Destination) -> Result<Self, Failure> {
-        let is_folder = |path: &[u8]| base.join(OsStr::from_bytes(path)).is_dir();
-        let (folder, name) = split(&dest.path, &dest.name, is_folder);
-        let folder_path = base.join(OsStr::from_bytes(folder));
+        let (folder_path, name) = Self::look(base, dest)?;
         let folder = open_folder(&folder_path)?;
-        Ok(Self { folder, folder_path, name: name.to_vec() })
+        Ok(Self { folder, folder_path, name })
     }
 
     /// Resolves the destination of a folder: unlike a file, it gets DEST's name also when a folder is
@@ -54,10 +55,15 @@ impl Place {
     }
 
     /// The folder and the name in it that a file would get. Makes nothing.
-    pub(super) fn look(base: &Path, dest: &Destination) -> (PathBuf, Vec<u8>) {
+    pub(super) fn look(base: &Path, dest: &Destination) -> Result<(PathBuf, Vec<u8>), Failure> {
         let is_folder = |path: &[u8]| base.join(OsStr::from_bytes(path)).is_dir();
         let (folder, name) = split(&dest.path, &dest.name, is_folder);
-        (base.join(OsStr::from_bytes(folder)), name.to_vec())
+        let folder = base.join(OsStr::from_bytes(folder));
+        if name.is_empty() {
+            let path = Some(folder.into_os_string().into_encoded_bytes());
+            return Err(Failure { action: Action::Create, path, cause: IS_A_FOLDER });
+        }
+        Ok((folder, name.to_vec()))
     }
 
     /// The path of a folder that is sent there, whether it is there or not.
@@ -129,6 +135,20 @@ mod tests {
         let place = Place::resolve(folder.path(), &dest).unwrap();
         assert!(folder.path().join("d/e").is_dir());
         assert_eq!(place.path(), folder.path().join("d/./e/name"));
+    }
+
+    #[test]
+    fn what_has_no_name_does_not_go_into_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let there = |path: &str| {
+            let dest = Destination { path: path.into(), name: Vec::new() };
+            Place::resolve(folder.path(), &dest).map(|place| place.path())
+        };
+        assert_eq!(there("a/b"), Ok(folder.path().join("a/b")));
+        for path in ["a", "a/", "."] {
+            assert_eq!(there(path).unwrap_err().cause, IS_A_FOLDER, "{path}");
+        }
+        assert!(std::fs::read_dir(folder.path().join("a")).unwrap().next().is_none());
     }
 
     #[test]

@@ -104,7 +104,7 @@ async fn kill(
     let name = &reach.peer.name;
     let (session, listed) = jobs::list(reach, wish.prefix.as_ref(), limit).await.map_err(on)?;
     let now_ms = session.welcome.time_ms;
-    let job = wish.one(name, wish.candidates(listed));
+    let job = wish.one_of(name, listed);
     let job = job.map_err(|error| error.during(format!("kill on {name}")))?;
     let told = tell(session, Kill { job: job.job, signal }).await;
     told.map_err(|error| on(Failed::broken(error, reach)))?;

@@ -121,7 +121,7 @@ impl Inventory {
     /// The host of this name. If there is none, the error says which one may have been meant.
     pub(crate) fn host(&self, name: &HostName) -> Result<&Host, CliError> {
         self.hosts.get(name).ok_or_else(|| {
-            let near = self.nearest(name);
+            let near = nearest(name.as_str(), self.hosts.keys().map(HostName::as_str));
             let near = near.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
             CliError::new(format!("no host {name} in this fleet{near}")).hint("lariat hosts")
         })
@@ -147,13 +147,19 @@ impl Inventory {
         self.hosts.iter()
     }
 
-    fn nearest(&self, name: &HostName) -> Option<&HostName> {
-        let distance =
-            |other: &HostName| strsim::damerau_levenshtein(name.as_str(), other.as_str());
-        let near = self.hosts.keys().map(|other| (distance(other), other)).min()?;
-        // Of a short name that many letters are all of it.
-        (near.0 <= NEAR && near.0 < name.as_str().len()).then_some(near.1)
+    /// The tag that may have been meant by one that no host has.
+    pub(crate) fn near(&self, tag: &Tag) -> Option<&str> {
+        let all = || self.hosts.values().flat_map(|host| &host.tags).map(Tag::as_str);
+        if all().any(|known| known == tag.as_str()) { None } else { nearest(tag.as_str(), all()) }
     }
+}
+
+/// The one of `known` that is so like a name that it may be meant by it.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let distance = |other: &str| strsim::damerau_levenshtein(name, other);
+    let near = known.map(|other| (distance(other), other)).min()?;
+    // Of a short name that many letters are all of it.
+    (near.0 <= NEAR && near.0 < name.len()).then_some(near.1)
 }
 
 #[cfg(test)]

@@ -70,11 +70,22 @@ impl Wish {
         jobs
     }
 
+    /// The one that is meant, of what a host has listed for the prefix.
+    pub(crate) fn one_of(&self, host: &HostName, listed: Vec<Job>) -> Result<Job, CliError> {
+        let had = self.prefix.is_none() && listed.iter().any(|job| job.kept);
+        let candidates = self.candidates(listed);
+        if had && candidates.is_empty() {
+            let message = "every detached job of this key on this host has ended";
+            return Err(CliError::new(message).hint(format!("lariat jobs {host}")));
+        }
+        self.one(host, candidates)
+    }
+
     /// The one that is meant, of a host's candidates.
     pub(crate) fn one(&self, host: &HostName, candidates: Vec<Job>) -> Result<Job, CliError> {
         match <[Job; 1]>::try_from(candidates) {
             Ok([job]) => Ok(job),
-            Err(none) if none.is_empty() => Err(self.none("on this host", host)),
+            Err(none) if none.is_empty() => Err(self.none_on(host)),
             Err(several) => {
                 let shown = several.iter().map(short);
                 Err(self.several(shown, &format!("lariat jobs {host}")))
@@ -99,6 +110,11 @@ impl Wish {
                 Err(self.several(shown, &format!("lariat jobs {}", targets.quoted())))
             }
         }
+    }
+
+    /// This host does not have it.
+    pub(crate) fn none_on(&self, host: &HostName) -> CliError {
+        self.none("on this host", host)
     }
 
     /// None of these hosts has it, as far as they answered.
@@ -160,7 +176,7 @@ mod tests {
         let host: HostName = "web1".parse().unwrap();
         let choose = |jobs: &[Job], prefix: &str, unnamed| {
             let wish = wish(prefix, unnamed);
-            let one = wish.one(&host, wish.candidates(jobs.to_vec()));
+            let one = wish.one_of(&host, jobs.to_vec());
             one.map(|job| job.job.0[0]).map_err(|e| e.line())
         };
         assert_eq!(choose(&jobs[..1], "1", Unnamed::Only), Ok(0x11));
@@ -168,7 +184,8 @@ mod tests {
         assert_eq!(choose(&jobs, "", Unnamed::Only), Ok(0x22));
         insta::assert_snapshot!(choose(&jobs, "AB", Unnamed::Only).unwrap_err(), @"4 jobs begin with ab: 111111111111, 222222222222, 333333333333, ...; try: lariat jobs web1");
         insta::assert_snapshot!(choose(&[], "ab", Unnamed::Only).unwrap_err(), @"this key has no job ab on this host; try: lariat jobs web1");
-        insta::assert_snapshot!(choose(&jobs[..1], "", Unnamed::Only).unwrap_err(), @"this key has no detached job on this host; try: lariat run --detach web1 -- COMMAND");
+        insta::assert_snapshot!(choose(&jobs[..1], "", Unnamed::Only).unwrap_err(), @"every detached job of this key on this host has ended; try: lariat jobs web1");
+        insta::assert_snapshot!(choose(&jobs[3..], "", Unnamed::Only).unwrap_err(), @"this key has no detached job on this host; try: lariat run --detach web1 -- COMMAND");
         for bad in ["", "x", "-", &"a".repeat(33)] {
             assert!(bad.parse::<Prefix>().is_err(), "{bad}");
         }

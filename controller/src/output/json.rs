@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use lariat_common::name::HostName;
+use lariat_common::name::{HostName, JobId};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::bytes;
@@ -26,6 +26,8 @@ pub(crate) struct RunResult<'a> {
     pub(crate) seconds: f64,
     /// What went wrong, if it was not the command.
     pub(crate) error: Option<String>,
+    /// Its id, if it is detached and was started, or may have been.
+    pub(crate) job: Option<JobId>,
 }
 
 /// What a command wrote, as far as it was kept: `stdout`, `stderr` and `truncated` among other fields.
@@ -75,6 +77,9 @@ impl Serialize for RunResult<'_> {
         self.output.entries(&mut map)?;
         map.serialize_entry("seconds", &self.seconds)?;
         map.serialize_entry("error", &self.error)?;
+        if let Some(job) = self.job {
+            map.serialize_entry("job", &job.to_string())?;
+        }
         map.end()
     }
 }
@@ -187,11 +192,16 @@ mod tests {
             output: Streams { stdout: "grüße\n".as_bytes(), stderr: b"", truncated: false },
             seconds: 0.25,
             error: None,
+            job: None,
         };
         let text = |result: &RunResult<'_>| serde_json::to_string(result).unwrap();
         insta::assert_snapshot!(text(&result), @r#"{"host":"web1","ok":true,"exit":0,"signal":null,"stdout":"grüße\n","stderr":"","seconds":0.25,"error":null}"#);
         (result.ok, result.exit, result.signal) = (false, Some(137), Some(9));
         (result.output.stderr, result.output.truncated) = (b"\xff\xfe", true);
         insta::assert_snapshot!(text(&result), @r#"{"host":"web1","ok":false,"exit":137,"signal":9,"stdout":"grüße\n","stderr_base64":"//4=","truncated":true,"seconds":0.25,"error":null}"#);
+        result = RunResult { ok: true, exit: None, job: Some(JobId([0x2a; 16])), ..result };
+        (result.signal, result.output) =
+            (None, Streams { stdout: b"", stderr: b"", truncated: false });
+        insta::assert_snapshot!(text(&result), @r#"{"host":"web1","ok":true,"exit":null,"signal":null,"stdout":"","stderr":"","seconds":0.25,"error":null,"job":"2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a"}"#);
     }
 }

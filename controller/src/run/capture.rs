@@ -57,7 +57,7 @@ impl Capture {
 
     /// What was kept.
     pub(crate) fn read(self) -> io::Result<Captured> {
-        let bytes = match self.kept.into_inner() {
+        let mut bytes = match self.kept.into_inner() {
             SpooledData::InMemory(bytes) => bytes.into_inner(),
             SpooledData::OnDisk(mut file) => {
                 let mut bytes = Vec::with_capacity(self.len);
@@ -66,7 +66,19 @@ impl Capture {
                 bytes
             }
         };
+        if self.truncated {
+            end_whole(&mut bytes);
+        }
         Ok(Captured { bytes, truncated: self.truncated })
+    }
+}
+
+/// Takes away the part of a character that text was cut in; what is no text stays as it is.
+fn end_whole(bytes: &mut Vec<u8>) {
+    if let Err(error) = std::str::from_utf8(bytes)
+        && error.error_len().is_none()
+    {
+        bytes.truncate(error.valid_up_to());
     }
 }
 
@@ -122,5 +134,32 @@ mod tests {
                 assert!(captured.bytes == bytes && captured.truncated == truncated, "{len}");
             }
         }
+    }
+
+    #[test]
+    fn text_is_cut_between_two_characters() {
+        let cut = |bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            end_whole(&mut bytes);
+            bytes
+        };
+        for whole in [&b""[..], b"a\n", "é".as_bytes(), b"\xff\xc3", b"\xc3a"] {
+            assert_eq!(cut(whole), whole, "{whole:?}");
+        }
+        let text = "é€🐎".as_bytes();
+        for (len, left) in [(1, 0), (3, 2), (4, 2), (6, 5), (7, 5), (8, 5), (9, 9)] {
+            assert_eq!(cut(&text[..len]), &text[..left]);
+        }
+    }
+
+    #[test]
+    fn what_is_over_the_limit_is_still_text() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut capture = Capture::default();
+        let text = "é\n".repeat(LIMIT / 3 + 9);
+        runtime.block_on(capture.write_all(text.as_bytes())).unwrap();
+        let captured = capture.read().unwrap();
+        assert!(captured.truncated && LIMIT - captured.bytes.len() < 3);
+        assert!(std::str::from_utf8(&captured.bytes).is_ok());
     }
 }

@@ -23,18 +23,22 @@ use std::future::pending;
 use std::io;
 use std::time::Duration;
 
+use lariat_common::limits::MAX_MESSAGE;
+use lariat_common::link::message_frame;
 use lariat_common::protocol::exec::{Command, End, Run};
 use lariat_common::protocol::failure::{Action, Cause, Failure};
 use lariat_common::script::Interpreter;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use connections::Connections;
-pub(crate) use error::RunError;
+pub(crate) use error::{Fate, RunError};
 pub(crate) use job::Job;
 pub(crate) use logs::{Log, LogsError, Wanted};
 pub(crate) use session::Broken;
 use signals::SIGPIPE;
 pub(crate) use signals::{Relay, SIGHUP, SIGTERM, Signals};
+
+use crate::error::CliError;
 
 /// How long a command whose output has no reader here any more is given to end.
 pub(crate) const ABANDON: Duration = Duration::from_secs(2);
@@ -130,6 +134,17 @@ where
         return Some(Outcome::NoReader);
     }
     Some(Outcome::Failed(RunError::Local { doing, cause }))
+}
+
+/// Whether a command can be asked for, for `verb`.
+pub(crate) fn check(request: &Run, verb: &str) -> Result<(), CliError> {
+    request.check().map_err(|e| CliError::from(e).during(verb))?;
+    if message_frame(request).is_err() {
+        let most = MAX_MESSAGE / 1024;
+        let why = format!("{verb}: the command is over {most} KiB long, its environment included");
+        return Err(CliError::new(why).hint("lariat run --script FILE, or push a file and name it"));
+    }
+    Ok(())
 }
 
 /// Why a command could not be run, in the words of any other failure.

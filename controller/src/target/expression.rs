@@ -117,9 +117,20 @@ impl Targets {
         if hosts.is_empty() {
             let only_not = self.terms.iter().all(|term| term.not);
             let hint = if only_not { format!("all,{}", self.text) } else { "lariat hosts".into() };
-            return Err(CliError::new(format!("no host matches {}", self.text)).hint(hint));
+            let near = self.near(inventory);
+            let near = near.map(|tag| format!(" (did you mean @{tag}?)")).unwrap_or_default();
+            return Err(CliError::new(format!("no host matches {}{near}", self.text)).hint(hint));
         }
         Ok(Selection { hosts, missing: self.missing(inventory) })
+    }
+
+    /// The tag that may have been meant by the first one that no host has.
+    fn near<'a>(&self, inventory: &'a Inventory) -> Option<&'a str> {
+        let atoms = self.terms.iter().filter(|term| !term.not).flat_map(|term| &term.atoms);
+        atoms.into_iter().find_map(|atom| match atom {
+            Atom::Tag(tag) => inventory.near(tag),
+            _ => None,
+        })
     }
 
     /// Names that are spelled out in ranges and that no host has.
@@ -322,6 +333,8 @@ mod tests {
         for (text, error) in [
             ("mail*", "no host matches mail*; try: lariat hosts"),
             ("@none", "no host matches @none; try: lariat hosts"),
+            ("@wbe", "no host matches @wbe (did you mean @web?); try: lariat hosts"),
+            ("@web&@bd", "no host matches @web&@bd (did you mean @db?); try: lariat hosts"),
             ("@web&@db", "no host matches @web&@db; try: lariat hosts"),
             ("!web1", "no host matches !web1; try: all,!web1"),
             ("all,!wbe1", "no host wbe1 in this fleet (did you mean web1?); try: lariat hosts"),

@@ -12,7 +12,7 @@ use lariat_common::protocol::failure::{Cause, Failure};
 use lariat_common::transfer::TransferError;
 use tokio::time::timeout;
 
-use super::{Bar, Moved, Remarks, Tally, shown};
+use super::{Bar, Moved, Remarks, Tally, TransferOptions, shown};
 use crate::connect::{ConnectError, Session};
 use crate::error::CliError;
 use crate::fanout::End;
@@ -83,14 +83,16 @@ pub(crate) struct Files<'a> {
 }
 
 impl<'a> Files<'a> {
-    /// Goes on trying a file on which nothing has moved for `reconnect`.
-    pub(crate) fn new(reach: &'a Reach, reconnect: Duration) -> Self {
-        Self { reach, reconnect, session: None, bars: true, doing: None, tally: Tally::new() }
+    /// Goes on trying a file on which nothing has moved for the time that `options` say.
+    pub(crate) fn new(reach: &'a Reach, options: &TransferOptions) -> Self {
+        let tally = Tally { dry_run: options.dry_run, ..Tally::new() };
+        let reconnect = options.reconnect;
+        Self { reach, reconnect, session: None, bars: true, doing: None, tally }
     }
 
     /// The same for one host of many, which has no bars of its own.
-    pub(crate) fn one_of_many(reach: &'a Reach, reconnect: Duration) -> Self {
-        Self { bars: false, ..Self::new(reach, reconnect) }
+    pub(crate) fn one_of_many(reach: &'a Reach, options: &TransferOptions) -> Self {
+        Self { bars: false, ..Self::new(reach, options) }
     }
 
     /// Does `work`, and gives what came of it all. What it is at after `limit` is given up.

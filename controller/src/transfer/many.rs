@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use indicatif::BinaryBytes;
 use lariat_common::name::HostName;
 
 use super::{Listing, Tally};
@@ -101,8 +100,6 @@ impl Report for Totals {
     }
 
     fn sum(&self, took: Duration) -> Option<String> {
-        let moved = self.all.moved();
-        let rate = BinaryBytes(self.all.rate(took));
-        (self.all.has_files()).then(|| format!("{moved}, {rate}/s"))
+        self.all.has_files().then(|| self.all.moved_in(took))
     }
 }

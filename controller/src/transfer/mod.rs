@@ -12,7 +12,7 @@ mod report;
 mod rules;
 mod tree;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;
@@ -37,6 +37,8 @@ pub(crate) use tree::{Remarks, TreeBar};
 /// What was moved to or from one host.
 pub(crate) struct Tally {
     began: Instant,
+    /// Nothing was to be moved, only looked at: files and bytes are those that would be there.
+    dry_run: bool,
     /// Files that arrived.
     files: u64,
     /// Their bytes.
@@ -58,6 +60,7 @@ impl Tally {
     pub(crate) fn new() -> Self {
         Self {
             began: Instant::now(),
+            dry_run: false,
             files: 0,
             bytes: 0,
             sent: 0,
@@ -90,7 +93,9 @@ impl Tally {
         self.files += files;
         self.bytes += size;
         self.sent += sent;
-        self.reused += size.saturating_sub(moved);
+        if !self.dry_run {
+            self.reused += size.saturating_sub(moved);
+        }
     }
 
     /// What is to be told of a tree beyond that it arrived.
@@ -111,7 +116,8 @@ impl Tally {
 
     /// Another one's, in a sum of them.
     pub(crate) fn add(&mut self, other: &Self) {
-        let Self { files, bytes, sent, reused, .. } = *other;
+        let Self { dry_run, files, bytes, sent, reused, .. } = *other;
+        self.dry_run |= dry_run;
         self.files += files;
         self.bytes += bytes;
         self.sent += sent;
@@ -139,6 +145,22 @@ pub(crate) fn base_name<'a>(path: &'a [u8], dest: &[u8]) -> Result<&'a [u8], Cli
                 .next("give DEST a name of its own"))
         }
     }
+}
+
+/// Takes the last of a transfer's words, which says where to and is called `name`. Clap can't tell it
+/// from the sources before it where an option stands between them.
+pub(crate) fn last_word(
+    words: &mut Vec<OsString>,
+    name: &str,
+    usage: &str,
+) -> Result<OsString, CliError> {
+    if let [_, .., _] = words.as_slice()
+        && let Some(last) = words.pop()
+    {
+        return Ok(last);
+    }
+    Err(CliError::new(format!("the following required arguments were not provided: <{name}>"))
+        .hint(usage))
 }
 
 /// What stands for the host's name.

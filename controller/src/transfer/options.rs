@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lariat_common::escape::escape;
 use lariat_common::protocol::metadata::Travels;
 use lariat_common::protocol::transfer::{Placement, Sending};
 use lariat_common::protocol::tree::TreeOptions;
@@ -34,7 +35,7 @@ pub(crate) struct TransferOptions {
     chmod: Option<u32>,
 
     /// Give files to this user and group, by name or number
-    #[arg(long, value_name = "USER[:GROUP]")]
+    #[arg(long, value_name = "USER[:GROUP]", value_parser = parse_owner)]
     chown: Option<String>,
 
     /// Keep what is replaced, or removed by --delete, under its name with ~ behind it
@@ -61,11 +62,11 @@ pub(crate) struct TransferOptions {
     pub(crate) checksum: bool,
 
     /// Files of a folder that are one file under several names stay so
-    #[arg(short = 'H')]
+    #[arg(short = 'H', long)]
     hard_links: bool,
 
     /// Extended attributes travel
-    #[arg(short = 'X')]
+    #[arg(short = 'X', long)]
     xattrs: bool,
 
     /// Owners and groups travel, by name where both hosts know it
@@ -116,6 +117,11 @@ impl TransferOptions {
         };
         let during = format!("read {}", shown(file.as_os_str()));
         read.map_err(|error| CliError::from(error).during(&during))?;
+        if let Some(line) = text.split(|&b| b == b'\n').find(|line| leads_out(line)) {
+            let why =
+                format!("{} may lead out of the folder: a path in it has no ..", escape(line));
+            return Err(CliError::new(why).during(&during));
+        }
         let only: Vec<Vec<u8>> = text.split(|&b| b == b'\n').filter_map(plain_path).collect();
         let listed = TreeOptions { only, ..TreeOptions::default() };
         listed.check().map_err(|error| CliError::from(error).during(&during))?;
@@ -155,6 +161,20 @@ fn plain_path(line: &[u8]) -> Option<Vec<u8>> {
     (!path.is_empty()).then_some(path)
 }
 
+/// Whether a line's path may lead anywhere.
+fn leads_out(line: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    line.split(|&b| b == b'/').any(|part| part == b"..")
+}
+
+/// A user, a group or both.
+fn parse_owner(text: &str) -> Result<String, String> {
+    if text.split(':').all(str::is_empty) {
+        return Err("it names no user and no group".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 fn parse_mode(text: &str) -> Result<u32, String> {
     let octal = text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
     let mode = if octal { u32::from_str_radix(text, 8).ok() } else { None };
@@ -175,6 +195,22 @@ mod tests {
         assert_eq!(plain("./a//b/").as_deref(), Some("a/b"));
         assert_eq!(plain("/etc/x\r").as_deref(), Some("etc/x"));
         assert_eq!((plain(""), plain("./")), (None, None));
+    }
+
+    #[test]
+    fn a_listed_path_leads_out_by_a_component_alone() {
+        for out in ["..", "../f1", "a/../b", "a/..", "..\r"] {
+            assert!(leads_out(out.as_bytes()), "{out}");
+        }
+        assert!(!leads_out(b"a..b/...") && !leads_out(b""));
+    }
+
+    #[test]
+    fn an_owner_is_a_user_a_group_or_both() {
+        for good in ["www", "www:", ":www", "www:adm", "0:0"] {
+            assert_eq!(parse_owner(good).as_deref(), Ok(good));
+        }
+        assert!(parse_owner("").is_err() && parse_owner(":").is_err());
     }
 
     #[test]

@@ -75,15 +75,20 @@ impl Tally {
     }
 
     /// What has, for people.
-    pub(crate) fn moved(&self) -> String {
+    fn moved(&self) -> String {
         let Self { files, bytes, sent, reused, .. } = *self;
         let plural = if files == 1 { "" } else { "s" };
-        format!(
-            "{files} file{plural}, {}: sent {}, reused {}",
-            BinaryBytes(bytes),
-            BinaryBytes(sent),
-            BinaryBytes(reused),
-        )
+        let all = format!("{files} file{plural}, {}", BinaryBytes(bytes));
+        if self.dry_run {
+            return format!("a dry run of {all}");
+        }
+        format!("{all}: sent {}, reused {}", BinaryBytes(sent), BinaryBytes(reused))
+    }
+
+    /// The same for many hosts, with how fast it was.
+    pub(crate) fn moved_in(&self, took: Duration) -> String {
+        let moved = self.moved();
+        if self.dry_run { moved } else { format!("{moved}, {}/s", BinaryBytes(self.rate(took))) }
     }
 
     /// Bytes a second.
@@ -93,13 +98,16 @@ impl Tally {
         clippy::cast_sign_loss,
         reason = "a rate for people"
     )]
-    pub(crate) fn rate(&self, took: Duration) -> u64 {
+    fn rate(&self, took: Duration) -> u64 {
         (self.bytes as f64 / took.as_secs_f64().max(1e-9)) as u64
     }
 
     fn summary(&self, host: &HostName, took: Duration) -> String {
-        let (moved, rate) = (self.moved(), BinaryBytes(self.rate(took)));
-        format!("{host}: {moved}, {:.2} s, {rate}/s", took.as_secs_f64())
+        let (moved, seconds) = (self.moved(), took.as_secs_f64());
+        if self.dry_run {
+            return format!("{host}: {moved}, {seconds:.2} s");
+        }
+        format!("{host}: {moved}, {seconds:.2} s, {}/s", BinaryBytes(self.rate(took)))
     }
 }
 
@@ -115,5 +123,17 @@ mod tests {
             tally.summary(&"web1".parse().unwrap(), Duration::from_millis(1500)),
             @"web1: 1 file, 3.00 MiB: sent 1.00 MiB, reused 2.00 MiB, 1.50 s, 2.00 MiB/s"
         );
+    }
+
+    #[test]
+    fn in_a_dry_run_nothing_is_sent_or_reused() {
+        let mut tally = Tally { dry_run: true, ..Tally::new() };
+        tally.arrived(10, 3 << 20, 0, 0);
+        assert_eq!((tally.sent, tally.reused), (0, 0));
+        let host = "web1".parse().unwrap();
+        let (summary, took) =
+            (tally.summary(&host, Duration::from_millis(20)), Duration::from_secs(1));
+        insta::assert_snapshot!(summary, @"web1: a dry run of 10 files, 3.00 MiB, 0.02 s");
+        insta::assert_snapshot!(tally.moved_in(took), @"a dry run of 10 files, 3.00 MiB");
     }
 }

@@ -81,6 +81,11 @@ impl Life {
         self.away = if there { None } else { self.away.or(Some(now)) };
     }
 
+    /// Whether no agent is there.
+    pub(super) fn is_alone(&self) -> bool {
+        self.away.is_some()
+    }
+
     /// The job is to be ended whole.
     pub(super) fn end_it(&mut self) {
         if self.ending == Ending::No {

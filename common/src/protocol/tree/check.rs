@@ -27,10 +27,7 @@ pub enum BadTree {
 impl PushTree {
     /// Checks what the types alone can't.
     pub fn check(&self) -> Result<(), BadTree> {
-        if self.dest.path.len() > MAX_PATH || self.dest.path.contains(&0) {
-            return Err(BadTransfer::Path.into());
-        }
-        check_name(&self.dest.name)?;
+        self.dest.check()?;
         if self.placement.mode.is_some_and(|mode| mode & !0o7777 != 0) {
             return Err(BadTransfer::Mode.into());
         }

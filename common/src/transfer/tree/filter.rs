@@ -21,24 +21,36 @@ pub struct Filter {
 
 /// A glob that does not parse.
 #[derive(Debug, thiserror::Error)]
-#[error("the glob {glob:?} can't be read: {why}")]
-pub struct BadGlob {
-    glob: String,
-    why: ignore::Error,
+pub enum BadGlob {
+    /// It fits nothing, or everything.
+    #[error("a glob is empty")]
+    Empty,
+    /// It is not one.
+    #[error("the glob {glob:?} can't be read: {why}")]
+    Unread {
+        /// As it was given.
+        glob: String,
+        /// What is wrong with it.
+        why: ignore::Error,
+    },
 }
 
 impl Filter {
     /// Reads the rules. The last one that fits a name decides.
     pub fn new(rules: &[Rule], only: &[Vec<u8>]) -> Result<Self, BadGlob> {
         let mut builder = GitignoreBuilder::new("");
+        builder.allow_unclosed_class(false);
         for Rule { include, glob } in rules {
-            let bad = |why| BadGlob { glob: glob.clone(), why };
+            let bad = |why| BadGlob::Unread { glob: glob.clone(), why };
+            if glob.trim().is_empty() {
+                return Err(BadGlob::Empty);
+            }
             // The first letter of a line has a meaning that a glob's first letter must not get.
             let escape = if !include && glob.starts_with(['!', '#']) { "\\" } else { "" };
             let line = format!("{}{escape}{glob}", if *include { "!" } else { "" });
             builder.add_line(None, &line).map_err(bad)?;
         }
-        let rules = builder.build().map_err(|why| BadGlob { glob: String::new(), why })?;
+        let rules = builder.build().map_err(|why| BadGlob::Unread { glob: String::new(), why })?;
         Ok(Self { rules, only: Arc::new(only.iter().cloned().collect()) })
     }
 
@@ -50,9 +62,13 @@ impl Filter {
     /// Whether a path, relative to the root, is left out. What is in a folder that is left out is so
     /// too, and is not asked for.
     pub(super) fn excludes(&self, path: &[u8], is_folder: bool) -> bool {
+        self.rules_out(path, is_folder) || !self.is_listed(path, is_folder)
+    }
+
+    /// Whether the rules leave it out, listed or not.
+    pub(super) fn rules_out(&self, path: &[u8], is_folder: bool) -> bool {
         let name = Path::new(OsStr::from_bytes(path));
-        let ruled_out = !self.rules.is_empty() && self.rules.matched(name, is_folder).is_ignore();
-        ruled_out || !self.is_listed(path, is_folder)
+        !self.rules.is_empty() && self.rules.matched(name, is_folder).is_ignore()
     }
 
     /// Whether a file that is named itself is left out by the rules: its own name is put to them. A folder
@@ -140,8 +156,16 @@ mod tests {
 
     #[test]
     fn a_glob_that_does_not_parse_is_named() {
-        let rule = Rule { include: false, glob: "a[z-a]".to_owned() };
-        let error = Filter::new(&[rule], &[]).unwrap_err().to_string();
-        assert!(error.contains("a[z-a]"), "{error}");
+        for bad in ["a[z-a]", "[a", "a{b"] {
+            for include in [false, true] {
+                let rule = Rule { include, glob: bad.to_owned() };
+                let error = Filter::new(&[rule], &[]).unwrap_err().to_string();
+                assert!(error.contains(bad), "{error}");
+            }
+        }
+        for empty in ["", " "] {
+            let rule = Rule { include: false, glob: empty.to_owned() };
+            assert!(matches!(Filter::new(&[rule], &[]), Err(BadGlob::Empty)));
+        }
     }
 }

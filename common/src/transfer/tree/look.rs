@@ -128,7 +128,7 @@ impl Look {
         let What::File { size, hash, .. } = root.what else {
             return Err(Failure::request(Cause::Internal));
         };
-        let (folder, name) = Place::look(&base, &dest);
+        let (folder, name) = Place::look(&base, &dest)?;
         let path = folder.join(OsStr::from_bytes(&name)).into_os_string().into_encoded_bytes();
         let failed = |action| failed(action, &path);
         let folder = match Folder::open(&folder) {

@@ -176,7 +176,11 @@ impl Walk {
         let stat = folder.stat(name).map_err(failed(Action::Read))?;
         let Some(stat) = stat else { return Ok(None) };
         let kind = FileType::from_raw_mode(stat.st_mode);
-        if self.source.filter.excludes(&whole, kind == FileType::Directory) {
+        let is_folder = kind == FileType::Directory;
+        if self.source.filter.excludes(&whole, is_folder) {
+            if self.source.filter.rules_out(&whole, is_folder) {
+                self.pass_over(&whole);
+            }
             return Ok(None);
         }
         self.left.remove(&whole);
@@ -217,6 +221,16 @@ impl Walk {
         let mut metadata = attributes::describe(&stat, options.travels, &mut self.owners);
         metadata.xattrs = xattrs;
         Ok(Some((stat, Entry { name: name.to_vec(), metadata, what })))
+    }
+
+    /// What was asked for and is left out, by itself or with its folder, is not missing.
+    fn pass_over(&mut self, path: &[u8]) {
+        self.left.remove(path);
+        let inside = join(path, b"");
+        let behind = self.left.range(inside.clone()..).take_while(|path| path.starts_with(&inside));
+        for path in behind.cloned().collect::<Vec<_>>() {
+            self.left.remove(&path);
+        }
     }
 
     /// The entry under its number: a file that came before under another name is the same.

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use self::host::{Report, Steps};
-use self::plan::Step;
+use self::plan::{Aim, Step};
 use self::progress::{Done, Progress};
 use crate::context::Context;
 use crate::error::CliError;
@@ -149,15 +149,21 @@ fn hosts(args: &Args, steps: &[Step], context: &Context, fleet: &Fleet) -> Resul
     let given = given.transpose()?;
     let mut of_steps = Vec::new();
     let mut all = given.clone().unwrap_or_default();
+    let place = |line: usize| format!("{}:{line}", args.plan.display());
     for step in steps {
         let hosts = match (&step.target, &given) {
-            (Some(target), None) => args.fanout.hosts(target, inventory, &home)?,
-            (Some(target), Some(_)) => target.select(inventory)?.hosts,
+            (Some(Aim { line, targets }), given) => {
+                let hosts = if given.is_none() {
+                    args.fanout.hosts(targets, inventory, &home)
+                } else {
+                    targets.select(inventory).map(|selection| selection.hosts)
+                };
+                hosts.map_err(|error| error.during("target").during(place(*line)))?
+            }
             (None, Some(given)) => given.clone(),
             (None, None) => {
                 let error = CliError::new("this step has no target, and the command line neither");
-                let place = format!("{}:{}", args.plan.display(), step.line);
-                return Err(error.during(place).hint("lariat batch PLAN.toml TARGET"));
+                return Err(error.during(place(step.line)).hint("lariat batch PLAN.toml TARGET"));
             }
         };
         for chosen in &hosts {

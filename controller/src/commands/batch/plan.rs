@@ -17,19 +17,17 @@ use crate::target::Targets;
 /// The keys that say what a step does.
 const VERBS: [&str; 3] = ["push", "pull", "run"];
 
-/// Options that are for the whole plan, or for a command line only.
-const NOT_FOR_STEPS: [&str; 11] = [
-    "parallel",
-    "batch",
-    "max-fail",
-    "retry-failed",
-    "json",
-    "gather",
-    "diff",
-    "out",
-    "detach",
-    "connect-timeout",
-    "help",
+/// Options of the verbs that a step can't have, and why.
+const NOT_FOR_STEPS: [(&[&str], &str); 3] = [
+    (
+        &["parallel", "batch", "max-fail", "retry-failed", "json", "connect-timeout"],
+        "it is for the whole plan: give it to lariat batch",
+    ),
+    (
+        &["gather", "diff"],
+        "what a plan's steps write comes line by line, or with out = \"DIR\" into files",
+    ),
+    (&["tty"], "a plan has no terminal"),
 ];
 
 /// Stands for the step's hosts where a verb's command line wants some.
@@ -49,8 +47,15 @@ pub(super) struct Step {
     /// What it does, for people: `push app.tar.gz to /srv/`.
     pub(super) what: String,
     /// Its hosts, if it says so itself.
-    pub(super) target: Option<Targets>,
+    pub(super) target: Option<Aim>,
     pub(super) verb: Verb,
+}
+
+/// A step's own target.
+pub(super) struct Aim {
+    /// Where it stands, from 1.
+    pub(super) line: usize,
+    pub(super) targets: Targets,
 }
 
 /// What it does.
@@ -67,7 +72,7 @@ struct Draft<'a> {
     verb: &'static str,
     /// The verb's key.
     at: usize,
-    target: Option<Targets>,
+    target: Option<Aim>,
     dest: Option<String>,
     words: Vec<String>,
     options: Vec<OsString>,
@@ -122,7 +127,7 @@ impl Step {
             let place = key.span().start;
             let name = key.into_inner();
             draft.places.push((name.clone(), place));
-            let error = draft.take(&name, value.into_inner()).err();
+            let error = draft.take(&name, place, value.into_inner()).err();
             if let Some(error) = error {
                 return Err(at(place, error.during(name)));
             }
@@ -133,9 +138,12 @@ impl Step {
 
 impl Draft<'_> {
     /// Takes one key.
-    fn take(&mut self, name: &str, value: Value) -> Result<(), CliError> {
+    fn take(&mut self, name: &str, at: usize, value: Value) -> Result<(), CliError> {
         match name {
-            "target" => self.target = Some(text_of(value)?.parse()?),
+            "target" => {
+                let targets = text_of(value)?.parse()?;
+                self.target = Some(Aim { line: line(self.text, at), targets });
+            }
             "dest" if self.verb != "run" => self.dest = Some(text_of(value)?),
             _ if name == self.verb => {
                 self.words = texts_of(value)?;
@@ -150,10 +158,22 @@ impl Draft<'_> {
 
     fn option(&mut self, name: &str, value: Value) -> Result<(), CliError> {
         let command = self.command();
-        let option = command.get_arguments().find(|arg| arg.get_long() == Some(name));
-        let Some(option) = option.filter(|_| !NOT_FOR_STEPS.contains(&name)) else {
+        // Those that have a letter too may go by it: `X = true`.
+        let mut letter = [0; 4];
+        let mut called = |arg: &clap::Arg| {
+            let short = arg.get_short().map(|short| &*short.encode_utf8(&mut letter) == name);
+            arg.get_long()
+                .filter(|&long| long == name || short == Some(true))
+                .map(ToOwned::to_owned)
+        };
+        let option = command.get_arguments().find_map(|arg| Some((called(arg)?, arg)));
+        let Some((name, option)) = option else {
             return Err(CliError::new(format!("a {} step has no such key", self.verb)));
         };
+        let refused = NOT_FOR_STEPS.iter().find(|(names, _)| names.contains(&name.as_str()));
+        if let Some((_, why)) = refused {
+            return Err(CliError::new(why));
+        }
         if !option.get_action().takes_values() {
             match value {
                 Value::Boolean(true) => self.options.push(format!("--{name}").into()),
@@ -264,7 +284,24 @@ mod tests {
                 (10, "pull a b to logs")
             ]
         );
-        assert!(steps[0].target.is_none() && steps[1].target.is_some());
+        assert!(steps[0].target.is_none() && steps[1].target.as_ref().is_some_and(|t| t.line == 7));
+    }
+
+    #[test]
+    fn options_that_have_a_letter_may_go_by_it() {
+        for option in ["hard-links", "xattrs", "H", "X"] {
+            let text = format!("[[step]]\npush = \"a\"\ndest = \"b\"\n{option} = true\n");
+            let Verb::Push(args) = parse(Path::new("p.toml"), &text).unwrap().remove(0).verb else {
+                panic!("it is a push");
+            };
+            let tree = args.options.tree();
+            let hard_links = option.starts_with(['h', 'H']);
+            assert_eq!(
+                (tree.hard_links, tree.travels.xattrs),
+                (hard_links, !hard_links),
+                "{option}"
+            );
+        }
     }
 
     #[test]
@@ -273,7 +310,9 @@ mod tests {
         insta::assert_snapshot!(step("run = \"a\"\ntimout = 5\n"), @"p.toml:4: timout: a run step has no such key");
         insta::assert_snapshot!(step("run = \"a\"\npush = \"b\"\n"), @"p.toml:2: a step has one of the keys push, pull and run");
         insta::assert_snapshot!(step("push = \"b\"\n"), @"p.toml:3: a push step has a dest");
-        insta::assert_snapshot!(step("push = \"b\"\ndest = \"c\"\nparallel = 3\n"), @"p.toml:5: parallel: a push step has no such key");
+        insta::assert_snapshot!(step("push = \"b\"\ndest = \"c\"\nparallel = 3\n"), @"p.toml:5: parallel: it is for the whole plan: give it to lariat batch");
+        insta::assert_snapshot!(step("run = \"b\"\ngather = true\n"), @r#"p.toml:4: gather: what a plan's steps write comes line by line, or with out = "DIR" into files"#);
+        insta::assert_snapshot!(step("run = \"b\"\ni = true\n"), @"p.toml:4: i: a run step has no such key");
         insta::assert_snapshot!(step("run = \"b\"\ntarget = \"a[1\"\n"), @r#"p.toml:4: target: "a[1", position 2: its ']' is missing"#);
         insta::assert_snapshot!(step("run = \"b\"\ntimeout = \"soon\"\n"), @r#"p.toml:4: run: invalid value 'soon' for '--timeout <DUR>': "soon" is not a duration such as 500ms, 1s, 5m, 2h or 30"#);
         insta::assert_snapshot!(step("run = true\n"), @"p.toml:3: run: it is a text");

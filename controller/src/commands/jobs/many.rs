@@ -25,7 +25,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     block_on(async {
         let fanout = Fanout::look(context, several.names(), whom.fanout.limits(), *json)?;
         let rows = (!json).then(Vec::new);
-        let report = Listing { stdout: fanout.screen.stdout.clone(), rows, count: 0 };
+        let none = job.is_some().then(|| args.wish().none_of(&whom.target).during("jobs"));
+        let stdout = fanout.screen.stdout.clone();
+        let report = Listing { stdout, rows, count: 0, none, has_answer: false };
         let (prefix, limit) = (job.clone(), whom.timeout);
         let question = async move |_, reach: &Reach| ask(reach, prefix.as_ref(), limit).await;
         let Several { fleet, hosts } = several;
@@ -39,6 +41,10 @@ struct Listing {
     /// The table's, by host, unless they are told as objects.
     rows: Option<Vec<(HostName, Vec<String>)>>,
     count: usize,
+    /// What it is if none has the job that was asked for.
+    none: Option<CliError>,
+    /// Any host has answered.
+    has_answer: bool,
 }
 
 impl Report for Listing {
@@ -47,6 +53,7 @@ impl Report for Listing {
     fn ended(&mut self, host: &HostName, came: Self::Came) -> Ended {
         match came {
             Ok(told) => {
+                self.has_answer = true;
                 self.count += told.jobs.len();
                 let listed = self.list(host, &told);
                 listed.map_or_else(|error| Ended::failed(End::Failed, error), |()| Ended::ok())
@@ -71,7 +78,7 @@ impl Report for Listing {
         if let Some(rows) = self.rows.take().filter(|rows| !rows.is_empty()) {
             stdout.put(all(rows).as_bytes());
         }
-        None
+        self.none.take().filter(|_| self.has_answer && self.count == 0)
     }
 
     fn sum(&self, _: std::time::Duration) -> Option<String> {

@@ -11,7 +11,7 @@ use lariat_common::protocol::job::Job;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::Failed;
-use crate::jobs::{self, Prefix, Whom, command, lasted, short, span, state};
+use crate::jobs::{self, Prefix, Unnamed, Whom, Wish, command, lasted, short, span, state};
 use crate::output;
 use crate::output::json::object;
 use crate::output::table::table;
@@ -49,7 +49,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     let Some(host) = whom.plain()? else { return many::run(args, context) };
     let told = whom.reach(&host, context).and_then(|reach| {
         let Some(reach) = reach else { return Ok(None) };
-        block_on(async { Ok(ask(&reach, job.as_ref(), whom.timeout).await?) }).map(Some)
+        let told = block_on(async { Ok(ask(&reach, job.as_ref(), whom.timeout).await?) })?;
+        if told.jobs.is_empty() && job.is_some() {
+            return Err(args.wish().none_on(&host).during(format!("on {host}")));
+        }
+        Ok(Some(told))
     });
     let told = told.map_err(|error| error.during("jobs"));
     let Some(Told { jobs, now_ms }) = jobs::failed_as(*json, Some(&host), told)? else {
@@ -66,6 +70,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         output::bytes(table(&HEADINGS, rows).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    /// The job that is asked for, if one is.
+    fn wish(&self) -> Wish {
+        Wish { prefix: self.job.clone(), unnamed: Unnamed::Newest }
+    }
 }
 
 /// What a host has told.

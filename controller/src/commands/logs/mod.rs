@@ -107,7 +107,7 @@ pub(super) fn read(
         let before = |error| CliError::from(error).before(&format!("{verb} on"));
         let listed = jobs::list(&reach, wish.prefix.as_ref(), args.whom.timeout).await;
         let (session, listed) = listed.map_err(before)?;
-        let job = wish.one(name, wish.candidates(listed)).map_err(|error| error.during(&on))?;
+        let job = wish.one_of(name, listed).map_err(|error| error.during(&on))?;
         let lost = |what: String| output::error(&format!("{on}: {what}"));
         if args.json {
             let log = Log::new(Capture::default(), Capture::default());

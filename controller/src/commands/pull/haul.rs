@@ -57,9 +57,9 @@ impl Haul {
         Self { named: true, ..self }
     }
 
-    /// How long a broken connection is tried again.
-    pub(crate) fn reconnect(&self) -> Duration {
-        self.options.reconnect
+    /// How it is moved.
+    pub(crate) fn options(&self) -> &TransferOptions {
+        &self.options
     }
 
     /// Those of the paths that are meant from one of several hosts.
@@ -83,7 +83,7 @@ impl Haul {
         let work = async |files: &mut Files<'_>| {
             self.fetch(files, &reach, user.as_deref(), mine, listing).await;
         };
-        Files::one_of_many(&reach, self.reconnect()).within(self.timeout, work).await
+        Files::one_of_many(&reach, &self.options).within(self.timeout, work).await
     }
 
     /// The numbers of all paths.

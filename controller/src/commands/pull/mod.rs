@@ -18,14 +18,17 @@ use crate::reach::{self, Fleet};
 use crate::runtime::block_on;
 use crate::target::{Chosen, RemotePath};
 use crate::transfer::{
-    Files, Listing, Many, Tally, Transfer, TransferOptions, check_distinct, shown,
+    Files, Listing, Many, Tally, Transfer, TransferOptions, check_distinct, last_word, shown,
 };
 
 /// The destination that is stdout.
 const STDOUT: &[u8] = b"-";
 
+/// How its command line goes.
+const USAGE: &str = "lariat pull [OPTIONS] <TARGET:SOURCE>... <DEST>";
+
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(override_usage = USAGE, after_help = "\
 DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and
 for a file so does a folder that is there already. {host} in DEST is the host's name; from several
 hosts, files go into DEST/HOST/ without it. A connection that breaks is made again and the pull goes
@@ -41,13 +44,10 @@ Examples:
   lariat pull @web:/etc/hostname 'names/{host}'
   lariat pull web1:/etc/nginx nginx --delete")]
 pub(crate) struct Args {
-    /// Files and folders to fetch; a relative path begins at the user's home
+    /// Files and folders to fetch, a relative path begins at the user's home; and behind them DEST, where
+    /// to, - is stdout
     #[arg(value_name = "TARGET:SOURCE", required = true)]
-    sources: Vec<OsString>,
-
-    /// Where to; - is stdout
-    #[arg(value_name = "DEST")]
-    dest: OsString,
+    words: Vec<OsString>,
 
     /// One JSON object for each host: host, ok, files, bytes, sent, reused, seconds, error
     #[arg(long)]
@@ -67,10 +67,16 @@ pub(crate) struct Args {
     fanout: FanoutOptions,
 }
 
-pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
+pub(crate) fn run(mut args: Args, context: &Context) -> Result<ExitCode, CliError> {
+    let dest = args.dest()?;
     let sources: Vec<RemotePath> =
-        args.sources.iter().map(|source| RemotePath::parse(source)).collect::<Result<_, _>>()?;
-    let stdout = args.dest.as_bytes() == STDOUT;
+        args.words.iter().map(|source| RemotePath::parse(source)).collect::<Result<_, _>>()?;
+    if let Some(place) = sources.iter().position(|source| source.path.is_empty()) {
+        let word = shown(&args.words[place]);
+        let error = CliError::new(format!("{word} names no file or folder"));
+        return Err(error.hint(format!("{word}PATH, or {word}. for the whole home folder")));
+    }
+    let stdout = dest.as_bytes() == STDOUT;
     let one_host = one_host(&sources);
     if stdout && (sources.len() > 1 || one_host.is_none() || args.json) {
         return Err(CliError::new("only one file can go to stdout, and nothing else with it"));
@@ -79,20 +85,28 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
         return Err(CliError::new("--dry-run has nothing to tell of what goes to stdout"));
     }
     match one_host {
-        Some(chosen) => one(args, &chosen, sources, context),
-        None => many(args, sources, context),
+        Some(chosen) => one(args, &chosen, (sources, &dest), context),
+        None => many(args, (sources, &dest), context),
+    }
+}
+
+impl Args {
+    /// Takes the last of the words; the sources are left.
+    fn dest(&mut self) -> Result<OsString, CliError> {
+        last_word(&mut self.words, "DEST", USAGE)
     }
 }
 
 /// What a step of a plan fetches. Stdout is not for such.
-pub(crate) fn of_plan(args: Args) -> Result<Haul, CliError> {
-    if args.dest.as_bytes() == STDOUT {
+pub(crate) fn of_plan(mut args: Args) -> Result<Haul, CliError> {
+    let dest = args.dest()?;
+    if dest.as_bytes() == STDOUT {
         return Err(CliError::new("a plan can't pull to stdout"));
     }
     let path = |source: &OsString| RemotePath::parse(source).map(|remote| remote.path);
-    let paths = args.sources.iter().map(path).collect::<Result<Vec<_>, _>>()?;
+    let paths = args.words.iter().map(path).collect::<Result<Vec<_>, _>>()?;
     check_distinct(paths.iter().map(Vec::as_slice))?;
-    let haul = Haul::new(paths, args.dest.as_bytes(), args.options, true, args.timeout)?;
+    let haul = Haul::new(paths, dest.as_bytes(), args.options, true, args.timeout)?;
     Ok(haul.of_plan())
 }
 
@@ -106,10 +120,10 @@ fn one_host(sources: &[RemotePath]) -> Option<Chosen> {
 fn one(
     args: Args,
     chosen: &Chosen,
-    sources: Vec<RemotePath>,
+    (sources, dest): (Vec<RemotePath>, &OsString),
     context: &Context,
 ) -> Result<ExitCode, CliError> {
-    let Args { dest, json, options, timeout, connect, fanout, .. } = args;
+    let Args { json, options, timeout, connect, fanout, .. } = args;
     check_distinct(sources.iter().map(|source| source.path.as_slice()))?;
     let user = chosen.user(options.user.as_deref())?;
     let host = &chosen.host;
@@ -135,13 +149,17 @@ fn one(
         let work = async |files: &mut Files<'_>| {
             haul.fetch(files, &reach, user.as_deref(), &all, &listing).await;
         };
-        Ok(Files::new(&reach, haul.reconnect()).within(timeout, work).await)
+        Ok(Files::new(&reach, haul.options()).within(timeout, work).await)
     })?;
     tally.report(host, json, context.verbose)
 }
 
-fn many(args: Args, sources: Vec<RemotePath>, context: &Context) -> Result<ExitCode, CliError> {
-    let Args { dest, json, options, timeout, connect, fanout, .. } = args;
+fn many(
+    args: Args,
+    (sources, dest): (Vec<RemotePath>, &OsString),
+    context: &Context,
+) -> Result<ExitCode, CliError> {
+    let Args { words, json, options, timeout, connect, fanout, .. } = args;
     let fleet = Fleet::load(context, &connect)?;
     let by_host = by_host(&sources, &fanout, &fleet, &context.home()?)?;
     if by_host.is_empty() {
@@ -152,8 +170,8 @@ fn many(args: Args, sources: Vec<RemotePath>, context: &Context) -> Result<ExitC
     }
     let mut targets: Vec<String> = sources.iter().map(|s| s.target.to_string()).collect();
     targets.dedup();
-    let what: Vec<String> = args.sources.iter().map(|source| shown(source).to_string()).collect();
-    let what = format!("{} to {}", what.join(" "), shown(&dest));
+    let what: Vec<String> = words.iter().map(|source| shown(source).to_string()).collect();
+    let what = format!("{} to {}", what.join(" "), shown(dest));
     let paths = sources.into_iter().map(|source| source.path).collect();
     let names = by_host.iter().map(|(chosen, _)| chosen.host.clone()).collect();
     by_host.iter().try_for_each(|(chosen, _)| chosen.user(options.user.as_deref()).map(drop))?;

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use lariat_common::protocol::failure::{Cause, Failure, FileKind};
 use lariat_common::protocol::metadata::Travels;
 use lariat_common::protocol::transfer::{Destination, Push, Sending};
 use lariat_common::transfer::{Cancel, Sent, Source, TransferError, send};
@@ -49,7 +50,7 @@ impl Item for Pushed {
     }
 
     fn name(&self) -> &[u8] {
-        &self.request.dest.name
+        called(&self.request.dest)
     }
 
     async fn attempt(
@@ -64,7 +65,9 @@ impl Item for Pushed {
         *moved = sent.into();
         match (done, bar.has_begun()) {
             (Ok(_), _) => Ok(()),
-            (Err(TransferError::Remote(failure)), false) => Err(Broken::refused(failure)),
+            (Err(TransferError::Remote(failure)), false) => {
+                Err(refused(&self.request.dest, failure))
+            }
             (Err(error), _) => Err(Broken::Transfer(error)),
         }
     }
@@ -74,18 +77,33 @@ impl Item for Pushed {
     }
 }
 
-/// Where a file goes.
+/// What to do where stdin would go into a folder.
+const NAME_IT: &str = "lariat push - HOST:/FOLDER/NAME";
+
+/// Where a file goes. Stdin has no name of its own, so the destination must be one.
 pub(super) fn destination(source: &OsStr, dest: &[u8]) -> Result<Destination, CliError> {
-    let stdin = source == STDIN;
-    let name = if stdin { name_for_stdin(dest)? } else { base_name(source.as_bytes(), dest)? };
-    Ok(Destination { path: dest.to_vec(), name: name.to_vec() })
+    if source != STDIN {
+        let name = base_name(source.as_bytes(), dest)?.to_vec();
+        return Ok(Destination { path: dest.to_vec(), name });
+    }
+    let dest = Destination { path: dest.to_vec(), name: Vec::new() };
+    if dest.is_inside() {
+        return Err(CliError::new("stdin needs a name at its destination").hint(NAME_IT));
+    }
+    Ok(dest)
 }
 
-/// Stdin has no name of its own, so the destination must be one.
-fn name_for_stdin(dest: &[u8]) -> Result<&[u8], CliError> {
-    let inside = Destination { path: dest.to_vec(), name: Vec::new() }.is_inside();
-    base_name(dest, b"").ok().filter(|_| !inside).ok_or_else(|| {
-        CliError::new("stdin needs a name at its destination")
-            .hint("lariat push - HOST:/FOLDER/NAME")
-    })
+/// What a file is called while it moves.
+pub(super) fn called(dest: &Destination) -> &[u8] {
+    let last = dest.path.rsplit(|&b| b == b'/').next().unwrap_or_default();
+    if dest.name.is_empty() { last } else { &dest.name }
+}
+
+/// What the agent said before anything moved. Only it knows whether stdin's destination is a folder.
+pub(super) fn refused(dest: &Destination, failure: Failure) -> Broken {
+    if dest.name.is_empty() && failure.cause == Cause::NotAFile(FileKind::Folder) {
+        let why = "stdin needs a name in it";
+        return Broken::Misused(CliError::new(format!("{failure}, and {why}")).hint(NAME_IT));
+    }
+    Broken::refused(failure)
 }

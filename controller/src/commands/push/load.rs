@@ -120,9 +120,9 @@ impl Load {
         load.bad().into_iter().next().map_or(Ok(load), Err)
     }
 
-    /// How long a broken connection is tried again.
-    pub(crate) fn reconnect(&self) -> Duration {
-        self.options.reconnect
+    /// How it is moved.
+    pub(crate) fn options(&self) -> &TransferOptions {
+        &self.options
     }
 
     /// All of it to one of several hosts, as a step of a plan.
@@ -136,7 +136,7 @@ impl Load {
         let work = async |files: &mut Files<'_>| {
             self.deliver(files, host, user.as_deref(), listing).await;
         };
-        Files::one_of_many(&reach, self.reconnect()).within(self.timeout, work).await
+        Files::one_of_many(&reach, &self.options).within(self.timeout, work).await
     }
 
     /// Sends all of it to one host.

@@ -8,7 +8,7 @@ use lariat_common::transfer::tree::{describe, describe_stream, hear_look};
 use lariat_common::transfer::{Source, TransferError};
 
 use super::STDIN;
-use super::file::destination;
+use super::file::{called, destination, refused};
 use super::load::now;
 use crate::connect::Session;
 use crate::error::CliError;
@@ -57,7 +57,7 @@ impl Item for Looked {
     }
 
     fn name(&self) -> &[u8] {
-        &self.request.dest.name
+        called(&self.request.dest)
     }
 
     async fn attempt(
@@ -68,7 +68,7 @@ impl Item for Looked {
     ) -> Result<(), Broken> {
         let watch = TreeBar::new(bar, &self.what, &self.listing);
         let settled = hear_look(&mut session.link, &watch).await.map_err(|error| match error {
-            TransferError::Remote(failure) => Broken::refused(failure),
+            TransferError::Remote(failure) => refused(&self.request.dest, failure),
             error => Broken::Transfer(error),
         })?;
         moved.settled(&settled);

@@ -19,13 +19,16 @@ use crate::output;
 use crate::reach::{self, Fleet};
 use crate::runtime::block_on;
 use crate::target::{Chosen, RemotePath, Targets};
-use crate::transfer::{Files, Listing, Many, Tally, Transfer, TransferOptions, shown};
+use crate::transfer::{Files, Listing, Many, Tally, Transfer, TransferOptions, last_word, shown};
 
 /// The source that is stdin.
 const STDIN: &str = "-";
 
+/// How its command line goes.
+const USAGE: &str = "lariat push [OPTIONS] <SOURCE>... <TARGET:DEST>";
+
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(override_usage = USAGE, after_help = "\
 DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and
 for a file so does a folder that is there already. Missing parents are made. A relative or empty
 DEST begins at the user's home; {host} in DEST is the host's name. A connection that breaks is made
@@ -44,20 +47,16 @@ Examples:
   pg_dump app | lariat push - web1:/backup/app.sql --compress
   lariat push --json app.tar.gz web1: | jq .reused")]
 pub(crate) struct Args {
-    /// Files and folders to send; - is stdin
+    /// Files and folders to send, - is stdin; and behind them TARGET:DEST, where to
     #[arg(value_name = "SOURCE", required = true)]
-    sources: Vec<OsString>,
-
-    /// Where to
-    #[arg(value_name = "TARGET:DEST")]
-    dest: OsString,
+    words: Vec<OsString>,
 
     /// One JSON object for each host: host, ok, files, bytes, sent, reused, seconds, error
     #[arg(long)]
     json: bool,
 
     #[command(flatten)]
-    options: TransferOptions,
+    pub(super) options: TransferOptions,
 
     /// Give a host up that is not done after this time, with exit status 124 if it is the only one
     #[arg(long, value_name = "DUR", value_parser = reach::parse_limit)]
@@ -70,21 +69,30 @@ pub(crate) struct Args {
     fanout: FanoutOptions,
 }
 
-pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
-    let RemotePath { target, path } = RemotePath::parse(&args.dest)?;
+pub(crate) fn run(mut args: Args, context: &Context) -> Result<ExitCode, CliError> {
+    let dest = args.dest()?;
+    let RemotePath { target, path } = RemotePath::parse(&dest)?;
     match target.plain() {
         Some(chosen) => one(args, path, &target, &chosen, context),
-        None => many(args, path, &target, context),
+        None => many(args, (&dest, path), &target, context),
+    }
+}
+
+impl Args {
+    /// Takes the last of the words; the sources are left.
+    fn dest(&mut self) -> Result<OsString, CliError> {
+        last_word(&mut self.words, "TARGET:DEST", USAGE)
     }
 }
 
 /// What a step of a plan sends to `hosts`. Stdin is not for such.
-pub(crate) fn of_plan(args: Args, hosts: &[HostName]) -> Result<Load, CliError> {
-    if args.sources.iter().any(|source| source == STDIN) {
+pub(crate) fn of_plan(mut args: Args, hosts: &[HostName]) -> Result<Load, CliError> {
+    let dest = args.dest()?;
+    if args.words.iter().any(|source| source == STDIN) {
         return Err(CliError::new("a plan can't send stdin"));
     }
-    let RemotePath { path, .. } = RemotePath::parse(&args.dest)?;
-    Load::new(args.sources, path, args.options, args.timeout)?.of_plan(hosts)
+    let RemotePath { path, .. } = RemotePath::parse(&dest)?;
+    Load::new(args.words, path, args.options, args.timeout)?.of_plan(hosts)
 }
 
 fn one(
@@ -94,7 +102,7 @@ fn one(
     chosen: &Chosen,
     context: &Context,
 ) -> Result<ExitCode, CliError> {
-    let Args { sources, json, options, timeout, connect, fanout, .. } = args;
+    let Args { words: sources, json, options, timeout, connect, fanout, .. } = args;
     let user = chosen.user(options.user.as_deref())?;
     let host = &chosen.host;
     let reach = Fleet::load(context, &connect).and_then(|fleet| {
@@ -112,25 +120,25 @@ fn one(
         let work = async |files: &mut Files<'_>| {
             load.deliver(files, host, user.as_deref(), &listing).await;
         };
-        Ok(Files::new(&reach, load.reconnect()).within(timeout, work).await)
+        Ok(Files::new(&reach, load.options()).within(timeout, work).await)
     })?;
     tally.report(host, json, context.verbose)
 }
 
 fn many(
     args: Args,
-    dest: Vec<u8>,
+    (shown_dest, dest): (&OsString, Vec<u8>),
     target: &Targets,
     context: &Context,
 ) -> Result<ExitCode, CliError> {
-    let Args { sources, json, options, timeout, connect, fanout, .. } = args;
+    let Args { words: sources, json, options, timeout, connect, fanout, .. } = args;
     let fleet = Fleet::load(context, &connect)?;
     let hosts = fanout.hosts(target, &fleet.inventory, &context.home()?)?;
     if hosts.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     let what: Vec<String> = sources.iter().map(|source| shown(source).to_string()).collect();
-    let what = format!("{} to {}", what.join(" "), shown(&args.dest));
+    let what = format!("{} to {}", what.join(" "), shown(shown_dest));
     hosts.iter().try_for_each(|chosen| chosen.user(options.user.as_deref()).map(drop))?;
     let load = Load::new(sources, dest, options, timeout)?.shared();
     let bad = load.bad();

@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::output;
 use crate::reach::{Fleet, Reach, ReachOptions};
-use crate::run::{Connections, Job, Signals};
+use crate::run::{Connections, Job, Signals, check};
 use crate::runtime::block_on;
 use crate::stdio::{LocalOutput, Stdin};
 
@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         timeout_ms: None,
         grace_ms: u64::try_from(RECONNECT.as_millis()).unwrap_or(u64::MAX),
     };
-    request.check().map_err(|e| CliError::from(e).during("rsh"))?;
+    check(&request, "rsh")?;
     block_on(follow(&request, &reach, context))
 }
 
@@ -95,7 +95,7 @@ async fn follow(request: &Run, reach: &Reach, context: &Context) -> Result<ExitC
     let stderr = LocalOutput::stderr().map_err(failed("write stderr"))?;
     let job = Job::new(stdout, stderr);
     let outcome = crate::run::run(&mut connections, &mut signals, request, &job, stdin).await;
-    if let Some(error) = report::error(&outcome, reach, request) {
+    if let Some(error) = report::error("rsh", &outcome, reach, request) {
         error.report(context.verbose);
     }
     connections.finish().await;

@@ -25,13 +25,13 @@ impl From<Ended> for Came {
 pub(super) struct Gathered {
     gather: Gather,
     diff: bool,
-    /// Where objects are told, and whether of jobs that are left alone.
-    objects: Option<(Printer, bool)>,
+    /// Where objects are told.
+    objects: Option<Printer>,
 }
 
 impl Gathered {
     /// Of no host yet.
-    pub(super) fn new(diff: bool, objects: Option<(Printer, bool)>) -> Self {
+    pub(super) fn new(diff: bool, objects: Option<Printer>) -> Self {
         Self { gather: Gather::default(), diff, objects }
     }
 }
@@ -52,8 +52,8 @@ impl Report for Gathered {
     }
 
     fn nothing(&mut self, host: &HostName, error: &CliError) {
-        if let Some((stdout, detached)) = &self.objects {
-            report::put_nothing(stdout, host, *detached, error);
+        if let Some(stdout) = &self.objects {
+            report::put_nothing(stdout, host, error);
         }
     }
 

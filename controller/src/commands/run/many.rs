@@ -29,7 +29,6 @@ pub(crate) struct Asked {
     fleet: Arc<Fleet>,
     hosts: Vec<Chosen>,
     task: Task,
-    output: Output,
     stdout: Printer,
     stderr: Printer,
     feed: Option<Feed>,
@@ -72,13 +71,12 @@ pub(super) fn run(
             fleet: Arc::new(fleet),
             hosts,
             task,
-            output: Output::new(args),
             stdout: fanout.screen.stdout.clone(),
             stderr: fanout.screen.stderr.clone(),
             feed: feed.clone(),
             relay: Arc::clone(&fanout.relay),
         });
-        let objects = args.json.then(|| (fanout.screen.stdout.clone(), args.detach));
+        let objects = args.json.then(|| fanout.screen.stdout.clone());
         let gathered = Gathered::new(args.output.diff, objects);
         let begin = move |number| -> Work<Came> {
             let asked = Arc::clone(&asked);
@@ -110,7 +108,7 @@ fn what(args: &Args) -> String {
 }
 
 impl Asked {
-    /// A step of a plan, whose output is lines of all hosts.
+    /// A step of a plan.
     pub(crate) fn of_plan(
         task: Task,
         fleet: &Arc<Fleet>,
@@ -122,7 +120,6 @@ impl Asked {
             fleet: Arc::clone(fleet),
             hosts,
             task,
-            output: Output::Lines,
             stdout,
             stderr,
             feed: None,
@@ -160,17 +157,14 @@ impl Asked {
             ran |= job.has_started();
             (stdout, stderr) = job.into_outputs();
             let line = self.task.line(command);
-            if let Outcome::Detached = outcome {
-                match detach::told(&chosen.host, &request, matches!(self.output, Output::Json)) {
-                    Ok(line) => self.stdout.put(&line),
-                    Err(error) => return self.failed(&chosen.host, error),
-                }
-            } else if let Output::Json = self.output {
+            if let Output::Json = self.task.output {
                 let kept = (
                     std::mem::replace(&mut stdout, kept()),
                     std::mem::replace(&mut stderr, kept()),
                 );
                 self.object(chosen, line, &outcome, kept, (&reach, &request, began)).await;
+            } else if let Outcome::Detached = outcome {
+                self.stdout.put(detach::told(&chosen.host, &request).as_bytes());
             }
             let now = report::ended(&outcome, &reach, &request, line);
             if ended.end == End::Ok {
@@ -187,7 +181,7 @@ impl Asked {
             stdout.discard();
         }
         match stdout {
-            Sink::Kept(capture) if ran && matches!(self.output, Output::Gather) => {
+            Sink::Kept(capture) if ran && matches!(self.task.output, Output::Gather) => {
                 match capture.read() {
                     Ok(captured) => Came { ended, kept: Some(captured) },
                     Err(error) => self.failed(&chosen.host, error.into()),
@@ -200,8 +194,8 @@ impl Asked {
     /// It failed before or behind the command.
     fn failed(&self, host: &HostName, error: CliError) -> Came {
         let error = error.during(format!("run on {host}"));
-        if let Output::Json = self.output {
-            report::put_nothing(&self.stdout, host, self.task.is_detached(), &error);
+        if let Output::Json = self.task.output {
+            report::put_nothing(&self.stdout, host, &error);
         }
         Ended::failed(End::Failed, error).into()
     }
@@ -210,7 +204,7 @@ impl Asked {
         let reach = self.fleet.reach(chosen)?.within(self.task.timeout());
         let host = &chosen.host;
         let lines = |printer: &Printer| Sink::lines(host, number, printer);
-        let sinks = match &self.output {
+        let sinks = match &self.task.output {
             Output::Lines => (lines(&self.stdout), lines(&self.stderr)),
             Output::Json => (kept(), kept()),
             Output::Gather => (kept(), lines(&self.stderr)),
@@ -229,12 +223,6 @@ impl Asked {
         (reach, request, began): (&Reach, &Run, Instant),
     ) {
         let took = began.elapsed();
-        if let Some(error) = report::json_error(outcome, reach, request)
-            && self.task.is_detached()
-        {
-            report::put_nothing(&self.stdout, &chosen.host, true, &error);
-            return;
-        }
         // What is read of it now is in memory until it is written.
         self.stdout.room().await;
         let read = |sink| match sink {
@@ -250,8 +238,9 @@ impl Asked {
         let error = report::json_error(outcome, reach, request);
         let error =
             error.or_else(|| unread.map(|error| CliError::from(error).during("read its output")));
-        let said =
-            report::Said { host: &chosen.host, command: line, stdout: &stdout, stderr: &stderr };
+        let (host, stdout, stderr) = (&chosen.host, &stdout, &stderr);
+        let job = report::left_there(outcome, request);
+        let said = report::Said { host, command: line, stdout, stderr, job };
         match json::line(&said.result(outcome, took, error)) {
             Ok(line) => self.stdout.put(&line),
             Err(error) => self.stderr.put(error.told(false).as_bytes()),

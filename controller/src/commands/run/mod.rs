@@ -143,7 +143,7 @@ fn one(
     let reach = match fleet.and_then(|fleet| Ok((fleet.reach(chosen)?.within(args.timeout), fleet)))
     {
         Err(error) if args.json => {
-            bytes(&report::nothing(host, args.detach, &error)?)?;
+            bytes(&report::nothing(host, &error)?)?;
             return Ok(ExitCode::from(crate::error::EXIT_FAILURE));
         }
         Err(error) => return Err(error),
@@ -160,7 +160,7 @@ fn one(
     }
     if args.tty {
         let stdin = args.interactive;
-        return block_on(terminal::run(&request, &reach, args.reconnect, stdin, context));
+        return block_on(terminal::run("run", &request, &reach, args.reconnect, stdin, context));
     }
     block_on(async {
         let signals = Signals::new().map_err(|e| CliError::from(e).during("wait for signals"))?;
@@ -233,7 +233,7 @@ impl Runner<'_> {
             let job = Job::new(stdout, stderr);
             crate::run::run(connections, signals, request, &job, stdin).await
         };
-        if let Some(error) = report::error(&outcome, self.reach, request) {
+        if let Some(error) = report::error("run", &outcome, self.reach, request) {
             error.report(self.context.verbose);
         }
         Ok(outcome)
@@ -249,8 +249,8 @@ impl Runner<'_> {
         let error = report::json_error(&outcome, self.reach, request);
         let (stdout, stderr) = job.into_outputs();
         let (stdout, stderr) = (stdout.read()?, stderr.read()?);
-        let said =
-            report::Said { host: self.host, command: line, stdout: &stdout, stderr: &stderr };
+        let (stdout, stderr) = (&stdout, &stderr);
+        let said = report::Said { host: self.host, command: line, stdout, stderr, job: None };
         object(&said.result(&outcome, began.elapsed(), error))?;
         Ok(outcome)
     }

@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lariat_common::escape::escape;
-use lariat_common::name::HostName;
-use lariat_common::protocol::exec::{End, Run};
+use lariat_common::name::{HostName, JobId};
+use lariat_common::protocol::exec::{End, Run, Streams};
 
 use crate::error::{CliError, EXIT_FAILURE};
 use crate::fanout::{self, Ended, OutFile, Sink};
-use crate::output::json::{self, JobResult, RunResult, Streams};
+use crate::output::json::{self, RunResult};
 use crate::output::printer::Printer;
 use crate::reach::Reach;
 use crate::run::capture::Captured;
-use crate::run::{Outcome, RunError, not_run};
+use crate::run::{Fate, Outcome, RunError, not_run};
 use crate::transfer::for_host;
 
 /// What a process exits with that SIGPIPE has ended.
@@ -32,14 +32,15 @@ pub(in crate::commands) fn status(outcome: &Outcome) -> u8 {
     }
 }
 
-/// What went wrong, if it was not the command itself.
+/// What went wrong for `verb`, if it was not the command itself.
 pub(in crate::commands) fn error(
+    verb: &str,
     outcome: &Outcome,
     reach: &Reach,
     request: &Run,
 ) -> Option<CliError> {
     let name = &reach.peer.name;
-    let on = format!("run on {name}");
+    let on = format!("{verb} on {name}");
     Some(match outcome {
         Outcome::Ended(End::NotRun(errno)) => CliError::from(not_run(request, *errno)).during(on),
         Outcome::Ended(_)
@@ -48,13 +49,18 @@ pub(in crate::commands) fn error(
         | Outcome::Left { running: false, .. } => {
             return None;
         }
+        Outcome::Left { .. } if request.streams == Streams::Kept => {
+            CliError::new("left before the job was heard of").during(on)
+        }
         Outcome::Left { running: true, .. } => {
             let grace = Duration::from_millis(request.grace_ms).as_secs_f32();
             let message = format!("left; what still runs there is ended in {grace} s");
             CliError::new(message).during(on)
         }
         // It names the host and its address itself, and says if the command may have run.
-        Outcome::Failed(error @ RunError::Connect(..)) => CliError::from(error).before("run on"),
+        Outcome::Failed(error @ RunError::Connect(..)) => {
+            CliError::from(error).before(&format!("{verb} on"))
+        }
         Outcome::Failed(error) => {
             CliError::from(error).during(format!("{on} ({})", reach.peer.address))
         }
@@ -69,8 +75,24 @@ pub(super) fn json_error(outcome: &Outcome, reach: &Reach, request: &Run) -> Opt
             CliError::new(format!("it did not end within {limit} s"))
         }),
         Outcome::Left { running: false, .. } => Some(fanout::End::NotStarted.error()),
-        _ => error(outcome, reach, request),
+        _ => error("run", outcome, reach, request),
     }
+}
+
+/// The id of a detached job that runs there now, or may.
+pub(super) fn left_there(outcome: &Outcome, request: &Run) -> Option<JobId> {
+    let may_run = match outcome {
+        Outcome::Detached | Outcome::NoReader => true,
+        Outcome::Left { running, .. } => *running,
+        Outcome::Failed(
+            RunError::Connect(_, fate)
+            | RunError::Broken(_, fate)
+            | RunError::Restarted(fate)
+            | RunError::Lost(fate),
+        ) => *fate != Fate::NotAsked,
+        Outcome::Ended(_) | Outcome::Failed(RunError::Failed(_) | RunError::Local { .. }) => false,
+    };
+    (may_run && request.streams == Streams::Kept).then_some(request.job)
 }
 
 /// A command and what it wrote.
@@ -80,6 +102,8 @@ pub(super) struct Said<'a> {
     pub(super) command: Option<&'a [u8]>,
     pub(super) stdout: &'a Captured,
     pub(super) stderr: &'a Captured,
+    /// Its id, if it is detached and was started, or may have been.
+    pub(super) job: Option<JobId>,
 }
 
 impl<'a> Said<'a> {
@@ -99,41 +123,36 @@ impl<'a> Said<'a> {
         RunResult {
             host: self.host,
             command: self.command,
-            ok: matches!(outcome, Outcome::Ended(End::Exited(0))),
+            ok: matches!(outcome, Outcome::Ended(End::Exited(0)) | Outcome::Detached),
             exit,
             signal,
             output: Captured::streams(self.stdout, self.stderr),
             seconds: took.as_secs_f64(),
             error: error.map(|error| error.line()),
+            job: self.job,
         }
     }
 }
 
-/// The object for a host of which nothing comes, of a command or of a job that is left alone.
-pub(super) fn nothing(
-    host: &HostName,
-    detached: bool,
-    error: &CliError,
-) -> Result<Vec<u8>, CliError> {
-    if detached {
-        return json::line(&JobResult::failed(host, error.line()));
-    }
+/// The object for a host of which nothing comes.
+pub(super) fn nothing(host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
     json::line(&RunResult {
         host,
         command: None,
         ok: false,
         exit: None,
         signal: None,
-        output: Streams { stdout: &[], stderr: &[], truncated: false },
+        output: json::Streams { stdout: &[], stderr: &[], truncated: false },
         seconds: 0.0,
         error: Some(error.line()),
+        job: None,
     })
 }
 
 /// The same for one host of several, on the stream of all.
-pub(super) fn put_nothing(stdout: &Printer, host: &HostName, detached: bool, error: &CliError) {
+pub(super) fn put_nothing(stdout: &Printer, host: &HostName, error: &CliError) {
     // There is nothing in it that could not be written as JSON.
-    if let Ok(line) = nothing(host, detached, error) {
+    if let Ok(line) = nothing(host, error) {
         stdout.put(&line);
     }
 }
@@ -155,7 +174,7 @@ pub(super) fn ended(outcome: &Outcome, reach: &Reach, request: &Run, line: Optio
         end: end(outcome),
         exit: matches!(outcome, Outcome::Ended(_)).then(|| status(outcome)),
         said,
-        errors: error(outcome, reach, request).into_iter().collect(),
+        errors: error("run", outcome, reach, request).into_iter().collect(),
     }
 }
 

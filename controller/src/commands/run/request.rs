@@ -13,6 +13,7 @@ use lariat_common::protocol::exec::{Command, Run, Streams};
 use super::Args;
 use crate::commands::shell::terminal;
 use crate::error::CliError;
+use crate::run::check;
 use crate::transfer;
 
 /// Room for the rest of the request beside a script, in bytes.
@@ -59,7 +60,7 @@ pub(super) fn request(args: &Args, command: Command) -> Result<Run, CliError> {
         timeout_ms: args.timeout.map(milliseconds),
         grace_ms: milliseconds(args.reconnect),
     };
-    request.check().map_err(|e| CliError::from(e).during("run"))?;
+    check(&request, "run")?;
     Ok(request)
 }
 
@@ -76,7 +77,7 @@ pub(super) fn for_host(request: Run, host: &HostName) -> Result<Run, CliError> {
     let env = request.env.into_iter().map(|(name, value)| (name, named(value))).collect();
     let request = Run { command, cwd: request.cwd.map(named), env, ..request };
     // A name is longer than what stands for it.
-    request.check().map_err(|e| CliError::from(e).during("run"))?;
+    check(&request, "run")?;
     Ok(request)
 }
 

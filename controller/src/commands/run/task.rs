@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use lariat_common::name::JobId;
-use lariat_common::protocol::exec::{Command, Run, Streams};
+use lariat_common::protocol::exec::{Command, Run};
 
+use super::output::Output;
 use super::{Args, lines, request};
 use crate::error::CliError;
 use crate::target::Chosen;
@@ -17,6 +18,7 @@ pub(crate) struct Task {
     by_line: bool,
     /// `{host}` in it is the host's name.
     named: bool,
+    pub(super) output: Output,
     pub(super) reconnect: Duration,
 }
 
@@ -31,7 +33,8 @@ impl Task {
             Some(command) => vec![command],
             None => lines::all(args).await?,
         };
-        Ok(Self { template, commands, by_line, named: false, reconnect: args.reconnect })
+        let (output, reconnect) = (Output::new(args), args.reconnect);
+        Ok(Self { template, commands, by_line, named: false, output, reconnect })
     }
 
     /// One that is a step of a plan: `{host}` in what the plan itself says of it, not in files, is the
@@ -44,11 +47,6 @@ impl Task {
         let template = command.clone().unwrap_or(Command::Shell(Vec::new()));
         let task = Self::new(args, request::request(args, template)?, command).await?;
         Ok(Self { named: !task.by_line, ..task })
-    }
-
-    /// Whether the commands are started and then left alone.
-    pub(super) fn is_detached(&self) -> bool {
-        self.template.streams == Streams::Kept
     }
 
     /// How long each may take.

@@ -16,6 +16,7 @@ use lariat_common::units::parse_duration;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::reach::{Fleet, ReachOptions};
+use crate::run::check;
 use crate::runtime::block_on;
 use crate::target::Targets;
 
@@ -61,6 +62,6 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         timeout_ms: None,
         grace_ms: u64::try_from(args.reconnect.as_millis()).unwrap_or(u64::MAX),
     };
-    request.check().map_err(|e| CliError::from(e).during("shell"))?;
-    block_on(terminal::run(&request, &reach, args.reconnect, true, context))
+    check(&request, "shell")?;
+    block_on(terminal::run("shell", &request, &reach, args.reconnect, true, context))
 }

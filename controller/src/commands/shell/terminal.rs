@@ -47,8 +47,9 @@ enum End {
     Signal(u8),
 }
 
-/// Runs a job in its terminal, to its end or until it is left.
+/// Runs a job in its terminal for `verb`, to its end or until it is left.
 pub(in crate::commands) async fn run(
+    verb: &str,
     request: &Run,
     reach: &Reach,
     reconnect: Duration,
@@ -86,14 +87,15 @@ pub(in crate::commands) async fn run(
         }
         end
     };
-    if raw.is_some() && !matches!(end, End::Outcome(Outcome::Ended(_))) {
+    let is_half_seen = job.has_started() && !matches!(end, End::Outcome(Outcome::Ended(_)));
+    if raw.is_some() && is_half_seen {
         raw::undo();
     }
     drop(raw);
     let name = &reach.peer.name;
     Ok(match end {
         End::Outcome(outcome) => {
-            if let Some(error) = report::error(&outcome, reach, request) {
+            if let Some(error) = report::error(verb, &outcome, reach, request) {
                 error.report(context.verbose);
             }
             connections.finish().await;

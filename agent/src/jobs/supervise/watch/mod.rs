@@ -37,6 +37,8 @@ const LISTEN_AFTER: Duration = Duration::from_millis(20);
 pub(super) struct Watch {
     folder: OwnedFd,
     record: File,
+    /// The job's end was written down.
+    is_recorded: bool,
     signals: SignalFd,
     control: Option<Group>,
     listener: Option<UnixListener>,
@@ -83,6 +85,7 @@ impl Watch {
         Self {
             folder,
             record,
+            is_recorded: false,
             signals,
             control,
             listener: None,
@@ -136,6 +139,10 @@ impl Watch {
                 self.listen();
             }
             self.speak(now);
+            if self.life.is_alone() {
+                // So that it can be looked up meanwhile. Who comes for it is told in any case.
+                let _ = self.write_down();
+            }
             self.outputs.iter_mut().for_each(|output| output.look(now));
             let ready = self.wait(now)?;
             let now = Instant::now();
@@ -283,6 +290,17 @@ impl Watch {
         self.life.over().map(|end| Exit { end, stdout, stderr })
     }
 
+    /// Writes down how it ended, once and if nobody has heard of it.
+    fn write_down(&mut self) -> io::Result<()> {
+        match self.exit() {
+            Some(exit) if !self.is_recorded && !self.life.is_released() => {
+                self.is_recorded = true;
+                record::add_exit(&self.record, &exit)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn speak(&mut self, now: Instant) {
         let view = View {
             pid: self.pid,
@@ -301,10 +319,7 @@ impl Watch {
         if self.listener.take().is_some() {
             folder::unlisten(self.folder.as_fd());
         }
-        let written = match self.exit() {
-            Some(exit) if !self.life.is_released() => record::add_exit(&self.record, &exit),
-            _ => Ok(()),
-        };
+        let written = self.write_down();
         // Who follows a detached job hears of its end only now that it can be looked up.
         self.speak(Instant::now());
         written

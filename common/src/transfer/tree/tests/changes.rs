@@ -125,6 +125,24 @@ fn of_a_list_what_is_not_there_is_told_and_the_rest_goes() {
 }
 
 #[test]
+fn what_is_listed_and_left_out_by_the_rules_is_not_missing() {
+    let mut world = World::new();
+    for name in ["a/b.c", "a/b.h", "a-", "out/x/y", "z"] {
+        world.file(name, name);
+    }
+    let listed = ["a/b.c", "a/b.h", "out/x/y", "out/z", "a/none.c"];
+    world.options.only = listed.map(|path| path.as_bytes().to_vec()).to_vec();
+    world.options.rules = exclude(&["*.c", "out/"]);
+    let outcome = world.copy();
+    let missed = outcome.sender.missed.borrow();
+    assert!(missed.len() == 1 && missed[0].0.contains("a/none.c: no such file"), "{missed:?}");
+    assert_eq!(
+        (names(&world.dest("")), names(&world.dest("a"))),
+        (vec!["a".into()], vec!["b.h".into()])
+    );
+}
+
+#[test]
 fn a_dry_run_tells_and_changes_nothing() {
     use ChangeKind::{Change, Delete, Make, Touch};
     let mut world = World::with(TreeOptions { dry_run: true, ..delete() });

@@ -37,6 +37,25 @@ impl Patience {
     }
 }
 
+/// Bytes that a connection brings before it breaks, if it is one to go on with.
+const WORTH: u64 = 512 * 1024;
+
+/// Connections in a row that bring less, after which one host of many is given up.
+const MOST_SHORT: u32 = 5;
+
+/// How often in a row a connection broke before it had brought anything worth its making. The operator of
+/// one host waits for such a link to come through; of many, it is to be told of, and holds up others.
+#[derive(Default)]
+pub(crate) struct Flapping(u32);
+
+impl Flapping {
+    /// A connection broke after it had brought so much. Tells how often by now, if it is enough.
+    pub(crate) fn broke(&mut self, brought: u64) -> Option<u32> {
+        self.0 = if brought < WORTH { self.0 + 1 } else { 0 };
+        (self.0 >= MOST_SHORT).then_some(self.0)
+    }
+}
+
 /// Whether a link failed for want of a connection, so that a new one may go on.
 pub(crate) fn is_broken_connection(error: &LinkError) -> bool {
     use LinkError::{Cut, Goodbye, Io, Silent};
@@ -61,6 +80,14 @@ pub(crate) fn may_come_back(error: &ConnectError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_connections_count_only_in_a_row() {
+        let mut flapping = Flapping::default();
+        let brought = [0, 9, 99, 999, WORTH, 0, WORTH - 1, 9, 99];
+        assert!(brought.into_iter().all(|brought| flapping.broke(brought).is_none()));
+        assert_eq!(flapping.broke(0), Some(MOST_SHORT));
+    }
 
     #[test]
     fn it_ends_after_the_limit_without_progress_and_begins_anew_with_it() {

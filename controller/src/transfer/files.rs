@@ -16,7 +16,7 @@ use super::{Bar, Moved, Remarks, Tally, TransferOptions, shown};
 use crate::connect::{ConnectError, Session};
 use crate::error::CliError;
 use crate::fanout::End;
-use crate::patience::{Patience, is_broken_connection, may_come_back};
+use crate::patience::{Flapping, Patience, is_broken_connection, may_come_back};
 use crate::reach::Reach;
 
 /// What is left to say when a transfer is given up that can go on.
@@ -75,8 +75,8 @@ pub(crate) struct Files<'a> {
     reconnect: Duration,
     /// A connection that is ready for the next file.
     session: Option<Session>,
-    /// Whether each file has a bar.
-    bars: bool,
+    /// It is one host of many: its files have no bars, and a link that always breaks is given up.
+    of_many: bool,
     /// What is being done, as errors begin.
     doing: Option<String>,
     tally: Tally,
@@ -87,12 +87,12 @@ impl<'a> Files<'a> {
     pub(crate) fn new(reach: &'a Reach, options: &TransferOptions) -> Self {
         let tally = Tally { dry_run: options.dry_run, ..Tally::new() };
         let reconnect = options.reconnect;
-        Self { reach, reconnect, session: None, bars: true, doing: None, tally }
+        Self { reach, reconnect, session: None, of_many: false, doing: None, tally }
     }
 
-    /// The same for one host of many, which has no bars of its own.
+    /// The same for one host of many.
     pub(crate) fn one_of_many(reach: &'a Reach, options: &TransferOptions) -> Self {
-        Self { bars: false, ..Self::new(reach, options) }
+        Self { of_many: true, ..Self::new(reach, options) }
     }
 
     /// Does `work`, and gives what came of it all. What it is at after `limit` is given up.
@@ -141,8 +141,8 @@ impl<'a> Files<'a> {
     /// Moves one file, over as many connections as it takes.
     async fn all_of<I: Item>(&mut self, item: &mut I) -> Result<(), (End, CliError)> {
         let name = shown(OsStr::from_bytes(item.name())).to_string();
-        let bar = if self.bars { Bar::new(&name) } else { Bar::hidden() };
-        let mut patience = Patience::new(self.reconnect);
+        let bar = if self.of_many { Bar::hidden() } else { Bar::new(&name) };
+        let (mut patience, mut flapping) = (Patience::new(self.reconnect), Flapping::default());
         let (mut bytes, mut sent) = (0, 0);
         let mut had = None;
         let mut first = true;
@@ -170,6 +170,12 @@ impl<'a> Files<'a> {
             }
             let has = bar.had();
             let got_on = got_on(had, has, now.bytes);
+            let brought = has.zip(had).map(|(has, had)| has.saturating_sub(had));
+            if let Some(times) = brought.filter(|_| self.of_many).and_then(|b| flapping.broke(b)) {
+                let often =
+                    format!("the connection broke {times} times in a row after less than 512 KiB");
+                return Err((broken.end(), CliError::new(often).next(AGAIN)));
+            }
             had = has;
             let Some(wait) = patience.broke(got_on, Instant::now()) else {
                 return Err((broken.end(), CliError::from(broken).next(AGAIN)));

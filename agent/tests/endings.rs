@@ -146,15 +146,9 @@ fn without_its_agent_a_job_is_ended_after_the_grace_time_and_leaves_a_record() {
         let (mut ear, mouth) = host.start(request);
         let pid = first_pid(&mut ear).await;
         drop((ear, mouth));
-        let until = Instant::now() + Duration::from_secs(10);
-        loop {
-            // It still listens at first.
-            if let Some(Fate::Over(exit)) = attach_once(&host, job).await {
-                assert_eq!(exit.end, End::Signaled(15));
-                break;
-            }
-            assert!(Instant::now() < until);
-        }
+        unattended(&host, job).await;
+        let Some(Fate::Over(exit)) = found(&host.jobs, job).await else { panic!("it is over") };
+        assert_eq!(exit.end, End::Signaled(15));
         assert!(!is_there(pid));
     });
 }
@@ -164,14 +158,14 @@ async fn found(jobs: &Jobs, job: lariat_common::name::JobId) -> Option<Fate> {
     jobs.find(KEY, job).await.unwrap().map(|found| found.fate)
 }
 
-/// Waits for the end of a job that no one attends: attaching would attend it.
-async fn attach_once(host: &Host, job: lariat_common::name::JobId) -> Option<Fate> {
-    let path = host.state.path().join("jobs").join(job.to_string()).join("record");
-    let before = std::fs::metadata(&path).unwrap().len();
-    while std::fs::metadata(&path).unwrap().len() == before {
+/// Waits until the supervisor of a job that no one attends has left: to look for the job would attend it.
+async fn unattended(host: &Host, job: lariat_common::name::JobId) {
+    let folder = host.state.path().join("jobs").join(job.to_string());
+    let (record, socket) = (folder.join("record"), folder.join("socket"));
+    let before = std::fs::metadata(&record).unwrap().len();
+    while std::fs::metadata(&record).unwrap().len() == before || socket.exists() {
         tokio::task::yield_now().await;
     }
-    found(&host.jobs, job).await
 }
 
 #[test]

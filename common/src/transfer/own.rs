@@ -107,6 +107,10 @@ pub(super) fn open(
             if metadata.is_file() && metadata.uid() == user && private {
                 return Ok(Some(file));
             }
+            // Whoever had it locked may have put it aside meanwhile: what is there now is not this.
+            if !is_at(place, name, &file)? {
+                return Ok(None);
+            }
         }
         Err(Errno::NOENT) => return Ok(None),
         Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR | Errno::ACCESS) => {}

@@ -59,11 +59,7 @@ fn sweep_partial(place: &Place, name: &str, journal: &str, user: u32, now: Syste
         return;
     }
     // It may have been taken up, or got its name, before it was locked here.
-    let here = rustix::fs::statat(&place.folder, name, AtFlags::SYMLINK_NOFOLLOW);
-    let Ok(metadata) = file.metadata() else { return };
-    let same =
-        here.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (metadata.dev(), metadata.ino()));
-    if same && is_forgotten(&file, user, now) {
+    if own::is_at(place, name, &file).is_ok_and(|same| same) && is_forgotten(&file, user, now) {
         own::remove(place, journal);
         own::remove(place, name);
     }

@@ -78,7 +78,8 @@ fn supervise(socket: UnixStream, groups: Option<&Groups>) -> Result<(), ChannelE
     let (begin, folder, record) = begin(&socket, &mut inbox)?;
     let started = command::start(&begin);
     // The command inherits this thread's signal mask, so ours is set only now.
-    let signals = watch_signals()?;
+    let signals =
+        watch_signals(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     // The command's folder must not be held busy by us.
     let _ = std::env::set_current_dir("/");
     let voice = Voice::first(socket, inbox);
@@ -115,10 +116,10 @@ fn name(name: &CStr) {
     let _ = rustix::thread::set_name(name);
 }
 
-/// From here on, signals are something to read. What came before is lost: look for ended children once.
-fn watch_signals() -> io::Result<SignalFd> {
-    let signals = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
-    let mask: SigSet = signals.into_iter().collect();
+/// From here on, these signals are something to read. What came before is lost: look for ended children
+/// once.
+fn watch_signals(signals: &[Signal]) -> io::Result<SignalFd> {
+    let mask: SigSet = signals.iter().copied().collect();
     mask.thread_block()?;
     Ok(SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
 }

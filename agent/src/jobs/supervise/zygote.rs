@@ -15,12 +15,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
+use super::watch_signals;
 use crate::jobs::cgroup::Groups;
 use crate::jobs::raw;
 
@@ -33,10 +33,7 @@ pub(in crate::jobs) const ANSWER_LEN: usize = 4;
 /// Forks for the agent at the other end until that is gone and no child is left; then there is `None`.
 /// In each child it returns with the child's socket.
 pub(super) fn serve(agent: UnixStream, groups: Option<&Groups>) -> io::Result<Option<UnixStream>> {
-    let mask: SigSet = [Signal::SIGCHLD].into_iter().collect();
-    mask.thread_block()?;
-    let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-    let ended = SignalFd::with_flags(&mask, flags)?;
+    let ended = watch_signals(&[Signal::SIGCHLD])?;
     let mut agent = Some(agent);
     loop {
         while ended.read_signal()?.is_some() {}

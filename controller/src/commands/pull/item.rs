@@ -121,10 +121,7 @@ impl<'a> Pulled<'a> {
         let link = &mut session.link;
         let done = receive(link, target, offer, &placing, bar, &never, &mut received).await;
         *moved = received.into();
-        done.map(drop).map_err(|error| match error {
-            TransferError::Local(failure) => Broken::Here(failure),
-            error => Broken::Transfer(error),
-        })
+        done.map(drop).map_err(ended)
     }
 
     /// What would become of a file here.
@@ -141,11 +138,7 @@ impl<'a> Pulled<'a> {
         let (base, options, finish) = (PathBuf::new(), self.options.tree(), self.finish.clone());
         let watch = TreeBar::new(bar, &self.what, &self.listing);
         let settled = look(&mut session.link, Look { base, dest, root, options, finish }, &watch);
-        let settled = settled.await.map_err(|error| match error {
-            TransferError::Local(failure) => Broken::Here(failure),
-            error => Broken::Transfer(error),
-        })?;
-        moved.settled(&settled);
+        moved.settled(&settled.await.map_err(ended)?);
         Ok(())
     }
 
@@ -223,6 +216,14 @@ impl Item for Pulled<'_> {
 
     fn remarks(&mut self) -> Remarks {
         std::mem::take(&mut self.remarks)
+    }
+}
+
+/// What ended the coming of one file: this end itself, or the way here.
+fn ended(error: TransferError) -> Broken {
+    match error {
+        TransferError::Local(failure) => Broken::Here(failure),
+        error => Broken::Transfer(error),
     }
 }
 

@@ -1,8 +1,6 @@
 //! `lariat push` and `pull` with the real binaries: exact copies, resumed after real kills, and errors
 //! that harm nothing.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};

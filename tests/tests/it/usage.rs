@@ -1,7 +1,5 @@
 //! What the command line takes, and what it says of what it does not take.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-
 use std::fs;
 
 use lariat_tests::fleet::TestFleet;

@@ -3,8 +3,6 @@
 //!
 //! `LARIAT_ROUNDS` sets how often, `LARIAT_SEED` repeats what failed.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};

@@ -1,7 +1,5 @@
 //! Plans over many hosts: real binaries, real sockets.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use std::fs;
 use std::process::Output;
 

@@ -1,7 +1,5 @@
 //! Transfers whose connection breaks go on by themselves, and are told apart from those that can't.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};

@@ -1,8 +1,6 @@
 //! An interrupted push whose source, or whose partial, is of another version when it is run again: that
 //! is noticed, and the two are never mixed.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

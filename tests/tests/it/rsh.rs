@@ -1,7 +1,5 @@
 //! `lariat rsh` in ssh's place: the real rsync, git, scp and sftp over it.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};

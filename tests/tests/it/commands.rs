@@ -1,8 +1,6 @@
 //! What `lariat run` can be asked for beside a plain command: other users, scripts, many lines; and
 //! what a command finds around it.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};

@@ -1,7 +1,5 @@
 //! Detached jobs: they need neither their controller nor the agent, and belong to their key alone.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;

@@ -1,7 +1,5 @@
 //! Terminals: `lariat shell` and `run --tty`, in a real pseudo terminal here.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;

@@ -1,7 +1,5 @@
 //! Commands whose connection breaks, whose agent dies, or both: exact, and run once.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-
 use std::io::{Read, Write};
 use std::process::{Child, Stdio};
 use std::time::Duration;

@@ -1,7 +1,5 @@
 //! Updates, streams and options of `push` and `pull` with the real binaries.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;

@@ -1,8 +1,6 @@
 //! What a file that goes alone has beside its content, with the real binaries: what travels, what does
 //! not, what a dry run tells of it, and what the rules leave out.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;

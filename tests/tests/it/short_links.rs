@@ -1,8 +1,6 @@
 //! Transfers over a link that cuts every connection before much has passed: all that arrives stays, so that
 //! they get there in the end.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-
 use std::path::Path;
 
 use lariat_tests::faulty::{Fault, Faulty};

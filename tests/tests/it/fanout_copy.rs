@@ -1,7 +1,5 @@
 //! Files to and from many hosts: real binaries, real sockets, many agents.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;

@@ -1,7 +1,5 @@
 //! What is told when a job is started and left alone, and when it could not be started.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-
 use lariat_tests::crowd::crowd;
 use lariat_tests::fleet::TestFleet;
 use lariat_tests::said::objects;

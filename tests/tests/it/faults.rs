@@ -2,8 +2,6 @@
 //! name is the old file or the complete new one, the controller says truly which, and the next push
 //! succeeds.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-
 use std::path::{Path, PathBuf};
 use std::process::Output;
 

@@ -1,7 +1,5 @@
 //! Jobs that end while nobody is there to hear of it.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-
 use std::process::{Child, Stdio};
 
 use lariat_tests::fleet::TestFleet;

@@ -1,8 +1,6 @@
 //! Whole folders by `lariat push` and `pull` with the real binaries: the same afterwards, brought up to
 //! date, cut and killed, and one bad name stops no other.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

@@ -1,7 +1,5 @@
 //! `lariat demo` as somebody meets it who has never seen lariat.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-
 use std::path::Path;
 use std::process::{Command, Stdio};
 

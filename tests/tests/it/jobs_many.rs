@@ -1,7 +1,5 @@
 //! Jobs over many hosts: listed in one table, found wherever they are, read side by side.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;

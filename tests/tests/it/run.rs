@@ -1,7 +1,5 @@
 //! `lariat run` with the real binaries over a real socket: bytes, statuses, streams, failures.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-
 use std::io::{Read, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};

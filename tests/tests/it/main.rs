@@ -1,0 +1,27 @@
+//! End-to-end tests of the real binaries, one module a feature.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
+mod alone;
+mod attributes;
+mod batch;
+mod commands;
+mod cuts;
+mod demo;
+mod detach;
+mod fanout;
+mod fanout_copy;
+mod faults;
+mod jobs;
+mod jobs_many;
+mod kill;
+mod reconnect;
+mod rsh;
+mod run;
+mod shell;
+mod short_links;
+mod transfer;
+mod tree;
+mod update;
+mod usage;
+mod versions;

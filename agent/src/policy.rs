@@ -103,7 +103,7 @@ mod tests {
             Request::Run(run) => Request::Run(Run { command: Command::Login, ..run }),
             other => other,
         };
-        let attach = Attach { job: JobId([0; 16]), received: Ack::default() };
+        let attach = Attach { job: JobId([0; 16]), received: Some(Ack::default()) };
         for verb in [Verb::Run, Verb::Shell] {
             assert_eq!(decide(&key(&[verb]), &shell, now).is_ok(), verb == Verb::Shell);
             assert_eq!(decide(&key(&[verb]), &Request::Attach(attach), now), Ok(()));

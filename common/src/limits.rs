@@ -29,6 +29,16 @@ pub const PING_AFTER: Duration = Duration::from_secs(10);
 /// Silence after which an end takes the other for dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(30);
 
+/// Silence after which a controller sends the first `Ping`, so that it notices an outage within 2 s.
+pub const PROBE_AFTER: Duration = Duration::from_secs(1);
+
+/// How often an end that receives bulk frames shows that they arrive.
+pub const BEAT_EVERY: Duration = Duration::from_secs(1);
+
+/// Bytes a second that a frame must at least arrive with, once it has taken [`DEAD_AFTER`]. Low enough for
+/// a hundred hosts that share a modem's line.
+pub const SLOWEST: u64 = 64;
+
 /// Bytes of a command's stdin that may be under way; returned as the command takes them. Enough that
 /// the five processes on its way work side by side, and what a supervisor can hold.
 pub const STDIN_CREDIT: u64 = 1024 * 1024;

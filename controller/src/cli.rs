@@ -12,6 +12,7 @@ use rustix::process::{Resource, Rlimit};
 use crate::commands::Command;
 use crate::context::Context;
 use crate::error::{CliError, EXIT_FAILURE};
+use crate::outage::Outages;
 use crate::output;
 
 /// Run commands on a fleet of hosts, and move files to and from them.
@@ -52,8 +53,9 @@ pub fn main() -> ExitCode {
 
     match Cli::try_parse() {
         Ok(cli) => {
-            let context = Context { home: cli.home, verbose: cli.verbose };
-            cli.command.run(&context).unwrap_or_else(|error| error.report(context.verbose))
+            let Cli { home, verbose, command } = cli;
+            let context = Context { home, verbose, outages: Outages::new(verbose) };
+            command.run(&context).unwrap_or_else(|error| error.report(context.verbose))
         }
         Err(error) => usage(&error),
     }

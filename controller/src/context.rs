@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::error::CliError;
 use crate::home::Home;
+use crate::outage::Outages;
 
 /// The global options.
 pub(crate) struct Context {
@@ -11,6 +12,8 @@ pub(crate) struct Context {
     pub(crate) home: Option<PathBuf>,
     /// `-v`
     pub(crate) verbose: bool,
+    /// Where outages are shown.
+    pub(crate) outages: Outages,
 }
 
 impl Context {

@@ -13,6 +13,7 @@ mod home;
 mod inventory;
 mod jobs;
 mod key;
+mod outage;
 mod output;
 mod patience;
 mod reach;

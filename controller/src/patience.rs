@@ -9,8 +9,8 @@ use crate::connect::{self, ConnectError};
 /// The wait before the first new attempt; it doubles with each that gets nowhere.
 const FIRST_WAIT: Duration = Duration::from_millis(25);
 
-/// The longest wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(3);
+/// The longest wait: that the host is there again is to be noticed within a second.
+const LONGEST_WAIT: Duration = Duration::from_millis(700);
 
 /// How long it has been broken.
 pub(crate) struct Patience {
@@ -24,12 +24,12 @@ impl Patience {
         Self { limit, broken: None }
     }
 
-    /// An attempt broke off; `moved` says whether it got anywhere. Gives the wait before the next one,
-    /// or nothing when it is enough.
-    pub(crate) fn broke(&mut self, moved: bool, now: Instant) -> Option<Duration> {
+    /// An attempt broke off, after an outage that began at `since`; `moved` says whether it got anywhere.
+    /// Gives the wait before the next one, or nothing when it is enough.
+    pub(crate) fn broke(&mut self, moved: bool, since: Instant, now: Instant) -> Option<Duration> {
         let (since, wait) = match self.broken {
             Some(broken) if !moved => broken,
-            _ => (now, FIRST_WAIT),
+            _ => (since, FIRST_WAIT),
         };
         self.broken = Some((since, (wait * 2).min(LONGEST_WAIT)));
         let left = (since + self.limit).checked_duration_since(now)?;
@@ -58,23 +58,25 @@ impl Flapping {
 
 /// Whether a link failed for want of a connection, so that a new one may go on.
 pub(crate) fn is_broken_connection(error: &LinkError) -> bool {
-    use LinkError::{Cut, Goodbye, Io, Silent};
-    matches!(error, Cut | Silent | Io(_) | Goodbye { .. })
+    use LinkError::{Cut, Goodbye, Io, Silent, Slow};
+    matches!(error, Cut | Silent | Slow | Io(_) | Goodbye { .. })
 }
 
 /// Whether a host that was there a moment ago may soon be again.
 pub(crate) fn may_come_back(error: &ConnectError) -> bool {
     use connect::Cause::{Connect, Cut, Hangup, Io, Link, Resolve, Timeout};
-    matches!(
-        *error.cause,
-        Resolve(_)
-            | Connect(_)
-            | Timeout { .. }
-            | Hangup
-            | Io(_)
-            | Cut(_)
-            | Link(LinkError::Silent | LinkError::Io(_))
-    )
+    match &*error.cause {
+        Resolve(_) | Connect(_) | Timeout { .. } | Hangup | Io(_) | Cut(_) => true,
+        Link(error) => is_broken_connection(error),
+        _ => false,
+    }
+}
+
+/// Whether a host that was not reached yet is worth another attempt. What nobody answers at all is told at
+/// once, as it may never have been there; what was cut off in the middle was.
+pub(crate) fn may_be_there(error: &ConnectError) -> bool {
+    let is_timeout = matches!(*error.cause, connect::Cause::Timeout { .. });
+    may_come_back(error) && error.had_connection() && !is_timeout
 }
 
 #[cfg(test)]
@@ -95,13 +97,17 @@ mod tests {
         let begin = Instant::now();
         let mut now = begin;
         let mut attempts = 0;
-        while let Some(wait) = patience.broke(false, now) {
+        while let Some(wait) = patience.broke(false, begin, now) {
             now += wait;
             attempts += 1;
         }
         assert_eq!(now - begin, Duration::from_secs(30));
-        assert!((10..30).contains(&attempts), "{attempts}");
-        assert_eq!(patience.broke(true, now), Some(FIRST_WAIT));
-        assert_eq!(Patience::new(Duration::ZERO).broke(true, now), None);
+        assert!((40..60).contains(&attempts), "{attempts}");
+        assert_eq!(patience.broke(true, now, now), Some(FIRST_WAIT));
+        assert_eq!(Patience::new(Duration::ZERO).broke(true, now, now), None);
+        // Silence before the break counts.
+        let silent = now + Duration::from_secs(29);
+        let last = patience.broke(true, now, silent + Duration::from_millis(990));
+        assert_eq!(last, Some(Duration::from_millis(10)));
     }
 }

@@ -34,6 +34,8 @@ struct Shared {
     fault: Mutex<Fault>,
     connections: Mutex<Vec<TcpStream>>,
     stopped: AtomicBool,
+    /// Connections before this one have nothing pass any more.
+    forsaken: AtomicU64,
     accepted: AtomicU64,
     bytes_up: AtomicU64,
     bytes_down: AtomicU64,
@@ -53,6 +55,7 @@ impl Faulty {
             fault: Mutex::new(fault),
             connections: Mutex::default(),
             stopped: AtomicBool::new(false),
+            forsaken: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             bytes_up: AtomicU64::new(0),
             bytes_down: AtomicU64::new(0),
@@ -95,6 +98,12 @@ impl Faulty {
             // It may be gone already.
             let _ = stream.shutdown(std::net::Shutdown::Both);
         }
+    }
+
+    /// Nothing passes any more on the connections that stand now, though they stand; those that are made
+    /// later work.
+    pub fn forsake(&self) {
+        self.shared.forsaken.store(self.accepted(), Ordering::SeqCst);
     }
 
     /// Tells, at once, when this many more bytes have passed, both ways together.
@@ -141,7 +150,7 @@ enum Way {
 
 impl Shared {
     fn connect(self: &Arc<Self>, controller: &TcpStream) {
-        self.accepted.fetch_add(1, Ordering::SeqCst);
+        let number = self.accepted.fetch_add(1, Ordering::SeqCst);
         let target = *self.target.lock().expect("no panic while it is held");
         let Ok(agent) = TcpStream::connect(target) else { return };
         for stream in [controller, &agent] {
@@ -151,8 +160,8 @@ impl Shared {
         let mut connections = self.connections.lock().expect("no panic while it is held");
         connections.extend([clone(controller), clone(&agent)]);
         drop(connections);
-        self.pump(clone(controller), clone(&agent), Way::Up);
-        self.pump(clone(&agent), clone(controller), Way::Down);
+        self.pump(clone(controller), clone(&agent), Way::Up, number);
+        self.pump(clone(&agent), clone(controller), Way::Down, number);
     }
 
     /// Tells whoever waits for so many bytes.
@@ -166,7 +175,7 @@ impl Shared {
     }
 
     /// Reads on one thread and, when its time has come, writes on another.
-    fn pump(self: &Arc<Self>, mut from: TcpStream, mut to: TcpStream, way: Way) {
+    fn pump(self: &Arc<Self>, mut from: TcpStream, mut to: TcpStream, way: Way, number: u64) {
         let (pieces, due) = mpsc::channel::<(Instant, Vec<u8>)>();
         let reading = Arc::clone(self);
         std::thread::spawn(move || {
@@ -196,7 +205,11 @@ impl Shared {
             while let Ok((when, piece)) = due.recv() {
                 wait_until(when);
                 let fault = || writing.fault.lock().expect("no panic while it is held").clone();
-                while fault().stall {
+                let is_stalled = || {
+                    let forsaken = number < writing.forsaken.load(Ordering::SeqCst);
+                    (forsaken || fault().stall) && !writing.stopped.load(Ordering::SeqCst)
+                };
+                while is_stalled() {
                     std::thread::park_timeout(Duration::from_millis(5));
                 }
                 if let Some(rate) = fault().rate {

@@ -9,5 +9,6 @@ pub mod dice;
 pub mod faulty;
 pub mod fleet;
 pub mod said;
+pub mod screen;
 pub mod strace;
 pub mod wait;

@@ -24,7 +24,10 @@ use super::spool::Stream;
 use crate::user::Credentials;
 
 /// The words that this code knows.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
+
+/// The first [`VERSION`] that knows [`ToSupervisor::SignalOnce`].
+pub const SIGNALS_ONCE: u16 = 2;
 
 /// Most descriptors that come with one message.
 pub(super) const FDS: usize = 2;
@@ -67,6 +70,13 @@ pub enum ToSupervisor {
     Follow,
     /// The job's terminal has another size.
     Resize(Resize),
+    /// A signal for the job, unless one came with the same bytes before.
+    SignalOnce {
+        /// The signal.
+        signal: Signal,
+        /// Random bytes.
+        once: [u8; 16],
+    },
 }
 
 /// What a supervisor says. A new agent is told again all that still matters.

@@ -9,9 +9,11 @@
 //! Invariant: a byte is kept until it is acknowledged, and nothing grows: a pipe whose spool is full
 //! is not read.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::SpliceFlags;
 
@@ -119,6 +121,29 @@ impl Spool {
     /// The file that the tail is in and how often it has moved; none before the first byte.
     pub(super) fn file(&self) -> Option<(BorrowedFd<'_>, u32)> {
         self.file.as_ref().map(|file| (file.as_fd(), self.moves))
+    }
+
+    /// Copies the tail into a segment of its own in `folder`, where [`super::log_reader`] finds it. One that
+    /// is not whole is removed.
+    pub(super) fn keep(&self, folder: BorrowedFd<'_>) -> io::Result<()> {
+        let (mut at, end) = (self.acked(), self.end());
+        let Some(file) = self.file.as_ref().filter(|_| at < end) else { return Ok(()) };
+        let name = self.stream.segment(at);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let segment = rustix::fs::openat(folder, &name, flags, Mode::RUSR | Mode::WUSR)?;
+        let mut segment = File::from(segment);
+        let mut copy = || {
+            let mut buffer = [0; COPY];
+            while at < end {
+                let len = read_at(file, self.capacity(), at, end, &mut buffer)?;
+                segment.write_all(&buffer[..len])?;
+                at += len as u64;
+            }
+            io::Result::Ok(())
+        };
+        copy().inspect_err(|_| {
+            let _ = rustix::fs::unlinkat(folder, &name, AtFlags::empty());
+        })
     }
 
     /// Everything before `upto` may be forgotten. `false` when it never came.
@@ -254,7 +279,7 @@ mod tests {
 
     fn folder() -> (tempfile::TempDir, OwnedFd) {
         let dir = tempfile::tempdir().unwrap();
-        let fd = std::fs::File::open(dir.path()).unwrap().into();
+        let fd = File::open(dir.path()).unwrap().into();
         (dir, fd)
     }
 

@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 use lariat_common::clock::since_boot;
 use lariat_common::link::LinkError;
 use lariat_common::protocol::exec::Attach;
-use lariat_common::protocol::failure::{Cause, Failure};
+use lariat_common::protocol::failure::{Action, Cause, Failure};
+use lariat_common::protocol::job::Reading;
 use tracing::{info, warn};
 
-use super::{detached, job};
+use super::{detached, job, unread};
 use crate::jobs::channel::ToSupervisor;
 use crate::jobs::{Fate, Found};
 use crate::session::{Session, SessionLink};
@@ -38,22 +39,34 @@ pub(super) async fn go_on(
         found = session.agent.jobs.find(session.key.id, job) => found,
     };
     let failure = match found {
-        Ok(Some(Found { record, fate, .. })) => match fate {
+        Ok(Some(Found { record, fate, folder })) => match fate {
             Fate::Alive(ear, _, _) if record.kept => {
                 return detached::answer(link, job, ear, session).await;
             }
-            Fate::Alive(ear, mouth, stands) if stands.has(received) => {
+            Fate::Alive(ear, mouth, stands) if received.is_none_or(|from| stands.has(from)) => {
                 info!("attach: job {job}");
+                if received.is_none() {
+                    link.outbox().post(&Reading { from: stands.from })?;
+                }
                 // One that has gone meanwhile is found out by the ear.
                 let _ = mouth.say(&ToSupervisor::Follow).await;
-                return job::follow(link, job, (ear, mouth), received, session).await;
+                let from = received.unwrap_or(stands.from);
+                return job::follow(link, job, (ear, mouth), from, session).await;
             }
-            Fate::Over(exit) if record.kept || job::totals(exit) == received => {
+            Fate::Over(exit) if record.kept => {
                 info!("attach: job {job} is over");
                 link.send(&exit).await?;
                 return Ok(ControlFlow::Continue(()));
             }
-            Fate::Alive(..) | Fate::Over(_) => Failure::request(Cause::Forgotten),
+            Fate::Over(exit) => match unread::Unread::open(folder, exit, received) {
+                Ok(Some(unread)) => {
+                    info!("attach: job {job} is over");
+                    return unread.serve(link, job, session).await;
+                }
+                Ok(None) => Failure::request(Cause::Forgotten),
+                Err(error) => Failure::io(Action::Read, b"its output", &error),
+            },
+            Fate::Alive(..) => Failure::request(Cause::Forgotten),
             Fate::Dead => Failure::request(Cause::Unwatched),
         },
         Ok(None) => unknown,

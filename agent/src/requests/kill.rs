@@ -10,7 +10,7 @@ use lariat_common::protocol::failure::{Cause, Failure};
 use lariat_common::protocol::job::{Kill, Killed};
 use tracing::{info, warn};
 
-use crate::jobs::channel::ToSupervisor;
+use crate::jobs::channel::{SIGNALS_ONCE, ToSupervisor};
 use crate::jobs::{Fate, Found};
 use crate::session::{Session, SessionLink};
 
@@ -36,19 +36,26 @@ pub async fn serve(
     Ok(ControlFlow::Continue(()))
 }
 
-async fn signal(Kill { job, signal }: Kill, session: &Session) -> Result<(), Failure> {
+async fn signal(Kill { job, signal, once }: Kill, session: &Session) -> Result<(), Failure> {
     if !(1..=LAST_SIGNAL).contains(&signal) {
         let why = format!("there is no signal {signal}");
         return Err(Failure::request(Cause::BadRequest(why)));
     }
-    let (mut ear, mouth) = match find(session, job).await?.fate {
+    let found = find(session, job).await?;
+    let signal = Signal { number: signal };
+    let word = if found.record.version >= SIGNALS_ONCE {
+        ToSupervisor::SignalOnce { signal, once }
+    } else {
+        ToSupervisor::Signal(signal)
+    };
+    let (mut ear, mouth) = match found.fate {
         Fate::Alive(ear, mouth, _) => (ear, mouth),
         Fate::Over(_) => return Err(Failure::request(Cause::Over)),
         Fate::Dead => return Err(Failure::request(Cause::Unwatched)),
     };
     // A supervisor that has gone meanwhile has ended its job.
     let over = |_| Failure::request(Cause::Over);
-    mouth.say(&ToSupervisor::Signal(Signal { number: signal })).await.map_err(over)?;
+    mouth.say(&word).await.map_err(over)?;
     mouth.finish().map_err(over)?;
     // It hangs up once it has read, and done, what it was told.
     while ear.next().await.is_ok() {}

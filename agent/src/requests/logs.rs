@@ -74,7 +74,8 @@ pub async fn serve(
 
 async fn open(logs: Logs, session: &Session) -> Result<Job, Failure> {
     let Found { record, folder, fate } = find(session, logs.job).await?;
-    if !record.kept {
+    // What a job has left that nobody came for is kept too.
+    if !record.kept && !matches!(fate, Fate::Over(_)) {
         return Err(Failure::request(Cause::NotKept));
     }
     let (ear, state) = match fate {

@@ -17,6 +17,7 @@ mod acting;
 mod detached;
 mod job;
 mod look;
+mod unread;
 
 use std::convert::Infallible;
 use std::future::pending;

@@ -29,7 +29,7 @@ pub async fn serve(
         }
         // Asked for before, on a connection that broke, if it is this key's.
         Err(StartError::Exists) => {
-            let again = Attach { job: id, received: Ack::default() };
+            let again = Attach { job: id, received: Some(Ack::default()) };
             let taken = Failure::from(StartError::Exists);
             attach::go_on(link, again, taken, session).await
         }

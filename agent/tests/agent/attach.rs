@@ -32,7 +32,7 @@ fn run(line: &str) -> Run {
 }
 
 fn attach(stdout: u64) -> Attach {
-    Attach { job: JOB, received: Ack { stdout, stderr: 0 } }
+    Attach { job: JOB, received: Some(Ack { stdout, stderr: 0 }) }
 }
 
 fn agent() -> Agent {

@@ -39,7 +39,9 @@ fn the_answer_to_its_request_is_that_it_was_started_however_often_that_is_asked(
         let started = link.expect::<Started>().await.unwrap();
         link.send(&detached("echo another")).await.unwrap();
         assert_eq!(link.expect::<Started>().await.unwrap(), started);
-        link.send(&Attach { job: JOB, received: Ack { stdout: 7, stderr: 7 } }).await.unwrap();
+        link.send(&Attach { job: JOB, received: Some(Ack { stdout: 7, stderr: 7 }) })
+            .await
+            .unwrap();
         assert_eq!(link.expect::<Started>().await.unwrap(), started);
         link.send(&list("1d1")).await.unwrap();
         let listed = link.expect::<Listed>().await.unwrap();
@@ -53,9 +55,9 @@ fn the_answer_to_its_request_is_that_it_was_started_however_often_that_is_asked(
         }
         link.send(&list("../")).await.unwrap();
         assert!(matches!(link.expect::<Failure>().await.unwrap().cause, Cause::BadRequest(_)));
-        link.send(&Kill { job: JOB, signal: 65 }).await.unwrap();
+        link.send(&Kill { job: JOB, signal: 65, once: [0; 16] }).await.unwrap();
         assert!(matches!(link.expect::<Failure>().await.unwrap().cause, Cause::BadRequest(_)));
-        link.send(&Kill { job: JOB, signal: 9 }).await.unwrap();
+        link.send(&Kill { job: JOB, signal: 9, once: [1; 16] }).await.unwrap();
         link.expect::<Killed>().await.unwrap();
     });
 }
@@ -74,15 +76,15 @@ fn to_another_key_it_is_as_if_it_were_not_there() {
             other.send(&Logs { job, from: Start::Beginning, follow: true }).await.unwrap();
             let failure = other.expect::<Failure>().await.unwrap();
             assert!(matches!(failure.cause, Cause::NoSuchJob { .. }), "{failure}");
-            other.send(&Kill { job, signal: 9 }).await.unwrap();
+            other.send(&Kill { job, signal: 9, once: [2; 16] }).await.unwrap();
             let failure = other.expect::<Failure>().await.unwrap();
             assert!(matches!(failure.cause, Cause::NoSuchJob { .. }), "{failure}");
-            other.send(&Attach { job, received: Ack::default() }).await.unwrap();
+            other.send(&Attach { job, received: Some(Ack::default()) }).await.unwrap();
             let failure = other.expect::<Failure>().await.unwrap();
             assert!(matches!(failure.cause, Cause::NoSuchJob { .. }), "{failure}");
         }
         // Nothing of it has touched the job.
-        link.send(&Kill { job: JOB, signal: 15 }).await.unwrap();
+        link.send(&Kill { job: JOB, signal: 15, once: [3; 16] }).await.unwrap();
         link.expect::<Killed>().await.unwrap();
     });
 }
@@ -95,7 +97,7 @@ fn its_verbs_are_a_permission_of_their_own() {
         let (mut link, _) = agent.log_in_with(&frame).await.unwrap();
         let refused = Failure::request(Cause::NotPermitted(Verb::Jobs.into()));
         assert_eq!(link.expect::<Failure>().await.unwrap(), refused);
-        link.send(&Kill { job: JOB, signal: 9 }).await.unwrap();
+        link.send(&Kill { job: JOB, signal: 9, once: [1; 16] }).await.unwrap();
         assert_eq!(link.expect::<Failure>().await.unwrap(), refused);
         link.send(&Logs { job: JOB, from: Start::Beginning, follow: false }).await.unwrap();
         assert_eq!(link.expect::<Failure>().await.unwrap(), refused);

@@ -7,6 +7,7 @@
 
 mod hello;
 mod outbox;
+mod pulse;
 mod reader;
 mod silence;
 mod writer;
@@ -17,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf, split};
 
 pub use hello::{hello_frame, read_hello};
 pub use outbox::Outbox;
+pub use pulse::Pulse;
 pub use reader::{Frame, Reader};
 pub use writer::{Writer, message_frame};
 
@@ -36,6 +38,9 @@ pub enum LinkError {
     /// The peer has said nothing for [`crate::limits::DEAD_AFTER`], pings included.
     #[error("no sign of life for 30 s")]
     Silent,
+    /// The bytes of a frame come slower than [`crate::limits::SLOWEST`].
+    #[error("less than {} bytes a second arrive", crate::limits::SLOWEST)]
+    Slow,
     /// The agent takes no more requests: it is stopping, or has no place.
     #[error("the agent takes no more requests now; try again in {} s", retry_after_ms.div_ceil(1000))]
     Goodbye {

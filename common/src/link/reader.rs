@@ -3,22 +3,24 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::pulse::Pulse;
 use super::silence::{Silence, Step};
 use super::{LinkError, Outbox};
 use crate::codec;
 use crate::frame::{HEADER_LEN, Header};
-use crate::limits::{MAX_FRAME, MAX_MESSAGE};
+use crate::limits::{BEAT_EVERY, DEAD_AFTER, MAX_FRAME, MAX_MESSAGE, PING_AFTER, SLOWEST};
 use crate::protocol::request::{Goodbye, Ping, Pong};
 use crate::protocol::{Kind, Message};
 
 /// A frame's buffer grows by this much as its bytes come, not when they are announced.
 const GROWTH: usize = 16 * 1024;
 
-/// Marks the pings that are asked here, whose answers are for nobody else.
+/// Marks the pings of the link itself. A `Pong` with it needs no `Ping` before it: it is a sign of life.
 const OWN_PING: u64 = u64::MAX;
 
 /// Reads frames, answers pings, and notices when the peer is gone.
@@ -31,12 +33,41 @@ pub struct Reader<R> {
     payload: Vec<u8>,
     bulk_left: usize,
     waiting: Option<Waiting>,
+    pulse: Pulse,
+    /// Silence after which the first ping is sent.
+    ping_after: Duration,
+    pace: Pace,
+    /// When the peer last got a sign of life while it sends bulk frames.
+    beat: Option<Instant>,
 }
 
 /// Since the stream last had nothing for us.
 struct Waiting {
+    began: Instant,
     silence: Silence,
     timer: Pin<Box<Sleep>>,
+}
+
+/// How fast the bytes of the present frame come. Time in which this end did not read does not count.
+#[derive(Default)]
+struct Pace {
+    /// The first byte of the frame has come.
+    has_begun: bool,
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    /// A peer that sends single bytes for ever is as dead as one that sends none.
+    fn waited(&mut self, time: Duration) -> Result<(), LinkError> {
+        if self.has_begun {
+            self.waited += time;
+            if self.waited >= DEAD_AFTER && self.bytes < SLOWEST * self.waited.as_secs() {
+                return Err(LinkError::Slow);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A frame that has come. The payload of a control frame is in [`Reader::payload`]; that of a bulk
@@ -60,7 +91,21 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             payload: Vec::new(),
             bulk_left: 0,
             waiting: None,
+            pulse: Pulse::default(),
+            ping_after: PING_AFTER,
+            pace: Pace::default(),
+            beat: None,
         }
+    }
+
+    /// Sends the first ping after this much silence, instead of [`PING_AFTER`].
+    pub fn ping_after(&mut self, silence: Duration) {
+        self.ping_after = silence.min(PING_AFTER);
+    }
+
+    /// Says since when the peer has been silent.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// The next frame, or `None` when the peer ended the session in order, between frames.
@@ -115,7 +160,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             }
             Poll::Ready(Ok(()))
         })
-        .await
+        .await?;
+        self.beat()
     }
 
     /// The same as far as the bytes come: when the stream ends before, gives what came, and its end the
@@ -139,6 +185,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         .await?;
         let came = buffer.filled().len();
         self.bulk_left -= came;
+        self.beat()?;
         Ok(came)
     }
 
@@ -155,6 +202,18 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         while self.bulk_left > 0 {
             let len = self.bulk_left.min(buffer.len());
             self.bulk(&mut buffer[..len]).await?;
+        }
+        Ok(())
+    }
+
+    /// Shows a peer that sends bulk frames, and may hear nothing else for long, that they arrive.
+    fn beat(&mut self) -> Result<(), LinkError> {
+        let now = Instant::now();
+        self.pulse.frame(now.into_std());
+        let due = self.beat.get_or_insert(now);
+        if now.duration_since(*due) >= BEAT_EVERY {
+            *due = now;
+            self.outbox.post(&Pong { nonce: OWN_PING })?;
         }
         Ok(())
     }
@@ -182,10 +241,14 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.control = Some(header);
         ready!(self.poll_payload(cx, header.len))?;
         self.control = None;
+        self.pulse.frame(Instant::now().into_std());
         Poll::Ready(Ok(Some(frame)))
     }
 
     fn poll_header(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Header>, LinkError>> {
+        if self.header_filled == 0 {
+            self.pace = Pace::default();
+        }
         while self.header_filled < HEADER_LEN {
             let mut header = self.header;
             let mut buffer = ReadBuf::new(&mut header);
@@ -197,6 +260,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             }
             self.header = header;
             self.header_filled += read;
+            self.pace.has_begun = true;
         }
         self.header_filled = 0;
         let header = Header::decode(self.header, MAX_FRAME)?;
@@ -233,13 +297,22 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let before = buffer.filled().len();
         if let Poll::Ready(result) = Pin::new(&mut self.stream).poll_read(cx, buffer) {
             result?;
-            self.waiting = None;
-            return Poll::Ready(Ok(buffer.filled().len() - before));
+            let came = buffer.filled().len() - before;
+            self.pace.bytes += came as u64;
+            if let Some(Waiting { began, .. }) = self.waiting.take_if(|_| came > 0) {
+                self.pulse.heard();
+                self.pace.waited(began.elapsed())?;
+            }
+            return Poll::Ready(Ok(came));
         }
-        let Waiting { silence, timer } = self.waiting.get_or_insert_with(|| {
-            let silence = Silence::new(Instant::now().into_std());
+        let ping_after = self.ping_after;
+        let pulse = &self.pulse;
+        let Waiting { silence, timer, .. } = self.waiting.get_or_insert_with(|| {
+            let began = Instant::now();
+            pulse.silent(began.into_std());
+            let silence = Silence::new(began.into_std(), ping_after);
             let timer = Box::pin(tokio::time::sleep_until(silence.deadline().into()));
-            Waiting { silence, timer }
+            Waiting { began, silence, timer }
         });
         loop {
             ready!(timer.as_mut().poll(cx));

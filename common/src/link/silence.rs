@@ -4,7 +4,7 @@
 //! which this end itself was busy and did not look makes one step at most, so that it is not held
 //! against the peer.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::limits::{DEAD_AFTER, PING_AFTER};
 
@@ -16,6 +16,8 @@ const STEPS: u32 = (DEAD_AFTER.as_millis() / PING_AFTER.as_millis()) as u32;
 pub(super) struct Silence {
     deadline: Instant,
     steps: u32,
+    /// What is left of the first step behind an early ping.
+    rest: Option<Duration>,
 }
 
 /// What to do when a step of silence is over.
@@ -28,8 +30,10 @@ pub(super) enum Step {
 }
 
 impl Silence {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { deadline: now + PING_AFTER, steps: 0 }
+    /// Silence that begins now; the first ping is due after `first`.
+    pub(super) fn new(now: Instant, first: Duration) -> Self {
+        let rest = PING_AFTER.checked_sub(first).filter(|rest| !rest.is_zero());
+        Self { deadline: now + first, steps: 0, rest }
     }
 
     /// When the present step is over.
@@ -39,6 +43,10 @@ impl Silence {
 
     /// The deadline has passed and nothing was there to read.
     pub(super) fn step(&mut self, now: Instant) -> Step {
+        if let Some(rest) = self.rest.take() {
+            self.deadline = now + rest;
+            return Step::Ping;
+        }
         self.deadline = now + PING_AFTER;
         self.steps += 1;
         if self.steps >= STEPS { Step::Dead } else { Step::Ping }
@@ -48,12 +56,11 @@ impl Silence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn asks_twice_then_gives_up() {
         let mut now = Instant::now();
-        let mut silence = Silence::new(now);
+        let mut silence = Silence::new(now, PING_AFTER);
         for expected in [Step::Ping, Step::Ping, Step::Dead] {
             now = silence.deadline();
             assert_eq!(silence.step(now), expected);
@@ -63,9 +70,25 @@ mod tests {
     #[test]
     fn an_hour_in_which_we_did_not_look_is_one_step() {
         let now = Instant::now();
-        let mut silence = Silence::new(now);
+        let mut silence = Silence::new(now, PING_AFTER);
         let later = now + Duration::from_secs(3600);
         assert_eq!(silence.step(later), Step::Ping);
         assert_eq!(silence.deadline(), later + PING_AFTER);
+    }
+
+    #[test]
+    fn an_early_ping_does_not_end_it_earlier() {
+        let begin = Instant::now();
+        let mut now = begin;
+        let mut silence = Silence::new(now, Duration::from_secs(1));
+        let mut at = Vec::new();
+        loop {
+            now = silence.deadline();
+            at.push((now - begin).as_secs());
+            if silence.step(now) == Step::Dead {
+                break;
+            }
+        }
+        assert_eq!(at, [1, 10, 20, 30]);
     }
 }

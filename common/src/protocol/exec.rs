@@ -10,7 +10,8 @@
 //!   Release                      →
 //! ```
 //!
-//! After a cut, [`Attach`] on another connection stands in [`Run`]'s place; the rest is the same.
+//! After a cut, [`Attach`] on another connection stands in [`Run`]'s place; the rest is the same. Another
+//! controller attaches without knowing what has come to the first, and is told [`super::job::Reading`] first.
 //!
 //! A detached job ([`Streams::Kept`]) is over for its controller with [`Started`]; how it goes on is in
 //! [`crate::protocol::job`].
@@ -152,13 +153,14 @@ impl Run {
 
 /// Goes on with a job of this key's, on another connection than it was started on.
 ///
-/// The answer is what [`Run`]'s would be, with output from these offsets on.
+/// The answer is what [`Run`]'s would be, with output from these offsets on. Without offsets it is from the
+/// first byte on that is kept, and [`super::job::Reading`] says before it which that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attach {
     /// The job.
     pub job: JobId,
-    /// Bytes of each stream that have come already.
-    pub received: Ack,
+    /// Bytes of each stream that have come already, if that is known.
+    pub received: Option<Ack>,
 }
 
 /// The command runs.

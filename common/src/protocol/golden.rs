@@ -49,7 +49,7 @@ fn jobs(s: &mut Vec<Kind>, job: JobId) {
     check(s, &Logs { job, from: Start::Offsets(offsets), follow: false });
     check(s, &Reading { from: offsets });
     check(s, &LogsEnd { upto: offsets, state: State::Died { with_host: true } });
-    check(s, &Kill { job, signal: 15 });
+    check(s, &Kill { job, signal: 15, once: [0x0c; 16] });
     check(s, &Killed);
 }
 
@@ -89,7 +89,7 @@ fn every_message_has_the_bytes_of_the_document() {
     let streams = Streams::Terminal { term: b"xterm".to_vec(), size };
     check(s, &Run { job, command, user, cwd, env, streams, timeout_ms: None, grace_ms: 30000 });
     check(s, &size);
-    check(s, &Attach { job, received: Ack { stdout: 7, stderr: 1 } });
+    check(s, &Attach { job, received: Some(Ack { stdout: 7, stderr: 1 }) });
     check(s, &Started { pid: 258 });
     check(s, &Ack { stdout: 7, stderr: 0 });
     check(s, &StdinEnd { len: 9 });

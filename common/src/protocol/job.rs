@@ -120,6 +120,9 @@ pub struct Kill {
     pub job: JobId,
     /// The host's number for it, 1 to 64.
     pub signal: u8,
+    /// Random bytes. A signal that was sent with them before is not sent again: who did not hear the answer
+    /// may ask once more.
+    pub once: [u8; 16],
 }
 
 /// The job was sent the signal.

@@ -1,21 +1,26 @@
 //! `lariat kill`: a signal for a job.
 
+use std::cell::Cell;
 use std::process::ExitCode;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lariat_common::link::LinkError;
-use lariat_common::protocol::failure::Failure;
+use lariat_common::name::JobId;
+use lariat_common::protocol::failure::{Cause, Failure};
 use lariat_common::protocol::job::{Job, Kill, Killed};
 use lariat_common::protocol::{Kind, Message};
+use tokio::time::timeout;
 
-use crate::connect::Session;
+use crate::connect::{Session, Stage};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::Failed;
+use crate::fanout::{Failed, within};
 use crate::jobs::{self, Found, Prefix, Unnamed, Whom, Wish};
 use crate::output;
 use crate::output::json::object;
+use crate::patience::{is_broken_connection, may_come_back};
+use crate::reach::{Reach, Retry, Watched};
 use crate::run::Broken;
 use crate::runtime::block_on;
 
@@ -102,27 +107,105 @@ async fn kill(
 ) -> Result<(Job, u64), CliError> {
     let on = |failed| CliError::from(failed).before("kill on");
     let name = &reach.peer.name;
+    let began = Instant::now();
     let (session, listed) = jobs::list(reach, wish.prefix.as_ref(), limit).await.map_err(on)?;
     let now_ms = session.welcome.time_ms;
     let job = wish.one_of(name, listed);
     let job = job.map_err(|error| error.during(format!("kill on {name}")))?;
-    let told = tell(session, Kill { job: job.job, signal }).await;
-    told.map_err(|error| on(Failed::broken(error, reach)))?;
+    let kill = Kill { job: job.job, signal, once: JobId::generate()?.0 };
+    let mut teller = Teller { reach, kill, may_be_sent: false };
+    let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
+    within(left, reach, teller.tell(session)).await.map_err(|failed| teller.explain(on(failed)))?;
     Ok((job, now_ms))
 }
 
-async fn tell(Session { mut link, .. }: Session, kill: Kill) -> Result<(), Broken> {
-    link.send(&kill).await?;
+/// How long the answer may take on a connection that is there.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long a silent connection is waited for before another one is tried beside it.
+const SECOND_AFTER: Duration = Duration::from_millis(2500);
+
+/// Sends one signal, as often as that takes: the host knows it by its random bytes, and sends it once.
+struct Teller<'a> {
+    reach: &'a Reach,
+    kill: Kill,
+    /// It was asked for, and the answer did not come.
+    may_be_sent: bool,
+}
+
+impl Teller<'_> {
+    async fn tell(&mut self, session: Session) -> Result<(), Failed> {
+        let mut retry = Retry::new(self.reach);
+        retry.keep(session);
+        loop {
+            let asked = retry.ask(&self.kill, &Cell::new(Stage::Connect)).await;
+            let mut session = match asked {
+                Ok(session) => session,
+                Err(error) => {
+                    let again = error.may_have_asked() && may_come_back(&error);
+                    self.may_be_sent |= error.may_have_asked();
+                    if again && retry.broke(false).await {
+                        continue;
+                    }
+                    return Err(error.into());
+                }
+            };
+            let before = std::mem::replace(&mut self.may_be_sent, true);
+            let pulse = session.link.reader.pulse().clone();
+            let answered = timeout(ANSWER, answer(&mut session));
+            let broken = match self.reach.watch(&pulse, Some(SECOND_AFTER), answered).await {
+                Watched::Done(Ok(Ok(()))) => {
+                    session.leave().await;
+                    return Ok(());
+                }
+                Watched::Done(Ok(Err(broken))) => broken,
+                Watched::Done(Err(_)) | Watched::Silent => LinkError::Silent.into(),
+                Watched::Replaced(other) => {
+                    if retry.replaced(other, false) {
+                        continue;
+                    }
+                    LinkError::Silent.into()
+                }
+            };
+            match &broken {
+                Broken::Link(error) if is_broken_connection(error) => {
+                    if retry.broke(false).await {
+                        continue;
+                    }
+                }
+                Broken::Link(_) => {}
+                // An answer is certain, unless the job has ended since it was asked first.
+                Broken::Failed(failure) => {
+                    self.may_be_sent = before && failure.cause == Cause::Over;
+                }
+            }
+            return Err(Failed::broken(broken, self.reach));
+        }
+    }
+
+    /// Says what is not known.
+    fn explain(&self, error: CliError) -> CliError {
+        if !self.may_be_sent {
+            return error;
+        }
+        let Kill { job, signal, .. } = self.kill;
+        let name = &self.reach.peer.name;
+        error.next(format!(
+            "it is not known whether signal {signal} was sent; see: lariat jobs {name} {job}"
+        ))
+    }
+}
+
+async fn answer(session: &mut Session) -> Result<(), Broken> {
+    let link = &mut session.link;
     match link.next().await?.ok_or(LinkError::Cut)?.kind {
         Killed::KIND => {
             let Killed = link.reader.message()?;
+            Ok(())
         }
-        Kind::Failed => return Err(Broken::Failed(link.reader.message::<Failure>()?)),
-        other => return Err(LinkError::Unexpected(other).into()),
+        Kind::Failed => Err(Broken::Failed(link.reader.message::<Failure>()?)),
+        other => Err(LinkError::Unexpected(other).into()),
     }
-    // Whether the agent hears that we leave changes nothing.
-    let _ = link.writer.finish().await;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -4,11 +4,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lariat_common::link::LinkError;
 use lariat_common::name::HostName;
 use lariat_common::protocol::request::{Ping, Pong};
 
-use crate::connect::Session;
 use crate::context::Context;
 use crate::error::{CliError, EXIT_FAILURE};
 use crate::fanout::{End, Ended, Failed, Fanout, FanoutOptions, Plan, Report, within};
@@ -157,19 +155,19 @@ async fn ping(reach: &Reach, limit: Option<Duration>) -> Result<Times, Failed> {
 
 async fn round_trip(reach: &Reach) -> Result<Times, Failed> {
     let began = Instant::now();
-    let Session { mut link, welcome: _ } = reach.connect(&Ping { nonce: 0 }).await?;
-    let connect = began.elapsed();
-    let round_trip = async {
-        link.expect::<Pong>().await?;
-        let began = Instant::now();
-        link.send(&Ping { nonce: 1 }).await?;
-        link.expect::<Pong>().await?;
-        let round_trip = began.elapsed();
-        link.writer.finish().await?;
-        Ok(round_trip)
-    };
-    let failed = |error: LinkError| Failed::broken(error.into(), reach);
-    Ok(Times { connect, round_trip: round_trip.await.map_err(failed)? })
+    let (session, times) = reach
+        .ask(&Ping { nonce: 0 }, async |session| {
+            let connect = began.elapsed();
+            let link = &mut session.link;
+            link.expect::<Pong>().await?;
+            let began = Instant::now();
+            link.send(&Ping { nonce: 1 }).await?;
+            link.expect::<Pong>().await?;
+            Ok(Times { connect, round_trip: began.elapsed() })
+        })
+        .await?;
+    session.leave().await;
+    Ok(times)
 }
 
 #[cfg(test)]

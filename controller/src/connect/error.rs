@@ -22,7 +22,7 @@ pub(crate) struct ConnectError {
     /// Why.
     #[source]
     pub(crate) cause: Box<Cause>,
-    pub(super) asked: bool,
+    pub(super) stage: Stage,
 }
 
 impl ConnectError {
@@ -33,12 +33,17 @@ impl ConnectError {
 
     /// Whether the agent may have got the login and acted on the first request.
     pub(crate) fn may_have_asked(&self) -> bool {
-        self.asked
+        self.stage == Stage::Answer
+    }
+
+    /// Whether a connection to something stood before this happened.
+    pub(crate) fn had_connection(&self) -> bool {
+        self.stage != Stage::Connect
     }
 }
 
 /// How far a connection came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
     /// Looking the address up, and TCP.
     Connect,
@@ -60,7 +65,7 @@ pub(crate) enum Cause {
     #[error("connect: {}{}", io_error(.0), connect_hint(.0))]
     Connect(#[source] io::Error),
     /// The deadline passed.
-    #[error("no answer within {} s {}", limit.as_secs_f32(), stage.waiting())]
+    #[error("no answer within {} s {}{}", limit.as_secs_f32(), stage.waiting(), stage.hint())]
     Timeout {
         /// Where it got stuck.
         stage: Stage,
@@ -117,6 +122,19 @@ impl Stage {
             Self::Tls => "in the TLS handshake",
             Self::Login => "before the login",
             Self::Answer => "after the login was sent",
+        }
+    }
+
+    /// What may be the matter when nothing comes.
+    fn hint(self) -> &'static str {
+        match self {
+            // The handshake's are the first packets of full size.
+            Self::Tls | Self::Login => {
+                "; TCP connects, so either what listens there hangs, or large packets are lost on the way \
+                 (MTU; try: ping -M do -s 1472 ADDRESS)"
+            }
+            Self::Connect => "; is the host up, and is the address in hosts.toml right?",
+            Self::Answer => "",
         }
     }
 }

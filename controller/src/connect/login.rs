@@ -12,17 +12,22 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::{Cause, Peer, Stage};
 
-/// Logs in and sends `request`, a whole frame, in the same write.
+/// Reads the agent's challenge.
+pub(super) async fn challenge<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, Cause> {
+    Ok(hello(stream, Kind::Challenge, Stage::Login).await?.1)
+}
+
+/// Answers the challenge and sends `request`, a whole frame, in the same write.
 pub(super) async fn login<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     exporter: &Exporter,
+    challenge: &[u8],
     peer: &Peer,
     key: &Secret,
     request: &[u8],
     stage: &Cell<Stage>,
 ) -> Result<Welcome, Cause> {
-    let challenge = hello(stream, Kind::Challenge, Stage::Login).await?.1;
-    let (proving, login) = Proving::answer(key, &peer.name, &peer.enrolment, exporter, &challenge)?;
+    let (proving, login) = Proving::answer(key, &peer.name, &peer.enrolment, exporter, challenge)?;
     let mut flight = hello_frame(Kind::Login, &login);
     flight.extend_from_slice(request);
     stage.set(Stage::Answer);

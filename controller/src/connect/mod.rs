@@ -6,6 +6,7 @@
 
 mod error;
 mod login;
+mod race;
 mod tcp;
 mod tls;
 mod verify;
@@ -16,6 +17,7 @@ mod tests;
 use std::cell::Cell;
 use std::time::Duration;
 
+use lariat_common::limits::PROBE_AFTER;
 use lariat_common::link::{Link, message_frame};
 use lariat_common::name::{EnrolmentId, HostName};
 use lariat_common::protocol::Message;
@@ -23,7 +25,7 @@ use lariat_common::protocol::hello::Welcome;
 use lariat_common::secret::Secret;
 use lariat_common::tls::Channel;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use crate::address::Address;
 use crate::error::CliError;
@@ -31,16 +33,15 @@ use crate::home::{CA_CERTIFICATE, Home};
 use crate::inventory::Enrolled;
 
 pub(crate) use error::{Cause, ConnectError, Stage};
+use race::{Greeted, greeted};
 pub(crate) use tls::Trust;
 pub(crate) use verify::Rejected;
 
-/// The waits between the attempts to reach an agent that hangs up at once, on average.
-const HANGUP_WAITS: [Duration; 4] = [
-    Duration::from_millis(50),
-    Duration::from_millis(150),
-    Duration::from_millis(400),
-    Duration::from_secs(1),
-];
+/// How long an attempt may take before another one begins beside it, when the host was not heard of yet.
+const SECOND_AFTER: Duration = Duration::from_secs(3);
+
+/// The same while a connection that was there is missing: an outage's end is to be noticed within a second.
+const AGAIN_AFTER: Duration = Duration::from_millis(700);
 
 /// A host as enrolment wrote it down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +78,16 @@ pub(crate) struct Session {
     pub(crate) welcome: Welcome,
 }
 
+/// How long the agent may take to hear that we leave.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+impl Session {
+    /// Ends it in order. Whether the agent sees that changes nothing.
+    pub(crate) async fn leave(mut self) {
+        let _ = timeout(GOODBYE, self.link.writer.finish()).await;
+    }
+}
+
 impl Connector {
     /// With the fleet's CA; proves itself with `key`.
     pub(crate) fn load(home: &Home, key: Secret) -> Result<Self, CliError> {
@@ -91,10 +102,8 @@ impl Connector {
         Self { trust, key }
     }
 
-    /// Reaches a host within `limit` and sends it `first` together with the login.
-    ///
-    /// An agent that has no place for us at the moment hangs up before it says anything. Nothing has
-    /// left us then, so that is tried a few times more.
+    /// Reaches a host within `limit` and sends it `first` together with the login. `stage` shows meanwhile
+    /// how far it has come; `eager` begins further attempts sooner.
     ///
     /// `first` may have reached the agent even when this fails after the login was sent
     /// ([`ConnectError::may_have_asked`]).
@@ -103,71 +112,38 @@ impl Connector {
         peer: &Peer,
         first: &M,
         limit: Duration,
-    ) -> Result<Session, ConnectError> {
-        self.connect_seen(peer, first, limit, &Cell::new(Stage::Connect)).await
-    }
-
-    /// The same for who wants to see in `stage` meanwhile how far it has come.
-    pub(crate) async fn connect_seen<M: Message>(
-        &self,
-        peer: &Peer,
-        first: &M,
-        limit: Duration,
+        eager: bool,
         stage: &Cell<Stage>,
     ) -> Result<Session, ConnectError> {
         stage.set(Stage::Connect);
-        let work = self.attempts(peer, first, stage, limit);
-        let result = match timeout(limit, work).await {
+        let every = if eager { AGAIN_AFTER } else { SECOND_AFTER };
+        let result = match timeout(limit, self.attempt(peer, first, every, stage)).await {
             Ok(result) => result,
             Err(_) => Err(Cause::Timeout { stage: stage.get(), limit }),
         };
         result.map_err(|cause| ConnectError {
             host: peer.name.clone(),
             address: peer.address.clone(),
-            asked: stage.get() == Stage::Answer,
+            stage: stage.get(),
             cause: Box::new(cause),
         })
-    }
-
-    async fn attempts<M: Message>(
-        &self,
-        peer: &Peer,
-        first: &M,
-        stage: &Cell<Stage>,
-        limit: Duration,
-    ) -> Result<Session, Cause> {
-        let began = Instant::now();
-        for base in HANGUP_WAITS {
-            match self.attempt(peer, first, stage, limit.saturating_sub(began.elapsed())).await {
-                Err(Cause::Hangup) => {}
-                result => return result,
-            }
-            // Many of us may have been sent away at once; they are not to come back at once.
-            let wait = base.mul_f64(0.5 + rand::random::<f64>());
-            if began.elapsed() + wait >= limit {
-                // That it hung up says more than that the time is over.
-                return Err(Cause::Hangup);
-            }
-            sleep(wait).await;
-            stage.set(Stage::Connect);
-        }
-        self.attempt(peer, first, stage, limit.saturating_sub(began.elapsed())).await
     }
 
     async fn attempt<M: Message>(
         &self,
         peer: &Peer,
         first: &M,
+        every: Duration,
         stage: &Cell<Stage>,
-        limit: Duration,
     ) -> Result<Session, Cause> {
         let request = message_frame(first).map_err(|e| Cause::from_link(e, Stage::Connect))?;
-        let tcp = tcp::connect(&peer.address, limit).await?;
-        stage.set(Stage::Tls);
-        let (mut stream, exporter) = self.trust.handshake(peer, tcp).await?;
-        stage.set(Stage::Login);
+        let Greeted { mut stream, exporter, challenge } =
+            greeted(&self.trust, peer, stage, every).await?;
+        let (key, stream_mut) = (&self.key, &mut stream);
         let welcome =
-            login::login(&mut stream, &exporter, peer, &self.key, &request, stage).await?;
-        Ok(Session { link: Link::new(stream), welcome })
+            login::login(stream_mut, &exporter, &challenge, peer, key, &request, stage).await?;
+        let mut link = Link::new(stream);
+        link.reader.ping_after(PROBE_AFTER);
+        Ok(Session { link, welcome })
     }
 }

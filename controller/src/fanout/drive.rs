@@ -98,7 +98,7 @@ impl<'a> Fanout<'a> {
     }
 
     fn bare(context: &'a Context, hosts: Vec<HostName>, limits: Limits) -> Result<Self, CliError> {
-        let screen = Screen::new(hosts.len());
+        let screen = Screen::new(hosts.len(), &context.outages);
         let screen = screen.map_err(|e| CliError::from(e).during("write output"))?;
         let relay = Arc::new(Relay::default());
         let (quiet, asks, sums_up) = (false, false, false);

@@ -9,6 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use lariat_common::name::HostName;
 use rustix::fs::{FileType, fstat};
 
+use crate::outage::Outages;
 use crate::output::printer::Printer;
 
 /// How long a fan-out takes before bars are worth drawing.
@@ -31,6 +32,7 @@ pub(crate) struct Screen {
 
 struct Bars {
     all: MultiProgress,
+    outages: Outages,
     began: Instant,
     total: usize,
     drawn: Option<(ProgressBar, Vec<ProgressBar>)>,
@@ -41,15 +43,17 @@ struct Bars {
 }
 
 impl Screen {
-    /// For this many hosts.
-    pub(crate) fn new(total: usize) -> io::Result<Self> {
+    /// For this many hosts, whose outages are shown here too.
+    pub(crate) fn new(total: usize, outages: &Outages) -> io::Result<Self> {
         // A pager would be drawn over.
         let bars = (io::stderr().is_terminal() && !stdout_is_a_pipe()).then(MultiProgress::new);
         let shared = |is_terminal: bool| bars.clone().filter(|_| is_terminal);
         let stdout = Printer::start(rustix::stdio::stdout(), shared(io::stdout().is_terminal()))?;
         let stderr = Printer::start(rustix::stdio::stderr(), shared(true))?;
+        outages.hosts(stderr.clone(), bars.is_some());
         let bars = bars.map(|all| Bars {
             all,
+            outages: outages.clone(),
             began: Instant::now(),
             total,
             drawn: None,
@@ -115,15 +119,21 @@ impl Bars {
             (overall, (0..NAMED).map(|_| bar("  {msg}", 1)).collect())
         });
         overall.set_position(self.done as u64);
-        overall.set_message(match self.failed {
-            0 => String::new(),
-            failed => format!(", {failed} not ok"),
-        });
-        let mut hosts = self.running.values();
+        let away = self.outages.now();
+        let mut message = String::new();
+        if self.failed > 0 {
+            message.push_str(&format!(", {} not ok", self.failed));
+        }
+        if !away.is_empty() {
+            message.push_str(&format!(", {} reconnecting", away.len()));
+        }
+        overall.set_message(message);
+        let there = self.running.values().filter(|(host, _)| !away.contains_key(host));
+        let there = there.map(|(host, since)| format!("{host} {} s", since.elapsed().as_secs()));
+        // Those that are away are what whoever looks wants to know of.
+        let mut hosts = away.values().cloned().chain(there);
         for bar in named {
-            bar.set_message(hosts.next().map_or_else(String::new, |(host, since)| {
-                format!("{host} {} s", since.elapsed().as_secs())
-            }));
+            bar.set_message(hosts.next().unwrap_or_default());
             bar.tick();
         }
     }

@@ -42,9 +42,8 @@ pub(crate) async fn find(
     let mut told = Told { verb, hosts: Vec::new() };
     let (asked, limit) = (wish.clone(), whom.timeout);
     let question = async move |_, reach: &Reach| {
-        let (mut session, jobs) = list(reach, asked.prefix.as_ref(), limit).await?;
-        // Whether the agent hears that we leave changes nothing.
-        let _ = session.link.writer.finish().await;
+        let (session, jobs) = list(reach, asked.prefix.as_ref(), limit).await?;
+        session.leave().await;
         Ok(asked.candidates(jobs))
     };
     let Several { fleet, hosts } = several;

@@ -103,12 +103,7 @@ pub(crate) async fn list(
     limit: Option<Duration>,
 ) -> Result<(Session, Vec<Job>), Failed> {
     let prefix = prefix.map(|Prefix(prefix)| prefix.clone()).unwrap_or_default();
-    let listed = async {
-        let mut session = reach.connect(&List { prefix }).await?;
-        let jobs = receive(&mut session).await;
-        Ok((session, jobs.map_err(|error| Failed::broken(error, reach))?))
-    };
-    within(limit, reach, listed).await
+    within(limit, reach, reach.ask(&List { prefix }, receive)).await
 }
 
 async fn receive(Session { link, .. }: &mut Session) -> Result<Vec<Job>, Broken> {

@@ -3,10 +3,10 @@
 //! The same connection serves one command after another; when it breaks, the next one goes on with the
 //! command where it was.
 
-use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lariat_common::clock::since_boot;
+use lariat_common::link::LinkError;
 use lariat_common::protocol::exec::{Attach, End, Exit, Run, Streams};
 use lariat_common::protocol::failure::Cause;
 use tokio::io::AsyncWrite;
@@ -16,59 +16,71 @@ use super::error::{Fate, RunError};
 use super::session::{self, Broken};
 use super::standing::Standing;
 use super::{Job, Outcome};
-use crate::connect::{ConnectError, Session, Stage};
-use crate::patience::{Patience, is_broken_connection, may_come_back};
-use crate::reach::Reach;
+use crate::connect::{ConnectError, Session};
+use crate::patience::{is_broken_connection, may_come_back};
+use crate::reach::{Reach, Retry, Watched};
 
-/// How long the agent may take to hear that we are done.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// How long a connection may be silent before another one is tried beside it. The job stays with the first
+/// until then, and what it has acknowledged is known.
+const SECOND_AFTER: Duration = Duration::from_millis(2500);
+
+/// How long the agent may take to say that a detached job was started.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// The connections to one host.
 pub(crate) struct Connections<'a> {
     reach: &'a Reach,
-    reconnect: Duration,
-    /// One that is ready for the next request.
-    ready: Option<Session>,
+    retry: Retry<'a>,
 }
 
 /// Why an attempt did not see the command's end.
 enum Failed {
     /// Another connection may.
     ForNow(RunError),
+    /// Another connection is there already.
+    Replaced(Session, RunError),
     /// Nothing will.
     ForGood(RunError),
 }
 
 impl<'a> Connections<'a> {
-    /// None yet. A connection may stay broken for `reconnect`.
-    pub(crate) fn new(reach: &'a Reach, reconnect: Duration) -> Self {
-        Self { reach, reconnect, ready: None }
+    /// None yet.
+    pub(crate) fn new(reach: &'a Reach) -> Self {
+        Self { reach, retry: Retry::new(reach) }
     }
 
-    /// Ends the one that is left, in order. Whether the agent sees it changes nothing.
-    pub(crate) async fn finish(mut self) {
-        if let Some(session) = &mut self.ready {
-            let _ = timeout(GOODBYE, session.link.writer.finish()).await;
-        }
+    /// Ends the one that is left, in order.
+    pub(crate) async fn finish(self) {
+        self.retry.finish().await;
     }
 
     /// Runs a command to its end, over as many connections as that takes.
-    pub(super) async fn run<O, E>(&mut self, request: &Run, job: &Job<O, E>) -> Outcome
+    pub(super) async fn run<O, E>(
+        &mut self,
+        request: &Run,
+        mut standing: Standing,
+        job: &Job<O, E>,
+    ) -> Outcome
     where
         O: AsyncWrite + Unpin,
         E: AsyncWrite + Unpin,
     {
-        let mut standing = Standing::default();
-        let mut patience = Patience::new(self.reconnect);
+        self.retry.anew();
         loop {
             let before = job.progress();
-            let error = match self.attempt(request, job, &mut standing).await {
+            let attempt = self.attempt(request, job, &mut standing).await;
+            let moved = job.progress() != before;
+            let error = match attempt {
                 Ok(outcome) => return outcome,
                 Err(Failed::ForGood(error)) => error,
                 Err(Failed::ForNow(error)) => {
-                    let moved = job.progress() != before;
-                    if let Some(wait) = patience.broke(moved, Instant::now()) {
-                        tokio::time::sleep(wait).await;
+                    if self.retry.broke(moved).await {
+                        continue;
+                    }
+                    error
+                }
+                Err(Failed::Replaced(session, error)) => {
+                    if self.retry.replaced(session, moved) {
                         continue;
                     }
                     error
@@ -78,6 +90,30 @@ impl<'a> Connections<'a> {
             tokio::join!(job.stdout.drained(), job.stderr.drained());
             return Outcome::Failed(error);
         }
+    }
+
+    /// A connection on which the command was asked for, or what has become of it.
+    async fn connect<O, E>(
+        &mut self,
+        request: &Run,
+        job: &Job<O, E>,
+        standing: &mut Standing,
+    ) -> Result<Session, ConnectError>
+    where
+        O: AsyncWrite + Unpin,
+        E: AsyncWrite + Unpin,
+    {
+        if standing.may_be_there() {
+            let received = job.is_known().then(|| job.received());
+            return self.retry.ask(&Attach { job: request.job, received }, &job.asking).await;
+        }
+        let sent = since_boot();
+        let asked = self.retry.ask(request, &job.asking).await;
+        if asked.as_ref().err().is_none_or(ConnectError::may_have_asked) {
+            standing.asked(sent);
+            job.known();
+        }
+        asked
     }
 
     async fn attempt<O, E>(
@@ -95,38 +131,41 @@ impl<'a> Connections<'a> {
             (false, true) => Fate::Unknown,
             (false, false) => Fate::NotAsked,
         };
-        let mut session = if standing.may_be_there() {
-            let attach = Attach { job: request.job, received: job.received() };
-            self.reach.connect(&attach).await.map_err(|error| {
-                let again = may_come_back(&error);
-                Failed::when(again, RunError::Connect(error, fate(standing)))
-            })?
-        } else {
-            let sent = since_boot();
-            let asked = self.ask(request, &job.asking).await;
-            if asked.as_ref().err().is_none_or(ConnectError::may_have_asked) {
-                standing.asked(sent);
-            }
-            asked.map_err(|error| {
-                // A host that was never reached may not be there at all.
-                let again = error.may_have_asked() && may_come_back(&error);
-                Failed::when(again, RunError::Connect(error, fate(standing)))
-            })?
-        };
+        let mut session = self.connect(request, job, standing).await.map_err(|error| {
+            // What was not asked yet was tried as long as it may be.
+            let again = error.may_have_asked() && may_come_back(&error);
+            Failed::when(again, RunError::Connect(error, fate(standing)))
+        })?;
         let boot = session.welcome.boot;
         standing.welcomed(boot);
-        job.reconnected();
+        let pulse = session.link.reader.pulse().clone();
+        job.reconnected(&pulse);
         loop {
-            let asked = match request.streams {
-                Streams::Followed { .. } | Streams::Terminal { .. } => {
-                    let exit = session::follow(&mut session.link, job).await;
-                    exit.map(|exit| Outcome::Ended(exit.end))
+            let link = &mut session.link;
+            let asked = async {
+                match request.streams {
+                    Streams::Followed { .. } | Streams::Terminal { .. } => {
+                        let exit = session::follow(link, job).await;
+                        exit.map(|exit| Outcome::Ended(exit.end))
+                    }
+                    Streams::Kept => {
+                        let answer = timeout(ANSWER, session::answer(link)).await;
+                        answer.unwrap_or(Err(LinkError::Silent.into())).map(detached)
+                    }
                 }
-                Streams::Kept => session::answer(&mut session.link).await.map(detached),
+            };
+            let silent =
+                |standing: &Standing| RunError::Broken(LinkError::Silent.into(), fate(standing));
+            let asked = match self.reach.watch(&pulse, Some(SECOND_AFTER), asked).await {
+                Watched::Done(asked) => asked,
+                Watched::Replaced(other) => {
+                    return Err(Failed::Replaced(other, silent(standing)));
+                }
+                Watched::Silent => return Err(Failed::ForNow(silent(standing))),
             };
             let failure = match asked {
                 Ok(outcome) => {
-                    self.ready = Some(session);
+                    self.retry.keep(session);
                     return Ok(outcome);
                 }
                 Err(Broken::Failed(failure)) => failure,
@@ -138,6 +177,9 @@ impl<'a> Connections<'a> {
             };
             let same_boot = |up| standing.is_same_boot(boot, up, since_boot());
             return Err(match failure.cause {
+                Cause::NoSuchJob { .. } if standing.is_only_looked_for() => {
+                    Failed::ForGood(RunError::Failed(failure))
+                }
                 Cause::NoSuchJob { up_ms } if !same_boot(Duration::from_millis(up_ms)) => {
                     Failed::ForGood(RunError::Restarted(fate(standing)))
                 }
@@ -148,6 +190,7 @@ impl<'a> Connections<'a> {
                     let posted = session.link.outbox().post(request);
                     let lost = |error| Failed::ForGood(RunError::Broken(error, Fate::Unknown));
                     posted.map_err(|error| lost(error.into()))?;
+                    job.known();
                     continue;
                 }
                 Cause::Unwatched if !same_boot(Duration::MAX) => {
@@ -158,21 +201,10 @@ impl<'a> Connections<'a> {
                     Failed::ForNow(RunError::Broken(Broken::Failed(failure), fate(standing)))
                 }
                 _ => {
-                    self.ready = Some(session);
+                    self.retry.keep(session);
                     Failed::ForGood(RunError::Failed(failure))
                 }
             });
-        }
-    }
-
-    /// A connection on which this was asked.
-    async fn ask(&mut self, request: &Run, stage: &Cell<Stage>) -> Result<Session, ConnectError> {
-        match self.ready.take() {
-            Some(session) if session.link.outbox().post(request).is_ok() => {
-                stage.set(Stage::Answer);
-                Ok(session)
-            }
-            _ => self.reach.connect_seen(request, stage).await,
         }
     }
 }

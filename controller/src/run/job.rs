@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use lariat_common::link::LinkError;
+use lariat_common::link::{LinkError, Pulse};
 use lariat_common::protocol::exec::{Ack, Resize, StdinTaken};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::Notify;
@@ -41,6 +42,11 @@ struct Up {
     size: Option<(Resize, bool)>,
     /// The agent has said that the command runs.
     started: bool,
+    /// It is known how much of its output has come here: it was asked for here, or an agent has said where
+    /// its output begins.
+    known: bool,
+    /// The present connection's.
+    pulse: Option<Pulse>,
     /// It has said so on the present connection. Nothing but the request goes to it before.
     open: bool,
     /// The present connection is done with.
@@ -82,12 +88,40 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
         Ack { stdout: self.stdout.position().written, stderr: self.stderr.position().written }
     }
 
-    /// A new connection has brought and sent nothing yet.
-    pub(crate) fn reconnected(&self) {
+    /// A new connection, with this pulse, has brought and sent nothing yet.
+    pub(crate) fn reconnected(&self, pulse: &Pulse) {
         let mut up = self.lock();
+        up.pulse = Some(pulse.clone());
         up.input.resume();
         (up.open, up.leaving) = (false, false);
         up.size = up.size.map(|(size, _)| (size, false));
+    }
+
+    /// Everything that it writes comes here, from its first byte on.
+    pub(crate) fn known(&self) {
+        self.lock().known = true;
+    }
+
+    /// Whether it is known how much of its output has come here.
+    pub(crate) fn is_known(&self) -> bool {
+        self.lock().known
+    }
+
+    /// What comes of its output begins at these offsets: what is before them has gone elsewhere.
+    pub(crate) fn begins_at(&self, from: Ack) -> Result<(), LinkError> {
+        let mut up = self.lock();
+        if std::mem::replace(&mut up.known, true) {
+            return Err(LinkError::Misbehaved("it says where the output begins in its middle"));
+        }
+        drop(up);
+        self.stdout.skip(from.stdout)?;
+        self.stderr.skip(from.stderr)?;
+        Ok(())
+    }
+
+    /// When the agent has last said anything whole.
+    pub(crate) fn heard(&self) -> Option<Instant> {
+        self.lock().pulse.as_ref().and_then(Pulse::spoke)
     }
 
     /// How far everything has come, to tell whether it gets on.

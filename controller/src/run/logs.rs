@@ -3,7 +3,7 @@
 //! Nothing is acknowledged: the host keeps it anyway, and what is read here changes nothing there.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lariat_common::link::{Link, LinkError, Outbox, Reader};
 use lariat_common::name::JobId;
@@ -16,8 +16,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::output::{Output, PART, QUEUE, QUEUE_OF_MANY};
 use super::session::{Broken, take};
 use crate::connect::{ConnectError, Session};
-use crate::patience::{Patience, is_broken_connection, may_come_back};
-use crate::reach::Reach;
+use crate::patience::is_broken_connection;
+use crate::reach::{Reach, Retry, Watched};
+
+/// How long a connection may be silent before another one is tried beside it.
+const SECOND_AFTER: Duration = Duration::from_millis(2500);
 
 /// A detached job's output, as it is read.
 pub(crate) struct Log<O, E> {
@@ -33,8 +36,6 @@ pub(crate) struct Wanted {
     pub(crate) start: Start,
     /// Whether to wait for more until the job has ended.
     pub(crate) follow: bool,
-    /// How long the connection may stay broken.
-    pub(crate) reconnect: Duration,
 }
 
 /// Why reading came to no end.
@@ -102,44 +103,45 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
         wanted: &Wanted,
         lost: &impl Fn(&'static str, u64),
     ) -> Result<State, LogsError> {
-        let mut patience = Patience::new(wanted.reconnect);
+        let mut retry = Retry::new(reach);
+        retry.keep(first);
         let mut logs = Logs { job: wanted.job, from: wanted.start, follow: wanted.follow };
-        let mut ready = Some(first);
-        loop {
+        let ended = loop {
             let before = self.received();
-            let attempt = async {
-                let mut session = match ready.take() {
-                    Some(mut session) => {
-                        session.link.send(&logs).await.map_err(Broken::from)?;
-                        session
-                    }
-                    None => reach.connect(&logs).await?,
-                };
-                let state = self.converse(&mut session.link, &mut logs, lost).await?;
-                Ok::<_, LogsError>(state)
+            // What is read is read again without any harm.
+            let mut session = match retry.ask_again(&logs).await {
+                Ok(session) => session,
+                Err(error) => break Err(error.into()),
             };
-            let error = match attempt.await {
-                Ok(state) => {
-                    tokio::join!(self.stdout.drained(), self.stderr.drained());
-                    return Ok(state);
-                }
-                Err(error) => error,
-            };
-            let again = match &error {
-                LogsError::Connect(error) => may_come_back(error),
-                LogsError::Broken(Broken::Link(error)) => is_broken_connection(error),
-                LogsError::Broken(Broken::Failed(_)) | LogsError::Local(_) => false,
-            };
+            let pulse = session.link.reader.pulse().clone();
+            let read = self.converse(&mut session.link, &mut logs, lost);
+            let watched = reach.watch(&pulse, Some(SECOND_AFTER), read).await;
             let moved = self.received() != before;
-            let Some(wait) = patience.broke(moved, Instant::now()).filter(|_| again) else {
-                tokio::join!(self.stdout.drained(), self.stderr.drained());
-                return Err(error);
+            // What this connection has brought is not asked for again, however it ended.
+            if let Start::Offsets(received) = &mut logs.from {
+                *received = self.received();
+            }
+            let error = match watched {
+                Watched::Done(Ok(state)) => break Ok(state),
+                Watched::Done(Err(error)) => error,
+                Watched::Silent => LinkError::Silent.into(),
+                Watched::Replaced(other) => {
+                    if retry.replaced(other, moved) {
+                        continue;
+                    }
+                    LinkError::Silent.into()
+                }
             };
-            tokio::time::sleep(wait).await;
-        }
+            let again = matches!(&error, Broken::Link(error) if is_broken_connection(error));
+            if !again || !retry.broke(moved).await {
+                break Err(error.into());
+            }
+        };
+        tokio::join!(self.stdout.drained(), self.stderr.drained());
+        ended
     }
 
-    /// One connection. From its first answer on, `logs` is what to ask the next one for.
+    /// One connection. From its first answer on, `logs` asks for offsets.
     async fn converse<S: AsyncRead + AsyncWrite>(
         &self,
         link: &mut Link<S>,
@@ -147,15 +149,11 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
         lost: &impl Fn(&'static str, u64),
     ) -> Result<State, Broken> {
         let outbox = link.outbox().clone();
-        let ended = tokio::select! {
+        tokio::select! {
             biased;
             error = link.writer.drive() => Err(error.into()),
             ended = self.receive(&mut link.reader, &outbox, logs, lost) => ended,
-        };
-        if let Start::Offsets(received) = &mut logs.from {
-            *received = self.received();
         }
-        ended
     }
 
     async fn receive<R: AsyncRead + Unpin>(

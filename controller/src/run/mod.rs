@@ -12,6 +12,7 @@ mod input;
 mod job;
 mod logs;
 mod output;
+mod overdue;
 mod session;
 mod signals;
 mod standing;
@@ -23,6 +24,7 @@ use std::future::pending;
 use std::io;
 use std::time::Duration;
 
+use lariat_common::clock::since_boot;
 use lariat_common::limits::MAX_MESSAGE;
 use lariat_common::link::message_frame;
 use lariat_common::protocol::exec::{Command, End, Run};
@@ -37,6 +39,7 @@ pub(crate) use logs::{Log, LogsError, Wanted};
 pub(crate) use session::Broken;
 use signals::SIGPIPE;
 pub(crate) use signals::{Relay, SIGHUP, SIGTERM, Signals};
+use standing::Standing;
 
 use crate::error::CliError;
 
@@ -59,6 +62,8 @@ pub(crate) enum Outcome {
     },
     /// The reader of our output went away, and the command was ended for it.
     NoReader,
+    /// The command's own time is over, and the host has not said in time how it ended.
+    Overdue,
     /// Anything else: the command's end is not known, or its output could not be written.
     Failed(RunError),
 }
@@ -76,9 +81,45 @@ where
     E: AsyncWrite + Unpin,
     I: AsyncRead + Unpin,
 {
+    follow(connections, signals, request, Standing::default(), job, stdin).await
+}
+
+/// Goes on with a command that another controller has asked for: looks first what has become of it. It is
+/// only asked for if that was done `before` and can't have arrived; never, if nothing is known of when.
+pub(crate) async fn resume<O, E>(
+    connections: &mut Connections<'_>,
+    signals: &mut Signals,
+    request: &Run,
+    before: Option<Duration>,
+    job: &Job<O, E>,
+) -> Outcome
+where
+    O: AsyncWrite + Unpin,
+    E: AsyncWrite + Unpin,
+{
+    let first = before.map(|before| since_boot().saturating_sub(before));
+    let (standing, stdin) = (Standing::of_before(first), None::<tokio::io::Empty>);
+    follow(connections, signals, request, standing, job, stdin).await
+}
+
+async fn follow<O, E, I>(
+    connections: &mut Connections<'_>,
+    signals: &mut Signals,
+    request: &Run,
+    standing: Standing,
+    job: &Job<O, E>,
+    stdin: Option<I>,
+) -> Outcome
+where
+    O: AsyncWrite + Unpin,
+    E: AsyncWrite + Unpin,
+    I: AsyncRead + Unpin,
+{
+    let limit = request.timeout_ms.map(Duration::from_millis);
     let outcome = tokio::select! {
         biased;
-        outcome = connections.run(request, job) => outcome,
+        outcome = connections.run(request, standing, job) => outcome,
+        () = overdue::overdue(job, limit) => Outcome::Overdue,
         signal = signals.forward(job) => Outcome::Left { signal, running: job.may_run() },
         () = abandon(job, stdin) => Outcome::NoReader,
         () = drain(job) => unreachable!("it writes for ever"),

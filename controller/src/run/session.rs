@@ -9,6 +9,7 @@ use lariat_common::link::{Link, LinkError, Outbox, Reader, Writer};
 use lariat_common::protocol::Kind;
 use lariat_common::protocol::exec::{Ack, Exit, Release, Signal, Started, StdinEnd, StdinTaken};
 use lariat_common::protocol::failure::Failure;
+use lariat_common::protocol::job::Reading;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
 
@@ -118,6 +119,11 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Incoming<'_, O, E> {
                 Kind::Started => {
                     let Started { pid: _ } = reader.message()?;
                     self.job.started();
+                }
+                Kind::Reading => {
+                    let Reading { from } = reader.message()?;
+                    self.job.begins_at(from)?;
+                    self.acked = from;
                 }
                 Kind::StdinTaken => {
                     let taken: StdinTaken = reader.message()?;

@@ -17,8 +17,8 @@ pub(super) struct Standing {
 
 #[derive(Clone, Copy, Debug)]
 struct Asked {
-    /// When the request was sent first.
-    first: Duration,
+    /// When the request was sent first, if that is known.
+    first: Option<Duration>,
     /// The boot of the first host that was heard of since then.
     boot: Option<BootId>,
 }
@@ -29,9 +29,20 @@ impl Standing {
         self.asked.is_some()
     }
 
+    /// Another controller has sent the request, not before `first`. Where that is not known, the request
+    /// itself is never sent.
+    pub(super) fn of_before(first: Option<Duration>) -> Self {
+        Self { asked: Some(Asked { first, boot: None }) }
+    }
+
+    /// Whether the request itself is never sent from here.
+    pub(super) fn is_only_looked_for(&self) -> bool {
+        self.asked.is_some_and(|asked| asked.first.is_none())
+    }
+
     /// The request was sent, not before `first`.
     pub(super) fn asked(&mut self, first: Duration) {
-        self.asked.get_or_insert(Asked { first, boot: None });
+        self.asked.get_or_insert(Asked { first: Some(first), boot: None });
     }
 
     /// A login held after the request was sent.
@@ -48,7 +59,8 @@ impl Standing {
             None => true,
             // The first welcome that came may have been a later boot's.
             Some(Asked { first, boot: known }) => {
-                known.is_none_or(|known| known == boot) && up > now.saturating_sub(first)
+                let was_up = first.is_some_and(|first| up > now.saturating_sub(first));
+                known.is_none_or(|known| known == boot) && was_up
             }
         }
     }
@@ -78,5 +90,15 @@ mod tests {
         assert!(standing.is_same_boot(one, LONG, later));
         assert!(!standing.is_same_boot(two, LONG, later));
         assert!(!standing.is_same_boot(one, SHORT, later), "it was heard of first after its start");
+    }
+
+    #[test]
+    fn what_another_controller_has_asked_is_never_asked_without_its_time() {
+        let (now, boot) = (Duration::from_secs(100), BootId([1; 16]));
+        let standing = Standing::of_before(None);
+        assert!(standing.may_be_there() && !standing.is_same_boot(boot, Duration::MAX, now));
+        let standing = Standing::of_before(Some(now - SHORT));
+        assert!(standing.may_be_there() && standing.is_same_boot(boot, LONG, now));
+        assert!(!standing.is_same_boot(boot, SHORT, now));
     }
 }

@@ -15,7 +15,7 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, major};
 use rustix::io::Errno;
 
 pub(crate) use input::Stdin;
-pub(crate) use output::LocalOutput;
+pub(crate) use output::{LocalOutput, is_at_line_start};
 pub(crate) use threads::write_all;
 
 /// Character devices of memory: `/dev/null`, `/dev/zero`, `/dev/full`. They never block.

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use rustix::fs::OFlags;
@@ -12,8 +13,19 @@ use tokio::net::unix::pipe::Sender;
 use super::threads::WritingThread;
 use super::{Access, access, retry};
 
+/// Whether what was written to a terminal last was the end of a line.
+static AT_LINE_START: AtomicBool = AtomicBool::new(true);
+
+/// Whether a line can begin on the terminal where the cursor is now.
+pub(crate) fn is_at_line_start() -> bool {
+    AT_LINE_START.load(Ordering::Relaxed)
+}
+
 /// This process's stdout or stderr.
-pub(crate) struct LocalOutput(Way);
+pub(crate) struct LocalOutput {
+    way: Way,
+    is_terminal: bool,
+}
 
 enum Way {
     Plain(BorrowedFd<'static>),
@@ -35,11 +47,12 @@ impl LocalOutput {
 
     /// Any descriptor that stays open. Must be called inside a runtime.
     pub(crate) fn new(fd: BorrowedFd<'static>) -> io::Result<Self> {
-        Ok(Self(match access(fd, OFlags::WRONLY) {
+        let way = match access(fd, OFlags::WRONLY) {
             Access::Plain => Way::Plain(fd),
             Access::Reopened(fd) => Way::Reopened(Sender::from_owned_fd_unchecked(fd)?),
             Access::Blocking => Way::Thread(WritingThread::start(fd)?),
-        }))
+        };
+        Ok(Self { way, is_terminal: rustix::termios::isatty(fd) })
     }
 }
 
@@ -49,7 +62,30 @@ impl AsyncWrite for LocalOutput {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.0 {
+        let written = self.write(cx, bytes);
+        if let Poll::Ready(Ok(len @ 1..)) = written
+            && self.is_terminal
+        {
+            AT_LINE_START.store(bytes[len - 1] == b'\n', Ordering::Relaxed);
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.way {
+            Way::Plain(_) | Way::Reopened(_) => Poll::Ready(Ok(())),
+            Way::Thread(thread) => thread.poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(cx)
+    }
+}
+
+impl LocalOutput {
+    fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.way {
             Way::Plain(fd) => Poll::Ready(retry(|| rustix::io::write(*fd, bytes))),
             Way::Thread(thread) => thread.poll_write(cx, bytes),
             Way::Reopened(sender) => {
@@ -62,16 +98,5 @@ impl AsyncWrite for LocalOutput {
                 }
             }
         }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0 {
-            Way::Plain(_) | Way::Reopened(_) => Poll::Ready(Ok(())),
-            Way::Thread(thread) => thread.poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_flush(cx)
     }
 }

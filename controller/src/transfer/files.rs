@@ -5,8 +5,9 @@
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use lariat_common::link::LinkError;
 use lariat_common::protocol::Message;
 use lariat_common::protocol::failure::{Cause, Failure};
 use lariat_common::transfer::TransferError;
@@ -16,14 +17,18 @@ use super::{Bar, Moved, Remarks, Tally, TransferOptions, shown};
 use crate::connect::{ConnectError, Session};
 use crate::error::CliError;
 use crate::fanout::End;
-use crate::patience::{Flapping, Patience, is_broken_connection, may_come_back};
-use crate::reach::Reach;
+use crate::patience::{Flapping, is_broken_connection};
+use crate::reach::{Reach, Retry, Watched};
 
 /// What is left to say when a transfer is given up that can go on.
 const AGAIN: &str = "run it again: only what is missing is sent";
 
 /// Bytes that may be under way when a connection breaks, and never arrive.
 const UNDER_WAY: u64 = 16 * 1024 * 1024;
+
+/// How long a connection may be silent before another one is tried beside it. What is under way on the first
+/// is lost with it, so that it is given a little longer than a command's.
+const SECOND_AFTER: Duration = Duration::from_secs(4);
 
 /// One file that is to be moved.
 pub(crate) trait Item {
@@ -47,6 +52,9 @@ pub(crate) trait Item {
     /// Whether another attempt can follow one that broke after this much.
     fn can_go_on(&self, moved: &Moved) -> bool;
 
+    /// Whether an attempt can be left in its middle, and another one follow.
+    fn can_be_left(&self) -> bool;
+
     /// What did not arrive though the rest did, and what was passed over, to be told at the end.
     fn remarks(&mut self) -> Remarks {
         Remarks::default()
@@ -65,6 +73,8 @@ pub(crate) enum Broken {
     Misused(CliError),
     /// One file of a tree ended the connection, and is avoided from now on.
     Spoiled,
+    /// The connection was silent, and another one is there in its place.
+    Replaced(Box<Session>),
     /// Anything else. What is under way on the session is not known.
     Transfer(TransferError),
 }
@@ -72,9 +82,7 @@ pub(crate) enum Broken {
 /// The files of one host.
 pub(crate) struct Files<'a> {
     reach: &'a Reach,
-    reconnect: Duration,
-    /// A connection that is ready for the next file.
-    session: Option<Session>,
+    retry: Retry<'a>,
     /// It is one host of many: its files have no bars, and a link that always breaks is given up.
     of_many: bool,
     /// What is being done, as errors begin.
@@ -83,11 +91,10 @@ pub(crate) struct Files<'a> {
 }
 
 impl<'a> Files<'a> {
-    /// Goes on trying a file on which nothing has moved for the time that `options` say.
+    /// Those of one host.
     pub(crate) fn new(reach: &'a Reach, options: &TransferOptions) -> Self {
         let tally = Tally { dry_run: options.dry_run, ..Tally::new() };
-        let reconnect = options.reconnect;
-        Self { reach, reconnect, session: None, of_many: false, doing: None, tally }
+        Self { reach, retry: Retry::new(reach), of_many: false, doing: None, tally }
     }
 
     /// The same for one host of many.
@@ -132,23 +139,31 @@ impl<'a> Files<'a> {
 
     /// Ends the session.
     async fn close(&mut self) {
-        if let Some(Session { mut link, .. }) = self.session.take() {
-            // Everything is done; the agent sees the end either way.
-            let _ = link.writer.finish().await;
-        }
+        std::mem::replace(&mut self.retry, Retry::new(self.reach)).finish().await;
     }
 
     /// Moves one file, over as many connections as it takes.
     async fn all_of<I: Item>(&mut self, item: &mut I) -> Result<(), (End, CliError)> {
         let name = shown(OsStr::from_bytes(item.name())).to_string();
         let bar = if self.of_many { Bar::hidden() } else { Bar::new(&name) };
-        let (mut patience, mut flapping) = (Patience::new(self.reconnect), Flapping::default());
+        if !self.of_many {
+            self.reach.outage.screen().bar(bar.stalling(&name));
+        }
+        let moved = self.moved(item, &bar).await;
+        if !self.of_many {
+            self.reach.outage.screen().no_bar();
+        }
+        moved
+    }
+
+    async fn moved<I: Item>(&mut self, item: &mut I, bar: &Bar) -> Result<(), (End, CliError)> {
+        let mut flapping = Flapping::default();
         let (mut bytes, mut sent) = (0, 0);
         let mut had = None;
-        let mut first = true;
+        self.retry.anew();
         loop {
             let mut now = Moved::default();
-            let broken = match self.attempt(item, &bar, &mut now).await {
+            let broken = match self.attempt(item, bar, &mut now).await {
                 Ok(()) => {
                     self.tally.arrived(now.files, now.size, bytes + now.bytes, sent + now.sent);
                     self.tally.remark(item.remarks());
@@ -156,13 +171,9 @@ impl<'a> Files<'a> {
                 }
                 Err(broken) => broken,
             };
-            if !matches!(broken, Broken::Refused(_)) {
-                self.session = None;
-            }
-            if !broken.may_pass(first) || !item.can_go_on(&now) {
+            if !broken.may_pass() || !item.can_go_on(&now) {
                 return Err((broken.end(), broken.into()));
             }
-            first = false;
             bytes += now.bytes;
             sent += now.sent;
             if matches!(broken, Broken::Spoiled) {
@@ -177,10 +188,21 @@ impl<'a> Files<'a> {
                 return Err((broken.end(), CliError::new(often).next(AGAIN)));
             }
             had = has;
-            let Some(wait) = patience.broke(got_on, Instant::now()) else {
-                return Err((broken.end(), CliError::from(broken).next(AGAIN)));
+            let broken = match broken {
+                Broken::Replaced(session) => {
+                    if self.retry.replaced(*session, got_on) {
+                        continue;
+                    }
+                    Broken::silent()
+                }
+                broken => {
+                    if self.retry.broke(got_on).await {
+                        continue;
+                    }
+                    broken
+                }
             };
-            tokio::time::sleep(wait).await;
+            return Err((broken.end(), CliError::from(broken).next(AGAIN)));
         }
     }
 
@@ -190,15 +212,21 @@ impl<'a> Files<'a> {
         bar: &Bar,
         moved: &mut Moved,
     ) -> Result<(), Broken> {
-        let session = match &mut self.session {
-            Some(session) => {
-                let posted = session.link.outbox().post(item.request());
-                posted.map_err(|e| Broken::Transfer(e.into()))?;
-                session
-            }
-            none => none.insert(self.reach.connect(item.request()).await.map_err(Broken::Connect)?),
+        // A transfer that is asked for twice goes on with what the first has brought.
+        let asked = self.retry.ask_again(item.request()).await;
+        let mut session = asked.map_err(Broken::Connect)?;
+        let pulse = session.link.reader.pulse().clone();
+        let second = item.can_be_left().then_some(SECOND_AFTER);
+        let attempt = item.attempt(&mut session, bar, moved);
+        let done = match self.reach.watch(&pulse, second, attempt).await {
+            Watched::Done(done) => done,
+            Watched::Silent => return Err(Broken::silent()),
+            Watched::Replaced(other) => return Err(Broken::Replaced(Box::new(other))),
         };
-        item.attempt(session, bar, moved).await
+        if matches!(done, Ok(()) | Err(Broken::Refused(_))) {
+            self.retry.keep(session);
+        }
+        done
     }
 }
 
@@ -212,6 +240,11 @@ fn got_on(had: Option<u64>, has: Option<u64>, bytes: u64) -> bool {
 }
 
 impl Broken {
+    /// Nothing came any more.
+    fn silent() -> Self {
+        Self::Transfer(LinkError::Silent.into())
+    }
+
     /// What the agent said before anything moved. One that is stopping takes no further request.
     pub(crate) fn refused(failure: Failure) -> Self {
         match failure.cause {
@@ -227,19 +260,19 @@ impl Broken {
             Self::Refused(failure) | Self::Transfer(TransferError::Remote(failure)) => {
                 failure.into()
             }
-            Self::Transfer(TransferError::Link(_)) => End::Unreachable,
+            Self::Transfer(TransferError::Link(_)) | Self::Replaced(_) => End::Unreachable,
             _ => End::Failed,
         }
     }
 
-    /// Whether it may be different in a while. A host that was never reached may not be there at all.
-    fn may_pass(&self, first: bool) -> bool {
+    /// Whether it may be different in a while. To reach the host was tried as long as it may be.
+    fn may_pass(&self) -> bool {
         match self {
-            Self::Connect(error) => !first && may_come_back(error),
-            Self::Spoiled => true,
+            Self::Spoiled | Self::Replaced(_) => true,
             Self::Transfer(TransferError::Link(error)) => is_broken_connection(error),
             Self::Transfer(TransferError::Remote(failure)) => failure.cause == Cause::Stopping,
             Self::Transfer(TransferError::Local(_) | TransferError::Missed(_))
+            | Self::Connect(_)
             | Self::Refused(_)
             | Self::Here(_)
             | Self::Misused(_) => false,
@@ -255,6 +288,7 @@ impl From<Broken> for CliError {
             Broken::Here(failure) => Self::from(failure).during("here"),
             Broken::Misused(error) => error,
             Broken::Spoiled => Self::new("one file of it failed"),
+            Broken::Replaced(_) => LinkError::Silent.into(),
             Broken::Transfer(error) => error.into(),
         }
     }

@@ -3,13 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use lariat_common::escape::escape;
 use lariat_common::protocol::metadata::Travels;
 use lariat_common::protocol::transfer::{Placement, Sending};
 use lariat_common::protocol::tree::TreeOptions;
-use lariat_common::units::{parse_duration, parse_rate};
+use lariat_common::units::parse_rate;
 
 use super::{Rules, shown};
 use crate::error::CliError;
@@ -76,11 +75,6 @@ pub(crate) struct TransferOptions {
     /// Setuid, setgid and sticky bits travel
     #[arg(long)]
     special: bool,
-
-    /// How long a broken connection is tried again; of several hosts, one is given up that breaks 5 times in a row
-    /// after less than 512 KiB
-    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_duration)]
-    pub(crate) reconnect: Duration,
 }
 
 impl TransferOptions {

@@ -1,9 +1,42 @@
 //! A bar on the terminal while a file moves; nothing at all when stderr is not one.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lariat_common::transfer::Progress;
+
+use crate::outage::Shown;
+
+/// A bar while its file moves.
+const MOVES: &str = "{msg:24!} {wide_bar} {binary_bytes:>10}/{binary_total_bytes} {binary_bytes_per_sec:>12} {eta:>4}";
+
+/// A bar while the connection is missing, of which its message tells.
+const STALLED: &str = "{msg}; stalled at {binary_bytes}/{binary_total_bytes}";
+
+fn style(template: &str) -> ProgressStyle {
+    // A template that does not parse would be our mistake; the plain bar does as well.
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+struct Stalling {
+    drawn: ProgressBar,
+    name: String,
+}
+
+impl Shown for Stalling {
+    fn stalled(&self, text: &str) {
+        self.drawn.set_style(style(STALLED));
+        self.drawn.set_message(text.to_owned());
+        self.drawn.tick();
+    }
+
+    fn resumed(&self) -> &ProgressBar {
+        self.drawn.set_style(style(MOVES));
+        self.drawn.set_message(self.name.clone());
+        &self.drawn
+    }
+}
 
 /// One file's bar. It goes when it is dropped.
 pub(crate) struct Bar {
@@ -16,13 +49,13 @@ pub(crate) struct Bar {
 impl Bar {
     /// A bar for a file; it is drawn from its first bytes on.
     pub(crate) fn new(name: &str) -> Self {
-        let style = ProgressStyle::with_template(
-            "{msg:24!} {wide_bar} {binary_bytes:>10}/{binary_total_bytes} {binary_bytes_per_sec:>12} {eta:>4}",
-        );
-        let bar = ProgressBar::new(0).with_message(name.to_owned());
-        // A template that does not parse would be our mistake; the plain bar does as well.
-        let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let bar = ProgressBar::new(0).with_message(name.to_owned()).with_style(style(MOVES));
         Self { drawn: bar, begun: Cell::new(false), had: Cell::default() }
+    }
+
+    /// The same bar, for who says that it stands still.
+    pub(crate) fn stalling(&self, name: &str) -> Arc<dyn Shown> {
+        Arc::new(Stalling { drawn: self.drawn.clone(), name: name.to_owned() })
     }
 
     /// None, where others are shown.

@@ -103,6 +103,10 @@ impl Item for PushedTree {
         true
     }
 
+    fn can_be_left(&self) -> bool {
+        true
+    }
+
     fn remarks(&mut self) -> Remarks {
         std::mem::take(&mut self.remarks)
     }

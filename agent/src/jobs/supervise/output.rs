@@ -110,6 +110,14 @@ impl Output {
         filled
     }
 
+    /// Leaves what nobody has acknowledged in the job's folder, as a log has it.
+    pub(super) fn keep_unread(&self, folder: BorrowedFd<'_>) {
+        if let Store::Tail(spool) = &self.store {
+            // Output is lost where it can't be kept; that the command has ended is not.
+            let _ = spool.keep(folder);
+        }
+    }
+
     /// The command has written its last.
     pub(super) fn command_ended(&mut self) {
         let waiting = self.pipe.as_ref().map(rustix::io::ioctl_fionread);

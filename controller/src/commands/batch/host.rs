@@ -1,5 +1,6 @@
 //! One host's way through a plan.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,10 +8,10 @@ use lariat_common::name::HostName;
 use serde::Serialize;
 
 use super::plan;
-use super::progress::{Done, Progress};
+use super::progress::{Begun, Done, Progress, Stand};
 use crate::commands::pull::{self, Haul};
 use crate::commands::push::{self, Load};
-use crate::commands::run::{Asked, Task};
+use crate::commands::run::{Asked, Before, StepLog, Task};
 use crate::error::CliError;
 use crate::fanout::{self, End, Ended, Fanout, Screen};
 use crate::output::json;
@@ -114,11 +115,11 @@ impl Steps {
     /// Does what is left of them on one host, until one fails.
     pub(super) async fn on(&self, number: usize, host: &HostName) -> Came {
         let began = Instant::now();
-        let before = self.before.get(host).copied().unwrap_or_default();
+        let Stand { done: before, mut begun } = self.before.get(host).cloned().unwrap_or_default();
         let came = |ended, done| Came { ended, done, seconds: began.elapsed().as_secs_f64() };
         for (index, step) in self.all.iter().enumerate().skip(before) {
             if let Some(Some(chosen)) = step.chosen.get(number) {
-                let ended = self.step(step, number, chosen).await;
+                let ended = self.step(step, (index, number), chosen, begun.take()).await;
                 if ended.end != End::Ok {
                     return came(ended.at(&step.what), index);
                 }
@@ -130,12 +131,62 @@ impl Steps {
         came(Ended::ok(), self.all.len())
     }
 
-    async fn step(&self, step: &Step, number: usize, chosen: &Chosen) -> Ended {
-        let work = match &step.work {
-            Ready::Run(asked) => return asked.step(number).await,
-            Ready::Push(load) => Transfer::Push(load),
-            Ready::Pull(haul) => Transfer::Pull(haul),
+    /// Does one step, which was `begun` before if that is said.
+    async fn step(
+        &self,
+        step: &Step,
+        (index, number): (usize, usize),
+        chosen: &Chosen,
+        begun: Option<Begun>,
+    ) -> Ended {
+        let host = &chosen.host;
+        let note = |text: &str| {
+            self.notes.put(format!("{host}: {}: {text}\n", step.what).as_bytes());
         };
+        let (ended, is_known) = match &step.work {
+            Ready::Run(asked) => {
+                let begins = |command, job, has_failed| {
+                    let begun = Begun::now(command, Some(job), has_failed);
+                    self.progress.begins(host, index, begun)
+                };
+                let before = begun.as_ref().and_then(before);
+                let is_settled = Cell::new(true);
+                let log = StepLog { begins: &begins, before, note: &note, is_settled };
+                let ended = asked.step(number, &log).await;
+                (ended, log.is_settled.get())
+            }
+            Ready::Push(load) => {
+                self.transfer(Transfer::Push(load), chosen, index, begun, &note).await
+            }
+            Ready::Pull(haul) => {
+                self.transfer(Transfer::Pull(haul), chosen, index, begun, &note).await
+            }
+        };
+        if ended.end != End::Ok && is_known {
+            // It has failed: whoever resumes the plan has it done again, and need not look for it.
+            if let Err(error) = self.progress.done(host, index) {
+                return Ended::failed(End::Failed, error.during(host));
+            }
+        }
+        ended
+    }
+
+    /// Moves what a step moves. Tells also whether it came to an end, whatever that is.
+    async fn transfer(
+        &self,
+        work: Transfer<'_>,
+        chosen: &Chosen,
+        index: usize,
+        begun: Option<Begun>,
+        note: &impl Fn(&str),
+    ) -> (Ended, bool) {
+        let host = &chosen.host;
+        if begun.is_some() {
+            note("begun before, and not known to have come to its end: tried again");
+        }
+        if let Err(error) = self.progress.begins(host, index, Begun::now(0, None, false)) {
+            return (Ended::failed(End::Failed, error.during(host)), false);
+        }
         let listing = Listing::Host(chosen.host.clone(), self.lines.clone());
         let mut signals = self.relay.signals();
         let transfer = async {
@@ -144,14 +195,22 @@ impl Steps {
                 Transfer::Pull(haul) => haul.step(&self.fleet, chosen, &haul.all(), &listing).await,
             }
         };
-        let tally = tokio::select! {
-            tally = Box::pin(transfer) => tally,
+        let (tally, is_known) = tokio::select! {
+            tally = Box::pin(transfer) => (tally, true),
             _ = signals.next() => {
-                Tally::only(End::Failed, CliError::new("interrupted").during(&chosen.host))
+                let error = CliError::new("interrupted").during(&chosen.host);
+                (Tally::only(End::Failed, error), false)
             }
         };
-        tally.into_ended(&self.notes)
+        (tally.into_ended(&self.notes), is_known)
     }
+}
+
+/// A command that another controller has begun.
+fn before(begun: &Begun) -> Option<Before> {
+    let job = begun.job.as_deref()?.parse().ok()?;
+    let (command, has_failed) = (begun.command, begun.has_failed);
+    Some(Before { command, job, ago: begun.ago(), has_failed })
 }
 
 enum Transfer<'a> {
@@ -212,7 +271,7 @@ impl fanout::Report for Report {
     }
 
     fn nothing(&mut self, host: &HostName, error: &CliError) {
-        let done = self.before.get(host).copied().unwrap_or_default();
+        let done = self.before.get(host).map_or(0, |stand| stand.done);
         // There is nothing in it that could not be written as JSON.
         let _ = self.put(host, done, 0.0, Some(error.line()));
     }

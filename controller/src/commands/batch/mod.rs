@@ -185,7 +185,7 @@ fn hosts(args: &Args, steps: &[Step], context: &Context, fleet: &Fleet) -> Resul
 fn left(hosts: Vec<Chosen>, chosen: Vec<Vec<Option<Chosen>>>, done: &Done, steps: usize) -> Hosts {
     let is_left: Vec<bool> = hosts
         .iter()
-        .map(|chosen| done.get(&chosen.host).is_none_or(|&done| done < steps))
+        .map(|chosen| done.get(&chosen.host).is_none_or(|stand| stand.done < steps))
         .collect();
     let mut left = is_left.iter();
     let of_step = |mut row: Vec<Option<Chosen>>| {

@@ -1,13 +1,17 @@
 //! How far each host has come with a plan, for `--resume`: the plan's text, and a line for each step that
-//! a host has done. In the fleet's folder, where only its owner reads.
+//! a host begins, with the job that it is, and has done. In the fleet's folder, where only its owner reads.
+//!
+//! Invariant: what is asked of a host is written down before, so that the next controller asks first what has
+//! become of it.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lariat_common::name::HostName;
+use lariat_common::name::{HostName, JobId};
 use lariat_common::protocol::failure::io_error;
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +23,49 @@ const FILE: &str = "batch.jsonl";
 /// Most bytes that are read of it.
 const MAX_LEN: u64 = 64 * 1024 * 1024;
 
-/// Steps that hosts have done.
-pub(super) type Done = BTreeMap<HostName, usize>;
+/// How far hosts have come.
+pub(super) type Done = BTreeMap<HostName, Stand>;
+
+/// How far a host has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stand {
+    /// Steps that it has done.
+    pub(super) done: usize,
+    /// What it was at with the next one.
+    pub(super) begun: Option<Begun>,
+}
+
+/// Something that was begun, and whose end nobody has written down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Begun {
+    /// Which of the step's commands.
+    #[serde(default)]
+    pub(super) command: usize,
+    /// The job that it is; none of a transfer.
+    pub(super) job: Option<String>,
+    /// When, in milliseconds since 1970.
+    pub(super) at_ms: u64,
+    /// One of the step's commands before it has failed.
+    #[serde(default)]
+    pub(super) has_failed: bool,
+}
+
+impl Begun {
+    /// From now on.
+    pub(super) fn now(command: usize, job: Option<JobId>, has_failed: bool) -> Self {
+        Self { command, job: job.map(|job| job.to_string()), at_ms: now_ms(), has_failed }
+    }
+
+    /// How long ago that was; nothing if the clock was set back since.
+    pub(super) fn ago(&self) -> Option<Duration> {
+        now_ms().checked_sub(self.at_ms).map(Duration::from_millis)
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// A plan under way is written down here.
 pub(super) struct Progress {
@@ -33,11 +78,13 @@ struct Head {
     text: String,
 }
 
-/// A host has done so many steps.
+/// A host has done so many steps, and perhaps begun the next one.
 #[derive(Serialize, Deserialize)]
 struct Line {
     host: HostName,
     done: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    begun: Option<Begun>,
 }
 
 impl Progress {
@@ -71,10 +118,25 @@ impl Progress {
         Ok((Self { path, file: Mutex::new(file) }, done))
     }
 
-    /// A host has done this many steps. Each is written at once, whole.
+    /// A host has done this many steps, and nothing else is under way there.
     pub(super) fn done(&self, host: &HostName, done: usize) -> Result<(), CliError> {
+        self.line(host, done, None)
+    }
+
+    /// A host has done this many steps, and is about to be asked for this.
+    pub(super) fn begins(
+        &self,
+        host: &HostName,
+        done: usize,
+        begun: Begun,
+    ) -> Result<(), CliError> {
+        self.line(host, done, Some(begun))
+    }
+
+    /// Each is written at once, whole.
+    fn line(&self, host: &HostName, done: usize, begun: Option<Begun>) -> Result<(), CliError> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = Line { host: host.clone(), done };
+        let line = Line { host: host.clone(), done, begun };
         write(&mut file, &line).map_err(|error| failed("write", &self.path, &error))
     }
 }
@@ -93,8 +155,8 @@ fn read(mut lines: impl BufRead, text: &str) -> io::Result<Option<Done>> {
             return Ok(Some(all));
         }
         // A crash may have cut a line: then that step counts as not done.
-        if let Ok(Line { host, done }) = serde_json::from_str(&line) {
-            all.insert(host, done);
+        if let Ok(Line { host, done, begun }) = serde_json::from_str(&line) {
+            all.insert(host, Stand { done, begun });
         }
     }
 }
@@ -124,9 +186,16 @@ mod tests {
         progress.done(&web2, 1).unwrap();
         assert!(Progress::resume(&home, "b").is_err());
         let (progress, done) = Progress::resume(&home, "a").unwrap();
-        assert_eq!(done, Done::from([(web1.clone(), 1), (web2, 1)]));
+        let one = Stand { done: 1, begun: None };
+        assert_eq!(done, Done::from([(web1.clone(), one.clone()), (web2.clone(), one)]));
+        let begun = Begun::now(2, Some(JobId([7; 16])), true);
+        progress.begins(&web1, 1, begun.clone()).unwrap();
+        progress.done(&web2, 2).unwrap();
+        let (progress, done) = Progress::resume(&home, "a").unwrap();
+        assert_eq!(done[&web1], Stand { done: 1, begun: Some(begun) });
         progress.done(&web1, 2).unwrap();
-        assert_eq!(Progress::resume(&home, "a").unwrap().1[&web1], 2);
+        let two = Stand { done: 2, begun: None };
+        assert_eq!(Progress::resume(&home, "a").unwrap().1[&web1], two);
         drop(Progress::begin(&home, "a").unwrap());
         assert!(Progress::resume(&home, "a").unwrap().1.is_empty());
     }

@@ -87,10 +87,10 @@ struct Told {
 }
 
 async fn ask(reach: &Reach, job: Option<&Prefix>, limit: Option<Duration>) -> Result<Told, Failed> {
-    let (mut session, jobs) = jobs::list(reach, job, limit).await?;
-    // Whether the agent hears that we leave changes nothing.
-    let _ = session.link.writer.finish().await;
-    Ok(Told { jobs, now_ms: session.welcome.time_ms })
+    let (session, jobs) = jobs::list(reach, job, limit).await?;
+    let now_ms = session.welcome.time_ms;
+    session.leave().await;
+    Ok(Told { jobs, now_ms })
 }
 
 /// A job's cells, but for its host; `now_ms` is the time there.

@@ -72,13 +72,12 @@ impl Reader {
         &self,
         number: usize,
         reach: &Reach,
-        (mut session, listed): (Session, Vec<Job>),
+        (session, listed): (Session, Vec<Job>),
     ) -> Read {
         let host = &reach.peer.name;
         let candidates = self.wish.candidates(listed);
         if candidates.is_empty() {
-            // Whether the agent hears that we leave changes nothing.
-            let _ = session.link.writer.finish().await;
+            session.leave().await;
             return None;
         }
         let job = match self.wish.one(host, candidates) {

@@ -1,13 +1,12 @@
 //! `lariat logs` and `lariat attach`: what a detached job has written, and writes.
 
+mod followed;
 mod many;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use lariat_common::name::HostName;
 use lariat_common::protocol::job::{Job, Start, State};
-use lariat_common::units::parse_duration;
 use tokio::io::AsyncWrite;
 
 use crate::connect::Session;
@@ -47,10 +46,6 @@ struct Part {
     /// Begin this many lines before the end, instead of at the beginning
     #[arg(long, value_name = "N")]
     tail: Option<u64>,
-
-    /// How long a broken connection may stay broken before it is given up
-    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_duration)]
-    reconnect: Duration,
 }
 
 #[derive(clap::Args)]
@@ -108,6 +103,10 @@ pub(super) fn read(
         let listed = jobs::list(&reach, wish.prefix.as_ref(), args.whom.timeout).await;
         let (session, listed) = listed.map_err(before)?;
         let job = wish.one_of(name, listed).map_err(|error| error.during(&on))?;
+        if follow && !job.kept {
+            session.leave().await;
+            return followed::read(&reach, &job, args.json).await.map(Some);
+        }
         let lost = |what: String| output::error(&format!("{on}: {what}"));
         if args.json {
             let log = Log::new(Capture::default(), Capture::default());
@@ -153,7 +152,6 @@ impl Part {
             job: job.job,
             start: self.tail.map_or(Start::Beginning, Start::Lines),
             follow,
-            reconnect: self.reconnect,
         };
         let short = jobs::short(job);
         let lost = |stream: &str, bytes: u64| {

@@ -33,6 +33,8 @@ pub(crate) struct Haul {
     only: Vec<Vec<u8>>,
     finish: Finish,
     timeout: Option<Duration>,
+    /// How long the connection may stay broken, if a step says so itself.
+    reconnect: Option<Duration>,
 }
 
 impl Haul {
@@ -49,12 +51,22 @@ impl Haul {
             return Err(CliError::new("--files-from lists more than a pull can ask for, 512 KiB"));
         }
         let dest = (dest != STDOUT).then(|| dest.to_vec());
-        Ok(Self { paths, dest, many, named: false, options, only, finish, timeout })
+        Ok(Self {
+            paths,
+            dest,
+            many,
+            named: false,
+            options,
+            only,
+            finish,
+            timeout,
+            reconnect: None,
+        })
     }
 
     /// The same as a step of a plan, where `{host}` in the paths is the host's name too.
-    pub(crate) fn of_plan(self) -> Self {
-        Self { named: true, ..self }
+    pub(crate) fn of_plan(self, reconnect: Option<Duration>) -> Self {
+        Self { named: true, reconnect, ..self }
     }
 
     /// How it is moved.
@@ -80,6 +92,7 @@ impl Haul {
                 );
             }
         };
+        let reach = reach.reconnecting(self.reconnect);
         let work = async |files: &mut Files<'_>| {
             self.fetch(files, &reach, user.as_deref(), mine, listing).await;
         };

@@ -214,6 +214,10 @@ impl Item for Pulled<'_> {
         self.dest.is_some() || moved.is_nothing()
     }
 
+    fn can_be_left(&self) -> bool {
+        self.dest.is_some()
+    }
+
     fn remarks(&mut self) -> Remarks {
         std::mem::take(&mut self.remarks)
     }

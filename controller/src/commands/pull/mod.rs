@@ -107,7 +107,7 @@ pub(crate) fn of_plan(mut args: Args) -> Result<Haul, CliError> {
     let paths = args.words.iter().map(path).collect::<Result<Vec<_>, _>>()?;
     check_distinct(paths.iter().map(Vec::as_slice))?;
     let haul = Haul::new(paths, dest.as_bytes(), args.options, true, args.timeout)?;
-    Ok(haul.of_plan())
+    Ok(haul.of_plan(args.connect.reconnect))
 }
 
 /// The host, if there is only one and it is named.

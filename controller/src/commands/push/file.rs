@@ -75,6 +75,10 @@ impl Item for Pushed {
     fn can_go_on(&self, _: &Moved) -> bool {
         !self.once
     }
+
+    fn can_be_left(&self) -> bool {
+        !self.once
+    }
 }
 
 /// What to do where stdin would go into a folder.

@@ -37,6 +37,8 @@ pub(crate) struct Load {
     /// Leaves files out.
     filter: Filter,
     timeout: Option<Duration>,
+    /// How long the connection may stay broken, if a step says so itself.
+    reconnect: Option<Duration>,
 }
 
 struct Loaded {
@@ -74,7 +76,7 @@ impl Load {
         let any = sources.iter().any(|source| matches!(source.kind, Kind::Folder));
         let only = if any { options.only()? } else { Vec::new() };
         let filter = Filter::new(&options.tree().rules, &[])?;
-        Ok(Self { sources, dest, options, only, filter, timeout })
+        Ok(Self { sources, dest, options, only, filter, timeout, reconnect: None })
     }
 
     /// Opens the files, so that each is read once for all hosts. Stdin is first read to its end. One that
@@ -106,7 +108,12 @@ impl Load {
 
     /// The same as a step of a plan, where `{host}` in the sources is the host's name too. Each of
     /// `hosts` must have its own then.
-    pub(crate) fn of_plan(mut self, hosts: &[HostName]) -> Result<Self, CliError> {
+    pub(crate) fn of_plan(
+        mut self,
+        hosts: &[HostName],
+        reconnect: Option<Duration>,
+    ) -> Result<Self, CliError> {
+        self.reconnect = reconnect;
         for source in self.sources.iter_mut().filter(|source| source.names_host()) {
             for host in hosts {
                 let own = source.of_host(host);
@@ -136,6 +143,7 @@ impl Load {
         let work = async |files: &mut Files<'_>| {
             self.deliver(files, host, user.as_deref(), listing).await;
         };
+        let reach = reach.reconnecting(self.reconnect);
         Files::one_of_many(&reach, &self.options).within(self.timeout, work).await
     }
 

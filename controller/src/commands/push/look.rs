@@ -78,4 +78,8 @@ impl Item for Looked {
     fn can_go_on(&self, _: &Moved) -> bool {
         true
     }
+
+    fn can_be_left(&self) -> bool {
+        true
+    }
 }

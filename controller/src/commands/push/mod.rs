@@ -92,7 +92,8 @@ pub(crate) fn of_plan(mut args: Args, hosts: &[HostName]) -> Result<Load, CliErr
         return Err(CliError::new("a plan can't send stdin"));
     }
     let RemotePath { path, .. } = RemotePath::parse(&dest)?;
-    Load::new(args.words, path, args.options, args.timeout)?.of_plan(hosts)
+    let reconnect = args.connect.reconnect;
+    Load::new(args.words, path, args.options, args.timeout)?.of_plan(hosts, reconnect)
 }
 
 fn one(

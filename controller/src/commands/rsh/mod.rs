@@ -6,7 +6,6 @@ mod words;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use lariat_common::name::JobId;
 use lariat_common::protocol::exec::{Command, Run, Streams};
@@ -20,9 +19,6 @@ use crate::reach::{Fleet, Reach, ReachOptions};
 use crate::run::{Connections, Job, Signals, check};
 use crate::runtime::block_on;
 use crate::stdio::{LocalOutput, Stdin};
-
-/// How long a broken connection may stay broken.
-const RECONNECT: Duration = Duration::from_secs(30);
 
 /// Where systems keep the program that serves sftp.
 const SFTP: &str = "\
@@ -79,7 +75,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         env: sent.chain(call.options.set).collect(),
         streams: Streams::Followed { stdin: call.stdin },
         timeout_ms: None,
-        grace_ms: u64::try_from(RECONNECT.as_millis()).unwrap_or(u64::MAX),
+        grace_ms: u64::try_from(reach.reconnect.as_millis()).unwrap_or(u64::MAX),
     };
     check(&request, "rsh")?;
     block_on(follow(&request, &reach, context))
@@ -88,7 +84,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
 async fn follow(request: &Run, reach: &Reach, context: &Context) -> Result<ExitCode, CliError> {
     let failed = |what| move |error: std::io::Error| CliError::from(error).during(what);
     let mut signals = Signals::new().map_err(failed("wait for signals"))?;
-    let mut connections = Connections::new(reach, RECONNECT);
+    let mut connections = Connections::new(reach);
     let wants = request.streams == Streams::Followed { stdin: true };
     let stdin = wants.then(Stdin::new).transpose().map_err(failed("read stdin"))?;
     let stdout = LocalOutput::stdout().map_err(failed("write stdout"))?;

@@ -26,7 +26,7 @@ pub(super) async fn run(
     let name = &reach.peer.name;
     let began = Instant::now();
     let mut signals = Signals::new().map_err(|e| CliError::from(e).during("wait for signals"))?;
-    let mut connections = Connections::new(reach, args.reconnect);
+    let mut connections = Connections::new(reach);
     let job = Job::new(tokio::io::sink(), tokio::io::sink());
     let nothing = None::<tokio::io::Empty>;
     let outcome = crate::run::run(&mut connections, &mut signals, request, &job, nothing).await;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use lariat_common::name::HostName;
 use lariat_common::protocol::exec::{Command, Run};
 
+use super::begun::{self, StepLog};
 use super::gathered::{Came, Gathered};
 use super::output::Output;
 use super::task::Task;
@@ -80,7 +81,7 @@ pub(super) fn run(
         let gathered = Gathered::new(args.output.diff, objects);
         let begin = move |number| -> Work<Came> {
             let asked = Arc::clone(&asked);
-            Box::pin(async move { asked.on(number).await })
+            Box::pin(async move { asked.on(number, None).await })
         };
         tokio::select! {
             code = fanout.run(begin, gathered) => code,
@@ -127,13 +128,13 @@ impl Asked {
         }
     }
 
-    /// Runs it on one of the hosts, and tells how it ended.
-    pub(crate) async fn step(&self, number: usize) -> Ended {
-        self.on(number).await.ended
+    /// Runs it on one of the hosts, as `log` says, and tells how it ended.
+    pub(crate) async fn step(&self, number: usize, log: &StepLog<'_>) -> Ended {
+        self.on(number, Some(log)).await.ended
     }
 
     /// Runs all commands on one of the hosts.
-    async fn on(&self, number: usize) -> Came {
+    async fn on(&self, number: usize, log: Option<&StepLog<'_>>) -> Came {
         let chosen = &self.hosts[number];
         // However it ends, others do not wait for this one to take its stdin.
         let mut stdin = self.feed.as_ref().map(|feed| feed.reader(number));
@@ -142,18 +143,56 @@ impl Asked {
             Err(error) => return self.failed(&chosen.host, error),
         };
         let (mut stdout, mut stderr) = sinks;
-        let mut connections = Connections::new(&reach, self.task.reconnect);
+        let mut connections = Connections::new(&reach);
         let mut signals = self.relay.signals();
         let (mut ended, mut ran) = (Ended::ok(), false);
-        for command in &self.task.commands {
+        let mut before = log.and_then(|log| log.before);
+        if before.is_some_and(|before| before.has_failed) {
+            let error = CliError::new("a command that was run before has failed");
+            ended = Ended::failed(End::Failed, error.during(format!("run on {}", chosen.host)));
+        }
+        let first = before.map_or(0, |before| before.command);
+        for (index, command) in self.task.commands.iter().enumerate().skip(first) {
             let began = Instant::now();
-            let request = match self.task.request(command, chosen) {
+            let request = self.task.request(command, chosen, reach.reconnect);
+            let mut request = match request {
                 Ok(request) => request,
                 Err(error) => return self.failed(&chosen.host, error),
             };
             let job = Job::one_of_many(stdout, stderr);
-            let outcome =
-                crate::run::run(&mut connections, &mut signals, &request, &job, stdin.take()).await;
+            let resumed = match (before.take(), log) {
+                (Some(before), Some(log)) => {
+                    let again = Run { job: before.job, ..request.clone() };
+                    (log.note)(&format!("begun before as job {}: attached to it", before.job));
+                    let (to, ago) = (&mut connections, before.ago);
+                    let outcome = crate::run::resume(to, &mut signals, &again, ago, &job).await;
+                    if let Some(why) = begun::did_not_finish(&outcome) {
+                        (log.note)(&format!("begun before, and {why}: tried again"));
+                        None
+                    } else {
+                        request = again;
+                        Some(outcome)
+                    }
+                }
+                _ => None,
+            };
+            let (job, outcome) = if let Some(outcome) = resumed {
+                (job, outcome)
+            } else {
+                let begins =
+                    |log: &StepLog<'_>| (log.begins)(index, request.job, ended.end != End::Ok);
+                if let Err(error) = log.map_or(Ok(()), begins) {
+                    return self.failed(&chosen.host, error);
+                }
+                let (stdout, stderr) = job.into_outputs();
+                let job = Job::one_of_many(stdout, stderr);
+                let (to, stdin) = (&mut connections, stdin.take());
+                let outcome = crate::run::run(to, &mut signals, &request, &job, stdin).await;
+                (job, outcome)
+            };
+            if let Some(log) = log {
+                log.ended(&outcome);
+            }
             ran |= job.has_started();
             (stdout, stderr) = job.into_outputs();
             let line = self.task.line(command);
@@ -202,6 +241,7 @@ impl Asked {
 
     fn prepare(&self, number: usize, chosen: &Chosen) -> Result<(Reach, (Sink, Sink)), CliError> {
         let reach = self.fleet.reach(chosen)?.within(self.task.timeout());
+        let reach = reach.reconnecting(self.task.reconnect);
         let host = &chosen.host;
         let lines = |printer: &Printer| Sink::lines(host, number, printer);
         let sinks = match &self.task.output {

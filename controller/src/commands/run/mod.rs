@@ -2,6 +2,7 @@
 
 pub(super) mod report;
 
+mod begun;
 mod detach;
 mod gathered;
 mod lines;
@@ -10,6 +11,7 @@ mod output;
 mod request;
 mod task;
 
+pub(crate) use begun::{Before, StepLog};
 pub(crate) use many::Asked;
 pub(crate) use task::Task;
 
@@ -20,7 +22,6 @@ use std::time::{Duration, Instant};
 
 use lariat_common::name::HostName;
 use lariat_common::protocol::exec::{Command, Run};
-use lariat_common::units::parse_duration;
 
 use crate::commands::shell::terminal;
 use crate::context::Context;
@@ -80,10 +81,6 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     connect: reach::ReachOptions,
-
-    /// How long a broken connection may stay broken before the command is ended and given up
-    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_duration)]
-    reconnect: Duration,
 
     /// One JSON object with its output instead of the output itself
     #[arg(long)]
@@ -160,11 +157,11 @@ fn one(
     }
     if args.tty {
         let stdin = args.interactive;
-        return block_on(terminal::run("run", &request, &reach, args.reconnect, stdin, context));
+        return block_on(terminal::run("run", &request, &reach, stdin, context));
     }
     block_on(async {
         let signals = Signals::new().map_err(|e| CliError::from(e).during("wait for signals"))?;
-        let connections = Connections::new(&reach, args.reconnect);
+        let connections = Connections::new(&reach);
         let files = args.output.files(host)?;
         let mut runner =
             Runner { args, context, host, reach: &reach, connections, signals, files, ran: false };

@@ -28,6 +28,7 @@ pub(in crate::commands) fn status(outcome: &Outcome) -> u8 {
         Outcome::Detached => 0,
         Outcome::Left { signal, .. } => 128 + signal,
         Outcome::NoReader => EXIT_SIGPIPE,
+        Outcome::Overdue => End::TimedOut.status(),
         Outcome::Failed(_) => EXIT_FAILURE,
     }
 }
@@ -57,14 +58,41 @@ pub(in crate::commands) fn error(
             let message = format!("left; what still runs there is ended in {grace} s");
             CliError::new(message).during(on)
         }
+        Outcome::Overdue => {
+            let limit = Duration::from_millis(request.timeout_ms.unwrap_or_default());
+            let message = format!(
+                "it did not end within {} s, and the host does not say that it has: the command may still run there",
+                limit.as_secs_f32()
+            );
+            CliError::new(message).during(on).hint(attach(reach, request))
+        }
         // It names the host and its address itself, and says if the command may have run.
         Outcome::Failed(error @ RunError::Connect(..)) => {
-            CliError::from(error).before(&format!("{verb} on"))
+            let line = CliError::from(error).before(&format!("{verb} on"));
+            found_again(line, error, reach, request)
         }
         Outcome::Failed(error) => {
-            CliError::from(error).during(format!("{on} ({})", reach.peer.address))
+            let line = CliError::from(error).during(format!("{on} ({})", reach.peer.address));
+            found_again(line, error, reach, request)
         }
     })
+}
+
+/// What a command whose connection was lost has become is kept there for a while.
+fn found_again(line: CliError, error: &RunError, reach: &Reach, request: &Run) -> CliError {
+    let may_be_there = matches!(
+        error,
+        RunError::Connect(_, Fate::Started | Fate::Unknown)
+            | RunError::Broken(_, Fate::Started | Fate::Unknown)
+    );
+    // A shell has nothing to come back to.
+    let is_terminal = matches!(request.streams, Streams::Terminal { .. });
+    if may_be_there && !is_terminal { line.hint(attach(reach, request)) } else { line }
+}
+
+/// What tells how a command ended, with the rest of its output.
+fn attach(reach: &Reach, request: &Run) -> String {
+    format!("lariat attach {} {}", reach.peer.name, request.job)
 }
 
 /// The same for an object, which has no status of its own for a time limit.
@@ -82,7 +110,7 @@ pub(super) fn json_error(outcome: &Outcome, reach: &Reach, request: &Run) -> Opt
 /// The id of a detached job that runs there now, or may.
 pub(super) fn left_there(outcome: &Outcome, request: &Run) -> Option<JobId> {
     let may_run = match outcome {
-        Outcome::Detached | Outcome::NoReader => true,
+        Outcome::Detached | Outcome::NoReader | Outcome::Overdue => true,
         Outcome::Left { running, .. } => *running,
         Outcome::Failed(
             RunError::Connect(_, fate)
@@ -117,7 +145,7 @@ impl<'a> Said<'a> {
         let (exit, signal) = match outcome {
             Outcome::Ended(End::NotRun(_)) => (None, None),
             Outcome::Ended(End::Signaled(signal)) => (Some(status(outcome)), Some(*signal)),
-            Outcome::Ended(_) => (Some(status(outcome)), None),
+            Outcome::Ended(_) | Outcome::Overdue => (Some(status(outcome)), None),
             _ => (None, None),
         };
         RunResult {
@@ -182,7 +210,9 @@ fn end(outcome: &Outcome) -> fanout::End {
     match outcome {
         Outcome::Ended(End::Exited(0)) | Outcome::Detached => fanout::End::Ok,
         Outcome::Left { running: false, .. } => fanout::End::NotStarted,
-        Outcome::Ended(_) | Outcome::Left { .. } | Outcome::NoReader => fanout::End::Failed,
+        Outcome::Ended(_) | Outcome::Left { .. } | Outcome::NoReader | Outcome::Overdue => {
+            fanout::End::Failed
+        }
         Outcome::Failed(error) => match error {
             RunError::Connect(error, _) => error.into(),
             RunError::Failed(failure) => failure.into(),

@@ -58,7 +58,7 @@ pub(super) fn request(args: &Args, command: Command) -> Result<Run, CliError> {
             (false, false) => Streams::Followed { stdin: args.interactive },
         },
         timeout_ms: args.timeout.map(milliseconds),
-        grace_ms: milliseconds(args.reconnect),
+        grace_ms: milliseconds(args.connect.reconnect()),
     };
     check(&request, "run")?;
     Ok(request)
@@ -91,7 +91,7 @@ fn variable(text: &OsString) -> Result<(Vec<u8>, Vec<u8>), CliError> {
 }
 
 /// A limit of less than a millisecond is still one.
-fn milliseconds(time: Duration) -> u64 {
+pub(super) fn milliseconds(time: Duration) -> u64 {
     let up = time.saturating_add(Duration::from_nanos(999_999)).as_millis();
     u64::try_from(up).unwrap_or(u64::MAX)
 }

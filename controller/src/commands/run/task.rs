@@ -19,7 +19,8 @@ pub(crate) struct Task {
     /// `{host}` in it is the host's name.
     named: bool,
     pub(super) output: Output,
-    pub(super) reconnect: Duration,
+    /// How long a connection may stay broken, if the step says so itself.
+    pub(super) reconnect: Option<Duration>,
 }
 
 impl Task {
@@ -33,7 +34,7 @@ impl Task {
             Some(command) => vec![command],
             None => lines::all(args).await?,
         };
-        let (output, reconnect) = (Output::new(args), args.reconnect);
+        let (output, reconnect) = (Output::new(args), args.connect.reconnect);
         Ok(Self { template, commands, by_line, named: false, output, reconnect })
     }
 
@@ -63,10 +64,17 @@ impl Task {
     }
 
     /// The request for one host, with a new job's id.
-    pub(super) fn request(&self, command: &Command, chosen: &Chosen) -> Result<Run, CliError> {
+    pub(super) fn request(
+        &self,
+        command: &Command,
+        chosen: &Chosen,
+        grace: Duration,
+    ) -> Result<Run, CliError> {
+        let grace_ms = request::milliseconds(grace);
         let user = self.template.user.clone().or_else(|| chosen.user.clone());
         let command = command.clone();
-        let request = Run { job: JobId::generate()?, command, user, ..self.template.clone() };
+        let job = JobId::generate()?;
+        let request = Run { job, command, user, grace_ms, ..self.template.clone() };
         if self.named { request::for_host(request, &chosen.host) } else { Ok(request) }
     }
 }

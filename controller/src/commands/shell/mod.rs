@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use lariat_common::name::JobId;
 use lariat_common::protocol::exec::{Command, Run};
-use lariat_common::units::parse_duration;
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -19,6 +18,9 @@ use crate::reach::{Fleet, ReachOptions};
 use crate::run::check;
 use crate::runtime::block_on;
 use crate::target::Targets;
+
+/// How long a connection may stay broken when nothing is said.
+const RECONNECT: Duration = Duration::from_secs(5 * 60);
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -34,10 +36,6 @@ pub(crate) struct Args {
     #[arg(value_name = "HOST")]
     target: Targets,
 
-    /// How long a broken connection may stay broken before what runs there is ended
-    #[arg(long, value_name = "DUR", default_value = "5m", value_parser = parse_duration)]
-    reconnect: Duration,
-
     #[command(flatten)]
     connect: ReachOptions,
 }
@@ -51,7 +49,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         let message = "shell: stdin is no terminal";
         return Err(CliError::new(message).hint(format!("lariat run -i {} -- sh", chosen.host)));
     }
+    let reconnect = args.connect.reconnect.unwrap_or(RECONNECT);
     let reach = Fleet::load(context, &args.connect)?.reach(&chosen)?;
+    let reach = reach.reconnecting(Some(reconnect));
     let request = Run {
         job: JobId::generate()?,
         command: Command::Login,
@@ -60,8 +60,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         env: terminal::variables().collect(),
         streams: terminal::streams(),
         timeout_ms: None,
-        grace_ms: u64::try_from(args.reconnect.as_millis()).unwrap_or(u64::MAX),
+        grace_ms: u64::try_from(reconnect.as_millis()).unwrap_or(u64::MAX),
     };
     check(&request, "shell")?;
-    block_on(terminal::run("shell", &request, &reach, args.reconnect, true, context))
+    block_on(terminal::run("shell", &request, &reach, true, context))
 }

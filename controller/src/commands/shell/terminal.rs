@@ -52,13 +52,12 @@ pub(in crate::commands) async fn run(
     verb: &str,
     request: &Run,
     reach: &Reach,
-    reconnect: Duration,
     with_stdin: bool,
     context: &Context,
 ) -> Result<ExitCode, CliError> {
     let failed = |what: &'static str| move |e: io::Error| CliError::from(e).during(what);
     let mut signals = Signals::new().map_err(failed("wait for signals"))?;
-    let mut connections = Connections::new(reach, reconnect);
+    let mut connections = Connections::new(reach);
     let left = Left::default();
     let stdin = match (is_terminal(), with_stdin) {
         (true, _) => Some(Stdin::new().map(|stdin| Keys::typed(stdin, left.clone()))),
@@ -70,6 +69,9 @@ pub(in crate::commands) async fn run(
     let stderr = LocalOutput::stderr().map_err(failed("write stderr"))?;
     let job = Job::new(stdout, stderr);
     let raw = Raw::enter().map_err(|e| failed("set up the terminal")(e.into()))?;
+    if raw.is_some() {
+        context.outages.overlay();
+    }
     let end = {
         let running = crate::run::run(&mut connections, &mut signals, request, &job, stdin);
         let mut running = pin!(running);

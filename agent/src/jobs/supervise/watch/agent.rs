@@ -3,12 +3,13 @@
 //! One of them has the job's controller, and counts; the newest that says so replaces the one before.
 //! Others may be there to listen, or to send a signal.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::time::Instant;
 
-use lariat_common::protocol::exec::Ack;
+use lariat_common::protocol::exec::{Ack, Signal};
 use rustix::net::RecvFlags;
 
 use super::Watch;
@@ -19,6 +20,27 @@ use crate::jobs::supervise::stdin::Misplaced;
 use crate::jobs::supervise::terminal;
 use crate::jobs::supervise::tree::SIGKILL;
 use crate::jobs::supervise::voice::Voice;
+
+/// How many signals are remembered that may be asked for again.
+const REMEMBERED: usize = 64;
+
+/// The signals that were sent, as far as somebody may still ask for them again.
+#[derive(Default)]
+pub(super) struct SentOnce(VecDeque<[u8; 16]>);
+
+impl SentOnce {
+    /// Whether nobody has asked with these bytes before.
+    fn is_new(&mut self, once: [u8; 16]) -> bool {
+        if self.0.contains(&once) {
+            return false;
+        }
+        if self.0.len() == REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back(once);
+        true
+    }
+}
 
 /// Most agents' connections at a time; one more is not let in.
 const MOST: usize = 64;
@@ -66,11 +88,12 @@ impl Watch {
             Word::Message => frame.message()?,
         };
         match word {
-            ToSupervisor::Signal(signal) if signal.number == SIGKILL => {
-                self.signal(SIGKILL);
-                self.life.killed(now);
+            ToSupervisor::Signal(signal) => self.send(signal, now),
+            ToSupervisor::SignalOnce { signal, once } => {
+                if self.sent.is_new(once) {
+                    self.send(signal, now);
+                }
             }
-            ToSupervisor::Signal(signal) => self.signal(signal.number),
             ToSupervisor::Follow => self.follow(number, now),
             ToSupervisor::Ack(Ack { stdout, stderr }) if follows => {
                 let [one, two] = &mut self.outputs;
@@ -93,6 +116,13 @@ impl Watch {
             | ToSupervisor::Release => return Err(ChannelError::Malformed),
         }
         Ok(())
+    }
+
+    fn send(&mut self, signal: Signal, now: Instant) {
+        self.signal(signal.number);
+        if signal.number == SIGKILL {
+            self.life.killed(now);
+        }
     }
 
     /// This one has the job's controller now.
@@ -137,5 +167,18 @@ impl Watch {
             None if self.agents.len() < MOST => self.agents.push(agent),
             None => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_is_asked_for_again_is_sent_once() {
+        let mut sent = SentOnce::default();
+        assert!(sent.is_new([1; 16]) && !sent.is_new([1; 16]) && sent.is_new([2; 16]));
+        (10..10 + 100).for_each(|other| assert!(sent.is_new([other; 16])));
+        assert_eq!(sent.0.len(), REMEMBERED);
     }
 }

@@ -18,6 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
+use self::agent::SentOnce;
 use super::command::Running;
 use super::life::{Action, Life};
 use super::output::Output;
@@ -50,6 +51,8 @@ pub(super) struct Watch {
     stdin: Stdin,
     /// The command has a terminal, which is the first output.
     is_terminal: bool,
+    /// Signals that agents have asked for.
+    sent: SentOnce,
     life: Life,
 }
 
@@ -95,6 +98,7 @@ impl Watch {
             outputs: Stream::ALL.map(|stream| Output::new(stream, streams, begin.log_limit)),
             stdin: Stdin::none(),
             is_terminal: matches!(streams, Streams::Terminal { .. }),
+            sent: SentOnce::default(),
             life: Life::new(now, timeout, grace),
         }
     }
@@ -318,6 +322,10 @@ impl Watch {
     fn leave(mut self) -> io::Result<()> {
         if self.listener.take().is_some() {
             folder::unlisten(self.folder.as_fd());
+        }
+        if !self.life.is_released() {
+            // Whoever comes for it now finds how it ended, and what it wrote as far as the disk has room.
+            self.outputs.iter().for_each(|output| output.keep_unread(self.folder.as_fd()));
         }
         let written = self.write_down();
         // Who follows a detached job hears of its end only now that it can be looked up.

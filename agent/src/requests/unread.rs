@@ -1,0 +1,146 @@
+//! A job that has ended without its controller: what it had written by then and nobody has acknowledged, and
+//! how it ended. It is read from the job's folder, for its supervisor has gone.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
+
+use lariat_common::limits::OUTPUT_FRAME;
+use lariat_common::link::{LinkError, Reader, Writer};
+use lariat_common::name::JobId;
+use lariat_common::protocol::exec::{Ack, Exit, Release, Resize, Signal, StdinEnd};
+use lariat_common::protocol::failure::{Action, Failure};
+use lariat_common::protocol::job::Reading;
+use lariat_common::protocol::{Kind, Message};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::warn;
+
+use super::job::{forgotten, totals};
+use crate::jobs::{LogReader, Stream};
+use crate::session::{Session, SessionLink};
+
+/// What is left of a job.
+pub(super) struct Unread {
+    readers: [LogReader; 2],
+    exit: Exit,
+    from: Ack,
+    /// The controller does not know from where on it comes.
+    is_told: bool,
+}
+
+/// Why it did not come to its end.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The controller ended its session in the middle.
+    #[error("the controller left")]
+    Left,
+}
+
+impl Unread {
+    /// What is left from these offsets on, or all of it; nothing if they are before what is left.
+    pub(super) fn open(
+        folder: OwnedFd,
+        exit: Exit,
+        received: Option<Ack>,
+    ) -> io::Result<Option<Self>> {
+        let other = folder.try_clone()?;
+        let mut readers =
+            [LogReader::new(folder, Stream::Stdout), LogReader::new(other, Stream::Stderr)];
+        let ends = totals(exit);
+        let first = |reader: &mut LogReader, end: u64| {
+            let (first, upto) = reader.bounds()?;
+            // Where the disk did not take it all, none of it is of use.
+            io::Result::Ok(if upto == end { first } else { end })
+        };
+        let [stdout, stderr] = &mut readers;
+        let left = Ack { stdout: first(stdout, ends.stdout)?, stderr: first(stderr, ends.stderr)? };
+        let from = received.unwrap_or(left);
+        let is_there = (left.stdout..=ends.stdout).contains(&from.stdout)
+            && (left.stderr..=ends.stderr).contains(&from.stderr);
+        Ok(is_there.then_some(Self { readers, exit, from, is_told: received.is_none() }))
+    }
+
+    /// Sends it, and forgets the job once the controller has everything.
+    pub(super) async fn serve(
+        mut self,
+        link: &mut SessionLink,
+        job: JobId,
+        session: &Session,
+    ) -> Result<ControlFlow<()>, LinkError> {
+        if self.is_told {
+            link.outbox().post(&Reading { from: self.from })?;
+        }
+        let broken = tokio::select! {
+            biased;
+            released = listen(&mut link.reader) => match released {
+                Ok(()) => {
+                    forgotten(job, session.agent.jobs.release(job));
+                    return Ok(ControlFlow::Continue(()));
+                }
+                Err(broken) => broken,
+            },
+            // The session itself says goodbye.
+            () = session.stopped() => return Ok(ControlFlow::Continue(())),
+            broken = self.send(&mut link.writer) => broken,
+        };
+        match broken {
+            Broken::Link(error) => Err(error),
+            Broken::Left if link.writer.is_broken() => Err(LinkError::Cut),
+            Broken::Left => Ok(ControlFlow::Break(())),
+            Broken::Io(error) => {
+                let failure = Failure::io(Action::Read, b"its output", &error);
+                warn!("attach: job {job}: {failure}");
+                link.send(&failure).await?;
+                Ok(ControlFlow::Break(()))
+            }
+        }
+    }
+
+    /// Sends everything, and what is posted then.
+    async fn send<W: AsyncWrite + Unpin>(&mut self, writer: &mut Writer<W>) -> Broken {
+        match self.output(writer).await {
+            Ok(()) => writer.drive().await.into(),
+            Err(broken) => broken,
+        }
+    }
+
+    async fn output<W: AsyncWrite + Unpin>(
+        &mut self,
+        writer: &mut Writer<W>,
+    ) -> Result<(), Broken> {
+        let Self { readers: [stdout, stderr], exit, from, .. } = self;
+        let mut buffer = vec![0; OUTPUT_FRAME];
+        let streams = [
+            (Kind::Stdout, stdout, from.stdout, exit.stdout),
+            (Kind::Stderr, stderr, from.stderr, exit.stderr),
+        ];
+        for (kind, reader, mut at, end) in streams {
+            while at < end {
+                let read = reader.read(at, &mut buffer)?.filter(|(offset, _)| *offset == at);
+                let (_, len) = read.ok_or(io::Error::from(io::ErrorKind::UnexpectedEof))?;
+                writer.bulk(kind, &at.to_le_bytes(), &buffer[..len]).await?;
+                at += len as u64;
+            }
+        }
+        Ok(writer.outbox().post(exit)?)
+    }
+}
+
+/// Waits until the controller has everything.
+async fn listen<R: AsyncRead + Unpin>(reader: &mut Reader<R>) -> Result<(), Broken> {
+    loop {
+        let frame = reader.next().await?.ok_or(Broken::Left)?;
+        match frame.kind {
+            Release::KIND => return Ok(()),
+            Ack::KIND => drop(reader.message::<Ack>()?),
+            // The command has ended.
+            Signal::KIND | StdinEnd::KIND | Resize::KIND => {}
+            Kind::Stdin => reader.skip_bulk().await?,
+            other => return Err(LinkError::Unexpected(other).into()),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Attaching to a job that was not detached: its controller has gone, or was away for too long, and what it
+//! has not heard is kept for a while.
+
+use lariat_common::protocol::exec::{Command, Run, Streams};
+use lariat_common::protocol::job::{Job as Listed, State};
+use tokio::io::AsyncWrite;
+
+use super::object;
+use crate::commands::run::report;
+use crate::error::CliError;
+use crate::output;
+use crate::reach::Reach;
+use crate::run::capture::Capture;
+use crate::run::{Connections, Job, Outcome, Signals, resume};
+use crate::stdio::LocalOutput;
+
+/// Prints what is left of its output, follows it to its end, and tells how that was.
+pub(super) async fn read(reach: &Reach, listed: &Listed, json: bool) -> Result<State, CliError> {
+    if json {
+        let job = Job::new(Capture::default(), Capture::default());
+        let state = follow(reach, listed, &job).await?;
+        let listed = Listed { state, ..listed.clone() };
+        let now_ms = listed.ended_ms.unwrap_or(listed.began_ms);
+        output::bytes(&object(&reach.peer.name, &listed, now_ms, job.into_outputs())?)?;
+        return Ok(state);
+    }
+    let local = |error| CliError::from(error).during("write output");
+    let stdout = LocalOutput::stdout().map_err(local)?;
+    let stderr = LocalOutput::stderr().map_err(local)?;
+    follow(reach, listed, &Job::new(stdout, stderr)).await
+}
+
+async fn follow<O, E>(reach: &Reach, listed: &Listed, job: &Job<O, E>) -> Result<State, CliError>
+where
+    O: AsyncWrite + Unpin,
+    E: AsyncWrite + Unpin,
+{
+    let request = looked_for(listed, reach);
+    let (mut connections, mut signals) = (Connections::new(reach), Signals::none());
+    let outcome = resume(&mut connections, &mut signals, &request, None, job).await;
+    connections.finish().await;
+    match outcome {
+        Outcome::Ended(end) => Ok(State::Ended(end)),
+        outcome => Err(report::error("attach", &outcome, reach, &request)
+            .unwrap_or_else(|| CliError::new("left").quiet())),
+    }
+}
+
+/// Names the job; what it runs is not asked for again.
+fn looked_for(listed: &Listed, reach: &Reach) -> Run {
+    Run {
+        job: listed.job,
+        command: Command::Shell(listed.command.clone()),
+        user: None,
+        cwd: None,
+        env: Vec::new(),
+        streams: Streams::Followed { stdin: false },
+        timeout_ms: None,
+        grace_ms: u64::try_from(reach.reconnect.as_millis()).unwrap_or(u64::MAX),
+    }
+}

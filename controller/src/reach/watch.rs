@@ -1,0 +1,129 @@
+//! A connection that says nothing any more. What has broken is noticed by the system; a path that swallows
+//! everything is not, nor an address of our own that has changed: then another connection may get through
+//! where the first does not.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use lariat_common::limits::{DEAD_AFTER, PING_AFTER};
+use lariat_common::link::Pulse;
+use lariat_common::protocol::request::{Ping, Pong};
+use tokio::time::{sleep, sleep_until, timeout};
+
+use super::Reach;
+use crate::connect::{Session, Stage};
+use crate::outage::TELL_AFTER;
+
+/// How often is looked whether this process was held up itself.
+const STEP: Duration = Duration::from_millis(500);
+
+/// A step that takes this much longer was not one of waiting.
+const HELD_UP: Duration = Duration::from_millis(500);
+
+/// How often is looked whether a silent peer has spoken.
+const LISTEN: Duration = Duration::from_millis(100);
+
+/// The wait between two attempts to get through beside the first connection.
+const AGAIN: Duration = Duration::from_millis(700);
+
+/// What came of work on a connection.
+pub(crate) enum Watched<T> {
+    /// It has come to an end, whatever that is.
+    Done(T),
+    /// The connection is silent, and this one is not.
+    Replaced(Session),
+    /// The connection was silent for as long as an outage may last.
+    Silent,
+}
+
+impl Reach {
+    /// Does `work` on the connection with this pulse. Once that has been silent for `second`, although it
+    /// was asked for a sign of life, another connection is tried beside it. Work without a `second` can't be
+    /// left, and ends by itself.
+    pub(crate) async fn watch<T>(
+        &self,
+        pulse: &Pulse,
+        second: Option<Duration>,
+        work: impl Future<Output = T>,
+    ) -> Watched<T> {
+        tokio::select! {
+            biased;
+            done = work => {
+                // Whoever finds the connection broken says so; a last word may have come just now.
+                if self.outage.is_before(pulse.silent_since()) {
+                    self.outage.back();
+                }
+                Watched::Done(done)
+            }
+            watched = self.silence(pulse, second) => watched,
+        }
+    }
+
+    async fn silence<T>(&self, pulse: &Pulse, second: Option<Duration>) -> Watched<T> {
+        loop {
+            let since = silent(pulse, TELL_AFTER).await;
+            self.outage.lost(since);
+            // The reader itself gives up after [`DEAD_AFTER`].
+            let limit = self.reconnect.max(PING_AFTER);
+            let is_limited = second.is_some() && limit < DEAD_AFTER && !self.reconnect.is_zero();
+            tokio::select! {
+                biased;
+                () = heard(pulse) => self.outage.back(),
+                session = self.beside(since + second.unwrap_or_default()), if second.is_some() => {
+                    self.outage.back();
+                    return Watched::Replaced(session);
+                }
+                never = self.outage.show() => match never {},
+                () = sleep_until((since + limit).into()), if is_limited => return Watched::Silent,
+            }
+        }
+    }
+
+    /// Another connection that answers, tried from `at` on.
+    async fn beside(&self, at: Instant) -> Session {
+        sleep_until(at.into()).await;
+        loop {
+            let stage = Cell::new(Stage::Connect);
+            let (connector, peer) = (&self.connector, &self.peer);
+            let answered = async {
+                let ping = Ping { nonce: 0 };
+                let connected = connector.connect(peer, &ping, self.limit, true, &stage).await;
+                let mut session = connected.ok()?;
+                let pong = timeout(self.limit, session.link.expect::<Pong>()).await;
+                pong.ok()?.ok().map(|_| session)
+            };
+            if let Some(session) = answered.await {
+                return session;
+            }
+            sleep(AGAIN).await;
+        }
+    }
+}
+
+/// Waits until nothing has come for so long; gives since when. Time in which this process was held up does
+/// not count.
+async fn silent(pulse: &Pulse, long: Duration) -> Instant {
+    let mut held_up = Instant::now();
+    loop {
+        let now = Instant::now();
+        let since = pulse.silent_since().map(|since| since.max(held_up));
+        let left = since.map_or(STEP, |since| (since + long).saturating_duration_since(now));
+        if let Some(since) = since.filter(|_| left.is_zero()) {
+            return since;
+        }
+        let step = left.min(STEP);
+        sleep(step).await;
+        let woken = Instant::now();
+        if woken - now > step + HELD_UP {
+            held_up = woken;
+        }
+    }
+}
+
+/// Waits until something comes.
+async fn heard(pulse: &Pulse) {
+    let silence = pulse.silent_since();
+    while silence.is_some() && pulse.silent_since() == silence {
+        sleep(LISTEN).await;
+    }
+}

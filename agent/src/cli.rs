@@ -35,6 +35,8 @@ enum Command {
 
 /// The whole program.
 pub fn main() -> ExitCode {
+    // Where that fails there is nothing better to do.
+    let _ = lariat_common::file_size_limit::report_as_error();
     // Before anything else is made: a supervisor is nothing but its loop.
     if std::env::args_os().nth(1).is_some_and(|first| first == supervise::SUBCOMMAND) {
         return supervise::main();

@@ -11,6 +11,7 @@ pub mod certificate;
 pub mod clock;
 pub mod codec;
 pub mod escape;
+pub mod file_size_limit;
 pub mod frame;
 pub mod limits;
 pub mod link;

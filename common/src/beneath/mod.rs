@@ -9,11 +9,11 @@ mod names;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, Dir, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timestamps, openat2,
+    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timestamps, openat2,
 };
 use rustix::io::Errno;
 
@@ -35,9 +35,7 @@ pub struct Folder(OwnedFd);
 impl Folder {
     /// Opens the folder that the operator named, links in its path included.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Self::from_open(rustix::fs::open(path, flags, Mode::empty())?)
+        Self::from_open(open_directory(path)?)
     }
 
     /// Takes a folder that is open already for a root.
@@ -55,14 +53,41 @@ impl Folder {
     pub fn enter(&self, path: &[u8]) -> io::Result<Self> {
         check_path(path)?;
         let path = if path.is_empty() { b"." } else { path };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(Self(self.resolve(path, flags)?))
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        readable_or_not(|access| self.resolve(path, flags | access)).map(Self)
+    }
+
+    /// Opens a folder below this one that belongs to whoever acts here and may lack the owner's permission to
+    /// read, change or enter it: it is given that, if it can be. Tells what its mode was if it was changed.
+    pub fn enter_own(&self, path: &[u8]) -> io::Result<(Self, Option<u32>)> {
+        check_path(path)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let pinned = match path {
+            b"" => self.0.try_clone()?,
+            path => self.resolve(path, flags)?,
+        };
+        let was = open_up(&pinned);
+        Ok((self.enter(path)?, was))
+    }
+
+    /// Sets the mode of this folder itself.
+    pub fn set_mode(&self, mode: u32) -> io::Result<()> {
+        Ok(rustix::fs::chmod(link_of(&self.0), Mode::from_raw_mode(mode))?)
     }
 
     /// Opens a file in this folder for reading: never through a link, never waiting for a fifo.
     pub fn open_file(&self, name: &[u8]) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         Ok(self.resolve(component(name)?, flags | OFlags::CLOEXEC)?.into())
+    }
+
+    /// Pins a regular file in this folder down, so that its attributes can be read and set: that needs no
+    /// permission to read it.
+    pub fn pin_file(&self, name: &[u8]) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = self.resolve(component(name)?, flags)?;
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
+        if kind.is_file() { Ok(file) } else { Err(Errno::LOOP.into()) }
     }
 
     /// Makes a file in this folder, 0600. One that is there already is an error.
@@ -84,8 +109,7 @@ impl Folder {
         match rustix::fs::linkat(file, "", self, name, AtFlags::EMPTY_PATH) {
             // Only root may do it that way, the others have to go by the file's own link.
             Err(Errno::NOENT) => {
-                use std::os::fd::AsRawFd;
-                let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+                let own = link_of(file);
                 let flags = AtFlags::SYMLINK_FOLLOW;
                 Ok(rustix::fs::linkat(rustix::fs::CWD, own, self, name, flags)?)
             }
@@ -210,6 +234,44 @@ impl From<Folder> for File {
     fn from(folder: Folder) -> Self {
         folder.0.into()
     }
+}
+
+/// Opens a directory by its path; without permission to read it, only to reach what is in it.
+pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    // An empty path is where the process is, which `open` does not know.
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    readable_or_not(|access| Ok(rustix::fs::open(path, flags | access, Mode::empty())?))
+}
+
+/// Opens a directory for reading, or, without permission for that, with `O_PATH`: that serves to make and to
+/// reach what is in it, for which permission to read it is not needed.
+pub(crate) fn readable_or_not(open: impl Fn(OFlags) -> io::Result<OwnedFd>) -> io::Result<OwnedFd> {
+    match open(OFlags::RDONLY) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open(OFlags::PATH),
+        opened => opened,
+    }
+}
+
+/// Gives a directory its owner's permission to read, change and enter it. Tells what its mode was if that was
+/// another one. Where that is not permitted, what is done in the directory shows whether it was needed.
+pub(crate) fn open_up(directory: &OwnedFd) -> Option<u32> {
+    let mode = rustix::fs::fstat(directory).ok()?.st_mode & 0o7777;
+    let wanted = Mode::from_raw_mode(mode | 0o700);
+    let changed = mode & 0o700 != 0o700 && rustix::fs::chmod(link_of(directory), wanted).is_ok();
+    changed.then_some(mode)
+}
+
+/// A path that leads to an open file and nowhere else.
+fn link_of(file: impl AsFd) -> String {
+    format!("/proc/self/fd/{}", file.as_fd().as_raw_fd())
+}
+
+/// Whether this thread may read and change what permissions deny: as root, but not as root in another user's
+/// place.
+pub(crate) fn overrides_permissions() -> bool {
+    use rustix::thread::{CapabilitySet, capabilities};
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::DAC_OVERRIDE))
 }
 
 /// `name` itself, if it is one component.

@@ -9,6 +9,9 @@ use crate::limits::MAX_NAME;
 /// Most bytes of extended attributes of one name, their own names included.
 pub const MAX_XATTRS: usize = 64 * 1024;
 
+/// The number that no user or group can have: it means "leave it as it is" to the system.
+const NOBODY: u32 = u32::MAX;
+
 /// What of it travels beside permission bits and the time of last modification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Travels {
@@ -67,6 +70,10 @@ impl Metadata {
             return Err(BadTransfer::Mode);
         }
         self.mtime.check()?;
+        let nobody = |owner: &Ownership| owner.uid == NOBODY || owner.gid == NOBODY;
+        if self.owner.as_ref().is_some_and(nobody) {
+            return Err(BadTransfer::Owner);
+        }
         let bad = |xattr: &Xattr| {
             xattr.name.is_empty() || xattr.name.len() > MAX_NAME || xattr.name.contains(&0)
         };
@@ -92,6 +99,15 @@ mod tests {
         assert_eq!(bad.check(), Err(BadTransfer::Mode));
         let mtime = Time { secs: 0, nanos: 1_000_000_000 };
         assert_eq!(Metadata { mtime, ..Metadata::default() }.check(), Err(BadTransfer::Time));
+        let owned = |uid, gid| {
+            let (user, group) = (String::new(), String::new());
+            let owner = Some(Ownership { uid, gid, user, group });
+            Metadata { owner, ..Metadata::default() }.check()
+        };
+        assert_eq!(owned(u32::MAX - 1, 0), Ok(()));
+        for (uid, gid) in [(u32::MAX, 0), (0, u32::MAX)] {
+            assert_eq!(owned(uid, gid), Err(BadTransfer::Owner));
+        }
         assert_eq!(xattr(b"user.a", MAX_XATTRS - 6).check(), Ok(()));
         let bad = [
             xattr(b"user.a", MAX_XATTRS - 5),

@@ -338,6 +338,9 @@ pub enum BadTransfer {
     /// No user can have such a name.
     #[error("no user can have this name")]
     User,
+    /// A number that no user or group can have.
+    #[error("a file's owner or group has a number that nobody can have")]
+    Owner,
     /// Permission bits that do not exist.
     #[error("a file's mode has bits that do not exist")]
     Mode,

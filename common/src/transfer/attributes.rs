@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use std::os::fd::AsFd;
 
 use nix::unistd::{Gid, Group, Uid, User};
-use rustix::fs::{Mode, Stat, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use crate::protocol::failure::{Action, Cause, Failure};
+use super::error::sys_failed;
+use super::subject::Subject;
+use crate::protocol::failure::{Action, Failure};
 use crate::protocol::metadata::{MAX_XATTRS, Metadata, Ownership, Travels, Xattr};
 use crate::protocol::transfer::Time;
 use crate::transfer::Finish;
@@ -25,6 +27,8 @@ const NAMESPACES: [&[u8]; 2] = [b"user.", b"trusted."];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Attributes {
     pub(super) mode: u32,
+    /// Bits of the mode that stay as they are there.
+    pub(super) kept: u32,
     pub(super) mtime: Time,
     pub(super) uid: Option<u32>,
     pub(super) gid: Option<u32>,
@@ -58,6 +62,9 @@ impl Translator {
     /// that the operator gave.
     pub(super) fn attributes(&mut self, metadata: Metadata, is_file: bool) -> Attributes {
         let given = self.finish.mode.filter(|_| is_file);
+        // A directory's setgid and sticky bits say what becomes of what is made in it: that is this host's to
+        // say, unless the source's were asked for.
+        let kept = if is_file || self.travels.special { 0 } else { SPECIAL & !MODE };
         let (mut uid, mut gid) = (None, None);
         let owner = metadata.owner.filter(|_| self.travels.owner);
         if let Some(Ownership { uid: number, gid: group_number, user, group }) = &owner {
@@ -69,6 +76,7 @@ impl Translator {
         }
         Attributes {
             mode: given.unwrap_or(metadata.mode & mode_mask(self.travels)),
+            kept,
             mtime: metadata.mtime,
             uid: self.finish.user.or(uid),
             gid: self.finish.group.or(gid),
@@ -135,7 +143,9 @@ impl Attributes {
 
     /// Whether a name that is there has all of them, as far as `stat` tells.
     pub(super) fn are_of(&self, stat: &Stat) -> bool {
-        stat.st_mode & SPECIAL == self.mode && mtime(stat) == self.mtime && self.owns(stat)
+        stat.st_mode & SPECIAL == self.mode_for(stat)
+            && mtime(stat) == self.mtime
+            && self.owns(stat)
     }
 
     /// Whether whose it is stays.
@@ -144,23 +154,49 @@ impl Attributes {
             && self.gid.is_none_or(|gid| gid == stat.st_gid)
     }
 
-    /// Sets them all on an open file or folder. Owner first: a change of it takes setuid away.
+    /// The mode that a name gets which is this now.
+    fn mode_for(&self, stat: &Stat) -> u32 {
+        self.mode | stat.st_mode & self.kept
+    }
+
+    /// Sets them all on an open file or folder.
     pub(super) fn set(&self, file: impl AsFd, path: &[u8]) -> Result<(), Failure> {
-        use rustix::fs::{Gid, Uid};
-        let failed = |errno: Errno| Failure {
-            action: Action::SetMetadata,
-            path: Some(path.to_vec()),
-            cause: Cause::Os(errno.raw_os_error()),
-        };
-        if self.uid.is_some() || self.gid.is_some() {
-            let (uid, gid) = (self.uid.map(Uid::from_raw), self.gid.map(Gid::from_raw));
-            rustix::fs::fchown(&file, uid, gid).map_err(failed)?;
+        self.make_equal(file, path).map(drop)
+    }
+
+    /// Sets those that an open file or folder does not have yet, and touches nothing that is equal. Tells
+    /// whether there was anything to set.
+    pub(super) fn make_equal(&self, file: impl AsFd, path: &[u8]) -> Result<bool, Failure> {
+        self.compare(Subject::new(&file), true).map_err(sys_failed(Action::SetMetadata, path))
+    }
+
+    /// Whether an open file or folder lacks any of them.
+    pub(super) fn differ(&self, file: impl AsFd, path: &[u8]) -> Result<bool, Failure> {
+        self.compare(Subject::new(&file), false).map_err(sys_failed(Action::Read, path))
+    }
+
+    /// Whether something differs; what does is set if `set` says so. Owner first: a change of it takes setuid
+    /// away.
+    fn compare(&self, file: Subject<'_>, set: bool) -> Result<bool, Errno> {
+        let stat = file.stat()?;
+        let mut differs = !self.owns(&stat);
+        if differs && set {
+            file.set_owner(self.uid, self.gid)?;
         }
         if let Some(xattrs) = &self.xattrs {
-            set_xattrs(&file, xattrs).map_err(failed)?;
+            differs |= compare_xattrs(file, xattrs, set)?;
         }
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(self.mode)).map_err(failed)?;
-        rustix::fs::futimens(&file, &timestamps(self.mtime)).map_err(failed)
+        let mode = self.mode_for(&stat);
+        // What was set so far may have changed the mode.
+        let mode_differs = differs || stat.st_mode & SPECIAL != mode;
+        if mode_differs && set {
+            file.set_mode(mode)?;
+        }
+        let time_differs = mtime(&stat) != self.mtime;
+        if time_differs && set {
+            file.set_times(&timestamps(self.mtime))?;
+        }
+        Ok(differs || mode_differs || time_differs)
     }
 }
 
@@ -178,15 +214,18 @@ pub(super) fn mtime(stat: &Stat) -> Time {
 
 /// The attributes of an open file that travel, by name. More than may travel is an error.
 pub(super) fn read_xattrs(file: impl AsFd) -> Result<Vec<Xattr>, Errno> {
-    let names = match list_xattrs(&file) {
+    let file = Subject::new(&file);
+    let names = match travelling(file) {
         // A file system without any.
         Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
         names => names?,
     };
     let mut xattrs = Vec::new();
-    let (mut left, mut value) = (MAX_XATTRS, vec![0; MAX_XATTRS]);
+    let (mut left, mut value) = (MAX_XATTRS, Vec::new());
     for name in names {
-        let len = rustix::fs::fgetxattr(&file, name.as_slice(), &mut value[..])?;
+        value.resize(MAX_XATTRS, 0);
+        // One that is not there any more does not travel.
+        let Some(len) = file.xattr(&name, &mut value)? else { continue };
         left = left.checked_sub(name.len() + len).ok_or(Errno::TOOBIG)?;
         xattrs.push(Xattr { name, value: value[..len].to_vec() });
     }
@@ -194,39 +233,49 @@ pub(super) fn read_xattrs(file: impl AsFd) -> Result<Vec<Xattr>, Errno> {
     Ok(xattrs)
 }
 
-fn list_xattrs(file: impl AsFd) -> Result<Vec<Vec<u8>>, Errno> {
-    let len = rustix::fs::flistxattr_query(&file)?;
-    let mut names = vec![0; len];
-    let len = if len == 0 { 0 } else { rustix::fs::flistxattr(&file, &mut names[..])? };
-    let travels = |name: &&[u8]| NAMESPACES.iter().any(|space| name.starts_with(space));
-    Ok(names[..len].split(|&b| b == 0).filter(travels).map(<[u8]>::to_vec).collect())
+/// The names of a file's attributes, as far as they are such that travel.
+fn travelling(file: Subject<'_>) -> Result<Vec<Vec<u8>>, Errno> {
+    let mut names = file.xattr_names()?;
+    names.retain(|name| may_travel(name));
+    Ok(names)
 }
 
-/// Makes a file's attributes these, as far as they are such that travel.
-fn set_xattrs(file: impl AsFd, xattrs: &[Xattr]) -> Result<(), Errno> {
-    let there = match list_xattrs(&file) {
-        Err(Errno::OPNOTSUPP) if xattrs.is_empty() => return Ok(()),
+fn may_travel(name: &[u8]) -> bool {
+    NAMESPACES.iter().any(|space| name.starts_with(space))
+}
+
+/// Whether a file's attributes, as far as they are such that travel, are others than these; those that are
+/// become these if `set` says so.
+fn compare_xattrs(file: Subject<'_>, xattrs: &[Xattr], set: bool) -> Result<bool, Errno> {
+    let there = match travelling(file) {
+        Err(Errno::OPNOTSUPP) if xattrs.is_empty() => return Ok(false),
         there => there?,
     };
+    let mut differs = false;
     for name in there.iter().filter(|name| xattrs.iter().all(|xattr| xattr.name != **name)) {
-        rustix::fs::fremovexattr(&file, name.as_slice())?;
+        differs = true;
+        if set {
+            file.remove_xattr(name)?;
+        }
     }
     let mut value = vec![0; if there.is_empty() { 0 } else { MAX_XATTRS }];
     for xattr in xattrs {
-        if !NAMESPACES.iter().any(|space| xattr.name.starts_with(space)) {
+        if !may_travel(&xattr.name) {
             return Err(Errno::PERM);
         }
         let old = if there.contains(&xattr.name) {
-            rustix::fs::fgetxattr(&file, xattr.name.as_slice(), &mut value[..]).ok()
+            file.xattr(&xattr.name, &mut value).ok().flatten()
         } else {
             None
         };
         if old.is_none_or(|len| value[..len] != *xattr.value) {
-            let name = xattr.name.as_slice();
-            rustix::fs::fsetxattr(&file, name, &xattr.value, XattrFlags::empty())?;
+            differs = true;
+            if set {
+                file.set_xattr(&xattr.name, &xattr.value)?;
+            }
         }
     }
-    Ok(())
+    Ok(differs)
 }
 
 #[cfg(test)]
@@ -281,10 +330,56 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_s_own_special_bits_stay_unless_the_source_s_travel() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = std::fs::File::open(folder.path()).unwrap();
+        let mode = || rustix::fs::fstat(&folder).unwrap().st_mode & SPECIAL;
+        for there in [0o1777, 0o2750, 0o3555] {
+            Subject::new(&folder).set_mode(there).unwrap();
+            for (special, expected) in [(false, there & 0o7000 | 0o755), (true, 0o4755)] {
+                let travels = Travels { special, ..Travels::default() };
+                let mut translator = Translator::new(travels, Finish::default());
+                let mut attributes = translator.attributes(metadata(0o4755, None), false);
+                attributes.xattrs = None;
+                attributes.set(&folder, b"x").unwrap();
+                assert_eq!(mode(), expected);
+                assert!(attributes.are_of(&rustix::fs::fstat(&folder).unwrap()));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_equal_is_not_touched() {
+        let file = tempfile::tempfile().unwrap();
+        let stat = || rustix::fs::fstat(&file).unwrap();
+        let user = Finish { user: Some(stat().st_uid), ..Finish::default() };
+        let travels = Travels { xattrs: true, ..Travels::default() };
+        let mut metadata = metadata(0o640, None);
+        if Subject::new(&file).set_xattr(b"user.a", b"0").is_err() {
+            metadata.xattrs.clear();
+        }
+        let attributes = Translator::new(travels, user).attributes(metadata, true);
+        assert_eq!(attributes.differ(&file, b"x"), Ok(true));
+        assert_eq!(attributes.make_equal(&file, b"x"), Ok(true));
+        let ctime = || (stat().st_ctime, stat().st_ctime_nsec);
+        let before = ctime();
+        while std::fs::File::create(tempfile::NamedTempFile::new().unwrap().path())
+            .and_then(|other| other.metadata())
+            .is_ok_and(|other| {
+                use std::os::unix::fs::MetadataExt;
+                (other.ctime(), u64::try_from(other.ctime_nsec()).unwrap()) <= before
+            })
+        {}
+        assert_eq!(attributes.differ(&file, b"x"), Ok(false));
+        assert_eq!(attributes.make_equal(&file, b"x"), Ok(false));
+        assert_eq!(ctime(), before);
+    }
+
+    #[test]
     fn extended_attributes_are_made_equal() {
         let (one, other) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         let set = |file, name: &str, value: &[u8]| {
-            rustix::fs::fsetxattr(file, name, value, XattrFlags::empty())
+            rustix::fs::fsetxattr(file, name, value, rustix::fs::XattrFlags::empty())
         };
         if set(&one, "user.a", b"1").is_err() {
             // A file system without any.
@@ -295,9 +390,11 @@ mod tests {
         set(&other, "user.gone", b"x").unwrap();
         let xattrs = read_xattrs(&one).unwrap();
         assert_eq!(xattrs.len(), 2);
-        set_xattrs(&other, &xattrs).unwrap();
+        let compare = |xattrs: &[Xattr], set| compare_xattrs(Subject::new(&other), xattrs, set);
+        assert_eq!((compare(&xattrs, false), compare(&xattrs, true)), (Ok(true), Ok(true)));
         assert_eq!(read_xattrs(&other).unwrap(), xattrs);
+        assert_eq!(compare(&xattrs, true), Ok(false));
         let forbidden = Xattr { name: b"security.capability".to_vec(), value: b"x".to_vec() };
-        assert_eq!(set_xattrs(&other, &[forbidden]), Err(Errno::PERM));
+        assert_eq!(compare(&[forbidden], true), Err(Errno::PERM));
     }
 }

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::attributes::{Attributes, Translator};
 use super::backup;
@@ -83,9 +84,14 @@ pub(super) fn commit(
 }
 
 /// Forces the folder to disk, and with it the file's name.
-pub(super) fn sync_folder(place: &Place) -> Result<(), Failure> {
+pub(super) fn sync_folder(place: &Place, file: &File) -> Result<(), Failure> {
     let path = place.folder_path.as_os_str().as_bytes();
-    place.folder.sync_all().map_err(failed(Action::Sync, path))
+    let synced = match rustix::fs::fsync(&place.folder) {
+        // A folder that may not be read can't be forced to disk by itself; all that is on the file's disk can.
+        Err(Errno::BADF) => rustix::fs::syncfs(file),
+        synced => synced,
+    };
+    synced.map_err(sys_failed(Action::Sync, path))
 }
 
 /// A replaced file's owner, group and extended attributes stay as they were, as far as we may.

@@ -2,13 +2,14 @@
 //! that is there already. Missing parents are made.
 
 use std::ffi::OsStr;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::error::failed;
+use crate::beneath::open_directory;
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
 use crate::protocol::transfer::Destination;
 
@@ -104,11 +105,8 @@ fn split<'a>(
 }
 
 fn open_folder(path: &Path) -> Result<File, Failure> {
-    // An empty path is where the process is, which `open` does not know.
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let bytes = path.as_os_str().as_bytes();
-    let directory = i32::try_from(rustix::fs::OFlags::DIRECTORY.bits()).unwrap_or_default();
-    let open = || OpenOptions::new().read(true).custom_flags(directory).open(path);
+    let open = || open_directory(path).map(File::from);
     match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // Without the `.` in a path that is not there yet, which nobody can make.

@@ -1,18 +1,18 @@
-//! The journal beside a partial: which chunks were verified and written, for which source.
+//! The journal beside a partial: which chunks were verified and written.
 //!
 //! It only says what is worth a second look: every chunk that it names is hashed again and compared
-//! with the source before it counts. So it is not synced, and needs no checksum.
+//! with the source before it counts. So it is not synced, needs no checksum, and does not say which source the
+//! chunks came from: of one that has changed since, such as a log that grew, most chunks are the same.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 
 use super::rehash::chunk_len;
-use crate::codec;
 use crate::limits::CHUNK;
 use crate::protocol::transfer::{Begun, MAX_RANGES, Offer, Range};
 
 /// First bytes of a journal, with its version.
-const MAGIC: &[u8; 8] = b"lariatj1";
+const MAGIC: &[u8; 8] = b"lariatj2";
 
 /// Marks an entry that is of the beginning of a chunk: its length is in the other upper bits, and the
 /// chunk's index in the lower half.
@@ -36,25 +36,29 @@ pub(super) struct Left {
 
 impl Journal {
     /// Begins a journal in an empty file.
-    pub(super) fn begin(mut file: File, offer: &Offer) -> io::Result<Self> {
-        file.write_all(&header(offer))?;
+    pub(super) fn begin(mut file: File) -> io::Result<Self> {
+        file.write_all(&header())?;
         Ok(Self { file, begun: None })
     }
 
-    /// Goes on with the journal in `file`, if it was for the same source, and tells which chunks it
-    /// names of those that lie within the partial's `len` bytes.
+    /// Goes on with the journal in `file`, if it is one, and tells which chunks of the offered file it names
+    /// of those that lie within the partial's `len` bytes.
     pub(super) fn resume(
         mut file: File,
         offer: &Offer,
         len: u64,
     ) -> io::Result<Option<(Self, Left)>> {
-        let header = header(offer);
-        // Each chunk and, between two of them, a beginning; most of them twice.
-        let entries = offer.chunks().saturating_add(1).saturating_mul(4).saturating_mul(8);
+        let header = header();
+        // Each chunk and, between two of them, a beginning; most of them twice. An attempt adds no more.
+        let most = offer.chunks().saturating_add(1).saturating_mul(4 * 8).min(u64::MAX / 4);
         let mut bytes = Vec::new();
-        (&file).take(header.len() as u64 + entries).read_to_end(&mut bytes)?;
+        (&file).take(header.len() as u64 + 2 * most).read_to_end(&mut bytes)?;
         let Some(entries) = bytes.strip_prefix(&header[..]) else { return Ok(None) };
         let left = left(entries, offer, len);
+        if entries.len() as u64 >= most {
+            // Many attempts at a source that changed between them: only what is of use is kept.
+            return Ok(Some((Self::again(file, &left)?, left)));
+        }
         let mut begun = None;
         if entries.len() % 8 != 0 {
             // A crash cut the last entry; fill it up so that the next ones stay aligned.
@@ -63,6 +67,20 @@ impl Journal {
             begun = Some(bytes.len() as u64);
         }
         Ok(Some((Self { file, begun }, left)))
+    }
+
+    /// Begins anew in a file that is written at its end, with what an earlier attempt left.
+    fn again(file: File, left: &Left) -> io::Result<Self> {
+        file.set_len(0)?;
+        let mut bytes = header();
+        for range in &left.chunks {
+            let indices = range.first..range.first.saturating_add(range.count);
+            indices.for_each(|index| bytes.extend_from_slice(&index.to_le_bytes()));
+        }
+        (&file).write_all(&bytes)?;
+        let journal = Self { file, begun: None };
+        left.begun.map_or(Ok(()), |begun| journal.record_begun(begun))?;
+        Ok(Self { begun: left.begun.map(|_| bytes.len() as u64 + 8), ..journal })
     }
 
     /// Chunk `index` has been verified and written.
@@ -82,11 +100,8 @@ impl Journal {
     }
 }
 
-fn header(offer: &Offer) -> Vec<u8> {
-    let chunk = (CHUNK as u64).to_le_bytes();
-    // Not what else was asked for of the source: the newest request says what the file gets.
-    let state = codec::encode(&offer.state()).expect("a few numbers are far below the limit");
-    [&MAGIC[..], &chunk, &state].concat()
+fn header() -> Vec<u8> {
+    [&MAGIC[..], &(CHUNK as u64).to_le_bytes()].concat()
 }
 
 fn left(entries: &[u8], offer: &Offer, len: u64) -> Left {
@@ -141,7 +156,7 @@ mod tests {
     use proptest::prelude::*;
     use std::io::{Seek, SeekFrom};
 
-    use crate::protocol::metadata::{Metadata, Xattr};
+    use crate::protocol::metadata::Metadata;
     use crate::protocol::transfer::{Have, Identity, Time};
 
     const SIZE: u64 = 10 * CHUNK as u64 - 5;
@@ -170,7 +185,7 @@ mod tests {
     #[test]
     fn what_was_recorded_is_there_again_in_order() {
         let file = file(&[]);
-        let journal = Journal::begin(file.try_clone().unwrap(), &offer()).unwrap();
+        let journal = Journal::begin(file.try_clone().unwrap()).unwrap();
         for index in [3, 1, 2, 2, 9, 0, 7] {
             journal.record(index).unwrap();
         }
@@ -181,24 +196,43 @@ mod tests {
     }
 
     #[test]
-    fn another_source_or_a_shorter_partial_is_noticed() {
-        let bytes = [header(&offer()), 3_u64.to_le_bytes().to_vec()].concat();
-        assert_eq!(resume(&bytes, &offer()), Some(vec![Range { first: 3, count: 1 }]));
+    fn a_changed_source_is_compared_and_a_shorter_partial_noticed() {
+        let bytes = [header(), [3_u64, 8].map(u64::to_le_bytes).concat()].concat();
+        let chunk = |first| Range { first, count: 1 };
+        assert_eq!(resume(&bytes, &offer()), Some(vec![chunk(3), chunk(8)]));
         let metadata = Metadata { mtime: Time { secs: 1, nanos: 3 }, ..Metadata::default() };
-        let other = Offer { metadata, ..offer() };
-        assert_eq!(resume(&bytes, &other), None);
-        // What travels of the same source may change from one attempt to the next.
-        let mut more = offer();
-        more.metadata.mode = 0o4755;
-        more.metadata.xattrs = vec![Xattr { name: b"user.a".to_vec(), value: vec![1] }];
-        assert_eq!(resume(&bytes, &more), Some(vec![Range { first: 3, count: 1 }]));
+        let other = Offer { metadata, size: Some(5 * CHUNK as u64), ..offer() };
+        assert_eq!(resume(&bytes, &other), Some(vec![chunk(3)]));
+        assert_eq!(resume(b"lariatj1 of an older version", &offer()), None);
         let short = Journal::resume(file(&bytes), &offer(), 4 * CHUNK as u64 - 1).unwrap();
         assert_eq!(short.unwrap().1, Left::default());
     }
 
     #[test]
+    fn however_often_the_source_changes_the_journal_stays_short() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let path = folder.path().join("journal");
+            File::options().create(true).read(true).append(true).open(path).unwrap()
+        };
+        drop(Journal::begin(open()).unwrap());
+        let mut longest = 0;
+        for begun in 0..40 {
+            let (journal, left) = Journal::resume(open(), &offer(), SIZE).unwrap().unwrap();
+            if begun > 0 {
+                assert_eq!(left.chunks, [Range { first: 0, count: 8 }]);
+                assert_eq!(left.begun, Some(Begun { chunk: 8, len: begun }));
+            }
+            (0..8).for_each(|index| journal.record(index).unwrap());
+            journal.record_begun(Begun { chunk: 8, len: begun + 1 }).unwrap();
+            longest = longest.max(open().metadata().unwrap().len());
+        }
+        assert!(longest <= 16 + (11 * 4 + 9) * 8, "{longest}");
+    }
+
+    #[test]
     fn a_cut_entry_is_passed_over_and_later_ones_count() {
-        let file = file(&[header(&offer()), 3_u64.to_le_bytes().to_vec(), vec![4, 0, 0]].concat());
+        let file = file(&[header(), 3_u64.to_le_bytes().to_vec(), vec![4, 0, 0]].concat());
         let (journal, left) =
             Journal::resume(file.try_clone().unwrap(), &offer(), SIZE).unwrap().unwrap();
         assert_eq!(left.chunks, [Range { first: 3, count: 1 }]);
@@ -217,7 +251,7 @@ mod tests {
             let path = folder.path().join("journal");
             File::options().create(true).read(true).append(true).open(path).unwrap()
         };
-        Journal::begin(open(), &offer()).unwrap().record(0).unwrap();
+        Journal::begin(open()).unwrap().record(0).unwrap();
         let again = |len| Journal::resume(open(), &offer(), len).unwrap().unwrap();
         let (journal, left) = again(SIZE);
         assert_eq!(left.begun, None);
@@ -247,7 +281,7 @@ mod tests {
         #[test]
         fn whatever_is_in_the_file_the_ranges_are_valid(entries: Vec<u8>, small: bool) {
             let entries: Vec<u8> = if small { entries.iter().map(|b| b % 4).collect() } else { entries };
-            let bytes = [header(&offer()), entries].concat();
+            let bytes = [header(), entries].concat();
             let (_, left) = Journal::resume(file(&bytes), &offer(), SIZE).unwrap().unwrap();
             let have = Have { chunks: left.chunks, begun: left.begun, basis: None };
             prop_assert!(have.check(SIZE).is_ok());

@@ -22,8 +22,10 @@ mod cancel;
 mod commit;
 pub mod delta;
 pub mod destination;
+mod disk_times;
 mod encode;
 mod error;
+mod generated;
 pub mod hash;
 mod holes;
 mod journal;
@@ -35,6 +37,7 @@ mod rehash;
 mod send;
 mod shared;
 mod source;
+mod subject;
 mod sweep;
 pub mod tree;
 

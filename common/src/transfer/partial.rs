@@ -15,6 +15,7 @@ use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
+use rustix::process::Resource;
 
 use super::basis::BasisFile;
 use super::body::Body;
@@ -154,9 +155,9 @@ impl Partial {
     }
 
     /// Keeps the next bytes of a chunk that was cut on its way, `before` of which were there.
-    pub(super) fn keep_begun(&self, offer: &Offer, index: u64, before: usize, bytes: &[u8]) {
+    pub(super) fn keep_begun(&self, index: u64, before: usize, bytes: &[u8]) {
         let journal = || own::create(&self.place, &self.names.journal);
-        let make = || journal().and_then(|file| Journal::begin(file, offer));
+        let make = || journal().and_then(Journal::begin);
         // What can't be kept is sent again.
         let _ = self.body.write_begun(index, before, bytes, make);
     }
@@ -186,18 +187,19 @@ impl Partial {
             own::remove(&self.place, journal);
         }
         match sync {
-            Sync::First => commit::sync_folder(&self.place),
+            Sync::First => commit::sync_folder(&self.place, &self.body.file),
             Sync::WithItsTree => Ok(()),
         }
     }
 
     /// The transfer failed: keeps what a later attempt can use, and nothing else.
     pub(super) fn abandon(mut self, cause: &Cause) {
-        const FULL: [i32; 2] = [Errno::NOSPC.raw_os_error(), Errno::DQUOT.raw_os_error()];
+        const FULL: [i32; 3] =
+            [Errno::NOSPC.raw_os_error(), Errno::DQUOT.raw_os_error(), Errno::FBIG.raw_os_error()];
         let worthless = match cause {
-            // A full disk needs the room more than we do; a source that changed is another source.
+            // A full disk needs the room more than we do.
             Cause::Os(errno) => FULL.contains(errno),
-            Cause::SourceChanged | Cause::SourceShrank | Cause::Mismatch => true,
+            Cause::Mismatch => true,
             _ => false,
         };
         if worthless {
@@ -210,8 +212,14 @@ impl Partial {
         self.body.failed(action)
     }
 
-    /// Refuses a file that the disk has no room for, before its first byte.
+    /// Refuses a file that is larger than this process may write, or than the room on the disk, before its
+    /// first byte.
     fn check_room(&self, offer: &Offer) -> Result<(), Failure> {
+        let limit = rustix::process::getrlimit(Resource::Fsize).current;
+        if offer.size.zip(limit).is_some_and(|(size, limit)| size > limit) {
+            let large = io::Error::from_raw_os_error(Errno::FBIG.raw_os_error());
+            return Err(self.failed(Action::Write)(large));
+        }
         let Some(size) = offer.size.filter(|_| !offer.sparse) else { return Ok(()) };
         // A file system that can't tell finds out by itself.
         let Ok(disk) = rustix::fs::fstatvfs(&self.place.folder) else { return Ok(()) };
@@ -269,17 +277,19 @@ fn begin(
                 // One whole chunk is quicker sent than compared.
                 left.chunks.clear();
             }
-            return Ok((Body::resume(file, journal, len, path.clone()), left));
+            if several || left.begun.is_some() {
+                return Ok((Body::resume(file, journal, len, path.clone()), left));
+            }
         }
     }
     if len > 0 {
         file.set_len(0).map_err(failed(Action::Write))?;
     }
-    // An older attempt's, which may have been at another file: it says nothing of this one.
+    // Without a partial it says nothing.
     own::remove(place, journal_name);
     let mut journal = None;
     if several {
-        let made = own::create(place, journal_name).and_then(|file| Journal::begin(file, offer));
+        let made = own::create(place, journal_name).and_then(Journal::begin);
         journal = Some(made.map_err(failed(Action::Create))?);
     }
     Ok((Body::begin(file, journal, path.clone()), Left::default()))

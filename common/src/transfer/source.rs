@@ -1,6 +1,7 @@
 //! What is read: a file, of which it is known whether it is still the same, or a stream.
 
 use std::cell::Cell;
+use std::cmp::Ordering;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -14,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::attributes::{self, Owners};
 use super::error::{failed, sys_failed};
+use super::generated;
 use super::holes::Holed;
 use super::rehash;
 use super::shared::{Chunk, Shared};
@@ -42,6 +44,16 @@ pub struct Source {
     shared: Option<Shared>,
 }
 
+/// What became of a file since it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Since {
+    /// Nothing.
+    Untouched,
+    /// It has grown, or something beside its content has changed, such as the number of its names: whether the
+    /// content that it had is still the same, only its bytes tell.
+    Touched,
+}
+
 impl Source {
     /// Opens a file for reading. A link is followed, for the operator named it; anything but a
     /// regular file is refused. Says what of its metadata the receiver is told.
@@ -52,7 +64,7 @@ impl Source {
         let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path);
         let file = match file {
             Err(error) if error.raw_os_error() == Some(ENXIO) => {
-                return Err(not_a_file(name, FileKind::Socket));
+                return Err(unopenable(path, name, &error));
             }
             file => file.map_err(failed(Action::Open, name))?,
         };
@@ -70,15 +82,34 @@ impl Source {
 
     /// A regular file that is open already.
     pub(super) fn of(file: File, path: Vec<u8>, travels: Travels) -> Result<Self, Failure> {
-        let stat = fstat(&file).map_err(sys_failed(Action::Read, &path))?;
-        let offer = offer(&file, &stat, travels).map_err(sys_failed(Action::Read, &path))?;
+        let offer = Self::of_offer(&file, &path, travels)?;
         Ok(Self::with_offer(file, path, offer))
+    }
+
+    fn of_offer(file: &File, path: &[u8], travels: Travels) -> Result<Offer, Failure> {
+        let stat = fstat(file).map_err(sys_failed(Action::Read, path))?;
+        offer(file, &stat, travels).map_err(sys_failed(Action::Read, path))
     }
 
     fn with_offer(file: File, path: Vec<u8>, offer: Offer) -> Self {
         let file = Arc::new(file);
         let holed = Holed::new(file.clone());
         Self { file, holed, stream: Cell::default(), path, offer, shared: None }
+    }
+
+    /// A regular file whose size says nothing of its content, which is read to its end. `beginning` was read
+    /// of it already.
+    pub(super) fn generated(
+        file: File,
+        beginning: Vec<u8>,
+        path: Vec<u8>,
+        travels: Travels,
+    ) -> Result<Self, Failure> {
+        let failed = failed(Action::Read, &path);
+        let offer = Self::of_offer(&file, &path, travels)?;
+        let offer = Offer { size: None, sparse: false, ..offer };
+        let rest = io::Cursor::new(beginning).chain(file);
+        Self::reading(rest, &path, offer).map_err(failed)
     }
 
     /// Reads a stream, such as stdin, to its end, on a thread of its own: it may stand still for as
@@ -183,13 +214,20 @@ impl Source {
         Failure::io(Action::Read, &self.path, error)
     }
 
-    /// Fails if the file was written to since it was opened.
-    pub(super) fn check_unchanged(&self) -> Result<(), Failure> {
+    /// What became of the file since it was opened. One that was cut or written over is an error.
+    pub(super) fn since_opened(&self) -> Result<Since, Failure> {
         let stat = fstat(&*self.file).map_err(sys_failed(Action::Read, &self.path))?;
-        if state(&stat) == self.offer.state() {
-            Ok(())
-        } else {
-            Err(self.failure(Cause::SourceChanged))
+        let (size, sparse, mtime, identity) = state(&stat);
+        let now = (size, sparse, mtime, identity);
+        if now == self.offer.state() {
+            return Ok(Since::Untouched);
+        }
+        match size.cmp(&self.offer.size) {
+            Ordering::Less => Err(self.failure(Cause::SourceShrank)),
+            Ordering::Equal if mtime != self.offer.metadata.mtime => {
+                Err(self.failure(Cause::SourceChanged))
+            }
+            Ordering::Equal | Ordering::Greater => Ok(Since::Touched),
         }
     }
 
@@ -203,16 +241,19 @@ impl Source {
     }
 }
 
-/// No such device or address: what opening a socket's name says.
+/// No such device or address: what opening a socket's name says, or that of a device that is not there.
 const ENXIO: i32 = 6;
 
-/// Whether the kernel makes the content up as it is read, so that the size says nothing of it.
+/// Says what a name is that can't be opened because of what it is.
+fn unopenable(path: &Path, name: &[u8], error: &io::Error) -> Failure {
+    let kind = rustix::fs::stat(path).ok().and_then(|stat| file_kind(&stat));
+    kind.map_or_else(|| Failure::io(Action::Open, name, error), |kind| not_a_file(name, kind))
+}
+
+/// Whether the content is not to be had by the size: the kernel makes it up as it is read.
 fn is_generated(file: &File, size: i64) -> bool {
-    const PROC: u32 = 0x9fa0;
-    const SYSFS: u32 = 0x6265_6572;
-    let kind = rustix::fs::fstatfs(file).map_or(0, |disk| disk.f_type);
-    let kernels = u32::try_from(kind).is_ok_and(|kind| matches!(kind, PROC | SYSFS));
-    kernels || size == 0 && matches!(file.read_at(&mut [0], 0), Ok(1))
+    generated::is_on_kernels(file) && size < generated::LARGEST
+        || size == 0 && matches!(file.read_at(&mut [0], 0), Ok(1))
 }
 
 fn offer(file: &File, stat: &Stat, travels: Travels) -> Result<Offer, Errno> {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
+use lariat_common::account;
 use lariat_common::escape::escape;
 use lariat_common::protocol::metadata::Travels;
 use lariat_common::protocol::transfer::{Placement, Sending};
@@ -167,6 +168,10 @@ fn parse_owner(text: &str) -> Result<String, String> {
     if text.split(':').all(str::is_empty) {
         return Err("it names no user and no group".to_owned());
     }
+    let (user, group) = text.split_once(':').unwrap_or((text, ""));
+    for name in [user, group] {
+        account::number(name).map_err(|bad| bad.to_string())?;
+    }
     Ok(text.to_owned())
 }
 
@@ -205,7 +210,9 @@ mod tests {
         for good in ["www", "www:", ":www", "www:adm", "0:0"] {
             assert_eq!(parse_owner(good).as_deref(), Ok(good));
         }
-        assert!(parse_owner("").is_err() && parse_owner(":").is_err());
+        for bad in ["", ":", "4294967295", ":4294967295", "www:4294967296", "4294967295:adm"] {
+            assert!(parse_owner(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

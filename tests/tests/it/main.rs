@@ -6,6 +6,7 @@ mod alone;
 mod attributes;
 mod batch;
 mod commands;
+mod content;
 mod cuts;
 mod demo;
 mod detach;

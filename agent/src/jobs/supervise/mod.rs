@@ -26,6 +26,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
+use lariat_common::file_size_limit;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::fs::Mode;
@@ -99,6 +100,7 @@ fn supervise(socket: UnixStream, groups: Option<&Groups>) -> Result<(), ChannelE
 fn prepare() -> io::Result<()> {
     raw::close_inherited();
     raw::reset_signals();
+    file_size_limit::report_as_error()?;
     SigSet::empty().thread_set_mask()?;
     let _ = rustix::process::setsid();
     rustix::process::umask(Mode::WGRP | Mode::WOTH);

@@ -84,7 +84,7 @@ impl Receiver<'_> {
     pub(super) fn keep_rebuilt(&mut self) {
         let Some(rebuild) = self.rebuild.take() else { return };
         if let (Some((index, bytes)), Target::File(opened)) = (rebuild.begun(), &self.target) {
-            opened.partial.keep_begun(self.offer, index, 0, &bytes);
+            opened.partial.keep_begun(index, 0, &bytes);
         }
     }
 
@@ -95,7 +95,7 @@ impl Receiver<'_> {
             && self.offer.size.is_some()
         {
             let bytes = &self.buffer[before..before + came];
-            opened.partial.keep_begun(self.offer, index, before, bytes);
+            opened.partial.keep_begun(index, before, bytes);
         }
     }
 }

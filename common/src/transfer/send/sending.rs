@@ -15,6 +15,7 @@ use crate::protocol::transfer::{Begun, ChunkHead, Complete, Encoding, Hash, Have
 use crate::transfer::encode::Encoder;
 use crate::transfer::error::TransferError;
 use crate::transfer::reconcile::{Reconcile, indices, missing};
+use crate::transfer::source::Since;
 use crate::transfer::{Cancel, Progress, Source, hash, rehash};
 
 /// What is needed to send one file.
@@ -73,6 +74,9 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
 
     /// Sends a file of which the receiver has nothing, from its first byte to Complete.
     pub(in crate::transfer) async fn whole(&mut self) -> Result<(), TransferError> {
+        if let Some(stream) = self.source.take_stream() {
+            return self.stream(stream).await;
+        }
         let (_, nothing) = mpsc::unbounded_channel();
         self.file(&Have::default(), nothing).await
     }
@@ -106,7 +110,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
             }
             self.compare(reconcile, ours, &mut heard).await?;
         }
-        self.source.check_unchanged()?;
+        self.check_source().await?;
         let size = self.source.offer().size.unwrap_or_default();
         self.complete(size)
     }
@@ -133,6 +137,31 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
             index += 1;
         }
         self.complete(size)
+    }
+
+    /// Makes sure that what was sent is what the file had at one instant. A file that was touched meanwhile is
+    /// read again: if every chunk has the same bytes both times, they were all there between the two passes.
+    async fn check_source(&mut self) -> Result<(), TransferError> {
+        if self.source.since_opened()? == Since::Untouched {
+            return Ok(());
+        }
+        let all = [Range { first: 0, count: self.hashes.len() as u64 }];
+        let mut again = self.rehash(if self.hashes.is_empty() { &[] } else { &all })?;
+        for first in &self.hashes {
+            let second = tokio::select! {
+                biased;
+                second = again.recv() => second,
+                error = self.writer.drive() => return Err(error.into()),
+            };
+            let (_, second) = second.ok_or_else(|| self.source.failure(Cause::Internal))?;
+            if second.map_err(|error| self.source.read_error(&error))? != *first {
+                return Err(self.source.failure(Cause::SourceChanged).into());
+            }
+            if let Some(cause) = self.cancel.cause() {
+                return Err(self.source.failure(cause).into());
+            }
+        }
+        Ok(())
     }
 
     fn complete(&mut self, size: u64) -> Result<(), TransferError> {

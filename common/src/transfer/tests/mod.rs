@@ -22,7 +22,7 @@ use crate::limits::CHUNK;
 use crate::link::{Link, LinkError, message_frame};
 use crate::name::KeyId;
 use crate::protocol::Kind;
-use crate::protocol::failure::Cause;
+use crate::protocol::failure::{Cause, Failure};
 use crate::protocol::metadata::{Metadata, Travels};
 use crate::protocol::transfer::{
     ChunkHead, Complete, Destination, Hash, Hashes, Have, Identity, Offer, Range, Sending, Time,

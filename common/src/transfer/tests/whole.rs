@@ -52,8 +52,78 @@ fn a_source_that_changes_or_shrinks_meanwhile_is_noticed() {
             matches!(&received, Err(TransferError::Remote(failure)) if failure.cause == expected),
             "{received:?}"
         );
-        world.assert_nothing_left(1);
+        assert!(!world.path("dest").exists());
+        // What arrived is not thrown away.
+        let mut again = Source::open(&world.path("source"), Travels::default()).unwrap();
+        let sent = world.transfer(&mut again, None).0.unwrap();
+        assert!(sent.sent <= C, "{shrink} {sent:?}");
+        world.assert_copied();
     }
+}
+
+#[test]
+fn a_source_that_only_grew_arrives_as_it_was_when_it_was_opened() {
+    for size in [0, 1, C - 7, C, 3 * C, 3 * C + 5] {
+        let world = World::new();
+        let mut source = world.source(size, 1);
+        let was = std::fs::read(world.path("source")).unwrap();
+        let log = || std::fs::File::options().append(true).open(world.path("source")).unwrap();
+        std::io::Write::write_all(&mut log(), b"one more line\n").unwrap();
+        let (sent, received) = world.transfer(&mut source, None);
+        assert_eq!((sent.unwrap().size, received.unwrap().size), (size, size));
+        assert!(std::fs::read(world.path("dest")).unwrap() == was, "{size}");
+        // The next time it is whole.
+        let mut source = Source::open(&world.path("source"), Travels::default()).unwrap();
+        world.transfer(&mut source, None).1.unwrap();
+        world.assert_copied();
+    }
+}
+
+#[test]
+fn changes_beside_the_content_of_a_source_are_no_harm() {
+    let world = World::new();
+    let mut source = world.source(3 * C, 1);
+    std::fs::hard_link(world.path("source"), world.path("name")).unwrap();
+    std::fs::set_permissions(world.path("name"), PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::rename(world.path("name"), world.path("other")).unwrap();
+    world.transfer(&mut source, None).1.unwrap();
+    let read = |name| std::fs::read(world.path(name)).unwrap();
+    assert!(read("source") == read("dest"));
+}
+
+#[test]
+fn a_source_that_grew_after_it_was_written_over_is_another() {
+    // Its beginning is read and sent before somebody writes there.
+    struct Writes(PathBuf);
+    impl Progress for Writes {
+        fn begin(&self, _: Option<u64>, _: u64) {}
+        fn moved(&self, _: u64) {
+            let mut bytes = std::fs::read(&self.0).unwrap();
+            bytes[0] ^= 1;
+            bytes.push(0);
+            std::fs::write(&self.0, bytes).unwrap();
+        }
+    }
+    let world = World::new();
+    let mut source = world.source(3 * C, 1);
+    let (target, offer) = (world.target(source.offer()), source.offer().clone());
+    let (a, b) = duplex(1 << 16);
+    let (mut from, mut to) = (Link::new(a), Link::new(b));
+    let (sent, received) = block_on(async {
+        let sending = async {
+            let (never, mut sent, how) = (Cancel::default(), Sent::default(), Sending::default());
+            let writes = Writes(world.path("source"));
+            let done = send(&mut from, &mut source, how, &writes, &never, &mut sent).await;
+            drop(from);
+            done
+        };
+        let (never, plain, mut got) = (Cancel::default(), plain(&offer), Received::default());
+        let receiving = receive(&mut to, target, &offer, &plain, &Unwatched, &never, &mut got);
+        tokio::join!(sending, receiving)
+    });
+    let changed = |failure: &Failure| failure.cause == Cause::SourceChanged;
+    assert!(matches!(&sent, Err(TransferError::Local(failure)) if changed(failure)), "{sent:?}");
+    assert!(received.is_err() && !world.path("dest").exists());
 }
 
 #[test]

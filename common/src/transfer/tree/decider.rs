@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rustix::fs::{FileType, Mode};
+use rustix::fs::FileType;
 
 use super::deciding::Deciding;
 use super::filter::Filter;
@@ -17,6 +17,7 @@ use crate::protocol::tree::{
     Answer, Answers, Change, ChangeKind, Entries, Entry, TreeOptions, What,
 };
 use crate::transfer::attributes::Translator;
+use crate::transfer::disk_times::DiskTimes;
 use crate::transfer::error::failed;
 
 /// What follows from one message of entries.
@@ -56,6 +57,7 @@ pub(super) struct Decider {
     filter: Filter,
     pub(super) avoid: Avoid,
     translator: Translator,
+    pub(super) times: DiskTimes,
     order: Order<State>,
     /// The present folder, once the first of its entries have come.
     present: Option<Present>,
@@ -86,8 +88,8 @@ impl Decider {
         if state != State::Imagined {
             after.folder(Arc::new([]), translator.attributes(root.metadata, false));
         }
-        let order = Order::new(state);
-        Self { shared, options, filter, avoid, translator, order, present: None, after }
+        let (order, times) = (Order::new(state), DiskTimes::default());
+        Self { shared, options, filter, avoid, translator, times, order, present: None, after }
     }
 
     /// Nothing more comes: gives what is left to do.
@@ -150,28 +152,18 @@ impl Decider {
 
     fn open(&self, path: &[u8], state: State) -> Result<(Folder, Names), Failure> {
         let failed = |action| failed(action, &self.shared.shown(path, b""));
-        let folder = self.shared.root.enter(path).map_err(failed(Action::Open))?;
+        let folder = if state == State::Old && !self.options.dry_run {
+            self.shared.enter_own(&self.shared.root, path).map(|(folder, _)| folder)
+        } else {
+            self.shared.root.enter(path)
+        };
+        let folder = folder.map_err(failed(Action::Open))?;
         let mut names = Names::default();
-        if state == State::Old {
-            if self.options.delete {
-                names = folder.names().map_err(failed(Action::Read))?;
-                names.sort();
-            }
-            if !self.options.dry_run {
-                self.open_up(&folder).map_err(failed(Action::SetMetadata))?;
-            }
+        if state == State::Old && self.options.delete {
+            names = folder.names().map_err(failed(Action::Read))?;
+            names.sort();
         }
         Ok((folder, names))
-    }
-
-    /// A folder that its owner may not write to gets its mode back at the end.
-    fn open_up(&self, folder: &Folder) -> std::io::Result<()> {
-        let mode = folder.stat_self()?.st_mode & 0o7777;
-        if mode & 0o700 != 0o700 && !rustix::process::geteuid().is_root() {
-            self.shared.touch(folder)?;
-            rustix::fs::fchmod(folder, Mode::from_raw_mode(mode | 0o700))?;
-        }
-        Ok(())
     }
 
     /// Looks at the names here that come before `until`: the source does not have them.

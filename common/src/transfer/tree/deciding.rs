@@ -55,6 +55,10 @@ impl Deciding<'_> {
             }
             _ => None,
         };
+        if let (Some(folder), Some(stat)) = (&self.present.folder, &there) {
+            let (wanted, is) = (self.attributes.mtime, attributes::mtime(stat));
+            self.attributes.mtime = self.decider.times.as_held(folder, wanted, is);
+        }
         let verdict = verdict(&entry.what, &self.attributes, there.as_ref());
         match &entry.what {
             What::Folder => {
@@ -209,20 +213,19 @@ impl Deciding<'_> {
 
     /// A file that has its content already gets what else differs.
     fn attributes_only(&mut self, entry: &Entry, stat: &Stat) -> Result<(), Failure> {
-        let as_should = self.attributes.are_of(stat) && self.attributes.xattrs.is_none();
-        if as_should {
+        if self.attributes.are_of(stat) && self.attributes.xattrs.is_none() {
             return Ok(());
         }
+        let file = self.open_folder()?.pin_file(&entry.name);
+        let file = file.map_err(self.failed(Action::Open))?;
         if self.decider.options.dry_run {
-            if !self.attributes.are_of(stat) {
+            if self.attributes.differ(&file, &self.shown())? {
                 self.change(Verdict::Same);
             }
-            return Ok(());
+        } else if self.attributes.make_equal(&file, &self.shown())? {
+            self.touch()?;
         }
-        let file = self.open_folder()?.open_file(&entry.name);
-        let file = file.map_err(self.failed(Action::Open))?;
-        self.touch()?;
-        self.attributes.set(&file, &self.shown())
+        Ok(())
     }
 
     /// An empty folder in the way of something else goes at once. Whether one that is not empty will.
@@ -267,7 +270,14 @@ impl Deciding<'_> {
 
 /// Whether a file that is as long as it should be has the same bytes. It is read to its end.
 pub(super) fn compared(folder: &Folder, name: &[u8], hash: Option<Hash>) -> io::Result<Verdict> {
-    let is = hash_of(&folder.open_file(name)?)?;
+    let file = match folder.open_file(name) {
+        // One that may not be read is replaced, for all that is known.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Ok(Verdict::Replace);
+        }
+        file => file?,
+    };
+    let is = hash_of(&file, u64::MAX)?;
     Ok(if Some(is) == hash { Verdict::Same } else { Verdict::Replace })
 }
 

@@ -156,12 +156,10 @@ impl Work<'_> {
         let shown = self.shared.shown(path, b"");
         let failed = failed(Action::SetMetadata, &shown);
         let folder = self.shared.root.enter(path).map_err(&failed)?;
-        let stat = folder.stat_self().map_err(&failed)?;
-        if attributes.are_of(&stat) && attributes.xattrs.is_none() {
-            return Ok(());
+        if attributes.make_equal(&folder, &shown)? {
+            self.shared.touch(&folder).map_err(&failed)?;
         }
-        self.shared.touch(&folder).map_err(&failed)?;
-        attributes.set(&folder, &shown)
+        Ok(())
     }
 
     fn link(&mut self, link: &Link, removes: bool) -> Result<(), Failure> {
@@ -283,8 +281,9 @@ impl Work<'_> {
         if depth >= DEEPEST {
             return Err(failed(rustix::io::Errno::NAMETOOLONG.into()));
         }
-        let names = folder.enter(name).and_then(|inner| inner.names()).map_err(&failed)?;
-        drop(folder);
+        let (inner, was) = self.shared.enter_own(&folder, name).map_err(&failed)?;
+        let names = inner.names().map_err(&failed)?;
+        drop((folder, inner));
         let mut emptied = true;
         for inside in names.iter() {
             emptied &= self.remove_down(&below, inside, depth + 1)?;
@@ -292,6 +291,9 @@ impl Work<'_> {
         if emptied {
             let folder = self.shared.root.enter(path).map_err(&failed)?;
             folder.remove_folder(name).map_err(&failed)?;
+        } else if let Some(mode) = was {
+            let stays = self.shared.root.enter(&below).map_err(&failed)?;
+            stays.set_mode(mode).map_err(&failed)?;
         }
         Ok(emptied)
     }

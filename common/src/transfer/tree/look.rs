@@ -19,9 +19,10 @@ use crate::protocol::Message;
 use crate::protocol::failure::{Action, Cause, Failure};
 use crate::protocol::transfer::{Destination, Time};
 use crate::protocol::tree::{Change, Changes, Entry, Settled, TreeOptions, What};
-use crate::transfer::attributes::Translator;
+use crate::transfer::attributes::{self, Translator};
 use crate::transfer::beside::{beside, unexpected};
 use crate::transfer::destination::Place;
+use crate::transfer::disk_times::DiskTimes;
 use crate::transfer::error::failed;
 use crate::transfer::{Finish, Source, TransferError, partial, source};
 
@@ -30,8 +31,8 @@ use crate::transfer::{Finish, Source, TransferError, partial, source};
 pub fn describe(source: &Source, checksum: bool) -> Result<Entry, Failure> {
     let offer = source.offer();
     let hash = match offer.size {
-        Some(_) if checksum => {
-            Some(hash_of(source.file()).map_err(|error| source.read_error(&error))?)
+        Some(size) if checksum => {
+            Some(hash_of(source.file(), size).map_err(|error| source.read_error(&error))?)
         }
         _ => None,
     };
@@ -144,7 +145,11 @@ impl Look {
             partial::check_replaceable(folder, &name, &path)?;
         }
         let mut translator = Translator::new(options.travels, finish);
-        let attributes = translator.attributes(root.metadata, true);
+        let mut attributes = translator.attributes(root.metadata, true);
+        if let (Some(folder), Some(stat)) = (&folder, &there) {
+            let (wanted, is) = (attributes.mtime, attributes::mtime(stat));
+            attributes.mtime = DiskTimes::default().as_held(folder, wanted, is);
+        }
         let mut verdict = decide::verdict(&root.what, &attributes, there.as_ref());
         if let (Verdict::Hash, Some(folder)) = (verdict, &folder) {
             verdict = compared(folder, &name, hash).map_err(failed(Action::Read))?;

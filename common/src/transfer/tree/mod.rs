@@ -28,6 +28,7 @@ mod receiving;
 mod replace;
 mod send;
 mod shared;
+mod snapshot;
 mod target;
 mod walk;
 mod workers;

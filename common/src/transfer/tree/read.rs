@@ -3,15 +3,16 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, mpsc as blocking};
 
-use rustix::fs::fstat;
+use rustix::fs::{Stat, fstat};
 use tokio::sync::mpsc;
 
 use super::order::FolderPath;
 use super::pack::Packing;
+use super::snapshot::{self, Read};
 use super::walk::{not_regular, shown};
 use crate::beneath::{Folder, join};
 use crate::protocol::failure::{Action, Cause, Failure};
@@ -19,7 +20,8 @@ use crate::protocol::metadata::Travels;
 use crate::protocol::tree::{MAX_PACKED, PackedHead};
 use crate::transfer::Source;
 use crate::transfer::attributes;
-use crate::transfer::error::failed;
+use crate::transfer::error::{failed, sys_failed};
+use crate::transfer::generated;
 
 /// Packs or files that are ready before the network is.
 const AHEAD: usize = 2;
@@ -68,6 +70,7 @@ pub(super) fn start(
         folder: None,
         packing: Packing::default(),
         packed: (0, 0),
+        kernels: None,
         tell,
     };
     std::thread::Builder::new().name("read".to_owned()).spawn(move || {
@@ -87,11 +90,39 @@ struct Reading {
     packing: Packing,
     /// Files in the pack, and their weight.
     packed: (usize, usize),
+    /// Whether the device that was read from last is one of the kernel's own.
+    kernels: Option<(u64, bool)>,
     tell: mpsc::Sender<Content>,
 }
 
 /// Nobody listens any more.
 struct Unheard;
+
+/// How a wanted file goes.
+enum Found {
+    /// It is in the pack.
+    Packed,
+    /// By itself.
+    Alone(Box<Source>),
+}
+
+/// Why a wanted file was not read.
+enum Unread {
+    Failed(Failure),
+    Unheard,
+}
+
+impl From<Failure> for Unread {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<Unheard> for Unread {
+    fn from(_: Unheard) -> Self {
+        Self::Unheard
+    }
+}
 
 impl Reading {
     fn run(mut self, wanted: &blocking::Receiver<Want>) -> Result<(), Unheard> {
@@ -117,35 +148,113 @@ impl Reading {
             return Ok(Err(failure.clone()));
         }
         let path = shown(&self.path, &below);
-        let file = match self.open(&want.folder, &want.name, &path) {
-            Ok(file) => file,
-            Err(failure) => return Ok(Err(failure)),
-        };
-        let len = file.metadata().map_or(0, |metadata| metadata.size());
-        match usize::try_from(len) {
-            Ok(len) if len <= MAX_PACKED && !want.difference => {
-                if !self.packing.has_room(len) {
-                    self.send_pack()?;
-                }
-                let mask = attributes::mode_mask(self.travels);
-                let packed = pack(&mut self.packing, &file, len, want.number, mask, &path);
-                if packed.is_ok() {
-                    self.packed.0 += 1;
-                    self.packed.1 += want.weight;
-                }
-                Ok(packed)
-            }
-            _ => {
-                let source = match Source::of(file, path, self.travels) {
-                    Ok(source) => Box::new(source),
-                    Err(failure) => return Ok(Err(failure)),
-                };
+        match self.read(want, &path) {
+            Err(Unread::Failed(failure)) => Ok(Err(failure)),
+            Err(Unread::Unheard) => Err(Unheard),
+            Ok(Found::Packed) => Ok(Ok(())),
+            Ok(Found::Alone(source)) => {
                 self.send_pack()?;
                 let &Want { number, difference, weight, .. } = want;
                 self.tell(Content::Alone { number, source, difference, weight, path: below })?;
                 Ok(Ok(()))
             }
         }
+    }
+
+    fn read(&mut self, want: &Want, path: &[u8]) -> Result<Found, Unread> {
+        let file = self.open(&want.folder, &want.name, path)?;
+        for _ in 0..ATTEMPTS {
+            let stat = fstat(&file).map_err(sys_failed(Action::Read, path))?;
+            if self.is_generated(&file, &stat) && !want.difference {
+                return self.to_its_end(file, want, &stat, path);
+            }
+            let len = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+            if want.difference || len > MAX_PACKED {
+                return Ok(Found::Alone(Box::new(Source::of(file, path.to_vec(), self.travels)?)));
+            }
+            match self.pack(want, &stat, len, path, |bytes| snapshot::read(&file, &stat, bytes))? {
+                Read::Snapshot(_) => return Ok(Found::Packed),
+                Read::Short => return self.to_its_end(file, want, &stat, path),
+                Read::Torn => {}
+            }
+        }
+        let cause = Cause::SourceChanged;
+        Err(Failure { action: Action::Read, path: Some(path.to_vec()), cause }.into())
+    }
+
+    /// Whether a file's content is not to be had by its size.
+    fn is_generated(&mut self, file: &File, stat: &Stat) -> bool {
+        let kernels = match self.kernels {
+            Some((device, kernels)) if device == stat.st_dev => kernels,
+            _ => self.kernels.insert((stat.st_dev, generated::is_on_kernels(file))).1,
+        };
+        let says_empty = || {
+            stat.st_size == 0
+                && matches!(file.read_at(&mut [0], 0), Ok(1))
+                // It may have got its first byte just now.
+                && fstat(file).is_ok_and(|stat| stat.st_size == 0)
+        };
+        kernels && stat.st_size < generated::LARGEST || says_empty()
+    }
+
+    /// Takes a file whose size says nothing of its content.
+    fn to_its_end(
+        &mut self,
+        mut file: File,
+        want: &Want,
+        stat: &Stat,
+        path: &[u8],
+    ) -> Result<Found, Unread> {
+        let mut content = Vec::new();
+        let most = MAX_PACKED as u64 + 1;
+        let read = file.by_ref().take(most).read_to_end(&mut content);
+        read.map_err(failed(Action::Read, path))?;
+        if content.len() > MAX_PACKED {
+            let source = Source::generated(file, content, path.to_vec(), self.travels)?;
+            return Ok(Found::Alone(Box::new(source)));
+        }
+        self.pack(want, stat, content.len(), path, |bytes| {
+            bytes.copy_from_slice(&content);
+            Ok(Read::Snapshot(*stat))
+        })?;
+        Ok(Found::Packed)
+    }
+
+    /// Adds a file of `len` bytes to the pack, which `fill` reads. Without a snapshot nothing is added.
+    fn pack(
+        &mut self,
+        want: &Want,
+        stat: &Stat,
+        len: usize,
+        path: &[u8],
+        fill: impl FnOnce(&mut [u8]) -> io::Result<Read>,
+    ) -> Result<Read, Unread> {
+        if !self.packing.has_room(len) {
+            self.send_pack()?;
+        }
+        let (mask, mtime) = (attributes::mode_mask(self.travels), attributes::mtime(stat));
+        let mut found = Read::Torn;
+        let added = self.packing.add(len, |bytes| {
+            found = fill(bytes).map_err(failed(Action::Read, path))?;
+            let Read::Snapshot(after) = &found else { return Err(None) };
+            Ok::<_, Option<Failure>>(PackedHead {
+                number: want.number,
+                mode: after.st_mode & mask,
+                // A later change must show.
+                mtime,
+                len: u32::try_from(len).map_err(|_| None)?,
+                hash: blake3::hash(bytes).into(),
+            })
+        });
+        match added {
+            Ok(()) => {
+                self.packed.0 += 1;
+                self.packed.1 += want.weight;
+            }
+            Err(Some(failure)) => return Err(failure.into()),
+            Err(None) => {}
+        }
+        Ok(found)
     }
 
     fn open(&mut self, folder: &FolderPath, name: &[u8], path: &[u8]) -> Result<File, Failure> {
@@ -176,42 +285,4 @@ impl Reading {
     fn tell(&self, content: Content) -> Result<(), Unheard> {
         self.tell.blocking_send(content).map_err(|_| Unheard)
     }
-}
-
-/// Adds a small file as it is at one instant.
-fn pack(
-    packing: &mut Packing,
-    file: &File,
-    len: usize,
-    number: u64,
-    mask: u32,
-    path: &[u8],
-) -> Result<(), Failure> {
-    let failed = failed(Action::Read, path);
-    let changed =
-        || Failure { action: Action::Read, path: Some(path.to_vec()), cause: Cause::SourceChanged };
-    packing.add(len, |bytes| {
-        for _ in 0..ATTEMPTS {
-            let before = fstat(file).map_err(|errno| failed(errno.into()))?;
-            if usize::try_from(before.st_size) != Ok(len) {
-                break;
-            }
-            match file.read_exact_at(bytes, 0) {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
-                read => read.map_err(&failed)?,
-            }
-            let after = fstat(file).map_err(|errno| failed(errno.into()))?;
-            let when = |stat: &rustix::fs::Stat| (stat.st_ctime, stat.st_ctime_nsec, stat.st_size);
-            if when(&before) == when(&after) {
-                return Ok(PackedHead {
-                    number,
-                    mode: after.st_mode & mask,
-                    mtime: attributes::mtime(&after),
-                    len: u32::try_from(len).map_err(|_| changed())?,
-                    hash: blake3::hash(bytes).into(),
-                });
-            }
-        }
-        Err(changed())
-    })
 }

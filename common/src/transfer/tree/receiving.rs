@@ -282,7 +282,8 @@ impl<'a> Receiving<'a> {
     ) -> Result<(), TransferError> {
         let Begin { number, offer } = link.reader.message()?;
         let wanted = self.take(number)?;
-        if offer.check().is_err() || offer.size.is_none() {
+        // One whose size nobody knows before its end comes whole.
+        if offer.check().is_err() || offer.size.is_none() && wanted.difference {
             return Err(TransferError::misbehaved("it offers a file that can't be"));
         }
         let alone = Alone {

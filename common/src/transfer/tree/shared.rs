@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::io::Errno;
 use tokio::sync::mpsc;
 
 use super::decider::{BadManifest, Decided};
@@ -15,11 +16,11 @@ use super::filter::Filter;
 use super::finish::After;
 use super::order::FolderPath;
 use super::walk::shown;
-use crate::beneath::{Folder, join};
+use crate::beneath::{Folder, join, overrides_permissions};
 use crate::protocol::failure::{Action, Failure};
 use crate::protocol::transfer::Time;
 use crate::transfer::attributes::Attributes;
-use crate::transfer::error::failed;
+use crate::transfer::error::{failed, sys_failed};
 use crate::transfer::{Finish, Owner, backup, sweep};
 
 /// Of one receiver.
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     pub(super) finish: Finish,
     /// Bits of a mode that travel.
     pub(super) mask: u32,
+    /// Whether permissions are nothing to this end.
+    overrides: bool,
     /// Makes the names of this tree's small partials its own.
     pub(super) nonce: [u8; 16],
     /// Hears of it, from any thread.
@@ -86,8 +89,8 @@ impl Shared {
         let random = rand::rngs::SysRng;
         rand::TryRng::try_fill_bytes(&mut { random }, &mut nonce).map_err(io::Error::other)?;
         let (missed, changed) = (AtomicBool::new(false), AtomicBool::new(false));
-        let disks = Mutex::default();
-        Ok(Self { root, path, owner, finish, mask, nonce, tell, missed, changed, disks })
+        let (disks, overrides) = (Mutex::default(), overrides_permissions());
+        Ok(Self { root, path, owner, finish, mask, overrides, nonce, tell, missed, changed, disks })
     }
 
     /// Something could not be done.
@@ -123,12 +126,39 @@ impl Shared {
         Ok(())
     }
 
+    /// Opens a folder of this tree that is about to be changed. Its owner may have denied himself that; whoever
+    /// acts here as its owner gives himself the permission. Tells what its mode was if it was changed.
+    pub(super) fn enter_own(
+        &self,
+        from: &Folder,
+        path: &[u8],
+    ) -> io::Result<(Folder, Option<u32>)> {
+        if self.overrides {
+            return Ok((from.enter(path)?, None));
+        }
+        let (folder, was) = from.enter_own(path)?;
+        if was.is_some() {
+            self.touch(&folder)?;
+        }
+        Ok((folder, was))
+    }
+
     /// Forces everything that was changed to disk.
     pub(super) fn sync(&self) -> Result<(), Failure> {
         let disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner);
         for (_, disk) in disks.iter() {
-            rustix::fs::syncfs(disk)
-                .map_err(|errno| failed(Action::Sync, &self.path)(errno.into()))?;
+            let synced = match rustix::fs::syncfs(disk) {
+                // A folder that may not be read: a file of its disk serves as well.
+                Err(Errno::BADF) => match disk.create_nameless() {
+                    Ok(file) => rustix::fs::syncfs(file),
+                    Err(_) => {
+                        rustix::fs::sync();
+                        Ok(())
+                    }
+                },
+                synced => synced,
+            };
+            synced.map_err(sys_failed(Action::Sync, &self.path))?;
         }
         Ok(())
     }

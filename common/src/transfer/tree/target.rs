@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::decider::State;
-use crate::beneath::Folder;
+use crate::beneath::{Folder, open_up, overrides_permissions, readable_or_not};
 use crate::protocol::failure::{Action, Failure};
 use crate::protocol::transfer::Destination;
 use crate::transfer::destination::{Place, PlaceId};
@@ -38,9 +38,15 @@ impl TreeTarget {
         };
         // One that was there may be a link of the operator's own; one that was just made may not.
         let strict = if state == State::New { OFlags::NOFOLLOW } else { OFlags::empty() };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | strict;
-        let folder = rustix::fs::openat(&place.folder, name, flags, Mode::empty())
-            .map_err(sys_failed(Action::Open, &path))?;
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | strict;
+        let open =
+            |access| Ok(rustix::fs::openat(&place.folder, name, flags | access, Mode::empty())?);
+        if state == State::Old && !overrides_permissions() {
+            // Its own mode comes back at the end.
+            let pinned = open(OFlags::PATH).map_err(failed(Action::Open, &path))?;
+            open_up(&pinned);
+        }
+        let folder = readable_or_not(open).map_err(failed(Action::Open, &path))?;
         let folder = Folder::from_open(folder).map_err(failed(Action::Open, &path))?;
         Ok(Self { folder, path, owner, state })
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::protocol::failure::{Action, Cause, Failure, FileKind};
 use crate::protocol::tree::{Entries, Entry, MAX_ENTRIES, TreeOptions, What};
 use crate::transfer::attributes::{self, Owners};
 use crate::transfer::error::failed;
-use crate::transfer::sweep;
+use crate::transfer::{generated, sweep};
 
 /// Messages that are made ahead of the network.
 const AHEAD: usize = 4;
@@ -139,8 +139,9 @@ impl Walk {
         order: &mut Order<()>,
     ) -> Result<(), Unheard> {
         let (mut entries, mut bytes) = (Vec::new(), 0);
+        let kernels = generated::is_on_kernels(folder);
         for name in names.iter().filter(|name| !sweep::is_own(name)) {
-            let entry = match self.entry(path, folder, name) {
+            let entry = match self.entry(path, folder, kernels, name) {
                 Ok(Some(entry)) => entry,
                 Ok(None) => continue,
                 Err(failure) => {
@@ -163,11 +164,13 @@ impl Walk {
         self.entries(path, entries, true)
     }
 
-    /// Describes one name. One that is left out, or has gone since, is none.
+    /// Describes one name. One that is left out, or has gone since, is none. Of the kernel's own files nobody
+    /// knows whether they have changed.
     fn entry(
         &mut self,
         path: &[u8],
         folder: &Folder,
+        kernels: bool,
         name: &[u8],
     ) -> Result<Option<(Stat, Entry)>, Failure> {
         let whole = join(path, name);
@@ -189,15 +192,17 @@ impl Walk {
             return Err(failed(Action::Open)(long.into()));
         }
         let options = &self.source.options;
+        let size = u64::try_from(stat.st_size).unwrap_or_default();
         let (mut xattrs, mut hash) = (Vec::new(), None);
-        if kind == FileType::RegularFile && (options.checksum || options.travels.xattrs) {
+        if kind == FileType::RegularFile && (options.checksum && !kernels || options.travels.xattrs)
+        {
             let file = folder.open_file(name).map_err(failed(Action::Open))?;
             if options.travels.xattrs {
                 xattrs = attributes::read_xattrs(&file)
                     .map_err(|errno| failed(Action::Read)(errno.into()))?;
             }
-            if options.checksum {
-                hash = Some(hash_of(&file).map_err(failed(Action::Read))?);
+            if options.checksum && !kernels {
+                hash = Some(hash_of(&file, size).map_err(failed(Action::Read))?);
             }
         } else if kind == FileType::Directory && options.travels.xattrs {
             let inner = folder.enter(name).map_err(failed(Action::Open))?;
@@ -206,8 +211,8 @@ impl Walk {
         }
         let what = match kind {
             FileType::RegularFile => What::File {
-                size: u64::try_from(stat.st_size).unwrap_or_default(),
-                hash,
+                size,
+                hash: if kernels { Some(UNLIKE_ANY) } else { hash },
                 linked: options.hard_links && stat.st_nlink > 1,
             },
             FileType::Directory => What::Folder,
@@ -275,10 +280,13 @@ fn weigh(entry: &Entry) -> usize {
     64 + entry.name.len() + target + xattrs
 }
 
-/// The plain BLAKE3 of a file, read to its end.
-pub(in crate::transfer) fn hash_of(file: &File) -> io::Result<[u8; 32]> {
+/// What no content hashes to: such a file differs from whatever is there.
+const UNLIKE_ANY: [u8; 32] = [0; 32];
+
+/// The plain BLAKE3 of a file's first `len` bytes.
+pub(in crate::transfer) fn hash_of(file: &File, len: u64) -> io::Result<[u8; 32]> {
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(file)?;
+    hasher.update_reader(file.take(len))?;
     Ok(hasher.finalize().into())
 }
 

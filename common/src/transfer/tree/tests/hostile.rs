@@ -111,7 +111,10 @@ fn manifests_that_can_t_be_end_the_connection() {
         ("a folder's content", vec![entries(vec![entry(b"a", What::Folder)], true), pack(1, b"x")]),
         ("a file alone that nobody asked for", vec![begin(7, Some(9))]),
         ("something missed that nobody asked for", vec![missed]),
-        ("a stream", vec![entries(vec![file(b"a")], true), begin(1, None)]),
+        (
+            "a stream that begins and ends before its first byte",
+            vec![entries(vec![file(b"a")], true), begin(1, None), end()],
+        ),
         ("more than may be unsettled", (0..=WINDOW / 1024).map(|n| many(n * 1024)).collect()),
         ("too long an attribute's name", vec![entries(vec![long], true)]),
         ("a chunk", vec![Header { kind: Kind::Chunk, len: 0 }.encode().to_vec()]),

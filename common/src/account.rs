@@ -37,7 +37,8 @@ pub fn number(text: &str) -> Result<Option<u32>, BadNumber> {
 pub fn finish(placement: &Placement) -> Result<Finish, NoAccount> {
     let user = placement.user.as_deref().map(user).transpose()?;
     let group = placement.group.as_deref().map(group).transpose()?;
-    Ok(Finish { mode: placement.mode, user, group, backup: placement.backup })
+    let Placement { mode, backup, in_place, .. } = *placement;
+    Ok(Finish { mode, user, group, backup, in_place })
 }
 
 fn user(name: &str) -> Result<u32, NoAccount> {

@@ -25,6 +25,14 @@ pub fn escape(bytes: &[u8]) -> String {
     text
 }
 
+/// A text that is no longer than a person reads: what is behind its first `most` letters is left out.
+pub fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 fn hex(text: &mut String, byte: u8) {
     write!(text, "\\x{byte:02x}").expect("a String takes what is written to it");
 }
@@ -43,6 +51,13 @@ mod tests {
         assert_eq!(escape("größe/файл 1".as_bytes()), "größe/файл 1");
         assert_eq!(escape(b"a\x1b[2Jb\n\x7f\xff"), "a\\x1b[2Jb\\x0a\\x7f\\xff");
         assert_eq!(escape("\u{9b}\u{202e}\u{feff}".as_bytes()), "\\u{9b}\\u{202e}\\u{feff}");
+    }
+
+    #[test]
+    fn a_long_text_is_shortened_between_letters() {
+        assert_eq!(shortened("größe", 5), "größe");
+        assert_eq!(shortened("größe", 3), "grö...");
+        assert_eq!(shortened("", 0), "");
     }
 
     proptest! {

@@ -9,9 +9,12 @@ use serde::de::{DeserializeOwned, Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroize;
 
-use crate::escape::escape;
+use crate::escape::{escape, shortened};
 use crate::private::{self, PrivateError};
 use crate::secret::Secret;
+
+/// Letters of what is told of a mistake: it may repeat what the file says.
+const LONGEST: usize = 300;
 
 /// Why a file could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +52,7 @@ pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, BadConte
         BadContent {
             path: path.to_owned(),
             line: before.split(|&byte| byte == b'\n').count(),
-            message: escape(error.message().trim().as_bytes()),
+            message: shortened(&escape(error.message().trim().as_bytes()), LONGEST),
         }
     })
 }

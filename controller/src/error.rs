@@ -47,6 +47,12 @@ impl CliError {
         self
     }
 
+    /// Puts what follows from it behind the message.
+    pub(crate) fn and(mut self, what: &str) -> Self {
+        self.message = format!("{}; {what}", self.message);
+        self
+    }
+
     /// Puts a word or two before a message that begins with its host: `run on web1 (...): ...`.
     pub(crate) fn before(mut self, what: &str) -> Self {
         self.message = format!("{what} {}", self.message);

@@ -78,6 +78,8 @@ impl Watch for Logged {
 
     fn skipped(&self, _path: &[u8], _kind: FileKind) {}
 
+    fn acl_dropped(&self, _path: &[u8]) {}
+
     fn changed(&self, _change: &Change) {}
 }
 

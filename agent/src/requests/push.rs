@@ -10,7 +10,8 @@ use lariat_common::protocol::failure::{Action, Cause, Failure};
 use lariat_common::protocol::transfer::{Offer, Push};
 use lariat_common::transfer::destination::Place;
 use lariat_common::transfer::{
-    Busy, Cancel, Owner, Partial, Placing, Received, Target, TransferError, Unwatched, receive,
+    Busy, Cancel, Opened, Owner, Partial, Placing, Received, Target, TransferError, Unwatched,
+    receive,
 };
 use tracing::info;
 
@@ -75,7 +76,7 @@ fn open(push: &Push, session: &Session) -> Result<Opening, Failure> {
     let bytes = path.as_os_str().as_bytes();
     let id = place.id().map_err(|error| Failure::io(Action::Open, bytes, &error))?;
     let running = session.agent.transfers.begin(id, Partial::name(&place, owner));
-    let opened = Partial::open(place, owner, &push.offer, Busy::Wait)?;
+    let opened = Opened::open(place, owner, &push.offer, Busy::Wait, finish.in_place)?;
     Ok(Opening {
         acting,
         running,

@@ -90,6 +90,8 @@ pub enum Cause {
     Over,
     /// The job's output goes to the controller that runs it, and is not kept.
     NotKept,
+    /// A file's extended attributes are more than can travel, or than the disk can hold.
+    XattrsTooLarge,
 }
 
 /// A verb as failures carry it.
@@ -233,6 +235,9 @@ impl fmt::Display for Cause {
             Self::NoSuchUser(user) => {
                 write!(f, "there is no user {} on this host", escape(user.as_bytes()))
             }
+            Self::XattrsTooLarge => f.write_str(
+                "its extended attributes are too large: over 64 KiB, or more than the disk there can hold",
+            ),
             Self::Over => f.write_str("the job has ended already"),
             Self::NotKept => f.write_str(
                 "its output goes to the command that runs it, and is not kept; only detached jobs have logs",

@@ -111,8 +111,12 @@ fn every_message_has_the_bytes_of_the_document() {
         identity: Identity { device: 3, inode: 4, ctime },
     };
     let dest = Destination { path: b"/srv/".to_vec(), name: b"a".to_vec() };
-    let placement =
-        Placement { mode: Some(0o600), user: Some("www".to_owned()), group: None, backup: true };
+    let placement = Placement {
+        mode: Some(0o600),
+        user: Some("www".to_owned()),
+        backup: true,
+        ..Default::default()
+    };
     let (travels, user) = (Travels { special: true, ..Travels::default() }, None);
     check(s, &Push { dest, offer: offer.clone(), placement, travels, user });
     let sending = Sending { compress: true, rate: Some(4096) };

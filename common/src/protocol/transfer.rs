@@ -88,6 +88,18 @@ pub struct Placement {
     pub group: Option<String>,
     /// Keep what is replaced, under its name with `~` behind it.
     pub backup: bool,
+    /// Write into a file that is there instead of replacing it.
+    pub in_place: bool,
+}
+
+impl Placement {
+    /// Checks what the types alone can't.
+    pub(super) fn check(&self) -> Result<(), BadTransfer> {
+        if self.mode.is_some_and(|mode| mode & !0o7777 != 0) {
+            return Err(BadTransfer::Mode);
+        }
+        if self.backup && self.in_place { Err(BadTransfer::InPlace) } else { Ok(()) }
+    }
 }
 
 /// Where a file goes.
@@ -344,6 +356,12 @@ pub enum BadTransfer {
     /// Permission bits that do not exist.
     #[error("a file's mode has bits that do not exist")]
     Mode,
+    /// An entry of an ACL that can't be.
+    #[error("an entry of an ACL has rights or a name that can't be")]
+    Acl,
+    /// What is written in place is lost, and can't be kept as well.
+    #[error("a file that is written in place can't be kept as a backup")]
+    InPlace,
     /// Extended attributes are too many, or one has no name.
     #[error("extended attributes are over {MAX_XATTRS} bytes, or have names that can't be")]
     Xattrs,
@@ -359,9 +377,7 @@ impl Push {
     /// Checks what the types alone can't.
     pub fn check(&self) -> Result<(), BadTransfer> {
         self.dest.check()?;
-        if self.placement.mode.is_some_and(|mode| mode & !0o7777 != 0) {
-            return Err(BadTransfer::Mode);
-        }
+        self.placement.check()?;
         check_user(self.user.as_deref())?;
         self.offer.check()
     }

@@ -5,13 +5,16 @@ use std::collections::HashMap;
 use std::os::fd::AsFd;
 
 use nix::unistd::{Gid, Group, Uid, User};
-use rustix::fs::{Stat, Timespec, Timestamps};
+use rustix::fs::{FileType, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
+use super::acl::{self, Described};
 use super::error::sys_failed;
 use super::subject::Subject;
 use crate::protocol::failure::{Action, Failure};
-use crate::protocol::metadata::{MAX_XATTRS, Metadata, Ownership, Travels, Xattr};
+use crate::protocol::metadata::{
+    AclEntry, AclTag, Acls, MAX_XATTRS, Metadata, Ownership, Travels, Xattr,
+};
 use crate::protocol::transfer::Time;
 use crate::transfer::Finish;
 
@@ -34,6 +37,16 @@ pub(super) struct Attributes {
     pub(super) gid: Option<u32>,
     /// None if they are left as they are.
     pub(super) xattrs: Option<Vec<Xattr>>,
+    /// None if they are left as they are.
+    pub(super) acls: Option<BinaryAcls>,
+}
+
+/// ACLs in their binary form, empty where there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct BinaryAcls {
+    access: Vec<u8>,
+    /// Of a directory.
+    default: Vec<u8>,
 }
 
 /// Permission bits that travel.
@@ -68,11 +81,8 @@ impl Translator {
         let (mut uid, mut gid) = (None, None);
         let owner = metadata.owner.filter(|_| self.travels.owner);
         if let Some(Ownership { uid: number, gid: group_number, user, group }) = &owner {
-            let look_up = |name: &str| User::from_name(name).ok().flatten().map(|u| u.uid.as_raw());
-            uid = Some(known(&mut self.users, user, look_up).unwrap_or(*number));
-            let look_up =
-                |name: &str| Group::from_name(name).ok().flatten().map(|g| g.gid.as_raw());
-            gid = Some(known(&mut self.groups, group, look_up).unwrap_or(*group_number));
+            uid = Some(known(&mut self.users, user, user_number).unwrap_or(*number));
+            gid = Some(known(&mut self.groups, group, group_number_of).unwrap_or(*group_number));
         }
         Attributes {
             mode: given.unwrap_or(metadata.mode & mode_mask(self.travels)),
@@ -81,8 +91,33 @@ impl Translator {
             uid: self.finish.user.or(uid),
             gid: self.finish.group.or(gid),
             xattrs: self.travels.xattrs.then_some(metadata.xattrs),
+            acls: self.travels.acls.then(|| self.binary(&metadata.acls)),
         }
     }
+
+    fn binary(&mut self, acls: &Acls) -> BinaryAcls {
+        let Acls::These { access, default } = acls else { return BinaryAcls::default() };
+        let mut encode = |entries: &[AclEntry]| {
+            let raw = |entry: &AclEntry| {
+                let id = match entry.tag {
+                    AclTag::NamedUser => known(&mut self.users, &entry.name, user_number),
+                    AclTag::NamedGroup => known(&mut self.groups, &entry.name, group_number_of),
+                    _ => None,
+                };
+                acl::to_raw(entry, id.unwrap_or(entry.id))
+            };
+            acl::encode(&entries.iter().map(raw).collect::<Vec<_>>())
+        };
+        BinaryAcls { access: encode(access), default: encode(default) }
+    }
+}
+
+fn user_number(name: &str) -> Option<u32> {
+    User::from_name(name).ok().flatten().map(|user| user.uid.as_raw())
+}
+
+fn group_number_of(name: &str) -> Option<u32> {
+    Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw())
 }
 
 fn known(
@@ -110,6 +145,7 @@ pub(super) fn describe(stat: &Stat, travels: Travels, owners: &mut Owners) -> Me
         mtime: mtime(stat),
         owner: travels.owner.then(|| owners.of(stat)),
         xattrs: Vec::new(),
+        acls: Acls::None,
     }
 }
 
@@ -122,15 +158,39 @@ pub(super) struct Owners {
 
 impl Owners {
     fn of(&mut self, stat: &Stat) -> Ownership {
-        let user = self.users.entry(stat.st_uid).or_insert_with(|| {
-            let user = User::from_uid(Uid::from_raw(stat.st_uid)).ok().flatten();
+        let (user, group) = (self.user(stat.st_uid), self.group(stat.st_gid));
+        Ownership { uid: stat.st_uid, gid: stat.st_gid, user, group }
+    }
+
+    fn user(&mut self, uid: u32) -> String {
+        let name = self.users.entry(uid).or_insert_with(|| {
+            let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
             user.map(|user| user.name).unwrap_or_default()
         });
-        let group = self.groups.entry(stat.st_gid).or_insert_with(|| {
-            let group = Group::from_gid(Gid::from_raw(stat.st_gid)).ok().flatten();
+        name.clone()
+    }
+
+    fn group(&mut self, gid: u32) -> String {
+        let name = self.groups.entry(gid).or_insert_with(|| {
+            let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
             group.map(|group| group.name).unwrap_or_default()
         });
-        Ownership { uid: stat.st_uid, gid: stat.st_gid, user: user.clone(), group: group.clone() }
+        name.clone()
+    }
+
+    /// Puts what is known of a name's ACLs into its description.
+    pub(super) fn tell_acls(&mut self, mut described: Described, metadata: &mut Metadata) {
+        if let Acls::These { access, default } = &mut described.acls {
+            for entry in access.iter_mut().chain(default) {
+                match entry.tag {
+                    AclTag::NamedUser => entry.name = self.user(entry.id),
+                    AclTag::NamedGroup => entry.name = self.group(entry.id),
+                    _ => {}
+                }
+            }
+        }
+        metadata.acls = described.acls;
+        metadata.mode = metadata.mode & !MODE | described.mode & MODE;
     }
 }
 
@@ -138,7 +198,8 @@ impl Attributes {
     /// Bytes beside its own size.
     pub(super) fn weight(&self) -> usize {
         let len = |xattr: &Xattr| xattr.name.len() + xattr.value.len();
-        self.xattrs.iter().flatten().map(len).sum()
+        let acls = self.acls.as_ref().map_or(0, |acls| acls.access.len() + acls.default.len());
+        self.xattrs.iter().flatten().map(len).sum::<usize>() + acls
     }
 
     /// Whether a name that is there has all of them, as far as `stat` tells.
@@ -170,6 +231,11 @@ impl Attributes {
         self.compare(Subject::new(&file), true).map_err(sys_failed(Action::SetMetadata, path))
     }
 
+    /// Whether there are any that only an open file shows.
+    pub(super) fn are_beyond_stat(&self) -> bool {
+        self.xattrs.is_some() || self.acls.is_some()
+    }
+
     /// Whether an open file or folder lacks any of them.
     pub(super) fn differ(&self, file: impl AsFd, path: &[u8]) -> Result<bool, Failure> {
         self.compare(Subject::new(&file), false).map_err(sys_failed(Action::Read, path))
@@ -185,6 +251,12 @@ impl Attributes {
         }
         if let Some(xattrs) = &self.xattrs {
             differs |= compare_xattrs(file, xattrs, set)?;
+        }
+        if let Some(BinaryAcls { access, default }) = &self.acls {
+            differs |= acl::compare(file, acl::ACCESS, access, set)?;
+            if FileType::from_raw_mode(stat.st_mode).is_dir() {
+                differs |= acl::compare(file, acl::DEFAULT, default, set)?;
+            }
         }
         let mode = self.mode_for(&stat);
         // What was set so far may have changed the mode.
@@ -271,7 +343,11 @@ fn compare_xattrs(file: Subject<'_>, xattrs: &[Xattr], set: bool) -> Result<bool
         if old.is_none_or(|len| value[..len] != *xattr.value) {
             differs = true;
             if set {
-                file.set_xattr(&xattr.name, &xattr.value)?;
+                file.set_xattr(&xattr.name, &xattr.value).map_err(|errno| match errno {
+                    // Most disks have little room for the attributes of one file, and say the same of it.
+                    Errno::NOSPC if file.has_room() => Errno::TOOBIG,
+                    errno => errno,
+                })?;
             }
         }
     }
@@ -284,7 +360,7 @@ mod tests {
 
     fn metadata(mode: u32, owner: Option<Ownership>) -> Metadata {
         let xattrs = vec![Xattr { name: b"user.a".to_vec(), value: b"1".to_vec() }];
-        Metadata { mode, mtime: Time { secs: 1, nanos: 2 }, owner, xattrs }
+        Metadata { mode, mtime: Time { secs: 1, nanos: 2 }, owner, xattrs, acls: Acls::None }
     }
 
     fn owner(user: &str, uid: u32) -> Ownership {

@@ -40,6 +40,11 @@ impl Body {
         Self { file, journal: Some(journal), used, resumable: AtomicBool::new(true), path }
     }
 
+    /// Of a file of `used` bytes that is written over, without a journal.
+    pub(super) fn over(file: Arc<File>, used: u64, path: Vec<u8>) -> Self {
+        Self { used, ..Self::begin(file, None, path) }
+    }
+
     /// Whether a later attempt can go on with it.
     pub(super) fn is_resumable(&self) -> bool {
         self.resumable.load(Ordering::Relaxed)

@@ -28,6 +28,8 @@ pub struct Finish {
     pub group: Option<u32>,
     /// Keep what is replaced or removed, under its name with `~` behind it.
     pub backup: bool,
+    /// Write into files that are there instead of replacing them.
+    pub in_place: bool,
 }
 
 /// What one file gets beyond its content: what the operator gives, and what of the source travels.
@@ -35,13 +37,15 @@ pub struct Finish {
 pub struct Placing {
     pub(super) attributes: Attributes,
     pub(super) backup: bool,
+    /// The operator gave the mode.
+    pub(super) given_mode: bool,
 }
 
 impl Placing {
     /// Of a file that is described so. May ask a directory service for the owner.
     pub fn new(finish: &Finish, travels: Travels, metadata: Metadata) -> Self {
         let attributes = Translator::new(travels, finish.clone()).attributes(metadata, true);
-        Self { attributes, backup: finish.backup }
+        Self { attributes, backup: finish.backup, given_mode: finish.mode.is_some() }
     }
 }
 
@@ -76,7 +80,7 @@ pub(super) fn commit(
         backup::keep(place.folder.as_fd(), &place.name, bytes)?;
     }
     if !own::is_at(place, part, file).map_err(failed(Action::Rename, bytes))? {
-        return Err(own::held(bytes));
+        return Err(own::taken_away(place, part, bytes));
     }
     let folder = place.folder.as_fd();
     rustix::fs::renameat(folder, part, folder, place.name.as_slice())

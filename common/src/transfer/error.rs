@@ -37,18 +37,26 @@ impl TransferError {
 /// Turns an error of the system into a [`Failure`] that says what was being done to which path.
 pub(super) fn failed(action: Action, path: &[u8]) -> impl Fn(io::Error) -> Failure + use<> {
     let path = path.to_vec();
-    move |error| Failure::io(action, &path, &error)
+    move |error| {
+        let failure = Failure::io(action, &path, &error);
+        match failure.cause {
+            Cause::Os(errno) => Failure { cause: cause(errno), ..failure },
+            _ => failure,
+        }
+    }
 }
 
-/// The same for `rustix`'s errors.
+/// Turns an error of `rustix` into a [`Failure`] that says what was being done to which path.
 pub(super) fn sys_failed(
     action: Action,
     path: &[u8],
 ) -> impl Fn(rustix::io::Errno) -> Failure + use<> {
     let path = path.to_vec();
-    move |errno| Failure {
-        action,
-        path: Some(path.clone()),
-        cause: Cause::Os(errno.raw_os_error()),
-    }
+    move |errno| Failure { action, path: Some(path.clone()), cause: cause(errno.raw_os_error()) }
+}
+
+/// Of the calls that are made here only those for extended attributes have arguments that may be too long.
+fn cause(errno: i32) -> Cause {
+    const TOO_LONG: i32 = rustix::io::Errno::TOOBIG.raw_os_error();
+    if errno == TOO_LONG { Cause::XattrsTooLarge } else { Cause::Os(errno) }
 }

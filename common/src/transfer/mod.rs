@@ -9,10 +9,11 @@
 //! shared reactor is ever blocked.
 //!
 //! [`hash`] is the arithmetic of chunks and whole files, [`reconcile`] decides what is sent again,
-//! [`destination`] where a file goes, [`attributes`] what it gets beyond its content, [`partial`] is the unfinished file and its journal, [`sweep`] removes those that were given up, [`source`]
+//! [`destination`] where a file goes, [`attributes`] what it gets beyond its content, [`partial`] is the unfinished file and its journal, [`in_place`] the file itself where it is written into, [`sweep`] removes those that were given up, [`source`]
 //! the file that is read, [`shared`] one that is read for many, [`delta`] what of a file the other end has; [`send`] and [`receive`] move
 //! the bytes. [`tree`] moves whole folders, and has these for their large files.
 
+mod acl;
 mod attributes;
 mod backup;
 mod basis;
@@ -28,6 +29,7 @@ mod error;
 mod generated;
 pub mod hash;
 mod holes;
+mod in_place;
 mod journal;
 mod own;
 mod partial;
@@ -40,15 +42,17 @@ mod source;
 mod subject;
 mod sweep;
 pub mod tree;
+mod unfinished;
 
 pub use cancel::Cancel;
 pub use commit::{Finish, Placing};
 pub use error::TransferError;
-pub use partial::{Busy, Opened, Owner, Partial};
+pub use partial::{Busy, Owner, Partial};
 pub use receive::{Received, Stream, Target, receive};
 pub use send::{Sent, send};
 pub use shared::{SharedSource, Shelf};
 pub use source::Source;
+pub use unfinished::{Opened, Unfinished};
 
 /// Told how a transfer goes, from the thread that it runs on. All counts are bytes.
 pub trait Progress {

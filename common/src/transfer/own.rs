@@ -85,6 +85,15 @@ pub(super) fn is_at(place: &Place, name: &str, file: &File) -> io::Result<bool> 
     Ok(here.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (metadata.dev(), metadata.ino())))
 }
 
+/// Says why a file of ours has not its name any more: its directory was removed, or somebody removed it, or
+/// another transfer has taken its place.
+pub(super) fn taken_away(place: &Place, name: &str, path: &[u8]) -> Failure {
+    match rustix::fs::statat(&place.folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => held(path),
+        Err(errno) => sys_failed(Action::Rename, path)(errno),
+    }
+}
+
 /// Says that another transfer has a destination.
 pub(super) fn held(path: &[u8]) -> Failure {
     let cause = Cause::BadRequest("another transfer to it is under way".to_owned());

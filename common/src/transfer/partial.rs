@@ -24,11 +24,12 @@ use super::destination::Place;
 use super::error::{failed, sys_failed};
 use super::journal::{Journal, Left};
 use super::source::{file_kind, not_a_file};
+use super::unfinished::{Opened, Unfinished};
 use super::{own, sweep};
 use crate::beneath::Folder;
 use crate::name::KeyId;
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
-use crate::protocol::transfer::{Begun, Offer, Range};
+use crate::protocol::transfer::Offer;
 
 /// A complete file of this size, in bytes, takes long enough to be forced to disk that being killed
 /// meanwhile must not cost all of it.
@@ -50,18 +51,6 @@ pub enum Busy {
     Wait,
     /// Fail.
     Refuse,
-}
-
-/// A partial, and what there is already of the offered file.
-pub struct Opened {
-    /// The unfinished file.
-    pub partial: Partial,
-    /// Chunks that may be in it.
-    pub have: Vec<Range>,
-    /// One more chunk, of which the beginning may be.
-    pub begun: Option<Begun>,
-    /// The file that will be replaced, if it may be like the offered one.
-    pub basis: Option<BasisFile>,
 }
 
 /// An unfinished file, locked against every other process.
@@ -135,7 +124,7 @@ impl Partial {
             // Beside so much, reading a folder costs nothing; a small file would wait for it.
             sweep::sweep(&partial.place, owner.user, SystemTime::now());
         }
-        Ok(Opened { partial, have, begun, basis })
+        Ok(Opened { partial: Unfinished::Partial(partial), have, begun, basis })
     }
 
     /// Whether an earlier attempt left something for this place.

@@ -13,6 +13,7 @@ use rustix::fs::{FileType, Stat, fstat};
 use rustix::io::Errno;
 use tokio::sync::mpsc;
 
+use super::acl;
 use super::attributes::{self, Owners};
 use super::error::{failed, sys_failed};
 use super::generated;
@@ -257,7 +258,9 @@ fn is_generated(file: &File, size: i64) -> bool {
 }
 
 fn offer(file: &File, stat: &Stat, travels: Travels) -> Result<Offer, Errno> {
-    let mut metadata = attributes::describe(stat, travels, &mut Owners::default());
+    let mut owners = Owners::default();
+    let mut metadata = attributes::describe(stat, travels, &mut owners);
+    owners.tell_acls(acl::describe(file, stat, travels.acls)?, &mut metadata);
     if travels.xattrs {
         metadata.xattrs = attributes::read_xattrs(file)?;
     }

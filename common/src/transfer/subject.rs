@@ -90,6 +90,11 @@ impl<'a> Subject<'a> {
         )
     }
 
+    /// Whether its disk has room for more.
+    pub(super) fn has_room(self) -> bool {
+        rustix::fs::fstatvfs(self.0).is_ok_and(|disk| disk.f_bavail > 0)
+    }
+
     /// Removes an extended attribute.
     pub(super) fn remove_xattr(self, name: &[u8]) -> Result<(), Errno> {
         self.reach(

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lariat_common::link::LinkError;
 use lariat_common::protocol::Message;
-use lariat_common::protocol::failure::{Cause, Failure};
+use lariat_common::protocol::failure::{Action, Cause, Failure};
 use lariat_common::transfer::TransferError;
 use tokio::time::timeout;
 
@@ -22,6 +22,9 @@ use crate::reach::{Reach, Retry, Watched};
 
 /// What is left to say when a transfer is given up that can go on.
 const AGAIN: &str = "run it again: only what is missing is sent";
+
+/// What is left to say when a transfer broke off that had begun to write into the file that is there.
+const MIXED: &str = "the file there is a mix of old and new until it is run again";
 
 /// Bytes that may be under way when a connection breaks, and never arrive.
 const UNDER_WAY: u64 = 16 * 1024 * 1024;
@@ -69,6 +72,8 @@ pub(crate) enum Broken {
     Refused(Failure),
     /// What was being written is here, and that failed.
     Here(Failure),
+    /// Whoever read what is being written has gone, and has seen enough.
+    NoReader,
     /// What was asked for can't be had that way.
     Misused(CliError),
     /// One file of a tree ended the connection, and is avoided from now on.
@@ -83,6 +88,8 @@ pub(crate) enum Broken {
 pub(crate) struct Files<'a> {
     reach: &'a Reach,
     retry: Retry<'a>,
+    /// Files that are there are written into.
+    in_place: bool,
     /// It is one host of many: its files have no bars, and a link that always breaks is given up.
     of_many: bool,
     /// What is being done, as errors begin.
@@ -94,7 +101,8 @@ impl<'a> Files<'a> {
     /// Those of one host.
     pub(crate) fn new(reach: &'a Reach, options: &TransferOptions) -> Self {
         let tally = Tally { dry_run: options.dry_run, ..Tally::new() };
-        Self { reach, retry: Retry::new(reach), of_many: false, doing: None, tally }
+        let in_place = options.in_place();
+        Self { reach, retry: Retry::new(reach), in_place, of_many: false, doing: None, tally }
     }
 
     /// The same for one host of many.
@@ -119,6 +127,7 @@ impl<'a> Files<'a> {
         let done = timeout(limit, all).await.is_ok();
         if let (false, Some(what)) = (done, self.doing) {
             let error = CliError::new(format!("not done within {} s", limit.as_secs_f32()));
+            let error = if self.in_place { error.and(MIXED) } else { error };
             self.tally.timed_out(error.during(what).next(AGAIN));
         }
         self.tally
@@ -171,11 +180,14 @@ impl<'a> Files<'a> {
                 }
                 Err(broken) => broken,
             };
-            if !broken.may_pass() || !item.can_go_on(&now) {
-                return Err((broken.end(), broken.into()));
-            }
+            self.tally.no_reader |= matches!(broken, Broken::NoReader);
             bytes += now.bytes;
             sent += now.sent;
+            let mixed = self.in_place && (bar.had().is_some() || bytes > 0);
+            let told = |error: CliError| if mixed { error.and(MIXED) } else { error };
+            if !broken.may_pass() || !item.can_go_on(&now) {
+                return Err((broken.end(), told(broken.into())));
+            }
             if matches!(broken, Broken::Spoiled) {
                 continue;
             }
@@ -185,7 +197,7 @@ impl<'a> Files<'a> {
             if let Some(times) = brought.filter(|_| self.of_many).and_then(|b| flapping.broke(b)) {
                 let often =
                     format!("the connection broke {times} times in a row after less than 512 KiB");
-                return Err((broken.end(), CliError::new(often).next(AGAIN)));
+                return Err((broken.end(), told(CliError::new(often)).next(AGAIN)));
             }
             had = has;
             let broken = match broken {
@@ -202,7 +214,7 @@ impl<'a> Files<'a> {
                     broken
                 }
             };
-            return Err((broken.end(), CliError::from(broken).next(AGAIN)));
+            return Err((broken.end(), told(broken.into()).next(AGAIN)));
         }
     }
 
@@ -275,6 +287,7 @@ impl Broken {
             | Self::Connect(_)
             | Self::Refused(_)
             | Self::Here(_)
+            | Self::NoReader
             | Self::Misused(_) => false,
         }
     }
@@ -284,14 +297,37 @@ impl From<Broken> for CliError {
     fn from(broken: Broken) -> Self {
         match broken {
             Broken::Connect(error) => error.into(),
-            Broken::Refused(failure) => failure.into(),
-            Broken::Here(failure) => Self::from(failure).during("here"),
+            Broken::Refused(failure) => advised(failure),
+            Broken::Here(failure) => advised(failure).during("here"),
+            Broken::NoReader => Self::new("nobody reads it any more").quiet(),
             Broken::Misused(error) => error,
             Broken::Spoiled => Self::new("one file of it failed"),
             Broken::Replaced(_) => LinkError::Silent.into(),
+            Broken::Transfer(
+                TransferError::Remote(failure)
+                | TransferError::Local(failure)
+                | TransferError::Missed(failure),
+            ) => advised(failure),
             Broken::Transfer(error) => error.into(),
         }
     }
+}
+
+/// A failure, with what to do about a file that can't be replaced but perhaps written into.
+pub(crate) fn advised(failure: Failure) -> CliError {
+    use rustix::io::Errno;
+    let Cause::Os(errno) = failure.cause else { return failure.into() };
+    let is_one_of = |all: &[Errno]| all.iter().any(|one| one.raw_os_error() == errno);
+    let cant_be_replaced = match failure.action {
+        Action::Rename => is_one_of(&[Errno::BUSY, Errno::ACCESS, Errno::PERM]),
+        Action::Create => is_one_of(&[Errno::ACCESS, Errno::PERM, Errno::ROFS]),
+        _ => false,
+    };
+    let error = CliError::from(failure);
+    if cant_be_replaced {
+        return error.next("--inplace writes into a file that is there instead of replacing it");
+    }
+    error
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub(crate) use many::{Many, Transfer};
 pub(crate) use moved::Moved;
 pub(crate) use options::TransferOptions;
 pub(crate) use progress::Bar;
-pub(crate) use push_tree::{PushedTree, broken};
+pub(crate) use push_tree::{Avoided, PushedTree, broken};
 use rules::Rules;
 pub(crate) use tree::{Remarks, TreeBar};
 
@@ -51,6 +51,8 @@ pub(crate) struct Tally {
     end: End,
     /// Its time was over.
     timed_out: bool,
+    /// Whoever read it from stdout has gone.
+    no_reader: bool,
     errors: Vec<CliError>,
     /// What was passed over, which is no failure.
     notes: Vec<String>,
@@ -67,6 +69,7 @@ impl Tally {
             reused: 0,
             end: End::Ok,
             timed_out: false,
+            no_reader: false,
             errors: Vec::new(),
             notes: Vec::new(),
         }
@@ -100,7 +103,7 @@ impl Tally {
 
     /// What is to be told of a tree beyond that it arrived.
     pub(crate) fn remark(&mut self, remarks: Remarks) {
-        let Remarks { missed, skipped, more } = remarks;
+        let Remarks { missed, skipped, more, .. } = remarks;
         self.errors.extend(missed);
         self.notes.extend(skipped);
         if more > 0 {

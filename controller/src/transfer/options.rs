@@ -42,6 +42,11 @@ pub(crate) struct TransferOptions {
     #[arg(long)]
     backup: bool,
 
+    /// Write into files that are there instead of replacing them: they keep their inode, and may be mount points or
+    /// in a directory that may not be written. A cut leaves a mix of old and new, which the next run mends
+    #[arg(long, conflicts_with = "backup")]
+    inplace: bool,
+
     #[command(flatten)]
     rules: Rules,
 
@@ -69,6 +74,10 @@ pub(crate) struct TransferOptions {
     #[arg(short = 'X', long)]
     xattrs: bool,
 
+    /// ACLs travel, with users and groups by name where both hosts know it
+    #[arg(short = 'A', long)]
+    acls: bool,
+
     /// Owners and groups travel, by name where both hosts know it
     #[arg(long)]
     owner: bool,
@@ -79,6 +88,11 @@ pub(crate) struct TransferOptions {
 }
 
 impl TransferOptions {
+    /// Whether files that are there are written into.
+    pub(crate) fn in_place(&self) -> bool {
+        self.inplace
+    }
+
     /// How the sender is to send.
     pub(crate) fn sending(&self) -> Sending {
         Sending { compress: self.compress, rate: self.bwlimit }
@@ -99,7 +113,7 @@ impl TransferOptions {
 
     /// What of files and folders travels beside their content, mode and time.
     pub(crate) fn travels(&self) -> Travels {
-        Travels { xattrs: self.xattrs, owner: self.owner, special: self.special }
+        Travels { xattrs: self.xattrs, owner: self.owner, special: self.special, acls: self.acls }
     }
 
     /// The paths that are moved, if not all of a folder.
@@ -145,7 +159,13 @@ impl TransferOptions {
         };
         let given =
             |name: Option<&str>| name.filter(|name| !name.is_empty()).map(ToOwned::to_owned);
-        Placement { mode: self.chmod, user: given(user), group: given(group), backup: self.backup }
+        Placement {
+            mode: self.chmod,
+            user: given(user),
+            group: given(group),
+            backup: self.backup,
+            in_place: self.inplace,
+        }
     }
 }
 

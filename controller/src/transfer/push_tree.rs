@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use lariat_common::protocol::failure::Failure;
 use lariat_common::protocol::transfer::{Destination, Sending};
 use lariat_common::protocol::tree::PushTree;
 use lariat_common::transfer::tree::{Avoid, Counts, Filter, TreeSource, send_tree};
@@ -13,13 +14,21 @@ use super::{Bar, Broken, Item, Listing, Moved, Remarks, TransferOptions, TreeBar
 use crate::connect::Session;
 use crate::error::CliError;
 
+/// Files of a folder that have ended a connection, and are not tried again.
+#[derive(Default)]
+pub(crate) struct Avoided {
+    /// Why, by their paths.
+    pub(crate) files: Avoid,
+    /// Those of the reasons that the host gave.
+    pub(crate) there: Vec<Failure>,
+}
+
 pub(crate) struct PushedTree {
     source: PathBuf,
     request: PushTree,
     sending: Sending,
     filter: Filter,
-    /// Files that have ended a connection.
-    avoid: Avoid,
+    avoided: Avoided,
     /// What is being done, as errors begin.
     what: String,
     listing: Listing,
@@ -56,7 +65,7 @@ impl PushedTree {
             request,
             sending: options.sending(),
             filter,
-            avoid: Avoid::new(),
+            avoided: Avoided::default(),
             what: what.to_owned(),
             listing,
             remarks: Remarks::default(),
@@ -84,9 +93,9 @@ impl Item for PushedTree {
         let options = self.request.options.clone();
         let source = TreeSource::open(&self.source, options, self.filter.clone());
         let source = source.map_err(Broken::Here)?;
-        let watch = TreeBar::new(bar, &self.what, &self.listing);
+        let watch = TreeBar::new(bar, &self.what, &self.listing).knowing(&self.avoided.there);
         let (never, mut counts) = (Cancel::default(), Counts::default());
-        let (link, avoid, how) = (&mut session.link, self.avoid.clone(), self.sending);
+        let (link, avoid, how) = (&mut session.link, self.avoided.files.clone(), self.sending);
         let done = send_tree(link, source, avoid, how, &watch, &never, &mut counts).await;
         *moved = (&counts).into();
         self.remarks = watch.into_remarks();
@@ -95,7 +104,7 @@ impl Item for PushedTree {
                 moved.settled(&settled);
                 Ok(())
             }
-            Err(error) => Err(broken(error, counts, &mut self.avoid)),
+            Err(error) => Err(broken(error, counts, &mut self.avoided)),
         }
     }
 
@@ -114,11 +123,14 @@ impl Item for PushedTree {
 
 /// What is to be done about a tree that has broken off: a file that ended the connection is not tried
 /// again, and the rest goes on.
-pub(crate) fn broken(error: TransferError, counts: Counts, avoid: &mut Avoid) -> Broken {
-    if let Some((path, failure)) = counts.spoiled
-        && avoid.insert(path, failure).is_none()
-    {
-        return Broken::Spoiled;
+pub(crate) fn broken(error: TransferError, counts: Counts, avoided: &mut Avoided) -> Broken {
+    if let Some((path, failure)) = counts.spoiled {
+        if matches!(error, TransferError::Remote(_)) {
+            avoided.there.push(failure.clone());
+        }
+        if avoided.files.insert(path, failure).is_none() {
+            return Broken::Spoiled;
+        }
     }
     match error {
         TransferError::Remote(failure) if counts.moved == 0 => Broken::refused(failure),

@@ -15,6 +15,9 @@ use crate::output::json;
 /// What a transfer exits with that took too long.
 const EXIT_TIMEOUT: u8 = 124;
 
+/// What a process exits with that SIGPIPE has ended.
+const EXIT_SIGPIPE: u8 = 128 + 13;
+
 #[derive(Serialize)]
 struct Object<'a> {
     host: &'a HostName,
@@ -49,6 +52,7 @@ impl Tally {
         }
         Ok(match self.errors.is_empty() {
             true => ExitCode::SUCCESS,
+            false if self.no_reader => ExitCode::from(EXIT_SIGPIPE),
             false if self.timed_out => ExitCode::from(EXIT_TIMEOUT),
             false => ExitCode::from(EXIT_FAILURE),
         })

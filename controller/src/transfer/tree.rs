@@ -7,6 +7,7 @@ use lariat_common::protocol::failure::{Failure, FileKind};
 use lariat_common::protocol::tree::{Change, ChangeKind};
 use lariat_common::transfer::tree::{Side, Watch};
 
+use super::files::advised;
 use super::{Bar, Listing};
 use crate::error::CliError;
 
@@ -22,6 +23,18 @@ pub(crate) struct Remarks {
     pub(crate) skipped: Vec<String>,
     /// Failures beyond those that are told.
     pub(crate) more: usize,
+    /// It was told that an ACL does not travel.
+    told_acl: bool,
+}
+
+impl Remarks {
+    /// An ACL does not travel, which is told once. The path is empty for the source itself.
+    pub(crate) fn acl_dropped(&mut self, what: &str, path: &[u8]) {
+        if !std::mem::replace(&mut self.told_acl, true) {
+            let which = if path.is_empty() { "it".to_owned() } else { escape(path) };
+            self.skipped.push(format!("{what}: {which} has an ACL, which is copied only with -A"));
+        }
+    }
 }
 
 /// A tree's bar.
@@ -30,13 +43,20 @@ pub(crate) struct TreeBar<'a> {
     /// What is being done, as errors begin.
     what: &'a str,
     listing: &'a Listing,
+    /// Failures that the host told in an earlier attempt.
+    there: &'a [Failure],
     remarks: RefCell<Remarks>,
 }
 
 impl<'a> TreeBar<'a> {
     pub(crate) fn new(bar: &'a Bar, what: &'a str, listing: &'a Listing) -> Self {
         bar.anew();
-        Self { bar, what, listing, remarks: RefCell::default() }
+        Self { bar, what, listing, there: &[], remarks: RefCell::default() }
+    }
+
+    /// Knows which failures were told by the host, in an earlier attempt.
+    pub(crate) fn knowing(self, there: &'a [Failure]) -> Self {
+        Self { there, ..self }
     }
 
     /// What is to be told at the end.
@@ -64,8 +84,9 @@ impl Watch for TreeBar<'_> {
             remarks.more += 1;
             return;
         }
-        let error = CliError::from(failure.clone());
-        let error = if side == Side::Here { error.during("here") } else { error };
+        let error = advised(failure.clone());
+        let here = side == Side::Here && !self.there.contains(failure);
+        let error = if here { error.during("here") } else { error };
         remarks.missed.push(error.during(self.what));
     }
 
@@ -81,6 +102,10 @@ impl Watch for TreeBar<'_> {
             let note = format!("{}: {}: a {what} is not copied", self.what, escape(path));
             remarks.skipped.push(note);
         }
+    }
+
+    fn acl_dropped(&self, path: &[u8]) {
+        self.remarks.borrow_mut().acl_dropped(self.what, path);
     }
 
     fn changed(&self, change: &Change) {

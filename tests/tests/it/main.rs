@@ -13,6 +13,7 @@ mod detach;
 mod fanout;
 mod fanout_copy;
 mod faults;
+mod inplace;
 mod jobs;
 mod jobs_many;
 mod kill;

@@ -28,9 +28,7 @@ impl PushTree {
     /// Checks what the types alone can't.
     pub fn check(&self) -> Result<(), BadTree> {
         self.dest.check()?;
-        if self.placement.mode.is_some_and(|mode| mode & !0o7777 != 0) {
-            return Err(BadTransfer::Mode.into());
-        }
+        self.placement.check()?;
         check_user(self.user.as_deref())?;
         self.options.check()?;
         self.root.check_root(self.options.dry_run)

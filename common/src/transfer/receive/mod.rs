@@ -18,7 +18,7 @@ pub use self::sink::{Stream, Target};
 use super::beside::{beside, unexpected};
 use super::commit::{Placing, Sync};
 use super::error::TransferError;
-use super::partial::Opened;
+use super::unfinished::Opened;
 use super::{Cancel, Progress, rehash};
 use crate::link::{Link, Writer};
 use crate::protocol::failure::{Action, Cause, Failure};

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::protocol::failure::{Action, Failure};
 use crate::protocol::transfer::{Basis, Have, Range};
-use crate::transfer::partial::Opened;
+use crate::transfer::unfinished::Opened;
 
 /// Chunks that wait for a slow stream.
 const AHEAD: usize = 4;

@@ -20,7 +20,7 @@ fn transfer(
 }
 
 fn all() -> Travels {
-    Travels { xattrs: true, owner: true, special: true }
+    Travels { xattrs: true, owner: true, special: true, acls: true }
 }
 
 fn set(path: &Path, name: &str, value: &[u8]) -> bool {

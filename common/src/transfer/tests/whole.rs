@@ -127,6 +127,25 @@ fn a_source_that_grew_after_it_was_written_over_is_another() {
 }
 
 #[test]
+fn a_folder_that_was_removed_meanwhile_is_called_that() {
+    let world = World::new();
+    let mut source = world.source(10, 1);
+    std::fs::create_dir(world.path("folder")).unwrap();
+    let dest = Destination { path: b"folder/dest".to_vec(), name: b"source".to_vec() };
+    let place = Place::resolve(world.folder.path(), &dest).unwrap();
+    let opened = Partial::open(place, World::owner(), source.offer(), Busy::Refuse).unwrap();
+    std::fs::remove_dir_all(world.path("folder")).unwrap();
+    let target = Target::File(Box::new(opened));
+    let (how, finish) = (Sending::default(), Finish::default());
+    let (_, received) = World::transfer_into(target, &mut source, None, how, &finish);
+    let gone = Cause::Os(rustix::io::Errno::NOENT.raw_os_error());
+    assert!(
+        matches!(&received, Err(TransferError::Local(failure)) if failure.cause == gone),
+        "{received:?}"
+    );
+}
+
+#[test]
 fn only_regular_files_are_read_or_replaced() {
     let world = World::new();
     let fifo = world.path("dest");

@@ -17,9 +17,9 @@ use crate::transfer::beside::beside;
 use crate::transfer::commit::Sync;
 use crate::transfer::destination::Place;
 use crate::transfer::error::failed;
-use crate::transfer::partial::Opened;
 use crate::transfer::receive::Receiver;
-use crate::transfer::{Busy, Cancel, Partial, Placing, Received, Target, TransferError, receive};
+use crate::transfer::unfinished::Opened;
+use crate::transfer::{Busy, Cancel, Placing, Received, Target, TransferError, receive};
 
 /// One file that has been begun.
 pub(super) struct Alone<'a> {
@@ -47,8 +47,12 @@ impl Alone<'_> {
     ) -> Result<(u64, u64), TransferError> {
         let Metadata { mode, mtime, .. } = self.offer.metadata;
         self.shared.as_read(&mut wanted.attributes, mode, mtime);
-        let placing =
-            Placing { attributes: wanted.attributes.clone(), backup: self.shared.finish.backup };
+        let finish = &self.shared.finish;
+        let placing = Placing {
+            attributes: wanted.attributes.clone(),
+            backup: finish.backup,
+            given_mode: finish.mode.is_some(),
+        };
         let opened = self.open(&wanted);
         let mut received = Received::default();
         let done = if wanted.difference {
@@ -76,7 +80,8 @@ impl Alone<'_> {
         let folder = folder.as_fd().try_clone_to_owned().map_err(failed(Action::Open, &path))?;
         let folder_path = self.shared.path_of(&wanted.folder);
         let place = Place::within(folder.into(), folder_path, wanted.name.to_vec());
-        Partial::open(place, self.shared.owner, &self.offer, Busy::Refuse)
+        let in_place = self.shared.finish.in_place && wanted.replaces;
+        Opened::open(place, self.shared.owner, &self.offer, Busy::Refuse, in_place)
     }
 
     /// A file of which something is there: the dialogue of a file that goes alone. What fails once it

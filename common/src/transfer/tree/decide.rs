@@ -64,7 +64,7 @@ mod tests {
 
     fn attributes() -> Attributes {
         let mtime = Time { secs: 1_000_000, nanos: 7 };
-        Attributes { mode: 0o644, kept: 0, mtime, uid: None, gid: None, xattrs: None }
+        Attributes { mode: 0o644, kept: 0, mtime, uid: None, gid: None, xattrs: None, acls: None }
     }
 
     #[test]

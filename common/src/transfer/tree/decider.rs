@@ -13,6 +13,7 @@ use super::read::Avoid;
 use super::shared::{Shared, Wanted};
 use crate::beneath::{Folder, Names, join};
 use crate::protocol::failure::{Action, Failure, FileKind};
+use crate::protocol::metadata::Acls;
 use crate::protocol::tree::{
     Answer, Answers, Change, ChangeKind, Entries, Entry, TreeOptions, What,
 };
@@ -29,6 +30,8 @@ pub(super) struct Decided {
     pub(super) weight: usize,
     pub(super) changes: Vec<Change>,
     pub(super) skipped: Vec<(Vec<u8>, FileKind)>,
+    /// Names whose ACLs do not travel.
+    pub(super) without_acl: Vec<Vec<u8>>,
     /// Files that are as they should be, and their bytes.
     pub(super) files: u64,
     pub(super) bytes: u64,
@@ -208,6 +211,9 @@ impl Decider {
         }
         let is_file = matches!(entry.what, What::File { .. });
         let metadata = std::mem::take(&mut entry.metadata);
+        if metadata.acls == Acls::Dropped {
+            decided.without_acl.push(path.clone());
+        }
         let attributes = self.translator.attributes(metadata, is_file);
         let mut state = present.state;
         let mut deciding =

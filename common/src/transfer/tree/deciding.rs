@@ -213,7 +213,7 @@ impl Deciding<'_> {
 
     /// A file that has its content already gets what else differs.
     fn attributes_only(&mut self, entry: &Entry, stat: &Stat) -> Result<(), Failure> {
-        if self.attributes.are_of(stat) && self.attributes.xattrs.is_none() {
+        if self.attributes.are_of(stat) && !self.attributes.are_beyond_stat() {
             return Ok(());
         }
         let file = self.open_folder()?.pin_file(&entry.name);

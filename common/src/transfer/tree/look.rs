@@ -182,6 +182,7 @@ mod tests {
         fn moved(&self, _bytes: u64) {}
         fn missed(&self, _failure: &Failure, _side: Side) {}
         fn skipped(&self, _path: &[u8], _kind: FileKind) {}
+        fn acl_dropped(&self, _path: &[u8]) {}
         fn changed(&self, _change: &Change) {}
     }
 

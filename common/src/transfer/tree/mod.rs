@@ -58,6 +58,8 @@ pub trait Watch {
     fn missed(&self, failure: &Failure, side: Side);
     /// A path, relative to the root, that is nothing that is copied.
     fn skipped(&self, path: &[u8], kind: FileKind);
+    /// A name, by its path relative to the root, has an ACL, which was not asked for and does not travel.
+    fn acl_dropped(&self, path: &[u8]);
     /// What a dry run would do.
     fn changed(&self, change: &Change);
 }

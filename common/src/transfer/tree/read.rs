@@ -21,7 +21,7 @@ use crate::protocol::tree::{MAX_PACKED, PackedHead};
 use crate::transfer::Source;
 use crate::transfer::attributes;
 use crate::transfer::error::{failed, sys_failed};
-use crate::transfer::generated;
+use crate::transfer::{acl, generated};
 
 /// Packs or files that are ready before the network is.
 const AHEAD: usize = 2;
@@ -172,7 +172,8 @@ impl Reading {
             if want.difference || len > MAX_PACKED {
                 return Ok(Found::Alone(Box::new(Source::of(file, path.to_vec(), self.travels)?)));
             }
-            match self.pack(want, &stat, len, path, |bytes| snapshot::read(&file, &stat, bytes))? {
+            let fill = |bytes: &mut [u8]| snapshot::read(&file, &stat, bytes);
+            match self.pack(&file, want, &stat, len, path, fill)? {
                 Read::Snapshot(_) => return Ok(Found::Packed),
                 Read::Short => return self.to_its_end(file, want, &stat, path),
                 Read::Torn => {}
@@ -213,7 +214,7 @@ impl Reading {
             let source = Source::generated(file, content, path.to_vec(), self.travels)?;
             return Ok(Found::Alone(Box::new(source)));
         }
-        self.pack(want, stat, content.len(), path, |bytes| {
+        self.pack(&file, want, stat, content.len(), path, |bytes| {
             bytes.copy_from_slice(&content);
             Ok(Read::Snapshot(*stat))
         })?;
@@ -223,6 +224,7 @@ impl Reading {
     /// Adds a file of `len` bytes to the pack, which `fill` reads. Without a snapshot nothing is added.
     fn pack(
         &mut self,
+        file: &File,
         want: &Want,
         stat: &Stat,
         len: usize,
@@ -232,14 +234,17 @@ impl Reading {
         if !self.packing.has_room(len) {
             self.send_pack()?;
         }
+        let acls = self.travels.acls;
         let (mask, mtime) = (attributes::mode_mask(self.travels), attributes::mtime(stat));
         let mut found = Read::Torn;
         let added = self.packing.add(len, |bytes| {
             found = fill(bytes).map_err(failed(Action::Read, path))?;
             let Read::Snapshot(after) = &found else { return Err(None) };
+            let mode =
+                acl::describe(file, after, acls).map_err(sys_failed(Action::Read, path))?.mode;
             Ok::<_, Option<Failure>>(PackedHead {
                 number: want.number,
-                mode: after.st_mode & mask,
+                mode: mode & mask,
                 // A later change must show.
                 mtime,
                 len: u32::try_from(len).map_err(|_| None)?,

@@ -21,6 +21,7 @@ use super::{Counts, Side, Watch};
 use crate::limits::CHUNK;
 use crate::link::{Frame, Link, LinkError};
 use crate::protocol::failure::{Action, Cause, Failure};
+use crate::protocol::metadata::Acls;
 use crate::protocol::transfer::LiteralHead;
 use crate::protocol::tree::{
     Begin, Changes, End, Entries, Entry, MAX_ENTRIES, Missed, PackedHead, Settled, WINDOW,
@@ -62,6 +63,9 @@ impl<'a> Receiving<'a> {
     ) -> std::io::Result<Self> {
         let TreeArrival { target, root, options, filter, finish, avoid } = arrival;
         let TreeTarget { folder, path, owner, state } = target;
+        if root.metadata.acls == Acls::Dropped {
+            watch.acl_dropped(b"");
+        }
         let (tell, said) = mpsc::unbounded_channel();
         let mask = attributes::mode_mask(options.travels);
         let shared = Arc::new(Shared::new(folder, path.clone(), owner, finish, mask, tell)?);
@@ -165,7 +169,8 @@ impl<'a> Receiving<'a> {
         link: &mut Link<S>,
         decided: Decided,
     ) -> Result<(), TransferError> {
-        let Decided { answers, wanted, weight, changes, skipped, files, bytes } = decided;
+        let Decided { answers, wanted, weight, changes, skipped, without_acl, files, bytes } =
+            decided;
         self.weight -= weight;
         self.wanted.extend(wanted);
         self.settled.files += files;
@@ -176,6 +181,7 @@ impl<'a> Receiving<'a> {
         }
         changes.iter().for_each(|change| self.watch.changed(change));
         skipped.iter().for_each(|(path, kind)| self.watch.skipped(path, *kind));
+        without_acl.iter().for_each(|path| self.watch.acl_dropped(path));
         let mut changes = changes.into_iter();
         while changes.len() > 0 {
             let changes = changes.by_ref().take(MAX_ENTRIES / 4).collect();

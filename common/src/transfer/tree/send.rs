@@ -13,6 +13,7 @@ use super::{Counts, Engine, Watch};
 use crate::beneath::join;
 use crate::link::{Link, LinkError};
 use crate::protocol::failure::{Action, Cause, Failure};
+use crate::protocol::metadata::Acls;
 use crate::protocol::transfer::{Have, LiteralHead, Sending};
 use crate::protocol::tree::{Begin, End, MAX_MESSAGE_WEIGHT, PackedHead, Settled, WINDOW, What};
 use crate::protocol::{Kind, Message};
@@ -58,6 +59,9 @@ fn start<'a>(
     let path = source.path.to_vec();
     let broken = failed(Action::Read, &path);
     let travels = source.options().travels;
+    if source.root().metadata.acls == Acls::Dropped {
+        watch.acl_dropped(b"");
+    }
     let (folder, name) = (source.folder.clone(), source.path.clone());
     let (want, contents) = read::start(folder, name, travels, avoid).map_err(&broken)?;
     let walked = source.walk().map_err(&broken)?;
@@ -125,6 +129,9 @@ impl Tree<'_> {
                 link.outbox().post(&entries)?;
                 self.hearing.watch.listed(entries.size());
                 for entry in &entries.entries {
+                    if entry.metadata.acls == Acls::Dropped {
+                        self.hearing.watch.acl_dropped(&join(&folder, &entry.name));
+                    }
                     if let What::Other(kind) = entry.what {
                         self.hearing.watch.skipped(&join(&folder, &entry.name), kind);
                     }

@@ -14,10 +14,11 @@ use super::filter::Filter;
 use super::order::{FolderPath, Order, fits};
 use crate::beneath::{Folder, Names, join};
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
+use crate::protocol::metadata::Acls;
 use crate::protocol::tree::{Entries, Entry, MAX_ENTRIES, TreeOptions, What};
 use crate::transfer::attributes::{self, Owners};
-use crate::transfer::error::failed;
-use crate::transfer::{generated, sweep};
+use crate::transfer::error::{failed, sys_failed};
+use crate::transfer::{acl, generated, sweep};
 
 /// Messages that are made ahead of the network.
 const AHEAD: usize = 4;
@@ -51,7 +52,10 @@ impl TreeSource {
         let folder = Folder::open(path).map_err(failed(Action::Open, name))?;
         let stat = folder.stat_self().map_err(failed(Action::Read, name))?;
         let mut owners = Owners::default();
-        let metadata = attributes::describe(&stat, options.travels, &mut owners);
+        let mut metadata = attributes::describe(&stat, options.travels, &mut owners);
+        let described = acl::describe(&folder, &stat, options.travels.acls);
+        let described = described.map_err(sys_failed(Action::Read, name))?;
+        owners.tell_acls(described, &mut metadata);
         let mut entry = Entry { name: Vec::new(), metadata, what: What::Folder };
         if options.travels.xattrs {
             entry.metadata.xattrs = attributes::read_xattrs(&folder)
@@ -225,6 +229,9 @@ impl Walk {
         };
         let mut metadata = attributes::describe(&stat, options.travels, &mut self.owners);
         metadata.xattrs = xattrs;
+        let described = acl::describe_name(folder, name, &stat, options.travels.acls);
+        let described = described.map_err(sys_failed(Action::Read, &shown))?;
+        self.owners.tell_acls(described, &mut metadata);
         Ok(Some((stat, Entry { name: name.to_vec(), metadata, what })))
     }
 
@@ -244,7 +251,7 @@ impl Walk {
             let first = *self.linked.entry((stat.st_dev, stat.st_ino)).or_insert(number);
             if first != number {
                 entry.what = What::Same { entry: first };
-                entry.metadata.xattrs = Vec::new();
+                (entry.metadata.xattrs, entry.metadata.acls) = (Vec::new(), Acls::None);
             }
         }
         (stat, entry)

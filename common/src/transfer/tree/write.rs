@@ -15,8 +15,8 @@ use super::shared::{LastFolder, Shared, Wanted};
 use crate::beneath::Folder;
 use crate::protocol::failure::{Action, Cause, Failure};
 use crate::protocol::tree::PackedHead;
-use crate::transfer::commit;
 use crate::transfer::error::failed;
+use crate::transfer::{commit, in_place};
 
 /// A pack, and whose bytes are where in it.
 pub(super) struct Job {
@@ -57,6 +57,13 @@ fn put(
     }
     let folder = last.open(shared, &wanted.folder)?;
     shared.touch(&folder).map_err(failed(Action::Open, &path))?;
+    if shared.finish.in_place && wanted.replaces && !wanted.clears {
+        let given_mode = shared.finish.mode.is_some();
+        let (folder, attributes) = (folder.as_fd(), &wanted.attributes);
+        if in_place::overwrite(folder, &wanted.name, content, attributes, given_mode, &path)? {
+            return Ok(());
+        }
+    }
     let part = shared.part_name(&wanted.folder, &wanted.name);
     let draft = Draft::create(&folder, &part).map_err(failed(Action::Create, &path))?;
     (&draft.file).write_all(content).map_err(failed(Action::Write, &path))?;

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use self::host::{Report, Steps};
 use self::plan::{Aim, Step};
 use self::progress::{Done, Progress};
+use lariat_common::escape::shortened;
+
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{Fanout, FanoutOptions, Plan, Work};
@@ -18,6 +20,9 @@ use crate::output;
 use crate::reach::{self, Fleet};
 use crate::runtime::block_on;
 use crate::target::{Chosen, Targets, fold};
+
+/// Letters of a step that are told of it.
+const LONGEST_STEP: usize = 200;
 
 /// Longest plan, in bytes.
 const LONGEST: u64 = 1024 * 1024;
@@ -83,7 +88,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     if hosts.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    let what = |step: &Step| format!("{shown}:{}: {}", step.line, step.what);
+    let what =
+        |step: &Step| format!("{shown}:{}: {}", step.line, shortened(&step.what, LONGEST_STEP));
     if args.dry_run {
         for (step, chosen) in steps.iter().zip(&chosen) {
             let names = chosen.iter().flatten().map(|chosen| chosen.host.as_str());

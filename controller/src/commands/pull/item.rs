@@ -8,22 +8,27 @@ use lariat_common::link::LinkError;
 use lariat_common::name::KeyId;
 use lariat_common::protocol::Message;
 use lariat_common::protocol::failure::{Cause, Failure, FileKind};
+use lariat_common::protocol::metadata::Acls;
 use lariat_common::protocol::transfer::{Destination, Offer, Pull};
 use lariat_common::protocol::tree::{Entry, Root, Settled, TreeOptions, What};
 use lariat_common::transfer::destination::Place;
 use lariat_common::transfer::tree::{
-    Avoid, Counts, Filter, Look, TreeArrival, TreeTarget, look, receive_tree,
+    Counts, Filter, Look, TreeArrival, TreeTarget, look, receive_tree,
 };
 use lariat_common::transfer::{
-    Busy, Cancel, Finish, Owner, Partial, Placing, Received, Stream, Target, TransferError, receive,
+    Busy, Cancel, Finish, Opened, Owner, Placing, Received, Stream, Target, TransferError, receive,
 };
 
 use super::STDOUT;
 use crate::connect::Session;
 use crate::error::CliError;
 use crate::transfer::{
-    Bar, Broken, Item, Listing, Moved, Remarks, TransferOptions, TreeBar, base_name, broken,
+    Avoided, Bar, Broken, Item, Listing, Moved, Remarks, TransferOptions, TreeBar, base_name,
+    broken,
 };
+
+/// What writing says to a pipe that nobody reads.
+const BROKEN_PIPE: i32 = rustix::io::Errno::PIPE.raw_os_error();
 
 /// How the files of a host are fetched.
 pub(super) struct Way<'a> {
@@ -46,8 +51,7 @@ pub(super) struct Pulled<'a> {
     options: &'a TransferOptions,
     finish: &'a Finish,
     filter: Filter,
-    /// Files of a folder that have ended a connection.
-    avoid: Avoid,
+    avoided: Avoided,
     /// What is being done, as errors begin.
     what: String,
     listing: Listing,
@@ -81,7 +85,7 @@ impl<'a> Pulled<'a> {
             options: way.options,
             finish: way.finish,
             filter,
-            avoid: Avoid::new(),
+            avoided: Avoided::default(),
             what: what.to_owned(),
             listing: way.listing.clone(),
             remarks: Remarks::default(),
@@ -102,12 +106,12 @@ impl<'a> Pulled<'a> {
             ));
         };
         let place = Place::resolve(Path::new(""), dest)?;
-        let opened = Partial::open(place, self.owner, offer, Busy::Refuse)?;
+        let opened = Opened::open(place, self.owner, offer, Busy::Refuse, self.finish.in_place)?;
         Ok(Target::File(Box::new(opened)))
     }
 
     async fn file(
-        &self,
+        &mut self,
         session: &mut Session,
         offer: &Offer,
         bar: &Bar,
@@ -121,7 +125,17 @@ impl<'a> Pulled<'a> {
         let link = &mut session.link;
         let done = receive(link, target, offer, &placing, bar, &never, &mut received).await;
         *moved = received.into();
-        done.map(drop).map_err(ended)
+        if offer.metadata.acls == Acls::Dropped && self.dest.is_some() {
+            self.remarks.acl_dropped(&self.what, b"");
+        }
+        match done {
+            Err(TransferError::Local(failure))
+                if self.dest.is_none() && failure.cause == Cause::Os(BROKEN_PIPE) =>
+            {
+                Err(Broken::NoReader)
+            }
+            done => done.map(drop).map_err(ended),
+        }
     }
 
     /// What would become of a file here.
@@ -150,7 +164,7 @@ impl<'a> Pulled<'a> {
         moved: &mut Moved,
     ) -> Result<(), Broken> {
         let arrival = self.arrival(root).map_err(Broken::Here)?;
-        let watch = TreeBar::new(bar, &self.what, &self.listing);
+        let watch = TreeBar::new(bar, &self.what, &self.listing).knowing(&self.avoided.there);
         let (never, mut counts) = (Cancel::default(), Counts::default());
         let done = receive_tree(&mut session.link, arrival, &watch, &never, &mut counts).await;
         *moved = (&counts).into();
@@ -163,7 +177,7 @@ impl<'a> Pulled<'a> {
             Err(TransferError::Local(failure)) if counts.spoiled.is_none() => {
                 Err(Broken::Here(failure))
             }
-            Err(error) => Err(broken(error, counts, &mut self.avoid)),
+            Err(error) => Err(broken(error, counts, &mut self.avoided)),
         }
     }
 
@@ -175,7 +189,7 @@ impl<'a> Pulled<'a> {
         let target = open(Path::new(""), dest, self.owner)?;
         target.lock()?;
         let (filter, finish, avoid) =
-            (self.filter.clone(), self.finish.clone(), self.avoid.clone());
+            (self.filter.clone(), self.finish.clone(), self.avoided.files.clone());
         Ok(TreeArrival { target, root, options, filter, finish, avoid })
     }
 }

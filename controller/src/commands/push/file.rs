@@ -4,14 +4,14 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use lariat_common::protocol::failure::{Cause, Failure, FileKind};
-use lariat_common::protocol::metadata::Travels;
+use lariat_common::protocol::metadata::{Acls, Travels};
 use lariat_common::protocol::transfer::{Destination, Push, Sending};
 use lariat_common::transfer::{Cancel, Sent, Source, TransferError, send};
 
 use super::STDIN;
 use crate::connect::Session;
 use crate::error::CliError;
-use crate::transfer::{Bar, Broken, Item, Moved, TransferOptions, base_name};
+use crate::transfer::{Bar, Broken, Item, Moved, Remarks, TransferOptions, base_name};
 
 /// A file that goes there.
 pub(super) struct Pushed {
@@ -20,6 +20,8 @@ pub(super) struct Pushed {
     once: bool,
     request: Push,
     sending: Sending,
+    /// What is being done, as remarks begin.
+    what: String,
 }
 
 impl Pushed {
@@ -30,6 +32,7 @@ impl Pushed {
         dest: &[u8],
         user: Option<&str>,
         options: &TransferOptions,
+        what: &str,
     ) -> Result<Self, CliError> {
         let dest = destination(source, dest)?;
         let (offer, placement) = (file.offer().clone(), options.placement());
@@ -38,7 +41,7 @@ impl Pushed {
         let user = user.map(ToOwned::to_owned);
         let request = Push { dest, offer, placement, travels, user };
         let once = request.offer.size.is_none();
-        Ok(Self { file, once, request, sending: options.sending() })
+        Ok(Self { file, once, request, sending: options.sending(), what: what.to_owned() })
     }
 }
 
@@ -78,6 +81,14 @@ impl Item for Pushed {
 
     fn can_be_left(&self) -> bool {
         !self.once
+    }
+
+    fn remarks(&mut self) -> Remarks {
+        let mut remarks = Remarks::default();
+        if self.request.offer.metadata.acls == Acls::Dropped {
+            remarks.acl_dropped(&self.what, b"");
+        }
+        remarks
     }
 }
 

@@ -178,7 +178,7 @@ impl Load {
             } else {
                 let item = source
                     .open(options)
-                    .and_then(|file| Pushed::new(path, file, &dest, user, options));
+                    .and_then(|file| Pushed::new(path, file, &dest, user, options, &what));
                 files.one(item, what).await;
             }
         }

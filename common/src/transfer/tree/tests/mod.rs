@@ -43,6 +43,10 @@ impl Watch for Notes {
         self.skipped.borrow_mut().push(String::from_utf8_lossy(path).into_owned());
     }
 
+    fn acl_dropped(&self, path: &[u8]) {
+        self.skipped.borrow_mut().push(format!("ACL of {}", String::from_utf8_lossy(path)));
+    }
+
     fn changed(&self, change: &Change) {
         let path = String::from_utf8_lossy(&change.path).into_owned();
         self.changed.borrow_mut().push((change.kind, path));

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 fn a_tree_of_everything_odd_is_the_same_afterwards() {
     let options = TreeOptions {
         hard_links: true,
-        travels: Travels { xattrs: true, owner: true, special: true },
+        travels: Travels { xattrs: true, owner: true, special: true, acls: true },
         ..TreeOptions::default()
     };
     let world = World::with(options);

@@ -5,6 +5,7 @@
 //! anywhere.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -81,6 +82,9 @@ pub struct Exec {
     /// Longest time that a job waits for a controller that went away.
     #[serde(deserialize_with = "duration")]
     pub grace_max: Duration,
+    /// Most processes and threads of one job at a time, where the system can count them; unless it is given,
+    /// 15 % of what the host can have.
+    pub tasks_max: Option<NonZeroU32>,
 }
 
 impl Default for Exec {
@@ -88,6 +92,7 @@ impl Default for Exec {
         Self {
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
             grace_max: Duration::from_secs(600),
+            tasks_max: None,
         }
     }
 }
@@ -191,12 +196,13 @@ state = \"state\"
         assert_eq!(config.jobs, Jobs::default());
         let config = parse(
             "[admission]\nplaces = 9\nexempt = [\"10.0.0.0/8\", \"fd00::/8\"]\n\
-             [exec]\ngrace_max = \"1h\"\n[jobs]\noutput = \"1M\"\nkeep = \"1d\"\n",
+             [exec]\ngrace_max = \"1h\"\ntasks_max = 60\n[jobs]\noutput = \"1M\"\nkeep = \"1d\"\n",
         )
         .unwrap();
         assert_eq!((config.admission.places, config.admission.source_places), (9, 16));
         assert_eq!(config.admission.exempt.len(), 2);
         assert_eq!(config.exec.grace_max, Duration::from_secs(3600));
+        assert_eq!(config.exec.tasks_max, NonZeroU32::new(60));
         let day = Duration::from_secs(24 * 3600);
         assert_eq!(config.jobs, Jobs { output: 1024 * 1024, keep: day });
     }
@@ -209,6 +215,7 @@ state = \"state\"
         let nested = error("[admission]\nplace = 1\n");
         assert!(nested.starts_with("agent.toml:9: unknown field `place`"), "{nested}");
         assert_eq!(error("[admission]\nplaces = 0\n"), "agent.toml:9: 0 would let nobody in");
+        assert!(error("[exec]\ntasks_max = 0\n").starts_with("agent.toml:9: "));
         let deadline = error("[admission]\nlogin_deadline = \"soon\"\n");
         assert!(deadline.starts_with("agent.toml:9: \"soon\" is not a duration"), "{deadline}");
         let output = error("[jobs]\noutput = \"1K\"\n");

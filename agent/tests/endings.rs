@@ -148,7 +148,7 @@ fn without_its_agent_a_job_is_ended_after_the_grace_time_and_leaves_a_record() {
         drop((ear, mouth));
         unattended(&host, job).await;
         let Some(Fate::Over(exit)) = found(&host.jobs, job).await else { panic!("it is over") };
-        assert_eq!(exit.end, End::Signaled(15));
+        assert_eq!(exit.end, End::GraceExpired);
         assert!(!is_there(pid));
     });
 }

@@ -57,5 +57,5 @@ pub const MAX_PATH: usize = 4096;
 /// Longest single name on the wire, in bytes (Linux's own NAME_MAX).
 pub const MAX_NAME: usize = 255;
 
-/// Most words in a command's argv and most variables in its environment.
-pub const MAX_WORDS: usize = 16 * 1024;
+/// Most words in a command's argv and most variables in its environment: as many as a message has room for.
+pub const MAX_WORDS: usize = 128 * 1024;

@@ -1,23 +1,36 @@
 //! A control group (version 2) for each job, where the system lets us make one.
 //!
-//! The supervisor enters it while it waits for its request, so that the command is born in it and
-//! nobody waits for that; it goes when the supervisor has ended. What the command starts stays in it whatever becomes of its parents, so that
-//! a job is ended whole even when its supervisor was killed. Where there are no such groups, the
-//! supervisor's own tree is all that is known of a job.
+//! Its name is the job's id, so that it can never be taken for another job's. The command is born in it
+//! and its supervisor stays outside: whatever the command starts remains in the group whatever becomes of
+//! its parents, so a job is ended whole even when its supervisor was killed, and a limit on the group's
+//! processes is the command's alone. Where there are no such groups, the supervisor's own tree is all that
+//! is known of a job.
 
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-/// What our groups' names begin with; the supervisor's process id follows.
+use lariat_common::name::JobId;
+use rustix::fs::{Mode, OFlags};
+
+/// What the groups' names begin with; the job's id follows.
 const PREFIX: &str = "lariat-";
 
-/// The groups of one agent: they lie in its own.
+/// The group of the supervisors, where the jobs' groups may have limits: a group that limits others must
+/// have no processes of its own.
+const SUPERVISORS: &str = "supervisors";
+
+/// The jobs' groups of one agent: they lie in the group that its supervisors are born in.
 #[derive(Clone)]
 pub(super) struct Groups(PathBuf);
 
 /// One job's group.
-pub(super) struct Group(PathBuf);
+pub(super) struct Group {
+    folder: PathBuf,
+    /// Most processes and threads in it.
+    tasks_max: u32,
+}
 
 impl Groups {
     /// Those that lie in this process's own group, if there are such things here.
@@ -26,40 +39,71 @@ impl Groups {
         own_folder(&own, &mounts).map(Self)
     }
 
-    /// The group of the supervisor with this process id.
-    pub(super) fn of(&self, supervisor: u32) -> Group {
-        Group(self.0.join(format!("{PREFIX}{supervisor}")))
-    }
-
-    /// Moves this process, a supervisor, into a new group of its own, if that is permitted.
-    pub(super) fn enter(&self) -> Option<Group> {
-        let group = self.of(std::process::id());
-        // An earlier process may have had our id. What is left in its group was left behind on purpose,
-        // and is no part of our job.
-        group.remove();
-        fs::create_dir(&group.0).ok()?;
-        if move_here(&group.0).is_ok() {
-            return Some(group);
+    /// Moves this process aside, so that the jobs' groups can have limits. Only where this process's group
+    /// is its own alone.
+    pub(super) fn step_aside(&self) -> io::Result<()> {
+        let aside = self.0.join(SUPERVISORS);
+        match fs::create_dir(&aside) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
         }
-        group.remove();
-        None
+        // `0` stands for whoever writes it.
+        fs::write(aside.join("cgroup.procs"), "0")?;
+        fs::write(self.0.join("cgroup.subtree_control"), "+pids")
     }
 
-    /// Removes the groups that are empty by now.
-    pub(super) fn sweep(&self) {
+    /// A job's group, made or not.
+    pub(super) fn of(&self, job: JobId) -> Group {
+        Group { folder: self.0.join(format!("{PREFIX}{job}")), tasks_max: u32::MAX }
+    }
+
+    /// Makes a job's group, in which there may be at most `tasks_max` processes and threads, where that can
+    /// be limited.
+    pub(super) fn make(&self, job: JobId, tasks_max: u32) -> Option<Group> {
+        let group = Group { tasks_max, ..self.of(job) };
+        group.make().ok()?;
+        Some(group)
+    }
+
+    /// Removes the groups that are empty by now. Whether others are left.
+    pub(super) fn sweep(&self) -> bool {
+        let mut left = false;
         for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
             if entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
-                Group(entry.path()).remove();
+                left |= !Group { folder: entry.path(), tasks_max: u32::MAX }.remove();
             }
         }
+        left
     }
 }
 
 impl Group {
+    /// Makes it. Another agent in the same place may take one that is still empty for a left one, and remove it:
+    /// then it is made again.
+    pub(super) fn make(&self) -> io::Result<()> {
+        fs::create_dir(&self.folder)?;
+        let limit = OpenOptions::new().write(true).open(self.folder.join("pids.max"));
+        // Where tasks can't be counted, there is no such file.
+        let _ = limit.and_then(|mut file| file.write_all(self.tasks_max.to_string().as_bytes()));
+        Ok(())
+    }
+
+    /// A descriptor that a process can be born by.
+    pub(super) fn open(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::open(&self.folder, flags, Mode::empty())?)
+    }
+
+    /// The file that moves whoever writes `0` to it into the group.
+    pub(super) fn entrance(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        Ok(rustix::fs::open(self.folder.join("cgroup.procs"), flags, Mode::empty())?)
+    }
+
     /// The processes in it and in the groups below.
     pub(super) fn processes(&self) -> Vec<i32> {
         let mut found = Vec::new();
-        let mut folders = vec![self.0.clone()];
+        let mut folders = vec![self.folder.clone()];
         while let Some(folder) = folders.pop() {
             let list = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
             found.extend(list.lines().filter_map(|line| line.parse::<i32>().ok()));
@@ -72,7 +116,7 @@ impl Group {
     /// Ends everything in it.
     pub(super) fn kill(&self) {
         // Linux 5.14 and newer; nothing can be born meanwhile.
-        if fs::write(self.0.join("cgroup.kill"), "1").is_err() {
+        if fs::write(self.folder.join("cgroup.kill"), "1").is_err() {
             for pid in self.processes() {
                 // It may have ended by itself.
                 let _ = super::raw::kill(pid, nix::libc::SIGKILL.unsigned_abs().to_le_bytes()[0]);
@@ -80,19 +124,17 @@ impl Group {
         }
     }
 
-    /// Removes it, unless somebody is in it.
-    pub(super) fn remove(&self) {
-        let _ = fs::remove_dir(&self.0);
+    /// Removes it, unless somebody is in it. Whether it is gone.
+    pub(super) fn remove(&self) -> bool {
+        match fs::remove_dir(&self.folder) {
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+            Ok(()) => true,
+        }
     }
 }
 
 fn read(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()
-}
-
-/// `0` stands for whoever writes it.
-fn move_here(folder: &Path) -> io::Result<()> {
-    fs::write(folder.join("cgroup.procs"), "0")
 }
 
 /// The folder of a process's own group, of its `cgroup` and `mountinfo` files (proc(5), cgroups(7)).
@@ -131,5 +173,22 @@ mod tests {
         assert_eq!(own_folder("3:cpu:/a\n", MOUNTS), None);
         assert_eq!(own_folder("0::/a", "24 30 0:22 / /proc rw - proc proc rw\n"), None);
         assert_eq!(own_folder("", ""), None);
+    }
+
+    #[test]
+    fn a_group_has_its_jobs_name_and_none_is_given_to_two() {
+        let dir = tempfile::tempdir().unwrap();
+        let groups = Groups(dir.path().to_owned());
+        let (one, two) = (JobId([1; 16]), JobId([2; 16]));
+        let group = groups.make(one, 100).unwrap();
+        assert!(dir.path().join(format!("lariat-{one}")).is_dir());
+        assert!(groups.make(one, 100).is_none(), "somebody was left in it");
+        assert!(groups.make(two, 100).is_some());
+        // Somebody is in the first: a folder that is not empty can't be removed either.
+        assert!(!group.remove() || fs::create_dir_all(group.folder.join("in it")).is_ok());
+        fs::create_dir_all(group.folder.join("in it")).unwrap();
+        assert!(groups.sweep());
+        assert!(group.folder.is_dir() && !groups.of(two).folder.exists());
+        assert!(groups.of(two).remove(), "one that is gone needs no removing");
     }
 }

@@ -50,6 +50,8 @@ pub struct Begin {
     pub become_user: Option<Credentials>,
     /// Bytes of each output stream that are kept, if the job is detached.
     pub log_limit: u64,
+    /// Most processes and threads of the job at a time, where they can be counted.
+    pub tasks_max: u32,
 }
 
 /// What an agent says.

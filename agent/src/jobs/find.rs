@@ -55,6 +55,7 @@ impl Jobs {
             let fate = match state {
                 State::Over(exit) => Fate::Over(exit),
                 State::Dead => Fate::Dead,
+                State::NeverBegan => return Ok(None),
                 State::Alive(_) => match listen(folder.as_fd()).await {
                     Ok((ear, mouth, stands)) => Fate::Alive(ear, mouth, stands),
                     // It does not listen yet, or no more.
@@ -77,7 +78,9 @@ impl Jobs {
                 continue;
             }
             match self.folders.find(job) {
-                Ok(found) if found.record.key == key => jobs.push(self.listed(job, found)),
+                Ok(found) if found.record.key == key && found.state != State::NeverBegan => {
+                    jobs.push(self.listed(job, found));
+                }
                 // It goes while we look, or the host's crash has left nothing of it.
                 Ok(_) | Err(_) => {}
             }
@@ -94,7 +97,7 @@ impl Jobs {
             State::Alive(Some(exit)) | State::Over(exit) => {
                 (job::State::Ended(exit.end), heard_of.map(milliseconds))
             }
-            State::Dead => (self.died(&record), None),
+            State::Dead | State::NeverBegan => (self.died(&record), None),
         };
         let Record { kept, began_ms, user, summary: command, .. } = record;
         job::Job { job, kept, began_ms, ended_ms, user, command, state }
@@ -105,7 +108,7 @@ impl Jobs {
         let OldFolder { record, state, .. } = self.folders.find(job)?;
         Ok(match state {
             State::Over(exit) => job::State::Ended(exit.end),
-            State::Alive(_) | State::Dead => self.died(&record),
+            State::Alive(_) | State::Dead | State::NeverBegan => self.died(&record),
         })
     }
 

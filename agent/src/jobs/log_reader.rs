@@ -5,7 +5,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Dir, Mode, OFlags, fstat};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, fstat};
 use rustix::io::Errno;
 
 use super::spool::Stream;
@@ -65,6 +65,45 @@ impl LogReader {
                 opened => return Ok((first, last + opened?)),
             }
         }
+    }
+
+    /// Takes off what a crash of the host has left at the end of what was being written: the file had its
+    /// length already, and not yet its bytes, which read as zeros. Only for a job that died with its host.
+    pub fn cut_unwritten(&mut self) -> io::Result<()> {
+        for begin in self.segments()?.into_iter().rev() {
+            let len = self.open(begin)?;
+            let written = self.written(begin, len)?;
+            if written == 0 {
+                let name = self.stream.segment(begin);
+                rustix::fs::unlinkat(&self.folder, name, AtFlags::empty())?;
+                self.open = None;
+            } else if written < len {
+                let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let name = self.stream.segment(begin);
+                let file = rustix::fs::openat(&self.folder, name, flags, Mode::empty())?;
+                rustix::fs::ftruncate(&file, written)?;
+            }
+            if written > 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The length of the segment that begins here without the zeros at its end.
+    fn written(&self, begin: u64, len: u64) -> io::Result<u64> {
+        let mut block = vec![0; usize::try_from(BLOCK).unwrap_or(usize::MAX)];
+        let mut end = len;
+        while end > 0 {
+            let from = end.saturating_sub(BLOCK);
+            let size = usize::try_from(end - from).unwrap_or(usize::MAX);
+            let got = self.read_open(begin + from, &mut block[..size])?.unwrap_or(0);
+            if let Some(last) = block[..got].iter().rposition(|&byte| byte != 0) {
+                return Ok(from + last as u64 + 1);
+            }
+            end = from;
+        }
+        Ok(0)
     }
 
     /// Where the last `lines` lines begin. An end without a newline is a line too.
@@ -156,6 +195,30 @@ fn next(begins: &[u64], from: u64, open: Option<u64>) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_crash_has_left_unwritten_is_no_output() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, parts: &[&[u8]]| {
+            std::fs::write(dir.path().join(name), parts.concat()).unwrap();
+        };
+        let zeros = vec![0; 200_000];
+        write("stdout.0", &[b"one\0two\0", &zeros]);
+        write("stdout.200008", &[&zeros]);
+        write("stderr.0", &[b"\0\0"]);
+        for (stream, text) in [(Stream::Stdout, &b"one\0two"[..]), (Stream::Stderr, b"")] {
+            let folder = std::fs::File::open(dir.path()).unwrap();
+            let mut reader = LogReader::new(folder.into(), stream);
+            for _ in 0..2 {
+                reader.cut_unwritten().unwrap();
+                let (mut got, mut buffer) = (Vec::new(), [0; 100]);
+                while let Some((_, len)) = reader.read(got.len() as u64, &mut buffer).unwrap() {
+                    got.extend_from_slice(&buffer[..len]);
+                }
+                assert_eq!(got, text);
+            }
+        }
+    }
 
     #[test]
     fn the_segment_that_may_have_a_byte_is_tried_before_the_one_behind() {

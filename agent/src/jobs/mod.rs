@@ -27,6 +27,7 @@ mod raw;
 mod record;
 mod released;
 mod ring;
+mod scope;
 mod settings;
 mod spawner;
 mod spool;

@@ -4,6 +4,7 @@
 #![expect(unsafe_code, reason = "each block says why it is sound")]
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -14,6 +15,9 @@ use crate::user::Credentials;
 
 /// Signals that the C library keeps for its own threads.
 const RESERVED: std::ops::RangeInclusive<i32> = 32..=33;
+
+/// The child of a clone3 is born in the control group of `clone_args.cgroup` (linux/sched.h).
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
 
 /// Closes every descriptor above standard error.
 ///
@@ -45,6 +49,42 @@ pub(super) fn fork() -> io::Result<Option<Pid>> {
     }
 }
 
+/// Goes on in two processes, as [`fork`] does; the child is born in the control group of this folder.
+///
+/// Only for a process that has one thread.
+pub(super) fn fork_into(group: BorrowedFd<'_>) -> io::Result<Option<Pid>> {
+    let arguments = libc::clone_args {
+        flags: CLONE_INTO_CGROUP,
+        pidfd: 0,
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: u64::from(group.as_raw_fd().unsigned_abs()),
+    };
+    // SAFETY: without CLONE_VM and without a stack this is a fork. There is no other thread, and the kernel
+    // only reads the arguments, whose size it is given.
+    let pid = unsafe {
+        libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>())
+    };
+    match i32::try_from(pid) {
+        Ok(0) => Ok(None),
+        Ok(pid @ 1..) => Ok(Some(Pid::from_raw(pid))),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Ends this process, a fresh child whose program can't be run, without a word to anything that it shares
+/// with its parent.
+pub(super) fn leave_child() -> ! {
+    // SAFETY: it ends the process at once and runs nothing of ours.
+    unsafe { libc::_exit(127) }
+}
+
 /// Makes the command another user's process for good, right before its program is run.
 pub(super) fn become_user(command: &mut Command, user: &Credentials) {
     let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
@@ -70,6 +110,15 @@ pub(super) fn lead_session(command: &mut Command) {
     };
     // SAFETY: as above: one thread, system calls only, and nothing is allocated.
     unsafe { command.pre_exec(lead) };
+}
+
+/// Has the command become a program by `run`, as the last thing before the standard library would: what it
+/// returns is the command's error.
+///
+/// Only in a fresh child of a process that has one thread.
+pub(super) fn run_last(command: &mut Command, run: impl Fn() -> io::Error + Send + Sync + 'static) {
+    // SAFETY: as above; nobody else can hold the allocator's lock, so that it may be used.
+    unsafe { command.pre_exec(move || Err(run())) };
 }
 
 /// Sends any signal, real-time ones included, to a process, or with a negative id to a group.

@@ -1,4 +1,5 @@
-//! What a job's record says, as it lies in its folder: two messages, the second once it has ended.
+//! What a job's record says, as it lies in its folder: the [`Record`], then a [`Mark`] when its command is
+//! about to be started and another when it has ended.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -42,20 +43,47 @@ impl Record {
         file.write_all(&prefixed(self)?)
     }
 
-    /// Reads a file that [`Self::write`] and perhaps [`add_exit`] have written.
-    pub(super) fn read(mut file: &File) -> io::Result<(Self, Option<Exit>)> {
+    /// Reads a file that [`Self::write`] and perhaps [`Mark::add`] have written.
+    pub(super) fn read(mut file: &File) -> io::Result<(Self, Progress)> {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let mut rest = bytes.as_slice();
         let record = take(&mut rest)?.ok_or(io::ErrorKind::InvalidData)?;
-        // An end that was cut off by the host's was not written down.
-        Ok((record, take(&mut rest).unwrap_or(None)))
+        let mut progress = Progress::default();
+        // A mark that was cut off by the host's end was not written down.
+        while let Ok(Some(mark)) = take(&mut rest) {
+            match mark {
+                Mark::Began => progress.began = true,
+                Mark::Ended(exit) => progress.exit = Some(exit),
+            }
+        }
+        Ok((record, progress))
     }
 }
 
-/// Writes down how a job ended, behind its record.
-pub(super) fn add_exit(mut file: &File, exit: &Exit) -> io::Result<()> {
-    file.write_all(&prefixed(exit)?)
+/// What its supervisor adds to a job's record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Mark {
+    /// The command is about to be started: from here on it may have run.
+    Began,
+    /// The command has ended.
+    Ended(Exit),
+}
+
+impl Mark {
+    /// Writes it down, behind what is there.
+    pub(super) fn add(self, mut file: &File) -> io::Result<()> {
+        file.write_all(&prefixed(&self)?)
+    }
+}
+
+/// How far a job came, as its record says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// Its command may have run.
+    pub(super) began: bool,
+    /// How it ended.
+    pub(super) exit: Option<Exit>,
 }
 
 /// What became of a job.
@@ -68,6 +96,8 @@ pub enum State {
     Over(Exit),
     /// Its supervisor died.
     Dead,
+    /// Its command was never started, and will not be: its agent died before a supervisor had it.
+    NeverBegan,
 }
 
 /// A length, then the message.
@@ -84,4 +114,44 @@ fn take<T: DeserializeOwned>(bytes: &mut &[u8]) -> io::Result<Option<T>> {
     let payload = rest.get(..len).ok_or(io::ErrorKind::UnexpectedEof)?;
     *bytes = &rest[len..];
     codec::decode(payload).map(Some).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Seek;
+
+    use lariat_common::protocol::exec::End;
+
+    use super::*;
+
+    /// Other releases of the agent read what this one writes.
+    #[test]
+    fn a_record_is_these_bytes() {
+        let record = Record {
+            version: 1,
+            key: KeyId([1; 16]),
+            boot: BootId([2; 16]),
+            began_ms: 3,
+            kept: true,
+            user: Some("nobody".to_owned()),
+            summary: b"true".to_vec(),
+        };
+        let mut file = tempfile::tempfile().unwrap();
+        record.write(&file).unwrap();
+        Mark::Began.add(&file).unwrap();
+        let exit = Exit { end: End::Exited(3), stdout: 4, stderr: 5 };
+        Mark::Ended(exit).add(&file).unwrap();
+        file.rewind().unwrap();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        assert_eq!(
+            hex::encode(&bytes),
+            "46000000010001010101010101010101010101010101020202020202020202020202020202020300\
+             000000000000010106000000000000006e6f626f6479040000000000000074727565040000000000\
+             00001900000001000000000000000304000000000000000500000000000000"
+        );
+        file.rewind().unwrap();
+        let progress = Progress { began: true, exit: Some(exit) };
+        assert_eq!(Record::read(&file).unwrap(), (record, progress));
+    }
 }

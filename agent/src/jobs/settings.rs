@@ -1,6 +1,8 @@
 //! What all jobs of an agent have in common, and what a command gets from it: its user, its clean
 //! environment, its grace time.
 
+use std::fs;
+use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,6 +36,8 @@ pub struct Settings {
     pub max_grace: Duration,
     /// Bytes of each output stream of a detached job that are kept.
     pub log_limit: u64,
+    /// Most processes and threads of a job at a time, where they can be counted.
+    pub tasks_max: u32,
     /// How long a detached job is kept after its end.
     pub keep: Duration,
     /// The host's boot.
@@ -52,6 +56,7 @@ impl Settings {
             user,
             max_grace: exec.grace_max,
             log_limit: jobs.output,
+            tasks_max: exec.tasks_max.map_or_else(share_of_tasks, NonZeroU32::get),
             keep: jobs.keep,
             boot,
         }
@@ -73,8 +78,8 @@ impl Settings {
         let become_user = become_user.map(User::credentials).transpose()?;
         let user = other.as_ref().unwrap_or(&self.user);
         let (env, home) = (self.environment(user), user.home.clone());
-        let log_limit = self.log_limit;
-        Ok(Begin { version: VERSION, run, env, home, become_user, log_limit })
+        let (log_limit, tasks_max) = (self.log_limit, self.tasks_max);
+        Ok(Begin { version: VERSION, run, env, home, become_user, log_limit, tasks_max })
     }
 
     fn environment(&self, user: &User) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -90,4 +95,16 @@ impl Settings {
         .map(|(name, value)| (name.as_bytes().to_vec(), value.clone()))
         .to_vec()
     }
+}
+
+/// What one job may have of the processes and threads that the host can have, in percent. It is what
+/// systemd gives to a service.
+const SHARE_OF_TASKS: u64 = 15;
+
+/// Most tasks of a job, unless the configuration says otherwise.
+fn share_of_tasks() -> u32 {
+    let limits = ["/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"];
+    let limits = limits.map(|path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
+    let all = limits.into_iter().flatten().min().unwrap_or(u64::from(u32::MAX));
+    u32::try_from((all / 100 * SHARE_OF_TASKS).max(1)).unwrap_or(u32::MAX)
 }

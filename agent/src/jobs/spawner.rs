@@ -15,10 +15,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, prlimit};
 
-use super::cgroup::Groups;
-use super::channel;
-use super::supervise::SUBCOMMAND;
 use super::supervise::zygote::{ANSWER_LEN, ASK};
+use super::supervise::{ASIDE, SUBCOMMAND};
+use super::{channel, scope};
 use crate::descriptors;
 
 /// Longest time that a supervisor may take to be born.
@@ -29,7 +28,6 @@ const STACK: usize = 64 * 1024;
 
 pub(super) struct Spawner {
     program: PathBuf,
-    groups: Option<Groups>,
     state: Mutex<State>,
 }
 
@@ -46,7 +44,7 @@ struct Zygote(UnixStream);
 impl Spawner {
     /// For supervisors that are forked from `PROGRAM supervise`.
     pub(super) fn new(program: PathBuf) -> Self {
-        Self { program, groups: Groups::find(), state: Mutex::default() }
+        Self { program, state: Mutex::default() }
     }
 
     /// Gives a supervisor its request, and the descriptors that go with it.
@@ -75,13 +73,6 @@ impl Spawner {
         }
     }
 
-    /// Removes what supervisors had to leave behind.
-    pub(super) fn sweep(&self) {
-        if let Some(groups) = &self.groups {
-            groups.sweep();
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -93,17 +84,30 @@ impl State {
         if let Some(Ok(made)) = self.zygote.as_mut().map(Zygote::fork) {
             return made;
         }
-        self.zygote.insert(Zygote::start(program)?).fork()?
+        if let Some(command) = scope::command(program) {
+            let mut zygote = Zygote::start(command, &[SUBCOMMAND, ASIDE])?;
+            match zygote.fork() {
+                Ok(made) => {
+                    self.zygote = Some(zygote);
+                    return made;
+                }
+                Err(error) => tracing::warn!(
+                    "commands run in the agent's own unit, for systemd-run gives them none: {error}"
+                ),
+            }
+        }
+        let zygote = Zygote::start(Command::new(program), &[SUBCOMMAND])?;
+        self.zygote.insert(zygote).fork()?
     }
 }
 
 impl Zygote {
-    fn start(program: &Path) -> io::Result<Self> {
+    fn start(mut command: Command, arguments: &[&str]) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_read_timeout(Some(PATIENCE))?;
-        let mut process = Command::new(program)
+        let mut process = command
             .arg0("lariatd")
-            .arg(SUBCOMMAND)
+            .args(arguments)
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(theirs)))

@@ -4,6 +4,9 @@ use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use lariat_common::name::{BootId, JobId, KeyId};
@@ -14,7 +17,7 @@ use rustix::io::Errno;
 use super::channel::{self, ChannelError, ToSupervisor, VERSION};
 use super::connection::{self, Ear, Mouth};
 use super::find::milliseconds;
-use super::folder::Folders;
+use super::folder::{Folders, Keep};
 use super::record::Record;
 use super::released::Released;
 use super::settings::Settings;
@@ -22,6 +25,13 @@ use super::spawner::Spawner;
 
 /// How long a job's id, and so its folder, is kept after its end, or its supervisor's death.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// Most jobs that nobody came back for, and most bytes of all of them, that are kept for that time.
+const UNFETCHED: usize = 1024;
+const UNFETCHED_BYTES: u64 = 256 * 1024 * 1024;
+
+/// How many jobs are started before is looked whether those that nobody came back for are too many.
+const SWEEP_AFTER: u32 = 256;
 
 /// Why a job was not started.
 #[derive(Debug, thiserror::Error)]
@@ -63,16 +73,20 @@ pub struct Jobs {
     pub(super) folders: Folders,
     released: Released,
     pub(super) settings: Settings,
-    spawner: Spawner,
+    spawner: Arc<Spawner>,
+    /// Jobs that were started since the last sweep.
+    started: AtomicU32,
 }
 
 impl Jobs {
     /// Opens the jobs in an agent's state folder.
     pub fn open(state: &Path, settings: Settings) -> io::Result<Self> {
-        let spawner = Spawner::new(settings.supervisor.clone());
-        spawner.make_ready();
-        let (folders, released) = (Folders::open(state)?, Released::open(state)?);
-        Ok(Self { folders, released, settings, spawner })
+        let spawner = Arc::new(Spawner::new(settings.supervisor.clone()));
+        // Beside the start, which does not wait for systemd.
+        let other = Arc::clone(&spawner);
+        thread::Builder::new().name("spawner".to_owned()).spawn(move || other.make_ready())?;
+        let (folders, released) = (Folders::open(state, settings.boot)?, Released::open(state)?);
+        Ok(Self { folders, released, settings, spawner, started: AtomicU32::new(0) })
     }
 
     /// Starts a job: writes it down, then starts its supervisor. Needs a tokio runtime around it.
@@ -102,6 +116,7 @@ impl Jobs {
             // The supervisor was not told its command: whoever asks again may.
             let _ = self.folders.remove(job);
         }
+        self.started.fetch_add(1, Ordering::Relaxed);
         // From here on the command may run, whatever becomes of us.
         Ok(connection::halves(supervisor?)?)
     }
@@ -118,15 +133,29 @@ impl Jobs {
         self.folders.remove(job)
     }
 
-    /// Removes what nobody came for in [`KEPT`], and detached jobs in their own time, as of `now`.
+    /// Whether so many jobs were started since this was last so that a sweep is due.
+    pub fn is_sweep_due(&self) -> bool {
+        let due = self.started.load(Ordering::Relaxed) >= SWEEP_AFTER;
+        if due {
+            self.started.store(0, Ordering::Relaxed);
+        }
+        due
+    }
+
+    /// Removes what nobody came for in [`KEPT`], or what of that is too much, and detached jobs in their own
+    /// time, as of `now`.
     pub fn sweep(&self, now: SystemTime) {
-        self.spawner.sweep();
         // A clock that stands before 1970 and a day is not set yet.
-        let Some(before) = now.checked_sub(KEPT) else { return };
-        let kept_before = now.checked_sub(self.settings.keep).unwrap_or(SystemTime::UNIX_EPOCH);
+        let Some(followed_since) = now.checked_sub(KEPT) else { return };
+        let detached_since = now.checked_sub(self.settings.keep).unwrap_or(SystemTime::UNIX_EPOCH);
+        let keep = Keep {
+            followed_since,
+            detached_since,
+            unfetched: UNFETCHED,
+            unfetched_bytes: UNFETCHED_BYTES,
+        };
         // An id is kept for its time, also if the rest is not.
-        let forget = |job| self.released.add(job);
-        match self.folders.sweep(before, kept_before, forget) {
+        match self.folders.sweep(keep, |job| self.released.add(job)) {
             Ok(0) => {}
             Ok(count) => tracing::info!("removed {count} jobs that ended long ago"),
             Err(error) => tracing::warn!("can't remove old jobs: {error}"),

@@ -87,6 +87,11 @@ async fn open(logs: Logs, session: &Session) -> Result<Job, Failure> {
     let other = folder.try_clone().map_err(failed)?;
     let mut readers =
         [LogReader::new(folder, Stream::Stdout), LogReader::new(other, Stream::Stderr)];
+    if let State::Died { with_host: true } = state {
+        for reader in &mut readers {
+            reader.cut_unwritten().map_err(failed)?;
+        }
+    }
     let sent = begin(&mut readers, logs.from).map_err(failed)?;
     Ok(Job { readers, sent, ear, state })
 }

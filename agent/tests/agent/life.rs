@@ -29,12 +29,12 @@ fn systemd_is_told_and_the_watchdog_is_fed() {
         ("WATCHDOG_USEC", "200000".to_owned()),
     ];
     let mut agent = Agent::with(Setup { environment, ..Setup::default() });
-    assert_eq!(receive(&socket), "READY=1");
+    assert_eq!(receive(&socket), format!("READY=1\nSTATUS=listening on {}", agent.address));
     for _ in 0..3 {
         assert_eq!(receive(&socket), "WATCHDOG=1");
     }
     agent.signal(Signal::INT);
-    while receive(&socket) != "STOPPING=1" {}
+    while !receive(&socket).starts_with("STOPPING=1\nSTATUS=stopping, 0 sessions") {}
     assert_eq!(agent.wait().code(), Some(0));
 }
 

@@ -63,6 +63,7 @@ impl Host {
 
 pub fn open(state: &Path) -> Jobs {
     let settings = Settings {
+        tasks_max: 1000,
         supervisor: env!("CARGO_BIN_EXE_lariatd").into(),
         path: b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_vec(),
         lang: b"C.UTF-8".to_vec(),

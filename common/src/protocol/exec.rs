@@ -229,19 +229,26 @@ pub enum End {
     TimedOut,
     /// It could not be run: the `errno` that `execve` gave.
     NotRun(i32),
+    /// It was ended because its controller had been away for longer than its grace time.
+    GraceExpired,
+    /// It was ended because the host went down, or its supervisor was told to stop.
+    Stopped,
 }
 
 impl End {
     /// The exit status that a shell would show: 128+N for signal N, 124 for a time limit, 127 for a
-    /// program that is not there, 126 for one that can't be run.
+    /// program that is not there, 126 for one that can't be run. What the host itself ended
+    /// shows the SIGTERM that it began with.
     pub fn status(self) -> u8 {
         const ENOENT: i32 = 2;
+        const SIGTERM: u8 = 15;
         match self {
             Self::Exited(status) => status,
             Self::Signaled(signal) => 128_u8.saturating_add(signal),
             Self::TimedOut => 124,
             Self::NotRun(ENOENT) => 127,
             Self::NotRun(_) => 126,
+            Self::GraceExpired | Self::Stopped => 128 + SIGTERM,
         }
     }
 }
@@ -297,5 +304,7 @@ mod tests {
         assert_eq!(End::TimedOut.status(), 124);
         assert_eq!(End::NotRun(2).status(), 127);
         assert_eq!(End::NotRun(13).status(), 126);
+        assert_eq!(End::GraceExpired.status(), 143);
+        assert_eq!(End::Stopped.status(), 143);
     }
 }

@@ -97,6 +97,7 @@ fn every_message_has_the_bytes_of_the_document() {
     check(s, &Signal { number: 2 });
     check(s, &Exit { end: End::Exited(3), stdout: 7, stderr: 0 });
     check(s, &Exit { end: End::TimedOut, stdout: 0, stderr: 0 });
+    check(s, &Exit { end: End::Stopped, stdout: 0, stderr: 0 });
     check(s, &Release);
     jobs(s, job);
     let ctime = Time { secs: 5, nanos: 6 };

@@ -29,6 +29,8 @@ pub(crate) fn state(state: State) -> String {
         State::Ended(End::Signaled(signal)) => format!("signal {signal}"),
         State::Ended(End::TimedOut) => "timed out".to_owned(),
         State::Ended(End::NotRun(_)) => "not run".to_owned(),
+        State::Ended(End::GraceExpired) => "ended, controller away".to_owned(),
+        State::Ended(End::Stopped) => "ended with the host".to_owned(),
         State::Died { with_host: true } => "died with the host".to_owned(),
         State::Died { with_host: false } => "died".to_owned(),
     }

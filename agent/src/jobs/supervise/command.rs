@@ -3,7 +3,8 @@
 //! Invariant: the command gets what is named here and nothing of ours: no variable, no descriptor, no
 //! blocked or ignored signal.
 
-use std::ffi::{OsStr, OsString};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -19,7 +20,9 @@ use rustix::fs::{Access, AtFlags, CWD, MemfdFlags, accessat};
 use rustix::io::Errno;
 
 use super::as_user::as_user;
+use super::spawn::{Program, spawn};
 use super::terminal;
+use crate::jobs::cgroup::Group;
 use crate::jobs::channel::Begin;
 use crate::jobs::raw;
 
@@ -48,11 +51,17 @@ pub(super) enum NotStarted {
     Failed(Failure),
 }
 
-/// Starts the command. The working folder of this process is its folder afterwards.
-pub(super) fn start(begin: &Begin) -> Result<Running, NotStarted> {
-    let failed = |error: io::Error| {
-        NotStarted::Failed(Failure { path: None, ..Failure::io(Action::Start, &[], &error) })
-    };
+impl NotStarted {
+    /// The system would not.
+    pub(super) fn io(error: &io::Error) -> Self {
+        Self::Failed(Failure { path: None, ..Failure::io(Action::Start, &[], error) })
+    }
+}
+
+/// Starts the command, in this control group if there is one. The working folder of this process is its
+/// folder afterwards.
+pub(super) fn start(begin: &Begin, group: Option<&Group>) -> Result<Running, NotStarted> {
+    let failed = |error: io::Error| NotStarted::io(&error);
     let user = begin.become_user.as_ref();
     let script = script(begin).map_err(failed)?;
     // A folder or a program that the user can't get at is not got at for the user.
@@ -60,7 +69,8 @@ pub(super) fn start(begin: &Begin) -> Result<Running, NotStarted> {
         enter(begin).map_err(NotStarted::Failed)?;
         prepare(begin, script.as_ref())
     });
-    let mut command = prepared.map_err(|errno| failed(errno.into()))??;
+    let program = prepared.map_err(|errno| failed(errno.into()))??;
+    let mut command = program.command();
     if let Some(user) = user {
         raw::become_user(&mut command, user);
     }
@@ -71,8 +81,8 @@ pub(super) fn start(begin: &Begin) -> Result<Running, NotStarted> {
         Streams::Followed { stdin } => pipes(&mut command, *stdin).map_err(failed)?,
         Streams::Kept => pipes(&mut command, false).map_err(failed)?,
     };
-    let child = command.spawn().map_err(|error| not_run(&error))?;
-    Ok(Running { pid: child.id(), stdin, outputs })
+    let pid = spawn(command, program, group).map_err(|error| not_run(&error))?;
+    Ok(Running { pid, stdin, outputs })
 }
 
 /// Our ends of a command's streams: stdin, if it has one, and outputs.
@@ -124,51 +134,43 @@ fn script(begin: &Begin) -> io::Result<Option<File>> {
     Ok(Some(file))
 }
 
-fn prepare(begin: &Begin, script: Option<&File>) -> Result<process::Command, NotStarted> {
-    let os = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
-    let mut command = match &begin.run.command {
+fn prepare(begin: &Begin, script: Option<&File>) -> Result<Program, NotStarted> {
+    let (program, arguments): (Vec<u8>, Vec<Vec<u8>>) = match &begin.run.command {
+        // A line that begins with a dash is no option.
         Command::Shell(line) => {
-            let mut command = process::Command::new(SHELL);
-            // A line that begins with a dash is no option.
-            command.arg0("sh").arg("-c").arg("--").arg(os(line));
-            command
+            (SHELL.into(), vec![b"sh".into(), b"-c".into(), b"--".into(), line.clone()])
         }
-        Command::Argv(words) => {
-            let (program, rest) = words
-                .split_first()
-                .ok_or(NotStarted::NotRun(End::NotRun(Errno::NOENT.raw_os_error())))?;
-            let found = find(program, variable(begin, b"PATH"))
-                .map_err(|errno| NotStarted::NotRun(End::NotRun(errno.raw_os_error())))?;
-            let mut command = process::Command::new(found);
-            command.arg0(os(program)).args(rest.iter().map(|word| os(word)));
-            command
-        }
+        Command::Argv(words) => (words.first().cloned().unwrap_or_default(), words.clone()),
         Command::Script { body, args } => {
             let Interpreter { program, argument } = Interpreter::of(body);
-            let mut command = process::Command::new(os(program));
-            command.args(argument.map(os));
-            command.args(script.map(|file| format!("/proc/self/fd/{}", file.as_raw_fd())));
-            command.args(args.iter().map(|word| os(word)));
-            command
+            let file =
+                script.map(|file| format!("/proc/self/fd/{}", file.as_raw_fd()).into_bytes());
+            let words = [program.to_vec()].into_iter().chain(argument.map(<[u8]>::to_vec));
+            (program.to_vec(), words.chain(file).chain(args.iter().cloned()).collect())
         }
         Command::Login => {
             let shell = variable(begin, b"SHELL");
             let name = shell.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-            let mut command = process::Command::new(os(shell));
             // The dash is how a shell is told that somebody logs in.
-            command.arg0(os(&[b"-", name].concat()));
-            command
+            (shell.to_vec(), vec![[b"-", name].concat()])
         }
     };
-    command.env_clear();
+    let not_run = |errno: Errno| NotStarted::NotRun(End::NotRun(errno.raw_os_error()));
+    if program.is_empty() {
+        return Err(not_run(Errno::NOENT));
+    }
+    let path = find(&program, variable(begin, b"PATH")).map_err(not_run)?;
     let term = match &begin.run.streams {
         Streams::Terminal { term, .. } => Some((b"TERM".to_vec(), term.clone())),
         Streams::Followed { .. } | Streams::Kept => None,
     };
-    for (name, value) in begin.env.iter().chain(&term).chain(&begin.run.env) {
-        command.env(os(name), os(value));
-    }
-    Ok(command)
+    // Of two variables of one name the later one counts.
+    let all = begin.env.iter().chain(&term).chain(&begin.run.env);
+    let variables: BTreeMap<_, _> = all.map(|(name, value)| (name, value)).collect();
+    let variables = variables.into_iter().map(|(name, value)| [name, &b"="[..], value].concat());
+    let program = Program::new(path.into_os_string().into_vec(), arguments, variables);
+    // The request was checked for NUL bytes; what the host says of its user was not.
+    program.map_err(|_| not_run(Errno::INVAL))
 }
 
 /// A variable as the command will have it.

@@ -11,7 +11,10 @@
 mod as_user;
 mod command;
 mod life;
+mod linger;
 mod output;
+mod roster;
+mod spawn;
 mod stdin;
 mod terminal;
 mod tree;
@@ -33,15 +36,21 @@ use rustix::fs::Mode;
 use rustix::net::RecvFlags;
 
 use self::command::NotStarted;
+use self::roster::Reporter;
 use self::voice::Voice;
 use self::watch::Watch;
+use self::zygote::Born;
 use super::cgroup::Groups;
 use super::channel::{Begin, ChannelError, ToSupervisor};
 use super::inbox::Inbox;
 use super::raw;
+use super::record::Mark;
 
 /// The hidden subcommand of `lariatd` that is this.
 pub const SUBCOMMAND: &str = "supervise";
+
+/// What follows it where the process's control group is its own alone.
+pub(super) const ASIDE: &str = "aside";
 
 /// Forks supervisors, and runs each from its beginning to its end. Call it before anything else is opened
 /// or started.
@@ -62,29 +71,41 @@ pub fn main() -> ExitCode {
 fn run() -> Result<(), ChannelError> {
     prepare()?;
     let groups = Groups::find();
+    if std::env::args_os().nth(2).is_some_and(|argument| argument == ASIDE) {
+        // Without limits commands run all the same.
+        let _ = groups.as_ref().map(Groups::step_aside);
+    }
     let agent = UnixStream::from(take_stdin()?);
     match zygote::serve(agent, groups.as_ref())? {
-        Some(socket) => supervise(socket, groups.as_ref()),
+        Some(born) => supervise(born, groups.as_ref()),
         None => Ok(()),
     }
 }
 
-fn supervise(socket: UnixStream, groups: Option<&Groups>) -> Result<(), ChannelError> {
+fn supervise(born: Born, groups: Option<&Groups>) -> Result<(), ChannelError> {
+    let Born { agent: socket, reports } = born;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(io::Error::from)?;
     let _ = rustix::process::setsid();
     name(c"lariat-job");
-    let group = groups.and_then(Groups::enter);
     let mut inbox = Inbox::default();
     let (begin, folder, record) = begin(&socket, &mut inbox)?;
-    let started = command::start(&begin);
+    let mut reporter = Reporter::new(reports, begin.run.job);
+    let group = groups.and_then(|groups| groups.make(begin.run.job, begin.tasks_max));
+    let started = match Mark::Began.add(&record) {
+        Ok(()) => command::start(&begin, group.as_ref()),
+        Err(error) => Err(NotStarted::io(&error)),
+    };
+    if let Ok(running) = &started {
+        reporter.started(running.pid);
+    }
     // The command inherits this thread's signal mask, so ours is set only now.
     let signals =
         watch_signals(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     // The command's folder must not be held busy by us.
     let _ = std::env::set_current_dir("/");
     let voice = Voice::first(socket, inbox);
-    let watch = Watch::new(&begin, folder, record, signals, voice, group);
+    let watch = Watch::new(&begin, folder, record, signals, voice, (group, reporter));
     drop(begin);
     match started {
         Ok(running) => watch.run(running)?,

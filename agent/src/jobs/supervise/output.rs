@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use lariat_common::protocol::exec::Streams;
+use rustix::io::Errno;
 
 use crate::jobs::log::Log;
 use crate::jobs::spool::{Filled, Spool, Stream};
@@ -14,10 +15,15 @@ use crate::jobs::spool::{Filled, Spool, Stream};
 /// longer than a distant one's acknowledgement.
 const GROW_AFTER: Duration = Duration::from_millis(20);
 
+/// Bytes that nobody wants, read at once.
+const UNWANTED: usize = 16 * 1024;
+
 /// One output stream: the command's pipe and what came.
 pub(super) struct Output {
     pub(super) pipe: Option<OwnedFd>,
     pub(super) store: Store,
+    /// Where it ended. What comes behind is of somebody whom the command left behind.
+    closed_at: Option<u64>,
     /// What the command itself had written when it ended reaches this far.
     owed: u64,
     /// Since when there is no room.
@@ -73,7 +79,35 @@ impl Output {
             Streams::Kept => Store::Log(Log::new(stream, limit)),
         };
         let is_terminal = matches!(streams, Streams::Terminal { .. });
-        Self { pipe: None, store, owed: 0, full_since: None, is_terminal }
+        Self { pipe: None, store, closed_at: None, owed: 0, full_since: None, is_terminal }
+    }
+
+    /// Offset behind the last byte that counts, or that has come so far.
+    pub(super) fn end(&self) -> u64 {
+        self.closed_at.unwrap_or_else(|| self.store.end())
+    }
+
+    /// Nothing that comes from here on counts. A pipe is still read, as long as somebody holds it.
+    pub(super) fn close(&mut self) {
+        if self.closed_at.is_none() {
+            self.closed_at = Some(self.store.end());
+            // The command led its session: the terminal is nobody's any more.
+            self.pipe.take_if(|_| self.is_terminal);
+        }
+    }
+
+    /// Whether nothing more will come that counts.
+    pub(super) fn is_closed(&self) -> bool {
+        self.pipe.is_none() || self.closed_at.is_some()
+    }
+
+    /// What is left of it when the job is over.
+    pub(super) fn leftover(self) -> Option<Leftover> {
+        let log = match self.store {
+            Store::Log(log) => Some(log),
+            Store::Tail(_) => None,
+        };
+        self.pipe.map(|pipe| Leftover { pipe, log })
     }
 
     /// When a full tail moves to disk.
@@ -84,13 +118,15 @@ impl Output {
 
     /// Looks whether it has room now.
     pub(super) fn look(&mut self, now: Instant) {
-        let full = self.pipe.is_some() && !self.store.has_room();
+        let full = !self.is_closed() && !self.store.has_room();
         self.full_since = if full { self.full_since.or(Some(now)) } else { None };
     }
 
     /// The pipe, if something can be done with what comes.
     pub(super) fn readable(&self, now: Instant) -> Option<BorrowedFd<'_>> {
-        let worth = self.store.has_room() || self.grows_at().is_some_and(|at| at <= now);
+        let worth = self.is_closed()
+            || self.store.has_room()
+            || self.grows_at().is_some_and(|at| at <= now);
         self.pipe.as_ref().filter(|_| worth).map(AsFd::as_fd)
     }
 
@@ -98,6 +134,7 @@ impl Output {
     pub(super) fn read(&mut self, folder: BorrowedFd<'_>) -> io::Result<Filled> {
         let Some(pipe) = &self.pipe else { return Ok(Filled::End) };
         let filled = match &mut self.store {
+            Store::Tail(_) if self.closed_at.is_some() => throw_away(pipe.as_fd()),
             Store::Tail(spool) if self.is_terminal => {
                 spool.fill_from_terminal(pipe.as_fd(), folder)
             }
@@ -127,5 +164,31 @@ impl Output {
     /// Whether everything that the command itself wrote was read.
     pub(super) fn has_what_is_owed(&self) -> bool {
         self.store.end() >= self.owed
+    }
+}
+
+/// A pipe of a job that is over, and what is done with what comes.
+pub(super) struct Leftover {
+    pub(super) pipe: OwnedFd,
+    /// A detached job's.
+    log: Option<Log>,
+}
+
+impl Leftover {
+    /// Takes what the pipe has.
+    pub(super) fn read(&mut self, folder: BorrowedFd<'_>) -> io::Result<Filled> {
+        match &mut self.log {
+            Some(log) => log.fill(self.pipe.as_fd(), folder),
+            None => throw_away(self.pipe.as_fd()),
+        }
+    }
+}
+
+fn throw_away(pipe: BorrowedFd<'_>) -> io::Result<Filled> {
+    match rustix::io::read(pipe, &mut [0; UNWANTED]) {
+        Ok(0) => Ok(Filled::End),
+        Ok(len) => Ok(Filled::Bytes(len as u64)),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(Filled::Nothing),
+        Err(error) => Err(error.into()),
     }
 }

@@ -44,6 +44,15 @@ pub(in crate::commands) fn error(
     let on = format!("{verb} on {name}");
     Some(match outcome {
         Outcome::Ended(End::NotRun(errno)) => CliError::from(not_run(request, *errno)).during(on),
+        Outcome::Ended(End::GraceExpired) => {
+            let message =
+                "the command was ended there: nobody had come back for it within its grace time";
+            CliError::new(message).hint("a longer --reconnect gives it more").during(on)
+        }
+        Outcome::Ended(End::Stopped) => {
+            let message = "the host ended the command: it goes down, or the job's supervisor was told to stop";
+            CliError::new(message).during(on)
+        }
         Outcome::Ended(_)
         | Outcome::Detached
         | Outcome::NoReader
@@ -192,6 +201,7 @@ pub(super) fn ended(outcome: &Outcome, reach: &Reach, request: &Run, line: Optio
         Outcome::Ended(End::Exited(status)) => Some(format!("exit {status}")),
         Outcome::Ended(End::Signaled(signal)) => Some(format!("ended by signal {signal}")),
         Outcome::Ended(End::TimedOut) => json_error(outcome, reach, request).map(|e| e.line()),
+        // The error says it.
         _ => None,
     };
     let said = said.map(|said| match line {

@@ -4,35 +4,41 @@
 //! done with what comes.
 
 mod agent;
+mod sources;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use lariat_common::protocol::exec::{End, Exit, Run, Streams};
 use lariat_common::protocol::failure::Failure;
 use nix::sys::signalfd::SignalFd;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
 use self::agent::SentOnce;
 use super::command::Running;
 use super::life::{Action, Life};
+use super::linger::linger;
 use super::output::Output;
+use super::roster::Reporter;
 use super::stdin::Stdin;
 use super::tree::{self, SIGHUP, SIGKILL, SIGTERM};
 use super::voice::{View, Voice};
 use crate::jobs::cgroup::Group;
 use crate::jobs::channel::{self, Begin, ToAgent};
+use crate::jobs::folder;
+use crate::jobs::record::Mark;
 use crate::jobs::spool::{Filled, Stream};
-use crate::jobs::{folder, record};
 
 /// How long a command runs before other agents can connect. Most are over by then, and need no socket
 /// in the file system; an agent that looks for one waits longer.
 const LISTEN_AFTER: Duration = Duration::from_millis(20);
+
+/// The host's first process. It ends what runs when the host goes down, and units of its own whole.
+const FIRST: u32 = 1;
 
 /// Everything that a supervisor holds.
 pub(super) struct Watch {
@@ -42,6 +48,9 @@ pub(super) struct Watch {
     is_recorded: bool,
     signals: SignalFd,
     control: Option<Group>,
+    /// Tells the zygote what is left to clear away if this supervisor is killed.
+    reporter: Reporter,
+    is_reported: bool,
     listener: Option<UnixListener>,
     listen_at: Option<Instant>,
     /// Places, some of them free, so that each keeps its number.
@@ -56,16 +65,6 @@ pub(super) struct Watch {
     life: Life,
 }
 
-/// What a polled descriptor is.
-#[derive(Clone, Copy)]
-enum Source {
-    Signals,
-    Listener,
-    Agent(usize),
-    Output(usize),
-    Stdin,
-}
-
 impl Watch {
     /// A job whose command is about to be started.
     pub(super) fn new(
@@ -74,7 +73,7 @@ impl Watch {
         record: File,
         signals: SignalFd,
         agent: Voice,
-        control: Option<Group>,
+        (control, reporter): (Option<Group>, Reporter),
     ) -> Self {
         let Run { timeout_ms, grace_ms, streams, .. } = &begin.run;
         let grace = match streams {
@@ -91,6 +90,8 @@ impl Watch {
             is_recorded: false,
             signals,
             control,
+            reporter,
+            is_reported: false,
             listener: None,
             listen_at: Some(now + LISTEN_AFTER),
             agents: vec![Some(agent)],
@@ -112,8 +113,9 @@ impl Watch {
 
     /// Watches a job whose program could not be run.
     pub(super) fn run_none(mut self, end: End) -> io::Result<()> {
-        self.life.ended(Instant::now(), end);
-        self.life.drained();
+        let now = Instant::now();
+        self.life.ended(now, end);
+        self.life.drained(now);
         self.turn()
     }
 
@@ -132,6 +134,7 @@ impl Watch {
         loop {
             let now = Instant::now();
             self.stop_draining(now);
+            self.report();
             while let Some(action) = self.life.step(now) {
                 match action {
                     Action::Terminate => self.terminate(),
@@ -167,104 +170,68 @@ impl Watch {
 
     /// Sends a signal to all processes of the job.
     fn signal(&self, number: u8) {
+        if let Some(control) = self.control.as_ref().filter(|_| number == SIGKILL) {
+            control.kill();
+        }
         tree::signal(self.group(), self.control.as_ref(), number);
     }
 
-    /// The command's process group, which has its id.
+    /// The command's process group, which has its id; that may be another's once the command was reaped.
     fn group(&self) -> Option<i32> {
-        self.pid.and_then(|pid| i32::try_from(pid).ok())
-    }
-
-    /// Waits until something happens, and says what.
-    fn wait(&self, now: Instant) -> io::Result<Vec<(Source, PollFlags)>> {
-        let sources = self.sources(now);
-        let mut fds: Vec<PollFd<'_>> =
-            sources.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
-        let growth = self.outputs.iter().filter_map(Output::grows_at).filter(|at| *at > now);
-        let others = self.life.deadline(now).into_iter().chain(self.listen_at);
-        let deadline = others.chain(growth).min();
-        let timeout =
-            deadline.and_then(|at| Timespec::try_from(at.saturating_duration_since(now)).ok());
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let ready = sources.iter().zip(&fds).map(|((source, ..), fd)| (*source, fd.revents()));
-        Ok(ready.filter(|(_, flags)| !flags.is_empty()).collect())
-    }
-
-    fn sources(&self, now: Instant) -> Vec<(Source, BorrowedFd<'_>, PollFlags)> {
-        let mut sources = Vec::with_capacity(6);
-        for (number, output) in self.outputs.iter().enumerate() {
-            if let Some(pipe) = output.readable(now) {
-                sources.push((Source::Output(number), pipe, PollFlags::IN));
-            }
-        }
-        if let Some(pipe) = self.stdin.pipe() {
-            // Without anything to write we still hear that the command closed it.
-            let waits = self.stdin.is_waiting();
-            let flags = if waits { PollFlags::OUT } else { PollFlags::empty() };
-            sources.push((Source::Stdin, pipe, flags));
-        }
-        for (number, agent) in self.agents.iter().enumerate() {
-            let Some(agent) = agent else { continue };
-            let write = if agent.is_waiting() { PollFlags::OUT } else { PollFlags::empty() };
-            sources.push((Source::Agent(number), agent.socket.as_fd(), PollFlags::IN | write));
-        }
-        if let Some(listener) = &self.listener {
-            sources.push((Source::Listener, listener.as_fd(), PollFlags::IN));
-        }
-        sources.push((Source::Signals, self.signals.as_fd(), PollFlags::IN));
-        sources
-    }
-
-    fn handle(&mut self, source: Source, flags: PollFlags, now: Instant) {
-        match source {
-            // Nothing in it, and nobody left to write.
-            Source::Output(number) if !flags.contains(PollFlags::IN) => {
-                self.outputs[number].pipe = None;
-            }
-            Source::Output(number) => self.read(number, now),
-            Source::Stdin if self.stdin.is_waiting() => self.stdin.pump(),
-            Source::Stdin => self.stdin.close(),
-            Source::Agent(_) if flags == PollFlags::OUT => {}
-            Source::Agent(number) => self.hear(number, now),
-            Source::Listener => self.accept(),
-            Source::Signals => self.signalled(now),
-        }
+        self.pid.filter(|_| !self.life.is_ended()).and_then(|pid| i32::try_from(pid).ok())
     }
 
     fn read(&mut self, number: usize, now: Instant) {
         match self.outputs[number].read(self.folder.as_fd()) {
-            Ok(Filled::Bytes(_)) => self.life.output(now),
+            Ok(Filled::Bytes(_)) => {
+                if !self.outputs[number].is_closed() {
+                    self.life.output(now);
+                }
+            }
             Ok(Filled::Nothing | Filled::Full | Filled::End) => {}
             // Output that can't be kept must not go missing behind a success.
             Err(_) => self.life.end_it(),
         }
     }
 
-    /// Closes what is left of the pipes once their time is over, but never with something in them
-    /// that the command itself wrote, unless nobody will come for it.
+    /// Closes the outputs once their time is over, but never with something in a pipe that the command
+    /// itself wrote, unless nobody will come for it.
     fn stop_draining(&mut self, now: Instant) {
         if !self.life.is_ended() {
             return;
         }
-        let (over, forsaken) = (self.life.drain_is_over(now), self.life.is_forsaken(now));
+        let over = self.life.drain_is_over(now);
+        let unwanted = self.life.is_forsaken(now) || over && self.life.is_stopped();
         for output in &mut self.outputs {
-            if forsaken || over && output.has_what_is_owed() {
-                output.pipe = None;
+            if unwanted || over && output.has_what_is_owed() {
+                output.close();
             }
         }
-        if self.outputs.iter().all(|output| output.pipe.is_none()) {
-            self.life.drained();
+        if self.outputs.iter().all(Output::is_closed) {
+            self.life.drained(now);
+        }
+    }
+
+    /// Once the command is over, what is left of it is not to be ended, whatever becomes of us.
+    fn report(&mut self) {
+        if self.life.is_whole() && !self.is_reported {
+            self.is_reported = true;
+            self.reporter.over();
         }
     }
 
     fn signalled(&mut self, now: Instant) {
         let Ok(Some(info)) = self.signals.read_signal() else { return };
         if i32::try_from(info.ssi_signo) != Ok(nix::libc::SIGCHLD) {
-            // The host is going down, or somebody wants us gone: not without the job.
-            self.life.end_it();
+            // The host is going down, or somebody wants us gone: not without the job. The host's first
+            // process says so to all.
+            let all =
+                i32::try_from(info.ssi_signo) == Ok(nix::libc::SIGTERM) && info.ssi_pid == FIRST;
+            self.life.stop(now, all);
+            if all && self.is_terminal {
+                // A shell that somebody types into did not listen.
+                self.signal(SIGHUP);
+            }
             return;
         }
         self.reap(now);
@@ -285,12 +252,15 @@ impl Watch {
 
     fn ended(&mut self, end: End, now: Instant) {
         self.life.ended(now, end);
+        if !self.life.is_whole() {
+            self.reporter.reaped();
+        }
         self.stdin.close();
         self.outputs.iter_mut().for_each(Output::command_ended);
     }
 
     fn exit(&self) -> Option<Exit> {
-        let [stdout, stderr] = self.outputs.each_ref().map(|output| output.store.end());
+        let [stdout, stderr] = self.outputs.each_ref().map(Output::end);
         self.life.over().map(|end| Exit { end, stdout, stderr })
     }
 
@@ -299,7 +269,7 @@ impl Watch {
         match self.exit() {
             Some(exit) if !self.is_recorded && !self.life.is_released() => {
                 self.is_recorded = true;
-                record::add_exit(&self.record, &exit)
+                Mark::Ended(exit).add(&self.record)
             }
             _ => Ok(()),
         }
@@ -330,6 +300,10 @@ impl Watch {
         let written = self.write_down();
         // Who follows a detached job hears of its end only now that it can be looked up.
         self.speak(Instant::now());
+        let Self { outputs, folder, signals, record, agents, stdin, control, .. } = self;
+        // From here on the job is nobody's. Its record is unlocked, and nothing of it is held.
+        drop((record, agents, stdin, control));
+        linger(outputs.into_iter().filter_map(Output::leftover).collect(), &folder, &signals);
         written
     }
 }

@@ -1,8 +1,11 @@
 //! The listening socket. A socket that systemd hands over (`LISTEN_FDS`) would come in here, beside
 //! [`Listener::bind`].
+//!
+//! An address that the host does not have yet is listened on all the same: it may come with its interface,
+//! long after boot.
 
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -31,9 +34,16 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on `address`; `[::]` takes IPv4 as well. Must be called inside a runtime.
+    /// Listens on `address`; `[::]` takes IPv4 as well, and stands for IPv4 alone where there is no IPv6. Must
+    /// be called inside a runtime.
     pub fn bind(address: SocketAddr) -> Result<Self, ListenError> {
-        let socket = bind(address).map_err(|source| ListenError { address, source })?;
+        let bound = match bind(address) {
+            Err(error) if has_no_ipv6(address, &error) => {
+                bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
+            }
+            bound => bound,
+        };
+        let socket = bound.map_err(|source| ListenError { address, source })?;
         Ok(Self { socket, resume: Instant::now() })
     }
 
@@ -70,14 +80,39 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
+    match socket.bind(&address.into()) {
+        Err(error) if errno(&error) == Some(Errno::ADDRNOTAVAIL) => {
+            bind_freely(&socket, address).map_err(|_| error)?;
+            tracing::warn!("{} is no address of this host yet", address.ip());
+        }
+        bound => bound?,
+    }
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
 
+/// Binds to an address that the host may get later.
+fn bind_freely(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    match address.ip() {
+        IpAddr::V4(_) => rustix::net::sockopt::set_ip_freebind(socket, true)?,
+        IpAddr::V6(_) => rustix::net::sockopt::set_ipv6_freebind(socket, true)?,
+    }
+    socket.bind(&address.into())
+}
+
+/// Whether all addresses were asked for, and there are none of IPv6 here.
+fn has_no_ipv6(address: SocketAddr, error: &io::Error) -> bool {
+    address.ip() == Ipv6Addr::UNSPECIFIED
+        && matches!(errno(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+}
+
+fn errno(error: &io::Error) -> Option<Errno> {
+    error.raw_os_error().map(Errno::from_raw_os_error)
+}
+
 /// Linux passes errors that are already pending on the new connection (accept(2)).
 fn is_of_the_peer(error: &io::Error) -> bool {
-    let Some(errno) = error.raw_os_error().map(Errno::from_raw_os_error) else { return false };
+    let Some(errno) = errno(error) else { return false };
     matches!(
         errno,
         Errno::CONNABORTED
@@ -110,6 +145,34 @@ mod tests {
             let taken = Listener::bind(address).err().unwrap();
             assert_eq!(taken.to_string(), format!("listen on {address}: address already in use"));
         });
+    }
+
+    #[test]
+    fn an_address_that_is_not_there_yet_is_listened_on() {
+        runtime().block_on(async {
+            // Documentation's addresses: no host has one of them.
+            for address in ["192.0.2.7:0", "[2001:db8::7]:0"] {
+                let address: SocketAddr = address.parse().unwrap();
+                match Listener::bind(address) {
+                    Ok(listener) => assert_eq!(listener.address().unwrap().ip(), address.ip()),
+                    // A machine without IPv6.
+                    Err(error) => assert_eq!(errno(&error.source), Some(Errno::AFNOSUPPORT)),
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn all_addresses_are_those_of_ipv4_where_there_are_no_others() {
+        let any = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 1);
+        for (address, error, ipv4) in [
+            (any, Errno::AFNOSUPPORT, true),
+            (any, Errno::ADDRNOTAVAIL, true),
+            (any, Errno::ADDRINUSE, false),
+            ("[::1]:1".parse().unwrap(), Errno::AFNOSUPPORT, false),
+        ] {
+            assert_eq!(has_no_ipv6(address, &error.into()), ipv4, "{address}: {error}");
+        }
     }
 
     #[test]

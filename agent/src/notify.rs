@@ -1,19 +1,21 @@
 //! What the agent tells systemd. Without systemd, all of it does nothing.
 
 use std::future::pending;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// The agent takes connections.
-pub fn ready() {
-    send(&NotifyState::Ready);
+/// The agent takes connections at this address.
+pub fn ready(address: SocketAddr) {
+    send(&[NotifyState::Ready, NotifyState::Status(&format!("listening on {address}"))]);
 }
 
-/// The agent is on its way out.
-pub fn stopping() {
-    send(&NotifyState::Stopping);
+/// The agent is on its way out, as soon as these sessions have ended.
+pub fn stopping(sessions: usize) {
+    let status = format!("stopping, {sessions} sessions are to end");
+    send(&[NotifyState::Stopping, NotifyState::Status(&status)]);
 }
 
 /// The pings that show systemd that the loop which accepts still turns. It must be that loop which
@@ -36,7 +38,7 @@ impl Watchdog {
         match &mut self.0 {
             Some(pings) => {
                 pings.tick().await;
-                send(&NotifyState::Watchdog);
+                send(&[NotifyState::Watchdog]);
             }
             None => pending().await,
         }
@@ -49,8 +51,8 @@ impl Default for Watchdog {
     }
 }
 
-fn send(state: &NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
-        tracing::warn!("can't tell systemd {state}: {error}");
+fn send(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!("can't tell systemd: {error}");
     }
 }

@@ -71,8 +71,9 @@ impl Server {
     pub async fn serve(mut self, mut listener: Listener) -> io::Result<()> {
         let mut signals = Signals::new()?;
         let mut watchdog = Watchdog::new();
-        info!("listening on {}", listener.address()?);
-        notify::ready();
+        let address = listener.address()?;
+        info!("listening on {address}");
+        notify::ready(address);
         let mut sweep = interval(SWEEP);
         loop {
             // Who is through with its login makes room before another comes in.
@@ -106,6 +107,9 @@ impl Server {
 
     fn connected(&mut self, stream: TcpStream, peer: SocketAddr) {
         self.trim.stir();
+        if self.shared.jobs.is_sweep_due() {
+            self.sweep();
+        }
         self.progressed();
         match self.admission.connected(peer.ip(), Instant::now()) {
             Verdict::Penalised(until) => {
@@ -151,6 +155,10 @@ impl Server {
                 error!(%peer, "{rejected}");
                 Outcome::Nothing
             }
+            Ok((_, Err(rejected @ Rejected::Denied(_)))) => {
+                warn!(%peer, "not let in: {rejected}");
+                Outcome::Failed
+            }
             Ok((_, Err(rejected))) => {
                 info!(%peer, "not let in: {rejected}");
                 Outcome::Failed
@@ -179,7 +187,7 @@ impl Server {
 
     async fn stop(mut self, mut signals: Signals) {
         info!("stopping");
-        notify::stopping();
+        notify::stopping(self.sessions.count());
         self.strangers.abort_all();
         self.sessions.stop_all();
         tokio::select! {

@@ -34,10 +34,10 @@ impl Address {
         self.port
     }
 
-    /// Where the host's agent listens by default: everywhere, in the address's family, at its port.
+    /// Where the host's agent listens by default: at its port, everywhere, in both families. A name says
+    /// nothing of its family, and an address only how it is reached from here.
     pub(crate) fn listen(&self) -> String {
-        let any = if self.is_ipv6() { "[::]" } else { "0.0.0.0" };
-        format!("{any}:{}", self.port)
+        format!("[::]:{}", self.port)
     }
 
     fn is_ipv6(&self) -> bool {
@@ -111,13 +111,13 @@ mod tests {
     #[test]
     fn addresses_of_the_contract() {
         for (text, whole, listen) in [
-            ("10.0.0.1", "10.0.0.1:7433", "0.0.0.0:7433"),
-            ("10.0.0.1:22", "10.0.0.1:22", "0.0.0.0:22"),
+            ("10.0.0.1", "10.0.0.1:7433", "[::]:7433"),
+            ("10.0.0.1:22", "10.0.0.1:22", "[::]:22"),
             ("::1", "[::1]:7433", "[::]:7433"),
             ("[::1]", "[::1]:7433", "[::]:7433"),
             ("[fe80::1%eth0]:80", "[fe80::1%eth0]:80", "[::]:80"),
-            ("web1.example.org", "web1.example.org:7433", "0.0.0.0:7433"),
-            ("localhost:0", "localhost:0", "0.0.0.0:0"),
+            ("web1.example.org", "web1.example.org:7433", "[::]:7433"),
+            ("localhost:0", "localhost:0", "[::]:0"),
         ] {
             let address: Address = text.parse().unwrap();
             assert_eq!((address.to_string().as_str(), address.listen().as_str()), (whole, listen));

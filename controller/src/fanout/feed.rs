@@ -1,7 +1,10 @@
 //! One stdin for many commands. If all of them begin at once they get it as it comes, at the pace of the
-//! slowest that still wants it; else it is first read to its end, into a nameless file.
+//! fastest: what the others have not had yet waits in memory, and behind that in a nameless file of limited
+//! size. Once that is full the slowest holds the others up, which is told. If they don't begin at once,
+//! stdin is first read to its end, into a nameless file.
 
-use std::collections::VecDeque;
+mod backlog;
+
 use std::fs::File;
 use std::future::{pending, poll_fn};
 use std::io::{self, Write};
@@ -12,8 +15,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-/// Bytes that the fastest may be ahead of the slowest.
-const AHEAD: usize = 1024 * 1024;
+use backlog::{Backlog, Room};
 
 /// Bytes that are read at once.
 const PART: usize = 64 * 1024;
@@ -39,62 +41,20 @@ pub(crate) struct Reader {
 }
 
 struct Desk {
-    ring: Ring,
+    backlog: Backlog,
+    /// Those who hold the others up were told of.
+    is_told: bool,
     end: Option<io::Result<()>>,
     /// Readers, and who reads the source for them.
     waiting: Vec<Waker>,
 }
 
-/// What the slowest reader has not had yet. No I/O.
-struct Ring {
-    /// Offset of the first byte that is kept.
-    base: u64,
-    bytes: VecDeque<u8>,
-    /// How far each reader has come, if it wants more.
-    positions: Vec<Option<u64>>,
-}
-
-impl Ring {
-    fn room(&self) -> usize {
-        if self.positions.iter().all(Option::is_none) { 0 } else { AHEAD - self.bytes.len() }
-    }
-
-    /// Gives a reader its next bytes, and forgets what every one has had.
-    fn read(&mut self, number: usize, buffer: &mut ReadBuf<'_>) -> usize {
-        let Some(position) = self.positions[number] else { return 0 };
-        let from = usize::try_from(position - self.base).expect("it is within the ring");
-        let len = buffer.remaining().min(self.bytes.len() - from);
-        let (front, back) = self.bytes.as_slices();
-        let in_front = front.get(from..).unwrap_or_default();
-        let of_front = &in_front[..len.min(in_front.len())];
-        buffer.put_slice(of_front);
-        let from = from.saturating_sub(front.len());
-        buffer.put_slice(&back[from..][..len - of_front.len()]);
-        self.positions[number] = Some(position + len as u64);
-        self.trim();
-        len
-    }
-
-    /// A reader wants no more.
-    fn leave(&mut self, number: usize) {
-        self.positions[number] = None;
-        self.trim();
-    }
-
-    fn trim(&mut self) {
-        let end = self.base + self.bytes.len() as u64;
-        let slowest = self.positions.iter().flatten().min().copied().unwrap_or(end);
-        let had = usize::try_from(slowest - self.base).expect("it is within the ring");
-        self.bytes.drain(..had);
-        self.base = slowest;
-    }
-}
-
 impl Feed {
     /// For this many readers, which all begin at once.
     pub(crate) fn live(readers: usize) -> Self {
-        let ring = Ring { base: 0, bytes: VecDeque::new(), positions: vec![Some(0); readers] };
-        Self::Live(Live(Arc::new(Mutex::new(Desk { ring, end: None, waiting: Vec::new() }))))
+        let desk =
+            Desk { backlog: Backlog::new(readers), is_told: false, end: None, waiting: Vec::new() };
+        Self::Live(Live(Arc::new(Mutex::new(desk))))
     }
 
     /// Reads all of it now, for readers that begin when they can.
@@ -114,12 +74,13 @@ impl Feed {
         Reader { feed: self.clone(), number, position: 0 }
     }
 
-    /// Reads the source for those who want it, and then waits for ever.
-    pub(crate) async fn pump(&self, mut source: impl AsyncRead + Unpin) {
+    /// Reads the source for those who want it, and then waits for ever. `slow` is called, once, with those who
+    /// hold the others up.
+    pub(crate) async fn pump(&self, mut source: impl AsyncRead + Unpin, slow: impl Fn(Vec<usize>)) {
         let Self::Live(live) = self else { return pending().await };
         let mut part = vec![0; PART];
         loop {
-            let room = poll_fn(|cx| live.poll_room(cx)).await.min(part.len());
+            let room = poll_fn(|cx| live.poll_room(cx, &slow)).await.min(part.len());
             let read = source.read(&mut part[..room]).await;
             if live.took(read, &part) {
                 return pending().await;
@@ -137,7 +98,7 @@ impl Live {
     fn took(&self, read: io::Result<usize>, part: &[u8]) -> bool {
         let mut desk = self.lock();
         match read {
-            Ok(len @ 1..) => desk.ring.bytes.extend(&part[..len]),
+            Ok(len @ 1..) => desk.backlog.add(&part[..len]),
             end => desk.end = Some(end.map(drop)),
         }
         let ended = desk.end.is_some();
@@ -145,12 +106,18 @@ impl Live {
         ended
     }
 
-    fn poll_room(&self, cx: &Context<'_>) -> Poll<usize> {
+    fn poll_room(&self, cx: &Context<'_>, slow: impl Fn(Vec<usize>)) -> Poll<usize> {
         let mut desk = self.lock();
-        match desk.ring.room() {
-            0 => desk.wait(cx),
-            room => Poll::Ready(room),
-        }
+        let held_up = match desk.backlog.room() {
+            Room::Bytes(room) => return Poll::Ready(room),
+            Room::Nobody => None,
+            Room::HeldUp => Some(desk.backlog.slowest()).filter(|_| !desk.is_told),
+        };
+        desk.is_told |= held_up.is_some();
+        let waits = desk.wait(cx);
+        drop(desk);
+        held_up.into_iter().for_each(slow);
+        waits
     }
 
     fn poll_read(
@@ -160,7 +127,7 @@ impl Live {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let mut desk = self.lock();
-        if desk.ring.read(number, buffer) > 0 {
+        if desk.backlog.read(number, buffer)? > 0 {
             wake(desk);
             return Poll::Ready(Ok(()));
         }
@@ -213,7 +180,7 @@ impl Drop for Reader {
     fn drop(&mut self) {
         if let Feed::Live(live) = &self.feed {
             let mut desk = live.lock();
-            desk.ring.leave(self.number);
+            desk.backlog.leave(self.number);
             wake(desk);
         }
     }
@@ -228,34 +195,26 @@ mod tests {
     }
 
     fn stdin() -> Vec<u8> {
-        (0..3 * AHEAD + 17).map(|i| u8::try_from(i % 251).unwrap()).collect()
+        (0..3 * backlog::MEMORY + 17).map(|i| u8::try_from(i % 251).unwrap()).collect()
     }
 
     #[test]
-    fn every_reader_gets_all_of_it_at_the_pace_of_the_slowest() {
+    fn every_reader_gets_all_of_it_at_a_pace_of_its_own() {
         block_on(async {
             let (stdin, feed) = (stdin(), Feed::live(3));
             let [mut fast, mut slow, left] = [0, 1, 2].map(|number| feed.reader(number));
-            let Feed::Live(live) = &feed else { panic!("it is live") };
-            let (mut all, mut first) = (Vec::new(), vec![0; AHEAD]);
-            let (source, mut whole) = (&stdin[..], Vec::new());
+            let (mut all, mut whole) = (Vec::new(), Vec::new());
             let readers = async {
                 drop(left);
-                fast.read_exact(&mut first).await.unwrap();
-                // The slow one has not read: there is no more for anyone.
-                let more = tokio::select! {
-                    biased;
-                    _ = fast.read_u8() => true,
-                    () = async { for _ in 0..100 { tokio::task::yield_now().await } } => false,
-                };
-                assert!(!more && live.lock().ring.bytes.len() == AHEAD);
-                let _ = tokio::join!(fast.read_to_end(&mut all), slow.read_to_end(&mut whole));
+                // The slow one has not read a byte.
+                fast.read_to_end(&mut all).await.unwrap();
+                slow.read_to_end(&mut whole).await.unwrap();
             };
             tokio::select! {
                 () = readers => {}
-                () = feed.pump(source) => unreachable!("it waits for ever"),
+                () = feed.pump(&stdin[..], |slow| panic!("{slow:?}")) => unreachable!("it waits for ever"),
             }
-            assert!(whole == stdin && [first, all].concat() == stdin);
+            assert!(whole == stdin && all == stdin);
         });
     }
 

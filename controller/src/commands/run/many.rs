@@ -77,6 +77,10 @@ pub(super) fn run(
             feed: feed.clone(),
             relay: Arc::clone(&fanout.relay),
         });
+        let slow = {
+            let asked = Arc::clone(&asked);
+            move |numbers| asked.held_up(numbers)
+        };
         let objects = args.json.then(|| fanout.screen.stdout.clone());
         let gathered = Gathered::new(args.output.diff, objects);
         let begin = move |number| -> Work<Came> {
@@ -85,15 +89,15 @@ pub(super) fn run(
         };
         tokio::select! {
             code = fanout.run(begin, gathered) => code,
-            () = pump(feed, stdin) => unreachable!("it waits for ever"),
+            () = pump(feed, stdin, slow) => unreachable!("it waits for ever"),
         }
     })
 }
 
 /// Reads stdin for those who want it.
-async fn pump(feed: Option<Feed>, stdin: Option<Stdin>) {
+async fn pump(feed: Option<Feed>, stdin: Option<Stdin>, slow: impl Fn(Vec<usize>)) {
     match (feed, stdin) {
-        (Some(feed), Some(stdin)) => feed.pump(stdin).await,
+        (Some(feed), Some(stdin)) => feed.pump(stdin, slow).await,
         _ => std::future::pending().await,
     }
 }
@@ -228,6 +232,16 @@ impl Asked {
             }
             _ => ended.into(),
         }
+    }
+
+    /// Tells that these hosts do not read their stdin, and that all others wait for them.
+    fn held_up(&self, numbers: Vec<usize>) {
+        let names: Vec<&str> = numbers.iter().map(|&n| self.hosts[n].host.as_str()).collect();
+        let line = format!(
+            "lariat: the other hosts get no more stdin until {} read what waits for them\n",
+            names.join(", ")
+        );
+        self.stderr.put(line.as_bytes());
     }
 
     /// It failed before or behind the command.

@@ -222,7 +222,8 @@ impl fmt::Display for Cause {
             Self::Stopping => f.write_str("the agent is stopping"),
             Self::Internal => f.write_str("internal error; see the agent's log"),
             Self::Unwatched => f.write_str(
-                "the process that watches over the command died: how the command ended is not known",
+                "the process that watches over the command died: how the command ended is not known; \
+                 what could be found of it was ended",
             ),
             Self::NoSuchJob { .. } => f.write_str("this key has no such job on this host"),
             Self::Forgotten => {

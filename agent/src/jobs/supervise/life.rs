@@ -117,10 +117,8 @@ impl Life {
         self.changed = true;
         if self.ending == Ending::No && self.end.is_none() {
             self.cause.get_or_insert(End::Stopped);
-            self.ending = match all {
-                true => Ending::Terminated { kill_at: now + KILL_AFTER },
-                false => Ending::Asked,
-            };
+            self.ending =
+                if all { Ending::Terminated { kill_at: now + KILL_AFTER } } else { Ending::Asked };
         }
     }
 

@@ -68,8 +68,10 @@ impl Roster {
     }
 
     fn note(&mut self, report: [u8; REPORT]) {
-        let [a, b, c, d, e, f, g, h, job @ ..] = report;
-        let (pid, command) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+        let (ids, job) = report.split_at(8);
+        let id = |bytes: &[u8]| bytes.try_into().map_or(NONE, u32::from_le_bytes);
+        let (pid, command) = (id(&ids[..4]), id(&ids[4..]));
+        let Ok(job) = job.try_into() else { return };
         let running = Some(command).filter(|&id| id != NONE && id != OVER);
         let member = Member { job: JobId(job), command: running, over: command == OVER };
         self.members.insert(pid, member);

@@ -79,7 +79,7 @@ pub(super) fn run(
         });
         let slow = {
             let asked = Arc::clone(&asked);
-            move |numbers| asked.held_up(numbers)
+            move |numbers: Vec<usize>| asked.held_up(&numbers)
         };
         let objects = args.json.then(|| fanout.screen.stdout.clone());
         let gathered = Gathered::new(args.output.diff, objects);
@@ -235,7 +235,7 @@ impl Asked {
     }
 
     /// Tells that these hosts do not read their stdin, and that all others wait for them.
-    fn held_up(&self, numbers: Vec<usize>) {
+    fn held_up(&self, numbers: &[usize]) {
         let names: Vec<&str> = numbers.iter().map(|&n| self.hosts[n].host.as_str()).collect();
         let line = format!(
             "lariat: the other hosts get no more stdin until {} read what waits for them\n",

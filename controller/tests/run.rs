@@ -43,14 +43,18 @@ impl World {
         self.lariat(&[&["run", "web1"], arguments].concat()).output().unwrap()
     }
 
-    /// Status, stdout, and stderr without the agent's address.
+    /// Status, stdout, and stderr without the agent's address and the job's id.
     fn told(&self, arguments: &[&str]) -> (i32, Vec<u8>, String) {
         let output = self.run(arguments);
         let stderr = String::from_utf8(output.stderr).unwrap();
         let start = stderr.find("127.0.0.1:");
         let address = start.map(|start| stderr[start..].split(')').next().unwrap().to_owned());
-        let stderr = address.map_or(stderr.clone(), |address| stderr.replace(&address, "ADDRESS"));
-        (output.status.code().unwrap(), output.stdout, stderr.trim_end().to_owned())
+        let whole = address.map_or(stderr.clone(), |address| stderr.replace(&address, "ADDRESS"));
+        let stderr = &whole;
+        let known = stderr.trim_end().split_once("lariat attach web1 ");
+        let stderr = known.map(|(before, _)| format!("{before}lariat attach web1 JOB"));
+        let stderr = stderr.unwrap_or_else(|| whole.trim_end().to_owned());
+        (output.status.code().unwrap(), output.stdout, stderr)
     }
 
     fn asked(&self) -> exec::Run {
@@ -112,10 +116,10 @@ fn failures_of_lariat_are_255_and_one_line() {
     insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): the agent knows nothing of the command any more; the command was running, and how it ended is not known");
     let (status, stdout, stderr) = world.told(&["--reconnect", "0", "--", "cut"]);
     assert_eq!((status, stdout), (255, b"half".to_vec()));
-    insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): the connection broke; the command was running, and how it ended is not known");
+    insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): the connection broke; the command was running, and how it ended is not known; try: lariat attach web1 JOB");
     let (status, stdout, stderr) = world.told(&["--", "gap"]);
     assert_eq!((status, stdout), (255, vec![]));
-    insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): the peer misbehaved: output has a gap or comes twice; the command was running, and how it ended is not known");
+    insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): the peer misbehaved: output has a gap or comes twice; the command was running, and how it ended is not known; try: lariat attach web1 JOB");
     let (status, _, stderr) = world.told(&["--", "nofolder"]);
     assert_eq!(status, 255);
     insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): enter folder /no: no such file or directory");
@@ -128,11 +132,11 @@ fn a_request_without_an_answer_may_have_been_run_and_it_is_said() {
     world.agent.cuts_logins.store(true, Ordering::Relaxed);
     let (status, stdout, stderr) = world.told(&["--reconnect", "300ms", "--", "exit", "0"]);
     assert_eq!((status, stdout), (255, vec![]));
-    insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): the connection broke after the login was sent; it is not known whether the command ran");
+    insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): the connection broke after the login was sent; it is not known whether the command ran; try: lariat attach web1 JOB");
     let output = world.run(&["--reconnect", "0", "--json", "--", "exit", "0"]);
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let error = value["error"].as_str().unwrap();
-    assert!(error.ends_with("; it is not known whether the command ran"), "{error}");
+    assert!(error.contains("; it is not known whether the command ran; try: "), "{error}");
 }
 
 #[test]
@@ -165,6 +169,26 @@ fn a_request_that_did_not_arrive_is_repeated_as_it_was() {
     assert_eq!((output.status.code(), output.stdout), (Some(0), b"out\x00\xff\n".to_vec()));
     let Heard::Attach(attach) = world.next() else { panic!("it must look first") };
     assert_eq!(world.asked().job, attach.job);
+}
+
+/// A host that keeps a command's time limit says so; one that sends a byte now and then says nothing.
+#[test]
+fn a_time_limit_does_not_depend_on_the_host_alone() {
+    for line in ["dribble", "nothing"] {
+        let world = World::new();
+        world.agent.dribbles.store(line == "dribble", Ordering::Relaxed);
+        let began = Instant::now();
+        let (status, _, stderr) = world.told(&["--timeout", "1s", "--", line]);
+        let took = began.elapsed();
+        assert_eq!(status, 124, "{line}: {stderr}");
+        assert!(
+            stderr.contains("it did not end within 1 s") && stderr.contains("may still run there")
+        );
+        assert!(
+            (Duration::from_secs(1)..Duration::from_secs(8)).contains(&took),
+            "{line}: {took:?}"
+        );
+    }
 }
 
 #[test]

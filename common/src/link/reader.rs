@@ -209,7 +209,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Shows a peer that sends bulk frames, and may hear nothing else for long, that they arrive.
     fn beat(&mut self) -> Result<(), LinkError> {
         let now = Instant::now();
-        self.pulse.frame(now.into_std());
+        if self.bulk_left == 0 {
+            self.pulse.frame(now.into_std());
+        }
         let due = self.beat.get_or_insert(now);
         if now.duration_since(*due) >= BEAT_EVERY {
             *due = now;

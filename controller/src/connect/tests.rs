@@ -263,6 +263,8 @@ async fn one_deadline_covers_it_all() {
         let error = asked.await.err().unwrap();
         assert!(matches!(*error.cause, Cause::Timeout { .. }), "{error}");
         assert_eq!(error.may_have_asked(), agent == Agent::SilentAfterLogin);
+        // What has the handshake's size does not get through everywhere.
+        assert_eq!(error.to_string().contains("MTU"), agent == Agent::SaysNothing, "{error}");
     }
 }
 

@@ -46,6 +46,8 @@ impl Reach {
         second: Option<Duration>,
         work: impl Future<Output = T>,
     ) -> Watched<T> {
+        // Who wants no other connection keeps this one.
+        let second = second.filter(|_| !self.reconnect.is_zero());
         tokio::select! {
             biased;
             done = work => {
@@ -65,7 +67,7 @@ impl Reach {
             self.outage.lost(since);
             // The reader itself gives up after [`DEAD_AFTER`].
             let limit = self.reconnect.max(PING_AFTER);
-            let is_limited = second.is_some() && limit < DEAD_AFTER && !self.reconnect.is_zero();
+            let is_limited = second.is_some() && limit < DEAD_AFTER;
             tokio::select! {
                 biased;
                 () = heard(pulse) => self.outage.back(),

@@ -3,7 +3,7 @@
 //! The same connection serves one command after another; when it breaks, the next one goes on with the
 //! command where it was.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lariat_common::clock::since_boot;
 use lariat_common::link::LinkError;
@@ -24,6 +24,9 @@ use crate::reach::{Reach, Retry, Watched};
 /// until then, and what it has acknowledged is known.
 const SECOND_AFTER: Duration = Duration::from_millis(2500);
 
+/// A connection that has stood for so long does not count as one that gets nowhere.
+const GOOD: Duration = Duration::from_secs(10);
+
 /// How long the agent may take to say that a detached job was started.
 const ANSWER: Duration = Duration::from_secs(30);
 
@@ -31,6 +34,8 @@ const ANSWER: Duration = Duration::from_secs(30);
 pub(crate) struct Connections<'a> {
     reach: &'a Reach,
     retry: Retry<'a>,
+    /// When the present connection was made.
+    made: Option<Instant>,
 }
 
 /// Why an attempt did not see the command's end.
@@ -46,7 +51,7 @@ enum Failed {
 impl<'a> Connections<'a> {
     /// None yet.
     pub(crate) fn new(reach: &'a Reach) -> Self {
-        Self { reach, retry: Retry::new(reach) }
+        Self { reach, retry: Retry::new(reach), made: None }
     }
 
     /// Ends the one that is left, in order.
@@ -68,8 +73,11 @@ impl<'a> Connections<'a> {
         self.retry.anew();
         loop {
             let before = job.progress();
+            self.made = None;
             let attempt = self.attempt(request, job, &mut standing).await;
-            let moved = job.progress() != before;
+            // A command that is quiet for hours has a connection that is good all the same.
+            let was_good = self.made.is_some_and(|made| made.elapsed() >= GOOD);
+            let moved = was_good || job.progress() != before;
             let error = match attempt {
                 Ok(outcome) => return outcome,
                 Err(Failed::ForGood(error)) => error,
@@ -136,6 +144,7 @@ impl<'a> Connections<'a> {
             let again = error.may_have_asked() && may_come_back(&error);
             Failed::when(again, RunError::Connect(error, fate(standing)))
         })?;
+        self.made = Some(Instant::now());
         let boot = session.welcome.boot;
         standing.welcomed(boot);
         let pulse = session.link.reader.pulse().clone();

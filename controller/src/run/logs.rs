@@ -3,7 +3,7 @@
 //! Nothing is acknowledged: the host keeps it anyway, and what is read here changes nothing there.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lariat_common::link::{Link, LinkError, Outbox, Reader};
 use lariat_common::name::JobId;
@@ -18,6 +18,9 @@ use super::session::{Broken, take};
 use crate::connect::{ConnectError, Session};
 use crate::patience::is_broken_connection;
 use crate::reach::{Reach, Retry, Watched};
+
+/// A connection that has stood for so long does not count as one that gets nowhere.
+const GOOD: Duration = Duration::from_secs(10);
 
 /// How long a connection may be silent before another one is tried beside it.
 const SECOND_AFTER: Duration = Duration::from_millis(2500);
@@ -113,10 +116,12 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
                 Ok(session) => session,
                 Err(error) => break Err(error.into()),
             };
+            let made = Instant::now();
             let pulse = session.link.reader.pulse().clone();
             let read = self.converse(&mut session.link, &mut logs, lost);
             let watched = reach.watch(&pulse, Some(SECOND_AFTER), read).await;
-            let moved = self.received() != before;
+            // A job that is quiet for hours has a connection that is good all the same.
+            let moved = made.elapsed() >= GOOD || self.received() != before;
             // What this connection has brought is not asked for again, however it ended.
             if let Start::Offsets(received) = &mut logs.from {
                 *received = self.received();

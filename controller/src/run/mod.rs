@@ -27,7 +27,7 @@ use std::time::Duration;
 use lariat_common::clock::since_boot;
 use lariat_common::limits::MAX_MESSAGE;
 use lariat_common::link::message_frame;
-use lariat_common::protocol::exec::{Command, End, Run};
+use lariat_common::protocol::exec::{Command, End, Run, Streams};
 use lariat_common::protocol::failure::{Action, Cause, Failure};
 use lariat_common::script::Interpreter;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -115,7 +115,9 @@ where
     E: AsyncWrite + Unpin,
     I: AsyncRead + Unpin,
 {
-    let limit = request.timeout_ms.map(Duration::from_millis);
+    // A detached job's time is its own: here only its start is waited for.
+    let limit = request.timeout_ms.filter(|_| request.streams != Streams::Kept);
+    let limit = limit.map(Duration::from_millis);
     let outcome = tokio::select! {
         biased;
         outcome = connections.run(request, standing, job) => outcome,

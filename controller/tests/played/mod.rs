@@ -16,6 +16,7 @@ use std::time::Duration;
 use lariat_common::auth::agent::Challenged;
 use lariat_common::auth::keyring::Candidate;
 use lariat_common::auth::proof::Verifier;
+use lariat_common::frame::Header;
 use lariat_common::link::{Link, hello_frame, read_hello};
 use lariat_common::name::BootId;
 use lariat_common::protocol::Kind;
@@ -46,6 +47,8 @@ pub struct Played {
     pub cuts_logins: Arc<AtomicBool>,
     /// How many it has cut so.
     pub cut: Arc<AtomicU8>,
+    /// Whether it sends single bytes for ever once it has answered a login.
+    pub dribbles: Arc<AtomicBool>,
 }
 
 /// Something that came from the controller.
@@ -71,6 +74,8 @@ impl Played {
         let config = config(folder);
         let cuts_logins = Arc::new(AtomicBool::new(false));
         let cuts = cuts_logins.clone();
+        let dribbles = Arc::new(AtomicBool::new(false));
+        let slow = dribbles.clone();
         let cut = Arc::new(AtomicU8::new(0));
         let counter = cut.clone();
         // Changed with a restart of the host: what its boot id is made of.
@@ -83,11 +88,12 @@ impl Played {
                 loop {
                     let (tcp, _) = listener.accept().await.unwrap();
                     let cut = cuts.load(Ordering::Relaxed).then_some(&*counter);
-                    serve(tcp, config.clone(), verifier.clone(), &tell, cut, &boot).await;
+                    let slow = slow.load(Ordering::Relaxed);
+                    serve(tcp, config.clone(), verifier.clone(), &tell, cut, &boot, slow).await;
                 }
             });
         });
-        Self { heard, cuts_logins, cut }
+        Self { heard, cuts_logins, cut, dribbles }
     }
 }
 
@@ -113,6 +119,7 @@ async fn serve(
     tell: &Sender<Heard>,
     cut: Option<&AtomicU8>,
     boot: &AtomicU8,
+    dribbles: bool,
 ) {
     tcp.set_nodelay(true).unwrap();
     let challenged = Challenged::new(&"web1".parse().unwrap()).unwrap();
@@ -132,6 +139,15 @@ async fn serve(
     let welcome = logged_in.welcome(BootId([boot.load(Ordering::Relaxed); 16]), 1, Grant::ALL);
     let welcome = hello_frame(Kind::Welcome, &welcome);
     tokio::io::AsyncWriteExt::write_all(&mut stream, &welcome).await.unwrap();
+    if dribbles {
+        let header = Header { kind: Kind::Stdout, len: 100_000 }.encode();
+        for byte in header.into_iter().chain(std::iter::repeat(0)) {
+            if tokio::io::AsyncWriteExt::write_all(&mut stream, &[byte]).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
     let mut link = Link::new(stream);
     match link.next().await.unwrap() {
         Some(frame) if frame.kind == Kind::Run => {}
@@ -185,6 +201,9 @@ impl Script<'_> {
             let (action, path) = (Action::EnterFolder, Some(b"/no".to_vec()));
             self.link.send(&Failure { action, path, cause: Cause::Os(2) }).await.ok()?;
             return self.linger().await;
+        }
+        if line == "nothing" {
+            return std::future::pending().await;
         }
         if line == "late" {
             // A controller that would leave now does so meanwhile.

@@ -22,6 +22,7 @@ mod kill;
 mod left_behind;
 mod outage;
 mod reconnect;
+mod resume;
 mod retry;
 mod rsh;
 mod run;

@@ -58,6 +58,7 @@ pub(crate) async fn within<T>(
 ) -> Result<T, Failed> {
     let Some(limit) = limit else { return work.await };
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        reach.outage.give_up();
         let error = CliError::new(format!("no answer within {} s", limit.as_secs_f32()));
         Err(error.during(place(reach)).into())
     })

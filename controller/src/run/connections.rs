@@ -59,6 +59,11 @@ impl<'a> Connections<'a> {
         self.retry.finish().await;
     }
 
+    /// Nobody waits for a connection any more.
+    pub(super) fn leave(&self) {
+        self.reach.outage.give_up();
+    }
+
     /// Runs a command to its end, over as many connections as that takes.
     pub(super) async fn run<O, E>(
         &mut self,

@@ -126,6 +126,7 @@ where
         () = abandon(job, stdin) => Outcome::NoReader,
         () = drain(job) => unreachable!("it writes for ever"),
     };
+    connections.leave();
     local_error(job).unwrap_or(outcome)
 }
 

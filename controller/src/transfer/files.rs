@@ -125,6 +125,7 @@ impl<'a> Files<'a> {
             return self.tally;
         };
         let done = timeout(limit, all).await.is_ok();
+        self.reach.outage.give_up();
         if let (false, Some(what)) = (done, self.doing) {
             let error = CliError::new(format!("not done within {} s", limit.as_secs_f32()));
             let error = if self.in_place { error.and(MIXED) } else { error };

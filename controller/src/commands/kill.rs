@@ -115,7 +115,9 @@ async fn kill(
     let kill = Kill { job: job.job, signal, once: JobId::generate()?.0 };
     let mut teller = Teller { reach, kill, may_be_sent: false };
     let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
-    within(left, reach, teller.tell(session)).await.map_err(|failed| teller.explain(on(failed)))?;
+    within(left, reach, Box::pin(teller.tell(session)))
+        .await
+        .map_err(|failed| teller.explain(on(failed)))?;
     Ok((job, now_ms))
 }
 

@@ -87,8 +87,10 @@ impl World {
         let peer = Peer { name, address, enrolment: self.enrolment, spki: leaf.spki };
         let keys = HostKeys::derive(&self.key, &peer.name, &self.enrolment);
         tokio::spawn(async move {
-            while agent == Agent::HangsUp {
-                drop(listener.accept().await.unwrap());
+            if agent == Agent::HangsUp {
+                loop {
+                    drop(listener.accept().await.unwrap());
+                }
             }
             let first = listener.accept().await.unwrap();
             if agent != Agent::SilentAtFirst {

@@ -2,6 +2,7 @@
 //! few that have run longest below it. No bar where nobody looks, and none for what is over at once.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
@@ -122,10 +123,10 @@ impl Bars {
         let away = self.outages.now();
         let mut message = String::new();
         if self.failed > 0 {
-            message.push_str(&format!(", {} not ok", self.failed));
+            let _ = write!(message, ", {} not ok", self.failed);
         }
         if !away.is_empty() {
-            message.push_str(&format!(", {} reconnecting", away.len()));
+            let _ = write!(message, ", {} reconnecting", away.len());
         }
         overall.set_message(message);
         let there = self.running.values().filter(|(host, _)| !away.contains_key(host));

@@ -169,7 +169,9 @@ impl Reach {
         stage: &Cell<Stage>,
     ) -> Result<Session, ConnectError> {
         let eager = self.outage.is_on();
-        let connected = self.connector.connect(&self.peer, first, self.limit, eager, stage);
+        // Boxed, so that what waits for a connection does not hold the room of making one.
+        let connected =
+            Box::pin(self.connector.connect(&self.peer, first, self.limit, eager, stage));
         let connected = self.outage.during(connected).await;
         if connected.as_ref().err().is_none_or(ConnectError::may_have_asked) {
             let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);

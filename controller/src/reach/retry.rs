@@ -113,8 +113,8 @@ impl<'a> Retry<'a> {
 
     /// Another connection has taken the place of one that was silent. `false` if that was often enough
     /// without any progress.
-    pub(crate) fn replaced(&mut self, session: Session, moved: bool) -> bool {
-        self.ready = Some(session);
+    pub(crate) fn replaced(&mut self, session: Box<Session>, moved: bool) -> bool {
+        self.ready = Some(*session);
         let now = Instant::now();
         self.patience.broke(moved, now, now).is_some()
     }
@@ -124,6 +124,15 @@ impl Reach {
     /// Asks what may be asked twice, as often as it takes until `answer` has come; gives the connection
     /// too, which is good for another request.
     pub(crate) async fn ask<M: Message, T>(
+        &self,
+        request: &M,
+        answer: impl AsyncFnMut(&mut Session) -> Result<T, Broken>,
+    ) -> Result<(Session, T), Failed> {
+        // Boxed, as it is a small part of what many verbs do.
+        Box::pin(self.answered(request, answer)).await
+    }
+
+    async fn answered<M: Message, T>(
         &self,
         request: &M,
         mut answer: impl AsyncFnMut(&mut Session) -> Result<T, Broken>,

@@ -31,7 +31,7 @@ pub(crate) enum Watched<T> {
     /// It has come to an end, whatever that is.
     Done(T),
     /// The connection is silent, and this one is not.
-    Replaced(Session),
+    Replaced(Box<Session>),
     /// The connection was silent for as long as an outage may last.
     Silent,
 }
@@ -57,7 +57,7 @@ impl Reach {
                 }
                 Watched::Done(done)
             }
-            watched = self.silence(pulse, second) => watched,
+            watched = Box::pin(self.silence(pulse, second)) => watched,
         }
     }
 
@@ -73,7 +73,7 @@ impl Reach {
                 () = heard(pulse) => self.outage.back(),
                 session = self.beside(since + second.unwrap_or_default()), if second.is_some() => {
                     self.outage.back();
-                    return Watched::Replaced(session);
+                    return Watched::Replaced(Box::new(session));
                 }
                 never = self.outage.show() => match never {},
                 () = sleep_until((since + limit).into()), if is_limited => return Watched::Silent,
@@ -91,8 +91,8 @@ impl Reach {
                 let ping = Ping { nonce: 0 };
                 let connected = connector.connect(peer, &ping, self.limit, true, &stage).await;
                 let mut session = connected.ok()?;
-                let pong = timeout(self.limit, session.link.expect::<Pong>()).await;
-                pong.ok()?.ok().map(|_| session)
+                let answer = timeout(self.limit, session.link.expect::<Pong>()).await;
+                answer.ok()?.ok().map(|_| session)
             };
             if let Some(session) = answered.await {
                 return session;

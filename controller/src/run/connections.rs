@@ -43,7 +43,7 @@ enum Failed {
     /// Another connection may.
     ForNow(RunError),
     /// Another connection is there already.
-    Replaced(Session, RunError),
+    Replaced(Box<Session>, RunError),
     /// Nothing will.
     ForGood(RunError),
 }

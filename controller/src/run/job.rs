@@ -25,6 +25,9 @@ pub(crate) struct Job<O, E> {
     /// How far the connection came that asks for the command first. Those that come after it only ask
     /// for what has become of it.
     pub(super) asking: Cell<Stage>,
+    /// It is known how much of its output has come here: it was asked for here, or an agent has said where
+    /// its output begins.
+    known: Cell<bool>,
     up: Mutex<Up>,
     /// There is something to send.
     upward: Notify,
@@ -42,9 +45,6 @@ struct Up {
     size: Option<(Resize, bool)>,
     /// The agent has said that the command runs.
     started: bool,
-    /// It is known how much of its output has come here: it was asked for here, or an agent has said where
-    /// its output begins.
-    known: bool,
     /// The present connection's.
     pulse: Option<Pulse>,
     /// It has said so on the present connection. Nothing but the request goes to it before.
@@ -77,6 +77,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
             stdout: Output::new(stdout, most),
             stderr: Output::new(stderr, most),
             asking: Cell::new(Stage::Connect),
+            known: Cell::new(false),
             up: Mutex::default(),
             upward: Notify::new(),
             room: Notify::new(),
@@ -99,21 +100,19 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
 
     /// Everything that it writes comes here, from its first byte on.
     pub(crate) fn known(&self) {
-        self.lock().known = true;
+        self.known.set(true);
     }
 
     /// Whether it is known how much of its output has come here.
     pub(crate) fn is_known(&self) -> bool {
-        self.lock().known
+        self.known.get()
     }
 
     /// What comes of its output begins at these offsets: what is before them has gone elsewhere.
     pub(crate) fn begins_at(&self, from: Ack) -> Result<(), LinkError> {
-        let mut up = self.lock();
-        if std::mem::replace(&mut up.known, true) {
+        if self.known.replace(true) {
             return Err(LinkError::Misbehaved("it says where the output begins in its middle"));
         }
-        drop(up);
         self.stdout.skip(from.stdout)?;
         self.stderr.skip(from.stderr)?;
         Ok(())

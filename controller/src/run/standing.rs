@@ -97,7 +97,7 @@ mod tests {
         let (now, boot) = (Duration::from_secs(100), BootId([1; 16]));
         let standing = Standing::of_before(None);
         assert!(standing.may_be_there() && !standing.is_same_boot(boot, Duration::MAX, now));
-        let standing = Standing::of_before(Some(now - SHORT));
+        let standing = Standing::of_before(Some(Duration::from_secs(99)));
         assert!(standing.may_be_there() && standing.is_same_boot(boot, LONG, now));
         assert!(!standing.is_same_boot(boot, SHORT, now));
     }

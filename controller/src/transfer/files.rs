@@ -203,7 +203,7 @@ impl<'a> Files<'a> {
             had = has;
             let broken = match broken {
                 Broken::Replaced(session) => {
-                    if self.retry.replaced(*session, got_on) {
+                    if self.retry.replaced(session, got_on) {
                         continue;
                     }
                     Broken::silent()
@@ -234,7 +234,7 @@ impl<'a> Files<'a> {
         let done = match self.reach.watch(&pulse, second, attempt).await {
             Watched::Done(done) => done,
             Watched::Silent => return Err(Broken::silent()),
-            Watched::Replaced(other) => return Err(Broken::Replaced(Box::new(other))),
+            Watched::Replaced(other) => return Err(Broken::Replaced(other)),
         };
         if matches!(done, Ok(()) | Err(Broken::Refused(_))) {
             self.retry.keep(session);

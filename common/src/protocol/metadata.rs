@@ -14,6 +14,7 @@ const NOBODY: u32 = u32::MAX;
 
 /// What of it travels beside permission bits and the time of last modification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub struct Travels {
     /// Extended attributes do.
     pub xattrs: bool,

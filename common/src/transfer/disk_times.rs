@@ -45,8 +45,9 @@ fn may_stand_for(there: Time, wanted: Time) -> bool {
     // FAT counts in steps of two seconds.
     let steps = matches!(wanted.secs.checked_sub(there.secs), Some(0 | 1));
     // No disk counts in steps between 100 nanoseconds and one.
-    let rounded =
-        steps && there.nanos % 100 == 0 && (there.secs, there.nanos) < (wanted.secs, wanted.nanos);
+    let rounded = steps
+        && there.nanos.is_multiple_of(100)
+        && (there.secs, there.nanos) < (wanted.secs, wanted.nanos);
     there != wanted && (rounded || !ALWAYS_HELD.contains(&wanted.secs))
 }
 

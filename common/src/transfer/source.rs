@@ -103,14 +103,14 @@ impl Source {
     pub(super) fn generated(
         file: File,
         beginning: Vec<u8>,
-        path: Vec<u8>,
+        path: &[u8],
         travels: Travels,
     ) -> Result<Self, Failure> {
-        let failed = failed(Action::Read, &path);
-        let offer = Self::of_offer(&file, &path, travels)?;
+        let failed = failed(Action::Read, path);
+        let offer = Self::of_offer(&file, path, travels)?;
         let offer = Offer { size: None, sparse: false, ..offer };
         let rest = io::Cursor::new(beginning).chain(file);
-        Self::reading(rest, &path, offer).map_err(failed)
+        Self::reading(rest, path, offer).map_err(failed)
     }
 
     /// Reads a stream, such as stdin, to its end, on a thread of its own: it may stand still for as

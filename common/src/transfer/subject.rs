@@ -49,10 +49,8 @@ impl<'a> Subject<'a> {
 
     /// The names of its extended attributes.
     pub(super) fn xattr_names(self) -> Result<Vec<Vec<u8>>, Errno> {
-        let len = self.reach(
-            |fd| rustix::fs::flistxattr_query(fd),
-            |link| rustix::fs::listxattr_query(link),
-        )?;
+        let len =
+            self.reach(rustix::fs::flistxattr_query, |link| rustix::fs::listxattr_query(link))?;
         let mut names = vec![0; len];
         if len > 0 {
             let list = &mut names;

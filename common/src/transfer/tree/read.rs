@@ -166,16 +166,16 @@ impl Reading {
         for _ in 0..ATTEMPTS {
             let stat = fstat(&file).map_err(sys_failed(Action::Read, path))?;
             if self.is_generated(&file, &stat) && !want.difference {
-                return self.to_its_end(file, want, &stat, path);
+                return self.whole_content(file, want, &stat, path);
             }
             let len = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
             if want.difference || len > MAX_PACKED {
                 return Ok(Found::Alone(Box::new(Source::of(file, path.to_vec(), self.travels)?)));
             }
-            let fill = |bytes: &mut [u8]| snapshot::read(&file, &stat, bytes);
-            match self.pack(&file, want, &stat, len, path, fill)? {
+            let take = |bytes: &mut [u8]| snapshot::read(&file, &stat, bytes);
+            match self.pack(&file, want, &stat, len, path, take)? {
                 Read::Snapshot(_) => return Ok(Found::Packed),
-                Read::Short => return self.to_its_end(file, want, &stat, path),
+                Read::Short => return self.whole_content(file, want, &stat, path),
                 Read::Torn => {}
             }
         }
@@ -199,7 +199,7 @@ impl Reading {
     }
 
     /// Takes a file whose size says nothing of its content.
-    fn to_its_end(
+    fn whole_content(
         &mut self,
         mut file: File,
         want: &Want,
@@ -211,7 +211,7 @@ impl Reading {
         let read = file.by_ref().take(most).read_to_end(&mut content);
         read.map_err(failed(Action::Read, path))?;
         if content.len() > MAX_PACKED {
-            let source = Source::generated(file, content, path.to_vec(), self.travels)?;
+            let source = Source::generated(file, content, path, self.travels)?;
             return Ok(Found::Alone(Box::new(source)));
         }
         self.pack(&file, want, stat, content.len(), path, |bytes| {
@@ -221,7 +221,7 @@ impl Reading {
         Ok(Found::Packed)
     }
 
-    /// Adds a file of `len` bytes to the pack, which `fill` reads. Without a snapshot nothing is added.
+    /// Adds a file of `len` bytes to the pack, which `take` reads. Without a snapshot nothing is added.
     fn pack(
         &mut self,
         file: &File,
@@ -229,7 +229,7 @@ impl Reading {
         stat: &Stat,
         len: usize,
         path: &[u8],
-        fill: impl FnOnce(&mut [u8]) -> io::Result<Read>,
+        take: impl FnOnce(&mut [u8]) -> io::Result<Read>,
     ) -> Result<Read, Unread> {
         if !self.packing.has_room(len) {
             self.send_pack()?;
@@ -238,7 +238,7 @@ impl Reading {
         let (mask, mtime) = (attributes::mode_mask(self.travels), attributes::mtime(stat));
         let mut found = Read::Torn;
         let added = self.packing.add(len, |bytes| {
-            found = fill(bytes).map_err(failed(Action::Read, path))?;
+            found = take(bytes).map_err(failed(Action::Read, path))?;
             let Read::Snapshot(after) = &found else { return Err(None) };
             let mode =
                 acl::describe(file, after, acls).map_err(sys_failed(Action::Read, path))?.mode;

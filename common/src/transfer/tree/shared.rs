@@ -149,13 +149,13 @@ impl Shared {
         for (_, disk) in disks.iter() {
             let synced = match rustix::fs::syncfs(disk) {
                 // A folder that may not be read: a file of its disk serves as well.
-                Err(Errno::BADF) => match disk.create_nameless() {
-                    Ok(file) => rustix::fs::syncfs(file),
-                    Err(_) => {
+                Err(Errno::BADF) => disk.create_nameless().map_or_else(
+                    |_| {
                         rustix::fs::sync();
                         Ok(())
-                    }
-                },
+                    },
+                    rustix::fs::syncfs,
+                ),
                 synced => synced,
             };
             synced.map_err(sys_failed(Action::Sync, &self.path))?;

@@ -11,7 +11,7 @@ use lariat_common::escape::escape;
 use crate::check::{self, EXIT_CONFIG};
 use crate::jobs::supervise;
 use crate::start::{self, StartError};
-use crate::{config, log};
+use crate::{config, log, worker};
 
 /// The agent of lariat: runs commands and moves files on this host for its fleet's controllers
 #[derive(Debug, Parser)]
@@ -37,9 +37,14 @@ enum Command {
 pub fn main() -> ExitCode {
     // Where that fails there is nothing better to do.
     let _ = lariat_common::file_size_limit::report_as_error();
-    // Before anything else is made: a supervisor is nothing but its loop.
-    if std::env::args_os().nth(1).is_some_and(|first| first == supervise::SUBCOMMAND) {
-        return supervise::main();
+    // Before anything else is made: a supervisor is nothing but its loop, and a worker gives up what it
+    // has before it does anything.
+    match std::env::args_os().nth(1) {
+        Some(first) if first == supervise::SUBCOMMAND => return supervise::main(),
+        Some(first) if first == worker::SUBCOMMAND => {
+            return worker::main(std::env::args_os().skip(2));
+        }
+        _ => {}
     }
     let args = match Args::try_parse() {
         Ok(args) => args,

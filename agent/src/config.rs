@@ -16,6 +16,8 @@ use lariat_common::toml_file::{self, TomlFileError, from_text};
 use lariat_common::units::{parse_duration, parse_size};
 use serde::{Deserialize, Deserializer};
 
+use crate::budget;
+
 /// Where packages put the configuration.
 pub const DEFAULT_PATH: &str = "/etc/lariat/agent.toml";
 
@@ -48,6 +50,38 @@ pub struct Config {
     /// What is kept of detached jobs.
     #[serde(default)]
     pub jobs: Jobs,
+    /// What all keys together may take up.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// What those who logged in may take up. A key that does not have every verb gets half of it at most.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Sessions at a time. By default as many as fit the host's memory, up to 1024.
+    #[serde(deserialize_with = "some_count")]
+    pub sessions: Option<usize>,
+    /// Jobs at a time, detached ones included. By default as many as fit the host's memory, up to 512.
+    #[serde(deserialize_with = "some_count")]
+    pub jobs: Option<usize>,
+    /// Bytes of output that the detached jobs of one key keep on disk. By default a tenth of the disk.
+    #[serde(deserialize_with = "some_size")]
+    pub output: Option<u64>,
+    /// Bytes that requests keep in memory. By default a quarter of the host's, up to 1G.
+    #[serde(deserialize_with = "some_memory")]
+    pub memory: Option<usize>,
+}
+
+impl Limits {
+    /// With the defaults in place of what is not said.
+    pub fn or(&self, default: budget::Limits) -> budget::Limits {
+        budget::Limits {
+            sessions: self.sessions.unwrap_or(default.sessions),
+            jobs: self.jobs.unwrap_or(default.jobs),
+            memory: self.memory.unwrap_or(default.memory),
+        }
+    }
 }
 
 /// Limits on connections that have not logged in.
@@ -152,6 +186,28 @@ fn log_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error>
     }
 }
 
+fn some_count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    match usize::deserialize(deserializer)? {
+        0 => Err(serde::de::Error::custom("0 would let nobody do anything")),
+        limit => Ok(Some(limit)),
+    }
+}
+
+fn some_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_size(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+/// Less would not do for a single request.
+fn some_memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    const LEAST: u64 = 16 * 1024 * 1024;
+    let text = String::deserialize(deserializer)?;
+    match parse_size(&text).map_err(serde::de::Error::custom)? {
+        size if size < LEAST => Err(serde::de::Error::custom("it can't be less than 16M")),
+        size => usize::try_from(size).map(Some).map_err(serde::de::Error::custom),
+    }
+}
+
 /// 0 is no limit's way to say "unlimited".
 fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     match usize::deserialize(deserializer)? {
@@ -194,15 +250,21 @@ state = \"state\"
         assert_eq!(config.admission, Admission::default());
         assert_eq!(config.exec, Exec::default());
         assert_eq!(config.jobs, Jobs::default());
+        assert_eq!(config.limits, Limits::default());
         let config = parse(
             "[admission]\nplaces = 9\nexempt = [\"10.0.0.0/8\", \"fd00::/8\"]\n\
-             [exec]\ngrace_max = \"1h\"\ntasks_max = 60\n[jobs]\noutput = \"1M\"\nkeep = \"1d\"\n",
+             [exec]\ngrace_max = \"1h\"\ntasks_max = 60\n[jobs]\noutput = \"1M\"\nkeep = \"1d\"\n\
+             [limits]\nsessions = 40\nmemory = \"64M\"\n",
         )
         .unwrap();
         assert_eq!((config.admission.places, config.admission.source_places), (9, 16));
         assert_eq!(config.admission.exempt.len(), 2);
         assert_eq!(config.exec.grace_max, Duration::from_secs(3600));
         assert_eq!(config.exec.tasks_max, NonZeroU32::new(60));
+        let memory = Some(64 * 1024 * 1024);
+        assert_eq!(config.limits, Limits { sessions: Some(40), memory, ..Limits::default() });
+        let default = budget::Limits { sessions: 1, jobs: 2, memory: 3 };
+        assert_eq!((config.limits.or(default).sessions, config.limits.or(default).jobs), (40, 2));
         let day = Duration::from_secs(24 * 3600);
         assert_eq!(config.jobs, Jobs { output: 1024 * 1024, keep: day });
     }
@@ -220,6 +282,9 @@ state = \"state\"
         assert!(deadline.starts_with("agent.toml:9: \"soon\" is not a duration"), "{deadline}");
         let output = error("[jobs]\noutput = \"1K\"\n");
         assert_eq!(output, "agent.toml:9: it can't be less than 64K");
+        let memory = error("[limits]\nmemory = \"1M\"\n");
+        assert_eq!(memory, "agent.toml:9: it can't be less than 16M");
+        assert!(error("[limits]\njobs = 0\n").starts_with("agent.toml:9: 0 would"));
         let network = error("[admission]\nexempt = [\"10.0.0.0\"]\n");
         assert!(network.starts_with("agent.toml:9: "), "{network}");
     }

@@ -75,8 +75,13 @@ pub enum Rejected {
     #[error(transparent)]
     Link(#[from] LinkError),
     /// Its login did not hold.
-    #[error("login denied: {0}")]
-    Denied(#[from] Refused),
+    #[error("login denied: {why}")]
+    Denied {
+        /// What it is counted as among its like.
+        refused: Refused,
+        /// Which key, and why.
+        why: String,
+    },
     /// It took too long.
     #[error("no login in time")]
     Late,
@@ -100,6 +105,22 @@ impl From<TakeOverError> for Rejected {
 impl From<NoRandomness> for Rejected {
     fn from(error: NoRandomness) -> Self {
         Self::Local(io::Error::other(error))
+    }
+}
+
+impl Rejected {
+    /// The sort that it is counted as in the log.
+    pub fn sort(&self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing was sent",
+            Self::Tls(_) => "TLS failed",
+            Self::Protocol => "another protocol",
+            Self::Link(_) => "no login came",
+            Self::Denied { refused: Refused::Now(_), .. } => "a key at a wrong time",
+            Self::Denied { .. } => "login denied",
+            Self::Late => "no login in time",
+            Self::Local(_) => "can't greet",
+        }
     }
 }
 
@@ -139,8 +160,9 @@ impl Door {
         let find = |id| self.keyring.candidate(&self.decoys, id, now);
         let decided = challenged.login(&channel, &payload, find);
         let found = decided.and_then(|login| {
-            let key = self.keyring.entry(login.key_id).cloned();
-            key.map(|key| (login, key)).ok_or(Refused::Key)
+            let login_id = login.key_id;
+            let key = self.keyring.entry(login_id).cloned();
+            key.map(|key| (login, key)).ok_or(Refused::Key(login_id))
         });
         match found {
             Ok((login, key)) => {
@@ -151,9 +173,10 @@ impl Door {
                 socket.detach().map_err(Rejected::Local)?;
                 Ok(Arrived { channel, login, key })
             }
-            Err(cause) => {
+            Err(refused) => {
                 deny(&mut tls, arrived).await;
-                Err(cause.into())
+                // Only now, when nobody can tell from the time what is looked up.
+                Err(Rejected::Denied { refused, why: self.keyring.why_denied(refused, now) })
             }
         }
     }

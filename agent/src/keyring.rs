@@ -8,8 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use lariat_common::auth::agent::Refused;
 use lariat_common::auth::keyring::{Candidate, Decoys};
 use lariat_common::auth::proof::Verifier;
+use lariat_common::escape::escape;
 use lariat_common::name::KeyId;
 use lariat_common::private;
 use lariat_common::protocol::grant::{Grant, UnknownVerb, Verb};
@@ -39,6 +41,10 @@ pub struct Entry {
     pub not_before: Option<SystemTime>,
     /// The last moment at which it may be used.
     pub not_after: Option<SystemTime>,
+    /// Most sessions at a time, if it has a limit of its own.
+    pub max_sessions: Option<usize>,
+    /// Most jobs at a time, if it has a limit of its own.
+    pub max_jobs: Option<usize>,
     verifier: Verifier,
 }
 
@@ -90,6 +96,25 @@ impl Keyring {
         }
     }
 
+    /// Why a login was denied, for the log alone.
+    pub fn why_denied(&self, refused: Refused, now: SystemTime) -> String {
+        let (Refused::Key(id) | Refused::Now(id)) = refused else { return refused.to_string() };
+        let Some(entry) = self.0.get(&id) else {
+            return format!("key {id}: it is not in the keyring");
+        };
+        let why = match refused {
+            Refused::Now(_) if entry.not_before.is_some_and(|start| now < start) => {
+                "it may not be used yet"
+            }
+            Refused::Now(_) => "its time is over",
+            _ => {
+                "its proof is wrong: the host was enrolled anew since the controller was told of it, \
+                 or somebody else claims this key"
+            }
+        };
+        format!("key {id} ({}): {why}", escape(entry.label.as_bytes()))
+    }
+
     /// A key that has logged in. `None` if a new keyring no longer has it.
     pub fn entry(&self, id: KeyId) -> Option<&Arc<Entry>> {
         self.0.get(&id)
@@ -126,6 +151,8 @@ impl Entry {
             users: None,
             not_before: None,
             not_after: None,
+            max_sessions: None,
+            max_jobs: None,
             verifier,
         }
     }
@@ -156,6 +183,10 @@ struct FileEntry {
     not_before: Option<SystemTime>,
     #[serde(default, deserialize_with = "date")]
     not_after: Option<SystemTime>,
+    #[serde(default)]
+    max_sessions: Option<usize>,
+    #[serde(default)]
+    max_jobs: Option<usize>,
 }
 
 impl From<FileEntry> for Entry {
@@ -167,6 +198,8 @@ impl From<FileEntry> for Entry {
             users: file.users,
             not_before: file.not_before,
             not_after: file.not_after,
+            max_sessions: file.max_sessions,
+            max_jobs: file.max_jobs,
             verifier: Verifier { stored: file.stored, agent: file.agent },
         }
     }
@@ -202,7 +235,7 @@ fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>
 
 #[cfg(test)]
 mod tests {
-    use lariat_common::auth::agent::{Challenged, Refused};
+    use lariat_common::auth::agent::Challenged;
     use lariat_common::auth::controller::Proving;
     use lariat_common::auth::proof::{HostKeys, key_id};
     use lariat_common::name::{EnrolmentId, HostName};
@@ -247,9 +280,20 @@ mod tests {
         let (start, end) = (1_767_222_000, 1_798_675_200);
         assert_eq!(login(&key, start), Ok(key_id(&key)));
         assert_eq!(login(&key, end), Ok(key_id(&key)));
-        assert_eq!(login(&key, start - 1), Err(Refused::Key));
-        assert_eq!(login(&key, end + 1), Err(Refused::Key));
-        assert_eq!(login(&Secret::generate().unwrap(), start), Err(Refused::Key));
+        assert_eq!(login(&key, start - 1), Err(Refused::Now(key_id(&key))));
+        assert_eq!(login(&key, end + 1), Err(Refused::Now(key_id(&key))));
+        let stranger = Secret::generate().unwrap();
+        assert_eq!(login(&stranger, start), Err(Refused::Key(key_id(&stranger))));
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let why = |key: &Secret, now| keyring.why_denied(Refused::Now(key_id(key)), at(now));
+        assert_eq!(
+            why(&key, start - 1),
+            format!("key {} (alice@box): it may not be used yet", key_id(&key))
+        );
+        assert!(why(&key, end + 1).ends_with("(alice@box): its time is over"));
+        let why = |key: &Secret| keyring.why_denied(Refused::Key(key_id(key)), at(start));
+        assert!(why(&key).contains("(alice@box): its proof is wrong"), "{}", why(&key));
+        assert_eq!(why(&stranger), format!("key {}: it is not in the keyring", key_id(&stranger)));
         let found = keyring.entry(key_id(&key)).unwrap();
         assert_eq!((found.label.as_str(), found.grant.permits(Verb::Pull)), ("alice@box", false));
     }

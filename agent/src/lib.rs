@@ -5,13 +5,16 @@
 //! one, never of the agent.
 
 pub mod admission;
+pub mod budget;
+pub mod capacity;
 pub mod check;
 pub mod cli;
 pub mod config;
 pub mod descriptors;
-pub mod guise;
+pub mod folded;
 pub mod handshake;
 pub mod identity;
+pub mod job_shares;
 pub mod jobs;
 pub mod keyring;
 pub mod listen;
@@ -28,6 +31,7 @@ pub mod socket;
 pub mod start;
 pub mod transfers;
 pub mod user;
+pub mod worker;
 
 pub use cli::main;
 

@@ -13,6 +13,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep_until};
 
+use crate::folded::Folded;
+
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
@@ -31,6 +33,8 @@ pub struct ListenError {
 pub struct Listener {
     socket: TcpListener,
     resume: Instant,
+    /// Lines about what can't be accepted.
+    folded: Folded<String>,
 }
 
 impl Listener {
@@ -44,7 +48,7 @@ impl Listener {
             bound => bound,
         };
         let socket = bound.map_err(|source| ListenError { address, source })?;
-        Ok(Self { socket, resume: Instant::now() })
+        Ok(Self { socket, resume: Instant::now(), folded: Folded::default() })
     }
 
     /// Where it listens, with the port that the system picked if it was to.
@@ -65,7 +69,14 @@ impl Listener {
                 // It was gone before it was accepted.
                 Err(error) if is_of_the_peer(&error) => {}
                 Err(error) => {
-                    tracing::warn!("can't accept connections for a moment: {error}");
+                    let now = std::time::Instant::now();
+                    for line in self.folded.take(now) {
+                        tracing::warn!("{line} in the last minute");
+                    }
+                    let why = format!("can't accept connections for a moment: {error}");
+                    if self.folded.is_news(why.clone(), now) {
+                        tracing::warn!("{why}");
+                    }
                     self.resume = Instant::now() + PAUSE;
                 }
             }

@@ -25,9 +25,7 @@ pub fn decide(key: &Entry, request: &Request, own: &User, now: SystemTime) -> Re
     let user = match request {
         // A job was permitted when it was started; whose it is is looked at where it is.
         Request::Attach(_) | Request::List(_) | Request::Logs(_) | Request::Kill(_) => None,
-        Request::Run(_) | Request::Push(_) | Request::PushTree(_) | Request::Pull(_) => {
-            Some(request.user().unwrap_or(own))
-        }
+        Request::Run(_) | Request::File(_) => Some(request.user().unwrap_or(own)),
     };
     if !key.grant.permits(verb) || !key.is_current(now) {
         return Err(Failure::request(Cause::NotPermitted(verb.into())));

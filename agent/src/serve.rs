@@ -3,28 +3,38 @@
 //! It never waits for a single peer: strangers are tasks beside it, sessions are threads.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use lariat_common::escape::escape;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet, yield_now};
-use tokio::time::{interval, sleep};
+use tokio::time::{interval, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
 
-use crate::admission::{Admission, Hear, Outcome, Place, Progress, Rules, Tell, Verdict, progress};
+use crate::admission::{
+    Admission, Hear, Outcome, Place, Progress, Rules, Source, Tell, Verdict, progress,
+};
+use crate::budget::{Exhausted, Holder, Resource};
 use crate::config;
+use crate::folded::Folded;
 use crate::handshake::{Arrived, Door, Rejected};
 use crate::listen::Listener;
 use crate::memory::Trim;
 use crate::notify::{self, Watchdog};
 use crate::session::{self, Session, Shared};
-use crate::sessions::{self, Sessions};
+use crate::sessions::Sessions;
 use crate::signals::Signals;
 
 /// How long sessions may take to end when the agent stops. What still runs then is cut off.
 const STOPPING: Duration = Duration::from_secs(4);
+
+/// Most who are told at a time that there is no session for them.
+const SENT_AWAY: usize = 64;
 
 /// How often old jobs are looked for.
 const SWEEP: Duration = Duration::from_secs(3600);
@@ -47,6 +57,10 @@ pub struct Server {
     /// For their tasks.
     tell_progress: Tell,
     trim: Trim,
+    /// Lines about those who did not get in.
+    folded: Folded<String>,
+    /// Places of those who are told at present that there is no session for them.
+    sent_away: Arc<Semaphore>,
 }
 
 impl Server {
@@ -55,7 +69,7 @@ impl Server {
         let (tell_progress, progress) = progress();
         Self {
             door: Arc::new(door),
-            sessions: Sessions::new(sessions::MOST),
+            sessions: Sessions::default(),
             admission: Admission::new(rules(&shared.config.admission)),
             strangers: JoinSet::new(),
             tasks: HashMap::new(),
@@ -63,6 +77,8 @@ impl Server {
             progress,
             tell_progress,
             trim: Trim::default(),
+            folded: Folded::default(),
+            sent_away: Arc::new(Semaphore::new(SENT_AWAY)),
             shared,
         }
     }
@@ -82,6 +98,7 @@ impl Server {
                 () = signals.stop() => break,
                 () = watchdog.ping() => {}
                 _ = sweep.tick() => self.sweep(),
+                () = due(self.folded.due()) => self.tell_folded(),
                 () = self.trim.due() => {
                     let somebody = self.admission.strangers() + self.sessions.count() > 0;
                     self.trim.give_back(somebody);
@@ -152,15 +169,17 @@ impl Server {
             }
             Ok((_, Err(Rejected::Nothing))) => Outcome::Nothing,
             Ok((_, Err(rejected @ Rejected::Local(_)))) => {
-                error!(%peer, "{rejected}");
+                if self.is_news(peer, rejected.sort()) {
+                    error!(%peer, "{rejected}");
+                }
                 Outcome::Nothing
             }
-            Ok((_, Err(rejected @ Rejected::Denied(_)))) => {
-                warn!(%peer, "not let in: {rejected}");
-                Outcome::Failed
-            }
             Ok((_, Err(rejected))) => {
-                info!(%peer, "not let in: {rejected}");
+                if self.is_news(peer, rejected.sort()) {
+                    warn!(%peer, "not let in: {rejected}");
+                } else {
+                    debug!(%peer, "not let in: {rejected}");
+                }
                 Outcome::Failed
             }
             Err(error) if error.is_cancelled() => {
@@ -173,15 +192,44 @@ impl Server {
         self.admission.ended(place, outcome, Instant::now());
     }
 
-    fn logged_in(&self, arrived: Arrived, peer: SocketAddr) {
-        let Some(membership) = self.sessions.enter(arrived.login.session, arrived.key.id) else {
-            warn!(%peer, "sent away: {} sessions are all that there may be", self.sessions.count());
-            tokio::spawn(session::send_away(arrived, self.shared.boot));
-            return;
+    /// Whether a line of this sort about this source is to be written now.
+    fn is_news(&mut self, peer: SocketAddr, sort: &str) -> bool {
+        let sort = format!("not let in from {}: {sort}", Source::of(peer.ip()));
+        self.folded.is_news(sort, Instant::now())
+    }
+
+    fn tell_folded(&mut self) {
+        for line in self.folded.take(Instant::now()) {
+            warn!("{line} in the last minute");
+        }
+    }
+
+    fn logged_in(&mut self, arrived: Arrived, peer: SocketAddr) {
+        let holder = Holder::of(&arrived.key);
+        let share = match self.shared.budget.take(holder, Resource::Session, 1) {
+            Ok(share) => share,
+            Err(exhausted) => return self.send_away(arrived, exhausted, peer),
         };
+        let membership = self.sessions.enter(arrived.login.session, share);
         let session = Session::new(&arrived, peer, &self.shared, &membership);
         if let Err(error) = session::start(arrived, session, membership) {
             error!(%peer, "can't start a thread for a session: {error}");
+        }
+    }
+
+    /// Tells somebody who logged in why there is no place. Nobody waits for that.
+    fn send_away(&mut self, arrived: Arrived, why: Exhausted, peer: SocketAddr) {
+        let label = escape(arrived.key.label.as_bytes());
+        if self.folded.is_news(format!("no more sessions for {label}"), Instant::now()) {
+            warn!(%peer, key = %label, "sent away: {why}");
+        }
+        // Who comes faster than it can be told is not told.
+        if let Ok(place) = Arc::clone(&self.sent_away).try_acquire_owned() {
+            let work = session::send_away(arrived, self.shared.boot, why);
+            tokio::spawn(async move {
+                let _ = work.await;
+                drop(place);
+            });
         }
     }
 
@@ -195,6 +243,14 @@ impl Server {
             () = sleep(STOPPING) => warn!("stopped; {} sessions were cut off", self.sessions.count()),
             () = signals.stop() => warn!("stopped at once; {} sessions were cut off", self.sessions.count()),
         }
+    }
+}
+
+/// Waits for this moment, if there is one.
+async fn due(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment.into()).await,
+        None => pending().await,
     }
 }
 

@@ -5,6 +5,7 @@
 //! holds up the runtime that accepts. Idle, a session costs its TLS state, the touched part of its
 //! stack, and a runtime: about 100 KiB.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -14,17 +15,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lariat_common::auth::agent::LoggedIn;
 use lariat_common::escape::escape;
 use lariat_common::link::{Frame, Link, LinkError, hello_frame, message_frame};
+use lariat_common::memory::{Charge, Memory, NoMemory};
 use lariat_common::name::{BootId, SessionId};
 use lariat_common::protocol::Kind;
+use lariat_common::protocol::failure::Failure;
 use lariat_common::protocol::request::{BadRequest, Goodbye, Request};
 use lariat_common::tls::Channel;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{Span, info, warn};
 
+use crate::budget::{Budget, Exhausted, Holder};
 use crate::config::Config;
 use crate::handshake::Arrived;
+use crate::job_shares::JobShares;
 use crate::jobs::Jobs;
 use crate::keyring::Entry;
 use crate::sessions::Membership;
@@ -61,8 +66,14 @@ pub struct Shared {
     pub user: User,
     /// The jobs, those of earlier runs of the agent included.
     pub jobs: Jobs,
+    /// What they take of the budget.
+    pub job_shares: JobShares,
     /// The transfers that are under way.
     pub transfers: Transfers,
+    /// What each key may take.
+    pub budget: Budget,
+    /// Bytes of output that the detached jobs of an owner keep; other keys' keep half.
+    pub output: u64,
 }
 
 /// What a request may know of the session that it came by.
@@ -77,6 +88,12 @@ pub struct Session {
     pub agent: Arc<Shared>,
     /// Becomes true when the session is to end soon, because the agent stops or the key was revoked.
     pub stop: watch::Receiver<bool>,
+    /// Who the key is to the budget.
+    pub holder: Holder,
+    /// What the key's requests may keep.
+    pub memory: Memory,
+    /// For what the session's own buffers have become by its requests.
+    buffers: RefCell<Charge>,
     /// Every line that is logged on the session's thread is in it.
     pub span: Span,
 }
@@ -107,7 +124,16 @@ impl Session {
         let (id, key) = (arrived.login.session, Arc::clone(&arrived.key));
         let label = escape(key.label.as_bytes());
         let span = tracing::info_span!("session", %id, key = %label, %peer);
-        Self { id, key, peer, agent: Arc::clone(agent), stop: membership.stop(), span }
+        let holder = Holder::of(&key);
+        let memory = agent.budget.memory(holder);
+        let buffers = RefCell::new(memory.charge());
+        let (agent, stop) = (Arc::clone(agent), membership.stop());
+        Self { id, key, peer, agent, stop, holder, memory, buffers, span }
+    }
+
+    /// Counts what this request needs, for as long as the session is there: its buffers stay.
+    fn charge(&self, request: &Request) -> Result<(), Failure> {
+        Ok(self.buffers.borrow_mut().at_least(memory_of(request))?)
     }
 
     /// Whether the session is to end.
@@ -134,14 +160,22 @@ pub fn start(arrived: Arrived, session: Session, membership: Membership) -> io::
     std::thread::Builder::new().name("session".into()).stack_size(STACK).spawn(work).map(|_| ())
 }
 
-/// Welcomes somebody for whom there is no place, and says when to come back.
-pub async fn send_away(mut arrived: Arrived, boot: BootId) -> Result<(), LinkError> {
+/// Welcomes somebody for whom there is no place, and says why, in answer to the request that came along.
+pub async fn send_away(
+    mut arrived: Arrived,
+    boot: BootId,
+    why: Exhausted,
+) -> Result<(), LinkError> {
     let channel = &mut arrived.channel;
     let farewell = async {
         channel.get_mut().attach()?;
         channel.write_all(&welcome(&arrived.login, &arrived.key, boot)).await?;
-        channel.write_all(&message_frame(&goodbye())?).await?;
-        Ok(channel.shutdown().await?)
+        channel.write_all(&message_frame(&Failure::from(why))?).await?;
+        channel.shutdown().await?;
+        // What is left unread would reset the connection, and our words could be lost with it.
+        let mut buffer = [0; 1024];
+        while channel.read(&mut buffer).await? > 0 {}
+        Ok(())
     };
     timeout(FAREWELL, farewell).await.unwrap_or(Err(LinkError::Silent))
 }
@@ -167,8 +201,15 @@ async fn serve(arrived: Arrived, session: &Session) -> Result<(), SessionError> 
         channel.flush().await
     };
     timeout(WELCOME, greet).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))?;
-    let mut link = Link::new(channel);
-    let limit = match requests(&mut link, session).await? {
+    let mut link = Link::with_memory(channel, session.memory.clone());
+    let end = match requests(&mut link, session).await {
+        Err(SessionError::Link(LinkError::Memory)) if !link.writer.is_broken() => {
+            link.send(&Failure::from(NoMemory)).await?;
+            End::Failed
+        }
+        end => end?,
+    };
+    let limit = match end {
         End::Stopped => FAREWELL,
         End::ByPeer | End::Failed => LINGER,
     };
@@ -222,6 +263,11 @@ async fn request_made(
     if let Err(failure) =
         policy::decide(&session.key, &request, &session.agent.user, SystemTime::now())
     {
+        warn!("{verb}: {failure}");
+        link.send(&failure).await?;
+        return Ok(ControlFlow::Continue(()));
+    }
+    if let Err(failure) = session.charge(&request) {
         warn!("{verb}: {failure}");
         link.send(&failure).await?;
         return Ok(ControlFlow::Continue(()));
@@ -281,6 +327,17 @@ fn may_be_late(kind: Kind) -> bool {
         | Kind::Root
         | Kind::Changes
         | Kind::Settled => false,
+    }
+}
+
+/// Bytes that a request takes whatever is in it: its buffers and TLS's, and those of its threads. What
+/// grows with what the controller says is counted where it is kept.
+fn memory_of(request: &Request) -> usize {
+    const KIB: usize = 1024;
+    match request {
+        Request::Kill(_) => 0,
+        Request::Run(_) | Request::Attach(_) | Request::List(_) | Request::Logs(_) => 768 * KIB,
+        Request::File(request) => 3072 * KIB + request.memory(),
     }
 }
 

@@ -6,15 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lariat_common::name::{KeyId, SessionId};
 use tokio::sync::watch;
 
-/// Most sessions at a time. Each has a thread, and three or four descriptors.
-pub const MOST: usize = 1024;
+use crate::budget::Share;
 
 /// The sessions that there are. Clones are the same sessions.
 #[derive(Clone)]
 pub struct Sessions(Arc<Inner>);
 
 struct Inner {
-    most: usize,
     running: Mutex<HashMap<SessionId, Running>>,
     count: watch::Sender<usize>,
 }
@@ -29,25 +27,25 @@ pub struct Membership {
     sessions: Sessions,
     id: SessionId,
     stop: watch::Receiver<bool>,
+    _share: Share,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        let running = Mutex::default();
+        Self(Arc::new(Inner { running, count: watch::Sender::new(0) }))
+    }
 }
 
 impl Sessions {
-    /// None yet, and never more than `most`.
-    pub fn new(most: usize) -> Self {
-        let running = Mutex::default();
-        Self(Arc::new(Inner { most, running, count: watch::Sender::new(0) }))
-    }
-
-    /// A place for a new session, or `None` if there is none left.
-    pub fn enter(&self, id: SessionId, key: KeyId) -> Option<Membership> {
+    /// A place for a new session, which its share of the budget stands for.
+    pub fn enter(&self, id: SessionId, share: Share) -> Membership {
         let (sender, stop) = watch::channel(false);
         let mut running = self.running();
-        if running.len() >= self.0.most {
-            return None;
-        }
-        running.insert(id, Running { key, stop: sender });
+        running.insert(id, Running { key: share.key(), stop: sender });
         self.0.count.send_replace(running.len());
-        Some(Membership { sessions: self.clone(), id, stop })
+        drop(running);
+        Membership { sessions: self.clone(), id, stop, _share: share }
     }
 
     /// Asks every session to end.
@@ -96,26 +94,33 @@ impl Drop for Membership {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::{Budget, Holder, Limits, Resource};
 
-    fn enter(sessions: &Sessions, id: u8, key: u8) -> Option<Membership> {
-        sessions.enter(SessionId([id; 16]), KeyId([key; 16]))
+    fn enter(sessions: &Sessions, budget: &Budget, id: u8, key: u8) -> Option<Membership> {
+        let holder = Holder::unknown(KeyId([key; 16]));
+        let share = budget.take(holder, Resource::Session, 1).ok()?;
+        Some(sessions.enter(SessionId([id; 16]), share))
+    }
+
+    fn budget() -> Budget {
+        Budget::new(Limits { sessions: 8, jobs: 1, memory: 1 })
     }
 
     #[test]
     fn there_are_never_too_many_and_a_place_comes_back() {
-        let sessions = Sessions::new(2);
-        let first = enter(&sessions, 1, 1).unwrap();
-        let _second = enter(&sessions, 2, 1).unwrap();
-        assert!(enter(&sessions, 3, 1).is_none());
-        drop(first);
-        assert!(enter(&sessions, 3, 1).is_some());
-        assert_eq!(sessions.count(), 1);
+        let (sessions, budget) = (Sessions::default(), budget());
+        let mut held: Vec<_> = (0..4).map(|id| enter(&sessions, &budget, id, 1).unwrap()).collect();
+        assert!(enter(&sessions, &budget, 9, 1).is_none());
+        held.pop();
+        held.extend(enter(&sessions, &budget, 9, 1));
+        assert_eq!((held.len(), sessions.count()), (4, 4));
     }
 
     #[test]
     fn one_key_or_all_can_be_stopped() {
-        let sessions = Sessions::new(9);
-        let (first, second) = (enter(&sessions, 1, 1).unwrap(), enter(&sessions, 2, 2).unwrap());
+        let (sessions, budget) = (Sessions::default(), budget());
+        let enter = |id, key| enter(&sessions, &budget, id, key).unwrap();
+        let (first, second) = (enter(1, 1), enter(2, 2));
         sessions.stop_key(KeyId([1; 16]));
         assert_eq!((*first.stop().borrow(), *second.stop().borrow()), (true, false));
         sessions.stop_all();
@@ -124,8 +129,8 @@ mod tests {
 
     #[test]
     fn the_end_of_the_last_one_is_noticed_also_after_a_panic() {
-        let sessions = Sessions::new(9);
-        let membership = enter(&sessions, 1, 1).unwrap();
+        let (sessions, budget) = (Sessions::default(), budget());
+        let membership = enter(&sessions, &budget, 1, 1).unwrap();
         let thread = std::thread::spawn(move || {
             let _membership = membership;
             panic!("a session fails");
@@ -133,5 +138,6 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(sessions.ended());
         assert!(thread.join().is_err());
+        assert_eq!(budget.used(Resource::Session), 0);
     }
 }

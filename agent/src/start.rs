@@ -7,13 +7,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use lariat_common::beneath::named;
 use lariat_common::private::{PrivateError, check_folder, create_folder};
 use rustix::fs::Mode;
 use tokio::runtime::Builder;
 
+use crate::budget::{Budget, Holder};
 use crate::config::Config;
 use crate::handshake::Door;
 use crate::identity::Identity;
+use crate::job_shares::JobShares;
 use crate::jobs::{Jobs, Settings};
 use crate::keyring::Keyring;
 use crate::listen::Listener;
@@ -21,7 +24,7 @@ use crate::serve::Server;
 use crate::session::Shared;
 use crate::transfers::Transfers;
 use crate::user::User;
-use crate::{descriptors, jobs, memory};
+use crate::{capacity, descriptors, jobs, memory};
 
 /// Why the agent did not start.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +50,7 @@ impl StartError {
 /// Loads the configuration and what it names, then serves until a signal ends it.
 pub fn run(config: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
     memory::limit();
+    named::refuse_magic_links();
     let mut config = Config::load(config).map_err(StartError::config)?;
     config.listen = listen.unwrap_or(config.listen);
     let identity = Identity::load(&config).map_err(StartError::config)?;
@@ -62,11 +66,18 @@ pub fn run(config: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> 
     let settings = Settings::new(&config, user.clone(), boot);
     let jobs = Jobs::open(&config.state, settings)
         .map_err(|e| StartError::system(format!("open {}: {e}", config.state.display())))?;
+    let budget = Budget::new(config.limits.or(capacity::limits()));
+    let holder =
+        |key| keyring.entry(key).map_or_else(|| Holder::unknown(key), |entry| Holder::of(entry));
+    let job_shares = JobShares::load(&jobs, &budget, holder)
+        .map_err(|e| StartError::system(format!("look for jobs: {e}")))?;
     let door = Door::new(&config, &identity, keyring).map_err(StartError::system)?;
     let runtime = Builder::new_current_thread().enable_all().build();
     runtime.map_err(|e| StartError::system(format!("start: {e}")))?.block_on(async {
         let listener = Listener::bind(config.listen).map_err(StartError::system)?;
-        let shared = Shared { boot, config, user, jobs, transfers: Transfers::default() };
+        let transfers = Transfers::default();
+        let output = config.limits.output.unwrap_or_else(|| capacity::output(&config.state));
+        let shared = Shared { boot, config, user, jobs, job_shares, transfers, budget, output };
         Server::new(door, Arc::new(shared)).serve(listener).await.map_err(StartError::system)
     })
 }

@@ -2,14 +2,26 @@
 //! and takes over its partial.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use lariat_common::name::KeyId;
 use lariat_common::protocol::failure::Cause;
+use lariat_common::protocol::request::FileRequest;
 use lariat_common::transfer::Cancel;
 use lariat_common::transfer::destination::PlaceId;
 
-/// Names a partial: the folder that it is in, and its name there.
-type Key = (PlaceId, String);
+/// What a transfer is known by.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Key {
+    /// Its partial: the folder that it is in, and its name there.
+    Partial(PlaceId, String),
+    /// Who asked for it, and where to. A worker's transfer is known by that: only the worker looks
+    /// where its paths lead.
+    Asked { key: KeyId, uid: u32, tree: bool, path: Vec<u8>, name: Vec<u8> },
+}
 
 /// The transfers that write to this host. Clones are the same.
 #[derive(Clone, Default)]
@@ -26,7 +38,31 @@ pub struct Running {
 impl Transfers {
     /// Begins a transfer into a partial, and tells the one that has it to stop.
     pub fn begin(&self, place: PlaceId, partial: String) -> Running {
-        let key = (place, partial);
+        self.begin_as(Key::Partial(place, partial))
+    }
+
+    /// Begins what a worker does for this key as the user with this number. `None` if it writes nothing.
+    pub fn begin_asked(&self, key: KeyId, uid: u32, request: &FileRequest) -> Option<Running> {
+        let (dest, tree) = match request {
+            FileRequest::Push(push) => (&push.dest, false),
+            FileRequest::PushTree(push) if push.options.dry_run => return None,
+            FileRequest::PushTree(push) => (&push.dest, true),
+            FileRequest::Pull(_) => return None,
+        };
+        // What differs only by slashes and dots is the same, wherever it leads.
+        let path: PathBuf = Path::new(OsStr::from_bytes(&dest.path)).components().collect();
+        let path = path.into_os_string().into_vec();
+        let name = dest.name.clone();
+        Some(self.begin_as(Key::Asked { key, uid, tree, path, name }))
+    }
+
+    /// Ends all of them, because a newer request took over.
+    pub fn supersede(&self) {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        running.values().for_each(|cancel| cancel.cancel(Cause::Superseded));
+    }
+
+    fn begin_as(&self, key: Key) -> Running {
         let cancel = Cancel::default();
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(older) = running.insert(key.clone(), cancel.clone()) {

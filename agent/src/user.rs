@@ -68,6 +68,11 @@ impl User {
         Ok(Credentials { uid: self.uid, gid: self.gid, groups })
     }
 
+    /// The login name as text.
+    pub fn name(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.name)
+    }
+
     /// The home folder as a path.
     pub fn home(&self) -> &Path {
         Path::new(OsStr::from_bytes(&self.home))

@@ -15,6 +15,7 @@ pub mod file_size_limit;
 pub mod frame;
 pub mod limits;
 pub mod link;
+pub mod memory;
 pub mod name;
 pub mod private;
 pub mod protocol;

@@ -121,7 +121,7 @@ impl Mouth {
         let mut offset = offset;
         for piece in bytes.chunks(STDIN_FRAME) {
             self.send(&channel::stdin_header(offset, piece.len()), piece).await?;
-            offset += piece.len() as u64;
+            offset = offset.checked_add(piece.len() as u64).ok_or(ChannelError::Malformed)?;
         }
         Ok(())
     }

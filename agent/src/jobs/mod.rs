@@ -16,6 +16,7 @@
 pub mod channel;
 pub mod supervise;
 
+mod alive;
 mod cgroup;
 mod connection;
 mod find;
@@ -23,10 +24,11 @@ mod folder;
 mod inbox;
 mod log;
 mod log_reader;
-mod raw;
+pub(crate) mod raw;
 mod record;
 mod released;
 mod ring;
+mod room;
 mod scope;
 mod settings;
 mod spawner;
@@ -38,6 +40,7 @@ pub use connection::{Ear, Event, Mouth};
 pub use find::{Fate, Found};
 pub use log_reader::LogReader;
 pub use record::{Record, State};
+pub(crate) use settings::OWN_BINARY;
 pub use settings::Settings;
 pub use spool::Stream;
 pub use start::{Jobs, StartError, boot_id};

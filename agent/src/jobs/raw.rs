@@ -1,4 +1,4 @@
-//! The few system calls that have no safe wrapper and that starting commands can't do without.
+//! The few system calls that have no safe wrapper and that starting commands and workers can't do without.
 //!
 //! Invariant: this is the only unsafe code of the agent's jobs.
 #![expect(unsafe_code, reason = "each block says why it is sound")]
@@ -22,19 +22,30 @@ const CLONE_INTO_CGROUP: u64 = 1 << 33;
 /// Closes every descriptor above standard error.
 ///
 /// Only for the first lines of a process that has opened nothing itself.
-pub(super) fn close_inherited() {
+pub(crate) fn close_inherited() {
     // SAFETY: nothing in this process owns a descriptor above 2 yet, so none is closed under an owner.
     unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
 }
 
 /// Gives every signal its default action again, but for SIGPIPE: this process ignores it, and the
 /// standard library restores it for children.
-pub(super) fn reset_signals() {
+pub(crate) fn reset_signals() {
     let last = libc::SIGRTMAX();
     for number in (1..=last).filter(|n| !RESERVED.contains(n) && *n != libc::SIGPIPE) {
         // SAFETY: the default action runs no code of ours. SIGKILL and SIGSTOP are refused, which
         // changes nothing.
         unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
+}
+
+/// Leaves the keys of whoever started this process behind: it gets a session keyring of its own, empty.
+pub(crate) fn new_session_keyring() -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    const NO_NAME: libc::c_long = 0;
+    // SAFETY: without a name the call reads no memory of this process, and changes nothing in it.
+    match unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, NO_NAME) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::user::User;
 
 /// The agent's own binary: the one that runs, also when another has taken its place on disk.
-const OWN_BINARY: &str = "/proc/self/exe";
+pub(crate) const OWN_BINARY: &str = "/proc/self/exe";
 
 /// The locale of a command whose host has none set.
 const LANG: &str = "C.UTF-8";

@@ -132,6 +132,9 @@ async fn listen<R: AsyncRead + Unpin>(reader: &mut Reader<R>, mouth: &Mouth) -> 
                 let offset = u64::from_le_bytes(reader.bulk_array().await?);
                 buffer.resize(reader.bulk_left(), 0);
                 reader.bulk(&mut buffer).await?;
+                if offset.checked_add(buffer.len() as u64).is_none() {
+                    return Err(LinkError::Misbehaved("its stdin goes on behind the end").into());
+                }
                 unheard(mouth.stdin(offset, &buffer).await);
                 continue;
             }

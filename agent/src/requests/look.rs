@@ -4,74 +4,73 @@ use std::ops::ControlFlow;
 
 use lariat_common::account;
 use lariat_common::escape::escape;
-use lariat_common::link::LinkError;
+use lariat_common::link::{Link, LinkError};
 use lariat_common::protocol::failure::{Cause, Failure};
 use lariat_common::protocol::tree::{PushTree, Root};
 use lariat_common::transfer::tree::{Look, describe_for, hear_look, look};
 use lariat_common::transfer::{Source, TransferError};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::info;
 
-use super::acting::Acting;
+use super::file_work::FileWork;
 use super::{Logged, transfer_ended};
-use crate::session::{Session, SessionLink};
 
 /// Tells what a push of the file that is the root would do.
-pub(super) async fn push(
-    link: &mut SessionLink,
+pub(super) async fn push<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
     push: PushTree,
-    session: &Session,
+    work: &FileWork,
 ) -> Result<ControlFlow<()>, LinkError> {
     let path = escape(&push.dest.path);
-    let done = match open(push, session) {
-        Ok((_acting, what)) => {
-            let work = Box::pin(async { Ok(look(link, what, &Logged).await?.path) });
-            until_stopped(session, work).await
+    let done = match open(push, work) {
+        Ok(what) => {
+            let looking = Box::pin(async { Ok(look(link, what, &Logged).await?.path) });
+            until_stopped(work, looking).await
         }
         Err(failure) => Err(failure.into()),
     };
     ended(link, "push", &path, done.map(|path| escape(&path))).await
 }
 
-fn open(push: PushTree, session: &Session) -> Result<(Acting, Look), Failure> {
-    let PushTree { dest, root, options, placement, user } = push;
+fn open(push: PushTree, work: &FileWork) -> Result<Look, Failure> {
+    let PushTree { dest, root, options, placement, user: _ } = push;
     let finish = account::finish(&placement)
         .map_err(|why| Failure::request(Cause::BadRequest(why.to_string())))?;
-    let acting = Acting::begin(session, user.as_deref())?;
-    let base = acting.user.home().to_owned();
-    Ok((acting, Look { base, dest, root, options, finish }))
+    let base = work.home.clone();
+    Ok(Look { base, dest, root, options, finish })
 }
 
 /// Describes a file to the controller, which looks what a pull of it would do.
-pub(super) async fn pull(
-    link: &mut SessionLink,
+pub(super) async fn pull<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
     source: Source,
     checksum: bool,
     path: &str,
-    session: &Session,
+    work: &FileWork,
 ) -> Result<ControlFlow<()>, LinkError> {
-    let work = Box::pin(async {
+    let looking = Box::pin(async {
         let entry = describe_for(link, source, checksum).await?;
         link.outbox().post(&Root { entry })?;
         Ok(hear_look(link, &Logged).await?.path)
     });
-    let done = until_stopped(session, work).await;
+    let done = until_stopped(work, looking).await;
     ended(link, "pull", path, done.map(|path| escape(&path))).await
 }
 
 /// Does it, unless the session is to end: a large file takes its time to be read.
 async fn until_stopped<T>(
-    session: &Session,
-    work: impl Future<Output = Result<T, TransferError>>,
+    work: &FileWork,
+    looking: impl Future<Output = Result<T, TransferError>>,
 ) -> Result<T, TransferError> {
     tokio::select! {
-        done = work => done,
-        () = session.stopped() => Err(Failure::request(Cause::Stopping).into()),
+        done = looking => done,
+        () = work.stopped() => Err(Failure::request(Cause::Stopping).into()),
     }
 }
 
 /// Tells the controller of a failure of this end's. Nothing is under way then, and the session goes on.
-async fn ended(
-    link: &mut SessionLink,
+async fn ended<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
     verb: &str,
     path: &str,
     done: Result<String, TransferError>,

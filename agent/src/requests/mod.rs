@@ -5,6 +5,7 @@
 //! in order ([`ControlFlow::Break`]).
 
 pub mod attach;
+pub mod file_work;
 pub mod kill;
 pub mod list;
 pub mod logs;
@@ -13,22 +14,19 @@ pub mod push;
 pub mod push_tree;
 pub mod run;
 
-mod acting;
 mod detached;
 mod job;
 mod look;
 mod unread;
 
-use std::convert::Infallible;
-use std::future::pending;
 use std::ops::ControlFlow;
 
 use lariat_common::link::LinkError;
-use lariat_common::protocol::failure::{Cause, Failure, FileKind};
+use lariat_common::protocol::failure::{Failure, FileKind};
 use lariat_common::protocol::request::Request;
 use lariat_common::protocol::tree::Change;
+use lariat_common::transfer::TransferError;
 use lariat_common::transfer::tree::{Side, Watch};
-use lariat_common::transfer::{Cancel, TransferError};
 use tracing::{debug, info};
 
 use crate::session::{Session, SessionLink};
@@ -46,17 +44,8 @@ pub async fn serve(
         Request::List(list) => Box::pin(list::serve(link, list, session)).await,
         Request::Logs(logs) => Box::pin(logs::serve(link, logs, session)).await,
         Request::Kill(kill) => Box::pin(kill::serve(link, kill, session)).await,
-        Request::Push(push) => Box::pin(push::serve(link, push, session)).await,
-        Request::PushTree(push) => Box::pin(push_tree::serve(link, push, session)).await,
-        Request::Pull(pull) => Box::pin(pull::serve(link, pull, session)).await,
+        Request::File(request) => Box::pin(file_work::serve_as_user(link, request, session)).await,
     }
-}
-
-/// Ends a transfer when its session is to end. It goes on until the transfer has noticed.
-async fn stopping(session: &Session, cancel: &Cancel) -> Infallible {
-    session.stopped().await;
-    cancel.cancel(Cause::Stopping);
-    pending().await
 }
 
 /// A tree's transfer that nobody here looks at, but for the log.

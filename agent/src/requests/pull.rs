@@ -6,39 +6,35 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use lariat_common::escape::escape;
-use lariat_common::link::LinkError;
+use lariat_common::link::{Link, LinkError};
 use lariat_common::protocol::failure::{Cause, Failure, FileKind};
 use lariat_common::protocol::metadata::Travels;
 use lariat_common::protocol::transfer::{Pull, Sending};
 use lariat_common::protocol::tree::{Root, Settled};
 use lariat_common::transfer::tree::{Avoid, Counts, Filter, TreeSource, send_tree};
 use lariat_common::transfer::{Cancel, Sent, Source, TransferError, Unwatched, send};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::info;
 
-use super::acting::Acting;
-use super::{Logged, look, stopping, transfer_ended};
-use crate::session::{Session, SessionLink};
+use super::file_work::FileWork;
+use super::{Logged, look, transfer_ended};
 
 /// Sends a file or a tree. Failures are the controller's to show, and end nothing but the transfer.
-pub async fn serve(
-    link: &mut SessionLink,
+pub async fn serve<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
     pull: Pull,
-    session: &Session,
+    work: &FileWork,
 ) -> Result<ControlFlow<()>, LinkError> {
-    let opened = Acting::begin(session, pull.user.as_deref())
-        .and_then(|acting| Ok((open(&pull, acting.user.home())?, acting)));
     let path = escape(&pull.source);
-    match opened {
-        Ok((Opened::File(mut source), _acting)) => {
+    match open(&pull, &work.home) {
+        Ok(Opened::File(mut source)) => {
             link.outbox().post(source.offer())?;
-            let done = give(link, &mut source, pull.sending, session).await;
+            let done = give(link, &mut source, pull.sending, work).await;
             transfer_ended("pull", &path, done)
         }
-        Ok((Opened::Look(source, checksum), _acting)) => {
-            look::pull(link, source, checksum, &path, session).await
-        }
-        Ok((Opened::Tree(source), _acting)) => serve_tree(link, *source, &pull, session).await,
-        Ok((Opened::LeftOut, _)) => {
+        Ok(Opened::Look(source, checksum)) => look::pull(link, source, checksum, &path, work).await,
+        Ok(Opened::Tree(source)) => serve_tree(link, *source, &pull, work).await,
+        Ok(Opened::LeftOut) => {
             link.send(&Settled { path: pull.source, files: 0, bytes: 0 }).await?;
             transfer_ended("pull", &path, Ok("left out".to_owned()))
         }
@@ -50,16 +46,16 @@ pub async fn serve(
     }
 }
 
-async fn give(
-    link: &mut SessionLink,
+async fn give<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
     source: &mut Source,
     how: Sending,
-    session: &Session,
+    work: &FileWork,
 ) -> Result<String, TransferError> {
     let (cancel, mut sent) = (Cancel::default(), Sent::default());
     tokio::select! {
         done = send(link, source, how, &Unwatched, &cancel, &mut sent) => done?,
-        never = stopping(session, &cancel) => match never {},
+        never = work.stopping(&cancel) => match never {},
     };
     let Sent { sent, moved, size } = sent;
     Ok(format!("{size} bytes, of which {moved} went, as {sent}"))
@@ -95,17 +91,17 @@ fn open(pull: &Pull, home: &Path) -> Result<Opened, Failure> {
     }
 }
 
-async fn serve_tree(
-    link: &mut SessionLink,
+async fn serve_tree<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
     source: TreeSource,
     pull: &Pull,
-    session: &Session,
+    work: &FileWork,
 ) -> Result<ControlFlow<()>, LinkError> {
     link.outbox().post(&Root { entry: source.root().clone() })?;
     let (cancel, mut counts) = (Cancel::default(), Counts::default());
     let done = tokio::select! {
         done = send_tree(link, source, Avoid::new(), pull.sending, &Logged, &cancel, &mut counts) => done,
-        never = stopping(session, &cancel) => match never {},
+        never = work.stopping(&cancel) => match never {},
     };
     let Counts { sent, moved, .. } = counts;
     let summary = done.map(|Settled { files, bytes, .. }| {

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use lariat_common::account;
 use lariat_common::escape::escape;
-use lariat_common::link::LinkError;
+use lariat_common::link::{Link, LinkError};
 use lariat_common::protocol::failure::{Cause, Failure};
 use lariat_common::protocol::tree::{PushTree, Settled, What};
 use lariat_common::transfer::tree::{Avoid, Counts, Filter, TreeArrival, TreeTarget, receive_tree};
 use lariat_common::transfer::{Owner, TransferError};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
-use super::acting::Acting;
-use super::{Logged, look, stopping, transfer_ended};
-use crate::session::{Session, SessionLink};
+use super::file_work::FileWork;
+use super::{Logged, look, transfer_ended};
 use crate::transfers::Running;
 
 /// How long an older transfer may take to end.
@@ -29,10 +29,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const TREE: &str = "tree";
 
 /// Receives a tree. Failures are the controller's to show, and end nothing but the transfer.
-pub async fn serve(
-    link: &mut SessionLink,
+pub async fn serve<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
     push: PushTree,
-    session: &Session,
+    work: &FileWork,
 ) -> Result<ControlFlow<()>, LinkError> {
     if let Err(why) = push.check() {
         let failure = Failure::request(Cause::BadRequest(why.to_string()));
@@ -41,13 +41,13 @@ pub async fn serve(
         return Ok(ControlFlow::Continue(()));
     }
     if matches!(push.root.what, What::File { .. }) {
-        return look::push(link, push, session).await;
+        return look::push(link, push, work).await;
     }
-    let opened = match open(push, session) {
+    let opened = match open(push, work) {
         Ok(opened) => lock(&opened.arrival.target).await.map(|()| opened),
         Err(failure) => Err(failure),
     };
-    let Opening { acting: _acting, running, arrival } = match opened {
+    let Opening { running, arrival } = match opened {
         Ok(opened) => opened,
         Err(failure) => {
             info!("push: {failure}");
@@ -56,20 +56,20 @@ pub async fn serve(
         }
     };
     let path = escape(arrival.target.path().as_os_str().as_bytes());
-    transfer_ended("push", &path, take(link, arrival, &running, session).await)
+    transfer_ended("push", &path, take(link, arrival, &running, work).await)
 }
 
-async fn take(
-    link: &mut SessionLink,
+async fn take<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
     arrival: TreeArrival,
     running: &Running,
-    session: &Session,
+    work: &FileWork,
 ) -> Result<String, TransferError> {
     let mut counts = Counts::default();
     let cancel = &running.cancel;
     let settled = tokio::select! {
         done = receive_tree(link, arrival, &Logged, cancel, &mut counts) => done?,
-        never = stopping(session, cancel) => match never {},
+        never = work.stopping(cancel) => match never {},
     };
     let Counts { sent, moved, .. } = counts;
     let Settled { files, bytes, .. } = settled;
@@ -89,27 +89,24 @@ async fn lock(target: &TreeTarget) -> Result<(), Failure> {
 
 /// A push that can begin.
 struct Opening {
-    acting: Acting,
     running: Running,
     arrival: TreeArrival,
 }
 
-fn open(push: PushTree, session: &Session) -> Result<Opening, Failure> {
+fn open(push: PushTree, work: &FileWork) -> Result<Opening, Failure> {
     let bad = |why: String| Failure::request(Cause::BadRequest(why));
-    let PushTree { dest, root, options, placement, user } = push;
+    let PushTree { dest, root, options, placement, user: _ } = push;
     let filter = Filter::new(&options.rules, &options.only).map_err(|why| bad(why.to_string()))?;
     let finish = account::finish(&placement).map_err(|why| bad(why.to_string()))?;
-    let acting = Acting::begin(session, user.as_deref())?;
-    let user = &acting.user;
-    let owner = Owner { key: session.key.id, user: user.uid };
+    let owner = Owner { key: work.key, user: work.uid };
     let target = if options.dry_run {
-        TreeTarget::look(user.home(), &dest, owner)?
+        TreeTarget::look(&work.home, &dest, owner)?
     } else {
-        TreeTarget::open(user.home(), &dest, owner)?
+        TreeTarget::open(&work.home, &dest, owner)?
     };
-    let key = session.key.id;
-    let running = session.agent.transfers.begin(target.id()?, format!("{TREE} {key}"));
+    let key = work.key;
+    let running = work.transfers.begin(target.id()?, format!("{TREE} {key}"));
     let avoid = Avoid::new();
     let arrival = TreeArrival { target, root, options, filter, finish, avoid };
-    Ok(Opening { acting, running, arrival })
+    Ok(Opening { running, arrival })
 }

@@ -17,7 +17,7 @@ use lariat_common::secret::Secret;
 use rustls::ClientConnection;
 use tokio::io::AsyncWriteExt;
 
-use crate::harness::{Agent, PATIENCE, block_on};
+use crate::harness::{Agent, PATIENCE, Setup, block_on};
 
 /// Nothing is sent after the ClientHello, and still the challenge comes.
 #[test]
@@ -124,7 +124,9 @@ fn what_is_no_login_is_closed_at_once() {
 
 #[test]
 fn tls_without_our_protocol_and_what_is_no_tls_are_closed() {
-    let agent = Agent::start();
+    // What is folded is told one by one at this level.
+    let environment = vec![("RUST_LOG", "debug".to_owned())];
+    let agent = Agent::with(Setup { environment, ..Setup::default() });
     // Whoever logged in is not penalised for what follows.
     block_on(async { drop(agent.log_in().await) });
     let mut config = agent.client_config();

@@ -35,8 +35,10 @@ pub(crate) struct Agent {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) address: SocketAddr,
     pub(crate) key: Secret,
-    /// A second key, which may do the same.
+    /// A second key, which may do the same unless the setup says otherwise.
     pub(crate) other_key: Secret,
+    /// Further keys, which may do what the first one may.
+    pub(crate) more_keys: Vec<Secret>,
     host: HostName,
     enrolment: EnrolmentId,
     ca: Ca,
@@ -49,12 +51,21 @@ pub(crate) struct Agent {
 pub(crate) struct Setup<'a> {
     pub(crate) config: &'a str,
     pub(crate) verbs: &'a str,
+    /// Of the second key, if they are others.
+    pub(crate) other_verbs: Option<&'a str>,
+    pub(crate) more_keys: usize,
     pub(crate) environment: Vec<(&'a str, String)>,
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Self { config: "", verbs: "\"push\"", environment: Vec::new() }
+        Self {
+            config: "",
+            verbs: "\"push\"",
+            other_verbs: None,
+            more_keys: 0,
+            environment: Vec::new(),
+        }
     }
 }
 
@@ -69,9 +80,11 @@ impl Agent {
             .tempdir()
             .unwrap();
         let [key, other_key] = [0, 1].map(|_| Secret::generate().unwrap());
+        let more_keys: Vec<_> = (0..setup.more_keys).map(|_| Secret::generate().unwrap()).collect();
         let host = "web1".parse::<HostName>().unwrap();
         let (enrolment, ca) = (EnrolmentId([7; 16]), Ca::create().unwrap());
-        write_bundle(folder.path(), &ca, [&key, &other_key], &host, &enrolment, &setup);
+        let keys: Vec<_> = [&key, &other_key].into_iter().chain(&more_keys).collect();
+        write_bundle(folder.path(), &ca, &keys, &host, &enrolment, &setup);
         let mut command = lariatd(folder.path());
         let mut child = command.envs(setup.environment).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -85,8 +98,19 @@ impl Agent {
             }
         });
         let address = "0.0.0.0:0".parse().unwrap();
-        let mut agent =
-            Self { folder, address, key, other_key, host, enrolment, ca, child, lines, log };
+        let mut agent = Self {
+            folder,
+            address,
+            key,
+            other_key,
+            more_keys,
+            host,
+            enrolment,
+            ca,
+            child,
+            lines,
+            log,
+        };
         let line = agent.wait_for("listening on ");
         agent.address = line.rsplit_once(' ').unwrap().1.parse().unwrap();
         agent
@@ -103,6 +127,14 @@ impl Agent {
                 Err(error) => panic!("no {part:?} ({error}) in:\n{}", self.log.lock().unwrap()),
             }
         }
+    }
+
+    /// A figure of its /proc/PID/status in KiB.
+    pub(crate) fn memory_kib(&self, figure: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.pid().as_raw_nonzero());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find(|line| line.starts_with(figure)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     pub(crate) fn pid(&self) -> rustix::process::Pid {
@@ -164,6 +196,16 @@ impl Agent {
         key: &Secret,
         request: &[u8],
     ) -> std::io::Result<(Link<TlsStream<TcpStream>>, Welcome)> {
+        let (tls, welcome) = self.log_in_raw(key, request).await?;
+        Ok((Link::new(tls), welcome))
+    }
+
+    /// A session as the stream that it is.
+    pub(crate) async fn log_in_raw(
+        &self,
+        key: &Secret,
+        request: &[u8],
+    ) -> std::io::Result<(TlsStream<TcpStream>, Welcome)> {
         let mut greeted = self.connect().await?;
         let (proving, login) = self.answer(&greeted, key);
         let flight = [&hello_frame(Kind::Login, &login)[..], request].concat();
@@ -171,7 +213,7 @@ impl Agent {
         let (kind, payload) = read_hello(&mut greeted.tls).await.map_err(std::io::Error::other)?;
         assert_eq!(kind, Kind::Welcome);
         let welcome = proving.welcome(&payload).unwrap();
-        Ok((Link::new(greeted.tls), welcome))
+        Ok((greeted.tls, welcome))
     }
 
     pub(crate) async fn log_in(&self) -> Link<TlsStream<TcpStream>> {
@@ -205,7 +247,7 @@ pub(crate) fn lariatd(folder: &Path) -> Command {
 fn write_bundle(
     folder: &Path,
     ca: &Ca,
-    keys: [&Secret; 2],
+    keys: &[&Secret],
     host: &HostName,
     enrolment: &EnrolmentId,
     setup: &Setup<'_>,
@@ -213,7 +255,11 @@ fn write_bundle(
     let leaf = ca.issue(host).unwrap();
     create(&folder.join("host.pem"), leaf.certificate_pem.as_bytes()).unwrap();
     create(&folder.join("host.key"), leaf.key_pem.as_bytes()).unwrap();
-    let keyring = keys.map(|key| entry(key, host, enrolment, setup)).concat();
+    let entries = keys.iter().enumerate().map(|(place, key)| {
+        let other = setup.other_verbs.filter(|_| place == 1);
+        entry(key, host, enrolment, other.unwrap_or(setup.verbs))
+    });
+    let keyring = entries.collect::<String>();
     create(&folder.join("keyring.toml"), keyring.as_bytes()).unwrap();
     let mut config = Vec::new();
     write!(
@@ -227,19 +273,24 @@ fn write_bundle(
     create(&folder.join("agent.toml"), &config).unwrap();
 }
 
-fn entry(key: &Secret, host: &HostName, enrolment: &EnrolmentId, setup: &Setup<'_>) -> String {
+fn entry(key: &Secret, host: &HostName, enrolment: &EnrolmentId, verbs: &str) -> String {
     let verifier = HostKeys::derive(key, host, enrolment).verifier();
     format!(
         "[[key]]\nid = \"{}\"\nlabel = \"alice@box\"\nstored = \"{}\"\nagent = \"{}\"\nverbs = [{}]\n",
         key_id(key),
         *verifier.stored.to_hex(),
         *verifier.agent.to_hex(),
-        setup.verbs,
+        verbs,
     )
 }
 
 /// Runs a test's asynchronous part, which must not take longer than [`PATIENCE`].
 pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
+    block_on_within(PATIENCE, work)
+}
+
+/// Runs what takes longer.
+pub(crate) fn block_on_within<T>(limit: Duration, work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await.unwrap() })
+    runtime.block_on(async { tokio::time::timeout(limit, work).await.unwrap() })
 }

@@ -8,6 +8,7 @@ mod greeting;
 mod harness;
 mod jobs;
 mod life;
+mod limits;
 mod session;
 mod strangers;
 mod tree;

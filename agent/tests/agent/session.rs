@@ -131,12 +131,7 @@ fn sigterm_stops_a_transfer_with_a_word_and_exits_0() {
 #[test]
 fn two_hundred_idle_sessions_cost_little() {
     let agent = Agent::start();
-    let resident = || {
-        let path = format!("/proc/{}/status", agent.pid().as_raw_nonzero());
-        let status = std::fs::read_to_string(path).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
-    };
+    let resident = || agent.memory_kib("VmRSS:");
     block_on(async {
         let _first = agent.log_in().await;
         let before = resident();

@@ -19,7 +19,9 @@ use crate::harness::{Agent, PATIENCE, Setup, block_on};
 #[test]
 fn who_stalls_is_dropped_at_the_deadline() {
     let config = "[admission]\nlogin_deadline = \"300ms\"\n";
-    let agent = Agent::with(Setup { config, ..Setup::default() });
+    // What is folded is told one by one at this level.
+    let environment = vec![("RUST_LOG", "debug".to_owned())];
+    let agent = Agent::with(Setup { config, environment, ..Setup::default() });
     let began = Instant::now();
     let mut silent = TcpStream::connect(agent.address).unwrap();
     silent.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -87,7 +89,9 @@ fn a_hundred_honest_logins_at_once_are_all_let_in() {
 
 #[test]
 fn failing_again_and_again_closes_the_door_for_a_while_and_a_probe_does_not() {
-    let agent = Agent::start();
+    // What is folded is told one by one at this level.
+    let environment = vec![("RUST_LOG", "debug".to_owned())];
+    let agent = Agent::with(Setup { environment, ..Setup::default() });
     for _ in 0..50 {
         drop(TcpStream::connect(agent.address).unwrap());
     }

@@ -34,9 +34,12 @@ pub enum Refused {
     /// It speaks a version, or wants a feature, that was not offered.
     #[error("version or features that were not offered")]
     Version,
-    /// The key is unknown, its proof is wrong, or it may not log in now or from there.
-    #[error("unknown key, wrong proof, or a key that may not log in now or from there")]
-    Key,
+    /// The key is unknown, or its proof is wrong.
+    #[error("unknown key, or wrong proof")]
+    Key(KeyId),
+    /// The key proved itself, but may not log in now or from there.
+    #[error("a key that may not log in now or from there")]
+    Now(KeyId),
     /// The system's random generator failed.
     #[error(transparent)]
     Randomness(#[from] RandomnessFailed),
@@ -83,7 +86,8 @@ impl Challenged {
         let candidate = find(login.key_id);
         let holds = candidate.verifier.login_holds(&transcript, &proof);
         if !(holds & candidate.allowed) {
-            return Err(Refused::Key);
+            let refused = if holds { Refused::Now } else { Refused::Key };
+            return Err(refused(login.key_id));
         }
         let session = SessionId::generate().map_err(|_| RandomnessFailed)?;
         let welcome_proof = candidate.verifier.welcome_proof(&transcript, &proof);

@@ -5,6 +5,7 @@
 //! manifest may name what it likes. So a path is resolved by `openat2` with RESOLVE_BENEATH and
 //! RESOLVE_NO_SYMLINKS, and everything else takes an open folder and one component, never a path.
 
+pub mod named;
 mod names;
 
 use std::fs::File;
@@ -238,10 +239,7 @@ impl From<Folder> for File {
 
 /// Opens a directory by its path; without permission to read it, only to reach what is in it.
 pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
-    // An empty path is where the process is, which `open` does not know.
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-    readable_or_not(|access| Ok(rustix::fs::open(path, flags | access, Mode::empty())?))
+    readable_or_not(|access| named::open(path, OFlags::DIRECTORY | access))
 }
 
 /// Opens a directory for reading, or, without permission for that, with `O_PATH`: that serves to make and to

@@ -28,6 +28,11 @@ impl Names {
         self.ends.iter().map(|&range| slice(&self.bytes, range))
     }
 
+    /// Bytes that they take, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * size_of::<(u32, u32)>()
+    }
+
     /// How many.
     pub fn len(&self) -> usize {
         self.ends.len()

@@ -20,10 +20,11 @@ pub use hello::{hello_frame, read_hello};
 pub use outbox::Outbox;
 pub use pulse::Pulse;
 pub use reader::{Frame, Reader};
-pub use writer::{Writer, message_frame};
+pub use writer::{RelayError, Writer, message_frame};
 
 use crate::codec::CodecError;
 use crate::frame::FrameError;
+use crate::memory::Memory;
 use crate::protocol::{Kind, Message};
 
 /// Why a link can't go on. All of them end the connection.
@@ -53,6 +54,9 @@ pub enum LinkError {
     /// The peer sent something that is no message, or we can't send ours.
     #[error("the peer misbehaved: {0}")]
     Codec(#[from] CodecError),
+    /// The peer made us keep more than it may.
+    #[error("it asked us to keep more than it may")]
+    Memory,
     /// The peer sent a frame that has no place here.
     #[error("the peer misbehaved: unexpected {0:?} frame")]
     Unexpected(Kind),
@@ -82,8 +86,14 @@ pub struct Link<S> {
 impl<S: AsyncRead + AsyncWrite> Link<S> {
     /// Starts a session on a stream whose greeting is over.
     pub fn new(stream: S) -> Self {
+        Self::with_memory(stream, Memory::default())
+    }
+
+    /// The same with a peer that may make us keep so much: what is on its way in and out counts, and
+    /// whoever serves the peer's requests finds it with the outbox.
+    pub fn with_memory(stream: S, memory: Memory) -> Self {
         let (read, write) = split(stream);
-        let outbox = Outbox::default();
+        let outbox = Outbox::new(memory);
         Self { reader: Reader::new(read, outbox.clone()), writer: Writer::new(write, outbox) }
     }
 

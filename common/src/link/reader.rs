@@ -14,11 +14,16 @@ use super::{LinkError, Outbox};
 use crate::codec;
 use crate::frame::{HEADER_LEN, Header};
 use crate::limits::{BEAT_EVERY, DEAD_AFTER, MAX_FRAME, MAX_MESSAGE, PING_AFTER, SLOWEST};
+use crate::memory::Charge;
 use crate::protocol::request::{Goodbye, Ping, Pong};
 use crate::protocol::{Kind, Message};
 
 /// A frame's buffer grows by this much as its bytes come, not when they are announced.
 const GROWTH: usize = 16 * 1024;
+
+/// Bytes of a message that every session has room for. Room for longer ones counts against the peer, and
+/// is kept once it was needed.
+const FREE: usize = 64 * 1024;
 
 /// Marks the pings of the link itself. A `Pong` with it needs no `Ping` before it: it is a sign of life.
 const OWN_PING: u64 = u64::MAX;
@@ -32,6 +37,10 @@ pub struct Reader<R> {
     control: Option<Header>,
     payload: Vec<u8>,
     bulk_left: usize,
+    /// A control frame that was put back.
+    held: Option<Frame>,
+    /// For the room that `payload` has beyond [`FREE`].
+    charge: Charge,
     waiting: Option<Waiting>,
     pulse: Pulse,
     /// Silence after which the first ping is sent.
@@ -83,6 +92,7 @@ pub struct Frame {
 impl<R: AsyncRead + Unpin> Reader<R> {
     pub(super) fn new(stream: R, outbox: Outbox) -> Self {
         Self {
+            charge: outbox.memory().charge(),
             stream,
             outbox,
             header: [0; HEADER_LEN],
@@ -90,6 +100,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             control: None,
             payload: Vec::new(),
             bulk_left: 0,
+            held: None,
             waiting: None,
             pulse: Pulse::default(),
             ping_after: PING_AFTER,
@@ -112,6 +123,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     ///
     /// Pings are answered on the way, and a Goodbye is an error. Cancelling it loses nothing.
     pub async fn next(&mut self) -> Result<Option<Frame>, LinkError> {
+        if let Some(held) = self.held.take() {
+            return Ok(Some(held));
+        }
         loop {
             let Some(frame) = self.any().await? else { return Ok(None) };
             match frame.kind {
@@ -128,6 +142,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 _ => return Ok(Some(frame)),
             }
         }
+    }
+
+    /// Puts back the control frame that came last: [`Reader::next`] returns it again.
+    pub fn put_back(&mut self, frame: Frame) {
+        debug_assert!(!frame.kind.is_bulk(), "a bulk frame is not kept whole");
+        self.held = Some(frame);
     }
 
     /// The payload of the control frame that came last.
@@ -187,6 +207,22 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.bulk_left -= came;
         self.beat()?;
         Ok(came)
+    }
+
+    /// Takes the bytes of the present bulk frame that are there, at least one. Cancelling it loses
+    /// nothing.
+    ///
+    /// `buffer` must not be empty, nor the frame at its end.
+    pub async fn bulk_some(&mut self, buffer: &mut [u8]) -> Result<usize, LinkError> {
+        let most = buffer.len().min(self.bulk_left);
+        let mut buffer = ReadBuf::new(&mut buffer[..most]);
+        let read = poll_fn(|cx| self.poll_some(cx, &mut buffer)).await?;
+        if read == 0 {
+            return Err(LinkError::Cut);
+        }
+        self.bulk_left -= read;
+        self.beat()?;
+        Ok(read)
     }
 
     /// Takes a fixed number of bytes of the present bulk frame.
@@ -276,6 +312,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     fn poll_payload(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), LinkError>> {
         while self.payload.len() < len {
             let filled = self.payload.len();
+            let room = (filled + GROWTH).next_power_of_two().saturating_sub(FREE);
+            self.charge.at_least(room).map_err(|_| LinkError::Memory)?;
             let mut payload = std::mem::take(&mut self.payload);
             payload.resize(len.min(filled + GROWTH), 0);
             let mut buffer = ReadBuf::new(&mut payload[filled..]);

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use super::{LinkError, Outbox};
+use super::{Frame, LinkError, Outbox, Reader};
 use crate::codec;
 use crate::frame::Header;
 use crate::protocol::{Kind, Message};
@@ -20,6 +20,15 @@ pub struct Writer<W> {
     pending: Vec<u8>,
     sent: usize,
     unfinished: bool,
+}
+
+/// Which side of a relay failed.
+#[derive(Debug)]
+pub enum RelayError {
+    /// The one that the frame came from.
+    From(LinkError),
+    /// The one that it went to.
+    To(LinkError),
 }
 
 /// The bytes of a control message's frame.
@@ -58,6 +67,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.stream.flush().await?;
         self.pending.clear();
         self.sent = 0;
+        self.outbox.sent();
         Ok(())
     }
 
@@ -88,6 +98,36 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             self.stream.write_all(body).await?;
         }
         self.flush().await?;
+        self.unfinished = false;
+        Ok(())
+    }
+
+    /// Passes on the frame that `from` has just read, a bulk frame as its bytes come. Cancelling it, or
+    /// a failure of `from`, breaks the writer.
+    ///
+    /// `buffer` is where bytes of a bulk frame pass through.
+    pub async fn relay<R: AsyncRead + Unpin>(
+        &mut self,
+        frame: Frame,
+        from: &mut Reader<R>,
+        buffer: &mut [u8],
+    ) -> Result<(), RelayError> {
+        if !frame.kind.is_bulk() {
+            return self.bulk(frame.kind, &[], from.payload()).await.map_err(RelayError::To);
+        }
+        self.outbox.take(&mut self.pending);
+        self.pending.extend_from_slice(&Header { kind: frame.kind, len: frame.len }.encode());
+        self.unfinished = true;
+        self.write_pending().await.map_err(RelayError::To)?;
+        while from.bulk_left() > 0 {
+            let read = from.bulk_some(buffer).await.map_err(RelayError::From)?;
+            self.stream.write_all(&buffer[..read]).await.map_err(|e| RelayError::To(e.into()))?;
+            if from.bulk_left() > 0 {
+                // What came is passed on even if nothing follows.
+                self.stream.flush().await.map_err(|e| RelayError::To(e.into()))?;
+            }
+        }
+        self.flush().await.map_err(RelayError::To)?;
         self.unfinished = false;
         Ok(())
     }

@@ -92,6 +92,23 @@ pub enum Cause {
     NotKept,
     /// A file's extended attributes are more than can travel, or than the disk can hold.
     XattrsTooLarge,
+    /// The process that did the work as another user died, or had to be ended.
+    WorkerFailed,
+    /// The key has as much of something as it may.
+    AtLimit(Limit),
+}
+
+/// What a key may have only so much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Limit {
+    /// Sessions at a time.
+    Sessions,
+    /// Jobs at a time.
+    Jobs,
+    /// Memory that its requests keep.
+    Memory,
+    /// Output that its detached jobs keep.
+    Output,
 }
 
 /// A verb as failures carry it.
@@ -240,6 +257,23 @@ impl fmt::Display for Cause {
                 "its extended attributes are too large: over 64 KiB, or more than the disk there can hold",
             ),
             Self::Over => f.write_str("the job has ended already"),
+            Self::WorkerFailed => f.write_str(
+                "the process that did this as another user died; see the agent's log",
+            ),
+            Self::AtLimit(limit) => f.write_str(match limit {
+                Limit::Sessions => {
+                    "this key has as many sessions on this host as it may; end some, or try again later"
+                }
+                Limit::Jobs => {
+                    "this key has as many jobs on this host as it may; end some (lariat jobs, lariat kill), or try again later"
+                }
+                Limit::Output => {
+                    "this key's detached jobs may come to keep as much output on this host as they may; end some (lariat jobs, lariat kill), or try again later"
+                }
+                Limit::Memory => {
+                    "this key's requests keep as much memory on this host as they may; ask for less at a time, or try again later"
+                }
+            }),
             Self::NotKept => f.write_str(
                 "its output goes to the command that runs it, and is not kept; only detached jobs have logs",
             ),

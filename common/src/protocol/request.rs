@@ -45,12 +45,72 @@ pub enum Request {
     Logs(Logs),
     /// Signal a job.
     Kill(Kill),
+    /// Send files to the host, or fetch them.
+    File(FileRequest),
+}
+
+/// The requests that are about files: those that are done with a user's rights over them.
+#[derive(Clone, Debug)]
+pub enum FileRequest {
     /// Send a file to the host.
     Push(Push),
     /// Send a folder to the host.
     PushTree(PushTree),
     /// Fetch a file or a folder from the host.
     Pull(Pull),
+}
+
+impl FileRequest {
+    /// The user that it asks to be done as, if another than the agent's own.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::Push(push) => push.user.as_deref(),
+            Self::PushTree(push) => push.user.as_deref(),
+            Self::Pull(pull) => pull.user.as_deref(),
+        }
+    }
+
+    /// The verb that a key needs for it.
+    pub fn verb(&self) -> Verb {
+        match self {
+            Self::Push(_) | Self::PushTree(_) => Verb::Push,
+            Self::Pull(_) => Verb::Pull,
+        }
+    }
+
+    /// Bytes of memory that its rules and lists take once they are read, about.
+    pub fn memory(&self) -> usize {
+        const RULE: usize = 8 * 1024;
+        const PATH: usize = 128;
+        let options = match self {
+            Self::Push(_) => return 0,
+            Self::PushTree(push) => &push.options,
+            Self::Pull(pull) => match &pull.tree {
+                Some(options) => options,
+                None => return 0,
+            },
+        };
+        let rules = options.rules.len() * RULE;
+        let only: usize = options.only.iter().map(|path| 2 * (PATH + path.len())).sum();
+        rules + only
+    }
+
+    /// The kind and the payload of its frame.
+    pub fn encode(&self) -> Result<(Kind, Vec<u8>), CodecError> {
+        Ok(match self {
+            Self::Push(push) => (Push::KIND, codec::encode(push)?),
+            Self::PushTree(push) => (PushTree::KIND, codec::encode(push)?),
+            Self::Pull(pull) => (Pull::KIND, codec::encode(pull)?),
+        })
+    }
+
+    /// Reads such a request's frame.
+    pub fn decode(kind: Kind, payload: &[u8]) -> Result<Self, BadRequest> {
+        match Request::decode(kind, payload)? {
+            Request::File(request) => Ok(request),
+            _ => Err(BadRequest::Kind(kind)),
+        }
+    }
 }
 
 /// Whether a user could have this name, if one is given; the host knows which there are.
@@ -79,9 +139,9 @@ impl Request {
             List::KIND => Ok(Self::List(codec::decode(payload)?)),
             Logs::KIND => Ok(Self::Logs(codec::decode(payload)?)),
             Kill::KIND => Ok(Self::Kill(codec::decode(payload)?)),
-            Push::KIND => Ok(Self::Push(codec::decode(payload)?)),
-            PushTree::KIND => Ok(Self::PushTree(codec::decode(payload)?)),
-            Pull::KIND => Ok(Self::Pull(codec::decode(payload)?)),
+            Push::KIND => Ok(Self::File(FileRequest::Push(codec::decode(payload)?))),
+            PushTree::KIND => Ok(Self::File(FileRequest::PushTree(codec::decode(payload)?))),
+            Pull::KIND => Ok(Self::File(FileRequest::Pull(codec::decode(payload)?))),
             other => Err(BadRequest::Kind(other)),
         }
     }
@@ -92,10 +152,14 @@ impl Request {
             Self::Run(run) => run.user.as_deref(),
             // A job has its user.
             Self::Attach(_) | Self::List(_) | Self::Logs(_) | Self::Kill(_) => None,
-            Self::Push(push) => push.user.as_deref(),
-            Self::PushTree(push) => push.user.as_deref(),
-            Self::Pull(pull) => pull.user.as_deref(),
+            Self::File(request) => request.user(),
         }
+    }
+
+    /// Whether a frame of this kind asks for something.
+    pub fn is_request(kind: Kind) -> bool {
+        use Kind::{Attach, Kill, List, Logs, Pull, Push, PushTree, Run};
+        matches!(kind, Run | Attach | List | Logs | Kill | Push | PushTree | Pull)
     }
 
     /// The verb that a key needs for it.
@@ -104,8 +168,7 @@ impl Request {
             Self::Run(Run { command: Command::Login, .. }) => Verb::Shell,
             Self::Run(_) | Self::Attach(_) => Verb::Run,
             Self::List(_) | Self::Logs(_) | Self::Kill(_) => Verb::Jobs,
-            Self::Push(_) | Self::PushTree(_) => Verb::Push,
-            Self::Pull(_) => Verb::Pull,
+            Self::File(request) => request.verb(),
         }
     }
 }

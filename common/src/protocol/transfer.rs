@@ -328,12 +328,9 @@ pub struct Complete {
     pub hash: Hash,
 }
 
-/// The file is on disk under its name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Done {
-    /// The name that it got, as the receiver resolved it.
-    pub path: Vec<u8>,
-}
+/// The file is on disk under its name. Which one, and where, is the receiver's own business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done;
 
 /// Why a message of a transfer makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,13 +2,16 @@
 //! that is there already. Missing parents are made.
 
 use std::ffi::OsStr;
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 use super::error::failed;
+use crate::beneath::named;
 use crate::beneath::open_directory;
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
 use crate::protocol::transfer::Destination;
@@ -57,7 +60,9 @@ impl Place {
 
     /// The folder and the name in it that a file would get. Makes nothing.
     pub(super) fn look(base: &Path, dest: &Destination) -> Result<(PathBuf, Vec<u8>), Failure> {
-        let is_folder = |path: &[u8]| base.join(OsStr::from_bytes(path)).is_dir();
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let is_folder =
+            |path: &[u8]| named::open(&base.join(OsStr::from_bytes(path)), flags).is_ok();
         let (folder, name) = split(&dest.path, &dest.name, is_folder);
         let folder = base.join(OsStr::from_bytes(folder));
         if name.is_empty() {
@@ -109,10 +114,7 @@ fn open_folder(path: &Path) -> Result<File, Failure> {
     let open = || open_directory(path).map(File::from);
     match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // Without the `.` in a path that is not there yet, which nobody can make.
-            let plain: PathBuf = path.components().collect();
-            let made = DirBuilder::new().recursive(true).mode(0o777).create(plain);
-            made.map_err(failed(Action::MakeFolder, bytes))?;
+            named::make_all(path).map_err(failed(Action::MakeFolder, bytes))?;
             open().map_err(failed(Action::Open, bytes))
         }
         folder => folder.map_err(failed(Action::Open, bytes)),

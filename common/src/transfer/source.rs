@@ -2,14 +2,14 @@
 
 use std::cell::Cell;
 use std::cmp::Ordering;
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Permissions};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FileType, Stat, fstat};
+use rustix::fs::{FileType, OFlags, Stat, fstat};
 use rustix::io::Errno;
 use tokio::sync::mpsc;
 
@@ -20,6 +20,7 @@ use super::generated;
 use super::holes::Holed;
 use super::rehash;
 use super::shared::{Chunk, Shared};
+use crate::beneath::named;
 use crate::limits::CHUNK;
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
 use crate::protocol::metadata::{Metadata, Travels};
@@ -61,8 +62,8 @@ impl Source {
     pub fn open(path: &Path, travels: Travels) -> Result<Self, Failure> {
         let name = path.as_os_str().as_bytes();
         // Not blocking: a fifo's open would wait for its other end.
-        let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
-        let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path);
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = named::open(path, flags).map(File::from);
         let file = match file {
             Err(error) if error.raw_os_error() == Some(ENXIO) => {
                 return Err(unopenable(path, name, &error));

@@ -52,22 +52,12 @@ pub(super) struct Verifier {
 }
 
 impl Verifier {
-    fn verify(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<(), Rejected> {
+    fn verify(&self, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Rejected> {
+        // The fleet's CA issues each host's certificate itself: what stands between them is of no use.
         let parsed = ParsedCertificate::try_from(leaf).map_err(|e| rejected(&e))?;
         let algorithms = self.provider.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(
-            &parsed,
-            &self.roots,
-            intermediates,
-            now,
-            algorithms,
-        )
-        .map_err(|e| rejected(&e))?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, &[], now, algorithms)
+            .map_err(|e| rejected(&e))?;
         let info =
             CertificateInfo::parse(leaf).map_err(|e| Rejected::Unacceptable(e.to_string()))?;
         if !info.is_for(&self.name) {
@@ -109,12 +99,12 @@ impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
+        _: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match self.verify(leaf, intermediates, now) {
+        match self.verify(leaf, now) {
             Ok(()) => Ok(ServerCertVerified::assertion()),
             Err(why) => Err(CertificateError::Other(OtherError(Arc::new(why))).into()),
         }
@@ -142,5 +132,54 @@ impl ServerCertVerifier for Verifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lariat_common::tls::provider;
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa,
+        KeyPair,
+    };
+
+    use super::*;
+
+    fn ca(name: &str) -> CertificateParams {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    }
+
+    #[test]
+    fn only_what_the_fleets_ca_has_issued_itself_is_a_hosts_certificate() {
+        let root = CertifiedIssuer::self_signed(ca("fleet"), KeyPair::generate().unwrap()).unwrap();
+        let below =
+            CertifiedIssuer::signed_by(ca("below"), KeyPair::generate().unwrap(), &root).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut leaf = CertificateParams::new(vec!["web1".to_owned()]).unwrap();
+        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let (good, bad) =
+            (leaf.signed_by(&key, &root).unwrap(), leaf.signed_by(&key, &below).unwrap());
+        let mut roots = RootCertStore::empty();
+        roots.add(root.der().clone()).unwrap();
+        let verifier = Verifier {
+            roots: Arc::new(roots),
+            provider: provider(),
+            name: "web1".parse().unwrap(),
+            spki: CertificateInfo::parse(good.der()).unwrap().spki,
+        };
+        let server = ServerName::try_from("web1").unwrap();
+        let verdict = |leaf: &rcgen::Certificate, chain: &[CertificateDer<'_>]| {
+            let verified =
+                verifier.verify_server_cert(leaf.der(), chain, &server, &[], UnixTime::now());
+            verified.map(|_| ()).map_err(|error| verdict(&error).unwrap())
+        };
+        let chain = [below.der().clone(), root.der().clone()];
+        assert_eq!(verdict(&good, &[]), Ok(()));
+        assert_eq!(verdict(&good, &chain), Ok(()), "what comes along changes nothing");
+        assert_eq!(verdict(&bad, &chain), Err(Rejected::OtherFleet));
+        assert_eq!(verdict(&bad, &chain[..1]), Err(Rejected::OtherFleet));
     }
 }

@@ -33,3 +33,4 @@ mod tree;
 mod update;
 mod usage;
 mod versions;
+mod worker;

@@ -233,7 +233,8 @@ pub struct End {
 /// All of the tree is there and on disk, but for what was [`Missed`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settled {
-    /// The root's path, as the receiver resolved it.
+    /// The root's path, as the receiver resolved it: for the receiver's own log. It does not travel.
+    #[serde(skip)]
     pub path: Vec<u8>,
     /// Files that are there as they should be, whether they came now or were there before.
     pub files: u64,

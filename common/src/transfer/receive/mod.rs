@@ -51,10 +51,9 @@ pub async fn receive<S: AsyncRead + AsyncWrite>(
     cancel: &Cancel,
     received: &mut Received,
 ) -> Result<(), TransferError> {
-    let path = target.path();
     let outcome = take(link, target, offer, placing, progress, cancel, received).await;
     match outcome {
-        Ok(()) => Ok(link.send(&Done { path }).await?),
+        Ok(()) => Ok(link.send(&Done).await?),
         Err(error) => Err(give_up(link, error).await),
     }
 }

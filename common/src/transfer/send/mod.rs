@@ -17,8 +17,9 @@ use super::error::TransferError;
 use super::reconcile::indices;
 use super::{Cancel, Progress, Source, rehash};
 use crate::link::{Link, LinkError, Reader};
+use crate::memory::NoMemory;
 use crate::protocol::failure::Failure;
-use crate::protocol::transfer::{Done, Hashes, Have, PIECE_LEN, Sending};
+use crate::protocol::transfer::{Done, HASH_LEN, Hashes, Have, PIECE_LEN, Sending};
 use crate::protocol::{Kind, Message};
 
 /// How long a peer that does not read is waited for, when it is told of a failure.
@@ -83,6 +84,14 @@ pub(super) async fn send_having<S: AsyncRead + AsyncWrite>(
             params.map_or(0, |params| params.most_pieces(basis.size))
         }),
     };
+    // What the receiver says is kept until it is looked at, and its pieces to the end.
+    let mut kept = link.outbox().memory().charge();
+    let bytes = (allowed.hashes + allowed.pieces).saturating_mul(HASH_LEN as u64);
+    if kept.set(usize::try_from(bytes).unwrap_or(usize::MAX)).is_err() {
+        let failure = Failure::from(NoMemory);
+        tell(link, &failure).await;
+        return Err(failure.into());
+    }
     let failing = source.failing();
     let mut sender = Sender::new(&mut link.writer, source, how, progress, cancel, sent)?;
     let outcome = tokio::select! {

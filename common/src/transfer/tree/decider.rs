@@ -12,6 +12,7 @@ use super::order::{FolderPath, Order};
 use super::read::Avoid;
 use super::shared::{Shared, Wanted};
 use crate::beneath::{Folder, Names, join};
+use crate::memory::Memory;
 use crate::protocol::failure::{Action, Failure, FileKind};
 use crate::protocol::metadata::Acls;
 use crate::protocol::tree::{
@@ -50,9 +51,14 @@ pub(super) enum State {
     Lost,
 }
 
-/// A manifest that can't be.
+/// A manifest that is not gone through to its end.
 #[derive(Debug)]
-pub(super) struct BadManifest(pub(super) &'static str);
+pub(super) enum BadManifest {
+    /// It can't be.
+    Wrong(&'static str),
+    /// It has more folders and links than are kept.
+    TooMuch,
+}
 
 pub(super) struct Decider {
     pub(super) shared: Arc<Shared>,
@@ -85,10 +91,11 @@ impl Decider {
         avoid: Avoid,
         root: Entry,
         state: State,
+        memory: &Memory,
     ) -> Self {
         let mut translator = Translator::new(options.travels, shared.finish.clone());
-        let mut after = After::default();
-        if state != State::Imagined {
+        let mut after = After::new(memory);
+        if !options.dry_run {
             after.folder(Arc::new([]), translator.attributes(root.metadata, false));
         }
         let (order, times) = (Order::new(state), DiskTimes::default());
@@ -99,7 +106,7 @@ impl Decider {
     pub(super) fn end(self) -> Result<After, BadManifest> {
         match self.order.folder() {
             None => Ok(self.after),
-            Some(_) => Err(BadManifest("its manifest ends too early")),
+            Some(_) => Err(BadManifest::Wrong("its manifest ends too early")),
         }
     }
 
@@ -112,7 +119,7 @@ impl Decider {
         };
         let mut answers = Answers { first: 0, answers: Vec::with_capacity(message.entries.len()) };
         for entry in message.entries {
-            let bad = |_| BadManifest("its manifest has a name twice, or in no order");
+            let bad = |_| BadManifest::Wrong("its manifest has a name twice, or in no order");
             let number = self.order.entry(&entry.name).map_err(bad)?;
             if answers.first == 0 {
                 answers.first = number;
@@ -120,8 +127,9 @@ impl Decider {
             self.extra(&mut present, Some(&entry.name), &mut decided);
             let answer = self.entry(&present, number, entry, &mut decided)?;
             answers.answers.push(answer as u8);
-            if self.after.is_full() {
-                return Err(BadManifest("it has more folders and links than are kept"));
+            let names = present.names.bytes();
+            if self.after.is_full(self.order.kept() + names) {
+                return Err(BadManifest::TooMuch);
             }
         }
         if answers.first > 0 {
@@ -129,7 +137,9 @@ impl Decider {
         }
         if message.last {
             self.extra(&mut present, None, &mut decided);
-            self.order.last().map_err(|_| BadManifest("its manifest goes on after its end"))?;
+            self.order
+                .last()
+                .map_err(|_| BadManifest::Wrong("its manifest goes on after its end"))?;
         } else {
             self.present = Some(present);
         }
@@ -137,7 +147,7 @@ impl Decider {
     }
 
     fn enter(&mut self) -> Result<Present, BadManifest> {
-        let end = BadManifest("its manifest goes on after its end");
+        let end = BadManifest::Wrong("its manifest goes on after its end");
         let (path, &state) = self.order.folder().ok_or(end)?;
         let path = FolderPath::clone(path);
         let mut present = Present { path, state, folder: None, names: Names::default(), seen: 0 };
@@ -207,7 +217,7 @@ impl Decider {
         let weight = entry.weight();
         let path = join(&present.path, &entry.name);
         if self.filter.excludes(&path, entry.what == What::Folder) {
-            return Err(BadManifest("it sent a name that is excluded"));
+            return Err(BadManifest::Wrong("it sent a name that is excluded"));
         }
         let is_file = matches!(entry.what, What::File { .. });
         let metadata = std::mem::take(&mut entry.metadata);

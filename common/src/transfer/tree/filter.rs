@@ -11,6 +11,16 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use crate::protocol::tree::Rule;
 
+/// What all globs together may cost: see [`cost`]. The most that is read, in a tenth of a second and some
+/// 10 MiB, is more than any list of names needs.
+const MOST_COST: usize = 64 * 1024;
+
+/// What a letter costs that stands for more than itself.
+const WILD: usize = 8;
+
+/// What each glob costs beside its letters.
+const GLOB: usize = 16;
+
 /// Rules that are ready to be asked.
 #[derive(Clone, Debug)]
 pub struct Filter {
@@ -25,6 +35,11 @@ pub enum BadGlob {
     /// It fits nothing, or everything.
     #[error("a glob is empty")]
     Empty,
+    /// There are too many of them, or they have too many wildcards.
+    #[error(
+        "the globs of --exclude and --include are too many, or have too many wildcards, together; name folders instead of what is in them"
+    )]
+    TooCostly,
     /// It is not one.
     #[error("the glob {glob:?} can't be read: {why}")]
     Unread {
@@ -38,6 +53,9 @@ pub enum BadGlob {
 impl Filter {
     /// Reads the rules. The last one that fits a name decides.
     pub fn new(rules: &[Rule], only: &[Vec<u8>]) -> Result<Self, BadGlob> {
+        if rules.iter().map(|rule| cost(&rule.glob)).sum::<usize>() > MOST_COST {
+            return Err(BadGlob::TooCostly);
+        }
         let mut builder = GitignoreBuilder::new("");
         builder.allow_unclosed_class(false);
         for Rule { include, glob } in rules {
@@ -87,6 +105,12 @@ impl Filter {
         let mut behind = self.only.range(inside.clone()..);
         is_folder && behind.next().is_some_and(|next| next.starts_with(&inside))
     }
+}
+
+/// What a glob costs in memory and time before it is asked anything, in the length of plain letters.
+fn cost(glob: &str) -> usize {
+    let wild = glob.bytes().filter(|letter| b"*?[]{},\\".contains(letter)).count();
+    GLOB + glob.len() + wild * WILD
 }
 
 #[cfg(test)]
@@ -152,6 +176,29 @@ mod tests {
         ] {
             assert_eq!(!filter.excludes(path.as_bytes(), is_folder), taken, "{path}");
         }
+    }
+
+    #[test]
+    fn rules_that_would_cost_much_are_refused_at_once_and_the_costliest_others_are_quick() {
+        let build = |count: usize, glob: &str| {
+            let rule = Rule { include: false, glob: glob.to_owned() };
+            Filter::new(&vec![rule; count], &[])
+        };
+        let long = |part: &str| part.repeat(1024 / part.len());
+        for part in ["*", "a*", "?", "[a-z]", "{a,b}", "**/", "*/", "[!a]*", "\\*?"] {
+            let glob = long(part);
+            let began = std::time::Instant::now();
+            let refused = build(900, &glob);
+            assert!(matches!(refused, Err(BadGlob::TooCostly)), "{part}");
+            let most = MOST_COST / cost(&glob);
+            assert!(build(most, &glob).is_ok(), "{part}");
+            // A hundredth of what such rules could cost before.
+            let took = began.elapsed();
+            assert!(took < std::time::Duration::from_secs(2), "{part}: {took:?}");
+        }
+        let names = (0..1024).map(|number| format!("node_modules/package-{number}/*.o"));
+        let rules: Vec<Rule> = names.map(|glob| Rule { include: false, glob }).collect();
+        assert!(Filter::new(&rules, &[]).is_ok(), "a long list of names");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::order::FolderPath;
 use super::replace::Replacements;
 use super::shared::{LastFolder, Shared};
 use crate::beneath::{Folder, join};
+use crate::memory::{Charge, Memory};
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
 use crate::transfer::attributes::{Attributes, timestamps};
 use crate::transfer::backup;
@@ -35,6 +36,8 @@ pub(super) struct After {
     extra: Vec<(FolderPath, Box<[u8]>)>,
     /// Bytes of it all, about.
     kept: usize,
+    /// For what is kept, against what the sender may make us keep.
+    charge: Charge,
 }
 
 struct Link {
@@ -45,9 +48,15 @@ struct Link {
 }
 
 impl After {
-    /// Whether there is more than is kept.
-    pub(super) fn is_full(&self) -> bool {
-        self.kept > MOST_KEPT
+    /// Nothing is left to do yet. What is kept counts against `memory`.
+    pub(super) fn new(memory: &Memory) -> Self {
+        Self { charge: memory.charge(), ..Self::default() }
+    }
+
+    /// Whether there is more than is kept; `beside` are bytes of folders whose turn comes later.
+    pub(super) fn is_full(&mut self, beside: usize) -> bool {
+        let kept = self.kept.saturating_add(beside);
+        kept > MOST_KEPT || self.charge.at_least(kept).is_err()
     }
 
     /// Counts one more, with this many bytes beside its own size.
@@ -70,7 +79,7 @@ impl After {
         target: Box<[u8]>,
         attributes: Attributes,
     ) {
-        self.keep(name.len() + target.len());
+        self.keep(name.len() + target.len() + attributes.weight());
         self.links.push(Link { folder, name, target, attributes });
     }
 

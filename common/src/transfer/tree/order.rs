@@ -11,6 +11,9 @@ use crate::limits::MAX_PATH;
 /// A folder's path, relative to the root and shared by what is in it.
 pub(super) type FolderPath = Arc<[u8]>;
 
+/// Bytes that a folder whose turn comes later takes beside its name.
+const LATER: usize = 64;
+
 /// Where a manifest stands. `T` is what is remembered of a folder until its turn comes.
 pub(super) struct Order<T> {
     /// The folder whose entries come now.
@@ -19,6 +22,8 @@ pub(super) struct Order<T> {
     later: Vec<Level<T>>,
     /// Entries so far, the root not counted.
     count: u64,
+    /// Bytes of folders whose turn comes later, about.
+    kept: usize,
 }
 
 /// A folder whose entries come now.
@@ -49,12 +54,17 @@ impl<T> Order<T> {
     pub(super) fn new(about_root: T) -> Self {
         let present =
             Present { path: Arc::new([]), about: about_root, last: Vec::new(), inside: Vec::new() };
-        Self { present: Some(present), later: Vec::new(), count: 0 }
+        Self { present: Some(present), later: Vec::new(), count: 0, kept: 0 }
     }
 
     /// The folder whose entries come now; none if all have come.
     pub(super) fn folder(&self) -> Option<(&FolderPath, &T)> {
         self.present.as_ref().map(|present| (&present.path, &present.about))
+    }
+
+    /// Bytes that are kept of folders whose turn comes later, about.
+    pub(super) fn kept(&self) -> usize {
+        self.kept
     }
 
     /// The next entry of the present folder. Gives its number.
@@ -72,6 +82,7 @@ impl<T> Order<T> {
     /// The entry that came last is a folder, whose own entries come later.
     pub(super) fn descend(&mut self, about: T) {
         if let Some(present) = &mut self.present {
+            self.kept += LATER + present.last.len();
             present.inside.push((present.last.as_slice().into(), about));
         }
     }
@@ -85,6 +96,7 @@ impl<T> Order<T> {
         }
         while let Some(level) = self.later.last_mut() {
             if let Some((name, about)) = level.folders.pop() {
+                self.kept -= LATER + name.len();
                 let path = join(&level.parent, &name).into();
                 self.present = Some(Present { path, about, last: Vec::new(), inside: Vec::new() });
                 break;

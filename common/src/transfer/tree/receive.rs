@@ -41,7 +41,7 @@ pub async fn receive_tree<S: AsyncRead + AsyncWrite>(
     counts: &mut Counts,
 ) -> Result<Settled, TransferError> {
     let path = arrival.target.path.clone();
-    let outcome = match Receiving::start(arrival, watch, cancel, counts) {
+    let outcome = match Receiving::start(arrival, watch, cancel, counts, link.outbox().memory()) {
         Ok(mut receiving) => {
             let outcome = receiving.run(link).await;
             receiving.join(matches!(outcome, Err(TransferError::Link(_))));

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use super::alone::Alone;
-use super::decider::{Decided, Decider};
+use super::decider::{BadManifest, Decided, Decider};
 use super::filter::Filter;
 use super::finish::After;
 use super::pack;
@@ -20,6 +20,7 @@ use super::write::Job;
 use super::{Counts, Side, Watch};
 use crate::limits::CHUNK;
 use crate::link::{Frame, Link, LinkError};
+use crate::memory::{Charge, Memory, NoMemory};
 use crate::protocol::failure::{Action, Cause, Failure};
 use crate::protocol::metadata::Acls;
 use crate::protocol::transfer::LiteralHead;
@@ -31,6 +32,10 @@ use crate::transfer::attributes;
 use crate::transfer::encode::Decoder;
 use crate::transfer::error::failed;
 use crate::transfer::{Cancel, TransferError};
+
+/// Bytes that an entry of the weight 1 takes until it is settled: its name, its folder's, and what it
+/// brings, in up to three places.
+const WEIGHT: usize = 1024;
 
 /// A tree that comes.
 pub(super) struct Receiving<'a> {
@@ -47,6 +52,8 @@ pub(super) struct Receiving<'a> {
     wanted: HashMap<u64, Wanted>,
     /// Of entries that are not settled.
     weight: usize,
+    /// For the memory that they take.
+    charge: Charge,
     /// What the sender said at its end.
     end: Option<End>,
     after: Option<Box<After>>,
@@ -60,6 +67,7 @@ impl<'a> Receiving<'a> {
         watch: &'a dyn Watch,
         cancel: &'a Cancel,
         counts: &'a mut Counts,
+        memory: &Memory,
     ) -> std::io::Result<Self> {
         let TreeArrival { target, root, options, filter, finish, avoid } = arrival;
         let TreeTarget { folder, path, owner, state } = target;
@@ -72,7 +80,7 @@ impl<'a> Receiving<'a> {
         let replacements = Arc::new(Replacements::new(Arc::clone(&shared)));
         let dry_run = options.dry_run;
         let decider =
-            Decider::new(Arc::clone(&shared), options, filter.clone(), avoid, root, state);
+            Decider::new(Arc::clone(&shared), options, filter.clone(), avoid, root, state, memory);
         let workers = Workers::start(decider, &shared, &replacements)?;
         Ok(Self {
             shared,
@@ -86,6 +94,7 @@ impl<'a> Receiving<'a> {
             workers,
             wanted: HashMap::new(),
             weight: 0,
+            charge: memory.charge(),
             end: None,
             after: None,
             decoder: Decoder::new(),
@@ -135,7 +144,8 @@ impl<'a> Receiving<'a> {
     ) -> Result<bool, TransferError> {
         match said {
             Said::Decided(decided) => self.decided(link, decided)?,
-            Said::Bad(bad) => return Err(TransferError::misbehaved(bad.0)),
+            Said::Bad(BadManifest::Wrong(why)) => return Err(TransferError::misbehaved(why)),
+            Said::Bad(BadManifest::TooMuch) => return Err(Failure::from(NoMemory).into()),
             Said::Listed(after) => {
                 if !self.wanted.is_empty() {
                     return Err(TransferError::misbehaved("it left wanted files out"));
@@ -242,6 +252,7 @@ impl<'a> Receiving<'a> {
         if self.weight > WINDOW {
             return Err(TransferError::misbehaved("it sent more entries than may be unsettled"));
         }
+        self.charge.at_least(self.weight * WEIGHT).map_err(Failure::from)?;
         let Some(decider) = &self.workers.entries else {
             return Err(TransferError::misbehaved("its manifest goes on after its end"));
         };

@@ -12,6 +12,7 @@ use super::walk::{TreeSource, Walked};
 use super::{Counts, Engine, Watch};
 use crate::beneath::join;
 use crate::link::{Link, LinkError};
+use crate::memory::Memory;
 use crate::protocol::failure::{Action, Cause, Failure};
 use crate::protocol::metadata::Acls;
 use crate::protocol::transfer::{Have, LiteralHead, Sending};
@@ -36,7 +37,7 @@ pub async fn send_tree<S: AsyncRead + AsyncWrite>(
     cancel: &Cancel,
     counts: &mut Counts,
 ) -> Result<Settled, TransferError> {
-    let outcome = match start(source, avoid, how, watch, cancel, counts) {
+    let outcome = match start(link.outbox().memory(), source, avoid, how, watch, cancel, counts) {
         Ok((walked, contents, mut tree)) => tree.run(link, walked, contents).await,
         Err(failure) => Err(failure.into()),
     };
@@ -49,6 +50,7 @@ pub async fn send_tree<S: AsyncRead + AsyncWrite>(
 type Started<'a> = (mpsc::Receiver<Walked>, mpsc::Receiver<Content>, Tree<'a>);
 
 fn start<'a>(
+    memory: &Memory,
     source: TreeSource,
     avoid: Avoid,
     how: Sending,
@@ -64,7 +66,7 @@ fn start<'a>(
     }
     let (folder, name) = (source.folder.clone(), source.path.clone());
     let (want, contents) = read::start(folder, name, travels, avoid).map_err(&broken)?;
-    let walked = source.walk().map_err(&broken)?;
+    let walked = source.walk(memory).map_err(&broken)?;
     let encoder = Encoder::new(how.compress).map_err(&broken)?;
     let pace = Pace::new(how.rate, Instant::now());
     let hearing = Hearing { watch, counts, held: Held::new(want), whole: true };

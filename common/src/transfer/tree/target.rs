@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::decider::State;
-use crate::beneath::{Folder, open_up, overrides_permissions, readable_or_not};
+use crate::beneath::{Folder, named, open_up, overrides_permissions, readable_or_not};
 use crate::protocol::failure::{Action, Failure};
 use crate::protocol::transfer::Destination;
 use crate::transfer::destination::{Place, PlaceId};
@@ -38,9 +38,8 @@ impl TreeTarget {
         };
         // One that was there may be a link of the operator's own; one that was just made may not.
         let strict = if state == State::New { OFlags::NOFOLLOW } else { OFlags::empty() };
-        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | strict;
-        let open =
-            |access| Ok(rustix::fs::openat(&place.folder, name, flags | access, Mode::empty())?);
+        let (flags, name) = (OFlags::DIRECTORY | strict, Path::new(OsStr::from_bytes(name)));
+        let open = |access| named::open_at(&place.folder, name, flags | access);
         if state == State::Old && !overrides_permissions() {
             // Its own mode comes back at the end.
             let pinned = open(OFlags::PATH).map_err(failed(Action::Open, &path))?;

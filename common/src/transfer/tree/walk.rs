@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::filter::Filter;
 use super::order::{FolderPath, Order, fits};
 use crate::beneath::{Folder, Names, join};
+use crate::memory::{Charge, Memory};
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
 use crate::protocol::metadata::Acls;
 use crate::protocol::tree::{Entries, Entry, MAX_ENTRIES, TreeOptions, What};
@@ -75,14 +76,16 @@ impl TreeSource {
     }
 
     /// Starts to walk. It ends early when the receiver is dropped.
-    pub(super) fn walk(self) -> io::Result<mpsc::Receiver<Walked>> {
+    pub(super) fn walk(self, memory: &Memory) -> io::Result<mpsc::Receiver<Walked>> {
         let (tell, told) = mpsc::channel(AHEAD);
+        let charge = memory.charge();
         let walk = move || {
             let walk = Walk {
                 left: self.filter.only().clone(),
                 source: self,
                 owners: Owners::default(),
                 linked: HashMap::new(),
+                charge,
                 tell,
             };
             // It fails only when nobody wants to know any more.
@@ -93,6 +96,9 @@ impl TreeSource {
     }
 }
 
+/// Bytes that one of the files with several names takes.
+const LINKED: usize = 48;
+
 struct Walk {
     source: TreeSource,
     owners: Owners,
@@ -100,6 +106,8 @@ struct Walk {
     linked: HashMap<(u64, u64), u64>,
     /// Paths that were asked for and have not been seen.
     left: BTreeSet<Vec<u8>>,
+    /// For the names and folders that are kept.
+    charge: Charge,
     tell: mpsc::Sender<Walked>,
 }
 
@@ -111,7 +119,12 @@ impl Walk {
         let mut order = Order::new(());
         while let Some((path, ())) = order.folder() {
             let path = Arc::clone(path);
-            match self.list(&path) {
+            let listed = self.list(&path).and_then(|(folder, names)| {
+                let kept = names.bytes() + order.kept() + self.linked.len() * LINKED;
+                self.charge.at_least(kept)?;
+                Ok((folder, names))
+            });
+            match listed {
                 Ok((folder, names)) => self.folder(&path, &folder, &names, &mut order)?,
                 Err(failure) => {
                     self.tell(Walked::Missed(failure))?;

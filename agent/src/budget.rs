@@ -1,0 +1,326 @@
+//! What each key may take of the agent: sessions, jobs, and the memory that its requests keep.
+//!
+//! Everything that a key can make the agent hold draws from here. Keys with every verb, the *owners*,
+//! have a part to themselves, so that one of them always gets in; any other key gets half of everything
+//! at most, and all the others together no more than what is not set aside for owners. So nobody
+//! notices what another key does, and the agent lives whatever they do.
+//!
+//! A state machine without I/O behind one lock; nobody waits for what it has not.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lariat_common::memory::{Account, Memory};
+use lariat_common::name::KeyId;
+use lariat_common::protocol::failure::{Cause, Failure, Limit};
+use lariat_common::protocol::grant::Grant;
+
+use crate::keyring::Entry;
+
+/// How much there is of everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions at a time.
+    pub sessions: usize,
+    /// Jobs at a time, detached ones included.
+    pub jobs: usize,
+    /// Bytes that requests keep.
+    pub memory: usize,
+}
+
+/// What is set aside for owners, as far as it is not more than half.
+const RESERVED: Limits = Limits { sessions: 16, jobs: 8, memory: 32 * 1024 * 1024 };
+
+/// Something that there is a limited amount of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// Sessions.
+    Session,
+    /// Jobs.
+    Job,
+    /// Bytes of memory.
+    Memory,
+}
+
+/// Who takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    key: KeyId,
+    is_owner: bool,
+    /// Its own limits, from the keyring.
+    sessions: Option<usize>,
+    jobs: Option<usize>,
+}
+
+/// There is no more for the one who asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", Cause::AtLimit(self.limit()))]
+pub struct Exhausted(pub Resource);
+
+impl Exhausted {
+    fn limit(self) -> Limit {
+        match self.0 {
+            Resource::Session => Limit::Sessions,
+            Resource::Job => Limit::Jobs,
+            Resource::Memory => Limit::Memory,
+        }
+    }
+}
+
+impl From<Exhausted> for Failure {
+    fn from(exhausted: Exhausted) -> Self {
+        Self::request(Cause::AtLimit(exhausted.limit()))
+    }
+}
+
+impl Holder {
+    /// The key of this entry.
+    pub fn of(entry: &Entry) -> Self {
+        let is_owner = Grant::ALL.bits() & !entry.grant.bits() == 0 && entry.users.is_none();
+        Self { key: entry.id, is_owner, sessions: entry.max_sessions, jobs: entry.max_jobs }
+    }
+
+    /// Whether it is an owner.
+    pub fn is_owner(self) -> bool {
+        self.is_owner
+    }
+
+    /// A key that the keyring does not have, which has jobs from before.
+    pub fn unknown(key: KeyId) -> Self {
+        Self { key, is_owner: false, sessions: None, jobs: None }
+    }
+
+    fn own_limit(&self, what: Resource) -> Option<usize> {
+        match what {
+            Resource::Session => self.sessions,
+            Resource::Job => self.jobs,
+            Resource::Memory => None,
+        }
+    }
+}
+
+/// All that there is. Clones are the same.
+#[derive(Clone)]
+pub struct Budget(Arc<[Mutex<Pool>; 3]>);
+
+/// One resource.
+struct Pool {
+    total: usize,
+    reserved: usize,
+    used: usize,
+    /// Of it, by keys that are no owners.
+    used_by_others: usize,
+    /// By key. Keys that have nothing are not here.
+    keys: HashMap<KeyId, usize>,
+}
+
+impl Budget {
+    /// Nothing is taken yet.
+    pub fn new(limits: Limits) -> Self {
+        let pool = |total, reserved: usize| Mutex::new(Pool::new(total, reserved));
+        Self(Arc::new([
+            pool(limits.sessions, RESERVED.sessions),
+            pool(limits.jobs, RESERVED.jobs),
+            pool(limits.memory, RESERVED.memory),
+        ]))
+    }
+
+    /// Takes some, unless that is more than this key may have.
+    pub fn take(&self, holder: Holder, what: Resource, amount: usize) -> Result<Share, Exhausted> {
+        if !self.pool(what).take(holder, holder.own_limit(what), amount) {
+            return Err(Exhausted(what));
+        }
+        Ok(Share { budget: self.clone(), holder, what, amount })
+    }
+
+    /// Takes what is held already, whatever the limits.
+    pub fn take_held(&self, holder: Holder, what: Resource) -> Share {
+        self.pool(what).add(holder, 1);
+        Share { budget: self.clone(), holder, what, amount: 1 }
+    }
+
+    /// The memory of this key's requests.
+    pub fn memory(&self, holder: Holder) -> Memory {
+        Memory::of(Requests { budget: self.clone(), holder })
+    }
+
+    /// How much of this is taken.
+    pub fn used(&self, what: Resource) -> usize {
+        self.pool(what).used
+    }
+
+    fn pool(&self, what: Resource) -> MutexGuard<'_, Pool> {
+        self.0[what as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pool {
+    fn new(total: usize, reserved: usize) -> Self {
+        let reserved = reserved.min(total / 2);
+        Self { total, reserved, used: 0, used_by_others: 0, keys: HashMap::new() }
+    }
+
+    fn take(&mut self, holder: Holder, own_limit: Option<usize>, amount: usize) -> bool {
+        let mine = self.keys.get(&holder.key).copied().unwrap_or_default();
+        let fits =
+            |used: usize, most: usize| used.checked_add(amount).is_some_and(|sum| sum <= most);
+        let open = self.total - self.reserved;
+        let fits_key = if holder.is_owner {
+            // What is set aside is for other owners too.
+            fits(mine, open.max(1))
+        } else {
+            fits(mine, self.total / 2) && fits(self.used_by_others, open)
+        };
+        let fits_own = own_limit.is_none_or(|limit| fits(mine, limit));
+        let may = fits_key && fits_own && fits(self.used, self.total);
+        if may {
+            self.add(holder, amount);
+        }
+        may
+    }
+
+    fn add(&mut self, holder: Holder, amount: usize) {
+        self.used += amount;
+        if !holder.is_owner {
+            self.used_by_others += amount;
+        }
+        *self.keys.entry(holder.key).or_default() += amount;
+    }
+
+    fn give(&mut self, holder: Holder, amount: usize) {
+        self.used -= amount;
+        if !holder.is_owner {
+            self.used_by_others -= amount;
+        }
+        if let Some(mine) = self.keys.get_mut(&holder.key) {
+            *mine -= amount;
+            if *mine == 0 {
+                self.keys.remove(&holder.key);
+            }
+        }
+    }
+}
+
+/// What somebody has taken. It is given back when this is dropped.
+pub struct Share {
+    budget: Budget,
+    holder: Holder,
+    what: Resource,
+    amount: usize,
+}
+
+impl Share {
+    /// Whose it is.
+    pub fn key(&self) -> KeyId {
+        self.holder.key
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.budget.pool(self.what).give(self.holder, self.amount);
+    }
+}
+
+/// Where a key's requests ask for memory.
+struct Requests {
+    budget: Budget,
+    holder: Holder,
+}
+
+impl Account for Requests {
+    fn take(&self, bytes: usize) -> bool {
+        self.budget.pool(Resource::Memory).take(self.holder, None, bytes)
+    }
+
+    fn give(&self, bytes: usize) {
+        self.budget.pool(Resource::Memory).give(self.holder, bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lariat_common::protocol::grant::Verb;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { sessions: 100, jobs: 40, memory: 1 << 30 };
+
+    fn holder(key: u8, is_owner: bool) -> Holder {
+        Holder { is_owner, ..Holder::unknown(KeyId([key; 16])) }
+    }
+
+    fn many(budget: &Budget, holder: Holder, what: Resource) -> Vec<Share> {
+        std::iter::from_fn(|| budget.take(holder, what, 1).ok()).collect()
+    }
+
+    #[test]
+    fn whoever_takes_what_there_is_an_owner_always_gets_in() {
+        let budget = Budget::new(LIMITS);
+        let shares: Vec<Vec<Share>> =
+            (1..9).map(|key| many(&budget, holder(key, false), Resource::Session)).collect();
+        let counts: Vec<usize> = shares.iter().map(Vec::len).collect();
+        assert_eq!(counts, [50, 34, 0, 0, 0, 0, 0, 0], "half a key, and 16 for owners");
+        let owner = many(&budget, holder(9, true), Resource::Session);
+        assert_eq!(owner.len(), 16);
+        drop(shares);
+        let more = many(&budget, holder(9, true), Resource::Session);
+        assert_eq!(more.len(), 68, "and the rest is for another owner");
+        assert_eq!(many(&budget, holder(10, true), Resource::Session).len(), 16);
+        assert_eq!(many(&budget, holder(1, false), Resource::Job).len(), 20, "another resource");
+    }
+
+    #[test]
+    fn a_key_has_its_own_limits_and_what_is_held_already_counts() {
+        let budget = Budget::new(LIMITS);
+        let few = Holder { jobs: Some(3), ..holder(1, false) };
+        let held = budget.take_held(few, Resource::Job);
+        assert_eq!(many(&budget, few, Resource::Job).len(), 2);
+        drop(held);
+        let small = Budget::new(Limits { sessions: 1, jobs: 2, memory: 0 });
+        assert_eq!(many(&small, holder(1, true), Resource::Session).len(), 1);
+        assert_eq!(many(&small, holder(1, false), Resource::Job).len(), 1);
+        let mut charge = small.memory(holder(1, true)).charge();
+        assert!(charge.set(1).is_err());
+    }
+
+    #[test]
+    fn an_owner_has_every_verb_and_no_user_to_keep_to() {
+        let entry = Entry::for_tests(Grant::ALL);
+        assert!(Holder::of(&entry).is_owner);
+        let verbs = Verb::ALL.iter().copied().filter(|&verb| verb != Verb::Pull);
+        assert!(!Holder::of(&Entry::for_tests(verbs.collect())).is_owner);
+        let mut kept = entry;
+        kept.users = Some(vec!["root".to_owned()]);
+        assert!(!Holder::of(&kept).is_owner);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_and_no_limit_is_passed(
+            steps in proptest::collection::vec((0_u8..6, any::<bool>(), 1_usize..9), 1..200),
+        ) {
+            let budget = Budget::new(Limits { sessions: 60, ..LIMITS });
+            let mut shares = Vec::new();
+            for (key, takes, amount) in steps {
+                if takes {
+                    let holder = holder(key, key == 0);
+                    shares.extend(budget.take(holder, Resource::Session, amount).ok());
+                } else if !shares.is_empty() {
+                    shares.swap_remove(amount % shares.len());
+                }
+                let sum = |of: &dyn Fn(&Share) -> bool| {
+                    shares.iter().filter(|share| of(share)).map(|share| share.amount).sum::<usize>()
+                };
+                prop_assert_eq!(budget.used(Resource::Session), sum(&|_| true));
+                prop_assert!(sum(&|_| true) <= 60);
+                prop_assert!(sum(&|share| !share.holder.is_owner) <= 44);
+                prop_assert!(sum(&|share| share.key() == KeyId([3; 16])) <= 30);
+            }
+            drop(shares);
+            prop_assert_eq!(budget.used(Resource::Session), 0);
+            prop_assert!(budget.pool(Resource::Session).keys.is_empty());
+        }
+    }
+}

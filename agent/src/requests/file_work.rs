@@ -1,0 +1,133 @@
+//! File work: what a push or a pull does with files, in whichever process has the rights for it.
+//!
+//! Work as the agent's own user is done on the session's thread. Work as another user is done by a
+//! [`worker`] process that has that user's rights from its first instruction on a request; here the
+//! agent only looks the user up and passes frames on. Either way the same code does the work
+//! ([`serve`]).
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use lariat_common::escape::escape;
+use lariat_common::link::{Link, LinkError};
+use lariat_common::name::KeyId;
+use lariat_common::protocol::failure::{Cause, Failure};
+use lariat_common::protocol::request::FileRequest;
+use lariat_common::transfer::Cancel;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tracing::info;
+
+use super::{pull, push, push_tree};
+use crate::session::{Session, SessionLink};
+use crate::transfers::Transfers;
+use crate::user::{Credentials, User};
+use crate::worker::{self, Worker};
+
+/// What file work knows of the session that asks for it. The process has the user's rights already.
+pub struct FileWork {
+    /// The key that asks.
+    pub key: KeyId,
+    /// The number of the user as whom the work is done.
+    pub uid: u32,
+    /// Where relative paths begin.
+    pub home: PathBuf,
+    /// The transfers that write with the same rights.
+    pub transfers: Transfers,
+    /// Becomes true when the work is to end.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl FileWork {
+    /// Waits until the work is to end. Cancelling it loses nothing.
+    pub async fn stopped(&self) {
+        if self.stop.clone().wait_for(|&stop| stop).await.is_err() {
+            // Nobody is left who could say so.
+            pending::<()>().await;
+        }
+    }
+
+    /// Ends a transfer when the work is to end. It goes on until the transfer has noticed.
+    pub(super) async fn stopping(&self, cancel: &Cancel) -> Infallible {
+        self.stopped().await;
+        cancel.cancel(Cause::Stopping);
+        pending().await
+    }
+}
+
+/// Does the work with the rights that this process has.
+pub async fn serve<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
+    request: FileRequest,
+    work: &FileWork,
+) -> Result<ControlFlow<()>, LinkError> {
+    match request {
+        FileRequest::Push(push) => push::serve(link, push, work).await,
+        FileRequest::PushTree(push) => push_tree::serve(link, push, work).await,
+        FileRequest::Pull(pull) => pull::serve(link, pull, work).await,
+    }
+}
+
+/// Has the work done as the user that the request names: the one way for all file work.
+pub(super) async fn serve_as_user(
+    link: &mut SessionLink,
+    request: FileRequest,
+    session: &Session,
+) -> Result<ControlFlow<()>, LinkError> {
+    let verb = request.verb();
+    let failure = match acting(session, request.user()) {
+        Ok(Acting::Agent(user)) => {
+            let work = FileWork {
+                key: session.key.id,
+                uid: user.uid,
+                home: user.home().to_owned(),
+                transfers: session.agent.transfers.clone(),
+                stop: session.stop.clone(),
+            };
+            return serve(link, request, &work).await;
+        }
+        Ok(Acting::Other(user, credentials)) => match Worker::start(&credentials) {
+            Ok(worker) => {
+                info!("{verb} as {}", escape(&user.name));
+                return worker::relay(link, worker, request, &user, session).await;
+            }
+            Err(error) => Failure::request(error.raw_os_error().map_or(Cause::Internal, Cause::Os)),
+        },
+        Err(failure) => failure,
+    };
+    info!("{verb}: {failure}");
+    link.send(&failure).await?;
+    Ok(ControlFlow::Continue(()))
+}
+
+/// As whom a request is done.
+enum Acting {
+    /// As the agent's own user.
+    Agent(User),
+    /// As another one.
+    Other(User, Credentials),
+}
+
+/// The user of this name, or the agent's own. May ask a directory service.
+fn acting(session: &Session, name: Option<&str>) -> Result<Acting, Failure> {
+    let own = &session.agent.user;
+    let Some(name) = name else { return Ok(Acting::Agent(own.clone())) };
+    let failed = |error: std::io::Error| {
+        Failure::request(error.raw_os_error().map_or(Cause::Internal, Cause::Os))
+    };
+    let user = User::named(name).map_err(failed)?;
+    let user = user.ok_or_else(|| Failure::request(Cause::NoSuchUser(name.to_owned())))?;
+    if user.uid == own.uid {
+        return Ok(Acting::Agent(user));
+    }
+    if own.uid != 0 {
+        let own = own.name();
+        let why =
+            format!("this agent runs as {own}, and only one that runs as root can act as {name}");
+        return Err(Failure::request(Cause::BadRequest(why)));
+    }
+    let credentials = user.credentials().map_err(failed)?;
+    Ok(Acting::Other(user, credentials))
+}

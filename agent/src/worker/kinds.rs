@@ -1,0 +1,66 @@
+//! Which frames a worker may send to the controller, by the request that it does.
+
+use lariat_common::protocol::Kind;
+use lariat_common::protocol::request::FileRequest;
+
+/// Whether a worker that does this request may say that. Whatever else it says ends it.
+pub(super) fn may_say(request: &FileRequest, kind: Kind) -> bool {
+    match request {
+        FileRequest::Push(_) => as_receiver(kind),
+        FileRequest::PushTree(_) => as_receiver(kind) || as_tree_receiver(kind),
+        FileRequest::Pull(_) => as_sender(kind),
+    }
+}
+
+fn as_receiver(kind: Kind) -> bool {
+    matches!(kind, Kind::Failed | Kind::Have | Kind::Hashes | Kind::Pieces | Kind::Done)
+}
+
+fn as_tree_receiver(kind: Kind) -> bool {
+    matches!(kind, Kind::Answers | Kind::Missed | Kind::Changes | Kind::Settled)
+}
+
+fn as_sender(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Failed
+            | Kind::Offer
+            | Kind::Chunk
+            | Kind::Complete
+            | Kind::Copies
+            | Kind::Literal
+            | Kind::Root
+            | Kind::Entries
+            | Kind::Pack
+            | Kind::Begin
+            | Kind::Missed
+            | Kind::End
+            | Kind::Settled
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use lariat_common::protocol::request::Request;
+    use lariat_common::protocol::transfer::{Pull, Sending};
+
+    use super::*;
+
+    #[test]
+    fn a_worker_says_nothing_that_a_session_or_a_job_would() {
+        let sending = Sending { compress: false, rate: None };
+        let pull = Pull { source: b"/a".to_vec(), sending, tree: None, user: None };
+        let pull = FileRequest::Pull(pull);
+        let said: Vec<Kind> =
+            Kind::ALL.iter().copied().filter(|&kind| may_say(&pull, kind)).collect();
+        for never in
+            [Kind::Goodbye, Kind::Welcome, Kind::Exit, Kind::Stdout, Kind::Have, Kind::Done]
+        {
+            assert!(!said.contains(&never), "{never:?}");
+        }
+        let any = |kind| as_receiver(kind) || as_tree_receiver(kind) || as_sender(kind);
+        for &kind in Kind::ALL.iter().filter(|&&kind| any(kind)) {
+            assert!(!kind.is_hello() && !Request::is_request(kind), "{kind:?}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Work with another user's files, in a process that has that user's rights and no others.
+//!
+//! ```text
+//! controller ══ TLS ══ agent (root) ── socket pair ── worker (the user) ── files
+//! ```
+//!
+//! The agent keeps the connection and passes frames on ([`relay`]); it does nothing with a path that
+//! came over the wire. The worker is the agent's own binary, started anew for each request
+//! ([`SUBCOMMAND`]): it gives up all that root has ([`confine`]) before it reads the first byte, and
+//! then does the request with the code that the agent uses for its own user.
+//!
+//! What a worker says is a stranger's word: the user may have taken it over. It says frames and
+//! nothing else, of the kinds that its request may produce ([`kinds`]), and how its process ends is
+//! its only other word.
+
+mod confine;
+mod kinds;
+mod process;
+mod relay;
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use lariat_common::beneath::named;
+use lariat_common::codec;
+use lariat_common::file_size_limit;
+use lariat_common::link::{Link, LinkError};
+use lariat_common::memory::{Capped, Memory, NoMemory};
+use lariat_common::name::KeyId;
+use lariat_common::protocol::failure::Failure;
+use lariat_common::protocol::request::FileRequest;
+use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+pub(crate) use process::Worker;
+pub(crate) use relay::relay;
+
+use crate::requests::file_work::{self, FileWork};
+use crate::transfers::Transfers;
+
+/// The hidden subcommand of `lariatd` that is a worker. The user's and the group's number follow, and
+/// a list of all groups.
+pub const SUBCOMMAND: &str = "work";
+
+/// The request was answered, and the session can go on.
+const ANSWERED: u8 = 0;
+/// The request broke off in such a way that nothing can follow it.
+const BROKEN_OFF: u8 = 3;
+/// The worker could not begin.
+const FAILED: u8 = 4;
+
+/// Longest [`Begin`], in bytes.
+const MAX_BEGIN: usize = 16 * 1024;
+
+/// The first thing that a worker is told, behind its length as `u32`. The request's frame follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Begin {
+    /// The key that asks.
+    key: KeyId,
+    /// The user's number.
+    uid: u32,
+    /// The user's home.
+    home: Vec<u8>,
+    /// Bytes that the request may keep in memory.
+    memory: u64,
+}
+
+/// A worker from its beginning to its end. Call it before anything else is opened or started.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    match run(arguments) {
+        Ok(ControlFlow::Continue(())) => ANSWERED.into(),
+        Ok(ControlFlow::Break(())) => BROKEN_OFF.into(),
+        // The agent sees that the worker failed; there is nobody else to be told.
+        Err(_) => FAILED.into(),
+    }
+}
+
+fn run(arguments: impl Iterator<Item = OsString>) -> Result<ControlFlow<()>, LinkError> {
+    confine::confine(arguments)?;
+    // Where that fails there is nothing better to do.
+    let _ = file_size_limit::report_as_error();
+    named::refuse_magic_links();
+    let mut socket = UnixStream::from(take_stdin()?);
+    let Begin { key, uid, home, memory } = begin(&mut socket)?;
+    socket.set_nonblocking(true)?;
+    let home = PathBuf::from(OsStr::from_bytes(&home));
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    runtime.block_on(async {
+        let memory = Memory::of(Capped::new(usize::try_from(memory).unwrap_or(usize::MAX)));
+        let socket = tokio::net::UnixStream::from_std(socket)?;
+        let mut link = Link::with_memory(socket, memory);
+        let transfers = Transfers::default();
+        let stop = heed_signals(&transfers)?;
+        let frame = link.next().await?.ok_or(LinkError::Cut)?;
+        let request = FileRequest::decode(frame.kind, link.reader.payload());
+        let request = request.map_err(|_| LinkError::Unexpected(frame.kind))?;
+        let work = FileWork { key, uid, home, transfers, stop };
+        let served = match file_work::serve(&mut link, request, &work).await {
+            Err(LinkError::Memory) if !link.writer.is_broken() => {
+                link.send(&Failure::from(NoMemory)).await?;
+                ControlFlow::Break(())
+            }
+            served => served?,
+        };
+        link.writer.finish().await?;
+        Ok(served)
+    })
+}
+
+/// Takes the socket off stdin, so that it is nothing that a file could be mistaken for.
+fn take_stdin() -> io::Result<OwnedFd> {
+    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
+    Ok(socket)
+}
+
+fn begin(socket: &mut UnixStream) -> Result<Begin, LinkError> {
+    let mut len = [0; 4];
+    socket.read_exact(&mut len)?;
+    let len = u32::from_le_bytes(len) as usize;
+    if len > MAX_BEGIN {
+        return Err(LinkError::Misbehaved("its first word is too long"));
+    }
+    let mut bytes = vec![0; len];
+    socket.read_exact(&mut bytes)?;
+    Ok(codec::decode(&bytes)?)
+}
+
+/// The agent ends a worker in order by a signal: SIGTERM when the session is to end, SIGUSR1 when a
+/// newer request has taken over.
+fn heed_signals(transfers: &Transfers) -> io::Result<watch::Receiver<bool>> {
+    let (stop, stopped) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut superseded = signal(SignalKind::user_defined1())?;
+    let transfers = transfers.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => stop.send_replace(true),
+                _ = superseded.recv() => { transfers.supersede(); false }
+            };
+        }
+    });
+    Ok(stopped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_word_has_these_bytes_and_no_longer_one_is_read() {
+        let begin = Begin { key: KeyId([7; 16]), uid: 65_534, home: b"/home".to_vec(), memory: 3 };
+        let bytes = codec::encode(&begin).unwrap();
+        let home = [&[5, 0, 0, 0, 0, 0, 0, 0][..], b"/home"].concat();
+        let expected = [&[7; 16][..], &[0xfe, 0xff, 0, 0], &home, &[3, 0, 0, 0, 0, 0, 0, 0]];
+        assert_eq!(bytes, expected.concat());
+        let read = |len: u32, bytes: &[u8]| {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            io::Write::write_all(&mut &ours, &[&len.to_le_bytes()[..], bytes].concat()).unwrap();
+            drop(ours);
+            super::begin(&mut theirs)
+        };
+        assert_eq!(read(bytes.len().try_into().unwrap(), &bytes).unwrap(), begin);
+        assert!(read(u32::MAX, &bytes).is_err());
+        assert!(read(40, &bytes[..30]).is_err(), "cut");
+    }
+}

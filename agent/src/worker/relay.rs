@@ -1,0 +1,275 @@
+//! Frames between a controller and the worker that does its request.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::pending;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use lariat_common::codec;
+use lariat_common::escape::escape;
+use lariat_common::frame::Header;
+use lariat_common::link::{Frame, Link, LinkError, Reader, RelayError, Writer};
+use lariat_common::memory::Charge;
+use lariat_common::protocol::Message;
+use lariat_common::protocol::failure::{Cause, Failure};
+use lariat_common::protocol::request::{FileRequest, Request};
+use rustix::process::Signal;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use super::kinds::may_say;
+use super::process::{self, Worker};
+use super::{ANSWERED, BROKEN_OFF, Begin};
+use crate::session::{Session, SessionLink};
+use crate::transfers::Running;
+use crate::user::User;
+
+/// Bytes of a bulk frame that are passed on at a time.
+const PIECE: usize = 256 * 1024;
+
+/// How long a worker may take to end in order, when its session ends or a newer request takes over.
+const ENDING: Duration = Duration::from_secs(3);
+
+/// How long it may take to keep what has arrived, when the controller is gone.
+const KEEPING: Duration = Duration::from_secs(10);
+
+/// How a worker's work came to its end.
+enum End {
+    /// Its socket has ended, as it does behind its last word.
+    Finished,
+    /// It was told to end, and did not.
+    Overdue(Cause),
+    /// It did not keep to its part.
+    Broken(LinkError),
+    /// The controller is gone.
+    Controller(LinkError),
+}
+
+/// Has the worker do the request, and passes on what it and the controller say to each other.
+pub(crate) async fn relay(
+    link: &mut SessionLink,
+    mut worker: Worker,
+    request: FileRequest,
+    user: &User,
+    session: &Session,
+) -> Result<ControlFlow<()>, LinkError> {
+    let (memory, _charge) = match granted(session) {
+        Ok(granted) => granted,
+        Err(failure) => {
+            link.send(&failure).await?;
+            return Ok(ControlFlow::Continue(()));
+        }
+    };
+    let left = Cell::new(false);
+    let end = match begin(&mut worker, &request, user, session, memory).await {
+        Ok(mut to_worker) => {
+            let running = session.agent.transfers.begin_asked(session.key.id, user.uid, &request);
+            let end =
+                pass(link, &mut to_worker, &worker, &request, running.as_ref(), session, &left)
+                    .await;
+            if matches!(end, End::Controller(_)) {
+                // What has arrived is kept: the worker sees the cut and ends. One that reads nothing, or
+                // does not end, is killed.
+                let keep = async {
+                    let _ = to_worker.writer.finish().await;
+                    let _ = worker.ended(KEEPING).await;
+                };
+                let _ = tokio::time::timeout(KEEPING, keep).await;
+            }
+            end
+        }
+        Err(error) => End::Broken(error),
+    };
+    let why = match end {
+        End::Controller(error) => return Err(error),
+        End::Overdue(cause) => {
+            warn!("a worker that was told to end did not, and was killed");
+            return told(link, Failure::request(cause)).await;
+        }
+        End::Broken(error) => error.to_string(),
+        End::Finished => match worker.ended(ENDING).await? {
+            Some(status) if status.code() == Some(ANSWERED.into()) => {
+                return Ok(ControlFlow::Continue(()));
+            }
+            Some(status) if status.code() == Some(BROKEN_OFF.into()) => {
+                return Ok(ControlFlow::Break(()));
+            }
+            // It was cut off in the middle, which it can't help.
+            _ if left.get() => return Err(LinkError::Cut),
+            Some(status) => process::describe(status),
+            None => "it does not end".to_owned(),
+        },
+    };
+    warn!("the worker that acts as {} failed: {why}", escape(&user.name));
+    told(link, Failure::request(Cause::WorkerFailed)).await
+}
+
+/// Tells the controller how it ended, unless it is in the middle of a frame.
+async fn told(link: &mut SessionLink, failure: Failure) -> Result<ControlFlow<()>, LinkError> {
+    if link.writer.is_broken() {
+        return Err(LinkError::Cut);
+    }
+    link.send(&failure).await?;
+    Ok(ControlFlow::Break(()))
+}
+
+/// What the worker may keep, and the charge for that. It can't ask for more later, so it gets what can
+/// be had at the start; an owner's gets much, and is not charged for what it may never keep.
+fn granted(session: &Session) -> Result<(usize, Charge), Failure> {
+    const MIB: usize = 1024 * 1024;
+    let mut charge = session.memory.charge();
+    if session.holder.is_owner() {
+        charge.set(8 * MIB)?;
+        return Ok((256 * MIB, charge));
+    }
+    for memory in [64 * MIB, 32 * MIB, 16 * MIB] {
+        if charge.set(memory).is_ok() {
+            return Ok((memory, charge));
+        }
+    }
+    charge.set(8 * MIB)?;
+    Ok((8 * MIB, charge))
+}
+
+/// Tells the worker what it is for.
+async fn begin(
+    worker: &mut Worker,
+    request: &FileRequest,
+    user: &User,
+    session: &Session,
+    memory: usize,
+) -> Result<Link<UnixStream>, LinkError> {
+    let (key, home) = (session.key.id, user.home.clone());
+    let begin = Begin { key, uid: user.uid, home, memory: memory as u64 };
+    let begin = codec::encode(&begin)?;
+    let len = u32::try_from(begin.len()).map_err(|_| LinkError::Misbehaved("a home too long"))?;
+    let (kind, payload) = request.encode()?;
+    let header = Header { kind, len: payload.len() }.encode();
+    let mut socket = UnixStream::from_std(worker.take_socket()?)?;
+    let first = [&len.to_le_bytes()[..], &begin, &header, &payload].concat();
+    let write = socket.write_all(&first);
+    tokio::time::timeout(KEEPING, write).await.map_err(|_| LinkError::Silent)??;
+    Ok(Link::new(socket))
+}
+
+/// Passes frames on until there are no more.
+async fn pass(
+    link: &mut SessionLink,
+    to_worker: &mut Link<UnixStream>,
+    worker: &Worker,
+    request: &FileRequest,
+    running: Option<&Running>,
+    session: &Session,
+    left: &Cell<bool>,
+) -> End {
+    let says = Says { request, buffer: vec![0; PIECE] };
+    tokio::select! {
+        biased;
+        end = says.all(&mut to_worker.reader, &mut link.writer) => end,
+        error = hears(&mut link.reader, &mut to_worker.writer, left) => End::Controller(error),
+        cause = told_to_end(worker, running, session) => End::Overdue(cause),
+    }
+}
+
+/// Tells the worker to end when it must, and gives it time to do so in order.
+async fn told_to_end(worker: &Worker, running: Option<&Running>, session: &Session) -> Cause {
+    let superseded = async {
+        match running {
+            Some(running) => running.cancel.cancelled().await,
+            None => pending().await,
+        }
+    };
+    let cause = tokio::select! {
+        () = session.stopped() => Cause::Stopping,
+        cause = superseded => cause,
+    };
+    worker.signal(if cause == Cause::Stopping { Signal::TERM } else { Signal::USR1 });
+    sleep(ENDING).await;
+    cause
+}
+
+/// What the worker says to the controller.
+struct Says<'a> {
+    request: &'a FileRequest,
+    buffer: Vec<u8>,
+}
+
+impl Says<'_> {
+    async fn all<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+        mut self,
+        worker: &mut Reader<R>,
+        controller: &mut Writer<W>,
+    ) -> End {
+        loop {
+            let came = tokio::select! {
+                biased;
+                error = controller.drive() => return End::Controller(error),
+                came = worker.next() => came,
+            };
+            let frame = match came {
+                Ok(Some(frame)) => frame,
+                // How its process ended tells whether that was in order.
+                Ok(None) | Err(LinkError::Cut) => return End::Finished,
+                Err(error) => return End::Broken(error),
+            };
+            if !may_say(self.request, frame.kind) {
+                return End::Broken(LinkError::Unexpected(frame.kind));
+            }
+            if frame.kind == Failure::KIND
+                && let Ok(failure) = worker.message::<Failure>()
+            {
+                info!("{failure}");
+            }
+            match controller.relay(frame, worker, &mut self.buffer).await {
+                Ok(()) => {}
+                Err(RelayError::To(error)) => return End::Controller(error),
+                Err(RelayError::From(LinkError::Cut)) => return End::Finished,
+                Err(RelayError::From(error)) => return End::Broken(error),
+            }
+        }
+    }
+}
+
+/// What the controller says to the worker, until the controller's connection fails. One that has its answer
+/// may leave before the worker's end is seen: `left` becomes true then.
+async fn hears<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    controller: &mut Reader<R>,
+    worker: &mut Writer<W>,
+    left: &Cell<bool>,
+) -> LinkError {
+    let mut buffer = vec![0; PIECE];
+    loop {
+        let came = tokio::select! {
+            biased;
+            _gone = worker.drive() => match unheard().await {},
+            came = controller.next() => came,
+        };
+        let frame: Frame = match came {
+            Ok(Some(frame)) => frame,
+            Ok(None) => {
+                left.set(true);
+                let _ = worker.finish().await;
+                match unheard().await {}
+            }
+            Err(error) => return error,
+        };
+        if Request::is_request(frame.kind) {
+            // The controller has its answer, and the worker is about to end: this is for the session.
+            controller.put_back(frame);
+            match unheard().await {}
+        }
+        match worker.relay(frame, controller, &mut buffer).await {
+            Ok(()) => {}
+            Err(RelayError::From(error)) => return error,
+            Err(RelayError::To(_)) => match unheard().await {},
+        }
+    }
+}
+
+/// The worker hears nothing more. It is for what it says, and for its process, to tell why.
+async fn unheard() -> Infallible {
+    pending().await
+}

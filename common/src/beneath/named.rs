@@ -1,0 +1,133 @@
+//! Paths as the operator named them: links in them are followed.
+//!
+//! A magic link, such as `/proc/PID/cwd` or `/proc/self/fd/3`, is none of the operator's: it leads to
+//! what a process has open, whatever the rights on the way there. A process that opens paths which came
+//! over the wire refuses them ([`refuse_magic_links`]); at the operator's own end `/dev/stdin` and
+//! `/dev/fd/63` are such links and mean what they say.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
+use rustix::io::Errno;
+
+static REFUSED: AtomicBool = AtomicBool::new(false);
+
+/// From now on this process goes through no magic link. For processes that do what a peer asks.
+pub fn refuse_magic_links() {
+    REFUSED.store(true, Ordering::Relaxed);
+}
+
+/// Opens a path that the operator named. A relative one begins at `folder`.
+pub fn open_at(folder: impl AsFd, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+    let resolve = if REFUSED.load(Ordering::Relaxed) {
+        ResolveFlags::NO_MAGICLINKS
+    } else {
+        ResolveFlags::empty()
+    };
+    open_resolved(folder, path, flags, resolve)
+}
+
+/// The same; a relative one begins where the process is.
+pub fn open(path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+    open_at(CWD, path, flags)
+}
+
+fn open_resolved(
+    folder: impl AsFd,
+    path: &Path,
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> io::Result<OwnedFd> {
+    // An empty path is where it begins, which the system does not know.
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let flags = flags | OFlags::CLOEXEC;
+    if !resolve.is_empty() {
+        match openat2(folder.as_fd(), path, flags, Mode::empty(), resolve) {
+            // Before Linux 5.6. The rights of this process are what holds then.
+            Err(Errno::NOSYS) => {}
+            opened => return Ok(opened?),
+        }
+    }
+    Ok(openat(folder, path, flags, Mode::empty())?)
+}
+
+/// Makes a directory that the operator named, and its parents, where they are missing.
+pub fn make_all(path: &Path) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    // The deepest one that is there, and what is missing below it.
+    let (mut there, mut missing) = (path, Vec::new());
+    let mut folder = loop {
+        match open(there, flags) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => break opened?,
+        }
+        let mut components = there.components();
+        let Some(last) = components.next_back() else { return Err(Errno::NOENT.into()) };
+        missing.push(last);
+        there = components.as_path();
+    };
+    for name in missing.into_iter().rev().map(|component| Path::new(component.as_os_str())) {
+        match mkdirat(&folder, name, Mode::from_raw_mode(0o777)) {
+            // Somebody else was faster, or it is `..`.
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        folder = open_at(&folder, name, flags)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn links_are_followed_and_magic_ones_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("target");
+        std::fs::create_dir(&target).unwrap();
+        let link = folder.path().join("link");
+        symlink(&target, &link).unwrap();
+        let opened = std::fs::File::open(&target).unwrap();
+        let strict = ResolveFlags::NO_MAGICLINKS;
+        let open = |path: &str, resolve| {
+            open_resolved(CWD, Path::new(path), OFlags::RDONLY, resolve).map(|_| ())
+        };
+        assert!(open(link.to_str().unwrap(), strict).is_ok());
+        assert!(open("/proc/self/status", strict).is_ok(), "a link, but no magic one");
+        let fd = format!("/proc/self/fd/{}", opened.as_raw_fd());
+        symlink(&fd, folder.path().join("far")).unwrap();
+        let far = folder.path().join("far");
+        let magic = [&fd, "/proc/self/cwd", "/proc/self/root/etc", "/proc/thread-self/cwd/."];
+        for path in magic.into_iter().chain([far.to_str().unwrap()]) {
+            assert!(open(path, ResolveFlags::empty()).is_ok(), "{path}");
+            let error = open(path, strict).unwrap_err();
+            assert_eq!(Errno::from_io_error(&error), Some(Errno::LOOP), "{path}");
+        }
+    }
+
+    #[test]
+    fn missing_directories_are_made_where_the_path_leads() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        symlink("real", at("link")).unwrap();
+        std::fs::create_dir(at("real")).unwrap();
+        for (path, made) in
+            [("a/b/c", "a/b/c"), ("link/x", "real/x"), ("p/q/../r/", "p/r"), ("", "")]
+        {
+            make_all(&at(path)).unwrap();
+            assert!(at(made).is_dir(), "{path}");
+        }
+        assert!(at("p/q").is_dir());
+        std::fs::write(at("file"), "").unwrap();
+        assert!(make_all(&at("file/x")).is_err());
+        symlink("nowhere", at("dangling")).unwrap();
+        assert!(make_all(&at("dangling/x")).is_err());
+    }
+}

@@ -49,6 +49,14 @@ pub enum PrivateError {
         /// Who reads it.
         user: u32,
     },
+    /// It is not text.
+    #[error("{}:{line}: this is not UTF-8 text", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The first line that is not, from 1.
+        line: usize,
+    },
     /// It is not a file that could be a key or certificate.
     #[error("{} is not a regular file of at most 1 MiB", path.display())]
     NotAFile {
@@ -83,9 +91,14 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, PrivateError> {
     }
     check(path, &metadata, false)?;
     check_folder(parent(path))?;
-    let mut text = Zeroizing::new(String::with_capacity(4096));
-    file.read_to_string(&mut text).map_err(io)?;
-    Ok(text)
+    let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
+    file.read_to_end(&mut bytes).map_err(io)?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| {
+        let before = &bytes[..error.valid_up_to()];
+        let line = before.split(|&byte| byte == b'\n').count();
+        PrivateError::NotText { path: path.to_owned(), line }
+    })?;
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 /// Refuses a folder that others can get into.
@@ -118,10 +131,14 @@ pub fn create(path: &Path, content: &[u8]) -> Result<(), PrivateError> {
     file.write_all(content).and_then(|()| file.sync_all()).map_err(io)
 }
 
-/// Replaces a file by one 0600 with this content: the old one or the new one is there at any
-/// instant, never half of one.
+/// Replaces a file by one 0600 with this content: the old one or the new one exists at any instant, never half
+/// of one. A link stays, and what it leads to is replaced. What a process that was killed meanwhile left is
+/// removed: whoever calls this keeps others from it.
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), PrivateError> {
     let io = |e| PrivateError::io("write", path, e);
+    let target = path.canonicalize();
+    let path = target.as_deref().unwrap_or(path);
+    remove_unfinished(path);
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let new = path.with_file_name(name);
@@ -129,6 +146,23 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<(), PrivateError> {
     create(&new, content)?;
     std::fs::rename(&new, path).map_err(io)?;
     File::open(parent(path)).and_then(|folder| folder.sync_all()).map_err(io)
+}
+
+/// Removes what [`replace`] left when it was killed: `NAME.PID.new`.
+fn remove_unfinished(path: &Path) {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return };
+    let is_left = |other: &str| {
+        let rest = other.strip_prefix(name).and_then(|rest| rest.strip_prefix('.'));
+        let number = rest.and_then(|rest| rest.strip_suffix(".new"));
+        number
+            .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+    };
+    for entry in std::fs::read_dir(parent(path)).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(is_left) {
+            // One that stays is no harm.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Makes a folder 0700, parents included, or takes over one that is empty. One that has something in
@@ -157,6 +191,29 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).unwrap();
         folder
+    }
+
+    #[test]
+    fn a_link_stays_and_what_was_left_unfinished_goes() {
+        let folder = folder();
+        let at = |name: &str| folder.path().join(name);
+        create(&at("real"), b"old").unwrap();
+        create(&at("real.123.new"), b"half").unwrap();
+        create(&at("real.x.new"), b"somebody's").unwrap();
+        std::os::unix::fs::symlink("real", at("link")).unwrap();
+        replace(&at("link"), b"new").unwrap();
+        assert!(at("link").is_symlink() && !at("real.123.new").exists());
+        assert!(at("real.x.new").exists());
+        assert_eq!(std::fs::read(at("real")).unwrap(), b"new");
+    }
+
+    #[test]
+    fn what_is_no_text_is_told_with_its_line() {
+        let folder = folder();
+        let path = folder.path().join("f");
+        create(&path, b"one\ntwo \xff\n").unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.ends_with("f:2: this is not UTF-8 text"), "{error}");
     }
 
     #[test]

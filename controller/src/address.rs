@@ -29,7 +29,7 @@ impl Address {
         &self.host
     }
 
-    /// The port. 0 only for an agent that lets the system pick one.
+    /// The port, which is not 0.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
@@ -67,7 +67,9 @@ fn parse(text: &str) -> Option<Address> {
     };
     let port = match port {
         None => DEFAULT_PORT,
-        Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => port.parse().ok()?,
+        Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => {
+            port.parse().ok().filter(|&port| port != 0)?
+        }
         Some(_) => return None,
     };
     Some(Address { host: host.to_owned(), port })
@@ -117,7 +119,6 @@ mod tests {
             ("[::1]", "[::1]:7433", "[::]:7433"),
             ("[fe80::1%eth0]:80", "[fe80::1%eth0]:80", "[::]:80"),
             ("web1.example.org", "web1.example.org:7433", "[::]:7433"),
-            ("localhost:0", "localhost:0", "[::]:0"),
         ] {
             let address: Address = text.parse().unwrap();
             assert_eq!((address.to_string().as_str(), address.listen().as_str()), (whole, listen));

@@ -11,9 +11,11 @@ use rustix::process::{Resource, Rlimit};
 
 use crate::commands::Command;
 use crate::context::Context;
-use crate::error::{CliError, EXIT_FAILURE};
+use crate::error::CliError;
 use crate::outage::Outages;
 use crate::output;
+use crate::output::style::{self, Style, When};
+use crate::status;
 
 /// Run commands on a fleet of hosts, and move files to and from them.
 #[derive(Parser)]
@@ -36,6 +38,18 @@ pub(crate) struct Cli {
     #[arg(short, long, global = true)]
     verbose: bool,
 
+    /// Print no summary, no progress and no notes, only results and errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
+
+    /// Colors in output
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
+    color: When,
+
+    /// Progress while something is under way
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
+    progress: When,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -54,7 +68,8 @@ pub fn main() -> ExitCode {
 
     match Cli::try_parse() {
         Ok(cli) => {
-            let Cli { home, verbose, command } = cli;
+            let Cli { home, verbose, command, quiet, color, progress } = cli;
+            style::set(Style { quiet, color, progress });
             let context = Context { home, verbose, outages: Outages::new(verbose) };
             command.run(&context).unwrap_or_else(|error| error.report(context.verbose))
         }
@@ -68,18 +83,18 @@ fn usage(error: &clap::Error) -> ExitCode {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             // A reader that went away has seen enough; a full disk is a failure.
             match error.print() {
-                Err(e) if e.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(EXIT_FAILURE),
+                Err(e) if e.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(status::FAILURE),
                 _ => ExitCode::SUCCESS,
             }
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = error.print();
-            ExitCode::from(EXIT_FAILURE)
+            ExitCode::from(status::FAILURE)
         }
         _ => {
             let arguments: Vec<_> = std::env::args_os().skip(1).collect();
             output::error(&wrong_usage(error, &arguments));
-            ExitCode::from(EXIT_FAILURE)
+            ExitCode::from(status::FAILURE)
         }
     }
 }
@@ -96,6 +111,9 @@ fn verb(arguments: &[OsString]) -> Option<String> {
 fn wrong_usage(error: &clap::Error, arguments: &[OsString]) -> String {
     if let Some(hint) = without_dashes(error, arguments) {
         return CliError::new("the command of run stands behind --").hint(hint).line();
+    }
+    if let Some(error) = foreign_option(error) {
+        return error.line();
     }
     let rendered = error.render().to_string();
     let mut message = String::new();
@@ -121,6 +139,28 @@ fn wrong_usage(error: &clap::Error, arguments: &[OsString]) -> String {
     };
     let hint = usage.map_or_else(help, ToOwned::to_owned);
     error.hint(hint).line()
+}
+
+/// Options that hands know from other programs and that mean nothing here, or something else. clap would
+/// propose to give them to the command.
+fn foreign_option(error: &clap::Error) -> Option<CliError> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return None };
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let error = |what: &str| Some(CliError::new(format!("there is no option {word}: {what}")));
+    match word.as_bytes() {
+        [b'-', b'p', ..] => error(
+            "the inventory has each host's port (lariat hosts), and --parallel N says how many hosts at once",
+        ),
+        [b'-', b'o', ..] => error(
+            "lariat needs no options of ssh; lariat rsh takes them where a program starts it for ssh",
+        ),
+        [b'-', b't', ..] => error("a terminal is for run and shell"),
+        [b'-', b'n', ..] => error("a dry run is for push, pull and batch"),
+        [b'-', b'u', ..] => error("this verb does nothing as a user of the host"),
+        _ => None,
+    }
 }
 
 /// The command line of a `run` whose `--` was left out, with it.
@@ -177,6 +217,13 @@ mod tests {
             "lariat attach web1 --tail 3 3f",
             "lariat kill web1 --json 3f",
             "lariat hosts --json web1 --verbose",
+            "lariat run -u bob -t web1 -- ls",
+            "lariat run -n -q web1 -- ls",
+            "lariat -q push -n -u bob f web1:",
+            "lariat pull web1:f . -n -q --color never --progress=never",
+            "lariat batch -n p.toml -q",
+            "lariat shell -u bob web1",
+            "lariat ping all -q",
         ] {
             if let Err(error) = Cli::try_parse_from(line.split(' ')) {
                 panic!("{line}: {error}");
@@ -195,6 +242,10 @@ mod tests {
         insta::assert_snapshot!(wrong(&["lariat", "run", "web*", "--json", "ls"]), @"the command of run stands behind --; try: lariat run 'web*' --json -- ls");
         insta::assert_snapshot!(wrong(&["lariat", "push"]), @"the following required arguments were not provided: <SOURCE>...; try: lariat push [OPTIONS] <SOURCE>... <TARGET:DEST>");
         insta::assert_snapshot!(wrong(&["lariat", "pull", "a", "--jso", "b"]), @"unexpected argument '--jso' found; tip: a similar argument exists: '--json'; try: lariat pull [OPTIONS] <TARGET:SOURCE>... <DEST>");
+        insta::assert_snapshot!(wrong(&["lariat", "run", "-p", "22", "web1", "--", "ls"]), @"there is no option -p: the inventory has each host's port (lariat hosts), and --parallel N says how many hosts at once");
+        insta::assert_snapshot!(wrong(&["lariat", "push", "-oPort=22", "f", "web1:"]), @"there is no option -o: lariat needs no options of ssh; lariat rsh takes them where a program starts it for ssh");
+        insta::assert_snapshot!(wrong(&["lariat", "push", "-t", "f", "web1:"]), @"there is no option -t: a terminal is for run and shell");
+        insta::assert_snapshot!(wrong(&["lariat", "ping", "-n", "web1"]), @"there is no option -n: a dry run is for push, pull and batch");
         insta::assert_snapshot!(wrong(&["lariat", "hosts", "--jso"]), @"unexpected argument '--jso' found; tip: a similar argument exists: '--json'; try: lariat hosts --json [TARGET]");
     }
 }

@@ -6,12 +6,11 @@ use std::io;
 use std::process::ExitCode;
 
 use lariat_common::escape::escape;
-use lariat_common::protocol::failure::{io_error, plain};
+use lariat_common::protocol::failure::{io_error, os_error, plain};
 
+use crate::fanout::End;
 use crate::output;
-
-/// Exit code of every failure of lariat itself, wrong usage included.
-pub(crate) const EXIT_FAILURE: u8 = 255;
+use crate::status;
 
 /// What ends a verb. Any error becomes one with `?`; [`during`](Self::during) says what was being
 /// done, [`hint`](Self::hint) what to do next.
@@ -21,12 +20,14 @@ pub(crate) struct CliError {
     hint: Option<String>,
     causes: Vec<String>,
     quiet: bool,
+    /// As what it counts, if as anything but a failure of lariat itself.
+    end: Option<End>,
 }
 
 impl CliError {
     pub(crate) fn new(message: impl Display) -> Self {
         let message = message.to_string();
-        Self { message, hint: None, causes: Vec::new(), quiet: false }
+        Self { message, hint: None, causes: Vec::new(), quiet: false, end: None }
     }
 
     /// Writing to stdout failed. A reader that went away, as in `lariat hosts | head -1`, has seen
@@ -39,6 +40,32 @@ impl CliError {
     /// Not told on a screen: who asked for this end knows of it.
     pub(crate) fn quiet(self) -> Self {
         Self { quiet: true, ..self }
+    }
+
+    /// Says as what it counts. What was said already is closer to the cause.
+    pub(crate) fn as_end(mut self, end: End) -> Self {
+        self.end.get_or_insert(end);
+        self
+    }
+
+    /// Whether something does not exist.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.message.ends_with(&os_error(rustix::io::Errno::NOENT.raw_os_error()))
+    }
+
+    /// As what it counts.
+    pub(crate) fn end(&self) -> End {
+        self.end.unwrap_or(End::Errored)
+    }
+
+    /// What to exit with for it, where it is all that happened.
+    pub(crate) fn status(&self) -> ExitCode {
+        ExitCode::from(status::of_one(self.end()))
+    }
+
+    /// Whether nobody needs to be told.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
     }
 
     /// Puts what was being done before the message: `enroll web1: ...`.
@@ -83,9 +110,9 @@ impl CliError {
     pub(crate) fn report(&self, verbose: bool) -> ExitCode {
         if !self.quiet {
             output::error(&self.line());
-            self.because(verbose).iter().for_each(|cause| output::note(cause));
+            self.because(verbose).iter().for_each(|cause| output::because(cause));
         }
-        ExitCode::from(EXIT_FAILURE)
+        self.status()
     }
 
     /// The same as text: each line with its end.

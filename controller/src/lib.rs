@@ -19,8 +19,12 @@ mod patience;
 mod reach;
 mod run;
 mod runtime;
+mod status;
 mod stdio;
 mod target;
+mod template;
+mod text_file;
+mod tilde;
 mod transfer;
 
 pub use cli::main;

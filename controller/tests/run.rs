@@ -201,9 +201,9 @@ fn json_is_one_object() {
         assert!(value.as_object_mut().unwrap().remove("seconds").unwrap().is_f64());
         value
     };
-    insta::assert_snapshot!(json("both"), @r#"{"error":null,"exit":0,"host":"web1","ok":true,"signal":null,"stderr":"err\n","stdout_base64":"b3V0AP8K"}"#);
-    insta::assert_snapshot!(json("die 15"), @r#"{"error":null,"exit":143,"host":"web1","ok":false,"signal":15,"stderr":"","stdout":""}"#);
-    insta::assert_snapshot!(json("missing"), @r#"{"error":"run on web1: start /bin/sh: no such file or directory","exit":null,"host":"web1","ok":false,"signal":null,"stderr":"","stdout":""}"#);
+    insta::assert_snapshot!(json("both"), @r#"{"error":null,"exit":0,"host":"web1","kind":"ok","ok":true,"signal":null,"stderr":"err\n","stdout_base64":"b3V0AP8K"}"#);
+    insta::assert_snapshot!(json("die 15"), @r#"{"error":null,"exit":143,"host":"web1","kind":"failed","ok":false,"signal":15,"stderr":"","stdout":""}"#);
+    insta::assert_snapshot!(json("missing"), @r#"{"error":"run on web1: start /bin/sh: no such file or directory","exit":null,"host":"web1","kind":"failed","ok":false,"signal":null,"stderr":"","stdout":""}"#);
     let big = json("big 17000000");
     assert_eq!(big["truncated"], true);
     assert_eq!(big["stdout"].as_str().unwrap().len(), 16 * 1024 * 1024);
@@ -426,7 +426,7 @@ fn a_host_that_names_what_it_likes_writes_nothing_outside() {
         assert_eq!(output.status.code(), Some(255), "{attack}: {told}");
         assert!(told.contains("the peer misbehaved"), "{attack}: {told}");
         assert!(!file("made").exists() && !Path::new("/tmp/lariat-made").exists(), "{attack}");
-        let made = std::fs::read_dir(file("copy")).unwrap().count();
+        let made = std::fs::read_dir(file("copy").join(attack)).unwrap().count();
         assert!(made <= 1, "{attack}: {made}");
         std::fs::remove_dir_all(file("copy")).unwrap();
     }

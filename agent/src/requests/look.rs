@@ -7,7 +7,7 @@ use lariat_common::escape::escape;
 use lariat_common::link::{Link, LinkError};
 use lariat_common::protocol::failure::{Cause, Failure};
 use lariat_common::protocol::tree::{PushTree, Root};
-use lariat_common::transfer::tree::{Look, describe_for, hear_look, look};
+use lariat_common::transfer::tree::{Look, describe, describe_for, hear_look, look};
 use lariat_common::transfer::{Source, TransferError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::info;
@@ -49,9 +49,9 @@ pub(super) async fn pull<S: AsyncRead + AsyncWrite>(
     work: &FileWork,
 ) -> Result<ControlFlow<()>, LinkError> {
     let looking = Box::pin(async {
-        let entry = describe_for(link, source, checksum).await?;
+        let (entry, source) = describe_for(link, source, checksum).await?;
         link.outbox().post(&Root { entry })?;
-        Ok(hear_look(link, &Logged).await?.path)
+        Ok(hear_look(link, &Logged, move || describe(&source, true)).await?.path)
     });
     let done = until_stopped(work, looking).await;
     ended(link, "pull", path, done.map(|path| escape(&path))).await

@@ -10,7 +10,7 @@ use lariat_common::link::{Link, LinkError};
 use lariat_common::protocol::failure::{Cause, Failure, FileKind};
 use lariat_common::protocol::metadata::Travels;
 use lariat_common::protocol::transfer::{Pull, Sending};
-use lariat_common::protocol::tree::{Root, Settled};
+use lariat_common::protocol::tree::{Changed, Root, Settled};
 use lariat_common::transfer::tree::{Avoid, Counts, Filter, TreeSource, send_tree};
 use lariat_common::transfer::{Cancel, Sent, Source, TransferError, Unwatched, send};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -35,7 +35,9 @@ pub async fn serve<S: AsyncRead + AsyncWrite>(
         Ok(Opened::Look(source, checksum)) => look::pull(link, source, checksum, &path, work).await,
         Ok(Opened::Tree(source)) => serve_tree(link, *source, &pull, work).await,
         Ok(Opened::LeftOut) => {
-            link.send(&Settled { path: pull.source, files: 0, bytes: 0 }).await?;
+            let settled =
+                Settled { path: pull.source, files: 0, bytes: 0, done: Changed::default() };
+            link.send(&settled).await?;
             transfer_ended("pull", &path, Ok("left out".to_owned()))
         }
         Err(failure) => {
@@ -57,7 +59,7 @@ async fn give<S: AsyncRead + AsyncWrite>(
         done = send(link, source, how, &Unwatched, &cancel, &mut sent) => done?,
         never = work.stopping(&cancel) => match never {},
     };
-    let Sent { sent, moved, size } = sent;
+    let Sent { sent, moved, size, .. } = sent;
     Ok(format!("{size} bytes, of which {moved} went, as {sent}"))
 }
 

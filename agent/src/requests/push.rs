@@ -51,7 +51,7 @@ async fn take<S: AsyncRead + AsyncWrite>(
         done = receive(link, target, offer, placing, &Unwatched, cancel, &mut received) => done?,
         never = work.stopping(cancel) => match never {},
     };
-    let Received { sent, moved, size } = received;
+    let Received { sent, moved, size, .. } = received;
     Ok(format!("{size} bytes, of which {moved} came, as {sent}"))
 }
 

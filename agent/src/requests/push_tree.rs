@@ -104,6 +104,7 @@ fn open(push: PushTree, work: &FileWork) -> Result<Opening, Failure> {
     } else {
         TreeTarget::open(&work.home, &dest, owner)?
     };
+    target.check_delete(&work.home, &options)?;
     let key = work.key;
     let running = work.transfers.begin(target.id()?, format!("{TREE} {key}"));
     let avoid = Avoid::new();

@@ -1,6 +1,6 @@
 //! Trees from a controller that names what it likes.
 
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::symlink;
 
 use lariat_common::link::{Link, LinkError, message_frame};
@@ -22,7 +22,7 @@ fn entry(name: &[u8], what: What) -> Entry {
 }
 
 fn push(agent: &Agent) -> PushTree {
-    let path = agent.folder.path().join("copy").into_os_string().into_vec();
+    let path = agent.folder.path().as_os_str().as_bytes().to_vec();
     let dest = Destination { path, name: b"copy".to_vec() };
     let root = entry(b"", What::Folder);
     PushTree {

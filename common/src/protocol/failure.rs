@@ -96,6 +96,15 @@ pub enum Cause {
     WorkerFailed,
     /// The key has as much of something as it may.
     AtLimit(Limit),
+    /// More names would be deleted than may be; none was.
+    TooManyDeletes {
+        /// How many.
+        count: u64,
+        /// How many may be.
+        most: u64,
+    },
+    /// What would be cleared is `/` or a home directory, and no bound was given.
+    Unbounded,
 }
 
 /// What a key may have only so much of.
@@ -274,6 +283,13 @@ impl fmt::Display for Cause {
                     "this key's requests keep as much memory on this host as they may; ask for less at a time, or try again later"
                 }
             }),
+            Self::TooManyDeletes { count, most } => write!(
+                f,
+                "{count} names would be deleted, which is more than --max-delete {most}: none was"
+            ),
+            Self::Unbounded => f.write_str(
+                "--delete would clear this directory itself: give a bound by --max-delete N",
+            ),
             Self::NotKept => f.write_str(
                 "its output goes to the command that runs it, and is not kept; only detached jobs have logs",
             ),

@@ -14,8 +14,8 @@ use super::transfer::{
     Placement, Pull, Push, Range, Sending, Time,
 };
 use super::tree::{
-    Answers, Begin, Change, ChangeKind, Changes, End as TreeEnd, Entries, Entry, Missed, PushTree,
-    Root, Rule, Settled, TreeOptions, What,
+    Answers, Begin, Change, ChangeKind, Changed, Changes, End as TreeEnd, Entries, Entry, Missed,
+    PushTree, Root, Rule, Settled, TreeOptions, What,
 };
 use super::{Kind, Message};
 use crate::codec;
@@ -133,7 +133,7 @@ fn every_message_has_the_bytes_of_the_document() {
     check(s, &Copies { copies: vec![Copy { from: 100_000, len: 65_536 }] });
     check(s, &Hashes { first: 1, hashes: vec![[0xb3; 32]] });
     check(s, &Complete { size: 600_000, hash: [0xb3; 32] });
-    check(s, &Done);
+    check(s, &Done { changed: true });
     let path = Some(b"/srv/a".to_vec());
     check(s, &Failure { action: Action::Open, path, cause: Cause::Os(13) });
     check(s, &Failure::request(Cause::NotPermitted(VerbName::Push)));
@@ -166,7 +166,8 @@ fn trees(s: &mut Vec<Kind>, offer: &Offer) {
     let root = entry(b"", What::Folder);
     let dest = Destination { path: b"/srv/".to_vec(), name: b"a".to_vec() };
     let rules = vec![Rule { include: false, glob: "*.o".to_owned() }];
-    let options = TreeOptions { rules, delete: true, ..TreeOptions::default() };
+    let options =
+        TreeOptions { rules, delete: true, max_delete: Some(7), ..TreeOptions::default() };
     let placement = Placement::default();
     let user = None;
     let push = PushTree { dest, root: root.clone(), options: options.clone(), placement, user };
@@ -194,5 +195,6 @@ fn trees(s: &mut Vec<Kind>, offer: &Offer) {
     check(s, &TreeEnd { whole: true });
     let change = Change { path: b"a".to_vec(), kind: ChangeKind::Delete };
     check(s, &Changes { changes: vec![change] });
-    check(s, &Settled { path: Vec::new(), files: 1, bytes: 3 });
+    let done = Changed { files: 4, others: 5, deleted: 6 };
+    check(s, &Settled { path: Vec::new(), files: 1, bytes: 3, done });
 }

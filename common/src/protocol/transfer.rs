@@ -102,24 +102,31 @@ impl Placement {
     }
 }
 
-/// Where a file goes.
+/// Where a file or a directory goes. What it means is rsync's rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Destination {
-    /// The name that the source gets, or, with a `/` at its end or when it is a folder, the folder
-    /// that it goes into. Relative to the user's home, which is also what empty means.
+    /// Of a file: the name that it gets, or, with a `/` at its end or when it is a directory, the
+    /// directory that it goes into. Of a directory: the one that it goes into. Relative to the user's home,
+    /// which is also what empty means.
     pub path: Vec<u8>,
-    /// The source's own name: one component, for when it goes into a folder. One that has none, such as
-    /// stdin, goes into none.
+    /// The source's own name: one component. A file that has none, such as stdin, goes into no directory; a
+    /// directory that has none is meant by its contents, and `path` becomes its copy.
     pub name: Vec<u8>,
 }
 
 impl Destination {
-    /// Checks what the types alone can't.
+    /// Checks what the types alone can't, for a file.
     pub(super) fn check(&self) -> Result<(), BadTransfer> {
+        self.check_tree()?;
+        if self.name.is_empty() && self.is_inside() { Err(BadTransfer::Name) } else { Ok(()) }
+    }
+
+    /// Checks what the types alone can't, for a directory.
+    pub(super) fn check_tree(&self) -> Result<(), BadTransfer> {
         if self.path.len() > MAX_PATH || self.path.contains(&0) {
             return Err(BadTransfer::Path);
         }
-        if self.name.is_empty() && !self.is_inside() { Ok(()) } else { check_name(&self.name) }
+        if self.name.is_empty() { Ok(()) } else { check_name(&self.name) }
     }
 
     /// Whether the path can only mean the folder that the source goes into.
@@ -330,7 +337,10 @@ pub struct Complete {
 
 /// The file is on disk under its name. Which one, and where, is the receiver's own business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Done;
+pub struct Done {
+    /// Whether it was another file before, or had another mode, time or the like.
+    pub changed: bool,
+}
 
 /// Why a message of a transfer makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,5 +1,6 @@
-//! Where a file goes: DEST is the name that it gets, `DEST/` means inside it, and so does a folder
-//! that is there already. Missing parents are made.
+//! Where things go. A file: DEST is the name that it gets, `DEST/` means inside it, and so does a directory
+//! that exists. A directory: into DEST under its own name, or, where its contents are meant, DEST itself.
+//! Missing parents are made.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -49,10 +50,10 @@ impl Place {
         Ok(Self { folder, folder_path, name })
     }
 
-    /// Resolves the destination of a folder: unlike a file, it gets DEST's name also when a folder is
-    /// there already.
+    /// Resolves the destination of a directory. Without a name it is the open directory itself: DEST is `/`,
+    /// empty, or ends in `.` or `..`.
     pub fn resolve_folder(base: &Path, dest: &Destination) -> Result<Self, Failure> {
-        let (folder, name) = split(&dest.path, &dest.name, |_| false);
+        let (folder, name) = split_tree(dest);
         let folder_path = base.join(OsStr::from_bytes(folder));
         let folder = open_folder(&folder_path)?;
         Ok(Self { folder, folder_path, name: name.to_vec() })
@@ -72,10 +73,15 @@ impl Place {
         Ok((folder, name.to_vec()))
     }
 
-    /// The path of a folder that is sent there, whether it is there or not.
+    /// The path of a directory that is sent there, whether it exists or not.
     pub(super) fn folder_path(base: &Path, dest: &Destination) -> PathBuf {
-        let (folder, name) = split(&dest.path, &dest.name, |_| false);
-        base.join(OsStr::from_bytes(folder)).join(OsStr::from_bytes(name))
+        let (folder, name) = split_tree(dest);
+        join_name(&base.join(OsStr::from_bytes(folder)), name)
+    }
+
+    /// The open directory.
+    pub(super) fn into_folder(self) -> std::os::fd::OwnedFd {
+        self.folder.into()
     }
 
     /// A name in a folder that is open.
@@ -91,8 +97,27 @@ impl Place {
 
     /// The file's whole path.
     pub fn path(&self) -> PathBuf {
-        self.folder_path.join(OsStr::from_bytes(&self.name))
+        join_name(&self.folder_path, &self.name)
     }
+}
+
+/// A path without a slash at its end where there is no name.
+fn join_name(folder: &Path, name: &[u8]) -> PathBuf {
+    if name.is_empty() { folder.to_owned() } else { folder.join(OsStr::from_bytes(name)) }
+}
+
+/// The directory that a tree's root is in, and the root's name in it; no name if that directory is the root.
+fn split_tree(dest: &Destination) -> (&[u8], &[u8]) {
+    if !dest.name.is_empty() {
+        return (&dest.path, &dest.name);
+    }
+    let end = dest.path.iter().rposition(|&b| b != b'/').map_or(0, |last| last + 1);
+    let plain = &dest.path[..end];
+    let (parent, last) = match plain.iter().rposition(|&b| b == b'/') {
+        Some(slash) => plain.split_at(slash + 1),
+        None => (&b""[..], plain),
+    };
+    if matches!(last, b"" | b"." | b"..") { (&dest.path, b"") } else { (parent, last) }
 }
 
 /// The folder, and the name in it, that a file called `name` gets when it is sent to `path`.
@@ -149,6 +174,31 @@ mod tests {
             assert_eq!(there(path).unwrap_err().cause, IS_A_FOLDER, "{path}");
         }
         assert!(std::fs::read_dir(folder.path().join("a")).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn a_tree_goes_into_dest_and_its_contents_become_dest() {
+        let split = |path: &str, name: &str| {
+            let dest = Destination { path: path.into(), name: name.into() };
+            let (folder, name) = split_tree(&dest);
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            (text(folder), text(name))
+        };
+        for path in ["/srv/www", "/srv/www/", "", ".", "a/.."] {
+            assert_eq!(split(path, "site"), (path.to_owned(), "site".to_owned()));
+        }
+        for (path, folder, name) in [
+            ("/srv/www", "/srv/", "www"),
+            ("/srv/www//", "/srv/", "www"),
+            ("www", "", "www"),
+            ("", "", ""),
+            ("/", "/", ""),
+            ("//", "//", ""),
+            ("./", "./", ""),
+            ("a/..", "a/..", ""),
+        ] {
+            assert_eq!(split(path, ""), (folder.to_owned(), name.to_owned()), "{path}");
+        }
     }
 
     #[test]

@@ -18,11 +18,11 @@ use crate::output::json;
 #[command(after_help = "\
 Examples:
   lariat last
-  lariat last --json | jq -r 'select(.end != \"ok\") | .host'
+  lariat last --json | jq -r 'select(.ok | not) | .host'
   lariat run all --retry-failed -- systemctl restart app")]
 pub(crate) struct Args {
-    /// One JSON object a line for every host: host, end, exit, seconds, error; end is ok, not-started,
-    /// unfinished (begun, and its end is not known), failed, unreachable or refused
+    /// One JSON object a line for every host: host, ok, kind, exit, seconds, error; kind is ok, not-started,
+    /// unfinished (begun, and its end is not known), failed, timeout, unreachable or refused
     #[arg(long)]
     json: bool,
 }
@@ -31,7 +31,12 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 struct Row<'a> {
     host: &'a HostName,
-    end: End,
+    ok: bool,
+    kind: &'static str,
+    /// The name that `kind` had before.
+    end: &'static str,
+    #[serde(skip)]
+    how: End,
     exit: Option<u8>,
     seconds: Option<f64>,
     error: Option<&'a str>,
@@ -65,7 +70,10 @@ fn rows(record: &Record) -> Vec<Row<'_>> {
         let error = entry.and_then(|entry| entry.error.as_deref());
         Row {
             host,
-            end,
+            ok: end == End::Ok,
+            kind: end.kind(),
+            end: end.kind(),
+            how: end,
             exit: entry.and_then(|entry| entry.exit),
             seconds: entry.map(|entry| entry.seconds),
             error: error.or((end == End::Unfinished).then_some(UNFINISHED)),
@@ -78,16 +86,16 @@ fn told(record: &Record, rows: &[Row<'_>], ago: Duration) -> String {
     let plan = &record.plan;
     let what = if plan.what.is_empty() { String::new() } else { format!(": {}", plan.what) };
     let mut text = String::new();
-    let ends = rows.iter().map(|row| (row.host, row.end));
+    let ends = rows.iter().map(|row| (row.host, row.how));
     let mut line = |line: String| {
         writeln!(text, "{}", escape(line.as_bytes()))
             .expect("a String takes what is written to it");
     };
     line(format!("{} on {}{what}, {} ago", plan.verb, plan.target, rough(ago)));
     line(counts(ends));
-    for row in rows.iter().filter(|row| row.end != End::Ok) {
+    for row in rows.iter().filter(|row| !row.ok) {
         let why = row.error.map(|error| format!(", {error}")).unwrap_or_default();
-        line(format!("  {}: {}{why}", row.host, row.end.word()));
+        line(format!("  {}: {}{why}", row.host, row.how.word()));
     }
     text
 }
@@ -130,6 +138,6 @@ mod tests {
           web4: not started
         ");
         let object = serde_json::to_string(&rows(&record)[1]).unwrap();
-        insta::assert_snapshot!(object, @r#"{"host":"web2","end":"failed","exit":3,"seconds":0.5,"error":"exit 3"}"#);
+        insta::assert_snapshot!(object, @r#"{"host":"web2","ok":false,"kind":"failed","end":"failed","exit":3,"seconds":0.5,"error":"exit 3"}"#);
     }
 }

@@ -8,8 +8,8 @@ use lariat_common::name::HostName;
 use lariat_common::protocol::request::{Ping, Pong};
 
 use crate::context::Context;
-use crate::error::{CliError, EXIT_FAILURE};
-use crate::fanout::{End, Ended, Failed, Fanout, FanoutOptions, Plan, Report, within};
+use crate::error::CliError;
+use crate::fanout::{End, Ended, Failed, Fanout, FanoutOptions, Report, within};
 use crate::output;
 use crate::output::json::{self, PingResult, object};
 use crate::output::printer::Printer;
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     #[arg(value_name = "TARGET")]
     target: Targets,
 
-    /// One JSON object a line: host, ok, seconds, error
+    /// One JSON object a line: host, ok, kind, seconds, error
     #[arg(long)]
     json: bool,
 
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         return lines.map_or(Ok(()), |line| output::line(&line)).map(|()| ExitCode::SUCCESS);
     }
     object(&as_object(host, result.as_ref().ok().and_then(Option::as_ref), result.as_ref().err()))?;
-    Ok(if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) })
+    Ok(result.map_or_else(|error| error.status(), |_| ExitCode::SUCCESS))
 }
 
 /// Pings several hosts.
@@ -81,9 +81,8 @@ fn many(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
         return Ok(ExitCode::SUCCESS);
     }
     let names = hosts.iter().map(|chosen| chosen.host.clone()).collect();
-    let plan = Plan::now("ping", String::new(), args.target.to_string(), names);
     block_on(async {
-        let fanout = Fanout::new(context, plan, args.fanout.limits(), args.json)?;
+        let fanout = Fanout::look(context, names, args.fanout.limits(), args.json)?;
         let report = Told { stdout: fanout.screen.stdout.clone(), json: args.json };
         let limit = args.timeout;
         let question = async move |_, reach: &Reach| ping(reach, limit).await;
@@ -101,7 +100,10 @@ impl Report for Told {
     type Came = Result<Times, Failed>;
 
     fn ended(&mut self, host: &HostName, came: Self::Came) -> Ended {
-        let came = came.map_err(|failed| (failed.end, CliError::from(failed).during("ping")));
+        let came = came.map_err(|failed| {
+            let end = failed.end;
+            (end, CliError::from(failed).during("ping"))
+        });
         let object = || as_object(host, came.as_ref().ok(), came.as_ref().err().map(|(_, e)| e));
         let line = match (&came, self.json) {
             (_, true) => json::line(&object()),
@@ -109,7 +111,7 @@ impl Report for Told {
             (Err(_), false) => Ok(Vec::new()),
         };
         match (line, came) {
-            (Err(error), _) => Ended::failed(End::Failed, error),
+            (Err(error), _) => Ended::failed(End::Errored, error),
             (Ok(line), came) => {
                 self.stdout.put(&line);
                 came.map_or_else(|(end, error)| Ended::failed(end, error), |_| Ended::ok())
@@ -133,6 +135,7 @@ fn as_object<'a>(
     PingResult {
         host,
         ok: error.is_none(),
+        kind: error.map_or(End::Ok, CliError::end).kind(),
         seconds: times.map(|times| times.round_trip.as_secs_f64()),
         error: error.map(CliError::line),
     }

@@ -131,7 +131,7 @@ impl Stage {
     /// Issues the bundle, for a port that the system will pick.
     pub(super) fn enroll(&self) -> Result<(), CliError> {
         let bundle = super::text(&self.path("bundle"))?;
-        self.quietly(&["enroll", "demo1", "--address", "127.0.0.1:0", "--out", &bundle]).map(|_| ())
+        self.quietly(&["enroll", "demo1", "--address", "127.0.0.1:1", "--out", &bundle]).map(|_| ())
     }
 
     /// Starts the agent and writes down where it is; tells what its log says of that.

@@ -15,11 +15,10 @@ use super::schedule::Schedule;
 use super::screen::{Screen, TICK};
 use super::{End, Ended, Entry, Ledger, Limits, Plan, Report};
 use crate::context::Context;
-use crate::error::{CliError, EXIT_FAILURE};
+use crate::error::CliError;
+use crate::output::style;
 use crate::run::{ABANDON, Relay, SIGTERM, Signals};
-
-/// What a process exits with that SIGPIPE has ended.
-const EXIT_SIGPIPE: u8 = 128 + 13;
+use crate::status;
 
 /// How long hosts that are told to let go may take before they are left as they are.
 const LEAVE: Duration = Duration::from_secs(1);
@@ -53,6 +52,10 @@ struct State<'a, R> {
     ends: Vec<Option<End>>,
     started: Instant,
     ending: Ending,
+    /// The first signal that came.
+    came: Option<u8>,
+    /// Output can't be written any more, though whoever reads it has not gone away.
+    full: bool,
 }
 
 /// Whether it is to end early.
@@ -66,15 +69,29 @@ enum Ending {
 }
 
 impl<'a> Fanout<'a> {
-    /// Begins its ledger. Needs a runtime around it.
+    /// Begins its ledger; one that can't be written is only warned of, for the hosts matter more. Needs a
+    /// runtime around it.
     pub(crate) fn new(
         context: &'a Context,
         plan: Plan,
         limits: Limits,
         quiet: bool,
     ) -> Result<Self, CliError> {
-        let ledger = Some(Ledger::begin(&context.home()?, &plan)?);
-        Ok(Self { ledger, quiet, sums_up: true, ..Self::bare(context, plan.hosts, limits)? })
+        let begun = context.home().and_then(|home| Ledger::begin(&home, &plan));
+        let mut fanout = Self { quiet, sums_up: true, ..Self::bare(context, plan.hosts, limits)? };
+        match begun {
+            Ok(ledger) => fanout.ledger = Some(ledger),
+            Err(error) => fanout.not_written(&error),
+        }
+        Ok(fanout)
+    }
+
+    /// Nothing more is written down of it.
+    fn not_written(&mut self, error: &CliError) {
+        let what = "warning: --retry-failed will know nothing of this";
+        let line = error.clone().during(what).told(self.context.verbose);
+        self.screen.stderr.put(line.as_bytes());
+        self.ledger = None;
     }
 
     /// One that only looks, and is not written down: the newest that did something stays the newest. A
@@ -131,6 +148,8 @@ impl<'a> Fanout<'a> {
             ends: vec![None; total],
             started: Instant::now(),
             ending: Ending::No,
+            came: None,
+            full: false,
         };
         state.run(crew, signals).await
     }
@@ -155,15 +174,14 @@ impl<R: Report> State<'_, R> {
             let broken = async {
                 tokio::select! { () = screen.stdout.broken() => {}, () = screen.stderr.broken() => {} }
             };
+            let heeds = matches!(self.ending, Ending::No | Ending::Asked(None)) && !self.full;
             tokio::select! {
                 biased;
                 signal = signals.next() => self.interrupted(signal),
-                () = broken, if matches!(self.ending, Ending::No | Ending::Asked(None)) => {
-                    self.no_reader();
-                }
+                () = broken, if heeds => self.no_reader(),
                 () = due(self.ending) => match self.ending {
                     Ending::Told(_) => break,
-                    _ => self.interrupted(SIGTERM),
+                    _ => self.end(SIGTERM),
                 },
                 came = crew.ended() => match came {
                     Some(came) => self.ended(came),
@@ -185,15 +203,18 @@ impl<R: Report> State<'_, R> {
 
     /// The hosts matter more than what is written down of them.
     fn written(&mut self, written: Option<Result<(), CliError>>) {
-        let Fanout { screen, context, ledger, .. } = &mut self.fanout;
         if let Some(Err(error)) = written {
-            screen.stderr.put(error.told(context.verbose).as_bytes());
-            *ledger = None;
+            self.fanout.not_written(&error);
         }
     }
 
     /// Ctrl-C: the first is for the commands, the second for us.
     fn interrupted(&mut self, signal: u8) {
+        self.came.get_or_insert(signal);
+        self.end(signal);
+    }
+
+    fn end(&mut self, signal: u8) {
         self.schedule.stop();
         self.fanout.relay.send(signal);
         self.ending = match self.ending {
@@ -203,9 +224,15 @@ impl<R: Report> State<'_, R> {
         };
     }
 
-    /// Nobody reads what the hosts say: as a pipe would, it ends them.
+    /// Nobody reads what the hosts say: as a pipe would, it ends them. Where it can't be written for another
+    /// reason, such as a full disk, what runs goes on to its end: that is the host's matter, and not ours.
     fn no_reader(&mut self) {
         self.schedule.stop();
+        let Screen { stdout, stderr, .. } = &self.fanout.screen;
+        if !stdout.has_no_reader() && !stderr.has_no_reader() {
+            self.full = true;
+            return;
+        }
         self.fanout.relay.send(SIGTERM);
         self.ending = Ending::Asked(Some(Deadline::now() + ABANDON));
     }
@@ -218,7 +245,7 @@ impl<R: Report> State<'_, R> {
         } else {
             let error = CliError::new("a mistake in lariat itself").during(host);
             self.report.nothing(host, &error);
-            Ended::failed(End::Failed, error)
+            Ended::failed(End::Errored, error)
         };
         self.schedule.ended(ended.end == End::Ok);
         self.ends[number] = Some(ended.end);
@@ -260,7 +287,7 @@ impl<R: Report> State<'_, R> {
         let wrong = self.report.over(&self.fanout.screen.stdout);
         let last = match &wrong {
             Some(error) => error.told(self.fanout.context.verbose),
-            None if self.fanout.sums_up => format!("{line}\n"),
+            None if self.fanout.sums_up && !style::is_quiet() => format!("{line}\n"),
             None => String::new(),
         };
         let Screen { stdout, stderr, .. } = &self.fanout.screen;
@@ -271,22 +298,23 @@ impl<R: Report> State<'_, R> {
         };
         tokio::select! {
             () = written => {}
-            signal = signals.next() => return Ok(ExitCode::from(128 + signal)),
+            signal = signals.next() => return Ok(ExitCode::from(status::signal(signal))),
         }
         for (stream, printer) in [("stdout", stdout), ("stderr", stderr)] {
             match printer.take_error() {
                 Some(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                    return Ok(ExitCode::from(EXIT_SIGPIPE));
+                    return Ok(ExitCode::from(status::NO_READER));
                 }
                 Some(error) => {
                     CliError::from(error).during(format!("write {stream}")).report(false);
-                    return Ok(ExitCode::from(EXIT_FAILURE));
+                    return Ok(ExitCode::from(status::FAILURE));
                 }
                 None => {}
             }
         }
-        let wrong = wrong.map(|_| End::Failed);
-        Ok(ExitCode::from(End::status(ends.into_iter().chain(wrong))))
+        let wrong = wrong.map(|error| error.end());
+        let ends = ends.into_iter().chain(wrong);
+        Ok(ExitCode::from(status::of_several(ends, self.came)))
     }
 }
 

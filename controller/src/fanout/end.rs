@@ -4,10 +4,7 @@ use lariat_common::protocol::failure::Failure;
 use serde::{Deserialize, Serialize};
 
 use crate::connect::ConnectError;
-use crate::error::{CliError, EXIT_FAILURE};
-
-/// What a fan-out exits with when a host failed that could be reached.
-const EXIT_SOME_FAILED: u8 = 1;
+use crate::error::CliError;
 
 /// How it ended on one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -19,8 +16,14 @@ pub(crate) enum End {
     NotStarted,
     /// It began, and how it ended was not heard of: it is under way, or was left.
     Unfinished,
-    /// It failed, or its time was over.
+    /// The command failed.
     Failed,
+    /// Its time was over.
+    #[serde(rename = "timeout")]
+    TimedOut,
+    /// Lariat failed there, or here on behalf of that host: the command did not run, or a file was not moved.
+    #[serde(rename = "error")]
+    Errored,
     /// The host could not be reached, or was lost on the way.
     Unreachable,
     /// The host would not have us.
@@ -34,7 +37,21 @@ impl End {
             Self::Ok => "ok",
             Self::NotStarted => "not started",
             Self::Unfinished => "unfinished",
-            Self::Failed => "failed",
+            Self::Failed | Self::Errored => "failed",
+            Self::TimedOut => "timed out",
+            Self::Unreachable => "unreachable",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// The `kind` of objects.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::NotStarted => "not-started",
+            Self::Unfinished => "unfinished",
+            Self::Failed | Self::Errored => "failed",
+            Self::TimedOut => "timeout",
             Self::Unreachable => "unreachable",
             Self::Refused => "refused",
         }
@@ -42,20 +59,11 @@ impl End {
 
     /// The error of a host of which nothing came.
     pub(crate) fn error(self) -> CliError {
-        CliError::new(match self {
+        let error = CliError::new(match self {
             Self::Unfinished => "left, and how it ended is not known",
             other => other.word(),
-        })
-    }
-
-    /// The exit status of a fan-out that ended so on its hosts.
-    pub(crate) fn status(ends: impl IntoIterator<Item = Self>) -> u8 {
-        let status = |end| match end {
-            Self::Ok => 0,
-            Self::NotStarted | Self::Unfinished | Self::Failed => EXIT_SOME_FAILED,
-            Self::Unreachable | Self::Refused => EXIT_FAILURE,
-        };
-        ends.into_iter().map(status).max().unwrap_or_default()
+        });
+        error.as_end(self)
     }
 }
 
@@ -67,22 +75,6 @@ impl From<&ConnectError> for End {
 
 impl From<&Failure> for End {
     fn from(failure: &Failure) -> Self {
-        if failure.is_refusal() { Self::Refused } else { Self::Failed }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_worst_end_decides() {
-        assert_eq!(End::status([]), 0);
-        assert_eq!(End::status([End::Ok, End::Ok]), 0);
-        assert_eq!(End::status([End::Ok, End::Failed]), 1);
-        assert_eq!(End::status([End::NotStarted, End::Ok]), 1);
-        assert_eq!(End::status([End::Unfinished, End::Ok]), 1);
-        assert_eq!(End::status([End::Failed, End::Unreachable, End::Ok]), 255);
-        assert_eq!(End::status([End::Refused]), 255);
+        if failure.is_refusal() { Self::Refused } else { Self::Errored }
     }
 }

@@ -40,13 +40,13 @@ impl From<ConnectError> for Failed {
 
 impl From<CliError> for Failed {
     fn from(error: CliError) -> Self {
-        Self { end: End::Failed, error }
+        Self { end: error.end(), error }
     }
 }
 
 impl From<Failed> for CliError {
     fn from(failed: Failed) -> Self {
-        failed.error
+        failed.error.as_end(failed.end)
     }
 }
 
@@ -60,7 +60,7 @@ pub(crate) async fn within<T>(
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
         reach.outage.give_up();
         let error = CliError::new(format!("no answer within {} s", limit.as_secs_f32()));
-        Err(error.during(place(reach)).into())
+        Err(Failed { end: End::TimedOut, error: error.during(place(reach)) })
     })
 }
 

@@ -1,10 +1,13 @@
-//! Equal output of many hosts, told once.
+//! Equal output of many hosts, printed once: what they wrote to both streams and how they ended.
+//!
+//! Outputs are compared by a hash of all that came, for only their beginnings are kept.
 
 use std::collections::BTreeMap;
 
 use lariat_common::name::HostName;
 use similar::TextDiff;
 
+use crate::run::capture::Captured;
 use crate::target::{fold, natural};
 
 /// Lines around a difference.
@@ -13,11 +16,31 @@ const CONTEXT: usize = 3;
 /// Bytes of different output that are kept.
 const MOST: usize = 256 * 1024 * 1024;
 
+/// What stands where output was not kept.
+const LONGER: &[u8] = b"(it is longer; this is as much as is kept)\n";
+
 /// Outputs, and which hosts had each.
 #[derive(Default)]
 pub(crate) struct Gather {
-    outputs: BTreeMap<Vec<u8>, Vec<HostName>>,
+    groups: BTreeMap<Same, Group>,
     bytes: usize,
+}
+
+/// What a host wrote, and how its command ended.
+#[derive(Default)]
+pub(crate) struct Whole {
+    pub(crate) stdout: Captured,
+    pub(crate) stderr: Captured,
+    /// The exit status, if it has one.
+    pub(crate) exit: Option<u8>,
+}
+
+/// What is the same on all hosts of a group.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Same {
+    stdout: [u8; 32],
+    stderr: [u8; 32],
+    exit: Option<u8>,
 }
 
 /// There is too much of it.
@@ -26,64 +49,105 @@ pub(crate) struct Gather {
 pub(crate) struct TooMuch;
 
 /// Hosts whose output is the same.
-struct Group<'a> {
-    output: &'a [u8],
-    hosts: &'a [HostName],
+struct Group {
+    whole: Whole,
+    hosts: Vec<HostName>,
+}
+
+/// What is printed on each stream.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
 }
 
 impl Gather {
     /// A host's whole output.
-    pub(crate) fn add(&mut self, host: &HostName, output: Vec<u8>) -> Result<(), TooMuch> {
-        if let Some(hosts) = self.outputs.get_mut(&output) {
-            hosts.push(host.clone());
+    pub(crate) fn add(&mut self, host: &HostName, whole: Whole) -> Result<(), TooMuch> {
+        let Whole { stdout, stderr, exit } = &whole;
+        let same = Same { stdout: stdout.sum, stderr: stderr.sum, exit: *exit };
+        if let Some(group) = self.groups.get_mut(&same) {
+            group.hosts.push(host.clone());
             return Ok(());
         }
-        self.bytes =
-            self.bytes.checked_add(output.len()).filter(|&sum| sum <= MOST).ok_or(TooMuch)?;
-        self.outputs.insert(output, vec![host.clone()]);
+        let bytes = self.bytes.checked_add(stdout.bytes.len() + stderr.bytes.len());
+        self.bytes = bytes.filter(|&sum| sum <= MOST).ok_or(TooMuch)?;
+        self.groups.insert(same, Group { whole, hosts: vec![host.clone()] });
         Ok(())
     }
 
-    /// Each output under its hosts, that of most hosts first. Hosts without any are left out.
-    pub(crate) fn told(&self) -> Vec<u8> {
-        let mut told = Vec::new();
-        for Group { output, hosts } in self.groups().iter().filter(|group| !group.output.is_empty())
-        {
-            head(hosts, &mut told);
-            body(output, &mut told);
+    /// Each output under its hosts, that of most hosts first. Hosts without any that succeeded are left out.
+    pub(crate) fn told(&self) -> Told {
+        let mut told = Told::default();
+        for group in self.sorted() {
+            group.stdout(&mut told.stdout);
+            group.stderr(&mut told.stderr);
         }
         told
     }
 
     /// The output of most hosts, and how each other differs from it.
-    pub(crate) fn differences(&self) -> Vec<u8> {
-        let groups = self.groups();
-        let Some((common, others)) = groups.split_first() else { return Vec::new() };
-        let mut told = Vec::new();
-        head(common.hosts, &mut told);
-        body(common.output, &mut told);
+    pub(crate) fn differences(&self) -> Told {
+        let groups = self.sorted();
+        let Some((common, others)) = groups.split_first() else { return Told::default() };
+        let mut told = Told::default();
+        common.head(&mut told.stdout);
+        body(&common.whole.stdout, &mut told.stdout);
+        common.stderr(&mut told.stderr);
         for other in others {
-            head(other.hosts, &mut told);
-            let diff = TextDiff::from_lines(common.output, other.output);
-            let (a, b) = (folded(common.hosts), folded(other.hosts));
+            other.head(&mut told.stdout);
+            let (old, new) = (&common.whole.stdout, &other.whole.stdout);
+            let diff = TextDiff::from_lines(old.bytes.as_slice(), new.bytes.as_slice());
+            let (a, b) = (folded(&common.hosts), folded(&other.hosts));
             let mut text = Vec::new();
             diff.unified_diff()
                 .context_radius(CONTEXT)
                 .header(&a, &b)
                 .to_writer(&mut text)
                 .expect("a Vec takes what is written to it");
-            body(&text, &mut told);
+            if old.bytes == new.bytes && old.sum != new.sum {
+                text.extend_from_slice(b"(it differs behind what is kept)\n");
+            }
+            lines(&text, &mut told.stdout);
+            other.stderr(&mut told.stderr);
         }
         told
     }
 
-    fn groups(&self) -> Vec<Group<'_>> {
-        let mut groups: Vec<_> =
-            self.outputs.iter().map(|(output, hosts)| Group { output, hosts }).collect();
+    fn sorted(&self) -> Vec<&Group> {
+        let mut groups: Vec<_> = self.groups.values().collect();
         groups.sort_by(|a, b| {
-            b.hosts.len().cmp(&a.hosts.len()).then_with(|| natural(first(a.hosts), first(b.hosts)))
+            let by_name = || natural(first(&a.hosts), first(&b.hosts));
+            b.hosts.len().cmp(&a.hosts.len()).then_with(by_name)
         });
         groups
+    }
+}
+
+impl Group {
+    fn stdout(&self, told: &mut Vec<u8>) {
+        if !self.whole.stdout.bytes.is_empty() {
+            self.head(told);
+            body(&self.whole.stdout, told);
+        }
+    }
+
+    fn stderr(&self, told: &mut Vec<u8>) {
+        if !self.whole.stderr.bytes.is_empty() {
+            self.head(told);
+            body(&self.whole.stderr, told);
+        }
+    }
+
+    /// The hosts, how many they are, and how their commands ended, if not well.
+    fn head(&self, told: &mut Vec<u8>) {
+        const RULE: &str = "---------------\n";
+        let hosts = folded(&self.hosts);
+        let count =
+            if self.hosts.len() > 1 { format!(" ({})", self.hosts.len()) } else { String::new() };
+        let exit = self.whole.exit.filter(|&exit| exit != 0);
+        let exit = exit.map(|exit| format!(": exit {exit}")).unwrap_or_default();
+        told.extend_from_slice(format!("{RULE}{hosts}{count}{exit}\n{RULE}").as_bytes());
     }
 }
 
@@ -95,15 +159,16 @@ fn folded(hosts: &[HostName]) -> String {
     fold(hosts.iter().map(HostName::as_str))
 }
 
-fn head(hosts: &[HostName], told: &mut Vec<u8>) {
-    const RULE: &str = "---------------\n";
-    let count = if hosts.len() > 1 { format!(" ({})", hosts.len()) } else { String::new() };
-    told.extend_from_slice(format!("{RULE}{}{count}\n{RULE}", folded(hosts)).as_bytes());
+fn body(output: &Captured, told: &mut Vec<u8>) {
+    lines(&output.bytes, told);
+    if output.truncated {
+        told.extend_from_slice(LONGER);
+    }
 }
 
-fn body(output: &[u8], told: &mut Vec<u8>) {
-    told.extend_from_slice(output);
-    if !output.is_empty() && !output.ends_with(b"\n") {
+fn lines(text: &[u8], told: &mut Vec<u8>) {
+    told.extend_from_slice(text);
+    if !text.is_empty() && !text.ends_with(b"\n") {
         told.push(b'\n');
     }
 }
@@ -111,6 +176,15 @@ fn body(output: &[u8], told: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn captured(text: &str) -> Captured {
+        let sum = *blake3::hash(text.as_bytes()).as_bytes();
+        Captured { bytes: text.into(), truncated: false, sum }
+    }
+
+    fn whole(stdout: &str, stderr: &str, exit: Option<u8>) -> Whole {
+        Whole { stdout: captured(stdout), stderr: captured(stderr), exit }
+    }
 
     fn gathered() -> Gather {
         let mut gather = Gather::default();
@@ -122,14 +196,14 @@ mod tests {
             ("mail", ""),
             ("db2", "no end"),
         ] {
-            gather.add(&host.parse().unwrap(), output.into()).unwrap();
+            gather.add(&host.parse().unwrap(), whole(output, "", Some(0))).unwrap();
         }
         gather
     }
 
     #[test]
     fn equal_output_is_told_once_under_its_hosts() {
-        insta::assert_snapshot!(String::from_utf8(gathered().told()).unwrap(), @"
+        insta::assert_snapshot!(String::from_utf8(gathered().told().stdout).unwrap(), @"
         ---------------
         web[01-03] (3)
         ---------------
@@ -147,14 +221,56 @@ mod tests {
         ---------------
         no end
         ");
-        assert_eq!(Gather::default().told(), b"");
+        assert_eq!(Gather::default().told(), Told::default());
+    }
+
+    #[test]
+    fn what_differs_in_status_or_stderr_or_behind_what_is_kept_is_not_equal() {
+        let mut gather = Gather::default();
+        let mut longer = whole("a\n", "", Some(0));
+        (longer.stdout.truncated, longer.stdout.sum) = (true, [7; 32]);
+        for (host, whole) in [
+            ("h1", whole("a\n", "", Some(0))),
+            ("h2", whole("a\n", "", Some(0))),
+            ("h3", whole("a\n", "", Some(3))),
+            ("h4", whole("a\n", "oops\n", Some(0))),
+            ("h5", longer),
+        ] {
+            gather.add(&host.parse().unwrap(), whole).unwrap();
+        }
+        let Told { stdout, stderr } = gather.told();
+        insta::assert_snapshot!(String::from_utf8(stdout).unwrap(), @"
+        ---------------
+        h[1-2] (2)
+        ---------------
+        a
+        ---------------
+        h3: exit 3
+        ---------------
+        a
+        ---------------
+        h4
+        ---------------
+        a
+        ---------------
+        h5
+        ---------------
+        a
+        (it is longer; this is as much as is kept)
+        ");
+        assert_eq!(
+            String::from_utf8(stderr).unwrap(),
+            "---------------\nh4\n---------------\noops\n"
+        );
+        let differences = String::from_utf8(gather.differences().stdout).unwrap();
+        assert!(differences.contains("(it differs behind what is kept)"), "{differences}");
     }
 
     #[test]
     fn other_output_is_told_by_its_difference() {
         let mut gather = gathered();
-        gather.outputs.remove(&b"no end"[..]);
-        insta::assert_snapshot!(String::from_utf8(gather.differences()).unwrap(), @"
+        gather.groups.retain(|_, group| group.whole.stdout.bytes != b"no end");
+        insta::assert_snapshot!(String::from_utf8(gather.differences().stdout).unwrap(), @"
         ---------------
         web[01-03] (3)
         ---------------
@@ -181,6 +297,6 @@ mod tests {
         -b
         -c
         ");
-        assert_eq!(Gather::default().differences(), b"");
+        assert_eq!(Gather::default().differences(), Told::default());
     }
 }

@@ -137,21 +137,25 @@ impl Record {
     pub(crate) fn read(home: &Home) -> Result<Option<Self>, CliError> {
         let path = home.path().join(FILE);
         match File::open(&path).map(|file| BufReader::new(file.take(MAX_LEN))) {
-            Ok(lines) => Self::parse(lines).map_err(|error| failed("read", &path, &error)),
+            Ok(lines) => {
+                Self::parse(lines).map(Some).map_err(|error| failed("read", &path, &error))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed("read", &path, &error)),
         }
     }
 
-    fn parse(mut lines: impl BufRead) -> io::Result<Option<Self>> {
+    fn parse(mut lines: impl BufRead) -> io::Result<Self> {
         let mut line = String::new();
         lines.read_line(&mut line)?;
-        let Ok(plan) = serde_json::from_str(&line) else { return Ok(None) };
+        let plan = serde_json::from_str(&line).map_err(|_| {
+            io::Error::other("it is damaged; the next command over several hosts replaces it")
+        })?;
         let (mut begun, mut entries) = (BTreeSet::new(), BTreeMap::new());
         loop {
             line.clear();
             if lines.read_line(&mut line)? == 0 {
-                return Ok(Some(Self { plan, begun, entries }));
+                return Ok(Self { plan, begun, entries });
             }
             match serde_json::from_str(&line) {
                 Ok(Line::Begun(host)) => drop(begun.insert(host.begun)),
@@ -219,7 +223,10 @@ mod tests {
         let _new = Ledger::begin(&home, &plan()).unwrap();
         old.ended(&entry("web1", End::Ok)).unwrap();
         assert!(Record::read(&home).unwrap().unwrap().entries.is_empty());
-        std::fs::write(folder.path().join(FILE), "nonsense").unwrap();
-        assert_eq!(Record::read(&home).unwrap(), None);
+        for damaged in ["nonsense", "", "{}\n"] {
+            std::fs::write(folder.path().join(FILE), damaged).unwrap();
+            let error = Record::read(&home).unwrap_err().line();
+            assert!(error.contains("last.jsonl: it is damaged"), "{error}");
+        }
     }
 }

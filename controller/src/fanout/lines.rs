@@ -3,6 +3,8 @@
 use anstyle::AnsiColor;
 use lariat_common::name::HostName;
 
+use crate::output::screened;
+
 /// Colours that tell hosts apart on a light screen and on a dark one.
 const COLOURS: [AnsiColor; 6] = [
     AnsiColor::Cyan,
@@ -33,6 +35,8 @@ const SHORT: usize = 4 * 1024;
 /// Puts a prefix before each line of one stream.
 pub(crate) struct Lines {
     prefix: Vec<u8>,
+    /// The stream is a terminal; whether it shows colors.
+    screen: Option<bool>,
     /// A line whose end has not come.
     begun: Vec<u8>,
 }
@@ -40,7 +44,12 @@ pub(crate) struct Lines {
 impl Lines {
     /// Before the first byte.
     pub(crate) fn new(prefix: impl Into<Vec<u8>>) -> Self {
-        Self { prefix: prefix.into(), begun: Vec::new() }
+        Self { prefix: prefix.into(), screen: None, begun: Vec::new() }
+    }
+
+    /// Lines for a terminal, which must not do what they say.
+    pub(crate) fn on_screen(self, colors: bool) -> Self {
+        Self { screen: Some(colors), ..self }
     }
 
     /// Takes bytes, and gives the lines that they complete.
@@ -76,7 +85,13 @@ impl Lines {
 
     fn end(&mut self, lines: &mut Vec<u8>) {
         lines.extend_from_slice(&self.prefix);
-        lines.append(&mut self.begun);
+        match self.screen {
+            Some(colors) => {
+                screened::push_line(&self.begun, colors, lines);
+                self.begun.clear();
+            }
+            None => lines.append(&mut self.begun),
+        }
         lines.push(b'\n');
         // Memory of a long line is not kept for the next.
         self.begun.shrink_to(SHORT);
@@ -94,6 +109,13 @@ mod tests {
         let host = "web1".parse().unwrap();
         assert_eq!(prefix(&host, 3, false), "web1: ");
         assert_eq!(prefix(&host, 3, true), "\x1b[0m\x1b[33mweb1\x1b[0m: ");
+    }
+
+    #[test]
+    fn on_a_terminal_no_host_writes_over_another() {
+        let mut lines = Lines::new("h1: ").on_screen(true);
+        let told = lines.push(b"x\rh2: fine\x1b[K\n\x1b[31mred\n");
+        assert_eq!(told, b"h1: x\\x0dh2: fine\\x1b[K\nh1: \x1b[31mred\x1b[0m\n");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(crate) use end::End;
 pub(crate) use ended::{Ended, counts};
 pub(crate) use failed::{Failed, within};
 pub(crate) use feed::Feed;
-pub(crate) use gather::Gather;
+pub(crate) use gather::{Gather, Whole};
 pub(crate) use ledger::{Entry, Ledger, Plan, Record};
 pub(crate) use options::FanoutOptions;
 pub(crate) use report::Report;

@@ -3,12 +3,12 @@
 use lariat_common::name::HostName;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{End, Limits, Record, Share};
+use super::{End, Limits, Plan, Record, Share};
 use crate::error::CliError;
 use crate::home::Home;
 use crate::inventory::Inventory;
 use crate::output;
-use crate::target::{Chosen, Selection, Targets, fold};
+use crate::target::{Chosen, Targets, fold};
 
 /// Descriptors that are kept for everything that is no host's.
 const OWN_DESCRIPTORS: u64 = 64;
@@ -32,8 +32,8 @@ pub(crate) struct FanoutOptions {
     #[arg(long, value_name = "N|P%")]
     max_fail: Option<Share>,
 
-    /// Only those of TARGET that failed in the newest run over many hosts, or that it did not reach, start
-    /// or, because it was killed, see the end of
+    /// Only hosts of TARGET that did not succeed in the last command over several hosts (failed, unreachable,
+    /// refused, not started, unfinished)
     #[arg(long)]
     retry_failed: bool,
 }
@@ -54,16 +54,17 @@ impl FanoutOptions {
         inventory: &Inventory,
         home: &Home,
     ) -> Result<Vec<Chosen>, CliError> {
-        let Selection { mut hosts, missing } = targets.select(inventory)?;
-        if let Some(missing) = missing {
-            output::note(&format!("not in this fleet: {missing}"));
-        }
+        let mut hosts = targets.select(inventory)?;
         if self.retry_failed {
-            let record = Record::read(home)?;
-            hosts.retain(|chosen| record.as_ref().is_some_and(|r| r.is_to_retry(&chosen.host)));
-            tell_unfinished(&hosts, record.as_ref());
+            let Some(record) = Record::read(home)? else {
+                let error =
+                    CliError::new("--retry-failed: no command over several hosts is recorded");
+                return Err(error.next("run it without --retry-failed"));
+            };
+            hosts.retain(|chosen| record.is_to_retry(&chosen.host));
+            tell_unfinished(&hosts, &record);
             if hosts.is_empty() {
-                output::note(&format!("{targets}: no host is left to be tried again"));
+                output::note(&nothing_to_retry(targets, &record));
             }
         }
         Ok(hosts)
@@ -91,9 +92,14 @@ impl FanoutOptions {
     }
 }
 
+fn nothing_to_retry(targets: &Targets, record: &Record) -> String {
+    let Plan { verb, target, .. } = &record.plan;
+    format!("nothing to retry: every host of {targets} in the last {verb} on {target} succeeded")
+}
+
 /// What was done there may be done twice, which whoever asks for it is to know.
-fn tell_unfinished(hosts: &[Chosen], record: Option<&Record>) {
-    let unfinished = |host: &HostName| record.is_some_and(|r| r.end(host) == End::Unfinished);
+fn tell_unfinished(hosts: &[Chosen], record: &Record) {
+    let unfinished = |host: &HostName| record.end(host) == End::Unfinished;
     let hosts = hosts.iter().map(|chosen| &chosen.host).filter(|host| unfinished(host));
     let hosts = fold(hosts.map(HostName::as_str));
     if !hosts.is_empty() {

@@ -17,6 +17,12 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
+    /// How many of so many hosts are under way at once, at most.
+    pub(crate) fn at_once(&self, total: usize) -> usize {
+        let batch = self.batch.map_or(total, |batch| batch.up(total));
+        total.min(self.parallel).min(batch).max(1)
+    }
+
     /// Whether so many hosts all begin before any has ended.
     pub(crate) fn all_at_once(&self, total: usize) -> bool {
         total <= self.parallel && self.batch.is_none_or(|batch| batch.up(total) >= total)

@@ -12,6 +12,7 @@ use rustix::fs::{FileType, fstat};
 
 use crate::outage::Outages;
 use crate::output::printer::Printer;
+use crate::output::style;
 
 /// How long a fan-out takes before bars are worth drawing.
 const AFTER: Duration = Duration::from_millis(500);
@@ -47,7 +48,7 @@ impl Screen {
     /// For this many hosts, whose outages are shown here too.
     pub(crate) fn new(total: usize, outages: &Outages) -> io::Result<Self> {
         // A pager would be drawn over.
-        let bars = (io::stderr().is_terminal() && !stdout_is_a_pipe()).then(MultiProgress::new);
+        let bars = (style::has_progress() && !stdout_is_a_pipe()).then(MultiProgress::new);
         let shared = |is_terminal: bool| bars.clone().filter(|_| is_terminal);
         let stdout = Printer::start(rustix::stdio::stdout(), shared(io::stdout().is_terminal()))?;
         let stderr = Printer::start(rustix::stdio::stderr(), shared(true))?;

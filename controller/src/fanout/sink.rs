@@ -34,7 +34,10 @@ pub(crate) struct OutFile {
 impl Sink {
     /// The stream of all, for the host of this number.
     pub(crate) fn lines(host: &HostName, number: usize, printer: &Printer) -> Self {
-        Self::Lines(Lines::new(prefix(host, number, printer.has_colours())), printer.clone())
+        let colors = printer.has_colours();
+        let lines = Lines::new(prefix(host, number, colors));
+        let lines = if printer.is_terminal() { lines.on_screen(colors) } else { lines };
+        Self::Lines(lines, printer.clone())
     }
 
     /// The host has ended: gives out what is left of its last line.

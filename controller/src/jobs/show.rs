@@ -56,7 +56,6 @@ pub(crate) fn object<'a>(host: &'a HostName, job: &'a Job, now_ms: u64) -> JobRe
         _ => None,
     };
     JobResult {
-        host,
         job: Some(job.job.to_string()),
         state: Some(name),
         exit,
@@ -66,7 +65,7 @@ pub(crate) fn object<'a>(host: &'a HostName, job: &'a Job, now_ms: u64) -> JobRe
         command: &job.command,
         started: Some(job.began_ms / 1000),
         seconds: lasted(job, now_ms).map(|time| time.as_secs_f64()),
-        error: None,
+        ..JobResult::none(host)
     }
 }
 
@@ -78,7 +77,7 @@ pub(crate) fn failed_as<T>(
 ) -> Result<T, CliError> {
     match (result, host) {
         (Err(error), Some(host)) if json => {
-            json::object(&JobResult::failed(host, error.line()))?;
+            json::object(&JobResult::failed(host, &error))?;
             Err(error.quiet())
         }
         (result, _) => result,
@@ -88,7 +87,7 @@ pub(crate) fn failed_as<T>(
 /// The same for one host of several, on the stream of all.
 pub(crate) fn put_failed(stdout: &Printer, host: &HostName, error: &CliError) {
     // There is nothing in it that could not be written as JSON.
-    if let Ok(line) = json::line(&JobResult::failed(host, error.line())) {
+    if let Ok(line) = json::line(&JobResult::failed(host, error)) {
         stdout.put(&line);
     }
 }

@@ -7,6 +7,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::bytes;
 use crate::error::CliError;
+use crate::fanout::End;
 
 /// What `run` says of a host.
 pub(crate) struct RunResult<'a> {
@@ -16,6 +17,8 @@ pub(crate) struct RunResult<'a> {
     pub(crate) command: Option<&'a [u8]>,
     /// Whether the command ran and succeeded.
     pub(crate) ok: bool,
+    /// How it ended: see [`End::kind`].
+    pub(crate) end: End,
     /// Its exit status as a shell would show it; none if it never ran.
     pub(crate) exit: Option<u8>,
     /// The signal that ended it.
@@ -71,6 +74,7 @@ impl Serialize for RunResult<'_> {
         if let Some(command) = self.command {
             map.serialize_entry("command", &String::from_utf8_lossy(command))?;
         }
+        map.serialize_entry("kind", self.end.kind())?;
         map.serialize_entry("ok", &self.ok)?;
         map.serialize_entry("exit", &self.exit)?;
         map.serialize_entry("signal", &self.signal)?;
@@ -89,6 +93,8 @@ impl Serialize for RunResult<'_> {
 pub(crate) struct PingResult<'a> {
     /// Which host.
     pub(crate) host: &'a HostName,
+    /// How it ended.
+    pub(crate) kind: &'static str,
     /// Whether it answered.
     pub(crate) ok: bool,
     /// The round trip.
@@ -102,6 +108,10 @@ pub(crate) struct PingResult<'a> {
 pub(crate) struct JobResult<'a> {
     /// Which host.
     pub(crate) host: &'a HostName,
+    /// How it ended to ask the host.
+    pub(crate) kind: &'static str,
+    /// Whether it could be asked.
+    pub(crate) ok: bool,
     /// Its id.
     pub(crate) job: Option<String>,
     /// `running`, `ended` or `died`.
@@ -141,6 +151,8 @@ impl<'a> JobResult<'a> {
     pub(crate) fn none(host: &'a HostName) -> Self {
         Self {
             host,
+            ok: true,
+            kind: End::Ok.kind(),
             job: None,
             state: None,
             exit: None,
@@ -155,8 +167,9 @@ impl<'a> JobResult<'a> {
     }
 
     /// The host could not be asked.
-    pub(crate) fn failed(host: &'a HostName, error: String) -> Self {
-        Self { error: Some(error), ..Self::none(host) }
+    pub(crate) fn failed(host: &'a HostName, error: &CliError) -> Self {
+        let (kind, error) = (error.end().kind(), Some(error.line()));
+        Self { ok: false, kind, error, ..Self::none(host) }
     }
 }
 
@@ -187,6 +200,7 @@ mod tests {
             host: &host,
             command: None,
             ok: true,
+            end: End::Ok,
             exit: Some(0),
             signal: None,
             output: Streams { stdout: "grüße\n".as_bytes(), stderr: b"", truncated: false },
@@ -195,13 +209,20 @@ mod tests {
             job: None,
         };
         let text = |result: &RunResult<'_>| serde_json::to_string(result).unwrap();
-        insta::assert_snapshot!(text(&result), @r#"{"host":"web1","ok":true,"exit":0,"signal":null,"stdout":"grüße\n","stderr":"","seconds":0.25,"error":null}"#);
+        insta::assert_snapshot!(text(&result), @r#"{"host":"web1","kind":"ok","ok":true,"exit":0,"signal":null,"stdout":"grüße\n","stderr":"","seconds":0.25,"error":null}"#);
         (result.ok, result.exit, result.signal) = (false, Some(137), Some(9));
+        result.end = End::Failed;
         (result.output.stderr, result.output.truncated) = (b"\xff\xfe", true);
-        insta::assert_snapshot!(text(&result), @r#"{"host":"web1","ok":false,"exit":137,"signal":9,"stdout":"grüße\n","stderr_base64":"//4=","truncated":true,"seconds":0.25,"error":null}"#);
-        result = RunResult { ok: true, exit: None, job: Some(JobId([0x2a; 16])), ..result };
+        insta::assert_snapshot!(text(&result), @r#"{"host":"web1","kind":"failed","ok":false,"exit":137,"signal":9,"stdout":"grüße\n","stderr_base64":"//4=","truncated":true,"seconds":0.25,"error":null}"#);
+        result = RunResult {
+            ok: true,
+            end: End::Ok,
+            exit: None,
+            job: Some(JobId([0x2a; 16])),
+            ..result
+        };
         (result.signal, result.output) =
             (None, Streams { stdout: b"", stderr: b"", truncated: false });
-        insta::assert_snapshot!(text(&result), @r#"{"host":"web1","ok":true,"exit":null,"signal":null,"stdout":"","stderr":"","seconds":0.25,"error":null,"job":"2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a"}"#);
+        insta::assert_snapshot!(text(&result), @r#"{"host":"web1","kind":"ok","ok":true,"exit":null,"signal":null,"stdout":"","stderr":"","seconds":0.25,"error":null,"job":"2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a"}"#);
     }
 }

@@ -2,6 +2,8 @@
 
 pub(crate) mod json;
 pub(crate) mod printer;
+pub(crate) mod screened;
+pub(crate) mod style;
 pub(crate) mod table;
 
 use std::io::{self, Write};
@@ -21,12 +23,24 @@ pub(crate) fn bytes(bytes: &[u8]) -> Result<(), CliError> {
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|e| CliError::stdout(&e))
 }
 
-/// Tells something on stderr that is no result, made harmless. If that is closed, nobody listens.
+/// Prints something on stderr that is no result, made harmless, unless only results and errors are wanted.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", escape(text.as_bytes()));
+    if !style::is_quiet() {
+        stderr(text);
+    }
 }
 
-/// Tells an error on stderr.
+/// Prints an error on stderr.
 pub(crate) fn error(text: &str) {
-    note(&format!("lariat: {text}"));
+    stderr(&format!("lariat: {text}"));
+}
+
+/// Prints a line that belongs to an error.
+pub(crate) fn because(text: &str) {
+    stderr(text);
+}
+
+/// If it is closed, nobody listens.
+fn stderr(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", escape(text.as_bytes()));
 }

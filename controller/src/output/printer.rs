@@ -13,6 +13,7 @@ use std::thread;
 
 use indicatif::MultiProgress;
 
+use crate::output::style;
 use crate::stdio::write_all;
 
 /// Bytes that may wait before the next who asks for room has to wait.
@@ -23,6 +24,7 @@ const FULL: usize = 1024 * 1024;
 pub(crate) struct Printer {
     shared: Arc<Shared>,
     colours: bool,
+    is_terminal: bool,
 }
 
 #[derive(Default)]
@@ -38,6 +40,8 @@ struct Desk {
     busy: bool,
     /// Nothing can be written any more: what comes is thrown away.
     broken: bool,
+    /// It is because whoever read it has gone away.
+    no_reader: bool,
     error: Option<io::Error>,
     waiting: Vec<Waker>,
 }
@@ -52,7 +56,13 @@ impl Printer {
             None => write_all(fd, bytes),
         };
         thread::Builder::new().name("printer".into()).spawn(move || theirs.print(write))?;
-        Ok(Self { shared, colours: has_colours(fd) })
+        let is_terminal = rustix::termios::isatty(fd);
+        Ok(Self { shared, colours: style::has_colors(fd), is_terminal })
+    }
+
+    /// Whether it is a terminal, which does what control characters say.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.is_terminal
     }
 
     /// Whether it shows colours.
@@ -69,13 +79,14 @@ impl Printer {
         }
     }
 
-    /// Waits for room; an error once nothing can be written any more.
+    /// Waits for room; an error once nobody reads any more. There is plenty where nothing can be written for
+    /// another reason: what comes is thrown away.
     pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         let mut desk = self.shared.lock();
-        if desk.broken {
+        if desk.no_reader {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        desk.when(|desk| desk.bytes.len() < FULL, cx).map(Ok)
+        desk.when(|desk| desk.broken || desk.bytes.len() < FULL, cx).map(Ok)
     }
 
     /// Waits for room. There is plenty once nobody reads any more: what comes is thrown away.
@@ -100,17 +111,15 @@ impl Printer {
         poll_fn(|cx| self.shared.lock().when(|desk| desk.broken, cx)).await;
     }
 
+    /// Whether that is because nobody reads it.
+    pub(crate) fn has_no_reader(&self) -> bool {
+        self.shared.lock().no_reader
+    }
+
     /// Why nothing can be written any more, if so; told once.
     pub(crate) fn take_error(&self) -> Option<io::Error> {
         self.shared.lock().error.take()
     }
-}
-
-/// A terminal, unless its owner wants none: https://no-color.org
-fn has_colours(fd: BorrowedFd<'_>) -> bool {
-    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-    rustix::termios::isatty(fd) && !unwanted && !dumb
 }
 
 impl Desk {
@@ -144,6 +153,8 @@ impl Shared {
             let mut desk = self.lock();
             desk.busy = false;
             desk.broken = result.is_err();
+            let gone = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+            desk.no_reader = result.as_ref().is_err_and(gone);
             desk.error = result.err();
             let broken = desk.broken;
             wake(desk);

@@ -24,15 +24,25 @@ pub(crate) struct Capture {
     len: usize,
     /// Whether there were more.
     truncated: bool,
+    /// Of all that came, kept or not.
+    sum: blake3::Hasher,
 }
 
 /// What was kept.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Captured {
     /// Its first bytes.
     pub(crate) bytes: Vec<u8>,
     /// Whether there were more.
     pub(crate) truncated: bool,
+    /// A hash of all that came, kept or not.
+    pub(crate) sum: [u8; 32],
+}
+
+impl Default for Captured {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), truncated: false, sum: *blake3::hash(b"").as_bytes() }
+    }
 }
 
 impl Captured {
@@ -45,7 +55,8 @@ impl Captured {
 
 impl Default for Capture {
     fn default() -> Self {
-        Self { kept: SpooledTempFile::new(LIMIT), len: 0, truncated: false }
+        let kept = SpooledTempFile::new(LIMIT);
+        Self { kept, len: 0, truncated: false, sum: blake3::Hasher::new() }
     }
 }
 
@@ -69,7 +80,7 @@ impl Capture {
         if self.truncated {
             end_whole(&mut bytes);
         }
-        Ok(Captured { bytes, truncated: self.truncated })
+        Ok(Captured { bytes, truncated: self.truncated, sum: *self.sum.finalize().as_bytes() })
     }
 }
 
@@ -94,6 +105,7 @@ impl AsyncWrite for Capture {
             let message = format!("keep it in {}: {}", folder.display(), io_error(&error));
             return Poll::Ready(Err(io::Error::new(error.kind(), message)));
         }
+        self.sum.update(bytes);
         self.len += kept;
         self.truncated |= kept < bytes.len();
         Poll::Ready(Ok(bytes.len()))
@@ -132,6 +144,8 @@ mod tests {
                 });
                 let captured = capture.read().unwrap();
                 assert!(captured.bytes == bytes && captured.truncated == truncated, "{len}");
+                let all = if truncated { [&bytes[..], b"more"].concat() } else { bytes };
+                assert_eq!(captured.sum, *blake3::hash(&all).as_bytes());
             }
         }
     }

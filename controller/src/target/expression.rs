@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use lariat_common::name::HostName;
@@ -25,6 +26,8 @@ pub(crate) struct Targets {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Term {
+    /// Where it stands in the text.
+    at: Range<usize>,
     /// It is taken away.
     not: bool,
     user: Option<String>,
@@ -72,21 +75,12 @@ impl Chosen {
     }
 }
 
-/// What an expression means in an inventory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Selection {
-    /// The hosts, at least one, each once.
-    pub(crate) hosts: Vec<Chosen>,
-    /// Names within ranges that no host has, folded.
-    pub(crate) missing: Option<String>,
-}
-
 impl Targets {
     /// The one host that a plain name means, with its user. Any other expression means several,
     /// however many match.
     pub(crate) fn plain(&self) -> Option<Chosen> {
         match self.terms.as_slice() {
-            [Term { not: false, user, atoms }] => match atoms.as_slice() {
+            [Term { not: false, user, atoms, .. }] => match atoms.as_slice() {
                 [Atom::Host(host)] => Some(Chosen { host: host.clone(), user: user.clone() }),
                 _ => None,
             },
@@ -94,15 +88,15 @@ impl Targets {
         }
     }
 
-    /// The hosts of the inventory that are meant: term by term, each in natural order. That there is
-    /// none is an error, and so is a plain name that no host has.
-    pub(crate) fn select(&self, inventory: &Inventory) -> Result<Selection, CliError> {
+    /// The hosts of the inventory that are meant, each once: term by term, each in natural order. A term, a
+    /// member of a range, what stands after `!` or an intersection that matches nothing is an error.
+    pub(crate) fn select(&self, inventory: &Inventory) -> Result<Vec<Chosen>, CliError> {
         let mut hosts: Vec<Chosen> = Vec::new();
-        for Term { user, atoms, .. } in self.terms.iter().filter(|term| !term.not) {
-            for host in meant(atoms, inventory)? {
+        for term in self.terms.iter().filter(|term| !term.not) {
+            for host in self.meant(term, inventory)? {
                 match hosts.iter().find(|chosen| chosen.host == *host) {
-                    None => hosts.push(Chosen { host: host.clone(), user: user.clone() }),
-                    Some(chosen) if chosen.user == *user => {}
+                    None => hosts.push(Chosen { host: host.clone(), user: term.user.clone() }),
+                    Some(chosen) if chosen.user == term.user => {}
                     Some(_) => {
                         let message = format!("{}: {host} is meant with two users", self.text);
                         return Err(CliError::new(message));
@@ -111,39 +105,66 @@ impl Targets {
             }
         }
         for term in self.terms.iter().filter(|term| term.not) {
-            let away: BTreeSet<&HostName> = meant(&term.atoms, inventory)?.into_iter().collect();
+            let away: BTreeSet<&HostName> = self.meant(term, inventory)?.into_iter().collect();
             hosts.retain(|chosen| !away.contains(&chosen.host));
         }
         if hosts.is_empty() {
             let only_not = self.terms.iter().all(|term| term.not);
             let hint = if only_not { format!("all,{}", self.text) } else { "lariat hosts".into() };
-            let near = self.near(inventory);
-            let near = near.map(|tag| format!(" (did you mean @{tag}?)")).unwrap_or_default();
-            return Err(CliError::new(format!("no host matches {}{near}", self.text)).hint(hint));
+            return Err(CliError::new(format!("no host matches {}", self.text)).hint(hint));
         }
-        Ok(Selection { hosts, missing: self.missing(inventory) })
+        Ok(hosts)
     }
 
-    /// The tag that may have been meant by the first one that no host has.
-    fn near<'a>(&self, inventory: &'a Inventory) -> Option<&'a str> {
-        let atoms = self.terms.iter().filter(|term| !term.not).flat_map(|term| &term.atoms);
-        atoms.into_iter().find_map(|atom| match atom {
-            Atom::Tag(tag) => inventory.near(tag),
-            _ => None,
-        })
+    /// The hosts that a term means, at least one.
+    fn meant<'a>(
+        &self,
+        term: &Term,
+        inventory: &'a Inventory,
+    ) -> Result<Vec<&'a HostName>, CliError> {
+        for atom in &term.atoms {
+            self.check(atom, inventory)?;
+        }
+        let by_all =
+            |name: &HostName, tags: &[Tag]| term.atoms.iter().all(|atom| atom.means(name, tags));
+        let all = inventory.iter().filter(|(name, host)| by_all(name, &host.tags));
+        let mut hosts: Vec<&HostName> = all.map(|(name, _)| name).collect();
+        if hosts.is_empty() {
+            return Err(no_host_matches(&self.text[term.at.clone()], ""));
+        }
+        hosts.sort_by(|a, b| natural(a.as_str(), b.as_str()));
+        Ok(hosts)
     }
 
-    /// Names that are spelled out in ranges and that no host has.
-    fn missing(&self, inventory: &Inventory) -> Option<String> {
-        let ranges = self.terms.iter().filter(|term| !term.not).flat_map(|term| &term.atoms);
-        let names = ranges.filter_map(|atom| match atom {
-            Atom::Pattern(pattern) => pattern.names(),
-            _ => None,
-        });
-        let known: BTreeSet<&str> = inventory.iter().map(|(name, _)| name.as_str()).collect();
-        let missing: Vec<String> =
-            names.flatten().filter(|name| !known.contains(name.as_str())).collect();
-        (!missing.is_empty()).then(|| fold(missing.iter().map(String::as_str)))
+    /// Refuses what no host is meant by.
+    fn check(&self, atom: &Atom, inventory: &Inventory) -> Result<(), CliError> {
+        let hosts = || inventory.iter();
+        match atom {
+            Atom::All => Ok(()),
+            Atom::Host(host) => inventory.host(host).map(drop),
+            Atom::Tag(tag) => {
+                if hosts().any(|(_, host)| host.tags.contains(tag)) {
+                    return Ok(());
+                }
+                let near = inventory.near(tag).map(|tag| format!(" (did you mean @{tag}?)"));
+                Err(no_host_matches(&format!("@{tag}"), &near.unwrap_or_default()))
+            }
+            Atom::Pattern(pattern) => {
+                if !hosts().any(|(name, _)| pattern.matches(name.as_str())) {
+                    return Err(no_host_matches(&pattern.to_string(), ""));
+                }
+                let missing = pattern.missing(hosts().map(|(name, _)| name.as_str()));
+                let Some(missing) = missing else {
+                    let what = format!("{pattern} names more hosts than this fleet has");
+                    return Err(CliError::new(what).hint("lariat hosts"));
+                };
+                if missing.is_empty() {
+                    return Ok(());
+                }
+                let missing = fold(missing.iter().map(String::as_str));
+                Err(CliError::new(format!("no host {missing} in this fleet")).hint("lariat hosts"))
+            }
+        }
     }
 
     /// As it is typed into a shell.
@@ -164,25 +185,19 @@ impl Targets {
     }
 }
 
-/// The hosts that all of these mean.
-fn meant<'a>(atoms: &[Atom], inventory: &'a Inventory) -> Result<Vec<&'a HostName>, CliError> {
-    for atom in atoms {
-        if let Atom::Host(host) = atom {
-            inventory.host(host)?;
+impl Atom {
+    fn means(&self, name: &HostName, tags: &[Tag]) -> bool {
+        match self {
+            Self::All => true,
+            Self::Tag(tag) => tags.contains(tag),
+            Self::Host(host) => host == name,
+            Self::Pattern(pattern) => pattern.matches(name.as_str()),
         }
     }
-    let by_all = |name: &HostName, tags: &[Tag]| {
-        atoms.iter().all(|atom| match atom {
-            Atom::All => true,
-            Atom::Tag(tag) => tags.contains(tag),
-            Atom::Host(host) => host == name,
-            Atom::Pattern(pattern) => pattern.matches(name.as_str()),
-        })
-    };
-    let all = inventory.iter().filter(|(name, host)| by_all(name, &host.tags));
-    let mut hosts: Vec<&HostName> = all.map(|(name, _)| name).collect();
-    hosts.sort_by(|a, b| natural(a.as_str(), b.as_str()));
-    Ok(hosts)
+}
+
+fn no_host_matches(what: &str, near: &str) -> CliError {
+    CliError::new(format!("no host matches {what}{near}")).hint("lariat hosts")
 }
 
 impl fmt::Display for Targets {
@@ -219,6 +234,7 @@ fn split(text: &str, by: char) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn term(text: &str, at: usize) -> Result<Term, Wrong> {
+    let place = at..at + text.len();
     let (not, rest) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
     let mut at = at + usize::from(not);
     // An `@` in the first place begins a tag; a user comes before any other.
@@ -235,7 +251,7 @@ fn term(text: &str, at: usize) -> Result<Term, Wrong> {
     }
     let atoms = split(rest, '&').map(|(offset, part)| atom(part, at + offset));
     let atoms = atoms.collect::<Result<_, _>>()?;
-    Ok(Term { not, user: user.map(ToOwned::to_owned), atoms })
+    Ok(Term { at: place, not, user: user.map(ToOwned::to_owned), atoms })
 }
 
 fn atom(text: &str, at: usize) -> Result<Atom, Wrong> {
@@ -290,8 +306,8 @@ mod tests {
 
     fn hosts(text: &str) -> Result<String, String> {
         let targets: Targets = text.parse().map_err(|bad: BadTargets| bad.to_string())?;
-        let selection = targets.select(&inventory()).map_err(|error| error.line())?;
-        let shown = selection.hosts.iter().map(|Chosen { host, user }| match user {
+        let hosts = targets.select(&inventory()).map_err(|error| error.line())?;
+        let shown = hosts.iter().map(|Chosen { host, user }| match user {
             Some(user) => format!("{user}@{host}"),
             None => host.to_string(),
         });
@@ -310,16 +326,17 @@ mod tests {
         for (text, expected) in [
             ("web1", "web1"),
             ("all", "db1 db2 web1 web2 web10"),
-            ("web[1-10]", "web1 web2 web10"),
+            ("web[1-2,10]", "web1 web2 web10"),
+            ("web[1-2]*,web[10]", "web1 web2 web10"),
             ("web*", "web1 web2 web10"),
             ("@berlin", "db1 web1 web10"),
             ("@berlin&@web", "web1 web10"),
             ("db2,web1", "db2 web1"),
             ("db2,db*,db2", "db2 db1"),
-            ("all,!web[1-10]", "db1 db2"),
-            ("!web[1-10],all", "db1 db2"),
+            ("all,!web[1-2,10]", "db1 db2"),
+            ("!web[1-2,10],all", "db1 db2"),
             ("!@web&@berlin,web*,db1", "web2 db1"),
-            ("all,!@none", "db1 db2 web1 web2 web10"),
+            ("db1,!web1", "db1"),
             ("web[1,2],db?", "web1 web2 db1 db2"),
             ("bob@web1,ann@@db", "bob@web1 ann@db1 ann@db2"),
             ("bob@all&web1", "bob@web1"),
@@ -334,7 +351,24 @@ mod tests {
             ("mail*", "no host matches mail*; try: lariat hosts"),
             ("@none", "no host matches @none; try: lariat hosts"),
             ("@wbe", "no host matches @wbe (did you mean @web?); try: lariat hosts"),
-            ("@web&@bd", "no host matches @web&@bd (did you mean @db?); try: lariat hosts"),
+            ("@web&@bd", "no host matches @bd (did you mean @db?); try: lariat hosts"),
+            ("@web,@nope", "no host matches @nope; try: lariat hosts"),
+            ("@web,zz*", "no host matches zz*; try: lariat hosts"),
+            ("db1,@web&db*", "no host matches @web&db*; try: lariat hosts"),
+            ("all,!@none", "no host matches @none; try: lariat hosts"),
+            ("all,!web*&db*", "no host matches !web*&db*; try: lariat hosts"),
+            ("all,!zz?", "no host matches zz?; try: lariat hosts"),
+            ("all,!web[1-4]", "no host web[3-4] in this fleet; try: lariat hosts"),
+            ("web[1-2],web[50-52]", "no host matches web[50-52]; try: lariat hosts"),
+            ("web[1-5]", "no host web[3-5] in this fleet; try: lariat hosts"),
+            ("@web&web[1-4]", "no host web[3-4] in this fleet; try: lariat hosts"),
+            ("*[1-3]", "no host *3 in this fleet; try: lariat hosts"),
+            ("w*[1-3],@web", "no host w*3 in this fleet; try: lariat hosts"),
+            (
+                "web[1-999999999]",
+                "web[1-999999999] names more hosts than this fleet has; try: lariat hosts",
+            ),
+            ("all,!all", "no host matches all,!all; try: lariat hosts"),
             ("@web&@db", "no host matches @web&@db; try: lariat hosts"),
             ("!web1", "no host matches !web1; try: all,!web1"),
             ("all,!wbe1", "no host wbe1 in this fleet (did you mean web1?); try: lariat hosts"),
@@ -382,14 +416,6 @@ mod tests {
         for several in ["web[1]", "web1,web1", "web1&all", "@web", "all", "web?", "!web1"] {
             assert_eq!(plain(several), None, "{several}");
         }
-    }
-
-    #[test]
-    fn names_in_ranges_that_no_host_has_are_told() {
-        let missing = |text: &str| text.parse::<Targets>().unwrap().select(&inventory()).unwrap();
-        assert_eq!(missing("web[1-10]").missing.as_deref(), Some("web[3-9]"));
-        assert_eq!(missing("web[1-2],!web[5-6]").missing, None);
-        assert_eq!(missing("web*").missing, None);
     }
 
     proptest! {

@@ -7,8 +7,10 @@ mod pattern;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-pub(crate) use expression::{BadTargets, Chosen, Selection, Targets};
+pub(crate) use expression::{BadTargets, Chosen, Targets};
 pub(crate) use fold::{fold, natural};
+
+use crate::tilde;
 
 /// `TARGET:PATH`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,9 @@ pub(crate) enum BadRemotePath {
     /// There is no `:` that ends the target.
     #[error("{0:?} is not TARGET:PATH, such as web1:/srv/app")]
     NoPath(String),
+    /// Its path begins with another user's home.
+    #[error("{0}")]
+    Path(String),
 }
 
 /// Whether a user's name could be one; the host knows which there are.
@@ -43,7 +48,9 @@ impl RemotePath {
         let no_path = || BadRemotePath::NoPath(text.to_string_lossy().into_owned());
         let colon = bytes.iter().position(|&byte| byte == b':').ok_or_else(no_path)?;
         let target = std::str::from_utf8(&bytes[..colon]).map_err(|_| no_path())?;
-        Ok(Self { target: target.parse()?, path: bytes[colon + 1..].to_vec() })
+        let path = tilde::remote(&bytes[colon + 1..]);
+        let path = path.map_err(|error| BadRemotePath::Path(error.line()))?;
+        Ok(Self { target: target.parse()?, path })
     }
 }
 
@@ -59,6 +66,8 @@ mod tests {
         };
         assert_eq!(parse(b"web1:/a:b\xff*"), path("web1", b"/a:b\xff*"));
         assert_eq!(parse(b"web1:"), path("web1", b""));
+        assert_eq!(parse(b"web1:~/x"), path("web1", b"x"));
+        assert!(matches!(parse(b"web1:~bob/x"), Err(BadRemotePath::Path(_))));
         assert_eq!(parse(b"bob@web1:x").unwrap().target.plain().unwrap().user.unwrap(), "bob");
         assert_eq!(parse(b"@web,!web[1-3]:x"), path("@web,!web[1-3]", b"x"));
         assert!(matches!(parse(b"/srv/app"), Err(BadRemotePath::NoPath(_))));

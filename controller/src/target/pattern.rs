@@ -1,5 +1,8 @@
 //! A pattern of host names: `web[01-20]`, `db*`, `rack[1-4,7]-n?`. No inventory.
 
+use std::collections::HashSet;
+use std::fmt;
+
 /// Most names that a pattern is spelled out into.
 const MAX_NAMES: u64 = 100_000;
 
@@ -8,7 +11,16 @@ pub(super) const MAX_DIGITS: usize = 18;
 
 /// What names are matched against, part by part.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pattern(Vec<Part>);
+pub(super) struct Pattern {
+    text: String,
+    parts: Vec<Part>,
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
@@ -78,28 +90,58 @@ impl Pattern {
             }
             at += letter.len_utf8();
         }
-        Ok(Self(parts))
+        Ok(Self { text: text.to_owned(), parts })
     }
 
     /// Whether a host's name is one of those.
     pub(super) fn matches(&self, name: &str) -> bool {
-        matches(&self.0, name)
+        matches(&self.parts, name)
     }
 
+    #[cfg(test)]
     /// The names that it stands for, if it has no wildcards and they are not too many.
     pub(super) fn names(&self) -> Option<Vec<String>> {
-        let count = self.0.iter().map(Part::count).try_fold(1, |all: u64, n| all.checked_mul(n?));
-        if count? > MAX_NAMES {
+        if self.has_wildcards() { None } else { self.members() }
+    }
+
+    /// Members of its ranges that match none of the names; wildcards stay as they are. None if there are too
+    /// many members.
+    pub(super) fn missing<'a>(&self, names: impl Iterator<Item = &'a str>) -> Option<Vec<String>> {
+        if !self.parts.iter().any(|part| matches!(part, Part::Numbers(_))) {
+            return Some(Vec::new());
+        }
+        let mut members = self.members()?;
+        if !self.has_wildcards() {
+            let names: HashSet<&str> = names.collect();
+            members.retain(|member| !names.contains(member.as_str()));
+            return Some(members);
+        }
+        let names: Vec<&str> = names.filter(|name| self.matches(name)).collect();
+        members.retain(|member| {
+            let pattern = Self::parse(member);
+            !pattern.is_ok_and(|pattern| names.iter().any(|name| pattern.matches(name)))
+        });
+        Some(members)
+    }
+
+    fn has_wildcards(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::One | Part::Any))
+    }
+
+    /// Each member of its ranges, if they are not too many.
+    fn members(&self) -> Option<Vec<String>> {
+        let count = self.parts.iter().map(Part::count);
+        if count.into_iter().try_fold(1, |all: u64, n| all.checked_mul(n?))? > MAX_NAMES {
             return None;
         }
-        let mut names = vec![String::new()];
-        for part in &self.0 {
-            let with = |name: &String| {
-                part.texts().into_iter().map(|text| format!("{name}{text}")).collect::<Vec<_>>()
+        let mut members = vec![String::new()];
+        for part in &self.parts {
+            let with = |member: &String| {
+                part.texts().into_iter().map(|text| format!("{member}{text}")).collect::<Vec<_>>()
             };
-            names = names.iter().flat_map(with).collect();
+            members = members.iter().flat_map(with).collect();
         }
-        Some(names)
+        Some(members)
     }
 }
 
@@ -132,8 +174,7 @@ fn matches(parts: &[Part], name: &str) -> bool {
 impl Part {
     fn count(&self) -> Option<u64> {
         match self {
-            Self::Text(_) => Some(1),
-            Self::One | Self::Any => None,
+            Self::Text(_) | Self::One | Self::Any => Some(1),
             Self::Numbers(list) => {
                 list.iter().map(Numbers::count).try_fold(0, |all: u64, n| all.checked_add(n))
             }
@@ -143,7 +184,8 @@ impl Part {
     fn texts(&self) -> Vec<String> {
         match self {
             Self::Text(text) => vec![text.clone()],
-            Self::One | Self::Any => Vec::new(),
+            Self::One => vec!["?".to_owned()],
+            Self::Any => vec!["*".to_owned()],
             Self::Numbers(list) => list.iter().flat_map(Numbers::texts).collect(),
         }
     }
@@ -237,6 +279,23 @@ mod tests {
         assert_eq!(names("n[1-7/3]"), list(&["n1", "n4", "n7"]));
         assert_eq!(names("web*"), None);
         assert_eq!(names("[0-999999999999999999][0-999999999999999999]"), None);
+    }
+
+    #[test]
+    fn members_of_a_range_that_match_nothing_are_missing() {
+        let missing = |text, names: &[&str]| {
+            Pattern::parse(text)
+                .unwrap()
+                .missing(names.iter().copied())
+                .map(|names| names.join(" "))
+        };
+        let web = ["web1", "web2", "web10", "db1"];
+        assert_eq!(missing("web[1-3]", &web).as_deref(), Some("web3"));
+        assert_eq!(missing("web[1-3]*", &web).as_deref(), Some("web3*"));
+        assert_eq!(missing("*[1-2]", &web).as_deref(), Some(""));
+        assert_eq!(missing("w?b[1,3]", &web).as_deref(), Some("w?b3"));
+        assert_eq!(missing("x*", &web).as_deref(), Some(""));
+        assert_eq!(missing("[0-999999999999999999]", &web), None);
     }
 
     #[test]

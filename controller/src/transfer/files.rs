@@ -17,6 +17,7 @@ use super::{Bar, Moved, Remarks, Tally, TransferOptions, shown};
 use crate::connect::{ConnectError, Session};
 use crate::error::CliError;
 use crate::fanout::End;
+use crate::output::style;
 use crate::patience::{Flapping, is_broken_connection};
 use crate::reach::{Reach, Retry, Watched};
 
@@ -51,6 +52,11 @@ pub(crate) trait Item {
         bar: &Bar,
         moved: &mut Moved,
     ) -> Result<(), Broken>;
+
+    /// What to say beside an error of it.
+    fn explained(&self, error: CliError) -> CliError {
+        error
+    }
 
     /// Whether another attempt can follow one that broke after this much.
     fn can_go_on(&self, moved: &Moved) -> bool;
@@ -138,8 +144,11 @@ impl<'a> Files<'a> {
     pub(crate) async fn one<I: Item>(&mut self, item: Result<I, CliError>, what: impl Display) {
         self.doing = Some(what.to_string());
         let done = match item {
-            Ok(mut item) => self.all_of(&mut item).await,
-            Err(error) => Err((End::Failed, error)),
+            Ok(mut item) => {
+                let done = self.all_of(&mut item).await;
+                done.map_err(|(end, error)| (end, item.explained(error)))
+            }
+            Err(error) => Err((End::Errored, error)),
         };
         if let Err((end, error)) = done {
             self.tally.failed(end, error.during(what));
@@ -155,7 +164,8 @@ impl<'a> Files<'a> {
     /// Moves one file, over as many connections as it takes.
     async fn all_of<I: Item>(&mut self, item: &mut I) -> Result<(), (End, CliError)> {
         let name = shown(OsStr::from_bytes(item.name())).to_string();
-        let bar = if self.of_many { Bar::hidden() } else { Bar::new(&name) };
+        let hides = self.of_many || !style::has_progress();
+        let bar = if hides { Bar::hidden() } else { Bar::new(&name) };
         if !self.of_many {
             self.reach.outage.screen().bar(bar.stalling(&name));
         }
@@ -175,7 +185,8 @@ impl<'a> Files<'a> {
             let mut now = Moved::default();
             let broken = match self.attempt(item, bar, &mut now).await {
                 Ok(()) => {
-                    self.tally.arrived(now.files, now.size, bytes + now.bytes, sent + now.sent);
+                    let (bytes, sent) = (bytes + now.bytes, sent + now.sent);
+                    self.tally.arrived(now.files, now.size, bytes, sent, now.done);
                     self.tally.remark(item.remarks());
                     return Ok(());
                 }
@@ -274,7 +285,7 @@ impl Broken {
                 failure.into()
             }
             Self::Transfer(TransferError::Link(_)) | Self::Replaced(_) => End::Unreachable,
-            _ => End::Failed,
+            _ => End::Errored,
         }
     }
 

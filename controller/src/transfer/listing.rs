@@ -1,15 +1,18 @@
 //! Where the changes go that `--dry-run` tells of.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use lariat_common::name::HostName;
 
+use crate::error::CliError;
 use crate::output;
 use crate::output::printer::Printer;
 
 /// A stream for lines.
 #[derive(Clone)]
 pub(crate) enum Listing {
-    /// Results, of one host.
-    Stdout,
+    /// Results, of one host, and why they could not be written.
+    Stdout(Arc<Mutex<Option<CliError>>>),
     /// Beside results in another form.
     Stderr,
     /// One of many hosts' lines.
@@ -19,14 +22,25 @@ pub(crate) enum Listing {
 impl Listing {
     /// Of one host.
     pub(crate) fn of_one(json: bool) -> Self {
-        if json { Self::Stderr } else { Self::Stdout }
+        if json { Self::Stderr } else { Self::Stdout(Arc::default()) }
+    }
+
+    /// Fails if a line could not be written. A reader that has gone away has seen enough.
+    pub(crate) fn finish(&self) -> Result<(), CliError> {
+        let Self::Stdout(failed) = self else { return Ok(()) };
+        failed.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
     }
 
     /// Tells a line, which is harmless.
     pub(crate) fn line(&self, line: &str) {
         match self {
-            // A reader that has gone away has seen enough.
-            Self::Stdout => drop(output::line(line)),
+            Self::Stdout(failed) => {
+                if let Err(error) = output::line(line)
+                    && !error.is_quiet()
+                {
+                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                }
+            }
             Self::Stderr => output::note(line),
             Self::Host(host, printer) => printer.put(format!("{host}: {line}\n").as_bytes()),
         }

@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Fanout, Limits, Plan, Report, Work};
 use crate::output::printer::Printer;
+use crate::output::style;
 
 /// How it is gone about.
 pub(crate) struct Many<'a> {
@@ -18,6 +19,8 @@ pub(crate) struct Many<'a> {
     pub(crate) plan: Plan,
     pub(crate) limits: Limits,
     pub(crate) json: bool,
+    /// It changes nothing, and is not recorded.
+    pub(crate) dry_run: bool,
 }
 
 /// The transfer of one host.
@@ -29,9 +32,13 @@ impl Many<'_> {
         self,
         transfer: impl Fn(usize, Listing) -> Transfer + Send + Sync + 'static,
     ) -> Result<ExitCode, CliError> {
-        let Self { context, plan, limits, json } = self;
+        let Self { context, plan, limits, json, .. } = self;
         let (hosts, verb) = (plan.hosts.clone(), plan.verb.clone());
-        let fanout = Fanout::new(context, plan, limits, json)?;
+        let fanout = if self.dry_run {
+            Fanout::look(context, plan.hosts, limits, json)?
+        } else {
+            Fanout::new(context, plan, limits, json)?
+        };
         let (stdout, stderr) = (fanout.screen.stdout.clone(), fanout.screen.stderr.clone());
         let lines = if json { stderr.clone() } else { stdout.clone() };
         let relay = fanout.relay.clone();
@@ -69,7 +76,7 @@ struct Totals {
 impl Tally {
     /// How it ended, without what was moved; what was passed over is told on `notes`.
     pub(crate) fn into_ended(self, notes: &Printer) -> Ended {
-        for note in &self.notes {
+        for note in self.notes.iter().filter(|_| !style::is_quiet()) {
             notes.put(format!("{note}\n").as_bytes());
         }
         Ended { end: self.end(), exit: None, said: None, errors: self.errors }
@@ -92,7 +99,7 @@ impl Report for Totals {
     }
 
     fn nothing(&mut self, host: &HostName, error: &CliError) {
-        let tally = Tally::only(End::NotStarted, CliError::new(error.line()));
+        let tally = Tally::only(error.end(), error.clone());
         // There is nothing in it that could not be written as JSON.
         if let (true, Ok(line)) = (self.json, tally.object(host)) {
             self.stdout.put(&line);

@@ -1,6 +1,6 @@
 //! What `push` and `pull` share: counting, showing how it goes, and telling how it went.
 
-mod distinct;
+mod destination;
 mod files;
 mod listing;
 mod many;
@@ -18,12 +18,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;
 
 use lariat_common::escape::escape;
-use lariat_common::name::HostName;
-use lariat_common::protocol::transfer::{BadTransfer, Destination, check_name};
+use lariat_common::protocol::tree::Changed;
 
 use crate::error::CliError;
 use crate::fanout::End;
-pub(crate) use distinct::check_distinct;
+pub(crate) use destination::{check_sources, file_destination, is_contents, tree_destination};
 pub(crate) use files::{Broken, Files, Item};
 pub(crate) use listing::Listing;
 pub(crate) use many::{Many, Transfer};
@@ -47,6 +46,8 @@ pub(crate) struct Tally {
     sent: u64,
     /// Bytes that were there already.
     reused: u64,
+    /// What was changed.
+    done: Changed,
     /// The worst that came of any.
     end: End,
     /// Its time was over.
@@ -67,6 +68,7 @@ impl Tally {
             bytes: 0,
             sent: 0,
             reused: 0,
+            done: Changed::default(),
             end: End::Ok,
             timed_out: false,
             no_reader: false,
@@ -88,13 +90,14 @@ impl Tally {
     /// The rest was given up, as its time was over.
     pub(crate) fn timed_out(&mut self, error: CliError) {
         self.timed_out = true;
-        self.failed(End::Failed, error);
+        self.failed(End::TimedOut, error);
     }
 
     /// Files of `size` bytes arrived. `moved` of them came over the wire, in all attempts, as `sent`.
-    pub(crate) fn arrived(&mut self, files: u64, size: u64, moved: u64, sent: u64) {
+    pub(crate) fn arrived(&mut self, files: u64, size: u64, moved: u64, sent: u64, done: Changed) {
         self.files += files;
         self.bytes += size;
+        self.done += done;
         self.sent += sent;
         if !self.dry_run {
             self.reused += size.saturating_sub(moved);
@@ -119,7 +122,8 @@ impl Tally {
 
     /// Another one's, in a sum of them.
     pub(crate) fn add(&mut self, other: &Self) {
-        let Self { dry_run, files, bytes, sent, reused, .. } = *other;
+        let Self { dry_run, files, bytes, sent, reused, done, .. } = *other;
+        self.done += done;
         self.dry_run |= dry_run;
         self.files += files;
         self.bytes += bytes;
@@ -127,25 +131,28 @@ impl Tally {
         self.reused += reused;
     }
 
+    /// Files that were changed. Where none was, and nothing deleted, directories and links that were.
+    pub(crate) fn changed(&self) -> u64 {
+        let Changed { files, others, deleted } = self.done;
+        if files == 0 && deleted == 0 { others } else { files }
+    }
+
+    /// Files that needed no change.
+    pub(crate) fn unchanged(&self) -> u64 {
+        self.files.saturating_sub(self.done.files)
+    }
+
+    /// Whether anything was changed.
+    pub(crate) fn has_changed(&self) -> bool {
+        !self.done.is_nothing()
+    }
+
     /// How it ended, names of a tree that were missed included.
     pub(crate) fn end(&self) -> End {
-        if self.errors.is_empty() { End::Ok } else { self.end.max(End::Failed) }
-    }
-}
-
-/// The name that a source has in its folder: the last component of its path, as it was written. One
-/// that has none, such as `..`, can go only to a destination with a name of its own.
-pub(crate) fn base_name<'a>(path: &'a [u8], dest: &[u8]) -> Result<&'a [u8], CliError> {
-    const NAMELESS: &[u8] = b"source";
-    let end = path.iter().rposition(|&b| b != b'/').map_or(0, |last| last + 1);
-    let name = path[..end].rsplit(|&b| b == b'/').next().unwrap_or_default();
-    let dest = Destination { path: dest.to_vec(), name: Vec::new() };
-    match check_name(name) {
-        Ok(()) => Ok(name),
-        Err(BadTransfer::Name) if name.len() < 3 && !dest.is_inside() => Ok(NAMELESS),
-        Err(why) => {
-            Err(CliError::new(format!("{}: {why}", escape(path)))
-                .next("give DEST a name of its own"))
+        if self.errors.is_empty() {
+            End::Ok
+        } else {
+            if self.end == End::Ok { End::Errored } else { self.end }
         }
     }
 }
@@ -166,54 +173,20 @@ pub(crate) fn last_word(
         .hint(usage))
 }
 
-/// What stands for the host's name.
-const HOST: &[u8] = b"{host}";
-
-/// Whether it is not the same for every host.
-pub(crate) fn names_host(text: &[u8]) -> bool {
-    text.windows(HOST.len()).any(|window| window == HOST)
-}
-
-/// A text for one host: `{host}` in it is the host's name.
-pub(crate) fn for_host(text: &[u8], host: &HostName) -> Vec<u8> {
-    let mut left = text;
-    let mut made = Vec::with_capacity(text.len());
-    while let Some(at) = left.windows(HOST.len()).position(|window| window == HOST) {
-        made.extend_from_slice(&left[..at]);
-        made.extend_from_slice(host.as_str().as_bytes());
-        left = &left[at + HOST.len()..];
+/// What to say of a source that does not exist and was meant as a pattern.
+pub(crate) fn glob_hint(source: &[u8], error: CliError, on_host: bool) -> CliError {
+    let is_glob = source.iter().any(|byte| b"*?[".contains(byte));
+    if !is_glob || !error.is_missing() {
+        return error;
     }
-    made.extend_from_slice(left);
-    made
+    error.next(if on_host {
+        "globs are literal on a host: name the directory, and choose by --include and --exclude '*'"
+    } else {
+        "globs are literal: a shell replaces those that it finds files for, unless they are quoted"
+    })
 }
 
 /// A path as it is shown.
 pub(crate) fn shown(path: &OsStr) -> impl Display {
     escape(path.as_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn host_stands_for_the_hosts_name_wherever_it_is() {
-        let made = |dest: &[u8]| for_host(dest, &"web1".parse().unwrap());
-        assert_eq!(made(b"/backup/{host}/{host}.sql"), b"/backup/web1/web1.sql");
-        assert_eq!(made(b"{host}"), b"web1");
-        assert_eq!(made(b"a{hos}t\xff{}"), b"a{hos}t\xff{}");
-        assert_eq!(made(b""), b"");
-    }
-
-    #[test]
-    fn a_files_name_is_its_paths_last_part() {
-        for path in [&b"/srv/a"[..], b"a", b"a/", b"/a//"] {
-            assert_eq!(base_name(path, b"").unwrap(), b"a");
-        }
-        for bad in [&b""[..], b"/", b"a/..", b"."] {
-            assert!(base_name(bad, b"srv/").is_err() && base_name(bad, b"").is_err());
-            assert_eq!(base_name(bad, b"/srv/www").unwrap(), b"source");
-        }
-        assert!(base_name(&[b'x'; 256], b"www").is_err());
-    }
 }

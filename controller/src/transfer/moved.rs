@@ -1,6 +1,6 @@
 //! How much one attempt at a file or a folder moved.
 
-use lariat_common::protocol::tree::Settled;
+use lariat_common::protocol::tree::{Changed, Settled};
 use lariat_common::transfer::tree::Counts;
 use lariat_common::transfer::{Received, Sent};
 
@@ -15,30 +15,32 @@ pub(crate) struct Moved {
     pub(super) size: u64,
     /// How many files.
     pub(super) files: u64,
+    /// What was changed.
+    pub(super) done: Changed,
 }
 
 impl From<Sent> for Moved {
-    fn from(Sent { sent, moved, size }: Sent) -> Self {
-        Self { sent, bytes: moved, size, files: 1 }
+    fn from(Sent { sent, moved, size, changed }: Sent) -> Self {
+        Self { sent, bytes: moved, size, files: 1, done: Changed::file(changed) }
     }
 }
 
 impl From<Received> for Moved {
-    fn from(Received { sent, moved, size }: Received) -> Self {
-        Self { sent, bytes: moved, size, files: 1 }
+    fn from(Received { sent, moved, size, changed }: Received) -> Self {
+        Self { sent, bytes: moved, size, files: 1, done: Changed::file(changed) }
     }
 }
 
 impl From<&Counts> for Moved {
     fn from(counts: &Counts) -> Self {
-        Self { sent: counts.sent, bytes: counts.moved, size: 0, files: 0 }
+        Self { sent: counts.sent, bytes: counts.moved, ..Self::default() }
     }
 }
 
 impl Moved {
     /// What a tree has become.
     pub(crate) fn settled(&mut self, settled: &Settled) {
-        (self.files, self.size) = (settled.files, settled.bytes);
+        (self.files, self.size, self.done) = (settled.files, settled.bytes, settled.done);
     }
 
     /// Whether nothing has moved.

@@ -13,6 +13,7 @@ use lariat_common::units::parse_rate;
 
 use super::{Rules, shown};
 use crate::error::CliError;
+use crate::text_file;
 
 /// How a transfer is made, and what becomes of what arrives.
 #[derive(clap::Args)]
@@ -23,10 +24,10 @@ pub(crate) struct TransferOptions {
     compress: bool,
 
     /// With the rights of this user of the host, instead of the agent's own; the same as NAME@HOST
-    #[arg(long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME")]
     pub(crate) user: Option<String>,
 
-    /// Send at most this much a second, in bytes or with K, M, G
+    /// Send at most this much a second to or from all hosts together, in bytes or with K, M, G
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     bwlimit: Option<u64>,
 
@@ -54,12 +55,20 @@ pub(crate) struct TransferOptions {
     #[arg(long, value_name = "FILE", conflicts_with = "delete")]
     files_from: Option<PathBuf>,
 
+    /// Paths in the file of --files-from end with a NUL byte instead of a line's end
+    #[arg(short = '0', long = "from0", requires = "files_from")]
+    from0: bool,
+
     /// Remove from a folder's copy what the source does not have, once everything has arrived
     #[arg(long)]
-    delete: bool,
+    pub(crate) delete: bool,
 
-    /// Change nothing; list what would be made, changed and deleted
-    #[arg(long)]
+    /// Delete nothing, and fail, if --delete would take more than this many names away
+    #[arg(long, value_name = "N", requires = "delete")]
+    max_delete: Option<u64>,
+
+    /// Change nothing; list what would be made, changed, touched and deleted
+    #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
 
     /// Compare files by content, not by size and time. A file that goes alone always is, but in a dry run
@@ -98,12 +107,20 @@ impl TransferOptions {
         Sending { compress: self.compress, rate: self.bwlimit }
     }
 
+    /// Shares the rate among this many hosts at once.
+    pub(crate) fn shared_by(mut self, hosts: usize) -> Self {
+        let share = |rate: u64| (rate / (hosts as u64).max(1)).max(1);
+        self.bwlimit = self.bwlimit.map(share);
+        self
+    }
+
     /// What both ends do with a folder.
     pub(crate) fn tree(&self) -> TreeOptions {
         TreeOptions {
             rules: self.rules.0.clone(),
             only: Vec::new(),
             delete: self.delete,
+            max_delete: self.max_delete,
             dry_run: self.dry_run,
             checksum: self.checksum,
             hard_links: self.hard_links,
@@ -127,18 +144,28 @@ impl TransferOptions {
         };
         let during = format!("read {}", shown(file.as_os_str()));
         read.map_err(|error| CliError::from(error).during(&during))?;
-        if let Some(line) = text.split(|&b| b == b'\n').find(|line| leads_out(line)) {
+        let lines: Vec<&[u8]> = if self.from0 {
+            text.split(|&byte| byte == 0).collect()
+        } else {
+            text_file::lines(&text).collect()
+        };
+        if let Some(line) = lines.iter().find(|line| leads_out(line)) {
             let why =
                 format!("{} may lead out of the folder: a path in it has no ..", escape(line));
             return Err(CliError::new(why).during(&during));
         }
-        let only: Vec<Vec<u8>> = text.split(|&b| b == b'\n').filter_map(plain_path).collect();
+        let only: Vec<Vec<u8>> = lines.into_iter().filter_map(plain_path).collect();
         let listed = TreeOptions { only, ..TreeOptions::default() };
         listed.check().map_err(|error| CliError::from(error).during(&during))?;
         if listed.only.is_empty() {
             return Err(CliError::new("it lists no path").during(&during));
         }
         Ok(listed.only)
+    }
+
+    /// Whether a file lists what is moved.
+    pub(crate) fn lists(&self) -> bool {
+        self.files_from.is_some()
     }
 
     /// Refuses what is only for folders, when a file is moved.
@@ -171,7 +198,6 @@ impl TransferOptions {
 
 /// A line's path without the `.` and `/` that lead nowhere; none if nothing is left.
 fn plain_path(line: &[u8]) -> Option<Vec<u8>> {
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
     let parts = line.split(|&b| b == b'/').filter(|&part| !matches!(part, b"" | b"."));
     let path = parts.collect::<Vec<_>>().join(&b'/');
     (!path.is_empty()).then_some(path)
@@ -179,7 +205,6 @@ fn plain_path(line: &[u8]) -> Option<Vec<u8>> {
 
 /// Whether a line's path may lead anywhere.
 fn leads_out(line: &[u8]) -> bool {
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
     line.split(|&b| b == b'/').any(|part| part == b"..")
 }
 
@@ -213,13 +238,13 @@ mod tests {
     fn listed_paths_are_made_plain() {
         let plain = |line: &str| plain_path(line.as_bytes()).map(|p| String::from_utf8(p).unwrap());
         assert_eq!(plain("./a//b/").as_deref(), Some("a/b"));
-        assert_eq!(plain("/etc/x\r").as_deref(), Some("etc/x"));
+        assert_eq!(plain("/etc/x").as_deref(), Some("etc/x"));
         assert_eq!((plain(""), plain("./")), (None, None));
     }
 
     #[test]
     fn a_listed_path_leads_out_by_a_component_alone() {
-        for out in ["..", "../f1", "a/../b", "a/..", "..\r"] {
+        for out in ["..", "../f1", "a/../b", "a/.."] {
             assert!(leads_out(out.as_bytes()), "{out}");
         }
         assert!(!leads_out(b"a..b/...") && !leads_out(b""));

@@ -5,12 +5,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use lariat_common::protocol::failure::Failure;
-use lariat_common::protocol::transfer::{Destination, Sending};
+use lariat_common::protocol::transfer::Sending;
 use lariat_common::protocol::tree::PushTree;
 use lariat_common::transfer::tree::{Avoid, Counts, Filter, TreeSource, send_tree};
 use lariat_common::transfer::{Cancel, TransferError};
 
-use super::{Bar, Broken, Item, Listing, Moved, Remarks, TransferOptions, TreeBar, base_name};
+use super::{
+    Bar, Broken, Item, Listing, Moved, Remarks, TransferOptions, TreeBar, tree_destination,
+};
 use crate::connect::Session;
 use crate::error::CliError;
 
@@ -48,15 +50,7 @@ impl PushedTree {
         let path = Path::new(source);
         let tree = options.tree();
         let filter = Filter::new(&tree.rules, only)?;
-        let whole;
-        let name = if let Ok(name) = base_name(source.as_bytes(), b"") {
-            name
-        } else {
-            // One such as `.` has a name all the same.
-            whole = path.canonicalize()?;
-            base_name(whole.as_os_str().as_bytes(), dest)?
-        };
-        let dest = Destination { path: dest.to_vec(), name: name.to_vec() };
+        let dest = tree_destination(source.as_bytes(), dest, !only.is_empty())?;
         let root = TreeSource::open(path, tree.clone(), filter.clone())?.root().clone();
         let (placement, user) = (options.placement(), user.map(ToOwned::to_owned));
         let request = PushTree { dest, root, options: tree, placement, user };
@@ -81,7 +75,7 @@ impl Item for PushedTree {
     }
 
     fn name(&self) -> &[u8] {
-        &self.request.dest.name
+        self.source.as_os_str().as_bytes()
     }
 
     async fn attempt(

@@ -8,24 +8,22 @@ use lariat_common::name::HostName;
 use serde::Serialize;
 
 use super::Tally;
-use crate::error::{CliError, EXIT_FAILURE};
-use crate::output;
+use crate::error::CliError;
 use crate::output::json;
-
-/// What a transfer exits with that took too long.
-const EXIT_TIMEOUT: u8 = 124;
-
-/// What a process exits with that SIGPIPE has ended.
-const EXIT_SIGPIPE: u8 = 128 + 13;
+use crate::{output, status};
 
 #[derive(Serialize)]
 struct Object<'a> {
     host: &'a HostName,
+    kind: &'static str,
     ok: bool,
     files: u64,
     bytes: u64,
     sent: u64,
     reused: u64,
+    changed: u64,
+    unchanged: u64,
+    deleted: u64,
     seconds: f64,
     error: Option<String>,
 }
@@ -50,12 +48,12 @@ impl Tally {
         if self.errors.is_empty() || self.files > 0 {
             output::note(&self.summary(host, took));
         }
-        Ok(match self.errors.is_empty() {
-            true => ExitCode::SUCCESS,
-            false if self.no_reader => ExitCode::from(EXIT_SIGPIPE),
-            false if self.timed_out => ExitCode::from(EXIT_TIMEOUT),
-            false => ExitCode::from(EXIT_FAILURE),
-        })
+        Ok(ExitCode::from(match self.errors.is_empty() {
+            true => 0,
+            false if self.no_reader => status::NO_READER,
+            false if self.timed_out => status::TIMEOUT,
+            false => status::FAILURE,
+        }))
     }
 
     /// The line that tells a program.
@@ -64,10 +62,14 @@ impl Tally {
         json::line(&Object {
             host,
             ok: errors.is_empty(),
+            kind: self.end().kind(),
             files: self.files,
             bytes: self.bytes,
             sent: self.sent,
             reused: self.reused,
+            changed: self.changed(),
+            unchanged: self.unchanged(),
+            deleted: self.done.deleted,
             seconds: self.began.elapsed().as_secs_f64(),
             error: (!errors.is_empty()).then(|| errors.join("; ")),
         })
@@ -83,16 +85,36 @@ impl Tally {
         let Self { files, bytes, sent, reused, .. } = *self;
         let plural = if files == 1 { "" } else { "s" };
         let all = format!("{files} file{plural}, {}", BinaryBytes(bytes));
+        let changes = self.changes();
         if self.dry_run {
-            return format!("a dry run of {all}");
+            return format!("a dry run of {all}: {changes}");
         }
-        format!("{all}: sent {}, reused {}", BinaryBytes(sent), BinaryBytes(reused))
+        if !self.has_changed() {
+            return format!("{all}: {changes}");
+        }
+        format!("{all}: sent {}, reused {}, {changes}", BinaryBytes(sent), BinaryBytes(reused))
+    }
+
+    /// What was changed, for people.
+    fn changes(&self) -> String {
+        if !self.has_changed() {
+            return "unchanged".to_owned();
+        }
+        let deleted = match self.done.deleted {
+            0 => String::new(),
+            deleted => format!(", {deleted} deleted"),
+        };
+        format!("{} changed{deleted}", self.changed())
     }
 
     /// The same for many hosts, with how fast it was.
     pub(crate) fn moved_in(&self, took: Duration) -> String {
         let moved = self.moved();
-        if self.dry_run { moved } else { format!("{moved}, {}/s", BinaryBytes(self.rate(took))) }
+        if self.dry_run || !self.has_changed() {
+            moved
+        } else {
+            format!("{moved}, {}/s", BinaryBytes(self.rate(took)))
+        }
     }
 
     /// Bytes a second.
@@ -108,7 +130,7 @@ impl Tally {
 
     fn summary(&self, host: &HostName, took: Duration) -> String {
         let (moved, seconds) = (self.moved(), took.as_secs_f64());
-        if self.dry_run {
+        if self.dry_run || !self.has_changed() {
             return format!("{host}: {moved}, {seconds:.2} s");
         }
         format!("{host}: {moved}, {seconds:.2} s, {}/s", BinaryBytes(self.rate(took)))
@@ -117,27 +139,48 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use lariat_common::protocol::tree::Changed;
+
     use super::*;
 
     #[test]
     fn one_line_with_everything_in_it() {
         let mut tally = Tally::new();
-        tally.arrived(1, 3 << 20, 1 << 20, 1 << 20);
+        tally.arrived(1, 3 << 20, 1 << 20, 1 << 20, Changed::file(true));
         insta::assert_snapshot!(
             tally.summary(&"web1".parse().unwrap(), Duration::from_millis(1500)),
-            @"web1: 1 file, 3.00 MiB: sent 1.00 MiB, reused 2.00 MiB, 1.50 s, 2.00 MiB/s"
+            @"web1: 1 file, 3.00 MiB: sent 1.00 MiB, reused 2.00 MiB, 1 changed, 1.50 s, 2.00 MiB/s"
         );
+    }
+
+    #[test]
+    fn it_says_what_was_changed_or_that_nothing_was() {
+        let of = |files, others, deleted| {
+            let mut tally = Tally::new();
+            tally.arrived(5, 10, 3, 3, Changed { files, others, deleted });
+            let summary = tally.summary(&"web1".parse().unwrap(), Duration::from_secs(1));
+            (tally.changed(), tally.unchanged(), summary)
+        };
+        let (changed, unchanged, summary) = of(0, 0, 0);
+        assert_eq!((changed, unchanged), (0, 5));
+        insta::assert_snapshot!(summary, @"web1: 5 files, 10 B: unchanged, 1.00 s");
+        let (changed, unchanged, summary) = of(3, 1, 2);
+        assert_eq!((changed, unchanged), (3, 2));
+        assert!(summary.contains(": sent 3 B, reused 7 B, 3 changed, 2 deleted, "), "{summary}");
+        // A directory's new mode is a change too, though no file is.
+        assert_eq!(of(0, 2, 0).0, 2);
+        assert_eq!(of(0, 2, 1).0, 0);
     }
 
     #[test]
     fn in_a_dry_run_nothing_is_sent_or_reused() {
         let mut tally = Tally { dry_run: true, ..Tally::new() };
-        tally.arrived(10, 3 << 20, 0, 0);
+        tally.arrived(10, 3 << 20, 0, 0, Changed { files: 4, others: 1, deleted: 2 });
         assert_eq!((tally.sent, tally.reused), (0, 0));
         let host = "web1".parse().unwrap();
         let (summary, took) =
             (tally.summary(&host, Duration::from_millis(20)), Duration::from_secs(1));
-        insta::assert_snapshot!(summary, @"web1: a dry run of 10 files, 3.00 MiB, 0.02 s");
-        insta::assert_snapshot!(tally.moved_in(took), @"a dry run of 10 files, 3.00 MiB");
+        insta::assert_snapshot!(summary, @"web1: a dry run of 10 files, 3.00 MiB: 4 changed, 2 deleted, 0.02 s");
+        insta::assert_snapshot!(tally.moved_in(took), @"a dry run of 10 files, 3.00 MiB: 4 changed, 2 deleted");
     }
 }

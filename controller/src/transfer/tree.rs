@@ -108,6 +108,10 @@ impl Watch for TreeBar<'_> {
         self.remarks.borrow_mut().acl_dropped(self.what, path);
     }
 
+    fn tells_sender(&self) -> bool {
+        false
+    }
+
     fn changed(&self, change: &Change) {
         let what = match change.kind {
             ChangeKind::Make => "make",
@@ -115,8 +119,7 @@ impl Watch for TreeBar<'_> {
             ChangeKind::Touch => "touch",
             ChangeKind::Delete => "delete",
         };
-        let path = if change.path.is_empty() { b".".as_slice() } else { &change.path };
-        let line = format!("{what} {}", escape(path));
+        let line = format!("{what} {}", escape(&change.path));
         self.bar.aside(|| self.listing.line(&line));
     }
 }

@@ -4,7 +4,9 @@ use lariat_common::link::LinkError;
 use lariat_common::protocol::Kind;
 use lariat_common::protocol::metadata::{MAX_XATTRS, Metadata, Xattr};
 use lariat_common::protocol::transfer::{Identity, LiteralHead, Offer, Pull, Time};
-use lariat_common::protocol::tree::{End, Entries, Entry, PackedHead, Root, Settled, What};
+use lariat_common::protocol::tree::{
+    Changed, End, Entries, Entry, PackedHead, Root, Settled, What,
+};
 
 use super::AgentLink;
 
@@ -48,7 +50,9 @@ pub(super) async fn play(link: &mut AgentLink) -> Result<(), LinkError> {
         return Ok(());
     }
     if source == b"left-out" {
-        return link.send(&Settled { path: source, files: 7, bytes: 7 }).await;
+        return link
+            .send(&Settled { path: source, files: 7, bytes: 7, done: Changed::default() })
+            .await;
     }
     if source == b"described" {
         let what = What::File { size: 0, hash: None, linked: false };

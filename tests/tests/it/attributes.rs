@@ -167,25 +167,27 @@ fn a_dry_run_tells_what_would_be_done_and_does_nothing() {
         moved(&fleet, &source, dest, &[&["--dry-run"], more].concat())
     };
     for moved in BOTH {
-        assert_eq!(dry(moved, &dest, &[]), "make dest\n");
-        assert_eq!(dry(moved, &folder, &[]), "make source\n", "inside a folder that is there");
-        assert_eq!(dry(moved, &fleet.path("no/such/"), &[]), "make source\n");
+        let told = |what: &str, path: &Path| format!("{what} {}\n", text(path));
+        assert_eq!(dry(moved, &dest, &[]), told("make", &dest));
+        assert_eq!(dry(moved, &folder, &[]), told("make", &folder.join("source")));
+        let missing = fleet.path("no/such/source");
+        assert_eq!(dry(moved, &fleet.path("no/such/"), &[]), told("make", &missing));
         assert!(!fleet.path("no").exists());
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
 
         moved(&fleet, &source, &dest, &[]);
         assert_eq!(dry(moved, &dest, &[]), "");
         assert_eq!(dry(moved, &dest, &["--checksum"]), "");
-        assert_eq!(dry(moved, &dest, &["--chmod", "600"]), "touch dest\n");
+        assert_eq!(dry(moved, &dest, &["--chmod", "600"]), told("touch", &dest));
         assert_eq!(mode(&dest), 0o644);
         let time = dest.metadata().unwrap().modified().unwrap();
         random_file(&dest, 1000, 2);
         let file = std::fs::File::options().write(true).open(&dest).unwrap();
         file.set_modified(time).unwrap();
-        assert_eq!(dry(moved, &dest, &[]), "", "size and time are the same");
-        assert_eq!(dry(moved, &dest, &["--checksum"]), "change dest\n");
+        assert_eq!(dry(moved, &dest, &[]), told("change", &dest), "only the content differs");
+        assert_eq!(dry(moved, &dest, &["--checksum"]), told("change", &dest));
         std::fs::write(&dest, "other").unwrap();
-        assert_eq!(dry(moved, &dest, &[]), "change dest\n");
+        assert_eq!(dry(moved, &dest, &[]), told("change", &dest));
         assert_eq!(std::fs::read(&dest).unwrap(), b"other");
         std::fs::remove_file(&dest).unwrap();
     }
@@ -201,16 +203,20 @@ fn a_dry_run_is_summed_up_and_refused_as_the_push_would_be() {
     let there = fleet.path("there");
     let args = ["push", &text(&source), &text(&tree), &remote(&there), "--dry-run"];
     let output = fleet.run(args);
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "make source\nmake inner\n");
+    let into = |name: &str| format!("{}/{name}", text(&there));
+    let told = ["source", "tree", "tree/inner"].map(|name| format!("make {}\n", into(name)));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), told.concat());
     let summary = String::from_utf8(output.stderr).unwrap();
-    assert!(summary.starts_with("web1: a dry run of 2 files, 1001 B, "), "{summary}");
+    let expected = "web1: a dry run of 2 files, 1001 B: 2 changed, ";
+    assert!(summary.starts_with(expected), "{summary}");
     assert!(!there.exists());
     let output = fleet.run(line("push", &text(&source), &remote(&there), &["--dry-run", "--json"]));
     let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&object["ok"], &object["files"]), (&true.into(), &1.into()));
     assert_eq!((&object["bytes"], &object["sent"]), (&1000.into(), &0.into()));
     assert_eq!(object["reused"], 0);
-    assert!(String::from_utf8(output.stderr).unwrap().starts_with("make there\n"));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.starts_with(&format!("make {}\n", text(&there))), "{told}");
 
     std::fs::create_dir_all(there.join("source")).unwrap();
     let error = fleet.fails(255, line("push", &text(&source), &remote(&there), &["--dry-run"]));
@@ -230,7 +236,8 @@ fn a_dry_run_is_summed_up_and_refused_as_the_push_would_be() {
 fn a_dry_run_does_not_read_stdin() {
     let (fleet, _agent) = TestFleet::with_agent();
     let dest = fleet.path("dest");
-    for told in ["make dest\n", "change dest\n"] {
+    for told in ["make", "change"] {
+        let told = format!("{told} {}\n", text(&dest));
         let mut command = fleet.lariat();
         // A pipe that nobody writes to and nobody closes: to read it would take for ever.
         command.args(["push", "-", &remote(&dest), "--dry-run"]).stdin(Stdio::piped());
@@ -288,7 +295,8 @@ fn to_many_hosts_a_file_takes_them_along_and_is_looked_at_once() {
     let mut told: Vec<String> =
         fleet.ok(args(&["--dry-run", "--checksum"])).lines().map(ToOwned::to_owned).collect();
     told.sort();
-    assert_eq!(told, ["h0001: make h0001", "h0002: make h0002", "h0003: make h0003"]);
+    let hosts = ["h0001", "h0002", "h0003"];
+    assert_eq!(told, hosts.map(|host| format!("{host}: make {}/{host}", text(&there))));
     fleet.ok(args(&["--exclude", "*.o"]));
     assert!(!there.exists());
     fleet.ok(args(&["-X", "--owner", "--special"]));
@@ -305,7 +313,8 @@ fn to_many_hosts_a_file_takes_them_along_and_is_looked_at_once() {
         .map(ToOwned::to_owned)
         .collect();
     told.sort();
-    assert_eq!(told, ["h0001: make file.o", "h0002: make file.o", "h0003: make file.o"]);
+    let here = text(&fleet.path("here"));
+    assert_eq!(told, hosts.map(|host| format!("{host}: make {here}/{host}/file.o")));
     fleet.ok(line("pull", &from, &text(&fleet.path("here")), &["--special", "-X"]));
     assert_eq!(mode(&fleet.path("here/h0002/file.o")), 0o4750);
 }

@@ -107,7 +107,10 @@ fn a_mistake_in_a_plan_is_told_before_any_host_is_touched() {
     };
     let first = format!("[[step]]\nrun = \"touch {}\"\n", fleet.path("touched").display());
     let error = refused(&format!("{first}[[step]]\nrun = \"x\"\ntimout = 1\n"), &["all"]);
-    assert_eq!(error, "lariat: p.toml:5: timout: a run step has no such key\n");
+    assert_eq!(
+        error,
+        "lariat: p.toml:5: timout: a run step has no such key (did you mean timeout?)\n"
+    );
     let error = refused(&format!("{first}[[step]]\npush = \"none\"\ndest = \"/tmp/\"\n"), &["all"]);
     assert!(error.contains("p.toml:3: push none to /tmp/: push none: open none: no such file"));
     let error = refused(&first, &[]);

@@ -38,7 +38,7 @@ fn lines_have_their_host_before_them_and_the_rest_is_told_at_the_end() {
 
     let output = fleet.run(["run", "all", "--cwd", "/nonexistent", "--", "true"]);
     let (status, _, summary) = told(&output);
-    assert_eq!((status, summary), (Some(1), "4 failed (h[0001-0004])"));
+    assert_eq!((status, summary), (Some(255), "4 failed (h[0001-0004])"));
     assert!(text(&output.stderr).contains("): enter folder /nonexistent"), "{output:?}");
 
     let rows: Vec<Value> = fleet
@@ -206,7 +206,7 @@ fn each_host_can_have_files_of_its_own() {
     assert!(!fleet.path("other").join("h0001.err").exists());
     // A file is in the way of the folder.
     let output = fleet.run(["run", "all", "--out", &by_name, "--", "true"]);
-    assert_eq!(told(&output), (Some(1), vec![], "2 failed (h[0001-0002])"));
+    assert_eq!(told(&output), (Some(255), vec![], "2 failed (h[0001-0002])"));
     assert!(text(&output.stderr).contains("run on h0001: write "), "{output:?}");
 }
 
@@ -333,7 +333,7 @@ fn ctrl_c_goes_to_all_that_run_and_nothing_more_begins() {
     assert!(rest.iter().all(|line| line.ends_with(": bye")), "{rest:?}");
     let output = child.wait_with_output().unwrap();
     let summary = "2 not started (h[0003-0004]), 2 failed (h[0001-0002])";
-    assert_eq!(told(&output), (Some(1), vec![], summary));
+    assert_eq!(told(&output), (Some(130), vec![], summary));
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn a_second_ctrl_c_leaves_what_does_not_end() {
         kill_process(pid, Signal::INT).unwrap();
     }
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(130));
     let errors = text(&output.stderr);
     assert!(
         errors.contains("run on h0002: left; what still runs there is ended in 1 s"),

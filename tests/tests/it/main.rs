@@ -9,6 +9,7 @@ mod commands;
 mod content;
 mod cuts;
 mod demo;
+mod destinations;
 mod detach;
 mod fanout;
 mod fanout_copy;

@@ -143,7 +143,7 @@ fn a_line_its_bytes_and_its_exit_code() {
 fn what_is_not_supported_is_said_in_one_line() {
     let (fleet, _agent) = TestFleet::with_agent();
     for (words, part) in [
-        (&["-p", "22", "web1", "true"][..], "option -p is not supported; the inventory"),
+        (&["-p", "22", "web1", "true"][..], "port 22 is not web1's"),
         (&["-t", "web1", "vi"], "lariat run --tty"),
         (&["-Z", "web1", "x"], "there is no option -Z"),
         (&["-L", "1:a:2", "web1", "x"], "option -L is not supported"),

@@ -27,16 +27,17 @@ fn there_and_back(source: &str, make: impl Fn(&Path)) -> [(u64, u64); 2] {
     let (source, there, back) = (fleet.path(source), fleet.path("there"), fleet.path("back"));
     make(&source);
     let remote = format!("web1:{}", there.display());
-    [("push", text(&source), remote.clone()), ("pull", remote, text(&back))].map(
-        |(verb, from, to)| {
-            let before = (faulty.accepted(), faulty.bytes_up() + faulty.bytes_down());
-            fleet.ok([verb, "--reconnect", "5s", &from, &to]);
-            let copy = if verb == "push" { &there } else { &back };
-            assert_same(&source, copy);
-            let passed = faulty.bytes_up() + faulty.bytes_down();
-            (faulty.accepted() - before.0, passed - before.1)
-        },
-    )
+    // Of a directory the contents are meant.
+    let end = if source.is_dir() { "/" } else { "" };
+    let (from, back_from) = (text(&source) + end, remote.clone() + end);
+    [("push", from, remote), ("pull", back_from, text(&back))].map(|(verb, from, to)| {
+        let before = (faulty.accepted(), faulty.bytes_up() + faulty.bytes_down());
+        fleet.ok([verb, "--reconnect", "5s", &from, &to]);
+        let copy = if verb == "push" { &there } else { &back };
+        assert_same(&source, copy);
+        let passed = faulty.bytes_up() + faulty.bytes_down();
+        (faulty.accepted() - before.0, passed - before.1)
+    })
 }
 
 fn assert_same(one: &Path, other: &Path) {

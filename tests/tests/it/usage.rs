@@ -91,7 +91,7 @@ fn a_job_that_is_not_there_is_an_error_and_so_is_one_to_kill_where_all_have_ende
     let object = fleet.run(["jobs", "web1", "0000", "--json"]);
     assert_eq!(object.status.code(), Some(255));
     assert!(text(&object.stdout).contains("this key has no job 0000"), "{object:?}");
-    let error = fleet.fails(1, ["jobs", "all", "0000"]);
+    let error = fleet.fails(255, ["jobs", "all", "0000"]);
     assert!(error.contains("jobs: this key has no job 0000 on any host of all"), "{error}");
 
     let said = fleet.ok(["run", "web1", "--detach", "--", "true"]);

@@ -27,7 +27,10 @@ pub enum BadTree {
 impl PushTree {
     /// Checks what the types alone can't.
     pub fn check(&self) -> Result<(), BadTree> {
-        self.dest.check()?;
+        match self.root.what {
+            What::Folder => self.dest.check_tree()?,
+            _ => self.dest.check()?,
+        }
         self.placement.check()?;
         check_user(self.user.as_deref())?;
         self.options.check()?;

@@ -56,7 +56,7 @@ pub const MAX_PACKED: usize = 128 * 1024;
 /// Sends a folder to the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushTree {
-    /// Where to. Unlike a file, a folder gets DEST's name also when a folder is there already.
+    /// Where to.
     pub dest: Destination,
     /// The folder itself; its name is empty. In a dry run also a file, of which nothing is sent.
     pub root: Entry,
@@ -78,6 +78,8 @@ pub struct TreeOptions {
     pub only: Vec<Vec<u8>>,
     /// Remove what the source does not have.
     pub delete: bool,
+    /// Remove nothing if that would be more than this many names.
+    pub max_delete: Option<u64>,
     /// Change nothing, tell what would be changed.
     pub dry_run: bool,
     /// Compare by content, not by size and time.
@@ -236,10 +238,43 @@ pub struct Settled {
     /// The root's path, as the receiver resolved it: for the receiver's own log. It does not travel.
     #[serde(skip)]
     pub path: Vec<u8>,
-    /// Files that are there as they should be, whether they came now or were there before.
+    /// Files that exist as they should, whether they came now or existed before.
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// What was done to get there, or would be, in a dry run.
+    pub done: Changed,
+}
+
+/// How many names a transfer changed, or would change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// Files that were made, or got another content, mode, time or the like.
+    pub files: u64,
+    /// The same of directories and symbolic links.
+    pub others: u64,
+    /// Names that were removed.
+    pub deleted: u64,
+}
+
+impl Changed {
+    /// Of a file that goes alone.
+    pub fn file(changed: bool) -> Self {
+        Self { files: u64::from(changed), ..Self::default() }
+    }
+
+    /// Whether nothing was changed.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl std::ops::AddAssign for Changed {
+    fn add_assign(&mut self, other: Self) {
+        self.files = self.files.saturating_add(other.files);
+        self.others = self.others.saturating_add(other.others);
+        self.deleted = self.deleted.saturating_add(other.deleted);
+    }
 }
 
 /// What a dry run would do.
@@ -252,7 +287,7 @@ pub struct Changes {
 /// One name that a dry run would touch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// Relative to the root; empty for the root itself. Of a file alone, the name that it gets.
+    /// The whole path, as the receiver resolved it.
     pub path: Vec<u8>,
     /// What would become of it.
     pub kind: ChangeKind,
@@ -261,7 +296,7 @@ pub struct Change {
 /// What a dry run would do to a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChangeKind {
-    /// It is not there.
+    /// Nothing has the name.
     Make,
     /// It is something else, or other bytes.
     Change,

@@ -36,6 +36,8 @@ pub struct Received {
     pub moved: u64,
     /// The file's size in bytes.
     pub size: u64,
+    /// Whether the file was another one before, or had another mode, time or the like.
+    pub changed: bool,
 }
 
 /// Receives an offered file, and gives it its name when it is complete. `received` counts as it goes,
@@ -53,7 +55,10 @@ pub async fn receive<S: AsyncRead + AsyncWrite>(
 ) -> Result<(), TransferError> {
     let outcome = take(link, target, offer, placing, progress, cancel, received).await;
     match outcome {
-        Ok(()) => Ok(link.send(&Done).await?),
+        Ok(()) => {
+            received.changed = true;
+            Ok(link.send(&Done { changed: received.changed }).await?)
+        }
         Err(error) => Err(give_up(link, error).await),
     }
 }

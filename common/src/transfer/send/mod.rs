@@ -34,6 +34,8 @@ pub struct Sent {
     pub moved: u64,
     /// The file's size in bytes.
     pub size: u64,
+    /// Whether the file was another one at the receiver, or had another mode, time or the like.
+    pub changed: bool,
 }
 
 /// What the receiver says while the sender sends.
@@ -100,8 +102,10 @@ pub(super) async fn send_having<S: AsyncRead + AsyncWrite>(
         error = sender.run(have, hearing) => Err(error),
         cause = cancel.cancelled() => Err(failing(cause).into()),
     };
-    if let Err(TransferError::Local(failure)) = &outcome {
-        tell(link, failure).await;
+    match &outcome {
+        Ok(done) => sent.changed = done.changed,
+        Err(TransferError::Local(failure)) => tell(link, failure).await,
+        Err(_) => {}
     }
     outcome
 }

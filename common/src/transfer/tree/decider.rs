@@ -16,9 +16,9 @@ use crate::memory::Memory;
 use crate::protocol::failure::{Action, Failure, FileKind};
 use crate::protocol::metadata::Acls;
 use crate::protocol::tree::{
-    Answer, Answers, Change, ChangeKind, Entries, Entry, TreeOptions, What,
+    Answer, Answers, Change, ChangeKind, Changed, Entries, Entry, TreeOptions, What,
 };
-use crate::transfer::attributes::Translator;
+use crate::transfer::attributes::{Attributes, Translator};
 use crate::transfer::disk_times::DiskTimes;
 use crate::transfer::error::failed;
 
@@ -33,9 +33,11 @@ pub(super) struct Decided {
     pub(super) skipped: Vec<(Vec<u8>, FileKind)>,
     /// Names whose ACLs do not travel.
     pub(super) without_acl: Vec<Vec<u8>>,
-    /// Files that are as they should be, and their bytes.
+    /// Files that are as they should be, or would be, and their bytes.
     pub(super) files: u64,
     pub(super) bytes: u64,
+    /// What was changed at once, or would be.
+    pub(super) done: Changed,
 }
 
 /// What is known of a folder whose entries come later.
@@ -71,6 +73,8 @@ pub(super) struct Decider {
     /// The present folder, once the first of its entries have come.
     present: Option<Present>,
     pub(super) after: After,
+    /// The root's attributes and state, until it was looked at.
+    root: Option<(Attributes, State)>,
 }
 
 /// The present folder as it is here.
@@ -94,12 +98,38 @@ impl Decider {
         memory: &Memory,
     ) -> Self {
         let mut translator = Translator::new(options.travels, shared.finish.clone());
-        let mut after = After::new(memory);
-        if !options.dry_run {
-            after.folder(Arc::new([]), translator.attributes(root.metadata, false));
-        }
+        let attributes = translator.attributes(root.metadata, false);
         let (order, times) = (Order::new(state), DiskTimes::default());
-        Self { shared, options, filter, avoid, translator, times, order, present: None, after }
+        let after = After::new(memory);
+        let (present, root) = (None, Some((attributes, state)));
+        Self { shared, options, filter, avoid, translator, times, order, present, after, root }
+    }
+
+    /// The root itself: what becomes of it is told first.
+    fn root(&mut self, decided: &mut Decided) {
+        let Some((attributes, state)) = self.root.take() else { return };
+        let kind = match state {
+            State::Imagined | State::New => Some(ChangeKind::Make),
+            _ => {
+                let same = self.shared.root.stat_self().is_ok_and(|stat| attributes.are_of(&stat));
+                (!same).then_some(ChangeKind::Touch)
+            }
+        };
+        let change = kind.map(|kind| Change { path: self.shared.path.clone(), kind });
+        if state != State::Imagined {
+            self.after.folder(Arc::new([]), attributes, kind == Some(ChangeKind::Touch));
+        }
+        decided.done.others += u64::from(self.counts_now(kind));
+        decided.changes.extend(change.filter(|_| self.options.dry_run));
+    }
+
+    /// Whether a directory's change is counted when it is decided, and not when it is done.
+    pub(super) fn counts_now(&self, kind: Option<ChangeKind>) -> bool {
+        match kind {
+            None => false,
+            Some(ChangeKind::Touch) => self.options.dry_run,
+            Some(_) => true,
+        }
     }
 
     /// Nothing more comes: gives what is left to do.
@@ -113,6 +143,7 @@ impl Decider {
     /// Takes one message.
     pub(super) fn entries(&mut self, message: Entries) -> Result<Decided, BadManifest> {
         let mut decided = Decided::default();
+        self.root(&mut decided);
         let mut present = match self.present.take() {
             Some(present) => present,
             None => self.enter()?,
@@ -124,7 +155,7 @@ impl Decider {
             if answers.first == 0 {
                 answers.first = number;
             }
-            self.extra(&mut present, Some(&entry.name), &mut decided);
+            self.extra(&mut present, Some(&entry.name));
             let answer = self.entry(&present, number, entry, &mut decided)?;
             answers.answers.push(answer as u8);
             let names = present.names.bytes();
@@ -136,7 +167,7 @@ impl Decider {
             decided.answers = Some(answers);
         }
         if message.last {
-            self.extra(&mut present, None, &mut decided);
+            self.extra(&mut present, None);
             self.order
                 .last()
                 .map_err(|_| BadManifest::Wrong("its manifest goes on after its end"))?;
@@ -180,7 +211,7 @@ impl Decider {
     }
 
     /// Looks at the names here that come before `until`: the source does not have them.
-    fn extra(&mut self, present: &mut Present, until: Option<&[u8]>, decided: &mut Decided) {
+    fn extra(&mut self, present: &mut Present, until: Option<&[u8]>) {
         let Some(folder) = &present.folder else { return };
         while let Some(name) = present.names.get(present.seen) {
             match until.map(|until| name.cmp(until)) {
@@ -199,11 +230,7 @@ impl Decider {
             if self.shared.spares(&self.filter, &path, name, is_folder) {
                 continue;
             }
-            if self.options.dry_run {
-                decided.changes.push(Change { path, kind: ChangeKind::Delete });
-            } else {
-                self.after.extra(FolderPath::clone(&present.path), name.into());
-            }
+            self.after.extra(FolderPath::clone(&present.path), name.into());
         }
     }
 

@@ -14,7 +14,7 @@ use crate::beneath::Folder;
 use crate::limits::CHUNK;
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
 use crate::protocol::transfer::Hash;
-use crate::protocol::tree::{Answer, Change, Entry, MAX_PACKED, What};
+use crate::protocol::tree::{Answer, Change, ChangeKind, Entry, MAX_PACKED, What};
 use crate::transfer::Partial;
 use crate::transfer::attributes::{self, Attributes};
 use crate::transfer::backup;
@@ -62,7 +62,7 @@ impl Deciding<'_> {
         let verdict = verdict(&entry.what, &self.attributes, there.as_ref());
         match &entry.what {
             What::Folder => {
-                *state = self.folder(entry, verdict)?;
+                *state = self.folder(entry, verdict, there.as_ref())?;
                 Ok(Answer::Nothing)
             }
             What::Link { target } => self.link(entry, target, verdict, there.as_ref()),
@@ -72,13 +72,22 @@ impl Deciding<'_> {
         }
     }
 
-    fn folder(&mut self, entry: &Entry, verdict: Verdict) -> Result<State, Failure> {
+    fn folder(
+        &mut self,
+        entry: &Entry,
+        verdict: Verdict,
+        there: Option<&Stat>,
+    ) -> Result<State, Failure> {
+        let same =
+            verdict == Verdict::Same && there.is_some_and(|stat| self.attributes.are_of(stat));
+        let kind = (!same).then(|| verdict.change());
+        self.decided.done.others += u64::from(self.decider.counts_now(kind));
+        if !same && self.decider.options.dry_run {
+            self.change(verdict);
+        }
         let made = match verdict {
             Verdict::Same => State::Old,
-            _ if self.decider.options.dry_run => {
-                self.change(verdict);
-                return Ok(State::Imagined);
-            }
+            _ if self.decider.options.dry_run => return Ok(State::Imagined),
             _ => {
                 let folder = self.open_folder()?;
                 self.touch()?;
@@ -90,7 +99,8 @@ impl Deciding<'_> {
             }
         };
         if !self.decider.options.dry_run {
-            self.decider.after.folder(self.path.as_slice().into(), self.attributes.clone());
+            let (path, touched) = (self.path.as_slice().into(), kind == Some(ChangeKind::Touch));
+            self.decider.after.folder(path, self.attributes.clone(), touched);
         }
         Ok(made)
     }
@@ -118,11 +128,13 @@ impl Deciding<'_> {
         if same && owned {
             return Ok(Answer::Nothing);
         }
+        self.clear_empty(entry, verdict)?;
         if self.decider.options.dry_run {
-            self.change(if same { Verdict::Same } else { verdict });
+            self.decided.done.others += 1;
+            let replaced = if verdict == Verdict::Same { Verdict::Replace } else { verdict };
+            self.change(if same { Verdict::Same } else { replaced });
             return Ok(Answer::Nothing);
         }
-        self.clear_empty(entry, verdict)?;
         let (folder, name) = (FolderPath::clone(&self.present.path), entry.name.as_slice().into());
         let (target, attributes) = (target.into(), self.attributes.clone());
         self.decider.after.link(folder, name, target, attributes);
@@ -130,14 +142,16 @@ impl Deciding<'_> {
     }
 
     fn same(&mut self, entry: &Entry, first: u64, there: Option<&Stat>) -> Result<Answer, Failure> {
-        if self.decider.options.dry_run {
-            if there.is_none() {
-                self.change(Verdict::Make);
-            }
-            return Ok(Answer::Nothing);
-        }
         if there.is_some_and(is_folder) {
             self.clear_empty(entry, Verdict::Folder)?;
+        }
+        if self.decider.options.dry_run {
+            self.decided.files += 1;
+            if !self.decider.after.is_same(first, &self.decider.shared, there) {
+                self.decided.done.files += 1;
+                self.change(there.map_or(Verdict::Make, |_| Verdict::Replace));
+            }
+            return Ok(Answer::Nothing);
         }
         let folder = FolderPath::clone(&self.present.path);
         if !self.decider.after.same(first, folder, entry.name.as_slice().into()) {
@@ -154,13 +168,14 @@ impl Deciding<'_> {
         there: Option<&Stat>,
     ) -> Result<Answer, Failure> {
         let What::File { size, hash, linked } = entry.what else { return Ok(Answer::Nothing) };
-        if linked {
-            let folder = FolderPath::clone(&self.present.path);
-            self.decider.after.linked(self.number, folder, entry.name.as_slice().into());
-        }
         if verdict == Verdict::Hash {
             let compared = compared(self.open_folder()?, &entry.name, hash);
             verdict = compared.map_err(self.failed(Action::Read))?;
+        }
+        if linked {
+            let folder = FolderPath::clone(&self.present.path);
+            let stays = verdict == Verdict::Same;
+            self.decider.after.linked(self.number, folder, entry.name.as_slice().into(), stays);
         }
         if let (Verdict::Same, Some(stat)) = (verdict, there) {
             self.decided.files += 1;
@@ -168,13 +183,14 @@ impl Deciding<'_> {
             self.attributes_only(entry, stat)?;
             return Ok(Answer::Nothing);
         }
+        let clears = self.clear_empty(entry, verdict)?;
         if self.decider.options.dry_run {
             self.decided.files += 1;
             self.decided.bytes += size;
+            self.decided.done.files += 1;
             self.change(verdict);
             return Ok(Answer::Nothing);
         }
-        let clears = self.clear_empty(entry, verdict)?;
         let difference = self.has_something(entry, size, there)?;
         let wanted = Wanted {
             folder: FolderPath::clone(&self.present.path),
@@ -220,6 +236,7 @@ impl Deciding<'_> {
         let file = file.map_err(self.failed(Action::Open))?;
         if self.decider.options.dry_run {
             if self.attributes.differ(&file, &self.shown())? {
+                self.decided.done.files += 1;
                 self.change(Verdict::Same);
             }
         } else if self.attributes.make_equal(&file, &self.shown())? {
@@ -228,16 +245,24 @@ impl Deciding<'_> {
         Ok(())
     }
 
-    /// An empty folder in the way of something else goes at once. Whether one that is not empty will.
-    fn clear_empty(&self, entry: &Entry, verdict: Verdict) -> Result<bool, Failure> {
+    /// An empty directory in the way of something else goes at once. Gives whether one that is not empty will.
+    fn clear_empty(&mut self, entry: &Entry, verdict: Verdict) -> Result<bool, Failure> {
         if verdict != Verdict::Folder {
             return Ok(false);
         }
         let folder = self.open_folder()?;
-        if folder.remove_folder(&entry.name).is_ok() {
+        let gone = if self.decider.options.dry_run {
+            let names = folder.enter(&entry.name).and_then(|inner| inner.names());
+            names.map_err(self.failed(Action::Read))?.is_empty()
+        } else {
+            folder.remove_folder(&entry.name).is_ok()
+        };
+        if gone {
             return Ok(false);
         }
         if self.decider.options.delete {
+            let path = FolderPath::clone(&self.present.path);
+            self.decider.after.in_the_way(path, entry.name.as_slice().into());
             return Ok(true);
         }
         Err(self.failure(Action::Create, Cause::NotAFile(FileKind::Folder)))
@@ -252,7 +277,7 @@ impl Deciding<'_> {
     }
 
     fn change(&mut self, verdict: Verdict) {
-        self.decided.changes.push(Change { path: self.path.clone(), kind: verdict.change() });
+        self.decided.changes.push(Change { path: self.shown(), kind: verdict.change() });
     }
 
     fn shown(&self) -> Vec<u8> {

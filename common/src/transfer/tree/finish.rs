@@ -5,15 +5,18 @@ use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Stat};
 
+use super::deletes::Deletes;
 use super::filter::Filter;
 use super::order::FolderPath;
+use super::removal::Removal;
 use super::replace::Replacements;
 use super::shared::{LastFolder, Shared};
-use crate::beneath::{Folder, join};
+use crate::beneath::Folder;
 use crate::memory::{Charge, Memory};
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
+use crate::protocol::tree::Changed;
 use crate::transfer::attributes::{Attributes, timestamps};
 use crate::transfer::backup;
 use crate::transfer::error::failed;
@@ -22,22 +25,28 @@ use crate::transfer::error::failed;
 /// them, and no end that a sender could set by itself.
 const MOST_KEPT: usize = 256 * 1024 * 1024;
 
-/// Levels of folders that a removal goes down.
-const DEEPEST: usize = 2048;
-
 /// What is left to do. Paths are relative to the root.
 #[derive(Default)]
 pub(super) struct After {
-    folders: Vec<(FolderPath, Attributes)>,
+    folders: Vec<(FolderPath, Attributes, bool)>,
     links: Vec<Link>,
     /// Files that others are the same as, by their numbers.
-    linked: HashMap<u64, (FolderPath, Box<[u8]>)>,
+    linked: HashMap<u64, Linked>,
     same: Vec<(u64, FolderPath, Box<[u8]>)>,
     extra: Vec<(FolderPath, Box<[u8]>)>,
+    /// Directories that are not empty, where something else must be.
+    in_the_way: Vec<(FolderPath, Box<[u8]>)>,
     /// Bytes of it all, about.
     kept: usize,
     /// For what is kept, against what the sender may make us keep.
     charge: Charge,
+}
+
+struct Linked {
+    folder: FolderPath,
+    name: Box<[u8]>,
+    /// It is as it should be already.
+    stays: bool,
 }
 
 struct Link {
@@ -65,10 +74,11 @@ impl After {
         self.kept += ONE + bytes;
     }
 
-    /// A folder gets its attributes.
-    pub(super) fn folder(&mut self, path: FolderPath, attributes: Attributes) {
+    /// A directory gets its attributes. `touched` says that this is all that changes about it, which is counted
+    /// then.
+    pub(super) fn folder(&mut self, path: FolderPath, attributes: Attributes, touched: bool) {
         self.keep(path.len() + attributes.weight());
-        self.folders.push((path, attributes));
+        self.folders.push((path, attributes, touched));
     }
 
     /// A symbolic link is made.
@@ -84,9 +94,20 @@ impl After {
     }
 
     /// A file that others may be the same as.
-    pub(super) fn linked(&mut self, number: u64, folder: FolderPath, name: Box<[u8]>) {
+    pub(super) fn linked(&mut self, number: u64, folder: FolderPath, name: Box<[u8]>, stays: bool) {
         self.keep(name.len());
-        self.linked.insert(number, (folder, name));
+        self.linked.insert(number, Linked { folder, name, stays });
+    }
+
+    /// Whether what has a name is the same file as an earlier one, and stays so.
+    pub(super) fn is_same(&self, first: u64, shared: &Shared, there: Option<&Stat>) -> bool {
+        let (Some(Linked { folder, name, stays: true }), Some(there)) =
+            (self.linked.get(&first), there)
+        else {
+            return false;
+        };
+        let first = shared.root.enter(folder).and_then(|folder| folder.stat(name));
+        matches!(first, Ok(Some(is)) if is_same_file(&is, there))
     }
 
     /// A name that becomes the same file as an earlier one. Not if there is none.
@@ -105,46 +126,112 @@ impl After {
         self.extra.push((folder, name));
     }
 
-    /// Does it all. `whole` says that the sender could read all of the source; without that nothing
-    /// is removed. Gives how many links to files were made.
+    /// A directory that is not empty has the name of something else.
+    pub(super) fn in_the_way(&mut self, folder: FolderPath, name: Box<[u8]>) {
+        self.keep(name.len());
+        self.in_the_way.push((folder, name));
+    }
+
+    /// Does it all. `whole` says that the sender could read all of the source; without that nothing is
+    /// removed. Gives how many links to files there are, and what was changed.
     pub(super) fn run(
         self,
         shared: &Arc<Shared>,
         replacements: &Replacements,
         filter: &Filter,
         whole: bool,
-    ) -> u64 {
-        let mut work = Work { shared, filter, last: LastFolder::default() };
+        max_delete: Option<u64>,
+    ) -> (u64, Changed) {
+        let mut work = Work { shared, filter, last: LastFolder::default(), deleted: 0 };
         replacements.settle(false);
-        let removes = whole && !shared.has_missed();
+        let removes = whole && self.may_delete(shared, filter, max_delete);
         if removes {
             for (folder, name) in &self.extra {
-                work.note(work.remove(folder, name).map(drop));
+                let removed = work.removing(|removal| removal.remove(folder, name));
+                work.note(removed);
             }
             for (folder, name) in replacements.blocked() {
-                work.note(work.make_way(&folder, &name));
+                let made = work.removing(|removal| removal.make_way(&folder, &name));
+                work.note(made);
             }
         }
         replacements.settle(true);
-        let mut same = 0;
+        let (mut same, mut done) = (0, Changed::default());
         for (first, folder, name) in &self.same {
             let made = work.same(&self.linked[first], folder, name, removes);
             same += u64::from(made.is_ok());
-            work.note(made);
+            done.files += u64::from(matches!(made, Ok(true)));
+            work.note(made.map(drop));
         }
         for link in &self.links {
             let made = work.link(link, removes);
+            done.others += u64::from(made.is_ok());
             work.note(made);
         }
-        // What is inside first, for a folder may not be entered any more once it has its mode.
-        for (path, attributes) in self.folders.iter().rev() {
+        // What is inside first, for a directory may not be entered any more once it has its mode.
+        for (path, attributes, touched) in self.folders.iter().rev() {
             let set = work.folder(path, attributes);
+            done.others += u64::from(*touched && set.is_ok());
             work.note(set);
         }
         if shared.has_changed() {
             work.note(shared.sync());
         }
-        same
+        done.deleted = work.deleted;
+        (same, done)
+    }
+
+    /// The same in a dry run, in which everything else was told of already: what would be removed.
+    pub(super) fn look(
+        &self,
+        shared: &Shared,
+        filter: &Filter,
+        whole: bool,
+        max_delete: Option<u64>,
+    ) -> Changed {
+        let mut done = Changed::default();
+        if !whole || !self.may_delete(shared, filter, max_delete) {
+            return done;
+        }
+        let mut told = Deletes::new(shared);
+        let failures = self.find(shared, filter, &mut |path| {
+            done.deleted += 1;
+            told.one(path);
+        });
+        told.send();
+        failures.into_iter().for_each(|failure| shared.miss(failure));
+        done
+    }
+
+    /// Whether anything may be removed, which is decided before the first name goes.
+    fn may_delete(&self, shared: &Shared, filter: &Filter, max_delete: Option<u64>) -> bool {
+        if shared.has_missed() {
+            return false;
+        }
+        let Some(most) = max_delete else { return true };
+        let mut count = 0;
+        // What can't be read is told when it is to be removed.
+        self.find(shared, filter, &mut |_| count += 1);
+        if count > most {
+            let (path, cause) = (shared.path.clone(), Cause::TooManyDeletes { count, most });
+            shared.miss(Failure { action: Action::Request, path: Some(path), cause });
+        }
+        count <= most
+    }
+
+    /// Finds all names that are to be removed. Gives what can't be looked at, up to a bound.
+    fn find(&self, shared: &Shared, filter: &Filter, told: &mut dyn FnMut(&[u8])) -> Vec<Failure> {
+        const MOST: usize = 1024;
+        let mut removal = Removal::new(shared, filter, true, told);
+        let extra = self.extra.iter().map(|name| (name, true));
+        let in_the_way = self.in_the_way.iter().map(|name| (name, false));
+        let mut failures = Vec::new();
+        for ((folder, name), goes) in extra.chain(in_the_way) {
+            let found =
+                if goes { removal.remove(folder, name) } else { removal.make_way(folder, name) };
+            failures.extend(found.err().filter(|_| failures.len() < MOST));
+        }
+        failures
     }
 }
 
@@ -152,9 +239,18 @@ struct Work<'a> {
     shared: &'a Arc<Shared>,
     filter: &'a Filter,
     last: LastFolder,
+    /// Names that were removed.
+    deleted: u64,
 }
 
 impl Work<'_> {
+    /// Removes something, and counts what has gone.
+    fn removing<T>(&mut self, work: impl FnOnce(&mut Removal<'_>) -> T) -> T {
+        let deleted = &mut self.deleted;
+        let mut count = |_: &[u8]| *deleted += 1;
+        work(&mut Removal::new(self.shared, self.filter, false, &mut count))
+    }
+
     fn note(&self, done: Result<(), Failure>) {
         if let Err(failure) = done {
             self.shared.miss(failure);
@@ -194,13 +290,15 @@ impl Work<'_> {
         open.set_times(name, &timestamps(attributes.mtime)).map_err(failed(Action::SetMetadata))
     }
 
+    /// Makes a name the same file as an earlier one. Gives whether it was not yet.
     fn same(
         &mut self,
-        (from, old): &(FolderPath, Box<[u8]>),
+        first: &Linked,
         folder: &FolderPath,
         name: &[u8],
         removes: bool,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
+        let Linked { folder: from, name: old, .. } = first;
         let path = self.shared.shown(folder, name);
         let failed = |action| failed(action, &path);
         let first = self.shared.root.enter(from).map_err(failed(Action::Create))?;
@@ -208,22 +306,24 @@ impl Work<'_> {
         let is = first.stat(old).map_err(failed(Action::Read))?;
         let there = open.stat(name).map_err(failed(Action::Read))?;
         if let (Some(is), Some(there)) = (&is, &there)
-            && (is.st_dev, is.st_ino) == (there.st_dev, there.st_ino)
+            && is_same_file(is, there)
         {
-            return Ok(());
+            return Ok(false);
         }
         if self.free(&open, folder, name, removes)? {
-            return open.link(name, &first, old).map_err(failed(Action::Create));
+            open.link(name, &first, old).map_err(failed(Action::Create))?;
+            return Ok(true);
         }
         let part = self.shared.part_name(folder, name);
         open.link(&part, &first, old).map_err(failed(Action::Create))?;
         self.keep(&open, name, &path)?;
-        open.rename(&part, name).map_err(failed(Action::Rename))
+        open.rename(&part, name).map_err(failed(Action::Rename))?;
+        Ok(true)
     }
 
     /// Whether nothing has the name. A folder that has it goes, if things are removed at all.
     fn free(
-        &self,
+        &mut self,
         open: &Folder,
         folder: &FolderPath,
         name: &[u8],
@@ -240,7 +340,7 @@ impl Work<'_> {
             return Ok(true);
         }
         if removes {
-            self.make_way(folder, name)?;
+            self.removing(|removal| removal.make_way(folder, name))?;
             return Ok(true);
         }
         let cause = Cause::NotAFile(FileKind::Folder);
@@ -251,59 +351,8 @@ impl Work<'_> {
     fn keep(&self, folder: &Folder, name: &[u8], path: &[u8]) -> Result<(), Failure> {
         if self.shared.finish.backup { backup::keep(folder.as_fd(), name, path) } else { Ok(()) }
     }
+}
 
-    /// Takes a folder away where something else must be.
-    fn make_way(&self, path: &[u8], name: &[u8]) -> Result<(), Failure> {
-        if !self.shared.finish.backup {
-            return self.remove(path, name).map(drop);
-        }
-        let shown = self.shared.shown(path, name);
-        let folder = self.shared.root.enter(path).map_err(failed(Action::Open, &shown))?;
-        self.shared.touch(&folder).map_err(failed(Action::Open, &shown))?;
-        backup::move_away(folder.as_fd(), name, &shown)
-    }
-
-    /// Removes a name and what is in it, but for what is spared and the folders that it is in. With
-    /// backups files get their names instead, which are spared. Gives whether it has gone.
-    fn remove(&self, path: &[u8], name: &[u8]) -> Result<bool, Failure> {
-        self.remove_down(path, name, 0)
-    }
-
-    /// No folder stays open while what is in it is removed: descriptors are few, levels may be many.
-    fn remove_down(&self, path: &[u8], name: &[u8], depth: usize) -> Result<bool, Failure> {
-        let below = join(path, name);
-        let failed = failed(Action::Remove, &self.shared.shown(&below, b""));
-        let folder = self.shared.root.enter(path).map_err(&failed)?;
-        self.shared.touch(&folder).map_err(&failed)?;
-        let Some(stat) = folder.stat(name).map_err(&failed)? else { return Ok(true) };
-        let is_folder = FileType::from_raw_mode(stat.st_mode).is_dir();
-        if self.shared.spares(self.filter, &below, name, is_folder) {
-            return Ok(false);
-        }
-        if !is_folder && self.shared.finish.backup {
-            backup::move_away(folder.as_fd(), name, &self.shared.shown(&below, b""))?;
-            return Ok(false);
-        }
-        if !is_folder {
-            return folder.remove(name).map_err(&failed).map(|()| true);
-        }
-        if depth >= DEEPEST {
-            return Err(failed(rustix::io::Errno::NAMETOOLONG.into()));
-        }
-        let (inner, was) = self.shared.enter_own(&folder, name).map_err(&failed)?;
-        let names = inner.names().map_err(&failed)?;
-        drop((folder, inner));
-        let mut emptied = true;
-        for inside in names.iter() {
-            emptied &= self.remove_down(&below, inside, depth + 1)?;
-        }
-        if emptied {
-            let folder = self.shared.root.enter(path).map_err(&failed)?;
-            folder.remove_folder(name).map_err(&failed)?;
-        } else if let Some(mode) = was {
-            let stays = self.shared.root.enter(&below).map_err(&failed)?;
-            stays.set_mode(mode).map_err(&failed)?;
-        }
-        Ok(emptied)
-    }
+fn is_same_file(one: &Stat, other: &Stat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }

@@ -1,11 +1,15 @@
 //! A dry run of a file that goes alone, in a tree's words: a root that is a file, Changes, Settled. The
-//! sender describes the file, and the receiver says what would become of what is there.
+//! sender describes the file, and the receiver says what would become of what exists.
+//!
+//! A file that goes alone is compared by content, whatever its time says. Where what exists is as long, the
+//! receiver asks for the hash by an Answer, and the sender describes the file again.
 
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use rustix::fs::FileType;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
@@ -17,8 +21,10 @@ use crate::beneath::Folder;
 use crate::link::{Link, LinkError};
 use crate::protocol::Message;
 use crate::protocol::failure::{Action, Cause, Failure};
-use crate::protocol::transfer::{Destination, Time};
-use crate::protocol::tree::{Change, Changes, Entry, Settled, TreeOptions, What};
+use crate::protocol::transfer::{Destination, HASH_LEN, Hash, Time};
+use crate::protocol::tree::{
+    Answer, Answers, Change, Changed, Changes, Entry, Root, Settled, TreeOptions, What,
+};
 use crate::transfer::attributes::{self, Translator};
 use crate::transfer::beside::{beside, unexpected};
 use crate::transfer::destination::Place;
@@ -40,15 +46,16 @@ pub fn describe(source: &Source, checksum: bool) -> Result<Entry, Failure> {
     Ok(Entry { name: Vec::new(), metadata: offer.metadata.clone(), what })
 }
 
-/// The same on a thread of its own: to read a large file takes longer than a peer waits.
+/// Describes an open file on a thread of its own: to read a large file takes longer than a peer waits.
 pub async fn describe_for<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     source: Source,
     checksum: bool,
-) -> Result<Entry, TransferError> {
+) -> Result<(Entry, Source), TransferError> {
     let work = move |done: oneshot::Sender<_>| {
+        let described = describe(&source, checksum);
         // Fails only when nobody waits for it any more.
-        let _ = done.send(describe(&source, checksum));
+        let _ = done.send(described.map(|entry| (entry, source)));
     };
     Ok(beside("look", work, unexpected(link)).await??)
 }
@@ -79,6 +86,13 @@ struct Found {
     settled: Settled,
 }
 
+/// What can be said of a description.
+enum Finding {
+    Found(Found),
+    /// It depends on the content, of which there is no hash.
+    Unhashed(Look),
+}
+
 /// Looks, and tells the sender and `watch` what would be done. Nothing is changed. A failure of this end's
 /// is the caller's to tell.
 pub async fn look<S: AsyncRead + AsyncWrite>(
@@ -86,28 +100,78 @@ pub async fn look<S: AsyncRead + AsyncWrite>(
     look: Look,
     watch: &dyn Watch,
 ) -> Result<Settled, TransferError> {
-    let work = move |done: oneshot::Sender<_>| {
-        // Fails only when nobody waits for it any more.
-        let _ = done.send(look.find());
+    let found = match find(link, look).await? {
+        Finding::Found(found) => found,
+        Finding::Unhashed(look) => {
+            link.send(&Answers { first: 0, answers: vec![Answer::Difference as u8] }).await?;
+            let frame = link.next().await?.ok_or(LinkError::Cut)?;
+            let Root { entry } = match frame.kind {
+                Root::KIND => link.reader.message()?,
+                Failure::KIND => return Err(TransferError::Remote(link.reader.message()?)),
+                other => return Err(LinkError::Unexpected(other).into()),
+            };
+            if entry.check_root(true).is_err() || !is_hashed(&entry) {
+                return Err(TransferError::misbehaved("it describes a file without its hash"));
+            }
+            match find(link, Look { root: entry, ..look }).await? {
+                Finding::Found(found) => found,
+                Finding::Unhashed(_) => return Err(Failure::request(Cause::Internal).into()),
+            }
+        }
     };
-    let Found { change, settled } = beside("look", work, unexpected(link)).await??;
+    let Found { change, settled } = found;
     if let Some(change) = change {
         watch.changed(&change);
-        link.outbox().post(&Changes { changes: vec![change] })?;
+        if watch.tells_sender() {
+            link.outbox().post(&Changes { changes: vec![change] })?;
+        }
     }
     link.send(&settled).await?;
     Ok(settled)
 }
 
-/// Hears what the receiver of a described file would do.
+async fn find<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
+    look: Look,
+) -> Result<Finding, TransferError> {
+    let work = move |done: oneshot::Sender<_>| {
+        // Fails only when nobody waits for it any more.
+        let _ = done.send(look.find());
+    };
+    Ok(beside("look", work, unexpected(link)).await??)
+}
+
+fn is_hashed(entry: &Entry) -> bool {
+    matches!(entry.what, What::File { hash: Some(_), .. })
+}
+
+/// The hash of what is not read: no content has it.
+pub const UNREAD: Hash = [0; HASH_LEN];
+
+/// Hears what the receiver of a described file would do. `hashed` describes it with its hash, if that is asked
+/// for.
 pub async fn hear_look<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     watch: &dyn Watch,
+    hashed: impl FnOnce() -> Result<Entry, Failure> + Send + 'static,
 ) -> Result<Settled, TransferError> {
-    let mut told = false;
+    let (mut told, mut hashed) = (false, Some(hashed));
     loop {
         let frame = link.next().await?.ok_or(LinkError::Cut)?;
         match frame.kind {
+            Answers::KIND if !told => {
+                let answers: Answers = link.reader.message()?;
+                let asks = answers == Answers { first: 0, answers: vec![Answer::Difference as u8] };
+                let Some(hashed) = hashed.take().filter(|_| asks) else {
+                    return Err(TransferError::misbehaved("it asks for what there is not"));
+                };
+                let work = move |done: oneshot::Sender<_>| {
+                    // Fails only when nobody waits for it any more.
+                    let _ = done.send(hashed());
+                };
+                let entry = beside("look", work, unexpected(link)).await??;
+                link.send(&Root { entry }).await?;
+            }
             Changes::KIND if !told => {
                 let Changes { changes } = link.reader.message()?;
                 let [change] = changes.as_slice() else {
@@ -124,12 +188,11 @@ pub async fn hear_look<S: AsyncRead + AsyncWrite>(
 }
 
 impl Look {
-    fn find(self) -> Result<Found, Failure> {
-        let Self { base, dest, root, options, finish } = self;
-        let What::File { size, hash, .. } = root.what else {
+    fn find(self) -> Result<Finding, Failure> {
+        let What::File { size, hash, .. } = self.root.what else {
             return Err(Failure::request(Cause::Internal));
         };
-        let (folder, name) = Place::look(&base, &dest)?;
+        let (folder, name) = Place::look(&self.base, &self.dest)?;
         let path = folder.join(OsStr::from_bytes(&name)).into_os_string().into_encoded_bytes();
         let failed = |action| failed(action, &path);
         let folder = match Folder::open(&folder) {
@@ -144,6 +207,14 @@ impl Look {
         if let Some(folder) = &folder {
             partial::check_replaceable(folder, &name, &path)?;
         }
+        let is_as_long = there.as_ref().is_some_and(|stat| {
+            let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
+            is_file && u64::try_from(stat.st_size) == Ok(size)
+        });
+        if is_as_long && hash.is_none() {
+            return Ok(Finding::Unhashed(self));
+        }
+        let Self { root, options, finish, .. } = self;
         let mut translator = Translator::new(options.travels, finish);
         let mut attributes = translator.attributes(root.metadata, true);
         if let (Some(folder), Some(stat)) = (&folder, &there) {
@@ -156,8 +227,10 @@ impl Look {
         }
         let is_same =
             verdict == Verdict::Same && there.as_ref().is_some_and(|stat| attributes.are_of(stat));
-        let change = (!is_same).then(|| Change { path: name, kind: verdict.change() });
-        Ok(Found { change, settled: Settled { path, files: 1, bytes: size } })
+        let change = (!is_same).then(|| Change { path: path.clone(), kind: verdict.change() });
+        let done = Changed::file(!is_same);
+        let settled = Settled { path, files: 1, bytes: size, done };
+        Ok(Finding::Found(Found { change, settled }))
     }
 }
 
@@ -193,61 +266,66 @@ mod tests {
     }
 
     /// What would become of `dest`, and that nothing has.
-    fn looked(folder: &Path, dest: &str, checksum: bool) -> Result<Option<Change>, Failure> {
+    fn looked(folder: &Path, dest: &str, hashed: bool) -> Result<Option<Change>, Failure> {
         let source = Source::open(&folder.join("source"), Travels::default()).unwrap();
-        let root = describe(&source, checksum).unwrap();
-        let dest = Destination { path: dest.as_bytes().to_vec(), name: b"source".to_vec() };
-        let options = TreeOptions { checksum, dry_run: true, ..TreeOptions::default() };
+        let root = describe(&source, hashed).unwrap();
+        let to = Destination { path: dest.as_bytes().to_vec(), name: b"source".to_vec() };
+        let options = TreeOptions { dry_run: true, ..TreeOptions::default() };
         let (base, finish) = (folder.to_owned(), Finish::default());
         let names = || std::fs::read_dir(folder).unwrap().count();
         let before = names();
-        let found = Look { base, dest, root, options, finish }.find();
+        let found = Look { base, dest: to, root, options, finish }.find();
         assert_eq!(names(), before);
-        found.map(|found| {
-            assert_eq!((found.settled.files, found.settled.bytes), (1, 4));
-            found.change
-        })
-    }
-
-    fn change(name: &str, kind: ChangeKind) -> Change {
-        Change { path: name.into(), kind }
+        let found = match found? {
+            Finding::Found(found) => found,
+            Finding::Unhashed(_) => return looked(folder, dest, true),
+        };
+        assert_eq!((found.settled.files, found.settled.bytes), (1, 4));
+        assert_eq!(found.settled.done.files, u64::from(found.change.is_some()));
+        Ok(found.change)
     }
 
     #[test]
     fn what_is_there_decides_what_would_be_done() {
         let world = world();
         let at = |name: &str| world.path().join(name);
-        let look = |dest, checksum| looked(world.path(), dest, checksum).unwrap();
-        assert_eq!(look("new", false), Some(change("new", ChangeKind::Make)));
-        assert_eq!(look("no/such/folder/", false), Some(change("source", ChangeKind::Make)));
+        let look = |dest| looked(world.path(), dest, false).unwrap();
+        let change = |name: &str, kind| Change {
+            path: at(name).into_os_string().into_encoded_bytes(),
+            kind,
+        };
+        assert_eq!(look("new"), Some(change("new", ChangeKind::Make)));
+        let missing = change("no/such/folder/source", ChangeKind::Make);
+        assert_eq!(look("no/such/folder/"), Some(missing));
         std::fs::create_dir(at("folder")).unwrap();
-        assert_eq!(look("folder", false), Some(change("source", ChangeKind::Make)));
+        assert_eq!(look("folder"), Some(change("folder/source", ChangeKind::Make)));
         std::fs::write(at("old"), "texT").unwrap();
-        assert_eq!(look("old", false), Some(change("old", ChangeKind::Change)));
+        assert_eq!(look("old"), Some(change("old", ChangeKind::Change)));
         let time = at("source").metadata().unwrap().modified().unwrap();
         let old = std::fs::File::options().write(true).open(at("old")).unwrap();
         old.set_modified(time).unwrap();
-        assert_eq!(look("old", false), None, "size and time are equal");
-        assert_eq!(look("old", true), Some(change("old", ChangeKind::Change)));
+        let content = "size and time are equal, the content is not";
+        assert_eq!(look("old"), Some(change("old", ChangeKind::Change)), "{content}");
         std::fs::write(at("same"), "text").unwrap();
-        assert_eq!(look("same", false), Some(change("same", ChangeKind::Change)));
-        assert_eq!(look("same", true), Some(change("same", ChangeKind::Touch)), "the time differs");
+        assert_eq!(look("same"), Some(change("same", ChangeKind::Touch)), "the time differs");
         std::fs::File::options().write(true).open(at("same")).unwrap().set_modified(time).unwrap();
-        assert_eq!(look("same", true), None);
+        assert_eq!(look("same"), None);
     }
 
     #[test]
     fn a_receiver_that_tells_of_more_than_one_change_misbehaves() {
-        let one = || Change { path: b"a".to_vec(), kind: ChangeKind::Make };
+        let one = || Change { path: b"/a".to_vec(), kind: ChangeKind::Make };
         let told = |changes| message_frame(&Changes { changes }).unwrap();
-        let settled = Settled { path: b"a".to_vec(), files: 1, bytes: 4 };
+        let done = Changed::file(true);
+        let settled = Settled { path: b"a".to_vec(), files: 1, bytes: 4, done };
         let settled = message_frame(&settled).unwrap();
         let hear = |frames: &[Vec<u8>]| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
             runtime.unwrap().block_on(async {
                 let (mut peer, ours) = tokio::io::duplex(1 << 16);
                 peer.write_all(&frames.concat()).await.unwrap();
-                hear_look(&mut Link::new(ours), &Unwatched).await
+                let hashed = || Err(Failure::request(Cause::Internal));
+                hear_look(&mut Link::new(ours), &Unwatched, hashed).await
             })
         };
         assert!(hear(&[told(vec![one()]), settled.clone()]).is_ok());

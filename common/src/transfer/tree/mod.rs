@@ -6,7 +6,8 @@
 //! and [`deciding`], which say what is wanted, [`write`](mod@write) and [`replace`], which put small
 //! files in their places, [`alone`] for large ones, [`finish`], which does what must come last, and
 //! [`receiving`], which joins them. Files that do not fit a pack go by the engine
-//! for single files. [`mod@look`] is the dry run of a file that goes alone.
+//! for single files. [`removal`] deletes what the source does not have, [`deletes`] tells a dry run of it.
+//! [`mod@look`] is the dry run of a file that goes alone.
 //!
 //! No entry is kept longer than until it is settled, but for folders, whose times are set last, and
 //! links, which are made last.
@@ -16,6 +17,7 @@ mod answers;
 mod decide;
 mod decider;
 mod deciding;
+mod deletes;
 mod filter;
 mod finish;
 mod hearing;
@@ -25,6 +27,7 @@ mod pack;
 mod read;
 mod receive;
 mod receiving;
+mod removal;
 mod replace;
 mod send;
 mod shared;
@@ -35,7 +38,7 @@ mod workers;
 mod write;
 
 pub use filter::{BadGlob, Filter};
-pub use look::{Look, describe, describe_for, describe_stream, hear_look, look};
+pub use look::{Look, UNREAD, describe, describe_for, describe_stream, hear_look, look};
 pub use read::Avoid;
 pub use receive::{TreeArrival, receive_tree};
 pub use send::send_tree;
@@ -62,6 +65,10 @@ pub trait Watch {
     fn acl_dropped(&self, path: &[u8]);
     /// What a dry run would do.
     fn changed(&self, change: &Change);
+    /// Whether the sender is told of that too. Whoever is the operator's own end keeps its paths to itself.
+    fn tells_sender(&self) -> bool {
+        true
+    }
 }
 
 /// Which end something happened at.

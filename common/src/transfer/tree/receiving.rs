@@ -25,7 +25,7 @@ use crate::protocol::failure::{Action, Cause, Failure};
 use crate::protocol::metadata::Acls;
 use crate::protocol::transfer::LiteralHead;
 use crate::protocol::tree::{
-    Begin, Changes, End, Entries, Entry, MAX_ENTRIES, Missed, PackedHead, Settled, WINDOW,
+    Begin, Changed, Changes, End, Entries, Entry, MAX_ENTRIES, Missed, PackedHead, Settled, WINDOW,
 };
 use crate::protocol::{Kind, Message};
 use crate::transfer::attributes;
@@ -43,6 +43,7 @@ pub(super) struct Receiving<'a> {
     replacements: Arc<Replacements>,
     filter: Option<Filter>,
     dry_run: bool,
+    max_delete: Option<u64>,
     watch: &'a dyn Watch,
     cancel: &'a Cancel,
     counts: &'a mut Counts,
@@ -78,7 +79,7 @@ impl<'a> Receiving<'a> {
         let mask = attributes::mode_mask(options.travels);
         let shared = Arc::new(Shared::new(folder, path.clone(), owner, finish, mask, tell)?);
         let replacements = Arc::new(Replacements::new(Arc::clone(&shared)));
-        let dry_run = options.dry_run;
+        let (dry_run, max_delete) = (options.dry_run, options.max_delete);
         let decider =
             Decider::new(Arc::clone(&shared), options, filter.clone(), avoid, root, state, memory);
         let workers = Workers::start(decider, &shared, &replacements)?;
@@ -87,6 +88,7 @@ impl<'a> Receiving<'a> {
             replacements,
             filter: Some(filter),
             dry_run,
+            max_delete,
             watch,
             cancel,
             counts,
@@ -98,7 +100,7 @@ impl<'a> Receiving<'a> {
             end: None,
             after: None,
             decoder: Decoder::new(),
-            settled: Settled { path, files: 0, bytes: 0 },
+            settled: Settled { path, files: 0, bytes: 0, done: Changed::default() },
         })
     }
 
@@ -123,11 +125,21 @@ impl<'a> Receiving<'a> {
                     let path = Some(self.settled.path.clone());
                     return Err(Failure { action: Action::Write, path, cause }.into());
                 }
-                Some(said) = self.said.recv() => {
-                    if self.said(link, said)? {
-                        return Ok(self.settled.clone());
+                Some(said) = self.said.recv() => match said {
+                    Said::Deletes(changes, told) => {
+                        changes.iter().for_each(|change| self.watch.changed(change));
+                        if self.watch.tells_sender() {
+                            link.send(&Changes { changes }).await?;
+                        }
+                        // Fails only when it has ended by itself.
+                        let _ = told.send(());
                     }
-                }
+                    said => {
+                        if self.said(link, said)? {
+                            return Ok(self.settled.clone());
+                        }
+                    }
+                },
                 frame = link.reader.next() => {
                     let frame = frame?.ok_or(LinkError::Cut)?;
                     self.frame(link, frame).await?;
@@ -156,6 +168,7 @@ impl<'a> Receiving<'a> {
             Said::Written(files, bytes) => {
                 self.settled.files += files;
                 self.settled.bytes += bytes;
+                self.settled.done.files += files;
             }
             Said::Missed(failure) => {
                 self.watch.missed(&failure, Side::Here);
@@ -166,10 +179,12 @@ impl<'a> Receiving<'a> {
                     self.finish()?;
                 }
             }
-            Said::Finished(linked) => {
+            Said::Finished(linked, done) => {
                 self.settled.files += linked;
+                self.settled.done += done;
                 return Ok(true);
             }
+            Said::Deletes(..) => {}
         }
         Ok(false)
     }
@@ -179,8 +194,9 @@ impl<'a> Receiving<'a> {
         link: &mut Link<S>,
         decided: Decided,
     ) -> Result<(), TransferError> {
-        let Decided { answers, wanted, weight, changes, skipped, without_acl, files, bytes } =
+        let Decided { answers, wanted, weight, changes, skipped, without_acl, files, bytes, done } =
             decided;
+        self.settled.done += done;
         self.weight -= weight;
         self.wanted.extend(wanted);
         self.settled.files += files;
@@ -192,9 +208,13 @@ impl<'a> Receiving<'a> {
         changes.iter().for_each(|change| self.watch.changed(change));
         skipped.iter().for_each(|(path, kind)| self.watch.skipped(path, *kind));
         without_acl.iter().for_each(|path| self.watch.acl_dropped(path));
+        if !self.watch.tells_sender() {
+            return Ok(());
+        }
         let mut changes = changes.into_iter();
         while changes.len() > 0 {
-            let changes = changes.by_ref().take(MAX_ENTRIES / 4).collect();
+            // Each has a path of up to twice the longest.
+            let changes = changes.by_ref().take(MAX_ENTRIES / 16).collect();
             link.outbox().post(&Changes { changes })?;
         }
         Ok(())
@@ -207,11 +227,14 @@ impl<'a> Receiving<'a> {
         };
         let whole = self.end.is_some_and(|end| end.whole);
         let (shared, replacements) = (Arc::clone(&self.shared), Arc::clone(&self.replacements));
-        let dry_run = self.dry_run;
+        let (dry_run, most) = (self.dry_run, self.max_delete);
         let work = move || {
-            let linked =
-                if dry_run { 0 } else { after.run(&shared, &replacements, &filter, whole) };
-            shared.say(Said::Finished(linked));
+            let (linked, done) = if dry_run {
+                (0, after.look(&shared, &filter, whole, most))
+            } else {
+                after.run(&shared, &replacements, &filter, whole, most)
+            };
+            shared.say(Said::Finished(linked, done));
         };
         let failed = failed(Action::Request, &self.settled.path);
         Ok(self.workers.spawn("finish", work).map_err(failed)?)
@@ -312,6 +335,7 @@ impl<'a> Receiving<'a> {
             offer,
         };
         let (files, bytes) = alone.receive(link, wanted).await?;
+        self.settled.done.files += files;
         self.settled.files += files;
         self.settled.bytes += bytes;
         Ok(())

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::decider::{BadManifest, Decided};
 use super::filter::Filter;
@@ -19,6 +19,7 @@ use super::walk::shown;
 use crate::beneath::{Folder, join, overrides_permissions};
 use crate::protocol::failure::{Action, Failure};
 use crate::protocol::transfer::Time;
+use crate::protocol::tree::{Change, Changed};
 use crate::transfer::attributes::Attributes;
 use crate::transfer::error::{failed, sys_failed};
 use crate::transfer::{Finish, Owner, backup, sweep};
@@ -52,14 +53,16 @@ pub(super) enum Said {
     Bad(BadManifest),
     /// All of the manifest has come; this is left to do.
     Listed(Box<After>),
-    /// So many more files are in their places, or will be, and their bytes.
+    /// So many more files came and are in their places, or will be, and their bytes.
     Written(u64, u64),
     /// Something could not be done; the rest goes on.
     Missed(Failure),
     /// A writer has written everything.
     WriterEnded,
-    /// Everything is done and on disk; so many files were linked.
-    Finished(u64),
+    /// Names that a dry run would delete; an answer is awaited once they have been told.
+    Deletes(Vec<Change>, oneshot::Sender<()>),
+    /// Everything is done and on disk. So many files are links to others, and this was changed.
+    Finished(u64, Changed),
 }
 
 /// A file whose content is wanted.

@@ -10,8 +10,9 @@ use rustix::io::Errno;
 
 use super::decider::State;
 use crate::beneath::{Folder, named, open_up, overrides_permissions, readable_or_not};
-use crate::protocol::failure::{Action, Failure};
+use crate::protocol::failure::{Action, Cause, Failure};
 use crate::protocol::transfer::Destination;
+use crate::protocol::tree::TreeOptions;
 use crate::transfer::destination::{Place, PlaceId};
 use crate::transfer::error::{failed, sys_failed};
 use crate::transfer::{Owner, own};
@@ -30,6 +31,12 @@ impl TreeTarget {
         let place = Place::resolve_folder(base, dest)?;
         let path = place.path().into_os_string().into_encoded_bytes();
         let name = place.name.as_slice();
+        if name.is_empty() {
+            // The operator named a directory that always exists: `/`, the home, or one by `..`.
+            let folder = Folder::from_open(place.into_folder());
+            let folder = folder.map_err(failed(Action::Open, &path))?;
+            return Ok(Self { folder, path, owner, state: State::Old });
+        }
         let mode = Mode::RWXU;
         let state = match rustix::fs::mkdirat(&place.folder, name, mode) {
             Ok(()) => State::New,
@@ -66,6 +73,23 @@ impl TreeTarget {
         Ok(Self { folder, path: bytes, owner, state })
     }
 
+    /// Refuses to clear `/` or the user's own home directory without a bound.
+    pub fn check_delete(&self, home: &Path, options: &TreeOptions) -> Result<(), Failure> {
+        if !options.delete || options.max_delete.is_some() || self.state != State::Old {
+            return Ok(());
+        }
+        let root = self.id()?;
+        let is = |path: &Path| {
+            let folder = Folder::open(path).and_then(|folder| folder.stat_self());
+            folder.is_ok_and(|stat| PlaceId::new(stat.st_dev, stat.st_ino) == root)
+        };
+        if is(Path::new("/")) || is(home) {
+            let path = Some(self.path.clone());
+            return Err(Failure { action: Action::Request, path, cause: Cause::Unbounded });
+        }
+        Ok(())
+    }
+
     /// Takes the root for this transfer alone, until it is over: what one removes at its end, another
     /// may just have brought. Says that it can't while another has it.
     pub fn lock(&self) -> Result<(), Failure> {
@@ -88,5 +112,32 @@ impl TreeTarget {
     pub fn id(&self) -> Result<PlaceId, Failure> {
         let stat = self.folder.stat_self().map_err(failed(Action::Open, &self.path))?;
         Ok(PlaceId::new(stat.st_dev, stat.st_ino))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::KeyId;
+
+    #[test]
+    fn a_home_or_the_root_itself_is_cleared_within_a_bound_only() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join("sub")).unwrap();
+        let user = rustix::process::geteuid().as_raw();
+        let checked = |path: &str, name: &str, max_delete| {
+            let dest = Destination { path: path.into(), name: name.into() };
+            let target =
+                TreeTarget::look(home.path(), &dest, Owner { key: KeyId([0; 16]), user }).unwrap();
+            let options = TreeOptions { delete: true, max_delete, ..TreeOptions::default() };
+            target.check_delete(home.path(), &options).map_err(|failure| failure.cause)
+        };
+        for path in ["", ".", "sub/..", "./", "/", "/tmp/.."] {
+            assert_eq!(checked(path, "", None), Err(Cause::Unbounded), "{path}");
+            assert_eq!(checked(path, "", Some(3)), Ok(()), "{path}");
+        }
+        assert_eq!(checked("", "sub", None), Ok(()));
+        assert_eq!(checked("sub", "", None), Ok(()));
+        assert_eq!(checked("/", "no-such-directory", None), Ok(()));
     }
 }

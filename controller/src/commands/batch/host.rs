@@ -13,7 +13,7 @@ use crate::commands::pull::{self, Haul};
 use crate::commands::push::{self, Load};
 use crate::commands::run::{Asked, Before, StepLog, Task};
 use crate::error::CliError;
-use crate::fanout::{self, End, Ended, Fanout, Screen};
+use crate::fanout::{self, End, Ended, Fanout, Limits, Screen};
 use crate::output::json;
 use crate::output::printer::Printer;
 use crate::reach::Fleet;
@@ -32,6 +32,8 @@ pub(super) enum Verb {
 struct Step {
     /// What and where it is.
     what: String,
+    /// It is done only where an earlier one changed something.
+    when_changed: bool,
     chosen: Vec<Option<Chosen>>,
     work: Ready,
 }
@@ -64,10 +66,15 @@ pub(super) struct Came {
 
 impl Verb {
     /// Opens what it needs here for those hosts.
-    pub(super) async fn ready(verb: plan::Verb, hosts: &[HostName]) -> Result<Self, CliError> {
+    pub(super) async fn ready(
+        verb: plan::Verb,
+        hosts: &[HostName],
+        limits: Limits,
+    ) -> Result<Self, CliError> {
+        let at_once = limits.at_once(hosts.len());
         Ok(match verb {
-            plan::Verb::Push(args) => Self::Push(push::of_plan(args, hosts)?),
-            plan::Verb::Pull(args) => Self::Pull(pull::of_plan(args)?),
+            plan::Verb::Push(args) => Self::Push(push::of_plan(args, hosts, at_once)?),
+            plan::Verb::Pull(args) => Self::Pull(pull::of_plan(args, at_once)?),
             plan::Verb::Run(args) => Self::Run(Task::of_plan(&args).await?),
         })
     }
@@ -75,7 +82,7 @@ impl Verb {
 
 impl Steps {
     pub(super) fn new(
-        steps: Vec<(String, Verb)>,
+        steps: Vec<(String, bool, Verb)>,
         fleet: &Arc<Fleet>,
         chosen: Vec<Vec<Option<Chosen>>>,
         fanout: &Fanout<'_>,
@@ -86,7 +93,7 @@ impl Steps {
         let (screen, relay) = (&fanout.screen, &fanout.relay);
         // What is one object for each host has no room for lines.
         let lines = if json { &screen.stderr } else { &screen.stdout };
-        let step = |((what, verb), chosen): ((String, Verb), Vec<Option<Chosen>>)| {
+        let step = |((what, when_changed, verb), chosen): (_, Vec<Option<Chosen>>)| {
             let work = match verb {
                 Verb::Push(load) => Ready::Push(load),
                 Verb::Pull(haul) => Ready::Pull(haul),
@@ -99,7 +106,7 @@ impl Steps {
                     Ready::Run(Asked::of_plan(task, fleet, hosts.collect(), printers, relay))
                 }
             };
-            Step { what, chosen, work }
+            Step { what, when_changed, chosen, work }
         };
         Self {
             all: steps.into_iter().zip(chosen).map(step).collect(),
@@ -116,16 +123,22 @@ impl Steps {
     pub(super) async fn on(&self, number: usize, host: &HostName) -> Came {
         let began = Instant::now();
         let Stand { done: before, mut begun } = self.before.get(host).cloned().unwrap_or_default();
+        // What an earlier controller changed is not known: then nothing is left out for it.
+        let mut changed = before > 0;
         let came = |ended, done| Came { ended, done, seconds: began.elapsed().as_secs_f64() };
         for (index, step) in self.all.iter().enumerate().skip(before) {
-            if let Some(Some(chosen)) = step.chosen.get(number) {
-                let ended = self.step(step, (index, number), chosen, begun.take()).await;
+            if let Some(Some(chosen)) =
+                step.chosen.get(number).filter(|_| changed || !step.when_changed)
+            {
+                let did = self.step(step, (index, number), chosen, begun.take()).await;
+                let ended = did.ended;
+                changed |= did.has_changed;
                 if ended.end != End::Ok {
                     return came(ended.at(&step.what), index);
                 }
             }
             if let Err(error) = self.progress.done(host, index + 1) {
-                return came(Ended::failed(End::Failed, error.during(host)), index);
+                return came(Ended::failed(End::Errored, error.during(host)), index);
             }
         }
         came(Ended::ok(), self.all.len())
@@ -138,12 +151,12 @@ impl Steps {
         (index, number): (usize, usize),
         chosen: &Chosen,
         begun: Option<Begun>,
-    ) -> Ended {
+    ) -> StepDone {
         let host = &chosen.host;
         let note = |text: &str| {
             self.notes.put(format!("{host}: {}: {text}\n", step.what).as_bytes());
         };
-        let (ended, is_known) = match &step.work {
+        let mut did = match &step.work {
             Ready::Run(asked) => {
                 let begins = |command, job, has_failed| {
                     let begun = Begun::now(command, Some(job), has_failed);
@@ -153,7 +166,8 @@ impl Steps {
                 let is_settled = Cell::new(true);
                 let log = StepLog { begins: &begins, before, note: &note, is_settled };
                 let ended = asked.step(number, &log).await;
-                (ended, log.is_settled.get())
+                // Whether a command changed anything is not known.
+                StepDone { ended, is_known: log.is_settled.get(), has_changed: false }
             }
             Ready::Push(load) => {
                 self.transfer(Transfer::Push(load), chosen, index, begun, &note).await
@@ -162,16 +176,16 @@ impl Steps {
                 self.transfer(Transfer::Pull(haul), chosen, index, begun, &note).await
             }
         };
-        if ended.end != End::Ok && is_known {
+        if did.ended.end != End::Ok && did.is_known {
             // It has failed: whoever resumes the plan has it done again, and need not look for it.
             if let Err(error) = self.progress.done(host, index) {
-                return Ended::failed(End::Failed, error.during(host));
+                did.ended = Ended::failed(End::Errored, error.during(host));
             }
         }
-        ended
+        did
     }
 
-    /// Moves what a step moves. Tells also whether it came to an end, whatever that is.
+    /// Moves what a step moves.
     async fn transfer(
         &self,
         work: Transfer<'_>,
@@ -179,13 +193,14 @@ impl Steps {
         index: usize,
         begun: Option<Begun>,
         note: &impl Fn(&str),
-    ) -> (Ended, bool) {
+    ) -> StepDone {
         let host = &chosen.host;
         if begun.is_some() {
             note("begun before, and not known to have come to its end: tried again");
         }
         if let Err(error) = self.progress.begins(host, index, Begun::now(0, None, false)) {
-            return (Ended::failed(End::Failed, error.during(host)), false);
+            let ended = Ended::failed(End::Errored, error.during(host));
+            return StepDone { ended, is_known: false, has_changed: false };
         }
         let listing = Listing::Host(chosen.host.clone(), self.lines.clone());
         let mut signals = self.relay.signals();
@@ -202,7 +217,8 @@ impl Steps {
                 (Tally::only(End::Failed, error), false)
             }
         };
-        (tally.into_ended(&self.notes), is_known)
+        let has_changed = tally.has_changed();
+        StepDone { ended: tally.into_ended(&self.notes), is_known, has_changed }
     }
 }
 
@@ -211,6 +227,15 @@ fn before(begun: &Begun) -> Option<Before> {
     let job = begun.job.as_deref()?.parse().ok()?;
     let (command, has_failed) = (begun.command, begun.has_failed);
     Some(Before { command, job, ago: begun.ago(), has_failed })
+}
+
+/// What came of a step on a host.
+struct StepDone {
+    ended: Ended,
+    /// It came to an end, whatever that is.
+    is_known: bool,
+    /// A transfer changed something.
+    has_changed: bool,
 }
 
 enum Transfer<'a> {
@@ -231,6 +256,7 @@ pub(super) struct Report {
 struct Object<'a> {
     host: &'a HostName,
     ok: bool,
+    kind: &'static str,
     done: usize,
     steps: usize,
     seconds: f64,
@@ -248,11 +274,13 @@ impl Report {
         host: &HostName,
         done: usize,
         seconds: f64,
+        end: End,
         error: Option<String>,
     ) -> Result<(), CliError> {
         if self.json {
-            let (ok, steps) = (error.is_none(), self.steps);
-            self.stdout.put(&json::line(&Object { host, ok, done, steps, seconds, error })?);
+            let (ok, kind, steps) = (end == End::Ok, end.kind(), self.steps);
+            let object = Object { host, ok, kind, done, steps, seconds, error };
+            self.stdout.put(&json::line(&object)?);
         }
         Ok(())
     }
@@ -265,7 +293,7 @@ impl fanout::Report for Report {
         let Came { mut ended, done, seconds } = came;
         let end = ended.end;
         let why = ended.why().or_else(|| (end != End::Ok).then(|| end.error().line()));
-        let told = self.put(host, done, seconds, why);
+        let told = self.put(host, done, seconds, end, why);
         ended.errors.extend(told.err());
         ended
     }
@@ -273,6 +301,6 @@ impl fanout::Report for Report {
     fn nothing(&mut self, host: &HostName, error: &CliError) {
         let done = self.before.get(host).map_or(0, |stand| stand.done);
         // There is nothing in it that could not be written as JSON.
-        let _ = self.put(host, done, 0.0, Some(error.line()));
+        let _ = self.put(host, done, 0.0, error.end(), Some(error.line()));
     }
 }

@@ -43,6 +43,8 @@ long names; {host} in what a step says is the host's name:
   run = \"tar -xzf /srv/app.tar.gz -C /srv && systemctl restart app\"
   timeout = \"5m\"
 
+With when = \"changed\" a step is done only where an earlier push or pull of the plan changed something.
+
 A step is for the hosts of its target, among those of TARGET. Each host does its steps in order; one that
 fails a step does no later step. --parallel, --batch and --max-fail go over whole plans.
 
@@ -60,14 +62,14 @@ pub(crate) struct Args {
     target: Option<Targets>,
 
     /// Check the plan, and tell which steps are for which hosts; touch none of them
-    #[arg(long)]
+    #[arg(short = 'n', long)]
     dry_run: bool,
 
     /// Go on with the newest plan, which must be this one: each host begins with the step that it has not done
     #[arg(long)]
     resume: bool,
 
-    /// One JSON object a line for each host: host, ok, done, steps, seconds, error
+    /// One JSON object a line for each host: host, ok, kind, done, steps, seconds, error
     #[arg(long)]
     json: bool,
 
@@ -90,21 +92,22 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     }
     let what =
         |step: &Step| format!("{shown}:{}: {}", step.line, shortened(&step.what, LONGEST_STEP));
+    let when = |step: &Step| if step.when_changed { ", when changed" } else { "" };
     if args.dry_run {
         for (step, chosen) in steps.iter().zip(&chosen) {
             let names = chosen.iter().flatten().map(|chosen| chosen.host.as_str());
-            output::line(&format!("{}: {}", what(step), fold(names)))?;
+            output::line(&format!("{}: {}{}", what(step), fold(names), when(step)))?;
         }
     }
     block_on(async {
         // Files are opened and scripts are read before any host is touched.
         let mut ready = Vec::new();
         for (step, chosen) in steps.into_iter().zip(&chosen) {
-            let what = what(&step);
+            let (what, when_changed) = (what(&step), step.when_changed);
             let hosts: Vec<_> = chosen.iter().flatten().map(|one| one.host.clone()).collect();
-            let verb = host::Verb::ready(step.verb, &hosts).await;
+            let verb = host::Verb::ready(step.verb, &hosts, args.fanout.limits()).await;
             let verb = verb.map_err(|error| error.during(&what))?;
-            ready.push((what, verb));
+            ready.push((what, when_changed, verb));
         }
         if args.dry_run {
             return Ok(ExitCode::SUCCESS);
@@ -162,7 +165,7 @@ fn hosts(args: &Args, steps: &[Step], context: &Context, fleet: &Fleet) -> Resul
                 let hosts = if given.is_none() {
                     args.fanout.hosts(targets, inventory, &home)
                 } else {
-                    targets.select(inventory).map(|selection| selection.hosts)
+                    targets.select(inventory)
                 };
                 hosts.map_err(|error| error.during("target").during(place(*line)))?
             }

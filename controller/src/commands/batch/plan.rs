@@ -6,19 +6,32 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::{Args as _, Command, FromArgMatches};
+use clap::{ArgAction, Args as _, Command, FromArgMatches};
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
 use crate::commands::{pull, push, run};
 use crate::error::CliError;
 use crate::target::Targets;
+use crate::template::Template;
 
 /// The keys that say what a step does.
 const VERBS: [&str; 3] = ["push", "pull", "run"];
 
+/// Keys that stand for `run`: where its commands come from.
+const STAND_FOR_RUN: [&str; 2] = ["script", "from"];
+
+/// Keys that are no option of a verb.
+const OWN_KEYS: [&str; 3] = ["dest", "target", "when"];
+
+/// Options whose value may be a number. All others are texts, which a number is a slip for.
+const NUMBERS: [&str; 6] = ["chmod", "bwlimit", "timeout", "reconnect", "streams", "max-delete"];
+
+/// Edits of a key that are taken for a slip.
+const NEAR: usize = 2;
+
 /// Options of the verbs that a step can't have, and why.
-const NOT_FOR_STEPS: [(&[&str], &str); 3] = [
+const NOT_FOR_STEPS: [(&[&str], &str); 4] = [
     (
         &["parallel", "batch", "max-fail", "retry-failed", "json", "connect-timeout"],
         "it is for the whole plan: give it to lariat batch",
@@ -28,6 +41,7 @@ const NOT_FOR_STEPS: [(&[&str], &str); 3] = [
         "what a plan's steps write comes line by line, or with out = \"DIR\" into files",
     ),
     (&["tty"], "a plan has no terminal"),
+    (&["interactive"], "a plan has no stdin"),
 ];
 
 /// Stands for the step's hosts where a verb's command line wants some.
@@ -48,6 +62,8 @@ pub(super) struct Step {
     pub(super) what: String,
     /// Its hosts, if it says so itself.
     pub(super) target: Option<Aim>,
+    /// It is done only where an earlier step changed something.
+    pub(super) when_changed: bool,
     pub(super) verb: Verb,
 }
 
@@ -73,6 +89,7 @@ struct Draft<'a> {
     /// The verb's key.
     at: usize,
     target: Option<Aim>,
+    when_changed: bool,
     dest: Option<String>,
     words: Vec<String>,
     options: Vec<OsString>,
@@ -106,18 +123,45 @@ impl Step {
             error.during(format!("{}:{}", file.display(), line(text, at)))
         };
         let keys = step.into_inner();
-        let verbs: Vec<_> =
-            VERBS.into_iter().filter_map(|verb| Some((verb, keys.get_key_value(verb)?))).collect();
-        let [(verb, (key, _))] = verbs.as_slice() else {
-            return Err(at(start, CliError::new("a step has one of the keys push, pull and run")));
+        let mut in_order: Vec<&Spanned<String>> = keys.keys().collect();
+        in_order.sort_by_key(|key| key.span().start);
+        for key in &in_order {
+            let name = key.as_ref();
+            if !VERBS.iter().any(|verb| is_key(verb, name.as_str())) {
+                let mut present = VERBS.into_iter().filter(|&verb| keys.contains_key(verb));
+                let (a, all) = match (present.next(), present.next()) {
+                    (Some(verb), None) => (format!("a {verb} step"), keys_of(verb)),
+                    _ => ("a step".to_owned(), VERBS.into_iter().flat_map(keys_of).collect()),
+                };
+                let error = CliError::new(format!("{a} has no such key{}", near(name, all)));
+                return Err(at(key.span().start, error.during(name)));
+            }
+        }
+        let at_key = |name: &str| Some(keys.get_key_value(name)?.0.span().start);
+        let mut verbs: Vec<_> =
+            VERBS.into_iter().filter_map(|verb| Some((verb, at_key(verb)?))).collect();
+        verbs.sort_by_key(|(_, place)| *place);
+        let (verb, verb_at) = match verbs.as_slice() {
+            [one] => *one,
+            [] => match STAND_FOR_RUN.into_iter().find_map(at_key) {
+                Some(place) => ("run", place),
+                None => {
+                    let error = CliError::new("a step has one of the keys push, pull and run");
+                    return Err(at(start, error));
+                }
+            },
+            [_, (name, second), ..] => {
+                let error = CliError::new("a step has one of the keys push, pull and run");
+                return Err(at(*second, error.during(name)));
+            }
         };
-        let (verb, verb_at) = (*verb, key.span().start);
         let mut draft = Draft {
             file,
             text,
             verb,
             at: verb_at,
             target: None,
+            when_changed: false,
             dest: None,
             words: Vec::new(),
             options: Vec::new(),
@@ -127,7 +171,7 @@ impl Step {
             let place = key.span().start;
             let name = key.into_inner();
             draft.places.push((name.clone(), place));
-            let error = draft.take(&name, place, value.into_inner()).err();
+            let error = draft.take(&name, place, value).err();
             if let Some(error) = error {
                 return Err(at(place, error.during(name)));
             }
@@ -138,17 +182,30 @@ impl Step {
 
 impl Draft<'_> {
     /// Takes one key.
-    fn take(&mut self, name: &str, at: usize, value: Value) -> Result<(), CliError> {
+    fn take(&mut self, name: &str, at: usize, value: Spanned<Value>) -> Result<(), CliError> {
         match name {
             "target" => {
-                let targets = text_of(value)?.parse()?;
+                let targets = text_of(value.into_inner())?.parse()?;
                 self.target = Some(Aim { line: line(self.text, at), targets });
             }
-            "dest" if self.verb != "run" => self.dest = Some(text_of(value)?),
+            "when" => match text_of(value.into_inner())?.as_str() {
+                "changed" => self.when_changed = true,
+                _ => return Err(CliError::new("the one word for it is \"changed\"")),
+            },
+            "dest" if self.verb != "run" => {
+                let dest = text_of(value.into_inner())?;
+                Template::parse(dest.as_bytes())?;
+                self.dest = Some(dest);
+            }
             _ if name == self.verb => {
-                self.words = texts_of(value)?;
-                if self.verb != "run" && self.words.is_empty() {
-                    return Err(CliError::new("it names nothing"));
+                self.words = texts_of(value.into_inner())?;
+                if self.verb != "run" {
+                    if self.words.is_empty() {
+                        return Err(CliError::new("it names nothing"));
+                    }
+                    self.words
+                        .iter()
+                        .try_for_each(|word| Template::parse(word.as_bytes()).map(drop))?;
                 }
             }
             _ => self.option(name, value)?,
@@ -156,8 +213,10 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn option(&mut self, name: &str, value: Value) -> Result<(), CliError> {
-        let command = self.command();
+    fn option(&mut self, name: &str, value: Spanned<Value>) -> Result<(), CliError> {
+        let written = self.text.get(value.span()).unwrap_or_default().to_owned();
+        let value = value.into_inner();
+        let command = command(self.verb);
         // Those that have a letter too may go by it: `X = true`.
         let mut letter = [0; 4];
         let mut called = |arg: &clap::Arg| {
@@ -168,7 +227,8 @@ impl Draft<'_> {
         };
         let option = command.get_arguments().find_map(|arg| Some((called(arg)?, arg)));
         let Some((name, option)) = option else {
-            return Err(CliError::new(format!("a {} step has no such key", self.verb)));
+            let near = near(name, keys_of(self.verb));
+            return Err(CliError::new(format!("a {} step has no such key{near}", self.verb)));
         };
         let refused = NOT_FOR_STEPS.iter().find(|(names, _)| names.contains(&name.as_str()));
         if let Some((_, why)) = refused {
@@ -178,23 +238,29 @@ impl Draft<'_> {
             match value {
                 Value::Boolean(true) => self.options.push(format!("--{name}").into()),
                 Value::Boolean(false) => {}
-                _ => return Err(CliError::new("it is true or false")),
+                other => {
+                    let kind = kind(&other);
+                    return Err(CliError::new(format!("it is true or false, and not {kind}")));
+                }
             }
             return Ok(());
         }
-        for text in texts_of(value)? {
+        let texts = match value {
+            Value::Integer(number) if NUMBERS.contains(&name.as_str()) => {
+                // A mode is written in octal, as 640 or as 0o640.
+                let octal = written.strip_prefix("0o").filter(|_| name == "chmod");
+                vec![octal.map_or_else(|| number.to_string(), ToOwned::to_owned)]
+            }
+            value if matches!(option.get_action(), ArgAction::Append) => texts_of(value)?,
+            value => vec![text_of(value)?],
+        };
+        for text in texts {
+            if matches!(name.as_str(), "cwd" | "out") {
+                Template::parse(text.as_bytes())?;
+            }
             self.options.push(format!("--{name}={text}").into());
         }
         Ok(())
-    }
-
-    fn command(&self) -> Command {
-        let command = Command::new(self.verb).no_binary_name(true);
-        match self.verb {
-            "push" => push::Args::augment_args(command),
-            "pull" => pull::Args::augment_args(command),
-            _ => run::Args::augment_args(command),
-        }
     }
 
     /// Has the verb's own parser read it.
@@ -219,7 +285,15 @@ impl Draft<'_> {
             }
             _ => {
                 argv.push(ANY.into());
-                (self.words.clone(), format!("run {}", self.words.join(" ")))
+                let from = self.options.iter().filter_map(|option| {
+                    let option = option.to_str()?;
+                    let is_it = STAND_FOR_RUN.iter().any(|name| {
+                        option.strip_prefix("--").is_some_and(|rest| rest.starts_with(name))
+                    });
+                    is_it.then(|| option.replacen('=', " ", 1))
+                });
+                let what = from.chain(self.words.iter().cloned()).collect::<Vec<_>>();
+                (self.words.clone(), format!("run {}", what.join(" ")))
             }
         };
         argv.push("--".into());
@@ -233,23 +307,68 @@ impl Draft<'_> {
             let at = self.places.iter().find(named).map_or(self.at, |(_, at)| *at);
             CliError::new(format!("{}: {first}", self.verb)).during(place(at))
         };
-        let matches = self.command().try_get_matches_from(argv).map_err(bad)?;
+        let matches = command(self.verb).try_get_matches_from(argv).map_err(bad)?;
         let verb = match self.verb {
             "push" => push::Args::from_arg_matches(&matches).map(Verb::Push),
             "pull" => pull::Args::from_arg_matches(&matches).map(Verb::Pull),
             _ => run::Args::from_arg_matches(&matches).map(|args| Verb::Run(Box::new(args))),
         };
         let (line, verb) = (line(self.text, start), verb.map_err(bad)?);
-        Ok(Step { line, what, target: self.target, verb })
+        Ok(Step { line, what, target: self.target, when_changed: self.when_changed, verb })
     }
+}
+
+fn command(verb: &'static str) -> Command {
+    let command = Command::new(verb).no_binary_name(true);
+    match verb {
+        "push" => push::Args::augment_args(command),
+        "pull" => pull::Args::augment_args(command),
+        _ => run::Args::augment_args(command),
+    }
+}
+
+/// All keys that a step of this verb may have, by their long names.
+fn keys_of(verb: &'static str) -> Vec<String> {
+    let options = command(verb);
+    let options = options.get_arguments().filter_map(|arg| arg.get_long().map(ToOwned::to_owned));
+    let own = OWN_KEYS.iter().filter(|&&key| key != "dest" || verb != "run");
+    options.chain(own.map(ToString::to_string)).chain([verb.to_owned()]).collect()
+}
+
+fn is_key(verb: &'static str, name: &str) -> bool {
+    let mut letter = [0; 4];
+    let mut is_letter = |arg: &clap::Arg| {
+        arg.get_short().is_some_and(|short| &*short.encode_utf8(&mut letter) == name)
+    };
+    keys_of(verb).iter().any(|key| key == name) || command(verb).get_arguments().any(&mut is_letter)
+}
+
+/// The key that was probably meant.
+fn near(name: &str, keys: impl IntoIterator<Item = String>) -> String {
+    let distance = |key: &str| strsim::damerau_levenshtein(name, key);
+    let nearest = keys.into_iter().map(|key| (distance(&key), key)).min();
+    nearest
+        .filter(|(distance, _)| *distance <= NEAR && *distance < name.len())
+        .map(|(_, key)| format!(" (did you mean {key}?)"))
+        .unwrap_or_default()
 }
 
 /// A value as it would stand on a command line.
 fn text_of(value: Value) -> Result<String, CliError> {
     match value {
         Value::String(text) => Ok(text),
-        Value::Integer(number) => Ok(number.to_string()),
-        _ => Err(CliError::new("it is a text")),
+        other => Err(CliError::new(format!("it is a text in quotes, and not {}", kind(&other)))),
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "a text",
+        Value::Integer(_) | Value::Float(_) => "a number",
+        Value::Boolean(_) => "true or false",
+        Value::Datetime(_) => "a date",
+        Value::Array(_) => "a list",
+        Value::Table(_) => "a table",
     }
 }
 
@@ -288,6 +407,28 @@ mod tests {
     }
 
     #[test]
+    fn a_script_stands_for_run_and_a_mode_is_octal_however_it_is_written() {
+        let text = "\
+            [[step]]\nscript = \"deploy.sh\"\nwhen = \"changed\"\n\
+            [[step]]\nscript = \"deploy.sh\"\nrun = [\"v1\", \"v2\"]\n\
+            [[step]]\nfrom = \"lines\"\n\
+            [[step]]\npush = \"a\"\ndest = \"b\"\nchmod = 0o640\n\
+            [[step]]\npush = \"a\"\ndest = \"b\"\nchmod = 640\n\
+            [[step]]\npush = \"a\"\ndest = \"b\"\nchmod = \"0640\"\n";
+        let steps = parse(Path::new("p.toml"), text).unwrap();
+        let told: Vec<_> = steps.iter().map(|step| step.what.as_str()).collect();
+        assert_eq!(
+            told[..3],
+            ["run --script deploy.sh", "run --script deploy.sh v1 v2", "run --from lines"]
+        );
+        assert!(steps[0].when_changed && !steps[1].when_changed);
+        for step in &steps[3..] {
+            let Verb::Push(args) = &step.verb else { panic!("it is a push") };
+            assert_eq!(args.options.placement().mode, Some(0o640));
+        }
+    }
+
+    #[test]
     fn options_that_have_a_letter_may_go_by_it() {
         for option in ["hard-links", "xattrs", "H", "X"] {
             let text = format!("[[step]]\npush = \"a\"\ndest = \"b\"\n{option} = true\n");
@@ -307,15 +448,27 @@ mod tests {
     #[test]
     fn a_mistake_is_told_with_its_file_line_and_key() {
         let step = |lines: &str| error(&format!("# a plan\n[[step]]\n{lines}"));
-        insta::assert_snapshot!(step("run = \"a\"\ntimout = 5\n"), @"p.toml:4: timout: a run step has no such key");
-        insta::assert_snapshot!(step("run = \"a\"\npush = \"b\"\n"), @"p.toml:2: a step has one of the keys push, pull and run");
+        insta::assert_snapshot!(step("run = \"a\"\ntimout = 5\n"), @"p.toml:4: timout: a run step has no such key (did you mean timeout?)");
+        insta::assert_snapshot!(step("run = \"a\"\npush = \"b\"\n"), @"p.toml:4: push: a step has one of the keys push, pull and run");
         insta::assert_snapshot!(step("push = \"b\"\n"), @"p.toml:3: a push step has a dest");
         insta::assert_snapshot!(step("push = \"b\"\ndest = \"c\"\nparallel = 3\n"), @"p.toml:5: parallel: it is for the whole plan: give it to lariat batch");
         insta::assert_snapshot!(step("run = \"b\"\ngather = true\n"), @r#"p.toml:4: gather: what a plan's steps write comes line by line, or with out = "DIR" into files"#);
-        insta::assert_snapshot!(step("run = \"b\"\ni = true\n"), @"p.toml:4: i: a run step has no such key");
+        insta::assert_snapshot!(step("run = \"b\"\ni = true\n"), @"p.toml:4: i: a plan has no stdin");
         insta::assert_snapshot!(step("run = \"b\"\ntarget = \"a[1\"\n"), @r#"p.toml:4: target: "a[1", position 2: its ']' is missing"#);
         insta::assert_snapshot!(step("run = \"b\"\ntimeout = \"soon\"\n"), @r#"p.toml:4: run: invalid value 'soon' for '--timeout <DUR>': "soon" is not a duration such as 500ms, 1s, 5m, 2h or 30"#);
-        insta::assert_snapshot!(step("run = true\n"), @"p.toml:3: run: it is a text");
+        insta::assert_snapshot!(step("run = true\n"), @"p.toml:3: run: it is a text in quotes, and not true or false");
+        insta::assert_snapshot!(step("rnu = \"x\"\n"), @"p.toml:3: rnu: a step has no such key (did you mean run?)");
+        insta::assert_snapshot!(step("run = 3\n"), @"p.toml:3: run: it is a text in quotes, and not a number");
+        insta::assert_snapshot!(step("run = \"a\"\ncwd = 3\n"), @"p.toml:4: cwd: it is a text in quotes, and not a number");
+        insta::assert_snapshot!(step("run = \"a\"\ntarget = 1\n"), @"p.toml:4: target: it is a text in quotes, and not a number");
+        insta::assert_snapshot!(step("run = [\"a\", 1]\n"), @"p.toml:3: run: it is a text in quotes, and not a number");
+        insta::assert_snapshot!(step("run = \"a\"\ntty = 1\n"), @"p.toml:4: tty: a plan has no terminal");
+        insta::assert_snapshot!(step("run = \"a\"\ndetach = \"yes\"\n"), @"p.toml:4: detach: it is true or false, and not a text");
+        insta::assert_snapshot!(step("run = \"a\"\nuser = [\"x\", \"y\"]\n"), @"p.toml:4: user: it is a text in quotes, and not a list");
+        insta::assert_snapshot!(step("run = \"a\"\nwhen = \"chnaged\"\n"), @r#"p.toml:4: when: the one word for it is "changed""#);
+        insta::assert_snapshot!(step("push = \"a\"\ndest = \"/x/{hsot}\"\n"), @"p.toml:4: dest: /x/{hsot}: unknown placeholder {hsot}; {host} is the host's name, {{hsot}} means the text {hsot}");
+        insta::assert_snapshot!(step("push = \"a-{hsot}\"\ndest = \"/x\"\n"), @"p.toml:3: push: a-{hsot}: unknown placeholder {hsot}; {host} is the host's name, {{hsot}} means the text {hsot}");
+        insta::assert_snapshot!(step("target = \"web1\"\n"), @"p.toml:2: a step has one of the keys push, pull and run");
         assert!(error("steps = 1\n").starts_with("p.toml:1: unknown field `steps`"));
         insta::assert_snapshot!(error(""), @"p.toml: a plan has at least one [[step]]");
     }

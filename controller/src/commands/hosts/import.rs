@@ -56,7 +56,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
             Ok((name, _)) if added.iter().any(|(other, _)| *other == name) => {
                 output::note(&format!("{} is left out: {name} is another one", ssh.name));
             }
-            Ok(host) => added.push(host),
+            Ok(host) => {
+                if host.0.as_str() != ssh.name {
+                    output::note(&format!(
+                        "{} becomes {}: a name has no capitals",
+                        ssh.name, host.0
+                    ));
+                }
+                added.push(host);
+            }
         }
     }
     let Some((first, _)) = added.first() else {

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::inventory::{Host, Inventory, Tag};
 use crate::output;
-use crate::target::{self, Selection, Targets};
+use crate::target::{self, Targets};
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -36,7 +36,7 @@ pub(crate) struct Args {
     #[arg(value_name = "TARGET")]
     targets: Option<Targets>,
 
-    /// One JSON object a line: host, address, tags
+    /// One JSON object a line: host, address, tags, enrolled
     #[arg(long)]
     json: bool,
 
@@ -61,7 +61,6 @@ struct Row<'a> {
     host: &'a str,
     address: String,
     tags: Vec<&'a str>,
-    #[serde(skip)]
     enrolled: bool,
 }
 
@@ -93,10 +92,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
 }
 
 fn chosen<'a>(targets: &Targets, inventory: &'a Inventory) -> Result<Vec<Row<'a>>, CliError> {
-    let Selection { hosts, missing } = targets.select(inventory)?;
-    if let Some(missing) = missing {
-        output::note(&format!("not in this fleet: {missing}"));
-    }
+    let hosts = targets.select(inventory)?;
     let chosen: BTreeSet<_> = hosts.into_iter().map(|chosen| chosen.host).collect();
     let rows = inventory.iter().filter(|(name, _)| chosen.contains(name));
     Ok(rows.map(|(name, host)| row(name, host)).collect())
@@ -149,8 +145,8 @@ mod tests {
         db    [::1]:7433     (not enrolled)
         "#);
         insta::assert_snapshot!(objects(&rows).unwrap(), @r#"
-        {"host":"web1","address":"10.0.0.1:7433","tags":["web","berlin"]}
-        {"host":"db","address":"[::1]:7433","tags":[]}
+        {"host":"web1","address":"10.0.0.1:7433","tags":["web","berlin"],"enrolled":true}
+        {"host":"db","address":"[::1]:7433","tags":[],"enrolled":false}
         "#);
     }
 }

@@ -56,10 +56,10 @@ impl Report for Listing {
                 self.has_answer = true;
                 self.count += told.jobs.len();
                 let listed = self.list(host, &told);
-                listed.map_or_else(|error| Ended::failed(End::Failed, error), |()| Ended::ok())
+                listed.map_or_else(|error| Ended::failed(End::Errored, error), |()| Ended::ok())
             }
             Err(Failed { end, error }) => {
-                let error = error.during("jobs");
+                let error = error.as_end(end).during("jobs");
                 if self.rows.is_none() {
                     jobs::put_failed(&self.stdout, host, &error);
                 }

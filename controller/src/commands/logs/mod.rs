@@ -159,7 +159,9 @@ impl Part {
         };
         let read = log.read(reach, session, &wanted, lost).await;
         read.map_err(|error| match error {
-            LogsError::Local(error) => Failed { end: End::Failed, error: CliError::stdout(&error) },
+            LogsError::Local(error) => {
+                Failed { end: End::Errored, error: CliError::stdout(&error) }
+            }
             LogsError::Connect(error) => error.into(),
             LogsError::Broken(error) => Failed::broken(error, reach),
         })

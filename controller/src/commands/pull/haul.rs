@@ -14,20 +14,20 @@ use crate::error::CliError;
 use crate::fanout::End;
 use crate::reach::{Fleet, Reach};
 use crate::target::Chosen;
-use crate::transfer::{Files, Listing, Tally, TransferOptions, for_host, shown};
+use crate::template::Template;
+use crate::tilde;
+use crate::transfer::{Files, Listing, Tally, TransferOptions, shown};
 
 /// Bytes of paths that one request has room for.
 const MOST_LISTED: usize = 512 * 1024;
 
 /// Paths, and where they go here.
 pub(crate) struct Haul {
-    paths: Vec<Vec<u8>>,
-    /// Where to, as it was given; none is stdout.
-    dest: Option<Vec<u8>>,
+    paths: Vec<Template>,
+    /// Where to; none is stdout.
+    dest: Option<Template>,
     /// Several hosts' files come to the same place.
     many: bool,
-    /// `{host}` in the paths is the host's name.
-    named: bool,
     options: TransferOptions,
     /// The paths of a folder that are moved, if not all.
     only: Vec<Vec<u8>>,
@@ -39,7 +39,7 @@ pub(crate) struct Haul {
 
 impl Haul {
     pub(crate) fn new(
-        paths: Vec<Vec<u8>>,
+        paths: Vec<Template>,
         dest: &[u8],
         options: TransferOptions,
         many: bool,
@@ -50,23 +50,15 @@ impl Haul {
         if only.iter().map(Vec::len).sum::<usize>() > MOST_LISTED {
             return Err(CliError::new("--files-from lists more than a pull can ask for, 512 KiB"));
         }
-        let dest = (dest != STDOUT).then(|| dest.to_vec());
-        Ok(Self {
-            paths,
-            dest,
-            many,
-            named: false,
-            options,
-            only,
-            finish,
-            timeout,
-            reconnect: None,
-        })
+        let dest = (dest != STDOUT)
+            .then(|| Template::parse(tilde::local(OsStr::from_bytes(dest)).as_bytes()));
+        let dest = dest.transpose()?;
+        Ok(Self { paths, dest, many, options, only, finish, timeout, reconnect: None })
     }
 
-    /// The same as a step of a plan, where `{host}` in the paths is the host's name too.
+    /// The same as a step of a plan.
     pub(crate) fn of_plan(self, reconnect: Option<Duration>) -> Self {
-        Self { named: true, reconnect, ..self }
+        Self { reconnect, ..self }
     }
 
     /// How it is moved.
@@ -87,7 +79,7 @@ impl Haul {
             Ok(ready) => ready,
             Err(error) => {
                 return Tally::only(
-                    End::Failed,
+                    End::Errored,
                     error.during(format!("pull from {}", chosen.host)),
                 );
             }
@@ -114,7 +106,7 @@ impl Haul {
         listing: &Listing,
     ) {
         let host = &reach.peer.name;
-        let dest = self.dest.as_deref().map(|dest| self.place(dest, host));
+        let dest = self.dest.as_ref().map(|dest| self.place(dest, host));
         let way = Way {
             key: reach.key,
             user,
@@ -124,9 +116,9 @@ impl Haul {
             listing,
         };
         for path in mine.iter().filter_map(|&number| self.paths.get(number)) {
-            let path = if self.named { for_host(path, host) } else { path.clone() };
+            let path = path.for_host(host);
             let source = match path.as_slice() {
-                b"" => "the home folder".to_owned(),
+                b"" => "the home directory".to_owned(),
                 path => shown(OsStr::from_bytes(path)).to_string(),
             };
             let what = format!("pull {source} from {host}");
@@ -136,16 +128,16 @@ impl Haul {
     }
 
     /// Where a host's files go.
-    fn place(&self, dest: &[u8], host: &HostName) -> Vec<u8> {
-        let mut place = for_host(dest, host);
-        if self.many && place == dest {
+    fn place(&self, dest: &Template, host: &HostName) -> Vec<u8> {
+        let mut place = dest.for_host(host);
+        if self.many && !dest.names_host() {
             // Each host's are by themselves.
             if !place.is_empty() {
                 place.push(b'/');
             }
             place.extend_from_slice(format!("{host}/").as_bytes());
         } else if self.paths.len() > 1 && !place.is_empty() {
-            // Several sources need a folder.
+            // Several sources need a directory.
             place.push(b'/');
         }
         place
@@ -168,8 +160,9 @@ mod tests {
     fn files_of_many_hosts_are_apart() {
         let place = |paths: usize, dest: &str, many| {
             let options = Options::parse_from(["pull"]).options;
-            let haul = Haul::new(vec![b"a".to_vec(); paths], dest.as_bytes(), options, many, None);
-            let place = haul.unwrap().place(dest.as_bytes(), &"web1".parse().unwrap());
+            let paths = vec![Template::plain(b"a"); paths];
+            let haul = Haul::new(paths, dest.as_bytes(), options, many, None).unwrap();
+            let place = haul.place(haul.dest.as_ref().unwrap(), &"web1".parse().unwrap());
             String::from_utf8(place).unwrap()
         };
         assert_eq!(place(1, "x", false), "x");
@@ -179,5 +172,6 @@ mod tests {
         assert_eq!(place(1, "{host}.log", true), "web1.log");
         assert_eq!(place(2, "{host}.log", true), "web1.log/");
         assert_eq!(place(1, "{host}.log", false), "web1.log");
+        assert_eq!(place(1, "{{host}}", true), "{host}/web1/");
     }
 }

@@ -23,8 +23,8 @@ use super::STDOUT;
 use crate::connect::Session;
 use crate::error::CliError;
 use crate::transfer::{
-    Avoided, Bar, Broken, Item, Listing, Moved, Remarks, TransferOptions, TreeBar, base_name,
-    broken,
+    Avoided, Bar, Broken, Item, Listing, Moved, Remarks, TransferOptions, TreeBar, broken,
+    file_destination, glob_hint, is_contents, tree_destination,
 };
 
 /// What writing says to a pipe that nobody reads.
@@ -42,11 +42,17 @@ pub(super) struct Way<'a> {
     pub(super) listing: &'a Listing,
 }
 
+/// Where a source goes, which may turn out to be either.
+struct Dest {
+    file: Destination,
+    tree: Destination,
+}
+
 /// A file or a folder that comes here.
 pub(super) struct Pulled<'a> {
     request: Pull,
     /// Where to, if not to stdout.
-    dest: Option<Destination>,
+    dest: Option<Dest>,
     owner: Owner,
     options: &'a TransferOptions,
     finish: &'a Finish,
@@ -67,7 +73,11 @@ impl<'a> Pulled<'a> {
     ) -> Result<Self, CliError> {
         // The name comes from what was asked for, never from the host.
         let named = |path: &[u8]| -> Result<_, CliError> {
-            Ok(Destination { path: path.to_vec(), name: base_name(source, path)?.to_vec() })
+            let tree = tree_destination(source, path, !way.only.is_empty())?;
+            // What means a directory's contents is no file.
+            let file =
+                if is_contents(source) { Ok(tree.clone()) } else { file_destination(source, path) };
+            Ok(Dest { file: file?, tree })
         };
         let dest = dest.map(named).transpose()?;
         // Only a file can go to stdout.
@@ -105,7 +115,7 @@ impl<'a> Pulled<'a> {
                 Stream::new(std::io::stdout()).map_err(|e| stdout_failed(&e))?,
             ));
         };
-        let place = Place::resolve(Path::new(""), dest)?;
+        let place = Place::resolve(Path::new(""), &dest.file)?;
         let opened = Opened::open(place, self.owner, offer, Busy::Refuse, self.finish.in_place)?;
         Ok(Target::File(Box::new(opened)))
     }
@@ -148,7 +158,7 @@ impl<'a> Pulled<'a> {
     ) -> Result<(), Broken> {
         self.options.check_for_file().map_err(Broken::Misused)?;
         let none = || Broken::Here(Failure::request(Cause::Internal));
-        let dest = self.dest.clone().ok_or_else(none)?;
+        let dest = self.dest.as_ref().ok_or_else(none)?.file.clone();
         let (base, options, finish) = (PathBuf::new(), self.options.tree(), self.finish.clone());
         let watch = TreeBar::new(bar, &self.what, &self.listing);
         let settled = look(&mut session.link, Look { base, dest, root, options, finish }, &watch);
@@ -186,7 +196,10 @@ impl<'a> Pulled<'a> {
         let dest = self.dest.as_ref().ok_or_else(none)?;
         let options = self.request.tree.clone().unwrap_or_default();
         let open = if options.dry_run { TreeTarget::look } else { TreeTarget::open };
-        let target = open(Path::new(""), dest, self.owner)?;
+        let target = open(Path::new(""), &dest.tree, self.owner)?;
+        if let Some(home) = std::env::home_dir() {
+            target.check_delete(&home, &options)?;
+        }
         target.lock()?;
         let (filter, finish, avoid) =
             (self.filter.clone(), self.finish.clone(), self.avoided.files.clone());
@@ -202,7 +215,7 @@ impl Item for Pulled<'_> {
     }
 
     fn name(&self) -> &[u8] {
-        self.dest.as_ref().map_or(STDOUT, |dest| &dest.name)
+        if self.dest.is_some() { &self.request.source } else { STDOUT }
     }
 
     async fn attempt(
@@ -221,6 +234,10 @@ impl Item for Pulled<'_> {
             Answer::Look(root) => self.look(session, root, bar, moved).await,
             Answer::Tree(root) => self.tree(session, root, bar, moved).await,
         }
+    }
+
+    fn explained(&self, error: CliError) -> CliError {
+        glob_hint(&self.request.source, error, true)
     }
 
     /// What went to stdout can't be taken back, nor begun again.

@@ -17,8 +17,9 @@ use crate::home::Home;
 use crate::reach::{self, Fleet};
 use crate::runtime::block_on;
 use crate::target::{Chosen, RemotePath};
+use crate::template::Template;
 use crate::transfer::{
-    Files, Listing, Many, Tally, Transfer, TransferOptions, check_distinct, last_word, shown,
+    Files, Listing, Many, Tally, Transfer, TransferOptions, check_sources, last_word, shown,
 };
 
 /// The destination that is stdout.
@@ -49,7 +50,8 @@ pub(crate) struct Args {
     #[arg(value_name = "TARGET:SOURCE", required = true)]
     words: Vec<OsString>,
 
-    /// One JSON object for each host: host, ok, files, bytes, sent, reused, seconds, error
+    /// One JSON object for each host: host, ok, kind, files, bytes, sent, reused, changed, unchanged,
+    /// deleted, seconds, error
     #[arg(long)]
     json: bool,
 
@@ -98,15 +100,17 @@ impl Args {
 }
 
 /// What a step of a plan fetches. Stdout is not for such.
-pub(crate) fn of_plan(mut args: Args) -> Result<Haul, CliError> {
+pub(crate) fn of_plan(mut args: Args, at_once: usize) -> Result<Haul, CliError> {
     let dest = args.dest()?;
     if dest.as_bytes() == STDOUT {
         return Err(CliError::new("a plan can't pull to stdout"));
     }
     let path = |source: &OsString| RemotePath::parse(source).map(|remote| remote.path);
     let paths = args.words.iter().map(path).collect::<Result<Vec<_>, _>>()?;
-    check_distinct(paths.iter().map(Vec::as_slice))?;
-    let haul = Haul::new(paths, dest.as_bytes(), args.options, true, args.timeout)?;
+    check_sources(paths.iter().map(Vec::as_slice), args.options.delete, args.options.lists())?;
+    let paths = paths.iter().map(|path| Template::parse(path)).collect::<Result<_, _>>()?;
+    let options = args.options.shared_by(at_once);
+    let haul = Haul::new(paths, dest.as_bytes(), options, true, args.timeout)?;
     Ok(haul.of_plan(args.connect.reconnect))
 }
 
@@ -124,7 +128,11 @@ fn one(
     context: &Context,
 ) -> Result<ExitCode, CliError> {
     let Args { json, options, timeout, connect, fanout, .. } = args;
-    check_distinct(sources.iter().map(|source| source.path.as_slice()))?;
+    check_sources(
+        sources.iter().map(|source| source.path.as_slice()),
+        options.delete,
+        options.lists(),
+    )?;
     let user = chosen.user(options.user.as_deref())?;
     let host = &chosen.host;
     let reach = Fleet::load(context, &connect).and_then(|fleet| {
@@ -139,19 +147,20 @@ fn one(
     let reach = match reach {
         Ok(Some(reach)) => reach,
         Ok(None) => return Ok(ExitCode::SUCCESS),
-        Err(error) => return Tally::only(End::Failed, error).report(host, json, context.verbose),
+        Err(error) => return Tally::only(End::Errored, error).report(host, json, context.verbose),
     };
-    let paths: Vec<_> = sources.into_iter().map(|source| source.path).collect();
+    let paths: Vec<_> = sources.iter().map(|source| Template::plain(&source.path)).collect();
     let haul = Haul::new(paths, dest.as_bytes(), options, false, timeout)?;
     let all = haul.all();
+    let listing = Listing::of_one(json);
     let tally = block_on(async {
-        let listing = Listing::of_one(json);
         let work = async |files: &mut Files<'_>| {
             haul.fetch(files, &reach, user.as_deref(), &all, &listing).await;
         };
         Ok(Files::new(&reach, haul.options()).within(timeout, work).await)
     })?;
-    tally.report(host, json, context.verbose)
+    let code = tally.report(host, json, context.verbose)?;
+    listing.finish().map(|()| code)
 }
 
 fn many(
@@ -166,15 +175,18 @@ fn many(
         return Ok(ExitCode::SUCCESS);
     }
     for (_, mine) in &by_host {
-        check_distinct(mine.iter().map(|&number| sources[number].path.as_slice()))?;
+        let paths = mine.iter().map(|&number| sources[number].path.as_slice());
+        check_sources(paths, options.delete, options.lists())?;
     }
     let mut targets: Vec<String> = sources.iter().map(|s| s.target.to_string()).collect();
     targets.dedup();
     let what: Vec<String> = words.iter().map(|source| shown(source).to_string()).collect();
     let what = format!("{} to {}", what.join(" "), shown(dest));
-    let paths = sources.into_iter().map(|source| source.path).collect();
+    let paths = sources.iter().map(|source| Template::plain(&source.path)).collect();
     let names = by_host.iter().map(|(chosen, _)| chosen.host.clone()).collect();
     by_host.iter().try_for_each(|(chosen, _)| chosen.user(options.user.as_deref()).map(drop))?;
+    let limits = fanout.limits();
+    let (dry_run, options) = (options.dry_run, options.shared_by(limits.at_once(by_host.len())));
     let haul = Arc::new(Haul::new(paths, dest.as_bytes(), options, true, timeout)?);
     let plan = Plan::now("pull", what, targets.join(","), names);
     let all = Arc::new((fleet, by_host));
@@ -186,8 +198,7 @@ fn many(
             haul.step(fleet, chosen, mine, &listing).await
         })
     };
-    let limits = fanout.limits();
-    block_on(Many { context, plan, limits, json }.run(transfer))
+    block_on(Many { context, plan, limits, json, dry_run }.run(transfer))
 }
 
 /// The numbers of each host's sources, hosts in the order in which they were first named.

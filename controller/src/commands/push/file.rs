@@ -11,7 +11,7 @@ use lariat_common::transfer::{Cancel, Sent, Source, TransferError, send};
 use super::STDIN;
 use crate::connect::Session;
 use crate::error::CliError;
-use crate::transfer::{Bar, Broken, Item, Moved, Remarks, TransferOptions, base_name};
+use crate::transfer::{Bar, Broken, Item, Moved, Remarks, TransferOptions, file_destination};
 
 /// A file that goes there.
 pub(super) struct Pushed {
@@ -98,8 +98,7 @@ const NAME_IT: &str = "lariat push - HOST:/FOLDER/NAME";
 /// Where a file goes. Stdin has no name of its own, so the destination must be one.
 pub(super) fn destination(source: &OsStr, dest: &[u8]) -> Result<Destination, CliError> {
     if source != STDIN {
-        let name = base_name(source.as_bytes(), dest)?.to_vec();
-        return Ok(Destination { path: dest.to_vec(), name });
+        return file_destination(source.as_bytes(), dest);
     }
     let dest = Destination { path: dest.to_vec(), name: Vec::new() };
     if dest.is_inside() {

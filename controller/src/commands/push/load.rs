@@ -17,20 +17,21 @@ use lariat_common::transfer::{SharedSource, Shelf, Source};
 
 use super::STDIN;
 use super::file::Pushed;
-use super::look::{Looked, described};
+use super::look::{Hashed, Looked, described};
 use crate::error::CliError;
 use crate::fanout::End;
 use crate::reach::Fleet;
 use crate::target::Chosen;
+use crate::template::Template;
 use crate::transfer::{
-    Files, Listing, PushedTree, Tally, TransferOptions, check_distinct, for_host, names_host, shown,
+    Files, Listing, PushedTree, Tally, TransferOptions, check_sources, glob_hint, shown,
 };
 
 /// Sources, and where they go.
 pub(crate) struct Load {
     sources: Vec<Loaded>,
-    /// The path on each host, in which `{host}` is not replaced yet.
-    dest: Vec<u8>,
+    /// The path on each host.
+    dest: Template,
     options: TransferOptions,
     /// The paths of a folder that are moved, if not all.
     only: Vec<Vec<u8>>,
@@ -44,6 +45,8 @@ pub(crate) struct Load {
 struct Loaded {
     path: OsString,
     kind: Kind,
+    /// For a dry run.
+    hashed: Hashed,
 }
 
 enum Kind {
@@ -53,8 +56,8 @@ enum Kind {
     Shared(SharedSource),
     /// A file that would be sent, were this no dry run.
     Described(Entry),
-    /// Each host has its own: `{host}` in the path is its name.
-    PerHost,
+    /// Each host has its own, by this path.
+    PerHost(Template),
     /// It can't be sent, which is told once for all hosts.
     Bad(CliError),
 }
@@ -63,15 +66,19 @@ impl Load {
     /// Looks at the sources, and opens none of them.
     pub(crate) fn new(
         sources: Vec<OsString>,
-        mut dest: Vec<u8>,
+        dest: &[u8],
         options: TransferOptions,
         timeout: Option<Duration>,
     ) -> Result<Self, CliError> {
-        check_distinct(sources.iter().map(|source| source.as_bytes()))?;
-        if sources.len() > 1 && !dest.is_empty() {
-            // Several sources need a folder.
-            dest.push(b'/');
-        }
+        let several = sources.len() > 1;
+        check_sources(
+            sources.iter().map(|source| source.as_bytes()),
+            options.delete,
+            options.lists(),
+        )?;
+        // Several sources need a directory.
+        let dest = if several && !dest.is_empty() { [dest, b"/"].concat() } else { dest.to_vec() };
+        let dest = Template::parse(&dest)?;
         let sources: Vec<Loaded> = sources.into_iter().map(Loaded::new).collect();
         let any = sources.iter().any(|source| matches!(source.kind, Kind::Folder));
         let only = if any { options.only()? } else { Vec::new() };
@@ -114,14 +121,23 @@ impl Load {
         reconnect: Option<Duration>,
     ) -> Result<Self, CliError> {
         self.reconnect = reconnect;
-        for source in self.sources.iter_mut().filter(|source| source.names_host()) {
+        for source in &mut self.sources {
+            let path = Template::parse(source.path.as_bytes())?;
+            if !path.names_host() {
+                // Doubled braces are braces.
+                let path = OsString::from_vec(path.text());
+                if path != source.path {
+                    *source = Loaded::new(path);
+                }
+                continue;
+            }
             for host in hosts {
-                let own = source.of_host(host);
+                let own = OsString::from_vec(path.for_host(host));
                 std::fs::metadata(&own).map_err(|error| {
                     CliError::from(error).during(format!("push {} to {host}", shown(&own)))
                 })?;
             }
-            source.kind = Kind::PerHost;
+            source.kind = Kind::PerHost(path);
         }
         let load = self.shared();
         load.bad().into_iter().next().map_or(Ok(load), Err)
@@ -138,7 +154,9 @@ impl Load {
         let user = chosen.user(self.options.user.as_deref());
         let (reach, user) = match user.and_then(|user| Ok((fleet.reach(chosen)?, user))) {
             Ok(ready) => ready,
-            Err(error) => return Tally::only(End::Failed, error.during(format!("push to {host}"))),
+            Err(error) => {
+                return Tally::only(End::Errored, error.during(format!("push to {host}")));
+            }
         };
         let work = async |files: &mut Files<'_>| {
             self.deliver(files, host, user.as_deref(), listing).await;
@@ -155,11 +173,13 @@ impl Load {
         user: Option<&str>,
         listing: &Listing,
     ) {
-        let dest = for_host(&self.dest, host);
+        let dest = self.dest.for_host(host);
         let (options, only) = (&self.options, &self.only);
         for source in &self.sources {
-            let own = matches!(source.kind, Kind::PerHost).then(|| source.of_host(host));
-            let own = own.map(Loaded::new);
+            let own = match &source.kind {
+                Kind::PerHost(path) => Some(Loaded::new(OsString::from_vec(path.for_host(host)))),
+                _ => None,
+            };
             let source = own.as_ref().unwrap_or(source);
             if source.is_left_out(&self.filter) {
                 continue;
@@ -172,7 +192,8 @@ impl Load {
                 files.one(item, what).await;
             } else if options.dry_run {
                 let item = source.describe(options).and_then(|entry| {
-                    Looked::new(path, entry, &dest, user, options, &what, listing)
+                    let (hashed, told) = (&source.hashed, (what.as_str(), listing));
+                    Looked::new(path, entry, &dest, user, options, hashed, told)
                 });
                 files.one(item, what).await;
             } else {
@@ -188,16 +209,8 @@ impl Load {
 impl Loaded {
     fn new(path: OsString) -> Self {
         let folder = path != STDIN && Path::new(&path).is_dir();
-        Self { path, kind: if folder { Kind::Folder } else { Kind::File } }
-    }
-
-    fn names_host(&self) -> bool {
-        names_host(self.path.as_bytes())
-    }
-
-    /// The path that is one host's own.
-    fn of_host(&self, host: &HostName) -> OsString {
-        OsString::from_vec(for_host(self.path.as_bytes(), host))
+        let kind = if folder { Kind::Folder } else { Kind::File };
+        Self { path, kind, hashed: Hashed::default() }
     }
 
     /// Whether the rules leave it out. Of a folder they say what is left out of it, and one that is not
@@ -216,7 +229,8 @@ impl Loaded {
         if options.dry_run {
             return Ok(Kind::Described(described(&self.path, options)?));
         }
-        let source = open_to_keep(&self.path, options.travels())?;
+        let source = open_to_keep(&self.path, options.travels());
+        let source = source.map_err(|error| glob_hint(self.path.as_bytes(), error, false))?;
         Ok(Kind::Shared(SharedSource::new(source, chunks)))
     }
 
@@ -240,7 +254,8 @@ impl Loaded {
         if self.path == STDIN {
             return open_stdin();
         }
-        Ok(Source::open(Path::new(&self.path), options.travels())?)
+        let source = Source::open(Path::new(&self.path), options.travels());
+        source.map_err(|failure| glob_hint(self.path.as_bytes(), failure.into(), false))
     }
 }
 

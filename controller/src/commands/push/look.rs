@@ -1,10 +1,13 @@
 //! A dry run of a file that would go to a host.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
-use lariat_common::protocol::tree::{Entry, PushTree};
-use lariat_common::transfer::tree::{describe, describe_stream, hear_look};
+use lariat_common::protocol::failure::Failure;
+use lariat_common::protocol::metadata::Travels;
+use lariat_common::protocol::tree::{Entry, PushTree, What};
+use lariat_common::transfer::tree::{UNREAD, describe, describe_stream, hear_look};
 use lariat_common::transfer::{Source, TransferError};
 
 use super::STDIN;
@@ -17,9 +20,31 @@ use crate::transfer::{Bar, Broken, Item, Listing, Moved, TransferOptions, TreeBa
 /// A file that would go there.
 pub(super) struct Looked {
     request: PushTree,
+    source: OsString,
+    hashed: Hashed,
     /// What is being done, as errors begin.
     what: String,
     listing: Listing,
+}
+
+/// The source's description with its hash: one for all hosts, made when the first asks for it.
+#[derive(Clone, Default)]
+pub(super) struct Hashed(Arc<OnceLock<Result<Entry, Failure>>>);
+
+impl Hashed {
+    fn describe(&self, source: &OsStr, root: Entry) -> Result<Entry, Failure> {
+        let describe = || {
+            if source == STDIN {
+                let what = What::File { size: 0, hash: Some(UNREAD), linked: false };
+                return Ok(Entry { what, ..root });
+            }
+            // What travels beside the content was described already.
+            let file = Source::open(Path::new(source), Travels::default())?;
+            let what = describe(&file, true)?.what;
+            Ok(Entry { what, ..root })
+        };
+        self.0.get_or_init(describe).clone()
+    }
 }
 
 /// Describes a source to the hosts that it would go to. Stdin is not read.
@@ -39,13 +64,15 @@ impl Looked {
         dest: &[u8],
         user: Option<&str>,
         options: &TransferOptions,
-        what: &str,
-        listing: &Listing,
+        hashed: &Hashed,
+        (what, listing): (&str, &Listing),
     ) -> Result<Self, CliError> {
+        let hashed = hashed.clone();
         let dest = destination(source, dest)?;
         let (placement, user) = (options.placement(), user.map(ToOwned::to_owned));
         let request = PushTree { dest, root, options: options.tree(), placement, user };
-        Ok(Self { request, what: what.to_owned(), listing: listing.clone() })
+        let (what, listing) = (what.to_owned(), listing.clone());
+        Ok(Self { request, source: source.to_owned(), hashed, what, listing })
     }
 }
 
@@ -67,7 +94,11 @@ impl Item for Looked {
         moved: &mut Moved,
     ) -> Result<(), Broken> {
         let watch = TreeBar::new(bar, &self.what, &self.listing);
-        let settled = hear_look(&mut session.link, &watch).await.map_err(|error| match error {
+        let (source, hashed) = (self.source.clone(), self.hashed.clone());
+        let root = self.request.root.clone();
+        let hashed = move || hashed.describe(&source, root);
+        let settled = hear_look(&mut session.link, &watch, hashed).await;
+        let settled = settled.map_err(|error| match error {
             TransferError::Remote(failure) => refused(&self.request.dest, failure),
             error => Broken::Transfer(error),
         })?;

@@ -13,12 +13,14 @@ use lariat_common::name::HostName;
 
 pub(crate) use self::load::Load;
 use crate::context::Context;
-use crate::error::{CliError, EXIT_FAILURE};
+use crate::error::CliError;
 use crate::fanout::{End, FanoutOptions, Plan};
 use crate::output;
 use crate::reach::{self, Fleet};
 use crate::runtime::block_on;
+use crate::status;
 use crate::target::{Chosen, RemotePath, Targets};
+use crate::tilde;
 use crate::transfer::{Files, Listing, Many, Tally, Transfer, TransferOptions, last_word, shown};
 
 /// The source that is stdin.
@@ -51,7 +53,8 @@ pub(crate) struct Args {
     #[arg(value_name = "SOURCE", required = true)]
     words: Vec<OsString>,
 
-    /// One JSON object for each host: host, ok, files, bytes, sent, reused, seconds, error
+    /// One JSON object for each host: host, ok, kind, files, bytes, sent, reused, changed, unchanged,
+    /// deleted, seconds, error
     #[arg(long)]
     json: bool,
 
@@ -86,14 +89,20 @@ impl Args {
 }
 
 /// What a step of a plan sends to `hosts`. Stdin is not for such.
-pub(crate) fn of_plan(mut args: Args, hosts: &[HostName]) -> Result<Load, CliError> {
+pub(crate) fn of_plan(
+    mut args: Args,
+    hosts: &[HostName],
+    at_once: usize,
+) -> Result<Load, CliError> {
     let dest = args.dest()?;
     if args.words.iter().any(|source| source == STDIN) {
         return Err(CliError::new("a plan can't send stdin"));
     }
     let RemotePath { path, .. } = RemotePath::parse(&dest)?;
     let reconnect = args.connect.reconnect;
-    Load::new(args.words, path, args.options, args.timeout)?.of_plan(hosts, reconnect)
+    let sources = args.words.into_iter().map(|word| tilde::local(&word)).collect();
+    let options = args.options.shared_by(at_once);
+    Load::new(sources, &path, options, args.timeout)?.of_plan(hosts, reconnect)
 }
 
 fn one(
@@ -113,17 +122,18 @@ fn one(
     let reach = match reach {
         Ok(Some(reach)) => reach,
         Ok(None) => return Ok(ExitCode::SUCCESS),
-        Err(error) => return Tally::only(End::Failed, error).report(host, json, context.verbose),
+        Err(error) => return Tally::only(End::Errored, error).report(host, json, context.verbose),
     };
-    let load = Load::new(sources, dest, options, timeout)?;
+    let load = Load::new(sources, &dest, options, timeout)?;
+    let listing = Listing::of_one(json);
     let tally = block_on(async {
-        let listing = Listing::of_one(json);
         let work = async |files: &mut Files<'_>| {
             load.deliver(files, host, user.as_deref(), &listing).await;
         };
         Ok(Files::new(&reach, load.options()).within(timeout, work).await)
     })?;
-    tally.report(host, json, context.verbose)
+    let code = tally.report(host, json, context.verbose)?;
+    listing.finish().map(|()| code)
 }
 
 fn many(
@@ -141,7 +151,9 @@ fn many(
     let what: Vec<String> = sources.iter().map(|source| shown(source).to_string()).collect();
     let what = format!("{} to {}", what.join(" "), shown(shown_dest));
     hosts.iter().try_for_each(|chosen| chosen.user(options.user.as_deref()).map(drop))?;
-    let load = Load::new(sources, dest, options, timeout)?.shared();
+    let limits = fanout.limits();
+    let (dry_run, options) = (options.dry_run, options.shared_by(limits.at_once(hosts.len())));
+    let load = Load::new(sources, &dest, options, timeout)?.shared();
     let bad = load.bad();
     if bad.len() == load.len() {
         return nothing(bad, &hosts, json, context);
@@ -162,8 +174,7 @@ fn many(
             load.step(fleet, &hosts[number], &listing).await
         })
     };
-    let limits = fanout.limits();
-    block_on(Many { context, plan, limits, json }.run(transfer))
+    block_on(Many { context, plan, limits, json, dry_run }.run(transfer))
 }
 
 /// Nothing can be sent to any host: that is one failure of lariat itself, and no fan-out.
@@ -177,12 +188,12 @@ fn nothing(
         for error in &bad {
             error.report(context.verbose);
         }
-        return Ok(ExitCode::from(EXIT_FAILURE));
+        return Ok(ExitCode::from(status::FAILURE));
     }
     let mut tally = Tally::new();
-    bad.into_iter().for_each(|error| tally.failed(End::Failed, error));
+    bad.into_iter().for_each(|error| tally.failed(End::Errored, error));
     for chosen in hosts {
         output::bytes(&tally.object(&chosen.host)?)?;
     }
-    Ok(ExitCode::from(EXIT_FAILURE))
+    Ok(ExitCode::from(status::FAILURE))
 }

@@ -58,6 +58,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         connect.connect_timeout = limit;
     }
     let reach = Fleet::load(context, &connect)?.reach(&call.target)?;
+    check_port(&call, &reach)?;
     let line = match call.wish {
         Wish::Explain => return explain(&call, &reach),
         Wish::Sftp => SFTP.as_bytes().to_vec(),
@@ -98,6 +99,19 @@ async fn follow(request: &Run, reach: &Reach, context: &Context) -> Result<ExitC
     Ok(ExitCode::from(report::status(&outcome)))
 }
 
+/// Takes a port that is the host's own. Another one, such as sshd's, would lead to nothing that is lariat's.
+fn check_port(call: &Call, reach: &Reach) -> Result<(), CliError> {
+    let own = reach.peer.address.port();
+    match call.options.port {
+        Some(port) if port != own => {
+            let host = &call.target.host;
+            let error = CliError::new(format!("rsh: port {port} is not {host}'s, which is {own}"));
+            Err(error.next("the inventory knows each host's port: lariat hosts"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What `ssh -G` prints, in so far as there is something to say: git looks whether it can be asked.
 fn explain(call: &Call, reach: &Reach) -> Result<ExitCode, CliError> {
     let address = &reach.peer.address;
@@ -111,9 +125,6 @@ fn explain(call: &Call, reach: &Reach) -> Result<ExitCode, CliError> {
 fn bad_call(bad: BadCall) -> CliError {
     let error = |bad| CliError::from(bad).during("rsh");
     match bad {
-        BadCall::Refused('p') => {
-            error(bad).next("the inventory knows each host's port: lariat hosts")
-        }
         BadCall::Refused('t') => error(bad).hint("lariat run --tty HOST -- COMMAND"),
         BadCall::Refused('i' | 'F') => error(bad).next("lariat proves itself with its own key"),
         BadCall::NoCommand => error(bad).hint("lariat shell HOST, for a terminal"),

@@ -26,6 +26,8 @@ const NOTHING: &[&str] = &["none", "no"];
 pub(super) struct Options {
     /// `User`
     pub(super) user: Option<String>,
+    /// `Port`, which must be the host's own.
+    pub(super) port: Option<u16>,
     /// `ConnectTimeout`
     pub(super) connect_timeout: Option<Duration>,
     /// `SendEnv`: variables of ours that the command gets too.
@@ -62,6 +64,10 @@ impl Options {
         match name.to_ascii_lowercase().as_str() {
             "user" => {
                 self.user.get_or_insert_with(|| value.to_owned());
+            }
+            "port" => {
+                let port = value.parse().map_err(|_| senseless())?;
+                self.port.get_or_insert(port);
             }
             "connecttimeout" if value != "none" => {
                 let limit = parse_duration(value).map_err(|_| senseless())?;
@@ -100,6 +106,8 @@ mod tests {
             "user bob",
             "User=eve",
             "ConnectTimeout=7",
+            "Port=22",
+            "port 23",
             "SendEnv=GIT_PROTOCOL LANG",
             "SetEnv=A=b=c",
             "BatchMode=yes",
@@ -108,6 +116,7 @@ mod tests {
         ]);
         let expected = Options {
             user: Some("bob".into()),
+            port: Some(22),
             connect_timeout: Some(Duration::from_secs(7)),
             send: vec!["GIT_PROTOCOL".into(), "LANG".into()],
             set: vec![(b"A".into(), b"b=c".into())],
@@ -121,6 +130,7 @@ mod tests {
         let refused = options(&["proxyJump=gate"]);
         assert_eq!(refused, Err(BadOption::Refused("proxyJump".into())));
         assert!(matches!(options(&["BatchMode"]), Err(BadOption::NoValue(_))));
+        assert!(matches!(options(&["Port=x"]), Err(BadOption::Value(..))));
         assert!(matches!(options(&["ConnectTimeout=x"]), Err(BadOption::Value(..))));
     }
 }

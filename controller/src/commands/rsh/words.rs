@@ -19,7 +19,7 @@ const HARMLESS: &[u8] = b"46aCkqTvx2";
 const REFUSED: &[u8] = b"1AfgKMNtVXYy";
 
 /// The same with an argument.
-const REFUSED_WITH: &[u8] = b"BbDEFIiJLmcOPpQRSWw";
+const REFUSED_WITH: &[u8] = b"BbDEFIiJLmcOPQRSWw";
 
 /// What ssh would have been asked to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -138,7 +138,7 @@ impl Flags {
                 b'n' => self.no_stdin = true,
                 b's' => self.subsystem = true,
                 b'G' => self.explain = true,
-                b'l' | b'o' | b'e' => {
+                b'l' | b'o' | b'e' | b'p' => {
                     let inside = &flags[at + 1..];
                     let (argument, rest) = match (inside, behind.split_first()) {
                         ([], Some((next, rest))) => (next.as_bytes(), rest),
@@ -166,6 +166,7 @@ impl Flags {
                 self.user.get_or_insert(name);
             }
             b'o' => self.options.take(argument)?,
+            b'p' => self.options.take(&[b"Port=", argument].concat())?,
             // Where there is no terminal there is nothing to escape from.
             _ => {}
         }
@@ -228,7 +229,10 @@ mod tests {
         for (words, error) in [
             (&["-t", "web1", "vi"][..], BadCall::Refused('t')),
             (&["-qL", "1:h:2", "web1", "x"], BadCall::Refused('L')),
-            (&["-p22", "web1", "x"], BadCall::Refused('p')),
+            (
+                &["-p", "x", "web1", "x"],
+                BadCall::Option(BadOption::Value("Port".into(), "x".into())),
+            ),
             (&["-Z", "web1", "x"], BadCall::Unknown("-Z".into())),
             (&["--frob", "web1", "x"], BadCall::Unknown("--frob".into())),
             (&["-l"], BadCall::NoArgument('l')),

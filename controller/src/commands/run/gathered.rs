@@ -4,15 +4,15 @@ use lariat_common::name::HostName;
 
 use super::report;
 use crate::error::CliError;
-use crate::fanout::{Ended, Gather, Report};
+use crate::fanout::{Ended, Gather, Report, Whole};
 use crate::output::printer::Printer;
-use crate::run::capture::Captured;
+use crate::output::screened;
 
 /// What came of a host.
 pub(super) struct Came {
     pub(super) ended: Ended,
-    /// Its stdout, if it is to be gathered and a command ran that could have written some.
-    pub(super) kept: Option<Captured>,
+    /// What it wrote, if that is to be gathered and a command ran that could have written some.
+    pub(super) kept: Option<Whole>,
 }
 
 impl From<Ended> for Came {
@@ -27,12 +27,13 @@ pub(super) struct Gathered {
     diff: bool,
     /// Where objects are told.
     objects: Option<Printer>,
+    stderr: Printer,
 }
 
 impl Gathered {
     /// Of no host yet.
-    pub(super) fn new(diff: bool, objects: Option<Printer>) -> Self {
-        Self { gather: Gather::default(), diff, objects }
+    pub(super) fn new(diff: bool, objects: Option<Printer>, stderr: Printer) -> Self {
+        Self { gather: Gather::default(), diff, objects, stderr }
     }
 }
 
@@ -41,11 +42,8 @@ impl Report for Gathered {
 
     fn ended(&mut self, host: &HostName, came: Came) -> Ended {
         let Came { mut ended, kept } = came;
-        let Some(Captured { mut bytes, truncated }) = kept else { return ended };
-        if truncated {
-            bytes.extend_from_slice(b"\n(it is longer; this is as much as is kept)\n");
-        }
-        if let Err(error) = self.gather.add(host, bytes) {
+        let Some(whole) = kept else { return ended };
+        if let Err(error) = self.gather.add(host, whole) {
             ended.errors.push(CliError::from(error).during(host).hint("--out DIR"));
         }
         ended
@@ -59,7 +57,13 @@ impl Report for Gathered {
 
     fn over(&mut self, stdout: &Printer) -> Option<CliError> {
         let told = if self.diff { self.gather.differences() } else { self.gather.told() };
-        stdout.put(&told);
+        for (printer, text) in [(stdout, told.stdout), (&self.stderr, told.stderr)] {
+            if printer.is_terminal() {
+                printer.put(&screened::text(&text, printer.has_colours()));
+            } else {
+                printer.put(&text);
+            }
+        }
         None
     }
 }

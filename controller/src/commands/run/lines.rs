@@ -12,7 +12,9 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReade
 
 use super::{Args, Runner};
 use crate::error::CliError;
+use crate::status;
 use crate::stdio::Stdin;
+use crate::text_file::plain_line;
 
 /// Longest line, in bytes: a half of what a request may have.
 const LONGEST: usize = MAX_MESSAGE / 2;
@@ -35,9 +37,10 @@ pub(super) async fn run(
         let line = tokio::select! {
             biased;
             line = next(&mut lines) => line.map_err(failed)?,
-            signal = runner.signals.next() => return Ok(128 + signal),
+            signal = runner.signals.next() => return Ok(status::signal(signal)),
         };
         let Some(line) = line else { break };
+        let line = plain_line(&line, number == 1).to_vec();
         if is_comment(&line) {
             continue;
         }
@@ -52,7 +55,7 @@ pub(super) async fn run(
         status = if status == 0 { done.status } else { status };
         if !done.go_on {
             // That it was stopped counts for more than what failed before.
-            return Ok(runner.signals.came().map_or(done.status, |signal| 128 + signal));
+            return Ok(runner.signals.came().map_or(done.status, status::signal));
         }
     }
     Ok(status)
@@ -67,6 +70,7 @@ pub(super) async fn all(args: &Args) -> Result<Vec<Command>, CliError> {
     let (mut commands, mut bytes) = (Vec::new(), 0);
     for number in 1_u64.. {
         let Some(line) = next(&mut lines).await.map_err(failed)? else { break };
+        let line = plain_line(&line, number == 1).to_vec();
         bytes += line.len();
         if line.len() > LONGEST || bytes > MOST {
             let most = if line.len() > LONGEST { LONGEST } else { MOST };

@@ -15,7 +15,7 @@ use super::task::Task;
 use super::{Args, detach, report};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{End, Ended, Fanout, Feed, Plan, Sink, Work};
+use crate::fanout::{End, Ended, Fanout, Feed, Plan, Sink, Whole, Work};
 use crate::output::json;
 use crate::output::printer::Printer;
 use crate::reach::{Fleet, Reach};
@@ -82,7 +82,7 @@ pub(super) fn run(
             move |numbers: Vec<usize>| asked.held_up(&numbers)
         };
         let objects = args.json.then(|| fanout.screen.stdout.clone());
-        let gathered = Gathered::new(args.output.diff, objects);
+        let gathered = Gathered::new(args.output.diff, objects, fanout.screen.stderr.clone());
         let begin = move |number| -> Work<Came> {
             let asked = Arc::clone(&asked);
             Box::pin(async move { asked.on(number, None).await })
@@ -223,11 +223,16 @@ impl Asked {
         if !ran {
             stdout.discard();
         }
-        match stdout {
-            Sink::Kept(capture) if ran && matches!(self.task.output, Output::Gather) => {
-                match capture.read() {
-                    Ok(captured) => Came { ended, kept: Some(captured) },
-                    Err(error) => self.failed(&chosen.host, error.into()),
+        match (stdout, stderr) {
+            (Sink::Kept(stdout), Sink::Kept(stderr))
+                if ran && matches!(self.task.output, Output::Gather) =>
+            {
+                match (stdout.read(), stderr.read()) {
+                    (Ok(stdout), Ok(stderr)) => {
+                        let kept = Some(Whole { stdout, stderr, exit: ended.exit });
+                        Came { ended, kept }
+                    }
+                    (Err(error), _) | (_, Err(error)) => self.failed(&chosen.host, error.into()),
                 }
             }
             _ => ended.into(),
@@ -247,10 +252,11 @@ impl Asked {
     /// It failed before or behind the command.
     fn failed(&self, host: &HostName, error: CliError) -> Came {
         let error = error.during(format!("run on {host}"));
+        let end = error.end();
         if let Output::Json = self.task.output {
             report::put_nothing(&self.stdout, host, &error);
         }
-        Ended::failed(End::Failed, error).into()
+        Ended::failed(end, error).into()
     }
 
     fn prepare(&self, number: usize, chosen: &Chosen) -> Result<(Reach, (Sink, Sink)), CliError> {
@@ -261,7 +267,7 @@ impl Asked {
         let sinks = match &self.task.output {
             Output::Lines => (lines(&self.stdout), lines(&self.stderr)),
             Output::Json => (kept(), kept()),
-            Output::Gather => (kept(), lines(&self.stderr)),
+            Output::Gather => (kept(), kept()),
             Output::Files(out) => report::open(out, host)?,
         };
         Ok((reach, sinks))

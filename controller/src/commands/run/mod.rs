@@ -59,11 +59,15 @@ pub(crate) struct Args {
     target: Targets,
 
     /// Send stdin to the command, which otherwise reads /dev/null
-    #[arg(short)]
+    #[arg(short, long, overrides_with = "no_stdin")]
     interactive: bool,
 
+    /// The command's stdin is /dev/null, which is the default, as ssh's -n says
+    #[arg(short = 'n', overrides_with = "interactive")]
+    no_stdin: bool,
+
     /// Run it as this user of the host, instead of as the agent's own; the same as NAME@HOST
-    #[arg(long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME")]
     user: Option<String>,
 
     /// Run it in this folder; relative to the user's home, which is the default
@@ -99,8 +103,12 @@ pub(crate) struct Args {
     detach: bool,
 
     /// Run it in a terminal, like the one here; with stdin, if that is a terminal or with -i
-    #[arg(long, conflicts_with_all = ["from", "gather", "diff", "out", "json"])]
+    #[arg(short, long, conflicts_with_all = ["from", "gather", "diff", "out", "json"])]
     tty: bool,
+
+    /// {host} in the words after -- is the host's name; {{ and }} are braces
+    #[arg(long, conflicts_with = "from")]
+    expand: bool,
 
     #[command(flatten)]
     output: output::OutputOptions,
@@ -141,7 +149,7 @@ fn one(
     {
         Err(error) if args.json => {
             bytes(&report::nothing(host, &error)?)?;
-            return Ok(ExitCode::from(crate::error::EXIT_FAILURE));
+            return Ok(error.status());
         }
         Err(error) => return Err(error),
         Ok((reach, fleet)) => {
@@ -151,6 +159,7 @@ fn one(
             reach
         }
     };
+    let template = request::for_host(template, host, request::Expand::of(args))?;
     let request = Run { user: chosen.user(args.user.as_deref())?, ..template };
     if args.detach {
         return block_on(detach::run(args, &request, &reach, context));

@@ -1,12 +1,15 @@
 //! Where the output of commands on several hosts goes.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 
 use lariat_common::name::HostName;
 
 use super::{Args, report};
 use crate::error::CliError;
 use crate::fanout::Sink;
+use crate::template::Template;
+use crate::tilde;
 
 /// What becomes of their output.
 #[derive(clap::Args)]
@@ -23,13 +26,19 @@ pub(super) struct OutputOptions {
     /// Write each host's stdout to DIR/HOST, and its stderr, if any, to DIR/HOST.err; {host} in DIR is
     /// the host's name, and then it names the file
     #[arg(long, value_name = "DIR", conflicts_with_all = ["json", "gather", "diff"])]
-    out: Option<PathBuf>,
+    out: Option<OsString>,
 }
 
 impl OutputOptions {
     /// The files of a host's stdout and stderr, if it has any of its own.
     pub(super) fn files(&self, host: &HostName) -> Result<Option<(Sink, Sink)>, CliError> {
-        self.out.as_ref().map(|out| report::open(out, host)).transpose()
+        self.out()?.map(|out| report::open(&out, host)).transpose()
+    }
+
+    /// Where to, if files are asked for.
+    fn out(&self) -> Result<Option<Template>, CliError> {
+        let out = self.out.as_ref().map(|out| Template::parse(tilde::local(out).as_bytes()));
+        out.transpose().map_err(|error| error.during("--out"))
     }
 }
 
@@ -38,17 +47,17 @@ pub(super) enum Output {
     Lines,
     Json,
     Gather,
-    Files(PathBuf),
+    Files(Template),
 }
 
 impl Output {
     /// As was asked for.
-    pub(super) fn new(args: &Args) -> Self {
-        match &args.output.out {
+    pub(super) fn new(args: &Args) -> Result<Self, CliError> {
+        Ok(match args.output.out()? {
             _ if args.json => Self::Json,
             _ if args.output.gather || args.output.diff => Self::Gather,
-            Some(folder) => Self::Files(folder.clone()),
+            Some(out) => Self::Files(out),
             None => Self::Lines,
-        }
+        })
     }
 }

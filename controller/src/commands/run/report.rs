@@ -1,35 +1,33 @@
 //! What is told of a command: the exit status, the error line, the object.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lariat_common::escape::escape;
 use lariat_common::name::{HostName, JobId};
 use lariat_common::protocol::exec::{End, Run, Streams};
 
-use crate::error::{CliError, EXIT_FAILURE};
+use crate::error::CliError;
 use crate::fanout::{self, Ended, OutFile, Sink};
 use crate::output::json::{self, RunResult};
 use crate::output::printer::Printer;
 use crate::reach::Reach;
 use crate::run::capture::Captured;
 use crate::run::{Fate, Outcome, RunError, not_run};
-use crate::transfer::for_host;
-
-/// What a process exits with that SIGPIPE has ended.
-const EXIT_SIGPIPE: u8 = 128 + 13;
+use crate::status;
+use crate::template::Template;
 
 /// What to exit with.
 pub(in crate::commands) fn status(outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::Ended(end) => end.status(),
         Outcome::Detached => 0,
-        Outcome::Left { signal, .. } => 128 + signal,
-        Outcome::NoReader => EXIT_SIGPIPE,
-        Outcome::Overdue => End::TimedOut.status(),
-        Outcome::Failed(_) => EXIT_FAILURE,
+        Outcome::Left { signal, .. } => status::signal(*signal),
+        Outcome::NoReader => status::NO_READER,
+        Outcome::Overdue => status::TIMEOUT,
+        Outcome::Failed(_) => status::FAILURE,
     }
 }
 
@@ -43,6 +41,7 @@ pub(in crate::commands) fn error(
     let name = &reach.peer.name;
     let on = format!("{verb} on {name}");
     Some(match outcome {
+        Outcome::Ended(End::TimedOut) => timed_out(request)?.during(name),
         Outcome::Ended(End::NotRun(errno)) => CliError::from(not_run(request, *errno)).during(on),
         Outcome::Ended(End::GraceExpired) => {
             let message =
@@ -116,6 +115,12 @@ pub(super) fn json_error(outcome: &Outcome, reach: &Reach, request: &Run) -> Opt
     }
 }
 
+/// The time of the request is over.
+fn timed_out(request: &Run) -> Option<CliError> {
+    let limit = Duration::from_millis(request.timeout_ms?).as_secs_f32();
+    Some(CliError::new(format!("timed out after {limit} s")).as_end(fanout::End::TimedOut))
+}
+
 /// The id of a detached job that runs there now, or may.
 pub(super) fn left_there(outcome: &Outcome, request: &Run) -> Option<JobId> {
     let may_run = match outcome {
@@ -161,6 +166,7 @@ impl<'a> Said<'a> {
             host: self.host,
             command: self.command,
             ok: matches!(outcome, Outcome::Ended(End::Exited(0)) | Outcome::Detached),
+            end: end(outcome),
             exit,
             signal,
             output: Captured::streams(self.stdout, self.stderr),
@@ -177,6 +183,7 @@ pub(super) fn nothing(host: &HostName, error: &CliError) -> Result<Vec<u8>, CliE
         host,
         command: None,
         ok: false,
+        end: error.end(),
         exit: None,
         signal: None,
         output: json::Streams { stdout: &[], stderr: &[], truncated: false },
@@ -212,7 +219,11 @@ pub(super) fn ended(outcome: &Outcome, reach: &Reach, request: &Run, line: Optio
         end: end(outcome),
         exit: matches!(outcome, Outcome::Ended(_)).then(|| status(outcome)),
         said,
-        errors: error("run", outcome, reach, request).into_iter().collect(),
+        // The time limit is what is said of the command.
+        errors: match outcome {
+            Outcome::Ended(End::TimedOut) => Vec::new(),
+            _ => error("run", outcome, reach, request).into_iter().collect(),
+        },
     }
 }
 
@@ -220,13 +231,12 @@ fn end(outcome: &Outcome) -> fanout::End {
     match outcome {
         Outcome::Ended(End::Exited(0)) | Outcome::Detached => fanout::End::Ok,
         Outcome::Left { running: false, .. } => fanout::End::NotStarted,
-        Outcome::Ended(_) | Outcome::Left { .. } | Outcome::NoReader | Outcome::Overdue => {
-            fanout::End::Failed
-        }
+        Outcome::Ended(End::TimedOut) | Outcome::Overdue => fanout::End::TimedOut,
+        Outcome::Ended(_) | Outcome::Left { .. } | Outcome::NoReader => fanout::End::Failed,
         Outcome::Failed(error) => match error {
             RunError::Connect(error, _) => error.into(),
             RunError::Failed(failure) => failure.into(),
-            RunError::Local { .. } => fanout::End::Failed,
+            RunError::Local { .. } => fanout::End::Errored,
             RunError::Broken(..) | RunError::Restarted(_) | RunError::Lost(_) => {
                 fanout::End::Unreachable
             }
@@ -235,17 +245,15 @@ fn end(outcome: &Outcome) -> fanout::End {
 }
 
 /// Opens the files of a host's stdout and stderr.
-pub(super) fn open(out: &Path, host: &HostName) -> Result<(Sink, Sink), CliError> {
+pub(super) fn open(out: &Template, host: &HostName) -> Result<(Sink, Sink), CliError> {
     let (stdout, stderr) = files(out, host);
     Ok((Sink::File(OutFile::new(stdout, true)?), Sink::File(OutFile::new(stderr, false)?)))
 }
 
 /// The files of a host's stdout and stderr: inside `out`, or where `{host}` in it says.
-fn files(out: &Path, host: &HostName) -> (PathBuf, PathBuf) {
-    let path = out.as_os_str().as_bytes();
-    let replaced = for_host(path, host);
-    let mut stdout = PathBuf::from(OsString::from_vec(replaced.clone()));
-    if replaced == path {
+fn files(out: &Template, host: &HostName) -> (PathBuf, PathBuf) {
+    let mut stdout = PathBuf::from(OsString::from_vec(out.for_host(host)));
+    if !out.names_host() {
         stdout.push(host.as_str());
     }
     let mut stderr = stdout.clone().into_os_string();
@@ -259,7 +267,8 @@ mod tests {
 
     #[test]
     fn a_host_has_files_of_its_own() {
-        let files = |out: &str| files(Path::new(out), &"web1".parse().unwrap());
+        let files =
+            |out: &str| files(&Template::parse(out.as_bytes()).unwrap(), &"web1".parse().unwrap());
         assert_eq!(files("logs/"), ("logs/web1".into(), "logs/web1.err".into()));
         assert_eq!(files("a/{host}/log"), ("a/web1/log".into(), "a/web1/log.err".into()));
     }

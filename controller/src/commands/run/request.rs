@@ -14,7 +14,8 @@ use super::Args;
 use crate::commands::shell::terminal;
 use crate::error::CliError;
 use crate::run::check;
-use crate::transfer;
+use crate::template::Template;
+use crate::tilde;
 
 /// Room for the rest of the request beside a script, in bytes.
 const BESIDE_SCRIPT: usize = 128 * 1024;
@@ -50,7 +51,7 @@ pub(super) fn request(args: &Args, command: Command) -> Result<Run, CliError> {
         job: JobId::generate()?,
         command,
         user: args.user.clone(),
-        cwd: args.cwd.clone().map(OsString::into_vec),
+        cwd: args.cwd.as_ref().map(|cwd| working_directory(cwd)).transpose()?,
         env: terminal.map(Ok).chain(args.env.iter().map(variable)).collect::<Result<_, _>>()?,
         streams: match (args.detach, args.tty) {
             (true, _) => Streams::Kept,
@@ -64,21 +65,76 @@ pub(super) fn request(args: &Args, command: Command) -> Result<Run, CliError> {
     Ok(request)
 }
 
-/// The request of a plan for one host: `{host}` in its words is the host's name.
-pub(super) fn for_host(request: Run, host: &HostName) -> Result<Run, CliError> {
-    let named = |text: Vec<u8>| transfer::for_host(&text, host);
-    let all = |words: Vec<Vec<u8>>| words.into_iter().map(named).collect();
-    let command = match request.command {
-        Command::Shell(line) => Command::Shell(named(line)),
-        Command::Argv(words) => Command::Argv(all(words)),
-        Command::Script { body, args } => Command::Script { body, args: all(args) },
-        Command::Login => Command::Login,
-    };
-    let env = request.env.into_iter().map(|(name, value)| (name, named(value))).collect();
-    let request = Run { command, cwd: request.cwd.map(named), env, ..request };
-    // A name is longer than what stands for it.
+/// In which texts of a request `{host}` is the host's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expand {
+    Nothing,
+    /// In the words of the command, as `--expand` says.
+    Words,
+    /// In all that a plan says: the directory, which is a path, and words and values, which may have braces
+    /// of their own.
+    Plan,
+}
+
+impl Expand {
+    /// What the command line says.
+    pub(super) fn of(args: &Args) -> Self {
+        if args.expand { Self::Words } else { Self::Nothing }
+    }
+}
+
+/// The request for one host.
+pub(super) fn for_host(request: Run, host: &HostName, expand: Expand) -> Result<Run, CliError> {
+    if expand == Expand::Nothing {
+        return Ok(request);
+    }
+    let request = replaced(request, expand, |template| template.for_host(host))?;
+    // A name may be longer than what stands for it.
     check(&request, "run")?;
     Ok(request)
+}
+
+/// Looks for mistakes in what stands for the host's name.
+pub(super) fn check_expansion(request: Run, expand: Expand) -> Result<(), CliError> {
+    replaced(request, expand, |template| template.text()).map(drop)
+}
+
+fn replaced(
+    request: Run,
+    expand: Expand,
+    made: impl Fn(Template) -> Vec<u8>,
+) -> Result<Run, CliError> {
+    if expand == Expand::Nothing {
+        return Ok(request);
+    }
+    let word = |text: Vec<u8>| -> Result<Vec<u8>, CliError> {
+        let template = match expand {
+            Expand::Words => Template::parse(&text)?,
+            _ => Template::of_shell(&text),
+        };
+        Ok(made(template))
+    };
+    let all = |words: Vec<Vec<u8>>| words.into_iter().map(word).collect::<Result<_, _>>();
+    let command = match request.command {
+        Command::Shell(line) => Command::Shell(word(line)?),
+        Command::Argv(words) => Command::Argv(all(words)?),
+        Command::Script { body, args } => Command::Script { body, args: all(args)? },
+        Command::Login => Command::Login,
+    };
+    let request = Run { command, ..request };
+    if expand == Expand::Words {
+        return Ok(request);
+    }
+    let cwd = request.cwd.map(|cwd| Template::parse(&cwd).map(&made)).transpose()?;
+    let value = |(name, value): (Vec<u8>, Vec<u8>)| (name, made(Template::of_shell(&value)));
+    let env = request.env.into_iter().map(value).collect();
+    Ok(Run { cwd, env, ..request })
+}
+
+/// `~` alone is the home, which is where a command without a directory of its own starts.
+fn working_directory(cwd: &OsString) -> Result<Vec<u8>, CliError> {
+    let path = tilde::remote(cwd.as_bytes()).map_err(|error| error.during("--cwd"))?;
+    Ok(if path.is_empty() { b".".to_vec() } else { path })
 }
 
 fn variable(text: &OsString) -> Result<(Vec<u8>, Vec<u8>), CliError> {

@@ -6,6 +6,7 @@ use lariat_common::name::JobId;
 use lariat_common::protocol::exec::{Command, Run};
 
 use super::output::Output;
+use super::request::Expand;
 use super::{Args, lines, request};
 use crate::error::CliError;
 use crate::target::Chosen;
@@ -16,8 +17,8 @@ pub(crate) struct Task {
     pub(super) commands: Vec<Command>,
     /// The commands are lines of a file, and each is told of by itself.
     by_line: bool,
-    /// `{host}` in it is the host's name.
-    named: bool,
+    /// Which of its texts have `{host}` in them.
+    expand: Expand,
     pub(super) output: Output,
     /// How long a connection may stay broken, if the step says so itself.
     pub(super) reconnect: Option<Duration>,
@@ -34,8 +35,11 @@ impl Task {
             Some(command) => vec![command],
             None => lines::all(args).await?,
         };
-        let (output, reconnect) = (Output::new(args), args.connect.reconnect);
-        Ok(Self { template, commands, by_line, named: false, output, reconnect })
+        let (output, reconnect) = (Output::new(args)?, args.connect.reconnect);
+        let expand = Expand::of(args);
+        let task = Self { template, commands, by_line, expand, output, reconnect };
+        task.check()?;
+        Ok(task)
     }
 
     /// One that is a step of a plan: `{host}` in what the plan itself says of it, not in files, is the
@@ -47,7 +51,22 @@ impl Task {
         let command = request::command(args)?;
         let template = command.clone().unwrap_or(Command::Shell(Vec::new()));
         let task = Self::new(args, request::request(args, template)?, command).await?;
-        Ok(Self { named: !task.by_line, ..task })
+        let expand = match (task.by_line, args.expand) {
+            (true, _) => Expand::Nothing,
+            (false, true) => Expand::Words,
+            (false, false) => Expand::Plan,
+        };
+        let task = Self { expand, ..task };
+        task.check()?;
+        Ok(task)
+    }
+
+    /// Tells a mistake in braces before any host is touched.
+    pub(super) fn check(&self) -> Result<(), CliError> {
+        self.commands.iter().try_for_each(|command| {
+            let request = Run { command: command.clone(), ..self.template.clone() };
+            request::check_expansion(request, self.expand)
+        })
     }
 
     /// How long each may take.
@@ -75,6 +94,6 @@ impl Task {
         let command = command.clone();
         let job = JobId::generate()?;
         let request = Run { job, command, user, grace_ms, ..self.template.clone() };
-        if self.named { request::for_host(request, &chosen.host) } else { Ok(request) }
+        request::for_host(request, &chosen.host, self.expand)
     }
 }

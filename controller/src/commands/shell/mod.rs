@@ -36,6 +36,10 @@ pub(crate) struct Args {
     #[arg(value_name = "HOST")]
     target: Targets,
 
+    /// Run it as this user of the host, instead of as the agent's own; the same as NAME@HOST
+    #[arg(short, long, value_name = "NAME")]
+    user: Option<String>,
+
     #[command(flatten)]
     connect: ReachOptions,
 }
@@ -55,7 +59,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     let request = Run {
         job: JobId::generate()?,
         command: Command::Login,
-        user: chosen.user,
+        user: chosen.user(args.user.as_deref())?,
         cwd: None,
         env: terminal::variables().collect(),
         streams: terminal::streams(),

@@ -15,9 +15,10 @@ use super::keys::{Keys, Left};
 use super::raw::{self, Raw, is_terminal};
 use crate::commands::run::report;
 use crate::context::Context;
-use crate::error::{CliError, EXIT_FAILURE};
+use crate::error::CliError;
 use crate::reach::Reach;
 use crate::run::{Connections, Job, Outcome, SIGHUP, Signals};
+use crate::status;
 use crate::stdio::{LocalOutput, Stdin};
 
 /// The kind of terminal that is meant when nothing is said.
@@ -105,9 +106,9 @@ pub(in crate::commands) async fn run(
         }
         End::Left => {
             crate::output::note(&format!("left {name}"));
-            ExitCode::from(EXIT_FAILURE)
+            ExitCode::from(status::FAILURE)
         }
-        End::Signal(number) => ExitCode::from(128 + number),
+        End::Signal(number) => ExitCode::from(status::signal(number)),
     })
 }
 

@@ -26,9 +26,14 @@ fn a_backup_is_safe_from_delete_and_what_that_removes_becomes_one() {
     std::fs::create_dir(world.dest("empty")).unwrap();
     symlink("x", world.dest("link")).unwrap();
     (world.finish.backup, world.options.delete, world.options.dry_run) = (true, true, true);
-    let told = world.copied().told();
-    let expected = [(Change, "a"), (Delete, "empty"), (Delete, "link"), (Delete, "old folder")];
-    assert_eq!(told, expected.map(|(kind, name)| (kind, name.to_owned())));
+    let mut told = world.copied().told();
+    // Its time may be that of the source by chance.
+    told.retain(|(kind, _)| *kind != ChangeKind::Touch);
+    let root = world.dest("").to_str().unwrap().trim_end_matches('/').to_owned();
+    // A directory in which a backup stays is not deleted.
+    let expected =
+        [(Change, "/a"), (Delete, "/empty"), (Delete, "/link"), (Delete, "/old folder/c")];
+    assert_eq!(told, expected.map(|(kind, name)| (kind, format!("{root}{name}"))));
     world.options.dry_run = false;
     for _ in 0..2 {
         world.copied();

@@ -8,7 +8,9 @@ use crate::link::message_frame;
 use crate::protocol::Kind;
 use crate::protocol::metadata::{Metadata, Travels, Xattr};
 use crate::protocol::transfer::{Identity, LiteralHead, Offer, Time};
-use crate::protocol::tree::{Answers, Begin, End, Entries, Missed, PackedHead, Rule, WINDOW, What};
+use crate::protocol::tree::{
+    Answers, Begin, Changed, End, Entries, Missed, PackedHead, Rule, WINDOW, What,
+};
 
 fn entry(name: &[u8], what: What) -> Entry {
     let mtime = Time { secs: 5, nanos: 0 };
@@ -182,7 +184,7 @@ fn a_hostile_receiver_gets_nothing_that_was_not_offered() {
     let answers = |first, answers: &[u8]| {
         message_frame(&Answers { first, answers: answers.to_vec() }).unwrap()
     };
-    let settled = Settled { path: Vec::new(), files: 0, bytes: 0 };
+    let settled = Settled { path: Vec::new(), files: 0, bytes: 0, done: Changed::default() };
     let attacks = [
         ("answers to nothing", answers(1, &[1])),
         ("too many answers", answers(1, &[1; 9])),

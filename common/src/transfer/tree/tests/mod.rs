@@ -119,7 +119,7 @@ impl World {
     }
 
     fn arrival(&self, root: Entry) -> TreeArrival {
-        let dest = Destination { path: b"dest".to_vec(), name: b"source".to_vec() };
+        let dest = Destination { path: b"dest".to_vec(), name: Vec::new() };
         let open = if self.options.dry_run { TreeTarget::look } else { TreeTarget::open };
         TreeArrival {
             target: open(self.folder.path(), &dest, Self::owner()).unwrap(),

@@ -81,7 +81,7 @@ pub(crate) fn distant(stage: &Stage) -> Table {
     let contenders = vec![
         Contender::new(FAR, |round| {
             stage.fleet.set_address(HOST, far.address);
-            let command = lariat::copy(stage, Way::Push, &run.source, &run.copy());
+            let command = lariat::copy(stage, Way::Push, &run.source.join(""), &run.copy());
             lariat::sample(run.measure(round, &stage.agent_meter(), Before::Nothing, command)?)
         }),
         Contender::maybe("rsync daemon, plaintext, 50 ms", daemon, |round, (daemon, proxy)| {
@@ -105,7 +105,7 @@ pub(crate) fn many(stage: &Stage) -> Table {
     let case = "tree-many";
     let run = Run::new(stage, case, 200_000, 100);
     let contender = Contender::new(lariat::NAME, |round| {
-        let command = lariat::copy(stage, Way::Push, &run.source, &run.copy());
+        let command = lariat::copy(stage, Way::Push, &run.source.join(""), &run.copy());
         lariat::sample(run.measure(round, &stage.agent_meter(), Before::Nothing, command)?)
     });
     let rounds = stage.options.rounds.min(3);
@@ -153,7 +153,7 @@ impl<'a> Run<'a> {
         let (from_by_daemon, to_by_daemon) = (from.clone(), to.clone());
         vec![
             Contender::new(lariat::NAME, move |round| {
-                let command = lariat::copy(stage, Way::Push, source, &self.copy());
+                let command = lariat::copy(stage, Way::Push, &source.join(""), &self.copy());
                 lariat::sample(self.measure(round, &stage.agent_meter(), before, command)?)
             }),
             Contender::maybe(RSYNC, ssh.and_then(|ssh| Ok((ssh, rsync?))), move |round, tool| {

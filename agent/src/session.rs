@@ -307,6 +307,8 @@ fn may_be_late(kind: Kind) -> bool {
         | Kind::Ping
         | Kind::Pong
         | Kind::Goodbye
+        | Kind::Clean
+        | Kind::Cleaned
         | Kind::Run
         | Kind::Started
         | Kind::Stdout

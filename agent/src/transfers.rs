@@ -47,7 +47,7 @@ impl Transfers {
             FileRequest::Push(push) => (&push.dest, false),
             FileRequest::PushTree(push) if push.options.dry_run => return None,
             FileRequest::PushTree(push) => (&push.dest, true),
-            FileRequest::Pull(_) => return None,
+            FileRequest::Pull(_) | FileRequest::Clean(_) => return None,
         };
         // What differs only by slashes and dots is the same, wherever it leads.
         let path: PathBuf = Path::new(OsStr::from_bytes(&dest.path)).components().collect();

@@ -3,6 +3,7 @@
 
 use lariat_common::codec::decode;
 use lariat_common::protocol::Kind;
+use lariat_common::protocol::clean::{Clean, Cleaned};
 use lariat_common::protocol::exec::{Ack, Attach, Exit, Run, Signal, Started, StdinEnd, StdinTaken};
 use lariat_common::protocol::failure::Failure;
 use lariat_common::protocol::transfer::{
@@ -35,6 +36,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         Kind::Missed => drop(decode::<Missed>(payload)),
         Kind::End => drop(decode::<End>(payload)),
         Kind::Changes => drop(decode::<Changes>(payload)),
+        Kind::Clean => drop(decode::<Clean>(payload).map(|clean| clean.check())),
+        Kind::Cleaned => drop(decode::<Cleaned>(payload)),
         Kind::Settled => drop(decode::<Settled>(payload)),
         Kind::Started => drop(decode::<Started>(payload)),
         Kind::Ack => drop(decode::<Ack>(payload)),

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tracing::info;
 
-use super::{pull, push, push_tree};
+use super::{clean, pull, push, push_tree};
 use crate::session::{Session, SessionLink};
 use crate::transfers::Transfers;
 use crate::user::{Credentials, User};
@@ -67,6 +67,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite>(
         FileRequest::Push(push) => push::serve(link, push, work).await,
         FileRequest::PushTree(push) => push_tree::serve(link, push, work).await,
         FileRequest::Pull(pull) => pull::serve(link, pull, work).await,
+        FileRequest::Clean(request) => clean::serve(link, request, work).await,
     }
 }
 

@@ -5,6 +5,7 @@
 //! in order ([`ControlFlow::Break`]).
 
 pub mod attach;
+pub mod clean;
 pub mod file_work;
 pub mod kill;
 pub mod list;

@@ -44,7 +44,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite>(
         return look::push(link, push, work).await;
     }
     let opened = match open(push, work) {
-        Ok(opened) => lock(&opened.arrival.target).await.map(|()| opened),
+        Ok(mut opened) => lock(&mut opened.arrival.target).await.map(|()| opened),
         Err(failure) => Err(failure),
     };
     let Opening { running, arrival } = match opened {
@@ -77,7 +77,7 @@ async fn take<S: AsyncRead + AsyncWrite>(
 }
 
 /// Waits until an older transfer, which has been told to stop, has let go of the root.
-async fn lock(target: &TreeTarget) -> Result<(), Failure> {
+async fn lock(target: &mut TreeTarget) -> Result<(), Failure> {
     let end = Instant::now() + LETS_GO;
     loop {
         match target.lock() {

@@ -9,6 +9,7 @@ pub(super) fn may_say(request: &FileRequest, kind: Kind) -> bool {
         FileRequest::Push(_) => as_receiver(kind),
         FileRequest::PushTree(_) => as_receiver(kind) || as_tree_receiver(kind),
         FileRequest::Pull(_) => as_sender(kind),
+        FileRequest::Clean(_) => matches!(kind, Kind::Failed | Kind::Missed | Kind::Cleaned),
     }
 }
 

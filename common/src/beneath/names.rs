@@ -8,7 +8,8 @@ pub struct Names {
 }
 
 impl Names {
-    pub(super) fn push(&mut self, name: &[u8]) {
+    /// Adds one.
+    pub(crate) fn push(&mut self, name: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(name);
         // 4 GiB of names are 16 million of the longest; a folder that has more is cut there.

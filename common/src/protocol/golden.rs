@@ -1,6 +1,7 @@
 //! The bytes of each message, so that no change of an encoder or a type goes unnoticed: they are the
 //! examples of docs/PROTOCOL.md.
 
+use super::clean::{Clean, Cleaned};
 use super::exec::{
     Ack, Attach, Command, End, Exit, Release, Resize, Run, Signal, Started, StdinEnd, StdinTaken,
     Streams,
@@ -197,4 +198,6 @@ fn trees(s: &mut Vec<Kind>, offer: &Offer) {
     check(s, &Changes { changes: vec![change] });
     let done = Changed { files: 4, others: 5, deleted: 6 };
     check(s, &Settled { path: Vec::new(), files: 1, bytes: 3, done });
+    check(s, &Clean { path: b"/srv".to_vec(), dry_run: true, user: Some("www".to_owned()) });
+    check(s, &Cleaned { files: 2, bytes: 600_000 });
 }

@@ -3,6 +3,7 @@
 //! A session is: `Challenge`, `Login` (with the first request behind it), `Welcome` or `Denied`, then
 //! requests one at a time. docs/PROTOCOL.md tells the dialogue; the types here are its vocabulary.
 
+pub mod clean;
 pub mod exec;
 pub mod failure;
 pub mod grant;
@@ -134,6 +135,10 @@ kinds! {
     Copies = 0x49,
     /// Bulk: [`transfer::LiteralHead`], then bytes that the basis does not have.
     Literal = 0x4a,
+    /// Remove abandoned temporary files: [`clean::Clean`].
+    Clean = 0x4b,
+    /// So many there were: [`clean::Cleaned`].
+    Cleaned = 0x4c,
 
     /// Send a folder to the host: [`tree::PushTree`].
     PushTree = 0x50,
@@ -210,6 +215,8 @@ messages! {
     Complete: transfer::Complete,
     Done: transfer::Done,
     Copies: transfer::Copies,
+    Clean: clean::Clean,
+    Cleaned: clean::Cleaned,
     PushTree: tree::PushTree,
     Root: tree::Root,
     Entries: tree::Entries,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
 use crate::limits::MAX_NAME;
+use crate::protocol::clean::Clean;
 use crate::protocol::exec::{Attach, Command, Run};
 use crate::protocol::grant::Verb;
 use crate::protocol::job::{Kill, List, Logs};
@@ -58,6 +59,8 @@ pub enum FileRequest {
     PushTree(PushTree),
     /// Fetch a file or a folder from the host.
     Pull(Pull),
+    /// Remove abandoned temporary files.
+    Clean(Clean),
 }
 
 impl FileRequest {
@@ -67,13 +70,14 @@ impl FileRequest {
             Self::Push(push) => push.user.as_deref(),
             Self::PushTree(push) => push.user.as_deref(),
             Self::Pull(pull) => pull.user.as_deref(),
+            Self::Clean(clean) => clean.user.as_deref(),
         }
     }
 
     /// The verb that a key needs for it.
     pub fn verb(&self) -> Verb {
         match self {
-            Self::Push(_) | Self::PushTree(_) => Verb::Push,
+            Self::Push(_) | Self::PushTree(_) | Self::Clean(_) => Verb::Push,
             Self::Pull(_) => Verb::Pull,
         }
     }
@@ -83,7 +87,7 @@ impl FileRequest {
         const RULE: usize = 8 * 1024;
         const PATH: usize = 128;
         let options = match self {
-            Self::Push(_) => return 0,
+            Self::Push(_) | Self::Clean(_) => return 0,
             Self::PushTree(push) => &push.options,
             Self::Pull(pull) => match &pull.tree {
                 Some(options) => options,
@@ -101,6 +105,7 @@ impl FileRequest {
             Self::Push(push) => (Push::KIND, codec::encode(push)?),
             Self::PushTree(push) => (PushTree::KIND, codec::encode(push)?),
             Self::Pull(pull) => (Pull::KIND, codec::encode(pull)?),
+            Self::Clean(clean) => (Clean::KIND, codec::encode(clean)?),
         })
     }
 
@@ -142,6 +147,7 @@ impl Request {
             Push::KIND => Ok(Self::File(FileRequest::Push(codec::decode(payload)?))),
             PushTree::KIND => Ok(Self::File(FileRequest::PushTree(codec::decode(payload)?))),
             Pull::KIND => Ok(Self::File(FileRequest::Pull(codec::decode(payload)?))),
+            Clean::KIND => Ok(Self::File(FileRequest::Clean(codec::decode(payload)?))),
             other => Err(BadRequest::Kind(other)),
         }
     }
@@ -158,8 +164,8 @@ impl Request {
 
     /// Whether a frame of this kind asks for something.
     pub fn is_request(kind: Kind) -> bool {
-        use Kind::{Attach, Kill, List, Logs, Pull, Push, PushTree, Run};
-        matches!(kind, Run | Attach | List | Logs | Kill | Push | PushTree | Pull)
+        use Kind::{Attach, Clean, Kill, List, Logs, Pull, Push, PushTree, Run};
+        matches!(kind, Run | Attach | List | Logs | Kill | Push | PushTree | Pull | Clean)
     }
 
     /// The verb that a key needs for it.

@@ -209,6 +209,11 @@ impl Attributes {
             && self.owns(stat)
     }
 
+    /// Whether its mode stays.
+    pub(super) fn permits_as(&self, stat: &Stat) -> bool {
+        stat.st_mode & SPECIAL == self.mode_for(stat)
+    }
+
     /// Whether whose it is stays.
     pub(super) fn owns(&self, stat: &Stat) -> bool {
         self.uid.is_none_or(|uid| uid == stat.st_uid)
@@ -220,15 +225,15 @@ impl Attributes {
         self.mode | stat.st_mode & self.kept
     }
 
-    /// Sets them all on an open file or folder.
-    pub(super) fn set(&self, file: impl AsFd, path: &[u8]) -> Result<(), Failure> {
-        self.make_equal(file, path).map(drop)
-    }
-
     /// Sets those that an open file or folder does not have yet, and touches nothing that is equal. Tells
     /// whether there was anything to set.
     pub(super) fn make_equal(&self, file: impl AsFd, path: &[u8]) -> Result<bool, Failure> {
         self.compare(Subject::new(&file), true).map_err(sys_failed(Action::SetMetadata, path))
+    }
+
+    /// The access ACL that was asked for, in its binary form; empty if that is none.
+    pub(super) fn access_list(&self) -> Option<&[u8]> {
+        self.acls.as_ref().map(|acls| acls.access.as_slice())
     }
 
     /// Whether there are any that only an open file shows.
@@ -247,6 +252,11 @@ impl Attributes {
         let stat = file.stat()?;
         let mut differs = !self.owns(&stat);
         if differs && set {
+            // Meanwhile nobody has a right that neither the old nor the new state gives.
+            let mode = stat.st_mode & MODE;
+            if mode & !self.mode != 0 {
+                file.set_mode(mode & self.mode)?;
+            }
             file.set_owner(self.uid, self.gid)?;
         }
         if let Some(xattrs) = &self.xattrs {
@@ -310,6 +320,11 @@ fn travelling(file: Subject<'_>) -> Result<Vec<Vec<u8>>, Errno> {
     let mut names = file.xattr_names()?;
     names.retain(|name| may_travel(name));
     Ok(names)
+}
+
+/// Makes a file's attributes these, as far as they are such that travel.
+pub(super) fn set_xattrs(file: impl AsFd, xattrs: &[Xattr]) -> Result<(), Errno> {
+    compare_xattrs(Subject::new(&file), xattrs, true).map(drop)
 }
 
 fn may_travel(name: &[u8]) -> bool {
@@ -417,7 +432,7 @@ mod tests {
                 let mut translator = Translator::new(travels, Finish::default());
                 let mut attributes = translator.attributes(metadata(0o4755, None), false);
                 attributes.xattrs = None;
-                attributes.set(&folder, b"x").unwrap();
+                attributes.make_equal(&folder, b"x").unwrap();
                 assert_eq!(mode(), expected);
                 assert!(attributes.are_of(&rustix::fs::fstat(&folder).unwrap()));
             }

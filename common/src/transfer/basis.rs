@@ -3,10 +3,9 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags};
-
 use super::delta::{Params, Seed};
 use super::destination::Place;
+use super::replaced::Replaced;
 use crate::protocol::transfer::Offer;
 
 /// A basis smaller than this, in bytes, is not worth being cut.
@@ -26,14 +25,9 @@ impl BasisFile {
         if offer.chunks() <= 1 || offer.sparse {
             return None;
         }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = rustix::fs::openat(&place.folder, place.name.as_slice(), flags, Mode::empty());
-        let file = File::from(file.ok()?);
-        let metadata = file.metadata().ok()?;
-        let size = metadata.len();
-        if !metadata.is_file() || size < MIN_BASIS {
-            return None;
-        }
+        let Replaced { file, stat } = Replaced::find(&place.folder, &place.name)?;
+        let file = file?;
+        let size = u64::try_from(stat.st_size).ok().filter(|&size| size >= MIN_BASIS)?;
         let params = Params::for_basis(size)?;
         // Without randomness the whole file is sent, which is no worse than it was.
         let seed = Seed::generate().ok()?;

@@ -2,18 +2,16 @@
 //! that a crash at any instant leaves the old file or the new one.
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::attributes::{Attributes, Translator};
-use super::backup;
 use super::destination::Place;
 use super::error::{failed, sys_failed};
-use super::own;
+use super::replaced::Replaced;
+use super::{backup, end_state, own};
 use crate::protocol::failure::{Action, Failure};
 use crate::protocol::metadata::{Metadata, Travels};
 
@@ -58,33 +56,72 @@ pub(super) enum Sync {
     WithItsTree,
 }
 
-/// Gives the file its metadata and, once it is on disk, its name.
-pub(super) fn commit(
-    file: &File,
-    part: &str,
-    place: &Place,
-    size: u64,
-    placing: &Placing,
-    sync: Sync,
-) -> Result<(), Failure> {
-    let path = place.path();
-    let bytes = path.as_os_str().as_bytes();
-    // Zeros at the end may have been left out, and a longer file's rest may still be there.
-    file.set_len(size).map_err(failed(Action::Write, bytes))?;
-    inherit(file, place.folder.as_fd(), &place.name);
-    placing.attributes.set(file, bytes)?;
-    if sync == Sync::First {
-        file.sync_all().map_err(failed(Action::Sync, bytes))?;
+/// Under which name a complete file goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Landing {
+    /// Its own.
+    Final,
+    /// A tree's temporary one: a directory has its own, and is removed later.
+    Staged(Vec<u8>),
+}
+
+/// What became of a complete file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// It has its name, or the one of its [`Landing`].
+    Placed,
+    /// What was there had the same content, and got what else differed. The new file is not needed.
+    Touched,
+    /// What was there was as it should be.
+    Unchanged,
+}
+
+/// Where a complete file goes and what it gets.
+pub(super) struct Commit<'a> {
+    pub(super) place: &'a Place,
+    pub(super) landing: &'a Landing,
+    pub(super) placing: &'a Placing,
+    pub(super) sync: Sync,
+    /// What is replaced.
+    pub(super) old: Option<&'a Replaced>,
+    /// What is replaced has the same content: it is not worth a backup.
+    pub(super) equal: bool,
+}
+
+impl Commit<'_> {
+    /// Gives the file, which is there as `part`, its metadata and, once it is on disk, its name.
+    pub(super) fn run(&self, file: &File, part: &str) -> Result<(), Failure> {
+        let Self { place, landing, placing, sync, old, equal } = self;
+        let path = place.path();
+        let bytes = path.as_os_str().as_bytes();
+        end_state::finish(file, &placing.attributes, *old, bytes)?;
+        if *sync == Sync::First {
+            file.sync_all().map_err(failed(Action::Sync, bytes))?;
+        }
+        let folder = place.folder.as_fd();
+        let name = match landing {
+            Landing::Final => place.name.as_slice(),
+            Landing::Staged(name) => name,
+        };
+        if placing.backup && !equal && **landing == Landing::Final {
+            backup::keep(folder, name, bytes)?;
+        }
+        if !own::is_at(place, part, file).map_err(failed(Action::Rename, bytes))? {
+            return Err(own::taken_away(place, part, bytes));
+        }
+        rustix::fs::renameat(folder, part, folder, name).map_err(sys_failed(Action::Rename, bytes))
     }
-    if placing.backup {
-        backup::keep(place.folder.as_fd(), &place.name, bytes)?;
+}
+
+/// Gives a file that has its content already what else differs. `None` if it can't be, or where that is a
+/// matter of owner or rights: somebody may have the old file open, who must not have the new one.
+pub(super) fn touch(old: &Replaced, attributes: &Attributes) -> Option<Committed> {
+    let file = old.file.as_ref()?;
+    if !attributes.owns(&old.stat) || !attributes.permits_as(&old.stat) {
+        return None;
     }
-    if !own::is_at(place, part, file).map_err(failed(Action::Rename, bytes))? {
-        return Err(own::taken_away(place, part, bytes));
-    }
-    let folder = place.folder.as_fd();
-    rustix::fs::renameat(folder, part, folder, place.name.as_slice())
-        .map_err(sys_failed(Action::Rename, bytes))
+    let differed = attributes.make_equal(file, b"").ok()?;
+    Some(if differed { Committed::Touched } else { Committed::Unchanged })
 }
 
 /// Forces the folder to disk, and with it the file's name.
@@ -96,35 +133,4 @@ pub(super) fn sync_folder(place: &Place, file: &File) -> Result<(), Failure> {
         synced => synced,
     };
     synced.map_err(sys_failed(Action::Sync, path))
-}
-
-/// A replaced file's owner, group and extended attributes stay as they were, as far as we may.
-pub(super) fn inherit(file: &File, folder: BorrowedFd<'_>, name: &[u8]) {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let Ok(old) = rustix::fs::openat(folder, name, flags, Mode::empty()) else { return };
-    let old = File::from(old);
-    let (Ok(was), Ok(is)) = (old.metadata(), file.metadata()) else { return };
-    if (was.uid(), was.gid()) != (is.uid(), is.gid()) {
-        let _ = std::os::unix::fs::fchown(file, Some(was.uid()), Some(was.gid()));
-    }
-    copy_attributes(&old, file);
-}
-
-/// Copies extended attributes, but the one that gives a program rights: the kernel itself takes that
-/// away from a file whose content changes.
-fn copy_attributes(from: &File, to: &File) {
-    const CAPABILITY: &[u8] = b"security.capability";
-    let Ok(len @ 1..) = rustix::fs::flistxattr_query(from) else { return };
-    let mut names = vec![0; len];
-    let Ok(len) = rustix::fs::flistxattr(from, &mut names[..]) else { return };
-    let mut value = vec![0; 64 * 1024];
-    for name in names[..len].split(|&b| b == 0) {
-        if name.is_empty() || name == CAPABILITY {
-            continue;
-        }
-        if let Ok(len) = rustix::fs::fgetxattr(from, name, &mut value[..]) {
-            let flags = rustix::fs::XattrFlags::empty();
-            let _ = rustix::fs::fsetxattr(to, name, &value[..len], flags);
-        }
-    }
 }

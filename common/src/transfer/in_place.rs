@@ -144,7 +144,7 @@ fn finish(
         || attributes.uid.is_some()
         || attributes.gid.is_some()
         || attributes.are_beyond_stat();
-    match attributes.set(file, path) {
+    match attributes.make_equal(file, path).map(drop) {
         Err(Failure { cause: NOT_OURS, .. }) if !asked => {}
         set => set?,
     }

@@ -9,7 +9,7 @@
 //! shared reactor is ever blocked.
 //!
 //! [`hash`] is the arithmetic of chunks and whole files, [`reconcile`] decides what is sent again,
-//! [`destination`] where a file goes, [`attributes`] what it gets beyond its content, [`partial`] is the unfinished file and its journal, [`in_place`] the file itself where it is written into, [`sweep`] removes those that were given up, [`source`]
+//! [`destination`] where a file goes, [`attributes`] what it gets beyond its content, [`partial`] is the unfinished file and its journal, [`in_place`] the file itself where it is written into, [`end_state`] what the complete one gets beyond its content, [`temporary`] what all such files are called, [`in_use`] whether one is in use, [`sweep`] and [`clean`] remove those that were given up, [`source`]
 //! the file that is read, [`shared`] one that is read for many, [`delta`] what of a file the other end has; [`send`] and [`receive`] move
 //! the bytes. [`tree`] moves whole folders, and has these for their large files.
 
@@ -20,32 +20,37 @@ mod basis;
 mod beside;
 mod body;
 mod cancel;
+pub mod clean;
 mod commit;
 pub mod delta;
 pub mod destination;
 mod disk_times;
 mod encode;
+mod end_state;
 mod error;
 mod generated;
 pub mod hash;
 mod holes;
 mod in_place;
+mod in_use;
 mod journal;
 mod own;
 mod partial;
 mod receive;
 mod reconcile;
 mod rehash;
+mod replaced;
 mod send;
 mod shared;
 mod source;
 mod subject;
 mod sweep;
+mod temporary;
 pub mod tree;
 mod unfinished;
 
 pub use cancel::Cancel;
-pub use commit::{Finish, Placing};
+pub use commit::{Committed, Finish, Placing};
 pub use error::TransferError;
 pub use partial::{Busy, Owner, Partial};
 pub use receive::{Received, Stream, Target, receive};

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::destination::Place;
@@ -60,22 +60,28 @@ pub(super) fn open_locked(
 ///
 /// Who has the lock under `name` has all that is at `aside`.
 pub(super) fn step_aside(place: &Place, name: &str, aside: &str) -> io::Result<Option<File>> {
-    remove(place, aside);
-    // On a disk that is full to the last it must do without.
-    let Ok(guard) = create(place, aside) else { return Ok(None) };
-    let exchanged =
-        rustix::fs::flock(&guard, FlockOperation::NonBlockingLockExclusive).and_then(|()| {
-            let (folder, flags) = (&place.folder, RenameFlags::EXCHANGE);
-            rustix::fs::renameat_with(folder, name, folder, aside, flags)
-        });
-    match exchanged {
-        Ok(()) => Ok(Some(guard)),
-        Err(errno) => {
-            remove(place, aside);
-            let unknown = matches!(errno, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP);
-            if unknown { Ok(None) } else { Err(errno.into()) }
+    for _ in 0..ATTEMPTS {
+        remove(place, aside);
+        // On a disk that is full to the last it must do without.
+        let Ok(guard) = create(place, aside) else { return Ok(None) };
+        let exchanged = rustix::fs::flock(&guard, FlockOperation::NonBlockingLockExclusive)
+            .and_then(|()| {
+                let (folder, flags) = (&place.folder, RenameFlags::EXCHANGE);
+                rustix::fs::renameat_with(folder, name, folder, aside, flags)
+            });
+        match exchanged {
+            Ok(()) => return Ok(Some(guard)),
+            // Somebody who clears up had it locked before we had, or has removed it.
+            Err(Errno::WOULDBLOCK | Errno::NOENT) => {}
+            Err(errno) => {
+                remove(place, aside);
+                let unknown = matches!(errno, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP);
+                return if unknown { Ok(None) } else { Err(errno.into()) };
+            }
         }
     }
+    remove(place, aside);
+    Err(Errno::BUSY.into())
 }
 
 /// Whether a name is that of an open file.
@@ -92,6 +98,14 @@ pub(super) fn taken_away(place: &Place, name: &str, path: &[u8]) -> Failure {
         Ok(_) => held(path),
         Err(errno) => sys_failed(Action::Rename, path)(errno),
     }
+}
+
+/// Whether a file can only be one that we made for this user: nobody else may write to it, nor may have
+/// made it.
+pub(super) fn is_ours(stat: &Stat, user: u32) -> bool {
+    let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
+    let private = stat.st_mode & 0o7777 == 0o600 && stat.st_nlink == 1;
+    is_file && private && stat.st_uid == user
 }
 
 /// Says that another transfer has a destination.
@@ -111,9 +125,7 @@ pub(super) fn open(
     match rustix::fs::openat(&place.folder, name, flags, Mode::empty()) {
         Ok(file) => {
             let file = File::from(file);
-            let metadata = file.metadata()?;
-            let private = metadata.mode() & 0o7777 == 0o600 && metadata.nlink() == 1;
-            if metadata.is_file() && metadata.uid() == user && private {
+            if is_ours(&rustix::fs::fstat(&file)?, user) {
                 return Ok(Some(file));
             }
             // Whoever had it locked may have put it aside meanwhile: what is there now is not this.

@@ -1,7 +1,7 @@
 //! A transfer's unfinished file, from its first byte to the name that it gets.
 //!
-//! It lies in the destination's own folder as `.lariat-HASH.part`, where HASH is of the key, the user
-//! and the destination's name, so that a later attempt finds it and another key's does not. One that
+//! It lies in the destination's own folder under a name that follows from the key, the user and the
+//! destination's name, so that a later attempt finds it and another key's does not. One that
 //! could be anybody else's work is not touched but replaced. Who has it locked has what lies beside it
 //! too: the journal, and the place where the complete file gets its metadata.
 
@@ -19,11 +19,13 @@ use rustix::process::Resource;
 
 use super::basis::BasisFile;
 use super::body::Body;
-use super::commit::{self, Placing, Sync};
+use super::commit::{self, Commit, Committed, Landing, Placing, Sync};
 use super::destination::Place;
 use super::error::{failed, sys_failed};
 use super::journal::{Journal, Left};
+use super::replaced::Replaced;
 use super::source::{file_kind, not_a_file};
+use super::temporary::PartialNames;
 use super::unfinished::{Opened, Unfinished};
 use super::{own, sweep};
 use crate::beneath::Folder;
@@ -56,33 +58,22 @@ pub enum Busy {
 /// An unfinished file, locked against every other process.
 pub struct Partial {
     place: Place,
-    names: Names,
+    names: PartialNames,
+    landing: Landing,
+    pub(super) likeness: Likeness,
     body: Arc<Body>,
     state: State,
     /// What is locked in its place once it was put aside.
     guard: Option<File>,
 }
 
-/// The names of a partial and of what belongs to it.
-struct Names {
-    part: String,
-    journal: String,
-    /// Where the complete file is until it gets its own name.
-    aside: String,
-}
-
-impl Names {
-    fn of(name: &[u8], owner: Owner) -> Self {
-        let mut hash = blake3::Hasher::new();
-        hash.update(&owner.key.0).update(&owner.user.to_le_bytes()).update(name);
-        let stem = |hash: &blake3::Hasher| format!(".lariat-{}", &hash.finalize().to_hex()[..32]);
-        let part = stem(&hash);
-        // No name has a slash in it.
-        let aside = stem(hash.update(b"/aside"));
-        let [part, aside, journal] =
-            [format!("{part}.part"), format!("{aside}.part"), format!("{part}.journal")];
-        Self { part, journal, aside }
-    }
+/// What is known of how the content that arrives compares with what it replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Likeness {
+    /// Each part of it was taken from the same place of the old file, which is as long.
+    Same,
+    /// They are to be compared, first from this offset on: if they differ, then probably there.
+    Unknown(u64),
 }
 
 /// What becomes of a partial's files when it is dropped.
@@ -99,14 +90,26 @@ enum State {
 impl Partial {
     /// The name that the partial for this place has, in the place's folder.
     pub fn name(place: &Place, owner: Owner) -> String {
-        Names::of(&place.name, owner).part
+        PartialNames::of(&place.name, owner).part
     }
 
-    /// Opens or makes the partial for a place, and looks what there is already of the offered file.
+    /// Opens or makes the partial for a place, and looks what there is already of the offered file. Refuses
+    /// a place where something is that is no file.
     pub fn open(place: Place, owner: Owner, offer: &Offer, busy: Busy) -> Result<Opened, Failure> {
         let path = place.path().into_os_string().into_encoded_bytes();
         check_replaceable(&place.folder, &place.name, &path)?;
-        let names = Names::of(&place.name, owner);
+        Self::open_for(place, Landing::Final, owner, offer, busy)
+    }
+
+    /// Opens or makes the partial for a place of which is known that what is there may be replaced.
+    pub(super) fn open_for(
+        place: Place,
+        landing: Landing,
+        owner: Owner,
+        offer: &Offer,
+        busy: Busy,
+    ) -> Result<Opened, Failure> {
+        let names = PartialNames::of(&place.name, owner);
         let file = own::open_locked(&place, &names.part, owner.user, busy)?;
         // Of an attempt that was killed there.
         own::remove(&place, &names.aside);
@@ -114,8 +117,8 @@ impl Partial {
             own::remove(&place, &names.part);
             own::remove(&place, &names.journal);
         })?;
-        let (body, state) = (Arc::new(body), State::UnderWay);
-        let partial = Self { place, names, body, state, guard: None };
+        let (body, state, likeness) = (Arc::new(body), State::UnderWay, Likeness::Unknown(0));
+        let partial = Self { place, names, landing, likeness, body, state, guard: None };
         partial.check_room(offer)?;
         let Left { chunks: have, begun } = left;
         let whole = have.iter().map(|range| range.count).sum::<u64>() == offer.chunks();
@@ -129,8 +132,9 @@ impl Partial {
 
     /// Whether an earlier attempt left something for this place.
     pub(super) fn is_there(folder: &Folder, name: &[u8], owner: Owner) -> bool {
-        let Names { part, .. } = Names::of(name, owner);
-        matches!(folder.stat(part.as_bytes()), Ok(Some(stat)) if stat.st_size > 0)
+        let PartialNames { part, .. } = PartialNames::of(name, owner);
+        let there = folder.stat(part.as_bytes());
+        matches!(there, Ok(Some(stat)) if stat.st_size > 0 && own::is_ours(&stat, owner.user))
     }
 
     /// The path that the file will have.
@@ -151,33 +155,54 @@ impl Partial {
         let _ = self.body.write_begun(index, before, bytes, make);
     }
 
-    /// Gives the complete file its metadata and, once it is on disk, its name.
+    /// Gives the complete file its metadata and, once it is on disk, its name. Where the same content is
+    /// already, nothing is replaced.
     pub(super) fn commit(
         mut self,
         size: u64,
         placing: &Placing,
         sync: Sync,
-    ) -> Result<(), Failure> {
+    ) -> Result<Committed, Failure> {
+        // Zeros at the end may have been left out, and a longer file's rest may still be there.
+        self.body.file.set_len(size).map_err(self.failed(Action::Write))?;
+        let old = Replaced::find(&self.place.folder, &self.place.name);
+        let old = old.filter(|_| self.landing == Landing::Final);
+        let equal = old.as_ref().is_some_and(|old| self.is_equal(old, size));
+        let touched = old.as_ref().filter(|_| equal);
+        if let Some(touched) = touched.and_then(|old| commit::touch(old, &placing.attributes)) {
+            self.state = State::Worthless;
+            return Ok(touched);
+        }
         if size >= WORTH_KEEPING && sync == Sync::First {
             // While this lasts the partial is still one that a later attempt takes up.
-            let synced = self.body.file.set_len(size).and_then(|()| self.body.file.sync_data());
-            synced.map_err(self.failed(Action::Sync))?;
+            self.body.file.sync_data().map_err(self.failed(Action::Sync))?;
         }
         // With its metadata it would not look like ours any more to a later attempt, which would put it
         // away, and what took its place would get the name.
-        let Names { part, journal, aside } = &self.names;
+        let PartialNames { part, journal, aside } = &self.names;
         self.guard =
             own::step_aside(&self.place, part, aside).map_err(self.body.failed(Action::Rename))?;
         self.state = State::Worthless;
         let complete = if self.guard.is_some() { aside } else { part };
-        commit::commit(&self.body.file, complete, &self.place, size, placing, sync)?;
+        let (place, landing, old) = (&self.place, &self.landing, old.as_ref());
+        Commit { place, landing, placing, sync, old, equal }.run(&self.body.file, complete)?;
         self.state = State::Committed;
         if self.body.has_journal() {
             own::remove(&self.place, journal);
         }
         match sync {
-            Sync::First => commit::sync_folder(&self.place, &self.body.file),
-            Sync::WithItsTree => Ok(()),
+            Sync::First => {
+                commit::sync_folder(&self.place, &self.body.file).map(|()| Committed::Placed)
+            }
+            Sync::WithItsTree => Ok(Committed::Placed),
+        }
+    }
+
+    /// Whether the content that has come is the old file's too.
+    fn is_equal(&self, old: &Replaced, size: u64) -> bool {
+        match self.likeness {
+            Likeness::Same => u64::try_from(old.stat.st_size) == Ok(size),
+            Likeness::Unknown(from) => old.is_like(&self.body.file, size, from),
         }
     }
 
@@ -230,7 +255,7 @@ impl Drop for Partial {
             State::Worthless => false,
             State::Committed => true,
         };
-        let Names { part, journal, aside } = &self.names;
+        let PartialNames { part, journal, aside } = &self.names;
         if !kept {
             own::remove(&self.place, if self.guard.is_some() { aside } else { part });
             own::remove(&self.place, journal);

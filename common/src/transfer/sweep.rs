@@ -1,98 +1,124 @@
-//! Removes partials that nobody came back for, so that a folder does not fill with what was given up.
+//! Removes what killed transfers left in a folder and nobody came back for, so that it does not fill with
+//! what was given up. What is in use is locked, and stays; how old it looks never says that it is not.
 
-use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Stat};
+use rustix::io::Errno;
 
 use super::destination::Place;
+use super::in_use::{self, tree_is_under_way};
 use super::own;
+use super::temporary::{Kind, Temporary};
 
-/// How long a partial is kept after the last byte was written to it.
+/// How long a partial is kept after the last byte was written to it: so long it can be gone on with.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// How long a staged file is kept that no tree seems to work on. Where a folder is mounted in two places,
+/// that tree's root may not be above it.
+const KEPT_STAGED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Entries of a folder that are looked at: in a larger one what lies behind them stays, for a transfer
 /// must not wait for a folder to be read that has millions.
 const MOST_ENTRIES: usize = 1000;
-
-/// Length of what is between a partial's prefix and its ending, in letters.
-const HASH_LEN: usize = 32;
-
-const PART: &str = ".part";
-const JOURNAL: &str = ".journal";
 
 /// Removes what `user` left in this folder and nobody came back for. What can't be removed is in
 /// nobody's way.
 pub(super) fn sweep(place: &Place, user: u32, now: SystemTime) {
     let Ok(entries) = Dir::read_from(&place.folder) else { return };
     for entry in entries.take(MOST_ENTRIES).map_while(Result::ok) {
-        let Ok(name) = entry.file_name().to_str() else { continue };
-        if let Some(stem) = stem(name, PART) {
-            sweep_partial(place, name, &format!("{stem}{JOURNAL}"), user, now);
-        } else if let Some(stem) = stem(name, JOURNAL) {
-            sweep_journal(place, name, &format!("{stem}{PART}"), user, now);
-        }
+        let name = entry.file_name().to_bytes();
+        let Some(found) = Temporary::parse(name) else { continue };
+        // What failed is looked at by whoever comes next.
+        let _ = match found.kind {
+            Kind::Partial => sweep_partial(place, name, &found, user, now),
+            Kind::Journal => sweep_journal(place, name, &found, user, now),
+            Kind::Staged => sweep_staged(place, name, user, now),
+        };
     }
 }
 
-/// Whether a name is one of a partial or its journal, which no tree copies or removes.
-pub(super) fn is_own(name: &[u8]) -> bool {
-    let Ok(name) = str::from_utf8(name) else { return false };
-    stem(name, PART).or_else(|| stem(name, JOURNAL)).is_some()
-}
-
-/// The name without its ending, if it is one that a partial has.
-fn stem<'a>(name: &'a str, ending: &str) -> Option<&'a str> {
-    let stem = name.strip_suffix(ending)?;
-    let hash = stem.strip_prefix(".lariat-")?;
-    let hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
-    (hash.len() == HASH_LEN && hash.bytes().all(hex)).then_some(stem)
-}
-
-/// One that is locked is in use, however old it is.
-fn sweep_partial(place: &Place, name: &str, journal: &str, user: u32, now: SystemTime) {
-    let Some(file) = open(place, name) else { return };
-    if !is_forgotten(&file, user, now)
-        || rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err()
-    {
-        return;
+fn sweep_partial(
+    place: &Place,
+    name: &[u8],
+    found: &Temporary<'_>,
+    user: u32,
+    now: SystemTime,
+) -> Result<(), Errno> {
+    let is_forgotten = |stat: &Stat| {
+        let empty = stat.st_size == 0;
+        is_one_of(stat, user) && (empty || is_older(stat.st_mtime, KEPT, now))
+    };
+    let before = stat(place, name)?;
+    if !is_forgotten(&before) {
+        return Ok(());
     }
+    let Some(locked) = in_use::lock(&place.folder, name)? else { return Ok(()) };
     // It may have been taken up, or got its name, before it was locked here.
-    if own::is_at(place, name, &file).is_ok_and(|same| same) && is_forgotten(&file, user, now) {
-        own::remove(place, journal);
-        own::remove(place, name);
+    let (is, there) = (rustix::fs::fstat(&locked)?, stat(place, name)?);
+    if (is.st_dev, is.st_ino) == (there.st_dev, there.st_ino) && is_forgotten(&there) {
+        own::remove(place, &found.sibling(Kind::Journal));
+        remove(place, name)?;
     }
+    Ok(())
 }
 
 /// One whose partial is there goes with it.
-fn sweep_journal(place: &Place, name: &str, part: &str, user: u32, now: SystemTime) {
-    let part = rustix::fs::statat(&place.folder, part, AtFlags::SYMLINK_NOFOLLOW);
-    let alone = part.err() == Some(rustix::io::Errno::NOENT);
-    if alone && open(place, name).is_some_and(|file| is_forgotten(&file, user, now)) {
-        own::remove(place, name);
+fn sweep_journal(
+    place: &Place,
+    name: &[u8],
+    found: &Temporary<'_>,
+    user: u32,
+    now: SystemTime,
+) -> Result<(), Errno> {
+    let part = stat(place, found.sibling(Kind::Partial).as_bytes());
+    let stat = stat(place, name)?;
+    let forgotten = is_one_of(&stat, user) && is_older(stat.st_mtime, KEPT, now);
+    if forgotten && part.err() == Some(Errno::NOENT) && !tree_is_under_way(&place.folder, None) {
+        remove(place, name)?;
     }
+    Ok(())
 }
 
-fn open(place: &Place, name: &str) -> Option<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    rustix::fs::openat(&place.folder, name, flags, Mode::empty()).ok().map(File::from)
+/// Its content's time is the sender's, so only its change of name tells its age.
+fn sweep_staged(place: &Place, name: &[u8], user: u32, now: SystemTime) -> Result<(), Errno> {
+    let stat = stat(place, name)?;
+    let owned = stat.st_uid == user || user == 0;
+    if owned && is_older(stat.st_ctime, KEPT_STAGED, now) && !tree_is_under_way(&place.folder, None)
+    {
+        remove(place, name)?;
+    }
+    Ok(())
 }
 
-fn is_forgotten(file: &File, user: u32, now: SystemTime) -> bool {
-    let Ok(metadata) = file.metadata() else { return false };
+/// Whether it can be a partial or journal of this user's.
+fn is_one_of(stat: &Stat, user: u32) -> bool {
     // Root's may have been given away just before they would have got their names.
-    let owned = metadata.uid() == user || user == 0;
-    let ours = metadata.is_file() && owned && metadata.nlink() == 1;
+    let owned = stat.st_uid == user || user == 0;
+    FileType::from_raw_mode(stat.st_mode).is_file() && owned && stat.st_nlink == 1
+}
+
+fn is_older(secs: i64, than: Duration, now: SystemTime) -> bool {
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     // A time in the future is not old.
-    let age = metadata.modified().ok().and_then(|time| now.duration_since(time).ok());
-    ours && age.is_some_and(|age| age > KEPT)
+    let secs = u64::try_from(secs).unwrap_or_default();
+    now.checked_sub(Duration::from_secs(secs)).is_some_and(|age| age > than)
+}
+
+fn stat(place: &Place, name: &[u8]) -> Result<Stat, Errno> {
+    rustix::fs::statat(&place.folder, name, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+fn remove(place: &Place, name: &[u8]) -> Result<(), Errno> {
+    rustix::fs::unlinkat(&place.folder, name, AtFlags::empty())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::protocol::transfer::Destination;
+    use rustix::fs::FlockOperation;
+    use std::fs::File;
 
     const A: &str = ".lariat-0123456789abcdef0123456789abcdef";
     const B: &str = ".lariat-ffffffffffffffffffffffffffffffff";
@@ -108,15 +134,20 @@ mod tests {
         }
 
         fn make(&self, name: &str, age: Duration) {
-            let file = File::create(self.0.path().join(name)).unwrap();
+            std::fs::write(self.0.path().join(name), "bytes").unwrap();
+            let file = File::options().write(true).open(self.0.path().join(name)).unwrap();
             file.set_modified(SystemTime::now() - age).unwrap();
         }
 
         /// Sweeps as `user`, and tells what is left.
         fn swept_by(&self, user: u32) -> Vec<String> {
+            self.swept_at(user, SystemTime::now())
+        }
+
+        fn swept_at(&self, user: u32, now: SystemTime) -> Vec<String> {
             let dest = Destination { path: b"dest".to_vec(), name: b"source".to_vec() };
             let place = Place::resolve(self.0.path(), &dest).unwrap();
-            sweep(&place, user, SystemTime::now());
+            sweep(&place, user, now);
             let entries = std::fs::read_dir(self.0.path()).unwrap();
             let mut names: Vec<String> =
                 entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -172,20 +203,29 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_left_alone() {
-        let mut names: Vec<String> = [
-            "file.part",
-            ".lariat-.part",
-            ".lariat-0123456789abcdef0123456789abcde.part",
-            ".lariat-0123456789ABCDEF0123456789abcdef.part",
-            ".lariat-0123456789abcdef0123456789abcdef.part~",
-            ".lariat-0123456789abcdef0123456789abcdef",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        names.sort();
-        let folder = Folder::with(&names, 30 * DAY);
-        assert_eq!(folder.swept(), names);
+    fn an_empty_partial_goes_whatever_its_age_unless_it_is_in_use() {
+        let name = format!("{A}.part");
+        let folder = Folder::with(&[name.clone()], Duration::ZERO);
+        let path = folder.0.path().join(name);
+        std::fs::write(&path, "").unwrap();
+        let held = File::open(&path).unwrap();
+        rustix::fs::flock(&held, FlockOperation::LockExclusive).unwrap();
+        assert_eq!(folder.swept().len(), 1);
+        drop(held);
+        assert_eq!(folder.swept(), [""; 0]);
+    }
+
+    #[test]
+    fn a_staged_file_is_as_old_as_its_name_and_stays_while_a_tree_is_under_way_above() {
+        let name = format!("{A}.staged");
+        let folder = Folder::with(&[name.clone()], 9000 * DAY);
+        assert_eq!(folder.swept(), [name.as_str()], "its content's time is the sender's");
+        let root = File::open(folder.0.path()).unwrap();
+        rustix::fs::flock(&root, FlockOperation::LockExclusive).unwrap();
+        let user = rustix::process::geteuid().as_raw();
+        assert_eq!(folder.swept_at(user, SystemTime::now() + 2 * DAY).len(), 1);
+        drop(root);
+        assert_eq!(folder.swept_at(user, SystemTime::now() + 2 * DAY), [""; 0]);
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::basis::BasisFile;
 use super::body::Body;
-use super::commit::{Placing, Sync};
+use super::commit::{Committed, Landing, Placing, Sync};
 use super::destination::Place;
 use super::in_place::InPlace;
-use super::partial::{Busy, Owner, Partial};
+use super::partial::{Busy, Likeness, Owner, Partial};
 use crate::protocol::failure::{Cause, Failure};
 use crate::protocol::transfer::{Begun, Offer, Range};
 
@@ -42,16 +42,40 @@ impl Opened {
         busy: Busy,
         in_place: bool,
     ) -> Result<Self, Failure> {
-        if !in_place {
-            return Partial::open(place, owner, offer, busy);
-        }
-        match InPlace::open(place, offer, busy)? {
-            Ok((file, have)) => {
-                let partial = Unfinished::InPlace(file);
-                Ok(Self { partial, have, begun: None, basis: None })
-            }
+        match Self::in_place(place, offer, busy, in_place)? {
+            Ok(opened) => Ok(opened),
             Err(place) => Partial::open(place, owner, offer, busy),
         }
+    }
+
+    /// Opens what the content for a place is written into of which is known that what is there may be replaced.
+    pub(super) fn open_for(
+        place: Place,
+        landing: Landing,
+        owner: Owner,
+        offer: &Offer,
+        busy: Busy,
+        in_place: bool,
+    ) -> Result<Self, Failure> {
+        match Self::in_place(place, offer, busy, in_place)? {
+            Ok(opened) => Ok(opened),
+            Err(place) => Partial::open_for(place, landing, owner, offer, busy),
+        }
+    }
+
+    fn in_place(
+        place: Place,
+        offer: &Offer,
+        busy: Busy,
+        in_place: bool,
+    ) -> Result<Result<Self, Place>, Failure> {
+        if !in_place {
+            return Ok(Err(place));
+        }
+        Ok(InPlace::open(place, offer, busy)?.map(|(file, have)| {
+            let partial = Unfinished::InPlace(file);
+            Self { partial, have, begun: None, basis: None }
+        }))
     }
 }
 
@@ -82,10 +106,31 @@ impl Unfinished {
     }
 
     /// All of the content is there.
-    pub(super) fn commit(self, size: u64, placing: &Placing, sync: Sync) -> Result<(), Failure> {
+    pub(super) fn commit(
+        self,
+        size: u64,
+        placing: &Placing,
+        sync: Sync,
+    ) -> Result<Committed, Failure> {
         match self {
             Self::Partial(partial) => partial.commit(size, placing, sync),
-            Self::InPlace(file) => file.commit(size, placing, sync),
+            Self::InPlace(file) => file.commit(size, placing, sync).map(|()| Committed::Placed),
+        }
+    }
+
+    /// Notes how the content compares with what it replaces.
+    pub(super) fn compares(&mut self, likeness: Likeness) {
+        if let Self::Partial(partial) = self {
+            partial.likeness = likeness;
+        }
+    }
+
+    /// Notes that at this offset there is something that was not taken from what it replaces.
+    pub(super) fn has_own(&mut self, offset: u64) {
+        if let Self::Partial(partial) = self
+            && partial.likeness == Likeness::Same
+        {
+            partial.likeness = Likeness::Unknown(offset);
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod attach;
 mod batch;
+mod clean;
 mod completions;
 mod demo;
 mod enroll;
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Push(push::Args),
     /// Fetch files from hosts
     Pull(pull::Args),
+    /// Remove the partials that transfers to hosts have left
+    Clean(clean::Args),
     /// Do the steps of a plan on many hosts
     Batch(batch::Args),
     /// Show the jobs on hosts
@@ -84,6 +87,7 @@ impl Command {
             Self::Rsh(args) => rsh::run(&args, context),
             Self::Push(args) => push::run(args, context),
             Self::Pull(args) => pull::run(args, context),
+            Self::Clean(args) => clean::run(&args, context),
             Self::Batch(args) => batch::run(&args, context),
             Self::Jobs(args) => jobs::run(&args, context),
             Self::Logs(args) => logs::run(&args, context),

@@ -11,8 +11,8 @@ use lariat_common::link::LinkError;
 use lariat_common::protocol::Message;
 use lariat_common::protocol::failure::{Action, Cause, Failure};
 use lariat_common::transfer::TransferError;
-use tokio::time::timeout;
 
+use super::early::{Early, early_end};
 use super::{Bar, Moved, Remarks, Tally, TransferOptions, shown};
 use crate::connect::{ConnectError, Session};
 use crate::error::CliError;
@@ -122,20 +122,28 @@ impl<'a> Files<'a> {
         limit: Option<Duration>,
         work: impl AsyncFnOnce(&mut Self),
     ) -> Tally {
+        let early = early_end(limit, !self.of_many);
         let all = Box::pin(async {
             work(&mut self).await;
             self.close().await;
         });
-        let Some(limit) = limit else {
-            all.await;
-            return self.tally;
+        // What is dropped before its end clears up behind it.
+        let ended = tokio::select! {
+            () = all => return self.tally,
+            ended = early => ended,
         };
-        let done = timeout(limit, all).await.is_ok();
         self.reach.outage.give_up();
-        if let (false, Some(what)) = (done, self.doing) {
-            let error = CliError::new(format!("not done within {} s", limit.as_secs_f32()));
-            let error = if self.in_place { error.and(MIXED) } else { error };
-            self.tally.timed_out(error.during(what).next(AGAIN));
+        let error = match ended {
+            Early::TimeOver(limit) => {
+                CliError::new(format!("not done within {} s", limit.as_secs_f32()))
+            }
+            Early::Signal(_) => CliError::new("interrupted"),
+        };
+        let error = if self.in_place { error.and(MIXED) } else { error }.next(AGAIN);
+        let error = self.doing.iter().fold(error, |error, what| error.during(what));
+        match ended {
+            Early::TimeOver(_) => self.tally.timed_out(error),
+            Early::Signal(number) => self.tally.interrupted(number, error),
         }
         self.tally
     }

@@ -1,6 +1,7 @@
 //! What `push` and `pull` share: counting, showing how it goes, and telling how it went.
 
 mod destination;
+mod early;
 mod files;
 mod listing;
 mod many;
@@ -54,6 +55,8 @@ pub(crate) struct Tally {
     timed_out: bool,
     /// Whoever read it from stdout has gone.
     no_reader: bool,
+    /// The signal that ended it.
+    interrupted: Option<u8>,
     errors: Vec<CliError>,
     /// What was passed over, which is no failure.
     notes: Vec<String>,
@@ -72,6 +75,7 @@ impl Tally {
             end: End::Ok,
             timed_out: false,
             no_reader: false,
+            interrupted: None,
             errors: Vec::new(),
             notes: Vec::new(),
         }
@@ -91,6 +95,12 @@ impl Tally {
     pub(crate) fn timed_out(&mut self, error: CliError) {
         self.timed_out = true;
         self.failed(End::TimedOut, error);
+    }
+
+    /// The rest was given up, as a signal came.
+    pub(crate) fn interrupted(&mut self, number: u8, error: CliError) {
+        self.interrupted = Some(number);
+        self.failed(End::Failed, error);
     }
 
     /// Files of `size` bytes arrived. `moved` of them came over the wire, in all attempts, as `sent`.

@@ -48,6 +48,9 @@ impl Tally {
         if self.errors.is_empty() || self.files > 0 {
             output::note(&self.summary(host, took));
         }
+        if let Some(number) = self.interrupted {
+            return Ok(ExitCode::from(status::signal(number)));
+        }
         Ok(ExitCode::from(match self.errors.is_empty() {
             true => 0,
             false if self.no_reader => status::NO_READER,

@@ -29,6 +29,7 @@ mod rsh;
 mod run;
 mod shell;
 mod short_links;
+mod temporary;
 mod transfer;
 mod tree;
 mod update;

@@ -63,6 +63,7 @@ impl Receiver<'_> {
         self.chunks[index] = Chunk::Sent(hash);
         match &mut self.target {
             Target::File(opened) => {
+                opened.partial.has_own(head.index * CHUNK as u64);
                 opened.partial.body().write(head.index, bytes, fresh, self.offer.sparse)?;
             }
             Target::Stream(stream) => {

@@ -16,7 +16,7 @@ use self::cutting::Cutting;
 pub(super) use self::receiving::Receiver;
 pub use self::sink::{Stream, Target};
 use super::beside::{beside, unexpected};
-use super::commit::{Placing, Sync};
+use super::commit::{Committed, Placing, Sync};
 use super::error::TransferError;
 use super::unfinished::Opened;
 use super::{Cancel, Progress, rehash};
@@ -55,10 +55,7 @@ pub async fn receive<S: AsyncRead + AsyncWrite>(
 ) -> Result<(), TransferError> {
     let outcome = take(link, target, offer, placing, progress, cancel, received).await;
     match outcome {
-        Ok(()) => {
-            received.changed = true;
-            Ok(link.send(&Done { changed: received.changed }).await?)
-        }
+        Ok(()) => Ok(link.send(&Done { changed: received.changed }).await?),
         Err(error) => Err(give_up(link, error).await),
     }
 }
@@ -116,8 +113,15 @@ async fn take<S: AsyncRead + AsyncWrite>(
         taking.keep_rebuilt();
     }
     match (outcome, taking.into_target()) {
-        (Ok(size), Target::File(opened)) => commit(link, *opened, size, placing.clone()).await,
-        (Ok(_), Target::Stream(stream)) => Ok(stream.finish().await?),
+        (Ok(size), Target::File(opened)) => {
+            let committed = commit(link, *opened, size, placing.clone()).await?;
+            received.changed = committed != Committed::Unchanged;
+            Ok(())
+        }
+        (Ok(_), Target::Stream(stream)) => {
+            received.changed = true;
+            Ok(stream.finish().await?)
+        }
         (Err(error), Target::File(opened)) => {
             opened.partial.abandon(cause(&error));
             Err(error)
@@ -157,7 +161,7 @@ async fn commit<S: AsyncRead + AsyncWrite>(
     opened: Opened,
     size: u64,
     placing: Placing,
-) -> Result<(), TransferError> {
+) -> Result<Committed, TransferError> {
     let Opened { partial, basis, .. } = opened;
     let work = move |done: oneshot::Sender<_>| {
         // Fails only when nobody waits for it any more.

@@ -13,6 +13,7 @@ use crate::protocol::transfer::{Hash, Range};
 use crate::transfer::delta::{BadDelta, Gaps, Layout, Op};
 use crate::transfer::error::TransferError;
 use crate::transfer::hash;
+use crate::transfer::partial::Likeness;
 use crate::transfer::rehash::chunk_len;
 
 /// A file that is being rebuilt. What is put in only proposes: each chunk is hashed, and compared
@@ -26,6 +27,8 @@ pub(super) struct Rebuild {
     index: u64,
     chunk: Vec<u8>,
     filled: usize,
+    /// How it compares with the basis so far.
+    likeness: Likeness,
 }
 
 impl Rebuild {
@@ -39,7 +42,16 @@ impl Rebuild {
     ) -> Self {
         let layout = Layout::new(basis_size, Gaps::new(missing, size));
         let chunk = vec![0; CHUNK];
-        Self { layout, basis, size, writing, index: 0, chunk, filled: 0 }
+        let whole =
+            missing.iter().map(|range| range.count).sum::<u64>() == size.div_ceil(CHUNK as u64);
+        let likeness =
+            if whole && basis_size == size { Likeness::Same } else { Likeness::Unknown(0) };
+        Self { layout, basis, size, writing, index: 0, chunk, filled: 0, likeness }
+    }
+
+    /// How it compares with the basis, once it is done.
+    pub(super) fn likeness(&self) -> Likeness {
+        self.likeness
     }
 
     /// Whether nothing is missing any more.
@@ -67,6 +79,9 @@ impl Rebuild {
         mut done: impl FnMut(u64, Hash) -> Result<(), LinkError>,
     ) -> Result<(), TransferError> {
         let mut at = self.layout.place(Op::Copy { from, len })?;
+        if at != from {
+            self.moved(at);
+        }
         let (mut from, mut left) = (from, len as usize);
         while left > 0 {
             let part = self.begin(at, left);
@@ -90,6 +105,7 @@ impl Rebuild {
     ) -> Result<(), TransferError> {
         let len = u32::try_from(bytes.len()).map_err(|_| BadDelta::RunLength)?;
         let mut at = self.layout.place(Op::Literal { len })?;
+        self.moved(at);
         while !bytes.is_empty() {
             let part = self.begin(at, bytes.len());
             let (now, rest) = bytes.split_at(part);
@@ -99,6 +115,13 @@ impl Rebuild {
             self.end(&mut done)?;
         }
         Ok(())
+    }
+
+    /// What goes at this offset is not what the basis has there.
+    fn moved(&mut self, at: u64) {
+        if self.likeness == Likeness::Same {
+            self.likeness = Likeness::Unknown(at);
+        }
     }
 
     /// How much of a run of `left` bytes at offset `at` goes into the present chunk.

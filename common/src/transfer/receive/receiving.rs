@@ -52,6 +52,8 @@ pub(in crate::transfer) struct Receiver<'a> {
     pub(super) decoder: Decoder,
     pub(super) buffer: Vec<u8>,
     pub(super) only: Hash,
+    /// The sender has said that it is all there.
+    pub(in crate::transfer) is_complete: bool,
 }
 
 impl From<BadDelta> for TransferError {
@@ -109,6 +111,7 @@ impl<'a> Receiver<'a> {
             decoder: Decoder::new(),
             buffer,
             only: hash::empty(),
+            is_complete: false,
         })
     }
 
@@ -148,6 +151,9 @@ impl<'a> Receiver<'a> {
                 other => return Err(LinkError::Unexpected(other).into()),
             }
             if let Some(done) = self.rebuild.take_if(|rebuild| rebuild.is_done()) {
+                if let Target::File(opened) = &mut self.target {
+                    opened.partial.compares(done.likeness());
+                }
                 done.finish()?;
                 self.tell(outbox)?;
             } else if self.hashed.hashes.len() >= MAX_HASHES / 2 {
@@ -257,6 +263,7 @@ impl<'a> Receiver<'a> {
 
     /// The sender says that it is all there: it must be so.
     fn complete(&mut self, complete: Complete) -> Result<u64, TransferError> {
+        self.is_complete = true;
         let hashes: Option<Vec<Hash>> = self
             .chunks
             .iter()

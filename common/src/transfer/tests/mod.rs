@@ -2,6 +2,7 @@
 
 mod attributes;
 mod delta;
+mod equal;
 mod hostile;
 mod resume;
 mod update;

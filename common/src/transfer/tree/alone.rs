@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
+use super::replace::{Replacement, Replacements};
 use super::shared::{LastFolder, Shared, Wanted};
 use super::{Counts, Engine, Side, Watch};
 use crate::link::{Link, LinkError};
@@ -14,7 +15,7 @@ use crate::protocol::transfer::{Complete, Offer};
 use crate::protocol::tree::Missed;
 use crate::protocol::{Kind, Message};
 use crate::transfer::beside::beside;
-use crate::transfer::commit::Sync;
+use crate::transfer::commit::{Landing, Sync};
 use crate::transfer::destination::Place;
 use crate::transfer::error::failed;
 use crate::transfer::receive::Receiver;
@@ -24,6 +25,7 @@ use crate::transfer::{Busy, Cancel, Placing, Received, Target, TransferError, re
 /// One file that has been begun.
 pub(super) struct Alone<'a> {
     pub(super) shared: &'a Shared,
+    pub(super) replacements: &'a Replacements,
     pub(super) watch: &'a dyn Watch,
     pub(super) cancel: &'a Cancel,
     pub(super) counts: &'a mut Counts,
@@ -64,12 +66,26 @@ impl Alone<'_> {
         self.counts.sent += received.sent;
         self.counts.moved += received.moved;
         match done? {
-            Ok(()) => Ok((1, received.size)),
+            Ok(()) => {
+                self.landed(wanted);
+                Ok((1, received.size))
+            }
             Err((failure, side)) => {
                 self.shared.note_missed();
                 self.watch.missed(&failure, side);
                 Ok((0, 0))
             }
+        }
+    }
+
+    /// It has its name, or waits for a folder to be removed that has it.
+    fn landed(&self, wanted: Wanted) {
+        let Wanted { folder, name, clears, linked, .. } = wanted;
+        if clears {
+            let (staged, backup) = (self.shared.stage(&name), self.shared.finish.backup);
+            self.replacements.add(Replacement { folder, staged, name, clears, backup, linked });
+        } else {
+            self.shared.arrived(linked);
         }
     }
 
@@ -80,8 +96,11 @@ impl Alone<'_> {
         let folder = folder.as_fd().try_clone_to_owned().map_err(failed(Action::Open, &path))?;
         let folder_path = self.shared.path_of(&wanted.folder);
         let place = Place::within(folder.into(), folder_path, wanted.name.to_vec());
-        let in_place = self.shared.finish.in_place && wanted.replaces;
-        Opened::open(place, self.shared.owner, &self.offer, Busy::Refuse, in_place)
+        let staged = || Landing::Staged(self.shared.stage(&wanted.name));
+        let landing = if wanted.clears { staged() } else { Landing::Final };
+        let in_place = self.shared.finish.in_place && wanted.replaces && !wanted.clears;
+        let (owner, offer) = (self.shared.owner, &self.offer);
+        Opened::open_for(place, landing, owner, offer, Busy::Refuse, in_place)
     }
 
     /// A file of which something is there: the dialogue of a file that goes alone. What fails once it
@@ -140,6 +159,7 @@ impl Alone<'_> {
             error = link.writer.drive() => Err(error.into()),
             taken = taking.run(&mut link.reader, &outbox, None) => taken,
         };
+        let is_complete = taking.is_complete;
         let Target::File(opened) = taking.into_target() else {
             return Err(Failure::request(Cause::Internal).into());
         };
@@ -156,7 +176,7 @@ impl Alone<'_> {
                 if let Err(failure) = &done {
                     tell(link, failure)?;
                 }
-                Ok(done.map_err(here))
+                Ok(done.map(drop).map_err(here))
             }
             Err(TransferError::Missed(failure)) => {
                 partial.abandon(&failure.cause);
@@ -165,7 +185,9 @@ impl Alone<'_> {
             Err(TransferError::Local(failure)) if self.cancel.cause().is_none() => {
                 partial.abandon(&failure.cause);
                 tell(link, &failure)?;
-                pass_over(link).await?;
+                if !is_complete {
+                    pass_over(link).await?;
+                }
                 Ok(Err(here(failure)))
             }
             Err(error) => Err(error),

@@ -21,6 +21,7 @@ use crate::protocol::tree::{
 use crate::transfer::attributes::{Attributes, Translator};
 use crate::transfer::disk_times::DiskTimes;
 use crate::transfer::error::failed;
+use crate::transfer::temporary;
 
 /// What follows from one message of entries.
 #[derive(Default)]
@@ -227,7 +228,9 @@ impl Decider {
                 Ok(Some(stat)) => FileType::from_raw_mode(stat.st_mode).is_dir(),
                 _ => continue,
             };
-            if self.shared.spares(&self.filter, &path, name, is_folder) {
+            if temporary::is_temporary(name, is_folder)
+                || self.shared.spares(&self.filter, &path, name, is_folder)
+            {
                 continue;
             }
             self.after.extra(FolderPath::clone(&present.path), name.into());

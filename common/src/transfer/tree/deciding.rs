@@ -168,18 +168,20 @@ impl Deciding<'_> {
         there: Option<&Stat>,
     ) -> Result<Answer, Failure> {
         let What::File { size, hash, linked } = entry.what else { return Ok(Answer::Nothing) };
+        let linked = linked.then_some(self.number);
         if verdict == Verdict::Hash {
             let compared = compared(self.open_folder()?, &entry.name, hash);
             verdict = compared.map_err(self.failed(Action::Read))?;
         }
-        if linked {
+        if let Some(number) = linked {
             let folder = FolderPath::clone(&self.present.path);
             let stays = verdict == Verdict::Same;
-            self.decider.after.linked(self.number, folder, entry.name.as_slice().into(), stays);
+            self.decider.after.linked(number, folder, entry.name.as_slice().into(), stays);
         }
         if let (Verdict::Same, Some(stat)) = (verdict, there) {
             self.decided.files += 1;
             self.decided.bytes += size;
+            self.decider.shared.arrived(linked);
             self.attributes_only(entry, stat)?;
             return Ok(Answer::Nothing);
         }
@@ -199,6 +201,7 @@ impl Deciding<'_> {
             replaces: verdict == Verdict::Replace || clears,
             clears,
             difference,
+            linked,
             weight: self.weight,
         };
         self.decided.wanted.push((self.number, wanted));

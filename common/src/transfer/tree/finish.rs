@@ -2,6 +2,7 @@
 //! done in them changes their times.
 
 use std::collections::HashMap;
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -20,10 +21,14 @@ use crate::protocol::tree::Changed;
 use crate::transfer::attributes::{Attributes, timestamps};
 use crate::transfer::backup;
 use crate::transfer::error::failed;
+use crate::transfer::replaced::Replaced;
 
 /// Bytes of folders, links and names to be removed that are kept until the end: more than a million of
 /// them, and no end that a sender could set by itself.
 const MOST_KEPT: usize = 256 * 1024 * 1024;
+
+/// Why a name is not linked to a file.
+const UNLINKED: &str = "the file that it is another name of did not arrive";
 
 /// What is left to do. Paths are relative to the root.
 #[derive(Default)]
@@ -158,7 +163,13 @@ impl After {
         replacements.settle(true);
         let (mut same, mut done) = (0, Changed::default());
         for (first, folder, name) in &self.same {
-            let made = work.same(&self.linked[first], folder, name, removes);
+            let made = if shared.has_arrived(*first) {
+                work.same(&self.linked[first], folder, name, removes)
+            } else {
+                let cause = Cause::BadRequest(UNLINKED.to_owned());
+                let path = Some(shared.shown(folder, name));
+                Err(Failure { action: Action::Create, path, cause })
+            };
             same += u64::from(made.is_ok());
             done.files += u64::from(matches!(made, Ok(true)));
             work.note(made.map(drop));
@@ -168,6 +179,8 @@ impl After {
             done.others += u64::from(made.is_ok());
             work.note(made);
         }
+        // Before the root gets its time.
+        shared.none_is_staged();
         // What is inside first, for a directory may not be entered any more once it has its mode.
         for (path, attributes, touched) in self.folders.iter().rev() {
             let set = work.folder(path, attributes);
@@ -272,16 +285,14 @@ impl Work<'_> {
         let path = self.shared.shown(folder, name);
         let failed = |action| failed(action, &path);
         let open = self.last.open(self.shared, folder)?;
-        let part = self.shared.part_name(folder, name);
         let old = open.read_link(name);
         if old.is_ok_and(|old| *old == **target) {
             // Only its time or owner differs.
         } else if self.free(&open, folder, name, removes)? {
             open.make_link(name, target).map_err(failed(Action::Create))?;
         } else {
-            open.make_link(&part, target).map_err(failed(Action::Create))?;
-            self.keep(&open, name, &path)?;
-            open.rename(&part, name).map_err(failed(Action::Rename))?;
+            let make = |staged: &[u8]| open.make_link(staged, target);
+            self.replace(&open, name, &path, self.shared.finish.backup, make)?;
         }
         if attributes.uid.is_some() || attributes.gid.is_some() {
             let owned = open.set_owner(name, attributes.uid, attributes.gid);
@@ -314,11 +325,31 @@ impl Work<'_> {
             open.link(name, &first, old).map_err(failed(Action::Create))?;
             return Ok(true);
         }
-        let part = self.shared.part_name(folder, name);
-        open.link(&part, &first, old).map_err(failed(Action::Create))?;
-        self.keep(&open, name, &path)?;
-        open.rename(&part, name).map_err(failed(Action::Rename))?;
+        let backup = self.shared.finish.backup && !is_equal((&first, old), (&open, name));
+        self.replace(&open, name, &path, backup, |staged| open.link(staged, &first, old))?;
         Ok(true)
+    }
+
+    /// Replaces a name by what `make` makes under a temporary one.
+    fn replace(
+        &self,
+        folder: &Folder,
+        name: &[u8],
+        path: &[u8],
+        backup: bool,
+        make: impl Fn(&[u8]) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        let staged = self.shared.stage(name);
+        // Of an attempt that was killed there.
+        let _ = folder.remove(&staged);
+        make(&staged).map_err(failed(Action::Create, path))?;
+        let kept = if backup { backup::keep(folder.as_fd(), name, path) } else { Ok(()) };
+        let renamed =
+            kept.and_then(|()| folder.rename(&staged, name).map_err(failed(Action::Rename, path)));
+        if renamed.is_err() {
+            self.shared.unstage(folder, &staged);
+        }
+        renamed
     }
 
     /// Whether nothing has the name. A folder that has it goes, if things are removed at all.
@@ -346,11 +377,17 @@ impl Work<'_> {
         let cause = Cause::NotAFile(FileKind::Folder);
         Err(Failure { action: Action::Create, path: Some(path), cause })
     }
+}
 
-    /// What is about to be replaced keeps a second name, if backups are asked for.
-    fn keep(&self, folder: &Folder, name: &[u8], path: &[u8]) -> Result<(), Failure> {
-        if self.shared.finish.backup { backup::keep(folder.as_fd(), name, path) } else { Ok(()) }
-    }
+/// Whether two names have the same content: what is replaced by the same is not worth a backup.
+fn is_equal((folder, name): (&Folder, &[u8]), (other, other_name): (&Folder, &[u8])) -> bool {
+    let (Some(one), Some(other)) =
+        (Replaced::find(folder, name), Replaced::find(other, other_name))
+    else {
+        return false;
+    };
+    let size = u64::try_from(one.stat.st_size).unwrap_or_default();
+    one.file.is_some_and(|file| other.is_like(&file, size, 0))
 }
 
 fn is_same_file(one: &Stat, other: &Stat) -> bool {

@@ -4,7 +4,7 @@
 //! sender is [`walk`] and [`read`], each a thread beside the network, [`answers`], which keeps what is
 //! not settled, and [`send`] and [`hearing`], which join them. The receiver is [`decide`] with [`decider`]
 //! and [`deciding`], which say what is wanted, [`write`](mod@write) and [`replace`], which put small
-//! files in their places, [`alone`] for large ones, [`finish`], which does what must come last, and
+//! files in their places, [`alone`] for large ones, [`finish`], which does what must come last with [`removal`], and
 //! [`receiving`], which joins them. Files that do not fit a pack go by the engine
 //! for single files. [`removal`] deletes what the source does not have, [`deletes`] tells a dry run of it.
 //! [`mod@look`] is the dry run of a file that goes alone.
@@ -44,6 +44,8 @@ pub use receive::{TreeArrival, receive_tree};
 pub use send::send_tree;
 pub use target::TreeTarget;
 pub use walk::TreeSource;
+
+pub(super) use walk::shown;
 
 use super::Progress;
 use crate::protocol::failure::{Cause, Failure, FileKind};

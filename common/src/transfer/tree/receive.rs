@@ -42,11 +42,7 @@ pub async fn receive_tree<S: AsyncRead + AsyncWrite>(
 ) -> Result<Settled, TransferError> {
     let path = arrival.target.path.clone();
     let outcome = match Receiving::start(arrival, watch, cancel, counts, link.outbox().memory()) {
-        Ok(mut receiving) => {
-            let outcome = receiving.run(link).await;
-            receiving.join(matches!(outcome, Err(TransferError::Link(_))));
-            outcome
-        }
+        Ok(mut receiving) => receiving.run(link).await,
         Err(error) => Err(Failure::io(Action::Request, &path, &error).into()),
     };
     match outcome {

@@ -37,10 +37,13 @@ use crate::transfer::{Cancel, TransferError};
 /// brings, in up to three places.
 const WEIGHT: usize = 1024;
 
-/// A tree that comes.
+/// A tree that comes. When this is dropped, however it ended, nothing is written any more, and no file of
+/// it waits for its name: what comes next must find it so.
 pub(super) struct Receiving<'a> {
-    shared: Arc<Shared>,
+    // First of all, so that the threads have ended when the next is dropped.
+    workers: Workers,
     replacements: Arc<Replacements>,
+    shared: Arc<Shared>,
     filter: Option<Filter>,
     dry_run: bool,
     max_delete: Option<u64>,
@@ -48,7 +51,6 @@ pub(super) struct Receiving<'a> {
     cancel: &'a Cancel,
     counts: &'a mut Counts,
     said: mpsc::UnboundedReceiver<Said>,
-    workers: Workers,
     /// Files that were wanted and have not come.
     wanted: HashMap<u64, Wanted>,
     /// Of entries that are not settled.
@@ -71,13 +73,14 @@ impl<'a> Receiving<'a> {
         memory: &Memory,
     ) -> std::io::Result<Self> {
         let TreeArrival { target, root, options, filter, finish, avoid } = arrival;
-        let TreeTarget { folder, path, owner, state } = target;
+        let TreeTarget { path, state, .. } = &target;
+        let (path, state) = (path.clone(), *state);
         if root.metadata.acls == Acls::Dropped {
             watch.acl_dropped(b"");
         }
         let (tell, said) = mpsc::unbounded_channel();
         let mask = attributes::mode_mask(options.travels);
-        let shared = Arc::new(Shared::new(folder, path.clone(), owner, finish, mask, tell)?);
+        let shared = Arc::new(Shared::new(target, finish, mask, tell)?);
         let replacements = Arc::new(Replacements::new(Arc::clone(&shared)));
         let (dry_run, max_delete) = (options.dry_run, options.max_delete);
         let decider =
@@ -102,15 +105,6 @@ impl<'a> Receiving<'a> {
             decoder: Decoder::new(),
             settled: Settled { path, files: 0, bytes: 0, done: Changed::default() },
         })
-    }
-
-    /// Waits until nothing is written any more: what comes next must find it done. After a cut, what is
-    /// complete gets its name, for a link that never lasts long would lose it every time.
-    pub(super) fn join(self, cut: bool) {
-        self.workers.join();
-        if cut {
-            self.replacements.settle(false);
-        }
     }
 
     pub(super) async fn run<S: AsyncRead + AsyncWrite>(
@@ -328,6 +322,7 @@ impl<'a> Receiving<'a> {
         }
         let alone = Alone {
             shared: &self.shared,
+            replacements: &self.replacements,
             watch: self.watch,
             cancel: self.cancel,
             counts: self.counts,

@@ -13,7 +13,8 @@ use crate::transfer::error::failed;
 /// Files that are synced together.
 const TOGETHER: usize = 4096;
 
-/// Complete files without their names. What is left of them when it is dropped is removed.
+/// Complete files without their names. When it is dropped they get them, for a link that never lasts long
+/// would lose them every time; what can't get its name is removed.
 pub(super) struct Replacements {
     shared: Arc<Shared>,
     waiting: Mutex<Vec<Replacement>>,
@@ -22,10 +23,15 @@ pub(super) struct Replacements {
 /// One of them.
 pub(super) struct Replacement {
     pub(super) folder: FolderPath,
-    pub(super) part: Vec<u8>,
+    /// The name that it has until then.
+    pub(super) staged: Vec<u8>,
     pub(super) name: Box<[u8]>,
     /// A folder has the name, which is removed at the very end.
     pub(super) clears: bool,
+    /// What it replaces is kept.
+    pub(super) backup: bool,
+    /// Its number, if other names may be linked to it.
+    pub(super) linked: Option<u64>,
 }
 
 impl Replacements {
@@ -58,10 +64,12 @@ impl Replacements {
         let synced = self.shared.sync();
         let mut last = LastFolder::default();
         for one in ready {
-            let named = synced.clone().and_then(|()| self.name(&one, &mut last));
-            if let Err(failure) = named {
-                self.shared.miss(failure);
-                self.remove(&one, &mut last);
+            match synced.clone().and_then(|()| self.name(&one, &mut last)) {
+                Ok(()) => self.shared.arrived(one.linked),
+                Err(failure) => {
+                    self.shared.miss(failure);
+                    self.remove(&one, &mut last);
+                }
             }
         }
     }
@@ -75,25 +83,26 @@ impl Replacements {
     fn name(&self, one: &Replacement, last: &mut LastFolder) -> Result<(), Failure> {
         let folder = last.open(&self.shared, &one.folder)?;
         let path = self.shared.shown(&one.folder, &one.name);
-        if self.shared.finish.backup {
+        if one.backup {
             backup::keep(folder.as_fd(), &one.name, &path)?;
         }
-        folder.rename(&one.part, &one.name).map_err(failed(Action::Rename, &path))
+        folder.rename(&one.staged, &one.name).map_err(failed(Action::Rename, &path))
     }
 
     fn remove(&self, one: &Replacement, last: &mut LastFolder) {
         if let Ok(folder) = last.open(&self.shared, &one.folder) {
-            // One that stays is swept away when it is old.
-            let _ = folder.remove(&one.part);
+            self.shared.unstage(&folder, &one.staged);
         }
     }
 }
 
 impl Drop for Replacements {
     fn drop(&mut self) {
+        self.settle(false);
         let waiting =
             std::mem::take(self.waiting.get_mut().unwrap_or_else(PoisonError::into_inner));
         let mut last = LastFolder::default();
         waiting.iter().for_each(|one| self.remove(one, &mut last));
+        self.shared.none_is_staged();
     }
 }

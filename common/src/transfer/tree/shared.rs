@@ -1,6 +1,7 @@
 //! What the receiver's threads share: the root, how the operator wants things, and the way to say
 //! what happened.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
@@ -15,6 +16,7 @@ use super::decider::{BadManifest, Decided};
 use super::filter::Filter;
 use super::finish::After;
 use super::order::FolderPath;
+use super::target::TreeTarget;
 use super::walk::shown;
 use crate::beneath::{Folder, join, overrides_permissions};
 use crate::protocol::failure::{Action, Failure};
@@ -22,7 +24,9 @@ use crate::protocol::transfer::Time;
 use crate::protocol::tree::{Change, Changed};
 use crate::transfer::attributes::Attributes;
 use crate::transfer::error::{failed, sys_failed};
-use crate::transfer::{Finish, Owner, backup, sweep};
+use crate::transfer::in_use::DirectoryId;
+use crate::transfer::temporary::TreeNames;
+use crate::transfer::{Finish, Owner, backup, clean};
 
 /// Of one receiver.
 pub(super) struct Shared {
@@ -35,8 +39,18 @@ pub(super) struct Shared {
     pub(super) mask: u32,
     /// Whether permissions are nothing to this end.
     overrides: bool,
-    /// Makes the names of this tree's small partials its own.
-    pub(super) nonce: [u8; 16],
+    /// The root's own.
+    pub(super) id: DirectoryId,
+    /// Of files that wait for their own.
+    names: TreeNames,
+    /// The root is locked for this tree, so that such files are found again by the names that they have.
+    locked: bool,
+    /// Whether the root says that there may be such files.
+    marked: AtomicBool,
+    /// One of them could not be removed.
+    left: AtomicBool,
+    /// Files that others may be linked to, and that have their names, by number.
+    arrived: Mutex<HashSet<u64>>,
     /// Hears of it, from any thread.
     tell: mpsc::UnboundedSender<Said>,
     missed: AtomicBool,
@@ -76,24 +90,86 @@ pub(super) struct Wanted {
     pub(super) clears: bool,
     /// The receiver has said that it has something of it.
     pub(super) difference: bool,
+    /// Its number, if other names may be linked to it.
+    pub(super) linked: Option<u64>,
     pub(super) weight: usize,
 }
 
 impl Shared {
     pub(super) fn new(
-        root: Folder,
-        path: Vec<u8>,
-        owner: Owner,
+        target: TreeTarget,
         finish: Finish,
         mask: u32,
         tell: mpsc::UnboundedSender<Said>,
     ) -> io::Result<Self> {
-        let mut nonce = [0; 16];
-        let random = rand::rngs::SysRng;
-        rand::TryRng::try_fill_bytes(&mut { random }, &mut nonce).map_err(io::Error::other)?;
-        let (missed, changed) = (AtomicBool::new(false), AtomicBool::new(false));
-        let (disks, overrides) = (Mutex::default(), overrides_permissions());
-        Ok(Self { root, path, owner, finish, mask, overrides, nonce, tell, missed, changed, disks })
+        let TreeTarget { folder: root, path, owner, locked, .. } = target;
+        let stat = root.stat_self()?;
+        let names =
+            if locked { TreeNames::of_root(owner, &stat) } else { TreeNames::random(owner)? };
+        let marked = locked && root.stat(&names.marker())?.is_some();
+        Ok(Self {
+            id: (stat.st_dev, stat.st_ino),
+            root,
+            path,
+            owner,
+            finish,
+            mask,
+            overrides: overrides_permissions(),
+            names,
+            locked,
+            marked: AtomicBool::new(marked),
+            left: AtomicBool::new(false),
+            arrived: Mutex::default(),
+            tell,
+            missed: AtomicBool::new(false),
+            changed: AtomicBool::new(false),
+            disks: Mutex::default(),
+        })
+    }
+
+    /// Removes what an attempt at this tree left that was killed.
+    pub(super) fn collect(&self) {
+        if self.locked && self.marked.load(Ordering::Relaxed) {
+            // What can't be removed is in nobody's way.
+            clean::staged(&self.root, self.owner, self.id);
+        }
+    }
+
+    /// The name that a file has until it gets its own. The root says from now on that there may be such.
+    pub(super) fn stage(&self, name: &[u8]) -> Vec<u8> {
+        if self.locked && !self.marked.swap(true, Ordering::Relaxed) {
+            // Where it can't be made, what a kill leaves is found only if the same name comes again.
+            let _ = self.root.create_file(&self.names.marker());
+        }
+        self.names.staged(name)
+    }
+
+    /// A file that waited for its name is not needed.
+    pub(super) fn unstage(&self, folder: &Folder, staged: &[u8]) {
+        if folder.remove(staged).is_err() {
+            self.left.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// No file waits for its name any more.
+    pub(super) fn none_is_staged(&self) {
+        let left = self.left.load(Ordering::Relaxed);
+        if self.locked && !left && self.marked.swap(false, Ordering::Relaxed) {
+            // One that stays makes the next attempt look for nothing.
+            let _ = self.root.remove(&self.names.marker());
+        }
+    }
+
+    /// A file has its name and its content, so that others may be linked to it.
+    pub(super) fn arrived(&self, linked: Option<u64>) {
+        if let Some(number) = linked {
+            self.arrived.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+        }
+    }
+
+    /// Whether this one has.
+    pub(super) fn has_arrived(&self, number: u64) -> bool {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner).contains(&number)
     }
 
     /// Something could not be done.
@@ -192,17 +268,7 @@ impl Shared {
         name: &[u8],
         is_folder: bool,
     ) -> bool {
-        sweep::is_own(name)
-            || filter.excludes(path, is_folder)
-            || (self.finish.backup && backup::is_backup(name))
-    }
-
-    /// The name that a small file has until it gets its own: nobody else's, this tree's other attempts
-    /// included, so that nobody else gives it a name half written.
-    pub(super) fn part_name(&self, folder: &[u8], name: &[u8]) -> Vec<u8> {
-        let mut hash = blake3::Hasher::new();
-        hash.update(&self.nonce).update(folder).update(b"/").update(name);
-        format!(".lariat-{}.part", &hash.finalize().to_hex()[..32]).into_bytes()
+        filter.excludes(path, is_folder) || (self.finish.backup && backup::is_backup(name))
     }
 
     /// The attributes of a file as its sender found it when it was read.

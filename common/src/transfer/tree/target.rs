@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -17,12 +18,19 @@ use crate::transfer::destination::{Place, PlaceId};
 use crate::transfer::error::{failed, sys_failed};
 use crate::transfer::{Owner, own};
 
+/// Somebody who only looks whether the root is locked has it locked for an instant; so often is tried
+/// anew, and after so long.
+const LOOKS: u32 = 3;
+const LOOK: Duration = Duration::from_millis(1);
+
 /// An open root.
 pub struct TreeTarget {
     pub(super) folder: Folder,
     pub(super) path: Vec<u8>,
     pub(super) owner: Owner,
     pub(super) state: State,
+    /// Whether the root is locked for this transfer.
+    pub(super) locked: bool,
 }
 
 impl TreeTarget {
@@ -35,7 +43,7 @@ impl TreeTarget {
             // The operator named a directory that always exists: `/`, the home, or one by `..`.
             let folder = Folder::from_open(place.into_folder());
             let folder = folder.map_err(failed(Action::Open, &path))?;
-            return Ok(Self { folder, path, owner, state: State::Old });
+            return Ok(Self { folder, path, owner, state: State::Old, locked: false });
         }
         let mode = Mode::RWXU;
         let state = match rustix::fs::mkdirat(&place.folder, name, mode) {
@@ -54,7 +62,7 @@ impl TreeTarget {
         }
         let folder = readable_or_not(open).map_err(failed(Action::Open, &path))?;
         let folder = Folder::from_open(folder).map_err(failed(Action::Open, &path))?;
-        Ok(Self { folder, path, owner, state })
+        Ok(Self { folder, path, owner, state, locked: false })
     }
 
     /// Looks at the root for a dry run, which makes nothing.
@@ -70,7 +78,7 @@ impl TreeTarget {
             }
             Err(error) => return Err(Failure::io(Action::Open, &bytes, &error)),
         };
-        Ok(Self { folder, path: bytes, owner, state })
+        Ok(Self { folder, path: bytes, owner, state, locked: false })
     }
 
     /// Refuses to clear `/` or the user's own home directory without a bound.
@@ -92,15 +100,22 @@ impl TreeTarget {
 
     /// Takes the root for this transfer alone, until it is over: what one removes at its end, another
     /// may just have brought. Says that it can't while another has it.
-    pub fn lock(&self) -> Result<(), Failure> {
+    pub fn lock(&mut self) -> Result<(), Failure> {
         if self.state == State::Imagined {
             return Ok(());
         }
-        match rustix::fs::flock(&self.folder, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) => Err(own::held(&self.path)),
-            // A file system that knows no locks has to do without.
-            Ok(()) | Err(_) => Ok(()),
+        for attempt in 0..=LOOKS {
+            match rustix::fs::flock(&self.folder, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) if attempt < LOOKS => std::thread::sleep(LOOK),
+                Err(Errno::WOULDBLOCK) => break,
+                locked => {
+                    // A file system that knows no locks has to do without.
+                    self.locked = locked.is_ok();
+                    return Ok(());
+                }
+            }
         }
+        Err(own::held(&self.path))
     }
 
     /// The root's path, as it was resolved.

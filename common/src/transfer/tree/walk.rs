@@ -19,7 +19,7 @@ use crate::protocol::metadata::Acls;
 use crate::protocol::tree::{Entries, Entry, MAX_ENTRIES, TreeOptions, What};
 use crate::transfer::attributes::{self, Owners};
 use crate::transfer::error::{failed, sys_failed};
-use crate::transfer::{acl, generated, sweep};
+use crate::transfer::{acl, generated, temporary};
 
 /// Messages that are made ahead of the network.
 const AHEAD: usize = 4;
@@ -157,7 +157,7 @@ impl Walk {
     ) -> Result<(), Unheard> {
         let (mut entries, mut bytes) = (Vec::new(), 0);
         let kernels = generated::is_on_kernels(folder);
-        for name in names.iter().filter(|name| !sweep::is_own(name)) {
+        for name in names.iter() {
             let entry = match self.entry(path, folder, kernels, name) {
                 Ok(Some(entry)) => entry,
                 Ok(None) => continue,
@@ -197,6 +197,9 @@ impl Walk {
         let Some(stat) = stat else { return Ok(None) };
         let kind = FileType::from_raw_mode(stat.st_mode);
         let is_folder = kind == FileType::Directory;
+        if temporary::is_temporary(name, is_folder) {
+            return Ok(None);
+        }
         if self.source.filter.excludes(&whole, is_folder) {
             if self.source.filter.rules_out(&whole, is_folder) {
                 self.pass_over(&whole);
@@ -284,7 +287,7 @@ impl Walk {
 }
 
 /// A path as messages have it: the root as the operator named it, and the way from there.
-pub(super) fn shown(root: &[u8], path: &[u8]) -> Vec<u8> {
+pub(in crate::transfer) fn shown(root: &[u8], path: &[u8]) -> Vec<u8> {
     match (root, path) {
         (root, b"") => root.to_vec(),
         (b"", path) => path.to_vec(),

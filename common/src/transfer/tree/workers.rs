@@ -65,9 +65,11 @@ impl Workers {
         self.writers -= 1;
         self.writers == 0
     }
+}
 
-    /// Waits until all have ended.
-    pub(super) fn join(mut self) {
+/// Waits until all have ended.
+impl Drop for Workers {
+    fn drop(&mut self) {
         (self.entries, self.jobs) = (None, None);
         for thread in self.threads.drain(..) {
             // A thread that panicked has ended too.
@@ -77,6 +79,7 @@ impl Workers {
 }
 
 fn decide_all(mut decider: Decider, mut listed: mpsc::Receiver<Entries>, shared: &Shared) {
+    shared.collect();
     while let Some(entries) = listed.blocking_recv() {
         match decider.entries(entries) {
             Ok(what) => shared.say(Said::Decided(what)),

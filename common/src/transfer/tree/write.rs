@@ -16,7 +16,8 @@ use crate::beneath::Folder;
 use crate::protocol::failure::{Action, Cause, Failure};
 use crate::protocol::tree::PackedHead;
 use crate::transfer::error::failed;
-use crate::transfer::{commit, in_place};
+use crate::transfer::replaced::Replaced;
+use crate::transfer::{commit, end_state, in_place};
 
 /// A pack, and whose bytes are where in it.
 pub(super) struct Job {
@@ -57,26 +58,32 @@ fn put(
     }
     let folder = last.open(shared, &wanted.folder)?;
     shared.touch(&folder).map_err(failed(Action::Open, &path))?;
+    let old = if wanted.replaces { Replaced::find(&*folder, &wanted.name) } else { None };
+    let equal = old.as_ref().filter(|old| old.has(content));
+    if equal.and_then(|old| commit::touch(old, &wanted.attributes)).is_some() {
+        shared.arrived(wanted.linked);
+        return Ok(());
+    }
     if shared.finish.in_place && wanted.replaces && !wanted.clears {
         let given_mode = shared.finish.mode.is_some();
         let (folder, attributes) = (folder.as_fd(), &wanted.attributes);
         if in_place::overwrite(folder, &wanted.name, content, attributes, given_mode, &path)? {
+            shared.arrived(wanted.linked);
             return Ok(());
         }
     }
-    let part = shared.part_name(&wanted.folder, &wanted.name);
-    let draft = Draft::create(&folder, &part).map_err(failed(Action::Create, &path))?;
+    let stage = || shared.stage(&wanted.name);
+    let draft = Draft::create(&folder, stage).map_err(failed(Action::Create, &path))?;
     (&draft.file).write_all(content).map_err(failed(Action::Write, &path))?;
-    if wanted.replaces {
-        commit::inherit(&draft.file, folder.as_fd(), &wanted.name);
-    }
-    wanted.attributes.set(&draft.file, &path)?;
+    end_state::finish(&draft.file, &wanted.attributes, old.as_ref(), &path)?;
     if !wanted.replaces && draft.name_new(&wanted.name).map_err(failed(Action::Rename, &path))? {
+        shared.arrived(wanted.linked);
         return Ok(());
     }
-    draft.keep().map_err(failed(Action::Rename, &path))?;
-    let Wanted { folder, name, clears, .. } = wanted;
-    replacements.add(Replacement { folder, part, name, clears });
+    let staged = draft.keep(stage).map_err(failed(Action::Rename, &path))?;
+    let backup = shared.finish.backup && equal.is_none();
+    let Wanted { folder, name, clears, linked, .. } = wanted;
+    replacements.add(Replacement { folder, staged, name, clears, backup, linked });
     Ok(())
 }
 
@@ -84,35 +91,34 @@ fn put(
 struct Draft<'a> {
     folder: &'a Folder,
     file: File,
-    part: &'a [u8],
-    /// Whether it is there under the partial's name.
-    named: bool,
-    kept: bool,
+    /// The temporary name under which it is there, if it has one.
+    staged: Option<Vec<u8>>,
 }
 
 impl<'a> Draft<'a> {
-    fn create(folder: &'a Folder, part: &'a [u8]) -> io::Result<Self> {
+    /// Makes one without a name, or where the file system can't do that, with the one that `stage` gives.
+    fn create(folder: &'a Folder, stage: impl Fn() -> Vec<u8>) -> io::Result<Self> {
         const UNKNOWN: [i32; 3] = [
             Errno::OPNOTSUPP.raw_os_error(),
             Errno::ISDIR.raw_os_error(),
             Errno::INVAL.raw_os_error(),
         ];
-        let (file, named) = match folder.create_nameless() {
-            Ok(file) => (file, false),
+        match folder.create_nameless() {
+            Ok(file) => Ok(Self { folder, file, staged: None }),
             Err(error) if error.raw_os_error().is_some_and(|n| UNKNOWN.contains(&n)) => {
-                (folder.create_file(part)?, true)
+                let staged = stage();
+                let file = anew(folder, &staged, || folder.create_file(&staged))?;
+                Ok(Self { folder, file, staged: Some(staged) })
             }
-            Err(error) => return Err(error),
-        };
-        Ok(Self { folder, file, part, named, kept: false })
+            Err(error) => Err(error),
+        }
     }
 
     /// Gives the file its name, unless there is something under it now.
     fn name_new(&self, name: &[u8]) -> io::Result<bool> {
-        let named = if self.named {
-            self.folder.rename_new(self.part, name)
-        } else {
-            self.folder.name_file(&self.file, name)
+        let named = match &self.staged {
+            Some(staged) => self.folder.rename_new(staged, name),
+            None => self.folder.name_file(&self.file, name),
         };
         match named {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -120,21 +126,33 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Leaves the file under the partial's name.
-    fn keep(mut self) -> io::Result<()> {
-        if !self.named {
-            self.folder.name_file(&self.file, self.part)?;
+    /// Leaves the file under its temporary name, which is returned.
+    fn keep(mut self, stage: impl Fn() -> Vec<u8>) -> io::Result<Vec<u8>> {
+        if let Some(staged) = self.staged.take() {
+            return Ok(staged);
         }
-        self.kept = true;
-        Ok(())
+        let staged = stage();
+        anew(self.folder, &staged, || self.folder.name_file(&self.file, &staged))?;
+        Ok(staged)
+    }
+}
+
+/// Makes what gets a temporary name; one that a killed attempt left gives way.
+fn anew<T>(folder: &Folder, staged: &[u8], make: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match make() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            folder.remove(staged)?;
+            make()
+        }
+        made => made,
     }
 }
 
 impl Drop for Draft<'_> {
     fn drop(&mut self) {
-        if self.named && !self.kept {
+        if let Some(staged) = &self.staged {
             // It has its own name by now, or nobody wants it.
-            let _ = self.folder.remove(self.part);
+            let _ = self.folder.remove(staged);
         }
     }
 }

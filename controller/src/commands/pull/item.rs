@@ -196,7 +196,7 @@ impl<'a> Pulled<'a> {
         let dest = self.dest.as_ref().ok_or_else(none)?;
         let options = self.request.tree.clone().unwrap_or_default();
         let open = if options.dry_run { TreeTarget::look } else { TreeTarget::open };
-        let target = open(Path::new(""), &dest.tree, self.owner)?;
+        let mut target = open(Path::new(""), &dest.tree, self.owner)?;
         if let Some(home) = std::env::home_dir() {
             target.check_delete(&home, &options)?;
         }

@@ -84,3 +84,54 @@ fn what_makes_room_is_kept_if_asked_for() {
     assert_eq!(names(&world.dest("was a folder~")), ["full"]);
     assert_eq!(names(&world.dest("was a folder")), ["newer"]);
 }
+
+/// What is equal is not replaced, and what an earlier backup has is not given up for it.
+#[test]
+fn what_is_equal_already_is_not_backed_up_again() {
+    let options = TreeOptions { hard_links: true, ..TreeOptions::default() };
+    let mut world = World::with(options);
+    world.finish.backup = true;
+    for (name, size) in [("small", 10), ("large", 700_000), ("same", 20)] {
+        world.file(name, vec![7; size]);
+    }
+    std::fs::hard_link(world.source("same"), world.source("the same")).unwrap();
+    std::fs::create_dir(world.dest("")).unwrap();
+    let all = ["small", "large", "same", "the same"];
+    for name in all {
+        std::fs::write(world.dest(name), "precious").unwrap();
+    }
+    world.copied();
+    let inode = |name: &str| world.dest(name).metadata().unwrap().ino();
+    let before = all.map(inode);
+    for secs in [5, 6] {
+        // Only its time tells that it may be another one.
+        all.iter().for_each(|name| set_mtime(&world.source(name), secs, 0));
+        world.copied();
+        world.assert_backups(&all);
+        assert_eq!(all.map(inode), before);
+        for name in all {
+            let is = world.dest(name).metadata().unwrap();
+            assert_eq!((is.mtime(), is.mtime_nsec()), (secs, 0), "{name}");
+        }
+    }
+    // Equal names that become one file are worth no backup, and neither is another mode.
+    std::fs::remove_file(world.dest("the same")).unwrap();
+    std::fs::copy(world.dest("same"), world.dest("the same")).unwrap();
+    for name in all {
+        std::fs::set_permissions(world.source(name), PermissionsExt::from_mode(0o600)).unwrap();
+        set_mtime(&world.source(name), 7, 0);
+    }
+    world.copied();
+    world.assert_backups(&all);
+    assert_eq!(inode("same"), inode("the same"));
+    assert_eq!(world.dest("large").metadata().unwrap().mode() & 0o777, 0o600);
+}
+
+impl World {
+    fn assert_backups(&self, names: &[&str]) {
+        for name in names {
+            let kept = std::fs::read(self.dest(&format!("{name}~"))).unwrap();
+            assert_eq!(kept, b"precious", "{name}");
+        }
+    }
+}

@@ -306,9 +306,9 @@ fn files_that_came_whole_stay_wherever_their_pack_was_cut() {
 #[test]
 fn two_transfers_never_have_one_root() {
     let world = World::new();
-    let first = world.arrival(world.open().root().clone());
+    let mut first = world.arrival(world.open().root().clone());
     first.target.lock().unwrap();
-    let second = world.arrival(world.open().root().clone());
+    let mut second = world.arrival(world.open().root().clone());
     assert!(second.target.lock().unwrap_err().to_string().contains("under way"));
     assert!(world.copy_into(first).received.is_ok());
     second.target.lock().unwrap();

@@ -1,6 +1,6 @@
 //! Ends that break the rules: a sender that names what it likes, a receiver that wants what it likes.
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::frame::Header;
@@ -211,4 +211,96 @@ fn a_hostile_receiver_gets_nothing_that_was_not_offered() {
         let done = done.expect("it does not wait");
         assert!(matches!(done, Err(TransferError::Link(_))), "{what}: {done:?}");
     }
+}
+
+/// Plays a sender of this manifest, which waits for the answer before it sends the rest.
+fn answer_first(
+    world: &World,
+    manifest: &[u8],
+    rest: &[Vec<u8>],
+) -> (Result<Settled, TransferError>, Notes) {
+    let arrival = world.arrival(entry(b"", What::Folder));
+    let notes = Notes::default();
+    let (peer, ours) = duplex(1 << 24);
+    let done = block_on(async {
+        let (mut hears, mut says) = tokio::io::split(peer);
+        let mut link = Link::new(ours);
+        let (never, mut counts) = (Cancel::default(), Counts::default());
+        let work = receive_tree(&mut link, arrival, &notes, &never, &mut counts);
+        let play = async {
+            says.write_all(manifest).await.unwrap();
+            let mut header = [0; 8];
+            hears.read_exact(&mut header).await.unwrap();
+            let kind = u16::from_le_bytes([header[4], header[5]]);
+            assert_eq!(kind, Kind::Answers as u16);
+            says.write_all(&rest.concat()).await.unwrap();
+        };
+        let limit = std::time::Duration::from_secs(20);
+        let both = async { tokio::join!(work, play).0 };
+        tokio::time::timeout(limit, both).await.expect("it does not wait")
+    });
+    (done, notes)
+}
+
+/// A name that was missed is not linked to: what has it is another file.
+#[test]
+fn nothing_is_linked_to_a_file_that_did_not_come() {
+    let linked = |name: &[u8], size| entry(name, What::File { size, hash: None, linked: true });
+    let same = |name: &[u8]| entry(name, What::Same { entry: 1 });
+    let missed = |number| {
+        let failure = Failure::request(Cause::SourceChanged);
+        message_frame(&Missed { number: Some(number), failure }).unwrap()
+    };
+    let wrong = pack(1, b"new1");
+    let mut spoiled = wrong.clone();
+    *spoiled.last_mut().unwrap() ^= 1;
+    for came in [missed(1), spoiled] {
+        let world = World::new();
+        std::fs::create_dir(world.dest("")).unwrap();
+        for name in ["a", "b"] {
+            std::fs::write(world.dest(name), format!("old {name}")).unwrap();
+        }
+        let manifest = entries(vec![linked(b"a", 4), same(b"b"), same(b"c")], true);
+        let (done, notes) = answer_first(&world, &manifest, &[came, end()]);
+        assert!(done.is_ok(), "{done:?}");
+        let missed = notes.missed.borrow().clone();
+        assert_eq!(missed.len(), 3, "{missed:?}");
+        assert!(missed[1].0.contains("dest/b") && missed[1].0.contains("did not arrive"));
+        assert_eq!(std::fs::read(world.dest("a")).unwrap(), b"old a");
+        assert_eq!(std::fs::read(world.dest("b")).unwrap(), b"old b");
+        assert!(!world.dest("c").exists());
+    }
+    // One that is there already, and one that comes, are linked to.
+    let world = World::new();
+    let manifest = entries(vec![linked(b"a", 4), same(b"b")], true);
+    assert_eq!(answer_first(&world, &manifest, &[wrong, end()]).0.unwrap().files, 2);
+    assert_eq!(std::fs::read(world.dest("b")).unwrap(), b"new1");
+}
+
+/// A file alone whose sum is wrong is missed, and what comes behind it is understood.
+#[test]
+fn a_large_file_that_differs_costs_no_other() {
+    use crate::protocol::transfer::{ChunkHead, Complete};
+    let content = vec![7; 200_000];
+    let size = content.len() as u64;
+    let metadata = Metadata { mode: 0o600, ..Metadata::default() };
+    let offer = Offer { size: Some(size), sparse: false, metadata, identity: Identity::default() };
+    let hash = crate::transfer::hash::first_chunk(&content).0;
+    let head = ChunkHead { index: 0, hash, encoding: 0 };
+    let header = Header { kind: Kind::Chunk, len: ChunkHead::LEN + content.len() };
+    let chunk = [&header.encode()[..], &head.encode(), &content].concat();
+    let large = entry(b"large", What::File { size, hash: None, linked: false });
+    let manifest = entries(vec![large, file(b"small")], true);
+    let frames = [
+        message_frame(&Begin { number: 1, offer }).unwrap(),
+        chunk,
+        message_frame(&Complete { size, hash: [1; 32] }).unwrap(),
+        pack(2, b"text"),
+        end(),
+    ];
+    let world = World::new();
+    let (done, notes) = answer_first(&world, &manifest, &frames);
+    assert_eq!(done.unwrap().files, 1);
+    assert_eq!(notes.missed.borrow().len(), 1);
+    assert_eq!(names(&world.dest("")), ["small"]);
 }

@@ -4,6 +4,7 @@ mod backup;
 mod changes;
 mod hostile;
 mod odd;
+mod staged;
 mod swap;
 
 use std::cell::RefCell;

@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn an_empty_partial_goes_whatever_its_age_unless_it_is_in_use() {
         let name = format!("{A}.part");
-        let folder = Folder::with(&[name.clone()], Duration::ZERO);
+        let folder = Folder::with(std::slice::from_ref(&name), Duration::ZERO);
         let path = folder.0.path().join(name);
         std::fs::write(&path, "").unwrap();
         let held = File::open(&path).unwrap();
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn a_staged_file_is_as_old_as_its_name_and_stays_while_a_tree_is_under_way_above() {
         let name = format!("{A}.staged");
-        let folder = Folder::with(&[name.clone()], 9000 * DAY);
+        let folder = Folder::with(std::slice::from_ref(&name), 9000 * DAY);
         assert_eq!(folder.swept(), [name.as_str()], "its content's time is the sender's");
         let root = File::open(folder.0.path()).unwrap();
         rustix::fs::flock(&root, FlockOperation::LockExclusive).unwrap();

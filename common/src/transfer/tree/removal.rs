@@ -56,13 +56,13 @@ impl<'a> Removal<'a> {
 
     /// Removes a name. With backups files get their backups' names instead, which are spared.
     pub(super) fn remove(&mut self, path: &[u8], name: &[u8]) -> Result<(), Failure> {
-        self.from_root(path, name, true).map(drop)
+        self.below_root(path, name, true).map(drop)
     }
 
     /// Takes a directory away where something else must be. The directory itself is changed, not deleted.
     pub(super) fn make_way(&mut self, path: &[u8], name: &[u8]) -> Result<(), Failure> {
         if !self.shared.finish.backup {
-            return if self.from_root(path, name, false)? {
+            return if self.below_root(path, name, false)? {
                 Ok(())
             } else {
                 let (path, cause) = (Some(self.shared.shown(path, name)), FileKind::Folder);
@@ -78,7 +78,7 @@ impl<'a> Removal<'a> {
         backup::move_away(folder.as_fd(), name, &shown)
     }
 
-    fn from_root(&mut self, path: &[u8], name: &[u8], counts: bool) -> Result<bool, Failure> {
+    fn below_root(&mut self, path: &[u8], name: &[u8], counts: bool) -> Result<bool, Failure> {
         // The first directory may be anywhere below the root; the next one starts a new stride.
         let (way, path) = (path.to_vec(), path.to_vec());
         let at = At { base: &self.shared.root, way, steps: STRIDE, path, depth: 0 };

@@ -144,7 +144,7 @@ fn anew<T>(folder: &Folder, staged: &[u8], make: impl Fn() -> io::Result<T>) -> 
             folder.remove(staged)?;
             make()
         }
-        made => made,
+        done => done,
     }
 }
 

@@ -236,7 +236,7 @@ fn answer_first(
             says.write_all(&rest.concat()).await.unwrap();
         };
         let limit = std::time::Duration::from_secs(20);
-        let both = async { tokio::join!(work, play).0 };
+        let both = Box::pin(async { tokio::join!(work, play).0 });
         tokio::time::timeout(limit, both).await.expect("it does not wait")
     });
     (done, notes)

@@ -8,6 +8,7 @@ pub mod crowd;
 pub mod dice;
 pub mod faulty;
 pub mod fleet;
+pub mod oracle;
 pub mod said;
 pub mod screen;
 pub mod strace;

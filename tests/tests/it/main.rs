@@ -21,6 +21,7 @@ mod jobs;
 mod jobs_many;
 mod kill;
 mod left_behind;
+mod oracle;
 mod outage;
 mod reconnect;
 mod resume;

@@ -1,0 +1,134 @@
+//! What a tree is: every name, and all that a copy must keep of it.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, Metadata};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::time::Duration;
+
+/// Longer than any round takes; generated times are far from now.
+const RECENT: Duration = Duration::from_secs(3600);
+
+/// A tree at one moment.
+pub(super) struct Snapshot(BTreeMap<OsString, Item>);
+
+#[derive(Debug, PartialEq)]
+struct Item {
+    kind: Kind,
+    mode: u32,
+    owner: (u32, u32),
+    mtime: (i64, i64),
+    xattrs: BTreeMap<OsString, Vec<u8>>,
+    /// The first of the names that are the same file.
+    first: Option<OsString>,
+}
+
+#[derive(Debug, PartialEq)]
+enum Kind {
+    Folder,
+    File { size: u64, sum: String },
+    Link(OsString),
+    Other,
+}
+
+impl Snapshot {
+    /// Reads a tree; `links` says whether it matters which names are one file.
+    pub(super) fn take(root: &Path, links: bool) -> Self {
+        let mut all = BTreeMap::new();
+        let mut first = BTreeMap::new();
+        take(root, OsStr::new("."), links, &mut first, &mut all);
+        Self(all)
+    }
+
+    /// Tells the first few differences.
+    pub(super) fn compare(&self, wanted: &Self) -> Result<(), String> {
+        let mut told = Vec::new();
+        for (name, item) in &self.0 {
+            match wanted.0.get(name) {
+                Some(wanted) if wanted == item => {}
+                Some(wanted) => told.push(format!("{name:?} is {item:?}\n  rsync: {wanted:?}")),
+                None => told.push(format!("{name:?} is left: {item:?}")),
+            }
+        }
+        let missing = wanted.0.iter().filter(|(name, _)| !self.0.contains_key(*name));
+        told.extend(missing.map(|(name, item)| format!("{name:?} is missing: {item:?}")));
+        if told.is_empty() {
+            return Ok(());
+        }
+        let count = told.len();
+        told.truncate(5);
+        Err(format!("{count} differences\n{}", told.join("\n")))
+    }
+}
+
+fn take(
+    path: &Path,
+    name: &OsStr,
+    links: bool,
+    first: &mut BTreeMap<(u64, u64), OsString>,
+    all: &mut BTreeMap<OsString, Item>,
+) {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return };
+    let folder = metadata.is_dir();
+    let one_of_many = links && !folder && metadata.nlink() > 1;
+    let kind = kind(path, &metadata);
+    let time = (metadata.mtime(), metadata.mtime_nsec());
+    // What changed on its own in the course of a round has the time of that, whichever tool it was:
+    // fifos that are not copied, folders of which only what is excluded is left.
+    let recent = metadata.modified().is_ok_and(|at| at.elapsed().is_ok_and(|ago| ago < RECENT));
+    let copied = kind != Kind::Other && !recent;
+    let item = Item {
+        kind,
+        mode: if metadata.is_symlink() { 0 } else { metadata.mode() & 0o7777 },
+        owner: (metadata.uid(), metadata.gid()),
+        mtime: if copied { time } else { (0, 0) },
+        xattrs: xattrs(path),
+        first: one_of_many.then(|| {
+            let id = (metadata.dev(), metadata.ino());
+            first.entry(id).or_insert_with(|| name.to_owned()).clone()
+        }),
+    };
+    all.insert(name.to_owned(), item);
+    if !folder {
+        return;
+    }
+    let mut names: Vec<_> = fs::read_dir(path)
+        .expect("root may")
+        .map(|entry| entry.expect("it reads").file_name())
+        .collect();
+    names.sort();
+    for inner in names {
+        take(&path.join(&inner), Path::new(name).join(&inner).as_os_str(), links, first, all);
+    }
+}
+
+fn kind(path: &Path, metadata: &Metadata) -> Kind {
+    let of = metadata.file_type();
+    if of.is_dir() {
+        Kind::Folder
+    } else if of.is_symlink() {
+        Kind::Link(fs::read_link(path).expect("it is a link").into_os_string())
+    } else if of.is_fifo() || of.is_socket() || of.is_char_device() || of.is_block_device() {
+        Kind::Other
+    } else {
+        let sum = blake3::hash(&fs::read(path).expect("root may")).to_hex().to_string();
+        Kind::File { size: metadata.len(), sum }
+    }
+}
+
+fn xattrs(path: &Path) -> BTreeMap<OsString, Vec<u8>> {
+    let mut names = vec![0; 64 * 1024];
+    let Ok(len) = rustix::fs::llistxattr(path, &mut names) else { return BTreeMap::new() };
+    let mut value = vec![0; 64 * 1024];
+    names[..len]
+        .split(|&b| b == 0)
+        .filter(|name| !name.is_empty())
+        .map(|name| {
+            let name = OsStr::from_bytes(name);
+            let len = rustix::fs::lgetxattr(path, name, &mut value).expect("it has been listed");
+            (name.to_owned(), value[..len].to_vec())
+        })
+        .collect()
+}

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::time::Duration;
+
+use lariat_common::escape::escape;
 
 /// Longer than any round takes; generated times are far from now.
 const RECENT: Duration = Duration::from_secs(3600);
@@ -48,12 +51,14 @@ impl Snapshot {
         for (name, item) in &self.0 {
             match wanted.0.get(name) {
                 Some(wanted) if wanted == item => {}
-                Some(wanted) => told.push(format!("{name:?} is {item:?}\n  rsync: {wanted:?}")),
-                None => told.push(format!("{name:?} is left: {item:?}")),
+                Some(wanted) => {
+                    told.push(format!("{} is {item:?}\n  rsync: {wanted:?}", shown(name)))
+                }
+                None => told.push(format!("{} is left: {item:?}", shown(name))),
             }
         }
         let missing = wanted.0.iter().filter(|(name, _)| !self.0.contains_key(*name));
-        told.extend(missing.map(|(name, item)| format!("{name:?} is missing: {item:?}")));
+        told.extend(missing.map(|(name, item)| format!("{} is missing: {item:?}", shown(name))));
         if told.is_empty() {
             return Ok(());
         }
@@ -61,6 +66,11 @@ impl Snapshot {
         told.truncate(5);
         Err(format!("{count} differences\n{}", told.join("\n")))
     }
+}
+
+/// A name without anything that a terminal would act on.
+fn shown(name: &OsStr) -> impl Display {
+    escape(name.as_bytes())
 }
 
 fn take(

@@ -103,7 +103,7 @@ impl Capped {
 impl Account for Capped {
     fn take(&self, bytes: usize) -> bool {
         use std::sync::atomic::Ordering::Relaxed;
-        self.0.try_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).is_ok()
+        self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).is_ok()
     }
 
     fn give(&self, bytes: usize) {

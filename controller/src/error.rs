@@ -42,8 +42,8 @@ impl CliError {
         Self { quiet: true, ..self }
     }
 
-    /// Says as what it counts. What was said already is closer to the cause.
-    pub(crate) fn as_end(mut self, end: End) -> Self {
+    /// Says as what it counts in a fan-out, unless that was said closer to the cause.
+    pub(crate) fn counting_as(mut self, end: End) -> Self {
         self.end.get_or_insert(end);
         self
     }

@@ -35,6 +35,7 @@ pub struct Goodbye {
 
 /// What a controller may ask of an agent, one at a time.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a session holds one at a time, and never moves it")]
 pub enum Request {
     /// Run a command.
     Run(Run),

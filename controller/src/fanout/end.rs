@@ -63,7 +63,7 @@ impl End {
             Self::Unfinished => "left, and how it ended is not known",
             other => other.word(),
         });
-        error.as_end(self)
+        error.counting_as(self)
     }
 }
 

@@ -46,7 +46,7 @@ impl From<CliError> for Failed {
 
 impl From<Failed> for CliError {
     fn from(failed: Failed) -> Self {
-        failed.error.as_end(failed.end)
+        failed.error.counting_as(failed.end)
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) enum Sink {
     /// A file of its own.
     File(OutFile),
     /// Kept until the end.
-    Kept(Capture),
+    Kept(Box<Capture>),
 }
 
 /// A file that is made when the first byte comes.
@@ -63,7 +63,7 @@ impl Sink {
                 Poll::Ready(Ok(bytes.len()))
             }
             Self::File(file) => Poll::Ready(file.write(bytes)),
-            Self::Kept(capture) => Pin::new(capture).poll_write(cx, bytes),
+            Self::Kept(capture) => Pin::new(&mut **capture).poll_write(cx, bytes),
         }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) fn text(text: &[u8], colors: bool) -> Vec<u8> {
 
 /// What a terminal may do more with than show it; also what is no ASCII, which may hide such.
 fn is_odd(byte: u8) -> bool {
-    byte < b' ' || byte >= 0x7f
+    !(b' '..0x7f).contains(&byte)
 }
 
 /// Bytes of a sequence that sets colors, if the text begins with one: ESC [ digits m.

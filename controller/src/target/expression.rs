@@ -123,7 +123,7 @@ impl Targets {
         inventory: &'a Inventory,
     ) -> Result<Vec<&'a HostName>, CliError> {
         for atom in &term.atoms {
-            self.check(atom, inventory)?;
+            Self::check(atom, inventory)?;
         }
         let by_all =
             |name: &HostName, tags: &[Tag]| term.atoms.iter().all(|atom| atom.means(name, tags));
@@ -137,7 +137,7 @@ impl Targets {
     }
 
     /// Refuses what no host is meant by.
-    fn check(&self, atom: &Atom, inventory: &Inventory) -> Result<(), CliError> {
+    fn check(atom: &Atom, inventory: &Inventory) -> Result<(), CliError> {
         let hosts = || inventory.iter();
         match atom {
             Atom::All => Ok(()),

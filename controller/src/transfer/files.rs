@@ -317,13 +317,13 @@ impl From<Broken> for CliError {
     fn from(broken: Broken) -> Self {
         match broken {
             Broken::Connect(error) => error.into(),
-            Broken::Refused(failure) => advised(failure),
             Broken::Here(failure) => advised(failure).during("here"),
             Broken::NoReader => Self::new("nobody reads it any more").quiet(),
             Broken::Misused(error) => error,
             Broken::Spoiled => Self::new("one file of it failed"),
             Broken::Replaced(_) => LinkError::Silent.into(),
-            Broken::Transfer(
+            Broken::Refused(failure)
+            | Broken::Transfer(
                 TransferError::Remote(failure)
                 | TransferError::Local(failure)
                 | TransferError::Missed(failure),

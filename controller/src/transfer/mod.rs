@@ -161,8 +161,10 @@ impl Tally {
     pub(crate) fn end(&self) -> End {
         if self.errors.is_empty() {
             End::Ok
+        } else if self.end == End::Ok {
+            End::Errored
         } else {
-            if self.end == End::Ok { End::Errored } else { self.end }
+            self.end
         }
     }
 }

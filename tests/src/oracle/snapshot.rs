@@ -52,7 +52,7 @@ impl Snapshot {
             match wanted.0.get(name) {
                 Some(wanted) if wanted == item => {}
                 Some(wanted) => {
-                    told.push(format!("{} is {item:?}\n  rsync: {wanted:?}", shown(name)))
+                    told.push(format!("{} is {item:?}\n  rsync: {wanted:?}", shown(name)));
                 }
                 None => told.push(format!("{} is left: {item:?}", shown(name))),
             }

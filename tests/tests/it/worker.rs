@@ -84,7 +84,7 @@ fn endless_push(fleet: &TestFleet, dest: &Path) -> Child {
     push.args(["push", "-", &format!("{OTHER}@web1:{}", dest.display())]);
     push.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut push = push.spawn().unwrap();
-    push.stdin.as_mut().unwrap().write_all(&[7; 2 * 1024 * 1024]).unwrap();
+    push.stdin.as_mut().unwrap().write_all(&vec![7; 2 * 1024 * 1024]).unwrap();
     push
 }
 

@@ -87,6 +87,7 @@ struct Found {
 }
 
 /// What can be said of a description.
+#[expect(clippy::large_enum_variant, reason = "there is one for each dry run of a file")]
 enum Finding {
     Found(Found),
     /// It depends on the content, of which there is no hash.

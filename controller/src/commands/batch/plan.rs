@@ -143,13 +143,13 @@ impl Step {
         verbs.sort_by_key(|(_, place)| *place);
         let (verb, verb_at) = match verbs.as_slice() {
             [one] => *one,
-            [] => match STAND_FOR_RUN.into_iter().find_map(at_key) {
-                Some(place) => ("run", place),
-                None => {
+            [] => {
+                let place = STAND_FOR_RUN.into_iter().find_map(at_key).ok_or_else(|| {
                     let error = CliError::new("a step has one of the keys push, pull and run");
-                    return Err(at(start, error));
-                }
-            },
+                    at(start, error)
+                })?;
+                ("run", place)
+            }
             [_, (name, second), ..] => {
                 let error = CliError::new("a step has one of the keys push, pull and run");
                 return Err(at(*second, error.during(name)));

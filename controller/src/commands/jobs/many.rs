@@ -59,7 +59,7 @@ impl Report for Listing {
                 listed.map_or_else(|error| Ended::failed(End::Errored, error), |()| Ended::ok())
             }
             Err(Failed { end, error }) => {
-                let error = error.as_end(end).during("jobs");
+                let error = error.counting_as(end).during("jobs");
                 if self.rows.is_none() {
                     jobs::put_failed(&self.stdout, host, &error);
                 }

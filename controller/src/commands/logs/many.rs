@@ -165,7 +165,7 @@ impl Report for Told {
         match came {
             Ok(None | Some(Ok(()))) => Ended::ok(),
             Ok(Some(Err(Failed { end, error }))) | Err(Failed { end, error }) => {
-                let error = error.as_end(end).before("logs on");
+                let error = error.counting_as(end).before("logs on");
                 self.objects.iter().for_each(|stdout| jobs::put_failed(stdout, host, &error));
                 Ended::failed(end, error)
             }

@@ -76,7 +76,7 @@ pub(crate) fn run(mut args: Args, context: &Context) -> Result<ExitCode, CliErro
     let dest = args.dest()?;
     let RemotePath { target, path } = RemotePath::parse(&dest)?;
     match target.plain() {
-        Some(chosen) => one(args, path, &target, &chosen, context),
+        Some(chosen) => one(args, &path, &target, &chosen, context),
         None => many(args, (&dest, path), &target, context),
     }
 }
@@ -107,7 +107,7 @@ pub(crate) fn of_plan(
 
 fn one(
     args: Args,
-    dest: Vec<u8>,
+    dest: &[u8],
     target: &Targets,
     chosen: &Chosen,
     context: &Context,
@@ -124,7 +124,7 @@ fn one(
         Ok(None) => return Ok(ExitCode::SUCCESS),
         Err(error) => return Tally::only(End::Errored, error).report(host, json, context.verbose),
     };
-    let load = Load::new(sources, &dest, options, timeout)?;
+    let load = Load::new(sources, dest, options, timeout)?;
     let listing = Listing::of_one(json);
     let tally = block_on(async {
         let work = async |files: &mut Files<'_>| {

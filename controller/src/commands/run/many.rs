@@ -266,8 +266,7 @@ impl Asked {
         let lines = |printer: &Printer| Sink::lines(host, number, printer);
         let sinks = match &self.task.output {
             Output::Lines => (lines(&self.stdout), lines(&self.stderr)),
-            Output::Json => (kept(), kept()),
-            Output::Gather => (kept(), kept()),
+            Output::Json | Output::Gather => (kept(), kept()),
             Output::Files(out) => report::open(out, host)?,
         };
         Ok((reach, sinks))
@@ -309,5 +308,5 @@ impl Asked {
 }
 
 fn kept() -> Sink {
-    Sink::Kept(Capture::one_of_many())
+    Sink::Kept(Box::new(Capture::one_of_many()))
 }

@@ -118,7 +118,7 @@ pub(super) fn json_error(outcome: &Outcome, reach: &Reach, request: &Run) -> Opt
 /// The time of the request is over.
 fn timed_out(request: &Run) -> Option<CliError> {
     let limit = Duration::from_millis(request.timeout_ms?).as_secs_f32();
-    Some(CliError::new(format!("timed out after {limit} s")).as_end(fanout::End::TimedOut))
+    Some(CliError::new(format!("timed out after {limit} s")).counting_as(fanout::End::TimedOut))
 }
 
 /// The id of a detached job that runs there now, or may.

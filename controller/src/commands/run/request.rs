@@ -51,7 +51,7 @@ pub(super) fn request(args: &Args, command: Command) -> Result<Run, CliError> {
         job: JobId::generate()?,
         command,
         user: args.user.clone(),
-        cwd: args.cwd.as_ref().map(|cwd| working_directory(cwd)).transpose()?,
+        cwd: args.cwd.as_ref().map(working_directory).transpose()?,
         env: terminal.map(Ok).chain(args.env.iter().map(variable)).collect::<Result<_, _>>()?,
         streams: match (args.detach, args.tty) {
             (true, _) => Streams::Kept,

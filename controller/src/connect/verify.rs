@@ -172,9 +172,9 @@ mod tests {
         };
         let server = ServerName::try_from("web1").unwrap();
         let verdict = |leaf: &rcgen::Certificate, chain: &[CertificateDer<'_>]| {
-            let verified =
+            let outcome =
                 verifier.verify_server_cert(leaf.der(), chain, &server, &[], UnixTime::now());
-            verified.map(|_| ()).map_err(|error| verdict(&error).unwrap())
+            outcome.map(|_| ()).map_err(|error| verdict(&error).unwrap())
         };
         let chain = [below.der().clone(), root.der().clone()];
         assert_eq!(verdict(&good, &[]), Ok(()));

@@ -140,7 +140,7 @@ impl<'a> Files<'a> {
             Early::Signal(_) => CliError::new("interrupted"),
         };
         let error = if self.in_place { error.and(MIXED) } else { error }.next(AGAIN);
-        let error = self.doing.iter().fold(error, |error, what| error.during(what));
+        let error = self.doing.iter().fold(error, CliError::during);
         match ended {
             Early::TimeOver(_) => self.tally.timed_out(error),
             Early::Signal(number) => self.tally.interrupted(number, error),

@@ -124,7 +124,7 @@ fn thief(folder: &Path, stop: &AtomicBool) -> Vec<File> {
             if entry.file_name().as_encoded_bytes().starts_with(b".lariat-") {
                 let mut open = OpenOptions::new();
                 for write in [true, false] {
-                    let open = open.read(true).write(write).custom_flags(nofollow as i32);
+                    let open = open.read(true).write(write).custom_flags(nofollow.cast_signed());
                     got.extend(open.open(entry.path()).ok());
                 }
             }

@@ -152,8 +152,8 @@ impl After {
         let removes = whole && self.may_delete(shared, filter, max_delete);
         if removes {
             for (folder, name) in &self.extra {
-                let removed = work.removing(|removal| removal.remove(folder, name));
-                work.note(removed);
+                let outcome = work.removing(|removal| removal.remove(folder, name));
+                work.note(outcome);
             }
             for (folder, name) in replacements.blocked() {
                 let made = work.removing(|removal| removal.make_way(&folder, &name));

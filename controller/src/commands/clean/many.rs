@@ -19,7 +19,7 @@ use crate::transfer::shown;
 
 pub(super) fn run(
     args: &Args,
-    path: Vec<u8>,
+    path: &[u8],
     target: &Targets,
     context: &Context,
 ) -> Result<ExitCode, CliError> {
@@ -29,7 +29,7 @@ pub(super) fn run(
     if hosts.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    let path = Template::parse(&path)?;
+    let path = Template::parse(path)?;
     let request = |chosen: &Chosen| args.request(chosen, path.for_host(&chosen.host));
     let requests = hosts.iter().map(request).collect::<Result<Vec<_>, _>>()?;
     let names: Vec<HostName> = hosts.iter().map(|chosen| chosen.host.clone()).collect();
@@ -48,7 +48,7 @@ pub(super) fn run(
         };
         let (json, dry_run, limit) = (args.json, args.dry_run, args.timeout);
         let stdout = fanout.screen.stdout.clone();
-        let report = All { stdout, json, dry_run, all: Cleaned::default() };
+        let report = All { stdout, json, dry_run, total: Cleaned::default() };
         let question =
             async move |number: usize, reach: &Reach| ask(reach, &requests[number], limit).await;
         fanout.ask(Arc::new(fleet), hosts, question, report).await
@@ -60,7 +60,7 @@ struct All {
     stdout: Printer,
     json: bool,
     dry_run: bool,
-    all: Cleaned,
+    total: Cleaned,
 }
 
 impl All {
@@ -77,8 +77,8 @@ impl Report for All {
 
     fn ended(&mut self, host: &HostName, came: Self::Came) -> Ended {
         let told = Told::of(came);
-        self.all.files += told.cleaned.files;
-        self.all.bytes += told.cleaned.bytes;
+        self.total.files += told.cleaned.files;
+        self.total.bytes += told.cleaned.bytes;
         let put = self.put(host, &told);
         let Told { end, mut errors, .. } = told;
         errors.extend(put.err());
@@ -93,6 +93,6 @@ impl Report for All {
     }
 
     fn sum(&self, _: std::time::Duration) -> Option<String> {
-        Some(summary(&self.all, self.dry_run))
+        Some(summary(&self.total, self.dry_run))
     }
 }

@@ -67,7 +67,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     let RemotePath { target, path } = RemotePath::parse(&args.place)?;
-    let Some(chosen) = target.plain() else { return many::run(args, path, &target, context) };
+    let Some(chosen) = target.plain() else { return many::run(args, &path, &target, context) };
     let host = &chosen.host;
     let request = args.request(&chosen, path)?;
     let done = Fleet::load(context, &args.connect).map_err(Failed::from).and_then(|fleet| {

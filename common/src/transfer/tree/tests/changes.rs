@@ -206,9 +206,9 @@ fn a_dry_run_counts_as_the_run_does() {
     let outcome = world.copied();
     let told = outcome.told();
     let deleted = told.iter().filter(|(kind, _)| *kind == ChangeKind::Delete).count() as u64;
-    let would = outcome.sent.as_ref().unwrap().done;
-    assert_eq!((would.deleted, would.files, deleted), (6, 2, 6), "{told:?}");
-    assert_eq!(would.others + would.files + would.deleted, told.len() as u64, "{told:?}");
+    let expected = outcome.sent.as_ref().unwrap().done;
+    assert_eq!((expected.deleted, expected.files, deleted), (6, 2, 6), "{told:?}");
+    assert_eq!(expected.others + expected.files + expected.deleted, told.len() as u64, "{told:?}");
     world.options.dry_run = false;
     world.options.max_delete = Some(5);
     let refused = world.copy();

@@ -237,7 +237,10 @@ fn hosts_of_an_ssh_configuration_come_in_and_are_enrolled_from_there() {
     let import = || desk.run(&["hosts", "import", "config", "--tag", "office"]);
     let output = import();
     assert!(output.status.success(), "{output:?}");
-    insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap(), @r#"web[1] is left out: "web[1]" is not a host name (1 to 63 of a-z, 0-9, '.' and '-', beginning and ending with a letter or digit)"#);
+    insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap(), @r#"
+    Web1 becomes web1: a name has no capitals
+    web[1] is left out: "web[1]" is not a host name (1 to 63 of a-z, 0-9, '.' and '-', beginning and ending with a letter or digit)
+    "#);
     insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap(), @"Added db,web1. Next, for each of them: lariat enroll web1");
     insta::assert_snapshot!(desk.refused(&["ping", "web1"]), @"lariat: ping: web1 is not enrolled yet; try: lariat enroll web1");
     assert!(desk.run(&["enroll", "web1", "--tag", "berlin"]).status.success());

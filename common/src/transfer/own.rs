@@ -86,9 +86,12 @@ pub(super) fn step_aside(place: &Place, name: &str, aside: &str) -> io::Result<O
 
 /// Whether a name is that of an open file.
 pub(super) fn is_at(place: &Place, name: &str, file: &File) -> io::Result<bool> {
-    let here = rustix::fs::statat(&place.folder, name, AtFlags::SYMLINK_NOFOLLOW);
+    let here = match rustix::fs::statat(&place.folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(false),
+        here => here?,
+    };
     let metadata = file.metadata()?;
-    Ok(here.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (metadata.dev(), metadata.ino())))
+    Ok((here.st_dev, here.st_ino) == (metadata.dev(), metadata.ino()))
 }
 
 /// Says why a file of ours has not its name any more: its directory was removed, or somebody removed it, or

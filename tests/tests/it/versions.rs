@@ -68,7 +68,7 @@ fn remote(path: &Path) -> String {
 }
 
 #[test]
-fn a_source_that_kept_its_size_and_mtime_is_sent_anew() {
+fn a_source_that_kept_its_size_and_mtime_is_compared_by_content() {
     let killed = Killed::new();
     let mtime = killed.source.metadata().unwrap().modified().unwrap();
     // Every other chunk: one that is as it was must not save one that is not.
@@ -78,7 +78,9 @@ fn a_source_that_kept_its_size_and_mtime_is_sent_anew() {
     }
     file.set_modified(mtime).unwrap();
     assert_eq!(killed.source.metadata().unwrap().len(), SIZE);
-    assert_eq!(killed.again(), (SIZE, 0));
+    let (sent, reused) = killed.again();
+    // The chunks that are as they were; at least every other one is not.
+    assert!(sent + reused == SIZE && reused > 0 && sent >= SIZE / 2, "{sent} {reused}");
     assert!(killed.is_there(&killed.source));
 }
 

@@ -62,6 +62,10 @@ fn is_known(outcome: &Outcome) -> bool {
 pub(super) fn did_not_finish(outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Ended(End::Signaled(signal)) => Some(format!("it was ended by signal {signal}")),
+        Outcome::Ended(End::GraceExpired) => {
+            Some("it was ended, for nobody came back within its grace time".to_owned())
+        }
+        Outcome::Ended(End::Stopped) => Some("the host ended it".to_owned()),
         Outcome::Failed(error @ (RunError::Restarted(_) | RunError::Lost(_))) => {
             Some(error.to_string())
         }
@@ -94,6 +98,8 @@ mod tests {
             (Outcome::Ended(End::Exited(9)), true, false),
             (Outcome::Ended(End::TimedOut), true, false),
             (Outcome::Ended(End::Signaled(15)), true, true),
+            (Outcome::Ended(End::GraceExpired), true, true),
+            (Outcome::Ended(End::Stopped), true, true),
             (Outcome::Overdue, false, false),
             (Outcome::Left { signal: 2, running: true }, false, false),
             (Outcome::Left { signal: 2, running: false }, true, false),

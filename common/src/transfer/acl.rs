@@ -94,14 +94,20 @@ pub(super) fn describe(file: impl AsFd, stat: &Stat, travel: bool) -> Result<Des
     describe_by(|name, value| file.xattr(name, value), stat, travel)
 }
 
-/// Describes a name in an open directory, itself and not what it leads to, without opening it.
+/// Describes a name in an open directory, itself and not what it leads to, without opening it. `entered`
+/// says that the directory is the working directory of this thread.
 pub(super) fn describe_name(
     folder: impl AsFd,
+    entered: bool,
     name: &[u8],
     stat: &Stat,
     travel: bool,
 ) -> Result<Described, Errno> {
-    let mut path = format!("/proc/self/fd/{}/", folder.as_fd().as_raw_fd()).into_bytes();
+    let mut path = if entered {
+        Vec::with_capacity(name.len())
+    } else {
+        format!("/proc/self/fd/{}/", folder.as_fd().as_raw_fd()).into_bytes()
+    };
     path.extend_from_slice(name);
     let read =
         |name: &[u8], value: &mut [u8]| match rustix::fs::lgetxattr(path.as_slice(), name, value) {
@@ -232,7 +238,7 @@ mod tests {
         assert_eq!(stat.st_mode & 0o777, 0o664);
         let dropped = describe(&file, &stat, false).unwrap();
         assert_eq!((dropped.mode & 0o777, &dropped.acls), (0o604, &Acls::Dropped));
-        assert_eq!(describe_name(&dir, b"f", &stat, false), Ok(dropped));
+        assert_eq!(describe_name(&dir, false, b"f", &stat, false), Ok(dropped));
         let Acls::These { access, default } = describe(&file, &stat, true).unwrap().acls else {
             panic!("it has one");
         };

@@ -35,6 +35,7 @@ mod snapshot;
 mod target;
 mod walk;
 mod workers;
+mod working_directory;
 mod write;
 
 pub use filter::{BadGlob, Filter};

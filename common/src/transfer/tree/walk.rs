@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::filter::Filter;
 use super::order::{FolderPath, Order, fits};
+use super::working_directory::WorkingDirectory;
 use crate::beneath::{Folder, Names, join};
 use crate::memory::{Charge, Memory};
 use crate::protocol::failure::{Action, Cause, Failure, FileKind};
@@ -85,6 +86,8 @@ impl TreeSource {
                 source: self,
                 owners: Owners::default(),
                 linked: HashMap::new(),
+                directory: WorkingDirectory::of_this_thread(),
+                entered: false,
                 charge,
                 tell,
             };
@@ -104,6 +107,9 @@ struct Walk {
     owners: Owners,
     /// The entry that each file with several names came as first, by device and inode.
     linked: HashMap<(u64, u64), u64>,
+    directory: WorkingDirectory,
+    /// The folder whose entries are described is this thread's working directory.
+    entered: bool,
     /// Paths that were asked for and have not been seen.
     left: BTreeSet<Vec<u8>>,
     /// For the names and folders that are kept.
@@ -157,6 +163,7 @@ impl Walk {
     ) -> Result<(), Unheard> {
         let (mut entries, mut bytes) = (Vec::new(), 0);
         let kernels = generated::is_on_kernels(folder);
+        self.entered = self.directory.enter(folder);
         for name in names.iter() {
             let entry = match self.entry(path, folder, kernels, name) {
                 Ok(Some(entry)) => entry,
@@ -245,7 +252,7 @@ impl Walk {
         };
         let mut metadata = attributes::describe(&stat, options.travels, &mut self.owners);
         metadata.xattrs = xattrs;
-        let described = acl::describe_name(folder, name, &stat, options.travels.acls);
+        let described = acl::describe_name(folder, self.entered, name, &stat, options.travels.acls);
         let described = described.map_err(sys_failed(Action::Read, &shown))?;
         self.owners.tell_acls(described, &mut metadata);
         Ok(Some((stat, Entry { name: name.to_vec(), metadata, what })))

@@ -10,10 +10,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lariat_common::memory::{Account, Memory};
-use lariat_common::name::KeyId;
-use lariat_common::protocol::failure::{Cause, Failure, Limit};
-use lariat_common::protocol::grant::Grant;
+use lariat_base::name::KeyId;
+use lariat_wire::memory::{Account, Memory};
+use lariat_wire::protocol::failure::{Cause, Failure, Limit};
+use lariat_wire::protocol::grant::Grant;
 
 use crate::keyring::Entry;
 
@@ -240,7 +240,7 @@ impl Account for Requests {
 
 #[cfg(test)]
 mod tests {
-    use lariat_common::protocol::grant::Verb;
+    use lariat_wire::protocol::grant::Verb;
     use proptest::prelude::*;
 
     use super::*;

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lariat_common::escape::escape;
-use lariat_common::private::check_folder;
+use lariat_base::escape::escape;
+use lariat_base::private::check_folder;
 
 use crate::config::Config;
 use crate::identity::Identity;
@@ -119,8 +119,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::time::Duration;
 
+    use lariat_base::private;
     use lariat_certs::ca::Ca;
-    use lariat_common::private;
 
     use super::*;
 

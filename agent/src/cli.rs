@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lariat_common::escape::escape;
+use lariat_base::escape::escape;
 
 use crate::check::{self, EXIT_CONFIG};
 use crate::jobs::supervise;
@@ -36,7 +36,7 @@ enum Command {
 /// The whole program.
 pub fn main() -> ExitCode {
     // Where that fails there is nothing better to do.
-    let _ = lariat_common::file_size_limit::report_as_error();
+    let _ = lariat_engine::file_size_limit::report_as_error();
     // Before anything else is made: a supervisor is nothing but its loop, and a worker gives up what it
     // has before it does anything.
     match std::env::args_os().nth(1) {

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use lariat_common::limits::LOGIN_DEADLINE;
-use lariat_common::name::{EnrolmentId, HostName};
-use lariat_common::toml_file::{self, TomlFileError, from_text};
-use lariat_common::units::{parse_duration, parse_size};
+use lariat_base::name::{EnrolmentId, HostName};
+use lariat_base::toml_file::{self, TomlFileError, from_text};
+use lariat_base::units::{parse_duration, parse_size};
+use lariat_wire::limits::LOGIN_DEADLINE;
 use serde::{Deserialize, Deserializer};
 
 use crate::budget;
@@ -233,7 +233,7 @@ state = \"state\"
     fn parse(more: &str) -> Result<Config, String> {
         let folder = crate::private_folder();
         let path = folder.path().join("agent.toml");
-        lariat_common::private::create(&path, format!("{MINIMAL}{more}").as_bytes()).unwrap();
+        lariat_base::private::create(&path, format!("{MINIMAL}{more}").as_bytes()).unwrap();
         let mut config = Config::load(&path).map_err(|error| {
             error.to_string().rsplit_once('/').map(|(_, text)| text.to_owned()).unwrap()
         })?;

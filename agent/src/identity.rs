@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lariat_common::certificate::CertificateInfo;
-use lariat_common::name::HostName;
-use lariat_common::private::{self, PrivateError};
+use lariat_base::certificate::CertificateInfo;
+use lariat_base::name::HostName;
+use lariat_base::private::{self, PrivateError};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -77,7 +77,7 @@ impl Identity {
         let no_key = || IdentityError::NoKey(config.key.clone());
         let text = private::read(&config.key)?;
         let der = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| no_key())?;
-        let provider = lariat_common::tls::provider();
+        let provider = lariat_wire::tls::provider();
         let key = provider.key_provider.load_private_key(der).map_err(|_| no_key())?;
         let certified = CertifiedKey::new(chain, key);
         certified.keys_match().map_err(|_| IdentityError::Mismatch {
@@ -91,7 +91,7 @@ impl Identity {
     pub fn unfit(&self, host: &HostName, now: i64) -> Vec<Unfit> {
         let mut unfit = Vec::new();
         if !self.info.is_for(host) {
-            let named = lariat_common::escape::escape(self.info.names.join(", ").as_bytes());
+            let named = lariat_base::escape::escape(self.info.names.join(", ").as_bytes());
             unfit.push(Unfit::Name { named, host: host.clone() });
         }
         if now < self.info.not_before {

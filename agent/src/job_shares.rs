@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use lariat_common::name::{JobId, KeyId};
+use lariat_base::name::{JobId, KeyId};
 
 use crate::budget::{Budget, Exhausted, Holder, Resource, Share};
 use crate::jobs::Jobs;

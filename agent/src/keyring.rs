@@ -8,15 +8,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lariat_common::auth::agent::Refused;
-use lariat_common::auth::keyring::{Candidate, Decoys};
-use lariat_common::auth::proof::Verifier;
-use lariat_common::escape::escape;
-use lariat_common::name::KeyId;
-use lariat_common::private;
-use lariat_common::protocol::grant::{Grant, UnknownVerb, Verb};
-use lariat_common::secret::Secret;
-use lariat_common::toml_file::{self, TomlFileError, from_text, secret};
+use lariat_base::escape::escape;
+use lariat_base::name::KeyId;
+use lariat_base::private;
+use lariat_base::secret::Secret;
+use lariat_base::toml_file::{self, TomlFileError, from_text, secret};
+use lariat_wire::auth::agent::Refused;
+use lariat_wire::auth::keyring::{Candidate, Decoys};
+use lariat_wire::auth::proof::Verifier;
+use lariat_wire::protocol::grant::{Grant, UnknownVerb, Verb};
 use serde::{Deserialize, Deserializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -235,10 +235,10 @@ fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>
 
 #[cfg(test)]
 mod tests {
-    use lariat_common::auth::agent::Challenged;
-    use lariat_common::auth::controller::Proving;
-    use lariat_common::auth::proof::{HostKeys, key_id};
-    use lariat_common::name::{EnrolmentId, HostName};
+    use lariat_base::name::{EnrolmentId, HostName};
+    use lariat_wire::auth::agent::Challenged;
+    use lariat_wire::auth::controller::Proving;
+    use lariat_wire::auth::proof::{HostKeys, key_id};
 
     use super::*;
 

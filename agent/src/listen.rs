@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// An address that can't be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("listen on {address}: {}", lariat_common::protocol::failure::io_error(source))]
+#[error("listen on {address}: {}", lariat_base::os_error::io_error(source))]
 pub struct ListenError {
     address: SocketAddr,
     source: io::Error,

@@ -3,7 +3,7 @@
 //! If stderr is the journal's, a line begins with its priority (sd-daemon(3)) and has no time of its own: the
 //! journal knows both.
 //!
-//! Whatever came from a peer goes through [`lariat_common::escape`] before it gets here, and no secret
+//! Whatever came from a peer goes through [`lariat_base::escape`] before it gets here, and no secret
 //! ever does.
 
 use std::fmt;

@@ -5,9 +5,9 @@
 
 use std::time::SystemTime;
 
-use lariat_common::protocol::failure::{Cause, Failure};
-use lariat_common::protocol::grant::Verb;
-use lariat_common::protocol::request::Request;
+use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::grant::Verb;
+use lariat_wire::protocol::request::Request;
 
 use crate::keyring::Entry;
 use crate::user::User;
@@ -40,9 +40,9 @@ pub fn decide(key: &Entry, request: &Request, own: &User, now: SystemTime) -> Re
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use lariat_common::name::JobId;
-    use lariat_common::protocol::exec::{Ack, Attach, Command, Run, Streams};
-    use lariat_common::protocol::grant::Grant;
+    use lariat_base::name::JobId;
+    use lariat_wire::protocol::exec::{Ack, Attach, Command, Run, Streams};
+    use lariat_wire::protocol::grant::Grant;
 
     use super::*;
 

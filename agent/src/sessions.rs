@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lariat_common::name::{KeyId, SessionId};
+use lariat_base::name::{KeyId, SessionId};
 use tokio::sync::watch;
 
 use crate::budget::Share;

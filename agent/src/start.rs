@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lariat_common::beneath::named;
-use lariat_common::private::{PrivateError, check_folder, create_folder};
+use lariat_base::private::{PrivateError, check_folder, create_folder};
+use lariat_engine::confined::named;
 use rustix::fs::Mode;
 use tokio::runtime::Builder;
 

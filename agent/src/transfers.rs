@@ -7,11 +7,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lariat_common::name::KeyId;
-use lariat_common::protocol::failure::Cause;
-use lariat_common::protocol::request::FileRequest;
-use lariat_common::transfer::Cancel;
-use lariat_common::transfer::destination::PlaceId;
+use lariat_base::name::KeyId;
+use lariat_engine::Cancel;
+use lariat_engine::destination::PlaceId;
+use lariat_wire::protocol::failure::Cause;
+use lariat_wire::protocol::request::FileRequest;
 
 /// What a transfer is known by.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -3,8 +3,8 @@
 
 mod support;
 
-use lariat_common::protocol::exec::{End, Run};
-use lariat_common::protocol::failure::{Action, Cause};
+use lariat_wire::protocol::exec::{End, Run};
+use lariat_wire::protocol::failure::{Action, Cause};
 
 use support::{Host, Outcome, argv, block_on, gather, shell};
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use lariat_agent::jobs::channel::ToSupervisor;
 use lariat_agent::jobs::{Ear, Event, Fate, Jobs, Mouth};
-use lariat_common::name::KeyId;
-use lariat_common::protocol::exec::{Ack, End, Run, Signal, Streams};
+use lariat_base::name::KeyId;
+use lariat_wire::protocol::exec::{Ack, End, Run, Signal, Streams};
 
 use support::{Host, KEY, block_on, gather, open, shell, take};
 
@@ -154,12 +154,12 @@ fn without_its_agent_a_job_is_ended_after_the_grace_time_and_leaves_a_record() {
 }
 
 /// What has become of a job.
-async fn found(jobs: &Jobs, job: lariat_common::name::JobId) -> Option<Fate> {
+async fn found(jobs: &Jobs, job: lariat_base::name::JobId) -> Option<Fate> {
     jobs.find(KEY, job).await.unwrap().map(|found| found.fate)
 }
 
 /// Waits until the supervisor of a job that no one attends has left: to look for the job would attend it.
-async fn unattended(host: &Host, job: lariat_common::name::JobId) {
+async fn unattended(host: &Host, job: lariat_base::name::JobId) {
     let folder = host.state.path().join("jobs").join(job.to_string());
     let (record, socket) = (folder.join("record"), folder.join("socket"));
     let before = std::fs::metadata(&record).unwrap().len();

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use lariat_agent::jobs::Event;
 use lariat_agent::jobs::channel::ToSupervisor;
-use lariat_common::limits::STDIN_CREDIT;
-use lariat_common::protocol::exec::{Ack, End, Exit, Run, StdinEnd, Streams};
+use lariat_wire::limits::STDIN_CREDIT;
+use lariat_wire::protocol::exec::{Ack, End, Exit, Run, StdinEnd, Streams};
 
 use support::{Host, block_on, memory, shell, take};
 
@@ -167,7 +167,7 @@ fn a_command_that_closes_its_stdin_is_told_of() {
             }
         }
         mouth
-            .say(&ToSupervisor::Signal(lariat_common::protocol::exec::Signal { number: 9 }))
+            .say(&ToSupervisor::Signal(lariat_wire::protocol::exec::Signal { number: 9 }))
             .await
             .unwrap();
         while !matches!(ear.next().await.unwrap(), Event::Exit(exit) if exit.end == End::Signaled(9))

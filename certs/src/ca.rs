@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lariat_common::certificate::CertificateInfo;
-use lariat_common::secret::random;
+use lariat_base::certificate::CertificateInfo;
+use lariat_base::secret::random;
 use rcgen::{BasicConstraints, IsCa, Issuer, KeyUsagePurpose};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lariat_common::name::HostName;
+use lariat_base::name::HostName;
 use rcgen::{ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
 use rustls_pki_types::CertificateDer;
 use zeroize::Zeroizing;
@@ -56,7 +56,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::SystemTime;
 
-    use lariat_common::certificate::{CertificateInfo, spki_hash};
+    use lariat_base::certificate::{CertificateInfo, spki_hash};
     use rustls::client::WebPkiServerVerifier;
     use rustls::client::danger::ServerCertVerifier;
     use rustls::{CertificateError, Error, RootCertStore};
@@ -77,7 +77,7 @@ mod tests {
     ) -> Result<(), Error> {
         let mut roots = RootCertStore::empty();
         roots.add(ca.certificate().clone()).unwrap();
-        let provider = lariat_common::tls::provider();
+        let provider = lariat_wire::tls::provider();
         let verifier =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
         let between: Vec<_> = chain[1..].iter().map(|&c| c.clone()).collect();

@@ -9,13 +9,13 @@ mod key;
 
 /// What a certificate says; shared with the agent, which checks its own.
 pub mod inspect {
-    pub use lariat_common::certificate::{BadCertificate, CertificateInfo, spki_hash};
+    pub use lariat_base::certificate::{BadCertificate, CertificateInfo, spki_hash};
 }
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lariat_common::certificate::BadCertificate;
-use lariat_common::secret::NoRandomness;
+use lariat_base::certificate::BadCertificate;
+use lariat_base::secret::NoRandomness;
 
 /// Why a certificate could not be made or loaded.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +77,7 @@ fn base_params(name: &str, valid: Duration) -> Result<rcgen::CertificateParams, 
     }
     params.not_before = epoch + start;
     params.not_after = epoch + now + valid;
-    let mut serial: [u8; 16] = lariat_common::secret::random()?;
+    let mut serial: [u8; 16] = lariat_base::secret::random()?;
     // Positive and without a leading zero byte, whatever the rest is.
     serial[0] = serial[0] & 0x7f | 0x40;
     params.serial_number = Some(rcgen::SerialNumber::from_slice(&serial));

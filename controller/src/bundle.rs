@@ -5,12 +5,12 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use lariat_base::name::{EnrolmentId, HostName};
+use lariat_base::os_error::io_error;
+use lariat_base::private;
 use lariat_certs::issue::Leaf;
-use lariat_common::auth::proof::Verifier;
-use lariat_common::name::{EnrolmentId, HostName};
-use lariat_common::private;
-use lariat_common::protocol::failure::io_error;
-use lariat_common::protocol::grant::Verb;
+use lariat_wire::auth::proof::Verifier;
+use lariat_wire::protocol::grant::Verb;
 use zeroize::Zeroizing;
 
 use crate::error::CliError;
@@ -185,7 +185,7 @@ impl Bundle<'_> {
 #[cfg(test)]
 mod tests {
     use lariat_certs::ca::Ca;
-    use lariat_common::auth::proof::HostKeys;
+    use lariat_wire::auth::proof::HostKeys;
 
     use super::*;
 

@@ -64,7 +64,7 @@ pub fn main() -> ExitCode {
     // A core would have keys in it. Where the limit can't be set there is nothing better to do.
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let _ = rustix::process::setrlimit(Resource::Core, none);
-    let _ = lariat_common::file_size_limit::report_as_error();
+    let _ = lariat_engine::file_size_limit::report_as_error();
 
     match Cli::try_parse() {
         Ok(cli) => {

@@ -5,8 +5,8 @@ use std::fmt::{Display, Write};
 use std::io;
 use std::process::ExitCode;
 
-use lariat_common::escape::escape;
-use lariat_common::protocol::failure::{io_error, os_error, plain};
+use lariat_base::escape::escape;
+use lariat_base::os_error::{io_error, os_error, plain};
 
 use crate::fanout::End;
 use crate::output;

@@ -6,9 +6,9 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use lariat_base::os_error::io_error;
+use lariat_base::private;
 use lariat_certs::ca::Ca;
-use lariat_common::private;
-use lariat_common::protocol::failure::io_error;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use rustls_pki_types::CertificateDer;

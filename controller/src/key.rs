@@ -4,11 +4,11 @@ use std::ffi::OsStr;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use lariat_common::auth::proof::key_id;
-use lariat_common::name::KeyId;
-use lariat_common::protocol::failure::io_error;
-use lariat_common::secret::{NoRandomness, Secret};
-use lariat_common::toml_file::{self, from_text, secret};
+use lariat_base::name::KeyId;
+use lariat_base::os_error::io_error;
+use lariat_base::secret::{NoRandomness, Secret};
+use lariat_base::toml_file::{self, from_text, secret};
+use lariat_wire::auth::proof::key_id;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 

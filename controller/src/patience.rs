@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lariat_common::link::LinkError;
+use lariat_wire::link::LinkError;
 
 use crate::connect::{self, ConnectError};
 

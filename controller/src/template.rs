@@ -3,8 +3,8 @@
 //! `{{` and `}}` are braces. Any other word in braces is a mistake: it would make the same directory on
 //! every host, under a name that nobody meant.
 
-use lariat_common::escape::escape;
-use lariat_common::name::HostName;
+use lariat_base::escape::escape;
+use lariat_base::name::HostName;
 
 use crate::error::CliError;
 

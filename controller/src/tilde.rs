@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use lariat_common::escape::escape;
+use lariat_base::escape::escape;
 
 use crate::error::CliError;
 

@@ -14,7 +14,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use lariat_common::protocol::exec::{self, Ack, Streams};
+use lariat_wire::protocol::exec::{self, Ack, Streams};
 use played::{Heard, Played};
 use rustix::process::{Pid, Signal, kill_process};
 

@@ -1,7 +1,7 @@
 //! What strangers may say: every greeting's decoder, on any bytes.
 #![no_main]
 
-use lariat_common::protocol::hello::{Challenge, Denied, Login, Welcome};
+use lariat_wire::protocol::hello::{Challenge, Denied, Login, Welcome};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(challenge) = Challenge::decode(bytes) {

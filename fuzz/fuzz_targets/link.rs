@@ -1,7 +1,7 @@
 //! A session's reader, on any stream of bytes, cut into pieces as the first byte says.
 #![no_main]
 
-use lariat_common::link::Link;
+use lariat_wire::link::Link;
 use tokio::io::{AsyncWriteExt, duplex};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -1,15 +1,15 @@
 //! Every control message's decoder and checks, on any bytes; the first two say which.
 #![no_main]
 
-use lariat_common::codec::decode;
-use lariat_common::protocol::Kind;
-use lariat_common::protocol::clean::{Clean, Cleaned};
-use lariat_common::protocol::exec::{Ack, Attach, Exit, Run, Signal, Started, StdinEnd, StdinTaken};
-use lariat_common::protocol::failure::Failure;
-use lariat_common::protocol::transfer::{
+use lariat_wire::codec::decode;
+use lariat_wire::protocol::Kind;
+use lariat_wire::protocol::clean::{Clean, Cleaned};
+use lariat_wire::protocol::exec::{Ack, Attach, Exit, Run, Signal, Started, StdinEnd, StdinTaken};
+use lariat_wire::protocol::failure::Failure;
+use lariat_wire::protocol::transfer::{
     Complete, Copies, Done, Hashes, Have, Offer, Pull, Push,
 };
-use lariat_common::protocol::tree::{
+use lariat_wire::protocol::tree::{
     Answers, Begin, Changes, End, Entries, Missed, PushTree, Root, Settled,
 };
 

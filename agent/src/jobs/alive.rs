@@ -2,7 +2,7 @@
 
 use std::io;
 
-use lariat_common::name::{JobId, KeyId};
+use lariat_base::name::{JobId, KeyId};
 
 use super::record::State;
 use super::start::Jobs;

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use lariat_common::name::JobId;
+use lariat_base::name::JobId;
 use rustix::fs::{Mode, OFlags};
 
 /// What the groups' names begin with; the job's id follows.

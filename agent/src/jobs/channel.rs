@@ -11,12 +11,10 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use lariat_common::codec::{self, CodecError};
-use lariat_common::frame::HEADER_LEN;
-use lariat_common::protocol::exec::{
-    Ack, Exit, Resize, Run, Signal, Started, StdinEnd, StdinTaken,
-};
-use lariat_common::protocol::failure::Failure;
+use lariat_wire::codec::{self, CodecError};
+use lariat_wire::frame::HEADER_LEN;
+use lariat_wire::protocol::exec::{Ack, Exit, Resize, Run, Signal, Started, StdinEnd, StdinTaken};
+use lariat_wire::protocol::failure::Failure;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use serde::{Deserialize, Serialize};
 

@@ -9,8 +9,8 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
 
-use lariat_common::protocol::exec::{Ack, Exit, Started, StdinTaken};
-use lariat_common::protocol::failure::Failure;
+use lariat_wire::protocol::exec::{Ack, Exit, Started, StdinTaken};
+use lariat_wire::protocol::failure::Failure;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use tokio::io::Interest;
 use tokio::net::UnixStream;

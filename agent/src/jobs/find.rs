@@ -5,8 +5,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lariat_common::name::{JobId, KeyId};
-use lariat_common::protocol::{exec, job};
+use lariat_base::name::{JobId, KeyId};
+use lariat_wire::protocol::{exec, job};
 
 use super::channel::{ChannelError, Stands};
 use super::connection::{self, Ear, Event, Mouth};

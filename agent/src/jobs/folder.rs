@@ -21,7 +21,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use lariat_common::name::{BootId, JobId};
+use lariat_base::name::{BootId, JobId};
 use rustix::fs::{AtFlags, FlockOperation};
 use rustix::io::Errno;
 

@@ -7,9 +7,9 @@ use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use lariat_common::codec;
-use lariat_common::frame::HEADER_LEN;
-use lariat_common::limits::MAX_FRAME;
+use lariat_wire::codec;
+use lariat_wire::frame::HEADER_LEN;
+use lariat_wire::limits::MAX_FRAME;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use serde::de::DeserializeOwned;
 
@@ -137,7 +137,7 @@ mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
-    use lariat_common::protocol::exec::Ack;
+    use lariat_wire::protocol::exec::Ack;
     use rustix::net::SendFlags;
 
     use super::super::channel::{ToSupervisor, message, send, send_all, stdin_header};

@@ -4,9 +4,9 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 
-use lariat_common::codec;
-use lariat_common::name::{BootId, KeyId};
-use lariat_common::protocol::exec::Exit;
+use lariat_base::name::{BootId, KeyId};
+use lariat_wire::codec;
+use lariat_wire::protocol::exec::Exit;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -120,7 +120,7 @@ fn take<T: DeserializeOwned>(bytes: &mut &[u8]) -> io::Result<Option<T>> {
 mod tests {
     use std::io::Seek;
 
-    use lariat_common::protocol::exec::End;
+    use lariat_wire::protocol::exec::End;
 
     use super::*;
 

@@ -12,7 +12,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use lariat_common::name::JobId;
+use lariat_base::name::JobId;
 
 /// Ids in a full generation. More than there can be requests under way, many times over.
 const GENERATION: usize = 32 * 1024;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::time::SystemTime;
 
-use lariat_common::name::{JobId, KeyId};
+use lariat_base::name::{JobId, KeyId};
 
 use super::record::State;
 use super::spool::Stream;

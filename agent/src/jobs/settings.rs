@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lariat_common::name::BootId;
-use lariat_common::protocol::exec::Run;
+use lariat_base::name::BootId;
+use lariat_wire::protocol::exec::Run;
 
 use super::StartError;
 use super::channel::{Begin, VERSION};

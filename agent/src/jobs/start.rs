@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use lariat_common::name::{BootId, JobId, KeyId};
-use lariat_common::protocol::exec::{self, BadRun, Run, Streams};
-use lariat_common::protocol::failure::{Action, Cause, Failure};
+use lariat_base::name::{BootId, JobId, KeyId};
+use lariat_wire::protocol::exec::{self, BadRun, Run, Streams};
+use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use rustix::io::Errno;
 
 use super::channel::{self, ChannelError, ToSupervisor, VERSION};

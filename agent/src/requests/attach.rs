@@ -2,11 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use lariat_common::clock::since_boot;
-use lariat_common::link::LinkError;
-use lariat_common::protocol::exec::Attach;
-use lariat_common::protocol::failure::{Action, Cause, Failure};
-use lariat_common::protocol::job::Reading;
+use lariat_base::clock::since_boot;
+use lariat_wire::link::LinkError;
+use lariat_wire::protocol::exec::Attach;
+use lariat_wire::protocol::failure::{Action, Cause, Failure};
+use lariat_wire::protocol::job::Reading;
 use tracing::{info, warn};
 
 use super::{detached, job, unread};

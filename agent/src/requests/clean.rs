@@ -4,14 +4,14 @@ use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 
-use lariat_common::beneath::Folder;
-use lariat_common::escape::escape;
-use lariat_common::link::{Link, LinkError};
-use lariat_common::protocol::clean::{Clean, Cleaned};
-use lariat_common::protocol::failure::{Action, Cause, Failure};
-use lariat_common::protocol::tree::Missed;
-use lariat_common::transfer::clean::{self, clean_for};
-use lariat_common::transfer::{Owner, TransferError};
+use lariat_base::escape::escape;
+use lariat_engine::clean::{self, clean_for};
+use lariat_engine::confined::Folder;
+use lariat_engine::{Owner, TransferError};
+use lariat_wire::link::{Link, LinkError};
+use lariat_wire::protocol::clean::{Clean, Cleaned};
+use lariat_wire::protocol::failure::{Action, Cause, Failure};
+use lariat_wire::protocol::tree::Missed;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::file_work::FileWork;

@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use lariat_common::link::LinkError;
-use lariat_common::name::JobId;
-use lariat_common::protocol::failure::{Cause, Failure};
+use lariat_base::name::JobId;
+use lariat_wire::link::LinkError;
+use lariat_wire::protocol::failure::{Cause, Failure};
 use tracing::warn;
 
 use super::job::{failed_to_start, forgotten};

@@ -10,12 +10,12 @@ use std::future::pending;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use lariat_common::escape::escape;
-use lariat_common::link::{Link, LinkError};
-use lariat_common::name::KeyId;
-use lariat_common::protocol::failure::{Cause, Failure};
-use lariat_common::protocol::request::FileRequest;
-use lariat_common::transfer::Cancel;
+use lariat_base::escape::escape;
+use lariat_base::name::KeyId;
+use lariat_engine::Cancel;
+use lariat_wire::link::{Link, LinkError};
+use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::request::FileRequest;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tracing::info;

@@ -8,12 +8,12 @@ use std::io;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use lariat_common::limits::OUTPUT_FRAME;
-use lariat_common::link::{LinkError, Reader, Writer};
-use lariat_common::name::JobId;
-use lariat_common::protocol::exec::{Ack, Exit, Release, Resize, Signal, StdinEnd};
-use lariat_common::protocol::failure::{Cause, Failure};
-use lariat_common::protocol::{Kind, Message};
+use lariat_base::name::JobId;
+use lariat_wire::limits::OUTPUT_FRAME;
+use lariat_wire::link::{LinkError, Reader, Writer};
+use lariat_wire::protocol::exec::{Ack, Exit, Release, Resize, Signal, StdinEnd};
+use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::{Kind, Message};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};

@@ -2,12 +2,12 @@
 
 use std::ops::ControlFlow;
 
-use lariat_common::clock::since_boot;
-use lariat_common::link::LinkError;
-use lariat_common::name::JobId;
-use lariat_common::protocol::exec::Signal;
-use lariat_common::protocol::failure::{Cause, Failure};
-use lariat_common::protocol::job::{Kill, Killed};
+use lariat_base::clock::since_boot;
+use lariat_base::name::JobId;
+use lariat_wire::link::LinkError;
+use lariat_wire::protocol::exec::Signal;
+use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::job::{Kill, Killed};
 use tracing::{info, warn};
 
 use crate::jobs::channel::{SIGNALS_ONCE, ToSupervisor};

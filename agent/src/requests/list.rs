@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use lariat_common::link::LinkError;
-use lariat_common::protocol::failure::{Action, Cause, Failure};
-use lariat_common::protocol::job::{List, Listed};
+use lariat_wire::link::LinkError;
+use lariat_wire::protocol::failure::{Action, Cause, Failure};
+use lariat_wire::protocol::job::{List, Listed};
 use tracing::warn;
 
 use crate::session::{Session, SessionLink};

@@ -6,12 +6,12 @@
 use std::io;
 use std::ops::ControlFlow;
 
-use lariat_common::limits::OUTPUT_FRAME;
-use lariat_common::link::{LinkError, Reader, Writer};
-use lariat_common::protocol::exec::Ack;
-use lariat_common::protocol::failure::{Action, Cause, Failure};
-use lariat_common::protocol::job::{Logs, LogsEnd, Reading, Start, State};
-use lariat_common::protocol::{Kind, Message};
+use lariat_wire::limits::OUTPUT_FRAME;
+use lariat_wire::link::{LinkError, Reader, Writer};
+use lariat_wire::protocol::exec::Ack;
+use lariat_wire::protocol::failure::{Action, Cause, Failure};
+use lariat_wire::protocol::job::{Logs, LogsEnd, Reading, Start, State};
+use lariat_wire::protocol::{Kind, Message};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{info, warn};
 

@@ -2,13 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use lariat_common::account;
-use lariat_common::escape::escape;
-use lariat_common::link::{Link, LinkError};
-use lariat_common::protocol::failure::{Cause, Failure};
-use lariat_common::protocol::tree::{PushTree, Root};
-use lariat_common::transfer::tree::{Look, describe, describe_for, hear_look, look};
-use lariat_common::transfer::{Source, TransferError};
+use lariat_base::escape::escape;
+use lariat_engine::account;
+use lariat_engine::tree::{Look, describe, describe_for, hear_look, look};
+use lariat_engine::{Source, TransferError};
+use lariat_wire::link::{Link, LinkError};
+use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::tree::{PushTree, Root};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::info;
 

@@ -22,12 +22,12 @@ mod unread;
 
 use std::ops::ControlFlow;
 
-use lariat_common::link::LinkError;
-use lariat_common::protocol::failure::{Failure, FileKind};
-use lariat_common::protocol::request::Request;
-use lariat_common::protocol::tree::Change;
-use lariat_common::transfer::TransferError;
-use lariat_common::transfer::tree::{Side, Watch};
+use lariat_engine::TransferError;
+use lariat_engine::tree::{Side, Watch};
+use lariat_wire::link::LinkError;
+use lariat_wire::protocol::failure::{Failure, FileKind};
+use lariat_wire::protocol::request::Request;
+use lariat_wire::protocol::tree::Change;
 use tracing::{debug, info};
 
 use crate::session::{Session, SessionLink};

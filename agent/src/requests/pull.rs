@@ -5,14 +5,14 @@ use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use lariat_common::escape::escape;
-use lariat_common::link::{Link, LinkError};
-use lariat_common::protocol::failure::{Cause, Failure, FileKind};
-use lariat_common::protocol::metadata::Travels;
-use lariat_common::protocol::transfer::{Pull, Sending};
-use lariat_common::protocol::tree::{Changed, Root, Settled};
-use lariat_common::transfer::tree::{Avoid, Counts, Filter, TreeSource, send_tree};
-use lariat_common::transfer::{Cancel, Sent, Source, TransferError, Unwatched, send};
+use lariat_base::escape::escape;
+use lariat_engine::tree::{Avoid, Counts, Filter, TreeSource, send_tree};
+use lariat_engine::{Cancel, Sent, Source, TransferError, Unwatched, send};
+use lariat_wire::link::{Link, LinkError};
+use lariat_wire::protocol::failure::{Cause, Failure, FileKind};
+use lariat_wire::protocol::metadata::Travels;
+use lariat_wire::protocol::transfer::{Pull, Sending};
+use lariat_wire::protocol::tree::{Changed, Root, Settled};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::info;
 

@@ -3,16 +3,16 @@
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 
-use lariat_common::account;
-use lariat_common::escape::escape;
-use lariat_common::link::{Link, LinkError};
-use lariat_common::protocol::failure::{Action, Cause, Failure};
-use lariat_common::protocol::transfer::{Offer, Push};
-use lariat_common::transfer::destination::Place;
-use lariat_common::transfer::{
+use lariat_base::escape::escape;
+use lariat_engine::account;
+use lariat_engine::destination::Place;
+use lariat_engine::{
     Busy, Cancel, Opened, Owner, Partial, Placing, Received, Target, TransferError, Unwatched,
     receive,
 };
+use lariat_wire::link::{Link, LinkError};
+use lariat_wire::protocol::failure::{Action, Cause, Failure};
+use lariat_wire::protocol::transfer::{Offer, Push};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::info;
 

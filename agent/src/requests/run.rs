@@ -2,10 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use lariat_common::link::LinkError;
-use lariat_common::name::JobId;
-use lariat_common::protocol::exec::{Ack, Attach, Run, Streams};
-use lariat_common::protocol::failure::{Cause, Failure, Limit};
+use lariat_base::name::JobId;
+use lariat_wire::link::LinkError;
+use lariat_wire::protocol::exec::{Ack, Attach, Run, Streams};
+use lariat_wire::protocol::failure::{Cause, Failure, Limit};
 use tracing::{info, warn};
 
 use super::{attach, detached, job};

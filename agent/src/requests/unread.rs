@@ -5,13 +5,13 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 
-use lariat_common::limits::OUTPUT_FRAME;
-use lariat_common::link::{LinkError, Reader, Writer};
-use lariat_common::name::JobId;
-use lariat_common::protocol::exec::{Ack, Exit, Release, Resize, Signal, StdinEnd};
-use lariat_common::protocol::failure::{Action, Failure};
-use lariat_common::protocol::job::Reading;
-use lariat_common::protocol::{Kind, Message};
+use lariat_base::name::JobId;
+use lariat_wire::limits::OUTPUT_FRAME;
+use lariat_wire::link::{LinkError, Reader, Writer};
+use lariat_wire::protocol::exec::{Ack, Exit, Release, Resize, Signal, StdinEnd};
+use lariat_wire::protocol::failure::{Action, Failure};
+use lariat_wire::protocol::job::Reading;
+use lariat_wire::protocol::{Kind, Message};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::warn;
 

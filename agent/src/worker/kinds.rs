@@ -1,7 +1,7 @@
 //! Which frames a worker may send to the controller, by the request that it does.
 
-use lariat_common::protocol::Kind;
-use lariat_common::protocol::request::FileRequest;
+use lariat_wire::protocol::Kind;
+use lariat_wire::protocol::request::FileRequest;
 
 /// Whether a worker that does this request may say that. Whatever else it says ends it.
 pub(super) fn may_say(request: &FileRequest, kind: Kind) -> bool {
@@ -42,8 +42,8 @@ fn as_sender(kind: Kind) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use lariat_common::protocol::request::Request;
-    use lariat_common::protocol::transfer::{Pull, Sending};
+    use lariat_wire::protocol::request::Request;
+    use lariat_wire::protocol::transfer::{Pull, Sending};
 
     use super::*;
 

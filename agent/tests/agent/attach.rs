@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
-use lariat_common::link::{Link, message_frame};
-use lariat_common::name::JobId;
-use lariat_common::protocol::exec::{
+use lariat_base::name::JobId;
+use lariat_wire::link::{Link, message_frame};
+use lariat_wire::protocol::exec::{
     Ack, Attach, Command, End, Exit, Release, Run, Started, StdinEnd, Streams,
 };
-use lariat_common::protocol::failure::{Cause, Failure};
-use lariat_common::protocol::{Kind, Message};
+use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::{Kind, Message};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 

@@ -7,13 +7,13 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lariat_common::limits::DENIAL_DELAY;
-use lariat_common::link::{LinkError, hello_frame, message_frame, read_hello};
-use lariat_common::protocol::Kind;
-use lariat_common::protocol::grant::{Grant, Verb};
-use lariat_common::protocol::hello::{Challenge, Denied};
-use lariat_common::protocol::request::{Ping, Pong};
-use lariat_common::secret::Secret;
+use lariat_base::secret::Secret;
+use lariat_wire::limits::DENIAL_DELAY;
+use lariat_wire::link::{LinkError, hello_frame, message_frame, read_hello};
+use lariat_wire::protocol::Kind;
+use lariat_wire::protocol::grant::{Grant, Verb};
+use lariat_wire::protocol::hello::{Challenge, Denied};
+use lariat_wire::protocol::request::{Ping, Pong};
 use rustls::ClientConnection;
 use tokio::io::AsyncWriteExt;
 
@@ -28,7 +28,7 @@ fn the_challenge_rides_with_the_first_tls_flight() {
     let mut stream = TcpStream::connect(agent.address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     tls.write_tls(&mut stream).unwrap();
-    let mut challenge = [0; 8 + lariat_common::protocol::hello::CHALLENGE_LEN];
+    let mut challenge = [0; 8 + lariat_wire::protocol::hello::CHALLENGE_LEN];
     let mut filled = 0;
     while filled < challenge.len() {
         match tls.reader().read(&mut challenge[filled..]) {

@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
-use lariat_common::link::message_frame;
-use lariat_common::name::JobId;
-use lariat_common::protocol::exec::{Ack, Attach, Command, Run, Started, Streams};
-use lariat_common::protocol::failure::{Cause, Failure};
-use lariat_common::protocol::grant::Verb;
-use lariat_common::protocol::job::{Kill, Killed, List, Listed, Logs, LogsEnd, Reading, Start};
+use lariat_base::name::JobId;
+use lariat_wire::link::message_frame;
+use lariat_wire::protocol::exec::{Ack, Attach, Command, Run, Started, Streams};
+use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::grant::Verb;
+use lariat_wire::protocol::job::{Kill, Killed, List, Listed, Logs, LogsEnd, Reading, Start};
 
 use crate::harness::{Agent, Setup, block_on};
 

@@ -4,15 +4,13 @@
 
 use std::os::unix::ffi::OsStringExt;
 
-use lariat_common::link::{Link, LinkError, message_frame};
-use lariat_common::name::JobId;
-use lariat_common::protocol::exec::{Ack, Command, Run, Started, Streams};
-use lariat_common::protocol::failure::{Cause, Failure};
-use lariat_common::protocol::metadata::{Metadata, Travels};
-use lariat_common::protocol::request::{Ping, Pong};
-use lariat_common::protocol::transfer::{
-    Destination, Have, Identity, Offer, Placement, Push, Time,
-};
+use lariat_base::name::JobId;
+use lariat_wire::link::{Link, LinkError, message_frame};
+use lariat_wire::protocol::exec::{Ack, Command, Run, Started, Streams};
+use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::metadata::{Metadata, Travels};
+use lariat_wire::protocol::request::{Ping, Pong};
+use lariat_wire::protocol::transfer::{Destination, Have, Identity, Offer, Placement, Push, Time};
 use rustix::process::Signal;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;

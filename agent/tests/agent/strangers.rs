@@ -7,10 +7,10 @@ use std::net::TcpStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use lariat_common::link::{hello_frame, read_hello};
-use lariat_common::protocol::Kind;
-use lariat_common::protocol::request::{Ping, Pong};
-use lariat_common::secret::Secret;
+use lariat_base::secret::Secret;
+use lariat_wire::link::{hello_frame, read_hello};
+use lariat_wire::protocol::Kind;
+use lariat_wire::protocol::request::{Ping, Pong};
 use tokio::io::AsyncWriteExt;
 use tokio::task::{LocalSet, spawn_local};
 

@@ -3,11 +3,11 @@
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::symlink;
 
-use lariat_common::link::{Link, LinkError, message_frame};
-use lariat_common::protocol::failure::{Cause, Failure};
-use lariat_common::protocol::metadata::{MAX_XATTRS, Metadata, Travels, Xattr};
-use lariat_common::protocol::transfer::{Destination, Identity, Offer, Placement, Push, Time};
-use lariat_common::protocol::tree::{
+use lariat_wire::link::{Link, LinkError, message_frame};
+use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::metadata::{MAX_XATTRS, Metadata, Travels, Xattr};
+use lariat_wire::protocol::transfer::{Destination, Identity, Offer, Placement, Push, Time};
+use lariat_wire::protocol::tree::{
     Changes, End, Entries, Entry, PushTree, Settled, TreeOptions, What,
 };
 use tokio::net::TcpStream;
@@ -44,7 +44,7 @@ async fn manifest(
     link.send(&End { whole: true }).await?;
     loop {
         let frame = link.next().await?.ok_or(LinkError::Cut)?;
-        if frame.kind == lariat_common::protocol::Kind::Settled {
+        if frame.kind == lariat_wire::protocol::Kind::Settled {
             return link.reader.message();
         }
     }
@@ -84,7 +84,7 @@ fn a_link_in_the_way_is_replaced_and_never_followed() {
             link.send(&Entries { entries, last: true }).await.unwrap();
         }
         link.send(&End { whole: true }).await.unwrap();
-        while link.next().await.unwrap().unwrap().kind != lariat_common::protocol::Kind::Settled {}
+        while link.next().await.unwrap().unwrap().kind != lariat_wire::protocol::Kind::Settled {}
     });
     assert!(copy.join("a/inner").is_dir() && !copy.join("a").is_symlink());
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);

@@ -15,9 +15,9 @@ use std::time::Duration;
 use lariat_agent::jobs::channel::{ChannelError, ToSupervisor};
 use lariat_agent::jobs::{Ear, Event, Jobs, Mouth, Settings, Stream};
 use lariat_agent::user::User;
-use lariat_common::name::{BootId, JobId, KeyId};
-use lariat_common::protocol::exec::{Ack, Command, End, Exit, Run, Streams};
-use lariat_common::protocol::failure::Failure;
+use lariat_base::name::{BootId, JobId, KeyId};
+use lariat_wire::protocol::exec::{Ack, Command, End, Exit, Run, Streams};
+use lariat_wire::protocol::failure::Failure;
 
 pub const KEY: KeyId = KeyId([1; 16]);
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use lariat_common::protocol::job::State;
+use lariat_wire::protocol::job::State;
 
 use super::logs;
 use crate::context::Context;

@@ -7,9 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use lariat_common::auth::proof::HostKeys;
-use lariat_common::escape::escape;
-use lariat_common::name::{EnrolmentId, HostName};
+use lariat_base::escape::escape;
+use lariat_base::name::{EnrolmentId, HostName};
+use lariat_wire::auth::proof::HostKeys;
 
 use crate::address::Address;
 use crate::bundle::{self, Bundle};

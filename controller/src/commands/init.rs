@@ -10,10 +10,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use lariat_base::escape::escape;
+use lariat_base::os_error::io_error;
+use lariat_base::private;
 use lariat_certs::ca::Ca;
-use lariat_common::escape::escape;
-use lariat_common::private;
-use lariat_common::protocol::failure::io_error;
 
 use crate::context::Context;
 use crate::error::CliError;

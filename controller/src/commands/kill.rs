@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use lariat_common::link::LinkError;
-use lariat_common::name::JobId;
-use lariat_common::protocol::failure::{Cause, Failure};
-use lariat_common::protocol::job::{Job, Kill, Killed};
-use lariat_common::protocol::{Kind, Message};
+use lariat_base::name::JobId;
+use lariat_wire::link::LinkError;
+use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::job::{Job, Kill, Killed};
+use lariat_wire::protocol::{Kind, Message};
 use tokio::time::timeout;
 
 use crate::connect::{Session, Stage};

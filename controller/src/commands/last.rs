@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lariat_common::escape::escape;
-use lariat_common::name::HostName;
+use lariat_base::escape::escape;
+use lariat_base::name::HostName;
 use serde::Serialize;
 
 use crate::context::Context;

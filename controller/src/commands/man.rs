@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use lariat_common::protocol::failure::io_error;
+use lariat_base::os_error::io_error;
 
 use crate::cli;
 use crate::context::Context;

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lariat_common::name::HostName;
-use lariat_common::protocol::request::{Ping, Pong};
+use lariat_base::name::HostName;
+use lariat_wire::protocol::request::{Ping, Pong};
 
 use crate::context::Context;
 use crate::error::CliError;

@@ -3,10 +3,10 @@
 use std::io;
 use std::time::Duration;
 
-use lariat_common::auth::controller::LoginError;
-use lariat_common::link::LinkError;
-use lariat_common::name::HostName;
-use lariat_common::protocol::failure::io_error;
+use lariat_base::name::HostName;
+use lariat_base::os_error::io_error;
+use lariat_wire::auth::controller::LoginError;
+use lariat_wire::link::LinkError;
 
 use super::Rejected;
 use crate::address::Address;

@@ -2,12 +2,12 @@
 
 use std::cell::Cell;
 
-use lariat_common::auth::controller::Proving;
-use lariat_common::auth::proof::Exporter;
-use lariat_common::link::{LinkError, hello_frame, read_hello};
-use lariat_common::protocol::Kind;
-use lariat_common::protocol::hello::{Denied, Welcome};
-use lariat_common::secret::Secret;
+use lariat_base::secret::Secret;
+use lariat_wire::auth::controller::Proving;
+use lariat_wire::auth::proof::Exporter;
+use lariat_wire::link::{LinkError, hello_frame, read_hello};
+use lariat_wire::protocol::Kind;
+use lariat_wire::protocol::hello::{Denied, Welcome};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::{Cause, Peer, Stage};

@@ -17,13 +17,13 @@ mod tests;
 use std::cell::Cell;
 use std::time::Duration;
 
-use lariat_common::limits::PROBE_AFTER;
-use lariat_common::link::{Link, message_frame};
-use lariat_common::name::{EnrolmentId, HostName};
-use lariat_common::protocol::Message;
-use lariat_common::protocol::hello::Welcome;
-use lariat_common::secret::Secret;
-use lariat_common::tls::Channel;
+use lariat_base::name::{EnrolmentId, HostName};
+use lariat_base::secret::Secret;
+use lariat_wire::limits::PROBE_AFTER;
+use lariat_wire::link::{Link, message_frame};
+use lariat_wire::protocol::Message;
+use lariat_wire::protocol::hello::Welcome;
+use lariat_wire::tls::Channel;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 

@@ -10,8 +10,8 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use lariat_common::auth::proof::Exporter;
-use lariat_common::tls::Channel;
+use lariat_wire::auth::proof::Exporter;
+use lariat_wire::tls::Channel;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 

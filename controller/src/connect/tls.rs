@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use lariat_common::auth::proof::Exporter;
-use lariat_common::tls::{ALPN, Channel, Secrets, Stepwise, exporter, provider};
+use lariat_wire::auth::proof::Exporter;
+use lariat_wire::tls::{ALPN, Channel, Secrets, Stepwise, exporter, provider};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use lariat_common::certificate::CertificateInfo;
-use lariat_common::name::HostName;
+use lariat_base::certificate::CertificateInfo;
+use lariat_base::name::HostName;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -137,7 +137,7 @@ impl ServerCertVerifier for Verifier {
 
 #[cfg(test)]
 mod tests {
-    use lariat_common::tls::provider;
+    use lariat_wire::tls::provider;
     use rcgen::{
         BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa,
         KeyPair,

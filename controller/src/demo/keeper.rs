@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
-use lariat_common::protocol::failure::io_error;
+use lariat_base::os_error::io_error;
 use tempfile::TempDir;
 
 use crate::error::CliError;

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use lariat_common::name::HostName;
+use lariat_base::name::HostName;
 use serde::Deserialize;
 
 use super::failed;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lariat_common::name::HostName;
+use lariat_base::name::HostName;
 use tokio::time::{Instant as Deadline, interval, sleep_until};
 
 use super::crew::{Begin, Came, Crew, Work};

@@ -1,6 +1,6 @@
 //! How a verb ended on a host, and what that makes of many.
 
-use lariat_common::protocol::failure::Failure;
+use lariat_wire::protocol::failure::Failure;
 use serde::{Deserialize, Serialize};
 
 use crate::connect::ConnectError;

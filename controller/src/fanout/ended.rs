@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lariat_common::name::HostName;
+use lariat_base::name::HostName;
 
 use super::End;
 use crate::error::CliError;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use lariat_common::name::HostName;
+use lariat_base::name::HostName;
 use similar::TextDiff;
 
 use crate::run::capture::Captured;

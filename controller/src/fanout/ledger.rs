@@ -8,8 +8,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lariat_common::name::HostName;
-use lariat_common::protocol::failure::io_error;
+use lariat_base::name::HostName;
+use lariat_base::os_error::io_error;
 use serde::{Deserialize, Serialize};
 
 use super::End;

@@ -1,7 +1,7 @@
 //! Whole lines with their host in front, of output that comes in pieces.
 
 use anstyle::AnsiColor;
-use lariat_common::name::HostName;
+use lariat_base::name::HostName;
 
 use crate::output::screened;
 

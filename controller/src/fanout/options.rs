@@ -1,6 +1,6 @@
 //! The options of every verb that goes to many hosts, and which hosts those are.
 
-use lariat_common::name::HostName;
+use lariat_base::name::HostName;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{End, Limits, Plan, Record, Share};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lariat_common::name::HostName;
+use lariat_base::name::HostName;
 
 use super::Ended;
 use crate::error::CliError;

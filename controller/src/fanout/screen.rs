@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use lariat_common::name::HostName;
+use lariat_base::name::HostName;
 use rustix::fs::{FileType, fstat};
 
 use crate::outage::Outages;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use lariat_common::name::HostName;
-use lariat_common::protocol::failure::io_error;
+use lariat_base::name::HostName;
+use lariat_base::os_error::io_error;
 use tokio::io::AsyncWrite;
 
 use super::lines::{Lines, prefix};

@@ -2,9 +2,9 @@
 //!
 //! Whoever changes it holds the home's lock, reads it anew under that lock, and replaces it whole.
 
-use lariat_common::name::HostName;
-use lariat_common::private;
-use lariat_common::toml_file::BadContent;
+use lariat_base::name::HostName;
+use lariat_base::private;
+use lariat_base::toml_file::BadContent;
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
 
 use crate::error::CliError;
@@ -171,7 +171,7 @@ fn is_blank(text: &str) -> bool {
 mod tests {
     use super::*;
     use crate::inventory::{Enrolled, Spki};
-    use lariat_common::name::EnrolmentId;
+    use lariat_base::name::EnrolmentId;
 
     const ENROLLED: Enrolled = Enrolled { enrolment: EnrolmentId([1; 16]), spki: Spki([2; 32]) };
 

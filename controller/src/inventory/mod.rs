@@ -9,8 +9,8 @@ mod tag;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use lariat_common::name::{EnrolmentId, HostName};
-use lariat_common::toml_file::{self, from_text};
+use lariat_base::name::{EnrolmentId, HostName};
+use lariat_base::toml_file::{self, from_text};
 use serde::{Deserialize, Deserializer};
 
 use crate::address::Address;

@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use lariat_common::name::HostName;
-use lariat_common::protocol::job::{Job, List, State};
+use lariat_base::name::HostName;
+use lariat_wire::protocol::job::{Job, List, State};
 
 use super::short;
 use crate::error::CliError;
@@ -148,8 +148,8 @@ impl Wish {
 
 #[cfg(test)]
 mod tests {
-    use lariat_common::name::JobId;
-    use lariat_common::protocol::exec::End;
+    use lariat_base::name::JobId;
+    use lariat_wire::protocol::exec::End;
 
     use super::*;
 

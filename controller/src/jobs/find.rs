@@ -3,8 +3,8 @@
 
 use std::process::ExitCode;
 
-use lariat_common::name::HostName;
-use lariat_common::protocol::job::Job;
+use lariat_base::name::HostName;
+use lariat_wire::protocol::job::Job;
 
 use super::{Prefix, Several, Whom, Wish, list};
 use crate::context::Context;

@@ -7,11 +7,11 @@ mod show;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lariat_common::link::LinkError;
-use lariat_common::name::HostName;
-use lariat_common::protocol::Kind;
-use lariat_common::protocol::failure::Failure;
-use lariat_common::protocol::job::{Job, List, Listed};
+use lariat_base::name::HostName;
+use lariat_wire::link::LinkError;
+use lariat_wire::protocol::Kind;
+use lariat_wire::protocol::failure::Failure;
+use lariat_wire::protocol::job::{Job, List, Listed};
 
 pub(crate) use choose::{Prefix, Unnamed, Wish};
 pub(crate) use find::{Found, find};

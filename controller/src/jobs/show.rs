@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use lariat_common::escape::escape;
-use lariat_common::name::HostName;
-use lariat_common::protocol::exec::End;
-use lariat_common::protocol::job::{Job, State};
+use lariat_base::escape::escape;
+use lariat_base::name::HostName;
+use lariat_wire::protocol::exec::End;
+use lariat_wire::protocol::job::{Job, State};
 
 use crate::error::CliError;
 use crate::output::json::{self, JobResult};
@@ -116,7 +116,7 @@ pub(crate) fn span(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lariat_common::name::JobId;
+    use lariat_base::name::JobId;
 
     use super::*;
 

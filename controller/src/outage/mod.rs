@@ -8,7 +8,7 @@ mod screen;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use lariat_common::name::HostName;
+use lariat_base::name::HostName;
 use tokio::time::sleep_until;
 
 pub(crate) use screen::{Outages, Shown};

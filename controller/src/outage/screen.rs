@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indicatif::ProgressBar;
-use lariat_common::name::HostName;
+use lariat_base::name::HostName;
 
 use crate::output;
 use crate::output::printer::Printer;

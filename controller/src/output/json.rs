@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use lariat_common::name::{HostName, JobId};
+use lariat_base::name::{HostName, JobId};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::bytes;

@@ -8,7 +8,7 @@ pub(crate) mod table;
 
 use std::io::{self, Write};
 
-use lariat_common::escape::escape;
+use lariat_base::escape::escape;
 
 use crate::error::CliError;
 

@@ -1,7 +1,7 @@
 //! Output of several hosts on a terminal: no host may move the cursor over what another has said. Colors stay,
 //! and end with their line; every other control character is shown as text.
 
-use lariat_common::escape::escape;
+use lariat_base::escape::escape;
 
 /// Begins a control sequence.
 const ESC: u8 = 0x1b;

@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lariat_common::auth::proof;
-use lariat_common::name::{HostName, KeyId};
-use lariat_common::protocol::Message;
-use lariat_common::units::parse_duration;
+use lariat_base::name::{HostName, KeyId};
+use lariat_base::units::parse_duration;
+use lariat_wire::auth::proof;
+use lariat_wire::protocol::Message;
 
 use crate::connect::{ConnectError, Connector, Peer, Session, Stage};
 use crate::context::Context;

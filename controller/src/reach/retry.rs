@@ -7,8 +7,8 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use lariat_common::link::LinkError;
-use lariat_common::protocol::Message;
+use lariat_wire::link::LinkError;
+use lariat_wire::protocol::Message;
 use tokio::time::{sleep, timeout};
 
 use super::{Reach, Watched};

@@ -5,9 +5,9 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use lariat_common::limits::{DEAD_AFTER, PING_AFTER};
-use lariat_common::link::Pulse;
-use lariat_common::protocol::request::{Ping, Pong};
+use lariat_wire::limits::{DEAD_AFTER, PING_AFTER};
+use lariat_wire::link::Pulse;
+use lariat_wire::protocol::request::{Ping, Pong};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::Reach;

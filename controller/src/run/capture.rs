@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use lariat_common::protocol::failure::io_error;
+use lariat_base::os_error::io_error;
 use tempfile::{SpooledData, SpooledTempFile};
 use tokio::io::AsyncWrite;
 

@@ -5,10 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use lariat_common::clock::since_boot;
-use lariat_common::link::LinkError;
-use lariat_common::protocol::exec::{Attach, End, Exit, Run, Streams};
-use lariat_common::protocol::failure::Cause;
+use lariat_base::clock::since_boot;
+use lariat_wire::link::LinkError;
+use lariat_wire::protocol::exec::{Attach, End, Exit, Run, Streams};
+use lariat_wire::protocol::failure::Cause;
 use tokio::io::AsyncWrite;
 use tokio::time::timeout;
 

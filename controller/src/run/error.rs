@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io;
 
-use lariat_common::protocol::failure::{Failure, io_error};
+use lariat_base::os_error::io_error;
+use lariat_wire::protocol::failure::Failure;
 
 use super::session::Broken;
 use crate::connect::ConnectError;

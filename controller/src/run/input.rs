@@ -6,9 +6,9 @@
 
 use std::collections::VecDeque;
 
-use lariat_common::limits::STDIN_CREDIT;
-use lariat_common::link::LinkError;
-use lariat_common::protocol::exec::StdinTaken;
+use lariat_wire::limits::STDIN_CREDIT;
+use lariat_wire::link::LinkError;
+use lariat_wire::protocol::exec::StdinTaken;
 
 /// Most bytes of stdin in one frame.
 pub(crate) const FRAME: usize = 128 * 1024;

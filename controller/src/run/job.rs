@@ -7,8 +7,8 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use lariat_common::link::{LinkError, Pulse};
-use lariat_common::protocol::exec::{Ack, Resize, StdinTaken};
+use lariat_wire::link::{LinkError, Pulse};
+use lariat_wire::protocol::exec::{Ack, Resize, StdinTaken};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::Notify;
 

@@ -5,12 +5,12 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use lariat_common::link::{Link, LinkError, Outbox, Reader};
-use lariat_common::name::JobId;
-use lariat_common::protocol::Kind;
-use lariat_common::protocol::exec::Ack;
-use lariat_common::protocol::failure::Failure;
-use lariat_common::protocol::job::{Logs, LogsEnd, Reading, Start, State};
+use lariat_base::name::JobId;
+use lariat_wire::link::{Link, LinkError, Outbox, Reader};
+use lariat_wire::protocol::Kind;
+use lariat_wire::protocol::exec::Ack;
+use lariat_wire::protocol::failure::Failure;
+use lariat_wire::protocol::job::{Logs, LogsEnd, Reading, Start, State};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::output::{Output, PART, QUEUE, QUEUE_OF_MANY};
@@ -51,7 +51,7 @@ pub(crate) enum LogsError {
     #[error(transparent)]
     Broken(#[from] Broken),
     /// One of this process's own streams takes nothing more.
-    #[error("write output: {}", lariat_common::protocol::failure::io_error(.0))]
+    #[error("write output: {}", lariat_base::os_error::io_error(.0))]
     Local(#[source] io::Error),
 }
 

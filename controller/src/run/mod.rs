@@ -24,12 +24,12 @@ use std::future::pending;
 use std::io;
 use std::time::Duration;
 
-use lariat_common::clock::since_boot;
-use lariat_common::limits::MAX_MESSAGE;
-use lariat_common::link::message_frame;
-use lariat_common::protocol::exec::{Command, End, Run, Streams};
-use lariat_common::protocol::failure::{Action, Cause, Failure};
-use lariat_common::script::Interpreter;
+use lariat_base::clock::since_boot;
+use lariat_base::script::Interpreter;
+use lariat_wire::limits::MAX_MESSAGE;
+use lariat_wire::link::message_frame;
+use lariat_wire::protocol::exec::{Command, End, Run, Streams};
+use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use connections::Connections;

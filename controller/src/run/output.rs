@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use lariat_common::link::LinkError;
+use lariat_wire::link::LinkError;
 use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
 

@@ -4,12 +4,12 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use lariat_common::limits::PING_AFTER;
-use lariat_common::link::{Link, LinkError, Outbox, Reader, Writer};
-use lariat_common::protocol::Kind;
-use lariat_common::protocol::exec::{Ack, Exit, Release, Signal, Started, StdinEnd, StdinTaken};
-use lariat_common::protocol::failure::Failure;
-use lariat_common::protocol::job::Reading;
+use lariat_wire::limits::PING_AFTER;
+use lariat_wire::link::{Link, LinkError, Outbox, Reader, Writer};
+use lariat_wire::protocol::Kind;
+use lariat_wire::protocol::exec::{Ack, Exit, Release, Signal, Started, StdinEnd, StdinTaken};
+use lariat_wire::protocol::failure::Failure;
+use lariat_wire::protocol::job::Reading;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
 

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use lariat_common::name::BootId;
+use lariat_base::name::BootId;
 
 /// What is known of a job.
 #[derive(Clone, Copy, Debug, Default)]

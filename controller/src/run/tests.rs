@@ -1,9 +1,9 @@
 //! One connection of a job against an agent that is played here, over small buffers.
 
-use lariat_common::limits::STDIN_CREDIT;
-use lariat_common::link::{Frame, Link, LinkError};
-use lariat_common::protocol::exec::{Ack, Exit, Signal, Started, StdinEnd, StdinTaken};
-use lariat_common::protocol::{Kind, Message};
+use lariat_wire::limits::STDIN_CREDIT;
+use lariat_wire::link::{Frame, Link, LinkError};
+use lariat_wire::protocol::exec::{Ack, Exit, Signal, Started, StdinEnd, StdinTaken};
+use lariat_wire::protocol::{Kind, Message};
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 use tokio::time::timeout;
 

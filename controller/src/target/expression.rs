@@ -9,7 +9,7 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use lariat_common::name::HostName;
+use lariat_base::name::HostName;
 
 use super::fold::{fold, natural};
 use super::is_user;
@@ -272,7 +272,7 @@ fn atom(text: &str, at: usize) -> Result<Atom, Wrong> {
     } else {
         text.parse()
             .map(Atom::Host)
-            .map_err(|bad: lariat_common::name::BadHostName| wrong(bad.to_string()))
+            .map_err(|bad: lariat_base::name::BadHostName| wrong(bad.to_string()))
     }
 }
 
@@ -301,7 +301,7 @@ mod tests {
             ("db2", "\"db\""),
         ];
         let text: String = hosts.map(host).concat();
-        lariat_common::toml_file::parse(Path::new("hosts.toml"), &text).unwrap()
+        lariat_base::toml_file::parse(Path::new("hosts.toml"), &text).unwrap()
     }
 
     fn hosts(text: &str) -> Result<String, String> {

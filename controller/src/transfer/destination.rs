@@ -4,8 +4,8 @@
 
 use std::collections::HashMap;
 
-use lariat_common::escape::escape;
-use lariat_common::protocol::transfer::{Destination, check_name};
+use lariat_base::escape::escape;
+use lariat_wire::protocol::transfer::{Destination, check_name};
 
 use crate::error::CliError;
 

@@ -7,10 +7,10 @@ use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use lariat_common::link::LinkError;
-use lariat_common::protocol::Message;
-use lariat_common::protocol::failure::{Action, Cause, Failure};
-use lariat_common::transfer::TransferError;
+use lariat_engine::TransferError;
+use lariat_wire::link::LinkError;
+use lariat_wire::protocol::Message;
+use lariat_wire::protocol::failure::{Action, Cause, Failure};
 
 use super::early::{Early, early_end};
 use super::{Bar, Moved, Remarks, Tally, TransferOptions, shown};

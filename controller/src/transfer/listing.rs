@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lariat_common::name::HostName;
+use lariat_base::name::HostName;
 
 use crate::error::CliError;
 use crate::output;

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use lariat_common::name::HostName;
+use lariat_base::name::HostName;
 
 use super::{Listing, Tally};
 use crate::context::Context;

@@ -18,8 +18,8 @@ use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;
 
-use lariat_common::escape::escape;
-use lariat_common::protocol::tree::Changed;
+use lariat_base::escape::escape;
+use lariat_wire::protocol::tree::Changed;
 
 use crate::error::CliError;
 use crate::fanout::End;

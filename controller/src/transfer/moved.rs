@@ -1,8 +1,8 @@
 //! How much one attempt at a file or a folder moved.
 
-use lariat_common::protocol::tree::{Changed, Settled};
-use lariat_common::transfer::tree::Counts;
-use lariat_common::transfer::{Received, Sent};
+use lariat_engine::tree::Counts;
+use lariat_engine::{Received, Sent};
+use lariat_wire::protocol::tree::{Changed, Settled};
 
 /// What an attempt moved.
 #[derive(Clone, Copy, Debug, Default)]

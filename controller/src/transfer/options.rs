@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use lariat_common::account;
-use lariat_common::escape::escape;
-use lariat_common::protocol::metadata::Travels;
-use lariat_common::protocol::transfer::{Placement, Sending};
-use lariat_common::protocol::tree::TreeOptions;
-use lariat_common::units::parse_rate;
+use lariat_base::escape::escape;
+use lariat_base::units::parse_rate;
+use lariat_engine::account;
+use lariat_wire::protocol::metadata::Travels;
+use lariat_wire::protocol::transfer::{Placement, Sending};
+use lariat_wire::protocol::tree::TreeOptions;
 
 use super::{Rules, shown};
 use crate::error::CliError;

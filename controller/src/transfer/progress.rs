@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use lariat_common::transfer::Progress;
+use lariat_engine::Progress;
 
 use crate::outage::Shown;
 

@@ -4,11 +4,11 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use lariat_common::protocol::failure::Failure;
-use lariat_common::protocol::transfer::Sending;
-use lariat_common::protocol::tree::PushTree;
-use lariat_common::transfer::tree::{Avoid, Counts, Filter, TreeSource, send_tree};
-use lariat_common::transfer::{Cancel, TransferError};
+use lariat_engine::tree::{Avoid, Counts, Filter, TreeSource, send_tree};
+use lariat_engine::{Cancel, TransferError};
+use lariat_wire::protocol::failure::Failure;
+use lariat_wire::protocol::transfer::Sending;
+use lariat_wire::protocol::tree::PushTree;
 
 use super::{
     Bar, Broken, Item, Listing, Moved, Remarks, TransferOptions, TreeBar, tree_destination,

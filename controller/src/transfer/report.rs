@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::BinaryBytes;
-use lariat_common::name::HostName;
+use lariat_base::name::HostName;
 use serde::Serialize;
 
 use super::Tally;
@@ -142,7 +142,7 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use lariat_common::protocol::tree::Changed;
+    use lariat_wire::protocol::tree::Changed;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 //! that fits decides.
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use lariat_common::protocol::tree::Rule;
+use lariat_wire::protocol::tree::Rule;
 
 const EXCLUDE: &str = "exclude";
 const INCLUDE: &str = "include";

@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 
-use lariat_common::escape::escape;
-use lariat_common::protocol::failure::{Failure, FileKind};
-use lariat_common::protocol::tree::{Change, ChangeKind};
-use lariat_common::transfer::tree::{Side, Watch};
+use lariat_base::escape::escape;
+use lariat_engine::tree::{Side, Watch};
+use lariat_wire::protocol::failure::{Failure, FileKind};
+use lariat_wire::protocol::tree::{Change, ChangeKind};
 
 use super::files::advised;
 use super::{Bar, Listing};

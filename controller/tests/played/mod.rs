@@ -13,20 +13,20 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use lariat_common::auth::agent::Challenged;
-use lariat_common::auth::keyring::Candidate;
-use lariat_common::auth::proof::Verifier;
-use lariat_common::frame::Header;
-use lariat_common::link::{Link, hello_frame, read_hello};
-use lariat_common::name::BootId;
-use lariat_common::protocol::Kind;
-use lariat_common::protocol::exec::{
+use lariat_base::name::BootId;
+use lariat_base::secret::Secret;
+use lariat_wire::auth::agent::Challenged;
+use lariat_wire::auth::keyring::Candidate;
+use lariat_wire::auth::proof::Verifier;
+use lariat_wire::frame::Header;
+use lariat_wire::link::{Link, hello_frame, read_hello};
+use lariat_wire::protocol::Kind;
+use lariat_wire::protocol::exec::{
     Ack, Attach, Command, End, Exit, Run, Signal, Started, StdinEnd, StdinTaken,
 };
-use lariat_common::protocol::failure::{Action, Cause, Failure};
-use lariat_common::protocol::grant::Grant;
-use lariat_common::secret::Secret;
-use lariat_common::tls::{ALPN, exporter, provider};
+use lariat_wire::protocol::failure::{Action, Cause, Failure};
+use lariat_wire::protocol::grant::Grant;
+use lariat_wire::tls::{ALPN, exporter, provider};
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};

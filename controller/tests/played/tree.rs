@@ -1,12 +1,10 @@
 //! A host whose folder or file is an attack: the source's name says which.
 
-use lariat_common::link::LinkError;
-use lariat_common::protocol::Kind;
-use lariat_common::protocol::metadata::{MAX_XATTRS, Metadata, Xattr};
-use lariat_common::protocol::transfer::{Identity, LiteralHead, Offer, Pull, Time};
-use lariat_common::protocol::tree::{
-    Changed, End, Entries, Entry, PackedHead, Root, Settled, What,
-};
+use lariat_wire::link::LinkError;
+use lariat_wire::protocol::Kind;
+use lariat_wire::protocol::metadata::{MAX_XATTRS, Metadata, Xattr};
+use lariat_wire::protocol::transfer::{Identity, LiteralHead, Offer, Pull, Time};
+use lariat_wire::protocol::tree::{Changed, End, Entries, Entry, PackedHead, Root, Settled, What};
 
 use super::AgentLink;
 
@@ -25,7 +23,7 @@ async fn content(link: &mut AgentLink) -> Result<(), LinkError> {
 }
 
 fn blake3_of_nothing() -> [u8; 32] {
-    lariat_common::transfer::hash::empty()
+    lariat_engine::hash::empty()
 }
 
 /// A file that can't be, or that was not to come.

@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::time::Duration;
 
-use lariat_common::escape::escape;
+use lariat_base::escape::escape;
 
 /// Longer than any round takes; generated times are far from now.
 const RECENT: Duration = Duration::from_secs(3600);

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::time::SystemTime;
 
-use lariat_common::name::JobId;
+use lariat_base::name::JobId;
 
 use super::{Folders, OldFolder, RECORD};
 use crate::jobs::record::State;

@@ -2,8 +2,8 @@
 
 use std::os::fd::AsFd;
 
-use lariat_common::name::KeyId;
-use lariat_common::protocol::exec::{End, Exit};
+use lariat_base::name::KeyId;
+use lariat_wire::protocol::exec::{End, Exit};
 
 use super::super::record::Mark;
 use super::*;

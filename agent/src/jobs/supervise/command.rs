@@ -13,9 +13,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Stdio};
 
-use lariat_common::protocol::exec::{Command, End, Streams};
-use lariat_common::protocol::failure::{Action, Failure};
-use lariat_common::script::Interpreter;
+use lariat_base::script::Interpreter;
+use lariat_wire::protocol::exec::{Command, End, Streams};
+use lariat_wire::protocol::failure::{Action, Failure};
 use rustix::fs::{Access, AtFlags, CWD, MemfdFlags, accessat};
 use rustix::io::Errno;
 

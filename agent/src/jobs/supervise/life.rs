@@ -16,7 +16,7 @@
 
 use std::time::{Duration, Instant};
 
-use lariat_common::protocol::exec::End;
+use lariat_wire::protocol::exec::End;
 
 /// From SIGTERM to SIGKILL.
 pub(super) const KILL_AFTER: Duration = Duration::from_secs(5);

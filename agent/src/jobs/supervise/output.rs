@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use lariat_common::protocol::exec::Streams;
+use lariat_wire::protocol::exec::Streams;
 use rustix::io::Errno;
 
 use crate::jobs::log::Log;

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
 
-use lariat_common::name::JobId;
+use lariat_base::name::JobId;
 
 /// Bytes of a report: the supervisor's id, the command's, the job's.
 const REPORT: usize = 4 + 4 + 16;

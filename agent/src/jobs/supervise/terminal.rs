@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 
-use lariat_common::protocol::exec::Resize;
+use lariat_wire::protocol::exec::Resize;
 use rustix::fs::{Mode, fchmod, fchown};
 use rustix::process::Uid;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};

@@ -7,8 +7,8 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-use lariat_common::limits::STDIN_CREDIT;
-use lariat_common::protocol::exec::{Ack, Exit, Started, StdinTaken};
+use lariat_wire::limits::STDIN_CREDIT;
+use lariat_wire::protocol::exec::{Ack, Exit, Started, StdinTaken};
 use rustix::net::SendFlags;
 
 use crate::jobs::channel::{self, Stands, ToAgent};
@@ -150,7 +150,7 @@ impl Told {
 
 #[cfg(test)]
 mod tests {
-    use lariat_common::protocol::exec::End;
+    use lariat_wire::protocol::exec::End;
 
     use super::*;
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lariat_common::name::HostName;
+use lariat_base::name::HostName;
 use serde::Serialize;
 
 use super::plan;

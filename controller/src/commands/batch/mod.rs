@@ -11,7 +11,7 @@ use std::sync::Arc;
 use self::host::{Report, Steps};
 use self::plan::{Aim, Step};
 use self::progress::{Done, Progress};
-use lariat_common::escape::shortened;
+use lariat_base::escape::shortened;
 
 use crate::context::Context;
 use crate::error::CliError;

@@ -99,7 +99,7 @@ struct Draft<'a> {
 
 /// Reads a plan; a mistake is told with its line and key.
 pub(super) fn parse(file: &Path, text: &str) -> Result<Vec<Step>, CliError> {
-    let File { step: steps } = lariat_common::toml_file::parse(file, text)?;
+    let File { step: steps } = lariat_base::toml_file::parse(file, text)?;
     if steps.is_empty() {
         let error = CliError::new("a plan has at least one [[step]]");
         return Err(error.during(file.display()));

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lariat_common::name::{HostName, JobId};
-use lariat_common::protocol::failure::io_error;
+use lariat_base::name::{HostName, JobId};
+use lariat_base::os_error::io_error;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CliError;

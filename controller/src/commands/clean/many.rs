@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use lariat_common::name::HostName;
-use lariat_common::protocol::clean::Cleaned;
+use lariat_base::name::HostName;
+use lariat_wire::protocol::clean::Cleaned;
 
 use super::{Args, Done, Told, ask, summary};
 use crate::context::Context;

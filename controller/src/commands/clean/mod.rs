@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::BinaryBytes;
-use lariat_common::link::LinkError;
-use lariat_common::name::HostName;
-use lariat_common::protocol::Message;
-use lariat_common::protocol::clean::{Clean, Cleaned};
-use lariat_common::protocol::failure::Failure;
-use lariat_common::protocol::tree::Missed;
+use lariat_base::name::HostName;
+use lariat_wire::link::LinkError;
+use lariat_wire::protocol::Message;
+use lariat_wire::protocol::clean::{Clean, Cleaned};
+use lariat_wire::protocol::failure::Failure;
+use lariat_wire::protocol::tree::Missed;
 use serde::Serialize;
 
 use crate::connect::Session;

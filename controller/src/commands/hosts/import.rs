@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use lariat_common::escape::escape;
-use lariat_common::name::HostName;
+use lariat_base::escape::escape;
+use lariat_base::name::HostName;
 
 use super::ssh_config::{self, SshHost};
 use crate::address::Address;

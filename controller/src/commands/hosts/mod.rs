@@ -6,7 +6,7 @@ mod ssh_config;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use lariat_common::name::HostName;
+use lariat_base::name::HostName;
 use serde::Serialize;
 
 use crate::context::Context;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use lariat_common::name::HostName;
+use lariat_base::name::HostName;
 
 use super::{Args, HEADINGS, Told, ask, cells};
 use crate::context::Context;

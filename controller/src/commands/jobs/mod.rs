@@ -5,8 +5,8 @@ mod many;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use lariat_common::escape::escape;
-use lariat_common::protocol::job::Job;
+use lariat_base::escape::escape;
+use lariat_wire::protocol::job::Job;
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -107,9 +107,9 @@ fn cells(job: &Job, now_ms: u64) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use lariat_common::name::JobId;
-    use lariat_common::protocol::exec::End;
-    use lariat_common::protocol::job::State;
+    use lariat_base::name::JobId;
+    use lariat_wire::protocol::exec::End;
+    use lariat_wire::protocol::job::State;
 
     use super::*;
 

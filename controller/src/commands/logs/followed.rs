@@ -1,8 +1,8 @@
 //! Attaching to a job that was not detached: its controller has gone, or was away for too long, and what it
 //! has not heard is kept for a while.
 
-use lariat_common::protocol::exec::{Command, Run, Streams};
-use lariat_common::protocol::job::{Job as Listed, State};
+use lariat_wire::protocol::exec::{Command, Run, Streams};
+use lariat_wire::protocol::job::{Job as Listed, State};
 use tokio::io::AsyncWrite;
 
 use super::object;

@@ -3,8 +3,8 @@
 
 use std::process::ExitCode;
 
-use lariat_common::name::HostName;
-use lariat_common::protocol::job::{Job, State};
+use lariat_base::name::HostName;
+use lariat_wire::protocol::job::{Job, State};
 use tokio::io::AsyncWrite;
 
 use super::{Args, Part, object};

@@ -5,8 +5,8 @@ mod many;
 
 use std::process::ExitCode;
 
-use lariat_common::name::HostName;
-use lariat_common::protocol::job::{Job, Start, State};
+use lariat_base::name::HostName;
+use lariat_wire::protocol::job::{Job, Start, State};
 use tokio::io::AsyncWrite;
 
 use crate::connect::Session;

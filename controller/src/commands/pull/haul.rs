@@ -4,9 +4,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use lariat_common::account;
-use lariat_common::name::HostName;
-use lariat_common::transfer::Finish;
+use lariat_base::name::HostName;
+use lariat_engine::Finish;
+use lariat_engine::account;
 
 use super::STDOUT;
 use super::item::{Pulled, Way};

@@ -4,20 +4,18 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use lariat_common::link::LinkError;
-use lariat_common::name::KeyId;
-use lariat_common::protocol::Message;
-use lariat_common::protocol::failure::{Cause, Failure, FileKind};
-use lariat_common::protocol::metadata::Acls;
-use lariat_common::protocol::transfer::{Destination, Offer, Pull};
-use lariat_common::protocol::tree::{Entry, Root, Settled, TreeOptions, What};
-use lariat_common::transfer::destination::Place;
-use lariat_common::transfer::tree::{
-    Counts, Filter, Look, TreeArrival, TreeTarget, look, receive_tree,
-};
-use lariat_common::transfer::{
+use lariat_base::name::KeyId;
+use lariat_engine::destination::Place;
+use lariat_engine::tree::{Counts, Filter, Look, TreeArrival, TreeTarget, look, receive_tree};
+use lariat_engine::{
     Busy, Cancel, Finish, Opened, Owner, Placing, Received, Stream, Target, TransferError, receive,
 };
+use lariat_wire::link::LinkError;
+use lariat_wire::protocol::Message;
+use lariat_wire::protocol::failure::{Cause, Failure, FileKind};
+use lariat_wire::protocol::metadata::Acls;
+use lariat_wire::protocol::transfer::{Destination, Offer, Pull};
+use lariat_wire::protocol::tree::{Entry, Root, Settled, TreeOptions, What};
 
 use super::STDOUT;
 use crate::connect::Session;

@@ -3,10 +3,10 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use lariat_common::protocol::failure::{Cause, Failure, FileKind};
-use lariat_common::protocol::metadata::{Acls, Travels};
-use lariat_common::protocol::transfer::{Destination, Push, Sending};
-use lariat_common::transfer::{Cancel, Sent, Source, TransferError, send};
+use lariat_engine::{Cancel, Sent, Source, TransferError, send};
+use lariat_wire::protocol::failure::{Cause, Failure, FileKind};
+use lariat_wire::protocol::metadata::{Acls, Travels};
+use lariat_wire::protocol::transfer::{Destination, Push, Sending};
 
 use super::STDIN;
 use crate::connect::Session;

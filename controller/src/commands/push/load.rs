@@ -8,12 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lariat_common::name::HostName;
-use lariat_common::protocol::metadata::Travels;
-use lariat_common::protocol::transfer::Time;
-use lariat_common::protocol::tree::Entry;
-use lariat_common::transfer::tree::Filter;
-use lariat_common::transfer::{SharedSource, Shelf, Source};
+use lariat_base::name::HostName;
+use lariat_engine::tree::Filter;
+use lariat_engine::{SharedSource, Shelf, Source};
+use lariat_wire::protocol::metadata::Travels;
+use lariat_wire::protocol::transfer::Time;
+use lariat_wire::protocol::tree::Entry;
 
 use super::STDIN;
 use super::file::Pushed;

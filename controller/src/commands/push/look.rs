@@ -4,11 +4,11 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use lariat_common::protocol::failure::Failure;
-use lariat_common::protocol::metadata::Travels;
-use lariat_common::protocol::tree::{Entry, PushTree, What};
-use lariat_common::transfer::tree::{UNREAD, describe, describe_stream, hear_look};
-use lariat_common::transfer::{Source, TransferError};
+use lariat_engine::tree::{UNREAD, describe, describe_stream, hear_look};
+use lariat_engine::{Source, TransferError};
+use lariat_wire::protocol::failure::Failure;
+use lariat_wire::protocol::metadata::Travels;
+use lariat_wire::protocol::tree::{Entry, PushTree, What};
 
 use super::STDIN;
 use super::file::{called, destination, refused};

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lariat_common::name::HostName;
+use lariat_base::name::HostName;
 
 pub(crate) use self::load::Load;
 use crate::context::Context;

@@ -7,8 +7,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
-use lariat_common::name::JobId;
-use lariat_common::protocol::exec::{Command, Run, Streams};
+use lariat_base::name::JobId;
+use lariat_wire::protocol::exec::{Command, Run, Streams};
 
 use self::words::{BadCall, Call, Wish};
 use super::run::report;

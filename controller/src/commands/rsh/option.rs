@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use lariat_common::units::parse_duration;
+use lariat_base::units::parse_duration;
 
 /// Options that would lead elsewhere, or bring something along, and so are not passed over.
 const REFUSED: &[&str] = &[

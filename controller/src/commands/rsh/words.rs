@@ -6,7 +6,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use lariat_common::escape::escape;
+use lariat_base::escape::escape;
 
 use super::option::{BadOption, Options};
 use crate::target::{BadTargets, Chosen, Targets};

@@ -3,9 +3,9 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use lariat_common::name::JobId;
-use lariat_common::protocol::exec::End;
-use lariat_common::protocol::failure::Cause;
+use lariat_base::name::JobId;
+use lariat_wire::protocol::exec::End;
+use lariat_wire::protocol::failure::Cause;
 
 use crate::error::CliError;
 use crate::run::{Fate, Outcome, RunError};
@@ -82,7 +82,7 @@ pub(super) fn did_not_finish(outcome: &Outcome) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use lariat_common::protocol::failure::Failure;
+    use lariat_wire::protocol::failure::Failure;
 
     use super::*;
 
@@ -90,7 +90,7 @@ mod tests {
     fn what_is_not_known_stays_to_be_looked_for_and_what_did_not_finish_is_tried_again() {
         let failed = |cause| Outcome::Failed(RunError::Failed(Failure::request(cause)));
         let broken = |fate| {
-            let cut = lariat_common::link::LinkError::Cut;
+            let cut = lariat_wire::link::LinkError::Cut;
             Outcome::Failed(RunError::Broken(cut.into(), fate))
         };
         for (outcome, known, again) in [

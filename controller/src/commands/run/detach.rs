@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use lariat_common::name::HostName;
-use lariat_common::protocol::exec::Run;
+use lariat_base::name::HostName;
+use lariat_wire::protocol::exec::Run;
 
 use super::Args;
 use super::report::{self, Said};

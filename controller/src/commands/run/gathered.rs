@@ -1,6 +1,6 @@
 //! What is told of several hosts beyond their output as it comes.
 
-use lariat_common::name::HostName;
+use lariat_base::name::HostName;
 
 use super::report;
 use crate::error::CliError;

@@ -4,10 +4,10 @@ use std::io::Cursor;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use lariat_common::escape::escape;
-use lariat_common::limits::MAX_MESSAGE;
-use lariat_common::name::JobId;
-use lariat_common::protocol::exec::{Command, Run};
+use lariat_base::escape::escape;
+use lariat_base::name::JobId;
+use lariat_wire::limits::MAX_MESSAGE;
+use lariat_wire::protocol::exec::{Command, Run};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 
 use super::{Args, Runner};

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lariat_common::name::HostName;
-use lariat_common::protocol::exec::{Command, Run};
+use lariat_base::name::HostName;
+use lariat_wire::protocol::exec::{Command, Run};
 
 use super::begun::{self, StepLog};
 use super::gathered::{Came, Gathered};

@@ -20,8 +20,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use lariat_common::name::HostName;
-use lariat_common::protocol::exec::{Command, Run};
+use lariat_base::name::HostName;
+use lariat_wire::protocol::exec::{Command, Run};
 
 use crate::commands::shell::terminal;
 use crate::context::Context;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
-use lariat_common::name::HostName;
+use lariat_base::name::HostName;
 
 use super::{Args, report};
 use crate::error::CliError;

@@ -5,9 +5,9 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lariat_common::escape::escape;
-use lariat_common::name::{HostName, JobId};
-use lariat_common::protocol::exec::{End, Run, Streams};
+use lariat_base::escape::escape;
+use lariat_base::name::{HostName, JobId};
+use lariat_wire::protocol::exec::{End, Run, Streams};
 
 use crate::error::CliError;
 use crate::fanout::{self, Ended, OutFile, Sink};

@@ -5,10 +5,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::time::Duration;
 
-use lariat_common::escape::escape;
-use lariat_common::limits::MAX_MESSAGE;
-use lariat_common::name::{HostName, JobId};
-use lariat_common::protocol::exec::{Command, Run, Streams};
+use lariat_base::escape::escape;
+use lariat_base::name::{HostName, JobId};
+use lariat_wire::limits::MAX_MESSAGE;
+use lariat_wire::protocol::exec::{Command, Run, Streams};
 
 use super::Args;
 use crate::commands::shell::terminal;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lariat_common::name::JobId;
-use lariat_common::protocol::exec::{Command, Run};
+use lariat_base::name::JobId;
+use lariat_wire::protocol::exec::{Command, Run};
 
 use super::output::Output;
 use super::request::Expand;

@@ -9,8 +9,8 @@ mod raw;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use lariat_common::name::JobId;
-use lariat_common::protocol::exec::{Command, Run};
+use lariat_base::name::JobId;
+use lariat_wire::protocol::exec::{Command, Run};
 
 use crate::context::Context;
 use crate::error::CliError;

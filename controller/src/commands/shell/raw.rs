@@ -3,7 +3,7 @@
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 
-use lariat_common::protocol::exec::Resize;
+use lariat_wire::protocol::exec::Resize;
 
 /// The size of a terminal that has none.
 const SIZE: Resize = Resize { rows: 24, columns: 80 };

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use lariat_common::protocol::exec::{Run, Streams};
+use lariat_wire::protocol::exec::{Run, Streams};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use lariat_common::units;
+use lariat_base::units;
 
 /// Compares lariat with scp, sftp, rsync, nc, cp and ssh on this machine.
 #[derive(Debug, Parser)]

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::time::Instant;
 
-use lariat_common::protocol::exec::{Ack, Signal};
+use lariat_wire::protocol::exec::{Ack, Signal};
 use rustix::net::RecvFlags;
 
 use super::Watch;

@@ -12,8 +12,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
-use lariat_common::protocol::exec::{End, Exit, Run, Streams};
-use lariat_common::protocol::failure::Failure;
+use lariat_wire::protocol::exec::{End, Exit, Run, Streams};
+use lariat_wire::protocol::failure::Failure;
 use nix::sys::signalfd::SignalFd;
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, WaitStatus, wait};

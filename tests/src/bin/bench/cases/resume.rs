@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use lariat_common::limits::CHUNK;
+use lariat_wire::limits::CHUNK;
 
 use super::size;
 use crate::bar::Bar;

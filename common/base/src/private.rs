@@ -1,0 +1,284 @@
+//! Private files: created 0600 in folders 0700, never overwritten, refused when others can read
+//! them.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::os_error::io_error;
+
+/// Most bytes that a private file may have: keys and certificates are small.
+const MAX_LEN: u64 = 1024 * 1024;
+
+/// Why a private file could not be read or made.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivateError {
+    /// The system said so.
+    #[error("{action} {}: {}", path.display(), io_error(source))]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To which file or folder.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Others than its owner can get at it.
+    #[error(
+        "{} is open to others (mode {mode:04o}); it holds a secret: chmod {} {}",
+        path.display(), if *folder { "700" } else { "600" }, path.display()
+    )]
+    Exposed {
+        /// The file or folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+        /// Whether it is a folder.
+        folder: bool,
+    },
+    /// It belongs to somebody else.
+    #[error("{} belongs to user {owner}, not to the user {user} that reads it", path.display())]
+    Foreign {
+        /// The file or folder.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who reads it.
+        user: u32,
+    },
+    /// It is not text.
+    #[error("{}:{line}: this is not UTF-8 text", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The first line that is not, from 1.
+        line: usize,
+    },
+    /// It is not a file that could be a key or certificate.
+    #[error("{} is not a regular file of at most 1 MiB", path.display())]
+    NotAFile {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl PrivateError {
+    fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// Whether the file is not there, or already there when it was to be made.
+    pub fn io_kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Io { source, .. } => Some(source.kind()),
+            _ => None,
+        }
+    }
+}
+
+/// Reads a private file; its folder must be private too. The content is zeroized when dropped.
+pub fn read(path: &Path) -> Result<Zeroizing<String>, PrivateError> {
+    let io = |e| PrivateError::io("read", path, e);
+    // Not blocking, so that a fifo in the file's place can't hold us.
+    let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let mut file = OpenOptions::new().read(true).custom_flags(nonblock).open(path).map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    if !metadata.is_file() || metadata.len() > MAX_LEN {
+        return Err(PrivateError::NotAFile { path: path.to_owned() });
+    }
+    check(path, &metadata, false)?;
+    check_folder(parent(path))?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
+    file.read_to_end(&mut bytes).map_err(io)?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| {
+        let before = &bytes[..error.valid_up_to()];
+        let line = before.split(|&byte| byte == b'\n').count();
+        PrivateError::NotText { path: path.to_owned(), line }
+    })?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// Refuses a folder that others can get into.
+pub fn check_folder(path: &Path) -> Result<(), PrivateError> {
+    let metadata = path.metadata().map_err(|e| PrivateError::io("open", path, e))?;
+    check(path, &metadata, true)
+}
+
+fn check(path: &Path, metadata: &std::fs::Metadata, folder: bool) -> Result<(), PrivateError> {
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(PrivateError::Exposed { path: path.to_owned(), mode, folder });
+    }
+    // Root's own files are nobody else's; but root does not act on what another user may have written.
+    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner != user && owner != 0 {
+        return Err(PrivateError::Foreign { path: path.to_owned(), owner, user });
+    }
+    Ok(())
+}
+
+/// Makes a file 0600 with this content, forced to disk. One that is there already is an error, and
+/// stays as it is.
+pub fn create(path: &Path, content: &[u8]) -> Result<(), PrivateError> {
+    let io = |e| PrivateError::io("create", path, e);
+    let mut file: File =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
+    // The umask may have taken away more than it should.
+    file.set_permissions(PermissionsExt::from_mode(0o600)).map_err(io)?;
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(io)
+}
+
+/// Replaces a file by one 0600 with this content: the old one or the new one exists at any instant, never half
+/// of one. A link stays, and what it leads to is replaced. What a process that was killed meanwhile left is
+/// removed: whoever calls this keeps others from it.
+pub fn replace(path: &Path, content: &[u8]) -> Result<(), PrivateError> {
+    let io = |e| PrivateError::io("write", path, e);
+    let target = path.canonicalize();
+    let path = target.as_deref().unwrap_or(path);
+    remove_unfinished(path);
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let new = path.with_file_name(name);
+    let _ = std::fs::remove_file(&new);
+    create(&new, content)?;
+    std::fs::rename(&new, path).map_err(io)?;
+    File::open(parent(path)).and_then(|folder| folder.sync_all()).map_err(io)
+}
+
+/// Removes what [`replace`] left when it was killed: `NAME.PID.new`.
+fn remove_unfinished(path: &Path) {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return };
+    let is_left = |other: &str| {
+        let rest = other.strip_prefix(name).and_then(|rest| rest.strip_prefix('.'));
+        let number = rest.and_then(|rest| rest.strip_suffix(".new"));
+        number
+            .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+    };
+    for entry in std::fs::read_dir(parent(path)).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(is_left) {
+            // One that stays is no harm.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Makes a folder 0700, parents included, or takes over one that is empty. One that has something in
+/// it is left alone, and [`PrivateError::Io`] with [`io::ErrorKind::AlreadyExists`] is returned.
+pub fn create_folder(path: &Path) -> Result<(), PrivateError> {
+    let io = |e| PrivateError::io("make folder", path, e);
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
+    if std::fs::read_dir(path).map_err(io)?.next().is_some() {
+        return Err(io(io::ErrorKind::AlreadyExists.into()));
+    }
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).map_err(io)
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_link_stays_and_what_was_left_unfinished_goes() {
+        let folder = folder();
+        let at = |name: &str| folder.path().join(name);
+        create(&at("real"), b"old").unwrap();
+        create(&at("real.123.new"), b"half").unwrap();
+        create(&at("real.x.new"), b"somebody's").unwrap();
+        std::os::unix::fs::symlink("real", at("link")).unwrap();
+        replace(&at("link"), b"new").unwrap();
+        assert!(at("link").is_symlink() && !at("real.123.new").exists());
+        assert!(at("real.x.new").exists());
+        assert_eq!(std::fs::read(at("real")).unwrap(), b"new");
+    }
+
+    #[test]
+    fn what_is_no_text_is_told_with_its_line() {
+        let folder = folder();
+        let path = folder.path().join("f");
+        create(&path, b"one\ntwo \xff\n").unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.ends_with("f:2: this is not UTF-8 text"), "{error}");
+    }
+
+    #[test]
+    fn what_is_made_can_be_read_and_is_never_overwritten() {
+        let folder = folder();
+        let path = folder.path().join("key");
+        create(&path, b"secret").unwrap();
+        assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(read(&path).unwrap().as_str(), "secret");
+        let again = create(&path, b"other").unwrap_err();
+        assert_eq!(again.io_kind(), Some(io::ErrorKind::AlreadyExists));
+        replace(&path, b"newer").unwrap();
+        assert_eq!(read(&path).unwrap().as_str(), "newer");
+    }
+
+    #[test]
+    fn what_others_can_read_is_refused() {
+        let folder = folder();
+        let path = folder.path().join("key");
+        create(&path, b"secret").unwrap();
+        let chmod = |path: &Path, mode| {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        };
+        for mode in [0o640, 0o604, 0o620, 0o601] {
+            chmod(&path, mode);
+            assert!(matches!(read(&path), Err(PrivateError::Exposed { folder: false, .. })));
+        }
+        chmod(&path, 0o400);
+        assert!(read(&path).is_ok());
+        chmod(folder.path(), 0o755);
+        assert!(matches!(read(&path), Err(PrivateError::Exposed { folder: true, .. })));
+    }
+
+    #[test]
+    fn root_refuses_what_another_user_owns() {
+        if !rustix::process::geteuid().is_root() {
+            // Only root can give files away.
+            return;
+        }
+        let folder = folder();
+        let path = folder.path().join("key");
+        create(&path, b"secret").unwrap();
+        std::os::unix::fs::chown(&path, Some(12345), None).unwrap();
+        let refused = read(&path).unwrap_err();
+        assert!(matches!(refused, PrivateError::Foreign { owner: 12345, user: 0, .. }));
+        std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+        std::os::unix::fs::chown(folder.path(), Some(12345), None).unwrap();
+        assert!(matches!(read(&path), Err(PrivateError::Foreign { .. })));
+    }
+
+    #[test]
+    fn a_fifo_or_folder_in_its_place_does_not_hold_us() {
+        let folder = folder();
+        assert!(matches!(read(folder.path()), Err(PrivateError::NotAFile { .. })));
+    }
+
+    #[test]
+    fn an_empty_folder_is_taken_over_and_a_full_one_is_not() {
+        let outer = folder();
+        let path = outer.path().join("a/b");
+        create_folder(&path).unwrap();
+        create_folder(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o700);
+        create(&path.join("x"), b"").unwrap();
+        let full = create_folder(&path).unwrap_err();
+        assert_eq!(full.io_kind(), Some(io::ErrorKind::AlreadyExists));
+    }
+}

@@ -1,0 +1,127 @@
+//! What is written into a partial: chunks, and in the journal their names. Several threads may write.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::encode::is_zero;
+use super::error::failed;
+use super::journal::Journal;
+use lariat_wire::limits::CHUNK;
+use lariat_wire::protocol::failure::{Action, Failure};
+use lariat_wire::protocol::transfer::Begun;
+
+/// Granularity of holes in a sparse file, in bytes: a block of most file systems.
+const BLOCK: usize = 4096;
+
+/// The bytes of a partial.
+pub(super) struct Body {
+    pub(super) file: Arc<File>,
+    journal: Option<Journal>,
+    /// Where the bytes of earlier attempts end. Below it there may be some that no journal tells of:
+    /// a crash can keep what was written and lose the note of it.
+    used: u64,
+    /// Whether the journal names a chunk, or the beginning of one.
+    resumable: AtomicBool,
+    /// The destination's, for failures.
+    path: Vec<u8>,
+}
+
+impl Body {
+    /// Of a file in which nothing of use is.
+    pub(super) fn begin(file: Arc<File>, journal: Option<Journal>, path: Vec<u8>) -> Self {
+        Self { file, journal, used: 0, resumable: AtomicBool::new(false), path }
+    }
+
+    /// Of a file in which an earlier attempt left `used` bytes and this journal.
+    pub(super) fn resume(file: Arc<File>, journal: Journal, used: u64, path: Vec<u8>) -> Self {
+        Self { file, journal: Some(journal), used, resumable: AtomicBool::new(true), path }
+    }
+
+    /// Of a file of `used` bytes that is written over, without a journal.
+    pub(super) fn over(file: Arc<File>, used: u64, path: Vec<u8>) -> Self {
+        Self { used, ..Self::begin(file, None, path) }
+    }
+
+    /// Whether a later attempt can go on with it.
+    pub(super) fn is_resumable(&self) -> bool {
+        self.resumable.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has a journal.
+    pub(super) fn has_journal(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    /// Writes a chunk and names it in the journal. Where nothing was written before, a chunk of zeros
+    /// is left out, and so are the zeros within one of a sparse file.
+    pub(super) fn write(
+        &self,
+        index: u64,
+        bytes: &[u8],
+        fresh: bool,
+        sparse: bool,
+    ) -> Result<(), Failure> {
+        let offset = index * CHUNK as u64;
+        let fresh = fresh && offset >= self.used;
+        let mut written = if fresh && sparse {
+            self.write_around_holes(bytes, offset)
+        } else if fresh && is_zero(bytes) {
+            Ok(())
+        } else {
+            self.file.write_all_at(bytes, offset)
+        };
+        if let (Ok(()), Some(journal)) = (&written, &self.journal) {
+            written = journal.record(index);
+            self.resumable.store(true, Ordering::Relaxed);
+        }
+        written.map_err(self.failed(Action::Write))
+    }
+
+    /// Writes the next bytes of a chunk's beginning, `before` of which was there, and names it in the journal,
+    /// or in this one if it had none.
+    pub(super) fn write_begun(
+        &self,
+        index: u64,
+        before: usize,
+        bytes: &[u8],
+        journal: impl FnOnce() -> io::Result<Journal>,
+    ) -> io::Result<()> {
+        let len = u32::try_from(before + bytes.len()).map_err(io::Error::other)?;
+        self.file.write_all_at(bytes, index * CHUNK as u64 + before as u64)?;
+        let begun = Begun { chunk: index, len };
+        match &self.journal {
+            Some(journal) => journal.record_begun(begun)?,
+            None => journal()?.record_begun(begun)?,
+        }
+        self.resumable.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Reads what is there of a chunk's beginning. What can't be read is one that differs.
+    pub(super) fn read_begun(&self, index: u64, bytes: &mut [u8]) {
+        if self.file.read_exact_at(bytes, index * CHUNK as u64).is_err() {
+            bytes.fill(0);
+        }
+    }
+
+    /// Says what was being done when something fails.
+    pub(super) fn failed(&self, action: Action) -> impl Fn(io::Error) -> Failure + use<> {
+        failed(action, &self.path)
+    }
+
+    fn write_around_holes(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut at = 0;
+        for run in bytes.chunks(BLOCK).collect::<Vec<_>>().chunk_by(|a, b| is_zero(a) == is_zero(b))
+        {
+            let len = run.iter().map(|block| block.len()).sum::<usize>();
+            if !is_zero(run[0]) {
+                self.file.write_all_at(&bytes[at..at + len], offset + at as u64)?;
+            }
+            at += len;
+        }
+        Ok(())
+    }
+}

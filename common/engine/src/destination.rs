@@ -1,0 +1,219 @@
+//! Where things go. A file: DEST is the name that it gets, `DEST/` means inside it, and so does a directory
+//! that exists. A directory: into DEST under its own name, or, where its contents are meant, DEST itself.
+//! Missing parents are made.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use super::error::failed;
+use crate::confined::named;
+use crate::confined::open_directory;
+use lariat_wire::protocol::failure::{Action, Cause, Failure, FileKind};
+use lariat_wire::protocol::transfer::Destination;
+
+/// Why a source without a name can't go there.
+const IS_A_FOLDER: Cause = Cause::NotAFile(FileKind::Folder);
+
+/// An open folder and the name of a file in it.
+#[derive(Debug)]
+pub struct Place {
+    /// What every later step is relative to, so that a folder swapped meanwhile changes nothing.
+    pub(super) folder: File,
+    /// For messages.
+    pub(super) folder_path: PathBuf,
+    /// One component.
+    pub(super) name: Vec<u8>,
+}
+
+/// Tells folders apart, whatever path led to them: device and inode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PlaceId(u64, u64);
+
+impl PlaceId {
+    /// Of this device and inode.
+    pub(super) fn new(device: u64, inode: u64) -> Self {
+        Self(device, inode)
+    }
+}
+
+impl Place {
+    /// Resolves a destination; a relative one begins at `base`. Makes missing folders.
+    pub fn resolve(base: &Path, dest: &Destination) -> Result<Self, Failure> {
+        let (folder_path, name) = Self::look(base, dest)?;
+        let folder = open_folder(&folder_path)?;
+        Ok(Self { folder, folder_path, name })
+    }
+
+    /// Resolves the destination of a directory. Without a name it is the open directory itself: DEST is `/`,
+    /// empty, or ends in `.` or `..`.
+    pub fn resolve_folder(base: &Path, dest: &Destination) -> Result<Self, Failure> {
+        let (folder, name) = split_tree(dest);
+        let folder_path = base.join(OsStr::from_bytes(folder));
+        let folder = open_folder(&folder_path)?;
+        Ok(Self { folder, folder_path, name: name.to_vec() })
+    }
+
+    /// The folder and the name in it that a file would get. Makes nothing.
+    pub(super) fn look(base: &Path, dest: &Destination) -> Result<(PathBuf, Vec<u8>), Failure> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let is_folder =
+            |path: &[u8]| named::open(&base.join(OsStr::from_bytes(path)), flags).is_ok();
+        let (folder, name) = split(&dest.path, &dest.name, is_folder);
+        let folder = base.join(OsStr::from_bytes(folder));
+        if name.is_empty() {
+            let path = Some(folder.into_os_string().into_encoded_bytes());
+            return Err(Failure { action: Action::Create, path, cause: IS_A_FOLDER });
+        }
+        Ok((folder, name.to_vec()))
+    }
+
+    /// The path of a directory that is sent there, whether it exists or not.
+    pub(super) fn folder_path(base: &Path, dest: &Destination) -> PathBuf {
+        let (folder, name) = split_tree(dest);
+        join_name(&base.join(OsStr::from_bytes(folder)), name)
+    }
+
+    /// The open directory.
+    pub(super) fn into_folder(self) -> std::os::fd::OwnedFd {
+        self.folder.into()
+    }
+
+    /// A name in a folder that is open.
+    pub(super) fn within(folder: File, folder_path: PathBuf, name: Vec<u8>) -> Self {
+        Self { folder, folder_path, name }
+    }
+
+    /// Which folder it is.
+    pub fn id(&self) -> io::Result<PlaceId> {
+        let metadata = self.folder.metadata()?;
+        Ok(PlaceId(metadata.dev(), metadata.ino()))
+    }
+
+    /// The file's whole path.
+    pub fn path(&self) -> PathBuf {
+        join_name(&self.folder_path, &self.name)
+    }
+}
+
+/// A path without a slash at its end where there is no name.
+fn join_name(folder: &Path, name: &[u8]) -> PathBuf {
+    if name.is_empty() { folder.to_owned() } else { folder.join(OsStr::from_bytes(name)) }
+}
+
+/// The directory that a tree's root is in, and the root's name in it; no name if that directory is the root.
+fn split_tree(dest: &Destination) -> (&[u8], &[u8]) {
+    if !dest.name.is_empty() {
+        return (&dest.path, &dest.name);
+    }
+    let end = dest.path.iter().rposition(|&b| b != b'/').map_or(0, |last| last + 1);
+    let plain = &dest.path[..end];
+    let (parent, last) = match plain.iter().rposition(|&b| b == b'/') {
+        Some(slash) => plain.split_at(slash + 1),
+        None => (&b""[..], plain),
+    };
+    if matches!(last, b"" | b"." | b"..") { (&dest.path, b"") } else { (parent, last) }
+}
+
+/// The folder, and the name in it, that a file called `name` gets when it is sent to `path`.
+fn split<'a>(
+    path: &'a [u8],
+    name: &'a [u8],
+    is_folder: impl FnOnce(&[u8]) -> bool,
+) -> (&'a [u8], &'a [u8]) {
+    let (parent, last) = match path.iter().rposition(|&b| b == b'/') {
+        Some(slash) => (&path[..=slash], &path[slash + 1..]),
+        None => (&b""[..], path),
+    };
+    let inside = matches!(last, b"" | b"." | b"..") || is_folder(path);
+    if inside { (path, name) } else { (parent, last) }
+}
+
+fn open_folder(path: &Path) -> Result<File, Failure> {
+    let bytes = path.as_os_str().as_bytes();
+    let open = || open_directory(path).map(File::from);
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            named::make_all(path).map_err(failed(Action::MakeFolder, bytes))?;
+            open().map_err(failed(Action::Open, bytes))
+        }
+        folder => folder.map_err(failed(Action::Open, bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_parents_are_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let dest = Destination { path: b"a/./b/../c/name".to_vec(), name: b"x".to_vec() };
+        Place::resolve(folder.path(), &dest).unwrap();
+        assert!(folder.path().join("a/c").is_dir());
+        let dest = Destination { path: b"d/./e/name".to_vec(), name: b"x".to_vec() };
+        let place = Place::resolve(folder.path(), &dest).unwrap();
+        assert!(folder.path().join("d/e").is_dir());
+        assert_eq!(place.path(), folder.path().join("d/./e/name"));
+    }
+
+    #[test]
+    fn what_has_no_name_does_not_go_into_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let there = |path: &str| {
+            let dest = Destination { path: path.into(), name: Vec::new() };
+            Place::resolve(folder.path(), &dest).map(|place| place.path())
+        };
+        assert_eq!(there("a/b"), Ok(folder.path().join("a/b")));
+        for path in ["a", "a/", "."] {
+            assert_eq!(there(path).unwrap_err().cause, IS_A_FOLDER, "{path}");
+        }
+        assert!(std::fs::read_dir(folder.path().join("a")).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn a_tree_goes_into_dest_and_its_contents_become_dest() {
+        let split = |path: &str, name: &str| {
+            let dest = Destination { path: path.into(), name: name.into() };
+            let (folder, name) = split_tree(&dest);
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            (text(folder), text(name))
+        };
+        for path in ["/srv/www", "/srv/www/", "", ".", "a/.."] {
+            assert_eq!(split(path, "site"), (path.to_owned(), "site".to_owned()));
+        }
+        for (path, folder, name) in [
+            ("/srv/www", "/srv/", "www"),
+            ("/srv/www//", "/srv/", "www"),
+            ("www", "", "www"),
+            ("", "", ""),
+            ("/", "/", ""),
+            ("//", "//", ""),
+            ("./", "./", ""),
+            ("a/..", "a/..", ""),
+        ] {
+            assert_eq!(split(path, ""), (folder.to_owned(), name.to_owned()), "{path}");
+        }
+    }
+
+    #[test]
+    fn dest_is_the_name_and_dest_slash_the_folder() {
+        let split = |path: &'static str, there| {
+            let (folder, name) = split(path.as_bytes(), b"src", |_| there);
+            (str::from_utf8(folder).unwrap(), str::from_utf8(name).unwrap())
+        };
+        assert_eq!(split("/srv/www", false), ("/srv/", "www"));
+        assert_eq!(split("/srv/www", true), ("/srv/www", "src"));
+        assert_eq!(split("/srv/", false), ("/srv/", "src"));
+        assert_eq!(split("www", false), ("", "www"));
+        assert_eq!(split("", false), ("", "src"));
+        assert_eq!(split("/", true), ("/", "src"));
+        assert_eq!(split("a/..", false), ("a/..", "src"));
+        assert_eq!(split(".", false), (".", "src"));
+    }
+}

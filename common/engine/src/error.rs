@@ -1,0 +1,62 @@
+//! Why a transfer failed, and whose fault it is.
+
+use std::io;
+
+use lariat_wire::link::LinkError;
+use lariat_wire::protocol::failure::{Action, Cause, Failure};
+
+/// Why a transfer failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// On this end: a file could not be read or written, or the transfer was ended here.
+    #[error("{0}")]
+    Local(Failure),
+    /// On the other end, which said so.
+    #[error("{0}")]
+    Remote(Failure),
+    /// The other end can't send this file of a tree; the others go on.
+    #[error("{0}")]
+    Missed(Failure),
+    /// The connection failed, or the peer broke a rule.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+impl From<Failure> for TransferError {
+    fn from(failure: Failure) -> Self {
+        Self::Local(failure)
+    }
+}
+
+impl TransferError {
+    pub(super) fn misbehaved(what: &'static str) -> Self {
+        Self::Link(LinkError::Misbehaved(what))
+    }
+}
+
+/// Turns an error of the system into a [`Failure`] that says what was being done to which path.
+pub(super) fn failed(action: Action, path: &[u8]) -> impl Fn(io::Error) -> Failure + use<> {
+    let path = path.to_vec();
+    move |error| {
+        let failure = Failure::io(action, &path, &error);
+        match failure.cause {
+            Cause::Os(errno) => Failure { cause: cause(errno), ..failure },
+            _ => failure,
+        }
+    }
+}
+
+/// Turns an error of `rustix` into a [`Failure`] that says what was being done to which path.
+pub(super) fn sys_failed(
+    action: Action,
+    path: &[u8],
+) -> impl Fn(rustix::io::Errno) -> Failure + use<> {
+    let path = path.to_vec();
+    move |errno| Failure { action, path: Some(path.clone()), cause: cause(errno.raw_os_error()) }
+}
+
+/// Of the calls that are made here only those for extended attributes have arguments that may be too long.
+fn cause(errno: i32) -> Cause {
+    const TOO_LONG: i32 = rustix::io::Errno::TOOBIG.raw_os_error();
+    if errno == TOO_LONG { Cause::XattrsTooLarge } else { Cause::Os(errno) }
+}

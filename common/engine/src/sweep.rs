@@ -1,0 +1,238 @@
+//! Removes what killed transfers left in a folder and nobody came back for, so that it does not fill with
+//! what was given up. What is in use is locked, and stays; how old it looks never says that it is not.
+
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, Dir, FileType, Stat};
+use rustix::io::Errno;
+
+use super::destination::Place;
+use super::in_use::{self, tree_is_under_way};
+use super::own;
+use super::temporary::{Kind, Temporary};
+
+/// How long a partial is kept after the last byte was written to it: so long it can be gone on with.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// How long a staged file is kept that no tree seems to work on. Where a folder is mounted in two places,
+/// that tree's root may not be above it.
+const KEPT_STAGED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Entries of a folder that are looked at: in a larger one what lies behind them stays, for a transfer
+/// must not wait for a folder to be read that has millions.
+const MOST_ENTRIES: usize = 1000;
+
+/// Removes what `user` left in this folder and nobody came back for. What can't be removed is in
+/// nobody's way.
+pub(super) fn sweep(place: &Place, user: u32, now: SystemTime) {
+    let Ok(entries) = Dir::read_from(&place.folder) else { return };
+    for entry in entries.take(MOST_ENTRIES).map_while(Result::ok) {
+        let name = entry.file_name().to_bytes();
+        let Some(found) = Temporary::parse(name) else { continue };
+        // What failed is looked at by whoever comes next.
+        let _ = match found.kind {
+            Kind::Partial => sweep_partial(place, name, &found, user, now),
+            Kind::Journal => sweep_journal(place, name, &found, user, now),
+            Kind::Staged => sweep_staged(place, name, user, now),
+        };
+    }
+}
+
+fn sweep_partial(
+    place: &Place,
+    name: &[u8],
+    found: &Temporary<'_>,
+    user: u32,
+    now: SystemTime,
+) -> Result<(), Errno> {
+    let is_forgotten = |stat: &Stat| {
+        let empty = stat.st_size == 0;
+        is_one_of(stat, user) && (empty || is_older(stat.st_mtime, KEPT, now))
+    };
+    let before = stat(place, name)?;
+    if !is_forgotten(&before) {
+        return Ok(());
+    }
+    let Some(locked) = in_use::lock(&place.folder, name)? else { return Ok(()) };
+    // It may have been taken up, or got its name, before it was locked here.
+    let (is, there) = (rustix::fs::fstat(&locked)?, stat(place, name)?);
+    if (is.st_dev, is.st_ino) == (there.st_dev, there.st_ino) && is_forgotten(&there) {
+        own::remove(place, &found.sibling(Kind::Journal));
+        remove(place, name)?;
+    }
+    Ok(())
+}
+
+/// One whose partial is there goes with it.
+fn sweep_journal(
+    place: &Place,
+    name: &[u8],
+    found: &Temporary<'_>,
+    user: u32,
+    now: SystemTime,
+) -> Result<(), Errno> {
+    let part = stat(place, found.sibling(Kind::Partial).as_bytes());
+    let stat = stat(place, name)?;
+    let forgotten = is_one_of(&stat, user) && is_older(stat.st_mtime, KEPT, now);
+    if forgotten && part.err() == Some(Errno::NOENT) && !tree_is_under_way(&place.folder, None) {
+        remove(place, name)?;
+    }
+    Ok(())
+}
+
+/// Its content's time is the sender's, so only its change of name tells its age.
+fn sweep_staged(place: &Place, name: &[u8], user: u32, now: SystemTime) -> Result<(), Errno> {
+    let stat = stat(place, name)?;
+    let owned = stat.st_uid == user || user == 0;
+    if owned && is_older(stat.st_ctime, KEPT_STAGED, now) && !tree_is_under_way(&place.folder, None)
+    {
+        remove(place, name)?;
+    }
+    Ok(())
+}
+
+/// Whether it can be a partial or journal of this user's.
+fn is_one_of(stat: &Stat, user: u32) -> bool {
+    // Root's may have been given away just before they would have got their names.
+    let owned = stat.st_uid == user || user == 0;
+    FileType::from_raw_mode(stat.st_mode).is_file() && owned && stat.st_nlink == 1
+}
+
+fn is_older(secs: i64, than: Duration, now: SystemTime) -> bool {
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    // A time in the future is not old.
+    let secs = u64::try_from(secs).unwrap_or_default();
+    now.checked_sub(Duration::from_secs(secs)).is_some_and(|age| age > than)
+}
+
+fn stat(place: &Place, name: &[u8]) -> Result<Stat, Errno> {
+    rustix::fs::statat(&place.folder, name, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+fn remove(place: &Place, name: &[u8]) -> Result<(), Errno> {
+    rustix::fs::unlinkat(&place.folder, name, AtFlags::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lariat_wire::protocol::transfer::Destination;
+    use rustix::fs::FlockOperation;
+    use std::fs::File;
+
+    const A: &str = ".lariat-0123456789abcdef0123456789abcdef";
+    const B: &str = ".lariat-ffffffffffffffffffffffffffffffff";
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        fn with(names: &[String], age: Duration) -> Self {
+            let folder = Self(tempfile::tempdir().unwrap());
+            names.iter().for_each(|name| folder.make(name, age));
+            folder
+        }
+
+        fn make(&self, name: &str, age: Duration) {
+            std::fs::write(self.0.path().join(name), "bytes").unwrap();
+            let file = File::options().write(true).open(self.0.path().join(name)).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        }
+
+        /// Sweeps as `user`, and tells what is left.
+        fn swept_by(&self, user: u32) -> Vec<String> {
+            self.swept_at(user, SystemTime::now())
+        }
+
+        fn swept_at(&self, user: u32, now: SystemTime) -> Vec<String> {
+            let dest = Destination { path: b"dest".to_vec(), name: b"source".to_vec() };
+            let place = Place::resolve(self.0.path(), &dest).unwrap();
+            sweep(&place, user, now);
+            let entries = std::fs::read_dir(self.0.path()).unwrap();
+            let mut names: Vec<String> =
+                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
+
+        fn swept(&self) -> Vec<String> {
+            self.swept_by(rustix::process::geteuid().as_raw())
+        }
+    }
+
+    fn files() -> Vec<String> {
+        [A, B]
+            .iter()
+            .flat_map(|stem| [".journal", ".part"].map(|end| format!("{stem}{end}")))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_old_goes_and_what_is_young_stays() {
+        assert_eq!(Folder::with(&files(), 8 * DAY).swept(), [""; 0]);
+        assert_eq!(Folder::with(&files(), 6 * DAY).swept(), files());
+        let tomorrow = Folder::with(&files(), Duration::ZERO);
+        let file = File::options().write(true).open(tomorrow.0.path().join(&files()[1])).unwrap();
+        file.set_modified(SystemTime::now() + 30 * DAY).unwrap();
+        assert_eq!(tomorrow.swept(), files());
+    }
+
+    #[test]
+    fn a_journal_is_as_old_as_its_partial() {
+        let folder = Folder::with(&[format!("{A}.part")], DAY);
+        folder.make(&format!("{A}.journal"), 30 * DAY);
+        folder.make(&format!("{B}.journal"), 30 * DAY);
+        assert_eq!(folder.swept(), files()[..2]);
+        let folder = Folder::with(&[format!("{A}.part")], 8 * DAY);
+        folder.make(&format!("{A}.journal"), DAY);
+        assert_eq!(folder.swept(), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_in_use_or_another_s_stays() {
+        let folder = Folder::with(&files(), 8 * DAY);
+        let held = File::open(folder.0.path().join(&files()[1])).unwrap();
+        rustix::fs::flock(&held, FlockOperation::LockExclusive).unwrap();
+        assert_eq!(folder.swept(), files()[..2]);
+        let other = rustix::process::geteuid().as_raw() + 1;
+        assert_eq!(Folder::with(&files(), 8 * DAY).swept_by(other), files());
+        let folder = Folder::with(&files(), 8 * DAY);
+        let linked = folder.0.path().join("a-name-of-its-own");
+        std::fs::hard_link(folder.0.path().join(&files()[1]), linked).unwrap();
+        assert_eq!(folder.swept().len(), 3);
+    }
+
+    #[test]
+    fn an_empty_partial_goes_whatever_its_age_unless_it_is_in_use() {
+        let name = format!("{A}.part");
+        let folder = Folder::with(std::slice::from_ref(&name), Duration::ZERO);
+        let path = folder.0.path().join(name);
+        std::fs::write(&path, "").unwrap();
+        let held = File::open(&path).unwrap();
+        rustix::fs::flock(&held, FlockOperation::LockExclusive).unwrap();
+        assert_eq!(folder.swept().len(), 1);
+        drop(held);
+        assert_eq!(folder.swept(), [""; 0]);
+    }
+
+    #[test]
+    fn a_staged_file_is_as_old_as_its_name_and_stays_while_a_tree_is_under_way_above() {
+        let name = format!("{A}.staged");
+        let folder = Folder::with(std::slice::from_ref(&name), 9000 * DAY);
+        assert_eq!(folder.swept(), [name.as_str()], "its content's time is the sender's");
+        let root = File::open(folder.0.path()).unwrap();
+        rustix::fs::flock(&root, FlockOperation::LockExclusive).unwrap();
+        let user = rustix::process::geteuid().as_raw();
+        assert_eq!(folder.swept_at(user, SystemTime::now() + 2 * DAY).len(), 1);
+        drop(root);
+        assert_eq!(folder.swept_at(user, SystemTime::now() + 2 * DAY), [""; 0]);
+    }
+
+    #[test]
+    fn of_a_huge_folder_only_the_beginning_is_read() {
+        let names: Vec<String> =
+            (0..MOST_ENTRIES + 100).map(|n| format!(".lariat-{n:032x}.part")).collect();
+        let left = Folder::with(&names, 30 * DAY).swept();
+        assert!((100..=102).contains(&left.len()), "{}", left.len());
+    }
+}

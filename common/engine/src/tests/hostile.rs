@@ -1,0 +1,169 @@
+//! Peers that break the rules.
+
+use super::*;
+use lariat_wire::protocol::transfer::Done;
+
+/// What a hostile end does after its last frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Waits for the answer, as an honest one does.
+    Waits,
+    /// Ends the connection.
+    Cut,
+}
+
+/// Plays a sender of these frames to a receiver, whose link must have stopped for good afterwards.
+pub(super) fn receive_into(
+    world: &World,
+    frames: &[Vec<u8>],
+    offer: &Offer,
+    ended: Ended,
+) -> Result<Received, TransferError> {
+    let target = world.target(offer);
+    let (mut peer, ours) = duplex(1 << 23);
+    block_on(async {
+        peer.write_all(&frames.concat()).await.unwrap();
+        if ended == Ended::Cut {
+            peer.shutdown().await.unwrap();
+        }
+        let mut link = Link::new(ours);
+        let (plain, never, mut got) = (plain(offer), Cancel::default(), Received::default());
+        let done = receive(&mut link, target, offer, &plain, &Unwatched, &never, &mut got).await;
+        done.map(|()| got)
+    })
+}
+
+/// Plays a receiver of these frames to a sender of a file of `size` bytes.
+pub(super) fn send_to(frames: &[Vec<u8>], size: u64) -> Result<Done, TransferError> {
+    let world = World::new();
+    let mut source = world.source(size, 1);
+    let (mut peer, ours) = duplex(1 << 23);
+    block_on(async {
+        peer.write_all(&frames.concat()).await.unwrap();
+        let mut link = Link::new(ours);
+        let (never, mut sent) = (Cancel::default(), Sent::default());
+        let how = Sending::default();
+        let sending = send(&mut link, &mut source, how, &Unwatched, &never, &mut sent);
+        tokio::time::timeout(Duration::from_secs(10), sending).await.expect("it does not wait")
+    })
+}
+
+fn encoded(index: u64, encoding: u8, body: &[u8]) -> Vec<u8> {
+    let header = Header { kind: Kind::Chunk, len: ChunkHead::LEN + body.len() }.encode();
+    [&header[..], &ChunkHead { index, hash: [9; 32], encoding }.encode(), body].concat()
+}
+
+fn chunk_frame(index: u64, hash: Hash, bytes: &[u8]) -> Vec<u8> {
+    let header = Header { kind: Kind::Chunk, len: ChunkHead::LEN + bytes.len() }.encode();
+    [&header[..], &ChunkHead { index, hash, encoding: 0 }.encode(), bytes].concat()
+}
+
+pub(super) fn offer(size: u64) -> Offer {
+    let metadata = Metadata { mode: 0o600, ..Metadata::default() };
+    Offer { size: Some(size), sparse: false, metadata, identity: Identity::default() }
+}
+
+#[test]
+fn a_hostile_sender_writes_nothing_under_the_name() {
+    let bytes = vec![1; CHUNK];
+    let good = |index| chunk_frame(index, hash::chunk(index, &bytes), &bytes);
+    let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 19).unwrap();
+    let short = zstd::bulk::compress(&bytes[1..], 1).unwrap();
+    let complete = |size, hash| message_frame(&Complete { size, hash }).unwrap();
+    let two = hash::file(&[hash::chunk(0, &bytes), hash::chunk(1, &bytes)], hash::empty());
+    let attacks: [(&str, Vec<Vec<u8>>); 16] = [
+        ("a wrong hash", vec![chunk_frame(0, [9; 32], &bytes)]),
+        ("an index past the end", vec![good(2)]),
+        ("an index that wraps", vec![chunk_frame(u64::MAX, [9; 32], &bytes)]),
+        ("a chunk twice", vec![good(0), good(0)]),
+        ("a short chunk", vec![chunk_frame(0, [9; 32], &bytes[1..])]),
+        (
+            "a frame without a head",
+            vec![Header { kind: Kind::Chunk, len: 3 }.encode().to_vec(), vec![0; 3]],
+        ),
+        ("an unknown encoding", vec![encoded(0, 3, &bytes)]),
+        ("zeros with a body", vec![encoded(0, 1, &bytes)]),
+        ("a body that expands", vec![encoded(0, 2, &bomb)]),
+        ("a body that stays short", vec![encoded(0, 2, &short)]),
+        ("garbage", vec![encoded(0, 2, &[7; 100])]),
+        ("a chunk left out", vec![good(0), complete(2 * C, two)]),
+        ("another file's hash", vec![good(0), good(1), complete(2 * C, [9; 32])]),
+        ("another size", vec![good(0), good(1), complete(2 * C + 1, two)]),
+        ("the largest file", vec![good(0), good(1), complete(i64::MAX.unsigned_abs(), two)]),
+        ("a size that wraps", vec![good(0), good(1), complete(u64::MAX, two)]),
+    ];
+    for (name, frames) in attacks {
+        let world = World::new();
+        let received = receive_into(&world, &frames, &offer(2 * C), Ended::Cut);
+        assert!(received.is_err(), "{name}");
+        assert!(!world.path("dest").exists(), "{name}");
+    }
+    let world = World::new();
+    let frames = [good(0), good(1), complete(2 * C, two)];
+    receive_into(&world, &frames, &offer(2 * C), Ended::Waits).unwrap();
+    assert!(world.path("dest").exists());
+}
+
+#[test]
+fn a_hostile_receiver_gets_an_error_and_no_memory() {
+    let attacks: [(&str, Vec<Vec<u8>>); 4] = [
+        ("ranges past the end", vec![have(&[(0, 3)])]),
+        ("ranges that wrap", vec![have(&[(1, u64::MAX)])]),
+        (
+            "hashes of chunks it does not have",
+            vec![have(&[]), message_frame(&Hashes { first: 0, hashes: vec![[0; 32]] }).unwrap()],
+        ),
+        ("a frame that has no place here", vec![have(&[]), chunk_frame(0, [0; 32], b"")]),
+    ];
+    for (name, frames) in attacks {
+        let sent = send_to(&frames, 2 * C);
+        assert!(
+            matches!(
+                sent,
+                Err(TransferError::Link(LinkError::Misbehaved(_) | LinkError::Unexpected(_)))
+            ),
+            "{name}: {sent:?}"
+        );
+    }
+}
+
+fn have(ranges: &[(u64, u64)]) -> Vec<u8> {
+    let chunks = ranges.iter().map(|&(first, count)| Range { first, count }).collect();
+    message_frame(&Have { chunks, begun: None, basis: None }).unwrap()
+}
+
+#[test]
+fn a_size_that_no_file_has_is_refused_before_its_first_byte() {
+    assert!(offer(u64::MAX).check().is_err());
+    let largest = Offer { sparse: true, ..offer(i64::MAX.unsigned_abs()) };
+    assert!(largest.check().is_ok());
+    for offer in [largest, Offer { sparse: true, ..offer(u64::MAX) }] {
+        let world = World::new();
+        let received = receive_into(&world, &[], &offer, Ended::Cut);
+        let told = matches!(&received, Err(TransferError::Local(failure))
+            if matches!(failure.cause, Cause::BadRequest(_)) && failure.path.is_some());
+        assert!(told, "{received:?}");
+        world.assert_nothing_left(0);
+    }
+}
+
+#[test]
+fn a_stream_that_lies_about_its_length_gets_no_name() {
+    let stream = || Offer { size: None, ..offer(0) };
+    let body = vec![1; CHUNK];
+    let first = chunk_frame(0, hash::chunk(0, &body), &body);
+    let only = hash::first_chunk(&body).1;
+    let complete = |size, hash| message_frame(&Complete { size, hash }).unwrap();
+    let attacks: [(&str, Vec<Vec<u8>>); 5] = [
+        ("a chunk out of turn", vec![chunk_frame(1, hash::chunk(1, &body), &body)]),
+        ("a longer file", vec![first.clone(), complete(2 * C, only)]),
+        ("no file", vec![first.clone(), complete(0, only)]),
+        ("an endless file", vec![first.clone(), complete(u64::MAX, only)]),
+        ("another file", vec![first, complete(C, [9; 32])]),
+    ];
+    for (name, frames) in attacks {
+        let world = World::new();
+        assert!(receive_into(&world, &frames, &stream(), Ended::Cut).is_err(), "{name}");
+        world.assert_nothing_left(0);
+    }
+}

@@ -1,0 +1,293 @@
+//! The sender's contents: wanted files are opened, read and hashed on a thread of its own, a little
+//! ahead of the network. Small ones are packed together.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, mpsc as blocking};
+
+use rustix::fs::{Stat, fstat};
+use tokio::sync::mpsc;
+
+use super::order::FolderPath;
+use super::pack::Packing;
+use super::snapshot::{self, Read};
+use super::walk::{not_regular, shown};
+use crate::Source;
+use crate::attributes;
+use crate::confined::{Folder, join};
+use crate::error::{failed, sys_failed};
+use crate::{acl, generated};
+use lariat_wire::protocol::failure::{Action, Cause, Failure};
+use lariat_wire::protocol::metadata::Travels;
+use lariat_wire::protocol::tree::{MAX_PACKED, PackedHead};
+
+/// Packs or files that are ready before the network is.
+const AHEAD: usize = 2;
+
+/// Times that a small file is read anew when it changes meanwhile.
+const ATTEMPTS: usize = 3;
+
+/// A file that the receiver wants.
+pub(super) struct Want {
+    pub(super) number: u64,
+    pub(super) folder: FolderPath,
+    pub(super) name: Box<[u8]>,
+    pub(super) weight: usize,
+    /// Whether the receiver has something of it.
+    pub(super) difference: bool,
+}
+
+/// What is ready to be sent. Weights are those of the entries that are settled by it.
+pub(super) enum Content {
+    /// Small files.
+    Pack { body: Vec<u8>, files: usize, weight: usize },
+    /// One file.
+    Alone { number: u64, source: Box<Source>, difference: bool, weight: usize, path: Vec<u8> },
+    /// A file that can't be read.
+    Missed { number: u64, failure: Failure, weight: usize },
+}
+
+/// Files, by their paths below the root, that are not to be tried again, and why.
+pub type Avoid = HashMap<Vec<u8>, Failure>;
+
+/// Starts to read what is wanted. It ends when either channel is closed.
+pub(super) fn start(
+    root: Arc<Folder>,
+    path: Arc<[u8]>,
+    travels: Travels,
+    avoid: Avoid,
+) -> io::Result<(blocking::Sender<Want>, mpsc::Receiver<Content>)> {
+    let (want, wanted) = blocking::channel();
+    let (tell, told) = mpsc::channel(AHEAD);
+    let reading = Reading {
+        root,
+        path,
+        // Owners and extended attributes came with the entries.
+        travels: Travels { owner: false, xattrs: false, ..travels },
+        avoid,
+        folder: None,
+        packing: Packing::default(),
+        packed: (0, 0),
+        kernels: None,
+        tell,
+    };
+    std::thread::Builder::new().name("read".to_owned()).spawn(move || {
+        // It fails only when nobody wants to know any more.
+        let _ = reading.run(&wanted);
+    })?;
+    Ok((want, told))
+}
+
+struct Reading {
+    root: Arc<Folder>,
+    path: Arc<[u8]>,
+    travels: Travels,
+    avoid: Avoid,
+    /// The folder that was read from last.
+    folder: Option<(FolderPath, Folder)>,
+    packing: Packing,
+    /// Files in the pack, and their weight.
+    packed: (usize, usize),
+    /// Whether the device that was read from last is one of the kernel's own.
+    kernels: Option<(u64, bool)>,
+    tell: mpsc::Sender<Content>,
+}
+
+/// Nobody listens any more.
+struct Unheard;
+
+/// How a wanted file goes.
+enum Found {
+    /// It is in the pack.
+    Packed,
+    /// By itself.
+    Alone(Box<Source>),
+}
+
+/// Why a wanted file was not read.
+enum Unread {
+    Failed(Failure),
+    Unheard,
+}
+
+impl From<Failure> for Unread {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<Unheard> for Unread {
+    fn from(_: Unheard) -> Self {
+        Self::Unheard
+    }
+}
+
+impl Reading {
+    fn run(mut self, wanted: &blocking::Receiver<Want>) -> Result<(), Unheard> {
+        loop {
+            let want = if let Ok(want) = wanted.try_recv() {
+                want
+            } else {
+                // Nothing to read at this moment, so what is packed need not wait.
+                self.send_pack()?;
+                let Ok(want) = wanted.recv() else { return Ok(()) };
+                want
+            };
+            let (number, weight) = (want.number, want.weight);
+            if let Err(failure) = self.content(&want)? {
+                self.tell(Content::Missed { number, failure, weight })?;
+            }
+        }
+    }
+
+    fn content(&mut self, want: &Want) -> Result<Result<(), Failure>, Unheard> {
+        let below = join(&want.folder, &want.name);
+        if let Some(failure) = self.avoid.get(&below) {
+            return Ok(Err(failure.clone()));
+        }
+        let path = shown(&self.path, &below);
+        match self.read(want, &path) {
+            Err(Unread::Failed(failure)) => Ok(Err(failure)),
+            Err(Unread::Unheard) => Err(Unheard),
+            Ok(Found::Packed) => Ok(Ok(())),
+            Ok(Found::Alone(source)) => {
+                self.send_pack()?;
+                let &Want { number, difference, weight, .. } = want;
+                self.tell(Content::Alone { number, source, difference, weight, path: below })?;
+                Ok(Ok(()))
+            }
+        }
+    }
+
+    fn read(&mut self, want: &Want, path: &[u8]) -> Result<Found, Unread> {
+        let file = self.open(&want.folder, &want.name, path)?;
+        for _ in 0..ATTEMPTS {
+            let stat = fstat(&file).map_err(sys_failed(Action::Read, path))?;
+            if self.is_generated(&file, &stat) && !want.difference {
+                return self.whole_content(file, want, &stat, path);
+            }
+            let len = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+            if want.difference || len > MAX_PACKED {
+                return Ok(Found::Alone(Box::new(Source::of(file, path.to_vec(), self.travels)?)));
+            }
+            let take = |bytes: &mut [u8]| snapshot::read(&file, &stat, bytes);
+            match self.pack(&file, want, &stat, len, path, take)? {
+                Read::Snapshot(_) => return Ok(Found::Packed),
+                Read::Short => return self.whole_content(file, want, &stat, path),
+                Read::Torn => {}
+            }
+        }
+        let cause = Cause::SourceChanged;
+        Err(Failure { action: Action::Read, path: Some(path.to_vec()), cause }.into())
+    }
+
+    /// Whether a file's content is not to be had by its size.
+    fn is_generated(&mut self, file: &File, stat: &Stat) -> bool {
+        let kernels = match self.kernels {
+            Some((device, kernels)) if device == stat.st_dev => kernels,
+            _ => self.kernels.insert((stat.st_dev, generated::is_on_kernels(file))).1,
+        };
+        let says_empty = || {
+            stat.st_size == 0
+                && matches!(file.read_at(&mut [0], 0), Ok(1))
+                // It may have got its first byte just now.
+                && fstat(file).is_ok_and(|stat| stat.st_size == 0)
+        };
+        kernels && stat.st_size < generated::LARGEST || says_empty()
+    }
+
+    /// Takes a file whose size says nothing of its content.
+    fn whole_content(
+        &mut self,
+        mut file: File,
+        want: &Want,
+        stat: &Stat,
+        path: &[u8],
+    ) -> Result<Found, Unread> {
+        let mut content = Vec::new();
+        let most = MAX_PACKED as u64 + 1;
+        let read = file.by_ref().take(most).read_to_end(&mut content);
+        read.map_err(failed(Action::Read, path))?;
+        if content.len() > MAX_PACKED {
+            let source = Source::generated(file, content, path, self.travels)?;
+            return Ok(Found::Alone(Box::new(source)));
+        }
+        self.pack(&file, want, stat, content.len(), path, |bytes| {
+            bytes.copy_from_slice(&content);
+            Ok(Read::Snapshot(*stat))
+        })?;
+        Ok(Found::Packed)
+    }
+
+    /// Adds a file of `len` bytes to the pack, which `take` reads. Without a snapshot nothing is added.
+    fn pack(
+        &mut self,
+        file: &File,
+        want: &Want,
+        stat: &Stat,
+        len: usize,
+        path: &[u8],
+        take: impl FnOnce(&mut [u8]) -> io::Result<Read>,
+    ) -> Result<Read, Unread> {
+        if !self.packing.has_room(len) {
+            self.send_pack()?;
+        }
+        let acls = self.travels.acls;
+        let (mask, mtime) = (attributes::mode_mask(self.travels), attributes::mtime(stat));
+        let mut found = Read::Torn;
+        let added = self.packing.add(len, |bytes| {
+            found = take(bytes).map_err(failed(Action::Read, path))?;
+            let Read::Snapshot(after) = &found else { return Err(None) };
+            let mode =
+                acl::describe(file, after, acls).map_err(sys_failed(Action::Read, path))?.mode;
+            Ok::<_, Option<Failure>>(PackedHead {
+                number: want.number,
+                mode: mode & mask,
+                // A later change must show.
+                mtime,
+                len: u32::try_from(len).map_err(|_| None)?,
+                hash: blake3::hash(bytes).into(),
+            })
+        });
+        match added {
+            Ok(()) => {
+                self.packed.0 += 1;
+                self.packed.1 += want.weight;
+            }
+            Err(Some(failure)) => return Err(failure.into()),
+            Err(None) => {}
+        }
+        Ok(found)
+    }
+
+    fn open(&mut self, folder: &FolderPath, name: &[u8], path: &[u8]) -> Result<File, Failure> {
+        let failed = failed(Action::Open, path);
+        if self.folder.as_ref().is_none_or(|(open, _)| open != folder) {
+            self.folder = None;
+            let entered = self.root.enter(folder).map_err(&failed)?;
+            self.folder = Some((Arc::clone(folder), entered));
+        }
+        let (_, folder) = self.folder.as_ref().expect("it was just opened");
+        let file = folder.open_file(name).map_err(&failed)?;
+        if file.metadata().map_err(&failed)?.is_file() {
+            Ok(file)
+        } else {
+            Err(not_regular(path.to_vec()))
+        }
+    }
+
+    fn send_pack(&mut self) -> Result<(), Unheard> {
+        if self.packing.is_empty() {
+            return Ok(());
+        }
+        let (files, weight) = std::mem::take(&mut self.packed);
+        let body = self.packing.take();
+        self.tell(Content::Pack { body, files, weight })
+    }
+
+    fn tell(&self, content: Content) -> Result<(), Unheard> {
+        self.tell.blocking_send(content).map_err(|_| Unheard)
+    }
+}

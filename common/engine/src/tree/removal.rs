@@ -1,0 +1,187 @@
+//! What the source does not have goes, or in a dry run is found: the same walk over the same names.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use super::filter::Filter;
+use super::shared::Shared;
+use crate::backup;
+use crate::confined::{Folder, join};
+use crate::error::failed;
+use crate::in_use::{lock, tree_is_under_way};
+use crate::temporary::{Kind, Temporary};
+use lariat_wire::protocol::failure::{Action, Cause, Failure, FileKind};
+
+/// Levels of directories that a removal goes down.
+const DEEPEST: usize = 2048;
+
+/// Levels between two directories that stay open on the way down: descriptors are few, and each step from an
+/// open one costs.
+const STRIDE: usize = 16;
+
+/// Removes names with all that is in them, but for what is spared and the directories that it is in.
+pub(super) struct Removal<'a> {
+    shared: &'a Shared,
+    filter: &'a Filter,
+    /// Names are only found.
+    look: bool,
+    /// Told of each name that goes, by its path below the root: what is inside first.
+    told: &'a mut dyn FnMut(&[u8]),
+}
+
+/// A directory on the way down.
+struct At<'a> {
+    /// An open directory around it.
+    base: &'a Folder,
+    /// The path from there, of so many components.
+    way: Vec<u8>,
+    steps: usize,
+    /// The path from the root.
+    path: Vec<u8>,
+    depth: usize,
+}
+
+impl<'a> Removal<'a> {
+    pub(super) fn new(
+        shared: &'a Shared,
+        filter: &'a Filter,
+        look: bool,
+        told: &'a mut dyn FnMut(&[u8]),
+    ) -> Self {
+        Self { shared, filter, look, told }
+    }
+
+    /// Removes a name. With backups files get their backups' names instead, which are spared.
+    pub(super) fn remove(&mut self, path: &[u8], name: &[u8]) -> Result<(), Failure> {
+        self.below_root(path, name, true).map(drop)
+    }
+
+    /// Takes a directory away where something else must be. The directory itself is changed, not deleted.
+    pub(super) fn make_way(&mut self, path: &[u8], name: &[u8]) -> Result<(), Failure> {
+        if !self.shared.finish.backup {
+            return if self.below_root(path, name, false)? {
+                Ok(())
+            } else {
+                let (path, cause) = (Some(self.shared.shown(path, name)), FileKind::Folder);
+                Err(Failure { action: Action::Create, path, cause: Cause::NotAFile(cause) })
+            };
+        }
+        if self.look {
+            return Ok(());
+        }
+        let shown = self.shared.shown(path, name);
+        let folder = self.shared.root.enter(path).map_err(failed(Action::Open, &shown))?;
+        self.shared.touch(&folder).map_err(failed(Action::Open, &shown))?;
+        backup::move_away(folder.as_fd(), name, &shown)
+    }
+
+    fn below_root(&mut self, path: &[u8], name: &[u8], counts: bool) -> Result<bool, Failure> {
+        // The first directory may be anywhere below the root; the next one starts a new stride.
+        let (way, path) = (path.to_vec(), path.to_vec());
+        let at = At { base: &self.shared.root, way, steps: STRIDE, path, depth: 0 };
+        self.down(&at, name, counts)
+    }
+
+    /// Gives whether the name has gone.
+    fn down(&mut self, at: &At<'_>, name: &[u8], counts: bool) -> Result<bool, Failure> {
+        let (shared, below) = (self.shared, join(&at.path, name));
+        let failed = failed(Action::Remove, &shared.shown(&below, b""));
+        let folder = at.base.enter(&at.way).map_err(&failed)?;
+        if !self.look {
+            shared.touch(&folder).map_err(&failed)?;
+        }
+        let Some(stat) = folder.stat(name).map_err(&failed)? else { return Ok(true) };
+        let is_folder = FileType::from_raw_mode(stat.st_mode).is_dir();
+        if shared.spares(self.filter, &below, name, is_folder) {
+            return Ok(false);
+        }
+        if !is_folder {
+            return self.file(&folder, name, &below);
+        }
+        if at.depth >= DEEPEST {
+            return Err(failed(Errno::NAMETOOLONG.into()));
+        }
+        let (inner, was) = if self.look {
+            (folder.enter(name).map_err(&failed)?, None)
+        } else {
+            shared.enter_own(&folder, name).map_err(&failed)?
+        };
+        drop(folder);
+        let names = inner.names().map_err(&failed)?;
+        let (path, depth) = (below.clone(), at.depth + 1);
+        let kept;
+        let next = if at.steps < STRIDE {
+            drop(inner);
+            At { base: at.base, way: join(&at.way, name), steps: at.steps + 1, path, depth }
+        } else {
+            kept = inner;
+            At { base: &kept, way: Vec::new(), steps: 0, path, depth }
+        };
+        let mut emptied = true;
+        for inside in names.iter() {
+            emptied &= self.down(&next, inside, true)?;
+        }
+        if !emptied {
+            if let Some(mode) = was {
+                let stays = at.base.enter(&join(&at.way, name)).map_err(&failed)?;
+                stays.set_mode(mode).map_err(&failed)?;
+            }
+            return Ok(false);
+        }
+        if !self.look {
+            let folder = at.base.enter(&at.way).map_err(&failed)?;
+            folder.remove_folder(name).map_err(&failed)?;
+        }
+        if counts {
+            (self.told)(&below);
+        }
+        Ok(true)
+    }
+
+    /// Removes what is no directory. A temporary file goes without a word, unless somebody works on it.
+    fn file(&mut self, folder: &Folder, name: &[u8], below: &[u8]) -> Result<bool, Failure> {
+        let shown = self.shared.shown(below, b"");
+        let failed = failed(Action::Remove, &shown);
+        if let Some(temporary) = Temporary::parse(name) {
+            if self.is_in_use(folder, name, &temporary).map_err(&failed)? {
+                let cause = Cause::BadRequest("another transfer to it is under way".to_owned());
+                return Err(Failure { action: Action::Remove, path: Some(shown), cause });
+            }
+            if !self.look {
+                folder.remove(name).map_err(failed)?;
+            }
+            return Ok(true);
+        }
+        let backed_up = self.shared.finish.backup;
+        match (self.look, backed_up) {
+            (true, _) => {}
+            (false, true) => backup::move_away(folder.as_fd(), name, &shown)?,
+            (false, false) => folder.remove(name).map_err(failed)?,
+        }
+        (self.told)(below);
+        Ok(!backed_up)
+    }
+
+    /// Whether somebody else works on a temporary file.
+    fn is_in_use(
+        &self,
+        folder: &Folder,
+        name: &[u8],
+        temporary: &Temporary<'_>,
+    ) -> io::Result<bool> {
+        let part = match temporary.kind {
+            Kind::Staged => return Ok(tree_is_under_way(folder, Some(self.shared.id))),
+            Kind::Partial => name.to_vec(),
+            Kind::Journal => temporary.sibling(Kind::Partial).into_bytes(),
+        };
+        match lock(folder, &part) {
+            Ok(locked) => Ok(locked.is_none()),
+            // It is not there, or no file that could be locked.
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The sender of a tree: manifest out, answers in, contents out, none of them waiting for another.
+
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+
+use super::answers::Held;
+use super::hearing::Hearing;
+use super::read::{self, Avoid, Content};
+use super::walk::{TreeSource, Walked};
+use super::{Counts, Engine, Watch};
+use crate::confined::join;
+use crate::encode::Encoder;
+use crate::error::failed;
+use crate::send::{Pace, Sender, check_have, send_having, tell};
+use crate::{Cancel, Sent, Source, TransferError};
+use lariat_wire::link::{Link, LinkError};
+use lariat_wire::memory::Memory;
+use lariat_wire::protocol::failure::{Action, Cause, Failure};
+use lariat_wire::protocol::metadata::Acls;
+use lariat_wire::protocol::transfer::{Have, LiteralHead, Sending};
+use lariat_wire::protocol::tree::{
+    Begin, End, MAX_MESSAGE_WEIGHT, PackedHead, Settled, WINDOW, What,
+};
+use lariat_wire::protocol::{Kind, Message};
+
+/// Sends a tree whose root the receiver has been told, and returns when all of it is on its disk.
+/// What can't be read or written is told to `watch`, and the rest goes on; what is in `avoid` is not
+/// tried. `counts` counts as it goes, also when this fails.
+///
+/// After an error the connection must be ended.
+pub async fn send_tree<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
+    source: TreeSource,
+    avoid: Avoid,
+    how: Sending,
+    watch: &dyn Watch,
+    cancel: &Cancel,
+    counts: &mut Counts,
+) -> Result<Settled, TransferError> {
+    let outcome = match start(link.outbox().memory(), source, avoid, how, watch, cancel, counts) {
+        Ok((walked, contents, mut tree)) => tree.run(link, walked, contents).await,
+        Err(failure) => Err(failure.into()),
+    };
+    if let Err(TransferError::Local(failure)) = &outcome {
+        tell(link, failure).await;
+    }
+    outcome
+}
+
+type Started<'a> = (mpsc::Receiver<Walked>, mpsc::Receiver<Content>, Tree<'a>);
+
+fn start<'a>(
+    memory: &Memory,
+    source: TreeSource,
+    avoid: Avoid,
+    how: Sending,
+    watch: &'a dyn Watch,
+    cancel: &'a Cancel,
+    counts: &'a mut Counts,
+) -> Result<Started<'a>, Failure> {
+    let path = source.path.to_vec();
+    let broken = failed(Action::Read, &path);
+    let travels = source.options().travels;
+    if source.root().metadata.acls == Acls::Dropped {
+        watch.acl_dropped(b"");
+    }
+    let (folder, name) = (source.folder.clone(), source.path.clone());
+    let (want, contents) = read::start(folder, name, travels, avoid).map_err(&broken)?;
+    let walked = source.walk(memory).map_err(&broken)?;
+    let encoder = Encoder::new(how.compress).map_err(&broken)?;
+    let pace = Pace::new(how.rate, Instant::now());
+    let hearing = Hearing { watch, counts, held: Held::new(want), whole: true };
+    let tree = Tree { path, how, cancel, hearing, encoder, pace };
+    Ok((walked, contents, tree))
+}
+
+struct Tree<'a> {
+    path: Vec<u8>,
+    how: Sending,
+    cancel: &'a Cancel,
+    hearing: Hearing<'a>,
+    encoder: Encoder,
+    pace: Pace,
+}
+
+impl Tree<'_> {
+    async fn run<S: AsyncRead + AsyncWrite>(
+        &mut self,
+        link: &mut Link<S>,
+        mut walked: mpsc::Receiver<Walked>,
+        mut contents: mpsc::Receiver<Content>,
+    ) -> Result<Settled, TransferError> {
+        let (mut walking, mut ended) = (true, false);
+        loop {
+            if !walking && !ended && self.hearing.held.is_empty() {
+                link.outbox().post(&End { whole: self.hearing.whole })?;
+                ended = true;
+            }
+            let room = self.hearing.held.weight() + MAX_MESSAGE_WEIGHT <= WINDOW;
+            tokio::select! {
+                biased;
+                cause = self.cancel.cancelled() => return Err(self.failure(cause).into()),
+                frame = link.reader.next() => {
+                    let kind = frame?.ok_or(LinkError::Cut)?.kind;
+                    if kind == Settled::KIND && ended {
+                        return Ok(link.reader.message()?);
+                    }
+                    self.hearing.heard(kind, &link.reader)?;
+                }
+                walk = walked.recv(), if walking && room => match walk {
+                    Some(walk) => self.walked(link, walk).await?,
+                    None => walking = false,
+                },
+                content = contents.recv(), if !ended => match content {
+                    Some(content) => self.content(link, content).await?,
+                    None => return Err(self.failure(Cause::Internal).into()),
+                },
+                error = link.writer.drive() => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Sends what the walk has found.
+    async fn walked<S: AsyncRead + AsyncWrite>(
+        &mut self,
+        link: &mut Link<S>,
+        walked: Walked,
+    ) -> Result<(), TransferError> {
+        match walked {
+            Walked::Entries(folder, entries) => {
+                link.outbox().post(&entries)?;
+                self.hearing.watch.listed(entries.size());
+                for entry in &entries.entries {
+                    if entry.metadata.acls == Acls::Dropped {
+                        self.hearing.watch.acl_dropped(&join(&folder, &entry.name));
+                    }
+                    if let What::Other(kind) = entry.what {
+                        self.hearing.watch.skipped(&join(&folder, &entry.name), kind);
+                    }
+                }
+                self.hearing.held.sent(folder, entries.entries);
+            }
+            Walked::Missed(failure) => {
+                self.hearing.whole = false;
+                self.hearing.missed(link, None, failure)?;
+            }
+        }
+        self.hearing.during(&mut link.reader, link.writer.flush()).await??;
+        Ok(())
+    }
+
+    /// Sends what has been read.
+    async fn content<S: AsyncRead + AsyncWrite>(
+        &mut self,
+        link: &mut Link<S>,
+        content: Content,
+    ) -> Result<(), TransferError> {
+        match content {
+            Content::Pack { body, files, weight } => {
+                self.pack(link, &body, files).await?;
+                self.hearing.held.settled(files, weight);
+            }
+            Content::Missed { number, failure, weight } => {
+                self.hearing.missed(link, Some(number), failure)?;
+                self.hearing.held.settled(1, weight);
+            }
+            Content::Alone { number, source, difference, weight, path } => {
+                let begin = Begin { number, offer: source.offer().clone() };
+                link.outbox().post(&begin)?;
+                let mut sent = Sent::default();
+                let done = if difference {
+                    self.exchange(link, number, *source, path, &mut sent).await
+                } else {
+                    self.alone(link, number, *source, &mut sent).await
+                };
+                self.hearing.counts.sent += sent.sent;
+                self.hearing.counts.moved += sent.moved;
+                done?;
+                self.hearing.held.settled(1, weight);
+            }
+        }
+        Ok(())
+    }
+
+    async fn pack<S: AsyncRead + AsyncWrite>(
+        &mut self,
+        link: &mut Link<S>,
+        pack: &[u8],
+        files: usize,
+    ) -> Result<(), TransferError> {
+        let (encoding, body) = self.encoder.encode(pack);
+        let len = u32::try_from(pack.len()).expect("a pack is at most a chunk");
+        let head = LiteralHead { len, encoding: encoding as u8 }.encode();
+        let sending = link.writer.bulk(Kind::Pack, &head, body);
+        self.hearing.during(&mut link.reader, sending).await??;
+        let (sent, moved) = (body.len() as u64, (pack.len() - files * PackedHead::LEN) as u64);
+        self.hearing.counts.sent += sent;
+        self.hearing.counts.moved += moved;
+        self.hearing.watch.moved(moved);
+        if let Some(wait) = self.pace.sent(sent, Instant::now()) {
+            self.hearing.during(&mut link.reader, tokio::time::sleep(wait)).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a file of which the receiver has nothing.
+    async fn alone<S: AsyncRead + AsyncWrite>(
+        &mut self,
+        link: &mut Link<S>,
+        number: u64,
+        mut source: Source,
+        sent: &mut Sent,
+    ) -> Result<(), TransferError> {
+        let progress = Engine(self.hearing.watch);
+        let (how, cancel) = (self.how, self.cancel);
+        let done = {
+            let mut sender =
+                Sender::new(&mut link.writer, &mut source, how, &progress, cancel, sent)?;
+            self.hearing.during(&mut link.reader, sender.whole()).await?
+        };
+        match done {
+            Err(TransferError::Local(failure)) if self.cancel.cause().is_none() => {
+                Ok(self.hearing.missed(link, Some(number), failure)?)
+            }
+            done => done,
+        }
+    }
+
+    /// Sends a file of which the receiver has something: the dialogue of a file that goes alone.
+    async fn exchange<S: AsyncRead + AsyncWrite>(
+        &mut self,
+        link: &mut Link<S>,
+        number: u64,
+        mut source: Source,
+        path: Vec<u8>,
+        sent: &mut Sent,
+    ) -> Result<(), TransferError> {
+        let have = loop {
+            let frame = link.next().await?.ok_or(LinkError::Cut)?;
+            match frame.kind {
+                Have::KIND => break link.reader.message()?,
+                // It has told of it, and wants the next one.
+                Kind::Missed if self.hearing.refused(&link.reader, number)? => return Ok(()),
+                kind => self.hearing.heard(kind, &link.reader)?,
+            }
+        };
+        check_have(&have, &source)?;
+        let progress = Engine(self.hearing.watch);
+        let (how, cancel) = (self.how, self.cancel);
+        let done = send_having(link, &mut source, &have, how, &progress, cancel, sent).await;
+        if let Err(TransferError::Local(failure) | TransferError::Remote(failure)) = &done {
+            self.hearing.counts.spoil(path, failure);
+        }
+        done.map(drop)
+    }
+
+    fn failure(&self, cause: Cause) -> Failure {
+        Failure { action: Action::Read, path: Some(self.path.clone()), cause }
+    }
+}

@@ -1,0 +1,158 @@
+//! Where a tree goes: its root is opened as the operator named it, and made if it is not there.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::decider::State;
+use crate::confined::{Folder, named, open_up, overrides_permissions, readable_or_not};
+use crate::destination::{Place, PlaceId};
+use crate::error::{failed, sys_failed};
+use crate::{Owner, own};
+use lariat_wire::protocol::failure::{Action, Cause, Failure};
+use lariat_wire::protocol::transfer::Destination;
+use lariat_wire::protocol::tree::TreeOptions;
+
+/// Somebody who only looks whether the root is locked has it locked for an instant; so often is tried
+/// anew, and after so long.
+const LOOKS: u32 = 3;
+const LOOK: Duration = Duration::from_millis(1);
+
+/// An open root.
+pub struct TreeTarget {
+    pub(super) folder: Folder,
+    pub(super) path: Vec<u8>,
+    pub(super) owner: Owner,
+    pub(super) state: State,
+    /// Whether the root is locked for this transfer.
+    pub(super) locked: bool,
+}
+
+impl TreeTarget {
+    /// Opens the root, and makes it and its missing parents; a relative destination begins at `base`.
+    pub fn open(base: &Path, dest: &Destination, owner: Owner) -> Result<Self, Failure> {
+        let place = Place::resolve_folder(base, dest)?;
+        let path = place.path().into_os_string().into_encoded_bytes();
+        let name = place.name.as_slice();
+        if name.is_empty() {
+            // The operator named a directory that always exists: `/`, the home, or one by `..`.
+            let folder = Folder::from_open(place.into_folder());
+            let folder = folder.map_err(failed(Action::Open, &path))?;
+            return Ok(Self { folder, path, owner, state: State::Old, locked: false });
+        }
+        let mode = Mode::RWXU;
+        let state = match rustix::fs::mkdirat(&place.folder, name, mode) {
+            Ok(()) => State::New,
+            Err(Errno::EXIST) => State::Old,
+            Err(errno) => return Err(sys_failed(Action::MakeFolder, &path)(errno)),
+        };
+        // One that was there may be a link of the operator's own; one that was just made may not.
+        let strict = if state == State::New { OFlags::NOFOLLOW } else { OFlags::empty() };
+        let (flags, name) = (OFlags::DIRECTORY | strict, Path::new(OsStr::from_bytes(name)));
+        let open = |access| named::open_at(&place.folder, name, flags | access);
+        if state == State::Old && !overrides_permissions() {
+            // Its own mode comes back at the end.
+            let pinned = open(OFlags::PATH).map_err(failed(Action::Open, &path))?;
+            open_up(&pinned);
+        }
+        let folder = readable_or_not(open).map_err(failed(Action::Open, &path))?;
+        let folder = Folder::from_open(folder).map_err(failed(Action::Open, &path))?;
+        Ok(Self { folder, path, owner, state, locked: false })
+    }
+
+    /// Looks at the root for a dry run, which makes nothing.
+    pub fn look(base: &Path, dest: &Destination, owner: Owner) -> Result<Self, Failure> {
+        let path = Place::folder_path(base, dest);
+        let bytes = path.as_os_str().as_bytes().to_vec();
+        let (folder, state) = match Folder::open(&path) {
+            Ok(folder) => (folder, State::Old),
+            // Nothing is looked for below a root that is not there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let none = Folder::open(Path::new("/")).map_err(failed(Action::Open, b"/"))?;
+                (none, State::Imagined)
+            }
+            Err(error) => return Err(Failure::io(Action::Open, &bytes, &error)),
+        };
+        Ok(Self { folder, path: bytes, owner, state, locked: false })
+    }
+
+    /// Refuses to clear `/` or the user's own home directory without a bound.
+    pub fn check_delete(&self, home: &Path, options: &TreeOptions) -> Result<(), Failure> {
+        if !options.delete || options.max_delete.is_some() || self.state != State::Old {
+            return Ok(());
+        }
+        let root = self.id()?;
+        let is = |path: &Path| {
+            let folder = Folder::open(path).and_then(|folder| folder.stat_self());
+            folder.is_ok_and(|stat| PlaceId::new(stat.st_dev, stat.st_ino) == root)
+        };
+        if is(Path::new("/")) || is(home) {
+            let path = Some(self.path.clone());
+            return Err(Failure { action: Action::Request, path, cause: Cause::Unbounded });
+        }
+        Ok(())
+    }
+
+    /// Takes the root for this transfer alone, until it is over: what one removes at its end, another
+    /// may just have brought. Says that it can't while another has it.
+    pub fn lock(&mut self) -> Result<(), Failure> {
+        if self.state == State::Imagined {
+            return Ok(());
+        }
+        for attempt in 0..=LOOKS {
+            match rustix::fs::flock(&self.folder, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) if attempt < LOOKS => std::thread::sleep(LOOK),
+                Err(Errno::WOULDBLOCK) => break,
+                locked => {
+                    // A file system that knows no locks has to do without.
+                    self.locked = locked.is_ok();
+                    return Ok(());
+                }
+            }
+        }
+        Err(own::held(&self.path))
+    }
+
+    /// The root's path, as it was resolved.
+    pub fn path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.path))
+    }
+
+    /// Which folder it is.
+    pub fn id(&self) -> Result<PlaceId, Failure> {
+        let stat = self.folder.stat_self().map_err(failed(Action::Open, &self.path))?;
+        Ok(PlaceId::new(stat.st_dev, stat.st_ino))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lariat_base::name::KeyId;
+
+    #[test]
+    fn a_home_or_the_root_itself_is_cleared_within_a_bound_only() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join("sub")).unwrap();
+        let user = rustix::process::geteuid().as_raw();
+        let checked = |path: &str, name: &str, max_delete| {
+            let dest = Destination { path: path.into(), name: name.into() };
+            let target =
+                TreeTarget::look(home.path(), &dest, Owner { key: KeyId([0; 16]), user }).unwrap();
+            let options = TreeOptions { delete: true, max_delete, ..TreeOptions::default() };
+            target.check_delete(home.path(), &options).map_err(|failure| failure.cause)
+        };
+        for path in ["", ".", "sub/..", "./", "/", "/tmp/.."] {
+            assert_eq!(checked(path, "", None), Err(Cause::Unbounded), "{path}");
+            assert_eq!(checked(path, "", Some(3)), Ok(()), "{path}");
+        }
+        assert_eq!(checked("", "sub", None), Ok(()));
+        assert_eq!(checked("sub", "", None), Ok(()));
+        assert_eq!(checked("/", "no-such-directory", None), Ok(()));
+    }
+}

@@ -1,0 +1,242 @@
+//! Both ends of a tree driven by hand over a small buffer: honest, cut and hostile.
+
+mod backup;
+mod changes;
+mod hostile;
+mod odd;
+mod staged;
+mod swap;
+
+use std::cell::RefCell;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use tokio::io::duplex;
+
+use super::*;
+use crate::attributes;
+use crate::{Cancel, Finish, Owner, TransferError};
+use lariat_base::name::KeyId;
+use lariat_wire::link::Link;
+use lariat_wire::protocol::transfer::{Destination, Sending};
+use lariat_wire::protocol::tree::{ChangeKind, Entry, Settled, TreeOptions};
+
+/// What was heard of a transfer.
+#[derive(Default)]
+struct Notes {
+    missed: RefCell<Vec<(String, Side)>>,
+    changed: RefCell<Vec<(ChangeKind, String)>>,
+    skipped: RefCell<Vec<String>>,
+}
+
+impl Watch for Notes {
+    fn listed(&self, _bytes: u64) {}
+
+    fn had(&self, _bytes: u64) {}
+
+    fn moved(&self, _bytes: u64) {}
+
+    fn missed(&self, failure: &Failure, side: Side) {
+        self.missed.borrow_mut().push((failure.to_string(), side));
+    }
+
+    fn skipped(&self, path: &[u8], _kind: FileKind) {
+        self.skipped.borrow_mut().push(String::from_utf8_lossy(path).into_owned());
+    }
+
+    fn acl_dropped(&self, path: &[u8]) {
+        self.skipped.borrow_mut().push(format!("ACL of {}", String::from_utf8_lossy(path)));
+    }
+
+    fn changed(&self, change: &Change) {
+        let path = String::from_utf8_lossy(&change.path).into_owned();
+        self.changed.borrow_mut().push((change.kind, path));
+    }
+}
+
+/// A source, a place for its copy, and a canary beside both.
+struct World {
+    folder: tempfile::TempDir,
+    options: TreeOptions,
+    finish: Finish,
+    cut: Option<u64>,
+    compress: bool,
+}
+
+/// What came of a transfer.
+struct Outcome {
+    sent: Result<Settled, TransferError>,
+    received: Result<Settled, TransferError>,
+    counts: Counts,
+    sender: Notes,
+    receiver: Notes,
+}
+
+impl Outcome {
+    /// What a dry run told the sender, by path.
+    fn told(&self) -> Vec<(ChangeKind, String)> {
+        let mut told = self.sender.changed.borrow().clone();
+        told.sort_by(|a, b| a.1.cmp(&b.1));
+        told
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("source")).unwrap();
+        std::fs::create_dir(folder.path().join("outside")).unwrap();
+        std::fs::write(folder.path().join("outside/canary"), "canary").unwrap();
+        let (options, finish) = (TreeOptions::default(), Finish::default());
+        Self { folder, options, finish, cut: None, compress: false }
+    }
+
+    fn with(options: TreeOptions) -> Self {
+        Self { options, ..Self::new() }
+    }
+
+    fn source(&self, name: &str) -> PathBuf {
+        self.folder.path().join("source").join(name)
+    }
+
+    fn dest(&self, name: &str) -> PathBuf {
+        self.folder.path().join("dest").join(name)
+    }
+
+    /// A file of the source; folders on the way are made.
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.source(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn filter(&self) -> Filter {
+        Filter::new(&self.options.rules, &self.options.only).unwrap()
+    }
+
+    fn owner() -> Owner {
+        Owner { key: KeyId([7; 16]), user: rustix::process::geteuid().as_raw() }
+    }
+
+    fn arrival(&self, root: Entry) -> TreeArrival {
+        let dest = Destination { path: b"dest".to_vec(), name: Vec::new() };
+        let open = if self.options.dry_run { TreeTarget::look } else { TreeTarget::open };
+        TreeArrival {
+            target: open(self.folder.path(), &dest, Self::owner()).unwrap(),
+            root,
+            options: self.options.clone(),
+            filter: self.filter(),
+            finish: self.finish.clone(),
+            avoid: Avoid::new(),
+        }
+    }
+
+    fn open(&self) -> TreeSource {
+        let source = self.folder.path().join("source");
+        TreeSource::open(&source, self.options.clone(), self.filter()).unwrap()
+    }
+
+    fn copy(&self) -> Outcome {
+        self.copy_into(self.arrival(self.open().root().clone()))
+    }
+
+    fn copy_into(&self, arrival: TreeArrival) -> Outcome {
+        let source = self.open();
+        let notes = (Notes::default(), Notes::default());
+        let (a, b) = duplex(1 << 16);
+        let cut = crate::tests::Cut { stream: b, left: self.cut };
+        let (mut from, mut to) = (Link::new(a), Link::new(cut));
+        let never = Cancel::default();
+        let mut counts = Counts::default();
+        let (sent, received) = block_on(async {
+            let sending = async {
+                let (avoid, how) = (Avoid::new(), Sending { compress: self.compress, rate: None });
+                let done =
+                    send_tree(&mut from, source, avoid, how, &notes.0, &never, &mut counts).await;
+                drop(from);
+                done
+            };
+            let receiving = async {
+                let (never, mut counts) = (Cancel::default(), Counts::default());
+                let done = receive_tree(&mut to, arrival, &notes.1, &never, &mut counts).await;
+                drop(to);
+                done
+            };
+            tokio::join!(sending, receiving)
+        });
+        Outcome { sent, received, counts, sender: notes.0, receiver: notes.1 }
+    }
+
+    /// Copies, which must succeed in everything.
+    fn copied(&self) -> Outcome {
+        let outcome = self.copy();
+        let missed = outcome.sender.missed.borrow().clone();
+        assert!(
+            outcome.sent.is_ok() && outcome.received.is_ok() && missed.is_empty(),
+            "{missed:?}"
+        );
+        self.assert_canary();
+        outcome
+    }
+
+    fn assert_canary(&self) {
+        let outside = self.folder.path().join("outside");
+        let names: Vec<_> = std::fs::read_dir(&outside).unwrap().collect();
+        assert_eq!(names.len(), 1);
+        assert_eq!(std::fs::read(outside.join("canary")).unwrap(), b"canary");
+    }
+
+    /// The copy is what the source is.
+    fn assert_same(&self) {
+        let (source, dest) = (self.source(""), self.dest(""));
+        assert_eq!(described(&source), described(&dest));
+    }
+}
+
+/// Everything below a folder, itself included: name, kind, mode, time, target, content's hash.
+fn described(root: &Path) -> Vec<String> {
+    fn down(path: &Path, name: &str, all: &mut Vec<String>) {
+        let metadata = path.symlink_metadata().unwrap();
+        let content = if metadata.is_file() {
+            blake3::hash(&std::fs::read(path).unwrap()).to_hex().to_string()
+        } else if metadata.is_symlink() {
+            path.read_link().unwrap().display().to_string()
+        } else {
+            String::new()
+        };
+        let mode = if metadata.is_symlink() { 0 } else { metadata.mode() };
+        let (secs, nanos) = (metadata.mtime(), metadata.mtime_nsec());
+        all.push(format!("{name} {mode:o} {secs}.{nanos:09} {content}"));
+        if metadata.is_dir() {
+            for entry in std::fs::read_dir(path).unwrap() {
+                let entry = entry.unwrap();
+                let inner = entry.file_name().as_encoded_bytes().escape_ascii().to_string();
+                down(&entry.path(), &format!("{name}/{inner}"), all);
+            }
+        }
+    }
+    let mut all = Vec::new();
+    down(root, "", &mut all);
+    all.sort();
+    all
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(work)
+}
+
+fn set_mtime(path: &Path, secs: i64, nanos: u32) {
+    use rustix::fs::{AtFlags, CWD, utimensat};
+    let mtime = lariat_wire::protocol::transfer::Time { secs, nanos };
+    let times = attributes::timestamps(mtime);
+    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,133 @@
+//! Everything odd that a folder may have.
+
+use super::*;
+use lariat_wire::protocol::metadata::Travels;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+#[test]
+fn a_tree_of_everything_odd_is_the_same_afterwards() {
+    let options = TreeOptions {
+        hard_links: true,
+        travels: Travels { xattrs: true, owner: true, special: true, acls: true },
+        ..TreeOptions::default()
+    };
+    let world = World::with(options);
+    world.file("empty", "");
+    world.file("deep/er/and/deeper/file", "deep");
+    std::fs::create_dir(world.source("empty folder")).unwrap();
+    for name in [&b"\xff\xfe not utf-8"[..], b"new\nline", b"-rf", b"...", b" ", b"\x1b[31m"] {
+        std::fs::write(world.source("").join(OsStr::from_bytes(name)), name).unwrap();
+    }
+    std::fs::write(world.source("").join("x".repeat(255)), "long").unwrap();
+    symlink("../nowhere", world.source("dangling")).unwrap();
+    symlink("/etc/passwd", world.source("absolute")).unwrap();
+    symlink("deep/er", world.source("to a folder")).unwrap();
+    set_mtime(&world.source("dangling"), 5, 6);
+    for size in [1, 4096, 131_072, 131_073, 524_288, 524_289, 3_000_000] {
+        let content: Vec<u8> = (0..size).map(|i: u32| (i % 251).to_le_bytes()[0]).collect();
+        world.file(&format!("sizes/{size}"), content);
+    }
+    let sparse = std::fs::File::create(world.source("sparse")).unwrap();
+    sparse.set_len(10 << 20).unwrap();
+    let one = world.file("one", "two names");
+    std::fs::hard_link(&one, world.source("two")).unwrap();
+    std::fs::hard_link(&one, world.source("deep/three")).unwrap();
+    for (name, mode) in [("one", 0o400), ("empty", 0o6755), ("deep", 0o1755), ("deep/er", 0o500)] {
+        std::fs::set_permissions(world.source(name), PermissionsExt::from_mode(mode)).unwrap();
+    }
+    set_mtime(&world.source("sizes/1"), 1, 999_999_999);
+    set_mtime(&world.source("sizes/4096"), -1, 1);
+    set_mtime(&world.source("sizes"), 1_000_000_000, 123_456_789);
+    set_mtime(&world.source("empty folder"), 1_000_000_000, 1);
+    set_mtime(&world.source(""), 1_000_000_001, 1);
+    let flags = rustix::fs::XattrFlags::empty();
+    let xattrs = rustix::fs::setxattr(world.source("sparse"), "user.a", b"1\0", flags).is_ok();
+
+    let outcome = world.copied();
+    world.assert_same();
+    assert_eq!(outcome.sent.unwrap().files, 20);
+    let inode = |name: &str| world.dest(name).metadata().unwrap().ino();
+    assert!(inode("one") == inode("two") && inode("one") == inode("deep/three"));
+    assert!(world.dest("sparse").metadata().unwrap().blocks() < 1000);
+    if xattrs {
+        let mut value = [0; 9];
+        let len = rustix::fs::getxattr(world.dest("sparse"), "user.a", &mut value[..]).unwrap();
+        assert_eq!(&value[..len], b"1\0");
+    }
+    // Once more, nothing is sent, and nothing changes.
+    let before = described(&world.dest(""));
+    let again = world.copied();
+    assert_eq!((again.counts.sent, again.counts.moved), (0, 0));
+    assert_eq!(described(&world.dest("")), before);
+}
+
+#[test]
+fn setuid_setgid_and_sticky_stay_behind_unless_asked_for() {
+    let world = World::new();
+    let file = world.file("folder/file", "x");
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o6755)).unwrap();
+    std::fs::set_permissions(world.source("folder"), PermissionsExt::from_mode(0o3777)).unwrap();
+    world.copied();
+    let mode = |name: &str| world.dest(name).metadata().unwrap().mode() & 0o7777;
+    assert_eq!((mode("folder/file"), mode("folder")), (0o755, 0o777));
+}
+
+#[test]
+fn what_is_no_file_is_passed_over_and_told() {
+    let world = World::with(TreeOptions { delete: true, ..TreeOptions::default() });
+    let mode = rustix::fs::Mode::RWXU;
+    rustix::fs::mkfifoat(rustix::fs::CWD, world.source("fifo"), mode).unwrap();
+    std::fs::create_dir(world.dest("")).unwrap();
+    std::fs::write(world.dest("fifo"), "stays").unwrap();
+    let outcome = world.copied();
+    assert_eq!(*outcome.sender.skipped.borrow(), ["fifo"]);
+    assert_eq!(std::fs::read(world.dest("fifo")).unwrap(), b"stays");
+}
+
+#[test]
+fn many_folders_and_many_files_in_one() {
+    let world = World::new();
+    for folder in 0..300 {
+        world.file(&format!("{folder}/a/b"), folder.to_string());
+    }
+    for file in 0..3000 {
+        world.file(&format!("many/{file}"), vec![7; file % 700]);
+    }
+    let settled = world.copied().received.unwrap();
+    assert_eq!(settled.files, 3300);
+    world.assert_same();
+}
+
+#[test]
+fn a_file_that_can_t_be_read_stops_no_other() {
+    if rustix::process::geteuid().is_root() {
+        // Root may read everything; a path that is too long can't be read by anybody.
+        let world = World::new();
+        let (deep, mut path) = ("d".repeat(250), String::new());
+        let root = std::fs::File::open(world.source("")).unwrap();
+        let mut folder = root;
+        while path.len() < 4096 {
+            rustix::fs::mkdirat(&folder, &deep, rustix::fs::Mode::RWXU).unwrap();
+            let flags = rustix::fs::OFlags::DIRECTORY;
+            let mode = rustix::fs::Mode::empty();
+            folder = rustix::fs::openat(&folder, &deep, flags, mode).unwrap().into();
+            path = format!("{path}/{deep}");
+        }
+        world.file("z", "last");
+        let outcome = world.copy();
+        assert!(outcome.sent.is_ok());
+        let missed = outcome.sender.missed.borrow();
+        assert!(missed.len() == 1 && missed[0].0.contains("file name too long"), "{missed:?}");
+        assert_eq!(std::fs::read(world.dest("z")).unwrap(), b"last");
+        return;
+    }
+    let world = World::new();
+    let file = world.file("a", "secret");
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o000)).unwrap();
+    world.file("b", "open");
+    let outcome = world.copy();
+    assert!(outcome.sent.is_ok());
+    assert_eq!(outcome.sender.missed.borrow().len(), 1);
+    assert_eq!(names(&world.dest("")), ["b"]);
+}

@@ -1,0 +1,103 @@
+//! The agent's end of the login: a state machine without I/O.
+
+use crate::auth::keyring::Candidate;
+use crate::auth::proof::{Exporter, Transcript};
+use crate::limits::MAX_FRAME;
+use crate::protocol::grant::Grant;
+use crate::protocol::hello::{
+    CHALLENGE_LEN, Challenge, Login, PROOF_LEN, VERSION_MAX, VERSION_MIN, Welcome,
+};
+use lariat_base::name::{BootId, HostName, KeyId, SessionId};
+use lariat_base::secret::{NoRandomness, random};
+
+/// A connection that has been sent its challenge and has not logged in.
+pub struct Challenged {
+    challenge: [u8; CHALLENGE_LEN],
+}
+
+/// A login that held.
+#[derive(Debug)]
+pub struct LoggedIn {
+    /// The key that was proved.
+    pub key_id: KeyId,
+    /// Names this connection.
+    pub session: SessionId,
+    welcome_proof: [u8; PROOF_LEN],
+}
+
+/// The login did not hold. The cause is for the agent's log alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The payload is no login.
+    #[error("malformed login")]
+    Malformed,
+    /// It speaks a version, or wants a feature, that was not offered.
+    #[error("version or features that were not offered")]
+    Version,
+    /// The key is unknown, or its proof is wrong.
+    #[error("unknown key, or wrong proof")]
+    Key(KeyId),
+    /// The key proved itself, but may not log in now or from there.
+    #[error("a key that may not log in now or from there")]
+    Now(KeyId),
+    /// The system's random generator failed.
+    #[error(transparent)]
+    Randomness(#[from] RandomnessFailed),
+}
+
+/// [`NoRandomness`] as a cause that can be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the system's random number generator failed")]
+pub struct RandomnessFailed;
+
+impl Challenged {
+    /// Makes a challenge for a new connection.
+    pub fn new(host: &HostName) -> Result<Self, NoRandomness> {
+        let challenge = Challenge {
+            version_min: VERSION_MIN,
+            version_max: VERSION_MAX,
+            features: 0,
+            host: host.clone(),
+            nonce: random()?,
+            max_frame: u32::try_from(MAX_FRAME).expect("the limit is about 1 MiB"),
+        };
+        Ok(Self { challenge: challenge.encode() })
+    }
+
+    /// The challenge's payload.
+    pub fn payload(&self) -> &[u8; CHALLENGE_LEN] {
+        &self.challenge
+    }
+
+    /// Decides about a login. `find` gives the candidate for any id, known or not; what it allows is
+    /// looked at only together with the proof.
+    pub fn login(
+        self,
+        exporter: &Exporter,
+        payload: &[u8],
+        find: impl FnOnce(KeyId) -> Candidate,
+    ) -> Result<LoggedIn, Refused> {
+        let (login, proof) = Login::decode(payload).map_err(|_| Refused::Malformed)?;
+        if !(VERSION_MIN..=VERSION_MAX).contains(&login.version) || login.features != 0 {
+            return Err(Refused::Version);
+        }
+        let unproven = &payload[..payload.len() - PROOF_LEN];
+        let transcript = Transcript::new(exporter, &self.challenge, unproven);
+        let candidate = find(login.key_id);
+        let holds = candidate.verifier.login_holds(&transcript, &proof);
+        if !(holds & candidate.allowed) {
+            let refused = if holds { Refused::Now } else { Refused::Key };
+            return Err(refused(login.key_id));
+        }
+        let session = SessionId::generate().map_err(|_| RandomnessFailed)?;
+        let welcome_proof = candidate.verifier.welcome_proof(&transcript, &proof);
+        Ok(LoggedIn { key_id: login.key_id, session, welcome_proof })
+    }
+}
+
+impl LoggedIn {
+    /// The payload that tells the controller.
+    pub fn welcome(&self, boot: BootId, time_ms: u64, grant: Grant) -> Vec<u8> {
+        Welcome { proof: self.welcome_proof, session: self.session, boot, time_ms, grant }.encode()
+    }
+}

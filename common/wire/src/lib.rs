@@ -1,0 +1,12 @@
+//! The wire between an agent and a controller: TLS records, frames, messages, and the proof of identity.
+//!
+//! Everything works over any byte stream. Nothing here opens a socket or a file.
+
+pub mod auth;
+pub mod codec;
+pub mod frame;
+pub mod limits;
+pub mod link;
+pub mod memory;
+pub mod protocol;
+pub mod tls;

@@ -1,0 +1,310 @@
+//! Words of a running command.
+//!
+//! ```text
+//! controller                          agent
+//!   Run                          →
+//!                                ←    Started | Failed
+//!   Stdin, StdinEnd, Signal, Ack →
+//!                                ←    Stdout, Stderr, StdinTaken
+//!                                ←    Exit
+//!   Release                      →
+//! ```
+//!
+//! After a cut, [`Attach`] on another connection stands in [`Run`]'s place; the rest is the same. Another
+//! controller attaches without knowing what has come to the first, and is told [`super::job::Reading`] first.
+//!
+//! A detached job ([`Streams::Kept`]) is over for its controller with [`Started`]; how it goes on is in
+//! [`crate::protocol::job`].
+//!
+//! Offsets count bytes from the stream's beginning. Output is kept by the agent until it is
+//! acknowledged; stdin by the controller until it is taken.
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{MAX_NAME, MAX_WORDS};
+use crate::protocol::request::may_name_user;
+use lariat_base::name::JobId;
+
+/// Runs a command as a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Chosen by the controller: a repeated request never runs it twice.
+    pub job: JobId,
+    /// What to run.
+    pub command: Command,
+    /// Whom to run it as, if not as the agent's own user.
+    pub user: Option<String>,
+    /// Working folder; relative to the user's home, which is also the default.
+    pub cwd: Option<Vec<u8>>,
+    /// Variables added to the clean environment.
+    pub env: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What its streams are.
+    pub streams: Streams,
+    /// Ends the command after this many milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// How long the job waits for a controller that went away, in milliseconds; the agent caps it.
+    pub grace_ms: u64,
+}
+
+/// What a job's streams are, and so who it needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Streams {
+    /// Pipes to a controller that follows the job, and without which it is ended in its grace time.
+    Followed {
+        /// Whether stdin will be sent; without it the command reads `/dev/null`.
+        stdin: bool,
+    },
+    /// Files on the host: the job is detached and goes on by itself, and its output is kept.
+    Kept,
+    /// A terminal, with a controller that follows the job: what the command writes comes as stdout, what
+    /// is sent as stdin is typed. The end of stdin types Ctrl-D.
+    Terminal {
+        /// What kind of terminal the controller's is: the command's TERM.
+        term: Vec<u8>,
+        /// How large it is.
+        size: Resize,
+    },
+}
+
+/// How large the job's terminal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
+}
+
+/// What a job runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// A line for `/bin/sh -c`.
+    Shell(Vec<u8>),
+    /// An exact argv, found in PATH, with no shell at all.
+    Argv(Vec<Vec<u8>>),
+    /// A script and its arguments, run by what its first line names, or by `/bin/sh`.
+    Script {
+        /// The script itself.
+        body: Vec<u8>,
+        /// What it finds in `$1` and on.
+        args: Vec<Vec<u8>>,
+    },
+    /// The user's login shell, as when they log in.
+    Login,
+}
+
+/// Why a [`Run`] makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadRun {
+    /// There is no program to run.
+    #[error("the command is empty")]
+    Empty,
+    /// No program can be given a word or variable that has a NUL byte in it.
+    #[error("a NUL byte in the command, its environment or its folder")]
+    Nul,
+    /// A variable's name is empty or has `=` in it.
+    #[error("a variable's name is empty or contains '='")]
+    Variable,
+    /// More than [`MAX_WORDS`] words or variables.
+    #[error("over {MAX_WORDS} words or variables")]
+    TooMany,
+    /// No user can have such a name.
+    #[error("no user can have this name")]
+    User,
+    /// No kind of terminal has such a name.
+    #[error("no terminal can be of this kind")]
+    Terminal,
+}
+
+impl Run {
+    /// Checks what the types alone can't.
+    pub fn check(&self) -> Result<(), BadRun> {
+        let words: &[Vec<u8>] = match &self.command {
+            Command::Shell(line) => std::slice::from_ref(line),
+            Command::Argv(words) => words,
+            // The script itself is a file to its interpreter, and may have any bytes in it.
+            Command::Script { args, .. } => args,
+            Command::Login => &[],
+        };
+        if words.first().is_none_or(Vec::is_empty) && matches!(self.command, Command::Argv(_)) {
+            return Err(BadRun::Empty);
+        }
+        if words.len() > MAX_WORDS || self.env.len() > MAX_WORDS {
+            return Err(BadRun::TooMany);
+        }
+        let values = self.env.iter().flat_map(|(name, value)| [name, value]);
+        if words.iter().chain(values).chain(&self.cwd).any(|text| text.contains(&0)) {
+            return Err(BadRun::Nul);
+        }
+        if self.env.iter().any(|(name, _)| name.is_empty() || name.contains(&b'=')) {
+            return Err(BadRun::Variable);
+        }
+        if let Streams::Terminal { term, .. } = &self.streams
+            && (term.is_empty() || term.len() > MAX_NAME || term.contains(&0))
+        {
+            return Err(BadRun::Terminal);
+        }
+        if !may_name_user(self.user.as_deref()) {
+            return Err(BadRun::User);
+        }
+        Ok(())
+    }
+}
+
+/// Goes on with a job of this key's, on another connection than it was started on.
+///
+/// The answer is what [`Run`]'s would be, with output from these offsets on. Without offsets it is from the
+/// first byte on that is kept, and [`super::job::Reading`] says before it which that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attach {
+    /// The job.
+    pub job: JobId,
+    /// Bytes of each stream that have come already, if that is known.
+    pub received: Option<Ack>,
+}
+
+/// The command runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// The command's process id on the host.
+    pub pid: u32,
+}
+
+/// Output up to these offsets has reached its destination and may be forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// Bytes of stdout.
+    pub stdout: u64,
+    /// Bytes of stderr.
+    pub stderr: u64,
+}
+
+/// Stdin is at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StdinEnd {
+    /// Its whole length in bytes.
+    pub len: u64,
+}
+
+/// How much of stdin the command has taken, in bytes from the beginning. The controller may be
+/// [`crate::limits::STDIN_CREDIT`] ahead of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StdinTaken {
+    /// Offset of the first byte not yet taken.
+    pub upto: u64,
+    /// The command has closed its stdin: what is left has no reader.
+    pub closed: bool,
+}
+
+/// A signal for every process of the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signal {
+    /// The host's number for it, 1 to 64.
+    pub number: u8,
+}
+
+/// The command has ended, and these were its last bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// How it ended.
+    pub end: End,
+    /// Bytes of stdout in all.
+    pub stdout: u64,
+    /// Bytes of stderr in all.
+    pub stderr: u64,
+}
+
+/// Output and exit have arrived: the job may be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum End {
+    /// It exited with this status.
+    Exited(u8),
+    /// This signal ended it.
+    Signaled(u8),
+    /// It ran into its time limit.
+    TimedOut,
+    /// It could not be run: the `errno` that `execve` gave.
+    NotRun(i32),
+    /// It was ended because its controller had been away for longer than its grace time.
+    GraceExpired,
+    /// It was ended because the host went down, or its supervisor was told to stop.
+    Stopped,
+}
+
+impl End {
+    /// The exit status that a shell would show: 128+N for signal N, 124 for a time limit, 127 for a
+    /// program that is not there, 126 for one that can't be run. What the host itself ended
+    /// shows the SIGTERM that it began with.
+    pub fn status(self) -> u8 {
+        const ENOENT: i32 = 2;
+        const SIGTERM: u8 = 15;
+        match self {
+            Self::Exited(status) => status,
+            Self::Signaled(signal) => 128_u8.saturating_add(signal),
+            Self::TimedOut => 124,
+            Self::NotRun(ENOENT) => 127,
+            Self::NotRun(_) => 126,
+            Self::GraceExpired | Self::Stopped => 128 + SIGTERM,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(command: Command) -> Run {
+        let job = JobId([0; 16]);
+        let user = None;
+        Run {
+            job,
+            command,
+            user,
+            cwd: None,
+            env: vec![],
+            streams: Streams::Followed { stdin: false },
+            timeout_ms: None,
+            grace_ms: 0,
+        }
+    }
+
+    #[test]
+    fn what_no_program_can_be_given_is_refused() {
+        assert_eq!(run(Command::Argv(vec![])).check(), Err(BadRun::Empty));
+        assert_eq!(run(Command::Argv(vec![vec![]])).check(), Err(BadRun::Empty));
+        assert_eq!(run(Command::Shell(b"a\0b".to_vec())).check(), Err(BadRun::Nul));
+        assert_eq!(run(Command::Shell(vec![])).check(), Ok(()));
+        let script = |args| Command::Script { body: b"a\0b".to_vec(), args };
+        assert_eq!(run(script(vec![vec![]])).check(), Ok(()));
+        assert_eq!(run(script(vec![b"\0".to_vec()])).check(), Err(BadRun::Nul));
+        let terminal = |term: &[u8]| {
+            let (term, size) = (term.to_vec(), Resize { rows: 24, columns: 80 });
+            Run { streams: Streams::Terminal { term, size }, ..run(Command::Login) }
+        };
+        assert_eq!(terminal(b"xterm").check(), Ok(()));
+        assert_eq!(terminal(b"").check(), Err(BadRun::Terminal));
+        assert_eq!(terminal(b"a\0b").check(), Err(BadRun::Terminal));
+        let many = vec![b"x".to_vec(); MAX_WORDS + 1];
+        assert_eq!(run(Command::Argv(many)).check(), Err(BadRun::TooMany));
+        for name in [&b""[..], b"A=B"] {
+            let mut bad = run(Command::Shell(b"true".to_vec()));
+            bad.env.push((name.to_vec(), vec![]));
+            assert_eq!(bad.check(), Err(BadRun::Variable));
+        }
+    }
+
+    #[test]
+    fn statuses_are_a_shells() {
+        assert_eq!(End::Exited(3).status(), 3);
+        assert_eq!(End::Signaled(9).status(), 137);
+        assert_eq!(End::TimedOut.status(), 124);
+        assert_eq!(End::NotRun(2).status(), 127);
+        assert_eq!(End::NotRun(13).status(), 126);
+        assert_eq!(End::GraceExpired.status(), 143);
+        assert_eq!(End::Stopped.status(), 143);
+    }
+}

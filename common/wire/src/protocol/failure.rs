@@ -1,0 +1,315 @@
+//! A request that could not be done: a code with detail, from which each end makes its own words.
+
+use std::fmt;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::grant::Verb;
+use lariat_base::escape::escape;
+use lariat_base::os_error::os_error;
+
+/// What failed, where, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub struct Failure {
+    /// What was being done.
+    pub action: Action,
+    /// To which path, if to one: raw bytes, made harmless when shown.
+    pub path: Option<Vec<u8>>,
+    /// Why it failed.
+    pub cause: Cause,
+}
+
+/// What was being done when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// The request as a whole.
+    Request,
+    /// Opening a file.
+    Open,
+    /// Creating a file.
+    Create,
+    /// Reading a file.
+    Read,
+    /// Writing a file.
+    Write,
+    /// Forcing a file or folder to disk.
+    Sync,
+    /// Giving a file its final name.
+    Rename,
+    /// Setting a file's mode, owner or times.
+    SetMetadata,
+    /// Making a folder.
+    MakeFolder,
+    /// Entering the working folder.
+    EnterFolder,
+    /// Comparing what arrived with what was sent.
+    Verify,
+    /// Starting a command.
+    Start,
+    /// Removing a file or folder.
+    Remove,
+}
+
+/// Why it failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// The system said so: an `errno` of Linux.
+    Os(i32),
+    /// The key has no permission for this verb.
+    NotPermitted(VerbName),
+    /// The request makes no sense; the text says why.
+    BadRequest(String),
+    /// Only regular files can be sent this way.
+    NotAFile(FileKind),
+    /// The source changed while it was read.
+    SourceChanged,
+    /// The source is shorter than it was when the transfer began.
+    SourceShrank,
+    /// What arrived is not what was sent.
+    Mismatch,
+    /// A newer request for the same destination took over.
+    Superseded,
+    /// The agent is stopping.
+    Stopping,
+    /// Something in the agent itself failed; its log has more.
+    Internal,
+    /// The process that watched over the command died: how far the command came is not known.
+    Unwatched,
+    /// This key has no such job.
+    NoSuchJob {
+        /// How long ago the host started, in milliseconds: whatever it was asked since then it knows.
+        up_ms: u64,
+    },
+    /// The job is over, and its output was not waited for any longer.
+    Forgotten,
+    /// The key has no permission to act as this user.
+    NotAsUser(String),
+    /// The host has no such user.
+    NoSuchUser(String),
+    /// The job has ended already.
+    Over,
+    /// The job's output goes to the controller that runs it, and is not kept.
+    NotKept,
+    /// A file's extended attributes are more than can travel, or than the disk can hold.
+    XattrsTooLarge,
+    /// The process that did the work as another user died, or had to be ended.
+    WorkerFailed,
+    /// The key has as much of something as it may.
+    AtLimit(Limit),
+    /// More names would be deleted than may be; none was.
+    TooManyDeletes {
+        /// How many.
+        count: u64,
+        /// How many may be.
+        most: u64,
+    },
+    /// What would be cleared is `/` or a home directory, and no bound was given.
+    Unbounded,
+}
+
+/// What a key may have only so much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Limit {
+    /// Sessions at a time.
+    Sessions,
+    /// Jobs at a time.
+    Jobs,
+    /// Memory that its requests keep.
+    Memory,
+    /// Output that its detached jobs keep.
+    Output,
+}
+
+/// A verb as failures carry it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VerbName {
+    /// `run`
+    Run,
+    /// `push`
+    Push,
+    /// `pull`
+    Pull,
+    /// `shell`
+    Shell,
+    /// `jobs`
+    Jobs,
+}
+
+impl From<Verb> for VerbName {
+    fn from(verb: Verb) -> Self {
+        match verb {
+            Verb::Run => Self::Run,
+            Verb::Push => Self::Push,
+            Verb::Pull => Self::Pull,
+            Verb::Shell => Self::Shell,
+            Verb::Jobs => Self::Jobs,
+        }
+    }
+}
+
+impl VerbName {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Push => "push",
+            Self::Pull => "pull",
+            Self::Shell => "shell",
+            Self::Jobs => "jobs",
+        }
+    }
+}
+
+/// What a path is, when it is not a regular file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileKind {
+    /// A folder.
+    Folder,
+    /// A fifo.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A block or character device.
+    Device,
+    /// A symbolic link.
+    Symlink,
+}
+
+impl Failure {
+    /// Whether it is the key's permissions that do not allow it.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.cause, Cause::NotPermitted(_) | Cause::NotAsUser(_))
+    }
+
+    /// The system refused `action` on `path`.
+    pub fn io(action: Action, path: &[u8], error: &io::Error) -> Self {
+        let cause = error.raw_os_error().map_or(Cause::Internal, Cause::Os);
+        Self { action, path: Some(path.to_vec()), cause }
+    }
+
+    /// The request as a whole failed.
+    pub fn request(cause: Cause) -> Self {
+        Self { action: Action::Request, path: None, cause }
+    }
+}
+
+impl Action {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Open => "open",
+            Self::Create => "create",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Sync => "sync",
+            Self::Rename => "rename",
+            Self::SetMetadata => "set metadata of",
+            Self::MakeFolder => "make folder",
+            Self::EnterFolder => "enter folder",
+            Self::Verify => "verify",
+            Self::Start => "start",
+            Self::Remove => "remove",
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.path, self.action) {
+            (Some(path), Action::Request) => write!(f, "{}: ", escape(path))?,
+            (Some(path), action) => write!(f, "{} {}: ", action.as_str(), escape(path))?,
+            (None, Action::Request) => {}
+            (None, action) => write!(f, "{}: ", action.as_str())?,
+        }
+        self.cause.fmt(f)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Os(errno) => f.write_str(&os_error(*errno)),
+            Self::NotPermitted(verb) => {
+                write!(f, "this key is not permitted to {} on this host", verb.as_str())
+            }
+            Self::BadRequest(why) => f.write_str(&escape(why.as_bytes())),
+            Self::NotAFile(kind) => f.write_str(match kind {
+                FileKind::Folder => "is a folder",
+                FileKind::Fifo => "is a fifo, not a regular file",
+                FileKind::Socket => "is a socket, not a regular file",
+                FileKind::Device => "is a device, not a regular file",
+                FileKind::Symlink => "is a symbolic link, not a regular file",
+            }),
+            Self::SourceChanged => f.write_str("the source changed while it was read"),
+            Self::SourceShrank => f.write_str("the source became shorter while it was read"),
+            Self::Mismatch => f.write_str("what arrived is not what was sent"),
+            Self::Superseded => {
+                f.write_str("a newer request took over from this one")
+            }
+            Self::Stopping => f.write_str("the agent is stopping"),
+            Self::Internal => f.write_str("internal error; see the agent's log"),
+            Self::Unwatched => f.write_str(
+                "the process that watches over the command died: how the command ended is not known; \
+                 what could be found of it was ended",
+            ),
+            Self::NoSuchJob { .. } => f.write_str("this key has no such job on this host"),
+            Self::Forgotten => {
+                f.write_str("the job is over, and its output was not kept any longer")
+            }
+            Self::NotAsUser(user) => {
+                let user = escape(user.as_bytes());
+                write!(f, "this key is not permitted to act as the user {user} on this host")
+            }
+            Self::NoSuchUser(user) => {
+                write!(f, "there is no user {} on this host", escape(user.as_bytes()))
+            }
+            Self::XattrsTooLarge => f.write_str(
+                "its extended attributes are too large: over 64 KiB, or more than the disk there can hold",
+            ),
+            Self::Over => f.write_str("the job has ended already"),
+            Self::WorkerFailed => f.write_str(
+                "the process that did this as another user died; see the agent's log",
+            ),
+            Self::AtLimit(limit) => f.write_str(match limit {
+                Limit::Sessions => {
+                    "this key has as many sessions on this host as it may; end some, or try again later"
+                }
+                Limit::Jobs => {
+                    "this key has as many jobs on this host as it may; end some (lariat jobs, lariat kill), or try again later"
+                }
+                Limit::Output => {
+                    "this key's detached jobs may come to keep as much output on this host as they may; end some (lariat jobs, lariat kill), or try again later"
+                }
+                Limit::Memory => {
+                    "this key's requests keep as much memory on this host as they may; ask for less at a time, or try again later"
+                }
+            }),
+            Self::TooManyDeletes { count, most } => write!(
+                f,
+                "{count} names would be deleted, which is more than --max-delete {most}: none was"
+            ),
+            Self::Unbounded => f.write_str(
+                "--delete would clear this directory itself: give a bound by --max-delete N",
+            ),
+            Self::NotKept => f.write_str(
+                "its output goes to the command that runs it, and is not kept; only detached jobs have logs",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phrases_compose_and_paths_are_made_harmless() {
+        let failure = Failure {
+            action: Action::Write,
+            path: Some(b"/srv/a\x1b[2J".to_vec()),
+            cause: Cause::Os(28),
+        };
+        assert_eq!(failure.to_string(), "write /srv/a\\x1b[2J: no space left on device");
+        assert_eq!(Failure::request(Cause::Stopping).to_string(), "the agent is stopping",);
+    }
+}

@@ -1,0 +1,203 @@
+//! The bytes of each message, so that no change of an encoder or a type goes unnoticed: they are the
+//! examples of docs/PROTOCOL.md.
+
+use super::clean::{Clean, Cleaned};
+use super::exec::{
+    Ack, Attach, Command, End, Exit, Release, Resize, Run, Signal, Started, StdinEnd, StdinTaken,
+    Streams,
+};
+use super::failure::{Action, Cause, Failure, FileKind, VerbName};
+use super::job::{Job, Kill, Killed, List, Listed, Logs, LogsEnd, Reading, Start, State};
+use super::metadata::{Metadata, Ownership, Travels, Xattr};
+use super::request::{Goodbye, Ping, Pong};
+use super::transfer::{
+    Basis, Begun, Complete, Copies, Copy, Destination, Done, Hashes, Have, Identity, Offer,
+    Placement, Pull, Push, Range, Sending, Time,
+};
+use super::tree::{
+    Answers, Begin, Change, ChangeKind, Changed, Changes, End as TreeEnd, Entries, Entry, Missed,
+    PushTree, Root, Rule, Settled, TreeOptions, What,
+};
+use super::{Kind, Message};
+use crate::codec;
+use crate::link::message_frame;
+use lariat_base::name::JobId;
+
+/// The document with the examples.
+const DOCUMENT: &str = include_str!("../../../../docs/PROTOCOL.md");
+
+fn check<M: Message + std::fmt::Debug>(seen: &mut Vec<Kind>, message: &M) {
+    let frame = message_frame(message).unwrap();
+    let examples: String = DOCUMENT.chars().filter(|c| !c.is_whitespace()).collect();
+    let hex = hex::encode(&frame);
+    assert!(examples.contains(&hex), "docs/PROTOCOL.md lacks {message:?}:\n{hex}");
+    let again: M = codec::decode(&frame[8..]).unwrap();
+    assert_eq!(message_frame(&again).unwrap(), frame);
+    for len in 8..frame.len() {
+        assert!(codec::decode::<M>(&frame[8..len]).is_err(), "{message:?} cut to {len}");
+    }
+    seen.push(M::KIND);
+}
+
+fn jobs(s: &mut Vec<Kind>, job: JobId) {
+    check(s, &List { prefix: "1d".to_owned() });
+    let state = State::Ended(End::Exited(3));
+    let (user, command) = (Some("www".to_owned()), b"make".to_vec());
+    let ended = Job { job, kept: true, began_ms: 5, ended_ms: Some(6), user, command, state };
+    check(s, &Listed { jobs: vec![ended], more: false });
+    check(s, &Logs { job, from: Start::Lines(10), follow: true });
+    let offsets = Ack { stdout: 7, stderr: 1 };
+    check(s, &Logs { job, from: Start::Offsets(offsets), follow: false });
+    check(s, &Reading { from: offsets });
+    check(s, &LogsEnd { upto: offsets, state: State::Died { with_host: true } });
+    check(s, &Kill { job, signal: 15, once: [0x0c; 16] });
+    check(s, &Killed);
+}
+
+#[test]
+fn every_message_has_the_bytes_of_the_document() {
+    let mut seen = Vec::new();
+    let s = &mut seen;
+    let job = JobId([0x1d; 16]);
+    check(s, &Ping { nonce: 7 });
+    check(s, &Pong { nonce: 7 });
+    check(s, &Goodbye { retry_after_ms: 2000 });
+    let argv = Command::Argv(vec![b"ls".to_vec(), b"-l".to_vec()]);
+    let env = vec![(b"A".to_vec(), b"1".to_vec())];
+    let run = Run {
+        job,
+        command: argv,
+        user: None,
+        cwd: Some(b"/".to_vec()),
+        env,
+        streams: Streams::Followed { stdin: false },
+        timeout_ms: None,
+        grace_ms: 30000,
+    };
+    check(s, &run);
+    let command = Command::Shell(b"exit 3".to_vec());
+    let (cwd, env, timeout_ms) = (None, vec![], Some(1000));
+    let user = Some("www".to_owned());
+    let streams = Streams::Followed { stdin: true };
+    check(s, &Run { job, command, user, cwd, env, streams, timeout_ms, grace_ms: 0 });
+    let script = Command::Script { body: b"ls".to_vec(), args: vec![b"x".to_vec()] };
+    check(s, &Run { command: script, timeout_ms: None, user: None, cwd: None, env: vec![], ..run });
+    let command = Command::Shell(b"make".to_vec());
+    let (user, cwd, env, streams) = (None, None, vec![], Streams::Kept);
+    check(s, &Run { job, command, user, cwd, env, streams, timeout_ms: None, grace_ms: 0 });
+    let size = Resize { rows: 24, columns: 80 };
+    let (user, cwd, env, command) = (None, None, vec![], Command::Login);
+    let streams = Streams::Terminal { term: b"xterm".to_vec(), size };
+    check(s, &Run { job, command, user, cwd, env, streams, timeout_ms: None, grace_ms: 30000 });
+    check(s, &size);
+    check(s, &Attach { job, received: Some(Ack { stdout: 7, stderr: 1 }) });
+    check(s, &Started { pid: 258 });
+    check(s, &Ack { stdout: 7, stderr: 0 });
+    check(s, &StdinEnd { len: 9 });
+    check(s, &StdinTaken { upto: 9, closed: true });
+    check(s, &Signal { number: 2 });
+    check(s, &Exit { end: End::Exited(3), stdout: 7, stderr: 0 });
+    check(s, &Exit { end: End::TimedOut, stdout: 0, stderr: 0 });
+    check(s, &Exit { end: End::Stopped, stdout: 0, stderr: 0 });
+    check(s, &Release);
+    jobs(s, job);
+    let ctime = Time { secs: 5, nanos: 6 };
+    let offer = Offer {
+        size: Some(600_000),
+        sparse: false,
+        metadata: Metadata {
+            mode: 0o644,
+            mtime: Time { secs: 1, nanos: 2 },
+            ..Metadata::default()
+        },
+        identity: Identity { device: 3, inode: 4, ctime },
+    };
+    let dest = Destination { path: b"/srv/".to_vec(), name: b"a".to_vec() };
+    let placement = Placement {
+        mode: Some(0o600),
+        user: Some("www".to_owned()),
+        backup: true,
+        ..Default::default()
+    };
+    let (travels, user) = (Travels { special: true, ..Travels::default() }, None);
+    check(s, &Push { dest, offer: offer.clone(), placement, travels, user });
+    let sending = Sending { compress: true, rate: Some(4096) };
+    let user = Some("www".to_owned());
+    check(s, &Pull { source: b"/srv/a".to_vec(), sending, tree: None, user });
+    check(s, &Offer { size: None, ..offer.clone() });
+    let metadata = owned(&offer.metadata);
+    check(s, &Offer { metadata, ..offer.clone() });
+    let chunks = vec![Range { first: 0, count: 1 }];
+    check(s, &Have { chunks, begun: Some(Begun { chunk: 1, len: 4096 }), basis: None });
+    let basis = Some(Basis { size: 700_000, average_log2: 12, seed: 0x1122_3344_5566_7788 });
+    check(s, &Have { chunks: vec![], begun: None, basis });
+    check(s, &Copies { copies: vec![Copy { from: 100_000, len: 65_536 }] });
+    check(s, &Hashes { first: 1, hashes: vec![[0xb3; 32]] });
+    check(s, &Complete { size: 600_000, hash: [0xb3; 32] });
+    check(s, &Done { changed: true });
+    let path = Some(b"/srv/a".to_vec());
+    check(s, &Failure { action: Action::Open, path, cause: Cause::Os(13) });
+    check(s, &Failure::request(Cause::NotPermitted(VerbName::Push)));
+    trees(s, &offer);
+    check(s, &Failure::request(Cause::NoSuchJob { up_ms: 5 }));
+    check(s, &Failure::request(Cause::NotAsUser("www".to_owned())));
+    for kind in Kind::ALL {
+        let left = !kind.is_bulk() && !kind.is_hello() && !seen.contains(kind);
+        assert!(!left, "{kind:?} has no example");
+    }
+}
+
+fn owned(metadata: &Metadata) -> Metadata {
+    let (uid, gid) = (1000, 100);
+    let owner = Some(Ownership { uid, gid, user: "bob".to_owned(), group: String::new() });
+    let xattrs = vec![Xattr { name: b"user.a".to_vec(), value: b"1".to_vec() }];
+    Metadata { owner, xattrs, ..metadata.clone() }
+}
+
+fn trees(s: &mut Vec<Kind>, offer: &Offer) {
+    let entry = |name: &[u8], what| Entry {
+        name: name.to_vec(),
+        metadata: Metadata {
+            mode: 0o755,
+            mtime: Time { secs: 1, nanos: 2 },
+            ..Metadata::default()
+        },
+        what,
+    };
+    let root = entry(b"", What::Folder);
+    let dest = Destination { path: b"/srv/".to_vec(), name: b"a".to_vec() };
+    let rules = vec![Rule { include: false, glob: "*.o".to_owned() }];
+    let options =
+        TreeOptions { rules, delete: true, max_delete: Some(7), ..TreeOptions::default() };
+    let placement = Placement::default();
+    let user = None;
+    let push = PushTree { dest, root: root.clone(), options: options.clone(), placement, user };
+    check(s, &push);
+    let sending = Sending::default();
+    check(s, &Pull { source: b"/srv".to_vec(), sending, tree: Some(options), user: None });
+    check(s, &Root { entry: root });
+    let what = What::File { size: 3, hash: None, linked: false };
+    check(s, &Root { entry: entry(b"", what) });
+    let file = What::File { size: 3, hash: Some([0xb3; 32]), linked: true };
+    let file = entry(b"f", file);
+    let entries = vec![
+        Entry { metadata: owned(&file.metadata), ..file },
+        entry(b"g", What::Folder),
+        entry(b"l", What::Link { target: b"f".to_vec() }),
+        entry(b"s", What::Same { entry: 1 }),
+        entry(b"t", What::Other(FileKind::Socket)),
+    ];
+    check(s, &Entries { entries, last: true });
+    check(s, &Answers { first: 1, answers: vec![1, 0, 0, 0, 0] });
+    check(s, &Begin { number: 1, offer: offer.clone() });
+    let path = Some(b"a".to_vec());
+    let failure = Failure { action: Action::Read, path, cause: Cause::Os(5) };
+    check(s, &Missed { number: Some(1), failure });
+    check(s, &TreeEnd { whole: true });
+    let change = Change { path: b"a".to_vec(), kind: ChangeKind::Delete };
+    check(s, &Changes { changes: vec![change] });
+    let done = Changed { files: 4, others: 5, deleted: 6 };
+    check(s, &Settled { path: Vec::new(), files: 1, bytes: 3, done });
+    check(s, &Clean { path: b"/srv".to_vec(), dry_run: true, user: Some("www".to_owned()) });
+    check(s, &Cleaned { files: 2, bytes: 600_000 });
+}

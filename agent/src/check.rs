@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lariat_base::escape::escape;
-use lariat_base::private::check_folder;
+use lariat_base::private::check_directory;
 
 use crate::config::Config;
 use crate::identity::Identity;
@@ -64,27 +64,29 @@ pub fn check(path: &Path, now: SystemTime) -> Findings {
     findings
 }
 
-/// Whether the state folder is fit, or could be made.
+/// Whether the state directory is fit, or could be made.
 fn check_state(state: &Path) -> Result<(), String> {
-    let no_place = |folder: &Path, why: &str| {
-        Err(format!("state {}: {} {why}", state.display(), folder.display()))
+    let no_place = |directory: &Path, why: &str| {
+        Err(format!("state {}: {} {why}", state.display(), directory.display()))
     };
     match state.metadata() {
-        Ok(metadata) if !metadata.is_dir() => return no_place(state, "is not a folder"),
-        Ok(_) => check_folder(state).map_err(|error| error.to_string())?,
+        Ok(metadata) if !metadata.is_dir() => return no_place(state, "is not a directory"),
+        Ok(_) => check_directory(state).map_err(|error| error.to_string())?,
         Err(_) => {}
     }
     // What is not there is made, parents included.
-    let Some(folder) = state.ancestors().find(|folder| folder.exists()) else { return Ok(()) };
-    if !folder.is_dir() {
-        return no_place(folder, "is not a folder");
+    let Some(directory) = state.ancestors().find(|directory| directory.exists()) else {
+        return Ok(());
+    };
+    if !directory.is_dir() {
+        return no_place(directory, "is not a directory");
     }
-    let kind =
-        rustix::fs::statfs(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let kind = rustix::fs::statfs(directory)
+        .map_err(|error| format!("{}: {error}", directory.display()))?;
     if kind.f_type == rustix::fs::PROC_SUPER_MAGIC
-        || rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_err()
+        || rustix::fs::access(directory, rustix::fs::Access::WRITE_OK).is_err()
     {
-        return no_place(folder, "can't be written to");
+        return no_place(directory, "can't be written to");
     }
     Ok(())
 }
@@ -126,10 +128,10 @@ mod tests {
 
     /// A bundle as enrolment makes it.
     fn bundle() -> (tempfile::TempDir, std::path::PathBuf) {
-        let folder = crate::private_folder();
+        let directory = crate::private_directory();
         let leaf = Ca::create().unwrap().issue(&"web1".parse().unwrap()).unwrap();
         let write = |name: &str, text: &str| {
-            private::replace(&folder.path().join(name), text.as_bytes()).unwrap();
+            private::replace(&directory.path().join(name), text.as_bytes()).unwrap();
         };
         write("host.pem", &leaf.certificate_pem);
         write("host.key", &leaf.key_pem);
@@ -149,8 +151,8 @@ mod tests {
                  state = \"state\"\n"
             ),
         );
-        let config = folder.path().join("agent.toml");
-        (folder, config)
+        let config = directory.path().join("agent.toml");
+        (directory, config)
     }
 
     fn edit(path: &Path, from: &str, to: &str) {
@@ -161,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_bundle_is_fit() {
-        let (_folder, config) = bundle();
+        let (_directory, config) = bundle();
         let findings = check(&config, SystemTime::now());
         assert!(findings.wrong.is_empty(), "{findings:?}");
         assert_eq!(findings.good.len(), 3);
@@ -170,9 +172,9 @@ mod tests {
 
     #[test]
     fn everything_that_is_wrong_is_told_at_once() {
-        let (folder, config) = bundle();
+        let (directory, config) = bundle();
         edit(&config, "\"web1\"", "\"web2\"");
-        private::replace(&folder.path().join("keyring.toml"), b"").unwrap();
+        private::replace(&directory.path().join("keyring.toml"), b"").unwrap();
         let later = SystemTime::now() + Duration::from_secs(366 * 86400);
         let findings = check(&config, later);
         let ends = [
@@ -191,9 +193,9 @@ mod tests {
 
     #[test]
     fn another_pair_s_key_and_one_that_others_can_read_are_told() {
-        let (folder, config) = bundle();
+        let (directory, config) = bundle();
         let (other, _) = bundle();
-        let key = folder.path().join("host.key");
+        let key = directory.path().join("host.key");
         std::fs::copy(other.path().join("host.key"), &key).unwrap();
         let findings = check(&config, SystemTime::now());
         assert!(findings.wrong[0].contains("host.key: not the key of the certificate"));
@@ -203,11 +205,11 @@ mod tests {
     }
 
     #[test]
-    fn a_state_folder_that_can_t_be_is_told() {
+    fn a_state_directory_that_can_t_be_is_told() {
         for (state, part) in
-            [("/proc/x", "/proc can't be written to"), ("host.pem", "host.pem is not a folder")]
+            [("/proc/x", "/proc can't be written to"), ("host.pem", "host.pem is not a directory")]
         {
-            let (_folder, config) = bundle();
+            let (_directory, config) = bundle();
             edit(&config, "\"state\"", &format!("\"{state}\""));
             let findings = check(&config, SystemTime::now());
             assert_eq!(findings.wrong.len(), 1, "{findings:?}");

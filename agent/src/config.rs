@@ -1,7 +1,7 @@
 //! The agent's configuration file, `agent.toml`.
 //!
 //! An unknown key is an error that names it and its line, so that a misspelt limit is never silently
-//! the default. Relative paths are relative to the file's own folder, so that a bundle can lie
+//! the default. Relative paths are relative to the file's own directory, so that a bundle can lie
 //! anywhere.
 
 use std::net::SocketAddr;
@@ -39,7 +39,7 @@ pub struct Config {
     pub key: PathBuf,
     /// The file of keys that may log in.
     pub keyring: PathBuf,
-    /// The folder for jobs and sockets.
+    /// The directory for jobs and sockets.
     pub state: PathBuf,
     /// What strangers may take up.
     #[serde(default)]
@@ -153,11 +153,11 @@ impl Config {
     /// Reads a file, which must be private like what it names.
     pub fn load(path: &Path) -> Result<Self, TomlFileError> {
         let mut config: Self = toml_file::load(path)?;
-        let folder = path.parent().unwrap_or(Path::new(""));
+        let directory = path.parent().unwrap_or(Path::new(""));
         for file in
             [&mut config.certificate, &mut config.key, &mut config.keyring, &mut config.state]
         {
-            *file = folder.join(&*file);
+            *file = directory.join(&*file);
         }
         Ok(config)
     }
@@ -231,13 +231,13 @@ state = \"state\"
 ";
 
     fn parse(more: &str) -> Result<Config, String> {
-        let folder = crate::private_folder();
-        let path = folder.path().join("agent.toml");
+        let directory = crate::private_directory();
+        let path = directory.path().join("agent.toml");
         lariat_base::private::create(&path, format!("{MINIMAL}{more}").as_bytes()).unwrap();
         let mut config = Config::load(&path).map_err(|error| {
             error.to_string().rsplit_once('/').map(|(_, text)| text.to_owned()).unwrap()
         })?;
-        assert_eq!(config.key, folder.path().join("host.key"));
+        assert_eq!(config.key, directory.path().join("host.key"));
         config.key = "host.key".into();
         Ok(config)
     }

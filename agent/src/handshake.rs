@@ -16,7 +16,7 @@ use lariat_wire::limits::DENIAL_DELAY;
 use lariat_wire::link::{LinkError, hello_frame, read_hello};
 use lariat_wire::protocol::Kind;
 use lariat_wire::protocol::hello::Denied;
-use lariat_wire::tls::{ALPN, Channel, Secrets, Stepwise, TakeOverError, exporter, provider};
+use lariat_wire::tls::{ALPN, Channel, RecordAligned, Secrets, TakeOverError, exporter, provider};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
@@ -38,7 +38,7 @@ use crate::socket::Socket;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// What every stranger meets.
-pub struct Door {
+pub struct Handshaker {
     tls: ServerConfig,
     host: HostName,
     keyring: Keyring,
@@ -47,10 +47,10 @@ pub struct Door {
 }
 
 /// A stranger's connection.
-type Tls = TlsStream<Stepwise<Socket>>;
+type Tls = TlsStream<RecordAligned<Socket>>;
 
 /// A stranger that logged in. Its connection is on no runtime.
-pub struct Arrived {
+pub struct Authenticated {
     /// The connection, to be attached to its session's runtime.
     pub channel: Channel<Socket>,
     /// What the login proved.
@@ -124,7 +124,7 @@ impl Rejected {
     }
 }
 
-impl Door {
+impl Handshaker {
     /// Prepares TLS and what logins are checked against.
     pub fn new(config: &Config, identity: &Identity, keyring: Keyring) -> io::Result<Self> {
         Ok(Self {
@@ -137,11 +137,19 @@ impl Door {
     }
 
     /// Takes a stranger from its first byte to its login.
-    pub async fn greet(&self, stream: TcpStream, progress: Progress) -> Result<Arrived, Rejected> {
+    pub async fn greet(
+        &self,
+        stream: TcpStream,
+        progress: Progress,
+    ) -> Result<Authenticated, Rejected> {
         timeout(self.deadline, self.login(stream, progress)).await.unwrap_or(Err(Rejected::Late))
     }
 
-    async fn login(&self, stream: TcpStream, progress: Progress) -> Result<Arrived, Rejected> {
+    async fn login(
+        &self,
+        stream: TcpStream,
+        progress: Progress,
+    ) -> Result<Authenticated, Rejected> {
         let challenged = Challenged::new(&self.host)?;
         let socket = Socket::stranger(stream).telling(progress.clone());
         let secrets = Secrets::default();
@@ -171,7 +179,7 @@ impl Door {
                 let socket = channel.get_mut();
                 socket.trust();
                 socket.detach().map_err(Rejected::Local)?;
-                Ok(Arrived { channel, login, key })
+                Ok(Authenticated { channel, login, key })
             }
             Err(refused) => {
                 deny(&mut tls, arrived).await;
@@ -194,7 +202,7 @@ impl Door {
         let mut config = self.tls.clone();
         secrets.keep_server(&mut config);
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        let accept = acceptor.accept_with(Stepwise::new(socket), write);
+        let accept = acceptor.accept_with(RecordAligned::new(socket), write);
         written.map_err(Rejected::Local)?;
         let tls = accept.into_fallible().await.map_err(|(error, stream)| {
             match stream.get_ref().received() {

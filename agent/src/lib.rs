@@ -35,9 +35,9 @@ pub mod worker;
 
 pub use cli::main;
 
-/// A folder for a test's private files.
+/// A directory for a test's private files.
 #[cfg(test)]
-fn private_folder() -> tempfile::TempDir {
+fn private_directory() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::Permissions::from_mode(0o700);
     tempfile::Builder::new().permissions(mode).tempdir().unwrap()

@@ -17,12 +17,12 @@ use tokio::time::{interval, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use crate::admission::{
-    Admission, Hear, Outcome, Place, Progress, Rules, Source, Tell, Verdict, progress,
+    Admission, Hear, Outcome, Progress, Rules, Slot, Source, Tell, Verdict, progress,
 };
 use crate::budget::{Exhausted, Holder, Resource};
 use crate::config;
 use crate::folded::Folded;
-use crate::handshake::{Arrived, Door, Rejected};
+use crate::handshake::{Authenticated, Handshaker, Rejected};
 use crate::listen::Listener;
 use crate::memory::Trim;
 use crate::notify::{self, Watchdog};
@@ -39,19 +39,19 @@ const SENT_AWAY: usize = 64;
 /// How often old jobs are looked for.
 const SWEEP: Duration = Duration::from_secs(3600);
 
-type Greeted = Result<Arrived, Rejected>;
+type Greeted = Result<Authenticated, Rejected>;
 
 /// The agent while it serves.
 pub struct Server {
     shared: Arc<Shared>,
-    door: Arc<Door>,
+    door: Arc<Handshaker>,
     sessions: Sessions,
     admission: Admission,
     strangers: JoinSet<Greeted>,
     /// The task of each stranger that has a place.
-    tasks: HashMap<Place, AbortHandle>,
+    tasks: HashMap<Slot, AbortHandle>,
     /// Who each task greets.
-    peers: HashMap<Id, (Place, SocketAddr)>,
+    peers: HashMap<Id, (Slot, SocketAddr)>,
     /// How far they have come.
     progress: Hear,
     /// For their tasks.
@@ -65,7 +65,7 @@ pub struct Server {
 
 impl Server {
     /// An agent that nobody has reached yet.
-    pub fn new(door: Door, shared: Arc<Shared>) -> Self {
+    pub fn new(door: Handshaker, shared: Arc<Shared>) -> Self {
         let (tell_progress, progress) = progress();
         Self {
             door: Arc::new(door),
@@ -152,7 +152,7 @@ impl Server {
         }
     }
 
-    fn cut_off(&mut self, evicted: Option<Place>) {
+    fn cut_off(&mut self, evicted: Option<Slot>) {
         if let Some(task) = evicted.and_then(|evicted| self.tasks.remove(&evicted)) {
             task.abort();
         }
@@ -204,7 +204,7 @@ impl Server {
         }
     }
 
-    fn logged_in(&mut self, arrived: Arrived, peer: SocketAddr) {
+    fn logged_in(&mut self, arrived: Authenticated, peer: SocketAddr) {
         let holder = Holder::of(&arrived.key);
         let share = match self.shared.budget.take(holder, Resource::Session, 1) {
             Ok(share) => share,
@@ -218,7 +218,7 @@ impl Server {
     }
 
     /// Tells somebody who logged in why there is no place. Nobody waits for that.
-    fn send_away(&mut self, arrived: Arrived, why: Exhausted, peer: SocketAddr) {
+    fn send_away(&mut self, arrived: Authenticated, why: Exhausted, peer: SocketAddr) {
         let label = escape(arrived.key.label.as_bytes());
         if self.folded.is_news(format!("no more sessions for {label}"), Instant::now()) {
             warn!(%peer, key = %label, "sent away: {why}");

@@ -28,7 +28,7 @@ use tracing::{Span, info, warn};
 
 use crate::budget::{Budget, Exhausted, Holder};
 use crate::config::Config;
-use crate::handshake::Arrived;
+use crate::handshake::Authenticated;
 use crate::job_shares::JobShares;
 use crate::jobs::Jobs;
 use crate::keyring::Entry;
@@ -116,7 +116,7 @@ impl From<io::Error> for SessionError {
 impl Session {
     /// A session for somebody who has logged in.
     pub fn new(
-        arrived: &Arrived,
+        arrived: &Authenticated,
         peer: SocketAddr,
         agent: &Arc<Shared>,
         membership: &Membership,
@@ -151,7 +151,7 @@ impl Session {
 }
 
 /// Starts the session's thread. A panic ends the thread, and with it the session, and nothing else.
-pub fn start(arrived: Arrived, session: Session, membership: Membership) -> io::Result<()> {
+pub fn start(arrived: Authenticated, session: Session, membership: Membership) -> io::Result<()> {
     let work = move || {
         let _membership = membership;
         let span = session.span.clone();
@@ -162,7 +162,7 @@ pub fn start(arrived: Arrived, session: Session, membership: Membership) -> io::
 
 /// Welcomes somebody for whom there is no place, and says why, in answer to the request that came along.
 pub async fn send_away(
-    mut arrived: Arrived,
+    mut arrived: Authenticated,
     boot: BootId,
     why: Exhausted,
 ) -> Result<(), LinkError> {
@@ -180,7 +180,7 @@ pub async fn send_away(
     timeout(FAREWELL, farewell).await.unwrap_or(Err(LinkError::Silent))
 }
 
-fn run(arrived: Arrived, session: &Session) {
+fn run(arrived: Authenticated, session: &Session) {
     info!("logged in");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let result = match runtime {
@@ -193,8 +193,8 @@ fn run(arrived: Arrived, session: &Session) {
     }
 }
 
-async fn serve(arrived: Arrived, session: &Session) -> Result<(), SessionError> {
-    let Arrived { mut channel, login, key } = arrived;
+async fn serve(arrived: Authenticated, session: &Session) -> Result<(), SessionError> {
+    let Authenticated { mut channel, login, key } = arrived;
     channel.get_mut().attach()?;
     let greet = async {
         channel.write_all(&welcome(&login, &key, session.agent.boot)).await?;

@@ -7,14 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lariat_base::private::{PrivateError, check_folder, create_folder};
+use lariat_base::private::{PrivateError, check_directory, create_directory};
 use lariat_engine::confined::named;
 use rustix::fs::Mode;
 use tokio::runtime::Builder;
 
 use crate::budget::{Budget, Holder};
 use crate::config::Config;
-use crate::handshake::Door;
+use crate::handshake::Handshaker;
 use crate::identity::Identity;
 use crate::job_shares::JobShares;
 use crate::jobs::{Jobs, Settings};
@@ -58,7 +58,7 @@ pub fn run(config: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> 
     warn_of_unfit(&config, &identity);
     prepare_state(&config.state)?;
     descriptors::raise();
-    // Private files say so themselves; what is pushed gets the folders that a login shell would make.
+    // Private files say so themselves; what is pushed gets the directories that a login shell would make.
     rustix::process::umask(Mode::WGRP | Mode::WOTH);
     let boot = jobs::boot_id().map_err(|e| StartError::system(format!("read the boot id: {e}")))?;
     let user =
@@ -71,7 +71,7 @@ pub fn run(config: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> 
         |key| keyring.entry(key).map_or_else(|| Holder::unknown(key), |entry| Holder::of(entry));
     let job_shares = JobShares::load(&jobs, &budget, holder)
         .map_err(|e| StartError::system(format!("look for jobs: {e}")))?;
-    let door = Door::new(&config, &identity, keyring).map_err(StartError::system)?;
+    let door = Handshaker::new(&config, &identity, keyring).map_err(StartError::system)?;
     let runtime = Builder::new_current_thread().enable_all().build();
     runtime.map_err(|e| StartError::system(format!("start: {e}")))?.block_on(async {
         let listener = Listener::bind(config.listen).map_err(StartError::system)?;
@@ -90,10 +90,12 @@ fn warn_of_unfit(config: &Config, identity: &Identity) {
     }
 }
 
-/// The state folder, 0700 and nobody else's.
+/// The state directory, 0700 and nobody else's.
 fn prepare_state(path: &Path) -> Result<(), StartError> {
-    let made = match create_folder(path) {
-        Err(error) if error.io_kind() == Some(io::ErrorKind::AlreadyExists) => check_folder(path),
+    let made = match create_directory(path) {
+        Err(error) if error.io_kind() == Some(io::ErrorKind::AlreadyExists) => {
+            check_directory(path)
+        }
         made => made,
     };
     made.map_err(|error| match error {

@@ -16,7 +16,7 @@ use lariat_wire::protocol::request::FileRequest;
 /// What a transfer is known by.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Key {
-    /// Its partial: the folder that it is in, and its name there.
+    /// Its partial: the directory that it is in, and its name there.
     Partial(PlaceId, String),
     /// Who asked for it, and where to. A worker's transfer is known by that: only the worker looks
     /// where its paths lead.

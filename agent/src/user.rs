@@ -21,7 +21,7 @@ pub struct User {
     pub gid: u32,
     /// Login name.
     pub name: Vec<u8>,
-    /// Home folder: where relative paths begin, and commands run.
+    /// Home directory: where relative paths begin, and commands run.
     pub home: Vec<u8>,
     /// Login shell.
     pub shell: Vec<u8>,
@@ -73,7 +73,7 @@ impl User {
         String::from_utf8_lossy(&self.name)
     }
 
-    /// The home folder as a path.
+    /// The home directory as a path.
     pub fn home(&self) -> &Path {
         Path::new(OsStr::from_bytes(&self.home))
     }

@@ -95,15 +95,15 @@ fn a_requests_path_is_searched_and_the_last_word_counts() {
 }
 
 #[test]
-fn the_folder_is_the_home_or_what_was_asked() {
+fn the_directory_is_the_home_or_what_was_asked() {
     assert_eq!(out("pwd"), "/\n");
-    let cwd = |folder: &str| Some(folder.as_bytes().to_vec());
+    let cwd = |directory: &str| Some(directory.as_bytes().to_vec());
     assert_eq!(run(Run { cwd: cwd("usr/bin"), ..shell("pwd -P") }).stdout, "/usr/bin\n");
     block_on(async {
         let host = Host::new();
         let (mut ear, mouth) = host.start(Run { cwd: cwd("/no/such"), ..shell("true") });
         let failure = gather(&mut ear, &mouth).await.unwrap_err();
-        assert_eq!(failure.action, Action::EnterFolder);
+        assert_eq!(failure.action, Action::EnterDirectory);
         assert_eq!(failure.path.as_deref(), Some(&b"/no/such"[..]));
         assert_eq!(failure.cause, Cause::Os(2));
     });
@@ -114,7 +114,7 @@ fn no_descriptor_is_inherited() {
     // A descriptor without CLOEXEC in this process, as a careless library would leave one.
     let leak = std::fs::File::open("/dev/null").unwrap();
     rustix::io::fcntl_setfd(&leak, rustix::io::FdFlags::empty()).unwrap();
-    // ls itself opens one to list the folder.
+    // ls itself opens one to list the directory.
     assert_eq!(out("ls /proc/self/fd | tr '\\n' ' '"), "0 1 2 3 ");
     assert_eq!(out("readlink /proc/self/fd/0"), "/dev/null\n");
 }

@@ -6,14 +6,14 @@ mod support;
 use std::time::{Duration, Instant};
 
 use lariat_agent::jobs::channel::ToSupervisor;
-use lariat_agent::jobs::{Ear, Event, Fate, Jobs, Mouth};
+use lariat_agent::jobs::{Commands, Event, Events, JobStatus, Jobs};
 use lariat_base::name::KeyId;
 use lariat_wire::protocol::exec::{Ack, End, Run, Signal, Streams};
 
 use support::{Host, KEY, block_on, gather, open, shell, take};
 
 /// The first line that a job prints, which is a process id.
-async fn first_pid(ear: &mut Ear) -> u32 {
+async fn first_pid(ear: &mut Events) -> u32 {
     let (mut said, mut buffer) = ([Vec::new(), Vec::new()], [0; 100]);
     while !said[0].ends_with(b"\n") {
         if let Event::Output(ends) = ear.next().await.unwrap() {
@@ -27,7 +27,7 @@ fn is_there(pid: u32) -> bool {
     std::fs::exists(format!("/proc/{pid}")).unwrap()
 }
 
-async fn exit(ear: &mut Ear) -> End {
+async fn exit(ear: &mut Events) -> End {
     loop {
         if let Event::Exit(exit) = ear.next().await.unwrap() {
             return exit.end;
@@ -35,7 +35,7 @@ async fn exit(ear: &mut Ear) -> End {
     }
 }
 
-async fn release(ear: &mut Ear, mouth: &Mouth) {
+async fn release(ear: &mut Events, mouth: &Commands) {
     mouth.say(&ToSupervisor::Release).await.unwrap();
     while ear.next().await.is_ok() {}
 }
@@ -147,21 +147,23 @@ fn without_its_agent_a_job_is_ended_after_the_grace_time_and_leaves_a_record() {
         let pid = first_pid(&mut ear).await;
         drop((ear, mouth));
         unattended(&host, job).await;
-        let Some(Fate::Over(exit)) = found(&host.jobs, job).await else { panic!("it is over") };
+        let Some(JobStatus::Over(exit)) = found(&host.jobs, job).await else {
+            panic!("it is over")
+        };
         assert_eq!(exit.end, End::GraceExpired);
         assert!(!is_there(pid));
     });
 }
 
 /// What has become of a job.
-async fn found(jobs: &Jobs, job: lariat_base::name::JobId) -> Option<Fate> {
+async fn found(jobs: &Jobs, job: lariat_base::name::JobId) -> Option<JobStatus> {
     jobs.find(KEY, job).await.unwrap().map(|found| found.fate)
 }
 
 /// Waits until the supervisor of a job that no one attends has left: to look for the job would attend it.
 async fn unattended(host: &Host, job: lariat_base::name::JobId) {
-    let folder = host.state.path().join("jobs").join(job.to_string());
-    let (record, socket) = (folder.join("record"), folder.join("socket"));
+    let directory = host.state.path().join("jobs").join(job.to_string());
+    let (record, socket) = (directory.join("record"), directory.join("socket"));
     let before = std::fs::metadata(&record).unwrap().len();
     while std::fs::metadata(&record).unwrap().len() == before || socket.exists() {
         tokio::task::yield_now().await;
@@ -182,7 +184,7 @@ fn another_agent_takes_over_where_the_first_stopped() {
         drop((ear, mouth, host.jobs));
         let jobs = open(host.state.path());
         assert!(jobs.find(KeyId([2; 16]), job).await.unwrap().is_none(), "it is another key's");
-        let Some(Fate::Alive(mut ear, mouth, stands)) = found(&jobs, job).await else {
+        let Some(JobStatus::Alive(mut ear, mouth, stands)) = found(&jobs, job).await else {
             panic!("it is not there")
         };
         mouth.say(&ToSupervisor::Follow).await.unwrap();

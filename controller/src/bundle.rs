@@ -1,4 +1,4 @@
-//! A host's bundle: the files that its agent runs with, paths relative to their folder.
+//! A host's bundle: the files that its agent runs with, paths relative to their directory.
 
 use std::fs::{DirBuilder, File, Permissions};
 use std::io;
@@ -39,18 +39,19 @@ pub(crate) struct Bundle<'a> {
 /// A bundle in its place, which is taken away again unless it is kept.
 #[must_use = "a bundle that is dropped is removed"]
 pub(crate) struct Installed {
-    folder: PathBuf,
-    /// Whether the folder was there before, and stays.
+    directory: PathBuf,
+    /// Whether the directory was there before, and stays.
     was_there: bool,
     kept: bool,
 }
 
-/// Puts the bundle into `folder`, which must be new or empty.
-pub(crate) fn install(bundle: &Bundle<'_>, folder: &Path) -> Result<Installed, CliError> {
-    let failed =
-        |e: &io::Error| CliError::new(format!("make bundle {}: {}", folder.display(), io_error(e)));
-    let was_there = take(folder)?;
-    let beside = match folder.parent() {
+/// Puts the bundle into `directory`, which must be new or empty.
+pub(crate) fn install(bundle: &Bundle<'_>, directory: &Path) -> Result<Installed, CliError> {
+    let failed = |e: &io::Error| {
+        CliError::new(format!("make bundle {}: {}", directory.display(), io_error(e)))
+    };
+    let was_there = take(directory)?;
+    let beside = match directory.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
@@ -60,34 +61,34 @@ pub(crate) fn install(bundle: &Bundle<'_>, folder: &Path) -> Result<Installed, C
     let staging = tempfile::Builder::new()
         .prefix(".lariat-")
         .permissions(Permissions::from_mode(0o700))
-        .tempdir_in(if was_there { folder } else { beside })
+        .tempdir_in(if was_there { directory } else { beside })
         .map_err(|e| failed(&e))?;
     bundle.write(staging.path())?;
-    let installed = Installed { folder: folder.to_owned(), was_there, kept: false };
+    let installed = Installed { directory: directory.to_owned(), was_there, kept: false };
     if was_there {
         for file in FILES {
-            let moved = std::fs::rename(staging.path().join(file), folder.join(file));
+            let moved = std::fs::rename(staging.path().join(file), directory.join(file));
             moved.map_err(|e| failed(&e))?;
         }
-        sync(folder).map_err(|e| failed(&e))?;
+        sync(directory).map_err(|e| failed(&e))?;
     } else {
-        std::fs::rename(staging.path(), folder).map_err(|e| failed(&e))?;
+        std::fs::rename(staging.path(), directory).map_err(|e| failed(&e))?;
         sync(beside).map_err(|e| failed(&e))?;
     }
     Ok(installed)
 }
 
-/// Whether the folder is there. If so it is made private, and must be empty.
-fn take(folder: &Path) -> Result<bool, CliError> {
+/// Whether the directory is there. If so it is made private, and must be empty.
+fn take(directory: &Path) -> Result<bool, CliError> {
     let refused = |why: &str| {
-        CliError::new(format!("{} {why}; nothing was changed", folder.display()))
-            .hint("--out with a new folder")
+        CliError::new(format!("{} {why}; nothing was changed", directory.display()))
+            .hint("--out with a new directory")
     };
-    match folder.symlink_metadata() {
+    match directory.symlink_metadata() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(CliError::new(format!("open {}: {}", folder.display(), io_error(&e)))),
-        Ok(_) if !folder.is_dir() => Err(refused("is there already and is not a folder")),
-        Ok(_) => match private::create_folder(folder) {
+        Err(e) => Err(CliError::new(format!("open {}: {}", directory.display(), io_error(&e)))),
+        Ok(_) if !directory.is_dir() => Err(refused("is there already and is not a directory")),
+        Ok(_) => match private::create_directory(directory) {
             Err(e) if e.io_kind() == Some(io::ErrorKind::AlreadyExists) => {
                 Err(refused("is there already and is not empty"))
             }
@@ -96,8 +97,8 @@ fn take(folder: &Path) -> Result<bool, CliError> {
     }
 }
 
-fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+fn sync(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
 }
 
 impl Installed {
@@ -114,16 +115,16 @@ impl Drop for Installed {
         }
         // On the way out with another error already: what can't be removed stays.
         for file in FILES {
-            let _ = std::fs::remove_file(self.folder.join(file));
+            let _ = std::fs::remove_file(self.directory.join(file));
         }
         if !self.was_there {
-            let _ = std::fs::remove_dir(&self.folder);
+            let _ = std::fs::remove_dir(&self.directory);
         }
     }
 }
 
 impl Bundle<'_> {
-    fn write(&self, folder: &Path) -> Result<(), CliError> {
+    fn write(&self, directory: &Path) -> Result<(), CliError> {
         let (agent, keyring) = (self.agent_toml(), self.keyring_toml());
         let leaf = self.leaf;
         let contents = [
@@ -133,14 +134,14 @@ impl Bundle<'_> {
             agent.as_str(),
         ];
         for (file, content) in FILES.into_iter().zip(contents) {
-            private::create(&folder.join(file), content.as_bytes())?;
+            private::create(&directory.join(file), content.as_bytes())?;
         }
         Ok(())
     }
 
     fn agent_toml(&self) -> String {
         format!(
-            "# The agent of {name}. Paths are relative to this file's folder.\n\
+            "# The agent of {name}. Paths are relative to this file's directory.\n\
              name = \"{name}\"\n\
              # Which enrolment this is; the keys in the keyring are derived for it.\n\
              enrolment = \"{enrolment}\"\n\
@@ -151,7 +152,7 @@ impl Bundle<'_> {
              key = \"host.key\"\n\
              # Who may log in, and what each may do.\n\
              keyring = \"keyring.toml\"\n\
-             # The folder for jobs and sockets; made when it is missing.\n\
+             # The directory for jobs and sockets; made when it is missing.\n\
              state = \"state\"\n",
             name = self.name,
             enrolment = self.enrolment,
@@ -189,7 +190,7 @@ mod tests {
 
     use super::*;
 
-    fn install_into(folder: &Path, label: &str) -> Result<Installed, CliError> {
+    fn install_into(directory: &Path, label: &str) -> Result<Installed, CliError> {
         let name: HostName = "web1".parse().unwrap();
         let leaf = Ca::create().unwrap().issue(&name).unwrap();
         let key = ControllerKey { label: label.to_owned(), ..ControllerKey::generate().unwrap() };
@@ -198,7 +199,7 @@ mod tests {
         let address = "[::1]:7500".parse().unwrap();
         let host = Host { address, tags: Vec::new(), enrolled: None };
         let (name, host, leaf, key, verifier) = (&name, &host, &leaf, &key, &verifier);
-        install(&Bundle { name, host, enrolment, leaf, key, verifier }, folder)
+        install(&Bundle { name, host, enrolment, leaf, key, verifier }, directory)
     }
 
     #[test]
@@ -206,9 +207,9 @@ mod tests {
         let outer = tempfile::tempdir().unwrap();
         let (new, empty) = (outer.path().join("a/new"), outer.path().join("empty"));
         std::fs::create_dir(&empty).unwrap();
-        for folder in [&new, &empty] {
-            let installed = install_into(folder, "alice@box").unwrap();
-            assert_eq!(folder.read_dir().unwrap().count(), FILES.len());
+        for directory in [&new, &empty] {
+            let installed = install_into(directory, "alice@box").unwrap();
+            assert_eq!(directory.read_dir().unwrap().count(), FILES.len());
             drop(installed);
         }
         assert!(!new.exists());
@@ -222,10 +223,10 @@ mod tests {
     #[test]
     fn whatever_a_label_is_the_files_are_toml() {
         let outer = tempfile::tempdir().unwrap();
-        let folder = outer.path().join("new");
+        let directory = outer.path().join("new");
         let label = "a\"b\\c\n[x]\u{1b}";
-        install_into(&folder, label).unwrap().keep();
-        let read = |file| std::fs::read_to_string(folder.join(file)).unwrap();
+        install_into(&directory, label).unwrap().keep();
+        let read = |file| std::fs::read_to_string(directory.join(file)).unwrap();
         let keyring: toml::Table = read("keyring.toml").parse().unwrap();
         assert_eq!(keyring["key"][0]["label"].as_str(), Some(label));
         let agent: toml::Table = read("agent.toml").parse().unwrap();

@@ -30,7 +30,7 @@ Begin with:
   lariat enroll web1 --address 10.0.0.1       make a host part of it"
 )]
 pub(crate) struct Cli {
-    /// The fleet's folder [default: $LARIAT_HOME, else $XDG_CONFIG_HOME/lariat, else ~/.config/lariat]
+    /// The fleet's directory [default: $LARIAT_HOME, else $XDG_CONFIG_HOME/lariat, else ~/.config/lariat]
     #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
 

@@ -17,7 +17,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The fleet's folder, which need not be there yet.
+    /// The fleet's directory, which need not be there yet.
     pub(crate) fn home(&self) -> Result<Home, CliError> {
         Home::find(self.home.as_deref())
     }

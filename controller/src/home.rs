@@ -22,16 +22,16 @@ pub(crate) const HOSTS: &str = "hosts.toml";
 pub(crate) const CA_CERTIFICATE: &str = "ca.pem";
 /// The CA's private key.
 pub(crate) const CA_KEY: &str = "ca.key";
-/// The folder of the controller's keys.
+/// The directory of the controller's keys.
 pub(crate) const KEYS: &str = "keys";
 
-/// The fleet's folder.
+/// The fleet's directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Home(PathBuf);
 
 /// Keeps other processes from changing the fleet until it is dropped.
 pub(crate) struct HomeLock {
-    _folder: File,
+    _directory: File,
 }
 
 impl Home {
@@ -49,13 +49,13 @@ impl Home {
         let config = absolute("XDG_CONFIG_HOME")
             .or_else(|| absolute("HOME").map(|home| home.join(".config")))
             .ok_or_else(|| {
-                CliError::new("no folder for the fleet: neither LARIAT_HOME nor HOME is set")
+                CliError::new("no directory for the fleet: neither LARIAT_HOME nor HOME is set")
                     .hint("lariat --home DIR ...")
             })?;
         Ok(Self(config.join("lariat")))
     }
 
-    /// The folder itself.
+    /// The directory itself.
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
@@ -65,12 +65,12 @@ impl Home {
         self.0.join(HOSTS)
     }
 
-    /// The folder of the controller's keys.
-    pub(crate) fn keys_folder(&self) -> PathBuf {
+    /// The directory of the controller's keys.
+    pub(crate) fn keys_directory(&self) -> PathBuf {
         self.0.join(KEYS)
     }
 
-    /// Whether a fleet is here. A folder that can't be looked into is an error, not a no.
+    /// Whether a fleet is here. A directory that can't be looked into is an error, not a no.
     pub(crate) fn has_fleet(&self) -> Result<bool, CliError> {
         let file = self.hosts_file();
         file.try_exists()
@@ -83,7 +83,7 @@ impl Home {
             let error = CliError::new(format!("no fleet in {}", self.0.display()));
             return Err(error.hint("lariat init"));
         }
-        Ok(private::check_folder(&self.0)?)
+        Ok(private::check_directory(&self.0)?)
     }
 
     /// The CA with its key, to issue certificates.
@@ -107,10 +107,10 @@ impl Home {
         let failed = |error: std::io::Error| {
             CliError::new(format!("lock {}: {}", self.0.display(), io_error(&error)))
         };
-        let folder = File::open(&self.0).map_err(failed)?;
+        let directory = File::open(&self.0).map_err(failed)?;
         loop {
-            match rustix::fs::flock(&folder, FlockOperation::LockExclusive) {
-                Ok(()) => return Ok(HomeLock { _folder: folder }),
+            match rustix::fs::flock(&directory, FlockOperation::LockExclusive) {
+                Ok(()) => return Ok(HomeLock { _directory: directory }),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(failed(error.into())),
             }

@@ -44,14 +44,15 @@ impl ControllerKey {
 
     /// The key that this controller logs in with. For now there must be one only.
     pub(crate) fn load(home: &Home) -> Result<Self, CliError> {
-        let folder = home.keys_folder();
-        let files = key_files(&folder)
-            .map_err(|e| CliError::new(format!("read {}: {}", folder.display(), io_error(&e))))?;
+        let directory = home.keys_directory();
+        let files = key_files(&directory).map_err(|e| {
+            CliError::new(format!("read {}: {}", directory.display(), io_error(&e)))
+        })?;
         match files.as_slice() {
             [file] => Self::load_file(file),
-            [] => Err(CliError::new(format!("no key in {}", folder.display()))
+            [] => Err(CliError::new(format!("no key in {}", directory.display()))
                 .hint("put a copy of your LABEL.key back there")),
-            [..] => Err(CliError::new(format!("several keys in {}", folder.display()))
+            [..] => Err(CliError::new(format!("several keys in {}", directory.display()))
                 .hint("leave one *.key there and move the others away")),
         }
     }
@@ -89,9 +90,9 @@ impl ControllerKey {
     }
 }
 
-fn key_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+fn key_files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for entry in folder.read_dir()? {
+    for entry in directory.read_dir()? {
         let path = entry?.path();
         if path.extension() == Some(OsStr::new("key")) {
             files.push(path);

@@ -1,6 +1,7 @@
 //! lariat, the controller: a command on the admin's own machine.
 
 mod address;
+mod backoff;
 mod bundle;
 mod cli;
 mod commands;
@@ -10,13 +11,12 @@ mod demo;
 mod error;
 mod fanout;
 mod home;
+mod host_handle;
 mod inventory;
 mod jobs;
 mod key;
 mod outage;
 mod output;
-mod patience;
-mod reach;
 mod run;
 mod runtime;
 mod status;

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 struct Desk {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Desk {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self { directory: tempfile::tempdir().unwrap() }
     }
 
     fn with_fleet() -> Self {
@@ -24,12 +24,12 @@ impl Desk {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lariat"));
-        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.args(arguments).current_dir(self.directory.path()).stdin(Stdio::null());
         command.env_clear().env("LARIAT_HOME", self.path("home"));
         command
     }
@@ -45,11 +45,11 @@ impl Desk {
         assert!(output.stdout.is_empty(), "{output:?}");
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
-        text.trim_end().replace(self.folder.path().to_str().unwrap(), "DESK")
+        text.trim_end().replace(self.directory.path().to_str().unwrap(), "DESK")
     }
 
-    fn names(&self, folder: &str) -> Vec<String> {
-        let entries = fs::read_dir(self.path(folder)).unwrap();
+    fn names(&self, directory: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(directory)).unwrap();
         let mut names: Vec<_> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
@@ -57,7 +57,7 @@ impl Desk {
     }
 }
 
-/// Every file and folder at and below `path` is private.
+/// Every file and directory at and below `path` is private.
 fn assert_private(path: &Path) {
     let metadata = path.symlink_metadata().unwrap();
     let mode = if metadata.is_dir() { 0o700 } else { 0o600 };
@@ -78,7 +78,7 @@ fn what_is_made_is_private_whatever_the_umask() {
     let script = format!("umask 0; {lariat} init && {lariat} enroll web1 --address 10.0.0.1");
     let output = Command::new("/bin/sh")
         .args(["-c", &script])
-        .current_dir(desk.folder.path())
+        .current_dir(desk.directory.path())
         .env("LARIAT_HOME", desk.path("home"))
         .output()
         .unwrap();
@@ -97,7 +97,7 @@ fn init_twice_and_enroll_twice_are_refused_and_change_nothing() {
     insta::assert_snapshot!(desk.refused(&["init"]), @"lariat: init: DESK/home holds a fleet of 1 host(s) already; nothing was changed; try: lariat enroll HOST --address ADDR, or lariat --home DIR init for another fleet");
     insta::assert_snapshot!(desk.refused(&["enroll", "web1", "--address", "10.0.0.2"]), @"lariat: enroll web1: it is enrolled already, at 10.0.0.1:7433; nothing was changed; try: lariat forget web1 first, to enroll it anew");
     let out = ["enroll", "web2", "--address", "10.0.0.2", "--out", "web1.lariat"];
-    insta::assert_snapshot!(desk.refused(&out), @"lariat: enroll web2: web1.lariat is there already and is not empty; nothing was changed; try: --out with a new folder");
+    insta::assert_snapshot!(desk.refused(&out), @"lariat: enroll web2: web1.lariat is there already and is not empty; nothing was changed; try: --out with a new directory");
     insta::assert_snapshot!(desk.refused(&["hosts", "web2"]), @"lariat: no host web2 in this fleet (did you mean web1?); try: lariat hosts");
     let after = (read("home/ca.key"), read("home/hosts.toml"), read("web1.lariat/host.key"));
     assert!(before == after);
@@ -150,7 +150,7 @@ fn what_others_can_read_is_refused() {
 }
 
 #[test]
-fn init_takes_over_an_empty_folder_and_not_one_that_is_open_and_in_use() {
+fn init_takes_over_an_empty_directory_and_not_one_that_is_open_and_in_use() {
     let desk = Desk::new();
     fs::create_dir(desk.path("home")).unwrap();
     chmod(&desk.path("home"), 0o777);

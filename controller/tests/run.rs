@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 #![allow(missing_docs, unreachable_pub, reason = "a test's own modules")]
 
-mod played;
+mod fake_agent;
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -14,29 +14,29 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use fake_agent::{Heard, Played};
 use lariat_wire::protocol::exec::{self, Ack, Streams};
-use played::{Heard, Played};
 use rustix::process::{Pid, Signal, kill_process};
 
 struct World {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     agent: Played,
 }
 
 impl World {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         for arguments in [&["init"][..], &["enroll", "web1", "--address", &address]] {
-            assert!(lariat(folder.path(), arguments).output().unwrap().status.success());
+            assert!(lariat(directory.path(), arguments).output().unwrap().status.success());
         }
-        let agent = Played::start(&folder.path().join("web1.lariat"), listener);
-        Self { folder, agent }
+        let agent = Played::start(&directory.path().join("web1.lariat"), listener);
+        Self { directory, agent }
     }
 
     fn lariat(&self, arguments: &[&str]) -> Command {
-        lariat(self.folder.path(), arguments)
+        lariat(self.directory.path(), arguments)
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
@@ -69,10 +69,10 @@ impl World {
     }
 }
 
-fn lariat(folder: &Path, arguments: &[&str]) -> Command {
+fn lariat(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lariat"));
-    command.args(arguments).current_dir(folder).stdin(Stdio::null());
-    command.env_clear().env("LARIAT_HOME", folder.join("home"));
+    command.args(arguments).current_dir(directory).stdin(Stdio::null());
+    command.env_clear().env("LARIAT_HOME", directory.join("home"));
     command
 }
 
@@ -120,9 +120,9 @@ fn failures_of_lariat_are_255_and_one_line() {
     let (status, stdout, stderr) = world.told(&["--", "gap"]);
     assert_eq!((status, stdout), (255, vec![]));
     insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): the peer misbehaved: output has a gap or comes twice; the command was running, and how it ended is not known; try: lariat attach web1 JOB");
-    let (status, _, stderr) = world.told(&["--", "nofolder"]);
+    let (status, _, stderr) = world.told(&["--", "nodirectory"]);
     assert_eq!(status, 255);
-    insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): enter folder /no: no such file or directory");
+    insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): enter directory /no: no such file or directory");
 }
 
 /// The request rides with the login: without an answer nobody knows what became of it.
@@ -214,7 +214,7 @@ fn json_is_one_object() {
 fn stdin_arrives_whole_whatever_it_is() {
     let world = World::new();
     let bytes: Vec<u8> = (0..1_500_000_u32).map(|i| i.to_le_bytes()[1]).collect();
-    let file = world.folder.path().join("stdin");
+    let file = world.directory.path().join("stdin");
     std::fs::write(&file, &bytes).unwrap();
     for kind in ["file", "pipe", "socket"] {
         let (mut near, far) = UnixStream::pair().unwrap();
@@ -331,7 +331,7 @@ fn the_first_ctrl_c_goes_to_the_command_and_the_second_leaves() {
                 "--",
                 "sleep",
             ])
-            .env("LARIAT_HOME", world.folder.path().join("home"));
+            .env("LARIAT_HOME", world.directory.path().join("home"));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         child.stdout.as_mut().unwrap().read_exact(&mut [0; 9]).unwrap();
         kill_process(Pid::from_child(&child), signal).unwrap();
@@ -346,7 +346,7 @@ fn a_controller_that_is_to_outlive_its_terminal_does() {
     let mut command = Command::new("nohup");
     command
         .args([lariat, "run", "web1", "--", "sleep"])
-        .env("LARIAT_HOME", world.folder.path().join("home"));
+        .env("LARIAT_HOME", world.directory.path().join("home"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     child.stdout.as_mut().unwrap().read_exact(&mut [0; 9]).unwrap();
@@ -419,7 +419,7 @@ fn ping_says_how_long_it_took() {
 #[test]
 fn a_host_that_names_what_it_likes_writes_nothing_outside() {
     let world = World::new();
-    let file = |name: &str| world.folder.path().join(name);
+    let file = |name: &str| world.directory.path().join(name);
     for attack in ["dotdot", "up", "absolute", "empty", "nul", "long", "twice", "unasked", "data"] {
         let output = world.lariat(&["pull", &format!("web1:{attack}"), "copy"]).output().unwrap();
         let told = String::from_utf8(output.stderr).unwrap();
@@ -440,7 +440,7 @@ fn a_host_that_names_what_it_likes_writes_nothing_outside() {
 #[test]
 fn a_host_gives_a_file_nothing_that_was_not_asked_for() {
     let world = World::new();
-    let copy = world.folder.path().join("copy");
+    let copy = world.directory.path().join("copy");
     for attack in [
         &["web1:file-bits"][..],
         &["web1:file-attributes", "-X"],

@@ -14,9 +14,9 @@ use rustix::process::{Pid, Signal};
 
 use crate::binaries::binaries;
 
-/// A controller's home and its agents, in a folder that goes with it.
+/// A controller's home and its agents, in a directory that goes with it.
 pub struct TestFleet {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 /// A running agent. It is killed when this is dropped.
@@ -40,12 +40,13 @@ impl TestFleet {
     /// # Panics
     /// When `lariat init` fails.
     pub fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("lariat-test-").tempdir().expect("a folder");
+        let directory =
+            tempfile::Builder::new().prefix("lariat-test-").tempdir().expect("a directory");
         std::fs::DirBuilder::new()
             .mode(0o755)
-            .create(folder.path().join("work"))
-            .expect("a folder");
-        let fleet = Self { folder };
+            .create(directory.path().join("work"))
+            .expect("a directory");
+        let fleet = Self { directory };
         fleet.ok(["init"]);
         fleet
     }
@@ -57,27 +58,27 @@ impl TestFleet {
         (fleet, agent)
     }
 
-    /// A path in the test's own folder, which is not the controller's home.
+    /// A path in the test's own directory, which is not the controller's home.
     pub fn path(&self, name: impl AsRef<OsStr>) -> PathBuf {
-        self.folder.path().join("work").join(name.as_ref())
+        self.directory.path().join("work").join(name.as_ref())
     }
 
     /// The controller's home.
     pub fn home(&self) -> PathBuf {
-        self.folder.path().join("home")
+        self.directory.path().join("home")
     }
 
-    /// The folder with a host's bundle.
+    /// The directory with a host's bundle.
     pub fn bundle(&self, host: &str) -> PathBuf {
-        self.folder.path().join(format!("{host}.lariat"))
+        self.directory.path().join(format!("{host}.lariat"))
     }
 
     /// `lariat`, with this fleet's home and nothing of the test's own environment.
     pub fn lariat(&self) -> Command {
         let mut command = Command::new(&binaries().lariat);
-        command.env_clear().env("LARIAT_HOME", self.home()).env("HOME", self.folder.path());
+        command.env_clear().env("LARIAT_HOME", self.home()).env("HOME", self.directory.path());
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        command.current_dir(self.folder.path().join("work")).stdin(Stdio::null());
+        command.current_dir(self.directory.path().join("work")).stdin(Stdio::null());
         command
     }
 
@@ -220,7 +221,7 @@ impl Agent {
         Pid::from_child(&self.child)
     }
 
-    /// Its folder for jobs and sockets.
+    /// Its directory for jobs and sockets.
     pub fn state(&self) -> PathBuf {
         self.config.parent().unwrap_or(Path::new("/")).join("state")
     }
@@ -274,8 +275,8 @@ impl Agent {
     /// # Panics
     /// When it is not there any more.
     pub fn descriptors(&self) -> usize {
-        let folder = format!("/proc/{}/fd", self.pid().as_raw_nonzero());
-        std::fs::read_dir(folder).expect("the agent is there").count()
+        let directory = format!("/proc/{}/fd", self.pid().as_raw_nonzero());
+        std::fs::read_dir(directory).expect("the agent is there").count()
     }
 }
 

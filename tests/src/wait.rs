@@ -21,14 +21,14 @@ pub fn until<T>(what: &str, mut state: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Waits until a partial in `folder` has this many bytes, and tells where it is.
+/// Waits until a partial in `directory` has this many bytes, and tells where it is.
 ///
 /// # Panics
-/// When it has not after [`PATIENCE`], and when there is no such folder.
+/// When it has not after [`PATIENCE`], and when there is no such directory.
 #[expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-pub fn partial_reaches(folder: &Path, bytes: u64) -> PathBuf {
+pub fn partial_reaches(directory: &Path, bytes: u64) -> PathBuf {
     until("the partial to grow", || {
-        let mut paths = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+        let mut paths = std::fs::read_dir(directory).unwrap().flatten().map(|entry| entry.path());
         paths.find(|path| {
             let partial = path.extension().is_some_and(|extension| extension == "part");
             partial && path.metadata().is_ok_and(|metadata| metadata.len() >= bytes)

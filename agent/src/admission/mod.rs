@@ -2,10 +2,10 @@
 //!
 //! A state machine without I/O and without a clock: it is told what happened and when, and says what
 //! to do. Its invariants: there are never more strangers than places, nobody is refused for want of a
-//! place (another stranger goes instead, see [`contest`]), nothing here grows without bound, and
+//! place (another stranger goes instead, see [`eviction`]), nothing here grows without bound, and
 //! neither a session nor a stranger whose login has arrived holds a place.
 
-mod contest;
+mod eviction;
 mod penalties;
 mod progress;
 mod source;
@@ -47,7 +47,7 @@ impl Default for Rules {
 
 /// A stranger's place. Later ones are larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place(u64);
+pub struct Slot(u64);
 
 /// What to do with a connection that has just come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +57,9 @@ pub enum Verdict {
     /// Let it try to log in, and first cut off the one whose place it takes, if any.
     Admitted {
         /// The newcomer's place.
-        place: Place,
+        place: Slot,
         /// Who has to go.
-        evicted: Option<Place>,
+        evicted: Option<Slot>,
     },
 }
 
@@ -79,10 +79,10 @@ pub struct Admission {
     rules: Rules,
     penalties: Penalties,
     /// By age: those that have a place.
-    strangers: BTreeMap<Place, Stranger>,
+    strangers: BTreeMap<Slot, Stranger>,
     /// By age: those whose login has arrived. They wait for their denial, or for us to notice that
     /// they are in.
-    decided: BTreeMap<Place, Stranger>,
+    decided: BTreeMap<Slot, Stranger>,
     /// Places of each source that has any.
     counts: HashMap<Source, usize>,
     next: u64,
@@ -124,7 +124,7 @@ impl Admission {
         if let Some(place) = evicted {
             self.release(place);
         }
-        let place = Place(self.next);
+        let place = Slot(self.next);
         self.next += 1;
         self.strangers.insert(place, Stranger { source, exempt, stage: Stage::Silent, since: now });
         *self.counts.entry(source).or_default() += 1;
@@ -133,7 +133,7 @@ impl Admission {
 
     /// Takes note of how far a stranger has come. Returns whom to cut off, if too many wait for their
     /// denial.
-    pub fn progressed(&mut self, place: Place, stage: Stage, now: Instant) -> Option<Place> {
+    pub fn progressed(&mut self, place: Slot, stage: Stage, now: Instant) -> Option<Slot> {
         if stage < Stage::Decided {
             if let Some(stranger) = self.strangers.get_mut(&place) {
                 (stranger.stage, stranger.since) = (stage, now);
@@ -148,7 +148,7 @@ impl Admission {
 
     /// Takes note that the stranger's time ended. One that was evicted has no place to give back, and
     /// is not penalised for having been slower than others.
-    pub fn ended(&mut self, place: Place, outcome: Outcome, now: Instant) {
+    pub fn ended(&mut self, place: Slot, outcome: Outcome, now: Instant) {
         let Some(Stranger { source, exempt, .. }) = self.release(place) else { return };
         match outcome {
             Outcome::LoggedIn => self.penalties.forgive(source, now),
@@ -167,7 +167,7 @@ impl Admission {
         self.rules.exempt.iter().any(|network| network.contains(&address))
     }
 
-    fn release(&mut self, place: Place) -> Option<Stranger> {
+    fn release(&mut self, place: Slot) -> Option<Stranger> {
         let Some(stranger) = self.strangers.remove(&place) else {
             return self.decided.remove(&place);
         };

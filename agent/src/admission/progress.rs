@@ -2,13 +2,13 @@
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::Place;
+use super::Slot;
 
 /// Where the strangers' tasks say it.
-pub type Tell = UnboundedSender<(Place, Stage)>;
+pub type Tell = UnboundedSender<(Slot, Stage)>;
 
 /// Where the loop that accepts hears it.
-pub type Hear = UnboundedReceiver<(Place, Stage)>;
+pub type Hear = UnboundedReceiver<(Slot, Stage)>;
 
 /// How far a stranger has come. Later ones are larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,13 +24,13 @@ pub enum Stage {
 /// Tells the loop that accepts how far one stranger has come. Nobody need listen.
 #[derive(Clone)]
 pub struct Progress {
-    place: Place,
+    place: Slot,
     sender: Tell,
 }
 
 impl Progress {
     /// For the stranger that has this place.
-    pub fn new(place: Place, sender: &Tell) -> Self {
+    pub fn new(place: Slot, sender: &Tell) -> Self {
         Self { place, sender: sender.clone() }
     }
 

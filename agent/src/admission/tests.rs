@@ -11,7 +11,7 @@ fn address(last: u8) -> IpAddr {
     Ipv4Addr::new(10, 0, 0, last).into()
 }
 
-fn admit(admission: &mut Admission, last: u8, now: Instant) -> (Place, Option<Place>) {
+fn admit(admission: &mut Admission, last: u8, now: Instant) -> (Slot, Option<Slot>) {
     match admission.connected(address(last), now) {
         Verdict::Admitted { place, evicted } => (place, evicted),
         Verdict::Penalised(_) => panic!("10.0.0.{last} is penalised"),
@@ -202,8 +202,8 @@ proptest! {
     fn limits_hold_and_books_balance(steps in steps(), per_source in 1_usize..4, places in 1_usize..9) {
         let mut admission = small(per_source, places);
         let mut now = Instant::now();
-        let mut inside: Vec<(Place, u8)> = Vec::new();
-        let mut decided: Vec<Place> = Vec::new();
+        let mut inside: Vec<(Slot, u8)> = Vec::new();
+        let mut decided: Vec<Slot> = Vec::new();
         for step in steps {
             match step {
                 Step::Connect(last) => match admission.connected(address(last), now) {

@@ -11,9 +11,9 @@ impl Jobs {
     /// All jobs whose supervisors are there, and whose they are.
     pub fn alive(&self) -> io::Result<Vec<(KeyId, JobId)>> {
         let mut alive = Vec::new();
-        for job in self.folders.ids()? {
+        for job in self.directories.ids()? {
             // One that can't be read, or goes while we look, runs no more.
-            if let Ok(found) = self.folders.find(job)
+            if let Ok(found) = self.directories.find(job)
                 && matches!(found.state, State::Alive(..))
             {
                 alive.push((found.record.key, job));
@@ -24,6 +24,6 @@ impl Jobs {
 
     /// Whether this job's supervisor is there.
     pub fn is_alive(&self, job: JobId) -> bool {
-        self.folders.find(job).is_ok_and(|found| matches!(found.state, State::Alive(..)))
+        self.directories.find(job).is_ok_and(|found| matches!(found.state, State::Alive(..)))
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Groups(PathBuf);
 
 /// One job's group.
 pub(super) struct Group {
-    folder: PathBuf,
+    directory: PathBuf,
     /// Most processes and threads in it.
     tasks_max: u32,
 }
@@ -36,7 +36,7 @@ impl Groups {
     /// Those that lie in this process's own group, if there are such things here.
     pub(super) fn find() -> Option<Self> {
         let (own, mounts) = (read("/proc/self/cgroup")?, read("/proc/self/mountinfo")?);
-        own_folder(&own, &mounts).map(Self)
+        own_directory(&own, &mounts).map(Self)
     }
 
     /// Moves this process aside, so that the jobs' groups can have limits. Only where this process's group
@@ -54,7 +54,7 @@ impl Groups {
 
     /// A job's group, made or not.
     pub(super) fn of(&self, job: JobId) -> Group {
-        Group { folder: self.0.join(format!("{PREFIX}{job}")), tasks_max: u32::MAX }
+        Group { directory: self.0.join(format!("{PREFIX}{job}")), tasks_max: u32::MAX }
     }
 
     /// Makes a job's group, in which there may be at most `tasks_max` processes and threads, where that can
@@ -70,7 +70,7 @@ impl Groups {
         let mut left = false;
         for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
             if entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
-                left |= !Group { folder: entry.path(), tasks_max: u32::MAX }.remove();
+                left |= !Group { directory: entry.path(), tasks_max: u32::MAX }.remove();
             }
         }
         left
@@ -81,8 +81,8 @@ impl Group {
     /// Makes it. Another agent in the same place may take one that is still empty for a left one, and remove it:
     /// then it is made again.
     pub(super) fn make(&self) -> io::Result<()> {
-        fs::create_dir(&self.folder)?;
-        let limit = OpenOptions::new().write(true).open(self.folder.join("pids.max"));
+        fs::create_dir(&self.directory)?;
+        let limit = OpenOptions::new().write(true).open(self.directory.join("pids.max"));
         // Where tasks can't be counted, there is no such file.
         let _ = limit.and_then(|mut file| file.write_all(self.tasks_max.to_string().as_bytes()));
         Ok(())
@@ -91,24 +91,24 @@ impl Group {
     /// A descriptor that a process can be born by.
     pub(super) fn open(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(rustix::fs::open(&self.folder, flags, Mode::empty())?)
+        Ok(rustix::fs::open(&self.directory, flags, Mode::empty())?)
     }
 
     /// The file that moves whoever writes `0` to it into the group.
     pub(super) fn entrance(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        Ok(rustix::fs::open(self.folder.join("cgroup.procs"), flags, Mode::empty())?)
+        Ok(rustix::fs::open(self.directory.join("cgroup.procs"), flags, Mode::empty())?)
     }
 
     /// The processes in it and in the groups below.
     pub(super) fn processes(&self) -> Vec<i32> {
         let mut found = Vec::new();
-        let mut folders = vec![self.folder.clone()];
-        while let Some(folder) = folders.pop() {
-            let list = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+        let mut directories = vec![self.directory.clone()];
+        while let Some(directory) = directories.pop() {
+            let list = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
             found.extend(list.lines().filter_map(|line| line.parse::<i32>().ok()));
-            let below = fs::read_dir(&folder).into_iter().flatten().flatten();
-            folders.extend(below.map(|entry| entry.path()).filter(|path| path.is_dir()));
+            let below = fs::read_dir(&directory).into_iter().flatten().flatten();
+            directories.extend(below.map(|entry| entry.path()).filter(|path| path.is_dir()));
         }
         found
     }
@@ -116,7 +116,7 @@ impl Group {
     /// Ends everything in it.
     pub(super) fn kill(&self) {
         // Linux 5.14 and newer; nothing can be born meanwhile.
-        if fs::write(self.folder.join("cgroup.kill"), "1").is_err() {
+        if fs::write(self.directory.join("cgroup.kill"), "1").is_err() {
             for pid in self.processes() {
                 // It may have ended by itself.
                 let _ = super::raw::kill(pid, nix::libc::SIGKILL.unsigned_abs().to_le_bytes()[0]);
@@ -126,7 +126,7 @@ impl Group {
 
     /// Removes it, unless somebody is in it. Whether it is gone.
     pub(super) fn remove(&self) -> bool {
-        match fs::remove_dir(&self.folder) {
+        match fs::remove_dir(&self.directory) {
             Err(error) => error.kind() == io::ErrorKind::NotFound,
             Ok(()) => true,
         }
@@ -137,8 +137,8 @@ fn read(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
-/// The folder of a process's own group, of its `cgroup` and `mountinfo` files (proc(5), cgroups(7)).
-fn own_folder(cgroup: &str, mountinfo: &str) -> Option<PathBuf> {
+/// The directory of a process's own group, of its `cgroup` and `mountinfo` files (proc(5), cgroups(7)).
+fn own_directory(cgroup: &str, mountinfo: &str) -> Option<PathBuf> {
     let path = cgroup.lines().find_map(|line| line.strip_prefix("0::"))?;
     let (root, mount) = mountinfo.lines().find_map(|line| {
         let (fields, kind) = line.split_once(" - ")?;
@@ -162,17 +162,17 @@ mod tests {
 ";
 
     #[test]
-    fn a_groups_folder_is_below_the_mount() {
-        let folder = own_folder("0::/system.slice/lariatd.service\n", MOUNTS);
-        assert_eq!(folder, Some("/sys/fs/cgroup/system.slice/lariatd.service".into()));
+    fn a_groups_directory_is_below_the_mount() {
+        let directory = own_directory("0::/system.slice/lariatd.service\n", MOUNTS);
+        assert_eq!(directory, Some("/sys/fs/cgroup/system.slice/lariatd.service".into()));
         let mixed = "3:cpu:/a\n0::/\n";
-        assert_eq!(own_folder(mixed, MOUNTS), Some("/sys/fs/cgroup/".into()));
+        assert_eq!(own_directory(mixed, MOUNTS), Some("/sys/fs/cgroup/".into()));
         let inside = MOUNTS.replace("0:30 / ", "0:30 /box ");
-        assert_eq!(own_folder("0::/box/a", &inside), Some("/sys/fs/cgroup/a".into()));
-        assert_eq!(own_folder("0::/other", &inside), None);
-        assert_eq!(own_folder("3:cpu:/a\n", MOUNTS), None);
-        assert_eq!(own_folder("0::/a", "24 30 0:22 / /proc rw - proc proc rw\n"), None);
-        assert_eq!(own_folder("", ""), None);
+        assert_eq!(own_directory("0::/box/a", &inside), Some("/sys/fs/cgroup/a".into()));
+        assert_eq!(own_directory("0::/other", &inside), None);
+        assert_eq!(own_directory("3:cpu:/a\n", MOUNTS), None);
+        assert_eq!(own_directory("0::/a", "24 30 0:22 / /proc rw - proc proc rw\n"), None);
+        assert_eq!(own_directory("", ""), None);
     }
 
     #[test]
@@ -184,11 +184,11 @@ mod tests {
         assert!(dir.path().join(format!("lariat-{one}")).is_dir());
         assert!(groups.make(one, 100).is_none(), "somebody was left in it");
         assert!(groups.make(two, 100).is_some());
-        // Somebody is in the first: a folder that is not empty can't be removed either.
-        assert!(!group.remove() || fs::create_dir_all(group.folder.join("in it")).is_ok());
-        fs::create_dir_all(group.folder.join("in it")).unwrap();
+        // Somebody is in the first: a directory that is not empty can't be removed either.
+        assert!(!group.remove() || fs::create_dir_all(group.directory.join("in it")).is_ok());
+        fs::create_dir_all(group.directory.join("in it")).unwrap();
         assert!(groups.sweep());
-        assert!(group.folder.is_dir() && !groups.of(two).folder.exists());
+        assert!(group.directory.is_dir() && !groups.of(two).directory.exists());
         assert!(groups.of(two).remove(), "one that is gone needs no removing");
     }
 }

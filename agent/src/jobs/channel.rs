@@ -33,7 +33,7 @@ pub(super) const FDS: usize = 2;
 /// Most bytes of stdin in one frame, so that a supervisor needs no larger buffer.
 pub const STDIN_FRAME: usize = 64 * 1024;
 
-/// The first thing that a supervisor is told; the job's folder and its record come with it.
+/// The first thing that a supervisor is told; the job's directory and its record come with it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Begin {
     /// The agent's [`VERSION`].
@@ -100,21 +100,21 @@ pub enum ToAgent {
     /// The command has ended.
     Exit(Exit),
     /// The first thing that an agent is told that did not start the job, whether it follows or not.
-    Stands(Stands),
+    OutputRange(OutputRange),
     /// Another agent has taken its place; nothing more comes.
     Replaced,
 }
 
 /// How far a job's output has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stands {
+pub struct OutputRange {
     /// Everything before this was forgotten.
     pub from: Ack,
     /// Everything before this has come.
     pub upto: Ack,
 }
 
-impl Stands {
+impl OutputRange {
     /// Whether output can be given from these offsets on.
     pub fn has(&self, offsets: Ack) -> bool {
         let within = |from, offset, upto| (from..=upto).contains(&offset);

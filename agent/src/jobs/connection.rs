@@ -1,7 +1,7 @@
 //! An agent's conversation with one supervisor.
 //!
-//! Two halves that are used side by side: [`Ear`] hears what became of the job and reads its output,
-//! [`Mouth`] passes on what the controller says. Dropping both is all it takes to leave; the job goes
+//! Two halves that are used side by side: [`Events`] hears what became of the job and reads its output,
+//! [`Commands`] passes on what the controller says. Dropping both is all it takes to leave; the job goes
 //! on for its grace time.
 
 use std::io::{self, IoSlice};
@@ -15,7 +15,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use super::channel::{self, ChannelError, STDIN_FRAME, Stands, ToAgent, ToSupervisor};
+use super::channel::{self, ChannelError, OutputRange, STDIN_FRAME, ToAgent, ToSupervisor};
 use super::inbox::Inbox;
 use super::spool::Stream;
 use super::spool_file::SpoolReader;
@@ -34,32 +34,32 @@ pub enum Event {
     /// It has ended.
     Exit(Exit),
     /// How far its output has come: the first thing to hear of a job that somebody else started.
-    Stands(Stands),
+    OutputRange(OutputRange),
     /// Another conversation has taken this one's place.
     Replaced,
 }
 
 /// Hears what a supervisor says.
-pub struct Ear {
+pub struct Events {
     socket: Arc<UnixStream>,
     inbox: Inbox,
     spools: [Option<SpoolReader>; 2],
 }
 
 /// Talks to a supervisor.
-pub struct Mouth {
+pub struct Commands {
     socket: Arc<UnixStream>,
 }
 
 /// Both halves of a conversation. Needs a tokio runtime around it.
-pub(super) fn halves(socket: StdStream) -> io::Result<(Ear, Mouth)> {
+pub(super) fn halves(socket: StdStream) -> io::Result<(Events, Commands)> {
     socket.set_nonblocking(true)?;
     let socket = Arc::new(UnixStream::from_std(socket)?);
-    let ear = Ear { socket: Arc::clone(&socket), inbox: Inbox::default(), spools: [None, None] };
-    Ok((ear, Mouth { socket }))
+    let ear = Events { socket: Arc::clone(&socket), inbox: Inbox::default(), spools: [None, None] };
+    Ok((ear, Commands { socket }))
 }
 
-impl Ear {
+impl Events {
     /// The next thing that the supervisor says. Cancelling it loses nothing.
     pub async fn next(&mut self) -> Result<Event, ChannelError> {
         loop {
@@ -83,7 +83,7 @@ impl Ear {
                 ToAgent::Output(ends) => Event::Output(ends),
                 ToAgent::StdinTaken(taken) => Event::StdinTaken(taken),
                 ToAgent::Exit(exit) => Event::Exit(exit),
-                ToAgent::Stands(stands) => Event::Stands(stands),
+                ToAgent::OutputRange(stands) => Event::OutputRange(stands),
                 ToAgent::Replaced => Event::Replaced,
                 ToAgent::Spool { stream, capacity } => {
                     let file = self.inbox.fd().ok_or(ChannelError::Malformed)?;
@@ -110,7 +110,7 @@ impl Ear {
     }
 }
 
-impl Mouth {
+impl Commands {
     /// Says something. Must not be cancelled, nor called twice at once.
     pub async fn say(&self, message: &ToSupervisor) -> Result<(), ChannelError> {
         self.send(&[], &channel::message(message)?).await

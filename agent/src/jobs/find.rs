@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lariat_base::name::{JobId, KeyId};
 use lariat_wire::protocol::{exec, job};
 
-use super::channel::{ChannelError, Stands};
-use super::connection::{self, Ear, Event, Mouth};
-use super::folder::{self, OldFolder};
+use super::channel::{ChannelError, OutputRange};
+use super::connection::{self, Commands, Event, Events};
+use super::directory::{self, OldDirectory};
 use super::record::{Record, State};
 use super::start::{Jobs, StartError};
 
@@ -22,17 +22,17 @@ const LOOK_FOR: Duration = Duration::from_secs(5);
 pub struct Found {
     /// What was written down of it.
     pub record: Record,
-    /// Its folder, with its output if it is detached.
-    pub folder: OwnedFd,
+    /// Its directory, with its output if it is detached.
+    pub directory: OwnedFd,
     /// What has become of it.
-    pub fate: Fate,
+    pub fate: JobStatus,
 }
 
 /// What has become of a job that was found.
-pub enum Fate {
+pub enum JobStatus {
     /// It is there, and tells everything again that still matters. Who does not say that it follows
     /// only listens.
-    Alive(Ear, Mouth, Stands),
+    Alive(Events, Commands, OutputRange),
     /// It ended, and nobody came for it in time, or need come.
     Over(exec::Exit),
     /// It died with its supervisor, or with the host.
@@ -44,20 +44,20 @@ impl Jobs {
     pub async fn find(&self, key: KeyId, job: JobId) -> Result<Option<Found>, StartError> {
         let began = tokio::time::Instant::now();
         loop {
-            let found = match self.folders.find(job) {
+            let found = match self.directories.find(job) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 result => result?,
             };
             if found.record.key != key {
                 return Ok(None);
             }
-            let OldFolder { folder, record, state, .. } = found;
+            let OldDirectory { directory, record, state, .. } = found;
             let fate = match state {
-                State::Over(exit) => Fate::Over(exit),
-                State::Dead => Fate::Dead,
+                State::Over(exit) => JobStatus::Over(exit),
+                State::Dead => JobStatus::Dead,
                 State::NeverBegan => return Ok(None),
-                State::Alive(_) => match listen(folder.as_fd()).await {
-                    Ok((ear, mouth, stands)) => Fate::Alive(ear, mouth, stands),
+                State::Alive(_) => match listen(directory.as_fd()).await {
+                    Ok((ear, mouth, stands)) => JobStatus::Alive(ear, mouth, stands),
                     // It does not listen yet, or no more.
                     Err(_) if began.elapsed() < LOOK_FOR => {
                         tokio::time::sleep(LOOK_AGAIN).await;
@@ -66,18 +66,18 @@ impl Jobs {
                     Err(error) => return Err(error.into()),
                 },
             };
-            return Ok(Some(Found { record, folder: folder.into(), fate }));
+            return Ok(Some(Found { record, directory: directory.into(), fate }));
         }
     }
 
     /// All jobs of this key whose ids begin with these digits, the oldest first.
     pub fn list(&self, key: KeyId, prefix: &str) -> io::Result<Vec<job::Job>> {
         let mut jobs = Vec::new();
-        for job in self.folders.ids()? {
+        for job in self.directories.ids()? {
             if !job.to_string().starts_with(prefix) {
                 continue;
             }
-            match self.folders.find(job) {
+            match self.directories.find(job) {
                 Ok(found) if found.record.key == key && found.state != State::NeverBegan => {
                     jobs.push(self.listed(job, found));
                 }
@@ -89,8 +89,8 @@ impl Jobs {
         Ok(jobs)
     }
 
-    fn listed(&self, job: JobId, found: OldFolder) -> job::Job {
-        let OldFolder { record, state, heard_of, .. } = found;
+    fn listed(&self, job: JobId, found: OldDirectory) -> job::Job {
+        let OldDirectory { record, state, heard_of, .. } = found;
         let (state, ended_ms) = match state {
             State::Alive(None) => (job::State::Running, None),
             // It was written to last when the command had ended.
@@ -105,7 +105,7 @@ impl Jobs {
 
     /// What has become of a job whose supervisor was there and has gone.
     pub fn left_behind(&self, job: JobId) -> io::Result<job::State> {
-        let OldFolder { record, state, .. } = self.folders.find(job)?;
+        let OldDirectory { record, state, .. } = self.directories.find(job)?;
         Ok(match state {
             State::Over(exit) => job::State::Ended(exit.end),
             State::Alive(_) | State::Dead | State::NeverBegan => self.died(&record),
@@ -125,10 +125,12 @@ pub(super) fn milliseconds(time: SystemTime) -> u64 {
 }
 
 /// Connects to a supervisor and hears how its job stands.
-async fn listen(folder: std::os::fd::BorrowedFd<'_>) -> Result<(Ear, Mouth, Stands), ChannelError> {
-    let (mut ear, mouth) = connection::halves(folder::connect(folder)?)?;
+async fn listen(
+    directory: std::os::fd::BorrowedFd<'_>,
+) -> Result<(Events, Commands, OutputRange), ChannelError> {
+    let (mut ear, mouth) = connection::halves(directory::connect(directory)?)?;
     match ear.next().await? {
-        Event::Stands(stands) => Ok((ear, mouth, stands)),
+        Event::OutputRange(stands) => Ok((ear, mouth, stands)),
         _ => Err(ChannelError::Malformed),
     }
 }

@@ -1,4 +1,4 @@
-//! The output of a detached job: one stream's newest bytes, in files of the job's folder.
+//! The output of a detached job: one stream's newest bytes, in files of the job's directory.
 //!
 //! A stream is cut into segments, `stdout.N` from its byte N on. A full one is left behind for the
 //! next, and the oldest goes when all of them together would be more than the limit. Readers
@@ -50,9 +50,9 @@ impl Log {
     pub(super) fn fill(
         &mut self,
         pipe: BorrowedFd<'_>,
-        folder: BorrowedFd<'_>,
+        directory: BorrowedFd<'_>,
     ) -> io::Result<Filled> {
-        match self.splice(pipe, folder) {
+        match self.splice(pipe, directory) {
             Ok(0) => Ok(Filled::End),
             Ok(len) => {
                 self.end += len;
@@ -60,15 +60,15 @@ impl Log {
             }
             Err(Errno::AGAIN | Errno::INTR) => Ok(Filled::Nothing),
             // The next byte that can be kept begins a segment of its own.
-            Err(_) if self.drop_oldest(folder) => Ok(Filled::Nothing),
+            Err(_) if self.drop_oldest(directory) => Ok(Filled::Nothing),
             Err(_) => self.lose(pipe),
         }
     }
 
-    fn splice(&mut self, pipe: BorrowedFd<'_>, folder: BorrowedFd<'_>) -> Result<u64, Errno> {
+    fn splice(&mut self, pipe: BorrowedFd<'_>, directory: BorrowedFd<'_>) -> Result<u64, Errno> {
         let mut written = self.begins.back().map_or(0, |begin| self.end - begin);
         if self.file.is_none() || written >= self.segment {
-            self.begin_segment(folder)?;
+            self.begin_segment(directory)?;
             written = 0;
         }
         let file = self.file.as_ref().ok_or(Errno::BADF)?;
@@ -78,13 +78,13 @@ impl Log {
         Ok(rustix::pipe::splice(pipe, None, file, Some(&mut position), len, flags)? as u64)
     }
 
-    fn begin_segment(&mut self, folder: BorrowedFd<'_>) -> Result<(), Errno> {
-        while self.begins.len() as u64 >= SEGMENTS && self.drop_oldest(folder) {}
+    fn begin_segment(&mut self, directory: BorrowedFd<'_>) -> Result<(), Errno> {
+        while self.begins.len() as u64 >= SEGMENTS && self.drop_oldest(directory) {}
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let name = self.stream.segment(self.end);
         self.file = None;
-        self.file = Some(rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?);
+        self.file = Some(rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?);
         if self.begins.back() != Some(&self.end) {
             self.begins.push_back(self.end);
         }
@@ -92,12 +92,12 @@ impl Log {
     }
 
     /// Makes room. `false` when only what is being written is left.
-    fn drop_oldest(&mut self, folder: BorrowedFd<'_>) -> bool {
+    fn drop_oldest(&mut self, directory: BorrowedFd<'_>) -> bool {
         if self.begins.len() < 2 {
             return false;
         }
         let Some(begin) = self.begins.pop_front() else { return false };
-        let _ = rustix::fs::unlinkat(folder, self.stream.segment(begin), AtFlags::empty());
+        let _ = rustix::fs::unlinkat(directory, self.stream.segment(begin), AtFlags::empty());
         true
     }
 
@@ -137,7 +137,7 @@ mod tests {
 
     struct Case {
         dir: tempfile::TempDir,
-        folder: OwnedFd,
+        directory: OwnedFd,
         log: Log,
         pipe: (io::PipeReader, io::PipeWriter),
     }
@@ -145,20 +145,20 @@ mod tests {
     impl Case {
         fn new(limit: u64) -> Self {
             let dir = tempfile::tempdir().unwrap();
-            let folder = std::fs::File::open(dir.path()).unwrap().into();
-            Self { dir, folder, log: Log::new(Stream::Stdout, limit), pipe: io::pipe().unwrap() }
+            let directory = std::fs::File::open(dir.path()).unwrap().into();
+            Self { dir, directory, log: Log::new(Stream::Stdout, limit), pipe: io::pipe().unwrap() }
         }
 
         fn write(&mut self, bytes: &[u8]) {
             self.pipe.1.write_all(bytes).unwrap();
             let upto = self.log.end() + bytes.len() as u64;
             while self.log.end() < upto {
-                self.log.fill(self.pipe.0.as_fd(), self.folder.as_fd()).unwrap();
+                self.log.fill(self.pipe.0.as_fd(), self.directory.as_fd()).unwrap();
             }
         }
 
         fn reader(&self) -> LogReader {
-            LogReader::new(self.folder.try_clone().unwrap(), Stream::Stdout)
+            LogReader::new(self.directory.try_clone().unwrap(), Stream::Stdout)
         }
 
         /// What is there from an offset on, in pieces.
@@ -223,19 +223,19 @@ mod tests {
     fn what_the_disk_does_not_take_is_lost_and_seen_to_be() {
         let mut case = Case::new(80);
         case.write(b"before");
-        // Nothing can be made any more in a folder that is gone.
-        let folder = std::mem::replace(
-            &mut case.folder,
+        // Nothing can be made any more in a directory that is gone.
+        let directory = std::mem::replace(
+            &mut case.directory,
             rustix::stdio::stdin().try_clone_to_owned().unwrap(),
         );
         case.log.file = None;
         case.write(b"lost");
-        case.folder = folder;
+        case.directory = directory;
         case.write(b"after");
         assert_eq!(case.text(0), "beforeafter");
         assert_eq!(case.read(6)[0].0, 10);
         drop(case.pipe.1);
-        let end = case.log.fill(case.pipe.0.as_fd(), case.folder.as_fd()).unwrap();
+        let end = case.log.fill(case.pipe.0.as_fd(), case.directory.as_fd()).unwrap();
         assert_eq!(end, Filled::End);
     }
 }

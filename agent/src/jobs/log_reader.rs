@@ -15,16 +15,16 @@ const BLOCK: u64 = 64 * 1024;
 
 /// One stream of a job's log.
 pub struct LogReader {
-    folder: OwnedFd,
+    directory: OwnedFd,
     stream: Stream,
     /// The segment that was read last, and where it begins.
     open: Option<(u64, OwnedFd)>,
 }
 
 impl LogReader {
-    /// Reads a stream in this job's folder.
-    pub fn new(folder: OwnedFd, stream: Stream) -> Self {
-        Self { folder, stream, open: None }
+    /// Reads a stream in this job's directory.
+    pub fn new(directory: OwnedFd, stream: Stream) -> Self {
+        Self { directory, stream, open: None }
     }
 
     /// Reads the next bytes at this offset or, if that is not kept, behind it. Gives where they begin
@@ -33,7 +33,7 @@ impl LogReader {
         let mut from = from;
         let mut segments = Vec::new();
         loop {
-            // Looked at again once the folder was: a segment that has one behind it grows no more.
+            // Looked at again once the directory was: a segment that has one behind it grows no more.
             if let Some(len) = self.read_open(from, buffer)? {
                 return Ok(Some((from, len)));
             }
@@ -75,12 +75,12 @@ impl LogReader {
             let written = self.written(begin, len)?;
             if written == 0 {
                 let name = self.stream.segment(begin);
-                rustix::fs::unlinkat(&self.folder, name, AtFlags::empty())?;
+                rustix::fs::unlinkat(&self.directory, name, AtFlags::empty())?;
                 self.open = None;
             } else if written < len {
                 let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let name = self.stream.segment(begin);
-                let file = rustix::fs::openat(&self.folder, name, flags, Mode::empty())?;
+                let file = rustix::fs::openat(&self.directory, name, flags, Mode::empty())?;
                 rustix::fs::ftruncate(&file, written)?;
             }
             if written > 0 {
@@ -166,7 +166,7 @@ impl LogReader {
     fn open(&mut self, begin: u64) -> Result<u64, Errno> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file =
-            rustix::fs::openat(&self.folder, self.stream.segment(begin), flags, Mode::empty())?;
+            rustix::fs::openat(&self.directory, self.stream.segment(begin), flags, Mode::empty())?;
         let len = u64::try_from(fstat(&file)?.st_size).unwrap_or_default();
         self.open = Some((begin, file));
         Ok(len)
@@ -175,7 +175,7 @@ impl LogReader {
     /// Where the segments begin, in order.
     fn segments(&self) -> Result<Vec<u64>, Errno> {
         let mut begins = Vec::new();
-        for entry in Dir::read_from(self.folder.as_fd())? {
+        for entry in Dir::read_from(self.directory.as_fd())? {
             begins
                 .extend(entry?.file_name().to_str().ok().and_then(|name| self.stream.begin(name)));
         }
@@ -207,8 +207,8 @@ mod tests {
         write("stdout.200008", &[&zeros]);
         write("stderr.0", &[b"\0\0"]);
         for (stream, text) in [(Stream::Stdout, &b"one\0two"[..]), (Stream::Stderr, b"")] {
-            let folder = std::fs::File::open(dir.path()).unwrap();
-            let mut reader = LogReader::new(folder.into(), stream);
+            let directory = std::fs::File::open(dir.path()).unwrap();
+            let mut reader = LogReader::new(directory.into(), stream);
             for _ in 0..2 {
                 reader.cut_unwritten().unwrap();
                 let (mut got, mut buffer) = (Vec::new(), [0; 100]);

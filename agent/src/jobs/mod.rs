@@ -10,7 +10,7 @@
 //! that is full), which the agent reads; control goes over a unix socket. The agent holds nothing of a
 //! job but the two.
 //!
-//! Invariant: a job's folder with its record is there before its command is started, and a job id is
+//! Invariant: a job's directory with its record is there before its command is started, and a job id is
 //! given out once: a command runs at most once.
 
 pub mod channel;
@@ -19,8 +19,8 @@ pub mod supervise;
 mod alive;
 mod cgroup;
 mod connection;
+mod directory;
 mod find;
-mod folder;
 mod inbox;
 mod log;
 mod log_reader;
@@ -36,8 +36,8 @@ mod spool;
 mod spool_file;
 mod start;
 
-pub use connection::{Ear, Event, Mouth};
-pub use find::{Fate, Found};
+pub use connection::{Commands, Event, Events};
+pub use find::{Found, JobStatus};
 pub use log_reader::LogReader;
 pub use record::{Record, State};
 pub(crate) use settings::OWN_BINARY;

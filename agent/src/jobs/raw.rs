@@ -60,7 +60,7 @@ pub(super) fn fork() -> io::Result<Option<Pid>> {
     }
 }
 
-/// Goes on in two processes, as [`fork`] does; the child is born in the control group of this folder.
+/// Goes on in two processes, as [`fork`] does; the child is born in the control group of this directory.
 ///
 /// Only for a process that has one thread.
 pub(super) fn fork_into(group: BorrowedFd<'_>) -> io::Result<Option<Pid>> {

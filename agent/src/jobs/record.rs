@@ -1,4 +1,4 @@
-//! What a job's record says, as it lies in its folder: the [`Record`], then a [`Mark`] when its command is
+//! What a job's record says, as it lies in its directory: the [`Record`], then a [`Mark`] when its command is
 //! about to be started and another when it has ended.
 
 use std::fs::File;

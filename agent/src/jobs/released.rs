@@ -1,4 +1,4 @@
-//! The ids of jobs whose controllers have everything: their folders are gone, but a request that was
+//! The ids of jobs whose controllers have everything: their directories are gone, but a request that was
 //! under way all the time, on a connection that broke long ago, must not run one of them again.
 //!
 //! Ids are kept in two generations, in memory and in a file each. When the newer one is full it
@@ -25,14 +25,14 @@ pub(super) struct Released(Mutex<Generations>);
 
 struct Generations {
     size: usize,
-    folder: PathBuf,
+    directory: PathBuf,
     file: File,
     newer: HashSet<JobId>,
     older: HashSet<JobId>,
 }
 
 impl Released {
-    /// Reads what earlier runs of the agent have left in its state folder.
+    /// Reads what earlier runs of the agent have left in its state directory.
     pub(super) fn open(state: &Path) -> io::Result<Self> {
         Self::of_size(state, GENERATION)
     }
@@ -46,7 +46,7 @@ impl Released {
         let newer = read(&newer(state), size)?;
         // A crash may have left a part of an id: what comes next must stand where ids stand.
         file.set_len((newer.len() * ID) as u64)?;
-        Ok(Self(Mutex::new(Generations { size, folder: state.to_owned(), file, newer, older })))
+        Ok(Self(Mutex::new(Generations { size, directory: state.to_owned(), file, newer, older })))
     }
 
     /// Whether a job of this id was released.
@@ -71,8 +71,8 @@ impl Released {
 
 impl Generations {
     fn begin_file(&mut self) -> io::Result<()> {
-        fs::rename(newer(&self.folder), older(&self.folder))?;
-        self.file = append(&newer(&self.folder))?;
+        fs::rename(newer(&self.directory), older(&self.directory))?;
+        self.file = append(&newer(&self.directory))?;
         Ok(())
     }
 

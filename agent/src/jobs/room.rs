@@ -24,16 +24,16 @@ impl Jobs {
     pub fn make_room(&self, key: KeyId, most: u64) -> io::Result<bool> {
         let each = self.settings.log_limit.saturating_mul(2);
         let (mut running, mut ended) = (0_u64, Vec::new());
-        for job in self.folders.ids()? {
+        for job in self.directories.ids()? {
             // One that can't be read, or goes while we look, keeps nothing that could be told.
-            let Ok(found) = self.folders.find(job) else { continue };
+            let Ok(found) = self.directories.find(job) else { continue };
             if found.record.key != key || !found.record.kept {
                 continue;
             }
             if matches!(found.state, State::Alive(..)) {
                 running = running.saturating_add(each);
             } else {
-                ended.push(Ended { at: found.heard_of, job, bytes: kept(&found.folder) });
+                ended.push(Ended { at: found.heard_of, job, bytes: kept(&found.directory) });
             }
         }
         // A single job always fits.
@@ -48,14 +48,14 @@ impl Jobs {
     }
 }
 
-/// Bytes of output in a job's folder.
-fn kept(folder: &File) -> u64 {
+/// Bytes of output in a job's directory.
+fn kept(directory: &File) -> u64 {
     let mut bytes = 0;
-    for entry in rustix::fs::Dir::read_from(folder).into_iter().flatten().flatten() {
+    for entry in rustix::fs::Dir::read_from(directory).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let streams = [Stream::Stdout, Stream::Stderr];
         if streams.iter().any(|stream| name.to_bytes().starts_with(stream.name().as_bytes()))
-            && let Ok(stat) = rustix::fs::statat(folder, name, rustix::fs::AtFlags::empty())
+            && let Ok(stat) = rustix::fs::statat(directory, name, rustix::fs::AtFlags::empty())
         {
             bytes += u64::try_from(stat.st_size).unwrap_or_default();
         }

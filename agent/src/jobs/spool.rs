@@ -3,7 +3,7 @@
 //! The supervisor fills it from the command's pipe; the agent reads the same file, whose descriptor it
 //! is given. It starts as an anonymous file of [`MEMORY`] bytes, made when the first byte comes. When
 //! that stays full of what nobody acknowledged yet, the tail moves to a file of [`DISK`] bytes in the
-//! job's folder; a reader that keeps up never makes it, and memory is twice as fast. When there is no
+//! job's directory; a reader that keeps up never makes it, and memory is twice as fast. When there is no
 //! room on disk it stays where it is: a command runs on a full disk, only with less ahead.
 //!
 //! Invariant: a byte is kept until it is acknowledged, and nothing grows: a pipe whose spool is full
@@ -49,7 +49,7 @@ impl Stream {
     /// Both, in the order of their numbers.
     pub const ALL: [Self; 2] = [Self::Stdout, Self::Stderr];
 
-    /// The name of its file in the job's folder.
+    /// The name of its file in the job's directory.
     pub fn name(self) -> &'static str {
         match self {
             Self::Stdout => "stdout",
@@ -123,14 +123,14 @@ impl Spool {
         self.file.as_ref().map(|file| (file.as_fd(), self.moves))
     }
 
-    /// Copies the tail into a segment of its own in `folder`, where [`super::log_reader`] finds it. One that
+    /// Copies the tail into a segment of its own in `directory`, where [`super::log_reader`] finds it. One that
     /// is not whole is removed.
-    pub(super) fn keep(&self, folder: BorrowedFd<'_>) -> io::Result<()> {
+    pub(super) fn keep(&self, directory: BorrowedFd<'_>) -> io::Result<()> {
         let (mut at, end) = (self.acked(), self.end());
         let Some(file) = self.file.as_ref().filter(|_| at < end) else { return Ok(()) };
         let name = self.stream.segment(at);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let segment = rustix::fs::openat(folder, &name, flags, Mode::RUSR | Mode::WUSR)?;
+        let segment = rustix::fs::openat(directory, &name, flags, Mode::RUSR | Mode::WUSR)?;
         let mut segment = File::from(segment);
         let mut copy = || {
             let mut buffer = [0; COPY];
@@ -142,7 +142,7 @@ impl Spool {
             io::Result::Ok(())
         };
         copy().inspect_err(|_| {
-            let _ = rustix::fs::unlinkat(folder, &name, AtFlags::empty());
+            let _ = rustix::fs::unlinkat(directory, &name, AtFlags::empty());
         })
     }
 
@@ -165,27 +165,27 @@ impl Spool {
     pub(super) fn fill(
         &mut self,
         pipe: BorrowedFd<'_>,
-        folder: BorrowedFd<'_>,
+        directory: BorrowedFd<'_>,
     ) -> io::Result<Filled> {
-        self.fill_by(Self::splice, pipe, folder)
+        self.fill_by(Self::splice, pipe, directory)
     }
 
     /// The same from a terminal, which can't be spliced.
     pub(super) fn fill_from_terminal(
         &mut self,
         terminal: BorrowedFd<'_>,
-        folder: BorrowedFd<'_>,
+        directory: BorrowedFd<'_>,
     ) -> io::Result<Filled> {
-        self.fill_by(Self::copy, terminal, folder)
+        self.fill_by(Self::copy, terminal, directory)
     }
 
     fn fill_by(
         &mut self,
         take: impl Fn(&Self, BorrowedFd<'_>) -> Result<u64, Errno>,
         pipe: BorrowedFd<'_>,
-        folder: BorrowedFd<'_>,
+        directory: BorrowedFd<'_>,
     ) -> io::Result<Filled> {
-        if !self.has_room() && !self.grow(folder) {
+        if !self.has_room() && !self.grow(directory) {
             return Ok(Filled::Full);
         }
         if self.file.is_none() {
@@ -243,11 +243,11 @@ impl Spool {
     }
 
     /// Moves a full tail from memory to disk. `false` when that is not to be had.
-    fn grow(&mut self, folder: BorrowedFd<'_>) -> bool {
+    fn grow(&mut self, directory: BorrowedFd<'_>) -> bool {
         if self.place != Place::Memory {
             return false;
         }
-        let moved = disk(self.stream, folder, DISK).and_then(|file| self.move_to(file, DISK));
+        let moved = disk(self.stream, directory, DISK).and_then(|file| self.move_to(file, DISK));
         self.place = if moved.is_ok() { Place::Disk } else { Place::MemoryForGood };
         moved.is_ok()
     }
@@ -277,7 +277,7 @@ mod tests {
     use super::super::spool_file::SpoolReader;
     use super::*;
 
-    fn folder() -> (tempfile::TempDir, OwnedFd) {
+    fn directory() -> (tempfile::TempDir, OwnedFd) {
         let dir = tempfile::tempdir().unwrap();
         let fd = File::open(dir.path()).unwrap().into();
         (dir, fd)
@@ -294,14 +294,14 @@ mod tests {
     }
 
     /// Writes to the pipe and fills the spool until it is full.
-    fn fill_up(spool: &mut Spool, folder: &OwnedFd) {
+    fn fill_up(spool: &mut Spool, directory: &OwnedFd) {
         let (read, mut write) = io::pipe().unwrap();
         loop {
             let bytes: Vec<u8> = (spool.end()..spool.end() + 4096).map(at).collect();
             write.write_all(&bytes).unwrap();
-            while spool.fill(read.as_fd(), folder.as_fd()).unwrap() == Filled::Nothing {}
+            while spool.fill(read.as_fd(), directory.as_fd()).unwrap() == Filled::Nothing {}
             if !spool.has_room() && !spool.can_grow() {
-                assert_eq!(spool.fill(read.as_fd(), folder.as_fd()).unwrap(), Filled::Full);
+                assert_eq!(spool.fill(read.as_fd(), directory.as_fd()).unwrap(), Filled::Full);
                 return;
             }
         }
@@ -320,40 +320,40 @@ mod tests {
 
     #[test]
     fn a_silent_stream_makes_no_file_and_an_empty_one_ends() {
-        let (dir, folder) = folder();
+        let (dir, directory) = directory();
         let mut spool = Spool::new(Stream::Stdout);
         assert!(spool.file().is_none());
         let (read, write) = io::pipe().unwrap();
-        assert_eq!(spool.fill(read.as_fd(), folder.as_fd()).unwrap(), Filled::Nothing);
+        assert_eq!(spool.fill(read.as_fd(), directory.as_fd()).unwrap(), Filled::Nothing);
         drop(write);
-        assert_eq!(spool.fill(read.as_fd(), folder.as_fd()).unwrap(), Filled::End);
+        assert_eq!(spool.fill(read.as_fd(), directory.as_fd()).unwrap(), Filled::End);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]
     fn a_full_tail_moves_to_disk_and_goes_round() {
-        let (dir, folder) = folder();
+        let (dir, directory) = directory();
         let mut spool = Spool::new(Stream::Stderr);
-        fill_up(&mut spool, &folder);
+        fill_up(&mut spool, &directory);
         assert_eq!((spool.end(), spool.capacity()), (DISK, DISK));
         assert_eq!(dir.path().join("stderr").metadata().unwrap().len(), DISK);
         check(&spool, 0);
         assert!(spool.ack(DISK / 2 + 1));
-        fill_up(&mut spool, &folder);
+        fill_up(&mut spool, &directory);
         assert_eq!(spool.end(), DISK + DISK / 2 + 1);
         check(&spool, DISK / 2 + 1);
     }
 
     #[test]
     fn without_a_disk_it_stays_in_memory() {
-        let (dir, folder) = folder();
+        let (dir, directory) = directory();
         std::fs::write(dir.path().join("stdout"), b"in the way").unwrap();
         let mut spool = Spool::new(Stream::Stdout);
-        fill_up(&mut spool, &folder);
+        fill_up(&mut spool, &directory);
         assert_eq!((spool.end(), spool.capacity()), (MEMORY, MEMORY));
         check(&spool, 0);
         assert!(spool.ack(MEMORY));
-        fill_up(&mut spool, &folder);
+        fill_up(&mut spool, &directory);
         check(&spool, MEMORY);
     }
 }

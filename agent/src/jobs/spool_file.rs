@@ -35,13 +35,13 @@ pub(super) fn memory(stream: Stream) -> Result<OwnedFd, Errno> {
 }
 
 /// A file on disk that has its room from the beginning, where the file system can do that.
-pub(super) fn disk(stream: Stream, folder: BorrowedFd<'_>, size: u64) -> Result<OwnedFd, Errno> {
+pub(super) fn disk(stream: Stream, directory: BorrowedFd<'_>, size: u64) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = rustix::fs::openat(folder, stream.name(), flags, Mode::RUSR | Mode::WUSR)?;
+    let file = rustix::fs::openat(directory, stream.name(), flags, Mode::RUSR | Mode::WUSR)?;
     match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, size) {
         Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(file),
         Err(error) => {
-            let _ = rustix::fs::unlinkat(folder, stream.name(), rustix::fs::AtFlags::empty());
+            let _ = rustix::fs::unlinkat(directory, stream.name(), rustix::fs::AtFlags::empty());
             Err(error)
         }
     }

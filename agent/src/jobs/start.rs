@@ -15,15 +15,15 @@ use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use rustix::io::Errno;
 
 use super::channel::{self, ChannelError, ToSupervisor, VERSION};
-use super::connection::{self, Ear, Mouth};
+use super::connection::{self, Commands, Events};
+use super::directory::{Directories, Keep};
 use super::find::milliseconds;
-use super::folder::{Folders, Keep};
 use super::record::Record;
 use super::released::Released;
 use super::settings::Settings;
 use super::spawner::Spawner;
 
-/// How long a job's id, and so its folder, is kept after its end, or its supervisor's death.
+/// How long a job's id, and so its directory, is kept after its end, or its supervisor's death.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// Most jobs that nobody came back for, and most bytes of all of them, that are kept for that time.
@@ -70,7 +70,7 @@ impl From<StartError> for Failure {
 
 /// All jobs of this agent.
 pub struct Jobs {
-    pub(super) folders: Folders,
+    pub(super) directories: Directories,
     released: Released,
     pub(super) settings: Settings,
     spawner: Arc<Spawner>,
@@ -79,42 +79,43 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// Opens the jobs in an agent's state folder.
+    /// Opens the jobs in an agent's state directory.
     pub fn open(state: &Path, settings: Settings) -> io::Result<Self> {
         let spawner = Arc::new(Spawner::new(settings.supervisor.clone()));
         // Beside the start, which does not wait for systemd.
         let other = Arc::clone(&spawner);
         thread::Builder::new().name("spawner".to_owned()).spawn(move || other.make_ready())?;
-        let (folders, released) = (Folders::open(state, settings.boot)?, Released::open(state)?);
-        Ok(Self { folders, released, settings, spawner, started: AtomicU32::new(0) })
+        let (directories, released) =
+            (Directories::open(state, settings.boot)?, Released::open(state)?);
+        Ok(Self { directories, released, settings, spawner, started: AtomicU32::new(0) })
     }
 
     /// Starts a job: writes it down, then starts its supervisor. Needs a tokio runtime around it.
     ///
     /// That its command runs, or why not, is the first thing to hear.
-    pub fn start(&self, key: KeyId, run: Run) -> Result<(Ear, Mouth), StartError> {
+    pub fn start(&self, key: KeyId, run: Run) -> Result<(Events, Commands), StartError> {
         run.check()?;
         let (job, record) = (run.job, self.record(key, &run));
         let begin = ToSupervisor::Begin(Box::new(self.settings.begin(run)?));
         let frame = channel::message(&begin).map_err(ChannelError::Codec)?;
-        let made = self.folders.create(job, &record).map_err(|error| {
+        let made = self.directories.create(job, &record).map_err(|error| {
             if error.kind() == io::ErrorKind::AlreadyExists {
                 StartError::Exists
             } else {
                 StartError::Io(error)
             }
         })?;
-        // Looked at only now: an id is among those that were released before its folder goes.
+        // Looked at only now: an id is among those that were released before its directory goes.
         let supervisor = if self.released.contains(job) {
             Err(StartError::Exists)
         } else {
             self.spawner
-                .start(&frame, [made.folder.as_fd(), made.record.as_fd()])
+                .start(&frame, [made.directory.as_fd(), made.record.as_fd()])
                 .map_err(StartError::Io)
         };
         if supervisor.is_err() {
             // The supervisor was not told its command: whoever asks again may.
-            let _ = self.folders.remove(job);
+            let _ = self.directories.remove(job);
         }
         self.started.fetch_add(1, Ordering::Relaxed);
         // From here on the command may run, whatever becomes of us.
@@ -130,7 +131,7 @@ impl Jobs {
     /// Forgets a job whose command was not started.
     pub fn forget(&self, job: JobId) -> io::Result<()> {
         self.spawner.make_ready();
-        self.folders.remove(job)
+        self.directories.remove(job)
     }
 
     /// Whether so many jobs were started since this was last so that a sweep is due.
@@ -155,7 +156,7 @@ impl Jobs {
             unfetched_bytes: UNFETCHED_BYTES,
         };
         // An id is kept for its time, also if the rest is not.
-        match self.folders.sweep(keep, |job| self.released.add(job)) {
+        match self.directories.sweep(keep, |job| self.released.add(job)) {
             Ok(0) => {}
             Ok(count) => tracing::info!("removed {count} jobs that ended long ago"),
             Err(error) => tracing::warn!("can't remove old jobs: {error}"),

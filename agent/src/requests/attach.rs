@@ -9,9 +9,9 @@ use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use lariat_wire::protocol::job::Reading;
 use tracing::{info, warn};
 
-use super::{detached, job, unread};
+use super::{detached, follow, unread};
 use crate::jobs::channel::ToSupervisor;
-use crate::jobs::{Fate, Found};
+use crate::jobs::{Found, JobStatus};
 use crate::session::{Session, SessionLink};
 
 /// Goes on with a job, until the controller has everything.
@@ -39,11 +39,13 @@ pub(super) async fn go_on(
         found = session.agent.jobs.find(session.key.id, job) => found,
     };
     let failure = match found {
-        Ok(Some(Found { record, fate, folder })) => match fate {
-            Fate::Alive(ear, _, _) if record.kept => {
+        Ok(Some(Found { record, fate, directory })) => match fate {
+            JobStatus::Alive(ear, _, _) if record.kept => {
                 return detached::answer(link, job, ear, session).await;
             }
-            Fate::Alive(ear, mouth, stands) if received.is_none_or(|from| stands.has(from)) => {
+            JobStatus::Alive(ear, mouth, stands)
+                if received.is_none_or(|from| stands.has(from)) =>
+            {
                 info!("attach: job {job}");
                 if received.is_none() {
                     link.outbox().post(&Reading { from: stands.from })?;
@@ -51,14 +53,14 @@ pub(super) async fn go_on(
                 // One that has gone meanwhile is found out by the ear.
                 let _ = mouth.say(&ToSupervisor::Follow).await;
                 let from = received.unwrap_or(stands.from);
-                return job::follow(link, job, (ear, mouth), from, session).await;
+                return follow::follow(link, job, (ear, mouth), from, session).await;
             }
-            Fate::Over(exit) if record.kept => {
+            JobStatus::Over(exit) if record.kept => {
                 info!("attach: job {job} is over");
                 link.send(&exit).await?;
                 return Ok(ControlFlow::Continue(()));
             }
-            Fate::Over(exit) => match unread::Unread::open(folder, exit, received) {
+            JobStatus::Over(exit) => match unread::Unread::open(directory, exit, received) {
                 Ok(Some(unread)) => {
                     info!("attach: job {job} is over");
                     return unread.serve(link, job, session).await;
@@ -66,8 +68,8 @@ pub(super) async fn go_on(
                 Ok(None) => Failure::request(Cause::Forgotten),
                 Err(error) => Failure::io(Action::Read, b"its output", &error),
             },
-            Fate::Alive(..) => Failure::request(Cause::Forgotten),
-            Fate::Dead => Failure::request(Cause::Unwatched),
+            JobStatus::Alive(..) => Failure::request(Cause::Forgotten),
+            JobStatus::Dead => Failure::request(Cause::Unwatched),
         },
         Ok(None) => unknown,
         Err(error) => error.into(),

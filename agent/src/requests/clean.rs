@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use lariat_base::escape::escape;
 use lariat_engine::clean::{self, clean_for};
-use lariat_engine::confined::Folder;
+use lariat_engine::confined::Dir;
 use lariat_engine::{Owner, TransferError};
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::clean::{Clean, Cleaned};
@@ -52,10 +52,10 @@ pub async fn serve<S: AsyncRead + AsyncWrite>(
     }
 }
 
-fn open(clean: &Clean, work: &FileWork) -> Result<(Folder, Owner), Failure> {
+fn open(clean: &Clean, work: &FileWork) -> Result<(Dir, Owner), Failure> {
     clean.check().map_err(|why| Failure::request(Cause::BadRequest(why.to_string())))?;
     let path = work.home.join(OsStr::from_bytes(&clean.path));
-    let opened = Folder::open(&path);
+    let opened = Dir::open(&path);
     let root = opened.map_err(|error| Failure::io(Action::Open, &clean.path, &error))?;
     Ok((root, Owner { key: work.key, user: work.uid }))
 }

@@ -7,15 +7,15 @@ use lariat_wire::link::LinkError;
 use lariat_wire::protocol::failure::{Cause, Failure};
 use tracing::warn;
 
-use super::job::{failed_to_start, forgotten};
-use crate::jobs::{Ear, Event};
+use super::follow::{failed_to_start, forgotten};
+use crate::jobs::{Event, Events};
 use crate::session::{Session, SessionLink};
 
 /// Tells whether the command runs, as soon as the supervisor says so.
 pub(super) async fn answer(
     link: &mut SessionLink,
     job: JobId,
-    mut ear: Ear,
+    mut ear: Events,
     session: &Session,
 ) -> Result<ControlFlow<()>, LinkError> {
     loop {
@@ -35,7 +35,9 @@ pub(super) async fn answer(
             Ok(Event::Failed(failure)) => {
                 return failed_to_start(link, failure, job, session).await;
             }
-            Ok(Event::Stands(_) | Event::Output(_) | Event::StdinTaken(_) | Event::Replaced) => {
+            Ok(
+                Event::OutputRange(_) | Event::Output(_) | Event::StdinTaken(_) | Event::Replaced,
+            ) => {
                 continue;
             }
             Err(error) => {

@@ -11,7 +11,7 @@ use lariat_wire::protocol::job::{Kill, Killed};
 use tracing::{info, warn};
 
 use crate::jobs::channel::{SIGNALS_ONCE, ToSupervisor};
-use crate::jobs::{Fate, Found};
+use crate::jobs::{Found, JobStatus};
 use crate::session::{Session, SessionLink};
 
 /// Largest number of a signal on Linux.
@@ -49,9 +49,9 @@ async fn signal(Kill { job, signal, once }: Kill, session: &Session) -> Result<(
         ToSupervisor::Signal(signal)
     };
     let (mut ear, mouth) = match found.fate {
-        Fate::Alive(ear, mouth, _) => (ear, mouth),
-        Fate::Over(_) => return Err(Failure::request(Cause::Over)),
-        Fate::Dead => return Err(Failure::request(Cause::Unwatched)),
+        JobStatus::Alive(ear, mouth, _) => (ear, mouth),
+        JobStatus::Over(_) => return Err(Failure::request(Cause::Over)),
+        JobStatus::Dead => return Err(Failure::request(Cause::Unwatched)),
     };
     // A supervisor that has gone meanwhile has ended its job.
     let over = |_| Failure::request(Cause::Over);

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{info, warn};
 
 use super::kill::find;
-use crate::jobs::{Ear, Event, Fate, Found, LogReader, Stream};
+use crate::jobs::{Event, Events, Found, JobStatus, LogReader, Stream};
 use crate::session::{Session, SessionLink};
 
 /// Why reading came to no end.
@@ -73,20 +73,20 @@ pub async fn serve(
 }
 
 async fn open(logs: Logs, session: &Session) -> Result<Job, Failure> {
-    let Found { record, folder, fate } = find(session, logs.job).await?;
+    let Found { record, directory, fate } = find(session, logs.job).await?;
     // What a job has left that nobody came for is kept too.
-    if !record.kept && !matches!(fate, Fate::Over(_)) {
+    if !record.kept && !matches!(fate, JobStatus::Over(_)) {
         return Err(Failure::request(Cause::NotKept));
     }
     let (ear, state) = match fate {
-        Fate::Alive(ear, _, _) => (Some(ear), State::Running),
-        Fate::Over(exit) => (None, State::Ended(exit.end)),
-        Fate::Dead => (None, session.agent.jobs.died(&record)),
+        JobStatus::Alive(ear, _, _) => (Some(ear), State::Running),
+        JobStatus::Over(exit) => (None, State::Ended(exit.end)),
+        JobStatus::Dead => (None, session.agent.jobs.died(&record)),
     };
     let failed = |error: io::Error| Failure::io(Action::Read, b"its log", &error);
-    let other = folder.try_clone().map_err(failed)?;
+    let other = directory.try_clone().map_err(failed)?;
     let mut readers =
-        [LogReader::new(folder, Stream::Stdout), LogReader::new(other, Stream::Stderr)];
+        [LogReader::new(directory, Stream::Stdout), LogReader::new(other, Stream::Stderr)];
     if let State::Died { with_host: true } = state {
         for reader in &mut readers {
             reader.cut_unwritten().map_err(failed)?;
@@ -125,7 +125,7 @@ struct Job {
     readers: [LogReader; 2],
     sent: Ack,
     /// Tells when there is more, as long as there may be.
-    ear: Option<Ear>,
+    ear: Option<Events>,
     state: State,
 }
 

@@ -16,8 +16,8 @@ pub mod push_tree;
 pub mod run;
 
 mod detached;
-mod job;
-mod look;
+mod dry_run;
+mod follow;
 mod unread;
 
 use std::ops::ControlFlow;

@@ -1,4 +1,4 @@
-//! `pull`: a file or a folder of this host goes to the controller.
+//! `pull`: a file or a directory of this host goes to the controller.
 
 use std::ffi::OsStr;
 use std::ops::ControlFlow;
@@ -10,14 +10,14 @@ use lariat_engine::tree::{Avoid, Counts, Filter, TreeSource, send_tree};
 use lariat_engine::{Cancel, Sent, Source, TransferError, Unwatched, send};
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::failure::{Cause, Failure, FileKind};
-use lariat_wire::protocol::metadata::Travels;
+use lariat_wire::protocol::metadata::Preserve;
 use lariat_wire::protocol::transfer::{Pull, Sending};
 use lariat_wire::protocol::tree::{Changed, Root, Settled};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::info;
 
 use super::file_work::FileWork;
-use super::{Logged, look, transfer_ended};
+use super::{Logged, dry_run, transfer_ended};
 
 /// Sends a file or a tree. Failures are the controller's to show, and end nothing but the transfer.
 pub async fn serve<S: AsyncRead + AsyncWrite>(
@@ -32,7 +32,9 @@ pub async fn serve<S: AsyncRead + AsyncWrite>(
             let done = give(link, &mut source, pull.sending, work).await;
             transfer_ended("pull", &path, done)
         }
-        Ok(Opened::Look(source, checksum)) => look::pull(link, source, checksum, &path, work).await,
+        Ok(Opened::Look(source, checksum)) => {
+            dry_run::pull(link, source, checksum, &path, work).await
+        }
         Ok(Opened::Tree(source)) => serve_tree(link, *source, &pull, work).await,
         Ok(Opened::LeftOut) => {
             let settled =
@@ -78,12 +80,12 @@ fn open(pull: &Pull, home: &Path) -> Result<Opened, Failure> {
     pull.check().map_err(|why| bad(why.to_string()))?;
     let path = home.join(OsStr::from_bytes(&pull.source));
     let Some(options) = &pull.tree else {
-        return Ok(Opened::File(Source::open(&path, Travels::default())?));
+        return Ok(Opened::File(Source::open(&path, Preserve::default())?));
     };
     options.check().map_err(|why| bad(why.to_string()))?;
     let filter = Filter::new(&options.rules, &options.only).map_err(|why| bad(why.to_string()))?;
-    match Source::open(&path, options.travels) {
-        Err(Failure { cause: Cause::NotAFile(FileKind::Folder), .. }) => {
+    match Source::open(&path, options.preserve) {
+        Err(Failure { cause: Cause::NotAFile(FileKind::Directory), .. }) => {
             let tree = TreeSource::open(&path, options.clone(), filter)?;
             Ok(Opened::Tree(Box::new(tree)))
         }

@@ -7,8 +7,8 @@ use lariat_base::escape::escape;
 use lariat_engine::account;
 use lariat_engine::destination::Place;
 use lariat_engine::{
-    Busy, Cancel, Opened, Owner, Partial, Placing, Received, Target, TransferError, Unwatched,
-    receive,
+    Busy, Cancel, CommitOptions, Opened, Owner, Partial, Received, Target, TransferError,
+    Unwatched, receive,
 };
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
@@ -42,7 +42,7 @@ async fn take<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     target: Target,
     offer: &Offer,
-    placing: &Placing,
+    placing: &CommitOptions,
     cancel: &Cancel,
     work: &FileWork,
 ) -> Result<String, TransferError> {
@@ -60,14 +60,14 @@ struct Opening {
     running: Running,
     target: Target,
     path: String,
-    placing: Placing,
+    placing: CommitOptions,
 }
 
 fn open(push: &Push, work: &FileWork) -> Result<Opening, Failure> {
     push.check().map_err(|why| Failure::request(Cause::BadRequest(why.to_string())))?;
-    let finish = account::finish(&push.placement)
+    let finish = account::finish(&push.overrides)
         .map_err(|why| Failure::request(Cause::BadRequest(why.to_string())))?;
-    let placing = Placing::new(&finish, push.travels, push.offer.metadata.clone());
+    let placing = CommitOptions::new(&finish, push.preserve, push.offer.metadata.clone());
     let place = Place::resolve(&work.home, &push.dest)?;
     let owner = Owner { key: work.key, user: work.uid };
     let path = place.path();

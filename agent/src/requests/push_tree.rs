@@ -1,4 +1,4 @@
-//! `push` of a folder: a tree comes to this host. A file is there only for a dry run.
+//! `push` of a directory: a tree comes to this host. A file is there only for a dry run.
 
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use super::file_work::FileWork;
-use super::{Logged, look, transfer_ended};
+use super::{Logged, dry_run, transfer_ended};
 use crate::transfers::Running;
 
 /// How long an older transfer may take to end.
@@ -41,7 +41,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite>(
         return Ok(ControlFlow::Continue(()));
     }
     if matches!(push.root.what, What::File { .. }) {
-        return look::push(link, push, work).await;
+        return dry_run::push(link, push, work).await;
     }
     let opened = match open(push, work) {
         Ok(mut opened) => lock(&mut opened.arrival.target).await.map(|()| opened),
@@ -95,9 +95,9 @@ struct Opening {
 
 fn open(push: PushTree, work: &FileWork) -> Result<Opening, Failure> {
     let bad = |why: String| Failure::request(Cause::BadRequest(why));
-    let PushTree { dest, root, options, placement, user: _ } = push;
+    let PushTree { dest, root, options, overrides, user: _ } = push;
     let filter = Filter::new(&options.rules, &options.only).map_err(|why| bad(why.to_string()))?;
-    let finish = account::finish(&placement).map_err(|why| bad(why.to_string()))?;
+    let finish = account::finish(&overrides).map_err(|why| bad(why.to_string()))?;
     let owner = Owner { key: work.key, user: work.uid };
     let target = if options.dry_run {
         TreeTarget::look(&work.home, &dest, owner)?

@@ -8,7 +8,7 @@ use lariat_wire::protocol::exec::{Ack, Attach, Run, Streams};
 use lariat_wire::protocol::failure::{Cause, Failure, Limit};
 use tracing::{info, warn};
 
-use super::{attach, detached, job};
+use super::{attach, detached, follow};
 use crate::budget::Share;
 use crate::jobs::StartError;
 use crate::session::{Session, SessionLink};
@@ -39,7 +39,7 @@ pub async fn serve(
         }
         Ok(started) => {
             info!("run: job {id}");
-            job::follow(link, id, started, Ack::default(), session).await
+            follow::follow(link, id, started, Ack::default(), session).await
         }
         Err(StartError::Exists) => {
             let taken = Failure::from(StartError::Exists);

@@ -1,5 +1,5 @@
 //! A job that has ended without its controller: what it had written by then and nobody has acknowledged, and
-//! how it ended. It is read from the job's folder, for its supervisor has gone.
+//! how it ended. It is read from the job's directory, for its supervisor has gone.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -15,7 +15,7 @@ use lariat_wire::protocol::{Kind, Message};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::warn;
 
-use super::job::{forgotten, totals};
+use super::follow::{forgotten, totals};
 use crate::jobs::{LogReader, Stream};
 use crate::session::{Session, SessionLink};
 
@@ -43,13 +43,13 @@ enum Broken {
 impl Unread {
     /// What is left from these offsets on, or all of it; nothing if they are before what is left.
     pub(super) fn open(
-        folder: OwnedFd,
+        directory: OwnedFd,
         exit: Exit,
         received: Option<Ack>,
     ) -> io::Result<Option<Self>> {
-        let other = folder.try_clone()?;
+        let other = directory.try_clone()?;
         let mut readers =
-            [LogReader::new(folder, Stream::Stdout), LogReader::new(other, Stream::Stderr)];
+            [LogReader::new(directory, Stream::Stdout), LogReader::new(other, Stream::Stderr)];
         let ends = totals(exit);
         let first = |reader: &mut LogReader, end: u64| {
             let (first, upto) = reader.bounds()?;

@@ -1,4 +1,4 @@
-//! An agent in a folder of its own, and a controller written from the protocol alone.
+//! An agent in a directory of its own, and a controller written from the protocol alone.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
@@ -32,7 +32,7 @@ use tokio_rustls::client::TlsStream;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Agent {
-    pub(crate) folder: tempfile::TempDir,
+    pub(crate) directory: tempfile::TempDir,
     pub(crate) address: SocketAddr,
     pub(crate) key: Secret,
     /// A second key, which may do the same unless the setup says otherwise.
@@ -75,7 +75,7 @@ impl Agent {
     }
 
     pub(crate) fn with(setup: Setup<'_>) -> Self {
-        let folder = tempfile::Builder::new()
+        let directory = tempfile::Builder::new()
             .permissions(std::fs::Permissions::from_mode(0o700))
             .tempdir()
             .unwrap();
@@ -84,8 +84,8 @@ impl Agent {
         let host = "web1".parse::<HostName>().unwrap();
         let (enrolment, ca) = (EnrolmentId([7; 16]), Ca::create().unwrap());
         let keys: Vec<_> = [&key, &other_key].into_iter().chain(&more_keys).collect();
-        write_bundle(folder.path(), &ca, &keys, &host, &enrolment, &setup);
-        let mut command = lariatd(folder.path());
+        write_bundle(directory.path(), &ca, &keys, &host, &enrolment, &setup);
+        let mut command = lariatd(directory.path());
         let mut child = command.envs(setup.environment).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = channel();
@@ -99,7 +99,7 @@ impl Agent {
         });
         let address = "0.0.0.0:0".parse().unwrap();
         let mut agent = Self {
-            folder,
+            directory,
             address,
             key,
             other_key,
@@ -234,10 +234,10 @@ pub(crate) struct Greeted {
     pub(crate) challenge: Vec<u8>,
 }
 
-/// The binary, told to use the bundle in `folder`.
-pub(crate) fn lariatd(folder: &Path) -> Command {
+/// The binary, told to use the bundle in `directory`.
+pub(crate) fn lariatd(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lariatd"));
-    command.arg("--config").arg(folder.join("agent.toml"));
+    command.arg("--config").arg(directory.join("agent.toml"));
     for variable in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "RUST_LOG"] {
         command.env_remove(variable);
     }
@@ -245,7 +245,7 @@ pub(crate) fn lariatd(folder: &Path) -> Command {
 }
 
 fn write_bundle(
-    folder: &Path,
+    directory: &Path,
     ca: &Ca,
     keys: &[&Secret],
     host: &HostName,
@@ -253,14 +253,14 @@ fn write_bundle(
     setup: &Setup<'_>,
 ) {
     let leaf = ca.issue(host).unwrap();
-    create(&folder.join("host.pem"), leaf.certificate_pem.as_bytes()).unwrap();
-    create(&folder.join("host.key"), leaf.key_pem.as_bytes()).unwrap();
+    create(&directory.join("host.pem"), leaf.certificate_pem.as_bytes()).unwrap();
+    create(&directory.join("host.key"), leaf.key_pem.as_bytes()).unwrap();
     let entries = keys.iter().enumerate().map(|(place, key)| {
         let other = setup.other_verbs.filter(|_| place == 1);
         entry(key, host, enrolment, other.unwrap_or(setup.verbs))
     });
     let keyring = entries.collect::<String>();
-    create(&folder.join("keyring.toml"), keyring.as_bytes()).unwrap();
+    create(&directory.join("keyring.toml"), keyring.as_bytes()).unwrap();
     let mut config = Vec::new();
     write!(
         config,
@@ -270,7 +270,7 @@ fn write_bundle(
         setup.config
     )
     .unwrap();
-    create(&folder.join("agent.toml"), &config).unwrap();
+    create(&directory.join("agent.toml"), &config).unwrap();
 }
 
 fn entry(key: &Secret, host: &HostName, enrolment: &EnrolmentId, verbs: &str) -> String {

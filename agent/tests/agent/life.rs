@@ -20,8 +20,8 @@ fn receive(socket: &UnixDatagram) -> String {
 
 #[test]
 fn systemd_is_told_and_the_watchdog_is_fed() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("notify");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let environment = vec![
@@ -39,8 +39,8 @@ fn systemd_is_told_and_the_watchdog_is_fed() {
 }
 
 /// The exit code and the one line of an agent that does not start.
-fn refusal(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
-    let mut command = lariatd(folder);
+fn refusal(directory: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = lariatd(directory);
     let child = command.args(arguments).stderr(Stdio::piped()).spawn().unwrap();
     let pid = rustix::process::Pid::from_child(&child);
     let (sender, receiver) = channel();
@@ -58,24 +58,24 @@ fn refusal(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
 #[test]
 fn what_a_person_must_put_right_exits_78_and_the_rest_1() {
     let agent = Agent::start();
-    let folder = agent.folder.path();
+    let directory = agent.directory.path();
     let taken = agent.address.to_string();
-    let (code, line) = refusal(folder, &["--listen", &taken]);
+    let (code, line) = refusal(directory, &["--listen", &taken]);
     assert_eq!(code, Some(1));
     assert_eq!(line, format!("lariatd: listen on {taken}: address already in use\n"));
 
-    let config = folder.join("agent.toml");
+    let config = directory.join("agent.toml");
     let text = std::fs::read_to_string(&config).unwrap();
     let misconfigured = |part: &str| {
-        let (code, line) = refusal(folder, &[]);
+        let (code, line) = refusal(directory, &[]);
         assert!(code == Some(78) && line.contains(part), "{code:?}: {line}");
     };
     std::fs::write(&config, format!("{text}colour = 1\n")).unwrap();
     misconfigured("agent.toml:8: unknown field `colour`");
 
     std::fs::write(&config, text).unwrap();
-    std::fs::write(folder.join("state/job"), "").unwrap();
-    std::fs::set_permissions(folder.join("state"), PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::write(directory.join("state/job"), "").unwrap();
+    std::fs::set_permissions(directory.join("state"), PermissionsExt::from_mode(0o755)).unwrap();
     misconfigured("state is open to others (mode 0755)");
 
     std::fs::remove_file(&config).unwrap();

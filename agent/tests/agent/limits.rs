@@ -15,9 +15,9 @@ use lariat_wire::protocol::Kind;
 use lariat_wire::protocol::exec::{Command, Exit, Run, Streams};
 use lariat_wire::protocol::failure::{Cause, Failure, Limit};
 use lariat_wire::protocol::job::Kill;
-use lariat_wire::protocol::metadata::{Metadata, Travels, Xattr};
+use lariat_wire::protocol::metadata::{Metadata, Preserve, Xattr};
 use lariat_wire::protocol::request::Ping;
-use lariat_wire::protocol::transfer::{Destination, Placement, Pull, Sending, Time};
+use lariat_wire::protocol::transfer::{Destination, Overrides, Pull, Sending, Time};
 use lariat_wire::protocol::tree::{Entries, Entry, MAX_GLOB, PushTree, Rule, TreeOptions, What};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -134,8 +134,8 @@ fn a_key_has_half_of_the_jobs_and_one_that_ended_counts_no_more() {
 
 /// Whether a job's supervisor is there, which has the job's record locked.
 fn is_alive(agent: &Agent, job: u8) -> bool {
-    let folder = agent.folder.path().join("state/jobs").join(JobId([job; 16]).to_string());
-    let record = std::fs::File::open(folder.join("record")).unwrap();
+    let directory = agent.directory.path().join("state/jobs").join(JobId([job; 16]).to_string());
+    let record = std::fs::File::open(directory.join("record")).unwrap();
     rustix::fs::flock(&record, rustix::fs::FlockOperation::NonBlockingLockShared).is_err()
 }
 
@@ -145,7 +145,7 @@ fn output_that_a_key_keeps_is_bounded_and_the_oldest_goes_first() {
     let verbs = "\"run\", \"jobs\"";
     let agent = Agent::with(Setup { config, verbs, ..Setup::default() });
     let kept = |job: u8| {
-        agent.folder.path().join("state/jobs").join(JobId([job; 16]).to_string()).exists()
+        agent.directory.path().join("state/jobs").join(JobId([job; 16]).to_string()).exists()
     };
     block_on(async {
         let start = async |job: u8, line: &str| {
@@ -180,10 +180,10 @@ fn entry(name: &[u8], what: What, xattrs: usize) -> Entry {
 }
 
 fn push_tree(agent: &Agent, name: &str, options: TreeOptions) -> PushTree {
-    let path = agent.folder.path().join(name).into_os_string().into_vec();
+    let path = agent.directory.path().join(name).into_os_string().into_vec();
     let dest = Destination { path, name: b"copy".to_vec() };
-    let root = entry(b"", What::Folder, 0);
-    PushTree { dest, root, options, placement: Placement::default(), user: None }
+    let root = entry(b"", What::Directory, 0);
+    PushTree { dest, root, options, overrides: Overrides::default(), user: None }
 }
 
 /// A request that would compile to hundreds of MiB.
@@ -222,11 +222,11 @@ fn rules_that_would_cost_much_are_refused_at_once() {
 #[test]
 fn what_a_manifest_makes_us_keep_counts_and_a_dry_run_keeps_nothing() {
     let agent = Agent::with(Setup { config: "[limits]\nmemory = \"16M\"\n", ..Setup::default() });
-    let travels = Travels { xattrs: true, ..Travels::default() };
+    let preserve = Preserve { xattrs: true, ..Preserve::default() };
     let most = 300;
     block_on(async {
         for (dry_run, told) in [(false, true), (true, false)] {
-            let options = TreeOptions { travels, dry_run, ..TreeOptions::default() };
+            let options = TreeOptions { preserve, dry_run, ..TreeOptions::default() };
             let request = message_frame(&push_tree(&agent, "tree", options)).unwrap();
             let (mut link, _) = agent.log_in_with(&request).await.unwrap();
             let mut failure = None;
@@ -309,9 +309,9 @@ fn why_a_login_was_denied_is_in_the_log_once_and_not_on_the_wire() {
 
 /// What a hostile key sends along with its login, and what it sends then without ever reading.
 fn attack(agent: &Agent, number: usize, manifest: &[Vec<u8>]) -> (Vec<u8>, Vec<Vec<u8>>) {
-    let travels = Travels { xattrs: true, ..Travels::default() };
+    let preserve = Preserve { xattrs: true, ..Preserve::default() };
     let tree = |dry_run| {
-        let options = TreeOptions { travels, dry_run, ..TreeOptions::default() };
+        let options = TreeOptions { preserve, dry_run, ..TreeOptions::default() };
         message_frame(&push_tree(agent, &format!("tree{number}"), options)).unwrap()
     };
     let ping = message_frame(&Ping { nonce: 1 }).unwrap();

@@ -8,9 +8,9 @@ use lariat_base::name::JobId;
 use lariat_wire::link::{Link, LinkError, message_frame};
 use lariat_wire::protocol::exec::{Ack, Command, Run, Started, Streams};
 use lariat_wire::protocol::failure::{Cause, Failure};
-use lariat_wire::protocol::metadata::{Metadata, Travels};
+use lariat_wire::protocol::metadata::{Metadata, Preserve};
 use lariat_wire::protocol::request::{Ping, Pong};
-use lariat_wire::protocol::transfer::{Destination, Have, Identity, Offer, Placement, Push, Time};
+use lariat_wire::protocol::transfer::{Destination, Have, Identity, Offer, Overrides, Push, Time};
 use rustix::process::Signal;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -105,15 +105,15 @@ fn sigterm_says_goodbye_while_a_command_runs_too() {
 #[test]
 fn sigterm_stops_a_transfer_with_a_word_and_exits_0() {
     let mut agent = Agent::start();
-    let path = agent.folder.path().join("file").into_os_string().into_vec();
+    let path = agent.directory.path().join("file").into_os_string().into_vec();
     block_on(async {
         let time = Time { secs: 1, nanos: 0 };
         let identity = Identity { device: 1, inode: 2, ctime: time };
         let metadata = Metadata { mode: 0o644, mtime: time, ..Metadata::default() };
         let offer = Offer { size: Some(1 << 30), sparse: true, metadata, identity };
         let dest = Destination { path, name: b"file".to_vec() };
-        let (placement, travels, user) = (Placement::default(), Travels::default(), None);
-        let push = message_frame(&Push { dest, offer, placement, travels, user }).unwrap();
+        let (overrides, preserve, user) = (Overrides::default(), Preserve::default(), None);
+        let push = message_frame(&Push { dest, offer, overrides, preserve, user }).unwrap();
         let (mut link, _) = agent.log_in_with(&push).await.unwrap();
         link.expect::<Have>().await.unwrap();
         agent.signal(Signal::TERM);

@@ -5,8 +5,8 @@ use std::os::unix::fs::symlink;
 
 use lariat_wire::link::{Link, LinkError, message_frame};
 use lariat_wire::protocol::failure::{Cause, Failure};
-use lariat_wire::protocol::metadata::{MAX_XATTRS, Metadata, Travels, Xattr};
-use lariat_wire::protocol::transfer::{Destination, Identity, Offer, Placement, Push, Time};
+use lariat_wire::protocol::metadata::{MAX_XATTRS, Metadata, Preserve, Xattr};
+use lariat_wire::protocol::transfer::{Destination, Identity, Offer, Overrides, Push, Time};
 use lariat_wire::protocol::tree::{
     Changes, End, Entries, Entry, PushTree, Settled, TreeOptions, What,
 };
@@ -22,14 +22,14 @@ fn entry(name: &[u8], what: What) -> Entry {
 }
 
 fn push(agent: &Agent) -> PushTree {
-    let path = agent.folder.path().as_os_str().as_bytes().to_vec();
+    let path = agent.directory.path().as_os_str().as_bytes().to_vec();
     let dest = Destination { path, name: b"copy".to_vec() };
-    let root = entry(b"", What::Folder);
+    let root = entry(b"", What::Directory);
     PushTree {
         dest,
         root,
         options: TreeOptions::default(),
-        placement: Placement::default(),
+        overrides: Overrides::default(),
         user: None,
     }
 }
@@ -53,17 +53,17 @@ async fn manifest(
 #[test]
 fn names_that_lead_out_end_the_session_and_make_nothing() {
     let agent = Agent::start();
-    let outside = agent.folder.path().join("made");
+    let outside = agent.directory.path().join("made");
     let absolute = outside.clone().into_os_string().into_vec();
     block_on(async {
         let long = [b'x'; 256];
         for bad in [&b".."[..], b"../made", &absolute, b"", b".", b"a/b", b"a\0", &long] {
             let mut link = agent.log_in().await;
-            let twice = vec![entry(bad, What::Folder)];
+            let twice = vec![entry(bad, What::Directory)];
             assert!(manifest(&agent, &mut link, twice).await.is_err());
         }
         let mut link = agent.log_in().await;
-        let twice = vec![entry(b"a", What::Folder), entry(b"a", What::Folder)];
+        let twice = vec![entry(b"a", What::Directory), entry(b"a", What::Directory)];
         assert!(manifest(&agent, &mut link, twice).await.is_err());
     });
     assert!(!outside.exists());
@@ -72,15 +72,16 @@ fn names_that_lead_out_end_the_session_and_make_nothing() {
 #[test]
 fn a_link_in_the_way_is_replaced_and_never_followed() {
     let agent = Agent::start();
-    let (copy, outside) = (agent.folder.path().join("copy"), agent.folder.path().join("outside"));
+    let (copy, outside) =
+        (agent.directory.path().join("copy"), agent.directory.path().join("outside"));
     std::fs::create_dir(&copy).unwrap();
     std::fs::create_dir(&outside).unwrap();
     symlink(&outside, copy.join("a")).unwrap();
     let request = message_frame(&push(&agent)).unwrap();
     block_on(async {
         let (mut link, _) = agent.log_in_with(&request).await.unwrap();
-        let inner = vec![entry(b"inner", What::Folder)];
-        for entries in [vec![entry(b"a", What::Folder)], inner, vec![]] {
+        let inner = vec![entry(b"inner", What::Directory)];
+        for entries in [vec![entry(b"a", What::Directory)], inner, vec![]] {
             link.send(&Entries { entries, last: true }).await.unwrap();
         }
         link.send(&End { whole: true }).await.unwrap();
@@ -93,8 +94,8 @@ fn a_link_in_the_way_is_replaced_and_never_followed() {
 #[test]
 fn a_file_that_can_t_be_is_refused_and_the_session_goes_on() {
     let agent = Agent::start();
-    let PushTree { dest, placement, .. } = push(&agent);
-    let (travels, user) = (Travels { xattrs: true, ..Travels::default() }, None);
+    let PushTree { dest, overrides, .. } = push(&agent);
+    let (preserve, user) = (Preserve { xattrs: true, ..Preserve::default() }, None);
     let name = b"user.a".to_vec();
     let xattrs = vec![Xattr { name, value: vec![0; MAX_XATTRS] }];
     let metadata = Metadata { xattrs, ..Metadata::default() };
@@ -103,7 +104,7 @@ fn a_file_that_can_t_be_is_refused_and_the_session_goes_on() {
     let root = entry(b"", what);
     block_on(async {
         let mut link = agent.log_in().await;
-        link.send(&Push { dest, offer, placement, travels, user }).await.unwrap();
+        link.send(&Push { dest, offer, overrides, preserve, user }).await.unwrap();
         let failure = link.expect::<Failure>().await.unwrap();
         assert!(matches!(failure.cause, Cause::BadRequest(_)), "{failure}");
         // A file is a tree's root in a dry run only.
@@ -115,5 +116,5 @@ fn a_file_that_can_t_be_is_refused_and_the_session_goes_on() {
         assert_eq!(link.expect::<Changes>().await.unwrap().changes.len(), 1);
         assert_eq!(link.expect::<Settled>().await.unwrap().files, 1);
     });
-    assert!(!agent.folder.path().join("copy").exists());
+    assert!(!agent.directory.path().join("copy").exists());
 }

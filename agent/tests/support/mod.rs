@@ -1,4 +1,4 @@
-//! Jobs under the real supervisor, for tests: a state folder of their own, and a controller that
+//! Jobs under the real supervisor, for tests: a state directory of their own, and a controller that
 //! gathers what comes.
 
 #![allow(
@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use lariat_agent::jobs::channel::{ChannelError, ToSupervisor};
-use lariat_agent::jobs::{Ear, Event, Jobs, Mouth, Settings, Stream};
+use lariat_agent::jobs::{Commands, Event, Events, Jobs, Settings, Stream};
 use lariat_agent::user::User;
 use lariat_base::name::{BootId, JobId, KeyId};
 use lariat_wire::protocol::exec::{Ack, Command, End, Exit, Run, Streams};
@@ -21,7 +21,7 @@ use lariat_wire::protocol::failure::Failure;
 
 pub const KEY: KeyId = KeyId([1; 16]);
 
-/// A state folder and the jobs in it. Use it inside a runtime.
+/// A state directory and the jobs in it. Use it inside a runtime.
 pub struct Host {
     pub state: tempfile::TempDir,
     pub jobs: Jobs,
@@ -43,7 +43,7 @@ impl Host {
     }
 
     /// Starts a command.
-    pub fn start(&self, run: Run) -> (Ear, Mouth) {
+    pub fn start(&self, run: Run) -> (Events, Commands) {
         self.jobs.start(KEY, run).unwrap()
     }
 
@@ -108,7 +108,7 @@ pub fn argv(words: &[&str]) -> Run {
 }
 
 /// Takes everything up to the exit, acknowledging it as it comes.
-pub async fn gather(ear: &mut Ear, mouth: &Mouth) -> Result<Outcome, Failure> {
+pub async fn gather(ear: &mut Events, mouth: &Commands) -> Result<Outcome, Failure> {
     let (mut said, mut buffer) = ([Vec::new(), Vec::new()], vec![0; 65536]);
     loop {
         match ear.next().await.unwrap() {
@@ -118,7 +118,7 @@ pub async fn gather(ear: &mut Ear, mouth: &Mouth) -> Result<Outcome, Failure> {
                 take(ear, ends, &mut said, &mut buffer);
                 mouth.say(&ToSupervisor::Ack(ends)).await.unwrap();
             }
-            Event::Stands(_) | Event::Replaced => panic!("another is there"),
+            Event::OutputRange(_) | Event::Replaced => panic!("another is there"),
             Event::Exit(Exit { end, stdout, stderr }) => {
                 assert_eq!(said.each_ref().map(|bytes| bytes.len() as u64), [stdout, stderr]);
                 let [stdout, stderr] = said.map(|bytes| String::from_utf8(bytes).unwrap());
@@ -129,7 +129,7 @@ pub async fn gather(ear: &mut Ear, mouth: &Mouth) -> Result<Outcome, Failure> {
 }
 
 /// Reads both streams up to `ends`.
-pub fn take(ear: &Ear, ends: Ack, said: &mut [Vec<u8>; 2], buffer: &mut [u8]) {
+pub fn take(ear: &Events, ends: Ack, said: &mut [Vec<u8>; 2], buffer: &mut [u8]) {
     for (stream, upto) in Stream::ALL.into_iter().zip([ends.stdout, ends.stderr]) {
         let said = &mut said[stream as usize];
         while (said.len() as u64) < upto {

@@ -1,4 +1,4 @@
-//! Private files: created 0600 in folders 0700, never overwritten, refused when others can read
+//! Private files: created 0600 in directories 0700, never overwritten, refused when others can read
 //! them.
 
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -21,7 +21,7 @@ pub enum PrivateError {
     Io {
         /// What was being done.
         action: &'static str,
-        /// To which file or folder.
+        /// To which file or directory.
         path: PathBuf,
         /// Why it failed.
         source: io::Error,
@@ -29,20 +29,20 @@ pub enum PrivateError {
     /// Others than its owner can get at it.
     #[error(
         "{} is open to others (mode {mode:04o}); it holds a secret: chmod {} {}",
-        path.display(), if *folder { "700" } else { "600" }, path.display()
+        path.display(), if *directory { "700" } else { "600" }, path.display()
     )]
     Exposed {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
-        /// Whether it is a folder.
-        folder: bool,
+        /// Whether it is a directory.
+        directory: bool,
     },
     /// It belongs to somebody else.
     #[error("{} belongs to user {owner}, not to the user {user} that reads it", path.display())]
     Foreign {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
         /// Whose it is.
         owner: u32,
@@ -79,7 +79,7 @@ impl PrivateError {
     }
 }
 
-/// Reads a private file; its folder must be private too. The content is zeroized when dropped.
+/// Reads a private file; its directory must be private too. The content is zeroized when dropped.
 pub fn read(path: &Path) -> Result<Zeroizing<String>, PrivateError> {
     let io = |e| PrivateError::io("read", path, e);
     // Not blocking, so that a fifo in the file's place can't hold us.
@@ -90,7 +90,7 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, PrivateError> {
         return Err(PrivateError::NotAFile { path: path.to_owned() });
     }
     check(path, &metadata, false)?;
-    check_folder(parent(path))?;
+    check_directory(parent(path))?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
     file.read_to_end(&mut bytes).map_err(io)?;
     let text = std::str::from_utf8(&bytes).map_err(|error| {
@@ -101,16 +101,16 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, PrivateError> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// Refuses a folder that others can get into.
-pub fn check_folder(path: &Path) -> Result<(), PrivateError> {
+/// Refuses a directory that others can get into.
+pub fn check_directory(path: &Path) -> Result<(), PrivateError> {
     let metadata = path.metadata().map_err(|e| PrivateError::io("open", path, e))?;
     check(path, &metadata, true)
 }
 
-fn check(path: &Path, metadata: &std::fs::Metadata, folder: bool) -> Result<(), PrivateError> {
+fn check(path: &Path, metadata: &std::fs::Metadata, directory: bool) -> Result<(), PrivateError> {
     let mode = metadata.mode() & 0o7777;
     if mode & 0o077 != 0 {
-        return Err(PrivateError::Exposed { path: path.to_owned(), mode, folder });
+        return Err(PrivateError::Exposed { path: path.to_owned(), mode, directory });
     }
     // Root's own files are nobody else's; but root does not act on what another user may have written.
     let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
@@ -145,7 +145,7 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<(), PrivateError> {
     let _ = std::fs::remove_file(&new);
     create(&new, content)?;
     std::fs::rename(&new, path).map_err(io)?;
-    File::open(parent(path)).and_then(|folder| folder.sync_all()).map_err(io)
+    File::open(parent(path)).and_then(|directory| directory.sync_all()).map_err(io)
 }
 
 /// Removes what [`replace`] left when it was killed: `NAME.PID.new`.
@@ -165,10 +165,10 @@ fn remove_unfinished(path: &Path) {
     }
 }
 
-/// Makes a folder 0700, parents included, or takes over one that is empty. One that has something in
+/// Makes a directory 0700, parents included, or takes over one that is empty. One that has something in
 /// it is left alone, and [`PrivateError::Io`] with [`io::ErrorKind::AlreadyExists`] is returned.
-pub fn create_folder(path: &Path) -> Result<(), PrivateError> {
-    let io = |e| PrivateError::io("make folder", path, e);
+pub fn create_directory(path: &Path) -> Result<(), PrivateError> {
+    let io = |e| PrivateError::io("make directory", path, e);
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
     if std::fs::read_dir(path).map_err(io)?.next().is_some() {
         return Err(io(io::ErrorKind::AlreadyExists.into()));
@@ -187,16 +187,16 @@ fn parent(path: &Path) -> &Path {
 mod tests {
     use super::*;
 
-    fn folder() -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).unwrap();
-        folder
+    fn directory() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o700)).unwrap();
+        directory
     }
 
     #[test]
     fn a_link_stays_and_what_was_left_unfinished_goes() {
-        let folder = folder();
-        let at = |name: &str| folder.path().join(name);
+        let directory = directory();
+        let at = |name: &str| directory.path().join(name);
         create(&at("real"), b"old").unwrap();
         create(&at("real.123.new"), b"half").unwrap();
         create(&at("real.x.new"), b"somebody's").unwrap();
@@ -209,8 +209,8 @@ mod tests {
 
     #[test]
     fn what_is_no_text_is_told_with_its_line() {
-        let folder = folder();
-        let path = folder.path().join("f");
+        let directory = directory();
+        let path = directory.path().join("f");
         create(&path, b"one\ntwo \xff\n").unwrap();
         let error = read(&path).unwrap_err().to_string();
         assert!(error.ends_with("f:2: this is not UTF-8 text"), "{error}");
@@ -218,8 +218,8 @@ mod tests {
 
     #[test]
     fn what_is_made_can_be_read_and_is_never_overwritten() {
-        let folder = folder();
-        let path = folder.path().join("key");
+        let directory = directory();
+        let path = directory.path().join("key");
         create(&path, b"secret").unwrap();
         assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o600);
         assert_eq!(read(&path).unwrap().as_str(), "secret");
@@ -231,20 +231,20 @@ mod tests {
 
     #[test]
     fn what_others_can_read_is_refused() {
-        let folder = folder();
-        let path = folder.path().join("key");
+        let directory = directory();
+        let path = directory.path().join("key");
         create(&path, b"secret").unwrap();
         let chmod = |path: &Path, mode| {
             std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
         };
         for mode in [0o640, 0o604, 0o620, 0o601] {
             chmod(&path, mode);
-            assert!(matches!(read(&path), Err(PrivateError::Exposed { folder: false, .. })));
+            assert!(matches!(read(&path), Err(PrivateError::Exposed { directory: false, .. })));
         }
         chmod(&path, 0o400);
         assert!(read(&path).is_ok());
-        chmod(folder.path(), 0o755);
-        assert!(matches!(read(&path), Err(PrivateError::Exposed { folder: true, .. })));
+        chmod(directory.path(), 0o755);
+        assert!(matches!(read(&path), Err(PrivateError::Exposed { directory: true, .. })));
     }
 
     #[test]
@@ -253,32 +253,32 @@ mod tests {
             // Only root can give files away.
             return;
         }
-        let folder = folder();
-        let path = folder.path().join("key");
+        let directory = directory();
+        let path = directory.path().join("key");
         create(&path, b"secret").unwrap();
         std::os::unix::fs::chown(&path, Some(12345), None).unwrap();
         let refused = read(&path).unwrap_err();
         assert!(matches!(refused, PrivateError::Foreign { owner: 12345, user: 0, .. }));
         std::os::unix::fs::chown(&path, Some(0), None).unwrap();
-        std::os::unix::fs::chown(folder.path(), Some(12345), None).unwrap();
+        std::os::unix::fs::chown(directory.path(), Some(12345), None).unwrap();
         assert!(matches!(read(&path), Err(PrivateError::Foreign { .. })));
     }
 
     #[test]
-    fn a_fifo_or_folder_in_its_place_does_not_hold_us() {
-        let folder = folder();
-        assert!(matches!(read(folder.path()), Err(PrivateError::NotAFile { .. })));
+    fn a_fifo_or_directory_in_its_place_does_not_hold_us() {
+        let directory = directory();
+        assert!(matches!(read(directory.path()), Err(PrivateError::NotAFile { .. })));
     }
 
     #[test]
-    fn an_empty_folder_is_taken_over_and_a_full_one_is_not() {
-        let outer = folder();
+    fn an_empty_directory_is_taken_over_and_a_full_one_is_not() {
+        let outer = directory();
         let path = outer.path().join("a/b");
-        create_folder(&path).unwrap();
-        create_folder(&path).unwrap();
+        create_directory(&path).unwrap();
+        create_directory(&path).unwrap();
         assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o700);
         create(&path.join("x"), b"").unwrap();
-        let full = create_folder(&path).unwrap_err();
+        let full = create_directory(&path).unwrap_err();
         assert_eq!(full.io_kind(), Some(io::ErrorKind::AlreadyExists));
     }
 }

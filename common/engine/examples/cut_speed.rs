@@ -1,5 +1,5 @@
 //! What a delta costs: how fast a file is cut, and what is sent for 1 GiB with 2,621 scattered edits
-//! of 4 KiB and one byte inserted in front. Takes the folder for the two files of 1 GiB (default:
+//! of 4 KiB and one byte inserted in front. Takes the directory for the two files of 1 GiB (default:
 //! the system's temporary one).
 //!
 //! ```text
@@ -20,10 +20,10 @@ const EDIT: usize = 4096;
 const EDITS: u64 = 2621;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = std::env::args_os().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
-    let basis = file(&folder, false)?;
-    let source = file(&folder, true)?;
-    let zeros = Arc::new(tempfile::tempfile_in(&folder)?);
+    let directory = std::env::args_os().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
+    let basis = file(&directory, false)?;
+    let source = file(&directory, true)?;
+    let zeros = Arc::new(tempfile::tempfile_in(&directory)?);
     zeros.set_len(SIZE)?;
     for average_log2 in 12..=14 {
         let params = Params::from_average_log2(average_log2).ok_or("out of range")?;
@@ -77,8 +77,8 @@ fn follow(basis: &[Piece], source: &Arc<File>, params: Params) -> io::Result<Vec
 }
 
 /// A file of random bytes; the edited one has a byte more in front, and other bytes here and there.
-fn file(folder: &PathBuf, edited: bool) -> io::Result<Arc<File>> {
-    let mut file = BufWriter::new(tempfile::tempfile_in(folder)?);
+fn file(directory: &PathBuf, edited: bool) -> io::Result<Arc<File>> {
+    let mut file = BufWriter::new(tempfile::tempfile_in(directory)?);
     let (mut same, mut other, mut dice) = (0, 1 << 40, 1 << 50);
     let mut edits_left = EDITS;
     if edited {

@@ -2,8 +2,8 @@
 
 use nix::unistd::{Group, User};
 
-use crate::Finish;
-use lariat_wire::protocol::transfer::Placement;
+use crate::ResolvedOverrides;
+use lariat_wire::protocol::transfer::Overrides;
 
 /// A name that this machine's user database does not know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,11 +34,11 @@ pub fn number(text: &str) -> Result<Option<u32>, BadNumber> {
 }
 
 /// Looks up whom a received file is to belong to.
-pub fn finish(placement: &Placement) -> Result<Finish, NoAccount> {
-    let user = placement.user.as_deref().map(user).transpose()?;
-    let group = placement.group.as_deref().map(group).transpose()?;
-    let Placement { mode, backup, in_place, .. } = *placement;
-    Ok(Finish { mode, user, group, backup, in_place })
+pub fn finish(overrides: &Overrides) -> Result<ResolvedOverrides, NoAccount> {
+    let user = overrides.user.as_deref().map(user).transpose()?;
+    let group = overrides.group.as_deref().map(group).transpose()?;
+    let Overrides { mode, backup, in_place, .. } = *overrides;
+    Ok(ResolvedOverrides { mode, user, group, backup, in_place })
 }
 
 fn user(name: &str) -> Result<u32, NoAccount> {
@@ -63,16 +63,16 @@ mod tests {
 
     #[test]
     fn names_and_numbers_are_found_and_others_are_not() {
-        let placement = |user: &str, group: &str| Placement {
+        let overrides = |user: &str, group: &str| Overrides {
             user: Some(user.to_owned()),
             group: Some(group.to_owned()),
-            ..Placement::default()
+            ..Overrides::default()
         };
-        let found = finish(&placement("root", "0")).unwrap();
+        let found = finish(&overrides("root", "0")).unwrap();
         assert_eq!((found.user, found.group), (Some(0), Some(0)));
-        let missing = finish(&placement("no-such-user-here", "0"));
+        let missing = finish(&overrides("no-such-user-here", "0"));
         assert_eq!(missing, Err(NoAccount::User("no-such-user-here".to_owned())));
-        assert!(finish(&placement("0", "no such group")).is_err());
+        assert!(finish(&overrides("0", "no such group")).is_err());
     }
 
     #[test]
@@ -84,8 +84,8 @@ mod tests {
         for bad in ["4294967295", "04294967295", "4294967296", "99999999999999999999999"] {
             assert_eq!(number(bad), Err(BadNumber(bad.to_owned())));
             let (user, group) = (Some(bad.to_owned()), None);
-            let placement = Placement { user, group, ..Placement::default() };
-            assert!(matches!(finish(&placement), Err(NoAccount::Number(_))), "{bad}");
+            let overrides = Overrides { user, group, ..Overrides::default() };
+            assert!(matches!(finish(&overrides), Err(NoAccount::Number(_))), "{bad}");
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Linux keeps them as two extended attributes, in a binary form with the numbers of users and groups. On the
 //! wire they have names as well, like owners. A file that has an ACL shows its mask, which is the most that
-//! anybody but the owner and others may, in place of its group's rights: a mode that travels without the ACL
+//! anybody but the owner and others may, in place of its group's rights: a mode that preserve without the ACL
 //! must not give the group what the mask allows others.
 
 use std::os::fd::{AsFd, AsRawFd};
@@ -97,7 +97,7 @@ pub(super) fn describe(file: impl AsFd, stat: &Stat, travel: bool) -> Result<Des
 /// Describes a name in an open directory, itself and not what it leads to, without opening it. `entered`
 /// says that the directory is the working directory of this thread.
 pub(super) fn describe_name(
-    folder: impl AsFd,
+    directory: impl AsFd,
     entered: bool,
     name: &[u8],
     stat: &Stat,
@@ -106,7 +106,7 @@ pub(super) fn describe_name(
     let mut path = if entered {
         Vec::with_capacity(name.len())
     } else {
-        format!("/proc/self/fd/{}/", folder.as_fd().as_raw_fd()).into_bytes()
+        format!("/proc/self/fd/{}/", directory.as_fd().as_raw_fd()).into_bytes()
     };
     path.extend_from_slice(name);
     let read =
@@ -226,8 +226,9 @@ mod tests {
 
     #[test]
     fn an_acl_is_described_compared_and_set() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, dir) = (folder.path().join("f"), std::fs::File::open(folder.path()).unwrap());
+        let directory = tempfile::tempdir().unwrap();
+        let (path, dir) =
+            (directory.path().join("f"), std::fs::File::open(directory.path()).unwrap());
         let file = std::fs::File::create(&path).unwrap();
         let (subject, wanted) = (Subject::new(&file), encode(&acl(0, 6)));
         if subject.set_xattr(ACCESS, &wanted).is_err() {

@@ -11,10 +11,10 @@ use rustix::io::Errno;
 use super::acl::{self, Described};
 use super::error::sys_failed;
 use super::subject::Subject;
-use crate::Finish;
+use crate::ResolvedOverrides;
 use lariat_wire::protocol::failure::{Action, Failure};
 use lariat_wire::protocol::metadata::{
-    AclEntry, AclTag, Acls, MAX_XATTRS, Metadata, Ownership, Travels, Xattr,
+    AclEntry, AclTag, Acls, MAX_XATTRS, Metadata, Ownership, Preserve, Xattr,
 };
 use lariat_wire::protocol::transfer::Time;
 
@@ -50,14 +50,14 @@ pub(super) struct BinaryAcls {
 }
 
 /// Permission bits that travel.
-pub(super) fn mode_mask(travels: Travels) -> u32 {
-    if travels.special { SPECIAL } else { MODE }
+pub(super) fn mode_mask(preserve: Preserve) -> u32 {
+    if preserve.special { SPECIAL } else { MODE }
 }
 
 /// Turns what the sender says into what is set here.
 pub(super) struct Translator {
-    travels: Travels,
-    finish: Finish,
+    preserve: Preserve,
+    finish: ResolvedOverrides,
     users: HashMap<String, Option<u32>>,
     groups: HashMap<String, Option<u32>>,
 }
@@ -66,9 +66,9 @@ pub(super) struct Translator {
 const MOST_NAMES: usize = 4096;
 
 impl Translator {
-    pub(super) fn new(travels: Travels, finish: Finish) -> Self {
+    pub(super) fn new(preserve: Preserve, finish: ResolvedOverrides) -> Self {
         let (users, groups) = (HashMap::new(), HashMap::new());
-        Self { travels, finish, users, groups }
+        Self { preserve, finish, users, groups }
     }
 
     /// What a name gets; nothing that was not asked for, whatever the sender says. Only files get the mode
@@ -77,21 +77,21 @@ impl Translator {
         let given = self.finish.mode.filter(|_| is_file);
         // A directory's setgid and sticky bits say what becomes of what is made in it: that is this host's to
         // say, unless the source's were asked for.
-        let kept = if is_file || self.travels.special { 0 } else { SPECIAL & !MODE };
+        let kept = if is_file || self.preserve.special { 0 } else { SPECIAL & !MODE };
         let (mut uid, mut gid) = (None, None);
-        let owner = metadata.owner.filter(|_| self.travels.owner);
+        let owner = metadata.owner.filter(|_| self.preserve.owner);
         if let Some(Ownership { uid: number, gid: group_number, user, group }) = &owner {
             uid = Some(known(&mut self.users, user, user_number).unwrap_or(*number));
             gid = Some(known(&mut self.groups, group, group_number_of).unwrap_or(*group_number));
         }
         Attributes {
-            mode: given.unwrap_or(metadata.mode & mode_mask(self.travels)),
+            mode: given.unwrap_or(metadata.mode & mode_mask(self.preserve)),
             kept,
             mtime: metadata.mtime,
             uid: self.finish.user.or(uid),
             gid: self.finish.group.or(gid),
-            xattrs: self.travels.xattrs.then_some(metadata.xattrs),
-            acls: self.travels.acls.then(|| self.binary(&metadata.acls)),
+            xattrs: self.preserve.xattrs.then_some(metadata.xattrs),
+            acls: self.preserve.acls.then(|| self.binary(&metadata.acls)),
         }
     }
 
@@ -139,11 +139,11 @@ fn known(
 }
 
 /// A name as the receiver is told of it. Extended attributes are still to be read, from the open file.
-pub(super) fn describe(stat: &Stat, travels: Travels, owners: &mut Owners) -> Metadata {
+pub(super) fn describe(stat: &Stat, preserve: Preserve, owners: &mut Owners) -> Metadata {
     Metadata {
-        mode: stat.st_mode & mode_mask(travels),
+        mode: stat.st_mode & mode_mask(preserve),
         mtime: mtime(stat),
-        owner: travels.owner.then(|| owners.of(stat)),
+        owner: preserve.owner.then(|| owners.of(stat)),
         xattrs: Vec::new(),
         acls: Acls::None,
     }
@@ -225,7 +225,7 @@ impl Attributes {
         self.mode | stat.st_mode & self.kept
     }
 
-    /// Sets those that an open file or folder does not have yet, and touches nothing that is equal. Tells
+    /// Sets those that an open file or directory does not have yet, and touches nothing that is equal. Tells
     /// whether there was anything to set.
     pub(super) fn make_equal(&self, file: impl AsFd, path: &[u8]) -> Result<bool, Failure> {
         self.compare(Subject::new(&file), true).map_err(sys_failed(Action::SetMetadata, path))
@@ -241,7 +241,7 @@ impl Attributes {
         self.xattrs.is_some() || self.acls.is_some()
     }
 
-    /// Whether an open file or folder lacks any of them.
+    /// Whether an open file or directory lacks any of them.
     pub(super) fn differ(&self, file: impl AsFd, path: &[u8]) -> Result<bool, Failure> {
         self.compare(Subject::new(&file), false).map_err(sys_failed(Action::Read, path))
     }
@@ -385,9 +385,9 @@ mod tests {
     #[test]
     fn special_bits_only_when_asked_for_and_given_modes_only_for_files() {
         let mode = |special, given, mode, is_file| {
-            let travels = Travels { special, ..Travels::default() };
-            let finish = Finish { mode: given, ..Finish::default() };
-            Translator::new(travels, finish).attributes(metadata(mode, None), is_file).mode
+            let preserve = Preserve { special, ..Preserve::default() };
+            let finish = ResolvedOverrides { mode: given, ..ResolvedOverrides::default() };
+            Translator::new(preserve, finish).attributes(metadata(mode, None), is_file).mode
         };
         assert_eq!(mode(false, None, 0o6755, true), 0o755);
         assert_eq!(mode(true, None, 0o6755, true), 0o6755);
@@ -398,8 +398,8 @@ mod tests {
 
     #[test]
     fn a_name_that_is_known_counts_before_the_number() {
-        let travels = Travels { owner: true, ..Travels::default() };
-        let mut translator = Translator::new(travels, Finish::default());
+        let preserve = Preserve { owner: true, ..Preserve::default() };
+        let mut translator = Translator::new(preserve, ResolvedOverrides::default());
         let mut of = |user, uid| {
             let got = translator.attributes(metadata(0, Some(owner(user, uid))), true);
             (got.uid, got.gid)
@@ -407,34 +407,34 @@ mod tests {
         assert_eq!(of("root", 4321), (Some(0), Some(7)));
         assert_eq!(of("no-such-user-here", 4321), (Some(4321), Some(7)));
         assert_eq!(of("", 4321), (Some(4321), Some(7)));
-        let finish = Finish { user: Some(99), ..Finish::default() };
+        let finish = ResolvedOverrides { user: Some(99), ..ResolvedOverrides::default() };
         let given =
-            Translator::new(travels, finish).attributes(metadata(0, Some(owner("", 5))), true);
+            Translator::new(preserve, finish).attributes(metadata(0, Some(owner("", 5))), true);
         assert_eq!((given.uid, given.gid), (Some(99), Some(7)));
     }
 
     #[test]
     fn what_nobody_asked_for_is_not_set() {
-        let mut translator = Translator::new(Travels::default(), Finish::default());
+        let mut translator = Translator::new(Preserve::default(), ResolvedOverrides::default());
         let got = translator.attributes(metadata(0o4755, Some(owner("root", 0))), true);
         assert_eq!((got.mode, got.uid, got.gid, got.xattrs), (0o755, None, None, None));
     }
 
     #[test]
     fn a_directory_s_own_special_bits_stay_unless_the_source_s_travel() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = std::fs::File::open(folder.path()).unwrap();
-        let mode = || rustix::fs::fstat(&folder).unwrap().st_mode & SPECIAL;
+        let directory = tempfile::tempdir().unwrap();
+        let directory = std::fs::File::open(directory.path()).unwrap();
+        let mode = || rustix::fs::fstat(&directory).unwrap().st_mode & SPECIAL;
         for there in [0o1777, 0o2750, 0o3555] {
-            Subject::new(&folder).set_mode(there).unwrap();
+            Subject::new(&directory).set_mode(there).unwrap();
             for (special, expected) in [(false, there & 0o7000 | 0o755), (true, 0o4755)] {
-                let travels = Travels { special, ..Travels::default() };
-                let mut translator = Translator::new(travels, Finish::default());
+                let preserve = Preserve { special, ..Preserve::default() };
+                let mut translator = Translator::new(preserve, ResolvedOverrides::default());
                 let mut attributes = translator.attributes(metadata(0o4755, None), false);
                 attributes.xattrs = None;
-                attributes.make_equal(&folder, b"x").unwrap();
+                attributes.make_equal(&directory, b"x").unwrap();
                 assert_eq!(mode(), expected);
-                assert!(attributes.are_of(&rustix::fs::fstat(&folder).unwrap()));
+                assert!(attributes.are_of(&rustix::fs::fstat(&directory).unwrap()));
             }
         }
     }
@@ -443,13 +443,13 @@ mod tests {
     fn what_is_equal_is_not_touched() {
         let file = tempfile::tempfile().unwrap();
         let stat = || rustix::fs::fstat(&file).unwrap();
-        let user = Finish { user: Some(stat().st_uid), ..Finish::default() };
-        let travels = Travels { xattrs: true, ..Travels::default() };
+        let user = ResolvedOverrides { user: Some(stat().st_uid), ..ResolvedOverrides::default() };
+        let preserve = Preserve { xattrs: true, ..Preserve::default() };
         let mut metadata = metadata(0o640, None);
         if Subject::new(&file).set_xattr(b"user.a", b"0").is_err() {
             metadata.xattrs.clear();
         }
-        let attributes = Translator::new(travels, user).attributes(metadata, true);
+        let attributes = Translator::new(preserve, user).attributes(metadata, true);
         assert_eq!(attributes.differ(&file, b"x"), Ok(true));
         assert_eq!(attributes.make_equal(&file, b"x"), Ok(true));
         let ctime = || (stat().st_ctime, stat().st_ctime_nsec);

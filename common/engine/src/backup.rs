@@ -15,13 +15,13 @@ pub(super) fn is_backup(name: &[u8]) -> bool {
 }
 
 /// Gives what is about to be replaced a second name, so that there is no instant without the first.
-pub(super) fn keep(folder: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<(), Failure> {
+pub(super) fn keep(directory: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<(), Failure> {
     let backup = backup_of(name);
-    let link = || rustix::fs::linkat(folder, name, folder, backup.as_slice(), AtFlags::empty());
+    let link =
+        || rustix::fs::linkat(directory, name, directory, backup.as_slice(), AtFlags::empty());
     let linked = match link() {
-        Err(Errno::EXIST) => {
-            rustix::fs::unlinkat(folder, backup.as_slice(), AtFlags::empty()).and_then(|()| link())
-        }
+        Err(Errno::EXIST) => rustix::fs::unlinkat(directory, backup.as_slice(), AtFlags::empty())
+            .and_then(|()| link()),
         linked => linked,
     };
     match linked {
@@ -31,14 +31,18 @@ pub(super) fn keep(folder: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<(
     }
 }
 
-/// Moves out of the way what can't have a second name, a folder, or what nothing takes the place of. An
-/// older backup gives way, unless it is a folder with something in it.
-pub(super) fn move_away(folder: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<(), Failure> {
+/// Moves out of the way what can't have a second name, a directory, or what nothing takes the place of. An
+/// older backup gives way, unless it is a directory with something in it.
+pub(super) fn move_away(
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+    path: &[u8],
+) -> Result<(), Failure> {
     let backup = backup_of(name);
-    let rename = || rustix::fs::renameat(folder, name, folder, backup.as_slice());
+    let rename = || rustix::fs::renameat(directory, name, directory, backup.as_slice());
     let moved = match rename() {
-        // A folder replaces no file by itself.
-        Err(Errno::NOTDIR) => rustix::fs::unlinkat(folder, backup.as_slice(), AtFlags::empty())
+        // A directory replaces no file by itself.
+        Err(Errno::NOTDIR) => rustix::fs::unlinkat(directory, backup.as_slice(), AtFlags::empty())
             .and_then(|()| rename()),
         moved => moved,
     };

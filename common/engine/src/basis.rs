@@ -25,7 +25,7 @@ impl BasisFile {
         if offer.chunks() <= 1 || offer.sparse {
             return None;
         }
-        let Replaced { file, stat } = Replaced::find(&place.folder, &place.name)?;
+        let Replaced { file, stat } = Replaced::find(&place.directory, &place.name)?;
         let file = file?;
         let size = u64::try_from(stat.st_size).ok().filter(|&size| size >= MIN_BASIS)?;
         let params = Params::for_basis(size)?;

@@ -2,17 +2,17 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::{AtFlags, Dir, FileType};
+use rustix::fs::{AtFlags, Dir as Listing, FileType};
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
 use super::TransferError;
-use super::beside::{beside, unexpected};
 use super::in_use::{self, DirectoryId, tree_is_under_way};
+use super::offload::{offload, unexpected};
 use super::partial::Owner;
 use super::temporary::{Kind, Temporary};
-use crate::confined::{Folder, Names, join};
+use crate::confined::{Dir, Names, join};
 use lariat_wire::link::Link;
 use lariat_wire::protocol::clean::Cleaned;
 use lariat_wire::protocol::failure::{Action, Failure};
@@ -36,7 +36,7 @@ pub struct Done {
 /// take longer than a peer waits. `path` is the directory's in failures; `dry_run` only counts.
 pub async fn clean_for<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
-    root: Folder,
+    root: Dir,
     path: Vec<u8>,
     owner: Owner,
     dry_run: bool,
@@ -52,13 +52,13 @@ pub async fn clean_for<S: AsyncRead + AsyncWrite>(
         // Fails only when nobody waits for it any more.
         let _ = tell.send(Done { cleaned, failures });
     };
-    beside("clean", work, unexpected(link)).await
+    offload("clean", work, unexpected(link)).await
 }
 
 /// Removes the owner's abandoned temporary files below an open directory, and through no link. `dry_run` only
 /// counts them. What could not be done is given to `failed`, and the rest goes on.
 fn clean(
-    root: &Folder,
+    root: &Dir,
     owner: Owner,
     dry_run: bool,
     failed: &mut dyn FnMut(Action, &[u8], Errno),
@@ -68,13 +68,13 @@ fn clean(
 
 /// Removes what an attempt at the tree below `root` left that was killed. The caller has the root, `id`,
 /// locked.
-pub(super) fn staged(root: &Folder, owner: Owner, id: DirectoryId) -> Cleaned {
+pub(super) fn staged(root: &Dir, owner: Owner, id: DirectoryId) -> Cleaned {
     let (staged_only, failed) = (Some(id), &mut |_: Action, _: &[u8], _: Errno| ());
     Cleaner { root, owner, dry_run: false, staged_only, failed, cleaned: Cleaned::default() }.run()
 }
 
 struct Cleaner<'a> {
-    root: &'a Folder,
+    root: &'a Dir,
     owner: Owner,
     dry_run: bool,
     /// Only what this tree has staged, which has its root locked.
@@ -120,19 +120,19 @@ impl Cleaner<'_> {
     }
 
     fn directory(&mut self, path: &[u8], around: Option<u64>) -> Result<Option<Level>, Errno> {
-        let folder = self.root.enter(path).map_err(|error| errno_of(&error))?;
-        let (device, _) = in_use::id_of(&folder)?;
+        let directory = self.root.enter(path).map_err(|error| errno_of(&error))?;
+        let (device, _) = in_use::id_of(&directory)?;
         if around != Some(device)
-            && rustix::fs::fstatfs(&folder).is_ok_and(|disk| NO_STORAGE.contains(&disk.f_type))
+            && rustix::fs::fstatfs(&directory).is_ok_and(|disk| NO_STORAGE.contains(&disk.f_type))
         {
             return Ok(None);
         }
         let (mut inside, mut temporary) = (Names::default(), Names::default());
-        for entry in Dir::read_from(&folder)? {
+        for entry in Listing::read_from(&directory)? {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             let kind = match entry.file_type() {
-                FileType::Unknown => match folder.stat(name) {
+                FileType::Unknown => match directory.stat(name) {
                     Ok(Some(stat)) => FileType::from_raw_mode(stat.st_mode),
                     _ => continue,
                 },
@@ -149,8 +149,8 @@ impl Cleaner<'_> {
             let Some(found) = Temporary::parse(name) else { continue };
             let staged_only = self.staged_only;
             let mut under_way =
-                || *under_way.get_or_insert_with(|| tree_is_under_way(&folder, staged_only));
-            match self.temporary(&folder, name, &found, &mut under_way) {
+                || *under_way.get_or_insert_with(|| tree_is_under_way(&directory, staged_only));
+            match self.temporary(&directory, name, &found, &mut under_way) {
                 Ok(()) | Err(Errno::NOENT | Errno::LOOP) => {}
                 Err(errno) => (self.failed)(Action::Remove, &join(path, name), errno),
             }
@@ -161,42 +161,42 @@ impl Cleaner<'_> {
     /// Removes one temporary file, if nobody works on it.
     fn temporary(
         &mut self,
-        folder: &Folder,
+        directory: &Dir,
         name: &[u8],
         found: &Temporary<'_>,
         under_way: &mut dyn FnMut() -> bool,
     ) -> Result<(), Errno> {
         match found.kind {
             Kind::Partial if self.staged_only.is_none() => {
-                let Some(locked) = in_use::lock(folder, name)? else { return Ok(()) };
+                let Some(locked) = in_use::lock(directory, name)? else { return Ok(()) };
                 // It may have got its name before it was locked here.
-                if in_use::id_of(&locked)? != id_at(folder, name)? {
+                if in_use::id_of(&locked)? != id_at(directory, name)? {
                     return Ok(());
                 }
-                self.remove(folder, found.sibling(Kind::Journal).as_bytes(), false)?;
-                self.remove(folder, name, true)
+                self.remove(directory, found.sibling(Kind::Journal).as_bytes(), false)?;
+                self.remove(directory, name, true)
             }
             Kind::Journal if self.staged_only.is_none() => {
-                let part = id_at(folder, found.sibling(Kind::Partial).as_bytes());
+                let part = id_at(directory, found.sibling(Kind::Partial).as_bytes());
                 if part != Err(Errno::NOENT) || under_way() {
                     return Ok(());
                 }
-                self.remove(folder, name, false)
+                self.remove(directory, name, false)
             }
-            Kind::Staged if !under_way() => self.remove(folder, name, true),
+            Kind::Staged if !under_way() => self.remove(directory, name, true),
             _ => Ok(()),
         }
     }
 
-    fn remove(&mut self, folder: &Folder, name: &[u8], counts: bool) -> Result<(), Errno> {
-        let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+    fn remove(&mut self, directory: &Dir, name: &[u8], counts: bool) -> Result<(), Errno> {
+        let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW);
         let bytes = match stat {
             Ok(stat) => u64::try_from(stat.st_size).unwrap_or_default(),
             Err(Errno::NOENT) => return Ok(()),
             Err(errno) => return Err(errno),
         };
         if !self.dry_run {
-            rustix::fs::unlinkat(folder.as_fd(), name, AtFlags::empty())?;
+            rustix::fs::unlinkat(directory.as_fd(), name, AtFlags::empty())?;
         }
         if counts {
             self.cleaned.files += 1;
@@ -206,8 +206,8 @@ impl Cleaner<'_> {
     }
 }
 
-fn id_at(folder: &Folder, name: &[u8]) -> Result<DirectoryId, Errno> {
-    let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+fn id_at(directory: &Dir, name: &[u8]) -> Result<DirectoryId, Errno> {
+    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok((stat.st_dev, stat.st_ino))
 }
 
@@ -241,17 +241,17 @@ mod tests {
             self.0.path().join(path)
         }
 
-        fn root(&self) -> Folder {
-            Folder::open(&self.at("root")).unwrap()
+        fn root(&self) -> Dir {
+            Dir::open(&self.at("root")).unwrap()
         }
 
         /// Makes a partial with its journal, and a staged file.
-        fn fill(&self, folder: &str, owner: Owner) {
+        fn fill(&self, directory: &str, owner: Owner) {
             let names = PartialNames::of(b"file", owner);
             let tree = TreeNames::of_root(owner, &self.root().stat_self().unwrap());
             let staged = String::from_utf8(tree.staged(b"file")).unwrap();
             for name in [names.part, names.journal, staged] {
-                std::fs::write(self.at(folder).join(name), "12345").unwrap();
+                std::fs::write(self.at(directory).join(name), "12345").unwrap();
             }
         }
 
@@ -259,8 +259,8 @@ mod tests {
             clean(&self.root(), owner, dry_run, &mut |_, path, errno| panic!("{path:?}: {errno}"))
         }
 
-        fn count(&self, folder: &str) -> usize {
-            let files = std::fs::read_dir(self.at(folder)).unwrap();
+        fn count(&self, directory: &str) -> usize {
+            let files = std::fs::read_dir(self.at(directory)).unwrap();
             files.filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_file()).count()
         }
     }
@@ -270,10 +270,10 @@ mod tests {
         let world = World::new();
         std::fs::create_dir(world.at("beside")).unwrap();
         symlink(world.at("beside"), world.at("root/a/link")).unwrap();
-        for folder in ["root", "root/a/b", "beside"] {
-            world.fill(folder, owner(1));
-            world.fill(folder, owner(2));
-            std::fs::write(world.at(folder).join("file"), "x").unwrap();
+        for directory in ["root", "root/a/b", "beside"] {
+            world.fill(directory, owner(1));
+            world.fill(directory, owner(2));
+            std::fs::write(world.at(directory).join("file"), "x").unwrap();
         }
         let expected = Cleaned { files: 4, bytes: 20 };
         assert_eq!(world.clean(owner(1), true), expected);

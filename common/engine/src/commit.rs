@@ -1,4 +1,4 @@
-//! From a complete partial to a file under its name: metadata, disk, name, folder, in that order, so
+//! From a complete partial to a file under its name: metadata, disk, name, directory, in that order, so
 //! that a crash at any instant leaves the old file or the new one.
 
 use std::fs::File;
@@ -11,13 +11,13 @@ use super::attributes::{Attributes, Translator};
 use super::destination::Place;
 use super::error::{failed, sys_failed};
 use super::replaced::Replaced;
-use super::{backup, end_state, own};
+use super::{backup, end_state, private_file};
 use lariat_wire::protocol::failure::{Action, Failure};
-use lariat_wire::protocol::metadata::{Metadata, Travels};
+use lariat_wire::protocol::metadata::{Metadata, Preserve};
 
 /// What the operator gives received files beyond their content, names resolved on this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Finish {
+pub struct ResolvedOverrides {
     /// Permission bits in place of the source's.
     pub mode: Option<u32>,
     /// Owner, in place of the replaced file's.
@@ -30,19 +30,19 @@ pub struct Finish {
     pub in_place: bool,
 }
 
-/// What one file gets beyond its content: what the operator gives, and what of the source travels.
+/// What one file gets beyond its content: what the operator gives, and what of the source preserve.
 #[derive(Clone, Debug)]
-pub struct Placing {
+pub struct CommitOptions {
     pub(super) attributes: Attributes,
     pub(super) backup: bool,
     /// The operator gave the mode.
     pub(super) given_mode: bool,
 }
 
-impl Placing {
+impl CommitOptions {
     /// Of a file that is described so. May ask a directory service for the owner.
-    pub fn new(finish: &Finish, travels: Travels, metadata: Metadata) -> Self {
-        let attributes = Translator::new(travels, finish.clone()).attributes(metadata, true);
+    pub fn new(finish: &ResolvedOverrides, preserve: Preserve, metadata: Metadata) -> Self {
+        let attributes = Translator::new(preserve, finish.clone()).attributes(metadata, true);
         Self { attributes, backup: finish.backup, given_mode: finish.mode.is_some() }
     }
 }
@@ -80,7 +80,7 @@ pub enum Committed {
 pub(super) struct Commit<'a> {
     pub(super) place: &'a Place,
     pub(super) landing: &'a Landing,
-    pub(super) placing: &'a Placing,
+    pub(super) placing: &'a CommitOptions,
     pub(super) sync: Sync,
     /// What is replaced.
     pub(super) old: Option<&'a Replaced>,
@@ -98,18 +98,19 @@ impl Commit<'_> {
         if *sync == Sync::First {
             file.sync_all().map_err(failed(Action::Sync, bytes))?;
         }
-        let folder = place.folder.as_fd();
+        let directory = place.directory.as_fd();
         let name = match landing {
             Landing::Final => place.name.as_slice(),
             Landing::Staged(name) => name,
         };
         if placing.backup && !equal && **landing == Landing::Final {
-            backup::keep(folder, name, bytes)?;
+            backup::keep(directory, name, bytes)?;
         }
-        if !own::is_at(place, part, file).map_err(failed(Action::Rename, bytes))? {
-            return Err(own::taken_away(place, part, bytes));
+        if !private_file::is_at(place, part, file).map_err(failed(Action::Rename, bytes))? {
+            return Err(private_file::taken_away(place, part, bytes));
         }
-        rustix::fs::renameat(folder, part, folder, name).map_err(sys_failed(Action::Rename, bytes))
+        rustix::fs::renameat(directory, part, directory, name)
+            .map_err(sys_failed(Action::Rename, bytes))
     }
 }
 
@@ -124,11 +125,11 @@ pub(super) fn touch(old: &Replaced, attributes: &Attributes) -> Option<Committed
     Some(if differed { Committed::Touched } else { Committed::Unchanged })
 }
 
-/// Forces the folder to disk, and with it the file's name.
-pub(super) fn sync_folder(place: &Place, file: &File) -> Result<(), Failure> {
-    let path = place.folder_path.as_os_str().as_bytes();
-    let synced = match rustix::fs::fsync(&place.folder) {
-        // A folder that may not be read can't be forced to disk by itself; all that is on the file's disk can.
+/// Forces the directory to disk, and with it the file's name.
+pub(super) fn sync_directory(place: &Place, file: &File) -> Result<(), Failure> {
+    let path = place.directory_path.as_os_str().as_bytes();
+    let synced = match rustix::fs::fsync(&place.directory) {
+        // A directory that may not be read can't be forced to disk by itself; all that is on the file's disk can.
         Err(Errno::BADF) => rustix::fs::syncfs(file),
         synced => synced,
     };

@@ -13,25 +13,25 @@ use rustix::fs::OFlags;
 
 use super::error::failed;
 use crate::confined::named;
-use crate::confined::open_directory;
+use crate::confined::open_followed;
 use lariat_wire::protocol::failure::{Action, Cause, Failure, FileKind};
 use lariat_wire::protocol::transfer::Destination;
 
 /// Why a source without a name can't go there.
-const IS_A_FOLDER: Cause = Cause::NotAFile(FileKind::Folder);
+const IS_A_FOLDER: Cause = Cause::NotAFile(FileKind::Directory);
 
-/// An open folder and the name of a file in it.
+/// An open directory and the name of a file in it.
 #[derive(Debug)]
 pub struct Place {
-    /// What every later step is relative to, so that a folder swapped meanwhile changes nothing.
-    pub(super) folder: File,
+    /// What every later step is relative to, so that a directory swapped meanwhile changes nothing.
+    pub(super) directory: File,
     /// For messages.
-    pub(super) folder_path: PathBuf,
+    pub(super) directory_path: PathBuf,
     /// One component.
     pub(super) name: Vec<u8>,
 }
 
-/// Tells folders apart, whatever path led to them: device and inode.
+/// Tells directories apart, whatever path led to them: device and inode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PlaceId(u64, u64);
 
@@ -43,67 +43,67 @@ impl PlaceId {
 }
 
 impl Place {
-    /// Resolves a destination; a relative one begins at `base`. Makes missing folders.
+    /// Resolves a destination; a relative one begins at `base`. Makes missing directories.
     pub fn resolve(base: &Path, dest: &Destination) -> Result<Self, Failure> {
-        let (folder_path, name) = Self::look(base, dest)?;
-        let folder = open_folder(&folder_path)?;
-        Ok(Self { folder, folder_path, name })
+        let (directory_path, name) = Self::look(base, dest)?;
+        let directory = open_directory(&directory_path)?;
+        Ok(Self { directory, directory_path, name })
     }
 
     /// Resolves the destination of a directory. Without a name it is the open directory itself: DEST is `/`,
     /// empty, or ends in `.` or `..`.
-    pub fn resolve_folder(base: &Path, dest: &Destination) -> Result<Self, Failure> {
-        let (folder, name) = split_tree(dest);
-        let folder_path = base.join(OsStr::from_bytes(folder));
-        let folder = open_folder(&folder_path)?;
-        Ok(Self { folder, folder_path, name: name.to_vec() })
+    pub fn resolve_directory(base: &Path, dest: &Destination) -> Result<Self, Failure> {
+        let (directory, name) = split_tree(dest);
+        let directory_path = base.join(OsStr::from_bytes(directory));
+        let directory = open_directory(&directory_path)?;
+        Ok(Self { directory, directory_path, name: name.to_vec() })
     }
 
-    /// The folder and the name in it that a file would get. Makes nothing.
+    /// The directory and the name in it that a file would get. Makes nothing.
     pub(super) fn look(base: &Path, dest: &Destination) -> Result<(PathBuf, Vec<u8>), Failure> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
-        let is_folder =
+        let is_directory =
             |path: &[u8]| named::open(&base.join(OsStr::from_bytes(path)), flags).is_ok();
-        let (folder, name) = split(&dest.path, &dest.name, is_folder);
-        let folder = base.join(OsStr::from_bytes(folder));
+        let (directory, name) = split(&dest.path, &dest.name, is_directory);
+        let directory = base.join(OsStr::from_bytes(directory));
         if name.is_empty() {
-            let path = Some(folder.into_os_string().into_encoded_bytes());
+            let path = Some(directory.into_os_string().into_encoded_bytes());
             return Err(Failure { action: Action::Create, path, cause: IS_A_FOLDER });
         }
-        Ok((folder, name.to_vec()))
+        Ok((directory, name.to_vec()))
     }
 
     /// The path of a directory that is sent there, whether it exists or not.
-    pub(super) fn folder_path(base: &Path, dest: &Destination) -> PathBuf {
-        let (folder, name) = split_tree(dest);
-        join_name(&base.join(OsStr::from_bytes(folder)), name)
+    pub(super) fn directory_path(base: &Path, dest: &Destination) -> PathBuf {
+        let (directory, name) = split_tree(dest);
+        join_name(&base.join(OsStr::from_bytes(directory)), name)
     }
 
     /// The open directory.
-    pub(super) fn into_folder(self) -> std::os::fd::OwnedFd {
-        self.folder.into()
+    pub(super) fn into_directory(self) -> std::os::fd::OwnedFd {
+        self.directory.into()
     }
 
-    /// A name in a folder that is open.
-    pub(super) fn within(folder: File, folder_path: PathBuf, name: Vec<u8>) -> Self {
-        Self { folder, folder_path, name }
+    /// A name in a directory that is open.
+    pub(super) fn within(directory: File, directory_path: PathBuf, name: Vec<u8>) -> Self {
+        Self { directory, directory_path, name }
     }
 
-    /// Which folder it is.
+    /// Which directory it is.
     pub fn id(&self) -> io::Result<PlaceId> {
-        let metadata = self.folder.metadata()?;
+        let metadata = self.directory.metadata()?;
         Ok(PlaceId(metadata.dev(), metadata.ino()))
     }
 
     /// The file's whole path.
     pub fn path(&self) -> PathBuf {
-        join_name(&self.folder_path, &self.name)
+        join_name(&self.directory_path, &self.name)
     }
 }
 
 /// A path without a slash at its end where there is no name.
-fn join_name(folder: &Path, name: &[u8]) -> PathBuf {
-    if name.is_empty() { folder.to_owned() } else { folder.join(OsStr::from_bytes(name)) }
+fn join_name(directory: &Path, name: &[u8]) -> PathBuf {
+    if name.is_empty() { directory.to_owned() } else { directory.join(OsStr::from_bytes(name)) }
 }
 
 /// The directory that a tree's root is in, and the root's name in it; no name if that directory is the root.
@@ -120,29 +120,29 @@ fn split_tree(dest: &Destination) -> (&[u8], &[u8]) {
     if matches!(last, b"" | b"." | b"..") { (&dest.path, b"") } else { (parent, last) }
 }
 
-/// The folder, and the name in it, that a file called `name` gets when it is sent to `path`.
+/// The directory, and the name in it, that a file called `name` gets when it is sent to `path`.
 fn split<'a>(
     path: &'a [u8],
     name: &'a [u8],
-    is_folder: impl FnOnce(&[u8]) -> bool,
+    is_directory: impl FnOnce(&[u8]) -> bool,
 ) -> (&'a [u8], &'a [u8]) {
     let (parent, last) = match path.iter().rposition(|&b| b == b'/') {
         Some(slash) => (&path[..=slash], &path[slash + 1..]),
         None => (&b""[..], path),
     };
-    let inside = matches!(last, b"" | b"." | b"..") || is_folder(path);
+    let inside = matches!(last, b"" | b"." | b"..") || is_directory(path);
     if inside { (path, name) } else { (parent, last) }
 }
 
-fn open_folder(path: &Path) -> Result<File, Failure> {
+fn open_directory(path: &Path) -> Result<File, Failure> {
     let bytes = path.as_os_str().as_bytes();
-    let open = || open_directory(path).map(File::from);
+    let open = || open_followed(path).map(File::from);
     match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            named::make_all(path).map_err(failed(Action::MakeFolder, bytes))?;
+            named::make_all(path).map_err(failed(Action::MakeDirectory, bytes))?;
             open().map_err(failed(Action::Open, bytes))
         }
-        folder => folder.map_err(failed(Action::Open, bytes)),
+        directory => directory.map_err(failed(Action::Open, bytes)),
     }
 }
 
@@ -152,42 +152,42 @@ mod tests {
 
     #[test]
     fn missing_parents_are_made() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let dest = Destination { path: b"a/./b/../c/name".to_vec(), name: b"x".to_vec() };
-        Place::resolve(folder.path(), &dest).unwrap();
-        assert!(folder.path().join("a/c").is_dir());
+        Place::resolve(directory.path(), &dest).unwrap();
+        assert!(directory.path().join("a/c").is_dir());
         let dest = Destination { path: b"d/./e/name".to_vec(), name: b"x".to_vec() };
-        let place = Place::resolve(folder.path(), &dest).unwrap();
-        assert!(folder.path().join("d/e").is_dir());
-        assert_eq!(place.path(), folder.path().join("d/./e/name"));
+        let place = Place::resolve(directory.path(), &dest).unwrap();
+        assert!(directory.path().join("d/e").is_dir());
+        assert_eq!(place.path(), directory.path().join("d/./e/name"));
     }
 
     #[test]
-    fn what_has_no_name_does_not_go_into_a_folder() {
-        let folder = tempfile::tempdir().unwrap();
+    fn what_has_no_name_does_not_go_into_a_directory() {
+        let directory = tempfile::tempdir().unwrap();
         let there = |path: &str| {
             let dest = Destination { path: path.into(), name: Vec::new() };
-            Place::resolve(folder.path(), &dest).map(|place| place.path())
+            Place::resolve(directory.path(), &dest).map(|place| place.path())
         };
-        assert_eq!(there("a/b"), Ok(folder.path().join("a/b")));
+        assert_eq!(there("a/b"), Ok(directory.path().join("a/b")));
         for path in ["a", "a/", "."] {
             assert_eq!(there(path).unwrap_err().cause, IS_A_FOLDER, "{path}");
         }
-        assert!(std::fs::read_dir(folder.path().join("a")).unwrap().next().is_none());
+        assert!(std::fs::read_dir(directory.path().join("a")).unwrap().next().is_none());
     }
 
     #[test]
     fn a_tree_goes_into_dest_and_its_contents_become_dest() {
         let split = |path: &str, name: &str| {
             let dest = Destination { path: path.into(), name: name.into() };
-            let (folder, name) = split_tree(&dest);
+            let (directory, name) = split_tree(&dest);
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-            (text(folder), text(name))
+            (text(directory), text(name))
         };
         for path in ["/srv/www", "/srv/www/", "", ".", "a/.."] {
             assert_eq!(split(path, "site"), (path.to_owned(), "site".to_owned()));
         }
-        for (path, folder, name) in [
+        for (path, directory, name) in [
             ("/srv/www", "/srv/", "www"),
             ("/srv/www//", "/srv/", "www"),
             ("www", "", "www"),
@@ -197,15 +197,15 @@ mod tests {
             ("./", "./", ""),
             ("a/..", "a/..", ""),
         ] {
-            assert_eq!(split(path, ""), (folder.to_owned(), name.to_owned()), "{path}");
+            assert_eq!(split(path, ""), (directory.to_owned(), name.to_owned()), "{path}");
         }
     }
 
     #[test]
-    fn dest_is_the_name_and_dest_slash_the_folder() {
+    fn dest_is_the_name_and_dest_slash_the_directory() {
         let split = |path: &'static str, there| {
-            let (folder, name) = split(path.as_bytes(), b"src", |_| there);
-            (str::from_utf8(folder).unwrap(), str::from_utf8(name).unwrap())
+            let (directory, name) = split(path.as_bytes(), b"src", |_| there);
+            (str::from_utf8(directory).unwrap(), str::from_utf8(name).unwrap())
         };
         assert_eq!(split("/srv/www", false), ("/srv/", "www"));
         assert_eq!(split("/srv/www", true), ("/srv/www", "src"));

@@ -21,17 +21,17 @@ pub(super) struct DiskTimes(Mutex<Vec<(u64, Option<File>)>>);
 
 impl DiskTimes {
     /// The time that a name has which was given `wanted` and shows `there`: `there` if that is what the disk of
-    /// `folder` makes of `wanted`.
-    pub(super) fn as_held(&self, folder: impl AsFd, wanted: Time, there: Time) -> Time {
-        let held = may_stand_for(there, wanted) && self.held(folder, wanted) == Some(there);
+    /// `directory` makes of `wanted`.
+    pub(super) fn as_held(&self, directory: impl AsFd, wanted: Time, there: Time) -> Time {
+        let held = may_stand_for(there, wanted) && self.held(directory, wanted) == Some(there);
         if held { there } else { wanted }
     }
 
-    fn held(&self, folder: impl AsFd, wanted: Time) -> Option<Time> {
-        let device = fstat(&folder).ok()?.st_dev;
+    fn held(&self, directory: impl AsFd, wanted: Time) -> Option<Time> {
+        let device = fstat(&directory).ok()?.st_dev;
         let mut probes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let place = probes.iter().position(|(known, _)| *known == device).unwrap_or_else(|| {
-            probes.push((device, nameless(&folder)));
+            probes.push((device, nameless(&directory)));
             probes.len() - 1
         });
         let probe = probes[place].1.as_ref()?;
@@ -51,9 +51,9 @@ fn may_stand_for(there: Time, wanted: Time) -> bool {
     there != wanted && (rounded || !ALWAYS_HELD.contains(&wanted.secs))
 }
 
-fn nameless(folder: impl AsFd) -> Option<File> {
+fn nameless(directory: impl AsFd) -> Option<File> {
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
-    rustix::fs::openat(folder, ".", flags, Mode::RUSR | Mode::WUSR).ok().map(File::from)
+    rustix::fs::openat(directory, ".", flags, Mode::RUSR | Mode::WUSR).ok().map(File::from)
 }
 
 #[cfg(test)]
@@ -87,9 +87,9 @@ mod tests {
 
     #[test]
     fn a_time_that_the_disk_can_t_hold_is_the_one_that_it_holds() {
-        let folder = tempfile::tempdir().unwrap();
-        let dir = File::open(folder.path()).unwrap();
-        let file = File::create(folder.path().join("file")).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let dir = File::open(directory.path()).unwrap();
+        let file = File::create(directory.path().join("file")).unwrap();
         let times = DiskTimes::default();
         for wanted in [time(16_725_225_600, 5), time(i64::MAX, 0), time(i64::MIN, 9), time(5, 7)] {
             rustix::fs::futimens(&file, &timestamps(wanted)).unwrap();

@@ -182,11 +182,11 @@ mod tests {
         if !rustix::process::geteuid().is_root() {
             return;
         }
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
         std::fs::write(at("old"), "old").unwrap();
         std::os::unix::fs::chown(at("old"), Some(65_534), Some(65_533)).unwrap();
-        let open = File::open(folder.path()).unwrap();
+        let open = File::open(directory.path()).unwrap();
         let old = Replaced::find(&open, b"old").unwrap();
         for (uid, gid) in [(None, None), (Some(0), None), (None, Some(7)), (Some(5), Some(6))] {
             for mode in [0o644, 0o000, 0o4755, 0o2070] {

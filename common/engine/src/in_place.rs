@@ -13,11 +13,11 @@ use rustix::io::Errno;
 
 use super::attributes::Attributes;
 use super::body::Body;
-use super::commit::{Placing, Sync};
+use super::commit::{CommitOptions, Sync};
 use super::destination::Place;
 use super::error::{failed, sys_failed};
-use super::own;
 use super::partial::Busy;
+use super::private_file;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use lariat_wire::protocol::transfer::{Offer, Range};
@@ -38,7 +38,7 @@ impl InPlace {
     ) -> Result<Result<(Self, Vec<Range>), Place>, Failure> {
         let path = place.path().into_os_string().into_encoded_bytes();
         let Some((file, readable)) =
-            open(&place.folder, &place.name).map_err(sys_failed(Action::Write, &path))?
+            open(&place.directory, &place.name).map_err(sys_failed(Action::Write, &path))?
         else {
             return Ok(Err(place));
         };
@@ -60,7 +60,12 @@ impl InPlace {
     }
 
     /// All of the content is there: gives the file its length and its metadata, and forces it to disk.
-    pub(super) fn commit(self, size: u64, placing: &Placing, sync: Sync) -> Result<(), Failure> {
+    pub(super) fn commit(
+        self,
+        size: u64,
+        placing: &CommitOptions,
+        sync: Sync,
+    ) -> Result<(), Failure> {
         let path = self.place.path().into_os_string().into_encoded_bytes();
         let file = &*self.body.file;
         if file.metadata().map_err(failed(Action::Read, &path))?.len() != size {
@@ -72,14 +77,14 @@ impl InPlace {
 
 /// Writes a small file's content into the file that has its name. Tells whether there was one.
 pub(super) fn overwrite(
-    folder: impl std::os::fd::AsFd,
+    directory: impl std::os::fd::AsFd,
     name: &[u8],
     content: &[u8],
     attributes: &Attributes,
     given_mode: bool,
     path: &[u8],
 ) -> Result<bool, Failure> {
-    let opened = open(folder, name).map_err(sys_failed(Action::Write, path))?;
+    let opened = open(directory, name).map_err(sys_failed(Action::Write, path))?;
     let Some((file, _)) = opened else { return Ok(false) };
     lock(&file, Busy::Refuse, path)?;
     let written = file.write_all_at(content, 0).and_then(|()| file.set_len(content.len() as u64));
@@ -97,9 +102,9 @@ fn chunks_of(offer: &Offer, len: u64) -> Vec<Range> {
 }
 
 /// Opens a regular file for writing, and for reading if that is permitted; `None` if there is none.
-fn open(folder: impl std::os::fd::AsFd, name: &[u8]) -> Result<Option<(File, bool)>, Errno> {
+fn open(directory: impl std::os::fd::AsFd, name: &[u8]) -> Result<Option<(File, bool)>, Errno> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let open = |access| rustix::fs::openat(&folder, name, flags | access, Mode::empty());
+    let open = |access| rustix::fs::openat(&directory, name, flags | access, Mode::empty());
     let opened = match open(OFlags::RDWR) {
         Err(Errno::ACCESS) => open(OFlags::WRONLY).map(|file| (file, false)),
         opened => opened.map(|file| (file, true)),
@@ -123,7 +128,7 @@ fn lock(file: &File, busy: Busy, path: &[u8]) -> Result<(), Failure> {
     loop {
         match rustix::fs::flock(file, operation) {
             Err(Errno::INTR) => {}
-            Err(Errno::WOULDBLOCK) => return Err(own::held(path)),
+            Err(Errno::WOULDBLOCK) => return Err(private_file::held(path)),
             // A file system that knows no locks has to do without.
             Ok(()) | Err(_) => return Ok(()),
         }
@@ -181,15 +186,15 @@ mod tests {
 
     #[test]
     fn only_a_regular_file_is_written_in_place() {
-        let folder = tempfile::tempdir().unwrap();
-        let dir = File::open(folder.path()).unwrap();
-        let at = |name: &str| folder.path().join(name);
+        let directory = tempfile::tempdir().unwrap();
+        let dir = File::open(directory.path()).unwrap();
+        let at = |name: &str| directory.path().join(name);
         std::fs::write(at("file"), "text").unwrap();
-        std::fs::create_dir(at("folder")).unwrap();
+        std::fs::create_dir(at("directory")).unwrap();
         std::os::unix::fs::symlink("file", at("link")).unwrap();
         rustix::fs::mkfifoat(&dir, "fifo", Mode::RWXU).unwrap();
         assert!(matches!(open(&dir, b"file"), Ok(Some((_, true)))));
-        for name in ["folder", "link", "fifo", "none"] {
+        for name in ["directory", "link", "fifo", "none"] {
             assert!(matches!(open(&dir, name.as_bytes()), Ok(None)), "{name}");
         }
     }

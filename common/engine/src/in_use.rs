@@ -14,18 +14,18 @@ const MOST_LEVELS: usize = 4096;
 pub(super) type DirectoryId = (u64, u64);
 
 /// Which directory it is.
-pub(super) fn id_of(folder: impl AsFd) -> Result<DirectoryId, Errno> {
-    rustix::fs::fstat(folder).map(|stat| (stat.st_dev, stat.st_ino))
+pub(super) fn id_of(directory: impl AsFd) -> Result<DirectoryId, Errno> {
+    rustix::fs::fstat(directory).map(|stat| (stat.st_dev, stat.st_ino))
 }
 
 /// Whether a tree is under way in this directory or around it: one of the directories from here up to the
 /// top is locked. `own` is the root of the caller's own tree, which does not count.
-pub(super) fn tree_is_under_way(folder: impl AsFd, own: Option<DirectoryId>) -> bool {
-    above(folder, own).unwrap_or(false)
+pub(super) fn tree_is_under_way(directory: impl AsFd, own: Option<DirectoryId>) -> bool {
+    above(directory, own).unwrap_or(false)
 }
 
-fn above(folder: impl AsFd, own: Option<DirectoryId>) -> Result<bool, Errno> {
-    let mut here = step(folder, ".")?;
+fn above(directory: impl AsFd, own: Option<DirectoryId>) -> Result<bool, Errno> {
+    let mut here = step(directory, ".")?;
     let mut id = id_of(&here)?;
     for _ in 0..MOST_LEVELS {
         if own != Some(id) && is_locked(&here) {
@@ -41,23 +41,23 @@ fn above(folder: impl AsFd, own: Option<DirectoryId>) -> Result<bool, Errno> {
     Ok(false)
 }
 
-fn step(folder: impl AsFd, to: &str) -> Result<OwnedFd, Errno> {
+fn step(directory: impl AsFd, to: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat(folder, to, flags, Mode::empty())
+    rustix::fs::openat(directory, to, flags, Mode::empty())
 }
 
 /// A directory that may not be read is not one of our user's trees.
-fn is_locked(folder: &OwnedFd) -> bool {
+fn is_locked(directory: &OwnedFd) -> bool {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(open) = rustix::fs::openat(folder, ".", flags, Mode::empty()) else { return false };
+    let Ok(open) = rustix::fs::openat(directory, ".", flags, Mode::empty()) else { return false };
     let shared = FlockOperation::NonBlockingLockShared;
     rustix::fs::flock(&open, shared) == Err(Errno::WOULDBLOCK)
 }
 
 /// Opens a file and locks it; none if somebody has it locked. It is not waited for.
-pub(super) fn lock(folder: impl AsFd, name: &[u8]) -> Result<Option<File>, Errno> {
+pub(super) fn lock(directory: impl AsFd, name: &[u8]) -> Result<Option<File>, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = rustix::fs::openat(folder, name, flags | OFlags::CLOEXEC, Mode::empty())?;
+    let file = rustix::fs::openat(directory, name, flags | OFlags::CLOEXEC, Mode::empty())?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::WOULDBLOCK) => Ok(None),
         // A file system that knows no locks has to do without.
@@ -71,9 +71,9 @@ mod tests {
 
     #[test]
     fn a_locked_directory_counts_for_all_below_it_but_for_its_own_tree() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("root");
-        let (inner, beside) = (root.join("a/b"), folder.path().join("beside"));
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root");
+        let (inner, beside) = (root.join("a/b"), directory.path().join("beside"));
         std::fs::create_dir_all(&inner).unwrap();
         std::fs::create_dir(&beside).unwrap();
         let open = |path: &std::path::Path| File::open(path).unwrap();

@@ -210,9 +210,9 @@ mod tests {
 
     #[test]
     fn however_often_the_source_changes_the_journal_stays_short() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let open = || {
-            let path = folder.path().join("journal");
+            let path = directory.path().join("journal");
             File::options().create(true).read(true).append(true).open(path).unwrap()
         };
         drop(Journal::begin(open()).unwrap());
@@ -246,9 +246,9 @@ mod tests {
     fn the_last_beginning_counts_and_the_journal_does_not_grow_with_cuts() {
         let begun = |chunk, len| Begun { chunk, len };
         let whole = u32::try_from(CHUNK).unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let open = || {
-            let path = folder.path().join("journal");
+            let path = directory.path().join("journal");
             File::options().create(true).read(true).append(true).open(path).unwrap()
         };
         Journal::begin(open()).unwrap().record(0).unwrap();

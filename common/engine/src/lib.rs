@@ -10,17 +10,17 @@
 //!
 //! [`hash`] is the arithmetic of chunks and whole files, [`reconcile`] decides what is sent again,
 //! [`destination`] where a file goes, [`attributes`] what it gets beyond its content, [`partial`] is the unfinished file and its journal, [`in_place`] the file itself where it is written into, [`end_state`] what the complete one gets beyond its content, [`temporary`] what all such files are called, [`in_use`] whether one is in use, [`sweep`] and [`clean`] remove those that were given up, [`source`]
-//! the file that is read, [`shared`] one that is read for many, [`delta`] what of a file the other end has; [`send`] and [`receive`] move
-//! the bytes. [`tree`] moves whole folders, and has these for their large files.
+//! the file that is read, [`chunk_cache`] one that is read for many, [`delta`] what of a file the other end has; [`send`] and [`receive`] move
+//! the bytes. [`tree`] moves whole directories, and has these for their large files.
 
 pub mod account;
 mod acl;
 mod attributes;
 mod backup;
 mod basis;
-mod beside;
 mod body;
 mod cancel;
+mod chunk_cache;
 pub mod clean;
 mod commit;
 pub mod confined;
@@ -33,19 +33,19 @@ mod error;
 pub mod file_size_limit;
 mod generated;
 pub mod hash;
-mod holes;
 mod in_place;
 mod in_use;
 mod journal;
-mod own;
+mod offload;
 mod partial;
+mod private_file;
 mod receive;
 mod reconcile;
 mod rehash;
 mod replaced;
 mod send;
-mod shared;
 mod source;
+mod sparse;
 mod subject;
 mod sweep;
 mod temporary;
@@ -53,12 +53,12 @@ pub mod tree;
 mod unfinished;
 
 pub use cancel::Cancel;
-pub use commit::{Committed, Finish, Placing};
+pub use chunk_cache::{CachedSource, ChunkCache};
+pub use commit::{CommitOptions, Committed, ResolvedOverrides};
 pub use error::TransferError;
 pub use partial::{Busy, Owner, Partial};
 pub use receive::{Received, Stream, Target, receive};
 pub use send::{Sent, send};
-pub use shared::{SharedSource, Shelf};
 pub use source::Source;
 pub use unfinished::{Opened, Unfinished};
 

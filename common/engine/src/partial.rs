@@ -1,6 +1,6 @@
 //! A transfer's unfinished file, from its first byte to the name that it gets.
 //!
-//! It lies in the destination's own folder under a name that follows from the key, the user and the
+//! It lies in the destination's own directory under a name that follows from the key, the user and the
 //! destination's name, so that a later attempt finds it and another key's does not. One that
 //! could be anybody else's work is not touched but replaced. Who has it locked has what lies beside it
 //! too: the journal, and the place where the complete file gets its metadata.
@@ -19,7 +19,7 @@ use rustix::process::Resource;
 
 use super::basis::BasisFile;
 use super::body::Body;
-use super::commit::{self, Commit, Committed, Landing, Placing, Sync};
+use super::commit::{self, Commit, CommitOptions, Committed, Landing, Sync};
 use super::destination::Place;
 use super::error::{failed, sys_failed};
 use super::journal::{Journal, Left};
@@ -27,8 +27,8 @@ use super::replaced::Replaced;
 use super::source::{file_kind, not_a_file};
 use super::temporary::PartialNames;
 use super::unfinished::{Opened, Unfinished};
-use super::{own, sweep};
-use crate::confined::Folder;
+use super::{private_file, sweep};
+use crate::confined::Dir;
 use lariat_base::name::KeyId;
 use lariat_wire::protocol::failure::{Action, Cause, Failure, FileKind};
 use lariat_wire::protocol::transfer::Offer;
@@ -88,7 +88,7 @@ enum State {
 }
 
 impl Partial {
-    /// The name that the partial for this place has, in the place's folder.
+    /// The name that the partial for this place has, in the place's directory.
     pub fn name(place: &Place, owner: Owner) -> String {
         PartialNames::of(&place.name, owner).part
     }
@@ -97,7 +97,7 @@ impl Partial {
     /// a place where something is that is no file.
     pub fn open(place: Place, owner: Owner, offer: &Offer, busy: Busy) -> Result<Opened, Failure> {
         let path = place.path().into_os_string().into_encoded_bytes();
-        check_replaceable(&place.folder, &place.name, &path)?;
+        check_replaceable(&place.directory, &place.name, &path)?;
         Self::open_for(place, Landing::Final, owner, offer, busy)
     }
 
@@ -110,12 +110,12 @@ impl Partial {
         busy: Busy,
     ) -> Result<Opened, Failure> {
         let names = PartialNames::of(&place.name, owner);
-        let file = own::open_locked(&place, &names.part, owner.user, busy)?;
+        let file = private_file::open_locked(&place, &names.part, owner.user, busy)?;
         // Of an attempt that was killed there.
-        own::remove(&place, &names.aside);
+        private_file::remove(&place, &names.aside);
         let (body, left) = begin(&place, &names.journal, file, owner, offer).inspect_err(|_| {
-            own::remove(&place, &names.part);
-            own::remove(&place, &names.journal);
+            private_file::remove(&place, &names.part);
+            private_file::remove(&place, &names.journal);
         })?;
         let (body, state, likeness) = (Arc::new(body), State::UnderWay, Likeness::Unknown(0));
         let partial = Self { place, names, landing, likeness, body, state, guard: None };
@@ -124,17 +124,17 @@ impl Partial {
         let whole = have.iter().map(|range| range.count).sum::<u64>() == offer.chunks();
         let basis = if whole { None } else { BasisFile::find(&partial.place, offer) };
         if offer.chunks() > 1 {
-            // Beside so much, reading a folder costs nothing; a small file would wait for it.
+            // Beside so much, reading a directory costs nothing; a small file would wait for it.
             sweep::sweep(&partial.place, owner.user, SystemTime::now());
         }
         Ok(Opened { partial: Unfinished::Partial(partial), have, begun, basis })
     }
 
     /// Whether an earlier attempt left something for this place.
-    pub(super) fn is_there(folder: &Folder, name: &[u8], owner: Owner) -> bool {
+    pub(super) fn is_there(directory: &Dir, name: &[u8], owner: Owner) -> bool {
         let PartialNames { part, .. } = PartialNames::of(name, owner);
-        let there = folder.stat(part.as_bytes());
-        matches!(there, Ok(Some(stat)) if stat.st_size > 0 && own::is_ours(&stat, owner.user))
+        let there = directory.stat(part.as_bytes());
+        matches!(there, Ok(Some(stat)) if stat.st_size > 0 && private_file::is_ours(&stat, owner.user))
     }
 
     /// The path that the file will have.
@@ -149,7 +149,7 @@ impl Partial {
 
     /// Keeps the next bytes of a chunk that was cut on its way, `before` of which were there.
     pub(super) fn keep_begun(&self, index: u64, before: usize, bytes: &[u8]) {
-        let journal = || own::create(&self.place, &self.names.journal);
+        let journal = || private_file::create(&self.place, &self.names.journal);
         let make = || journal().and_then(Journal::begin);
         // What can't be kept is sent again.
         let _ = self.body.write_begun(index, before, bytes, make);
@@ -160,12 +160,12 @@ impl Partial {
     pub(super) fn commit(
         mut self,
         size: u64,
-        placing: &Placing,
+        placing: &CommitOptions,
         sync: Sync,
     ) -> Result<Committed, Failure> {
         // Zeros at the end may have been left out, and a longer file's rest may still be there.
         self.body.file.set_len(size).map_err(self.failed(Action::Write))?;
-        let old = Replaced::find(&self.place.folder, &self.place.name);
+        let old = Replaced::find(&self.place.directory, &self.place.name);
         let old = old.filter(|_| self.landing == Landing::Final);
         let equal = old.as_ref().is_some_and(|old| self.is_equal(old, size));
         let touched = old.as_ref().filter(|_| equal);
@@ -180,19 +180,19 @@ impl Partial {
         // With its metadata it would not look like ours any more to a later attempt, which would put it
         // away, and what took its place would get the name.
         let PartialNames { part, journal, aside } = &self.names;
-        self.guard =
-            own::step_aside(&self.place, part, aside).map_err(self.body.failed(Action::Rename))?;
+        self.guard = private_file::step_aside(&self.place, part, aside)
+            .map_err(self.body.failed(Action::Rename))?;
         self.state = State::Worthless;
         let complete = if self.guard.is_some() { aside } else { part };
         let (place, landing, old) = (&self.place, &self.landing, old.as_ref());
         Commit { place, landing, placing, sync, old, equal }.run(&self.body.file, complete)?;
         self.state = State::Committed;
         if self.body.has_journal() {
-            own::remove(&self.place, journal);
+            private_file::remove(&self.place, journal);
         }
         match sync {
             Sync::First => {
-                commit::sync_folder(&self.place, &self.body.file).map(|()| Committed::Placed)
+                commit::sync_directory(&self.place, &self.body.file).map(|()| Committed::Placed)
             }
             Sync::WithItsTree => Ok(Committed::Placed),
         }
@@ -236,7 +236,7 @@ impl Partial {
         }
         let Some(size) = offer.size.filter(|_| !offer.sparse) else { return Ok(()) };
         // A file system that can't tell finds out by itself.
-        let Ok(disk) = rustix::fs::fstatvfs(&self.place.folder) else { return Ok(()) };
+        let Ok(disk) = rustix::fs::fstatvfs(&self.place.directory) else { return Ok(()) };
         let there = self.body.file.metadata().map_or(0, |metadata| metadata.blocks() * 512);
         let root = rustix::process::geteuid().is_root();
         let blocks = if root { disk.f_bfree } else { disk.f_bavail };
@@ -257,11 +257,11 @@ impl Drop for Partial {
         };
         let PartialNames { part, journal, aside } = &self.names;
         if !kept {
-            own::remove(&self.place, if self.guard.is_some() { aside } else { part });
-            own::remove(&self.place, journal);
+            private_file::remove(&self.place, if self.guard.is_some() { aside } else { part });
+            private_file::remove(&self.place, journal);
         }
         if self.guard.is_some() {
-            own::remove(&self.place, part);
+            private_file::remove(&self.place, part);
         }
     }
 }
@@ -281,7 +281,7 @@ fn begin(
     let len = file.metadata().map_err(failed(Action::Read))?.len();
     let several = offer.chunks() > 1;
     if offer.size.is_some() && len > 0 {
-        let old = own::open(place, journal_name, OFlags::APPEND, owner.user);
+        let old = private_file::open(place, journal_name, OFlags::APPEND, owner.user);
         let resumed = old.and_then(|file| match file {
             Some(file) => Journal::resume(file, offer, len),
             None => Ok(None),
@@ -300,10 +300,10 @@ fn begin(
         file.set_len(0).map_err(failed(Action::Write))?;
     }
     // Without a partial it says nothing.
-    own::remove(place, journal_name);
+    private_file::remove(place, journal_name);
     let mut journal = None;
     if several {
-        let made = own::create(place, journal_name).and_then(Journal::begin);
+        let made = private_file::create(place, journal_name).and_then(Journal::begin);
         journal = Some(made.map_err(failed(Action::Create))?);
     }
     Ok((Body::begin(file, journal, path.clone()), Left::default()))
@@ -312,14 +312,14 @@ fn begin(
 /// Refuses a destination that a rename would wrongly replace. A link is replaced itself, as rename(2)
 /// and rsync do, but not one that stands for what is no file: `/dev/stdout` is such.
 pub(super) fn check_replaceable(
-    folder: impl AsFd,
+    directory: impl AsFd,
     name: &[u8],
     path: &[u8],
 ) -> Result<(), Failure> {
-    match rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+    match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => match file_kind(&stat) {
             None => Ok(()),
-            Some(FileKind::Symlink) => check_link(folder, name, path),
+            Some(FileKind::Symlink) => check_link(directory, name, path),
             Some(kind) => Err(not_a_file(path, kind)),
         },
         Err(Errno::NOENT) => Ok(()),
@@ -327,10 +327,10 @@ pub(super) fn check_replaceable(
     }
 }
 
-fn check_link(folder: impl AsFd, name: &[u8], path: &[u8]) -> Result<(), Failure> {
+fn check_link(directory: impl AsFd, name: &[u8], path: &[u8]) -> Result<(), Failure> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     // A magic link of proc(5) leads to whatever a process has open.
-    match openat2(folder, name, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS) {
+    match openat2(directory, name, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS) {
         Ok(end) => match rustix::fs::fstat(&end).map(|stat| file_kind(&stat)) {
             Ok(None) => Ok(()),
             Ok(Some(kind)) => Err(not_a_file(path, kind)),

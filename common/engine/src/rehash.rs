@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::hash;
-use super::holes::Holed;
 use super::reconcile::indices;
+use super::sparse::Holed;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::protocol::transfer::{Hash, Range};
 

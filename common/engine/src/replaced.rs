@@ -21,14 +21,14 @@ pub(super) struct Replaced {
 impl Replaced {
     /// What is under this name now, if it is a regular file. Nothing else is opened: to open a device can
     /// do things.
-    pub(super) fn find(folder: impl AsFd, name: &[u8]) -> Option<Self> {
-        let stat = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    pub(super) fn find(directory: impl AsFd, name: &[u8]) -> Option<Self> {
+        let stat = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
         if !FileType::from_raw_mode(stat.st_mode).is_file() {
             return None;
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let flags = flags | OFlags::CLOEXEC;
-        let Ok(file) = rustix::fs::openat(&folder, name, flags, Mode::empty()) else {
+        let Ok(file) = rustix::fs::openat(&directory, name, flags, Mode::empty()) else {
             return Some(Self { file: None, stat });
         };
         // Another one may have the name by now.
@@ -85,10 +85,10 @@ mod tests {
 
     #[test]
     fn only_a_regular_file_is_found() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
         std::fs::write(at("file"), "text").unwrap();
-        std::fs::create_dir(at("folder")).unwrap();
+        std::fs::create_dir(at("directory")).unwrap();
         symlink("file", at("link")).unwrap();
         rustix::fs::mknodat(
             rustix::fs::CWD,
@@ -98,25 +98,25 @@ mod tests {
             0,
         )
         .unwrap();
-        let open = File::open(folder.path()).unwrap();
+        let open = File::open(directory.path()).unwrap();
         let found = |name: &str| Replaced::find(&open, name.as_bytes()).is_some();
         assert!(found("file"));
-        for name in ["folder", "link", "fifo", "nothing"] {
+        for name in ["directory", "link", "fifo", "nothing"] {
             assert!(!found(name), "{name}");
         }
     }
 
     #[test]
     fn equal_is_equal_to_the_last_byte() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let size = STEP + 7;
         let mut content = vec![7; size];
-        std::fs::write(folder.path().join("a"), &content).unwrap();
-        let open = File::open(folder.path()).unwrap();
+        std::fs::write(directory.path().join("a"), &content).unwrap();
+        let open = File::open(directory.path()).unwrap();
         let old = Replaced::find(&open, b"a").unwrap();
         let like = |content: &[u8], size: usize| {
-            std::fs::write(folder.path().join("b"), content).unwrap();
-            let other = File::open(folder.path().join("b")).unwrap();
+            std::fs::write(directory.path().join("b"), content).unwrap();
+            let other = File::open(directory.path().join("b")).unwrap();
             let from = |first| old.is_like(&other, size as u64, first);
             assert_eq!(from(0), from(100));
             from(u64::MAX)

@@ -15,15 +15,15 @@ use tokio::sync::mpsc;
 
 use super::acl;
 use super::attributes::{self, Owners};
+use super::chunk_cache::{CachedFile, Chunk};
 use super::error::{failed, sys_failed};
 use super::generated;
-use super::holes::Holed;
 use super::rehash;
-use super::shared::{Chunk, Shared};
+use super::sparse::Holed;
 use crate::confined::named;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::protocol::failure::{Action, Cause, Failure, FileKind};
-use lariat_wire::protocol::metadata::{Metadata, Travels};
+use lariat_wire::protocol::metadata::{Metadata, Preserve};
 use lariat_wire::protocol::transfer::{Identity, Offer, Time};
 
 /// Permission bits of what came from a stream.
@@ -43,7 +43,7 @@ pub struct Source {
     path: Vec<u8>,
     offer: Offer,
     /// Where its chunks are kept for others, if there are any.
-    shared: Option<Shared>,
+    shared: Option<CachedFile>,
 }
 
 /// What became of a file since it was opened.
@@ -59,7 +59,7 @@ pub(super) enum Since {
 impl Source {
     /// Opens a file for reading. A link is followed, for the operator named it; anything but a
     /// regular file is refused. Says what of its metadata the receiver is told.
-    pub fn open(path: &Path, travels: Travels) -> Result<Self, Failure> {
+    pub fn open(path: &Path, preserve: Preserve) -> Result<Self, Failure> {
         let name = path.as_os_str().as_bytes();
         // Not blocking: a fifo's open would wait for its other end.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -74,7 +74,7 @@ impl Source {
         if let Some(kind) = file_kind(&stat) {
             return Err(not_a_file(name, kind));
         }
-        let offer = offer(&file, &stat, travels).map_err(sys_failed(Action::Read, name))?;
+        let offer = offer(&file, &stat, preserve).map_err(sys_failed(Action::Read, name))?;
         if is_generated(&file, stat.st_size) {
             let offer = Offer { size: None, sparse: false, ..offer };
             return Self::reading(file, name, offer).map_err(failed(Action::Read, name));
@@ -83,14 +83,14 @@ impl Source {
     }
 
     /// A regular file that is open already.
-    pub(super) fn of(file: File, path: Vec<u8>, travels: Travels) -> Result<Self, Failure> {
-        let offer = Self::of_offer(&file, &path, travels)?;
+    pub(super) fn of(file: File, path: Vec<u8>, preserve: Preserve) -> Result<Self, Failure> {
+        let offer = Self::of_offer(&file, &path, preserve)?;
         Ok(Self::with_offer(file, path, offer))
     }
 
-    fn of_offer(file: &File, path: &[u8], travels: Travels) -> Result<Offer, Failure> {
+    fn of_offer(file: &File, path: &[u8], preserve: Preserve) -> Result<Offer, Failure> {
         let stat = fstat(file).map_err(sys_failed(Action::Read, path))?;
-        offer(file, &stat, travels).map_err(sys_failed(Action::Read, path))
+        offer(file, &stat, preserve).map_err(sys_failed(Action::Read, path))
     }
 
     fn with_offer(file: File, path: Vec<u8>, offer: Offer) -> Self {
@@ -105,10 +105,10 @@ impl Source {
         file: File,
         beginning: Vec<u8>,
         path: &[u8],
-        travels: Travels,
+        preserve: Preserve,
     ) -> Result<Self, Failure> {
         let failed = failed(Action::Read, path);
-        let offer = Self::of_offer(&file, path, travels)?;
+        let offer = Self::of_offer(&file, path, preserve)?;
         let offer = Offer { size: None, sparse: false, ..offer };
         let rest = io::Cursor::new(beginning).chain(file);
         Self::reading(rest, path, offer).map_err(failed)
@@ -164,11 +164,11 @@ impl Source {
     pub fn kept(file: File) -> Result<Self, Failure> {
         file.set_permissions(Permissions::from_mode(STREAM_MODE))
             .map_err(failed(Action::Read, b"-"))?;
-        Self::of(file, b"-".to_vec(), Travels::default())
+        Self::of(file, b"-".to_vec(), Preserve::default())
     }
 
     /// The same file, whose chunks are also kept for others.
-    pub(super) fn on(self, shared: Shared) -> Self {
+    pub(super) fn on(self, shared: CachedFile) -> Self {
         Self { shared: Some(shared), ..self }
     }
 
@@ -258,11 +258,11 @@ fn is_generated(file: &File, size: i64) -> bool {
         || size == 0 && matches!(file.read_at(&mut [0], 0), Ok(1))
 }
 
-fn offer(file: &File, stat: &Stat, travels: Travels) -> Result<Offer, Errno> {
+fn offer(file: &File, stat: &Stat, preserve: Preserve) -> Result<Offer, Errno> {
     let mut owners = Owners::default();
-    let mut metadata = attributes::describe(stat, travels, &mut owners);
-    owners.tell_acls(acl::describe(file, stat, travels.acls)?, &mut metadata);
-    if travels.xattrs {
+    let mut metadata = attributes::describe(stat, preserve, &mut owners);
+    owners.tell_acls(acl::describe(file, stat, preserve.acls)?, &mut metadata);
+    if preserve.xattrs {
         metadata.xattrs = attributes::read_xattrs(file)?;
     }
     let (size, sparse, _, identity) = state(stat);
@@ -293,7 +293,7 @@ pub(super) fn of_stream(now: Time) -> Metadata {
 pub(super) fn file_kind(stat: &Stat) -> Option<FileKind> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => None,
-        FileType::Directory => Some(FileKind::Folder),
+        FileType::Directory => Some(FileKind::Directory),
         FileType::Fifo => Some(FileKind::Fifo),
         FileType::Socket => Some(FileKind::Socket),
         FileType::Symlink => Some(FileKind::Symlink),

@@ -130,8 +130,8 @@ mod tests {
 
     #[test]
     fn a_path_descriptor_serves_as_well_as_any_other() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
         std::fs::write(&path, "text").unwrap();
         let open = |flags| rustix::fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty()).unwrap();
         for fd in [open(OFlags::RDONLY), open(OFlags::PATH)] {

@@ -1,4 +1,4 @@
-//! Removes what killed transfers left in a folder and nobody came back for, so that it does not fill with
+//! Removes what killed transfers left in a directory and nobody came back for, so that it does not fill with
 //! what was given up. What is in use is locked, and stays; how old it looks never says that it is not.
 
 use std::time::{Duration, SystemTime};
@@ -8,24 +8,24 @@ use rustix::io::Errno;
 
 use super::destination::Place;
 use super::in_use::{self, tree_is_under_way};
-use super::own;
+use super::private_file;
 use super::temporary::{Kind, Temporary};
 
 /// How long a partial is kept after the last byte was written to it: so long it can be gone on with.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// How long a staged file is kept that no tree seems to work on. Where a folder is mounted in two places,
+/// How long a staged file is kept that no tree seems to work on. Where a directory is mounted in two places,
 /// that tree's root may not be above it.
 const KEPT_STAGED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Entries of a folder that are looked at: in a larger one what lies behind them stays, for a transfer
-/// must not wait for a folder to be read that has millions.
+/// Entries of a directory that are looked at: in a larger one what lies behind them stays, for a transfer
+/// must not wait for a directory to be read that has millions.
 const MOST_ENTRIES: usize = 1000;
 
-/// Removes what `user` left in this folder and nobody came back for. What can't be removed is in
+/// Removes what `user` left in this directory and nobody came back for. What can't be removed is in
 /// nobody's way.
 pub(super) fn sweep(place: &Place, user: u32, now: SystemTime) {
-    let Ok(entries) = Dir::read_from(&place.folder) else { return };
+    let Ok(entries) = Dir::read_from(&place.directory) else { return };
     for entry in entries.take(MOST_ENTRIES).map_while(Result::ok) {
         let name = entry.file_name().to_bytes();
         let Some(found) = Temporary::parse(name) else { continue };
@@ -53,11 +53,11 @@ fn sweep_partial(
     if !is_forgotten(&before) {
         return Ok(());
     }
-    let Some(locked) = in_use::lock(&place.folder, name)? else { return Ok(()) };
+    let Some(locked) = in_use::lock(&place.directory, name)? else { return Ok(()) };
     // It may have been taken up, or got its name, before it was locked here.
     let (is, there) = (rustix::fs::fstat(&locked)?, stat(place, name)?);
     if (is.st_dev, is.st_ino) == (there.st_dev, there.st_ino) && is_forgotten(&there) {
-        own::remove(place, &found.sibling(Kind::Journal));
+        private_file::remove(place, &found.sibling(Kind::Journal));
         remove(place, name)?;
     }
     Ok(())
@@ -74,7 +74,7 @@ fn sweep_journal(
     let part = stat(place, found.sibling(Kind::Partial).as_bytes());
     let stat = stat(place, name)?;
     let forgotten = is_one_of(&stat, user) && is_older(stat.st_mtime, KEPT, now);
-    if forgotten && part.err() == Some(Errno::NOENT) && !tree_is_under_way(&place.folder, None) {
+    if forgotten && part.err() == Some(Errno::NOENT) && !tree_is_under_way(&place.directory, None) {
         remove(place, name)?;
     }
     Ok(())
@@ -84,7 +84,9 @@ fn sweep_journal(
 fn sweep_staged(place: &Place, name: &[u8], user: u32, now: SystemTime) -> Result<(), Errno> {
     let stat = stat(place, name)?;
     let owned = stat.st_uid == user || user == 0;
-    if owned && is_older(stat.st_ctime, KEPT_STAGED, now) && !tree_is_under_way(&place.folder, None)
+    if owned
+        && is_older(stat.st_ctime, KEPT_STAGED, now)
+        && !tree_is_under_way(&place.directory, None)
     {
         remove(place, name)?;
     }
@@ -106,11 +108,11 @@ fn is_older(secs: i64, than: Duration, now: SystemTime) -> bool {
 }
 
 fn stat(place: &Place, name: &[u8]) -> Result<Stat, Errno> {
-    rustix::fs::statat(&place.folder, name, AtFlags::SYMLINK_NOFOLLOW)
+    rustix::fs::statat(&place.directory, name, AtFlags::SYMLINK_NOFOLLOW)
 }
 
 fn remove(place: &Place, name: &[u8]) -> Result<(), Errno> {
-    rustix::fs::unlinkat(&place.folder, name, AtFlags::empty())
+    rustix::fs::unlinkat(&place.directory, name, AtFlags::empty())
 }
 
 #[cfg(test)]
@@ -124,13 +126,13 @@ mod tests {
     const B: &str = ".lariat-ffffffffffffffffffffffffffffffff";
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-    struct Folder(tempfile::TempDir);
+    struct Dir(tempfile::TempDir);
 
-    impl Folder {
+    impl Dir {
         fn with(names: &[String], age: Duration) -> Self {
-            let folder = Self(tempfile::tempdir().unwrap());
-            names.iter().for_each(|name| folder.make(name, age));
-            folder
+            let directory = Self(tempfile::tempdir().unwrap());
+            names.iter().for_each(|name| directory.make(name, age));
+            directory
         }
 
         fn make(&self, name: &str, age: Duration) {
@@ -169,9 +171,9 @@ mod tests {
 
     #[test]
     fn what_is_old_goes_and_what_is_young_stays() {
-        assert_eq!(Folder::with(&files(), 8 * DAY).swept(), [""; 0]);
-        assert_eq!(Folder::with(&files(), 6 * DAY).swept(), files());
-        let tomorrow = Folder::with(&files(), Duration::ZERO);
+        assert_eq!(Dir::with(&files(), 8 * DAY).swept(), [""; 0]);
+        assert_eq!(Dir::with(&files(), 6 * DAY).swept(), files());
+        let tomorrow = Dir::with(&files(), Duration::ZERO);
         let file = File::options().write(true).open(tomorrow.0.path().join(&files()[1])).unwrap();
         file.set_modified(SystemTime::now() + 30 * DAY).unwrap();
         assert_eq!(tomorrow.swept(), files());
@@ -179,60 +181,60 @@ mod tests {
 
     #[test]
     fn a_journal_is_as_old_as_its_partial() {
-        let folder = Folder::with(&[format!("{A}.part")], DAY);
-        folder.make(&format!("{A}.journal"), 30 * DAY);
-        folder.make(&format!("{B}.journal"), 30 * DAY);
-        assert_eq!(folder.swept(), files()[..2]);
-        let folder = Folder::with(&[format!("{A}.part")], 8 * DAY);
-        folder.make(&format!("{A}.journal"), DAY);
-        assert_eq!(folder.swept(), [""; 0]);
+        let directory = Dir::with(&[format!("{A}.part")], DAY);
+        directory.make(&format!("{A}.journal"), 30 * DAY);
+        directory.make(&format!("{B}.journal"), 30 * DAY);
+        assert_eq!(directory.swept(), files()[..2]);
+        let directory = Dir::with(&[format!("{A}.part")], 8 * DAY);
+        directory.make(&format!("{A}.journal"), DAY);
+        assert_eq!(directory.swept(), [""; 0]);
     }
 
     #[test]
     fn what_is_in_use_or_another_s_stays() {
-        let folder = Folder::with(&files(), 8 * DAY);
-        let held = File::open(folder.0.path().join(&files()[1])).unwrap();
+        let directory = Dir::with(&files(), 8 * DAY);
+        let held = File::open(directory.0.path().join(&files()[1])).unwrap();
         rustix::fs::flock(&held, FlockOperation::LockExclusive).unwrap();
-        assert_eq!(folder.swept(), files()[..2]);
+        assert_eq!(directory.swept(), files()[..2]);
         let other = rustix::process::geteuid().as_raw() + 1;
-        assert_eq!(Folder::with(&files(), 8 * DAY).swept_by(other), files());
-        let folder = Folder::with(&files(), 8 * DAY);
-        let linked = folder.0.path().join("a-name-of-its-own");
-        std::fs::hard_link(folder.0.path().join(&files()[1]), linked).unwrap();
-        assert_eq!(folder.swept().len(), 3);
+        assert_eq!(Dir::with(&files(), 8 * DAY).swept_by(other), files());
+        let directory = Dir::with(&files(), 8 * DAY);
+        let linked = directory.0.path().join("a-name-of-its-own");
+        std::fs::hard_link(directory.0.path().join(&files()[1]), linked).unwrap();
+        assert_eq!(directory.swept().len(), 3);
     }
 
     #[test]
     fn an_empty_partial_goes_whatever_its_age_unless_it_is_in_use() {
         let name = format!("{A}.part");
-        let folder = Folder::with(std::slice::from_ref(&name), Duration::ZERO);
-        let path = folder.0.path().join(name);
+        let directory = Dir::with(std::slice::from_ref(&name), Duration::ZERO);
+        let path = directory.0.path().join(name);
         std::fs::write(&path, "").unwrap();
         let held = File::open(&path).unwrap();
         rustix::fs::flock(&held, FlockOperation::LockExclusive).unwrap();
-        assert_eq!(folder.swept().len(), 1);
+        assert_eq!(directory.swept().len(), 1);
         drop(held);
-        assert_eq!(folder.swept(), [""; 0]);
+        assert_eq!(directory.swept(), [""; 0]);
     }
 
     #[test]
     fn a_staged_file_is_as_old_as_its_name_and_stays_while_a_tree_is_under_way_above() {
         let name = format!("{A}.staged");
-        let folder = Folder::with(std::slice::from_ref(&name), 9000 * DAY);
-        assert_eq!(folder.swept(), [name.as_str()], "its content's time is the sender's");
-        let root = File::open(folder.0.path()).unwrap();
+        let directory = Dir::with(std::slice::from_ref(&name), 9000 * DAY);
+        assert_eq!(directory.swept(), [name.as_str()], "its content's time is the sender's");
+        let root = File::open(directory.0.path()).unwrap();
         rustix::fs::flock(&root, FlockOperation::LockExclusive).unwrap();
         let user = rustix::process::geteuid().as_raw();
-        assert_eq!(folder.swept_at(user, SystemTime::now() + 2 * DAY).len(), 1);
+        assert_eq!(directory.swept_at(user, SystemTime::now() + 2 * DAY).len(), 1);
         drop(root);
-        assert_eq!(folder.swept_at(user, SystemTime::now() + 2 * DAY), [""; 0]);
+        assert_eq!(directory.swept_at(user, SystemTime::now() + 2 * DAY), [""; 0]);
     }
 
     #[test]
-    fn of_a_huge_folder_only_the_beginning_is_read() {
+    fn of_a_huge_directory_only_the_beginning_is_read() {
         let names: Vec<String> =
             (0..MOST_ENTRIES + 100).map(|n| format!(".lariat-{n:032x}.part")).collect();
-        let left = Folder::with(&names, 30 * DAY).swept();
+        let left = Dir::with(&names, 30 * DAY).swept();
         assert!((100..=102).contains(&left.len()), "{}", left.len());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::basis::BasisFile;
 use super::body::Body;
-use super::commit::{Committed, Landing, Placing, Sync};
+use super::commit::{CommitOptions, Committed, Landing, Sync};
 use super::destination::Place;
 use super::in_place::InPlace;
 use super::partial::{Busy, Likeness, Owner, Partial};
@@ -109,7 +109,7 @@ impl Unfinished {
     pub(super) fn commit(
         self,
         size: u64,
-        placing: &Placing,
+        placing: &CommitOptions,
         sync: Sync,
     ) -> Result<Committed, Failure> {
         match self {

@@ -8,7 +8,7 @@ use crate::error::CliError;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-It makes a fleet and an agent on loopback in a temporary folder, runs a command, pushes a file, cuts
+It makes a fleet and an agent on loopback in a temporary directory, runs a command, pushes a file, cuts
 the push in the middle, goes on with it, pulls the file back and compares. It needs nothing, asks
 nothing, takes a few seconds, and leaves nothing behind.
 

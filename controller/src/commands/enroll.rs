@@ -41,7 +41,7 @@ pub(crate) struct Args {
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<Tag>,
 
-    /// The bundle's folder [default: ./HOST.lariat]
+    /// The bundle's directory [default: ./HOST.lariat]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }

@@ -1,6 +1,6 @@
 //! `lariat init`: makes a fleet.
 //!
-//! All of it is made in a folder of its own inside the home, `hosts.toml` last, and then moved into
+//! All of it is made in a directory of its own inside the home, `hosts.toml` last, and then moved into
 //! place, `hosts.toml` last again. So an interrupted `init` has either moved nothing, and what it
 //! made is thrown away, or had finished making, and the next `init` goes on moving.
 
@@ -54,7 +54,7 @@ pub(crate) fn run(_: Args, context: &Context) -> Result<ExitCode, CliError> {
 
 /// Makes the fleet; returns the name of the key's file.
 fn init(home: &Home) -> Result<String, CliError> {
-    take_folder(home)?;
+    take_directory(home)?;
     let _lock = home.lock()?;
     let staging = home.path().join(STAGING);
     if staging.join(HOSTS).exists() {
@@ -69,17 +69,17 @@ fn init(home: &Home) -> Result<String, CliError> {
 }
 
 /// Makes the home, takes over an empty one, or accepts one that is private and has no fleet.
-fn take_folder(home: &Home) -> Result<(), CliError> {
-    match private::create_folder(home.path()) {
+fn take_directory(home: &Home) -> Result<(), CliError> {
+    match private::create_directory(home.path()) {
         Ok(()) => return Ok(()),
         Err(error) if error.io_kind() == Some(ErrorKind::AlreadyExists) => {}
         Err(error) => return Err(error.into()),
     }
     if !home.path().is_dir() {
-        return Err(CliError::new(format!("{} is not a folder", home.path().display()))
+        return Err(CliError::new(format!("{} is not a directory", home.path().display()))
             .hint("lariat --home DIR init"));
     }
-    private::check_folder(home.path())?;
+    private::check_directory(home.path())?;
     Ok(())
 }
 
@@ -102,7 +102,7 @@ fn refuse_leftovers(home: &Home) -> Result<(), CliError> {
 
 fn make(staging: &Path) -> Result<(), CliError> {
     let (ca, key) = (Ca::create()?, ControllerKey::generate()?);
-    private::create_folder(&staging.join(KEYS))?;
+    private::create_directory(&staging.join(KEYS))?;
     private::create(&staging.join(KEYS).join(key.file_name()), key.to_toml().as_bytes())?;
     private::create(&staging.join(CA_KEY), ca.key_pem().as_bytes())?;
     private::create(&staging.join(CA_CERTIFICATE), ca.certificate_pem().as_bytes())?;
@@ -122,7 +122,7 @@ fn move_into_place(home: &Home, staging: &Path) -> Result<(), CliError> {
             moved => moved.map_err(failed(to))?,
         }
     }
-    let sync = File::open(home.path()).and_then(|folder| folder.sync_all());
+    let sync = File::open(home.path()).and_then(|directory| directory.sync_all());
     sync.map_err(failed(home.path().to_owned()))?;
     remove_staging(staging)
 }
@@ -141,14 +141,14 @@ mod tests {
     use super::*;
 
     fn home() -> (tempfile::TempDir, Home) {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::find(Some(&folder.path().join("home"))).unwrap();
-        (folder, home)
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::find(Some(&directory.path().join("home"))).unwrap();
+        (directory, home)
     }
 
     #[test]
     fn a_fleet_is_whole_and_made_once() {
-        let (_folder, home) = home();
+        let (_directory, home) = home();
         init(&home).unwrap();
         assert_eq!(Inventory::load(&home).unwrap().iter().count(), 0);
         let key = ControllerKey::load(&home).unwrap();
@@ -162,8 +162,8 @@ mod tests {
     #[test]
     fn an_init_cut_at_any_step_is_finished_by_the_next() {
         for moved in 0..PIECES.len() {
-            let (_folder, home) = home();
-            take_folder(&home).unwrap();
+            let (_directory, home) = home();
+            take_directory(&home).unwrap();
             let staging = home.path().join(STAGING);
             make(&staging).unwrap();
             for piece in &PIECES[..moved] {
@@ -175,8 +175,8 @@ mod tests {
             home.ca().unwrap();
         }
         for made in 0..PIECES.len() {
-            let (_folder, home) = home();
-            take_folder(&home).unwrap();
+            let (_directory, home) = home();
+            take_directory(&home).unwrap();
             let staging = home.path().join(STAGING);
             make(&staging).unwrap();
             for piece in &PIECES[made..] {
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_ca_without_its_inventory_is_not_overwritten() {
-        let (_folder, home) = home();
+        let (_directory, home) = home();
         init(&home).unwrap();
         std::fs::remove_file(home.hosts_file()).unwrap();
         let refused = init(&home).unwrap_err().line();

@@ -12,15 +12,15 @@ use lariat_wire::protocol::job::{Job, Kill, Killed};
 use lariat_wire::protocol::{Kind, Message};
 use tokio::time::timeout;
 
+use crate::backoff::{is_broken_connection, may_come_back};
 use crate::connect::{Session, Stage};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{Failed, within};
+use crate::host_handle::{Reach, Retry, Watched};
 use crate::jobs::{self, Found, Prefix, Unnamed, Whom, Wish};
 use crate::output;
 use crate::output::json::object;
-use crate::patience::{is_broken_connection, may_come_back};
-use crate::reach::{Reach, Retry, Watched};
 use crate::run::Broken;
 use crate::runtime::block_on;
 

@@ -14,17 +14,17 @@ use crate::error::CliError;
 Examples:
   lariat man ~/.local/share/man/man1")]
 pub(crate) struct Args {
-    /// The folder, made when it is missing
+    /// The directory, made when it is missing
     #[arg(value_name = "DIR")]
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 pub(crate) fn run(args: Args, _: &Context) -> Result<ExitCode, CliError> {
-    let folder = args.folder;
-    std::fs::create_dir_all(&folder)
-        .and_then(|()| clap_mangen::generate_to(cli::command(), &folder))
+    let directory = args.directory;
+    std::fs::create_dir_all(&directory)
+        .and_then(|()| clap_mangen::generate_to(cli::command(), &directory))
         .map_err(|e| {
-            CliError::new(format!("write man pages to {}: {}", folder.display(), io_error(&e)))
+            CliError::new(format!("write man pages to {}: {}", directory.display(), io_error(&e)))
         })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -69,7 +69,7 @@ pub(crate) enum Command {
     Demo(demo::Args),
     /// Write a shell's completions to stdout
     Completions(completions::Args),
-    /// Write the man pages into a folder
+    /// Write the man pages into a directory
     Man(man::Args),
 }
 

@@ -10,10 +10,10 @@ use lariat_wire::protocol::request::{Ping, Pong};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, Fanout, FanoutOptions, Report, within};
+use crate::host_handle::{self, Fleet, Reach};
 use crate::output;
 use crate::output::json::{self, PingResult, object};
 use crate::output::printer::Printer;
-use crate::reach::{self, Fleet, Reach};
 use crate::runtime::block_on;
 use crate::target::Targets;
 
@@ -33,11 +33,11 @@ pub(crate) struct Args {
     json: bool,
 
     /// How long it may take for a host, connecting included
-    #[arg(long, value_name = "DUR", value_parser = reach::parse_limit)]
+    #[arg(long, value_name = "DUR", value_parser = host_handle::parse_limit)]
     timeout: Option<Duration>,
 
     #[command(flatten)]
-    connect: reach::ReachOptions,
+    connect: host_handle::ReachOptions,
 
     #[command(flatten)]
     fanout: FanoutOptions,
@@ -97,9 +97,9 @@ struct Told {
 }
 
 impl Report for Told {
-    type Came = Result<Times, Failed>;
+    type Outcome = Result<Times, Failed>;
 
-    fn ended(&mut self, host: &HostName, came: Self::Came) -> Ended {
+    fn ended(&mut self, host: &HostName, came: Self::Outcome) -> Ended {
         let came = came.map_err(|failed| {
             let end = failed.end;
             (end, CliError::from(failed).during("ping"))

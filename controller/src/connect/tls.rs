@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use lariat_wire::auth::proof::Exporter;
-use lariat_wire::tls::{ALPN, Channel, Secrets, Stepwise, exporter, provider};
+use lariat_wire::tls::{ALPN, Channel, RecordAligned, Secrets, exporter, provider};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
@@ -48,7 +48,8 @@ impl Trust {
         let unused = ServerName::DnsName(
             DnsName::try_from_str("lariat.invalid").expect("it is a DNS name").to_owned(),
         );
-        let stream = connector.connect(unused, Stepwise::new(tcp)).await.map_err(|e| cause(&e))?;
+        let stream =
+            connector.connect(unused, RecordAligned::new(tcp)).await.map_err(|e| cause(&e))?;
         let (stream, connection) = stream.into_inner();
         if connection.alpn_protocol() != Some(ALPN) {
             return Err(Cause::NotLariat);

@@ -1,8 +1,8 @@
-//! What must not be left behind by the tour: the agent and the folder, whatever ends the tour.
+//! What must not be left behind by the tour: the agent and the directory, whatever ends the tour.
 //!
 //! A shell keeps them, and starts the agent, as its own child, when it is told to. Its stdin is a pipe
 //! whose other end nobody has but the tour: it closes when that ends, even by SIGKILL, and then the
-//! shell ends the agent and removes the folder.
+//! shell ends the agent and removes the directory.
 
 use std::io::{ErrorKind, Write};
 use std::os::unix::process::CommandExt;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::error::CliError;
 
-/// `$1` is the folder, `$2` the agent. Once it runs, nobody but the agent holds its log open.
+/// `$1` is the directory, `$2` the agent. Once it runs, nobody but the agent holds its log open.
 const SCRIPT: &str = r#"
 if read -r _; then
   "$2" --config "$1/bundle/agent.toml" --listen 127.0.0.1:0 </dev/null &
@@ -26,21 +26,22 @@ fi
 rm -rf -- "$1" 2>/dev/null || { sleep 1; rm -rf -- "$1" 2>/dev/null; }
 "#;
 
-/// The folder, and the shell that keeps it and the agent.
+/// The directory, and the shell that keeps it and the agent.
 pub(super) struct Keeper {
     /// Removes what the shell could not.
-    folder: TempDir,
+    directory: TempDir,
     shell: Child,
 }
 
 impl Keeper {
-    /// Makes the folder, and has it watched.
+    /// Makes the directory, and has it watched.
     pub(super) fn new(lariatd: &Path) -> Result<Self, CliError> {
-        let folder = tempfile::Builder::new().prefix("lariat-demo-").tempdir();
-        let folder = folder.map_err(|e| CliError::from(e).during("make a temporary folder"))?;
+        let directory = tempfile::Builder::new().prefix("lariat-demo-").tempdir();
+        let directory =
+            directory.map_err(|e| CliError::from(e).during("make a temporary directory"))?;
         let shell = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "sh"])
-            .args([folder.path(), lariatd])
+            .args([directory.path(), lariatd])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -48,12 +49,12 @@ impl Keeper {
             .process_group(0)
             .spawn()
             .map_err(|e| CliError::from(e).during("run /bin/sh"))?;
-        Ok(Self { folder, shell })
+        Ok(Self { directory, shell })
     }
 
-    /// The folder.
+    /// The directory.
     pub(super) fn path(&self) -> &Path {
-        self.folder.path()
+        self.directory.path()
     }
 
     /// Starts the agent, and gives its log.

@@ -1,7 +1,7 @@
 //! The tour: a fleet of its own, from nothing to a file that survived a cut, told as it goes.
 //!
 //! It runs the same commands that a person would, as processes of their own, and shows them. Whatever
-//! ends it, the agent and the folder go with it.
+//! ends it, the agent and the directory go with it.
 
 mod files;
 mod keeper;
@@ -41,7 +41,7 @@ pub(crate) fn run() -> Result<ExitCode, CliError> {
 
 fn tour(stage: &Stage) -> Result<(), CliError> {
     say("lariat: remote commands and files that survive a broken connection.")?;
-    say("Everything here happens on this machine, in a folder that goes when the tour ends.")?;
+    say("Everything here happens on this machine, in a directory that goes when the tour ends.")?;
 
     chapter("A fleet is a CA of its own and a key: no host is ever trusted on first use")?;
     show(&["init"])?;
@@ -129,7 +129,7 @@ fn failed(output: &std::process::Output) -> CliError {
 fn text(path: &Path) -> Result<String, CliError> {
     let text = path.to_str().map(ToOwned::to_owned);
     text.ok_or_else(|| {
-        CliError::new("the temporary folder's name is not UTF-8").hint("TMPDIR=/tmp lariat demo")
+        CliError::new("the temporary directory's name is not UTF-8").hint("TMPDIR=/tmp lariat demo")
     })
 }
 

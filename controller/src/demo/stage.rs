@@ -1,4 +1,4 @@
-//! What the tour stands on: a folder, an agent in it, and the commands that are run.
+//! What the tour stands on: a directory, an agent in it, and the commands that are run.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -25,11 +25,11 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// How often it is looked how far the push has come.
 const LOOK: Duration = Duration::from_micros(500);
 
-/// The folder, and the processes that must go with it.
+/// The directory, and the processes that must go with it.
 pub(super) struct Stage {
     /// None once the tour has ended.
     keeper: Arc<Mutex<Option<Keeper>>>,
-    folder: PathBuf,
+    directory: PathBuf,
     lariat: PathBuf,
 }
 
@@ -48,10 +48,10 @@ impl Stage {
             .map_err(|e| CliError::from(e).during("find the program that this is"))?;
         let lariatd = find_agent(&lariat)?;
         let keeper = Keeper::new(&lariatd)?;
-        let folder = keeper.path().to_owned();
-        std::fs::create_dir(folder.join("srv"))
-            .map_err(|e| CliError::from(e).during("make a folder"))?;
-        Ok(Self { keeper: Arc::new(Mutex::new(Some(keeper))), folder, lariat })
+        let directory = keeper.path().to_owned();
+        std::fs::create_dir(directory.join("srv"))
+            .map_err(|e| CliError::from(e).during("make a directory"))?;
+        Ok(Self { keeper: Arc::new(Mutex::new(Some(keeper))), directory, lariat })
     }
 
     /// A signal ends the tour, and it still leaves nothing behind.
@@ -90,9 +90,9 @@ impl Stage {
         drop(self.keeper.lock());
     }
 
-    /// A path in the folder.
+    /// A path in the directory.
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        self.directory.join(name)
     }
 
     /// `TARGET:PATH` of a file that stands for `/srv/NAME`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Failed, Fanout, Report, Work};
 use crate::error::CliError;
-use crate::reach::{Fleet, Reach};
+use crate::host_handle::{Fleet, Reach};
 use crate::target::Chosen;
 
 impl Fanout<'_> {
@@ -20,7 +20,7 @@ impl Fanout<'_> {
     where
         T: Send + 'static,
         Q: AsyncFn(usize, &Reach) -> Result<T, Failed> + Send + Sync + 'static,
-        R: Report<Came = Result<T, Failed>>,
+        R: Report<Outcome = Result<T, Failed>>,
     {
         let (all, relay) = (Arc::new((fleet, hosts, question)), Arc::clone(&self.relay));
         let begin = move |number: usize| -> Work<Result<T, Failed>> {

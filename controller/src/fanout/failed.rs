@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::End;
 use crate::connect::{ConnectError, Peer};
 use crate::error::CliError;
-use crate::reach::Reach;
+use crate::host_handle::Reach;
 use crate::run::Broken;
 
 /// Why a host gave no answer.

@@ -1,5 +1,5 @@
 //! The ledger: what the newest fan-out was to do, and how far each of its hosts came. In the fleet's
-//! folder, a line of JSON for each host before it begins and one as it ends, so that an interrupted fan-out
+//! directory, a line of JSON for each host before it begins and one as it ends, so that an interrupted fan-out
 //! is told of too, also one that was killed.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -196,8 +196,8 @@ mod tests {
 
     #[test]
     fn a_fan_out_is_told_of_as_far_as_it_came() {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::find(Some(folder.path())).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::find(Some(directory.path())).unwrap();
         assert_eq!(Record::read(&home).unwrap(), None);
         let mut ledger = Ledger::begin(&home, &plan()).unwrap();
         let host = |host: &str| host.parse().unwrap();
@@ -217,14 +217,14 @@ mod tests {
 
     #[test]
     fn the_newest_takes_the_place_and_an_older_one_does_not_write_to_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::find(Some(folder.path())).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::find(Some(directory.path())).unwrap();
         let mut old = Ledger::begin(&home, &plan()).unwrap();
         let _new = Ledger::begin(&home, &plan()).unwrap();
         old.ended(&entry("web1", End::Ok)).unwrap();
         assert!(Record::read(&home).unwrap().unwrap().entries.is_empty());
         for damaged in ["nonsense", "", "{}\n"] {
-            std::fs::write(folder.path().join(FILE), damaged).unwrap();
+            std::fs::write(directory.path().join(FILE), damaged).unwrap();
             let error = Record::read(&home).unwrap_err().line();
             assert!(error.contains("last.jsonl: it is damaged"), "{error}");
         }

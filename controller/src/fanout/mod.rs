@@ -1,33 +1,33 @@
 //! One verb on many hosts: which of them when, what becomes of their output, and how it went.
 
 mod ask;
-mod crew;
-mod drive;
 mod end;
 mod ended;
 mod failed;
-mod feed;
 mod gather;
+mod host_count;
 mod ledger;
 mod lines;
 mod options;
 mod report;
+mod runner;
 mod schedule;
 mod screen;
-mod share;
 mod sink;
+mod stdin_broadcast;
+mod worker_pool;
 
-pub(crate) use crew::Work;
-pub(crate) use drive::Fanout;
 pub(crate) use end::End;
 pub(crate) use ended::{Ended, counts};
 pub(crate) use failed::{Failed, within};
-pub(crate) use feed::Feed;
 pub(crate) use gather::{Gather, Whole};
+pub(crate) use host_count::Share;
 pub(crate) use ledger::{Entry, Ledger, Plan, Record};
 pub(crate) use options::FanoutOptions;
 pub(crate) use report::Report;
+pub(crate) use runner::Fanout;
 pub(crate) use schedule::Limits;
 pub(crate) use screen::Screen;
-pub(crate) use share::Share;
 pub(crate) use sink::{OutFile, Sink};
+pub(crate) use stdin_broadcast::Feed;
+pub(crate) use worker_pool::Work;

@@ -11,10 +11,10 @@ use crate::output::printer::Printer;
 /// What a verb makes of what came of its hosts.
 pub(crate) trait Report {
     /// What comes of one.
-    type Came: Send + 'static;
+    type Outcome: Send + 'static;
 
     /// A host has ended.
-    fn ended(&mut self, host: &HostName, came: Self::Came) -> Ended;
+    fn ended(&mut self, host: &HostName, came: Self::Outcome) -> Ended;
 
     /// Nothing comes of a host: it was not begun or was left, as `error` says. Where objects are told, tells
     /// the one for it.
@@ -33,9 +33,9 @@ pub(crate) trait Report {
 
 /// A report that is looked at afterwards.
 impl<R: Report> Report for &mut R {
-    type Came = R::Came;
+    type Outcome = R::Outcome;
 
-    fn ended(&mut self, host: &HostName, came: Self::Came) -> Ended {
+    fn ended(&mut self, host: &HostName, came: Self::Outcome) -> Ended {
         (**self).ended(host, came)
     }
 

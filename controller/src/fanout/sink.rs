@@ -88,8 +88,8 @@ impl OutFile {
 
     fn open(&mut self) -> io::Result<&mut File> {
         let opened = || {
-            let folder = self.path.parent().unwrap_or(Path::new("/"));
-            DirBuilder::new().recursive(true).create(folder)?;
+            let directory = self.path.parent().unwrap_or(Path::new("/"));
+            DirBuilder::new().recursive(true).create(directory)?;
             OpenOptions::new().write(true).create(true).truncate(true).open(&self.path)
         };
         let file = match self.file.take() {
@@ -136,8 +136,8 @@ mod tests {
 
     #[test]
     fn a_file_is_there_once_something_is_in_it_and_an_old_one_goes() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a/b/web1");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a/b/web1");
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let mut sink = Sink::File(OutFile::new(path.clone(), true).unwrap());

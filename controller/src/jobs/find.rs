@@ -10,7 +10,7 @@ use super::{Prefix, Several, Whom, Wish, list};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{Ended, Failed, Fanout, Report};
-use crate::reach::Reach;
+use crate::host_handle::Reach;
 use crate::target::Chosen;
 
 /// Where a job is.
@@ -65,9 +65,9 @@ struct Told {
 }
 
 impl Report for Told {
-    type Came = Result<Vec<Job>, Failed>;
+    type Outcome = Result<Vec<Job>, Failed>;
 
-    fn ended(&mut self, host: &HostName, came: Self::Came) -> Ended {
+    fn ended(&mut self, host: &HostName, came: Self::Outcome) -> Ended {
         match came {
             Ok(jobs) => {
                 self.hosts.push((host.clone(), jobs));

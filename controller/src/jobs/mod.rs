@@ -21,7 +21,7 @@ use crate::connect::Session;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{Failed, FanoutOptions, within};
-use crate::reach::{self, Fleet, Reach, ReachOptions};
+use crate::host_handle::{self, Fleet, Reach, ReachOptions};
 use crate::run::Broken;
 use crate::target::{Chosen, Targets};
 
@@ -36,7 +36,7 @@ pub(crate) struct Whom {
     pub(crate) target: Targets,
 
     /// How long a host may take to tell its jobs, connecting included
-    #[arg(long, value_name = "DUR", value_parser = reach::parse_limit)]
+    #[arg(long, value_name = "DUR", value_parser = host_handle::parse_limit)]
     pub(crate) timeout: Option<Duration>,
 
     #[command(flatten)]

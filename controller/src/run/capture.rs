@@ -101,8 +101,8 @@ impl AsyncWrite for Capture {
     ) -> Poll<io::Result<usize>> {
         let kept = bytes.len().min(LIMIT - self.len);
         if let Err(error) = self.kept.write_all(&bytes[..kept]) {
-            let folder = std::env::temp_dir();
-            let message = format!("keep it in {}: {}", folder.display(), io_error(&error));
+            let directory = std::env::temp_dir();
+            let message = format!("keep it in {}: {}", directory.display(), io_error(&error));
             return Poll::Ready(Err(io::Error::new(error.kind(), message)));
         }
         self.sum.update(bytes);

@@ -12,13 +12,13 @@ use lariat_wire::protocol::failure::Cause;
 use tokio::io::AsyncWrite;
 use tokio::time::timeout;
 
+use super::at_most_once::Standing;
 use super::error::{Fate, RunError};
 use super::session::{self, Broken};
-use super::standing::Standing;
 use super::{Job, Outcome};
+use crate::backoff::{is_broken_connection, may_come_back};
 use crate::connect::{ConnectError, Session};
-use crate::patience::{is_broken_connection, may_come_back};
-use crate::reach::{Reach, Retry, Watched};
+use crate::host_handle::{Reach, Retry, Watched};
 
 /// How long a connection may be silent before another one is tried beside it. The job stays with the first
 /// until then, and what it has acknowledged is known.

@@ -15,9 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::output::{Output, PART, QUEUE, QUEUE_OF_MANY};
 use super::session::{Broken, take};
+use crate::backoff::is_broken_connection;
 use crate::connect::{ConnectError, Session};
-use crate::patience::is_broken_connection;
-use crate::reach::{Reach, Retry, Watched};
+use crate::host_handle::{Reach, Retry, Watched};
 
 /// A connection that has stood for so long does not count as one that gets nowhere.
 const GOOD: Duration = Duration::from_secs(10);

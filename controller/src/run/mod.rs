@@ -5,6 +5,7 @@
 //! Invariant: what is written here is what the command wrote, every byte once and in order, or the
 //! outcome says that it is not.
 
+mod at_most_once;
 pub(crate) mod capture;
 mod connections;
 mod error;
@@ -15,7 +16,6 @@ mod output;
 mod overdue;
 mod session;
 mod signals;
-mod standing;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +32,7 @@ use lariat_wire::protocol::exec::{Command, End, Run, Streams};
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use at_most_once::Standing;
 pub(crate) use connections::Connections;
 pub(crate) use error::{Fate, RunError};
 pub(crate) use job::Job;
@@ -39,7 +40,6 @@ pub(crate) use logs::{Log, LogsError, Wanted};
 pub(crate) use session::Broken;
 use signals::SIGPIPE;
 pub(crate) use signals::{Relay, SIGHUP, SIGTERM, Signals};
-use standing::Standing;
 
 use crate::error::CliError;
 

@@ -97,7 +97,7 @@ fn what_is_not_whole_is_an_error() {
 }
 
 fn not_run_failure() -> Failure {
-    Failure { action: Action::EnterFolder, path: Some(b"/no".to_vec()), cause: Cause::Os(2) }
+    Failure { action: Action::EnterDirectory, path: Some(b"/no".to_vec()), cause: Cause::Os(2) }
 }
 
 /// Takes stdin as a host does, `slow` bytes of it at a time, and gives all of it.

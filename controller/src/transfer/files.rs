@@ -14,12 +14,12 @@ use lariat_wire::protocol::failure::{Action, Cause, Failure};
 
 use super::early::{Early, early_end};
 use super::{Bar, Moved, Remarks, Tally, TransferOptions, shown};
+use crate::backoff::{Flapping, is_broken_connection};
 use crate::connect::{ConnectError, Session};
 use crate::error::CliError;
 use crate::fanout::End;
+use crate::host_handle::{Reach, Retry, Watched};
 use crate::output::style;
-use crate::patience::{Flapping, is_broken_connection};
-use crate::reach::{Reach, Retry, Watched};
 
 /// What is left to say when a transfer is given up that can go on.
 const AGAIN: &str = "run it again: only what is missing is sent";

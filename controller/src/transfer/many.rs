@@ -84,7 +84,7 @@ impl Tally {
 }
 
 impl Report for Totals {
-    type Came = Tally;
+    type Outcome = Tally;
 
     fn ended(&mut self, host: &HostName, tally: Tally) -> Ended {
         let object = tally.object(host);

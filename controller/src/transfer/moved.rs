@@ -1,4 +1,4 @@
-//! How much one attempt at a file or a folder moved.
+//! How much one attempt at a file or a directory moved.
 
 use lariat_engine::tree::Counts;
 use lariat_engine::{Received, Sent};

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use lariat_base::escape::escape;
 use lariat_base::units::parse_rate;
 use lariat_engine::account;
-use lariat_wire::protocol::metadata::Travels;
-use lariat_wire::protocol::transfer::{Placement, Sending};
+use lariat_wire::protocol::metadata::Preserve;
+use lariat_wire::protocol::transfer::{Overrides, Sending};
 use lariat_wire::protocol::tree::TreeOptions;
 
 use super::{Rules, shown};
@@ -51,7 +51,7 @@ pub(crate) struct TransferOptions {
     #[command(flatten)]
     rules: Rules,
 
-    /// Of a folder move only the paths that this file lists, one a line, relative to SOURCE; - is stdin
+    /// Of a directory move only the paths that this file lists, one a line, relative to SOURCE; - is stdin
     #[arg(long, value_name = "FILE", conflicts_with = "delete")]
     files_from: Option<PathBuf>,
 
@@ -59,7 +59,7 @@ pub(crate) struct TransferOptions {
     #[arg(short = '0', long = "from0", requires = "files_from")]
     from0: bool,
 
-    /// Remove from a folder's copy what the source does not have, once everything has arrived
+    /// Remove from a directory's copy what the source does not have, once everything has arrived
     #[arg(long)]
     pub(crate) delete: bool,
 
@@ -75,7 +75,7 @@ pub(crate) struct TransferOptions {
     #[arg(long)]
     pub(crate) checksum: bool,
 
-    /// Files of a folder that are one file under several names stay so
+    /// Files of a directory that are one file under several names stay so
     #[arg(short = 'H', long)]
     hard_links: bool,
 
@@ -114,7 +114,7 @@ impl TransferOptions {
         self
     }
 
-    /// What both ends do with a folder.
+    /// What both ends do with a directory.
     pub(crate) fn tree(&self) -> TreeOptions {
         TreeOptions {
             rules: self.rules.0.clone(),
@@ -124,16 +124,16 @@ impl TransferOptions {
             dry_run: self.dry_run,
             checksum: self.checksum,
             hard_links: self.hard_links,
-            travels: self.travels(),
+            preserve: self.preserve(),
         }
     }
 
-    /// What of files and folders travels beside their content, mode and time.
-    pub(crate) fn travels(&self) -> Travels {
-        Travels { xattrs: self.xattrs, owner: self.owner, special: self.special, acls: self.acls }
+    /// What of files and directories preserve beside their content, mode and time.
+    pub(crate) fn preserve(&self) -> Preserve {
+        Preserve { xattrs: self.xattrs, owner: self.owner, special: self.special, acls: self.acls }
     }
 
-    /// The paths that are moved, if not all of a folder.
+    /// The paths that are moved, if not all of a directory.
     pub(crate) fn only(&self) -> Result<Vec<Vec<u8>>, CliError> {
         let Some(file) = &self.files_from else { return Ok(Vec::new()) };
         let mut text = Vec::new();
@@ -151,7 +151,7 @@ impl TransferOptions {
         };
         if let Some(line) = lines.iter().find(|line| leads_out(line)) {
             let why =
-                format!("{} may lead out of the folder: a path in it has no ..", escape(line));
+                format!("{} may lead out of the directory: a path in it has no ..", escape(line));
             return Err(CliError::new(why).during(&during));
         }
         let only: Vec<Vec<u8>> = lines.into_iter().filter_map(plain_path).collect();
@@ -168,17 +168,17 @@ impl TransferOptions {
         self.files_from.is_some()
     }
 
-    /// Refuses what is only for folders, when a file is moved.
+    /// Refuses what is only for directories, when a file is moved.
     pub(crate) fn check_for_file(&self) -> Result<(), CliError> {
         if self.files_from.is_some() {
-            let why = "--files-from lists what of a folder is moved, and this is a file";
-            return Err(CliError::new(why).next("push or pull the folder that it is in"));
+            let why = "--files-from lists what of a directory is moved, and this is a file";
+            return Err(CliError::new(why).next("push or pull the directory that it is in"));
         }
         Ok(())
     }
 
     /// What the receiver is to make of it.
-    pub(crate) fn placement(&self) -> Placement {
+    pub(crate) fn overrides(&self) -> Overrides {
         let (user, group) = match self.chown.as_deref().map(|owner| owner.split_once(':')) {
             Some(Some((user, group))) => (Some(user), Some(group)),
             Some(None) => (self.chown.as_deref(), None),
@@ -186,7 +186,7 @@ impl TransferOptions {
         };
         let given =
             |name: Option<&str>| name.filter(|name| !name.is_empty()).map(ToOwned::to_owned);
-        Placement {
+        Overrides {
             mode: self.chmod,
             user: given(user),
             group: given(group),

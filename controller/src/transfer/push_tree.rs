@@ -1,4 +1,4 @@
-//! A folder that goes to a host.
+//! A directory that goes to a host.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -16,7 +16,7 @@ use super::{
 use crate::connect::Session;
 use crate::error::CliError;
 
-/// Files of a folder that have ended a connection, and are not tried again.
+/// Files of a directory that have ended a connection, and are not tried again.
 #[derive(Default)]
 pub(crate) struct Avoided {
     /// Why, by their paths.
@@ -52,8 +52,8 @@ impl PushedTree {
         let filter = Filter::new(&tree.rules, only)?;
         let dest = tree_destination(source.as_bytes(), dest, !only.is_empty())?;
         let root = TreeSource::open(path, tree.clone(), filter.clone())?.root().clone();
-        let (placement, user) = (options.placement(), user.map(ToOwned::to_owned));
-        let request = PushTree { dest, root, options: tree, placement, user };
+        let (overrides, user) = (options.overrides(), user.map(ToOwned::to_owned));
+        let request = PushTree { dest, root, options: tree, overrides, user };
         Ok(Self {
             source: path.to_owned(),
             request,
@@ -118,7 +118,7 @@ impl Item for PushedTree {
 /// What is to be done about a tree that has broken off: a file that ended the connection is not tried
 /// again, and the rest goes on.
 pub(crate) fn broken(error: TransferError, counts: Counts, avoided: &mut Avoided) -> Broken {
-    if let Some((path, failure)) = counts.spoiled {
+    if let Some((path, failure)) = counts.aborted_by {
         if matches!(error, TransferError::Remote(_)) {
             avoided.there.push(failure.clone());
         }

@@ -97,7 +97,7 @@ impl Watch for TreeBar<'_> {
                 FileKind::Fifo => "fifo",
                 FileKind::Socket => "socket",
                 FileKind::Device => "device",
-                FileKind::Folder | FileKind::Symlink => "name",
+                FileKind::Directory | FileKind::Symlink => "name",
             };
             let note = format!("{}: {}: a {what} is not copied", self.what, escape(path));
             remarks.skipped.push(note);

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::dice::Dice;
 use crate::faulty::{Fault, Faulty};
 use crate::fleet::Agent;
+use crate::rng::Rng;
 
 /// One attempt that does not get to its end, or only just.
 #[derive(Clone, Copy, Debug)]
@@ -22,12 +22,12 @@ pub(super) enum Disturbance {
 
 impl Disturbance {
     /// None, or up to three.
-    pub(super) fn choose(dice: &mut Dice) -> Vec<Self> {
-        let count = if dice.one_in(3) { 0 } else { 1 + dice.below(3) };
-        let one = |dice: &mut Dice| {
+    pub(super) fn choose(rng: &mut Rng) -> Vec<Self> {
+        let count = if rng.one_in(3) { 0 } else { 1 + rng.below(3) };
+        let one = |rng: &mut Rng| {
             // The handshake and the login are about 7,000 bytes.
-            let bytes = if dice.one_in(2) { dice.below(60_000) } else { dice.below(4_000_000) };
-            match dice.below(5) {
+            let bytes = if rng.one_in(2) { rng.below(60_000) } else { rng.below(4_000_000) };
+            match rng.below(5) {
                 0 => Self::Signal(bytes, Signal::KILL),
                 1 => Self::Signal(bytes, Signal::INT),
                 2 => Self::Signal(bytes, Signal::TERM),
@@ -35,7 +35,7 @@ impl Disturbance {
                 _ => Self::Cut(bytes),
             }
         };
-        (0..count).map(|_| one(dice)).collect()
+        (0..count).map(|_| one(rng)).collect()
     }
 
     /// Runs an attempt to its end, whatever that is.

@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps, XattrFlags};
 
 use super::copy;
 use super::options::Options;
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// Sizes around which something changes: packs, chunks, lengths of an insertion.
 const SIZES: [u64; 12] =
@@ -37,11 +37,11 @@ const NAMES: [&[u8]; 14] = [
     b"down",
 ];
 
-/// Folders inside folders, at the most.
+/// Directories inside directories, at the most.
 const DEEPEST: u32 = 4;
 
 struct Generator<'a> {
-    dice: &'a mut Dice,
+    rng: &'a mut Rng,
     options: &'a Options,
     /// Files that a hard link may be made to.
     files: Vec<PathBuf>,
@@ -49,26 +49,26 @@ struct Generator<'a> {
 }
 
 /// Makes a source.
-pub(super) fn source(dice: &mut Dice, options: &Options, root: &Path) {
-    let left = 1 + dice.below(60);
-    let mut generator = Generator { dice, options, files: Vec::new(), left };
-    generator.folder(root, 0);
+pub(super) fn source(rng: &mut Rng, options: &Options, root: &Path) {
+    let left = 1 + rng.below(60);
+    let mut generator = Generator { rng, options, files: Vec::new(), left };
+    generator.directory(root, 0);
 }
 
 /// Makes what is in the destination before. Whether anything is.
 pub(super) fn destination(
-    dice: &mut Dice,
+    rng: &mut Rng,
     options: &Options,
     source_root: &Path,
     root: &Path,
 ) -> bool {
-    match dice.below(4) {
+    match rng.below(4) {
         0 => return false,
-        // Without --delete neither tool clears a folder away for something else.
-        1 if options.delete => source(dice, options, root),
+        // Without --delete neither tool clears a directory away for something else.
+        1 if options.delete => source(rng, options, root),
         _ => {
             copy(source_root, root);
-            let mut generator = Generator { dice, options, files: Vec::new(), left: 30 };
+            let mut generator = Generator { rng, options, files: Vec::new(), left: 30 };
             generator.change(root, 0);
         }
     }
@@ -76,9 +76,9 @@ pub(super) fn destination(
 }
 
 impl Generator<'_> {
-    fn folder(&mut self, path: &Path, depth: u32) {
+    fn directory(&mut self, path: &Path, depth: u32) {
         fs::create_dir(path).expect("its parent is there");
-        while self.left > 0 && !(depth > 0 && self.dice.one_in(6)) {
+        while self.left > 0 && !(depth > 0 && self.rng.one_in(6)) {
             self.left -= 1;
             let inner = path.join(self.name());
             self.entry(&inner, depth);
@@ -88,10 +88,10 @@ impl Generator<'_> {
 
     fn name(&mut self) -> OsString {
         let mut name = NAMES[self.pick(NAMES.len())].to_vec();
-        if !self.dice.one_in(3) {
+        if !self.rng.one_in(3) {
             name.extend(format!("{}", self.left).bytes());
         }
-        match self.dice.below(20) {
+        match self.rng.below(20) {
             0 => name.extend(b".o"),
             1 => name.resize(250, b'x'),
             _ => {}
@@ -103,8 +103,8 @@ impl Generator<'_> {
         if fs::symlink_metadata(path).is_ok() {
             return;
         }
-        match self.dice.below(12) {
-            0..=1 if depth < DEEPEST => return self.folder(path, depth + 1),
+        match self.rng.below(12) {
+            0..=1 if depth < DEEPEST => return self.directory(path, depth + 1),
             2 => return self.link(path),
             3 => {
                 rustix::fs::mknodat(CWD, path, rustix::fs::FileType::Fifo, Mode::RUSR, 0)
@@ -125,11 +125,11 @@ impl Generator<'_> {
     }
 
     fn file(&mut self, path: &Path) {
-        let size = SIZES[self.pick(SIZES.len())] + self.dice.below(3);
+        let size = SIZES[self.pick(SIZES.len())] + self.rng.below(3);
         let mut file = File::create(path).expect("its parent is there");
         let mut block = Vec::with_capacity(65_536);
-        let (compressible, mut left) = (self.dice.one_in(3), size);
-        if self.dice.one_in(8) {
+        let (compressible, mut left) = (self.rng.one_in(3), size);
+        if self.rng.one_in(8) {
             // A hole.
             file.set_len(size).expect("a file can grow");
             return;
@@ -137,7 +137,7 @@ impl Generator<'_> {
         while left > 0 {
             block.clear();
             while block.len() < 65_536 {
-                let word = self.dice.below(u64::MAX);
+                let word = self.rng.below(u64::MAX);
                 let word = if compressible { word % 3 } else { word };
                 block.extend_from_slice(&word.to_le_bytes());
             }
@@ -155,20 +155,20 @@ impl Generator<'_> {
     }
 
     /// Mode, owner, attributes, times: those that the options carry.
-    fn dress(&mut self, path: &Path, folder: bool) {
-        if self.options.owner && self.dice.one_in(3) {
-            let id = u32::try_from(1 + self.dice.below(3)).expect("it is small");
+    fn dress(&mut self, path: &Path, directory: bool) {
+        if self.options.owner && self.rng.one_in(3) {
+            let id = u32::try_from(1 + self.rng.below(3)).expect("it is small");
             std::os::unix::fs::chown(path, Some(id), Some(id + 1)).expect("root may");
         }
         let plain = [0o644, 0o600, 0o755, 0o444, 0o000, 0o777, 0o640][self.pick(7)];
-        let special = if self.options.special && self.dice.one_in(4) {
+        let special = if self.options.special && self.rng.one_in(4) {
             [0o4000, 0o2000, 0o1000, 0o6000][self.pick(4)]
         } else {
             0
         };
-        let mode = if folder { plain | 0o700 } else { plain };
+        let mode = if directory { plain | 0o700 } else { plain };
         fs::set_permissions(path, Permissions::from_mode(mode | special)).expect("root may");
-        if self.options.xattrs && self.dice.one_in(3) {
+        if self.options.xattrs && self.rng.one_in(3) {
             let value = vec![b'v'; 1 + self.pick(200)];
             let name = ["user.a", "user.b", "user.\u{fc}"][self.pick(3)];
             rustix::fs::setxattr(path, name, &value, XattrFlags::empty()).expect("it has xattrs");
@@ -177,21 +177,21 @@ impl Generator<'_> {
     }
 
     fn times(&mut self, path: &Path) {
-        let secs = match self.dice.below(5) {
+        let secs = match self.rng.below(5) {
             0 => 0,
             1 => -86_400,
             2 => 4_000_000_000,
-            _ => 1_700_000_000 + i64::try_from(self.dice.below(1000)).expect("it is small"),
+            _ => 1_700_000_000 + i64::try_from(self.rng.below(1000)).expect("it is small"),
         };
-        let nanos = if self.dice.one_in(2) { 0 } else { self.dice.below(1_000_000_000) };
+        let nanos = if self.rng.one_in(2) { 0 } else { self.rng.below(1_000_000_000) };
         let time = Timespec { tv_sec: secs, tv_nsec: i64::try_from(nanos).expect("below 10^9") };
         let times = Timestamps { last_access: time, last_modification: time };
         rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).expect("root may");
     }
 
-    /// Changes a copy here and there, folder by folder, times of folders last.
-    fn change(&mut self, folder: &Path, depth: u32) {
-        let mut names: Vec<_> = fs::read_dir(folder)
+    /// Changes a copy here and there, directory by directory, times of directories last.
+    fn change(&mut self, directory: &Path, depth: u32) {
+        let mut names: Vec<_> = fs::read_dir(directory)
             .expect("root may")
             .map(|entry| entry.expect("it reads").path())
             .collect();
@@ -201,30 +201,30 @@ impl Generator<'_> {
             if of.is_dir() {
                 self.change(&path, depth + 1);
             }
-            if self.dice.one_in(4) {
+            if self.rng.one_in(4) {
                 self.change_one(&path, of, depth);
             }
         }
-        if self.dice.one_in(2) {
+        if self.rng.one_in(2) {
             let extra =
-                folder.join(OsString::from_vec([b"extra", self.name().as_bytes()].concat()));
+                directory.join(OsString::from_vec([b"extra", self.name().as_bytes()].concat()));
             self.entry(&extra, depth);
         }
-        if self.dice.one_in(3) {
-            self.dress(folder, true);
+        if self.rng.one_in(3) {
+            self.dress(directory, true);
         }
     }
 
     fn change_one(&mut self, path: &Path, of: fs::FileType, depth: u32) {
-        // Without --delete neither tool clears a folder away for something else.
+        // Without --delete neither tool clears a directory away for something else.
         if of.is_dir() && !self.options.delete {
             return;
         }
-        match self.dice.below(6) {
+        match self.rng.below(6) {
             0 => remove(path),
             1 => {
                 remove(path);
-                // Nor does either put a file in a folder's place then.
+                // Nor does either put a file in a directory's place then.
                 self.entry(path, if self.options.delete { depth } else { DEEPEST });
             }
             2 if of.is_file() => self.edit(path),
@@ -237,13 +237,13 @@ impl Generator<'_> {
     /// Puts something in, in front or in the middle.
     fn edit(&mut self, path: &Path) {
         let mut content = fs::read(path).expect("root may");
-        let at = if self.dice.one_in(2) { 0 } else { content.len() / 2 };
+        let at = if self.rng.one_in(2) { 0 } else { content.len() / 2 };
         content.splice(at..at, b"inserted".iter().copied());
         fs::write(path, content).expect("there is room");
     }
 
     fn pick(&mut self, count: usize) -> usize {
-        usize::try_from(self.dice.below(count as u64)).expect("below a usize")
+        usize::try_from(self.rng.below(count as u64)).expect("below a usize")
     }
 }
 

@@ -13,9 +13,9 @@ mod snapshot;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::dice::Dice;
 use crate::faulty::{Fault, Faulty};
 use crate::fleet::{Agent, TestFleet};
+use crate::rng::Rng;
 use disturb::Disturbance;
 use options::Options;
 use snapshot::Snapshot;
@@ -51,29 +51,29 @@ impl Oracle {
     /// Plays the round of this seed.
     ///
     /// # Errors
-    /// Tells what differs, and how the round can be looked at: its folder stays.
+    /// Tells what differs, and how the round can be looked at: its directory stays.
     ///
     /// # Panics
     /// When the round can't be set up.
     pub fn round(&mut self, seed: u64) -> Result<(), String> {
-        let mut dice = Dice::from_seed(seed);
-        let options = Options::choose(&mut dice);
-        let folder = self.fleet.path(format!("round-{seed}"));
-        std::fs::create_dir(&folder).expect("a folder for the round");
-        generate::source(&mut dice, &options, &folder.join("src"));
-        let (mine, theirs) = (folder.join("mine"), folder.join("theirs"));
-        if generate::destination(&mut dice, &options, &folder.join("src"), &mine) {
+        let mut rng = Rng::from_seed(seed);
+        let options = Options::choose(&mut rng);
+        let directory = self.fleet.path(format!("round-{seed}"));
+        std::fs::create_dir(&directory).expect("a directory for the round");
+        generate::source(&mut rng, &options, &directory.join("src"));
+        let (mine, theirs) = (directory.join("mine"), directory.join("theirs"));
+        if generate::destination(&mut rng, &options, &directory.join("src"), &mine) {
             copy(&mine, &theirs);
         }
-        let disturbances = Disturbance::choose(&mut dice);
-        let told = format!("seed {seed}: {options}, {disturbances:?}, in {}", folder.display());
-        let outcome = self.play(&options, &disturbances, &folder);
+        let disturbances = Disturbance::choose(&mut rng);
+        let told = format!("seed {seed}: {options}, {disturbances:?}, in {}", directory.display());
+        let outcome = self.play(&options, &disturbances, &directory);
         outcome.map_err(|why| format!("{told}\n{why}"))?;
-        std::fs::remove_dir_all(&folder).expect("the round's folder can go");
+        std::fs::remove_dir_all(&directory).expect("the round's directory can go");
         Ok(())
     }
 
-    /// Keeps the folders of the rounds that failed.
+    /// Keeps the directories of the rounds that failed.
     pub fn keep(self) {
         std::mem::forget(self.fleet);
     }
@@ -82,9 +82,9 @@ impl Oracle {
         &mut self,
         options: &Options,
         disturbances: &[Disturbance],
-        folder: &Path,
+        directory: &Path,
     ) -> Result<(), String> {
-        let [source, mine, theirs] = ["src", "mine", "theirs"].map(|name| folder.join(name));
+        let [source, mine, theirs] = ["src", "mine", "theirs"].map(|name| directory.join(name));
         for disturbance in disturbances {
             let lariat = options.lariat(self.fleet.lariat(), &source, &mine);
             disturbance.play(lariat, &mut self.agent, &self.proxy);

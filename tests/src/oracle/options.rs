@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::slashed;
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// Which way the tree goes, and with what.
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of both tools")]
@@ -25,21 +25,21 @@ pub(super) struct Options {
 const GLOBS: [&str; 4] = ["*.o", "keep*", "/top", "down/"];
 
 impl Options {
-    pub(super) fn choose(dice: &mut Dice) -> Self {
-        let exclude = if dice.one_in(4) {
-            GLOBS.into_iter().filter(|_| dice.one_in(2)).collect()
+    pub(super) fn choose(rng: &mut Rng) -> Self {
+        let exclude = if rng.one_in(4) {
+            GLOBS.into_iter().filter(|_| rng.one_in(2)).collect()
         } else {
             Vec::new()
         };
         Self {
-            pull: dice.one_in(2),
-            delete: dice.one_in(2),
-            links: dice.one_in(3),
-            xattrs: dice.one_in(4),
-            owner: dice.one_in(3),
-            special: dice.one_in(4),
-            checksum: dice.one_in(5),
-            compress: dice.one_in(5),
+            pull: rng.one_in(2),
+            delete: rng.one_in(2),
+            links: rng.one_in(3),
+            xattrs: rng.one_in(4),
+            owner: rng.one_in(3),
+            special: rng.one_in(4),
+            checksum: rng.one_in(5),
+            compress: rng.one_in(5),
             exclude,
         }
     }

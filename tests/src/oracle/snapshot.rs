@@ -30,7 +30,7 @@ struct Item {
 
 #[derive(Debug, PartialEq)]
 enum Kind {
-    Folder,
+    Directory,
     File { size: u64, sum: String },
     Link(OsString),
     Other,
@@ -81,12 +81,12 @@ fn take(
     all: &mut BTreeMap<OsString, Item>,
 ) {
     let Ok(metadata) = fs::symlink_metadata(path) else { return };
-    let folder = metadata.is_dir();
-    let one_of_many = links && !folder && metadata.nlink() > 1;
+    let directory = metadata.is_dir();
+    let one_of_many = links && !directory && metadata.nlink() > 1;
     let kind = kind(path, &metadata);
     let time = (metadata.mtime(), metadata.mtime_nsec());
     // What changed on its own in the course of a round has the time of that, whichever tool it was:
-    // fifos that are not copied, folders of which only what is excluded is left.
+    // fifos that are not copied, directories of which only what is excluded is left.
     let recent = metadata.modified().is_ok_and(|at| at.elapsed().is_ok_and(|ago| ago < RECENT));
     let copied = kind != Kind::Other && !recent;
     let item = Item {
@@ -101,7 +101,7 @@ fn take(
         }),
     };
     all.insert(name.to_owned(), item);
-    if !folder {
+    if !directory {
         return;
     }
     let mut names: Vec<_> = fs::read_dir(path)
@@ -117,7 +117,7 @@ fn take(
 fn kind(path: &Path, metadata: &Metadata) -> Kind {
     let of = metadata.file_type();
     if of.is_dir() {
-        Kind::Folder
+        Kind::Directory
     } else if of.is_symlink() {
         Kind::Link(fs::read_link(path).expect("it is a link").into_os_string())
     } else if of.is_fifo() || of.is_socket() || of.is_char_device() || of.is_block_device() {

@@ -3,7 +3,7 @@
 use std::process::{Child, Stdio};
 
 use lariat_tests::fleet::TestFleet;
-use lariat_tests::said::{objects, text};
+use lariat_tests::output::{objects, text};
 use lariat_tests::wait;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -40,8 +40,8 @@ fn one_that_waits_for_its_controller_is_told_as_ended() {
     open(&fleet);
     let job = ended(&fleet);
     assert_eq!((&job["state"], &job["exit"]), (&"ended".into(), &4.into()), "{job}");
-    let folder = agent.state().join("jobs").join(job["job"].as_str().unwrap());
-    assert!(folder.join("socket").exists(), "its supervisor still waits");
+    let directory = agent.state().join("jobs").join(job["job"].as_str().unwrap());
+    assert!(directory.join("socket").exists(), "its supervisor still waits");
     assert_eq!(ended(&fleet)["seconds"], job["seconds"], "its time does not go on");
 }
 

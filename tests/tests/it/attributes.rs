@@ -5,8 +5,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
 
-use lariat_tests::crowd::Crowd;
 use lariat_tests::fleet::{TestFleet, random_file};
+use lariat_tests::many_agents::Crowd;
 use rustix::fs::XattrFlags;
 
 fn text(path: &Path) -> String {
@@ -132,17 +132,18 @@ fn owners_travel_when_asked_for_and_need_root_at_both_ends() {
 #[test]
 fn several_sources_and_stdin_get_them_as_well() {
     let (fleet, _agent) = TestFleet::with_agent();
-    let (file, folder, there) = (fleet.path("file"), fleet.path("folder"), fleet.path("there"));
+    let (file, directory, there) =
+        (fleet.path("file"), fleet.path("directory"), fleet.path("there"));
     random_file(&file, 600_000, 1);
-    std::fs::create_dir(&folder).unwrap();
-    std::fs::write(folder.join("inner"), "x").unwrap();
-    for path in [&file, &folder.join("inner")] {
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(directory.join("inner"), "x").unwrap();
+    for path in [&file, &directory.join("inner")] {
         set_mode(path, 0o2755);
     }
     let options = ["-H", "-X", "--owner", "--special", "--delete"];
-    let args = ["push", &text(&file), &text(&folder), &remote(&there)];
+    let args = ["push", &text(&file), &text(&directory), &remote(&there)];
     fleet.ok(args.iter().chain(&options));
-    assert_eq!((mode(&there.join("file")), mode(&there.join("folder/inner"))), (0o2755, 0o2755));
+    assert_eq!((mode(&there.join("file")), mode(&there.join("directory/inner"))), (0o2755, 0o2755));
 
     let dest = fleet.path("stdin");
     std::fs::write(&dest, "old").unwrap();
@@ -158,22 +159,22 @@ fn several_sources_and_stdin_get_them_as_well() {
 #[test]
 fn a_dry_run_tells_what_would_be_done_and_does_nothing() {
     let (fleet, _agent) = TestFleet::with_agent();
-    let (source, folder) = (fleet.path("source"), fleet.path("folder"));
+    let (source, directory) = (fleet.path("source"), fleet.path("directory"));
     random_file(&source, 1000, 1);
     set_mode(&source, 0o644);
-    std::fs::create_dir(&folder).unwrap();
-    let dest = folder.join("dest");
+    std::fs::create_dir(&directory).unwrap();
+    let dest = directory.join("dest");
     let dry = |moved: Moved, dest: &Path, more: &[&str]| {
         moved(&fleet, &source, dest, &[&["--dry-run"], more].concat())
     };
     for moved in BOTH {
         let told = |what: &str, path: &Path| format!("{what} {}\n", text(path));
         assert_eq!(dry(moved, &dest, &[]), told("make", &dest));
-        assert_eq!(dry(moved, &folder, &[]), told("make", &folder.join("source")));
+        assert_eq!(dry(moved, &directory, &[]), told("make", &directory.join("source")));
         let missing = fleet.path("no/such/source");
         assert_eq!(dry(moved, &fleet.path("no/such/"), &[]), told("make", &missing));
         assert!(!fleet.path("no").exists());
-        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
 
         moved(&fleet, &source, &dest, &[]);
         assert_eq!(dry(moved, &dest, &[]), "");
@@ -220,7 +221,7 @@ fn a_dry_run_is_summed_up_and_refused_as_the_push_would_be() {
 
     std::fs::create_dir_all(there.join("source")).unwrap();
     let error = fleet.fails(255, line("push", &text(&source), &remote(&there), &["--dry-run"]));
-    assert!(error.contains("web1") && error.contains("a folder"), "{error}");
+    assert!(error.contains("web1") && error.contains("a directory"), "{error}");
     let error = fleet.fails(255, line("pull", &remote(&source), "-", &["--dry-run"]));
     assert!(error.contains("stdout"), "{error}");
     let list = text(&fleet.path("list"));
@@ -259,8 +260,8 @@ fn a_named_file_that_the_rules_leave_out_is_left_out() {
         std::fs::write(source.join(name), name).unwrap();
     }
     let rules = ["--exclude", "*.o", "--include", "keep.o"].map(ToOwned::to_owned);
-    let names = |folder: &Path| {
-        let entries = std::fs::read_dir(folder).unwrap();
+    let names = |directory: &Path| {
+        let entries = std::fs::read_dir(directory).unwrap();
         let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         names

@@ -3,8 +3,8 @@
 use std::fs;
 use std::process::Output;
 
-use lariat_tests::crowd::crowd;
-use lariat_tests::said::text;
+use lariat_tests::many_agents::fleet_of;
+use lariat_tests::output::text;
 use serde_json::Value;
 
 fn summary(output: &Output) -> &str {
@@ -14,7 +14,7 @@ fn summary(output: &Output) -> &str {
 
 #[test]
 fn each_host_does_its_steps_in_order_and_a_resumed_plan_does_the_rest() {
-    let (fleet, _crowd) = crowd(3);
+    let (fleet, _crowd) = fleet_of(3);
     let (work, log) = (fleet.path("there"), fleet.path("log"));
     fs::write(fleet.path("app"), "the app\n").unwrap();
     let plan = format!(
@@ -60,7 +60,7 @@ fn each_host_does_its_steps_in_order_and_a_resumed_plan_does_the_rest() {
 
 #[test]
 fn host_stands_for_the_hosts_name_in_all_that_a_step_says() {
-    let (fleet, _crowd) = crowd(2);
+    let (fleet, _crowd) = fleet_of(2);
     let there = fleet.path("there").display().to_string();
     for host in ["h0001", "h0002"] {
         fs::create_dir_all(format!("{there}/{host}")).unwrap();
@@ -100,7 +100,7 @@ fn host_stands_for_the_hosts_name_in_all_that_a_step_says() {
 
 #[test]
 fn a_mistake_in_a_plan_is_told_before_any_host_is_touched() {
-    let (fleet, _crowd) = crowd(1);
+    let (fleet, _crowd) = fleet_of(1);
     let refused = |plan: &str, args: &[&str]| {
         fs::write(fleet.path("p.toml"), plan).unwrap();
         fleet.fails(255, ["batch", "p.toml"].iter().chain(args))
@@ -127,7 +127,7 @@ fn a_mistake_in_a_plan_is_told_before_any_host_is_touched() {
 
 #[test]
 fn a_step_may_start_a_job_and_leave_it_and_write_into_files() {
-    let (fleet, _crowd) = crowd(1);
+    let (fleet, _crowd) = fleet_of(1);
     let plan = "[[step]]\nrun = \"read line; echo $line\"\ndetach = true\n\
                 [[step]]\nrun = \"echo kept\"\nout = \"logs\"\n";
     fs::write(fleet.path("p.toml"), plan).unwrap();

@@ -242,7 +242,7 @@ fn nothing_of_a_poisoned_agent_reaches_a_command() {
     assert_eq!(names, ["HOME", "LANG", "LOGNAME", "PATH", "SHELL", "USER"], "{env}");
     assert!(!env.contains("poison"));
     let run = |words: &[&str]| fleet.ok([&["run", "web1", "--"], words].concat());
-    // ls itself opens one to list the folder.
+    // ls itself opens one to list the directory.
     assert_eq!(run(&["ls /proc/self/fd | tr '\\n' ' '"]), "0 1 2 3 ");
     assert_eq!(run(&["umask"]), "0022\n");
     let signals = run(&["grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status"]);
@@ -381,8 +381,8 @@ fn nothing_of_an_idle_agent_outlives_it() {
 #[test]
 fn a_job_whose_supervisor_was_killed_is_ended_whole() {
     let (fleet, _agent) = TestFleet::with_agent();
-    let folder = tempfile::tempdir().unwrap();
-    let pids = folder.path().join("pids");
+    let directory = tempfile::tempdir().unwrap();
+    let pids = directory.path().join("pids");
     // One that has left the command's group and session, and that the command has forgotten.
     let line = format!(
         "(setsid sh -c 'echo $$ >> {0}; exec sleep 300' &); echo $$ >> {0}; exec sleep 300",

@@ -212,12 +212,12 @@ fn files_of_the_kernel_are_read_to_their_end_in_trees_too() {
     }
 }
 
-/// A folder of nobody's that nobody can reach.
+/// A directory of nobody's that nobody can reach.
 fn of_nobody() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    set_mode(folder.path(), 0o755);
-    chown(folder.path(), Some(65_534), Some(65_534)).unwrap();
-    folder
+    let directory = tempfile::tempdir().unwrap();
+    set_mode(directory.path(), 0o755);
+    chown(directory.path(), Some(65_534), Some(65_534)).unwrap();
+    directory
 }
 
 fn tree(root: &Path, inner: u32) {
@@ -283,7 +283,7 @@ fn a_file_of_ones_own_that_may_not_be_read_is_compared_and_gets_its_mode() {
 }
 
 #[test]
-fn a_folder_that_may_be_written_but_not_read_takes_files_and_trees() {
+fn a_directory_that_may_be_written_but_not_read_takes_files_and_trees() {
     if !is_root() {
         return;
     }
@@ -310,7 +310,7 @@ fn a_folder_that_may_be_written_but_not_read_takes_files_and_trees() {
 }
 
 #[test]
-fn special_bits_of_folders_that_are_there_stay() {
+fn special_bits_of_directories_that_are_there_stay() {
     let (fleet, _agent) = TestFleet::with_agent();
     let (source, dest) = (fleet.path("source"), fleet.path("dest"));
     tree(&source, 0o4755);

@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use lariat_tests::dice::Dice;
 use lariat_tests::faulty::{Fault, Faulty};
 use lariat_tests::fleet::{Agent, TestFleet};
+use lariat_tests::rng::Rng;
 use lariat_tests::wait;
 use rustix::process::{Pid, Signal};
 
@@ -67,10 +67,10 @@ fn a_hundred_cuts_lose_double_and_swap_nothing() {
     let mut child = spawn(&fleet, &["--", &line]);
     let out = reading(child.stdout.take().unwrap());
     let err = reading(child.stderr.take().unwrap());
-    let mut dice = Dice::new();
+    let mut rng = Rng::new();
     for _ in 0..100 {
         // A connection's first 4 KiB are its handshake: some cuts are in it.
-        let passed = faulty.after(dice.below(150_000));
+        let passed = faulty.after(rng.below(150_000));
         passed.recv_timeout(wait::PATIENCE).unwrap();
         faulty.cut();
     }
@@ -146,9 +146,9 @@ fn stdin_survives_cut_after_cut() {
     let (mut stdin, bytes) = (child.stdin.take().unwrap(), sent.clone());
     let writer = std::thread::spawn(move || stdin.write_all(&bytes).unwrap());
     let out = reading(child.stdout.take().unwrap());
-    let mut dice = Dice::new();
+    let mut rng = Rng::new();
     for _ in 0..15 {
-        let passed = faulty.after(50_000 + dice.below(900_000));
+        let passed = faulty.after(50_000 + rng.below(900_000));
         passed.recv_timeout(wait::PATIENCE).unwrap();
         faulty.cut();
     }

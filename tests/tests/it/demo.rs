@@ -15,8 +15,8 @@ fn demo(temporary: &Path) -> Command {
 
 #[test]
 fn it_tells_its_story_and_leaves_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let output = demo(folder.path()).output().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let output = demo(directory.path()).output().unwrap();
     let (told, errors) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{told}{errors}");
@@ -25,7 +25,7 @@ fn it_tells_its_story_and_leaves_nothing() {
         assert!(told.contains(words), "{words}: {told}");
     }
     assert!(errors.is_empty(), "{errors}");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
 /// Whether any process was started with this text in its command line.
@@ -35,13 +35,13 @@ fn runs(text: &str) -> bool {
     lines.into_iter().any(|line| String::from_utf8_lossy(&line).contains(text))
 }
 
-/// Ends the tour with a signal once `there` is in its folder; gives its status and what it said.
+/// Ends the tour with a signal once `there` is in its directory; gives its status and what it said.
 fn ended_by(signal: Signal, there: &str) -> (Option<i32>, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let mut command = demo(folder.path());
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = demo(directory.path());
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     wait::until(there, || {
-        let mut stages = std::fs::read_dir(folder.path()).unwrap().flatten();
+        let mut stages = std::fs::read_dir(directory.path()).unwrap().flatten();
         let part = |stage: &Path| {
             let mut files = std::fs::read_dir(stage.join("srv")).into_iter().flatten().flatten();
             files.any(|file| file.path().extension().is_some_and(|end| end == "part"))
@@ -55,8 +55,8 @@ fn ended_by(signal: Signal, there: &str) -> (Option<i32>, String) {
     rustix::process::kill_process(Pid::from_child(&child), signal).unwrap();
     let output = child.wait_with_output().unwrap();
     wait::until("nothing to be left", || {
-        let empty = std::fs::read_dir(folder.path()).unwrap().count() == 0;
-        (empty && !runs(folder.path().to_str().unwrap())).then_some(())
+        let empty = std::fs::read_dir(directory.path()).unwrap().count() == 0;
+        (empty && !runs(directory.path().to_str().unwrap())).then_some(())
     });
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }

@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use lariat_tests::crowd::crowd;
 use lariat_tests::fleet::TestFleet;
-use lariat_tests::said::text;
+use lariat_tests::many_agents::fleet_of;
+use lariat_tests::output::text;
 use serde_json::Value;
 
 /// A directory `site` with `index` and `img/1` in it, and a file `file`.
@@ -19,8 +19,8 @@ fn sources(fleet: &TestFleet) {
 
 /// All names below a directory, sorted.
 fn names(root: &Path) -> Vec<String> {
-    fn down(folder: &Path, before: &str, all: &mut Vec<String>) {
-        let Ok(entries) = fs::read_dir(folder) else { return };
+    fn down(directory: &Path, before: &str, all: &mut Vec<String>) {
+        let Ok(entries) = fs::read_dir(directory) else { return };
         for entry in entries {
             let entry = entry.unwrap();
             let name = format!("{before}{}", entry.file_name().to_str().unwrap());
@@ -122,7 +122,7 @@ fn listed_paths_land_beneath_dest_slash_or_not() {
 
 #[test]
 fn several_hosts_and_plans_follow_the_same_rule() {
-    let (fleet, _crowd) = crowd(2);
+    let (fleet, _crowd) = fleet_of(2);
     sources(&fleet);
     let work = fleet.path("");
     let work = work.to_str().unwrap().trim_end_matches('/');
@@ -246,7 +246,7 @@ fn a_dry_run_lists_what_the_run_changes_and_fails_as_it_does() {
     for more in [&["-n"][..], &[]] {
         let output = fleet.run([&["push", "site/", &to][..], more].concat());
         assert_eq!(output.status.code(), Some(255), "{output:?}");
-        assert!(text(&output.stderr).contains("there/link: is a folder"), "{output:?}");
+        assert!(text(&output.stderr).contains("there/link: is a directory"), "{output:?}");
     }
     let dry = fleet.ok(["push", "site/", &to, "-n", "--delete"]);
     let lines = ["change", "delete"].map(|verb| format!("{verb} {}/link", there.display()));

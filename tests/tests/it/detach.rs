@@ -1,8 +1,8 @@
 //! What is told when a job is started and left alone, and when it could not be started.
 
-use lariat_tests::crowd::crowd;
 use lariat_tests::fleet::TestFleet;
-use lariat_tests::said::objects;
+use lariat_tests::many_agents::fleet_of;
+use lariat_tests::output::objects;
 use serde_json::Value;
 
 /// Checks that it is what `run` says of any command, of one that was started; and gives its job's id.
@@ -23,7 +23,7 @@ fn started(object: &Value) -> &str {
 
 #[test]
 fn its_object_is_that_of_any_run_and_the_jobs_id() {
-    let (fleet, _crowd) = crowd(2);
+    let (fleet, _crowd) = fleet_of(2);
     for target in ["h0001", "all"] {
         let output = fleet.run(["run", target, "--detach", "--json", "--", "true"]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");

@@ -6,9 +6,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
 
-use lariat_tests::crowd::crowd;
 use lariat_tests::fleet::TestFleet;
-use lariat_tests::said::{objects, sorted, text};
+use lariat_tests::many_agents::fleet_of;
+use lariat_tests::output::{objects, sorted, text};
 use lariat_tests::wait::until;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -28,7 +28,7 @@ fn spawn(fleet: &TestFleet, args: &[&str]) -> Child {
 
 #[test]
 fn lines_have_their_host_before_them_and_the_rest_is_told_at_the_end() {
-    let (fleet, _crowd) = crowd(4);
+    let (fleet, _crowd) = fleet_of(4);
     let output = fleet.run(["run", "h[0001-0003]", "--", "echo a; printf b; echo c >&2"]);
     let lines = vec!["h0001: a", "h0001: b", "h0002: a", "h0002: b", "h0003: a", "h0003: b"];
     assert_eq!(told(&output), (Some(0), lines, "3 ok"));
@@ -39,7 +39,7 @@ fn lines_have_their_host_before_them_and_the_rest_is_told_at_the_end() {
     let output = fleet.run(["run", "all", "--cwd", "/nonexistent", "--", "true"]);
     let (status, _, summary) = told(&output);
     assert_eq!((status, summary), (Some(255), "4 failed (h[0001-0004])"));
-    assert!(text(&output.stderr).contains("): enter folder /nonexistent"), "{output:?}");
+    assert!(text(&output.stderr).contains("): enter directory /nonexistent"), "{output:?}");
 
     let rows: Vec<Value> = fleet
         .ok(["last", "--json"])
@@ -53,7 +53,7 @@ fn lines_have_their_host_before_them_and_the_rest_is_told_at_the_end() {
 
 #[test]
 fn one_plain_host_is_as_it_was_and_leaves_no_ledger() {
-    let (fleet, _crowd) = crowd(1);
+    let (fleet, _crowd) = fleet_of(1);
     let output = fleet.run(["run", "h0001", "--", "printf 'a\\nb'; exit 7"]);
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(7), "a\nb"));
     assert_eq!(text(&output.stderr), "");
@@ -70,7 +70,7 @@ fn one_plain_host_is_as_it_was_and_leaves_no_ledger() {
 
 #[test]
 fn those_that_failed_are_tried_again_and_no_others() {
-    let (fleet, _crowd) = crowd(3);
+    let (fleet, _crowd) = fleet_of(3);
     let log = fleet.path("log");
     let each = |more: &[&str]| {
         let common = ["run", "all", "--parallel", "1", "--json"];
@@ -91,7 +91,7 @@ fn those_that_failed_are_tried_again_and_no_others() {
 
 #[test]
 fn a_controller_that_was_killed_has_said_whom_it_had_begun() {
-    let (fleet, _crowd) = crowd(4);
+    let (fleet, _crowd) = fleet_of(4);
     let log = fleet.path("log");
     let second = format!(
         "echo x >> {0}; test $(wc -l < {0}) -eq 2 || exit 0; echo up; exec sleep 30",
@@ -120,7 +120,7 @@ fn a_controller_that_was_killed_has_said_whom_it_had_begun() {
 
 #[test]
 fn equal_output_is_told_once_and_differences_too() {
-    let (fleet, _crowd) = crowd(4);
+    let (fleet, _crowd) = fleet_of(4);
     let script = fleet.path("script");
     std::fs::write(&script, "#!/bin/sh\necho a\necho $1\n").unwrap();
     let script = script.to_str().unwrap();
@@ -142,7 +142,7 @@ fn equal_output_is_told_once_and_differences_too() {
 
 #[test]
 fn where_nothing_ran_there_is_no_output_to_compare_or_to_keep() {
-    let (fleet, _crowd) = crowd(2);
+    let (fleet, _crowd) = fleet_of(2);
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     // Of equally many the first host's is what others differ from.
     fleet.set_address("h0001", closed);
@@ -159,7 +159,7 @@ fn where_nothing_ran_there_is_no_output_to_compare_or_to_keep() {
 
 #[test]
 fn there_is_an_object_also_for_a_host_that_was_not_begun() {
-    let (fleet, _crowd) = crowd(3);
+    let (fleet, _crowd) = fleet_of(3);
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     (1..=3).for_each(|number| fleet.set_address(&format!("h000{number}"), closed));
     let (file, plan) = (fleet.path("file"), fleet.path("plan.toml"));
@@ -193,18 +193,18 @@ fn there_is_an_object_also_for_a_host_that_was_not_begun() {
 
 #[test]
 fn each_host_can_have_files_of_its_own() {
-    let (fleet, _crowd) = crowd(2);
+    let (fleet, _crowd) = fleet_of(2);
     let out = fleet.path("logs");
-    let folder = out.to_str().unwrap();
-    fleet.ok(["run", "all", "--out", folder, "--", "echo out; echo err >&2"]);
+    let directory = out.to_str().unwrap();
+    fleet.ok(["run", "all", "--out", directory, "--", "echo out; echo err >&2"]);
     for host in ["h0001", "h0002"] {
         assert_eq!(std::fs::read(out.join(host)).unwrap(), b"out\n");
         assert_eq!(std::fs::read(out.join(format!("{host}.err"))).unwrap(), b"err\n");
     }
-    let by_name = format!("{folder}/{{host}}/log");
-    fleet.ok(["run", "all", "--out", &folder.replace("logs", "other"), "--", "true"]);
+    let by_name = format!("{directory}/{{host}}/log");
+    fleet.ok(["run", "all", "--out", &directory.replace("logs", "other"), "--", "true"]);
     assert!(!fleet.path("other").join("h0001.err").exists());
-    // A file is in the way of the folder.
+    // A file is in the way of the directory.
     let output = fleet.run(["run", "all", "--out", &by_name, "--", "true"]);
     assert_eq!(told(&output), (Some(255), vec![], "2 failed (h[0001-0002])"));
     assert!(text(&output.stderr).contains("run on h0001: write "), "{output:?}");
@@ -212,7 +212,7 @@ fn each_host_can_have_files_of_its_own() {
 
 #[test]
 fn stdin_goes_to_all_of_them_and_to_those_that_begin_later() {
-    let (fleet, _crowd) = crowd(3);
+    let (fleet, _crowd) = fleet_of(3);
     let input: Vec<u8> = (0..3_000_000_u32).map(|i| i.to_le_bytes()[1]).collect();
     for parallel in ["64", "1"] {
         let args = ["run", "all", "-i", "--parallel", parallel, "--json", "--", "b3sum || md5sum"];
@@ -234,7 +234,7 @@ fn stdin_goes_to_all_of_them_and_to_those_that_begin_later() {
 
 #[test]
 fn a_file_of_commands_runs_on_each_of_them_in_order() {
-    let (fleet, _crowd) = crowd(2);
+    let (fleet, _crowd) = fleet_of(2);
     let file = fleet.path("commands");
     std::fs::write(&file, "echo one\n# no\n\nexit 4\necho three\n").unwrap();
     let output = fleet.run(["run", "all", "--from", file.to_str().unwrap()]);
@@ -245,7 +245,7 @@ fn a_file_of_commands_runs_on_each_of_them_in_order() {
 
 #[test]
 fn no_more_begin_once_too_many_have_failed() {
-    let (fleet, _crowd) = crowd(4);
+    let (fleet, _crowd) = fleet_of(4);
     let args = ["run", "all", "--parallel", "1", "--max-fail", "1", "--", "false"];
     let output = fleet.run(args);
     let summary = "2 not started (h[0003-0004]), 2 failed (h[0001-0002])";
@@ -259,7 +259,7 @@ fn no_more_begin_once_too_many_have_failed() {
 
 #[test]
 fn what_can_t_be_reached_is_told_with_its_own_cause_and_costs_the_others_nothing() {
-    let (fleet, crowd) = crowd(6);
+    let (fleet, crowd) = fleet_of(6);
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     fleet.set_address("h0002", silent.local_addr().unwrap());
@@ -299,7 +299,7 @@ fn what_can_t_be_reached_is_told_with_its_own_cause_and_costs_the_others_nothing
 
 #[test]
 fn a_reader_that_went_away_ends_all() {
-    let (fleet, _crowd) = crowd(3);
+    let (fleet, _crowd) = fleet_of(3);
     let pids = fleet.path("pids");
     let command = format!("echo $$ >> {}; exec yes", pids.display());
     let mut child = spawn(&fleet, &["run", "all", "--reconnect", "2m", "--", &command]);
@@ -320,7 +320,7 @@ fn a_reader_that_went_away_ends_all() {
 
 #[test]
 fn ctrl_c_goes_to_all_that_run_and_nothing_more_begins() {
-    let (fleet, _crowd) = crowd(4);
+    let (fleet, _crowd) = fleet_of(4);
     let command = "trap 'echo bye; exit 9' INT; echo up; while :; do sleep 0.05; done";
     let mut child = spawn(&fleet, &["run", "all", "--parallel", "2", "--", command]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -338,7 +338,7 @@ fn ctrl_c_goes_to_all_that_run_and_nothing_more_begins() {
 
 #[test]
 fn a_second_ctrl_c_leaves_what_does_not_end() {
-    let (fleet, _crowd) = crowd(2);
+    let (fleet, _crowd) = fleet_of(2);
     let command = "trap 'echo no' INT; echo up; while :; do sleep 0.05; done";
     let mut child = spawn(&fleet, &["run", "all", "--reconnect", "1s", "--", command]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

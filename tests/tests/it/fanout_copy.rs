@@ -7,10 +7,10 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
-use lariat_tests::crowd::crowd;
 use lariat_tests::faulty::{Fault, Faulty};
 use lariat_tests::fleet::random_file;
-use lariat_tests::said::objects;
+use lariat_tests::many_agents::fleet_of;
+use lariat_tests::output::objects;
 use serde_json::Value;
 
 fn text(path: &Path) -> &str {
@@ -26,15 +26,15 @@ fn summary(output: &Output) -> &str {
 }
 
 #[test]
-fn a_file_and_a_folder_go_to_all_and_come_back_into_folders_of_their_own() {
-    let (fleet, _crowd) = crowd(3);
-    let (file, folder) = (fleet.path("file"), fleet.path("site"));
+fn a_file_and_a_directory_go_to_all_and_come_back_into_directories_of_their_own() {
+    let (fleet, _crowd) = fleet_of(3);
+    let (file, directory) = (fleet.path("file"), fleet.path("site"));
     random_file(&file, 3_000_001, 1);
-    fs::create_dir(&folder).unwrap();
-    fs::write(folder.join("index"), "hello").unwrap();
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("index"), "hello").unwrap();
     let there = fleet.path("there");
     let dest = format!("all:{}/{{host}}", there.display());
-    let output = fleet.run(["push", text(&file), text(&folder), &dest]);
+    let output = fleet.run(["push", text(&file), text(&directory), &dest]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(output.stdout.is_empty());
     assert_eq!(errors(&output).lines().count(), 1, "{output:?}");
@@ -59,15 +59,15 @@ fn a_file_and_a_folder_go_to_all_and_come_back_into_folders_of_their_own() {
     // Nothing has changed: nothing is sent; and a dry run tells whose change it is.
     let output = fleet.run(["push", "--json", text(&file), &dest.replace("{host}", "{host}/file")]);
     assert!(objects(&output.stdout).iter().all(|o| o["sent"] == 0 && o["reused"] == 3_000_001));
-    fs::write(folder.join("new"), "x").unwrap();
-    let output = fleet.run(["push", "--dry-run", text(&folder), &format!("{dest}/")]);
+    fs::write(directory.join("new"), "x").unwrap();
+    let output = fleet.run(["push", "--dry-run", text(&directory), &format!("{dest}/")]);
     let new = format!("h0002: make {}/h0002/site/new\n", there.display());
     assert!(std::str::from_utf8(&output.stdout).unwrap().contains(&new), "{output:?}");
 }
 
 #[test]
 fn stdin_goes_to_all() {
-    let (fleet, _crowd) = crowd(3);
+    let (fleet, _crowd) = fleet_of(3);
     let dest = format!("all:{}/{{host}}", fleet.path("there").display());
     let input = vec![7; 1_000_000];
     let mut child = fleet.lariat();
@@ -81,7 +81,7 @@ fn stdin_goes_to_all() {
 
 #[test]
 fn a_mistake_here_is_told_before_any_host_is_touched() {
-    let (fleet, _crowd) = crowd(2);
+    let (fleet, _crowd) = fleet_of(2);
     let missing = fleet.fails(255, ["push", "missing", "all:/tmp/x"]);
     assert!(missing.contains("push missing: open missing: no such file"), "{missing}");
     fleet.fails(255, ["pull", "all:/etc/hostname", "-"]);
@@ -91,7 +91,7 @@ fn a_mistake_here_is_told_before_any_host_is_touched() {
 
 #[test]
 fn a_source_that_is_missing_keeps_no_other_from_being_sent() {
-    let (fleet, _crowd) = crowd(2);
+    let (fleet, _crowd) = fleet_of(2);
     let file = fleet.path("file");
     fs::write(&file, "x").unwrap();
     let dest = format!("all:{}/{{host}}/", fleet.path("there").display());
@@ -119,7 +119,7 @@ fn a_source_that_is_missing_keeps_no_other_from_being_sent() {
 
 #[test]
 fn those_that_failed_are_tried_again() {
-    let (fleet, _crowd) = crowd(3);
+    let (fleet, _crowd) = fleet_of(3);
     let (file, there) = (fleet.path("file"), fleet.path("there"));
     random_file(&file, 100_000, 1);
     fs::create_dir_all(there.join("h0002/file")).unwrap();
@@ -129,7 +129,7 @@ fn those_that_failed_are_tried_again() {
         let args = ["push", text(&file), &dest, "--parallel", "1"];
         fleet.run(args.iter().chain(more))
     };
-    // A file sent to a folder goes inside it: what is in the way must have the name there.
+    // A file sent to a directory goes inside it: what is in the way must have the name there.
     fs::create_dir_all(there.join("h0002/file/file")).unwrap();
     let output = push(&["--max-fail", "0"]);
     assert_eq!(output.status.code(), Some(255), "{output:?}");
@@ -144,7 +144,7 @@ fn those_that_failed_are_tried_again() {
 /// As on hosts that share a file system.
 #[test]
 fn one_destination_for_several_hosts_is_there_whole() {
-    let (fleet, _crowd) = crowd(4);
+    let (fleet, _crowd) = fleet_of(4);
     let (file, dest) = (fleet.path("file"), fleet.path("there"));
     for (round, size) in [0, 10, 300_000, 3_000_000].into_iter().cycle().take(12).enumerate() {
         random_file(&file, size, round as u64);
@@ -158,7 +158,7 @@ fn one_destination_for_several_hosts_is_there_whole() {
 /// soon as if they were alone, each of the bad ones is told with its own cause, and those that cut get there.
 #[test]
 fn bad_hosts_cost_the_others_nothing() {
-    let (fleet, crowd) = crowd(40);
+    let (fleet, crowd) = fleet_of(40);
     let file = fleet.path("file");
     random_file(&file, 1_500_000, 1);
     let silent: Vec<_> = (0..5).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();

@@ -11,7 +11,7 @@ use lariat_tests::wait;
 
 const MIB: u64 = 1 << 20;
 
-/// Every call by which the receiver changes or looks at the destination's folder and files.
+/// Every call by which the receiver changes or looks at the destination's directory and files.
 const CALLS: [&str; 18] = [
     "openat",
     "pwrite64",
@@ -40,7 +40,7 @@ const KILL: &str = "signal=KILL";
 /// More of one kind than any transfer here has on one thread.
 const MOST: u32 = 200;
 
-/// A folder with an old file, and a new one for it.
+/// A directory with an old file, and a new one for it.
 struct Case {
     fleet: TestFleet,
     source: PathBuf,
@@ -56,9 +56,9 @@ impl Case {
     fn new(size: u64, similar: bool) -> Self {
         let fleet = TestFleet::new();
         fleet.enroll("web1", "127.0.0.1:1");
-        let folder = fleet.path("dest");
-        std::fs::create_dir(&folder).unwrap();
-        let (source, dest) = (fleet.path("source"), folder.join("file"));
+        let directory = fleet.path("dest");
+        std::fs::create_dir(&directory).unwrap();
+        let (source, dest) = (fleet.path("source"), directory.join("file"));
         random_file(&source, size, 1);
         let mut old = std::fs::read(&source).unwrap();
         if similar {
@@ -68,7 +68,7 @@ impl Case {
         }
         let new = std::fs::read(&source).unwrap();
         let mut case = Self { fleet, source, dest, old, new, paths: Vec::new() };
-        case.paths = vec![folder, case.dest.clone()];
+        case.paths = vec![directory, case.dest.clone()];
         for part in case.partials() {
             case.paths.extend([part.with_extension("journal"), part]);
         }
@@ -82,14 +82,14 @@ impl Case {
         let injection = self.injection("renameat", KILL, 1);
         let (_, output, _) = self.push(&injection);
         assert!(!output.status.success(), "{output:?}");
-        let paths = names(self.folder()).into_iter().map(|name| self.folder().join(name));
+        let paths = names(self.directory()).into_iter().map(|name| self.directory().join(name));
         let parts: Vec<_> =
             paths.filter(|path| path.extension() == Some("part".as_ref())).collect();
         assert_eq!(parts.len(), 2);
         parts
     }
 
-    fn folder(&self) -> &Path {
+    fn directory(&self) -> &Path {
         self.dest.parent().unwrap()
     }
 
@@ -126,7 +126,7 @@ impl Case {
             assert!(is == self.new, "success without the new file: {told}");
         } else {
             assert!(happened, "{told}");
-            // Only the folder's own sync comes after the rename.
+            // Only the directory's own sync comes after the rename.
             let synced = killed || injection.call == "fsync";
             assert!(is == self.old || synced && is == self.new, "another file: {told}");
             self.is_told(&output, injection, &told);
@@ -144,7 +144,7 @@ impl Case {
         let object: serde_json::Value = serde_json::from_slice(&output.stdout).expect(told);
         let error = object["error"].as_str().expect(told);
         assert_eq!((&object["host"], &object["ok"]), (&"web1".into(), &false.into()), "{told}");
-        let path = self.folder().to_str().unwrap();
+        let path = self.directory().to_str().unwrap();
         let cause = match injection.what {
             NO_ROOM => "no space left",
             BAD_DISK => "input/output",
@@ -161,7 +161,7 @@ impl Case {
         self.fleet.set_address("web1", agent.address);
         let json = self.fleet.ok(self.args());
         assert!(std::fs::read(&self.dest).unwrap() == self.new, "{told}");
-        assert_eq!(names(self.folder()), ["file"], "{told}");
+        assert_eq!(names(self.directory()), ["file"], "{told}");
         let object: serde_json::Value = serde_json::from_str(&json).unwrap();
         object["sent"].as_u64().unwrap()
     }
@@ -177,8 +177,8 @@ impl Case {
     }
 }
 
-fn names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<String> = entries.map(|name| name.into_string().unwrap()).collect();
     names.sort();
     names

@@ -122,9 +122,9 @@ fn what_can_t_be_replaced_can_be_written_in_place_and_the_error_says_so() {
         return;
     }
     let (fleet, _agent) = TestFleet::with_agent();
-    let folder = tempfile::tempdir().unwrap();
-    set_mode(folder.path(), 0o755);
-    let (source, dest) = (fleet.path("source"), folder.path().join("conf"));
+    let directory = tempfile::tempdir().unwrap();
+    set_mode(directory.path(), 0o755);
+    let (source, dest) = (fleet.path("source"), directory.path().join("conf"));
     fs::write(&source, "new").unwrap();
     fs::write(&dest, "old").unwrap();
     chown(&dest, Some(65_534), None).unwrap();

@@ -12,7 +12,7 @@ fn repository() -> PathBuf {
 }
 
 /// Does what a document's `install` commands do, below `root` in place of `/`.
-fn install(document: &str, folder: &Path, root: &Path) {
+fn install(document: &str, directory: &Path, root: &Path) {
     let commands = document.lines().flat_map(|line| line.split(" && "));
     // The controller's is another, on another machine.
     let of_agent = |command: &&str| command.starts_with("install ") && !command.contains("target/");
@@ -20,7 +20,8 @@ fn install(document: &str, folder: &Path, root: &Path) {
     assert!(commands.len() >= 5, "{commands:?}");
     for command in commands {
         let line = command.replace(" /", &format!(" {}/", root.display()));
-        let output = Command::new("sh").args(["-c", &line]).current_dir(folder).output().unwrap();
+        let output =
+            Command::new("sh").args(["-c", &line]).current_dir(directory).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && error.is_empty(), "{command}: {error}");
     }
@@ -45,18 +46,18 @@ fn the_documents_install_an_agent_where_nothing_is_yet() {
     for (document, host, units) in
         [("README.md", "web1", "systemd"), ("systemd/README.md", "HOST", "")]
     {
-        let folder = fleet.path(format!("from-{host}"));
-        fs::create_dir_all(folder.join(units)).unwrap();
+        let directory = fleet.path(format!("from-{host}"));
+        fs::create_dir_all(directory.join(units)).unwrap();
         for entry in fs::read_dir(&systemd).unwrap().flatten() {
-            fs::copy(entry.path(), folder.join(units).join(entry.file_name())).unwrap();
+            fs::copy(entry.path(), directory.join(units).join(entry.file_name())).unwrap();
         }
-        fs::write(folder.join("lariatd"), "the program").unwrap();
+        fs::write(directory.join("lariatd"), "the program").unwrap();
         let name = host.to_lowercase();
         fleet.enroll(&name, "192.0.2.1");
-        fs::rename(fleet.bundle(&name), folder.join(format!("{host}.lariat"))).unwrap();
+        fs::rename(fleet.bundle(&name), directory.join(format!("{host}.lariat"))).unwrap();
         // What an agent that was tried before has left there.
-        fs::create_dir(folder.join(format!("{host}.lariat/state"))).unwrap();
+        fs::create_dir(directory.join(format!("{host}.lariat/state"))).unwrap();
         let text = fs::read_to_string(repository().join(document)).unwrap();
-        install(&text, &folder, &fleet.path(format!("root-{host}")));
+        install(&text, &directory, &fleet.path(format!("root-{host}")));
     }
 }

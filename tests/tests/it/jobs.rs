@@ -208,8 +208,8 @@ fn the_newest_output_is_kept_and_what_is_missing_is_told() {
     let lost = format!("{} bytes of stdout of job", whole - text.len());
     assert!(error.contains(&lost), "{error}");
     assert_eq!(fleet.ok(["logs", "web1", "--tail", "1"]), "100000\n");
-    let folder = agent.state().join("jobs").join(&job);
-    let sizes = fs::read_dir(folder).unwrap().map(|e| e.unwrap().metadata().unwrap().len());
+    let directory = agent.state().join("jobs").join(&job);
+    let sizes = fs::read_dir(directory).unwrap().map(|e| e.unwrap().metadata().unwrap().len());
     assert!(sizes.sum::<u64>() < 70 << 10);
 }
 
@@ -284,7 +284,7 @@ fn with_another_key(fleet: &TestFleet, agent: Agent) -> Agent {
 #[test]
 fn another_key_s_job_is_as_if_it_were_not_there() {
     let (fleet, agent) = TestFleet::with_agent();
-    // It ends with the fleet's folder.
+    // It ends with the fleet's directory.
     let gate = fleet.path("gate");
     fs::write(&gate, "").unwrap();
     let line = format!("while [ -e {} ]; do sleep 0.05; done", gate.display());
@@ -306,7 +306,7 @@ fn what_can_t_be_started_is_no_job() {
     assert!(output.status.code() == Some(127) && error.contains("/no/such/program"), "{error}");
     assert!(output.stdout.is_empty());
     let error = fleet.fails(255, ["run", "web1", "--detach", "--cwd", "/no/such", "--", "true"]);
-    assert!(error.contains("enter folder /no/such"), "{error}");
+    assert!(error.contains("enter directory /no/such"), "{error}");
     assert!(listed(&fleet).is_empty());
     let error = fleet.fails(255, ["run", "web1", "--detach", "-i", "--", "cat"]);
     assert!(error.contains("cannot be used with"), "{error}");

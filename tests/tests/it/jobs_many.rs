@@ -6,9 +6,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use lariat_tests::crowd::crowd;
 use lariat_tests::fleet::TestFleet;
-use lariat_tests::said::{objects, sorted, text};
+use lariat_tests::many_agents::fleet_of;
+use lariat_tests::output::{objects, sorted, text};
 use lariat_tests::wait;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -58,7 +58,7 @@ fn errors(output: &Output) -> String {
 
 #[test]
 fn one_table_has_the_jobs_of_all_hosts() {
-    let (fleet, _crowd) = crowd(3);
+    let (fleet, _crowd) = fleet_of(3);
     let started = detach(&fleet, "h[0001-0002]", "exit 3");
     detach(&fleet, "h0001", "echo second");
     all_ended(&fleet);
@@ -88,7 +88,7 @@ fn one_table_has_the_jobs_of_all_hosts() {
 
 #[test]
 fn a_host_that_is_not_there_is_told_and_costs_the_others_nothing() {
-    let (fleet, _crowd) = crowd(3);
+    let (fleet, _crowd) = fleet_of(3);
     let started = detach(&fleet, "all", "echo here; exit 6");
     all_ended(&fleet);
     unplug(&fleet, "h0002");
@@ -142,7 +142,7 @@ fn a_host_that_is_not_there_is_told_and_costs_the_others_nothing() {
 
 #[test]
 fn a_job_is_read_wherever_it_is() {
-    let (fleet, _crowd) = crowd(3);
+    let (fleet, _crowd) = fleet_of(3);
     let started = detach(&fleet, "all", "echo one; printf two; echo err >&2");
     all_ended(&fleet);
     let output = fleet.run(["logs", "all", &started[1].1[..20]]);
@@ -172,7 +172,7 @@ fn a_job_is_read_wherever_it_is() {
 
 #[test]
 fn those_that_run_are_followed_to_their_end() {
-    let (fleet, _crowd) = crowd(3);
+    let (fleet, _crowd) = fleet_of(3);
     let gate = fleet.path("gate");
     let line = format!("echo begun; {}; echo over; exit 4", waiting(&gate));
     detach(&fleet, "h[0001-0002]", &line);
@@ -201,7 +201,7 @@ fn those_that_run_are_followed_to_their_end() {
 
 #[test]
 fn one_of_many_is_killed_or_attached_to() {
-    let (fleet, _crowd) = crowd(3);
+    let (fleet, _crowd) = fleet_of(3);
     let started = detach(&fleet, "all", "echo up; exec sleep 300");
     let ledger = std::fs::read(fleet.home().join("last.jsonl")).unwrap();
     let (host, job) = &started[1];
@@ -236,7 +236,7 @@ fn one_of_many_is_killed_or_attached_to() {
 #[test]
 fn a_beginning_that_is_not_unique_kills_nothing() {
     // With more jobs than digits two begin with the same.
-    let (fleet, _crowd) = crowd(17);
+    let (fleet, _crowd) = fleet_of(17);
     let gate = fleet.path("gate");
     let started = detach(&fleet, "all", &waiting(&gate));
     let twice = |digit: char| {

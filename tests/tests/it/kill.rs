@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use lariat_tests::dice::{Dice, number};
 use lariat_tests::faulty::{Fault, Faulty};
 use lariat_tests::fleet::{Agent, TestFleet, random_file};
+use lariat_tests::rng::{Rng, number};
 use lariat_tests::wait::PATIENCE;
 
 /// Rounds when nobody says how many.
@@ -30,7 +30,7 @@ struct Rounds {
     dests: [PathBuf; 2],
     /// Bytes that pass, both ways, for a fresh file and for an update.
     totals: [u64; 2],
-    dice: Dice,
+    rng: Rng,
     /// How many rounds ended with the old file, with the new one, and with what to go on with.
     ended: [u32; 3],
 }
@@ -54,15 +54,15 @@ impl Rounds {
         let faulty = Faulty::start(agent.address, Fault::default());
         fleet.set_address("web1", faulty.address);
         let dests = ["pushed", "pulled"].map(|name| {
-            let folder = fleet.path(name);
-            std::fs::create_dir(&folder).unwrap();
-            random_file(&folder.join("file"), SIZE, 1);
-            folder.join("file")
+            let directory = fleet.path(name);
+            std::fs::create_dir(&directory).unwrap();
+            random_file(&directory.join("file"), SIZE, 1);
+            directory.join("file")
         });
         let source = fleet.path("source");
         random_file(&source, SIZE, 2);
-        let (totals, dice) = ([0; 2], Dice::new());
-        let mut rounds = Self { fleet, agent, faulty, source, dests, totals, dice, ended: [0; 3] };
+        let (totals, rng) = ([0; 2], Rng::new());
+        let mut rounds = Self { fleet, agent, faulty, source, dests, totals, rng, ended: [0; 3] };
         rounds.totals = [false, true].map(|update| rounds.total(update));
         rounds
     }
@@ -78,13 +78,13 @@ impl Rounds {
     }
 
     fn throw(&mut self) -> Round {
-        let dice = &mut self.dice;
-        let (pull, update, again) = (dice.one_in(2), dice.one_in(2), dice.one_in(2));
+        let rng = &mut self.rng;
+        let (pull, update, again) = (rng.one_in(2), rng.one_in(2), rng.one_in(2));
         let total = self.totals[usize::from(update)];
         // At the end bytes are far between and much is done: there it is time that is thrown.
-        let end = dice.one_in(3);
-        let after = if end { total - total / 50 } else { dice.below(total) };
-        let late = dice.below(if end { COMMIT.as_micros().try_into().unwrap() } else { 200 });
+        let end = rng.one_in(3);
+        let after = if end { total - total / 50 } else { rng.below(total) };
+        let late = rng.below(if end { COMMIT.as_micros().try_into().unwrap() } else { 200 });
         Round { pull, update, again, after, late: Duration::from_micros(late) }
     }
 
@@ -92,12 +92,12 @@ impl Rounds {
         if update {
             let mut bytes = std::fs::read(dest).unwrap();
             for _ in 0..4 {
-                let at = usize::try_from(self.dice.below(bytes.len() as u64)).unwrap();
-                bytes.insert(at, self.dice.below(256).to_le_bytes()[0]);
+                let at = usize::try_from(self.rng.below(bytes.len() as u64)).unwrap();
+                bytes.insert(at, self.rng.below(256).to_le_bytes()[0]);
             }
             std::fs::write(&self.source, bytes).unwrap();
         } else {
-            random_file(&self.source, SIZE, self.dice.below(u64::MAX));
+            random_file(&self.source, SIZE, self.rng.below(u64::MAX));
         }
     }
 
@@ -140,7 +140,7 @@ impl Rounds {
         }
         child.wait().unwrap();
         let is = std::fs::read(&dest).unwrap();
-        let told = || format!("round {number}, LARIAT_SEED={}: {round:?}", self.dice.seed());
+        let told = || format!("round {number}, LARIAT_SEED={}: {round:?}", self.rng.seed());
         assert!(is == old || is == new, "neither the old nor the new file: {}", told());
         let left = names(dest.parent().unwrap()).len() > 1;
         self.ended[if left { 2 } else { usize::from(is == new) }] += 1;
@@ -151,15 +151,15 @@ impl Rounds {
         for (pull, dest) in [false, true].into_iter().zip(&self.dests) {
             assert!(self.start(pull).wait().unwrap().success());
             assert!(std::fs::read(dest).unwrap() == std::fs::read(&self.source).unwrap());
-            assert_eq!(names(dest.parent().unwrap()), ["file"], "{}", self.dice.seed());
+            assert_eq!(names(dest.parent().unwrap()), ["file"], "{}", self.rng.seed());
         }
         let log = self.agent.log().join("\n");
         assert!(!log.contains("panicked"), "{log}");
     }
 }
 
-fn names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<String> = entries.map(|name| name.into_string().unwrap()).collect();
     names.sort();
     names

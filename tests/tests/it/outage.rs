@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lariat_tests::faulty::{Fault, Faulty};
 use lariat_tests::fleet::{Agent, TestFleet, random_file};
-use lariat_tests::said::text;
+use lariat_tests::output::text;
 use lariat_tests::screen::Screen;
 use lariat_tests::wait;
 

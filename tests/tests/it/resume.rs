@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Child, Stdio};
 
 use lariat_tests::fleet::TestFleet;
-use lariat_tests::said::text;
+use lariat_tests::output::text;
 use lariat_tests::wait;
 
 struct Plan {

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use lariat_tests::dice::{Dice, number};
 use lariat_tests::faulty::{Fault, Faulty};
 use lariat_tests::fleet::{Agent, TestFleet, random_file};
-use lariat_tests::said::text;
+use lariat_tests::output::text;
+use lariat_tests::rng::{Rng, number};
 use lariat_tests::wait;
 
 /// When connections are cut, in milliseconds after the first has been made: in TLS, between the login and its
@@ -32,21 +32,21 @@ struct Way<'a> {
     home: PathBuf,
     faulty: Faulty,
     /// Where what it makes goes.
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl World {
     fn way(&self, name: &str) -> Way<'_> {
         let fault = Fault { delay: DELAY, ..Fault::default() };
         let faulty = Faulty::start(self.agent.address, fault);
-        let (home, folder) = (self.fleet.path(format!("home-{name}")), self.fleet.path(name));
+        let (home, directory) = (self.fleet.path(format!("home-{name}")), self.fleet.path(name));
         copy(&self.fleet.home(), &home);
         let path = home.join("hosts.toml");
         let hosts = fs::read_to_string(&path).unwrap();
         let (old, new) = (self.agent.address.to_string(), faulty.address.to_string());
         fs::write(path, hosts.replace(&old, &new)).unwrap();
-        fs::create_dir(&folder).unwrap();
-        Way { world: self, home, faulty, folder }
+        fs::create_dir(&directory).unwrap();
+        Way { world: self, home, faulty, directory }
     }
 }
 
@@ -60,7 +60,7 @@ impl Way<'_> {
     fn cut_after(&self, moment: u64, args: &[&str]) -> Output {
         let accepted = self.faulty.accepted();
         let mut lariat = self.world.fleet.lariat();
-        lariat.env("LARIAT_HOME", &self.home).args(args).current_dir(&self.folder);
+        lariat.env("LARIAT_HOME", &self.home).args(args).current_dir(&self.directory);
         let child = lariat.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         wait::until("a connection", || (self.faulty.accepted() > accepted).then_some(()));
         std::thread::park_timeout(Duration::from_millis(moment));
@@ -76,12 +76,12 @@ impl Way<'_> {
     }
 
     fn path(&self, name: &str) -> String {
-        self.folder.join(name).display().to_string()
+        self.directory.join(name).display().to_string()
     }
 
     /// How many lines a command has written into its file.
     fn times(&self, name: &str) -> usize {
-        fs::read_to_string(self.folder.join(name)).unwrap_or_default().lines().count()
+        fs::read_to_string(self.directory.join(name)).unwrap_or_default().lines().count()
     }
 
     /// A detached job that goes on until its gate is there; gives its id.
@@ -92,9 +92,9 @@ impl Way<'_> {
 }
 
 /// How many files are below a directory.
-fn files(folder: &Path) -> usize {
+fn files(directory: &Path) -> usize {
     let below = |path: PathBuf| if path.is_dir() { files(&path) } else { 1 };
-    fs::read_dir(folder).unwrap().map(|entry| below(entry.unwrap().path())).sum()
+    fs::read_dir(directory).unwrap().map(|entry| below(entry.unwrap().path())).sum()
 }
 
 type Case = fn(&Way<'_>, u64);
@@ -184,7 +184,7 @@ const VERBS: [(&str, Case); 14] = [
              [[step]]\nrun = \"echo once >> {}; cat {there}\"\n",
             way.path(&once)
         );
-        fs::write(way.folder.join("plan.toml"), plan).unwrap();
+        fs::write(way.directory.join("plan.toml"), plan).unwrap();
         assert_eq!(way.ok(at, &["batch", "plan.toml", "all"]), "web1: file\n");
         assert_eq!(way.times(&once), 1);
     }),
@@ -194,11 +194,11 @@ const VERBS: [(&str, Case); 14] = [
 fn a_cut_at_any_moment_changes_nothing() {
     let (fleet, agent) = TestFleet::with_agent();
     let world = World { fleet, agent };
-    let mut dice = Dice::new();
+    let mut rng = Rng::new();
     let rounds = number("LARIAT_ROUNDS").unwrap_or(0);
     let mut moments = MOMENTS.to_vec();
     while moments.len() < MOMENTS.len() + usize::try_from(rounds).unwrap() {
-        let moment = dice.below(1000);
+        let moment = rng.below(1000);
         if !moments.contains(&moment) {
             moments.push(moment);
         }
@@ -213,7 +213,7 @@ fn a_cut_at_any_moment_changes_nothing() {
             (name, scope.spawn(all))
         });
         for (name, case) in cases {
-            assert!(case.join().is_ok(), "{name}: LARIAT_SEED={}", dice.seed());
+            assert!(case.join().is_ok(), "{name}: LARIAT_SEED={}", rng.seed());
         }
     });
 }

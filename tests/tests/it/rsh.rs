@@ -49,12 +49,12 @@ fn rsh_output(fleet: &TestFleet, words: &[&str]) -> Output {
     fleet.run([&["rsh"], words].concat())
 }
 
-/// Every path below a folder with what it is.
+/// Every path below a directory with what it is.
 fn tree(root: &Path) -> Vec<String> {
     let mut all = Vec::new();
     let mut open = vec![root.to_owned()];
-    while let Some(folder) = open.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             let metadata = path.symlink_metadata().unwrap();
             let what = if metadata.is_dir() {
@@ -191,8 +191,8 @@ fn git_clones_fetches_and_pushes() {
         return;
     }
     let (fleet, agent) = TestFleet::with_agent();
-    let git = |folder: &PathBuf, args: &[&str]| {
-        ok(program(&fleet, "git").arg("-C").arg(folder).args(args)).trim().to_owned()
+    let git = |directory: &PathBuf, args: &[&str]| {
+        ok(program(&fleet, "git").arg("-C").arg(directory).args(args)).trim().to_owned()
     };
     let origin = fleet.path("or igin.git");
     ok(program(&fleet, "git").args(["init", "-q", "--bare", "-b", "main"]).arg(&origin));
@@ -229,8 +229,9 @@ fn git_clones_fetches_and_pushes() {
 
 #[test]
 fn scp_and_sftp_work_over_it() {
-    let folders = ["/usr/lib/openssh", "/usr/lib/ssh", "/usr/libexec/openssh", "/usr/libexec"];
-    let served = folders.iter().any(|folder| Path::new(folder).join("sftp-server").exists());
+    let directories = ["/usr/lib/openssh", "/usr/lib/ssh", "/usr/libexec/openssh", "/usr/libexec"];
+    let served =
+        directories.iter().any(|directory| Path::new(directory).join("sftp-server").exists());
     if !served || Command::new("scp").output().is_err() {
         return;
     }

@@ -49,7 +49,7 @@ fn one_word_is_a_shell_line_and_several_are_an_exact_argv() {
 }
 
 #[test]
-fn the_environment_is_clean_and_the_folder_is_home() {
+fn the_environment_is_clean_and_the_directory_is_home() {
     let (fleet, _agent) = TestFleet::with_agent();
     let mut command = fleet.lariat();
     command.env("SECRET_OF_MINE", "1").args(["run", "web1", "--env", "A=b c", "--", "env"]);

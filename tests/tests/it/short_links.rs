@@ -45,8 +45,8 @@ fn assert_same(one: &Path, other: &Path) {
         assert!(std::fs::read(one).unwrap() == std::fs::read(other).unwrap());
         return;
     }
-    let names = |folder: &Path| {
-        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = |directory: &Path| {
+        let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
         let mut names: Vec<_> = entries.collect();
         names.sort();
         names
@@ -56,11 +56,11 @@ fn assert_same(one: &Path, other: &Path) {
 }
 
 #[test]
-fn small_files_of_a_folder_get_there() {
+fn small_files_of_a_directory_get_there() {
     const FILES: u64 = 100;
-    let passed = there_and_back("folder", |folder| {
-        std::fs::create_dir(folder).unwrap();
-        (0..FILES).for_each(|file| random_file(&folder.join(file.to_string()), 20_000, file));
+    let passed = there_and_back("directory", |directory| {
+        std::fs::create_dir(directory).unwrap();
+        (0..FILES).for_each(|file| random_file(&directory.join(file.to_string()), 20_000, file));
     });
     for (connections, bytes) in passed {
         assert!(connections > 10 && bytes < 3 * FILES * 20_000, "{passed:?}");
@@ -87,10 +87,10 @@ fn files_alone_get_there_whatever_their_size() {
     const SIZE: u64 = 1_500_000;
     for [(connections, bytes), ..] in [
         there_and_back("file", |file| random_file(file, SIZE, 1)),
-        there_and_back("folder", |folder| {
-            std::fs::create_dir(folder).unwrap();
-            random_file(&folder.join("large"), SIZE - 400_000, 1);
-            random_file(&folder.join("one chunk"), 400_000, 2);
+        there_and_back("directory", |directory| {
+            std::fs::create_dir(directory).unwrap();
+            random_file(&directory.join("large"), SIZE - 400_000, 1);
+            random_file(&directory.join("one chunk"), 400_000, 2);
         }),
     ] {
         assert!(connections > 10 && bytes < 2 * SIZE, "{connections} {bytes}");

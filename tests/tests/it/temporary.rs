@@ -27,8 +27,8 @@ fn remote(path: &Path) -> String {
     format!("web1:{}", path.display())
 }
 
-fn temporary_in(folder: &Path) -> Vec<String> {
-    let names = std::fs::read_dir(folder).unwrap();
+fn temporary_in(directory: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(directory).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.starts_with(".lariat-")).collect()
 }
@@ -114,13 +114,13 @@ fn a_retry_after_a_lost_done_keeps_what_was_backed_up() {
 }
 
 /// Opens whatever has a temporary name, as nobody, until it is told to stop; gives what it got hold of.
-fn thief(folder: &Path, stop: &AtomicBool) -> Vec<File> {
+fn thief(directory: &Path, stop: &AtomicBool) -> Vec<File> {
     nix::unistd::setfsgid(NOBODY.into());
     nix::unistd::setfsuid(NOBODY.into());
     let mut got: Vec<File> = Vec::new();
     let nofollow = rustix::fs::OFlags::NOFOLLOW.bits();
     while !stop.load(Ordering::Relaxed) {
-        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        for entry in std::fs::read_dir(directory).unwrap().flatten() {
             if entry.file_name().as_encoded_bytes().starts_with(b".lariat-") {
                 let mut open = OpenOptions::new();
                 for write in [true, false] {
@@ -196,7 +196,7 @@ fn who_had_the_replaced_file_never_gets_hold_of_the_new_one() {
     });
 }
 
-/// A folder whose files all replace others.
+/// A directory whose files all replace others.
 fn to_replace(fleet: &TestFleet) -> (PathBuf, PathBuf) {
     let (source, q) = (fleet.path("source"), fleet.path("q"));
     std::fs::create_dir(&source).unwrap();

@@ -33,8 +33,8 @@ fn assert_same(one: &Path, other: &Path) {
     assert_eq!((a.mtime(), a.mtime_nsec(), a.mode()), (b.mtime(), b.mtime_nsec(), b.mode()));
 }
 
-fn names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<String> = entries.map(|name| name.into_string().unwrap()).collect();
     names.sort();
     names
@@ -95,7 +95,7 @@ fn what_the_kernel_makes_up_is_read_to_its_end() {
 }
 
 #[test]
-fn dest_is_the_name_and_dest_slash_the_folder() {
+fn dest_is_the_name_and_dest_slash_the_directory() {
     let (fleet, _agent) = TestFleet::with_agent();
     let source = fleet.path("file");
     random_file(&source, 10, 1);
@@ -150,14 +150,14 @@ fn a_push_that_is_given_up_says_that_nothing_is_lost() {
     let (fleet, mut agent) = TestFleet::with_agent();
     let slow = Faulty::start(agent.address, Fault { rate: Some(20 << 20), ..Fault::default() });
     fleet.set_address("web1", slow.address);
-    let folder = fleet.path("dest");
-    std::fs::create_dir(&folder).unwrap();
+    let directory = fleet.path("dest");
+    std::fs::create_dir(&directory).unwrap();
     let source = fleet.path("source");
     random_file(&source, 32 * MIB, 1);
     let mut push = fleet.lariat();
-    push.args(["push", "--reconnect", "0", &text(&source), &remote(&folder.join("file"))]);
+    push.args(["push", "--reconnect", "0", &text(&source), &remote(&directory.join("file"))]);
     let child = push.stderr(Stdio::piped()).spawn().unwrap();
-    wait::partial_reaches(&folder, 4 * MIB);
+    wait::partial_reaches(&directory, 4 * MIB);
     agent.signal(Signal::KILL);
     agent.wait();
     let output = child.wait_with_output().unwrap();
@@ -188,9 +188,9 @@ fn host_in_dest_is_the_hosts_name_and_what_is_refused_stops_nothing_else() {
 #[test]
 fn two_sources_of_one_name_are_refused_before_anything_moves() {
     let (fleet, _agent) = TestFleet::with_agent();
-    let sources = ["a", "b"].map(|folder| {
-        std::fs::create_dir(fleet.path(folder)).unwrap();
-        let source = fleet.path(folder).join("f");
+    let sources = ["a", "b"].map(|directory| {
+        std::fs::create_dir(fleet.path(directory)).unwrap();
+        let source = fleet.path(directory).join("f");
         random_file(&source, 10, 1);
         source
     });
@@ -213,15 +213,15 @@ fn a_push_goes_on_after_either_end_was_killed() {
         // Slow enough that there is a middle to kill it in.
         let slow = Faulty::start(agent.address, Fault { rate: Some(40 << 20), ..Fault::default() });
         fleet.set_address("web1", slow.address);
-        let folder = fleet.path("dest");
-        std::fs::create_dir(&folder).unwrap();
-        let (source, dest) = (fleet.path("source"), folder.join("file"));
+        let directory = fleet.path("dest");
+        std::fs::create_dir(&directory).unwrap();
+        let (source, dest) = (fleet.path("source"), directory.join("file"));
         random_file(&source, 32 * MIB, 1);
         std::fs::write(&dest, "old").unwrap();
         let mut push = fleet.lariat();
         push.args(["push", &text(&source), &remote(&dest)]);
         let mut child = push.stderr(Stdio::null()).spawn().unwrap();
-        wait::partial_reaches(&folder, 8 * MIB);
+        wait::partial_reaches(&directory, 8 * MIB);
         if kill_agent {
             agent.signal(Signal::KILL);
             agent.wait();
@@ -237,7 +237,7 @@ fn a_push_goes_on_after_either_end_was_killed() {
         let (sent, reused) = pushed(&fleet, &source, &dest);
         assert!(reused >= 7 * MIB && sent + reused == 32 * MIB, "sent {sent}, reused {reused}");
         assert_same(&source, &dest);
-        assert_eq!(names(&folder), ["file"], "nothing is left of the first attempt");
+        assert_eq!(names(&directory), ["file"], "nothing is left of the first attempt");
     }
 }
 
@@ -246,14 +246,14 @@ fn a_pull_goes_on_after_it_was_killed() {
     let (fleet, agent) = TestFleet::with_agent();
     let slow = Faulty::start(agent.address, Fault { rate: Some(40 << 20), ..Fault::default() });
     fleet.set_address("web1", slow.address);
-    let folder = fleet.path("dest");
-    std::fs::create_dir(&folder).unwrap();
-    let (source, dest) = (fleet.path("source"), folder.join("file"));
+    let directory = fleet.path("dest");
+    std::fs::create_dir(&directory).unwrap();
+    let (source, dest) = (fleet.path("source"), directory.join("file"));
     random_file(&source, 32 * MIB, 1);
     let mut pull = fleet.lariat();
     pull.args(["pull", &remote(&source), &text(&dest)]).stderr(Stdio::null());
     let mut child = pull.spawn().unwrap();
-    wait::partial_reaches(&folder, 8 * MIB);
+    wait::partial_reaches(&directory, 8 * MIB);
     child.kill().unwrap();
     child.wait().unwrap();
     slow.set(Fault::default());
@@ -261,7 +261,7 @@ fn a_pull_goes_on_after_it_was_killed() {
     let object: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert!(object["reused"].as_u64().unwrap() >= 7 * MIB, "{object}");
     assert_same(&source, &dest);
-    assert_eq!(names(&folder), ["file"]);
+    assert_eq!(names(&directory), ["file"]);
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn errors_name_host_path_and_cause_and_harm_nothing() {
     let pull = |from: &str, dest: &str| fleet.fails(255, ["pull", &format!("web1:{from}"), dest]);
     told(&pull("/no/such", "x"), &["web1", "/no/such", "no such file"]);
     told(&pull("/etc/passwd", "/proc/x"), &["/proc/x"]);
-    told(&pull("/etc", "-"), &["web1", "/etc", "is a folder"]);
+    told(&pull("/etc", "-"), &["web1", "/etc", "is a directory"]);
     fleet.fails(255, ["push", "only-one"]);
     fleet.fails(255, ["push", "a", "no-colon"]);
 
@@ -318,8 +318,8 @@ fn names_of_any_bytes_travel_and_are_made_harmless_when_shown() {
     assert!(!error.contains('\x1b') && error.contains("\\x1b"), "{error}");
 }
 
-/// An agent that sees a small file system, mounted for it alone, at `folder`.
-fn agent_with_small_disk(fleet: &TestFleet, folder: &Path, size: &str) -> Agent {
+/// An agent that sees a small file system, mounted for it alone, at `directory`.
+fn agent_with_small_disk(fleet: &TestFleet, directory: &Path, size: &str) -> Agent {
     fleet.enroll("web1", "127.0.0.1:1");
     let config = fleet.bundle("web1").join("agent.toml");
     let mut command = Command::new("unshare");
@@ -328,7 +328,7 @@ fn agent_with_small_disk(fleet: &TestFleet, folder: &Path, size: &str) -> Agent 
     command.arg(
         r#"mount -t tmpfs -o "size=$1" none "$2" && exec "$3" --config "$4" --listen 127.0.0.1:0"#,
     );
-    command.arg("sh").arg(size).arg(folder).arg(&binaries().lariatd).arg(&config);
+    command.arg("sh").arg(size).arg(directory).arg(&binaries().lariatd).arg(&config);
     let agent = Agent::spawn(command, config);
     fleet.set_address("web1", agent.address);
     agent
@@ -337,13 +337,13 @@ fn agent_with_small_disk(fleet: &TestFleet, folder: &Path, size: &str) -> Agent 
 #[test]
 fn a_full_disk_is_told_and_leaves_room_again() {
     let fleet = TestFleet::new();
-    let folder = fleet.path("disk");
-    std::fs::create_dir(&folder).unwrap();
-    let _agent = agent_with_small_disk(&fleet, &folder, "8m");
+    let directory = fleet.path("disk");
+    std::fs::create_dir(&directory).unwrap();
+    let _agent = agent_with_small_disk(&fleet, &directory, "8m");
     let (large, small) = (fleet.path("large"), fleet.path("small"));
     random_file(&large, 20 * MIB, 1);
     random_file(&small, 6 * MIB, 2);
-    let dest = folder.join("file");
+    let dest = directory.join("file");
     fleet.ok(["push".into(), text(&small), remote(&dest)]);
     let error = fleet.fails(255, ["push".into(), text(&large), remote(&dest)]);
     assert!(error.contains("web1") && error.contains("no space left"), "{error}");
@@ -353,9 +353,9 @@ fn a_full_disk_is_told_and_leaves_room_again() {
     fleet.ok(["pull".into(), remote(&dest), text(&back)]);
     assert_same(&small, &back);
     random_file(&small, MIB, 3);
-    fleet.ok(["push".into(), text(&small), remote(&folder.join("other"))]);
+    fleet.ok(["push".into(), text(&small), remote(&directory.join("other"))]);
     assert_eq!(
-        fleet.ok(["run", "web1", "--", &format!("ls -A {}", folder.display())]),
+        fleet.ok(["run", "web1", "--", &format!("ls -A {}", directory.display())]),
         "file\nother\n"
     );
 }
@@ -365,32 +365,32 @@ fn the_newest_push_to_a_name_wins_and_the_older_is_told() {
     let (fleet, agent) = TestFleet::with_agent();
     let slow = Faulty::start(agent.address, Fault { rate: Some(4 << 20), ..Fault::default() });
     fleet.set_address("web1", slow.address);
-    let folder = fleet.path("dest");
-    std::fs::create_dir(&folder).unwrap();
-    let dest = folder.join("file");
+    let directory = fleet.path("dest");
+    std::fs::create_dir(&directory).unwrap();
+    let dest = directory.join("file");
     let (first, second) = (fleet.path("first"), fleet.path("second"));
     random_file(&first, 24 * MIB, 1);
     random_file(&second, 3 * MIB, 2);
     let mut push = fleet.lariat();
     push.args(["push", &text(&first), &remote(&dest)]).stderr(Stdio::piped());
     let child = push.spawn().unwrap();
-    wait::partial_reaches(&folder, MIB);
+    wait::partial_reaches(&directory, MIB);
     fleet.set_address("web1", agent.address);
     fleet.ok(["push".into(), text(&second), remote(&dest)]);
     let older = child.wait_with_output().unwrap();
     assert_eq!(older.status.code(), Some(255));
     assert!(String::from_utf8_lossy(&older.stderr).contains("newer"), "{older:?}");
     assert_same(&second, &dest);
-    assert_eq!(names(&folder), ["file"]);
+    assert_eq!(names(&directory), ["file"]);
 }
 
 /// Whenever it is looked at, there is one of the two, whole; and who was told that it is done had it there.
 #[test]
 fn of_pushes_to_one_name_at_once_one_is_there_whole() {
     let (fleet, _agent) = TestFleet::with_agent();
-    let folder = fleet.path("dest");
-    std::fs::create_dir(&folder).unwrap();
-    let dest = folder.join("file");
+    let directory = fleet.path("dest");
+    std::fs::create_dir(&directory).unwrap();
+    let dest = directory.join("file");
     let sources = ["one", "other"].map(|name| fleet.path(name));
     for (seed, source) in (1..).zip(&sources) {
         random_file(source, 300_000, seed);
@@ -423,7 +423,7 @@ fn of_pushes_to_one_name_at_once_one_is_there_whole() {
         }
         drop(running);
     });
-    assert_eq!(names(&folder), ["file"]);
+    assert_eq!(names(&directory), ["file"]);
 }
 
 #[test]
@@ -449,9 +449,10 @@ fn as_another_user_only_what_that_user_may_is_read_and_written() {
         return;
     }
     let (fleet, _agent) = TestFleet::with_agent();
-    let folder = tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o755)).tempdir();
-    let folder = folder.unwrap();
-    let at = |name: &str| folder.path().join(name);
+    let directory =
+        tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o755)).tempdir();
+    let directory = directory.unwrap();
+    let at = |name: &str| directory.path().join(name);
     for (name, mode) in [("closed", 0o755), ("open", 0o777)] {
         std::fs::create_dir(at(name)).unwrap();
         std::fs::set_permissions(at(name), PermissionsExt::from_mode(mode)).unwrap();

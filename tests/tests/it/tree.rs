@@ -1,13 +1,13 @@
-//! Whole folders by `lariat push` and `pull` with the real binaries: the same afterwards, brought up to
+//! Whole directories by `lariat push` and `pull` with the real binaries: the same afterwards, brought up to
 //! date, cut and killed, and one bad name stops no other.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use lariat_tests::dice::Dice;
 use lariat_tests::faulty::{Fault, Faulty};
 use lariat_tests::fleet::{Agent, TestFleet, random_file};
+use lariat_tests::rng::Rng;
 use lariat_tests::strace::{self, Injection};
 use lariat_tests::wait;
 use rustix::process::Signal;
@@ -25,7 +25,7 @@ fn contents(path: &Path) -> String {
     format!("{}/", path.display())
 }
 
-/// Everything below a folder: name, mode, time, target or content.
+/// Everything below a directory: name, mode, time, target or content.
 fn described(root: &Path) -> Vec<String> {
     fn down(path: &Path, name: &str, all: &mut Vec<String>) {
         let metadata = path.symlink_metadata().unwrap();
@@ -58,17 +58,17 @@ fn assert_same(one: &Path, other: &Path) {
     assert!(one == other, "{} names and {}: {differ:?}", one.len(), other.len());
 }
 
-/// A folder with folders, files small and large, and links.
+/// A directory with directories, files small and large, and links.
 fn make_tree(root: &Path, seed: u64) {
-    for folder in 0..5 {
-        let folder = root.join(format!("folder{folder}"));
-        std::fs::create_dir_all(folder.join("inner")).unwrap();
+    for directory in 0..5 {
+        let directory = root.join(format!("directory{directory}"));
+        std::fs::create_dir_all(directory.join("inner")).unwrap();
         for file in 0..40 {
-            random_file(&folder.join(format!("file{file}")), file * 97 % 5000, seed + file);
+            random_file(&directory.join(format!("file{file}")), file * 97 % 5000, seed + file);
         }
-        random_file(&folder.join("inner/large"), (1 << 20) + 77, seed);
-        symlink("../file1", folder.join("inner/link")).unwrap();
-        std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o750)).unwrap();
+        random_file(&directory.join("inner/large"), (1 << 20) + 77, seed);
+        symlink("../file1", directory.join("inner/link")).unwrap();
+        std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o750)).unwrap();
     }
     std::fs::create_dir(root.join("empty")).unwrap();
 }
@@ -86,7 +86,7 @@ fn counted(fleet: &TestFleet, args: &[String]) -> serde_json::Value {
 }
 
 #[test]
-fn a_folder_goes_there_and_back_and_a_second_time_costs_nothing() {
+fn a_directory_goes_there_and_back_and_a_second_time_costs_nothing() {
     let (fleet, _agent, source) = fleet_with_tree();
     let (there, back) = (fleet.path("there"), fleet.path("back"));
     let push = ["push".to_owned(), contents(&source), remote(&there)];
@@ -113,11 +113,11 @@ fn options_choose_what_goes_and_what_stays() {
         fleet.ok(args)
     };
     push(&["--exclude", "inner", "--exclude", "file*", "--include", "file1"]);
-    assert!(there.join("folder1/file1").exists() && there.join("empty").exists());
-    assert!(!there.join("folder1/file2").exists() && !there.join("folder1/inner").exists());
+    assert!(there.join("directory1/file1").exists() && there.join("empty").exists());
+    assert!(!there.join("directory1/file2").exists() && !there.join("directory1/inner").exists());
     std::fs::write(there.join("extra"), "x").unwrap();
     std::fs::write(there.join("kept.log"), "x").unwrap();
-    let rest = ["--exclude", "*.log", "--exclude", "folder[0234]", "--delete"];
+    let rest = ["--exclude", "*.log", "--exclude", "directory[0234]", "--delete"];
     let told = push(&[&rest[..], &["--dry-run"]].concat());
     let told = told.replace(&text(&there), "");
     let mut told: Vec<&str> = told.lines().filter(|line| !line.contains("/file")).collect();
@@ -126,9 +126,9 @@ fn options_choose_what_goes_and_what_stays() {
         told,
         [
             "delete /extra",
-            "make /folder1/inner",
-            "make /folder1/inner/large",
-            "make /folder1/inner/link",
+            "make /directory1/inner",
+            "make /directory1/inner/large",
+            "make /directory1/inner/link",
             "touch "
         ]
     );
@@ -161,18 +161,18 @@ fn hard_links_attributes_and_special_bits_when_asked_for() {
 fn one_bad_name_stops_no_other_and_is_told() {
     let (fleet, _agent, source) = fleet_with_tree();
     let there = fleet.path("there");
-    std::fs::create_dir_all(there.join("folder2/file7/full")).unwrap();
+    std::fs::create_dir_all(there.join("directory2/file7/full")).unwrap();
     std::fs::write(there.join("extra"), "x").unwrap();
     let args = ["push".to_owned(), contents(&source), remote(&there), "--delete".to_owned()];
     let without: Vec<String> = args[..3].to_vec();
     let output = fleet.run(without);
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(255), "{told}");
-    let words = ["push", "to web1", "folder2/file7: is a folder"];
+    let words = ["push", "to web1", "directory2/file7: is a directory"];
     assert!(words.iter().all(|word| told.contains(word)), "{told}");
     assert_eq!(told.lines().count(), 2, "{told}");
     assert!(told.contains("web1: 204 files"), "{told}");
-    assert!(there.join("folder4/inner/large").exists() && there.join("extra").exists());
+    assert!(there.join("directory4/inner/large").exists() && there.join("extra").exists());
     fleet.ok(args);
     assert_same(&source, &there);
 }
@@ -215,8 +215,8 @@ fn an_agent_that_is_killed_leaves_old_files_or_new_ones() {
     let faulty = Faulty::start(agent.address, Fault::default());
     fleet.set_address("web1", faulty.address);
     let there = fleet.path("there");
-    let mut dice = Dice::new();
-    println!("LARIAT_SEED={}", dice.seed());
+    let mut rng = Rng::new();
+    println!("LARIAT_SEED={}", rng.seed());
     for _ in 0..12 {
         let _ = std::fs::remove_dir_all(&there);
         let copied = std::process::Command::new("cp").arg("-a").args([&old, &there]).status();
@@ -225,7 +225,7 @@ fn an_agent_that_is_killed_leaves_old_files_or_new_ones() {
         push.args(["push", "--reconnect", "0", &contents(&source), &remote(&there)]);
         let before = faulty.bytes_up();
         let mut child = push.stderr(Stdio::null()).spawn().unwrap();
-        let after = before + dice.below(5_900_000);
+        let after = before + rng.below(5_900_000);
         wait::until("bytes to pass", || {
             let over = faulty.bytes_up() >= after || child.try_wait().unwrap().is_some();
             over.then_some(())
@@ -233,9 +233,9 @@ fn an_agent_that_is_killed_leaves_old_files_or_new_ones() {
         agent.signal(Signal::KILL);
         agent.wait();
         child.wait().unwrap();
-        for folder in 0..5 {
+        for directory in 0..5 {
             for name in (0..40).map(|n| format!("file{n}")).chain(["inner/large".to_owned()]) {
-                let name = format!("folder{folder}/{name}");
+                let name = format!("directory{directory}/{name}");
                 let is = std::fs::read(there.join(&name)).unwrap();
                 let [new, old] =
                     [&source, &old].map(|root| std::fs::read(root.join(&name)).unwrap());
@@ -264,9 +264,9 @@ fn what_the_disk_does_not_take_does_not_replace_anything() {
     let fleet = TestFleet::new();
     fleet.enroll("web1", "127.0.0.1:1");
     let (source, there) = (fleet.path("site"), fleet.path("there"));
-    for (folder, content) in [(&source, "new one"), (&there, "old")] {
-        std::fs::create_dir(folder).unwrap();
-        std::fs::write(folder.join("file"), content).unwrap();
+    for (directory, content) in [(&source, "new one"), (&there, "old")] {
+        std::fs::create_dir(directory).unwrap();
+        std::fs::write(directory.join("file"), content).unwrap();
     }
     let log = fleet.path("log");
     let paths = [there.clone()];
@@ -282,7 +282,7 @@ fn what_the_disk_does_not_take_does_not_replace_anything() {
 }
 
 #[test]
-fn from_several_hosts_each_tree_has_a_folder_of_its_own() {
+fn from_several_hosts_each_tree_has_a_directory_of_its_own() {
     let (fleet, _agent) = TestFleet::with_agent();
     let _second = fleet.agent("web2");
     let source = fleet.path("etc");

@@ -3,7 +3,7 @@
 use std::fs;
 
 use lariat_tests::fleet::TestFleet;
-use lariat_tests::said::text;
+use lariat_tests::output::text;
 
 #[test]
 fn options_stand_anywhere_among_a_transfers_words() {
@@ -22,20 +22,20 @@ fn options_stand_anywhere_among_a_transfers_words() {
 }
 
 #[test]
-fn stdin_has_no_name_to_have_in_a_folder() {
+fn stdin_has_no_name_to_have_in_a_directory() {
     let (fleet, _agent) = TestFleet::with_agent();
-    let folder = fleet.path("folder");
-    fs::create_dir(&folder).unwrap();
-    let there = format!("web1:{}", folder.display());
+    let directory = fleet.path("directory");
+    fs::create_dir(&directory).unwrap();
+    let there = format!("web1:{}", directory.display());
     for (dest, more) in [("", &[][..]), ("", &["--dry-run"]), ("/", &[]), ("/.", &["--dry-run"])] {
         let dest = format!("{there}{dest}");
         let error = fleet.fails(255, [&["push", "-", &dest], more].concat());
         assert!(error.contains("stdin needs a name"), "{error}");
         assert!(error.ends_with("; try: lariat push - HOST:/FOLDER/NAME\n"), "{error}");
     }
-    assert!(fs::read_dir(&folder).unwrap().next().is_none());
+    assert!(fs::read_dir(&directory).unwrap().next().is_none());
     fleet.ok(["push", "-", &format!("{there}/name")]);
-    assert_eq!(fs::read(folder.join("name")).unwrap(), b"");
+    assert_eq!(fs::read(directory.join("name")).unwrap(), b"");
 }
 
 #[test]
@@ -43,19 +43,22 @@ fn what_can_not_be_meant_is_refused_before_any_host_is_asked() {
     let fleet = TestFleet::new();
     fleet.enroll("web1", "127.0.0.1:1");
     fs::write(fleet.path("f1"), "one\n").unwrap();
-    fs::create_dir(fleet.path("folder")).unwrap();
+    fs::create_dir(fleet.path("directory")).unwrap();
     fs::write(fleet.path("list"), "a\n../f1\n").unwrap();
     let long = "x".repeat(100_000);
     let many: Vec<&str> = ["run", "web1", "--", "true"].into_iter().chain([&*long; 11]).collect();
     for (words, why) in [
         (many.as_slice(), "the command is over 1024 KiB long, its environment included; try: "),
-        (&["push", "folder", "web1:/x", "--files-from", "list"], "read list: ../f1 may lead out"),
+        (
+            &["push", "directory", "web1:/x", "--files-from", "list"],
+            "read list: ../f1 may lead out",
+        ),
         (&["push", "f1", "web1:/x", "--exclude", "[a"], "the glob \"[a\" can't be read"),
         (&["push", "f1", "web1:/x", "--exclude", ""], "a glob is empty"),
         (&["pull", "web1:/f1", "x", "--include", "[a"], "the glob \"[a\" can't be read"),
         (&["push", "f1", "web1:/x", "--chown", ":"], "it names no user and no group"),
         (&["push", "f1", "web1:/x", "--chown", ""], "'--chown <USER[:GROUP]>'"),
-        (&["pull", "web1:", "."], "web1: names no file or folder; try: web1:PATH, or web1:. "),
+        (&["pull", "web1:", "."], "web1: names no file or directory; try: web1:PATH, or web1:. "),
         (&["run", "web1", "echo", "hi"], "stands behind --; try: lariat run web1 -- echo hi"),
         (&["hosts", "@wbe"], "no host matches @wbe; try: lariat hosts"),
     ] {

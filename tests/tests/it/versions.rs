@@ -27,14 +27,14 @@ impl Killed {
         // Slow enough that there is a middle to kill it in.
         let slow = Faulty::start(agent.address, Fault { rate: Some(40 << 20), ..Fault::default() });
         fleet.set_address("web1", slow.address);
-        let (source, folder) = (fleet.path("source"), fleet.path("folder"));
-        std::fs::create_dir(&folder).unwrap();
-        let dest = folder.join("dest");
+        let (source, directory) = (fleet.path("source"), fleet.path("directory"));
+        std::fs::create_dir(&directory).unwrap();
+        let dest = directory.join("dest");
         random_file(&source, SIZE, 1);
         let mut push = fleet.lariat();
         push.arg("push").arg(&source).arg(remote(&dest));
         let mut child = push.stderr(Stdio::null()).spawn().unwrap();
-        let partial = wait::partial_reaches(&folder, SIZE / 4);
+        let partial = wait::partial_reaches(&directory, SIZE / 4);
         child.kill().unwrap();
         child.wait().unwrap();
         // What is still under way would come to the partial, and make it whole.

@@ -33,18 +33,18 @@ fn confined() -> (TestFleet, Agent) {
     fs::write(&keyring, format!("{text}users = [\"{OTHER}\"]\n")).unwrap();
     let agent = fleet.start("web1");
     fleet.set_address("web1", agent.address);
-    // Its folder may be searched, so that the user gets at what lies in it by its own rights.
+    // Its directory may be searched, so that the user gets at what lies in it by its own rights.
     let searchable = fs::Permissions::from_mode(0o711);
     fs::set_permissions(fleet.path("").parent().unwrap(), searchable).unwrap();
     (fleet, agent)
 }
 
-/// A folder that the user may write to.
-fn open_folder(fleet: &TestFleet, name: &str) -> PathBuf {
-    let folder = fleet.path(name);
-    fs::create_dir(&folder).unwrap();
-    std::os::unix::fs::chown(&folder, Some(NUMBER), Some(NUMBER)).unwrap();
-    folder
+/// A directory that the user may write to.
+fn open_directory(fleet: &TestFleet, name: &str) -> PathBuf {
+    let directory = fleet.path(name);
+    fs::create_dir(&directory).unwrap();
+    std::os::unix::fs::chown(&directory, Some(NUMBER), Some(NUMBER)).unwrap();
+    directory
 }
 
 /// Whether the user itself can do this.
@@ -55,7 +55,7 @@ fn user_can(program: &str, path: &str) -> bool {
     command.status().unwrap().success()
 }
 
-/// A process that has a private folder for its own and a private file open, until it is dropped.
+/// A process that has a private directory for its own and a private file open, until it is dropped.
 struct Holder(Child);
 
 impl Drop for Holder {
@@ -142,7 +142,7 @@ fn a_key_for_one_user_reaches_no_file_that_the_user_does_not() {
         }
         assert!(!fleet.path("got").exists(), "{path}");
     }
-    let folders = [
+    let directories = [
         private.to_str().unwrap().to_owned(),
         format!("/proc/{root}/cwd"),
         format!("/proc/{root}/cwd/"),
@@ -156,7 +156,7 @@ fn a_key_for_one_user_reaches_no_file_that_the_user_does_not() {
     fs::create_dir(fleet.path("tree")).unwrap();
     fs::write(fleet.path("tree/file"), "mine").unwrap();
     fs::write(fleet.path("list"), "secret\nfile\n").unwrap();
-    for path in &folders {
+    for path in &directories {
         let source = format!("{OTHER}@web1:{path}");
         for more in [&[][..], &["--dry-run"], &["--files-from", "list"]] {
             let got = fleet.path("got");
@@ -181,9 +181,9 @@ fn a_key_for_one_user_reaches_no_file_that_the_user_does_not() {
     wait::until("the workers to end", || worker_of(&agent).is_none().then_some(()));
 }
 
-/// Where the secret is below a folder that was pulled.
-fn wait_for_secret(folder: &Path) -> Option<PathBuf> {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+/// Where the secret is below a directory that was pulled.
+fn wait_for_secret(directory: &Path) -> Option<PathBuf> {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {
             if let Some(found) = wait_for_secret(&path) {
@@ -202,21 +202,21 @@ fn what_goes_both_ways_as_another_user_is_that_users() {
         return;
     }
     let (fleet, _agent) = confined();
-    let folder = open_folder(&fleet, "theirs");
+    let directory = open_directory(&fleet, "theirs");
     fs::create_dir_all(fleet.path("tree/sub")).unwrap();
     fs::write(fleet.path("tree/file"), "one").unwrap();
     lariat_tests::fleet::random_file(&fleet.path("tree/sub/large"), 3_000_000, 1);
-    let dest = format!("{OTHER}@web1:{}", folder.join("copy").display());
+    let dest = format!("{OTHER}@web1:{}", directory.join("copy").display());
     for more in [&["--dry-run"][..], &[], &["--checksum", "--delete"]] {
         fleet.ok([&["push", "tree/", &dest], more].concat());
-        assert_eq!(folder.join("copy").exists(), more != ["--dry-run"]);
+        assert_eq!(directory.join("copy").exists(), more != ["--dry-run"]);
     }
     for path in ["copy", "copy/file", "copy/sub/large"] {
-        let metadata = fs::metadata(folder.join(path)).unwrap();
+        let metadata = fs::metadata(directory.join(path)).unwrap();
         assert_eq!((metadata.uid(), metadata.gid()), (NUMBER, NUMBER), "{path}");
     }
     let link = fleet.path("link");
-    std::os::unix::fs::symlink(&folder, &link).unwrap();
+    std::os::unix::fs::symlink(&directory, &link).unwrap();
     let linked = format!("{OTHER}@web1:{}", link.join("copy/sub/large").display());
     fleet.ok(["pull", &linked, "back"]);
     assert_eq!(
@@ -224,7 +224,7 @@ fn what_goes_both_ways_as_another_user_is_that_users() {
         fs::read(fleet.path("tree/sub/large")).unwrap()
     );
     fleet.ok(["pull", &format!("{dest}/"), "whole"]);
-    fleet.ok(["push", "tree/file", &format!("{OTHER}@web1:{}/file", folder.display())]);
+    fleet.ok(["push", "tree/file", &format!("{OTHER}@web1:{}/file", directory.display())]);
     let error = fleet.fails(255, ["pull", &format!("{OTHER}@web1:/etc/shadow"), "got"]);
     assert!(error.contains("/etc/shadow: permission denied"), "{error}");
 }
@@ -235,10 +235,10 @@ fn a_worker_has_nothing_but_the_users_rights_and_its_end_is_told() {
         return;
     }
     let (fleet, mut agent) = confined();
-    let folder = open_folder(&fleet, "theirs");
-    let push = endless_push(&fleet, &folder.join("file"));
+    let directory = open_directory(&fleet, "theirs");
+    let push = endless_push(&fleet, &directory.join("file"));
     let worker = wait::until("a worker", || worker_of(&agent));
-    wait::partial_reaches(&folder, 1024 * 1024);
+    wait::partial_reaches(&directory, 1024 * 1024);
     let at = |name: &str| format!("/proc/{}/{name}", worker.as_raw_nonzero());
     let status = fs::read_to_string(at("status")).unwrap();
     let line = |name: &str| {
@@ -260,7 +260,7 @@ fn a_worker_has_nothing_but_the_users_rights_and_its_end_is_told() {
         let target = fs::read_link(entry.path()).unwrap();
         let target = target.to_str().unwrap().to_owned();
         sockets += usize::from(target.starts_with("socket:"));
-        let own = target.starts_with(folder.to_str().unwrap());
+        let own = target.starts_with(directory.to_str().unwrap());
         let harmless = ["socket:", "anon_inode:[event", "/dev/null"].iter();
         assert!(own || harmless.into_iter().any(|what| target.starts_with(what)), "{target}");
     }
@@ -277,7 +277,7 @@ fn a_worker_has_nothing_but_the_users_rights_and_its_end_is_told() {
     fleet.ok(["ping", "web1"]);
 
     // The agent's end is a worker's too.
-    let mut push = endless_push(&fleet, &folder.join("other"));
+    let mut push = endless_push(&fleet, &directory.join("other"));
     let worker = wait::until("a worker", || worker_of(&agent));
     agent.signal(Signal::TERM);
     agent.wait();
@@ -292,11 +292,11 @@ fn the_newest_push_ends_the_older_one_and_an_agent_that_is_killed_leaves_no_work
         return;
     }
     let (fleet, agent) = confined();
-    let folder = open_folder(&fleet, "theirs");
-    let first = endless_push(&fleet, &folder.join("file"));
+    let directory = open_directory(&fleet, "theirs");
+    let first = endless_push(&fleet, &directory.join("file"));
     let worker = wait::until("a worker", || worker_of(&agent));
-    wait::partial_reaches(&folder, 1024 * 1024);
-    let mut second = endless_push(&fleet, &folder.join("./file"));
+    wait::partial_reaches(&directory, 1024 * 1024);
+    let mut second = endless_push(&fleet, &directory.join("./file"));
     drop(second.stdin.take());
     assert!(second.wait_with_output().unwrap().status.success());
     let output = first.wait_with_output().unwrap();
@@ -305,7 +305,7 @@ fn the_newest_push_ends_the_older_one_and_an_agent_that_is_killed_leaves_no_work
     assert!(error.contains("a newer request took over"), "{error}");
     wait::until("the older worker to end", || rustix::process::test_kill_process(worker).err());
 
-    let mut push = endless_push(&fleet, &folder.join("other"));
+    let mut push = endless_push(&fleet, &directory.join("other"));
     let worker = wait::until("a worker", || worker_of(&agent));
     agent.signal(Signal::KILL);
     wait::until("the worker to end", || rustix::process::test_kill_process(worker).err());

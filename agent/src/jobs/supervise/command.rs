@@ -1,4 +1,4 @@
-//! Starting the command: its environment, its folder, its program, its three streams.
+//! Starting the command: its environment, its directory, its program, its three streams.
 //!
 //! Invariant: the command gets what is named here and nothing of ours: no variable, no descriptor, no
 //! blocked or ignored signal.
@@ -58,13 +58,13 @@ impl NotStarted {
     }
 }
 
-/// Starts the command, in this control group if there is one. The working folder of this process is its
-/// folder afterwards.
+/// Starts the command, in this control group if there is one. The working directory of this process is its
+/// directory afterwards.
 pub(super) fn start(begin: &Begin, group: Option<&Group>) -> Result<Running, NotStarted> {
     let failed = |error: io::Error| NotStarted::io(&error);
     let user = begin.become_user.as_ref();
     let script = script(begin).map_err(failed)?;
-    // A folder or a program that the user can't get at is not got at for the user.
+    // A directory or a program that the user can't get at is not got at for the user.
     let prepared = as_user(user, || {
         enter(begin).map_err(NotStarted::Failed)?;
         prepare(begin, script.as_ref())
@@ -108,19 +108,19 @@ fn not_run(error: &io::Error) -> NotStarted {
     NotStarted::NotRun(End::NotRun(error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error())))
 }
 
-/// Enters the working folder: relative to the home, which is also the default.
+/// Enters the working directory: relative to the home, which is also the default.
 fn enter(begin: &Begin) -> Result<(), Failure> {
     let home = Path::new(OsStr::from_bytes(&begin.home));
     match &begin.run.cwd {
         Some(cwd) => {
-            let folder = home.join(OsStr::from_bytes(cwd));
-            std::env::set_current_dir(&folder).map_err(|error| {
-                Failure::io(Action::EnterFolder, folder.as_os_str().as_bytes(), &error)
+            let directory = home.join(OsStr::from_bytes(cwd));
+            std::env::set_current_dir(&directory).map_err(|error| {
+                Failure::io(Action::EnterDirectory, directory.as_os_str().as_bytes(), &error)
             })
         }
         None => std::env::set_current_dir(home).or_else(|_| {
             std::env::set_current_dir(NO_HOME)
-                .map_err(|error| Failure::io(Action::EnterFolder, NO_HOME.as_bytes(), &error))
+                .map_err(|error| Failure::io(Action::EnterDirectory, NO_HOME.as_bytes(), &error))
         }),
     }
 }
@@ -185,9 +185,9 @@ fn find(program: &[u8], path: &[u8]) -> Result<PathBuf, Errno> {
         return Ok(PathBuf::from(OsStr::from_bytes(program)));
     }
     let mut error = Errno::NOENT;
-    for folder in path.split(|&byte| byte == b':') {
-        let folder = if folder.is_empty() { b"." } else { folder };
-        let candidate = Path::new(OsStr::from_bytes(folder)).join(OsStr::from_bytes(program));
+    for directory in path.split(|&byte| byte == b':') {
+        let directory = if directory.is_empty() { b"." } else { directory };
+        let candidate = Path::new(OsStr::from_bytes(directory)).join(OsStr::from_bytes(program));
         match accessat(CWD, &candidate, Access::EXEC_OK, AtFlags::EACCESS) {
             Ok(()) if candidate.is_dir() => error = Errno::ACCESS,
             Ok(()) => return Ok(candidate),
@@ -219,10 +219,10 @@ mod tests {
         make(&one, "plain", 0o644);
         make(&two, "plain", 0o755);
         make(&one, "only", 0o644);
-        fs::create_dir(one.path().join("folder")).unwrap();
+        fs::create_dir(one.path().join("directory")).unwrap();
         assert_eq!(find(b"plain", &path), Ok(two.path().join("plain")));
         assert_eq!(find(b"only", &path), Err(Errno::ACCESS));
-        assert_eq!(find(b"folder", &path), Err(Errno::ACCESS));
+        assert_eq!(find(b"directory", &path), Err(Errno::ACCESS));
         assert_eq!(find(b"none", &path), Err(Errno::NOENT));
         assert_eq!(find(b"./none", &path), Ok("./none".into()));
     }

@@ -16,7 +16,7 @@ use super::output::Leftover;
 use crate::jobs::spool::Filled;
 
 /// Reads until nobody can write any more.
-pub(super) fn linger(mut leftovers: Vec<Leftover>, folder: &OwnedFd, signals: &SignalFd) {
+pub(super) fn linger(mut leftovers: Vec<Leftover>, directory: &OwnedFd, signals: &SignalFd) {
     while !leftovers.is_empty() {
         let mut fds: Vec<PollFd<'_>> =
             leftovers.iter().map(|left| PollFd::new(&left.pipe, PollFlags::IN)).collect();
@@ -32,7 +32,7 @@ pub(super) fn linger(mut leftovers: Vec<Leftover>, folder: &OwnedFd, signals: &S
         let mut ready = ready.into_iter();
         leftovers.retain_mut(|left| {
             let is_ready = ready.next().unwrap_or_default();
-            !is_ready || !matches!(left.read(folder.as_fd()), Ok(Filled::End) | Err(_))
+            !is_ready || !matches!(left.read(directory.as_fd()), Ok(Filled::End) | Err(_))
         });
     }
 }
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn what_is_left_behind_writes_on_and_a_detached_job_keeps_it() {
         let dir = tempfile::tempdir().unwrap();
-        let folder: OwnedFd = fs::File::open(dir.path()).unwrap().into();
+        let directory: OwnedFd = fs::File::open(dir.path()).unwrap().into();
         // No signal: those of the test's own process are none of its business.
         let signals = SignalFd::with_flags(&SigSet::empty(), SfdFlags::SFD_NONBLOCK).unwrap();
         let pipes = Stream::ALL.map(|stream| (stream, io::pipe().unwrap()));
@@ -85,7 +85,7 @@ mod tests {
                 writers.iter_mut().for_each(|write| write.write_all(&[7; 4096]).unwrap());
             }
         });
-        linger(leftovers, &folder, &signals);
+        linger(leftovers, &directory, &signals);
         writing.join().unwrap();
         let kept: u64 =
             dir.path().read_dir().unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();

@@ -8,9 +8,11 @@
 //! Invariant: whatever the agent does, the command runs once, and its output and exit stay until they
 //! were acknowledged or the grace time is over.
 
+mod agent_peer;
 mod as_user;
 mod command;
-mod life;
+mod event_loop;
+mod lifecycle;
 mod linger;
 mod output;
 mod roster;
@@ -18,8 +20,6 @@ mod spawn;
 mod stdin;
 mod terminal;
 mod tree;
-mod voice;
-mod watch;
 pub(super) mod zygote;
 
 use std::ffi::CStr;
@@ -35,10 +35,10 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::fs::Mode;
 use rustix::net::RecvFlags;
 
+use self::agent_peer::AgentPeer;
 use self::command::NotStarted;
+use self::event_loop::Watch;
 use self::roster::Reporter;
-use self::voice::Voice;
-use self::watch::Watch;
 use self::zygote::Born;
 use super::cgroup::Groups;
 use super::channel::{Begin, ChannelError, ToSupervisor};
@@ -89,7 +89,7 @@ fn supervise(born: Born, groups: Option<&Groups>) -> Result<(), ChannelError> {
     let _ = rustix::process::setsid();
     name(c"lariat-job");
     let mut inbox = Inbox::default();
-    let (begin, folder, record) = begin(&socket, &mut inbox)?;
+    let (begin, directory, record) = begin(&socket, &mut inbox)?;
     let mut reporter = Reporter::new(reports, begin.run.job);
     let group = groups.and_then(|groups| groups.make(begin.run.job, begin.tasks_max));
     let started = match Mark::Began.add(&record) {
@@ -102,10 +102,10 @@ fn supervise(born: Born, groups: Option<&Groups>) -> Result<(), ChannelError> {
     // The command inherits this thread's signal mask, so ours is set only now.
     let signals =
         watch_signals(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
-    // The command's folder must not be held busy by us.
+    // The command's directory must not be held busy by us.
     let _ = std::env::set_current_dir("/");
-    let voice = Voice::first(socket, inbox);
-    let watch = Watch::new(&begin, folder, record, signals, voice, (group, reporter));
+    let voice = AgentPeer::first(socket, inbox);
+    let watch = Watch::new(&begin, directory, record, signals, voice, (group, reporter));
     drop(begin);
     match started {
         Ok(running) => watch.run(running)?,
@@ -154,18 +154,18 @@ fn take_stdin() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Waits for the request, the job's folder and its record.
+/// Waits for the request, the job's directory and its record.
 fn begin(socket: &UnixStream, inbox: &mut Inbox) -> Result<(Begin, OwnedFd, File), ChannelError> {
     loop {
         if let Some(frame) = inbox.frame()? {
             let ToSupervisor::Begin(begin) = frame.message()? else {
                 return Err(ChannelError::Malformed);
             };
-            let (folder, record) = (inbox.fd(), inbox.fd());
-            let folder = folder.ok_or(ChannelError::Malformed)?;
+            let (directory, record) = (inbox.fd(), inbox.fd());
+            let directory = directory.ok_or(ChannelError::Malformed)?;
             let record = record.ok_or(ChannelError::Malformed)?;
             inbox.shrink();
-            return Ok((*begin, folder, record.into()));
+            return Ok((*begin, directory, record.into()));
         }
         if inbox.receive(socket.as_fd(), RecvFlags::empty())? == 0 {
             return Err(ChannelError::Gone);

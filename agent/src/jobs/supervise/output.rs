@@ -131,15 +131,15 @@ impl Output {
     }
 
     /// Takes what the pipe has. One that is at its end, or whose bytes can't be kept, is closed.
-    pub(super) fn read(&mut self, folder: BorrowedFd<'_>) -> io::Result<Filled> {
+    pub(super) fn read(&mut self, directory: BorrowedFd<'_>) -> io::Result<Filled> {
         let Some(pipe) = &self.pipe else { return Ok(Filled::End) };
         let filled = match &mut self.store {
             Store::Tail(_) if self.closed_at.is_some() => throw_away(pipe.as_fd()),
             Store::Tail(spool) if self.is_terminal => {
-                spool.fill_from_terminal(pipe.as_fd(), folder)
+                spool.fill_from_terminal(pipe.as_fd(), directory)
             }
-            Store::Tail(spool) => spool.fill(pipe.as_fd(), folder),
-            Store::Log(log) => log.fill(pipe.as_fd(), folder),
+            Store::Tail(spool) => spool.fill(pipe.as_fd(), directory),
+            Store::Log(log) => log.fill(pipe.as_fd(), directory),
         };
         if matches!(filled, Ok(Filled::End) | Err(_)) {
             self.pipe = None;
@@ -147,11 +147,11 @@ impl Output {
         filled
     }
 
-    /// Leaves what nobody has acknowledged in the job's folder, as a log has it.
-    pub(super) fn keep_unread(&self, folder: BorrowedFd<'_>) {
+    /// Leaves what nobody has acknowledged in the job's directory, as a log has it.
+    pub(super) fn keep_unread(&self, directory: BorrowedFd<'_>) {
         if let Store::Tail(spool) = &self.store {
             // Output is lost where it can't be kept; that the command has ended is not.
-            let _ = spool.keep(folder);
+            let _ = spool.keep(directory);
         }
     }
 
@@ -176,9 +176,9 @@ pub(super) struct Leftover {
 
 impl Leftover {
     /// Takes what the pipe has.
-    pub(super) fn read(&mut self, folder: BorrowedFd<'_>) -> io::Result<Filled> {
+    pub(super) fn read(&mut self, directory: BorrowedFd<'_>) -> io::Result<Filled> {
         match &mut self.log {
-            Some(log) => log.fill(self.pipe.as_fd(), folder),
+            Some(log) => log.fill(self.pipe.as_fd(), directory),
             None => throw_away(self.pipe.as_fd()),
         }
     }

@@ -91,7 +91,7 @@ const TRIES: u32 = 3;
 /// Goes on in two processes, of which the child is in the group if that can be.
 fn fork_in(group: &Group) -> io::Result<Option<Pid>> {
     for _ in 0..TRIES {
-        match group.open().and_then(|folder| raw::fork_into(folder.as_fd())) {
+        match group.open().and_then(|directory| raw::fork_into(directory.as_fd())) {
             Err(error) if is_gone(&error) => {
                 // What fails here fails again when it is opened.
                 let _ = group.make();

@@ -62,12 +62,12 @@ fn descendants(table: &[Entry], root: i32) -> Vec<Entry> {
 }
 
 fn table() -> Vec<Entry> {
-    let Ok(folder) = fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(directory) = fs::read_dir("/proc") else { return Vec::new() };
     let entry = |entry: io::Result<fs::DirEntry>| {
         let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
         parse(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
     };
-    folder.filter_map(entry).collect()
+    directory.filter_map(entry).collect()
 }
 
 /// Reads `PID (NAME) STATE PARENT GROUP ...`; a name may contain anything, parentheses too.

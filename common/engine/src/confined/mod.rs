@@ -1,9 +1,9 @@
-//! Names below an open folder, and nowhere else: the one module through which a tree's files are
+//! Names below an open directory, and nowhere else: the one module through which a tree's files are
 //! reached, on both ends.
 //!
-//! Whoever owns a folder below the root may swap it for a link at any instant, and whoever sends a
+//! Whoever owns a directory below the root may swap it for a link at any instant, and whoever sends a
 //! manifest may name what it likes. So a path is resolved by `openat2` with RESOLVE_BENEATH and
-//! RESOLVE_NO_SYMLINKS, and everything else takes an open folder and one component, never a path.
+//! RESOLVE_NO_SYMLINKS, and everything else takes an open directory and one component, never a path.
 
 pub mod named;
 mod names;
@@ -14,7 +14,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timestamps, openat2,
+    AtFlags, Dir as Listing, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timestamps,
+    openat2,
 };
 use rustix::io::Errno;
 
@@ -26,31 +27,31 @@ use lariat_wire::protocol::transfer::check_name;
 /// Times that a path is resolved anew when the kernel can't tell because of what others rename.
 const ATTEMPTS: usize = 16;
 
-/// Mode of a folder or file until it gets its own: nobody else sees it half made.
+/// Mode of a directory or file until it gets its own: nobody else sees it half made.
 const PRIVATE_FOLDER: Mode = Mode::RWXU;
 
-/// An open folder.
+/// An open directory.
 #[derive(Debug)]
-pub struct Folder(OwnedFd);
+pub struct Dir(OwnedFd);
 
-impl Folder {
-    /// Opens the folder that the operator named, links in its path included.
+impl Dir {
+    /// Opens the directory that the operator named, links in its path included.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Self::from_open(open_directory(path)?)
+        Self::from_open(open_followed(path)?)
     }
 
-    /// Takes a folder that is open already for a root.
-    pub fn from_open(folder: OwnedFd) -> io::Result<Self> {
-        let folder = Self(folder);
-        match folder.enter(b"") {
+    /// Takes a directory that is open already for a root.
+    pub fn from_open(directory: OwnedFd) -> io::Result<Self> {
+        let directory = Self(directory);
+        match directory.enter(b"") {
             Err(error) if error.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => {
                 Err(io::Error::new(io::ErrorKind::Unsupported, "trees need Linux 5.6 or newer"))
             }
-            _ => Ok(folder),
+            _ => Ok(directory),
         }
     }
 
-    /// Opens a folder below this one. An empty path is this folder itself.
+    /// Opens a directory below this one. An empty path is this directory itself.
     pub fn enter(&self, path: &[u8]) -> io::Result<Self> {
         check_path(path)?;
         let path = if path.is_empty() { b"." } else { path };
@@ -58,7 +59,7 @@ impl Folder {
         readable_or_not(|access| self.resolve(path, flags | access)).map(Self)
     }
 
-    /// Opens a folder below this one that belongs to whoever acts here and may lack the owner's permission to
+    /// Opens a directory below this one that belongs to whoever acts here and may lack the owner's permission to
     /// read, change or enter it: it is given that, if it can be. Tells what its mode was if it was changed.
     pub fn enter_own(&self, path: &[u8]) -> io::Result<(Self, Option<u32>)> {
         check_path(path)?;
@@ -71,18 +72,18 @@ impl Folder {
         Ok((self.enter(path)?, was))
     }
 
-    /// Sets the mode of this folder itself.
+    /// Sets the mode of this directory itself.
     pub fn set_mode(&self, mode: u32) -> io::Result<()> {
         Ok(rustix::fs::chmod(link_of(&self.0), Mode::from_raw_mode(mode))?)
     }
 
-    /// Opens a file in this folder for reading: never through a link, never waiting for a fifo.
+    /// Opens a file in this directory for reading: never through a link, never waiting for a fifo.
     pub fn open_file(&self, name: &[u8]) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         Ok(self.resolve(component(name)?, flags | OFlags::CLOEXEC)?.into())
     }
 
-    /// Pins a regular file in this folder down, so that its attributes can be read and set: that needs no
+    /// Pins a regular file in this directory down, so that its attributes can be read and set: that needs no
     /// permission to read it.
     pub fn pin_file(&self, name: &[u8]) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -91,7 +92,7 @@ impl Folder {
         if kind.is_file() { Ok(file) } else { Err(Errno::LOOP.into()) }
     }
 
-    /// Makes a file in this folder, 0600. One that is there already is an error.
+    /// Makes a file in this directory, 0600. One that is there already is an error.
     pub fn create_file(&self, name: &[u8]) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let mode = Mode::RUSR | Mode::WUSR;
@@ -127,7 +128,7 @@ impl Folder {
         }
     }
 
-    /// What this folder is.
+    /// What this directory is.
     pub fn stat_self(&self) -> io::Result<Stat> {
         Ok(rustix::fs::fstat(self)?)
     }
@@ -137,8 +138,8 @@ impl Folder {
         Ok(rustix::fs::readlinkat(self, component(name)?, Vec::new())?.into_bytes())
     }
 
-    /// Makes a folder, 0700. One that is there already is an error.
-    pub fn make_folder(&self, name: &[u8]) -> io::Result<()> {
+    /// Makes a directory, 0700. One that is there already is an error.
+    pub fn make_directory(&self, name: &[u8]) -> io::Result<()> {
         Ok(rustix::fs::mkdirat(self, component(name)?, PRIVATE_FOLDER)?)
     }
 
@@ -153,12 +154,12 @@ impl Folder {
         Ok(rustix::fs::linkat(from, old, self, name, AtFlags::empty())?)
     }
 
-    /// Renames within this folder; what has the new name is replaced.
+    /// Renames within this directory; what has the new name is replaced.
     pub fn rename(&self, from: &[u8], to: &[u8]) -> io::Result<()> {
         Ok(rustix::fs::renameat(self, component(from)?, self, component(to)?)?)
     }
 
-    /// Renames within this folder. A new name that is there already is an error, where the file system
+    /// Renames within this directory. A new name that is there already is an error, where the file system
     /// can tell.
     pub fn rename_new(&self, from: &[u8], to: &[u8]) -> io::Result<()> {
         let (from, to) = (component(from)?, component(to)?);
@@ -168,13 +169,13 @@ impl Folder {
         }
     }
 
-    /// Removes a name that is no folder. One that is not there is no error.
+    /// Removes a name that is no directory. One that is not there is no error.
     pub fn remove(&self, name: &[u8]) -> io::Result<()> {
         self.unlink(name, AtFlags::empty())
     }
 
-    /// Removes an empty folder. One that is not there is no error.
-    pub fn remove_folder(&self, name: &[u8]) -> io::Result<()> {
+    /// Removes an empty directory. One that is not there is no error.
+    pub fn remove_directory(&self, name: &[u8]) -> io::Result<()> {
         self.unlink(name, AtFlags::REMOVEDIR)
     }
 
@@ -192,10 +193,10 @@ impl Folder {
         Ok(rustix::fs::chownat(self, component(name)?, uid, gid, flags)?)
     }
 
-    /// The names in this folder, in no order.
+    /// The names in this directory, in no order.
     pub fn names(&self) -> io::Result<Names> {
         let mut names = Names::default();
-        for entry in Dir::read_from(self)? {
+        for entry in Listing::read_from(self)? {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if !matches!(name, b"." | b"..") {
@@ -225,20 +226,20 @@ impl Folder {
     }
 }
 
-impl AsFd for Folder {
+impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-impl From<Folder> for File {
-    fn from(folder: Folder) -> Self {
-        folder.0.into()
+impl From<Dir> for File {
+    fn from(directory: Dir) -> Self {
+        directory.0.into()
     }
 }
 
 /// Opens a directory by its path; without permission to read it, only to reach what is in it.
-pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn open_followed(path: &Path) -> io::Result<OwnedFd> {
     readable_or_not(|access| named::open(path, OFlags::DIRECTORY | access))
 }
 
@@ -291,9 +292,9 @@ fn check_path(path: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The path of `name` in the folder with this path, both relative to the same root.
-pub fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
-    if folder.is_empty() { name.to_vec() } else { [folder, b"/", name].concat() }
+/// The path of `name` in the directory with this path, both relative to the same root.
+pub fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
 }
 
 #[cfg(test)]

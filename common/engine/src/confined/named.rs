@@ -20,14 +20,14 @@ pub fn refuse_magic_links() {
     REFUSED.store(true, Ordering::Relaxed);
 }
 
-/// Opens a path that the operator named. A relative one begins at `folder`.
-pub fn open_at(folder: impl AsFd, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+/// Opens a path that the operator named. A relative one begins at `directory`.
+pub fn open_at(directory: impl AsFd, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     let resolve = if REFUSED.load(Ordering::Relaxed) {
         ResolveFlags::NO_MAGICLINKS
     } else {
         ResolveFlags::empty()
     };
-    open_resolved(folder, path, flags, resolve)
+    open_resolved(directory, path, flags, resolve)
 }
 
 /// The same; a relative one begins where the process is.
@@ -36,7 +36,7 @@ pub fn open(path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
 }
 
 fn open_resolved(
-    folder: impl AsFd,
+    directory: impl AsFd,
     path: &Path,
     flags: OFlags,
     resolve: ResolveFlags,
@@ -45,13 +45,13 @@ fn open_resolved(
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let flags = flags | OFlags::CLOEXEC;
     if !resolve.is_empty() {
-        match openat2(folder.as_fd(), path, flags, Mode::empty(), resolve) {
+        match openat2(directory.as_fd(), path, flags, Mode::empty(), resolve) {
             // Before Linux 5.6. The rights of this process are what holds then.
             Err(Errno::NOSYS) => {}
             opened => return Ok(opened?),
         }
     }
-    Ok(openat(folder, path, flags, Mode::empty())?)
+    Ok(openat(directory, path, flags, Mode::empty())?)
 }
 
 /// Makes a directory that the operator named, and its parents, where they are missing.
@@ -59,7 +59,7 @@ pub fn make_all(path: &Path) -> io::Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     // The deepest one that is there, and what is missing below it.
     let (mut there, mut missing) = (path, Vec::new());
-    let mut folder = loop {
+    let mut directory = loop {
         match open(there, flags) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             opened => break opened?,
@@ -70,12 +70,12 @@ pub fn make_all(path: &Path) -> io::Result<()> {
         there = components.as_path();
     };
     for name in missing.into_iter().rev().map(|component| Path::new(component.as_os_str())) {
-        match mkdirat(&folder, name, Mode::from_raw_mode(0o777)) {
+        match mkdirat(&directory, name, Mode::from_raw_mode(0o777)) {
             // Somebody else was faster, or it is `..`.
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
-        folder = open_at(&folder, name, flags)?;
+        directory = open_at(&directory, name, flags)?;
     }
     Ok(())
 }
@@ -89,10 +89,10 @@ mod tests {
 
     #[test]
     fn links_are_followed_and_magic_ones_are_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let target = folder.path().join("target");
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("target");
         std::fs::create_dir(&target).unwrap();
-        let link = folder.path().join("link");
+        let link = directory.path().join("link");
         symlink(&target, &link).unwrap();
         let opened = std::fs::File::open(&target).unwrap();
         let strict = ResolveFlags::NO_MAGICLINKS;
@@ -102,8 +102,8 @@ mod tests {
         assert!(open(link.to_str().unwrap(), strict).is_ok());
         assert!(open("/proc/self/status", strict).is_ok(), "a link, but no magic one");
         let fd = format!("/proc/self/fd/{}", opened.as_raw_fd());
-        symlink(&fd, folder.path().join("far")).unwrap();
-        let far = folder.path().join("far");
+        symlink(&fd, directory.path().join("far")).unwrap();
+        let far = directory.path().join("far");
         let magic = [&fd, "/proc/self/cwd", "/proc/self/root/etc", "/proc/thread-self/cwd/."];
         for path in magic.into_iter().chain([far.to_str().unwrap()]) {
             assert!(open(path, ResolveFlags::empty()).is_ok(), "{path}");
@@ -114,8 +114,8 @@ mod tests {
 
     #[test]
     fn missing_directories_are_made_where_the_path_leads() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |path: &str| folder.path().join(path);
+        let directory = tempfile::tempdir().unwrap();
+        let at = |path: &str| directory.path().join(path);
         symlink("real", at("link")).unwrap();
         std::fs::create_dir(at("real")).unwrap();
         for (path, made) in

@@ -1,6 +1,6 @@
-//! The names in a folder.
+//! The names in a directory.
 
-/// Many names in little room: a folder may have a million.
+/// Many names in little room: a directory may have a million.
 #[derive(Debug, Default)]
 pub struct Names {
     bytes: Vec<u8>,
@@ -12,7 +12,7 @@ impl Names {
     pub(crate) fn push(&mut self, name: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(name);
-        // 4 GiB of names are 16 million of the longest; a folder that has more is cut there.
+        // 4 GiB of names are 16 million of the longest; a directory that has more is cut there.
         if let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(self.bytes.len())) {
             self.ends.push((start, end));
         }

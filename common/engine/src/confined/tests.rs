@@ -4,24 +4,24 @@ use super::*;
 use proptest::prelude::*;
 use std::os::unix::fs::symlink;
 
-fn root() -> (tempfile::TempDir, Folder) {
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().join("root");
+fn root() -> (tempfile::TempDir, Dir) {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("root");
     std::fs::create_dir(&root).unwrap();
-    std::fs::create_dir(folder.path().join("outside")).unwrap();
-    std::fs::write(folder.path().join("outside/secret"), "secret").unwrap();
-    let root = Folder::open(&root).unwrap();
-    (folder, root)
+    std::fs::create_dir(directory.path().join("outside")).unwrap();
+    std::fs::write(directory.path().join("outside/secret"), "secret").unwrap();
+    let root = Dir::open(&root).unwrap();
+    (directory, root)
 }
 
 #[test]
 fn a_path_stays_below_and_follows_no_link() {
-    let (folder, root) = root();
-    let at = |name: &str| folder.path().join("root").join(name);
+    let (directory, root) = root();
+    let at = |name: &str| directory.path().join("root").join(name);
     std::fs::create_dir_all(at("a/b")).unwrap();
     symlink("b", at("a/inside")).unwrap();
     symlink("../outside", at("up")).unwrap();
-    symlink(folder.path().join("outside"), at("absolute")).unwrap();
+    symlink(directory.path().join("outside"), at("absolute")).unwrap();
     assert!(root.enter(b"a/b").is_ok() && root.enter(b"").is_ok());
     for bad in [
         &b"a/inside"[..],
@@ -45,31 +45,31 @@ fn a_path_stays_below_and_follows_no_link() {
 
 #[test]
 fn names_are_one_component_for_everything_that_is_done_with_them() {
-    let (folder, root) = root();
-    symlink("../outside/secret", folder.path().join("root/link")).unwrap();
+    let (directory, root) = root();
+    symlink("../outside/secret", directory.path().join("root/link")).unwrap();
     assert!(root.open_file(b"link").is_err());
     let file = root.create_file(b"good").unwrap();
     for bad in [&b""[..], b".", b"..", b"../outside/secret", b"a/b", b"a\0", &[b'x'; 256]] {
         assert!(root.open_file(bad).is_err() && root.create_file(bad).is_err());
         assert!(root.stat(bad).is_err() && root.read_link(bad).is_err());
-        assert!(root.make_folder(bad).is_err() && root.make_link(bad, b"x").is_err());
-        assert!(root.remove(bad).is_err() && root.remove_folder(bad).is_err());
+        assert!(root.make_directory(bad).is_err() && root.make_link(bad, b"x").is_err());
+        assert!(root.remove(bad).is_err() && root.remove_directory(bad).is_err());
         assert!(root.rename(b"good", bad).is_err() && root.rename(bad, b"good").is_err());
         assert!(root.rename_new(b"good", bad).is_err() && root.name_file(&file, bad).is_err());
         assert!(root.link(bad, &root, b"good").is_err());
         assert!(root.link(b"new", &root, bad).is_err());
         assert!(root.set_owner(bad, None, None).is_err());
     }
-    assert_eq!(std::fs::read(folder.path().join("outside/secret")).unwrap(), b"secret");
+    assert_eq!(std::fs::read(directory.path().join("outside/secret")).unwrap(), b"secret");
 }
 
 #[test]
 fn a_nameless_file_gets_a_name_that_is_free_and_no_other() {
-    let (folder, root) = root();
+    let (directory, root) = root();
     let Ok(file) = root.create_nameless() else { return };
     io::Write::write_all(&mut &file, b"text").unwrap();
     root.name_file(&file, b"name").unwrap();
-    assert_eq!(std::fs::read(folder.path().join("root/name")).unwrap(), b"text");
+    assert_eq!(std::fs::read(directory.path().join("root/name")).unwrap(), b"text");
     let taken = root.name_file(&root.create_nameless().unwrap(), b"name").unwrap_err();
     assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
     let taken = root.rename_new(b"name", b"name2").and_then(|()| {
@@ -82,10 +82,10 @@ fn a_nameless_file_gets_a_name_that_is_free_and_no_other() {
 #[test]
 fn names_come_sorted_by_bytes_and_without_the_dots() {
     use std::os::unix::ffi::OsStrExt;
-    let (folder, root) = root();
+    let (directory, root) = root();
     for name in [&b"b"[..], b"a", b"\xff", b"a-", b"B", b"..."] {
         let name = std::ffi::OsStr::from_bytes(name);
-        std::fs::write(folder.path().join("root").join(name), "").unwrap();
+        std::fs::write(directory.path().join("root").join(name), "").unwrap();
     }
     let mut names = root.names().unwrap();
     names.sort();
@@ -95,7 +95,7 @@ fn names_come_sorted_by_bytes_and_without_the_dots() {
 proptest! {
     #[test]
     fn no_path_leads_out(path in "[a./\\x00-]{0,20}") {
-        let (_folder, root) = root();
+        let (_directory, root) = root();
         if let Ok(entered) = root.enter(path.as_bytes()) {
             let (root, entered) = (root.stat_self().unwrap(), entered.stat_self().unwrap());
             prop_assert_eq!((root.st_dev, root.st_ino), (entered.st_dev, entered.st_ino));

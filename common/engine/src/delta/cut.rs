@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use fastcdc::v2020::{self, Normalization};
 
-use super::super::holes::Holed;
+use super::super::sparse::Holed;
 use super::{Params, Piece, Seed};
 
 /// Bytes that are read at once, from a multiple of it on, so that whoever hashes them too takes whole

@@ -39,7 +39,7 @@ impl Params {
             .then_some(Self { average_log2 })
     }
 
-    /// The number that travels: the binary logarithm of the average length in bytes.
+    /// The number that preserve: the binary logarithm of the average length in bytes.
     pub fn average_log2(self) -> u8 {
         self.average_log2
     }

@@ -97,7 +97,7 @@ fn literals(basis: &[u8], source: &[u8], ops: Vec<Op>) -> usize {
 #[test]
 fn cuts_stay_where_they_are() {
     // Ends of different versions must cut alike, or find nothing to copy. A failure here after an
-    // update of a dependency means that the number which travels must change its meaning.
+    // update of a dependency means that the number which preserve must change its meaning.
     let pieces = pieces(&noise(1, 1 << 20));
     let mut hasher = blake3::Hasher::new();
     for piece in &pieces {

@@ -15,9 +15,9 @@ use tokio::sync::oneshot;
 use self::cutting::Cutting;
 pub(super) use self::receiving::Receiver;
 pub use self::sink::{Stream, Target};
-use super::beside::{beside, unexpected};
-use super::commit::{Committed, Placing, Sync};
+use super::commit::{CommitOptions, Committed, Sync};
 use super::error::TransferError;
+use super::offload::{offload, unexpected};
 use super::unfinished::Opened;
 use super::{Cancel, Progress, rehash};
 use lariat_wire::link::{Link, Writer};
@@ -48,7 +48,7 @@ pub async fn receive<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     target: Target,
     offer: &Offer,
-    placing: &Placing,
+    placing: &CommitOptions,
     progress: &dyn Progress,
     cancel: &Cancel,
     received: &mut Received,
@@ -80,7 +80,7 @@ async fn take<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     target: Target,
     offer: &Offer,
-    placing: &Placing,
+    placing: &CommitOptions,
     progress: &dyn Progress,
     cancel: &Cancel,
     received: &mut Received,
@@ -160,7 +160,7 @@ async fn commit<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     opened: Opened,
     size: u64,
-    placing: Placing,
+    placing: CommitOptions,
 ) -> Result<Committed, TransferError> {
     let Opened { partial, basis, .. } = opened;
     let work = move |done: oneshot::Sender<_>| {
@@ -170,5 +170,5 @@ async fn commit<S: AsyncRead + AsyncWrite>(
         // nobody needs to wait for.
         drop(basis);
     };
-    Ok(beside("commit", work, unexpected(link)).await??)
+    Ok(offload("commit", work, unexpected(link)).await??)
 }

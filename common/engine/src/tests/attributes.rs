@@ -7,20 +7,20 @@ use lariat_wire::protocol::metadata::{Ownership, Xattr};
 /// Moves the source to `dest`, as what was asked for and as what the sender says; cut if that is said.
 fn transfer(
     world: &World,
-    asked: Travels,
+    asked: Preserve,
     change: impl FnOnce(&mut Metadata),
     cut: Option<u64>,
 ) -> Result<Received, TransferError> {
     let mut source = Source::open(&world.path("source"), asked).unwrap();
     let mut offer = source.offer().clone();
     change(&mut offer.metadata);
-    let placing = Placing::new(&Finish::default(), asked, offer.metadata.clone());
+    let placing = CommitOptions::new(&ResolvedOverrides::default(), asked, offer.metadata.clone());
     let target = world.target(&offer);
     World::transfer_placing(target, &mut source, cut, Sending::default(), &placing).1
 }
 
-fn all() -> Travels {
-    Travels { xattrs: true, owner: true, special: true, acls: true }
+fn all() -> Preserve {
+    Preserve { xattrs: true, owner: true, special: true, acls: true }
 }
 
 fn set(path: &Path, name: &str, value: &[u8]) -> bool {
@@ -45,7 +45,7 @@ fn special_bits_and_attributes_travel_when_asked_for() {
     let (source, dest) = (world.path("source"), world.path("dest"));
     std::fs::set_permissions(&source, PermissionsExt::from_mode(0o6755)).unwrap();
     let has_xattrs = set(&source, "user.a", b"new") && set(&dest, "user.gone", b"old");
-    transfer(&world, Travels::default(), |_| (), None).unwrap();
+    transfer(&world, Preserve::default(), |_| (), None).unwrap();
     assert_eq!(mode(&dest), 0o755);
     if has_xattrs {
         assert_eq!((get(&dest, "user.a"), get(&dest, "user.gone")), (None, Some(b"old".to_vec())));
@@ -64,14 +64,14 @@ fn a_resume_gets_what_the_newest_attempt_asked_for() {
     let (source, dest) = (world.path("source"), world.path("dest"));
     std::fs::set_permissions(&source, PermissionsExt::from_mode(0o4755)).unwrap();
     let has_xattrs = set(&source, "user.a", b"1");
-    transfer(&world, Travels::default(), |_| (), Some(5 * C)).unwrap_err();
+    transfer(&world, Preserve::default(), |_| (), Some(5 * C)).unwrap_err();
     let got = transfer(&world, all(), |_| (), None).unwrap();
     assert!(got.moved <= 5 * C, "{got:?}");
     assert_eq!(mode(&dest), 0o4755);
     assert!(!has_xattrs || get(&dest, "user.a").is_some());
     std::fs::remove_file(&dest).unwrap();
     transfer(&world, all(), |_| (), Some(5 * C)).unwrap_err();
-    let got = transfer(&world, Travels::default(), |_| (), None).unwrap();
+    let got = transfer(&world, Preserve::default(), |_| (), None).unwrap();
     assert!(got.moved <= 5 * C, "{got:?}");
     assert_eq!(mode(&dest), 0o755);
     assert_eq!(get(&dest, "user.a"), None);
@@ -88,7 +88,7 @@ fn what_nobody_asked_for_is_not_set() {
         metadata.owner = Some(Ownership { uid: 4321, gid: 4321, user, group });
         metadata.xattrs = vec![Xattr { name: b"user.a".to_vec(), value: vec![1] }];
     };
-    transfer(&world, Travels::default(), hostile, None).unwrap();
+    transfer(&world, Preserve::default(), hostile, None).unwrap();
     let dest = world.path("dest");
     let after = dest.metadata().unwrap();
     assert_eq!(mode(&dest), 0o777);

@@ -138,8 +138,13 @@ fn a_basis_that_can_t_be_read_is_sent_anew() {
     // Somebody shortens it between being told of and being cut.
     let dest = std::fs::File::options().write(true).open(world.path("dest")).unwrap();
     dest.set_len(300_000).unwrap();
-    let (sent, received) =
-        World::transfer_into(target, &mut source, None, Sending::default(), &Finish::default());
+    let (sent, received) = World::transfer_into(
+        target,
+        &mut source,
+        None,
+        Sending::default(),
+        &ResolvedOverrides::default(),
+    );
     assert_eq!((sent.unwrap().moved, received.unwrap().size), (2 * C, 2 * C));
     world.assert_copied();
 }

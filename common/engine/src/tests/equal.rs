@@ -21,8 +21,8 @@ fn contents() -> Vec<Vec<u8>> {
 }
 
 fn push(world: &World) -> Received {
-    let mut source = Source::open(&world.path("source"), Travels::default()).unwrap();
-    let finish = Finish { backup: true, ..Finish::default() };
+    let mut source = Source::open(&world.path("source"), Preserve::default()).unwrap();
+    let finish = ResolvedOverrides { backup: true, ..ResolvedOverrides::default() };
     world.transfer_with(&mut source, None, Sending::default(), &finish).1.unwrap()
 }
 

@@ -24,7 +24,7 @@ use lariat_wire::limits::CHUNK;
 use lariat_wire::link::{Link, LinkError, message_frame};
 use lariat_wire::protocol::Kind;
 use lariat_wire::protocol::failure::{Cause, Failure};
-use lariat_wire::protocol::metadata::{Metadata, Travels};
+use lariat_wire::protocol::metadata::{Metadata, Preserve};
 use lariat_wire::protocol::transfer::{
     ChunkHead, Complete, Destination, Hash, Hashes, Have, Identity, Offer, Range, Sending, Time,
 };
@@ -32,16 +32,16 @@ use lariat_wire::protocol::transfer::{
 const C: u64 = CHUNK as u64;
 
 struct World {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl World {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self { directory: tempfile::tempdir().unwrap() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     /// A source of `size` bytes that differ from chunk to chunk and by `seed`.
@@ -51,12 +51,12 @@ impl World {
         let mut reader = blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof();
         reader.fill(&mut bytes);
         std::fs::write(&path, bytes).unwrap();
-        Source::open(&path, Travels::default()).unwrap()
+        Source::open(&path, Preserve::default()).unwrap()
     }
 
     fn place(&self) -> Place {
         let dest = Destination { path: b"dest".to_vec(), name: b"source".to_vec() };
-        Place::resolve(self.folder.path(), &dest).unwrap()
+        Place::resolve(self.directory.path(), &dest).unwrap()
     }
 
     fn owner() -> Owner {
@@ -80,7 +80,7 @@ impl World {
         source: &mut Source,
         cut: Option<u64>,
     ) -> (Result<Sent, TransferError>, Result<Received, TransferError>) {
-        self.transfer_with(source, cut, Sending::default(), &Finish::default())
+        self.transfer_with(source, cut, Sending::default(), &ResolvedOverrides::default())
     }
 
     fn transfer_with(
@@ -88,7 +88,7 @@ impl World {
         source: &mut Source,
         cut: Option<u64>,
         how: Sending,
-        finish: &Finish,
+        finish: &ResolvedOverrides,
     ) -> (Result<Sent, TransferError>, Result<Received, TransferError>) {
         let target = self.target(source.offer());
         Self::transfer_into(target, source, cut, how, finish)
@@ -99,10 +99,10 @@ impl World {
         source: &mut Source,
         cut: Option<u64>,
         how: Sending,
-        finish: &Finish,
+        finish: &ResolvedOverrides,
     ) -> (Result<Sent, TransferError>, Result<Received, TransferError>) {
         let metadata = source.offer().metadata.clone();
-        let placing = Placing::new(finish, Travels::default(), metadata);
+        let placing = CommitOptions::new(finish, Preserve::default(), metadata);
         Self::transfer_placing(target, source, cut, how, &placing)
     }
 
@@ -111,7 +111,7 @@ impl World {
         source: &mut Source,
         cut: Option<u64>,
         how: Sending,
-        placing: &Placing,
+        placing: &CommitOptions,
     ) -> (Result<Sent, TransferError>, Result<Received, TransferError>) {
         let (a, b) = duplex(1 << 16);
         let (mut from, mut to) = (Link::new(a), Link::new(Cut { stream: b, left: cut }));
@@ -146,7 +146,7 @@ impl World {
     }
 
     fn assert_nothing_left(&self, files: usize) {
-        assert_eq!(std::fs::read_dir(self.folder.path()).unwrap().count(), files);
+        assert_eq!(std::fs::read_dir(self.directory.path()).unwrap().count(), files);
     }
 }
 
@@ -193,8 +193,8 @@ impl AsyncWrite for Cut {
 }
 
 /// What a file gets that is offered so, if nothing is asked for.
-fn plain(offer: &Offer) -> Placing {
-    Placing::new(&Finish::default(), Travels::default(), offer.metadata.clone())
+fn plain(offer: &Offer) -> CommitOptions {
+    CommitOptions::new(&ResolvedOverrides::default(), Preserve::default(), offer.metadata.clone())
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {

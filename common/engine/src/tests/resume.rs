@@ -37,7 +37,8 @@ fn cut_after_cut_gets_there() {
         loop {
             let before = moved;
             let cut = Some(100_000);
-            let (sent, received) = world.transfer_with(&mut source, cut, how, &Finish::default());
+            let (sent, received) =
+                world.transfer_with(&mut source, cut, how, &ResolvedOverrides::default());
             attempts += 1;
             assert!(attempts < 30, "it gets nowhere");
             if let Ok(received) = received {
@@ -128,7 +129,7 @@ fn a_source_that_changed_between_attempts_is_never_mixed() {
     changed.file().metadata().unwrap();
     let file = std::fs::File::options().write(true).open(world.path("source")).unwrap();
     file.set_modified(mtime).unwrap();
-    let mut changed = Source::open(&world.path("source"), Travels::default()).unwrap();
+    let mut changed = Source::open(&world.path("source"), Preserve::default()).unwrap();
     world.transfer(&mut changed, None).1.unwrap();
     world.assert_copied();
 }
@@ -165,13 +166,13 @@ fn two_at_once_are_told_apart() {
 fn a_later_attempt_waits_until_one_has_got_its_name() {
     let world = World::new();
     let (place, part) = (world.place(), Partial::name(&world.place(), World::owner()));
-    let open = || own::open_locked(&place, &part, World::owner().user, Busy::Refuse);
+    let open = || private_file::open_locked(&place, &part, World::owner().user, Busy::Refuse);
     let complete = open().unwrap();
-    let guard = own::step_aside(&place, &part, "aside").unwrap();
+    let guard = private_file::step_aside(&place, &part, "aside").unwrap();
     // However it looks by now.
     complete.set_permissions(PermissionsExt::from_mode(0o644)).unwrap();
     assert!(open().is_err());
-    assert!(own::is_at(&place, "aside", &complete).unwrap());
+    assert!(private_file::is_at(&place, "aside", &complete).unwrap());
     drop((guard, complete));
     std::fs::remove_file(world.path("aside")).unwrap();
     // One that was killed there leaves nothing to the next.
@@ -260,7 +261,7 @@ fn zeros_replace_what_a_crash_kept_without_a_note() {
         } else {
             std::fs::write(world.path("source"), vec![0; 4 * CHUNK]).unwrap();
         }
-        let mut source = Source::open(&world.path("source"), Travels::default()).unwrap();
+        let mut source = Source::open(&world.path("source"), Preserve::default()).unwrap();
         // What was rebuilt wrongly from a file that changed is on the disk, and what tells of it not.
         leave(&world, source.offer(), &vec![9; 3 * CHUNK], &2_u64.to_le_bytes());
         world.transfer(&mut source, None).1.unwrap();
@@ -272,10 +273,10 @@ fn zeros_replace_what_a_crash_kept_without_a_note() {
 fn a_small_file_in_between_does_not_get_into_a_large_one() {
     let world = World::new();
     std::fs::write(world.path("source"), vec![0; 4 * CHUNK]).unwrap();
-    let mut large = Source::open(&world.path("source"), Travels::default()).unwrap();
+    let mut large = Source::open(&world.path("source"), Preserve::default()).unwrap();
     leave(&world, large.offer(), &vec![0; 2 * CHUNK], &[0; 8]);
     std::fs::write(world.path("small"), b"small").unwrap();
-    let small = Source::open(&world.path("small"), Travels::default()).unwrap();
+    let small = Source::open(&world.path("small"), Preserve::default()).unwrap();
     let begun = world.target(small.offer());
     assert!(!world.part().with_extension("journal").exists());
     drop(begun);

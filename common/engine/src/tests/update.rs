@@ -11,7 +11,7 @@ fn an_update_sends_what_the_old_file_does_not_have() {
     bytes.insert(0, b'x');
     bytes[9_000_000..9_004_096].fill(7);
     std::fs::write(world.path("source"), bytes).unwrap();
-    let mut source = Source::open(&world.path("source"), Travels::default()).unwrap();
+    let mut source = Source::open(&world.path("source"), Preserve::default()).unwrap();
     let (sent, received) = world.transfer(&mut source, None);
     let sent = sent.unwrap();
     assert!(sent.moved < 100_000, "{sent:?}");
@@ -29,7 +29,7 @@ fn an_update_that_was_cut_goes_on_and_stays_an_update() {
         let mut bytes = std::fs::read(world.path("source")).unwrap();
         bytes.extend_from_slice(&old[CHUNK / 3..]);
         std::fs::write(world.path("source"), bytes).unwrap();
-        let mut source = Source::open(&world.path("source"), Travels::default()).unwrap();
+        let mut source = Source::open(&world.path("source"), Preserve::default()).unwrap();
         assert!(world.transfer(&mut source, Some(cut)).1.is_err());
         let sent = world.transfer(&mut source, None).0.unwrap();
         let already = cut / frame * C;

@@ -24,7 +24,7 @@ fn mode_and_mtime_travel_and_special_bits_do_not() {
     let before_1970 = SystemTime::UNIX_EPOCH - Duration::new(5, 123_456_789);
     file.set_modified(before_1970).unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o4751)).unwrap();
-    let mut source = Source::open(&path, Travels::default()).unwrap();
+    let mut source = Source::open(&path, Preserve::default()).unwrap();
     world.transfer(&mut source, None).1.unwrap();
     let dest = world.path("dest").metadata().unwrap();
     assert_eq!(dest.mode() & 0o7777, 0o751);
@@ -54,7 +54,7 @@ fn a_source_that_changes_or_shrinks_meanwhile_is_noticed() {
         );
         assert!(!world.path("dest").exists());
         // What arrived is not thrown away.
-        let mut again = Source::open(&world.path("source"), Travels::default()).unwrap();
+        let mut again = Source::open(&world.path("source"), Preserve::default()).unwrap();
         let sent = world.transfer(&mut again, None).0.unwrap();
         assert!(sent.sent <= C, "{shrink} {sent:?}");
         world.assert_copied();
@@ -73,7 +73,7 @@ fn a_source_that_only_grew_arrives_as_it_was_when_it_was_opened() {
         assert_eq!((sent.unwrap().size, received.unwrap().size), (size, size));
         assert!(std::fs::read(world.path("dest")).unwrap() == was, "{size}");
         // The next time it is whole.
-        let mut source = Source::open(&world.path("source"), Travels::default()).unwrap();
+        let mut source = Source::open(&world.path("source"), Preserve::default()).unwrap();
         world.transfer(&mut source, None).1.unwrap();
         world.assert_copied();
     }
@@ -127,16 +127,16 @@ fn a_source_that_grew_after_it_was_written_over_is_another() {
 }
 
 #[test]
-fn a_folder_that_was_removed_meanwhile_is_called_that() {
+fn a_directory_that_was_removed_meanwhile_is_called_that() {
     let world = World::new();
     let mut source = world.source(10, 1);
-    std::fs::create_dir(world.path("folder")).unwrap();
-    let dest = Destination { path: b"folder/dest".to_vec(), name: b"source".to_vec() };
-    let place = Place::resolve(world.folder.path(), &dest).unwrap();
+    std::fs::create_dir(world.path("directory")).unwrap();
+    let dest = Destination { path: b"directory/dest".to_vec(), name: b"source".to_vec() };
+    let place = Place::resolve(world.directory.path(), &dest).unwrap();
     let opened = Partial::open(place, World::owner(), source.offer(), Busy::Refuse).unwrap();
-    std::fs::remove_dir_all(world.path("folder")).unwrap();
+    std::fs::remove_dir_all(world.path("directory")).unwrap();
     let target = Target::File(Box::new(opened));
-    let (how, finish) = (Sending::default(), Finish::default());
+    let (how, finish) = (Sending::default(), ResolvedOverrides::default());
     let (_, received) = World::transfer_into(target, &mut source, None, how, &finish);
     let gone = Cause::Os(rustix::io::Errno::NOENT.raw_os_error());
     assert!(
@@ -151,13 +151,13 @@ fn only_regular_files_are_read_or_replaced() {
     let fifo = world.path("dest");
     rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
     assert!(
-        matches!(Source::open(&fifo, Travels::default()), Err(f) if matches!(f.cause, Cause::NotAFile(_)))
+        matches!(Source::open(&fifo, Preserve::default()), Err(f) if matches!(f.cause, Cause::NotAFile(_)))
     );
     assert!(
-        matches!(Source::open(world.folder.path(), Travels::default()), Err(f) if matches!(f.cause, Cause::NotAFile(_)))
+        matches!(Source::open(world.directory.path(), Preserve::default()), Err(f) if matches!(f.cause, Cause::NotAFile(_)))
     );
     assert!(
-        matches!(Source::open(Path::new("/dev/null"), Travels::default()), Err(f) if matches!(f.cause, Cause::NotAFile(_)))
+        matches!(Source::open(Path::new("/dev/null"), Preserve::default()), Err(f) if matches!(f.cause, Cause::NotAFile(_)))
     );
     let source = world.source(1, 1);
     let opened = Partial::open(world.place(), World::owner(), source.offer(), Busy::Refuse);
@@ -180,9 +180,10 @@ fn a_link_in_the_destinations_place_is_replaced_and_not_followed() {
 fn a_file_of_text_is_compressed_and_counted_truly() {
     let world = World::new();
     std::fs::write(world.path("source"), b"all work and no play ".repeat(200_000)).unwrap();
-    let mut source = Source::open(&world.path("source"), Travels::default()).unwrap();
+    let mut source = Source::open(&world.path("source"), Preserve::default()).unwrap();
     let how = Sending { compress: true, rate: None };
-    let (sent, received) = world.transfer_with(&mut source, None, how, &Finish::default());
+    let (sent, received) =
+        world.transfer_with(&mut source, None, how, &ResolvedOverrides::default());
     let (sent, received) = (sent.unwrap(), received.unwrap());
     assert_eq!((sent.moved, received.moved), (4_200_000, 4_200_000));
     assert!(sent.sent < 100_000 && sent.sent == received.sent, "{sent:?}");
@@ -197,7 +198,7 @@ fn holes_stay_holes() {
     file.set_len(40 * C + 12345).unwrap();
     file.write_all_at(b"in the middle", 7 * C + 100_000).unwrap();
     file.write_all_at(b"near the end", 40 * C + 5000).unwrap();
-    let mut source = Source::open(&world.path("source"), Travels::default()).unwrap();
+    let mut source = Source::open(&world.path("source"), Preserve::default()).unwrap();
     let sent = world.transfer(&mut source, None).0.unwrap();
     assert!(sent.sent <= 2 * C, "{sent:?}");
     world.assert_copied();
@@ -259,7 +260,7 @@ fn a_rate_is_kept() {
     let mut source = world.source(2 * C, 1);
     let how = Sending { compress: false, rate: Some(4 * C) };
     let began = std::time::Instant::now();
-    world.transfer_with(&mut source, None, how, &Finish::default()).0.unwrap();
+    world.transfer_with(&mut source, None, how, &ResolvedOverrides::default()).0.unwrap();
     assert!(began.elapsed() >= Duration::from_millis(350), "{:?}", began.elapsed());
 }
 
@@ -267,7 +268,8 @@ fn a_rate_is_kept() {
 fn mode_and_backup_as_asked() {
     let world = world_with_dest(b"old");
     let mut source = world.source(10, 1);
-    let finish = Finish { mode: Some(0o604), backup: true, ..Finish::default() };
+    let finish =
+        ResolvedOverrides { mode: Some(0o604), backup: true, ..ResolvedOverrides::default() };
     world.transfer_with(&mut source, None, Sending::default(), &finish).1.unwrap();
     assert_eq!(world.path("dest").metadata().unwrap().mode() & 0o7777, 0o604);
     assert_eq!(std::fs::read(world.path("dest~")).unwrap(), b"old");

@@ -37,7 +37,7 @@ pub enum BadGlob {
     Empty,
     /// There are too many of them, or they have too many wildcards.
     #[error(
-        "the globs of --exclude and --include are too many, or have too many wildcards, together; name folders instead of what is in them"
+        "the globs of --exclude and --include are too many, or have too many wildcards, together; name directories instead of what is in them"
     )]
     TooCostly,
     /// It is not one.
@@ -77,33 +77,33 @@ impl Filter {
         &self.only
     }
 
-    /// Whether a path, relative to the root, is left out. What is in a folder that is left out is so
+    /// Whether a path, relative to the root, is left out. What is in a directory that is left out is so
     /// too, and is not asked for.
-    pub(super) fn excludes(&self, path: &[u8], is_folder: bool) -> bool {
-        self.rules_out(path, is_folder) || !self.is_listed(path, is_folder)
+    pub(super) fn excludes(&self, path: &[u8], is_directory: bool) -> bool {
+        self.rules_out(path, is_directory) || !self.is_listed(path, is_directory)
     }
 
     /// Whether the rules leave it out, listed or not.
-    pub(super) fn rules_out(&self, path: &[u8], is_folder: bool) -> bool {
+    pub(super) fn rules_out(&self, path: &[u8], is_directory: bool) -> bool {
         let name = Path::new(OsStr::from_bytes(path));
-        !self.rules.is_empty() && self.rules.matched(name, is_folder).is_ignore()
+        !self.rules.is_empty() && self.rules.matched(name, is_directory).is_ignore()
     }
 
-    /// Whether a file that is named itself is left out by the rules: its own name is put to them. A folder
+    /// Whether a file that is named itself is left out by the rules: its own name is put to them. A directory
     /// that is named itself never is, for the rules are about what is in it.
     pub fn excludes_file(&self, path: &Path) -> bool {
         path.file_name().is_some_and(|name| self.rules.matched(name, false).is_ignore())
     }
 
-    /// Whether a path is to be sent, or in a folder that is, or a folder on the way to one that is.
-    fn is_listed(&self, path: &[u8], is_folder: bool) -> bool {
+    /// Whether a path is to be sent, or in a directory that is, or a directory on the way to one that is.
+    fn is_listed(&self, path: &[u8], is_directory: bool) -> bool {
         let ends = (0..path.len()).filter(|&at| path[at] == b'/').chain([path.len()]);
         if self.only.is_empty() || ends.into_iter().any(|end| self.only.contains(&path[..end])) {
             return true;
         }
         let inside = [path, b"/"].concat();
         let mut behind = self.only.range(inside.clone()..);
-        is_folder && behind.next().is_some_and(|next| next.starts_with(&inside))
+        is_directory && behind.next().is_some_and(|next| next.starts_with(&inside))
     }
 }
 
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn globs_are_as_in_a_gitignore_and_the_last_one_decides() {
         let rules = filter(&[(false, "*.o"), (true, "keep.o"), (false, "/top"), (false, "dir/")]);
-        for (path, is_folder, excluded) in [
+        for (path, is_directory, excluded) in [
             ("a.o", false, true),
             ("deep/down/a.o", false, true),
             ("deep/keep.o", false, false),
@@ -135,7 +135,7 @@ mod tests {
             ("dir", false, false),
             ("a.c", false, false),
         ] {
-            assert_eq!(rules.excludes(path.as_bytes(), is_folder), excluded, "{path}");
+            assert_eq!(rules.excludes(path.as_bytes(), is_directory), excluded, "{path}");
         }
         assert!(!filter(&[]).excludes(b"a", false));
         assert!(filter(&[(false, "*")]).excludes(b"\xff\n", false));
@@ -160,7 +160,7 @@ mod tests {
     fn of_a_list_all_is_taken_that_is_on_it_in_it_or_leads_to_it() {
         let only = [b"a/b".to_vec(), b"a-".to_vec(), b"c/d/e".to_vec()];
         let filter = Filter::new(&[], &only).unwrap();
-        for (path, is_folder, taken) in [
+        for (path, is_directory, taken) in [
             ("a", true, true),
             ("a", false, false),
             ("a/b", false, true),
@@ -174,7 +174,7 @@ mod tests {
             ("c/d/e", true, true),
             ("b", true, false),
         ] {
-            assert_eq!(!filter.excludes(path.as_bytes(), is_folder), taken, "{path}");
+            assert_eq!(!filter.excludes(path.as_bytes(), is_directory), taken, "{path}");
         }
     }
 

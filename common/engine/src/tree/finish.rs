@@ -1,4 +1,4 @@
-//! What comes after all contents: links, removals, and what folders themselves get, for everything
+//! What comes after all contents: links, removals, and what directories themselves get, for everything
 //! done in them changes their times.
 
 use std::collections::HashMap;
@@ -10,20 +10,20 @@ use rustix::fs::{FileType, Stat};
 
 use super::deletes::Deletes;
 use super::filter::Filter;
-use super::order::FolderPath;
+use super::order::DirectoryPath;
 use super::removal::Removal;
 use super::replace::Replacements;
-use super::shared::{LastFolder, Shared};
+use super::shared::{LastDirectory, Shared};
 use crate::attributes::{Attributes, timestamps};
 use crate::backup;
-use crate::confined::Folder;
+use crate::confined::Dir;
 use crate::error::failed;
 use crate::replaced::Replaced;
 use lariat_wire::memory::{Charge, Memory};
 use lariat_wire::protocol::failure::{Action, Cause, Failure, FileKind};
 use lariat_wire::protocol::tree::Changed;
 
-/// Bytes of folders, links and names to be removed that are kept until the end: more than a million of
+/// Bytes of directories, links and names to be removed that are kept until the end: more than a million of
 /// them, and no end that a sender could set by itself.
 const MOST_KEPT: usize = 256 * 1024 * 1024;
 
@@ -33,14 +33,14 @@ const UNLINKED: &str = "the file that it is another name of did not arrive";
 /// What is left to do. Paths are relative to the root.
 #[derive(Default)]
 pub(super) struct After {
-    folders: Vec<(FolderPath, Attributes, bool)>,
+    directories: Vec<(DirectoryPath, Attributes, bool)>,
     links: Vec<Link>,
     /// Files that others are the same as, by their numbers.
     linked: HashMap<u64, Linked>,
-    same: Vec<(u64, FolderPath, Box<[u8]>)>,
-    extra: Vec<(FolderPath, Box<[u8]>)>,
+    same: Vec<(u64, DirectoryPath, Box<[u8]>)>,
+    extra: Vec<(DirectoryPath, Box<[u8]>)>,
     /// Directories that are not empty, where something else must be.
-    in_the_way: Vec<(FolderPath, Box<[u8]>)>,
+    in_the_way: Vec<(DirectoryPath, Box<[u8]>)>,
     /// Bytes of it all, about.
     kept: usize,
     /// For what is kept, against what the sender may make us keep.
@@ -48,14 +48,14 @@ pub(super) struct After {
 }
 
 struct Linked {
-    folder: FolderPath,
+    directory: DirectoryPath,
     name: Box<[u8]>,
     /// It is as it should be already.
     stays: bool,
 }
 
 struct Link {
-    folder: FolderPath,
+    directory: DirectoryPath,
     name: Box<[u8]>,
     target: Box<[u8]>,
     attributes: Attributes,
@@ -67,7 +67,7 @@ impl After {
         Self { charge: memory.charge(), ..Self::default() }
     }
 
-    /// Whether there is more than is kept; `beside` are bytes of folders whose turn comes later.
+    /// Whether there is more than is kept; `beside` are bytes of directories whose turn comes later.
     pub(super) fn is_full(&mut self, beside: usize) -> bool {
         let kept = self.kept.saturating_add(beside);
         kept > MOST_KEPT || self.charge.at_least(kept).is_err()
@@ -81,60 +81,66 @@ impl After {
 
     /// A directory gets its attributes. `touched` says that this is all that changes about it, which is counted
     /// then.
-    pub(super) fn folder(&mut self, path: FolderPath, attributes: Attributes, touched: bool) {
+    pub(super) fn directory(&mut self, path: DirectoryPath, attributes: Attributes, touched: bool) {
         self.keep(path.len() + attributes.weight());
-        self.folders.push((path, attributes, touched));
+        self.directories.push((path, attributes, touched));
     }
 
     /// A symbolic link is made.
     pub(super) fn link(
         &mut self,
-        folder: FolderPath,
+        directory: DirectoryPath,
         name: Box<[u8]>,
         target: Box<[u8]>,
         attributes: Attributes,
     ) {
         self.keep(name.len() + target.len() + attributes.weight());
-        self.links.push(Link { folder, name, target, attributes });
+        self.links.push(Link { directory, name, target, attributes });
     }
 
     /// A file that others may be the same as.
-    pub(super) fn linked(&mut self, number: u64, folder: FolderPath, name: Box<[u8]>, stays: bool) {
+    pub(super) fn linked(
+        &mut self,
+        number: u64,
+        directory: DirectoryPath,
+        name: Box<[u8]>,
+        stays: bool,
+    ) {
         self.keep(name.len());
-        self.linked.insert(number, Linked { folder, name, stays });
+        self.linked.insert(number, Linked { directory, name, stays });
     }
 
     /// Whether what has a name is the same file as an earlier one, and stays so.
     pub(super) fn is_same(&self, first: u64, shared: &Shared, there: Option<&Stat>) -> bool {
-        let (Some(Linked { folder, name, stays: true }), Some(there)) =
+        let (Some(Linked { directory, name, stays: true }), Some(there)) =
             (self.linked.get(&first), there)
         else {
             return false;
         };
-        let first = shared.root.enter(folder).and_then(|folder| folder.stat(name));
+        let first = shared.root.enter(directory).and_then(|directory| directory.stat(name));
         matches!(first, Ok(Some(is)) if is_same_file(&is, there))
     }
 
     /// A name that becomes the same file as an earlier one. Not if there is none.
-    pub(super) fn same(&mut self, first: u64, folder: FolderPath, name: Box<[u8]>) -> bool {
+    pub(super) fn same(&mut self, first: u64, directory: DirectoryPath, name: Box<[u8]>) -> bool {
         let known = self.linked.contains_key(&first);
         if known {
             self.keep(name.len());
-            self.same.push((first, folder, name));
+            self.same.push((first, directory, name));
         }
         known
     }
 
     /// A name that the source does not have goes.
-    pub(super) fn extra(&mut self, folder: FolderPath, name: Box<[u8]>) {
+    pub(super) fn extra(&mut self, directory: DirectoryPath, name: Box<[u8]>) {
         self.keep(name.len());
-        self.extra.push((folder, name));
+        self.extra.push((directory, name));
     }
 
     /// A directory that is not empty has the name of something else.
-    pub(super) fn in_the_way(&mut self, folder: FolderPath, name: Box<[u8]>) {
+    pub(super) fn in_the_way(&mut self, directory: DirectoryPath, name: Box<[u8]>) {
         self.keep(name.len());
-        self.in_the_way.push((folder, name));
+        self.in_the_way.push((directory, name));
     }
 
     /// Does it all. `whole` says that the sender could read all of the source; without that nothing is
@@ -147,27 +153,27 @@ impl After {
         whole: bool,
         max_delete: Option<u64>,
     ) -> (u64, Changed) {
-        let mut work = Work { shared, filter, last: LastFolder::default(), deleted: 0 };
+        let mut work = Work { shared, filter, last: LastDirectory::default(), deleted: 0 };
         replacements.settle(false);
         let removes = whole && self.may_delete(shared, filter, max_delete);
         if removes {
-            for (folder, name) in &self.extra {
-                let outcome = work.removing(|removal| removal.remove(folder, name));
+            for (directory, name) in &self.extra {
+                let outcome = work.removing(|removal| removal.remove(directory, name));
                 work.note(outcome);
             }
-            for (folder, name) in replacements.blocked() {
-                let made = work.removing(|removal| removal.make_way(&folder, &name));
+            for (directory, name) in replacements.blocked() {
+                let made = work.removing(|removal| removal.make_way(&directory, &name));
                 work.note(made);
             }
         }
         replacements.settle(true);
         let (mut same, mut done) = (0, Changed::default());
-        for (first, folder, name) in &self.same {
+        for (first, directory, name) in &self.same {
             let made = if shared.has_arrived(*first) {
-                work.same(&self.linked[first], folder, name, removes)
+                work.same(&self.linked[first], directory, name, removes)
             } else {
                 let cause = Cause::BadRequest(UNLINKED.to_owned());
-                let path = Some(shared.shown(folder, name));
+                let path = Some(shared.shown(directory, name));
                 Err(Failure { action: Action::Create, path, cause })
             };
             same += u64::from(made.is_ok());
@@ -182,8 +188,8 @@ impl After {
         // Before the root gets its time.
         shared.none_is_staged();
         // What is inside first, for a directory may not be entered any more once it has its mode.
-        for (path, attributes, touched) in self.folders.iter().rev() {
-            let set = work.folder(path, attributes);
+        for (path, attributes, touched) in self.directories.iter().rev() {
+            let set = work.directory(path, attributes);
             done.others += u64::from(*touched && set.is_ok());
             work.note(set);
         }
@@ -239,9 +245,12 @@ impl After {
         let extra = self.extra.iter().map(|name| (name, true));
         let in_the_way = self.in_the_way.iter().map(|name| (name, false));
         let mut failures = Vec::new();
-        for ((folder, name), goes) in extra.chain(in_the_way) {
-            let found =
-                if goes { removal.remove(folder, name) } else { removal.make_way(folder, name) };
+        for ((directory, name), goes) in extra.chain(in_the_way) {
+            let found = if goes {
+                removal.remove(directory, name)
+            } else {
+                removal.make_way(directory, name)
+            };
             failures.extend(found.err().filter(|_| failures.len() < MOST));
         }
         failures
@@ -251,7 +260,7 @@ impl After {
 struct Work<'a> {
     shared: &'a Arc<Shared>,
     filter: &'a Filter,
-    last: LastFolder,
+    last: LastDirectory,
     /// Names that were removed.
     deleted: u64,
 }
@@ -270,25 +279,25 @@ impl Work<'_> {
         }
     }
 
-    fn folder(&mut self, path: &FolderPath, attributes: &Attributes) -> Result<(), Failure> {
+    fn directory(&mut self, path: &DirectoryPath, attributes: &Attributes) -> Result<(), Failure> {
         let shown = self.shared.shown(path, b"");
         let failed = failed(Action::SetMetadata, &shown);
-        let folder = self.shared.root.enter(path).map_err(&failed)?;
-        if attributes.make_equal(&folder, &shown)? {
-            self.shared.touch(&folder).map_err(&failed)?;
+        let directory = self.shared.root.enter(path).map_err(&failed)?;
+        if attributes.make_equal(&directory, &shown)? {
+            self.shared.touch(&directory).map_err(&failed)?;
         }
         Ok(())
     }
 
     fn link(&mut self, link: &Link, removes: bool) -> Result<(), Failure> {
-        let Link { folder, name, target, attributes } = link;
-        let path = self.shared.shown(folder, name);
+        let Link { directory, name, target, attributes } = link;
+        let path = self.shared.shown(directory, name);
         let failed = |action| failed(action, &path);
-        let open = self.last.open(self.shared, folder)?;
+        let open = self.last.open(self.shared, directory)?;
         let old = open.read_link(name);
         if old.is_ok_and(|old| *old == **target) {
             // Only its time or owner differs.
-        } else if self.free(&open, folder, name, removes)? {
+        } else if self.free(&open, directory, name, removes)? {
             open.make_link(name, target).map_err(failed(Action::Create))?;
         } else {
             let make = |staged: &[u8]| open.make_link(staged, target);
@@ -305,15 +314,15 @@ impl Work<'_> {
     fn same(
         &mut self,
         first: &Linked,
-        folder: &FolderPath,
+        directory: &DirectoryPath,
         name: &[u8],
         removes: bool,
     ) -> Result<bool, Failure> {
-        let Linked { folder: from, name: old, .. } = first;
-        let path = self.shared.shown(folder, name);
+        let Linked { directory: from, name: old, .. } = first;
+        let path = self.shared.shown(directory, name);
         let failed = |action| failed(action, &path);
         let first = self.shared.root.enter(from).map_err(failed(Action::Create))?;
-        let open = self.last.open(self.shared, folder)?;
+        let open = self.last.open(self.shared, directory)?;
         let is = first.stat(old).map_err(failed(Action::Read))?;
         let there = open.stat(name).map_err(failed(Action::Read))?;
         if let (Some(is), Some(there)) = (&is, &there)
@@ -321,7 +330,7 @@ impl Work<'_> {
         {
             return Ok(false);
         }
-        if self.free(&open, folder, name, removes)? {
+        if self.free(&open, directory, name, removes)? {
             open.link(name, &first, old).map_err(failed(Action::Create))?;
             return Ok(true);
         }
@@ -333,7 +342,7 @@ impl Work<'_> {
     /// Replaces a name by what `make` makes under a temporary one.
     fn replace(
         &self,
-        folder: &Folder,
+        directory: &Dir,
         name: &[u8],
         path: &[u8],
         backup: bool,
@@ -341,48 +350,48 @@ impl Work<'_> {
     ) -> Result<(), Failure> {
         let staged = self.shared.stage(name);
         // Of an attempt that was killed there.
-        let _ = folder.remove(&staged);
+        let _ = directory.remove(&staged);
         make(&staged).map_err(failed(Action::Create, path))?;
-        let kept = if backup { backup::keep(folder.as_fd(), name, path) } else { Ok(()) };
-        let renamed =
-            kept.and_then(|()| folder.rename(&staged, name).map_err(failed(Action::Rename, path)));
+        let kept = if backup { backup::keep(directory.as_fd(), name, path) } else { Ok(()) };
+        let renamed = kept
+            .and_then(|()| directory.rename(&staged, name).map_err(failed(Action::Rename, path)));
         if renamed.is_err() {
-            self.shared.unstage(folder, &staged);
+            self.shared.unstage(directory, &staged);
         }
         renamed
     }
 
-    /// Whether nothing has the name. A folder that has it goes, if things are removed at all.
+    /// Whether nothing has the name. A directory that has it goes, if things are removed at all.
     fn free(
         &mut self,
-        open: &Folder,
-        folder: &FolderPath,
+        open: &Dir,
+        directory: &DirectoryPath,
         name: &[u8],
         removes: bool,
     ) -> Result<bool, Failure> {
-        let path = self.shared.shown(folder, name);
+        let path = self.shared.shown(directory, name);
         self.shared.touch(open).map_err(failed(Action::Open, &path))?;
         let there = open.stat(name).map_err(failed(Action::Read, &path))?;
         let Some(stat) = there else { return Ok(true) };
         if !FileType::from_raw_mode(stat.st_mode).is_dir() {
             return Ok(false);
         }
-        if open.remove_folder(name).is_ok() {
+        if open.remove_directory(name).is_ok() {
             return Ok(true);
         }
         if removes {
-            self.removing(|removal| removal.make_way(folder, name))?;
+            self.removing(|removal| removal.make_way(directory, name))?;
             return Ok(true);
         }
-        let cause = Cause::NotAFile(FileKind::Folder);
+        let cause = Cause::NotAFile(FileKind::Directory);
         Err(Failure { action: Action::Create, path: Some(path), cause })
     }
 }
 
 /// Whether two names have the same content: what is replaced by the same is not worth a backup.
-fn is_equal((folder, name): (&Folder, &[u8]), (other, other_name): (&Folder, &[u8])) -> bool {
+fn is_equal((directory, name): (&Dir, &[u8]), (other, other_name): (&Dir, &[u8])) -> bool {
     let (Some(one), Some(other)) =
-        (Replaced::find(folder, name), Replaced::find(other, other_name))
+        (Replaced::find(directory, name), Replaced::find(other, other_name))
     else {
         return false;
     };

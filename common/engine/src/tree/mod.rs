@@ -1,31 +1,29 @@
-//! Whole folders: a manifest streams one way, what is wanted comes back, contents follow.
+//! Whole directories: a manifest streams one way, what is wanted comes back, contents follow.
 //!
 //! [`order`] is what a manifest's order means, [`filter`] what is left out of it, [`pack`] how small files travel together: arithmetic without I/O. The
-//! sender is [`walk`] and [`read`], each a thread beside the network, [`answers`], which keeps what is
-//! not settled, and [`send`] and [`hearing`], which join them. The receiver is [`decide`] with [`decider`]
-//! and [`deciding`], which say what is wanted, [`write`](mod@write) and [`replace`], which put small
-//! files in their places, [`alone`] for large ones, [`finish`], which does what must come last with [`removal`], and
+//! sender is [`walk`] and [`read`], each a thread beside the network, [`unsettled`], which keeps what is
+//! not settled, and [`send`] and [`receiver_messages`], which join them. The receiver is [`verdict`] with [`manifest`]
+//! and [`compare`], which say what is wanted, [`write`](mod@write) and [`replace`], which put small
+//! files in their places, [`large_file`] for large ones, [`finish`], which does what must come last with [`removal`], and
 //! [`receiving`], which joins them. Files that do not fit a pack go by the engine
 //! for single files. [`removal`] deletes what the source does not have, [`deletes`] tells a dry run of it.
 //! [`mod@look`] is the dry run of a file that goes alone.
 //!
-//! No entry is kept longer than until it is settled, but for folders, whose times are set last, and
+//! No entry is kept longer than until it is settled, but for directories, whose times are set last, and
 //! links, which are made last.
 
-mod alone;
-mod answers;
-mod decide;
-mod decider;
-mod deciding;
+mod compare;
 mod deletes;
+mod dry_run;
 mod filter;
 mod finish;
-mod hearing;
-mod look;
+mod large_file;
+mod manifest;
 mod order;
 mod pack;
 mod read;
 mod receive;
+mod receiver_messages;
 mod receiving;
 mod removal;
 mod replace;
@@ -33,13 +31,15 @@ mod send;
 mod shared;
 mod snapshot;
 mod target;
+mod unsettled;
+mod verdict;
 mod walk;
 mod workers;
 mod working_directory;
 mod write;
 
+pub use dry_run::{Look, UNREAD, describe, describe_for, describe_stream, hear_look, look};
 pub use filter::{BadGlob, Filter};
-pub use look::{Look, UNREAD, describe, describe_for, describe_stream, hear_look, look};
 pub use read::Avoid;
 pub use receive::{TreeArrival, receive_tree};
 pub use send::send_tree;
@@ -92,14 +92,14 @@ pub struct Counts {
     pub moved: u64,
     /// The file that the connection was given up for, by its path below the root, and why: it is to be
     /// avoided next time.
-    pub spoiled: Option<(Vec<u8>, Failure)>,
+    pub aborted_by: Option<(Vec<u8>, Failure)>,
 }
 
 impl Counts {
     /// A file alone has ended the connection, unless that was to end anyway.
     fn spoil(&mut self, path: Vec<u8>, failure: &Failure) {
         if !matches!(failure.cause, Cause::Stopping | Cause::Superseded) {
-            self.spoiled = Some((path, failure.clone()));
+            self.aborted_by = Some((path, failure.clone()));
         }
     }
 }

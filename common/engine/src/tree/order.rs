@@ -1,6 +1,6 @@
-//! The order of a manifest: folder by folder, depth first, names rising. Both ends keep it. No I/O.
+//! The order of a manifest: directory by directory, depth first, names rising. Both ends keep it. No I/O.
 //!
-//! Because the order tells which folder an entry is in, a manifest can't name a folder that it did not
+//! Because the order tells which directory an entry is in, a manifest can't name a directory that it did not
 //! send; because names rise, it can't send one twice.
 
 use std::sync::Arc;
@@ -8,27 +8,27 @@ use std::sync::Arc;
 use crate::confined::join;
 use lariat_wire::limits::MAX_PATH;
 
-/// A folder's path, relative to the root and shared by what is in it.
-pub(super) type FolderPath = Arc<[u8]>;
+/// A directory's path, relative to the root and shared by what is in it.
+pub(super) type DirectoryPath = Arc<[u8]>;
 
-/// Bytes that a folder whose turn comes later takes beside its name.
+/// Bytes that a directory whose turn comes later takes beside its name.
 const LATER: usize = 64;
 
-/// Where a manifest stands. `T` is what is remembered of a folder until its turn comes.
+/// Where a manifest stands. `T` is what is remembered of a directory until its turn comes.
 pub(super) struct Order<T> {
-    /// The folder whose entries come now.
+    /// The directory whose entries come now.
     present: Option<Present<T>>,
-    /// Folders whose turn comes later, those of the present folder's parents included, next one last.
+    /// Directories whose turn comes later, those of the present directory's parents included, next one last.
     later: Vec<Level<T>>,
     /// Entries so far, the root not counted.
     count: u64,
-    /// Bytes of folders whose turn comes later, about.
+    /// Bytes of directories whose turn comes later, about.
     kept: usize,
 }
 
-/// A folder whose entries come now.
+/// A directory whose entries come now.
 struct Present<T> {
-    path: FolderPath,
+    path: DirectoryPath,
     about: T,
     /// The name that came last in it.
     last: Vec<u8>,
@@ -36,8 +36,8 @@ struct Present<T> {
 }
 
 struct Level<T> {
-    parent: FolderPath,
-    folders: Vec<(Box<[u8]>, T)>,
+    parent: DirectoryPath,
+    directories: Vec<(Box<[u8]>, T)>,
 }
 
 /// Why an entry can't be.
@@ -45,8 +45,8 @@ struct Level<T> {
 pub(super) enum BadOrder {
     /// Its name is not behind the last one's: it came twice, or in the wrong order.
     Name,
-    /// No folder is left that it could be in.
-    Folder,
+    /// No directory is left that it could be in.
+    Directory,
 }
 
 impl<T> Order<T> {
@@ -57,19 +57,19 @@ impl<T> Order<T> {
         Self { present: Some(present), later: Vec::new(), count: 0, kept: 0 }
     }
 
-    /// The folder whose entries come now; none if all have come.
-    pub(super) fn folder(&self) -> Option<(&FolderPath, &T)> {
+    /// The directory whose entries come now; none if all have come.
+    pub(super) fn directory(&self) -> Option<(&DirectoryPath, &T)> {
         self.present.as_ref().map(|present| (&present.path, &present.about))
     }
 
-    /// Bytes that are kept of folders whose turn comes later, about.
+    /// Bytes that are kept of directories whose turn comes later, about.
     pub(super) fn kept(&self) -> usize {
         self.kept
     }
 
-    /// The next entry of the present folder. Gives its number.
+    /// The next entry of the present directory. Gives its number.
     pub(super) fn entry(&mut self, name: &[u8]) -> Result<u64, BadOrder> {
-        let present = self.present.as_mut().ok_or(BadOrder::Folder)?;
+        let present = self.present.as_mut().ok_or(BadOrder::Directory)?;
         if name <= present.last.as_slice() {
             return Err(BadOrder::Name);
         }
@@ -79,7 +79,7 @@ impl<T> Order<T> {
         Ok(self.count)
     }
 
-    /// The entry that came last is a folder, whose own entries come later.
+    /// The entry that came last is a directory, whose own entries come later.
     pub(super) fn descend(&mut self, about: T) {
         if let Some(present) = &mut self.present {
             self.kept += LATER + present.last.len();
@@ -87,15 +87,15 @@ impl<T> Order<T> {
         }
     }
 
-    /// The present folder has no more.
+    /// The present directory has no more.
     pub(super) fn last(&mut self) -> Result<(), BadOrder> {
-        let Present { path, mut inside, .. } = self.present.take().ok_or(BadOrder::Folder)?;
+        let Present { path, mut inside, .. } = self.present.take().ok_or(BadOrder::Directory)?;
         if !inside.is_empty() {
             inside.reverse();
-            self.later.push(Level { parent: path, folders: inside });
+            self.later.push(Level { parent: path, directories: inside });
         }
         while let Some(level) = self.later.last_mut() {
-            if let Some((name, about)) = level.folders.pop() {
+            if let Some((name, about)) = level.directories.pop() {
                 self.kept -= LATER + name.len();
                 let path = join(&level.parent, &name).into();
                 self.present = Some(Present { path, about, last: Vec::new(), inside: Vec::new() });
@@ -108,8 +108,8 @@ impl<T> Order<T> {
 }
 
 /// Whether a path can be had at all: one that is longer the kernel does not take.
-pub(super) fn fits(folder: &[u8], name: &[u8]) -> bool {
-    folder.len() + 1 + name.len() < MAX_PATH
+pub(super) fn fits(directory: &[u8], name: &[u8]) -> bool {
+    directory.len() + 1 + name.len() < MAX_PATH
 }
 
 #[cfg(test)]
@@ -118,11 +118,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn path(order: &Order<u8>) -> Option<(&str, u8)> {
-        order.folder().map(|(path, &about)| (str::from_utf8(path).unwrap(), about))
+        order.directory().map(|(path, &about)| (str::from_utf8(path).unwrap(), about))
     }
 
     #[test]
-    fn folders_come_depth_first() {
+    fn directories_come_depth_first() {
         let mut order = Order::new(0);
         for (name, about) in [("a", 1), ("b", 2)] {
             order.entry(name.as_bytes()).unwrap();
@@ -140,8 +140,8 @@ mod tests {
         assert_eq!(path(&order), Some(("b", 2)));
         order.last().unwrap();
         assert_eq!(path(&order), None);
-        assert_eq!(order.entry(b"y"), Err(BadOrder::Folder));
-        assert_eq!(order.last(), Err(BadOrder::Folder));
+        assert_eq!(order.entry(b"y"), Err(BadOrder::Directory));
+        assert_eq!(order.last(), Err(BadOrder::Directory));
     }
 
     #[test]
@@ -156,11 +156,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_folder_gets_its_turn_once(shape in prop::collection::vec(0_u8..4, 0..60)) {
+        fn every_directory_gets_its_turn_once(shape in prop::collection::vec(0_u8..4, 0..60)) {
             let mut order = Order::new(0);
             let (mut announced, mut seen) = (1, std::collections::HashSet::new());
             let mut shape = shape.into_iter();
-            while let Some((path, _)) = order.folder() {
+            while let Some((path, _)) = order.directory() {
                 prop_assert!(seen.insert(path.to_vec()));
                 for child in 0..shape.next().unwrap_or(0) {
                     order.entry(&[b'a' + child]).unwrap();

@@ -10,17 +10,17 @@ use std::sync::{Arc, mpsc as blocking};
 use rustix::fs::{Stat, fstat};
 use tokio::sync::mpsc;
 
-use super::order::FolderPath;
+use super::order::DirectoryPath;
 use super::pack::Packing;
 use super::snapshot::{self, Read};
 use super::walk::{not_regular, shown};
 use crate::Source;
 use crate::attributes;
-use crate::confined::{Folder, join};
+use crate::confined::{Dir, join};
 use crate::error::{failed, sys_failed};
 use crate::{acl, generated};
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
-use lariat_wire::protocol::metadata::Travels;
+use lariat_wire::protocol::metadata::Preserve;
 use lariat_wire::protocol::tree::{MAX_PACKED, PackedHead};
 
 /// Packs or files that are ready before the network is.
@@ -32,7 +32,7 @@ const ATTEMPTS: usize = 3;
 /// A file that the receiver wants.
 pub(super) struct Want {
     pub(super) number: u64,
-    pub(super) folder: FolderPath,
+    pub(super) directory: DirectoryPath,
     pub(super) name: Box<[u8]>,
     pub(super) weight: usize,
     /// Whether the receiver has something of it.
@@ -54,9 +54,9 @@ pub type Avoid = HashMap<Vec<u8>, Failure>;
 
 /// Starts to read what is wanted. It ends when either channel is closed.
 pub(super) fn start(
-    root: Arc<Folder>,
+    root: Arc<Dir>,
     path: Arc<[u8]>,
-    travels: Travels,
+    preserve: Preserve,
     avoid: Avoid,
 ) -> io::Result<(blocking::Sender<Want>, mpsc::Receiver<Content>)> {
     let (want, wanted) = blocking::channel();
@@ -65,9 +65,9 @@ pub(super) fn start(
         root,
         path,
         // Owners and extended attributes came with the entries.
-        travels: Travels { owner: false, xattrs: false, ..travels },
+        preserve: Preserve { owner: false, xattrs: false, ..preserve },
         avoid,
-        folder: None,
+        directory: None,
         packing: Packing::default(),
         packed: (0, 0),
         kernels: None,
@@ -81,12 +81,12 @@ pub(super) fn start(
 }
 
 struct Reading {
-    root: Arc<Folder>,
+    root: Arc<Dir>,
     path: Arc<[u8]>,
-    travels: Travels,
+    preserve: Preserve,
     avoid: Avoid,
-    /// The folder that was read from last.
-    folder: Option<(FolderPath, Folder)>,
+    /// The directory that was read from last.
+    directory: Option<(DirectoryPath, Dir)>,
     packing: Packing,
     /// Files in the pack, and their weight.
     packed: (usize, usize),
@@ -143,7 +143,7 @@ impl Reading {
     }
 
     fn content(&mut self, want: &Want) -> Result<Result<(), Failure>, Unheard> {
-        let below = join(&want.folder, &want.name);
+        let below = join(&want.directory, &want.name);
         if let Some(failure) = self.avoid.get(&below) {
             return Ok(Err(failure.clone()));
         }
@@ -162,7 +162,7 @@ impl Reading {
     }
 
     fn read(&mut self, want: &Want, path: &[u8]) -> Result<Found, Unread> {
-        let file = self.open(&want.folder, &want.name, path)?;
+        let file = self.open(&want.directory, &want.name, path)?;
         for _ in 0..ATTEMPTS {
             let stat = fstat(&file).map_err(sys_failed(Action::Read, path))?;
             if self.is_generated(&file, &stat) && !want.difference {
@@ -170,7 +170,7 @@ impl Reading {
             }
             let len = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
             if want.difference || len > MAX_PACKED {
-                return Ok(Found::Alone(Box::new(Source::of(file, path.to_vec(), self.travels)?)));
+                return Ok(Found::Alone(Box::new(Source::of(file, path.to_vec(), self.preserve)?)));
             }
             let take = |bytes: &mut [u8]| snapshot::read(&file, &stat, bytes);
             match self.pack(&file, want, &stat, len, path, take)? {
@@ -211,7 +211,7 @@ impl Reading {
         let read = file.by_ref().take(most).read_to_end(&mut content);
         read.map_err(failed(Action::Read, path))?;
         if content.len() > MAX_PACKED {
-            let source = Source::generated(file, content, path, self.travels)?;
+            let source = Source::generated(file, content, path, self.preserve)?;
             return Ok(Found::Alone(Box::new(source)));
         }
         self.pack(&file, want, stat, content.len(), path, |bytes| {
@@ -234,8 +234,8 @@ impl Reading {
         if !self.packing.has_room(len) {
             self.send_pack()?;
         }
-        let acls = self.travels.acls;
-        let (mask, mtime) = (attributes::mode_mask(self.travels), attributes::mtime(stat));
+        let acls = self.preserve.acls;
+        let (mask, mtime) = (attributes::mode_mask(self.preserve), attributes::mtime(stat));
         let mut found = Read::Torn;
         let added = self.packing.add(len, |bytes| {
             found = take(bytes).map_err(failed(Action::Read, path))?;
@@ -262,15 +262,20 @@ impl Reading {
         Ok(found)
     }
 
-    fn open(&mut self, folder: &FolderPath, name: &[u8], path: &[u8]) -> Result<File, Failure> {
+    fn open(
+        &mut self,
+        directory: &DirectoryPath,
+        name: &[u8],
+        path: &[u8],
+    ) -> Result<File, Failure> {
         let failed = failed(Action::Open, path);
-        if self.folder.as_ref().is_none_or(|(open, _)| open != folder) {
-            self.folder = None;
-            let entered = self.root.enter(folder).map_err(&failed)?;
-            self.folder = Some((Arc::clone(folder), entered));
+        if self.directory.as_ref().is_none_or(|(open, _)| open != directory) {
+            self.directory = None;
+            let entered = self.root.enter(directory).map_err(&failed)?;
+            self.directory = Some((Arc::clone(directory), entered));
         }
-        let (_, folder) = self.folder.as_ref().expect("it was just opened");
-        let file = folder.open_file(name).map_err(&failed)?;
+        let (_, directory) = self.directory.as_ref().expect("it was just opened");
+        let file = directory.open_file(name).map_err(&failed)?;
         if file.metadata().map_err(&failed)?.is_file() {
             Ok(file)
         } else {

@@ -8,7 +8,7 @@ use super::receiving::Receiving;
 use super::target::TreeTarget;
 use super::{Counts, Watch};
 use crate::receive::give_up;
-use crate::{Cancel, Finish, TransferError};
+use crate::{Cancel, ResolvedOverrides, TransferError};
 use lariat_wire::link::Link;
 use lariat_wire::protocol::failure::{Action, Failure};
 use lariat_wire::protocol::tree::{Entry, Settled, TreeOptions};
@@ -24,7 +24,7 @@ pub struct TreeArrival {
     /// What is left out.
     pub filter: Filter,
     /// What files get beyond their content.
-    pub finish: Finish,
+    pub finish: ResolvedOverrides,
     /// What is not tried again.
     pub avoid: Avoid,
 }

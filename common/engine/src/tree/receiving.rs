@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
-use super::alone::Alone;
-use super::decider::{BadManifest, Decided, Decider};
 use super::filter::Filter;
 use super::finish::After;
+use super::large_file::Alone;
+use super::manifest::{BadManifest, Decided, Manifest};
 use super::pack;
 use super::receive::TreeArrival;
 use super::replace::Replacements;
@@ -33,7 +33,7 @@ use lariat_wire::protocol::tree::{
 };
 use lariat_wire::protocol::{Kind, Message};
 
-/// Bytes that an entry of the weight 1 takes until it is settled: its name, its folder's, and what it
+/// Bytes that an entry of the weight 1 takes until it is settled: its name, its directory's, and what it
 /// brings, in up to three places.
 const WEIGHT: usize = 1024;
 
@@ -79,12 +79,12 @@ impl<'a> Receiving<'a> {
             watch.acl_dropped(b"");
         }
         let (tell, said) = mpsc::unbounded_channel();
-        let mask = attributes::mode_mask(options.travels);
+        let mask = attributes::mode_mask(options.preserve);
         let shared = Arc::new(Shared::new(target, finish, mask, tell)?);
         let replacements = Arc::new(Replacements::new(Arc::clone(&shared)));
         let (dry_run, max_delete) = (options.dry_run, options.max_delete);
         let decider =
-            Decider::new(Arc::clone(&shared), options, filter.clone(), avoid, root, state, memory);
+            Manifest::new(Arc::clone(&shared), options, filter.clone(), avoid, root, state, memory);
         let workers = Workers::start(decider, &shared, &replacements)?;
         Ok(Self {
             shared,

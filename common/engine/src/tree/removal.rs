@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::filter::Filter;
 use super::shared::Shared;
 use crate::backup;
-use crate::confined::{Folder, join};
+use crate::confined::{Dir, join};
 use crate::error::failed;
 use crate::in_use::{lock, tree_is_under_way};
 use crate::temporary::{Kind, Temporary};
@@ -35,7 +35,7 @@ pub(super) struct Removal<'a> {
 /// A directory on the way down.
 struct At<'a> {
     /// An open directory around it.
-    base: &'a Folder,
+    base: &'a Dir,
     /// The path from there, of so many components.
     way: Vec<u8>,
     steps: usize,
@@ -65,7 +65,7 @@ impl<'a> Removal<'a> {
             return if self.below_root(path, name, false)? {
                 Ok(())
             } else {
-                let (path, cause) = (Some(self.shared.shown(path, name)), FileKind::Folder);
+                let (path, cause) = (Some(self.shared.shown(path, name)), FileKind::Directory);
                 Err(Failure { action: Action::Create, path, cause: Cause::NotAFile(cause) })
             };
         }
@@ -73,9 +73,9 @@ impl<'a> Removal<'a> {
             return Ok(());
         }
         let shown = self.shared.shown(path, name);
-        let folder = self.shared.root.enter(path).map_err(failed(Action::Open, &shown))?;
-        self.shared.touch(&folder).map_err(failed(Action::Open, &shown))?;
-        backup::move_away(folder.as_fd(), name, &shown)
+        let directory = self.shared.root.enter(path).map_err(failed(Action::Open, &shown))?;
+        self.shared.touch(&directory).map_err(failed(Action::Open, &shown))?;
+        backup::move_away(directory.as_fd(), name, &shown)
     }
 
     fn below_root(&mut self, path: &[u8], name: &[u8], counts: bool) -> Result<bool, Failure> {
@@ -89,27 +89,27 @@ impl<'a> Removal<'a> {
     fn down(&mut self, at: &At<'_>, name: &[u8], counts: bool) -> Result<bool, Failure> {
         let (shared, below) = (self.shared, join(&at.path, name));
         let failed = failed(Action::Remove, &shared.shown(&below, b""));
-        let folder = at.base.enter(&at.way).map_err(&failed)?;
+        let directory = at.base.enter(&at.way).map_err(&failed)?;
         if !self.look {
-            shared.touch(&folder).map_err(&failed)?;
+            shared.touch(&directory).map_err(&failed)?;
         }
-        let Some(stat) = folder.stat(name).map_err(&failed)? else { return Ok(true) };
-        let is_folder = FileType::from_raw_mode(stat.st_mode).is_dir();
-        if shared.spares(self.filter, &below, name, is_folder) {
+        let Some(stat) = directory.stat(name).map_err(&failed)? else { return Ok(true) };
+        let is_directory = FileType::from_raw_mode(stat.st_mode).is_dir();
+        if shared.spares(self.filter, &below, name, is_directory) {
             return Ok(false);
         }
-        if !is_folder {
-            return self.file(&folder, name, &below);
+        if !is_directory {
+            return self.file(&directory, name, &below);
         }
         if at.depth >= DEEPEST {
             return Err(failed(Errno::NAMETOOLONG.into()));
         }
         let (inner, was) = if self.look {
-            (folder.enter(name).map_err(&failed)?, None)
+            (directory.enter(name).map_err(&failed)?, None)
         } else {
-            shared.enter_own(&folder, name).map_err(&failed)?
+            shared.enter_own(&directory, name).map_err(&failed)?
         };
-        drop(folder);
+        drop(directory);
         let names = inner.names().map_err(&failed)?;
         let (path, depth) = (below.clone(), at.depth + 1);
         let kept;
@@ -132,8 +132,8 @@ impl<'a> Removal<'a> {
             return Ok(false);
         }
         if !self.look {
-            let folder = at.base.enter(&at.way).map_err(&failed)?;
-            folder.remove_folder(name).map_err(&failed)?;
+            let directory = at.base.enter(&at.way).map_err(&failed)?;
+            directory.remove_directory(name).map_err(&failed)?;
         }
         if counts {
             (self.told)(&below);
@@ -142,24 +142,24 @@ impl<'a> Removal<'a> {
     }
 
     /// Removes what is no directory. A temporary file goes without a word, unless somebody works on it.
-    fn file(&mut self, folder: &Folder, name: &[u8], below: &[u8]) -> Result<bool, Failure> {
+    fn file(&mut self, directory: &Dir, name: &[u8], below: &[u8]) -> Result<bool, Failure> {
         let shown = self.shared.shown(below, b"");
         let failed = failed(Action::Remove, &shown);
         if let Some(temporary) = Temporary::parse(name) {
-            if self.is_in_use(folder, name, &temporary).map_err(&failed)? {
+            if self.is_in_use(directory, name, &temporary).map_err(&failed)? {
                 let cause = Cause::BadRequest("another transfer to it is under way".to_owned());
                 return Err(Failure { action: Action::Remove, path: Some(shown), cause });
             }
             if !self.look {
-                folder.remove(name).map_err(failed)?;
+                directory.remove(name).map_err(failed)?;
             }
             return Ok(true);
         }
         let backed_up = self.shared.finish.backup;
         match (self.look, backed_up) {
             (true, _) => {}
-            (false, true) => backup::move_away(folder.as_fd(), name, &shown)?,
-            (false, false) => folder.remove(name).map_err(failed)?,
+            (false, true) => backup::move_away(directory.as_fd(), name, &shown)?,
+            (false, false) => directory.remove(name).map_err(failed)?,
         }
         (self.told)(below);
         Ok(!backed_up)
@@ -168,16 +168,16 @@ impl<'a> Removal<'a> {
     /// Whether somebody else works on a temporary file.
     fn is_in_use(
         &self,
-        folder: &Folder,
+        directory: &Dir,
         name: &[u8],
         temporary: &Temporary<'_>,
     ) -> io::Result<bool> {
         let part = match temporary.kind {
-            Kind::Staged => return Ok(tree_is_under_way(folder, Some(self.shared.id))),
+            Kind::Staged => return Ok(tree_is_under_way(directory, Some(self.shared.id))),
             Kind::Partial => name.to_vec(),
             Kind::Journal => temporary.sibling(Kind::Partial).into_bytes(),
         };
-        match lock(folder, &part) {
+        match lock(directory, &part) {
             Ok(locked) => Ok(locked.is_none()),
             // It is not there, or no file that could be locked.
             Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => Ok(false),

@@ -4,8 +4,8 @@
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::order::FolderPath;
-use super::shared::{LastFolder, Shared};
+use super::order::DirectoryPath;
+use super::shared::{LastDirectory, Shared};
 use crate::backup;
 use crate::error::failed;
 use lariat_wire::protocol::failure::{Action, Failure};
@@ -22,11 +22,11 @@ pub(super) struct Replacements {
 
 /// One of them.
 pub(super) struct Replacement {
-    pub(super) folder: FolderPath,
+    pub(super) directory: DirectoryPath,
     /// The name that it has until then.
     pub(super) staged: Vec<u8>,
     pub(super) name: Box<[u8]>,
-    /// A folder has the name, which is removed at the very end.
+    /// A directory has the name, which is removed at the very end.
     pub(super) clears: bool,
     /// What it replaces is kept.
     pub(super) backup: bool,
@@ -50,7 +50,7 @@ impl Replacements {
         }
     }
 
-    /// Forces them to disk, and gives them their names; with `all` also to those for which a folder
+    /// Forces them to disk, and gives them their names; with `all` also to those for which a directory
     /// must have been removed.
     pub(super) fn settle(&self, all: bool) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,7 +62,7 @@ impl Replacements {
             return;
         }
         let synced = self.shared.sync();
-        let mut last = LastFolder::default();
+        let mut last = LastDirectory::default();
         for one in ready {
             match synced.clone().and_then(|()| self.name(&one, &mut last)) {
                 Ok(()) => self.shared.arrived(one.linked),
@@ -74,24 +74,24 @@ impl Replacements {
         }
     }
 
-    /// Those for which a folder must be removed first.
-    pub(super) fn blocked(&self) -> Vec<(FolderPath, Box<[u8]>)> {
+    /// Those for which a directory must be removed first.
+    pub(super) fn blocked(&self) -> Vec<(DirectoryPath, Box<[u8]>)> {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.iter().map(|one| (FolderPath::clone(&one.folder), one.name.clone())).collect()
+        waiting.iter().map(|one| (DirectoryPath::clone(&one.directory), one.name.clone())).collect()
     }
 
-    fn name(&self, one: &Replacement, last: &mut LastFolder) -> Result<(), Failure> {
-        let folder = last.open(&self.shared, &one.folder)?;
-        let path = self.shared.shown(&one.folder, &one.name);
+    fn name(&self, one: &Replacement, last: &mut LastDirectory) -> Result<(), Failure> {
+        let directory = last.open(&self.shared, &one.directory)?;
+        let path = self.shared.shown(&one.directory, &one.name);
         if one.backup {
-            backup::keep(folder.as_fd(), &one.name, &path)?;
+            backup::keep(directory.as_fd(), &one.name, &path)?;
         }
-        folder.rename(&one.staged, &one.name).map_err(failed(Action::Rename, &path))
+        directory.rename(&one.staged, &one.name).map_err(failed(Action::Rename, &path))
     }
 
-    fn remove(&self, one: &Replacement, last: &mut LastFolder) {
-        if let Ok(folder) = last.open(&self.shared, &one.folder) {
-            self.shared.unstage(&folder, &one.staged);
+    fn remove(&self, one: &Replacement, last: &mut LastDirectory) {
+        if let Ok(directory) = last.open(&self.shared, &one.directory) {
+            self.shared.unstage(&directory, &one.staged);
         }
     }
 }
@@ -101,7 +101,7 @@ impl Drop for Replacements {
         self.settle(false);
         let waiting =
             std::mem::take(self.waiting.get_mut().unwrap_or_else(PoisonError::into_inner));
-        let mut last = LastFolder::default();
+        let mut last = LastDirectory::default();
         waiting.iter().for_each(|one| self.remove(one, &mut last));
         self.shared.none_is_staged();
     }

@@ -5,9 +5,9 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
-use super::answers::Held;
-use super::hearing::Hearing;
 use super::read::{self, Avoid, Content};
+use super::receiver_messages::ReceiverMessages;
+use super::unsettled::Held;
 use super::walk::{TreeSource, Walked};
 use super::{Counts, Engine, Watch};
 use crate::confined::join;
@@ -62,16 +62,16 @@ fn start<'a>(
 ) -> Result<Started<'a>, Failure> {
     let path = source.path.to_vec();
     let broken = failed(Action::Read, &path);
-    let travels = source.options().travels;
+    let preserve = source.options().preserve;
     if source.root().metadata.acls == Acls::Dropped {
         watch.acl_dropped(b"");
     }
-    let (folder, name) = (source.folder.clone(), source.path.clone());
-    let (want, contents) = read::start(folder, name, travels, avoid).map_err(&broken)?;
+    let (directory, name) = (source.directory.clone(), source.path.clone());
+    let (want, contents) = read::start(directory, name, preserve, avoid).map_err(&broken)?;
     let walked = source.walk(memory).map_err(&broken)?;
     let encoder = Encoder::new(how.compress).map_err(&broken)?;
     let pace = Pace::new(how.rate, Instant::now());
-    let hearing = Hearing { watch, counts, held: Held::new(want), whole: true };
+    let hearing = ReceiverMessages { watch, counts, held: Held::new(want), whole: true };
     let tree = Tree { path, how, cancel, hearing, encoder, pace };
     Ok((walked, contents, tree))
 }
@@ -80,7 +80,7 @@ struct Tree<'a> {
     path: Vec<u8>,
     how: Sending,
     cancel: &'a Cancel,
-    hearing: Hearing<'a>,
+    hearing: ReceiverMessages<'a>,
     encoder: Encoder,
     pace: Pace,
 }
@@ -129,18 +129,18 @@ impl Tree<'_> {
         walked: Walked,
     ) -> Result<(), TransferError> {
         match walked {
-            Walked::Entries(folder, entries) => {
+            Walked::Entries(directory, entries) => {
                 link.outbox().post(&entries)?;
                 self.hearing.watch.listed(entries.size());
                 for entry in &entries.entries {
                     if entry.metadata.acls == Acls::Dropped {
-                        self.hearing.watch.acl_dropped(&join(&folder, &entry.name));
+                        self.hearing.watch.acl_dropped(&join(&directory, &entry.name));
                     }
                     if let What::Other(kind) = entry.what {
-                        self.hearing.watch.skipped(&join(&folder, &entry.name), kind);
+                        self.hearing.watch.skipped(&join(&directory, &entry.name), kind);
                     }
                 }
-                self.hearing.held.sent(folder, entries.entries);
+                self.hearing.held.sent(directory, entries.entries);
             }
             Walked::Missed(failure) => {
                 self.hearing.whole = false;

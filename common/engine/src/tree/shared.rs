@@ -12,29 +12,29 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::io::Errno;
 use tokio::sync::{mpsc, oneshot};
 
-use super::decider::{BadManifest, Decided};
 use super::filter::Filter;
 use super::finish::After;
-use super::order::FolderPath;
+use super::manifest::{BadManifest, Decided};
+use super::order::DirectoryPath;
 use super::target::TreeTarget;
 use super::walk::shown;
 use crate::attributes::Attributes;
-use crate::confined::{Folder, join, overrides_permissions};
+use crate::confined::{Dir, join, overrides_permissions};
 use crate::error::{failed, sys_failed};
 use crate::in_use::DirectoryId;
 use crate::temporary::TreeNames;
-use crate::{Finish, Owner, backup, clean};
+use crate::{Owner, ResolvedOverrides, backup, clean};
 use lariat_wire::protocol::failure::{Action, Failure};
 use lariat_wire::protocol::transfer::Time;
 use lariat_wire::protocol::tree::{Change, Changed};
 
 /// Of one receiver.
 pub(super) struct Shared {
-    pub(super) root: Folder,
+    pub(super) root: Dir,
     /// The root's path, for messages.
     pub(super) path: Vec<u8>,
     pub(super) owner: Owner,
-    pub(super) finish: Finish,
+    pub(super) finish: ResolvedOverrides,
     /// Bits of a mode that travel.
     pub(super) mask: u32,
     /// Whether permissions are nothing to this end.
@@ -55,8 +55,8 @@ pub(super) struct Shared {
     tell: mpsc::UnboundedSender<Said>,
     missed: AtomicBool,
     changed: AtomicBool,
-    /// One folder on each file system that something was changed on.
-    disks: Mutex<Vec<(u64, Folder)>>,
+    /// One directory on each file system that something was changed on.
+    disks: Mutex<Vec<(u64, Dir)>>,
 }
 
 /// What threads say to the one that has the network.
@@ -81,12 +81,12 @@ pub(super) enum Said {
 
 /// A file whose content is wanted.
 pub(super) struct Wanted {
-    pub(super) folder: FolderPath,
+    pub(super) directory: DirectoryPath,
     pub(super) name: Box<[u8]>,
     pub(super) attributes: Attributes,
     /// Something is there that is to be replaced.
     pub(super) replaces: bool,
-    /// A folder is there, which is removed at the very end.
+    /// A directory is there, which is removed at the very end.
     pub(super) clears: bool,
     /// The receiver has said that it has something of it.
     pub(super) difference: bool,
@@ -98,11 +98,11 @@ pub(super) struct Wanted {
 impl Shared {
     pub(super) fn new(
         target: TreeTarget,
-        finish: Finish,
+        finish: ResolvedOverrides,
         mask: u32,
         tell: mpsc::UnboundedSender<Said>,
     ) -> io::Result<Self> {
-        let TreeTarget { folder: root, path, owner, locked, .. } = target;
+        let TreeTarget { directory: root, path, owner, locked, .. } = target;
         let stat = root.stat_self()?;
         let names =
             if locked { TreeNames::of_root(owner, &stat) } else { TreeNames::random(owner)? };
@@ -145,8 +145,8 @@ impl Shared {
     }
 
     /// A file that waited for its name is not needed.
-    pub(super) fn unstage(&self, folder: &Folder, staged: &[u8]) {
-        if folder.remove(staged).is_err() {
+    pub(super) fn unstage(&self, directory: &Dir, staged: &[u8]) {
+        if directory.remove(staged).is_err() {
             self.left.store(true, Ordering::Relaxed);
         }
     }
@@ -194,32 +194,28 @@ impl Shared {
         self.missed.store(true, Ordering::Relaxed);
     }
 
-    /// Something in this folder is about to be changed.
-    pub(super) fn touch(&self, folder: &Folder) -> io::Result<()> {
+    /// Something in this directory is about to be changed.
+    pub(super) fn touch(&self, directory: &Dir) -> io::Result<()> {
         self.changed.store(true, Ordering::Relaxed);
-        let device = folder.stat_self()?.st_dev;
+        let device = directory.stat_self()?.st_dev;
         let mut disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner);
         if disks.iter().all(|(known, _)| *known != device) {
-            disks.push((device, folder.enter(b"")?));
+            disks.push((device, directory.enter(b"")?));
         }
         Ok(())
     }
 
-    /// Opens a folder of this tree that is about to be changed. Its owner may have denied himself that; whoever
+    /// Opens a directory of this tree that is about to be changed. Its owner may have denied himself that; whoever
     /// acts here as its owner gives himself the permission. Tells what its mode was if it was changed.
-    pub(super) fn enter_own(
-        &self,
-        from: &Folder,
-        path: &[u8],
-    ) -> io::Result<(Folder, Option<u32>)> {
+    pub(super) fn enter_own(&self, from: &Dir, path: &[u8]) -> io::Result<(Dir, Option<u32>)> {
         if self.overrides {
             return Ok((from.enter(path)?, None));
         }
-        let (folder, was) = from.enter_own(path)?;
+        let (directory, was) = from.enter_own(path)?;
         if was.is_some() {
-            self.touch(&folder)?;
+            self.touch(&directory)?;
         }
-        Ok((folder, was))
+        Ok((directory, was))
     }
 
     /// Forces everything that was changed to disk.
@@ -227,7 +223,7 @@ impl Shared {
         let disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner);
         for (_, disk) in disks.iter() {
             let synced = match rustix::fs::syncfs(disk) {
-                // A folder that may not be read: a file of its disk serves as well.
+                // A directory that may not be read: a file of its disk serves as well.
                 Err(Errno::BADF) => disk.create_nameless().map_or_else(
                     |_| {
                         rustix::fs::sync();
@@ -248,16 +244,16 @@ impl Shared {
     }
 
     /// A path below the root, as messages have it.
-    pub(super) fn shown(&self, folder: &[u8], name: &[u8]) -> Vec<u8> {
+    pub(super) fn shown(&self, directory: &[u8], name: &[u8]) -> Vec<u8> {
         match name {
-            b"" => shown(&self.path, folder),
-            name => shown(&self.path, &join(folder, name)),
+            b"" => shown(&self.path, directory),
+            name => shown(&self.path, &join(directory, name)),
         }
     }
 
     /// The same as a path.
-    pub(super) fn path_of(&self, folder: &[u8]) -> PathBuf {
-        PathBuf::from(OsString::from_vec(shown(&self.path, folder)))
+    pub(super) fn path_of(&self, directory: &[u8]) -> PathBuf {
+        PathBuf::from(OsString::from_vec(shown(&self.path, directory)))
     }
 
     /// Whether a name that the source does not have stays all the same.
@@ -266,9 +262,9 @@ impl Shared {
         filter: &Filter,
         path: &[u8],
         name: &[u8],
-        is_folder: bool,
+        is_directory: bool,
     ) -> bool {
-        filter.excludes(path, is_folder) || (self.finish.backup && backup::is_backup(name))
+        filter.excludes(path, is_directory) || (self.finish.backup && backup::is_backup(name))
     }
 
     /// The attributes of a file as its sender found it when it was read.
@@ -278,25 +274,25 @@ impl Shared {
     }
 }
 
-/// The folder that was opened last: what is next is mostly in the same one.
+/// The directory that was opened last: what is next is mostly in the same one.
 #[derive(Default)]
-pub(super) struct LastFolder(Option<(FolderPath, Arc<Folder>)>);
+pub(super) struct LastDirectory(Option<(DirectoryPath, Arc<Dir>)>);
 
-impl LastFolder {
-    /// Opens a folder below the root.
+impl LastDirectory {
+    /// Opens a directory below the root.
     pub(super) fn open(
         &mut self,
         shared: &Shared,
-        path: &FolderPath,
-    ) -> Result<Arc<Folder>, Failure> {
-        if let Some((open, folder)) = &self.0
+        path: &DirectoryPath,
+    ) -> Result<Arc<Dir>, Failure> {
+        if let Some((open, directory)) = &self.0
             && open == path
         {
-            return Ok(Arc::clone(folder));
+            return Ok(Arc::clone(directory));
         }
         let entered = shared.root.enter(path);
-        let folder = Arc::new(entered.map_err(failed(Action::Open, &shared.shown(path, b"")))?);
-        self.0 = Some((Arc::clone(path), Arc::clone(&folder)));
-        Ok(folder)
+        let directory = Arc::new(entered.map_err(failed(Action::Open, &shared.shown(path, b"")))?);
+        self.0 = Some((Arc::clone(path), Arc::clone(&directory)));
+        Ok(directory)
     }
 }

@@ -9,11 +9,11 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::decider::State;
-use crate::confined::{Folder, named, open_up, overrides_permissions, readable_or_not};
+use super::manifest::State;
+use crate::confined::{Dir, named, open_up, overrides_permissions, readable_or_not};
 use crate::destination::{Place, PlaceId};
 use crate::error::{failed, sys_failed};
-use crate::{Owner, own};
+use crate::{Owner, private_file};
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use lariat_wire::protocol::transfer::Destination;
 use lariat_wire::protocol::tree::TreeOptions;
@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(1);
 
 /// An open root.
 pub struct TreeTarget {
-    pub(super) folder: Folder,
+    pub(super) directory: Dir,
     pub(super) path: Vec<u8>,
     pub(super) owner: Owner,
     pub(super) state: State,
@@ -36,49 +36,49 @@ pub struct TreeTarget {
 impl TreeTarget {
     /// Opens the root, and makes it and its missing parents; a relative destination begins at `base`.
     pub fn open(base: &Path, dest: &Destination, owner: Owner) -> Result<Self, Failure> {
-        let place = Place::resolve_folder(base, dest)?;
+        let place = Place::resolve_directory(base, dest)?;
         let path = place.path().into_os_string().into_encoded_bytes();
         let name = place.name.as_slice();
         if name.is_empty() {
             // The operator named a directory that always exists: `/`, the home, or one by `..`.
-            let folder = Folder::from_open(place.into_folder());
-            let folder = folder.map_err(failed(Action::Open, &path))?;
-            return Ok(Self { folder, path, owner, state: State::Old, locked: false });
+            let directory = Dir::from_open(place.into_directory());
+            let directory = directory.map_err(failed(Action::Open, &path))?;
+            return Ok(Self { directory, path, owner, state: State::Old, locked: false });
         }
         let mode = Mode::RWXU;
-        let state = match rustix::fs::mkdirat(&place.folder, name, mode) {
+        let state = match rustix::fs::mkdirat(&place.directory, name, mode) {
             Ok(()) => State::New,
             Err(Errno::EXIST) => State::Old,
-            Err(errno) => return Err(sys_failed(Action::MakeFolder, &path)(errno)),
+            Err(errno) => return Err(sys_failed(Action::MakeDirectory, &path)(errno)),
         };
         // One that was there may be a link of the operator's own; one that was just made may not.
         let strict = if state == State::New { OFlags::NOFOLLOW } else { OFlags::empty() };
         let (flags, name) = (OFlags::DIRECTORY | strict, Path::new(OsStr::from_bytes(name)));
-        let open = |access| named::open_at(&place.folder, name, flags | access);
+        let open = |access| named::open_at(&place.directory, name, flags | access);
         if state == State::Old && !overrides_permissions() {
             // Its own mode comes back at the end.
             let pinned = open(OFlags::PATH).map_err(failed(Action::Open, &path))?;
             open_up(&pinned);
         }
-        let folder = readable_or_not(open).map_err(failed(Action::Open, &path))?;
-        let folder = Folder::from_open(folder).map_err(failed(Action::Open, &path))?;
-        Ok(Self { folder, path, owner, state, locked: false })
+        let directory = readable_or_not(open).map_err(failed(Action::Open, &path))?;
+        let directory = Dir::from_open(directory).map_err(failed(Action::Open, &path))?;
+        Ok(Self { directory, path, owner, state, locked: false })
     }
 
     /// Looks at the root for a dry run, which makes nothing.
     pub fn look(base: &Path, dest: &Destination, owner: Owner) -> Result<Self, Failure> {
-        let path = Place::folder_path(base, dest);
+        let path = Place::directory_path(base, dest);
         let bytes = path.as_os_str().as_bytes().to_vec();
-        let (folder, state) = match Folder::open(&path) {
-            Ok(folder) => (folder, State::Old),
+        let (directory, state) = match Dir::open(&path) {
+            Ok(directory) => (directory, State::Old),
             // Nothing is looked for below a root that is not there.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let none = Folder::open(Path::new("/")).map_err(failed(Action::Open, b"/"))?;
+                let none = Dir::open(Path::new("/")).map_err(failed(Action::Open, b"/"))?;
                 (none, State::Imagined)
             }
             Err(error) => return Err(Failure::io(Action::Open, &bytes, &error)),
         };
-        Ok(Self { folder, path: bytes, owner, state, locked: false })
+        Ok(Self { directory, path: bytes, owner, state, locked: false })
     }
 
     /// Refuses to clear `/` or the user's own home directory without a bound.
@@ -88,8 +88,8 @@ impl TreeTarget {
         }
         let root = self.id()?;
         let is = |path: &Path| {
-            let folder = Folder::open(path).and_then(|folder| folder.stat_self());
-            folder.is_ok_and(|stat| PlaceId::new(stat.st_dev, stat.st_ino) == root)
+            let directory = Dir::open(path).and_then(|directory| directory.stat_self());
+            directory.is_ok_and(|stat| PlaceId::new(stat.st_dev, stat.st_ino) == root)
         };
         if is(Path::new("/")) || is(home) {
             let path = Some(self.path.clone());
@@ -105,7 +105,7 @@ impl TreeTarget {
             return Ok(());
         }
         for attempt in 0..=LOOKS {
-            match rustix::fs::flock(&self.folder, FlockOperation::NonBlockingLockExclusive) {
+            match rustix::fs::flock(&self.directory, FlockOperation::NonBlockingLockExclusive) {
                 Err(Errno::WOULDBLOCK) if attempt < LOOKS => std::thread::sleep(LOOK),
                 Err(Errno::WOULDBLOCK) => break,
                 locked => {
@@ -115,7 +115,7 @@ impl TreeTarget {
                 }
             }
         }
-        Err(own::held(&self.path))
+        Err(private_file::held(&self.path))
     }
 
     /// The root's path, as it was resolved.
@@ -123,9 +123,9 @@ impl TreeTarget {
         Path::new(OsStr::from_bytes(&self.path))
     }
 
-    /// Which folder it is.
+    /// Which directory it is.
     pub fn id(&self) -> Result<PlaceId, Failure> {
-        let stat = self.folder.stat_self().map_err(failed(Action::Open, &self.path))?;
+        let stat = self.directory.stat_self().map_err(failed(Action::Open, &self.path))?;
         Ok(PlaceId::new(stat.st_dev, stat.st_ino))
     }
 }

@@ -1,4 +1,4 @@
-//! The sender's manifest: a folder is listed, sorted, filtered and described, folder by folder, on a
+//! The sender's manifest: a directory is listed, sorted, filtered and described, directory by directory, on a
 //! thread of its own that is a few messages ahead and no more.
 
 use std::collections::{BTreeSet, HashMap};
@@ -11,10 +11,10 @@ use rustix::fs::{FileType, Stat};
 use tokio::sync::mpsc;
 
 use super::filter::Filter;
-use super::order::{FolderPath, Order, fits};
+use super::order::{DirectoryPath, Order, fits};
 use super::working_directory::WorkingDirectory;
 use crate::attributes::{self, Owners};
-use crate::confined::{Folder, Names, join};
+use crate::confined::{Dir, Names, join};
 use crate::error::{failed, sys_failed};
 use crate::{acl, generated, temporary};
 use lariat_wire::memory::{Charge, Memory};
@@ -28,9 +28,9 @@ const AHEAD: usize = 4;
 /// Bytes of one message, about; its limit is far above.
 const MESSAGE: usize = 256 * 1024;
 
-/// A folder that is about to be sent.
+/// A directory that is about to be sent.
 pub struct TreeSource {
-    pub(super) folder: Arc<Folder>,
+    pub(super) directory: Arc<Dir>,
     /// As the operator named it, for messages.
     pub(super) path: Arc<[u8]>,
     entry: Entry,
@@ -40,33 +40,33 @@ pub struct TreeSource {
 
 /// What a walk finds, in the manifest's order.
 pub(super) enum Walked {
-    /// Entries of this folder.
-    Entries(FolderPath, Entries),
+    /// Entries of this directory.
+    Entries(DirectoryPath, Entries),
     /// Something could not be read.
     Missed(Failure),
 }
 
 impl TreeSource {
-    /// Opens a folder; a link is followed, for the operator named it.
+    /// Opens a directory; a link is followed, for the operator named it.
     pub fn open(path: &Path, options: TreeOptions, filter: Filter) -> Result<Self, Failure> {
         use std::os::unix::ffi::OsStrExt;
         let name = path.as_os_str().as_bytes();
-        let folder = Folder::open(path).map_err(failed(Action::Open, name))?;
-        let stat = folder.stat_self().map_err(failed(Action::Read, name))?;
+        let directory = Dir::open(path).map_err(failed(Action::Open, name))?;
+        let stat = directory.stat_self().map_err(failed(Action::Read, name))?;
         let mut owners = Owners::default();
-        let mut metadata = attributes::describe(&stat, options.travels, &mut owners);
-        let described = acl::describe(&folder, &stat, options.travels.acls);
+        let mut metadata = attributes::describe(&stat, options.preserve, &mut owners);
+        let described = acl::describe(&directory, &stat, options.preserve.acls);
         let described = described.map_err(sys_failed(Action::Read, name))?;
         owners.tell_acls(described, &mut metadata);
-        let mut entry = Entry { name: Vec::new(), metadata, what: What::Folder };
-        if options.travels.xattrs {
-            entry.metadata.xattrs = attributes::read_xattrs(&folder)
+        let mut entry = Entry { name: Vec::new(), metadata, what: What::Directory };
+        if options.preserve.xattrs {
+            entry.metadata.xattrs = attributes::read_xattrs(&directory)
                 .map_err(|errno| failed(Action::Read, name)(errno.into()))?;
         }
-        Ok(Self { folder: Arc::new(folder), path: name.into(), entry, options, filter })
+        Ok(Self { directory: Arc::new(directory), path: name.into(), entry, options, filter })
     }
 
-    /// The folder itself.
+    /// The directory itself.
     pub fn root(&self) -> &Entry {
         &self.entry
     }
@@ -108,11 +108,11 @@ struct Walk {
     /// The entry that each file with several names came as first, by device and inode.
     linked: HashMap<(u64, u64), u64>,
     directory: WorkingDirectory,
-    /// The folder whose entries are described is this thread's working directory.
+    /// The directory whose entries are described is this thread's working directory.
     entered: bool,
     /// Paths that were asked for and have not been seen.
     left: BTreeSet<Vec<u8>>,
-    /// For the names and folders that are kept.
+    /// For the names and directories that are kept.
     charge: Charge,
     tell: mpsc::Sender<Walked>,
 }
@@ -123,15 +123,15 @@ struct Unheard;
 impl Walk {
     fn run(mut self) -> Result<(), Unheard> {
         let mut order = Order::new(());
-        while let Some((path, ())) = order.folder() {
+        while let Some((path, ())) = order.directory() {
             let path = Arc::clone(path);
-            let listed = self.list(&path).and_then(|(folder, names)| {
+            let listed = self.list(&path).and_then(|(directory, names)| {
                 let kept = names.bytes() + order.kept() + self.linked.len() * LINKED;
                 self.charge.at_least(kept)?;
-                Ok((folder, names))
+                Ok((directory, names))
             });
             match listed {
-                Ok((folder, names)) => self.folder(&path, &folder, &names, &mut order)?,
+                Ok((directory, names)) => self.directory(&path, &directory, &names, &mut order)?,
                 Err(failure) => {
                     self.tell(Walked::Missed(failure))?;
                     self.entries(&path, Vec::new(), true)?;
@@ -146,26 +146,26 @@ impl Walk {
         Ok(())
     }
 
-    fn list(&self, path: &[u8]) -> Result<(Folder, Names), Failure> {
+    fn list(&self, path: &[u8]) -> Result<(Dir, Names), Failure> {
         let failed = failed(Action::Read, &self.shown(path));
-        let folder = self.source.folder.enter(path).map_err(&failed)?;
-        let mut names = folder.names().map_err(&failed)?;
+        let directory = self.source.directory.enter(path).map_err(&failed)?;
+        let mut names = directory.names().map_err(&failed)?;
         names.sort();
-        Ok((folder, names))
+        Ok((directory, names))
     }
 
-    fn folder(
+    fn directory(
         &mut self,
-        path: &FolderPath,
-        folder: &Folder,
+        path: &DirectoryPath,
+        directory: &Dir,
         names: &Names,
         order: &mut Order<()>,
     ) -> Result<(), Unheard> {
         let (mut entries, mut bytes) = (Vec::new(), 0);
-        let kernels = generated::is_on_kernels(folder);
-        self.entered = self.directory.enter(folder);
+        let kernels = generated::is_on_kernels(directory);
+        self.entered = self.directory.enter(directory);
         for name in names.iter() {
-            let entry = match self.entry(path, folder, kernels, name) {
+            let entry = match self.entry(path, directory, kernels, name) {
                 Ok(Some(entry)) => entry,
                 Ok(None) => continue,
                 Err(failure) => {
@@ -175,7 +175,7 @@ impl Walk {
             };
             let Ok(number) = order.entry(name) else { continue };
             let entry = self.numbered(entry, number);
-            if entry.1.what == What::Folder {
+            if entry.1.what == What::Directory {
                 order.descend(());
             }
             bytes += weigh(&entry.1);
@@ -193,22 +193,22 @@ impl Walk {
     fn entry(
         &mut self,
         path: &[u8],
-        folder: &Folder,
+        directory: &Dir,
         kernels: bool,
         name: &[u8],
     ) -> Result<Option<(Stat, Entry)>, Failure> {
         let whole = join(path, name);
         let shown = self.shown(&whole);
         let failed = |action| failed(action, &shown);
-        let stat = folder.stat(name).map_err(failed(Action::Read))?;
+        let stat = directory.stat(name).map_err(failed(Action::Read))?;
         let Some(stat) = stat else { return Ok(None) };
         let kind = FileType::from_raw_mode(stat.st_mode);
-        let is_folder = kind == FileType::Directory;
-        if temporary::is_temporary(name, is_folder) {
+        let is_directory = kind == FileType::Directory;
+        if temporary::is_temporary(name, is_directory) {
             return Ok(None);
         }
-        if self.source.filter.excludes(&whole, is_folder) {
-            if self.source.filter.rules_out(&whole, is_folder) {
+        if self.source.filter.excludes(&whole, is_directory) {
+            if self.source.filter.rules_out(&whole, is_directory) {
                 self.pass_over(&whole);
             }
             return Ok(None);
@@ -221,18 +221,19 @@ impl Walk {
         let options = &self.source.options;
         let size = u64::try_from(stat.st_size).unwrap_or_default();
         let (mut xattrs, mut hash) = (Vec::new(), None);
-        if kind == FileType::RegularFile && (options.checksum && !kernels || options.travels.xattrs)
+        if kind == FileType::RegularFile
+            && (options.checksum && !kernels || options.preserve.xattrs)
         {
-            let file = folder.open_file(name).map_err(failed(Action::Open))?;
-            if options.travels.xattrs {
+            let file = directory.open_file(name).map_err(failed(Action::Open))?;
+            if options.preserve.xattrs {
                 xattrs = attributes::read_xattrs(&file)
                     .map_err(|errno| failed(Action::Read)(errno.into()))?;
             }
             if options.checksum && !kernels {
                 hash = Some(hash_of(&file, size).map_err(failed(Action::Read))?);
             }
-        } else if kind == FileType::Directory && options.travels.xattrs {
-            let inner = folder.enter(name).map_err(failed(Action::Open))?;
+        } else if kind == FileType::Directory && options.preserve.xattrs {
+            let inner = directory.enter(name).map_err(failed(Action::Open))?;
             xattrs = attributes::read_xattrs(&inner)
                 .map_err(|errno| failed(Action::Read)(errno.into()))?;
         }
@@ -242,23 +243,24 @@ impl Walk {
                 hash: if kernels { Some(UNLIKE_ANY) } else { hash },
                 linked: options.hard_links && stat.st_nlink > 1,
             },
-            FileType::Directory => What::Folder,
+            FileType::Directory => What::Directory,
             FileType::Symlink => {
-                What::Link { target: folder.read_link(name).map_err(failed(Action::Read))? }
+                What::Link { target: directory.read_link(name).map_err(failed(Action::Read))? }
             }
             FileType::Fifo => What::Other(FileKind::Fifo),
             FileType::Socket => What::Other(FileKind::Socket),
             _ => What::Other(FileKind::Device),
         };
-        let mut metadata = attributes::describe(&stat, options.travels, &mut self.owners);
+        let mut metadata = attributes::describe(&stat, options.preserve, &mut self.owners);
         metadata.xattrs = xattrs;
-        let described = acl::describe_name(folder, self.entered, name, &stat, options.travels.acls);
+        let described =
+            acl::describe_name(directory, self.entered, name, &stat, options.preserve.acls);
         let described = described.map_err(sys_failed(Action::Read, &shown))?;
         self.owners.tell_acls(described, &mut metadata);
         Ok(Some((stat, Entry { name: name.to_vec(), metadata, what })))
     }
 
-    /// What was asked for and is left out, by itself or with its folder, is not missing.
+    /// What was asked for and is left out, by itself or with its directory, is not missing.
     fn pass_over(&mut self, path: &[u8]) {
         self.left.remove(path);
         let inside = join(path, b"");
@@ -280,7 +282,12 @@ impl Walk {
         (stat, entry)
     }
 
-    fn entries(&self, path: &FolderPath, entries: Vec<Entry>, last: bool) -> Result<(), Unheard> {
+    fn entries(
+        &self,
+        path: &DirectoryPath,
+        entries: Vec<Entry>,
+        last: bool,
+    ) -> Result<(), Unheard> {
         self.tell(Walked::Entries(Arc::clone(path), Entries { entries, last }))
     }
 

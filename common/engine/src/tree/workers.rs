@@ -6,7 +6,7 @@ use std::thread::{Builder, JoinHandle};
 
 use tokio::sync::mpsc;
 
-use super::decider::Decider;
+use super::manifest::Manifest;
 use super::replace::Replacements;
 use super::shared::{Said, Shared};
 use super::write::{self, Job};
@@ -31,7 +31,7 @@ pub(super) struct Workers {
 
 impl Workers {
     pub(super) fn start(
-        decider: Decider,
+        decider: Manifest,
         shared: &Arc<Shared>,
         replacements: &Arc<Replacements>,
     ) -> io::Result<Self> {
@@ -78,7 +78,7 @@ impl Drop for Workers {
     }
 }
 
-fn decide_all(mut decider: Decider, mut listed: mpsc::Receiver<Entries>, shared: &Shared) {
+fn decide_all(mut decider: Manifest, mut listed: mpsc::Receiver<Entries>, shared: &Shared) {
     shared.collect();
     while let Some(entries) = listed.blocking_recv() {
         match decider.entries(entries) {

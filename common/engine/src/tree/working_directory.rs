@@ -23,9 +23,9 @@ impl WorkingDirectory {
         Self { own: unshare(CloneFlags::CLONE_FS).is_ok(), thread: PhantomData }
     }
 
-    /// Makes `folder` the working directory, and says whether it is.
-    pub(super) fn enter(&self, folder: impl AsFd) -> bool {
-        self.own && rustix::process::fchdir(folder).is_ok()
+    /// Makes `directory` the working directory, and says whether it is.
+    pub(super) fn enter(&self, directory: impl AsFd) -> bool {
+        self.own && rustix::process::fchdir(directory).is_ok()
     }
 }
 

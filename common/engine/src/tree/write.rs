@@ -11,8 +11,8 @@ use std::os::fd::AsFd;
 use rustix::io::Errno;
 
 use super::replace::{Replacement, Replacements};
-use super::shared::{LastFolder, Shared, Wanted};
-use crate::confined::Folder;
+use super::shared::{LastDirectory, Shared, Wanted};
+use crate::confined::Dir;
 use crate::error::failed;
 use crate::replaced::Replaced;
 use crate::{commit, end_state, in_place};
@@ -27,7 +27,7 @@ pub(super) struct Job {
 
 /// Writes all files of a pack. Gives how many there are now, and their bytes.
 pub(super) fn write(shared: &Shared, replacements: &Replacements, job: Job) -> (u64, u64) {
-    let mut last = LastFolder::default();
+    let mut last = LastDirectory::default();
     let (mut files, mut bytes) = (0, 0);
     for (mut wanted, head, range) in job.files {
         shared.as_read(&mut wanted.attributes, head.mode, head.mtime);
@@ -46,19 +46,19 @@ pub(super) fn write(shared: &Shared, replacements: &Replacements, job: Job) -> (
 fn put(
     shared: &Shared,
     replacements: &Replacements,
-    last: &mut LastFolder,
+    last: &mut LastDirectory,
     wanted: Wanted,
     hash: [u8; 32],
     content: &[u8],
 ) -> Result<(), Failure> {
-    let path = shared.shown(&wanted.folder, &wanted.name);
+    let path = shared.shown(&wanted.directory, &wanted.name);
     if *blake3::hash(content).as_bytes() != hash {
         let cause = Cause::Mismatch;
         return Err(Failure { action: Action::Verify, path: Some(path), cause });
     }
-    let folder = last.open(shared, &wanted.folder)?;
-    shared.touch(&folder).map_err(failed(Action::Open, &path))?;
-    let old = if wanted.replaces { Replaced::find(&*folder, &wanted.name) } else { None };
+    let directory = last.open(shared, &wanted.directory)?;
+    shared.touch(&directory).map_err(failed(Action::Open, &path))?;
+    let old = if wanted.replaces { Replaced::find(&*directory, &wanted.name) } else { None };
     let equal = old.as_ref().filter(|old| old.has(content));
     if equal.and_then(|old| commit::touch(old, &wanted.attributes)).is_some() {
         shared.arrived(wanted.linked);
@@ -66,14 +66,14 @@ fn put(
     }
     if shared.finish.in_place && wanted.replaces && !wanted.clears {
         let given_mode = shared.finish.mode.is_some();
-        let (folder, attributes) = (folder.as_fd(), &wanted.attributes);
-        if in_place::overwrite(folder, &wanted.name, content, attributes, given_mode, &path)? {
+        let (directory, attributes) = (directory.as_fd(), &wanted.attributes);
+        if in_place::overwrite(directory, &wanted.name, content, attributes, given_mode, &path)? {
             shared.arrived(wanted.linked);
             return Ok(());
         }
     }
     let stage = || shared.stage(&wanted.name);
-    let draft = Draft::create(&folder, stage).map_err(failed(Action::Create, &path))?;
+    let draft = Draft::create(&directory, stage).map_err(failed(Action::Create, &path))?;
     (&draft.file).write_all(content).map_err(failed(Action::Write, &path))?;
     end_state::finish(&draft.file, &wanted.attributes, old.as_ref(), &path)?;
     if !wanted.replaces && draft.name_new(&wanted.name).map_err(failed(Action::Rename, &path))? {
@@ -82,14 +82,14 @@ fn put(
     }
     let staged = draft.keep(stage).map_err(failed(Action::Rename, &path))?;
     let backup = shared.finish.backup && equal.is_none();
-    let Wanted { folder, name, clears, linked, .. } = wanted;
-    replacements.add(Replacement { folder, staged, name, clears, backup, linked });
+    let Wanted { directory, name, clears, linked, .. } = wanted;
+    replacements.add(Replacement { directory, staged, name, clears, backup, linked });
     Ok(())
 }
 
 /// A file that is not complete. It goes when it is dropped before it has a name.
 struct Draft<'a> {
-    folder: &'a Folder,
+    directory: &'a Dir,
     file: File,
     /// The temporary name under which it is there, if it has one.
     staged: Option<Vec<u8>>,
@@ -97,18 +97,18 @@ struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     /// Makes one without a name, or where the file system can't do that, with the one that `stage` gives.
-    fn create(folder: &'a Folder, stage: impl Fn() -> Vec<u8>) -> io::Result<Self> {
+    fn create(directory: &'a Dir, stage: impl Fn() -> Vec<u8>) -> io::Result<Self> {
         const UNKNOWN: [i32; 3] = [
             Errno::OPNOTSUPP.raw_os_error(),
             Errno::ISDIR.raw_os_error(),
             Errno::INVAL.raw_os_error(),
         ];
-        match folder.create_nameless() {
-            Ok(file) => Ok(Self { folder, file, staged: None }),
+        match directory.create_nameless() {
+            Ok(file) => Ok(Self { directory, file, staged: None }),
             Err(error) if error.raw_os_error().is_some_and(|n| UNKNOWN.contains(&n)) => {
                 let staged = stage();
-                let file = anew(folder, &staged, || folder.create_file(&staged))?;
-                Ok(Self { folder, file, staged: Some(staged) })
+                let file = anew(directory, &staged, || directory.create_file(&staged))?;
+                Ok(Self { directory, file, staged: Some(staged) })
             }
             Err(error) => Err(error),
         }
@@ -117,8 +117,8 @@ impl<'a> Draft<'a> {
     /// Gives the file its name, unless there is something under it now.
     fn name_new(&self, name: &[u8]) -> io::Result<bool> {
         let named = match &self.staged {
-            Some(staged) => self.folder.rename_new(staged, name),
-            None => self.folder.name_file(&self.file, name),
+            Some(staged) => self.directory.rename_new(staged, name),
+            None => self.directory.name_file(&self.file, name),
         };
         match named {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -132,16 +132,16 @@ impl<'a> Draft<'a> {
             return Ok(staged);
         }
         let staged = stage();
-        anew(self.folder, &staged, || self.folder.name_file(&self.file, &staged))?;
+        anew(self.directory, &staged, || self.directory.name_file(&self.file, &staged))?;
         Ok(staged)
     }
 }
 
 /// Makes what gets a temporary name; one that a killed attempt left gives way.
-fn anew<T>(folder: &Folder, staged: &[u8], make: impl Fn() -> io::Result<T>) -> io::Result<T> {
+fn anew<T>(directory: &Dir, staged: &[u8], make: impl Fn() -> io::Result<T>) -> io::Result<T> {
     match make() {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            folder.remove(staged)?;
+            directory.remove(staged)?;
             make()
         }
         done => done,
@@ -152,7 +152,7 @@ impl Drop for Draft<'_> {
     fn drop(&mut self) {
         if let Some(staged) = &self.staged {
             // It has its own name by now, or nobody wants it.
-            let _ = self.folder.remove(staged);
+            let _ = self.directory.remove(staged);
         }
     }
 }

@@ -6,10 +6,10 @@
 //! while the other direction is full, and a `Ping` is answered whatever else goes on.
 
 mod hello;
+mod keepalive;
 mod outbox;
 mod pulse;
 mod reader;
-mod silence;
 mod writer;
 
 use std::time::Duration;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::keepalive::{Keepalive, Step};
 use super::pulse::Pulse;
-use super::silence::{Silence, Step};
 use super::{LinkError, Outbox};
 use crate::codec;
 use crate::frame::{HEADER_LEN, Header};
@@ -43,7 +43,7 @@ pub struct Reader<R> {
     charge: Charge,
     waiting: Option<Waiting>,
     pulse: Pulse,
-    /// Silence after which the first ping is sent.
+    /// Keepalive after which the first ping is sent.
     ping_after: Duration,
     pace: Pace,
     /// When the peer last got a sign of life while it sends bulk frames.
@@ -53,7 +53,7 @@ pub struct Reader<R> {
 /// Since the stream last had nothing for us.
 struct Waiting {
     began: Instant,
-    silence: Silence,
+    silence: Keepalive,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -350,7 +350,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let Waiting { silence, timer, .. } = self.waiting.get_or_insert_with(|| {
             let began = Instant::now();
             pulse.silent(began.into_std());
-            let silence = Silence::new(began.into_std(), ping_after);
+            let silence = Keepalive::new(began.into_std(), ping_after);
             let timer = Box::pin(tokio::time::sleep_until(silence.deadline().into()));
             Waiting { began, silence, timer }
         });

@@ -34,7 +34,7 @@ pub struct Run {
     pub command: Command,
     /// Whom to run it as, if not as the agent's own user.
     pub user: Option<String>,
-    /// Working folder; relative to the user's home, which is also the default.
+    /// Working directory; relative to the user's home, which is also the default.
     pub cwd: Option<Vec<u8>>,
     /// Variables added to the clean environment.
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
@@ -100,7 +100,7 @@ pub enum BadRun {
     #[error("the command is empty")]
     Empty,
     /// No program can be given a word or variable that has a NUL byte in it.
-    #[error("a NUL byte in the command, its environment or its folder")]
+    #[error("a NUL byte in the command, its environment or its directory")]
     Nul,
     /// A variable's name is empty or has `=` in it.
     #[error("a variable's name is empty or contains '='")]

@@ -33,21 +33,21 @@ pub enum Action {
     Read,
     /// Writing a file.
     Write,
-    /// Forcing a file or folder to disk.
+    /// Forcing a file or directory to disk.
     Sync,
     /// Giving a file its final name.
     Rename,
     /// Setting a file's mode, owner or times.
     SetMetadata,
-    /// Making a folder.
-    MakeFolder,
-    /// Entering the working folder.
-    EnterFolder,
+    /// Making a directory.
+    MakeDirectory,
+    /// Entering the working directory.
+    EnterDirectory,
     /// Comparing what arrived with what was sent.
     Verify,
     /// Starting a command.
     Start,
-    /// Removing a file or folder.
+    /// Removing a file or directory.
     Remove,
 }
 
@@ -163,8 +163,8 @@ impl VerbName {
 /// What a path is, when it is not a regular file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FileKind {
-    /// A folder.
-    Folder,
+    /// A directory.
+    Directory,
     /// A fifo.
     Fifo,
     /// A socket.
@@ -204,8 +204,8 @@ impl Action {
             Self::Sync => "sync",
             Self::Rename => "rename",
             Self::SetMetadata => "set metadata of",
-            Self::MakeFolder => "make folder",
-            Self::EnterFolder => "enter folder",
+            Self::MakeDirectory => "make directory",
+            Self::EnterDirectory => "enter directory",
             Self::Verify => "verify",
             Self::Start => "start",
             Self::Remove => "remove",
@@ -234,7 +234,7 @@ impl fmt::Display for Cause {
             }
             Self::BadRequest(why) => f.write_str(&escape(why.as_bytes())),
             Self::NotAFile(kind) => f.write_str(match kind {
-                FileKind::Folder => "is a folder",
+                FileKind::Directory => "is a directory",
                 FileKind::Fifo => "is a fifo, not a regular file",
                 FileKind::Socket => "is a socket, not a regular file",
                 FileKind::Device => "is a device, not a regular file",

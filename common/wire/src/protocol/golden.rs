@@ -8,11 +8,11 @@ use super::exec::{
 };
 use super::failure::{Action, Cause, Failure, FileKind, VerbName};
 use super::job::{Job, Kill, Killed, List, Listed, Logs, LogsEnd, Reading, Start, State};
-use super::metadata::{Metadata, Ownership, Travels, Xattr};
+use super::metadata::{Metadata, Ownership, Preserve, Xattr};
 use super::request::{Goodbye, Ping, Pong};
 use super::transfer::{
     Basis, Begun, Complete, Copies, Copy, Destination, Done, Hashes, Have, Identity, Offer,
-    Placement, Pull, Push, Range, Sending, Time,
+    Overrides, Pull, Push, Range, Sending, Time,
 };
 use super::tree::{
     Answers, Begin, Change, ChangeKind, Changed, Changes, End as TreeEnd, Entries, Entry, Missed,
@@ -113,14 +113,14 @@ fn every_message_has_the_bytes_of_the_document() {
         identity: Identity { device: 3, inode: 4, ctime },
     };
     let dest = Destination { path: b"/srv/".to_vec(), name: b"a".to_vec() };
-    let placement = Placement {
+    let overrides = Overrides {
         mode: Some(0o600),
         user: Some("www".to_owned()),
         backup: true,
         ..Default::default()
     };
-    let (travels, user) = (Travels { special: true, ..Travels::default() }, None);
-    check(s, &Push { dest, offer: offer.clone(), placement, travels, user });
+    let (preserve, user) = (Preserve { special: true, ..Preserve::default() }, None);
+    check(s, &Push { dest, offer: offer.clone(), overrides, preserve, user });
     let sending = Sending { compress: true, rate: Some(4096) };
     let user = Some("www".to_owned());
     check(s, &Pull { source: b"/srv/a".to_vec(), sending, tree: None, user });
@@ -164,14 +164,14 @@ fn trees(s: &mut Vec<Kind>, offer: &Offer) {
         },
         what,
     };
-    let root = entry(b"", What::Folder);
+    let root = entry(b"", What::Directory);
     let dest = Destination { path: b"/srv/".to_vec(), name: b"a".to_vec() };
     let rules = vec![Rule { include: false, glob: "*.o".to_owned() }];
     let options =
         TreeOptions { rules, delete: true, max_delete: Some(7), ..TreeOptions::default() };
-    let placement = Placement::default();
+    let overrides = Overrides::default();
     let user = None;
-    let push = PushTree { dest, root: root.clone(), options: options.clone(), placement, user };
+    let push = PushTree { dest, root: root.clone(), options: options.clone(), overrides, user };
     check(s, &push);
     let sending = Sending::default();
     check(s, &Pull { source: b"/srv".to_vec(), sending, tree: Some(options), user: None });
@@ -182,7 +182,7 @@ fn trees(s: &mut Vec<Kind>, offer: &Offer) {
     let file = entry(b"f", file);
     let entries = vec![
         Entry { metadata: owned(&file.metadata), ..file },
-        entry(b"g", What::Folder),
+        entry(b"g", What::Directory),
         entry(b"l", What::Link { target: b"f".to_vec() }),
         entry(b"s", What::Same { entry: 1 }),
         entry(b"t", What::Other(FileKind::Socket)),

@@ -12,10 +12,10 @@ pub const MAX_XATTRS: usize = 64 * 1024;
 /// The number that no user or group can have: it means "leave it as it is" to the system.
 const NOBODY: u32 = u32::MAX;
 
-/// What of it travels beside permission bits and the time of last modification.
+/// What of it preserve beside permission bits and the time of last modification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
-pub struct Travels {
+pub struct Preserve {
     /// Extended attributes do.
     pub xattrs: bool,
     /// Owners and groups do.

@@ -140,17 +140,17 @@ kinds! {
     /// So many there were: [`clean::Cleaned`].
     Cleaned = 0x4c,
 
-    /// Send a folder to the host: [`tree::PushTree`].
+    /// Send a directory to the host: [`tree::PushTree`].
     PushTree = 0x50,
-    /// The sender's folder, in answer to a Pull: [`tree::Root`].
+    /// The sender's directory, in answer to a Pull: [`tree::Root`].
     Root = 0x51,
-    /// What is in a folder: [`tree::Entries`].
+    /// What is in a directory: [`tree::Entries`].
     Entries = 0x52,
     /// What the receiver wants of it: [`tree::Answers`].
     Answers = 0x53,
     /// Bulk: [`transfer::LiteralHead`], then small files, each behind a [`tree::PackedHead`].
     Pack = 0x54,
-    /// A file that travels alone: [`tree::Begin`].
+    /// A file that preserve alone: [`tree::Begin`].
     Begin = 0x55,
     /// One name failed, the rest goes on: [`tree::Missed`].
     Missed = 0x56,

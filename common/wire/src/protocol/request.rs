@@ -56,9 +56,9 @@ pub enum Request {
 pub enum FileRequest {
     /// Send a file to the host.
     Push(Push),
-    /// Send a folder to the host.
+    /// Send a directory to the host.
     PushTree(PushTree),
-    /// Fetch a file or a folder from the host.
+    /// Fetch a file or a directory from the host.
     Pull(Pull),
     /// Remove abandoned temporary files.
     Clean(Clean),

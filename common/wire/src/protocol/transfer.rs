@@ -23,7 +23,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{CHUNK, MAX_BULK_HEADER, MAX_NAME, MAX_PATH};
-use crate::protocol::metadata::{MAX_XATTRS, Metadata, Travels};
+use crate::protocol::metadata::{MAX_XATTRS, Metadata, Preserve};
 use crate::protocol::request::may_name_user;
 use crate::protocol::tree::TreeOptions;
 
@@ -47,21 +47,21 @@ pub struct Push {
     /// What is sent.
     pub offer: Offer,
     /// What becomes of it there.
-    pub placement: Placement,
+    pub overrides: Overrides,
     /// What of its metadata it gets there.
-    pub travels: Travels,
+    pub preserve: Preserve,
     /// Whose rights it is done with, if not with those of the agent's own user.
     pub user: Option<String>,
 }
 
-/// Fetches a file or a folder from the host.
+/// Fetches a file or a directory from the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pull {
     /// The path; relative to the user's home.
     pub source: Vec<u8>,
     /// How it is sent.
     pub sending: Sending,
-    /// How a folder is sent, and what of a file beside its content; without it only a file is, with
+    /// How a directory is sent, and what of a file beside its content; without it only a file is, with
     /// nothing but its mode and time.
     pub tree: Option<TreeOptions>,
     /// Whose rights it is done with, if not with those of the agent's own user.
@@ -79,7 +79,7 @@ pub struct Sending {
 
 /// What becomes of a file beyond its content, where it goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Placement {
+pub struct Overrides {
     /// Permission bits in place of the source's.
     pub mode: Option<u32>,
     /// Owner's name or number on the host.
@@ -92,7 +92,7 @@ pub struct Placement {
     pub in_place: bool,
 }
 
-impl Placement {
+impl Overrides {
     /// Checks what the types alone can't.
     pub(super) fn check(&self) -> Result<(), BadTransfer> {
         if self.mode.is_some_and(|mode| mode & !0o7777 != 0) {
@@ -129,7 +129,7 @@ impl Destination {
         if self.name.is_empty() { Ok(()) } else { check_name(&self.name) }
     }
 
-    /// Whether the path can only mean the folder that the source goes into.
+    /// Whether the path can only mean the directory that the source goes into.
     pub fn is_inside(&self) -> bool {
         matches!(self.path.rsplit(|&b| b == b'/').next(), None | Some(b"" | b"." | b".."))
     }
@@ -384,7 +384,7 @@ impl Push {
     /// Checks what the types alone can't.
     pub fn check(&self) -> Result<(), BadTransfer> {
         self.dest.check()?;
-        self.placement.check()?;
+        self.overrides.check()?;
         check_user(self.user.as_deref())?;
         self.offer.check()
     }
@@ -404,7 +404,7 @@ pub(super) fn check_user(user: Option<&str>) -> Result<(), BadTransfer> {
     if may_name_user(user) { Ok(()) } else { Err(BadTransfer::User) }
 }
 
-/// Whether `name` is one component that can be made in a folder.
+/// Whether `name` is one component that can be made in a directory.
 pub fn check_name(name: &[u8]) -> Result<(), BadTransfer> {
     let bad = matches!(name, b"" | b"." | b"..")
         || name.len() > MAX_NAME
@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_without_a_name_goes_into_no_folder() {
+    fn a_source_without_a_name_goes_into_no_directory() {
         let check =
             |path: &str, name: &str| Destination { path: path.into(), name: name.into() }.check();
         for (path, name) in [("/srv/a", ""), ("a", ""), ("", "a"), ("/srv/", "a")] {

@@ -17,8 +17,8 @@ use super::record::{
     BadRecord, Content, HEADER, MAX_BODY, MAX_CONTENT, OVERHEAD, Opener, Sealer, TAG, Told,
     record_len,
 };
+use super::record_aligned::RecordAligned;
 use super::secrets::{Secrets, agree};
-use super::stepwise::Stepwise;
 
 /// One record of the greatest length, in bytes: what is read at once as long as little comes.
 const READ_FEW: usize = HEADER + MAX_BODY;
@@ -71,7 +71,7 @@ pub struct Channel<S> {
 impl<S> Channel<S> {
     /// Takes over what a handshake has established. `secrets` are those of its configuration.
     pub fn take_over(
-        stream: Stepwise<S>,
+        stream: RecordAligned<S>,
         connection: impl Into<Connection>,
         secrets: &Secrets,
     ) -> Result<Self, TakeOverError> {
@@ -209,7 +209,7 @@ impl<S> Channel<S> {
             if self.pending.end >= SEAL_MANY * (OVERHEAD + MAX_CONTENT) {
                 break;
             }
-            if self.update_asked || self.sealer.is_worn() {
+            if self.update_asked || self.sealer.needs_key_update() {
                 self.seal(Content::Handshake, &KEY_UPDATE);
                 self.sealer.update();
                 self.update_asked = false;

@@ -1,13 +1,13 @@
 //! TLS as both ends have it: version 1.3 only, our ALPN, hybrid key exchange first, and AES-128-GCM
 //! first, whose speed the transfer engine lives on.
 //!
-//! rustls does the handshake, over a [`Stepwise`] stream and with [`Secrets`] kept; a [`Channel`] then
+//! rustls does the handshake, over a [`RecordAligned`] stream and with [`Secrets`] kept; a [`Channel`] then
 //! takes the connection over.
 
 mod channel;
 mod record;
+mod record_aligned;
 mod secrets;
-mod stepwise;
 
 #[cfg(test)]
 mod tests;
@@ -18,8 +18,8 @@ pub use channel::{Channel, TakeOverError};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider};
 
+pub use record_aligned::RecordAligned;
 pub use secrets::Secrets;
-pub use stepwise::Stepwise;
 
 use crate::auth::proof::{EXPORTER_LABEL, Exporter};
 

@@ -137,7 +137,7 @@ impl Sealer {
     }
 
     /// Whether these keys have sealed enough.
-    pub(super) fn is_worn(&self) -> bool {
+    pub(super) fn needs_key_update(&self) -> bool {
         self.protection.sequence >= self.limit
     }
 

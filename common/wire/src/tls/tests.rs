@@ -63,7 +63,7 @@ async fn client(
         std::io::Write::write_all(&mut tls.writer(), early).unwrap();
     };
     let (ours, theirs) = tokio::join!(
-        connector.connect(name(), Stepwise::new(near)),
+        connector.connect(name(), RecordAligned::new(near)),
         acceptor.accept_with(far, write)
     );
     let (stream, connection) = ours.unwrap().into_inner();
@@ -88,7 +88,7 @@ async fn server(
         theirs.flush().await.unwrap();
         theirs
     };
-    let (ours, theirs) = tokio::join!(acceptor.accept(Stepwise::new(near)), theirs);
+    let (ours, theirs) = tokio::join!(acceptor.accept(RecordAligned::new(near)), theirs);
     let (stream, connection) = ours.unwrap().into_inner();
     (Channel::take_over(stream, connection, &secrets).unwrap(), theirs)
 }
@@ -283,7 +283,7 @@ async fn a_connection_is_taken_over_only_with_its_own_secrets_and_between_record
     let connector = TlsConnector::from(Arc::new(client));
     let acceptor = TlsAcceptor::from(Arc::new(server));
     let (ours, theirs) =
-        tokio::join!(connector.connect(name(), Stepwise::new(near)), acceptor.accept(far));
+        tokio::join!(connector.connect(name(), RecordAligned::new(near)), acceptor.accept(far));
     let (stream, connection) = ours.unwrap().into_inner();
     let taken = Channel::take_over(stream, connection, &Secrets::default());
     let error = taken.err().unwrap().to_string();

@@ -9,22 +9,22 @@ use serde::Serialize;
 
 use super::plan;
 use super::progress::{Begun, Done, Progress, Stand};
-use crate::commands::pull::{self, Haul};
-use crate::commands::push::{self, Load};
+use crate::commands::pull::{self, PullJob};
+use crate::commands::push::{self, PushJob};
 use crate::commands::run::{Asked, Before, StepLog, Task};
 use crate::error::CliError;
 use crate::fanout::{self, End, Ended, Fanout, Limits, Screen};
+use crate::host_handle::Fleet;
 use crate::output::json;
 use crate::output::printer::Printer;
-use crate::reach::Fleet;
 use crate::run::Relay;
 use crate::target::Chosen;
 use crate::transfer::{Listing, Tally};
 
 /// A step, ready to be done on any host.
 pub(super) enum Verb {
-    Push(Load),
-    Pull(Haul),
+    Push(PushJob),
+    Pull(PullJob),
     Run(Task),
 }
 
@@ -39,8 +39,8 @@ struct Step {
 }
 
 enum Ready {
-    Push(Load),
-    Pull(Haul),
+    Push(PushJob),
+    Pull(PullJob),
     Run(Asked),
 }
 
@@ -239,8 +239,8 @@ struct StepDone {
 }
 
 enum Transfer<'a> {
-    Push(&'a Load),
-    Pull(&'a Haul),
+    Push(&'a PushJob),
+    Pull(&'a PullJob),
 }
 
 /// What is told of each.
@@ -287,7 +287,7 @@ impl Report {
 }
 
 impl fanout::Report for Report {
-    type Came = Came;
+    type Outcome = Came;
 
     fn ended(&mut self, host: &HostName, came: Came) -> Ended {
         let Came { mut ended, done, seconds } = came;

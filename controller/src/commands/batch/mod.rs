@@ -16,8 +16,8 @@ use lariat_base::escape::shortened;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{Fanout, FanoutOptions, Plan, Work};
+use crate::host_handle::{self, Fleet};
 use crate::output;
-use crate::reach::{self, Fleet};
 use crate::runtime::block_on;
 use crate::target::{Chosen, Targets, fold};
 
@@ -74,7 +74,7 @@ pub(crate) struct Args {
     json: bool,
 
     #[command(flatten)]
-    connect: reach::ReachOptions,
+    connect: host_handle::ReachOptions,
 
     #[command(flatten)]
     fanout: FanoutOptions,

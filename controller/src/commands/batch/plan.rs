@@ -424,7 +424,7 @@ mod tests {
         assert!(steps[0].when_changed && !steps[1].when_changed);
         for step in &steps[3..] {
             let Verb::Push(args) = &step.verb else { panic!("it is a push") };
-            assert_eq!(args.options.placement().mode, Some(0o640));
+            assert_eq!(args.options.overrides().mode, Some(0o640));
         }
     }
 
@@ -438,7 +438,7 @@ mod tests {
             let tree = args.options.tree();
             let hard_links = option.starts_with(['h', 'H']);
             assert_eq!(
-                (tree.hard_links, tree.travels.xattrs),
+                (tree.hard_links, tree.preserve.xattrs),
                 (hard_links, !hard_links),
                 "{option}"
             );

@@ -1,5 +1,5 @@
 //! How far each host has come with a plan, for `--resume`: the plan's text, and a line for each step that
-//! a host begins, with the job that it is, and has done. In the fleet's folder, where only its owner reads.
+//! a host begins, with the job that it is, and has done. In the fleet's directory, where only its owner reads.
 //!
 //! Invariant: what is asked of a host is written down before, so that the next controller asks first what has
 //! become of it.
@@ -177,8 +177,8 @@ mod tests {
 
     #[test]
     fn only_the_same_plan_goes_on() {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::find(Some(folder.path())).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::find(Some(directory.path())).unwrap();
         assert!(Progress::resume(&home, "a").is_err());
         let [web1, web2] = ["web1", "web2"].map(|host| host.parse().unwrap());
         let progress = Progress::begin(&home, "a").unwrap();

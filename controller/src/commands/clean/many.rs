@@ -10,8 +10,8 @@ use super::{Args, Done, Told, ask, summary};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, Fanout, Plan, Report};
+use crate::host_handle::{Fleet, Reach};
 use crate::output::printer::Printer;
-use crate::reach::{Fleet, Reach};
 use crate::runtime::block_on;
 use crate::target::{Chosen, Targets};
 use crate::template::Template;
@@ -73,9 +73,9 @@ impl All {
 }
 
 impl Report for All {
-    type Came = Result<Done, Failed>;
+    type Outcome = Result<Done, Failed>;
 
-    fn ended(&mut self, host: &HostName, came: Self::Came) -> Ended {
+    fn ended(&mut self, host: &HostName, came: Self::Outcome) -> Ended {
         let told = Told::of(came);
         self.total.files += told.cleaned.files;
         self.total.bytes += told.cleaned.bytes;

@@ -15,13 +15,13 @@ use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::tree::Missed;
 use serde::Serialize;
 
+use crate::backoff::is_broken_connection;
 use crate::connect::Session;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Failed, FanoutOptions, within};
+use crate::host_handle::{self, Fleet, Reach, Retry};
 use crate::output::json;
-use crate::patience::is_broken_connection;
-use crate::reach::{self, Fleet, Reach, Retry};
 use crate::run::Broken;
 use crate::runtime::block_on;
 use crate::target::{Chosen, RemotePath};
@@ -55,11 +55,11 @@ pub(crate) struct Args {
     json: bool,
 
     /// How long it may take for a host, connecting included
-    #[arg(long, value_name = "DUR", value_parser = reach::parse_limit)]
+    #[arg(long, value_name = "DUR", value_parser = host_handle::parse_limit)]
     timeout: Option<Duration>,
 
     #[command(flatten)]
-    connect: reach::ReachOptions,
+    connect: host_handle::ReachOptions,
 
     #[command(flatten)]
     fanout: FanoutOptions,

@@ -8,11 +8,11 @@ use super::{Args, HEADINGS, Told, ask, cells};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, Fanout, Report};
+use crate::host_handle::Reach;
 use crate::jobs::{self, Several};
 use crate::output::json;
 use crate::output::printer::Printer;
 use crate::output::table::table;
-use crate::reach::Reach;
 use crate::runtime::block_on;
 use crate::target::natural;
 
@@ -48,9 +48,9 @@ struct Listing {
 }
 
 impl Report for Listing {
-    type Came = Result<Told, Failed>;
+    type Outcome = Result<Told, Failed>;
 
-    fn ended(&mut self, host: &HostName, came: Self::Came) -> Ended {
+    fn ended(&mut self, host: &HostName, came: Self::Outcome) -> Ended {
         match came {
             Ok(told) => {
                 self.has_answer = true;

@@ -11,11 +11,11 @@ use lariat_wire::protocol::job::Job;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::Failed;
+use crate::host_handle::Reach;
 use crate::jobs::{self, Prefix, Unnamed, Whom, Wish, command, lasted, short, span, state};
 use crate::output;
 use crate::output::json::object;
 use crate::output::table::table;
-use crate::reach::Reach;
 use crate::runtime::block_on;
 
 /// What a table says of a job.

@@ -12,9 +12,9 @@ use crate::connect::Session;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{Ended, Failed, Fanout, Report, Sink};
+use crate::host_handle::Reach;
 use crate::jobs::{self, Several, Wish};
 use crate::output::printer::Printer;
-use crate::reach::Reach;
 use crate::run::Log;
 use crate::run::capture::Capture;
 use crate::runtime::block_on;
@@ -153,9 +153,9 @@ enum Heard {
 }
 
 impl Report for Told {
-    type Came = Result<Read, Failed>;
+    type Outcome = Result<Read, Failed>;
 
-    fn ended(&mut self, host: &HostName, came: Self::Came) -> Ended {
+    fn ended(&mut self, host: &HostName, came: Self::Outcome) -> Ended {
         let heard = match &came {
             Ok(Some(_)) => Heard::Present,
             Ok(None) => Heard::Absent,

@@ -1,4 +1,4 @@
-//! A file or a folder that comes from a host.
+//! A file or a directory that comes from a host.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -8,7 +8,8 @@ use lariat_base::name::KeyId;
 use lariat_engine::destination::Place;
 use lariat_engine::tree::{Counts, Filter, Look, TreeArrival, TreeTarget, look, receive_tree};
 use lariat_engine::{
-    Busy, Cancel, Finish, Opened, Owner, Placing, Received, Stream, Target, TransferError, receive,
+    Busy, Cancel, CommitOptions, Opened, Owner, Received, ResolvedOverrides, Stream, Target,
+    TransferError, receive,
 };
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::Message;
@@ -34,8 +35,8 @@ pub(super) struct Way<'a> {
     /// With whose rights there, if not the agent's own.
     pub(super) user: Option<&'a str>,
     pub(super) options: &'a TransferOptions,
-    pub(super) finish: &'a Finish,
-    /// The paths of a folder that are moved, if not all.
+    pub(super) finish: &'a ResolvedOverrides,
+    /// The paths of a directory that are moved, if not all.
     pub(super) only: &'a [Vec<u8>],
     pub(super) listing: &'a Listing,
 }
@@ -46,14 +47,14 @@ struct Dest {
     tree: Destination,
 }
 
-/// A file or a folder that comes here.
+/// A file or a directory that comes here.
 pub(super) struct Pulled<'a> {
     request: Pull,
     /// Where to, if not to stdout.
     dest: Option<Dest>,
     owner: Owner,
     options: &'a TransferOptions,
-    finish: &'a Finish,
+    finish: &'a ResolvedOverrides,
     filter: Filter,
     avoided: Avoided,
     /// What is being done, as errors begin.
@@ -128,7 +129,7 @@ impl<'a> Pulled<'a> {
         self.options.check_for_file().map_err(Broken::Misused)?;
         let target = self.target(offer).map_err(Broken::Here)?;
         let metadata = offer.metadata.clone();
-        let placing = Placing::new(self.finish, self.options.travels(), metadata);
+        let placing = CommitOptions::new(self.finish, self.options.preserve(), metadata);
         let (never, mut received) = (Cancel::default(), Received::default());
         let link = &mut session.link;
         let done = receive(link, target, offer, &placing, bar, &never, &mut received).await;
@@ -182,7 +183,7 @@ impl<'a> Pulled<'a> {
                 moved.settled(&settled);
                 Ok(())
             }
-            Err(TransferError::Local(failure)) if counts.spoiled.is_none() => {
+            Err(TransferError::Local(failure)) if counts.aborted_by.is_none() => {
                 Err(Broken::Here(failure))
             }
             Err(error) => Err(broken(error, counts, &mut self.avoided)),
@@ -190,7 +191,7 @@ impl<'a> Pulled<'a> {
     }
 
     fn arrival(&self, root: Entry) -> Result<TreeArrival, Failure> {
-        let none = || Failure::request(Cause::NotAFile(FileKind::Folder));
+        let none = || Failure::request(Cause::NotAFile(FileKind::Directory));
         let dest = self.dest.as_ref().ok_or_else(none)?;
         let options = self.request.tree.clone().unwrap_or_default();
         let open = if options.dry_run { TreeTarget::look } else { TreeTarget::open };
@@ -275,7 +276,7 @@ enum Answer {
     Tree(Entry),
 }
 
-/// The agent's answer: the file or folder as it is there, or why there is none.
+/// The agent's answer: the file or directory as it is there, or why there is none.
 async fn expect_answer(session: &mut Session, request: &Pull) -> Result<Answer, Broken> {
     let link = &mut session.link;
     let dry_run = request.tree.as_ref().is_some_and(|options| options.dry_run);
@@ -290,9 +291,9 @@ async fn expect_answer(session: &mut Session, request: &Pull) -> Result<Answer, 
             }
             Root::KIND => {
                 let Root { entry } = link.reader.message()?;
-                let bad = |_| LinkError::Misbehaved("it offers a folder that can't be");
+                let bad = |_| LinkError::Misbehaved("it offers a directory that can't be");
                 entry.check_root(dry_run).map_err(bad)?;
-                let is_file = entry.what != What::Folder;
+                let is_file = entry.what != What::Directory;
                 Ok(Ok(if is_file { Answer::Look(entry) } else { Answer::Tree(entry) }))
             }
             Settled::KIND => Ok(Ok(Answer::LeftOut)),

@@ -1,7 +1,7 @@
-//! `lariat pull`: fetches files and folders from hosts.
+//! `lariat pull`: fetches files and directories from hosts.
 
-mod haul;
 mod item;
+mod pull_job;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -9,12 +9,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use self::haul::Haul;
+pub(crate) use self::pull_job::PullJob;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, FanoutOptions, Plan};
 use crate::home::Home;
-use crate::reach::{self, Fleet};
+use crate::host_handle::{self, Fleet};
 use crate::runtime::block_on;
 use crate::target::{Chosen, RemotePath};
 use crate::template::Template;
@@ -31,7 +31,7 @@ const USAGE: &str = "lariat pull [OPTIONS] <TARGET:SOURCE>... <DEST>";
 #[derive(clap::Args)]
 #[command(override_usage = USAGE, after_help = "\
 DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and
-for a file so does a folder that is there already. {host} in DEST is the host's name; from several
+for a file so does a directory that is there already. {host} in DEST is the host's name; from several
 hosts, files go into DEST/HOST/ without it. A connection that breaks is made again and the pull goes
 on; one that was given up is run again, and only what is missing is sent. Of a file that is there
 already only what differs is.
@@ -45,7 +45,7 @@ Examples:
   lariat pull @web:/etc/hostname 'names/{host}'
   lariat pull web1:/etc/nginx nginx --delete")]
 pub(crate) struct Args {
-    /// Files and folders to fetch, a relative path begins at the user's home; and behind them DEST, where
+    /// Files and directories to fetch, a relative path begins at the user's home; and behind them DEST, where
     /// to, - is stdout
     #[arg(value_name = "TARGET:SOURCE", required = true)]
     words: Vec<OsString>,
@@ -59,11 +59,11 @@ pub(crate) struct Args {
     options: TransferOptions,
 
     /// Give a host up that is not done after this time, with exit status 124 if it is the only one
-    #[arg(long, value_name = "DUR", value_parser = reach::parse_limit)]
+    #[arg(long, value_name = "DUR", value_parser = host_handle::parse_limit)]
     timeout: Option<Duration>,
 
     #[command(flatten)]
-    connect: reach::ReachOptions,
+    connect: host_handle::ReachOptions,
 
     #[command(flatten)]
     fanout: FanoutOptions,
@@ -75,8 +75,8 @@ pub(crate) fn run(mut args: Args, context: &Context) -> Result<ExitCode, CliErro
         args.words.iter().map(|source| RemotePath::parse(source)).collect::<Result<_, _>>()?;
     if let Some(place) = sources.iter().position(|source| source.path.is_empty()) {
         let word = shown(&args.words[place]);
-        let error = CliError::new(format!("{word} names no file or folder"));
-        return Err(error.hint(format!("{word}PATH, or {word}. for the whole home folder")));
+        let error = CliError::new(format!("{word} names no file or directory"));
+        return Err(error.hint(format!("{word}PATH, or {word}. for the whole home directory")));
     }
     let stdout = dest.as_bytes() == STDOUT;
     let one_host = one_host(&sources);
@@ -100,7 +100,7 @@ impl Args {
 }
 
 /// What a step of a plan fetches. Stdout is not for such.
-pub(crate) fn of_plan(mut args: Args, at_once: usize) -> Result<Haul, CliError> {
+pub(crate) fn of_plan(mut args: Args, at_once: usize) -> Result<PullJob, CliError> {
     let dest = args.dest()?;
     if dest.as_bytes() == STDOUT {
         return Err(CliError::new("a plan can't pull to stdout"));
@@ -110,7 +110,7 @@ pub(crate) fn of_plan(mut args: Args, at_once: usize) -> Result<Haul, CliError> 
     check_sources(paths.iter().map(Vec::as_slice), args.options.delete, args.options.lists())?;
     let paths = paths.iter().map(|path| Template::parse(path)).collect::<Result<_, _>>()?;
     let options = args.options.shared_by(at_once);
-    let haul = Haul::new(paths, dest.as_bytes(), options, true, args.timeout)?;
+    let haul = PullJob::new(paths, dest.as_bytes(), options, true, args.timeout)?;
     Ok(haul.of_plan(args.connect.reconnect))
 }
 
@@ -150,7 +150,7 @@ fn one(
         Err(error) => return Tally::only(End::Errored, error).report(host, json, context.verbose),
     };
     let paths: Vec<_> = sources.iter().map(|source| Template::plain(&source.path)).collect();
-    let haul = Haul::new(paths, dest.as_bytes(), options, false, timeout)?;
+    let haul = PullJob::new(paths, dest.as_bytes(), options, false, timeout)?;
     let all = haul.all();
     let listing = Listing::of_one(json);
     let tally = block_on(async {
@@ -187,7 +187,7 @@ fn many(
     by_host.iter().try_for_each(|(chosen, _)| chosen.user(options.user.as_deref()).map(drop))?;
     let limits = fanout.limits();
     let (dry_run, options) = (options.dry_run, options.shared_by(limits.at_once(by_host.len())));
-    let haul = Arc::new(Haul::new(paths, dest.as_bytes(), options, true, timeout)?);
+    let haul = Arc::new(PullJob::new(paths, dest.as_bytes(), options, true, timeout)?);
     let plan = Plan::now("pull", what, targets.join(","), names);
     let all = Arc::new((fleet, by_host));
     let transfer = move |number: usize, listing| -> Transfer {

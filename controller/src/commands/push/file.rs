@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use lariat_engine::{Cancel, Sent, Source, TransferError, send};
 use lariat_wire::protocol::failure::{Cause, Failure, FileKind};
-use lariat_wire::protocol::metadata::{Acls, Travels};
+use lariat_wire::protocol::metadata::{Acls, Preserve};
 use lariat_wire::protocol::transfer::{Destination, Push, Sending};
 
 use super::STDIN;
@@ -35,11 +35,11 @@ impl Pushed {
         what: &str,
     ) -> Result<Self, CliError> {
         let dest = destination(source, dest)?;
-        let (offer, placement) = (file.offer().clone(), options.placement());
+        let (offer, overrides) = (file.offer().clone(), options.overrides());
         // A stream has nothing that could travel.
-        let travels = if source == STDIN { Travels::default() } else { options.travels() };
+        let preserve = if source == STDIN { Preserve::default() } else { options.preserve() };
         let user = user.map(ToOwned::to_owned);
-        let request = Push { dest, offer, placement, travels, user };
+        let request = Push { dest, offer, overrides, preserve, user };
         let once = request.offer.size.is_none();
         Ok(Self { file, once, request, sending: options.sending(), what: what.to_owned() })
     }
@@ -92,7 +92,7 @@ impl Item for Pushed {
     }
 }
 
-/// What to do where stdin would go into a folder.
+/// What to do where stdin would go into a directory.
 const NAME_IT: &str = "lariat push - HOST:/FOLDER/NAME";
 
 /// Where a file goes. Stdin has no name of its own, so the destination must be one.
@@ -113,9 +113,9 @@ pub(super) fn called(dest: &Destination) -> &[u8] {
     if dest.name.is_empty() { last } else { &dest.name }
 }
 
-/// What the agent said before anything moved. Only it knows whether stdin's destination is a folder.
+/// What the agent said before anything moved. Only it knows whether stdin's destination is a directory.
 pub(super) fn refused(dest: &Destination, failure: Failure) -> Broken {
-    if dest.name.is_empty() && failure.cause == Cause::NotAFile(FileKind::Folder) {
+    if dest.name.is_empty() && failure.cause == Cause::NotAFile(FileKind::Directory) {
         let why = "stdin needs a name in it";
         return Broken::Misused(CliError::new(format!("{failure}, and {why}")).hint(NAME_IT));
     }

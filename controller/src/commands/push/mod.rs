@@ -1,8 +1,8 @@
-//! `lariat push`: sends files and folders to hosts.
+//! `lariat push`: sends files and directories to hosts.
 
+mod dry_run;
 mod file;
-mod load;
-mod look;
+mod push_job;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use lariat_base::name::HostName;
 
-pub(crate) use self::load::Load;
+pub(crate) use self::push_job::PushJob;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, FanoutOptions, Plan};
+use crate::host_handle::{self, Fleet};
 use crate::output;
-use crate::reach::{self, Fleet};
 use crate::runtime::block_on;
 use crate::status;
 use crate::target::{Chosen, RemotePath, Targets};
@@ -32,7 +32,7 @@ const USAGE: &str = "lariat push [OPTIONS] <SOURCE>... <TARGET:DEST>";
 #[derive(clap::Args)]
 #[command(override_usage = USAGE, after_help = "\
 DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and
-for a file so does a folder that is there already. Missing parents are made. A relative or empty
+for a file so does a directory that is there already. Missing parents are made. A relative or empty
 DEST begins at the user's home; {host} in DEST is the host's name. A connection that breaks is made
 again and the push goes on; one that was given up is run again, and only what is missing is sent.
 Of a file that is there already only what differs is. For several hosts a file is read once.
@@ -49,7 +49,7 @@ Examples:
   pg_dump app | lariat push - web1:/backup/app.sql --compress
   lariat push --json app.tar.gz web1: | jq .reused")]
 pub(crate) struct Args {
-    /// Files and folders to send, - is stdin; and behind them TARGET:DEST, where to
+    /// Files and directories to send, - is stdin; and behind them TARGET:DEST, where to
     #[arg(value_name = "SOURCE", required = true)]
     words: Vec<OsString>,
 
@@ -62,11 +62,11 @@ pub(crate) struct Args {
     pub(super) options: TransferOptions,
 
     /// Give a host up that is not done after this time, with exit status 124 if it is the only one
-    #[arg(long, value_name = "DUR", value_parser = reach::parse_limit)]
+    #[arg(long, value_name = "DUR", value_parser = host_handle::parse_limit)]
     timeout: Option<Duration>,
 
     #[command(flatten)]
-    connect: reach::ReachOptions,
+    connect: host_handle::ReachOptions,
 
     #[command(flatten)]
     fanout: FanoutOptions,
@@ -93,7 +93,7 @@ pub(crate) fn of_plan(
     mut args: Args,
     hosts: &[HostName],
     at_once: usize,
-) -> Result<Load, CliError> {
+) -> Result<PushJob, CliError> {
     let dest = args.dest()?;
     if args.words.iter().any(|source| source == STDIN) {
         return Err(CliError::new("a plan can't send stdin"));
@@ -102,7 +102,7 @@ pub(crate) fn of_plan(
     let reconnect = args.connect.reconnect;
     let sources = args.words.into_iter().map(|word| tilde::local(&word)).collect();
     let options = args.options.shared_by(at_once);
-    Load::new(sources, &path, options, args.timeout)?.of_plan(hosts, reconnect)
+    PushJob::new(sources, &path, options, args.timeout)?.of_plan(hosts, reconnect)
 }
 
 fn one(
@@ -124,7 +124,7 @@ fn one(
         Ok(None) => return Ok(ExitCode::SUCCESS),
         Err(error) => return Tally::only(End::Errored, error).report(host, json, context.verbose),
     };
-    let load = Load::new(sources, dest, options, timeout)?;
+    let load = PushJob::new(sources, dest, options, timeout)?;
     let listing = Listing::of_one(json);
     let tally = block_on(async {
         let work = async |files: &mut Files<'_>| {
@@ -153,7 +153,7 @@ fn many(
     hosts.iter().try_for_each(|chosen| chosen.user(options.user.as_deref()).map(drop))?;
     let limits = fanout.limits();
     let (dry_run, options) = (options.dry_run, options.shared_by(limits.at_once(hosts.len())));
-    let load = Load::new(sources, &dest, options, timeout)?.shared();
+    let load = PushJob::new(sources, &dest, options, timeout)?.shared();
     let bad = load.bad();
     if bad.len() == load.len() {
         return nothing(bad, &hosts, json, context);

@@ -14,16 +14,16 @@ use self::words::{BadCall, Call, Wish};
 use super::run::report;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::host_handle::{Fleet, Reach, ReachOptions};
 use crate::output;
-use crate::reach::{Fleet, Reach, ReachOptions};
 use crate::run::{Connections, Job, Signals, check};
 use crate::runtime::block_on;
 use crate::stdio::{LocalOutput, Stdin};
 
 /// Where systems keep the program that serves sftp.
 const SFTP: &str = "\
-for folder in /usr/lib/openssh /usr/lib/ssh /usr/libexec/openssh /usr/libexec /usr/lib; do \
-[ -x $folder/sftp-server ] && exec $folder/sftp-server; done; \
+for directory in /usr/lib/openssh /usr/lib/ssh /usr/libexec/openssh /usr/libexec /usr/lib; do \
+[ -x $directory/sftp-server ] && exec $directory/sftp-server; done; \
 echo 'sftp-server is not installed on this host' >&2; exit 127";
 
 #[derive(clap::Args)]

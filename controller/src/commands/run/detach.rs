@@ -10,9 +10,9 @@ use super::Args;
 use super::report::{self, Said};
 use crate::context::Context;
 use crate::error::CliError;
+use crate::host_handle::Reach;
 use crate::output;
 use crate::output::json::object;
-use crate::reach::Reach;
 use crate::run::capture::Captured;
 use crate::run::{Connections, Job, Outcome, Signals};
 

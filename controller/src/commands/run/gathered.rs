@@ -38,7 +38,7 @@ impl Gathered {
 }
 
 impl Report for Gathered {
-    type Came = Came;
+    type Outcome = Came;
 
     fn ended(&mut self, host: &HostName, came: Came) -> Ended {
         let Came { mut ended, kept } = came;

@@ -27,9 +27,9 @@ use crate::commands::shell::terminal;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{FanoutOptions, Sink};
+use crate::host_handle::{self, Fleet, Reach};
 use crate::output::bytes;
 use crate::output::json::object;
-use crate::reach::{self, Fleet, Reach};
 use crate::run::capture::Capture;
 use crate::run::{Connections, Job, Outcome, Signals};
 use crate::runtime::block_on;
@@ -70,7 +70,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "NAME")]
     user: Option<String>,
 
-    /// Run it in this folder; relative to the user's home, which is the default
+    /// Run it in this directory; relative to the user's home, which is the default
     #[arg(long, value_name = "DIR")]
     cwd: Option<OsString>,
 
@@ -80,11 +80,11 @@ pub(crate) struct Args {
 
     /// End it after this time, with exit status 124. Reaching the host may take as long before it, a second
     /// at least
-    #[arg(long, value_name = "DUR", value_parser = reach::parse_limit)]
+    #[arg(long, value_name = "DUR", value_parser = host_handle::parse_limit)]
     timeout: Option<Duration>,
 
     #[command(flatten)]
-    connect: reach::ReachOptions,
+    connect: host_handle::ReachOptions,
 
     /// One JSON object with its output instead of the output itself
     #[arg(long)]

@@ -11,9 +11,9 @@ use lariat_wire::protocol::exec::{End, Run, Streams};
 
 use crate::error::CliError;
 use crate::fanout::{self, Ended, OutFile, Sink};
+use crate::host_handle::Reach;
 use crate::output::json::{self, RunResult};
 use crate::output::printer::Printer;
-use crate::reach::Reach;
 use crate::run::capture::Captured;
 use crate::run::{Fate, Outcome, RunError, not_run};
 use crate::status;

@@ -14,7 +14,7 @@ use lariat_wire::protocol::exec::{Command, Run};
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::reach::{Fleet, ReachOptions};
+use crate::host_handle::{Fleet, ReachOptions};
 use crate::run::check;
 use crate::runtime::block_on;
 use crate::target::Targets;

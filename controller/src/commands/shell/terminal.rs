@@ -16,7 +16,7 @@ use super::raw::{self, Raw, is_terminal};
 use crate::commands::run::report;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::reach::Reach;
+use crate::host_handle::Reach;
 use crate::run::{Connections, Job, Outcome, SIGHUP, Signals};
 use crate::status;
 use crate::stdio::{LocalOutput, Stdin};

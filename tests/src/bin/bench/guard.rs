@@ -1,8 +1,8 @@
-//! One folder and one process group for everything that the benchmark makes. Both go whatever ends
+//! One directory and one process group for everything that the benchmark makes. Both go whatever ends
 //! it: its last line, a panic, Ctrl-C or a kill -9.
 //!
 //! A shell of a group of its own waits for the end of a pipe whose other end only the benchmark has.
-//! Whatever ends the benchmark closes it; then the shell kills the group and removes the folder.
+//! Whatever ends the benchmark closes it; then the shell kills the group and removes the directory.
 
 use std::ffi::OsStr;
 use std::io;
@@ -10,9 +10,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// Keeps the folder and the group. Must be dropped last.
+/// Keeps the directory and the group. Must be dropped last.
 pub(crate) struct Guard {
-    folder: PathBuf,
+    directory: PathBuf,
     /// The group's first member, so that the group is there before any server.
     leader: Child,
     shell: Child,
@@ -20,23 +20,23 @@ pub(crate) struct Guard {
 
 /// Waits for the end of its input.
 const LEADER: &str = "while read -r _; do :; done";
-/// Waits too, kills the group `$1`, removes the folder `$2`.
+/// Waits too, kills the group `$1`, removes the directory `$2`.
 const SHELL: &str = "trap '' HUP INT TERM; while read -r _; do :; done; \
     kill -KILL -\"$1\" 2>/dev/null; rm -rf -- \"$2\"";
 
 impl Guard {
-    /// Makes a folder inside `parent`.
+    /// Makes a directory inside `parent`.
     pub(crate) fn new(parent: &Path) -> io::Result<Self> {
         let leader = waiting(&[LEADER.as_ref()])?;
-        let folder = tempfile::Builder::new().prefix("lariat-bench-").tempdir_in(parent)?.keep();
+        let directory = tempfile::Builder::new().prefix("lariat-bench-").tempdir_in(parent)?.keep();
         let group = leader.id().to_string();
-        let arguments = [SHELL.as_ref(), "guard".as_ref(), group.as_ref(), folder.as_os_str()];
+        let arguments = [SHELL.as_ref(), "guard".as_ref(), group.as_ref(), directory.as_os_str()];
         let shell = waiting(&arguments)?;
-        Ok(Self { folder, leader, shell })
+        Ok(Self { directory, leader, shell })
     }
 
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// A command in the group, with nothing of the benchmark's own environment.

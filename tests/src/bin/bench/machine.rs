@@ -22,7 +22,7 @@ impl Machine {
         let uname = rustix::system::uname();
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let mut lines = vec![
-            ("date", said(Command::new("date").args(["-u", "+%F %H:%M UTC"]))),
+            ("date", output(Command::new("date").args(["-u", "+%F %H:%M UTC"]))),
             ("cpu", format!("{cores} × {}", field("/proc/cpuinfo", "model name"))),
             ("memory", format!("{} GiB", (kib + (1 << 19)) >> 20)),
             (
@@ -49,10 +49,10 @@ impl Machine {
 
 /// The binary's own version, and the commit if the sources tell.
 fn lariat() -> String {
-    let version = said(Command::new(&binaries().lariat).arg("--version"));
+    let version = output(Command::new(&binaries().lariat).arg("--version"));
     let mut git = Command::new("git");
     git.args(["describe", "--always", "--dirty"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    match said(&mut git).as_str() {
+    match output(&mut git).as_str() {
         "" => version,
         commit => format!("{version} ({commit})"),
     }
@@ -66,7 +66,7 @@ fn field(path: &str, name: &str) -> String {
 }
 
 /// The first line that a command says, on either stream; nothing if there is no such command.
-pub(crate) fn said(command: &mut Command) -> String {
+pub(crate) fn output(command: &mut Command) -> String {
     let Ok(output) = command.stdin(std::process::Stdio::null()).output() else {
         return String::new();
     };

@@ -11,7 +11,7 @@
 //! removed, while sources stay in memory; each contender's first copy is compared with its source,
 //! outside the clock.
 //!
-//! Everything lives in one folder and one process group, which go whatever ends the benchmark: see
+//! Everything lives in one directory and one process group, which go whatever ends the benchmark: see
 //! [`guard`]. To add a case, write a file in `cases` and name it in the list there.
 
 #![allow(

@@ -51,7 +51,7 @@ pub(crate) struct Measured {
 /// Measures runs against servers that stand.
 pub(crate) struct Meter {
     /// Where outputs go: files, so that nobody waits for the end of a pipe.
-    pub(crate) folder: PathBuf,
+    pub(crate) directory: PathBuf,
     /// Processes of the client that stand, such as a connection's master.
     pub(crate) client: Vec<Pid>,
     /// The server's processes that stand.
@@ -81,7 +81,7 @@ impl Meter {
     ) -> Result<Measured, String> {
         self.server.iter().chain(&self.client).for_each(|&pid| process::forget_peak(pid));
         let descendants = self.descendants();
-        let (out, err) = (self.folder.join("stdout"), self.folder.join("stderr"));
+        let (out, err) = (self.directory.join("stdout"), self.directory.join("stderr"));
         let file = |path| File::create(path).map_err(|e| format!("make a file for output: {e}"));
         let stdout = if self.discard { Stdio::null() } else { file(&out)?.into() };
         client.stdout(stdout).stderr(file(&err)?);

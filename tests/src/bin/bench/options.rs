@@ -31,7 +31,7 @@ pub(crate) struct Options {
 
     /// Where the files are: a tmpfs with room for three of the largest.
     #[arg(long, default_value = "/dev/shm")]
-    pub(crate) folder: PathBuf,
+    pub(crate) directory: PathBuf,
 
     /// Only contenders whose name contains this, beside the first.
     #[arg(long, value_name = "TEXT")]

@@ -1,4 +1,4 @@
-//! What all cases stand on: the folder, the fleet and its agent, the peers' servers.
+//! What all cases stand on: the directory, the fleet and its agent, the peers' servers.
 
 use std::fs;
 use std::io::{self, Read};
@@ -36,9 +36,9 @@ impl Stage {
     pub(crate) fn new(options: Options) -> Self {
         // Before the clock, and before there is anything to clean up.
         binaries();
-        let guard = Guard::new(&options.folder).expect("--folder can be written to");
+        let guard = Guard::new(&options.directory).expect("--directory can be written to");
         // So that what the fleet makes goes with everything else.
-        tempfile::env::override_temp_dir(guard.folder()).expect("nothing has used another yet");
+        tempfile::env::override_temp_dir(guard.directory()).expect("nothing has used another yet");
         let tools = Tools::find();
         let ssh = Ssh::start(&tools, &guard);
         let rsync_daemon = RsyncDaemon::start(&tools, &guard);
@@ -53,11 +53,11 @@ impl Stage {
         Self { agent, fleet, ssh, rsync_daemon, tools, options, guard }
     }
 
-    /// A new folder with this name.
-    pub(crate) fn folder(&self, name: &str) -> PathBuf {
-        let folder = self.guard.folder().join(name);
-        fs::create_dir(&folder).expect("the folder for files can be written to");
-        folder
+    /// A new directory with this name.
+    pub(crate) fn directory(&self, name: &str) -> PathBuf {
+        let directory = self.guard.directory().join(name);
+        fs::create_dir(&directory).expect("the directory for files can be written to");
+        directory
     }
 
     /// A new file of bytes that do not compress, of a size in bytes. It goes when this is dropped.
@@ -79,12 +79,12 @@ impl Stage {
 
     /// The name of a file to be made, which goes when this is dropped.
     pub(crate) fn temporary(&self, name: &str) -> Temporary {
-        Temporary(self.guard.folder().join(name))
+        Temporary(self.guard.directory().join(name))
     }
 
-    /// A file's path inside the folder, as the rsync daemon knows it.
+    /// A file's path inside the directory, as the rsync daemon knows it.
     pub(crate) fn inside<'a>(&self, path: &'a Path) -> &'a Path {
-        path.strip_prefix(self.guard.folder()).expect("files are in the folder")
+        path.strip_prefix(self.guard.directory()).expect("files are in the directory")
     }
 
     /// `lariat` with these arguments.
@@ -102,7 +102,7 @@ impl Stage {
     /// Measures runs without a server that stands.
     pub(crate) fn local_meter(&self) -> Meter {
         Meter {
-            folder: self.guard.folder().to_owned(),
+            directory: self.guard.directory().to_owned(),
             client: Vec::new(),
             server: Vec::new(),
             memory: true,
@@ -135,9 +135,10 @@ impl Drop for Temporary {
     }
 }
 
-/// Removes every file of a folder.
-pub(crate) fn empty(folder: &Path) -> Result<(), String> {
-    let entries = fs::read_dir(folder).map_err(|e| format!("read {}: {e}", folder.display()))?;
+/// Removes every file of a directory.
+pub(crate) fn empty(directory: &Path) -> Result<(), String> {
+    let entries =
+        fs::read_dir(directory).map_err(|e| format!("read {}: {e}", directory.display()))?;
     for entry in entries.flatten() {
         fs::remove_file(entry.path())
             .map_err(|e| format!("remove {}: {e}", entry.path().display()))?;

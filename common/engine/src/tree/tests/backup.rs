@@ -1,4 +1,4 @@
-//! What `--backup` keeps of a folder, and that `--delete` does not take it.
+//! What `--backup` keeps of a directory, and that `--delete` does not take it.
 
 use super::*;
 use ChangeKind::{Change, Delete};
@@ -19,8 +19,9 @@ fn a_replaced_file_is_kept_if_asked_for() {
 fn a_backup_is_safe_from_delete_and_what_that_removes_becomes_one() {
     let mut world = World::new();
     world.file("a", "new one");
-    std::fs::create_dir_all(world.dest("old folder")).unwrap();
-    for (name, content) in [("a", "old"), ("a~", "older"), ("b~", "kept"), ("old folder/c", "c")] {
+    std::fs::create_dir_all(world.dest("old directory")).unwrap();
+    for (name, content) in [("a", "old"), ("a~", "older"), ("b~", "kept"), ("old directory/c", "c")]
+    {
         std::fs::write(world.dest(name), content).unwrap();
     }
     std::fs::create_dir(world.dest("empty")).unwrap();
@@ -32,13 +33,13 @@ fn a_backup_is_safe_from_delete_and_what_that_removes_becomes_one() {
     let root = world.dest("").to_str().unwrap().trim_end_matches('/').to_owned();
     // A directory in which a backup stays is not deleted.
     let expected =
-        [(Change, "/a"), (Delete, "/empty"), (Delete, "/link"), (Delete, "/old folder/c")];
+        [(Change, "/a"), (Delete, "/empty"), (Delete, "/link"), (Delete, "/old directory/c")];
     assert_eq!(told, expected.map(|(kind, name)| (kind, format!("{root}{name}"))));
     world.options.dry_run = false;
     for _ in 0..2 {
         world.copied();
-        assert_eq!(names(&world.dest("")), ["a", "a~", "b~", "link~", "old folder"]);
-        assert_eq!(names(&world.dest("old folder")), ["c~"]);
+        assert_eq!(names(&world.dest("")), ["a", "a~", "b~", "link~", "old directory"]);
+        assert_eq!(names(&world.dest("old directory")), ["c~"]);
         assert_eq!(std::fs::read(world.dest("a~")).unwrap(), b"old");
     }
     world.finish.backup = false;
@@ -50,15 +51,15 @@ fn a_backup_is_safe_from_delete_and_what_that_removes_becomes_one() {
 fn what_makes_room_is_kept_if_asked_for() {
     let mut world = World::new();
     world.file("was a file/x", "x");
-    world.file("was a folder", "x");
+    world.file("was a directory", "x");
     let first = world.file("first", "x");
     std::fs::hard_link(first, world.source("second")).unwrap();
     symlink("x", world.source("link was a file")).unwrap();
-    symlink("x", world.source("link was a folder")).unwrap();
-    for folder in ["was a folder", "link was a folder", "second"] {
-        std::fs::create_dir_all(world.dest(folder).join("full")).unwrap();
-        // A folder does not replace a file by itself.
-        std::fs::write(world.dest(&format!("{folder}~")), "older").unwrap();
+    symlink("x", world.source("link was a directory")).unwrap();
+    for directory in ["was a directory", "link was a directory", "second"] {
+        std::fs::create_dir_all(world.dest(directory).join("full")).unwrap();
+        // A directory does not replace a file by itself.
+        std::fs::write(world.dest(&format!("{directory}~")), "older").unwrap();
     }
     for file in ["was a file", "link was a file"] {
         std::fs::write(world.dest(file), "old").unwrap();
@@ -66,23 +67,23 @@ fn what_makes_room_is_kept_if_asked_for() {
     world.finish.backup = true;
     (world.options.delete, world.options.hard_links) = (true, true);
     world.copied();
-    for folder in ["was a folder~", "link was a folder~", "second~"] {
-        assert_eq!(names(&world.dest(folder)), ["full"], "{folder}");
+    for directory in ["was a directory~", "link was a directory~", "second~"] {
+        assert_eq!(names(&world.dest(directory)), ["full"], "{directory}");
     }
     for file in ["was a file~", "link was a file~"] {
         assert_eq!(std::fs::read(world.dest(file)).unwrap(), b"old", "{file}");
     }
-    assert_eq!(std::fs::read(world.dest("was a folder")).unwrap(), b"x");
+    assert_eq!(std::fs::read(world.dest("was a directory")).unwrap(), b"x");
     assert_eq!(std::fs::read(world.dest("was a file/x")).unwrap(), b"x");
 
-    // A folder that was kept is not given up for another one.
-    std::fs::remove_file(world.dest("was a folder")).unwrap();
-    std::fs::create_dir_all(world.dest("was a folder/newer")).unwrap();
+    // A directory that was kept is not given up for another one.
+    std::fs::remove_file(world.dest("was a directory")).unwrap();
+    std::fs::create_dir_all(world.dest("was a directory/newer")).unwrap();
     let outcome = world.copy();
     let missed = outcome.sender.missed.borrow().clone();
-    assert!(missed.iter().any(|(what, _)| what.contains("was a folder~")), "{missed:?}");
-    assert_eq!(names(&world.dest("was a folder~")), ["full"]);
-    assert_eq!(names(&world.dest("was a folder")), ["newer"]);
+    assert!(missed.iter().any(|(what, _)| what.contains("was a directory~")), "{missed:?}");
+    assert_eq!(names(&world.dest("was a directory~")), ["full"]);
+    assert_eq!(names(&world.dest("was a directory")), ["newer"]);
 }
 
 /// What is equal is not replaced, and what an earlier backup has is not given up for it.

@@ -58,7 +58,7 @@ fn what_the_source_does_not_have_goes_only_when_asked_for_and_when_all_is_there(
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "extra").unwrap();
     }
-    symlink(world.folder.path().join("outside"), world.dest("link")).unwrap();
+    symlink(world.directory.path().join("outside"), world.dest("link")).unwrap();
     let part = ".lariat-0123456789abcdef0123456789abcdef.part";
     std::fs::write(world.dest(part), "").unwrap();
     world.copied();
@@ -231,17 +231,20 @@ fn what_is_in_the_way_makes_room() {
     let mut world = World::new();
     world.file("was a file/x", "x");
     world.file("was a link/x", "x");
-    world.file("was a folder", "x");
-    world.file("was an empty folder", "x");
+    world.file("was a directory", "x");
+    world.file("was an empty directory", "x");
     symlink("x", world.source("link was a file")).unwrap();
-    std::fs::create_dir_all(world.dest("was a folder/full")).unwrap();
-    std::fs::create_dir_all(world.dest("was an empty folder")).unwrap();
+    std::fs::create_dir_all(world.dest("was a directory/full")).unwrap();
+    std::fs::create_dir_all(world.dest("was an empty directory")).unwrap();
     std::fs::write(world.dest("was a file"), "x").unwrap();
     std::fs::write(world.dest("link was a file"), "x").unwrap();
-    symlink(world.folder.path().join("outside"), world.dest("was a link")).unwrap();
+    symlink(world.directory.path().join("outside"), world.dest("was a link")).unwrap();
     let outcome = world.copy();
     let missed = outcome.sender.missed.borrow().clone();
-    assert!(missed.len() == 1 && missed[0].0.contains("was a folder: is a folder"), "{missed:?}");
+    assert!(
+        missed.len() == 1 && missed[0].0.contains("was a directory: is a directory"),
+        "{missed:?}"
+    );
     world.assert_canary();
     world.options.delete = true;
     world.copied();

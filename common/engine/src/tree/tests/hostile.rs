@@ -6,7 +6,7 @@ use super::*;
 use lariat_wire::frame::Header;
 use lariat_wire::link::message_frame;
 use lariat_wire::protocol::Kind;
-use lariat_wire::protocol::metadata::{Metadata, Travels, Xattr};
+use lariat_wire::protocol::metadata::{Metadata, Preserve, Xattr};
 use lariat_wire::protocol::transfer::{Identity, LiteralHead, Offer, Time};
 use lariat_wire::protocol::tree::{
     Answers, Begin, Changed, End, Entries, Missed, PackedHead, Rule, WINDOW, What,
@@ -51,7 +51,7 @@ fn end() -> Vec<u8> {
 
 /// Plays a sender of these frames, which then says no more.
 fn receive_into(world: &World, frames: &[Vec<u8>]) -> (Result<Settled, TransferError>, Notes) {
-    let arrival = world.arrival(entry(b"", What::Folder));
+    let arrival = world.arrival(entry(b"", What::Directory));
     let notes = Notes::default();
     let (mut peer, ours) = duplex(1 << 24);
     let done = block_on(async {
@@ -70,7 +70,7 @@ fn receive_into(world: &World, frames: &[Vec<u8>]) -> (Result<Settled, TransferE
 fn names_that_can_t_be_end_the_connection_and_are_made_nowhere() {
     let outside = b"../outside/made";
     for bad in [&b""[..], b".", b"..", b"/tmp", b"a/b", outside, b"a\0b", &[b'x'; 256]] {
-        for what in [What::Folder, What::File { size: 0, hash: None, linked: false }] {
+        for what in [What::Directory, What::File { size: 0, hash: None, linked: false }] {
             let world = World::new();
             let frames = [entries(vec![entry(bad, what)], true), pack(1, b""), end()];
             let (done, _) = receive_into(&world, &frames);
@@ -105,12 +105,15 @@ fn manifests_that_can_t_be_end_the_connection() {
             vec![entries(vec![link(b"a", "../outside"), file(b"a")], true)],
         ),
         ("no order", vec![entries(vec![file(b"b"), file(b"a")], true)]),
-        ("a folder too many", vec![entries(vec![], true), entries(vec![file(b"a")], true)]),
+        ("a directory too many", vec![entries(vec![], true), entries(vec![file(b"a")], true)]),
         ("entries after the end", vec![entries(vec![], true), end(), entries(vec![], true)]),
         ("an end too early", vec![entries(vec![file(b"a")], false), end()]),
         ("a wanted file left out", vec![entries(vec![file(b"a")], true), end()]),
         ("a file that nobody asked for", vec![pack(1, b"text")]),
-        ("a folder's content", vec![entries(vec![entry(b"a", What::Folder)], true), pack(1, b"x")]),
+        (
+            "a directory's content",
+            vec![entries(vec![entry(b"a", What::Directory)], true), pack(1, b"x")],
+        ),
         ("a file alone that nobody asked for", vec![begin(7, Some(9))]),
         ("something missed that nobody asked for", vec![missed]),
         (
@@ -134,7 +137,7 @@ fn manifests_that_can_t_be_end_the_connection() {
 fn what_is_excluded_is_not_taken() {
     let rules = vec![Rule { include: false, glob: ".ssh".to_owned() }];
     let world = World::with(TreeOptions { rules, ..TreeOptions::default() });
-    let (done, _) = receive_into(&world, &[entries(vec![entry(b".ssh", What::Folder)], true)]);
+    let (done, _) = receive_into(&world, &[entries(vec![entry(b".ssh", What::Directory)], true)]);
     assert!(matches!(done, Err(TransferError::Link(_))), "{done:?}");
     assert_eq!(names(&world.dest("")), [""; 0]);
 }
@@ -143,7 +146,7 @@ fn what_is_excluded_is_not_taken() {
 fn a_link_that_is_there_or_was_sent_leads_nothing_out() {
     let world = World::new();
     std::fs::create_dir(world.dest("")).unwrap();
-    // The link is where the manifest has a folder, then where it has a file.
+    // The link is where the manifest has a directory, then where it has a file.
     symlink("../outside", world.dest("a")).unwrap();
     symlink("../outside/canary", world.dest("b")).unwrap();
     world.file("a/canary", "stolen");
@@ -151,7 +154,7 @@ fn a_link_that_is_there_or_was_sent_leads_nothing_out() {
     symlink("../outside", world.source("c")).unwrap();
     world.copied();
     world.assert_same();
-    // A link that the same manifest sent, then a folder of its name in a second one.
+    // A link that the same manifest sent, then a directory of its name in a second one.
     let frames = [entries(vec![link(b"l", "../outside")], true), end()];
     assert!(receive_into(&world, &frames).0.is_ok());
     std::fs::create_dir(world.source("l")).unwrap();
@@ -161,10 +164,10 @@ fn a_link_that_is_there_or_was_sent_leads_nothing_out() {
 
 #[test]
 fn attributes_that_do_not_travel_are_not_set() {
-    let travels = Travels { xattrs: true, ..Travels::default() };
-    let world = World::with(TreeOptions { travels, ..TreeOptions::default() });
-    let folder = entry(b"a", What::Folder);
-    let hostile = with_xattr(folder, b"security.capability".to_vec(), vec![1]);
+    let preserve = Preserve { xattrs: true, ..Preserve::default() };
+    let world = World::with(TreeOptions { preserve, ..TreeOptions::default() });
+    let directory = entry(b"a", What::Directory);
+    let hostile = with_xattr(directory, b"security.capability".to_vec(), vec![1]);
     let frames = [entries(vec![hostile], true), entries(vec![], true), end()];
     let (done, notes) = receive_into(&world, &frames);
     assert!(done.is_ok(), "{done:?}");
@@ -188,7 +191,7 @@ fn a_hostile_receiver_gets_nothing_that_was_not_offered() {
     let attacks = [
         ("answers to nothing", answers(1, &[1])),
         ("too many answers", answers(1, &[1; 9])),
-        ("the content of a folder", answers(1, &[0, 1])),
+        ("the content of a directory", answers(1, &[0, 1])),
         ("an answer that is none", answers(1, &[9, 0])),
         ("an end before the end", message_frame(&settled).unwrap()),
         ("entries", entries(vec![], true)),
@@ -219,7 +222,7 @@ fn answer_first(
     manifest: &[u8],
     rest: &[Vec<u8>],
 ) -> (Result<Settled, TransferError>, Notes) {
-    let arrival = world.arrival(entry(b"", What::Folder));
+    let arrival = world.arrival(entry(b"", What::Directory));
     let notes = Notes::default();
     let (peer, ours) = duplex(1 << 24);
     let done = block_on(async {

@@ -15,7 +15,7 @@ use tokio::io::duplex;
 
 use super::*;
 use crate::attributes;
-use crate::{Cancel, Finish, Owner, TransferError};
+use crate::{Cancel, Owner, ResolvedOverrides, TransferError};
 use lariat_base::name::KeyId;
 use lariat_wire::link::Link;
 use lariat_wire::protocol::transfer::{Destination, Sending};
@@ -56,9 +56,9 @@ impl Watch for Notes {
 
 /// A source, a place for its copy, and a canary beside both.
 struct World {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     options: TreeOptions,
-    finish: Finish,
+    finish: ResolvedOverrides,
     cut: Option<u64>,
     compress: bool,
 }
@@ -83,12 +83,12 @@ impl Outcome {
 
 impl World {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("source")).unwrap();
-        std::fs::create_dir(folder.path().join("outside")).unwrap();
-        std::fs::write(folder.path().join("outside/canary"), "canary").unwrap();
-        let (options, finish) = (TreeOptions::default(), Finish::default());
-        Self { folder, options, finish, cut: None, compress: false }
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("source")).unwrap();
+        std::fs::create_dir(directory.path().join("outside")).unwrap();
+        std::fs::write(directory.path().join("outside/canary"), "canary").unwrap();
+        let (options, finish) = (TreeOptions::default(), ResolvedOverrides::default());
+        Self { directory, options, finish, cut: None, compress: false }
     }
 
     fn with(options: TreeOptions) -> Self {
@@ -96,14 +96,14 @@ impl World {
     }
 
     fn source(&self, name: &str) -> PathBuf {
-        self.folder.path().join("source").join(name)
+        self.directory.path().join("source").join(name)
     }
 
     fn dest(&self, name: &str) -> PathBuf {
-        self.folder.path().join("dest").join(name)
+        self.directory.path().join("dest").join(name)
     }
 
-    /// A file of the source; folders on the way are made.
+    /// A file of the source; directories on the way are made.
     fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.source(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -123,7 +123,7 @@ impl World {
         let dest = Destination { path: b"dest".to_vec(), name: Vec::new() };
         let open = if self.options.dry_run { TreeTarget::look } else { TreeTarget::open };
         TreeArrival {
-            target: open(self.folder.path(), &dest, Self::owner()).unwrap(),
+            target: open(self.directory.path(), &dest, Self::owner()).unwrap(),
             root,
             options: self.options.clone(),
             filter: self.filter(),
@@ -133,7 +133,7 @@ impl World {
     }
 
     fn open(&self) -> TreeSource {
-        let source = self.folder.path().join("source");
+        let source = self.directory.path().join("source");
         TreeSource::open(&source, self.options.clone(), self.filter()).unwrap()
     }
 
@@ -181,7 +181,7 @@ impl World {
     }
 
     fn assert_canary(&self) {
-        let outside = self.folder.path().join("outside");
+        let outside = self.directory.path().join("outside");
         let names: Vec<_> = std::fs::read_dir(&outside).unwrap().collect();
         assert_eq!(names.len(), 1);
         assert_eq!(std::fs::read(outside.join("canary")).unwrap(), b"canary");
@@ -194,7 +194,7 @@ impl World {
     }
 }
 
-/// Everything below a folder, itself included: name, kind, mode, time, target, content's hash.
+/// Everything below a directory, itself included: name, kind, mode, time, target, content's hash.
 fn described(root: &Path) -> Vec<String> {
     fn down(path: &Path, name: &str, all: &mut Vec<String>) {
         let metadata = path.symlink_metadata().unwrap();
@@ -233,8 +233,8 @@ fn set_mtime(path: &Path, secs: i64, nanos: u32) {
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
-fn names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).unwrap();
+fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
     let mut names: Vec<String> =
         entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
     names.sort();

@@ -1,7 +1,7 @@
-//! Everything odd that a folder may have.
+//! Everything odd that a directory may have.
 
 use super::*;
-use lariat_wire::protocol::metadata::Travels;
+use lariat_wire::protocol::metadata::Preserve;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -9,20 +9,20 @@ use std::os::unix::ffi::OsStrExt;
 fn a_tree_of_everything_odd_is_the_same_afterwards() {
     let options = TreeOptions {
         hard_links: true,
-        travels: Travels { xattrs: true, owner: true, special: true, acls: true },
+        preserve: Preserve { xattrs: true, owner: true, special: true, acls: true },
         ..TreeOptions::default()
     };
     let world = World::with(options);
     world.file("empty", "");
     world.file("deep/er/and/deeper/file", "deep");
-    std::fs::create_dir(world.source("empty folder")).unwrap();
+    std::fs::create_dir(world.source("empty directory")).unwrap();
     for name in [&b"\xff\xfe not utf-8"[..], b"new\nline", b"-rf", b"...", b" ", b"\x1b[31m"] {
         std::fs::write(world.source("").join(OsStr::from_bytes(name)), name).unwrap();
     }
     std::fs::write(world.source("").join("x".repeat(255)), "long").unwrap();
     symlink("../nowhere", world.source("dangling")).unwrap();
     symlink("/etc/passwd", world.source("absolute")).unwrap();
-    symlink("deep/er", world.source("to a folder")).unwrap();
+    symlink("deep/er", world.source("to a directory")).unwrap();
     set_mtime(&world.source("dangling"), 5, 6);
     for size in [1, 4096, 131_072, 131_073, 524_288, 524_289, 3_000_000] {
         let content: Vec<u8> = (0..size).map(|i: u32| (i % 251).to_le_bytes()[0]).collect();
@@ -39,7 +39,7 @@ fn a_tree_of_everything_odd_is_the_same_afterwards() {
     set_mtime(&world.source("sizes/1"), 1, 999_999_999);
     set_mtime(&world.source("sizes/4096"), -1, 1);
     set_mtime(&world.source("sizes"), 1_000_000_000, 123_456_789);
-    set_mtime(&world.source("empty folder"), 1_000_000_000, 1);
+    set_mtime(&world.source("empty directory"), 1_000_000_000, 1);
     set_mtime(&world.source(""), 1_000_000_001, 1);
     let flags = rustix::fs::XattrFlags::empty();
     let xattrs = rustix::fs::setxattr(world.source("sparse"), "user.a", b"1\0", flags).is_ok();
@@ -65,12 +65,12 @@ fn a_tree_of_everything_odd_is_the_same_afterwards() {
 #[test]
 fn setuid_setgid_and_sticky_stay_behind_unless_asked_for() {
     let world = World::new();
-    let file = world.file("folder/file", "x");
+    let file = world.file("directory/file", "x");
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o6755)).unwrap();
-    std::fs::set_permissions(world.source("folder"), PermissionsExt::from_mode(0o3777)).unwrap();
+    std::fs::set_permissions(world.source("directory"), PermissionsExt::from_mode(0o3777)).unwrap();
     world.copied();
     let mode = |name: &str| world.dest(name).metadata().unwrap().mode() & 0o7777;
-    assert_eq!((mode("folder/file"), mode("folder")), (0o755, 0o777));
+    assert_eq!((mode("directory/file"), mode("directory")), (0o755, 0o777));
 }
 
 #[test]
@@ -86,10 +86,10 @@ fn what_is_no_file_is_passed_over_and_told() {
 }
 
 #[test]
-fn many_folders_and_many_files_in_one() {
+fn many_directories_and_many_files_in_one() {
     let world = World::new();
-    for folder in 0..300 {
-        world.file(&format!("{folder}/a/b"), folder.to_string());
+    for directory in 0..300 {
+        world.file(&format!("{directory}/a/b"), directory.to_string());
     }
     for file in 0..3000 {
         world.file(&format!("many/{file}"), vec![7; file % 700]);
@@ -106,12 +106,12 @@ fn a_file_that_can_t_be_read_stops_no_other() {
         let world = World::new();
         let (deep, mut path) = ("d".repeat(250), String::new());
         let root = std::fs::File::open(world.source("")).unwrap();
-        let mut folder = root;
+        let mut directory = root;
         while path.len() < 4096 {
-            rustix::fs::mkdirat(&folder, &deep, rustix::fs::Mode::RWXU).unwrap();
+            rustix::fs::mkdirat(&directory, &deep, rustix::fs::Mode::RWXU).unwrap();
             let flags = rustix::fs::OFlags::DIRECTORY;
             let mode = rustix::fs::Mode::empty();
-            folder = rustix::fs::openat(&folder, &deep, flags, mode).unwrap().into();
+            directory = rustix::fs::openat(&directory, &deep, flags, mode).unwrap().into();
             path = format!("{path}/{deep}");
         }
         world.file("z", "last");

@@ -7,9 +7,9 @@ use rustix::fs::FlockOperation;
 /// Bytes that do not fit a pack.
 const LARGE: usize = 700_000;
 
-fn temporary_in(folder: &Path) -> Vec<String> {
+fn temporary_in(directory: &Path) -> Vec<String> {
     let is_temporary = |name: &String| temporary::is_temporary(name.as_bytes(), false);
-    names(folder).into_iter().filter(is_temporary).collect()
+    names(directory).into_iter().filter(is_temporary).collect()
 }
 
 /// The name under which a file of `dest` waits.
@@ -161,20 +161,20 @@ fn a_directory_of_a_temporary_file_s_name_is_copied_and_a_file_is_not() {
 fn whatever_is_in_a_file_s_way_gives_way_whatever_its_size() {
     for size in [1, 131_072, 131_073, LARGE, 3_000_000] {
         let world = World::with(TreeOptions { delete: true, ..TreeOptions::default() });
-        std::fs::create_dir_all(world.dest("folder/full")).unwrap();
-        std::fs::write(world.dest("folder/full/file"), "x").unwrap();
-        std::fs::create_dir(world.dest("empty folder")).unwrap();
+        std::fs::create_dir_all(world.dest("directory/full")).unwrap();
+        std::fs::write(world.dest("directory/full/file"), "x").unwrap();
+        std::fs::create_dir(world.dest("empty directory")).unwrap();
         std::fs::create_dir(world.dest("extra")).unwrap();
-        symlink("extra", world.dest("link to a folder")).unwrap();
+        symlink("extra", world.dest("link to a directory")).unwrap();
         symlink("looping link", world.dest("looping link")).unwrap();
         symlink("/dev/null", world.dest("link to a device")).unwrap();
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         rustix::fs::mkfifoat(rustix::fs::CWD, world.dest("fifo"), mode).unwrap();
         let socket = std::os::unix::net::UnixListener::bind(world.dest("socket")).unwrap();
         let all = [
-            "folder",
-            "empty folder",
-            "link to a folder",
+            "directory",
+            "empty directory",
+            "link to a directory",
             "looping link",
             "link to a device",
             "fifo",
@@ -193,12 +193,12 @@ fn whatever_is_in_a_file_s_way_gives_way_whatever_its_size() {
 fn without_delete_a_full_directory_stays_whatever_the_file_s_size() {
     for size in [1, LARGE] {
         let world = World::new();
-        std::fs::create_dir_all(world.dest("folder/full")).unwrap();
-        world.file("folder", vec![7; size]);
+        std::fs::create_dir_all(world.dest("directory/full")).unwrap();
+        world.file("directory", vec![7; size]);
         let outcome = world.copy();
-        assert!(outcome.sender.missed.borrow()[0].0.contains("folder"));
-        assert_eq!(names(&world.dest("")), ["folder"]);
-        assert_eq!(names(&world.dest("folder")), ["full"]);
+        assert!(outcome.sender.missed.borrow()[0].0.contains("directory"));
+        assert_eq!(names(&world.dest("")), ["directory"]);
+        assert_eq!(names(&world.dest("directory")), ["full"]);
     }
 }
 

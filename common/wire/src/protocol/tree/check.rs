@@ -10,8 +10,8 @@ pub enum BadTree {
     /// A name or time that no file can have.
     #[error(transparent)]
     Transfer(#[from] BadTransfer),
-    /// The root is neither a folder nor, in a dry run, a file; or it has a name.
-    #[error("a tree's root is a folder without a name, or in a dry run such a file")]
+    /// The root is neither a directory nor, in a dry run, a file; or it has a name.
+    #[error("a tree's root is a directory without a name, or in a dry run such a file")]
     Root,
     /// A link's target is empty, too long, or has a NUL byte.
     #[error("a link's target is empty, over {MAX_PATH} bytes or contains a NUL byte")]
@@ -28,10 +28,10 @@ impl PushTree {
     /// Checks what the types alone can't.
     pub fn check(&self) -> Result<(), BadTree> {
         match self.root.what {
-            What::Folder => self.dest.check_tree()?,
+            What::Directory => self.dest.check_tree()?,
             _ => self.dest.check()?,
         }
-        self.placement.check()?;
+        self.overrides.check()?;
         check_user(self.user.as_deref())?;
         self.options.check()?;
         self.root.check_root(self.options.dry_run)
@@ -64,10 +64,10 @@ impl Entries {
 }
 
 impl Entry {
-    /// Checks an entry that is the root: a folder, or in a dry run a file that goes alone.
+    /// Checks an entry that is the root: a directory, or in a dry run a file that goes alone.
     pub fn check_root(&self, dry_run: bool) -> Result<(), BadTree> {
         let may_be = match self.what {
-            What::Folder => true,
+            What::Directory => true,
             What::File { .. } => dry_run,
             _ => false,
         };
@@ -92,7 +92,7 @@ impl Entry {
                     return Err(BadTree::Target);
                 }
             }
-            What::File { .. } | What::Folder | What::Same { .. } | What::Other(_) => {}
+            What::File { .. } | What::Directory | What::Same { .. } | What::Other(_) => {}
         }
         Ok(self.metadata.check()?)
     }
@@ -110,9 +110,9 @@ mod tests {
     #[test]
     fn entries_are_checked_each_by_itself() {
         let check = |entry: Entry| Entries { entries: vec![entry], last: true }.check();
-        assert_eq!(check(entry(b"a", What::Folder)), Ok(()));
+        assert_eq!(check(entry(b"a", What::Directory)), Ok(()));
         for bad in [&b""[..], b".", b"..", b"/etc", b"a/b", b"a\0", &[b'x'; 256]] {
-            assert_eq!(check(entry(bad, What::Folder)), Err(BadTransfer::Name.into()));
+            assert_eq!(check(entry(bad, What::Directory)), Err(BadTransfer::Name.into()));
         }
         let link = |target: &[u8]| check(entry(b"l", What::Link { target: target.to_vec() }));
         assert_eq!(link(b"../../etc/passwd"), Ok(()), "a link leads where it likes");
@@ -121,16 +121,16 @@ mod tests {
         }
         let xattrs = vec![Xattr { name: b"user.a".to_vec(), value: vec![0; MAX_XATTRS] }];
         let metadata = Metadata { xattrs, ..Metadata::default() };
-        let large = Entry { metadata, ..entry(b"a", What::Folder) };
+        let large = Entry { metadata, ..entry(b"a", What::Directory) };
         assert_eq!(check(large), Err(BadTransfer::Xattrs.into()));
         let huge = What::File { size: u64::MAX, hash: None, linked: false };
         assert_eq!(check(entry(b"a", huge)), Err(BadTransfer::Size.into()));
     }
 
     #[test]
-    fn a_root_is_a_folder_without_a_name_and_in_a_dry_run_also_a_file() {
-        assert_eq!(entry(b"", What::Folder).check_root(false), Ok(()));
-        assert_eq!(entry(b"a", What::Folder).check_root(false), Err(BadTree::Root));
+    fn a_root_is_a_directory_without_a_name_and_in_a_dry_run_also_a_file() {
+        assert_eq!(entry(b"", What::Directory).check_root(false), Ok(()));
+        assert_eq!(entry(b"a", What::Directory).check_root(false), Err(BadTree::Root));
         let file = |size| entry(b"", What::File { size, hash: None, linked: false });
         assert_eq!(file(0).check_root(false), Err(BadTree::Root));
         assert_eq!(file(0).check_root(true), Ok(()));

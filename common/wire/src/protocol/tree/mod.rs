@@ -4,7 +4,7 @@
 //! ```text
 //! sender                                receiver
 //!   Root (a push carries it in PushTree) →
-//!   Entries...    folder by folder       →
+//!   Entries...    directory by directory       →
 //!                                     ←   Answers...     what is wanted of them
 //!   Pack...       small files            →
 //!   Begin, Chunk..., Complete            a file that the receiver has nothing of
@@ -15,7 +15,7 @@
 //!                                     ←   Settled | Failed
 //! ```
 //!
-//! Entries are counted from 1 in the order in which they are sent; 0 is the root. Which folder they
+//! Entries are counted from 1 in the order in which they are sent; 0 is the root. Which directory they
 //! are in follows from their order: docs/PROTOCOL.md, section 7.
 
 mod check;
@@ -27,8 +27,8 @@ pub use check::BadTree;
 pub use packed::PackedHead;
 
 use crate::protocol::failure::{Failure, FileKind};
-use crate::protocol::metadata::{Metadata, Travels};
-use crate::protocol::transfer::{Destination, Hash, Offer, Placement};
+use crate::protocol::metadata::{Metadata, Preserve};
+use crate::protocol::transfer::{Destination, Hash, Offer, Overrides};
 
 /// What entries may weigh that are unsettled: sent, and neither answered with [`Answer::Nothing`] nor
 /// followed by their content. It bounds what both ends keep in memory, and is enough for 100,000 entries a second
@@ -50,20 +50,20 @@ pub const MAX_RULES: usize = 1024;
 /// Longest glob of a rule, in bytes.
 pub const MAX_GLOB: usize = 1024;
 
-/// Most bytes of a file that travels in a pack; a larger one travels alone.
+/// Most bytes of a file that preserve in a pack; a larger one preserve alone.
 pub const MAX_PACKED: usize = 128 * 1024;
 
-/// Sends a folder to the host.
+/// Sends a directory to the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushTree {
     /// Where to.
     pub dest: Destination,
-    /// The folder itself; its name is empty. In a dry run also a file, of which nothing is sent.
+    /// The directory itself; its name is empty. In a dry run also a file, of which nothing is sent.
     pub root: Entry,
     /// What of it is sent, and how it is compared.
     pub options: TreeOptions,
     /// What becomes of it there.
-    pub placement: Placement,
+    pub overrides: Overrides,
     /// Whose rights it is done with, if not with those of the agent's own user.
     pub user: Option<String>,
 }
@@ -74,7 +74,7 @@ pub struct PushTree {
 pub struct TreeOptions {
     /// The last one that fits a name decides; a name that none fits is included.
     pub rules: Vec<Rule>,
-    /// Paths below the root that are sent, folders with all that is in them; all, if there are none.
+    /// Paths below the root that are sent, directories with all that is in them; all, if there are none.
     pub only: Vec<Vec<u8>>,
     /// Remove what the source does not have.
     pub delete: bool,
@@ -86,8 +86,8 @@ pub struct TreeOptions {
     pub checksum: bool,
     /// Files that are the same file stay so.
     pub hard_links: bool,
-    /// What of the metadata travels.
-    pub travels: Travels,
+    /// What of the metadata preserve.
+    pub preserve: Preserve,
 }
 
 /// One `--exclude` or `--include`.
@@ -99,20 +99,20 @@ pub struct Rule {
     pub glob: String,
 }
 
-/// A folder's answer to a Pull: the folder itself, whose name is empty. Entries follow. In a dry run
+/// A directory's answer to a Pull: the directory itself, whose name is empty. Entries follow. In a dry run
 /// also a file's, and nothing follows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
-    /// The folder or file.
+    /// The directory or file.
     pub entry: Entry,
 }
 
-/// Entries of the present folder, in rising order of their names' bytes, over all messages.
+/// Entries of the present directory, in rising order of their names' bytes, over all messages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entries {
     /// At most [`MAX_ENTRIES`].
     pub entries: Vec<Entry>,
-    /// The folder has no more; the next message is of the next folder, depth first.
+    /// The directory has no more; the next message is of the next directory, depth first.
     pub last: bool,
 }
 
@@ -124,7 +124,7 @@ impl Entries {
     }
 }
 
-/// One name in a folder.
+/// One name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// One component; empty only for the root.
@@ -156,8 +156,8 @@ pub enum What {
         /// Whether a later [`What::Same`] may mean it.
         linked: bool,
     },
-    /// A folder, whose entries follow depth first.
-    Folder,
+    /// A directory, whose entries follow depth first.
+    Directory,
     /// A symbolic link.
     Link {
         /// Where it leads, as it is.
@@ -207,7 +207,7 @@ impl Answer {
     }
 }
 
-/// Announces the content of a wanted file that travels alone.
+/// Announces the content of a wanted file that preserve alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begin {
     /// The entry.

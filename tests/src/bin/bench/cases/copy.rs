@@ -39,7 +39,7 @@ fn copy(stage: &Stage, way: Way) -> Table {
         Way::Push => ("push", format!("Push of one new file, {}", size(bytes))),
         Way::Pull => ("pull", format!("Pull of one new file, {}", size(bytes))),
     };
-    let run = Run { stage, way, from: &source, folder: stage.folder(case) };
+    let run = Run { stage, way, from: &source, directory: stage.directory(case) };
     let rows = interleave(case, stage.options.rounds, run.contenders(), &stage.options);
     let mut table = Table { case, title, bytes: Some(bytes), rows, bars: Vec::new() };
     table.bars = bars(&table, way);
@@ -51,13 +51,13 @@ struct Run<'a> {
     way: Way,
     from: &'a Path,
     /// Where the copies go.
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl Run<'_> {
     fn contenders(&self) -> Vec<Contender<'_>> {
         let Self { stage, way, from, .. } = *self;
-        let to = self.folder.join("copy");
+        let to = self.directory.join("copy");
         let ssh = || stage.ssh.as_ref().map_err(Clone::clone);
         let scp = |name, cipher| {
             let to = to.clone();
@@ -126,9 +126,9 @@ impl Run<'_> {
     /// Compares the first copy, and removes it.
     fn end(&self, round: u32) -> Result<(), String> {
         if round == 0 {
-            same(self.from, &self.folder.join("copy"))?;
+            same(self.from, &self.directory.join("copy"))?;
         }
-        empty(&self.folder)
+        empty(&self.directory)
     }
 }
 

@@ -27,12 +27,12 @@ pub(crate) fn run(stage: &Stage) -> Table {
     let bytes = stage.options.size / 2;
     let old = stage.source("old", bytes);
     let new = stage.temporary("new");
-    let edits = edit(&old, &new).expect("the folder for files has room");
+    let edits = edit(&old, &new).expect("the directory for files has room");
     let title = format!(
         "Update of a file, {}: {edits} edits of {EDIT} bytes, one byte inserted in front",
         size(bytes)
     );
-    let run = Run { stage, old, new, folder: stage.folder("delta") };
+    let run = Run { stage, old, new, directory: stage.directory("delta") };
     let rows = interleave("delta", stage.options.rounds, run.contenders(), &stage.options);
     let mut table = Table { case: "delta", title, bytes: None, rows, bars: Vec::new() };
     let sent = table.row(lariat::NAME).and_then(Row::sent);
@@ -50,13 +50,13 @@ struct Run<'a> {
     stage: &'a Stage,
     old: Temporary,
     new: Temporary,
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl Run<'_> {
     fn contenders(&self) -> Vec<Contender<'_>> {
         let Self { stage, new: from, .. } = self;
-        let to = &self.folder;
+        let to = &self.directory;
         let rsync = stage.tools.get("rsync");
         let ssh = stage.ssh.as_ref().map_err(Clone::clone);
         let daemon = stage.rsync_daemon.as_ref().map_err(Clone::clone);
@@ -83,14 +83,14 @@ impl Run<'_> {
 
     /// Puts the old file in the destination's place, and updates it.
     fn measure(&self, round: u32, meter: &Meter, mut command: Command) -> Result<Measured, String> {
-        let copy = self.folder.join("copy");
+        let copy = self.directory.join("copy");
         std::fs::copy(&*self.old, &copy).map_err(|e| format!("copy the old file: {e}"))?;
         self.stage.warm(self.stage.options.size / 2)?;
         let measured = meter.run(&mut command)?;
         if round == 0 {
             same(&self.new, &copy)?;
         }
-        empty(&self.folder)?;
+        empty(&self.directory)?;
         Ok(measured)
     }
 }

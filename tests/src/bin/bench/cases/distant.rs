@@ -35,7 +35,7 @@ pub(crate) fn run(stage: &Stage) -> Table {
     let bytes = stage.options.size / 8;
     let case = "distant";
     let (from, byte) = (stage.source("source", bytes), stage.source("byte", 1));
-    let run = Run { stage, folder: stage.folder(case) };
+    let run = Run { stage, directory: stage.directory(case) };
     let proxy = |port: u16, delay| {
         Faulty::start(SocketAddr::from(([127, 0, 0, 1], port)), Fault { delay, ..Fault::default() })
     };
@@ -45,7 +45,7 @@ pub(crate) fn run(stage: &Stage) -> Table {
     let ssh = ssh.map(|ssh| (ssh, proxy(ssh.port(), DELAY)));
     let daemon = stage.rsync_daemon.as_ref().map_err(Clone::clone);
     let daemon = daemon.map(|daemon| (daemon, proxy(daemon.port(), DELAY)));
-    let to = run.folder.join("copy");
+    let to = run.directory.join("copy");
     let contenders = vec![
         Contender::new(NEAR, |round| run.lariat(round, &from, &near)),
         Contender::new(FAR, |round| run.lariat(round, &from, &far)),
@@ -81,14 +81,14 @@ pub(crate) fn run(stage: &Stage) -> Table {
 
 struct Run<'a> {
     stage: &'a Stage,
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl Run<'_> {
     fn lariat(&self, round: u32, from: &Path, proxy: &Faulty) -> Result<Sample, String> {
         let Self { stage, .. } = self;
         stage.fleet.set_address(HOST, proxy.address);
-        let command = lariat::copy(stage, Way::Push, from, &self.folder.join("copy"));
+        let command = lariat::copy(stage, Way::Push, from, &self.directory.join("copy"));
         self.measure(round, &stage.agent_meter(), from, command)
     }
 
@@ -101,9 +101,9 @@ impl Run<'_> {
     ) -> Result<Sample, String> {
         let measured = meter.run(&mut command)?;
         if round == 0 {
-            same(from, &self.folder.join("copy"))?;
+            same(from, &self.directory.join("copy"))?;
         }
-        empty(&self.folder)?;
+        empty(&self.directory)?;
         Ok(measured.sample)
     }
 }

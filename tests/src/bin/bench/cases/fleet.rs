@@ -3,8 +3,8 @@
 //! lariat's hosts are agents, many in a process, each with an address, a key and a state of its own; the
 //! peers' are one sshd under many names, which knows all of them by one key.
 
-use lariat_tests::crowd::Crowd;
 use lariat_tests::fleet::TestFleet;
+use lariat_tests::many_agents::Crowd;
 
 use crate::bar::Bar;
 use crate::measure::Meter;

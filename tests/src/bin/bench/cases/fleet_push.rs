@@ -3,8 +3,8 @@
 //! The peers' hosts are one machine under many names, so all of clush's copies are one file, while each of
 //! lariat's hosts gets one of its own.
 
-use lariat_tests::crowd::Crowd;
 use lariat_tests::fleet::TestFleet;
+use lariat_tests::many_agents::Crowd;
 
 use crate::bar::Bar;
 use crate::measure::{Meter, Sample};
@@ -21,27 +21,27 @@ const BYTES: u64 = 10 << 20;
 pub(crate) fn run(stage: &Stage) -> Table {
     let fleet = TestFleet::new();
     let crowd = Crowd::start_by(&fleet, HOSTS, |command| stage.guard.join(command));
-    let (source, folder) = (stage.source("source", BYTES), stage.folder("fleet-push"));
+    let (source, directory) = (stage.source("source", BYTES), stage.directory("fleet-push"));
     let ssh = stage.ssh.as_ref().map_err(Clone::clone);
     let done = |round: u32, to: &str, sample: Sample| {
         if round == 0 {
-            same(&source, &folder.join(to))?;
+            same(&source, &directory.join(to))?;
         }
-        empty(&folder)?;
+        empty(&directory)?;
         Ok(sample)
     };
     let contenders = vec![
         Contender::new(lariat::NAME, |round| {
             let mut command = fleet.lariat();
             stage.guard.join(&mut command);
-            let dest = format!("all:{}/{{host}}", folder.display());
+            let dest = format!("all:{}/{{host}}", directory.display());
             command.arg("push").arg(&*source).arg(dest);
             stage.warm(BYTES * HOSTS as u64)?;
             let meter = Meter { server: crowd.pids(), ..stage.local_meter() };
             done(round, "h0042", meter.run(&mut command)?.sample)
         }),
         Contender::maybe(CLUSH, ssh, |round, ssh| {
-            let to = folder.join("copy");
+            let to = directory.join("copy");
             let guard = &stage.guard;
             let mut command = many::clush_copy(&stage.tools, ssh, guard, HOSTS, &source, &to)?;
             let meter = Meter { server: vec![ssh.pid()], ..stage.local_meter() };

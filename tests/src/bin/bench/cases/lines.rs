@@ -27,7 +27,7 @@ pub(crate) fn run(stage: &Stage) -> Table {
     for number in 0..COMMANDS {
         writeln!(lines, "echo {number}").expect("a String takes what is written to it");
     }
-    std::fs::write(&*file, lines).expect("the bench's own folder can be written to");
+    std::fs::write(&*file, lines).expect("the bench's own directory can be written to");
     let contenders = vec![
         Contender::new(lariat::NAME, |_| {
             let mut command = stage.lariat();

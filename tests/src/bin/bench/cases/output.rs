@@ -16,7 +16,7 @@ const SSH_AES: &str = "ssh, aes128-gcm";
 pub(crate) fn run(stage: &Stage) -> Table {
     let bytes = stage.options.size / 2;
     let source = stage.source("source", bytes);
-    let path = source.to_str().expect("the folder's name is text, or ssh could not name it");
+    let path = source.to_str().expect("the directory's name is text, or ssh could not name it");
     let ssh = |name, cipher| {
         let ssh = stage.ssh.as_ref().map_err(Clone::clone);
         Contender::maybe(name, ssh, move |_, ssh| {

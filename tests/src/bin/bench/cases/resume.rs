@@ -1,7 +1,7 @@
 //! A push whose client is killed when half of the file is there, and run again.
 //!
 //! Only the second run is measured. How much is there is told by the blocks of the largest file in
-//! the destination's folder, which every tool here writes in order.
+//! the destination's directory, which every tool here writes in order.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_millis(1);
 pub(crate) fn run(stage: &Stage) -> Table {
     let bytes = stage.options.size;
     let source = stage.source("source", bytes);
-    let run = Run { stage, from: &source, folder: stage.folder("resume"), bytes };
+    let run = Run { stage, from: &source, directory: stage.directory("resume"), bytes };
     let mut twice = Vec::new();
     let contenders = run.contenders(&mut twice);
     let rows = interleave("resume", stage.options.rounds, contenders, &stage.options);
@@ -58,14 +58,14 @@ pub(crate) fn run(stage: &Stage) -> Table {
 struct Run<'a> {
     stage: &'a Stage,
     from: &'a Path,
-    folder: PathBuf,
+    directory: PathBuf,
     bytes: u64,
 }
 
 impl Run<'_> {
     fn contenders<'a>(&'a self, twice: &'a mut Vec<f64>) -> Vec<Contender<'a>> {
         let Self { stage, from, .. } = *self;
-        let to = self.folder.join("copy");
+        let to = self.directory.join("copy");
         let [to_lariat, to_again, to_rsync, to_sftp] = std::array::from_fn(|_| to.clone());
         let rsync = stage.tools.get("rsync");
         let ssh = || stage.ssh.as_ref().map_err(Clone::clone);
@@ -74,7 +74,7 @@ impl Run<'_> {
                 let mut command = lariat::copy(stage, Way::Push, from, &to_lariat);
                 stage.warm(self.bytes)?;
                 let measured = stage.agent_meter().run(&mut command)?;
-                empty(&self.folder)?;
+                empty(&self.directory)?;
                 lariat::sample(measured)
             }),
             Contender::new(AGAIN, move |round| {
@@ -120,22 +120,22 @@ impl Run<'_> {
         self.stage.warm(self.bytes)?;
         self.interrupted(command()?)?;
         meter.settle(before);
-        let there = written(&self.folder);
-        let watch = Watch::start(self.folder.clone(), there);
+        let there = written(&self.directory);
+        let watch = Watch::start(self.directory.clone(), there);
         let measured = meter.run(&mut command()?);
         let first = watch.finish();
         let Measured { sample, output } = measured?;
         if round == 0 {
-            same(self.from, &self.folder.join("copy"))?;
+            same(self.from, &self.directory.join("copy"))?;
         }
-        empty(&self.folder)?;
+        empty(&self.directory)?;
         Ok((there, Measured { sample: Sample { first, ..sample }, output }))
     }
 
     fn interrupted(&self, mut command: Command) -> Result<(), String> {
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let mut child = child.map_err(|e| format!("{command:?}: {e}"))?;
-        while written(&self.folder) < self.bytes / 2 {
+        while written(&self.directory) < self.bytes / 2 {
             if !matches!(child.try_wait(), Ok(None)) {
                 return Err("it ended before half of the file was there".to_owned());
             }
@@ -146,9 +146,9 @@ impl Run<'_> {
     }
 }
 
-/// Bytes of the largest file in a folder that are really there.
-fn written(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+/// Bytes of the largest file in a directory that are really there.
+fn written(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let blocks = entries.filter_map(|entry| entry.metadata().ok()).map(|file| file.blocks());
     blocks.max().unwrap_or_default() * 512
 }
@@ -160,13 +160,13 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(folder: PathBuf, there: u64) -> Self {
+    fn start(directory: PathBuf, there: u64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let began = Instant::now();
         let thread = std::thread::spawn(move || {
             while !stopped.load(Ordering::SeqCst) {
-                if written(&folder) > there {
+                if written(&directory) > there {
                     return Some(began.elapsed().as_secs_f64());
                 }
                 std::thread::park_timeout(LOOK);

@@ -23,14 +23,14 @@ const ISLAND: usize = 1 << 20;
 pub(crate) fn run(stage: &Stage) -> Table {
     let bytes = stage.options.size * TIMES;
     let source = stage.temporary("sparse");
-    make(&source, bytes).expect("the folder for files has room");
-    let folder = stage.folder("sparse-copy");
-    let copy = folder.join("copy");
+    make(&source, bytes).expect("the directory for files has room");
+    let directory = stage.directory("sparse-copy");
+    let copy = directory.join("copy");
     let contenders = vec![Contender::new(lariat::NAME, |_| {
         let mut command = lariat::copy(stage, Way::Push, &source, &copy);
         let measured = stage.agent_meter().run(&mut command)?;
         same(&source, &copy, bytes).map_err(|e| format!("compare the copy: {e}"))?;
-        empty(&folder)?;
+        empty(&directory)?;
         lariat::sample(measured)
     })];
     let rows = interleave("sparse", 1, contenders, &stage.options);

@@ -1,4 +1,4 @@
-//! Folders: 10,000 files of 4 KiB for the first time, unchanged, and with 1% changed; 1,000 of them 50
+//! Directories: 10,000 files of 4 KiB for the first time, unchanged, and with 1% changed; 1,000 of them 50
 //! ms away; and what both ends need for 200,000.
 
 use std::fs;
@@ -22,7 +22,7 @@ use crate::tools::{Way, lariat, rsync};
 const RSYNC: &str = "rsync over ssh, aes128-gcm";
 const RSYNC_DAEMON: &str = "rsync daemon, plaintext";
 
-/// Files in one folder.
+/// Files in one directory.
 const IN_ONE: u64 = 100;
 const FILE: u64 = 4096;
 
@@ -40,17 +40,17 @@ enum Before {
 }
 
 pub(crate) fn fresh(stage: &Stage) -> Table {
-    let title = "Push of a new folder, 10,000 files of 4 KiB";
+    let title = "Push of a new directory, 10,000 files of 4 KiB";
     compare(stage, "tree", title, Before::Nothing, 2.5)
 }
 
 pub(crate) fn same(stage: &Stage) -> Table {
-    let title = "The same folder, nothing changed";
+    let title = "The same directory, nothing changed";
     compare(stage, "tree-same", title, Before::TheSame, 3.0)
 }
 
 pub(crate) fn changed(stage: &Stage) -> Table {
-    let title = "The same folder, 1% of the files changed";
+    let title = "The same directory, 1% of the files changed";
     compare(stage, "tree-changed", title, Before::OnePercentOld, 3.0)
 }
 
@@ -93,7 +93,7 @@ pub(crate) fn distant(stage: &Stage) -> Table {
         }),
     ];
     let rows = interleave(case, stage.options.rounds.min(3), contenders, &stage.options);
-    let title = "Push of a new folder, 1,000 files of 4 KiB, through a proxy".to_owned();
+    let title = "Push of a new directory, 1,000 files of 4 KiB, through a proxy".to_owned();
     let mut table = Table { case, title, bytes: None, rows, bars: Vec::new() };
     let wall = table.row(FAR).and_then(Row::wall);
     table.bars = vec![Bar::at_most("tree-distant: seconds", 2.0, "s", wall)];
@@ -110,7 +110,7 @@ pub(crate) fn many(stage: &Stage) -> Table {
     });
     let rounds = stage.options.rounds.min(3);
     let rows = interleave(case, rounds, vec![contender], &stage.options);
-    let title = "Push of a new folder, 200,000 files of 100 bytes".to_owned();
+    let title = "Push of a new directory, 200,000 files of 100 bytes".to_owned();
     let mut table = Table { case, title, bytes: None, rows, bars: Vec::new() };
     let memory = table.row(lariat::NAME).and_then(Row::memory);
     let larger = memory.and_then(|ends| ends.into_iter().max());
@@ -123,24 +123,24 @@ pub(crate) fn many(stage: &Stage) -> Table {
 struct Run<'a> {
     stage: &'a Stage,
     source: PathBuf,
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl<'a> Run<'a> {
     fn new(stage: &'a Stage, case: &str, files: u64, size: u64) -> Self {
-        let source = stage.folder(&format!("{case}-source"));
+        let source = stage.directory(&format!("{case}-source"));
         for file in 0..files {
-            let folder = source.join(format!("folder{:04}", file / IN_ONE));
+            let directory = source.join(format!("directory{:04}", file / IN_ONE));
             if file % IN_ONE == 0 {
-                fs::create_dir(&folder).expect("the folder for files has room");
+                fs::create_dir(&directory).expect("the directory for files has room");
             }
-            random_file(&folder.join(format!("file{:02}", file % IN_ONE)), size, file);
+            random_file(&directory.join(format!("file{:02}", file % IN_ONE)), size, file);
         }
-        Self { stage, source, folder: stage.folder(case) }
+        Self { stage, source, directory: stage.directory(case) }
     }
 
     fn copy(&self) -> PathBuf {
-        self.folder.join("copy")
+        self.directory.join("copy")
     }
 
     fn contenders(&self, before: Before) -> Vec<Contender<'_>> {
@@ -200,14 +200,14 @@ impl<'a> Run<'a> {
         let copy = self.copy();
         Command::new("cp").arg("-a").args([&self.source, &copy]).status()?;
         if matches!(before, Before::OnePercentOld) {
-            for (folder, file) in (0..IN_ONE).zip((0..IN_ONE).cycle()) {
-                let name = format!("folder{folder:04}/file{:02}", file * 7 % CHANGED);
+            for (directory, file) in (0..IN_ONE).zip((0..IN_ONE).cycle()) {
+                let name = format!("directory{directory:04}/file{:02}", file * 7 % CHANGED);
                 let file = copy.join(Path::new(&name));
-                random_file(&file, FILE, u64::MAX - folder);
+                random_file(&file, FILE, u64::MAX - directory);
                 fs::File::options()
                     .write(true)
                     .open(&file)?
-                    .set_modified(std::time::UNIX_EPOCH + Duration::from_secs(folder))?;
+                    .set_modified(std::time::UNIX_EPOCH + Duration::from_secs(directory))?;
             }
         }
         Ok(())

@@ -94,8 +94,8 @@ impl Masters {
 
     /// Runs a command by each of them.
     pub(crate) fn run(&self, ssh: &Ssh, guard: &Guard, word: &str) -> Command {
-        let folder = self.0.first().and_then(|master| master.socket().parent());
-        let socket = folder.unwrap_or(Path::new("/")).join("master{}");
+        let directory = self.0.first().and_then(|master| master.socket().parent());
+        let socket = directory.unwrap_or(Path::new("/")).join("master{}");
         let one = ssh.run_by_socket(&socket, guard, &[word]);
         let mut all = guard.command("/bin/sh");
         all.arg("-c").arg("n=$1; shift; seq $n | xargs -P 64 -I{} \"$@\"").arg("sh");

@@ -12,7 +12,7 @@ use std::process::{Child, Command};
 
 use lariat_tests::wait;
 
-use crate::machine::said;
+use crate::machine::output;
 
 /// Which way a file goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,14 +39,14 @@ impl Tools {
 
     /// Where a tool is.
     pub(crate) fn get(&self, name: &str) -> Result<PathBuf, String> {
-        let places = self.path.iter().map(|folder| folder.join(name));
+        let places = self.path.iter().map(|directory| directory.join(name));
         places.into_iter().find(|path| path.is_file()).ok_or(format!("no {name} in PATH"))
     }
 
     /// What they call themselves.
     pub(crate) fn versions(&self) -> Vec<(&'static str, String)> {
         let ask = |name, argument| match self.get(name) {
-            Ok(path) => (name, said(Command::new(path).arg(argument))),
+            Ok(path) => (name, output(Command::new(path).arg(argument))),
             Err(why) => (name, why),
         };
         vec![

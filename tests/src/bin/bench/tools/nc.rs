@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::{Tools, Way};
-use crate::machine::said;
+use crate::machine::output;
 use crate::measure::{Meter, Sample};
 use crate::stage::Stage;
 
 /// The OpenBSD netcat; the others have other options.
 pub(crate) fn find(tools: &Tools) -> Result<PathBuf, String> {
     let path = tools.get("nc")?;
-    let version = said(Command::new(&path).arg("-h"));
+    let version = output(Command::new(&path).arg("-h"));
     if version.contains("OpenBSD") { Ok(path) } else { Err("nc is not OpenBSD's".to_owned()) }
 }
 

@@ -12,7 +12,7 @@ use crate::guard::Guard;
 use crate::measure::{Measured, Sample};
 use crate::stage::Stage;
 
-/// A daemon whose one module is the benchmark's folder.
+/// A daemon whose one module is the benchmark's directory.
 pub(crate) struct RsyncDaemon {
     server: Server,
     port: u16,
@@ -23,8 +23,8 @@ impl RsyncDaemon {
     /// Starts it as the present user.
     pub(crate) fn start(tools: &Tools, guard: &Guard) -> Result<Self, String> {
         let rsync = tools.get("rsync")?;
-        let folder = guard.folder();
-        let (config, log) = (folder.join("rsyncd.conf"), folder.join("rsyncd.log"));
+        let directory = guard.directory();
+        let (config, log) = (directory.join("rsyncd.conf"), directory.join("rsyncd.log"));
         // Else a root's daemon becomes nobody, who may not write here.
         let identity = if getuid().is_root() {
             format!("uid = {}\ngid = {}\n", getuid().as_raw(), getgid().as_raw())
@@ -35,7 +35,7 @@ impl RsyncDaemon {
             "use chroot = no\nreverse lookup = no\nhosts allow = 127.0.0.1\nlog file = {}\n\
              [bench]\npath = {}\nread only = no\nlist = no\n{identity}",
             log.display(),
-            folder.display(),
+            directory.display(),
         );
         std::fs::write(&config, text).map_err(|e| format!("write its configuration: {e}"))?;
         let daemon = |port: u16| {

@@ -40,7 +40,7 @@ pub(crate) struct Ssh {
     server: Server,
     port: u16,
     config: PathBuf,
-    folder: PathBuf,
+    directory: PathBuf,
     client: PathBuf,
     scp: PathBuf,
     sftp: PathBuf,
@@ -59,19 +59,19 @@ impl Ssh {
             tools.get("sshd")?,
             tools.get("ssh-keygen")?,
         ];
-        let folder = guard.folder().join("ssh");
-        let made = fs::create_dir_all(folder.join("home"));
-        made.map_err(|e| format!("make a folder for ssh: {e}"))?;
+        let directory = guard.directory().join("ssh");
+        let made = fs::create_dir_all(directory.join("home"));
+        made.map_err(|e| format!("make a directory for ssh: {e}"))?;
         for key in ["host", "user"] {
             let mut command = guard.command(&keygen);
-            command.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(folder.join(key));
+            command.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(directory.join(key));
             let status = command.status().map_err(|e| format!("ssh-keygen: {e}"))?;
             if !status.success() {
                 return Err(format!("ssh-keygen: {status}"));
             }
         }
-        let (server_config, log) = (folder.join("sshd_config"), folder.join("sshd.log"));
-        write(&server_config, &sshd_config(&folder))?;
+        let (server_config, log) = (directory.join("sshd_config"), directory.join("sshd.log"));
+        write(&server_config, &sshd_config(&directory))?;
         let daemon = |port: u16| {
             let mut command = guard.command(&sshd);
             command.arg("-D").arg("-f").arg(&server_config).arg("-E").arg(&log);
@@ -80,9 +80,9 @@ impl Ssh {
             command
         };
         let (child, port) = listening(daemon, &log).map_err(|e| format!("sshd {e}"))?;
-        let config = folder.join("config");
-        write(&config, &ssh_config(&folder, port)?)?;
-        let this = Self { server: Server(child), port, config, folder, client, scp, sftp };
+        let config = directory.join("config");
+        write(&config, &ssh_config(&directory, port)?)?;
+        let this = Self { server: Server(child), port, config, directory, client, scp, sftp };
         let output = this.run(guard, Cipher::Default, &["true"]).output();
         let output = output.map_err(|e| format!("ssh: {e}"))?;
         if output.status.success() {
@@ -146,7 +146,7 @@ impl Ssh {
         from: &Path,
         to: &Path,
     ) -> Result<Command, String> {
-        let batch = self.folder.join("batch");
+        let batch = self.directory.join("batch");
         write(&batch, &format!("{verb} \"{}\" \"{}\"\n", from.display(), to.display()))?;
         let mut command = stage.guard.command(&self.sftp);
         command.arg("-q").arg("-F").arg(&self.config).args(cipher.args());
@@ -173,7 +173,7 @@ impl Ssh {
 
     /// One that is there once its socket is, which has this name.
     pub(super) fn begin_master(&self, guard: &Guard, name: &str) -> Result<Master, String> {
-        let socket = self.folder.join(name);
+        let socket = self.directory.join(name);
         let mut command = guard.command(&self.client);
         command.arg("-F").arg(&self.config).arg("-MNS").arg(&socket).arg(NAME);
         let child = command.stdout(Stdio::null()).spawn().map_err(|e| format!("ssh -M: {e}"))?;
@@ -217,25 +217,26 @@ impl Master {
     }
 }
 
-fn sshd_config(folder: &Path) -> String {
-    let folder = folder.display();
+fn sshd_config(directory: &Path) -> String {
+    let directory = directory.display();
     format!(
-        "HostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\nPidFile none\nUsePAM no\n\
+        "HostKey {directory}/host\nAuthorizedKeysFile {directory}/user.pub\nPidFile none\nUsePAM no\n\
          PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
-         # The folder above ours belongs to everybody.\nStrictModes no\nUseDNS no\nPrintMotd no\n\
-         PermitUserRC no\nSetEnv HOME={folder}/home\nMaxSessions 100\nMaxStartups 1000\nLogLevel ERROR\n\
+         # The directory above ours belongs to everybody.\nStrictModes no\nUseDNS no\nPrintMotd no\n\
+         PermitUserRC no\nSetEnv HOME={directory}/home\nMaxSessions 100\nMaxStartups 1000\nLogLevel ERROR\n\
          Subsystem sftp internal-sftp\n",
     )
 }
 
-fn ssh_config(folder: &Path, port: u16) -> Result<String, String> {
-    let host = fs::read_to_string(folder.join("host.pub")).map_err(|e| format!("host key: {e}"))?;
-    write(&folder.join("known_hosts"), &format!("{NAME} {host}"))?;
-    let folder = folder.display();
+fn ssh_config(directory: &Path, port: u16) -> Result<String, String> {
+    let host =
+        fs::read_to_string(directory.join("host.pub")).map_err(|e| format!("host key: {e}"))?;
+    write(&directory.join("known_hosts"), &format!("{NAME} {host}"))?;
+    let directory = directory.display();
     Ok(format!(
         "# Other names are its too, for tools that go to many hosts.\nHost {NAME} h*\nHostName 127.0.0.1\nPort {port}\nHostKeyAlias {NAME}\n\
-         IdentityFile {folder}/user\nIdentitiesOnly yes\nIdentityAgent none\n\
-         UserKnownHostsFile {folder}/known_hosts\nGlobalKnownHostsFile /dev/null\n\
+         IdentityFile {directory}/user\nIdentitiesOnly yes\nIdentityAgent none\n\
+         UserKnownHostsFile {directory}/known_hosts\nGlobalKnownHostsFile /dev/null\n\
          StrictHostKeyChecking yes\nPreferredAuthentications publickey\nBatchMode yes\n\
          Compression no\nLogLevel ERROR\n",
     ))

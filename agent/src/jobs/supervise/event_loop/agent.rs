@@ -1,0 +1,184 @@
+//! What agents say to a supervisor, and their coming and going.
+//!
+//! One of them has the job's controller, and counts; the newest that says so replaces the one before.
+//! Others may be there to listen, or to send a signal.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+use std::time::Instant;
+
+use lariat_wire::protocol::exec::{Ack, Signal};
+use rustix::net::RecvFlags;
+
+use super::Watch;
+use crate::jobs::channel::{ChannelError, ToSupervisor, Word};
+use crate::jobs::directory;
+use crate::jobs::inbox::{Frame, Inbox};
+use crate::jobs::supervise::agent_peer::AgentPeer;
+use crate::jobs::supervise::stdin::Misplaced;
+use crate::jobs::supervise::terminal;
+use crate::jobs::supervise::tree::SIGKILL;
+
+/// How many signals are remembered that may be asked for again.
+const REMEMBERED: usize = 64;
+
+/// The signals that were sent, as far as somebody may still ask for them again.
+#[derive(Default)]
+pub(super) struct SentOnce(VecDeque<[u8; 16]>);
+
+impl SentOnce {
+    /// Whether nobody has asked with these bytes before.
+    fn is_new(&mut self, once: [u8; 16]) -> bool {
+        if self.0.contains(&once) {
+            return false;
+        }
+        if self.0.len() == REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back(once);
+        true
+    }
+}
+
+/// Most agents' connections at a time; one more is not let in.
+const MOST: usize = 64;
+
+impl Watch {
+    /// Hears what one of them has said.
+    pub(super) fn hear(&mut self, number: usize, now: Instant) {
+        let Some(agent) = &mut self.agents[number] else { return };
+        let mut inbox = std::mem::take(&mut agent.inbox);
+        let came = inbox.receive(agent.socket.as_fd(), RecvFlags::DONTWAIT);
+        let heard = match came {
+            Ok(0) => Err(ChannelError::Gone),
+            Ok(_) => self.hear_all(&mut inbox, number, now),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+        match (heard, &mut self.agents[number]) {
+            (Ok(()), Some(agent)) => agent.inbox = inbox,
+            (Ok(()), None) => {}
+            (Err(_), _) => self.lose(number, now),
+        }
+    }
+
+    fn hear_all(
+        &mut self,
+        inbox: &mut Inbox,
+        number: usize,
+        now: Instant,
+    ) -> Result<(), ChannelError> {
+        while let Some(frame) = inbox.frame()? {
+            self.obey(&frame, number, now)?;
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, frame: &Frame<'_>, number: usize, now: Instant) -> Result<(), ChannelError> {
+        let follows = self.agents[number].as_ref().is_some_and(|agent| agent.follows);
+        let word = match frame.word {
+            Word::Stdin if follows => {
+                let (offset, bytes) = frame.stdin()?;
+                let offered = self.stdin.offer(offset, bytes);
+                return offered.map_err(|Misplaced| ChannelError::Malformed);
+            }
+            Word::Stdin => return Err(ChannelError::Malformed),
+            Word::Message => frame.message()?,
+        };
+        match word {
+            ToSupervisor::Signal(signal) => self.send(signal, now),
+            ToSupervisor::SignalOnce { signal, once } => {
+                if self.sent.is_new(once) {
+                    self.send(signal, now);
+                }
+            }
+            ToSupervisor::Follow => self.follow(number, now),
+            ToSupervisor::Ack(Ack { stdout, stderr }) if follows => {
+                let [one, two] = &mut self.outputs;
+                if !one.store.ack(stdout) || !two.store.ack(stderr) {
+                    return Err(ChannelError::Malformed);
+                }
+            }
+            ToSupervisor::StdinEnd(end) if follows => self.stdin.finish(end.len),
+            ToSupervisor::Resize(size) if follows => {
+                if let Some(terminal) = self.outputs[0].pipe.as_ref().filter(|_| self.is_terminal) {
+                    terminal::resize(terminal, size);
+                }
+            }
+            ToSupervisor::Release if follows => self.life.release(),
+            // Only the first of all begins a job, and only one at a time has it.
+            ToSupervisor::Begin(_)
+            | ToSupervisor::Ack(_)
+            | ToSupervisor::StdinEnd(_)
+            | ToSupervisor::Resize(_)
+            | ToSupervisor::Release => return Err(ChannelError::Malformed),
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, signal: Signal, now: Instant) {
+        self.signal(signal.number);
+        if signal.number == SIGKILL {
+            self.life.killed(now);
+        }
+    }
+
+    /// This one has the job's controller now.
+    fn follow(&mut self, number: usize, now: Instant) {
+        let others = self.agents.iter_mut().enumerate().filter(|(other, _)| *other != number);
+        for (_, agent) in others {
+            if let Some(before) = agent.take_if(|agent| agent.follows) {
+                before.replaced();
+            }
+        }
+        if let Some(agent) = &mut self.agents[number] {
+            agent.follows = true;
+        }
+        self.life.attended(now, true);
+    }
+
+    /// One of them has gone.
+    pub(super) fn lose(&mut self, number: usize, now: Instant) {
+        if self.agents[number].take().is_some_and(|agent| agent.follows) {
+            self.life.attended(now, false);
+        }
+        self.listen();
+    }
+
+    /// Lets other agents in.
+    pub(super) fn listen(&mut self) {
+        self.listen_at = None;
+        if self.listener.is_none() {
+            // Without it nobody can come back: the grace time decides then.
+            self.listener = directory::listen(self.directory.as_fd()).ok();
+        }
+    }
+
+    /// Lets one in, to a place that is free.
+    pub(super) fn accept(&mut self) {
+        let Some(Ok((socket, _))) = self.listener.as_ref().map(UnixListener::accept) else {
+            return;
+        };
+        let agent = Some(AgentPeer::later(socket));
+        match self.agents.iter().position(Option::is_none) {
+            Some(free) => self.agents[free] = agent,
+            None if self.agents.len() < MOST => self.agents.push(agent),
+            None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_is_asked_for_again_is_sent_once() {
+        let mut sent = SentOnce::default();
+        assert!(sent.is_new([1; 16]) && !sent.is_new([1; 16]) && sent.is_new([2; 16]));
+        (10..10 + 100).for_each(|other| assert!(sent.is_new([other; 16])));
+        assert_eq!(sent.0.len(), REMEMBERED);
+    }
+}

@@ -1,0 +1,84 @@
+//! Dry runs of a file that goes alone: what a push would do here, and what a pull would bring.
+
+use std::ops::ControlFlow;
+
+use lariat_base::escape::escape;
+use lariat_engine::account;
+use lariat_engine::tree::{Look, describe, describe_for, hear_look, look};
+use lariat_engine::{Source, TransferError};
+use lariat_wire::link::{Link, LinkError};
+use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::tree::{PushTree, Root};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::info;
+
+use super::file_work::FileWork;
+use super::{Logged, transfer_ended};
+
+/// Tells what a push of the file that is the root would do.
+pub(super) async fn push<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
+    push: PushTree,
+    work: &FileWork,
+) -> Result<ControlFlow<()>, LinkError> {
+    let path = escape(&push.dest.path);
+    let done = match open(push, work) {
+        Ok(what) => {
+            let looking = Box::pin(async { Ok(look(link, what, &Logged).await?.path) });
+            until_stopped(work, looking).await
+        }
+        Err(failure) => Err(failure.into()),
+    };
+    ended(link, "push", &path, done.map(|path| escape(&path))).await
+}
+
+fn open(push: PushTree, work: &FileWork) -> Result<Look, Failure> {
+    let PushTree { dest, root, options, overrides, user: _ } = push;
+    let finish = account::finish(&overrides)
+        .map_err(|why| Failure::request(Cause::BadRequest(why.to_string())))?;
+    let base = work.home.clone();
+    Ok(Look { base, dest, root, options, finish })
+}
+
+/// Describes a file to the controller, which looks what a pull of it would do.
+pub(super) async fn pull<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
+    source: Source,
+    checksum: bool,
+    path: &str,
+    work: &FileWork,
+) -> Result<ControlFlow<()>, LinkError> {
+    let looking = Box::pin(async {
+        let (entry, source) = describe_for(link, source, checksum).await?;
+        link.outbox().post(&Root { entry })?;
+        Ok(hear_look(link, &Logged, move || describe(&source, true)).await?.path)
+    });
+    let done = until_stopped(work, looking).await;
+    ended(link, "pull", path, done.map(|path| escape(&path))).await
+}
+
+/// Does it, unless the session is to end: a large file takes its time to be read.
+async fn until_stopped<T>(
+    work: &FileWork,
+    looking: impl Future<Output = Result<T, TransferError>>,
+) -> Result<T, TransferError> {
+    tokio::select! {
+        done = looking => done,
+        () = work.stopped() => Err(Failure::request(Cause::Stopping).into()),
+    }
+}
+
+/// Tells the controller of a failure of this end's. Nothing is under way then, and the session goes on.
+async fn ended<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
+    verb: &str,
+    path: &str,
+    done: Result<String, TransferError>,
+) -> Result<ControlFlow<()>, LinkError> {
+    if let Err(TransferError::Local(failure)) = done {
+        info!("{verb} {path}, a dry run: {failure}");
+        link.send(&failure).await?;
+        return Ok(ControlFlow::Continue(()));
+    }
+    transfer_ended(verb, path, done.map(|path| format!("a dry run to {path}")))
+}

@@ -1,0 +1,92 @@
+//! The sender's ears: what the receiver says while something else is sent.
+
+use std::pin::pin;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadHalf};
+
+use super::unsettled::Held;
+use super::{Counts, Side, Watch};
+use crate::TransferError;
+use lariat_wire::link::{Link, LinkError, Reader};
+use lariat_wire::protocol::failure::Failure;
+use lariat_wire::protocol::tree::{Answers, Changes, Missed};
+use lariat_wire::protocol::{Kind, Message};
+
+/// What the receiver says, and what follows from it.
+pub(super) struct ReceiverMessages<'a> {
+    pub(super) watch: &'a dyn Watch,
+    pub(super) counts: &'a mut Counts,
+    pub(super) held: Held,
+    /// Whether all of the source could be read.
+    pub(super) whole: bool,
+}
+
+impl ReceiverMessages<'_> {
+    /// Does something that writes, while it hears what the receiver says.
+    pub(super) async fn during<R: AsyncRead, T>(
+        &mut self,
+        reader: &mut Reader<ReadHalf<R>>,
+        write: impl Future<Output = T>,
+    ) -> Result<T, TransferError> {
+        let mut write = pin!(write);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut write => return Ok(done),
+                frame = reader.next() => {
+                    let kind = frame?.ok_or(LinkError::Cut)?.kind;
+                    self.heard(kind, reader)?;
+                }
+            }
+        }
+    }
+
+    pub(super) fn heard<R: AsyncRead>(
+        &mut self,
+        kind: Kind,
+        reader: &Reader<ReadHalf<R>>,
+    ) -> Result<(), TransferError> {
+        match kind {
+            Answers::KIND => {
+                let answers: Answers = reader.message()?;
+                let had = self.held.answered(&answers).map_err(TransferError::misbehaved)?;
+                self.watch.had(had);
+                Ok(())
+            }
+            Missed::KIND => {
+                self.watch.missed(&reader.message::<Missed>()?.failure, Side::There);
+                Ok(())
+            }
+            Changes::KIND => {
+                let Changes { changes } = reader.message()?;
+                changes.iter().for_each(|change| self.watch.changed(change));
+                Ok(())
+            }
+            Failure::KIND => Err(TransferError::Remote(reader.message()?)),
+            other => Err(LinkError::Unexpected(other).into()),
+        }
+    }
+
+    /// Hears of a name that the receiver misses, and whether that answers the file that was begun.
+    pub(super) fn refused<R: AsyncRead>(
+        &mut self,
+        reader: &Reader<ReadHalf<R>>,
+        begun: u64,
+    ) -> Result<bool, TransferError> {
+        let Missed { number, failure } = reader.message()?;
+        self.watch.missed(&failure, Side::There);
+        Ok(number == Some(begun))
+    }
+
+    /// Tells the receiver, and whoever watches here, of what does not come.
+    pub(super) fn missed<S: AsyncRead + AsyncWrite>(
+        &mut self,
+        link: &Link<S>,
+        number: Option<u64>,
+        failure: Failure,
+    ) -> Result<(), LinkError> {
+        self.whole = false;
+        self.watch.missed(&failure, Side::Here);
+        link.outbox().post(&Missed { number, failure })
+    }
+}

@@ -1,0 +1,94 @@
+//! When to ask whether the peer is still there, and when to give it up. No clock and no I/O.
+//!
+//! Keepalive is counted in steps of [`PING_AFTER`], each begun when the last one was noticed: time in
+//! which this end itself was busy and did not look makes one step at most, so that it is not held
+//! against the peer.
+
+use std::time::{Duration, Instant};
+
+use crate::limits::{DEAD_AFTER, PING_AFTER};
+
+/// Steps of silence before the peer is given up.
+#[expect(clippy::cast_possible_truncation, reason = "a handful")]
+const STEPS: u32 = (DEAD_AFTER.as_millis() / PING_AFTER.as_millis()) as u32;
+
+/// How long the peer has been silent.
+pub(super) struct Keepalive {
+    deadline: Instant,
+    steps: u32,
+    /// What is left of the first step behind an early ping.
+    rest: Option<Duration>,
+}
+
+/// What to do when a step of silence is over.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Ask.
+    Ping,
+    /// Give up.
+    Dead,
+}
+
+impl Keepalive {
+    /// Keepalive that begins now; the first ping is due after `first`.
+    pub(super) fn new(now: Instant, first: Duration) -> Self {
+        let rest = PING_AFTER.checked_sub(first).filter(|rest| !rest.is_zero());
+        Self { deadline: now + first, steps: 0, rest }
+    }
+
+    /// When the present step is over.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The deadline has passed and nothing was there to read.
+    pub(super) fn step(&mut self, now: Instant) -> Step {
+        if let Some(rest) = self.rest.take() {
+            self.deadline = now + rest;
+            return Step::Ping;
+        }
+        self.deadline = now + PING_AFTER;
+        self.steps += 1;
+        if self.steps >= STEPS { Step::Dead } else { Step::Ping }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asks_twice_then_gives_up() {
+        let mut now = Instant::now();
+        let mut silence = Keepalive::new(now, PING_AFTER);
+        for expected in [Step::Ping, Step::Ping, Step::Dead] {
+            now = silence.deadline();
+            assert_eq!(silence.step(now), expected);
+        }
+    }
+
+    #[test]
+    fn an_hour_in_which_we_did_not_look_is_one_step() {
+        let now = Instant::now();
+        let mut silence = Keepalive::new(now, PING_AFTER);
+        let later = now + Duration::from_secs(3600);
+        assert_eq!(silence.step(later), Step::Ping);
+        assert_eq!(silence.deadline(), later + PING_AFTER);
+    }
+
+    #[test]
+    fn an_early_ping_does_not_end_it_earlier() {
+        let begin = Instant::now();
+        let mut now = begin;
+        let mut silence = Keepalive::new(now, Duration::from_secs(1));
+        let mut at = Vec::new();
+        loop {
+            now = silence.deadline();
+            at.push((now - begin).as_secs());
+            if silence.step(now) == Step::Dead {
+                break;
+            }
+        }
+        assert_eq!(at, [1, 10, 20, 30]);
+    }
+}

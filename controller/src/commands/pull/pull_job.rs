@@ -1,0 +1,177 @@
+//! What a pull fetches from each host, and where to.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use lariat_base::name::HostName;
+use lariat_engine::ResolvedOverrides;
+use lariat_engine::account;
+
+use super::STDOUT;
+use super::item::{Pulled, Way};
+use crate::error::CliError;
+use crate::fanout::End;
+use crate::host_handle::{Fleet, Reach};
+use crate::target::Chosen;
+use crate::template::Template;
+use crate::tilde;
+use crate::transfer::{Files, Listing, Tally, TransferOptions, shown};
+
+/// Bytes of paths that one request has room for.
+const MOST_LISTED: usize = 512 * 1024;
+
+/// Paths, and where they go here.
+pub(crate) struct PullJob {
+    paths: Vec<Template>,
+    /// Where to; none is stdout.
+    dest: Option<Template>,
+    /// Several hosts' files come to the same place.
+    many: bool,
+    options: TransferOptions,
+    /// The paths of a directory that are moved, if not all.
+    only: Vec<Vec<u8>>,
+    finish: ResolvedOverrides,
+    timeout: Option<Duration>,
+    /// How long the connection may stay broken, if a step says so itself.
+    reconnect: Option<Duration>,
+}
+
+impl PullJob {
+    pub(crate) fn new(
+        paths: Vec<Template>,
+        dest: &[u8],
+        options: TransferOptions,
+        many: bool,
+        timeout: Option<Duration>,
+    ) -> Result<Self, CliError> {
+        let finish = account::finish(&options.overrides())?;
+        let only = options.only()?;
+        if only.iter().map(Vec::len).sum::<usize>() > MOST_LISTED {
+            return Err(CliError::new("--files-from lists more than a pull can ask for, 512 KiB"));
+        }
+        let dest = (dest != STDOUT)
+            .then(|| Template::parse(tilde::local(OsStr::from_bytes(dest)).as_bytes()));
+        let dest = dest.transpose()?;
+        Ok(Self { paths, dest, many, options, only, finish, timeout, reconnect: None })
+    }
+
+    /// The same as a step of a plan.
+    pub(crate) fn of_plan(self, reconnect: Option<Duration>) -> Self {
+        Self { reconnect, ..self }
+    }
+
+    /// How it is moved.
+    pub(crate) fn options(&self) -> &TransferOptions {
+        &self.options
+    }
+
+    /// Those of the paths that are meant from one of several hosts.
+    pub(crate) async fn step(
+        &self,
+        fleet: &Fleet,
+        chosen: &Chosen,
+        mine: &[usize],
+        listing: &Listing,
+    ) -> Tally {
+        let user = chosen.user(self.options.user.as_deref());
+        let (reach, user) = match user.and_then(|user| Ok((fleet.reach(chosen)?, user))) {
+            Ok(ready) => ready,
+            Err(error) => {
+                return Tally::only(
+                    End::Errored,
+                    error.during(format!("pull from {}", chosen.host)),
+                );
+            }
+        };
+        let reach = reach.reconnecting(self.reconnect);
+        let work = async |files: &mut Files<'_>| {
+            self.fetch(files, &reach, user.as_deref(), mine, listing).await;
+        };
+        Files::one_of_many(&reach, &self.options).within(self.timeout, work).await
+    }
+
+    /// The numbers of all paths.
+    pub(crate) fn all(&self) -> Vec<usize> {
+        (0..self.paths.len()).collect()
+    }
+
+    /// Fetches those of the paths that are meant from one host.
+    pub(crate) async fn fetch(
+        &self,
+        files: &mut Files<'_>,
+        reach: &Reach,
+        user: Option<&str>,
+        mine: &[usize],
+        listing: &Listing,
+    ) {
+        let host = &reach.peer.name;
+        let dest = self.dest.as_ref().map(|dest| self.place(dest, host));
+        let way = Way {
+            key: reach.key,
+            user,
+            options: &self.options,
+            finish: &self.finish,
+            only: &self.only,
+            listing,
+        };
+        for path in mine.iter().filter_map(|&number| self.paths.get(number)) {
+            let path = path.for_host(host);
+            let source = match path.as_slice() {
+                b"" => "the home directory".to_owned(),
+                path => shown(OsStr::from_bytes(path)).to_string(),
+            };
+            let what = format!("pull {source} from {host}");
+            let item = Pulled::new(&path, dest.as_deref(), &way, &what);
+            Box::pin(files.one(item, what)).await;
+        }
+    }
+
+    /// Where a host's files go.
+    fn place(&self, dest: &Template, host: &HostName) -> Vec<u8> {
+        let mut place = dest.for_host(host);
+        if self.many && !dest.names_host() {
+            // Each host's are by themselves.
+            if !place.is_empty() {
+                place.push(b'/');
+            }
+            place.extend_from_slice(format!("{host}/").as_bytes());
+        } else if self.paths.len() > 1 && !place.is_empty() {
+            // Several sources need a directory.
+            place.push(b'/');
+        }
+        place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Options {
+        #[command(flatten)]
+        options: TransferOptions,
+    }
+
+    #[test]
+    fn files_of_many_hosts_are_apart() {
+        let place = |paths: usize, dest: &str, many| {
+            let options = Options::parse_from(["pull"]).options;
+            let paths = vec![Template::plain(b"a"); paths];
+            let haul = PullJob::new(paths, dest.as_bytes(), options, many, None).unwrap();
+            let place = haul.place(haul.dest.as_ref().unwrap(), &"web1".parse().unwrap());
+            String::from_utf8(place).unwrap()
+        };
+        assert_eq!(place(1, "x", false), "x");
+        assert_eq!(place(2, "x", false), "x/");
+        assert_eq!(place(1, "x", true), "x/web1/");
+        assert_eq!(place(2, "", true), "web1/");
+        assert_eq!(place(1, "{host}.log", true), "web1.log");
+        assert_eq!(place(2, "{host}.log", true), "web1.log/");
+        assert_eq!(place(1, "{host}.log", false), "web1.log");
+        assert_eq!(place(1, "{{host}}", true), "{host}/web1/");
+    }
+}

@@ -1,0 +1,297 @@
+//! What a push sends: to one host as it is opened, or to many, opened before the first and read once.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lariat_base::name::HostName;
+use lariat_engine::tree::Filter;
+use lariat_engine::{CachedSource, ChunkCache, Source};
+use lariat_wire::protocol::metadata::Preserve;
+use lariat_wire::protocol::transfer::Time;
+use lariat_wire::protocol::tree::Entry;
+
+use super::STDIN;
+use super::dry_run::{Hashed, Looked, described};
+use super::file::Pushed;
+use crate::error::CliError;
+use crate::fanout::End;
+use crate::host_handle::Fleet;
+use crate::target::Chosen;
+use crate::template::Template;
+use crate::transfer::{
+    Files, Listing, PushedTree, Tally, TransferOptions, check_sources, glob_hint, shown,
+};
+
+/// Sources, and where they go.
+pub(crate) struct PushJob {
+    sources: Vec<SourceSpec>,
+    /// The path on each host.
+    dest: Template,
+    options: TransferOptions,
+    /// The paths of a directory that are moved, if not all.
+    only: Vec<Vec<u8>>,
+    /// Leaves files out.
+    filter: Filter,
+    timeout: Option<Duration>,
+    /// How long the connection may stay broken, if a step says so itself.
+    reconnect: Option<Duration>,
+}
+
+struct SourceSpec {
+    path: OsString,
+    kind: Kind,
+    /// For a dry run.
+    hashed: Hashed,
+}
+
+enum Kind {
+    File,
+    Directory,
+    /// A file that is open already.
+    Shared(CachedSource),
+    /// A file that would be sent, were this no dry run.
+    Described(Entry),
+    /// Each host has its own, by this path.
+    PerHost(Template),
+    /// It can't be sent, which is told once for all hosts.
+    Bad(CliError),
+}
+
+impl PushJob {
+    /// Looks at the sources, and opens none of them.
+    pub(crate) fn new(
+        sources: Vec<OsString>,
+        dest: &[u8],
+        options: TransferOptions,
+        timeout: Option<Duration>,
+    ) -> Result<Self, CliError> {
+        let several = sources.len() > 1;
+        check_sources(
+            sources.iter().map(|source| source.as_bytes()),
+            options.delete,
+            options.lists(),
+        )?;
+        // Several sources need a directory.
+        let dest = if several && !dest.is_empty() { [dest, b"/"].concat() } else { dest.to_vec() };
+        let dest = Template::parse(&dest)?;
+        let sources: Vec<SourceSpec> = sources.into_iter().map(SourceSpec::new).collect();
+        let any = sources.iter().any(|source| matches!(source.kind, Kind::Directory));
+        let only = if any { options.only()? } else { Vec::new() };
+        let filter = Filter::new(&options.tree().rules, &[])?;
+        Ok(Self { sources, dest, options, only, filter, timeout, reconnect: None })
+    }
+
+    /// Opens the files, so that each is read once for all hosts. Stdin is first read to its end. One that
+    /// can't be opened keeps none of the others from being sent ([`PushJob::bad`]).
+    pub(crate) fn shared(mut self) -> Self {
+        let chunks = Arc::new(ChunkCache::default());
+        let Self { sources, options, filter, .. } = &mut self;
+        for source in sources.iter_mut().filter(|source| !source.is_left_out(filter)) {
+            if let Kind::File = source.kind {
+                source.kind = source.prepare(options, &chunks).unwrap_or_else(Kind::Bad);
+            }
+        }
+        self
+    }
+
+    /// Why each that can't be sent can't be.
+    pub(crate) fn bad(&self) -> Vec<CliError> {
+        let why = |source: &SourceSpec| match &source.kind {
+            Kind::Bad(error) => Some(error.clone().during(format!("push {}", shown(&source.path)))),
+            _ => None,
+        };
+        self.sources.iter().filter_map(why).collect()
+    }
+
+    /// How many sources there are.
+    pub(crate) fn len(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// The same as a step of a plan, where `{host}` in the sources is the host's name too. Each of
+    /// `hosts` must have its own then.
+    pub(crate) fn of_plan(
+        mut self,
+        hosts: &[HostName],
+        reconnect: Option<Duration>,
+    ) -> Result<Self, CliError> {
+        self.reconnect = reconnect;
+        for source in &mut self.sources {
+            let path = Template::parse(source.path.as_bytes())?;
+            if !path.names_host() {
+                // Doubled braces are braces.
+                let path = OsString::from_vec(path.text());
+                if path != source.path {
+                    *source = SourceSpec::new(path);
+                }
+                continue;
+            }
+            for host in hosts {
+                let own = OsString::from_vec(path.for_host(host));
+                std::fs::metadata(&own).map_err(|error| {
+                    CliError::from(error).during(format!("push {} to {host}", shown(&own)))
+                })?;
+            }
+            source.kind = Kind::PerHost(path);
+        }
+        let load = self.shared();
+        load.bad().into_iter().next().map_or(Ok(load), Err)
+    }
+
+    /// How it is moved.
+    pub(crate) fn options(&self) -> &TransferOptions {
+        &self.options
+    }
+
+    /// All of it to one of several hosts, as a step of a plan.
+    pub(crate) async fn step(&self, fleet: &Fleet, chosen: &Chosen, listing: &Listing) -> Tally {
+        let host = &chosen.host;
+        let user = chosen.user(self.options.user.as_deref());
+        let (reach, user) = match user.and_then(|user| Ok((fleet.reach(chosen)?, user))) {
+            Ok(ready) => ready,
+            Err(error) => {
+                return Tally::only(End::Errored, error.during(format!("push to {host}")));
+            }
+        };
+        let work = async |files: &mut Files<'_>| {
+            self.deliver(files, host, user.as_deref(), listing).await;
+        };
+        let reach = reach.reconnecting(self.reconnect);
+        Files::one_of_many(&reach, &self.options).within(self.timeout, work).await
+    }
+
+    /// Sends all of it to one host.
+    pub(crate) async fn deliver(
+        &self,
+        files: &mut Files<'_>,
+        host: &HostName,
+        user: Option<&str>,
+        listing: &Listing,
+    ) {
+        let dest = self.dest.for_host(host);
+        let (options, only) = (&self.options, &self.only);
+        for source in &self.sources {
+            let own = match &source.kind {
+                Kind::PerHost(path) => {
+                    Some(SourceSpec::new(OsString::from_vec(path.for_host(host))))
+                }
+                _ => None,
+            };
+            let source = own.as_ref().unwrap_or(source);
+            if source.is_left_out(&self.filter) {
+                continue;
+            }
+            let what = format!("push {} to {host}", shown(&source.path));
+            let path = &source.path;
+            if let Kind::Directory = source.kind {
+                let listing = listing.clone();
+                let item = PushedTree::open(path, &dest, user, options, only, &what, listing);
+                files.one(item, what).await;
+            } else if options.dry_run {
+                let item = source.describe(options).and_then(|entry| {
+                    let (hashed, told) = (&source.hashed, (what.as_str(), listing));
+                    Looked::new(path, entry, &dest, user, options, hashed, told)
+                });
+                files.one(item, what).await;
+            } else {
+                let item = source
+                    .open(options)
+                    .and_then(|file| Pushed::new(path, file, &dest, user, options, &what));
+                files.one(item, what).await;
+            }
+        }
+    }
+}
+
+impl SourceSpec {
+    fn new(path: OsString) -> Self {
+        let directory = path != STDIN && Path::new(&path).is_dir();
+        let kind = if directory { Kind::Directory } else { Kind::File };
+        Self { path, kind, hashed: Hashed::default() }
+    }
+
+    /// Whether the rules leave it out. Of a directory they say what is left out of it, and one that is not
+    /// there is to be told of.
+    fn is_left_out(&self, filter: &Filter) -> bool {
+        let path = Path::new(&self.path);
+        !matches!(self.kind, Kind::Directory)
+            && self.path != STDIN
+            && filter.excludes_file(path)
+            && path.exists()
+    }
+
+    /// A file that is read once for all hosts, or described to them.
+    fn prepare(
+        &self,
+        options: &TransferOptions,
+        chunks: &Arc<ChunkCache>,
+    ) -> Result<Kind, CliError> {
+        options.check_for_file()?;
+        if options.dry_run {
+            return Ok(Kind::Described(described(&self.path, options)?));
+        }
+        let source = open_to_keep(&self.path, options.preserve());
+        let source = source.map_err(|error| glob_hint(self.path.as_bytes(), error, false))?;
+        Ok(Kind::Shared(CachedSource::new(source, chunks)))
+    }
+
+    fn describe(&self, options: &TransferOptions) -> Result<Entry, CliError> {
+        match &self.kind {
+            Kind::Described(entry) => return Ok(entry.clone()),
+            Kind::Bad(error) => return Err(error.clone().quiet()),
+            _ => {}
+        }
+        options.check_for_file()?;
+        described(&self.path, options)
+    }
+
+    fn open(&self, options: &TransferOptions) -> Result<Source, CliError> {
+        match &self.kind {
+            Kind::Shared(shared) => return Ok(shared.source()),
+            Kind::Bad(error) => return Err(error.clone().quiet()),
+            _ => {}
+        }
+        options.check_for_file()?;
+        if self.path == STDIN {
+            return open_stdin();
+        }
+        let source = Source::open(Path::new(&self.path), options.preserve());
+        source.map_err(|failure| glob_hint(self.path.as_bytes(), failure.into(), false))
+    }
+}
+
+/// Opens a file that is read more than once. One that has no size before its end, such as stdin, is
+/// copied to a file without a name.
+fn open_to_keep(path: &OsString, preserve: Preserve) -> Result<Source, CliError> {
+    let kept = |mut from: Box<dyn io::Read>| {
+        let mut file = tempfile::tempfile()?;
+        io::copy(&mut from, &mut file)?;
+        Ok(file)
+    };
+    let read = |error: io::Error| CliError::from(error).during("read it to its end");
+    if path == STDIN {
+        return Ok(Source::kept(kept(Box::new(io::stdin())).map_err(read)?)?);
+    }
+    let source = Source::open(Path::new(path), preserve)?;
+    if source.offer().size.is_some() {
+        return Ok(source);
+    }
+    let file = File::open(path).and_then(|file| kept(Box::new(file))).map_err(read)?;
+    Ok(Source::kept(file)?)
+}
+
+fn open_stdin() -> Result<Source, CliError> {
+    Source::stream(io::stdin(), now()).map_err(|e| CliError::from(e).during("read stdin"))
+}
+
+/// The time that stdin's content is of.
+pub(super) fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let secs = i64::try_from(since.as_secs()).unwrap_or_default();
+    Time { secs, nanos: since.subsec_nanos() }
+}

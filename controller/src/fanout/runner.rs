@@ -1,0 +1,327 @@
+//! A verb over many hosts, from the first to the summary: the schedule says who is next, the crew does
+//! it, the ledger and the screen are told.
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lariat_base::name::HostName;
+use tokio::time::{Instant as Deadline, interval, sleep_until};
+
+use super::ended::summary;
+use super::schedule::Schedule;
+use super::screen::{Screen, TICK};
+use super::worker_pool::{Begin, Crew, HostOutcome, Work};
+use super::{End, Ended, Entry, Ledger, Limits, Plan, Report};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::style;
+use crate::run::{ABANDON, Relay, SIGTERM, Signals};
+use crate::status;
+
+/// How long hosts that are told to let go may take before they are left as they are.
+const LEAVE: Duration = Duration::from_secs(1);
+
+/// A verb over many hosts.
+pub(crate) struct Fanout<'a> {
+    context: &'a Context,
+    hosts: Vec<HostName>,
+    limits: Limits,
+    /// Where it is written down, as long as it can be.
+    ledger: Option<Ledger>,
+    /// Where it is seen.
+    pub(crate) screen: Screen,
+    /// Signals go on to the hosts through this.
+    pub(crate) relay: Arc<Relay>,
+    /// Errors are in the results, and told nowhere else.
+    quiet: bool,
+    /// Nothing is under way on the hosts that has to be ended: signals stay this process's own end.
+    asks: bool,
+    /// It is told in a line how it went.
+    sums_up: bool,
+}
+
+/// Where it stands.
+struct State<'a, R> {
+    fanout: Fanout<'a>,
+    report: R,
+    schedule: Schedule,
+    /// When each that has begun did so.
+    began: Vec<Instant>,
+    ends: Vec<Option<End>>,
+    started: Instant,
+    ending: Ending,
+    /// The first signal that came.
+    came: Option<u8>,
+    /// Output can't be written any more, though whoever reads it has not gone away.
+    full: bool,
+}
+
+/// Whether it is to end early.
+#[derive(Clone, Copy)]
+enum Ending {
+    No,
+    /// The hosts were asked to end what they do.
+    Asked(Option<Deadline>),
+    /// They were told to let go.
+    Told(Deadline),
+}
+
+impl<'a> Fanout<'a> {
+    /// Begins its ledger; one that can't be written is only warned of, for the hosts matter more. Needs a
+    /// runtime around it.
+    pub(crate) fn new(
+        context: &'a Context,
+        plan: Plan,
+        limits: Limits,
+        quiet: bool,
+    ) -> Result<Self, CliError> {
+        let begun = context.home().and_then(|home| Ledger::begin(&home, &plan));
+        let mut fanout = Self { quiet, sums_up: true, ..Self::bare(context, plan.hosts, limits)? };
+        match begun {
+            Ok(ledger) => fanout.ledger = Some(ledger),
+            Err(error) => fanout.not_written(&error),
+        }
+        Ok(fanout)
+    }
+
+    /// Nothing more is written down of it.
+    fn not_written(&mut self, error: &CliError) {
+        let what = "warning: --retry-failed will know nothing of this";
+        let line = error.clone().during(what).told(self.context.verbose);
+        self.screen.stderr.put(line.as_bytes());
+        self.ledger = None;
+    }
+
+    /// One that only looks, and is not written down: the newest that did something stays the newest. A
+    /// signal ends this process, as it would without us. Needs a runtime around it.
+    pub(crate) fn look(
+        context: &'a Context,
+        hosts: Vec<HostName>,
+        limits: Limits,
+        quiet: bool,
+    ) -> Result<Self, CliError> {
+        Ok(Self { quiet, sums_up: true, ..Self::search(context, hosts, limits)? })
+    }
+
+    /// The same on the way to something else: nothing is told of it but why hosts gave no answer.
+    pub(crate) fn search(
+        context: &'a Context,
+        hosts: Vec<HostName>,
+        limits: Limits,
+    ) -> Result<Self, CliError> {
+        Ok(Self { asks: true, ..Self::bare(context, hosts, limits)? })
+    }
+
+    fn bare(context: &'a Context, hosts: Vec<HostName>, limits: Limits) -> Result<Self, CliError> {
+        let screen = Screen::new(hosts.len(), &context.outages);
+        let screen = screen.map_err(|e| CliError::from(e).during("write output"))?;
+        let relay = Arc::new(Relay::default());
+        let (quiet, asks, sums_up) = (false, false, false);
+        Ok(Self { context, hosts, limits, ledger: None, screen, relay, quiet, asks, sums_up })
+    }
+
+    /// The hosts, by number.
+    pub(crate) fn hosts(&self) -> &[HostName] {
+        &self.hosts
+    }
+
+    /// Does `begin` for every host, on threads of its own, and reports what comes of it.
+    pub(crate) async fn run<R: Report>(
+        self,
+        begin: impl Fn(usize) -> Work<R::Outcome> + Send + Sync + 'static,
+        report: R,
+    ) -> Result<ExitCode, CliError> {
+        let signals = if self.asks { Ok(Signals::none()) } else { Signals::new() };
+        let signals = signals.map_err(|e| CliError::from(e).during("wait for signals"))?;
+        let at_once = self.hosts.len().min(self.limits.parallel);
+        let begin: Arc<Begin<R::Outcome>> = Arc::new(begin);
+        let crew =
+            Crew::start(at_once, &begin).map_err(|e| CliError::from(e).during("start threads"))?;
+        let total = self.hosts.len();
+        let state = State {
+            schedule: Schedule::new(total, self.limits),
+            fanout: self,
+            report,
+            began: Vec::with_capacity(total),
+            ends: vec![None; total],
+            started: Instant::now(),
+            ending: Ending::No,
+            came: None,
+            full: false,
+        };
+        state.run(crew, signals).await
+    }
+}
+
+impl<R: Report> State<'_, R> {
+    async fn run(
+        mut self,
+        mut crew: Crew<R::Outcome>,
+        mut signals: Signals,
+    ) -> Result<ExitCode, CliError> {
+        let mut ticks = interval(TICK);
+        loop {
+            while let Some(number) = self.schedule.start() {
+                self.begins(number);
+                crew.begin(number);
+            }
+            if self.schedule.is_over() {
+                break;
+            }
+            let screen = &self.fanout.screen;
+            let broken = async {
+                tokio::select! { () = screen.stdout.broken() => {}, () = screen.stderr.broken() => {} }
+            };
+            let heeds = matches!(self.ending, Ending::No | Ending::Asked(None)) && !self.full;
+            tokio::select! {
+                biased;
+                signal = signals.next() => self.interrupted(signal),
+                () = broken, if heeds => self.no_reader(),
+                () = due(self.ending) => match self.ending {
+                    Ending::Told(_) => break,
+                    _ => self.end(SIGTERM),
+                },
+                came = crew.ended() => match came {
+                    Some(came) => self.ended(came),
+                    None => break,
+                },
+                _ = ticks.tick(), if self.fanout.screen.has_bars() => self.fanout.screen.tick(),
+            }
+        }
+        self.finish(&mut signals).await
+    }
+
+    fn begins(&mut self, number: usize) {
+        let Fanout { hosts, screen, ledger, .. } = &mut self.fanout;
+        self.began.push(Instant::now());
+        screen.began(number, &hosts[number]);
+        let written = ledger.as_mut().map(|ledger| ledger.begun(&hosts[number]));
+        self.written(written);
+    }
+
+    /// The hosts matter more than what is written down of them.
+    fn written(&mut self, written: Option<Result<(), CliError>>) {
+        if let Some(Err(error)) = written {
+            self.fanout.not_written(&error);
+        }
+    }
+
+    /// Ctrl-C: the first is for the commands, the second for us.
+    fn interrupted(&mut self, signal: u8) {
+        self.came.get_or_insert(signal);
+        self.end(signal);
+    }
+
+    fn end(&mut self, signal: u8) {
+        self.schedule.stop();
+        self.fanout.relay.send(signal);
+        self.ending = match self.ending {
+            Ending::No => Ending::Asked(None),
+            Ending::Asked(_) => Ending::Told(Deadline::now() + LEAVE),
+            Ending::Told(_) => Ending::Told(Deadline::now()),
+        };
+    }
+
+    /// Nobody reads what the hosts say: as a pipe would, it ends them. Where it can't be written for another
+    /// reason, such as a full disk, what runs goes on to its end: that is the host's matter, and not ours.
+    fn no_reader(&mut self) {
+        self.schedule.stop();
+        let Screen { stdout, stderr, .. } = &self.fanout.screen;
+        if !stdout.has_no_reader() && !stderr.has_no_reader() {
+            self.full = true;
+            return;
+        }
+        self.fanout.relay.send(SIGTERM);
+        self.ending = Ending::Asked(Some(Deadline::now() + ABANDON));
+    }
+
+    fn ended(&mut self, (number, came): HostOutcome<R::Outcome>) {
+        let Fanout { hosts, screen, context, quiet, ledger, .. } = &mut self.fanout;
+        let host = &hosts[number];
+        let ended = if let Some(came) = came {
+            self.report.ended(host, came)
+        } else {
+            let error = CliError::new("a mistake in lariat itself").during(host);
+            self.report.nothing(host, &error);
+            Ended::failed(End::Errored, error)
+        };
+        self.schedule.ended(ended.end == End::Ok);
+        self.ends[number] = Some(ended.end);
+        screen.ended(number, ended.end == End::Ok);
+        if !*quiet {
+            // Where nobody reads any more, it is no news that a command was ended for that.
+            let said =
+                ended.said.as_ref().filter(|_| !matches!(self.ending, Ending::Asked(Some(_))));
+            let said = said.map(|said| format!("{host}: {said}\n"));
+            let errors = ended.errors.iter().map(|error| error.told(context.verbose));
+            said.into_iter().chain(errors).for_each(|line| screen.stderr.put(line.as_bytes()));
+        }
+        let entry = Entry {
+            host: host.clone(),
+            end: ended.end,
+            exit: ended.exit,
+            seconds: self.began[number].elapsed().as_secs_f64(),
+            error: ended.why(),
+        };
+        let written = ledger.as_mut().map(|ledger| ledger.ended(&entry));
+        self.written(written);
+    }
+
+    /// Everything is written, and told in one line.
+    async fn finish(mut self, signals: &mut Signals) -> Result<ExitCode, CliError> {
+        // What has begun and not ended was left; what has not begun was not started.
+        let begun = self.schedule.not_started().start;
+        let ends = self.ends.iter().enumerate().map(|(number, end)| {
+            end.unwrap_or(if number < begun { End::Unfinished } else { End::NotStarted })
+        });
+        let ends: Vec<End> = ends.collect();
+        for number in (0..ends.len()).filter(|&number| self.ends[number].is_none()) {
+            self.report.nothing(&self.fanout.hosts[number], &ends[number].error());
+        }
+        let took = self.started.elapsed();
+        let named = self.fanout.hosts.iter().zip(ends.iter().copied());
+        let line = summary(named, took, self.report.sum(took));
+        self.fanout.screen.clear();
+        let wrong = self.report.over(&self.fanout.screen.stdout);
+        let last = match &wrong {
+            Some(error) => error.told(self.fanout.context.verbose),
+            None if self.fanout.sums_up && !style::is_quiet() => format!("{line}\n"),
+            None => String::new(),
+        };
+        let Screen { stdout, stderr, .. } = &self.fanout.screen;
+        let written = async {
+            stdout.flushed().await;
+            stderr.put(last.as_bytes());
+            stderr.flushed().await;
+        };
+        tokio::select! {
+            () = written => {}
+            signal = signals.next() => return Ok(ExitCode::from(status::signal(signal))),
+        }
+        for (stream, printer) in [("stdout", stdout), ("stderr", stderr)] {
+            match printer.take_error() {
+                Some(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    return Ok(ExitCode::from(status::NO_READER));
+                }
+                Some(error) => {
+                    CliError::from(error).during(format!("write {stream}")).report(false);
+                    return Ok(ExitCode::from(status::FAILURE));
+                }
+                None => {}
+            }
+        }
+        let wrong = wrong.map(|error| error.end());
+        let ends = ends.into_iter().chain(wrong);
+        Ok(ExitCode::from(status::of_several(ends, self.came)))
+    }
+}
+
+/// When the next step of an early end is due.
+async fn due(ending: Ending) {
+    match ending {
+        Ending::No | Ending::Asked(None) => std::future::pending().await,
+        Ending::Asked(Some(at)) | Ending::Told(at) => sleep_until(at).await,
+    }
+}

@@ -1,0 +1,119 @@
+//! The threads that do the work of many hosts: each has a runtime of its own and its share of the
+//! hosts, which stay where they began.
+//!
+//! Invariant: every host that was begun is told of once, a panic included.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+
+use tokio::runtime::Builder;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{LocalSet, spawn_local};
+
+/// Most threads that are of use: TLS of so many keeps the fastest network busy.
+const MOST: usize = 8;
+
+/// One host's work, which stays on its thread.
+pub(crate) type Work<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// Begins the work of the host of this number.
+pub(super) type Begin<T> = dyn Fn(usize) -> Work<T> + Send + Sync;
+
+/// A host's number, and what came of it; nothing after a panic.
+pub(crate) type HostOutcome<T> = (usize, Option<T>);
+
+/// Worker threads. They end with this value; what they have not done then is given up.
+pub(crate) struct Crew<T> {
+    workers: Vec<Worker>,
+    came: UnboundedReceiver<(usize, HostOutcome<T>)>,
+}
+
+struct Worker {
+    hosts: UnboundedSender<usize>,
+    running: usize,
+}
+
+impl<T: Send + 'static> Crew<T> {
+    /// As many threads as there are processors, and not more than `hosts`.
+    pub(crate) fn start(hosts: usize, begin: &Arc<Begin<T>>) -> io::Result<Self> {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let (tell, came) = unbounded_channel();
+        let workers = (0..processors.min(MOST).min(hosts).max(1))
+            .map(|number| {
+                let (hosts, mine) = unbounded_channel();
+                let (begin, tell) = (Arc::clone(begin), tell.clone());
+                let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+                thread::Builder::new().name(format!("crew {number}")).spawn(move || {
+                    let tell = move |came| drop(tell.send((number, came)));
+                    runtime.block_on(LocalSet::new().run_until(work(&*begin, mine, tell)));
+                    // A look-up of a name, say, is not waited for.
+                    runtime.shutdown_background();
+                })?;
+                Ok(Worker { hosts, running: 0 })
+            })
+            .collect::<io::Result<_>>()?;
+        Ok(Self { workers, came })
+    }
+
+    /// Gives a host to the thread that has fewest.
+    pub(crate) fn begin(&mut self, host: usize) {
+        if let Some(worker) = self.workers.iter_mut().min_by_key(|worker| worker.running) {
+            worker.running += 1;
+            // It listens until we are gone.
+            let _ = worker.hosts.send(host);
+        }
+    }
+
+    /// What came of the next host that ends. Cancelling it loses nothing.
+    pub(crate) async fn ended(&mut self) -> Option<HostOutcome<T>> {
+        let (worker, came) = self.came.recv().await?;
+        self.workers[worker].running -= 1;
+        Some(came)
+    }
+}
+
+/// What one thread does.
+async fn work<T: 'static>(
+    begin: &Begin<T>,
+    mut hosts: UnboundedReceiver<usize>,
+    tell: impl Fn(HostOutcome<T>) + 'static,
+) {
+    let tell = Rc::new(tell);
+    while let Some(host) = hosts.recv().await {
+        let (work, tell) = (spawn_local(begin(host)), Rc::clone(&tell));
+        spawn_local(async move { tell((host, work.await.ok())) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_host_is_told_of_once_whatever_becomes_of_it() {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let begin: Arc<Begin<usize>> = Arc::new(|host: usize| -> Work<usize> {
+                Box::pin(async move {
+                    tokio::task::yield_now().await;
+                    assert_ne!(host, 7, "this panic is meant");
+                    host * 2
+                })
+            });
+            let mut crew = Crew::start(100, &begin).unwrap();
+            (0..100).for_each(|host| crew.begin(host));
+            let mut came = Vec::new();
+            for _ in 0..100 {
+                came.push(crew.ended().await.unwrap());
+            }
+            came.sort_unstable();
+            for (number, (host, result)) in came.into_iter().enumerate() {
+                assert_eq!((host, result), (number, (number != 7).then_some(number * 2)));
+            }
+            assert!(crew.workers.iter().all(|worker| worker.running == 0));
+        });
+    }
+}

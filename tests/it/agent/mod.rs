@@ -1,0 +1,10 @@
+//! The real `lariatd` against a controller that a test has written frame by frame.
+
+mod attach;
+mod greeting;
+mod jobs;
+mod life;
+mod limits;
+mod session;
+mod strangers;
+mod tree;

@@ -1,0 +1,260 @@
+//! Where sources go: rsync's rule, for push, pull, plans and several hosts, and what `--delete` clears by it.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use lariat_testing::fleet::TestFleet;
+use lariat_testing::many_agents::fleet_of;
+use lariat_testing::output::text;
+use serde_json::Value;
+
+/// A directory `site` with `index` and `img/1` in it, and a file `file`.
+fn sources(fleet: &TestFleet) {
+    fs::create_dir_all(fleet.path("site/img")).unwrap();
+    fs::write(fleet.path("site/index"), "hello").unwrap();
+    fs::write(fleet.path("site/img/1"), "one").unwrap();
+    fs::write(fleet.path("file"), "file").unwrap();
+}
+
+/// All names below a directory, sorted.
+fn names(root: &Path) -> Vec<String> {
+    fn down(directory: &Path, before: &str, all: &mut Vec<String>) {
+        let Ok(entries) = fs::read_dir(directory) else { return };
+        for entry in entries {
+            let entry = entry.unwrap();
+            let name = format!("{before}{}", entry.file_name().to_str().unwrap());
+            if entry.file_type().unwrap().is_dir() {
+                down(&entry.path(), &format!("{name}/"), all);
+            }
+            all.push(name);
+        }
+    }
+    let mut all = Vec::new();
+    down(root, "", &mut all);
+    all.sort();
+    all
+}
+
+const SITE: [&str; 3] = ["img", "img/1", "index"];
+
+fn in_site(root: &Path) -> bool {
+    names(&root.join("site")) == SITE && names(root).len() == 4
+}
+
+#[test]
+fn a_directory_goes_into_dest_and_its_contents_become_dest() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    sources(&fleet);
+    symlink("site", fleet.path("to-site")).unwrap();
+    symlink("file", fleet.path("to-file")).unwrap();
+    let work = fleet.path("");
+    let work = work.to_str().unwrap().trim_end_matches('/');
+    for verb in ["push", "pull"] {
+        let copy = |sources: &[&str], dest: &str| {
+            let here = fleet.path(format!("{verb}-{dest}"));
+            let there = format!("web1:{work}/{verb}-{dest}");
+            let local = format!("{work}/{verb}-{dest}");
+            let from = |source: &&str| match verb {
+                "push" => (*source).to_owned(),
+                _ => format!("web1:{work}/{source}"),
+            };
+            let mut args = vec![verb.to_owned()];
+            args.extend(sources.iter().map(from));
+            args.push(if verb == "push" { there } else { local });
+            // The second time is as the first.
+            fleet.ok(&args);
+            fleet.ok(&args);
+            here
+        };
+        for dest in ["a", "b/", "c/new/x", "d/."] {
+            assert!(in_site(&copy(&["site"], dest)), "{verb} {dest}");
+        }
+        for contents in ["site/", "site/.", "site//", "site/img/.."] {
+            let dest = format!("of-{}", contents.replace('/', "-"));
+            assert_eq!(names(&copy(&[contents], &dest)), SITE, "{verb} {contents}");
+        }
+        assert_eq!(names(&copy(&["to-site"], "e").join("to-site")), SITE, "{verb}");
+        assert_eq!(names(&copy(&["to-site/"], "f")), SITE, "{verb}");
+        assert_eq!(names(&copy(&["site/", "file"], "g")), ["file", "img", "img/1", "index"]);
+        assert_eq!(names(&copy(&["file", "site/img"], "h")), ["file", "img", "img/1"]);
+        assert!(copy(&["file"], "i").is_file() && copy(&["to-file"], "j").is_file());
+        assert!(!fleet.path(format!("{verb}-j")).is_symlink());
+        fs::create_dir(fleet.path(format!("{verb}-k"))).unwrap();
+        for (dest, name) in [("k", "file"), ("l/", "file")] {
+            assert_eq!(names(&copy(&["file"], dest)), [name]);
+        }
+    }
+    let mut push = fleet.lariat();
+    push.current_dir(fleet.path("site")).args(["push", ".", &format!("web1:{work}/dot")]);
+    assert!(push.status().unwrap().success());
+    assert_eq!(names(&fleet.path("dot")), SITE);
+    for bad in ["file/", "nothing/"] {
+        fleet.fails(255, ["push", bad, &format!("web1:{work}/bad")]);
+        fleet.fails(255, ["pull", &format!("web1:{work}/{bad}"), "bad"]);
+        assert!(!fleet.path("bad").exists());
+    }
+}
+
+#[test]
+fn listed_paths_land_beneath_dest_slash_or_not() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    sources(&fleet);
+    let there = fleet.path("");
+    let there = there.to_str().unwrap();
+    fs::write(fleet.path("list"), b"\xef\xbb\xbfimg/1\r\nindex\r\n").unwrap();
+    fs::write(fleet.path("list0"), b"img/1\0index\0").unwrap();
+    for (list, option) in [("list", "--checksum"), ("list0", "-0")] {
+        for source in ["site", "site/"] {
+            let dest = format!("{list}{}", source.len());
+            let args = ["--files-from", list, option];
+            fleet.ok([&["push", source, &format!("web1:{there}push-{dest}")][..], &args].concat());
+            assert_eq!(names(&fleet.path(format!("push-{dest}"))), SITE);
+            let from = format!("web1:{there}{source}");
+            fleet.ok([&["pull", &from, &format!("pull-{dest}")][..], &args].concat());
+            assert_eq!(names(&fleet.path(format!("pull-{dest}"))), SITE);
+        }
+    }
+    let error = fleet
+        .fails(255, ["push", "site", "file", &format!("web1:{there}x"), "--files-from", "list"]);
+    assert!(error.contains("paths of one SOURCE"), "{error}");
+}
+
+#[test]
+fn several_hosts_and_plans_follow_the_same_rule() {
+    let (fleet, _agents) = fleet_of(2);
+    sources(&fleet);
+    let work = fleet.path("");
+    let work = work.to_str().unwrap().trim_end_matches('/');
+    fleet.ok(["push", "site", &format!("all:{work}/push/{{host}}")]);
+    fleet.ok(["push", "site/", &format!("all:{work}/of/{{host}}/{{{{host}}}}")]);
+    fleet.ok(["pull", &format!("all:{work}/site"), "pull"]);
+    fleet.ok(["pull", &format!("all:{work}/site/"), "contents"]);
+    fleet.ok(["pull", &format!("all:{work}/site"), "named/{host}"]);
+    let plan = format!(
+        "[[step]]\npush = \"site\"\ndest = \"{work}/plan/{{host}}\"\n\
+         [[step]]\npush = \"site/\"\ndest = \"{work}/plan-of/{{host}}\"\n\
+         [[step]]\npull = \"{work}/site/\"\ndest = \"plan-pull\"\n"
+    );
+    fs::write(fleet.path("p.toml"), plan).unwrap();
+    fleet.ok(["batch", "p.toml", "all"]);
+    for host in ["h0001", "h0002"] {
+        let at = |path: &str| fleet.path(path).join(host);
+        for path in ["push", "pull", "named", "plan"] {
+            assert!(in_site(&at(path)), "{path}");
+        }
+        for path in ["contents", "plan-of", "plan-pull"] {
+            assert_eq!(names(&at(path)), SITE, "{path}");
+        }
+        assert_eq!(names(&at("of").join("{host}")), SITE);
+    }
+    for (args, why) in [
+        (["push", "site", "all:x/{hsot}"], "unknown placeholder {hsot}"),
+        (["push", "file", "h0001:{HOST}"], "unknown placeholder {HOST}"),
+        (["pull", "all:file", "x/{name}"], "unknown placeholder {name}"),
+        (["push", "file", "h0001:~bob/x"], "the home of bob is not looked up"),
+    ] {
+        let error = fleet.fails(255, args);
+        assert!(error.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn delete_clears_what_the_source_becomes_and_nothing_beside_it() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    sources(&fleet);
+    let there = fleet.path("there");
+    let to = format!("web1:{}", there.display());
+    let extra = |path: &str| {
+        let path = there.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "extra").unwrap();
+    };
+    let json = |args: &[&str]| -> Value {
+        serde_json::from_str(&fleet.ok([args, &["--json"]].concat())).unwrap()
+    };
+    for path in ["passwd", "site/old/deep", "site/img/2"] {
+        extra(path);
+    }
+    // A file deletes nothing, wherever it goes.
+    fleet.ok(["push", "file", &to, "--delete"]);
+    assert!(there.join("passwd").exists() && there.join("site/old/deep").exists());
+    let error = fleet.fails(255, ["push", "site/", "file", &to, "--delete"]);
+    assert!(error.contains("--delete: the contents of site/"), "{error}");
+    let dry = fleet.ok(["push", "site", &to, "--delete", "--dry-run"]);
+    for path in ["site/old/deep", "site/old", "site/img/2"] {
+        assert!(dry.contains(&format!("delete {}/{path}\n", there.display())), "{dry}");
+    }
+    let error = fleet.run(["push", "site", &to, "--delete", "--max-delete", "2"]);
+    assert_eq!(error.status.code(), Some(255), "{error:?}");
+    assert!(text(&error.stderr).contains("3 names would be deleted"), "{error:?}");
+    assert!(there.join("site/old/deep").exists() && there.join("site/img/2").exists());
+    assert!(there.join("site/index").exists(), "everything else has arrived");
+    let done = json(&["push", "site", &to, "--delete", "--max-delete", "3"]);
+    assert_eq!((&done["deleted"], &done["unchanged"]), (&3.into(), &2.into()), "{done}");
+    assert_eq!(names(&there), ["file", "passwd", "site", "site/img", "site/img/1", "site/index"]);
+    let done = json(&["push", "site/", &to, "--delete"]);
+    assert_eq!((&done["deleted"], &done["changed"]), (&6.into(), &2.into()), "{done}");
+    assert_eq!(names(&there), SITE);
+
+    let back = fleet.path("back");
+    fs::create_dir_all(back.join("site/old")).unwrap();
+    fs::write(back.join("keep"), "x").unwrap();
+    let from = format!("web1:{}", fleet.path("site").display());
+    let error = fleet.run(["pull", &from, "back", "--delete", "--max-delete", "0"]);
+    assert!(error.status.code() == Some(255) && back.join("site/old").exists(), "{error:?}");
+    fleet.ok(["pull", &from, "back", "--delete"]);
+    assert_eq!(names(&back), ["keep", "site", "site/img", "site/img/1", "site/index"]);
+}
+
+/// In a dry run alone, which takes the same way: were it not refused, this machine would be cleared.
+#[test]
+fn the_home_and_the_root_are_cleared_within_a_bound_only() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    let empty = fleet.path("empty");
+    fs::create_dir(&empty).unwrap();
+    for dest in ["web1:", "web1:~", "web1:~/", "web1:.", "web1:/", "web1:/tmp/.."] {
+        let error = fleet.run(["push", "empty/", dest, "--delete", "--dry-run"]);
+        assert_eq!(error.status.code(), Some(255), "{error:?}");
+        assert!(text(&error.stderr).contains("--max-delete"), "{error:?}");
+    }
+    let from = format!("web1:{}/", empty.display());
+    let error = fleet.run(["pull", &from, "/", "--delete", "--dry-run"]);
+    assert_eq!(error.status.code(), Some(255), "{error:?}");
+    assert!(text(&error.stderr).contains("--max-delete"), "{error:?}");
+}
+
+#[test]
+fn a_dry_run_lists_what_the_run_changes_and_fails_as_it_does() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    sources(&fleet);
+    symlink("index", fleet.path("site/link")).unwrap();
+    let there = fleet.path("there");
+    let to = format!("web1:{}", there.display());
+    fleet.ok(["push", "site/", &to]);
+    assert_eq!(fleet.ok(["push", "site/", &to, "-n"]), "");
+    fs::set_permissions(there.join("img"), PermissionsExt::from_mode(0o700)).unwrap();
+    let dry = fleet.ok(["push", "site/", &to, "-n"]);
+    assert_eq!(dry, format!("touch {}/img\n", there.display()));
+    let output = fleet.run(["push", "site/", &to]);
+    assert!(text(&output.stderr).contains(", 1 changed, "), "{output:?}");
+    let output = fleet.run(["push", "site/", &to]);
+    assert!(text(&output.stderr).contains(": unchanged, "), "{output:?}");
+
+    fs::remove_file(there.join("link")).unwrap();
+    fs::create_dir_all(there.join("link/full")).unwrap();
+    for more in [&["-n"][..], &[]] {
+        let output = fleet.run([&["push", "site/", &to][..], more].concat());
+        assert_eq!(output.status.code(), Some(255), "{output:?}");
+        assert!(text(&output.stderr).contains("there/link: is a directory"), "{output:?}");
+    }
+    let dry = fleet.ok(["push", "site/", &to, "-n", "--delete"]);
+    let lines = ["change", "delete"].map(|verb| format!("{verb} {}/link", there.display()));
+    assert!(dry.contains(&format!("{}\n", lines[0])), "{dry}");
+    assert!(dry.contains(&format!("{}/full\n", lines[1])), "{dry}");
+
+    let mut full = fleet.lariat();
+    full.args(["push", "file", &format!("{to}/new"), "--dry-run"]);
+    let full = full.stdout(fs::File::create("/dev/full").unwrap()).output().unwrap();
+    assert_eq!(full.status.code(), Some(255), "{full:?}");
+}

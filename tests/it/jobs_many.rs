@@ -1,0 +1,257 @@
+//! Jobs over many hosts: listed in one table, found wherever they are, read side by side.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use lariat_testing::fleet::TestFleet;
+use lariat_testing::many_agents::fleet_of;
+use lariat_testing::output::{objects, sorted, text};
+use lariat_testing::wait;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// Starts a job on each host of a target, and gives the hosts with their jobs' ids.
+fn detach(fleet: &TestFleet, target: &str, line: &str) -> Vec<(String, String)> {
+    let said = fleet.ok(["run", target, "--detach", "--", line]);
+    let one = |line: &str| {
+        let (host, rest) = line.split_once(": ").unwrap();
+        (host.to_owned(), rest.split(' ').next_back().unwrap().to_owned())
+    };
+    sorted(&said).into_iter().map(one).collect()
+}
+
+/// A line that waits until a file is there.
+fn waiting(gate: &Path) -> String {
+    format!("while ! [ -e {} ]; do sleep 0.01; done", gate.display())
+}
+
+/// All jobs of a target's hosts.
+fn listed(fleet: &TestFleet, target: &str) -> Vec<Value> {
+    objects(&fleet.ok(["jobs", target, "--json"]))
+}
+
+/// Waits until no job runs any more.
+fn all_ended(fleet: &TestFleet) {
+    wait::until("the end of all jobs", || {
+        let jobs = listed(fleet, "all");
+        jobs.iter().all(|job| job["state"] != "running").then_some(())
+    });
+}
+
+/// Makes a host one that nobody answers for.
+fn unplug(fleet: &TestFleet, host: &str) {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    fleet.set_address(host, closed);
+}
+
+/// What was told on stderr, without the summary's time.
+fn errors(output: &Output) -> String {
+    let untimed = |line| match str::rsplit_once(line, "; ") {
+        Some((before, time)) if time.ends_with(" s") => before,
+        _ => line,
+    };
+    text(&output.stderr).lines().fold(String::new(), |told, line| told + untimed(line) + "\n")
+}
+
+#[test]
+fn one_table_has_the_jobs_of_all_hosts() {
+    let (fleet, _agents) = fleet_of(3);
+    let started = detach(&fleet, "h[0001-0002]", "exit 3");
+    detach(&fleet, "h0001", "echo second");
+    all_ended(&fleet);
+    let output = fleet.run(["jobs", "all"]);
+    let rows: Vec<Vec<&str>> =
+        text(&output.stdout).lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((output.status.code(), rows.len()), (Some(0), 4), "{output:?}");
+    assert_eq!(rows[0], ["HOST", "JOB", "STATE", "STARTED", "TOOK", "COMMAND"]);
+    let hosts: Vec<&str> = rows.iter().skip(1).map(|row| row[0]).collect();
+    assert_eq!(hosts, ["h0001", "h0001", "h0002"]);
+    assert_eq!((rows[1][1], &rows[1][2..4]), (&started[0].1[..12], &["exit", "3"][..]));
+    assert_eq!(errors(&output), "3 ok; 3 jobs\n");
+
+    // The objects are those of one host.
+    let alone = |host: &str| listed(&fleet, host);
+    let together = listed(&fleet, "all");
+    assert_eq!(together, [alone("h0001"), alone("h0002")].concat());
+
+    let (host, job) = &started[1];
+    let found = objects(&fleet.ok(["jobs", "all", &job[..20], "--json"]));
+    assert_eq!((found.len(), &found[0]["host"]), (1, &host.as_str().into()));
+    let nothing = fleet.run(["jobs", "h000[3]"]);
+    assert_eq!((nothing.status.code(), text(&nothing.stdout)), (Some(0), ""));
+    assert_eq!(errors(&nothing), "1 ok; 0 jobs\n");
+    assert!(fleet.fails(255, ["jobs", "bob@h000[1-2]"]).contains("whatever user they run as"));
+}
+
+#[test]
+fn a_host_that_is_not_there_is_told_and_costs_the_others_nothing() {
+    let (fleet, _agents) = fleet_of(3);
+    let started = detach(&fleet, "all", "echo here; exit 6");
+    all_ended(&fleet);
+    unplug(&fleet, "h0002");
+    let refused = |errors: &str, verb: &str| {
+        let lines = errors.lines().filter(|line| line.contains("connection refused"));
+        let lines: Vec<&str> = lines.collect();
+        assert!(lines.len() == 1 && lines[0].starts_with(&format!("lariat: {verb}")), "{errors}");
+        assert!(lines[0].contains("h0002 ("), "{errors}");
+    };
+
+    let output = fleet.run(["jobs", "all"]);
+    assert_eq!((output.status.code(), text(&output.stdout).lines().count()), (Some(255), 3));
+    refused(&errors(&output), "jobs");
+    assert!(errors(&output).ends_with("2 ok, 1 unreachable (h0002); 2 jobs\n"), "{output:?}");
+    let output = fleet.run(["jobs", "all", "--json"]);
+    let failed = objects(&output.stdout).into_iter().find(|o| o["host"] == "h0002").unwrap();
+    assert!(failed["error"].as_str().unwrap().contains("connection refused"), "{failed}");
+
+    let job = &started[2].1;
+    let output = fleet.run(["logs", "all", job]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(255), "h0003: here\n"));
+    refused(&errors(&output), "logs on");
+    let output = fleet.run(["attach", "all", job]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(6), "here\n"));
+    refused(&errors(&output), "attach on");
+    let output = fleet.run(["kill", "all", &started[1].1]);
+    assert_eq!(output.status.code(), Some(255));
+    refused(&errors(&output), "kill on");
+    assert!(errors(&output).contains("on any host of all that answered"), "{output:?}");
+
+    // Of whom nobody answers nothing more is known.
+    for verb in ["logs", "attach", "kill"] {
+        let output = fleet.run([verb, "h000[2]", job]);
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(255), ""));
+        assert!(!errors(&output).contains("has no job"), "{output:?}");
+    }
+
+    // Only who did not answer is asked again.
+    fleet.run(["run", "all", "--", "true"]);
+    fleet.run(["ping", "h0001,h0003"]);
+    let output = fleet.run(["jobs", "all", "--retry-failed"]);
+    assert!(errors(&output).ends_with("\n1 unreachable (h0002); 0 jobs\n"), "{output:?}");
+
+    // One that takes the connection and says nothing has its time.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    fleet.set_address("h0001", silent.local_addr().unwrap());
+    let output = fleet.run(["jobs", "h000[1,3]", "--timeout", "300ms"]);
+    assert_eq!((output.status.code(), text(&output.stdout).lines().count()), (Some(1), 2));
+    assert!(errors(&output).contains("): no answer within 0.3 s\n"), "{output:?}");
+}
+
+#[test]
+fn a_job_is_read_wherever_it_is() {
+    let (fleet, _agents) = fleet_of(3);
+    let started = detach(&fleet, "all", "echo one; printf two; echo err >&2");
+    all_ended(&fleet);
+    let output = fleet.run(["logs", "all", &started[1].1[..20]]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(text(&output.stdout), "h0002: one\nh0002: two\n");
+    assert!(errors(&output).starts_with("h0002: err\n"), "{output:?}");
+    // Without an id it is the newest of each.
+    detach(&fleet, "h0003", "echo newer");
+    all_ended(&fleet);
+    let output = fleet.run(["logs", "all", "--tail", "1"]);
+    let lines = ["h0001: two", "h0002: two", "h0003: newer"];
+    assert_eq!((output.status.code(), sorted(&output.stdout)), (Some(0), lines.to_vec()));
+    let told = objects(&fleet.ok(["logs", "all", "--json"]));
+    let what = |told: &Value| (told["host"].clone(), told["state"].clone(), told["stdout"].clone());
+    assert_eq!(told.len(), 3);
+    assert_eq!(what(&told[2]), ("h0003".into(), "ended".into(), "newer\n".into()));
+    assert_eq!((&told[0]["stderr"], &told[0]["exit"]), (&"err\n".into(), &0.into()));
+    assert_eq!(objects(&fleet.ok(["logs", "h0001", "--json"])), [told[0].clone()]);
+    let none = fleet.run(["logs", "h0001", "--json", &"0".repeat(32)]);
+    let none = (none.status.code(), objects(&none.stdout), text(&none.stderr));
+    assert!(none.1[0]["error"].as_str().unwrap().contains("no job 0000"), "{none:?}");
+    assert_eq!((none.0, none.2), (Some(255), ""));
+    let error = fleet.fails(255, ["logs", "all", &"0".repeat(32)]);
+    assert!(error.starts_with("lariat: logs: this key has no job 0000"), "{error}");
+    assert!(error.ends_with("on any host of all that answered; try: lariat jobs all\n"), "{error}");
+}
+
+#[test]
+fn those_that_run_are_followed_to_their_end() {
+    let (fleet, _agents) = fleet_of(3);
+    let gate = fleet.path("gate");
+    let line = format!("echo begun; {}; echo over; exit 4", waiting(&gate));
+    detach(&fleet, "h[0001-0002]", &line);
+    let follow = || {
+        let mut logs = fleet.lariat();
+        logs.args(["logs", "all", "-f"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut logs = logs.spawn().unwrap();
+        let mut lines = BufReader::new(logs.stdout.take().unwrap()).lines();
+        for _ in 0..2 {
+            assert!(lines.next().unwrap().unwrap().ends_with(": begun"));
+        }
+        (logs, lines)
+    };
+    // Ctrl-C ends only the reading, at once and without a word.
+    let (left, _lines) = follow();
+    kill_process(Pid::from_child(&left), Signal::INT).unwrap();
+    let left = left.wait_with_output().unwrap();
+    assert_eq!((left.status.signal(), text(&left.stderr)), (Some(2), ""));
+    let (mut logs, lines) = follow();
+    std::fs::write(gate, "").unwrap();
+    let mut rest: Vec<String> = lines.map(Result::unwrap).collect();
+    rest.sort_unstable();
+    assert_eq!(rest, ["h0001: over", "h0002: over"]);
+    assert!(logs.wait().unwrap().success());
+}
+
+#[test]
+fn one_of_many_is_killed_or_attached_to() {
+    let (fleet, _agents) = fleet_of(3);
+    let started = detach(&fleet, "all", "echo up; exec sleep 300");
+    let ledger = std::fs::read(fleet.home().join("last.jsonl")).unwrap();
+    let (host, job) = &started[1];
+    let output = fleet.run(["kill", "all", &job[..20], "-s", "INT"]);
+    assert_eq!((output.status.code(), errors(&output).as_str()), (Some(0), ""));
+    assert!(text(&output.stdout).starts_with(&format!("{host}: signal 2 sent to job ")));
+    // Stdout and stderr are the job's own.
+    let output = fleet.run(["attach", "all", job]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(130), "up\n"));
+    assert_eq!(text(&output.stderr), "");
+    let running = listed(&fleet, "all");
+    assert_eq!(running.iter().filter(|job| job["state"] == "running").count(), 2);
+    let killed: Value =
+        serde_json::from_str(&fleet.ok(["kill", "h[0001]", &started[0].1, "--json"])).unwrap();
+    assert_eq!((&killed["host"], &killed["error"]), (&"h0001".into(), &Value::Null));
+
+    let error = fleet.fails(255, ["kill", "all"]);
+    assert!(error.contains("kill: all names several hosts; the job must be named"), "{error}");
+    let error = fleet.fails(255, ["attach", "all"]);
+    assert!(error.contains("3 jobs are each their host's newest: "), "{error}");
+    assert!(["h0001", "h0002", "h0003"].iter().all(|host| error.contains(host)), "{error}");
+    for verb in ["kill", "attach"] {
+        let error = fleet.fails(255, [verb, "all", &"0".repeat(32)]);
+        assert!(error.contains(&format!("lariat: {verb}: this key has no job 0000")), "{error}");
+    }
+    fleet.ok(["kill", "all", &started[2].1]);
+    // Who only looks, or searches, leaves what is known of the newest fan-out.
+    fleet.ok(["logs", "all"]);
+    assert_eq!(std::fs::read(fleet.home().join("last.jsonl")).unwrap(), ledger);
+}
+
+#[test]
+fn a_beginning_that_is_not_unique_kills_nothing() {
+    // With more jobs than digits two begin with the same.
+    let (fleet, _agents) = fleet_of(17);
+    let gate = fleet.path("gate");
+    let started = detach(&fleet, "all", &waiting(&gate));
+    let twice = |digit: char| {
+        let with = started.iter().filter(|(_, job)| job.starts_with(digit));
+        let with: Vec<_> = with.collect();
+        (with.len() > 1).then(|| (digit, with[0].0.clone(), with[1].0.clone()))
+    };
+    let (digit, one, other) = "0123456789abcdef".chars().find_map(twice).unwrap();
+    for verb in ["kill", "attach"] {
+        let error = fleet.fails(255, [verb, "all", &digit.to_string()]);
+        assert!(error.contains(&format!("jobs begin with {digit}: ")), "{error}");
+        assert!(error.contains(&one) && error.contains(&other), "{error}");
+    }
+    let jobs = listed(&fleet, "all");
+    assert!(jobs.len() == 17 && jobs.iter().all(|job| job["state"] == "running"));
+    std::fs::write(gate, "").unwrap();
+    all_ended(&fleet);
+}

@@ -1,0 +1,46 @@
+//! End-to-end tests of the real binaries, one module a feature.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends where something is not as it must be"
+)]
+
+mod agent;
+mod alone;
+mod attributes;
+mod batch;
+mod commands;
+mod content;
+mod controller;
+mod cuts;
+mod demo;
+mod destinations;
+mod detach;
+mod fanout;
+mod fanout_copy;
+mod fanout_stdin;
+mod faults;
+mod inplace;
+mod install;
+mod jobs;
+mod jobs_many;
+mod kill;
+mod left_behind;
+mod oracle;
+mod outage;
+mod reconnect;
+mod resume;
+mod retry;
+mod rsh;
+mod run;
+mod shell;
+mod short_links;
+mod supervisor;
+mod temporary;
+mod transfer;
+mod tree;
+mod update;
+mod usage;
+mod versions;
+mod worker;

@@ -1,0 +1,102 @@
+//! Transfers whose connection breaks go on by themselves, and are told apart from those that can't.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use lariat_testing::faulty::{Fault, Faulty};
+use lariat_testing::fleet::{TestFleet, random_file};
+use lariat_testing::wait;
+
+const MIB: u64 = 1 << 20;
+
+fn assert_same(one: &Path, other: &Path) {
+    assert!(std::fs::read(one).unwrap() == std::fs::read(other).unwrap());
+}
+
+fn json(text: &[u8]) -> serde_json::Value {
+    serde_json::from_slice(text).unwrap()
+}
+
+#[test]
+fn a_push_and_a_pull_survive_cut_after_cut() {
+    let (fleet, agent) = TestFleet::with_agent();
+    let faulty = Faulty::start(agent.address, Fault::default());
+    fleet.set_address("web1", faulty.address);
+    let (source, there, back) = (fleet.path("source"), fleet.path("there"), fleet.path("back"));
+    random_file(&source, 24 * MIB, 1);
+    // Each connection is cut after 5 MiB.
+    let up = Fault { cut_up: Some(5 * MIB), ..Fault::default() };
+    faulty.set(up);
+    let to = format!("web1:{}", there.display());
+    let output = fleet.run(["push", "--json", source.to_str().unwrap(), &to]);
+    let object = json(&output.stdout);
+    assert_eq!(object["ok"], true, "{object}");
+    assert_same(&source, &there);
+    let (sent, reused) = (object["sent"].as_u64().unwrap(), object["reused"].as_u64().unwrap());
+    assert!(faulty.accepted() >= 5, "{}", faulty.accepted());
+    // What was under way at a cut is lost with it; what arrived never is.
+    let most = 24 * MIB + faulty.accepted() * 5 * MIB;
+    assert!((24 * MIB..most).contains(&sent) && reused == 0, "{object}");
+
+    faulty.set(Fault { cut_down: Some(5 * MIB), ..Fault::default() });
+    let output = fleet.run(["pull", "--json", &to, back.to_str().unwrap()]);
+    assert_eq!(json(&output.stdout)["ok"], true, "{output:?}");
+    assert_same(&source, &back);
+}
+
+#[test]
+fn a_push_survives_the_agents_restart() {
+    let (fleet, mut agent) = TestFleet::with_agent();
+    let slow = Fault { rate: Some(30 << 20), ..Fault::default() };
+    let faulty = Faulty::start(agent.address, slow);
+    fleet.set_address("web1", faulty.address);
+    let (source, there) = (fleet.path("source"), fleet.path("there"));
+    random_file(&source, 24 * MIB, 1);
+    let to = format!("web1:{}", there.display());
+    let mut push = fleet.lariat();
+    push.args(["push", "--json", source.to_str().unwrap(), &to]).stdout(Stdio::piped());
+    let child = push.stderr(Stdio::null()).spawn().unwrap();
+    wait::until("half of it to pass", || (faulty.bytes_up() > 12 * MIB).then_some(()));
+    agent.kill_and_restart();
+    faulty.set(Fault::default());
+    let output = child.wait_with_output().unwrap();
+    let object = json(&output.stdout);
+    assert_eq!(object["ok"], true, "{object}");
+    assert_same(&source, &there);
+}
+
+#[test]
+fn a_connection_that_stays_broken_ends_in_its_time() {
+    let (fleet, agent) = TestFleet::with_agent();
+    let faulty = Faulty::start(agent.address, Fault { cut_up: Some(3 * MIB), ..Fault::default() });
+    fleet.set_address("web1", faulty.address);
+    let source = fleet.path("source");
+    random_file(&source, 8 * MIB, 1);
+    let to = format!("web1:{}", fleet.path("there").display());
+    let push = |reconnect: &str| {
+        let began = Instant::now();
+        let error =
+            fleet.fails(255, ["push", "--reconnect", reconnect, source.to_str().unwrap(), &to]);
+        (error, began.elapsed())
+    };
+    let (error, took) = push("0");
+    assert!(error.contains("web1") && error.contains("broke"), "{error}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    // Nothing gets through any more: given up after a second of trying.
+    faulty.set(Fault { cut_up: Some(100), ..Fault::default() });
+    let (_, took) = push("1s");
+    assert!(took < Duration::from_secs(8), "{took:?}");
+}
+
+#[test]
+fn what_can_t_be_helped_by_trying_again_is_not_tried_again() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    let source = fleet.path("source");
+    random_file(&source, MIB, 1);
+    let began = Instant::now();
+    fleet.fails(255, ["push", source.to_str().unwrap(), "web1:/proc/no/such"]);
+    fleet.set_address("web1", "127.0.0.1:1".parse().unwrap());
+    fleet.fails(255, ["push", source.to_str().unwrap(), "web1:/tmp/x"]);
+    assert!(began.elapsed() < Duration::from_secs(5));
+}

@@ -1,0 +1,243 @@
+//! How jobs end: whole, and not before their time.
+use std::time::{Duration, Instant};
+
+use lariat_agent::jobs::channel::ToSupervisor;
+use lariat_agent::jobs::{Commands, Event, Events, JobStatus, Jobs};
+use lariat_base::name::KeyId;
+use lariat_testing::wait::block_on;
+use lariat_wire::protocol::exec::{Ack, End, Run, Signal, Streams};
+
+use super::{Host, KEY, gather, open, shell, take};
+
+/// The first line that a job prints, which is a process id.
+async fn first_pid(ear: &mut Events) -> u32 {
+    let (mut said, mut buffer) = ([Vec::new(), Vec::new()], [0; 100]);
+    while !said[0].ends_with(b"\n") {
+        if let Event::Output(ends) = ear.next().await.unwrap() {
+            take(ear, ends, &mut said, &mut buffer);
+        }
+    }
+    String::from_utf8(said[0].clone()).unwrap().trim().parse().unwrap()
+}
+
+fn is_there(pid: u32) -> bool {
+    std::fs::exists(format!("/proc/{pid}")).unwrap()
+}
+
+async fn exit(ear: &mut Events) -> End {
+    loop {
+        if let Event::Exit(exit) = ear.next().await.unwrap() {
+            return exit.end;
+        }
+    }
+}
+
+async fn release(ear: &mut Events, mouth: &Commands) {
+    mouth.say(&ToSupervisor::Release).await.unwrap();
+    while ear.next().await.is_ok() {}
+}
+
+#[test]
+fn a_background_child_that_holds_stdout_does_not_hang_the_caller() {
+    block_on(async {
+        let host = Host::new();
+        let began = Instant::now();
+        let (mut ear, mouth) = host.start(shell("sleep 1000 & echo $!"));
+        let pid = first_pid(&mut ear).await;
+        assert_eq!(exit(&mut ear).await, End::Exited(0));
+        assert!(began.elapsed() < Duration::from_secs(2));
+        release(&mut ear, &mouth).await;
+        assert!(is_there(pid), "what was left behind goes on");
+        super::kill(pid);
+    });
+}
+
+#[test]
+fn what_comes_shortly_after_the_end_is_still_read() {
+    block_on(async {
+        let outcome = Host::new().run(shell("(sleep 0.1; echo late) & echo early")).await;
+        assert_eq!(outcome.stdout, "early\nlate\n");
+    });
+}
+
+#[test]
+fn a_timeout_ends_the_whole_tree_double_forks_included() {
+    block_on(async {
+        let host = Host::new();
+        let line = "(setsid sh -c 'echo $$; exec sleep 1000' &) ; sleep 1000";
+        let (mut ear, mouth) = host.start(Run { timeout_ms: Some(300), ..shell(line) });
+        let pid = first_pid(&mut ear).await;
+        assert_eq!(exit(&mut ear).await, End::TimedOut);
+        release(&mut ear, &mouth).await;
+        assert!(!is_there(pid));
+    });
+}
+
+#[test]
+fn what_ignores_sigterm_is_killed_and_nothing_is_left() {
+    block_on(async {
+        let host = Host::new();
+        let line = "trap '' TERM; (setsid sh -c 'echo $$; while :; do sleep 1; done' &); \
+                    while :; do sleep 1; done";
+        let (mut ear, mouth) = host.start(Run { timeout_ms: Some(200), ..shell(line) });
+        let pid = first_pid(&mut ear).await;
+        let began = Instant::now();
+        assert_eq!(exit(&mut ear).await, End::TimedOut);
+        assert!(began.elapsed() > Duration::from_secs(4));
+        release(&mut ear, &mouth).await;
+        assert!(!is_there(pid));
+    });
+}
+
+#[test]
+fn a_signal_reaches_every_process_of_the_job_once() {
+    block_on(async {
+        let host = Host::new();
+        let line = "trap 'echo outer' USR1; \
+                    setsid sh -c 'trap \"echo inner; exit\" USR1; echo $$; while :; do sleep 0.05; done' & \
+                    wait; wait; exit 5";
+        let (mut ear, mouth) = host.start(shell(line));
+        first_pid(&mut ear).await;
+        mouth.say(&ToSupervisor::Signal(Signal { number: 10 })).await.unwrap();
+        let (mut said, mut buffer, mut ends) = ([vec![], vec![]], [0; 100], Ack::default());
+        let end = loop {
+            match ear.next().await.unwrap() {
+                Event::Output(now) => ends = now,
+                Event::Exit(exit) => break exit.end,
+                _ => {}
+            }
+        };
+        take(&ear, ends, &mut said, &mut buffer);
+        let text = String::from_utf8(said[0].clone()).unwrap();
+        assert_eq!(end, End::Exited(5));
+        assert_eq!(
+            (text.matches("outer").count(), text.matches("inner").count()),
+            (1, 1),
+            "{text}"
+        );
+        release(&mut ear, &mouth).await;
+    });
+}
+
+#[test]
+fn sigkill_takes_all() {
+    block_on(async {
+        let host = Host::new();
+        let (mut ear, mouth) =
+            host.start(shell("(setsid sh -c 'echo $$; sleep 1000' &); sleep 1000"));
+        let pid = first_pid(&mut ear).await;
+        mouth.say(&ToSupervisor::Signal(Signal { number: 9 })).await.unwrap();
+        assert_eq!(exit(&mut ear).await, End::Signaled(9));
+        release(&mut ear, &mouth).await;
+        assert!(!is_there(pid));
+    });
+}
+
+#[test]
+fn without_its_agent_a_job_is_ended_after_the_grace_time_and_leaves_a_record() {
+    block_on(async {
+        let host = Host::new();
+        let request =
+            Run { grace_ms: 200, ..shell("(setsid sh -c 'echo $$; sleep 1000' &); sleep 1000") };
+        let job = request.job;
+        let (mut ear, mouth) = host.start(request);
+        let pid = first_pid(&mut ear).await;
+        drop((ear, mouth));
+        unattended(&host, job).await;
+        let Some(JobStatus::Over(exit)) = found(&host.jobs, job).await else {
+            panic!("it is over")
+        };
+        assert_eq!(exit.end, End::GraceExpired);
+        assert!(!is_there(pid));
+    });
+}
+
+/// What has become of a job.
+async fn found(jobs: &Jobs, job: lariat_base::name::JobId) -> Option<JobStatus> {
+    jobs.find(KEY, job).await.unwrap().map(|found| found.fate)
+}
+
+/// Waits until the supervisor of a job that no one attends has left: to look for the job would attend it.
+async fn unattended(host: &Host, job: lariat_base::name::JobId) {
+    let directory = host.state.path().join("jobs").join(job.to_string());
+    let (record, socket) = (directory.join("record"), directory.join("socket"));
+    let before = std::fs::metadata(&record).unwrap().len();
+    while std::fs::metadata(&record).unwrap().len() == before || socket.exists() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn another_agent_takes_over_where_the_first_stopped() {
+    block_on(async {
+        let host = Host::new();
+        let streams = Streams::Followed { stdin: true };
+        let request =
+            Run { streams, ..shell("echo one; read x; echo got $x; echo two >&2; exit 7") };
+        let job = request.job;
+        let (mut ear, mouth) = host.start(request);
+        while !matches!(ear.next().await.unwrap(), Event::Output(_)) {}
+        // The agent dies before it has acknowledged anything.
+        drop((ear, mouth, host.jobs));
+        let jobs = open(host.state.path());
+        assert!(jobs.find(KeyId([2; 16]), job).await.unwrap().is_none(), "it is another key's");
+        let Some(JobStatus::Alive(mut ear, mouth, stands)) = found(&jobs, job).await else {
+            panic!("it is not there")
+        };
+        mouth.say(&ToSupervisor::Follow).await.unwrap();
+        assert_eq!((stands.from, stands.upto), (Ack::default(), Ack { stdout: 4, stderr: 0 }));
+        mouth.stdin(0, b"it\n").await.unwrap();
+        let outcome = gather(&mut ear, &mouth).await.unwrap();
+        assert_eq!(outcome.stdout, "one\ngot it\n");
+        assert_eq!((outcome.stderr.as_str(), outcome.end), ("two\n", End::Exited(7)));
+        release(&mut ear, &mouth).await;
+        jobs.forget(job).unwrap();
+        assert!(found(&jobs, job).await.is_none());
+    });
+}
+
+/// Processes of this one that have ended and were not reaped.
+fn zombies() -> usize {
+    let own = format!(" Z {} ", std::process::id());
+    let stats = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path().join("stat")).ok());
+    stats.filter(|stat| stat.contains(&own)).count()
+}
+
+#[test]
+fn many_at_once_leave_no_zombie_and_no_descriptor() {
+    block_on(async {
+        let host = Host::new();
+        let open = || {
+            std::fs::read_dir("/proc/self/fd")
+                .unwrap()
+                .filter(|entry| {
+                    // Other tests have theirs: only sockets and files in memory could be ours.
+                    let link =
+                        std::fs::read_link(entry.as_ref().unwrap().path()).unwrap_or_default();
+                    link.to_string_lossy().contains(host.state.path().to_str().unwrap())
+                })
+                .count()
+        };
+        let before = open();
+        let jobs: Vec<_> = (0..60)
+            .map(|number| {
+                let request = shell(&format!("echo {number}; exit {number}"));
+                (number, request.job, host.start(request))
+            })
+            .collect();
+        for (number, job, (mut ear, mouth)) in jobs {
+            let outcome = gather(&mut ear, &mouth).await.unwrap();
+            assert_eq!((outcome.stdout, outcome.end), (format!("{number}\n"), End::Exited(number)));
+            release(&mut ear, &mouth).await;
+            host.jobs.release(job).unwrap();
+        }
+        assert_eq!(open(), before);
+        let until = Instant::now() + Duration::from_secs(10);
+        while zombies() > 0 {
+            assert!(Instant::now() < until, "{} zombies", zombies());
+            tokio::task::yield_now().await;
+        }
+    });
+}

@@ -1,0 +1,147 @@
+//! The agent's jobs under the real supervisor, without a network.
+
+mod commands;
+mod endings;
+mod streams;
+
+use std::path::Path;
+use std::time::Duration;
+
+use lariat_agent::jobs::channel::{ChannelError, ToSupervisor};
+use lariat_agent::jobs::{Commands, Event, Events, Jobs, Settings, Stream};
+use lariat_agent::user::User;
+use lariat_base::name::{BootId, JobId, KeyId};
+use lariat_testing::binaries::binaries;
+use lariat_wire::protocol::exec::{Ack, Command, End, Exit, Run, Streams};
+use lariat_wire::protocol::failure::Failure;
+
+pub(crate) const KEY: KeyId = KeyId([1; 16]);
+
+/// A state directory and the jobs in it. Use it inside a runtime.
+pub(crate) struct Host {
+    pub(crate) state: tempfile::TempDir,
+    pub(crate) jobs: Jobs,
+}
+
+/// All that a command said.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) end: End,
+}
+
+impl Host {
+    pub(crate) fn new() -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let jobs = open(state.path());
+        Self { state, jobs }
+    }
+
+    /// Starts a command.
+    pub(crate) fn start(&self, run: Run) -> (Events, Commands) {
+        self.jobs.start(KEY, run).unwrap()
+    }
+
+    /// Runs a command to its end.
+    pub(crate) async fn run(&self, run: Run) -> Outcome {
+        let job = run.job;
+        let (mut ear, mouth) = self.start(run);
+        let outcome = gather(&mut ear, &mouth).await.unwrap();
+        mouth.say(&ToSupervisor::Release).await.unwrap();
+        // The supervisor's end of the socket closes when it leaves.
+        assert!(matches!(ear.next().await, Err(ChannelError::Gone | ChannelError::Io(_))));
+        self.jobs.release(job).unwrap();
+        assert_eq!(std::fs::read_dir(self.state.path().join("jobs")).unwrap().count(), 0);
+        outcome
+    }
+}
+
+pub(crate) fn open(state: &Path) -> Jobs {
+    let settings = Settings {
+        tasks_max: 1000,
+        supervisor: binaries().lariatd.clone(),
+        path: b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_vec(),
+        lang: b"C.UTF-8".to_vec(),
+        user: User {
+            uid: 0,
+            gid: 0,
+            name: b"me".to_vec(),
+            home: b"/".to_vec(),
+            shell: b"/bin/sh".to_vec(),
+        },
+        max_grace: Duration::from_secs(600),
+        log_limit: 1024 * 1024,
+        keep: Duration::from_secs(3600),
+        boot: BootId([9; 16]),
+    };
+    Jobs::open(state, settings).unwrap()
+}
+
+/// A request for a line, in `/`, without stdin.
+pub(crate) fn shell(line: &str) -> Run {
+    Run {
+        job: JobId::generate().unwrap(),
+        command: Command::Shell(line.into()),
+        user: None,
+        cwd: None,
+        env: vec![],
+        streams: Streams::Followed { stdin: false },
+        timeout_ms: None,
+        grace_ms: 5_000,
+    }
+}
+
+pub(crate) fn argv(words: &[&str]) -> Run {
+    let words = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+    Run { command: Command::Argv(words), ..shell("") }
+}
+
+/// Takes everything up to the exit, acknowledging it as it comes.
+pub(crate) async fn gather(ear: &mut Events, mouth: &Commands) -> Result<Outcome, Failure> {
+    let (mut said, mut buffer) = ([Vec::new(), Vec::new()], vec![0; 65536]);
+    loop {
+        match ear.next().await.unwrap() {
+            Event::Started(_) | Event::StdinTaken(_) => {}
+            Event::Failed(failure) => return Err(failure),
+            Event::Output(ends) => {
+                take(ear, ends, &mut said, &mut buffer);
+                mouth.say(&ToSupervisor::Ack(ends)).await.unwrap();
+            }
+            Event::OutputRange(_) | Event::Replaced => panic!("another is there"),
+            Event::Exit(Exit { end, stdout, stderr }) => {
+                assert_eq!(said.each_ref().map(|bytes| bytes.len() as u64), [stdout, stderr]);
+                let [stdout, stderr] = said.map(|bytes| String::from_utf8(bytes).unwrap());
+                return Ok(Outcome { stdout, stderr, end });
+            }
+        }
+    }
+}
+
+/// Reads both streams up to `ends`.
+pub(crate) fn take(ear: &Events, ends: Ack, said: &mut [Vec<u8>; 2], buffer: &mut [u8]) {
+    for (stream, upto) in Stream::ALL.into_iter().zip([ends.stdout, ends.stderr]) {
+        let said = &mut said[stream as usize];
+        while (said.len() as u64) < upto {
+            let len = ear.read(stream, said.len() as u64, upto, buffer).unwrap();
+            said.extend_from_slice(&buffer[..len]);
+        }
+    }
+}
+
+/// Ends a process that a test has left behind on purpose.
+pub(crate) fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+/// Memory of the supervisor that has this command for a child, in KiB: all of it, and its own.
+pub(crate) fn memory(command: u32) -> [u64; 2] {
+    let status = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let field = |text: &str, name: &str| -> String {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    let supervisor = status(&field(&status(&command.to_string()), "PPid:"));
+    ["VmRSS:", "RssAnon:"].map(|name| field(&supervisor, name).parse().unwrap())
+}

@@ -1,0 +1,178 @@
+//! A fleet of a test's own: a controller's home, and agents on loopback.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use crate::agent::{Agent, anywhere};
+use crate::binaries::binaries;
+
+/// A controller's home and its agents, in a directory that goes with it.
+pub struct TestFleet {
+    directory: tempfile::TempDir,
+}
+
+impl Default for TestFleet {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TestFleet {
+    /// Makes a fleet without hosts.
+    ///
+    /// # Panics
+    /// When `lariat init` fails.
+    pub fn new() -> Self {
+        let directory =
+            tempfile::Builder::new().prefix("lariat-test-").tempdir().expect("a directory");
+        std::fs::DirBuilder::new()
+            .mode(0o755)
+            .create(directory.path().join("work"))
+            .expect("a directory");
+        let fleet = Self { directory };
+        fleet.ok(["init"]);
+        fleet
+    }
+
+    /// A fleet with one host, `web1`, and its running agent.
+    pub fn with_agent() -> (Self, Agent) {
+        let fleet = Self::new();
+        let agent = fleet.agent("web1");
+        (fleet, agent)
+    }
+
+    /// A path in the test's own directory, which is not the controller's home.
+    pub fn path(&self, name: impl AsRef<OsStr>) -> PathBuf {
+        self.directory.path().join("work").join(name.as_ref())
+    }
+
+    /// The controller's home.
+    pub fn home(&self) -> PathBuf {
+        self.directory.path().join("home")
+    }
+
+    /// The directory with a host's bundle.
+    pub fn bundle(&self, host: &str) -> PathBuf {
+        self.directory.path().join(format!("{host}.lariat"))
+    }
+
+    /// `lariat`, with this fleet's home and nothing of the test's own environment.
+    pub fn lariat(&self) -> Command {
+        let mut command = Command::new(&binaries().lariat);
+        command.env_clear().env("LARIAT_HOME", self.home()).env("HOME", self.directory.path());
+        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command.current_dir(self.directory.path().join("work")).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `lariat` with these arguments to its end.
+    ///
+    /// # Panics
+    /// When it can't be run, and when it panicked: that is no way to report anything.
+    pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Output {
+        let output = self.lariat().args(args).output().expect("lariat can be run");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() != Some(101) && !errors.contains("panicked"), "{errors}");
+        output
+    }
+
+    /// Runs `lariat`, which must succeed, and returns what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn ok<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> String {
+        let output = self.run(args);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {errors}", output.status);
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// Runs `lariat`, which must fail with this exit code and one line, which is returned.
+    ///
+    /// # Panics
+    /// When it does anything else.
+    pub fn fails<A: AsRef<OsStr>>(&self, code: i32, args: impl IntoIterator<Item = A>) -> String {
+        let output = self.run(args);
+        let errors = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(code), "{errors}");
+        assert_eq!(errors.trim_end().lines().count(), 1, "{errors}");
+        errors
+    }
+
+    /// Enrolls a host and starts its agent on a port that the system picks.
+    pub fn agent(&self, host: &str) -> Agent {
+        self.agent_by(host, |_| {})
+    }
+
+    /// Enrolls a host and starts its agent, with changes of the caller's own to the agent's command.
+    pub fn agent_by(&self, host: &str, change: impl FnOnce(&mut Command)) -> Agent {
+        self.enroll(host, "127.0.0.1:1");
+        let config = self.bundle(host).join("agent.toml");
+        let agent = Agent::start_by(config, anywhere(), change);
+        self.set_address(host, agent.address);
+        agent
+    }
+
+    /// Issues a host's bundle.
+    pub fn enroll(&self, host: &str, address: &str) {
+        let bundle = self.bundle(host);
+        self.ok([
+            OsStr::new("enroll"),
+            host.as_ref(),
+            "--address".as_ref(),
+            address.as_ref(),
+            "--out".as_ref(),
+            bundle.as_os_str(),
+        ]);
+    }
+
+    /// Starts the agent of an enrolled host, [`anywhere`].
+    pub fn start(&self, host: &str) -> Agent {
+        Agent::start(self.bundle(host).join("agent.toml"), anywhere())
+    }
+
+    /// Tells the controller that a host is somewhere else, such as behind a proxy.
+    ///
+    /// # Panics
+    /// When the inventory has no such host.
+    pub fn set_address(&self, host: &str, address: SocketAddr) {
+        let path = self.home().join("hosts.toml");
+        let text = std::fs::read_to_string(&path).expect("an inventory");
+        let section = text.find(&format!("\n[hosts.{host}]\n")).expect("the host's section");
+        let (before, after) = text.split_at(section);
+        let start = after.find("address = ").expect("the host's address");
+        let end = start + after[start..].find('\n').expect("a line's end");
+        let text = format!("{before}{}address = \"{address}\"{}", &after[..start], &after[end..]);
+        std::fs::write(&path, text).expect("the inventory can be written");
+    }
+}
+
+/// A file of `size` bytes that do not compress and differ by `seed`.
+///
+/// # Panics
+/// When it can't be written.
+pub fn random_file(path: &Path, size: u64, seed: u64) {
+    use std::io::{Read, copy};
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut block = vec![0_u8; 64 * 1024];
+    let mut source = std::iter::from_fn(move || {
+        for word in block.chunks_exact_mut(8) {
+            // xorshift64*: fast, and nothing that a compressor finds.
+            state ^= state >> 12;
+            state ^= state << 25;
+            state ^= state >> 27;
+            word.copy_from_slice(&state.wrapping_mul(0x2545_F491_4F6C_DD1D).to_le_bytes());
+        }
+        Some(block.clone())
+    });
+    let mut left = size;
+    let mut file = File::create(path).expect("the file can be made");
+    while left > 0 {
+        let block = source.next().expect("it never ends");
+        left -= copy(&mut block.as_slice().take(left), &mut file).expect("the file can be written");
+    }
+}

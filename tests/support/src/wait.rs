@@ -1,0 +1,59 @@
+//! Waiting for a state instead of for a time.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a state may take to come before a test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Looks until `state` gives something.
+///
+/// # Panics
+/// When it has not after [`PATIENCE`]; `what` says what was waited for.
+pub fn until<T>(what: &str, state: impl FnMut() -> Option<T>) -> T {
+    until_or(state, || what.to_owned())
+}
+
+/// Looks until `state` gives something.
+///
+/// # Panics
+/// When it has not after [`PATIENCE`]; `what`, called then, says what was waited for.
+pub fn until_or<T>(mut state: impl FnMut() -> Option<T>, what: impl FnOnce() -> String) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(value) = state() {
+            return value;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} for {}", what());
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// Runs a test's asynchronous part on a runtime of its own, for at most [`PATIENCE`].
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
+    block_on_within(PATIENCE, work)
+}
+
+/// Runs a test's asynchronous part on a runtime of its own, for at most `limit`.
+///
+/// # Panics
+/// When it takes longer.
+pub fn block_on_within<T>(limit: Duration, work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let work = async { tokio::time::timeout(limit, work).await };
+    runtime.expect("a runtime").block_on(work).expect("it ends in time")
+}
+
+/// Waits until a partial in `directory` has this many bytes, and tells where it is.
+///
+/// # Panics
+/// When it has not after [`PATIENCE`], and when there is no such directory.
+pub fn partial_reaches(directory: &Path, bytes: u64) -> PathBuf {
+    until("the partial to grow", || {
+        let mut paths = std::fs::read_dir(directory).unwrap().flatten().map(|entry| entry.path());
+        paths.find(|path| {
+            let partial = path.extension().is_some_and(|extension| extension == "part");
+            partial && path.metadata().is_ok_and(|metadata| metadata.len() >= bytes)
+        })
+    })
+}

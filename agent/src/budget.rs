@@ -1,6 +1,6 @@
 //! What each key may take of the agent: sessions, jobs, and the memory that its requests keep.
 //!
-//! Everything that a key can make the agent hold draws from here. Keys with every verb, the *owners*,
+//! Everything that a key can make the agent hold draws from here. Keys with the verb `keys`, the *owners*,
 //! have a part to themselves, so that one of them always gets in; any other key gets half of everything
 //! at most, and all the others together no more than what is not set aside for owners. So nobody
 //! notices what another key does, and the agent lives whatever they do.
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lariat_base::name::KeyId;
 use lariat_wire::memory::{Account, Memory};
 use lariat_wire::protocol::failure::{Cause, Failure, Limit};
-use lariat_wire::protocol::grant::Grant;
+use lariat_wire::protocol::verb::Verb;
 
 use crate::keyring::Entry;
 
@@ -76,7 +76,7 @@ impl From<Exhausted> for Failure {
 impl Holder {
     /// The key of this entry.
     pub fn of(entry: &Entry) -> Self {
-        let is_owner = Grant::ALL.bits() & !entry.grant.bits() == 0 && entry.users.is_none();
+        let is_owner = entry.verbs.contains(Verb::Keys) && entry.users.is_none();
         Self { key: entry.id, is_owner, sessions: entry.max_sessions, jobs: entry.max_jobs }
     }
 
@@ -240,7 +240,7 @@ impl Account for Requests {
 
 #[cfg(test)]
 mod tests {
-    use lariat_wire::protocol::grant::Verb;
+    use lariat_wire::protocol::verb::Verbs;
     use proptest::prelude::*;
 
     use super::*;
@@ -286,10 +286,10 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_has_every_verb_and_no_user_to_keep_to() {
-        let entry = Entry::for_tests(Grant::ALL);
+    fn an_owner_has_the_verb_keys_and_no_user_to_keep_to() {
+        let entry = Entry::for_tests(Verbs::all());
         assert!(Holder::of(&entry).is_owner);
-        let verbs = Verb::ALL.iter().copied().filter(|&verb| verb != Verb::Pull);
+        let verbs = Verb::ALL.iter().copied().filter(|&verb| verb != Verb::Keys);
         assert!(!Holder::of(&Entry::for_tests(verbs.collect())).is_owner);
         let mut kept = entry;
         kept.users = Some(vec!["root".to_owned()]);

@@ -14,6 +14,7 @@ use lariat_base::name::{EnrolmentId, HostName};
 use lariat_base::toml_file::{self, TomlFileError, from_text};
 use lariat_base::units::{parse_duration, parse_size};
 use lariat_wire::limits::LOGIN_DEADLINE;
+use lariat_wire::protocol::verb::Verb;
 use serde::{Deserialize, Deserializer};
 
 use crate::budget;
@@ -41,6 +42,9 @@ pub struct Config {
     pub keyring: PathBuf,
     /// The directory for jobs and sockets.
     pub state: PathBuf,
+    /// What processes of the host itself may ask for over the socket in `state`; nothing, unless it is said.
+    #[serde(default, deserialize_with = "verbs")]
+    pub local: Vec<Verb>,
     /// What strangers may take up.
     #[serde(default)]
     pub admission: Admission,
@@ -161,6 +165,11 @@ impl Config {
         }
         Ok(config)
     }
+}
+
+fn verbs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Verb>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    names.iter().map(|name| name.parse().map_err(serde::de::Error::custom)).collect()
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -16,7 +16,7 @@ use lariat_base::toml_file::{self, TomlFileError, from_text, secret};
 use lariat_wire::auth::agent::Refused;
 use lariat_wire::auth::keyring::{Candidate, Decoys};
 use lariat_wire::auth::proof::Verifier;
-use lariat_wire::protocol::grant::{Grant, UnknownVerb, Verb};
+use lariat_wire::protocol::verb::{UnknownVerb, Verb, Verbs};
 use serde::{Deserialize, Deserializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -34,7 +34,7 @@ pub struct Entry {
     /// Names it for people.
     pub label: String,
     /// What it may do.
-    pub grant: Grant,
+    pub verbs: Verbs,
     /// The users that it may act as; any, if there is no list.
     pub users: Option<Vec<String>>,
     /// The first moment at which it may be used.
@@ -54,6 +54,14 @@ pub enum KeyringError {
     /// It can't be read, or does not say what it should.
     #[error(transparent)]
     File(#[from] TomlFileError),
+    /// An id that stands for users of the host itself.
+    #[error("{path}: no key can have the id {id}")]
+    Reserved {
+        /// The keyring.
+        path: String,
+        /// The id.
+        id: KeyId,
+    },
     /// Two entries claim the same id.
     #[error("{path}: two entries have the id {id}")]
     Duplicate {
@@ -77,6 +85,9 @@ impl Keyring {
         let mut entries = BTreeMap::new();
         for entry in file.key.into_iter().map(Entry::from) {
             let id = entry.id;
+            if is_local(id) {
+                return Err(KeyringError::Reserved { path: path.display().to_string(), id });
+            }
             if entries.insert(id, Arc::new(entry)).is_some() {
                 return Err(KeyringError::Duplicate { path: path.display().to_string(), id });
             }
@@ -126,7 +137,34 @@ impl Keyring {
     }
 }
 
+/// Marks the ids of keys that stand for users of the host itself.
+const LOCAL: [u8; 12] = *b"local user\0\0";
+
+/// Whether this id stands for a user of the host itself, and not for a key of a keyring.
+pub fn is_local(id: KeyId) -> bool {
+    id.0.starts_with(&LOCAL)
+}
+
 impl Entry {
+    /// What stands in a key's place for a process of the host itself.
+    pub fn local(uid: u32, verbs: Verbs) -> Self {
+        let mut id = [0; 16];
+        id[..LOCAL.len()].copy_from_slice(&LOCAL);
+        id[LOCAL.len()..].copy_from_slice(&uid.to_be_bytes());
+        Self {
+            id: KeyId(id),
+            label: format!("local:{uid}"),
+            verbs,
+            users: None,
+            not_before: None,
+            not_after: None,
+            max_sessions: None,
+            max_jobs: None,
+            // No login is checked against it.
+            verifier: Verifier { stored: Secret::new([0; 32]), agent: Secret::new([0; 32]) },
+        }
+    }
+
     /// Whether it may act as this user.
     pub fn may_be(&self, user: &str) -> bool {
         self.users.as_ref().is_none_or(|users| users.iter().any(|listed| listed == user))
@@ -140,14 +178,14 @@ impl Entry {
 
     /// An entry with this grant and no dates.
     #[cfg(test)]
-    pub(crate) fn for_tests(grant: Grant) -> Self {
+    pub(crate) fn for_tests(grant: Verbs) -> Self {
         let secret = || Secret::generate().unwrap();
         let verifier = Verifier { stored: secret(), agent: secret() };
         let label = "alice@box".to_owned();
         Self {
             id: KeyId([1; 16]),
             label,
-            grant,
+            verbs: grant,
             users: None,
             not_before: None,
             not_after: None,
@@ -176,7 +214,7 @@ struct FileEntry {
     #[serde(deserialize_with = "secret")]
     agent: Secret,
     #[serde(deserialize_with = "grant")]
-    verbs: Grant,
+    verbs: Verbs,
     #[serde(default)]
     users: Option<Vec<String>>,
     #[serde(default, deserialize_with = "date")]
@@ -194,7 +232,7 @@ impl From<FileEntry> for Entry {
         Self {
             id: file.id,
             label: file.label,
-            grant: file.verbs,
+            verbs: file.verbs,
             users: file.users,
             not_before: file.not_before,
             not_after: file.not_after,
@@ -205,9 +243,9 @@ impl From<FileEntry> for Entry {
     }
 }
 
-fn grant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Grant, D::Error> {
+fn grant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Verbs, D::Error> {
     let names = Vec::<String>::deserialize(deserializer)?;
-    let verbs: Result<Grant, UnknownVerb> = names.iter().map(|name| name.parse::<Verb>()).collect();
+    let verbs: Result<Verbs, UnknownVerb> = names.iter().map(|name| name.parse::<Verb>()).collect();
     verbs.map_err(serde::de::Error::custom)
 }
 
@@ -295,7 +333,7 @@ mod tests {
         assert!(why(&key).contains("(alice@box): its proof is wrong"), "{}", why(&key));
         assert_eq!(why(&stranger), format!("key {}: it is not in the keyring", key_id(&stranger)));
         let found = keyring.entry(key_id(&key)).unwrap();
-        assert_eq!((found.label.as_str(), found.grant.permits(Verb::Pull)), ("alice@box", false));
+        assert_eq!((found.label.as_str(), found.verbs.contains(Verb::Pull)), ("alice@box", false));
     }
 
     #[test]

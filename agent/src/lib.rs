@@ -1,7 +1,7 @@
 //! lariatd, the agent that runs on every host: its parts, for the thin binary and for tests.
 //!
 //! One runtime on the main thread accepts, greets strangers and hears signals ([`serve`]); whoever logs
-//! in gets a thread with a runtime of its own ([`session`]). A failure of one of them is the end of that
+//! in gets a thread with a runtime of its own ([`serve`]). A failure of one of them is the end of that
 //! one, never of the agent.
 
 pub mod admission;
@@ -10,26 +10,21 @@ pub mod capacity;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod core;
 pub mod descriptors;
 pub mod folded;
-pub mod handshake;
 pub mod identity;
 pub mod job_shares;
 pub mod jobs;
 pub mod keyring;
-pub mod listen;
 pub mod log;
 pub mod memory;
-pub mod notify;
 pub mod policy;
 pub mod requests;
 pub mod serve;
-pub mod session;
-pub mod sessions;
-pub mod signals;
-pub mod socket;
 pub mod start;
 pub mod transfers;
+pub mod transport;
 pub mod user;
 pub mod worker;
 

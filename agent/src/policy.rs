@@ -6,8 +6,8 @@
 use std::time::SystemTime;
 
 use lariat_wire::protocol::failure::{Cause, Failure};
-use lariat_wire::protocol::grant::Verb;
-use lariat_wire::protocol::request::Request;
+use lariat_wire::protocol::request::{JobRequest, Request};
+use lariat_wire::protocol::verb::Verb;
 
 use crate::keyring::Entry;
 use crate::user::User;
@@ -16,23 +16,29 @@ use crate::user::User;
 /// is asked otherwise. A session may outlive its key's dates, so they count at each request and not
 /// only at the login.
 pub fn decide(key: &Entry, request: &Request, own: &User, now: SystemTime) -> Result<(), Failure> {
-    let own = &*String::from_utf8_lossy(&own.name);
     let verb = match request {
-        // Who may open a shell comes back to it by that permission.
-        Request::Attach(_) if key.grant.permits(Verb::Shell) => Verb::Shell,
+        // A key that may open a shell comes back to it by that permission.
+        Request::Job(JobRequest::Attach(_)) if key.verbs.contains(Verb::Shell) => Verb::Shell,
         other => other.verb(),
     };
-    let user = match request {
-        // A job was permitted when it was started; whose it is is looked at where it is.
-        Request::Attach(_) | Request::List(_) | Request::Logs(_) | Request::Kill(_) => None,
-        Request::Run(_) | Request::File(_) => Some(request.user().unwrap_or(own)),
-    };
-    if !key.grant.permits(verb) || !key.is_current(now) {
-        return Err(Failure::request(Cause::NotPermitted(verb.into())));
+    if !key.verbs.contains(verb) || !key.is_current(now) {
+        return Err(Failure::not_permitted(verb));
     }
-    match user {
-        Some(user) if !key.may_be(user) => Err(Failure::request(Cause::NotAsUser(user.to_owned()))),
-        _ => Ok(()),
+    let user = match request {
+        Request::Job(request) => match request {
+            JobRequest::Run(run) => run.user.as_deref(),
+            // A job was permitted when it was started; whose it is is looked at where it is.
+            JobRequest::Attach(_)
+            | JobRequest::List(_)
+            | JobRequest::Logs(_)
+            | JobRequest::Kill(_) => return Ok(()),
+        },
+        Request::File(request) => request.user(),
+    };
+    let own = own.name();
+    match user.unwrap_or(&own) {
+        user if key.may_be(user) => Ok(()),
+        user => Err(Failure::request(Cause::NotAsUser(user.to_owned()))),
     }
 }
 
@@ -42,12 +48,12 @@ mod tests {
 
     use lariat_base::name::JobId;
     use lariat_wire::protocol::exec::{Ack, Attach, Command, Run, Streams};
-    use lariat_wire::protocol::grant::Grant;
+    use lariat_wire::protocol::verb::Verbs;
 
     use super::*;
 
     fn run() -> Request {
-        Request::Run(Run {
+        Request::Job(JobRequest::Run(Run {
             job: JobId([0; 16]),
             command: Command::Shell(b"true".to_vec()),
             user: None,
@@ -56,7 +62,7 @@ mod tests {
             streams: Streams::Followed { stdin: false },
             timeout_ms: None,
             grace_ms: 0,
-        })
+        }))
     }
 
     fn decide(key: &Entry, request: &Request, now: SystemTime) -> Result<(), Failure> {
@@ -69,10 +75,12 @@ mod tests {
     fn a_key_with_users_acts_as_nobody_else() {
         let now = UNIX_EPOCH;
         let as_user = |user: &str| match run() {
-            Request::Run(run) => Request::Run(Run { user: Some(user.to_owned()), ..run }),
+            Request::Job(JobRequest::Run(run)) => {
+                Request::Job(JobRequest::Run(Run { user: Some(user.to_owned()), ..run }))
+            }
             other => other,
         };
-        let mut key = Entry::for_tests(Grant::ALL);
+        let mut key = Entry::for_tests(Verbs::all());
         assert_eq!(decide(&key, &as_user("www"), now), Ok(()), "a key without users is any");
         key.users = Some(vec!["www".to_owned()]);
         assert_eq!(decide(&key, &as_user("www"), now), Ok(()));
@@ -91,22 +99,29 @@ mod tests {
         let now = UNIX_EPOCH + Duration::from_secs(1000);
         let key = |verbs: &[Verb]| Entry::for_tests(verbs.iter().copied().collect());
         assert_eq!(decide(&key(&[Verb::Run]), &run(), now), Ok(()));
-        assert_eq!(decide(&Entry::for_tests(Grant::ALL), &run(), now), Ok(()));
+        assert_eq!(decide(&Entry::for_tests(Verbs::all()), &run(), now), Ok(()));
         let others = [Verb::Push, Verb::Pull, Verb::Shell, Verb::Jobs];
         for refused in [key(&[]), key(&others)] {
             let failure = decide(&refused, &run(), now).unwrap_err();
             assert_eq!(failure.to_string(), "this key is not permitted to run on this host");
         }
         let shell = match run() {
-            Request::Run(run) => Request::Run(Run { command: Command::Login, ..run }),
+            Request::Job(JobRequest::Run(run)) => {
+                Request::Job(JobRequest::Run(Run { command: Command::Login, ..run }))
+            }
             other => other,
         };
         let attach = Attach { job: JobId([0; 16]), received: Some(Ack::default()) };
         for verb in [Verb::Run, Verb::Shell] {
             assert_eq!(decide(&key(&[verb]), &shell, now).is_ok(), verb == Verb::Shell);
-            assert_eq!(decide(&key(&[verb]), &Request::Attach(attach), now), Ok(()));
+            assert_eq!(
+                decide(&key(&[verb]), &Request::Job(JobRequest::Attach(attach)), now),
+                Ok(())
+            );
         }
-        assert!(decide(&key(&[Verb::Jobs]), &Request::Attach(attach), now).is_err());
+        assert!(
+            decide(&key(&[Verb::Jobs]), &Request::Job(JobRequest::Attach(attach)), now).is_err()
+        );
         let mut expired = key(&[Verb::Run]);
         expired.not_after = Some(now);
         assert_eq!(decide(&expired, &run(), now), Ok(()));

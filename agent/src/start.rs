@@ -11,18 +11,18 @@ use lariat_base::private::{PrivateError, check_directory, create_directory};
 use lariat_engine::confined::named;
 use rustix::fs::Mode;
 use tokio::runtime::Builder;
+use tokio::sync::watch;
 
 use crate::budget::{Budget, Holder};
 use crate::config::Config;
-use crate::handshake::Handshaker;
+use crate::core::Agent;
 use crate::identity::Identity;
 use crate::job_shares::JobShares;
 use crate::jobs::{Jobs, Settings};
 use crate::keyring::Keyring;
-use crate::listen::Listener;
-use crate::serve::Server;
-use crate::session::Shared;
+use crate::serve::{Handshaker, Server};
 use crate::transfers::Transfers;
+use crate::transport::{LocalListener, TcpListener};
 use crate::user::User;
 use crate::{capacity, descriptors, jobs, memory};
 
@@ -48,10 +48,10 @@ impl StartError {
 }
 
 /// Loads the configuration and what it names, then serves until a signal ends it.
-pub fn run(config: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
+pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
     memory::limit();
     named::refuse_magic_links();
-    let mut config = Config::load(config).map_err(StartError::config)?;
+    let mut config = Config::load(path).map_err(StartError::config)?;
     config.listen = listen.unwrap_or(config.listen);
     let identity = Identity::load(&config).map_err(StartError::config)?;
     let keyring = Keyring::load(&config.keyring).map_err(StartError::config)?;
@@ -63,7 +63,7 @@ pub fn run(config: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> 
     let boot = jobs::boot_id().map_err(|e| StartError::system(format!("read the boot id: {e}")))?;
     let user =
         User::current().map_err(|e| StartError::system(format!("look up the own user: {e}")))?;
-    let settings = Settings::new(&config, user.clone(), boot);
+    let settings = Settings::new(&config, boot);
     let jobs = Jobs::open(&config.state, settings)
         .map_err(|e| StartError::system(format!("open {}: {e}", config.state.display())))?;
     let budget = Budget::new(config.limits.or(capacity::limits()));
@@ -71,14 +71,29 @@ pub fn run(config: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> 
         |key| keyring.entry(key).map_or_else(|| Holder::unknown(key), |entry| Holder::of(entry));
     let job_shares = JobShares::load(&jobs, &budget, holder)
         .map_err(|e| StartError::system(format!("look for jobs: {e}")))?;
-    let door = Handshaker::new(&config, &identity, keyring).map_err(StartError::system)?;
+    let output = config.limits.output.unwrap_or_else(|| capacity::output(&config.state));
+    let agent = Arc::new(Agent {
+        config_path: path.to_owned(),
+        config: watch::Sender::new(Arc::new(config)),
+        keyring: watch::Sender::new(Arc::new(keyring)),
+        boot,
+        user,
+        jobs,
+        job_shares,
+        transfers: Transfers::default(),
+        budget,
+        output,
+    });
+    let handshaker = Handshaker::new(&identity, Arc::clone(&agent)).map_err(StartError::system)?;
     let runtime = Builder::new_current_thread().enable_all().build();
     runtime.map_err(|e| StartError::system(format!("start: {e}")))?.block_on(async {
-        let listener = Listener::bind(config.listen).map_err(StartError::system)?;
-        let transfers = Transfers::default();
-        let output = config.limits.output.unwrap_or_else(|| capacity::output(&config.state));
-        let shared = Shared { boot, config, user, jobs, job_shares, transfers, budget, output };
-        Server::new(door, Arc::new(shared)).serve(listener).await.map_err(StartError::system)
+        let config = agent.config();
+        let listener = TcpListener::bind(config.listen).map_err(StartError::system)?;
+        let local = (!config.local.is_empty()).then(|| LocalListener::bind(&config.state));
+        let local = local.transpose().map_err(|e| {
+            StartError::system(format!("listen in {}: {e}", config.state.display()))
+        })?;
+        Server::new(handshaker, agent).serve(listener, local).await.map_err(StartError::system)
     })
 }
 

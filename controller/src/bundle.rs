@@ -10,7 +10,7 @@ use lariat_base::os_error::io_error;
 use lariat_base::private;
 use lariat_certs::issue::Leaf;
 use lariat_wire::auth::proof::Verifier;
-use lariat_wire::protocol::grant::Verb;
+use lariat_wire::protocol::verb::Verb;
 use zeroize::Zeroizing;
 
 use crate::error::CliError;
@@ -161,7 +161,8 @@ impl Bundle<'_> {
     }
 
     fn keyring_toml(&self) -> Zeroizing<String> {
-        let verbs = Verb::ALL.map(|verb| format!("\"{verb}\"")).join(", ");
+        let verbs: Vec<String> = Verb::ALL.iter().map(|verb| format!("\"{verb}\"")).collect();
+        let verbs = verbs.join(", ");
         let (stored, agent) = (self.verifier.stored.to_hex(), self.verifier.agent.to_hex());
         // A key's file is edited by people, so its label may have anything in it.
         let label = toml_edit::Value::from(self.key.label.as_str()).to_string();

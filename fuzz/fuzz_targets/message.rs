@@ -6,9 +6,8 @@ use lariat_wire::protocol::Kind;
 use lariat_wire::protocol::clean::{Clean, Cleaned};
 use lariat_wire::protocol::exec::{Ack, Attach, Exit, Run, Signal, Started, StdinEnd, StdinTaken};
 use lariat_wire::protocol::failure::Failure;
-use lariat_wire::protocol::transfer::{
-    Complete, Copies, Done, Hashes, Have, Offer, Pull, Push,
-};
+use lariat_wire::protocol::pull::Pull;
+use lariat_wire::protocol::transfer::{Complete, Copies, Done, Hashes, Have, Offer, Push};
 use lariat_wire::protocol::tree::{
     Answers, Begin, Changes, End, Entries, Missed, PushTree, Root, Settled,
 };

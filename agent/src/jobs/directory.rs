@@ -127,7 +127,7 @@ impl Directories {
 
     fn state(&self, record: &Record, Progress { began, exit }: Progress, alive: bool) -> State {
         match exit {
-            Some(exit) if record.kept || !alive => State::Over(exit),
+            Some(exit) if record.detached || !alive => State::Over(exit),
             exit if alive => State::Alive(exit),
             // After a crash of the host, what the record does not say may have been lost with it.
             _ if !began && record.boot == self.boot => State::NeverBegan,

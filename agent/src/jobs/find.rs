@@ -25,7 +25,7 @@ pub struct Found {
     /// Its directory, with its output if it is detached.
     pub directory: OwnedFd,
     /// What has become of it.
-    pub fate: JobStatus,
+    pub status: JobStatus,
 }
 
 /// What has become of a job that was found.
@@ -40,19 +40,19 @@ pub enum JobStatus {
 }
 
 impl Jobs {
-    /// Finds a job of this key's. Needs a tokio runtime around it.
-    pub async fn find(&self, key: KeyId, job: JobId) -> Result<Option<Found>, StartError> {
+    /// Finds a job, of this key alone if one is given. Needs a tokio runtime around it.
+    pub async fn find(&self, key: Option<KeyId>, job: JobId) -> Result<Option<Found>, StartError> {
         let began = tokio::time::Instant::now();
         loop {
             let found = match self.directories.find(job) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 result => result?,
             };
-            if found.record.key != key {
+            if key.is_some_and(|key| found.record.key != key) {
                 return Ok(None);
             }
             let OldDirectory { directory, record, state, .. } = found;
-            let fate = match state {
+            let status = match state {
                 State::Over(exit) => JobStatus::Over(exit),
                 State::Dead => JobStatus::Dead,
                 State::NeverBegan => return Ok(None),
@@ -66,19 +66,22 @@ impl Jobs {
                     Err(error) => return Err(error.into()),
                 },
             };
-            return Ok(Some(Found { record, directory: directory.into(), fate }));
+            return Ok(Some(Found { record, directory: directory.into(), status }));
         }
     }
 
-    /// All jobs of this key whose ids begin with these digits, the oldest first.
-    pub fn list(&self, key: KeyId, prefix: &str) -> io::Result<Vec<job::Job>> {
+    /// All jobs whose ids begin with these digits, of this key alone if one is given, the oldest first.
+    pub fn list(&self, key: Option<KeyId>, prefix: &str) -> io::Result<Vec<job::Job>> {
         let mut jobs = Vec::new();
         for job in self.directories.ids()? {
             if !job.to_string().starts_with(prefix) {
                 continue;
             }
             match self.directories.find(job) {
-                Ok(found) if found.record.key == key && found.state != State::NeverBegan => {
+                Ok(found)
+                    if key.is_none_or(|key| found.record.key == key)
+                        && found.state != State::NeverBegan =>
+                {
                     jobs.push(self.listed(job, found));
                 }
                 // It goes while we look, or the host's crash has left nothing of it.
@@ -99,8 +102,8 @@ impl Jobs {
             }
             State::Dead | State::NeverBegan => (self.died(&record), None),
         };
-        let Record { kept, began_ms, user, summary: command, .. } = record;
-        job::Job { job, kept, began_ms, ended_ms, user, command, state }
+        let Record { key, detached, began_ms, user, summary: command, .. } = record;
+        job::Job { job, key, detached, began_ms, ended_ms, user, command, state }
     }
 
     /// What has become of a job whose supervisor was there and has gone.

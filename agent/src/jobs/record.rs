@@ -25,7 +25,7 @@ pub struct Record {
     /// When it began, in milliseconds since 1970.
     pub began_ms: u64,
     /// Whether it is detached, so that its output is kept.
-    pub kept: bool,
+    pub detached: bool,
     /// Whom it runs as, if not as the agent's own user.
     pub user: Option<String>,
     /// The beginning of its command.
@@ -132,7 +132,7 @@ mod tests {
             key: KeyId([1; 16]),
             boot: BootId([2; 16]),
             began_ms: 3,
-            kept: true,
+            detached: true,
             user: Some("nobody".to_owned()),
             summary: b"true".to_vec(),
         };

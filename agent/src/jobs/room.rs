@@ -27,7 +27,7 @@ impl Jobs {
         for job in self.directories.ids()? {
             // One that can't be read, or goes while we look, keeps nothing that could be told.
             let Ok(found) = self.directories.find(job) else { continue };
-            if found.record.key != key || !found.record.kept {
+            if found.record.key != key || !found.record.detached {
                 continue;
             }
             if matches!(found.state, State::Alive(..)) {

@@ -10,9 +10,9 @@ use std::time::Duration;
 use lariat_base::name::BootId;
 use lariat_wire::protocol::exec::Run;
 
-use super::StartError;
 use super::channel::{Begin, VERSION};
 use crate::config::Config;
+use crate::core::ActAs;
 use crate::user::User;
 
 /// The agent's own binary: the one that runs, also when another has taken its place on disk.
@@ -30,8 +30,6 @@ pub struct Settings {
     pub path: Vec<u8>,
     /// The commands' LANG.
     pub lang: Vec<u8>,
-    /// Whom they run as, unless they ask for another.
-    pub user: User,
     /// The longest grace time that a controller may ask for.
     pub max_grace: Duration,
     /// Bytes of each output stream of a detached job that are kept.
@@ -45,15 +43,14 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Settings for jobs of `user`.
-    pub fn new(config: &Config, user: User, boot: BootId) -> Self {
+    /// Settings for all jobs of an agent.
+    pub fn new(config: &Config, boot: BootId) -> Self {
         let (exec, jobs) = (&config.exec, &config.jobs);
         let lang = std::env::var_os("LANG").filter(|lang| !lang.is_empty());
         Self {
             supervisor: PathBuf::from(OWN_BINARY),
             path: exec.path.as_bytes().to_vec(),
             lang: lang.map_or_else(|| LANG.as_bytes().to_vec(), OsStringExt::into_vec),
-            user,
             max_grace: exec.grace_max,
             log_limit: jobs.output,
             tasks_max: exec.tasks_max.map_or_else(share_of_tasks, NonZeroU32::get),
@@ -62,24 +59,18 @@ impl Settings {
         }
     }
 
-    /// What a supervisor is told for this request. May ask a directory service for the user.
-    pub(super) fn begin(&self, mut run: Run) -> Result<Begin, StartError> {
+    /// What a supervisor is told for this request.
+    pub(super) fn begin(&self, mut run: Run, act_as: &ActAs) -> Begin {
         let cap = u64::try_from(self.max_grace.as_millis()).unwrap_or(u64::MAX);
         run.grace_ms = run.grace_ms.min(cap);
-        let other = match &run.user {
-            Some(name) => {
-                let found = User::named(name)?;
-                Some(found.ok_or_else(|| StartError::NoSuchUser(name.clone()))?)
-            }
-            None => None,
+        let become_user = match act_as {
+            ActAs::Agent(_) => None,
+            ActAs::Other(_, credentials) => Some(credentials.clone()),
         };
-        // Who asks for the agent's own user needs no change of it, which only root may make.
-        let become_user = other.as_ref().filter(|other| other.uid != self.user.uid);
-        let become_user = become_user.map(User::credentials).transpose()?;
-        let user = other.as_ref().unwrap_or(&self.user);
+        let user = act_as.user();
         let (env, home) = (self.environment(user), user.home.clone());
         let (log_limit, tasks_max) = (self.log_limit, self.tasks_max);
-        Ok(Begin { version: VERSION, run, env, home, become_user, log_limit, tasks_max })
+        Begin { version: VERSION, run, env, home, become_user, log_limit, tasks_max }
     }
 
     fn environment(&self, user: &User) -> Vec<(Vec<u8>, Vec<u8>)> {

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use lariat_base::name::{BootId, JobId, KeyId};
-use lariat_wire::protocol::exec::{self, BadRun, Run, Streams};
+use lariat_wire::protocol::exec::{self, Run, Streams};
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use rustix::io::Errno;
 
@@ -22,6 +22,7 @@ use super::record::Record;
 use super::released::Released;
 use super::settings::Settings;
 use super::spawner::Spawner;
+use crate::core::ActAs;
 
 /// How long a job's id, and so its directory, is kept after its end, or its supervisor's death.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -36,15 +37,9 @@ const SWEEP_AFTER: u32 = 256;
 /// Why a job was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The request makes no sense.
-    #[error(transparent)]
-    Bad(#[from] BadRun),
     /// There is, or was, a job of this id: attach to it.
     #[error("this job id is taken")]
     Exists,
-    /// Nobody has this login name.
-    #[error("there is no user {0:?}")]
-    NoSuchUser(String),
     /// The system failed us.
     #[error("start a supervisor: {0}")]
     Io(#[from] io::Error),
@@ -56,9 +51,7 @@ pub enum StartError {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let cause = match error {
-            StartError::Bad(bad) => Cause::BadRequest(bad.to_string()),
             StartError::Exists => Cause::BadRequest(error.to_string()),
-            StartError::NoSuchUser(name) => Cause::NoSuchUser(name),
             StartError::Io(error) | StartError::Channel(ChannelError::Io(error)) => {
                 error.raw_os_error().map_or(Cause::Internal, Cause::Os)
             }
@@ -93,10 +86,14 @@ impl Jobs {
     /// Starts a job: writes it down, then starts its supervisor. Needs a tokio runtime around it.
     ///
     /// That its command runs, or why not, is the first thing to hear.
-    pub fn start(&self, key: KeyId, run: Run) -> Result<(Events, Commands), StartError> {
-        run.check()?;
+    pub fn start(
+        &self,
+        key: KeyId,
+        run: Run,
+        act_as: &ActAs,
+    ) -> Result<(Events, Commands), StartError> {
         let (job, record) = (run.job, self.record(key, &run));
-        let begin = ToSupervisor::Begin(Box::new(self.settings.begin(run)?));
+        let begin = ToSupervisor::Begin(Box::new(self.settings.begin(run, act_as)));
         let frame = channel::message(&begin).map_err(ChannelError::Codec)?;
         let made = self.directories.create(job, &record).map_err(|error| {
             if error.kind() == io::ErrorKind::AlreadyExists {
@@ -175,7 +172,7 @@ impl Jobs {
             key,
             boot: self.settings.boot,
             began_ms: milliseconds(SystemTime::now()),
-            kept: run.streams == Streams::Kept,
+            detached: run.streams == Streams::Detached,
             user: run.user.clone(),
             summary,
         }

@@ -1,70 +1,64 @@
 //! `attach`: a job that a key has started before, on a connection that is no more.
 
-use std::ops::ControlFlow;
-
 use lariat_base::clock::since_boot;
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::exec::Attach;
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use lariat_wire::protocol::job::Reading;
-use tracing::{info, warn};
 
-use super::{detached, follow, unread};
+use super::{SessionLink, detached, follow, unread};
+use crate::core::{Outcome, Permit, Session};
 use crate::jobs::channel::ToSupervisor;
 use crate::jobs::{Found, JobStatus};
-use crate::session::{Session, SessionLink};
 
 /// Goes on with a job, until the controller has everything.
 pub async fn serve(
     link: &mut SessionLink,
     attach: Attach,
+    permit: Permit<'_>,
     session: &Session,
-) -> Result<ControlFlow<()>, LinkError> {
+) -> Result<(), LinkError> {
     let up_ms = u64::try_from(since_boot().as_millis()).unwrap_or(u64::MAX);
     let unknown = Failure::request(Cause::NoSuchJob { up_ms });
-    go_on(link, attach, unknown, session).await
+    go_on(link, attach, unknown, permit, session).await
 }
 
-/// The same; `unknown` is the answer if there is no such job.
+/// Goes on with a job; `unknown` is the answer if there is none.
 pub(super) async fn go_on(
     link: &mut SessionLink,
     Attach { job, received }: Attach,
     unknown: Failure,
+    permit: Permit<'_>,
     session: &Session,
-) -> Result<ControlFlow<()>, LinkError> {
+) -> Result<(), LinkError> {
     let found = tokio::select! {
         biased;
         // The session itself says goodbye.
-        () = session.stopped() => return Ok(ControlFlow::Continue(())),
-        found = session.agent.jobs.find(session.key.id, job) => found,
+        () = session.stopped() => return Ok(()),
+        found = session.agent.jobs.find(Some(session.key.id), job) => found,
     };
     let failure = match found {
-        Ok(Some(Found { record, fate, directory })) => match fate {
-            JobStatus::Alive(ear, _, _) if record.kept => {
-                return detached::answer(link, job, ear, session).await;
+        Ok(Some(Found { record, status, directory })) => match status {
+            JobStatus::Alive(events, _, _) if record.detached => {
+                return detached::answer(link, job, events, permit, session).await;
             }
-            JobStatus::Alive(ear, mouth, stands)
-                if received.is_none_or(|from| stands.has(from)) =>
+            JobStatus::Alive(events, commands, range)
+                if received.is_none_or(|from| range.has(from)) =>
             {
-                info!("attach: job {job}");
                 if received.is_none() {
-                    link.outbox().post(&Reading { from: stands.from })?;
+                    link.outbox().post(&Reading { from: range.from })?;
                 }
-                // One that has gone meanwhile is found out by the ear.
-                let _ = mouth.say(&ToSupervisor::Follow).await;
-                let from = received.unwrap_or(stands.from);
-                return follow::follow(link, job, (ear, mouth), from, session).await;
+                // A supervisor that has gone meanwhile is noticed by its events' end.
+                let _ = commands.say(&ToSupervisor::Follow).await;
+                let from = received.unwrap_or(range.from);
+                return follow::follow(link, job, (events, commands), from, permit, session).await;
             }
-            JobStatus::Over(exit) if record.kept => {
-                info!("attach: job {job} is over");
-                link.send(&exit).await?;
-                return Ok(ControlFlow::Continue(()));
+            JobStatus::Over(exit) if record.detached => {
+                link.outbox().post(&exit)?;
+                return permit.finish(link.outbox(), &Outcome::Exited(exit));
             }
             JobStatus::Over(exit) => match unread::Unread::open(directory, exit, received) {
-                Ok(Some(unread)) => {
-                    info!("attach: job {job} is over");
-                    return unread.serve(link, job, session).await;
-                }
+                Ok(Some(unread)) => return unread.serve(link, job, permit, session).await,
                 Ok(None) => Failure::request(Cause::Forgotten),
                 Err(error) => Failure::io(Action::Read, b"its output", &error),
             },
@@ -74,7 +68,5 @@ pub(super) async fn go_on(
         Ok(None) => unknown,
         Err(error) => error.into(),
     };
-    warn!("attach: job {job}: {failure}");
-    link.send(&failure).await?;
-    Ok(ControlFlow::Continue(()))
+    permit.finish(link.outbox(), &Outcome::Failed(failure))
 }

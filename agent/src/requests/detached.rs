@@ -1,50 +1,54 @@
-//! The answer to who starts a detached job: whether its command runs. That is all; it goes on by itself.
-
-use std::ops::ControlFlow;
+//! Answers a detached `Run`: confirms that the command has started. The job then continues without this
+//! session.
 
 use lariat_base::name::JobId;
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::failure::{Cause, Failure};
 use tracing::warn;
 
-use super::follow::{failed_to_start, forgotten};
+use super::SessionLink;
+use super::follow::{forget, forgotten};
+use crate::core::{Outcome, Permit, Session};
 use crate::jobs::{Event, Events};
-use crate::session::{Session, SessionLink};
 
-/// Tells whether the command runs, as soon as the supervisor says so.
+/// Confirms that the command runs, as soon as its supervisor says so.
 pub(super) async fn answer(
     link: &mut SessionLink,
     job: JobId,
-    mut ear: Events,
+    mut events: Events,
+    permit: Permit<'_>,
     session: &Session,
-) -> Result<ControlFlow<()>, LinkError> {
+) -> Result<(), LinkError> {
     loop {
         let event = tokio::select! {
             biased;
-            // The session itself says goodbye; who comes back asks again.
-            () = session.stopped() => return Ok(ControlFlow::Continue(())),
-            event = ear.next() => event,
+            // The session itself says goodbye; a controller that comes back asks again.
+            () = session.stopped() => return Ok(()),
+            event = events.next() => event,
         };
-        match event {
-            Ok(Event::Started(started)) => link.send(&started).await?,
+        let outcome = match event {
+            Ok(Event::Started(started)) => {
+                link.outbox().post(&started)?;
+                Outcome::Done("started, detached".to_owned())
+            }
             Ok(Event::Exit(exit)) => {
                 // It was never started: there is nothing to keep but its id.
                 forgotten(job, session.agent.jobs.release(job));
-                link.send(&exit).await?;
+                link.outbox().post(&exit)?;
+                Outcome::Exited(exit)
             }
             Ok(Event::Failed(failure)) => {
-                return failed_to_start(link, failure, job, session).await;
+                forget(job, session);
+                Outcome::Failed(failure)
             }
             Ok(
                 Event::OutputRange(_) | Event::Output(_) | Event::StdinTaken(_) | Event::Replaced,
-            ) => {
-                continue;
-            }
+            ) => continue,
             Err(error) => {
                 warn!("job {job}: {error}");
-                link.send(&Failure::request(Cause::Unwatched)).await?;
+                Outcome::Failed(Failure::request(Cause::Unwatched))
             }
-        }
-        return Ok(ControlFlow::Continue(()));
+        };
+        return permit.finish(link.outbox(), &outcome);
     }
 }

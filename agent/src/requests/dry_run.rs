@@ -1,7 +1,5 @@
 //! Dry runs of a file that goes alone: what a push would do here, and what a pull would bring.
 
-use std::ops::ControlFlow;
-
 use lariat_base::escape::escape;
 use lariat_engine::account;
 use lariat_engine::tree::{Look, describe, describe_for, hear_look, look};
@@ -10,18 +8,17 @@ use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::tree::{PushTree, Root};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tracing::info;
 
 use super::file_work::FileWork;
 use super::{Logged, transfer_ended};
+use crate::core::Outcome;
 
 /// Tells what a push of the file that is the root would do.
 pub(super) async fn push<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     push: PushTree,
     work: &FileWork,
-) -> Result<ControlFlow<()>, LinkError> {
-    let path = escape(&push.dest.path);
+) -> Result<Outcome, LinkError> {
     let done = match open(push, work) {
         Ok(what) => {
             let looking = Box::pin(async { Ok(look(link, what, &Logged).await?.path) });
@@ -29,11 +26,11 @@ pub(super) async fn push<S: AsyncRead + AsyncWrite>(
         }
         Err(failure) => Err(failure.into()),
     };
-    ended(link, "push", &path, done.map(|path| escape(&path))).await
+    ended(done)
 }
 
 fn open(push: PushTree, work: &FileWork) -> Result<Look, Failure> {
-    let PushTree { dest, root, options, overrides, user: _ } = push;
+    let PushTree { transfer: _, dest, root, options, overrides, user: _ } = push;
     let finish = account::finish(&overrides)
         .map_err(|why| Failure::request(Cause::BadRequest(why.to_string())))?;
     let base = work.home.clone();
@@ -45,16 +42,15 @@ pub(super) async fn pull<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     source: Source,
     checksum: bool,
-    path: &str,
     work: &FileWork,
-) -> Result<ControlFlow<()>, LinkError> {
+) -> Result<Outcome, LinkError> {
     let looking = Box::pin(async {
         let (entry, source) = describe_for(link, source, checksum).await?;
         link.outbox().post(&Root { entry })?;
         Ok(hear_look(link, &Logged, move || describe(&source, true)).await?.path)
     });
     let done = until_stopped(work, looking).await;
-    ended(link, "pull", path, done.map(|path| escape(&path))).await
+    ended(done)
 }
 
 /// Does it, unless the session is to end: a large file takes its time to be read.
@@ -68,17 +64,10 @@ async fn until_stopped<T>(
     }
 }
 
-/// Tells the controller of a failure of this end's. Nothing is under way then, and the session goes on.
-async fn ended<S: AsyncRead + AsyncWrite>(
-    link: &mut Link<S>,
-    verb: &str,
-    path: &str,
-    done: Result<String, TransferError>,
-) -> Result<ControlFlow<()>, LinkError> {
-    if let Err(TransferError::Local(failure)) = done {
-        info!("{verb} {path}, a dry run: {failure}");
-        link.send(&failure).await?;
-        return Ok(ControlFlow::Continue(()));
+/// How it ended. A failure of this end has not been told yet.
+fn ended(done: Result<Vec<u8>, TransferError>) -> Result<Outcome, LinkError> {
+    match done {
+        Err(TransferError::Local(failure)) => Ok(Outcome::Failed(failure)),
+        done => transfer_ended(done.map(|path| format!("a dry run to {}", escape(&path)))),
     }
-    transfer_ended(verb, path, done.map(|path| format!("a dry run to {path}")))
 }

@@ -7,10 +7,8 @@
 
 use std::convert::Infallible;
 use std::future::pending;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use lariat_base::escape::escape;
 use lariat_base::name::KeyId;
 use lariat_engine::Cancel;
 use lariat_wire::link::{Link, LinkError};
@@ -18,12 +16,10 @@ use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::request::FileRequest;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tracing::info;
 
-use super::{clean, pull, push, push_tree};
-use crate::session::{Session, SessionLink};
+use super::{SessionLink, clean, pull, push, push_tree};
+use crate::core::{ActAs, Outcome, Permit, Session};
 use crate::transfers::Transfers;
-use crate::user::{Credentials, User};
 use crate::worker::{self, Worker};
 
 /// What file work knows of the session that asks for it. The process has the user's rights already.
@@ -62,7 +58,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     request: FileRequest,
     work: &FileWork,
-) -> Result<ControlFlow<()>, LinkError> {
+) -> Result<Outcome, LinkError> {
     match request {
         FileRequest::Push(push) => push::serve(link, push, work).await,
         FileRequest::PushTree(push) => push_tree::serve(link, push, work).await,
@@ -71,15 +67,15 @@ pub async fn serve<S: AsyncRead + AsyncWrite>(
     }
 }
 
-/// Has the work done as the user that the request names: the one way for all file work.
+/// Has the work done as the user that the permit names: the one way for all file work.
 pub(super) async fn serve_as_user(
     link: &mut SessionLink,
     request: FileRequest,
+    permit: Permit<'_>,
     session: &Session,
-) -> Result<ControlFlow<()>, LinkError> {
-    let verb = request.verb();
-    let failure = match acting(session, request.user()) {
-        Ok(Acting::Agent(user)) => {
+) -> Result<(), LinkError> {
+    let outcome = match permit.act_as() {
+        ActAs::Agent(user) => {
             let work = FileWork {
                 key: session.key.id,
                 uid: user.uid,
@@ -87,48 +83,14 @@ pub(super) async fn serve_as_user(
                 transfers: session.agent.transfers.clone(),
                 stop: session.stop.clone(),
             };
-            return serve(link, request, &work).await;
+            serve(link, request, &work).await?
         }
-        Ok(Acting::Other(user, credentials)) => match Worker::start(&credentials) {
-            Ok(worker) => {
-                info!("{verb} as {}", escape(&user.name));
-                return worker::relay(link, worker, request, &user, session).await;
-            }
-            Err(error) => Failure::request(error.raw_os_error().map_or(Cause::Internal, Cause::Os)),
+        ActAs::Other(user, credentials) => match Worker::start(credentials) {
+            Ok(worker) => worker::relay(link, worker, request, user, session).await?,
+            Err(error) => Outcome::Failed(Failure::request(
+                error.raw_os_error().map_or(Cause::Internal, Cause::Os),
+            )),
         },
-        Err(failure) => failure,
     };
-    info!("{verb}: {failure}");
-    link.send(&failure).await?;
-    Ok(ControlFlow::Continue(()))
-}
-
-/// As whom a request is done.
-enum Acting {
-    /// As the agent's own user.
-    Agent(User),
-    /// As another one.
-    Other(User, Credentials),
-}
-
-/// The user of this name, or the agent's own. May ask a directory service.
-fn acting(session: &Session, name: Option<&str>) -> Result<Acting, Failure> {
-    let own = &session.agent.user;
-    let Some(name) = name else { return Ok(Acting::Agent(own.clone())) };
-    let failed = |error: std::io::Error| {
-        Failure::request(error.raw_os_error().map_or(Cause::Internal, Cause::Os))
-    };
-    let user = User::named(name).map_err(failed)?;
-    let user = user.ok_or_else(|| Failure::request(Cause::NoSuchUser(name.to_owned())))?;
-    if user.uid == own.uid {
-        return Ok(Acting::Agent(user));
-    }
-    if own.uid != 0 {
-        let own = own.name();
-        let why =
-            format!("this agent runs as {own}, and only one that runs as root can act as {name}");
-        return Err(Failure::request(Cause::BadRequest(why)));
-    }
-    let credentials = user.credentials().map_err(failed)?;
-    Ok(Acting::Other(user, credentials))
+    permit.finish(link.outbox(), &outcome)
 }

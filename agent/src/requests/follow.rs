@@ -4,23 +4,24 @@
 //! it has announced, and what the controller says goes to the supervisor. When either side goes, the
 //! job stays with its supervisor, for its grace time.
 
+use std::cell::Cell;
 use std::io;
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use lariat_base::name::JobId;
 use lariat_wire::limits::OUTPUT_FRAME;
-use lariat_wire::link::{LinkError, Reader, Writer};
+use lariat_wire::link::{LinkError, Outbox, Reader, Writer};
 use lariat_wire::protocol::exec::{Ack, Exit, Release, Resize, Signal, StdinEnd};
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::{Kind, Message};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
+use super::SessionLink;
+use crate::core::{Outcome, Permit, Session};
 use crate::jobs::channel::{ChannelError, ToSupervisor};
 use crate::jobs::{Commands, Event, Events, Stream};
-use crate::session::{Session, SessionLink};
 
 /// How long the controller may take for the frame that is under way when the session is to end.
 const STOPPING: Duration = Duration::from_secs(1);
@@ -49,57 +50,57 @@ enum Broken {
 pub(super) async fn follow(
     link: &mut SessionLink,
     job: JobId,
-    (ear, mouth): (Events, Commands),
+    (events, commands): (Events, Commands),
     sent: Ack,
+    permit: Permit<'_>,
     session: &Session,
-) -> Result<ControlFlow<()>, LinkError> {
-    let mut speaking = Speaking { writer: &mut link.writer, ear, sent };
-    let outcome = tokio::select! {
+) -> Result<(), LinkError> {
+    let permit = Cell::new(Some(permit));
+    let mut outgoing = Outgoing { writer: &mut link.writer, events, sent, permit: &permit };
+    let ended = tokio::select! {
         biased;
-        listened = listen(&mut link.reader, &mouth) => listened,
-        broken = speaking.everything(session) => match broken {
-            Ok(failed) => return failed_to_start(link, failed, job, session).await,
+        released = incoming(&mut link.reader, &commands) => released,
+        broken = outgoing.everything(session) => match broken {
+            Ok(failure) => {
+                forget(job, session);
+                return finish(&permit, link.outbox(), &Outcome::Failed(failure));
+            }
             Err(broken) => Err(broken),
         },
         // The frame that was being sent when it was to stop is not taken.
         () = overdue(session) => Err(Broken::Left),
     };
-    match outcome {
+    match ended {
         Ok(()) => {
             // A supervisor that has gone by itself needs no word.
-            let _ = mouth.say(&ToSupervisor::Release).await;
+            let _ = commands.say(&ToSupervisor::Release).await;
             forgotten(job, session.agent.jobs.release(job));
-            Ok(ControlFlow::Continue(()))
+            Ok(())
         }
         Err(Broken::Link(error)) => Err(error),
-        Err(Broken::Left) if link.writer.is_broken() => Err(LinkError::Cut),
-        Err(Broken::Left) => Ok(ControlFlow::Break(())),
-        // The session itself says goodbye; the job waits for its controller to come back.
-        Err(Broken::Stopped) => Ok(ControlFlow::Continue(())),
+        // The job waits for its controller to come back. A session that is to end says goodbye itself.
+        Err(Broken::Left | Broken::Stopped) => Ok(()),
         Err(broken @ (Broken::Supervisor(_) | Broken::Replaced)) => {
             warn!("job {job}: {broken}");
-            if link.writer.is_broken() {
-                return Err(LinkError::Cut);
-            }
             let replaced = matches!(broken, Broken::Replaced);
             let cause = if replaced { Cause::Superseded } else { Cause::Unwatched };
-            link.send(&Failure::request(cause)).await?;
-            Ok(ControlFlow::Break(()))
+            finish(&permit, link.outbox(), &Outcome::Failed(Failure::request(cause)))
         }
     }
 }
 
-/// The command could not be started, and there is nothing to keep.
-pub(super) async fn failed_to_start(
-    link: &mut SessionLink,
-    failure: Failure,
-    job: JobId,
-    session: &Session,
-) -> Result<ControlFlow<()>, LinkError> {
-    info!("job {job}: {failure}");
+/// Finishes the permit, unless that has been done.
+fn finish(
+    permit: &Cell<Option<Permit<'_>>>,
+    outbox: &Outbox,
+    outcome: &Outcome,
+) -> Result<(), LinkError> {
+    permit.take().map_or(Ok(()), |permit| permit.finish(outbox, outcome))
+}
+
+/// Forgets a job whose command could not be started.
+pub(super) fn forget(job: JobId, session: &Session) {
     forgotten(job, session.agent.jobs.forget(job));
-    link.send(&failure).await?;
-    Ok(ControlFlow::Continue(()))
 }
 
 pub(super) fn forgotten(job: JobId, result: io::Result<()>) {
@@ -117,10 +118,10 @@ async fn overdue(session: &Session) {
 /// What the controller says, until it has everything.
 ///
 /// A supervisor that takes no more words may have said how its command ended before: whether it is
-/// lost is for the ear alone to find out.
-async fn listen<R: AsyncRead + Unpin>(
+/// lost, its events alone tell.
+async fn incoming<R: AsyncRead + Unpin>(
     reader: &mut Reader<R>,
-    mouth: &Commands,
+    commands: &Commands,
 ) -> Result<(), Broken> {
     let mut buffer = Vec::new();
     loop {
@@ -138,12 +139,12 @@ async fn listen<R: AsyncRead + Unpin>(
                 if offset.checked_add(buffer.len() as u64).is_none() {
                     return Err(LinkError::Misbehaved("its stdin goes on behind the end").into());
                 }
-                unheard(mouth.stdin(offset, &buffer).await);
+                unheard(commands.stdin(offset, &buffer).await);
                 continue;
             }
             other => return Err(LinkError::Unexpected(other).into()),
         };
-        unheard(mouth.say(&word).await);
+        unheard(commands.say(&word).await);
     }
 }
 
@@ -154,13 +155,15 @@ fn unheard(said: Result<(), ChannelError>) {
 }
 
 /// The controller's side of what the supervisor says.
-struct Speaking<'a, W> {
+struct Outgoing<'a, 's, W> {
     writer: &'a mut Writer<W>,
-    ear: Events,
+    events: Events,
     sent: Ack,
+    /// Finished with the last frame that the agent sends of this request.
+    permit: &'a Cell<Option<Permit<'s>>>,
 }
 
-impl<W: AsyncWrite + Unpin> Speaking<'_, W> {
+impl<W: AsyncWrite + Unpin> Outgoing<'_, '_, W> {
     /// Passes everything on. Returns only when the command could not be started, a side broke, or the
     /// session is to end.
     async fn everything(&mut self, session: &Session) -> Result<Failure, Broken> {
@@ -171,6 +174,7 @@ impl<W: AsyncWrite + Unpin> Speaking<'_, W> {
             self.output(ends, &mut buffer, session).await?;
             if let Some(exit) = exit.take_if(|exit| self.sent == totals(*exit)) {
                 self.writer.outbox().post(&exit)?;
+                finish(self.permit, self.writer.outbox(), &Outcome::Exited(exit))?;
                 // The supervisor has nothing more to say, and may go.
                 return Err(tokio::select! {
                     () = session.stopped() => Broken::Stopped,
@@ -181,7 +185,7 @@ impl<W: AsyncWrite + Unpin> Speaking<'_, W> {
                 biased;
                 () = session.stopped() => return Err(Broken::Stopped),
                 error = self.writer.drive() => return Err(error.into()),
-                event = self.ear.next() => event?,
+                event = self.events.next() => event?,
             };
             match event {
                 Event::Started(started) => self.writer.outbox().post(&started)?,
@@ -232,7 +236,7 @@ impl<W: AsyncWrite + Unpin> Speaking<'_, W> {
             Stream::Stdout => Kind::Stdout,
             Stream::Stderr => Kind::Stderr,
         };
-        let len = self.ear.read(stream, from, upto, buffer)?;
+        let len = self.events.read(stream, from, upto, buffer)?;
         if len == 0 {
             return Err(ChannelError::Malformed.into());
         }

@@ -1,44 +1,35 @@
-//! `jobs`: which jobs the key has on this host.
-
-use std::ops::ControlFlow;
+//! `jobs`: which jobs the key has on this host, or all keys have.
 
 use lariat_wire::link::LinkError;
-use lariat_wire::protocol::failure::{Action, Cause, Failure};
+use lariat_wire::protocol::failure::{Action, Failure};
 use lariat_wire::protocol::job::{List, Listed};
-use tracing::warn;
 
-use crate::session::{Session, SessionLink};
+use super::SessionLink;
+use crate::core::{Outcome, Permit, Session};
 
 /// Names them, in as many messages as it takes.
 pub async fn serve(
     link: &mut SessionLink,
-    list: List,
+    list: &List,
+    permit: Permit<'_>,
     session: &Session,
-) -> Result<ControlFlow<()>, LinkError> {
-    let listed = if list.is_valid() {
-        session
-            .agent
-            .jobs
-            .list(session.key.id, &list.prefix)
-            .map_err(|error| Failure { path: None, ..Failure::io(Action::Read, &[], &error) })
-    } else {
-        let why = "a job's id begins with at most 32 hexadecimal digits";
-        Err(Failure::request(Cause::BadRequest(why.to_owned())))
-    };
-    match listed {
-        Ok(mut jobs) => loop {
-            let rest = jobs.split_off(jobs.len().min(Listed::MOST));
-            let more = !rest.is_empty();
-            link.send(&Listed { jobs, more }).await?;
-            if !more {
-                break;
-            }
-            jobs = rest;
-        },
-        Err(failure) => {
-            warn!("jobs: {failure}");
-            link.send(&failure).await?;
+) -> Result<(), LinkError> {
+    let key = (!list.all_keys).then_some(session.key.id);
+    let mut jobs = match session.agent.jobs.list(key, &list.prefix) {
+        Ok(jobs) => jobs,
+        Err(error) => {
+            let failure = Failure { path: None, ..Failure::io(Action::Read, &[], &error) };
+            return permit.finish(link.outbox(), &Outcome::Failed(failure));
         }
+    };
+    let count = jobs.len();
+    loop {
+        let rest = jobs.split_off(jobs.len().min(Listed::MOST));
+        let more = !rest.is_empty();
+        link.send(&Listed { jobs, more }).await?;
+        if !more {
+            return permit.finish(link.outbox(), &Outcome::Done(format!("{count} of them")));
+        }
+        jobs = rest;
     }
-    Ok(ControlFlow::Continue(()))
 }

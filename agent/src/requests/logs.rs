@@ -4,7 +4,6 @@
 //! it lives, only tells that there is more. Any number may read at a time, each at its own pace.
 
 use std::io;
-use std::ops::ControlFlow;
 
 use lariat_wire::limits::OUTPUT_FRAME;
 use lariat_wire::link::{LinkError, Reader, Writer};
@@ -13,11 +12,11 @@ use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use lariat_wire::protocol::job::{Logs, LogsEnd, Reading, Start, State};
 use lariat_wire::protocol::{Kind, Message};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tracing::{info, warn};
 
+use super::SessionLink;
 use super::kill::find;
+use crate::core::{Outcome, Permit, Session};
 use crate::jobs::{Event, Events, Found, JobStatus, LogReader, Stream};
-use crate::session::{Session, SessionLink};
 
 /// Why reading came to no end.
 #[derive(Debug, thiserror::Error)]
@@ -39,47 +38,40 @@ enum Broken {
 pub async fn serve(
     link: &mut SessionLink,
     logs: Logs,
+    permit: Permit<'_>,
     session: &Session,
-) -> Result<ControlFlow<()>, LinkError> {
+) -> Result<(), LinkError> {
     let mut job = match open(logs, session).await {
         Ok(job) => job,
-        Err(failure) => {
-            warn!("logs: job {}: {failure}", logs.job);
-            link.send(&failure).await?;
-            return Ok(ControlFlow::Continue(()));
-        }
+        Err(failure) => return permit.finish(link.outbox(), &Outcome::Failed(failure)),
     };
-    info!("logs: job {}", logs.job);
     link.outbox().post(&Reading { from: job.sent })?;
     let ended = tokio::select! {
         biased;
         left = listen(&mut link.reader) => Err(left),
         ended = job.everything(&mut link.writer, logs, session) => ended,
     };
-    let failure = match ended {
+    let outcome = match ended {
         Ok(end) => {
-            link.send(&end).await?;
-            return Ok(ControlFlow::Continue(()));
+            link.outbox().post(&end)?;
+            Outcome::Done("read".to_owned())
         }
         Err(Broken::Link(error)) => return Err(error),
-        Err(Broken::Left) => return Ok(ControlFlow::Break(())),
-        // The session itself says goodbye.
-        Err(Broken::Stopped) => return Ok(ControlFlow::Continue(())),
-        Err(Broken::Io(error)) => Failure::io(Action::Read, b"its log", &error),
+        // A session that is to end says goodbye itself.
+        Err(Broken::Left | Broken::Stopped) => return Ok(()),
+        Err(Broken::Io(error)) => Outcome::Failed(Failure::io(Action::Read, b"its log", &error)),
     };
-    warn!("logs: job {}: {failure}", logs.job);
-    link.send(&failure).await?;
-    Ok(ControlFlow::Break(()))
+    permit.finish(link.outbox(), &outcome)
 }
 
 async fn open(logs: Logs, session: &Session) -> Result<Job, Failure> {
-    let Found { record, directory, fate } = find(session, logs.job).await?;
+    let Found { record, directory, status } = find(session, logs.job, logs.all_keys).await?;
     // What a job has left that nobody came for is kept too.
-    if !record.kept && !matches!(fate, JobStatus::Over(_)) {
+    if !record.detached && !matches!(status, JobStatus::Over(_)) {
         return Err(Failure::request(Cause::NotKept));
     }
-    let (ear, state) = match fate {
-        JobStatus::Alive(ear, _, _) => (Some(ear), State::Running),
+    let (events, state) = match status {
+        JobStatus::Alive(events, _, _) => (Some(events), State::Running),
         JobStatus::Over(exit) => (None, State::Ended(exit.end)),
         JobStatus::Dead => (None, session.agent.jobs.died(&record)),
     };
@@ -93,7 +85,7 @@ async fn open(logs: Logs, session: &Session) -> Result<Job, Failure> {
         }
     }
     let sent = begin(&mut readers, logs.from).map_err(failed)?;
-    Ok(Job { readers, sent, ear, state })
+    Ok(Job { readers, sent, events, state })
 }
 
 fn begin([stdout, stderr]: &mut [LogReader; 2], from: Start) -> io::Result<Ack> {
@@ -125,7 +117,7 @@ struct Job {
     readers: [LogReader; 2],
     sent: Ack,
     /// Tells when there is more, as long as there may be.
-    ear: Option<Events>,
+    events: Option<Events>,
     state: State,
 }
 
@@ -139,20 +131,20 @@ impl Job {
         let mut buffer = vec![0; OUTPUT_FRAME];
         loop {
             self.available(writer, &mut buffer, session).await?;
-            let Some(ear) = self.ear.as_mut().filter(|_| logs.follow) else {
+            let Some(events) = self.events.as_mut().filter(|_| logs.follow) else {
                 return Ok(LogsEnd { upto: self.sent, state: self.state });
             };
             let event = tokio::select! {
                 biased;
                 () = session.stopped() => return Err(Broken::Stopped),
                 error = writer.drive() => return Err(error.into()),
-                event = ear.next() => event,
+                event = events.next() => event,
             };
             match event {
-                Ok(Event::Exit(exit)) => (self.ear, self.state) = (None, State::Ended(exit.end)),
+                Ok(Event::Exit(exit)) => (self.events, self.state) = (None, State::Ended(exit.end)),
                 Ok(_) => {}
                 Err(_) => {
-                    self.ear = None;
+                    self.events = None;
                     self.state = session.agent.jobs.left_behind(logs.job).map_err(Broken::Io)?;
                 }
             }

@@ -1,8 +1,7 @@
 //! What controllers ask for: one file for each request, told apart here.
 //!
-//! A request that was answered, however, leaves the session ready for the next one
-//! ([`ControlFlow::Continue`]); one that broke off leaves it in a state that nobody knows, and ends it
-//! in order ([`ControlFlow::Break`]).
+//! A request is done with a permit, and ends by finishing it. However it ended, the session goes on, unless
+//! the connection broke.
 
 pub mod attach;
 pub mod clean;
@@ -20,32 +19,41 @@ mod dry_run;
 mod follow;
 mod unread;
 
-use std::ops::ControlFlow;
-
 use lariat_engine::TransferError;
 use lariat_engine::tree::{Side, Watch};
-use lariat_wire::link::LinkError;
+use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::failure::{Failure, FileKind};
-use lariat_wire::protocol::request::Request;
+use lariat_wire::protocol::request::{JobRequest, Request};
 use lariat_wire::protocol::tree::Change;
-use tracing::{debug, info};
+use tracing::debug;
 
-use crate::session::{Session, SessionLink};
+use crate::core::{Outcome, Permit, Session};
+use crate::transport::BoxStream;
 
-/// Does what the policy has permitted.
+/// A session's connection, as requests get it.
+pub type SessionLink = Link<BoxStream>;
+
+/// Does what the permit is for.
 pub async fn serve(
     link: &mut SessionLink,
     request: Request,
+    permit: Permit<'_>,
     session: &Session,
-) -> Result<ControlFlow<()>, LinkError> {
+) -> Result<(), LinkError> {
     // Boxed, so that hundreds of sessions that each run a command do not hold the room of a transfer.
     match request {
-        Request::Run(run) => Box::pin(run::serve(link, run, session)).await,
-        Request::Attach(attach) => Box::pin(attach::serve(link, attach, session)).await,
-        Request::List(list) => Box::pin(list::serve(link, list, session)).await,
-        Request::Logs(logs) => Box::pin(logs::serve(link, logs, session)).await,
-        Request::Kill(kill) => Box::pin(kill::serve(link, kill, session)).await,
-        Request::File(request) => Box::pin(file_work::serve_as_user(link, request, session)).await,
+        Request::Job(request) => match request {
+            JobRequest::Run(run) => Box::pin(run::serve(link, run, permit, session)).await,
+            JobRequest::Attach(attach) => {
+                Box::pin(attach::serve(link, attach, permit, session)).await
+            }
+            JobRequest::List(list) => Box::pin(list::serve(link, &list, permit, session)).await,
+            JobRequest::Logs(logs) => Box::pin(logs::serve(link, logs, permit, session)).await,
+            JobRequest::Kill(kill) => Box::pin(kill::serve(link, kill, permit, session)).await,
+        },
+        Request::File(request) => {
+            Box::pin(file_work::serve_as_user(link, request, permit, session)).await
+        }
     }
 }
 
@@ -73,25 +81,15 @@ impl Watch for Logged {
     fn changed(&self, _change: &Change) {}
 }
 
-/// Logs how a transfer ended. One that failed has told its peer, and leaves the link unusable.
-fn transfer_ended(
-    verb: &str,
-    path: &str,
-    outcome: Result<String, TransferError>,
-) -> Result<ControlFlow<()>, LinkError> {
+/// How a transfer ended. One that failed at this end has told its peer.
+fn transfer_ended(outcome: Result<String, TransferError>) -> Result<Outcome, LinkError> {
     match outcome {
-        Ok(summary) => {
-            info!("{verb} {path}: {summary}");
-            Ok(ControlFlow::Continue(()))
-        }
-        Err(TransferError::Local(failure)) => {
-            info!("{verb} {path}: {failure}");
-            Ok(ControlFlow::Break(()))
-        }
-        Err(TransferError::Remote(failure) | TransferError::Missed(failure)) => {
-            info!("{verb} {path}: the controller failed: {failure}");
-            Ok(ControlFlow::Break(()))
-        }
+        Ok(summary) => Ok(Outcome::Done(summary)),
+        Err(
+            TransferError::Local(failure)
+            | TransferError::Remote(failure)
+            | TransferError::Missed(failure),
+        ) => Ok(Outcome::Over(failure.to_string())),
         Err(TransferError::Link(error)) => Err(error),
     }
 }

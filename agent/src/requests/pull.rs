@@ -1,52 +1,43 @@
 //! `pull`: a file or a directory of this host goes to the controller.
 
 use std::ffi::OsStr;
-use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use lariat_base::escape::escape;
 use lariat_engine::tree::{Avoid, Counts, Filter, TreeSource, send_tree};
 use lariat_engine::{Cancel, Sent, Source, TransferError, Unwatched, send};
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::failure::{Cause, Failure, FileKind};
 use lariat_wire::protocol::metadata::Preserve;
-use lariat_wire::protocol::transfer::{Pull, Sending};
+use lariat_wire::protocol::pull::Pull;
+use lariat_wire::protocol::transfer::Sending;
 use lariat_wire::protocol::tree::{Changed, Root, Settled};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tracing::info;
 
 use super::file_work::FileWork;
 use super::{Logged, dry_run, transfer_ended};
+use crate::core::Outcome;
 
-/// Sends a file or a tree. Failures are the controller's to show, and end nothing but the transfer.
+/// Sends a file or a tree.
 pub async fn serve<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     pull: Pull,
     work: &FileWork,
-) -> Result<ControlFlow<()>, LinkError> {
-    let path = escape(&pull.source);
+) -> Result<Outcome, LinkError> {
     match open(&pull, &work.home) {
         Ok(Opened::File(mut source)) => {
             link.outbox().post(source.offer())?;
-            let done = give(link, &mut source, pull.sending, work).await;
-            transfer_ended("pull", &path, done)
+            transfer_ended(give(link, &mut source, pull.sending, work).await)
         }
-        Ok(Opened::Look(source, checksum)) => {
-            dry_run::pull(link, source, checksum, &path, work).await
-        }
+        Ok(Opened::Look(source, checksum)) => dry_run::pull(link, source, checksum, work).await,
         Ok(Opened::Tree(source)) => serve_tree(link, *source, &pull, work).await,
         Ok(Opened::LeftOut) => {
             let settled =
                 Settled { path: pull.source, files: 0, bytes: 0, done: Changed::default() };
-            link.send(&settled).await?;
-            transfer_ended("pull", &path, Ok("left out".to_owned()))
+            link.outbox().post(&settled)?;
+            Ok(Outcome::Done("left out".to_owned()))
         }
-        Err(failure) => {
-            info!("pull: {failure}");
-            link.send(&failure).await?;
-            Ok(ControlFlow::Continue(()))
-        }
+        Err(failure) => Ok(Outcome::Failed(failure)),
     }
 }
 
@@ -77,12 +68,10 @@ enum Opened {
 
 fn open(pull: &Pull, home: &Path) -> Result<Opened, Failure> {
     let bad = |why: String| Failure::request(Cause::BadRequest(why));
-    pull.check().map_err(|why| bad(why.to_string()))?;
     let path = home.join(OsStr::from_bytes(&pull.source));
     let Some(options) = &pull.tree else {
         return Ok(Opened::File(Source::open(&path, Preserve::default())?));
     };
-    options.check().map_err(|why| bad(why.to_string()))?;
     let filter = Filter::new(&options.rules, &options.only).map_err(|why| bad(why.to_string()))?;
     match Source::open(&path, options.preserve) {
         Err(Failure { cause: Cause::NotAFile(FileKind::Directory), .. }) => {
@@ -100,7 +89,7 @@ async fn serve_tree<S: AsyncRead + AsyncWrite>(
     source: TreeSource,
     pull: &Pull,
     work: &FileWork,
-) -> Result<ControlFlow<()>, LinkError> {
+) -> Result<Outcome, LinkError> {
     link.outbox().post(&Root { entry: source.root().clone() })?;
     let (cancel, mut counts) = (Cancel::default(), Counts::default());
     let done = tokio::select! {
@@ -111,5 +100,5 @@ async fn serve_tree<S: AsyncRead + AsyncWrite>(
     let summary = done.map(|Settled { files, bytes, .. }| {
         format!("{files} files of {bytes} bytes, of which {moved} went, as {sent}")
     });
-    transfer_ended("pull", &escape(&pull.source), summary)
+    transfer_ended(summary)
 }

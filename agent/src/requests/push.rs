@@ -1,9 +1,7 @@
 //! `push`: a file comes to this host.
 
-use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 
-use lariat_base::escape::escape;
 use lariat_engine::account;
 use lariat_engine::destination::Place;
 use lariat_engine::{
@@ -14,41 +12,38 @@ use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use lariat_wire::protocol::transfer::{Offer, Push};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tracing::info;
 
 use super::file_work::FileWork;
 use super::transfer_ended;
+use crate::core::Outcome;
 use crate::transfers::Running;
 
-/// Receives a file. Failures are the controller's to show, and end nothing but the transfer.
+/// Receives a file.
 pub async fn serve<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     push: Push,
     work: &FileWork,
-) -> Result<ControlFlow<()>, LinkError> {
-    let Opening { running, target, path, placing } = match open(&push, work) {
-        Ok(opened) => opened,
-        Err(failure) => {
-            info!("push: {failure}");
-            link.send(&failure).await?;
-            return Ok(ControlFlow::Continue(()));
+) -> Result<Outcome, LinkError> {
+    match open(&push, work) {
+        Ok(Opening { running, target, commit }) => {
+            let taken = take(link, target, &push.offer, &commit, &running.cancel, work).await;
+            transfer_ended(taken)
         }
-    };
-    let outcome = take(link, target, &push.offer, &placing, &running.cancel, work).await;
-    transfer_ended("push", &path, outcome)
+        Err(failure) => Ok(Outcome::Failed(failure)),
+    }
 }
 
 async fn take<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     target: Target,
     offer: &Offer,
-    placing: &CommitOptions,
+    commit: &CommitOptions,
     cancel: &Cancel,
     work: &FileWork,
 ) -> Result<String, TransferError> {
     let mut received = Received::default();
     tokio::select! {
-        done = receive(link, target, offer, placing, &Unwatched, cancel, &mut received) => done?,
+        done = receive(link, target, offer, commit, &Unwatched, cancel, &mut received) => done?,
         never = work.stopping(cancel) => match never {},
     };
     let Received { sent, moved, size, .. } = received;
@@ -59,15 +54,13 @@ async fn take<S: AsyncRead + AsyncWrite>(
 struct Opening {
     running: Running,
     target: Target,
-    path: String,
-    placing: CommitOptions,
+    commit: CommitOptions,
 }
 
 fn open(push: &Push, work: &FileWork) -> Result<Opening, Failure> {
-    push.check().map_err(|why| Failure::request(Cause::BadRequest(why.to_string())))?;
     let finish = account::finish(&push.overrides)
         .map_err(|why| Failure::request(Cause::BadRequest(why.to_string())))?;
-    let placing = CommitOptions::new(&finish, push.preserve, push.offer.metadata.clone());
+    let commit = CommitOptions::new(&finish, push.preserve, push.offer.metadata.clone());
     let place = Place::resolve(&work.home, &push.dest)?;
     let owner = Owner { key: work.key, user: work.uid };
     let path = place.path();
@@ -75,5 +68,5 @@ fn open(push: &Push, work: &FileWork) -> Result<Opening, Failure> {
     let id = place.id().map_err(|error| Failure::io(Action::Open, bytes, &error))?;
     let running = work.transfers.begin(id, Partial::name(&place, owner));
     let opened = Opened::open(place, owner, &push.offer, Busy::Wait, finish.in_place)?;
-    Ok(Opening { running, target: Target::File(Box::new(opened)), path: escape(bytes), placing })
+    Ok(Opening { running, target: Target::File(Box::new(opened)), commit })
 }

@@ -1,10 +1,7 @@
 //! `push` of a directory: a tree comes to this host. A file is there only for a dry run.
 
-use std::ops::ControlFlow;
-use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use lariat_base::escape::escape;
 use lariat_engine::account;
 use lariat_engine::tree::{Avoid, Counts, Filter, TreeArrival, TreeTarget, receive_tree};
 use lariat_engine::{Owner, TransferError};
@@ -13,10 +10,10 @@ use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::tree::{PushTree, Settled, What};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
-use tracing::info;
 
 use super::file_work::FileWork;
 use super::{Logged, dry_run, transfer_ended};
+use crate::core::Outcome;
 use crate::transfers::Running;
 
 /// How long an older transfer may take to end.
@@ -28,18 +25,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// What the transfers of this host know a tree by, in place of a partial's name.
 const TREE: &str = "tree";
 
-/// Receives a tree. Failures are the controller's to show, and end nothing but the transfer.
+/// Receives a tree.
 pub async fn serve<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     push: PushTree,
     work: &FileWork,
-) -> Result<ControlFlow<()>, LinkError> {
-    if let Err(why) = push.check() {
-        let failure = Failure::request(Cause::BadRequest(why.to_string()));
-        info!("push: {failure}");
-        link.send(&failure).await?;
-        return Ok(ControlFlow::Continue(()));
-    }
+) -> Result<Outcome, LinkError> {
     if matches!(push.root.what, What::File { .. }) {
         return dry_run::push(link, push, work).await;
     }
@@ -47,16 +38,12 @@ pub async fn serve<S: AsyncRead + AsyncWrite>(
         Ok(mut opened) => lock(&mut opened.arrival.target).await.map(|()| opened),
         Err(failure) => Err(failure),
     };
-    let Opening { running, arrival } = match opened {
-        Ok(opened) => opened,
-        Err(failure) => {
-            info!("push: {failure}");
-            link.send(&failure).await?;
-            return Ok(ControlFlow::Continue(()));
+    match opened {
+        Ok(Opening { running, arrival }) => {
+            transfer_ended(take(link, arrival, &running, work).await)
         }
-    };
-    let path = escape(arrival.target.path().as_os_str().as_bytes());
-    transfer_ended("push", &path, take(link, arrival, &running, work).await)
+        Err(failure) => Ok(Outcome::Failed(failure)),
+    }
 }
 
 async fn take<S: AsyncRead + AsyncWrite>(
@@ -95,7 +82,7 @@ struct Opening {
 
 fn open(push: PushTree, work: &FileWork) -> Result<Opening, Failure> {
     let bad = |why: String| Failure::request(Cause::BadRequest(why));
-    let PushTree { dest, root, options, overrides, user: _ } = push;
+    let PushTree { transfer: _, dest, root, options, overrides, user: _ } = push;
     let filter = Filter::new(&options.rules, &options.only).map_err(|why| bad(why.to_string()))?;
     let finish = account::finish(&overrides).map_err(|why| bad(why.to_string()))?;
     let owner = Owner { key: work.key, user: work.uid };

@@ -2,7 +2,6 @@
 //! how it ended. It is read from the job's directory, for its supervisor has gone.
 
 use std::io;
-use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 
 use lariat_base::name::JobId;
@@ -13,11 +12,11 @@ use lariat_wire::protocol::failure::{Action, Failure};
 use lariat_wire::protocol::job::Reading;
 use lariat_wire::protocol::{Kind, Message};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tracing::warn;
 
+use super::SessionLink;
 use super::follow::{forgotten, totals};
+use crate::core::{Outcome, Permit, Session};
 use crate::jobs::{LogReader, Stream};
-use crate::session::{Session, SessionLink};
 
 /// What is left of a job.
 pub(super) struct Unread {
@@ -69,33 +68,32 @@ impl Unread {
         mut self,
         link: &mut SessionLink,
         job: JobId,
+        permit: Permit<'_>,
         session: &Session,
-    ) -> Result<ControlFlow<()>, LinkError> {
+    ) -> Result<(), LinkError> {
         if self.is_told {
             link.outbox().post(&Reading { from: self.from })?;
         }
+        let exit = self.exit;
         let broken = tokio::select! {
             biased;
             released = listen(&mut link.reader) => match released {
                 Ok(()) => {
                     forgotten(job, session.agent.jobs.release(job));
-                    return Ok(ControlFlow::Continue(()));
+                    return permit.finish(link.outbox(), &Outcome::Exited(exit));
                 }
                 Err(broken) => broken,
             },
             // The session itself says goodbye.
-            () = session.stopped() => return Ok(ControlFlow::Continue(())),
+            () = session.stopped() => return Ok(()),
             broken = self.send(&mut link.writer) => broken,
         };
         match broken {
             Broken::Link(error) => Err(error),
-            Broken::Left if link.writer.is_broken() => Err(LinkError::Cut),
-            Broken::Left => Ok(ControlFlow::Break(())),
+            Broken::Left => Ok(()),
             Broken::Io(error) => {
                 let failure = Failure::io(Action::Read, b"its output", &error);
-                warn!("attach: job {job}: {failure}");
-                link.send(&failure).await?;
-                Ok(ControlFlow::Break(()))
+                permit.finish(link.outbox(), &Outcome::Failed(failure))
             }
         }
     }

@@ -42,15 +42,22 @@ fn as_sender(kind: Kind) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use lariat_wire::protocol::request::Request;
-    use lariat_wire::protocol::transfer::{Pull, Sending};
+    use lariat_base::name::TransferId;
+    use lariat_wire::protocol::pull::Pull;
+    use lariat_wire::protocol::transfer::Sending;
 
     use super::*;
 
     #[test]
     fn a_worker_says_nothing_that_a_session_or_a_job_would() {
         let sending = Sending { compress: false, rate: None };
-        let pull = Pull { source: b"/a".to_vec(), sending, tree: None, user: None };
+        let pull = Pull {
+            transfer: TransferId([0; 16]),
+            source: b"/a".to_vec(),
+            sending,
+            tree: None,
+            user: None,
+        };
         let pull = FileRequest::Pull(pull);
         let said: Vec<Kind> =
             Kind::ALL.iter().copied().filter(|&kind| may_say(&pull, kind)).collect();
@@ -61,7 +68,7 @@ mod tests {
         }
         let any = |kind| as_receiver(kind) || as_tree_receiver(kind) || as_sender(kind);
         for &kind in Kind::ALL.iter().filter(|&&kind| any(kind)) {
-            assert!(!kind.is_hello() && !Request::is_request(kind), "{kind:?}");
+            assert!(!kind.is_hello() && !kind.is_request(), "{kind:?}");
         }
     }
 }

@@ -20,7 +20,6 @@ mod relay;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
-use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
@@ -33,7 +32,6 @@ use lariat_engine::file_size_limit;
 use lariat_wire::codec;
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::memory::{Capped, Memory, NoMemory};
-use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::request::FileRequest;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
@@ -42,19 +40,13 @@ use tokio::sync::watch;
 pub(crate) use process::Worker;
 pub(crate) use relay::relay;
 
+use crate::core::Outcome;
 use crate::requests::file_work::{self, FileWork};
 use crate::transfers::Transfers;
 
 /// The hidden subcommand of `lariatd` that is a worker. The user's and the group's number follow, and
 /// a list of all groups.
 pub const SUBCOMMAND: &str = "work";
-
-/// The request was answered, and the session can go on.
-const ANSWERED: u8 = 0;
-/// The request broke off in such a way that nothing can follow it.
-const BROKEN_OFF: u8 = 3;
-/// The worker could not begin.
-const FAILED: u8 = 4;
 
 /// Longest [`Begin`], in bytes.
 const MAX_BEGIN: usize = 16 * 1024;
@@ -75,14 +67,13 @@ struct Begin {
 /// A worker from its beginning to its end. Call it before anything else is opened or started.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match run(arguments) {
-        Ok(ControlFlow::Continue(())) => ANSWERED.into(),
-        Ok(ControlFlow::Break(())) => BROKEN_OFF.into(),
+        Ok(()) => ExitCode::SUCCESS,
         // The agent sees that the worker failed; there is nobody else to be told.
-        Err(_) => FAILED.into(),
+        Err(_) => ExitCode::FAILURE,
     }
 }
 
-fn run(arguments: impl Iterator<Item = OsString>) -> Result<ControlFlow<()>, LinkError> {
+fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), LinkError> {
     confine::confine(arguments)?;
     // Where that fails there is nothing better to do.
     let _ = file_size_limit::report_as_error();
@@ -96,22 +87,23 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<ControlFlow<()>, Lin
     runtime.block_on(async {
         let memory = Memory::of(Capped::new(usize::try_from(memory).unwrap_or(usize::MAX)));
         let socket = tokio::net::UnixStream::from_std(socket)?;
-        let mut link = Link::with_memory(socket, memory);
+        let mut link = Link::with_memory(socket, 1, memory);
         let transfers = Transfers::default();
         let stop = heed_signals(&transfers)?;
         let frame = link.next().await?.ok_or(LinkError::Cut)?;
         let request = FileRequest::decode(frame.kind, link.reader.payload());
-        let request = request.map_err(|_| LinkError::Unexpected(frame.kind))?;
+        let request = request.ok_or(LinkError::Unexpected(frame.kind))??;
         let work = FileWork { key, uid, home, transfers, stop };
-        let served = match file_work::serve(&mut link, request, &work).await {
-            Err(LinkError::Memory) if !link.writer.is_broken() => {
-                link.send(&Failure::from(NoMemory)).await?;
-                ControlFlow::Break(())
-            }
-            served => served?,
+        let failure = match file_work::serve(&mut link, request, &work).await {
+            Ok(Outcome::Failed(failure)) => Some(failure),
+            Ok(_) => None,
+            Err(LinkError::Memory) if !link.writer.is_broken() => Some(NoMemory.into()),
+            Err(error) => return Err(error),
         };
-        link.writer.finish().await?;
-        Ok(served)
+        if let Some(failure) = failure {
+            link.outbox().post(&failure)?;
+        }
+        link.writer.finish().await
     })
 }
 

@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::pending;
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use lariat_base::escape::escape;
@@ -13,17 +12,18 @@ use lariat_wire::link::{Frame, Link, LinkError, Reader, RelayError, Writer};
 use lariat_wire::memory::Charge;
 use lariat_wire::protocol::Message;
 use lariat_wire::protocol::failure::{Cause, Failure};
-use lariat_wire::protocol::request::{FileRequest, Request};
+use lariat_wire::protocol::request::FileRequest;
 use rustix::process::Signal;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::sleep;
-use tracing::{info, warn};
+use tracing::warn;
 
+use super::Begin;
 use super::kinds::may_say;
 use super::process::{self, Worker};
-use super::{ANSWERED, BROKEN_OFF, Begin};
-use crate::session::{Session, SessionLink};
+use crate::core::{Outcome, Session};
+use crate::requests::SessionLink;
 use crate::transfers::Running;
 use crate::user::User;
 
@@ -38,8 +38,8 @@ const KEEPING: Duration = Duration::from_secs(10);
 
 /// How a worker's work came to its end.
 enum End {
-    /// Its socket has ended, as it does behind its last word.
-    Finished,
+    /// Its socket has ended, as it does behind its last word; the failure that it told of, if it did.
+    Finished(Option<Failure>),
     /// It was told to end, and did not.
     Overdue(Cause),
     /// It did not keep to its part.
@@ -55,13 +55,10 @@ pub(crate) async fn relay(
     request: FileRequest,
     user: &User,
     session: &Session,
-) -> Result<ControlFlow<()>, LinkError> {
+) -> Result<Outcome, LinkError> {
     let (memory, _charge) = match granted(session) {
         Ok(granted) => granted,
-        Err(failure) => {
-            link.send(&failure).await?;
-            return Ok(ControlFlow::Continue(()));
-        }
+        Err(failure) => return Ok(Outcome::Failed(failure)),
     };
     let left = Cell::new(false);
     let end = match begin(&mut worker, &request, user, session, memory).await {
@@ -87,33 +84,27 @@ pub(crate) async fn relay(
         End::Controller(error) => return Err(error),
         End::Overdue(cause) => {
             warn!("a worker that was told to end did not, and was killed");
-            return told(link, Failure::request(cause)).await;
+            return failed(link, Failure::request(cause));
         }
         End::Broken(error) => error.to_string(),
-        End::Finished => match worker.ended(ENDING).await? {
-            Some(status) if status.code() == Some(ANSWERED.into()) => {
-                return Ok(ControlFlow::Continue(()));
-            }
-            Some(status) if status.code() == Some(BROKEN_OFF.into()) => {
-                return Ok(ControlFlow::Break(()));
+        End::Finished(failure) => match worker.ended(ENDING).await? {
+            Some(status) if status.success() => {
+                let failed = failure.map(|failure| Outcome::Over(failure.to_string()));
+                return Ok(failed.unwrap_or_else(|| Outcome::Done(format!("as {}", user.name()))));
             }
             // It was cut off in the middle, which it can't help.
-            _ if left.get() => return Err(LinkError::Cut),
+            _ if left.get() => return Ok(Outcome::Abandoned),
             Some(status) => process::describe(status),
             None => "it does not end".to_owned(),
         },
     };
     warn!("the worker that acts as {} failed: {why}", escape(&user.name));
-    told(link, Failure::request(Cause::WorkerFailed)).await
+    failed(link, Failure::request(Cause::WorkerFailed))
 }
 
-/// Tells the controller how it ended, unless it is in the middle of a frame.
-async fn told(link: &mut SessionLink, failure: Failure) -> Result<ControlFlow<()>, LinkError> {
-    if link.writer.is_broken() {
-        return Err(LinkError::Cut);
-    }
-    link.send(&failure).await?;
-    Ok(ControlFlow::Break(()))
+/// Tells the controller, unless it is in the middle of a frame.
+fn failed(link: &SessionLink, failure: Failure) -> Result<Outcome, LinkError> {
+    if link.writer.is_broken() { Err(LinkError::Cut) } else { Ok(Outcome::Failed(failure)) }
 }
 
 /// What the worker may keep, and the charge for that. It can't ask for more later, so it gets what can
@@ -147,7 +138,7 @@ async fn begin(
     let begin = codec::encode(&begin)?;
     let len = u32::try_from(begin.len()).map_err(|_| LinkError::Misbehaved("a home too long"))?;
     let (kind, payload) = request.encode()?;
-    let header = Header { kind, len: payload.len() }.encode();
+    let header = Header { kind, request: 1, len: payload.len() }.encode();
     let mut socket = UnixStream::from_std(worker.take_socket()?)?;
     let first = [&len.to_le_bytes()[..], &begin, &header, &payload].concat();
     let write = socket.write_all(&first);
@@ -203,6 +194,7 @@ impl Says<'_> {
         worker: &mut Reader<R>,
         controller: &mut Writer<W>,
     ) -> End {
+        let mut failure = None;
         loop {
             let came = tokio::select! {
                 biased;
@@ -212,29 +204,27 @@ impl Says<'_> {
             let frame = match came {
                 Ok(Some(frame)) => frame,
                 // How its process ended tells whether that was in order.
-                Ok(None) | Err(LinkError::Cut) => return End::Finished,
+                Ok(None) | Err(LinkError::Cut) => return End::Finished(failure),
                 Err(error) => return End::Broken(error),
             };
             if !may_say(self.request, frame.kind) {
                 return End::Broken(LinkError::Unexpected(frame.kind));
             }
-            if frame.kind == Failure::KIND
-                && let Ok(failure) = worker.message::<Failure>()
-            {
-                info!("{failure}");
+            if frame.kind == Failure::KIND {
+                failure = worker.message::<Failure>().ok();
             }
             match controller.relay(frame, worker, &mut self.buffer).await {
                 Ok(()) => {}
                 Err(RelayError::To(error)) => return End::Controller(error),
-                Err(RelayError::From(LinkError::Cut)) => return End::Finished,
+                Err(RelayError::From(LinkError::Cut)) => return End::Finished(failure),
                 Err(RelayError::From(error)) => return End::Broken(error),
             }
         }
     }
 }
 
-/// What the controller says to the worker, until the controller's connection fails. One that has its answer
-/// may leave before the worker's end is seen: `left` becomes true then.
+/// What the controller says to the worker, until the controller's connection fails. `left` becomes true when
+/// it says no more: it has its answer, or gave the request up.
 async fn hears<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     controller: &mut Reader<R>,
     worker: &mut Writer<W>,
@@ -256,11 +246,6 @@ async fn hears<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             }
             Err(error) => return error,
         };
-        if Request::is_request(frame.kind) {
-            // The controller has its answer, and the worker is about to end: this is for the session.
-            controller.put_back(frame);
-            match unheard().await {}
-        }
         match worker.relay(frame, controller, &mut buffer).await {
             Ok(()) => {}
             Err(RelayError::From(error)) => return error,

@@ -140,6 +140,10 @@ id! {
     JobId
 }
 id! {
+    /// One push or pull, over however many connections it goes; chosen by the controller.
+    TransferId
+}
+id! {
     /// One authenticated connection.
     SessionId
 }

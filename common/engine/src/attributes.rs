@@ -13,10 +13,10 @@ use super::error::sys_failed;
 use super::subject::Subject;
 use crate::ResolvedOverrides;
 use lariat_wire::protocol::failure::{Action, Failure};
+use lariat_wire::protocol::metadata::Time;
 use lariat_wire::protocol::metadata::{
     AclEntry, AclTag, Acls, MAX_XATTRS, Metadata, Ownership, Preserve, Xattr,
 };
-use lariat_wire::protocol::transfer::Time;
 
 /// Permission bits that always travel, and those that do with `--special`.
 const MODE: u32 = 0o777;

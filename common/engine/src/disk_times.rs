@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{Mode, OFlags, fstat};
 
 use super::attributes::{mtime, timestamps};
-use lariat_wire::protocol::transfer::Time;
+use lariat_wire::protocol::metadata::Time;
 
 /// Times that every disk can hold lie after 1980 (FAT's first) and before 2038 (32 bits).
 const ALWAYS_HELD: std::ops::Range<i64> = 315_619_200..2_147_397_248;

@@ -142,7 +142,7 @@ fn with_mode(list: &mut [u8], mode: u32) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lariat_wire::protocol::transfer::Time;
+    use lariat_wire::protocol::metadata::Time;
     use std::os::unix::fs::MetadataExt;
 
     fn list(entries: &[(u16, u16, u32)]) -> Vec<u8> {

@@ -157,7 +157,8 @@ mod tests {
     use std::io::{Seek, SeekFrom};
 
     use lariat_wire::protocol::metadata::Metadata;
-    use lariat_wire::protocol::transfer::{Have, Identity, Time};
+    use lariat_wire::protocol::metadata::Time;
+    use lariat_wire::protocol::transfer::{Have, Identity};
 
     const SIZE: u64 = 10 * CHUNK as u64 - 5;
 

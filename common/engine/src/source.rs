@@ -23,8 +23,9 @@ use super::sparse::Holed;
 use crate::confined::named;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::protocol::failure::{Action, Cause, Failure, FileKind};
+use lariat_wire::protocol::metadata::Time;
 use lariat_wire::protocol::metadata::{Metadata, Preserve};
-use lariat_wire::protocol::transfer::{Identity, Offer, Time};
+use lariat_wire::protocol::transfer::{Identity, Offer};
 
 /// Permission bits of what came from a stream.
 const STREAM_MODE: u32 = 0o644;

@@ -143,7 +143,7 @@ mod tests {
             let stat = subject.stat().unwrap();
             subject.set_owner(Some(stat.st_uid), None).unwrap();
             let times =
-                super::super::attributes::timestamps(lariat_wire::protocol::transfer::Time {
+                super::super::attributes::timestamps(lariat_wire::protocol::metadata::Time {
                     secs: 1_000_000,
                     nanos: 7,
                 });

@@ -1,24 +1,28 @@
 //! The frame header: 8 bytes, little-endian, before every payload.
 //!
 //! ```text
-//! 0        4        6        8
-//! | length | kind   | flags  | payload: `length` bytes
+//! 0        4        6         8
+//! | length | kind   | request | payload: `length` bytes
 //! ```
 //!
-//! The length is checked against the limit in force before a byte is allocated for it. Flags are
-//! reserved: they are sent as zero and any other value is an error, so that they can mean something
-//! later.
+//! The length is checked against the limit in force before a byte is allocated for it.
+//!
+//! `request` says which request of the connection a frame belongs to: they are numbered from 1, and after
+//! 65535 from 1 again. 0 marks frames of the session itself ([`Kind::is_session`]). So a frame that arrives
+//! after its request is over is recognised by its number and dropped.
 
 use crate::protocol::{Kind, UnknownKind};
 
 /// Length of an encoded [`Header`], in bytes.
 pub const HEADER_LEN: usize = 8;
 
-/// What precedes each payload on the wire.
+/// Precedes each payload on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// What the payload is.
     pub kind: Kind,
+    /// The request that the frame belongs to, or 0.
+    pub request: u16,
     /// Length of the payload in bytes.
     pub len: usize,
 }
@@ -34,12 +38,17 @@ pub enum FrameError {
         /// Limit in force, in bytes.
         limit: usize,
     },
-    /// The kind is none that this version knows.
+    /// This version does not know the kind.
     #[error(transparent)]
     Kind(#[from] UnknownKind),
-    /// Reserved flags were set.
-    #[error("reserved frame flags {0:#06x} are set")]
-    Flags(u16),
+    /// A frame of the session has a request's number, or the reverse.
+    #[error("a {kind:?} frame can't belong to request {request}")]
+    Request {
+        /// What it is.
+        kind: Kind,
+        /// The number that it has.
+        request: u16,
+    },
 }
 
 impl Header {
@@ -52,23 +61,29 @@ impl Header {
         let mut bytes = [0; HEADER_LEN];
         bytes[..4].copy_from_slice(&len.to_le_bytes());
         bytes[4..6].copy_from_slice(&(self.kind as u16).to_le_bytes());
+        bytes[6..].copy_from_slice(&self.request.to_le_bytes());
         bytes
     }
 
     /// Reads a header, refusing payloads of more than `limit` bytes.
     pub fn decode(bytes: [u8; HEADER_LEN], limit: usize) -> Result<Self, FrameError> {
-        let [l0, l1, l2, l3, k0, k1, f0, f1] = bytes;
+        let [l0, l1, l2, l3, k0, k1, r0, r1] = bytes;
         let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
         if len > limit {
             return Err(FrameError::TooLong { len, limit });
         }
-        let flags = u16::from_le_bytes([f0, f1]);
-        if flags != 0 {
-            return Err(FrameError::Flags(flags));
-        }
         let kind = Kind::try_from(u16::from_le_bytes([k0, k1]))?;
-        Ok(Self { kind, len })
+        let request = u16::from_le_bytes([r0, r1]);
+        if kind.is_session() != (request == 0) {
+            return Err(FrameError::Request { kind, request });
+        }
+        Ok(Self { kind, request, len })
     }
+}
+
+/// The number of the request that follows this one on a connection.
+pub const fn following(request: u16) -> u16 {
+    if request == u16::MAX { 1 } else { request + 1 }
 }
 
 #[cfg(test)]
@@ -77,19 +92,34 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn layout_is_little_endian_length_kind_flags() {
-        let bytes = Header { kind: Kind::Login, len: 0x0001_0203 }.encode();
-        assert_eq!(bytes, [3, 2, 1, 0, 2, 0, 0, 0]);
+    fn layout_is_little_endian_length_kind_request() {
+        let bytes = Header { kind: Kind::Run, request: 0x0405, len: 0x0001_0203 }.encode();
+        assert_eq!(bytes, [3, 2, 1, 0, 0x20, 0, 5, 4]);
     }
 
     #[test]
     fn the_limit_itself_is_allowed_and_one_more_is_not() {
-        let header = |len| Header { kind: Kind::Ping, len }.encode();
+        let header = |len| Header { kind: Kind::Ping, request: 0, len }.encode();
         assert!(Header::decode(header(100), 100).is_ok());
         assert_eq!(
             Header::decode(header(101), 100),
             Err(FrameError::TooLong { len: 101, limit: 100 })
         );
+    }
+
+    #[test]
+    fn only_frames_of_the_session_have_the_number_0() {
+        for &kind in Kind::ALL {
+            for request in [0, 1, u16::MAX] {
+                let read = Header::decode(Header { kind, request, len: 0 }.encode(), 0);
+                assert_eq!(read.is_ok(), kind.is_session() == (request == 0), "{kind:?} {request}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_go_round_and_leave_out_0() {
+        assert_eq!((following(0), following(1), following(u16::MAX)), (1, 2, 1));
     }
 
     proptest! {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use lariat_base::name::JobId;
 use lariat_wire::link::LinkError;
+use lariat_wire::protocol::exec::Signal;
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::job::{Job, Kill, Killed};
 use lariat_wire::protocol::{Kind, Message};
@@ -112,7 +113,8 @@ async fn kill(
     let now_ms = session.welcome.time_ms;
     let job = wish.one_of(name, listed);
     let job = job.map_err(|error| error.during(format!("kill on {name}")))?;
-    let kill = Kill { job: job.job, signal, once: JobId::generate()?.0 };
+    let (signal, once) = (Signal { number: signal }, JobId::generate()?.0);
+    let kill = Kill { job: job.job, signal, once, all_keys: false };
     let mut teller = Teller { reach, kill, may_be_sent: false };
     let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
     within(left, reach, Box::pin(teller.tell(session)))
@@ -190,10 +192,10 @@ impl Teller<'_> {
         if !self.may_be_sent {
             return error;
         }
-        let Kill { job, signal, .. } = self.kill;
+        let Kill { job, signal: Signal { number }, .. } = self.kill;
         let name = &self.reach.peer.name;
         error.next(format!(
-            "it is not known whether signal {signal} was sent; see: lariat jobs {name} {job}"
+            "it is not known whether signal {number} was sent; see: lariat jobs {name} {job}"
         ))
     }
 }

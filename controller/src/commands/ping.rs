@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lariat_base::name::HostName;
-use lariat_wire::protocol::request::{Ping, Pong};
+use lariat_wire::protocol::session::{Ping, Pong};
 
 use crate::context::Context;
 use crate::error::CliError;

@@ -21,6 +21,7 @@ use lariat_base::name::{EnrolmentId, HostName};
 use lariat_base::secret::Secret;
 use lariat_wire::limits::PROBE_AFTER;
 use lariat_wire::link::{Link, message_frame};
+use lariat_wire::memory::Memory;
 use lariat_wire::protocol::Message;
 use lariat_wire::protocol::hello::Welcome;
 use lariat_wire::tls::Channel;
@@ -136,13 +137,15 @@ impl Connector {
         every: Duration,
         stage: &Cell<Stage>,
     ) -> Result<Session, Cause> {
-        let request = message_frame(first).map_err(|e| Cause::from_link(e, Stage::Connect))?;
+        let request = message_frame(1, first).map_err(|e| Cause::from_link(e, Stage::Connect))?;
         let Greeted { mut stream, exporter, challenge } =
             greeted(&self.trust, peer, stage, every).await?;
         let (key, stream_mut) = (&self.key, &mut stream);
         let welcome =
             login::login(stream_mut, &exporter, &challenge, peer, key, &request, stage).await?;
-        let mut link = Link::new(stream);
+        // A ping is no request.
+        let request = u16::from(!M::KIND.is_session());
+        let mut link = Link::with_memory(stream, request, Memory::default());
         link.reader.ping_after(PROBE_AFTER);
         Ok(Session { link, welcome })
     }

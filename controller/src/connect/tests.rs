@@ -7,14 +7,14 @@ use std::time::Duration;
 use lariat_base::name::{BootId, EnrolmentId, HostName};
 use lariat_base::secret::Secret;
 use lariat_certs::ca::Ca;
-use lariat_wire::auth::agent::Challenged;
+use lariat_wire::auth::agent::{Challenged, Said};
 use lariat_wire::auth::keyring::Candidate;
 use lariat_wire::auth::proof::HostKeys;
 use lariat_wire::link::{Link, hello_frame, read_hello};
 use lariat_wire::protocol::Kind;
-use lariat_wire::protocol::grant::Grant;
 use lariat_wire::protocol::hello::Denied;
-use lariat_wire::protocol::request::{Ping, Pong};
+use lariat_wire::protocol::session::{Ping, Pong};
+use lariat_wire::protocol::verb::Verbs;
 use lariat_wire::tls::{ALPN, exporter, provider};
 use rustls::ServerConfig;
 use rustls_pki_types::PrivateKeyDer;
@@ -162,7 +162,7 @@ async fn answer(
     let exporter = exporter(stream.get_ref().1).unwrap();
     let candidate = Candidate { verifier: keys.verifier(), allowed: true };
     let logged_in = challenged.login(&exporter, &login, |_| candidate).unwrap();
-    let mut welcome = logged_in.welcome(BootId([3; 16]), 1, Grant::ALL);
+    let mut welcome = logged_in.welcome(Said::new(BootId([3; 16]), 1, Verbs::all()));
     let reply = match agent {
         Agent::CutsAfterLogin => return None,
         Agent::SilentAfterLogin => return std::future::pending().await,

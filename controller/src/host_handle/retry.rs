@@ -61,7 +61,7 @@ impl<'a> Retry<'a> {
         stage: &Cell<Stage>,
     ) -> Result<Session, ConnectError> {
         if let Some(session) = self.ready.take()
-            && session.link.outbox().post(request).is_ok()
+            && session.link.outbox().begin(request).is_ok()
         {
             stage.set(Stage::Answer);
             return Ok(session);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lariat_wire::limits::{DEAD_AFTER, PING_AFTER};
 use lariat_wire::link::Pulse;
-use lariat_wire::protocol::request::{Ping, Pong};
+use lariat_wire::protocol::session::{Ping, Pong};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::Reach;

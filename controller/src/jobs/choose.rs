@@ -25,8 +25,8 @@ impl FromStr for Prefix {
     type Err = BadPrefix;
 
     fn from_str(text: &str) -> Result<Self, BadPrefix> {
-        let list = List { prefix: text.to_ascii_lowercase() };
-        if text.is_empty() || !list.is_valid() {
+        let list = List { prefix: text.to_ascii_lowercase(), all_keys: false };
+        if text.is_empty() || list.check().is_err() {
             return Err(BadPrefix(text.to_owned()));
         }
         Ok(Self(list.prefix))
@@ -63,16 +63,16 @@ impl Wish {
         match (&self.prefix, self.unnamed) {
             (Some(_), _) => {}
             (None, Unnamed::Newest) => {
-                jobs = jobs.into_iter().rfind(|job| job.kept).into_iter().collect();
+                jobs = jobs.into_iter().rfind(|job| job.detached).into_iter().collect();
             }
-            (None, Unnamed::Only) => jobs.retain(|job| job.kept && job.state == State::Running),
+            (None, Unnamed::Only) => jobs.retain(|job| job.detached && job.state == State::Running),
         }
         jobs
     }
 
     /// The one that is meant, of what a host has listed for the prefix.
     pub(crate) fn one_of(&self, host: &HostName, listed: Vec<Job>) -> Result<Job, CliError> {
-        let had = self.prefix.is_none() && listed.iter().any(|job| job.kept);
+        let had = self.prefix.is_none() && listed.iter().any(|job| job.detached);
         let candidates = self.candidates(listed);
         if had && candidates.is_empty() {
             let message = "every detached job of this key on this host has ended";
@@ -148,16 +148,25 @@ impl Wish {
 
 #[cfg(test)]
 mod tests {
-    use lariat_base::name::JobId;
+    use lariat_base::name::{JobId, KeyId};
     use lariat_wire::protocol::exec::End;
 
     use super::*;
 
     const ENDED: State = State::Ended(End::Exited(0));
 
-    fn job(id: u8, kept: bool, state: State) -> Job {
+    fn job(id: u8, detached: bool, state: State) -> Job {
         let (began_ms, ended_ms, user, command) = (0, None, None, Vec::new());
-        Job { job: JobId([id; 16]), kept, began_ms, ended_ms, user, command, state }
+        Job {
+            job: JobId([id; 16]),
+            key: KeyId([1; 16]),
+            detached,
+            began_ms,
+            ended_ms,
+            user,
+            command,
+            state,
+        }
     }
 
     fn wish(prefix: &str, unnamed: Unnamed) -> Wish {

@@ -103,7 +103,7 @@ pub(crate) async fn list(
     limit: Option<Duration>,
 ) -> Result<(Session, Vec<Job>), Failed> {
     let prefix = prefix.map(|Prefix(prefix)| prefix.clone()).unwrap_or_default();
-    within(limit, reach, reach.ask(&List { prefix }, receive)).await
+    within(limit, reach, reach.ask(&List { prefix, all_keys: false }, receive)).await
 }
 
 async fn receive(Session { link, .. }: &mut Session) -> Result<Vec<Job>, Broken> {

@@ -60,7 +60,7 @@ pub(crate) fn object<'a>(host: &'a HostName, job: &'a Job, now_ms: u64) -> JobRe
         state: Some(name),
         exit,
         signal,
-        detached: job.kept,
+        detached: job.detached,
         user: job.user.as_deref(),
         command: &job.command,
         started: Some(job.began_ms / 1000),
@@ -116,7 +116,7 @@ pub(crate) fn span(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lariat_base::name::JobId;
+    use lariat_base::name::{JobId, KeyId};
 
     use super::*;
 
@@ -124,7 +124,8 @@ mod tests {
     fn a_command_is_shown_in_one_harmless_line() {
         let job = Job {
             job: JobId([1; 16]),
-            kept: true,
+            key: KeyId([1; 16]),
+            detached: true,
             began_ms: 0,
             ended_ms: None,
             user: None,

@@ -162,7 +162,7 @@ impl<'a> Connections<'a> {
                         let exit = session::follow(link, job).await;
                         exit.map(|exit| Outcome::Ended(exit.end))
                     }
-                    Streams::Kept => {
+                    Streams::Detached => {
                         let answer = timeout(ANSWER, session::answer(link)).await;
                         answer.unwrap_or(Err(LinkError::Silent.into())).map(detached)
                     }
@@ -201,7 +201,7 @@ impl<'a> Connections<'a> {
                     Failed::ForGood(RunError::Lost(Fate::Started))
                 }
                 Cause::NoSuchJob { .. } => {
-                    let posted = session.link.outbox().post(request);
+                    let posted = session.link.outbox().begin(request);
                     let lost = |error| Failed::ForGood(RunError::Broken(error, Fate::Unknown));
                     posted.map_err(|error| lost(error.into()))?;
                     job.known();

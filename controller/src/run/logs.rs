@@ -108,7 +108,8 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
     ) -> Result<State, LogsError> {
         let mut retry = Retry::new(reach);
         retry.keep(first);
-        let mut logs = Logs { job: wanted.job, from: wanted.start, follow: wanted.follow };
+        let (job, from, follow) = (wanted.job, wanted.start, wanted.follow);
+        let mut logs = Logs { job, from, follow, all_keys: false };
         let ended = loop {
             let before = self.received();
             // What is read is read again without any harm.

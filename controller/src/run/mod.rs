@@ -116,7 +116,7 @@ where
     I: AsyncRead + Unpin,
 {
     // A detached job's time is its own: here only its start is waited for.
-    let limit = request.timeout_ms.filter(|_| request.streams != Streams::Kept);
+    let limit = request.timeout_ms.filter(|_| request.streams != Streams::Detached);
     let limit = limit.map(Duration::from_millis);
     let outcome = tokio::select! {
         biased;
@@ -183,7 +183,7 @@ where
 /// Whether a command can be asked for, for `verb`.
 pub(crate) fn check(request: &Run, verb: &str) -> Result<(), CliError> {
     request.check().map_err(|e| CliError::from(e).during(verb))?;
-    if message_frame(request).is_err() {
+    if message_frame(1, request).is_err() {
         let most = MAX_MESSAGE / 1024;
         let why = format!("{verb}: the command is over {most} KiB long, its environment included");
         return Err(CliError::new(why).hint("lariat run --script FILE, or push a file and name it"));

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use lariat_base::name::TransferId;
 use lariat_engine::tree::{Avoid, Counts, Filter, TreeSource, send_tree};
 use lariat_engine::{Cancel, TransferError};
 use lariat_wire::protocol::failure::Failure;
@@ -53,7 +54,14 @@ impl PushedTree {
         let dest = tree_destination(source.as_bytes(), dest, !only.is_empty())?;
         let root = TreeSource::open(path, tree.clone(), filter.clone())?.root().clone();
         let (overrides, user) = (options.overrides(), user.map(ToOwned::to_owned));
-        let request = PushTree { dest, root, options: tree, overrides, user };
+        let request = PushTree {
+            transfer: TransferId::generate()?,
+            dest,
+            root,
+            options: tree,
+            overrides,
+            user,
+        };
         Ok(Self {
             source: path.to_owned(),
             request,

@@ -38,7 +38,7 @@ fn agent() -> BareAgent {
 }
 
 async fn asked<M: Message>(agent: &BareAgent, request: &M) -> AgentLink {
-    agent.log_in_with(&message_frame(request).unwrap()).await.unwrap().0
+    agent.log_in_with(&message_frame(1, request).unwrap()).await.unwrap().0
 }
 
 /// The next frame that is not about stdin.
@@ -123,10 +123,10 @@ fn what_is_over_is_kept_until_it_is_released_and_its_id_for_good() {
         link.outbox().post(&Ack { stdout: 1, stderr: 0 }).unwrap();
         link.outbox().post(&Release).unwrap();
         for _ in 0..2 {
-            link.send(&attach(1)).await.unwrap();
+            link.ask(&attach(1)).await.unwrap();
             let failure = link.expect::<Failure>().await.unwrap();
             assert!(matches!(failure.cause, Cause::NoSuchJob { up_ms: 1.. }), "{failure}");
-            link.send(&run("echo again")).await.unwrap();
+            link.ask(&run("echo again")).await.unwrap();
             let failure = link.expect::<Failure>().await.unwrap();
             assert_eq!(failure.to_string(), "start: this job id is taken");
         }
@@ -139,11 +139,11 @@ fn a_job_is_its_own_keys_and_to_others_as_if_it_were_not_there() {
     block_on(async {
         let mut link = asked(&agent, &run("cat")).await;
         link.expect::<Started>().await.unwrap();
-        let request = message_frame(&attach(0)).unwrap();
+        let request = message_frame(1, &attach(0)).unwrap();
         let (mut other, _) = agent.log_in_as(&agent.other_key, &request).await.unwrap();
         let failure = other.expect::<Failure>().await.unwrap();
         assert!(matches!(failure.cause, Cause::NoSuchJob { .. }));
-        other.send(&run("echo mine")).await.unwrap();
+        other.ask(&run("echo mine")).await.unwrap();
         let failure = other.expect::<Failure>().await.unwrap();
         assert_eq!(failure.to_string(), "start: this job id is taken");
         // Nothing of it has touched the job.
@@ -174,7 +174,7 @@ fn offsets_that_make_no_sense_are_refused_and_the_session_goes_on() {
         link.expect::<Started>().await.unwrap();
         let mut link = asked(&agent, &attach(u64::MAX)).await;
         assert_eq!(link.expect::<Failure>().await.unwrap().cause, Cause::Forgotten);
-        link.send(&attach(0)).await.unwrap();
+        link.ask(&attach(0)).await.unwrap();
         link.expect::<Started>().await.unwrap();
     });
 }

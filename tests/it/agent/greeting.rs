@@ -11,9 +11,9 @@ use lariat_testing::wait::{PATIENCE, block_on};
 use lariat_wire::limits::DENIAL_DELAY;
 use lariat_wire::link::{LinkError, hello_frame, message_frame, read_hello};
 use lariat_wire::protocol::Kind;
-use lariat_wire::protocol::grant::{Grant, Verb};
 use lariat_wire::protocol::hello::{Challenge, Denied};
-use lariat_wire::protocol::request::{Ping, Pong};
+use lariat_wire::protocol::session::{Ping, Pong};
+use lariat_wire::protocol::verb::{Verb, Verbs};
 use rustls::ClientConnection;
 use tokio::io::AsyncWriteExt;
 
@@ -46,9 +46,9 @@ fn the_challenge_rides_with_the_first_tls_flight() {
 fn a_request_may_come_with_the_login_and_the_welcome_comes_first() {
     let agent = BareAgent::start();
     block_on(async {
-        let ping = message_frame(&Ping { nonce: 7 }).unwrap();
+        let ping = message_frame(1, &Ping { nonce: 7 }).unwrap();
         let (mut link, welcome) = agent.log_in_with(&ping).await.unwrap();
-        assert_eq!(welcome.grant, Grant::from_iter([Verb::Push]));
+        assert_eq!(welcome.verbs, Verbs::from_iter([Verb::Push]));
         assert_eq!(link.expect::<Pong>().await.unwrap(), Pong { nonce: 7 });
     });
 }
@@ -62,7 +62,7 @@ async fn denial(
     let mut greeted = agent.connect().await.unwrap();
     let (_, mut login) = agent.answer(&greeted, key);
     change(&mut login);
-    let ping = message_frame(&Ping { nonce: 7 }).unwrap();
+    let ping = message_frame(1, &Ping { nonce: 7 }).unwrap();
     let flight = [hello_frame(Kind::Login, &login), ping].concat();
     let began = Instant::now();
     greeted.tls.write_all(&flight).await.unwrap();
@@ -100,7 +100,7 @@ fn what_is_no_login_is_closed_at_once() {
     let agent = BareAgent::start();
     block_on(async {
         drop(agent.log_in().await);
-        let ping = message_frame(&Ping { nonce: 7 }).unwrap();
+        let ping = message_frame(1, &Ping { nonce: 7 }).unwrap();
         let oversized = [&4097_u32.to_le_bytes()[..], &[2, 0, 0, 0]].concat();
         let flags = [&90_u32.to_le_bytes()[..], &[2, 0, 1, 0]].concat();
         for bytes in [ping, oversized, flags, vec![0xff; 8], hello_frame(Kind::Welcome, &[0; 76])] {

@@ -6,25 +6,27 @@ use std::time::{Duration, Instant};
 
 use lariat_base::name::JobId;
 use lariat_base::secret::Secret;
-use lariat_testing::bare_agent::{BareAgent, Setup};
+use lariat_testing::bare_agent::{BareAgent, Setup, TRANSFER};
 use lariat_testing::wait::{PATIENCE, block_on, block_on_within};
 use lariat_wire::auth::proof::key_id;
 use lariat_wire::frame::Header;
 use lariat_wire::link::{Link, LinkError, hello_frame, message_frame, read_hello};
 use lariat_wire::protocol::Kind;
-use lariat_wire::protocol::exec::{Command, Exit, Run, Streams};
+use lariat_wire::protocol::exec::{Command, Exit, Run, Signal, Streams};
 use lariat_wire::protocol::failure::{Cause, Failure, Limit};
 use lariat_wire::protocol::job::Kill;
+use lariat_wire::protocol::metadata::Time;
 use lariat_wire::protocol::metadata::{Metadata, Preserve, Xattr};
-use lariat_wire::protocol::request::Ping;
-use lariat_wire::protocol::transfer::{Destination, Overrides, Pull, Sending, Time};
+use lariat_wire::protocol::pull::Pull;
+use lariat_wire::protocol::session::Ping;
+use lariat_wire::protocol::transfer::{Destination, Overrides, Sending};
 use lariat_wire::protocol::tree::{Entries, Entry, MAX_GLOB, PushTree, Rule, TreeOptions, What};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 /// What makes a key an owner.
-const ALL: &str = "\"run\", \"push\", \"pull\", \"shell\", \"jobs\"";
+const ALL: &str = "\"run\", \"push\", \"pull\", \"shell\", \"jobs\", \"keys\"";
 
 /// How long an owner's command may take whatever goes on; without optimisation everything is slower.
 const SOON: Duration = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 });
@@ -45,7 +47,16 @@ fn run(job: u8, line: &str, streams: Streams) -> Run {
 }
 
 fn kill(job: u8) -> Vec<u8> {
-    message_frame(&Kill { job: JobId([job; 16]), signal: 9, once: [job; 16] }).unwrap()
+    message_frame(
+        1,
+        &Kill {
+            job: JobId([job; 16]),
+            signal: Signal { number: 9 },
+            once: [job; 16],
+            all_keys: false,
+        },
+    )
+    .unwrap()
 }
 
 /// The answer to the request that is sent along with the login.
@@ -69,7 +80,7 @@ fn limit(link: &Session) -> Option<Limit> {
 /// Runs a command of an owner to its end, and tells how long that took.
 async fn owner_runs(agent: &BareAgent, job: u8) -> Duration {
     let began = Instant::now();
-    let request = message_frame(&run(job, "true", Streams::Followed { stdin: false })).unwrap();
+    let request = message_frame(1, &run(job, "true", Streams::Followed { stdin: false })).unwrap();
     let (mut link, kind) = asked(agent, &agent.other_key, &request).await.unwrap();
     assert_eq!(kind, Kind::Started, "{:?}", limit(&link));
     link.expect::<Exit>().await.unwrap();
@@ -80,7 +91,7 @@ async fn owner_runs(agent: &BareAgent, job: u8) -> Duration {
 fn a_key_has_half_of_the_sessions_and_is_told_so_and_an_owner_gets_in() {
     let config = "[limits]\nsessions = 8\n";
     let agent = BareAgent::with(Setup { config, other_verbs: Some(ALL), ..Setup::default() });
-    let ping = message_frame(&Ping { nonce: 1 }).unwrap();
+    let ping = message_frame(1, &Ping { nonce: 1 }).unwrap();
     block_on(async {
         let mut sessions = Vec::new();
         for _ in 0..4 {
@@ -115,7 +126,7 @@ fn a_key_has_half_of_the_jobs_and_one_that_ended_counts_no_more() {
         BareAgent::with(Setup { config, verbs, other_verbs: Some(ALL), ..Setup::default() });
     block_on(async {
         let start = async |job: u8| {
-            let request = message_frame(&run(job, "exec sleep 300", Streams::Kept)).unwrap();
+            let request = message_frame(1, &run(job, "exec sleep 300", Streams::Detached)).unwrap();
             let (link, kind) = asked(&agent, &agent.key, &request).await.unwrap();
             if kind == Kind::Started { None } else { limit(&link) }
         };
@@ -152,7 +163,7 @@ fn output_that_a_key_keeps_is_bounded_and_the_oldest_goes_first() {
     };
     block_on(async {
         let start = async |job: u8, line: &str| {
-            let request = message_frame(&run(job, line, Streams::Kept)).unwrap();
+            let request = message_frame(1, &run(job, line, Streams::Detached)).unwrap();
             let (link, kind) = asked(&agent, &agent.key, &request).await.unwrap();
             if kind == Kind::Started { None } else { limit(&link) }
         };
@@ -186,14 +197,21 @@ fn push_tree(agent: &BareAgent, name: &str, options: TreeOptions) -> PushTree {
     let path = agent.directory.path().join(name).into_os_string().into_vec();
     let dest = Destination { path, name: b"copy".to_vec() };
     let root = entry(b"", What::Directory, 0);
-    PushTree { dest, root, options, overrides: Overrides::default(), user: None }
+    PushTree {
+        transfer: TRANSFER,
+        dest,
+        root,
+        options,
+        overrides: Overrides::default(),
+        user: None,
+    }
 }
 
 /// A request that would compile to hundreds of MiB.
 fn bomb(agent: &BareAgent) -> Vec<u8> {
     let rules = vec![Rule { include: false, glob: "*".repeat(MAX_GLOB) }; 900];
     let options = TreeOptions { rules, ..TreeOptions::default() };
-    message_frame(&push_tree(agent, "bomb", options)).unwrap()
+    message_frame(1, &push_tree(agent, "bomb", options)).unwrap()
 }
 
 /// The messages of a manifest of links, each with much to it, that never ends.
@@ -231,7 +249,7 @@ fn what_a_manifest_makes_us_keep_counts_and_a_dry_run_keeps_nothing() {
     block_on(async {
         for (dry_run, told) in [(false, true), (true, false)] {
             let options = TreeOptions { preserve, dry_run, ..TreeOptions::default() };
-            let request = message_frame(&push_tree(&agent, "tree", options)).unwrap();
+            let request = message_frame(1, &push_tree(&agent, "tree", options)).unwrap();
             let (mut link, _) = agent.log_in_with(&request).await.unwrap();
             let mut failure = None;
             let mut sent = 0;
@@ -269,13 +287,13 @@ fn stdin_behind_the_end_of_all_numbers_ends_the_session() {
             [(1, u64::MAX, &b"ab"[..]), (2, u64::MAX - 1, b"abc"), (3, u64::MAX, b"a")]
         {
             let request =
-                message_frame(&run(job, "cat", Streams::Followed { stdin: true })).unwrap();
+                message_frame(1, &run(job, "cat", Streams::Followed { stdin: true })).unwrap();
             let (mut link, kind) = asked(&agent, &agent.key, &request).await.unwrap();
             assert_eq!(kind, Kind::Started);
             link.writer.bulk(Kind::Stdin, &offset.to_le_bytes(), bytes).await.unwrap();
             while link.next().await.is_ok_and(|frame| frame.is_some()) {}
         }
-        let ping = message_frame(&Ping { nonce: 1 }).unwrap();
+        let ping = message_frame(1, &Ping { nonce: 1 }).unwrap();
         assert_eq!(asked(&agent, &agent.key, &ping).await.unwrap().1, Kind::Pong);
     });
     let log = agent.log().join("\n");
@@ -316,13 +334,14 @@ fn attack(agent: &BareAgent, number: usize, manifest: &[Vec<u8>]) -> (Vec<u8>, V
     let preserve = Preserve { xattrs: true, ..Preserve::default() };
     let tree = |dry_run| {
         let options = TreeOptions { preserve, dry_run, ..TreeOptions::default() };
-        message_frame(&push_tree(agent, &format!("tree{number}"), options)).unwrap()
+        message_frame(1, &push_tree(agent, &format!("tree{number}"), options)).unwrap()
     };
-    let ping = message_frame(&Ping { nonce: 1 }).unwrap();
+    let ping = message_frame(1, &Ping { nonce: 1 }).unwrap();
     let only = (0..20_000_u32).map(|n| n.to_le_bytes().map(|b| b | 0x80).to_vec()).collect();
     let options = Some(TreeOptions { only, ..TreeOptions::default() });
     let sending = Sending { compress: false, rate: Some(1) };
-    let pull = Pull { source: b"/proc".to_vec(), sending, tree: options, user: None };
+    let pull =
+        Pull { transfer: TRANSFER, source: b"/proc".to_vec(), sending, tree: options, user: None };
     match number % 6 {
         0 => (bomb(agent), Vec::new()),
         1 => (tree(false), manifest.to_vec()),
@@ -330,10 +349,10 @@ fn attack(agent: &BareAgent, number: usize, manifest: &[Vec<u8>]) -> (Vec<u8>, V
         3 => (ping.repeat(1000), vec![ping.repeat(50_000)]),
         // A message of the greatest length that never comes to its end.
         4 => {
-            let header = Header { kind: Kind::Run, len: 1024 * 1024 }.encode();
+            let header = Header { kind: Kind::Run, request: 1, len: 1024 * 1024 }.encode();
             ([&header[..], &vec![7; 1024 * 1024 - 1]].concat(), Vec::new())
         }
-        _ => (message_frame(&pull).unwrap(), vec![ping.repeat(1000)]),
+        _ => (message_frame(1, &pull).unwrap(), vec![ping.repeat(1000)]),
     }
 }
 
@@ -346,7 +365,7 @@ fn whatever_many_hostile_keys_do_at_once_the_agent_lives_and_an_owner_notices_no
     let agent =
         BareAgent::with(Setup { config, verbs, other_verbs, more_keys: 4, ..Setup::default() });
     let manifest: Vec<_> =
-        (0..12).map(|part| message_frame(&links(10, part * 10)).unwrap()).collect();
+        (0..12).map(|part| message_frame(1, &links(10, part * 10)).unwrap()).collect();
     block_on_within(6 * PATIENCE, async {
         let mut held = 0;
         let mut longest = Duration::ZERO;
@@ -372,7 +391,8 @@ fn whatever_many_hostile_keys_do_at_once_the_agent_lives_and_an_owner_notices_no
         }
         for job in 0..24 {
             // Output that nobody reads, of more jobs than there may be.
-            let request = message_frame(&run(job, "exec yes", Streams::Followed { stdin: false }));
+            let request =
+                message_frame(1, &run(job, "exec yes", Streams::Followed { stdin: false }));
             let key = &agent.more_keys[usize::from(job) % agent.more_keys.len()];
             if let Ok((tls, _)) = agent.log_in_raw(key, &request.unwrap()).await {
                 held += 1;

@@ -3,14 +3,15 @@
 use std::os::unix::ffi::OsStringExt;
 
 use lariat_base::name::JobId;
-use lariat_testing::bare_agent::{BareAgent, Setup};
+use lariat_testing::bare_agent::{BareAgent, Setup, TRANSFER};
 use lariat_testing::wait::block_on;
 use lariat_wire::link::{Link, LinkError, message_frame};
 use lariat_wire::protocol::exec::{Ack, Command, Run, Started, Streams};
 use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::metadata::Time;
 use lariat_wire::protocol::metadata::{Metadata, Preserve};
-use lariat_wire::protocol::request::{Ping, Pong};
-use lariat_wire::protocol::transfer::{Destination, Have, Identity, Offer, Overrides, Push, Time};
+use lariat_wire::protocol::session::{Ping, Pong};
+use lariat_wire::protocol::transfer::{Destination, Have, Identity, Offer, Overrides, Push};
 use rustix::process::Signal;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -32,14 +33,14 @@ fn run() -> Run {
 fn what_is_not_permitted_is_told_and_the_session_goes_on() {
     let agent = BareAgent::start();
     block_on(async {
-        let request = message_frame(&run()).unwrap();
+        let request = message_frame(1, &run()).unwrap();
         let (mut link, _) = agent.log_in_with(&request).await.unwrap();
         for _ in 0..2 {
             let failure = link.expect::<Failure>().await.unwrap();
             assert_eq!(failure.to_string(), "this key is not permitted to run on this host");
             // What its controller sent before it knew is passed over.
             link.outbox().post(&Ack { stdout: 0, stderr: 0 }).unwrap();
-            link.send(&run()).await.unwrap();
+            link.ask(&run()).await.unwrap();
         }
         link.expect::<Failure>().await.unwrap();
         link.send(&Ping { nonce: 3 }).await.unwrap();
@@ -58,7 +59,7 @@ fn what_is_no_request_ends_its_session_and_no_other() {
         let mut link = agent.log_in().await;
         link.send(&Ack { stdout: 0, stderr: 0 }).await.unwrap();
         assert!(matches!(link.next().await, Err(LinkError::Cut)));
-        agent.wait_for("a Ack frame is no request");
+        agent.wait_for("a Ack frame can't belong to request 0");
         other.send(&Ping { nonce: 3 }).await.unwrap();
         other.expect::<Pong>().await.unwrap();
     });
@@ -70,7 +71,7 @@ fn sigterm_says_goodbye_and_exits_0() {
     block_on(async {
         let mut link = agent.log_in().await;
         agent.signal(Signal::HUP);
-        agent.wait_for("SIGHUP");
+        agent.wait_for("were read anew");
         link.send(&Ping { nonce: 3 }).await.unwrap();
         link.expect::<Pong>().await.unwrap();
         agent.signal(Signal::TERM);
@@ -91,7 +92,7 @@ fn sigterm_says_goodbye_while_a_command_runs_too() {
     let mut agent = BareAgent::with(Setup { verbs: "\"run\"", ..Setup::default() });
     block_on(async {
         let command = Command::Shell(b"sleep 30".to_vec());
-        let request = message_frame(&Run { command, ..run() }).unwrap();
+        let request = message_frame(1, &Run { command, ..run() }).unwrap();
         let (mut link, _) = agent.log_in_with(&request).await.unwrap();
         link.expect::<Started>().await.unwrap();
         agent.signal(Signal::TERM);
@@ -111,7 +112,11 @@ fn sigterm_stops_a_transfer_with_a_word_and_exits_0() {
         let offer = Offer { size: Some(1 << 30), sparse: true, metadata, identity };
         let dest = Destination { path, name: b"file".to_vec() };
         let (overrides, preserve, user) = (Overrides::default(), Preserve::default(), None);
-        let push = message_frame(&Push { dest, offer, overrides, preserve, user }).unwrap();
+        let push = message_frame(
+            1,
+            &Push { transfer: TRANSFER, dest, offer, overrides, preserve, dry_run: false, user },
+        )
+        .unwrap();
         let (mut link, _) = agent.log_in_with(&push).await.unwrap();
         link.expect::<Have>().await.unwrap();
         agent.signal(Signal::TERM);

@@ -10,7 +10,7 @@ use lariat_testing::bare_agent::{BareAgent, Setup};
 use lariat_testing::wait::{PATIENCE, block_on};
 use lariat_wire::link::{hello_frame, read_hello};
 use lariat_wire::protocol::Kind;
-use lariat_wire::protocol::request::{Ping, Pong};
+use lariat_wire::protocol::session::{Ping, Pong};
 use tokio::io::AsyncWriteExt;
 use tokio::task::{LocalSet, spawn_local};
 

@@ -3,12 +3,13 @@
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::symlink;
 
-use lariat_testing::bare_agent::BareAgent;
+use lariat_testing::bare_agent::{BareAgent, TRANSFER};
 use lariat_testing::wait::block_on;
 use lariat_wire::link::{Link, LinkError, message_frame};
 use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::metadata::Time;
 use lariat_wire::protocol::metadata::{MAX_XATTRS, Metadata, Preserve, Xattr};
-use lariat_wire::protocol::transfer::{Destination, Identity, Offer, Overrides, Push, Time};
+use lariat_wire::protocol::transfer::{Destination, Identity, Offer, Overrides, Push};
 use lariat_wire::protocol::tree::{
     Changes, End, Entries, Entry, PushTree, Settled, TreeOptions, What,
 };
@@ -26,6 +27,7 @@ fn push(agent: &BareAgent) -> PushTree {
     let dest = Destination { path, name: b"copy".to_vec() };
     let root = entry(b"", What::Directory);
     PushTree {
+        transfer: TRANSFER,
         dest,
         root,
         options: TreeOptions::default(),
@@ -39,7 +41,7 @@ async fn manifest(
     link: &mut Link<TlsStream<TcpStream>>,
     entries: Vec<Entry>,
 ) -> Result<Settled, LinkError> {
-    link.send(&push(agent)).await?;
+    link.ask(&push(agent)).await?;
     link.send(&Entries { entries, last: true }).await?;
     link.send(&End { whole: true }).await?;
     loop {
@@ -77,7 +79,7 @@ fn a_link_in_the_way_is_replaced_and_never_followed() {
     std::fs::create_dir(&copy).unwrap();
     std::fs::create_dir(&outside).unwrap();
     symlink(&outside, copy.join("a")).unwrap();
-    let request = message_frame(&push(&agent)).unwrap();
+    let request = message_frame(1, &push(&agent)).unwrap();
     block_on(async {
         let (mut link, _) = agent.log_in_with(&request).await.unwrap();
         let inner = vec![entry(b"inner", What::Directory)];
@@ -104,15 +106,25 @@ fn a_file_that_can_t_be_is_refused_and_the_session_goes_on() {
     let root = entry(b"", what);
     block_on(async {
         let mut link = agent.log_in().await;
-        link.send(&Push { dest, offer, overrides, preserve, user }).await.unwrap();
+        link.ask(&Push {
+            transfer: TRANSFER,
+            dest,
+            offer,
+            overrides,
+            preserve,
+            dry_run: false,
+            user,
+        })
+        .await
+        .unwrap();
         let failure = link.expect::<Failure>().await.unwrap();
         assert!(matches!(failure.cause, Cause::BadRequest(_)), "{failure}");
         // A file is a tree's root in a dry run only.
-        link.send(&PushTree { root: root.clone(), ..push(&agent) }).await.unwrap();
+        link.ask(&PushTree { root: root.clone(), ..push(&agent) }).await.unwrap();
         let failure = link.expect::<Failure>().await.unwrap();
         assert!(matches!(failure.cause, Cause::BadRequest(_)), "{failure}");
         let options = TreeOptions { dry_run: true, ..TreeOptions::default() };
-        link.send(&PushTree { root, options, ..push(&agent) }).await.unwrap();
+        link.ask(&PushTree { root, options, ..push(&agent) }).await.unwrap();
         assert_eq!(link.expect::<Changes>().await.unwrap().changes.len(), 1);
         assert_eq!(link.expect::<Settled>().await.unwrap().files, 1);
     });

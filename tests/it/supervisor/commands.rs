@@ -135,7 +135,7 @@ fn a_job_id_runs_once() {
         let host = Host::new();
         let request = shell("echo once");
         let (mut ear, mouth) = host.start(request.clone());
-        let again = host.jobs.start(super::KEY, request).err().unwrap();
+        let again = host.jobs.start(super::KEY, request, &super::me()).err().unwrap();
         assert!(matches!(again, lariat_agent::jobs::StartError::Exists));
         assert_eq!(gather(&mut ear, &mouth).await.unwrap().stdout, "once\n");
     });

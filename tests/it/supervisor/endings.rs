@@ -154,7 +154,7 @@ fn without_its_agent_a_job_is_ended_after_the_grace_time_and_leaves_a_record() {
 
 /// What has become of a job.
 async fn found(jobs: &Jobs, job: lariat_base::name::JobId) -> Option<JobStatus> {
-    jobs.find(KEY, job).await.unwrap().map(|found| found.fate)
+    jobs.find(Some(KEY), job).await.unwrap().map(|found| found.status)
 }
 
 /// Waits until the supervisor of a job that no one attends has left: to look for the job would attend it.
@@ -180,7 +180,10 @@ fn another_agent_takes_over_where_the_first_stopped() {
         // The agent dies before it has acknowledged anything.
         drop((ear, mouth, host.jobs));
         let jobs = open(host.state.path());
-        assert!(jobs.find(KeyId([2; 16]), job).await.unwrap().is_none(), "it is another key's");
+        assert!(
+            jobs.find(Some(KeyId([2; 16])), job).await.unwrap().is_none(),
+            "it is another key's"
+        );
         let Some(JobStatus::Alive(mut ear, mouth, stands)) = found(&jobs, job).await else {
             panic!("it is not there")
         };

@@ -7,6 +7,7 @@ mod streams;
 use std::path::Path;
 use std::time::Duration;
 
+use lariat_agent::core::ActAs;
 use lariat_agent::jobs::channel::{ChannelError, ToSupervisor};
 use lariat_agent::jobs::{Commands, Event, Events, Jobs, Settings, Stream};
 use lariat_agent::user::User;
@@ -40,7 +41,7 @@ impl Host {
 
     /// Starts a command.
     pub(crate) fn start(&self, run: Run) -> (Events, Commands) {
-        self.jobs.start(KEY, run).unwrap()
+        self.jobs.start(KEY, run, &me()).unwrap()
     }
 
     /// Runs a command to its end.
@@ -57,19 +58,23 @@ impl Host {
     }
 }
 
+/// The user as whom commands run: this process's own, under another name.
+pub(crate) fn me() -> ActAs {
+    ActAs::Agent(User {
+        uid: 0,
+        gid: 0,
+        name: b"me".to_vec(),
+        home: b"/".to_vec(),
+        shell: b"/bin/sh".to_vec(),
+    })
+}
+
 pub(crate) fn open(state: &Path) -> Jobs {
     let settings = Settings {
         tasks_max: 1000,
         supervisor: binaries().lariatd.clone(),
         path: b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_vec(),
         lang: b"C.UTF-8".to_vec(),
-        user: User {
-            uid: 0,
-            gid: 0,
-            name: b"me".to_vec(),
-            home: b"/".to_vec(),
-            shell: b"/bin/sh".to_vec(),
-        },
         max_grace: Duration::from_secs(600),
         log_limit: 1024 * 1024,
         keep: Duration::from_secs(3600),

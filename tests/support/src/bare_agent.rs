@@ -6,13 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use lariat_base::name::{EnrolmentId, HostName};
+use lariat_base::name::{EnrolmentId, HostName, TransferId};
 use lariat_base::private::create;
 use lariat_base::secret::Secret;
 use lariat_certs::ca::Ca;
 use lariat_wire::auth::controller::Proving;
 use lariat_wire::auth::proof::{HostKeys, key_id};
 use lariat_wire::link::{Link, hello_frame, read_hello};
+use lariat_wire::memory::Memory;
 use lariat_wire::protocol::Kind;
 use lariat_wire::protocol::hello::Welcome;
 use lariat_wire::tls::{ALPN, exporter, provider};
@@ -24,6 +25,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::agent::{Agent, lariatd};
+
+/// The transfer of tests that need only one.
+pub const TRANSFER: TransferId = TransferId([7; 16]);
 
 /// A running agent whose keys the test has. It is killed when this is dropped.
 pub struct BareAgent {
@@ -156,7 +160,9 @@ impl BareAgent {
         request: &[u8],
     ) -> std::io::Result<(Link<TlsStream<TcpStream>>, Welcome)> {
         let (tls, welcome) = self.log_in_raw(key, request).await?;
-        Ok((Link::new(tls), welcome))
+        // The number of the request that came along, if one did.
+        let number = request.get(6..8).map_or(0, |n| u16::from_le_bytes([n[0], n[1]]));
+        Ok((Link::with_memory(tls, number, Memory::default()), welcome))
     }
 
     /// Opens a session of `key` and returns its TLS stream, without a link.

@@ -76,7 +76,9 @@ impl Directories {
         let heard_of = fs::metadata(self.path(job).join(RECORD))?.modified()?;
         Ok(match self.find(job) {
             Ok(OldDirectory { state: State::Alive(_), .. }) => None,
-            Ok(OldDirectory { record, .. }) if record.kept => Some(LeftOver::Detached(heard_of)),
+            Ok(OldDirectory { record, .. }) if record.detached => {
+                Some(LeftOver::Detached(heard_of))
+            }
             Ok(_) => Some(LeftOver::Followed(heard_of)),
             Err(error) => match error.kind() {
                 io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {

@@ -17,7 +17,7 @@ fn record() -> Record {
         key: KeyId([1; 16]),
         boot: BOOT,
         began_ms: 3,
-        kept: false,
+        detached: false,
         user: None,
         summary: Record::summary(b"true"),
     }
@@ -54,7 +54,7 @@ fn the_record_tells_what_became_of_it() {
     assert_eq!(directories.find(JOB).unwrap().state, State::Dead, "its end was torn");
     for kept in [false, true] {
         directories.remove(JOB).unwrap();
-        let made = directories.create(JOB, &Record { kept, ..record() }).unwrap();
+        let made = directories.create(JOB, &Record { detached: kept, ..record() }).unwrap();
         Mark::Ended(exit).add(&made.record).unwrap();
         let living = if kept { State::Over(exit) } else { State::Alive(Some(exit)) };
         assert_eq!(directories.find(JOB).unwrap().state, living, "nobody need come for a kept one");
@@ -101,7 +101,7 @@ fn what_nobody_came_for_is_swept_in_time_and_what_lives_is_not() {
     let directories = Directories::open(state.path(), BOOT).unwrap();
     let [alive, over, dead, torn, kept] = [1, 2, 3, 4, 5].map(|id| JobId([id; 16]));
     let forgotten = std::cell::RefCell::new(Vec::new());
-    drop(directories.create(kept, &Record { kept: true, ..record() }).unwrap());
+    drop(directories.create(kept, &Record { detached: true, ..record() }).unwrap());
     let _running = directories.create(alive, &record()).unwrap();
     let ended = directories.create(over, &record()).unwrap();
     Mark::Ended(Exit { end: End::Exited(0), stdout: 0, stderr: 0 }).add(&ended.record).unwrap();

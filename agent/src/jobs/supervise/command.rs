@@ -79,7 +79,7 @@ pub(super) fn start(begin: &Begin, group: Option<&Group>) -> Result<Running, Not
             terminal::connect(&mut command, *size, user).map_err(failed)?
         }
         Streams::Followed { stdin } => pipes(&mut command, *stdin).map_err(failed)?,
-        Streams::Kept => pipes(&mut command, false).map_err(failed)?,
+        Streams::Detached => pipes(&mut command, false).map_err(failed)?,
     };
     let pid = spawn(command, program, group).map_err(|error| not_run(&error))?;
     Ok(Running { pid, stdin, outputs })
@@ -162,7 +162,7 @@ fn prepare(begin: &Begin, script: Option<&File>) -> Result<Program, NotStarted> 
     let path = find(&program, variable(begin, b"PATH")).map_err(not_run)?;
     let term = match &begin.run.streams {
         Streams::Terminal { term, .. } => Some((b"TERM".to_vec(), term.clone())),
-        Streams::Followed { .. } | Streams::Kept => None,
+        Streams::Followed { .. } | Streams::Detached => None,
     };
     // Of two variables of one name the later one counts.
     let all = begin.env.iter().chain(&term).chain(&begin.run.env);

@@ -72,7 +72,7 @@ mod tests {
         let mut leftovers = Vec::new();
         for (stream, (read, write)) in pipes {
             let streams = match stream {
-                Stream::Stdout => Streams::Kept,
+                Stream::Stdout => Streams::Detached,
                 Stream::Stderr => Streams::Followed { stdin: false },
             };
             let mut output = Output::new(stream, &streams, 1024 * 1024);

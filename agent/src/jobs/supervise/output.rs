@@ -76,7 +76,7 @@ impl Output {
         let store = match streams {
             Streams::Followed { .. } => Store::Tail(Spool::new(stream)),
             Streams::Terminal { .. } => Store::Tail(Spool::in_memory(stream)),
-            Streams::Kept => Store::Log(Log::new(stream, limit)),
+            Streams::Detached => Store::Log(Log::new(stream, limit)),
         };
         let is_terminal = matches!(streams, Streams::Terminal { .. });
         Self { pipe: None, store, closed_at: None, owed: 0, full_since: None, is_terminal }

@@ -7,8 +7,6 @@ mod receiving;
 mod sink;
 mod writing;
 
-use std::time::Duration;
-
 use tokio::io::{AsyncRead, AsyncWrite, WriteHalf};
 use tokio::sync::oneshot;
 
@@ -23,9 +21,6 @@ use super::{Cancel, Progress, rehash};
 use lariat_wire::link::{Link, Writer};
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use lariat_wire::protocol::transfer::{Done, Offer};
-
-/// How long the sender may take to notice that the receiver has failed.
-const DRAIN: Duration = Duration::from_secs(10);
 
 /// What a receiver did, whether it came to the end or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,7 +55,8 @@ pub async fn receive<S: AsyncRead + AsyncWrite>(
     }
 }
 
-/// Tells the sender why no more is taken, if that was decided here, and waits for it to stop.
+/// Tells the sender why no more is taken, if that was decided here. What still arrives is dropped by its
+/// number.
 pub(super) async fn give_up<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     error: TransferError,
@@ -71,7 +67,6 @@ pub(super) async fn give_up<S: AsyncRead + AsyncWrite>(
         if let Err(broken) = link.send(failure).await {
             return broken.into();
         }
-        link.drain(DRAIN).await;
     }
     error
 }

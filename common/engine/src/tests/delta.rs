@@ -11,11 +11,12 @@ fn old() -> Vec<u8> {
 
 fn copies(parts: &[(u64, u32)]) -> Vec<u8> {
     let copies = parts.iter().map(|&(from, len)| Copy { from, len }).collect();
-    message_frame(&Copies { copies }).unwrap()
+    message_frame(1, &Copies { copies }).unwrap()
 }
 
 fn literal(len: u32, encoding: u8, body: &[u8]) -> Vec<u8> {
-    let header = Header { kind: Kind::Literal, len: LiteralHead::LEN + body.len() }.encode();
+    let header =
+        Header { kind: Kind::Literal, request: 1, len: LiteralHead::LEN + body.len() }.encode();
     [&header[..], &LiteralHead { len, encoding }.encode(), body].concat()
 }
 
@@ -24,7 +25,7 @@ fn a_sender_that_breaks_the_rules_leaves_the_old_file() {
     let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 19).unwrap();
     let full = u32::try_from(CHUNK).unwrap();
     let whole: Vec<Vec<u8>> = (0..2).map(|_| literal(full, 0, &vec![5; CHUNK])).collect();
-    let complete = message_frame(&Complete { size: 2 * C, hash: [9; 32] }).unwrap();
+    let complete = message_frame(1, &Complete { size: 2 * C, hash: [9; 32] }).unwrap();
     let attacks: [(&str, Vec<Vec<u8>>); 15] = [
         ("a copy from behind the basis", vec![copies(&[(200_000, 1)])]),
         ("a copy over the basis' end", vec![copies(&[(199_999, 2)])]),
@@ -76,22 +77,22 @@ fn a_delta_that_nobody_asked_for_is_refused() {
 
 fn basis(size: u64, average_log2: u8) -> Vec<u8> {
     let basis = Some(Basis { size, average_log2, seed: 1 });
-    message_frame(&Have { chunks: Vec::new(), begun: None, basis }).unwrap()
+    message_frame(1, &Have { chunks: Vec::new(), begun: None, basis }).unwrap()
 }
 
 fn pieces(lens: &[u32]) -> Vec<u8> {
-    let header = Header { kind: Kind::Pieces, len: PIECE_LEN * lens.len() }.encode();
+    let header = Header { kind: Kind::Pieces, request: 1, len: PIECE_LEN * lens.len() }.encode();
     let pieces = lens.iter().flat_map(|len| [&[1; 16][..], &len.to_le_bytes()].concat());
     header.into_iter().chain(pieces).collect()
 }
 
 fn hashes(first: u64, count: usize) -> Vec<u8> {
-    message_frame(&Hashes { first, hashes: vec![[0; 32]; count] }).unwrap()
+    message_frame(1, &Hashes { first, hashes: vec![[0; 32]; count] }).unwrap()
 }
 
 #[test]
 fn a_receiver_that_breaks_the_rules_is_told_so() {
-    let half = Header { kind: Kind::Pieces, len: PIECE_LEN + 1 }.encode();
+    let half = Header { kind: Kind::Pieces, request: 1, len: PIECE_LEN + 1 }.encode();
     let half = [&half[..], &[0; PIECE_LEN + 1]].concat();
     let all: &[u32] = &[4096; 4];
     let attacks: [(&str, Vec<Vec<u8>>); 17] = [

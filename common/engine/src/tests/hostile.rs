@@ -49,12 +49,14 @@ pub(super) fn send_to(frames: &[Vec<u8>], size: u64) -> Result<Done, TransferErr
 }
 
 fn encoded(index: u64, encoding: u8, body: &[u8]) -> Vec<u8> {
-    let header = Header { kind: Kind::Chunk, len: ChunkHead::LEN + body.len() }.encode();
+    let header =
+        Header { kind: Kind::Chunk, request: 1, len: ChunkHead::LEN + body.len() }.encode();
     [&header[..], &ChunkHead { index, hash: [9; 32], encoding }.encode(), body].concat()
 }
 
 fn chunk_frame(index: u64, hash: Hash, bytes: &[u8]) -> Vec<u8> {
-    let header = Header { kind: Kind::Chunk, len: ChunkHead::LEN + bytes.len() }.encode();
+    let header =
+        Header { kind: Kind::Chunk, request: 1, len: ChunkHead::LEN + bytes.len() }.encode();
     [&header[..], &ChunkHead { index, hash, encoding: 0 }.encode(), bytes].concat()
 }
 
@@ -69,7 +71,7 @@ fn a_hostile_sender_writes_nothing_under_the_name() {
     let good = |index| chunk_frame(index, hash::chunk(index, &bytes), &bytes);
     let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 19).unwrap();
     let short = zstd::bulk::compress(&bytes[1..], 1).unwrap();
-    let complete = |size, hash| message_frame(&Complete { size, hash }).unwrap();
+    let complete = |size, hash| message_frame(1, &Complete { size, hash }).unwrap();
     let two = hash::file(&[hash::chunk(0, &bytes), hash::chunk(1, &bytes)], hash::empty());
     let attacks: [(&str, Vec<Vec<u8>>); 16] = [
         ("a wrong hash", vec![chunk_frame(0, [9; 32], &bytes)]),
@@ -79,7 +81,7 @@ fn a_hostile_sender_writes_nothing_under_the_name() {
         ("a short chunk", vec![chunk_frame(0, [9; 32], &bytes[1..])]),
         (
             "a frame without a head",
-            vec![Header { kind: Kind::Chunk, len: 3 }.encode().to_vec(), vec![0; 3]],
+            vec![Header { kind: Kind::Chunk, request: 1, len: 3 }.encode().to_vec(), vec![0; 3]],
         ),
         ("an unknown encoding", vec![encoded(0, 3, &bytes)]),
         ("zeros with a body", vec![encoded(0, 1, &bytes)]),
@@ -111,7 +113,7 @@ fn a_hostile_receiver_gets_an_error_and_no_memory() {
         ("ranges that wrap", vec![have(&[(1, u64::MAX)])]),
         (
             "hashes of chunks it does not have",
-            vec![have(&[]), message_frame(&Hashes { first: 0, hashes: vec![[0; 32]] }).unwrap()],
+            vec![have(&[]), message_frame(1, &Hashes { first: 0, hashes: vec![[0; 32]] }).unwrap()],
         ),
         ("a frame that has no place here", vec![have(&[]), chunk_frame(0, [0; 32], b"")]),
     ];
@@ -129,7 +131,7 @@ fn a_hostile_receiver_gets_an_error_and_no_memory() {
 
 fn have(ranges: &[(u64, u64)]) -> Vec<u8> {
     let chunks = ranges.iter().map(|&(first, count)| Range { first, count }).collect();
-    message_frame(&Have { chunks, begun: None, basis: None }).unwrap()
+    message_frame(1, &Have { chunks, begun: None, basis: None }).unwrap()
 }
 
 #[test]
@@ -153,7 +155,7 @@ fn a_stream_that_lies_about_its_length_gets_no_name() {
     let body = vec![1; CHUNK];
     let first = chunk_frame(0, hash::chunk(0, &body), &body);
     let only = hash::first_chunk(&body).1;
-    let complete = |size, hash| message_frame(&Complete { size, hash }).unwrap();
+    let complete = |size, hash| message_frame(1, &Complete { size, hash }).unwrap();
     let attacks: [(&str, Vec<Vec<u8>>); 5] = [
         ("a chunk out of turn", vec![chunk_frame(1, hash::chunk(1, &body), &body)]),
         ("a longer file", vec![first.clone(), complete(2 * C, only)]),

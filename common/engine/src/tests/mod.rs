@@ -24,9 +24,10 @@ use lariat_wire::limits::CHUNK;
 use lariat_wire::link::{Link, LinkError, message_frame};
 use lariat_wire::protocol::Kind;
 use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::metadata::Time;
 use lariat_wire::protocol::metadata::{Metadata, Preserve};
 use lariat_wire::protocol::transfer::{
-    ChunkHead, Complete, Destination, Hash, Hashes, Have, Identity, Offer, Range, Sending, Time,
+    ChunkHead, Complete, Destination, Hash, Hashes, Have, Identity, Offer, Range, Sending,
 };
 
 const C: u64 = CHUNK as u64;

@@ -27,7 +27,8 @@ use crate::{ResolvedOverrides, Source, TransferError, partial, source};
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::Message;
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
-use lariat_wire::protocol::transfer::{Destination, HASH_LEN, Hash, Time};
+use lariat_wire::protocol::metadata::Time;
+use lariat_wire::protocol::transfer::{Destination, HASH_LEN, Hash};
 use lariat_wire::protocol::tree::{
     Answer, Answers, Change, Changed, Changes, Entry, Root, Settled, TreeOptions, What,
 };
@@ -316,10 +317,10 @@ mod tests {
     #[test]
     fn a_receiver_that_tells_of_more_than_one_change_misbehaves() {
         let one = || Change { path: b"/a".to_vec(), kind: ChangeKind::Make };
-        let told = |changes| message_frame(&Changes { changes }).unwrap();
+        let told = |changes| message_frame(1, &Changes { changes }).unwrap();
         let done = Changed::file(true);
         let settled = Settled { path: b"a".to_vec(), files: 1, bytes: 4, done };
-        let settled = message_frame(&settled).unwrap();
+        let settled = message_frame(1, &settled).unwrap();
         let hear = |frames: &[Vec<u8>]| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
             runtime.unwrap().block_on(async {

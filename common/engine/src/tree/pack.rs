@@ -87,7 +87,7 @@ fn file(body: &[u8], at: usize) -> Option<Packed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lariat_wire::protocol::transfer::Time;
+    use lariat_wire::protocol::metadata::Time;
     use proptest::prelude::*;
 
     fn head(number: u64, len: usize) -> PackedHead {

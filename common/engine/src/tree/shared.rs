@@ -25,7 +25,7 @@ use crate::in_use::DirectoryId;
 use crate::temporary::TreeNames;
 use crate::{Owner, ResolvedOverrides, backup, clean};
 use lariat_wire::protocol::failure::{Action, Failure};
-use lariat_wire::protocol::transfer::Time;
+use lariat_wire::protocol::metadata::Time;
 use lariat_wire::protocol::tree::{Change, Changed};
 
 /// Of one receiver.

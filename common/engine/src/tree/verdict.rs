@@ -59,7 +59,7 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lariat_wire::protocol::transfer::Time;
+    use lariat_wire::protocol::metadata::Time;
     use std::os::unix::fs::symlink;
 
     fn attributes() -> Attributes {

@@ -3,10 +3,12 @@
 use crate::auth::keyring::Candidate;
 use crate::auth::proof::{Exporter, Transcript};
 use crate::limits::MAX_FRAME;
-use crate::protocol::grant::Grant;
+use crate::protocol::audit::AuditHead;
 use crate::protocol::hello::{
-    CHALLENGE_LEN, Challenge, Login, PROOF_LEN, VERSION_MAX, VERSION_MIN, Welcome,
+    CHALLENGE_LEN, Challenge, KeyLimits, Login, PROOF_LEN, UnreadNotes, VERSION_MAX, VERSION_MIN,
+    WELCOME_LEN, Welcome,
 };
+use crate::protocol::verb::Verbs;
 use lariat_base::name::{BootId, HostName, KeyId, SessionId};
 use lariat_base::secret::{NoRandomness, random};
 
@@ -23,6 +25,31 @@ pub struct LoggedIn {
     /// Names this connection.
     pub session: SessionId,
     welcome_proof: [u8; PROOF_LEN],
+}
+
+/// What an agent tells a controller that has logged in.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// The host's boot.
+    pub boot: BootId,
+    /// The agent's clock, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// What the key may do.
+    pub verbs: Verbs,
+    /// How much of it at a time.
+    pub limits: KeyLimits,
+    /// The newest line of the host's audit that is on disk.
+    pub audit: AuditHead,
+    /// Notes that the key's owner has not seen.
+    pub notes: UnreadNotes,
+}
+
+impl Said {
+    /// Without limits, audit and notes.
+    pub fn new(boot: BootId, time_ms: u64, verbs: Verbs) -> Self {
+        let (limits, audit, notes) = <(KeyLimits, AuditHead, UnreadNotes)>::default();
+        Self { boot, time_ms, verbs, limits, audit, notes }
+    }
 }
 
 /// The login did not hold. The cause is for the agent's log alone.
@@ -96,8 +123,15 @@ impl Challenged {
 }
 
 impl LoggedIn {
-    /// The payload that tells the controller.
-    pub fn welcome(&self, boot: BootId, time_ms: u64, grant: Grant) -> Vec<u8> {
-        Welcome { proof: self.welcome_proof, session: self.session, boot, time_ms, grant }.encode()
+    /// What stands in a login's place where the system says who the peer is. Its welcome proves nothing.
+    pub fn local(key_id: KeyId) -> Result<Self, NoRandomness> {
+        Ok(Self { key_id, session: SessionId::generate()?, welcome_proof: [0; PROOF_LEN] })
+    }
+
+    /// The payload that tells the controller: `said` with the proof and the session's id.
+    pub fn welcome(&self, said: Said) -> [u8; WELCOME_LEN] {
+        let Said { boot, time_ms, verbs, limits, audit, notes } = said;
+        let (proof, session, features) = (self.welcome_proof, self.session, 0);
+        Welcome { proof, session, boot, time_ms, features, verbs, limits, audit, notes }.encode()
     }
 }

@@ -32,7 +32,7 @@ pub enum LoginError {
         /// The agent's newest.
         max: u16,
     },
-    /// The agent takes smaller frames than version 1 needs.
+    /// The agent takes smaller frames than this version needs.
     #[error("the agent takes frames of {0} bytes at most, which is too little")]
     Frame(u32),
     /// The agent does not know the key that enrolment gave it.
@@ -87,9 +87,9 @@ impl Proving {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::agent::{Challenged, LoggedIn, Refused};
+    use crate::auth::agent::{Challenged, LoggedIn, Refused, Said};
     use crate::auth::keyring::{Candidate, Decoys};
-    use crate::protocol::grant::Grant;
+    use crate::protocol::verb::Verbs;
     use lariat_base::name::BootId;
 
     const EXPORTER: Exporter = [5; 32];
@@ -124,6 +124,10 @@ mod tests {
         }
     }
 
+    fn said() -> Said {
+        Said::new(BootId([2; 16]), 3, Verbs::all())
+    }
+
     #[test]
     fn both_prove_themselves() {
         let world = World::new();
@@ -131,7 +135,7 @@ mod tests {
         let (proving, login) = world.answer(&challenged);
         let logged_in = world.decide(challenged, &login).unwrap();
         assert_eq!(logged_in.key_id, key_id(&world.key));
-        let welcome = proving.welcome(&logged_in.welcome(BootId([2; 16]), 3, Grant::ALL)).unwrap();
+        let welcome = proving.welcome(&logged_in.welcome(said())).unwrap();
         assert_eq!((welcome.boot, welcome.time_ms), (BootId([2; 16]), 3));
         assert_eq!(welcome.session, logged_in.session);
     }
@@ -203,7 +207,7 @@ mod tests {
         let challenged = Challenged::new(&world.host).unwrap();
         let (proving, login) = world.answer(&challenged);
         let logged_in = world.decide(challenged, &login).unwrap();
-        let mut welcome = logged_in.welcome(BootId([2; 16]), 3, Grant::ALL);
+        let mut welcome = logged_in.welcome(said());
         welcome[0] ^= 1;
         assert!(matches!(proving.welcome(&welcome), Err(LoginError::WrongProof)));
     }

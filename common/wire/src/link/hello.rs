@@ -10,7 +10,7 @@ use crate::protocol::Kind;
 
 /// The bytes of a greeting's frame.
 pub fn hello_frame(kind: Kind, payload: &[u8]) -> Vec<u8> {
-    [&Header { kind, len: payload.len() }.encode()[..], payload].concat()
+    [&Header { kind, request: 0, len: payload.len() }.encode()[..], payload].concat()
 }
 
 /// Reads one greeting; a frame of any other kind is an error.

@@ -84,16 +84,16 @@ pub struct Link<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite> Link<S> {
-    /// Starts a session on a stream whose greeting is over.
+    /// A connection on which the first request is under way.
     pub fn new(stream: S) -> Self {
-        Self::with_memory(stream, Memory::default())
+        Self::with_memory(stream, 1, Memory::default())
     }
 
-    /// The same with a peer that may make us keep so much: what is on its way in and out counts, and
-    /// whoever serves the peer's requests finds it with the outbox.
-    pub fn with_memory(stream: S, memory: Memory) -> Self {
+    /// A connection on which the request of this number is under way; 0 before the first. `memory` is charged
+    /// for what waits in either direction, and those who serve requests find it with the outbox.
+    pub fn with_memory(stream: S, request: u16, memory: Memory) -> Self {
         let (read, write) = split(stream);
-        let outbox = Outbox::new(memory);
+        let outbox = Outbox::new(memory, request);
         Self { reader: Reader::new(read, outbox.clone()), writer: Writer::new(write, outbox) }
     }
 
@@ -102,9 +102,8 @@ impl<S: AsyncRead + AsyncWrite> Link<S> {
         self.writer.outbox()
     }
 
-    /// Waits for the next frame while what was posted is sent. `None` is the peer's orderly end.
-    ///
-    /// Cancelling it loses nothing.
+    /// Waits for the next frame of the present request while what was posted is sent: see
+    /// [`Reader::next`]. Cancelling it loses nothing.
     pub async fn next(&mut self) -> Result<Option<Frame>, LinkError> {
         tokio::select! {
             biased;
@@ -114,24 +113,44 @@ impl<S: AsyncRead + AsyncWrite> Link<S> {
         }
     }
 
+    /// Waits for the next request while what was posted is sent: see [`Reader::next_request`]. Cancelling
+    /// it loses nothing.
+    pub async fn next_request(&mut self) -> Result<Option<Frame>, LinkError> {
+        tokio::select! {
+            biased;
+            error = self.writer.drive() => Err(error),
+            frame = self.reader.next_request() => frame,
+        }
+    }
+
     /// Passes over what the peer still sends, until it ends the session or `limit` is over: closing
     /// at once could destroy what was last sent to it.
     pub async fn drain(&mut self, limit: Duration) {
-        let drained = async { while let Ok(Some(_)) = self.next().await {} };
+        let drained = async { while let Ok(Some(_)) = self.next_request().await {} };
         // What is left after that long nobody waits for.
         let _ = tokio::time::timeout(limit, drained).await;
     }
 
-    /// Waits for a message of one kind; any other frame is an error, and so is the end.
+    /// Waits for a message of one kind; any other frame is an error, and so is the end. A message of the
+    /// session itself may come when the present request is over.
     pub async fn expect<M: Message>(&mut self) -> Result<M, LinkError> {
-        match self.next().await? {
-            Some(frame) if frame.kind == M::KIND => self.reader.message(),
-            Some(frame) => Err(LinkError::Unexpected(frame.kind)),
-            None => Err(LinkError::Cut),
+        loop {
+            match self.next().await? {
+                Some(frame) if frame.kind == M::KIND => return self.reader.message(),
+                Some(frame) => return Err(LinkError::Unexpected(frame.kind)),
+                None if M::KIND.is_session() && self.reader.take_finished() => {}
+                None => return Err(LinkError::Cut),
+            }
         }
     }
 
-    /// Posts a message and waits until it is on its way.
+    /// Opens the next request with `message`, and waits until it is on its way.
+    pub async fn ask<M: Message>(&mut self, message: &M) -> Result<(), LinkError> {
+        self.outbox().begin(message)?;
+        self.writer.flush().await
+    }
+
+    /// Posts a message of the present request and waits until it is on its way.
     pub async fn send<M: Message>(&mut self, message: &M) -> Result<(), LinkError> {
         self.outbox().post(message)?;
         self.writer.flush().await

@@ -1,10 +1,12 @@
 //! Control messages on their way out.
 
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::{LinkError, message_frame};
+use crate::frame::following;
 use crate::memory::{Charge, Memory};
 use crate::protocol::Message;
 
@@ -15,14 +17,15 @@ const LIMIT: usize = 4 * 1024 * 1024;
 const FREE: usize = 64 * 1024;
 
 /// A queue of encoded control frames. Clones are the same queue.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Outbox(Arc<Inner>);
 
-#[derive(Default)]
 struct Inner {
     queue: Mutex<Queue>,
     posted: Notify,
     memory: Memory,
+    /// The request that is under way on the connection; 0 before the first.
+    request: AtomicU16,
 }
 
 #[derive(Default)]
@@ -34,10 +37,31 @@ struct Queue {
 }
 
 impl Outbox {
-    /// An empty one, for a peer that may make us keep so much.
-    pub(super) fn new(memory: Memory) -> Self {
-        let queue = Queue { charge: memory.charge(), ..Queue::default() };
-        Self(Arc::new(Inner { queue: Mutex::new(queue), posted: Notify::default(), memory }))
+    /// An empty queue on a connection with this request under way. `memory` is charged for what waits.
+    pub(super) fn new(memory: Memory, request: u16) -> Self {
+        let queue = Mutex::new(Queue { charge: memory.charge(), ..Queue::default() });
+        let (posted, request) = (Notify::default(), AtomicU16::new(request));
+        Self(Arc::new(Inner { queue, posted, memory, request }))
+    }
+
+    /// The number of the request that is under way; 0 before the first.
+    pub fn request(&self) -> u16 {
+        self.0.request.load(Ordering::Relaxed)
+    }
+
+    /// Goes on to the next request, and gives its number.
+    pub(super) fn advance(&self) -> u16 {
+        let next = following(self.request());
+        self.0.request.store(next, Ordering::Relaxed);
+        next
+    }
+
+    /// Opens the connection's next request with `message`. What still arrives for earlier ones is dropped.
+    pub fn begin<M: Message>(&self, message: &M) -> Result<(), LinkError> {
+        if !M::KIND.is_session() {
+            self.advance();
+        }
+        self.post(message)
     }
 
     /// What the peer may make us keep.
@@ -45,9 +69,9 @@ impl Outbox {
         &self.0.memory
     }
 
-    /// Queues a message without waiting.
+    /// Queues a message of the present request, or of the session, without waiting.
     pub fn post<M: Message>(&self, message: &M) -> Result<(), LinkError> {
-        let frame = message_frame(message)?;
+        let frame = message_frame(self.request(), message)?;
         let mut queue = self.lock();
         let kept = queue.waiting.len() + queue.taken + frame.len();
         let charged = kept.saturating_sub(FREE);

@@ -12,10 +12,11 @@ use super::keepalive::{Keepalive, Step};
 use super::pulse::Pulse;
 use super::{LinkError, Outbox};
 use crate::codec;
-use crate::frame::{HEADER_LEN, Header};
+use crate::frame::{HEADER_LEN, Header, following};
 use crate::limits::{BEAT_EVERY, DEAD_AFTER, MAX_FRAME, MAX_MESSAGE, PING_AFTER, SLOWEST};
 use crate::memory::Charge;
-use crate::protocol::request::{Goodbye, Ping, Pong};
+use crate::protocol::audit::AuditHead;
+use crate::protocol::session::{Finished, Goodbye, Ping, Pong};
 use crate::protocol::{Kind, Message};
 
 /// A frame's buffer grows by this much as its bytes come, not when they are announced.
@@ -37,8 +38,12 @@ pub struct Reader<R> {
     control: Option<Header>,
     payload: Vec<u8>,
     bulk_left: usize,
-    /// A control frame that was put back.
-    held: Option<Frame>,
+    /// Opens the next request; its payload is in `payload`.
+    held: Option<Header>,
+    /// The agent has said its last of the present request.
+    finished: bool,
+    /// The newest audit line that the agent has told of.
+    audit: Option<AuditHead>,
     /// For the room that `payload` has beyond [`FREE`].
     charge: Charge,
     waiting: Option<Waiting>,
@@ -53,7 +58,7 @@ pub struct Reader<R> {
 /// Since the stream last had nothing for us.
 struct Waiting {
     began: Instant,
-    silence: Keepalive,
+    keepalive: Keepalive,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -79,8 +84,8 @@ impl Pace {
     }
 }
 
-/// A frame that has come. The payload of a control frame is in [`Reader::payload`]; that of a bulk
-/// frame must be taken with [`Reader::bulk`] before the next one.
+/// A frame of the present request. The payload of a control frame is in [`Reader::payload`]; that of a bulk
+/// frame is taken with [`Reader::bulk`], and what is left of it is passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// What it is.
@@ -101,6 +106,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             payload: Vec::new(),
             bulk_left: 0,
             held: None,
+            finished: false,
+            audit: None,
             waiting: None,
             pulse: Pulse::default(),
             ping_after: PING_AFTER,
@@ -119,35 +126,80 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         &self.pulse
     }
 
-    /// The next frame, or `None` when the peer ended the session in order, between frames.
+    /// The next frame of the present request. `None` when the peer says nothing more of it: it ended the
+    /// session in order, between frames, or went on to the next request ([`Reader::next_request`]).
     ///
-    /// Pings are answered on the way, and a Goodbye is an error. Cancelling it loses nothing.
+    /// Pings are answered on the way, frames of earlier requests are dropped, and a Goodbye is an error.
+    /// Cancelling it loses nothing.
     pub async fn next(&mut self) -> Result<Option<Frame>, LinkError> {
-        if let Some(held) = self.held.take() {
-            return Ok(Some(held));
-        }
-        loop {
-            let Some(frame) = self.any().await? else { return Ok(None) };
-            match frame.kind {
+        while self.held.is_none() {
+            let Some(header) = self.any().await? else { return Ok(None) };
+            let Header { kind, request, len } = header;
+            let present = self.outbox.request();
+            match kind {
                 Kind::Ping => {
                     let Ping { nonce } = self.message()?;
                     self.outbox.post(&Pong { nonce })?;
                 }
                 Kind::Pong if self.message::<Pong>()?.nonce == OWN_PING => {}
+                Kind::Pong => return Ok(Some(Frame { kind, len })),
                 Kind::Goodbye => {
                     let Goodbye { retry_after_ms } = self.message()?;
                     return Err(LinkError::Goodbye { retry_after_ms });
                 }
                 kind if kind.is_hello() => return Err(LinkError::Unexpected(kind)),
-                _ => return Ok(Some(frame)),
+                Kind::Finished => {
+                    self.audit = Some(self.message::<Finished>()?.audit);
+                    if request == present {
+                        self.finished = true;
+                        return Ok(None);
+                    }
+                }
+                _ if request == present => return Ok(Some(Frame { kind, len })),
+                // An agent without room for a session says so before it has looked at a request.
+                Kind::Failed if (present, request) == (0, 1) => {
+                    return Ok(Some(Frame { kind, len }));
+                }
+                kind if request == following(present) => {
+                    if !kind.is_request() {
+                        return Err(LinkError::Unexpected(kind));
+                    }
+                    self.held = Some(header);
+                }
+                // It belongs to a request that was over before its sender knew.
+                _ => {}
             }
         }
+        Ok(None)
     }
 
-    /// Puts back the control frame that came last: [`Reader::next`] returns it again.
-    pub fn put_back(&mut self, frame: Frame) {
-        debug_assert!(!frame.kind.is_bulk(), "a bulk frame is not kept whole");
-        self.held = Some(frame);
+    /// The frame that opens the next request, which is the present one from then on. `None` when the peer
+    /// ended the session in order.
+    ///
+    /// Frames of earlier requests are dropped. Cancelling it loses nothing.
+    pub async fn next_request(&mut self) -> Result<Option<Frame>, LinkError> {
+        while self.held.is_none() {
+            match self.next().await? {
+                // What is left of the present request is as late as what is left of earlier ones.
+                Some(_) => {}
+                None if self.held.is_some() => {}
+                None => return Ok(None),
+            }
+        }
+        Ok(self.held.take().map(|Header { kind, len, .. }| {
+            self.outbox.advance();
+            Frame { kind, len }
+        }))
+    }
+
+    /// Whether the last `None` of [`Reader::next`] was the end of a request and not of the session.
+    pub(super) fn take_finished(&mut self) -> bool {
+        std::mem::take(&mut self.finished)
+    }
+
+    /// The newest line of the agent's audit that was told of on this connection since it began.
+    pub fn audit(&self) -> Option<AuditHead> {
+        self.audit
     }
 
     /// The payload of the control frame that came last.
@@ -167,16 +219,20 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
     /// Takes the next bytes of the present bulk frame and fills `buffer`.
     ///
-    /// A frame with fewer bytes left is the peer's error. Must not be cancelled.
+    /// A frame with fewer bytes left is the peer's error. When it is cancelled, the bytes that have arrived
+    /// are lost, and the rest of the frame is passed over by whatever reads next.
     pub async fn bulk(&mut self, buffer: &mut [u8]) -> Result<(), LinkError> {
-        let left = self.bulk_left.checked_sub(buffer.len());
-        self.bulk_left = left.ok_or(LinkError::Misbehaved("a frame is too short"))?;
+        if buffer.len() > self.bulk_left {
+            return Err(LinkError::Misbehaved("a frame is too short"));
+        }
         let mut buffer = ReadBuf::new(buffer);
         poll_fn(|cx| {
             while buffer.remaining() > 0 {
-                if ready!(self.poll_some(cx, &mut buffer))? == 0 {
+                let read = ready!(self.poll_some(cx, &mut buffer))?;
+                if read == 0 {
                     return Poll::Ready(Err(LinkError::Cut));
                 }
+                self.bulk_left -= read;
             }
             Poll::Ready(Ok(()))
         })
@@ -184,17 +240,18 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.beat()
     }
 
-    /// The same as far as the bytes come: when the stream ends before, gives what came, and its end the
-    /// next time.
+    /// Takes the next bytes of the present bulk frame as far as they come: when the stream ends before
+    /// `buffer` is full, returns how many came, and the end of the stream the next time.
     ///
-    /// For who can go on behind those bytes on another connection. Must not be cancelled.
+    /// For a receiver that can go on behind those bytes on another connection. Cancelling it is like
+    /// cancelling [`Reader::bulk`].
     pub async fn bulk_arrived(&mut self, buffer: &mut [u8]) -> Result<usize, LinkError> {
         let most = buffer.len().min(self.bulk_left);
         let mut buffer = ReadBuf::new(&mut buffer[..most]);
         poll_fn(|cx| {
             while buffer.remaining() > 0 {
                 match ready!(self.poll_some(cx, &mut buffer)) {
-                    Ok(1..) => {}
+                    Ok(read @ 1..) => self.bulk_left -= read,
                     _ if !buffer.filled().is_empty() => break,
                     Ok(_) => return Poll::Ready(Err(LinkError::Cut)),
                     Err(error) => return Poll::Ready(Err(error)),
@@ -203,10 +260,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             Poll::Ready(Ok(()))
         })
         .await?;
-        let came = buffer.filled().len();
-        self.bulk_left -= came;
         self.beat()?;
-        Ok(came)
+        Ok(buffer.filled().len())
     }
 
     /// Takes the bytes of the present bulk frame that are there, at least one. Cancelling it loses
@@ -256,14 +311,14 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(())
     }
 
-    async fn any(&mut self) -> Result<Option<Frame>, LinkError> {
+    async fn any(&mut self) -> Result<Option<Header>, LinkError> {
         if self.bulk_left > 0 {
             self.skip_bulk().await?;
         }
         poll_fn(|cx| self.poll_any(cx)).await
     }
 
-    fn poll_any(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, LinkError>> {
+    fn poll_any(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Header>, LinkError>> {
         let header = match self.control {
             Some(header) => header,
             None => match ready!(self.poll_header(cx))? {
@@ -271,16 +326,15 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 None => return Poll::Ready(Ok(None)),
             },
         };
-        let frame = Frame { kind: header.kind, len: header.len };
         if header.kind.is_bulk() {
             self.bulk_left = header.len;
-            return Poll::Ready(Ok(Some(frame)));
+            return Poll::Ready(Ok(Some(header)));
         }
         self.control = Some(header);
         ready!(self.poll_payload(cx, header.len))?;
         self.control = None;
         self.pulse.frame(Instant::now().into_std());
-        Poll::Ready(Ok(Some(frame)))
+        Poll::Ready(Ok(Some(header)))
     }
 
     fn poll_header(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Header>, LinkError>> {
@@ -347,20 +401,20 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
         let ping_after = self.ping_after;
         let pulse = &self.pulse;
-        let Waiting { silence, timer, .. } = self.waiting.get_or_insert_with(|| {
+        let Waiting { keepalive, timer, .. } = self.waiting.get_or_insert_with(|| {
             let began = Instant::now();
             pulse.silent(began.into_std());
-            let silence = Keepalive::new(began.into_std(), ping_after);
-            let timer = Box::pin(tokio::time::sleep_until(silence.deadline().into()));
-            Waiting { began, silence, timer }
+            let keepalive = Keepalive::new(began.into_std(), ping_after);
+            let timer = Box::pin(tokio::time::sleep_until(keepalive.deadline().into()));
+            Waiting { began, keepalive, timer }
         });
         loop {
             ready!(timer.as_mut().poll(cx));
-            match silence.step(Instant::now().into_std()) {
+            match keepalive.step(Instant::now().into_std()) {
                 Step::Dead => return Poll::Ready(Err(LinkError::Silent)),
                 Step::Ping => self.outbox.post(&Ping { nonce: OWN_PING })?,
             }
-            timer.as_mut().reset(silence.deadline().into());
+            timer.as_mut().reset(keepalive.deadline().into());
         }
     }
 }

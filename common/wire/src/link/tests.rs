@@ -3,8 +3,10 @@ use tokio::io::{AsyncWriteExt, duplex};
 
 use super::*;
 use crate::limits::{MAX_FRAME, MAX_MESSAGE};
+use crate::protocol::audit::AuditHead;
 use crate::protocol::exec::{Ack, Started};
-use crate::protocol::request::Ping;
+use crate::protocol::job::List;
+use crate::protocol::session::{Finished, Ping, Pong};
 
 /// Buffers of 8 bytes: every frame is cut into pieces on its way.
 fn pair() -> (Link<tokio::io::DuplexStream>, Link<tokio::io::DuplexStream>) {
@@ -60,7 +62,7 @@ fn messages_and_bulk_arrive_in_order() {
 fn what_came_of_a_bulk_frame_before_a_cut_is_had() {
     block_on(async {
         let (mut a, ours) = duplex(1 << 20);
-        let mut frame = vec![100, 0, 0, 0, 0x22, 0, 0, 0];
+        let mut frame = vec![100, 0, 0, 0, 0x22, 0, 1, 0];
         frame.extend_from_slice(&[7; 60]);
         a.write_all(&frame).await.unwrap();
         drop(a);
@@ -137,7 +139,7 @@ fn a_silent_peer_is_asked_then_given_up_and_a_living_one_never() {
 
 #[test]
 fn an_end_inside_a_frame_is_a_cut_and_between_frames_is_not() {
-    let whole = message_frame(&Ack { stdout: 1, stderr: 2 }).unwrap();
+    let whole = message_frame(1, &Ack { stdout: 1, stderr: 2 }).unwrap();
     for len in 1..whole.len() {
         assert!(matches!(block_on(raw(&whole[..len])), Err(LinkError::Cut)), "{len}");
     }
@@ -148,7 +150,8 @@ fn an_end_inside_a_frame_is_a_cut_and_between_frames_is_not() {
 #[test]
 fn lengths_over_the_limits_and_greetings_are_refused() {
     use crate::frame::Header;
-    let header = |kind, len| Header { kind, len }.encode();
+    let header =
+        |kind: Kind, len| Header { kind, request: u16::from(!kind.is_session()), len }.encode();
     let refused = |bytes: &[u8]| block_on(raw(bytes)).unwrap_err();
     assert!(matches!(refused(&header(Kind::Stdout, MAX_FRAME + 1)), LinkError::Frame(_)));
     assert!(matches!(refused(&header(Kind::Ack, MAX_MESSAGE + 1)), LinkError::Misbehaved(_)));
@@ -160,7 +163,7 @@ fn a_peer_that_makes_us_answer_and_never_reads_is_cut_off() {
     block_on(async {
         let (mut peer, ours) = duplex(64);
         let mut link = Link::new(ours);
-        let ping = message_frame(&Ping { nonce: 0 }).unwrap();
+        let ping = message_frame(1, &Ping { nonce: 0 }).unwrap();
         let flood = async { while peer.write_all(&ping).await.is_ok() {} };
         tokio::select! {
             () = flood => panic!("the link still stands"),
@@ -174,4 +177,73 @@ proptest! {
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = block_on(raw(&bytes));
     }
+}
+
+#[test]
+fn what_is_left_of_a_request_is_dropped_by_its_number() {
+    block_on(async {
+        let (mut controller, mut agent) = pair();
+        let asking = async {
+            // The first request is given up in the middle of a frame.
+            let body = vec![7; 50_000];
+            let sent = tokio::time::timeout(
+                Duration::from_millis(1),
+                controller.writer.bulk(Kind::Stdin, &[], &body),
+            );
+            assert!(sent.await.is_err(), "nobody reads yet");
+            controller.outbox().post(&Ack::default()).unwrap();
+            controller.ask(&list("a")).await.unwrap();
+            controller.ask(&list("b")).await.unwrap();
+            controller.writer.finish().await.unwrap();
+        };
+        let serving = async {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            for prefix in ["a", "b"] {
+                let frame = agent.next_request().await.unwrap().unwrap();
+                assert_eq!(frame.kind, Kind::List);
+                assert_eq!(agent.reader.message::<List>().unwrap(), list(prefix));
+            }
+            assert_eq!(agent.outbox().request(), 3);
+            assert_eq!(agent.next_request().await.unwrap(), None);
+        };
+        tokio::join!(asking, serving);
+    });
+}
+
+#[test]
+fn a_request_ends_when_its_peer_goes_on_and_nothing_of_the_next_is_lost() {
+    block_on(async {
+        let (mut controller, mut agent) = pair();
+        let asking = async {
+            controller.ask(&list("a")).await.unwrap();
+            assert_eq!(controller.next().await.unwrap(), None, "the agent has finished");
+            assert_eq!(controller.reader.audit().unwrap().seq, 9);
+            controller.send(&Ping { nonce: 1 }).await.unwrap();
+            assert_eq!(controller.expect::<Pong>().await.unwrap(), Pong { nonce: 1 });
+        };
+        let serving = async {
+            assert_eq!(agent.next().await.unwrap(), None, "of the first request no more comes");
+            assert_eq!(agent.next().await.unwrap(), None);
+            assert_eq!(agent.next_request().await.unwrap().unwrap().kind, Kind::List);
+            let audit = AuditHead { seq: 9, ..AuditHead::default() };
+            agent.send(&Finished { audit }).await.unwrap();
+            assert!(agent.next().await.unwrap().is_none());
+        };
+        tokio::select! {
+            () = asking => {}
+            () = serving => panic!("the controller is still there"),
+        }
+    });
+}
+
+#[test]
+fn a_frame_of_a_request_that_was_not_opened_is_refused() {
+    let early = message_frame(2, &Ack::default()).unwrap();
+    assert!(matches!(block_on(raw(&early)), Err(LinkError::Unexpected(Kind::Ack))));
+    let late = message_frame(9, &Ack::default()).unwrap();
+    assert_eq!(block_on(raw(&late)).unwrap(), None);
+}
+
+fn list(prefix: &str) -> List {
+    List { prefix: prefix.to_owned(), all_keys: false }
 }

@@ -17,8 +17,11 @@ const JOIN: usize = 16 * 1024;
 pub struct Writer<W> {
     stream: W,
     outbox: Outbox,
+    /// Whole frames on their way, and what a cancelled [`Writer::bulk`] left of its own.
     pending: Vec<u8>,
+    /// Bytes of `pending` that the stream has taken.
     sent: usize,
+    /// A frame that was being passed on came to no end.
     unfinished: bool,
 }
 
@@ -31,10 +34,13 @@ pub enum RelayError {
     To(LinkError),
 }
 
-/// The bytes of a control message's frame.
-pub fn message_frame<M: Message>(message: &M) -> Result<Vec<u8>, LinkError> {
+/// The bytes of a control message's frame in the request of this number. A message of the session itself
+/// belongs to none.
+pub fn message_frame<M: Message>(request: u16, message: &M) -> Result<Vec<u8>, LinkError> {
     let payload = codec::encode(message)?;
-    Ok([&Header { kind: M::KIND, len: payload.len() }.encode()[..], &payload].concat())
+    let request = if M::KIND.is_session() { 0 } else { request };
+    let header = Header { kind: M::KIND, request, len: payload.len() };
+    Ok([&header.encode()[..], &payload].concat())
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
@@ -73,37 +79,39 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     async fn write_pending(&mut self) -> Result<(), LinkError> {
         while self.sent < self.pending.len() {
-            let written = self.stream.write(&self.pending[self.sent..]).await?;
-            if written == 0 {
-                return Err(io::Error::from(io::ErrorKind::WriteZero).into());
-            }
-            self.sent += written;
+            self.sent += some(self.stream.write(&self.pending[self.sent..]).await)?;
         }
         Ok(())
     }
 
-    /// Sends a bulk frame, behind what was posted. Cancelling it breaks the writer.
+    /// Sends a bulk frame, behind what was posted. Cancelling it loses nothing: the rest of the frame is sent
+    /// before whatever follows.
     pub async fn bulk(&mut self, kind: Kind, head: &[u8], body: &[u8]) -> Result<(), LinkError> {
-        self.outbox.take(&mut self.pending);
-        let header = Header { kind, len: head.len() + body.len() };
-        self.pending.extend_from_slice(&header.encode());
+        self.start(kind, head.len() + body.len());
         self.pending.extend_from_slice(head);
-        let joined = body.len() <= JOIN;
-        if joined {
+        if body.len() <= JOIN {
             self.pending.extend_from_slice(body);
+            return self.flush().await;
         }
-        self.unfinished = true;
-        self.write_pending().await?;
-        if !joined {
-            self.stream.write_all(body).await?;
+        let mut unsent = Unsent { writer: self, body };
+        unsent.writer.write_pending().await?;
+        while !unsent.body.is_empty() {
+            let written = some(unsent.writer.stream.write(unsent.body).await)?;
+            unsent.body = &unsent.body[written..];
         }
-        self.flush().await?;
-        self.unfinished = false;
-        Ok(())
+        drop(unsent);
+        self.flush().await
     }
 
-    /// Passes on the frame that `from` has just read, a bulk frame as its bytes come. Cancelling it, or
-    /// a failure of `from`, breaks the writer.
+    /// Puts what was posted, and the header of a frame, on its way.
+    fn start(&mut self, kind: Kind, len: usize) {
+        self.outbox.take(&mut self.pending);
+        let header = Header { kind, request: self.outbox.request(), len };
+        self.pending.extend_from_slice(&header.encode());
+    }
+
+    /// Passes on the frame that `from` has just read, in this connection's own request; a bulk frame as its
+    /// bytes come. Cancelling it, or a failure of `from`, breaks the writer.
     ///
     /// `buffer` is where bytes of a bulk frame pass through.
     pub async fn relay<R: AsyncRead + Unpin>(
@@ -115,8 +123,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         if !frame.kind.is_bulk() {
             return self.bulk(frame.kind, &[], from.payload()).await.map_err(RelayError::To);
         }
-        self.outbox.take(&mut self.pending);
-        self.pending.extend_from_slice(&Header { kind: frame.kind, len: frame.len }.encode());
+        self.start(frame.kind, frame.len);
         self.unfinished = true;
         self.write_pending().await.map_err(RelayError::To)?;
         while from.bulk_left() > 0 {
@@ -132,7 +139,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         Ok(())
     }
 
-    /// Whether a bulk frame was cancelled in its middle, so that nothing can follow it.
+    /// Whether [`Writer::relay`] came to no end in the middle of a frame, so that nothing can follow it.
     pub fn is_broken(&self) -> bool {
         self.unfinished
     }
@@ -141,5 +148,25 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     pub async fn finish(&mut self) -> Result<(), LinkError> {
         self.flush().await?;
         Ok(self.stream.shutdown().await?)
+    }
+}
+
+/// A bulk frame that is being sent. What is left of it when it is dropped waits to be sent.
+struct Unsent<'a, W> {
+    writer: &'a mut Writer<W>,
+    body: &'a [u8],
+}
+
+impl<W> Drop for Unsent<'_, W> {
+    fn drop(&mut self) {
+        self.writer.pending.extend_from_slice(self.body);
+    }
+}
+
+/// The number of bytes that a stream took: at least one.
+fn some(written: io::Result<usize>) -> Result<usize, LinkError> {
+    match written? {
+        0 => Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+        written => Ok(written),
     }
 }

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::limits::MAX_PATH;
-use crate::protocol::transfer::{BadTransfer, check_user};
+use crate::protocol::invalid::{Invalid, check_user};
 
 /// Removes the key's temporary files below a directory that nobody works on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,9 +20,9 @@ pub struct Clean {
 
 impl Clean {
     /// Checks what the types alone can't.
-    pub fn check(&self) -> Result<(), BadTransfer> {
+    pub fn check(&self) -> Result<(), Invalid> {
         if self.path.len() > MAX_PATH || self.path.contains(&0) {
-            return Err(BadTransfer::Path);
+            return Err(Invalid::Path);
         }
         check_user(self.user.as_deref())
     }
@@ -49,8 +49,8 @@ mod tests {
         };
         assert_eq!(clean(b"", None), Ok(()));
         assert_eq!(clean(b"/srv", Some("www")), Ok(()));
-        assert_eq!(clean(b"a\0", None), Err(BadTransfer::Path));
-        assert_eq!(clean(&vec![b'a'; MAX_PATH + 1], None), Err(BadTransfer::Path));
-        assert_eq!(clean(b"", Some("")), Err(BadTransfer::User));
+        assert_eq!(clean(b"a\0", None), Err(Invalid::Path));
+        assert_eq!(clean(&vec![b'a'; MAX_PATH + 1], None), Err(Invalid::Path));
+        assert_eq!(clean(b"", Some("")), Err(Invalid::User));
     }
 }

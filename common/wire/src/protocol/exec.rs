@@ -13,7 +13,7 @@
 //! After a cut, [`Attach`] on another connection stands in [`Run`]'s place; the rest is the same. Another
 //! controller attaches without knowing what has come to the first, and is told [`super::job::Reading`] first.
 //!
-//! A detached job ([`Streams::Kept`]) is over for its controller with [`Started`]; how it goes on is in
+//! A detached job ([`Streams::Detached`]) is over for its controller with [`Started`]; how it goes on is in
 //! [`crate::protocol::job`].
 //!
 //! Offsets count bytes from the stream's beginning. Output is kept by the agent until it is
@@ -22,8 +22,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_NAME, MAX_WORDS};
-use crate::protocol::request::may_name_user;
+use crate::protocol::invalid::{Invalid, check_user};
+use crate::protocol::verb::Verb;
 use lariat_base::name::JobId;
+
+/// Largest number of a signal on Linux.
+pub const LAST_SIGNAL: u8 = 64;
 
 /// Runs a command as a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +59,7 @@ pub enum Streams {
         stdin: bool,
     },
     /// Files on the host: the job is detached and goes on by itself, and its output is kept.
-    Kept,
+    Detached,
     /// A terminal, with a controller that follows the job: what the command writes comes as stdout, what
     /// is sent as stdin is typed. The end of stdin types Ctrl-D.
     Terminal {
@@ -93,32 +97,9 @@ pub enum Command {
     Login,
 }
 
-/// Why a [`Run`] makes no sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadRun {
-    /// There is no program to run.
-    #[error("the command is empty")]
-    Empty,
-    /// No program can be given a word or variable that has a NUL byte in it.
-    #[error("a NUL byte in the command, its environment or its directory")]
-    Nul,
-    /// A variable's name is empty or has `=` in it.
-    #[error("a variable's name is empty or contains '='")]
-    Variable,
-    /// More than [`MAX_WORDS`] words or variables.
-    #[error("over {MAX_WORDS} words or variables")]
-    TooMany,
-    /// No user can have such a name.
-    #[error("no user can have this name")]
-    User,
-    /// No kind of terminal has such a name.
-    #[error("no terminal can be of this kind")]
-    Terminal,
-}
-
 impl Run {
     /// Checks what the types alone can't.
-    pub fn check(&self) -> Result<(), BadRun> {
+    pub fn check(&self) -> Result<(), Invalid> {
         let words: &[Vec<u8>] = match &self.command {
             Command::Shell(line) => std::slice::from_ref(line),
             Command::Argv(words) => words,
@@ -127,27 +108,36 @@ impl Run {
             Command::Login => &[],
         };
         if words.first().is_none_or(Vec::is_empty) && matches!(self.command, Command::Argv(_)) {
-            return Err(BadRun::Empty);
+            return Err(Invalid::EmptyCommand);
         }
         if words.len() > MAX_WORDS || self.env.len() > MAX_WORDS {
-            return Err(BadRun::TooMany);
+            return Err(Invalid::TooManyWords);
         }
         let values = self.env.iter().flat_map(|(name, value)| [name, value]);
         if words.iter().chain(values).chain(&self.cwd).any(|text| text.contains(&0)) {
-            return Err(BadRun::Nul);
+            return Err(Invalid::Nul);
         }
         if self.env.iter().any(|(name, _)| name.is_empty() || name.contains(&b'=')) {
-            return Err(BadRun::Variable);
+            return Err(Invalid::Variable);
         }
         if let Streams::Terminal { term, .. } = &self.streams
             && (term.is_empty() || term.len() > MAX_NAME || term.contains(&0))
         {
-            return Err(BadRun::Terminal);
+            return Err(Invalid::Terminal);
         }
-        if !may_name_user(self.user.as_deref()) {
-            return Err(BadRun::User);
-        }
-        Ok(())
+        check_user(self.user.as_deref())
+    }
+
+    /// The verb that a key needs for it.
+    pub fn verb(&self) -> Verb {
+        if self.command == Command::Login { Verb::Shell } else { Verb::Run }
+    }
+}
+
+impl Signal {
+    /// Checks what the type alone can't.
+    pub fn check(&self) -> Result<(), Invalid> {
+        if (1..=LAST_SIGNAL).contains(&self.number) { Ok(()) } else { Err(Invalid::Signal) }
     }
 }
 
@@ -274,26 +264,26 @@ mod tests {
 
     #[test]
     fn what_no_program_can_be_given_is_refused() {
-        assert_eq!(run(Command::Argv(vec![])).check(), Err(BadRun::Empty));
-        assert_eq!(run(Command::Argv(vec![vec![]])).check(), Err(BadRun::Empty));
-        assert_eq!(run(Command::Shell(b"a\0b".to_vec())).check(), Err(BadRun::Nul));
+        assert_eq!(run(Command::Argv(vec![])).check(), Err(Invalid::EmptyCommand));
+        assert_eq!(run(Command::Argv(vec![vec![]])).check(), Err(Invalid::EmptyCommand));
+        assert_eq!(run(Command::Shell(b"a\0b".to_vec())).check(), Err(Invalid::Nul));
         assert_eq!(run(Command::Shell(vec![])).check(), Ok(()));
         let script = |args| Command::Script { body: b"a\0b".to_vec(), args };
         assert_eq!(run(script(vec![vec![]])).check(), Ok(()));
-        assert_eq!(run(script(vec![b"\0".to_vec()])).check(), Err(BadRun::Nul));
+        assert_eq!(run(script(vec![b"\0".to_vec()])).check(), Err(Invalid::Nul));
         let terminal = |term: &[u8]| {
             let (term, size) = (term.to_vec(), Resize { rows: 24, columns: 80 });
             Run { streams: Streams::Terminal { term, size }, ..run(Command::Login) }
         };
         assert_eq!(terminal(b"xterm").check(), Ok(()));
-        assert_eq!(terminal(b"").check(), Err(BadRun::Terminal));
-        assert_eq!(terminal(b"a\0b").check(), Err(BadRun::Terminal));
+        assert_eq!(terminal(b"").check(), Err(Invalid::Terminal));
+        assert_eq!(terminal(b"a\0b").check(), Err(Invalid::Terminal));
         let many = vec![b"x".to_vec(); MAX_WORDS + 1];
-        assert_eq!(run(Command::Argv(many)).check(), Err(BadRun::TooMany));
+        assert_eq!(run(Command::Argv(many)).check(), Err(Invalid::TooManyWords));
         for name in [&b""[..], b"A=B"] {
             let mut bad = run(Command::Shell(b"true".to_vec()));
             bad.env.push((name.to_vec(), vec![]));
-            assert_eq!(bad.check(), Err(BadRun::Variable));
+            assert_eq!(bad.check(), Err(Invalid::Variable));
         }
     }
 

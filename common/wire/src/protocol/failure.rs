@@ -5,7 +5,8 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::grant::Verb;
+use crate::protocol::invalid::Invalid;
+use crate::protocol::verb::Verb;
 use lariat_base::escape::escape;
 use lariat_base::os_error::os_error;
 
@@ -56,8 +57,13 @@ pub enum Action {
 pub enum Cause {
     /// The system said so: an `errno` of Linux.
     Os(i32),
-    /// The key has no permission for this verb.
-    NotPermitted(VerbName),
+    /// The key has no permission for it.
+    NotPermitted {
+        /// The verb that the request needs.
+        verb: Verb,
+        /// Which rule of the key denied it; empty if the key lacks the verb.
+        rule: String,
+    },
     /// The request makes no sense; the text says why.
     BadRequest(String),
     /// Only regular files can be sent this way.
@@ -121,45 +127,6 @@ pub enum Limit {
     Output,
 }
 
-/// A verb as failures carry it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum VerbName {
-    /// `run`
-    Run,
-    /// `push`
-    Push,
-    /// `pull`
-    Pull,
-    /// `shell`
-    Shell,
-    /// `jobs`
-    Jobs,
-}
-
-impl From<Verb> for VerbName {
-    fn from(verb: Verb) -> Self {
-        match verb {
-            Verb::Run => Self::Run,
-            Verb::Push => Self::Push,
-            Verb::Pull => Self::Pull,
-            Verb::Shell => Self::Shell,
-            Verb::Jobs => Self::Jobs,
-        }
-    }
-}
-
-impl VerbName {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Run => "run",
-            Self::Push => "push",
-            Self::Pull => "pull",
-            Self::Shell => "shell",
-            Self::Jobs => "jobs",
-        }
-    }
-}
-
 /// What a path is, when it is not a regular file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FileKind {
@@ -178,7 +145,7 @@ pub enum FileKind {
 impl Failure {
     /// Whether it is the key's permissions that do not allow it.
     pub fn is_refusal(&self) -> bool {
-        matches!(self.cause, Cause::NotPermitted(_) | Cause::NotAsUser(_))
+        matches!(self.cause, Cause::NotPermitted { .. } | Cause::NotAsUser(_))
     }
 
     /// The system refused `action` on `path`.
@@ -187,9 +154,20 @@ impl Failure {
         Self { action, path: Some(path.to_vec()), cause }
     }
 
+    /// The key lacks this verb.
+    pub fn not_permitted(verb: Verb) -> Self {
+        Self::request(Cause::NotPermitted { verb, rule: String::new() })
+    }
+
     /// The request as a whole failed.
     pub fn request(cause: Cause) -> Self {
         Self { action: Action::Request, path: None, cause }
+    }
+}
+
+impl From<Invalid> for Failure {
+    fn from(invalid: Invalid) -> Self {
+        Self::request(Cause::BadRequest(invalid.to_string()))
     }
 }
 
@@ -229,8 +207,12 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Os(errno) => f.write_str(&os_error(*errno)),
-            Self::NotPermitted(verb) => {
-                write!(f, "this key is not permitted to {} on this host", verb.as_str())
+            Self::NotPermitted { verb, rule } if rule.is_empty() => {
+                write!(f, "this key is not permitted to {verb} on this host")
+            }
+            Self::NotPermitted { verb, rule } => {
+                let rule = escape(rule.as_bytes());
+                write!(f, "this key is not permitted to {verb} that on this host: {rule}")
             }
             Self::BadRequest(why) => f.write_str(&escape(why.as_bytes())),
             Self::NotAFile(kind) => f.write_str(match kind {

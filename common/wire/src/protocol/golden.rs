@@ -1,67 +1,90 @@
 //! The bytes of each message, so that no change of an encoder or a type goes unnoticed: they are the
 //! examples of docs/PROTOCOL.md.
 
+use super::audit::AuditHead;
 use super::clean::{Clean, Cleaned};
 use super::exec::{
     Ack, Attach, Command, End, Exit, Release, Resize, Run, Signal, Started, StdinEnd, StdinTaken,
     Streams,
 };
-use super::failure::{Action, Cause, Failure, FileKind, VerbName};
+use super::failure::{Action, Cause, Failure, FileKind};
 use super::job::{Job, Kill, Killed, List, Listed, Logs, LogsEnd, Reading, Start, State};
-use super::metadata::{Metadata, Ownership, Preserve, Xattr};
-use super::request::{Goodbye, Ping, Pong};
+use super::metadata::{Metadata, Ownership, Preserve, Time, Xattr};
+use super::pull::Pull;
+use super::session::{Finished, Goodbye, Ping, Pong};
 use super::transfer::{
     Basis, Begun, Complete, Copies, Copy, Destination, Done, Hashes, Have, Identity, Offer,
-    Overrides, Pull, Push, Range, Sending, Time,
+    Overrides, Push, Range, Sending,
 };
 use super::tree::{
     Answers, Begin, Change, ChangeKind, Changed, Changes, End as TreeEnd, Entries, Entry, Missed,
     PushTree, Root, Rule, Settled, TreeOptions, What,
 };
+use super::verb::Verb;
 use super::{Kind, Message};
 use crate::codec;
 use crate::link::message_frame;
-use lariat_base::name::JobId;
+use lariat_base::name::{JobId, KeyId, TransferId};
 
 /// The document with the examples.
 const DOCUMENT: &str = include_str!("../../../../docs/PROTOCOL.md");
 
-fn check<M: Message + std::fmt::Debug>(seen: &mut Vec<Kind>, message: &M) {
-    let frame = message_frame(message).unwrap();
+/// What the examples were of, and the bytes that the document lacks.
+#[derive(Default)]
+struct Seen {
+    kinds: Vec<Kind>,
+    missing: Vec<String>,
+}
+
+fn check<M: Message + std::fmt::Debug>(seen: &mut Seen, message: &M) {
+    let frame = message_frame(1, message).unwrap();
     let examples: String = DOCUMENT.chars().filter(|c| !c.is_whitespace()).collect();
     let hex = hex::encode(&frame);
-    assert!(examples.contains(&hex), "docs/PROTOCOL.md lacks {message:?}:\n{hex}");
+    if !examples.contains(&hex) {
+        seen.missing.push(format!("{message:?}:\n{hex}"));
+    }
     let again: M = codec::decode(&frame[8..]).unwrap();
-    assert_eq!(message_frame(&again).unwrap(), frame);
+    assert_eq!(message_frame(1, &again).unwrap(), frame);
     for len in 8..frame.len() {
         assert!(codec::decode::<M>(&frame[8..len]).is_err(), "{message:?} cut to {len}");
     }
-    seen.push(M::KIND);
+    seen.kinds.push(M::KIND);
 }
 
-fn jobs(s: &mut Vec<Kind>, job: JobId) {
-    check(s, &List { prefix: "1d".to_owned() });
+fn jobs(s: &mut Seen, job: JobId) {
+    check(s, &List { prefix: "1d".to_owned(), all_keys: false });
     let state = State::Ended(End::Exited(3));
     let (user, command) = (Some("www".to_owned()), b"make".to_vec());
-    let ended = Job { job, kept: true, began_ms: 5, ended_ms: Some(6), user, command, state };
+    let ended = Job {
+        job,
+        key: KeyId([0xa1; 16]),
+        detached: true,
+        began_ms: 5,
+        ended_ms: Some(6),
+        user,
+        command,
+        state,
+    };
     check(s, &Listed { jobs: vec![ended], more: false });
-    check(s, &Logs { job, from: Start::Lines(10), follow: true });
+    check(s, &Logs { job, from: Start::Lines(10), follow: true, all_keys: false });
     let offsets = Ack { stdout: 7, stderr: 1 };
-    check(s, &Logs { job, from: Start::Offsets(offsets), follow: false });
+    check(s, &Logs { job, from: Start::Offsets(offsets), follow: false, all_keys: true });
     check(s, &Reading { from: offsets });
     check(s, &LogsEnd { upto: offsets, state: State::Died { with_host: true } });
-    check(s, &Kill { job, signal: 15, once: [0x0c; 16] });
+    check(s, &Kill { job, signal: Signal { number: 15 }, once: [0x0c; 16], all_keys: false });
     check(s, &Killed);
 }
 
 #[test]
 fn every_message_has_the_bytes_of_the_document() {
-    let mut seen = Vec::new();
+    let mut seen = Seen::default();
     let s = &mut seen;
     let job = JobId([0x1d; 16]);
     check(s, &Ping { nonce: 7 });
     check(s, &Pong { nonce: 7 });
     check(s, &Goodbye { retry_after_ms: 2000 });
+    let audit = AuditHead { chain: [0xc4; 16], seq: 170, hash: [0x5a; 32] };
+    check(s, &Finished { audit });
     let argv = Command::Argv(vec![b"ls".to_vec(), b"-l".to_vec()]);
     let env = vec![(b"A".to_vec(), b"1".to_vec())];
     let run = Run {
@@ -83,7 +106,7 @@ fn every_message_has_the_bytes_of_the_document() {
     let script = Command::Script { body: b"ls".to_vec(), args: vec![b"x".to_vec()] };
     check(s, &Run { command: script, timeout_ms: None, user: None, cwd: None, env: vec![], ..run });
     let command = Command::Shell(b"make".to_vec());
-    let (user, cwd, env, streams) = (None, None, vec![], Streams::Kept);
+    let (user, cwd, env, streams) = (None, None, vec![], Streams::Detached);
     check(s, &Run { job, command, user, cwd, env, streams, timeout_ms: None, grace_ms: 0 });
     let size = Resize { rows: 24, columns: 80 };
     let (user, cwd, env, command) = (None, None, vec![], Command::Login);
@@ -101,6 +124,7 @@ fn every_message_has_the_bytes_of_the_document() {
     check(s, &Exit { end: End::Stopped, stdout: 0, stderr: 0 });
     check(s, &Release);
     jobs(s, job);
+    let transfer = TransferId([0x7f; 16]);
     let ctime = Time { secs: 5, nanos: 6 };
     let offer = Offer {
         size: Some(600_000),
@@ -120,10 +144,13 @@ fn every_message_has_the_bytes_of_the_document() {
         ..Default::default()
     };
     let (preserve, user) = (Preserve { special: true, ..Preserve::default() }, None);
-    check(s, &Push { dest, offer: offer.clone(), overrides, preserve, user });
+    check(
+        s,
+        &Push { transfer, dest, offer: offer.clone(), overrides, preserve, dry_run: false, user },
+    );
     let sending = Sending { compress: true, rate: Some(4096) };
     let user = Some("www".to_owned());
-    check(s, &Pull { source: b"/srv/a".to_vec(), sending, tree: None, user });
+    check(s, &Pull { transfer, source: b"/srv/a".to_vec(), sending, tree: None, user });
     check(s, &Offer { size: None, ..offer.clone() });
     let metadata = owned(&offer.metadata);
     check(s, &Offer { metadata, ..offer.clone() });
@@ -137,12 +164,16 @@ fn every_message_has_the_bytes_of_the_document() {
     check(s, &Done { changed: true });
     let path = Some(b"/srv/a".to_vec());
     check(s, &Failure { action: Action::Open, path, cause: Cause::Os(13) });
-    check(s, &Failure::request(Cause::NotPermitted(VerbName::Push)));
+
+    check(s, &Failure::not_permitted(Verb::Push));
+    let rule = "keyring.toml:15".to_owned();
+    check(s, &Failure::request(Cause::NotPermitted { verb: Verb::Run, rule }));
     trees(s, &offer);
     check(s, &Failure::request(Cause::NoSuchJob { up_ms: 5 }));
     check(s, &Failure::request(Cause::NotAsUser("www".to_owned())));
+    assert!(seen.missing.is_empty(), "docs/PROTOCOL.md lacks {}", seen.missing.join("\n"));
     for kind in Kind::ALL {
-        let left = !kind.is_bulk() && !kind.is_hello() && !seen.contains(kind);
+        let left = !kind.is_bulk() && !kind.is_hello() && !seen.kinds.contains(kind);
         assert!(!left, "{kind:?} has no example");
     }
 }
@@ -154,7 +185,8 @@ fn owned(metadata: &Metadata) -> Metadata {
     Metadata { owner, xattrs, ..metadata.clone() }
 }
 
-fn trees(s: &mut Vec<Kind>, offer: &Offer) {
+fn trees(s: &mut Seen, offer: &Offer) {
+    let transfer = TransferId([0x7f; 16]);
     let entry = |name: &[u8], what| Entry {
         name: name.to_vec(),
         metadata: Metadata {
@@ -171,10 +203,14 @@ fn trees(s: &mut Vec<Kind>, offer: &Offer) {
         TreeOptions { rules, delete: true, max_delete: Some(7), ..TreeOptions::default() };
     let overrides = Overrides::default();
     let user = None;
-    let push = PushTree { dest, root: root.clone(), options: options.clone(), overrides, user };
+    let push =
+        PushTree { transfer, dest, root: root.clone(), options: options.clone(), overrides, user };
     check(s, &push);
     let sending = Sending::default();
-    check(s, &Pull { source: b"/srv".to_vec(), sending, tree: Some(options), user: None });
+    check(
+        s,
+        &Pull { transfer, source: b"/srv".to_vec(), sending, tree: Some(options), user: None },
+    );
     check(s, &Root { entry: root });
     let what = What::File { size: 3, hash: None, linked: false };
     check(s, &Root { entry: entry(b"", what) });

@@ -1,16 +1,17 @@
 //! The words before authentication. Each has one legal length, no lists, and no serde.
 
-use crate::protocol::grant::Grant;
+use crate::protocol::audit::AuditHead;
+use crate::protocol::verb::Verbs;
 use lariat_base::name::{BootId, HostName, KeyId, SessionId};
 
 /// First bytes of every challenge: whoever is there speaks lariat.
 pub const MAGIC: [u8; 8] = *b"lariat\0\0";
 
 /// Oldest protocol version that this code speaks.
-pub const VERSION_MIN: u16 = 1;
+pub const VERSION_MIN: u16 = 2;
 
 /// Newest protocol version that this code speaks.
-pub const VERSION_MAX: u16 = 1;
+pub const VERSION_MAX: u16 = 2;
 
 /// Length of a proof, in bytes.
 pub const PROOF_LEN: usize = 32;
@@ -139,20 +140,67 @@ pub struct Welcome {
     pub boot: BootId,
     /// The agent's clock, in milliseconds since 1970.
     pub time_ms: u64,
+    /// The features that this session uses: those of the login.
+    pub features: u64,
     /// What the key may do.
-    pub grant: Grant,
+    pub verbs: Verbs,
+    /// How much of it at a time.
+    pub limits: KeyLimits,
+    /// The newest line of the host's audit that is on disk.
+    pub audit: AuditHead,
+    /// Notes that the key's owner has not seen: how many, and as many of the oldest as there is room for.
+    pub notes: UnreadNotes,
 }
+
+/// How much a key may do at a time; 0 where nothing limits it but the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyLimits {
+    /// Sessions.
+    pub sessions: u32,
+    /// Jobs.
+    pub jobs: u32,
+}
+
+/// Room for notes in a [`Welcome`], in bytes.
+pub const NOTES_LEN: usize = 2048;
+
+/// Notes of other operators that were left on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadNotes {
+    /// How many there are.
+    pub count: u32,
+    /// Some of them, in a form of their own; the rest is zero.
+    pub room: Box<[u8; NOTES_LEN]>,
+}
+
+impl Default for UnreadNotes {
+    fn default() -> Self {
+        Self { count: 0, room: Box::new([0; NOTES_LEN]) }
+    }
+}
+
+/// Length of a [`Welcome`] payload in bytes.
+pub const WELCOME_LEN: usize =
+    PROOF_LEN + 16 + 16 + 8 + 8 + 4 + 2 * 4 + (16 + 8 + 32) + 4 + NOTES_LEN;
 
 impl Welcome {
     /// The payload's bytes.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(PROOF_LEN + 16 + 16 + 8 + 4);
-        out.extend_from_slice(&self.proof);
-        out.extend_from_slice(&self.session.0);
-        out.extend_from_slice(&self.boot.0);
-        out.extend_from_slice(&self.time_ms.to_le_bytes());
-        out.extend_from_slice(&self.grant.bits().to_le_bytes());
-        out
+    pub fn encode(&self) -> [u8; WELCOME_LEN] {
+        let mut out = Writer(Vec::with_capacity(WELCOME_LEN));
+        out.put(&self.proof);
+        out.put(&self.session.0);
+        out.put(&self.boot.0);
+        out.put(&self.time_ms.to_le_bytes());
+        out.put(&self.features.to_le_bytes());
+        out.put(&self.verbs.bits().to_le_bytes());
+        out.put(&self.limits.sessions.to_le_bytes());
+        out.put(&self.limits.jobs.to_le_bytes());
+        out.put(&self.audit.chain);
+        out.put(&self.audit.seq.to_le_bytes());
+        out.put(&self.audit.hash);
+        out.put(&self.notes.count.to_le_bytes());
+        out.put(&*self.notes.room);
+        out.finish()
     }
 
     /// Reads a payload. The proof is not checked here.
@@ -167,7 +215,21 @@ impl Welcome {
             session: SessionId(input.take()?),
             boot: BootId(input.take()?),
             time_ms: u64::from_le_bytes(input.take()?),
-            grant: Grant::from_bits(u32::from_le_bytes(input.take()?)),
+            features: u64::from_le_bytes(input.take()?),
+            verbs: Verbs::from_bits(u32::from_le_bytes(input.take()?)),
+            limits: KeyLimits {
+                sessions: u32::from_le_bytes(input.take()?),
+                jobs: u32::from_le_bytes(input.take()?),
+            },
+            audit: AuditHead {
+                chain: input.take()?,
+                seq: u64::from_le_bytes(input.take()?),
+                hash: input.take()?,
+            },
+            notes: UnreadNotes {
+                count: u32::from_le_bytes(input.take()?),
+                room: Box::new(input.take()?),
+            },
         };
         input.end()?;
         Some(welcome)
@@ -222,12 +284,13 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MAX_FRAME_STRANGER;
     use proptest::prelude::*;
 
     fn challenge() -> Challenge {
         Challenge {
-            version_min: 1,
-            version_max: 1,
+            version_min: 2,
+            version_max: 2,
             features: 0,
             host: "web-01".parse().unwrap(),
             nonce: [7; 32],
@@ -236,7 +299,7 @@ mod tests {
     }
 
     fn login() -> Login {
-        Login { version: 1, features: 0, key_id: KeyId([1; 16]), nonce: [2; 32] }
+        Login { version: 2, features: 0, key_id: KeyId([1; 16]), nonce: [2; 32] }
     }
 
     #[test]
@@ -250,8 +313,13 @@ mod tests {
             session: SessionId([4; 16]),
             boot: BootId([5; 16]),
             time_ms: 6,
-            grant: Grant::ALL,
+            features: 0,
+            verbs: Verbs::all(),
+            limits: KeyLimits { sessions: 7, jobs: 8 },
+            audit: AuditHead { chain: [9; 16], seq: 10, hash: [11; 32] },
+            notes: UnreadNotes { count: 12, room: Box::new([13; NOTES_LEN]) },
         };
+        assert!(welcome.encode().len() <= MAX_FRAME_STRANGER);
         assert_eq!(Welcome::decode(&welcome.encode()), Ok(welcome));
         assert_eq!(Denied::decode(&Denied.encode()), Ok(Denied));
     }

@@ -10,12 +10,14 @@
 //!                ←    Killed | Failed
 //! ```
 //!
-//! A key has only its own jobs: to all of these, another's is as if it were not there.
+//! A key without the verb `keys` has only its own jobs: to all of these, another's is as if it were not there.
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::exec::{Ack, End};
-use lariat_base::name::JobId;
+use crate::protocol::exec::{Ack, End, Signal};
+use crate::protocol::invalid::Invalid;
+use crate::protocol::verb::Verb;
+use lariat_base::name::{JobId, KeyId};
 
 /// Most hexadecimal digits of a job's id.
 const ID_DIGITS: usize = 32;
@@ -25,6 +27,8 @@ const ID_DIGITS: usize = 32;
 pub struct List {
     /// Only those whose ids begin with these hexadecimal digits, in lower case.
     pub prefix: String,
+    /// Other keys' jobs too.
+    pub all_keys: bool,
 }
 
 /// Some of the jobs, the oldest first.
@@ -46,8 +50,10 @@ impl Listed {
 pub struct Job {
     /// Its id.
     pub job: JobId,
+    /// The key that started it.
+    pub key: KeyId,
     /// Whether it is detached, and so has logs.
-    pub kept: bool,
+    pub detached: bool,
     /// When it began by the host's clock, in milliseconds since 1970.
     pub began_ms: u64,
     /// When it ended, if it has and that is known.
@@ -83,6 +89,8 @@ pub struct Logs {
     pub from: Start,
     /// Whether to go on until the job has ended.
     pub follow: bool,
+    /// It may be another key's job.
+    pub all_keys: bool,
 }
 
 /// Where reading begins.
@@ -118,11 +126,13 @@ pub struct LogsEnd {
 pub struct Kill {
     /// The job.
     pub job: JobId,
-    /// The host's number for it, 1 to 64.
-    pub signal: u8,
-    /// Random bytes. A signal that was sent with them before is not sent again: who did not hear the answer
-    /// may ask once more.
+    /// Which signal.
+    pub signal: Signal,
+    /// Random bytes. The supervisor sends a signal with these bytes once, so that a request whose answer was
+    /// lost can be repeated.
     pub once: [u8; 16],
+    /// It may be another key's job.
+    pub all_keys: bool,
 }
 
 /// The job was sent the signal.
@@ -130,11 +140,24 @@ pub struct Kill {
 pub struct Killed;
 
 impl List {
-    /// Whether the prefix is one.
-    pub fn is_valid(&self) -> bool {
-        self.prefix.len() <= ID_DIGITS
-            && self.prefix.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    /// Checks what the type alone can't.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        let valid = self.prefix.len() <= ID_DIGITS && self.prefix.bytes().all(is_digit);
+        if valid { Ok(()) } else { Err(Invalid::JobPrefix) }
     }
+}
+
+impl Kill {
+    /// Checks what the type alone can't.
+    pub fn check(&self) -> Result<(), Invalid> {
+        self.signal.check()
+    }
+}
+
+/// The verb for looking at jobs: those of one key are its own business.
+pub(super) fn verb(all_keys: bool) -> Verb {
+    if all_keys { Verb::Keys } else { Verb::Jobs }
 }
 
 #[cfg(test)]
@@ -143,8 +166,21 @@ mod tests {
 
     #[test]
     fn a_prefix_is_some_digits_of_an_id() {
-        let valid = |prefix: &str| List { prefix: prefix.to_owned() }.is_valid();
-        assert!(valid("") && valid("0af") && valid(&"a".repeat(32)));
-        assert!(!valid("A") && !valid("g") && !valid("/") && !valid(&"a".repeat(33)));
+        let check = |prefix: &str| List { prefix: prefix.to_owned(), all_keys: false }.check();
+        for good in ["", "0af", &"a".repeat(32)] {
+            assert_eq!(check(good), Ok(()));
+        }
+        for bad in ["A", "g", "/", &"a".repeat(33)] {
+            assert_eq!(check(bad), Err(Invalid::JobPrefix), "{bad}");
+        }
+    }
+
+    #[test]
+    fn signals_are_1_to_64() {
+        let check = |number| {
+            let (job, signal, once) = (JobId([0; 16]), Signal { number }, [0; 16]);
+            Kill { job, signal, once, all_keys: false }.check()
+        };
+        assert_eq!([0, 1, 64, 65].map(|number| check(number).is_ok()), [false, true, true, false]);
     }
 }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::transfer::{BadTransfer, Time};
+use super::invalid::Invalid;
 use crate::limits::MAX_NAME;
 
 /// Most bytes of extended attributes of one name, their own names included.
@@ -12,7 +12,23 @@ pub const MAX_XATTRS: usize = 64 * 1024;
 /// The number that no user or group can have: it means "leave it as it is" to the system.
 const NOBODY: u32 = u32::MAX;
 
-/// What of it preserve beside permission bits and the time of last modification.
+/// A point in time, from 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Time {
+    /// Seconds, before 1970 negative.
+    pub secs: i64,
+    /// Nanoseconds after the second, under a thousand million.
+    pub nanos: u32,
+}
+
+impl Time {
+    /// Checks what the type alone can't.
+    pub fn check(self) -> Result<(), Invalid> {
+        if self.nanos < 1_000_000_000 { Ok(()) } else { Err(Invalid::Time) }
+    }
+}
+
+/// Which metadata travels beside permission bits and the time of last modification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub struct Preserve {
@@ -154,14 +170,14 @@ impl Metadata {
     }
 
     /// Checks what the types alone can't.
-    pub fn check(&self) -> Result<(), BadTransfer> {
+    pub fn check(&self) -> Result<(), Invalid> {
         if self.mode & !0o7777 != 0 {
-            return Err(BadTransfer::Mode);
+            return Err(Invalid::Mode);
         }
         self.mtime.check()?;
         let nobody = |owner: &Ownership| owner.uid == NOBODY || owner.gid == NOBODY;
         if self.owner.as_ref().is_some_and(nobody) {
-            return Err(BadTransfer::Owner);
+            return Err(Invalid::Owner);
         }
         let bad = |xattr: &Xattr| {
             xattr.name.is_empty() || xattr.name.len() > MAX_NAME || xattr.name.contains(&0)
@@ -171,10 +187,10 @@ impl Metadata {
             entry.perm > 7 || nobody || entry.name.len() > MAX_NAME || entry.name.contains('\0')
         };
         if self.acls.entries().any(bad_entry) {
-            return Err(BadTransfer::Acl);
+            return Err(Invalid::Acl);
         }
         if self.xattrs_len() > MAX_XATTRS || self.xattrs.iter().any(bad) {
-            return Err(BadTransfer::Xattrs);
+            return Err(Invalid::Xattrs);
         }
         Ok(())
     }
@@ -192,9 +208,9 @@ mod tests {
         };
         assert_eq!(Metadata { mode: 0o7777, ..Metadata::default() }.check(), Ok(()));
         let bad = Metadata { mode: 0o10_000, ..Metadata::default() };
-        assert_eq!(bad.check(), Err(BadTransfer::Mode));
+        assert_eq!(bad.check(), Err(Invalid::Mode));
         let mtime = Time { secs: 0, nanos: 1_000_000_000 };
-        assert_eq!(Metadata { mtime, ..Metadata::default() }.check(), Err(BadTransfer::Time));
+        assert_eq!(Metadata { mtime, ..Metadata::default() }.check(), Err(Invalid::Time));
         let owned = |uid, gid| {
             let (user, group) = (String::new(), String::new());
             let owner = Some(Ownership { uid, gid, user, group });
@@ -202,7 +218,7 @@ mod tests {
         };
         assert_eq!(owned(u32::MAX - 1, 0), Ok(()));
         for (uid, gid) in [(u32::MAX, 0), (0, u32::MAX)] {
-            assert_eq!(owned(uid, gid), Err(BadTransfer::Owner));
+            assert_eq!(owned(uid, gid), Err(Invalid::Owner));
         }
         let acl = |tag, perm, id, name: &str| {
             let access = vec![AclEntry { tag, perm, id, name: name.to_owned() }];
@@ -215,7 +231,7 @@ mod tests {
             (AclTag::NamedGroup, 7, u32::MAX, ""),
             (AclTag::NamedUser, 7, 0, "a\0"),
         ] {
-            assert_eq!(acl(tag, perm, id, name), Err(BadTransfer::Acl));
+            assert_eq!(acl(tag, perm, id, name), Err(Invalid::Acl));
         }
         assert_eq!(AclTag::ALL.map(AclTag::number), [1, 2, 4, 8, 16, 32]);
         assert_eq!(xattr(b"user.a", MAX_XATTRS - 6).check(), Ok(()));
@@ -226,7 +242,7 @@ mod tests {
             xattr(&[b'a'; 256], 1),
         ];
         for bad in bad {
-            assert_eq!(bad.check(), Err(BadTransfer::Xattrs));
+            assert_eq!(bad.check(), Err(Invalid::Xattrs));
         }
     }
 }

@@ -1,88 +1,174 @@
-//! What any session may say at any time, and the list of requests.
+//! The requests: one line each says what its type is, which verb a key needs for it, and as whom it acts.
 
-use serde::{Deserialize, Serialize};
-
+use super::Kind;
+use super::clean::Clean;
+use super::exec::{Attach, Run};
+use super::invalid::Invalid;
+use super::job::{self, Kill, List, Logs};
+use super::message::Message;
+use super::pull::Pull;
+use super::transfer::Push;
+use super::tree::PushTree;
+use super::verb::Verb;
 use crate::codec::{self, CodecError};
-use crate::limits::MAX_NAME;
-use crate::protocol::clean::Clean;
-use crate::protocol::exec::{Attach, Command, Run};
-use crate::protocol::grant::Verb;
-use crate::protocol::job::{Kill, List, Logs};
-use crate::protocol::transfer::{Pull, Push};
-use crate::protocol::tree::PushTree;
-use crate::protocol::{Kind, Message};
 
-/// Asks for a [`Pong`] at once. Either end, at any time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ping {
-    /// Comes back in the answer.
-    pub nonce: u64,
+macro_rules! requests {
+    ($(
+        $(#[$doc:meta])*
+        enum $set:ident {
+            $($(#[$about:meta])* $name:ident, $verb:expr, $user:expr;)*
+        }
+    )*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[expect(clippy::large_enum_variant, reason = "a session holds one at a time, and never moves it")]
+        pub enum $set {
+            $($(#[$about])* $name($name),)*
+        }
+
+        impl $set {
+            /// The kinds of frame that open one of these requests.
+            pub const KINDS: &[Kind] = &[$($name::KIND,)*];
+
+            /// Reads the frame of such a request; `None` if it is of another kind. What the types alone
+            /// can't rule out is not checked.
+            pub fn decode(kind: Kind, payload: &[u8]) -> Option<Result<Self, CodecError>> {
+                match kind {
+                    $($name::KIND => Some(codec::decode(payload).map(Self::$name)),)*
+                    _ => None,
+                }
+            }
+
+            /// The kind and the payload of its frame.
+            pub fn encode(&self) -> Result<(Kind, Vec<u8>), CodecError> {
+                match self {
+                    $(Self::$name(request) => Ok(($name::KIND, codec::encode(request)?)),)*
+                }
+            }
+
+            /// Checks what the types alone can't rule out.
+            pub fn check(&self) -> Result<(), Invalid> {
+                match self {
+                    $(Self::$name(request) => Message::check(request),)*
+                }
+            }
+
+            /// The verb that a key needs for it.
+            pub fn verb(&self) -> Verb {
+                match self {
+                    $(Self::$name(request) => {
+                        let verb: fn(&$name) -> Verb = $verb;
+                        verb(request)
+                    })*
+                }
+            }
+
+            /// The user that it asks to act as, if another than the agent's own.
+            pub fn user(&self) -> Option<&str> {
+                match self {
+                    $(Self::$name(request) => {
+                        let user: fn(&$name) -> Option<&str> = $user;
+                        user(request)
+                    })*
+                }
+            }
+        }
+    )*};
 }
 
-/// Answers a [`Ping`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pong {
-    /// The ping's.
-    pub nonce: u64,
-}
+requests! {
+    /// Requests about jobs. Jobs run under supervisors, which have their user's rights.
+    enum JobRequest {
+        /// Run a command.
+        Run, Run::verb, |run| run.user.as_deref();
+        /// Go on with a command on another connection.
+        Attach, |_| Verb::Run, |_| None;
+        /// Name jobs.
+        List, |list| job::verb(list.all_keys), |_| None;
+        /// Read a detached job's output.
+        Logs, |logs| job::verb(logs.all_keys), |_| None;
+        /// Signal a job.
+        Kill, |kill| job::verb(kill.all_keys), |_| None;
+    }
 
-/// The agent takes no more requests on this session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Goodbye {
-    /// When to come back, in milliseconds.
-    pub retry_after_ms: u64,
+    /// Requests about files, which are done with a user's rights over them.
+    enum FileRequest {
+        /// Send a file to the host.
+        Push, |_| Verb::Push, |push| push.user.as_deref();
+        /// Send a directory to the host.
+        PushTree, |_| Verb::Push, |push| push.user.as_deref();
+        /// Fetch a file or a directory from the host.
+        Pull, |_| Verb::Pull, |pull| pull.user.as_deref();
+        /// Remove abandoned temporary files.
+        Clean, |_| Verb::Push, |clean| clean.user.as_deref();
+    }
 }
 
 /// What a controller may ask of an agent, one at a time.
-#[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a session holds one at a time, and never moves it")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Run a command.
-    Run(Run),
-    /// Go on with a command.
-    Attach(Attach),
-    /// Name the key's jobs.
-    List(List),
-    /// Read a detached job's output.
-    Logs(Logs),
-    /// Signal a job.
-    Kill(Kill),
-    /// Send files to the host, or fetch them.
+    /// About jobs.
+    Job(JobRequest),
+    /// About files.
     File(FileRequest),
 }
 
-/// The requests that are about files: those that are done with a user's rights over them.
-#[derive(Clone, Debug)]
-pub enum FileRequest {
-    /// Send a file to the host.
-    Push(Push),
-    /// Send a directory to the host.
-    PushTree(PushTree),
-    /// Fetch a file or a directory from the host.
-    Pull(Pull),
-    /// Remove abandoned temporary files.
-    Clean(Clean),
+/// Why a frame is no request.
+#[derive(Debug, thiserror::Error)]
+pub enum BadRequest {
+    /// Its kind is not a request's.
+    #[error("a {0:?} frame is no request")]
+    Kind(Kind),
+    /// Its payload does not decode.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
 }
 
-impl FileRequest {
-    /// The user that it asks to be done as, if another than the agent's own.
-    pub fn user(&self) -> Option<&str> {
+impl Request {
+    /// Reads a request's frame. What the types alone can't rule out is not checked.
+    pub fn decode(kind: Kind, payload: &[u8]) -> Result<Self, BadRequest> {
+        if let Some(request) = JobRequest::decode(kind, payload) {
+            return Ok(Self::Job(request?));
+        }
+        match FileRequest::decode(kind, payload) {
+            Some(request) => Ok(Self::File(request?)),
+            None => Err(BadRequest::Kind(kind)),
+        }
+    }
+
+    /// Checks what the types alone can't rule out.
+    pub fn check(&self) -> Result<(), Invalid> {
         match self {
-            Self::Push(push) => push.user.as_deref(),
-            Self::PushTree(push) => push.user.as_deref(),
-            Self::Pull(pull) => pull.user.as_deref(),
-            Self::Clean(clean) => clean.user.as_deref(),
+            Self::Job(request) => request.check(),
+            Self::File(request) => request.check(),
         }
     }
 
     /// The verb that a key needs for it.
     pub fn verb(&self) -> Verb {
         match self {
-            Self::Push(_) | Self::PushTree(_) | Self::Clean(_) => Verb::Push,
-            Self::Pull(_) => Verb::Pull,
+            Self::Job(request) => request.verb(),
+            Self::File(request) => request.verb(),
         }
     }
 
+    /// The user that it asks to act as, if another than the agent's own.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::Job(request) => request.user(),
+            Self::File(request) => request.user(),
+        }
+    }
+}
+
+impl Kind {
+    /// Whether a frame of this kind opens a request.
+    pub fn is_request(self) -> bool {
+        JobRequest::KINDS.contains(&self) || FileRequest::KINDS.contains(&self)
+    }
+}
+
+impl FileRequest {
     /// Bytes of memory that its rules and lists take once they are read, about.
     pub fn memory(&self) -> usize {
         const RULE: usize = 8 * 1024;
@@ -99,83 +185,19 @@ impl FileRequest {
         let only: usize = options.only.iter().map(|path| 2 * (PATH + path.len())).sum();
         rules + only
     }
-
-    /// The kind and the payload of its frame.
-    pub fn encode(&self) -> Result<(Kind, Vec<u8>), CodecError> {
-        Ok(match self {
-            Self::Push(push) => (Push::KIND, codec::encode(push)?),
-            Self::PushTree(push) => (PushTree::KIND, codec::encode(push)?),
-            Self::Pull(pull) => (Pull::KIND, codec::encode(pull)?),
-            Self::Clean(clean) => (Clean::KIND, codec::encode(clean)?),
-        })
-    }
-
-    /// Reads such a request's frame.
-    pub fn decode(kind: Kind, payload: &[u8]) -> Result<Self, BadRequest> {
-        match Request::decode(kind, payload)? {
-            Request::File(request) => Ok(request),
-            _ => Err(BadRequest::Kind(kind)),
-        }
-    }
 }
 
-/// Whether a user could have this name, if one is given; the host knows which there are.
-pub(super) fn may_name_user(user: Option<&str>) -> bool {
-    // A longer one no user database holds.
-    user.is_none_or(|name| (1..=MAX_NAME).contains(&name.len()) && !name.contains('\0'))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Why a frame is no request.
-#[derive(Debug, thiserror::Error)]
-pub enum BadRequest {
-    /// Its kind is not a request's.
-    #[error("a {0:?} frame is no request")]
-    Kind(Kind),
-    /// Its payload does not decode.
-    #[error(transparent)]
-    Codec(#[from] CodecError),
-}
-
-impl Request {
-    /// Reads a request's frame.
-    pub fn decode(kind: Kind, payload: &[u8]) -> Result<Self, BadRequest> {
-        match kind {
-            Run::KIND => Ok(Self::Run(codec::decode(payload)?)),
-            Attach::KIND => Ok(Self::Attach(codec::decode(payload)?)),
-            List::KIND => Ok(Self::List(codec::decode(payload)?)),
-            Logs::KIND => Ok(Self::Logs(codec::decode(payload)?)),
-            Kill::KIND => Ok(Self::Kill(codec::decode(payload)?)),
-            Push::KIND => Ok(Self::File(FileRequest::Push(codec::decode(payload)?))),
-            PushTree::KIND => Ok(Self::File(FileRequest::PushTree(codec::decode(payload)?))),
-            Pull::KIND => Ok(Self::File(FileRequest::Pull(codec::decode(payload)?))),
-            Clean::KIND => Ok(Self::File(FileRequest::Clean(codec::decode(payload)?))),
-            other => Err(BadRequest::Kind(other)),
+    #[test]
+    fn only_kinds_of_the_table_open_requests() {
+        for &kind in Kind::ALL {
+            let decoded = Request::decode(kind, &[0xff; 3]);
+            assert_eq!(matches!(decoded, Err(BadRequest::Codec(_))), kind.is_request(), "{kind:?}");
+            assert!(!(kind.is_request() && (kind.is_session() || kind.is_bulk())), "{kind:?}");
         }
-    }
-
-    /// The user that it asks to be done as, if another than the agent's own.
-    pub fn user(&self) -> Option<&str> {
-        match self {
-            Self::Run(run) => run.user.as_deref(),
-            // A job has its user.
-            Self::Attach(_) | Self::List(_) | Self::Logs(_) | Self::Kill(_) => None,
-            Self::File(request) => request.user(),
-        }
-    }
-
-    /// Whether a frame of this kind asks for something.
-    pub fn is_request(kind: Kind) -> bool {
-        use Kind::{Attach, Clean, Kill, List, Logs, Pull, Push, PushTree, Run};
-        matches!(kind, Run | Attach | List | Logs | Kill | Push | PushTree | Pull | Clean)
-    }
-
-    /// The verb that a key needs for it.
-    pub fn verb(&self) -> Verb {
-        match self {
-            Self::Run(Run { command: Command::Login, .. }) => Verb::Shell,
-            Self::Run(_) | Self::Attach(_) => Verb::Run,
-            Self::List(_) | Self::Logs(_) | Self::Kill(_) => Verb::Jobs,
-            Self::File(request) => request.verb(),
-        }
+        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 9);
     }
 }

@@ -98,7 +98,7 @@ fn cells(job: &Job, now_ms: u64) -> Vec<String> {
     let age = Duration::from_millis(now_ms.saturating_sub(job.began_ms));
     let user = job.user.iter().map(|user| format!("{}: ", escape(user.as_bytes())));
     let mut shown = user.chain([command(job)]).collect::<String>();
-    if !job.kept {
+    if !job.detached {
         shown.push_str("  (not detached)");
     }
     let took = lasted(job, now_ms).map_or("?".to_owned(), span);
@@ -107,7 +107,7 @@ fn cells(job: &Job, now_ms: u64) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use lariat_base::name::JobId;
+    use lariat_base::name::{JobId, KeyId};
     use lariat_wire::protocol::exec::End;
     use lariat_wire::protocol::job::State;
 
@@ -115,15 +115,17 @@ mod tests {
 
     #[test]
     fn a_table_of_what_there_is() {
-        let job = |id, kept, began_ms, ended_ms, user: Option<&str>, command: &str, state| Job {
-            job: JobId([id; 16]),
-            kept,
-            began_ms,
-            ended_ms,
-            user: user.map(ToOwned::to_owned),
-            command: command.into(),
-            state,
-        };
+        let job =
+            |id, detached, began_ms, ended_ms, user: Option<&str>, command: &str, state| Job {
+                job: JobId([id; 16]),
+                key: KeyId([1; 16]),
+                detached,
+                began_ms,
+                ended_ms,
+                user: user.map(ToOwned::to_owned),
+                command: command.into(),
+                state,
+            };
         let ended = State::Ended(End::Exited(3));
         let jobs = [
             job(0x1d, true, 0, Some(7_500), None, "tar -c /srv", ended),

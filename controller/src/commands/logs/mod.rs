@@ -103,7 +103,7 @@ pub(super) fn read(
         let listed = jobs::list(&reach, wish.prefix.as_ref(), args.whom.timeout).await;
         let (session, listed) = listed.map_err(before)?;
         let job = wish.one_of(name, listed).map_err(|error| error.during(&on))?;
-        if follow && !job.kept {
+        if follow && !job.detached {
             session.leave().await;
             return followed::read(&reach, &job, args.json).await.map(Some);
         }

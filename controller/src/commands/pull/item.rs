@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use lariat_base::name::KeyId;
+use lariat_base::name::TransferId;
 use lariat_engine::destination::Place;
 use lariat_engine::tree::{Counts, Filter, Look, TreeArrival, TreeTarget, look, receive_tree};
 use lariat_engine::{
@@ -15,7 +16,8 @@ use lariat_wire::link::LinkError;
 use lariat_wire::protocol::Message;
 use lariat_wire::protocol::failure::{Cause, Failure, FileKind};
 use lariat_wire::protocol::metadata::Acls;
-use lariat_wire::protocol::transfer::{Destination, Offer, Pull};
+use lariat_wire::protocol::pull::Pull;
+use lariat_wire::protocol::transfer::{Destination, Offer};
 use lariat_wire::protocol::tree::{Entry, Root, Settled, TreeOptions, What};
 
 use super::STDOUT;
@@ -88,7 +90,13 @@ impl<'a> Pulled<'a> {
         let there = way.user.map(ToOwned::to_owned);
         let here = rustix::process::geteuid().as_raw();
         Ok(Self {
-            request: Pull { source: source.to_vec(), sending, tree, user: there },
+            request: Pull {
+                transfer: TransferId::generate()?,
+                source: source.to_vec(),
+                sending,
+                tree,
+                user: there,
+            },
             dest,
             owner: Owner { key: way.key, user: here },
             options: way.options,

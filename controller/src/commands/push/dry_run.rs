@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use lariat_base::name::TransferId;
 use lariat_engine::tree::{UNREAD, describe, describe_stream, hear_look};
 use lariat_engine::{Source, TransferError};
 use lariat_wire::protocol::failure::Failure;
@@ -70,7 +71,14 @@ impl Looked {
         let hashed = hashed.clone();
         let dest = destination(source, dest)?;
         let (overrides, user) = (options.overrides(), user.map(ToOwned::to_owned));
-        let request = PushTree { dest, root, options: options.tree(), overrides, user };
+        let request = PushTree {
+            transfer: TransferId::generate()?,
+            dest,
+            root,
+            options: options.tree(),
+            overrides,
+            user,
+        };
         let (what, listing) = (what.to_owned(), listing.clone());
         Ok(Self { request, source: source.to_owned(), hashed, what, listing })
     }

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use lariat_base::name::TransferId;
 use lariat_engine::{Cancel, Sent, Source, TransferError, send};
 use lariat_wire::protocol::failure::{Cause, Failure, FileKind};
 use lariat_wire::protocol::metadata::{Acls, Preserve};
@@ -39,7 +40,15 @@ impl Pushed {
         // A stream has nothing that could travel.
         let preserve = if source == STDIN { Preserve::default() } else { options.preserve() };
         let user = user.map(ToOwned::to_owned);
-        let request = Push { dest, offer, overrides, preserve, user };
+        let request = Push {
+            transfer: TransferId::generate()?,
+            dest,
+            offer,
+            overrides,
+            preserve,
+            dry_run: false,
+            user,
+        };
         let once = request.offer.size.is_none();
         Ok(Self { file, once, request, sending: options.sending(), what: what.to_owned() })
     }

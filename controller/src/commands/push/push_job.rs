@@ -12,7 +12,7 @@ use lariat_base::name::HostName;
 use lariat_engine::tree::Filter;
 use lariat_engine::{CachedSource, ChunkCache, Source};
 use lariat_wire::protocol::metadata::Preserve;
-use lariat_wire::protocol::transfer::Time;
+use lariat_wire::protocol::metadata::Time;
 use lariat_wire::protocol::tree::Entry;
 
 use super::STDIN;

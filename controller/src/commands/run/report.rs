@@ -58,7 +58,7 @@ pub(in crate::commands) fn error(
         | Outcome::Left { running: false, .. } => {
             return None;
         }
-        Outcome::Left { .. } if request.streams == Streams::Kept => {
+        Outcome::Left { .. } if request.streams == Streams::Detached => {
             CliError::new("left before the job was heard of").during(on)
         }
         Outcome::Left { running: true, .. } => {
@@ -134,7 +134,7 @@ pub(super) fn left_there(outcome: &Outcome, request: &Run) -> Option<JobId> {
         ) => *fate != Fate::NotAsked,
         Outcome::Ended(_) | Outcome::Failed(RunError::Failed(_) | RunError::Local { .. }) => false,
     };
-    (may_run && request.streams == Streams::Kept).then_some(request.job)
+    (may_run && request.streams == Streams::Detached).then_some(request.job)
 }
 
 /// A command and what it wrote.

@@ -54,7 +54,7 @@ pub(super) fn request(args: &Args, command: Command) -> Result<Run, CliError> {
         cwd: args.cwd.as_ref().map(working_directory).transpose()?,
         env: terminal.map(Ok).chain(args.env.iter().map(variable)).collect::<Result<_, _>>()?,
         streams: match (args.detach, args.tty) {
-            (true, _) => Streams::Kept,
+            (true, _) => Streams::Detached,
             (false, true) => terminal::streams(),
             (false, false) => Streams::Followed { stdin: args.interactive },
         },

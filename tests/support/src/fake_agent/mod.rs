@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use lariat_base::name::BootId;
 use lariat_base::secret::Secret;
-use lariat_wire::auth::agent::Challenged;
+use lariat_wire::auth::agent::{Challenged, Said};
 use lariat_wire::auth::keyring::Candidate;
 use lariat_wire::auth::proof::Verifier;
 use lariat_wire::frame::Header;
@@ -23,7 +23,7 @@ use lariat_wire::protocol::exec::{
     Ack, Attach, Command, End, Exit, Run, Signal, Started, StdinEnd, StdinTaken,
 };
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
-use lariat_wire::protocol::grant::Grant;
+use lariat_wire::protocol::verb::Verbs;
 use lariat_wire::tls::{ALPN, exporter, provider};
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
@@ -138,11 +138,12 @@ async fn serve(
     let exporter = exporter(stream.get_ref().1).unwrap();
     let candidate = Candidate { verifier, allowed: true };
     let logged_in = challenged.login(&exporter, &login, |_| candidate).unwrap();
-    let welcome = logged_in.welcome(BootId([boot.load(Ordering::Relaxed); 16]), 1, Grant::ALL);
+    let welcome =
+        logged_in.welcome(Said::new(BootId([boot.load(Ordering::Relaxed); 16]), 1, Verbs::all()));
     let welcome = hello_frame(Kind::Welcome, &welcome);
     tokio::io::AsyncWriteExt::write_all(&mut stream, &welcome).await.unwrap();
     if dribbles {
-        let header = Header { kind: Kind::Stdout, len: 100_000 }.encode();
+        let header = Header { kind: Kind::Stdout, request: 1, len: 100_000 }.encode();
         for byte in header.into_iter().chain(std::iter::repeat(0)) {
             if tokio::io::AsyncWriteExt::write_all(&mut stream, &[byte]).await.is_err() {
                 return;
@@ -163,7 +164,7 @@ async fn serve(
             tell.send(Heard::Attach(link.reader.message().unwrap())).unwrap();
             let up_ms = 1_000_000_000;
             link.send(&Failure::request(Cause::NoSuchJob { up_ms })).await.unwrap();
-            match link.next().await {
+            match link.next_request().await {
                 Ok(Some(frame)) if frame.kind == Kind::Run => {}
                 _ => return,
             }

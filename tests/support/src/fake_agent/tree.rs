@@ -2,8 +2,10 @@
 
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::Kind;
+use lariat_wire::protocol::metadata::Time;
 use lariat_wire::protocol::metadata::{MAX_XATTRS, Metadata, Xattr};
-use lariat_wire::protocol::transfer::{Identity, LiteralHead, Offer, Pull, Time};
+use lariat_wire::protocol::pull::Pull;
+use lariat_wire::protocol::transfer::{Identity, LiteralHead, Offer};
 use lariat_wire::protocol::tree::{Changed, End, Entries, Entry, PackedHead, Root, Settled, What};
 
 use super::AgentLink;

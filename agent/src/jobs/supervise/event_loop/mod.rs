@@ -80,7 +80,7 @@ impl Watch {
             Streams::Followed { .. } | Streams::Terminal { .. } => {
                 Some(Duration::from_millis(*grace_ms))
             }
-            Streams::Kept => None,
+            Streams::Detached => None,
         };
         let now = Instant::now();
         let timeout = timeout_ms.map(Duration::from_millis);

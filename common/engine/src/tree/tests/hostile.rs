@@ -6,8 +6,9 @@ use super::*;
 use lariat_wire::frame::Header;
 use lariat_wire::link::message_frame;
 use lariat_wire::protocol::Kind;
+use lariat_wire::protocol::metadata::Time;
 use lariat_wire::protocol::metadata::{Metadata, Preserve, Xattr};
-use lariat_wire::protocol::transfer::{Identity, LiteralHead, Offer, Time};
+use lariat_wire::protocol::transfer::{Identity, LiteralHead, Offer};
 use lariat_wire::protocol::tree::{
     Answers, Begin, Changed, End, Entries, Missed, PackedHead, Rule, WINDOW, What,
 };
@@ -32,7 +33,7 @@ fn link(name: &[u8], target: &str) -> Entry {
 }
 
 fn entries(entries: Vec<Entry>, last: bool) -> Vec<u8> {
-    message_frame(&Entries { entries, last }).unwrap()
+    message_frame(1, &Entries { entries, last }).unwrap()
 }
 
 fn pack(number: u64, content: &[u8]) -> Vec<u8> {
@@ -41,12 +42,13 @@ fn pack(number: u64, content: &[u8]) -> Vec<u8> {
     let head = PackedHead { number, mode: 0o644, mtime: Time::default(), len, hash };
     let body = [&head.encode()[..], content].concat();
     let head = LiteralHead { len: u32::try_from(body.len()).unwrap(), encoding: 0 };
-    let header = Header { kind: Kind::Pack, len: LiteralHead::LEN + body.len() }.encode();
+    let header =
+        Header { kind: Kind::Pack, request: 1, len: LiteralHead::LEN + body.len() }.encode();
     [&header[..], &head.encode(), &body].concat()
 }
 
 fn end() -> Vec<u8> {
-    message_frame(&End { whole: true }).unwrap()
+    message_frame(1, &End { whole: true }).unwrap()
 }
 
 /// Plays a sender of these frames, which then says no more.
@@ -90,9 +92,9 @@ fn manifests_that_can_t_be_end_the_connection() {
         let metadata = Metadata { mode: 0o600, ..Metadata::default() };
         Offer { size, sparse: false, metadata, identity: Identity::default() }
     };
-    let begin = |number, size| message_frame(&Begin { number, offer: offer(size) }).unwrap();
+    let begin = |number, size| message_frame(1, &Begin { number, offer: offer(size) }).unwrap();
     let failure = Failure::request(Cause::SourceChanged);
-    let missed = message_frame(&Missed { number: Some(9), failure }).unwrap();
+    let missed = message_frame(1, &Missed { number: Some(9), failure }).unwrap();
     let long = with_xattr(file(b"a"), vec![b'x'; 300], Vec::new());
     let attacks: Vec<(&str, Vec<Vec<u8>>)> = vec![
         ("a name twice", vec![entries(vec![file(b"a"), file(b"a")], true)]),
@@ -122,8 +124,8 @@ fn manifests_that_can_t_be_end_the_connection() {
         ),
         ("more than may be unsettled", (0..=WINDOW / 1024).map(|n| many(n * 1024)).collect()),
         ("too long an attribute's name", vec![entries(vec![long], true)]),
-        ("a chunk", vec![Header { kind: Kind::Chunk, len: 0 }.encode().to_vec()]),
-        ("an answer", vec![message_frame(&Answers { first: 1, answers: vec![] }).unwrap()]),
+        ("a chunk", vec![Header { kind: Kind::Chunk, request: 1, len: 0 }.encode().to_vec()]),
+        ("an answer", vec![message_frame(1, &Answers { first: 1, answers: vec![] }).unwrap()]),
     ];
     for (what, frames) in attacks {
         let world = World::new();
@@ -185,7 +187,7 @@ fn a_link_to_a_file_that_was_not_sent_is_missed() {
 #[test]
 fn a_hostile_receiver_gets_nothing_that_was_not_offered() {
     let answers = |first, answers: &[u8]| {
-        message_frame(&Answers { first, answers: answers.to_vec() }).unwrap()
+        message_frame(1, &Answers { first, answers: answers.to_vec() }).unwrap()
     };
     let settled = Settled { path: Vec::new(), files: 0, bytes: 0, done: Changed::default() };
     let attacks = [
@@ -193,9 +195,9 @@ fn a_hostile_receiver_gets_nothing_that_was_not_offered() {
         ("too many answers", answers(1, &[1; 9])),
         ("the content of a directory", answers(1, &[0, 1])),
         ("an answer that is none", answers(1, &[9, 0])),
-        ("an end before the end", message_frame(&settled).unwrap()),
+        ("an end before the end", message_frame(1, &settled).unwrap()),
         ("entries", entries(vec![], true)),
-        ("a chunk", Header { kind: Kind::Chunk, len: 0 }.encode().to_vec()),
+        ("a chunk", Header { kind: Kind::Chunk, request: 1, len: 0 }.encode().to_vec()),
     ];
     for (what, frame) in attacks {
         let world = World::new();
@@ -252,7 +254,7 @@ fn nothing_is_linked_to_a_file_that_did_not_come() {
     let same = |name: &[u8]| entry(name, What::Same { entry: 1 });
     let missed = |number| {
         let failure = Failure::request(Cause::SourceChanged);
-        message_frame(&Missed { number: Some(number), failure }).unwrap()
+        message_frame(1, &Missed { number: Some(number), failure }).unwrap()
     };
     let wrong = pack(1, b"new1");
     let mut spoiled = wrong.clone();
@@ -290,14 +292,14 @@ fn a_large_file_that_differs_costs_no_other() {
     let offer = Offer { size: Some(size), sparse: false, metadata, identity: Identity::default() };
     let hash = crate::hash::first_chunk(&content).0;
     let head = ChunkHead { index: 0, hash, encoding: 0 };
-    let header = Header { kind: Kind::Chunk, len: ChunkHead::LEN + content.len() };
+    let header = Header { kind: Kind::Chunk, request: 1, len: ChunkHead::LEN + content.len() };
     let chunk = [&header.encode()[..], &head.encode(), &content].concat();
     let large = entry(b"large", What::File { size, hash: None, linked: false });
     let manifest = entries(vec![large, file(b"small")], true);
     let frames = [
-        message_frame(&Begin { number: 1, offer }).unwrap(),
+        message_frame(1, &Begin { number: 1, offer }).unwrap(),
         chunk,
-        message_frame(&Complete { size, hash: [1; 32] }).unwrap(),
+        message_frame(1, &Complete { size, hash: [1; 32] }).unwrap(),
         pack(2, b"text"),
         end(),
     ];

@@ -228,7 +228,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 
 fn set_mtime(path: &Path, secs: i64, nanos: u32) {
     use rustix::fs::{AtFlags, CWD, utimensat};
-    let mtime = lariat_wire::protocol::transfer::Time { secs, nanos };
+    let mtime = lariat_wire::protocol::metadata::Time { secs, nanos };
     let times = attributes::timestamps(mtime);
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }

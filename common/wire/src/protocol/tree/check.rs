@@ -1,32 +1,15 @@
 //! What the types of a tree's words alone can't rule out.
 
-use super::{Entries, Entry, MAX_ENTRIES, MAX_GLOB, MAX_RULES, PushTree, Rule, TreeOptions, What};
+use super::{
+    Begin, Entries, Entry, MAX_ENTRIES, MAX_GLOB, MAX_RULES, PushTree, Rule, TreeOptions, What,
+};
 use crate::limits::MAX_PATH;
-use crate::protocol::transfer::{BadTransfer, check_name, check_user};
-
-/// Why a message of a tree makes no sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadTree {
-    /// A name or time that no file can have.
-    #[error(transparent)]
-    Transfer(#[from] BadTransfer),
-    /// The root is neither a directory nor, in a dry run, a file; or it has a name.
-    #[error("a tree's root is a directory without a name, or in a dry run such a file")]
-    Root,
-    /// A link's target is empty, too long, or has a NUL byte.
-    #[error("a link's target is empty, over {MAX_PATH} bytes or contains a NUL byte")]
-    Target,
-    /// Too many entries in one message.
-    #[error("more than {MAX_ENTRIES} entries in one message")]
-    TooMany,
-    /// Too many rules, or one too long.
-    #[error("more than {MAX_RULES} rules, or a glob over {MAX_GLOB} bytes")]
-    Rules,
-}
+use crate::protocol::invalid::{Invalid, check_user};
+use crate::protocol::transfer::check_name;
 
 impl PushTree {
     /// Checks what the types alone can't.
-    pub fn check(&self) -> Result<(), BadTree> {
+    pub fn check(&self) -> Result<(), Invalid> {
         match self.root.what {
             What::Directory => self.dest.check_tree()?,
             _ => self.dest.check()?,
@@ -40,24 +23,31 @@ impl PushTree {
 
 impl TreeOptions {
     /// Checks what the types alone can't.
-    pub fn check(&self) -> Result<(), BadTree> {
+    pub fn check(&self) -> Result<(), Invalid> {
         let long = |rule: &Rule| rule.glob.len() > MAX_GLOB;
         if self.rules.len() > MAX_RULES || self.rules.iter().any(long) {
-            return Err(BadTree::Rules);
+            return Err(Invalid::Rules);
         }
         let bad = |path: &Vec<u8>| {
             path.len() >= MAX_PATH
                 || path.split(|&b| b == b'/').any(|name| check_name(name).is_err())
         };
-        if self.only.iter().any(bad) { Err(BadTransfer::Path.into()) } else { Ok(()) }
+        if self.only.iter().any(bad) { Err(Invalid::Path) } else { Ok(()) }
+    }
+}
+
+impl Begin {
+    /// Checks what the types alone can't.
+    pub fn check(&self) -> Result<(), Invalid> {
+        self.offer.check()
     }
 }
 
 impl Entries {
     /// Checks what the types alone can't: each entry by itself.
-    pub fn check(&self) -> Result<(), BadTree> {
+    pub fn check(&self) -> Result<(), Invalid> {
         if self.entries.len() > MAX_ENTRIES {
-            return Err(BadTree::TooMany);
+            return Err(Invalid::TooManyEntries);
         }
         self.entries.iter().try_for_each(Entry::check)
     }
@@ -65,31 +55,31 @@ impl Entries {
 
 impl Entry {
     /// Checks an entry that is the root: a directory, or in a dry run a file that goes alone.
-    pub fn check_root(&self, dry_run: bool) -> Result<(), BadTree> {
+    pub fn check_root(&self, dry_run: bool) -> Result<(), Invalid> {
         let may_be = match self.what {
             What::Directory => true,
             What::File { .. } => dry_run,
             _ => false,
         };
         if !self.name.is_empty() || !may_be {
-            return Err(BadTree::Root);
+            return Err(Invalid::Root);
         }
         self.check_what()
     }
 
-    fn check(&self) -> Result<(), BadTree> {
+    fn check(&self) -> Result<(), Invalid> {
         check_name(&self.name)?;
         self.check_what()
     }
 
-    fn check_what(&self) -> Result<(), BadTree> {
+    fn check_what(&self) -> Result<(), Invalid> {
         match &self.what {
             What::File { size, .. } if i64::try_from(*size).is_err() => {
-                return Err(BadTransfer::Size.into());
+                return Err(Invalid::Size);
             }
             What::Link { target } => {
                 if target.is_empty() || target.len() > MAX_PATH || target.contains(&0) {
-                    return Err(BadTree::Target);
+                    return Err(Invalid::LinkTarget);
                 }
             }
             What::File { .. } | What::Directory | What::Same { .. } | What::Other(_) => {}
@@ -112,29 +102,29 @@ mod tests {
         let check = |entry: Entry| Entries { entries: vec![entry], last: true }.check();
         assert_eq!(check(entry(b"a", What::Directory)), Ok(()));
         for bad in [&b""[..], b".", b"..", b"/etc", b"a/b", b"a\0", &[b'x'; 256]] {
-            assert_eq!(check(entry(bad, What::Directory)), Err(BadTransfer::Name.into()));
+            assert_eq!(check(entry(bad, What::Directory)), Err(Invalid::Name));
         }
         let link = |target: &[u8]| check(entry(b"l", What::Link { target: target.to_vec() }));
         assert_eq!(link(b"../../etc/passwd"), Ok(()), "a link leads where it likes");
         for bad in [&b""[..], b"a\0b", &[b'x'; MAX_PATH + 1]] {
-            assert_eq!(link(bad), Err(BadTree::Target));
+            assert_eq!(link(bad), Err(Invalid::LinkTarget));
         }
         let xattrs = vec![Xattr { name: b"user.a".to_vec(), value: vec![0; MAX_XATTRS] }];
         let metadata = Metadata { xattrs, ..Metadata::default() };
         let large = Entry { metadata, ..entry(b"a", What::Directory) };
-        assert_eq!(check(large), Err(BadTransfer::Xattrs.into()));
+        assert_eq!(check(large), Err(Invalid::Xattrs));
         let huge = What::File { size: u64::MAX, hash: None, linked: false };
-        assert_eq!(check(entry(b"a", huge)), Err(BadTransfer::Size.into()));
+        assert_eq!(check(entry(b"a", huge)), Err(Invalid::Size));
     }
 
     #[test]
     fn a_root_is_a_directory_without_a_name_and_in_a_dry_run_also_a_file() {
         assert_eq!(entry(b"", What::Directory).check_root(false), Ok(()));
-        assert_eq!(entry(b"a", What::Directory).check_root(false), Err(BadTree::Root));
+        assert_eq!(entry(b"a", What::Directory).check_root(false), Err(Invalid::Root));
         let file = |size| entry(b"", What::File { size, hash: None, linked: false });
-        assert_eq!(file(0).check_root(false), Err(BadTree::Root));
+        assert_eq!(file(0).check_root(false), Err(Invalid::Root));
         assert_eq!(file(0).check_root(true), Ok(()));
-        assert_eq!(file(u64::MAX).check_root(true), Err(BadTransfer::Size.into()));
-        assert_eq!(entry(b"", What::Same { entry: 0 }).check_root(true), Err(BadTree::Root));
+        assert_eq!(file(u64::MAX).check_root(true), Err(Invalid::Size));
+        assert_eq!(entry(b"", What::Same { entry: 0 }).check_root(true), Err(Invalid::Root));
     }
 }

@@ -21,9 +21,9 @@
 mod check;
 mod packed;
 
+use lariat_base::name::TransferId;
 use serde::{Deserialize, Serialize};
 
-pub use check::BadTree;
 pub use packed::PackedHead;
 
 use crate::protocol::failure::{Failure, FileKind};
@@ -50,12 +50,15 @@ pub const MAX_RULES: usize = 1024;
 /// Longest glob of a rule, in bytes.
 pub const MAX_GLOB: usize = 1024;
 
-/// Most bytes of a file that preserve in a pack; a larger one preserve alone.
+/// Most bytes of a file that travels in a pack; a larger one travels alone.
 pub const MAX_PACKED: usize = 128 * 1024;
 
 /// Sends a directory to the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushTree {
+    /// The transfer. The newest request for a destination ends an older one, unless that is of the same
+    /// transfer.
+    pub transfer: TransferId,
     /// Where to.
     pub dest: Destination,
     /// The directory itself; its name is empty. In a dry run also a file, of which nothing is sent.
@@ -86,7 +89,7 @@ pub struct TreeOptions {
     pub checksum: bool,
     /// Files that are the same file stay so.
     pub hard_links: bool,
-    /// What of the metadata preserve.
+    /// Which metadata travels.
     pub preserve: Preserve,
 }
 
@@ -207,7 +210,7 @@ impl Answer {
     }
 }
 
-/// Announces the content of a wanted file that preserve alone.
+/// Announces the content of a wanted file that travels alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begin {
     /// The entry.

@@ -2,7 +2,8 @@
 
 use super::MAX_PACKED;
 use crate::limits::CHUNK;
-use crate::protocol::transfer::{HASH_LEN, Hash, Time};
+use crate::protocol::metadata::Time;
+use crate::protocol::transfer::{HASH_LEN, Hash};
 
 /// What precedes each file's bytes in a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,41 +22,60 @@ use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
 use rustls::{ServerConfig, ServerConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::admission::{Progress, Stage};
-use crate::config::Config;
+use crate::core::Agent;
 use crate::identity::Identity;
-use crate::keyring::{Entry, Keyring};
-use crate::socket::Socket;
+use crate::keyring::Entry;
+use crate::transport::{BoxStream, Detached, Movable, Socket};
 
 /// How long a peer that was denied may take to hang up. Closing before it has read everything would
 /// reset the connection, and the denial might be lost with it.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// What every stranger meets.
+/// TLS and logins, for every connection that has not logged in.
 pub struct Handshaker {
     tls: ServerConfig,
     host: HostName,
-    keyring: Keyring,
+    agent: Arc<Agent>,
     decoys: Decoys,
-    deadline: Duration,
 }
 
 /// A stranger's connection.
 type Tls = TlsStream<RecordAligned<Socket>>;
 
-/// A stranger that logged in. Its connection is on no runtime.
+/// A controller that has logged in.
 pub struct Authenticated {
-    /// The connection, to be attached to its session's runtime.
-    pub channel: Channel<Socket>,
+    /// Its connection.
+    pub connection: Connection,
     /// What the login proved.
     pub login: LoggedIn,
     /// The key.
     pub key: Arc<Entry>,
+}
+
+/// A connection that is on no runtime, and waits for its session's.
+pub enum Connection {
+    /// Secured by TLS.
+    Tls(Box<Channel<Socket>>),
+    /// On the host itself, where nobody can listen.
+    Local(Detached),
+}
+
+impl Connection {
+    /// Puts the connection on the runtime that this is called in.
+    pub fn attach(self) -> io::Result<BoxStream> {
+        Ok(match self {
+            Self::Tls(mut channel) => {
+                channel.get_mut().attach()?;
+                channel
+            }
+            Self::Local(stream) => Box::new(stream.attach()?),
+        })
+    }
 }
 
 /// Why a stranger did not get in. For the log alone.
@@ -126,32 +145,28 @@ impl Rejected {
 
 impl Handshaker {
     /// Prepares TLS and what logins are checked against.
-    pub fn new(config: &Config, identity: &Identity, keyring: Keyring) -> io::Result<Self> {
+    pub fn new(identity: &Identity, agent: Arc<Agent>) -> io::Result<Self> {
         Ok(Self {
             tls: server_config(identity).map_err(io::Error::other)?,
-            host: config.name.clone(),
-            keyring,
+            host: agent.config().name.clone(),
+            agent,
             decoys: Decoys::new().map_err(io::Error::other)?,
-            deadline: config.admission.login_deadline,
         })
     }
 
     /// Takes a stranger from its first byte to its login.
     pub async fn greet(
         &self,
-        stream: TcpStream,
+        stream: Movable,
         progress: Progress,
     ) -> Result<Authenticated, Rejected> {
-        timeout(self.deadline, self.login(stream, progress)).await.unwrap_or(Err(Rejected::Late))
+        let deadline = self.agent.config().admission.login_deadline;
+        timeout(deadline, self.login(stream, progress)).await.unwrap_or(Err(Rejected::Late))
     }
 
-    async fn login(
-        &self,
-        stream: TcpStream,
-        progress: Progress,
-    ) -> Result<Authenticated, Rejected> {
+    async fn login(&self, stream: Movable, progress: Progress) -> Result<Authenticated, Rejected> {
         let challenged = Challenged::new(&self.host)?;
-        let socket = Socket::stranger(stream).telling(progress.clone());
+        let socket = Socket::unauthenticated(stream).telling(progress.clone());
         let secrets = Secrets::default();
         let mut tls = self.accept(socket, &challenged, &secrets).await?;
         let channel = exporter(tls.get_ref().1)?;
@@ -164,12 +179,12 @@ impl Handshaker {
             }
             (other, _) => return Err(LinkError::Unexpected(other).into()),
         };
-        let now = SystemTime::now();
-        let find = |id| self.keyring.candidate(&self.decoys, id, now);
+        let (keyring, now) = (self.agent.keyring(), SystemTime::now());
+        let find = |id| keyring.candidate(&self.decoys, id, now);
         let decided = challenged.login(&channel, &payload, find);
         let found = decided.and_then(|login| {
             let login_id = login.key_id;
-            let key = self.keyring.entry(login_id).cloned();
+            let key = keyring.entry(login_id).cloned();
             key.map(|key| (login, key)).ok_or(Refused::Key(login_id))
         });
         match found {
@@ -179,12 +194,13 @@ impl Handshaker {
                 let socket = channel.get_mut();
                 socket.trust();
                 socket.detach().map_err(Rejected::Local)?;
-                Ok(Authenticated { channel, login, key })
+                let connection = Connection::Tls(Box::new(channel));
+                Ok(Authenticated { connection, login, key })
             }
             Err(refused) => {
                 deny(&mut tls, arrived).await;
                 // Only now, when nobody can tell from the time what is looked up.
-                Err(Rejected::Denied { refused, why: self.keyring.why_denied(refused, now) })
+                Err(Rejected::Denied { refused, why: keyring.why_denied(refused, now) })
             }
         }
     }

@@ -7,10 +7,11 @@ use lariat_base::name::{KeyId, SessionId};
 use tokio::sync::watch;
 
 use crate::budget::Share;
+use crate::keyring::is_local;
 
 /// The sessions that there are. Clones are the same sessions.
 #[derive(Clone)]
-pub struct Sessions(Arc<Inner>);
+pub(super) struct Sessions(Arc<Inner>);
 
 struct Inner {
     running: Mutex<HashMap<SessionId, Running>>,
@@ -23,7 +24,7 @@ struct Running {
 }
 
 /// A session's own place among them, given back when it is dropped.
-pub struct Membership {
+pub(super) struct Membership {
     sessions: Sessions,
     id: SessionId,
     stop: watch::Receiver<bool>,
@@ -39,7 +40,7 @@ impl Default for Sessions {
 
 impl Sessions {
     /// A place for a new session, which its share of the budget stands for.
-    pub fn enter(&self, id: SessionId, share: Share) -> Membership {
+    pub(super) fn enter(&self, id: SessionId, share: Share) -> Membership {
         let (sender, stop) = watch::channel(false);
         let mut running = self.running();
         running.insert(id, Running { key: share.key(), stop: sender });
@@ -49,24 +50,25 @@ impl Sessions {
     }
 
     /// Asks every session to end.
-    pub fn stop_all(&self) {
+    pub(super) fn stop_all(&self) {
         self.running().values().for_each(|session| _ = session.stop.send_replace(true));
     }
 
-    /// Asks the sessions of one key to end.
-    pub fn stop_key(&self, key: KeyId) {
+    /// Asks the sessions of all keys that are not permitted any more to end. Those of the host itself stay.
+    pub(super) fn stop_unless(&self, is_permitted: impl Fn(KeyId) -> bool) {
         let running = self.running();
-        let of_key = running.values().filter(|session| session.key == key);
-        of_key.for_each(|session| _ = session.stop.send_replace(true));
+        let ended =
+            running.values().filter(|session| !is_local(session.key) && !is_permitted(session.key));
+        ended.for_each(|session| _ = session.stop.send_replace(true));
     }
 
     /// How many there are.
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         *self.0.count.borrow()
     }
 
     /// Waits until there are none.
-    pub async fn ended(&self) {
+    pub(super) async fn ended(&self) {
         // The sender lives as long as `self`, so this can't fail.
         let _ = self.0.count.subscribe().wait_for(|&count| count == 0).await;
     }
@@ -78,7 +80,7 @@ impl Sessions {
 
 impl Membership {
     /// Becomes true when the session is to end.
-    pub fn stop(&self) -> watch::Receiver<bool> {
+    pub(super) fn stop(&self) -> watch::Receiver<bool> {
         self.stop.clone()
     }
 }
@@ -121,7 +123,7 @@ mod tests {
         let (sessions, budget) = (Sessions::default(), budget());
         let enter = |id, key| enter(&sessions, &budget, id, key).unwrap();
         let (first, second) = (enter(1, 1), enter(2, 2));
-        sessions.stop_key(KeyId([1; 16]));
+        sessions.stop_unless(|key| key != KeyId([1; 16]));
         assert_eq!((*first.stop().borrow(), *second.stop().borrow()), (true, false));
         sessions.stop_all();
         assert!(*second.stop().borrow());

@@ -8,23 +8,23 @@ use sd_notify::NotifyState;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// The agent takes connections at this address.
-pub fn ready(address: SocketAddr) {
+pub(super) fn ready(address: SocketAddr) {
     send(&[NotifyState::Ready, NotifyState::Status(&format!("listening on {address}"))]);
 }
 
 /// The agent is on its way out, as soon as these sessions have ended.
-pub fn stopping(sessions: usize) {
+pub(super) fn stopping(sessions: usize) {
     let status = format!("stopping, {sessions} sessions are to end");
     send(&[NotifyState::Stopping, NotifyState::Status(&status)]);
 }
 
 /// The pings that show systemd that the loop which accepts still turns. It must be that loop which
 /// waits for them.
-pub struct Watchdog(Option<Interval>);
+pub(super) struct Watchdog(Option<Interval>);
 
 impl Watchdog {
     /// Twice in the time that systemd allows, if it watches.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let allowed = sd_notify::watchdog_enabled().filter(|allowed| !allowed.is_zero());
         Self(allowed.map(|allowed| {
             let mut pings = interval((allowed / 2).max(Duration::from_millis(1)));
@@ -34,7 +34,7 @@ impl Watchdog {
     }
 
     /// Waits until the next ping is due, and sends it. Cancelling it loses nothing.
-    pub async fn ping(&mut self) {
+    pub(super) async fn ping(&mut self) {
         match &mut self.0 {
             Some(pings) => {
                 pings.tick().await;

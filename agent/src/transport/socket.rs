@@ -1,4 +1,4 @@
-//! The TCP stream under TLS, which can move from one runtime to another.
+//! The stream under TLS, which can move from one runtime to another.
 //!
 //! A stranger is served by the runtime that accepts, a session by a runtime of its own, and the TLS
 //! state between them can't be taken apart: so what is under it is taken off one runtime and put on
@@ -6,14 +6,13 @@
 //! [`MAX_STRANGER_BYTES`], and says when the stranger is answered first.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use lariat_wire::limits::MAX_STRANGER_BYTES;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
+use super::{Detached, Movable};
 use crate::admission::{Progress, Stage};
 
 /// A connection, on a runtime or between two.
@@ -26,14 +25,14 @@ pub struct Socket {
 }
 
 enum State {
-    Attached(TcpStream),
-    Detached(std::net::TcpStream),
+    Attached(Movable),
+    Detached(Detached),
     Gone,
 }
 
 impl Socket {
-    /// A stranger's connection, on the present runtime.
-    pub fn stranger(stream: TcpStream) -> Self {
+    /// A connection that has not logged in, on the present runtime.
+    pub fn unauthenticated(stream: Movable) -> Self {
         Self { state: State::Attached(stream), received: 0, stranger: true, unanswered: None }
     }
 
@@ -56,7 +55,7 @@ impl Socket {
     /// Takes it off its runtime. Until [`Socket::attach`] nothing can be read or written.
     pub fn detach(&mut self) -> io::Result<()> {
         if let State::Attached(stream) = std::mem::replace(&mut self.state, State::Gone) {
-            self.state = State::Detached(stream.into_std()?);
+            self.state = State::Detached(stream.detach()?);
         }
         Ok(())
     }
@@ -64,23 +63,14 @@ impl Socket {
     /// Puts it on the runtime that this is called in.
     pub fn attach(&mut self) -> io::Result<()> {
         if let State::Detached(stream) = std::mem::replace(&mut self.state, State::Gone) {
-            self.state = State::Attached(TcpStream::from_std(stream)?);
+            self.state = State::Attached(stream.attach()?);
         }
         Ok(())
     }
 
-    /// Who is at the other end.
-    pub fn peer(&self) -> io::Result<SocketAddr> {
-        match &self.state {
-            State::Attached(stream) => stream.peer_addr(),
-            State::Detached(stream) => stream.peer_addr(),
-            State::Gone => Err(io::ErrorKind::NotConnected.into()),
-        }
-    }
-
     fn written(
         &mut self,
-        write: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<usize>>,
+        write: impl FnOnce(Pin<&mut Movable>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         let written = ready!(write(self.stream()?));
         if let Some(progress) = self.unanswered.take() {
@@ -89,7 +79,7 @@ impl Socket {
         Poll::Ready(written)
     }
 
-    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+    fn stream(&mut self) -> io::Result<Pin<&mut Movable>> {
         match &mut self.state {
             State::Attached(stream) => Ok(Pin::new(stream)),
             State::Detached(_) | State::Gone => Err(io::ErrorKind::NotConnected.into()),
@@ -147,7 +137,7 @@ impl AsyncWrite for Socket {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::runtime::{Builder, Runtime};
 
     use super::*;
@@ -159,7 +149,7 @@ mod tests {
     async fn pair() -> (TcpStream, Socket) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (peer, Socket::stranger(listener.accept().await.unwrap().0))
+        (peer, Socket::unauthenticated(Movable::Tcp(listener.accept().await.unwrap().0)))
     }
 
     #[test]

@@ -2,6 +2,12 @@
 //!
 //! It never waits for a single peer: strangers are tasks beside it, sessions are threads.
 
+mod handshake;
+mod notify;
+mod session;
+mod sessions;
+mod signals;
+
 use std::collections::HashMap;
 use std::future::pending;
 use std::io;
@@ -10,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use lariat_base::escape::escape;
-use tokio::net::TcpStream;
+use lariat_wire::auth::agent::LoggedIn;
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet, yield_now};
 use tokio::time::{interval, sleep, sleep_until};
@@ -21,20 +27,26 @@ use crate::admission::{
 };
 use crate::budget::{Exhausted, Holder, Resource};
 use crate::config;
+use crate::core::{Agent, Reloaded, Session};
 use crate::folded::Folded;
-use crate::handshake::{Authenticated, Handshaker, Rejected};
-use crate::listen::Listener;
+use crate::keyring::Entry;
 use crate::memory::Trim;
-use crate::notify::{self, Watchdog};
-use crate::session::{self, Session, Shared};
-use crate::sessions::Sessions;
-use crate::signals::Signals;
+use crate::transport::{Arrival, LocalListener, Origin, TcpListener};
+use handshake::{Authenticated, Connection, Rejected};
+use notify::Watchdog;
+use sessions::Sessions;
+use signals::{Heard, Signals};
+
+pub use handshake::Handshaker;
 
 /// How long sessions may take to end when the agent stops. What still runs then is cut off.
 const STOPPING: Duration = Duration::from_secs(4);
 
 /// Most who are told at a time that there is no session for them.
 const SENT_AWAY: usize = 64;
+
+/// How long to wait before accepting again, when descriptors or memory ran out.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// How often old jobs are looked for.
 const SWEEP: Duration = Duration::from_secs(3600);
@@ -43,8 +55,8 @@ type Greeted = Result<Authenticated, Rejected>;
 
 /// The agent while it serves.
 pub struct Server {
-    shared: Arc<Shared>,
-    door: Arc<Handshaker>,
+    agent: Arc<Agent>,
+    handshaker: Arc<Handshaker>,
     sessions: Sessions,
     admission: Admission,
     strangers: JoinSet<Greeted>,
@@ -65,12 +77,12 @@ pub struct Server {
 
 impl Server {
     /// An agent that nobody has reached yet.
-    pub fn new(door: Handshaker, shared: Arc<Shared>) -> Self {
+    pub fn new(handshaker: Handshaker, agent: Arc<Agent>) -> Self {
         let (tell_progress, progress) = progress();
         Self {
-            door: Arc::new(door),
+            handshaker: Arc::new(handshaker),
             sessions: Sessions::default(),
-            admission: Admission::new(rules(&shared.config.admission)),
+            admission: Admission::new(rules(&agent.config().admission)),
             strangers: JoinSet::new(),
             tasks: HashMap::new(),
             peers: HashMap::new(),
@@ -79,12 +91,16 @@ impl Server {
             trim: Trim::default(),
             folded: Folded::default(),
             sent_away: Arc::new(Semaphore::new(SENT_AWAY)),
-            shared,
+            agent,
         }
     }
 
     /// Serves until SIGTERM or SIGINT, then ends in order.
-    pub async fn serve(mut self, mut listener: Listener) -> io::Result<()> {
+    pub async fn serve(
+        mut self,
+        mut listener: TcpListener,
+        local: Option<LocalListener>,
+    ) -> io::Result<()> {
         let mut signals = Signals::new()?;
         let mut watchdog = Watchdog::new();
         let address = listener.address()?;
@@ -95,7 +111,10 @@ impl Server {
             // Who is through with its login makes room before another comes in.
             tokio::select! {
                 biased;
-                () = signals.stop() => break,
+                heard = signals.next() => match heard {
+                    Heard::Stop => break,
+                    Heard::Reload => self.reload(),
+                },
                 () = watchdog.ping() => {}
                 _ = sweep.tick() => self.sweep(),
                 () = due(self.folded.due()) => self.tell_folded(),
@@ -104,29 +123,65 @@ impl Server {
                     self.trim.give_back(somebody);
                 }
                 Some(greeted) = self.strangers.join_next_with_id() => self.greeted(greeted),
-                (stream, peer) = listener.accept() => {
-                    self.connected(stream, peer);
+                arrival = listener.accept() => {
+                    self.connected(arrival);
                     // However many wait in the backlog, those who are in get on first.
                     yield_now().await;
                 }
+                arrival = accept_local(local.as_ref()) => self.connected_locally(arrival),
             }
         }
-        drop(listener);
+        drop((listener, local));
         self.stop(signals).await;
         Ok(())
     }
 
     /// Beside the loop, for there may be many.
     fn sweep(&self) {
-        let shared = Arc::clone(&self.shared);
-        tokio::task::spawn_blocking(move || shared.jobs.sweep(SystemTime::now()));
+        let agent = Arc::clone(&self.agent);
+        tokio::task::spawn_blocking(move || agent.jobs.sweep(SystemTime::now()));
     }
 
-    fn connected(&mut self, stream: TcpStream, peer: SocketAddr) {
+    /// Takes configuration and keyring anew. Sessions of keys that may not log in any more end.
+    fn reload(&self) {
+        match self.agent.reload() {
+            Reloaded::Done => {
+                let (keyring, now) = (self.agent.keyring(), SystemTime::now());
+                let is_permitted =
+                    |key| keyring.entry(key).is_some_and(|entry| entry.is_current(now));
+                self.sessions.stop_unless(is_permitted);
+                info!("configuration and keyring were read anew");
+            }
+            Reloaded::Unchanged(why) => error!("nothing was read anew: {why}"),
+        }
+    }
+
+    fn stirred(&mut self) {
         self.trim.stir();
-        if self.shared.jobs.is_sweep_due() {
+        if self.agent.jobs.is_sweep_due() {
             self.sweep();
         }
+    }
+
+    /// Begins a session for a process of the host itself, which the kernel vouches for.
+    fn connected_locally(&mut self, Arrival { stream, origin }: Arrival) {
+        self.stirred();
+        let Origin::Local { uid, .. } = origin else { return };
+        let key = Arc::new(Entry::local(uid, self.agent.config().local.iter().copied().collect()));
+        let login = LoggedIn::local(key.id);
+        let arrived = stream.detach().map_err(|error| error.to_string()).and_then(|stream| {
+            let login = login.map_err(|error| error.to_string())?;
+            Ok(Authenticated { connection: Connection::Local(stream), login, key })
+        });
+        match arrived {
+            Ok(arrived) => self.logged_in(arrived, origin),
+            Err(why) => error!(peer = %origin, "can't begin a session: {why}"),
+        }
+    }
+
+    fn connected(&mut self, Arrival { stream, origin }: Arrival) {
+        let Origin::Tcp(peer) = origin else { return };
+        self.stirred();
         self.progressed();
         match self.admission.connected(peer.ip(), Instant::now()) {
             Verdict::Penalised(until) => {
@@ -135,9 +190,9 @@ impl Server {
             }
             Verdict::Admitted { place, evicted } => {
                 self.cut_off(evicted);
-                let door = Arc::clone(&self.door);
+                let handshaker = Arc::clone(&self.handshaker);
                 let progress = Progress::new(place, &self.tell_progress);
-                let greeting = async move { door.greet(stream, progress).await };
+                let greeting = async move { handshaker.greet(stream, progress).await };
                 let task = self.strangers.spawn(greeting);
                 self.peers.insert(task.id(), (place, peer));
                 self.tasks.insert(place, task);
@@ -164,7 +219,7 @@ impl Server {
         self.tasks.remove(&place);
         let outcome = match greeted {
             Ok((_, Ok(arrived))) => {
-                self.logged_in(arrived, peer);
+                self.logged_in(arrived, Origin::Tcp(peer));
                 Outcome::LoggedIn
             }
             Ok((_, Err(Rejected::Nothing))) => Outcome::Nothing,
@@ -204,30 +259,30 @@ impl Server {
         }
     }
 
-    fn logged_in(&mut self, arrived: Authenticated, peer: SocketAddr) {
-        let holder = Holder::of(&arrived.key);
-        let share = match self.shared.budget.take(holder, Resource::Session, 1) {
+    fn logged_in(&mut self, arrived: Authenticated, origin: Origin) {
+        let (id, key) = (arrived.login.session, Arc::clone(&arrived.key));
+        let share = match self.agent.budget.take(Holder::of(&key), Resource::Session, 1) {
             Ok(share) => share,
-            Err(exhausted) => return self.send_away(arrived, exhausted, peer),
+            Err(exhausted) => return self.send_away(arrived, exhausted, &origin),
         };
-        let membership = self.sessions.enter(arrived.login.session, share);
-        let session = Session::new(&arrived, peer, &self.shared, &membership);
+        let membership = self.sessions.enter(id, share);
+        let session = Session::new(id, key, origin.clone(), &self.agent, membership.stop());
         if let Err(error) = session::start(arrived, session, membership) {
-            error!(%peer, "can't start a thread for a session: {error}");
+            error!(peer = %origin, "can't start a thread for a session: {error}");
         }
     }
 
-    /// Tells somebody who logged in why there is no place. Nobody waits for that.
-    fn send_away(&mut self, arrived: Authenticated, why: Exhausted, peer: SocketAddr) {
+    /// Tells a controller that logged in why there is no session for it. Nobody waits for that.
+    fn send_away(&mut self, arrived: Authenticated, why: Exhausted, origin: &Origin) {
         let label = escape(arrived.key.label.as_bytes());
         if self.folded.is_news(format!("no more sessions for {label}"), Instant::now()) {
-            warn!(%peer, key = %label, "sent away: {why}");
+            warn!(peer = %origin, key = %label, "sent away: {why}");
         }
-        // Who comes faster than it can be told is not told.
+        // Controllers that come faster than they can be told are not told.
         if let Ok(place) = Arc::clone(&self.sent_away).try_acquire_owned() {
-            let work = session::send_away(arrived, self.shared.boot, why);
+            let agent = Arc::clone(&self.agent);
             tokio::spawn(async move {
-                let _ = work.await;
+                let _ = session::send_away(arrived, &agent, why).await;
                 drop(place);
             });
         }
@@ -241,7 +296,19 @@ impl Server {
         tokio::select! {
             () = self.sessions.ended() => info!("stopped"),
             () = sleep(STOPPING) => warn!("stopped; {} sessions were cut off", self.sessions.count()),
-            () = signals.stop() => warn!("stopped at once; {} sessions were cut off", self.sessions.count()),
+            () = signals.stopped() => warn!("stopped at once; {} sessions were cut off", self.sessions.count()),
+        }
+    }
+}
+
+/// The next connection from the host itself, if it may come.
+async fn accept_local(listener: Option<&LocalListener>) -> Arrival {
+    let Some(listener) = listener else { return pending().await };
+    loop {
+        match listener.accept().await {
+            Ok(arrival) => return arrival,
+            // Descriptors ran out, or the peer went.
+            Err(_) => sleep(PAUSE).await,
         }
     }
 }

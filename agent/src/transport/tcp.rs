@@ -1,5 +1,4 @@
-//! The listening socket. A socket that systemd hands over (`LISTEN_FDS`) would come in here, beside
-//! [`Listener::bind`].
+//! Connections over TCP.
 //!
 //! An address that the host does not have yet is listened on all the same: it may come with its interface,
 //! long after boot.
@@ -10,9 +9,9 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep_until};
 
+use super::{Arrival, Movable, Origin};
 use crate::folded::Folded;
 
 /// Connections that may wait to be accepted.
@@ -30,14 +29,14 @@ pub struct ListenError {
 }
 
 /// Takes connections, whatever goes wrong with single ones.
-pub struct Listener {
-    socket: TcpListener,
+pub struct TcpListener {
+    socket: tokio::net::TcpListener,
     resume: Instant,
     /// Lines about what can't be accepted.
     folded: Folded<String>,
 }
 
-impl Listener {
+impl TcpListener {
     /// Listens on `address`; `[::]` takes IPv4 as well, and stands for IPv4 alone where there is no IPv6. Must
     /// be called inside a runtime.
     pub fn bind(address: SocketAddr) -> Result<Self, ListenError> {
@@ -56,15 +55,16 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// The next connection and its peer's address. Cancelling it loses nothing.
-    pub async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+    /// The next connection. Cancelling it loses nothing.
+    pub async fn accept(&mut self) -> Arrival {
         loop {
             sleep_until(self.resume).await;
             match self.socket.accept().await {
                 Ok((stream, peer)) => {
                     // A socket that can't be set so is about to fail anyway.
                     let _ = stream.set_nodelay(true);
-                    return (stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                    return Arrival { stream: Movable::Tcp(stream), origin: Origin::Tcp(peer) };
                 }
                 // It was gone before it was accepted.
                 Err(error) if is_of_the_peer(&error) => {}
@@ -84,7 +84,7 @@ impl Listener {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.ip() == Ipv6Addr::UNSPECIFIED {
         socket.set_only_v6(false)?;
@@ -99,7 +99,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         bound => bound?,
     }
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    tokio::net::TcpListener::from_std(socket.into())
 }
 
 /// Binds to an address that the host may get later.
@@ -150,10 +150,10 @@ mod tests {
     #[test]
     fn port_0_picks_one_and_an_address_in_use_is_told() {
         runtime().block_on(async {
-            let first = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let first = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
             let address = first.address().unwrap();
             assert_ne!(address.port(), 0);
-            let taken = Listener::bind(address).err().unwrap();
+            let taken = TcpListener::bind(address).err().unwrap();
             assert_eq!(taken.to_string(), format!("listen on {address}: address already in use"));
         });
     }
@@ -164,7 +164,7 @@ mod tests {
             // Documentation's addresses: no host has one of them.
             for address in ["192.0.2.7:0", "[2001:db8::7]:0"] {
                 let address: SocketAddr = address.parse().unwrap();
-                match Listener::bind(address) {
+                match TcpListener::bind(address) {
                     Ok(listener) => assert_eq!(listener.address().unwrap().ip(), address.ip()),
                     // A machine without IPv6.
                     Err(error) => assert_eq!(errno(&error.source), Some(Errno::AFNOSUPPORT)),
@@ -190,11 +190,12 @@ mod tests {
     fn an_ipv4_peer_of_an_ipv6_socket_is_seen_as_ipv4() {
         runtime().block_on(async {
             // A machine without IPv6 has nothing to test here.
-            let Ok(mut listener) = Listener::bind("[::]:0".parse().unwrap()) else { return };
+            let Ok(mut listener) = TcpListener::bind("[::]:0".parse().unwrap()) else { return };
             let port = listener.address().unwrap().port();
-            let ours = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-            let (theirs, peer) = listener.accept().await;
-            assert_eq!(peer, ours.local_addr().unwrap());
+            let ours = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let Arrival { stream, origin } = listener.accept().await;
+            assert_eq!(origin, Origin::Tcp(ours.local_addr().unwrap()));
+            let Movable::Tcp(theirs) = stream else { panic!("another transport") };
             assert!(theirs.nodelay().unwrap());
         });
     }

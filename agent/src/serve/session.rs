@@ -1,0 +1,199 @@
+//! One logged-in connection, on a thread and a runtime of its own: requests, one at a time, until either
+//! end goes.
+//!
+//! Requests do their work inline on that thread, file reading, hashing and TLS included, and never hold up
+//! the runtime that accepts. Idle, a session costs its TLS state, the touched part of its stack, and a
+//! runtime: about 100 KiB.
+
+use std::io;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lariat_wire::auth::agent::{LoggedIn, Said};
+use lariat_wire::link::{Link, LinkError, hello_frame, message_frame};
+use lariat_wire::memory::NoMemory;
+use lariat_wire::protocol::Kind;
+use lariat_wire::protocol::failure::Failure;
+use lariat_wire::protocol::hello::{KeyLimits, UnreadNotes};
+use lariat_wire::protocol::request::{BadRequest, Request};
+use lariat_wire::protocol::session::{Finished, Goodbye};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+use tracing::info;
+
+use super::handshake::{Authenticated, Connection};
+use super::sessions::Membership;
+use crate::budget::Exhausted;
+use crate::core::{Agent, Event, Session, decide};
+use crate::keyring::Entry;
+use crate::requests;
+use crate::transport::BoxStream;
+
+/// Stack of a session's thread, in bytes. Only what is touched of it takes memory.
+const STACK: usize = 1024 * 1024;
+
+/// How long the peer may take to read our last words and hang up, when the agent stops.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How long it may take when the agent does not stop: a sender may have much under way before it notices.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// How long the peer may take to read the welcome.
+const WELCOME: Duration = Duration::from_secs(10);
+
+/// When a controller that is sent away should come back: the time of a restart.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// Why a session ended before its peer ended it.
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error("the peer misbehaved: {0}")]
+    Request(#[from] BadRequest),
+}
+
+impl From<io::Error> for SessionError {
+    fn from(error: io::Error) -> Self {
+        Self::Link(error.into())
+    }
+}
+
+/// Starts the session's thread. A panic ends the thread, and with it the session, and nothing else.
+pub(super) fn start(
+    arrived: Authenticated,
+    session: Session,
+    membership: Membership,
+) -> io::Result<()> {
+    let work = move || {
+        let _membership = membership;
+        let span = session.span.clone();
+        span.in_scope(|| run(arrived, &session));
+    };
+    std::thread::Builder::new().name("session".into()).stack_size(STACK).spawn(work).map(|_| ())
+}
+
+/// Welcomes a controller for which there is no session, and says why, in answer to the request that came
+/// along.
+pub(super) async fn send_away(
+    arrived: Authenticated,
+    agent: &Agent,
+    why: Exhausted,
+) -> Result<(), LinkError> {
+    let Authenticated { connection, login, key, .. } = arrived;
+    let farewell = async {
+        let mut stream = connection.attach()?;
+        stream.write_all(&welcome(&login, &key, agent)).await?;
+        let audit = agent.audit_head();
+        stream.write_all(&message_frame(1, &Failure::from(why))?).await?;
+        stream.write_all(&message_frame(1, &Finished { audit })?).await?;
+        stream.shutdown().await?;
+        // What is left unread would reset the connection, and our words could be lost with it.
+        let mut buffer = [0; 1024];
+        while stream.read(&mut buffer).await? > 0 {}
+        Ok(())
+    };
+    timeout(FAREWELL, farewell).await.unwrap_or(Err(LinkError::Silent))
+}
+
+fn run(arrived: Authenticated, session: &Session) {
+    Event::LoggedIn.tell();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(serve(arrived.connection, &arrived.login, session)),
+        Err(error) => Err(error.into()),
+    };
+    Event::LoggedOut { why: result.err().map(|error| error.to_string()) }.tell();
+}
+
+async fn serve(
+    connection: Connection,
+    login: &LoggedIn,
+    session: &Session,
+) -> Result<(), SessionError> {
+    let mut stream = connection.attach()?;
+    let greet = async {
+        stream.write_all(&welcome(login, &session.key, &session.agent)).await?;
+        stream.flush().await
+    };
+    timeout(WELCOME, greet).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))?;
+    let mut link = Link::with_memory(stream, 0, session.memory.clone());
+    let limit = match requests(&mut link, session).await? {
+        End::Stopped => FAREWELL,
+        End::ByPeer | End::OutOfMemory => LINGER,
+    };
+    let _ = timeout(limit, link.writer.finish()).await;
+    // Our last words can be lost if the connection is reset because something was left unread.
+    link.drain(limit).await;
+    Ok(())
+}
+
+/// Why there are no more requests, when nothing was wrong with the connection.
+enum End {
+    ByPeer,
+    Stopped,
+    OutOfMemory,
+}
+
+/// Serves requests until the peer ends the session, or it is to end.
+async fn requests(link: &mut Link<BoxStream>, session: &Session) -> Result<End, SessionError> {
+    loop {
+        let frame = tokio::select! {
+            biased;
+            () = session.stopped() => None,
+            frame = link.next_request() => match frame? {
+                Some(frame) => Some(frame),
+                None => return Ok(End::ByPeer),
+            },
+        };
+        let Some(frame) = frame else {
+            link.outbox().post(&goodbye())?;
+            return Ok(End::Stopped);
+        };
+        let request = Request::decode(frame.kind, link.reader.payload())?;
+        match request_made(link, session, request).await {
+            // A frame that came to no end can't be followed by another.
+            Ok(()) if link.writer.is_broken() => return Err(LinkError::Cut.into()),
+            Ok(()) => {}
+            Err(LinkError::Memory) if !link.writer.is_broken() => {
+                link.send(&Failure::from(NoMemory)).await?;
+                return Ok(End::OutOfMemory);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn request_made(
+    link: &mut Link<BoxStream>,
+    session: &Session,
+    request: Request,
+) -> Result<(), LinkError> {
+    match decide(session, &request) {
+        Ok(permit) => {
+            requests::serve(link, request, permit, session).await.inspect_err(|e| info!("{e}"))
+        }
+        Err(failure) => {
+            link.outbox().post(&failure)?;
+            link.send(&Finished { audit: session.agent.audit_head() }).await
+        }
+    }
+}
+
+fn welcome(login: &LoggedIn, key: &Entry, agent: &Agent) -> Vec<u8> {
+    // A clock that shows a time before 1970 is told as 1970.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let limit = |limit: Option<usize>| limit.map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX));
+    let said = Said {
+        boot: agent.boot,
+        time_ms: u64::try_from(now).unwrap_or(u64::MAX),
+        verbs: key.verbs,
+        limits: KeyLimits { sessions: limit(key.max_sessions), jobs: limit(key.max_jobs) },
+        audit: agent.audit_head(),
+        notes: UnreadNotes::default(),
+    };
+    hello_frame(Kind::Welcome, &login.welcome(said))
+}
+
+fn goodbye() -> Goodbye {
+    Goodbye { retry_after_ms: u64::try_from(RETRY_AFTER.as_millis()).unwrap_or(u64::MAX) }
+}

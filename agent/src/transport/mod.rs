@@ -1,0 +1,142 @@
+//! Where connections come from. Whatever differs between transports is here; sessions see a [`BoxStream`]
+//! and an [`Origin`].
+
+mod local;
+mod socket;
+mod tcp;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+pub use local::LocalListener;
+pub use socket::Socket;
+pub use tcp::{ListenError, TcpListener};
+
+/// A connection's bytes, whatever carries them.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// A connection that a session uses: one virtual call for a batch of records.
+pub type BoxStream = Box<dyn Stream>;
+
+/// A connection that has just come.
+pub struct Arrival {
+    /// Its bytes.
+    pub stream: Movable,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where a session's bytes come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This address.
+    Tcp(SocketAddr),
+    /// A process on the host itself.
+    Local {
+        /// The user that it runs as.
+        uid: u32,
+        /// Its process id, if the system says it.
+        pid: Option<i32>,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Local { uid, pid: Some(pid) } => write!(f, "local:{uid}, process {pid}"),
+            Self::Local { uid, pid: None } => write!(f, "local:{uid}"),
+        }
+    }
+}
+
+/// A connection on a runtime, which can be moved to another as descriptors can.
+pub enum Movable {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a unix socket.
+    Unix(UnixStream),
+}
+
+/// A connection that is on no runtime.
+pub enum Detached {
+    /// Over TCP.
+    Tcp(std::net::TcpStream),
+    /// Over a unix socket.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Movable {
+    /// Takes the connection off its runtime.
+    pub fn detach(self) -> io::Result<Detached> {
+        Ok(match self {
+            Self::Tcp(stream) => Detached::Tcp(stream.into_std()?),
+            Self::Unix(stream) => Detached::Unix(stream.into_std()?),
+        })
+    }
+
+    fn inner(self: Pin<&mut Self>) -> Pin<&mut dyn Stream> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream),
+            Self::Unix(stream) => Pin::new(stream),
+        }
+    }
+}
+
+impl Detached {
+    /// Puts the connection on the runtime that this is called in.
+    pub fn attach(self) -> io::Result<Movable> {
+        Ok(match self {
+            Self::Tcp(stream) => Movable::Tcp(TcpStream::from_std(stream)?),
+            Self::Unix(stream) => Movable::Unix(UnixStream::from_std(stream)?),
+        })
+    }
+}
+
+impl AsyncRead for Movable {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.inner().poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Movable {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.inner().poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.inner().poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner().poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner().poll_shutdown(cx)
+    }
+}

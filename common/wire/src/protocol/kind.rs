@@ -1,0 +1,163 @@
+//! The kinds of frame.
+
+/// A frame kind that this version does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown frame kind {0:#06x}")]
+pub struct UnknownKind(pub u16);
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
+        /// What a frame's payload is. The numbers are the wire's and never change their meaning.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u16)]
+        pub enum Kind {
+            $($(#[$doc])* $name = $number,)*
+        }
+
+        impl Kind {
+            /// Every kind, for tests that must not forget one.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+
+        impl TryFrom<u16> for Kind {
+            type Error = UnknownKind;
+
+            fn try_from(number: u16) -> Result<Self, UnknownKind> {
+                match number {
+                    $($number => Ok(Self::$name),)*
+                    other => Err(UnknownKind(other)),
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// Agent's first words: [`super::hello::Challenge`].
+    Challenge = 0x01,
+    /// Controller's proof: [`super::hello::Login`].
+    Login = 0x02,
+    /// Agent's proof: [`super::hello::Welcome`].
+    Welcome = 0x03,
+    /// The one answer to every login that fails: [`super::hello::Denied`].
+    Denied = 0x04,
+
+    /// Are you there? [`super::session::Ping`].
+    Ping = 0x10,
+    /// Yes: [`super::session::Pong`].
+    Pong = 0x11,
+    /// A request could not be done: [`super::failure::Failure`].
+    Failed = 0x12,
+    /// The agent takes no more requests on this session: [`super::session::Goodbye`].
+    Goodbye = 0x13,
+    /// The agent says no more of this request: [`super::session::Finished`].
+    Finished = 0x14,
+
+    /// Run a command: [`super::exec::Run`].
+    Run = 0x20,
+    /// The command runs: [`super::exec::Started`].
+    Started = 0x21,
+    /// Bulk: `u64` offset, then bytes of stdout.
+    Stdout = 0x22,
+    /// Bulk: `u64` offset, then bytes of stderr.
+    Stderr = 0x23,
+    /// Output that may be forgotten: [`super::exec::Ack`].
+    Ack = 0x24,
+    /// Bulk: `u64` offset, then bytes of stdin.
+    Stdin = 0x25,
+    /// Stdin is at its end: [`super::exec::StdinEnd`].
+    StdinEnd = 0x26,
+    /// Stdin that the command has taken: [`super::exec::StdinTaken`].
+    StdinTaken = 0x27,
+    /// A signal for the job's tree: [`super::exec::Signal`].
+    Signal = 0x28,
+    /// How the command ended: [`super::exec::Exit`].
+    Exit = 0x29,
+    /// Output and exit have arrived, and nothing is left to keep: [`super::exec::Release`].
+    Release = 0x2a,
+    /// Go on with a job: [`super::exec::Attach`].
+    Attach = 0x2b,
+    /// The controller's terminal has another size: [`super::exec::Resize`].
+    Resize = 0x2c,
+
+    /// Which jobs are there? [`super::job::List`].
+    List = 0x30,
+    /// Some of them: [`super::job::Listed`].
+    Listed = 0x31,
+    /// Read a detached job's output: [`super::job::Logs`].
+    Logs = 0x32,
+    /// Where the output begins: [`super::job::Reading`].
+    Reading = 0x33,
+    /// There is no more output: [`super::job::LogsEnd`].
+    LogsEnd = 0x34,
+    /// Signal a job: [`super::job::Kill`].
+    Kill = 0x35,
+    /// It was: [`super::job::Killed`].
+    Killed = 0x36,
+
+    /// Send a file to the host: [`super::transfer::Push`].
+    Push = 0x40,
+    /// Fetch a file from the host: [`super::pull::Pull`].
+    Pull = 0x41,
+    /// The sender describes its file: [`super::transfer::Offer`].
+    Offer = 0x42,
+    /// The receiver says what it has: [`super::transfer::Have`].
+    Have = 0x43,
+    /// Bulk: [`super::transfer::ChunkHead`], then the chunk's bytes.
+    Chunk = 0x44,
+    /// The receiver hashed chunks that it had, or has rebuilt: [`super::transfer::Hashes`].
+    Hashes = 0x45,
+    /// Every chunk was sent or confirmed: [`super::transfer::Complete`].
+    Complete = 0x46,
+    /// The file is on disk under its name: [`super::transfer::Done`].
+    Done = 0x47,
+    /// Bulk: pieces of the receiver's basis, [`super::transfer::PIECE_LEN`] bytes each.
+    Pieces = 0x48,
+    /// What to copy from the basis: [`super::transfer::Copies`].
+    Copies = 0x49,
+    /// Bulk: [`super::transfer::LiteralHead`], then bytes that the basis does not have.
+    Literal = 0x4a,
+    /// Remove abandoned temporary files: [`super::clean::Clean`].
+    Clean = 0x4b,
+    /// So many there were: [`super::clean::Cleaned`].
+    Cleaned = 0x4c,
+
+    /// Send a directory to the host: [`super::tree::PushTree`].
+    PushTree = 0x50,
+    /// The sender's directory, in answer to a Pull: [`super::tree::Root`].
+    Root = 0x51,
+    /// What is in a directory: [`super::tree::Entries`].
+    Entries = 0x52,
+    /// What the receiver wants of it: [`super::tree::Answers`].
+    Answers = 0x53,
+    /// Bulk: [`super::transfer::LiteralHead`], then small files, each behind a [`super::tree::PackedHead`].
+    Pack = 0x54,
+    /// A file that travels alone: [`super::tree::Begin`].
+    Begin = 0x55,
+    /// One name failed, the rest goes on: [`super::tree::Missed`].
+    Missed = 0x56,
+    /// The sender has sent all of the tree: [`super::tree::End`].
+    End = 0x57,
+    /// What a dry run would do: [`super::tree::Changes`].
+    Changes = 0x58,
+    /// The tree is on disk: [`super::tree::Settled`].
+    Settled = 0x59,
+}
+
+impl Kind {
+    /// Whether the payload is raw bytes that never pass through serde.
+    pub const fn is_bulk(self) -> bool {
+        use Kind::{Chunk, Literal, Pack, Pieces, Stderr, Stdin, Stdout};
+        matches!(self, Stdout | Stderr | Stdin | Chunk | Pieces | Literal | Pack)
+    }
+
+    /// Whether the kind belongs to the time before authentication.
+    pub const fn is_hello(self) -> bool {
+        matches!(self, Self::Challenge | Self::Login | Self::Welcome | Self::Denied)
+    }
+
+    /// Whether frames of this kind belong to the session and to no request of it.
+    pub const fn is_session(self) -> bool {
+        self.is_hello() || matches!(self, Self::Ping | Self::Pong | Self::Goodbye)
+    }
+}

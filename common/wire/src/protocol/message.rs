@@ -1,0 +1,87 @@
+//! The control messages: one line each ties a type to the kind of frame that carries it.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::invalid::Invalid;
+use super::kind::Kind;
+use super::{clean, exec, failure, job, pull, session, transfer, tree};
+use crate::codec;
+
+/// A control message.
+pub trait Message: Serialize + DeserializeOwned {
+    /// The kind of its frame.
+    const KIND: Kind;
+
+    /// Checks what the types alone can't rule out.
+    fn check(&self) -> Result<(), Invalid> {
+        Ok(())
+    }
+}
+
+macro_rules! messages {
+    ($($kind:ident: $type:ty $(, $checked:ident)?;)*) => {
+        $(impl Message for $type {
+            const KIND: Kind = Kind::$kind;
+
+            $(fn $checked(&self) -> Result<(), Invalid> {
+                <$type>::$checked(self)
+            })?
+        })*
+
+        /// Decodes and checks the payload of a frame of any kind, as its receiver would. `None` if no
+        /// message is of this kind. For fuzzing.
+        pub fn decode_any(kind: Kind, payload: &[u8]) -> Option<bool> {
+            match kind {
+                $(Kind::$kind => Some(
+                    codec::decode::<$type>(payload).is_ok_and(|message| Message::check(&message).is_ok())
+                ),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+messages! {
+    Ping: session::Ping;
+    Pong: session::Pong;
+    Failed: failure::Failure;
+    Goodbye: session::Goodbye;
+    Finished: session::Finished;
+    Run: exec::Run, check;
+    Attach: exec::Attach;
+    Resize: exec::Resize;
+    Started: exec::Started;
+    Ack: exec::Ack;
+    StdinEnd: exec::StdinEnd;
+    StdinTaken: exec::StdinTaken;
+    Signal: exec::Signal, check;
+    Exit: exec::Exit;
+    Release: exec::Release;
+    List: job::List, check;
+    Listed: job::Listed;
+    Logs: job::Logs;
+    Reading: job::Reading;
+    LogsEnd: job::LogsEnd;
+    Kill: job::Kill, check;
+    Killed: job::Killed;
+    Push: transfer::Push, check;
+    Pull: pull::Pull, check;
+    Offer: transfer::Offer, check;
+    Have: transfer::Have;
+    Hashes: transfer::Hashes;
+    Complete: transfer::Complete;
+    Done: transfer::Done;
+    Copies: transfer::Copies;
+    Clean: clean::Clean, check;
+    Cleaned: clean::Cleaned;
+    PushTree: tree::PushTree, check;
+    Root: tree::Root;
+    Entries: tree::Entries, check;
+    Answers: tree::Answers;
+    Begin: tree::Begin, check;
+    Missed: tree::Missed;
+    End: tree::End;
+    Changes: tree::Changes;
+    Settled: tree::Settled;
+}

@@ -1,0 +1,119 @@
+//! Chunks on their way, and their hashes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{CHUNK, MAX_BULK_HEADER};
+
+/// Length of a hash or a chaining value, in bytes.
+pub const HASH_LEN: usize = 32;
+
+/// A BLAKE3 hash: of a whole file, or the chaining value of one chunk's subtree.
+pub type Hash = [u8; HASH_LEN];
+
+/// Most hashes in one [`Hashes`].
+pub const MAX_HASHES: usize = 1024;
+
+/// How a body is encoded. The numbers are the wire's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Encoding {
+    /// The bytes themselves.
+    Raw = 0,
+    /// No bytes: all of them are zero.
+    Zeros = 1,
+    /// One zstd frame.
+    Zstd = 2,
+}
+
+impl Encoding {
+    /// Reads the wire's number.
+    pub fn from_wire(number: u8) -> Option<Self> {
+        [Self::Raw, Self::Zeros, Self::Zstd].into_iter().find(|encoding| *encoding as u8 == number)
+    }
+}
+
+/// The fixed part of a `Literal` frame's payload; the body follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiteralHead {
+    /// Bytes that the body stands for, at most [`CHUNK`].
+    pub len: u32,
+    /// An [`Encoding`].
+    pub encoding: u8,
+}
+
+impl LiteralHead {
+    /// Encoded length in bytes.
+    pub const LEN: usize = 4 + 1;
+
+    /// The head's bytes.
+    pub fn encode(&self) -> [u8; Self::LEN] {
+        let [a, b, c, d] = self.len.to_le_bytes();
+        [a, b, c, d, self.encoding]
+    }
+
+    /// Reads a head.
+    pub fn decode([a, b, c, d, encoding]: [u8; Self::LEN]) -> Self {
+        Self { len: u32::from_le_bytes([a, b, c, d]), encoding }
+    }
+}
+
+/// The fixed part of a `Chunk` frame's payload; the chunk's bytes follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkHead {
+    /// Index of the chunk: its offset divided by [`CHUNK`].
+    pub index: u64,
+    /// Chaining value of its subtree (never the root's finalisation).
+    pub hash: Hash,
+    /// An [`Encoding`].
+    pub encoding: u8,
+}
+
+impl ChunkHead {
+    /// Encoded length in bytes.
+    pub const LEN: usize = 8 + HASH_LEN + 1;
+
+    /// The head's bytes.
+    pub fn encode(&self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        bytes[..8].copy_from_slice(&self.index.to_le_bytes());
+        bytes[8..8 + HASH_LEN].copy_from_slice(&self.hash);
+        bytes[8 + HASH_LEN] = self.encoding;
+        bytes
+    }
+
+    /// Reads a head.
+    pub fn decode(bytes: [u8; Self::LEN]) -> Self {
+        let (index, rest) = bytes.split_at(8);
+        let (hash, encoding) = rest.split_at(HASH_LEN);
+        Self {
+            index: u64::from_le_bytes(index.try_into().expect("split at 8 of 41 bytes")),
+            hash: hash.try_into().expect("split at 32 of 33 bytes"),
+            encoding: encoding[0],
+        }
+    }
+}
+
+const _: () = assert!(ChunkHead::LEN <= MAX_BULK_HEADER && CHUNK.is_power_of_two());
+
+/// Hashes of chunks that the receiver had or has rebuilt, computed now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hashes {
+    /// Index of the first chunk.
+    pub first: u64,
+    /// One for each chunk from `first` on, at most [`MAX_HASHES`].
+    pub hashes: Vec<Hash>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_head_goes_there_and_back() {
+        let head = ChunkHead { index: 0x0102_0304, hash: [7; HASH_LEN], encoding: 2 };
+        assert_eq!(ChunkHead::decode(head.encode()), head);
+        assert_eq!(head.encode()[..8], [4, 3, 2, 1, 0, 0, 0, 0]);
+        let head = LiteralHead { len: 0x0102_0304, encoding: 1 };
+        assert_eq!((LiteralHead::decode(head.encode()), head.encode()), (head, [4, 3, 2, 1, 1]));
+    }
+}

@@ -15,7 +15,9 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use super::channel::{self, ChannelError, OutputRange, STDIN_FRAME, ToAgent, ToSupervisor};
+use super::channel::{
+    self, ChannelError, OutputRange, STDIN_FRAME, SpoolFile, ToAgent, ToSupervisor,
+};
 use super::inbox::Inbox;
 use super::spool::Stream;
 use super::spool_file::SpoolReader;
@@ -55,8 +57,9 @@ pub struct Commands {
 pub(super) fn halves(socket: StdStream) -> io::Result<(Events, Commands)> {
     socket.set_nonblocking(true)?;
     let socket = Arc::new(UnixStream::from_std(socket)?);
-    let ear = Events { socket: Arc::clone(&socket), inbox: Inbox::default(), spools: [None, None] };
-    Ok((ear, Commands { socket }))
+    let events =
+        Events { socket: Arc::clone(&socket), inbox: Inbox::default(), spools: [None, None] };
+    Ok((events, Commands { socket }))
 }
 
 impl Events {
@@ -77,15 +80,17 @@ impl Events {
     /// What was received and not told yet.
     fn heard(&mut self) -> Result<Option<Event>, ChannelError> {
         while let Some(frame) = self.inbox.frame()? {
-            return Ok(Some(match frame.message()? {
-                ToAgent::Started(started) => Event::Started(started),
-                ToAgent::Failed(failure) => Event::Failed(failure),
-                ToAgent::Output(ends) => Event::Output(ends),
-                ToAgent::StdinTaken(taken) => Event::StdinTaken(taken),
-                ToAgent::Exit(exit) => Event::Exit(exit),
-                ToAgent::OutputRange(stands) => Event::OutputRange(stands),
-                ToAgent::Replaced => Event::Replaced,
-                ToAgent::Spool { stream, capacity } => {
+            // A word of a newer version is about something that this one does without.
+            let Some(word) = frame.message()? else { continue };
+            return Ok(Some(match word {
+                ToAgent::Started(pid) => Event::Started(Started { pid }),
+                ToAgent::NotStarted(why) => Event::Failed(why.into()),
+                ToAgent::Output(ends) => Event::Output(ends.into()),
+                ToAgent::StdinTaken(taken) => Event::StdinTaken(taken.into()),
+                ToAgent::Exit(exit) => Event::Exit(exit.into()),
+                ToAgent::Hello(hello) => Event::OutputRange(hello.range),
+                ToAgent::Replaced(()) => Event::Replaced,
+                ToAgent::Spool(SpoolFile { stream, capacity }) => {
                     let file = self.inbox.fd().ok_or(ChannelError::Malformed)?;
                     let spool = SpoolReader::new(file, capacity).ok_or(ChannelError::Malformed)?;
                     self.spools[stream as usize] = Some(spool);

@@ -53,11 +53,11 @@ impl Jobs {
             }
             let OldDirectory { directory, record, state, .. } = found;
             let status = match state {
-                State::Over(exit) => JobStatus::Over(exit),
+                State::Over(exit) => JobStatus::Over(exit.into()),
                 State::Dead => JobStatus::Dead,
                 State::NeverBegan => return Ok(None),
                 State::Alive(_) => match listen(directory.as_fd()).await {
-                    Ok((ear, mouth, stands)) => JobStatus::Alive(ear, mouth, stands),
+                    Ok((events, commands, range)) => JobStatus::Alive(events, commands, range),
                     // It does not listen yet, or no more.
                     Err(_) if began.elapsed() < LOOK_FOR => {
                         tokio::time::sleep(LOOK_AGAIN).await;
@@ -98,7 +98,7 @@ impl Jobs {
             State::Alive(None) => (job::State::Running, None),
             // It was written to last when the command had ended.
             State::Alive(Some(exit)) | State::Over(exit) => {
-                (job::State::Ended(exit.end), heard_of.map(milliseconds))
+                (job::State::Ended(exit.end.into()), heard_of.map(milliseconds))
             }
             State::Dead | State::NeverBegan => (self.died(&record), None),
         };
@@ -110,7 +110,7 @@ impl Jobs {
     pub fn left_behind(&self, job: JobId) -> io::Result<job::State> {
         let OldDirectory { record, state, .. } = self.directories.find(job)?;
         Ok(match state {
-            State::Over(exit) => job::State::Ended(exit.end),
+            State::Over(exit) => job::State::Ended(exit.end.into()),
             State::Alive(_) | State::Dead | State::NeverBegan => self.died(&record),
         })
     }
@@ -131,9 +131,9 @@ pub(super) fn milliseconds(time: SystemTime) -> u64 {
 async fn listen(
     directory: std::os::fd::BorrowedFd<'_>,
 ) -> Result<(Events, Commands, OutputRange), ChannelError> {
-    let (mut ear, mouth) = connection::halves(directory::connect(directory)?)?;
-    match ear.next().await? {
-        Event::OutputRange(stands) => Ok((ear, mouth, stands)),
+    let (mut events, commands) = connection::halves(directory::connect(directory)?)?;
+    match events.next().await? {
+        Event::OutputRange(range) => Ok((events, commands, range)),
         _ => Err(ChannelError::Malformed),
     }
 }

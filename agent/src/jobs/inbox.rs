@@ -7,13 +7,11 @@ use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use lariat_wire::codec;
 use lariat_wire::frame::HEADER_LEN;
 use lariat_wire::limits::MAX_FRAME;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
-use serde::de::DeserializeOwned;
 
-use super::channel::{ChannelError, FDS, Word};
+use super::channel::{ChannelError, FDS, Vocabulary};
 
 /// Bytes that an inbox has room for before a larger frame comes.
 const READ: usize = 4 * 1024;
@@ -29,19 +27,16 @@ pub(super) struct Inbox {
 
 /// One frame of an [`Inbox`].
 pub(super) struct Frame<'a> {
-    /// What the payload is.
-    pub(super) word: Word,
+    /// The number of the word that the payload is of.
+    pub(super) word: u16,
     /// The payload.
     pub(super) payload: &'a [u8],
 }
 
 impl Frame<'_> {
-    /// Decodes a message.
-    pub(super) fn message<T: DeserializeOwned>(&self) -> Result<T, ChannelError> {
-        match self.word {
-            Word::Message => Ok(codec::decode(self.payload)?),
-            Word::Stdin => Err(ChannelError::Malformed),
-        }
+    /// Decodes a message; `None` if this version does not know the word.
+    pub(super) fn message<V: Vocabulary>(&self) -> Result<Option<V>, ChannelError> {
+        Ok(V::decode(self.word, self.payload)?)
     }
 
     /// The offset and bytes of a piece of stdin.
@@ -97,21 +92,16 @@ impl Inbox {
         }
     }
 
-    fn peek(&self) -> Result<Option<(Word, usize)>, ChannelError> {
+    fn peek(&self) -> Result<Option<(u16, usize)>, ChannelError> {
         let Some((header, _)) = self.buffer[self.start..self.end].split_first_chunk() else {
             return Ok(None);
         };
         let [l0, l1, l2, l3, w0, w1, f0, f1]: [u8; HEADER_LEN] = *header;
         let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
-        let word = match u16::from_le_bytes([w0, w1]) {
-            1 => Word::Message,
-            2 => Word::Stdin,
-            _ => return Err(ChannelError::Malformed),
-        };
         if len > MAX_FRAME || [f0, f1] != [0, 0] {
             return Err(ChannelError::Malformed);
         }
-        Ok(Some((word, len)))
+        Ok(Some((u16::from_le_bytes([w0, w1]), len)))
     }
 
     /// Moves what is left to the front, and makes room for the frame that has begun.
@@ -137,16 +127,16 @@ mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
-    use lariat_wire::protocol::exec::Ack;
     use rustix::net::SendFlags;
 
     use super::super::channel::{ToSupervisor, message, send, send_all, stdin_header};
     use super::*;
+    use crate::jobs::words::Offsets;
 
     #[test]
     fn frames_arrive_whole_with_their_descriptors_whatever_the_pieces() {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let ack = ToSupervisor::Ack(Ack { stdout: 1, stderr: 2 });
+        let ack = ToSupervisor::Ack(Offsets { stdout: 1, stderr: 2 });
         let bytes = message(&ack).unwrap();
         let mut inbox = Inbox::default();
         for (at, byte) in bytes.iter().enumerate() {
@@ -157,10 +147,7 @@ mod tests {
             inbox.receive(theirs.as_fd(), RecvFlags::empty()).unwrap();
         }
         let frame = inbox.frame().unwrap().unwrap();
-        assert!(matches!(
-            frame.message().unwrap(),
-            ToSupervisor::Ack(Ack { stdout: 1, stderr: 2 })
-        ));
+        assert_eq!(frame.message().unwrap(), Some(ack));
         assert!(inbox.fd().is_some());
         assert!(inbox.fd().is_none());
         assert!(inbox.frame().unwrap().is_none());
@@ -179,7 +166,7 @@ mod tests {
 
     #[test]
     fn what_is_no_frame_is_an_error() {
-        for bytes in [[0, 0, 0, 0, 9, 0, 0, 0], [0, 0, 0, 0, 1, 0, 1, 0], [255; 8]] {
+        for bytes in [[0, 0, 0, 0, 1, 0, 1, 0], [255; 8]] {
             let mut inbox = Inbox { buffer: bytes.to_vec(), end: 8, ..Inbox::default() };
             assert!(inbox.frame().is_err());
         }

@@ -35,6 +35,7 @@ mod spawner;
 mod spool;
 mod spool_file;
 mod start;
+pub mod words;
 
 pub use connection::{Commands, Event, Events};
 pub use find::{Found, JobStatus};

@@ -1,14 +1,18 @@
 //! What a job's record says, as it lies in its directory: the [`Record`], then a [`Mark`] when its command is
 //! about to be started and another when it has ended.
+//!
+//! Each is behind its length as `u32`. A later version may add to the end of each, and an earlier one reads
+//! what it knows: an agent understands the records of whichever version started the job.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 
 use lariat_base::name::{BootId, KeyId};
 use lariat_wire::codec;
-use lariat_wire::protocol::exec::Exit;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use super::words::Exit;
 
 /// Most bytes of the command that its record shows.
 const SUMMARY: usize = 256;
@@ -16,7 +20,7 @@ const SUMMARY: usize = 256;
 /// What is written down of a job before its command is started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// The words that its supervisor knows: [`super::channel::VERSION`].
+    /// The version of the agent that started the job: [`super::channel::VERSION`].
     pub version: u16,
     /// Whose job it is.
     pub key: KeyId,
@@ -107,22 +111,21 @@ fn prefixed<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
     Ok([&len.to_le_bytes()[..], &payload].concat())
 }
 
-/// Takes the next message off the front; none when there is none.
+/// Pops the next message, or returns `None` if nothing is left.
 fn take<T: DeserializeOwned>(bytes: &mut &[u8]) -> io::Result<Option<T>> {
     let Some((len, rest)) = bytes.split_first_chunk() else { return Ok(None) };
     let len = u32::from_le_bytes(*len) as usize;
     let payload = rest.get(..len).ok_or(io::ErrorKind::UnexpectedEof)?;
     *bytes = &rest[len..];
-    codec::decode(payload).map(Some).map_err(|_| io::ErrorKind::InvalidData.into())
+    codec::decode_grown(payload).map(Some).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Seek;
 
-    use lariat_wire::protocol::exec::End;
-
     use super::*;
+    use crate::jobs::words::{End, Offsets};
 
     /// Other releases of the agent read what this one writes.
     #[test]
@@ -139,7 +142,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         record.write(&file).unwrap();
         Mark::Began.add(&file).unwrap();
-        let exit = Exit { end: End::Exited(3), stdout: 4, stderr: 5 };
+        let exit = Exit { end: End::Exited(3), output: Offsets { stdout: 4, stderr: 5 } };
         Mark::Ended(exit).add(&file).unwrap();
         file.rewind().unwrap();
         let mut bytes = Vec::new();
@@ -153,5 +156,24 @@ mod tests {
         file.rewind().unwrap();
         let progress = Progress { began: true, exit: Some(exit) };
         assert_eq!(Record::read(&file).unwrap(), (record, progress));
+    }
+
+    /// A record as a version wrote it that knew less, and one of a version that knows more.
+    #[test]
+    fn records_of_other_versions_are_understood() {
+        let older = "27000000 0200 01010101010101010101010101010101 02020202020202020202020202020202 \
+                     0300000000000000 00 04000000 00000000";
+        let newer = "3a000000 0900 01010101010101010101010101010101 02020202020202020202020202020202 \
+                     0300000000000000 01 00 0400000000000000 74727565 abcd \
+                     17000000 01000000 00000000 07 0100000000000000 0200000000000000 ef 77";
+        for (bytes, detached, end) in [(older, false, None), (newer, true, Some(End::Exited(7)))] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&hex::decode(bytes.replace(' ', "")).unwrap()).unwrap();
+            file.rewind().unwrap();
+            let (record, progress) = Record::read(&file).unwrap();
+            assert_eq!((record.key, record.began_ms), (KeyId([1; 16]), 3));
+            assert_eq!((record.detached, record.user), (detached, None));
+            assert_eq!(progress.exit.map(|exit| exit.end), end);
+        }
     }
 }

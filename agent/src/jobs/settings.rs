@@ -70,7 +70,7 @@ impl Settings {
         let user = act_as.user();
         let (env, home) = (self.environment(user), user.home.clone());
         let (log_limit, tasks_max) = (self.log_limit, self.tasks_max);
-        Begin { version: VERSION, run, env, home, become_user, log_limit, tasks_max }
+        Begin { version: VERSION, run: run.into(), env, home, become_user, log_limit, tasks_max }
     }
 
     fn environment(&self, user: &User) -> Vec<(Vec<u8>, Vec<u8>)> {

@@ -43,14 +43,14 @@ pub(super) async fn go_on(
                 return detached::answer(link, job, events, permit, session).await;
             }
             JobStatus::Alive(events, commands, range)
-                if received.is_none_or(|from| range.has(from)) =>
+                if received.is_none_or(|from| range.has(from.into())) =>
             {
                 if received.is_none() {
-                    link.outbox().post(&Reading { from: range.from })?;
+                    link.outbox().post(&Reading { from: range.from.into() })?;
                 }
                 // A supervisor that has gone meanwhile is noticed by its events' end.
-                let _ = commands.say(&ToSupervisor::Follow).await;
-                let from = received.unwrap_or(range.from);
+                let _ = commands.say(&ToSupervisor::Follow(())).await;
+                let from = received.unwrap_or(range.from.into());
                 return follow::follow(link, job, (events, commands), from, permit, session).await;
             }
             JobStatus::Over(exit) if record.detached => {

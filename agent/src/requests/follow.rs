@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 
 use super::SessionLink;
 use crate::core::{Outcome, Permit, Session};
-use crate::jobs::channel::{ChannelError, ToSupervisor};
+use crate::jobs::channel::{self, ChannelError, ToSupervisor};
 use crate::jobs::{Commands, Event, Events, Stream};
 
 /// How long the controller may take for the frame that is under way when the session is to end.
@@ -73,7 +73,7 @@ pub(super) async fn follow(
     match ended {
         Ok(()) => {
             // A supervisor that has gone by itself needs no word.
-            let _ = commands.say(&ToSupervisor::Release).await;
+            let _ = commands.say(&ToSupervisor::Release(())).await;
             forgotten(job, session.agent.jobs.release(job));
             Ok(())
         }
@@ -127,10 +127,13 @@ async fn incoming<R: AsyncRead + Unpin>(
     loop {
         let frame = reader.next().await?.ok_or(Broken::Left)?;
         let word = match frame.kind {
-            Ack::KIND => ToSupervisor::Ack(reader.message()?),
-            StdinEnd::KIND => ToSupervisor::StdinEnd(reader.message::<StdinEnd>()?),
-            Signal::KIND => ToSupervisor::Signal(reader.message()?),
-            Resize::KIND => ToSupervisor::Resize(reader.message()?),
+            Ack::KIND => ToSupervisor::Ack(reader.message::<Ack>()?.into()),
+            StdinEnd::KIND => ToSupervisor::StdinEnd(reader.message::<StdinEnd>()?.len),
+            Signal::KIND => {
+                let Signal { number } = reader.message()?;
+                ToSupervisor::Signal(channel::Signal { number, once: [0; 16] })
+            }
+            Resize::KIND => ToSupervisor::Resize(reader.message::<Resize>()?.into()),
             Release::KIND => return Ok(()),
             Kind::Stdin => {
                 let offset = u64::from_le_bytes(reader.bulk_array().await?);

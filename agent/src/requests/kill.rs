@@ -8,7 +8,7 @@ use lariat_wire::protocol::job::{Kill, Killed};
 
 use super::SessionLink;
 use crate::core::{Outcome, Permit, Session};
-use crate::jobs::channel::ToSupervisor;
+use crate::jobs::channel::{self, ToSupervisor};
 use crate::jobs::{Found, JobStatus};
 
 /// Sends the signal, and answers once the job's supervisor has passed it on.
@@ -37,7 +37,8 @@ async fn signal(kill: Kill, session: &Session) -> Result<(), Failure> {
     };
     // A supervisor that has gone meanwhile has ended its job.
     let over = |_| Failure::request(Cause::Over);
-    commands.say(&ToSupervisor::SignalOnce { signal, once }).await.map_err(over)?;
+    let signal = channel::Signal { number: signal.number, once };
+    commands.say(&ToSupervisor::Signal(signal)).await.map_err(over)?;
     commands.finish().map_err(over)?;
     // It hangs up once it has read, and done, what it was told.
     while events.next().await.is_ok() {}

@@ -39,6 +39,22 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     options().deserialize(bytes).map_err(CodecError::Malformed)
 }
 
+/// Zeros that stand for what an older version did not write.
+const GROWTH: usize = 256;
+
+/// Decodes a message of a format that grows at the end of its messages, such as those on disk: bytes that a
+/// newer version wrote behind it are passed over, and whatever an older one did not write reads as zero
+/// (0, false, nothing, the first choice).
+pub fn decode_grown<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let padded = [bytes, &[0; GROWTH]].concat();
+    let options = bincode::DefaultOptions::new()
+        .with_fixint_encoding()
+        .with_little_endian()
+        .with_limit((MAX_MESSAGE + GROWTH) as u64)
+        .allow_trailing_bytes();
+    options.deserialize(&padded).map_err(CodecError::Malformed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,6 +63,14 @@ mod tests {
     fn integers_are_fixed_width_and_lists_carry_a_u64_length() {
         assert_eq!(encode(&0x0102_u32).unwrap(), [2, 1, 0, 0]);
         assert_eq!(encode(&vec![7_u8]).unwrap(), [1, 0, 0, 0, 0, 0, 0, 0, 7]);
+    }
+
+    #[test]
+    fn a_grown_message_is_read_with_zeros_for_what_is_missing() {
+        assert_eq!(decode_grown::<(u8, u32)>(&[7]).unwrap(), (7, 0));
+        assert_eq!(decode_grown::<(u8, Option<u8>, Vec<u8>)>(&[7]).unwrap(), (7, None, vec![]));
+        assert_eq!(decode_grown::<u8>(&[7, 8, 9]).unwrap(), 7);
+        assert!(decode_grown::<Vec<u8>>(&[0xff; 8]).is_err());
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! How jobs end: whole, and not before their time.
 use std::time::{Duration, Instant};
 
-use lariat_agent::jobs::channel::ToSupervisor;
+use lariat_agent::jobs::channel::{self, ToSupervisor};
 use lariat_agent::jobs::{Commands, Event, Events, JobStatus, Jobs};
 use lariat_base::name::KeyId;
 use lariat_testing::wait::block_on;
-use lariat_wire::protocol::exec::{Ack, End, Run, Signal, Streams};
+use lariat_wire::protocol::exec::{Ack, End, Run, Streams};
 
 use super::{Host, KEY, gather, open, shell, take};
 
@@ -33,7 +33,7 @@ async fn exit(ear: &mut Events) -> End {
 }
 
 async fn release(ear: &mut Events, mouth: &Commands) {
-    mouth.say(&ToSupervisor::Release).await.unwrap();
+    mouth.say(&ToSupervisor::Release(())).await.unwrap();
     while ear.next().await.is_ok() {}
 }
 
@@ -98,7 +98,10 @@ fn a_signal_reaches_every_process_of_the_job_once() {
                     wait; wait; exit 5";
         let (mut ear, mouth) = host.start(shell(line));
         first_pid(&mut ear).await;
-        mouth.say(&ToSupervisor::Signal(Signal { number: 10 })).await.unwrap();
+        mouth
+            .say(&ToSupervisor::Signal(channel::Signal { number: 10, once: [0; 16] }))
+            .await
+            .unwrap();
         let (mut said, mut buffer, mut ends) = ([vec![], vec![]], [0; 100], Ack::default());
         let end = loop {
             match ear.next().await.unwrap() {
@@ -126,7 +129,10 @@ fn sigkill_takes_all() {
         let (mut ear, mouth) =
             host.start(shell("(setsid sh -c 'echo $$; sleep 1000' &); sleep 1000"));
         let pid = first_pid(&mut ear).await;
-        mouth.say(&ToSupervisor::Signal(Signal { number: 9 })).await.unwrap();
+        mouth
+            .say(&ToSupervisor::Signal(channel::Signal { number: 9, once: [0; 16] }))
+            .await
+            .unwrap();
         assert_eq!(exit(&mut ear).await, End::Signaled(9));
         release(&mut ear, &mouth).await;
         assert!(!is_there(pid));
@@ -187,8 +193,11 @@ fn another_agent_takes_over_where_the_first_stopped() {
         let Some(JobStatus::Alive(mut ear, mouth, stands)) = found(&jobs, job).await else {
             panic!("it is not there")
         };
-        mouth.say(&ToSupervisor::Follow).await.unwrap();
-        assert_eq!((stands.from, stands.upto), (Ack::default(), Ack { stdout: 4, stderr: 0 }));
+        mouth.say(&ToSupervisor::Follow(())).await.unwrap();
+        assert_eq!(
+            (stands.from, stands.upto),
+            (Ack::default().into(), Ack { stdout: 4, stderr: 0 }.into())
+        );
         mouth.stdin(0, b"it\n").await.unwrap();
         let outcome = gather(&mut ear, &mouth).await.unwrap();
         assert_eq!(outcome.stdout, "one\ngot it\n");

@@ -49,7 +49,7 @@ impl Host {
         let job = run.job;
         let (mut ear, mouth) = self.start(run);
         let outcome = gather(&mut ear, &mouth).await.unwrap();
-        mouth.say(&ToSupervisor::Release).await.unwrap();
+        mouth.say(&ToSupervisor::Release(())).await.unwrap();
         // The supervisor's end of the socket closes when it leaves.
         assert!(matches!(ear.next().await, Err(ChannelError::Gone | ChannelError::Io(_))));
         self.jobs.release(job).unwrap();
@@ -111,7 +111,7 @@ pub(crate) async fn gather(ear: &mut Events, mouth: &Commands) -> Result<Outcome
             Event::Failed(failure) => return Err(failure),
             Event::Output(ends) => {
                 take(ear, ends, &mut said, &mut buffer);
-                mouth.say(&ToSupervisor::Ack(ends)).await.unwrap();
+                mouth.say(&ToSupervisor::Ack(ends.into())).await.unwrap();
             }
             Event::OutputRange(_) | Event::Replaced => panic!("another is there"),
             Event::Exit(Exit { end, stdout, stderr }) => {

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use lariat_agent::jobs::Event;
-use lariat_agent::jobs::channel::ToSupervisor;
+use lariat_agent::jobs::channel::{self, ToSupervisor};
 use lariat_testing::wait::block_on;
 use lariat_wire::limits::STDIN_CREDIT;
-use lariat_wire::protocol::exec::{Ack, End, Exit, Run, StdinEnd, Streams};
+use lariat_wire::protocol::exec::{Ack, End, Exit, Run, Streams};
 
 use super::{Host, memory, shell, take};
 
@@ -34,7 +34,7 @@ fn much_output_passes_through_a_small_window_whole() {
                         acked.stdout = end;
                     }
                     acked.stderr = ends.stderr;
-                    mouth.say(&ToSupervisor::Ack(acked)).await.unwrap();
+                    mouth.say(&ToSupervisor::Ack(acked.into())).await.unwrap();
                     if acked.stdout < 200_000_000 {
                         let [_, own] = memory(pid);
                         assert!(own < 2048, "{own} KiB");
@@ -64,7 +64,7 @@ fn without_acknowledgements_the_command_is_held_back_and_loses_nothing() {
         assert!(more.is_err(), "nothing more is read: {more:?}");
         loop {
             take(&ear, ends, &mut said, &mut buffer);
-            mouth.say(&ToSupervisor::Ack(ends)).await.unwrap();
+            mouth.say(&ToSupervisor::Ack(ends.into())).await.unwrap();
             match ear.next().await.unwrap() {
                 Event::Output(now) => ends = now,
                 Event::Exit(exit) => {
@@ -94,7 +94,7 @@ fn what_a_command_wrote_before_it_ended_is_never_cut_off() {
         let began = Instant::now();
         let wait = tokio::time::timeout(Duration::from_millis(2500), ear.next()).await;
         assert!(wait.is_err() && began.elapsed() > Duration::from_secs(2));
-        mouth.say(&ToSupervisor::Ack(ends)).await.unwrap();
+        mouth.say(&ToSupervisor::Ack(ends.into())).await.unwrap();
         let exit = loop {
             match ear.next().await.unwrap() {
                 Event::Output(_) => {}
@@ -126,7 +126,7 @@ fn stdin_reaches_the_command_under_credit() {
                 mouth.stdin(sent, &bytes[from..upto]).await.unwrap();
                 sent += piece;
                 if sent == len {
-                    mouth.say(&ToSupervisor::StdinEnd(StdinEnd { len })).await.unwrap();
+                    mouth.say(&ToSupervisor::StdinEnd(len)).await.unwrap();
                 }
             }
             match ear.next().await.unwrap() {
@@ -166,7 +166,7 @@ fn a_command_that_closes_its_stdin_is_told_of() {
             }
         }
         mouth
-            .say(&ToSupervisor::Signal(lariat_wire::protocol::exec::Signal { number: 9 }))
+            .say(&ToSupervisor::Signal(channel::Signal { number: 9, once: [0; 16] }))
             .await
             .unwrap();
         while !matches!(ear.next().await.unwrap(), Event::Exit(exit) if exit.end == End::Signaled(9))

@@ -2,8 +2,8 @@
 
 use std::os::fd::AsFd;
 
+use crate::jobs::words::{End, Exit, Offsets};
 use lariat_base::name::KeyId;
-use lariat_wire::protocol::exec::{End, Exit};
 
 use super::super::record::Mark;
 use super::*;
@@ -45,7 +45,7 @@ fn the_record_tells_what_became_of_it() {
     let found = directories.find(JOB).unwrap();
     assert_eq!((found.record, found.state), (record(), State::Alive(None)));
     Mark::Began.add(&made.record).unwrap();
-    let exit = Exit { end: End::Exited(3), stdout: 1, stderr: 2 };
+    let exit = Exit { end: End::Exited(3), output: Offsets { stdout: 1, stderr: 2 } };
     Mark::Ended(exit).add(&made.record).unwrap();
     assert_eq!(directories.find(JOB).unwrap().state, State::Alive(Some(exit)), "it still waits");
     made.record.set_len(made.record.metadata().unwrap().len() - 1).unwrap();
@@ -104,7 +104,9 @@ fn what_nobody_came_for_is_swept_in_time_and_what_lives_is_not() {
     drop(directories.create(kept, &Record { detached: true, ..record() }).unwrap());
     let _running = directories.create(alive, &record()).unwrap();
     let ended = directories.create(over, &record()).unwrap();
-    Mark::Ended(Exit { end: End::Exited(0), stdout: 0, stderr: 0 }).add(&ended.record).unwrap();
+    Mark::Ended(Exit { end: End::Exited(0), output: Offsets::default() })
+        .add(&ended.record)
+        .unwrap();
     drop(ended);
     let died = directories.create(dead, &record()).unwrap();
     Mark::Began.add(&died.record).unwrap();
@@ -139,7 +141,9 @@ fn of_what_nobody_came_for_the_newest_are_kept() {
     let hour = std::time::Duration::from_secs(3600);
     for (age, job) in (0..).zip(&jobs) {
         let made = directories.create(*job, &record()).unwrap();
-        Mark::Ended(Exit { end: End::Exited(0), stdout: 0, stderr: 0 }).add(&made.record).unwrap();
+        Mark::Ended(Exit { end: End::Exited(0), output: Offsets::default() })
+            .add(&made.record)
+            .unwrap();
         made.record.set_modified(now - hour * age).unwrap();
         fs::write(directories.path(*job).join("stdout"), [0; 1000]).unwrap();
     }

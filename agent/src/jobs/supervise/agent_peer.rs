@@ -8,13 +8,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use lariat_wire::limits::STDIN_CREDIT;
-use lariat_wire::protocol::exec::{Ack, Exit, Started, StdinTaken};
 use rustix::net::SendFlags;
 
-use crate::jobs::channel::{self, OutputRange, ToAgent};
+use crate::jobs::channel::{self, Hello, OutputRange, SpoolFile, ToAgent, VERSION};
 use crate::jobs::inbox::Inbox;
 use crate::jobs::spool::{Spool, Stream};
 use crate::jobs::supervise::output::Store;
+use crate::jobs::words::{Exit, Offsets, StdinTaken};
 
 /// How things are.
 pub(super) struct View<'a> {
@@ -27,11 +27,11 @@ pub(super) struct View<'a> {
 /// What was said.
 #[derive(Default)]
 struct SentState {
-    /// The agent that started the job knows how its output stands.
-    stands: bool,
+    /// The agent knows how the job's output stands; the one that started the job does.
+    hello: bool,
     started: bool,
     moves: [u32; 2],
-    output: Ack,
+    output: Offsets,
     taken: StdinTaken,
     exit: bool,
 }
@@ -42,7 +42,7 @@ pub(super) struct AgentPeer {
     pub(super) inbox: Inbox,
     /// Whether the job's controller is with this one: nobody else acknowledges and sends stdin.
     pub(super) follows: bool,
-    told: SentState,
+    state: SentState,
     frame: Vec<u8>,
     sent: usize,
 }
@@ -50,19 +50,19 @@ pub(super) struct AgentPeer {
 impl AgentPeer {
     /// The agent that started the job.
     pub(super) fn first(socket: UnixStream, inbox: Inbox) -> Self {
-        let told = SentState { stands: true, ..SentState::default() };
-        Self { socket, inbox, follows: true, told, frame: Vec::new(), sent: 0 }
+        let state = SentState { hello: true, ..SentState::default() };
+        Self { socket, inbox, follows: true, state, frame: Vec::new(), sent: 0 }
     }
 
     /// One that came later, and only listens as long as it says nothing else.
     pub(super) fn later(socket: UnixStream) -> Self {
-        let (inbox, told) = (Inbox::default(), SentState::default());
-        Self { socket, inbox, follows: false, told, frame: Vec::new(), sent: 0 }
+        let (inbox, state) = (Inbox::default(), SentState::default());
+        Self { socket, inbox, follows: false, state, frame: Vec::new(), sent: 0 }
     }
 
     /// Says that another agent has taken its place, if it can hear that now.
     pub(super) fn replaced(mut self) {
-        let Ok(frame) = channel::message(&ToAgent::Replaced) else { return };
+        let Ok(frame) = channel::message(&ToAgent::Replaced(())) else { return };
         self.frame.extend_from_slice(&frame);
         let rest = [IoSlice::new(&self.frame[self.sent..])];
         let _ = channel::send(self.socket.as_fd(), &rest, &[], SendFlags::DONTWAIT);
@@ -78,7 +78,7 @@ impl AgentPeer {
         loop {
             let mut fd = None;
             if !self.is_waiting() {
-                let Some((message, with)) = self.told.next(view) else { return Ok(()) };
+                let Some((message, with)) = self.state.next(view) else { return Ok(()) };
                 self.frame = channel::message(&message).map_err(io::Error::other)?;
                 self.sent = 0;
                 fd = with;
@@ -89,7 +89,7 @@ impl AgentPeer {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if fd.is_some() {
                         // The descriptor belongs to the first byte, which did not leave.
-                        self.told.moves = [0; 2];
+                        self.state.moves = [0; 2];
                         self.frame.clear();
                         self.sent = 0;
                     }
@@ -104,16 +104,16 @@ impl AgentPeer {
 impl SentState {
     fn next<'a>(&mut self, view: &View<'a>) -> Option<(ToAgent, Option<BorrowedFd<'a>>)> {
         let [stdout, stderr] = view.stores.map(Store::end);
-        let upto = Ack { stdout, stderr };
-        if !self.stands {
-            self.stands = true;
+        let upto = Offsets { stdout, stderr };
+        if !self.hello {
+            self.hello = true;
             let [stdout, stderr] = view.stores.map(|store| store.tail().map_or(0, Spool::acked));
-            let stands = OutputRange { from: Ack { stdout, stderr }, upto };
-            return Some((ToAgent::OutputRange(stands), None));
+            let range = OutputRange { from: Offsets { stdout, stderr }, upto };
+            return Some((ToAgent::Hello(Hello { version: VERSION, range }), None));
         }
         if let (false, Some(pid)) = (self.started, view.pid) {
             self.started = true;
-            return Some((ToAgent::Started(Started { pid }), None));
+            return Some((ToAgent::Started(pid), None));
         }
         for (stream, store) in Stream::ALL.into_iter().zip(view.stores) {
             if let Some(spool) = store.tail()
@@ -123,7 +123,7 @@ impl SentState {
             {
                 self.moves[stream as usize] = moves;
                 let capacity = spool.capacity();
-                return Some((ToAgent::Spool { stream, capacity }, Some(file)));
+                return Some((ToAgent::Spool(SpoolFile { stream, capacity }), Some(file)));
             }
         }
         if self.output != upto {
@@ -150,9 +150,8 @@ impl SentState {
 
 #[cfg(test)]
 mod tests {
-    use lariat_wire::protocol::exec::End;
-
     use super::*;
+    use crate::jobs::words::End;
 
     #[test]
     fn each_thing_is_said_once_and_the_exit_last() {
@@ -163,12 +162,12 @@ mod tests {
             taken: StdinTaken { upto: 5, closed: false },
             exit: None,
         };
-        let mut told = SentState { stands: true, ..SentState::default() };
-        let mut next = |view: &View<'_>| told.next(view).map(|(message, _)| message);
-        assert_eq!(next(&view), Some(ToAgent::Started(Started { pid: 7 })));
+        let mut state = SentState { hello: true, ..SentState::default() };
+        let mut next = |view: &View<'_>| state.next(view).map(|(message, _)| message);
+        assert_eq!(next(&view), Some(ToAgent::Started(7)));
         assert_eq!(next(&view), None, "a little credit waits for more");
         view.taken.upto = STDIN_CREDIT / 4;
-        let exit = Exit { end: End::Exited(0), stdout: 0, stderr: 0 };
+        let exit = Exit { end: End::Exited(0), output: Offsets::default() };
         view.exit = Some(exit);
         assert_eq!(next(&view), Some(ToAgent::StdinTaken(view.taken)));
         assert_eq!(next(&view), Some(ToAgent::Exit(exit)));

@@ -14,8 +14,6 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Stdio};
 
 use lariat_base::script::Interpreter;
-use lariat_wire::protocol::exec::{Command, End, Streams};
-use lariat_wire::protocol::failure::{Action, Failure};
 use rustix::fs::{Access, AtFlags, CWD, MemfdFlags, accessat};
 use rustix::io::Errno;
 
@@ -25,6 +23,7 @@ use super::terminal;
 use crate::jobs::cgroup::Group;
 use crate::jobs::channel::Begin;
 use crate::jobs::raw;
+use crate::jobs::words::{Command, During, End, NotStarted, Streams};
 
 /// The shell that runs command lines.
 const SHELL: &str = "/bin/sh";
@@ -42,31 +41,31 @@ pub(super) struct Running {
     pub(super) outputs: [Option<OwnedFd>; 2],
 }
 
-/// Why it does not run.
+/// Why the command does not run.
 #[derive(Debug)]
-pub(super) enum NotStarted {
+pub(super) enum Failed {
     /// The program can't be run.
     NotRun(End),
     /// Something else failed before it came to that.
-    Failed(Failure),
+    NotStarted(NotStarted),
 }
 
-impl NotStarted {
+impl Failed {
     /// The system would not.
     pub(super) fn io(error: &io::Error) -> Self {
-        Self::Failed(Failure { path: None, ..Failure::io(Action::Start, &[], error) })
+        Self::NotStarted(NotStarted::new(During::Start, None, error))
     }
 }
 
 /// Starts the command, in this control group if there is one. The working directory of this process is its
 /// directory afterwards.
-pub(super) fn start(begin: &Begin, group: Option<&Group>) -> Result<Running, NotStarted> {
-    let failed = |error: io::Error| NotStarted::io(&error);
+pub(super) fn start(begin: &Begin, group: Option<&Group>) -> Result<Running, Failed> {
+    let failed = |error: io::Error| Failed::io(&error);
     let user = begin.become_user.as_ref();
     let script = script(begin).map_err(failed)?;
     // A directory or a program that the user can't get at is not got at for the user.
     let prepared = as_user(user, || {
-        enter(begin).map_err(NotStarted::Failed)?;
+        enter(begin).map_err(Failed::NotStarted)?;
         prepare(begin, script.as_ref())
     });
     let program = prepared.map_err(|errno| failed(errno.into()))??;
@@ -104,23 +103,28 @@ fn pipes(command: &mut process::Command, with_stdin: bool) -> io::Result<Ends> {
     Ok((stdin, [stdout, stderr].map(|pipe| Some(pipe.into()))))
 }
 
-fn not_run(error: &io::Error) -> NotStarted {
-    NotStarted::NotRun(End::NotRun(error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error())))
+fn not_run(error: &io::Error) -> Failed {
+    Failed::NotRun(End::NotRun(error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error())))
 }
 
 /// Enters the working directory: relative to the home, which is also the default.
-fn enter(begin: &Begin) -> Result<(), Failure> {
+fn enter(begin: &Begin) -> Result<(), NotStarted> {
     let home = Path::new(OsStr::from_bytes(&begin.home));
     match &begin.run.cwd {
         Some(cwd) => {
             let directory = home.join(OsStr::from_bytes(cwd));
             std::env::set_current_dir(&directory).map_err(|error| {
-                Failure::io(Action::EnterDirectory, directory.as_os_str().as_bytes(), &error)
+                NotStarted::new(
+                    During::EnterDirectory,
+                    Some(directory.as_os_str().as_bytes()),
+                    &error,
+                )
             })
         }
         None => std::env::set_current_dir(home).or_else(|_| {
-            std::env::set_current_dir(NO_HOME)
-                .map_err(|error| Failure::io(Action::EnterDirectory, NO_HOME.as_bytes(), &error))
+            std::env::set_current_dir(NO_HOME).map_err(|error| {
+                NotStarted::new(During::EnterDirectory, Some(NO_HOME.as_bytes()), &error)
+            })
         }),
     }
 }
@@ -134,7 +138,7 @@ fn script(begin: &Begin) -> io::Result<Option<File>> {
     Ok(Some(file))
 }
 
-fn prepare(begin: &Begin, script: Option<&File>) -> Result<Program, NotStarted> {
+fn prepare(begin: &Begin, script: Option<&File>) -> Result<Program, Failed> {
     let (program, arguments): (Vec<u8>, Vec<Vec<u8>>) = match &begin.run.command {
         // A line that begins with a dash is no option.
         Command::Shell(line) => {
@@ -155,7 +159,7 @@ fn prepare(begin: &Begin, script: Option<&File>) -> Result<Program, NotStarted> 
             (shell.to_vec(), vec![[b"-", name].concat()])
         }
     };
-    let not_run = |errno: Errno| NotStarted::NotRun(End::NotRun(errno.raw_os_error()));
+    let not_run = |errno: Errno| Failed::NotRun(End::NotRun(errno.raw_os_error()));
     if program.is_empty() {
         return Err(not_run(Errno::NOENT));
     }

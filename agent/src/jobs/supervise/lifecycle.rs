@@ -14,9 +14,8 @@
 //! Invariant: what [`Life::step`] has not looked at is due now. A change that came after it, with a time that
 //! has passed already, can't be slept over.
 
+use crate::jobs::words::End;
 use std::time::{Duration, Instant};
-
-use lariat_wire::protocol::exec::End;
 
 /// From SIGTERM to SIGKILL.
 pub(super) const KILL_AFTER: Duration = Duration::from_secs(5);

@@ -59,7 +59,7 @@ mod tests {
     use super::super::output::Output;
     use super::*;
     use crate::jobs::spool::Stream;
-    use lariat_wire::protocol::exec::Streams;
+    use crate::jobs::words::Streams;
 
     #[test]
     fn what_is_left_behind_writes_on_and_a_detached_job_keeps_it() {

@@ -36,7 +36,7 @@ use rustix::fs::Mode;
 use rustix::net::RecvFlags;
 
 use self::agent_peer::AgentPeer;
-use self::command::NotStarted;
+use self::command::Failed;
 use self::event_loop::Watch;
 use self::roster::Reporter;
 use self::zygote::Born;
@@ -94,7 +94,7 @@ fn supervise(born: Born, groups: Option<&Groups>) -> Result<(), ChannelError> {
     let group = groups.and_then(|groups| groups.make(begin.run.job, begin.tasks_max));
     let started = match Mark::Began.add(&record) {
         Ok(()) => command::start(&begin, group.as_ref()),
-        Err(error) => Err(NotStarted::io(&error)),
+        Err(error) => Err(Failed::io(&error)),
     };
     if let Ok(running) = &started {
         reporter.started(running.pid);
@@ -104,13 +104,13 @@ fn supervise(born: Born, groups: Option<&Groups>) -> Result<(), ChannelError> {
         watch_signals(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     // The command's directory must not be held busy by us.
     let _ = std::env::set_current_dir("/");
-    let voice = AgentPeer::first(socket, inbox);
-    let watch = Watch::new(&begin, directory, record, signals, voice, (group, reporter));
+    let agent = AgentPeer::first(socket, inbox);
+    let watch = Watch::new(&begin, directory, record, signals, agent, (group, reporter));
     drop(begin);
     match started {
         Ok(running) => watch.run(running)?,
-        Err(NotStarted::NotRun(end)) => watch.run_none(end)?,
-        Err(NotStarted::Failed(failure)) => watch.fail(failure)?,
+        Err(Failed::NotRun(end)) => watch.run_none(end)?,
+        Err(Failed::NotStarted(why)) => watch.fail(why)?,
     }
     Ok(())
 }
@@ -158,7 +158,7 @@ fn take_stdin() -> io::Result<OwnedFd> {
 fn begin(socket: &UnixStream, inbox: &mut Inbox) -> Result<(Begin, OwnedFd, File), ChannelError> {
     loop {
         if let Some(frame) = inbox.frame()? {
-            let ToSupervisor::Begin(begin) = frame.message()? else {
+            let Some(ToSupervisor::Begin(begin)) = frame.message()? else {
                 return Err(ChannelError::Malformed);
             };
             let (directory, record) = (inbox.fd(), inbox.fd());

@@ -5,11 +5,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use lariat_wire::protocol::exec::Streams;
 use rustix::io::Errno;
 
 use crate::jobs::log::Log;
 use crate::jobs::spool::{Filled, Spool, Stream};
+use crate::jobs::words::Streams;
 
 /// How long a tail is full before it moves to disk: longer than a reader takes that keeps up, not much
 /// longer than a distant one's acknowledgement.

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use crate::jobs::words::StdinTaken;
 use lariat_wire::limits::STDIN_CREDIT;
-use lariat_wire::protocol::exec::StdinTaken;
 use rustix::io::Errno;
 
 /// Size of a pipe that was full once, in bytes: fewer turns for the same bytes.

@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 
-use lariat_wire::protocol::exec::Resize;
 use rustix::fs::{Mode, fchmod, fchown};
 use rustix::process::Uid;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
@@ -12,12 +11,13 @@ use rustix::termios::{InputModes, OptionalActions, Winsize, tcgetattr, tcsetattr
 
 use super::command::Ends;
 use crate::jobs::raw;
+use crate::jobs::words::Size;
 use crate::user::Credentials;
 
 /// Gives the command a terminal, which is its user's, for its three streams.
 pub(super) fn connect(
     command: &mut Command,
-    size: Resize,
+    size: Size,
     user: Option<&Credentials>,
 ) -> io::Result<Ends> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
@@ -40,7 +40,7 @@ pub(super) fn connect(
 }
 
 /// Sets a terminal's size, which tells those who use it.
-pub(super) fn resize(terminal: &OwnedFd, Resize { rows, columns }: Resize) {
+pub(super) fn resize(terminal: &OwnedFd, Size { rows, columns }: Size) {
     let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     // A size that can't be set leaves the one that was.
     let _ = tcsetwinsize(terminal.as_fd(), size);

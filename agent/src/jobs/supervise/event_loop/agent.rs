@@ -9,17 +9,17 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::time::Instant;
 
-use lariat_wire::protocol::exec::{Ack, Signal};
 use rustix::net::RecvFlags;
 
 use super::Watch;
-use crate::jobs::channel::{ChannelError, ToSupervisor, Word};
+use crate::jobs::channel::{ChannelError, STDIN, Signal, ToSupervisor};
 use crate::jobs::directory;
 use crate::jobs::inbox::{Frame, Inbox};
 use crate::jobs::supervise::agent_peer::AgentPeer;
 use crate::jobs::supervise::stdin::Misplaced;
 use crate::jobs::supervise::terminal;
 use crate::jobs::supervise::tree::SIGKILL;
+use crate::jobs::words::Offsets;
 
 /// How many signals are remembered that may be asked for again.
 const REMEMBERED: usize = 64;
@@ -78,49 +78,49 @@ impl Watch {
 
     fn obey(&mut self, frame: &Frame<'_>, number: usize, now: Instant) -> Result<(), ChannelError> {
         let follows = self.agents[number].as_ref().is_some_and(|agent| agent.follows);
-        let word = match frame.word {
-            Word::Stdin if follows => {
-                let (offset, bytes) = frame.stdin()?;
-                let offered = self.stdin.offer(offset, bytes);
-                return offered.map_err(|Misplaced| ChannelError::Malformed);
+        if frame.word == STDIN {
+            if !follows {
+                return Err(ChannelError::Malformed);
             }
-            Word::Stdin => return Err(ChannelError::Malformed),
-            Word::Message => frame.message()?,
-        };
+            let (offset, bytes) = frame.stdin()?;
+            let offered = self.stdin.offer(offset, bytes);
+            return offered.map_err(|Misplaced| ChannelError::Malformed);
+        }
+        // A word of a newer version is about something that this one does without.
+        let Some(word) = frame.message()? else { return Ok(()) };
         match word {
-            ToSupervisor::Signal(signal) => self.send(signal, now),
-            ToSupervisor::SignalOnce { signal, once } => {
-                if self.sent.is_new(once) {
-                    self.send(signal, now);
+            ToSupervisor::Signal(Signal { number, once }) => {
+                if once == [0; 16] || self.sent.is_new(once) {
+                    self.send(number, now);
                 }
             }
-            ToSupervisor::Follow => self.follow(number, now),
-            ToSupervisor::Ack(Ack { stdout, stderr }) if follows => {
+            ToSupervisor::Follow(()) => self.follow(number, now),
+            ToSupervisor::Ack(Offsets { stdout, stderr }) if follows => {
                 let [one, two] = &mut self.outputs;
                 if !one.store.ack(stdout) || !two.store.ack(stderr) {
                     return Err(ChannelError::Malformed);
                 }
             }
-            ToSupervisor::StdinEnd(end) if follows => self.stdin.finish(end.len),
+            ToSupervisor::StdinEnd(len) if follows => self.stdin.finish(len),
             ToSupervisor::Resize(size) if follows => {
                 if let Some(terminal) = self.outputs[0].pipe.as_ref().filter(|_| self.is_terminal) {
                     terminal::resize(terminal, size);
                 }
             }
-            ToSupervisor::Release if follows => self.life.release(),
+            ToSupervisor::Release(()) if follows => self.life.release(),
             // Only the first of all begins a job, and only one at a time has it.
             ToSupervisor::Begin(_)
             | ToSupervisor::Ack(_)
             | ToSupervisor::StdinEnd(_)
             | ToSupervisor::Resize(_)
-            | ToSupervisor::Release => return Err(ChannelError::Malformed),
+            | ToSupervisor::Release(()) => return Err(ChannelError::Malformed),
         }
         Ok(())
     }
 
-    fn send(&mut self, signal: Signal, now: Instant) {
-        self.signal(signal.number);
-        if signal.number == SIGKILL {
+    fn send(&mut self, signal: u8, now: Instant) {
+        self.signal(signal);
+        if signal == SIGKILL {
             self.life.killed(now);
         }
     }

@@ -12,8 +12,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
-use lariat_wire::protocol::exec::{End, Exit, Run, Streams};
-use lariat_wire::protocol::failure::Failure;
 use nix::sys::signalfd::SignalFd;
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, WaitStatus, wait};
@@ -32,6 +30,7 @@ use crate::jobs::channel::{self, Begin, ToAgent};
 use crate::jobs::directory;
 use crate::jobs::record::Mark;
 use crate::jobs::spool::{Filled, Stream};
+use crate::jobs::words::{End, Exit, NotStarted, Offsets, Run, Streams};
 
 /// How long a command runs before other agents can connect. Most are over by then, and need no socket
 /// in the file system; an agent that looks for one waits longer.
@@ -105,9 +104,9 @@ impl Watch {
     }
 
     /// Tells why nothing runs, and is done.
-    pub(super) fn fail(self, failure: Failure) -> io::Result<()> {
+    pub(super) fn fail(self, why: NotStarted) -> io::Result<()> {
         let Some(agent) = self.agents.iter().flatten().next() else { return Ok(()) };
-        let frame = channel::message(&ToAgent::Failed(failure)).map_err(io::Error::other)?;
+        let frame = channel::message(&ToAgent::NotStarted(why)).map_err(io::Error::other)?;
         channel::send_all(&agent.socket, &frame, &[])
     }
 
@@ -261,7 +260,7 @@ impl Watch {
 
     fn exit(&self) -> Option<Exit> {
         let [stdout, stderr] = self.outputs.each_ref().map(Output::end);
-        self.life.over().map(|end| Exit { end, stdout, stderr })
+        self.life.over().map(|end| Exit { end, output: Offsets { stdout, stderr } })
     }
 
     /// Writes down how it ended, once and if nobody has heard of it.

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod core;
 pub mod descriptors;
+pub mod files;
 pub mod folded;
 pub mod identity;
 pub mod job_shares;

@@ -17,7 +17,7 @@ use lariat_wire::frame::HEADER_LEN;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use serde::{Deserialize, Serialize};
 
-use super::spool::Stream;
+use super::stream::Stream;
 use super::words::{Exit, NotStarted, Offsets, Run, Size, StdinTaken};
 use crate::user::Credentials;
 

@@ -19,8 +19,8 @@ use super::channel::{
     self, ChannelError, OutputRange, STDIN_FRAME, SpoolFile, ToAgent, ToSupervisor,
 };
 use super::inbox::Inbox;
-use super::spool::Stream;
 use super::spool_file::SpoolReader;
+use super::stream::Stream;
 
 /// What became of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]

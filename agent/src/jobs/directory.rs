@@ -26,7 +26,7 @@ use rustix::fs::{AtFlags, FlockOperation};
 use rustix::io::Errno;
 
 use super::record::{Progress, Record, State};
-use super::spool::Stream;
+use super::stream::Stream;
 
 pub(super) use sweep::Keep;
 

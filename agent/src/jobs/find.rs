@@ -3,8 +3,9 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use lariat_base::clock::milliseconds;
 use lariat_base::name::{JobId, KeyId};
 use lariat_wire::protocol::{exec, job};
 
@@ -119,12 +120,6 @@ impl Jobs {
     pub fn died(&self, record: &Record) -> job::State {
         job::State::Died { with_host: record.boot != self.settings.boot }
     }
-}
-
-/// Milliseconds since 1970.
-pub(super) fn milliseconds(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Connects to a supervisor and hears how its job stands.

@@ -15,7 +15,8 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::SpliceFlags;
 
-use super::spool::{Filled, Stream};
+use super::spool::Filled;
+use super::stream::Stream;
 
 /// How many segments a full log has.
 const SEGMENTS: u64 = 8;

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, fstat};
 use rustix::io::Errno;
 
-use super::spool::Stream;
+use super::stream::Stream;
 
 /// Bytes looked through at once for the ends of lines.
 const BLOCK: u64 = 64 * 1024;

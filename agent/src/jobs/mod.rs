@@ -35,6 +35,7 @@ mod spawner;
 mod spool;
 mod spool_file;
 mod start;
+mod stream;
 pub mod words;
 
 pub use connection::{Commands, Event, Events};
@@ -43,5 +44,5 @@ pub use log_reader::LogReader;
 pub use record::{Record, State};
 pub(crate) use settings::OWN_BINARY;
 pub use settings::Settings;
-pub use spool::Stream;
 pub use start::{Jobs, StartError, boot_id};
+pub use stream::Stream;

@@ -8,8 +8,8 @@ use std::time::SystemTime;
 use lariat_base::name::{JobId, KeyId};
 
 use super::record::State;
-use super::spool::Stream;
 use super::start::Jobs;
+use super::stream::Stream;
 
 /// A detached job that is over, and what it keeps.
 struct Ended {

@@ -19,6 +19,7 @@ use rustix::pipe::SpliceFlags;
 
 use super::ring::Ring;
 use super::spool_file::{disk, memory, read_at, write_at};
+use super::stream::Stream;
 
 /// Bytes of a stream's tail that are kept in memory.
 pub(super) const MEMORY: u64 = 1024 * 1024;
@@ -35,28 +36,6 @@ const LARGE_PIPE: usize = 256 * 1024;
 
 /// Bytes copied at once when a tail moves.
 const COPY: usize = 16 * 1024;
-
-/// One of a command's two output streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Stream {
-    /// Its standard output.
-    Stdout,
-    /// Its standard error.
-    Stderr,
-}
-
-impl Stream {
-    /// Both, in the order of their numbers.
-    pub const ALL: [Self; 2] = [Self::Stdout, Self::Stderr];
-
-    /// The name of its file in the job's directory.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
-        }
-    }
-}
 
 /// What came of reading the pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::ring::piece;
-use super::spool::Stream;
+use super::stream::Stream;
 
 /// The agent's side of a stream's tail.
 pub(super) struct SpoolReader {

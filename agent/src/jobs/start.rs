@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use lariat_base::clock::milliseconds;
 use lariat_base::name::{BootId, JobId, KeyId};
 use lariat_wire::protocol::exec::{self, Run, Streams};
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
@@ -17,7 +18,6 @@ use rustix::io::Errno;
 use super::channel::{self, ChannelError, ToSupervisor, VERSION};
 use super::connection::{self, Commands, Events};
 use super::directory::{Directories, Keep};
-use super::find::milliseconds;
 use super::record::Record;
 use super::released::Released;
 use super::settings::Settings;

@@ -6,13 +6,14 @@ use lariat_wire::protocol::exec::Attach;
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use lariat_wire::protocol::job::Reading;
 
-use super::{SessionLink, detached, follow, unread};
+use super::{detached, follow, unread};
 use crate::core::{Outcome, Permit, Session};
 use crate::jobs::channel::ToSupervisor;
 use crate::jobs::{Found, JobStatus};
+use crate::transport::SessionLink;
 
 /// Goes on with a job, until the controller has everything.
-pub async fn serve(
+pub(super) async fn serve(
     link: &mut SessionLink,
     attach: Attach,
     permit: Permit<'_>,

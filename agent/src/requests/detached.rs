@@ -6,10 +6,10 @@ use lariat_wire::link::LinkError;
 use lariat_wire::protocol::failure::{Cause, Failure};
 use tracing::warn;
 
-use super::SessionLink;
 use super::follow::{forget, forgotten};
 use crate::core::{Outcome, Permit, Session};
 use crate::jobs::{Event, Events};
+use crate::transport::SessionLink;
 
 /// Confirms that the command runs, as soon as its supervisor says so.
 pub(super) async fn answer(

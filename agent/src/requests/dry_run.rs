@@ -1,40 +1,31 @@
 //! Dry runs of a file that goes alone: what a push would do here, and what a pull would bring.
 
 use lariat_base::escape::escape;
-use lariat_engine::account;
-use lariat_engine::tree::{Look, describe, describe_for, hear_look, look};
+use lariat_engine::tree::{describe, describe_for, hear_look, look};
 use lariat_engine::{Source, TransferError};
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::tree::{PushTree, Root};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::file_work::FileWork;
-use super::{Logged, transfer_ended};
+use super::transfer::{Logged, transfer_ended};
 use crate::core::Outcome;
+use crate::files::Files;
 
 /// Tells what a push of the file that is the root would do.
 pub(super) async fn push<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     push: PushTree,
-    work: &FileWork,
+    files: &Files,
 ) -> Result<Outcome, LinkError> {
-    let done = match open(push, work) {
+    let done = match files.look(push) {
         Ok(what) => {
             let looking = Box::pin(async { Ok(look(link, what, &Logged).await?.path) });
-            until_stopped(work, looking).await
+            until_stopped(files, looking).await
         }
         Err(failure) => Err(failure.into()),
     };
     ended(done)
-}
-
-fn open(push: PushTree, work: &FileWork) -> Result<Look, Failure> {
-    let PushTree { transfer: _, dest, root, options, overrides, user: _ } = push;
-    let finish = account::finish(&overrides)
-        .map_err(|why| Failure::request(Cause::BadRequest(why.to_string())))?;
-    let base = work.home.clone();
-    Ok(Look { base, dest, root, options, finish })
 }
 
 /// Describes a file to the controller, which looks what a pull of it would do.
@@ -42,25 +33,25 @@ pub(super) async fn pull<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     source: Source,
     checksum: bool,
-    work: &FileWork,
+    files: &Files,
 ) -> Result<Outcome, LinkError> {
     let looking = Box::pin(async {
         let (entry, source) = describe_for(link, source, checksum).await?;
         link.outbox().post(&Root { entry })?;
         Ok(hear_look(link, &Logged, move || describe(&source, true)).await?.path)
     });
-    let done = until_stopped(work, looking).await;
+    let done = until_stopped(files, looking).await;
     ended(done)
 }
 
 /// Does it, unless the session is to end: a large file takes its time to be read.
 async fn until_stopped<T>(
-    work: &FileWork,
+    files: &Files,
     looking: impl Future<Output = Result<T, TransferError>>,
 ) -> Result<T, TransferError> {
     tokio::select! {
         done = looking => done,
-        () = work.stopped() => Err(Failure::request(Cause::Stopping).into()),
+        () = files.stopped() => Err(Failure::request(Cause::Stopping).into()),
     }
 }
 

@@ -18,10 +18,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use super::SessionLink;
 use crate::core::{Outcome, Permit, Session};
 use crate::jobs::channel::{self, ChannelError, ToSupervisor};
 use crate::jobs::{Commands, Event, Events, Stream};
+use crate::transport::SessionLink;
 
 /// How long the controller may take for the frame that is under way when the session is to end.
 const STOPPING: Duration = Duration::from_secs(1);

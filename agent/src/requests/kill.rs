@@ -1,18 +1,17 @@
 //! `kill`: a signal for every process of a job.
 
-use lariat_base::clock::since_boot;
-use lariat_base::name::JobId;
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::job::{Kill, Killed};
 
-use super::SessionLink;
+use super::find::find;
 use crate::core::{Outcome, Permit, Session};
+use crate::jobs::JobStatus;
 use crate::jobs::channel::{self, ToSupervisor};
-use crate::jobs::{Found, JobStatus};
+use crate::transport::SessionLink;
 
 /// Sends the signal, and answers once the job's supervisor has passed it on.
-pub async fn serve(
+pub(super) async fn serve(
     link: &mut SessionLink,
     kill: Kill,
     permit: Permit<'_>,
@@ -43,14 +42,4 @@ async fn signal(kill: Kill, session: &Session) -> Result<(), Failure> {
     // It hangs up once it has read, and done, what it was told.
     while events.next().await.is_ok() {}
     Ok(())
-}
-
-/// A job of this session's key, or of any, or the one answer for all that are not.
-pub(super) async fn find(session: &Session, job: JobId, all_keys: bool) -> Result<Found, Failure> {
-    let key = (!all_keys).then_some(session.key.id);
-    let found = session.agent.jobs.find(key, job).await.map_err(Failure::from)?;
-    found.ok_or_else(|| {
-        let up_ms = u64::try_from(since_boot().as_millis()).unwrap_or(u64::MAX);
-        Failure::request(Cause::NoSuchJob { up_ms })
-    })
 }

@@ -4,11 +4,11 @@ use lariat_wire::link::LinkError;
 use lariat_wire::protocol::failure::{Action, Failure};
 use lariat_wire::protocol::job::{List, Listed};
 
-use super::SessionLink;
 use crate::core::{Outcome, Permit, Session};
+use crate::transport::SessionLink;
 
 /// Names them, in as many messages as it takes.
-pub async fn serve(
+pub(super) async fn serve(
     link: &mut SessionLink,
     list: &List,
     permit: Permit<'_>,

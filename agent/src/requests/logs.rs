@@ -13,10 +13,10 @@ use lariat_wire::protocol::job::{Logs, LogsEnd, Reading, Start, State};
 use lariat_wire::protocol::{Kind, Message};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::SessionLink;
-use super::kill::find;
+use super::find::find;
 use crate::core::{Outcome, Permit, Session};
 use crate::jobs::{Event, Events, Found, JobStatus, LogReader, Stream};
+use crate::transport::SessionLink;
 
 /// Why reading came to no end.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +35,7 @@ enum Broken {
 }
 
 /// Sends the output, and goes on until the job's end if that is asked for.
-pub async fn serve(
+pub(super) async fn serve(
     link: &mut SessionLink,
     logs: Logs,
     permit: Permit<'_>,

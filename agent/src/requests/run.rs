@@ -6,13 +6,14 @@ use lariat_wire::protocol::exec::{Ack, Attach, Run, Streams};
 use lariat_wire::protocol::failure::{Cause, Failure, Limit};
 use tracing::warn;
 
-use super::{SessionLink, attach, detached, follow};
+use super::{attach, detached, follow};
 use crate::budget::Share;
 use crate::core::{Outcome, Permit, Session};
 use crate::jobs::StartError;
+use crate::transport::SessionLink;
 
 /// Runs a command and carries its streams, until the controller has everything.
-pub async fn serve(
+pub(super) async fn serve(
     link: &mut SessionLink,
     run: Run,
     permit: Permit<'_>,

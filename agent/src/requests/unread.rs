@@ -13,10 +13,10 @@ use lariat_wire::protocol::job::Reading;
 use lariat_wire::protocol::{Kind, Message};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::SessionLink;
 use super::follow::{forgotten, totals};
 use crate::core::{Outcome, Permit, Session};
 use crate::jobs::{LogReader, Stream};
+use crate::transport::SessionLink;
 
 /// What is left of a job.
 pub(super) struct Unread {

@@ -6,8 +6,9 @@
 //! runtime: about 100 KiB.
 
 use std::io;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
+use lariat_base::clock::milliseconds;
 use lariat_wire::auth::agent::{LoggedIn, Said};
 use lariat_wire::link::{Link, LinkError, hello_frame, message_frame};
 use lariat_wire::memory::NoMemory;
@@ -180,12 +181,10 @@ async fn request_made(
 }
 
 fn welcome(login: &LoggedIn, key: &Entry, agent: &Agent) -> Vec<u8> {
-    // A clock that shows a time before 1970 is told as 1970.
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let limit = |limit: Option<usize>| limit.map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX));
     let said = Said {
         boot: agent.boot,
-        time_ms: u64::try_from(now).unwrap_or(u64::MAX),
+        time_ms: milliseconds(SystemTime::now()),
         verbs: key.verbs,
         limits: KeyLimits { sessions: limit(key.max_sessions), jobs: limit(key.max_jobs) },
         audit: agent.audit_head(),

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use lariat_wire::link::Link;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -25,6 +26,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// A connection that a session uses: one virtual call for a batch of records.
 pub type BoxStream = Box<dyn Stream>;
+
+/// A session's connection, as requests get it.
+pub type SessionLink = Link<BoxStream>;
 
 /// A connection that has just come.
 pub struct Arrival {

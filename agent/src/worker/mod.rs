@@ -41,7 +41,8 @@ pub(crate) use process::Worker;
 pub(crate) use relay::relay;
 
 use crate::core::Outcome;
-use crate::requests::file_work::{self, FileWork};
+use crate::files::Files;
+use crate::requests::file_work;
 use crate::transfers::Transfers;
 
 /// The hidden subcommand of `lariatd` that is a worker. The user's and the group's number follow, and
@@ -93,8 +94,8 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), LinkError> {
         let frame = link.next().await?.ok_or(LinkError::Cut)?;
         let request = FileRequest::decode(frame.kind, link.reader.payload());
         let request = request.ok_or(LinkError::Unexpected(frame.kind))??;
-        let work = FileWork { key, uid, home, transfers, stop };
-        let failure = match file_work::serve(&mut link, request, &work).await {
+        let files = Files { key, uid, home, transfers, stop };
+        let failure = match file_work::serve(&mut link, request, &files).await {
             Ok(Outcome::Failed(failure)) => Some(failure),
             Ok(_) => None,
             Err(LinkError::Memory) if !link.writer.is_broken() => Some(NoMemory.into()),

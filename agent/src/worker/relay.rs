@@ -23,8 +23,8 @@ use super::Begin;
 use super::kinds::may_say;
 use super::process::{self, Worker};
 use crate::core::{Outcome, Session};
-use crate::requests::SessionLink;
 use crate::transfers::Running;
+use crate::transport::SessionLink;
 use crate::user::User;
 
 /// Bytes of a bulk frame that are passed on at a time.

@@ -59,3 +59,15 @@ pub const MAX_NAME: usize = 255;
 
 /// Most words in a command's argv and most variables in its environment: as many as a message has room for.
 pub const MAX_WORDS: usize = 128 * 1024;
+
+/// Most bytes of extended attributes of one name, their own names included.
+pub const MAX_XATTRS: usize = 64 * 1024;
+
+/// Most entries in one `Entries`.
+pub const MAX_ENTRIES: usize = 1024;
+
+/// Most rules in `TreeOptions`.
+pub const MAX_RULES: usize = 1024;
+
+/// Longest glob of a rule, in bytes.
+pub const MAX_GLOB: usize = 1024;

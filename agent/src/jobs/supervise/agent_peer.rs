@@ -12,7 +12,8 @@ use rustix::net::SendFlags;
 
 use crate::jobs::channel::{self, Hello, OutputRange, SpoolFile, ToAgent, VERSION};
 use crate::jobs::inbox::Inbox;
-use crate::jobs::spool::{Spool, Stream};
+use crate::jobs::spool::Spool;
+use crate::jobs::stream::Stream;
 use crate::jobs::supervise::output::Store;
 use crate::jobs::words::{Exit, Offsets, StdinTaken};
 

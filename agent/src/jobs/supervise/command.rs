@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 use super::as_user::as_user;
 use super::spawn::{Program, spawn};
-use super::terminal;
+use super::terminal::{self, Ends};
 use crate::jobs::cgroup::Group;
 use crate::jobs::channel::Begin;
 use crate::jobs::raw;
@@ -83,9 +83,6 @@ pub(super) fn start(begin: &Begin, group: Option<&Group>) -> Result<Running, Fai
     let pid = spawn(command, program, group).map_err(|error| not_run(&error))?;
     Ok(Running { pid, stdin, outputs })
 }
-
-/// Our ends of a command's streams: stdin, if it has one, and outputs.
-pub(super) type Ends = (Option<OwnedFd>, [Option<OwnedFd>; 2]);
 
 /// Gives the command three streams, in a process group of its own that can be signalled at one stroke.
 fn pipes(command: &mut process::Command, with_stdin: bool) -> io::Result<Ends> {

@@ -58,7 +58,7 @@ mod tests {
 
     use super::super::output::Output;
     use super::*;
-    use crate::jobs::spool::Stream;
+    use crate::jobs::stream::Stream;
     use crate::jobs::words::Streams;
 
     #[test]

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use crate::jobs::log::Log;
-use crate::jobs::spool::{Filled, Spool, Stream};
+use crate::jobs::spool::{Filled, Spool};
+use crate::jobs::stream::Stream;
 use crate::jobs::words::Streams;
 
 /// How long a tail is full before it moves to disk: longer than a reader takes that keeps up, not much

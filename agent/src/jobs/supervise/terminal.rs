@@ -9,10 +9,12 @@ use rustix::process::Uid;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{InputModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
-use super::command::Ends;
 use crate::jobs::raw;
 use crate::jobs::words::Size;
 use crate::user::Credentials;
+
+/// Our ends of a command's streams: stdin, if it has one, and outputs.
+pub(super) type Ends = (Option<OwnedFd>, [Option<OwnedFd>; 2]);
 
 /// Gives the command a terminal, which is its user's, for its three streams.
 pub(super) fn connect(

@@ -1,8 +1,6 @@
 //! What the types of messages alone can't rule out.
 
-use super::metadata::MAX_XATTRS;
-use super::tree::{MAX_ENTRIES, MAX_GLOB, MAX_RULES};
-use crate::limits::{MAX_NAME, MAX_PATH, MAX_WORDS};
+use crate::limits::{MAX_ENTRIES, MAX_GLOB, MAX_NAME, MAX_PATH, MAX_RULES, MAX_WORDS, MAX_XATTRS};
 
 /// Why a message that decodes makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::invalid::Invalid;
 use crate::limits::MAX_NAME;
 
-/// Most bytes of extended attributes of one name, their own names included.
-pub const MAX_XATTRS: usize = 64 * 1024;
+pub use crate::limits::MAX_XATTRS;
 
 /// The number that no user or group can have: it means "leave it as it is" to the system.
 const NOBODY: u32 = u32::MAX;

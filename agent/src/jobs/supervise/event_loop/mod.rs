@@ -29,7 +29,8 @@ use crate::jobs::cgroup::Group;
 use crate::jobs::channel::{self, Begin, ToAgent};
 use crate::jobs::directory;
 use crate::jobs::record::Mark;
-use crate::jobs::spool::{Filled, Stream};
+use crate::jobs::spool::Filled;
+use crate::jobs::stream::Stream;
 use crate::jobs::words::{End, Exit, NotStarted, Offsets, Run, Streams};
 
 /// How long a command runs before other agents can connect. Most are over by then, and need no socket

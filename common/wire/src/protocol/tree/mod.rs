@@ -24,6 +24,7 @@ mod packed;
 use lariat_base::name::TransferId;
 use serde::{Deserialize, Serialize};
 
+pub use crate::limits::{MAX_ENTRIES, MAX_GLOB, MAX_RULES};
 pub use packed::PackedHead;
 
 use crate::protocol::failure::{Failure, FileKind};
@@ -40,15 +41,6 @@ pub const MAX_MESSAGE_WEIGHT: usize = MAX_ENTRIES + crate::limits::MAX_MESSAGE /
 
 /// Bytes of extended attributes and link targets that weigh as much as an entry without any.
 const XATTRS_PER_WEIGHT: usize = 512;
-
-/// Most entries in one [`Entries`].
-pub const MAX_ENTRIES: usize = 1024;
-
-/// Most rules in [`TreeOptions`].
-pub const MAX_RULES: usize = 1024;
-
-/// Longest glob of a rule, in bytes.
-pub const MAX_GLOB: usize = 1024;
 
 /// Most bytes of a file that travels in a pack; a larger one travels alone.
 pub const MAX_PACKED: usize = 128 * 1024;

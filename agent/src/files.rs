@@ -1,0 +1,158 @@
+//! The one way from a path on the wire to a descriptor.
+//!
+//! Whatever a request names is opened here, with the rights that this process has, relative to the user's
+//! home, and handed on as a descriptor that the transfer engine keeps to.
+
+use std::convert::Infallible;
+use std::ffi::OsStr;
+use std::future::pending;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use lariat_base::name::KeyId;
+use lariat_engine::account;
+use lariat_engine::confined::Dir;
+use lariat_engine::destination::Place;
+use lariat_engine::tree::{Avoid, Filter, Look, TreeArrival, TreeSource, TreeTarget};
+use lariat_engine::{Busy, Cancel, CommitOptions, Opened, Owner, Partial, Source, Target};
+use lariat_wire::protocol::clean::Clean;
+use lariat_wire::protocol::failure::{Action, Cause, Failure, FileKind};
+use lariat_wire::protocol::metadata::Preserve;
+use lariat_wire::protocol::pull::Pull;
+use lariat_wire::protocol::transfer::Push;
+use lariat_wire::protocol::tree::PushTree;
+use tokio::sync::watch;
+
+use crate::transfers::{Running, Transfers};
+
+/// What the transfers of this host know a tree by, in place of a partial's name.
+const TREE: &str = "tree";
+
+/// Files as one key reaches them as one user. The process has the user's rights already.
+pub struct Files {
+    /// The key that asks.
+    pub key: KeyId,
+    /// The number of the user as whom the work is done.
+    pub uid: u32,
+    /// Where relative paths begin.
+    pub home: PathBuf,
+    /// The transfers that write with the same rights.
+    pub transfers: Transfers,
+    /// Becomes true when the work is to end.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// A file that can be received.
+pub(crate) struct ReceivedFile {
+    pub(crate) running: Running,
+    pub(crate) target: Target,
+    pub(crate) commit: CommitOptions,
+}
+
+/// A tree that can be received.
+pub(crate) struct ReceivedTree {
+    pub(crate) running: Running,
+    pub(crate) arrival: TreeArrival,
+}
+
+/// What a pull asks for.
+pub(crate) enum Sent {
+    File(Source),
+    /// A file for a dry run, and whether it is compared by content.
+    Look(Source, bool),
+    /// A file that the rules leave out.
+    LeftOut,
+    Tree(Box<TreeSource>),
+}
+
+fn bad(why: impl ToString) -> Failure {
+    Failure::request(Cause::BadRequest(why.to_string()))
+}
+
+impl Files {
+    /// Waits until the work is to end. Cancelling it loses nothing.
+    pub(crate) async fn stopped(&self) {
+        if self.stop.clone().wait_for(|&stop| stop).await.is_err() {
+            // Nobody is left who could ask for it.
+            pending::<()>().await;
+        }
+    }
+
+    /// Ends a transfer when the work is to end. It goes on until the transfer has noticed.
+    pub(crate) async fn stopping(&self, cancel: &Cancel) -> Infallible {
+        self.stopped().await;
+        cancel.cancel(Cause::Stopping);
+        pending().await
+    }
+
+    fn owner(&self) -> Owner {
+        Owner { key: self.key, user: self.uid }
+    }
+
+    fn path(&self, path: &[u8]) -> PathBuf {
+        self.home.join(OsStr::from_bytes(path))
+    }
+
+    /// Opens where a file goes, and ends an older transfer to the same place.
+    pub(crate) fn receive(&self, push: &Push) -> Result<ReceivedFile, Failure> {
+        let overrides = account::finish(&push.overrides).map_err(bad)?;
+        let commit = CommitOptions::new(&overrides, push.preserve, push.offer.metadata.clone());
+        let place = Place::resolve(&self.home, &push.dest)?;
+        let path = place.path();
+        let bytes = path.as_os_str().as_bytes();
+        let id = place.id().map_err(|error| Failure::io(Action::Open, bytes, &error))?;
+        let running = self.transfers.begin(id, Partial::name(&place, self.owner()));
+        let opened =
+            Opened::open(place, self.owner(), &push.offer, Busy::Wait, overrides.in_place)?;
+        Ok(ReceivedFile { running, target: Target::File(Box::new(opened)), commit })
+    }
+
+    /// Opens where a tree goes, and ends an older transfer to the same place.
+    pub(crate) fn receive_tree(&self, push: PushTree) -> Result<ReceivedTree, Failure> {
+        let PushTree { transfer: _, dest, root, options, overrides, user: _ } = push;
+        let filter = Filter::new(&options.rules, &options.only).map_err(bad)?;
+        let finish = account::finish(&overrides).map_err(bad)?;
+        let target = if options.dry_run {
+            TreeTarget::look(&self.home, &dest, self.owner())?
+        } else {
+            TreeTarget::open(&self.home, &dest, self.owner())?
+        };
+        target.check_delete(&self.home, &options)?;
+        let running = self.transfers.begin(target.id()?, format!("{TREE} {}", self.key));
+        let avoid = Avoid::new();
+        let arrival = TreeArrival { target, root, options, filter, finish, avoid };
+        Ok(ReceivedTree { running, arrival })
+    }
+
+    /// Says where a dry run of a file is to look.
+    pub(crate) fn look(&self, push: PushTree) -> Result<Look, Failure> {
+        let PushTree { transfer: _, dest, root, options, overrides, user: _ } = push;
+        let finish = account::finish(&overrides).map_err(bad)?;
+        Ok(Look { base: self.home.clone(), dest, root, options, finish })
+    }
+
+    /// Opens what a pull asks for.
+    pub(crate) fn send(&self, pull: &Pull) -> Result<Sent, Failure> {
+        let path = self.path(&pull.source);
+        let Some(options) = &pull.tree else {
+            return Ok(Sent::File(Source::open(&path, Preserve::default())?));
+        };
+        let filter = Filter::new(&options.rules, &options.only).map_err(bad)?;
+        match Source::open(&path, options.preserve) {
+            Err(Failure { cause: Cause::NotAFile(FileKind::Directory), .. }) => {
+                let tree = TreeSource::open(&path, options.clone(), filter)?;
+                Ok(Sent::Tree(Box::new(tree)))
+            }
+            Ok(_) if filter.excludes_file(&path) => Ok(Sent::LeftOut),
+            Ok(source) if options.dry_run => Ok(Sent::Look(source, options.checksum)),
+            source => Ok(Sent::File(source?)),
+        }
+    }
+
+    /// Opens the directory that is to be cleaned.
+    pub(crate) fn clean(&self, clean: &Clean) -> Result<(Dir, Owner), Failure> {
+        let opened = Dir::open(&self.path(&clean.path));
+        let root = opened.map_err(|error| Failure::io(Action::Open, &clean.path, &error))?;
+        Ok((root, self.owner()))
+    }
+}

@@ -1,0 +1,43 @@
+//! File work as the user that the permit names.
+//!
+//! Work as the agent's own user is done on the session's thread. Work as another user is done by a
+//! [`worker`] process that has that user's rights from its first instruction on; here the agent only passes
+//! frames on. Either way the same code does the work ([`file_work`]).
+
+use lariat_wire::link::LinkError;
+use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::request::FileRequest;
+
+use super::file_work;
+use crate::core::{ActAs, Outcome, Permit, Session};
+use crate::files::Files;
+use crate::transport::SessionLink;
+use crate::worker::{self, Worker};
+
+/// Has the work done: the one way for all file work.
+pub(super) async fn serve(
+    link: &mut SessionLink,
+    request: FileRequest,
+    permit: Permit<'_>,
+    session: &Session,
+) -> Result<(), LinkError> {
+    let outcome = match permit.act_as() {
+        ActAs::Agent(user) => {
+            let files = Files {
+                key: session.key.id,
+                uid: user.uid,
+                home: user.home().to_owned(),
+                transfers: session.agent.transfers.clone(),
+                stop: session.stop.clone(),
+            };
+            file_work::serve(link, request, &files).await?
+        }
+        ActAs::Other(user, credentials) => match Worker::start(credentials) {
+            Ok(worker) => worker::relay(link, worker, request, user, session).await?,
+            Err(error) => Outcome::Failed(Failure::request(
+                error.raw_os_error().map_or(Cause::Internal, Cause::Os),
+            )),
+        },
+    };
+    permit.finish(link.outbox(), &outcome)
+}

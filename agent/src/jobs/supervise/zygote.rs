@@ -21,8 +21,8 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{WaitOptions, WaitStatus};
 
 use super::roster::{self, Member, Roster};
+use super::signals;
 use super::tree::SIGKILL;
-use super::watch_signals;
 use crate::jobs::cgroup::Groups;
 use crate::jobs::raw;
 
@@ -48,7 +48,7 @@ pub(super) struct Born {
 /// Forks for the agent at the other end until that is gone and no child is left; then there is `None`.
 /// In each child it returns with what that needs.
 pub(super) fn serve(agent: UnixStream, groups: Option<&Groups>) -> io::Result<Option<Born>> {
-    let ended = watch_signals(&[Signal::SIGCHLD])?;
+    let ended = signals::watch(&[Signal::SIGCHLD])?;
     let (mut roster, reports) = roster::roster()?;
     let mut agent = Some(agent);
     // An earlier agent may have left some in the same place.

@@ -3,7 +3,6 @@
 //! One of them has the job's controller, and counts; the newest that says so replaces the one before.
 //! Others may be there to listen, or to send a signal.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
@@ -11,7 +10,7 @@ use std::time::Instant;
 
 use rustix::net::RecvFlags;
 
-use super::Watch;
+use super::watch::Watch;
 use crate::jobs::channel::{ChannelError, STDIN, Signal, ToSupervisor};
 use crate::jobs::directory;
 use crate::jobs::inbox::{Frame, Inbox};
@@ -20,27 +19,6 @@ use crate::jobs::supervise::stdin::Misplaced;
 use crate::jobs::supervise::terminal;
 use crate::jobs::supervise::tree::SIGKILL;
 use crate::jobs::words::Offsets;
-
-/// How many signals are remembered that may be asked for again.
-const REMEMBERED: usize = 64;
-
-/// The signals that were sent, as far as somebody may still ask for them again.
-#[derive(Default)]
-pub(super) struct SentOnce(VecDeque<[u8; 16]>);
-
-impl SentOnce {
-    /// Whether nobody has asked with these bytes before.
-    fn is_new(&mut self, once: [u8; 16]) -> bool {
-        if self.0.contains(&once) {
-            return false;
-        }
-        if self.0.len() == REMEMBERED {
-            self.0.pop_front();
-        }
-        self.0.push_back(once);
-        true
-    }
-}
 
 /// Most agents' connections at a time; one more is not let in.
 const MOST: usize = 64;
@@ -167,18 +145,5 @@ impl Watch {
             None if self.agents.len() < MOST => self.agents.push(agent),
             None => {}
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_signal_that_is_asked_for_again_is_sent_once() {
-        let mut sent = SentOnce::default();
-        assert!(sent.is_new([1; 16]) && !sent.is_new([1; 16]) && sent.is_new([2; 16]));
-        (10..10 + 100).for_each(|other| assert!(sent.is_new([other; 16])));
-        assert_eq!(sent.0.len(), REMEMBERED);
     }
 }

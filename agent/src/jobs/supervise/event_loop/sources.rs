@@ -1,4 +1,4 @@
-//! What the supervisor's loop waits for.
+//! Waiting for whatever comes next.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -7,18 +7,9 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::Watch;
+use super::source::Source;
+use super::watch::Watch;
 use crate::jobs::supervise::output::Output;
-
-/// What a polled descriptor is.
-#[derive(Clone, Copy)]
-pub(super) enum Source {
-    Signals,
-    Listener,
-    Agent(usize),
-    Output(usize),
-    Stdin,
-}
 
 impl Watch {
     /// Waits until something happens, and says what.

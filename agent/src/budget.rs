@@ -8,8 +8,9 @@
 //! A state machine without I/O behind one lock; nobody waits for what it has not.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use lariat_base::lock::lock;
 use lariat_base::name::KeyId;
 use lariat_wire::memory::{Account, Memory};
 use lariat_wire::protocol::failure::{Cause, Failure, Limit};
@@ -150,7 +151,7 @@ impl Budget {
     }
 
     fn pool(&self, what: Resource) -> MutexGuard<'_, Pool> {
-        self.0[what as usize].lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0[what as usize])
     }
 }
 

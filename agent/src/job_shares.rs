@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
+use lariat_base::lock::lock;
 use lariat_base::name::{JobId, KeyId};
 
 use crate::budget::{Budget, Exhausted, Holder, Resource, Share};
@@ -43,6 +44,6 @@ impl JobShares {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Share>> {
-        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shares)
     }
 }

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use lariat_base::lock::lock;
 use lariat_base::name::KeyId;
 use lariat_engine::Cancel;
 use lariat_engine::destination::PlaceId;
@@ -58,13 +59,13 @@ impl Transfers {
 
     /// Ends all of them, because a newer request took over.
     pub fn supersede(&self) {
-        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = lock(&self.0);
         running.values().for_each(|cancel| cancel.cancel(Cause::Superseded));
     }
 
     fn begin_as(&self, key: Key) -> Running {
         let cancel = Cancel::default();
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = lock(&self.0);
         if let Some(older) = running.insert(key.clone(), cancel.clone()) {
             older.cancel(Cause::Superseded);
         }
@@ -75,7 +76,7 @@ impl Transfers {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let mut running = self.transfers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = lock(&self.transfers.0);
         if running.get(&self.key).is_some_and(|newest| newest.is(&self.cancel)) {
             running.remove(&self.key);
         }

@@ -10,8 +10,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
+use lariat_base::lock::lock;
 use lariat_base::name::JobId;
 
 /// Ids in a full generation. More than there can be requests under way, many times over.
@@ -51,13 +52,13 @@ impl Released {
 
     /// Whether a job of this id was released.
     pub(super) fn contains(&self, job: JobId) -> bool {
-        let generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let generations = lock(&self.0);
         generations.newer.contains(&job) || generations.older.contains(&job)
     }
 
     /// Keeps an id. It is kept in memory also when the file can't be written.
     pub(super) fn add(&self, job: JobId) -> io::Result<()> {
-        let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut generations = lock(&self.0);
         let mut made_room = Ok(());
         if generations.newer.len() >= generations.size {
             generations.older = std::mem::take(&mut generations.newer);

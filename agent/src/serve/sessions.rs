@@ -1,8 +1,9 @@
 //! Everybody who is logged in: how many there may be, and how to end all of them or those of one key.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use lariat_base::lock::lock;
 use lariat_base::name::{KeyId, SessionId};
 use tokio::sync::watch;
 
@@ -74,7 +75,7 @@ impl Sessions {
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<SessionId, Running>> {
-        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.running)
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod certificate;
 pub mod clock;
 pub mod escape;
+pub mod lock;
 pub mod name;
 pub mod os_error;
 pub mod private;

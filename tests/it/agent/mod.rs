@@ -5,6 +5,8 @@ mod greeting;
 mod jobs;
 mod life;
 mod limits;
+mod local;
+mod reload;
 mod session;
 mod strangers;
 mod tree;

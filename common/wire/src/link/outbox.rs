@@ -1,8 +1,9 @@
 //! Control messages on their way out.
 
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use lariat_base::lock::lock;
 use tokio::sync::Notify;
 
 use super::{LinkError, message_frame};
@@ -97,7 +98,7 @@ impl Outbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.queue)
     }
 
     /// Resolves once something was posted since the last time.

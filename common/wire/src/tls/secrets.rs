@@ -1,9 +1,10 @@
 //! The traffic secrets of a connection, and the keys that follow from them (RFC 8446 section 7).
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305, LessSafeKey, UnboundKey};
+use lariat_base::lock::lock;
 use rustls::crypto::tls13::{HkdfExpander, OkmBlock};
 use rustls::{
     CipherSuite, ClientConfig, ConnectionTrafficSecrets, KeyLog, ServerConfig, Tls13CipherSuite,
@@ -40,7 +41,7 @@ impl Secrets {
 
     /// The client's and the server's, once the handshake is over.
     pub(super) fn take(&self) -> Option<(OkmBlock, OkmBlock)> {
-        let mut both = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut both = lock(&self.0);
         both.client.take().zip(both.server.take())
     }
 }
@@ -53,7 +54,7 @@ impl fmt::Debug for Secrets {
 
 impl KeyLog for Secrets {
     fn log(&self, label: &str, _: &[u8], secret: &[u8]) {
-        let mut both = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut both = lock(&self.0);
         match label {
             CLIENT => both.client = Some(OkmBlock::new(secret)),
             SERVER => both.server = Some(OkmBlock::new(secret)),

@@ -45,7 +45,7 @@ pub struct Config {
     /// What processes of the host itself may ask for over the socket in `state`; nothing, unless it is said.
     #[serde(default, deserialize_with = "verbs")]
     pub local: Vec<Verb>,
-    /// What strangers may take up.
+    /// What unauthenticated peers may take up.
     #[serde(default)]
     pub admission: Admission,
     /// How commands run.

@@ -320,8 +320,8 @@ mod tests {
         assert_eq!(login(&key, end), Ok(key_id(&key)));
         assert_eq!(login(&key, start - 1), Err(Refused::Now(key_id(&key))));
         assert_eq!(login(&key, end + 1), Err(Refused::Now(key_id(&key))));
-        let stranger = Secret::generate().unwrap();
-        assert_eq!(login(&stranger, start), Err(Refused::Key(key_id(&stranger))));
+        let unauthenticated = Secret::generate().unwrap();
+        assert_eq!(login(&unauthenticated, start), Err(Refused::Key(key_id(&unauthenticated))));
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         let why = |key: &Secret, now| keyring.why_denied(Refused::Now(key_id(key)), at(now));
         assert_eq!(
@@ -331,7 +331,10 @@ mod tests {
         assert!(why(&key, end + 1).ends_with("(alice@box): its time is over"));
         let why = |key: &Secret| keyring.why_denied(Refused::Key(key_id(key)), at(start));
         assert!(why(&key).contains("(alice@box): its proof is wrong"), "{}", why(&key));
-        assert_eq!(why(&stranger), format!("key {}: it is not in the keyring", key_id(&stranger)));
+        assert_eq!(
+            why(&unauthenticated),
+            format!("key {}: it is not in the keyring", key_id(&unauthenticated))
+        );
         let found = keyring.entry(key_id(&key)).unwrap();
         assert_eq!((found.label.as_str(), found.verbs.contains(Verb::Pull)), ("alice@box", false));
     }

@@ -1,6 +1,6 @@
 //! lariatd, the agent that runs on every host: its parts, for the thin binary and for tests.
 //!
-//! One runtime on the main thread accepts, greets strangers and hears signals ([`serve`]); whoever logs
+//! One runtime on the main thread accepts, greets unauthenticated peers and hears signals ([`serve`]); whoever logs
 //! in gets a thread with a runtime of its own ([`serve`]). A failure of one of them is the end of that
 //! one, never of the agent.
 

@@ -1,4 +1,4 @@
-//! What strangers may say: every greeting's decoder, on any bytes.
+//! What unauthenticated peers may say: every greeting's decoder, on any bytes.
 #![no_main]
 
 use lariat_wire::protocol::hello::{Challenge, Denied, Login, Welcome};

@@ -7,15 +7,15 @@
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
-use super::{Admission, Slot, Source, Stage, Stranger};
+use super::{Admission, Slot, Source, Stage, Unauthenticated};
 
-/// How long a stranger may be silent before it counts as stalled.
+/// How long an unauthenticated peer may be silent before it counts as stalled.
 const SILENT: Duration = Duration::from_secs(1);
 
 /// The same for the login of one that has been answered: a crowded machine takes its time for the proof.
 const GREETED: Duration = Duration::from_secs(5);
 
-impl Stranger {
+impl Unauthenticated {
     fn is_stalled(&self, now: Instant) -> bool {
         let patience = match self.stage {
             Stage::Silent => SILENT,
@@ -34,7 +34,7 @@ impl Admission {
         exempt: bool,
         now: Instant,
     ) -> Option<Slot> {
-        if self.strangers.len() >= self.rules.places {
+        if self.unauthenticated.len() >= self.rules.places {
             return self.least_promising(now);
         }
         if self.weight(newcomer) < self.rules.places_per_source
@@ -42,29 +42,34 @@ impl Admission {
         {
             return None;
         }
-        let stalled = |stranger: &Stranger| stranger.source == newcomer && stranger.is_stalled(now);
-        self.strangers.iter().find(|(_, stranger)| stalled(stranger)).map(|(&place, _)| place)
+        let stalled = |unauthenticated: &Unauthenticated| {
+            unauthenticated.source == newcomer && unauthenticated.is_stalled(now)
+        };
+        self.unauthenticated
+            .iter()
+            .find(|(_, unauthenticated)| stalled(unauthenticated))
+            .map(|(&place, _)| place)
     }
 
     /// Of sources that have more than their share, then of those that nobody logged in from lately;
     /// among them who stalled, who is silent, who has the most company, who is oldest.
     fn least_promising(&self, now: Instant) -> Option<Slot> {
-        let key = |&(&place, stranger): &(&Slot, &Stranger)| {
-            let known = self.is_known(stranger.source, stranger.exempt, now);
-            let weight = self.weight(stranger.source);
+        let key = |&(&place, unauthenticated): &(&Slot, &Unauthenticated)| {
+            let known = self.is_known(unauthenticated.source, unauthenticated.exempt, now);
+            let weight = self.weight(unauthenticated.source);
             // A known address can be shared with somebody who floods.
             let most = if known { self.rules.places / 2 } else { self.rules.places_per_source };
             let has_its_share = weight <= most;
             (
                 has_its_share,
                 known && has_its_share,
-                !stranger.is_stalled(now),
-                stranger.stage,
+                !unauthenticated.is_stalled(now),
+                unauthenticated.stage,
                 Reverse(weight),
                 place,
             )
         };
-        self.strangers.iter().min_by_key(key).map(|(&place, _)| place)
+        self.unauthenticated.iter().min_by_key(key).map(|(&place, _)| place)
     }
 
     fn is_known(&self, source: Source, exempt: bool, now: Instant) -> bool {

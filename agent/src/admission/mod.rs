@@ -1,9 +1,9 @@
-//! Who may try to log in: places for strangers, and penalties for those who failed.
+//! Who may try to log in: places for unauthenticated peers, and penalties for those who failed.
 //!
 //! A state machine without I/O and without a clock: it is told what happened and when, and says what
-//! to do. Its invariants: there are never more strangers than places, nobody is refused for want of a
-//! place (another stranger goes instead, see [`eviction`]), nothing here grows without bound, and
-//! neither a session nor a stranger whose login has arrived holds a place.
+//! to do. Its invariants: there are never more unauthenticated peers than places, nobody is refused for want of a
+//! place (another unauthenticated peer goes instead, see [`eviction`]), nothing here grows without bound, and
+//! neither a session nor an unauthenticated peer whose login has arrived holds a place.
 
 mod eviction;
 mod penalties;
@@ -24,9 +24,9 @@ pub use source::Source;
 /// What an operator may set.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Strangers of one source at a time that may be stalled, unless it logged in lately.
+    /// Unauthenticated peers of one source at a time that may be stalled, unless it logged in lately.
     pub places_per_source: usize,
-    /// Most strangers at a time.
+    /// Most unauthenticated peers at a time.
     pub places: usize,
     /// What failures cost.
     pub penalties: PenaltyRules,
@@ -45,7 +45,7 @@ impl Default for Rules {
     }
 }
 
-/// A stranger's place. Later ones are larger.
+/// An unauthenticated peer's place. Later ones are larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u64);
 
@@ -63,10 +63,10 @@ pub enum Verdict {
     },
 }
 
-/// How a stranger's time ended.
+/// How an unauthenticated peer's time ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It logged in, and is no stranger any more.
+    /// It logged in.
     LoggedIn,
     /// It closed the connection before it sent a byte: a probe, or a health check.
     Nothing,
@@ -74,21 +74,21 @@ pub enum Outcome {
     Failed,
 }
 
-/// Everything that is known of strangers.
+/// Everything that is known of unauthenticated peers.
 pub struct Admission {
     rules: Rules,
     penalties: Penalties,
     /// By age: those that have a place.
-    strangers: BTreeMap<Slot, Stranger>,
+    unauthenticated: BTreeMap<Slot, Unauthenticated>,
     /// By age: those whose login has arrived. They wait for their denial, or for us to notice that
     /// they are in.
-    decided: BTreeMap<Slot, Stranger>,
+    decided: BTreeMap<Slot, Unauthenticated>,
     /// Places of each source that has any.
     counts: HashMap<Source, usize>,
     next: u64,
 }
 
-struct Stranger {
+struct Unauthenticated {
     source: Source,
     exempt: bool,
     stage: Stage,
@@ -104,7 +104,7 @@ impl Admission {
         Self {
             penalties: Penalties::new(rules.penalties.clone()),
             rules,
-            strangers: BTreeMap::new(),
+            unauthenticated: BTreeMap::new(),
             decided: BTreeMap::new(),
             counts: HashMap::new(),
             next: 0,
@@ -126,30 +126,31 @@ impl Admission {
         }
         let place = Slot(self.next);
         self.next += 1;
-        self.strangers.insert(place, Stranger { source, exempt, stage: Stage::Silent, since: now });
+        self.unauthenticated
+            .insert(place, Unauthenticated { source, exempt, stage: Stage::Silent, since: now });
         *self.counts.entry(source).or_default() += 1;
         Verdict::Admitted { place, evicted }
     }
 
-    /// Takes note of how far a stranger has come. Returns whom to cut off, if too many wait for their
+    /// Takes note of how far an unauthenticated peer has come. Returns whom to cut off, if too many wait for their
     /// denial.
     pub fn progressed(&mut self, place: Slot, stage: Stage, now: Instant) -> Option<Slot> {
         if stage < Stage::Decided {
-            if let Some(stranger) = self.strangers.get_mut(&place) {
-                (stranger.stage, stranger.since) = (stage, now);
+            if let Some(unauthenticated) = self.unauthenticated.get_mut(&place) {
+                (unauthenticated.stage, unauthenticated.since) = (stage, now);
             }
             return None;
         }
-        let stranger = self.release(place)?;
+        let unauthenticated = self.release(place)?;
         let oldest = (self.decided.len() >= self.rules.places).then(|| self.decided.pop_first());
-        self.decided.insert(place, stranger);
+        self.decided.insert(place, unauthenticated);
         oldest.flatten().map(|(place, _)| place)
     }
 
-    /// Takes note that the stranger's time ended. One that was evicted has no place to give back, and
+    /// Takes note that the unauthenticated peer's time ended. One that was evicted has no place to give back, and
     /// is not penalised for having been slower than others.
     pub fn ended(&mut self, place: Slot, outcome: Outcome, now: Instant) {
-        let Some(Stranger { source, exempt, .. }) = self.release(place) else { return };
+        let Some(Unauthenticated { source, exempt, .. }) = self.release(place) else { return };
         match outcome {
             Outcome::LoggedIn => self.penalties.forgive(source, now),
             Outcome::Failed if !exempt => self.penalties.failed(source, now),
@@ -157,9 +158,9 @@ impl Admission {
         }
     }
 
-    /// Strangers at present that have a place.
-    pub fn strangers(&self) -> usize {
-        self.strangers.len()
+    /// Unauthenticated peers at present that have a place.
+    pub fn unauthenticated(&self) -> usize {
+        self.unauthenticated.len()
     }
 
     fn is_exempt(&self, address: IpAddr) -> bool {
@@ -167,17 +168,17 @@ impl Admission {
         self.rules.exempt.iter().any(|network| network.contains(&address))
     }
 
-    fn release(&mut self, place: Slot) -> Option<Stranger> {
-        let Some(stranger) = self.strangers.remove(&place) else {
+    fn release(&mut self, place: Slot) -> Option<Unauthenticated> {
+        let Some(unauthenticated) = self.unauthenticated.remove(&place) else {
             return self.decided.remove(&place);
         };
-        if let Some(count) = self.counts.get_mut(&stranger.source) {
+        if let Some(count) = self.counts.get_mut(&unauthenticated.source) {
             *count -= 1;
             if *count == 0 {
-                self.counts.remove(&stranger.source);
+                self.counts.remove(&unauthenticated.source);
             }
         }
-        Some(stranger)
+        Some(unauthenticated)
     }
 }
 

@@ -1,16 +1,16 @@
-//! How far a stranger has come, and how its task says so.
+//! How far an unauthenticated peer has come, and how its task says so.
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::Slot;
 
-/// Where the strangers' tasks say it.
+/// Where the unauthenticated peers' tasks say it.
 pub type Tell = UnboundedSender<(Slot, Stage)>;
 
 /// Where the loop that accepts hears it.
 pub type Hear = UnboundedReceiver<(Slot, Stage)>;
 
-/// How far a stranger has come. Later ones are larger.
+/// How far an unauthenticated peer has come. Later ones are larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// It has sent nothing, or not yet a whole ClientHello.
@@ -21,7 +21,7 @@ pub enum Stage {
     Decided,
 }
 
-/// Tells the loop that accepts how far one stranger has come. Nobody need listen.
+/// Tells the loop that accepts how far one unauthenticated peer has come. Nobody need listen.
 #[derive(Clone)]
 pub struct Progress {
     place: Slot,
@@ -29,7 +29,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// For the stranger that has this place.
+    /// For the unauthenticated peer that has this place.
     pub fn new(place: Slot, sender: &Tell) -> Self {
         Self { place, sender: sender.clone() }
     }
@@ -40,7 +40,7 @@ impl Progress {
     }
 }
 
-/// Both ends. Each stranger says at most two things, and whoever admits strangers listens first: so
+/// Both ends. Each unauthenticated peer says at most two things, and whoever admits unauthenticated peers listens first: so
 /// what waits here is bounded by their number.
 pub fn progress() -> (Tell, Hear) {
     unbounded_channel()

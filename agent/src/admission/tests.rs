@@ -38,7 +38,7 @@ fn a_source_that_has_its_share_loses_its_own_stalled_and_nobody_who_gets_on() {
     // Its login did not come either.
     let (_, evicted) = admit(&mut admission, 1, now + 5 * SECOND);
     assert_eq!(evicted, Some(greeted));
-    assert!(admission.strangers.contains_key(&other));
+    assert!(admission.unauthenticated.contains_key(&other));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn when_all_is_full_the_heaviest_sources_oldest_goes() {
     admit(&mut admission, 2, now);
     admit(&mut admission, 3, now);
     assert_eq!(admit(&mut admission, 4, now).1, Some(heavy));
-    assert_eq!(admission.strangers(), 4);
+    assert_eq!(admission.unauthenticated(), 4);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn when_all_is_full_the_silent_go_before_the_greeted_and_the_unknown_before_the_
     assert_eq!(evicted, Some(silent));
     admission.progressed(next, Stage::Greeted, now);
     assert_eq!(admit(&mut admission, 3, now).1, Some(greeted));
-    assert!(admission.strangers.contains_key(&known));
+    assert!(admission.unauthenticated.contains_key(&known));
 }
 
 #[test]
@@ -102,8 +102,8 @@ fn whom_a_flood_evicts_is_the_flood() {
             admit(&mut admission, 100, now);
         }
     }
-    assert_eq!(admission.strangers(), 256);
-    assert!(admission.strangers.contains_key(&good));
+    assert_eq!(admission.unauthenticated(), 256);
+    assert!(admission.unauthenticated.contains_key(&good));
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn whose_login_has_arrived_holds_no_place_and_there_is_a_bound_to_them_too() {
             place
         })
         .collect();
-    assert_eq!(admission.strangers(), 0);
+    assert_eq!(admission.unauthenticated(), 0);
     let (third, _) = admit(&mut admission, 1, now);
     assert_eq!(admission.progressed(third, Stage::Decided, now), Some(decided[0]));
     // Their failures count all the same.
@@ -154,7 +154,7 @@ fn who_logged_in_is_let_in_whatever_fails_there() {
     let (mut admission, now) = (small(16, 100), Instant::now());
     let (place, _) = admit(&mut admission, 1, now);
     admission.ended(place, Outcome::LoggedIn, now);
-    assert_eq!(admission.strangers(), 0);
+    assert_eq!(admission.unauthenticated(), 0);
     for _ in 0..100 {
         let (place, _) = admit(&mut admission, 1, now);
         admission.ended(place, Outcome::Failed, now);
@@ -235,7 +235,7 @@ proptest! {
                 }
                 Step::Pass(ms) => now += Duration::from_millis(ms.into()),
             }
-            prop_assert_eq!(admission.strangers(), inside.len());
+            prop_assert_eq!(admission.unauthenticated(), inside.len());
             prop_assert!(inside.len() <= places);
             prop_assert!(decided.len() <= places);
             prop_assert_eq!(admission.decided.len(), decided.len());

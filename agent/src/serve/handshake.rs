@@ -1,6 +1,6 @@
 //! From a connection to a login: TLS and the proof of a key, under one deadline.
 //!
-//! Everything that a stranger can reach is here and in what this file calls. Nothing behind the login
+//! Everything that an unauthenticated peer can reach is here and in what this file calls. Nothing behind the login
 //! is touched before the login is decided, and every login that fails gets the same denial at the same
 //! time after it arrived.
 
@@ -44,7 +44,7 @@ pub struct Handshaker {
     decoys: Decoys,
 }
 
-/// A stranger's connection.
+/// An unauthenticated peer's connection.
 type Tls = TlsStream<RecordAligned<Socket>>;
 
 /// A controller that has logged in.
@@ -78,7 +78,7 @@ impl Connection {
     }
 }
 
-/// Why a stranger did not get in. For the log alone.
+/// Why an unauthenticated peer did not get in. For the log alone.
 #[derive(Debug, thiserror::Error)]
 pub enum Rejected {
     /// It hung up before it sent a byte.
@@ -154,7 +154,7 @@ impl Handshaker {
         })
     }
 
-    /// Takes a stranger from its first byte to its login.
+    /// Takes an unauthenticated peer from its first byte to its login.
     pub async fn greet(
         &self,
         stream: Movable,

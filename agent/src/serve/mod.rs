@@ -1,6 +1,6 @@
-//! The loop of the main thread: accepts, greets strangers, hands over who logged in, and stops.
+//! The loop of the main thread: accepts, greets unauthenticated peers, hands over who logged in, and stops.
 //!
-//! It never waits for a single peer: strangers are tasks beside it, sessions are threads.
+//! It never waits for a single peer: unauthenticated peers are tasks beside it, sessions are threads.
 
 mod handshake;
 mod notify;
@@ -59,8 +59,8 @@ pub struct Server {
     handshaker: Arc<Handshaker>,
     sessions: Sessions,
     admission: Admission,
-    strangers: JoinSet<Greeted>,
-    /// The task of each stranger that has a place.
+    unauthenticated: JoinSet<Greeted>,
+    /// The task of each unauthenticated peer that has a place.
     tasks: HashMap<Slot, AbortHandle>,
     /// Who each task greets.
     peers: HashMap<Id, (Slot, SocketAddr)>,
@@ -83,7 +83,7 @@ impl Server {
             handshaker: Arc::new(handshaker),
             sessions: Sessions::default(),
             admission: Admission::new(rules(&agent.config().admission)),
-            strangers: JoinSet::new(),
+            unauthenticated: JoinSet::new(),
             tasks: HashMap::new(),
             peers: HashMap::new(),
             progress,
@@ -119,10 +119,10 @@ impl Server {
                 _ = sweep.tick() => self.sweep(),
                 () = due(self.folded.due()) => self.tell_folded(),
                 () = self.trim.due() => {
-                    let somebody = self.admission.strangers() + self.sessions.count() > 0;
+                    let somebody = self.admission.unauthenticated() + self.sessions.count() > 0;
                     self.trim.give_back(somebody);
                 }
-                Some(greeted) = self.strangers.join_next_with_id() => self.greeted(greeted),
+                Some(greeted) = self.unauthenticated.join_next_with_id() => self.greeted(greeted),
                 arrival = listener.accept() => {
                     self.connected(arrival);
                     // However many wait in the backlog, those who are in get on first.
@@ -193,7 +193,7 @@ impl Server {
                 let handshaker = Arc::clone(&self.handshaker);
                 let progress = Progress::new(place, &self.tell_progress);
                 let greeting = async move { handshaker.greet(stream, progress).await };
-                let task = self.strangers.spawn(greeting);
+                let task = self.unauthenticated.spawn(greeting);
                 self.peers.insert(task.id(), (place, peer));
                 self.tasks.insert(place, task);
             }
@@ -291,7 +291,7 @@ impl Server {
     async fn stop(mut self, mut signals: Signals) {
         info!("stopping");
         notify::stopping(self.sessions.count());
-        self.strangers.abort_all();
+        self.unauthenticated.abort_all();
         self.sessions.stop_all();
         tokio::select! {
             () = self.sessions.ended() => info!("stopped"),

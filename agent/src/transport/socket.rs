@@ -1,15 +1,15 @@
 //! The stream under TLS, which can move from one runtime to another.
 //!
-//! A stranger is served by the runtime that accepts, a session by a runtime of its own, and the TLS
+//! An unauthenticated peer is served by the runtime that accepts, a session by a runtime of its own, and the TLS
 //! state between them can't be taken apart: so what is under it is taken off one runtime and put on
-//! the other. It also counts what a stranger sends, fails once that is more than
-//! [`MAX_STRANGER_BYTES`], and says when the stranger is answered first.
+//! the other. It also counts what an unauthenticated peer sends, fails once that is more than
+//! [`MAX_UNAUTHENTICATED_BYTES`], and says when the unauthenticated peer is answered first.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use lariat_wire::limits::MAX_STRANGER_BYTES;
+use lariat_wire::limits::MAX_UNAUTHENTICATED_BYTES;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Detached, Movable};
@@ -19,8 +19,8 @@ use crate::admission::{Progress, Stage};
 pub struct Socket {
     state: State,
     received: u64,
-    stranger: bool,
-    /// Told, once, that the stranger has been answered.
+    unauthenticated: bool,
+    /// Told, once, that the unauthenticated peer has been answered.
     unanswered: Option<Progress>,
 }
 
@@ -33,10 +33,15 @@ enum State {
 impl Socket {
     /// A connection that has not logged in, on the present runtime.
     pub fn unauthenticated(stream: Movable) -> Self {
-        Self { state: State::Attached(stream), received: 0, stranger: true, unanswered: None }
+        Self {
+            state: State::Attached(stream),
+            received: 0,
+            unauthenticated: true,
+            unanswered: None,
+        }
     }
 
-    /// Tells `progress` of the first answer to the stranger.
+    /// Tells `progress` of the first answer to the unauthenticated peer.
     #[must_use]
     pub fn telling(self, progress: Progress) -> Self {
         Self { unanswered: Some(progress), ..self }
@@ -49,7 +54,7 @@ impl Socket {
 
     /// Its peer has logged in: what it sends is no longer counted against it.
     pub fn trust(&mut self) {
-        self.stranger = false;
+        self.unauthenticated = false;
     }
 
     /// Takes it off its runtime. Until [`Socket::attach`] nothing can be read or written.
@@ -97,7 +102,7 @@ impl AsyncRead for Socket {
         let before = buffer.filled().len();
         ready!(this.stream()?.poll_read(cx, buffer))?;
         this.received += (buffer.filled().len() - before) as u64;
-        if this.stranger && this.received > MAX_STRANGER_BYTES {
+        if this.unauthenticated && this.received > MAX_UNAUTHENTICATED_BYTES {
             return Poll::Ready(Err(io::Error::other("too many bytes before a login")));
         }
         Poll::Ready(Ok(()))
@@ -183,7 +188,7 @@ mod tests {
     #[test]
     fn a_stranger_is_read_up_to_its_limit_and_who_is_trusted_without_one() {
         runtime().block_on(async {
-            let over = usize::try_from(MAX_STRANGER_BYTES).unwrap() + 1;
+            let over = usize::try_from(MAX_UNAUTHENTICATED_BYTES).unwrap() + 1;
             for trusted in [false, true] {
                 let (mut peer, mut socket) = pair().await;
                 let writer = tokio::task::spawn(async move {

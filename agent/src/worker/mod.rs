@@ -9,7 +9,7 @@
 //! ([`SUBCOMMAND`]): it gives up all that root has ([`confine`]) before it reads the first byte, and
 //! then does the request with the code that the agent uses for its own user.
 //!
-//! What a worker says is a stranger's word: the user may have taken it over. It says frames and
+//! What a worker says is not to be trusted: the user may have taken it over. It says frames and
 //! nothing else, of the kinds that its request may produce ([`kinds`]), and how its process ends is
 //! its only other word.
 

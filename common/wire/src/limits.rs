@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Largest frame payload before authentication, in bytes: what a stranger may make us hold.
-pub const MAX_FRAME_STRANGER: usize = 4 * 1024;
+/// Largest frame payload before authentication, in bytes: what an unauthenticated peer may make us hold.
+pub const MAX_FRAME_UNAUTHENTICATED: usize = 4 * 1024;
 
 /// Largest control message after authentication, in bytes.
 pub const MAX_MESSAGE: usize = 1024 * 1024;
@@ -14,8 +14,8 @@ pub const MAX_BULK_HEADER: usize = 64;
 /// Largest frame payload after authentication, in bytes.
 pub const MAX_FRAME: usize = 1024 * 1024 + MAX_BULK_HEADER;
 
-/// Bytes that a stranger may send before it has logged in, TLS included.
-pub const MAX_STRANGER_BYTES: u64 = 100 * 1024;
+/// Bytes that an unauthenticated peer may send before it has logged in, TLS included.
+pub const MAX_UNAUTHENTICATED_BYTES: u64 = 100 * 1024;
 
 /// From accept to the end of the login: TLS and authentication share this one deadline.
 pub const LOGIN_DEADLINE: Duration = Duration::from_secs(10);

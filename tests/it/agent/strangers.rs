@@ -1,4 +1,4 @@
-//! What strangers may take up, and what failing costs them.
+//! What unauthenticated peers may take up, and what failing costs them.
 
 use std::io::Read;
 use std::net::TcpStream;

@@ -99,8 +99,8 @@ fn the_directory_is_the_home_or_what_was_asked() {
     assert_eq!(run(Run { cwd: cwd("usr/bin"), ..shell("pwd -P") }).stdout, "/usr/bin\n");
     block_on(async {
         let host = Host::new();
-        let (mut ear, mouth) = host.start(Run { cwd: cwd("/no/such"), ..shell("true") });
-        let failure = gather(&mut ear, &mouth).await.unwrap_err();
+        let (mut events, commands) = host.start(Run { cwd: cwd("/no/such"), ..shell("true") });
+        let failure = gather(&mut events, &commands).await.unwrap_err();
         assert_eq!(failure.action, Action::EnterDirectory);
         assert_eq!(failure.path.as_deref(), Some(&b"/no/such"[..]));
         assert_eq!(failure.cause, Cause::Os(2));
@@ -134,9 +134,9 @@ fn a_job_id_runs_once() {
     block_on(async {
         let host = Host::new();
         let request = shell("echo once");
-        let (mut ear, mouth) = host.start(request.clone());
+        let (mut events, commands) = host.start(request.clone());
         let again = host.jobs.start(super::KEY, request, &super::me()).err().unwrap();
         assert!(matches!(again, lariat_agent::jobs::StartError::Exists));
-        assert_eq!(gather(&mut ear, &mouth).await.unwrap().stdout, "once\n");
+        assert_eq!(gather(&mut events, &commands).await.unwrap().stdout, "once\n");
     });
 }

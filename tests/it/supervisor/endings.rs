@@ -10,11 +10,11 @@ use lariat_wire::protocol::exec::{Ack, End, Run, Streams};
 use super::{Host, KEY, gather, open, shell, take};
 
 /// The first line that a job prints, which is a process id.
-async fn first_pid(ear: &mut Events) -> u32 {
+async fn first_pid(events: &mut Events) -> u32 {
     let (mut said, mut buffer) = ([Vec::new(), Vec::new()], [0; 100]);
     while !said[0].ends_with(b"\n") {
-        if let Event::Output(ends) = ear.next().await.unwrap() {
-            take(ear, ends, &mut said, &mut buffer);
+        if let Event::Output(ends) = events.next().await.unwrap() {
+            take(events, ends, &mut said, &mut buffer);
         }
     }
     String::from_utf8(said[0].clone()).unwrap().trim().parse().unwrap()
@@ -24,17 +24,17 @@ fn is_there(pid: u32) -> bool {
     std::fs::exists(format!("/proc/{pid}")).unwrap()
 }
 
-async fn exit(ear: &mut Events) -> End {
+async fn exit(events: &mut Events) -> End {
     loop {
-        if let Event::Exit(exit) = ear.next().await.unwrap() {
+        if let Event::Exit(exit) = events.next().await.unwrap() {
             return exit.end;
         }
     }
 }
 
-async fn release(ear: &mut Events, mouth: &Commands) {
-    mouth.say(&ToSupervisor::Release(())).await.unwrap();
-    while ear.next().await.is_ok() {}
+async fn release(events: &mut Events, commands: &Commands) {
+    commands.say(&ToSupervisor::Release(())).await.unwrap();
+    while events.next().await.is_ok() {}
 }
 
 #[test]
@@ -42,11 +42,11 @@ fn a_background_child_that_holds_stdout_does_not_hang_the_caller() {
     block_on(async {
         let host = Host::new();
         let began = Instant::now();
-        let (mut ear, mouth) = host.start(shell("sleep 1000 & echo $!"));
-        let pid = first_pid(&mut ear).await;
-        assert_eq!(exit(&mut ear).await, End::Exited(0));
+        let (mut events, commands) = host.start(shell("sleep 1000 & echo $!"));
+        let pid = first_pid(&mut events).await;
+        assert_eq!(exit(&mut events).await, End::Exited(0));
         assert!(began.elapsed() < Duration::from_secs(2));
-        release(&mut ear, &mouth).await;
+        release(&mut events, &commands).await;
         assert!(is_there(pid), "what was left behind goes on");
         super::kill(pid);
     });
@@ -65,10 +65,10 @@ fn a_timeout_ends_the_whole_tree_double_forks_included() {
     block_on(async {
         let host = Host::new();
         let line = "(setsid sh -c 'echo $$; exec sleep 1000' &) ; sleep 1000";
-        let (mut ear, mouth) = host.start(Run { timeout_ms: Some(300), ..shell(line) });
-        let pid = first_pid(&mut ear).await;
-        assert_eq!(exit(&mut ear).await, End::TimedOut);
-        release(&mut ear, &mouth).await;
+        let (mut events, commands) = host.start(Run { timeout_ms: Some(300), ..shell(line) });
+        let pid = first_pid(&mut events).await;
+        assert_eq!(exit(&mut events).await, End::TimedOut);
+        release(&mut events, &commands).await;
         assert!(!is_there(pid));
     });
 }
@@ -79,12 +79,12 @@ fn what_ignores_sigterm_is_killed_and_nothing_is_left() {
         let host = Host::new();
         let line = "trap '' TERM; (setsid sh -c 'echo $$; while :; do sleep 1; done' &); \
                     while :; do sleep 1; done";
-        let (mut ear, mouth) = host.start(Run { timeout_ms: Some(200), ..shell(line) });
-        let pid = first_pid(&mut ear).await;
+        let (mut events, commands) = host.start(Run { timeout_ms: Some(200), ..shell(line) });
+        let pid = first_pid(&mut events).await;
         let began = Instant::now();
-        assert_eq!(exit(&mut ear).await, End::TimedOut);
+        assert_eq!(exit(&mut events).await, End::TimedOut);
         assert!(began.elapsed() > Duration::from_secs(4));
-        release(&mut ear, &mouth).await;
+        release(&mut events, &commands).await;
         assert!(!is_there(pid));
     });
 }
@@ -96,21 +96,21 @@ fn a_signal_reaches_every_process_of_the_job_once() {
         let line = "trap 'echo outer' USR1; \
                     setsid sh -c 'trap \"echo inner; exit\" USR1; echo $$; while :; do sleep 0.05; done' & \
                     wait; wait; exit 5";
-        let (mut ear, mouth) = host.start(shell(line));
-        first_pid(&mut ear).await;
-        mouth
+        let (mut events, commands) = host.start(shell(line));
+        first_pid(&mut events).await;
+        commands
             .say(&ToSupervisor::Signal(channel::Signal { number: 10, once: [0; 16] }))
             .await
             .unwrap();
         let (mut said, mut buffer, mut ends) = ([vec![], vec![]], [0; 100], Ack::default());
         let end = loop {
-            match ear.next().await.unwrap() {
+            match events.next().await.unwrap() {
                 Event::Output(now) => ends = now,
                 Event::Exit(exit) => break exit.end,
                 _ => {}
             }
         };
-        take(&ear, ends, &mut said, &mut buffer);
+        take(&events, ends, &mut said, &mut buffer);
         let text = String::from_utf8(said[0].clone()).unwrap();
         assert_eq!(end, End::Exited(5));
         assert_eq!(
@@ -118,7 +118,7 @@ fn a_signal_reaches_every_process_of_the_job_once() {
             (1, 1),
             "{text}"
         );
-        release(&mut ear, &mouth).await;
+        release(&mut events, &commands).await;
     });
 }
 
@@ -126,15 +126,15 @@ fn a_signal_reaches_every_process_of_the_job_once() {
 fn sigkill_takes_all() {
     block_on(async {
         let host = Host::new();
-        let (mut ear, mouth) =
+        let (mut events, commands) =
             host.start(shell("(setsid sh -c 'echo $$; sleep 1000' &); sleep 1000"));
-        let pid = first_pid(&mut ear).await;
-        mouth
+        let pid = first_pid(&mut events).await;
+        commands
             .say(&ToSupervisor::Signal(channel::Signal { number: 9, once: [0; 16] }))
             .await
             .unwrap();
-        assert_eq!(exit(&mut ear).await, End::Signaled(9));
-        release(&mut ear, &mouth).await;
+        assert_eq!(exit(&mut events).await, End::Signaled(9));
+        release(&mut events, &commands).await;
         assert!(!is_there(pid));
     });
 }
@@ -146,9 +146,9 @@ fn without_its_agent_a_job_is_ended_after_the_grace_time_and_leaves_a_record() {
         let request =
             Run { grace_ms: 200, ..shell("(setsid sh -c 'echo $$; sleep 1000' &); sleep 1000") };
         let job = request.job;
-        let (mut ear, mouth) = host.start(request);
-        let pid = first_pid(&mut ear).await;
-        drop((ear, mouth));
+        let (mut events, commands) = host.start(request);
+        let pid = first_pid(&mut events).await;
+        drop((events, commands));
         unattended(&host, job).await;
         let Some(JobStatus::Over(exit)) = found(&host.jobs, job).await else {
             panic!("it is over")
@@ -181,28 +181,28 @@ fn another_agent_takes_over_where_the_first_stopped() {
         let request =
             Run { streams, ..shell("echo one; read x; echo got $x; echo two >&2; exit 7") };
         let job = request.job;
-        let (mut ear, mouth) = host.start(request);
-        while !matches!(ear.next().await.unwrap(), Event::Output(_)) {}
+        let (mut events, commands) = host.start(request);
+        while !matches!(events.next().await.unwrap(), Event::Output(_)) {}
         // The agent dies before it has acknowledged anything.
-        drop((ear, mouth, host.jobs));
+        drop((events, commands, host.jobs));
         let jobs = open(host.state.path());
         assert!(
             jobs.find(Some(KeyId([2; 16])), job).await.unwrap().is_none(),
             "it is another key's"
         );
-        let Some(JobStatus::Alive(mut ear, mouth, stands)) = found(&jobs, job).await else {
+        let Some(JobStatus::Alive(mut events, commands, stands)) = found(&jobs, job).await else {
             panic!("it is not there")
         };
-        mouth.say(&ToSupervisor::Follow(())).await.unwrap();
+        commands.say(&ToSupervisor::Follow(())).await.unwrap();
         assert_eq!(
             (stands.from, stands.upto),
             (Ack::default().into(), Ack { stdout: 4, stderr: 0 }.into())
         );
-        mouth.stdin(0, b"it\n").await.unwrap();
-        let outcome = gather(&mut ear, &mouth).await.unwrap();
+        commands.stdin(0, b"it\n").await.unwrap();
+        let outcome = gather(&mut events, &commands).await.unwrap();
         assert_eq!(outcome.stdout, "one\ngot it\n");
         assert_eq!((outcome.stderr.as_str(), outcome.end), ("two\n", End::Exited(7)));
-        release(&mut ear, &mouth).await;
+        release(&mut events, &commands).await;
         jobs.forget(job).unwrap();
         assert!(found(&jobs, job).await.is_none());
     });
@@ -239,10 +239,10 @@ fn many_at_once_leave_no_zombie_and_no_descriptor() {
                 (number, request.job, host.start(request))
             })
             .collect();
-        for (number, job, (mut ear, mouth)) in jobs {
-            let outcome = gather(&mut ear, &mouth).await.unwrap();
+        for (number, job, (mut events, commands)) in jobs {
+            let outcome = gather(&mut events, &commands).await.unwrap();
             assert_eq!((outcome.stdout, outcome.end), (format!("{number}\n"), End::Exited(number)));
-            release(&mut ear, &mouth).await;
+            release(&mut events, &commands).await;
             host.jobs.release(job).unwrap();
         }
         assert_eq!(open(), before);

@@ -47,11 +47,11 @@ impl Host {
     /// Runs a command to its end.
     pub(crate) async fn run(&self, run: Run) -> Outcome {
         let job = run.job;
-        let (mut ear, mouth) = self.start(run);
-        let outcome = gather(&mut ear, &mouth).await.unwrap();
-        mouth.say(&ToSupervisor::Release(())).await.unwrap();
+        let (mut events, commands) = self.start(run);
+        let outcome = gather(&mut events, &commands).await.unwrap();
+        commands.say(&ToSupervisor::Release(())).await.unwrap();
         // The supervisor's end of the socket closes when it leaves.
-        assert!(matches!(ear.next().await, Err(ChannelError::Gone | ChannelError::Io(_))));
+        assert!(matches!(events.next().await, Err(ChannelError::Gone | ChannelError::Io(_))));
         self.jobs.release(job).unwrap();
         assert_eq!(std::fs::read_dir(self.state.path().join("jobs")).unwrap().count(), 0);
         outcome
@@ -103,15 +103,15 @@ pub(crate) fn argv(words: &[&str]) -> Run {
 }
 
 /// Takes everything up to the exit, acknowledging it as it comes.
-pub(crate) async fn gather(ear: &mut Events, mouth: &Commands) -> Result<Outcome, Failure> {
+pub(crate) async fn gather(events: &mut Events, commands: &Commands) -> Result<Outcome, Failure> {
     let (mut said, mut buffer) = ([Vec::new(), Vec::new()], vec![0; 65536]);
     loop {
-        match ear.next().await.unwrap() {
+        match events.next().await.unwrap() {
             Event::Started(_) | Event::StdinTaken(_) => {}
             Event::Failed(failure) => return Err(failure),
             Event::Output(ends) => {
-                take(ear, ends, &mut said, &mut buffer);
-                mouth.say(&ToSupervisor::Ack(ends.into())).await.unwrap();
+                take(events, ends, &mut said, &mut buffer);
+                commands.say(&ToSupervisor::Ack(ends.into())).await.unwrap();
             }
             Event::OutputRange(_) | Event::Replaced => panic!("another is there"),
             Event::Exit(Exit { end, stdout, stderr }) => {
@@ -124,11 +124,11 @@ pub(crate) async fn gather(ear: &mut Events, mouth: &Commands) -> Result<Outcome
 }
 
 /// Reads both streams up to `ends`.
-pub(crate) fn take(ear: &Events, ends: Ack, said: &mut [Vec<u8>; 2], buffer: &mut [u8]) {
+pub(crate) fn take(events: &Events, ends: Ack, said: &mut [Vec<u8>; 2], buffer: &mut [u8]) {
     for (stream, upto) in Stream::ALL.into_iter().zip([ends.stdout, ends.stderr]) {
         let said = &mut said[stream as usize];
         while (said.len() as u64) < upto {
-            let len = ear.read(stream, said.len() as u64, upto, buffer).unwrap();
+            let len = events.read(stream, said.len() as u64, upto, buffer).unwrap();
             said.extend_from_slice(&buffer[..len]);
         }
     }

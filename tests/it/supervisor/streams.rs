@@ -18,23 +18,24 @@ fn much_output_passes_through_a_small_window_whole() {
     block_on(async {
         let host = Host::new();
         let line = "head -c 300000000 /dev/zero | tr '\\0' x; echo; echo end >&2";
-        let (mut ear, mouth) = host.start(shell(line));
+        let (mut events, commands) = host.start(shell(line));
         let (mut acked, mut buffer, mut pid) = (Ack::default(), vec![0; 1 << 18], 0);
         let exit = loop {
-            match ear.next().await.unwrap() {
+            match events.next().await.unwrap() {
                 Event::Started(started) => pid = started.pid,
                 Event::Output(ends) => {
                     assert!(ends.stdout - acked.stdout <= WINDOW);
                     while acked.stdout < ends.stdout {
                         let stream = lariat_agent::jobs::Stream::Stdout;
-                        let len = ear.read(stream, acked.stdout, ends.stdout, &mut buffer).unwrap();
+                        let len =
+                            events.read(stream, acked.stdout, ends.stdout, &mut buffer).unwrap();
                         let end = acked.stdout + len as u64;
                         let newline = usize::from(end > 300_000_000);
                         assert!(buffer[..len - newline].iter().all(|&byte| byte == b'x'));
                         acked.stdout = end;
                     }
                     acked.stderr = ends.stderr;
-                    mouth.say(&ToSupervisor::Ack(acked.into())).await.unwrap();
+                    commands.say(&ToSupervisor::Ack(acked.into())).await.unwrap();
                     if acked.stdout < 200_000_000 {
                         let [_, own] = memory(pid);
                         assert!(own < 2048, "{own} KiB");
@@ -52,20 +53,20 @@ fn much_output_passes_through_a_small_window_whole() {
 fn without_acknowledgements_the_command_is_held_back_and_loses_nothing() {
     block_on(async {
         let host = Host::new();
-        let (mut ear, mouth) = host.start(shell("yes 0123456 | head -c 10000000"));
+        let (mut events, commands) = host.start(shell("yes 0123456 | head -c 10000000"));
         let (mut said, mut buffer) = ([Vec::new(), Vec::new()], vec![0; 1 << 16]);
         let mut ends = Ack::default();
         while ends.stdout < WINDOW {
-            if let Event::Output(now) = ear.next().await.unwrap() {
+            if let Event::Output(now) = events.next().await.unwrap() {
                 ends = now;
             }
         }
-        let more = tokio::time::timeout(Duration::from_millis(100), ear.next()).await;
+        let more = tokio::time::timeout(Duration::from_millis(100), events.next()).await;
         assert!(more.is_err(), "nothing more is read: {more:?}");
         loop {
-            take(&ear, ends, &mut said, &mut buffer);
-            mouth.say(&ToSupervisor::Ack(ends.into())).await.unwrap();
-            match ear.next().await.unwrap() {
+            take(&events, ends, &mut said, &mut buffer);
+            commands.say(&ToSupervisor::Ack(ends.into())).await.unwrap();
+            match events.next().await.unwrap() {
                 Event::Output(now) => ends = now,
                 Event::Exit(exit) => {
                     assert_eq!(exit.stdout, 10_000_000);
@@ -84,19 +85,19 @@ fn what_a_command_wrote_before_it_ended_is_never_cut_off() {
     block_on(async {
         let host = Host::new();
         let line = "head -c 4250000 /dev/zero; sleep 1000 & echo $! >&2";
-        let (mut ear, mouth) = host.start(shell(line));
+        let (mut events, commands) = host.start(shell(line));
         let mut ends = Ack::default();
         while ends.stderr == 0 {
-            if let Event::Output(now) = ear.next().await.unwrap() {
+            if let Event::Output(now) = events.next().await.unwrap() {
                 ends = now;
             }
         }
         let began = Instant::now();
-        let wait = tokio::time::timeout(Duration::from_millis(2500), ear.next()).await;
+        let wait = tokio::time::timeout(Duration::from_millis(2500), events.next()).await;
         assert!(wait.is_err() && began.elapsed() > Duration::from_secs(2));
-        mouth.say(&ToSupervisor::Ack(ends.into())).await.unwrap();
+        commands.say(&ToSupervisor::Ack(ends.into())).await.unwrap();
         let exit = loop {
-            match ear.next().await.unwrap() {
+            match events.next().await.unwrap() {
                 Event::Output(_) => {}
                 Event::Exit(exit) => break exit,
                 other => panic!("{other:?}"),
@@ -114,7 +115,7 @@ fn stdin_reaches_the_command_under_credit() {
             streams: Streams::Followed { stdin: true },
             ..shell("read wait < /proc/$$/fd/0; sleep 0.2; wc -c; cat >/dev/null")
         };
-        let (mut ear, mouth) = host.start(request);
+        let (mut events, commands) = host.start(request);
         let bytes = [b"go\n", vec![b'x'; 3_000_000].as_slice()].concat();
         let len = bytes.len() as u64;
         let (mut sent, mut taken, mut said) = (0, 0, [Vec::new(), Vec::new()]);
@@ -123,18 +124,18 @@ fn stdin_reaches_the_command_under_credit() {
                 let piece = (len - sent).min(taken + STDIN_CREDIT - sent).min(100_000);
                 let from = usize::try_from(sent).unwrap();
                 let upto = usize::try_from(sent + piece).unwrap();
-                mouth.stdin(sent, &bytes[from..upto]).await.unwrap();
+                commands.stdin(sent, &bytes[from..upto]).await.unwrap();
                 sent += piece;
                 if sent == len {
-                    mouth.say(&ToSupervisor::StdinEnd(len)).await.unwrap();
+                    commands.say(&ToSupervisor::StdinEnd(len)).await.unwrap();
                 }
             }
-            match ear.next().await.unwrap() {
+            match events.next().await.unwrap() {
                 Event::StdinTaken(now) => {
                     assert!(now.upto > taken && !now.closed);
                     taken = now.upto;
                 }
-                Event::Output(ends) => take(&ear, ends, &mut said, &mut [0; 100]),
+                Event::Output(ends) => take(&events, ends, &mut said, &mut [0; 100]),
                 Event::Exit(exit) => break exit,
                 Event::Started(_) => {}
                 other => panic!("{other:?}"),
@@ -153,23 +154,23 @@ fn stdin_reaches_the_command_under_credit() {
 fn a_command_that_closes_its_stdin_is_told_of() {
     block_on(async {
         let host = Host::new();
-        let (mut ear, mouth) = host.start(Run {
+        let (mut events, commands) = host.start(Run {
             streams: Streams::Followed { stdin: true },
             ..shell("exec <&-; echo closed; read x </dev/zero | sleep 1000")
         });
         let mut closed = false;
         while !closed {
-            match ear.next().await.unwrap() {
+            match events.next().await.unwrap() {
                 Event::StdinTaken(taken) => closed = taken.closed,
-                Event::Output(_) => mouth.stdin(0, b"x").await.unwrap(),
+                Event::Output(_) => commands.stdin(0, b"x").await.unwrap(),
                 _ => {}
             }
         }
-        mouth
+        commands
             .say(&ToSupervisor::Signal(channel::Signal { number: 9, once: [0; 16] }))
             .await
             .unwrap();
-        while !matches!(ear.next().await.unwrap(), Event::Exit(exit) if exit.end == End::Signaled(9))
+        while !matches!(events.next().await.unwrap(), Event::Exit(exit) if exit.end == End::Signaled(9))
         {
         }
     });
@@ -179,12 +180,14 @@ fn a_command_that_closes_its_stdin_is_told_of() {
 fn an_idle_supervisor_is_small() {
     block_on(async {
         let host = Host::new();
-        let (mut ear, _mouth) = host.start(shell("read x </dev/tty; sleep 1000"));
-        let Event::Started(started) = ear.next().await.unwrap() else { panic!("it did not start") };
+        let (mut events, _mouth) = host.start(shell("read x </dev/tty; sleep 1000"));
+        let Event::Started(started) = events.next().await.unwrap() else {
+            panic!("it did not start")
+        };
         let [all, own] = memory(started.pid);
         println!("supervisor: {all} KiB resident, {own} KiB of its own");
         assert!(own < 2048, "{own} KiB");
-        drop(ear);
+        drop(events);
         super::kill(started.pid);
     });
 }

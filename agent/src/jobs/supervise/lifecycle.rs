@@ -11,7 +11,7 @@
 //!   come, and it leaves as soon as all is over. One that was told to stop, as when the host goes down, waits
 //!   for nobody but an agent that is there, and for that no longer than [`STOP_WAIT`].
 //!
-//! Invariant: what [`Life::step`] has not looked at is due now. A change that came after it, with a time that
+//! Invariant: what [`Lifecycle::step`] has not looked at is due now. A change that came after it, with a time that
 //! has passed already, can't be slept over.
 
 use crate::jobs::words::End;
@@ -44,7 +44,7 @@ pub(super) enum Action {
 }
 
 /// A job's life.
-pub(super) struct Life {
+pub(super) struct Lifecycle {
     timeout: Option<Instant>,
     /// Why the command was ended here, if it was.
     cause: Option<End>,
@@ -58,7 +58,7 @@ pub(super) struct Life {
     released: bool,
     /// The supervisor was told to stop.
     stopped: bool,
-    /// Something has changed that [`Life::step`] has not looked at.
+    /// Something has changed that [`Lifecycle::step`] has not looked at.
     changed: bool,
 }
 
@@ -72,7 +72,7 @@ enum Ending {
     Gone,
 }
 
-impl Life {
+impl Lifecycle {
     /// A command that was started now, with its agent there. Without a grace time it is detached.
     pub(super) fn new(now: Instant, timeout: Option<Duration>, grace: Option<Duration>) -> Self {
         Self {
@@ -183,7 +183,7 @@ impl Life {
     }
 
     /// Whether nobody came for the job within its grace time.
-    pub(super) fn is_forsaken(&self, now: Instant) -> bool {
+    pub(super) fn grace_expired(&self, now: Instant) -> bool {
         self.grace_until().is_some_and(|until| until <= now)
     }
 
@@ -221,7 +221,7 @@ impl Life {
             self.cause = if passed(self.timeout) {
                 Some(End::TimedOut)
             } else {
-                Some(End::GraceExpired).filter(|_| self.is_forsaken(now))
+                Some(End::GraceExpired).filter(|_| self.grace_expired(now))
             };
             if self.cause.is_some() {
                 self.ending = Ending::Asked;
@@ -238,12 +238,12 @@ impl Life {
             }
             Ending::No | Ending::Terminated { .. } | Ending::Killed { .. } | Ending::Gone => {}
         }
-        let done = self.released || self.grace.is_none() || self.is_forsaken(now);
+        let done = self.released || self.grace.is_none() || self.grace_expired(now);
         let done = done || passed(self.stop_until());
         (self.over().is_some() && self.is_whole() && done).then_some(Action::Leave)
     }
 
-    /// When [`Life::step`] and the others may have a new answer if nothing happens before. `now` is when they
+    /// When [`Lifecycle::step`] and the others may have a new answer if nothing happens before. `now` is when they
     /// were asked last.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         if self.changed {

@@ -14,7 +14,7 @@ use rustix::net::RecvFlags;
 
 use super::agent_peer::AgentPeer;
 use super::command::{self, Failed};
-use super::event_loop::Watch;
+use super::event_loop::EventLoop;
 use super::roster::Reporter;
 use super::signals;
 use super::zygote::{self, Born};
@@ -83,7 +83,7 @@ fn supervise(born: Born, groups: Option<&Groups>) -> Result<(), ChannelError> {
     // The command's directory must not be held busy by us.
     let _ = std::env::set_current_dir("/");
     let agent = AgentPeer::first(socket, inbox);
-    let watch = Watch::new(&begin, directory, record, signals, agent, (group, reporter));
+    let watch = EventLoop::new(&begin, directory, record, signals, agent, (group, reporter));
     drop(begin);
     match started {
         Ok(running) => watch.run(running)?,

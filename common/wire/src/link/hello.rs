@@ -5,7 +5,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::LinkError;
 use crate::frame::{HEADER_LEN, Header};
-use crate::limits::MAX_FRAME_STRANGER;
+use crate::limits::MAX_FRAME_UNAUTHENTICATED;
 use crate::protocol::Kind;
 
 /// The bytes of a greeting's frame.
@@ -19,7 +19,7 @@ pub async fn read_hello<R: AsyncRead + Unpin>(
 ) -> Result<(Kind, Vec<u8>), LinkError> {
     let mut header = [0; HEADER_LEN];
     stream.read_exact(&mut header).await?;
-    let header = Header::decode(header, MAX_FRAME_STRANGER)?;
+    let header = Header::decode(header, MAX_FRAME_UNAUTHENTICATED)?;
     if !header.kind.is_hello() {
         return Err(LinkError::Unexpected(header.kind));
     }

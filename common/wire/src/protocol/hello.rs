@@ -284,7 +284,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::MAX_FRAME_STRANGER;
+    use crate::limits::MAX_FRAME_UNAUTHENTICATED;
     use proptest::prelude::*;
 
     fn challenge() -> Challenge {
@@ -319,7 +319,7 @@ mod tests {
             audit: AuditHead { chain: [9; 16], seq: 10, hash: [11; 32] },
             notes: UnreadNotes { count: 12, room: Box::new([13; NOTES_LEN]) },
         };
-        assert!(welcome.encode().len() <= MAX_FRAME_STRANGER);
+        assert!(welcome.encode().len() <= MAX_FRAME_UNAUTHENTICATED);
         assert_eq!(Welcome::decode(&welcome.encode()), Ok(welcome));
         assert_eq!(Denied::decode(&Denied.encode()), Ok(Denied));
     }

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use rustix::net::RecvFlags;
 
-use super::watch::Watch;
+use super::state::EventLoop;
 use crate::jobs::channel::{ChannelError, STDIN, Signal, ToSupervisor};
 use crate::jobs::directory;
 use crate::jobs::inbox::{Frame, Inbox};
@@ -23,7 +23,7 @@ use crate::jobs::words::Offsets;
 /// Most agents' connections at a time; one more is not let in.
 const MOST: usize = 64;
 
-impl Watch {
+impl EventLoop {
     /// Hears what one of them has said.
     pub(super) fn hear(&mut self, number: usize, now: Instant) {
         let Some(agent) = &mut self.agents[number] else { return };

@@ -7,6 +7,6 @@ mod agent;
 mod sent_once;
 mod source;
 mod sources;
-mod watch;
+mod state;
 
-pub(super) use watch::Watch;
+pub(super) use state::EventLoop;

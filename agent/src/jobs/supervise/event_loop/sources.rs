@@ -8,10 +8,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::source::Source;
-use super::watch::Watch;
+use super::state::EventLoop;
 use crate::jobs::supervise::output::Output;
 
-impl Watch {
+impl EventLoop {
     /// Waits until something happens, and says what.
     pub(super) fn wait(&self, now: Instant) -> io::Result<Vec<(Source, PollFlags)>> {
         let sources = self.sources(now);

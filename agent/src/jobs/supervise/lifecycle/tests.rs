@@ -6,9 +6,9 @@ use super::*;
 
 const GRACE: Duration = Duration::from_secs(30);
 
-fn life(timeout: Option<u64>) -> (Life, Instant) {
+fn life(timeout: Option<u64>) -> (Lifecycle, Instant) {
     let now = Instant::now();
-    (Life::new(now, timeout.map(Duration::from_secs), Some(GRACE)), now)
+    (Lifecycle::new(now, timeout.map(Duration::from_secs), Some(GRACE)), now)
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn without_an_agent_for_its_grace_time_it_is_ended() {
 #[test]
 fn an_agent_that_goes_behind_the_step_is_not_slept_over() {
     let now = Instant::now();
-    let mut life = Life::new(now, None, Some(Duration::ZERO));
+    let mut life = Lifecycle::new(now, None, Some(Duration::ZERO));
     assert_eq!((life.step(now), life.deadline(now)), (None, None));
     life.attended(now, false);
     assert_eq!(life.deadline(now), Some(now), "its time has passed, and nobody has looked");
@@ -124,7 +124,7 @@ fn an_end_without_an_agent_is_kept_for_the_grace_time() {
 #[test]
 fn a_detached_job_needs_nobody_and_leaves_when_all_is_over() {
     let now = Instant::now();
-    let mut life = Life::new(now, None, None);
+    let mut life = Lifecycle::new(now, None, None);
     life.attended(now, false);
     assert_eq!((life.step(now + GRACE * 1000), life.deadline(now)), (None, None));
     life.ended(now, End::Exited(0));
@@ -185,7 +185,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 
 /// A supervisor's loop, whose command ends when it is killed.
 struct Model {
-    life: Life,
+    life: Lifecycle,
     now: Instant,
     left: bool,
 }
@@ -194,7 +194,7 @@ impl Model {
     /// What the loop does between two waits; `lost` is what it learns while it speaks.
     fn turn(&mut self, lost: Option<bool>) {
         let now = self.now;
-        if self.life.is_ended() && (self.life.drain_is_over(now) || self.life.is_forsaken(now)) {
+        if self.life.is_ended() && (self.life.drain_is_over(now) || self.life.grace_expired(now)) {
             self.life.drained(now);
         }
         while let Some(action) = self.life.step(now) {
@@ -243,7 +243,7 @@ proptest! {
         behind_the_step in any::<bool>(),
     ) {
         let now = Instant::now();
-        let life = Life::new(now, None, Some(Duration::from_millis(grace)));
+        let life = Lifecycle::new(now, None, Some(Duration::from_millis(grace)));
         let mut model = Model { life, now, left: false };
         for happening in happenings {
             if !model.left {

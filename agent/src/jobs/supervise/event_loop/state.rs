@@ -19,7 +19,7 @@ use crate::jobs::spool::Filled;
 use crate::jobs::stream::Stream;
 use crate::jobs::supervise::agent_peer::{AgentPeer, View};
 use crate::jobs::supervise::command::Running;
-use crate::jobs::supervise::lifecycle::{Action, Life};
+use crate::jobs::supervise::lifecycle::{Action, Lifecycle};
 use crate::jobs::supervise::linger::linger;
 use crate::jobs::supervise::output::Output;
 use crate::jobs::supervise::roster::Reporter;
@@ -35,7 +35,7 @@ const LISTEN_AFTER: Duration = Duration::from_millis(20);
 const FIRST: u32 = 1;
 
 /// Everything that a supervisor holds.
-pub(in crate::jobs::supervise) struct Watch {
+pub(in crate::jobs::supervise) struct EventLoop {
     pub(super) directory: OwnedFd,
     pub(super) record: File,
     /// The job's end was written down.
@@ -56,10 +56,10 @@ pub(in crate::jobs::supervise) struct Watch {
     pub(super) is_terminal: bool,
     /// Signals that agents have asked for.
     pub(super) sent: SentOnce,
-    pub(super) life: Life,
+    pub(super) life: Lifecycle,
 }
 
-impl Watch {
+impl EventLoop {
     /// A job whose command is about to be started.
     pub(in crate::jobs::supervise) fn new(
         begin: &Begin,
@@ -94,7 +94,7 @@ impl Watch {
             stdin: Stdin::none(),
             is_terminal: matches!(streams, Streams::Terminal { .. }),
             sent: SentOnce::default(),
-            life: Life::new(now, timeout, grace),
+            life: Lifecycle::new(now, timeout, grace),
         }
     }
 
@@ -195,7 +195,7 @@ impl Watch {
             return;
         }
         let over = self.life.drain_is_over(now);
-        let unwanted = self.life.is_forsaken(now) || over && self.life.is_stopped();
+        let unwanted = self.life.grace_expired(now) || over && self.life.is_stopped();
         for output in &mut self.outputs {
             if unwanted || over && output.has_what_is_owed() {
                 output.close();

@@ -95,7 +95,7 @@ impl Files {
 
     /// Opens where a file goes, and ends an older transfer to the same place.
     pub(crate) fn receive(&self, push: &Push) -> Result<ReceivedFile, Failure> {
-        let overrides = account::finish(&push.overrides).map_err(bad)?;
+        let overrides = account::resolve(&push.overrides).map_err(bad)?;
         let commit = CommitOptions::new(&overrides, push.preserve, push.offer.metadata.clone());
         let place = Place::resolve(&self.home, &push.dest)?;
         let path = place.path();
@@ -111,24 +111,24 @@ impl Files {
     pub(crate) fn receive_tree(&self, push: PushTree) -> Result<ReceivedTree, Failure> {
         let PushTree { transfer: _, dest, root, options, overrides, user: _ } = push;
         let filter = Filter::new(&options.rules, &options.only).map_err(bad)?;
-        let finish = account::finish(&overrides).map_err(bad)?;
+        let overrides = account::resolve(&overrides).map_err(bad)?;
         let target = if options.dry_run {
-            TreeTarget::look(&self.home, &dest, self.owner())?
+            TreeTarget::open_dry_run(&self.home, &dest, self.owner())?
         } else {
             TreeTarget::open(&self.home, &dest, self.owner())?
         };
         target.check_delete(&self.home, &options)?;
         let running = self.transfers.begin(target.id()?, format!("{TREE} {}", self.key));
         let avoid = Avoid::new();
-        let arrival = TreeArrival { target, root, options, filter, finish, avoid };
+        let arrival = TreeArrival { target, root, options, filter, overrides, avoid };
         Ok(ReceivedTree { running, arrival })
     }
 
     /// Says where a dry run of a file is to look.
     pub(crate) fn look(&self, push: PushTree) -> Result<Look, Failure> {
         let PushTree { transfer: _, dest, root, options, overrides, user: _ } = push;
-        let finish = account::finish(&overrides).map_err(bad)?;
-        Ok(Look { base: self.home.clone(), dest, root, options, finish })
+        let overrides = account::resolve(&overrides).map_err(bad)?;
+        Ok(Look { base: self.home.clone(), dest, root, options, overrides })
     }
 
     /// Opens what a pull asks for.

@@ -1,7 +1,7 @@
 //! `pull`: a file or a directory of this host goes to the controller.
 
 use lariat_engine::tree::{Avoid, Counts, TreeSource, send_tree};
-use lariat_engine::{Cancel, Sent, Source, TransferError, Unwatched, send};
+use lariat_engine::{Cancel, Source, TransferError, Transferred, Unwatched, send};
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::pull::Pull;
 use lariat_wire::protocol::transfer::Sending;
@@ -44,12 +44,12 @@ async fn give<S: AsyncRead + AsyncWrite>(
     how: Sending,
     files: &Files,
 ) -> Result<String, TransferError> {
-    let (cancel, mut sent) = (Cancel::default(), Sent::default());
+    let (cancel, mut sent) = (Cancel::default(), Transferred::default());
     tokio::select! {
         done = send(link, source, how, &Unwatched, &cancel, &mut sent) => done?,
         never = files.stopping(&cancel) => match never {},
     };
-    let Sent { sent, moved, size, .. } = sent;
+    let Transferred { sent, moved, size, .. } = sent;
     Ok(format!("{size} bytes, of which {moved} went, as {sent}"))
 }
 

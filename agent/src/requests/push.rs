@@ -1,6 +1,8 @@
 //! `push`: a file comes to this host.
 
-use lariat_engine::{Cancel, CommitOptions, Received, Target, TransferError, Unwatched, receive};
+use lariat_engine::{
+    Cancel, CommitOptions, Target, TransferError, Transferred, Unwatched, receive,
+};
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::transfer::{Offer, Push};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -32,11 +34,11 @@ async fn take<S: AsyncRead + AsyncWrite>(
     cancel: &Cancel,
     files: &Files,
 ) -> Result<String, TransferError> {
-    let mut received = Received::default();
+    let mut received = Transferred::default();
     tokio::select! {
         done = receive(link, target, offer, commit, &Unwatched, cancel, &mut received) => done?,
         never = files.stopping(cancel) => match never {},
     };
-    let Received { sent, moved, size, .. } = received;
+    let Transferred { sent, moved, size, .. } = received;
     Ok(format!("{size} bytes, of which {moved} came, as {sent}"))
 }

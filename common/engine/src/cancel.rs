@@ -1,4 +1,4 @@
-//! Ending a transfer from outside, at a chunk's border.
+//! Cancels a transfer from outside, between two chunks.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use lariat_wire::protocol::failure::Cause;
 
-/// Shared by whoever runs a transfer and whoever may end it. Clones are the same.
+/// A handle to cancel a transfer. Clones share their state.
 #[derive(Clone, Default)]
 pub struct Cancel(Arc<Inner>);
 
@@ -17,23 +17,23 @@ struct Inner {
 }
 
 impl Cancel {
-    /// Ends the transfer for this cause; the first one counts.
+    /// Cancels the transfer. Only the first cause counts.
     pub fn cancel(&self, cause: Cause) {
         self.0.cause.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
         self.0.changed.notify_one();
     }
 
-    /// Why the transfer must end, if it must.
+    /// Why the transfer was cancelled, if it was.
     pub fn cause(&self) -> Option<Cause> {
         self.0.cause.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether they are the same.
+    /// Whether both handles share their state.
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Resolves when the transfer must end. For one waiter.
+    /// Resolves when the transfer is cancelled. For one waiter.
     pub async fn cancelled(&self) -> Cause {
         loop {
             if let Some(cause) = self.cause() {

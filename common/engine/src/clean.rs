@@ -1,4 +1,4 @@
-//! Removes the temporary files of one owner below a directory, but for those that somebody works on.
+//! Removes the abandoned temporary files of one owner below a directory. Files that a transfer uses stay.
 
 use std::os::fd::AsFd;
 
@@ -7,23 +7,24 @@ use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
-use super::TransferError;
-use super::in_use::{self, DirectoryId, tree_is_under_way};
-use super::offload::{offload, unexpected};
-use super::partial::Owner;
-use super::temporary::{Kind, Temporary};
-use crate::confined::{Dir, Names, join};
+use crate::confined::{Dir, Names, join, shown};
+use crate::error::TransferError;
+use crate::file::Owner;
+use crate::file::in_use::{self, DirectoryId, tree_is_under_way};
+use crate::file::private_file;
+use crate::file::temporary::{Kind, Temporary};
+use crate::offload::{offload, unexpected};
 use lariat_wire::link::Link;
 use lariat_wire::protocol::clean::Cleaned;
 use lariat_wire::protocol::failure::{Action, Failure};
 
-/// File systems that are no storage, by their magic numbers: proc, sysfs.
+/// File systems without storage, by their magic numbers: proc, sysfs.
 const NO_STORAGE: [i64; 2] = [0x9fa0, 0x6265_6572];
 
-/// Failures that are told; there may be any number of directories that can't be read.
-const MOST_FAILURES: usize = 1000;
+/// The most failures that are reported.
+const MAX_FAILURES: usize = 1000;
 
-/// What came of it.
+/// The result of a clean.
 #[derive(Debug, Default)]
 pub struct Done {
     /// What was removed.
@@ -32,8 +33,9 @@ pub struct Done {
     pub failures: Vec<Failure>,
 }
 
-/// Removes the owner's abandoned temporary files below an open directory, on a thread of its own: that may
-/// take longer than a peer waits. `path` is the directory's in failures; `dry_run` only counts.
+/// Removes the owner's abandoned temporary files below an open directory, on a thread of its own: this may
+/// take longer than a silent peer is waited for. `path` is the directory's path for failures. `dry_run` only
+/// counts.
 pub async fn clean_for<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     root: Dir,
@@ -44,19 +46,19 @@ pub async fn clean_for<S: AsyncRead + AsyncWrite>(
     let work = move |tell: oneshot::Sender<Done>| {
         let mut failures = Vec::new();
         let cleaned = clean(&root, owner, dry_run, &mut |action, below, errno| {
-            if failures.len() < MOST_FAILURES {
-                let shown = super::tree::shown(&path, below);
+            if failures.len() < MAX_FAILURES {
+                let shown = shown(&path, below);
                 failures.push(Failure::io(action, &shown, &errno.into()));
             }
         });
-        // Fails only when nobody waits for it any more.
+        // Fails only when the request is over.
         let _ = tell.send(Done { cleaned, failures });
     };
     offload("clean", work, unexpected(link)).await
 }
 
-/// Removes the owner's abandoned temporary files below an open directory, and through no link. `dry_run` only
-/// counts them. What could not be done is given to `failed`, and the rest goes on.
+/// Removes the owner's abandoned temporary files below an open directory, without following links. `dry_run` only
+/// counts them. `failed` gets failures, and the rest goes on.
 fn clean(
     root: &Dir,
     owner: Owner,
@@ -66,8 +68,8 @@ fn clean(
     Cleaner { root, owner, dry_run, staged_only: None, failed, cleaned: Cleaned::default() }.run()
 }
 
-/// Removes what an attempt at the tree below `root` left that was killed. The caller has the root, `id`,
-/// locked.
+/// Removes the staged files that a killed attempt at the tree below `root` left. The caller has locked the root,
+/// whose id is `id`.
 pub(super) fn staged(root: &Dir, owner: Owner, id: DirectoryId) -> Cleaned {
     let (staged_only, failed) = (Some(id), &mut |_: Action, _: &[u8], _: Errno| ());
     Cleaner { root, owner, dry_run: false, staged_only, failed, cleaned: Cleaned::default() }.run()
@@ -77,13 +79,13 @@ struct Cleaner<'a> {
     root: &'a Dir,
     owner: Owner,
     dry_run: bool,
-    /// Only what this tree has staged, which has its root locked.
+    /// Only staged files of the tree with this root are removed.
     staged_only: Option<DirectoryId>,
     failed: &'a mut dyn FnMut(Action, &[u8], Errno),
     cleaned: Cleaned,
 }
 
-/// A directory, and which of those in it have been gone through.
+/// A directory on the way down.
 struct Level {
     path: Vec<u8>,
     device: u64,
@@ -110,7 +112,7 @@ impl Cleaner<'_> {
     fn enter(&mut self, path: &[u8], around: Option<u64>) -> Option<Level> {
         match self.directory(path, around) {
             Ok(level) => level,
-            // It has gone, or is something else by now.
+            // It was removed or replaced meanwhile.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => None,
             Err(errno) => {
                 (self.failed)(Action::Read, path, errno);
@@ -158,7 +160,7 @@ impl Cleaner<'_> {
         Ok(Some(Level { path: path.to_vec(), device, inside, next: 0 }))
     }
 
-    /// Removes one temporary file, if nobody works on it.
+    /// Removes one temporary file, unless a transfer uses it.
     fn temporary(
         &mut self,
         directory: &Dir,
@@ -169,16 +171,16 @@ impl Cleaner<'_> {
         match found.kind {
             Kind::Partial if self.staged_only.is_none() => {
                 let Some(locked) = in_use::lock(directory, name)? else { return Ok(()) };
-                // It may have got its name before it was locked here.
-                if in_use::id_of(&locked)? != id_at(directory, name)? {
+                // Its transfer may have renamed it before it was locked here.
+                if !private_file::is_at(directory, name, &locked).unwrap_or(false) {
                     return Ok(());
                 }
                 self.remove(directory, found.sibling(Kind::Journal).as_bytes(), false)?;
                 self.remove(directory, name, true)
             }
             Kind::Journal if self.staged_only.is_none() => {
-                let part = id_at(directory, found.sibling(Kind::Partial).as_bytes());
-                if part != Err(Errno::NOENT) || under_way() {
+                let part = directory.stat(found.sibling(Kind::Partial).as_bytes());
+                if !matches!(part, Ok(None)) || under_way() {
                     return Ok(());
                 }
                 self.remove(directory, name, false)
@@ -206,11 +208,6 @@ impl Cleaner<'_> {
     }
 }
 
-fn id_at(directory: &Dir, name: &[u8]) -> Result<DirectoryId, Errno> {
-    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    Ok((stat.st_dev, stat.st_ino))
-}
-
 fn errno_of(error: &std::io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
@@ -218,7 +215,7 @@ fn errno_of(error: &std::io::Error) -> Errno {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::temporary::{PartialNames, TreeNames};
+    use crate::file::temporary::{PartialNames, TreeNames};
     use lariat_base::name::KeyId;
     use std::fs::File;
     use std::os::unix::fs::symlink;

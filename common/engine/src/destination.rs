@@ -1,5 +1,5 @@
-//! Where things go. A file: DEST is the name that it gets, `DEST/` means inside it, and so does a directory
-//! that exists. A directory: into DEST under its own name, or, where its contents are meant, DEST itself.
+//! Resolves destinations. A file gets the name DEST, or goes into DEST if that ends in `/` or is an existing
+//! directory. A directory goes into DEST under its own name or, if its contents are meant, becomes DEST itself.
 //! Missing parents are made.
 
 use std::ffi::OsStr;
@@ -11,47 +11,47 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::error::failed;
 use crate::confined::named;
 use crate::confined::open_followed;
+use crate::error::failed;
 use lariat_wire::protocol::failure::{Action, Cause, Failure, FileKind};
 use lariat_wire::protocol::transfer::Destination;
 
-/// Why a source without a name can't go there.
-const IS_A_FOLDER: Cause = Cause::NotAFile(FileKind::Directory);
+/// Why a source without a name can't get a destination.
+const IS_A_DIRECTORY: Cause = Cause::NotAFile(FileKind::Directory);
 
 /// An open directory and the name of a file in it.
 #[derive(Debug)]
 pub struct Place {
-    /// What every later step is relative to, so that a directory swapped meanwhile changes nothing.
+    /// Every later step is relative to this descriptor, so replacing the directory changes nothing.
     pub(super) directory: File,
-    /// For messages.
+    /// For failures.
     pub(super) directory_path: PathBuf,
     /// One component.
     pub(super) name: Vec<u8>,
 }
 
-/// Tells directories apart, whatever path led to them: device and inode.
+/// Identifies a directory, whatever its path: device and inode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PlaceId(u64, u64);
 
 impl PlaceId {
-    /// Of this device and inode.
+    /// The id of this device and inode.
     pub(super) fn new(device: u64, inode: u64) -> Self {
         Self(device, inode)
     }
 }
 
 impl Place {
-    /// Resolves a destination; a relative one begins at `base`. Makes missing directories.
+    /// Resolves the destination of a file. A relative one begins at `base`. Makes missing directories.
     pub fn resolve(base: &Path, dest: &Destination) -> Result<Self, Failure> {
-        let (directory_path, name) = Self::look(base, dest)?;
+        let (directory_path, name) = Self::locate(base, dest)?;
         let directory = open_directory(&directory_path)?;
         Ok(Self { directory, directory_path, name })
     }
 
-    /// Resolves the destination of a directory. Without a name it is the open directory itself: DEST is `/`,
-    /// empty, or ends in `.` or `..`.
+    /// Resolves the destination of a directory. If DEST is `/`, empty, or ends in `.` or `..`, the name is empty
+    /// and the place is the open directory itself.
     pub fn resolve_directory(base: &Path, dest: &Destination) -> Result<Self, Failure> {
         let (directory, name) = split_tree(dest);
         let directory_path = base.join(OsStr::from_bytes(directory));
@@ -59,8 +59,8 @@ impl Place {
         Ok(Self { directory, directory_path, name: name.to_vec() })
     }
 
-    /// The directory and the name in it that a file would get. Makes nothing.
-    pub(super) fn look(base: &Path, dest: &Destination) -> Result<(PathBuf, Vec<u8>), Failure> {
+    /// The directory's path and the name that a file would get. Makes nothing.
+    pub(super) fn locate(base: &Path, dest: &Destination) -> Result<(PathBuf, Vec<u8>), Failure> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         let is_directory =
             |path: &[u8]| named::open(&base.join(OsStr::from_bytes(path)), flags).is_ok();
@@ -68,12 +68,12 @@ impl Place {
         let directory = base.join(OsStr::from_bytes(directory));
         if name.is_empty() {
             let path = Some(directory.into_os_string().into_encoded_bytes());
-            return Err(Failure { action: Action::Create, path, cause: IS_A_FOLDER });
+            return Err(Failure { action: Action::Create, path, cause: IS_A_DIRECTORY });
         }
         Ok((directory, name.to_vec()))
     }
 
-    /// The path of a directory that is sent there, whether it exists or not.
+    /// The path that a directory would get.
     pub(super) fn directory_path(base: &Path, dest: &Destination) -> PathBuf {
         let (directory, name) = split_tree(dest);
         join_name(&base.join(OsStr::from_bytes(directory)), name)
@@ -84,12 +84,12 @@ impl Place {
         self.directory.into()
     }
 
-    /// A name in a directory that is open.
+    /// A name in an open directory.
     pub(super) fn within(directory: File, directory_path: PathBuf, name: Vec<u8>) -> Self {
         Self { directory, directory_path, name }
     }
 
-    /// Which directory it is.
+    /// The directory's id.
     pub fn id(&self) -> io::Result<PlaceId> {
         let metadata = self.directory.metadata()?;
         Ok(PlaceId(metadata.dev(), metadata.ino()))
@@ -101,12 +101,12 @@ impl Place {
     }
 }
 
-/// A path without a slash at its end where there is no name.
+/// Joins a directory and a name. An empty name adds no slash.
 fn join_name(directory: &Path, name: &[u8]) -> PathBuf {
     if name.is_empty() { directory.to_owned() } else { directory.join(OsStr::from_bytes(name)) }
 }
 
-/// The directory that a tree's root is in, and the root's name in it; no name if that directory is the root.
+/// The parent of a tree's root, and the root's name in it. The name is empty if the parent is the root itself.
 fn split_tree(dest: &Destination) -> (&[u8], &[u8]) {
     if !dest.name.is_empty() {
         return (&dest.path, &dest.name);
@@ -120,7 +120,7 @@ fn split_tree(dest: &Destination) -> (&[u8], &[u8]) {
     if matches!(last, b"" | b"." | b"..") { (&dest.path, b"") } else { (parent, last) }
 }
 
-/// The directory, and the name in it, that a file called `name` gets when it is sent to `path`.
+/// The directory, and the name in it, of a file called `name` that is sent to `path`.
 fn split<'a>(
     path: &'a [u8],
     name: &'a [u8],
@@ -171,7 +171,7 @@ mod tests {
         };
         assert_eq!(there("a/b"), Ok(directory.path().join("a/b")));
         for path in ["a", "a/", "."] {
-            assert_eq!(there(path).unwrap_err().cause, IS_A_FOLDER, "{path}");
+            assert_eq!(there(path).unwrap_err().cause, IS_A_DIRECTORY, "{path}");
         }
         assert!(std::fs::read_dir(directory.path().join("a")).unwrap().next().is_none());
     }

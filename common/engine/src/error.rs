@@ -29,13 +29,14 @@ impl From<Failure> for TransferError {
 }
 
 impl TransferError {
-    pub(super) fn misbehaved(what: &'static str) -> Self {
+    /// The peer broke a rule.
+    pub(crate) fn misbehaved(what: &'static str) -> Self {
         Self::Link(LinkError::Misbehaved(what))
     }
 }
 
-/// Turns an error of the system into a [`Failure`] that says what was being done to which path.
-pub(super) fn failed(action: Action, path: &[u8]) -> impl Fn(io::Error) -> Failure + use<> {
+/// Turns an I/O error into a [`Failure`] of an action on a path.
+pub(crate) fn failed(action: Action, path: &[u8]) -> impl Fn(io::Error) -> Failure + use<> {
     let path = path.to_vec();
     move |error| {
         let failure = Failure::io(action, &path, &error);
@@ -46,8 +47,8 @@ pub(super) fn failed(action: Action, path: &[u8]) -> impl Fn(io::Error) -> Failu
     }
 }
 
-/// Turns an error of `rustix` into a [`Failure`] that says what was being done to which path.
-pub(super) fn sys_failed(
+/// Turns an error of `rustix` into a [`Failure`] of an action on a path.
+pub(crate) fn sys_failed(
     action: Action,
     path: &[u8],
 ) -> impl Fn(rustix::io::Errno) -> Failure + use<> {
@@ -55,7 +56,7 @@ pub(super) fn sys_failed(
     move |errno| Failure { action, path: Some(path.clone()), cause: cause(errno.raw_os_error()) }
 }
 
-/// Of the calls that are made here only those for extended attributes have arguments that may be too long.
+/// The cause of an errno. `E2BIG` comes only from the calls for extended attributes here.
 fn cause(errno: i32) -> Cause {
     const TOO_LONG: i32 = rustix::io::Errno::TOOBIG.raw_os_error();
     if errno == TOO_LONG { Cause::XattrsTooLarge } else { Cause::Os(errno) }

@@ -1,25 +1,25 @@
-//! Work that may take longer than a peer that hears nothing would wait: it is done on a thread of its
-//! own, while the connection is looked after.
+//! Runs work that may take longer than a silent peer is waited for on a thread of its own, while the connection
+//! is served.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
-use super::error::TransferError;
+use crate::error::TransferError;
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::Message;
 use lariat_wire::protocol::failure::{Cause, Failure};
 
-/// Does `work` on a thread, and gives what it tells; what it does after that nobody waits for.
-/// `meanwhile` looks after the connection, and ends only when that fails: the work is waited for all the
-/// same, for what it has locked the next attempt would find locked.
-pub(super) async fn offload<T: Send + 'static>(
+/// Runs `work` on a thread, and returns the result that it sends. What it does after that is not waited for.
+/// `meanwhile` serves the connection, and ends only with an error. Even then the work is waited for, because the
+/// next attempt would find its locks.
+pub(crate) async fn offload<T: Send + 'static>(
     name: &str,
     work: impl FnOnce(oneshot::Sender<T>) + Send + 'static,
     meanwhile: impl Future<Output = TransferError>,
 ) -> Result<T, TransferError> {
-    let (tell, mut done) = oneshot::channel();
+    let (result, mut done) = oneshot::channel();
     let thread = std::thread::Builder::new().name(name.to_owned());
-    let spawned = thread.spawn(move || work(tell));
+    let spawned = thread.spawn(move || work(result));
     spawned.map_err(|error| {
         Failure::request(error.raw_os_error().map_or(Cause::Internal, Cause::Os))
     })?;
@@ -28,13 +28,13 @@ pub(super) async fn offload<T: Send + 'static>(
         done = &mut done => return done.map_err(|_| Failure::request(Cause::Internal).into()),
         error = meanwhile => error,
     };
-    // What it says has nobody to go to.
+    // The connection has failed, so the result is dropped.
     let _ = done.await;
     Err(error)
 }
 
-/// Waits for what ends a dialogue in which the peer has nothing more to say.
-pub(super) async fn unexpected<S: AsyncRead + AsyncWrite>(link: &mut Link<S>) -> TransferError {
+/// Waits for the end of a dialogue in which no message of the peer is expected.
+pub(crate) async fn unexpected<S: AsyncRead + AsyncWrite>(link: &mut Link<S>) -> TransferError {
     let frame = match link.next().await {
         Ok(frame) => frame.map(|frame| frame.kind),
         Err(error) => return error.into(),

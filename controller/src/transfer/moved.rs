@@ -1,7 +1,7 @@
 //! How much one attempt at a file or a directory moved.
 
+use lariat_engine::Transferred;
 use lariat_engine::tree::Counts;
-use lariat_engine::{Received, Sent};
 use lariat_wire::protocol::tree::{Changed, Settled};
 
 /// What an attempt moved.
@@ -19,14 +19,8 @@ pub(crate) struct Moved {
     pub(super) done: Changed,
 }
 
-impl From<Sent> for Moved {
-    fn from(Sent { sent, moved, size, changed }: Sent) -> Self {
-        Self { sent, bytes: moved, size, files: 1, done: Changed::file(changed) }
-    }
-}
-
-impl From<Received> for Moved {
-    fn from(Received { sent, moved, size, changed }: Received) -> Self {
+impl From<Transferred> for Moved {
+    fn from(Transferred { sent, moved, size, changed }: Transferred) -> Self {
         Self { sent, bytes: moved, size, files: 1, done: Changed::file(changed) }
     }
 }

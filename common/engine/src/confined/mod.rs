@@ -1,12 +1,12 @@
-//! Names below an open directory, and nowhere else: the one module through which a tree's files are
-//! reached, on both ends.
+//! Access to names below an open directory, and nowhere else. Both ends reach a tree's files only by this module.
 //!
-//! Whoever owns a directory below the root may swap it for a link at any instant, and whoever sends a
-//! manifest may name what it likes. So a path is resolved by `openat2` with RESOLVE_BENEATH and
-//! RESOLVE_NO_SYMLINKS, and everything else takes an open directory and one component, never a path.
+//! The owner of a directory below the root may replace it by a link at any instant, and the sender of a
+//! manifest may send any name. So a path is resolved by `openat2` with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS,
+//! and every other call takes an open directory and one component, never a path.
 
 pub mod named;
 mod names;
+mod path;
 
 use std::fs::File;
 use std::io;
@@ -20,27 +20,29 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 pub use names::Names;
+pub use path::join;
+pub(crate) use path::shown;
 
 use lariat_wire::limits::MAX_PATH;
 use lariat_wire::protocol::transfer::check_name;
 
-/// Times that a path is resolved anew when the kernel can't tell because of what others rename.
+/// Attempts to resolve a path while concurrent renames make the kernel give up.
 const ATTEMPTS: usize = 16;
 
-/// Mode of a directory or file until it gets its own: nobody else sees it half made.
-const PRIVATE_FOLDER: Mode = Mode::RWXU;
+/// The mode of a new directory until it gets its own.
+const PRIVATE: Mode = Mode::RWXU;
 
 /// An open directory.
 #[derive(Debug)]
 pub struct Dir(OwnedFd);
 
 impl Dir {
-    /// Opens the directory that the operator named, links in its path included.
+    /// Opens a directory that the operator named. Links in its path are followed.
     pub fn open(path: &Path) -> io::Result<Self> {
         Self::from_open(open_followed(path)?)
     }
 
-    /// Takes a directory that is open already for a root.
+    /// Makes an open directory a root.
     pub fn from_open(directory: OwnedFd) -> io::Result<Self> {
         let directory = Self(directory);
         match directory.enter(b"") {
@@ -51,7 +53,7 @@ impl Dir {
         }
     }
 
-    /// Opens a directory below this one. An empty path is this directory itself.
+    /// Opens a directory below this one. An empty path opens this directory again.
     pub fn enter(&self, path: &[u8]) -> io::Result<Self> {
         check_path(path)?;
         let path = if path.is_empty() { b"." } else { path };
@@ -59,8 +61,8 @@ impl Dir {
         readable_or_not(|access| self.resolve(path, flags | access)).map(Self)
     }
 
-    /// Opens a directory below this one that belongs to whoever acts here and may lack the owner's permission to
-    /// read, change or enter it: it is given that, if it can be. Tells what its mode was if it was changed.
+    /// Opens a directory below this one that belongs to this process's user. If the owner lacks the permission to
+    /// read, change or enter it, it is added. Returns the mode before if it was changed.
     pub fn enter_own(&self, path: &[u8]) -> io::Result<(Self, Option<u32>)> {
         check_path(path)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -77,14 +79,14 @@ impl Dir {
         Ok(rustix::fs::chmod(link_of(&self.0), Mode::from_raw_mode(mode))?)
     }
 
-    /// Opens a file in this directory for reading: never through a link, never waiting for a fifo.
+    /// Opens a file in this directory for reading. Does not follow a link, and does not block on a fifo.
     pub fn open_file(&self, name: &[u8]) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         Ok(self.resolve(component(name)?, flags | OFlags::CLOEXEC)?.into())
     }
 
-    /// Pins a regular file in this directory down, so that its attributes can be read and set: that needs no
-    /// permission to read it.
+    /// Opens a regular file in this directory with `O_PATH`, to read and set its attributes. This needs no
+    /// permission on the file.
     pub fn pin_file(&self, name: &[u8]) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = self.resolve(component(name)?, flags)?;
@@ -92,24 +94,24 @@ impl Dir {
         if kind.is_file() { Ok(file) } else { Err(Errno::LOOP.into()) }
     }
 
-    /// Makes a file in this directory, 0600. One that is there already is an error.
+    /// Creates a file with mode 0600. An existing name is an error.
     pub fn create_file(&self, name: &[u8]) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let mode = Mode::RUSR | Mode::WUSR;
         Ok(rustix::fs::openat(self, component(name)?, flags | OFlags::CLOEXEC, mode)?.into())
     }
 
-    /// Makes a file without a name, 0600, where the file system can do that.
+    /// Creates a file without a name, with mode 0600, if the file system supports that.
     pub fn create_nameless(&self) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(self, ".", flags, Mode::RUSR | Mode::WUSR)?.into())
     }
 
-    /// Gives a file without a name one. A name that is there already is an error.
+    /// Gives a nameless file its name. An existing name is an error.
     pub fn name_file(&self, file: &File, name: &[u8]) -> io::Result<()> {
         let name = component(name)?;
         match rustix::fs::linkat(file, "", self, name, AtFlags::EMPTY_PATH) {
-            // Only root may do it that way, the others have to go by the file's own link.
+            // Only root may link a descriptor. Others link the file's entry in /proc.
             Err(Errno::NOENT) => {
                 let own = link_of(file);
                 let flags = AtFlags::SYMLINK_FOLLOW;
@@ -119,7 +121,7 @@ impl Dir {
         }
     }
 
-    /// What a name is, itself and not what it leads to; none if it is not there.
+    /// The stat of a name, without following a link. `None` if it does not exist.
     pub fn stat(&self, name: &[u8]) -> io::Result<Option<Stat>> {
         match rustix::fs::statat(self, component(name)?, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
@@ -128,39 +130,38 @@ impl Dir {
         }
     }
 
-    /// What this directory is.
+    /// The stat of this directory.
     pub fn stat_self(&self) -> io::Result<Stat> {
         Ok(rustix::fs::fstat(self)?)
     }
 
-    /// Where a link leads.
+    /// The target of a link.
     pub fn read_link(&self, name: &[u8]) -> io::Result<Vec<u8>> {
         Ok(rustix::fs::readlinkat(self, component(name)?, Vec::new())?.into_bytes())
     }
 
-    /// Makes a directory, 0700. One that is there already is an error.
+    /// Makes a directory with mode 0700. An existing name is an error.
     pub fn make_directory(&self, name: &[u8]) -> io::Result<()> {
-        Ok(rustix::fs::mkdirat(self, component(name)?, PRIVATE_FOLDER)?)
+        Ok(rustix::fs::mkdirat(self, component(name)?, PRIVATE)?)
     }
 
-    /// Makes a link. A name that is there already is an error.
+    /// Makes a symbolic link. An existing name is an error.
     pub fn make_link(&self, name: &[u8], target: &[u8]) -> io::Result<()> {
         Ok(rustix::fs::symlinkat(target, self, component(name)?)?)
     }
 
-    /// Gives a file of `from` one more name here. One that is there already is an error.
+    /// Links a file of `from` to a name here. An existing name is an error.
     pub fn link(&self, name: &[u8], from: &Self, old: &[u8]) -> io::Result<()> {
         let (old, name) = (component(old)?, component(name)?);
         Ok(rustix::fs::linkat(from, old, self, name, AtFlags::empty())?)
     }
 
-    /// Renames within this directory; what has the new name is replaced.
+    /// Renames within this directory. An existing name is replaced.
     pub fn rename(&self, from: &[u8], to: &[u8]) -> io::Result<()> {
         Ok(rustix::fs::renameat(self, component(from)?, self, component(to)?)?)
     }
 
-    /// Renames within this directory. A new name that is there already is an error, where the file system
-    /// can tell.
+    /// Renames within this directory. An existing name is an error, if the file system supports that.
     pub fn rename_new(&self, from: &[u8], to: &[u8]) -> io::Result<()> {
         let (from, to) = (component(from)?, component(to)?);
         match rustix::fs::renameat_with(self, from, self, to, RenameFlags::NOREPLACE) {
@@ -169,23 +170,23 @@ impl Dir {
         }
     }
 
-    /// Removes a name that is no directory. One that is not there is no error.
+    /// Removes a name that is not a directory. A missing one is no error.
     pub fn remove(&self, name: &[u8]) -> io::Result<()> {
         self.unlink(name, AtFlags::empty())
     }
 
-    /// Removes an empty directory. One that is not there is no error.
+    /// Removes an empty directory. A missing one is no error.
     pub fn remove_directory(&self, name: &[u8]) -> io::Result<()> {
         self.unlink(name, AtFlags::REMOVEDIR)
     }
 
-    /// Sets a name's times, itself and not what it leads to.
+    /// Sets a name's times, without following a link.
     pub fn set_times(&self, name: &[u8], times: &Timestamps) -> io::Result<()> {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         Ok(rustix::fs::utimensat(self, component(name)?, times, flags)?)
     }
 
-    /// Gives a name to a user and group, itself and not what it leads to.
+    /// Sets a name's owner and group, without following a link.
     pub fn set_owner(&self, name: &[u8], uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
         use rustix::fs::{Gid, Uid};
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
@@ -238,13 +239,14 @@ impl From<Dir> for File {
     }
 }
 
-/// Opens a directory by its path; without permission to read it, only to reach what is in it.
+/// Opens a directory by its path. Without the permission to read it, the descriptor only serves to reach names
+/// in it.
 pub(crate) fn open_followed(path: &Path) -> io::Result<OwnedFd> {
     readable_or_not(|access| named::open(path, OFlags::DIRECTORY | access))
 }
 
-/// Opens a directory for reading, or, without permission for that, with `O_PATH`: that serves to make and to
-/// reach what is in it, for which permission to read it is not needed.
+/// Opens a directory for reading or, without the permission for that, with `O_PATH`, which is enough to make and
+/// reach names in it.
 pub(crate) fn readable_or_not(open: impl Fn(OFlags) -> io::Result<OwnedFd>) -> io::Result<OwnedFd> {
     match open(OFlags::RDONLY) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open(OFlags::PATH),
@@ -252,8 +254,8 @@ pub(crate) fn readable_or_not(open: impl Fn(OFlags) -> io::Result<OwnedFd>) -> i
     }
 }
 
-/// Gives a directory its owner's permission to read, change and enter it. Tells what its mode was if that was
-/// another one. Where that is not permitted, what is done in the directory shows whether it was needed.
+/// Adds the owner's permission to read, change and enter a directory. Returns the mode before if it was changed.
+/// Errors are ignored: if the permission was needed, the next call fails.
 pub(crate) fn open_up(directory: &OwnedFd) -> Option<u32> {
     let mode = rustix::fs::fstat(directory).ok()?.st_mode & 0o7777;
     let wanted = Mode::from_raw_mode(mode | 0o700);
@@ -261,19 +263,18 @@ pub(crate) fn open_up(directory: &OwnedFd) -> Option<u32> {
     changed.then_some(mode)
 }
 
-/// A path that leads to an open file and nowhere else.
+/// A path that leads to an open file.
 fn link_of(file: impl AsFd) -> String {
     format!("/proc/self/fd/{}", file.as_fd().as_raw_fd())
 }
 
-/// Whether this thread may read and change what permissions deny: as root, but not as root in another user's
-/// place.
+/// Whether this thread may read and change what permissions deny. Root may, unless it acts as another user.
 pub(crate) fn overrides_permissions() -> bool {
     use rustix::thread::{CapabilitySet, capabilities};
     capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::DAC_OVERRIDE))
 }
 
-/// `name` itself, if it is one component.
+/// Checks that `name` is one component.
 fn component(name: &[u8]) -> io::Result<&[u8]> {
     match check_name(name) {
         Ok(()) => Ok(name),
@@ -290,11 +291,6 @@ fn check_path(path: &[u8]) -> io::Result<()> {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     Ok(())
-}
-
-/// The path of `name` in the directory with this path, both relative to the same root.
-pub fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
-    if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
 }
 
 #[cfg(test)]

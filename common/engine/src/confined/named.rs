@@ -1,9 +1,8 @@
 //! Paths as the operator named them: links in them are followed.
 //!
-//! A magic link, such as `/proc/PID/cwd` or `/proc/self/fd/3`, is none of the operator's: it leads to
-//! what a process has open, whatever the rights on the way there. A process that opens paths which came
-//! over the wire refuses them ([`refuse_magic_links`]); at the operator's own end `/dev/stdin` and
-//! `/dev/fd/63` are such links and mean what they say.
+//! A magic link, such as `/proc/PID/cwd` or `/proc/self/fd/3`, leads to what a process has open, whatever the
+//! permissions on the path. A process that opens paths from the wire refuses magic links
+//! ([`refuse_magic_links`]). At the operator's own end `/dev/stdin` and `/dev/fd/63` are magic links, and work.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,12 +14,12 @@ use rustix::io::Errno;
 
 static REFUSED: AtomicBool = AtomicBool::new(false);
 
-/// From now on this process goes through no magic link. For processes that do what a peer asks.
+/// Makes this process refuse magic links from now on. For processes that open paths from the wire.
 pub fn refuse_magic_links() {
     REFUSED.store(true, Ordering::Relaxed);
 }
 
-/// Opens a path that the operator named. A relative one begins at `directory`.
+/// Opens a path that the operator named. A relative path begins at `directory`.
 pub fn open_at(directory: impl AsFd, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     let resolve = if REFUSED.load(Ordering::Relaxed) {
         ResolveFlags::NO_MAGICLINKS
@@ -30,7 +29,7 @@ pub fn open_at(directory: impl AsFd, path: &Path, flags: OFlags) -> io::Result<O
     open_resolved(directory, path, flags, resolve)
 }
 
-/// The same; a relative one begins where the process is.
+/// Opens a path that the operator named. A relative path begins at the working directory.
 pub fn open(path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     open_at(CWD, path, flags)
 }
@@ -41,12 +40,12 @@ fn open_resolved(
     flags: OFlags,
     resolve: ResolveFlags,
 ) -> io::Result<OwnedFd> {
-    // An empty path is where it begins, which the system does not know.
+    // The system calls refuse an empty path, which stands for the start here.
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let flags = flags | OFlags::CLOEXEC;
     if !resolve.is_empty() {
         match openat2(directory.as_fd(), path, flags, Mode::empty(), resolve) {
-            // Before Linux 5.6. The rights of this process are what holds then.
+            // Before Linux 5.6 only the rights of this process limit it.
             Err(Errno::NOSYS) => {}
             opened => return Ok(opened?),
         }
@@ -54,10 +53,10 @@ fn open_resolved(
     Ok(openat(directory, path, flags, Mode::empty())?)
 }
 
-/// Makes a directory that the operator named, and its parents, where they are missing.
+/// Makes a directory that the operator named, and its missing parents.
 pub fn make_all(path: &Path) -> io::Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
-    // The deepest one that is there, and what is missing below it.
+    // The deepest existing directory, and the missing components below it.
     let (mut there, mut missing) = (path, Vec::new());
     let mut directory = loop {
         match open(there, flags) {
@@ -71,7 +70,7 @@ pub fn make_all(path: &Path) -> io::Result<()> {
     };
     for name in missing.into_iter().rev().map(|component| Path::new(component.as_os_str())) {
         match mkdirat(&directory, name, Mode::from_raw_mode(0o777)) {
-            // Somebody else was faster, or it is `..`.
+            // Another process made it just now, or it is `..`.
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }

@@ -1,6 +1,6 @@
 //! The names in a directory.
 
-/// Many names in little room: a directory may have a million.
+/// A compact list of names: a directory may have a million.
 #[derive(Debug, Default)]
 pub struct Names {
     bytes: Vec<u8>,
@@ -8,33 +8,33 @@ pub struct Names {
 }
 
 impl Names {
-    /// Adds one.
+    /// Adds a name.
     pub(crate) fn push(&mut self, name: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(name);
-        // 4 GiB of names are 16 million of the longest; a directory that has more is cut there.
+        // Names beyond 4 GiB, 16 million of the longest, are left out.
         if let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(self.bytes.len())) {
             self.ends.push((start, end));
         }
     }
 
-    /// Puts them in rising order of their bytes.
+    /// Sorts the names by their bytes.
     pub fn sort(&mut self) {
         let bytes = &self.bytes;
         self.ends.sort_unstable_by(|&a, &b| slice(bytes, a).cmp(slice(bytes, b)));
     }
 
-    /// All of them.
+    /// All names.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.ends.iter().map(|&range| slice(&self.bytes, range))
     }
 
-    /// Bytes that they take, about.
+    /// An estimate of the bytes that the names take.
     pub fn bytes(&self) -> usize {
         self.bytes.capacity() + self.ends.capacity() * size_of::<(u32, u32)>()
     }
 
-    /// How many.
+    /// The number of names.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
@@ -44,7 +44,7 @@ impl Names {
         self.ends.is_empty()
     }
 
-    /// One of them.
+    /// The name at a position.
     pub fn get(&self, place: usize) -> Option<&[u8]> {
         self.ends.get(place).map(|&range| slice(&self.bytes, range))
     }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use fastcdc::v2020::{self, Normalization};
 
-use super::super::sparse::Holed;
 use super::{Params, Piece, Seed};
+use crate::chunk::sparse::SparseReader;
 
 /// Bytes that are read at once, from a multiple of it on, so that whoever hashes them too takes whole
 /// subtrees. With the longest piece of most files they stay in a core's second-level cache.
@@ -21,7 +21,7 @@ const BLOCK: usize = 256 * 1024;
 ///
 /// After an error it yields nothing more.
 pub struct Cutter {
-    file: Holed,
+    file: SparseReader,
     scan: Scan,
     /// Bytes of the file from here on are not read yet.
     unread: u64,
@@ -39,7 +39,7 @@ impl Cutter {
         let room = params.max() + BLOCK;
         let room = usize::try_from(size).map_or(room, |size| room.min(size));
         let buffer = vec![0; room];
-        let (file, scan) = (Holed::new(file), Scan::new(params, seed));
+        let (file, scan) = (SparseReader::new(file), Scan::new(params, seed));
         Self { file, scan, unread: 0, size, buffer, start: 0, end: 0 }
     }
 

@@ -1,19 +1,19 @@
-//! Taking one chunk: a whole one, the rest of one that had begun to come, or what of it came before a cut.
+//! Takes one chunk: a whole one, the rest of one that an earlier attempt began, or the part before a cut.
 
 use tokio::io::{AsyncRead, ReadHalf};
 
-use super::Target;
-use super::receiving::{Chunk, Receiver};
+use super::receiver::{Chunk, Receiver};
+use super::target::Target;
+use crate::chunk::hash;
+use crate::chunk::rehash::chunk_len;
 use crate::error::TransferError;
-use crate::hash;
-use crate::rehash::chunk_len;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::link::{Frame, Outbox, Reader};
 use lariat_wire::protocol::failure::{Action, Cause};
 use lariat_wire::protocol::transfer::{ChunkHead, Encoding};
 
 impl Receiver<'_> {
-    /// Takes a chunk, or the rest of one that had begun to come.
+    /// Takes a chunk, or the rest of one that an earlier attempt began.
     pub(super) async fn chunk<R: AsyncRead>(
         &mut self,
         reader: &mut Reader<ReadHalf<R>>,
@@ -26,7 +26,7 @@ impl Receiver<'_> {
             self.chunks.push(Chunk::Missing);
         }
         let (fresh, begun) = match self.chunks.get(index) {
-            // One of a file that is being rebuilt could meet itself on its way to the disk.
+            // During a rebuild another thread may be writing the same chunk.
             Some(Chunk::Missing) if self.rebuild.is_none() => (true, 0),
             Some(Chunk::Hashed(_)) if self.rebuild.is_none() => (false, 0),
             Some(&Chunk::Begun(len)) => (false, len),
@@ -35,7 +35,7 @@ impl Receiver<'_> {
         let body = frame.len - ChunkHead::LEN;
         let len = match self.offer.size {
             Some(size) => chunk_len(size, head.index),
-            // Of a stream only the last chunk is shorter; what it is comes with its first byte.
+            // Only the last chunk of a stream is shorter. Its length is that of its body.
             None if head.encoding == Encoding::Raw as u8 => body,
             None => CHUNK,
         };
@@ -47,7 +47,7 @@ impl Receiver<'_> {
             return Err(cut);
         }
         if let Target::File(opened) = &self.target {
-            opened.partial.body().read_begun(head.index, &mut self.buffer[..begun]);
+            opened.file.body().read_begun(head.index, &mut self.buffer[..begun]);
         }
         let bytes = &self.buffer[..len];
         let hash = if index == 0 {
@@ -63,8 +63,8 @@ impl Receiver<'_> {
         self.chunks[index] = Chunk::Sent(hash);
         match &mut self.target {
             Target::File(opened) => {
-                opened.partial.has_own(head.index * CHUNK as u64);
-                opened.partial.body().write(head.index, bytes, fresh, self.offer.sparse)?;
+                opened.file.differs_at(head.index * CHUNK as u64);
+                opened.file.body().write(head.index, bytes, fresh, self.offer.sparse)?;
             }
             Target::Stream(stream) => {
                 if !stream.write(bytes.to_vec()).await {
@@ -74,29 +74,29 @@ impl Receiver<'_> {
         }
         self.moved(len - begun, body);
         if begun > 0 {
-            // Its beginning is compared like all that a broken attempt left.
-            self.certain(head.index, hash, outbox)?;
-            self.tell(outbox)?;
+            // Its beginning is verified like everything that an earlier attempt left.
+            self.chunk_hashed(head.index, hash, outbox)?;
+            self.send_hashes(outbox)?;
         }
         Ok(())
     }
 
-    /// The link was cut while a chunk was rebuilt: what there is of it is kept likewise.
+    /// Keeps the part of the chunk that was being rebuilt when the connection was cut.
     pub(super) fn keep_rebuilt(&mut self) {
         let Some(rebuild) = self.rebuild.take() else { return };
         if let (Some((index, bytes)), Target::File(opened)) = (rebuild.begun(), &self.target) {
-            opened.partial.keep_begun(index, 0, &bytes);
+            opened.file.keep_begun(index, 0, &bytes);
         }
     }
 
-    /// The link was cut in a chunk: what came of it is not sent again.
+    /// Keeps the part of a chunk that arrived before the connection was cut, so it is not sent again.
     fn keep_begun(&self, index: u64, before: usize, came: usize) {
         if let Target::File(opened) = &self.target
             && came > 0
             && self.offer.size.is_some()
         {
             let bytes = &self.buffer[before..before + came];
-            opened.partial.keep_begun(index, before, bytes);
+            opened.file.keep_begun(index, before, bytes);
         }
     }
 }

@@ -1,44 +1,43 @@
-//! Rebuilding a file from its basis and literals, chunk by chunk in the file's order.
+//! Rebuilds a file from copies of its basis and literals, chunk by chunk in the file's order.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::writing::Writing;
+use super::chunk_writer::ChunkWriter;
+use crate::chunk::hash;
+use crate::chunk::rehash::chunk_len;
 use crate::delta::{BadDelta, Gaps, Layout, Op};
 use crate::error::TransferError;
-use crate::hash;
-use crate::partial::Likeness;
-use crate::rehash::chunk_len;
+use crate::file::partial::Likeness;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::transfer::{Hash, Range};
 
-/// A file that is being rebuilt. What is put in only proposes: each chunk is hashed, and compared
-/// later.
+/// A file that is being rebuilt. Each chunk is hashed, and verified against the sender's hash later.
 pub(super) struct Rebuild {
     layout: Layout,
     basis: Arc<File>,
     size: u64,
-    writing: Writing,
-    /// The chunk that is being put together: its index, and its bytes so far.
+    writer: ChunkWriter,
+    /// The incomplete chunk: its index, and its first `filled` bytes.
     index: u64,
     chunk: Vec<u8>,
     filled: usize,
-    /// How it compares with the basis so far.
+    /// How the content so far compares with the basis.
     likeness: Likeness,
 }
 
 impl Rebuild {
-    /// Of a file of `size` bytes, the chunks in `missing`.
+    /// Rebuilds the chunks in `missing` of a file of `size` bytes.
     pub(super) fn new(
         basis: Arc<File>,
         basis_size: u64,
         missing: &[Range],
         size: u64,
-        writing: Writing,
+        writer: ChunkWriter,
     ) -> Self {
         let layout = Layout::new(basis_size, Gaps::new(missing, size));
         let chunk = vec![0; CHUNK];
@@ -46,32 +45,32 @@ impl Rebuild {
             missing.iter().map(|range| range.count).sum::<u64>() == size.div_ceil(CHUNK as u64);
         let likeness =
             if whole && basis_size == size { Likeness::Same } else { Likeness::Unknown(0) };
-        Self { layout, basis, size, writing, index: 0, chunk, filled: 0, likeness }
+        Self { layout, basis, size, writer, index: 0, chunk, filled: 0, likeness }
     }
 
-    /// How it compares with the basis, once it is done.
+    /// How the complete file compares with the basis.
     pub(super) fn likeness(&self) -> Likeness {
         self.likeness
     }
 
-    /// Whether nothing is missing any more.
+    /// Whether the file is complete.
     pub(super) fn is_done(&self) -> bool {
         self.layout.is_done() && self.filled == 0
     }
 
-    /// Waits until everything is written.
+    /// Waits until all chunks are written.
     pub(super) fn finish(mut self) -> Result<(), Failure> {
-        self.writing.finish()
+        self.writer.finish()
     }
 
-    /// The chunk that is not complete, by its index, and its bytes so far. Everything else is written.
+    /// The incomplete chunk: its index and its bytes so far. All other chunks are written.
     pub(super) fn begun(mut self) -> Option<(u64, Vec<u8>)> {
-        let written = self.writing.finish();
+        let written = self.writer.finish();
         self.chunk.truncate(self.filled);
         (written.is_ok() && self.filled > 0).then_some((self.index, self.chunk))
     }
 
-    /// Takes a part from the basis. The hashes of chunks that it completes are given to `done`.
+    /// Copies a part of the basis. `done` gets the hashes of chunks that it completes.
     pub(super) fn copy(
         &mut self,
         from: u64,
@@ -80,14 +79,14 @@ impl Rebuild {
     ) -> Result<(), TransferError> {
         let mut at = self.layout.place(Op::Copy { from, len })?;
         if at != from {
-            self.moved(at);
+            self.differs_at(at);
         }
         let (mut from, mut left) = (from, len as usize);
         while left > 0 {
             let part = self.begin(at, left);
             let into = &mut self.chunk[self.filled..self.filled + part];
-            // A basis that can't be read, or that somebody shortens meanwhile, proposes whatever is
-            // there: it is compared like everything else.
+            // If the basis can't be read or was truncated, the buffer keeps other bytes, which the chunk's hash
+            // shows.
             let _ = read_up_to(&self.basis, into, from);
             self.filled += part;
             (at, from, left) = (at + part as u64, from + part as u64, left - part);
@@ -96,8 +95,7 @@ impl Rebuild {
         Ok(())
     }
 
-    /// Takes bytes that the basis does not have. The hashes of chunks that they complete are given to
-    /// `done`.
+    /// Adds bytes that the basis does not have. `done` gets the hashes of chunks that they complete.
     pub(super) fn literal(
         &mut self,
         mut bytes: &[u8],
@@ -105,7 +103,7 @@ impl Rebuild {
     ) -> Result<(), TransferError> {
         let len = u32::try_from(bytes.len()).map_err(|_| BadDelta::RunLength)?;
         let mut at = self.layout.place(Op::Literal { len })?;
-        self.moved(at);
+        self.differs_at(at);
         while !bytes.is_empty() {
             let part = self.begin(at, bytes.len());
             let (now, rest) = bytes.split_at(part);
@@ -117,14 +115,14 @@ impl Rebuild {
         Ok(())
     }
 
-    /// What goes at this offset is not what the basis has there.
-    fn moved(&mut self, at: u64) {
+    /// Records that the content at this offset differs from the basis.
+    fn differs_at(&mut self, at: u64) {
         if self.likeness == Likeness::Same {
             self.likeness = Likeness::Unknown(at);
         }
     }
 
-    /// How much of a run of `left` bytes at offset `at` goes into the present chunk.
+    /// How much of a run of `left` bytes at offset `at` belongs to the current chunk.
     fn begin(&mut self, at: u64, left: usize) -> usize {
         self.index = at / CHUNK as u64;
         left.min(chunk_len(self.size, self.index) - self.filled)
@@ -138,7 +136,7 @@ impl Rebuild {
             let mut chunk = std::mem::take(&mut self.chunk);
             chunk.truncate(self.filled);
             let hash = hash::chunk(self.index, &chunk);
-            self.chunk = self.writing.write(self.index, chunk)?;
+            self.chunk = self.writer.write(self.index, chunk)?;
             self.filled = 0;
             done(self.index, hash)?;
         }

@@ -1,32 +1,32 @@
-//! Sending a file to a receiver that has one like it: copies from its basis, and literals.
+//! Sends a file to a receiver that has a similar one: copies from its basis, and literals.
 //!
-//! Both ends cut by content at the same time; when the receiver's list is whole, it is told how to
-//! rebuild the file. What it makes of that is compared chunk by chunk afterwards.
+//! Both ends cut by content at the same time. When the receiver's list of pieces is complete, it is sent the
+//! copies and literals that rebuild the file. The hashes of the rebuilt chunks are compared afterwards.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
-use super::Heard;
-use super::planning::{Found, Planning, Stuck};
-use super::sending::Sender;
+use super::planner::{Found, Planner, Stuck};
+use super::receiver_message::ReceiverMessage;
+use super::sender::Sender;
+use crate::chunk::reconcile::{Reconcile, missing};
 use crate::delta::{Gaps, Op, Params, Piece};
 use crate::error::TransferError;
-use crate::reconcile::{Reconcile, missing};
 use lariat_wire::limits::CHUNK;
 use lariat_wire::protocol::failure::Cause;
 use lariat_wire::protocol::transfer::{
     Basis, Copies, Copy, LiteralHead, MAX_COPIES, Offer, PIECE_LEN, Range,
 };
 
-/// How far the receiver has been told.
-struct Telling {
+/// What the receiver has been sent so far.
+struct Progress {
     gaps: Gaps,
     offset: u64,
     parts: Vec<(u64, Op)>,
     copies: Vec<Copy>,
 }
 
-impl Telling {
+impl Progress {
     fn new(offer: &Offer, have: &[Range]) -> Self {
         let size = offer.size.unwrap_or_default();
         let gaps = Gaps::new(&missing(have, offer.chunks()), size);
@@ -42,50 +42,50 @@ impl Telling {
 }
 
 impl<S: AsyncRead + AsyncWrite> Sender<'_, S> {
-    /// Tells the receiver how to rebuild the chunks that it does not have. When this is over, all of
-    /// this end's hashes are in `reconcile`.
+    /// Sends the copies and literals of the chunks that the receiver does not have. Afterwards `reconcile` has
+    /// all hashes of this end.
     pub(super) async fn delta(
         &mut self,
         basis: Basis,
         have: &[Range],
-        heard: &mut mpsc::UnboundedReceiver<Heard>,
+        received: &mut mpsc::UnboundedReceiver<ReceiverMessage>,
         reconcile: &mut Reconcile,
     ) -> Result<(), TransferError> {
         let params = Params::from_average_log2(basis.average_log2);
         let params = params.ok_or(TransferError::misbehaved("its basis has pieces of no size"))?;
         let size = self.source.offer().size.unwrap_or_default();
         let file = self.source.file().clone();
-        let planning = Planning::start(file, size, params, basis);
-        let mut planning = planning.map_err(|why| self.stuck(why))?;
-        let mut telling = Telling::new(self.source.offer(), have);
+        let planner = Planner::start(file, size, params, basis);
+        let mut planner = planner.map_err(|why| self.stuck(why))?;
+        let mut progress = Progress::new(self.source.offer(), have);
         self.buffer.resize(CHUNK, 0);
         loop {
             tokio::select! {
-                found = planning.next() => match found {
+                found = planner.next() => match found {
                     Some(Ok(Found::Runs(runs))) => {
-                        telling.clip(runs);
-                        self.parts(&mut telling).await?;
+                        progress.clip(runs);
+                        self.parts(&mut progress).await?;
                     }
                     Some(Ok(Found::Hash(index, hash))) => {
-                        self.keep(index, hash);
+                        self.set_hash(index, hash);
                         reconcile.ours(index, hash);
                     }
                     Some(Err(why)) => return Err(self.stuck(why)),
                     None => break,
                 },
-                Some(said) = heard.recv() => match said {
-                    Heard::Pieces(bytes) => {
-                        planning.basis(decode(&bytes)).map_err(|why| self.stuck(why))?;
+                Some(message) = received.recv() => match message {
+                    ReceiverMessage::Pieces(bytes) => {
+                        planner.basis(decode(&bytes)).map_err(|why| self.stuck(why))?;
                     }
-                    Heard::Hashes(hashes) => reconcile.told(hashes)?,
+                    ReceiverMessage::Hashes(hashes) => reconcile.add_theirs(hashes)?,
                 },
                 error = self.writer.drive() => return Err(error.into()),
             }
         }
-        if telling.offset != size {
+        if progress.offset != size {
             return Err(self.source.failure(Cause::Internal).into());
         }
-        self.copies(&mut telling.copies)
+        self.copies(&mut progress.copies)
     }
 
     fn stuck(&self, why: Stuck) -> TransferError {
@@ -95,19 +95,19 @@ impl<S: AsyncRead + AsyncWrite> Sender<'_, S> {
         }
     }
 
-    async fn parts(&mut self, telling: &mut Telling) -> Result<(), TransferError> {
-        for (offset, run) in telling.parts.drain(..) {
+    async fn parts(&mut self, progress: &mut Progress) -> Result<(), TransferError> {
+        for (offset, run) in progress.parts.drain(..) {
             match run {
                 Op::Copy { from, len } => {
-                    telling.copies.push(Copy { from, len });
+                    progress.copies.push(Copy { from, len });
                     self.reused(u64::from(len));
-                    if telling.copies.len() == MAX_COPIES {
-                        self.copies(&mut telling.copies)?;
+                    if progress.copies.len() == MAX_COPIES {
+                        self.copies(&mut progress.copies)?;
                         self.writer.flush().await?;
                     }
                 }
                 Op::Literal { len } => {
-                    self.copies(&mut telling.copies)?;
+                    self.copies(&mut progress.copies)?;
                     let mut buffer = std::mem::take(&mut self.buffer);
                     let bytes = &mut buffer[..len as usize];
                     self.source.read_at(offset, bytes)?;

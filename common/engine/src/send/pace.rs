@@ -1,24 +1,24 @@
-//! Holding a sender to a rate. No clock.
+//! Limits a sender to a rate. No clock.
 
 use std::time::{Duration, Instant};
 
-/// How far behind its rate a sender may catch up, so that pauses do not become bursts.
+/// How much lost time a sender may catch up, so that pauses do not become bursts.
 const BURST: Duration = Duration::from_millis(100);
 
-/// A rate, and what has been sent under it.
+/// A rate limit.
 pub(crate) struct Pace {
     rate: Option<u64>,
-    /// When everything sent so far is paid for.
+    /// When the rate allows all bytes sent so far.
     paid: Instant,
 }
 
 impl Pace {
-    /// At most `rate` bytes a second; any, if there is none.
+    /// At most `rate` bytes a second; `None` is no limit.
     pub(crate) fn new(rate: Option<u64>, now: Instant) -> Self {
         Self { rate, paid: now }
     }
 
-    /// Bytes have been sent: how long to wait before the next ones.
+    /// Records that bytes were sent. Returns how long to wait before the next ones.
     pub(crate) fn sent(&mut self, bytes: u64, now: Instant) -> Option<Duration> {
         let rate = self.rate?.max(1);
         let cost = Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / rate);

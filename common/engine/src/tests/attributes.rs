@@ -10,13 +10,13 @@ fn transfer(
     asked: Preserve,
     change: impl FnOnce(&mut Metadata),
     cut: Option<u64>,
-) -> Result<Received, TransferError> {
+) -> Result<Transferred, TransferError> {
     let mut source = Source::open(&world.path("source"), asked).unwrap();
     let mut offer = source.offer().clone();
     change(&mut offer.metadata);
-    let placing = CommitOptions::new(&ResolvedOverrides::default(), asked, offer.metadata.clone());
+    let options = CommitOptions::new(&ResolvedOverrides::default(), asked, offer.metadata.clone());
     let target = world.target(&offer);
-    World::transfer_placing(target, &mut source, cut, Sending::default(), &placing).1
+    World::transfer_placing(target, &mut source, cut, Sending::default(), &options).1
 }
 
 fn all() -> Preserve {

@@ -20,10 +20,10 @@ fn contents() -> Vec<Vec<u8>> {
     ]
 }
 
-fn push(world: &World) -> Received {
+fn push(world: &World) -> Transferred {
     let mut source = Source::open(&world.path("source"), Preserve::default()).unwrap();
-    let finish = ResolvedOverrides { backup: true, ..ResolvedOverrides::default() };
-    world.transfer_with(&mut source, None, Sending::default(), &finish).1.unwrap()
+    let overrides = ResolvedOverrides { backup: true, ..ResolvedOverrides::default() };
+    world.transfer_with(&mut source, None, Sending::default(), &overrides).1.unwrap()
 }
 
 fn set_mtime(path: &Path, secs: u64) {

@@ -18,7 +18,7 @@ pub(super) fn receive_into(
     frames: &[Vec<u8>],
     offer: &Offer,
     ended: Ended,
-) -> Result<Received, TransferError> {
+) -> Result<Transferred, TransferError> {
     let target = world.target(offer);
     let (mut peer, ours) = duplex(1 << 23);
     block_on(async {
@@ -27,7 +27,7 @@ pub(super) fn receive_into(
             peer.shutdown().await.unwrap();
         }
         let mut link = Link::new(ours);
-        let (plain, never, mut got) = (plain(offer), Cancel::default(), Received::default());
+        let (plain, never, mut got) = (plain(offer), Cancel::default(), Transferred::default());
         let done = receive(&mut link, target, offer, &plain, &Unwatched, &never, &mut got).await;
         done.map(|()| got)
     })
@@ -41,7 +41,7 @@ pub(super) fn send_to(frames: &[Vec<u8>], size: u64) -> Result<Done, TransferErr
     block_on(async {
         peer.write_all(&frames.concat()).await.unwrap();
         let mut link = Link::new(ours);
-        let (never, mut sent) = (Cancel::default(), Sent::default());
+        let (never, mut sent) = (Cancel::default(), Transferred::default());
         let how = Sending::default();
         let sending = send(&mut link, &mut source, how, &Unwatched, &never, &mut sent);
         tokio::time::timeout(Duration::from_secs(10), sending).await.expect("it does not wait")

@@ -16,8 +16,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 
-use super::destination::Place;
 use super::*;
+use crate::destination::Place;
+use crate::receive::receive;
 use lariat_base::name::KeyId;
 use lariat_wire::frame::Header;
 use lariat_wire::limits::CHUNK;
@@ -67,7 +68,7 @@ impl World {
     fn target(&self, offer: &Offer) -> Target {
         // An attempt's thread that hashes what was there may not have noticed its end.
         Target::File(Box::new(
-            Partial::open(self.place(), Self::owner(), offer, Busy::Wait).unwrap(),
+            Opened::open(self.place(), Self::owner(), offer, Busy::Wait, false).unwrap(),
         ))
     }
 
@@ -80,7 +81,7 @@ impl World {
         &self,
         source: &mut Source,
         cut: Option<u64>,
-    ) -> (Result<Sent, TransferError>, Result<Received, TransferError>) {
+    ) -> (Result<Transferred, TransferError>, Result<Transferred, TransferError>) {
         self.transfer_with(source, cut, Sending::default(), &ResolvedOverrides::default())
     }
 
@@ -89,10 +90,10 @@ impl World {
         source: &mut Source,
         cut: Option<u64>,
         how: Sending,
-        finish: &ResolvedOverrides,
-    ) -> (Result<Sent, TransferError>, Result<Received, TransferError>) {
+        overrides: &ResolvedOverrides,
+    ) -> (Result<Transferred, TransferError>, Result<Transferred, TransferError>) {
         let target = self.target(source.offer());
-        Self::transfer_into(target, source, cut, how, finish)
+        Self::transfer_into(target, source, cut, how, overrides)
     }
 
     fn transfer_into(
@@ -100,11 +101,11 @@ impl World {
         source: &mut Source,
         cut: Option<u64>,
         how: Sending,
-        finish: &ResolvedOverrides,
-    ) -> (Result<Sent, TransferError>, Result<Received, TransferError>) {
+        overrides: &ResolvedOverrides,
+    ) -> (Result<Transferred, TransferError>, Result<Transferred, TransferError>) {
         let metadata = source.offer().metadata.clone();
-        let placing = CommitOptions::new(finish, Preserve::default(), metadata);
-        Self::transfer_placing(target, source, cut, how, &placing)
+        let options = CommitOptions::new(overrides, Preserve::default(), metadata);
+        Self::transfer_placing(target, source, cut, how, &options)
     }
 
     fn transfer_placing(
@@ -112,24 +113,24 @@ impl World {
         source: &mut Source,
         cut: Option<u64>,
         how: Sending,
-        placing: &CommitOptions,
-    ) -> (Result<Sent, TransferError>, Result<Received, TransferError>) {
+        options: &CommitOptions,
+    ) -> (Result<Transferred, TransferError>, Result<Transferred, TransferError>) {
         let (a, b) = duplex(1 << 16);
         let (mut from, mut to) = (Link::new(a), Link::new(Cut { stream: b, left: cut }));
         let offer = source.offer().clone();
         let never = Cancel::default();
         block_on(async {
             let sending = async {
-                let mut sent = Sent::default();
+                let mut sent = Transferred::default();
                 let done = send(&mut from, source, how, &Unwatched, &never, &mut sent).await;
                 drop(from);
                 done.map(|_| sent)
             };
             let receiving = async {
-                let mut got = Received::default();
+                let mut got = Transferred::default();
                 let never = Cancel::default();
                 let done =
-                    receive(&mut to, target, &offer, placing, &Unwatched, &never, &mut got).await;
+                    receive(&mut to, target, &offer, options, &Unwatched, &never, &mut got).await;
                 drop(to);
                 done.map(|()| got)
             };

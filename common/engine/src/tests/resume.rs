@@ -1,6 +1,7 @@
 //! Transfers that go on after they broke off.
 
 use super::*;
+use crate::file::private_file;
 
 #[test]
 fn a_cut_anywhere_goes_on_where_it_was() {
@@ -155,7 +156,7 @@ fn two_at_once_are_told_apart() {
     let world = World::new();
     let mut source = world.source(2 * C, 1);
     let held = world.target(source.offer());
-    let second = Partial::open(world.place(), World::owner(), source.offer(), Busy::Refuse);
+    let second = Opened::open(world.place(), World::owner(), source.offer(), Busy::Refuse, false);
     assert!(second.is_err_and(|failure| failure.to_string().contains("under way")));
     drop(held);
     world.transfer(&mut source, None).1.unwrap();
@@ -168,11 +169,11 @@ fn a_later_attempt_waits_until_one_has_got_its_name() {
     let (place, part) = (world.place(), Partial::name(&world.place(), World::owner()));
     let open = || private_file::open_locked(&place, &part, World::owner().user, Busy::Refuse);
     let complete = open().unwrap();
-    let guard = private_file::step_aside(&place, &part, "aside").unwrap();
+    let guard = private_file::rename_aside(&place, &part, "aside").unwrap();
     // However it looks by now.
     complete.set_permissions(PermissionsExt::from_mode(0o644)).unwrap();
     assert!(open().is_err());
-    assert!(private_file::is_at(&place, "aside", &complete).unwrap());
+    assert!(private_file::is_at(&place.directory, b"aside", &complete).unwrap());
     drop((guard, complete));
     std::fs::remove_file(world.path("aside")).unwrap();
     // One that was killed there leaves nothing to the next.
@@ -187,7 +188,8 @@ fn a_link_that_stands_for_no_file_is_not_replaced() {
     let mut source = world.source(C, 1);
     for end in ["/dev/null", "/proc/self/fd/1", "/dev/stdout"] {
         symlink(end, world.path("dest")).unwrap();
-        let refused = Partial::open(world.place(), World::owner(), source.offer(), Busy::Refuse);
+        let refused =
+            Opened::open(world.place(), World::owner(), source.offer(), Busy::Refuse, false);
         assert!(refused.is_err_and(|failure| matches!(failure.cause, Cause::NotAFile(_))), "{end}");
         assert_eq!(std::fs::read_link(world.path("dest")).unwrap(), Path::new(end));
         std::fs::remove_file(world.path("dest")).unwrap();
@@ -218,13 +220,13 @@ fn a_cancelled_transfer_tells_the_other_end_and_keeps_what_came() {
     let cancel = Cancel::default();
     let (sent, received) = block_on(async {
         let sending = async {
-            let (never, mut sent) = (Cancel::default(), Sent::default());
+            let (never, mut sent) = (Cancel::default(), Transferred::default());
             let how = Sending::default();
             let done = send(&mut from, &mut source, how, &Unwatched, &never, &mut sent).await;
             drop(from);
             done
         };
-        let (watch, plain, mut got) = (After(&cancel), plain(&offer), Received::default());
+        let (watch, plain, mut got) = (After(&cancel), plain(&offer), Transferred::default());
         let receiving = receive(&mut to, target, &offer, &plain, &watch, &cancel, &mut got);
         tokio::join!(sending, receiving)
     });

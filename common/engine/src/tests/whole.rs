@@ -111,13 +111,14 @@ fn a_source_that_grew_after_it_was_written_over_is_another() {
     let (mut from, mut to) = (Link::new(a), Link::new(b));
     let (sent, received) = block_on(async {
         let sending = async {
-            let (never, mut sent, how) = (Cancel::default(), Sent::default(), Sending::default());
+            let (never, mut sent, how) =
+                (Cancel::default(), Transferred::default(), Sending::default());
             let writes = Writes(world.path("source"));
             let done = send(&mut from, &mut source, how, &writes, &never, &mut sent).await;
             drop(from);
             done
         };
-        let (never, plain, mut got) = (Cancel::default(), plain(&offer), Received::default());
+        let (never, plain, mut got) = (Cancel::default(), plain(&offer), Transferred::default());
         let receiving = receive(&mut to, target, &offer, &plain, &Unwatched, &never, &mut got);
         tokio::join!(sending, receiving)
     });
@@ -133,11 +134,11 @@ fn a_directory_that_was_removed_meanwhile_is_called_that() {
     std::fs::create_dir(world.path("directory")).unwrap();
     let dest = Destination { path: b"directory/dest".to_vec(), name: b"source".to_vec() };
     let place = Place::resolve(world.directory.path(), &dest).unwrap();
-    let opened = Partial::open(place, World::owner(), source.offer(), Busy::Refuse).unwrap();
+    let opened = Opened::open(place, World::owner(), source.offer(), Busy::Refuse, false).unwrap();
     std::fs::remove_dir_all(world.path("directory")).unwrap();
     let target = Target::File(Box::new(opened));
-    let (how, finish) = (Sending::default(), ResolvedOverrides::default());
-    let (_, received) = World::transfer_into(target, &mut source, None, how, &finish);
+    let (how, overrides) = (Sending::default(), ResolvedOverrides::default());
+    let (_, received) = World::transfer_into(target, &mut source, None, how, &overrides);
     let gone = Cause::Os(rustix::io::Errno::NOENT.raw_os_error());
     assert!(
         matches!(&received, Err(TransferError::Local(failure)) if failure.cause == gone),
@@ -160,7 +161,7 @@ fn only_regular_files_are_read_or_replaced() {
         matches!(Source::open(Path::new("/dev/null"), Preserve::default()), Err(f) if matches!(f.cause, Cause::NotAFile(_)))
     );
     let source = world.source(1, 1);
-    let opened = Partial::open(world.place(), World::owner(), source.offer(), Busy::Refuse);
+    let opened = Opened::open(world.place(), World::owner(), source.offer(), Busy::Refuse, false);
     assert!(matches!(opened, Err(f) if matches!(f.cause, Cause::NotAFile(_))));
     assert!(fifo.exists());
 }
@@ -242,9 +243,9 @@ fn a_file_goes_down_a_stream_in_order() {
     let (mut from, mut to) = (Link::new(a), Link::new(b));
     let never = Cancel::default();
     block_on(async {
-        let (how, mut sent) = (Sending::default(), Sent::default());
+        let (how, mut sent) = (Sending::default(), Transferred::default());
         let sending = send(&mut from, &mut source, how, &Unwatched, &never, &mut sent);
-        let (plain, mut got) = (plain(&offer), Received::default());
+        let (plain, mut got) = (plain(&offer), Transferred::default());
         let other = Cancel::default();
         let receiving = receive(&mut to, target, &offer, &plain, &Unwatched, &other, &mut got);
         let (sent, got) = tokio::join!(sending, receiving);
@@ -268,9 +269,9 @@ fn a_rate_is_kept() {
 fn mode_and_backup_as_asked() {
     let world = world_with_dest(b"old");
     let mut source = world.source(10, 1);
-    let finish =
+    let overrides =
         ResolvedOverrides { mode: Some(0o604), backup: true, ..ResolvedOverrides::default() };
-    world.transfer_with(&mut source, None, Sending::default(), &finish).1.unwrap();
+    world.transfer_with(&mut source, None, Sending::default(), &overrides).1.unwrap();
     assert_eq!(world.path("dest").metadata().unwrap().mode() & 0o7777, 0o604);
     assert_eq!(std::fs::read(world.path("dest~")).unwrap(), b"old");
 }

@@ -1,30 +1,62 @@
-//! One entry against what is there under its name: what is done at once, and what is wanted.
+//! Compares one entry with what exists under its name: some changes are made at once, and contents are
+//! wanted.
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use rustix::fs::{FileType, Stat};
 
-use super::manifest::{Decided, Manifest, Present, State};
+use super::avoid::Avoid;
+use super::decided::{Decided, DirectoryState, Wanted};
+use super::deferred::{Deferred, Directory, Linked, SymbolicLink};
+use super::finish::is_same_file;
 use super::order::{DirectoryPath, fits};
-use super::shared::Wanted;
-use super::verdict::{Verdict, verdict};
-use super::walk::hash_of;
-use crate::Partial;
-use crate::attributes::{self, Attributes};
-use crate::backup;
-use crate::basis::MIN_BASIS;
+use super::shared::Shared;
+use super::verdict::{Verdict, compare_hash, verdict};
 use crate::confined::Dir;
 use crate::error::failed;
+use crate::file::basis::MIN_BASIS;
+use crate::file::{Partial, backup};
+use crate::metadata::attributes::{self, Attributes};
+use crate::metadata::disk_times::DiskTimes;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::protocol::failure::{Action, Cause, Failure, FileKind};
-use lariat_wire::protocol::transfer::Hash;
-use lariat_wire::protocol::tree::{Answer, Change, ChangeKind, Entry, MAX_PACKED, What};
+use lariat_wire::protocol::tree::{
+    Answer, Change, ChangeKind, Entry, MAX_PACKED, TreeOptions, What,
+};
 
-/// One entry.
+/// What all comparisons of one tree share.
+pub(super) struct Comparer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) options: TreeOptions,
+    pub(super) avoid: Avoid,
+    pub(super) times: DiskTimes,
+    pub(super) deferred: Deferred,
+}
+
+impl Comparer {
+    /// Whether a change of a directory is counted when it is decided, and not when it is made.
+    pub(super) fn counts_now(&self, kind: Option<ChangeKind>) -> bool {
+        match kind {
+            None => false,
+            Some(ChangeKind::Touch) => self.options.dry_run,
+            Some(_) => true,
+        }
+    }
+}
+
+/// A directory as it exists here.
+pub(super) struct OpenDirectory {
+    pub(super) path: DirectoryPath,
+    pub(super) state: DirectoryState,
+    pub(super) directory: Option<Dir>,
+}
+
+/// The comparison of one entry.
 pub(super) struct Comparing<'a> {
-    pub(super) decider: &'a mut Manifest,
-    pub(super) present: &'a Present,
+    pub(super) comparer: &'a mut Comparer,
+    pub(super) directory: &'a OpenDirectory,
     pub(super) number: u64,
     pub(super) path: Vec<u8>,
     pub(super) attributes: Attributes,
@@ -33,15 +65,19 @@ pub(super) struct Comparing<'a> {
 }
 
 impl Comparing<'_> {
-    /// What is wanted of the entry. `state` becomes that of the directory, if it is one.
-    pub(super) fn answer(&mut self, entry: &Entry, state: &mut State) -> Result<Answer, Failure> {
-        if self.present.state == State::Lost {
+    /// Compares the entry. If it is a directory, `state` becomes its state.
+    pub(super) fn answer(
+        &mut self,
+        entry: &Entry,
+        state: &mut DirectoryState,
+    ) -> Result<Answer, Failure> {
+        if self.directory.state == DirectoryState::Lost {
             return Ok(Answer::Nothing);
         }
-        if let Some(failure) = self.decider.avoid.get(&self.path) {
+        if let Some(failure) = self.comparer.avoid.get(&self.path) {
             return Err(failure.clone());
         }
-        if !fits(&self.present.path, &entry.name) {
+        if !fits(&self.directory.path, &entry.name) {
             let long = rustix::io::Errno::NAMETOOLONG;
             return Err(self.failed(Action::Create)(long.into()));
         }
@@ -49,15 +85,15 @@ impl Comparing<'_> {
             self.decided.skipped.push((std::mem::take(&mut self.path), kind));
             return Ok(Answer::Nothing);
         }
-        let there = match (&self.present.directory, self.present.state) {
-            (Some(directory), State::Old) => {
+        let there = match (&self.directory.directory, self.directory.state) {
+            (Some(directory), DirectoryState::Old) => {
                 directory.stat(&entry.name).map_err(self.failed(Action::Read))?
             }
             _ => None,
         };
-        if let (Some(directory), Some(stat)) = (&self.present.directory, &there) {
+        if let (Some(directory), Some(stat)) = (&self.directory.directory, &there) {
             let (wanted, is) = (self.attributes.mtime, attributes::mtime(stat));
-            self.attributes.mtime = self.decider.times.as_held(directory, wanted, is);
+            self.attributes.mtime = self.comparer.times.as_stored(directory, wanted, is);
         }
         let verdict = verdict(&entry.what, &self.attributes, there.as_ref());
         match &entry.what {
@@ -77,17 +113,17 @@ impl Comparing<'_> {
         entry: &Entry,
         verdict: Verdict,
         there: Option<&Stat>,
-    ) -> Result<State, Failure> {
+    ) -> Result<DirectoryState, Failure> {
         let same =
-            verdict == Verdict::Same && there.is_some_and(|stat| self.attributes.are_of(stat));
+            verdict == Verdict::Same && there.is_some_and(|stat| self.attributes.match_stat(stat));
         let kind = (!same).then(|| verdict.change());
-        self.decided.done.others += u64::from(self.decider.counts_now(kind));
-        if !same && self.decider.options.dry_run {
+        self.decided.done.others += u64::from(self.comparer.counts_now(kind));
+        if !same && self.comparer.options.dry_run {
             self.change(verdict);
         }
         let made = match verdict {
-            Verdict::Same => State::Old,
-            _ if self.decider.options.dry_run => return Ok(State::Imagined),
+            Verdict::Same => DirectoryState::Old,
+            _ if self.comparer.options.dry_run => return Ok(DirectoryState::Imagined),
             _ => {
                 let directory = self.open_directory()?;
                 self.touch()?;
@@ -97,19 +133,20 @@ impl Comparing<'_> {
                 directory
                     .make_directory(&entry.name)
                     .map_err(self.failed(Action::MakeDirectory))?;
-                State::New
+                DirectoryState::New
             }
         };
-        if !self.decider.options.dry_run {
+        if !self.comparer.options.dry_run {
+            let attributes = self.attributes.clone();
             let (path, touched) = (self.path.as_slice().into(), kind == Some(ChangeKind::Touch));
-            self.decider.after.directory(path, self.attributes.clone(), touched);
+            self.comparer.deferred.directory(Directory { path, attributes, touched });
         }
         Ok(made)
     }
 
-    /// Takes away what is no directory, where one must be.
+    /// Removes what is not a directory, where one is to be made.
     fn clear(&self, directory: &Dir, name: &[u8]) -> Result<(), Failure> {
-        if self.decider.shared.finish.backup {
+        if self.comparer.shared.overrides.backup {
             return backup::move_away(directory.as_fd(), name, &self.shown());
         }
         directory.remove(name).map_err(self.failed(Action::Remove))
@@ -125,22 +162,24 @@ impl Comparing<'_> {
         let same = verdict == Verdict::Same
             && self.open_directory()?.read_link(&entry.name).is_ok_and(|old| old == target);
         let owned = there.is_some_and(|stat| {
-            self.attributes.owns(stat) && attributes::mtime(stat) == self.attributes.mtime
+            self.attributes.owner_matches(stat) && attributes::mtime(stat) == self.attributes.mtime
         });
         if same && owned {
             return Ok(Answer::Nothing);
         }
         self.clear_empty(entry, verdict)?;
-        if self.decider.options.dry_run {
+        if self.comparer.options.dry_run {
             self.decided.done.others += 1;
             let replaced = if verdict == Verdict::Same { Verdict::Replace } else { verdict };
             self.change(if same { Verdict::Same } else { replaced });
             return Ok(Answer::Nothing);
         }
-        let (directory, name) =
-            (DirectoryPath::clone(&self.present.path), entry.name.as_slice().into());
-        let (target, attributes) = (target.into(), self.attributes.clone());
-        self.decider.after.link(directory, name, target, attributes);
+        self.comparer.deferred.link(SymbolicLink {
+            directory: DirectoryPath::clone(&self.directory.path),
+            name: entry.name.as_slice().into(),
+            target: target.into(),
+            attributes: self.attributes.clone(),
+        });
         Ok(Answer::Nothing)
     }
 
@@ -148,16 +187,16 @@ impl Comparing<'_> {
         if there.is_some_and(is_directory) {
             self.clear_empty(entry, Verdict::Directory)?;
         }
-        if self.decider.options.dry_run {
+        if self.comparer.options.dry_run {
             self.decided.files += 1;
-            if !self.decider.after.is_same(first, &self.decider.shared, there) {
+            if !self.is_linked(first, there) {
                 self.decided.done.files += 1;
                 self.change(there.map_or(Verdict::Make, |_| Verdict::Replace));
             }
             return Ok(Answer::Nothing);
         }
-        let directory = DirectoryPath::clone(&self.present.path);
-        if !self.decider.after.same(first, directory, entry.name.as_slice().into()) {
+        let directory = DirectoryPath::clone(&self.directory.path);
+        if !self.comparer.deferred.same(first, directory, entry.name.as_slice().into()) {
             let cause = Cause::BadRequest("it is linked to a file that was not sent".to_owned());
             return Err(self.failure(Action::Create, cause));
         }
@@ -173,23 +212,23 @@ impl Comparing<'_> {
         let What::File { size, hash, linked } = entry.what else { return Ok(Answer::Nothing) };
         let linked = linked.then_some(self.number);
         if verdict == Verdict::Hash {
-            let compared = compared(self.open_directory()?, &entry.name, hash);
+            let compared = compare_hash(self.open_directory()?, &entry.name, hash);
             verdict = compared.map_err(self.failed(Action::Read))?;
         }
         if let Some(number) = linked {
-            let directory = DirectoryPath::clone(&self.present.path);
-            let stays = verdict == Verdict::Same;
-            self.decider.after.linked(number, directory, entry.name.as_slice().into(), stays);
+            let directory = DirectoryPath::clone(&self.directory.path);
+            let (name, stays) = (entry.name.as_slice().into(), verdict == Verdict::Same);
+            self.comparer.deferred.linked(number, Linked { directory, name, stays });
         }
         if let (Verdict::Same, Some(stat)) = (verdict, there) {
             self.decided.files += 1;
             self.decided.bytes += size;
-            self.decider.shared.arrived(linked);
+            self.comparer.shared.arrived(linked);
             self.attributes_only(entry, stat)?;
             return Ok(Answer::Nothing);
         }
         let clears = self.clear_empty(entry, verdict)?;
-        if self.decider.options.dry_run {
+        if self.comparer.options.dry_run {
             self.decided.files += 1;
             self.decided.bytes += size;
             self.decided.done.files += 1;
@@ -198,7 +237,7 @@ impl Comparing<'_> {
         }
         let difference = self.has_something(entry, size, there)?;
         let wanted = Wanted {
-            directory: DirectoryPath::clone(&self.present.path),
+            directory: DirectoryPath::clone(&self.directory.path),
             name: entry.name.as_slice().into(),
             attributes: self.attributes.clone(),
             replaces: verdict == Verdict::Replace || clears,
@@ -211,21 +250,34 @@ impl Comparing<'_> {
         Ok(if difference { Answer::Difference } else { Answer::Content })
     }
 
-    /// Whether there is something of a file that does not fit a pack: an older one, or what a broken attempt left.
+    /// Whether an existing name is a link to the earlier file `first`, which stays.
+    fn is_linked(&self, first: u64, there: Option<&Stat>) -> bool {
+        let (Some(Linked { directory, name, stays: true }), Some(there)) =
+            (self.comparer.deferred.linked.get(&first), there)
+        else {
+            return false;
+        };
+        let directory = self.comparer.shared.root.enter(directory);
+        let first = directory.and_then(|directory| directory.stat(name));
+        matches!(first, Ok(Some(is)) if is_same_file(&is, there))
+    }
+
+    /// Whether a part of a file that does not fit a pack exists here: an older version, or the partial of an
+    /// earlier attempt.
     fn has_something(
         &self,
         entry: &Entry,
         size: u64,
         there: Option<&Stat>,
     ) -> Result<bool, Failure> {
-        if size <= MAX_PACKED as u64 || self.present.state != State::Old {
+        if size <= MAX_PACKED as u64 || self.directory.state != DirectoryState::Old {
             return Ok(false);
         }
         let directory = self.open_directory()?;
-        if Partial::is_there(directory, &entry.name, self.decider.shared.owner) {
+        if Partial::is_there(directory, &entry.name, self.comparer.shared.owner) {
             return Ok(true);
         }
-        // For one chunk an older file is of no use.
+        // A single chunk is sent whole.
         let basis = there.is_some_and(|stat| {
             let size = u64::try_from(stat.st_size).unwrap_or_default();
             FileType::from_raw_mode(stat.st_mode).is_file() && size >= MIN_BASIS
@@ -233,31 +285,32 @@ impl Comparing<'_> {
         Ok(basis && size > CHUNK as u64)
     }
 
-    /// A file that has its content already gets what else differs.
+    /// Sets the attributes of a file whose content is up to date.
     fn attributes_only(&mut self, entry: &Entry, stat: &Stat) -> Result<(), Failure> {
-        if self.attributes.are_of(stat) && !self.attributes.are_beyond_stat() {
+        if self.attributes.match_stat(stat) && !self.attributes.are_beyond_stat() {
             return Ok(());
         }
         let file = self.open_directory()?.pin_file(&entry.name);
         let file = file.map_err(self.failed(Action::Open))?;
-        if self.decider.options.dry_run {
+        if self.comparer.options.dry_run {
             if self.attributes.differ(&file, &self.shown())? {
                 self.decided.done.files += 1;
                 self.change(Verdict::Same);
             }
-        } else if self.attributes.make_equal(&file, &self.shown())? {
+        } else if self.attributes.apply(&file, &self.shown())? {
             self.touch()?;
         }
         Ok(())
     }
 
-    /// An empty directory in the way of something else goes at once. Gives whether one that is not empty will.
+    /// Removes an empty directory whose name something else must get. Returns whether a directory that is not
+    /// empty will be removed at the end.
     fn clear_empty(&mut self, entry: &Entry, verdict: Verdict) -> Result<bool, Failure> {
         if verdict != Verdict::Directory {
             return Ok(false);
         }
         let directory = self.open_directory()?;
-        let gone = if self.decider.options.dry_run {
+        let gone = if self.comparer.options.dry_run {
             let names = directory.enter(&entry.name).and_then(|inner| inner.names());
             names.map_err(self.failed(Action::Read))?.is_empty()
         } else {
@@ -266,20 +319,20 @@ impl Comparing<'_> {
         if gone {
             return Ok(false);
         }
-        if self.decider.options.delete {
-            let path = DirectoryPath::clone(&self.present.path);
-            self.decider.after.in_the_way(path, entry.name.as_slice().into());
+        if self.comparer.options.delete {
+            let path = DirectoryPath::clone(&self.directory.path);
+            self.comparer.deferred.in_the_way(path, entry.name.as_slice().into());
             return Ok(true);
         }
         Err(self.failure(Action::Create, Cause::NotAFile(FileKind::Directory)))
     }
 
     fn open_directory(&self) -> Result<&Dir, Failure> {
-        self.present.directory.as_ref().ok_or_else(|| self.failure(Action::Open, Cause::Internal))
+        self.directory.directory.as_ref().ok_or_else(|| self.failure(Action::Open, Cause::Internal))
     }
 
     fn touch(&self) -> Result<(), Failure> {
-        self.decider.shared.touch(self.open_directory()?).map_err(self.failed(Action::Open))
+        self.comparer.shared.touch(self.open_directory()?).map_err(self.failed(Action::Open))
     }
 
     fn change(&mut self, verdict: Verdict) {
@@ -287,7 +340,7 @@ impl Comparing<'_> {
     }
 
     fn shown(&self) -> Vec<u8> {
-        self.decider.shared.shown(&self.path, b"")
+        self.comparer.shared.shown(&self.path, b"")
     }
 
     fn failed(&self, action: Action) -> impl Fn(io::Error) -> Failure + use<> {
@@ -297,19 +350,6 @@ impl Comparing<'_> {
     fn failure(&self, action: Action, cause: Cause) -> Failure {
         Failure { action, path: Some(self.shown()), cause }
     }
-}
-
-/// Whether a file that is as long as it should be has the same bytes. It is read to its end.
-pub(super) fn compared(directory: &Dir, name: &[u8], hash: Option<Hash>) -> io::Result<Verdict> {
-    let file = match directory.open_file(name) {
-        // One that may not be read is replaced, for all that is known.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            return Ok(Verdict::Replace);
-        }
-        file => file?,
-    };
-    let is = hash_of(&file, u64::MAX)?;
-    Ok(if Some(is) == hash { Verdict::Same } else { Verdict::Replace })
 }
 
 fn is_directory(stat: &Stat) -> bool {

@@ -13,17 +13,21 @@ use rustix::fs::FileType;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
-use super::Watch;
-use super::compare::compared;
-use super::verdict::{self, Verdict};
-use super::walk::hash_of;
-use crate::attributes::{self, Translator};
+use super::hash_file::hash_of;
+use super::verdict::{self, Verdict, compare_hash};
+use super::watch::Watch;
 use crate::confined::Dir;
 use crate::destination::Place;
-use crate::disk_times::DiskTimes;
+use crate::error::TransferError;
 use crate::error::failed;
+use crate::file::replaceable;
+use crate::metadata::ResolvedOverrides;
+use crate::metadata::attributes;
+use crate::metadata::disk_times::DiskTimes;
+use crate::metadata::translate::Translator;
 use crate::offload::{offload, unexpected};
-use crate::{ResolvedOverrides, Source, TransferError, partial, source};
+use crate::source;
+use crate::source::Source;
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::Message;
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
@@ -64,7 +68,7 @@ pub async fn describe_for<S: AsyncRead + AsyncWrite>(
 /// Describes a stream, of which nothing is read.
 pub fn describe_stream(now: Time) -> Entry {
     let what = What::File { size: 0, hash: None, linked: false };
-    Entry { name: Vec::new(), metadata: source::of_stream(now), what }
+    Entry { name: Vec::new(), metadata: source::offer::of_stream(now), what }
 }
 
 /// A file that its sender has described, and where it would go.
@@ -78,7 +82,7 @@ pub struct Look {
     /// What both ends agreed on.
     pub options: TreeOptions,
     /// What files get beyond their content.
-    pub finish: ResolvedOverrides,
+    pub overrides: ResolvedOverrides,
 }
 
 /// What a look has found.
@@ -194,7 +198,7 @@ impl Look {
         let What::File { size, hash, .. } = self.root.what else {
             return Err(Failure::request(Cause::Internal));
         };
-        let (directory, name) = Place::look(&self.base, &self.dest)?;
+        let (directory, name) = Place::locate(&self.base, &self.dest)?;
         let path = directory.join(OsStr::from_bytes(&name)).into_os_string().into_encoded_bytes();
         let failed = |action| failed(action, &path);
         let directory = match Dir::open(&directory) {
@@ -207,7 +211,7 @@ impl Look {
             None => None,
         };
         if let Some(directory) = &directory {
-            partial::check_replaceable(directory, &name, &path)?;
+            replaceable::check(directory, &name, &path)?;
         }
         let is_as_long = there.as_ref().is_some_and(|stat| {
             let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
@@ -216,19 +220,19 @@ impl Look {
         if is_as_long && hash.is_none() {
             return Ok(Finding::Unhashed(self));
         }
-        let Self { root, options, finish, .. } = self;
-        let mut translator = Translator::new(options.preserve, finish);
+        let Self { root, options, overrides, .. } = self;
+        let mut translator = Translator::new(options.preserve, overrides);
         let mut attributes = translator.attributes(root.metadata, true);
         if let (Some(directory), Some(stat)) = (&directory, &there) {
             let (wanted, is) = (attributes.mtime, attributes::mtime(stat));
-            attributes.mtime = DiskTimes::default().as_held(directory, wanted, is);
+            attributes.mtime = DiskTimes::default().as_stored(directory, wanted, is);
         }
         let mut verdict = verdict::verdict(&root.what, &attributes, there.as_ref());
         if let (Verdict::Hash, Some(directory)) = (verdict, &directory) {
-            verdict = compared(directory, &name, hash).map_err(failed(Action::Read))?;
+            verdict = compare_hash(directory, &name, hash).map_err(failed(Action::Read))?;
         }
-        let is_same =
-            verdict == Verdict::Same && there.as_ref().is_some_and(|stat| attributes.are_of(stat));
+        let is_same = verdict == Verdict::Same
+            && there.as_ref().is_some_and(|stat| attributes.match_stat(stat));
         let change = (!is_same).then(|| Change { path: path.clone(), kind: verdict.change() });
         let done = Changed::file(!is_same);
         let settled = Settled { path, files: 1, bytes: size, done };
@@ -273,10 +277,10 @@ mod tests {
         let root = describe(&source, hashed).unwrap();
         let to = Destination { path: dest.as_bytes().to_vec(), name: b"source".to_vec() };
         let options = TreeOptions { dry_run: true, ..TreeOptions::default() };
-        let (base, finish) = (directory.to_owned(), ResolvedOverrides::default());
+        let (base, overrides) = (directory.to_owned(), ResolvedOverrides::default());
         let names = || std::fs::read_dir(directory).unwrap().count();
         let before = names();
-        let found = Look { base, dest: to, root, options, finish }.find();
+        let found = Look { base, dest: to, root, options, overrides }.find();
         assert_eq!(names(), before);
         let found = match found? {
             Finding::Found(found) => found,

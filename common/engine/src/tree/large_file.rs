@@ -1,20 +1,27 @@
-//! Receiving one file of a tree that does not fit a pack, by the engine for single files.
+//! Receives one file of a tree that does not fit a pack, by the engine for single files.
 
 use std::os::fd::AsFd;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
-use super::replace::{Replacement, Replacements};
-use super::shared::{LastDirectory, Shared, Wanted};
-use super::{Counts, Engine, Side, Watch};
-use crate::commit::{Landing, Sync};
+use super::decided::Wanted;
+use super::replacements::{Replacement, Replacements};
+use super::shared::{LastDirectory, Shared};
+use super::watch::{Counts, FileProgress, Side, Watch};
+use crate::cancel::Cancel;
 use crate::destination::Place;
+use crate::error::TransferError;
 use crate::error::failed;
+use crate::file::Busy;
+use crate::file::CommitOptions;
+use crate::file::commit::{Landing, Sync};
+use crate::file::unfinished::Opened;
 use crate::offload::offload;
+use crate::receive;
 use crate::receive::Receiver;
-use crate::unfinished::Opened;
-use crate::{Busy, Cancel, CommitOptions, Received, Target, TransferError, receive};
+use crate::receive::Target;
+use crate::transferred::Transferred;
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use lariat_wire::protocol::metadata::Metadata;
@@ -22,8 +29,8 @@ use lariat_wire::protocol::transfer::{Complete, Offer};
 use lariat_wire::protocol::tree::Missed;
 use lariat_wire::protocol::{Kind, Message};
 
-/// One file that has been begun.
-pub(super) struct Alone<'a> {
+/// A file that the sender has begun.
+pub(super) struct LargeFile<'a> {
     pub(super) shared: &'a Shared,
     pub(super) replacements: &'a Replacements,
     pub(super) watch: &'a dyn Watch,
@@ -33,15 +40,15 @@ pub(super) struct Alone<'a> {
     pub(super) offer: Offer,
 }
 
-/// Why a file is not there, and which end says so.
+/// Why a file did not arrive, and at which end.
 type Missing = (Failure, Side);
 
 fn here(failure: Failure) -> Missing {
     (failure, Side::Here)
 }
 
-impl Alone<'_> {
-    /// Receives it. Gives how many files there are now, and their bytes.
+impl LargeFile<'_> {
+    /// Receives the file. Returns how many files arrived, and their bytes.
     pub(super) async fn receive<S: AsyncRead + AsyncWrite>(
         mut self,
         link: &mut Link<S>,
@@ -49,19 +56,19 @@ impl Alone<'_> {
     ) -> Result<(u64, u64), TransferError> {
         let Metadata { mode, mtime, .. } = self.offer.metadata;
         self.shared.as_read(&mut wanted.attributes, mode, mtime);
-        let finish = &self.shared.finish;
-        let placing = CommitOptions {
+        let overrides = &self.shared.overrides;
+        let options = CommitOptions {
             attributes: wanted.attributes.clone(),
-            backup: finish.backup,
-            given_mode: finish.mode.is_some(),
+            backup: overrides.backup,
+            given_mode: overrides.mode.is_some(),
         };
         let opened = self.open(&wanted);
-        let mut received = Received::default();
+        let mut received = Transferred::default();
         let done = if wanted.difference {
-            self.difference(link, opened, &wanted, &placing, &mut received).await
+            self.difference(link, opened, &wanted, &options, &mut received).await
         } else {
-            let sync = if wanted.replaces { Sync::First } else { Sync::WithItsTree };
-            self.content(link, opened, placing, sync, &mut received).await
+            let sync = if wanted.replaces { Sync::First } else { Sync::WithTree };
+            self.content(link, opened, options, sync, &mut received).await
         };
         self.counts.sent += received.sent;
         self.counts.moved += received.moved;
@@ -78,11 +85,11 @@ impl Alone<'_> {
         }
     }
 
-    /// It has its name, or waits for a directory to be removed that has it.
+    /// Records a complete file: it has its name, or waits until the directory of that name is removed.
     fn landed(&self, wanted: Wanted) {
         let Wanted { directory, name, clears, linked, .. } = wanted;
         if clears {
-            let (staged, backup) = (self.shared.stage(&name), self.shared.finish.backup);
+            let (staged, backup) = (self.shared.stage(&name), self.shared.overrides.backup);
             self.replacements.add(Replacement { directory, staged, name, clears, backup, linked });
         } else {
             self.shared.arrived(linked);
@@ -99,20 +106,20 @@ impl Alone<'_> {
         let place = Place::within(directory.into(), directory_path, wanted.name.to_vec());
         let staged = || Landing::Staged(self.shared.stage(&wanted.name));
         let landing = if wanted.clears { staged() } else { Landing::Final };
-        let in_place = self.shared.finish.in_place && wanted.replaces && !wanted.clears;
+        let in_place = self.shared.overrides.in_place && wanted.replaces && !wanted.clears;
         let (owner, offer) = (self.shared.owner, &self.offer);
-        Opened::open_for(place, landing, owner, offer, Busy::Refuse, in_place)
+        Opened::open_replacing(place, landing, owner, offer, Busy::Refuse, in_place)
     }
 
-    /// A file of which something is there: the dialogue of a file that goes alone. What fails once it
-    /// has begun ends the connection.
+    /// Receives a file of which a part exists, by the dialogue of a single file. A failure during it ends the
+    /// connection.
     async fn difference<S: AsyncRead + AsyncWrite>(
         &mut self,
         link: &mut Link<S>,
         opened: Result<Opened, Failure>,
         wanted: &Wanted,
-        placing: &CommitOptions,
-        received: &mut Received,
+        options: &CommitOptions,
+        received: &mut Transferred,
     ) -> Result<Result<(), Missing>, TransferError> {
         let opened = match opened {
             Ok(opened) => opened,
@@ -122,35 +129,35 @@ impl Alone<'_> {
                 return Ok(Err(here(failure)));
             }
         };
-        let (target, progress) = (Target::File(Box::new(opened)), Engine(self.watch));
+        let (target, progress) = (Target::File(Box::new(opened)), FileProgress(self.watch));
         let done =
-            receive(link, target, &self.offer, placing, &progress, self.cancel, received).await;
+            receive(link, target, &self.offer, options, &progress, self.cancel, received).await;
         if let Err(TransferError::Local(failure) | TransferError::Remote(failure)) = &done {
-            self.counts.spoil(crate::confined::join(&wanted.directory, &wanted.name), failure);
+            self.counts.abort(crate::confined::join(&wanted.directory, &wanted.name), failure);
         }
         done.map(Ok)
     }
 
-    /// A file of which nothing is there comes in one go, and nobody waits for it to be done.
+    /// Receives a file of which nothing exists. The sender does not wait for its end.
     async fn content<S: AsyncRead + AsyncWrite>(
         &self,
         link: &mut Link<S>,
         opened: Result<Opened, Failure>,
-        placing: CommitOptions,
+        options: CommitOptions,
         sync: Sync,
-        received: &mut Received,
+        received: &mut Transferred,
     ) -> Result<Result<(), Missing>, TransferError> {
-        let progress = Engine(self.watch);
-        let taking = opened.and_then(|mut opened| {
+        let progress = FileProgress(self.watch);
+        let receiver = opened.and_then(|mut opened| {
             (opened.have, opened.begun, opened.basis) = (Vec::new(), None, None);
             let target = Target::File(Box::new(opened));
             Receiver::new(target, &self.offer, &progress, self.cancel, received)
         });
-        let mut taking = match taking {
-            Ok(taking) => taking,
+        let mut receiver = match receiver {
+            Ok(receiver) => receiver,
             Err(failure) => {
-                tell(link, &failure)?;
-                pass_over(link).await?;
+                send_missed(link, &failure)?;
+                discard(link).await?;
                 return Ok(Err(here(failure)));
             }
         };
@@ -158,36 +165,36 @@ impl Alone<'_> {
         let taken = tokio::select! {
             biased;
             error = link.writer.drive() => Err(error.into()),
-            taken = taking.run(&mut link.reader, &outbox, None) => taken,
+            taken = receiver.run(&mut link.reader, &outbox, None) => taken,
         };
-        let is_complete = taking.is_complete;
-        let Target::File(opened) = taking.into_target() else {
+        let is_complete = receiver.is_complete;
+        let Target::File(opened) = receiver.into_target() else {
             return Err(Failure::request(Cause::Internal).into());
         };
-        let partial = opened.partial;
+        let file = opened.file;
         match taken {
             Ok(size) => {
                 let work = move |done: oneshot::Sender<_>| {
-                    // Fails only when nobody waits for it any more.
-                    let _ = done.send(partial.commit(size, &placing, sync));
+                    // Fails only when the transfer is over.
+                    let _ = done.send(file.commit(size, &options, sync));
                 };
-                // What the sender has sent meanwhile is of other files.
+                // What arrives meanwhile belongs to other files and is read later.
                 let meanwhile = async { link.writer.drive().await.into() };
                 let done = offload("commit", work, meanwhile).await?;
                 if let Err(failure) = &done {
-                    tell(link, failure)?;
+                    send_missed(link, failure)?;
                 }
                 Ok(done.map(drop).map_err(here))
             }
             Err(TransferError::Missed(failure)) => {
-                partial.abandon(&failure.cause);
+                file.abandon(&failure.cause);
                 Ok(Err((failure, Side::There)))
             }
             Err(TransferError::Local(failure)) if self.cancel.cause().is_none() => {
-                partial.abandon(&failure.cause);
-                tell(link, &failure)?;
+                file.abandon(&failure.cause);
+                send_missed(link, &failure)?;
                 if !is_complete {
-                    pass_over(link).await?;
+                    discard(link).await?;
                 }
                 Ok(Err(here(failure)))
             }
@@ -196,13 +203,16 @@ impl Alone<'_> {
     }
 }
 
-/// Tells the sender of what can't be taken.
-fn tell<S: AsyncRead + AsyncWrite>(link: &Link<S>, failure: &Failure) -> Result<(), LinkError> {
+/// Reports to the sender what can't be received.
+fn send_missed<S: AsyncRead + AsyncWrite>(
+    link: &Link<S>,
+    failure: &Failure,
+) -> Result<(), LinkError> {
     link.outbox().post(&Missed { number: None, failure: failure.clone() })
 }
 
-/// Passes over what the sender sends of a file that can't be taken.
-async fn pass_over<S: AsyncRead + AsyncWrite>(link: &mut Link<S>) -> Result<(), TransferError> {
+/// Discards what the sender sends of a file that can't be received.
+async fn discard<S: AsyncRead + AsyncWrite>(link: &mut Link<S>) -> Result<(), TransferError> {
     loop {
         match link.next().await?.ok_or(LinkError::Cut)?.kind {
             Kind::Chunk => {}

@@ -1,89 +1,48 @@
-//! Goes through the manifest as it comes, directory by directory: which are there, and what is in them that
-//! the source does not have. On a thread beside the network, for it looks at every name that is there.
+//! Compares the manifest, as it arrives, with what exists here, directory by directory: which entries are
+//! wanted, and which names the source does not have. Runs on a thread of its own, because it reads every
+//! existing name.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use rustix::fs::FileType;
 
-use super::compare::Comparing;
+use super::avoid::Avoid;
+use super::compare::{Comparer, Comparing, OpenDirectory};
+use super::decided::{BadManifest, Decided, DirectoryState};
+use super::deferred::{Deferred, Directory};
 use super::filter::Filter;
-use super::finish::After;
 use super::order::{DirectoryPath, Order};
-use super::read::Avoid;
-use super::shared::{Shared, Wanted};
-use crate::attributes::{Attributes, Translator};
+use super::shared::Shared;
 use crate::confined::{Dir, Names, join};
-use crate::disk_times::DiskTimes;
 use crate::error::failed;
-use crate::temporary;
+use crate::file::temporary;
+use crate::metadata::attributes::Attributes;
+use crate::metadata::disk_times::DiskTimes;
+use crate::metadata::translate::Translator;
 use lariat_wire::memory::Memory;
-use lariat_wire::protocol::failure::{Action, Failure, FileKind};
+use lariat_wire::protocol::failure::{Action, Failure};
 use lariat_wire::protocol::metadata::Acls;
 use lariat_wire::protocol::tree::{
-    Answer, Answers, Change, ChangeKind, Changed, Entries, Entry, TreeOptions, What,
+    Answer, Answers, Change, ChangeKind, Entries, Entry, TreeOptions, What,
 };
 
-/// What follows from one message of entries.
-#[derive(Default)]
-pub(super) struct Decided {
-    pub(super) answers: Option<Answers>,
-    pub(super) wanted: Vec<(u64, Wanted)>,
-    /// Of entries that are settled by the answer.
-    pub(super) weight: usize,
-    pub(super) changes: Vec<Change>,
-    pub(super) skipped: Vec<(Vec<u8>, FileKind)>,
-    /// Names whose ACLs do not travel.
-    pub(super) without_acl: Vec<Vec<u8>>,
-    /// Files that are as they should be, or would be, and their bytes.
-    pub(super) files: u64,
-    pub(super) bytes: u64,
-    /// What was changed at once, or would be.
-    pub(super) done: Changed,
-}
-
-/// What is known of a directory whose entries come later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// It was there.
-    Old,
-    /// It was made a moment ago.
-    New,
-    /// It would be made, were this no dry run.
-    Imagined,
-    /// It could not be made: what is in it can't be either, which need not be said again.
-    Lost,
-}
-
-/// A manifest that is not gone through to its end.
-#[derive(Debug)]
-pub(super) enum BadManifest {
-    /// It can't be.
-    Wrong(&'static str),
-    /// It has more directories and links than are kept.
-    TooMuch,
-}
-
+/// The manifest so far.
 pub(super) struct Manifest {
-    pub(super) shared: Arc<Shared>,
-    pub(super) options: TreeOptions,
+    comparer: Comparer,
     filter: Filter,
-    pub(super) avoid: Avoid,
     translator: Translator,
-    pub(super) times: DiskTimes,
-    order: Order<State>,
-    /// The present directory, once the first of its entries have come.
-    present: Option<Present>,
-    pub(super) after: After,
-    /// The root's attributes and state, until it was looked at.
-    root: Option<(Attributes, State)>,
+    order: Order<DirectoryState>,
+    /// The current directory, once the first of its entries have arrived.
+    current: Option<Current>,
+    /// The root's attributes and state, until it was compared.
+    root: Option<(Attributes, DirectoryState)>,
 }
 
-/// The present directory as it is here.
-pub(super) struct Present {
-    pub(super) path: DirectoryPath,
-    pub(super) state: State,
-    pub(super) directory: Option<Dir>,
-    /// Names that are there and may have to go, and how many of them have been looked at.
+/// The directory whose entries arrive now.
+struct Current {
+    directory: OpenDirectory,
+    /// Existing names that may have to be deleted, and how many of them were compared.
     names: Names,
     seen: usize,
 }
@@ -95,48 +54,41 @@ impl Manifest {
         filter: Filter,
         avoid: Avoid,
         root: Entry,
-        state: State,
+        state: DirectoryState,
         memory: &Memory,
     ) -> Self {
-        let mut translator = Translator::new(options.preserve, shared.finish.clone());
+        let mut translator = Translator::new(options.preserve, shared.overrides.clone());
         let attributes = translator.attributes(root.metadata, false);
-        let (order, times) = (Order::new(state), DiskTimes::default());
-        let after = After::new(memory);
-        let (present, root) = (None, Some((attributes, state)));
-        Self { shared, options, filter, avoid, translator, times, order, present, after, root }
+        let (times, deferred) = (DiskTimes::default(), Deferred::new(memory));
+        let comparer = Comparer { shared, options, avoid, times, deferred };
+        let (order, root) = (Order::new(state), Some((attributes, state)));
+        Self { comparer, filter, translator, order, current: None, root }
     }
 
-    /// The root itself: what becomes of it is told first.
+    /// Compares the root itself, which is reported first.
     fn root(&mut self, decided: &mut Decided) {
         let Some((attributes, state)) = self.root.take() else { return };
+        let Comparer { shared, options, deferred, .. } = &mut self.comparer;
         let kind = match state {
-            State::Imagined | State::New => Some(ChangeKind::Make),
+            DirectoryState::Imagined | DirectoryState::New => Some(ChangeKind::Make),
             _ => {
-                let same = self.shared.root.stat_self().is_ok_and(|stat| attributes.are_of(&stat));
+                let same = shared.root.stat_self().is_ok_and(|stat| attributes.match_stat(&stat));
                 (!same).then_some(ChangeKind::Touch)
             }
         };
-        let change = kind.map(|kind| Change { path: self.shared.path.clone(), kind });
-        if state != State::Imagined {
-            self.after.directory(Arc::new([]), attributes, kind == Some(ChangeKind::Touch));
+        let change = kind.map(|kind| Change { path: shared.path.clone(), kind });
+        decided.changes.extend(change.filter(|_| options.dry_run));
+        if state != DirectoryState::Imagined {
+            let touched = kind == Some(ChangeKind::Touch);
+            deferred.directory(Directory { path: Arc::new([]), attributes, touched });
         }
-        decided.done.others += u64::from(self.counts_now(kind));
-        decided.changes.extend(change.filter(|_| self.options.dry_run));
+        decided.done.others += u64::from(self.comparer.counts_now(kind));
     }
 
-    /// Whether a directory's change is counted when it is decided, and not when it is done.
-    pub(super) fn counts_now(&self, kind: Option<ChangeKind>) -> bool {
-        match kind {
-            None => false,
-            Some(ChangeKind::Touch) => self.options.dry_run,
-            Some(_) => true,
-        }
-    }
-
-    /// Nothing more comes: gives what is left to do.
-    pub(super) fn end(self) -> Result<After, BadManifest> {
+    /// Ends the manifest, and returns what is left to do.
+    pub(super) fn end(self) -> Result<Deferred, BadManifest> {
         match self.order.directory() {
-            None => Ok(self.after),
+            None => Ok(self.comparer.deferred),
             Some(_) => Err(BadManifest::Wrong("its manifest ends too early")),
         }
     }
@@ -145,8 +97,8 @@ impl Manifest {
     pub(super) fn entries(&mut self, message: Entries) -> Result<Decided, BadManifest> {
         let mut decided = Decided::default();
         self.root(&mut decided);
-        let mut present = match self.present.take() {
-            Some(present) => present,
+        let mut current = match self.current.take() {
+            Some(current) => current,
             None => self.enter()?,
         };
         let mut answers = Answers { first: 0, answers: Vec::with_capacity(message.entries.len()) };
@@ -156,11 +108,11 @@ impl Manifest {
             if answers.first == 0 {
                 answers.first = number;
             }
-            self.extra(&mut present, Some(&entry.name));
-            let answer = self.entry(&present, number, entry, &mut decided)?;
+            self.extra(&mut current, Some(&entry.name));
+            let answer = self.entry(&current.directory, number, entry, &mut decided)?;
             answers.answers.push(answer as u8);
-            let names = present.names.bytes();
-            if self.after.is_full(self.order.kept() + names) {
+            let names = current.names.bytes();
+            if self.comparer.deferred.is_full(self.order.kept() + names) {
                 return Err(BadManifest::TooMuch);
             }
         }
@@ -168,87 +120,89 @@ impl Manifest {
             decided.answers = Some(answers);
         }
         if message.last {
-            self.extra(&mut present, None);
+            self.extra(&mut current, None);
             self.order
                 .last()
                 .map_err(|_| BadManifest::Wrong("its manifest goes on after its end"))?;
         } else {
-            self.present = Some(present);
+            self.current = Some(current);
         }
         Ok(decided)
     }
 
-    fn enter(&mut self) -> Result<Present, BadManifest> {
+    fn enter(&mut self) -> Result<Current, BadManifest> {
         let end = BadManifest::Wrong("its manifest goes on after its end");
         let (path, &state) = self.order.directory().ok_or(end)?;
         let path = DirectoryPath::clone(path);
-        let mut present =
-            Present { path, state, directory: None, names: Names::default(), seen: 0 };
-        if matches!(state, State::Old | State::New) {
-            match self.open(&present.path, state) {
-                Ok((directory, names)) => {
-                    (present.directory, present.names) = (Some(directory), names)
-                }
+        let mut directory = OpenDirectory { path, state, directory: None };
+        let mut names = Names::default();
+        if matches!(state, DirectoryState::Old | DirectoryState::New) {
+            match self.open(&directory.path, state) {
+                Ok((open, existing)) => (directory.directory, names) = (Some(open), existing),
                 Err(failure) => {
-                    self.shared.miss(failure);
-                    present.state = State::Lost;
+                    self.comparer.shared.miss(failure);
+                    directory.state = DirectoryState::Lost;
                 }
             }
         }
-        Ok(present)
+        Ok(Current { directory, names, seen: 0 })
     }
 
-    fn open(&self, path: &[u8], state: State) -> Result<(Dir, Names), Failure> {
-        let failed = |action| failed(action, &self.shared.shown(path, b""));
-        let directory = if state == State::Old && !self.options.dry_run {
-            self.shared.enter_own(&self.shared.root, path).map(|(directory, _)| directory)
+    fn open(&self, path: &[u8], state: DirectoryState) -> Result<(Dir, Names), Failure> {
+        let Comparer { shared, options, .. } = &self.comparer;
+        let failed = |action| failed(action, &shared.shown(path, b""));
+        let directory = if state == DirectoryState::Old && !options.dry_run {
+            shared.enter_own(&shared.root, path).map(|(directory, _)| directory)
         } else {
-            self.shared.root.enter(path)
+            shared.root.enter(path)
         };
         let directory = directory.map_err(failed(Action::Open))?;
         let mut names = Names::default();
-        if state == State::Old && self.options.delete {
+        if state == DirectoryState::Old && options.delete {
             names = directory.names().map_err(failed(Action::Read))?;
             names.sort();
         }
         Ok((directory, names))
     }
 
-    /// Looks at the names here that come before `until`: the source does not have them.
-    fn extra(&mut self, present: &mut Present, until: Option<&[u8]>) {
-        let Some(directory) = &present.directory else { return };
-        while let Some(name) = present.names.get(present.seen) {
+    /// Defers the removal of existing names before `until`, which the source does not have.
+    fn extra(&mut self, current: &mut Current, until: Option<&[u8]>) {
+        let OpenDirectory { path: parent, directory: Some(directory), .. } = &current.directory
+        else {
+            return;
+        };
+        while let Some(name) = current.names.get(current.seen) {
             match until.map(|until| name.cmp(until)) {
-                Some(std::cmp::Ordering::Greater) => return,
-                Some(std::cmp::Ordering::Equal) => {
-                    present.seen += 1;
+                Some(Ordering::Greater) => return,
+                Some(Ordering::Equal) => {
+                    current.seen += 1;
                     return;
                 }
-                Some(std::cmp::Ordering::Less) | None => present.seen += 1,
+                Some(Ordering::Less) | None => current.seen += 1,
             }
-            let path = join(&present.path, name);
+            let path = join(parent, name);
             let is_directory = match directory.stat(name) {
                 Ok(Some(stat)) => FileType::from_raw_mode(stat.st_mode).is_dir(),
                 _ => continue,
             };
             if temporary::is_temporary(name, is_directory)
-                || self.shared.spares(&self.filter, &path, name, is_directory)
+                || self.comparer.shared.spares(&self.filter, &path, name, is_directory)
             {
                 continue;
             }
-            self.after.extra(DirectoryPath::clone(&present.path), name.into());
+            self.comparer.deferred.extra(DirectoryPath::clone(parent), name.into());
         }
     }
 
     fn entry(
         &mut self,
-        present: &Present,
+        directory: &OpenDirectory,
         number: u64,
         mut entry: Entry,
         decided: &mut Decided,
     ) -> Result<Answer, BadManifest> {
         let weight = entry.weight();
-        let path = join(&present.path, &entry.name);
+        let path = join(&directory.path, &entry.name);
         if self.filter.excludes(&path, entry.what == What::Directory) {
             return Err(BadManifest::Wrong("it sent a name that is excluded"));
         }
@@ -258,14 +212,15 @@ impl Manifest {
             decided.without_acl.push(path.clone());
         }
         let attributes = self.translator.attributes(metadata, is_file);
-        let mut state = present.state;
-        let mut deciding =
-            Comparing { decider: self, present, number, path, attributes, weight, decided };
-        let answer = match deciding.answer(&entry, &mut state) {
+        let mut state = directory.state;
+        let comparer = &mut self.comparer;
+        let mut comparing =
+            Comparing { comparer, directory, number, path, attributes, weight, decided };
+        let answer = match comparing.answer(&entry, &mut state) {
             Ok(answer) => answer,
             Err(failure) => {
-                state = State::Lost;
-                self.shared.miss(failure);
+                state = DirectoryState::Lost;
+                self.comparer.shared.miss(failure);
                 Answer::Nothing
             }
         };

@@ -1,33 +1,34 @@
-//! The order of a manifest: directory by directory, depth first, names rising. Both ends keep it. No I/O.
+//! The order of a manifest: directory by directory, depth first, with names in rising order. Both ends follow it.
+//! No I/O.
 //!
-//! Because the order tells which directory an entry is in, a manifest can't name a directory that it did not
-//! send; because names rise, it can't send one twice.
+//! The order determines the directory of an entry, so a manifest can't name a directory that it did not send.
+//! Names rise, so it can't send one twice.
 
 use std::sync::Arc;
 
 use crate::confined::join;
 use lariat_wire::limits::MAX_PATH;
 
-/// A directory's path, relative to the root and shared by what is in it.
+/// A directory's path relative to the root, shared by its entries.
 pub(super) type DirectoryPath = Arc<[u8]>;
 
-/// Bytes that a directory whose turn comes later takes beside its name.
+/// Bytes that a pending directory takes beside its name.
 const LATER: usize = 64;
 
-/// Where a manifest stands. `T` is what is remembered of a directory until its turn comes.
+/// The position in a manifest. `T` is what is kept for a directory until its turn.
 pub(super) struct Order<T> {
     /// The directory whose entries come now.
-    present: Option<Present<T>>,
-    /// Directories whose turn comes later, those of the present directory's parents included, next one last.
-    later: Vec<Level<T>>,
-    /// Entries so far, the root not counted.
+    current: Option<Current<T>>,
+    /// Pending directories at the levels above, the next one last.
+    pending: Vec<Level<T>>,
+    /// The number of entries so far, without the root.
     count: u64,
-    /// Bytes of directories whose turn comes later, about.
+    /// An estimate of the bytes that pending directories take.
     kept: usize,
 }
 
 /// A directory whose entries come now.
-struct Present<T> {
+struct Current<T> {
     path: DirectoryPath,
     about: T,
     /// The name that came last in it.
@@ -40,74 +41,74 @@ struct Level<T> {
     directories: Vec<(Box<[u8]>, T)>,
 }
 
-/// Why an entry can't be.
+/// Why an entry is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BadOrder {
-    /// Its name is not behind the last one's: it came twice, or in the wrong order.
+    /// Its name does not follow the last one: it came twice, or in the wrong order.
     Name,
-    /// No directory is left that it could be in.
+    /// No directory is left.
     Directory,
 }
 
 impl<T> Order<T> {
-    /// A manifest of which nothing has come.
+    /// The beginning of a manifest.
     pub(super) fn new(about_root: T) -> Self {
-        let present =
-            Present { path: Arc::new([]), about: about_root, last: Vec::new(), inside: Vec::new() };
-        Self { present: Some(present), later: Vec::new(), count: 0, kept: 0 }
+        let current =
+            Current { path: Arc::new([]), about: about_root, last: Vec::new(), inside: Vec::new() };
+        Self { current: Some(current), pending: Vec::new(), count: 0, kept: 0 }
     }
 
-    /// The directory whose entries come now; none if all have come.
+    /// The directory whose entries come now, or `None` at the end.
     pub(super) fn directory(&self) -> Option<(&DirectoryPath, &T)> {
-        self.present.as_ref().map(|present| (&present.path, &present.about))
+        self.current.as_ref().map(|current| (&current.path, &current.about))
     }
 
-    /// Bytes that are kept of directories whose turn comes later, about.
+    /// An estimate of the bytes that pending directories take.
     pub(super) fn kept(&self) -> usize {
         self.kept
     }
 
-    /// The next entry of the present directory. Gives its number.
+    /// Adds the next entry of the current directory, and returns its number.
     pub(super) fn entry(&mut self, name: &[u8]) -> Result<u64, BadOrder> {
-        let present = self.present.as_mut().ok_or(BadOrder::Directory)?;
-        if name <= present.last.as_slice() {
+        let current = self.current.as_mut().ok_or(BadOrder::Directory)?;
+        if name <= current.last.as_slice() {
             return Err(BadOrder::Name);
         }
-        present.last.clear();
-        present.last.extend_from_slice(name);
+        current.last.clear();
+        current.last.extend_from_slice(name);
         self.count += 1;
         Ok(self.count)
     }
 
-    /// The entry that came last is a directory, whose own entries come later.
+    /// The last entry is a directory, whose entries come later.
     pub(super) fn descend(&mut self, about: T) {
-        if let Some(present) = &mut self.present {
-            self.kept += LATER + present.last.len();
-            present.inside.push((present.last.as_slice().into(), about));
+        if let Some(current) = &mut self.current {
+            self.kept += LATER + current.last.len();
+            current.inside.push((current.last.as_slice().into(), about));
         }
     }
 
-    /// The present directory has no more.
+    /// Ends the current directory.
     pub(super) fn last(&mut self) -> Result<(), BadOrder> {
-        let Present { path, mut inside, .. } = self.present.take().ok_or(BadOrder::Directory)?;
+        let Current { path, mut inside, .. } = self.current.take().ok_or(BadOrder::Directory)?;
         if !inside.is_empty() {
             inside.reverse();
-            self.later.push(Level { parent: path, directories: inside });
+            self.pending.push(Level { parent: path, directories: inside });
         }
-        while let Some(level) = self.later.last_mut() {
+        while let Some(level) = self.pending.last_mut() {
             if let Some((name, about)) = level.directories.pop() {
                 self.kept -= LATER + name.len();
                 let path = join(&level.parent, &name).into();
-                self.present = Some(Present { path, about, last: Vec::new(), inside: Vec::new() });
+                self.current = Some(Current { path, about, last: Vec::new(), inside: Vec::new() });
                 break;
             }
-            self.later.pop();
+            self.pending.pop();
         }
         Ok(())
     }
 }
 
-/// Whether a path can be had at all: one that is longer the kernel does not take.
+/// Whether the kernel accepts a path of this length.
 pub(super) fn fits(directory: &[u8], name: &[u8]) -> bool {
     directory.len() + 1 + name.len() < MAX_PATH
 }

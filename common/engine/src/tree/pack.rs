@@ -1,18 +1,17 @@
-//! Small files one behind the other in one body: put together by the sender, taken apart by the
-//! receiver. No I/O.
+//! Packs: small files concatenated in one body. No I/O.
 
 use std::ops::Range;
 
 use lariat_wire::limits::CHUNK;
 use lariat_wire::protocol::tree::{MAX_PACKED, PackedHead};
 
-/// A body that grows.
+/// A pack that is being filled.
 #[derive(Default)]
 pub(super) struct Packing {
     bytes: Vec<u8>,
 }
 
-/// Why a body is none.
+/// A body that is no pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BadPack;
 
@@ -26,8 +25,7 @@ impl Packing {
         self.bytes.is_empty()
     }
 
-    /// Adds a file of `len` bytes, which `fill` writes and describes. What it fails to write is left
-    /// out.
+    /// Adds a file of `len` bytes, which `fill` writes and describes. If that fails, nothing is added.
     pub(super) fn add<E>(
         &mut self,
         len: usize,
@@ -49,23 +47,23 @@ impl Packing {
         Ok(())
     }
 
-    /// The body so far; the next one begins.
+    /// Takes the body, and begins the next one.
     pub(super) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.bytes)
     }
 }
 
-/// A file's head, and where its bytes are in the body.
+/// A file's head, and the range of its bytes in the body.
 pub(super) type Packed = (PackedHead, Range<usize>);
 
-/// The files in a body.
+/// Parses a complete body.
 pub(super) fn files(body: &[u8]) -> Result<Vec<Packed>, BadPack> {
     let files = whole(body);
     let end = files.last().ok_or(BadPack)?.1.end;
     if end == body.len() { Ok(files) } else { Err(BadPack) }
 }
 
-/// The files that are whole at the beginning of a body.
+/// Parses the complete files at the beginning of a body.
 pub(super) fn whole(body: &[u8]) -> Vec<Packed> {
     let mut files: Vec<Packed> = Vec::new();
     while let Some(next) = file(body, files.last().map_or(0, |(_, range)| range.end)) {
@@ -74,7 +72,7 @@ pub(super) fn whole(body: &[u8]) -> Vec<Packed> {
     files
 }
 
-/// The file whose head is there.
+/// Parses the file at an offset.
 fn file(body: &[u8], at: usize) -> Option<Packed> {
     let head = PackedHead::decode(body.get(at..)?.first_chunk()?);
     let start = at + PackedHead::LEN;

@@ -1,28 +1,28 @@
-//! The sender's ears: what the receiver says while something else is sent.
+//! Handles what the receiver says while the sender sends.
 
 use std::pin::pin;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf};
 
-use super::unsettled::Held;
-use super::{Counts, Side, Watch};
-use crate::TransferError;
+use super::unsettled::Unsettled;
+use super::watch::{Counts, Side, Watch};
+use crate::error::TransferError;
 use lariat_wire::link::{Link, LinkError, Reader};
 use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::tree::{Answers, Changes, Missed};
 use lariat_wire::protocol::{Kind, Message};
 
-/// What the receiver says, and what follows from it.
+/// The state that the receiver's messages change.
 pub(super) struct ReceiverMessages<'a> {
     pub(super) watch: &'a dyn Watch,
     pub(super) counts: &'a mut Counts,
-    pub(super) held: Held,
+    pub(super) unsettled: Unsettled,
     /// Whether all of the source could be read.
     pub(super) whole: bool,
 }
 
 impl ReceiverMessages<'_> {
-    /// Does something that writes, while it hears what the receiver says.
+    /// Runs a future that writes, and handles the receiver's messages meanwhile.
     pub(super) async fn during<R: AsyncRead, T>(
         &mut self,
         reader: &mut Reader<ReadHalf<R>>,
@@ -35,13 +35,14 @@ impl ReceiverMessages<'_> {
                 done = &mut write => return Ok(done),
                 frame = reader.next() => {
                     let kind = frame?.ok_or(LinkError::Cut)?.kind;
-                    self.heard(kind, reader)?;
+                    self.handle(kind, reader)?;
                 }
             }
         }
     }
 
-    pub(super) fn heard<R: AsyncRead>(
+    /// Handles one message.
+    pub(super) fn handle<R: AsyncRead>(
         &mut self,
         kind: Kind,
         reader: &Reader<ReadHalf<R>>,
@@ -49,7 +50,7 @@ impl ReceiverMessages<'_> {
         match kind {
             Answers::KIND => {
                 let answers: Answers = reader.message()?;
-                let had = self.held.answered(&answers).map_err(TransferError::misbehaved)?;
+                let had = self.unsettled.answered(&answers).map_err(TransferError::misbehaved)?;
                 self.watch.had(had);
                 Ok(())
             }
@@ -67,7 +68,7 @@ impl ReceiverMessages<'_> {
         }
     }
 
-    /// Hears of a name that the receiver misses, and whether that answers the file that was begun.
+    /// Handles a Missed, and returns whether it refuses the file that was begun.
     pub(super) fn refused<R: AsyncRead>(
         &mut self,
         reader: &Reader<ReadHalf<R>>,
@@ -78,7 +79,7 @@ impl ReceiverMessages<'_> {
         Ok(number == Some(begun))
     }
 
-    /// Tells the receiver, and whoever watches here, of what does not come.
+    /// Reports to the receiver and the observer what can't be sent.
     pub(super) fn missed<S: AsyncRead + AsyncWrite>(
         &mut self,
         link: &Link<S>,

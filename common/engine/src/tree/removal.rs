@@ -1,4 +1,4 @@
-//! What the source does not have goes, or in a dry run is found: the same walk over the same names.
+//! Removes names that the source does not have. A dry run takes the same walk and only reports them.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -8,35 +8,35 @@ use rustix::io::Errno;
 
 use super::filter::Filter;
 use super::shared::Shared;
-use crate::backup;
 use crate::confined::{Dir, join};
 use crate::error::failed;
-use crate::in_use::{lock, tree_is_under_way};
-use crate::temporary::{Kind, Temporary};
+use crate::file::backup;
+use crate::file::in_use::{lock, tree_is_under_way};
+use crate::file::temporary::{Kind, Temporary};
 use lariat_wire::protocol::failure::{Action, Cause, Failure, FileKind};
 
-/// Levels of directories that a removal goes down.
-const DEEPEST: usize = 2048;
+/// The most levels of directories that are removed.
+const MAX_DEPTH: usize = 2048;
 
-/// Levels between two directories that stay open on the way down: descriptors are few, and each step from an
-/// open one costs.
+/// Levels between two directories that stay open on the way down: descriptors are limited, and each level
+/// below an open one costs a path component.
 const STRIDE: usize = 16;
 
-/// Removes names with all that is in them, but for what is spared and the directories that it is in.
+/// Removes names with everything in them. Spared names and the directories that contain them stay.
 pub(super) struct Removal<'a> {
     shared: &'a Shared,
     filter: &'a Filter,
-    /// Names are only found.
-    look: bool,
-    /// Told of each name that goes, by its path below the root: what is inside first.
-    told: &'a mut dyn FnMut(&[u8]),
+    /// Removes nothing.
+    dry_run: bool,
+    /// Called for each removed name with its path relative to the root, children first.
+    removed: &'a mut dyn FnMut(&[u8]),
 }
 
 /// A directory on the way down.
 struct At<'a> {
-    /// An open directory around it.
+    /// An open directory above it.
     base: &'a Dir,
-    /// The path from there, of so many components.
+    /// The path from there, and its number of components.
     way: Vec<u8>,
     steps: usize,
     /// The path from the root.
@@ -48,20 +48,20 @@ impl<'a> Removal<'a> {
     pub(super) fn new(
         shared: &'a Shared,
         filter: &'a Filter,
-        look: bool,
-        told: &'a mut dyn FnMut(&[u8]),
+        dry_run: bool,
+        removed: &'a mut dyn FnMut(&[u8]),
     ) -> Self {
-        Self { shared, filter, look, told }
+        Self { shared, filter, dry_run, removed }
     }
 
-    /// Removes a name. With backups files get their backups' names instead, which are spared.
+    /// Removes a name. With `--backup` files are renamed instead.
     pub(super) fn remove(&mut self, path: &[u8], name: &[u8]) -> Result<(), Failure> {
         self.below_root(path, name, true).map(drop)
     }
 
-    /// Takes a directory away where something else must be. The directory itself is changed, not deleted.
+    /// Removes a directory whose name something else must get. Itself it counts as changed, not as deleted.
     pub(super) fn make_way(&mut self, path: &[u8], name: &[u8]) -> Result<(), Failure> {
-        if !self.shared.finish.backup {
+        if !self.shared.overrides.backup {
             return if self.below_root(path, name, false)? {
                 Ok(())
             } else {
@@ -69,7 +69,7 @@ impl<'a> Removal<'a> {
                 Err(Failure { action: Action::Create, path, cause: Cause::NotAFile(cause) })
             };
         }
-        if self.look {
+        if self.dry_run {
             return Ok(());
         }
         let shown = self.shared.shown(path, name);
@@ -79,18 +79,18 @@ impl<'a> Removal<'a> {
     }
 
     fn below_root(&mut self, path: &[u8], name: &[u8], counts: bool) -> Result<bool, Failure> {
-        // The first directory may be anywhere below the root; the next one starts a new stride.
+        // The first directory may be at any depth, so the next one starts a new stride.
         let (way, path) = (path.to_vec(), path.to_vec());
         let at = At { base: &self.shared.root, way, steps: STRIDE, path, depth: 0 };
         self.down(&at, name, counts)
     }
 
-    /// Gives whether the name has gone.
+    /// Returns whether the name was removed.
     fn down(&mut self, at: &At<'_>, name: &[u8], counts: bool) -> Result<bool, Failure> {
         let (shared, below) = (self.shared, join(&at.path, name));
         let failed = failed(Action::Remove, &shared.shown(&below, b""));
         let directory = at.base.enter(&at.way).map_err(&failed)?;
-        if !self.look {
+        if !self.dry_run {
             shared.touch(&directory).map_err(&failed)?;
         }
         let Some(stat) = directory.stat(name).map_err(&failed)? else { return Ok(true) };
@@ -101,10 +101,10 @@ impl<'a> Removal<'a> {
         if !is_directory {
             return self.file(&directory, name, &below);
         }
-        if at.depth >= DEEPEST {
+        if at.depth >= MAX_DEPTH {
             return Err(failed(Errno::NAMETOOLONG.into()));
         }
-        let (inner, was) = if self.look {
+        let (inner, was) = if self.dry_run {
             (directory.enter(name).map_err(&failed)?, None)
         } else {
             shared.enter_own(&directory, name).map_err(&failed)?
@@ -131,17 +131,17 @@ impl<'a> Removal<'a> {
             }
             return Ok(false);
         }
-        if !self.look {
+        if !self.dry_run {
             let directory = at.base.enter(&at.way).map_err(&failed)?;
             directory.remove_directory(name).map_err(&failed)?;
         }
         if counts {
-            (self.told)(&below);
+            (self.removed)(&below);
         }
         Ok(true)
     }
 
-    /// Removes what is no directory. A temporary file goes without a word, unless somebody works on it.
+    /// Removes what is not a directory. Temporary files are not reported. One that a transfer uses is an error.
     fn file(&mut self, directory: &Dir, name: &[u8], below: &[u8]) -> Result<bool, Failure> {
         let shown = self.shared.shown(below, b"");
         let failed = failed(Action::Remove, &shown);
@@ -150,22 +150,22 @@ impl<'a> Removal<'a> {
                 let cause = Cause::BadRequest("another transfer to it is under way".to_owned());
                 return Err(Failure { action: Action::Remove, path: Some(shown), cause });
             }
-            if !self.look {
+            if !self.dry_run {
                 directory.remove(name).map_err(failed)?;
             }
             return Ok(true);
         }
-        let backed_up = self.shared.finish.backup;
-        match (self.look, backed_up) {
+        let backed_up = self.shared.overrides.backup;
+        match (self.dry_run, backed_up) {
             (true, _) => {}
             (false, true) => backup::move_away(directory.as_fd(), name, &shown)?,
             (false, false) => directory.remove(name).map_err(failed)?,
         }
-        (self.told)(below);
+        (self.removed)(below);
         Ok(!backed_up)
     }
 
-    /// Whether somebody else works on a temporary file.
+    /// Whether another transfer uses a temporary file.
     fn is_in_use(
         &self,
         directory: &Dir,
@@ -179,7 +179,7 @@ impl<'a> Removal<'a> {
         };
         match lock(directory, &part) {
             Ok(locked) => Ok(locked.is_none()),
-            // It is not there, or no file that could be locked.
+            // It does not exist, or can't be locked.
             Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => Ok(false),
             Err(errno) => Err(errno.into()),
         }

@@ -1,20 +1,24 @@
-//! The sender of a tree: manifest out, answers in, contents out, none of them waiting for another.
+//! The sender of a tree: the manifest and contents go out while answers come in, none waits for another.
 
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
-use super::read::{self, Avoid, Content};
+use super::avoid::Avoid;
+use super::reader::{self, Content};
 use super::receiver_messages::ReceiverMessages;
-use super::unsettled::Held;
+use super::unsettled::Unsettled;
 use super::walk::{TreeSource, Walked};
-use super::{Counts, Engine, Watch};
+use super::watch::{Counts, FileProgress, Watch};
+use crate::cancel::Cancel;
+use crate::chunk::encode::Encoder;
 use crate::confined::join;
-use crate::encode::Encoder;
+use crate::error::TransferError;
 use crate::error::failed;
-use crate::send::{Pace, Sender, check_have, send_having, tell};
-use crate::{Cancel, Sent, Source, TransferError};
+use crate::send::{Pace, Sender, check_have, send_failure, send_having};
+use crate::source::Source;
+use crate::transferred::Transferred;
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::memory::Memory;
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
@@ -25,9 +29,9 @@ use lariat_wire::protocol::tree::{
 };
 use lariat_wire::protocol::{Kind, Message};
 
-/// Sends a tree whose root the receiver has been told, and returns when all of it is on its disk.
-/// What can't be read or written is told to `watch`, and the rest goes on; what is in `avoid` is not
-/// tried. `counts` counts as it goes, also when this fails.
+/// Sends a tree whose root was sent already, and returns when all of it is on the receiver's disk. What can't be
+/// read or written is reported to `watch`, and the rest goes on; files in `avoid` are not tried. `counts` is
+/// counted up during the transfer, also if this fails.
 ///
 /// After an error the connection must be ended.
 pub async fn send_tree<S: AsyncRead + AsyncWrite>(
@@ -44,7 +48,7 @@ pub async fn send_tree<S: AsyncRead + AsyncWrite>(
         Err(failure) => Err(failure.into()),
     };
     if let Err(TransferError::Local(failure)) = &outcome {
-        tell(link, failure).await;
+        send_failure(link, failure).await;
     }
     outcome
 }
@@ -67,12 +71,12 @@ fn start<'a>(
         watch.acl_dropped(b"");
     }
     let (directory, name) = (source.directory.clone(), source.path.clone());
-    let (want, contents) = read::start(directory, name, preserve, avoid).map_err(&broken)?;
+    let (want, contents) = reader::start(directory, name, preserve, avoid).map_err(&broken)?;
     let walked = source.walk(memory).map_err(&broken)?;
     let encoder = Encoder::new(how.compress).map_err(&broken)?;
     let pace = Pace::new(how.rate, Instant::now());
-    let hearing = ReceiverMessages { watch, counts, held: Held::new(want), whole: true };
-    let tree = Tree { path, how, cancel, hearing, encoder, pace };
+    let messages = ReceiverMessages { watch, counts, unsettled: Unsettled::new(want), whole: true };
+    let tree = Tree { path, how, cancel, messages, encoder, pace };
     Ok((walked, contents, tree))
 }
 
@@ -80,7 +84,7 @@ struct Tree<'a> {
     path: Vec<u8>,
     how: Sending,
     cancel: &'a Cancel,
-    hearing: ReceiverMessages<'a>,
+    messages: ReceiverMessages<'a>,
     encoder: Encoder,
     pace: Pace,
 }
@@ -94,11 +98,11 @@ impl Tree<'_> {
     ) -> Result<Settled, TransferError> {
         let (mut walking, mut ended) = (true, false);
         loop {
-            if !walking && !ended && self.hearing.held.is_empty() {
-                link.outbox().post(&End { whole: self.hearing.whole })?;
+            if !walking && !ended && self.messages.unsettled.is_empty() {
+                link.outbox().post(&End { whole: self.messages.whole })?;
                 ended = true;
             }
-            let room = self.hearing.held.weight() + MAX_MESSAGE_WEIGHT <= WINDOW;
+            let room = self.messages.unsettled.weight() + MAX_MESSAGE_WEIGHT <= WINDOW;
             tokio::select! {
                 biased;
                 cause = self.cancel.cancelled() => return Err(self.failure(cause).into()),
@@ -107,7 +111,7 @@ impl Tree<'_> {
                     if kind == Settled::KIND && ended {
                         return Ok(link.reader.message()?);
                     }
-                    self.hearing.heard(kind, &link.reader)?;
+                    self.messages.handle(kind, &link.reader)?;
                 }
                 walk = walked.recv(), if walking && room => match walk {
                     Some(walk) => self.walked(link, walk).await?,
@@ -131,27 +135,27 @@ impl Tree<'_> {
         match walked {
             Walked::Entries(directory, entries) => {
                 link.outbox().post(&entries)?;
-                self.hearing.watch.listed(entries.size());
+                self.messages.watch.listed(entries.size());
                 for entry in &entries.entries {
                     if entry.metadata.acls == Acls::Dropped {
-                        self.hearing.watch.acl_dropped(&join(&directory, &entry.name));
+                        self.messages.watch.acl_dropped(&join(&directory, &entry.name));
                     }
                     if let What::Other(kind) = entry.what {
-                        self.hearing.watch.skipped(&join(&directory, &entry.name), kind);
+                        self.messages.watch.skipped(&join(&directory, &entry.name), kind);
                     }
                 }
-                self.hearing.held.sent(directory, entries.entries);
+                self.messages.unsettled.sent(directory, entries.entries);
             }
             Walked::Missed(failure) => {
-                self.hearing.whole = false;
-                self.hearing.missed(link, None, failure)?;
+                self.messages.whole = false;
+                self.messages.missed(link, None, failure)?;
             }
         }
-        self.hearing.during(&mut link.reader, link.writer.flush()).await??;
+        self.messages.during(&mut link.reader, link.writer.flush()).await??;
         Ok(())
     }
 
-    /// Sends what has been read.
+    /// Sends what the reader has read.
     async fn content<S: AsyncRead + AsyncWrite>(
         &mut self,
         link: &mut Link<S>,
@@ -160,25 +164,25 @@ impl Tree<'_> {
         match content {
             Content::Pack { body, files, weight } => {
                 self.pack(link, &body, files).await?;
-                self.hearing.held.settled(files, weight);
+                self.messages.unsettled.settled(files, weight);
             }
             Content::Missed { number, failure, weight } => {
-                self.hearing.missed(link, Some(number), failure)?;
-                self.hearing.held.settled(1, weight);
+                self.messages.missed(link, Some(number), failure)?;
+                self.messages.unsettled.settled(1, weight);
             }
-            Content::Alone { number, source, difference, weight, path } => {
+            Content::Large { number, source, difference, weight, path } => {
                 let begin = Begin { number, offer: source.offer().clone() };
                 link.outbox().post(&begin)?;
-                let mut sent = Sent::default();
+                let mut sent = Transferred::default();
                 let done = if difference {
                     self.exchange(link, number, *source, path, &mut sent).await
                 } else {
-                    self.alone(link, number, *source, &mut sent).await
+                    self.whole(link, number, *source, &mut sent).await
                 };
-                self.hearing.counts.sent += sent.sent;
-                self.hearing.counts.moved += sent.moved;
+                self.messages.counts.sent += sent.sent;
+                self.messages.counts.moved += sent.moved;
                 done?;
-                self.hearing.held.settled(1, weight);
+                self.messages.unsettled.settled(1, weight);
             }
         }
         Ok(())
@@ -194,64 +198,64 @@ impl Tree<'_> {
         let len = u32::try_from(pack.len()).expect("a pack is at most a chunk");
         let head = LiteralHead { len, encoding: encoding as u8 }.encode();
         let sending = link.writer.bulk(Kind::Pack, &head, body);
-        self.hearing.during(&mut link.reader, sending).await??;
+        self.messages.during(&mut link.reader, sending).await??;
         let (sent, moved) = (body.len() as u64, (pack.len() - files * PackedHead::LEN) as u64);
-        self.hearing.counts.sent += sent;
-        self.hearing.counts.moved += moved;
-        self.hearing.watch.moved(moved);
+        self.messages.counts.sent += sent;
+        self.messages.counts.moved += moved;
+        self.messages.watch.moved(moved);
         if let Some(wait) = self.pace.sent(sent, Instant::now()) {
-            self.hearing.during(&mut link.reader, tokio::time::sleep(wait)).await?;
+            self.messages.during(&mut link.reader, tokio::time::sleep(wait)).await?;
         }
         Ok(())
     }
 
     /// Sends a file of which the receiver has nothing.
-    async fn alone<S: AsyncRead + AsyncWrite>(
+    async fn whole<S: AsyncRead + AsyncWrite>(
         &mut self,
         link: &mut Link<S>,
         number: u64,
         mut source: Source,
-        sent: &mut Sent,
+        sent: &mut Transferred,
     ) -> Result<(), TransferError> {
-        let progress = Engine(self.hearing.watch);
+        let progress = FileProgress(self.messages.watch);
         let (how, cancel) = (self.how, self.cancel);
         let done = {
             let mut sender =
                 Sender::new(&mut link.writer, &mut source, how, &progress, cancel, sent)?;
-            self.hearing.during(&mut link.reader, sender.whole()).await?
+            self.messages.during(&mut link.reader, sender.whole()).await?
         };
         match done {
             Err(TransferError::Local(failure)) if self.cancel.cause().is_none() => {
-                Ok(self.hearing.missed(link, Some(number), failure)?)
+                Ok(self.messages.missed(link, Some(number), failure)?)
             }
             done => done,
         }
     }
 
-    /// Sends a file of which the receiver has something: the dialogue of a file that goes alone.
+    /// Sends a file of which the receiver has a part, by the dialogue of a single file.
     async fn exchange<S: AsyncRead + AsyncWrite>(
         &mut self,
         link: &mut Link<S>,
         number: u64,
         mut source: Source,
         path: Vec<u8>,
-        sent: &mut Sent,
+        sent: &mut Transferred,
     ) -> Result<(), TransferError> {
         let have = loop {
             let frame = link.next().await?.ok_or(LinkError::Cut)?;
             match frame.kind {
                 Have::KIND => break link.reader.message()?,
-                // It has told of it, and wants the next one.
-                Kind::Missed if self.hearing.refused(&link.reader, number)? => return Ok(()),
-                kind => self.hearing.heard(kind, &link.reader)?,
+                // The receiver refuses this file; the next one follows.
+                Kind::Missed if self.messages.refused(&link.reader, number)? => return Ok(()),
+                kind => self.messages.handle(kind, &link.reader)?,
             }
         };
         check_have(&have, &source)?;
-        let progress = Engine(self.hearing.watch);
+        let progress = FileProgress(self.messages.watch);
         let (how, cancel) = (self.how, self.cancel);
         let done = send_having(link, &mut source, &have, how, &progress, cancel, sent).await;
         if let Err(TransferError::Local(failure) | TransferError::Remote(failure)) = &done {
-            self.hearing.counts.spoil(path, failure);
+            self.messages.counts.abort(path, failure);
         }
         done.map(drop)
     }

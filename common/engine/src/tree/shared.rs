@@ -1,5 +1,4 @@
-//! What the receiver's threads share: the root, how the operator wants things, and the way to say
-//! what happened.
+//! What the receiver's threads share: the root, the operator's overrides, and the way to report events.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -9,179 +8,111 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::io::Errno;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
+use super::changed_disks::ChangedDisks;
+use super::event::Event;
 use super::filter::Filter;
-use super::finish::After;
-use super::manifest::{BadManifest, Decided};
 use super::order::DirectoryPath;
+use super::staging::Staging;
 use super::target::TreeTarget;
-use super::walk::shown;
-use crate::attributes::Attributes;
-use crate::confined::{Dir, join, overrides_permissions};
+use crate::confined::{Dir, join, overrides_permissions, shown};
 use crate::error::{failed, sys_failed};
-use crate::in_use::DirectoryId;
-use crate::temporary::TreeNames;
-use crate::{Owner, ResolvedOverrides, backup, clean};
+use crate::file::in_use::DirectoryId;
+use crate::file::{Owner, backup};
+use crate::metadata::ResolvedOverrides;
+use crate::metadata::attributes::Attributes;
 use lariat_wire::protocol::failure::{Action, Failure};
 use lariat_wire::protocol::metadata::Time;
-use lariat_wire::protocol::tree::{Change, Changed};
 
-/// Of one receiver.
+/// The shared state of one receiver.
 pub(super) struct Shared {
     pub(super) root: Dir,
-    /// The root's path, for messages.
+    /// The root's path, for failures.
     pub(super) path: Vec<u8>,
     pub(super) owner: Owner,
-    pub(super) finish: ResolvedOverrides,
-    /// Bits of a mode that travel.
-    pub(super) mask: u32,
-    /// Whether permissions are nothing to this end.
-    overrides: bool,
-    /// The root's own.
+    pub(super) overrides: ResolvedOverrides,
+    /// The bits of a mode that are preserved.
+    mode_mask: u32,
+    /// Whether this process may do what permissions deny.
+    privileged: bool,
+    /// The root's.
     pub(super) id: DirectoryId,
-    /// Of files that wait for their own.
-    names: TreeNames,
-    /// The root is locked for this tree, so that such files are found again by the names that they have.
-    locked: bool,
-    /// Whether the root says that there may be such files.
-    marked: AtomicBool,
-    /// One of them could not be removed.
-    left: AtomicBool,
-    /// Files that others may be linked to, and that have their names, by number.
+    staging: Staging,
+    disks: ChangedDisks,
+    /// Numbers of files that others may be linked to, and that have their names.
     arrived: Mutex<HashSet<u64>>,
-    /// Hears of it, from any thread.
-    tell: mpsc::UnboundedSender<Said>,
+    events: mpsc::UnboundedSender<Event>,
     missed: AtomicBool,
-    changed: AtomicBool,
-    /// One directory on each file system that something was changed on.
-    disks: Mutex<Vec<(u64, Dir)>>,
-}
-
-/// What threads say to the one that has the network.
-pub(super) enum Said {
-    /// What follows from a message of entries.
-    Decided(Decided),
-    /// The manifest can't be.
-    Bad(BadManifest),
-    /// All of the manifest has come; this is left to do.
-    Listed(Box<After>),
-    /// So many more files came and are in their places, or will be, and their bytes.
-    Written(u64, u64),
-    /// Something could not be done; the rest goes on.
-    Missed(Failure),
-    /// A writer has written everything.
-    WriterEnded,
-    /// Names that a dry run would delete; an answer is awaited once they have been told.
-    Deletes(Vec<Change>, oneshot::Sender<()>),
-    /// Everything is done and on disk. So many files are links to others, and this was changed.
-    Finished(u64, Changed),
-}
-
-/// A file whose content is wanted.
-pub(super) struct Wanted {
-    pub(super) directory: DirectoryPath,
-    pub(super) name: Box<[u8]>,
-    pub(super) attributes: Attributes,
-    /// Something is there that is to be replaced.
-    pub(super) replaces: bool,
-    /// A directory is there, which is removed at the very end.
-    pub(super) clears: bool,
-    /// The receiver has said that it has something of it.
-    pub(super) difference: bool,
-    /// Its number, if other names may be linked to it.
-    pub(super) linked: Option<u64>,
-    pub(super) weight: usize,
 }
 
 impl Shared {
     pub(super) fn new(
         target: TreeTarget,
-        finish: ResolvedOverrides,
-        mask: u32,
-        tell: mpsc::UnboundedSender<Said>,
+        overrides: ResolvedOverrides,
+        mode_mask: u32,
+        events: mpsc::UnboundedSender<Event>,
     ) -> io::Result<Self> {
         let TreeTarget { directory: root, path, owner, locked, .. } = target;
         let stat = root.stat_self()?;
-        let names =
-            if locked { TreeNames::of_root(owner, &stat) } else { TreeNames::random(owner)? };
-        let marked = locked && root.stat(&names.marker())?.is_some();
         Ok(Self {
             id: (stat.st_dev, stat.st_ino),
+            staging: Staging::new(&root, owner, locked)?,
             root,
             path,
             owner,
-            finish,
-            mask,
-            overrides: overrides_permissions(),
-            names,
-            locked,
-            marked: AtomicBool::new(marked),
-            left: AtomicBool::new(false),
+            overrides,
+            mode_mask,
+            privileged: overrides_permissions(),
+            disks: ChangedDisks::default(),
             arrived: Mutex::default(),
-            tell,
+            events,
             missed: AtomicBool::new(false),
-            changed: AtomicBool::new(false),
-            disks: Mutex::default(),
         })
     }
 
-    /// Removes what an attempt at this tree left that was killed.
+    /// Removes what a killed attempt at this tree left.
     pub(super) fn collect(&self) {
-        if self.locked && self.marked.load(Ordering::Relaxed) {
-            // What can't be removed is in nobody's way.
-            clean::staged(&self.root, self.owner, self.id);
-        }
+        self.staging.collect(&self.root, self.owner, self.id);
     }
 
-    /// The name that a file has until it gets its own. The root says from now on that there may be such.
+    /// The temporary name of a file until its final rename.
     pub(super) fn stage(&self, name: &[u8]) -> Vec<u8> {
-        if self.locked && !self.marked.swap(true, Ordering::Relaxed) {
-            // Where it can't be made, what a kill leaves is found only if the same name comes again.
-            let _ = self.root.create_file(&self.names.marker());
-        }
-        self.names.staged(name)
+        self.staging.stage(&self.root, name)
     }
 
-    /// A file that waited for its name is not needed.
+    /// Removes a staged file.
     pub(super) fn unstage(&self, directory: &Dir, staged: &[u8]) {
-        if directory.remove(staged).is_err() {
-            self.left.store(true, Ordering::Relaxed);
-        }
+        self.staging.unstage(directory, staged);
     }
 
-    /// No file waits for its name any more.
-    pub(super) fn none_is_staged(&self) {
-        let left = self.left.load(Ordering::Relaxed);
-        if self.locked && !left && self.marked.swap(false, Ordering::Relaxed) {
-            // One that stays makes the next attempt look for nothing.
-            let _ = self.root.remove(&self.names.marker());
-        }
+    /// No staged file is left.
+    pub(super) fn end_staging(&self) {
+        self.staging.end(&self.root);
     }
 
-    /// A file has its name and its content, so that others may be linked to it.
+    /// Records that a file has its name and its content, so that others may be linked to it.
     pub(super) fn arrived(&self, linked: Option<u64>) {
         if let Some(number) = linked {
             self.arrived.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
         }
     }
 
-    /// Whether this one has.
+    /// Whether a file has its name and its content.
     pub(super) fn has_arrived(&self, number: u64) -> bool {
         self.arrived.lock().unwrap_or_else(PoisonError::into_inner).contains(&number)
     }
 
-    /// Something could not be done.
+    /// Reports that something could not be done.
     pub(super) fn miss(&self, failure: Failure) {
-        self.missed.store(true, Ordering::Relaxed);
-        self.say(Said::Missed(failure));
+        self.note_missed();
+        self.report(Event::Missed(failure));
     }
 
-    /// Says what happened.
-    pub(super) fn say(&self, said: Said) {
+    /// Reports an event.
+    pub(super) fn report(&self, event: Event) {
         // Fails only when the transfer is over.
-        let _ = self.tell.send(said);
+        let _ = self.events.send(event);
     }
 
     /// Whether something could not be done.
@@ -189,26 +120,20 @@ impl Shared {
         self.missed.load(Ordering::Relaxed)
     }
 
-    /// Something is missing that was told of already.
+    /// Records that something could not be done, which was reported otherwise.
     pub(super) fn note_missed(&self) {
         self.missed.store(true, Ordering::Relaxed);
     }
 
-    /// Something in this directory is about to be changed.
+    /// Records that something in this directory is about to be changed.
     pub(super) fn touch(&self, directory: &Dir) -> io::Result<()> {
-        self.changed.store(true, Ordering::Relaxed);
-        let device = directory.stat_self()?.st_dev;
-        let mut disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner);
-        if disks.iter().all(|(known, _)| *known != device) {
-            disks.push((device, directory.enter(b"")?));
-        }
-        Ok(())
+        self.disks.add(directory)
     }
 
-    /// Opens a directory of this tree that is about to be changed. Its owner may have denied himself that; whoever
-    /// acts here as its owner gives himself the permission. Tells what its mode was if it was changed.
+    /// Opens a directory of this tree that is about to be changed. If its owner lacks the permission and this
+    /// process acts as the owner, it takes that permission. Returns the mode before if it was changed.
     pub(super) fn enter_own(&self, from: &Dir, path: &[u8]) -> io::Result<(Dir, Option<u32>)> {
-        if self.overrides {
+        if self.privileged {
             return Ok((from.enter(path)?, None));
         }
         let (directory, was) = from.enter_own(path)?;
@@ -218,32 +143,17 @@ impl Shared {
         Ok((directory, was))
     }
 
-    /// Forces everything that was changed to disk.
+    /// Syncs everything that was changed.
     pub(super) fn sync(&self) -> Result<(), Failure> {
-        let disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, disk) in disks.iter() {
-            let synced = match rustix::fs::syncfs(disk) {
-                // A directory that may not be read: a file of its disk serves as well.
-                Err(Errno::BADF) => disk.create_nameless().map_or_else(
-                    |_| {
-                        rustix::fs::sync();
-                        Ok(())
-                    },
-                    rustix::fs::syncfs,
-                ),
-                synced => synced,
-            };
-            synced.map_err(sys_failed(Action::Sync, &self.path))?;
-        }
-        Ok(())
+        self.disks.sync().map_err(sys_failed(Action::Sync, &self.path))
     }
 
-    /// Whether something was changed.
+    /// Whether anything was changed.
     pub(super) fn has_changed(&self) -> bool {
-        self.changed.load(Ordering::Relaxed)
+        !self.disks.is_empty()
     }
 
-    /// A path below the root, as messages have it.
+    /// The path of a name below the root, for failures.
     pub(super) fn shown(&self, directory: &[u8], name: &[u8]) -> Vec<u8> {
         match name {
             b"" => shown(&self.path, directory),
@@ -251,7 +161,7 @@ impl Shared {
         }
     }
 
-    /// The same as a path.
+    /// The path of a directory below the root.
     pub(super) fn path_of(&self, directory: &[u8]) -> PathBuf {
         PathBuf::from(OsString::from_vec(shown(&self.path, directory)))
     }
@@ -264,17 +174,17 @@ impl Shared {
         name: &[u8],
         is_directory: bool,
     ) -> bool {
-        filter.excludes(path, is_directory) || (self.finish.backup && backup::is_backup(name))
+        filter.excludes(path, is_directory) || (self.overrides.backup && backup::is_backup(name))
     }
 
-    /// The attributes of a file as its sender found it when it was read.
+    /// Updates a file's attributes to those that its sender found when it read the file.
     pub(super) fn as_read(&self, attributes: &mut Attributes, mode: u32, mtime: Time) {
-        attributes.mode = self.finish.mode.unwrap_or(mode & self.mask);
+        attributes.mode = self.overrides.mode.unwrap_or(mode & self.mode_mask);
         attributes.mtime = mtime;
     }
 }
 
-/// The directory that was opened last: what is next is mostly in the same one.
+/// The directory that was opened last. The next file is mostly in the same one.
 #[derive(Default)]
 pub(super) struct LastDirectory(Option<(DirectoryPath, Arc<Dir>)>);
 

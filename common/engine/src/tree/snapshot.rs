@@ -1,8 +1,8 @@
-//! The content of a small file as it was at one instant.
+//! Reads the content of a small file as it was at one instant.
 //!
-//! A file that is written to while it is read could come out half old and half new. So it is looked at before
-//! and after; if something changed meanwhile that may not have been its content, or could not show, it is read
-//! twice: bytes that are the same both times were all there between the two.
+//! A file that is written to while it is read could give a mix of old and new bytes. So its stat is compared before
+//! and after the read. If that does not decide, the file is read twice: bytes that are the same both times all
+//! existed between the two reads.
 
 use std::fs::File;
 use std::io;
@@ -11,22 +11,22 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{Stat, fstat};
 use rustix::time::{ClockId, clock_gettime};
 
-/// How long after a change of a file another one may not show in its times, in nanoseconds: several ticks of
-/// the slowest kernels' clocks.
+/// How long after a change a second one may leave the same time, in nanoseconds: several ticks of the slowest
+/// kernel's clock.
 const TICKS: i128 = 50_000_000;
 
-/// What came of reading a file.
+/// The result of a read.
 #[derive(Debug)]
 pub(super) enum Read {
-    /// The buffer has the file's content; this is what the file is after it was read.
+    /// The buffer has the file's content. This is the file's stat after the read.
     Snapshot(Stat),
-    /// It was written to meanwhile: another attempt may find it at rest.
+    /// The file was written to meanwhile. Another attempt may succeed.
     Torn,
-    /// It ends before its size says so, and nobody has changed it: its size is not to be believed.
+    /// The file ends before its size, and was not changed: its size is wrong.
     Short,
 }
 
-/// Reads the first bytes of a file that was as `before` says, until `bytes` is full.
+/// Fills `bytes` with the first bytes of a file whose stat was `before`.
 pub(super) fn read(file: &File, before: &Stat, bytes: &mut [u8]) -> io::Result<Read> {
     let ended = match file.read_exact_at(bytes, 0) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => true,
@@ -52,7 +52,7 @@ fn changed_at(stat: &Stat) -> (i64, i128) {
     (stat.st_ctime, i128::from(stat.st_ctime_nsec))
 }
 
-/// Whether a file changed so short a time ago that another change may show the same time.
+/// Whether a file changed so recently that another change may leave the same time.
 fn is_recent(stat: &Stat) -> bool {
     const SECOND: i128 = 1_000_000_000;
     let now = clock_gettime(ClockId::Realtime);

@@ -1,4 +1,4 @@
-//! Where a tree goes: its root is opened as the operator named it, and made if it is not there.
+//! The root of a tree at the receiver: opened as the operator named it, and made if it does not exist.
 
 use std::ffi::OsStr;
 use std::io;
@@ -9,54 +9,54 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::manifest::State;
+use super::decided::DirectoryState;
 use crate::confined::{Dir, named, open_up, overrides_permissions, readable_or_not};
 use crate::destination::{Place, PlaceId};
 use crate::error::{failed, sys_failed};
-use crate::{Owner, private_file};
+use crate::file::Owner;
+use crate::file::private_file;
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use lariat_wire::protocol::transfer::Destination;
 use lariat_wire::protocol::tree::TreeOptions;
 
-/// Somebody who only looks whether the root is locked has it locked for an instant; so often is tried
-/// anew, and after so long.
-const LOOKS: u32 = 3;
-const LOOK: Duration = Duration::from_millis(1);
+/// A process that only tests the lock holds it for an instant: the number of retries, and the time between two.
+const RETRIES: u32 = 3;
+const RETRY_AFTER: Duration = Duration::from_millis(1);
 
 /// An open root.
 pub struct TreeTarget {
     pub(super) directory: Dir,
     pub(super) path: Vec<u8>,
     pub(super) owner: Owner,
-    pub(super) state: State,
+    pub(super) state: DirectoryState,
     /// Whether the root is locked for this transfer.
     pub(super) locked: bool,
 }
 
 impl TreeTarget {
-    /// Opens the root, and makes it and its missing parents; a relative destination begins at `base`.
+    /// Opens the root, and makes it and its parents if they are missing. A relative destination begins at `base`.
     pub fn open(base: &Path, dest: &Destination, owner: Owner) -> Result<Self, Failure> {
         let place = Place::resolve_directory(base, dest)?;
         let path = place.path().into_os_string().into_encoded_bytes();
         let name = place.name.as_slice();
         if name.is_empty() {
-            // The operator named a directory that always exists: `/`, the home, or one by `..`.
+            // `/`, the home, or a path that ends in `..`: it exists.
             let directory = Dir::from_open(place.into_directory());
             let directory = directory.map_err(failed(Action::Open, &path))?;
-            return Ok(Self { directory, path, owner, state: State::Old, locked: false });
+            return Ok(Self { directory, path, owner, state: DirectoryState::Old, locked: false });
         }
         let mode = Mode::RWXU;
         let state = match rustix::fs::mkdirat(&place.directory, name, mode) {
-            Ok(()) => State::New,
-            Err(Errno::EXIST) => State::Old,
+            Ok(()) => DirectoryState::New,
+            Err(Errno::EXIST) => DirectoryState::Old,
             Err(errno) => return Err(sys_failed(Action::MakeDirectory, &path)(errno)),
         };
-        // One that was there may be a link of the operator's own; one that was just made may not.
-        let strict = if state == State::New { OFlags::NOFOLLOW } else { OFlags::empty() };
+        // An existing name may be the operator's own link. A new one can't be.
+        let strict = if state == DirectoryState::New { OFlags::NOFOLLOW } else { OFlags::empty() };
         let (flags, name) = (OFlags::DIRECTORY | strict, Path::new(OsStr::from_bytes(name)));
         let open = |access| named::open_at(&place.directory, name, flags | access);
-        if state == State::Old && !overrides_permissions() {
-            // Its own mode comes back at the end.
+        if state == DirectoryState::Old && !overrides_permissions() {
+            // The final attributes restore the mode.
             let pinned = open(OFlags::PATH).map_err(failed(Action::Open, &path))?;
             open_up(&pinned);
         }
@@ -65,25 +65,25 @@ impl TreeTarget {
         Ok(Self { directory, path, owner, state, locked: false })
     }
 
-    /// Looks at the root for a dry run, which makes nothing.
-    pub fn look(base: &Path, dest: &Destination, owner: Owner) -> Result<Self, Failure> {
+    /// Opens the root for a dry run, and makes nothing.
+    pub fn open_dry_run(base: &Path, dest: &Destination, owner: Owner) -> Result<Self, Failure> {
         let path = Place::directory_path(base, dest);
         let bytes = path.as_os_str().as_bytes().to_vec();
         let (directory, state) = match Dir::open(&path) {
-            Ok(directory) => (directory, State::Old),
-            // Nothing is looked for below a root that is not there.
+            Ok(directory) => (directory, DirectoryState::Old),
+            // Nothing is opened below a root that does not exist, so any directory serves.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let none = Dir::open(Path::new("/")).map_err(failed(Action::Open, b"/"))?;
-                (none, State::Imagined)
+                (none, DirectoryState::Imagined)
             }
             Err(error) => return Err(Failure::io(Action::Open, &bytes, &error)),
         };
         Ok(Self { directory, path: bytes, owner, state, locked: false })
     }
 
-    /// Refuses to clear `/` or the user's own home directory without a bound.
+    /// Refuses `--delete` into `/` or the user's home directory without `--max-delete`.
     pub fn check_delete(&self, home: &Path, options: &TreeOptions) -> Result<(), Failure> {
-        if !options.delete || options.max_delete.is_some() || self.state != State::Old {
+        if !options.delete || options.max_delete.is_some() || self.state != DirectoryState::Old {
             return Ok(());
         }
         let root = self.id()?;
@@ -98,18 +98,18 @@ impl TreeTarget {
         Ok(())
     }
 
-    /// Takes the root for this transfer alone, until it is over: what one removes at its end, another
-    /// may just have brought. Says that it can't while another has it.
+    /// Locks the root for this transfer, which at its end may remove what another one has just written. Fails if
+    /// another transfer holds the lock.
     pub fn lock(&mut self) -> Result<(), Failure> {
-        if self.state == State::Imagined {
+        if self.state == DirectoryState::Imagined {
             return Ok(());
         }
-        for attempt in 0..=LOOKS {
+        for attempt in 0..=RETRIES {
             match rustix::fs::flock(&self.directory, FlockOperation::NonBlockingLockExclusive) {
-                Err(Errno::WOULDBLOCK) if attempt < LOOKS => std::thread::sleep(LOOK),
+                Err(Errno::WOULDBLOCK) if attempt < RETRIES => std::thread::sleep(RETRY_AFTER),
                 Err(Errno::WOULDBLOCK) => break,
                 locked => {
-                    // A file system that knows no locks has to do without.
+                    // Some file systems have no locks.
                     self.locked = locked.is_ok();
                     return Ok(());
                 }
@@ -143,7 +143,8 @@ mod tests {
         let checked = |path: &str, name: &str, max_delete| {
             let dest = Destination { path: path.into(), name: name.into() };
             let target =
-                TreeTarget::look(home.path(), &dest, Owner { key: KeyId([0; 16]), user }).unwrap();
+                TreeTarget::open_dry_run(home.path(), &dest, Owner { key: KeyId([0; 16]), user })
+                    .unwrap();
             let options = TreeOptions { delete: true, max_delete, ..TreeOptions::default() };
             target.check_delete(home.path(), &options).map_err(|failure| failure.cause)
         };

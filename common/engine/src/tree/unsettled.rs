@@ -1,22 +1,22 @@
-//! What the sender has told of and the receiver has not settled: it holds names until they are
-//! answered, and hands on those that are wanted. No I/O.
+//! Entries that the sender has sent and that are not settled: they are kept until they are answered, and
+//! wanted ones go to the reader. No I/O.
 
 use std::collections::VecDeque;
 use std::sync::mpsc;
 
 use super::order::DirectoryPath;
-use super::read::Want;
+use super::reader::Want;
 use lariat_wire::protocol::tree::{Answer, Answers, Entry};
 
 /// Entries that are not settled.
-pub(super) struct Held {
+pub(super) struct Unsettled {
     unanswered: VecDeque<Message>,
     want: mpsc::Sender<Want>,
-    /// Number of the next entry that is sent.
+    /// The number of the next entry.
     next: u64,
     /// Wanted files whose content has not been sent.
     wanted: usize,
-    /// Of all that is not settled.
+    /// The weight of all unsettled entries.
     weight: usize,
 }
 
@@ -24,23 +24,23 @@ pub(super) struct Held {
 struct Message {
     first: u64,
     directory: DirectoryPath,
-    entries: Vec<HeldEntry>,
+    entries: Vec<SentEntry>,
 }
 
-struct HeldEntry {
+struct SentEntry {
     name: Box<[u8]>,
     weight: usize,
-    /// Bytes, if it is a file.
+    /// The size of a file in bytes.
     size: Option<u64>,
 }
 
-impl Held {
-    /// Wanted files go to `want`.
+impl Unsettled {
+    /// Starts without entries. Wanted files go to `want`.
     pub(super) fn new(want: mpsc::Sender<Want>) -> Self {
         Self { unanswered: VecDeque::new(), want, next: 1, wanted: 0, weight: 0 }
     }
 
-    /// What all unsettled entries weigh.
+    /// The weight of all unsettled entries.
     pub(super) fn weight(&self) -> usize {
         self.weight
     }
@@ -50,16 +50,16 @@ impl Held {
         self.unanswered.is_empty() && self.wanted == 0
     }
 
-    /// A message of entries has been sent. One without entries is not answered.
+    /// Adds the entries of a message that was sent. A message without entries gets no answer.
     pub(super) fn sent(&mut self, directory: DirectoryPath, entries: Vec<Entry>) {
         if entries.is_empty() {
             return;
         }
         let first = self.next;
         self.next += entries.len() as u64;
-        let entries: Vec<HeldEntry> = entries
+        let entries: Vec<SentEntry> = entries
             .into_iter()
-            .map(|entry| HeldEntry {
+            .map(|entry| SentEntry {
                 weight: entry.weight(),
                 size: entry.what.size(),
                 name: entry.name.into(),
@@ -69,8 +69,7 @@ impl Held {
         self.unanswered.push_back(Message { first, directory, entries });
     }
 
-    /// The receiver has answered the message that has waited longest. Gives the bytes of files that it
-    /// has.
+    /// Takes the receiver's answer to the oldest message. Returns the bytes of files that the receiver has.
     pub(super) fn answered(&mut self, answers: &Answers) -> Result<u64, &'static str> {
         let unasked = "it answers entries that were not sent";
         let Message { first, directory, entries } = self.unanswered.pop_front().ok_or(unasked)?;
@@ -93,15 +92,15 @@ impl Held {
                 return Err("it wants the content of what is no file");
             }
             self.wanted += 1;
-            let HeldEntry { name, weight, .. } = entry;
+            let SentEntry { name, weight, .. } = entry;
             let directory = DirectoryPath::clone(&directory);
-            // Fails only when the reader has gone, which is noticed where contents are awaited.
+            // Fails only when the reader thread has ended, which its other channel shows.
             let _ = self.want.send(Want { number, directory, name, weight, difference });
         }
         Ok(had)
     }
 
-    /// The contents of this many wanted files have been sent, or will not come.
+    /// Settles wanted files whose contents were sent or can't be.
     pub(super) fn settled(&mut self, files: usize, weight: usize) {
         self.wanted -= files;
         self.weight -= weight;
@@ -130,28 +129,28 @@ mod tests {
     #[test]
     fn wanted_files_are_handed_on_and_the_rest_is_settled() {
         let (want, wanted) = mpsc::channel();
-        let mut held = Held::new(want);
-        held.sent((*b"a").into(), vec![entry("x", true), entry("y", true), entry("z", false)]);
-        held.sent((*b"b").into(), Vec::new());
-        held.sent((*b"c").into(), vec![entry("w", true)]);
-        assert_eq!((held.weight(), held.is_empty()), (4, false));
-        assert_eq!(held.answered(&answers(1, &[0, 2, 0])), Ok(1));
-        held.answered(&answers(4, &[1])).unwrap();
+        let mut unsettled = Unsettled::new(want);
+        unsettled.sent((*b"a").into(), vec![entry("x", true), entry("y", true), entry("z", false)]);
+        unsettled.sent((*b"b").into(), Vec::new());
+        unsettled.sent((*b"c").into(), vec![entry("w", true)]);
+        assert_eq!((unsettled.weight(), unsettled.is_empty()), (4, false));
+        assert_eq!(unsettled.answered(&answers(1, &[0, 2, 0])), Ok(1));
+        unsettled.answered(&answers(4, &[1])).unwrap();
         let wanted: Vec<Want> = wanted.try_iter().collect();
         let seen: Vec<_> =
             wanted.iter().map(|want| (want.number, &*want.name, want.difference)).collect();
         assert_eq!(seen, [(2, &b"y"[..], true), (4, b"w", false)]);
-        assert_eq!(held.weight(), 2);
-        held.settled(2, 2);
-        assert!(held.is_empty());
+        assert_eq!(unsettled.weight(), 2);
+        unsettled.settled(2, 2);
+        assert!(unsettled.is_empty());
     }
 
     #[test]
     fn answers_that_fit_nothing_are_refused() {
-        let held = || {
-            let mut held = Held::new(mpsc::channel().0);
-            held.sent((*b"a").into(), vec![entry("x", true), entry("z", false)]);
-            held
+        let unsettled = || {
+            let mut unsettled = Unsettled::new(mpsc::channel().0);
+            unsettled.sent((*b"a").into(), vec![entry("x", true), entry("z", false)]);
+            unsettled
         };
         for bad in [
             answers(1, &[1]),
@@ -160,10 +159,10 @@ mod tests {
             answers(1, &[0, 1]),
             answers(1, &[3, 0]),
         ] {
-            assert!(held().answered(&bad).is_err(), "{bad:?}");
+            assert!(unsettled().answered(&bad).is_err(), "{bad:?}");
         }
-        let mut held = held();
-        held.answered(&answers(1, &[0, 0])).unwrap();
-        assert!(held.answered(&answers(3, &[0])).is_err());
+        let mut unsettled = unsettled();
+        unsettled.answered(&answers(1, &[0, 0])).unwrap();
+        assert!(unsettled.answered(&answers(3, &[0])).is_err());
     }
 }

@@ -1,29 +1,33 @@
-//! What becomes of an entry, seen what is there under its name. No I/O.
+//! What an entry needs, given what exists under its name.
+
+use std::io;
 
 use rustix::fs::{FileType, Stat};
 
-use crate::attributes::{self, Attributes};
+use super::hash_file::hash_of;
+use crate::confined::Dir;
+use crate::metadata::attributes::{self, Attributes};
+use lariat_wire::protocol::transfer::Hash;
 use lariat_wire::protocol::tree::{ChangeKind, What};
 
-/// What a name needs.
+/// What an entry needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is as it should be, but perhaps for its attributes.
+    /// It is up to date, except perhaps for its attributes.
     Same,
-    /// It is as long as it should be; whether it has the same bytes, its hash tells.
+    /// The existing file has the same length. Its hash decides.
     Hash,
-    /// Nothing is there.
+    /// Nothing has its name.
     Make,
-    /// What is there goes when the new one comes.
+    /// It replaces what has its name.
     Replace,
-    /// A directory is there, where something else should be.
+    /// A directory has its name, and it is not one.
     Directory,
-    /// What is there is not a directory, and must go before there can be one.
+    /// It is a directory, and what has its name must be removed first.
     Clear,
 }
 
-/// Compares an entry that is a file, a directory or a link with what is there. Links are not compared
-/// further than that both are.
+/// Compares a file, a directory or a link with what exists. The targets of links are not compared.
 pub(super) fn verdict(what: &What, attributes: &Attributes, there: Option<&Stat>) -> Verdict {
     let Some(stat) = there else { return Verdict::Make };
     let kind = FileType::from_raw_mode(stat.st_mode);
@@ -46,7 +50,7 @@ pub(super) fn verdict(what: &What, attributes: &Attributes, there: Option<&Stat>
 }
 
 impl Verdict {
-    /// What a dry run tells of a name that is not as it should be.
+    /// The change that a dry run reports for a name that is not up to date.
     pub(super) fn change(self) -> ChangeKind {
         match self {
             Self::Same => ChangeKind::Touch,
@@ -54,6 +58,23 @@ impl Verdict {
             _ => ChangeKind::Change,
         }
     }
+}
+
+/// Compares the content of a file with a hash. The file is read to its end.
+pub(super) fn compare_hash(
+    directory: &Dir,
+    name: &[u8],
+    hash: Option<Hash>,
+) -> io::Result<Verdict> {
+    let file = match directory.open_file(name) {
+        // A file that may not be read is replaced.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Ok(Verdict::Replace);
+        }
+        file => file?,
+    };
+    let is = hash_of(&file, u64::MAX)?;
+    Ok(if Some(is) == hash { Verdict::Same } else { Verdict::Replace })
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
-//! The sender's manifest: a directory is listed, sorted, filtered and described, directory by directory, on a
-//! thread of its own that is a few messages ahead and no more.
+//! Makes the sender's manifest: each directory is listed, sorted, filtered and described, on a thread of its own
+//! that is a few messages ahead.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,129 +10,133 @@ use rustix::fs::{FileType, Stat};
 use tokio::sync::mpsc;
 
 use super::filter::Filter;
+use super::hash_file::hash_of;
 use super::order::{DirectoryPath, Order, fits};
 use super::working_directory::WorkingDirectory;
-use crate::attributes::{self, Owners};
-use crate::confined::{Dir, Names, join};
+use crate::confined::{Dir, Names, join, shown};
 use crate::error::{failed, sys_failed};
-use crate::{acl, generated, temporary};
+use crate::file::temporary;
+use crate::metadata::acl;
+use crate::metadata::owners::{self, OwnerNames};
+use crate::metadata::xattrs;
+use crate::source::generated;
 use lariat_wire::memory::{Charge, Memory};
-use lariat_wire::protocol::failure::{Action, Cause, Failure, FileKind};
+use lariat_wire::protocol::failure::{Action, Failure, FileKind};
 use lariat_wire::protocol::metadata::Acls;
 use lariat_wire::protocol::tree::{Entries, Entry, MAX_ENTRIES, TreeOptions, What};
 
 /// Messages that are made ahead of the network.
 const AHEAD: usize = 4;
 
-/// Bytes of one message, about; its limit is far above.
+/// About how many bytes a message has. The limit is far above.
 const MESSAGE: usize = 256 * 1024;
 
-/// A directory that is about to be sent.
+/// A tree that is about to be sent.
 pub struct TreeSource {
     pub(super) directory: Arc<Dir>,
-    /// As the operator named it, for messages.
+    /// As the operator named it, for failures.
     pub(super) path: Arc<[u8]>,
     entry: Entry,
     options: TreeOptions,
     filter: Filter,
 }
 
-/// What a walk finds, in the manifest's order.
+/// A part of the manifest, in its order.
 pub(super) enum Walked {
-    /// Entries of this directory.
+    /// Entries of a directory.
     Entries(DirectoryPath, Entries),
     /// Something could not be read.
     Missed(Failure),
 }
 
 impl TreeSource {
-    /// Opens a directory; a link is followed, for the operator named it.
+    /// Opens the root. A link is followed, for the operator named it.
     pub fn open(path: &Path, options: TreeOptions, filter: Filter) -> Result<Self, Failure> {
         use std::os::unix::ffi::OsStrExt;
         let name = path.as_os_str().as_bytes();
         let directory = Dir::open(path).map_err(failed(Action::Open, name))?;
         let stat = directory.stat_self().map_err(failed(Action::Read, name))?;
-        let mut owners = Owners::default();
-        let mut metadata = attributes::describe(&stat, options.preserve, &mut owners);
+        let mut owners = OwnerNames::default();
+        let mut metadata = owners::describe(&stat, options.preserve, &mut owners);
         let described = acl::describe(&directory, &stat, options.preserve.acls);
         let described = described.map_err(sys_failed(Action::Read, name))?;
-        owners.tell_acls(described, &mut metadata);
+        owners.add_acls(described, &mut metadata);
         let mut entry = Entry { name: Vec::new(), metadata, what: What::Directory };
         if options.preserve.xattrs {
-            entry.metadata.xattrs = attributes::read_xattrs(&directory)
+            entry.metadata.xattrs = xattrs::read(&directory)
                 .map_err(|errno| failed(Action::Read, name)(errno.into()))?;
         }
         Ok(Self { directory: Arc::new(directory), path: name.into(), entry, options, filter })
     }
 
-    /// The directory itself.
+    /// The root's description.
     pub fn root(&self) -> &Entry {
         &self.entry
     }
 
-    /// What is sent of it.
+    /// The options of the transfer.
     pub fn options(&self) -> &TreeOptions {
         &self.options
     }
 
-    /// Starts to walk. It ends early when the receiver is dropped.
+    /// Starts the walk, which ends early if the receiver is dropped.
     pub(super) fn walk(self, memory: &Memory) -> io::Result<mpsc::Receiver<Walked>> {
-        let (tell, told) = mpsc::channel(AHEAD);
+        let (output, walked) = mpsc::channel(AHEAD);
         let charge = memory.charge();
         let walk = move || {
             let walk = Walk {
                 left: self.filter.only().clone(),
                 source: self,
-                owners: Owners::default(),
+                owners: OwnerNames::default(),
                 linked: HashMap::new(),
                 directory: WorkingDirectory::of_this_thread(),
                 entered: false,
                 charge,
-                tell,
+                output,
             };
-            // It fails only when nobody wants to know any more.
+            // Fails only when the transfer is over.
             let _ = walk.run();
         };
         std::thread::Builder::new().name("walk".to_owned()).spawn(walk)?;
-        Ok(told)
+        Ok(walked)
     }
 }
 
-/// Bytes that one of the files with several names takes.
-const LINKED: usize = 48;
+/// Bytes that are kept for each file with several links.
+const LINKED_BYTES: usize = 48;
 
 struct Walk {
     source: TreeSource,
-    owners: Owners,
-    /// The entry that each file with several names came as first, by device and inode.
+    owners: OwnerNames,
+    /// The first entry of each file with several links, by device and inode.
     linked: HashMap<(u64, u64), u64>,
     directory: WorkingDirectory,
-    /// The directory whose entries are described is this thread's working directory.
+    /// The current directory is this thread's working directory.
     entered: bool,
-    /// Paths that were asked for and have not been seen.
+    /// Paths of `--files-from` that were not found yet.
     left: BTreeSet<Vec<u8>>,
-    /// For the names and directories that are kept.
+    /// Charges the names and directories that are kept.
     charge: Charge,
-    tell: mpsc::Sender<Walked>,
+    output: mpsc::Sender<Walked>,
 }
 
-/// Nobody listens any more.
-struct Unheard;
+/// The transfer is over.
+struct Over;
 
 impl Walk {
-    fn run(mut self) -> Result<(), Unheard> {
+    fn run(mut self) -> Result<(), Over> {
         let mut order = Order::new(());
         while let Some((path, ())) = order.directory() {
             let path = Arc::clone(path);
             let listed = self.list(&path).and_then(|(directory, names)| {
-                let kept = names.bytes() + order.kept() + self.linked.len() * LINKED;
+                let kept = names.bytes() + order.kept() + self.linked.len() * LINKED_BYTES;
                 self.charge.at_least(kept)?;
                 Ok((directory, names))
             });
             match listed {
                 Ok((directory, names)) => self.directory(&path, &directory, &names, &mut order)?,
                 Err(failure) => {
-                    self.tell(Walked::Missed(failure))?;
+                    self.send(Walked::Missed(failure))?;
                     self.entries(&path, Vec::new(), true)?;
                 }
             }
@@ -141,7 +144,7 @@ impl Walk {
         }
         for path in std::mem::take(&mut self.left) {
             let missing = rustix::io::Errno::NOENT.into();
-            self.tell(Walked::Missed(failed(Action::Open, &self.shown(&path))(missing)))?;
+            self.send(Walked::Missed(failed(Action::Open, &self.shown(&path))(missing)))?;
         }
         Ok(())
     }
@@ -160,7 +163,7 @@ impl Walk {
         directory: &Dir,
         names: &Names,
         order: &mut Order<()>,
-    ) -> Result<(), Unheard> {
+    ) -> Result<(), Over> {
         let (mut entries, mut bytes) = (Vec::new(), 0);
         let kernels = generated::is_on_kernels(directory);
         self.entered = self.directory.enter(directory);
@@ -169,7 +172,7 @@ impl Walk {
                 Ok(Some(entry)) => entry,
                 Ok(None) => continue,
                 Err(failure) => {
-                    self.tell(Walked::Missed(failure))?;
+                    self.send(Walked::Missed(failure))?;
                     continue;
                 }
             };
@@ -188,8 +191,8 @@ impl Walk {
         self.entries(path, entries, true)
     }
 
-    /// Describes one name. One that is left out, or has gone since, is none. Of the kernel's own files nobody
-    /// knows whether they have changed.
+    /// Describes one name. `None` if it is excluded, or was removed meanwhile. Files on the kernel's own file
+    /// systems always count as changed.
     fn entry(
         &mut self,
         path: &[u8],
@@ -209,7 +212,7 @@ impl Walk {
         }
         if self.source.filter.excludes(&whole, is_directory) {
             if self.source.filter.rules_out(&whole, is_directory) {
-                self.pass_over(&whole);
+                self.exclude(&whole);
             }
             return Ok(None);
         }
@@ -226,16 +229,14 @@ impl Walk {
         {
             let file = directory.open_file(name).map_err(failed(Action::Open))?;
             if options.preserve.xattrs {
-                xattrs = attributes::read_xattrs(&file)
-                    .map_err(|errno| failed(Action::Read)(errno.into()))?;
+                xattrs = xattrs::read(&file).map_err(|errno| failed(Action::Read)(errno.into()))?;
             }
             if options.checksum && !kernels {
                 hash = Some(hash_of(&file, size).map_err(failed(Action::Read))?);
             }
         } else if kind == FileType::Directory && options.preserve.xattrs {
             let inner = directory.enter(name).map_err(failed(Action::Open))?;
-            xattrs = attributes::read_xattrs(&inner)
-                .map_err(|errno| failed(Action::Read)(errno.into()))?;
+            xattrs = xattrs::read(&inner).map_err(|errno| failed(Action::Read)(errno.into()))?;
         }
         let what = match kind {
             FileType::RegularFile => What::File {
@@ -251,17 +252,17 @@ impl Walk {
             FileType::Socket => What::Other(FileKind::Socket),
             _ => What::Other(FileKind::Device),
         };
-        let mut metadata = attributes::describe(&stat, options.preserve, &mut self.owners);
+        let mut metadata = owners::describe(&stat, options.preserve, &mut self.owners);
         metadata.xattrs = xattrs;
         let described =
             acl::describe_name(directory, self.entered, name, &stat, options.preserve.acls);
         let described = described.map_err(sys_failed(Action::Read, &shown))?;
-        self.owners.tell_acls(described, &mut metadata);
+        self.owners.add_acls(described, &mut metadata);
         Ok(Some((stat, Entry { name: name.to_vec(), metadata, what })))
     }
 
-    /// What was asked for and is left out, by itself or with its directory, is not missing.
-    fn pass_over(&mut self, path: &[u8]) {
+    /// An excluded path of `--files-from` does not count as missing, nor do those below it.
+    fn exclude(&mut self, path: &[u8]) {
         self.left.remove(path);
         let inside = join(path, b"");
         let behind = self.left.range(inside.clone()..).take_while(|path| path.starts_with(&inside));
@@ -270,7 +271,7 @@ impl Walk {
         }
     }
 
-    /// The entry under its number: a file that came before under another name is the same.
+    /// Turns an entry into a link to an earlier one, if it is the same file.
     fn numbered(&mut self, (stat, mut entry): (Stat, Entry), number: u64) -> (Stat, Entry) {
         if let What::File { linked: true, .. } = entry.what {
             let first = *self.linked.entry((stat.st_dev, stat.st_ino)).or_insert(number);
@@ -282,17 +283,12 @@ impl Walk {
         (stat, entry)
     }
 
-    fn entries(
-        &self,
-        path: &DirectoryPath,
-        entries: Vec<Entry>,
-        last: bool,
-    ) -> Result<(), Unheard> {
-        self.tell(Walked::Entries(Arc::clone(path), Entries { entries, last }))
+    fn entries(&self, path: &DirectoryPath, entries: Vec<Entry>, last: bool) -> Result<(), Over> {
+        self.send(Walked::Entries(Arc::clone(path), Entries { entries, last }))
     }
 
-    fn tell(&self, walked: Walked) -> Result<(), Unheard> {
-        self.tell.blocking_send(walked).map_err(|_| Unheard)
+    fn send(&self, walked: Walked) -> Result<(), Over> {
+        self.output.blocking_send(walked).map_err(|_| Over)
     }
 
     fn shown(&self, path: &[u8]) -> Vec<u8> {
@@ -300,34 +296,12 @@ impl Walk {
     }
 }
 
-/// A path as messages have it: the root as the operator named it, and the way from there.
-pub(crate) fn shown(root: &[u8], path: &[u8]) -> Vec<u8> {
-    match (root, path) {
-        (root, b"") => root.to_vec(),
-        (b"", path) => path.to_vec(),
-        (root, path) if root.ends_with(b"/") => [root, path].concat(),
-        (root, path) => [root, b"/", path].concat(),
-    }
-}
-
-/// Bytes of an entry on the wire, about.
+/// About how many bytes an entry takes on the wire.
 fn weigh(entry: &Entry) -> usize {
     let xattrs = entry.metadata.xattrs_len();
     let target = if let What::Link { target } = &entry.what { target.len() } else { 0 };
     64 + entry.name.len() + target + xattrs
 }
 
-/// What no content hashes to: such a file differs from whatever is there.
+/// No content has this hash, so such a file differs from any other.
 const UNLIKE_ANY: [u8; 32] = [0; 32];
-
-/// The plain BLAKE3 of a file's first `len` bytes.
-pub(crate) fn hash_of(file: &File, len: u64) -> io::Result<[u8; 32]> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(file.take(len))?;
-    Ok(hasher.finalize().into())
-}
-
-/// Says that a path is no regular file any more.
-pub(super) fn not_regular(path: Vec<u8>) -> Failure {
-    Failure { action: Action::Open, path: Some(path), cause: Cause::SourceChanged }
-}

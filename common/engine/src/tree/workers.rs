@@ -1,4 +1,4 @@
-//! The receiver's threads: one that decides, and those that write small files.
+//! The receiver's threads: one compares the manifest, the others write small files.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,51 +6,52 @@ use std::thread::{Builder, JoinHandle};
 
 use tokio::sync::mpsc;
 
+use super::event::Event;
 use super::manifest::Manifest;
-use super::replace::Replacements;
-use super::shared::{Said, Shared};
-use super::write::{self, Job};
+use super::replacements::Replacements;
+use super::shared::Shared;
+use super::writer::{self, Job};
 use lariat_wire::protocol::tree::Entries;
 
-/// Threads that write small files: a second one pays, a third does not.
+/// Threads that write small files. A third one gains nothing.
 const WRITERS: usize = 2;
 
-/// Messages or packs that wait for a thread.
+/// Messages or packs that are queued for a thread.
 const AHEAD: usize = 2;
 
-/// The threads, and the ways to them.
+/// The threads, and the channels to them.
 pub(super) struct Workers {
-    /// Until the sender has listed everything.
+    /// Open until the manifest is complete.
     pub(super) entries: Option<mpsc::Sender<Entries>>,
-    /// Until everything has come.
+    /// Open until all contents are there.
     pub(super) jobs: Option<mpsc::Sender<Job>>,
     threads: Vec<JoinHandle<()>>,
-    /// Writers that have not ended.
+    /// Writers that are running.
     writers: usize,
 }
 
 impl Workers {
     pub(super) fn start(
-        decider: Manifest,
+        manifest: Manifest,
         shared: &Arc<Shared>,
         replacements: &Arc<Replacements>,
     ) -> io::Result<Self> {
-        let (entries, listed) = mpsc::channel(AHEAD);
-        let (jobs, taken) = mpsc::channel(AHEAD);
+        let (entries, received) = mpsc::channel(AHEAD);
+        let (jobs, queue) = mpsc::channel(AHEAD);
         let (entries, jobs) = (Some(entries), Some(jobs));
         let mut workers = Self { entries, jobs, threads: Vec::new(), writers: WRITERS };
-        let deciding = Arc::clone(shared);
-        workers.spawn("decide", move || decide_all(decider, listed, &deciding))?;
-        let taken = Arc::new(Mutex::new(taken));
+        let compare_shared = Arc::clone(shared);
+        workers.spawn("compare", move || compare_all(manifest, received, &compare_shared))?;
+        let queue = Arc::new(Mutex::new(queue));
         for _ in 0..WRITERS {
-            let (shared, taken) = (Arc::clone(shared), Arc::clone(&taken));
+            let (shared, queue) = (Arc::clone(shared), Arc::clone(&queue));
             let replacements = Arc::clone(replacements);
-            workers.spawn("write", move || write_all(&shared, &replacements, &taken))?;
+            workers.spawn("write", move || write_all(&shared, &replacements, &queue))?;
         }
         Ok(workers)
     }
 
-    /// Starts one more.
+    /// Starts one more thread.
     pub(super) fn spawn(
         &mut self,
         name: &str,
@@ -60,14 +61,14 @@ impl Workers {
         Ok(())
     }
 
-    /// A writer has ended. Gives whether it was the last.
+    /// Records the end of a writer, and returns whether it was the last one.
     pub(super) fn writer_ended(&mut self) -> bool {
         self.writers -= 1;
         self.writers == 0
     }
 }
 
-/// Waits until all have ended.
+/// Waits for the end of all threads.
 impl Drop for Workers {
     fn drop(&mut self) {
         (self.entries, self.jobs) = (None, None);
@@ -78,23 +79,24 @@ impl Drop for Workers {
     }
 }
 
-fn decide_all(mut decider: Manifest, mut listed: mpsc::Receiver<Entries>, shared: &Shared) {
+fn compare_all(mut manifest: Manifest, mut entries: mpsc::Receiver<Entries>, shared: &Shared) {
     shared.collect();
-    while let Some(entries) = listed.blocking_recv() {
-        match decider.entries(entries) {
-            Ok(what) => shared.say(Said::Decided(what)),
-            Err(bad) => return shared.say(Said::Bad(bad)),
+    while let Some(message) = entries.blocking_recv() {
+        match manifest.entries(message) {
+            Ok(decided) => shared.report(Event::Decided(decided)),
+            Err(bad) => return shared.report(Event::Bad(bad)),
         }
     }
-    shared.say(decider.end().map_or_else(Said::Bad, |after| Said::Listed(Box::new(after))));
+    let listed = |deferred| Event::Listed(Box::new(deferred));
+    shared.report(manifest.end().map_or_else(Event::Bad, listed));
 }
 
 fn write_all(shared: &Shared, replacements: &Replacements, jobs: &Mutex<mpsc::Receiver<Job>>) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         let Some(job) = job else { break };
-        let (files, bytes) = write::write(shared, replacements, job);
-        shared.say(Said::Written(files, bytes));
+        let (files, bytes) = writer::write(shared, replacements, job);
+        shared.report(Event::Written(files, bytes));
     }
-    shared.say(Said::WriterEnded);
+    shared.report(Event::WriterEnded);
 }

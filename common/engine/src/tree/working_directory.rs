@@ -1,29 +1,29 @@
-//! A working directory of one thread's own, for calls that take a path and no descriptor.
+//! A working directory for one thread, for system calls that take a path and no descriptor.
 //!
 //! Before Linux 6.13 the extended attributes of a name that is not open can be read by path alone
 //! (getxattrat(2)). Through `/proc/self/fd` that takes three times as long as relative to the working
-//! directory, which a walk over many files notices.
+//! directory, which shows in a walk over many files.
 
 use std::marker::PhantomData;
 use std::os::fd::AsFd;
 
 use nix::sched::{CloneFlags, unshare};
 
-/// The working directory of the thread that made this. Other threads keep theirs.
+/// The working directory of the thread that creates this.
 pub(super) struct WorkingDirectory {
     own: bool,
-    /// It belongs to its thread.
+    /// Not `Send`: it belongs to its thread.
     thread: PhantomData<*const ()>,
 }
 
 impl WorkingDirectory {
-    /// Parts the calling thread's working directory from the process's. Where that is refused, nothing
+    /// Separates the calling thread's working directory from that of the process. If that is refused, nothing
     /// can be entered.
     pub(super) fn of_this_thread() -> Self {
         Self { own: unshare(CloneFlags::CLONE_FS).is_ok(), thread: PhantomData }
     }
 
-    /// Makes `directory` the working directory, and says whether it is.
+    /// Makes `directory` the working directory, and returns whether that succeeded.
     pub(super) fn enter(&self, directory: impl AsFd) -> bool {
         self.own && rustix::process::fchdir(directory).is_ok()
     }

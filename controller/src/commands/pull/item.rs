@@ -9,8 +9,8 @@ use lariat_base::name::TransferId;
 use lariat_engine::destination::Place;
 use lariat_engine::tree::{Counts, Filter, Look, TreeArrival, TreeTarget, look, receive_tree};
 use lariat_engine::{
-    Busy, Cancel, CommitOptions, Opened, Owner, Received, ResolvedOverrides, Stream, Target,
-    TransferError, receive,
+    Busy, Cancel, CommitOptions, Opened, Owner, ResolvedOverrides, Stream, Target, TransferError,
+    Transferred, receive,
 };
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::Message;
@@ -138,7 +138,7 @@ impl<'a> Pulled<'a> {
         let target = self.target(offer).map_err(Broken::Here)?;
         let metadata = offer.metadata.clone();
         let placing = CommitOptions::new(self.finish, self.options.preserve(), metadata);
-        let (never, mut received) = (Cancel::default(), Received::default());
+        let (never, mut received) = (Cancel::default(), Transferred::default());
         let link = &mut session.link;
         let done = receive(link, target, offer, &placing, bar, &never, &mut received).await;
         *moved = received.into();
@@ -166,9 +166,10 @@ impl<'a> Pulled<'a> {
         self.options.check_for_file().map_err(Broken::Misused)?;
         let none = || Broken::Here(Failure::request(Cause::Internal));
         let dest = self.dest.as_ref().ok_or_else(none)?.file.clone();
-        let (base, options, finish) = (PathBuf::new(), self.options.tree(), self.finish.clone());
+        let (base, options, overrides) = (PathBuf::new(), self.options.tree(), self.finish.clone());
         let watch = TreeBar::new(bar, &self.what, &self.listing);
-        let settled = look(&mut session.link, Look { base, dest, root, options, finish }, &watch);
+        let settled =
+            look(&mut session.link, Look { base, dest, root, options, overrides }, &watch);
         moved.settled(&settled.await.map_err(ended)?);
         Ok(())
     }
@@ -202,15 +203,15 @@ impl<'a> Pulled<'a> {
         let none = || Failure::request(Cause::NotAFile(FileKind::Directory));
         let dest = self.dest.as_ref().ok_or_else(none)?;
         let options = self.request.tree.clone().unwrap_or_default();
-        let open = if options.dry_run { TreeTarget::look } else { TreeTarget::open };
+        let open = if options.dry_run { TreeTarget::open_dry_run } else { TreeTarget::open };
         let mut target = open(Path::new(""), &dest.tree, self.owner)?;
         if let Some(home) = std::env::home_dir() {
             target.check_delete(&home, &options)?;
         }
         target.lock()?;
-        let (filter, finish, avoid) =
+        let (filter, overrides, avoid) =
             (self.filter.clone(), self.finish.clone(), self.avoided.files.clone());
-        Ok(TreeArrival { target, root, options, filter, finish, avoid })
+        Ok(TreeArrival { target, root, options, filter, overrides, avoid })
     }
 }
 

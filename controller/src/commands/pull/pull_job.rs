@@ -45,7 +45,7 @@ impl PullJob {
         many: bool,
         timeout: Option<Duration>,
     ) -> Result<Self, CliError> {
-        let finish = account::finish(&options.overrides())?;
+        let finish = account::resolve(&options.overrides())?;
         let only = options.only()?;
         if only.iter().map(Vec::len).sum::<usize>() > MOST_LISTED {
             return Err(CliError::new("--files-from lists more than a pull can ask for, 512 KiB"));

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use lariat_base::name::TransferId;
-use lariat_engine::{Cancel, Sent, Source, TransferError, send};
+use lariat_engine::{Cancel, Source, TransferError, Transferred, send};
 use lariat_wire::protocol::failure::{Cause, Failure, FileKind};
 use lariat_wire::protocol::metadata::{Acls, Preserve};
 use lariat_wire::protocol::transfer::{Destination, Push, Sending};
@@ -71,7 +71,7 @@ impl Item for Pushed {
         bar: &Bar,
         moved: &mut Moved,
     ) -> Result<(), Broken> {
-        let (never, mut sent) = (Cancel::default(), Sent::default());
+        let (never, mut sent) = (Cancel::default(), Transferred::default());
         let file = &mut self.file;
         let done = send(&mut session.link, file, self.sending, bar, &never, &mut sent).await;
         *moved = sent.into();

@@ -275,14 +275,14 @@ fn open_to_keep(path: &OsString, preserve: Preserve) -> Result<Source, CliError>
     };
     let read = |error: io::Error| CliError::from(error).during("read it to its end");
     if path == STDIN {
-        return Ok(Source::kept(kept(Box::new(io::stdin())).map_err(read)?)?);
+        return Ok(Source::spooled(kept(Box::new(io::stdin())).map_err(read)?)?);
     }
     let source = Source::open(Path::new(path), preserve)?;
     if source.offer().size.is_some() {
         return Ok(source);
     }
     let file = File::open(path).and_then(|file| kept(Box::new(file))).map_err(read)?;
-    Ok(Source::kept(file)?)
+    Ok(Source::spooled(file)?)
 }
 
 fn open_stdin() -> Result<Source, CliError> {

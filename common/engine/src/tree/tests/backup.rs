@@ -9,7 +9,7 @@ fn a_replaced_file_is_kept_if_asked_for() {
     world.file("a", "new one");
     std::fs::create_dir(world.dest("")).unwrap();
     std::fs::write(world.dest("a"), "old").unwrap();
-    world.finish.backup = true;
+    world.overrides.backup = true;
     world.copied();
     assert_eq!(std::fs::read(world.dest("a~")).unwrap(), b"old");
     assert_eq!(std::fs::read(world.dest("a")).unwrap(), b"new one");
@@ -26,7 +26,7 @@ fn a_backup_is_safe_from_delete_and_what_that_removes_becomes_one() {
     }
     std::fs::create_dir(world.dest("empty")).unwrap();
     symlink("x", world.dest("link")).unwrap();
-    (world.finish.backup, world.options.delete, world.options.dry_run) = (true, true, true);
+    (world.overrides.backup, world.options.delete, world.options.dry_run) = (true, true, true);
     let mut told = world.copied().told();
     // Its time may be that of the source by chance.
     told.retain(|(kind, _)| *kind != ChangeKind::Touch);
@@ -42,7 +42,7 @@ fn a_backup_is_safe_from_delete_and_what_that_removes_becomes_one() {
         assert_eq!(names(&world.dest("old directory")), ["c~"]);
         assert_eq!(std::fs::read(world.dest("a~")).unwrap(), b"old");
     }
-    world.finish.backup = false;
+    world.overrides.backup = false;
     world.copied();
     world.assert_same();
 }
@@ -64,7 +64,7 @@ fn what_makes_room_is_kept_if_asked_for() {
     for file in ["was a file", "link was a file"] {
         std::fs::write(world.dest(file), "old").unwrap();
     }
-    world.finish.backup = true;
+    world.overrides.backup = true;
     (world.options.delete, world.options.hard_links) = (true, true);
     world.copied();
     for directory in ["was a directory~", "link was a directory~", "second~"] {
@@ -91,7 +91,7 @@ fn what_makes_room_is_kept_if_asked_for() {
 fn what_is_equal_already_is_not_backed_up_again() {
     let options = TreeOptions { hard_links: true, ..TreeOptions::default() };
     let mut world = World::with(options);
-    world.finish.backup = true;
+    world.overrides.backup = true;
     for (name, size) in [("small", 10), ("large", 700_000), ("same", 20)] {
         world.file(name, vec![7; size]);
     }

@@ -290,7 +290,7 @@ fn a_large_file_that_differs_costs_no_other() {
     let size = content.len() as u64;
     let metadata = Metadata { mode: 0o600, ..Metadata::default() };
     let offer = Offer { size: Some(size), sparse: false, metadata, identity: Identity::default() };
-    let hash = crate::hash::first_chunk(&content).0;
+    let hash = crate::chunk::hash::first_chunk(&content).0;
     let head = ChunkHead { index: 0, hash, encoding: 0 };
     let header = Header { kind: Kind::Chunk, request: 1, len: ChunkHead::LEN + content.len() };
     let chunk = [&header.encode()[..], &head.encode(), &content].concat();

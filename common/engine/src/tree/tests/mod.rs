@@ -14,12 +14,16 @@ use std::path::{Path, PathBuf};
 use tokio::io::duplex;
 
 use super::*;
-use crate::attributes;
-use crate::{Cancel, Owner, ResolvedOverrides, TransferError};
+use crate::cancel::Cancel;
+use crate::error::TransferError;
+use crate::file::Owner;
+use crate::metadata::ResolvedOverrides;
+use crate::metadata::attributes;
 use lariat_base::name::KeyId;
 use lariat_wire::link::Link;
+use lariat_wire::protocol::failure::{Cause, Failure, FileKind};
 use lariat_wire::protocol::transfer::{Destination, Sending};
-use lariat_wire::protocol::tree::{ChangeKind, Entry, Settled, TreeOptions};
+use lariat_wire::protocol::tree::{Change, ChangeKind, Entry, Settled, TreeOptions};
 
 /// What was heard of a transfer.
 #[derive(Default)]
@@ -58,7 +62,7 @@ impl Watch for Notes {
 struct World {
     directory: tempfile::TempDir,
     options: TreeOptions,
-    finish: ResolvedOverrides,
+    overrides: ResolvedOverrides,
     cut: Option<u64>,
     compress: bool,
 }
@@ -87,8 +91,8 @@ impl World {
         std::fs::create_dir(directory.path().join("source")).unwrap();
         std::fs::create_dir(directory.path().join("outside")).unwrap();
         std::fs::write(directory.path().join("outside/canary"), "canary").unwrap();
-        let (options, finish) = (TreeOptions::default(), ResolvedOverrides::default());
-        Self { directory, options, finish, cut: None, compress: false }
+        let (options, overrides) = (TreeOptions::default(), ResolvedOverrides::default());
+        Self { directory, options, overrides, cut: None, compress: false }
     }
 
     fn with(options: TreeOptions) -> Self {
@@ -121,13 +125,13 @@ impl World {
 
     fn arrival(&self, root: Entry) -> TreeArrival {
         let dest = Destination { path: b"dest".to_vec(), name: Vec::new() };
-        let open = if self.options.dry_run { TreeTarget::look } else { TreeTarget::open };
+        let open = if self.options.dry_run { TreeTarget::open_dry_run } else { TreeTarget::open };
         TreeArrival {
             target: open(self.directory.path(), &dest, Self::owner()).unwrap(),
             root,
             options: self.options.clone(),
             filter: self.filter(),
-            finish: self.finish.clone(),
+            overrides: self.overrides.clone(),
             avoid: Avoid::new(),
         }
     }

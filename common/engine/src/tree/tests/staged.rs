@@ -1,7 +1,7 @@
 //! Files that wait for their names: nobody takes them away meanwhile, and none is left.
 
 use super::*;
-use crate::temporary::{self, PartialNames, TreeNames};
+use crate::file::temporary::{self, PartialNames, TreeNames};
 use rustix::fs::FlockOperation;
 
 /// Bytes that do not fit a pack.

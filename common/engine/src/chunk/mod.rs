@@ -1,0 +1,7 @@
+//! Chunks: their hashes, how their bytes are encoded, and which of them must be sent again.
+
+pub(crate) mod encode;
+pub mod hash;
+pub(crate) mod reconcile;
+pub(crate) mod rehash;
+pub(crate) mod sparse;

@@ -1,0 +1,16 @@
+//! What the operator sets on received files in place of what the sender's files have.
+
+/// The operator's overrides, with names of users and groups resolved on this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResolvedOverrides {
+    /// Permission bits in place of the source's. Directories keep the source's.
+    pub mode: Option<u32>,
+    /// Owner in place of the replaced file's.
+    pub user: Option<u32>,
+    /// Group in place of the replaced file's.
+    pub group: Option<u32>,
+    /// Keep what is replaced or removed under its name with `~` appended.
+    pub backup: bool,
+    /// Write into existing files instead of replacing them.
+    pub in_place: bool,
+}

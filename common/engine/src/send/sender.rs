@@ -1,0 +1,297 @@
+//! Sends a file: its chunks, then those whose hashes differ at the receiver, then Complete.
+
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite, WriteHalf};
+use tokio::sync::mpsc;
+
+use super::pace::Pace;
+use super::receiver_message::ReceiverMessage;
+use crate::cancel::Cancel;
+use crate::chunk::encode::Encoder;
+use crate::chunk::hash;
+use crate::chunk::reconcile::{Reconcile, indices, missing};
+use crate::chunk::rehash;
+use crate::error::TransferError;
+use crate::progress::Progress;
+use crate::source::Source;
+use crate::source::{HashedChunk, SinceOpened};
+use crate::transferred::Transferred;
+use lariat_wire::limits::CHUNK;
+use lariat_wire::link::Writer;
+use lariat_wire::protocol::Kind;
+use lariat_wire::protocol::failure::Cause;
+use lariat_wire::protocol::transfer::{
+    Begun, ChunkHead, Complete, Encoding, Hash, Have, Range, Sending,
+};
+
+/// The sender of one file.
+pub(crate) struct Sender<'a, S> {
+    pub(super) writer: &'a mut Writer<WriteHalf<S>>,
+    pub(super) source: &'a mut Source,
+    progress: &'a dyn Progress,
+    cancel: &'a Cancel,
+    encoder: Encoder,
+    pace: Pace,
+    pub(super) buffer: Vec<u8>,
+    hashes: Vec<Hash>,
+    only: Hash,
+    sent: &'a mut Transferred,
+}
+
+impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
+    pub(crate) fn new(
+        writer: &'a mut Writer<WriteHalf<S>>,
+        source: &'a mut Source,
+        how: Sending,
+        progress: &'a dyn Progress,
+        cancel: &'a Cancel,
+        sent: &'a mut Transferred,
+    ) -> Result<Self, TransferError> {
+        let encoder = Encoder::new(how.compress).map_err(|error| source.read_error(&error))?;
+        let offer = source.offer();
+        let chunks = usize::try_from(offer.chunks()).unwrap_or(usize::MAX);
+        if chunks > hash::MAX_CHUNKS {
+            let why = "the file is larger than a transfer can be".to_owned();
+            return Err(source.failure(Cause::BadRequest(why)).into());
+        }
+        let buffer = vec![0; offer.size.map_or(CHUNK, |size| rehash::chunk_len(size, 0))];
+        sent.size = offer.size.unwrap_or_default();
+        let pace = Pace::new(how.rate, Instant::now());
+        let hashes = vec![[0; 32]; chunks];
+        let only = hash::empty();
+        Ok(Self { writer, source, progress, cancel, encoder, pace, buffer, hashes, only, sent })
+    }
+
+    /// Sends everything, then what is posted, until something fails.
+    pub(super) async fn run(
+        &mut self,
+        have: &Have,
+        received: mpsc::UnboundedReceiver<ReceiverMessage>,
+    ) -> TransferError {
+        let sent = match self.source.take_stream() {
+            Some(stream) => self.stream(stream).await,
+            None => self.file(have, received).await,
+        };
+        match sent {
+            Ok(()) => self.writer.drive().await.into(),
+            Err(error) => error,
+        }
+    }
+
+    /// Sends a file of which the receiver has nothing, from its first byte to Complete.
+    pub(crate) async fn whole(&mut self) -> Result<(), TransferError> {
+        if let Some(stream) = self.source.take_stream() {
+            return self.stream(stream).await;
+        }
+        let (_, nothing) = mpsc::unbounded_channel();
+        self.file(&Have::default(), nothing).await
+    }
+
+    async fn file(
+        &mut self,
+        have: &Have,
+        mut received: mpsc::UnboundedReceiver<ReceiverMessage>,
+    ) -> Result<(), TransferError> {
+        let chunks = self.source.offer().chunks();
+        let compared = have.compared();
+        if let Some(basis) = have.basis {
+            let all = [Range { first: 0, count: chunks }];
+            let mut reconcile = Reconcile::new(&all);
+            if let Some(begun) = have.begun {
+                self.rest(begun).await?;
+            }
+            self.delta(basis, &compared, &mut received, &mut reconcile).await?;
+            // All hashes of this end are known: a channel that has ended.
+            let ours = mpsc::channel(1).1;
+            self.compare(reconcile, ours, &mut received).await?;
+        } else {
+            // Both ends hash the old chunks while the new ones are sent.
+            let ours = self.rehash(&have.chunks)?;
+            let mut reconcile = Reconcile::new(&compared);
+            if let Some(begun) = have.begun {
+                reconcile.ours(begun.chunk, self.rest(begun).await?);
+            }
+            for index in indices(&missing(&compared, chunks)) {
+                self.chunk(index).await?;
+            }
+            self.compare(reconcile, ours, &mut received).await?;
+        }
+        self.check_source().await?;
+        let size = self.source.offer().size.unwrap_or_default();
+        self.complete(size)
+    }
+
+    /// Sends a stream, chunk after chunk. Its size is known at its end.
+    async fn stream(
+        &mut self,
+        mut stream: mpsc::Receiver<std::io::Result<Vec<u8>>>,
+    ) -> Result<(), TransferError> {
+        let mut size = 0;
+        let mut index = 0;
+        loop {
+            let chunk = tokio::select! {
+                biased;
+                chunk = stream.recv() => chunk,
+                error = self.writer.drive() => return Err(error.into()),
+            };
+            let Some(chunk) = chunk else { break };
+            let chunk = chunk.map_err(|error| self.source.read_error(&error))?;
+            size += chunk.len() as u64;
+            self.sent.size = size;
+            self.hashes.push(hash::empty());
+            let (hash, only) = hash::of(index, &chunk);
+            self.send_chunk(index, &chunk, hash, only).await?;
+            index += 1;
+        }
+        self.complete(size)
+    }
+
+    /// Makes sure that the chunks sent are the file's content at one instant. A file that was touched meanwhile
+    /// is read again: if each chunk is the same both times, all of them existed between the two reads.
+    async fn check_source(&mut self) -> Result<(), TransferError> {
+        if self.source.since_opened()? == SinceOpened::Unchanged {
+            return Ok(());
+        }
+        let all = [Range { first: 0, count: self.hashes.len() as u64 }];
+        let mut again = self.rehash(if self.hashes.is_empty() { &[] } else { &all })?;
+        for first in &self.hashes {
+            let second = tokio::select! {
+                biased;
+                second = again.recv() => second,
+                error = self.writer.drive() => return Err(error.into()),
+            };
+            let (_, second) = second.ok_or_else(|| self.source.failure(Cause::Internal))?;
+            if second.map_err(|error| self.source.read_error(&error))? != *first {
+                return Err(self.source.failure(Cause::SourceChanged).into());
+            }
+            if let Some(cause) = self.cancel.cause() {
+                return Err(self.source.failure(cause).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, size: u64) -> Result<(), TransferError> {
+        let hash = hash::file(&self.hashes, self.only);
+        Ok(self.writer.outbox().post(&Complete { size, hash })?)
+    }
+
+    fn rehash(&self, chunks: &[Range]) -> Result<mpsc::Receiver<rehash::Rehashed>, TransferError> {
+        let size = self.source.offer().size.unwrap_or_default();
+        let file = self.source.file().clone();
+        rehash::start(file, size, chunks.to_vec()).map_err(|e| self.source.read_error(&e).into())
+    }
+
+    /// Compares the hashes of both ends, and sends the chunks that differ.
+    async fn compare(
+        &mut self,
+        mut reconcile: Reconcile,
+        mut ours: mpsc::Receiver<rehash::Rehashed>,
+        received: &mut mpsc::UnboundedReceiver<ReceiverMessage>,
+    ) -> Result<(), TransferError> {
+        while !reconcile.is_done() {
+            tokio::select! {
+                Some((index, hash)) = ours.recv() => {
+                    let hash = hash.map_err(|error| self.source.read_error(&error))?;
+                    self.set_hash(index, hash);
+                    reconcile.ours(index, hash);
+                }
+                Some(message) = received.recv() => match message {
+                    ReceiverMessage::Hashes(hashes) => reconcile.add_theirs(hashes)?,
+                    ReceiverMessage::Pieces(_) => {
+                        return Err(TransferError::misbehaved("its basis goes on after its end"));
+                    }
+                },
+                error = self.writer.drive() => return Err(error.into()),
+            }
+            while let Some(index) = reconcile.next_differing() {
+                self.chunk(index).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn chunk(&mut self, index: u64) -> Result<(), TransferError> {
+        let buffer = std::mem::take(&mut self.buffer);
+        let HashedChunk { bytes, hash, only } = self.source.chunk(index, buffer)?;
+        let done = self.send_chunk(index, &bytes, hash, only).await;
+        self.buffer = bytes.into_buffer();
+        done
+    }
+
+    /// Sends the rest of a chunk whose beginning the receiver has. Returns the chunk's hash.
+    async fn rest(&mut self, begun: Begun) -> Result<Hash, TransferError> {
+        let buffer = std::mem::take(&mut self.buffer);
+        let HashedChunk { bytes, hash, only } = self.source.chunk(begun.chunk, buffer)?;
+        self.only = only.unwrap_or(self.only);
+        self.set_hash(begun.chunk, hash);
+        let rest = bytes.get(begun.len as usize..).unwrap_or_default();
+        let (encoding, body) = self.encoder.encode(rest);
+        let head = ChunkHead { index: begun.chunk, hash, encoding: encoding as u8 }.encode();
+        self.writer.bulk(Kind::Chunk, &head, body).await?;
+        let (rest, body) = (rest.len() as u64, body.len() as u64);
+        self.moved(rest, body).await?;
+        self.buffer = bytes.into_buffer();
+        Ok(hash)
+    }
+
+    /// Sends one chunk. `only` is the file's hash if it has no other chunk.
+    async fn send_chunk(
+        &mut self,
+        index: u64,
+        bytes: &[u8],
+        hash: Hash,
+        only: Option<Hash>,
+    ) -> Result<(), TransferError> {
+        self.only = only.unwrap_or(self.only);
+        self.set_hash(index, hash);
+        // The length of a stream's last chunk is that of its body, which must not be encoded.
+        let short = self.source.offer().size.is_none() && bytes.len() < CHUNK;
+        let (encoding, body) =
+            if short { (Encoding::Raw, bytes) } else { self.encoder.encode(bytes) };
+        let head = ChunkHead { index, hash, encoding: encoding as u8 }.encode();
+        self.writer.bulk(Kind::Chunk, &head, body).await?;
+        let body = body.len() as u64;
+        self.moved(bytes.len() as u64, body).await
+    }
+
+    /// Sends a literal.
+    pub(super) async fn literal(
+        &mut self,
+        bytes: &[u8],
+        head: impl FnOnce(Encoding) -> Vec<u8>,
+    ) -> Result<(), TransferError> {
+        let (encoding, body) = self.encoder.encode(bytes);
+        self.writer.bulk(Kind::Literal, &head(encoding), body).await?;
+        let body = body.len() as u64;
+        self.moved(bytes.len() as u64, body).await
+    }
+
+    /// Counts what was sent, keeps to the rate, and fails if the transfer was cancelled.
+    async fn moved(&mut self, bytes: u64, body: u64) -> Result<(), TransferError> {
+        self.sent.sent += body;
+        self.sent.moved += bytes;
+        self.progress.moved(bytes);
+        if let Some(cause) = self.cancel.cause() {
+            return Err(self.source.failure(cause).into());
+        }
+        if let Some(wait) = self.pace.sent(body, Instant::now()) {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(())
+    }
+
+    /// Reports bytes that the receiver copies from its basis.
+    pub(super) fn reused(&self, bytes: u64) {
+        self.progress.moved(bytes);
+    }
+
+    /// Records the hash of a chunk.
+    pub(super) fn set_hash(&mut self, index: u64, hash: Hash) {
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        if let Some(place) = self.hashes.get_mut(index) {
+            *place = hash;
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! A cache of chunks for one file that goes to many receivers: they need the same chunk at about the same
+//! time, so it is read and hashed once.
+//!
+//! The cache never has more than [`CAPACITY`] chunks, whatever the number of files and receivers, and no
+//! receiver waits for another. For a receiver that has fallen behind, chunks are read again.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::chunks::{ChunkBytes, Chunks, FileChunks, HashedChunk};
+use crate::chunk::hash;
+use lariat_wire::protocol::transfer::Hash;
+
+/// The most chunks that are cached: 16 MiB.
+const CAPACITY: usize = 32;
+
+/// The most recently read chunks of several files.
+#[derive(Default)]
+pub struct ChunkCache {
+    cached: Mutex<Cached>,
+    files: AtomicU64,
+}
+
+/// A file's number, and a chunk's index in it.
+type Key = (u64, u64);
+
+/// A chunk, once it was read.
+type Slot = Arc<Mutex<Option<CachedChunk>>>;
+
+#[derive(Default)]
+struct Cached {
+    slots: HashMap<Key, Slot>,
+    /// The oldest first.
+    order: VecDeque<Key>,
+}
+
+#[derive(Clone)]
+struct CachedChunk {
+    bytes: Arc<Vec<u8>>,
+    hash: Hash,
+    only: Option<Hash>,
+}
+
+impl ChunkCache {
+    fn slot(&self, key: Key) -> Slot {
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = cached.slots.get(&key) {
+            return Arc::clone(slot);
+        }
+        if cached.order.len() == CAPACITY
+            && let Some(oldest) = cached.order.pop_front()
+        {
+            cached.slots.remove(&oldest);
+        }
+        let slot = Slot::default();
+        cached.slots.insert(key, Arc::clone(&slot));
+        cached.order.push_back(key);
+        slot
+    }
+}
+
+/// The chunks of a file by way of a cache.
+pub(super) struct CachedFile {
+    cache: Arc<ChunkCache>,
+    number: u64,
+    file: FileChunks,
+}
+
+impl CachedFile {
+    /// Adds a file to the cache.
+    pub(super) fn new(cache: &Arc<ChunkCache>, file: FileChunks) -> Self {
+        let number = cache.files.fetch_add(1, Ordering::Relaxed);
+        Self { cache: Arc::clone(cache), number, file }
+    }
+}
+
+impl Chunks for CachedFile {
+    fn chunk(&mut self, index: u64, _buffer: Vec<u8>) -> io::Result<HashedChunk> {
+        let slot = self.cache.slot((self.number, index));
+        // Others that need the chunk now wait until it is read.
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let chunk = if let Some(chunk) = &*slot {
+            chunk.clone()
+        } else {
+            let mut bytes = Vec::new();
+            self.file.read(index, &mut bytes)?;
+            let (hash, only) = hash::of(index, &bytes);
+            slot.insert(CachedChunk { bytes: Arc::new(bytes), hash, only }).clone()
+        };
+        let CachedChunk { bytes, hash, only } = chunk;
+        Ok(HashedChunk { bytes: ChunkBytes::Shared(bytes), hash, only })
+    }
+
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.read_at(offset, buffer)
+    }
+
+    fn for_another(&self) -> Box<dyn Chunks> {
+        let (cache, file) = (Arc::clone(&self.cache), self.file.another());
+        Box::new(Self { cache, number: self.number, file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+    use lariat_wire::limits::CHUNK;
+
+    #[test]
+    fn a_chunk_is_read_once_as_long_as_it_is_cached() {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        let size = (CAPACITY as u64 + 1) * CHUNK as u64;
+        let cache = Arc::new(ChunkCache::default());
+        let add = || CachedFile::new(&cache, FileChunks::new(Arc::clone(&file), size));
+        let (mut one, mut other) = (add(), add());
+        // Only now, so that their readers look for no holes.
+        file.set_len(size).unwrap();
+        let shared = |chunk: HashedChunk| match chunk.bytes {
+            ChunkBytes::Shared(bytes) => bytes,
+            ChunkBytes::Own(..) => panic!("it is not cached"),
+        };
+        let first = one.chunk(0, Vec::new()).unwrap();
+        assert_eq!((first.hash, first.only), {
+            let (hash, only) = hash::first_chunk(&vec![0; CHUNK]);
+            (hash, Some(only))
+        });
+        // A second read would see the change.
+        file.write_all_at(b"x", 0).unwrap();
+        let again = one.for_another().chunk(0, Vec::new()).unwrap();
+        assert!(Arc::ptr_eq(&shared(first), &shared(again)));
+        assert_eq!(other.chunk(0, Vec::new()).unwrap().bytes[0], b'x');
+        for index in 1..=CAPACITY as u64 {
+            one.chunk(index, Vec::new()).unwrap();
+        }
+        assert_eq!(cache.cached.lock().unwrap().slots.len(), CAPACITY);
+        assert_eq!(one.chunk(0, Vec::new()).unwrap().bytes[0], b'x');
+        file.set_len(5).unwrap();
+        assert!(one.chunk(1, Vec::new()).is_err());
+    }
+}

@@ -1,0 +1,106 @@
+//! Where a sender gets the chunks of a file from.
+
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::chunk::hash;
+use crate::chunk::rehash::chunk_len;
+use crate::chunk::sparse::SparseReader;
+use lariat_wire::limits::CHUNK;
+use lariat_wire::protocol::transfer::Hash;
+
+/// The chunks of one source.
+pub(crate) trait Chunks: Send {
+    /// Reads and hashes chunk `index`. The result may use `buffer`; see [`ChunkBytes::into_buffer`].
+    fn chunk(&mut self, index: u64, buffer: Vec<u8>) -> io::Result<HashedChunk>;
+
+    /// Fills `buffer` with the bytes at `offset`.
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// The same chunks for one more receiver.
+    fn for_another(&self) -> Box<dyn Chunks>;
+}
+
+/// A chunk and its hash.
+pub(crate) struct HashedChunk {
+    pub(crate) bytes: ChunkBytes,
+    pub(crate) hash: Hash,
+    /// For the first chunk: the file's hash if it has no other chunk.
+    pub(crate) only: Option<Hash>,
+}
+
+/// The bytes of a chunk, in a buffer of the sender's own or shared with other senders.
+pub(crate) enum ChunkBytes {
+    /// They fill the buffer's beginning up to this length.
+    Own(Vec<u8>, usize),
+    Shared(Arc<Vec<u8>>),
+}
+
+impl ChunkBytes {
+    /// A buffer for the next chunk.
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
+        match self {
+            Self::Own(buffer, _) => buffer,
+            Self::Shared(_) => Vec::new(),
+        }
+    }
+}
+
+impl Deref for ChunkBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(buffer, len) => &buffer[..*len],
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// The chunks of an open file.
+pub(crate) struct FileChunks {
+    file: Arc<File>,
+    reader: SparseReader,
+    size: u64,
+}
+
+impl FileChunks {
+    /// The chunks of the first `size` bytes.
+    pub(crate) fn new(file: Arc<File>, size: u64) -> Self {
+        Self { reader: SparseReader::new(Arc::clone(&file)), file, size }
+    }
+
+    /// Reads chunk `index` into the beginning of `buffer`, which becomes as long as it must be, and returns the
+    /// chunk's length.
+    pub(crate) fn read(&mut self, index: u64, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        let len = chunk_len(self.size, index);
+        if buffer.len() < len {
+            buffer.resize(len, 0);
+        }
+        self.reader.read_exact_at(&mut buffer[..len], index * CHUNK as u64)?;
+        Ok(len)
+    }
+
+    /// The same chunks with a reader of their own.
+    pub(crate) fn another(&self) -> Self {
+        Self::new(Arc::clone(&self.file), self.size)
+    }
+}
+
+impl Chunks for FileChunks {
+    fn chunk(&mut self, index: u64, mut buffer: Vec<u8>) -> io::Result<HashedChunk> {
+        let len = self.read(index, &mut buffer)?;
+        let (hash, only) = hash::of(index, &buffer[..len]);
+        Ok(HashedChunk { bytes: ChunkBytes::Own(buffer, len), hash, only })
+    }
+
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.reader.read_exact_at(buffer, offset)
+    }
+
+    fn for_another(&self) -> Box<dyn Chunks> {
+        Box::new(self.another())
+    }
+}

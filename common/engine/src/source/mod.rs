@@ -1,0 +1,245 @@
+//! The source of a transfer: an open file with the state that it had when it was opened, or a stream.
+
+mod chunk_cache;
+mod chunks;
+pub(crate) mod generated;
+pub(crate) mod offer;
+
+use std::cell::Cell;
+use std::cmp::Ordering;
+use std::fs::{File, Permissions};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{OFlags, fstat};
+use rustix::io::Errno;
+use tokio::sync::mpsc;
+
+use crate::confined::named;
+use crate::error::{failed, sys_failed};
+use crate::metadata::kind::{file_kind, not_a_file};
+use chunk_cache::CachedFile;
+pub use chunk_cache::ChunkCache;
+pub(crate) use chunks::HashedChunk;
+use chunks::{Chunks, FileChunks};
+use lariat_wire::limits::CHUNK;
+use lariat_wire::protocol::failure::{Action, Cause, Failure};
+use lariat_wire::protocol::metadata::Preserve;
+use lariat_wire::protocol::metadata::Time;
+use lariat_wire::protocol::transfer::{Identity, Offer};
+
+/// Chunks of a stream that are read ahead.
+const AHEAD: usize = 2;
+
+/// The chunks of a stream as they are read.
+pub(crate) type StreamChunks = mpsc::Receiver<io::Result<Vec<u8>>>;
+
+/// An open regular file and its state when it was opened, or a stream.
+pub struct Source {
+    file: Arc<File>,
+    chunks: Box<dyn Chunks>,
+    stream: Cell<Option<StreamChunks>>,
+    path: Vec<u8>,
+    offer: Offer,
+}
+
+/// How a file has changed since it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SinceOpened {
+    /// Not at all.
+    Unchanged,
+    /// It has grown, or something beside its content has changed, such as the number of its links. Only a second
+    /// read shows whether the content that it had is the same.
+    Touched,
+}
+
+impl Source {
+    /// Opens a file for reading. A link is followed, for the operator named it; anything but a
+    /// regular file is refused. `preserve` selects the metadata in the offer.
+    pub fn open(path: &Path, preserve: Preserve) -> Result<Self, Failure> {
+        let name = path.as_os_str().as_bytes();
+        // Without NONBLOCK the open of a fifo would wait for its other end.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = named::open(path, flags).map(File::from);
+        let file = file.map_err(|error| {
+            // Sockets can't be opened, and neither can devices without hardware.
+            let kind = match Errno::from_io_error(&error) {
+                Some(Errno::NXIO) => rustix::fs::stat(path).ok().and_then(|stat| file_kind(&stat)),
+                _ => None,
+            };
+            kind.map_or_else(|| failed(Action::Open, name)(error), |kind| not_a_file(name, kind))
+        })?;
+        let stat = fstat(&file).map_err(sys_failed(Action::Read, name))?;
+        if let Some(kind) = file_kind(&stat) {
+            return Err(not_a_file(name, kind));
+        }
+        let offer = offer::of_file(&file, &stat, preserve);
+        let offer = offer.map_err(sys_failed(Action::Read, name))?;
+        if offer::is_generated(&file, stat.st_size) {
+            let offer = Offer { size: None, sparse: false, ..offer };
+            return Self::from_stream(file, name, offer).map_err(failed(Action::Read, name));
+        }
+        Ok(Self::with_offer(file, name.to_vec(), offer))
+    }
+
+    /// The source of a regular file that is open already.
+    pub(crate) fn from_file(
+        file: File,
+        path: Vec<u8>,
+        preserve: Preserve,
+    ) -> Result<Self, Failure> {
+        let offer = Self::offer_of(&file, &path, preserve)?;
+        Ok(Self::with_offer(file, path, offer))
+    }
+
+    /// The source of a regular file whose size does not tell where its content ends. It is read to its end, after
+    /// the `beginning` that was read already.
+    pub(crate) fn generated(
+        file: File,
+        beginning: Vec<u8>,
+        path: &[u8],
+        preserve: Preserve,
+    ) -> Result<Self, Failure> {
+        let offer = Self::offer_of(&file, path, preserve)?;
+        let offer = Offer { size: None, sparse: false, ..offer };
+        let rest = io::Cursor::new(beginning).chain(file);
+        Self::from_stream(rest, path, offer).map_err(failed(Action::Read, path))
+    }
+
+    /// The source of a stream, such as stdin. A thread of its own reads it, for it may block without limit.
+    pub fn stream(input: impl Read + Send + 'static, now: Time) -> io::Result<Self> {
+        let (metadata, identity) = (offer::of_stream(now), Identity::default());
+        Self::from_stream(input, b"-", Offer { size: None, sparse: false, metadata, identity })
+    }
+
+    /// The source of a stream that was spooled to a nameless file, so that it can be sent more than once.
+    pub fn spooled(file: File) -> Result<Self, Failure> {
+        file.set_permissions(Permissions::from_mode(offer::STREAM_MODE))
+            .map_err(failed(Action::Read, b"-"))?;
+        Self::from_file(file, b"-".to_vec(), Preserve::default())
+    }
+
+    fn offer_of(file: &File, path: &[u8], preserve: Preserve) -> Result<Offer, Failure> {
+        let stat = fstat(file).map_err(sys_failed(Action::Read, path))?;
+        offer::of_file(file, &stat, preserve).map_err(sys_failed(Action::Read, path))
+    }
+
+    fn with_offer(file: File, path: Vec<u8>, offer: Offer) -> Self {
+        let file = Arc::new(file);
+        let chunks = FileChunks::new(Arc::clone(&file), offer.size.unwrap_or_default());
+        Self { file, chunks: Box::new(chunks), stream: Cell::default(), path, offer }
+    }
+
+    fn from_stream(
+        mut input: impl Read + Send + 'static,
+        path: &[u8],
+        offer: Offer,
+    ) -> io::Result<Self> {
+        let (chunks, stream) = mpsc::channel(AHEAD);
+        std::thread::Builder::new().name("stream".to_owned()).spawn(move || {
+            loop {
+                let mut chunk = Vec::with_capacity(CHUNK);
+                let read = input.by_ref().take(CHUNK as u64).read_to_end(&mut chunk);
+                let last = read.as_ref().map_or(true, |&read| read < CHUNK);
+                if matches!(read, Ok(0))
+                    || chunks.blocking_send(read.map(|_| chunk)).is_err()
+                    || last
+                {
+                    return;
+                }
+            }
+        })?;
+        let source = Self::with_offer(File::open("/dev/null")?, path.to_vec(), offer);
+        source.stream.set(Some(stream));
+        Ok(source)
+    }
+
+    /// The file as it is offered to the receiver.
+    pub fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    /// The chunks of a stream. The second call returns `None`.
+    pub(crate) fn take_stream(&self) -> Option<StreamChunks> {
+        self.stream.take()
+    }
+
+    /// The open file.
+    pub(crate) fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    /// Reads and hashes chunk `index`, perhaps into `buffer`.
+    pub(crate) fn chunk(&mut self, index: u64, buffer: Vec<u8>) -> Result<HashedChunk, Failure> {
+        self.chunks.chunk(index, buffer).map_err(|error| self.read_error(&error))
+    }
+
+    /// Fills `buffer` with the bytes at `offset`.
+    pub(crate) fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), Failure> {
+        self.chunks.read_at(offset, buffer).map_err(|error| self.read_error(&error))
+    }
+
+    /// The failure of a read of this file.
+    pub(crate) fn read_error(&self, error: &io::Error) -> Failure {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return self.failure(Cause::SourceShrank);
+        }
+        Failure::io(Action::Read, &self.path, error)
+    }
+
+    /// How the file has changed since it was opened. One that was truncated or overwritten is an error.
+    pub(crate) fn since_opened(&self) -> Result<SinceOpened, Failure> {
+        let stat = fstat(&*self.file).map_err(sys_failed(Action::Read, &self.path))?;
+        let now = offer::state(&stat);
+        if now == self.offer.state() {
+            return Ok(SinceOpened::Unchanged);
+        }
+        let (size, _, mtime, _) = now;
+        match size.cmp(&self.offer.size) {
+            Ordering::Less => Err(self.failure(Cause::SourceShrank)),
+            Ordering::Equal if mtime != self.offer.metadata.mtime => {
+                Err(self.failure(Cause::SourceChanged))
+            }
+            Ordering::Equal | Ordering::Greater => Ok(SinceOpened::Touched),
+        }
+    }
+
+    /// The failure to read this file, for this cause.
+    pub(crate) fn failure(&self, cause: Cause) -> Failure {
+        self.failing()(cause)
+    }
+
+    /// Like [`Self::failure`], without a borrow of the source.
+    pub(crate) fn failing(&self) -> impl Fn(Cause) -> Failure + use<> {
+        let path = self.path.clone();
+        move |cause| Failure { action: Action::Read, path: Some(path.clone()), cause }
+    }
+}
+
+/// A file that can be sent to any number of receivers at once, from any thread.
+pub struct CachedSource(Mutex<Source>);
+
+impl CachedSource {
+    /// Adds a file to `cache`, which is shared by all files that go to the same receivers.
+    pub fn new(source: Source, cache: &Arc<ChunkCache>) -> Self {
+        let size = source.offer.size.unwrap_or_default();
+        let file = FileChunks::new(Arc::clone(&source.file), size);
+        let chunks = Box::new(CachedFile::new(cache, file));
+        Self(Mutex::new(Source { chunks, ..source }))
+    }
+
+    /// The source for one receiver. Only the first one gets the chunks of a stream.
+    pub fn source(&self) -> Source {
+        let source = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Source {
+            file: Arc::clone(&source.file),
+            chunks: source.chunks.for_another(),
+            stream: Cell::new(source.stream.take()),
+            path: source.path.clone(),
+            offer: source.offer.clone(),
+        }
+    }
+}

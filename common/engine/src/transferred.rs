@@ -1,0 +1,14 @@
+//! The result of one file's transfer, at either end.
+
+/// What one end did, whether the transfer succeeded or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Transferred {
+    /// Bytes of bodies on the wire.
+    pub sent: u64,
+    /// Bytes of the file that the bodies encode.
+    pub moved: u64,
+    /// The file's size in bytes.
+    pub size: u64,
+    /// Whether the receiver's file changed, its content or its metadata.
+    pub changed: bool,
+}

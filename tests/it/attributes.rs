@@ -5,17 +5,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
 
-use lariat_testing::fleet::{TestFleet, random_file};
+use lariat_testing::files::{random_file, remote, text};
+use lariat_testing::fleet::TestFleet;
 use lariat_testing::many_agents::ManyAgents;
 use rustix::fs::XattrFlags;
-
-fn text(path: &Path) -> String {
-    path.to_str().unwrap().to_owned()
-}
-
-fn remote(path: &Path) -> String {
-    format!("web1:{}", path.display())
-}
 
 /// A command of a verb, its operands and options.
 fn line(verb: &str, from: &str, to: &str, options: &[&str]) -> Vec<String> {

@@ -9,18 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lariat_testing::agent::Agent;
 use lariat_testing::binaries::binaries;
-use lariat_testing::fleet::{TestFleet, random_file};
+use lariat_testing::files::{random_file, remote, text};
+use lariat_testing::fleet::TestFleet;
 use lariat_testing::wait::partial_reaches;
 
 const MIB: u64 = 1 << 20;
-
-fn text(path: &Path) -> String {
-    path.to_str().unwrap().to_owned()
-}
-
-fn remote(path: &Path) -> String {
-    format!("web1:{}", path.display())
-}
 
 fn mode(path: &Path) -> u32 {
     path.symlink_metadata().unwrap().mode() & 0o7777

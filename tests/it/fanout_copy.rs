@@ -8,7 +8,7 @@ use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use lariat_testing::faulty::{Fault, Faulty};
-use lariat_testing::fleet::random_file;
+use lariat_testing::files::random_file;
 use lariat_testing::many_agents::fleet_of;
 use lariat_testing::output::objects;
 use serde_json::Value;

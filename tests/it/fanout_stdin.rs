@@ -3,7 +3,8 @@
 use std::fs;
 use std::process::Stdio;
 
-use lariat_testing::fleet::{TestFleet, random_file};
+use lariat_testing::files::random_file;
+use lariat_testing::fleet::TestFleet;
 use lariat_testing::wait;
 
 const SIZE: u64 = 12 * 1024 * 1024;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use lariat_testing::agent::Agent;
-use lariat_testing::fleet::{TestFleet, random_file};
+use lariat_testing::files::{names, random_file};
+use lariat_testing::fleet::TestFleet;
 use lariat_testing::strace::{self, Injection};
 use lariat_testing::wait;
 
@@ -176,13 +177,6 @@ impl Case {
         };
         CALLS.into_iter().map(until_none).sum()
     }
-}
-
-fn names(directory: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
-    let mut names: Vec<String> = entries.map(|name| name.into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 fn old_or_new_whatever_happens(what: &str) {

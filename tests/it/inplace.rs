@@ -5,19 +5,12 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Stdio;
 
-use lariat_testing::fleet::{TestFleet, random_file};
+use lariat_testing::files::{random_file, remote, text};
+use lariat_testing::fleet::TestFleet;
 use lariat_testing::wait::until;
 use rustix::fs::XattrFlags;
 
 const MIB: u64 = 1 << 20;
-
-fn text(path: &Path) -> String {
-    path.to_str().unwrap().to_owned()
-}
-
-fn remote(path: &Path) -> String {
-    format!("web1:{}", path.display())
-}
 
 fn inode(path: &Path) -> u64 {
     path.metadata().unwrap().ino()

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use lariat_testing::agent::Agent;
 use lariat_testing::faulty::{Fault, Faulty};
-use lariat_testing::fleet::{TestFleet, random_file};
+use lariat_testing::files::{names, random_file};
+use lariat_testing::fleet::TestFleet;
 use lariat_testing::rng::{Rng, number};
 use lariat_testing::wait::PATIENCE;
 
@@ -157,13 +158,6 @@ impl Rounds {
         let log = self.agent.log().join("\n");
         assert!(!log.contains("panicked"), "{log}");
     }
-}
-
-fn names(directory: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
-    let mut names: Vec<String> = entries.map(|name| name.into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 #[test]

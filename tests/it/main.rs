@@ -29,6 +29,7 @@ mod kill;
 mod left_behind;
 mod oracle;
 mod outage;
+mod owners;
 mod reconnect;
 mod resume;
 mod retry;

@@ -5,7 +5,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use lariat_testing::faulty::{Fault, Faulty};
-use lariat_testing::fleet::{TestFleet, random_file};
+use lariat_testing::files::random_file;
+use lariat_testing::fleet::TestFleet;
 use lariat_testing::wait;
 
 const MIB: u64 = 1 << 20;

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use lariat_testing::agent::Agent;
 use lariat_testing::faulty::{Fault, Faulty};
-use lariat_testing::fleet::{TestFleet, random_file};
+use lariat_testing::files::random_file;
+use lariat_testing::fleet::TestFleet;
 use lariat_testing::output::text;
 use lariat_testing::rng::{Rng, number};
 use lariat_testing::wait;

@@ -8,7 +8,8 @@ use std::process::{Command, Output, Stdio};
 
 use lariat_testing::agent::Agent;
 use lariat_testing::binaries::binaries;
-use lariat_testing::fleet::{TestFleet, random_file};
+use lariat_testing::files::random_file;
+use lariat_testing::fleet::TestFleet;
 
 /// Whether this machine has a program.
 fn has(program: &str) -> bool {

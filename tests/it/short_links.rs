@@ -5,7 +5,8 @@ use std::path::Path;
 
 use lariat_testing::agent::Agent;
 use lariat_testing::faulty::{Fault, Faulty};
-use lariat_testing::fleet::{TestFleet, random_file};
+use lariat_testing::files::{random_file, text};
+use lariat_testing::fleet::TestFleet;
 
 /// Bytes that pass before a connection is cut, either way.
 const SHORT: u64 = 150_000;
@@ -16,10 +17,6 @@ fn behind_a_short_link() -> (TestFleet, Agent, Faulty) {
     let faulty = Faulty::start(agent.address, fault);
     fleet.set_address("web1", faulty.address);
     (fleet, agent, faulty)
-}
-
-fn text(path: &Path) -> String {
-    path.to_str().unwrap().to_owned()
 }
 
 /// Pushes and pulls what is at `source`, and gives how many connections and bytes on the wire each took.

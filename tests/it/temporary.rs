@@ -8,23 +8,16 @@ use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lariat_testing::faulty::{Fault, Faulty};
-use lariat_testing::fleet::{TestFleet, random_file};
+use lariat_testing::files::{random_file, remote, text};
+use lariat_testing::fleet::TestFleet;
 use lariat_testing::wait;
 use rustix::process::{Pid, Signal, kill_process};
 
 const NOBODY: u32 = 65_534;
 
-fn text(path: &Path) -> String {
-    path.to_str().unwrap().to_owned()
-}
-
 /// What is in a directory, by its path with a slash at its end.
 fn content(path: &Path) -> String {
     format!("{}/", path.display())
-}
-
-fn remote(path: &Path) -> String {
-    format!("web1:{}", path.display())
 }
 
 fn temporary_in(directory: &Path) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! `lariat push` and `pull` with the real binaries: exact copies, resumed after real kills, and errors
 //! that harm nothing.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, TryRecvError};
@@ -9,37 +9,12 @@ use std::sync::mpsc::{self, TryRecvError};
 use lariat_testing::agent::Agent;
 use lariat_testing::binaries::binaries;
 use lariat_testing::faulty::{Fault, Faulty};
-use lariat_testing::fleet::{TestFleet, random_file};
+use lariat_testing::files::{assert_same, names, random_file, remote, text};
+use lariat_testing::fleet::TestFleet;
 use lariat_testing::wait;
 use rustix::process::Signal;
 
 const MIB: u64 = 1 << 20;
-
-fn text(path: &Path) -> String {
-    path.to_str().unwrap().to_owned()
-}
-
-fn remote(path: &Path) -> String {
-    format!("web1:{}", path.display())
-}
-
-fn assert_same(one: &Path, other: &Path) {
-    assert!(
-        std::fs::read(one).unwrap() == std::fs::read(other).unwrap(),
-        "{} {}",
-        one.display(),
-        other.display()
-    );
-    let (a, b) = (one.metadata().unwrap(), other.metadata().unwrap());
-    assert_eq!((a.mtime(), a.mtime_nsec(), a.mode()), (b.mtime(), b.mtime_nsec(), b.mode()));
-}
-
-fn names(directory: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
-    let mut names: Vec<String> = entries.map(|name| name.into_string().unwrap()).collect();
-    names.sort();
-    names
-}
 
 #[test]
 fn one_that_takes_too_long_is_named_and_what_was_done_counts() {
@@ -425,83 +400,4 @@ fn of_pushes_to_one_name_at_once_one_is_there_whole() {
         drop(running);
     });
     assert_eq!(names(&directory), ["file"]);
-}
-
-#[test]
-fn a_replaced_file_keeps_its_owner() {
-    if !rustix::process::geteuid().is_root() {
-        // Nobody else can give a file away, so that there is nothing to keep.
-        return;
-    }
-    let (fleet, _agent) = TestFleet::with_agent();
-    let (source, dest) = (fleet.path("source"), fleet.path("dest"));
-    random_file(&source, 100, 1);
-    std::fs::write(&dest, "old").unwrap();
-    std::os::unix::fs::chown(&dest, Some(12345), Some(54321)).unwrap();
-    fleet.ok(["push".into(), text(&source), remote(&dest)]);
-    let metadata = dest.metadata().unwrap();
-    assert_eq!((metadata.uid(), metadata.gid()), (12345, 54321));
-    assert_same(&source, &dest);
-}
-
-#[test]
-fn as_another_user_only_what_that_user_may_is_read_and_written() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    let (fleet, _agent) = TestFleet::with_agent();
-    let directory =
-        tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o755)).tempdir();
-    let directory = directory.unwrap();
-    let at = |name: &str| directory.path().join(name);
-    for (name, mode) in [("closed", 0o755), ("open", 0o777)] {
-        std::fs::create_dir(at(name)).unwrap();
-        std::fs::set_permissions(at(name), PermissionsExt::from_mode(mode)).unwrap();
-    }
-    let tree = fleet.path("tree");
-    std::fs::create_dir(&tree).unwrap();
-    for (name, size) in [("small", 100), ("large", 3 * MIB)] {
-        random_file(&tree.join(name), size, size);
-        std::fs::set_permissions(tree.join(name), PermissionsExt::from_mode(0o640)).unwrap();
-    }
-    let large = text(&tree.join("large"));
-    let push = |source: &str, name: &str| {
-        ["push", "--user", "nobody", source, &remote(&at(name))].map(ToOwned::to_owned)
-    };
-    let owner = |name: &str| at(name).metadata().unwrap().uid();
-
-    fleet.ok(push(&large, "open/file"));
-    fleet.ok(push(&(text(&tree) + "/"), "open/tree"));
-    let nobody = owner("open/file");
-    assert_ne!(nobody, 0);
-    for name in ["open/tree", "open/tree/small", "open/tree/large"] {
-        assert_eq!(owner(name), nobody, "{name}");
-    }
-    let what = "permission denied";
-    for error in [push(&large, "closed/file"), push(&text(&tree), "closed/tree")] {
-        let error = fleet.fails(255, error);
-        assert!(error.contains(what) && error.contains("closed"), "{error}");
-    }
-    assert_eq!(names(&at("closed")), Vec::<String>::new());
-
-    // What root sent is root's, and the same session's thread had its rights back.
-    fleet.ok(["push", &large, &text(&tree), &remote(&at("closed/"))]);
-    assert_eq!(owner("closed/large"), 0);
-    let pull = |name: &str, to: &str| {
-        let from = format!("nobody@{}", remote(&at(name)));
-        ["pull".to_owned(), from, text(&fleet.path(to))]
-    };
-    let error = fleet.fails(255, pull("closed/large", "x"));
-    assert!(error.contains(what), "{error}");
-    let output = fleet.run(pull("closed/tree", "y"));
-    assert_eq!(output.status.code(), Some(255));
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("small") && error.contains("large") && error.contains(what), "{error}");
-    fleet.ok(pull("open/tree/", "z"));
-    assert_same(&fleet.path("z/large"), &at("open/tree/large"));
-
-    let error = fleet.fails(255, ["push", "--user", "no-such", &large, "web1:/x"]);
-    assert!(error.contains("there is no user no-such"), "{error}");
-    let error = fleet.fails(255, ["push", "--user", "a", &large, "b@web1:/x"]);
-    assert!(error.contains("which of the two"), "{error}");
 }

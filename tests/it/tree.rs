@@ -7,19 +7,12 @@ use std::process::Stdio;
 
 use lariat_testing::agent::Agent;
 use lariat_testing::faulty::{Fault, Faulty};
-use lariat_testing::fleet::{TestFleet, random_file};
+use lariat_testing::files::{random_file, remote, text};
+use lariat_testing::fleet::TestFleet;
 use lariat_testing::rng::Rng;
 use lariat_testing::strace::{self, Injection};
 use lariat_testing::wait;
 use rustix::process::Signal;
-
-fn text(path: &Path) -> String {
-    path.to_str().unwrap().to_owned()
-}
-
-fn remote(path: &Path) -> String {
-    format!("web1:{}", path.display())
-}
 
 /// A directory as a source that means what is in it.
 fn contents(path: &Path) -> String {

@@ -2,23 +2,15 @@
 
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
-use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use lariat_testing::agent::memory_kib;
-use lariat_testing::fleet::{TestFleet, random_file};
+use lariat_testing::files::{random_file, remote, text};
+use lariat_testing::fleet::TestFleet;
 use rustix::process::Pid;
 
 const MIB: u64 = 1 << 20;
-
-fn text(path: &Path) -> String {
-    path.to_str().unwrap().to_owned()
-}
-
-fn remote(path: &Path) -> String {
-    format!("web1:{}", path.display())
-}
 
 fn figures(json: &str) -> (u64, u64) {
     let object: serde_json::Value = serde_json::from_str(json).unwrap();

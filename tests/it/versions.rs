@@ -7,7 +7,8 @@ use std::process::Stdio;
 
 use lariat_testing::agent::Agent;
 use lariat_testing::faulty::{Fault, Faulty};
-use lariat_testing::fleet::{TestFleet, random_file};
+use lariat_testing::files::{random_file, remote};
+use lariat_testing::fleet::TestFleet;
 use lariat_testing::wait;
 use rustix::fs::FlockOperation;
 
@@ -62,10 +63,6 @@ impl Killed {
     fn is_there(&self, version: &Path) -> bool {
         std::fs::read(&self.dest).unwrap() == std::fs::read(version).unwrap()
     }
-}
-
-fn remote(path: &Path) -> String {
-    format!("web1:{}", path.display())
 }
 
 #[test]

@@ -206,7 +206,7 @@ fn what_goes_both_ways_as_another_user_is_that_users() {
     let directory = open_directory(&fleet, "theirs");
     fs::create_dir_all(fleet.path("tree/sub")).unwrap();
     fs::write(fleet.path("tree/file"), "one").unwrap();
-    lariat_testing::fleet::random_file(&fleet.path("tree/sub/large"), 3_000_000, 1);
+    lariat_testing::files::random_file(&fleet.path("tree/sub/large"), 3_000_000, 1);
     let dest = format!("{OTHER}@web1:{}", directory.join("copy").display());
     for more in [&["--dry-run"][..], &[], &["--checksum", "--delete"]] {
         fleet.ok([&["push", "tree/", &dest], more].concat());

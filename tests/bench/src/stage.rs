@@ -7,7 +7,8 @@ use std::process::Command;
 
 use lariat_testing::agent::Agent;
 use lariat_testing::binaries;
-use lariat_testing::fleet::{TestFleet, random_file};
+use lariat_testing::files::random_file;
+use lariat_testing::fleet::TestFleet;
 
 use crate::guard::Guard;
 use crate::measure::Meter;

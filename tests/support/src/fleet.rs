@@ -1,10 +1,9 @@
 //! A fleet of a test's own: a controller's home, and agents on loopback.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use crate::agent::{Agent, anywhere};
@@ -148,31 +147,5 @@ impl TestFleet {
         let end = start + after[start..].find('\n').expect("a line's end");
         let text = format!("{before}{}address = \"{address}\"{}", &after[..start], &after[end..]);
         std::fs::write(&path, text).expect("the inventory can be written");
-    }
-}
-
-/// A file of `size` bytes that do not compress and differ by `seed`.
-///
-/// # Panics
-/// When it can't be written.
-pub fn random_file(path: &Path, size: u64, seed: u64) {
-    use std::io::{Read, copy};
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut block = vec![0_u8; 64 * 1024];
-    let mut source = std::iter::from_fn(move || {
-        for word in block.chunks_exact_mut(8) {
-            // xorshift64*: fast, and nothing that a compressor finds.
-            state ^= state >> 12;
-            state ^= state << 25;
-            state ^= state >> 27;
-            word.copy_from_slice(&state.wrapping_mul(0x2545_F491_4F6C_DD1D).to_le_bytes());
-        }
-        Some(block.clone())
-    });
-    let mut left = size;
-    let mut file = File::create(path).expect("the file can be made");
-    while left > 0 {
-        let block = source.next().expect("it never ends");
-        left -= copy(&mut block.as_slice().take(left), &mut file).expect("the file can be written");
     }
 }

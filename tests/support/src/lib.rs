@@ -15,6 +15,7 @@ pub mod bare_agent;
 pub mod binaries;
 pub mod fake_agent;
 pub mod faulty;
+pub mod files;
 pub mod fleet;
 pub mod many_agents;
 pub mod oracle;

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use lariat_testing::faulty::{Fault, Faulty};
-use lariat_testing::fleet::random_file;
+use lariat_testing::files::random_file;
 
 use crate::bar::Bar;
 use crate::measure::{Measured, Meter};

@@ -10,6 +10,9 @@ mod context;
 mod demo;
 mod error;
 mod fanout;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod home;
 mod host_handle;
 mod inventory;

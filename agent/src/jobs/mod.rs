@@ -21,6 +21,9 @@ mod cgroup;
 mod connection;
 mod directory;
 mod find;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod inbox;
 mod log;
 mod log_reader;

@@ -26,6 +26,9 @@ pub mod destination;
 mod error;
 mod file;
 pub mod file_size_limit;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod metadata;
 mod offload;
 mod progress;

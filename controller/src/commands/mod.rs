@@ -21,6 +21,9 @@ mod rsh;
 mod run;
 mod shell;
 
+#[cfg(feature = "fuzzing")]
+pub use batch::read_plan;
+
 use std::process::ExitCode;
 
 use clap::Subcommand;

@@ -174,7 +174,7 @@ impl Targets {
     }
 
     /// The names that it spells out, if it is made of nothing but names and ranges.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn names(&self) -> Option<Vec<String>> {
         let names = |term: &Term| match term.atoms.as_slice() {
             [Atom::Host(host)] if !term.not => Some(vec![host.to_string()]),

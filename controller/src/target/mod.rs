@@ -2,6 +2,8 @@
 
 mod expression;
 mod fold;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod pattern;
 
 use std::ffi::OsStr;

@@ -98,7 +98,7 @@ impl Pattern {
         matches(&self.parts, name)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     /// The names that it stands for, if it has no wildcards and they are not too many.
     pub(super) fn names(&self) -> Option<Vec<String>> {
         if self.has_wildcards() { None } else { self.members() }

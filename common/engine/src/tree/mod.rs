@@ -25,6 +25,8 @@ mod dry_run;
 mod event;
 mod filter;
 mod finish;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod hash_file;
 mod large_file;
 mod manifest;

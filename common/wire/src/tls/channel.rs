@@ -13,6 +13,9 @@ use std::task::{Context, Poll, ready};
 use rustls::Connection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
+
 use super::record::{
     BadRecord, Content, HEADER, MAX_BODY, MAX_CONTENT, OVERHEAD, Opener, Sealer, TAG, Told,
     record_len,

@@ -14,6 +14,8 @@ mod tests;
 
 use std::sync::Arc;
 
+#[cfg(feature = "fuzzing")]
+pub use channel::fuzzing::read_records;
 pub use channel::{Channel, TakeOverError};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider};

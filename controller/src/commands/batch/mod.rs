@@ -80,6 +80,12 @@ pub(crate) struct Args {
     fanout: FanoutOptions,
 }
 
+/// Reads a plan and forgets it: an entry for fuzzers.
+#[cfg(feature = "fuzzing")]
+pub fn read_plan(text: &str) {
+    let _ = plan::parse(std::path::Path::new("plan.toml"), text);
+}
+
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     let shown = args.plan.display();
     let text = read(&args.plan).map_err(|error| error.during(format!("read {shown}")))?;

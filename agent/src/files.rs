@@ -13,7 +13,7 @@ use lariat_base::name::KeyId;
 use lariat_engine::account;
 use lariat_engine::confined::Dir;
 use lariat_engine::destination::Place;
-use lariat_engine::tree::{Avoid, Filter, Look, TreeArrival, TreeSource, TreeTarget};
+use lariat_engine::tree::{Avoid, FileDryRun, Filter, TreeArrival, TreeSource, TreeTarget};
 use lariat_engine::{Busy, Cancel, CommitOptions, Opened, Owner, Partial, Source, Target};
 use lariat_wire::protocol::clean::Clean;
 use lariat_wire::protocol::failure::{Action, Cause, Failure, FileKind};
@@ -125,10 +125,10 @@ impl Files {
     }
 
     /// Says where a dry run of a file is to look.
-    pub(crate) fn look(&self, push: PushTree) -> Result<Look, Failure> {
+    pub(crate) fn look(&self, push: PushTree) -> Result<FileDryRun, Failure> {
         let PushTree { transfer: _, dest, root, options, overrides, user: _ } = push;
         let overrides = account::resolve(&overrides).map_err(bad)?;
-        Ok(Look { base: self.home.clone(), dest, root, options, overrides })
+        Ok(FileDryRun { base: self.home.clone(), dest, root, options, overrides })
     }
 
     /// Opens what a pull asks for.

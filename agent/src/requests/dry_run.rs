@@ -1,7 +1,7 @@
 //! Dry runs of a file that goes alone: what a push would do here, and what a pull would bring.
 
 use lariat_base::escape::escape;
-use lariat_engine::tree::{describe, describe_for, hear_look, look};
+use lariat_engine::tree::{await_dry_run, describe, describe_offloaded, dry_run_file};
 use lariat_engine::{Source, TransferError};
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::failure::{Cause, Failure};
@@ -20,7 +20,7 @@ pub(super) async fn push<S: AsyncRead + AsyncWrite>(
 ) -> Result<Outcome, LinkError> {
     let done = match files.look(push) {
         Ok(what) => {
-            let looking = Box::pin(async { Ok(look(link, what, &Logged).await?.path) });
+            let looking = Box::pin(async { Ok(dry_run_file(link, what, &Logged).await?.path) });
             until_stopped(files, looking).await
         }
         Err(failure) => Err(failure.into()),
@@ -36,9 +36,9 @@ pub(super) async fn pull<S: AsyncRead + AsyncWrite>(
     files: &Files,
 ) -> Result<Outcome, LinkError> {
     let looking = Box::pin(async {
-        let (entry, source) = describe_for(link, source, checksum).await?;
+        let (entry, source) = describe_offloaded(link, source, checksum).await?;
         link.outbox().post(&Root { entry })?;
-        Ok(hear_look(link, &Logged, move || describe(&source, true)).await?.path)
+        Ok(await_dry_run(link, &Logged, move || describe(&source, true)).await?.path)
     });
     let done = until_stopped(files, looking).await;
     ended(done)

@@ -36,10 +36,9 @@ impl TransferError {
 }
 
 /// Turns an I/O error into a [`Failure`] of an action on a path.
-pub(crate) fn failed(action: Action, path: &[u8]) -> impl Fn(io::Error) -> Failure + use<> {
-    let path = path.to_vec();
+pub(crate) fn failed(action: Action, path: &[u8]) -> impl Fn(io::Error) -> Failure {
     move |error| {
-        let failure = Failure::io(action, &path, &error);
+        let failure = Failure::io(action, path, &error);
         match failure.cause {
             Cause::Os(errno) => Failure { cause: cause(errno), ..failure },
             _ => failure,
@@ -48,12 +47,8 @@ pub(crate) fn failed(action: Action, path: &[u8]) -> impl Fn(io::Error) -> Failu
 }
 
 /// Turns an error of `rustix` into a [`Failure`] of an action on a path.
-pub(crate) fn sys_failed(
-    action: Action,
-    path: &[u8],
-) -> impl Fn(rustix::io::Errno) -> Failure + use<> {
-    let path = path.to_vec();
-    move |errno| Failure { action, path: Some(path.clone()), cause: cause(errno.raw_os_error()) }
+pub(crate) fn sys_failed(action: Action, path: &[u8]) -> impl Fn(rustix::io::Errno) -> Failure {
+    move |errno| Failure { action, path: Some(path.to_vec()), cause: cause(errno.raw_os_error()) }
 }
 
 /// The cause of an errno. `E2BIG` comes only from the calls for extended attributes here.

@@ -1,8 +1,9 @@
-//! The limit on the size of a file (`RLIMIT_FSIZE`): a write beyond it is an error, not the end of the process.
+//! Makes a write beyond the limit on the size of a file (`RLIMIT_FSIZE`) an error, instead of the end of the
+//! process.
 //!
 //! The kernel sends SIGXFSZ to a process that writes beyond its limit, which by default kills it. With a
-//! handler the write fails with `EFBIG` instead. A handler is better than ignoring the signal: commands that
-//! this process starts get the default action back when their program is executed.
+//! handler the write fails with `EFBIG`. The signal is not ignored, because commands started by this process
+//! would inherit that; a handler is reset when a program is executed.
 //!
 //! A write raises one other signal, SIGPIPE, which Rust's runtime ignores and restores for children.
 #![expect(unsafe_code, reason = "the block says why it is sound")]

@@ -1,8 +1,8 @@
-//! Cuts an open file by content. Where it cuts depends only on the bytes since the last cut, so the
-//! cuts in equal stretches of two files fall in step again soon after a difference.
+//! Cuts an open file by content. A cut depends only on the bytes since the last one, so in two files the cuts of
+//! equal parts coincide again soon after a difference.
 //!
-//! The cuts are part of what both ends agree on: ends that cut differently still transfer correctly,
-//! but find nothing to copy. A test holds them in place.
+//! Both ends must cut alike: otherwise they still transfer correctly, but find nothing to copy. A test fixes the
+//! cuts.
 
 use std::fs::File;
 use std::io;
@@ -13,8 +13,8 @@ use fastcdc::v2020::{self, Normalization};
 use super::{Params, Piece, Seed};
 use crate::chunk::sparse::SparseReader;
 
-/// Bytes that are read at once, from a multiple of it on, so that whoever hashes them too takes whole
-/// subtrees. With the longest piece of most files they stay in a core's second-level cache.
+/// Bytes that are read at once, at a multiple of this size, so that hashes of these bytes cover whole
+/// subtrees. Together with the longest piece of most files they fit a core's second-level cache.
 const BLOCK: usize = 256 * 1024;
 
 /// Yields a file's pieces, in order. Memory is one block and one longest piece, whatever the size.
@@ -23,17 +23,17 @@ const BLOCK: usize = 256 * 1024;
 pub struct Cutter {
     file: SparseReader,
     scan: Scan,
-    /// Bytes of the file from here on are not read yet.
+    /// The offset of the next read.
     unread: u64,
     size: u64,
     buffer: Vec<u8>,
-    /// What of the buffer is read and not yet cut.
+    /// The part of the buffer that was read and is not cut.
     start: usize,
     end: usize,
 }
 
 impl Cutter {
-    /// Cuts the first `size` bytes of `file`. One that ends before that is an
+    /// Cuts the first `size` bytes of `file`. A shorter file gives
     /// [`io::ErrorKind::UnexpectedEof`].
     pub fn new(file: Arc<File>, size: u64, params: Params, seed: Seed) -> Self {
         let room = params.max() + BLOCK;
@@ -43,8 +43,8 @@ impl Cutter {
         Self { file, scan, unread: 0, size, buffer, start: 0, end: 0 }
     }
 
-    /// Reads on, unless a longest piece or the rest of the file is there. What was read is given to
-    /// whoever wants to see every byte of the file once.
+    /// Reads more, unless the buffer has a longest piece or the rest of the file. Returns what was read, so that
+    /// the caller sees every byte of the file once.
     pub fn fill(&mut self) -> io::Result<&[u8]> {
         if self.unread == self.size || self.end - self.start >= self.scan.params.max() {
             return Ok(&[]);
@@ -66,8 +66,8 @@ impl Cutter {
         Ok(&self.buffer[self.end - len..self.end])
     }
 
-    /// The next piece of what was read; no cut is looked for if it is the one that is likely. The
-    /// file's last piece is the one after which there is none.
+    /// The next piece of what was read, or `None` after the last one. If the bytes match the `likely` piece, no
+    /// cut is searched.
     pub fn cut(&mut self, likely: Option<Piece>) -> Option<Piece> {
         let bytes = &self.buffer[self.start..self.end];
         let likely = likely.filter(|piece| self.scan.begins_with(bytes, *piece));
@@ -88,14 +88,13 @@ impl Iterator for Cutter {
     }
 }
 
-/// Where bytes are cut, without I/O.
+/// Decides where bytes are cut. No I/O.
 struct Scan {
     params: Params,
     seed: Seed,
-    /// Rare and frequent cuts, before and after the average length: lengths gather around it.
+    /// Masks for rare cuts below the average length and frequent ones above it, so that lengths are near it.
     masks: (u64, u64),
-    /// The piece that the longest stretch of zeros is, once one was seen: holes of sparse files
-    /// need neither be scanned nor hashed.
+    /// The longest piece of zeros, once one was seen. Holes of sparse files need not be scanned or hashed.
     zeros: Option<Piece>,
 }
 
@@ -110,7 +109,7 @@ impl Scan {
         bytes.is_some_and(|bytes| self.seed.hash(bytes) == piece.hash)
     }
 
-    /// The first piece of `bytes`, which are the rest of the file or at least a longest piece.
+    /// The first piece of `bytes`, which are the rest of the file or at least as long as a longest piece.
     fn first(&mut self, bytes: &[u8]) -> Option<Piece> {
         if bytes.is_empty() {
             return None;
@@ -140,8 +139,8 @@ impl Scan {
     }
 }
 
-/// Compares the bytes with themselves, one further on: at the speed of memory, and at the first byte
-/// done with nearly all that is not zero.
+/// Whether all bytes are zero: compares the bytes with themselves shifted by one, which is as fast as memory and
+/// ends at the first difference.
 fn is_zero(bytes: &[u8]) -> bool {
     bytes.first() == Some(&0) && bytes[1..] == bytes[..bytes.len() - 1]
 }

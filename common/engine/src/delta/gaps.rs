@@ -1,10 +1,10 @@
-//! The stretches of a file that are to be rebuilt: all of it, or what a broken attempt left out.
+//! The ranges of a file that are to be rebuilt: all of it, or what earlier attempts did not leave.
 
 use super::Op;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::protocol::transfer::Range;
 
-/// Stretches of bytes, in rising order.
+/// Ranges of bytes, in rising order.
 #[derive(Clone, Debug)]
 pub struct Gaps(Vec<(u64, u64)>);
 
@@ -22,7 +22,7 @@ impl Gaps {
         Self(if size > 0 { vec![(0, size)] } else { Vec::new() })
     }
 
-    /// The parts of a run at `offset` that lie in a stretch, with their offsets, go to `parts`. Runs
+    /// Appends the parts of a run at `offset` that are in a range, with their offsets, to `parts`. Runs
     /// must come in rising order.
     pub fn clip(&mut self, offset: u64, run: Op, parts: &mut Vec<(u64, Op)>) {
         let end = offset + u64::from(run.length());
@@ -39,7 +39,7 @@ impl Gaps {
         }
     }
 
-    /// The stretch that begins first, and the rest.
+    /// The first range, and the rest.
     pub(super) fn next(&mut self) -> Option<(u64, u64)> {
         if self.0.is_empty() { None } else { Some(self.0.remove(0)) }
     }

@@ -1,20 +1,20 @@
-//! Finds the pieces of the basis by their hashes. The sender builds it from the receiver's list, so
-//! nothing in it is believed: lengths are checked as they arrive, and memory is bounded by the
-//! parameters, which are checked against the basis' size first.
+//! Finds the pieces of the basis by their hashes. The sender builds the index from the receiver's list, which is
+//! not trusted: lengths are checked on arrival, and memory is bounded by the parameters, which are checked
+//! against the basis' size first.
 
 use std::hash::{BuildHasher, RandomState};
 
 use super::{BadDelta, Params, Piece, PieceHash};
 
-/// Slots of a table that has not grown yet.
+/// The initial number of slots.
 const FEWEST_SLOTS: usize = 64;
 
-/// No piece: a slot that is free.
+/// A free slot.
 const FREE: u32 = u32::MAX;
 
-/// The basis' pieces. Of equal ones the first is found, and the others by continuing a run.
+/// The basis' pieces. Of equal pieces the first one is found; the others follow when a run is continued.
 ///
-/// 24 bytes a piece and 4 a slot, of which at least a quarter are free.
+/// It takes 24 bytes a piece and 4 a slot, and at least a quarter of the slots are free.
 pub struct Index {
     params: Params,
     basis_size: u64,
@@ -22,14 +22,14 @@ pub struct Index {
     /// Open addressing over the numbers of pieces with different hashes.
     slots: Vec<u32>,
     used: usize,
-    /// Keyed by this end alone: a peer that chooses hashes can't make them meet in one slot.
+    /// A random key, so that a peer can't choose hashes that collide in one slot.
     keys: RandomState,
 }
 
 #[derive(Clone, Copy)]
 struct Entry {
     hash: PieceHash,
-    /// Offset in the basis at which it ends; it starts where the one before ends.
+    /// The offset in the basis where it ends. It starts where the one before ends.
     end: u64,
 }
 
@@ -49,7 +49,7 @@ impl Index {
         })
     }
 
-    /// The next pieces of the basis, in order. After an error the transfer must be ended.
+    /// Adds the next pieces of the basis. After an error the transfer must be ended.
     pub fn add(&mut self, pieces: &[Piece]) -> Result<(), BadDelta> {
         pieces.iter().try_for_each(|&piece| self.add_one(piece))
     }
@@ -81,17 +81,17 @@ impl Index {
         Ok(())
     }
 
-    /// Bytes of the basis that the pieces so far make up.
+    /// The length of all pieces so far, in bytes.
     pub fn covered(&self) -> u64 {
         self.pieces.last().map_or(0, |last| last.end)
     }
 
-    /// Whether all pieces of the basis are there.
+    /// Whether all pieces of the basis have arrived.
     pub(super) fn is_whole(&self) -> bool {
         self.covered() == self.basis_size
     }
 
-    /// No piece is longer, in bytes.
+    /// The greatest length of a piece, in bytes.
     pub(super) fn longest(&self) -> u64 {
         self.params.max() as u64
     }
@@ -108,19 +108,19 @@ impl Index {
         self.piece(number).is_some() && self.start(number + 1) == self.basis_size
     }
 
-    /// The first piece like this one.
+    /// The first piece equal to this one.
     pub(super) fn find(&self, piece: Piece) -> Option<u32> {
         let number = self.slots[self.slot(piece.hash)];
         (self.piece(number) == Some(piece)).then_some(number)
     }
 
-    /// Where the piece of this number starts in the basis.
+    /// The offset of the piece of this number in the basis.
     pub(super) fn start(&self, number: u32) -> u64 {
         let before = (number as usize).checked_sub(1);
         before.and_then(|before| self.pieces.get(before)).map_or(0, |entry| entry.end)
     }
 
-    /// The slot that holds a piece of this hash, or the free one where it would be.
+    /// The slot of a piece with this hash, or the free one where it would be.
     fn slot(&self, hash: PieceHash) -> usize {
         let mask = self.slots.len() - 1;
         let from = self.keys.hash_one(hash).to_le_bytes();

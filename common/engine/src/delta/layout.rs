@@ -1,27 +1,26 @@
-//! Checks the runs that the sender tells: each goes on where the one before ended, copies stay within
-//! the basis, and together they fill exactly what is missing.
+//! Checks the runs from the sender: each begins where the one before ended, copies stay within the basis, and
+//! together they fill exactly what is missing.
 
 use super::{BadDelta, Gaps, MAX_COPY, MAX_LITERAL, Op};
 
-/// Where the next run goes. Nothing that a run says is believed.
+/// The position of the next run. Runs are not trusted.
 pub struct Layout {
     basis_size: u64,
     gaps: Gaps,
-    /// The stretch that is being filled.
+    /// The range that is being filled.
     at: u64,
     end: u64,
 }
 
 impl Layout {
-    /// For a basis of `basis_size` bytes and the stretches that are to be filled.
+    /// For a basis of `basis_size` bytes and the ranges that are to be filled.
     pub fn new(basis_size: u64, gaps: Gaps) -> Self {
         let mut layout = Self { basis_size, gaps, at: 0, end: 0 };
         layout.advance();
         layout
     }
 
-    /// Takes the next run, and gives the offset at which it goes. After an error the transfer must be
-    /// ended.
+    /// Takes the next run, and returns its offset. After an error the transfer must be ended.
     pub fn place(&mut self, op: Op) -> Result<u64, BadDelta> {
         let len = u64::from(op.length());
         let most = match op {
@@ -45,7 +44,7 @@ impl Layout {
         Ok(at)
     }
 
-    /// Whether everything is filled.
+    /// Whether all ranges are filled.
     pub fn is_done(&self) -> bool {
         self.at == self.end
     }

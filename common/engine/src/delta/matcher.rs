@@ -1,12 +1,11 @@
 //! Finds the source's pieces in the basis while both files are still being cut. No I/O.
 //!
-//! Where two files are alike, their pieces follow each other in the same order: the piece after one
-//! that was found is likely the next of the basis. A hash tells whether it is, at a tenth of the cost
-//! of looking for a cut. So the source is kept a little behind the basis, and what the receiver has
-//! cut the sender need not cut again.
+//! In equal parts of two files the pieces have the same order: after a piece that was found, the next one is
+//! likely the next of the basis. A hash verifies that at a tenth of the cost of searching a cut. So the source
+//! stays a little behind the basis, and the sender need not search the cuts that the receiver found.
 //!
-//! A piece that is not found may be further on in a basis that is not whole yet. It is held, and so is
-//! everything after it; that takes a bounded room, because the source is never ahead of the basis.
+//! A piece that is not found may come later in an incomplete basis. It is kept, and so is everything after
+//! it. The memory for that is bounded, because the source is never ahead of the basis.
 
 use super::plan::Planner;
 use super::{BadDelta, Index, Op, Piece};
@@ -15,25 +14,25 @@ use super::{BadDelta, Index, Op, Piece};
 pub struct Matcher {
     index: Index,
     planner: Planner,
-    /// The source's pieces so far, while the basis is not whole.
+    /// The source's pieces so far, while the basis is incomplete.
     held: Vec<Piece>,
-    /// The number of the basis' piece after the one that was found last, if nothing came between.
+    /// The number of the basis' piece that continues the current run of copies.
     next: Option<u32>,
-    /// Bytes of the source so far.
+    /// The length of the source so far, in bytes.
     offset: u64,
-    /// Where the source's next byte would be in the basis, if nothing was added or taken out since a
-    /// piece was found.
+    /// The offset of the source's next byte in the basis, if nothing was inserted or removed since a piece was
+    /// found.
     place: u64,
 }
 
 impl Matcher {
-    /// With an index that is empty yet.
+    /// Starts with an empty index.
     pub fn new(index: Index) -> Self {
         let (planner, held) = (Planner::default(), Vec::new());
         Self { index, planner, held, next: None, offset: 0, place: 0 }
     }
 
-    /// The next pieces of the basis. The runs that are certain once it is whole are appended to
+    /// Adds the next pieces of the basis. Runs that become certain when it is complete are appended to
     /// `ops`. After an error the transfer must be ended.
     pub fn basis(&mut self, pieces: &[Piece], ops: &mut Vec<Op>) -> Result<(), BadDelta> {
         self.index.add(pieces)?;
@@ -46,7 +45,7 @@ impl Matcher {
         Ok(())
     }
 
-    /// Whether the basis is whole.
+    /// Whether the basis is complete.
     pub fn has_basis(&self) -> bool {
         self.index.is_whole()
     }
@@ -57,14 +56,13 @@ impl Matcher {
         !self.index.is_whole() && self.index.covered() < reach
     }
 
-    /// What the source's next piece is likely to be. If it begins with that, it would be cut there: so
-    /// never the basis' last piece, for what ends that is no cut.
+    /// The likely next piece of the source. It is never the basis' last piece, which does not end with a cut.
     pub fn likely(&self) -> Option<Piece> {
         let next = self.next.filter(|&number| !self.index.is_last(number));
         next.and_then(|number| self.index.piece(number))
     }
 
-    /// The source's next piece. The runs that it ends are appended to `ops`.
+    /// Adds the source's next piece. Runs that it ends are appended to `ops`.
     pub fn source(&mut self, piece: Piece, ops: &mut Vec<Op>) {
         self.offset += u64::from(piece.len);
         if self.index.is_whole() {
@@ -76,8 +74,7 @@ impl Matcher {
         }
     }
 
-    /// The run that was under way when the source ended, if it has any bytes. The basis must be
-    /// whole.
+    /// The last run, if the source is not empty. The basis must be complete.
     pub fn finish(&mut self) -> Option<Op> {
         self.planner.finish()
     }
@@ -87,9 +84,9 @@ impl Matcher {
         self.planner.piece(found, piece.len, ops);
     }
 
-    /// Where in the basis there is a piece like this one.
+    /// The offset in the basis of a piece equal to this one.
     fn find(&mut self, piece: Piece) -> Option<u64> {
-        // Equal pieces are many in a file of zeros; the one that continues the run keeps it long.
+        // A file of zeros has many equal pieces. The one that continues the run is preferred.
         let next = self.next.filter(|&next| self.index.piece(next) == Some(piece));
         let found = next.or_else(|| self.index.find(piece));
         self.next = found.map(|number| number + 1);

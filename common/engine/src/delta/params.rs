@@ -1,4 +1,4 @@
-//! What both ends must agree on before they cut. One number and a seed travel.
+//! The parameters of a delta, on which both ends agree: one number and a seed are sent.
 
 use twox_hash::xxhash3_128;
 
@@ -24,38 +24,38 @@ pub struct Params {
 }
 
 impl Params {
-    /// The finest cut of which a basis of `size` bytes has no more than about a million pieces. A
-    /// basis of over 4 TiB is not used.
+    /// The finest cut that gives a basis of `size` bytes at most about a million pieces. `None` for a basis of
+    /// over 4 TiB.
     pub fn for_basis(size: u64) -> Option<Self> {
         (MIN_AVERAGE_LOG2..=MAX_AVERAGE_LOG2)
             .map(|average_log2| Self { average_log2 })
             .find(|params| size <= params.max_basis())
     }
 
-    /// Takes the number that the peer sent, unless it is out of range.
+    /// The parameters for the number that the peer sent. `None` if it is out of range.
     pub fn from_average_log2(average_log2: u8) -> Option<Self> {
         (MIN_AVERAGE_LOG2..=MAX_AVERAGE_LOG2)
             .contains(&average_log2)
             .then_some(Self { average_log2 })
     }
 
-    /// The number that preserve: the binary logarithm of the average length in bytes.
+    /// The number that is sent: the binary logarithm of the average length in bytes.
     pub fn average_log2(self) -> u8 {
         self.average_log2
     }
 
-    /// The length that most pieces are near, in bytes; the mean is a third more.
+    /// The typical length of a piece in bytes. The mean is a third more.
     pub(super) fn average(self) -> usize {
         1 << self.average_log2
     }
 
-    /// No piece but the last is shorter. No cut is looked for below it: half the average is cut 15%
-    /// faster than a quarter, makes 8% fewer pieces, and costs 7% more literals.
+    /// The shortest length of a piece that is not the last. No cut is searched below it. Half the average is cut 15%
+    /// faster than a quarter, gives 8% fewer pieces, and costs 7% more literals.
     pub(super) fn min(self) -> usize {
         self.average() / 2
     }
 
-    /// No piece is longer. In random data one in a million would be.
+    /// The greatest length of a piece. In random data one in a million would be longer.
     pub(super) fn max(self) -> usize {
         self.average() * 8
     }
@@ -65,12 +65,12 @@ impl Params {
         1 << (MAX_PIECES_LOG2 + self.average_log2)
     }
 
-    /// Most pieces that a basis of `size` bytes can have.
+    /// The most pieces that a basis of `size` bytes can have.
     pub(crate) fn most_pieces(self, size: u64) -> u64 {
         size.min(self.max_basis()) / self.min() as u64 + 1
     }
 
-    /// Pieces of `size` bytes together that no other is like.
+    /// Pieces of `size` bytes together that match no other piece.
     pub(crate) fn unlike_any(self, size: u64) -> Vec<Piece> {
         let max = self.max() as u64;
         let piece = |len| Piece {
@@ -87,7 +87,7 @@ impl Params {
 pub struct Seed(pub u64);
 
 impl Seed {
-    /// A new one, from the operating system's generator.
+    /// A random seed from the operating system.
     pub fn generate() -> Result<Self, NoRandomness> {
         random().map(u64::from_le_bytes).map(Self)
     }

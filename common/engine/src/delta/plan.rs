@@ -2,49 +2,48 @@
 
 use lariat_wire::limits::CHUNK;
 
-/// Most bytes of one literal run: what one chunk frame carries, and how far cutting is ahead of sending.
+/// The most bytes of one literal: what one frame carries, and how far cutting is ahead of sending.
 pub const MAX_LITERAL: u32 = 512 * 1024;
 
 const _: () = assert!(MAX_LITERAL as usize == CHUNK);
 
-/// Most bytes of one copy: small enough to be cancelled and reported between two.
+/// The most bytes of one copy, so that cancellation and progress between two copies are timely.
 pub const MAX_COPY: u32 = 64 * 1024 * 1024;
 
-/// The next stretch of the file that is rebuilt: each starts where the one before ends.
+/// A run of the rebuilt file. It starts where the one before ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// The receiver has it.
+    /// The receiver has it in its basis.
     Copy {
-        /// Where it starts in the basis.
+        /// The offset in the basis.
         from: u64,
-        /// Bytes, at least 1, at most [`MAX_COPY`].
+        /// The length in bytes, from 1 to [`MAX_COPY`].
         len: u32,
     },
     /// The sender must send it.
     Literal {
-        /// Bytes, at least 1, at most [`MAX_LITERAL`].
+        /// The length in bytes, from 1 to [`MAX_LITERAL`].
         len: u32,
     },
 }
 
 impl Op {
-    /// Its length in bytes.
+    /// The length in bytes.
     pub fn length(self) -> u32 {
         let (Self::Copy { len, .. } | Self::Literal { len }) = self;
         len
     }
 }
 
-/// Joins what is found and what is not into runs. They are given out when they end, so the last one
-/// by [`Planner::finish`].
+/// Joins pieces into runs. A run is returned when it ends, the last one by [`Planner::finish`].
 #[derive(Default)]
 pub(super) struct Planner {
     run: Option<Op>,
 }
 
 impl Planner {
-    /// Takes the source's next piece, which is at this offset of the basis or nowhere in it, and
-    /// appends the runs that it ended to `ops`.
+    /// Adds the source's next piece, with its offset in the basis if it was found. Runs that it ends are appended
+    /// to `ops`.
     pub(super) fn piece(&mut self, found: Option<u64>, len: u32, ops: &mut Vec<Op>) {
         match found {
             Some(from) => self.copy(from, len, ops),
@@ -52,7 +51,7 @@ impl Planner {
         }
     }
 
-    /// The run that was under way, if the source has any bytes.
+    /// The last run, if the source is not empty.
     pub(super) fn finish(&mut self) -> Option<Op> {
         self.run.take()
     }

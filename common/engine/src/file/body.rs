@@ -108,7 +108,7 @@ impl Body {
     }
 
     /// Turns an I/O error into a failure of this action on the destination.
-    pub(crate) fn failed(&self, action: Action) -> impl Fn(io::Error) -> Failure + use<> {
+    pub(crate) fn failed(&self, action: Action) -> impl Fn(io::Error) -> Failure {
         failed(action, &self.path)
     }
 

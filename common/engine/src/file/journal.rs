@@ -1,8 +1,12 @@
-//! The journal beside a partial: which chunks were verified and written.
+//! The journal of a partial: which chunks were verified and written.
 //!
-//! It only says what is worth a second look: every chunk that it names is hashed again and compared
-//! with the source before it counts. So it is not synced, needs no checksum, and does not say which source the
-//! chunks came from: of one that has changed since, such as a log that grew, most chunks are the same.
+//! Every chunk that it lists is hashed again and compared with the source. So the journal is not synced, has no
+//! checksum, and does not record the source: of one that has changed, such as a log that grew, most chunks are
+//! the same.
+//!
+//! Format: [`MAGIC`] with the version, the chunk size, then records, all little-endian u64. A record is the index of
+//! a chunk; or [`BEGUN`] with a length, and an index in the lower half, for the beginning of a chunk. A journal
+//! of another version or chunk size is ignored, and the partial starts anew.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -11,26 +15,26 @@ use crate::chunk::rehash::chunk_len;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::protocol::transfer::{Begun, MAX_RANGES, Offer, Range};
 
-/// First bytes of a journal, with its version.
+/// The first bytes of a journal. The last one is the version.
 const MAGIC: &[u8; 8] = b"lariatj2";
 
-/// Marks an entry that is of the beginning of a chunk: its length is in the other upper bits, and the
-/// chunk's index in the lower half.
+/// Marks a record of the beginning of a chunk. The other upper bits are its length, the lower half is the chunk's
+/// index.
 const BEGUN: u64 = 1 << 63;
 
-/// Names a partial's chunks as they are written.
+/// An open journal.
 pub(crate) struct Journal {
     file: File,
-    /// The file's length when its last entry is of the beginning of a chunk: the next such takes its place.
+    /// The file's length if its last record is of the beginning of a chunk. The next such record replaces it.
     begun: Option<u64>,
 }
 
-/// What an earlier attempt left.
+/// What an earlier attempt left in the partial.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Left {
-    /// Chunks that may be there.
+    /// Chunks that may be complete.
     pub(crate) chunks: Vec<Range>,
-    /// Another one, of which the beginning may be.
+    /// A chunk whose beginning may be there.
     pub(crate) begun: Option<Begun>,
 }
 
@@ -41,36 +45,36 @@ impl Journal {
         Ok(Self { file, begun: None })
     }
 
-    /// Goes on with the journal in `file`, if it is one, and tells which chunks of the offered file it names
-    /// of those that lie within the partial's `len` bytes.
+    /// Resumes the journal in `file`, and returns which chunks of the offered file it lists within the partial's
+    /// `len` bytes. `None` if it is no journal of this version.
     pub(crate) fn resume(
         mut file: File,
         offer: &Offer,
         len: u64,
     ) -> io::Result<Option<(Self, Left)>> {
         let header = header();
-        // Each chunk and, between two of them, a beginning; most of them twice. An attempt adds no more.
+        // One attempt adds at most each chunk and a beginning between any two. Twice that is allowed.
         let most = offer.chunks().saturating_add(1).saturating_mul(4 * 8).min(u64::MAX / 4);
         let mut bytes = Vec::new();
         (&file).take(header.len() as u64 + 2 * most).read_to_end(&mut bytes)?;
-        let Some(entries) = bytes.strip_prefix(&header[..]) else { return Ok(None) };
-        let left = left(entries, offer, len);
-        if entries.len() as u64 >= most {
-            // Many attempts at a source that changed between them: only what is of use is kept.
-            return Ok(Some((Self::again(file, &left)?, left)));
+        let Some(records) = bytes.strip_prefix(&header[..]) else { return Ok(None) };
+        let left = left(records, offer, len);
+        if records.len() as u64 >= most {
+            // The source changed between many attempts: only useful records are kept.
+            return Ok(Some((Self::rewrite(file, &left)?, left)));
         }
         let mut begun = None;
-        if entries.len() % 8 != 0 {
-            // A crash cut the last entry; fill it up so that the next ones stay aligned.
-            file.write_all(&[0xff; 8][entries.len() % 8..])?;
-        } else if entries.last().is_some_and(|byte| byte & 0x80 != 0) {
+        if records.len() % 8 != 0 {
+            // A crash cut the last record. It is filled up, so that the next ones stay aligned.
+            file.write_all(&[0xff; 8][records.len() % 8..])?;
+        } else if records.last().is_some_and(|byte| byte & 0x80 != 0) {
             begun = Some(bytes.len() as u64);
         }
         Ok(Some((Self { file, begun }, left)))
     }
 
-    /// Begins anew in a file that is written at its end, with what an earlier attempt left.
-    fn again(file: File, left: &Left) -> io::Result<Self> {
+    /// Rewrites the journal with what an earlier attempt left.
+    fn rewrite(file: File, left: &Left) -> io::Result<Self> {
         file.set_len(0)?;
         let mut bytes = header();
         for range in &left.chunks {
@@ -83,17 +87,17 @@ impl Journal {
         Ok(Self { begun: left.begun.map(|_| bytes.len() as u64 + 8), ..journal })
     }
 
-    /// Chunk `index` has been verified and written.
+    /// Records that chunk `index` was verified and written.
     pub(crate) fn record(&self, index: u64) -> io::Result<()> {
         (&self.file).write_all(&index.to_le_bytes())
     }
 
-    /// The beginning of a chunk has been written, the last thing that came.
+    /// Records the beginning of a chunk, which was written before a cut.
     pub(crate) fn record_begun(&self, begun: Begun) -> io::Result<()> {
         if let Some(len) = self.begun
             && self.file.metadata()?.len() == len
         {
-            // However often it is cut, the journal does not grow.
+            // The journal does not grow with the number of cuts.
             self.file.set_len(len - 8)?;
         }
         self.record(BEGUN | u64::from(begun.len) << 32 | begun.chunk)
@@ -104,38 +108,38 @@ fn header() -> Vec<u8> {
     [&MAGIC[..], &(CHUNK as u64).to_le_bytes()].concat()
 }
 
-fn left(entries: &[u8], offer: &Offer, len: u64) -> Left {
-    let (entries, _) = entries.as_chunks::<8>();
+fn left(records: &[u8], offer: &Offer, len: u64) -> Left {
+    let (records, _) = records.as_chunks::<8>();
     let size = offer.size.unwrap_or_default();
     let there = |index: &u64| {
         let end = index.saturating_add(1).saturating_mul(CHUNK as u64).min(size);
         *index < offer.chunks() && end <= len
     };
-    let entries: Vec<u64> = entries.iter().map(|entry| u64::from_le_bytes(*entry)).collect();
-    // Only the last beginning counts, and not if the chunk came whole later.
-    let cut = entries.iter().rposition(|&entry| begun(entry).is_some());
+    let records: Vec<u64> = records.iter().map(|record| u64::from_le_bytes(*record)).collect();
+    // Only the last beginning counts, unless the chunk was completed later.
+    let cut = records.iter().rposition(|&record| begun(record).is_some());
     let begun = cut.and_then(|at| {
-        begun(entries[at]).filter(|begun| {
+        begun(records[at]).filter(|begun| {
             let starts = begun.chunk.saturating_mul(CHUNK as u64);
             let whole = chunk_len(size, begun.chunk);
             begun.len > 0
                 && usize::try_from(begun.len).is_ok_and(|len| len < whole)
                 && starts + u64::from(begun.len) <= len
-                && !entries[at..].contains(&begun.chunk)
+                && !records[at..].contains(&begun.chunk)
         })
     });
     let came_whole = |index: &u64| begun.is_none_or(|begun| begun.chunk != *index);
-    let mut indices: Vec<u64> = entries.into_iter().filter(there).filter(came_whole).collect();
+    let mut indices: Vec<u64> = records.into_iter().filter(there).filter(came_whole).collect();
     indices.sort_unstable();
     indices.dedup();
     Left { chunks: ranges(indices), begun }
 }
 
-/// The entry's, if it is of the beginning of a chunk.
-fn begun(entry: u64) -> Option<Begun> {
+/// Parses a record of the beginning of a chunk.
+fn begun(record: u64) -> Option<Begun> {
     const LOWER: u64 = 0xffff_ffff;
-    let len = u32::try_from((entry & !BEGUN) >> 32).ok()?;
-    (entry & BEGUN != 0).then_some(Begun { chunk: entry & LOWER, len })
+    let len = u32::try_from((record & !BEGUN) >> 32).ok()?;
+    (record & BEGUN != 0).then_some(Begun { chunk: record & LOWER, len })
 }
 
 fn ranges(indices: Vec<u64>) -> Vec<Range> {
@@ -181,6 +185,31 @@ mod tests {
     fn resume(bytes: &[u8], offer: &Offer) -> Option<Vec<Range>> {
         let resumed = Journal::resume(file(bytes), offer, SIZE).unwrap();
         resumed.map(|(_, left)| left.chunks)
+    }
+
+    /// Journals lie on disks: a change of these bytes needs another version in [`MAGIC`].
+    #[test]
+    fn the_format_is_this_to_the_byte() {
+        let mut golden = b"lariatj2\0\0\x08\0\0\0\0\0".to_vec();
+        golden.extend(b"\x02\x01\0\0\0\0\0\0");
+        golden.extend(b"\x07\0\0\0\x05\0\0\x80");
+        let mut file = file(&[]);
+        let journal = Journal::begin(file.try_clone().unwrap()).unwrap();
+        journal.record(0x102).unwrap();
+        journal.record_begun(Begun { chunk: 7, len: 5 }).unwrap();
+        let mut bytes = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, golden);
+        let offer = Offer { size: Some(0x103 * CHUNK as u64), ..offer() };
+        let left = Journal::resume(self::file(&golden), &offer, u64::MAX).unwrap().unwrap().1;
+        let chunks = vec![Range { first: 0x102, count: 1 }];
+        assert_eq!(left, Left { chunks, begun: Some(Begun { chunk: 7, len: 5 }) });
+        for (place, other) in [(7, b'1'), (7, b'3'), (0, b'L'), (10, 4)] {
+            let mut bytes = golden.clone();
+            bytes[place] = other;
+            assert_eq!(resume(&bytes, &offer), None, "another version or chunk size");
+        }
     }
 
     #[test]

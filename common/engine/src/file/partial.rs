@@ -194,7 +194,7 @@ impl Partial {
     }
 
     /// Turns an I/O error into a failure of this action on the destination.
-    pub(crate) fn failed(&self, action: Action) -> impl Fn(io::Error) -> Failure + use<> {
+    pub(crate) fn failed(&self, action: Action) -> impl Fn(io::Error) -> Failure {
         self.body.failed(action)
     }
 

@@ -95,8 +95,17 @@ pub(crate) fn describe(file: impl AsFd, stat: &Stat, preserve: bool) -> Result<D
     describe_by(|name, value| file.xattr(name, value), stat, preserve)
 }
 
+/// Whether the group bits of a mode give no right that others lack. Even if these bits are a mask, the mode may be
+/// sent without its ACL then.
+fn group_within_others(mode: u32) -> bool {
+    mode >> 3 & 0o7 & !mode == 0
+}
+
 /// Describes the ACLs of a name in an open directory, without opening it or following a link. `entered`
 /// says that the directory is this thread's working directory.
+///
+/// The call costs as much as the name's stat. So without `preserve` the ACL of a file is read only if it could
+/// change the mode. [`describe`] reads it with the content.
 pub(crate) fn describe_name(
     directory: impl AsFd,
     entered: bool,
@@ -104,6 +113,12 @@ pub(crate) fn describe_name(
     stat: &Stat,
     preserve: bool,
 ) -> Result<Described, Errno> {
+    if !preserve
+        && FileType::from_raw_mode(stat.st_mode).is_file()
+        && group_within_others(stat.st_mode)
+    {
+        return Ok(Described { acls: Acls::None, mode: stat.st_mode });
+    }
     let mut path = if entered {
         Vec::with_capacity(name.len())
     } else {
@@ -224,6 +239,16 @@ mod tests {
         assert_eq!(mode_without(0o664, &acl(4, 6)), 0o644);
         assert_eq!(mode_without(0o4644, &acl(7, 4)), 0o4644);
         assert_eq!(mode_without(0o644, &[]), 0o644);
+    }
+
+    #[test]
+    fn a_mode_shows_whether_a_mask_could_widen_it() {
+        for mode in [0o644, 0o755, 0o600, 0o700, 0o604, 0o666, 0o4755, 0o100_644] {
+            assert!(group_within_others(mode), "{mode:o}");
+        }
+        for mode in [0o664, 0o640, 0o750, 0o660, 0o775, 0o654, 0o100_640] {
+            assert!(!group_within_others(mode), "{mode:o}");
+        }
     }
 
     #[test]

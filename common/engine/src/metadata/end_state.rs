@@ -57,6 +57,9 @@ pub(crate) fn finish(
 
 /// Changes the file's owner and group. What was asked for must succeed. What is inherited may fail.
 fn give_away(file: &File, asked: &Attributes, old: Option<&Replaced>) -> Result<(), Errno> {
+    if asked.uid.is_none() && asked.gid.is_none() && old.is_none() {
+        return Ok(());
+    }
     let is = rustix::fs::fstat(file)?;
     let other = |asked: Option<u32>, old: Option<u32>, is| asked.or(old).filter(|&end| end != is);
     let uid = other(asked.uid, old.map(|old| old.stat.st_uid), is.st_uid);

@@ -1,4 +1,4 @@
-//! BasisCutter the basis, and telling the sender its pieces, while everything else goes on.
+//! Cuts the basis on a thread of its own, and sends its pieces to the sender.
 
 use std::io;
 

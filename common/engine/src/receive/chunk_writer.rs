@@ -1,4 +1,4 @@
-//! ChunkWriter what is rebuilt, on a thread beside the one that reads the basis and hashes.
+//! Writes rebuilt chunks on a thread of its own, while another reads the basis and hashes.
 
 use std::io;
 use std::sync::Arc;

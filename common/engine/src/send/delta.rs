@@ -6,7 +6,7 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
-use super::planner::{Found, Planner, Stuck};
+use super::delta_thread::{DeltaThread, Found, Stuck};
 use super::receiver_message::ReceiverMessage;
 use super::sender::Sender;
 use crate::chunk::reconcile::{Reconcile, missing};
@@ -55,13 +55,13 @@ impl<S: AsyncRead + AsyncWrite> Sender<'_, S> {
         let params = params.ok_or(TransferError::misbehaved("its basis has pieces of no size"))?;
         let size = self.source.offer().size.unwrap_or_default();
         let file = self.source.file().clone();
-        let planner = Planner::start(file, size, params, basis);
-        let mut planner = planner.map_err(|why| self.stuck(why))?;
+        let thread = DeltaThread::start(file, size, params, basis);
+        let mut thread = thread.map_err(|why| self.stuck(why))?;
         let mut progress = Progress::new(self.source.offer(), have);
         self.buffer.resize(CHUNK, 0);
         loop {
             tokio::select! {
-                found = planner.next() => match found {
+                found = thread.next() => match found {
                     Some(Ok(Found::Runs(runs))) => {
                         progress.clip(runs);
                         self.parts(&mut progress).await?;
@@ -75,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite> Sender<'_, S> {
                 },
                 Some(message) = received.recv() => match message {
                     ReceiverMessage::Pieces(bytes) => {
-                        planner.basis(decode(&bytes)).map_err(|why| self.stuck(why))?;
+                        thread.basis(decode(&bytes)).map_err(|why| self.stuck(why))?;
                     }
                     ReceiverMessage::Hashes(hashes) => reconcile.add_theirs(hashes)?,
                 },

@@ -4,9 +4,9 @@
 //! where the receiver has a similar file.
 
 mod delta;
+mod delta_thread;
 mod exchange;
 mod pace;
-mod planner;
 mod receiver_message;
 mod sender;
 

@@ -61,6 +61,8 @@ pub(super) struct Comparing<'a> {
     pub(super) path: Vec<u8>,
     pub(super) attributes: Attributes,
     pub(super) weight: usize,
+    /// The entry said that its ACL is dropped.
+    pub(super) acl_reported: bool,
     pub(super) decided: &'a mut Decided,
 }
 
@@ -243,6 +245,7 @@ impl Comparing<'_> {
             replaces: verdict == Verdict::Replace || clears,
             clears,
             difference,
+            acl_reported: self.acl_reported,
             linked,
             weight: self.weight,
         };
@@ -343,8 +346,8 @@ impl Comparing<'_> {
         self.comparer.shared.shown(&self.path, b"")
     }
 
-    fn failed(&self, action: Action) -> impl Fn(io::Error) -> Failure + use<> {
-        failed(action, &self.shown())
+    fn failed(&self, action: Action) -> impl Fn(io::Error) -> Failure {
+        move |error| failed(action, &self.shown())(error)
     }
 
     fn failure(&self, action: Action, cause: Cause) -> Failure {

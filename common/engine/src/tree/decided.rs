@@ -35,6 +35,8 @@ pub(super) struct Wanted {
     pub(super) clears: bool,
     /// The answer said that the receiver has a part of it.
     pub(super) difference: bool,
+    /// The manifest said that its ACL is dropped.
+    pub(super) acl_reported: bool,
     /// Its number, if other names may be linked to it.
     pub(super) linked: Option<u64>,
     pub(super) weight: usize,

@@ -1,8 +1,8 @@
-//! A dry run of a file that goes alone, in a tree's words: a root that is a file, Changes, Settled. The
-//! sender describes the file, and the receiver says what would become of what exists.
+//! The dry run of a single file, in the messages of a tree: a root that is a file, Changes, Settled. The sender
+//! describes the file, and the receiver reports what would change.
 //!
-//! A file that goes alone is compared by content, whatever its time says. Where what exists is as long, the
-//! receiver asks for the hash by an Answer, and the sender describes the file again.
+//! A single file is compared by content, whatever its time. If an existing file has the same length, the receiver
+//! asks for the hash by an Answer, and the sender describes the file again.
 
 use std::ffi::OsStr;
 use std::io;
@@ -37,8 +37,8 @@ use lariat_wire::protocol::tree::{
     Answer, Answers, Change, Changed, Changes, Entry, Root, Settled, TreeOptions, What,
 };
 
-/// Describes an open file. With `checksum` it is read to its end; one that has no size before its end is
-/// not, and differs from whatever is there.
+/// Describes an open file. With `checksum` it is read to its end, unless its size is unknown; such a file counts
+/// as different from any other.
 pub fn describe(source: &Source, checksum: bool) -> Result<Entry, Failure> {
     let offer = source.offer();
     let hash = match offer.size {
@@ -51,18 +51,19 @@ pub fn describe(source: &Source, checksum: bool) -> Result<Entry, Failure> {
     Ok(Entry { name: Vec::new(), metadata: offer.metadata.clone(), what })
 }
 
-/// Describes an open file on a thread of its own: to read a large file takes longer than a peer waits.
-pub async fn describe_for<S: AsyncRead + AsyncWrite>(
+/// Describes an open file on a thread of its own: to read a large file may take longer than a silent peer is waited
+/// for.
+pub async fn describe_offloaded<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     source: Source,
     checksum: bool,
 ) -> Result<(Entry, Source), TransferError> {
     let work = move |done: oneshot::Sender<_>| {
         let described = describe(&source, checksum);
-        // Fails only when nobody waits for it any more.
+        // Fails only when the request is over.
         let _ = done.send(described.map(|entry| (entry, source)));
     };
-    Ok(offload("look", work, unexpected(link)).await??)
+    Ok(offload("dry run", work, unexpected(link)).await??)
 }
 
 /// Describes a stream, of which nothing is read.
@@ -71,44 +72,44 @@ pub fn describe_stream(now: Time) -> Entry {
     Entry { name: Vec::new(), metadata: source::offer::of_stream(now), what }
 }
 
-/// A file that its sender has described, and where it would go.
-pub struct Look {
+/// A file that its sender has described, and its destination.
+pub struct FileDryRun {
     /// Where a relative destination begins.
     pub base: PathBuf,
-    /// Where to.
+    /// The destination.
     pub dest: Destination,
-    /// The file.
+    /// The file's description.
     pub root: Entry,
     /// What both ends agreed on.
     pub options: TreeOptions,
-    /// What files get beyond their content.
+    /// What the operator sets on files.
     pub overrides: ResolvedOverrides,
 }
 
-/// What a look has found.
+/// The result of a comparison.
 struct Found {
     change: Option<Change>,
     settled: Settled,
 }
 
-/// What can be said of a description.
+/// What follows from a description.
 #[expect(clippy::large_enum_variant, reason = "there is one for each dry run of a file")]
 enum Finding {
     Found(Found),
-    /// It depends on the content, of which there is no hash.
-    Unhashed(Look),
+    /// The content decides, and the description has no hash.
+    Unhashed(FileDryRun),
 }
 
-/// Looks, and tells the sender and `watch` what would be done. Nothing is changed. A failure of this end's
-/// is the caller's to tell.
-pub async fn look<S: AsyncRead + AsyncWrite>(
+/// Compares the file, and reports to the sender and `watch` what would change. The caller sends failures of this
+/// end.
+pub async fn dry_run_file<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
-    look: Look,
+    file: FileDryRun,
     watch: &dyn Watch,
 ) -> Result<Settled, TransferError> {
-    let found = match find(link, look).await? {
+    let found = match find(link, file).await? {
         Finding::Found(found) => found,
-        Finding::Unhashed(look) => {
+        Finding::Unhashed(file) => {
             link.send(&Answers { first: 0, answers: vec![Answer::Difference as u8] }).await?;
             let frame = link.next().await?.ok_or(LinkError::Cut)?;
             let Root { entry } = match frame.kind {
@@ -119,7 +120,7 @@ pub async fn look<S: AsyncRead + AsyncWrite>(
             if entry.check_root(true).is_err() || !is_hashed(&entry) {
                 return Err(TransferError::misbehaved("it describes a file without its hash"));
             }
-            match find(link, Look { root: entry, ..look }).await? {
+            match find(link, FileDryRun { root: entry, ..file }).await? {
                 Finding::Found(found) => found,
                 Finding::Unhashed(_) => return Err(Failure::request(Cause::Internal).into()),
             }
@@ -138,53 +139,53 @@ pub async fn look<S: AsyncRead + AsyncWrite>(
 
 async fn find<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
-    look: Look,
+    file: FileDryRun,
 ) -> Result<Finding, TransferError> {
     let work = move |done: oneshot::Sender<_>| {
-        // Fails only when nobody waits for it any more.
-        let _ = done.send(look.find());
+        // Fails only when the request is over.
+        let _ = done.send(file.find());
     };
-    Ok(offload("look", work, unexpected(link)).await??)
+    Ok(offload("dry run", work, unexpected(link)).await??)
 }
 
 fn is_hashed(entry: &Entry) -> bool {
     matches!(entry.what, What::File { hash: Some(_), .. })
 }
 
-/// The hash of what is not read: no content has it.
-pub const UNREAD: Hash = [0; HASH_LEN];
+/// Stands for the hash of a stream that is not read. No content has this hash.
+pub const UNREAD_HASH: Hash = [0; HASH_LEN];
 
-/// Hears what the receiver of a described file would do. `hashed` describes it with its hash, if that is asked
-/// for.
-pub async fn hear_look<S: AsyncRead + AsyncWrite>(
+/// Waits for the receiver's report on a described file. `hashed` describes the file with its hash, if the receiver
+/// asks for it.
+pub async fn await_dry_run<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     watch: &dyn Watch,
     hashed: impl FnOnce() -> Result<Entry, Failure> + Send + 'static,
 ) -> Result<Settled, TransferError> {
-    let (mut told, mut hashed) = (false, Some(hashed));
+    let (mut reported, mut hashed) = (false, Some(hashed));
     loop {
         let frame = link.next().await?.ok_or(LinkError::Cut)?;
         match frame.kind {
-            Answers::KIND if !told => {
+            Answers::KIND if !reported => {
                 let answers: Answers = link.reader.message()?;
                 let asks = answers == Answers { first: 0, answers: vec![Answer::Difference as u8] };
                 let Some(hashed) = hashed.take().filter(|_| asks) else {
                     return Err(TransferError::misbehaved("it asks for what there is not"));
                 };
                 let work = move |done: oneshot::Sender<_>| {
-                    // Fails only when nobody waits for it any more.
+                    // Fails only when the request is over.
                     let _ = done.send(hashed());
                 };
-                let entry = offload("look", work, unexpected(link)).await??;
+                let entry = offload("dry run", work, unexpected(link)).await??;
                 link.send(&Root { entry }).await?;
             }
-            Changes::KIND if !told => {
+            Changes::KIND if !reported => {
                 let Changes { changes } = link.reader.message()?;
                 let [change] = changes.as_slice() else {
                     return Err(TransferError::misbehaved("it would change more than one file"));
                 };
                 watch.changed(change);
-                told = true;
+                reported = true;
             }
             Settled::KIND => return Ok(link.reader.message()?),
             Failure::KIND => return Err(TransferError::Remote(link.reader.message()?)),
@@ -193,7 +194,7 @@ pub async fn hear_look<S: AsyncRead + AsyncWrite>(
     }
 }
 
-impl Look {
+impl FileDryRun {
     fn find(self) -> Result<Finding, Failure> {
         let What::File { size, hash, .. } = self.root.what else {
             return Err(Failure::request(Cause::Internal));
@@ -280,7 +281,7 @@ mod tests {
         let (base, overrides) = (directory.to_owned(), ResolvedOverrides::default());
         let names = || std::fs::read_dir(directory).unwrap().count();
         let before = names();
-        let found = Look { base, dest: to, root, options, overrides }.find();
+        let found = FileDryRun { base, dest: to, root, options, overrides }.find();
         assert_eq!(names(), before);
         let found = match found? {
             Finding::Found(found) => found,
@@ -331,7 +332,7 @@ mod tests {
                 let (mut peer, ours) = tokio::io::duplex(1 << 16);
                 peer.write_all(&frames.concat()).await.unwrap();
                 let hashed = || Err(Failure::request(Cause::Internal));
-                hear_look(&mut Link::new(ours), &Unwatched, hashed).await
+                await_dry_run(&mut Link::new(ours), &Unwatched, hashed).await
             })
         };
         assert!(hear(&[told(vec![one()]), settled.clone()]).is_ok());

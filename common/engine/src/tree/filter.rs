@@ -1,5 +1,6 @@
-//! Which names are left out: `--exclude` and `--include`, as in a `.gitignore`, and what `--files-from`
-//! does not list. Both ends keep them: what is left out is neither sent, nor taken when it is sent all the same, nor removed.
+//! Which names are excluded: by `--exclude` and `--include`, as in a `.gitignore`, or because `--files-from`
+//! does not list them. Both ends apply the filter: an excluded name is not sent, refused if it is sent all the
+//! same, and not removed.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -11,39 +12,39 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use lariat_wire::protocol::tree::Rule;
 
-/// What all globs together may cost: see [`cost`]. The most that is read, in a tenth of a second and some
-/// 10 MiB, is more than any list of names needs.
-const MOST_COST: usize = 64 * 1024;
+/// The limit on the cost of all globs together; see [`cost`]. Globs of this cost are compiled in a tenth of a second
+/// and some 10 MiB, and any list of names costs less.
+const MAX_COST: usize = 64 * 1024;
 
-/// What a letter costs that stands for more than itself.
-const WILD: usize = 8;
+/// The cost of a wildcard.
+const WILDCARD: usize = 8;
 
-/// What each glob costs beside its letters.
+/// The cost of a glob without letters.
 const GLOB: usize = 16;
 
-/// Rules that are ready to be asked.
+/// Compiled rules.
 #[derive(Clone, Debug)]
 pub struct Filter {
     rules: Gitignore,
-    /// What is sent, if not everything.
+    /// The paths of `--files-from`. Empty if everything is sent.
     only: Arc<BTreeSet<Vec<u8>>>,
 }
 
-/// A glob that does not parse.
+/// Why globs are refused.
 #[derive(Debug, thiserror::Error)]
 pub enum BadGlob {
-    /// It fits nothing, or everything.
+    /// It is empty.
     #[error("a glob is empty")]
     Empty,
-    /// There are too many of them, or they have too many wildcards.
+    /// There are too many globs, or too many wildcards in them.
     #[error(
         "the globs of --exclude and --include are too many, or have too many wildcards, together; name directories instead of what is in them"
     )]
     TooCostly,
-    /// It is not one.
+    /// It does not parse.
     #[error("the glob {glob:?} can't be read: {why}")]
     Unread {
-        /// As it was given.
+        /// The glob as it was given.
         glob: String,
         /// What is wrong with it.
         why: ignore::Error,
@@ -51,9 +52,9 @@ pub enum BadGlob {
 }
 
 impl Filter {
-    /// Reads the rules. The last one that fits a name decides.
+    /// Compiles the rules. The last one that matches a name decides.
     pub fn new(rules: &[Rule], only: &[Vec<u8>]) -> Result<Self, BadGlob> {
-        if rules.iter().map(|rule| cost(&rule.glob)).sum::<usize>() > MOST_COST {
+        if rules.iter().map(|rule| cost(&rule.glob)).sum::<usize>() > MAX_COST {
             return Err(BadGlob::TooCostly);
         }
         let mut builder = GitignoreBuilder::new("");
@@ -63,7 +64,7 @@ impl Filter {
             if glob.trim().is_empty() {
                 return Err(BadGlob::Empty);
             }
-            // The first letter of a line has a meaning that a glob's first letter must not get.
+            // At the beginning of a line these letters have a special meaning.
             let escape = if !include && glob.starts_with(['!', '#']) { "\\" } else { "" };
             let line = format!("{}{escape}{glob}", if *include { "!" } else { "" });
             builder.add_line(None, &line).map_err(bad)?;
@@ -72,30 +73,30 @@ impl Filter {
         Ok(Self { rules, only: Arc::new(only.iter().cloned().collect()) })
     }
 
-    /// What is sent, if not everything.
+    /// The paths of `--files-from`. Empty if everything is sent.
     pub(super) fn only(&self) -> &BTreeSet<Vec<u8>> {
         &self.only
     }
 
-    /// Whether a path, relative to the root, is left out. What is in a directory that is left out is so
-    /// too, and is not asked for.
+    /// Whether a path, relative to the root, is excluded. Everything in an excluded directory is excluded too, and
+    /// must not be passed to this.
     pub(super) fn excludes(&self, path: &[u8], is_directory: bool) -> bool {
         self.rules_out(path, is_directory) || !self.is_listed(path, is_directory)
     }
 
-    /// Whether the rules leave it out, listed or not.
+    /// Whether the rules exclude a path, listed or not.
     pub(super) fn rules_out(&self, path: &[u8], is_directory: bool) -> bool {
         let name = Path::new(OsStr::from_bytes(path));
         !self.rules.is_empty() && self.rules.matched(name, is_directory).is_ignore()
     }
 
-    /// Whether a file that is named itself is left out by the rules: its own name is put to them. A directory
-    /// that is named itself never is, for the rules are about what is in it.
+    /// Whether the rules exclude a file that is itself the source, by its own name. A directory that is itself the
+    /// source is never excluded.
     pub fn excludes_file(&self, path: &Path) -> bool {
         path.file_name().is_some_and(|name| self.rules.matched(name, false).is_ignore())
     }
 
-    /// Whether a path is to be sent, or in a directory that is, or a directory on the way to one that is.
+    /// Whether a path is listed, or in a listed directory, or a directory on the way to a listed path.
     fn is_listed(&self, path: &[u8], is_directory: bool) -> bool {
         let ends = (0..path.len()).filter(|&at| path[at] == b'/').chain([path.len()]);
         if self.only.is_empty() || ends.into_iter().any(|end| self.only.contains(&path[..end])) {
@@ -107,10 +108,10 @@ impl Filter {
     }
 }
 
-/// What a glob costs in memory and time before it is asked anything, in the length of plain letters.
+/// The cost of compiling a glob in memory and time, in plain letters.
 fn cost(glob: &str) -> usize {
-    let wild = glob.bytes().filter(|letter| b"*?[]{},\\".contains(letter)).count();
-    GLOB + glob.len() + wild * WILD
+    let wildcards = glob.bytes().filter(|letter| b"*?[]{},\\".contains(letter)).count();
+    GLOB + glob.len() + wildcards * WILDCARD
 }
 
 #[cfg(test)]
@@ -190,7 +191,7 @@ mod tests {
             let began = std::time::Instant::now();
             let refused = build(900, &glob);
             assert!(matches!(refused, Err(BadGlob::TooCostly)), "{part}");
-            let most = MOST_COST / cost(&glob);
+            let most = MAX_COST / cost(&glob);
             assert!(build(most, &glob).is_ok(), "{part}");
             // A hundredth of what such rules could cost before.
             let took = began.elapsed();

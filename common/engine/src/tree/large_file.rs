@@ -98,8 +98,7 @@ impl LargeFile<'_> {
 
     fn open(&self, wanted: &Wanted) -> Result<Opened, Failure> {
         let path = self.shared.shown(&wanted.directory, &wanted.name);
-        let directory = LastDirectory::default().open(self.shared, &wanted.directory)?;
-        self.shared.touch(&directory).map_err(failed(Action::Open, &path))?;
+        let directory = LastDirectory::default().open_to_change(self.shared, &wanted.directory)?;
         let directory =
             directory.as_fd().try_clone_to_owned().map_err(failed(Action::Open, &path))?;
         let directory_path = self.shared.path_of(&wanted.directory);

@@ -150,7 +150,8 @@ impl Manifest {
 
     fn open(&self, path: &[u8], state: DirectoryState) -> Result<(Dir, Names), Failure> {
         let Comparer { shared, options, .. } = &self.comparer;
-        let failed = |action| failed(action, &shared.shown(path, b""));
+        let shown = shared.shown(path, b"");
+        let failed = |action| failed(action, &shown);
         let directory = if state == DirectoryState::Old && !options.dry_run {
             shared.enter_own(&shared.root, path).map(|(directory, _)| directory)
         } else {
@@ -208,14 +209,23 @@ impl Manifest {
         }
         let is_file = matches!(entry.what, What::File { .. });
         let metadata = std::mem::take(&mut entry.metadata);
-        if metadata.acls == Acls::Dropped {
+        let acl_reported = metadata.acls == Acls::Dropped;
+        if acl_reported {
             decided.without_acl.push(path.clone());
         }
         let attributes = self.translator.attributes(metadata, is_file);
         let mut state = directory.state;
         let comparer = &mut self.comparer;
-        let mut comparing =
-            Comparing { comparer, directory, number, path, attributes, weight, decided };
+        let mut comparing = Comparing {
+            comparer,
+            directory,
+            number,
+            path,
+            attributes,
+            weight,
+            acl_reported,
+            decided,
+        };
         let answer = match comparing.answer(&entry, &mut state) {
             Ok(answer) => answer,
             Err(failure) => {

@@ -18,6 +18,7 @@ mod arrival;
 mod avoid;
 mod changed_disks;
 mod compare;
+mod content;
 mod decided;
 mod deferred;
 mod delete_report;
@@ -53,7 +54,10 @@ mod writer;
 
 pub use arrival::TreeArrival;
 pub use avoid::Avoid;
-pub use dry_run::{Look, UNREAD, describe, describe_for, describe_stream, hear_look, look};
+pub use dry_run::{
+    FileDryRun, UNREAD_HASH, await_dry_run, describe, describe_offloaded, describe_stream,
+    dry_run_file,
+};
 pub use filter::{BadGlob, Filter};
 pub use receive::receive_tree;
 pub use send::send_tree;

@@ -6,22 +6,20 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, mpsc as blocking};
 
-use rustix::fs::{Stat, fstat};
+use rustix::fs::{FileType, Stat, fstat};
 use tokio::sync::mpsc;
 
 use super::avoid::Avoid;
+use super::content::{Content, Want};
 use super::order::DirectoryPath;
 use super::pack::Packing;
 use super::snapshot::{self, Read};
-use crate::confined::shown;
-use crate::confined::{Dir, join};
+use crate::confined::{Dir, join, shown};
 use crate::error::{failed, sys_failed};
-use crate::metadata::acl;
-use crate::metadata::attributes;
-use crate::source::Source;
-use crate::source::generated;
+use crate::metadata::{acl, attributes};
+use crate::source::{Source, generated};
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
-use lariat_wire::protocol::metadata::Preserve;
+use lariat_wire::protocol::metadata::{Acls, Preserve};
 use lariat_wire::protocol::tree::{MAX_PACKED, PackedHead};
 
 /// Packs or files that are read ahead of the network.
@@ -29,26 +27,6 @@ const AHEAD: usize = 2;
 
 /// How often a small file is read that changes meanwhile.
 const ATTEMPTS: usize = 3;
-
-/// A file that the receiver wants.
-pub(super) struct Want {
-    pub(super) number: u64,
-    pub(super) directory: DirectoryPath,
-    pub(super) name: Box<[u8]>,
-    pub(super) weight: usize,
-    /// Whether the receiver has a part of it.
-    pub(super) difference: bool,
-}
-
-/// What was read. Each has the weight of the entries that it settles.
-pub(super) enum Content {
-    /// Small files.
-    Pack { body: Vec<u8>, files: usize, weight: usize },
-    /// A file that does not fit a pack.
-    Large { number: u64, source: Box<Source>, difference: bool, weight: usize, path: Vec<u8> },
-    /// A file that can't be read.
-    Missed { number: u64, failure: Failure, weight: usize },
-}
 
 /// Starts the thread that reads wanted files. It ends when either channel is closed.
 pub(super) fn start(
@@ -62,7 +40,7 @@ pub(super) fn start(
     let reader = Reader {
         root,
         path,
-        // OwnerNames and extended attributes came with the entries.
+        // Owners and extended attributes came with the entries.
         preserve: Preserve { owner: false, xattrs: false, ..preserve },
         avoid,
         directory: None,
@@ -102,6 +80,31 @@ enum Found {
     Packed,
     /// By itself.
     Large(Box<Source>),
+}
+
+/// What became of a file for the pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Packed {
+    /// It is in the pack.
+    Added,
+    /// It was written to meanwhile.
+    Torn,
+    /// It is shorter than its size.
+    Short,
+    /// It has an ACL that is dropped, which its entry did not say. A pack can't say that either.
+    DropsAcl,
+}
+
+/// Why a file was not added to the pack.
+enum NotAdded {
+    Because(Packed),
+    Failed(Failure),
+}
+
+impl From<Failure> for NotAdded {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
 }
 
 /// Why a wanted file was not read.
@@ -152,8 +155,17 @@ impl Reader {
             Ok(Found::Packed) => Ok(Ok(())),
             Ok(Found::Large(source)) => {
                 self.send_pack()?;
-                let &Want { number, difference, weight, .. } = want;
-                self.send(Content::Large { number, source, difference, weight, path: below })?;
+                let &Want { number, difference, weight, acl_reported, .. } = want;
+                let acl_dropped = source.offer().metadata.acls == Acls::Dropped && !acl_reported;
+                let path = below;
+                self.send(Content::Large {
+                    number,
+                    source,
+                    difference,
+                    weight,
+                    path,
+                    acl_dropped,
+                })?;
                 Ok(Ok(()))
             }
         }
@@ -163,26 +175,32 @@ impl Reader {
         let file = self.open(&want.directory, &want.name, path)?;
         for _ in 0..ATTEMPTS {
             let stat = fstat(&file).map_err(sys_failed(Action::Read, path))?;
+            if !FileType::from_raw_mode(stat.st_mode).is_file() {
+                // It was one when it was listed.
+                let (path, cause) = (Some(path.to_vec()), Cause::SourceChanged);
+                return Err(Failure { action: Action::Open, path, cause }.into());
+            }
             if self.is_generated(&file, &stat) && !want.difference {
                 return self.whole_content(file, want, &stat, path);
             }
             let len = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
             if want.difference || len > MAX_PACKED {
-                return Ok(Found::Large(Box::new(Source::from_file(
-                    file,
-                    path.to_vec(),
-                    self.preserve,
-                )?)));
+                return self.large(file, path);
             }
             let take = |bytes: &mut [u8]| snapshot::read(&file, &stat, bytes);
             match self.pack(&file, want, &stat, len, path, take)? {
-                Read::Snapshot(_) => return Ok(Found::Packed),
-                Read::Short => return self.whole_content(file, want, &stat, path),
-                Read::Torn => {}
+                Packed::Added => return Ok(Found::Packed),
+                Packed::Short => return self.whole_content(file, want, &stat, path),
+                Packed::Torn => {}
+                Packed::DropsAcl => return self.large(file, path),
             }
         }
         let cause = Cause::SourceChanged;
         Err(Failure { action: Action::Read, path: Some(path.to_vec()), cause }.into())
+    }
+
+    fn large(&self, file: File, path: &[u8]) -> Result<Found, Unread> {
+        Ok(Found::Large(Box::new(Source::from_file(file, path.to_vec(), self.preserve)?)))
     }
 
     /// Whether a file's size does not tell where its content ends.
@@ -212,18 +230,20 @@ impl Reader {
         let most = MAX_PACKED as u64 + 1;
         let read = file.by_ref().take(most).read_to_end(&mut content);
         read.map_err(failed(Action::Read, path))?;
-        if content.len() > MAX_PACKED {
-            let source = Source::generated(file, content, path, self.preserve)?;
-            return Ok(Found::Large(Box::new(source)));
+        if content.len() <= MAX_PACKED {
+            let packed = self.pack(&file, want, stat, content.len(), path, |bytes| {
+                bytes.copy_from_slice(&content);
+                Ok(Read::Snapshot(*stat))
+            })?;
+            if packed == Packed::Added {
+                return Ok(Found::Packed);
+            }
         }
-        self.pack(&file, want, stat, content.len(), path, |bytes| {
-            bytes.copy_from_slice(&content);
-            Ok(Read::Snapshot(*stat))
-        })?;
-        Ok(Found::Packed)
+        let source = Source::generated(file, content, path, self.preserve)?;
+        Ok(Found::Large(Box::new(source)))
     }
 
-    /// Adds a file of `len` bytes to the pack, which `take` reads. If that is no snapshot, nothing is added.
+    /// Adds a file of `len` bytes to the pack, which `take` reads.
     fn pack(
         &mut self,
         file: &File,
@@ -232,24 +252,29 @@ impl Reader {
         len: usize,
         path: &[u8],
         take: impl FnOnce(&mut [u8]) -> io::Result<Read>,
-    ) -> Result<Read, Unread> {
+    ) -> Result<Packed, Unread> {
         if !self.packing.has_room(len) {
             self.send_pack()?;
         }
         let acls = self.preserve.acls;
         let (mask, mtime) = (attributes::mode_mask(self.preserve), attributes::mtime(stat));
-        let mut found = Read::Torn;
         let added = self.packing.add(len, |bytes| {
-            found = take(bytes).map_err(failed(Action::Read, path))?;
-            let Read::Snapshot(after) = &found else { return Err(None) };
-            let mode =
-                acl::describe(file, after, acls).map_err(sys_failed(Action::Read, path))?.mode;
-            Ok::<_, Option<Failure>>(PackedHead {
+            let after = match take(bytes).map_err(failed(Action::Read, path))? {
+                Read::Snapshot(after) => after,
+                Read::Torn => return Err(NotAdded::Because(Packed::Torn)),
+                Read::Short => return Err(NotAdded::Because(Packed::Short)),
+            };
+            let described = acl::describe(file, &after, acls);
+            let described = described.map_err(sys_failed(Action::Read, path))?;
+            if described.acls == Acls::Dropped && !want.acl_reported {
+                return Err(NotAdded::Because(Packed::DropsAcl));
+            }
+            Ok(PackedHead {
                 number: want.number,
-                mode: mode & mask,
+                mode: described.mode & mask,
                 // The time before the read, so that a later change shows.
                 mtime,
-                len: u32::try_from(len).map_err(|_| None)?,
+                len: u32::try_from(len).map_err(|_| NotAdded::Because(Packed::Short))?,
                 hash: blake3::hash(bytes).into(),
             })
         });
@@ -257,11 +282,11 @@ impl Reader {
             Ok(()) => {
                 self.packed.0 += 1;
                 self.packed.1 += want.weight;
+                Ok(Packed::Added)
             }
-            Err(Some(failure)) => return Err(failure.into()),
-            Err(None) => {}
+            Err(NotAdded::Failed(failure)) => Err(failure.into()),
+            Err(NotAdded::Because(packed)) => Ok(packed),
         }
-        Ok(found)
     }
 
     fn open(
@@ -277,14 +302,7 @@ impl Reader {
             self.directory = Some((Arc::clone(directory), entered));
         }
         let (_, directory) = self.directory.as_ref().expect("it was just opened");
-        let file = directory.open_file(name).map_err(&failed)?;
-        if file.metadata().map_err(&failed)?.is_file() {
-            Ok(file)
-        } else {
-            // It was one when it was listed.
-            let cause = Cause::SourceChanged;
-            Err(Failure { action: Action::Open, path: Some(path.to_vec()), cause })
-        }
+        directory.open_file(name).map_err(&failed)
     }
 
     fn send_pack(&mut self) -> Result<(), Over> {

@@ -24,6 +24,7 @@ use super::workers::Workers;
 use super::writer::Job;
 use crate::cancel::Cancel;
 use crate::chunk::encode::Decoder;
+use crate::confined::join;
 use crate::error::TransferError;
 use crate::error::failed;
 use crate::metadata::attributes;
@@ -326,6 +327,9 @@ impl<'a> Receiver<'a> {
         // A file of unknown size is always sent whole.
         if offer.check().is_err() || offer.size.is_none() && wanted.difference {
             return Err(TransferError::misbehaved("it offers a file that can't be"));
+        }
+        if offer.metadata.acls == Acls::Dropped && !wanted.acl_reported {
+            self.watch.acl_dropped(&join(&wanted.directory, &wanted.name));
         }
         let file = LargeFile {
             shared: &self.shared,

@@ -88,7 +88,7 @@ impl<'a> Removal<'a> {
     /// Returns whether the name was removed.
     fn down(&mut self, at: &At<'_>, name: &[u8], counts: bool) -> Result<bool, Failure> {
         let (shared, below) = (self.shared, join(&at.path, name));
-        let failed = failed(Action::Remove, &shared.shown(&below, b""));
+        let failed = |error| failed(Action::Remove, &shared.shown(&below, b""))(error);
         let directory = at.base.enter(&at.way).map_err(&failed)?;
         if !self.dry_run {
             shared.touch(&directory).map_err(&failed)?;
@@ -148,7 +148,7 @@ impl<'a> Removal<'a> {
         if let Some(temporary) = Temporary::parse(name) {
             if self.is_in_use(directory, name, &temporary).map_err(&failed)? {
                 let cause = Cause::BadRequest("another transfer to it is under way".to_owned());
-                return Err(Failure { action: Action::Remove, path: Some(shown), cause });
+                return Err(Failure { action: Action::Remove, path: Some(shown.clone()), cause });
             }
             if !self.dry_run {
                 directory.remove(name).map_err(failed)?;

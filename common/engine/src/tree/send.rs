@@ -1,12 +1,14 @@
 //! The sender of a tree: the manifest and contents go out while answers come in, none waits for another.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use super::avoid::Avoid;
-use super::reader::{self, Content};
+use super::content::Content;
+use super::reader;
 use super::receiver_messages::ReceiverMessages;
 use super::unsettled::Unsettled;
 use super::walk::{TreeSource, Walked};
@@ -64,19 +66,19 @@ fn start<'a>(
     cancel: &'a Cancel,
     counts: &'a mut Counts,
 ) -> Result<Started<'a>, Failure> {
-    let path = source.path.to_vec();
-    let broken = failed(Action::Read, &path);
+    let root = Arc::clone(&source.path);
+    let broken = failed(Action::Read, &root);
     let preserve = source.options().preserve;
     if source.root().metadata.acls == Acls::Dropped {
         watch.acl_dropped(b"");
     }
-    let (directory, name) = (source.directory.clone(), source.path.clone());
-    let (want, contents) = reader::start(directory, name, preserve, avoid).map_err(&broken)?;
+    let (directory, path) = (Arc::clone(&source.directory), Arc::clone(&root));
+    let (want, contents) = reader::start(directory, path, preserve, avoid).map_err(&broken)?;
     let walked = source.walk(memory).map_err(&broken)?;
     let encoder = Encoder::new(how.compress).map_err(&broken)?;
     let pace = Pace::new(how.rate, Instant::now());
     let messages = ReceiverMessages { watch, counts, unsettled: Unsettled::new(want), whole: true };
-    let tree = Tree { path, how, cancel, messages, encoder, pace };
+    let tree = Tree { path: root.to_vec(), how, cancel, messages, encoder, pace };
     Ok((walked, contents, tree))
 }
 
@@ -170,7 +172,10 @@ impl Tree<'_> {
                 self.messages.missed(link, Some(number), failure)?;
                 self.messages.unsettled.settled(1, weight);
             }
-            Content::Large { number, source, difference, weight, path } => {
+            Content::Large { number, source, difference, weight, path, acl_dropped } => {
+                if acl_dropped {
+                    self.messages.watch.acl_dropped(&path);
+                }
                 let begin = Begin { number, offer: source.offer().clone() };
                 link.outbox().post(&begin)?;
                 let mut sent = Transferred::default();

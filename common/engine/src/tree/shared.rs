@@ -186,7 +186,11 @@ impl Shared {
 
 /// The directory that was opened last. The next file is mostly in the same one.
 #[derive(Default)]
-pub(super) struct LastDirectory(Option<(DirectoryPath, Arc<Dir>)>);
+pub(super) struct LastDirectory {
+    open: Option<(DirectoryPath, Arc<Dir>)>,
+    /// It was recorded as changed.
+    touched: bool,
+}
 
 impl LastDirectory {
     /// Opens a directory below the root.
@@ -195,14 +199,30 @@ impl LastDirectory {
         shared: &Shared,
         path: &DirectoryPath,
     ) -> Result<Arc<Dir>, Failure> {
-        if let Some((open, directory)) = &self.0
+        if let Some((open, directory)) = &self.open
             && open == path
         {
             return Ok(Arc::clone(directory));
         }
         let entered = shared.root.enter(path);
         let directory = Arc::new(entered.map_err(failed(Action::Open, &shared.shown(path, b"")))?);
-        self.0 = Some((Arc::clone(path), Arc::clone(&directory)));
+        self.open = Some((Arc::clone(path), Arc::clone(&directory)));
+        self.touched = false;
+        Ok(directory)
+    }
+
+    /// Opens a directory below the root in which something is about to be changed.
+    pub(super) fn open_to_change(
+        &mut self,
+        shared: &Shared,
+        path: &DirectoryPath,
+    ) -> Result<Arc<Dir>, Failure> {
+        let directory = self.open(shared, path)?;
+        if !self.touched {
+            let touched = shared.touch(&directory);
+            touched.map_err(|error| failed(Action::Open, &shared.shown(path, b""))(error))?;
+            self.touched = true;
+        }
         Ok(directory)
     }
 }

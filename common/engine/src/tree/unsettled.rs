@@ -4,8 +4,9 @@
 use std::collections::VecDeque;
 use std::sync::mpsc;
 
+use super::content::Want;
 use super::order::DirectoryPath;
-use super::reader::Want;
+use lariat_wire::protocol::metadata::Acls;
 use lariat_wire::protocol::tree::{Answer, Answers, Entry};
 
 /// Entries that are not settled.
@@ -30,6 +31,8 @@ struct Message {
 struct SentEntry {
     name: Box<[u8]>,
     weight: usize,
+    /// The entry said that the file's ACL is dropped.
+    acl_reported: bool,
     /// The size of a file in bytes.
     size: Option<u64>,
 }
@@ -61,6 +64,7 @@ impl Unsettled {
             .into_iter()
             .map(|entry| SentEntry {
                 weight: entry.weight(),
+                acl_reported: entry.metadata.acls == Acls::Dropped,
                 size: entry.what.size(),
                 name: entry.name.into(),
             })
@@ -92,10 +96,11 @@ impl Unsettled {
                 return Err("it wants the content of what is no file");
             }
             self.wanted += 1;
-            let SentEntry { name, weight, .. } = entry;
+            let SentEntry { name, weight, acl_reported, .. } = entry;
             let directory = DirectoryPath::clone(&directory);
             // Fails only when the reader thread has ended, which its other channel shows.
-            let _ = self.want.send(Want { number, directory, name, weight, difference });
+            let _ =
+                self.want.send(Want { number, directory, name, weight, difference, acl_reported });
         }
         Ok(had)
     }

@@ -150,7 +150,7 @@ impl Walk {
     }
 
     fn list(&self, path: &[u8]) -> Result<(Dir, Names), Failure> {
-        let failed = failed(Action::Read, &self.shown(path));
+        let failed = |error| failed(Action::Read, &self.shown(path))(error);
         let directory = self.source.directory.enter(path).map_err(&failed)?;
         let mut names = directory.names().map_err(&failed)?;
         names.sort();
@@ -201,8 +201,11 @@ impl Walk {
         name: &[u8],
     ) -> Result<Option<(Stat, Entry)>, Failure> {
         let whole = join(path, name);
-        let shown = self.shown(&whole);
-        let failed = |action| failed(action, &shown);
+        let root = Arc::clone(&self.source.path);
+        let failed = |action| {
+            let (root, whole) = (&root, &whole);
+            move |error| failed(action, &shown(root, whole))(error)
+        };
         let stat = directory.stat(name).map_err(failed(Action::Read))?;
         let Some(stat) = stat else { return Ok(None) };
         let kind = FileType::from_raw_mode(stat.st_mode);
@@ -256,7 +259,7 @@ impl Walk {
         metadata.xattrs = xattrs;
         let described =
             acl::describe_name(directory, self.entered, name, &stat, options.preserve.acls);
-        let described = described.map_err(sys_failed(Action::Read, &shown))?;
+        let described = described.map_err(|errno| failed(Action::Read)(errno.into()))?;
         self.owners.add_acls(described, &mut metadata);
         Ok(Some((stat, Entry { name: name.to_vec(), metadata, what })))
     }

@@ -59,8 +59,7 @@ fn put(
         let cause = Cause::Mismatch;
         return Err(Failure { action: Action::Verify, path: Some(path), cause });
     }
-    let directory = last.open(shared, &wanted.directory)?;
-    shared.touch(&directory).map_err(failed(Action::Open, &path))?;
+    let directory = last.open_to_change(shared, &wanted.directory)?;
     let old = if wanted.replaces { Replaced::find(&*directory, &wanted.name) } else { None };
     let equal = old.as_ref().filter(|old| old.has(content));
     if equal.and_then(|old| commit::touch(old, &wanted.attributes)).is_some() {

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use lariat_base::name::KeyId;
 use lariat_base::name::TransferId;
 use lariat_engine::destination::Place;
-use lariat_engine::tree::{Counts, Filter, Look, TreeArrival, TreeTarget, look, receive_tree};
+use lariat_engine::tree::{
+    Counts, FileDryRun, Filter, TreeArrival, TreeTarget, dry_run_file, receive_tree,
+};
 use lariat_engine::{
     Busy, Cancel, CommitOptions, Opened, Owner, ResolvedOverrides, Stream, Target, TransferError,
     Transferred, receive,
@@ -168,8 +170,11 @@ impl<'a> Pulled<'a> {
         let dest = self.dest.as_ref().ok_or_else(none)?.file.clone();
         let (base, options, overrides) = (PathBuf::new(), self.options.tree(), self.finish.clone());
         let watch = TreeBar::new(bar, &self.what, &self.listing);
-        let settled =
-            look(&mut session.link, Look { base, dest, root, options, overrides }, &watch);
+        let settled = dry_run_file(
+            &mut session.link,
+            FileDryRun { base, dest, root, options, overrides },
+            &watch,
+        );
         moved.settled(&settled.await.map_err(ended)?);
         Ok(())
     }

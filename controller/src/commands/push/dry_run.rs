@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use lariat_base::name::TransferId;
-use lariat_engine::tree::{UNREAD, describe, describe_stream, hear_look};
+use lariat_engine::tree::{UNREAD_HASH, await_dry_run, describe, describe_stream};
 use lariat_engine::{Source, TransferError};
 use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::metadata::Preserve;
@@ -36,7 +36,7 @@ impl Hashed {
     fn describe(&self, source: &OsStr, root: Entry) -> Result<Entry, Failure> {
         let describe = || {
             if source == STDIN {
-                let what = What::File { size: 0, hash: Some(UNREAD), linked: false };
+                let what = What::File { size: 0, hash: Some(UNREAD_HASH), linked: false };
                 return Ok(Entry { what, ..root });
             }
             // What preserve beside the content was described already.
@@ -105,7 +105,7 @@ impl Item for Looked {
         let (source, hashed) = (self.source.clone(), self.hashed.clone());
         let root = self.request.root.clone();
         let hashed = move || hashed.describe(&source, root);
-        let settled = hear_look(&mut session.link, &watch, hashed).await;
+        let settled = await_dry_run(&mut session.link, &watch, hashed).await;
         let settled = settled.map_err(|error| match error {
             TransferError::Remote(failure) => refused(&self.request.dest, failure),
             error => Broken::Transfer(error),

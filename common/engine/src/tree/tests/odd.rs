@@ -1,9 +1,49 @@
 //! Everything odd that a directory may have.
 
 use super::*;
+use crate::metadata::acl::{self, Raw};
+use crate::metadata::subject::Subject;
 use lariat_wire::protocol::metadata::Preserve;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+
+/// The walk does not read the ACL of a file whose mode it could not widen: the reader finds it.
+#[test]
+fn an_acl_that_leaves_the_mode_is_reported_when_its_file_is_sent() {
+    let world = World::new();
+    let small = world.file("small", "text");
+    let large = world.file("sub/large", vec![7; 200_000]);
+    world.file("without", "text");
+    let raw = |tag, perm, id| Raw { tag, perm, id };
+    let none = u32::MAX;
+    let entries = [
+        raw(1, 6, none),
+        raw(2, 4, 65_534),
+        raw(4, 4, none),
+        raw(0x10, 4, none),
+        raw(0x20, 4, none),
+    ];
+    for path in [&small, &large] {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o644)).unwrap();
+        let set = acl::compare(
+            Subject::new(&std::fs::File::open(path).unwrap()),
+            acl::ACCESS,
+            &acl::encode(&entries),
+            true,
+        );
+        if set.is_err() {
+            // The file system has no ACLs.
+            return;
+        }
+    }
+    let outcome = world.copied();
+    world.assert_same();
+    for notes in [&outcome.sender, &outcome.receiver] {
+        assert_eq!(*notes.skipped.borrow(), ["ACL of small", "ACL of sub/large"]);
+    }
+    assert_eq!(outcome.sent.unwrap().files, 3);
+    assert_eq!(world.copied().counts.sent, 0);
+}
 
 #[test]
 fn a_tree_of_everything_odd_is_the_same_afterwards() {

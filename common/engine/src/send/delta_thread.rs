@@ -31,14 +31,14 @@ pub(super) enum Stuck {
 }
 
 /// The thread, which ends early when this is dropped.
-pub(super) struct Planner {
+pub(super) struct DeltaThread {
     /// Bytes of the basis in pieces that have not arrived.
     missing: u64,
     pieces: mpsc::UnboundedSender<Vec<Piece>>,
     found: mpsc::Receiver<Result<Found, Stuck>>,
 }
 
-impl Planner {
+impl DeltaThread {
     /// Starts on a source of `size` bytes, before the first piece of the basis.
     pub(super) fn start(
         source: Arc<File>,

@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit};
 use crate::commands::Command;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::outage::Outages;
+use crate::outages::Outages;
 use crate::output;
 use crate::output::style::{self, Style, When};
 use crate::status;

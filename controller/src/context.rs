@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::error::CliError;
 use crate::home::Home;
-use crate::outage::Outages;
+use crate::outages::Outages;
 
 /// The global options.
 pub(crate) struct Context {

@@ -1,26 +1,24 @@
 //! lariat, the controller: a command on the admin's own machine.
 
-mod address;
-mod backoff;
 mod bundle;
+mod capture;
 mod cli;
 mod commands;
-mod connect;
 mod context;
 mod demo;
 mod error;
 mod fanout;
+mod fleet;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 mod home;
-mod host_handle;
 mod inventory;
 mod jobs;
 mod key;
-mod outage;
+mod outages;
 mod output;
-mod run;
+mod request_check;
 mod runtime;
 mod status;
 mod stdio;

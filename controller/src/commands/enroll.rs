@@ -9,9 +9,9 @@ use std::process::ExitCode;
 
 use lariat_base::escape::escape;
 use lariat_base::name::{EnrolmentId, HostName};
+use lariat_client::Address;
 use lariat_wire::auth::proof::HostKeys;
 
-use crate::address::Address;
 use crate::bundle::{self, Bundle};
 use crate::context::Context;
 use crate::error::CliError;

@@ -6,6 +6,9 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use lariat_base::name::JobId;
+use lariat_client::{
+    Broken, HostHandle, Retry, Session, Stage, Watched, is_broken_connection, may_come_back,
+};
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::exec::Signal;
 use lariat_wire::protocol::failure::{Cause, Failure};
@@ -13,16 +16,12 @@ use lariat_wire::protocol::job::{Job, Kill, Killed};
 use lariat_wire::protocol::{Kind, Message};
 use tokio::time::timeout;
 
-use crate::backoff::{is_broken_connection, may_come_back};
-use crate::connect::{Session, Stage};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{Failed, within};
-use crate::host_handle::{Reach, Retry, Watched};
 use crate::jobs::{self, Found, Prefix, Unnamed, Whom, Wish};
 use crate::output;
 use crate::output::json::object;
-use crate::run::Broken;
 use crate::runtime::block_on;
 
 #[derive(clap::Args)]
@@ -87,7 +86,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         let Some(found) = jobs::find(whom, wish, context, "kill").await? else {
             return Ok(ExitCode::SUCCESS);
         };
-        let name = &found.reach.peer.name;
+        let name = &found.reach.name();
         let (job, now_ms) = kill(&found, *signal, whom.timeout).await?;
         if *json {
             object(&jobs::object(name, &job, now_ms))?;
@@ -107,7 +106,7 @@ async fn kill(
     limit: Option<Duration>,
 ) -> Result<(Job, u64), CliError> {
     let on = |failed| CliError::from(failed).before("kill on");
-    let name = &reach.peer.name;
+    let name = reach.name();
     let began = Instant::now();
     let (session, listed) = jobs::list(reach, wish.prefix.as_ref(), limit).await.map_err(on)?;
     let now_ms = session.welcome.time_ms;
@@ -131,7 +130,7 @@ const SECOND_AFTER: Duration = Duration::from_millis(2500);
 
 /// Sends one signal, as often as that takes: the host knows it by its random bytes, and sends it once.
 struct Teller<'a> {
-    reach: &'a Reach,
+    reach: &'a HostHandle,
     kill: Kill,
     /// It was asked for, and the answer did not come.
     may_be_sent: bool,
@@ -193,7 +192,7 @@ impl Teller<'_> {
             return error;
         }
         let Kill { job, signal: Signal { number }, .. } = self.kill;
-        let name = &self.reach.peer.name;
+        let name = &self.reach.name();
         error.next(format!(
             "it is not known whether signal {number} was sent; see: lariat jobs {name} {job}"
         ))

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lariat_base::name::HostName;
+use lariat_client::HostHandle;
 use lariat_wire::protocol::session::{Ping, Pong};
 
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, Fanout, FanoutOptions, Report, within};
-use crate::host_handle::{self, Fleet, Reach};
+use crate::fleet::{self, Fleet};
 use crate::output;
 use crate::output::json::{self, PingResult, object};
 use crate::output::printer::Printer;
@@ -33,11 +34,11 @@ pub(crate) struct Args {
     json: bool,
 
     /// How long it may take for a host, connecting included
-    #[arg(long, value_name = "DUR", value_parser = host_handle::parse_limit)]
+    #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     timeout: Option<Duration>,
 
     #[command(flatten)]
-    connect: host_handle::ReachOptions,
+    connect: fleet::ReachOptions,
 
     #[command(flatten)]
     fanout: FanoutOptions,
@@ -56,7 +57,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         if !args.fanout.includes(&args.target, &fleet.inventory, &context.home()?)? {
             return Ok(None);
         }
-        let reach = fleet.reach(&chosen)?;
+        let reach = fleet.host(&chosen)?;
         block_on(async { ping(&reach, args.timeout).await.map_err(Failed::into) }).map(Some)
     });
     let result = result.map_err(|error| error.during("ping"));
@@ -85,7 +86,7 @@ fn many(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
         let fanout = Fanout::look(context, names, args.fanout.limits(), args.json)?;
         let report = Told { stdout: fanout.screen.stdout.clone(), json: args.json };
         let limit = args.timeout;
-        let question = async move |_, reach: &Reach| ping(reach, limit).await;
+        let question = async move |_, reach: &HostHandle| ping(reach, limit).await;
         fanout.ask(Arc::new(fleet), hosts, question, report).await
     })
 }
@@ -152,11 +153,11 @@ fn ms(time: Duration) -> String {
     format!("{ms:.decimals$} ms")
 }
 
-async fn ping(reach: &Reach, limit: Option<Duration>) -> Result<Times, Failed> {
+async fn ping(reach: &HostHandle, limit: Option<Duration>) -> Result<Times, Failed> {
     within(limit, reach, round_trip(reach)).await
 }
 
-async fn round_trip(reach: &Reach) -> Result<Times, Failed> {
+async fn round_trip(reach: &HostHandle) -> Result<Times, Failed> {
     let began = Instant::now();
     let (session, times) = reach
         .ask(&Ping { nonce: 0 }, async |session| {

@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use lariat_client::HostHandle;
+
 use super::{Failed, Fanout, Report, Work};
 use crate::error::CliError;
-use crate::host_handle::{Fleet, Reach};
+use crate::fleet::Fleet;
 use crate::target::Chosen;
 
 impl Fanout<'_> {
@@ -19,7 +21,7 @@ impl Fanout<'_> {
     ) -> Result<ExitCode, CliError>
     where
         T: Send + 'static,
-        Q: AsyncFn(usize, &Reach) -> Result<T, Failed> + Send + Sync + 'static,
+        Q: AsyncFn(usize, &HostHandle) -> Result<T, Failed> + Send + Sync + 'static,
         R: Report<Outcome = Result<T, Failed>>,
     {
         let (all, relay) = (Arc::new((fleet, hosts, question)), Arc::clone(&self.relay));
@@ -27,7 +29,7 @@ impl Fanout<'_> {
             let (all, mut signals) = (Arc::clone(&all), relay.signals());
             Box::pin(async move {
                 let (fleet, hosts, question) = &*all;
-                let reach = fleet.reach(&hosts[number])?;
+                let reach = fleet.host(&hosts[number])?;
                 tokio::select! {
                     answer = question(number, &reach) => answer,
                     _ = signals.next() => Err(Failed::interrupted()),

@@ -1,9 +1,9 @@
 //! How a verb ended on a host, and what that makes of many.
 
+use lariat_client::ConnectError;
 use lariat_wire::protocol::failure::Failure;
 use serde::{Deserialize, Serialize};
 
-use crate::connect::ConnectError;
 use crate::error::CliError;
 
 /// How it ended on one host.

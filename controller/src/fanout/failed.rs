@@ -1,12 +1,11 @@
-//! Why a host gave no answer, and as what that counts among many.
+//! Classifies a host's failure for the fan-out summary and the exit status.
 
 use std::time::Duration;
 
+use lariat_client::{AskError, Broken, ConnectError, HostHandle};
+
 use super::End;
-use crate::connect::{ConnectError, Peer};
 use crate::error::CliError;
-use crate::host_handle::Reach;
-use crate::run::Broken;
 
 /// Why a host gave no answer.
 pub(crate) struct Failed {
@@ -23,18 +22,25 @@ impl Failed {
     }
 
     /// The connection broke, or the agent could not do it.
-    pub(crate) fn broken(error: Broken, reach: &Reach) -> Self {
-        let end = match &error {
-            Broken::Link(_) => End::Unreachable,
-            Broken::Failed(failure) => failure.into(),
-        };
-        Self { end, error: CliError::from(error).during(place(reach)) }
+    pub(crate) fn broken(error: Broken, host: &HostHandle) -> Self {
+        AskError::Broken { place: host.place(), error }.into()
     }
 }
 
 impl From<ConnectError> for Failed {
     fn from(error: ConnectError) -> Self {
         Self { end: (&error).into(), error: error.into() }
+    }
+}
+
+impl From<AskError> for Failed {
+    fn from(error: AskError) -> Self {
+        let end = match &error {
+            AskError::Connect(error) => error.into(),
+            AskError::Broken { error: Broken::Link(_), .. } => End::Unreachable,
+            AskError::Broken { error: Broken::Failed(failure), .. } => failure.into(),
+        };
+        Self { end, error: error.into() }
     }
 }
 
@@ -53,18 +59,13 @@ impl From<Failed> for CliError {
 /// Gives a host's work up when its time is over.
 pub(crate) async fn within<T>(
     limit: Option<Duration>,
-    reach: &Reach,
+    host: &HostHandle,
     work: impl Future<Output = Result<T, Failed>>,
 ) -> Result<T, Failed> {
     let Some(limit) = limit else { return work.await };
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-        reach.outage.give_up();
+        host.outage().give_up();
         let error = CliError::new(format!("no answer within {} s", limit.as_secs_f32()));
-        Err(Failed { end: End::TimedOut, error: error.during(place(reach)) })
+        Err(Failed { end: End::TimedOut, error: error.during(host.place()) })
     })
-}
-
-fn place(reach: &Reach) -> String {
-    let Peer { name, address, .. } = &reach.peer;
-    format!("{name} ({address})")
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use lariat_base::name::HostName;
 use similar::TextDiff;
 
-use crate::run::capture::Captured;
+use crate::capture::Captured;
 use crate::target::{fold, natural};
 
 /// Lines around a difference.

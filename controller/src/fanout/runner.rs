@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lariat_base::name::HostName;
+use lariat_client::run::{ABANDON, Relay, SIGTERM, Signals};
 use tokio::time::{Instant as Deadline, interval, sleep_until};
 
 use super::ended::summary;
@@ -17,7 +18,6 @@ use super::{End, Ended, Entry, Ledger, Limits, Plan, Report};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::style;
-use crate::run::{ABANDON, Relay, SIGTERM, Signals};
 use crate::status;
 
 /// How long hosts that are told to let go may take before they are left as they are.

@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use lariat_base::name::HostName;
 use rustix::fs::{FileType, fstat};
 
-use crate::outage::Outages;
+use crate::outages::Outages;
 use crate::output::printer::Printer;
 use crate::output::style;
 

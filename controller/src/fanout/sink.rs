@@ -12,8 +12,8 @@ use lariat_base::os_error::io_error;
 use tokio::io::AsyncWrite;
 
 use super::lines::{Lines, prefix};
+use crate::capture::Capture;
 use crate::output::printer::Printer;
-use crate::run::capture::Capture;
 
 /// One stream's destination.
 pub(crate) enum Sink {

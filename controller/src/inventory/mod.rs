@@ -11,9 +11,9 @@ use std::str::FromStr;
 
 use lariat_base::name::{EnrolmentId, HostName};
 use lariat_base::toml_file::{self, from_text};
+use lariat_client::Address;
 use serde::{Deserialize, Deserializer};
 
-use crate::address::Address;
 use crate::error::CliError;
 use crate::home::Home;
 pub(crate) use tag::{BadTag, Tag};

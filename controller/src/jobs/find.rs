@@ -4,19 +4,19 @@
 use std::process::ExitCode;
 
 use lariat_base::name::HostName;
+use lariat_client::HostHandle;
 use lariat_wire::protocol::job::Job;
 
 use super::{Prefix, Several, Whom, Wish, list};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{Ended, Failed, Fanout, Report};
-use crate::host_handle::Reach;
 use crate::target::Chosen;
 
 /// Where a job is.
 pub(crate) struct Found {
     /// On this host.
-    pub(crate) reach: Reach,
+    pub(crate) reach: HostHandle,
     /// It is this one there.
     pub(crate) wish: Wish,
     /// What is left to say of the hosts that were looked through.
@@ -41,7 +41,7 @@ pub(crate) async fn find(
     let fanout = Fanout::search(context, several.names(), whom.fanout.limits())?;
     let mut told = Told { verb, hosts: Vec::new() };
     let (asked, limit) = (wish.clone(), whom.timeout);
-    let question = async move |_, reach: &Reach| {
+    let question = async move |_, reach: &HostHandle| {
         let (session, jobs) = list(reach, asked.prefix.as_ref(), limit).await?;
         session.leave().await;
         Ok(asked.candidates(jobs))
@@ -55,7 +55,7 @@ pub(crate) async fn find(
     let (host, job) = wish.host(&whom.target, &told.hosts).map_err(|e| e.during(verb))?;
     let chosen = Chosen { host: host.clone(), user: None };
     let wish = Wish { prefix: Some(Prefix::from(job)), ..wish };
-    Ok(Some(Found { reach: fleet.reach(&chosen)?, wish, code }))
+    Ok(Some(Found { reach: fleet.host(&chosen)?, wish, code }))
 }
 
 /// What hosts have told.

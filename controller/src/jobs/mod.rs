@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lariat_base::name::HostName;
+use lariat_client::{Broken, HostHandle, Session};
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::Kind;
 use lariat_wire::protocol::failure::Failure;
@@ -17,12 +18,10 @@ pub(crate) use choose::{Prefix, Unnamed, Wish};
 pub(crate) use find::{Found, find};
 pub(crate) use show::{command, failed_as, lasted, object, put_failed, short, span, state};
 
-use crate::connect::Session;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{Failed, FanoutOptions, within};
-use crate::host_handle::{self, Fleet, Reach, ReachOptions};
-use crate::run::Broken;
+use crate::fleet::{self, Fleet, ReachOptions};
 use crate::target::{Chosen, Targets};
 
 /// Most messages of a list: a host that has more jobs than they hold is not right in the head.
@@ -36,7 +35,7 @@ pub(crate) struct Whom {
     pub(crate) target: Targets,
 
     /// How long a host may take to tell its jobs, connecting included
-    #[arg(long, value_name = "DUR", value_parser = host_handle::parse_limit)]
+    #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     pub(crate) timeout: Option<Duration>,
 
     #[command(flatten)]
@@ -63,11 +62,11 @@ impl Whom {
         &self,
         host: &HostName,
         context: &Context,
-    ) -> Result<Option<Reach>, CliError> {
+    ) -> Result<Option<HostHandle>, CliError> {
         let fleet = Fleet::load(context, &self.connect)?;
         let included = self.fanout.includes(&self.target, &fleet.inventory, &context.home()?)?;
         let chosen = Chosen { host: host.clone(), user: None };
-        included.then(|| fleet.reach(&chosen)).transpose()
+        included.then(|| fleet.host(&chosen)).transpose()
     }
 
     /// The several hosts that are named.
@@ -98,12 +97,13 @@ impl Several {
 
 /// Asks a host for its jobs, which may take it so long. The connection is good for another request.
 pub(crate) async fn list(
-    reach: &Reach,
+    reach: &HostHandle,
     prefix: Option<&Prefix>,
     limit: Option<Duration>,
 ) -> Result<(Session, Vec<Job>), Failed> {
     let prefix = prefix.map(|Prefix(prefix)| prefix.clone()).unwrap_or_default();
-    within(limit, reach, reach.ask(&List { prefix, all_keys: false }, receive)).await
+    let asked = async { Ok(reach.ask(&List { prefix, all_keys: false }, receive).await?) };
+    within(limit, reach, asked).await
 }
 
 async fn receive(Session { link, .. }: &mut Session) -> Result<Vec<Job>, Broken> {

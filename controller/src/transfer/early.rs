@@ -6,9 +6,9 @@
 use std::future::pending;
 use std::time::Duration;
 
+use lariat_client::run::Signals;
 use tokio::time::{sleep, timeout};
 
-use crate::run::Signals;
 use crate::runtime::block_on;
 use crate::status;
 

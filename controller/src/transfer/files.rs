@@ -7,6 +7,9 @@ use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
+use lariat_client::{
+    ConnectError, Flapping, HostHandle, Retry, Session, Watched, is_broken_connection,
+};
 use lariat_engine::TransferError;
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::Message;
@@ -14,11 +17,9 @@ use lariat_wire::protocol::failure::{Action, Cause, Failure};
 
 use super::early::{Early, early_end};
 use super::{Bar, Moved, Remarks, Tally, TransferOptions, shown};
-use crate::backoff::{Flapping, is_broken_connection};
-use crate::connect::{ConnectError, Session};
 use crate::error::CliError;
 use crate::fanout::End;
-use crate::host_handle::{Reach, Retry, Watched};
+use crate::outages::Outages;
 use crate::output::style;
 
 /// What is left to say when a transfer is given up that can go on.
@@ -92,28 +93,29 @@ pub(crate) enum Broken {
 
 /// The files of one host.
 pub(crate) struct Files<'a> {
-    reach: &'a Reach,
+    host: &'a HostHandle,
     retry: Retry<'a>,
     /// Files that are there are written into.
     in_place: bool,
-    /// It is one host of many: its files have no bars, and a link that always breaks is given up.
-    of_many: bool,
+    /// Where outages are shown, unless it is one host of many: then its files have no bars, and a link that always
+    /// breaks is given up.
+    outages: Option<Outages>,
     /// What is being done, as errors begin.
     doing: Option<String>,
     tally: Tally,
 }
 
 impl<'a> Files<'a> {
-    /// Those of one host.
-    pub(crate) fn new(reach: &'a Reach, options: &TransferOptions) -> Self {
-        let tally = Tally { dry_run: options.dry_run, ..Tally::new() };
-        let in_place = options.in_place();
-        Self { reach, retry: Retry::new(reach), in_place, of_many: false, doing: None, tally }
+    /// The files of one host alone, whose outages are shown.
+    pub(crate) fn new(host: &'a HostHandle, options: &TransferOptions, outages: &Outages) -> Self {
+        Self { outages: Some(outages.clone()), ..Self::one_of_many(host, options) }
     }
 
-    /// The same for one host of many.
-    pub(crate) fn one_of_many(reach: &'a Reach, options: &TransferOptions) -> Self {
-        Self { of_many: true, ..Self::new(reach, options) }
+    /// The files of one host of many.
+    pub(crate) fn one_of_many(host: &'a HostHandle, options: &TransferOptions) -> Self {
+        let tally = Tally { dry_run: options.dry_run, ..Tally::new() };
+        let in_place = options.in_place();
+        Self { host, retry: Retry::new(host), in_place, outages: None, doing: None, tally }
     }
 
     /// Does `work`, and gives what came of it all. What it is at after `limit` is given up.
@@ -122,7 +124,7 @@ impl<'a> Files<'a> {
         limit: Option<Duration>,
         work: impl AsyncFnOnce(&mut Self),
     ) -> Tally {
-        let early = early_end(limit, !self.of_many);
+        let early = early_end(limit, self.outages.is_some());
         let all = Box::pin(async {
             work(&mut self).await;
             self.close().await;
@@ -132,7 +134,7 @@ impl<'a> Files<'a> {
             () = all => return self.tally,
             ended = early => ended,
         };
-        self.reach.outage.give_up();
+        self.host.outage().give_up();
         let error = match ended {
             Early::TimeOver(limit) => {
                 CliError::new(format!("not done within {} s", limit.as_secs_f32()))
@@ -166,20 +168,20 @@ impl<'a> Files<'a> {
 
     /// Ends the session.
     async fn close(&mut self) {
-        std::mem::replace(&mut self.retry, Retry::new(self.reach)).finish().await;
+        std::mem::replace(&mut self.retry, Retry::new(self.host)).finish().await;
     }
 
     /// Moves one file, over as many connections as it takes.
     async fn all_of<I: Item>(&mut self, item: &mut I) -> Result<(), (End, CliError)> {
         let name = shown(OsStr::from_bytes(item.name())).to_string();
-        let hides = self.of_many || !style::has_progress();
+        let hides = self.outages.is_none() || !style::has_progress();
         let bar = if hides { Bar::hidden() } else { Bar::new(&name) };
-        if !self.of_many {
-            self.reach.outage.screen().bar(bar.stalling(&name));
+        if let Some(outages) = &self.outages {
+            outages.bar(bar.stalling(&name));
         }
         let moved = self.moved(item, &bar).await;
-        if !self.of_many {
-            self.reach.outage.screen().no_bar();
+        if let Some(outages) = &self.outages {
+            outages.no_bar();
         }
         moved
     }
@@ -214,7 +216,9 @@ impl<'a> Files<'a> {
             let has = bar.had();
             let got_on = got_on(had, has, now.bytes);
             let brought = has.zip(had).map(|(has, had)| has.saturating_sub(had));
-            if let Some(times) = brought.filter(|_| self.of_many).and_then(|b| flapping.broke(b)) {
+            if let Some(times) =
+                brought.filter(|_| self.outages.is_none()).and_then(|b| flapping.broke(b))
+            {
                 let often =
                     format!("the connection broke {times} times in a row after less than 512 KiB");
                 return Err((broken.end(), told(CliError::new(often)).next(AGAIN)));
@@ -250,7 +254,7 @@ impl<'a> Files<'a> {
         let pulse = session.link.reader.pulse().clone();
         let second = item.can_be_left().then_some(SECOND_AFTER);
         let attempt = item.attempt(&mut session, bar, moved);
-        let done = match self.reach.watch(&pulse, second, attempt).await {
+        let done = match self.host.watch(&pulse, second, attempt).await {
             Watched::Done(done) => done,
             Watched::Silent => return Err(Broken::silent()),
             Watched::Replaced(other) => return Err(Broken::Replaced(other)),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use indicatif::{ProgressBar, ProgressStyle};
 use lariat_engine::Progress;
 
-use crate::outage::Shown;
+use crate::outages::Shown;
 
 /// A bar while its file moves.
 const MOVES: &str = "{msg:24!} {wide_bar} {binary_bytes:>10}/{binary_total_bytes} {binary_bytes_per_sec:>12} {eta:>4}";

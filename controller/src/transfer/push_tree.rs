@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use lariat_base::name::TransferId;
+use lariat_client::Session;
 use lariat_engine::tree::{Avoid, Counts, Filter, TreeSource, send_tree};
 use lariat_engine::{Cancel, TransferError};
 use lariat_wire::protocol::failure::Failure;
@@ -14,7 +15,6 @@ use lariat_wire::protocol::tree::PushTree;
 use super::{
     Bar, Broken, Item, Listing, Moved, Remarks, TransferOptions, TreeBar, tree_destination,
 };
-use crate::connect::Session;
 use crate::error::CliError;
 
 /// Files of a directory that have ended a connection, and are not tried again.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lariat_base::name::HostName;
+use lariat_client::run::Relay;
 use serde::Serialize;
 
 use super::plan;
@@ -14,10 +15,9 @@ use crate::commands::push::{self, PushJob};
 use crate::commands::run::{Asked, Before, StepLog, Task};
 use crate::error::CliError;
 use crate::fanout::{self, End, Ended, Fanout, Limits, Screen};
-use crate::host_handle::Fleet;
+use crate::fleet::Fleet;
 use crate::output::json;
 use crate::output::printer::Printer;
-use crate::run::Relay;
 use crate::target::Chosen;
 use crate::transfer::{Listing, Tally};
 

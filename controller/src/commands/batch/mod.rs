@@ -16,7 +16,7 @@ use lariat_base::escape::shortened;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{Fanout, FanoutOptions, Plan, Work};
-use crate::host_handle::{self, Fleet};
+use crate::fleet::{self, Fleet};
 use crate::output;
 use crate::runtime::block_on;
 use crate::target::{Chosen, Targets, fold};
@@ -74,7 +74,7 @@ pub(crate) struct Args {
     json: bool,
 
     #[command(flatten)]
-    connect: host_handle::ReachOptions,
+    connect: fleet::ReachOptions,
 
     #[command(flatten)]
     fanout: FanoutOptions,

@@ -4,13 +4,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use lariat_base::name::HostName;
+use lariat_client::HostHandle;
 use lariat_wire::protocol::clean::Cleaned;
 
 use super::{Args, Done, Told, ask, summary};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, Fanout, Plan, Report};
-use crate::host_handle::{Fleet, Reach};
+use crate::fleet::Fleet;
 use crate::output::printer::Printer;
 use crate::runtime::block_on;
 use crate::target::{Chosen, Targets};
@@ -49,8 +50,9 @@ pub(super) fn run(
         let (json, dry_run, limit) = (args.json, args.dry_run, args.timeout);
         let stdout = fanout.screen.stdout.clone();
         let report = All { stdout, json, dry_run, total: Cleaned::default() };
-        let question =
-            async move |number: usize, reach: &Reach| ask(reach, &requests[number], limit).await;
+        let question = async move |number: usize, reach: &HostHandle| {
+            ask(reach, &requests[number], limit).await
+        };
         fanout.ask(Arc::new(fleet), hosts, question, report).await
     })
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use indicatif::BinaryBytes;
 use lariat_base::name::HostName;
+use lariat_client::{Broken, HostHandle, Retry, Session, is_broken_connection};
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::Message;
 use lariat_wire::protocol::clean::{Clean, Cleaned};
@@ -15,14 +16,11 @@ use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::tree::Missed;
 use serde::Serialize;
 
-use crate::backoff::is_broken_connection;
-use crate::connect::Session;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Failed, FanoutOptions, within};
-use crate::host_handle::{self, Fleet, Reach, Retry};
+use crate::fleet::{self, Fleet};
 use crate::output::json;
-use crate::run::Broken;
 use crate::runtime::block_on;
 use crate::target::{Chosen, RemotePath};
 use crate::{output, status};
@@ -55,11 +53,11 @@ pub(crate) struct Args {
     json: bool,
 
     /// How long it may take for a host, connecting included
-    #[arg(long, value_name = "DUR", value_parser = host_handle::parse_limit)]
+    #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     timeout: Option<Duration>,
 
     #[command(flatten)]
-    connect: host_handle::ReachOptions,
+    connect: fleet::ReachOptions,
 
     #[command(flatten)]
     fanout: FanoutOptions,
@@ -74,7 +72,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         if !args.fanout.includes(&target, &fleet.inventory, &context.home()?)? {
             return Ok(None);
         }
-        let reach = fleet.reach(&chosen)?;
+        let reach = fleet.host(&chosen)?;
         let mut answer = None;
         block_on(async {
             answer = Some(ask(&reach, &request, args.timeout).await);
@@ -179,7 +177,7 @@ fn summary(cleaned: &Cleaned, dry_run: bool) -> String {
 }
 
 /// Asks one host.
-async fn ask(reach: &Reach, request: &Clean, limit: Option<Duration>) -> Result<Done, Failed> {
+async fn ask(reach: &HostHandle, request: &Clean, limit: Option<Duration>) -> Result<Done, Failed> {
     let work = async {
         let mut retry = Retry::new(reach);
         loop {

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use lariat_base::escape::escape;
 use lariat_base::name::HostName;
+use lariat_client::Address;
 
 use super::ssh_config::{self, SshHost};
-use crate::address::Address;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::inventory::{Host, Inventory, Tag, edit};

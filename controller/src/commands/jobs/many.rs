@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use lariat_base::name::HostName;
+use lariat_client::HostHandle;
 
 use super::{Args, HEADINGS, Told, ask, cells};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, Fanout, Report};
-use crate::host_handle::Reach;
 use crate::jobs::{self, Several};
 use crate::output::json;
 use crate::output::printer::Printer;
@@ -29,7 +29,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         let stdout = fanout.screen.stdout.clone();
         let report = Listing { stdout, rows, count: 0, none, has_answer: false };
         let (prefix, limit) = (job.clone(), whom.timeout);
-        let question = async move |_, reach: &Reach| ask(reach, prefix.as_ref(), limit).await;
+        let question = async move |_, reach: &HostHandle| ask(reach, prefix.as_ref(), limit).await;
         let Several { fleet, hosts } = several;
         fanout.ask(fleet, hosts, question, report).await
     })

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use lariat_base::escape::escape;
+use lariat_client::HostHandle;
 use lariat_wire::protocol::job::Job;
 
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::Failed;
-use crate::host_handle::Reach;
 use crate::jobs::{self, Prefix, Unnamed, Whom, Wish, command, lasted, short, span, state};
 use crate::output;
 use crate::output::json::object;
@@ -86,7 +86,11 @@ struct Told {
     now_ms: u64,
 }
 
-async fn ask(reach: &Reach, job: Option<&Prefix>, limit: Option<Duration>) -> Result<Told, Failed> {
+async fn ask(
+    reach: &HostHandle,
+    job: Option<&Prefix>,
+    limit: Option<Duration>,
+) -> Result<Told, Failed> {
     let (session, jobs) = jobs::list(reach, job, limit).await?;
     let now_ms = session.welcome.time_ms;
     session.leave().await;

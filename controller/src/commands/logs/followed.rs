@@ -1,27 +1,31 @@
 //! Attaching to a job that was not detached: its controller has gone, or was away for too long, and what it
 //! has not heard is kept for a while.
 
+use lariat_client::HostHandle;
+use lariat_client::run::{Connections, Job, Outcome, Signals, resume};
 use lariat_wire::protocol::exec::{Command, Run, Streams};
 use lariat_wire::protocol::job::{Job as Listed, State};
 use tokio::io::AsyncWrite;
 
 use super::object;
+use crate::capture::Capture;
 use crate::commands::run::report;
 use crate::error::CliError;
-use crate::host_handle::Reach;
 use crate::output;
-use crate::run::capture::Capture;
-use crate::run::{Connections, Job, Outcome, Signals, resume};
 use crate::stdio::LocalOutput;
 
 /// Prints what is left of its output, follows it to its end, and tells how that was.
-pub(super) async fn read(reach: &Reach, listed: &Listed, json: bool) -> Result<State, CliError> {
+pub(super) async fn read(
+    reach: &HostHandle,
+    listed: &Listed,
+    json: bool,
+) -> Result<State, CliError> {
     if json {
         let job = Job::new(Capture::default(), Capture::default());
         let state = follow(reach, listed, &job).await?;
         let listed = Listed { state, ..listed.clone() };
         let now_ms = listed.ended_ms.unwrap_or(listed.began_ms);
-        output::bytes(&object(&reach.peer.name, &listed, now_ms, job.into_outputs())?)?;
+        output::bytes(&object(reach.name(), &listed, now_ms, job.into_outputs())?)?;
         return Ok(state);
     }
     let local = |error| CliError::from(error).during("write output");
@@ -30,7 +34,11 @@ pub(super) async fn read(reach: &Reach, listed: &Listed, json: bool) -> Result<S
     follow(reach, listed, &Job::new(stdout, stderr)).await
 }
 
-async fn follow<O, E>(reach: &Reach, listed: &Listed, job: &Job<O, E>) -> Result<State, CliError>
+async fn follow<O, E>(
+    reach: &HostHandle,
+    listed: &Listed,
+    job: &Job<O, E>,
+) -> Result<State, CliError>
 where
     O: AsyncWrite + Unpin,
     E: AsyncWrite + Unpin,
@@ -47,7 +55,7 @@ where
 }
 
 /// Names the job; what it runs is not asked for again.
-fn looked_for(listed: &Listed, reach: &Reach) -> Run {
+fn looked_for(listed: &Listed, reach: &HostHandle) -> Run {
     Run {
         job: listed.job,
         command: Command::Shell(listed.command.clone()),
@@ -56,6 +64,6 @@ fn looked_for(listed: &Listed, reach: &Reach) -> Run {
         env: Vec::new(),
         streams: Streams::Followed { stdin: false },
         timeout_ms: None,
-        grace_ms: u64::try_from(reach.reconnect.as_millis()).unwrap_or(u64::MAX),
+        grace_ms: u64::try_from(reach.reconnect().as_millis()).unwrap_or(u64::MAX),
     }
 }

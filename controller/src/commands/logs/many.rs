@@ -4,19 +4,18 @@
 use std::process::ExitCode;
 
 use lariat_base::name::HostName;
+use lariat_client::run::Log;
+use lariat_client::{HostHandle, Session};
 use lariat_wire::protocol::job::{Job, State};
 use tokio::io::AsyncWrite;
 
 use super::{Args, Part, object};
-use crate::connect::Session;
+use crate::capture::Capture;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{Ended, Failed, Fanout, Report, Sink};
-use crate::host_handle::Reach;
 use crate::jobs::{self, Several, Wish};
 use crate::output::printer::Printer;
-use crate::run::Log;
-use crate::run::capture::Capture;
 use crate::runtime::block_on;
 use crate::target::Targets;
 
@@ -38,7 +37,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
             stderr: fanout.screen.stderr.clone(),
         };
         let limit = whom.timeout;
-        let question = async move |number, reach: &Reach| {
+        let question = async move |number, reach: &HostHandle| {
             let listed = jobs::list(reach, reader.wish.prefix.as_ref(), limit).await?;
             Ok(reader.read(number, reach, listed).await)
         };
@@ -71,10 +70,10 @@ impl Reader {
     async fn read(
         &self,
         number: usize,
-        reach: &Reach,
+        reach: &HostHandle,
         (session, listed): (Session, Vec<Job>),
     ) -> Read {
-        let host = &reach.peer.name;
+        let host = reach.name();
         let candidates = self.wish.candidates(listed);
         if candidates.is_empty() {
             session.leave().await;
@@ -94,11 +93,11 @@ impl Reader {
     async fn as_lines(
         &self,
         number: usize,
-        reach: &Reach,
+        reach: &HostHandle,
         session: Session,
         job: Job,
     ) -> Result<(), Failed> {
-        let lines = |printer: &Printer| Sink::lines(&reach.peer.name, number, printer);
+        let lines = |printer: &Printer| Sink::lines(reach.name(), number, printer);
         let log = Log::one_of_many(lines(&self.stdout), lines(&self.stderr));
         let read = self.follow(&log, reach, session, &job).await;
         let (mut stdout, mut stderr) = log.into_outputs();
@@ -107,25 +106,30 @@ impl Reader {
         read.map(drop)
     }
 
-    async fn as_object(&self, reach: &Reach, session: Session, job: Job) -> Result<(), Failed> {
+    async fn as_object(
+        &self,
+        reach: &HostHandle,
+        session: Session,
+        job: Job,
+    ) -> Result<(), Failed> {
         let now_ms = session.welcome.time_ms;
         let log = Log::one_of_many(Capture::one_of_many(), Capture::one_of_many());
         let state = self.follow(&log, reach, session, &job).await?;
         // What is read of it now is in memory until it is written.
         self.stdout.room().await;
         let job = Job { state, ..job };
-        self.stdout.put(&object(&reach.peer.name, &job, now_ms, log.into_outputs())?);
+        self.stdout.put(&object(reach.name(), &job, now_ms, log.into_outputs())?);
         Ok(())
     }
 
     async fn follow<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin>(
         &self,
         log: &Log<O, E>,
-        reach: &Reach,
+        reach: &HostHandle,
         session: Session,
         job: &Job,
     ) -> Result<State, Failed> {
-        let host = &reach.peer.name;
+        let host = reach.name();
         let lost = |what| self.stderr.put(format!("lariat: logs on {host}: {what}\n").as_bytes());
         self.part.read(log, reach, session, (job, self.follow), lost).await
     }

@@ -6,19 +6,18 @@ mod many;
 use std::process::ExitCode;
 
 use lariat_base::name::HostName;
+use lariat_client::run::{Log, LogsError, Wanted};
+use lariat_client::{HostHandle, Session};
 use lariat_wire::protocol::job::{Job, Start, State};
 use tokio::io::AsyncWrite;
 
-use crate::connect::Session;
+use crate::capture::{Capture, Captured};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Failed};
-use crate::host_handle::Reach;
 use crate::jobs::{self, Found, Prefix, Unnamed, Whom, Wish};
 use crate::output;
 use crate::output::json::{self, LogsResult};
-use crate::run::capture::{Capture, Captured};
-use crate::run::{Log, LogsError, Wanted};
 use crate::runtime::block_on;
 use crate::stdio::LocalOutput;
 
@@ -97,7 +96,7 @@ pub(super) fn read(
     let read = block_on(async {
         let found = jobs::find(&args.whom, args.wish(), context, verb).await?;
         let Some(Found { reach, wish, code: _ }) = found else { return Ok(None) };
-        let name = &reach.peer.name;
+        let name = reach.name();
         let on = format!("{verb} on {name}");
         let before = |error| CliError::from(error).before(&format!("{verb} on"));
         let listed = jobs::list(&reach, wish.prefix.as_ref(), args.whom.timeout).await;
@@ -143,7 +142,7 @@ impl Part {
     async fn read<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin>(
         &self,
         log: &Log<O, E>,
-        reach: &Reach,
+        reach: &HostHandle,
         session: Session,
         (job, follow): (&Job, bool),
         lost: impl Fn(String),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lariat_base::name::KeyId;
 use lariat_base::name::TransferId;
+use lariat_client::Session;
 use lariat_engine::destination::Place;
 use lariat_engine::tree::{
     Counts, FileDryRun, Filter, TreeArrival, TreeTarget, dry_run_file, receive_tree,
@@ -23,7 +24,6 @@ use lariat_wire::protocol::transfer::{Destination, Offer};
 use lariat_wire::protocol::tree::{Entry, Root, Settled, TreeOptions, What};
 
 use super::STDOUT;
-use crate::connect::Session;
 use crate::error::CliError;
 use crate::transfer::{
     Avoided, Bar, Broken, Item, Listing, Moved, Remarks, TransferOptions, TreeBar, broken,

@@ -13,8 +13,8 @@ pub(crate) use self::pull_job::PullJob;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, FanoutOptions, Plan};
+use crate::fleet::{self, Fleet};
 use crate::home::Home;
-use crate::host_handle::{self, Fleet};
 use crate::runtime::block_on;
 use crate::target::{Chosen, RemotePath};
 use crate::template::Template;
@@ -59,11 +59,11 @@ pub(crate) struct Args {
     options: TransferOptions,
 
     /// Give a host up that is not done after this time, with exit status 124 if it is the only one
-    #[arg(long, value_name = "DUR", value_parser = host_handle::parse_limit)]
+    #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     timeout: Option<Duration>,
 
     #[command(flatten)]
-    connect: host_handle::ReachOptions,
+    connect: fleet::ReachOptions,
 
     #[command(flatten)]
     fanout: FanoutOptions,
@@ -142,7 +142,7 @@ fn one(
                 return Ok(None);
             }
         }
-        fleet.reach(chosen).map(Some)
+        fleet.host(chosen).map(Some)
     });
     let reach = match reach {
         Ok(Some(reach)) => reach,
@@ -157,7 +157,7 @@ fn one(
         let work = async |files: &mut Files<'_>| {
             haul.fetch(files, &reach, user.as_deref(), &all, &listing).await;
         };
-        Ok(Files::new(&reach, haul.options()).within(timeout, work).await)
+        Ok(Files::new(&reach, haul.options(), &context.outages).within(timeout, work).await)
     })?;
     let code = tally.report(host, json, context.verbose)?;
     listing.finish().map(|()| code)

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use lariat_base::name::HostName;
+use lariat_client::HostHandle;
 use lariat_engine::ResolvedOverrides;
 use lariat_engine::account;
 
@@ -12,7 +13,7 @@ use super::STDOUT;
 use super::item::{Pulled, Way};
 use crate::error::CliError;
 use crate::fanout::End;
-use crate::host_handle::{Fleet, Reach};
+use crate::fleet::Fleet;
 use crate::target::Chosen;
 use crate::template::Template;
 use crate::tilde;
@@ -75,7 +76,7 @@ impl PullJob {
         listing: &Listing,
     ) -> Tally {
         let user = chosen.user(self.options.user.as_deref());
-        let (reach, user) = match user.and_then(|user| Ok((fleet.reach(chosen)?, user))) {
+        let (reach, user) = match user.and_then(|user| Ok((fleet.host(chosen)?, user))) {
             Ok(ready) => ready,
             Err(error) => {
                 return Tally::only(
@@ -100,15 +101,15 @@ impl PullJob {
     pub(crate) async fn fetch(
         &self,
         files: &mut Files<'_>,
-        reach: &Reach,
+        reach: &HostHandle,
         user: Option<&str>,
         mine: &[usize],
         listing: &Listing,
     ) {
-        let host = &reach.peer.name;
+        let host = reach.name();
         let dest = self.dest.as_ref().map(|dest| self.place(dest, host));
         let way = Way {
-            key: reach.key,
+            key: reach.key(),
             user,
             options: &self.options,
             finish: &self.finish,

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use lariat_base::name::TransferId;
+use lariat_client::Session;
 use lariat_engine::tree::{UNREAD_HASH, await_dry_run, describe, describe_stream};
 use lariat_engine::{Source, TransferError};
 use lariat_wire::protocol::failure::Failure;
@@ -14,7 +15,6 @@ use lariat_wire::protocol::tree::{Entry, PushTree, What};
 use super::STDIN;
 use super::file::{called, destination, refused};
 use super::push_job::now;
-use crate::connect::Session;
 use crate::error::CliError;
 use crate::transfer::{Bar, Broken, Item, Listing, Moved, TransferOptions, TreeBar};
 

@@ -4,13 +4,13 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use lariat_base::name::TransferId;
+use lariat_client::Session;
 use lariat_engine::{Cancel, Source, TransferError, Transferred, send};
 use lariat_wire::protocol::failure::{Cause, Failure, FileKind};
 use lariat_wire::protocol::metadata::{Acls, Preserve};
 use lariat_wire::protocol::transfer::{Destination, Push, Sending};
 
 use super::STDIN;
-use crate::connect::Session;
 use crate::error::CliError;
 use crate::transfer::{Bar, Broken, Item, Moved, Remarks, TransferOptions, file_destination};
 

@@ -15,7 +15,7 @@ pub(crate) use self::push_job::PushJob;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, FanoutOptions, Plan};
-use crate::host_handle::{self, Fleet};
+use crate::fleet::{self, Fleet};
 use crate::output;
 use crate::runtime::block_on;
 use crate::status;
@@ -62,11 +62,11 @@ pub(crate) struct Args {
     pub(super) options: TransferOptions,
 
     /// Give a host up that is not done after this time, with exit status 124 if it is the only one
-    #[arg(long, value_name = "DUR", value_parser = host_handle::parse_limit)]
+    #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     timeout: Option<Duration>,
 
     #[command(flatten)]
-    connect: host_handle::ReachOptions,
+    connect: fleet::ReachOptions,
 
     #[command(flatten)]
     fanout: FanoutOptions,
@@ -117,7 +117,7 @@ fn one(
     let host = &chosen.host;
     let reach = Fleet::load(context, &connect).and_then(|fleet| {
         let included = fanout.includes(target, &fleet.inventory, &context.home()?)?;
-        included.then(|| fleet.reach(chosen)).transpose()
+        included.then(|| fleet.host(chosen)).transpose()
     });
     let reach = match reach {
         Ok(Some(reach)) => reach,
@@ -130,7 +130,7 @@ fn one(
         let work = async |files: &mut Files<'_>| {
             load.deliver(files, host, user.as_deref(), &listing).await;
         };
-        Ok(Files::new(&reach, load.options()).within(timeout, work).await)
+        Ok(Files::new(&reach, load.options(), &context.outages).within(timeout, work).await)
     })?;
     let code = tally.report(host, json, context.verbose)?;
     listing.finish().map(|()| code)

@@ -20,7 +20,7 @@ use super::dry_run::{Hashed, Looked, described};
 use super::file::Pushed;
 use crate::error::CliError;
 use crate::fanout::End;
-use crate::host_handle::Fleet;
+use crate::fleet::Fleet;
 use crate::target::Chosen;
 use crate::template::Template;
 use crate::transfer::{
@@ -152,7 +152,7 @@ impl PushJob {
     pub(crate) async fn step(&self, fleet: &Fleet, chosen: &Chosen, listing: &Listing) -> Tally {
         let host = &chosen.host;
         let user = chosen.user(self.options.user.as_deref());
-        let (reach, user) = match user.and_then(|user| Ok((fleet.reach(chosen)?, user))) {
+        let (reach, user) = match user.and_then(|user| Ok((fleet.host(chosen)?, user))) {
             Ok(ready) => ready,
             Err(error) => {
                 return Tally::only(End::Errored, error.during(format!("push to {host}")));

@@ -8,15 +8,17 @@ use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
 use lariat_base::name::JobId;
+use lariat_client::HostHandle;
+use lariat_client::run::{self, Connections, Job, Signals};
 use lariat_wire::protocol::exec::{Command, Run, Streams};
 
 use self::words::{BadCall, Call, Wish};
 use super::run::report;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::host_handle::{Fleet, Reach, ReachOptions};
+use crate::fleet::{Fleet, ReachOptions};
 use crate::output;
-use crate::run::{Connections, Job, Signals, check};
+use crate::request_check::check;
 use crate::runtime::block_on;
 use crate::stdio::{LocalOutput, Stdin};
 
@@ -57,7 +59,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     if let Some(limit) = call.options.connect_timeout {
         connect.connect_timeout = limit;
     }
-    let reach = Fleet::load(context, &connect)?.reach(&call.target)?;
+    let reach = Fleet::load(context, &connect)?.host(&call.target)?;
     check_port(&call, &reach)?;
     let line = match call.wish {
         Wish::Explain => return explain(&call, &reach),
@@ -76,13 +78,17 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         env: sent.chain(call.options.set).collect(),
         streams: Streams::Followed { stdin: call.stdin },
         timeout_ms: None,
-        grace_ms: u64::try_from(reach.reconnect.as_millis()).unwrap_or(u64::MAX),
+        grace_ms: u64::try_from(reach.reconnect().as_millis()).unwrap_or(u64::MAX),
     };
     check(&request, "rsh")?;
     block_on(follow(&request, &reach, context))
 }
 
-async fn follow(request: &Run, reach: &Reach, context: &Context) -> Result<ExitCode, CliError> {
+async fn follow(
+    request: &Run,
+    reach: &HostHandle,
+    context: &Context,
+) -> Result<ExitCode, CliError> {
     let failed = |what| move |error: std::io::Error| CliError::from(error).during(what);
     let mut signals = Signals::new().map_err(failed("wait for signals"))?;
     let mut connections = Connections::new(reach);
@@ -91,7 +97,7 @@ async fn follow(request: &Run, reach: &Reach, context: &Context) -> Result<ExitC
     let stdout = LocalOutput::stdout().map_err(failed("write stdout"))?;
     let stderr = LocalOutput::stderr().map_err(failed("write stderr"))?;
     let job = Job::new(stdout, stderr);
-    let outcome = crate::run::run(&mut connections, &mut signals, request, &job, stdin).await;
+    let outcome = run::run(&mut connections, &mut signals, request, &job, stdin).await;
     if let Some(error) = report::error("rsh", &outcome, reach, request) {
         error.report(context.verbose);
     }
@@ -100,8 +106,8 @@ async fn follow(request: &Run, reach: &Reach, context: &Context) -> Result<ExitC
 }
 
 /// Takes a port that is the host's own. Another one, such as sshd's, would lead to nothing that is lariat's.
-fn check_port(call: &Call, reach: &Reach) -> Result<(), CliError> {
-    let own = reach.peer.address.port();
+fn check_port(call: &Call, reach: &HostHandle) -> Result<(), CliError> {
+    let own = reach.address().port();
     match call.options.port {
         Some(port) if port != own => {
             let host = &call.target.host;
@@ -113,8 +119,8 @@ fn check_port(call: &Call, reach: &Reach) -> Result<(), CliError> {
 }
 
 /// What `ssh -G` prints, in so far as there is something to say: git looks whether it can be asked.
-fn explain(call: &Call, reach: &Reach) -> Result<ExitCode, CliError> {
-    let address = &reach.peer.address;
+fn explain(call: &Call, reach: &HostHandle) -> Result<ExitCode, CliError> {
+    let address = reach.address();
     let user = call.target.user.as_ref().map(|user| format!("user {user}\n")).unwrap_or_default();
     let (host, port) = (address.host(), address.port());
     let text = format!("host {}\n{user}hostname {host}\nport {port}\n", call.target.host);

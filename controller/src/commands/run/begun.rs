@@ -4,11 +4,11 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use lariat_base::name::JobId;
+use lariat_client::run::{JobStatus, Outcome, RunError};
 use lariat_wire::protocol::exec::End;
 use lariat_wire::protocol::failure::Cause;
 
 use crate::error::CliError;
-use crate::run::{Fate, Outcome, RunError};
 
 /// A command that another controller has begun.
 #[derive(Clone, Copy)]
@@ -49,7 +49,7 @@ fn is_known(outcome: &Outcome) -> bool {
         Outcome::Ended(_) | Outcome::Detached | Outcome::Left { running: false, .. } => true,
         Outcome::Left { .. } | Outcome::NoReader | Outcome::Overdue => false,
         Outcome::Failed(error) => match error {
-            RunError::Connect(_, fate) | RunError::Broken(_, fate) => *fate == Fate::NotAsked,
+            RunError::Connect(_, fate) | RunError::Broken(_, fate) => *fate == JobStatus::NotAsked,
             // The host itself has said that nothing more can be known.
             RunError::Failed(_) | RunError::Restarted(_) | RunError::Lost(_) => true,
             RunError::Local { .. } => false,
@@ -103,13 +103,13 @@ mod tests {
             (Outcome::Overdue, false, false),
             (Outcome::Left { signal: 2, running: true }, false, false),
             (Outcome::Left { signal: 2, running: false }, true, false),
-            (broken(Fate::Started), false, false),
-            (broken(Fate::Unknown), false, false),
-            (broken(Fate::NotAsked), true, false),
+            (broken(JobStatus::Started), false, false),
+            (broken(JobStatus::Unknown), false, false),
+            (broken(JobStatus::NotAsked), true, false),
             (failed(Cause::NoSuchJob { up_ms: 1 }), true, true),
             (failed(Cause::Unwatched), true, true),
             (failed(Cause::Os(2)), true, false),
-            (Outcome::Failed(RunError::Restarted(Fate::Unknown)), true, true),
+            (Outcome::Failed(RunError::Restarted(JobStatus::Unknown)), true, true),
         ] {
             assert_eq!(is_known(&outcome), known, "{outcome:?}");
             assert_eq!(did_not_finish(&outcome).is_some(), again, "{outcome:?}");

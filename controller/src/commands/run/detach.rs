@@ -4,32 +4,32 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use lariat_base::name::HostName;
+use lariat_client::HostHandle;
+use lariat_client::run::{self, Connections, Job, Outcome, Signals};
 use lariat_wire::protocol::exec::Run;
 
 use super::Args;
 use super::report::{self, Said};
+use crate::capture::Captured;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::host_handle::Reach;
 use crate::output;
 use crate::output::json::object;
-use crate::run::capture::Captured;
-use crate::run::{Connections, Job, Outcome, Signals};
 
 /// Starts it on one host, and prints its id.
 pub(super) async fn run(
     args: &Args,
     request: &Run,
-    reach: &Reach,
+    reach: &HostHandle,
     context: &Context,
 ) -> Result<ExitCode, CliError> {
-    let name = &reach.peer.name;
+    let name = reach.name();
     let began = Instant::now();
     let mut signals = Signals::new().map_err(|e| CliError::from(e).during("wait for signals"))?;
     let mut connections = Connections::new(reach);
     let job = Job::new(tokio::io::sink(), tokio::io::sink());
     let nothing = None::<tokio::io::Empty>;
-    let outcome = crate::run::run(&mut connections, &mut signals, request, &job, nothing).await;
+    let outcome = run::run(&mut connections, &mut signals, request, &job, nothing).await;
     connections.finish().await;
     let job = report::left_there(&outcome, request);
     let error = if args.json {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lariat_base::name::HostName;
+use lariat_client::HostHandle;
+use lariat_client::run::{self, Connections, Job, Outcome, Relay};
 use lariat_wire::protocol::exec::{Command, Run};
 
 use super::begun::{self, StepLog};
@@ -13,14 +15,13 @@ use super::gathered::{Came, Gathered};
 use super::output::Output;
 use super::task::Task;
 use super::{Args, detach, report};
+use crate::capture::{Capture, Captured};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Fanout, Feed, Plan, Sink, Whole, Work};
-use crate::host_handle::{Fleet, Reach};
+use crate::fleet::Fleet;
 use crate::output::json;
 use crate::output::printer::Printer;
-use crate::run::capture::{Capture, Captured};
-use crate::run::{Connections, Job, Outcome, Relay};
 use crate::runtime::block_on;
 use crate::stdio::Stdin;
 use crate::target::Chosen;
@@ -158,7 +159,7 @@ impl Asked {
         let first = before.map_or(0, |before| before.command);
         for (index, command) in self.task.commands.iter().enumerate().skip(first) {
             let began = Instant::now();
-            let request = self.task.request(command, chosen, reach.reconnect);
+            let request = self.task.request(command, chosen, reach.reconnect());
             let mut request = match request {
                 Ok(request) => request,
                 Err(error) => return self.failed(&chosen.host, error),
@@ -169,7 +170,7 @@ impl Asked {
                     let again = Run { job: before.job, ..request.clone() };
                     (log.note)(&format!("begun before as job {}: attached to it", before.job));
                     let (to, ago) = (&mut connections, before.ago);
-                    let outcome = crate::run::resume(to, &mut signals, &again, ago, &job).await;
+                    let outcome = run::resume(to, &mut signals, &again, ago, &job).await;
                     if let Some(why) = begun::did_not_finish(&outcome) {
                         (log.note)(&format!("begun before, and {why}: tried again"));
                         None
@@ -191,7 +192,7 @@ impl Asked {
                 let (stdout, stderr) = job.into_outputs();
                 let job = Job::one_of_many(stdout, stderr);
                 let (to, stdin) = (&mut connections, stdin.take());
-                let outcome = crate::run::run(to, &mut signals, &request, &job, stdin).await;
+                let outcome = run::run(to, &mut signals, &request, &job, stdin).await;
                 (job, outcome)
             };
             if let Some(log) = log {
@@ -259,8 +260,12 @@ impl Asked {
         Ended::failed(end, error).into()
     }
 
-    fn prepare(&self, number: usize, chosen: &Chosen) -> Result<(Reach, (Sink, Sink)), CliError> {
-        let reach = self.fleet.reach(chosen)?.within(self.task.timeout());
+    fn prepare(
+        &self,
+        number: usize,
+        chosen: &Chosen,
+    ) -> Result<(HostHandle, (Sink, Sink)), CliError> {
+        let reach = self.fleet.host(chosen)?.within(self.task.timeout());
         let reach = reach.reconnecting(self.task.reconnect);
         let host = &chosen.host;
         let lines = |printer: &Printer| Sink::lines(host, number, printer);
@@ -279,7 +284,7 @@ impl Asked {
         line: Option<&[u8]>,
         outcome: &Outcome,
         kept: (Sink, Sink),
-        (reach, request, began): (&Reach, &Run, Instant),
+        (reach, request, began): (&HostHandle, &Run, Instant),
     ) {
         let took = began.elapsed();
         // What is read of it now is in memory until it is written.

@@ -21,17 +21,18 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use lariat_base::name::HostName;
+use lariat_client::HostHandle;
+use lariat_client::run::{self, Connections, Job, Outcome, Signals};
 use lariat_wire::protocol::exec::{Command, Run};
 
+use crate::capture::Capture;
 use crate::commands::shell::terminal;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{FanoutOptions, Sink};
-use crate::host_handle::{self, Fleet, Reach};
+use crate::fleet::{self, Fleet};
 use crate::output::bytes;
 use crate::output::json::object;
-use crate::run::capture::Capture;
-use crate::run::{Connections, Job, Outcome, Signals};
 use crate::runtime::block_on;
 use crate::stdio::{LocalOutput, Stdin};
 use crate::target::{Chosen, Targets};
@@ -80,11 +81,11 @@ pub(crate) struct Args {
 
     /// End it after this time, with exit status 124. Reaching the host may take as long before it, a second
     /// at least
-    #[arg(long, value_name = "DUR", value_parser = host_handle::parse_limit)]
+    #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     timeout: Option<Duration>,
 
     #[command(flatten)]
-    connect: host_handle::ReachOptions,
+    connect: fleet::ReachOptions,
 
     /// One JSON object with its output instead of the output itself
     #[arg(long)]
@@ -145,7 +146,7 @@ fn one(
     template: Run,
 ) -> Result<ExitCode, CliError> {
     let host = &chosen.host;
-    let reach = match fleet.and_then(|fleet| Ok((fleet.reach(chosen)?.within(args.timeout), fleet)))
+    let reach = match fleet.and_then(|fleet| Ok((fleet.host(chosen)?.within(args.timeout), fleet)))
     {
         Err(error) if args.json => {
             bytes(&report::nothing(host, &error)?)?;
@@ -188,7 +189,7 @@ struct Runner<'a> {
     args: &'a Args,
     context: &'a Context,
     host: &'a HostName,
-    reach: &'a Reach,
+    reach: &'a HostHandle,
     connections: Connections<'a>,
     signals: Signals,
     /// Where output goes instead of to our own.
@@ -229,7 +230,7 @@ impl Runner<'_> {
         let (connections, signals) = (&mut self.connections, &mut self.signals);
         let outcome = if let Some((stdout, stderr)) = &mut self.files {
             let job = Job::new(stdout, stderr);
-            let outcome = crate::run::run(connections, signals, request, &job, stdin).await;
+            let outcome = run::run(connections, signals, request, &job, stdin).await;
             self.ran |= job.has_started();
             outcome
         } else {
@@ -237,7 +238,7 @@ impl Runner<'_> {
             let (stdout, stderr) =
                 here().map_err(|e: std::io::Error| CliError::from(e).during("write output"))?;
             let job = Job::new(stdout, stderr);
-            crate::run::run(connections, signals, request, &job, stdin).await
+            run::run(connections, signals, request, &job, stdin).await
         };
         if let Some(error) = report::error("run", &outcome, self.reach, request) {
             error.report(self.context.verbose);
@@ -251,7 +252,7 @@ impl Runner<'_> {
         let job = Job::new(Capture::default(), Capture::default());
         let stdin = stdin(self.args)?;
         let (connections, signals) = (&mut self.connections, &mut self.signals);
-        let outcome = crate::run::run(connections, signals, request, &job, stdin).await;
+        let outcome = run::run(connections, signals, request, &job, stdin).await;
         let error = report::json_error(&outcome, self.reach, request);
         let (stdout, stderr) = job.into_outputs();
         let (stdout, stderr) = (stdout.read()?, stderr.read()?);

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use lariat_base::escape::escape;
 use lariat_base::name::{HostName, JobId};
+use lariat_client::HostHandle;
+use lariat_client::run::{JobStatus, Outcome, RunError, not_run};
 use lariat_wire::protocol::exec::{End, Run, Streams};
 
+use crate::capture::Captured;
 use crate::error::CliError;
 use crate::fanout::{self, Ended, OutFile, Sink};
-use crate::host_handle::Reach;
 use crate::output::json::{self, RunResult};
 use crate::output::printer::Printer;
-use crate::run::capture::Captured;
-use crate::run::{Fate, Outcome, RunError, not_run};
 use crate::status;
 use crate::template::Template;
 
@@ -35,10 +35,10 @@ pub(in crate::commands) fn status(outcome: &Outcome) -> u8 {
 pub(in crate::commands) fn error(
     verb: &str,
     outcome: &Outcome,
-    reach: &Reach,
+    reach: &HostHandle,
     request: &Run,
 ) -> Option<CliError> {
-    let name = &reach.peer.name;
+    let name = reach.name();
     let on = format!("{verb} on {name}");
     Some(match outcome {
         Outcome::Ended(End::TimedOut) => timed_out(request)?.during(name),
@@ -80,18 +80,18 @@ pub(in crate::commands) fn error(
             found_again(line, error, reach, request)
         }
         Outcome::Failed(error) => {
-            let line = CliError::from(error).during(format!("{on} ({})", reach.peer.address));
+            let line = CliError::from(error).during(format!("{on} ({})", reach.address()));
             found_again(line, error, reach, request)
         }
     })
 }
 
 /// What a command whose connection was lost has become is kept there for a while.
-fn found_again(line: CliError, error: &RunError, reach: &Reach, request: &Run) -> CliError {
+fn found_again(line: CliError, error: &RunError, reach: &HostHandle, request: &Run) -> CliError {
     let may_be_there = matches!(
         error,
-        RunError::Connect(_, Fate::Started | Fate::Unknown)
-            | RunError::Broken(_, Fate::Started | Fate::Unknown)
+        RunError::Connect(_, JobStatus::Started | JobStatus::Unknown)
+            | RunError::Broken(_, JobStatus::Started | JobStatus::Unknown)
     );
     // A shell has nothing to come back to.
     let is_terminal = matches!(request.streams, Streams::Terminal { .. });
@@ -99,12 +99,12 @@ fn found_again(line: CliError, error: &RunError, reach: &Reach, request: &Run) -
 }
 
 /// What tells how a command ended, with the rest of its output.
-fn attach(reach: &Reach, request: &Run) -> String {
-    format!("lariat attach {} {}", reach.peer.name, request.job)
+fn attach(reach: &HostHandle, request: &Run) -> String {
+    format!("lariat attach {} {}", reach.name(), request.job)
 }
 
 /// The same for an object, which has no status of its own for a time limit.
-pub(super) fn json_error(outcome: &Outcome, reach: &Reach, request: &Run) -> Option<CliError> {
+pub(super) fn json_error(outcome: &Outcome, reach: &HostHandle, request: &Run) -> Option<CliError> {
     match outcome {
         Outcome::Ended(End::TimedOut) => request.timeout_ms.map(|ms| {
             let limit = Duration::from_millis(ms).as_secs_f32();
@@ -131,7 +131,7 @@ pub(super) fn left_there(outcome: &Outcome, request: &Run) -> Option<JobId> {
             | RunError::Broken(_, fate)
             | RunError::Restarted(fate)
             | RunError::Lost(fate),
-        ) => *fate != Fate::NotAsked,
+        ) => *fate != JobStatus::NotAsked,
         Outcome::Ended(_) | Outcome::Failed(RunError::Failed(_) | RunError::Local { .. }) => false,
     };
     (may_run && request.streams == Streams::Detached).then_some(request.job)
@@ -202,7 +202,12 @@ pub(super) fn put_nothing(stdout: &Printer, host: &HostName, error: &CliError) {
 }
 
 /// What it is for one host of many; `line` is what the command is called if it is one of several.
-pub(super) fn ended(outcome: &Outcome, reach: &Reach, request: &Run, line: Option<&[u8]>) -> Ended {
+pub(super) fn ended(
+    outcome: &Outcome,
+    reach: &HostHandle,
+    request: &Run,
+    line: Option<&[u8]>,
+) -> Ended {
     let said = match outcome {
         Outcome::Ended(End::Exited(0) | End::NotRun(_)) => None,
         Outcome::Ended(End::Exited(status)) => Some(format!("exit {status}")),

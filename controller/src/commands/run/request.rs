@@ -13,7 +13,7 @@ use lariat_wire::protocol::exec::{Command, Run, Streams};
 use super::Args;
 use crate::commands::shell::terminal;
 use crate::error::CliError;
-use crate::run::check;
+use crate::request_check::check;
 use crate::template::Template;
 use crate::tilde;
 

@@ -14,8 +14,8 @@ use lariat_wire::protocol::exec::{Command, Run};
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::host_handle::{Fleet, ReachOptions};
-use crate::run::check;
+use crate::fleet::{Fleet, ReachOptions};
+use crate::request_check::check;
 use crate::runtime::block_on;
 use crate::target::Targets;
 
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         return Err(CliError::new(message).hint(format!("lariat run -i {} -- sh", chosen.host)));
     }
     let reconnect = args.connect.reconnect.unwrap_or(RECONNECT);
-    let reach = Fleet::load(context, &args.connect)?.reach(&chosen)?;
+    let reach = Fleet::load(context, &args.connect)?.host(&chosen)?;
     let reach = reach.reconnecting(Some(reconnect));
     let request = Run {
         job: JobId::generate()?,

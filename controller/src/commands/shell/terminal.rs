@@ -7,6 +7,8 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use lariat_client::HostHandle;
+use lariat_client::run::{self, Connections, Job, Outcome, SIGHUP, Signals};
 use lariat_wire::protocol::exec::{Run, Streams};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -16,8 +18,6 @@ use super::raw::{self, Raw, is_terminal};
 use crate::commands::run::report;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::host_handle::Reach;
-use crate::run::{Connections, Job, Outcome, SIGHUP, Signals};
 use crate::status;
 use crate::stdio::{LocalOutput, Stdin};
 
@@ -52,7 +52,7 @@ enum End {
 pub(in crate::commands) async fn run(
     verb: &str,
     request: &Run,
-    reach: &Reach,
+    reach: &HostHandle,
     with_stdin: bool,
     context: &Context,
 ) -> Result<ExitCode, CliError> {
@@ -74,7 +74,7 @@ pub(in crate::commands) async fn run(
         context.outages.overlay();
     }
     let end = {
-        let running = crate::run::run(&mut connections, &mut signals, request, &job, stdin);
+        let running = run::run(&mut connections, &mut signals, request, &job, stdin);
         let mut running = pin!(running);
         let end = tokio::select! {
             biased;
@@ -95,7 +95,7 @@ pub(in crate::commands) async fn run(
         raw::undo();
     }
     drop(raw);
-    let name = &reach.peer.name;
+    let name = reach.name();
     Ok(match end {
         End::Outcome(outcome) => {
             if let Some(error) = report::error(verb, &outcome, reach, request) {

@@ -1,0 +1,24 @@
+//! Connecting to a host: a stream, TLS, the login and the first request, under one deadline.
+//!
+//! Three round trips: TCP's, TLS's (the agent's challenge rides with its half of the handshake), and
+//! one for the login with the first request behind it in the same write. Invariant: nothing that a
+//! host says is used before its certificate, its enrolled key and its own proof have all held.
+
+mod connector;
+mod error;
+mod login;
+mod peer;
+mod race;
+mod session;
+mod tls;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use connector::Connector;
+pub use error::{Cause, ConnectError, Stage};
+pub use peer::Peer;
+pub use session::Session;
+pub use tls::{BadTrust, Trust};
+pub use verify::Rejected;

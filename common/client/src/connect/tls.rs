@@ -1,0 +1,107 @@
+//! TLS as the controller speaks it: 1.3 only, our ALPN demanded, nothing resumed, no name in the clear.
+
+use std::io;
+use std::sync::Arc;
+
+use lariat_wire::auth::proof::Exporter;
+use lariat_wire::tls::{ALPN, Channel, RecordAligned, Secrets, exporter, provider};
+use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, DnsName, ServerName};
+use tokio_rustls::TlsConnector;
+
+use super::error::Cause;
+use super::peer::Peer;
+use super::verify::{Verifier, verdict};
+use crate::dial::BoxStream;
+
+/// A connection after its handshake: what a login needs, however the handshake was made.
+pub(super) struct Secured {
+    /// The plain bytes.
+    pub(super) stream: BoxStream,
+    /// Binds the login to this connection.
+    pub(super) exporter: Exporter,
+}
+
+/// The fleet whose hosts are trusted: its CA, and no other.
+#[derive(Clone)]
+pub struct Trust {
+    roots: Arc<RootCertStore>,
+    provider: Arc<CryptoProvider>,
+}
+
+/// The CA's certificate can't be trusted to issue others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid CA certificate")]
+pub struct BadTrust;
+
+impl Trust {
+    /// Trusts what this CA issues.
+    pub fn new(ca: CertificateDer<'static>) -> Result<Self, BadTrust> {
+        let mut roots = RootCertStore::empty();
+        roots.add(ca).map_err(|_| BadTrust)?;
+        Ok(Self { roots: Arc::new(roots), provider: provider() })
+    }
+
+    /// Makes a connection a TLS one with this host and no other.
+    pub(super) async fn handshake(&self, peer: &Peer, stream: BoxStream) -> Result<Secured, Cause> {
+        let (mut config, secrets) = (self.config(peer), Secrets::default());
+        secrets.keep_client(&mut config);
+        let connector = TlsConnector::from(Arc::new(config));
+        // Our verifier compares the name itself, and it is not sent.
+        let unused = ServerName::DnsName(
+            DnsName::try_from_str("lariat.invalid").expect("it is a DNS name").to_owned(),
+        );
+        let stream =
+            connector.connect(unused, RecordAligned::new(stream)).await.map_err(|e| cause(&e))?;
+        let (stream, connection) = stream.into_inner();
+        if connection.alpn_protocol() != Some(ALPN) {
+            return Err(Cause::NotLariat);
+        }
+        let exporter = exporter(&connection).map_err(Cause::Tls)?;
+        let channel = Channel::take_over(stream, connection, &secrets)
+            .map_err(|error| Cause::Io(io::Error::other(error)))?;
+        Ok(Secured { stream: Box::new(channel), exporter })
+    }
+
+    fn config(&self, peer: &Peer) -> ClientConfig {
+        let verifier = Verifier {
+            roots: self.roots.clone(),
+            provider: self.provider.clone(),
+            name: peer.name.clone(),
+            spki: peer.spki,
+        };
+        let mut config = ClientConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("the provider has ciphers and key exchanges of TLS 1.3")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.resumption = Resumption::disabled();
+        config.enable_early_data = false;
+        config.enable_sni = false;
+        config
+    }
+}
+
+/// Why the handshake failed: what the verifier said, what TLS says of the peer, or the stream.
+fn cause(error: &io::Error) -> Cause {
+    use rustls::{AlertDescription as Alert, Error};
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    match tls {
+        None if error.kind() == io::ErrorKind::UnexpectedEof => Cause::Hangup,
+        None if error.kind() == io::ErrorKind::ConnectionReset => Cause::Hangup,
+        None => Cause::Io(io::Error::new(error.kind(), error.to_string())),
+        Some(Error::InvalidMessage(_)) => Cause::NotTls,
+        Some(Error::AlertReceived(Alert::NoApplicationProtocol)) => Cause::NotLariat,
+        Some(Error::AlertReceived(Alert::ProtocolVersion) | Error::PeerIncompatible(_)) => {
+            Cause::NotLariat
+        }
+        Some(error) => match verdict(error) {
+            Some(rejected) => Cause::Rejected(rejected),
+            None => Cause::Tls(error.clone()),
+        },
+    }
+}

@@ -1,0 +1,185 @@
+//! Whether a certificate is the one of the host that is meant: issued by the fleet, for exactly the
+//! host's name whatever its address is, with the key that enrolment wrote down.
+//!
+//! The chain, its dates and its purpose are webpki's business. Names are compared here, since a
+//! host's name need not be a DNS name. There is no way to turn any of it off.
+
+use std::sync::Arc;
+
+use lariat_base::certificate::CertificateInfo;
+use lariat_base::name::HostName;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+/// Why a host's certificate was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// Another CA, or nobody we know, issued it.
+    #[error("its certificate is not of this fleet; is the address right?")]
+    OtherFleet,
+    /// Its time is over.
+    #[error("its certificate has expired (or this machine's clock is wrong); enroll the host anew")]
+    Expired,
+    /// Its time has not begun.
+    #[error("its certificate is not valid yet: this machine's clock is behind")]
+    NotYet,
+    /// It is the certificate of another host of the fleet.
+    #[error("another host answers there: its certificate is for {0}; is the address right?")]
+    OtherHost(String),
+    /// Right name and fleet, but not the key of this enrolment.
+    #[error(
+        "the certificate is not the one enrolled; if the host was enrolled anew, copy the new bundle to it, or take the newer hosts.toml"
+    )]
+    OtherKey,
+    /// Anything else.
+    #[error("its certificate is not acceptable: {0}")]
+    Unacceptable(String),
+}
+
+/// Verifies one host.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    pub(super) roots: Arc<RootCertStore>,
+    pub(super) provider: Arc<CryptoProvider>,
+    pub(super) name: HostName,
+    pub(super) spki: [u8; 32],
+}
+
+impl Verifier {
+    fn verify(&self, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Rejected> {
+        // The fleet's CA issues each host's certificate itself: what stands between them is of no use.
+        let parsed = ParsedCertificate::try_from(leaf).map_err(|e| rejected(&e))?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, &[], now, algorithms)
+            .map_err(|e| rejected(&e))?;
+        let info =
+            CertificateInfo::parse(leaf).map_err(|e| Rejected::Unacceptable(e.to_string()))?;
+        if !info.is_for(&self.name) {
+            return Err(Rejected::OtherHost(info.names.join(", ")));
+        }
+        if info.spki != self.spki {
+            return Err(Rejected::OtherKey);
+        }
+        Ok(())
+    }
+}
+
+/// Webpki's verdict in our words.
+fn rejected(error: &Error) -> Rejected {
+    let Error::InvalidCertificate(cause) = error else {
+        return Rejected::Unacceptable(error.to_string());
+    };
+    match cause {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => Rejected::OtherFleet,
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Rejected::Expired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            Rejected::NotYet
+        }
+        other => Rejected::Unacceptable(other.to_string()),
+    }
+}
+
+/// What [`Verifier`] said, out of the error that TLS made of it.
+pub(super) fn verdict(error: &Error) -> Option<Rejected> {
+    match error {
+        Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {
+            inner.downcast_ref().cloned()
+        }
+        _ => None,
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match self.verify(leaf, now) {
+            Ok(()) => Ok(ServerCertVerified::assertion()),
+            Err(why) => Err(CertificateError::Other(OtherError(Arc::new(why))).into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, leaf, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, leaf, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lariat_wire::tls::provider;
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa,
+        KeyPair,
+    };
+
+    use super::*;
+
+    fn ca(name: &str) -> CertificateParams {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    }
+
+    #[test]
+    fn only_what_the_fleets_ca_has_issued_itself_is_a_hosts_certificate() {
+        let root = CertifiedIssuer::self_signed(ca("fleet"), KeyPair::generate().unwrap()).unwrap();
+        let below =
+            CertifiedIssuer::signed_by(ca("below"), KeyPair::generate().unwrap(), &root).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut leaf = CertificateParams::new(vec!["web1".to_owned()]).unwrap();
+        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let (good, bad) =
+            (leaf.signed_by(&key, &root).unwrap(), leaf.signed_by(&key, &below).unwrap());
+        let mut roots = RootCertStore::empty();
+        roots.add(root.der().clone()).unwrap();
+        let verifier = Verifier {
+            roots: Arc::new(roots),
+            provider: provider(),
+            name: "web1".parse().unwrap(),
+            spki: CertificateInfo::parse(good.der()).unwrap().spki,
+        };
+        let server = ServerName::try_from("web1").unwrap();
+        let verdict = |leaf: &rcgen::Certificate, chain: &[CertificateDer<'_>]| {
+            let outcome =
+                verifier.verify_server_cert(leaf.der(), chain, &server, &[], UnixTime::now());
+            outcome.map(|_| ()).map_err(|error| verdict(&error).unwrap())
+        };
+        let chain = [below.der().clone(), root.der().clone()];
+        assert_eq!(verdict(&good, &[]), Ok(()));
+        assert_eq!(verdict(&good, &chain), Ok(()), "what comes along changes nothing");
+        assert_eq!(verdict(&bad, &chain), Err(Rejected::OtherFleet));
+        assert_eq!(verdict(&bad, &chain[..1]), Err(Rejected::OtherFleet));
+    }
+}

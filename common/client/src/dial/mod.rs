@@ -1,0 +1,51 @@
+//! How a connection to an address is made. Whatever carries the bytes, everything above it is the same.
+
+mod tcp;
+
+use std::io;
+use std::pin::Pin;
+
+use lariat_base::os_error::io_error;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::address::Address;
+
+pub use tcp::Tcp;
+
+/// A connection's bytes, whatever carries them.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// A connection that a session uses: one virtual call for a batch of records.
+pub type BoxStream = Box<dyn Stream>;
+
+/// A connection in the making.
+pub type Dialing<'a> = Pin<Box<dyn Future<Output = Result<BoxStream, DialError>> + Send + 'a>>;
+
+/// Makes connections to agents. The caller sets the deadline and cancels by dropping the future.
+pub trait Dial: Send + Sync {
+    /// Connects to an address.
+    fn dial<'a>(&'a self, address: &'a Address) -> Dialing<'a>;
+}
+
+/// Why no connection to an address could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The address's name could not be resolved.
+    #[error("look up the address: {}; see hosts.toml", io_error(.0))]
+    Resolve(#[source] io::Error),
+    /// Nobody accepted the connection.
+    #[error("connect: {}{}", io_error(.0), connect_hint(.0))]
+    Connect(#[source] io::Error),
+}
+
+fn connect_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "; is lariatd running there?",
+        io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => {
+            "; is the host up, and is the address in hosts.toml right?"
+        }
+        _ => "",
+    }
+}

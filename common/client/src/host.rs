@@ -1,0 +1,170 @@
+//! One host, and everything that is needed to connect to it as often as it takes.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lariat_base::name::{HostName, KeyId};
+use lariat_wire::protocol::Message;
+
+use crate::address::Address;
+use crate::connect::{ConnectError, Connector, Peer, Session, Stage};
+use crate::outage::{Outage, OutageObserver};
+
+/// The least time for reaching a host, whatever the limit of the work that is to be done there: a few round
+/// trips over a slow line.
+const LEAST: Duration = Duration::from_secs(1);
+
+/// How long things may take.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// Reaching the host and logging in.
+    pub(crate) connect: Duration,
+    /// The outage of a connection.
+    pub(crate) reconnect: Duration,
+    /// All attempts to send a request that was not sent yet, if that is less.
+    asking: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let [connect, reconnect] = [10, 30].map(Duration::from_secs);
+        Self { connect, reconnect, asking: Duration::MAX }
+    }
+}
+
+/// The hosts that have answered. Clones are the same set.
+#[derive(Clone, Default)]
+pub(crate) struct Met(Arc<Mutex<BTreeSet<HostName>>>);
+
+impl Met {
+    fn contains(&self, host: &HostName) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(host)
+    }
+
+    fn insert(&self, host: &HostName) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone());
+    }
+}
+
+/// One host, and everything that is needed to connect to it as often as it takes.
+pub struct HostHandle {
+    connector: Arc<Connector>,
+    peer: Peer,
+    key: KeyId,
+    limits: Limits,
+    outage: Outage,
+    met: Met,
+}
+
+impl HostHandle {
+    pub(crate) fn new(
+        connector: Arc<Connector>,
+        peer: Peer,
+        key: KeyId,
+        limits: Limits,
+        met: Met,
+        observer: Arc<dyn OutageObserver>,
+    ) -> Self {
+        let is_met = met.contains(&peer.name);
+        let outage = Outage::new(observer, peer.name.clone(), limits.reconnect, is_met);
+        Self { connector, peer, key, limits, outage, met }
+    }
+
+    /// The host's name.
+    pub fn name(&self) -> &HostName {
+        &self.peer.name
+    }
+
+    /// Where its agent listens.
+    pub fn address(&self) -> &Address {
+        &self.peer.address
+    }
+
+    /// The key that proves this controller.
+    pub fn key(&self) -> KeyId {
+        self.key
+    }
+
+    /// How long a connection may stay broken.
+    pub fn reconnect(&self) -> Duration {
+        self.limits.reconnect
+    }
+
+    /// The host's outages.
+    pub fn outage(&self) -> &Outage {
+        &self.outage
+    }
+
+    /// Limits the work that is to be done on the host. Reaching the host takes no longer then either, though
+    /// a limit that is short for a command leaves it a second.
+    #[must_use]
+    pub fn within(mut self, limit: Option<Duration>) -> Self {
+        if let Some(limit) = limit {
+            self.limits.asking = limit.max(LEAST);
+        }
+        self.limits.connect = self.limits.connect.min(self.limits.asking);
+        self
+    }
+
+    /// Sets how long a connection may stay broken, if that is given.
+    #[must_use]
+    pub fn reconnecting(mut self, reconnect: Option<Duration>) -> Self {
+        if let Some(reconnect) = reconnect {
+            self.limits.reconnect = reconnect;
+            self.outage.set_limit(reconnect);
+        }
+        self
+    }
+
+    /// The host and where it is, for messages.
+    pub fn place(&self) -> String {
+        format!("{} ({})", self.peer.name, self.peer.address)
+    }
+
+    /// Whether the host has answered this client.
+    pub(crate) fn is_met(&self) -> bool {
+        self.met.contains(self.name())
+    }
+
+    /// How long a request that was not sent yet may be tried.
+    pub(crate) fn asking_limit(&self) -> Duration {
+        self.limits.asking
+    }
+
+    /// How long one attempt to connect may take.
+    pub(crate) fn connect_limit(&self) -> Duration {
+        self.limits.connect
+    }
+
+    /// Tries once to reach the host and to send it `first` together with the login, without regard to
+    /// outages.
+    pub(crate) async fn attempt<M: Message>(
+        &self,
+        first: &M,
+        eager: bool,
+        stage: &Cell<Stage>,
+    ) -> Result<Session, ConnectError> {
+        self.connector.connect(&self.peer, first, self.limits.connect, eager, stage).await
+    }
+
+    /// Tries once to reach the host and to send it `first` together with the login. `stage` shows meanwhile
+    /// how far the attempt has come.
+    pub(crate) async fn connect<M: Message>(
+        &self,
+        first: &M,
+        stage: &Cell<Stage>,
+    ) -> Result<Session, ConnectError> {
+        // Boxed, so that a future that waits for a connection does not hold the room of making one.
+        let connected = Box::pin(self.attempt(first, self.outage.is_on(), stage));
+        let connected = self.outage.during(connected).await;
+        if connected.as_ref().err().is_none_or(ConnectError::may_have_asked) {
+            self.met.insert(self.name());
+        }
+        if connected.is_ok() {
+            self.outage.back();
+        }
+        connected
+    }
+}

@@ -1,0 +1,177 @@
+//! What may be asked again, and when: the one retry of every request.
+//!
+//! A request that was not sent yet is tried again, whatever the failure, until the host has been away for
+//! too long. A request that was sent is the caller's decision: the caller repeats what may be done twice, and
+//! finds out first what became of anything else.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use lariat_wire::link::LinkError;
+use lariat_wire::protocol::Message;
+use tokio::time::{sleep, timeout};
+
+use crate::backoff::{Backoff, is_broken_connection, may_be_there, may_come_back};
+use crate::broken::Broken;
+use crate::connect::{ConnectError, Session, Stage};
+use crate::host::HostHandle;
+use crate::watch::Watched;
+
+/// How long the answer to a small question may take, on a connection that is there.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long a host that answers, but not to what was asked, is asked again on another connection.
+const SECOND_AFTER: Duration = Duration::from_millis(2500);
+
+/// Why a host gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The host was not reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The connection broke, or the agent could not do it.
+    #[error("{place}: {error}")]
+    Broken {
+        /// The host, and where it is.
+        place: String,
+        /// The cause.
+        #[source]
+        error: Broken,
+    },
+}
+
+/// The connections to a host, one after another, for one piece of work.
+pub struct Retry<'a> {
+    host: &'a HostHandle,
+    backoff: Backoff,
+    /// A connection that is ready for the next request.
+    ready: Option<Session>,
+}
+
+impl<'a> Retry<'a> {
+    /// Without a connection yet.
+    pub fn new(host: &'a HostHandle) -> Self {
+        Self { host, backoff: Backoff::new(host.reconnect()), ready: None }
+    }
+
+    /// Begins another piece of work, with a fresh time limit.
+    pub fn anew(&mut self) {
+        self.backoff = Backoff::new(self.host.reconnect());
+    }
+
+    /// Keeps a connection that is ready for another request.
+    pub fn keep(&mut self, session: Session) {
+        self.ready = Some(session);
+    }
+
+    /// Closes the connection that is left, in order.
+    pub async fn finish(mut self) {
+        if let Some(session) = self.ready.take() {
+            session.leave().await;
+        }
+    }
+
+    /// Returns a connection on which `request` was sent. `stage` shows meanwhile how far the present attempt has
+    /// come.
+    pub async fn ask<M: Message>(
+        &mut self,
+        request: &M,
+        stage: &Cell<Stage>,
+    ) -> Result<Session, ConnectError> {
+        if let Some(session) = self.ready.take()
+            && session.link.outbox().begin(request).is_ok()
+        {
+            stage.set(Stage::Answer);
+            return Ok(session);
+        }
+        let began = Instant::now();
+        loop {
+            let error = match self.host.connect(request, stage).await {
+                Ok(session) => return Ok(session),
+                Err(error) => error,
+            };
+            let again = if self.host.is_met() { may_come_back } else { may_be_there };
+            let is_late = began.elapsed() >= self.host.asking_limit();
+            if error.may_have_asked() || !again(&error) || is_late || !self.broke(false).await {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Returns a connection on which `request`, which may be repeated, was sent. It is sent again where the agent
+    /// may have received it already.
+    pub async fn ask_again<M: Message>(&mut self, request: &M) -> Result<Session, ConnectError> {
+        loop {
+            match self.ask(request, &Cell::new(Stage::Connect)).await {
+                Err(error) if error.may_have_asked() && may_come_back(&error) => {
+                    if !self.broke(false).await {
+                        return Err(error);
+                    }
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Records that the connection broke; `moved` says whether it made progress. Waits until it is time for the
+    /// next attempt and returns `true`, or returns `false` to give up.
+    pub async fn broke(&mut self, moved: bool) -> bool {
+        let (outage, now) = (self.host.outage(), Instant::now());
+        let since = outage.lost(now);
+        let Some(wait) = self.backoff.broke(moved, since, now) else {
+            outage.give_up();
+            return false;
+        };
+        // Many clients may have lost a host at once; they are not to come back at once.
+        outage.during(sleep(wait.mul_f64(0.7 + 0.6 * rand::random::<f64>()))).await;
+        true
+    }
+
+    /// Replaces a silent connection. Returns `false` to give up: that has happened too often without progress.
+    pub fn replaced(&mut self, session: Box<Session>, moved: bool) -> bool {
+        self.ready = Some(*session);
+        let now = Instant::now();
+        self.backoff.broke(moved, now, now).is_some()
+    }
+}
+
+impl HostHandle {
+    /// Sends a request that may be repeated, as often as it takes until `answer` has read the answer. Returns the
+    /// connection too, which is good for another request.
+    pub async fn ask<M: Message, T>(
+        &self,
+        request: &M,
+        answer: impl AsyncFnMut(&mut Session) -> Result<T, Broken>,
+    ) -> Result<(Session, T), AskError> {
+        // Boxed, as it is a small part of much larger futures.
+        Box::pin(self.answered(request, answer)).await
+    }
+
+    async fn answered<M: Message, T>(
+        &self,
+        request: &M,
+        mut answer: impl AsyncFnMut(&mut Session) -> Result<T, Broken>,
+    ) -> Result<(Session, T), AskError> {
+        let mut retry = Retry::new(self);
+        loop {
+            let mut session = retry.ask_again(request).await?;
+            let pulse = session.link.reader.pulse().clone();
+            let answered = timeout(ANSWER, answer(&mut session));
+            let broken = match self.watch(&pulse, Some(SECOND_AFTER), answered).await {
+                Watched::Done(Ok(Ok(value))) => return Ok((session, value)),
+                Watched::Done(Ok(Err(broken))) => broken,
+                Watched::Done(Err(_)) | Watched::Silent => LinkError::Silent.into(),
+                Watched::Replaced(other) => {
+                    if retry.replaced(other, false) {
+                        continue;
+                    }
+                    LinkError::Silent.into()
+                }
+            };
+            let again = matches!(&broken, Broken::Link(error) if is_broken_connection(error));
+            if !again || !retry.broke(false).await {
+                return Err(AskError::Broken { place: self.place(), error: broken });
+            }
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Reading what a detached job has written, over as many connections as that takes.
+//!
+//! Nothing is acknowledged: the host keeps it anyway, and what is read here changes nothing there.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use lariat_base::name::JobId;
+use lariat_wire::link::{Link, LinkError, Outbox, Reader};
+use lariat_wire::protocol::Kind;
+use lariat_wire::protocol::exec::Ack;
+use lariat_wire::protocol::failure::Failure;
+use lariat_wire::protocol::job::{Logs, LogsEnd, Reading, Start, State};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::output::{Output, PART, QUEUE, QUEUE_OF_MANY};
+use super::session::take;
+use crate::backoff::is_broken_connection;
+use crate::broken::Broken;
+use crate::connect::{ConnectError, Session};
+use crate::host::HostHandle;
+use crate::retry::Retry;
+use crate::watch::Watched;
+
+/// A connection that has lasted this long counts as progress.
+const GOOD: Duration = Duration::from_secs(10);
+
+/// How long a connection may be silent before another one is tried beside it.
+const SECOND_AFTER: Duration = Duration::from_millis(2500);
+
+/// A detached job's output, as it is read.
+pub struct Log<O, E> {
+    stdout: Output<O>,
+    stderr: Output<E>,
+}
+
+/// What is to be read.
+pub struct Wanted {
+    /// The job whose output is read.
+    pub job: JobId,
+    /// From where on.
+    pub start: Start,
+    /// Whether to wait for more until the job has ended.
+    pub follow: bool,
+}
+
+/// Why the output was not read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum LogsError {
+    /// The host was not reached again.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The connection broke, or the agent could not do it.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    /// A destination failed.
+    #[error("write output: {}", lariat_base::os_error::io_error(.0))]
+    Local(#[source] io::Error),
+}
+
+impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
+    /// Output that goes to these destinations.
+    pub fn new(stdout: O, stderr: E) -> Self {
+        Self { stdout: Output::new(stdout, QUEUE), stderr: Output::new(stderr, QUEUE) }
+    }
+
+    /// One of many jobs: less of its output may wait for a slow destination.
+    pub fn one_of_many(stdout: O, stderr: E) -> Self {
+        let most = QUEUE_OF_MANY;
+        Self { stdout: Output::new(stdout, most), stderr: Output::new(stderr, most) }
+    }
+
+    /// The destinations of its output.
+    pub fn into_outputs(self) -> (O, E) {
+        (self.stdout.into_destination(), self.stderr.into_destination())
+    }
+
+    /// Reads, beginning on this connection, and returns the job's state. Calls `lost` with the stream's name and
+    /// the number of bytes wherever bytes were not kept.
+    pub async fn read(
+        &self,
+        host: &HostHandle,
+        session: Session,
+        wanted: &Wanted,
+        lost: impl Fn(&'static str, u64),
+    ) -> Result<State, LogsError> {
+        let read = async {
+            tokio::select! {
+                biased;
+                () = self.stdout.failed() => None,
+                () = self.stderr.failed() => None,
+                read = self.connections(host, session, wanted, &lost) => Some(read),
+                () = async { tokio::join!(self.stdout.drain(), self.stderr.drain()); } => {
+                    unreachable!("it writes for ever")
+                }
+            }
+        };
+        let read = read.await;
+        if let Some(error) = self.stdout.take_error().or_else(|| self.stderr.take_error()) {
+            return Err(LogsError::Local(error));
+        }
+        read.unwrap_or_else(|| Err(LogsError::Local(io::ErrorKind::WriteZero.into())))
+    }
+
+    async fn connections(
+        &self,
+        host: &HostHandle,
+        first: Session,
+        wanted: &Wanted,
+        lost: &impl Fn(&'static str, u64),
+    ) -> Result<State, LogsError> {
+        let mut retry = Retry::new(host);
+        retry.keep(first);
+        let (job, from, follow) = (wanted.job, wanted.start, wanted.follow);
+        let mut logs = Logs { job, from, follow, all_keys: false };
+        let ended = loop {
+            let before = self.received();
+            // What is read is read again without any harm.
+            let mut session = match retry.ask_again(&logs).await {
+                Ok(session) => session,
+                Err(error) => break Err(error.into()),
+            };
+            let made = Instant::now();
+            let pulse = session.link.reader.pulse().clone();
+            let read = self.converse(&mut session.link, &mut logs, lost);
+            let watched = host.watch(&pulse, Some(SECOND_AFTER), read).await;
+            // A job that is quiet for hours has a connection that is good all the same.
+            let moved = made.elapsed() >= GOOD || self.received() != before;
+            // What this connection has brought is not asked for again, however it ended.
+            if let Start::Offsets(received) = &mut logs.from {
+                *received = self.received();
+            }
+            let error = match watched {
+                Watched::Done(Ok(state)) => break Ok(state),
+                Watched::Done(Err(error)) => error,
+                Watched::Silent => LinkError::Silent.into(),
+                Watched::Replaced(other) => {
+                    if retry.replaced(other, moved) {
+                        continue;
+                    }
+                    LinkError::Silent.into()
+                }
+            };
+            let again = matches!(&error, Broken::Link(error) if is_broken_connection(error));
+            if !again || !retry.broke(moved).await {
+                break Err(error.into());
+            }
+        };
+        tokio::join!(self.stdout.drained(), self.stderr.drained());
+        ended
+    }
+
+    /// One connection. From its first answer on, `logs` asks for offsets.
+    async fn converse<S: AsyncRead + AsyncWrite>(
+        &self,
+        link: &mut Link<S>,
+        logs: &mut Logs,
+        lost: &impl Fn(&'static str, u64),
+    ) -> Result<State, Broken> {
+        let outbox = link.outbox().clone();
+        tokio::select! {
+            biased;
+            error = link.writer.drive() => Err(error.into()),
+            ended = self.receive(&mut link.reader, &outbox, logs, lost) => ended,
+        }
+    }
+
+    async fn receive<R: AsyncRead + Unpin>(
+        &self,
+        reader: &mut Reader<R>,
+        outbox: &Outbox,
+        logs: &mut Logs,
+        lost: &impl Fn(&'static str, u64),
+    ) -> Result<State, Broken> {
+        let mut part = vec![0; PART];
+        let sign = || outbox.post(&self.received());
+        loop {
+            match reader.next().await?.ok_or(LinkError::Cut)?.kind {
+                Kind::Reading => {
+                    let Reading { from } = reader.message()?;
+                    // Who asks for the last lines does not miss what is before them.
+                    let missed: &dyn Fn(&'static str, u64) =
+                        if matches!(logs.from, Start::Lines(_)) { &|_, _| {} } else { lost };
+                    skip(&self.stdout, from.stdout, "stdout", missed)?;
+                    skip(&self.stderr, from.stderr, "stderr", missed)?;
+                    logs.from = Start::Offsets(from);
+                }
+                Kind::Stdout => {
+                    let offset = u64::from_le_bytes(reader.bulk_array().await?);
+                    skip(&self.stdout, offset, "stdout", lost)?;
+                    take(reader, &mut part, offset, &self.stdout, sign).await?;
+                }
+                Kind::Stderr => {
+                    let offset = u64::from_le_bytes(reader.bulk_array().await?);
+                    skip(&self.stderr, offset, "stderr", lost)?;
+                    take(reader, &mut part, offset, &self.stderr, sign).await?;
+                }
+                Kind::LogsEnd => {
+                    let LogsEnd { upto, state } = reader.message()?;
+                    if upto != self.received() {
+                        return Err(LinkError::Misbehaved("output is missing at its end").into());
+                    }
+                    return Ok(state);
+                }
+                Kind::Failed => return Err(Broken::Failed(reader.message::<Failure>()?)),
+                other => return Err(LinkError::Unexpected(other).into()),
+            }
+        }
+    }
+
+    fn received(&self) -> Ack {
+        Ack { stdout: self.stdout.position().received, stderr: self.stderr.position().received }
+    }
+}
+
+/// What comes next begins at this offset: what is before it was not kept.
+fn skip<W: AsyncWrite + Unpin>(
+    output: &Output<W>,
+    offset: u64,
+    name: &'static str,
+    lost: &(impl Fn(&'static str, u64) + ?Sized),
+) -> Result<(), LinkError> {
+    match output.skip(offset)? {
+        0 => {}
+        missing => lost(name, missing),
+    }
+    Ok(())
+}

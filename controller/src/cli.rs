@@ -12,6 +12,7 @@ use rustix::process::{Resource, Rlimit};
 use crate::commands::Command;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::local::socket;
 use crate::outages::Outages;
 use crate::output;
 use crate::output::style::{self, Style, When};
@@ -33,6 +34,15 @@ pub(crate) struct Cli {
     /// The fleet's directory [default: $LARIAT_HOME, else $XDG_CONFIG_HOME/lariat, else ~/.config/lariat]
     #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
+
+    /// Reach the agent on this machine over its socket, without a fleet or a key; HOST is its name
+    #[arg(long, global = true)]
+    local: bool,
+
+    /// The configuration of the agent that --local reaches [default: $LARIAT_AGENT_CONFIG, else
+    /// /etc/lariat/agent.toml]
+    #[arg(long, global = true, value_name = "FILE", requires = "local")]
+    agent_config: Option<PathBuf>,
 
     /// Tell every cause of an error
     #[arg(short, long, global = true)]
@@ -68,10 +78,15 @@ pub fn main() -> ExitCode {
 
     match Cli::try_parse() {
         Ok(cli) => {
-            let Cli { home, verbose, command, quiet, color, progress } = cli;
+            let Cli { home, local, agent_config, verbose, command, quiet, color, progress } = cli;
             style::set(Style { quiet, color, progress });
-            let context = Context { home, verbose, outages: Outages::new(verbose) };
-            command.run(&context).unwrap_or_else(|error| error.report(context.verbose))
+            let outages = Outages::new(verbose);
+            let local =
+                local.then(|| command.check_local().and_then(|()| socket(agent_config.as_deref())));
+            let done = local
+                .transpose()
+                .and_then(|local| command.run(&Context { home, local, verbose, outages }));
+            done.unwrap_or_else(|error| error.report(verbose))
         }
         Err(error) => usage(&error),
     }

@@ -10,6 +10,8 @@ use crate::outages::Outages;
 pub(crate) struct Context {
     /// `--home`
     pub(crate) home: Option<PathBuf>,
+    /// The socket of the agent on this machine, with `--local`.
+    pub(crate) local: Option<PathBuf>,
     /// `-v`
     pub(crate) verbose: bool,
     /// Where outages are shown.

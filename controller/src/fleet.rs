@@ -1,5 +1,6 @@
 //! The fleet as a verb uses it: from a target on the command line to a host that can be reached.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::error::CliError;
 use crate::home::CA_CERTIFICATE;
 use crate::inventory::{Enrolled, Inventory};
 use crate::key::ControllerKey;
+use crate::outages::Outages;
 use crate::target::Chosen;
 
 /// The options of every verb that reaches a host.
@@ -51,32 +53,65 @@ pub(crate) fn parse_limit(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// The fleet's hosts, and what they are reached with: loaded once, for any number of them.
+/// The hosts that a verb can reach, and what they are reached with: loaded once, for any number of them.
 pub(crate) struct Fleet {
-    client: Client,
-    /// The hosts.
+    way: Way,
+    /// The hosts of the fleet; none with `--local`.
     pub(crate) inventory: Inventory,
 }
 
+enum Way {
+    Enrolled(Client),
+    Local(LocalAgent),
+}
+
+/// The agent on this machine.
+struct LocalAgent {
+    socket: PathBuf,
+    outages: Outages,
+    connect_timeout: Duration,
+    reconnect: Duration,
+}
+
 impl Fleet {
-    /// Loads the inventory, the key and the CA's certificate.
+    /// Loads the inventory, the key and the CA's certificate; nothing of that with `--local`.
     pub(crate) fn load(context: &Context, options: &ReachOptions) -> Result<Self, CliError> {
+        let (connect_timeout, reconnect) = (options.connect_timeout, options.reconnect());
+        let outages = context.outages.clone();
+        if let Some(socket) = context.local.clone() {
+            let way = Way::Local(LocalAgent { socket, outages, connect_timeout, reconnect });
+            return Ok(Self { way, inventory: Inventory::default() });
+        }
         let home = context.home()?;
         let inventory = Inventory::load(&home)?;
         let key = ControllerKey::load(&home)?.secret;
         let trust = Trust::new(home.ca_certificate()?)
             .map_err(|e| CliError::from(e).during(home.path().join(CA_CERTIFICATE).display()))?;
         let client = Client::new(trust, key)
-            .connect_timeout(options.connect_timeout)
-            .reconnect(options.reconnect())
-            .observed_by(Arc::new(context.outages.clone()));
-        Ok(Self { client, inventory })
+            .connect_timeout(connect_timeout)
+            .reconnect(reconnect)
+            .observed_by(Arc::new(outages));
+        Ok(Self { way: Way::Enrolled(client), inventory })
     }
 
-    /// One of the hosts, which must be enrolled.
+    /// One of the hosts, which must be enrolled unless it is this machine.
     pub(crate) fn host(&self, chosen: &Chosen) -> Result<HostHandle, CliError> {
-        let (address, Enrolled { enrolment, spki }) = self.inventory.enrolled(&chosen.host)?;
-        let (name, address) = (chosen.host.clone(), address.clone());
-        Ok(self.client.host(Peer { name, address, enrolment, spki: spki.0 }))
+        let name = chosen.host.clone();
+        match &self.way {
+            Way::Enrolled(client) => {
+                let (address, enrolled) = self.inventory.enrolled(&name)?;
+                let (address, Enrolled { enrolment, spki }) = (address.clone(), enrolled);
+                Ok(client.host(Peer { name, address, enrolment, spki: spki.0 }))
+            }
+            Way::Local(LocalAgent { socket, outages, connect_timeout, reconnect }) => {
+                let handle = HostHandle::local(name, socket.clone(), Arc::new(outages.clone()));
+                Ok(handle.connecting_within(*connect_timeout).reconnecting(Some(*reconnect)))
+            }
+        }
+    }
+
+    /// Whether the only host is this machine, with `--local`.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self.way, Way::Local(_))
     }
 }

@@ -16,6 +16,7 @@ mod home;
 mod inventory;
 mod jobs;
 mod key;
+mod local;
 mod outages;
 mod output;
 mod request_check;

@@ -27,6 +27,7 @@ mod jobs;
 mod jobs_many;
 mod kill;
 mod left_behind;
+mod local;
 mod oracle;
 mod outage;
 mod owners;

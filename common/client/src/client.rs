@@ -7,7 +7,7 @@ use lariat_base::name::KeyId;
 use lariat_base::secret::Secret;
 use lariat_wire::auth::proof;
 
-use crate::connect::{Connector, Peer, Trust};
+use crate::connect::{Connector, Peer, Route, Trust};
 use crate::dial::{Dial, Tcp};
 use crate::host::{HostHandle, Limits, Met};
 use crate::outage::OutageObserver;
@@ -62,6 +62,7 @@ impl Client {
     pub fn host(&self, peer: Peer) -> HostHandle {
         let connector = Arc::clone(&self.connector);
         let (met, observer) = (self.met.clone(), Arc::clone(&self.observer));
-        HostHandle::new(connector, peer, self.key, self.limits, met, observer)
+        let route = Route::Network { connector, peer };
+        HostHandle::new(route, self.key, self.limits, met, observer)
     }
 }

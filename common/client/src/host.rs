@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use lariat_base::name::{HostName, KeyId};
 use lariat_wire::protocol::Message;
 
 use crate::address::Address;
-use crate::connect::{ConnectError, Connector, Peer, Session, Stage};
+use crate::connect::{ConnectError, Route, Session, Stage};
 use crate::outage::{Outage, OutageObserver};
 
 /// The least time for reaching a host, whatever the limit of the work that is to be done there: a few round
@@ -48,10 +49,16 @@ impl Met {
     }
 }
 
+/// What stands for a key where there is none: the user that this process runs as.
+fn local_key() -> KeyId {
+    let mut id = *b"local user\0\0\0\0\0\0";
+    id[12..].copy_from_slice(&rustix::process::geteuid().as_raw().to_be_bytes());
+    KeyId(id)
+}
+
 /// One host, and everything that is needed to connect to it as often as it takes.
 pub struct HostHandle {
-    connector: Arc<Connector>,
-    peer: Peer,
+    route: Route,
     key: KeyId,
     limits: Limits,
     outage: Outage,
@@ -60,29 +67,35 @@ pub struct HostHandle {
 
 impl HostHandle {
     pub(crate) fn new(
-        connector: Arc<Connector>,
-        peer: Peer,
+        route: Route,
         key: KeyId,
         limits: Limits,
         met: Met,
         observer: Arc<dyn OutageObserver>,
     ) -> Self {
-        let is_met = met.contains(&peer.name);
-        let outage = Outage::new(observer, peer.name.clone(), limits.reconnect, is_met);
-        Self { connector, peer, key, limits, outage, met }
+        let is_met = met.contains(route.name());
+        let outage = Outage::new(observer, route.name().clone(), limits.reconnect, is_met);
+        Self { route, key, limits, outage, met }
+    }
+
+    /// The agent on this machine, reached over its socket without a key. `name` is what the host is called in
+    /// messages.
+    pub fn local(name: HostName, socket: PathBuf, observer: Arc<dyn OutageObserver>) -> Self {
+        let route = Route::Local { name, socket };
+        Self::new(route, local_key(), Limits::default(), Met::default(), observer)
     }
 
     /// The host's name.
     pub fn name(&self) -> &HostName {
-        &self.peer.name
+        self.route.name()
     }
 
-    /// Where its agent listens.
-    pub fn address(&self) -> &Address {
-        &self.peer.address
+    /// Where its agent listens; `None` for the agent on this machine, which is reached over its socket.
+    pub fn address(&self) -> Option<&Address> {
+        self.route.address()
     }
 
-    /// The key that proves this controller.
+    /// The key that proves this controller; for the agent on this machine, what stands for the local user.
     pub fn key(&self) -> KeyId {
         self.key
     }
@@ -108,6 +121,13 @@ impl HostHandle {
         self
     }
 
+    /// Sets how long one attempt to reach the host may take.
+    #[must_use]
+    pub fn connecting_within(mut self, limit: Duration) -> Self {
+        self.limits.connect = limit;
+        self
+    }
+
     /// Sets how long a connection may stay broken, if that is given.
     #[must_use]
     pub fn reconnecting(mut self, reconnect: Option<Duration>) -> Self {
@@ -120,7 +140,7 @@ impl HostHandle {
 
     /// The host and where it is, for messages.
     pub fn place(&self) -> String {
-        format!("{} ({})", self.peer.name, self.peer.address)
+        format!("{} ({})", self.name(), self.route.place())
     }
 
     /// Whether the host has answered this client.
@@ -146,7 +166,7 @@ impl HostHandle {
         eager: bool,
         stage: &Cell<Stage>,
     ) -> Result<Session, ConnectError> {
-        self.connector.connect(&self.peer, first, self.limits.connect, eager, stage).await
+        self.route.connect(first, self.limits.connect, eager, stage).await
     }
 
     /// Tries once to reach the host and to send it `first` together with the login. `stage` shows meanwhile

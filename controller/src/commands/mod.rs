@@ -77,6 +77,34 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Refuses a verb that does not go to one host's agent, with `--local`.
+    pub(crate) fn check_local(&self) -> Result<(), CliError> {
+        match self {
+            Self::Ping(_)
+            | Self::Run(_)
+            | Self::Shell(_)
+            | Self::Rsh(_)
+            | Self::Push(_)
+            | Self::Pull(_)
+            | Self::Clean(_)
+            | Self::Jobs(_)
+            | Self::Logs(_)
+            | Self::Attach(_)
+            | Self::Kill(_) => Ok(()),
+            Self::Init(_)
+            | Self::Enroll(_)
+            | Self::Forget(_)
+            | Self::Hosts(_)
+            | Self::Batch(_)
+            | Self::Last(_)
+            | Self::Demo(_)
+            | Self::Completions(_)
+            | Self::Man(_) => {
+                Err(CliError::new("--local is for verbs that go to the agent of one host"))
+            }
+        }
+    }
+
     /// Does it.
     pub(crate) fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         match self {

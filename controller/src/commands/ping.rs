@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     let Some(chosen) = args.target.plain() else { return many(args, context) };
     let fleet = Fleet::load(context, &args.connect);
     let result = fleet.and_then(|fleet| {
-        if !args.fanout.includes(&args.target, &fleet.inventory, &context.home()?)? {
+        if !args.fanout.includes(&args.target, &fleet, context)? {
             return Ok(None);
         }
         let reach = fleet.host(&chosen)?;
@@ -75,9 +75,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
 
 /// Pings several hosts.
 fn many(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
-    let home = context.home()?;
     let fleet = Fleet::load(context, &args.connect)?;
-    let hosts = args.fanout.hosts(&args.target, &fleet.inventory, &home)?;
+    let hosts = args.fanout.hosts(&args.target, &fleet, context)?;
     if hosts.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }

@@ -4,9 +4,9 @@ use lariat_base::name::HostName;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{End, Limits, Plan, Record, Share};
+use crate::context::Context;
 use crate::error::CliError;
-use crate::home::Home;
-use crate::inventory::Inventory;
+use crate::fleet::Fleet;
 use crate::output;
 use crate::target::{Chosen, Targets, fold};
 
@@ -51,12 +51,16 @@ impl FanoutOptions {
     pub(crate) fn hosts(
         &self,
         targets: &Targets,
-        inventory: &Inventory,
-        home: &Home,
+        fleet: &Fleet,
+        context: &Context,
     ) -> Result<Vec<Chosen>, CliError> {
-        let mut hosts = targets.select(inventory)?;
+        if fleet.is_local() {
+            let what = format!("--local is for one host, by its name, and not for {targets}");
+            return Err(CliError::new(what));
+        }
+        let mut hosts = targets.select(&fleet.inventory)?;
         if self.retry_failed {
-            let Some(record) = Record::read(home)? else {
+            let Some(record) = Record::read(&context.home()?)? else {
                 let error =
                     CliError::new("--retry-failed: no command over several hosts is recorded");
                 return Err(error.next("run it without --retry-failed"));
@@ -74,10 +78,10 @@ impl FanoutOptions {
     pub(crate) fn includes(
         &self,
         targets: &Targets,
-        inventory: &Inventory,
-        home: &Home,
+        fleet: &Fleet,
+        context: &Context,
     ) -> Result<bool, CliError> {
-        Ok(!self.retry_failed || !self.hosts(targets, inventory, home)?.is_empty())
+        Ok(!self.retry_failed || !self.hosts(targets, fleet, context)?.is_empty())
     }
 
     /// How to go over them, as far as the system gives this process descriptors.

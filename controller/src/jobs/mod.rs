@@ -64,7 +64,7 @@ impl Whom {
         context: &Context,
     ) -> Result<Option<HostHandle>, CliError> {
         let fleet = Fleet::load(context, &self.connect)?;
-        let included = self.fanout.includes(&self.target, &fleet.inventory, &context.home()?)?;
+        let included = self.fanout.includes(&self.target, &fleet, context)?;
         let chosen = Chosen { host: host.clone(), user: None };
         included.then(|| fleet.host(&chosen)).transpose()
     }
@@ -72,7 +72,7 @@ impl Whom {
     /// The several hosts that are named.
     pub(crate) fn several(&self, context: &Context) -> Result<Several, CliError> {
         let fleet = Fleet::load(context, &self.connect)?;
-        let hosts = self.fanout.hosts(&self.target, &fleet.inventory, &context.home()?)?;
+        let hosts = self.fanout.hosts(&self.target, &fleet, context)?;
         for chosen in &hosts {
             self.without_user(chosen.clone())?;
         }

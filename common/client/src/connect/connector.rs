@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lariat_base::secret::Secret;
-use lariat_wire::limits::PROBE_AFTER;
-use lariat_wire::link::{Link, message_frame};
-use lariat_wire::memory::Memory;
+use lariat_wire::link::message_frame;
 use lariat_wire::protocol::Message;
 use tokio::time::timeout;
 
@@ -59,7 +57,7 @@ impl Connector {
         };
         result.map_err(|cause| ConnectError {
             host: peer.name.clone(),
-            address: peer.address.clone(),
+            place: peer.address.to_string(),
             stage: stage.get(),
             cause: Box::new(cause),
         })
@@ -76,10 +74,6 @@ impl Connector {
         let Greeted { mut secured, challenge } =
             greeted(self.dial.as_ref(), &self.trust, peer, stage, every).await?;
         let welcome = login(&mut secured, &challenge, peer, &self.key, &request, stage).await?;
-        // A ping is no request.
-        let request = u16::from(!M::KIND.is_session());
-        let mut link = Link::with_memory(secured.stream, request, Memory::default());
-        link.reader.ping_after(PROBE_AFTER);
-        Ok(Session { link, welcome })
+        Ok(Session::new(secured.stream, welcome, first))
     }
 }

@@ -9,17 +9,16 @@ use lariat_wire::auth::controller::LoginError;
 use lariat_wire::link::LinkError;
 
 use super::verify::Rejected;
-use crate::address::Address;
 use crate::dial::DialError;
 
 /// A host could not be reached, or one end refused the other.
 #[derive(Debug, thiserror::Error)]
-#[error("{host} ({address}): {cause}")]
+#[error("{host} ({place}): {cause}")]
 pub struct ConnectError {
     /// Which host.
     pub host: HostName,
-    /// Where it was looked for.
-    pub address: Address,
+    /// The address, or the socket of a local agent.
+    pub place: String,
     /// The cause.
     #[source]
     pub cause: Box<Cause>,

@@ -49,7 +49,7 @@ pub(super) async fn login(
 }
 
 /// Reads a greeting of the kind that is due; a denial may stand in a welcome's place.
-async fn hello<S: AsyncRead + Unpin>(
+pub(super) async fn hello<S: AsyncRead + Unpin>(
     stream: &mut S,
     due: Kind,
     stage: Stage,

@@ -6,9 +6,11 @@
 
 mod connector;
 mod error;
+mod local;
 mod login;
 mod peer;
 mod race;
+mod route;
 mod session;
 mod tls;
 mod verify;
@@ -19,6 +21,7 @@ mod tests;
 pub(crate) use connector::Connector;
 pub use error::{Cause, ConnectError, Stage};
 pub use peer::Peer;
+pub(crate) use route::Route;
 pub use session::Session;
 pub use tls::{BadTrust, Trust};
 pub use verify::Rejected;

@@ -203,7 +203,7 @@ async fn a_first_connection_without_an_answer_has_another_beside_it() {
 fn what_was_asked_and_whether_anybody_was_there_is_known_of_every_failure() {
     let error = |stage| ConnectError {
         host: "web1".parse().unwrap(),
-        address: "127.0.0.1".parse().unwrap(),
+        place: "127.0.0.1:7433".to_owned(),
         cause: Box::new(Cause::Cut(stage)),
         stage,
     };

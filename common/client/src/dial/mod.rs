@@ -38,6 +38,9 @@ pub enum DialError {
     /// Nobody accepted the connection.
     #[error("connect: {}{}", io_error(.0), connect_hint(.0))]
     Connect(#[source] io::Error),
+    /// The agent on this machine does not listen on its socket.
+    #[error("connect: {}{}", io_error(.0), socket_hint(.0))]
+    Socket(#[source] io::Error),
 }
 
 fn connect_hint(error: &io::Error) -> &'static str {
@@ -46,6 +49,16 @@ fn connect_hint(error: &io::Error) -> &'static str {
         io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => {
             "; is the host up, and is the address in hosts.toml right?"
         }
+        _ => "",
+    }
+}
+
+fn socket_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
+            "; is lariatd running, with local = [...] in its agent.toml?"
+        }
+        io::ErrorKind::PermissionDenied => "; only root and the agent's own user may use it",
         _ => "",
     }
 }

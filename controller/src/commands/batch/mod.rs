@@ -159,8 +159,7 @@ fn read(path: &std::path::Path) -> Result<String, CliError> {
 type Hosts = (Vec<Chosen>, Vec<Vec<Option<Chosen>>>);
 
 fn hosts(args: &Args, steps: &[Step], context: &Context, fleet: &Fleet) -> Result<Hosts, CliError> {
-    let (home, inventory) = (context.home()?, &fleet.inventory);
-    let given = args.target.as_ref().map(|target| args.fanout.hosts(target, inventory, &home));
+    let given = args.target.as_ref().map(|target| args.fanout.hosts(target, fleet, context));
     let given = given.transpose()?;
     let mut of_steps = Vec::new();
     let mut all = given.clone().unwrap_or_default();
@@ -169,9 +168,9 @@ fn hosts(args: &Args, steps: &[Step], context: &Context, fleet: &Fleet) -> Resul
         let hosts = match (&step.target, &given) {
             (Some(Aim { line, targets }), given) => {
                 let hosts = if given.is_none() {
-                    args.fanout.hosts(targets, inventory, &home)
+                    args.fanout.hosts(targets, fleet, context)
                 } else {
-                    targets.select(inventory)
+                    targets.select(&fleet.inventory)
                 };
                 hosts.map_err(|error| error.during("target").during(place(*line)))?
             }

@@ -24,9 +24,8 @@ pub(super) fn run(
     target: &Targets,
     context: &Context,
 ) -> Result<ExitCode, CliError> {
-    let home = context.home()?;
     let fleet = Fleet::load(context, &args.connect)?;
-    let hosts = args.fanout.hosts(target, &fleet.inventory, &home)?;
+    let hosts = args.fanout.hosts(target, &fleet, context)?;
     if hosts.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }

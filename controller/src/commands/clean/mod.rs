@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     let host = &chosen.host;
     let request = args.request(&chosen, path)?;
     let done = Fleet::load(context, &args.connect).map_err(Failed::from).and_then(|fleet| {
-        if !args.fanout.includes(&target, &fleet.inventory, &context.home()?)? {
+        if !args.fanout.includes(&target, &fleet, context)? {
             return Ok(None);
         }
         let reach = fleet.host(&chosen)?;

@@ -14,7 +14,6 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, FanoutOptions, Plan};
 use crate::fleet::{self, Fleet};
-use crate::home::Home;
 use crate::runtime::block_on;
 use crate::target::{Chosen, RemotePath};
 use crate::template::Template;
@@ -136,9 +135,8 @@ fn one(
     let user = chosen.user(options.user.as_deref())?;
     let host = &chosen.host;
     let reach = Fleet::load(context, &connect).and_then(|fleet| {
-        let home = context.home()?;
         for RemotePath { target, .. } in &sources {
-            if !fanout.includes(target, &fleet.inventory, &home)? {
+            if !fanout.includes(target, &fleet, context)? {
                 return Ok(None);
             }
         }
@@ -170,7 +168,7 @@ fn many(
 ) -> Result<ExitCode, CliError> {
     let Args { words, json, options, timeout, connect, fanout, .. } = args;
     let fleet = Fleet::load(context, &connect)?;
-    let by_host = by_host(&sources, &fanout, &fleet, &context.home()?)?;
+    let by_host = by_host(&sources, &fanout, &fleet, context)?;
     if by_host.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -206,11 +204,11 @@ fn by_host(
     sources: &[RemotePath],
     fanout: &FanoutOptions,
     fleet: &Fleet,
-    home: &Home,
+    context: &Context,
 ) -> Result<Vec<(Chosen, Vec<usize>)>, CliError> {
     let mut hosts: Vec<(Chosen, Vec<usize>)> = Vec::new();
     for (number, source) in sources.iter().enumerate() {
-        for chosen in fanout.hosts(&source.target, &fleet.inventory, home)? {
+        for chosen in fanout.hosts(&source.target, fleet, context)? {
             match hosts.iter_mut().find(|(host, _)| *host == chosen) {
                 Some((_, mine)) => mine.push(number),
                 None => hosts.push((chosen, vec![number])),

@@ -116,7 +116,7 @@ fn one(
     let user = chosen.user(options.user.as_deref())?;
     let host = &chosen.host;
     let reach = Fleet::load(context, &connect).and_then(|fleet| {
-        let included = fanout.includes(target, &fleet.inventory, &context.home()?)?;
+        let included = fanout.includes(target, &fleet, context)?;
         included.then(|| fleet.host(chosen)).transpose()
     });
     let reach = match reach {
@@ -144,7 +144,7 @@ fn many(
 ) -> Result<ExitCode, CliError> {
     let Args { words: sources, json, options, timeout, connect, fanout, .. } = args;
     let fleet = Fleet::load(context, &connect)?;
-    let hosts = fanout.hosts(target, &fleet.inventory, &context.home()?)?;
+    let hosts = fanout.hosts(target, &fleet, context)?;
     if hosts.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }

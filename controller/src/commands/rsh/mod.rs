@@ -4,12 +4,13 @@ mod option;
 mod words;
 
 use std::ffi::OsString;
+use std::fmt::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
 use lariat_base::name::JobId;
-use lariat_client::HostHandle;
 use lariat_client::run::{self, Connections, Job, Signals};
+use lariat_client::{Address, HostHandle};
 use lariat_wire::protocol::exec::{Command, Run, Streams};
 
 use self::words::{BadCall, Call, Wish};
@@ -107,7 +108,7 @@ async fn follow(
 
 /// Takes a port that is the host's own. Another one, such as sshd's, would lead to nothing that is lariat's.
 fn check_port(call: &Call, reach: &HostHandle) -> Result<(), CliError> {
-    let own = reach.address().port();
+    let Some(own) = reach.address().map(Address::port) else { return Ok(()) };
     match call.options.port {
         Some(port) if port != own => {
             let host = &call.target.host;
@@ -120,10 +121,11 @@ fn check_port(call: &Call, reach: &HostHandle) -> Result<(), CliError> {
 
 /// What `ssh -G` prints, in so far as there is something to say: git looks whether it can be asked.
 fn explain(call: &Call, reach: &HostHandle) -> Result<ExitCode, CliError> {
-    let address = reach.address();
     let user = call.target.user.as_ref().map(|user| format!("user {user}\n")).unwrap_or_default();
-    let (host, port) = (address.host(), address.port());
-    let text = format!("host {}\n{user}hostname {host}\nport {port}\n", call.target.host);
+    let mut text = format!("host {}\n{user}", call.target.host);
+    if let Some(address) = reach.address() {
+        let _ = writeln!(text, "hostname {}\nport {}", address.host(), address.port());
+    }
     output::bytes(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -44,8 +44,7 @@ pub(super) fn run(
     template: Run,
     command: Option<Command>,
 ) -> Result<ExitCode, CliError> {
-    let home = context.home()?;
-    let hosts = args.fanout.hosts(&args.target, &fleet.inventory, &home)?;
+    let hosts = args.fanout.hosts(&args.target, &fleet, context)?;
     for chosen in &hosts {
         chosen.user(args.user.as_deref())?;
     }

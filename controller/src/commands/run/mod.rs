@@ -154,7 +154,7 @@ fn one(
         }
         Err(error) => return Err(error),
         Ok((reach, fleet)) => {
-            if !args.fanout.includes(&args.target, &fleet.inventory, &context.home()?)? {
+            if !args.fanout.includes(&args.target, &fleet, context)? {
                 return Ok(ExitCode::SUCCESS);
             }
             reach

@@ -80,7 +80,7 @@ pub(in crate::commands) fn error(
             found_again(line, error, reach, request)
         }
         Outcome::Failed(error) => {
-            let line = CliError::from(error).during(format!("{on} ({})", reach.address()));
+            let line = CliError::from(error).during(format!("{verb} on {}", reach.place()));
             found_again(line, error, reach, request)
         }
     })

@@ -2,7 +2,7 @@
 //!
 //! A [`Client`] holds what a controller proves itself with and what it trusts; a [`HostHandle`] is one host
 //! of it, to which it connects as often as it takes. [`run`] follows a command to its end and starts it at
-//! most once. Errors are typed, nothing is printed, and no file of a fleet is read: whoever embeds this
+//! most once; [`transfer`] moves files and directories in as many attempts as it takes. Errors are typed, nothing is printed, and no file of a fleet is read: whoever embeds this
 //! crate gives it the key, the CA's certificate and what enrollment recorded of each host ([`Peer`]).
 
 mod address;
@@ -15,6 +15,7 @@ mod host;
 mod outage;
 mod retry;
 pub mod run;
+pub mod transfer;
 mod watch;
 
 pub use address::{Address, BadAddress, DEFAULT_PORT};

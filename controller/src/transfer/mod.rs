@@ -5,10 +5,8 @@ mod early;
 mod files;
 mod listing;
 mod many;
-mod moved;
 mod options;
 mod progress;
-mod push_tree;
 mod report;
 mod rules;
 mod tree;
@@ -19,18 +17,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;
 
 use lariat_base::escape::escape;
+use lariat_client::transfer::Moved;
 use lariat_wire::protocol::tree::Changed;
 
 use crate::error::CliError;
 use crate::fanout::End;
-pub(crate) use destination::{check_sources, file_destination, is_contents, tree_destination};
-pub(crate) use files::{Broken, Files, Item};
+pub(crate) use destination::check_sources;
+pub(crate) use files::{Files, Item, said};
 pub(crate) use listing::Listing;
 pub(crate) use many::{Many, Transfer};
-pub(crate) use moved::Moved;
-pub(crate) use options::TransferOptions;
+pub(crate) use options::{TransferOptions, not_a_directory};
 pub(crate) use progress::Bar;
-pub(crate) use push_tree::{Avoided, PushedTree, broken};
 use rules::Rules;
 pub(crate) use tree::{Remarks, TreeBar};
 
@@ -103,14 +100,14 @@ impl Tally {
         self.failed(End::Failed, error);
     }
 
-    /// Files of `size` bytes arrived. `moved` of them came over the wire, in all attempts, as `sent`.
-    pub(crate) fn arrived(&mut self, files: u64, size: u64, moved: u64, sent: u64, done: Changed) {
+    /// Adds files that arrived, with what was moved for them in all attempts.
+    pub(crate) fn arrived(&mut self, Moved { files, size, bytes, sent, done, .. }: Moved) {
         self.files += files;
         self.bytes += size;
         self.done += done;
         self.sent += sent;
         if !self.dry_run {
-            self.reused += size.saturating_sub(moved);
+            self.reused += size.saturating_sub(bytes);
         }
     }
 

@@ -170,11 +170,7 @@ impl TransferOptions {
 
     /// Refuses what is only for directories, when a file is moved.
     pub(crate) fn check_for_file(&self) -> Result<(), CliError> {
-        if self.files_from.is_some() {
-            let why = "--files-from lists what of a directory is moved, and this is a file";
-            return Err(CliError::new(why).next("push or pull the directory that it is in"));
-        }
-        Ok(())
+        if self.files_from.is_some() { Err(not_a_directory()) } else { Ok(()) }
     }
 
     /// What the receiver is to make of it.
@@ -194,6 +190,12 @@ impl TransferOptions {
             in_place: self.inplace,
         }
     }
+}
+
+/// Paths of a directory are listed, and the source is a file.
+pub(crate) fn not_a_directory() -> CliError {
+    let why = "--files-from lists what of a directory is moved, and this is a file";
+    CliError::new(why).next("push or pull the directory that it is in")
 }
 
 /// A line's path without the `.` and `/` that lead nowhere; none if nothing is left.

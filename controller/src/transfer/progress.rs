@@ -1,6 +1,5 @@
 //! A bar on the terminal while a file moves; nothing at all when stderr is not one.
 
-use std::cell::Cell;
 use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -41,16 +40,13 @@ impl Shown for Stalling {
 /// One file's bar. It goes when it is dropped.
 pub(crate) struct Bar {
     drawn: ProgressBar,
-    begun: Cell<bool>,
-    /// Bytes of a file that its receiver had when it began last.
-    had: Cell<Option<u64>>,
 }
 
 impl Bar {
     /// A bar for a file; it is drawn from its first bytes on.
     pub(crate) fn new(name: &str) -> Self {
         let bar = ProgressBar::new(0).with_message(name.to_owned()).with_style(style(MOVES));
-        Self { drawn: bar, begun: Cell::new(false), had: Cell::default() }
+        Self { drawn: bar }
     }
 
     /// The same bar, for who says that it stands still.
@@ -60,17 +56,7 @@ impl Bar {
 
     /// None, where others are shown.
     pub(crate) fn hidden() -> Self {
-        Self { drawn: ProgressBar::hidden(), begun: Cell::new(false), had: Cell::default() }
-    }
-
-    /// Whether the file has begun to move since this was asked last.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.begun.take()
-    }
-
-    /// Bytes of the file that its receiver had when it began last; nothing of a tree.
-    pub(crate) fn had(&self) -> Option<u64> {
-        self.had.get()
+        Self { drawn: ProgressBar::hidden() }
     }
 }
 
@@ -99,8 +85,6 @@ impl Bar {
 
 impl Progress for Bar {
     fn begin(&self, size: Option<u64>, have: u64) {
-        self.begun.set(true);
-        self.had.set(Some(have));
         match size {
             Some(size) => self.drawn.set_length(size),
             None => self.drawn.unset_length(),

@@ -142,14 +142,19 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use lariat_client::transfer::Moved;
     use lariat_wire::protocol::tree::Changed;
 
     use super::*;
 
+    fn moved(files: u64, size: u64, bytes: u64, done: Changed) -> Moved {
+        Moved { files, size, bytes, sent: bytes, done, had: None }
+    }
+
     #[test]
     fn one_line_with_everything_in_it() {
         let mut tally = Tally::new();
-        tally.arrived(1, 3 << 20, 1 << 20, 1 << 20, Changed::file(true));
+        tally.arrived(moved(1, 3 << 20, 1 << 20, Changed::file(true)));
         insta::assert_snapshot!(
             tally.summary(&"web1".parse().unwrap(), Duration::from_millis(1500)),
             @"web1: 1 file, 3.00 MiB: sent 1.00 MiB, reused 2.00 MiB, 1 changed, 1.50 s, 2.00 MiB/s"
@@ -160,7 +165,7 @@ mod tests {
     fn it_says_what_was_changed_or_that_nothing_was() {
         let of = |files, others, deleted| {
             let mut tally = Tally::new();
-            tally.arrived(5, 10, 3, 3, Changed { files, others, deleted });
+            tally.arrived(moved(5, 10, 3, Changed { files, others, deleted }));
             let summary = tally.summary(&"web1".parse().unwrap(), Duration::from_secs(1));
             (tally.changed(), tally.unchanged(), summary)
         };
@@ -178,7 +183,7 @@ mod tests {
     #[test]
     fn in_a_dry_run_nothing_is_sent_or_reused() {
         let mut tally = Tally { dry_run: true, ..Tally::new() };
-        tally.arrived(10, 3 << 20, 0, 0, Changed { files: 4, others: 1, deleted: 2 });
+        tally.arrived(moved(10, 3 << 20, 0, Changed { files: 4, others: 1, deleted: 2 }));
         assert_eq!((tally.sent, tally.reused), (0, 0));
         let host = "web1".parse().unwrap();
         let (summary, took) =

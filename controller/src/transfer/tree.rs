@@ -1,6 +1,6 @@
 //! What is heard of a tree while it moves: counted, shown, and kept for the end.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use lariat_base::escape::escape;
 use lariat_engine::tree::{Side, Watch};
@@ -43,20 +43,29 @@ pub(crate) struct TreeBar<'a> {
     /// What is being done, as errors begin.
     what: &'a str,
     listing: &'a Listing,
+    /// Whether the bar is to be reset before it shows this attempt.
+    fresh: Cell<bool>,
     /// Failures that the host told in an earlier attempt.
-    there: &'a [Failure],
+    there: Vec<Failure>,
     remarks: RefCell<Remarks>,
 }
 
 impl<'a> TreeBar<'a> {
     pub(crate) fn new(bar: &'a Bar, what: &'a str, listing: &'a Listing) -> Self {
-        bar.anew();
-        Self { bar, what, listing, there: &[], remarks: RefCell::default() }
+        let fresh = Cell::new(true);
+        Self { bar, what, listing, fresh, there: Vec::new(), remarks: RefCell::default() }
     }
 
     /// Knows which failures were told by the host, in an earlier attempt.
-    pub(crate) fn knowing(self, there: &'a [Failure]) -> Self {
-        Self { there, ..self }
+    pub(crate) fn knowing(self, there: &[Failure]) -> Self {
+        Self { there: there.to_vec(), ..self }
+    }
+
+    fn bar(&self) -> &Bar {
+        if self.fresh.take() {
+            self.bar.anew();
+        }
+        self.bar
     }
 
     /// What is to be told at the end.
@@ -67,15 +76,15 @@ impl<'a> TreeBar<'a> {
 
 impl Watch for TreeBar<'_> {
     fn listed(&self, bytes: u64) {
-        self.bar.longer(bytes);
+        self.bar().longer(bytes);
     }
 
     fn had(&self, bytes: u64) {
-        self.bar.more(bytes);
+        self.bar().more(bytes);
     }
 
     fn moved(&self, bytes: u64) {
-        self.bar.more(bytes);
+        self.bar().more(bytes);
     }
 
     fn missed(&self, failure: &Failure, side: Side) {

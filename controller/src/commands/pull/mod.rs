@@ -2,6 +2,7 @@
 
 mod item;
 mod pull_job;
+mod stdout;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::pull_job::PullJob;
+use self::stdout::STDOUT;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, FanoutOptions, Plan};
@@ -20,9 +22,6 @@ use crate::template::Template;
 use crate::transfer::{
     Files, Listing, Many, Tally, Transfer, TransferOptions, check_sources, last_word, shown,
 };
-
-/// The destination that is stdout.
-const STDOUT: &[u8] = b"-";
 
 /// How its command line goes.
 const USAGE: &str = "lariat pull [OPTIONS] <TARGET:SOURCE>... <DEST>";

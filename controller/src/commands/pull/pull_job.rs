@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use lariat_base::name::HostName;
 use lariat_client::HostHandle;
+use lariat_client::transfer::{Fetch, FetchOptions};
 use lariat_engine::ResolvedOverrides;
 use lariat_engine::account;
+use lariat_wire::protocol::tree::TreeOptions;
 
-use super::STDOUT;
-use super::item::{Pulled, Way};
+use super::item::Pulled;
+use super::stdout::STDOUT;
 use crate::error::CliError;
 use crate::fanout::End;
 use crate::fleet::Fleet;
@@ -108,13 +110,12 @@ impl PullJob {
     ) {
         let host = reach.name();
         let dest = self.dest.as_ref().map(|dest| self.place(dest, host));
-        let way = Way {
-            key: reach.key(),
-            user,
-            options: &self.options,
-            finish: &self.finish,
-            only: &self.only,
-            listing,
+        let options = FetchOptions {
+            user: user.map(ToOwned::to_owned),
+            sending: self.options.sending(),
+            tree: TreeOptions { only: self.only.clone(), ..self.options.tree() },
+            file_only: false,
+            overrides: self.finish.clone(),
         };
         for path in mine.iter().filter_map(|&number| self.paths.get(number)) {
             let path = path.for_host(host);
@@ -123,7 +124,9 @@ impl PullJob {
                 path => shown(OsStr::from_bytes(path)).to_string(),
             };
             let what = format!("pull {source} from {host}");
-            let item = Pulled::new(&path, dest.as_deref(), &way, &what);
+            let fetch = Fetch::new(&path, dest.as_deref(), reach.key(), options.clone());
+            let item =
+                fetch.map(|fetch| Pulled::new(fetch, &what, listing)).map_err(CliError::from);
             Box::pin(files.one(item, what)).await;
         }
     }

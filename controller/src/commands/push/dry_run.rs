@@ -6,17 +6,17 @@ use std::sync::{Arc, OnceLock};
 
 use lariat_base::name::TransferId;
 use lariat_client::Session;
+use lariat_client::transfer::{AttemptError, Moved};
 use lariat_engine::tree::{UNREAD_HASH, await_dry_run, describe, describe_stream};
 use lariat_engine::{Source, TransferError};
 use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::metadata::Preserve;
 use lariat_wire::protocol::tree::{Entry, PushTree, What};
 
-use super::STDIN;
-use super::file::{called, destination, refused};
-use super::push_job::now;
+use super::file::{called, destination, said_of};
+use super::stdin::{STDIN, now};
 use crate::error::CliError;
-use crate::transfer::{Bar, Broken, Item, Listing, Moved, TransferOptions, TreeBar};
+use crate::transfer::{Bar, Item, Listing, TransferOptions, TreeBar};
 
 /// A file that would go there.
 pub(super) struct Looked {
@@ -100,18 +100,22 @@ impl Item for Looked {
         session: &mut Session,
         bar: &Bar,
         moved: &mut Moved,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), AttemptError> {
         let watch = TreeBar::new(bar, &self.what, &self.listing);
         let (source, hashed) = (self.source.clone(), self.hashed.clone());
         let root = self.request.root.clone();
         let hashed = move || hashed.describe(&source, root);
         let settled = await_dry_run(&mut session.link, &watch, hashed).await;
         let settled = settled.map_err(|error| match error {
-            TransferError::Remote(failure) => refused(&self.request.dest, failure),
-            error => Broken::Transfer(error),
+            TransferError::Remote(failure) => AttemptError::refused(failure),
+            error => AttemptError::Transfer(error),
         })?;
         moved.settled(&settled);
         Ok(())
+    }
+
+    fn said(&self, error: AttemptError) -> CliError {
+        said_of(&self.request.dest, error)
     }
 
     fn can_go_on(&self, _: &Moved) -> bool {

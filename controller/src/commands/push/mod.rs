@@ -3,6 +3,8 @@
 mod dry_run;
 mod file;
 mod push_job;
+mod stdin;
+mod tree;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -12,6 +14,7 @@ use std::time::Duration;
 use lariat_base::name::HostName;
 
 pub(crate) use self::push_job::PushJob;
+use self::stdin::STDIN;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, FanoutOptions, Plan};
@@ -22,9 +25,6 @@ use crate::status;
 use crate::target::{Chosen, RemotePath, Targets};
 use crate::tilde;
 use crate::transfer::{Files, Listing, Many, Tally, Transfer, TransferOptions, last_word, shown};
-
-/// The source that is stdin.
-const STDIN: &str = "-";
 
 /// How its command line goes.
 const USAGE: &str = "lariat push [OPTIONS] <SOURCE>... <TARGET:DEST>";

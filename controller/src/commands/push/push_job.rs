@@ -6,26 +6,24 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use lariat_base::name::HostName;
 use lariat_engine::tree::Filter;
 use lariat_engine::{CachedSource, ChunkCache, Source};
 use lariat_wire::protocol::metadata::Preserve;
-use lariat_wire::protocol::metadata::Time;
 use lariat_wire::protocol::tree::Entry;
 
-use super::STDIN;
 use super::dry_run::{Hashed, Looked, described};
 use super::file::Pushed;
+use super::stdin::{STDIN, now};
+use super::tree::PushedTree;
 use crate::error::CliError;
 use crate::fanout::End;
 use crate::fleet::Fleet;
 use crate::target::Chosen;
 use crate::template::Template;
-use crate::transfer::{
-    Files, Listing, PushedTree, Tally, TransferOptions, check_sources, glob_hint, shown,
-};
+use crate::transfer::{Files, Listing, Tally, TransferOptions, check_sources, glob_hint, shown};
 
 /// Sources, and where they go.
 pub(crate) struct PushJob {
@@ -287,11 +285,4 @@ fn open_to_keep(path: &OsString, preserve: Preserve) -> Result<Source, CliError>
 
 fn open_stdin() -> Result<Source, CliError> {
     Source::stream(io::stdin(), now()).map_err(|e| CliError::from(e).during("read stdin"))
-}
-
-/// The time that stdin's content is of.
-pub(super) fn now() -> Time {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let secs = i64::try_from(since.as_secs()).unwrap_or_default();
-    Time { secs, nanos: since.subsec_nanos() }
 }

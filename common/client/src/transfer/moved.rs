@@ -6,22 +6,24 @@ use lariat_wire::protocol::tree::{Changed, Settled};
 
 /// What an attempt moved.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Moved {
+pub struct Moved {
     /// Bytes on the wire.
-    pub(super) sent: u64,
+    pub sent: u64,
     /// Bytes of the file that they stand for.
-    pub(super) bytes: u64,
+    pub bytes: u64,
     /// The files' size in bytes.
-    pub(super) size: u64,
+    pub size: u64,
     /// How many files.
-    pub(super) files: u64,
+    pub files: u64,
     /// What was changed.
-    pub(super) done: Changed,
+    pub done: Changed,
+    /// Bytes of a file that its receiver had when it began to move; `None` for a tree, or if it has not begun.
+    pub had: Option<u64>,
 }
 
 impl From<Transferred> for Moved {
     fn from(Transferred { sent, moved, size, changed }: Transferred) -> Self {
-        Self { sent, bytes: moved, size, files: 1, done: Changed::file(changed) }
+        Self { sent, bytes: moved, size, files: 1, done: Changed::file(changed), had: None }
     }
 }
 
@@ -32,13 +34,13 @@ impl From<&Counts> for Moved {
 }
 
 impl Moved {
-    /// What a tree has become.
-    pub(crate) fn settled(&mut self, settled: &Settled) {
+    /// Takes over the final counts of a tree.
+    pub fn settled(&mut self, settled: &Settled) {
         (self.files, self.size, self.done) = (settled.files, settled.bytes, settled.done);
     }
 
     /// Whether nothing has moved.
-    pub(crate) fn is_nothing(&self) -> bool {
+    pub fn is_nothing(&self) -> bool {
         self.bytes == 0
     }
 }

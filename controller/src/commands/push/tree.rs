@@ -1,0 +1,77 @@
+//! A directory that goes to a host.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use lariat_client::Session;
+use lariat_client::transfer::{AttemptError, Moved, TreePush, tree_destination};
+use lariat_engine::tree::Filter;
+use lariat_wire::protocol::tree::PushTree;
+
+use crate::error::CliError;
+use crate::transfer::{Bar, Item, Listing, Remarks, TransferOptions, TreeBar};
+
+/// A directory that goes to a host.
+pub(super) struct PushedTree {
+    push: TreePush,
+    /// What is being done, as errors begin.
+    what: String,
+    listing: Listing,
+    remarks: Remarks,
+}
+
+impl PushedTree {
+    pub(super) fn open(
+        source: &OsStr,
+        dest: &[u8],
+        user: Option<&str>,
+        options: &TransferOptions,
+        only: &[Vec<u8>],
+        what: &str,
+        listing: Listing,
+    ) -> Result<Self, CliError> {
+        let tree = options.tree();
+        let filter = Filter::new(&tree.rules, only)?;
+        let dest = tree_destination(source.as_bytes(), dest, !only.is_empty())?;
+        let (overrides, user) = (options.overrides(), user.map(ToOwned::to_owned));
+        let push = TreePush::open(source, dest, tree, filter, overrides, user, options.sending())?;
+        Ok(Self { push, what: what.to_owned(), listing, remarks: Remarks::default() })
+    }
+}
+
+impl Item for PushedTree {
+    type Request = PushTree;
+
+    fn request(&self) -> &PushTree {
+        &self.push.request
+    }
+
+    fn name(&self) -> &[u8] {
+        self.push.source()
+    }
+
+    async fn attempt(
+        &mut self,
+        session: &mut Session,
+        bar: &Bar,
+        moved: &mut Moved,
+    ) -> Result<(), AttemptError> {
+        let watch = TreeBar::new(bar, &self.what, &self.listing);
+        let watch = watch.knowing(self.push.avoided().said_by_host());
+        let done = self.push.attempt(session, &watch, moved).await;
+        self.remarks = watch.into_remarks();
+        done
+    }
+
+    fn can_go_on(&self, _: &Moved) -> bool {
+        true
+    }
+
+    fn can_be_left(&self) -> bool {
+        true
+    }
+
+    fn remarks(&mut self) -> Remarks {
+        std::mem::take(&mut self.remarks)
+    }
+}

@@ -25,6 +25,7 @@ pub use client::Client;
 pub use connect::{BadTrust, Cause, ConnectError, Peer, Rejected, Session, Stage, Trust};
 pub use dial::{BoxStream, Dial, DialError, Dialing, Stream, Tcp};
 pub use host::HostHandle;
+pub use lariat_engine::Progress;
 pub use outage::{Lost, Outage, OutageObserver};
 pub use retry::{AskError, Retry};
 pub use watch::Watched;

@@ -101,14 +101,27 @@ impl<'a> Retry<'a> {
     /// Returns a connection on which `request`, which may be repeated, was sent. It is sent again where the agent
     /// may have received it already.
     pub async fn ask_again<M: Message>(&mut self, request: &M) -> Result<Session, ConnectError> {
+        self.ask_noting(request, &Cell::default()).await
+    }
+
+    /// Sends a request that may be repeated, and sets `sent` where the agent may have received it although no
+    /// connection came of it.
+    async fn ask_noting<M: Message>(
+        &mut self,
+        request: &M,
+        sent: &Cell<bool>,
+    ) -> Result<Session, ConnectError> {
         loop {
-            match self.ask(request, &Cell::new(Stage::Connect)).await {
-                Err(error) if error.may_have_asked() && may_come_back(&error) => {
-                    if !self.broke(false).await {
-                        return Err(error);
-                    }
-                }
-                result => return result,
+            let error = match self.ask(request, &Cell::new(Stage::Connect)).await {
+                Ok(session) => return Ok(session),
+                Err(error) => error,
+            };
+            if !error.may_have_asked() {
+                return Err(error);
+            }
+            sent.set(true);
+            if !may_come_back(&error) || !self.broke(false).await {
+                return Err(error);
             }
         }
     }
@@ -143,18 +156,24 @@ impl HostHandle {
         request: &M,
         answer: impl AsyncFnMut(&mut Session) -> Result<T, Broken>,
     ) -> Result<(Session, T), AskError> {
+        let sent = Cell::default();
         // Boxed, as it is a small part of much larger futures.
-        Box::pin(self.answered(request, answer)).await
+        Box::pin(self.ask_on(None, request, &sent, answer)).await
     }
 
-    async fn answered<M: Message, T>(
+    /// Sends a request that may be repeated, first on this connection if there is one. Sets `sent` where the agent
+    /// may have received the request although `answer` was not called for it.
+    pub async fn ask_on<M: Message, T>(
         &self,
+        session: Option<Session>,
         request: &M,
+        sent: &Cell<bool>,
         mut answer: impl AsyncFnMut(&mut Session) -> Result<T, Broken>,
     ) -> Result<(Session, T), AskError> {
         let mut retry = Retry::new(self);
+        retry.ready = session;
         loop {
-            let mut session = retry.ask_again(request).await?;
+            let mut session = retry.ask_noting(request, sent).await?;
             let pulse = session.link.reader.pulse().clone();
             let answered = timeout(ANSWER, answer(&mut session));
             let broken = match self.watch(&pulse, Some(SECOND_AFTER), answered).await {

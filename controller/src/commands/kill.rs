@@ -6,19 +6,16 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use lariat_base::name::JobId;
-use lariat_client::{
-    Broken, HostHandle, Retry, Session, Stage, Watched, is_broken_connection, may_come_back,
-};
+use lariat_client::{Broken, Session};
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::exec::Signal;
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::job::{Job, Kill, Killed};
 use lariat_wire::protocol::{Kind, Message};
-use tokio::time::timeout;
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{Failed, within};
+use crate::fanout::within;
 use crate::jobs::{self, Found, Prefix, Unnamed, Whom, Wish};
 use crate::output;
 use crate::output::json::object;
@@ -113,93 +110,41 @@ async fn kill(
     let job = wish.one_of(name, listed);
     let job = job.map_err(|error| error.during(format!("kill on {name}")))?;
     let (signal, once) = (Signal { number: signal }, JobId::generate()?.0);
+    // The host knows the request by its random bytes, and sends the signal once.
     let kill = Kill { job: job.job, signal, once, all_keys: false };
-    let mut teller = Teller { reach, kill, may_be_sent: false };
+    let may_be_sent = Cell::new(false);
+    let told = async {
+        let answer = async |session: &mut Session| answer(session, &may_be_sent).await;
+        let (session, ()) = reach.ask_on(Some(session), &kill, &may_be_sent, answer).await?;
+        session.leave().await;
+        Ok(())
+    };
     let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
-    within(left, reach, Box::pin(teller.tell(session)))
-        .await
-        .map_err(|failed| teller.explain(on(failed)))?;
-    Ok((job, now_ms))
-}
-
-/// How long the answer may take on a connection that is there.
-const ANSWER: Duration = Duration::from_secs(30);
-
-/// How long a silent connection is waited for before another one is tried beside it.
-const SECOND_AFTER: Duration = Duration::from_millis(2500);
-
-/// Sends one signal, as often as that takes: the host knows it by its random bytes, and sends it once.
-struct Teller<'a> {
-    reach: &'a HostHandle,
-    kill: Kill,
-    /// It was asked for, and the answer did not come.
-    may_be_sent: bool,
-}
-
-impl Teller<'_> {
-    async fn tell(&mut self, session: Session) -> Result<(), Failed> {
-        let mut retry = Retry::new(self.reach);
-        retry.keep(session);
-        loop {
-            let asked = retry.ask(&self.kill, &Cell::new(Stage::Connect)).await;
-            let mut session = match asked {
-                Ok(session) => session,
-                Err(error) => {
-                    let again = error.may_have_asked() && may_come_back(&error);
-                    self.may_be_sent |= error.may_have_asked();
-                    if again && retry.broke(false).await {
-                        continue;
-                    }
-                    return Err(error.into());
-                }
-            };
-            let before = std::mem::replace(&mut self.may_be_sent, true);
-            let pulse = session.link.reader.pulse().clone();
-            let answered = timeout(ANSWER, answer(&mut session));
-            let broken = match self.reach.watch(&pulse, Some(SECOND_AFTER), answered).await {
-                Watched::Done(Ok(Ok(()))) => {
-                    session.leave().await;
-                    return Ok(());
-                }
-                Watched::Done(Ok(Err(broken))) => broken,
-                Watched::Done(Err(_)) | Watched::Silent => LinkError::Silent.into(),
-                Watched::Replaced(other) => {
-                    if retry.replaced(other, false) {
-                        continue;
-                    }
-                    LinkError::Silent.into()
-                }
-            };
-            match &broken {
-                Broken::Link(error) if is_broken_connection(error) => {
-                    if retry.broke(false).await {
-                        continue;
-                    }
-                }
-                Broken::Link(_) => {}
-                // An answer is certain, unless the job has ended since it was asked first.
-                Broken::Failed(failure) => {
-                    self.may_be_sent = before && failure.cause == Cause::Over;
-                }
-            }
-            return Err(Failed::broken(broken, self.reach));
-        }
-    }
-
-    /// Says what is not known.
-    fn explain(&self, error: CliError) -> CliError {
-        if !self.may_be_sent {
+    within(left, reach, Box::pin(told)).await.map_err(|failed| {
+        let error = on(failed);
+        if !may_be_sent.get() {
             return error;
         }
-        let Kill { job, signal: Signal { number }, .. } = self.kill;
-        let name = &self.reach.name();
+        let Kill { job, signal: Signal { number }, .. } = kill;
         error.next(format!(
             "it is not known whether signal {number} was sent; see: lariat jobs {name} {job}"
         ))
-    }
+    })?;
+    Ok((job, now_ms))
 }
 
-async fn answer(session: &mut Session) -> Result<(), Broken> {
+/// Reads the answer to a signal, and keeps up to date whether the signal may be sent.
+async fn answer(session: &mut Session, may_be_sent: &Cell<bool>) -> Result<(), Broken> {
+    let before = may_be_sent.replace(true);
+    let answered = killed(session).await;
+    if let Err(Broken::Failed(failure)) = &answered {
+        // An answer is certain, unless the job has ended since it was first asked.
+        may_be_sent.set(before && failure.cause == Cause::Over);
+    }
+    answered
+}
+
+async fn killed(session: &mut Session) -> Result<(), Broken> {
     let link = &mut session.link;
     match link.next().await?.ok_or(LinkError::Cut)?.kind {
         Killed::KIND => {

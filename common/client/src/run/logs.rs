@@ -75,12 +75,12 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
         (self.stdout.into_destination(), self.stderr.into_destination())
     }
 
-    /// Reads, beginning on this connection, and returns the job's state. Calls `lost` with the stream's name and
+    /// Reads, beginning on this connection if there is one, and returns the job's state. Calls `lost` with the stream's name and
     /// the number of bytes wherever bytes were not kept.
     pub async fn read(
         &self,
         host: &HostHandle,
-        session: Session,
+        session: Option<Session>,
         wanted: &Wanted,
         lost: impl Fn(&'static str, u64),
     ) -> Result<State, LogsError> {
@@ -105,12 +105,14 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
     async fn connections(
         &self,
         host: &HostHandle,
-        first: Session,
+        first: Option<Session>,
         wanted: &Wanted,
         lost: &impl Fn(&'static str, u64),
     ) -> Result<State, LogsError> {
         let mut retry = Retry::new(host);
-        retry.keep(first);
+        if let Some(first) = first {
+            retry.keep(first);
+        }
         let (job, from, follow) = (wanted.job, wanted.start, wanted.follow);
         let mut logs = Logs { job, from, follow, all_keys: false };
         let ended = loop {

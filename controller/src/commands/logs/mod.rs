@@ -156,7 +156,7 @@ impl Part {
         let lost = |stream: &str, bytes: u64| {
             lost(format!("{bytes} bytes of {stream} of job {short} are not kept"));
         };
-        let read = log.read(reach, session, &wanted, lost).await;
+        let read = log.read(reach, Some(session), &wanted, lost).await;
         read.map_err(|error| match error {
             LogsError::Local(error) => {
                 Failed { end: End::Errored, error: CliError::stdout(&error) }

@@ -9,7 +9,7 @@ use lariat_base::escape::escape;
 use lariat_base::os_error::{io_error, os_error, plain};
 
 use crate::fanout::End;
-use crate::output;
+use crate::output::notes;
 use crate::status;
 
 /// What ends a verb. Any error becomes one with `?`; [`during`](Self::during) says what was being
@@ -109,8 +109,8 @@ impl CliError {
     /// Tells it on stderr, with every cause if `verbose`.
     pub(crate) fn report(&self, verbose: bool) -> ExitCode {
         if !self.quiet {
-            output::error(&self.line());
-            self.because(verbose).iter().for_each(|cause| output::because(cause));
+            notes::error(&self.line());
+            self.because(verbose).iter().for_each(|cause| notes::because(cause));
         }
         self.status()
     }

@@ -21,10 +21,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let host = client.host(peer);
         all.spawn_local(async move {
             let began = Instant::now();
-            let pong = async |session: &mut lariat_client::Session| {
-                Ok(session.link.expect::<Pong>().await?)
-            };
-            let line = match host.ask(&Ping { nonce: 1 }, pong).await {
+            let answered = host
+                .ask(&Ping { nonce: 1 }, async |session| Ok(session.link.expect::<Pong>().await?))
+                .await;
+            let line = match answered {
                 Ok((session, _)) => {
                     session.leave().await;
                     format!("{}: up, {:?}", host.name(), began.elapsed())

@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         let Some(found) = jobs::find(whom, wish, context, "kill").await? else {
             return Ok(ExitCode::SUCCESS);
         };
-        let name = &found.reach.name();
+        let name = &found.handle.name();
         let (job, now_ms) = kill(&found, *signal, whom.timeout).await?;
         if *json {
             object(&jobs::object(name, &job, now_ms))?;
@@ -98,14 +98,14 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
 
 /// Signals the job, and gives what was heard of it before, and when by the host's clock.
 async fn kill(
-    Found { reach, wish, .. }: &Found,
+    Found { handle, wish, .. }: &Found,
     signal: u8,
     limit: Option<Duration>,
 ) -> Result<(Job, u64), CliError> {
     let on = |failed| CliError::from(failed).before("kill on");
-    let name = reach.name();
+    let name = handle.name();
     let began = Instant::now();
-    let (session, listed) = jobs::list(reach, wish.prefix.as_ref(), limit).await.map_err(on)?;
+    let (session, listed) = jobs::list(handle, wish.prefix.as_ref(), limit).await.map_err(on)?;
     let now_ms = session.welcome.time_ms;
     let job = wish.one_of(name, listed);
     let job = job.map_err(|error| error.during(format!("kill on {name}")))?;
@@ -115,12 +115,12 @@ async fn kill(
     let may_be_sent = Cell::new(false);
     let told = async {
         let answer = async |session: &mut Session| answer(session, &may_be_sent).await;
-        let (session, ()) = reach.ask_on(Some(session), &kill, &may_be_sent, answer).await?;
+        let (session, ()) = handle.ask_on(Some(session), &kill, &may_be_sent, answer).await?;
         session.leave().await;
         Ok(())
     };
     let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
-    within(left, reach, Box::pin(told)).await.map_err(|failed| {
+    within(left, handle, Box::pin(told)).await.map_err(|failed| {
         let error = on(failed);
         if !may_be_sent.get() {
             return error;

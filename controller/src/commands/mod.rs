@@ -17,6 +17,7 @@ mod man;
 mod ping;
 mod pull;
 mod push;
+mod report;
 mod rsh;
 mod run;
 mod shell;

@@ -57,8 +57,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         if !args.fanout.includes(&args.target, &fleet, context)? {
             return Ok(None);
         }
-        let reach = fleet.host(&chosen)?;
-        block_on(async { ping(&reach, args.timeout).await.map_err(Failed::into) }).map(Some)
+        let handle = fleet.host(&chosen)?;
+        block_on(async { ping(&handle, args.timeout).await.map_err(Failed::into) }).map(Some)
     });
     let result = result.map_err(|error| error.during("ping"));
     let host = &chosen.host;
@@ -85,7 +85,7 @@ fn many(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
         let fanout = Fanout::look(context, names, args.fanout.limits(), args.json)?;
         let report = Told { stdout: fanout.screen.stdout.clone(), json: args.json };
         let limit = args.timeout;
-        let question = async move |_, reach: &HostHandle| ping(reach, limit).await;
+        let question = async move |_, handle: &HostHandle| ping(handle, limit).await;
         fanout.ask(Arc::new(fleet), hosts, question, report).await
     })
 }
@@ -152,13 +152,13 @@ fn ms(time: Duration) -> String {
     format!("{ms:.decimals$} ms")
 }
 
-async fn ping(reach: &HostHandle, limit: Option<Duration>) -> Result<Times, Failed> {
-    within(limit, reach, round_trip(reach)).await
+async fn ping(handle: &HostHandle, limit: Option<Duration>) -> Result<Times, Failed> {
+    within(limit, handle, round_trip(handle)).await
 }
 
-async fn round_trip(reach: &HostHandle) -> Result<Times, Failed> {
+async fn round_trip(handle: &HostHandle) -> Result<Times, Failed> {
     let began = Instant::now();
-    let (session, times) = reach
+    let (session, times) = handle
         .ask(&Ping { nonce: 0 }, async |session| {
             let connect = began.elapsed();
             let link = &mut session.link;

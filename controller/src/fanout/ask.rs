@@ -29,9 +29,9 @@ impl Fanout<'_> {
             let (all, mut signals) = (Arc::clone(&all), relay.signals());
             Box::pin(async move {
                 let (fleet, hosts, question) = &*all;
-                let reach = fleet.host(&hosts[number])?;
+                let handle = fleet.host(&hosts[number])?;
                 tokio::select! {
-                    answer = question(number, &reach) => answer,
+                    answer = question(number, &handle) => answer,
                     _ = signals.next() => Err(Failed::interrupted()),
                 }
             })

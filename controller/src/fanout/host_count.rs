@@ -4,19 +4,19 @@ use std::str::FromStr;
 
 /// A number of hosts, or a part of them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Share {
+pub(crate) enum HostCount {
     /// This many.
     Count(usize),
     /// This many in a hundred, at most 100.
     Percent(u8),
 }
 
-/// A text is no [`Share`].
+/// A text is no [`HostCount`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a number of hosts such as 5 or 20%")]
-pub(crate) struct BadShare(String);
+pub(crate) struct BadHostCount(String);
 
-impl Share {
+impl HostCount {
     /// How many of `all` it is, a part of one host counting as one.
     pub(super) fn up(self, all: usize) -> usize {
         match self {
@@ -39,11 +39,11 @@ impl Share {
     }
 }
 
-impl FromStr for Share {
-    type Err = BadShare;
+impl FromStr for HostCount {
+    type Err = BadHostCount;
 
-    fn from_str(text: &str) -> Result<Self, BadShare> {
-        let bad = || BadShare(text.to_owned());
+    fn from_str(text: &str) -> Result<Self, BadHostCount> {
+        let bad = || BadHostCount(text.to_owned());
         let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
         match text.strip_suffix('%') {
             Some(percent) if digits(percent) => {
@@ -63,14 +63,14 @@ mod tests {
     #[test]
     fn a_number_or_a_part_of_all() {
         let of =
-            |text: &str, all| text.parse().map(|share: Share| (share.up(all), share.down(all)));
+            |text: &str, all| text.parse().map(|share: HostCount| (share.up(all), share.down(all)));
         assert_eq!(of("5", 40), Ok((5, 5)));
         assert_eq!(of("25%", 40), Ok((10, 10)));
         assert_eq!(of("10%", 25), Ok((3, 2)));
         assert_eq!(of("0%", 25), Ok((0, 0)));
         assert_eq!(of("100%", usize::MAX).map(|(up, _)| up > 0), Ok(true));
         for bad in ["", "%", "101%", "-1", "+1", "1.5", "5 %", "99999999999999999999"] {
-            assert_eq!(bad.parse::<Share>(), Err(BadShare(bad.to_owned())), "{bad}");
+            assert_eq!(bad.parse::<HostCount>(), Err(BadHostCount(bad.to_owned())), "{bad}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use lariat_base::name::HostName;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{End, Limits, Plan, Record, Share};
+use super::{End, HostCount, Limits, Plan, Record};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fleet::Fleet;
@@ -26,11 +26,11 @@ pub(crate) struct FanoutOptions {
 
     /// Go over the hosts in batches of this size: the next one begins when all of one have ended
     #[arg(long, value_name = "N|P%", value_parser = parse_batch)]
-    batch: Option<Share>,
+    batch: Option<HostCount>,
 
     /// Begin with no more hosts once more than this have failed
     #[arg(long, value_name = "N|P%")]
-    max_fail: Option<Share>,
+    max_fail: Option<HostCount>,
 
     /// Only hosts of TARGET that did not succeed in the last command over several hosts (failed, unreachable,
     /// refused, not started, unfinished)
@@ -38,8 +38,8 @@ pub(crate) struct FanoutOptions {
     retry_failed: bool,
 }
 
-fn parse_batch(text: &str) -> Result<Share, String> {
-    match text.parse::<Share>() {
+fn parse_batch(text: &str) -> Result<HostCount, String> {
+    match text.parse::<HostCount>() {
         Ok(share) if share.is_none() => Err("a batch has at least one host".to_owned()),
         Ok(share) => Ok(share),
         Err(bad) => Err(bad.to_string()),

@@ -1,4 +1,4 @@
-//! A verb over many hosts, from the first to the summary: the schedule says who is next, the crew does
+//! A verb over many hosts, from the first to the summary: the schedule says who is next, the worker pool does
 //! it, the ledger and the screen are told.
 
 use std::io;
@@ -13,7 +13,7 @@ use tokio::time::{Instant as Deadline, interval, sleep_until};
 use super::ended::summary;
 use super::schedule::Schedule;
 use super::screen::{Screen, TICK};
-use super::worker_pool::{Begin, Crew, HostOutcome, Work};
+use super::worker_pool::{Begin, HostOutcome, Work, WorkerPool};
 use super::{End, Ended, Entry, Ledger, Limits, Plan, Report};
 use crate::context::Context;
 use crate::error::CliError;
@@ -137,8 +137,8 @@ impl<'a> Fanout<'a> {
         let signals = signals.map_err(|e| CliError::from(e).during("wait for signals"))?;
         let at_once = self.hosts.len().min(self.limits.parallel);
         let begin: Arc<Begin<R::Outcome>> = Arc::new(begin);
-        let crew =
-            Crew::start(at_once, &begin).map_err(|e| CliError::from(e).during("start threads"))?;
+        let pool = WorkerPool::start(at_once, &begin)
+            .map_err(|e| CliError::from(e).during("start threads"))?;
         let total = self.hosts.len();
         let state = State {
             schedule: Schedule::new(total, self.limits),
@@ -151,21 +151,21 @@ impl<'a> Fanout<'a> {
             came: None,
             full: false,
         };
-        state.run(crew, signals).await
+        state.run(pool, signals).await
     }
 }
 
 impl<R: Report> State<'_, R> {
     async fn run(
         mut self,
-        mut crew: Crew<R::Outcome>,
+        mut pool: WorkerPool<R::Outcome>,
         mut signals: Signals,
     ) -> Result<ExitCode, CliError> {
         let mut ticks = interval(TICK);
         loop {
             while let Some(number) = self.schedule.start() {
                 self.begins(number);
-                crew.begin(number);
+                pool.begin(number);
             }
             if self.schedule.is_over() {
                 break;
@@ -183,7 +183,7 @@ impl<R: Report> State<'_, R> {
                     Ending::Told(_) => break,
                     _ => self.end(SIGTERM),
                 },
-                came = crew.ended() => match came {
+                came = pool.ended() => match came {
                     Some(came) => self.ended(came),
                     None => break,
                 },

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::Share;
+use super::HostCount;
 
 /// How a fan-out goes over its hosts.
 #[derive(Clone, Copy, Debug)]
@@ -11,9 +11,9 @@ pub(crate) struct Limits {
     /// Hosts at once, at least one.
     pub(crate) parallel: usize,
     /// Hosts that must all have ended before the next ones begin.
-    pub(crate) batch: Option<Share>,
+    pub(crate) batch: Option<HostCount>,
     /// No more hosts begin once more than this have failed.
-    pub(crate) max_fail: Option<Share>,
+    pub(crate) max_fail: Option<HostCount>,
 }
 
 impl Limits {
@@ -169,7 +169,7 @@ mod tests {
             total in 0_usize..40, parallel in 0_usize..9, batch in proptest::option::of(0_usize..50),
             order in any::<u64>(),
         ) {
-            let batch = batch.map(Share::Count);
+            let batch = batch.map(HostCount::Count);
             let mut schedule = Schedule::new(total, Limits { parallel, batch, max_fail: None });
             let (mut begun, mut running) = (Vec::new(), 0);
             while !schedule.is_over() {

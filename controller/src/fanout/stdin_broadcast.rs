@@ -22,7 +22,7 @@ const PART: usize = 64 * 1024;
 
 /// Where the commands' stdin comes from.
 #[derive(Clone)]
-pub(crate) enum Feed {
+pub(crate) enum StdinBroadcast {
     /// As it comes.
     Live(Live),
     /// All of it.
@@ -35,7 +35,7 @@ pub(crate) struct Live(Arc<Mutex<Desk>>);
 
 /// One command's stdin.
 pub(crate) struct Reader {
-    feed: Feed,
+    feed: StdinBroadcast,
     number: usize,
     position: u64,
 }
@@ -49,7 +49,7 @@ struct Desk {
     waiting: Vec<Waker>,
 }
 
-impl Feed {
+impl StdinBroadcast {
     /// For this many readers, which all begin at once.
     pub(crate) fn live(readers: usize) -> Self {
         let desk =
@@ -165,8 +165,8 @@ impl AsyncRead for Reader {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match &self.feed {
-            Feed::Live(live) => live.poll_read(self.number, cx, buffer),
-            Feed::Kept(file) => {
+            StdinBroadcast::Live(live) => live.poll_read(self.number, cx, buffer),
+            StdinBroadcast::Kept(file) => {
                 let len = file.read_at(buffer.initialize_unfilled(), self.position)?;
                 buffer.advance(len);
                 self.position += len as u64;
@@ -178,7 +178,7 @@ impl AsyncRead for Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        if let Feed::Live(live) = &self.feed {
+        if let StdinBroadcast::Live(live) = &self.feed {
             let mut desk = live.lock();
             desk.backlog.leave(self.number);
             wake(desk);
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn every_reader_gets_all_of_it_at_a_pace_of_its_own() {
         block_on(async {
-            let (stdin, feed) = (stdin(), Feed::live(3));
+            let (stdin, feed) = (stdin(), StdinBroadcast::live(3));
             let [mut fast, mut slow, left] = [0, 1, 2].map(|number| feed.reader(number));
             let (mut all, mut whole) = (Vec::new(), Vec::new());
             let readers = async {
@@ -222,7 +222,7 @@ mod tests {
     fn one_that_begins_later_gets_all_of_what_was_kept() {
         block_on(async {
             let stdin = stdin();
-            let feed = Feed::keep(&stdin[..]).await.unwrap();
+            let feed = StdinBroadcast::keep(&stdin[..]).await.unwrap();
             for number in 0..2 {
                 let mut got = Vec::new();
                 feed.reader(number).read_to_end(&mut got).await.unwrap();

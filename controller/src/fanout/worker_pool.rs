@@ -26,7 +26,7 @@ pub(super) type Begin<T> = dyn Fn(usize) -> Work<T> + Send + Sync;
 pub(crate) type HostOutcome<T> = (usize, Option<T>);
 
 /// Worker threads. They end with this value; what they have not done then is given up.
-pub(crate) struct Crew<T> {
+pub(crate) struct WorkerPool<T> {
     workers: Vec<Worker>,
     came: UnboundedReceiver<(usize, HostOutcome<T>)>,
 }
@@ -36,7 +36,7 @@ struct Worker {
     running: usize,
 }
 
-impl<T: Send + 'static> Crew<T> {
+impl<T: Send + 'static> WorkerPool<T> {
     /// As many threads as there are processors, and not more than `hosts`.
     pub(crate) fn start(hosts: usize, begin: &Arc<Begin<T>>) -> io::Result<Self> {
         let processors = thread::available_parallelism().map_or(1, usize::from);
@@ -46,7 +46,7 @@ impl<T: Send + 'static> Crew<T> {
                 let (hosts, mine) = unbounded_channel();
                 let (begin, tell) = (Arc::clone(begin), tell.clone());
                 let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
-                thread::Builder::new().name(format!("crew {number}")).spawn(move || {
+                thread::Builder::new().name(format!("worker {number}")).spawn(move || {
                     let tell = move |came| drop(tell.send((number, came)));
                     runtime.block_on(LocalSet::new().run_until(work(&*begin, mine, tell)));
                     // A look-up of a name, say, is not waited for.
@@ -103,17 +103,17 @@ mod tests {
                     host * 2
                 })
             });
-            let mut crew = Crew::start(100, &begin).unwrap();
-            (0..100).for_each(|host| crew.begin(host));
+            let mut pool = WorkerPool::start(100, &begin).unwrap();
+            (0..100).for_each(|host| pool.begin(host));
             let mut came = Vec::new();
             for _ in 0..100 {
-                came.push(crew.ended().await.unwrap());
+                came.push(pool.ended().await.unwrap());
             }
             came.sort_unstable();
             for (number, (host, result)) in came.into_iter().enumerate() {
                 assert_eq!((host, result), (number, (number != 7).then_some(number * 2)));
             }
-            assert!(crew.workers.iter().all(|worker| worker.running == 0));
+            assert!(pool.workers.iter().all(|worker| worker.running == 0));
         });
     }
 }

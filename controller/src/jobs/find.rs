@@ -16,7 +16,7 @@ use crate::target::Chosen;
 /// Where a job is.
 pub(crate) struct Found {
     /// On this host.
-    pub(crate) reach: HostHandle,
+    pub(crate) handle: HostHandle,
     /// It is this one there.
     pub(crate) wish: Wish,
     /// What is left to say of the hosts that were looked through.
@@ -31,8 +31,8 @@ pub(crate) async fn find(
     verb: &'static str,
 ) -> Result<Option<Found>, CliError> {
     if let Some(host) = whom.plain()? {
-        let reach = whom.reach(&host, context)?;
-        return Ok(reach.map(|reach| Found { reach, wish, code: ExitCode::SUCCESS }));
+        let handle = whom.handle(&host, context)?;
+        return Ok(handle.map(|handle| Found { handle, wish, code: ExitCode::SUCCESS }));
     }
     let several = whom.several(context)?;
     if several.hosts.is_empty() {
@@ -41,8 +41,8 @@ pub(crate) async fn find(
     let fanout = Fanout::search(context, several.names(), whom.fanout.limits())?;
     let mut told = Told { verb, hosts: Vec::new() };
     let (asked, limit) = (wish.clone(), whom.timeout);
-    let question = async move |_, reach: &HostHandle| {
-        let (session, jobs) = list(reach, asked.prefix.as_ref(), limit).await?;
+    let question = async move |_, handle: &HostHandle| {
+        let (session, jobs) = list(handle, asked.prefix.as_ref(), limit).await?;
         session.leave().await;
         Ok(asked.candidates(jobs))
     };
@@ -55,7 +55,7 @@ pub(crate) async fn find(
     let (host, job) = wish.host(&whom.target, &told.hosts).map_err(|e| e.during(verb))?;
     let chosen = Chosen { host: host.clone(), user: None };
     let wish = Wish { prefix: Some(Prefix::from(job)), ..wish };
-    Ok(Some(Found { reach: fleet.host(&chosen)?, wish, code }))
+    Ok(Some(Found { handle: fleet.host(&chosen)?, wish, code }))
 }
 
 /// What hosts have told.

@@ -58,7 +58,7 @@ impl Whom {
     }
 
     /// How to reach that host; nothing if it is not left to be tried again.
-    pub(crate) fn reach(
+    pub(crate) fn handle(
         &self,
         host: &HostName,
         context: &Context,
@@ -97,13 +97,13 @@ impl Several {
 
 /// Asks a host for its jobs, which may take it so long. The connection is good for another request.
 pub(crate) async fn list(
-    reach: &HostHandle,
+    handle: &HostHandle,
     prefix: Option<&Prefix>,
     limit: Option<Duration>,
 ) -> Result<(Session, Vec<Job>), Failed> {
     let prefix = prefix.map(|Prefix(prefix)| prefix.clone()).unwrap_or_default();
-    let asked = async { Ok(reach.ask(&List { prefix, all_keys: false }, receive).await?) };
-    within(limit, reach, asked).await
+    let asked = async { Ok(handle.ask(&List { prefix, all_keys: false }, receive).await?) };
+    within(limit, handle, asked).await
 }
 
 async fn receive(Session { link, .. }: &mut Session) -> Result<Vec<Job>, Broken> {

@@ -16,11 +16,11 @@ use rustls_pki_types::pem::PemObject;
 use serde::Deserialize;
 
 /// A fleet's client, and its hosts.
-pub struct Fleet {
+pub(crate) struct Fleet {
     /// Reaches the hosts.
-    pub client: Client,
+    pub(crate) client: Client,
     /// The hosts that are enrolled.
-    pub peers: Vec<Peer>,
+    pub(crate) peers: Vec<Peer>,
 }
 
 #[derive(Deserialize)]
@@ -45,7 +45,7 @@ struct Host {
 
 impl Fleet {
     /// Reads the fleet in `$LARIAT_HOME`: `ca.pem`, the first key of `keys/`, and `hosts.toml`.
-    pub fn load() -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn load() -> Result<Self, Box<dyn Error>> {
         let home = PathBuf::from(std::env::var_os("LARIAT_HOME").ok_or("set LARIAT_HOME")?);
         let ca = CertificateDer::from_pem_file(home.join("ca.pem"))?;
         let key = home.join("keys").read_dir()?.next().ok_or("no key")??.path();
@@ -63,7 +63,7 @@ impl Fleet {
 
     /// The host of this name.
     #[allow(dead_code, reason = "not every example names a host")]
-    pub fn peer(&self, name: &str) -> Result<Peer, Box<dyn Error>> {
+    pub(crate) fn peer(&self, name: &str) -> Result<Peer, Box<dyn Error>> {
         let peer = self.peers.iter().find(|peer| peer.name.as_str() == name);
         Ok(peer.ok_or_else(|| format!("no host {name}"))?.clone())
     }

@@ -9,7 +9,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::{Dial, DialError, Dialing};
+use super::{BoxStream, Dial, DialError, Dialing};
 use crate::address::Address;
 
 /// How long an address may take before the next one is tried beside it (RFC 8305, section 5).
@@ -21,7 +21,10 @@ pub struct Tcp;
 
 impl Dial for Tcp {
     fn dial<'a>(&'a self, address: &'a Address) -> Dialing<'a> {
-        Box::pin(async { Ok(Box::new(connect(address).await?) as _) })
+        Box::pin(async {
+            let stream: BoxStream = Box::new(connect(address).await?);
+            Ok(stream)
+        })
     }
 }
 

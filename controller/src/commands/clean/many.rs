@@ -49,8 +49,8 @@ pub(super) fn run(
         let (json, dry_run, limit) = (args.json, args.dry_run, args.timeout);
         let stdout = fanout.screen.stdout.clone();
         let report = All { stdout, json, dry_run, total: Cleaned::default() };
-        let question = async move |number: usize, reach: &HostHandle| {
-            ask(reach, &requests[number], limit).await
+        let question = async move |number: usize, handle: &HostHandle| {
+            ask(handle, &requests[number], limit).await
         };
         fanout.ask(Arc::new(fleet), hosts, question, report).await
     })

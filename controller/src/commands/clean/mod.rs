@@ -72,10 +72,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         if !args.fanout.includes(&target, &fleet, context)? {
             return Ok(None);
         }
-        let reach = fleet.host(&chosen)?;
+        let handle = fleet.host(&chosen)?;
         let mut answer = None;
         block_on(async {
-            answer = Some(ask(&reach, &request, args.timeout).await);
+            answer = Some(ask(&handle, &request, args.timeout).await);
             Ok(())
         })?;
         answer.transpose()
@@ -177,9 +177,13 @@ fn summary(cleaned: &Cleaned, dry_run: bool) -> String {
 }
 
 /// Asks one host.
-async fn ask(reach: &HostHandle, request: &Clean, limit: Option<Duration>) -> Result<Done, Failed> {
+async fn ask(
+    handle: &HostHandle,
+    request: &Clean,
+    limit: Option<Duration>,
+) -> Result<Done, Failed> {
     let work = async {
-        let mut retry = Retry::new(reach);
+        let mut retry = Retry::new(handle);
         loop {
             // What is removed already is not there the second time.
             let mut session = retry.ask_again(request).await?;
@@ -192,11 +196,11 @@ async fn ask(reach: &HostHandle, request: &Clean, limit: Option<Duration>) -> Re
             };
             let again = matches!(&broken, Broken::Link(error) if is_broken_connection(error));
             if !again || !retry.broke(false).await {
-                return Err(Failed::broken(broken, reach));
+                return Err(Failed::broken(broken, handle));
             }
         }
     };
-    within(limit, reach, work).await
+    within(limit, handle, work).await
 }
 
 async fn answer(Session { link, .. }: &mut Session) -> Result<Done, Broken> {

@@ -29,7 +29,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         let stdout = fanout.screen.stdout.clone();
         let report = Listing { stdout, rows, count: 0, none, has_answer: false };
         let (prefix, limit) = (job.clone(), whom.timeout);
-        let question = async move |_, reach: &HostHandle| ask(reach, prefix.as_ref(), limit).await;
+        let question =
+            async move |_, handle: &HostHandle| ask(handle, prefix.as_ref(), limit).await;
         let Several { fleet, hosts } = several;
         fanout.ask(fleet, hosts, question, report).await
     })

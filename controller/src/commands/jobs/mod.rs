@@ -47,9 +47,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     let Args { whom, job, json } = args;
     let Some(host) = whom.plain()? else { return many::run(args, context) };
-    let told = whom.reach(&host, context).and_then(|reach| {
-        let Some(reach) = reach else { return Ok(None) };
-        let told = block_on(async { Ok(ask(&reach, job.as_ref(), whom.timeout).await?) })?;
+    let told = whom.handle(&host, context).and_then(|handle| {
+        let Some(handle) = handle else { return Ok(None) };
+        let told = block_on(async { Ok(ask(&handle, job.as_ref(), whom.timeout).await?) })?;
         if told.jobs.is_empty() && job.is_some() {
             return Err(args.wish().none_on(&host).during(format!("on {host}")));
         }
@@ -87,11 +87,11 @@ struct Told {
 }
 
 async fn ask(
-    reach: &HostHandle,
+    handle: &HostHandle,
     job: Option<&Prefix>,
     limit: Option<Duration>,
 ) -> Result<Told, Failed> {
-    let (session, jobs) = jobs::list(reach, job, limit).await?;
+    let (session, jobs) = jobs::list(handle, job, limit).await?;
     let now_ms = session.welcome.time_ms;
     session.leave().await;
     Ok(Told { jobs, now_ms })

@@ -37,9 +37,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
             stderr: fanout.screen.stderr.clone(),
         };
         let limit = whom.timeout;
-        let question = async move |number, reach: &HostHandle| {
-            let listed = jobs::list(reach, reader.wish.prefix.as_ref(), limit).await?;
-            Ok(reader.read(number, reach, listed).await)
+        let question = async move |number, handle: &HostHandle| {
+            let listed = jobs::list(handle, reader.wish.prefix.as_ref(), limit).await?;
+            Ok(reader.read(number, handle, listed).await)
         };
         let objects = common.json.then(|| fanout.screen.stdout.clone());
         let report = Told {
@@ -70,10 +70,10 @@ impl Reader {
     async fn read(
         &self,
         number: usize,
-        reach: &HostHandle,
+        handle: &HostHandle,
         (session, listed): (Session, Vec<Job>),
     ) -> Read {
-        let host = reach.name();
+        let host = handle.name();
         let candidates = self.wish.candidates(listed);
         if candidates.is_empty() {
             session.leave().await;
@@ -84,22 +84,22 @@ impl Reader {
             Err(error) => return Some(Err(error.during(host).into())),
         };
         Some(if self.json {
-            self.as_object(reach, session, job).await
+            self.as_object(handle, session, job).await
         } else {
-            self.as_lines(number, reach, session, job).await
+            self.as_lines(number, handle, session, job).await
         })
     }
 
     async fn as_lines(
         &self,
         number: usize,
-        reach: &HostHandle,
+        handle: &HostHandle,
         session: Session,
         job: Job,
     ) -> Result<(), Failed> {
-        let lines = |printer: &Printer| Sink::lines(reach.name(), number, printer);
+        let lines = |printer: &Printer| Sink::lines(handle.name(), number, printer);
         let log = Log::one_of_many(lines(&self.stdout), lines(&self.stderr));
-        let read = self.follow(&log, reach, session, &job).await;
+        let read = self.follow(&log, handle, session, &job).await;
         let (mut stdout, mut stderr) = log.into_outputs();
         stdout.finish().await;
         stderr.finish().await;
@@ -108,30 +108,30 @@ impl Reader {
 
     async fn as_object(
         &self,
-        reach: &HostHandle,
+        handle: &HostHandle,
         session: Session,
         job: Job,
     ) -> Result<(), Failed> {
         let now_ms = session.welcome.time_ms;
         let log = Log::one_of_many(Capture::one_of_many(), Capture::one_of_many());
-        let state = self.follow(&log, reach, session, &job).await?;
+        let state = self.follow(&log, handle, session, &job).await?;
         // What is read of it now is in memory until it is written.
         self.stdout.room().await;
         let job = Job { state, ..job };
-        self.stdout.put(&object(reach.name(), &job, now_ms, log.into_outputs())?);
+        self.stdout.put(&object(handle.name(), &job, now_ms, log.into_outputs())?);
         Ok(())
     }
 
     async fn follow<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin>(
         &self,
         log: &Log<O, E>,
-        reach: &HostHandle,
+        handle: &HostHandle,
         session: Session,
         job: &Job,
     ) -> Result<State, Failed> {
-        let host = reach.name();
+        let host = handle.name();
         let lost = |what| self.stderr.put(format!("lariat: logs on {host}: {what}\n").as_bytes());
-        self.part.read(log, reach, session, (job, self.follow), lost).await
+        self.part.read(log, handle, session, (job, self.follow), lost).await
     }
 }
 

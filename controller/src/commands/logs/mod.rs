@@ -95,22 +95,22 @@ pub(super) fn read(
     let host = args.whom.plain()?;
     let read = block_on(async {
         let found = jobs::find(&args.whom, args.wish(), context, verb).await?;
-        let Some(Found { reach, wish, code: _ }) = found else { return Ok(None) };
-        let name = reach.name();
+        let Some(Found { handle, wish, code: _ }) = found else { return Ok(None) };
+        let name = handle.name();
         let on = format!("{verb} on {name}");
         let before = |error| CliError::from(error).before(&format!("{verb} on"));
-        let listed = jobs::list(&reach, wish.prefix.as_ref(), args.whom.timeout).await;
+        let listed = jobs::list(&handle, wish.prefix.as_ref(), args.whom.timeout).await;
         let (session, listed) = listed.map_err(before)?;
         let job = wish.one_of(name, listed).map_err(|error| error.during(&on))?;
         if follow && !job.detached {
             session.leave().await;
-            return followed::read(&reach, &job, args.json).await.map(Some);
+            return followed::read(&handle, &job, args.json).await.map(Some);
         }
         let lost = |what: String| output::error(&format!("{on}: {what}"));
         if args.json {
             let log = Log::new(Capture::default(), Capture::default());
             let now_ms = session.welcome.time_ms;
-            let state = args.part.read(&log, &reach, session, (&job, follow), lost).await;
+            let state = args.part.read(&log, &handle, session, (&job, follow), lost).await;
             let state = state.map_err(before)?;
             output::bytes(&object(name, &Job { state, ..job }, now_ms, log.into_outputs())?)?;
             return Ok(Some(state));
@@ -119,7 +119,7 @@ pub(super) fn read(
         let stdout = LocalOutput::stdout().map_err(local)?;
         let stderr = LocalOutput::stderr().map_err(local)?;
         let log = Log::new(stdout, stderr);
-        let state = args.part.read(&log, &reach, session, (&job, follow), lost).await;
+        let state = args.part.read(&log, &handle, session, (&job, follow), lost).await;
         state.map(Some).map_err(before)
     });
     jobs::failed_as(args.json, host.as_ref(), read)
@@ -142,7 +142,7 @@ impl Part {
     async fn read<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin>(
         &self,
         log: &Log<O, E>,
-        reach: &HostHandle,
+        handle: &HostHandle,
         session: Session,
         (job, follow): (&Job, bool),
         lost: impl Fn(String),
@@ -156,13 +156,13 @@ impl Part {
         let lost = |stream: &str, bytes: u64| {
             lost(format!("{bytes} bytes of {stream} of job {short} are not kept"));
         };
-        let read = log.read(reach, Some(session), &wanted, lost).await;
+        let read = log.read(handle, Some(session), &wanted, lost).await;
         read.map_err(|error| match error {
             LogsError::Local(error) => {
                 Failed { end: End::Errored, error: CliError::stdout(&error) }
             }
             LogsError::Connect(error) => error.into(),
-            LogsError::Broken(error) => Failed::broken(error, reach),
+            LogsError::Broken(error) => Failed::broken(error, handle),
         })
     }
 }

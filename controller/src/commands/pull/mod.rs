@@ -108,8 +108,8 @@ pub(crate) fn of_plan(mut args: Args, at_once: usize) -> Result<PullJob, CliErro
     check_sources(paths.iter().map(Vec::as_slice), args.options.delete, args.options.lists())?;
     let paths = paths.iter().map(|path| Template::parse(path)).collect::<Result<_, _>>()?;
     let options = args.options.shared_by(at_once);
-    let haul = PullJob::new(paths, dest.as_bytes(), options, true, args.timeout)?;
-    Ok(haul.of_plan(args.connect.reconnect))
+    let job = PullJob::new(paths, dest.as_bytes(), options, true, args.timeout)?;
+    Ok(job.of_plan(args.connect.reconnect))
 }
 
 /// The host, if there is only one and it is named.
@@ -133,7 +133,7 @@ fn one(
     )?;
     let user = chosen.user(options.user.as_deref())?;
     let host = &chosen.host;
-    let reach = Fleet::load(context, &connect).and_then(|fleet| {
+    let handle = Fleet::load(context, &connect).and_then(|fleet| {
         for RemotePath { target, .. } in &sources {
             if !fanout.includes(target, &fleet, context)? {
                 return Ok(None);
@@ -141,20 +141,20 @@ fn one(
         }
         fleet.host(chosen).map(Some)
     });
-    let reach = match reach {
-        Ok(Some(reach)) => reach,
+    let handle = match handle {
+        Ok(Some(handle)) => handle,
         Ok(None) => return Ok(ExitCode::SUCCESS),
         Err(error) => return Tally::only(End::Errored, error).report(host, json, context.verbose),
     };
     let paths: Vec<_> = sources.iter().map(|source| Template::plain(&source.path)).collect();
-    let haul = PullJob::new(paths, dest.as_bytes(), options, false, timeout)?;
-    let all = haul.all();
+    let job = PullJob::new(paths, dest.as_bytes(), options, false, timeout)?;
+    let all = job.all();
     let listing = Listing::of_one(json);
     let tally = block_on(async {
         let work = async |files: &mut Files<'_>| {
-            haul.fetch(files, &reach, user.as_deref(), &all, &listing).await;
+            job.fetch(files, &handle, user.as_deref(), &all, &listing).await;
         };
-        Ok(Files::new(&reach, haul.options(), &context.outages).within(timeout, work).await)
+        Ok(Files::new(&handle, job.options(), &context.outages).within(timeout, work).await)
     })?;
     let code = tally.report(host, json, context.verbose)?;
     listing.finish().map(|()| code)
@@ -184,15 +184,15 @@ fn many(
     by_host.iter().try_for_each(|(chosen, _)| chosen.user(options.user.as_deref()).map(drop))?;
     let limits = fanout.limits();
     let (dry_run, options) = (options.dry_run, options.shared_by(limits.at_once(by_host.len())));
-    let haul = Arc::new(PullJob::new(paths, dest.as_bytes(), options, true, timeout)?);
+    let job = Arc::new(PullJob::new(paths, dest.as_bytes(), options, true, timeout)?);
     let plan = Plan::now("pull", what, targets.join(","), names);
     let all = Arc::new((fleet, by_host));
     let transfer = move |number: usize, listing| -> Transfer {
-        let (haul, all) = (Arc::clone(&haul), Arc::clone(&all));
+        let (job, all) = (Arc::clone(&job), Arc::clone(&all));
         Box::pin(async move {
             let (fleet, by_host) = &*all;
             let (chosen, mine) = &by_host[number];
-            haul.step(fleet, chosen, mine, &listing).await
+            job.step(fleet, chosen, mine, &listing).await
         })
     };
     block_on(Many { context, plan, limits, json, dry_run }.run(transfer))

@@ -78,7 +78,7 @@ impl PullJob {
         listing: &Listing,
     ) -> Tally {
         let user = chosen.user(self.options.user.as_deref());
-        let (reach, user) = match user.and_then(|user| Ok((fleet.host(chosen)?, user))) {
+        let (handle, user) = match user.and_then(|user| Ok((fleet.host(chosen)?, user))) {
             Ok(ready) => ready,
             Err(error) => {
                 return Tally::only(
@@ -87,11 +87,11 @@ impl PullJob {
                 );
             }
         };
-        let reach = reach.reconnecting(self.reconnect);
+        let handle = handle.reconnecting(self.reconnect);
         let work = async |files: &mut Files<'_>| {
-            self.fetch(files, &reach, user.as_deref(), mine, listing).await;
+            self.fetch(files, &handle, user.as_deref(), mine, listing).await;
         };
-        Files::one_of_many(&reach, &self.options).within(self.timeout, work).await
+        Files::one_of_many(&handle, &self.options).within(self.timeout, work).await
     }
 
     /// The numbers of all paths.
@@ -103,12 +103,12 @@ impl PullJob {
     pub(crate) async fn fetch(
         &self,
         files: &mut Files<'_>,
-        reach: &HostHandle,
+        handle: &HostHandle,
         user: Option<&str>,
         mine: &[usize],
         listing: &Listing,
     ) {
-        let host = reach.name();
+        let host = handle.name();
         let dest = self.dest.as_ref().map(|dest| self.place(dest, host));
         let options = FetchOptions {
             user: user.map(ToOwned::to_owned),
@@ -124,7 +124,7 @@ impl PullJob {
                 path => shown(OsStr::from_bytes(path)).to_string(),
             };
             let what = format!("pull {source} from {host}");
-            let fetch = Fetch::new(&path, dest.as_deref(), reach.key(), options.clone());
+            let fetch = Fetch::new(&path, dest.as_deref(), handle.key(), options.clone());
             let item =
                 fetch.map(|fetch| Pulled::new(fetch, &what, listing)).map_err(CliError::from);
             Box::pin(files.one(item, what)).await;
@@ -165,8 +165,8 @@ mod tests {
         let place = |paths: usize, dest: &str, many| {
             let options = Options::parse_from(["pull"]).options;
             let paths = vec![Template::plain(b"a"); paths];
-            let haul = PullJob::new(paths, dest.as_bytes(), options, many, None).unwrap();
-            let place = haul.place(haul.dest.as_ref().unwrap(), &"web1".parse().unwrap());
+            let job = PullJob::new(paths, dest.as_bytes(), options, many, None).unwrap();
+            let place = job.place(job.dest.as_ref().unwrap(), &"web1".parse().unwrap());
             String::from_utf8(place).unwrap()
         };
         assert_eq!(place(1, "x", false), "x");

@@ -115,22 +115,22 @@ fn one(
     let Args { words: sources, json, options, timeout, connect, fanout, .. } = args;
     let user = chosen.user(options.user.as_deref())?;
     let host = &chosen.host;
-    let reach = Fleet::load(context, &connect).and_then(|fleet| {
+    let handle = Fleet::load(context, &connect).and_then(|fleet| {
         let included = fanout.includes(target, &fleet, context)?;
         included.then(|| fleet.host(chosen)).transpose()
     });
-    let reach = match reach {
-        Ok(Some(reach)) => reach,
+    let handle = match handle {
+        Ok(Some(handle)) => handle,
         Ok(None) => return Ok(ExitCode::SUCCESS),
         Err(error) => return Tally::only(End::Errored, error).report(host, json, context.verbose),
     };
-    let load = PushJob::new(sources, dest, options, timeout)?;
+    let job = PushJob::new(sources, dest, options, timeout)?;
     let listing = Listing::of_one(json);
     let tally = block_on(async {
         let work = async |files: &mut Files<'_>| {
-            load.deliver(files, host, user.as_deref(), &listing).await;
+            job.deliver(files, host, user.as_deref(), &listing).await;
         };
-        Ok(Files::new(&reach, load.options(), &context.outages).within(timeout, work).await)
+        Ok(Files::new(&handle, job.options(), &context.outages).within(timeout, work).await)
     })?;
     let code = tally.report(host, json, context.verbose)?;
     listing.finish().map(|()| code)
@@ -153,9 +153,9 @@ fn many(
     hosts.iter().try_for_each(|chosen| chosen.user(options.user.as_deref()).map(drop))?;
     let limits = fanout.limits();
     let (dry_run, options) = (options.dry_run, options.shared_by(limits.at_once(hosts.len())));
-    let load = PushJob::new(sources, &dest, options, timeout)?.shared();
-    let bad = load.bad();
-    if bad.len() == load.len() {
+    let job = PushJob::new(sources, &dest, options, timeout)?.shared();
+    let bad = job.bad();
+    if bad.len() == job.len() {
         return nothing(bad, &hosts, json, context);
     }
     if !json {
@@ -163,15 +163,15 @@ fn many(
             error.report(context.verbose);
         }
     }
-    let load = Arc::new(load);
+    let job = Arc::new(job);
     let names = hosts.iter().map(|chosen| chosen.host.clone()).collect();
     let plan = Plan::now("push", what, target.to_string(), names);
     let all = Arc::new((fleet, hosts));
     let transfer = move |number: usize, listing| -> Transfer {
-        let (load, all) = (Arc::clone(&load), Arc::clone(&all));
+        let (job, all) = (Arc::clone(&job), Arc::clone(&all));
         Box::pin(async move {
             let (fleet, hosts) = &*all;
-            load.step(fleet, &hosts[number], &listing).await
+            job.step(fleet, &hosts[number], &listing).await
         })
     };
     block_on(Many { context, plan, limits, json, dry_run }.run(transfer))

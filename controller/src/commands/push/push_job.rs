@@ -137,8 +137,8 @@ impl PushJob {
             }
             source.kind = Kind::PerHost(path);
         }
-        let load = self.shared();
-        load.bad().into_iter().next().map_or(Ok(load), Err)
+        let job = self.shared();
+        job.bad().into_iter().next().map_or(Ok(job), Err)
     }
 
     /// How it is moved.
@@ -150,7 +150,7 @@ impl PushJob {
     pub(crate) async fn step(&self, fleet: &Fleet, chosen: &Chosen, listing: &Listing) -> Tally {
         let host = &chosen.host;
         let user = chosen.user(self.options.user.as_deref());
-        let (reach, user) = match user.and_then(|user| Ok((fleet.host(chosen)?, user))) {
+        let (handle, user) = match user.and_then(|user| Ok((fleet.host(chosen)?, user))) {
             Ok(ready) => ready,
             Err(error) => {
                 return Tally::only(End::Errored, error.during(format!("push to {host}")));
@@ -159,8 +159,8 @@ impl PushJob {
         let work = async |files: &mut Files<'_>| {
             self.deliver(files, host, user.as_deref(), listing).await;
         };
-        let reach = reach.reconnecting(self.reconnect);
-        Files::one_of_many(&reach, &self.options).within(self.timeout, work).await
+        let handle = handle.reconnecting(self.reconnect);
+        Files::one_of_many(&handle, &self.options).within(self.timeout, work).await
     }
 
     /// Sends all of it to one host.

@@ -14,7 +14,7 @@ use lariat_client::{Address, HostHandle};
 use lariat_wire::protocol::exec::{Command, Run, Streams};
 
 use self::words::{BadCall, Call, Wish};
-use super::run::report;
+use super::report;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fleet::{Fleet, ReachOptions};
@@ -60,10 +60,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     if let Some(limit) = call.options.connect_timeout {
         connect.connect_timeout = limit;
     }
-    let reach = Fleet::load(context, &connect)?.host(&call.target)?;
-    check_port(&call, &reach)?;
+    let handle = Fleet::load(context, &connect)?.host(&call.target)?;
+    check_port(&call, &handle)?;
     let line = match call.wish {
-        Wish::Explain => return explain(&call, &reach),
+        Wish::Explain => return explain(&call, &handle),
         Wish::Sftp => SFTP.as_bytes().to_vec(),
         Wish::Line(line) => line,
     };
@@ -79,27 +79,27 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         env: sent.chain(call.options.set).collect(),
         streams: Streams::Followed { stdin: call.stdin },
         timeout_ms: None,
-        grace_ms: u64::try_from(reach.reconnect().as_millis()).unwrap_or(u64::MAX),
+        grace_ms: u64::try_from(handle.reconnect().as_millis()).unwrap_or(u64::MAX),
     };
     check(&request, "rsh")?;
-    block_on(follow(&request, &reach, context))
+    block_on(follow(&request, &handle, context))
 }
 
 async fn follow(
     request: &Run,
-    reach: &HostHandle,
+    handle: &HostHandle,
     context: &Context,
 ) -> Result<ExitCode, CliError> {
     let failed = |what| move |error: std::io::Error| CliError::from(error).during(what);
     let mut signals = Signals::new().map_err(failed("wait for signals"))?;
-    let mut connections = Connections::new(reach);
+    let mut connections = Connections::new(handle);
     let wants = request.streams == Streams::Followed { stdin: true };
     let stdin = wants.then(Stdin::new).transpose().map_err(failed("read stdin"))?;
     let stdout = LocalOutput::stdout().map_err(failed("write stdout"))?;
     let stderr = LocalOutput::stderr().map_err(failed("write stderr"))?;
     let job = Job::new(stdout, stderr);
     let outcome = run::run(&mut connections, &mut signals, request, &job, stdin).await;
-    if let Some(error) = report::error("rsh", &outcome, reach, request) {
+    if let Some(error) = report::error("rsh", &outcome, handle, request) {
         error.report(context.verbose);
     }
     connections.finish().await;
@@ -107,8 +107,8 @@ async fn follow(
 }
 
 /// Takes a port that is the host's own. Another one, such as sshd's, would lead to nothing that is lariat's.
-fn check_port(call: &Call, reach: &HostHandle) -> Result<(), CliError> {
-    let Some(own) = reach.address().map(Address::port) else { return Ok(()) };
+fn check_port(call: &Call, handle: &HostHandle) -> Result<(), CliError> {
+    let Some(own) = handle.address().map(Address::port) else { return Ok(()) };
     match call.options.port {
         Some(port) if port != own => {
             let host = &call.target.host;
@@ -120,10 +120,10 @@ fn check_port(call: &Call, reach: &HostHandle) -> Result<(), CliError> {
 }
 
 /// What `ssh -G` prints, in so far as there is something to say: git looks whether it can be asked.
-fn explain(call: &Call, reach: &HostHandle) -> Result<ExitCode, CliError> {
+fn explain(call: &Call, handle: &HostHandle) -> Result<ExitCode, CliError> {
     let user = call.target.user.as_ref().map(|user| format!("user {user}\n")).unwrap_or_default();
     let mut text = format!("host {}\n{user}", call.target.host);
-    if let Some(address) = reach.address() {
+    if let Some(address) = handle.address() {
         let _ = writeln!(text, "hostname {}\nport {}", address.host(), address.port());
     }
     output::bytes(text.as_bytes())?;

@@ -9,8 +9,8 @@ use lariat_client::run::{self, Connections, Job, Outcome, Signals};
 use lariat_wire::protocol::exec::Run;
 
 use super::Args;
-use super::report::{self, Said};
 use crate::capture::Captured;
+use crate::commands::report::{self, Said};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output;
@@ -20,22 +20,22 @@ use crate::output::json::object;
 pub(super) async fn run(
     args: &Args,
     request: &Run,
-    reach: &HostHandle,
+    handle: &HostHandle,
     context: &Context,
 ) -> Result<ExitCode, CliError> {
-    let name = reach.name();
+    let name = handle.name();
     let began = Instant::now();
     let mut signals = Signals::new().map_err(|e| CliError::from(e).during("wait for signals"))?;
-    let mut connections = Connections::new(reach);
+    let mut connections = Connections::new(handle);
     let job = Job::new(tokio::io::sink(), tokio::io::sink());
     let nothing = None::<tokio::io::Empty>;
     let outcome = run::run(&mut connections, &mut signals, request, &job, nothing).await;
     connections.finish().await;
     let job = report::left_there(&outcome, request);
     let error = if args.json {
-        report::json_error(&outcome, reach, request)
+        report::json_error(&outcome, handle, request)
     } else {
-        report::error("run", &outcome, reach, request)
+        report::error("run", &outcome, handle, request)
     };
     let error = error.map(|error| match job {
         Some(job) => error.hint(format!("lariat jobs {name} {job}, if it may have been started")),

@@ -2,7 +2,7 @@
 
 use lariat_base::name::HostName;
 
-use super::report;
+use crate::commands::report;
 use crate::error::CliError;
 use crate::fanout::{Ended, Gather, Report, Whole};
 use crate::output::printer::Printer;

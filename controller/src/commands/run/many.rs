@@ -14,11 +14,12 @@ use super::begun::{self, StepLog};
 use super::gathered::{Came, Gathered};
 use super::output::Output;
 use super::task::Task;
-use super::{Args, detach, report};
+use super::{Args, detach};
 use crate::capture::{Capture, Captured};
+use crate::commands::report;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{End, Ended, Fanout, Feed, Plan, Sink, Whole, Work};
+use crate::fanout::{End, Ended, Fanout, Plan, Sink, StdinBroadcast, Whole, Work};
 use crate::fleet::Fleet;
 use crate::output::json;
 use crate::output::printer::Printer;
@@ -33,7 +34,7 @@ pub(crate) struct Asked {
     task: Task,
     stdout: Printer,
     stderr: Printer,
-    feed: Option<Feed>,
+    feed: Option<StdinBroadcast>,
     relay: Arc<Relay>,
 }
 
@@ -57,10 +58,10 @@ pub(super) fn run(
         let stdin = super::stdin(args)?;
         let (feed, stdin) = match stdin {
             Some(stdin) if limits.all_at_once(hosts.len()) => {
-                (Some(Feed::live(hosts.len())), Some(stdin))
+                (Some(StdinBroadcast::live(hosts.len())), Some(stdin))
             }
             Some(stdin) => {
-                let kept = Feed::keep(stdin).await;
+                let kept = StdinBroadcast::keep(stdin).await;
                 (Some(kept.map_err(|e| CliError::from(e).during("read stdin"))?), None)
             }
             None => (None, None),
@@ -95,7 +96,7 @@ pub(super) fn run(
 }
 
 /// Reads stdin for those who want it.
-async fn pump(feed: Option<Feed>, stdin: Option<Stdin>, slow: impl Fn(Vec<usize>)) {
+async fn pump(feed: Option<StdinBroadcast>, stdin: Option<Stdin>, slow: impl Fn(Vec<usize>)) {
     match (feed, stdin) {
         (Some(feed), Some(stdin)) => feed.pump(stdin, slow).await,
         _ => std::future::pending().await,
@@ -142,12 +143,12 @@ impl Asked {
         let chosen = &self.hosts[number];
         // However it ends, others do not wait for this one to take its stdin.
         let mut stdin = self.feed.as_ref().map(|feed| feed.reader(number));
-        let (reach, sinks) = match self.prepare(number, chosen) {
+        let (handle, sinks) = match self.prepare(number, chosen) {
             Ok(ready) => ready,
             Err(error) => return self.failed(&chosen.host, error),
         };
         let (mut stdout, mut stderr) = sinks;
-        let mut connections = Connections::new(&reach);
+        let mut connections = Connections::new(&handle);
         let mut signals = self.relay.signals();
         let (mut ended, mut ran) = (Ended::ok(), false);
         let mut before = log.and_then(|log| log.before);
@@ -158,7 +159,7 @@ impl Asked {
         let first = before.map_or(0, |before| before.command);
         for (index, command) in self.task.commands.iter().enumerate().skip(first) {
             let began = Instant::now();
-            let request = self.task.request(command, chosen, reach.reconnect());
+            let request = self.task.request(command, chosen, handle.reconnect());
             let mut request = match request {
                 Ok(request) => request,
                 Err(error) => return self.failed(&chosen.host, error),
@@ -205,11 +206,11 @@ impl Asked {
                     std::mem::replace(&mut stdout, kept()),
                     std::mem::replace(&mut stderr, kept()),
                 );
-                self.object(chosen, line, &outcome, kept, (&reach, &request, began)).await;
+                self.object(chosen, line, &outcome, kept, (&handle, &request, began)).await;
             } else if let Outcome::Detached = outcome {
                 self.stdout.put(detach::told(&chosen.host, &request).as_bytes());
             }
-            let now = report::ended(&outcome, &reach, &request, line);
+            let now = report::ended(&outcome, &handle, &request, line);
             if ended.end == End::Ok {
                 ended = now;
             }
@@ -264,8 +265,8 @@ impl Asked {
         number: usize,
         chosen: &Chosen,
     ) -> Result<(HostHandle, (Sink, Sink)), CliError> {
-        let reach = self.fleet.host(chosen)?.within(self.task.timeout());
-        let reach = reach.reconnecting(self.task.reconnect);
+        let handle = self.fleet.host(chosen)?.within(self.task.timeout());
+        let handle = handle.reconnecting(self.task.reconnect);
         let host = &chosen.host;
         let lines = |printer: &Printer| Sink::lines(host, number, printer);
         let sinks = match &self.task.output {
@@ -273,7 +274,7 @@ impl Asked {
             Output::Json | Output::Gather => (kept(), kept()),
             Output::Files(out) => report::open(out, host)?,
         };
-        Ok((reach, sinks))
+        Ok((handle, sinks))
     }
 
     /// Writes what came of a command as an object.
@@ -283,7 +284,7 @@ impl Asked {
         line: Option<&[u8]>,
         outcome: &Outcome,
         kept: (Sink, Sink),
-        (reach, request, began): (&HostHandle, &Run, Instant),
+        (handle, request, began): (&HostHandle, &Run, Instant),
     ) {
         let took = began.elapsed();
         // What is read of it now is in memory until it is written.
@@ -298,7 +299,7 @@ impl Asked {
                 (Captured::default(), Captured::default(), Some(error))
             }
         };
-        let error = report::json_error(outcome, reach, request);
+        let error = report::json_error(outcome, handle, request);
         let error =
             error.or_else(|| unread.map(|error| CliError::from(error).during("read its output")));
         let (host, stdout, stderr) = (&chosen.host, &stdout, &stderr);

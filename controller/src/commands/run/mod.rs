@@ -1,7 +1,5 @@
 //! `lariat run`: a command on a host, as if it ran here, or on many.
 
-pub(super) mod report;
-
 mod begun;
 mod detach;
 mod gathered;
@@ -26,6 +24,7 @@ use lariat_client::run::{self, Connections, Job, Outcome, Signals};
 use lariat_wire::protocol::exec::{Command, Run};
 
 use crate::capture::Capture;
+use crate::commands::report;
 use crate::commands::shell::terminal;
 use crate::context::Context;
 use crate::error::CliError;
@@ -146,35 +145,43 @@ fn one(
     template: Run,
 ) -> Result<ExitCode, CliError> {
     let host = &chosen.host;
-    let reach = match fleet.and_then(|fleet| Ok((fleet.host(chosen)?.within(args.timeout), fleet)))
+    let handle = match fleet.and_then(|fleet| Ok((fleet.host(chosen)?.within(args.timeout), fleet)))
     {
         Err(error) if args.json => {
             bytes(&report::nothing(host, &error)?)?;
             return Ok(error.status());
         }
         Err(error) => return Err(error),
-        Ok((reach, fleet)) => {
+        Ok((handle, fleet)) => {
             if !args.fanout.includes(&args.target, &fleet, context)? {
                 return Ok(ExitCode::SUCCESS);
             }
-            reach
+            handle
         }
     };
     let template = request::for_host(template, host, request::Expand::of(args))?;
     let request = Run { user: chosen.user(args.user.as_deref())?, ..template };
     if args.detach {
-        return block_on(detach::run(args, &request, &reach, context));
+        return block_on(detach::run(args, &request, &handle, context));
     }
     if args.tty {
         let stdin = args.interactive;
-        return block_on(terminal::run("run", &request, &reach, stdin, context));
+        return block_on(terminal::run("run", &request, &handle, stdin, context));
     }
     block_on(async {
         let signals = Signals::new().map_err(|e| CliError::from(e).during("wait for signals"))?;
-        let connections = Connections::new(&reach);
+        let connections = Connections::new(&handle);
         let files = args.output.files(host)?;
-        let mut runner =
-            Runner { args, context, host, reach: &reach, connections, signals, files, ran: false };
+        let mut runner = Runner {
+            args,
+            context,
+            host,
+            handle: &handle,
+            connections,
+            signals,
+            files,
+            ran: false,
+        };
         let status = match &args.from {
             Some(file) => lines::run(&mut runner, request, file).await?,
             None => runner.one(&request, None).await?.status,
@@ -189,7 +196,7 @@ struct Runner<'a> {
     args: &'a Args,
     context: &'a Context,
     host: &'a HostName,
-    reach: &'a HostHandle,
+    handle: &'a HostHandle,
     connections: Connections<'a>,
     signals: Signals,
     /// Where output goes instead of to our own.
@@ -240,7 +247,7 @@ impl Runner<'_> {
             let job = Job::new(stdout, stderr);
             run::run(connections, signals, request, &job, stdin).await
         };
-        if let Some(error) = report::error("run", &outcome, self.reach, request) {
+        if let Some(error) = report::error("run", &outcome, self.handle, request) {
             error.report(self.context.verbose);
         }
         Ok(outcome)
@@ -253,7 +260,7 @@ impl Runner<'_> {
         let stdin = stdin(self.args)?;
         let (connections, signals) = (&mut self.connections, &mut self.signals);
         let outcome = run::run(connections, signals, request, &job, stdin).await;
-        let error = report::json_error(&outcome, self.reach, request);
+        let error = report::json_error(&outcome, self.handle, request);
         let (stdout, stderr) = job.into_outputs();
         let (stdout, stderr) = (stdout.read()?, stderr.read()?);
         let (stdout, stderr) = (&stdout, &stderr);

@@ -5,7 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use lariat_base::name::HostName;
 
-use super::{Args, report};
+use super::Args;
+use crate::commands::report;
 use crate::error::CliError;
 use crate::fanout::Sink;
 use crate::template::Template;

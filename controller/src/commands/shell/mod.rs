@@ -54,8 +54,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         return Err(CliError::new(message).hint(format!("lariat run -i {} -- sh", chosen.host)));
     }
     let reconnect = args.connect.reconnect.unwrap_or(RECONNECT);
-    let reach = Fleet::load(context, &args.connect)?.host(&chosen)?;
-    let reach = reach.reconnecting(Some(reconnect));
+    let handle = Fleet::load(context, &args.connect)?.host(&chosen)?;
+    let handle = handle.reconnecting(Some(reconnect));
     let request = Run {
         job: JobId::generate()?,
         command: Command::Login,
@@ -67,5 +67,5 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         grace_ms: u64::try_from(reconnect.as_millis()).unwrap_or(u64::MAX),
     };
     check(&request, "shell")?;
-    block_on(terminal::run("shell", &request, &reach, true, context))
+    block_on(terminal::run("shell", &request, &handle, true, context))
 }

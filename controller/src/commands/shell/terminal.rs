@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::keys::{Keys, Left};
 use super::raw::{self, Raw, is_terminal};
-use crate::commands::run::report;
+use crate::commands::report;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::status;
@@ -52,13 +52,13 @@ enum End {
 pub(in crate::commands) async fn run(
     verb: &str,
     request: &Run,
-    reach: &HostHandle,
+    handle: &HostHandle,
     with_stdin: bool,
     context: &Context,
 ) -> Result<ExitCode, CliError> {
     let failed = |what: &'static str| move |e: io::Error| CliError::from(e).during(what);
     let mut signals = Signals::new().map_err(failed("wait for signals"))?;
-    let mut connections = Connections::new(reach);
+    let mut connections = Connections::new(handle);
     let left = Left::default();
     let stdin = match (is_terminal(), with_stdin) {
         (true, _) => Some(Stdin::new().map(|stdin| Keys::typed(stdin, left.clone()))),
@@ -95,10 +95,10 @@ pub(in crate::commands) async fn run(
         raw::undo();
     }
     drop(raw);
-    let name = reach.name();
+    let name = handle.name();
     Ok(match end {
         End::Outcome(outcome) => {
-            if let Some(error) = report::error(verb, &outcome, reach, request) {
+            if let Some(error) = report::error(verb, &outcome, handle, request) {
                 error.report(context.verbose);
             }
             connections.finish().await;

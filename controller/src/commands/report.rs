@@ -20,7 +20,7 @@ use crate::status;
 use crate::template::Template;
 
 /// What to exit with.
-pub(in crate::commands) fn status(outcome: &Outcome) -> u8 {
+pub(crate) fn status(outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::Ended(end) => end.status(),
         Outcome::Detached => 0,
@@ -32,13 +32,13 @@ pub(in crate::commands) fn status(outcome: &Outcome) -> u8 {
 }
 
 /// What went wrong for `verb`, if it was not the command itself.
-pub(in crate::commands) fn error(
+pub(crate) fn error(
     verb: &str,
     outcome: &Outcome,
-    reach: &HostHandle,
+    handle: &HostHandle,
     request: &Run,
 ) -> Option<CliError> {
-    let name = reach.name();
+    let name = handle.name();
     let on = format!("{verb} on {name}");
     Some(match outcome {
         Outcome::Ended(End::TimedOut) => timed_out(request)?.during(name),
@@ -72,22 +72,22 @@ pub(in crate::commands) fn error(
                 "it did not end within {} s, and the host does not say that it has: the command may still run there",
                 limit.as_secs_f32()
             );
-            CliError::new(message).during(on).hint(attach(reach, request))
+            CliError::new(message).during(on).hint(attach(handle, request))
         }
         // It names the host and its address itself, and says if the command may have run.
         Outcome::Failed(error @ RunError::Connect(..)) => {
             let line = CliError::from(error).before(&format!("{verb} on"));
-            found_again(line, error, reach, request)
+            found_again(line, error, handle, request)
         }
         Outcome::Failed(error) => {
-            let line = CliError::from(error).during(format!("{verb} on {}", reach.place()));
-            found_again(line, error, reach, request)
+            let line = CliError::from(error).during(format!("{verb} on {}", handle.place()));
+            found_again(line, error, handle, request)
         }
     })
 }
 
 /// What a command whose connection was lost has become is kept there for a while.
-fn found_again(line: CliError, error: &RunError, reach: &HostHandle, request: &Run) -> CliError {
+fn found_again(line: CliError, error: &RunError, handle: &HostHandle, request: &Run) -> CliError {
     let may_be_there = matches!(
         error,
         RunError::Connect(_, JobStatus::Started | JobStatus::Unknown)
@@ -95,23 +95,27 @@ fn found_again(line: CliError, error: &RunError, reach: &HostHandle, request: &R
     );
     // A shell has nothing to come back to.
     let is_terminal = matches!(request.streams, Streams::Terminal { .. });
-    if may_be_there && !is_terminal { line.hint(attach(reach, request)) } else { line }
+    if may_be_there && !is_terminal { line.hint(attach(handle, request)) } else { line }
 }
 
 /// What tells how a command ended, with the rest of its output.
-fn attach(reach: &HostHandle, request: &Run) -> String {
-    format!("lariat attach {} {}", reach.name(), request.job)
+fn attach(handle: &HostHandle, request: &Run) -> String {
+    format!("lariat attach {} {}", handle.name(), request.job)
 }
 
 /// The same for an object, which has no status of its own for a time limit.
-pub(super) fn json_error(outcome: &Outcome, reach: &HostHandle, request: &Run) -> Option<CliError> {
+pub(crate) fn json_error(
+    outcome: &Outcome,
+    handle: &HostHandle,
+    request: &Run,
+) -> Option<CliError> {
     match outcome {
         Outcome::Ended(End::TimedOut) => request.timeout_ms.map(|ms| {
             let limit = Duration::from_millis(ms).as_secs_f32();
             CliError::new(format!("it did not end within {limit} s"))
         }),
         Outcome::Left { running: false, .. } => Some(fanout::End::NotStarted.error()),
-        _ => error("run", outcome, reach, request),
+        _ => error("run", outcome, handle, request),
     }
 }
 
@@ -122,7 +126,7 @@ fn timed_out(request: &Run) -> Option<CliError> {
 }
 
 /// The id of a detached job that runs there now, or may.
-pub(super) fn left_there(outcome: &Outcome, request: &Run) -> Option<JobId> {
+pub(crate) fn left_there(outcome: &Outcome, request: &Run) -> Option<JobId> {
     let may_run = match outcome {
         Outcome::Detached | Outcome::NoReader | Outcome::Overdue => true,
         Outcome::Left { running, .. } => *running,
@@ -138,19 +142,19 @@ pub(super) fn left_there(outcome: &Outcome, request: &Run) -> Option<JobId> {
 }
 
 /// A command and what it wrote.
-pub(super) struct Said<'a> {
-    pub(super) host: &'a HostName,
+pub(crate) struct Said<'a> {
+    pub(crate) host: &'a HostName,
     /// The command, if it is one of several.
-    pub(super) command: Option<&'a [u8]>,
-    pub(super) stdout: &'a Captured,
-    pub(super) stderr: &'a Captured,
+    pub(crate) command: Option<&'a [u8]>,
+    pub(crate) stdout: &'a Captured,
+    pub(crate) stderr: &'a Captured,
     /// Its id, if it is detached and was started, or may have been.
-    pub(super) job: Option<JobId>,
+    pub(crate) job: Option<JobId>,
 }
 
 impl<'a> Said<'a> {
     /// The object that tells it.
-    pub(super) fn result(
+    pub(crate) fn result(
         &self,
         outcome: &Outcome,
         took: Duration,
@@ -178,7 +182,7 @@ impl<'a> Said<'a> {
 }
 
 /// The object for a host of which nothing comes.
-pub(super) fn nothing(host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
+pub(crate) fn nothing(host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
     json::line(&RunResult {
         host,
         command: None,
@@ -194,7 +198,7 @@ pub(super) fn nothing(host: &HostName, error: &CliError) -> Result<Vec<u8>, CliE
 }
 
 /// The same for one host of several, on the stream of all.
-pub(super) fn put_nothing(stdout: &Printer, host: &HostName, error: &CliError) {
+pub(crate) fn put_nothing(stdout: &Printer, host: &HostName, error: &CliError) {
     // There is nothing in it that could not be written as JSON.
     if let Ok(line) = nothing(host, error) {
         stdout.put(&line);
@@ -202,9 +206,9 @@ pub(super) fn put_nothing(stdout: &Printer, host: &HostName, error: &CliError) {
 }
 
 /// What it is for one host of many; `line` is what the command is called if it is one of several.
-pub(super) fn ended(
+pub(crate) fn ended(
     outcome: &Outcome,
-    reach: &HostHandle,
+    handle: &HostHandle,
     request: &Run,
     line: Option<&[u8]>,
 ) -> Ended {
@@ -212,7 +216,7 @@ pub(super) fn ended(
         Outcome::Ended(End::Exited(0) | End::NotRun(_)) => None,
         Outcome::Ended(End::Exited(status)) => Some(format!("exit {status}")),
         Outcome::Ended(End::Signaled(signal)) => Some(format!("ended by signal {signal}")),
-        Outcome::Ended(End::TimedOut) => json_error(outcome, reach, request).map(|e| e.line()),
+        Outcome::Ended(End::TimedOut) => json_error(outcome, handle, request).map(|e| e.line()),
         // The error says it.
         _ => None,
     };
@@ -227,7 +231,7 @@ pub(super) fn ended(
         // The time limit is what is said of the command.
         errors: match outcome {
             Outcome::Ended(End::TimedOut) => Vec::new(),
-            _ => error("run", outcome, reach, request).into_iter().collect(),
+            _ => error("run", outcome, handle, request).into_iter().collect(),
         },
     }
 }
@@ -250,7 +254,7 @@ fn end(outcome: &Outcome) -> fanout::End {
 }
 
 /// Opens the files of a host's stdout and stderr.
-pub(super) fn open(out: &Template, host: &HostName) -> Result<(Sink, Sink), CliError> {
+pub(crate) fn open(out: &Template, host: &HostName) -> Result<(Sink, Sink), CliError> {
     let (stdout, stderr) = files(out, host);
     Ok((Sink::File(OutFile::new(stdout, true)?), Sink::File(OutFile::new(stderr, false)?)))
 }

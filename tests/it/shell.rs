@@ -135,7 +135,7 @@ fn what_is_typed_and_shown_survives_cuts_and_the_agents_death() {
     let faulty = Faulty::start(agent.address, Fault::default());
     fleet.set_address("web1", faulty.address);
     let mut shell = Terminal::shell(&fleet, &[]);
-    faulty.set(Fault { cut_down: Some(20_000), ..Fault::default() });
+    faulty.set(Fault { cut_down: Some(24_000), ..Fault::default() });
     shell.type_in("stty -echo; seq -f 'line %g;' 20000; echo al''l\r");
     for number in (1..=20_000).step_by(999) {
         shell.sees(&format!("line {number};\r\n"));

@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_worker_says_nothing_that_a_session_or_a_job_would() {
-        let sending = Sending { compress: false, rate: None };
+        let sending = Sending { compress: false, rate: None, hash: false };
         let pull = Pull {
             transfer: TransferId([0; 16]),
             source: b"/a".to_vec(),

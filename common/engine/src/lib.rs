@@ -38,7 +38,7 @@ mod source;
 pub mod tree;
 
 pub use cancel::Cancel;
-pub use chunk::hash;
+pub use chunk::sum::sum;
 pub use error::TransferError;
 pub use file::{Busy, CommitOptions, Opened, Owner, Partial};
 pub use metadata::{ResolvedOverrides, account};

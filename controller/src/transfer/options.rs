@@ -104,7 +104,7 @@ impl TransferOptions {
 
     /// How the sender is to send.
     pub(crate) fn sending(&self) -> Sending {
-        Sending { compress: self.compress, rate: self.bwlimit }
+        Sending { compress: self.compress, rate: self.bwlimit, hash: false }
     }
 
     /// Shares the rate among this many hosts at once.
@@ -125,6 +125,7 @@ impl TransferOptions {
             checksum: self.checksum,
             hard_links: self.hard_links,
             preserve: self.preserve(),
+            seed: rand::random(),
         }
     }
 
@@ -188,6 +189,7 @@ impl TransferOptions {
             group: given(group),
             backup: self.backup,
             in_place: self.inplace,
+            verify: false,
         }
     }
 }

@@ -339,7 +339,7 @@ fn attack(agent: &BareAgent, number: usize, manifest: &[Vec<u8>]) -> (Vec<u8>, V
     let ping = message_frame(1, &Ping { nonce: 1 }).unwrap();
     let only = (0..20_000_u32).map(|n| n.to_le_bytes().map(|b| b | 0x80).to_vec()).collect();
     let options = Some(TreeOptions { only, ..TreeOptions::default() });
-    let sending = Sending { compress: false, rate: Some(1) };
+    let sending = Sending { compress: false, rate: Some(1), hash: false };
     let pull =
         Pull { transfer: TRANSFER, source: b"/proc".to_vec(), sending, tree: options, user: None };
     match number % 6 {

@@ -109,7 +109,7 @@ fn sigterm_stops_a_transfer_with_a_word_and_exits_0() {
         let time = Time { secs: 1, nanos: 0 };
         let identity = Identity { device: 1, inode: 2, ctime: time };
         let metadata = Metadata { mode: 0o644, mtime: time, ..Metadata::default() };
-        let offer = Offer { size: Some(1 << 30), sparse: true, metadata, identity };
+        let offer = Offer { size: Some(1 << 30), sparse: true, metadata, identity, seed: 7 };
         let dest = Destination { path, name: b"file".to_vec() };
         let (overrides, preserve, user) = (Overrides::default(), Preserve::default(), None);
         let push = message_frame(

@@ -101,7 +101,8 @@ fn a_file_that_can_t_be_is_refused_and_the_session_goes_on() {
     let name = b"user.a".to_vec();
     let xattrs = vec![Xattr { name, value: vec![0; MAX_XATTRS] }];
     let metadata = Metadata { xattrs, ..Metadata::default() };
-    let offer = Offer { size: Some(0), sparse: false, metadata, identity: Identity::default() };
+    let offer =
+        Offer { size: Some(0), sparse: false, metadata, identity: Identity::default(), seed: 7 };
     let what = What::File { size: 0, hash: None, linked: false };
     let root = entry(b"", what);
     block_on(async {

@@ -16,16 +16,29 @@ use lariat_wire::protocol::transfer::{Hash, Range};
 /// are used.
 const AHEAD: usize = 64 * 1024;
 
-/// A chunk's index, and its hash or the error of reading it.
-pub(crate) type Rehashed = (u64, io::Result<Hash>);
+/// A chunk's index, and what its bytes give or the error of reading it.
+pub(crate) type Read<T> = (u64, io::Result<T>);
 
-/// Starts to hash the chunks of `ranges` in a file of `size` bytes, in order. The thread ends early
-/// if the receiver is dropped.
+/// A chunk's index, and its hash or the error of reading it.
+pub(crate) type Rehashed = Read<Hash>;
+
+/// Starts to hash the chunks of `ranges` in a file of `size` bytes, in order.
 pub(crate) fn start(
     file: Arc<File>,
     size: u64,
     ranges: Vec<Range>,
 ) -> io::Result<mpsc::Receiver<Rehashed>> {
+    each(file, size, ranges, hash::chunk)
+}
+
+/// Starts to read the chunks of `ranges` in a file of `size` bytes, in order, and does `work` with each. The
+/// thread ends early if the receiver is dropped.
+pub(crate) fn each<T: Send + 'static>(
+    file: Arc<File>,
+    size: u64,
+    ranges: Vec<Range>,
+    work: impl Fn(u64, &[u8]) -> T + Send + 'static,
+) -> io::Result<mpsc::Receiver<Read<T>>> {
     let (results, taken) = mpsc::channel(AHEAD);
     if ranges.is_empty() {
         return Ok(taken);
@@ -33,9 +46,9 @@ pub(crate) fn start(
     std::thread::Builder::new().name("rehash".to_owned()).spawn(move || {
         let (mut file, mut buffer) = (SparseReader::new(file), vec![0; CHUNK]);
         for index in indices(&ranges) {
-            let hash = read_chunk(&mut file, size, index, &mut buffer)
-                .map(|bytes| hash::chunk(index, bytes));
-            if results.blocking_send((index, hash)).is_err() {
+            let read = read_chunk(&mut file, size, index, &mut buffer);
+            let done = read.map(|bytes| work(index, bytes));
+            if results.blocking_send((index, done)).is_err() {
                 return;
             }
         }

@@ -172,7 +172,7 @@ mod tests {
         const C: u64 = CHUNK as u64;
         let chunks = |size, len| {
             let (metadata, identity) = (Metadata::default(), Identity::default());
-            let offer = Offer { size, sparse: false, metadata, identity };
+            let offer = Offer { size, sparse: false, metadata, identity, seed: 7 };
             chunks_of(&offer, len)
                 .iter()
                 .map(|range| (range.first, range.count))

@@ -172,6 +172,7 @@ mod tests {
             sparse: false,
             metadata: Metadata { mtime: Time { secs: 1, nanos: 2 }, ..Metadata::default() },
             identity: Identity::default(),
+            seed: 7,
         }
     }
 

@@ -6,6 +6,7 @@ use super::receiver::{Chunk, Receiver};
 use super::target::Target;
 use crate::chunk::hash;
 use crate::chunk::rehash::chunk_len;
+use crate::chunk::sum::sum;
 use crate::error::TransferError;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::link::{Frame, Outbox, Reader};
@@ -46,21 +47,16 @@ impl Receiver<'_> {
             self.keep_begun(head.index, begun, came);
             return Err(cut);
         }
+        if sum(self.offer.seed, &self.buffer[begun..len]) != head.sum {
+            return Err(self.failure(Action::Verify, Cause::Mismatch).into());
+        }
         if let Target::File(opened) = &self.target {
             opened.file.body().read_begun(head.index, &mut self.buffer[..begun]);
         }
         let bytes = &self.buffer[..len];
-        let hash = if index == 0 {
-            let (hash, only) = hash::first_chunk(bytes);
-            self.only = only;
-            hash
-        } else {
-            hash::chunk(head.index, bytes)
-        };
-        if hash != head.hash && begun == 0 {
-            return Err(self.failure(Action::Verify, Cause::Mismatch).into());
-        }
-        self.chunks[index] = Chunk::Sent(hash);
+        // The beginning of one that an earlier attempt left is compared like all that it left.
+        let begun_hash = (begun > 0).then(|| hash::chunk(head.index, bytes));
+        self.chunks[index] = Chunk::Sent;
         match &mut self.target {
             Target::File(opened) => {
                 opened.file.differs_at(head.index * CHUNK as u64);
@@ -73,8 +69,7 @@ impl Receiver<'_> {
             }
         }
         self.moved(len - begun, body);
-        if begun > 0 {
-            // Its beginning is verified like everything that an earlier attempt left.
+        if let Some(hash) = begun_hash {
             self.chunk_hashed(head.index, hash, outbox)?;
             self.send_hashes(outbox)?;
         }

@@ -33,7 +33,7 @@ pub async fn receive<S: AsyncRead + AsyncWrite>(
 ) -> Result<(), TransferError> {
     let outcome = take(link, target, offer, options, progress, cancel, received).await;
     match outcome {
-        Ok(()) => Ok(link.send(&Done { changed: received.changed }).await?),
+        Ok(()) => Ok(link.send(&Done { changed: received.changed, hash: None }).await?),
         Err(error) => Err(give_up(link, error).await),
     }
 }

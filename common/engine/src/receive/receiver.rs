@@ -13,6 +13,7 @@ use crate::chunk::encode::Decoder;
 use crate::chunk::hash;
 use crate::chunk::reconcile::{indices, missing};
 use crate::chunk::rehash::{Rehashed, chunk_len};
+use crate::chunk::sum::sum;
 use crate::delta::BadDelta;
 use crate::error::TransferError;
 use crate::progress::Progress;
@@ -38,7 +39,7 @@ pub(super) enum Chunk {
     /// It was hashed for the sender, which sends its own if the hashes differ.
     Hashed(Hash),
     /// The sender has sent it.
-    Sent(Hash),
+    Sent,
 }
 
 /// The receiver of one file.
@@ -55,7 +56,6 @@ pub(crate) struct Receiver<'a> {
     hashed: Hashes,
     pub(super) decoder: Decoder,
     pub(super) buffer: Vec<u8>,
-    pub(super) only: Hash,
     /// The sender has sent Complete.
     pub(crate) is_complete: bool,
 }
@@ -114,7 +114,6 @@ impl<'a> Receiver<'a> {
             hashed: Hashes { first: 0, hashes: Vec::new() },
             decoder: Decoder::new(),
             buffer,
-            only: hash::empty(),
             is_complete: false,
         })
     }
@@ -251,6 +250,9 @@ impl<'a> Receiver<'a> {
             self.rebuild = Some(rebuild);
             return Err(cut);
         }
+        if sum(self.offer.seed, &self.buffer[..len]) != head.sum {
+            return Err(self.failure(Action::Verify, Cause::Mismatch).into());
+        }
         let buffer = std::mem::take(&mut self.buffer);
         let put =
             rebuild.literal(&buffer[..len], |index, hash| self.chunk_hashed(index, hash, outbox));
@@ -267,21 +269,15 @@ impl<'a> Receiver<'a> {
         self.progress.moved(len as u64);
     }
 
-    /// Checks that every chunk is there, and that the file's hash is the sender's.
+    /// Checks that every chunk is there.
     fn complete(&mut self, complete: Complete) -> Result<u64, TransferError> {
         self.is_complete = true;
-        let hashes: Option<Vec<Hash>> = self
-            .chunks
-            .iter()
-            .map(|chunk| match chunk {
-                Chunk::Hashed(hash) | Chunk::Sent(hash) => Some(*hash),
-                Chunk::Missing | Chunk::Left | Chunk::Begun(_) => None,
-            })
-            .collect();
-        let hashes = hashes.ok_or(TransferError::misbehaved("it left chunks out"))?;
+        let is_there = |chunk: &Chunk| matches!(chunk, Chunk::Hashed(_) | Chunk::Sent);
+        if !self.chunks.iter().all(is_there) {
+            return Err(TransferError::misbehaved("it left chunks out"));
+        }
         let size = self.offer.size.unwrap_or(complete.size);
-        let fits = complete.size == size && size.div_ceil(CHUNK as u64) == hashes.len() as u64;
-        if !fits || hash::file(&hashes, self.only) != complete.hash {
+        if complete.size != size || size.div_ceil(CHUNK as u64) != self.chunks.len() as u64 {
             return Err(self.failure(Action::Verify, Cause::Mismatch).into());
         }
         self.received.size = size;

@@ -14,9 +14,7 @@ use crate::delta::{Gaps, Op, Params, Piece};
 use crate::error::TransferError;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::protocol::failure::Cause;
-use lariat_wire::protocol::transfer::{
-    Basis, Copies, Copy, LiteralHead, MAX_COPIES, Offer, PIECE_LEN, Range,
-};
+use lariat_wire::protocol::transfer::{Basis, Copies, Copy, MAX_COPIES, Offer, PIECE_LEN, Range};
 
 /// What the receiver has been sent so far.
 struct Progress {
@@ -111,9 +109,7 @@ impl<S: AsyncRead + AsyncWrite> Sender<'_, S> {
                     let mut buffer = std::mem::take(&mut self.buffer);
                     let bytes = &mut buffer[..len as usize];
                     self.source.read_at(offset, bytes)?;
-                    let head =
-                        |encoding| LiteralHead { len, encoding: encoding as u8 }.encode().to_vec();
-                    self.literal(bytes, head).await?;
+                    self.literal(bytes).await?;
                     self.buffer = buffer;
                 }
             }

@@ -12,18 +12,40 @@ use crate::chunk::encode::Encoder;
 use crate::chunk::hash;
 use crate::chunk::reconcile::{Reconcile, indices, missing};
 use crate::chunk::rehash;
+use crate::chunk::sum::sum;
 use crate::error::TransferError;
 use crate::progress::Progress;
 use crate::source::Source;
-use crate::source::{HashedChunk, SinceOpened};
+use crate::source::{SinceOpened, SummedChunk};
 use crate::transferred::Transferred;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::link::Writer;
 use lariat_wire::protocol::Kind;
 use lariat_wire::protocol::failure::Cause;
 use lariat_wire::protocol::transfer::{
-    Begun, ChunkHead, Complete, Encoding, Hash, Have, Range, Sending,
+    Begun, ChunkHead, Complete, Encoding, Hash, Have, LiteralHead, Range, Sending, Sum,
 };
+
+/// A chunk as it was read: what a second read is compared with.
+#[derive(Clone, Copy)]
+enum AsRead {
+    Not,
+    /// It was sent.
+    Sent(Sum),
+    /// It was compared with the receiver's.
+    Compared(Hash),
+}
+
+impl AsRead {
+    /// Whether these bytes are those of chunk `index`.
+    fn is(self, index: u64, seed: u64, bytes: &[u8]) -> bool {
+        match self {
+            Self::Not => false,
+            Self::Sent(first) => sum(seed, bytes) == first,
+            Self::Compared(first) => hash::chunk(index, bytes) == first,
+        }
+    }
+}
 
 /// The sender of one file.
 pub(crate) struct Sender<'a, S> {
@@ -34,8 +56,8 @@ pub(crate) struct Sender<'a, S> {
     encoder: Encoder,
     pace: Pace,
     pub(super) buffer: Vec<u8>,
-    hashes: Vec<Hash>,
-    only: Hash,
+    /// What is known of each chunk.
+    read: Vec<AsRead>,
     sent: &'a mut Transferred,
 }
 
@@ -58,9 +80,8 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         let buffer = vec![0; offer.size.map_or(CHUNK, |size| rehash::chunk_len(size, 0))];
         sent.size = offer.size.unwrap_or_default();
         let pace = Pace::new(how.rate, Instant::now());
-        let hashes = vec![[0; 32]; chunks];
-        let only = hash::empty();
-        Ok(Self { writer, source, progress, cancel, encoder, pace, buffer, hashes, only, sent })
+        let read = vec![AsRead::Not; chunks];
+        Ok(Self { writer, source, progress, cancel, encoder, pace, buffer, read, sent })
     }
 
     /// Sends everything, then what is posted, until something fails.
@@ -139,9 +160,9 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
             let chunk = chunk.map_err(|error| self.source.read_error(&error))?;
             size += chunk.len() as u64;
             self.sent.size = size;
-            self.hashes.push(hash::empty());
-            let (hash, only) = hash::of(index, &chunk);
-            self.send_chunk(index, &chunk, hash, only).await?;
+            self.read.push(AsRead::Not);
+            let sum = sum(self.source.offer().seed, &chunk);
+            self.send_chunk(index, &chunk, sum).await?;
             index += 1;
         }
         self.complete(size)
@@ -153,16 +174,24 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         if self.source.since_opened()? == SinceOpened::Unchanged {
             return Ok(());
         }
-        let all = [Range { first: 0, count: self.hashes.len() as u64 }];
-        let mut again = self.rehash(if self.hashes.is_empty() { &[] } else { &all })?;
-        for first in &self.hashes {
+        let (count, offer) = (self.read.len() as u64, self.source.offer());
+        let all = if count == 0 { vec![] } else { vec![Range { first: 0, count }] };
+        let (read, seed) = (std::mem::take(&mut self.read), offer.seed);
+        let is_same = move |index, bytes: &[u8]| {
+            let first = usize::try_from(index).ok().and_then(|index| read.get(index));
+            first.is_some_and(|first| first.is(index, seed, bytes))
+        };
+        let (file, size) = (self.source.file().clone(), offer.size.unwrap_or_default());
+        let again = rehash::each(file, size, all, is_same);
+        let mut again = again.map_err(|error| self.source.read_error(&error))?;
+        for _ in 0..count {
             let second = tokio::select! {
                 biased;
                 second = again.recv() => second,
                 error = self.writer.drive() => return Err(error.into()),
             };
-            let (_, second) = second.ok_or_else(|| self.source.failure(Cause::Internal))?;
-            if second.map_err(|error| self.source.read_error(&error))? != *first {
+            let (_, is_same) = second.ok_or_else(|| self.source.failure(Cause::Internal))?;
+            if !is_same.map_err(|error| self.source.read_error(&error))? {
                 return Err(self.source.failure(Cause::SourceChanged).into());
             }
             if let Some(cause) = self.cancel.cause() {
@@ -173,8 +202,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
     }
 
     fn complete(&mut self, size: u64) -> Result<(), TransferError> {
-        let hash = hash::file(&self.hashes, self.only);
-        Ok(self.writer.outbox().post(&Complete { size, hash })?)
+        Ok(self.writer.outbox().post(&Complete { size, hash: None })?)
     }
 
     fn rehash(&self, chunks: &[Range]) -> Result<mpsc::Receiver<rehash::Rehashed>, TransferError> {
@@ -214,8 +242,8 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
 
     async fn chunk(&mut self, index: u64) -> Result<(), TransferError> {
         let buffer = std::mem::take(&mut self.buffer);
-        let HashedChunk { bytes, hash, only } = self.source.chunk(index, buffer)?;
-        let done = self.send_chunk(index, &bytes, hash, only).await;
+        let SummedChunk { bytes, sum } = self.source.chunk(index, buffer)?;
+        let done = self.send_chunk(index, &bytes, sum).await;
         self.buffer = bytes.into_buffer();
         done
     }
@@ -223,12 +251,13 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
     /// Sends the rest of a chunk whose beginning the receiver has. Returns the chunk's hash.
     async fn rest(&mut self, begun: Begun) -> Result<Hash, TransferError> {
         let buffer = std::mem::take(&mut self.buffer);
-        let HashedChunk { bytes, hash, only } = self.source.chunk(begun.chunk, buffer)?;
-        self.only = only.unwrap_or(self.only);
+        let SummedChunk { bytes, .. } = self.source.chunk(begun.chunk, buffer)?;
+        let hash = hash::chunk(begun.chunk, &bytes);
         self.set_hash(begun.chunk, hash);
         let rest = bytes.get(begun.len as usize..).unwrap_or_default();
         let (encoding, body) = self.encoder.encode(rest);
-        let head = ChunkHead { index: begun.chunk, hash, encoding: encoding as u8 }.encode();
+        let sum = sum(self.source.offer().seed, rest);
+        let head = ChunkHead { index: begun.chunk, sum, encoding: encoding as u8 }.encode();
         self.writer.bulk(Kind::Chunk, &head, body).await?;
         let (rest, body) = (rest.len() as u64, body.len() as u64);
         self.moved(rest, body).await?;
@@ -236,34 +265,31 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         Ok(hash)
     }
 
-    /// Sends one chunk. `only` is the file's hash if it has no other chunk.
+    /// Sends one chunk.
     async fn send_chunk(
         &mut self,
         index: u64,
         bytes: &[u8],
-        hash: Hash,
-        only: Option<Hash>,
+        sum: Sum,
     ) -> Result<(), TransferError> {
-        self.only = only.unwrap_or(self.only);
-        self.set_hash(index, hash);
+        self.set(index, AsRead::Sent(sum));
         // The length of a stream's last chunk is that of its body, which must not be encoded.
         let short = self.source.offer().size.is_none() && bytes.len() < CHUNK;
         let (encoding, body) =
             if short { (Encoding::Raw, bytes) } else { self.encoder.encode(bytes) };
-        let head = ChunkHead { index, hash, encoding: encoding as u8 }.encode();
+        let head = ChunkHead { index, sum, encoding: encoding as u8 }.encode();
         self.writer.bulk(Kind::Chunk, &head, body).await?;
         let body = body.len() as u64;
         self.moved(bytes.len() as u64, body).await
     }
 
     /// Sends a literal.
-    pub(super) async fn literal(
-        &mut self,
-        bytes: &[u8],
-        head: impl FnOnce(Encoding) -> Vec<u8>,
-    ) -> Result<(), TransferError> {
+    pub(super) async fn literal(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
+        let len = u32::try_from(bytes.len()).expect("a literal is at most a chunk");
+        let sum = sum(self.source.offer().seed, bytes);
         let (encoding, body) = self.encoder.encode(bytes);
-        self.writer.bulk(Kind::Literal, &head(encoding), body).await?;
+        let head = LiteralHead { len, sum, encoding: encoding as u8 }.encode();
+        self.writer.bulk(Kind::Literal, &head, body).await?;
         let body = body.len() as u64;
         self.moved(bytes.len() as u64, body).await
     }
@@ -287,11 +313,15 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         self.progress.moved(bytes);
     }
 
-    /// Records the hash of a chunk.
+    /// Records the hash of a chunk that the receiver's is compared with.
     pub(super) fn set_hash(&mut self, index: u64, hash: Hash) {
+        self.set(index, AsRead::Compared(hash));
+    }
+
+    fn set(&mut self, index: u64, read: AsRead) {
         let index = usize::try_from(index).unwrap_or(usize::MAX);
-        if let Some(place) = self.hashes.get_mut(index) {
-            *place = hash;
+        if let Some(place) = self.read.get_mut(index) {
+            *place = read;
         }
     }
 }

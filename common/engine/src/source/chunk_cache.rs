@@ -1,5 +1,5 @@
 //! A cache of chunks for one file that goes to many receivers: they need the same chunk at about the same
-//! time, so it is read and hashed once.
+//! time, so it is read and summed once.
 //!
 //! The cache never has more than [`CAPACITY`] chunks, whatever the number of files and receivers, and no
 //! receiver waits for another. For a receiver that has fallen behind, chunks are read again.
@@ -9,9 +9,8 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::chunks::{ChunkBytes, Chunks, FileChunks, HashedChunk};
-use crate::chunk::hash;
-use lariat_wire::protocol::transfer::Hash;
+use super::chunks::{ChunkBytes, Chunks, FileChunks, SummedChunk};
+use lariat_wire::protocol::transfer::Sum;
 
 /// The most chunks that are cached: 16 MiB.
 const CAPACITY: usize = 32;
@@ -39,8 +38,7 @@ struct Cached {
 #[derive(Clone)]
 struct CachedChunk {
     bytes: Arc<Vec<u8>>,
-    hash: Hash,
-    only: Option<Hash>,
+    sum: Sum,
 }
 
 impl ChunkCache {
@@ -77,7 +75,7 @@ impl CachedFile {
 }
 
 impl Chunks for CachedFile {
-    fn chunk(&mut self, index: u64, _buffer: Vec<u8>) -> io::Result<HashedChunk> {
+    fn chunk(&mut self, index: u64, _buffer: Vec<u8>) -> io::Result<SummedChunk> {
         let slot = self.cache.slot((self.number, index));
         // Others that need the chunk now wait until it is read.
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,11 +84,11 @@ impl Chunks for CachedFile {
         } else {
             let mut bytes = Vec::new();
             self.file.read(index, &mut bytes)?;
-            let (hash, only) = hash::of(index, &bytes);
-            slot.insert(CachedChunk { bytes: Arc::new(bytes), hash, only }).clone()
+            let sum = self.file.sum(&bytes);
+            slot.insert(CachedChunk { bytes: Arc::new(bytes), sum }).clone()
         };
-        let CachedChunk { bytes, hash, only } = chunk;
-        Ok(HashedChunk { bytes: ChunkBytes::Shared(bytes), hash, only })
+        let CachedChunk { bytes, sum } = chunk;
+        Ok(SummedChunk { bytes: ChunkBytes::Shared(bytes), sum })
     }
 
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
@@ -108,6 +106,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     use super::*;
+    use crate::chunk::sum::sum;
     use lariat_wire::limits::CHUNK;
 
     #[test]
@@ -115,19 +114,16 @@ mod tests {
         let file = Arc::new(tempfile::tempfile().unwrap());
         let size = (CAPACITY as u64 + 1) * CHUNK as u64;
         let cache = Arc::new(ChunkCache::default());
-        let add = || CachedFile::new(&cache, FileChunks::new(Arc::clone(&file), size));
+        let add = || CachedFile::new(&cache, FileChunks::new(Arc::clone(&file), size, 7));
         let (mut one, mut other) = (add(), add());
         // Only now, so that their readers look for no holes.
         file.set_len(size).unwrap();
-        let shared = |chunk: HashedChunk| match chunk.bytes {
+        let shared = |chunk: SummedChunk| match chunk.bytes {
             ChunkBytes::Shared(bytes) => bytes,
             ChunkBytes::Own(..) => panic!("it is not cached"),
         };
         let first = one.chunk(0, Vec::new()).unwrap();
-        assert_eq!((first.hash, first.only), {
-            let (hash, only) = hash::first_chunk(&vec![0; CHUNK]);
-            (hash, Some(only))
-        });
+        assert_eq!(first.sum, sum(7, &vec![0; CHUNK]));
         // A second read would see the change.
         file.write_all_at(b"x", 0).unwrap();
         let again = one.for_another().chunk(0, Vec::new()).unwrap();

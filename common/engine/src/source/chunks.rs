@@ -5,16 +5,16 @@ use std::io;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::chunk::hash;
 use crate::chunk::rehash::chunk_len;
 use crate::chunk::sparse::SparseReader;
+use crate::chunk::sum::sum;
 use lariat_wire::limits::CHUNK;
-use lariat_wire::protocol::transfer::Hash;
+use lariat_wire::protocol::transfer::Sum;
 
 /// The chunks of one source.
 pub(crate) trait Chunks: Send {
-    /// Reads and hashes chunk `index`. The result may use `buffer`; see [`ChunkBytes::into_buffer`].
-    fn chunk(&mut self, index: u64, buffer: Vec<u8>) -> io::Result<HashedChunk>;
+    /// Reads and sums chunk `index`. The result may use `buffer`; see [`ChunkBytes::into_buffer`].
+    fn chunk(&mut self, index: u64, buffer: Vec<u8>) -> io::Result<SummedChunk>;
 
     /// Fills `buffer` with the bytes at `offset`.
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
@@ -23,12 +23,10 @@ pub(crate) trait Chunks: Send {
     fn for_another(&self) -> Box<dyn Chunks>;
 }
 
-/// A chunk and its hash.
-pub(crate) struct HashedChunk {
+/// A chunk and its sum.
+pub(crate) struct SummedChunk {
     pub(crate) bytes: ChunkBytes,
-    pub(crate) hash: Hash,
-    /// For the first chunk: the file's hash if it has no other chunk.
-    pub(crate) only: Option<Hash>,
+    pub(crate) sum: Sum,
 }
 
 /// The bytes of a chunk, in a buffer of the sender's own or shared with other senders.
@@ -64,12 +62,18 @@ pub(crate) struct FileChunks {
     file: Arc<File>,
     reader: SparseReader,
     size: u64,
+    seed: u64,
 }
 
 impl FileChunks {
-    /// The chunks of the first `size` bytes.
-    pub(crate) fn new(file: Arc<File>, size: u64) -> Self {
-        Self { reader: SparseReader::new(Arc::clone(&file)), file, size }
+    /// The chunks of the first `size` bytes, summed under `seed`.
+    pub(crate) fn new(file: Arc<File>, size: u64, seed: u64) -> Self {
+        Self { reader: SparseReader::new(Arc::clone(&file)), file, size, seed }
+    }
+
+    /// The sum of a chunk's bytes.
+    pub(crate) fn sum(&self, bytes: &[u8]) -> Sum {
+        sum(self.seed, bytes)
     }
 
     /// Reads chunk `index` into the beginning of `buffer`, which becomes as long as it must be, and returns the
@@ -85,15 +89,15 @@ impl FileChunks {
 
     /// The same chunks with a reader of their own.
     pub(crate) fn another(&self) -> Self {
-        Self::new(Arc::clone(&self.file), self.size)
+        Self::new(Arc::clone(&self.file), self.size, self.seed)
     }
 }
 
 impl Chunks for FileChunks {
-    fn chunk(&mut self, index: u64, mut buffer: Vec<u8>) -> io::Result<HashedChunk> {
+    fn chunk(&mut self, index: u64, mut buffer: Vec<u8>) -> io::Result<SummedChunk> {
         let len = self.read(index, &mut buffer)?;
-        let (hash, only) = hash::of(index, &buffer[..len]);
-        Ok(HashedChunk { bytes: ChunkBytes::Own(buffer, len), hash, only })
+        let sum = self.sum(&buffer[..len]);
+        Ok(SummedChunk { bytes: ChunkBytes::Own(buffer, len), sum })
     }
 
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {

@@ -23,7 +23,7 @@ use crate::error::{failed, sys_failed};
 use crate::metadata::kind::{file_kind, not_a_file};
 use chunk_cache::CachedFile;
 pub use chunk_cache::ChunkCache;
-pub(crate) use chunks::HashedChunk;
+pub(crate) use chunks::SummedChunk;
 use chunks::{Chunks, FileChunks};
 use lariat_wire::limits::CHUNK;
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
@@ -112,7 +112,11 @@ impl Source {
     /// The source of a stream, such as stdin. A thread of its own reads it, for it may block without limit.
     pub fn stream(input: impl Read + Send + 'static, now: Time) -> io::Result<Self> {
         let (metadata, identity) = (offer::of_stream(now), Identity::default());
-        Self::from_stream(input, b"-", Offer { size: None, sparse: false, metadata, identity })
+        Self::from_stream(
+            input,
+            b"-",
+            Offer { size: None, sparse: false, metadata, identity, seed: rand::random() },
+        )
     }
 
     /// The source of a stream that was spooled to a nameless file, so that it can be sent more than once.
@@ -129,7 +133,7 @@ impl Source {
 
     fn with_offer(file: File, path: Vec<u8>, offer: Offer) -> Self {
         let file = Arc::new(file);
-        let chunks = FileChunks::new(Arc::clone(&file), offer.size.unwrap_or_default());
+        let chunks = FileChunks::new(Arc::clone(&file), offer.size.unwrap_or_default(), offer.seed);
         Self { file, chunks: Box::new(chunks), stream: Cell::default(), path, offer }
     }
 
@@ -173,7 +177,7 @@ impl Source {
     }
 
     /// Reads and hashes chunk `index`, perhaps into `buffer`.
-    pub(crate) fn chunk(&mut self, index: u64, buffer: Vec<u8>) -> Result<HashedChunk, Failure> {
+    pub(crate) fn chunk(&mut self, index: u64, buffer: Vec<u8>) -> Result<SummedChunk, Failure> {
         self.chunks.chunk(index, buffer).map_err(|error| self.read_error(&error))
     }
 
@@ -226,7 +230,7 @@ impl CachedSource {
     /// Adds a file to `cache`, which is shared by all files that go to the same receivers.
     pub fn new(source: Source, cache: &Arc<ChunkCache>) -> Self {
         let size = source.offer.size.unwrap_or_default();
-        let file = FileChunks::new(Arc::clone(&source.file), size);
+        let file = FileChunks::new(Arc::clone(&source.file), size, source.offer.seed);
         let chunks = Box::new(CachedFile::new(cache, file));
         Self(Mutex::new(Source { chunks, ..source }))
     }

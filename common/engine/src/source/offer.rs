@@ -26,7 +26,7 @@ pub(super) fn of_file(file: &File, stat: &Stat, preserve: Preserve) -> Result<Of
         metadata.xattrs = xattrs::read(file)?;
     }
     let (size, sparse, _, identity) = state(stat);
-    Ok(Offer { size, sparse, metadata, identity })
+    Ok(Offer { size, sparse, metadata, identity, seed: rand::random() })
 }
 
 /// The part of an offer that shows whether a file has changed; see [`Offer::state`].

@@ -2,6 +2,7 @@
 
 use super::hostile::{Ended, offer, receive_into, send_to};
 use super::*;
+use crate::chunk::sum::sum;
 use lariat_wire::protocol::transfer::{Basis, Copies, Copy, LiteralHead, PIECE_LEN};
 
 /// What is under the name before.
@@ -17,7 +18,7 @@ fn copies(parts: &[(u64, u32)]) -> Vec<u8> {
 fn literal(len: u32, encoding: u8, body: &[u8]) -> Vec<u8> {
     let header =
         Header { kind: Kind::Literal, request: 1, len: LiteralHead::LEN + body.len() }.encode();
-    [&header[..], &LiteralHead { len, encoding }.encode(), body].concat()
+    [&header[..], &LiteralHead { len, sum: sum(7, body), encoding }.encode(), body].concat()
 }
 
 #[test]
@@ -25,7 +26,7 @@ fn a_sender_that_breaks_the_rules_leaves_the_old_file() {
     let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 19).unwrap();
     let full = u32::try_from(CHUNK).unwrap();
     let whole: Vec<Vec<u8>> = (0..2).map(|_| literal(full, 0, &vec![5; CHUNK])).collect();
-    let complete = message_frame(1, &Complete { size: 2 * C, hash: [9; 32] }).unwrap();
+    let complete = message_frame(1, &Complete { size: 2 * C, hash: None }).unwrap();
     let attacks: [(&str, Vec<Vec<u8>>); 15] = [
         ("a copy from behind the basis", vec![copies(&[(200_000, 1)])]),
         ("a copy over the basis' end", vec![copies(&[(199_999, 2)])]),
@@ -53,7 +54,10 @@ fn a_sender_that_breaks_the_rules_leaves_the_old_file() {
         assert!(std::fs::read(world.path("dest")).unwrap() == old(), "{name}");
     }
     let world = world_with_dest(&old());
-    let received = receive_into(&world, &[whole.concat(), complete], &offer(2 * C), Ended::Cut);
+    let wrong = [whole[0].clone(), literal(full, 0, &vec![5; CHUNK])];
+    let mut wrong = wrong.concat();
+    *wrong.last_mut().unwrap() ^= 1;
+    let received = receive_into(&world, &[wrong, complete], &offer(2 * C), Ended::Cut);
     assert!(
         matches!(&received, Err(TransferError::Local(f)) if f.cause == Cause::Mismatch),
         "{received:?}"

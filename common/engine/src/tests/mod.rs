@@ -28,7 +28,7 @@ use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::metadata::Time;
 use lariat_wire::protocol::metadata::{Metadata, Preserve};
 use lariat_wire::protocol::transfer::{
-    ChunkHead, Complete, Destination, Hash, Hashes, Have, Identity, Offer, Range, Sending,
+    ChunkHead, Complete, Destination, Hashes, Have, Identity, Offer, Range, Sending,
 };
 
 const C: u64 = CHUNK as u64;

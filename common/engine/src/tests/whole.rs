@@ -182,7 +182,7 @@ fn a_file_of_text_is_compressed_and_counted_truly() {
     let world = World::new();
     std::fs::write(world.path("source"), b"all work and no play ".repeat(200_000)).unwrap();
     let mut source = Source::open(&world.path("source"), Preserve::default()).unwrap();
-    let how = Sending { compress: true, rate: None };
+    let how = Sending { compress: true, rate: None, hash: false };
     let (sent, received) =
         world.transfer_with(&mut source, None, how, &ResolvedOverrides::default());
     let (sent, received) = (sent.unwrap(), received.unwrap());
@@ -259,7 +259,7 @@ fn a_file_goes_down_a_stream_in_order() {
 fn a_rate_is_kept() {
     let world = World::new();
     let mut source = world.source(2 * C, 1);
-    let how = Sending { compress: false, rate: Some(4 * C) };
+    let how = Sending { compress: false, rate: Some(4 * C), hash: false };
     let began = std::time::Instant::now();
     world.transfer_with(&mut source, None, how, &ResolvedOverrides::default()).0.unwrap();
     assert!(began.elapsed() >= Duration::from_millis(350), "{:?}", began.elapsed());

@@ -90,7 +90,7 @@ mod tests {
 
     fn head(number: u64, len: usize) -> PackedHead {
         let mtime = Time { secs: 1, nanos: 2 };
-        PackedHead { number, mode: 0o644, mtime, len: u32::try_from(len).unwrap(), hash: [7; 32] }
+        PackedHead { number, mode: 0o644, mtime, len: u32::try_from(len).unwrap() }
     }
 
     #[test]

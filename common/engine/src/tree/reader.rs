@@ -1,4 +1,4 @@
-//! The sender's contents: wanted files are opened, read and hashed on a thread of its own, a little
+//! The sender's contents: wanted files are opened and read on a thread of its own, a little
 //! ahead of the network. Small ones are packed together.
 
 use std::fs::File;
@@ -275,7 +275,6 @@ impl Reader {
                 // The time before the read, so that a later change shows.
                 mtime,
                 len: u32::try_from(len).map_err(|_| NotAdded::Because(Packed::Short))?,
-                hash: blake3::hash(bytes).into(),
             })
         });
         match added {

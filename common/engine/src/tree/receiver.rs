@@ -24,6 +24,7 @@ use super::workers::Workers;
 use super::writer::Job;
 use crate::cancel::Cancel;
 use crate::chunk::encode::Decoder;
+use crate::chunk::sum::sum;
 use crate::confined::join;
 use crate::error::TransferError;
 use crate::error::failed;
@@ -53,6 +54,8 @@ pub(super) struct Receiver<'a> {
     filter: Option<Filter>,
     dry_run: bool,
     max_delete: Option<u64>,
+    /// Of the sums of packs.
+    seed: u64,
     watch: &'a dyn Watch,
     cancel: &'a Cancel,
     counts: &'a mut Counts,
@@ -89,7 +92,7 @@ impl<'a> Receiver<'a> {
         let mask = attributes::mode_mask(options.preserve);
         let shared = Arc::new(Shared::new(target, overrides, mask, reports)?);
         let replacements = Arc::new(Replacements::new(Arc::clone(&shared)));
-        let (dry_run, max_delete) = (options.dry_run, options.max_delete);
+        let (dry_run, max_delete, seed) = (options.dry_run, options.max_delete, options.seed);
         let manifest =
             Manifest::new(Arc::clone(&shared), options, filter.clone(), avoid, root, state, memory);
         let workers = Workers::start(manifest, &shared, &replacements)?;
@@ -99,6 +102,7 @@ impl<'a> Receiver<'a> {
             filter: Some(filter),
             dry_run,
             max_delete,
+            seed,
             watch,
             cancel,
             counts,
@@ -296,6 +300,10 @@ impl<'a> Receiver<'a> {
         let (came, done) = self.decoder.body(&mut link.reader, head.encoding, &mut body).await;
         let bad = |_| TransferError::misbehaved("a pack can't be taken apart");
         let packed = match &done {
+            Ok(()) if sum(self.seed, &body) != head.sum => {
+                let (path, cause) = (Some(self.settled.path.clone()), Cause::Mismatch);
+                return Err(Failure { action: Action::Verify, path, cause }.into());
+            }
             Ok(()) => pack::files(&body).map_err(bad)?,
             // The files before the cut are not sent again.
             Err(_) => pack::whole(&body[..came]),

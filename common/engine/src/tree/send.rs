@@ -15,6 +15,7 @@ use super::walk::{TreeSource, Walked};
 use super::watch::{Counts, FileProgress, Watch};
 use crate::cancel::Cancel;
 use crate::chunk::encode::Encoder;
+use crate::chunk::sum::sum;
 use crate::confined::join;
 use crate::error::TransferError;
 use crate::error::failed;
@@ -68,7 +69,7 @@ fn start<'a>(
 ) -> Result<Started<'a>, Failure> {
     let root = Arc::clone(&source.path);
     let broken = failed(Action::Read, &root);
-    let preserve = source.options().preserve;
+    let (preserve, seed) = (source.options().preserve, source.options().seed);
     if source.root().metadata.acls == Acls::Dropped {
         watch.acl_dropped(b"");
     }
@@ -78,13 +79,15 @@ fn start<'a>(
     let encoder = Encoder::new(how.compress).map_err(&broken)?;
     let pace = Pace::new(how.rate, Instant::now());
     let messages = ReceiverMessages { watch, counts, unsettled: Unsettled::new(want), whole: true };
-    let tree = Tree { path: root.to_vec(), how, cancel, messages, encoder, pace };
+    let tree = Tree { path: root.to_vec(), how, seed, cancel, messages, encoder, pace };
     Ok((walked, contents, tree))
 }
 
 struct Tree<'a> {
     path: Vec<u8>,
     how: Sending,
+    /// Of the sums of packs.
+    seed: u64,
     cancel: &'a Cancel,
     messages: ReceiverMessages<'a>,
     encoder: Encoder,
@@ -199,9 +202,10 @@ impl Tree<'_> {
         pack: &[u8],
         files: usize,
     ) -> Result<(), TransferError> {
+        let sum = sum(self.seed, pack);
         let (encoding, body) = self.encoder.encode(pack);
         let len = u32::try_from(pack.len()).expect("a pack is at most a chunk");
-        let head = LiteralHead { len, encoding: encoding as u8 }.encode();
+        let head = LiteralHead { len, sum, encoding: encoding as u8 }.encode();
         let sending = link.writer.bulk(Kind::Pack, &head, body);
         self.messages.during(&mut link.reader, sending).await??;
         let (sent, moved) = (body.len() as u64, (pack.len() - files * PackedHead::LEN) as u64);

@@ -135,6 +135,7 @@ fn every_message_has_the_bytes_of_the_document() {
             ..Metadata::default()
         },
         identity: Identity { device: 3, inode: 4, ctime },
+        seed: 0x5eed,
     };
     let dest = Destination { path: b"/srv/".to_vec(), name: b"a".to_vec() };
     let overrides = Overrides {
@@ -148,7 +149,7 @@ fn every_message_has_the_bytes_of_the_document() {
         s,
         &Push { transfer, dest, offer: offer.clone(), overrides, preserve, dry_run: false, user },
     );
-    let sending = Sending { compress: true, rate: Some(4096) };
+    let sending = Sending { compress: true, rate: Some(4096), hash: false };
     let user = Some("www".to_owned());
     check(s, &Pull { transfer, source: b"/srv/a".to_vec(), sending, tree: None, user });
     check(s, &Offer { size: None, ..offer.clone() });
@@ -160,8 +161,10 @@ fn every_message_has_the_bytes_of_the_document() {
     check(s, &Have { chunks: vec![], begun: None, basis });
     check(s, &Copies { copies: vec![Copy { from: 100_000, len: 65_536 }] });
     check(s, &Hashes { first: 1, hashes: vec![[0xb3; 32]] });
-    check(s, &Complete { size: 600_000, hash: [0xb3; 32] });
-    check(s, &Done { changed: true });
+    check(s, &Complete { size: 600_000, hash: None });
+    check(s, &Complete { size: 600_000, hash: Some([0xb3; 32]) });
+    check(s, &Done { changed: true, hash: None });
+    check(s, &Done { changed: true, hash: Some([0xb3; 32]) });
     let path = Some(b"/srv/a".to_vec());
     check(s, &Failure { action: Action::Open, path, cause: Cause::Os(13) });
 

@@ -162,7 +162,7 @@ pub struct KeyLimits {
 }
 
 /// Room for notes in a [`Welcome`], in bytes.
-pub const NOTES_LEN: usize = 2048;
+pub const NOTES_LEN: usize = 1024;
 
 /// Notes of other operators that were left on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,15 +17,12 @@ fn entry(name: &[u8], what: What) -> Entry {
 }
 
 /// A file that nobody asked for, in a pack.
-async fn content(link: &mut AgentLink) -> Result<(), LinkError> {
-    let (mode, mtime, hash) = (0o644, Time::default(), blake3_of_nothing());
-    let body = PackedHead { number: 1, mode, mtime, len: 0, hash }.encode();
-    let head = LiteralHead { len: u32::try_from(body.len()).unwrap(), encoding: 0 };
+async fn content(link: &mut AgentLink, seed: u64) -> Result<(), LinkError> {
+    let (mode, mtime) = (0o644, Time::default());
+    let body = PackedHead { number: 1, mode, mtime, len: 0 }.encode();
+    let (len, sum) = (u32::try_from(body.len()).unwrap(), lariat_engine::sum(seed, &body));
+    let head = LiteralHead { len, sum, encoding: 0 };
     link.writer.bulk(Kind::Pack, &head.encode(), &body).await
-}
-
-fn blake3_of_nothing() -> [u8; 32] {
-    lariat_engine::hash::empty()
 }
 
 /// A file that can't be, or that was not to come.
@@ -39,11 +36,11 @@ fn offer(source: &[u8]) -> Offer {
         }
         _ => Metadata::default(),
     };
-    Offer { size: Some(0), sparse: false, metadata, identity: Identity::default() }
+    Offer { size: Some(0), sparse: false, metadata, identity: Identity::default(), seed: 7 }
 }
 
 pub(super) async fn play(link: &mut AgentLink) -> Result<(), LinkError> {
-    let Pull { source, .. } = link.reader.message()?;
+    let Pull { source, tree, .. } = link.reader.message()?;
     if source.starts_with(b"file") {
         link.send(&offer(&source)).await?;
         while link.next().await?.is_some() {}
@@ -77,7 +74,7 @@ pub(super) async fn play(link: &mut AgentLink) -> Result<(), LinkError> {
         link.send(&Entries { entries: directory(b"more"), last: true }).await?;
     }
     if source == b"data" {
-        content(link).await?;
+        content(link, tree.map_or(0, |tree| tree.seed)).await?;
     }
     link.send(&End { whole: true }).await?;
     while link.next().await?.is_some() {}

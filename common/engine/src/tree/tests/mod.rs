@@ -155,7 +155,8 @@ impl World {
         let mut counts = Counts::default();
         let (sent, received) = block_on(async {
             let sending = async {
-                let (avoid, how) = (Avoid::new(), Sending { compress: self.compress, rate: None });
+                let (avoid, how) =
+                    (Avoid::new(), Sending { compress: self.compress, rate: None, hash: false });
                 let done =
                     send_tree(&mut from, source, avoid, how, &notes.0, &never, &mut counts).await;
                 drop(from);

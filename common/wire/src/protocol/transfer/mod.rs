@@ -26,7 +26,9 @@ mod offer;
 mod placement;
 mod push;
 
-pub use chunk::{ChunkHead, Encoding, HASH_LEN, Hash, Hashes, LiteralHead, MAX_HASHES};
+pub use chunk::{
+    ChunkHead, Encoding, HASH_LEN, Hash, Hashes, LiteralHead, MAX_HASHES, SUM_LEN, Sum,
+};
 pub use delta::{Basis, Copies, Copy, MAX_COPIES, MAX_PIECES, PIECE_LEN};
 pub use have::{Begun, Have, MAX_RANGES, Range};
 pub use offer::{Identity, Offer};

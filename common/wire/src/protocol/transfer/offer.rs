@@ -18,6 +18,8 @@ pub struct Offer {
     pub metadata: Metadata,
     /// Tells whether the source is still what it was at the last attempt.
     pub identity: Identity,
+    /// Of the sums of this file's chunks and literals.
+    pub seed: u64,
 }
 
 /// What changes when a file is replaced or written to.

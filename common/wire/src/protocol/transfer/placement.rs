@@ -18,6 +18,8 @@ pub struct Overrides {
     pub backup: bool,
     /// Write into a file that is there instead of replacing it.
     pub in_place: bool,
+    /// Read the file back, compare its hash with that in `Complete`, and give it in `Done`.
+    pub verify: bool,
 }
 
 impl Overrides {

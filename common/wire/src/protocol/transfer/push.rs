@@ -36,6 +36,8 @@ pub struct Sending {
     pub compress: bool,
     /// At most this many bytes a second.
     pub rate: Option<u64>,
+    /// Give the file's hash in [`Complete`].
+    pub hash: bool,
 }
 
 /// Every chunk was sent or confirmed.
@@ -43,8 +45,8 @@ pub struct Sending {
 pub struct Complete {
     /// The file's length in bytes.
     pub size: u64,
-    /// The file's plain BLAKE3, as `b3sum` prints it.
-    pub hash: Hash,
+    /// The file's plain BLAKE3, as `b3sum` prints it, if it was asked for.
+    pub hash: Option<Hash>,
 }
 
 /// The file is on disk under its name. Which one, and where, is the receiver's own business.
@@ -52,6 +54,8 @@ pub struct Complete {
 pub struct Done {
     /// Whether it was another file before, or had another mode, time or the like.
     pub changed: bool,
+    /// The BLAKE3 of the file as it was read back, if that was asked for.
+    pub hash: Option<Hash>,
 }
 
 impl Push {

@@ -83,6 +83,8 @@ pub struct TreeOptions {
     pub hard_links: bool,
     /// Which metadata travels.
     pub preserve: Preserve,
+    /// Of the sums of packs.
+    pub seed: u64,
 }
 
 /// One `--exclude` or `--include`.

@@ -3,7 +3,6 @@
 use super::MAX_PACKED;
 use crate::limits::CHUNK;
 use crate::protocol::metadata::Time;
-use crate::protocol::transfer::{HASH_LEN, Hash};
 
 /// What precedes each file's bytes in a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,13 +15,11 @@ pub struct PackedHead {
     pub mtime: Time,
     /// Bytes that follow, at most [`MAX_PACKED`].
     pub len: u32,
-    /// Their BLAKE3.
-    pub hash: Hash,
 }
 
 impl PackedHead {
     /// Encoded length in bytes.
-    pub const LEN: usize = 8 + 4 + 8 + 4 + 4 + HASH_LEN;
+    pub const LEN: usize = 8 + 4 + 8 + 4 + 4;
 
     /// The head's bytes.
     pub fn encode(&self) -> [u8; Self::LEN] {
@@ -31,8 +28,7 @@ impl PackedHead {
         bytes[8..12].copy_from_slice(&self.mode.to_le_bytes());
         bytes[12..20].copy_from_slice(&self.mtime.secs.to_le_bytes());
         bytes[20..24].copy_from_slice(&self.mtime.nanos.to_le_bytes());
-        bytes[24..28].copy_from_slice(&self.len.to_le_bytes());
-        bytes[28..].copy_from_slice(&self.hash);
+        bytes[24..].copy_from_slice(&self.len.to_le_bytes());
         bytes
     }
 
@@ -42,7 +38,6 @@ impl PackedHead {
         let (mode, rest) = rest.split_at(4);
         let (secs, rest) = rest.split_at(8);
         let (nanos, rest) = rest.split_at(4);
-        let (len, hash) = rest.split_at(4);
         let u32_of = |part: &[u8]| u32::from_le_bytes(part.try_into().expect("split at 4 bytes"));
         Self {
             number: u64::from_le_bytes(number.try_into().expect("split at 8 bytes")),
@@ -51,8 +46,7 @@ impl PackedHead {
                 secs: i64::from_le_bytes(secs.try_into().expect("split at 8 bytes")),
                 nanos: u32_of(nanos),
             },
-            len: u32_of(len),
-            hash: hash.try_into().expect("32 bytes are left"),
+            len: u32_of(rest),
         }
     }
 }
@@ -66,7 +60,7 @@ mod tests {
     #[test]
     fn a_packed_head_goes_there_and_back() {
         let mtime = Time { secs: -2, nanos: 999_999_999 };
-        let head = PackedHead { number: 1 << 40, mode: 0o755, mtime, len: 7, hash: [9; HASH_LEN] };
+        let head = PackedHead { number: 1 << 40, mode: 0o755, mtime, len: 7 };
         assert_eq!(PackedHead::decode(&head.encode()), head);
     }
 }

@@ -52,7 +52,7 @@ impl Place {
 
     /// Resolves the destination of a directory. If DEST is `/`, empty, or ends in `.` or `..`, the name is empty
     /// and the place is the open directory itself.
-    pub fn resolve_directory(base: &Path, dest: &Destination) -> Result<Self, Failure> {
+    pub(crate) fn resolve_directory(base: &Path, dest: &Destination) -> Result<Self, Failure> {
         let (directory, name) = split_tree(dest);
         let directory_path = base.join(OsStr::from_bytes(directory));
         let directory = open_directory(&directory_path)?;

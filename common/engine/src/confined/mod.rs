@@ -19,9 +19,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-pub use names::Names;
-pub use path::join;
-pub(crate) use path::shown;
+pub(crate) use names::Names;
+pub(crate) use path::{join, shown};
 
 use lariat_wire::limits::MAX_PATH;
 use lariat_wire::protocol::transfer::check_name;
@@ -43,7 +42,7 @@ impl Dir {
     }
 
     /// Makes an open directory a root.
-    pub fn from_open(directory: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn from_open(directory: OwnedFd) -> io::Result<Self> {
         let directory = Self(directory);
         match directory.enter(b"") {
             Err(error) if error.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => {
@@ -54,7 +53,7 @@ impl Dir {
     }
 
     /// Opens a directory below this one. An empty path opens this directory again.
-    pub fn enter(&self, path: &[u8]) -> io::Result<Self> {
+    pub(crate) fn enter(&self, path: &[u8]) -> io::Result<Self> {
         check_path(path)?;
         let path = if path.is_empty() { b"." } else { path };
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -63,7 +62,7 @@ impl Dir {
 
     /// Opens a directory below this one that belongs to this process's user. If the owner lacks the permission to
     /// read, change or enter it, it is added. Returns the mode before if it was changed.
-    pub fn enter_own(&self, path: &[u8]) -> io::Result<(Self, Option<u32>)> {
+    pub(crate) fn enter_own(&self, path: &[u8]) -> io::Result<(Self, Option<u32>)> {
         check_path(path)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let pinned = match path {
@@ -75,19 +74,19 @@ impl Dir {
     }
 
     /// Sets the mode of this directory itself.
-    pub fn set_mode(&self, mode: u32) -> io::Result<()> {
+    pub(crate) fn set_mode(&self, mode: u32) -> io::Result<()> {
         Ok(rustix::fs::chmod(link_of(&self.0), Mode::from_raw_mode(mode))?)
     }
 
     /// Opens a file in this directory for reading. Does not follow a link, and does not block on a fifo.
-    pub fn open_file(&self, name: &[u8]) -> io::Result<File> {
+    pub(crate) fn open_file(&self, name: &[u8]) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         Ok(self.resolve(component(name)?, flags | OFlags::CLOEXEC)?.into())
     }
 
     /// Opens a regular file in this directory with `O_PATH`, to read and set its attributes. This needs no
     /// permission on the file.
-    pub fn pin_file(&self, name: &[u8]) -> io::Result<OwnedFd> {
+    pub(crate) fn pin_file(&self, name: &[u8]) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = self.resolve(component(name)?, flags)?;
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
@@ -95,20 +94,20 @@ impl Dir {
     }
 
     /// Creates a file with mode 0600. An existing name is an error.
-    pub fn create_file(&self, name: &[u8]) -> io::Result<File> {
+    pub(crate) fn create_file(&self, name: &[u8]) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let mode = Mode::RUSR | Mode::WUSR;
         Ok(rustix::fs::openat(self, component(name)?, flags | OFlags::CLOEXEC, mode)?.into())
     }
 
     /// Creates a file without a name, with mode 0600, if the file system supports that.
-    pub fn create_nameless(&self) -> io::Result<File> {
+    pub(crate) fn create_nameless(&self) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(self, ".", flags, Mode::RUSR | Mode::WUSR)?.into())
     }
 
     /// Gives a nameless file its name. An existing name is an error.
-    pub fn name_file(&self, file: &File, name: &[u8]) -> io::Result<()> {
+    pub(crate) fn name_file(&self, file: &File, name: &[u8]) -> io::Result<()> {
         let name = component(name)?;
         match rustix::fs::linkat(file, "", self, name, AtFlags::EMPTY_PATH) {
             // Only root may link a descriptor. Others link the file's entry in /proc.
@@ -122,7 +121,7 @@ impl Dir {
     }
 
     /// The stat of a name, without following a link. `None` if it does not exist.
-    pub fn stat(&self, name: &[u8]) -> io::Result<Option<Stat>> {
+    pub(crate) fn stat(&self, name: &[u8]) -> io::Result<Option<Stat>> {
         match rustix::fs::statat(self, component(name)?, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
@@ -131,38 +130,38 @@ impl Dir {
     }
 
     /// The stat of this directory.
-    pub fn stat_self(&self) -> io::Result<Stat> {
+    pub(crate) fn stat_self(&self) -> io::Result<Stat> {
         Ok(rustix::fs::fstat(self)?)
     }
 
     /// The target of a link.
-    pub fn read_link(&self, name: &[u8]) -> io::Result<Vec<u8>> {
+    pub(crate) fn read_link(&self, name: &[u8]) -> io::Result<Vec<u8>> {
         Ok(rustix::fs::readlinkat(self, component(name)?, Vec::new())?.into_bytes())
     }
 
     /// Makes a directory with mode 0700. An existing name is an error.
-    pub fn make_directory(&self, name: &[u8]) -> io::Result<()> {
+    pub(crate) fn make_directory(&self, name: &[u8]) -> io::Result<()> {
         Ok(rustix::fs::mkdirat(self, component(name)?, PRIVATE)?)
     }
 
     /// Makes a symbolic link. An existing name is an error.
-    pub fn make_link(&self, name: &[u8], target: &[u8]) -> io::Result<()> {
+    pub(crate) fn make_link(&self, name: &[u8], target: &[u8]) -> io::Result<()> {
         Ok(rustix::fs::symlinkat(target, self, component(name)?)?)
     }
 
     /// Links a file of `from` to a name here. An existing name is an error.
-    pub fn link(&self, name: &[u8], from: &Self, old: &[u8]) -> io::Result<()> {
+    pub(crate) fn link(&self, name: &[u8], from: &Self, old: &[u8]) -> io::Result<()> {
         let (old, name) = (component(old)?, component(name)?);
         Ok(rustix::fs::linkat(from, old, self, name, AtFlags::empty())?)
     }
 
     /// Renames within this directory. An existing name is replaced.
-    pub fn rename(&self, from: &[u8], to: &[u8]) -> io::Result<()> {
+    pub(crate) fn rename(&self, from: &[u8], to: &[u8]) -> io::Result<()> {
         Ok(rustix::fs::renameat(self, component(from)?, self, component(to)?)?)
     }
 
     /// Renames within this directory. An existing name is an error, if the file system supports that.
-    pub fn rename_new(&self, from: &[u8], to: &[u8]) -> io::Result<()> {
+    pub(crate) fn rename_new(&self, from: &[u8], to: &[u8]) -> io::Result<()> {
         let (from, to) = (component(from)?, component(to)?);
         match rustix::fs::renameat_with(self, from, self, to, RenameFlags::NOREPLACE) {
             Err(Errno::INVAL) => Ok(rustix::fs::renameat(self, from, self, to)?),
@@ -171,23 +170,28 @@ impl Dir {
     }
 
     /// Removes a name that is not a directory. A missing one is no error.
-    pub fn remove(&self, name: &[u8]) -> io::Result<()> {
+    pub(crate) fn remove(&self, name: &[u8]) -> io::Result<()> {
         self.unlink(name, AtFlags::empty())
     }
 
     /// Removes an empty directory. A missing one is no error.
-    pub fn remove_directory(&self, name: &[u8]) -> io::Result<()> {
+    pub(crate) fn remove_directory(&self, name: &[u8]) -> io::Result<()> {
         self.unlink(name, AtFlags::REMOVEDIR)
     }
 
     /// Sets a name's times, without following a link.
-    pub fn set_times(&self, name: &[u8], times: &Timestamps) -> io::Result<()> {
+    pub(crate) fn set_times(&self, name: &[u8], times: &Timestamps) -> io::Result<()> {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         Ok(rustix::fs::utimensat(self, component(name)?, times, flags)?)
     }
 
     /// Sets a name's owner and group, without following a link.
-    pub fn set_owner(&self, name: &[u8], uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+    pub(crate) fn set_owner(
+        &self,
+        name: &[u8],
+        uid: Option<u32>,
+        gid: Option<u32>,
+    ) -> io::Result<()> {
         use rustix::fs::{Gid, Uid};
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
         let flags = AtFlags::SYMLINK_NOFOLLOW;
@@ -195,7 +199,7 @@ impl Dir {
     }
 
     /// The names in this directory, in no order.
-    pub fn names(&self) -> io::Result<Names> {
+    pub(crate) fn names(&self) -> io::Result<Names> {
         let mut names = Names::default();
         for entry in Listing::read_from(self)? {
             let entry = entry?;

@@ -2,7 +2,7 @@
 
 /// A compact list of names: a directory may have a million.
 #[derive(Debug, Default)]
-pub struct Names {
+pub(crate) struct Names {
     bytes: Vec<u8>,
     ends: Vec<(u32, u32)>,
 }
@@ -19,33 +19,28 @@ impl Names {
     }
 
     /// Sorts the names by their bytes.
-    pub fn sort(&mut self) {
+    pub(crate) fn sort(&mut self) {
         let bytes = &self.bytes;
         self.ends.sort_unstable_by(|&a, &b| slice(bytes, a).cmp(slice(bytes, b)));
     }
 
     /// All names.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.ends.iter().map(|&range| slice(&self.bytes, range))
     }
 
     /// An estimate of the bytes that the names take.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes.capacity() + self.ends.capacity() * size_of::<(u32, u32)>()
     }
 
-    /// The number of names.
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
     /// The name at a position.
-    pub fn get(&self, place: usize) -> Option<&[u8]> {
+    pub(crate) fn get(&self, place: usize) -> Option<&[u8]> {
         self.ends.get(place).map(|&range| slice(&self.bytes, range))
     }
 }

@@ -1,7 +1,7 @@
 //! Paths relative to a root.
 
 /// The path of `name` in a directory, both relative to the same root.
-pub fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+pub(crate) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
 }
 

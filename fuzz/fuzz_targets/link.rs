@@ -14,7 +14,11 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             let _ = peer.write_all(bytes).await;
             drop(peer);
         };
-        let reading = async { while let Ok(Some(_)) = link.next().await {} };
+        let reading = async move {
+            while let Ok(Some(_)) = link.next().await {}
+            // What the peer still writes has no reader.
+            drop(link);
+        };
         tokio::join!(writing, reading);
     });
 });

@@ -52,12 +52,9 @@ struct Times {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     let Some(chosen) = args.target.plain() else { return many(args, context) };
-    let fleet = Fleet::load(context, &args.connect);
-    let result = fleet.and_then(|fleet| {
-        if !args.fanout.includes(&args.target, &fleet, context)? {
-            return Ok(None);
-        }
-        let handle = fleet.host(&chosen)?;
+    let handle = args.fanout.one(&args.connect, [&args.target], &chosen, context);
+    let result = handle.and_then(|handle| {
+        let Some(handle) = handle else { return Ok(None) };
         block_on(async { ping(&handle, args.timeout).await.map_err(Failed::into) }).map(Some)
     });
     let result = result.map_err(|error| error.during("ping"));
@@ -83,7 +80,7 @@ fn many(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     let names = hosts.iter().map(|chosen| chosen.host.clone()).collect();
     block_on(async {
         let fanout = Fanout::look(context, names, args.fanout.limits(), args.json)?;
-        let report = Told { stdout: fanout.screen.stdout.clone(), json: args.json };
+        let report = PingReport { stdout: fanout.screen.stdout.clone(), json: args.json };
         let limit = args.timeout;
         let question = async move |_, handle: &HostHandle| ping(handle, limit).await;
         fanout.ask(Arc::new(fleet), hosts, question, report).await
@@ -91,12 +88,12 @@ fn many(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
 }
 
 /// What is told of each of several.
-struct Told {
+struct PingReport {
     stdout: Printer,
     json: bool,
 }
 
-impl Report for Told {
+impl Report for PingReport {
     type Outcome = Result<Times, Failed>;
 
     fn ended(&mut self, host: &HostName, came: Self::Outcome) -> Ended {

@@ -1,12 +1,13 @@
 //! The options of every verb that goes to many hosts, and which hosts those are.
 
 use lariat_base::name::HostName;
+use lariat_client::HostHandle;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{End, HostCount, Limits, Plan, Record};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, ReachOptions};
 use crate::output;
 use crate::target::{Chosen, Targets, fold};
 
@@ -82,6 +83,23 @@ impl FanoutOptions {
         context: &Context,
     ) -> Result<bool, CliError> {
         Ok(!self.retry_failed || !self.hosts(targets, fleet, context)?.is_empty())
+    }
+
+    /// The one host that a verb names in all of its targets; `None` if it is not left to be tried again.
+    pub(crate) fn one<'a>(
+        &self,
+        connect: &ReachOptions,
+        targets: impl IntoIterator<Item = &'a Targets>,
+        chosen: &Chosen,
+        context: &Context,
+    ) -> Result<Option<HostHandle>, CliError> {
+        let fleet = Fleet::load(context, connect)?;
+        for target in targets {
+            if !self.includes(target, &fleet, context)? {
+                return Ok(None);
+            }
+        }
+        fleet.host(chosen).map(Some)
     }
 
     /// How to go over them, as far as the system gives this process descriptors.

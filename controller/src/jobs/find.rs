@@ -39,7 +39,7 @@ pub(crate) async fn find(
         return Ok(None);
     }
     let fanout = Fanout::search(context, several.names(), whom.fanout.limits())?;
-    let mut told = Told { verb, hosts: Vec::new() };
+    let mut told = Candidates { verb, hosts: Vec::new() };
     let (asked, limit) = (wish.clone(), whom.timeout);
     let question = async move |_, handle: &HostHandle| {
         let (session, jobs) = list(handle, asked.prefix.as_ref(), limit).await?;
@@ -59,12 +59,12 @@ pub(crate) async fn find(
 }
 
 /// What hosts have told.
-struct Told {
+struct Candidates {
     verb: &'static str,
     hosts: Vec<(HostName, Vec<Job>)>,
 }
 
-impl Report for Told {
+impl Report for Candidates {
     type Outcome = Result<Vec<Job>, Failed>;
 
     fn ended(&mut self, host: &HostName, came: Self::Outcome) -> Ended {

@@ -63,10 +63,8 @@ impl Whom {
         host: &HostName,
         context: &Context,
     ) -> Result<Option<HostHandle>, CliError> {
-        let fleet = Fleet::load(context, &self.connect)?;
-        let included = self.fanout.includes(&self.target, &fleet, context)?;
         let chosen = Chosen { host: host.clone(), user: None };
-        included.then(|| fleet.host(&chosen)).transpose()
+        self.fanout.one(&self.connect, [&self.target], &chosen, context)
     }
 
     /// The several hosts that are named.

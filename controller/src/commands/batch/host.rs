@@ -21,11 +21,11 @@ use crate::output::printer::Printer;
 use crate::target::Chosen;
 use crate::transfer::{Listing, Tally};
 
-/// A step, ready to be done on any host.
-pub(super) enum Verb {
+/// What a step does, ready for any host. A command is a [`Task`], and [`Asked`] once its hosts are known.
+pub(super) enum Verb<C = Task> {
     Push(PushJob),
     Pull(PullJob),
-    Run(Task),
+    Run(C),
 }
 
 /// A step with the hosts that it is for, by number.
@@ -35,13 +35,7 @@ struct Step {
     /// It is done only where an earlier one changed something.
     when_changed: bool,
     chosen: Vec<Option<Chosen>>,
-    work: Ready,
-}
-
-enum Ready {
-    Push(PushJob),
-    Pull(PullJob),
-    Run(Asked),
+    verb: Verb<Asked>,
 }
 
 /// All steps.
@@ -57,7 +51,7 @@ pub(super) struct Steps {
 }
 
 /// What came of a host.
-pub(super) struct Came {
+pub(super) struct HostOutcome {
     ended: Ended,
     /// How many steps it has done.
     done: usize,
@@ -94,19 +88,19 @@ impl Steps {
         // What is one object for each host has no room for lines.
         let lines = if json { &screen.stderr } else { &screen.stdout };
         let step = |((what, when_changed, verb), chosen): (_, Vec<Option<Chosen>>)| {
-            let work = match verb {
-                Verb::Push(load) => Ready::Push(load),
-                Verb::Pull(haul) => Ready::Pull(haul),
+            let verb = match verb {
+                Verb::Push(job) => Verb::Push(job),
+                Verb::Pull(job) => Verb::Pull(job),
                 Verb::Run(task) => {
                     let hosts = fanout.hosts().iter().zip(&chosen).map(|(host, chosen)| {
                         let none = || Chosen { host: host.clone(), user: None };
                         chosen.clone().unwrap_or_else(none)
                     });
                     let printers = (lines.clone(), screen.stderr.clone());
-                    Ready::Run(Asked::of_plan(task, fleet, hosts.collect(), printers, relay))
+                    Verb::Run(Asked::of_plan(task, fleet, hosts.collect(), printers, relay))
                 }
             };
-            Step { what, when_changed, chosen, work }
+            Step { what, when_changed, chosen, verb }
         };
         Self {
             all: steps.into_iter().zip(chosen).map(step).collect(),
@@ -120,12 +114,13 @@ impl Steps {
     }
 
     /// Does what is left of them on one host, until one fails.
-    pub(super) async fn on(&self, number: usize, host: &HostName) -> Came {
+    pub(super) async fn on(&self, number: usize, host: &HostName) -> HostOutcome {
         let began = Instant::now();
         let Stand { done: before, mut begun } = self.before.get(host).cloned().unwrap_or_default();
         // What an earlier controller changed is not known: then nothing is left out for it.
         let mut changed = before > 0;
-        let came = |ended, done| Came { ended, done, seconds: began.elapsed().as_secs_f64() };
+        let came =
+            |ended, done| HostOutcome { ended, done, seconds: began.elapsed().as_secs_f64() };
         for (index, step) in self.all.iter().enumerate().skip(before) {
             if let Some(Some(chosen)) =
                 step.chosen.get(number).filter(|_| changed || !step.when_changed)
@@ -156,8 +151,8 @@ impl Steps {
         let note = |text: &str| {
             self.notes.put(format!("{host}: {}: {text}\n", step.what).as_bytes());
         };
-        let mut did = match &step.work {
-            Ready::Run(asked) => {
+        let mut did = match &step.verb {
+            Verb::Run(asked) => {
                 let begins = |command, job, has_failed| {
                     let begun = Begun::now(command, Some(job), has_failed);
                     self.progress.begins(host, index, begun)
@@ -169,11 +164,15 @@ impl Steps {
                 // Whether a command changed anything is not known.
                 StepDone { ended, is_known: log.is_settled.get(), has_changed: false }
             }
-            Ready::Push(load) => {
-                self.transfer(Transfer::Push(load), chosen, index, begun, &note).await
+            Verb::Push(job) => {
+                let work = async |listing: &Listing| job.step(&self.fleet, chosen, listing).await;
+                self.transfer(work, host, index, begun, &note).await
             }
-            Ready::Pull(haul) => {
-                self.transfer(Transfer::Pull(haul), chosen, index, begun, &note).await
+            Verb::Pull(job) => {
+                let work = async |listing: &Listing| {
+                    job.step(&self.fleet, chosen, &job.all(), listing).await
+                };
+                self.transfer(work, host, index, begun, &note).await
             }
         };
         if did.ended.end != End::Ok && did.is_known {
@@ -188,13 +187,12 @@ impl Steps {
     /// Moves what a step moves.
     async fn transfer(
         &self,
-        work: Transfer<'_>,
-        chosen: &Chosen,
+        work: impl AsyncFnOnce(&Listing) -> Tally,
+        host: &HostName,
         index: usize,
         begun: Option<Begun>,
         note: &impl Fn(&str),
     ) -> StepDone {
-        let host = &chosen.host;
         if begun.is_some() {
             note("begun before, and not known to have come to its end: tried again");
         }
@@ -202,18 +200,12 @@ impl Steps {
             let ended = Ended::failed(End::Errored, error.during(host));
             return StepDone { ended, is_known: false, has_changed: false };
         }
-        let listing = Listing::Host(chosen.host.clone(), self.lines.clone());
+        let listing = Listing::Host(host.clone(), self.lines.clone());
         let mut signals = self.relay.signals();
-        let transfer = async {
-            match work {
-                Transfer::Push(load) => load.step(&self.fleet, chosen, &listing).await,
-                Transfer::Pull(haul) => haul.step(&self.fleet, chosen, &haul.all(), &listing).await,
-            }
-        };
         let (tally, is_known) = tokio::select! {
-            tally = Box::pin(transfer) => (tally, true),
+            tally = Box::pin(work(&listing)) => (tally, true),
             _ = signals.next() => {
-                let error = CliError::new("interrupted").during(&chosen.host);
+                let error = CliError::new("interrupted").during(host);
                 (Tally::only(End::Failed, error), false)
             }
         };
@@ -236,11 +228,6 @@ struct StepDone {
     is_known: bool,
     /// A transfer changed something.
     has_changed: bool,
-}
-
-enum Transfer<'a> {
-    Push(&'a PushJob),
-    Pull(&'a PullJob),
 }
 
 /// What is told of each.
@@ -287,10 +274,10 @@ impl Report {
 }
 
 impl fanout::Report for Report {
-    type Outcome = Came;
+    type Outcome = HostOutcome;
 
-    fn ended(&mut self, host: &HostName, came: Came) -> Ended {
-        let Came { mut ended, done, seconds } = came;
+    fn ended(&mut self, host: &HostName, came: HostOutcome) -> Ended {
+        let HostOutcome { mut ended, done, seconds } = came;
         let end = ended.end;
         let why = ended.why().or_else(|| (end != End::Ok).then(|| end.error().line()));
         let told = self.put(host, done, seconds, end, why);

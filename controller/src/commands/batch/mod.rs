@@ -137,7 +137,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         let report = Report::new(args.json, steps, &fanout.screen, done.clone());
         let steps = Steps::new(ready, &fleet, chosen, &fanout, progress, done, args.json);
         let steps = Arc::new(steps);
-        let begin = move |number: usize| -> Work<host::Came> {
+        let begin = move |number: usize| -> Work<host::HostOutcome> {
             let (steps, chosen) = (Arc::clone(&steps), hosts[number].clone());
             Box::pin(async move { steps.on(number, &chosen.host).await })
         };

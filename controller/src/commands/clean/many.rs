@@ -7,7 +7,7 @@ use lariat_base::name::HostName;
 use lariat_client::HostHandle;
 use lariat_wire::protocol::clean::Cleaned;
 
-use super::{Args, Done, Told, ask, summary};
+use super::{Args, Done, HostReport, ask, summary};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, Fanout, Plan, Report};
@@ -48,7 +48,7 @@ pub(super) fn run(
         };
         let (json, dry_run, limit) = (args.json, args.dry_run, args.timeout);
         let stdout = fanout.screen.stdout.clone();
-        let report = All { stdout, json, dry_run, total: Cleaned::default() };
+        let report = CleanReport { stdout, json, dry_run, total: Cleaned::default() };
         let question = async move |number: usize, handle: &HostHandle| {
             ask(handle, &requests[number], limit).await
         };
@@ -57,15 +57,15 @@ pub(super) fn run(
 }
 
 /// What is told of them.
-struct All {
+struct CleanReport {
     stdout: Printer,
     json: bool,
     dry_run: bool,
     total: Cleaned,
 }
 
-impl All {
-    fn put(&self, host: &HostName, told: &Told) -> Result<(), CliError> {
+impl CleanReport {
+    fn put(&self, host: &HostName, told: &HostReport) -> Result<(), CliError> {
         if self.json {
             self.stdout.put(&told.object(host)?);
         }
@@ -73,22 +73,22 @@ impl All {
     }
 }
 
-impl Report for All {
+impl Report for CleanReport {
     type Outcome = Result<Done, Failed>;
 
     fn ended(&mut self, host: &HostName, came: Self::Outcome) -> Ended {
-        let told = Told::of(came);
+        let told = HostReport::of(came);
         self.total.files += told.cleaned.files;
         self.total.bytes += told.cleaned.bytes;
         let put = self.put(host, &told);
-        let Told { end, mut errors, .. } = told;
+        let HostReport { end, mut errors, .. } = told;
         errors.extend(put.err());
         Ended { end, exit: None, said: None, errors }
     }
 
     fn nothing(&mut self, host: &HostName, error: &CliError) {
         let error = CliError::new(error.line());
-        let told = Told::of(Err(Failed { end: End::NotStarted, error }));
+        let told = HostReport::of(Err(Failed { end: End::NotStarted, error }));
         // There is nothing in it that could not be written as JSON.
         let _ = self.put(host, &told);
     }

@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Failed, FanoutOptions, within};
-use crate::fleet::{self, Fleet};
+use crate::fleet;
 use crate::output::json;
 use crate::runtime::block_on;
 use crate::target::{Chosen, RemotePath};
@@ -68,22 +68,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     let Some(chosen) = target.plain() else { return many::run(args, &path, &target, context) };
     let host = &chosen.host;
     let request = args.request(&chosen, path)?;
-    let done = Fleet::load(context, &args.connect).map_err(Failed::from).and_then(|fleet| {
-        if !args.fanout.includes(&target, &fleet, context)? {
-            return Ok(None);
-        }
-        let handle = fleet.host(&chosen)?;
-        let mut answer = None;
-        block_on(async {
-            answer = Some(ask(&handle, &request, args.timeout).await);
-            Ok(())
-        })?;
-        answer.transpose()
-    });
-    let told = match done {
+    let handle = args.fanout.one(&args.connect, [&target], &chosen, context);
+    let done = match handle {
         Ok(None) => return Ok(ExitCode::SUCCESS),
-        done => Told::of(done.transpose().unwrap_or_else(|| Ok(Done::default()))),
+        Ok(Some(handle)) => block_on(async { Ok(ask(&handle, &request, args.timeout).await) })?,
+        Err(error) => Err(error.into()),
     };
+    let told = HostReport::of(done);
     if args.json {
         output::bytes(&told.object(host)?)?;
     } else {
@@ -112,7 +103,7 @@ struct Done {
 }
 
 /// What is told of a host.
-struct Told {
+struct HostReport {
     end: End,
     errors: Vec<CliError>,
     cleaned: Cleaned,
@@ -130,7 +121,7 @@ struct Object<'a> {
     bytes: u64,
 }
 
-impl Told {
+impl HostReport {
     fn of(done: Result<Done, Failed>) -> Self {
         match done {
             Ok(Done { cleaned, failures }) => {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use lariat_base::name::HostName;
 use lariat_client::HostHandle;
 
-use super::{Args, HEADINGS, Told, ask, cells};
+use super::{Args, HEADINGS, HostJobs, ask, cells};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, Fanout, Report};
@@ -49,7 +49,7 @@ struct Listing {
 }
 
 impl Report for Listing {
-    type Outcome = Result<Told, Failed>;
+    type Outcome = Result<HostJobs, Failed>;
 
     fn ended(&mut self, host: &HostName, came: Self::Outcome) -> Ended {
         match came {
@@ -89,7 +89,11 @@ impl Report for Listing {
 }
 
 impl Listing {
-    fn list(&mut self, host: &HostName, Told { jobs, now_ms }: &Told) -> Result<(), CliError> {
+    fn list(
+        &mut self,
+        host: &HostName,
+        HostJobs { jobs, now_ms }: &HostJobs,
+    ) -> Result<(), CliError> {
         for job in jobs {
             match &mut self.rows {
                 Some(rows) => rows.push((host.clone(), cells(job, *now_ms))),

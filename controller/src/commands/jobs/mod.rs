@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         Ok(Some(told))
     });
     let told = told.map_err(|error| error.during("jobs"));
-    let Some(Told { jobs, now_ms }) = jobs::failed_as(*json, Some(&host), told)? else {
+    let Some(HostJobs { jobs, now_ms }) = jobs::failed_as(*json, Some(&host), told)? else {
         return Ok(ExitCode::SUCCESS);
     };
     if *json {
@@ -80,7 +80,7 @@ impl Args {
 }
 
 /// What a host has told.
-struct Told {
+struct HostJobs {
     jobs: Vec<Job>,
     /// The time there.
     now_ms: u64,
@@ -90,11 +90,11 @@ async fn ask(
     handle: &HostHandle,
     job: Option<&Prefix>,
     limit: Option<Duration>,
-) -> Result<Told, Failed> {
+) -> Result<HostJobs, Failed> {
     let (session, jobs) = jobs::list(handle, job, limit).await?;
     let now_ms = session.welcome.time_ms;
     session.leave().await;
-    Ok(Told { jobs, now_ms })
+    Ok(HostJobs { jobs, now_ms })
 }
 
 /// A job's cells, but for its host; `now_ms` is the time there.

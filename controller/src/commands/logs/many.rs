@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
             Ok(reader.read(number, handle, listed).await)
         };
         let objects = common.json.then(|| fanout.screen.stdout.clone());
-        let report = Told {
+        let report = LogsReport {
             wish: common.wish(),
             target: whom.target.clone(),
             objects,
@@ -136,7 +136,7 @@ impl Reader {
 }
 
 /// What is told of them.
-struct Told {
+struct LogsReport {
     wish: Wish,
     target: Targets,
     /// Where failures are told as objects.
@@ -156,7 +156,7 @@ enum Heard {
     Present,
 }
 
-impl Report for Told {
+impl Report for LogsReport {
     type Outcome = Result<Read, Failed>;
 
     fn ended(&mut self, host: &HostName, came: Self::Outcome) -> Ended {

@@ -133,15 +133,8 @@ fn one(
     )?;
     let user = chosen.user(options.user.as_deref())?;
     let host = &chosen.host;
-    let handle = Fleet::load(context, &connect).and_then(|fleet| {
-        for RemotePath { target, .. } in &sources {
-            if !fanout.includes(target, &fleet, context)? {
-                return Ok(None);
-            }
-        }
-        fleet.host(chosen).map(Some)
-    });
-    let handle = match handle {
+    let targets = sources.iter().map(|source| &source.target);
+    let handle = match fanout.one(&connect, targets, chosen, context) {
         Ok(Some(handle)) => handle,
         Ok(None) => return Ok(ExitCode::SUCCESS),
         Err(error) => return Tally::only(End::Errored, error).report(host, json, context.verbose),

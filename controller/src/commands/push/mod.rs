@@ -115,11 +115,7 @@ fn one(
     let Args { words: sources, json, options, timeout, connect, fanout, .. } = args;
     let user = chosen.user(options.user.as_deref())?;
     let host = &chosen.host;
-    let handle = Fleet::load(context, &connect).and_then(|fleet| {
-        let included = fanout.includes(target, &fleet, context)?;
-        included.then(|| fleet.host(chosen)).transpose()
-    });
-    let handle = match handle {
+    let handle = match fanout.one(&connect, [target], chosen, context) {
         Ok(Some(handle)) => handle,
         Ok(None) => return Ok(ExitCode::SUCCESS),
         Err(error) => return Tally::only(End::Errored, error).report(host, json, context.verbose),

@@ -1,7 +1,6 @@
 //! `lariat ping`: reaches a host, proves both ends to each other, and times the round trip.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lariat_base::name::HostName;
@@ -10,12 +9,9 @@ use lariat_wire::protocol::session::{Ping, Pong};
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{End, Ended, Failed, Fanout, FanoutOptions, Report, within};
-use crate::fleet::{self, Fleet};
-use crate::output;
-use crate::output::json::{self, PingResult, object};
-use crate::output::printer::Printer;
-use crate::runtime::block_on;
+use crate::fanout::{End, Ended, Failed, FanoutOptions, HostWork, Verb, within};
+use crate::fleet;
+use crate::output::json::{self, PingResult};
 use crate::target::Targets;
 
 #[derive(clap::Args)]
@@ -51,90 +47,55 @@ struct Times {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
-    let Some(chosen) = args.target.plain() else { return many(args, context) };
-    let handle = args.fanout.one(&args.connect, [&args.target], &chosen, context);
-    let result = handle.and_then(|handle| {
-        let Some(handle) = handle else { return Ok(None) };
-        block_on(async { ping(&handle, args.timeout).await.map_err(Failed::into) }).map(Some)
-    });
-    let result = result.map_err(|error| error.during("ping"));
-    let host = &chosen.host;
-    if let Ok(None) = result {
-        return Ok(ExitCode::SUCCESS);
-    }
-    if !args.json {
-        let lines = result?.map(|times| told(host, &times));
-        return lines.map_or(Ok(()), |line| output::line(&line)).map(|()| ExitCode::SUCCESS);
-    }
-    object(&as_object(host, result.as_ref().ok().and_then(Option::as_ref), result.as_ref().err()))?;
-    Ok(result.map_or_else(|error| error.status(), |_| ExitCode::SUCCESS))
+    let Args { target, json, timeout, connect, fanout } = args;
+    let verb = Verb { context, connect, fanout, target, json: *json, recorded: None };
+    verb.run(|_| Ok(Pinging { json: *json, limit: *timeout }))
 }
 
-/// Pings several hosts.
-fn many(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
-    let fleet = Fleet::load(context, &args.connect)?;
-    let hosts = args.fanout.hosts(&args.target, &fleet, context)?;
-    if hosts.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let names = hosts.iter().map(|chosen| chosen.host.clone()).collect();
-    block_on(async {
-        let fanout = Fanout::look(context, names, args.fanout.limits(), args.json)?;
-        let report = PingReport { stdout: fanout.screen.stdout.clone(), json: args.json };
-        let limit = args.timeout;
-        let question = async move |_, handle: &HostHandle| ping(handle, limit).await;
-        fanout.ask(Arc::new(fleet), hosts, question, report).await
-    })
-}
-
-/// What is told of each of several.
-struct PingReport {
-    stdout: Printer,
+struct Pinging {
     json: bool,
+    limit: Option<Duration>,
 }
 
-impl Report for PingReport {
-    type Outcome = Result<Times, Failed>;
+impl HostWork for Pinging {
+    type Outcome = Times;
+    type Total = ();
 
-    fn ended(&mut self, host: &HostName, came: Self::Outcome) -> Ended {
-        let came = came.map_err(|failed| {
-            let end = failed.end;
-            (end, CliError::from(failed).during("ping"))
-        });
-        let object = || as_object(host, came.as_ref().ok(), came.as_ref().err().map(|(_, e)| e));
-        let line = match (&came, self.json) {
-            (_, true) => json::line(&object()),
+    async fn on(&self, _: usize, host: &HostHandle) -> Result<Times, Failed> {
+        within(self.limit, host, round_trip(host)).await
+    }
+
+    fn report(
+        &self,
+        (): &mut (),
+        host: &HostName,
+        outcome: Result<Times, Failed>,
+    ) -> (Vec<u8>, Ended) {
+        let outcome = outcome.map_err(|failed| CliError::from(failed).during("ping"));
+        let line = match (&outcome, self.json) {
+            (outcome, true) => json::line(&as_object(host, outcome.as_ref())),
             (Ok(times), false) => Ok(format!("{}\n", told(host, times)).into_bytes()),
             (Err(_), false) => Ok(Vec::new()),
         };
-        match (line, came) {
-            (Err(error), _) => Ended::failed(End::Errored, error),
-            (Ok(line), came) => {
-                self.stdout.put(&line);
-                came.map_or_else(|(end, error)| Ended::failed(end, error), |_| Ended::ok())
-            }
+        match (line, outcome) {
+            (Ok(line), Ok(_)) => (line, Ended::ok()),
+            (Ok(line), Err(error)) => (line, Ended::failed(error.end(), error)),
+            (Err(error), _) => (Vec::new(), Ended::failed(End::Errored, error)),
         }
     }
 
-    fn nothing(&mut self, host: &HostName, error: &CliError) {
-        // There is nothing in it that could not be written as JSON.
-        if let (true, Ok(line)) = (self.json, json::line(&as_object(host, None, Some(error)))) {
-            self.stdout.put(&line);
-        }
+    fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
+        json::line(&as_object(host, Err(error)))
     }
 }
 
-fn as_object<'a>(
-    host: &'a HostName,
-    times: Option<&Times>,
-    error: Option<&CliError>,
-) -> PingResult<'a> {
+fn as_object<'a>(host: &'a HostName, outcome: Result<&Times, &CliError>) -> PingResult<'a> {
     PingResult {
         host,
-        ok: error.is_none(),
-        kind: error.map_or(End::Ok, CliError::end).kind(),
-        seconds: times.map(|times| times.round_trip.as_secs_f64()),
-        error: error.map(CliError::line),
+        ok: outcome.is_ok(),
+        kind: outcome.map_or_else(CliError::end, |_| End::Ok).kind(),
+        seconds: outcome.ok().map(|times| times.round_trip.as_secs_f64()),
+        error: outcome.err().map(CliError::line),
     }
 }
 
@@ -147,10 +108,6 @@ fn ms(time: Duration) -> String {
     let ms = time.as_secs_f64() * 1000.0;
     let decimals = if ms < 1.0 { 2 } else { 1 };
     format!("{ms:.decimals$} ms")
-}
-
-async fn ping(handle: &HostHandle, limit: Option<Duration>) -> Result<Times, Failed> {
-    within(limit, handle, round_trip(handle)).await
 }
 
 async fn round_trip(handle: &HostHandle) -> Result<Times, Failed> {

@@ -20,7 +20,7 @@ pub(crate) use show::{command, failed_as, lasted, object, put_failed, short, spa
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{Failed, FanoutOptions, within};
+use crate::fanout::{Failed, FanoutOptions, Verb, within};
 use crate::fleet::{self, Fleet, ReachOptions};
 use crate::target::{Chosen, Targets};
 
@@ -67,6 +67,12 @@ impl Whom {
         self.fanout.one(&self.connect, [&self.target], &chosen, context)
     }
 
+    /// A verb that only looks at the hosts that are named.
+    pub(crate) fn verb<'a>(&'a self, context: &'a Context, json: bool) -> Verb<'a> {
+        let Self { target, connect, fanout, .. } = self;
+        Verb { context, connect, fanout, target, json, recorded: None }
+    }
+
     /// The several hosts that are named.
     pub(crate) fn several(&self, context: &Context) -> Result<Several, CliError> {
         let fleet = Fleet::load(context, &self.connect)?;
@@ -77,7 +83,8 @@ impl Whom {
         Ok(Several { fleet: Arc::new(fleet), hosts })
     }
 
-    fn without_user(&self, Chosen { host, user }: Chosen) -> Result<HostName, CliError> {
+    /// The host, which is named without a user.
+    pub(crate) fn without_user(&self, Chosen { host, user }: Chosen) -> Result<HostName, CliError> {
         if user.is_none() {
             return Ok(host);
         }

@@ -1,7 +1,5 @@
 //! `lariat clean`: removes the partials that were given up.
 
-mod many;
-
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,12 +16,12 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{End, Failed, FanoutOptions, within};
+use crate::fanout::{End, Ended, Failed, FanoutOptions, HostWork, Verb, within};
 use crate::fleet;
 use crate::output::json;
-use crate::runtime::block_on;
 use crate::target::{Chosen, RemotePath};
-use crate::{output, status};
+use crate::template::Template;
+use crate::transfer::shown;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -65,34 +63,44 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     let RemotePath { target, path } = RemotePath::parse(&args.place)?;
-    let Some(chosen) = target.plain() else { return many::run(args, &path, &target, context) };
-    let host = &chosen.host;
-    let request = args.request(&chosen, path)?;
-    let handle = args.fanout.one(&args.connect, [&target], &chosen, context);
-    let done = match handle {
-        Ok(None) => return Ok(ExitCode::SUCCESS),
-        Ok(Some(handle)) => block_on(async { Ok(ask(&handle, &request, args.timeout).await) })?,
-        Err(error) => Err(error.into()),
+    let recorded = (!args.dry_run).then(|| ("clean", shown(&args.place).to_string()));
+    let verb = Verb {
+        context,
+        connect: &args.connect,
+        fanout: &args.fanout,
+        target: &target,
+        json: args.json,
+        recorded,
     };
-    let told = HostReport::of(done);
-    if args.json {
-        output::bytes(&told.object(host)?)?;
-    } else {
-        for error in &told.errors {
-            error.report(context.verbose);
-        }
-        if told.has_cleaned {
-            output::note(&format!("{host}: {}", told.summary(args.dry_run)));
-        }
-    }
-    Ok(told.status())
+    // A path on the one host that is named is meant as it is.
+    let path =
+        if target.plain().is_some() { Ok(Template::plain(&path)) } else { Template::parse(&path) };
+    verb.run(|hosts| {
+        let path = path?;
+        let request = |chosen: &Chosen| {
+            let user = chosen.user(args.user.as_deref())?;
+            Ok(Clean { path: path.for_host(&chosen.host), dry_run: args.dry_run, user })
+        };
+        let requests = hosts.iter().map(request).collect::<Result<_, CliError>>()?;
+        let (json, limit) = (args.json, args.timeout);
+        Ok(Cleaning { requests, dry_run: args.dry_run, json, limit })
+    })
 }
 
-impl Args {
-    fn request(&self, chosen: &Chosen, path: Vec<u8>) -> Result<Clean, CliError> {
-        let user = chosen.user(self.user.as_deref())?;
-        Ok(Clean { path, dry_run: self.dry_run, user })
-    }
+/// What each host is asked for.
+struct Cleaning {
+    requests: Vec<Clean>,
+    dry_run: bool,
+    json: bool,
+    limit: Option<Duration>,
+}
+
+/// What hosts have removed, as far as they could.
+#[derive(Default)]
+struct Total {
+    cleaned: Cleaned,
+    /// Any host has answered.
+    has_answer: bool,
 }
 
 /// What a host says.
@@ -100,15 +108,6 @@ impl Args {
 struct Done {
     cleaned: Cleaned,
     failures: Vec<Failure>,
-}
-
-/// What is told of a host.
-struct HostReport {
-    end: End,
-    errors: Vec<CliError>,
-    cleaned: Cleaned,
-    /// The host has done it, as far as it could.
-    has_cleaned: bool,
 }
 
 #[derive(Serialize)]
@@ -121,43 +120,65 @@ struct Object<'a> {
     bytes: u64,
 }
 
-impl HostReport {
-    fn of(done: Result<Done, Failed>) -> Self {
-        match done {
+impl HostWork for Cleaning {
+    type Outcome = Done;
+    type Total = Total;
+
+    async fn on(&self, number: usize, host: &HostHandle) -> Result<Done, Failed> {
+        ask(host, &self.requests[number], self.limit).await
+    }
+
+    fn report(
+        &self,
+        total: &mut Total,
+        host: &HostName,
+        outcome: Result<Done, Failed>,
+    ) -> (Vec<u8>, Ended) {
+        let (end, cleaned, errors) = match outcome {
             Ok(Done { cleaned, failures }) => {
+                total.has_answer = true;
+                total.cleaned.files += cleaned.files;
+                total.cleaned.bytes += cleaned.bytes;
                 let end = if failures.is_empty() { End::Ok } else { End::Errored };
-                let error = |failure| CliError::from(failure).during("clean");
-                let errors = failures.into_iter().map(error).collect();
-                Self { end, errors, cleaned, has_cleaned: true }
+                (end, cleaned, failures.into_iter().map(CliError::from).collect())
             }
-            Err(Failed { end, error }) => {
-                let (errors, cleaned) = (vec![error.during("clean")], Cleaned::default());
-                Self { end, errors, cleaned, has_cleaned: false }
-            }
+            Err(Failed { end, error }) => (end, Cleaned::default(), vec![error]),
+        };
+        let errors: Vec<_> = errors.into_iter().map(|error| error.during("clean")).collect();
+        let mut ended = Ended { end, exit: None, said: None, errors };
+        if !self.json {
+            return (Vec::new(), ended);
         }
+        let line = object(host, end, cleaned, ended.why());
+        let line = line.unwrap_or_else(|error| {
+            ended.errors.push(error);
+            Vec::new()
+        });
+        (line, ended)
     }
 
-    fn object(&self, host: &HostName) -> Result<Vec<u8>, CliError> {
-        let errors: Vec<String> = self.errors.iter().map(CliError::line).collect();
-        let Cleaned { files, bytes } = self.cleaned;
-        let error = (!errors.is_empty()).then(|| errors.join("; "));
-        json::line(&Object {
-            host,
-            ok: self.end == End::Ok,
-            kind: self.end.kind(),
-            error,
-            files,
-            bytes,
-        })
+    fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
+        let error = CliError::new(error.line()).during("clean");
+        object(host, End::NotStarted, Cleaned::default(), Some(error.line()))
     }
 
-    fn summary(&self, dry_run: bool) -> String {
-        summary(&self.cleaned, dry_run)
+    fn note(&self, total: &Total, host: &HostName) -> Option<String> {
+        let summary = || format!("{host}: {}", summary(&total.cleaned, self.dry_run));
+        total.has_answer.then(summary)
     }
 
-    fn status(&self) -> ExitCode {
-        ExitCode::from(status::of_one(self.end))
+    fn sum(&self, total: &Total) -> Option<String> {
+        Some(summary(&total.cleaned, self.dry_run))
     }
+}
+
+fn object(
+    host: &HostName,
+    end: End,
+    Cleaned { files, bytes }: Cleaned,
+    error: Option<String>,
+) -> Result<Vec<u8>, CliError> {
+    json::line(&Object { host, ok: end == End::Ok, kind: end.kind(), error, files, bytes })
 }
 
 fn summary(cleaned: &Cleaned, dry_run: bool) -> String {

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
+use lariat_base::lock::lock;
 use lariat_base::name::HostName;
 use lariat_client::{Lost, OutageObserver};
 
@@ -101,7 +102,7 @@ impl Outages {
     }
 
     fn lock(&self) -> MutexGuard<'_, Screen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

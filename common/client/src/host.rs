@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use lariat_base::lock::lock;
 use lariat_base::name::{HostName, KeyId};
 use lariat_wire::protocol::Message;
 
@@ -41,11 +42,11 @@ pub(crate) struct Met(Arc<Mutex<BTreeSet<HostName>>>);
 
 impl Met {
     fn contains(&self, host: &HostName) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(host)
+        lock(&self.0).contains(host)
     }
 
     fn insert(&self, host: &HostName) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone());
+        lock(&self.0).insert(host.clone());
     }
 }
 

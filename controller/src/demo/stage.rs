@@ -4,9 +4,10 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use lariat_base::lock::lock;
 use lariat_base::name::HostName;
 use serde::Deserialize;
 
@@ -74,7 +75,7 @@ impl Stage {
                     _ = hangup.recv() => SignalKind::hangup(),
                 }
             });
-            let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut keeper = lock(&keeper);
             // Held until the end: whoever notices that the agent is gone waits here.
             drop(keeper.take());
             std::process::exit(128 + number.as_raw_value());
@@ -137,7 +138,7 @@ impl Stage {
     /// Starts the agent and writes down where it is; tells what its log says of that.
     pub(super) fn start_agent(&self) -> Result<String, CliError> {
         let log = {
-            let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut keeper = lock(&self.keeper);
             let keeper = keeper.as_mut().ok_or_else(|| CliError::new("the tour has ended"))?;
             keeper.start_agent()?
         };
@@ -198,7 +199,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        drop(self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(lock(&self.keeper).take());
     }
 }
 

@@ -10,9 +10,10 @@ use std::future::{pending, poll_fn};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
+use lariat_base::lock::lock;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use backlog::{Backlog, Room};
@@ -91,7 +92,7 @@ impl StdinBroadcast {
 
 impl Live {
     fn lock(&self) -> MutexGuard<'_, Desk> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// The source gave this much of `part`, or ended; tells which.

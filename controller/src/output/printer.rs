@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use indicatif::MultiProgress;
+use lariat_base::lock::lock;
 
 use crate::output::style;
 use crate::stdio::write_all;
@@ -136,7 +137,7 @@ impl Desk {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.desk)
     }
 
     /// The thread's work. It dies with the process, or with the stream.

@@ -1,7 +1,8 @@
 //! Where the changes go that `--dry-run` tells of.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use lariat_base::lock::lock;
 use lariat_base::name::HostName;
 
 use crate::error::CliError;
@@ -28,7 +29,7 @@ impl Listing {
     /// Fails if a line could not be written. A reader that has gone away has seen enough.
     pub(crate) fn finish(&self) -> Result<(), CliError> {
         let Self::Stdout(failed) = self else { return Ok(()) };
-        failed.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+        lock(failed).take().map_or(Ok(()), Err)
     }
 
     /// Tells a line, which is harmless.
@@ -38,7 +39,7 @@ impl Listing {
                 if let Err(error) = output::line(line)
                     && !error.is_quiet()
                 {
-                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    *lock(failed) = Some(error);
                 }
             }
             Self::Stderr => output::note(line),

@@ -4,9 +4,10 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
+use lariat_base::lock::lock;
 use lariat_wire::link::{LinkError, Pulse};
 use lariat_wire::protocol::exec::{Ack, Resize, StdinTaken};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -255,6 +256,6 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Up> {
-        self.up.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.up)
     }
 }

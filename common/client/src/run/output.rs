@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use lariat_base::lock::lock;
 use lariat_wire::link::LinkError;
 use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
@@ -204,7 +205,7 @@ impl<W: AsyncWrite + Unpin> Output<W> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<W>> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 }
 

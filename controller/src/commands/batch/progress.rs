@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use lariat_base::lock::lock;
 use lariat_base::name::{HostName, JobId};
 use lariat_base::os_error::io_error;
 use serde::{Deserialize, Serialize};
@@ -135,7 +136,7 @@ impl Progress {
 
     /// Each is written at once, whole.
     fn line(&self, host: &HostName, done: usize, begun: Option<Begun>) -> Result<(), CliError> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = lock(&self.file);
         let line = Line { host: host.clone(), done, begun };
         write(&mut file, &line).map_err(|error| failed("write", &self.path, &error))
     }

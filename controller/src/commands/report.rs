@@ -1,4 +1,4 @@
-//! What is told of a command: the exit status, the error line, the object.
+//! The report of a command: its exit status, error line and object.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -103,7 +103,7 @@ fn attach(handle: &HostHandle, request: &Run) -> String {
     format!("lariat attach {} {}", handle.name(), request.job)
 }
 
-/// The same for an object, which has no status of its own for a time limit.
+/// The error of an object, which has no status of its own for a time limit.
 pub(crate) fn json_error(
     outcome: &Outcome,
     handle: &HostHandle,
@@ -197,7 +197,7 @@ pub(crate) fn nothing(host: &HostName, error: &CliError) -> Result<Vec<u8>, CliE
     })
 }
 
-/// The same for one host of several, on the stream of all.
+/// Writes the object of one host of several, on the stream of all.
 pub(crate) fn put_nothing(stdout: &Printer, host: &HostName, error: &CliError) {
     // There is nothing in it that could not be written as JSON.
     if let Ok(line) = nothing(host, error) {

@@ -1,4 +1,4 @@
-//! A question to many hosts: each is reached and asked by itself, and given up when all are.
+//! A question to many hosts: each is reached and asked by itself.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::fleet::Fleet;
 use crate::target::Chosen;
 
 impl Fanout<'_> {
-    /// Asks every host, of whom the question learns the number and how to reach it.
+    /// Asks every host; the question gets its number and its handle.
     pub(crate) async fn ask<T, Q, R>(
         self,
         fleet: Arc<Fleet>,

@@ -1,4 +1,4 @@
-//! How a verb ended on a host, and what that makes of many.
+//! How a verb ended on a host.
 
 use lariat_client::ConnectError;
 use lariat_wire::protocol::failure::Failure;
@@ -10,15 +10,15 @@ use crate::error::CliError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum End {
-    /// As it should.
+    /// Success.
     Ok,
-    /// It did not begin, because too many others failed or we were interrupted.
+    /// The work did not begin, because too many other hosts failed or the fan-out was interrupted.
     NotStarted,
-    /// It began, and how it ended was not heard of: it is under way, or was left.
+    /// The work began and its end is not known: it is under way, or was left.
     Unfinished,
     /// The command failed.
     Failed,
-    /// Its time was over.
+    /// The time limit was over.
     #[serde(rename = "timeout")]
     TimedOut,
     /// Lariat failed there, or here on behalf of that host: the command did not run, or a file was not moved.
@@ -26,7 +26,7 @@ pub(crate) enum End {
     Errored,
     /// The host could not be reached, or was lost on the way.
     Unreachable,
-    /// The host would not have us.
+    /// The host refused.
     Refused,
 }
 

@@ -1,4 +1,4 @@
-//! What is told of a host that has ended, and of all of them.
+//! The report of one host that has ended, and the summary of all.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,35 +11,35 @@ use crate::target::fold;
 
 /// How a verb ended on a host.
 pub(crate) struct Ended {
-    /// How.
+    /// The classification.
     pub(crate) end: End,
     /// The command's exit status, if it has one.
     pub(crate) exit: Option<u8>,
-    /// What a person is told of the command that failed: `exit 3`.
+    /// The failed command's end in words: `exit 3`.
     pub(crate) said: Option<String>,
-    /// What failed, if it was not the command.
+    /// What failed, apart from the command.
     pub(crate) errors: Vec<CliError>,
 }
 
 impl Ended {
-    /// As it should.
+    /// Success.
     pub(crate) fn ok() -> Self {
         Self { end: End::Ok, exit: None, said: None, errors: Vec::new() }
     }
 
-    /// Not as it should, and why.
+    /// A failure, with its cause.
     pub(crate) fn failed(end: End, error: CliError) -> Self {
         Self { end, exit: None, said: None, errors: vec![error] }
     }
 
-    /// The same of one step of several.
+    /// Puts the step's name before the failures of one step of several.
     pub(crate) fn at(mut self, step: &str) -> Self {
         self.said = self.said.map(|said| format!("{step}: {said}"));
         self.errors = self.errors.into_iter().map(|error| error.during(step)).collect();
         self
     }
 
-    /// Why it did not end well, in one line.
+    /// The cause of the failure, in one line.
     pub(crate) fn why(&self) -> Option<String> {
         let lines: Vec<String> = self.errors.iter().map(CliError::line).collect();
         if lines.is_empty() { self.said.clone() } else { Some(lines.join("; ")) }
@@ -58,7 +58,7 @@ pub(crate) fn summary<'a>(
     format!("{}{sum}; {:.decimals$} s", counts(ends), took.as_secs_f64())
 }
 
-/// The same without the time.
+/// How many hosts ended how: the summary without the time.
 pub(crate) fn counts<'a>(ends: impl IntoIterator<Item = (&'a HostName, End)>) -> String {
     let mut hosts: BTreeMap<End, Vec<&str>> = BTreeMap::new();
     for (host, end) in ends {

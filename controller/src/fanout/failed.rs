@@ -9,14 +9,14 @@ use crate::error::CliError;
 
 /// Why a host gave no answer.
 pub(crate) struct Failed {
-    /// As what it counts.
+    /// How the host counts.
     pub(crate) end: End,
     /// Why.
     pub(crate) error: CliError,
 }
 
 impl Failed {
-    /// It was not waited for.
+    /// The host was not waited for.
     pub(crate) fn interrupted() -> Self {
         Self { end: End::NotStarted, error: CliError::new("interrupted").quiet() }
     }

@@ -33,7 +33,7 @@ impl HostCount {
         }
     }
 
-    /// Whether it is none at all, whatever there is.
+    /// Whether it is 0 of any number.
     pub(crate) fn is_none(self) -> bool {
         matches!(self, Self::Count(0) | Self::Percent(0))
     }

@@ -1,4 +1,4 @@
-//! One host is many hosts of one: a verb's work on a host, and the two ways to present what came of it.
+//! One host is many hosts of one: a verb's work on a host, and the two ways to present the outcome.
 //! One host's results go to stdout as they are and its errors to stderr; those of many go through the fan-out.
 
 use std::process::ExitCode;
@@ -19,13 +19,13 @@ use crate::{output, status};
 
 /// A verb's work on any of its hosts.
 pub(crate) trait HostWork: Send + Sync + 'static {
-    /// What comes of one host.
+    /// The outcome of one host.
     type Outcome: Send + 'static;
 
-    /// What comes of all of them together.
+    /// The outcomes of all hosts together.
     type Total: Default;
 
-    /// Does it on the host of this number.
+    /// Does the work on the host of this number.
     async fn on(&self, number: usize, host: &HostHandle) -> Result<Self::Outcome, Failed>;
 
     /// Adds a host's outcome to the total. Returns what goes to stdout, and how the host counts.
@@ -39,7 +39,7 @@ pub(crate) trait HostWork: Send + Sync + 'static {
     /// The object of a host that was not begun or was left, as `error` says; with `--json` only.
     fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError>;
 
-    /// What is said on stderr of the only host.
+    /// A note on stderr about the only host.
     fn note(&self, _: &Self::Total, _: &HostName) -> Option<String> {
         None
     }
@@ -55,7 +55,7 @@ pub(crate) trait HostWork: Send + Sync + 'static {
     }
 }
 
-/// Which hosts a verb works on, and how.
+/// A verb, with the hosts that it works on.
 pub(crate) struct Verb<'a> {
     pub(crate) context: &'a Context,
     pub(crate) connect: &'a ReachOptions,

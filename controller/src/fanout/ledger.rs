@@ -1,6 +1,6 @@
 //! The ledger: what the newest fan-out was to do, and how far each of its hosts came. In the fleet's
-//! directory, a line of JSON for each host before it begins and one as it ends, so that an interrupted fan-out
-//! is told of too, also one that was killed.
+//! directory, a line of JSON for each host before it begins and one as it ends, so that the ledger also covers
+//! a fan-out that was interrupted or killed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! What a verb makes of what came of its hosts.
+//! How a verb reports the outcomes of its hosts.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use super::Ended;
 use crate::error::CliError;
 use crate::output::printer::Printer;
 
-/// What a verb makes of what came of its hosts.
+/// How a verb reports the outcomes of its hosts.
 pub(crate) trait Report {
-    /// What comes of one.
+    /// The outcome of one host.
     type Outcome: Send + 'static;
 
-    /// A host has ended.
+    /// Reports a host that has ended.
     fn ended(&mut self, host: &HostName, came: Self::Outcome) -> Ended;
 
-    /// Nothing comes of a host: it was not begun or was left, as `error` says. Where objects are told, tells
-    /// the one for it.
+    /// Reports a host without an outcome: it was not begun or was left, as `error` says. With `--json`, writes its
+    /// object.
     fn nothing(&mut self, _: &HostName, _: &CliError) {}
 
-    /// All have. Gives what is wrong although no host failed, which is told instead of a summary.
+    /// All hosts have ended. Returns what is wrong although no host failed, which replaces the summary.
     fn over(&mut self, _: &Printer) -> Option<CliError> {
         None
     }
@@ -31,7 +31,7 @@ pub(crate) trait Report {
     }
 }
 
-/// A report that is looked at afterwards.
+/// A report that the caller inspects afterwards.
 impl<R: Report> Report for &mut R {
     type Outcome = R::Outcome;
 

@@ -38,7 +38,7 @@ pub(crate) struct Fanout<'a> {
     quiet: bool,
     /// Nothing is under way on the hosts that has to be ended: signals stay this process's own end.
     asks: bool,
-    /// It is told in a line how it went.
+    /// A summary line is printed at the end.
     sums_up: bool,
 }
 
@@ -105,7 +105,7 @@ impl<'a> Fanout<'a> {
         Ok(Self { quiet, sums_up: true, ..Self::search(context, hosts, limits)? })
     }
 
-    /// The same on the way to something else: nothing is told of it but why hosts gave no answer.
+    /// A search on the way to something else: only failures are reported.
     pub(crate) fn search(
         context: &'a Context,
         hosts: Vec<HostName>,

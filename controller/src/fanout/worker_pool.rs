@@ -1,7 +1,7 @@
 //! The threads that do the work of many hosts: each has a runtime of its own and its share of the
 //! hosts, which stay where they began.
 //!
-//! Invariant: every host that was begun is told of once, a panic included.
+//! Invariant: every host that was begun is reported once, also after a panic.
 
 use std::io;
 use std::pin::Pin;
@@ -22,10 +22,10 @@ pub(crate) type Work<T> = Pin<Box<dyn Future<Output = T>>>;
 /// Begins the work of the host of this number.
 pub(super) type Begin<T> = dyn Fn(usize) -> Work<T> + Send + Sync;
 
-/// A host's number, and what came of it; nothing after a panic.
+/// A host's number and its outcome; `None` after a panic.
 pub(crate) type HostOutcome<T> = (usize, Option<T>);
 
-/// Worker threads. They end with this value; what they have not done then is given up.
+/// Worker threads. They end when this is dropped, and cancel the work that is not done.
 pub(crate) struct WorkerPool<T> {
     workers: Vec<Worker>,
     came: UnboundedReceiver<(usize, HostOutcome<T>)>,
@@ -67,7 +67,7 @@ impl<T: Send + 'static> WorkerPool<T> {
         }
     }
 
-    /// What came of the next host that ends. Cancelling it loses nothing.
+    /// The outcome of the next host that ends. Cancelling it loses nothing.
     pub(crate) async fn ended(&mut self) -> Option<HostOutcome<T>> {
         let (worker, came) = self.came.recv().await?;
         self.workers[worker].running -= 1;

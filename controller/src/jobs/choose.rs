@@ -53,12 +53,12 @@ pub(crate) enum Unnamed {
 pub(crate) struct Wish {
     /// The beginning of its id, if it is named.
     pub(crate) prefix: Option<Prefix>,
-    /// Which one otherwise.
+    /// The choice if no id is given.
     pub(crate) unnamed: Unnamed,
 }
 
 impl Wish {
-    /// Those that may be meant, of what a host has listed for the prefix.
+    /// The jobs that may be meant, out of the jobs that a host has listed for the prefix.
     pub(crate) fn candidates(&self, mut jobs: Vec<Job>) -> Vec<Job> {
         match (&self.prefix, self.unnamed) {
             (Some(_), _) => {}

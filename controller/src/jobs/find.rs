@@ -17,7 +17,7 @@ use crate::target::Chosen;
 pub(crate) struct Found {
     /// On this host.
     pub(crate) handle: HostHandle,
-    /// It is this one there.
+    /// Which of the host's jobs it is.
     pub(crate) wish: Wish,
     /// What is left to say of the hosts that were looked through.
     pub(crate) code: ExitCode,

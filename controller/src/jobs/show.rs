@@ -84,7 +84,7 @@ pub(crate) fn failed_as<T>(
     }
 }
 
-/// The same for one host of several, on the stream of all.
+/// Writes the failure of one host of several as an object.
 pub(crate) fn put_failed(stdout: &Printer, host: &HostName, error: &CliError) {
     // There is nothing in it that could not be written as JSON.
     if let Ok(line) = json::line(&JobResult::failed(host, error)) {

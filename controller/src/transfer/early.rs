@@ -19,9 +19,9 @@ const LET_GO: Duration = Duration::from_secs(5);
 /// is one.
 const SAME: Duration = Duration::from_millis(500);
 
-/// What ended it.
+/// Why the transfer ended early.
 pub(super) enum Early {
-    /// It took longer than this.
+    /// The transfer took longer than this.
     TimeOver(Duration),
     /// A signal of this number came.
     Signal(u8),

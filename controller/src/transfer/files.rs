@@ -1,6 +1,6 @@
 //! Files to or from one host, one after another over one session, each in as many attempts as it takes.
 //!
-//! What a verb adds is an [`Item`]: how it asks for a file, and one attempt at it.
+//! A verb adds an [`Item`]: how it asks for a file, and one attempt at it.
 
 use std::ffi::OsStr;
 use std::fmt::Display;
@@ -121,7 +121,7 @@ impl<'a> Files<'a> {
         Self { transfers, in_place, outages: None, doing: None, tally }
     }
 
-    /// Does `work`, and gives what came of it all. What it is at after `limit` is given up.
+    /// Runs `work` to its end and returns the tally. What is still in progress after `limit` is cancelled.
     pub(crate) async fn within(
         mut self,
         limit: Option<Duration>,

@@ -19,7 +19,7 @@ pub(crate) struct Many<'a> {
     pub(crate) plan: Plan,
     pub(crate) limits: Limits,
     pub(crate) json: bool,
-    /// It changes nothing, and is not recorded.
+    /// Nothing is changed, so the ledger does not record it.
     pub(crate) dry_run: bool,
 }
 

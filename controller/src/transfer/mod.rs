@@ -83,7 +83,7 @@ impl Tally {
         Self { end, errors: vec![error], ..Self::new() }
     }
 
-    /// The same, of what was begun at this time.
+    /// Sets when the transfer began.
     pub(crate) fn since(self, began: Instant) -> Self {
         Self { began, ..self }
     }

@@ -49,12 +49,12 @@ impl Bar {
         Self { drawn: bar }
     }
 
-    /// The same bar, for who says that it stands still.
+    /// A handle that shows that the bar is stalled.
     pub(crate) fn stalling(&self, name: &str) -> Arc<dyn Shown> {
         Arc::new(Stalling { drawn: self.drawn.clone(), name: name.to_owned() })
     }
 
-    /// None, where others are shown.
+    /// A hidden bar, for one host of many.
     pub(crate) fn hidden() -> Self {
         Self { drawn: ProgressBar::hidden() }
     }

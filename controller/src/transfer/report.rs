@@ -110,7 +110,7 @@ impl Tally {
         format!("{} changed{deleted}", self.changed())
     }
 
-    /// The same for many hosts, with how fast it was.
+    /// What many hosts have moved, with the rate.
     pub(crate) fn moved_in(&self, took: Duration) -> String {
         let moved = self.moved();
         if self.dry_run || !self.has_changed() {

@@ -7,7 +7,7 @@ use lariat_wire::protocol::tree::Rule;
 const EXCLUDE: &str = "exclude";
 const INCLUDE: &str = "include";
 
-/// All of them.
+/// All rules.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules(pub(crate) Vec<Rule>);
 

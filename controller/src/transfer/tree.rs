@@ -23,7 +23,7 @@ pub(crate) struct Remarks {
     pub(crate) skipped: Vec<String>,
     /// Failures beyond those that are told.
     pub(crate) more: usize,
-    /// It was told that an ACL does not travel.
+    /// Whether a dropped ACL was reported.
     told_acl: bool,
 }
 

@@ -15,7 +15,7 @@ use crate::dial::DialError;
 #[derive(Debug, thiserror::Error)]
 #[error("{host} ({place}): {cause}")]
 pub struct ConnectError {
-    /// Which host.
+    /// The host.
     pub host: HostName,
     /// The address, or the socket of a local agent.
     pub place: String,

@@ -48,7 +48,7 @@ struct Up {
     started: bool,
     /// The present connection's.
     pulse: Option<Pulse>,
-    /// It has said so on the present connection. Nothing but the request goes to it before.
+    /// The agent has said so on the present connection. Nothing but the request is sent before that.
     open: bool,
     /// The present connection is done with.
     leaving: bool,

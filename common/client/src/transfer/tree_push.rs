@@ -21,12 +21,12 @@ use crate::connect::Session;
 pub struct Avoided {
     /// Why, by their paths.
     pub(crate) files: Avoid,
-    /// Those of the reasons that the host gave.
+    /// The reasons that the host gave.
     there: Vec<Failure>,
 }
 
 impl Avoided {
-    /// Those of the reasons that the host gave, in an earlier attempt.
+    /// The reasons that the host gave in earlier attempts.
     pub fn said_by_host(&self) -> &[Failure] {
         &self.there
     }

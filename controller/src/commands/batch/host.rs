@@ -50,7 +50,7 @@ pub(super) struct Steps {
     before: Done,
 }
 
-/// What came of a host.
+/// The outcome of a host.
 pub(super) struct HostOutcome {
     ended: Ended,
     /// How many steps it has done.
@@ -221,16 +221,16 @@ fn before(begun: &Begun) -> Option<Before> {
     Some(Before { command, job, ago: begun.ago(), has_failed })
 }
 
-/// What came of a step on a host.
+/// The outcome of a step on a host.
 struct StepDone {
     ended: Ended,
-    /// It came to an end, whatever that is.
+    /// The step has ended, in whatever way.
     is_known: bool,
     /// A transfer changed something.
     has_changed: bool,
 }
 
-/// What is told of each.
+/// The report of each host.
 pub(super) struct Report {
     json: bool,
     steps: usize,

@@ -63,7 +63,7 @@ struct Reader {
     stderr: Printer,
 }
 
-/// What came of reading a host's job, if it has one.
+/// The result of reading a host's job, if the host has one.
 type Read = Option<Result<(), Failed>>;
 
 impl Reader {
@@ -135,7 +135,7 @@ impl Reader {
     }
 }
 
-/// What is told of them.
+/// The report of all hosts.
 struct LogsReport {
     wish: Wish,
     target: Targets,
@@ -150,7 +150,7 @@ enum Heard {
     /// No host has answered.
     #[default]
     Nothing,
-    /// Those that answered have no such job.
+    /// The hosts that answered have no such job.
     Absent,
     /// One has it.
     Present,

@@ -59,7 +59,7 @@ impl PullJob {
         Ok(Self { paths, dest, many, options, only, finish, timeout, reconnect: None })
     }
 
-    /// The same as a step of a plan.
+    /// Makes it a step of a plan.
     pub(crate) fn of_plan(self, reconnect: Option<Duration>) -> Self {
         Self { reconnect, ..self }
     }
@@ -69,7 +69,7 @@ impl PullJob {
         &self.options
     }
 
-    /// Those of the paths that are meant from one of several hosts.
+    /// Fetches the paths of these numbers from one of several hosts.
     pub(crate) async fn step(
         &self,
         fleet: &Fleet,

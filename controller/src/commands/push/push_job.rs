@@ -56,7 +56,7 @@ enum Kind {
     Described(Entry),
     /// Each host has its own, by this path.
     PerHost(Template),
-    /// It can't be sent, which is told once for all hosts.
+    /// It can't be sent, which is reported once for all hosts.
     Bad(CliError),
 }
 
@@ -111,7 +111,7 @@ impl PushJob {
         self.sources.len()
     }
 
-    /// The same as a step of a plan, where `{host}` in the sources is the host's name too. Each of
+    /// Makes it a step of a plan, where `{host}` in the sources is the host's name too. Each of
     /// `hosts` must have its own then.
     pub(crate) fn of_plan(
         mut self,

@@ -1,4 +1,4 @@
-//! What is told of several hosts beyond their output as it comes.
+//! The report of several hosts, apart from their output as it comes.
 
 use lariat_base::name::HostName;
 
@@ -8,7 +8,7 @@ use crate::fanout::{Ended, Gather, Report, Whole};
 use crate::output::printer::Printer;
 use crate::output::screened;
 
-/// What came of a host.
+/// The outcome of a host.
 pub(super) struct Came {
     pub(super) ended: Ended,
     /// What it wrote, if that is to be gathered and a command ran that could have written some.

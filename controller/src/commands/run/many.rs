@@ -277,7 +277,7 @@ impl Asked {
         Ok((handle, sinks))
     }
 
-    /// Writes what came of a command as an object.
+    /// Writes a command's outcome as an object.
     async fn object(
         &self,
         chosen: &Chosen,

@@ -191,7 +191,7 @@ fn one(
     })
 }
 
-/// Runs commands on one host, and tells what came of each.
+/// Runs commands on one host, and reports each.
 struct Runner<'a> {
     args: &'a Args,
     context: &'a Context,
@@ -205,7 +205,7 @@ struct Runner<'a> {
     ran: bool,
 }
 
-/// What came of one command.
+/// The outcome of one command.
 struct Done {
     /// What to exit with if it was the only one.
     status: u8,

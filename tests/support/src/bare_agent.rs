@@ -176,7 +176,9 @@ impl BareAgent {
         let flight = [&hello_frame(Kind::Login, &login)[..], request].concat();
         greeted.tls.write_all(&flight).await?;
         let (kind, payload) = read_hello(&mut greeted.tls).await.map_err(std::io::Error::other)?;
-        assert_eq!(kind, Kind::Welcome);
+        if kind != Kind::Welcome {
+            return Err(std::io::Error::other(format!("{kind:?} in place of a Welcome")));
+        }
         let welcome = proving.welcome(&payload).unwrap();
         Ok((greeted.tls, welcome))
     }

@@ -19,7 +19,7 @@ pub fn journal(bytes: &[u8]) {
     let [size, len] = sizes.as_chunks::<8>().0 else { return };
     let (size, len) = (u64::from_le_bytes(*size), u64::from_le_bytes(*len));
     let (metadata, identity) = (Metadata::default(), Identity::default());
-    let offer = Offer { size: Some(size), sparse: false, metadata, identity };
+    let offer = Offer { size: Some(size), sparse: false, seed: 0, metadata, identity };
     if offer.check().is_err() {
         return;
     }

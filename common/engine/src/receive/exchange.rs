@@ -29,11 +29,11 @@ pub async fn receive<S: AsyncRead + AsyncWrite>(
     options: &CommitOptions,
     progress: &dyn Progress,
     cancel: &Cancel,
-    received: &mut Transferred,
+    transferred: &mut Transferred,
 ) -> Result<(), TransferError> {
-    let outcome = take(link, target, offer, options, progress, cancel, received).await;
+    let outcome = take(link, target, offer, options, progress, cancel, transferred).await;
     match outcome {
-        Ok(()) => Ok(link.send(&Done { changed: received.changed, hash: None }).await?),
+        Ok(()) => Ok(link.send(&Done { changed: transferred.changed, hash: None }).await?),
         Err(error) => Err(give_up(link, error).await),
     }
 }
@@ -60,7 +60,7 @@ async fn take<S: AsyncRead + AsyncWrite>(
     options: &CommitOptions,
     progress: &dyn Progress,
     cancel: &Cancel,
-    received: &mut Transferred,
+    transferred: &mut Transferred,
 ) -> Result<(), TransferError> {
     let path = target.path();
     let failed = |error| Failure::io(Action::Read, &path, &error);
@@ -75,7 +75,7 @@ async fn take<S: AsyncRead + AsyncWrite>(
         Target::Stream(_) => Ok(None),
     };
     let cutter = cutter.map_err(failed)?;
-    let mut receiver = Receiver::new(target, offer, progress, cancel, received)?;
+    let mut receiver = Receiver::new(target, offer, progress, cancel, transferred)?;
     let outbox = link.outbox().clone();
     let outcome = {
         let mut run = Box::pin(receiver.run(&mut link.reader, &outbox, left));
@@ -92,11 +92,11 @@ async fn take<S: AsyncRead + AsyncWrite>(
     match (outcome, receiver.into_target()) {
         (Ok(size), Target::File(opened)) => {
             let committed = commit(link, *opened, size, options.clone()).await?;
-            received.changed = committed != Committed::Unchanged;
+            transferred.changed = committed != Committed::Unchanged;
             Ok(())
         }
         (Ok(_), Target::Stream(stream)) => {
-            received.changed = true;
+            transferred.changed = true;
             Ok(stream.finish().await?)
         }
         (Err(error), Target::File(opened)) => {

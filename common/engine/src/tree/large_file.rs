@@ -63,19 +63,19 @@ impl LargeFile<'_> {
             given_mode: overrides.mode.is_some(),
         };
         let opened = self.open(&wanted);
-        let mut received = Transferred::default();
+        let mut transferred = Transferred::default();
         let done = if wanted.difference {
-            self.difference(link, opened, &wanted, &options, &mut received).await
+            self.difference(link, opened, &wanted, &options, &mut transferred).await
         } else {
             let sync = if wanted.replaces { Sync::First } else { Sync::WithTree };
-            self.content(link, opened, options, sync, &mut received).await
+            self.content(link, opened, options, sync, &mut transferred).await
         };
-        self.counts.sent += received.sent;
-        self.counts.moved += received.moved;
+        self.counts.sent += transferred.sent;
+        self.counts.moved += transferred.moved;
         match done? {
             Ok(()) => {
                 self.landed(wanted);
-                Ok((1, received.size))
+                Ok((1, transferred.size))
             }
             Err((failure, side)) => {
                 self.shared.note_missed();
@@ -118,7 +118,7 @@ impl LargeFile<'_> {
         opened: Result<Opened, Failure>,
         wanted: &Wanted,
         options: &CommitOptions,
-        received: &mut Transferred,
+        transferred: &mut Transferred,
     ) -> Result<Result<(), Missing>, TransferError> {
         let opened = match opened {
             Ok(opened) => opened,
@@ -130,7 +130,7 @@ impl LargeFile<'_> {
         };
         let (target, progress) = (Target::File(Box::new(opened)), FileProgress(self.watch));
         let done =
-            receive(link, target, &self.offer, options, &progress, self.cancel, received).await;
+            receive(link, target, &self.offer, options, &progress, self.cancel, transferred).await;
         if let Err(TransferError::Local(failure) | TransferError::Remote(failure)) = &done {
             self.counts.abort(crate::confined::join(&wanted.directory, &wanted.name), failure);
         }
@@ -144,13 +144,13 @@ impl LargeFile<'_> {
         opened: Result<Opened, Failure>,
         options: CommitOptions,
         sync: Sync,
-        received: &mut Transferred,
+        transferred: &mut Transferred,
     ) -> Result<Result<(), Missing>, TransferError> {
         let progress = FileProgress(self.watch);
         let receiver = opened.and_then(|mut opened| {
             (opened.have, opened.begun, opened.basis) = (Vec::new(), None, None);
             let target = Target::File(Box::new(opened));
-            Receiver::new(target, &self.offer, &progress, self.cancel, received)
+            Receiver::new(target, &self.offer, &progress, self.cancel, transferred)
         });
         let mut receiver = match receiver {
             Ok(receiver) => receiver,

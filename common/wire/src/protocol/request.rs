@@ -21,7 +21,7 @@ macro_rules! requests {
     )*) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq)]
-        #[expect(clippy::large_enum_variant, reason = "a session holds one at a time, and never moves it")]
+        #[allow(clippy::large_enum_variant, reason = "a session holds one at a time, and never moves it")]
         pub enum $set {
             $($(#[$about])* $name($name),)*
         }
@@ -106,6 +106,7 @@ requests! {
 
 /// What a controller may ask of an agent, one at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a session holds one at a time, and never moves it")]
 pub enum Request {
     /// About jobs.
     Job(JobRequest),

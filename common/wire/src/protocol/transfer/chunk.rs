@@ -96,8 +96,11 @@ impl ChunkHead {
 
     /// Reads a head.
     pub fn decode(bytes: [u8; Self::LEN]) -> Self {
-        let [a, b, c, d, e, f, g, h, sum @ .., encoding] = bytes;
-        Self { index: u64::from_le_bytes([a, b, c, d, e, f, g, h]), sum, encoding }
+        let [rest @ .., encoding] = bytes;
+        let (mut index, mut sum) = ([0; 8], [0; SUM_LEN]);
+        index.copy_from_slice(&rest[..8]);
+        sum.copy_from_slice(&rest[8..]);
+        Self { index: u64::from_le_bytes(index), sum, encoding }
     }
 }
 

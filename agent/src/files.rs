@@ -65,6 +65,7 @@ pub(crate) enum Sent {
     Tree(Box<TreeSource>),
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "map_err passes it by value")]
 fn bad(why: impl ToString) -> Failure {
     Failure::request(Cause::BadRequest(why.to_string()))
 }

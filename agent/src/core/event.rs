@@ -104,7 +104,7 @@ impl Event<'_> {
             Self::Finished { verb, subject, outcome } => match outcome {
                 Outcome::Done(summary) => info!("{verb} {subject}: {summary}"),
                 Outcome::Exited(exit) => {
-                    info!("{verb} {subject}: ended with {}", exit.end.status())
+                    info!("{verb} {subject}: ended with {}", exit.end.status());
                 }
                 Outcome::Failed(failure) => warn!("{verb} {subject}: {failure}"),
                 Outcome::Over(why) => info!("{verb} {subject}: {why}"),

@@ -174,7 +174,7 @@ impl Server {
             Ok(Authenticated { connection: Connection::Local(stream), login, key })
         });
         match arrived {
-            Ok(arrived) => self.logged_in(arrived, origin),
+            Ok(arrived) => self.logged_in(arrived, &origin),
             Err(why) => error!(peer = %origin, "can't begin a session: {why}"),
         }
     }
@@ -219,7 +219,7 @@ impl Server {
         self.tasks.remove(&place);
         let outcome = match greeted {
             Ok((_, Ok(arrived))) => {
-                self.logged_in(arrived, Origin::Tcp(peer));
+                self.logged_in(arrived, &Origin::Tcp(peer));
                 Outcome::LoggedIn
             }
             Ok((_, Err(Rejected::Nothing))) => Outcome::Nothing,
@@ -259,11 +259,11 @@ impl Server {
         }
     }
 
-    fn logged_in(&mut self, arrived: Authenticated, origin: Origin) {
+    fn logged_in(&mut self, arrived: Authenticated, origin: &Origin) {
         let (id, key) = (arrived.login.session, Arc::clone(&arrived.key));
         let share = match self.agent.budget.take(Holder::of(&key), Resource::Session, 1) {
             Ok(share) => share,
-            Err(exhausted) => return self.send_away(arrived, exhausted, &origin),
+            Err(exhausted) => return self.send_away(arrived, exhausted, origin),
         };
         let membership = self.sessions.enter(id, share);
         let session = Session::new(id, key, origin.clone(), &self.agent, membership.stop());

@@ -68,10 +68,13 @@ pub fn is_broken_connection(error: &LinkError) -> bool {
 pub fn may_come_back(error: &ConnectError) -> bool {
     use connect::Cause::{Cut, Dial, Hangup, Io, Link, Timeout};
     match &*error.cause {
-        Dial(DialError::Resolve(_) | DialError::Connect(_)) => true,
+        Dial(DialError::Resolve(_) | DialError::Connect(_))
+        | Timeout { .. }
+        | Hangup
+        | Io(_)
+        | Cut(_) => true,
         // The socket of an agent that is restarted is missing for a moment.
         Dial(DialError::Socket(error)) => error.kind() != std::io::ErrorKind::PermissionDenied,
-        Timeout { .. } | Hangup | Io(_) | Cut(_) => true,
         Link(error) => is_broken_connection(error),
         _ => false,
     }

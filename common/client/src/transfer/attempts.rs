@@ -108,7 +108,7 @@ impl<'a> Transfers<'a> {
             bytes += now.bytes;
             sent += now.sent;
             let error = match attempt {
-                Ok(()) => return Ok(Moved { bytes, sent, ..now }),
+                Ok(()) => return Ok(Moved { sent, bytes, ..now }),
                 Err(error) => error,
             };
             let has = now.had.or(had);

@@ -73,7 +73,7 @@ pub async fn pull_file(
     };
     let dest = dest.as_os_str().as_bytes();
     let fetch = Fetch::new(source, Some(dest), host.key(), options)?;
-    one(host, Pulling { fetch, progress }).await
+    Box::pin(one(host, Pulling { fetch, progress })).await
 }
 
 async fn one<T: Transfer>(host: &HostHandle, mut transfer: T) -> Result<Moved, FileError> {

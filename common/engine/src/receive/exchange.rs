@@ -45,10 +45,9 @@ pub(crate) async fn give_up<S: AsyncRead + AsyncWrite>(
 ) -> TransferError {
     if let TransferError::Local(failure) = &error
         && !link.writer.is_broken()
+        && let Err(broken) = link.send(failure).await
     {
-        if let Err(broken) = link.send(failure).await {
-            return broken.into();
-        }
+        return broken.into();
     }
     error
 }

@@ -25,6 +25,7 @@ pub(super) struct Decided {
 }
 
 /// A file whose content is wanted.
+#[allow(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 pub(super) struct Wanted {
     pub(super) directory: DirectoryPath,
     pub(super) name: Box<[u8]>,

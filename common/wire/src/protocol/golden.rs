@@ -76,6 +76,7 @@ fn jobs(s: &mut Seen, job: JobId) {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn every_message_has_the_bytes_of_the_document() {
     let mut seen = Seen::default();
     let s = &mut seen;

@@ -4,7 +4,7 @@
 //! controller ══ TLS ══ agent (root) ── socket pair ── worker (the user) ── files
 //! ```
 //!
-//! The agent keeps the connection and passes frames on ([`relay`]); it does nothing with a path that
+//! The agent keeps the connection and passes frames on (`relay.rs`); it does nothing with a path that
 //! came over the wire. The worker is the agent's own binary, started anew for each request
 //! ([`SUBCOMMAND`]): it gives up all that root has ([`confine`]) before it reads the first byte, and
 //! then does the request with the code that the agent uses for its own user.

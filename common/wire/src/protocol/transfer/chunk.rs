@@ -14,7 +14,7 @@ pub type Hash = [u8; HASH_LEN];
 pub const SUM_LEN: usize = 16;
 
 /// XXH3-128 (little-endian) under the transfer's seed. It guards bytes on their way, which TLS authenticates,
-/// against faults of memory and of our own code; bytes that rested on a disk are compared by [`Hash`].
+/// against faults of memory and of our own code; bytes that rested on a disk are compared by [`Hash`](type@Hash).
 pub type Sum = [u8; SUM_LEN];
 
 /// Most hashes in one [`Hashes`].

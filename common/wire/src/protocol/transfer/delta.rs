@@ -23,7 +23,7 @@ pub const MAX_PIECES: usize = 8 * 1024;
 pub const MAX_COPIES: usize = 4 * 1024;
 
 /// Parts of the file that the basis has. What is rebuilt goes on where the last copy or literal ended,
-/// past the chunks in [`Have`].
+/// past the chunks in [`Have`](super::Have).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Copies {
     /// In the file's order, at most [`MAX_COPIES`].

@@ -91,7 +91,7 @@ impl CliError {
         self.next(format!("try: {hint}"))
     }
 
-    /// The same in words that are no command.
+    /// What to do next, in words that are no command. One that is there already stays.
     pub(crate) fn next(mut self, words: impl Display) -> Self {
         self.hint.get_or_insert_with(|| words.to_string());
         self
@@ -115,7 +115,7 @@ impl CliError {
         self.status()
     }
 
-    /// The same as text: each line with its end.
+    /// What [`Self::report`] writes, as text: each line with its end.
     pub(crate) fn told(&self, verbose: bool) -> String {
         if self.quiet {
             return String::new();

@@ -12,7 +12,8 @@ use super::{Admission, Slot, Source, Stage, Unauthenticated};
 /// How long an unauthenticated peer may be silent before it counts as stalled.
 const SILENT: Duration = Duration::from_secs(1);
 
-/// The same for the login of one that has been answered: a crowded machine takes its time for the proof.
+/// How long a peer that was sent its challenge may be silent before it counts as stalled: on a crowded machine
+/// the proof takes its time.
 const GREETED: Duration = Duration::from_secs(5);
 
 impl Unauthenticated {

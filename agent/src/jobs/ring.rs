@@ -27,7 +27,7 @@ impl Ring {
         Self { capacity, acked: 0, end: 0 }
     }
 
-    /// The same stream in a file of another size, which must hold what is unacknowledged.
+    /// Moves the stream to a file of `capacity` bytes; `None` if the unacknowledged bytes do not fit.
     pub(super) fn resized(self, capacity: u64) -> Option<Self> {
         (self.end - self.acked <= capacity).then_some(Self { capacity, ..self })
     }

@@ -149,7 +149,7 @@ impl Spool {
         self.fill_by(Self::splice, pipe, directory)
     }
 
-    /// The same from a terminal, which can't be spliced.
+    /// Takes what a terminal has, as [`Self::fill`] does from a pipe; a terminal can't be spliced.
     pub(super) fn fill_from_terminal(
         &mut self,
         terminal: BorrowedFd<'_>,

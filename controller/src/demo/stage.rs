@@ -106,13 +106,13 @@ impl Stage {
         self.command(arguments).output().map_err(|e| CliError::from(e).during("run lariat"))
     }
 
-    /// The same, where only failure is of interest.
+    /// Runs `lariat`, for which any exit status but 0 is an error.
     pub(super) fn quietly(&self, arguments: &[&str]) -> Result<Output, CliError> {
         let output = self.lariat(arguments)?;
         if output.status.success() { Ok(output) } else { Err(failed(&output)) }
     }
 
-    /// The same, for a transfer.
+    /// Runs a transfer, and reads its `--json`.
     pub(super) fn transfer(&self, arguments: &[&str]) -> Result<Transfer, CliError> {
         Ok(serde_json::from_slice(&self.quietly(arguments)?.stdout)?)
     }

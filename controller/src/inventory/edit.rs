@@ -32,7 +32,7 @@ pub(crate) fn add(
     add_all(home, lock, &[(name.clone(), host.clone())])
 }
 
-/// The same with several.
+/// Adds several hosts, as [`add`] does one.
 pub(crate) fn add_all(
     home: &Home,
     _lock: &HomeLock,

@@ -41,7 +41,7 @@ pub(crate) fn push_line(line: &[u8], colors: bool, out: &mut Vec<u8>) {
     }
 }
 
-/// The same with a text of several lines.
+/// Makes a text of several lines harmless, line by line.
 pub(crate) fn text(text: &[u8], colors: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for line in text.split_inclusive(|&byte| byte == b'\n') {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use lariat_base::name::JobId;
 use lariat_base::secret::Secret;
 use lariat_testing::bare_agent::{BareAgent, Setup, TRANSFER};
-use lariat_testing::wait::{PATIENCE, block_on, block_on_within};
+use lariat_testing::wait::{PATIENCE, block_on, block_on_within, until};
 use lariat_wire::auth::proof::key_id;
 use lariat_wire::frame::Header;
 use lariat_wire::link::{Link, LinkError, hello_frame, message_frame, read_hello};
@@ -170,9 +170,7 @@ fn output_that_a_key_keeps_is_bounded_and_the_oldest_goes_first() {
         // 256 KiB are the key's, and each job that runs may come to keep half of that.
         for job in 1..=3 {
             assert_eq!(start(job, "head -c 60000 /dev/zero").await, None);
-            while is_alive(&agent, job) {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            until("its supervisor to end", || (!is_alive(&agent, job)).then_some(()));
         }
         assert_eq!(start(4, "exec sleep 300").await, None);
         assert!(!kept(1) && kept(2) && kept(3) && kept(4));

@@ -20,7 +20,8 @@ use crate::dial::Dial;
 /// How long an attempt may take before another one begins beside it, while the host has not answered yet.
 const SECOND_AFTER: Duration = Duration::from_secs(3);
 
-/// The same delay during an outage, whose end is to be noticed within a second.
+/// How long an attempt during an outage may take before another one begins beside it: the end of the outage is to
+/// be noticed within a second.
 const AGAIN_AFTER: Duration = Duration::from_millis(700);
 
 /// What a controller reaches hosts with. One serves any number of connections.

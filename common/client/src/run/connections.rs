@@ -1,7 +1,7 @@
 //! One connection after another, until a command's end is known or nothing more can be done.
 //!
-//! The same connection serves one command after another; when it breaks, the next one goes on with the
-//! command where it was.
+//! A connection serves one command after another; when it breaks, the next one goes on with the command
+//! where it was.
 
 use std::time::{Duration, Instant};
 

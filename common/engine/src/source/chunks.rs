@@ -19,7 +19,7 @@ pub(crate) trait Chunks: Send {
     /// Fills `buffer` with the bytes at `offset`.
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 
-    /// The same chunks for one more receiver.
+    /// These chunks, for one more receiver.
     fn for_another(&self) -> Box<dyn Chunks>;
 }
 
@@ -87,7 +87,7 @@ impl FileChunks {
         Ok(len)
     }
 
-    /// The same chunks with a reader of their own.
+    /// These chunks, with a reader of their own.
     pub(crate) fn another(&self) -> Self {
         Self::new(Arc::clone(&self.file), self.size, self.seed)
     }

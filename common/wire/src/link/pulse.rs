@@ -13,7 +13,7 @@ struct Inner {
     base: Instant,
     /// Microseconds after `base`, and 1; 0 while the reader does not wait.
     since: AtomicU64,
-    /// The same of the last whole frame.
+    /// When the last whole frame came: microseconds after `base`, and 1.
     spoke: AtomicU64,
 }
 

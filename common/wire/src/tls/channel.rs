@@ -25,7 +25,7 @@ use super::secrets::{Secrets, agree};
 
 /// One record of the greatest length, in bytes: what is read at once as long as little comes.
 const READ_FEW: usize = HEADER + MAX_BODY;
-/// The same once much comes.
+/// What is read at once when much comes, in bytes.
 const READ_MANY: usize = 256 * 1024;
 /// Records that are sealed before they are sent.
 const SEAL_MANY: usize = 8;

@@ -18,7 +18,7 @@ const HARMLESS: &[u8] = b"46aCkqTvx2";
 /// Flags without an argument that ask for what this is not.
 const REFUSED: &[u8] = b"1AfgKMNtVXYy";
 
-/// The same with an argument.
+/// Flags with an argument that ask for what this is not.
 const REFUSED_WITH: &[u8] = b"BbDEFIiJLmcOPQRSWw";
 
 /// What ssh would have been asked to do.

@@ -248,7 +248,7 @@ pub struct Settled {
 pub struct Changed {
     /// Files that were made, or got another content, mode, time or the like.
     pub files: u64,
-    /// The same of directories and symbolic links.
+    /// Directories and symbolic links that were made, or got another target, mode, time or the like.
     pub others: u64,
     /// Names that were removed.
     pub deleted: u64,

@@ -218,7 +218,14 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         mut ours: mpsc::Receiver<rehash::Rehashed>,
         received: &mut mpsc::UnboundedReceiver<ReceiverMessage>,
     ) -> Result<(), TransferError> {
-        while !reconcile.is_done() {
+        loop {
+            // Whatever was compared before the first wait counts too.
+            while let Some(index) = reconcile.next_differing() {
+                self.chunk(index).await?;
+            }
+            if reconcile.is_done() {
+                return Ok(());
+            }
             tokio::select! {
                 Some((index, hash)) = ours.recv() => {
                     let hash = hash.map_err(|error| self.source.read_error(&error))?;
@@ -233,11 +240,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
                 },
                 error = self.writer.drive() => return Err(error.into()),
             }
-            while let Some(index) = reconcile.next_differing() {
-                self.chunk(index).await?;
-            }
         }
-        Ok(())
     }
 
     async fn chunk(&mut self, index: u64) -> Result<(), TransferError> {

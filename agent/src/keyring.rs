@@ -12,7 +12,7 @@ use lariat_base::escape::escape;
 use lariat_base::name::KeyId;
 use lariat_base::private;
 use lariat_base::secret::Secret;
-use lariat_base::toml_file::{self, TomlFileError, from_text, secret};
+use lariat_base::toml_file::{self, BadContent, TomlFileError, from_text, secret};
 use lariat_wire::auth::agent::Refused;
 use lariat_wire::auth::keyring::{Candidate, Decoys};
 use lariat_wire::auth::proof::Verifier;
@@ -20,6 +20,7 @@ use lariat_wire::protocol::verb::{UnknownVerb, Verb, Verbs};
 use serde::{Deserialize, Deserializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use toml::Spanned;
 use toml::value::Datetime;
 
 /// The keys that may log in.
@@ -48,48 +49,26 @@ pub struct Entry {
     verifier: Verifier,
 }
 
-/// Why a keyring could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyringError {
-    /// It can't be read, or does not say what it should.
-    #[error(transparent)]
-    File(#[from] TomlFileError),
-    /// An id that stands for users of the host itself.
-    #[error("{path}: no key can have the id {id}")]
-    Reserved {
-        /// The keyring.
-        path: String,
-        /// The id.
-        id: KeyId,
-    },
-    /// Two entries claim the same id.
-    #[error("{path}: two entries have the id {id}")]
-    Duplicate {
-        /// The keyring.
-        path: String,
-        /// Their id.
-        id: KeyId,
-    },
-}
-
 impl Keyring {
     /// Reads a private file.
-    pub fn load(path: &Path) -> Result<Self, KeyringError> {
-        let text = private::read(path).map_err(TomlFileError::from)?;
-        Self::parse(path, &text)
+    pub fn load(path: &Path) -> Result<Self, TomlFileError> {
+        Ok(Self::parse(path, &private::read(path)?)?)
     }
 
     /// Reads a keyring's text; `path` is for messages.
-    pub fn parse(path: &Path, text: &str) -> Result<Self, KeyringError> {
-        let file: File = toml_file::parse(path, text).map_err(TomlFileError::from)?;
+    pub fn parse(path: &Path, text: &str) -> Result<Self, BadContent> {
+        let file: File = toml_file::parse(path, text)?;
         let mut entries = BTreeMap::new();
-        for entry in file.key.into_iter().map(Entry::from) {
+        for entry in file.key {
+            let start = entry.id.span().start;
+            let entry = Entry::from(entry);
             let id = entry.id;
+            let wrong = |why: String| BadContent::at(path, text, start, &why);
             if is_local(id) {
-                return Err(KeyringError::Reserved { path: path.display().to_string(), id });
+                return Err(wrong(format!("no key can have the id {id}")));
             }
             if entries.insert(id, Arc::new(entry)).is_some() {
-                return Err(KeyringError::Duplicate { path: path.display().to_string(), id });
+                return Err(wrong(format!("a second entry has the id {id}")));
             }
         }
         Ok(Self(entries))
@@ -206,8 +185,7 @@ struct File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileEntry {
-    #[serde(deserialize_with = "from_text")]
-    id: KeyId,
+    id: Spanned<FileId>,
     label: String,
     #[serde(deserialize_with = "secret")]
     stored: Secret,
@@ -227,10 +205,13 @@ struct FileEntry {
     max_jobs: Option<usize>,
 }
 
+#[derive(Deserialize)]
+struct FileId(#[serde(deserialize_with = "from_text")] KeyId);
+
 impl From<FileEntry> for Entry {
     fn from(file: FileEntry) -> Self {
         Self {
-            id: file.id,
+            id: file.id.into_inner().0,
             label: file.label,
             verbs: file.verbs,
             users: file.users,
@@ -346,7 +327,7 @@ mod tests {
         assert_eq!(parse("").unwrap().entries().count(), 0);
         let error = |text: &str| parse(text).err().unwrap();
         let twice = error(&format!("{good}{good}"));
-        assert_eq!(twice, format!("keyring.toml: two entries have the id {}", key_id(&key)));
+        assert_eq!(twice, format!("keyring.toml:8: a second entry has the id {}", key_id(&key)));
         let unknown = error(&format!("{good}networks = []\n"));
         assert!(unknown.starts_with("keyring.toml:7: unknown field `networks`"), "{unknown}");
         let verb = error(&good.replace("push", "sudo"));

@@ -16,6 +16,7 @@ use crate::local::socket;
 use crate::outages::Outages;
 use crate::output;
 use crate::output::style::{self, Style, When};
+use crate::shell_word::shell_word;
 use crate::status;
 
 /// Run commands on a fleet of hosts, and move files to and from them.
@@ -187,19 +188,11 @@ fn without_dashes(error: &clap::Error, arguments: &[OsString]) -> Option<String>
     }
     let at = arguments.iter().position(|argument| argument.to_str() == Some(word))?;
     let (before, command) = arguments.split_at(at);
-    let quoted = |words: &[OsString]| words.iter().map(quoted).collect::<Vec<_>>();
+    let quoted = |words: &[OsString]| {
+        words.iter().map(|word| shell_word(&word.to_string_lossy())).collect::<Vec<_>>()
+    };
     let words = [vec!["lariat".to_owned()], quoted(before), vec!["--".to_owned()], quoted(command)];
     Some(words.concat().join(" "))
-}
-
-/// A word as it is typed into a shell.
-fn quoted(word: &OsString) -> String {
-    let word = word.to_string_lossy();
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"@%+=:,./_-".contains(&b);
-    if !word.is_empty() && word.bytes().all(plain) {
-        return word.into_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
@@ -250,7 +243,7 @@ mod tests {
     fn wrong_usage_is_one_line_that_says_how_it_goes() {
         insta::assert_snapshot!(wrong(&["lariat", "forget"]), @"the following required arguments were not provided: <HOST>; try: lariat forget <HOST>");
         insta::assert_snapshot!(wrong(&["lariat", "enrol", "web1"]), @"unrecognized subcommand 'enrol'; tip: a similar subcommand exists: 'enroll'; try: lariat [OPTIONS] <COMMAND>");
-        insta::assert_snapshot!(wrong(&["lariat", "forget", "Web1"]), @r#"invalid value 'Web1' for '<HOST>': "Web1" is not a host name (1 to 63 of a-z, 0-9, '.' and '-', beginning and ending with a letter or digit); try: lariat forget --help"#);
+        insta::assert_snapshot!(wrong(&["lariat", "forget", "Web1"]), @r#"invalid value 'Web1' for '<HOST>': "Web1" is not a host name, which has no capitals: did you mean web1?; try: lariat forget --help"#);
         insta::assert_snapshot!(wrong(&["lariat", "run", "--timeout", "0", "web1", "--", "true"]), @"invalid value '0' for '--timeout <DUR>': a time limit can't be 0; try: lariat run --help");
         insta::assert_snapshot!(wrong(&["lariat", "ping", "--connect-timeout", "0s", "web1"]), @"invalid value '0s' for '--connect-timeout <DUR>': a time limit can't be 0; try: lariat ping --help");
         insta::assert_snapshot!(wrong(&["lariat", "run", "web1", "echo", "a b", "it's"]), @r"the command of run stands behind --; try: lariat run web1 -- echo 'a b' 'it'\''s'");

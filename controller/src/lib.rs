@@ -21,6 +21,7 @@ mod outages;
 mod output;
 mod request_check;
 mod runtime;
+mod shell_word;
 mod status;
 mod stdio;
 mod target;

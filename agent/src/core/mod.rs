@@ -8,5 +8,5 @@ mod session;
 
 pub use agent::{Agent, Reloaded};
 pub use event::{Event, Outcome};
-pub use permit::{ActAs, Permit, decide};
+pub use permit::{ActAs, Permit, decide, refuse};
 pub use session::Session;

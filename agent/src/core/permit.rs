@@ -11,6 +11,7 @@ use lariat_wire::protocol::request::{FileRequest, JobRequest, Request};
 use lariat_wire::protocol::session::Finished;
 use lariat_wire::protocol::verb::Verb;
 
+use super::agent::Agent;
 use super::event::{Event, Outcome, Subject};
 use super::session::Session;
 use crate::policy;
@@ -90,6 +91,16 @@ fn act_as(own: &User, name: Option<&str>) -> Result<ActAs, Failure> {
     Ok(ActAs::Other(user, credentials))
 }
 
+/// Ends a request that was not permitted: posts why, and that the agent says no more of it.
+pub fn refuse(agent: &Agent, outbox: &Outbox, failure: &Failure) -> Result<(), LinkError> {
+    outbox.post(failure)?;
+    finished(agent, outbox)
+}
+
+fn finished(agent: &Agent, outbox: &Outbox) -> Result<(), LinkError> {
+    outbox.post(&Finished { audit: agent.audit_head() })
+}
+
 /// Bytes that a request takes whatever is in it: its buffers and TLS's, and those of its threads. What grows
 /// with what the controller says is counted where it is kept.
 fn buffers(request: &Request) -> usize {
@@ -111,10 +122,10 @@ impl Permit<'_> {
     pub fn finish(mut self, outbox: &Outbox, outcome: &Outcome) -> Result<(), LinkError> {
         self.is_finished = true;
         self.tell(outcome);
-        if let Outcome::Failed(failure) = outcome {
-            outbox.post(failure)?;
+        match outcome {
+            Outcome::Failed(failure) => refuse(&self.session.agent, outbox, failure),
+            _ => finished(&self.session.agent, outbox),
         }
-        outbox.post(&Finished { audit: self.session.agent.audit_head() })
     }
 
     fn tell(&self, outcome: &Outcome) {

@@ -10,21 +10,20 @@ use std::time::{Duration, SystemTime};
 
 use lariat_base::clock::milliseconds;
 use lariat_wire::auth::agent::{LoggedIn, Said};
-use lariat_wire::link::{Link, LinkError, hello_frame, message_frame};
+use lariat_wire::link::{Link, LinkError, hello_frame};
 use lariat_wire::memory::NoMemory;
 use lariat_wire::protocol::Kind;
-use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::hello::{KeyLimits, UnreadNotes};
 use lariat_wire::protocol::request::{BadRequest, Request};
-use lariat_wire::protocol::session::{Finished, Goodbye};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use lariat_wire::protocol::session::Goodbye;
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use tracing::info;
 
 use super::handshake::{Authenticated, Connection};
 use super::sessions::Membership;
 use crate::budget::Exhausted;
-use crate::core::{Agent, Event, Session, decide};
+use crate::core::{Agent, Event, Session, decide, refuse};
 use crate::keyring::Entry;
 use crate::requests;
 use crate::transport::BoxStream;
@@ -84,13 +83,11 @@ pub(super) async fn send_away(
     let farewell = async {
         let mut stream = connection.attach()?;
         stream.write_all(&welcome(&login, &key, agent)).await?;
-        let audit = agent.audit_head();
-        stream.write_all(&message_frame(1, &Failure::from(why))?).await?;
-        stream.write_all(&message_frame(1, &Finished { audit })?).await?;
-        stream.shutdown().await?;
+        let mut link = Link::new(stream);
+        refuse(agent, link.outbox(), &why.into())?;
+        link.writer.finish().await?;
         // What is left unread would reset the connection, and our words could be lost with it.
-        let mut buffer = [0; 1024];
-        while stream.read(&mut buffer).await? > 0 {}
+        link.drain(FAREWELL).await;
         Ok(())
     };
     timeout(FAREWELL, farewell).await.unwrap_or(Err(LinkError::Silent))
@@ -156,7 +153,8 @@ async fn requests(link: &mut Link<BoxStream>, session: &Session) -> Result<End, 
             Ok(()) if link.writer.is_broken() => return Err(LinkError::Cut.into()),
             Ok(()) => {}
             Err(LinkError::Memory) if !link.writer.is_broken() => {
-                link.send(&Failure::from(NoMemory)).await?;
+                refuse(&session.agent, link.outbox(), &NoMemory.into())?;
+                link.writer.flush().await?;
                 return Ok(End::OutOfMemory);
             }
             Err(error) => return Err(error.into()),
@@ -174,8 +172,8 @@ async fn request_made(
             requests::serve(link, request, permit, session).await.inspect_err(|e| info!("{e}"))
         }
         Err(failure) => {
-            link.outbox().post(&failure)?;
-            link.send(&Finished { audit: session.agent.audit_head() }).await
+            refuse(&session.agent, link.outbox(), &failure)?;
+            link.writer.flush().await
         }
     }
 }

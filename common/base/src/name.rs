@@ -21,6 +21,12 @@ pub enum BadHostName {
         "{0:?} is not a host name (1 to 63 of a-z, 0-9, '.' and '-', beginning and ending with a letter or digit)"
     )]
     Shape(String),
+    /// It has capitals, and is a name without them.
+    #[error("{name:?} is not a host name, which has no capitals: did you mean {}?", .name.to_ascii_lowercase())]
+    Capitals {
+        /// As it was given.
+        name: String,
+    },
     /// It reads as an IP address; that belongs in the host's address.
     #[error(
         "{0:?} is an IP address, not a host name; give the host a name and put this in --address"
@@ -52,7 +58,14 @@ impl FromStr for HostName {
             && bytes.last().is_some_and(alphanumeric)
             && bytes.iter().all(|b| alphanumeric(b) || matches!(b, b'.' | b'-'));
         if !shaped {
-            return Err(BadHostName::Shape(text.to_owned()));
+            let lower = text.to_ascii_lowercase();
+            let is_name = lower != text && lower.parse::<Self>().is_ok();
+            let name = text.to_owned();
+            return Err(if is_name {
+                BadHostName::Capitals { name }
+            } else {
+                BadHostName::Shape(name)
+            });
         }
         if text == "all" {
             return Err(BadHostName::All);
@@ -162,11 +175,16 @@ mod tests {
         for good in ["a", "web1", "db-01.example", "0", "1.2.3", &"a".repeat(63)] {
             assert!(good.parse::<HostName>().is_ok(), "{good}");
         }
-        for bad in ["", "-a", "a-", ".a", "A", "a_b", "a b", "ä", &"a".repeat(64)] {
+        for bad in ["", "-a", "a-", ".a", "A_b", "a_b", "a b", "ä", &"a".repeat(64)] {
             assert!(matches!(bad.parse::<HostName>(), Err(BadHostName::Shape(_))), "{bad}");
         }
         assert!(matches!("10.0.0.1".parse::<HostName>(), Err(BadHostName::IpAddress(_))));
         assert_eq!("all".parse::<HostName>(), Err(BadHostName::All));
+        let capitals = "Web1".parse::<HostName>().unwrap_err().to_string();
+        assert_eq!(
+            capitals,
+            "\"Web1\" is not a host name, which has no capitals: did you mean web1?"
+        );
     }
 
     #[test]

@@ -48,13 +48,20 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, TomlFileError> {
 pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, BadContent> {
     toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
+        BadContent::at(path, text, start, error.message().trim())
+    })
+}
+
+impl BadContent {
+    /// A mistake `start` bytes into the file's text.
+    pub fn at(path: &Path, text: &str, start: usize, message: &str) -> Self {
         let before = text.as_bytes().get(..start).unwrap_or_default();
-        BadContent {
+        Self {
             path: path.to_owned(),
             line: before.split(|&byte| byte == b'\n').count(),
-            message: shortened(&escape(error.message().trim().as_bytes()), LONGEST),
+            message: shortened(&escape(message.as_bytes()), LONGEST),
         }
-    })
+    }
 }
 
 /// 64 hexadecimal digits of a file as a [`Secret`]: copies made on the way are zeroized, and a wrong

@@ -16,6 +16,7 @@ use super::is_user;
 use super::pattern::{Pattern, Wrong};
 use crate::error::CliError;
 use crate::inventory::{Inventory, Tag};
+use crate::shell_word::shell_word;
 
 /// Which hosts a command line means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,8 +170,7 @@ impl Targets {
 
     /// As it is typed into a shell.
     pub(crate) fn quoted(&self) -> String {
-        let plain = self.text.bytes().all(|b| b.is_ascii_alphanumeric() || b"@.,_-".contains(&b));
-        if plain { self.text.clone() } else { format!("'{}'", self.text) }
+        shell_word(&self.text)
     }
 
     /// The names that it spells out, if it is made of nothing but names and ranges.

@@ -84,7 +84,9 @@ impl Pattern {
                     _ => parts.push(Part::Text(letter.to_string())),
                 },
                 _ => {
-                    let message = format!("{letter:?} can't be in a host's name");
+                    let capital = letter.is_ascii_uppercase();
+                    let why = if capital { ", which has no capitals" } else { "" };
+                    let message = format!("{letter:?} can't be in a host's name{why}");
                     return Err(Wrong::new(at, message));
                 }
             }
@@ -312,6 +314,7 @@ mod tests {
         assert_eq!(wrong("web[1-05]"), r#"4: the ends of "1-05" have different lengths"#);
         assert_eq!(wrong("web[1-5/0]"), r#"4: "1-5/0" has a step of 0"#);
         assert_eq!(wrong("we_b*"), "2: '_' can't be in a host's name");
+        assert_eq!(wrong("Web*"), "0: 'W' can't be in a host's name, which has no capitals");
         assert_eq!(
             wrong("[1-9999999999999999999]"),
             r#"1: "1-9999999999999999999" is not a number or a range such as 01-20"#

@@ -1,0 +1,24 @@
+//! Words as they are typed into a shell, for commands that a message proposes.
+
+/// `word` as one word of a POSIX shell, in quotes if it needs them.
+pub(crate) fn shell_word(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"@%+=:,./_-".contains(&b);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_back_the_word() {
+        for word in ["web1", "", "a b", "it's", "''", "$HOME", "*", "!x", "a\nb", "-n", "ü", "#"] {
+            let echo = format!("printf %s {}", shell_word(word));
+            let output = std::process::Command::new("sh").args(["-c", &echo]).output().unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), word);
+        }
+    }
+}

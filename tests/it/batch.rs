@@ -137,3 +137,31 @@ fn a_step_may_start_a_job_and_leave_it_and_write_into_files() {
     assert!(fleet.ok(["jobs", "h0001", "--json"]).contains(job));
     assert_eq!(fs::read(fleet.path("logs/h0001")).unwrap(), b"kept\n");
 }
+
+#[test]
+fn a_step_for_what_has_changed_is_done_on_those_hosts_alone() {
+    let (fleet, _agents) = fleet_of(2);
+    let there = fleet.path("there").display().to_string();
+    fs::write(fleet.path("app"), "one").unwrap();
+    let plan = format!(
+        "[[step]]\npush = \"app\"\ndest = \"{there}/{{host}}/app\"\n\
+         [[step]]\nrun = \"echo restarted\"\nwhen = \"changed\"\n\
+         [[step]]\nrun = \"echo checked\"\n",
+    );
+    fs::write(fleet.path("p.toml"), plan).unwrap();
+    let said = || {
+        let said = fleet.ok(["batch", "p.toml", "all"]);
+        let mut lines: Vec<_> = said.lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    let checked = ["h0001: checked", "h0002: checked"];
+    assert_eq!(
+        said(),
+        ["h0001: checked", "h0001: restarted", "h0002: checked", "h0002: restarted"]
+    );
+    assert_eq!(said(), checked, "what is equal has not changed");
+    fs::write(format!("{there}/h0002/app"), "two").unwrap();
+    assert_eq!(said(), ["h0001: checked", "h0002: checked", "h0002: restarted"]);
+    assert_eq!(said(), checked);
+}

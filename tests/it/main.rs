@@ -42,6 +42,7 @@ mod supervisor;
 mod temporary;
 mod transfer;
 mod tree;
+mod unwritable;
 mod update;
 mod usage;
 mod versions;

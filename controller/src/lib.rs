@@ -15,6 +15,7 @@ pub mod fuzzing;
 mod home;
 mod inventory;
 mod jobs;
+mod json_lines;
 mod key;
 mod local;
 mod outages;

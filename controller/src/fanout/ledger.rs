@@ -3,23 +3,17 @@
 //! a fan-out that was interrupted or killed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lariat_base::name::HostName;
-use lariat_base::os_error::io_error;
 use serde::{Deserialize, Serialize};
 
 use super::End;
 use crate::error::CliError;
 use crate::home::Home;
+use crate::json_lines::{self, JsonLines, Lines};
 
 const FILE: &str = "last.jsonl";
-
-/// Most bytes that are read of a ledger.
-const MAX_LEN: u64 = 64 * 1024 * 1024;
 
 /// What a fan-out is to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,10 +60,7 @@ enum Line {
 }
 
 /// A fan-out under way writes here.
-pub(crate) struct Ledger {
-    file: File,
-    path: PathBuf,
-}
+pub(crate) struct Ledger(JsonLines);
 
 /// A ledger that was read.
 #[derive(Debug, PartialEq)]
@@ -94,76 +85,40 @@ impl Ledger {
     /// Begins a ledger in the place of the one before. A fan-out that still writes to that one goes on,
     /// and is not the newest any more.
     pub(crate) fn begin(home: &Home, plan: &Plan) -> Result<Self, CliError> {
-        let path = home.path().join(FILE);
-        let begin = || {
-            let mut file = tempfile::NamedTempFile::new_in(home.path())?;
-            line(file.as_file_mut(), plan)?;
-            Ok(file.persist(&path)?)
-        };
-        let _lock = home.lock()?;
-        match begin() {
-            Ok(file) => Ok(Self { file, path }),
-            Err(error) => Err(failed("write", &path, &error)),
-        }
+        JsonLines::create(home, FILE, plan).map(Self)
     }
 
-    /// A host is about to begin. It is not forced to disk: it is to outlive this process, not the machine.
+    /// A host is about to begin.
     pub(crate) fn begun(&mut self, host: &HostName) -> Result<(), CliError> {
-        self.line(&Begun { begun: host.clone() })
+        self.0.append(&Begun { begun: host.clone() })
     }
 
     /// A host has ended.
     pub(crate) fn ended(&mut self, entry: &Entry) -> Result<(), CliError> {
-        self.line(entry)
+        self.0.append(entry)
     }
-
-    fn line(&mut self, value: &impl Serialize) -> Result<(), CliError> {
-        line(&mut self.file, value).map_err(|error| failed("write", &self.path, &error))
-    }
-}
-
-fn line(file: &mut File, value: &impl Serialize) -> io::Result<()> {
-    let mut text = serde_json::to_vec(value)?;
-    text.push(b'\n');
-    file.write_all(&text)
-}
-
-fn failed(action: &str, path: &std::path::Path, error: &io::Error) -> CliError {
-    CliError::new(format!("{action} {}: {}", path.display(), io_error(error)))
 }
 
 impl Record {
     /// The newest fan-out, if there was any.
     pub(crate) fn read(home: &Home) -> Result<Option<Self>, CliError> {
-        let path = home.path().join(FILE);
-        match File::open(&path).map(|file| BufReader::new(file.take(MAX_LEN))) {
-            Ok(lines) => {
-                Self::parse(lines).map(Some).map_err(|error| failed("read", &path, &error))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed("read", &path, &error)),
-        }
+        json_lines::read(home, FILE, Self::parse)
     }
 
-    fn parse(mut lines: impl BufRead) -> io::Result<Self> {
-        let mut line = String::new();
-        lines.read_line(&mut line)?;
-        let plan = serde_json::from_str(&line).map_err(|_| {
-            io::Error::other("it is damaged; the next command over several hosts replaces it")
+    fn parse(mut lines: Lines<'_>) -> Result<Self, CliError> {
+        let plan = lines.first()?.ok_or_else(|| {
+            let why = "it is damaged; the next command over several hosts replaces it";
+            CliError::new(format!("read {}: {why}", lines.path().display()))
         })?;
         let (mut begun, mut entries) = (BTreeSet::new(), BTreeMap::new());
-        loop {
-            line.clear();
-            if lines.read_line(&mut line)? == 0 {
-                return Ok(Self { plan, begun, entries });
-            }
-            match serde_json::from_str(&line) {
-                Ok(Line::Begun(host)) => drop(begun.insert(host.begun)),
-                Ok(Line::Ended(entry)) => drop(entries.insert(entry.host.clone(), entry)),
-                // A crash may have cut the last line: then that is not known.
-                Err(_) => {}
+        // The end on a host whose line was cut is not known.
+        while let Some(line) = lines.next()? {
+            match line {
+                Line::Begun(host) => drop(begun.insert(host.begun)),
+                Line::Ended(entry) => drop(entries.insert(entry.host.clone(), entry)),
             }
         }
+        Ok(Self { plan, begun, entries })
     }
 
     /// How far it came on this host.
@@ -204,7 +159,6 @@ mod tests {
         ["web1", "web2", "web3"].iter().for_each(|name| ledger.begun(&host(name)).unwrap());
         ledger.ended(&entry("web1", End::Ok)).unwrap();
         ledger.ended(&entry("web2", End::Failed)).unwrap();
-        ledger.file.write_all(b"{\"host\":\"web3\",\"en").unwrap();
         let record = Record::read(&home).unwrap().unwrap();
         assert_eq!(record.plan, plan());
         assert_eq!(record.entries.len(), 2);
@@ -227,6 +181,52 @@ mod tests {
             std::fs::write(directory.path().join(FILE), damaged).unwrap();
             let error = Record::read(&home).unwrap_err().line();
             assert!(error.contains("last.jsonl: it is damaged"), "{error}");
+        }
+    }
+
+    /// The bytes of version 1, which later versions write and read too.
+    #[test]
+    fn the_format_is_what_earlier_versions_wrote() {
+        const GOLDEN: &str = r#"{"verb":"run","what":"test \"x\"","target":"all","began":1795749400,"hosts":["a","b","c"]}
+{"begun":"a"}
+{"begun":"b"}
+{"host":"b","end":"unreachable","exit":null,"seconds":0.5,"error":"run on b: refused"}
+{"host":"a","end":"failed","exit":124,"seconds":1.25,"error":null}
+"#;
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::find(Some(directory.path())).unwrap();
+        let [a, b, c] = ["a", "b", "c"].map(|host| host.parse::<HostName>().unwrap());
+        let (verb, what, target) = ("run".into(), "test \"x\"".into(), "all".into());
+        let hosts = vec![a.clone(), b.clone(), c.clone()];
+        let plan = Plan { verb, what, target, began: 1_795_749_400, hosts };
+        let mut ledger = Ledger::begin(&home, &plan).unwrap();
+        let error = Some("run on b: refused".into());
+        let failed = Entry { exit: Some(124), seconds: 1.25, ..entry("a", End::Failed) };
+        ledger.begun(&a).unwrap();
+        ledger.begun(&b).unwrap();
+        ledger.ended(&Entry { error, ..entry("b", End::Unreachable) }).unwrap();
+        ledger.ended(&failed).unwrap();
+        let path = directory.path().join(FILE);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), GOLDEN);
+        // A later version may know more ends, and say more of a host.
+        let more = "{\"host\":\"c\",\"end\":\"paused\",\"exit\":null,\"seconds\":1}\n";
+        std::fs::write(path, GOLDEN.replace("null}", "null,\"more\":1}") + more).unwrap();
+        let record = Record::read(&home).unwrap().unwrap();
+        assert_eq!((&record.plan, record.entries.get(&a)), (&plan, Some(&failed)));
+        assert_eq!(record.end(&c), End::NotStarted);
+        let words = |end: End| serde_json::to_string(&end).unwrap();
+        let all = [
+            (End::Ok, "ok"),
+            (End::NotStarted, "not-started"),
+            (End::Unfinished, "unfinished"),
+            (End::Failed, "failed"),
+            (End::TimedOut, "timeout"),
+            (End::Errored, "error"),
+            (End::Unreachable, "unreachable"),
+            (End::Refused, "refused"),
+        ];
+        for (end, word) in all {
+            assert_eq!(words(end), format!("\"{word}\""));
         }
     }
 }

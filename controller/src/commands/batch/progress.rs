@@ -5,24 +5,18 @@
 //! become of it.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lariat_base::lock::lock;
 use lariat_base::name::{HostName, JobId};
-use lariat_base::os_error::io_error;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CliError;
 use crate::home::Home;
+use crate::json_lines::{JsonLines, Lines};
 
 const FILE: &str = "batch.jsonl";
-
-/// Most bytes that are read of it.
-const MAX_LEN: u64 = 64 * 1024 * 1024;
 
 /// How far hosts have come.
 pub(super) type Done = BTreeMap<HostName, Stand>;
@@ -69,10 +63,7 @@ fn now_ms() -> u64 {
 }
 
 /// A plan under way is written down here.
-pub(super) struct Progress {
-    path: PathBuf,
-    file: Mutex<File>,
-}
+pub(super) struct Progress(Mutex<JsonLines>);
 
 #[derive(Serialize, Deserialize)]
 struct Head {
@@ -91,32 +82,19 @@ struct Line {
 impl Progress {
     /// Begins a plan in the place of the one before.
     pub(super) fn begin(home: &Home, text: &str) -> Result<Self, CliError> {
-        let path = home.path().join(FILE);
-        let begin = || {
-            let mut file = tempfile::NamedTempFile::new_in(home.path())?;
-            write(file.as_file_mut(), &Head { text: text.to_owned() })?;
-            Ok(file.persist(&path)?)
-        };
-        let _lock = home.lock()?;
-        let file = begin().map_err(|error| failed("write", &path, &error))?;
-        Ok(Self { path, file: Mutex::new(file) })
+        let file = JsonLines::create(home, FILE, &Head { text: text.to_owned() })?;
+        Ok(Self(Mutex::new(file)))
     }
 
     /// Goes on with the newest plan, which must be this one.
     pub(super) fn resume(home: &Home, text: &str) -> Result<(Self, Done), CliError> {
-        let path = home.path().join(FILE);
-        let other = || {
-            CliError::new("the plan that was begun last is another one, or was changed since")
-                .hint("the same without --resume, which begins it anew")
-        };
-        let _lock = home.lock()?;
-        let file = match OpenOptions::new().read(true).append(true).open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(other()),
-            file => file.map_err(|error| failed("open", &path, &error))?,
-        };
-        let done = read(BufReader::new((&file).take(MAX_LEN)), text);
-        let done = done.map_err(|error| failed("read", &path, &error))?.ok_or_else(other)?;
-        Ok((Self { path, file: Mutex::new(file) }, done))
+        if let Some(file) = JsonLines::open(home, FILE)?
+            && let Some(done) = read(file.lines()?, text)?
+        {
+            return Ok((Self(Mutex::new(file)), done));
+        }
+        let why = "the plan that was begun last is another one, or was changed since";
+        Err(CliError::new(why).hint("the same without --resume, which begins it anew"))
     }
 
     /// A host has done this many steps, and nothing else is under way there.
@@ -136,40 +114,21 @@ impl Progress {
 
     /// Each is written at once, whole.
     fn line(&self, host: &HostName, done: usize, begun: Option<Begun>) -> Result<(), CliError> {
-        let mut file = lock(&self.file);
-        let line = Line { host: host.clone(), done, begun };
-        write(&mut file, &line).map_err(|error| failed("write", &self.path, &error))
+        lock(&self.0).append(&Line { host: host.clone(), done, begun })
     }
 }
 
 /// None if it is another plan.
-fn read(mut lines: impl BufRead, text: &str) -> io::Result<Option<Done>> {
-    let mut line = String::new();
-    lines.read_line(&mut line)?;
-    if serde_json::from_str::<Head>(&line).ok().is_none_or(|head| head.text != text) {
+fn read(mut lines: Lines<'_>, text: &str) -> Result<Option<Done>, CliError> {
+    if lines.first::<Head>()?.is_none_or(|head| head.text != text) {
         return Ok(None);
     }
     let mut all = Done::new();
-    loop {
-        line.clear();
-        if lines.read_line(&mut line)? == 0 {
-            return Ok(Some(all));
-        }
-        // A crash may have cut a line: then that step counts as not done.
-        if let Ok(Line { host, done, begun }) = serde_json::from_str(&line) {
-            all.insert(host, Stand { done, begun });
-        }
+    // A step whose line was cut counts as not done.
+    while let Some(Line { host, done, begun }) = lines.next()? {
+        all.insert(host, Stand { done, begun });
     }
-}
-
-fn write(file: &mut File, value: &impl Serialize) -> io::Result<()> {
-    let mut text = serde_json::to_vec(value)?;
-    text.push(b'\n');
-    file.write_all(&text)
-}
-
-fn failed(action: &str, path: &Path, error: &io::Error) -> CliError {
-    CliError::new(format!("{action} {}: {}", path.display(), io_error(error)))
+    Ok(Some(all))
 }
 
 #[cfg(test)]
@@ -199,5 +158,31 @@ mod tests {
         assert_eq!(Progress::resume(&home, "a").unwrap().1[&web1], two);
         drop(Progress::begin(&home, "a").unwrap());
         assert!(Progress::resume(&home, "a").unwrap().1.is_empty());
+    }
+
+    /// The bytes of version 1, which later versions write and read too.
+    #[test]
+    fn the_format_is_what_earlier_versions_wrote() {
+        const GOLDEN: &str = r#"{"text":"[[step]]\nrun = \"x\"\n"}
+{"host":"web1","done":0,"begun":{"command":1,"job":"07070707070707070707070707070707","at_ms":5,"has_failed":true}}
+{"host":"web2","done":1}
+"#;
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::find(Some(directory.path())).unwrap();
+        let [web1, web2] = ["web1", "web2"].map(|host| host.parse::<HostName>().unwrap());
+        let text = "[[step]]\nrun = \"x\"\n";
+        let progress = Progress::begin(&home, text).unwrap();
+        let begun = Begun { at_ms: 5, ..Begun::now(1, Some(JobId([7; 16])), true) };
+        progress.begins(&web1, 0, begun.clone()).unwrap();
+        progress.done(&web2, 1).unwrap();
+        let path = directory.path().join(FILE);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), GOLDEN);
+        // Before steps had several commands, and with what a later version may say.
+        let old = GOLDEN.replace("\"command\":1,", "").replace(",\"has_failed\":true", "");
+        std::fs::write(&path, old.replace("\"done\":1", "\"done\":1,\"more\":2")).unwrap();
+        let (_, done) = Progress::resume(&home, text).unwrap();
+        let begun = Some(Begun { command: 0, has_failed: false, ..begun });
+        assert_eq!(done[&web1], Stand { done: 0, begun });
+        assert_eq!(done[&web2], Stand { done: 1, begun: None });
     }
 }

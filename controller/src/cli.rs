@@ -65,11 +65,6 @@ pub(crate) struct Cli {
     command: Command,
 }
 
-/// The whole command line, for completions and man pages.
-pub(crate) fn command() -> clap::Command {
-    Cli::command()
-}
-
 /// Runs the command line that this process was given.
 pub fn main() -> ExitCode {
     // A core would have keys in it. Where the limit can't be set there is nothing better to do.
@@ -84,9 +79,9 @@ pub fn main() -> ExitCode {
             let outages = Outages::new(verbose);
             let local =
                 local.then(|| command.check_local().and_then(|()| socket(agent_config.as_deref())));
-            let done = local
-                .transpose()
-                .and_then(|local| command.run(&Context { home, local, verbose, outages }));
+            let done = local.transpose().and_then(|local| {
+                command.run(&Context { home, local, verbose, outages, syntax: Cli::command })
+            });
             done.unwrap_or_else(|error| error.report(verbose))
         }
         Err(error) => usage(&error),
@@ -117,7 +112,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 /// The verb among the arguments, where there is one.
 fn verb(arguments: &[OsString]) -> Option<String> {
-    let command = command();
+    let command = Cli::command();
     let known = |argument: &OsString| command.find_subcommand(argument).is_some();
     let mut left = arguments.iter().skip_while(|argument| !known(argument));
     left.next().and_then(|verb| verb.to_str()).map(ToOwned::to_owned)

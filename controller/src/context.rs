@@ -16,6 +16,8 @@ pub(crate) struct Context {
     pub(crate) verbose: bool,
     /// Where outages are shown.
     pub(crate) outages: Outages,
+    /// Describes the whole command line, for completions and man pages.
+    pub(crate) syntax: fn() -> clap::Command,
 }
 
 impl Context {

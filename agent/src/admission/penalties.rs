@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use super::Source;
+use super::source::Source;
 
 /// Most sources that either table remembers. An entry is less than 64 bytes.
 const REMEMBERED: usize = 4096;

@@ -6,7 +6,7 @@ use clap_complete::Shell;
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::{cli, output};
+use crate::output;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -20,10 +20,10 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-pub(crate) fn run(Args { shell }: Args, _: &Context) -> Result<ExitCode, CliError> {
+pub(crate) fn run(Args { shell }: Args, context: &Context) -> Result<ExitCode, CliError> {
     // Not straight to stdout: the generator panics when that is closed.
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut cli::command(), "lariat", &mut script);
+    clap_complete::generate(shell, &mut (context.syntax)(), "lariat", &mut script);
     output::bytes(&script)?;
     Ok(ExitCode::SUCCESS)
 }

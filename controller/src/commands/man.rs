@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use lariat_base::os_error::io_error;
 
-use crate::cli;
 use crate::context::Context;
 use crate::error::CliError;
 
@@ -19,10 +18,10 @@ pub(crate) struct Args {
     directory: PathBuf,
 }
 
-pub(crate) fn run(args: Args, _: &Context) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     let directory = args.directory;
     std::fs::create_dir_all(&directory)
-        .and_then(|()| clap_mangen::generate_to(cli::command(), &directory))
+        .and_then(|()| clap_mangen::generate_to((context.syntax)(), &directory))
         .map_err(|e| {
             CliError::new(format!("write man pages to {}: {}", directory.display(), io_error(&e)))
         })?;

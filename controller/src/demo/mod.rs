@@ -15,7 +15,7 @@ use indicatif::BinaryBytes;
 
 use crate::error::CliError;
 use crate::output;
-use stage::{Stage, Transfer};
+use stage::{Stage, Transfer, failed, text};
 
 /// Size of the file that is pushed, in bytes.
 const SIZE: u64 = 256 * 1024 * 1024;
@@ -120,17 +120,6 @@ fn ms(time: Duration) -> String {
 
 fn status(output: &std::process::Output) -> String {
     output.status.code().map_or_else(|| output.status.to_string(), |code| code.to_string())
-}
-
-fn failed(output: &std::process::Output) -> CliError {
-    CliError::new(String::from_utf8_lossy(&output.stderr).trim_end())
-}
-
-fn text(path: &Path) -> Result<String, CliError> {
-    let text = path.to_str().map(ToOwned::to_owned);
-    text.ok_or_else(|| {
-        CliError::new("the temporary directory's name is not UTF-8").hint("TMPDIR=/tmp lariat demo")
-    })
 }
 
 /// Each line of a command's output, moved in a little.

@@ -11,7 +11,6 @@ use lariat_base::lock::lock;
 use lariat_base::name::HostName;
 use serde::Deserialize;
 
-use super::failed;
 use super::keeper::Keeper;
 use crate::error::CliError;
 use crate::home::Home;
@@ -98,7 +97,7 @@ impl Stage {
 
     /// `TARGET:PATH` of a file that stands for `/srv/NAME`.
     pub(super) fn remote(&self, name: &str) -> Result<String, CliError> {
-        Ok(format!("demo1:{}/{name}", super::text(&self.path("srv"))?))
+        Ok(format!("demo1:{}/{name}", text(&self.path("srv"))?))
     }
 
     /// Runs `lariat` in the demo's fleet.
@@ -131,7 +130,7 @@ impl Stage {
 
     /// Issues the bundle, for a port that the system will pick.
     pub(super) fn enroll(&self) -> Result<(), CliError> {
-        let bundle = super::text(&self.path("bundle"))?;
+        let bundle = text(&self.path("bundle"))?;
         self.quietly(&["enroll", "demo1", "--address", "127.0.0.1:1", "--out", &bundle]).map(|_| ())
     }
 
@@ -171,7 +170,7 @@ impl Stage {
 
     /// Pushes a file and kills the push when this much has arrived; tells how much it was.
     pub(super) fn cut_push(&self, source: &Path, enough: u64) -> Result<u64, CliError> {
-        let source = super::text(source)?;
+        let source = text(source)?;
         let mut push = self
             .command(&["push", &source, &self.remote("")?])
             .stderr(Stdio::null())
@@ -213,5 +212,18 @@ fn find_agent(lariat: &Path) -> Result<PathBuf, CliError> {
     found.ok_or_else(|| {
         CliError::new("lariatd is neither beside lariat nor in PATH")
             .hint("cargo build --release, which makes both")
+    })
+}
+
+/// What a command that failed has said.
+pub(super) fn failed(output: &std::process::Output) -> CliError {
+    CliError::new(String::from_utf8_lossy(&output.stderr).trim_end())
+}
+
+/// A path as a word of a command line.
+pub(super) fn text(path: &Path) -> Result<String, CliError> {
+    let text = path.to_str().map(ToOwned::to_owned);
+    text.ok_or_else(|| {
+        CliError::new("the temporary directory's name is not UTF-8").hint("TMPDIR=/tmp lariat demo")
     })
 }

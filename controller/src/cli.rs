@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn the_command_line_holds_together() {
-        command().debug_assert();
+        Cli::command().debug_assert();
     }
 
     #[test]

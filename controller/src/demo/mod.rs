@@ -7,7 +7,6 @@ mod files;
 mod keeper;
 mod stage;
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 

@@ -216,7 +216,7 @@ fn find_agent(lariat: &Path) -> Result<PathBuf, CliError> {
 }
 
 /// What a command that failed has said.
-pub(super) fn failed(output: &std::process::Output) -> CliError {
+pub(super) fn failed(output: &Output) -> CliError {
     CliError::new(String::from_utf8_lossy(&output.stderr).trim_end())
 }
 

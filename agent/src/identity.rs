@@ -1,4 +1,4 @@
-//! The host's own certificate and key, as TLS needs them.
+//! The host's own certificate and private key.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::Config;
 
-/// A certificate with the key that belongs to it.
+/// A certificate and its private key.
 #[derive(Clone)]
 pub struct Identity {
-    /// What rustls signs with.
+    /// The certificate and key in rustls's form.
     pub certified: Arc<CertifiedKey>,
     /// What the certificate says.
     pub info: CertificateInfo,
@@ -26,16 +26,16 @@ pub struct Identity {
 /// Why the certificate and key can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// One can't be read, or others can read it.
+    /// A file can't be read, or is not private.
     #[error(transparent)]
     Private(#[from] PrivateError),
-    /// The certificate's file has none in it.
+    /// The certificate's file contains no certificate.
     #[error("{}: no certificate in PEM form", .0.display())]
     NoCertificate(PathBuf),
-    /// The key's file has none in it that can sign.
+    /// The key's file contains no key that can sign.
     #[error("{}: no private key in PEM form that TLS can use", .0.display())]
     NoKey(PathBuf),
-    /// They are not of one pair.
+    /// The key does not belong to the certificate.
     #[error("{}: not the key of the certificate {}", key.display(), certificate.display())]
     Mismatch {
         /// The key's file.
@@ -45,30 +45,31 @@ pub enum IdentityError {
     },
 }
 
-/// Something about a certificate that keeps controllers from accepting it.
+/// Why controllers will not accept a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// It names another host.
     #[error("the certificate is for {named}, not for {host}")]
     Name {
-        /// What it names.
+        /// The names in the certificate.
         named: String,
-        /// What the configuration says.
+        /// The host's name in the configuration.
         host: HostName,
     },
-    /// Its time has not come.
+    /// It is not valid yet.
     #[error("the certificate is not valid yet; is this host's clock right?")]
     NotYet,
-    /// Its time is over.
+    /// It has expired.
     #[error("the certificate expired {} day(s) ago; enrol the host anew", ago / 86400)]
     Expired {
-        /// How many seconds ago.
+        /// Seconds since it expired.
         ago: i64,
     },
 }
 
 impl Identity {
-    /// Loads what the configuration names. The key must belong to the certificate.
+    /// Loads the certificate and the key that the configuration names. The key must belong to the
+    /// certificate.
     pub fn load(config: &Config) -> Result<Self, IdentityError> {
         let chain = certificates(&config.certificate)?;
         let no_certificate = || IdentityError::NoCertificate(config.certificate.clone());
@@ -87,7 +88,7 @@ impl Identity {
         Ok(Self { certified: Arc::new(certified), info, path: config.certificate.clone() })
     }
 
-    /// Everything that keeps controllers from accepting it at this time (seconds since 1970).
+    /// Every reason why controllers will not accept the certificate at `now` (seconds since 1970).
     pub fn unfit(&self, host: &HostName, now: i64) -> Vec<Unfit> {
         let mut unfit = Vec::new();
         if !self.info.is_for(host) {

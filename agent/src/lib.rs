@@ -1,8 +1,8 @@
-//! lariatd, the agent that runs on every host: its parts, for the thin binary and for tests.
+//! The agent `lariatd`, which runs on every host, as a library for the thin binary and for tests.
 //!
-//! One runtime on the main thread accepts, greets unauthenticated peers and hears signals ([`serve`]); whoever logs
-//! in gets a thread with a runtime of its own ([`serve`]). A failure of one of them is the end of that
-//! one, never of the agent.
+//! One runtime on the main thread accepts connections, authenticates peers and handles signals; each session
+//! runs on a thread with a runtime of its own (see [`serve`]). A failure in one connection or session never
+//! ends the agent.
 
 pub mod admission;
 pub mod budget;

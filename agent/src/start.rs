@@ -1,4 +1,5 @@
-//! Everything that must be in order before the agent can serve, and whose fault it is if it is not.
+//! Starts the agent: loads and prepares everything that it needs, and tells errors of the configuration from
+//! those of the system.
 
 use std::fmt::Display;
 use std::io;
@@ -29,10 +30,10 @@ use crate::{capacity, descriptors, jobs, memory};
 /// Why the agent did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A person has to put something right.
+    /// The configuration, or a file that it names, is wrong: a restart would not help.
     #[error("{0}")]
     Config(String),
-    /// The system would not; it may the next time.
+    /// The system refused something: a restart may help.
     #[error("{0}")]
     System(String),
 }
@@ -47,7 +48,7 @@ impl StartError {
     }
 }
 
-/// Loads the configuration and what it names, then serves until a signal ends it.
+/// Loads the configuration and the files that it names, then serves until a signal ends it.
 pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
     memory::limit();
     named::refuse_magic_links();
@@ -58,7 +59,8 @@ pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
     warn_of_unfit(&config, &identity);
     prepare_state(&config.state)?;
     descriptors::raise();
-    // Private files say so themselves; what is pushed gets the directories that a login shell would make.
+    // Private files are created with an explicit mode; pushed directories get the mode that a login shell
+    // would give them.
     rustix::process::umask(Mode::WGRP | Mode::WOTH);
     let boot = jobs::boot_id().map_err(|e| StartError::system(format!("read the boot id: {e}")))?;
     let user =
@@ -97,7 +99,7 @@ pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
     })
 }
 
-/// Controllers will refuse such a certificate; but it may be the clock, which will be set.
+/// Warns only: controllers refuse such a certificate, but the cause may be a clock that is not set yet.
 fn warn_of_unfit(config: &Config, identity: &Identity) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     for unfit in identity.unfit(&config.name, i64::try_from(now).unwrap_or(i64::MAX)) {
@@ -105,7 +107,7 @@ fn warn_of_unfit(config: &Config, identity: &Identity) {
     }
 }
 
-/// The state directory, 0700 and nobody else's.
+/// Creates or checks the state directory: mode 0700, owned by the agent's user.
 fn prepare_state(path: &Path) -> Result<(), StartError> {
     let made = match create_directory(path) {
         Err(error) if error.io_kind() == Some(io::ErrorKind::AlreadyExists) => {

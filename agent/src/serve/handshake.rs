@@ -1,8 +1,7 @@
-//! From a connection to a login: TLS and the proof of a key, under one deadline.
+//! TLS and the login of a new connection, under one deadline.
 //!
-//! Everything that an unauthenticated peer can reach is here and in what this file calls. Nothing behind the login
-//! is touched before the login is decided, and every login that fails gets the same denial at the same
-//! time after it arrived.
+//! Everything that an unauthenticated peer can reach is in this file and in what it calls. No request is read
+//! before the login is decided, and every failed login gets the same denial, the same time after it arrived.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -32,11 +31,11 @@ use crate::identity::Identity;
 use crate::keyring::Entry;
 use crate::transport::{BoxStream, Detached, Movable, Socket};
 
-/// How long a peer that was denied may take to hang up. Closing before it has read everything would
-/// reset the connection, and the denial might be lost with it.
+/// How long a denied peer may take to hang up. Closing with unread bytes would reset the connection, and the
+/// denial might be lost.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// TLS and logins, for every connection that has not logged in.
+/// Authenticates connections: the TLS configuration and what logins are checked against.
 pub struct Handshaker {
     tls: ServerConfig,
     host: HostName,
@@ -49,24 +48,24 @@ type Tls = TlsStream<RecordAligned<Socket>>;
 
 /// A controller that has logged in.
 pub struct Authenticated {
-    /// Its connection.
+    /// The controller's connection.
     pub connection: Connection,
     /// What the login proved.
     pub login: LoggedIn,
-    /// The key.
+    /// The controller's key.
     pub key: Arc<Entry>,
 }
 
-/// A connection that is on no runtime, and waits for its session's.
+/// A connection that is attached to no runtime yet, to be moved to its session's.
 pub enum Connection {
     /// Secured by TLS.
     Tls(Box<Channel<Socket>>),
-    /// On the host itself, where nobody can listen.
+    /// From this host itself, where nobody can eavesdrop.
     Local(Detached),
 }
 
 impl Connection {
-    /// Puts the connection on the runtime that this is called in.
+    /// Attaches the connection to the current runtime.
     pub fn attach(self) -> io::Result<BoxStream> {
         Ok(match self {
             Self::Tls(mut channel) => {
@@ -78,33 +77,33 @@ impl Connection {
     }
 }
 
-/// Why an unauthenticated peer did not get in. For the log alone.
+/// Why a peer was rejected. For the log only.
 #[derive(Debug, thiserror::Error)]
 pub enum Rejected {
-    /// It hung up before it sent a byte.
+    /// The peer hung up before it sent a byte.
     #[error("nothing was sent")]
     Nothing,
     /// TLS failed.
     #[error("TLS: {0}")]
     Tls(#[source] io::Error),
-    /// It speaks TLS, but not lariat.
+    /// The peer speaks TLS, but not lariat.
     #[error("TLS without the protocol lariat/1")]
     Protocol,
-    /// It sent something that is no login, or hung up.
+    /// The peer sent something other than a login, or hung up.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// Its login did not hold.
+    /// The login was refused.
     #[error("login denied: {why}")]
     Denied {
-        /// What it is counted as among its like.
+        /// The reason, as the wire crate reports it.
         refused: Refused,
-        /// Which key, and why.
+        /// The key, and why it was refused.
         why: String,
     },
-    /// It took too long.
+    /// The peer did not log in before the deadline.
     #[error("no login in time")]
     Late,
-    /// Something failed at this end, which lets nobody in.
+    /// An error of the agent itself.
     #[error("can't greet: {0}")]
     Local(#[source] io::Error),
 }
@@ -128,7 +127,7 @@ impl From<NoRandomness> for Rejected {
 }
 
 impl Rejected {
-    /// The sort that it is counted as in the log.
+    /// The kind under which the log counts it.
     pub fn sort(&self) -> &'static str {
         match self {
             Self::Nothing => "nothing was sent",
@@ -154,7 +153,7 @@ impl Handshaker {
         })
     }
 
-    /// Takes an unauthenticated peer from its first byte to its login.
+    /// Authenticates a peer, from its first byte to its login, within the configured deadline.
     pub async fn greet(
         &self,
         stream: Movable,
@@ -199,7 +198,7 @@ impl Handshaker {
             }
             Err(refused) => {
                 deny(&mut tls, arrived).await;
-                // Only now, when nobody can tell from the time what is looked up.
+                // Looked up only after the denial, so that its timing reveals nothing about the key.
                 Err(Rejected::Denied { refused, why: keyring.why_denied(refused, now) })
             }
         }
@@ -234,7 +233,7 @@ impl Handshaker {
     }
 }
 
-/// TLS 1.3 with this host's certificate, and nothing that could be resumed or replayed.
+/// TLS 1.3 with this host's certificate, without resumption or early data.
 fn server_config(identity: &Identity) -> Result<ServerConfig, rustls::Error> {
     let certificate = SingleCertAndKey::from(Arc::clone(&identity.certified));
     let mut config = ServerConfig::builder_with_provider(provider())
@@ -249,13 +248,13 @@ fn server_config(identity: &Identity) -> Result<ServerConfig, rustls::Error> {
     Ok(config)
 }
 
-/// The one denial, at its fixed time. What becomes of it is no longer our concern.
+/// Sends the one denial that every failed login gets, at its fixed time. Errors are ignored.
 async fn deny(tls: &mut Tls, arrived: Instant) {
     sleep_until(arrived + DENIAL_DELAY).await;
     if tls.write_all(&hello_frame(Kind::Denied, &Denied.encode())).await.is_err() {
         return;
     }
-    // What was sent along with the login is thrown away as it came, without deciphering it.
+    // Discards what was sent along with the login, without decrypting it.
     let drain = async {
         tls.shutdown().await?;
         let mut buffer = [0; 4096];

@@ -1,6 +1,6 @@
-//! The loop of the main thread: accepts, greets unauthenticated peers, hands over who logged in, and stops.
+//! The main loop: accepts connections, authenticates peers, starts sessions, and stops the agent.
 //!
-//! It never waits for a single peer: unauthenticated peers are tasks beside it, sessions are threads.
+//! The loop never waits for a single peer: unauthenticated peers are tasks beside it, sessions are threads.
 
 mod handshake;
 mod notify;
@@ -39,16 +39,16 @@ use signals::{Heard, Signals};
 
 pub use handshake::Handshaker;
 
-/// How long sessions may take to end when the agent stops. What still runs then is cut off.
+/// How long sessions may take to end when the agent stops. Sessions that still run after that are cut off.
 const STOPPING: Duration = Duration::from_secs(4);
 
-/// Most who are told at a time that there is no session for them.
+/// The most controllers at a time that are being told that no session is free for them.
 const SENT_AWAY: usize = 64;
 
-/// How long to wait before accepting again, when descriptors or memory ran out.
+/// The pause before accepting again when descriptors or memory ran out.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How often old jobs are looked for.
+/// How often old jobs are swept.
 const SWEEP: Duration = Duration::from_secs(3600);
 
 type Greeted = Result<Authenticated, Rejected>;
@@ -60,23 +60,23 @@ pub struct Server {
     sessions: Sessions,
     admission: Admission,
     unauthenticated: JoinSet<Greeted>,
-    /// The task of each unauthenticated peer that has a place.
+    /// The task of each unauthenticated peer that holds a slot.
     tasks: HashMap<Slot, AbortHandle>,
-    /// Who each task greets.
+    /// The peer that each task authenticates.
     peers: HashMap<Id, (Slot, SocketAddr)>,
-    /// How far they have come.
+    /// Receives the stages that unauthenticated peers have reached.
     progress: Hear,
-    /// For their tasks.
+    /// Cloned for each peer's task.
     tell_progress: Tell,
     trim: Trim,
-    /// Lines about those who did not get in.
+    /// Log lines about rejected peers.
     folded: Folded<String>,
-    /// Places of those who are told at present that there is no session for them.
+    /// Limits how many controllers are being sent away at a time.
     sent_away: Arc<Semaphore>,
 }
 
 impl Server {
-    /// An agent that nobody has reached yet.
+    /// A server without connections.
     pub fn new(handshaker: Handshaker, agent: Arc<Agent>) -> Self {
         let (tell_progress, progress) = progress();
         Self {
@@ -95,7 +95,7 @@ impl Server {
         }
     }
 
-    /// Serves until SIGTERM or SIGINT, then ends in order.
+    /// Serves until SIGTERM or SIGINT, then shuts down in order.
     pub async fn serve(
         mut self,
         mut listener: TcpListener,
@@ -108,7 +108,7 @@ impl Server {
         notify::ready(address);
         let mut sweep = interval(SWEEP);
         loop {
-            // Who is through with its login makes room before another comes in.
+            // In this order, so that a finished login frees its slot before another connection is accepted.
             tokio::select! {
                 biased;
                 heard = signals.next() => match heard {
@@ -119,13 +119,13 @@ impl Server {
                 _ = sweep.tick() => self.sweep(),
                 () = due(self.folded.due()) => self.tell_folded(),
                 () = self.trim.due() => {
-                    let somebody = self.admission.unauthenticated() + self.sessions.count() > 0;
-                    self.trim.give_back(somebody);
+                    let has_peers = self.admission.unauthenticated() + self.sessions.count() > 0;
+                    self.trim.give_back(has_peers);
                 }
                 Some(greeted) = self.unauthenticated.join_next_with_id() => self.greeted(greeted),
                 arrival = listener.accept() => {
                     self.connected(arrival);
-                    // However many wait in the backlog, those who are in get on first.
+                    // Peers that are in already make progress, however many wait in the backlog.
                     yield_now().await;
                 }
                 arrival = accept_local(local.as_ref()) => self.connected_locally(arrival),
@@ -136,13 +136,13 @@ impl Server {
         Ok(())
     }
 
-    /// Beside the loop, for there may be many.
+    /// Runs on a blocking thread: there may be many jobs.
     fn sweep(&self) {
         let agent = Arc::clone(&self.agent);
         tokio::task::spawn_blocking(move || agent.jobs.sweep(SystemTime::now()));
     }
 
-    /// Takes configuration and keyring anew. Sessions of keys that may not log in any more end.
+    /// Reloads the configuration and the keyring, and ends the sessions of keys that may no longer log in.
     fn reload(&self) {
         match self.agent.reload() {
             Reloaded::Done => {
@@ -156,16 +156,16 @@ impl Server {
         }
     }
 
-    fn stirred(&mut self) {
-        self.trim.stir();
+    fn peer_arrived(&mut self) {
+        self.trim.peer_arrived();
         if self.agent.jobs.is_sweep_due() {
             self.sweep();
         }
     }
 
-    /// Begins a session for a process of the host itself, which the kernel vouches for.
+    /// Starts a session for a process on this host, which the kernel has authenticated.
     fn connected_locally(&mut self, Arrival { stream, origin }: Arrival) {
-        self.stirred();
+        self.peer_arrived();
         let Origin::Local { uid, .. } = origin else { return };
         let key = Arc::new(Entry::local(uid, self.agent.config().local.iter().copied().collect()));
         let login = LoggedIn::local(key.id);
@@ -181,7 +181,7 @@ impl Server {
 
     fn connected(&mut self, Arrival { stream, origin }: Arrival) {
         let Origin::Tcp(peer) = origin else { return };
-        self.stirred();
+        self.peer_arrived();
         self.progressed();
         match self.admission.connected(peer.ip(), Instant::now()) {
             Verdict::Penalised(until) => {
@@ -241,13 +241,13 @@ impl Server {
                 debug!(%peer, "made room for another");
                 Outcome::Nothing
             }
-            // The panic itself has been logged.
+            // The panic hook has logged it.
             Err(_) => Outcome::Failed,
         };
         self.admission.ended(place, outcome, Instant::now());
     }
 
-    /// Whether a line of this sort about this source is to be written now.
+    /// Whether a line of this kind about this source is to be logged now.
     fn is_news(&mut self, peer: SocketAddr, sort: &str) -> bool {
         let sort = format!("not let in from {}: {sort}", Source::of(peer.ip()));
         self.folded.is_news(sort, Instant::now())
@@ -272,13 +272,13 @@ impl Server {
         }
     }
 
-    /// Tells a controller that logged in why there is no session for it. Nobody waits for that.
+    /// Tells an authenticated controller why no session is free for it. Runs as a task of its own.
     fn send_away(&mut self, arrived: Authenticated, why: Exhausted, origin: &Origin) {
         let label = escape(arrived.key.label.as_bytes());
         if self.folded.is_news(format!("no more sessions for {label}"), Instant::now()) {
             warn!(peer = %origin, key = %label, "sent away: {why}");
         }
-        // Controllers that come faster than they can be told are not told.
+        // Beyond the limit, the connection is closed without a reason.
         if let Ok(place) = Arc::clone(&self.sent_away).try_acquire_owned() {
             let agent = Arc::clone(&self.agent);
             tokio::spawn(async move {
@@ -301,19 +301,19 @@ impl Server {
     }
 }
 
-/// The next connection from the host itself, if it may come.
+/// The next connection from this host; never resolves if the agent doesn't listen for any.
 async fn accept_local(listener: Option<&LocalListener>) -> Arrival {
     let Some(listener) = listener else { return pending().await };
     loop {
         match listener.accept().await {
             Ok(arrival) => return arrival,
-            // Descriptors ran out, or the peer went.
+            // Descriptors ran out, or the peer has gone.
             Err(_) => sleep(PAUSE).await,
         }
     }
 }
 
-/// Waits for this moment, if there is one.
+/// Waits for this moment; never resolves if there is none.
 async fn due(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment.into()).await,

@@ -1,4 +1,4 @@
-//! What the agent tells systemd. Without systemd, all of it does nothing.
+//! Notifications to systemd (sd_notify(3)). Without systemd they do nothing.
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -7,23 +7,23 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// The agent takes connections at this address.
+/// Reports that the agent accepts connections at this address.
 pub(super) fn ready(address: SocketAddr) {
     send(&[NotifyState::Ready, NotifyState::Status(&format!("listening on {address}"))]);
 }
 
-/// The agent is on its way out, as soon as these sessions have ended.
+/// Reports that the agent stops once these sessions have ended.
 pub(super) fn stopping(sessions: usize) {
     let status = format!("stopping, {sessions} sessions are to end");
     send(&[NotifyState::Stopping, NotifyState::Status(&status)]);
 }
 
-/// The pings that show systemd that the loop which accepts still turns. It must be that loop which
-/// waits for them.
+/// Keep-alive pings for systemd's watchdog. The accepting loop has to drive them, so that they show that it
+/// still turns.
 pub(super) struct Watchdog(Option<Interval>);
 
 impl Watchdog {
-    /// Twice in the time that systemd allows, if it watches.
+    /// Pings twice within the interval that systemd allows, if its watchdog is enabled.
     pub(super) fn new() -> Self {
         let allowed = sd_notify::watchdog_enabled().filter(|allowed| !allowed.is_zero());
         Self(allowed.map(|allowed| {
@@ -33,7 +33,7 @@ impl Watchdog {
         }))
     }
 
-    /// Waits until the next ping is due, and sends it. Cancelling it loses nothing.
+    /// Waits until the next ping is due, and sends it. Cancel-safe.
     pub(super) async fn ping(&mut self) {
         match &mut self.0 {
             Some(pings) => {

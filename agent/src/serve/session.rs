@@ -1,9 +1,8 @@
-//! One logged-in connection, on a thread and a runtime of its own: requests, one at a time, until either
-//! end goes.
+//! One session, on a thread and a runtime of its own: serves requests, one at a time, until either end stops.
 //!
-//! Requests do their work inline on that thread, file reading, hashing and TLS included, and never hold up
-//! the runtime that accepts. Idle, a session costs its TLS state, the touched part of its stack, and a
-//! runtime: about 100 KiB.
+//! Requests do their work on that thread, including file reads, hashing and TLS, and never block the runtime
+//! that accepts. An idle session costs its TLS state, the touched part of its stack and a runtime: about 100
+//! KiB.
 
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -28,19 +27,19 @@ use crate::keyring::Entry;
 use crate::requests;
 use crate::transport::BoxStream;
 
-/// Stack of a session's thread, in bytes. Only what is touched of it takes memory.
+/// Stack size of a session's thread, in bytes. Only touched pages take memory.
 const STACK: usize = 1024 * 1024;
 
-/// How long the peer may take to read our last words and hang up, when the agent stops.
+/// How long the peer may take to read the last messages and hang up, when the agent stops.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// How long it may take when the agent does not stop: a sender may have much under way before it notices.
+/// How long the peer may take otherwise: a sender may have much in flight before it notices.
 const LINGER: Duration = Duration::from_secs(10);
 
 /// How long the peer may take to read the welcome.
 const WELCOME: Duration = Duration::from_secs(10);
 
-/// When a controller that is sent away should come back: the time of a restart.
+/// When a controller should reconnect after a goodbye: about the time of a restart.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Why a session ended before its peer ended it.
@@ -58,7 +57,7 @@ impl From<io::Error> for SessionError {
     }
 }
 
-/// Starts the session's thread. A panic ends the thread, and with it the session, and nothing else.
+/// Starts the session's thread. A panic ends this session only.
 pub(super) fn start(
     arrived: Authenticated,
     session: Session,
@@ -72,8 +71,7 @@ pub(super) fn start(
     std::thread::Builder::new().name("session".into()).stack_size(STACK).spawn(work).map(|_| ())
 }
 
-/// Welcomes a controller for which there is no session, and says why, in answer to the request that came
-/// along.
+/// Welcomes a controller for which no session is free, and answers its first request with the reason.
 pub(super) async fn send_away(
     arrived: Authenticated,
     agent: &Agent,
@@ -86,7 +84,7 @@ pub(super) async fn send_away(
         let mut link = Link::new(stream);
         refuse(agent, link.outbox(), &why.into())?;
         link.writer.finish().await?;
-        // What is left unread would reset the connection, and our words could be lost with it.
+        // Closing with unread bytes would reset the connection, and the answer might be lost.
         link.drain(FAREWELL).await;
         Ok(())
     };
@@ -120,19 +118,19 @@ async fn serve(
         End::ByPeer | End::OutOfMemory => LINGER,
     };
     let _ = timeout(limit, link.writer.finish()).await;
-    // Our last words can be lost if the connection is reset because something was left unread.
+    // Closing with unread bytes would reset the connection, and the last messages might be lost.
     link.drain(limit).await;
     Ok(())
 }
 
-/// Why there are no more requests, when nothing was wrong with the connection.
+/// Why a session serves no more requests although its connection is fine.
 enum End {
     ByPeer,
     Stopped,
     OutOfMemory,
 }
 
-/// Serves requests until the peer ends the session, or it is to end.
+/// Serves requests until the peer ends the session or the agent asks it to end.
 async fn requests(link: &mut Link<BoxStream>, session: &Session) -> Result<End, SessionError> {
     loop {
         let frame = tokio::select! {
@@ -149,7 +147,7 @@ async fn requests(link: &mut Link<BoxStream>, session: &Session) -> Result<End, 
         };
         let request = Request::decode(frame.kind, link.reader.payload())?;
         match request_made(link, session, request).await {
-            // A frame that came to no end can't be followed by another.
+            // Nothing can follow a frame that was sent in part.
             Ok(()) if link.writer.is_broken() => return Err(LinkError::Cut.into()),
             Ok(()) => {}
             Err(LinkError::Memory) if !link.writer.is_broken() => {

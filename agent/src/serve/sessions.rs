@@ -1,4 +1,4 @@
-//! Everybody who is logged in: how many there may be, and how to end all of them or those of one key.
+//! The sessions that run: counts them, and ends all of them or those of revoked keys.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::budget::Share;
 use crate::keyring::is_local;
 
-/// The sessions that there are. Clones are the same sessions.
+/// The sessions that run. Clones share their state.
 #[derive(Clone)]
 pub(super) struct Sessions(Arc<Inner>);
 
@@ -24,7 +24,7 @@ struct Running {
     stop: watch::Sender<bool>,
 }
 
-/// A session's own place among them, given back when it is dropped.
+/// Registers one session, until it is dropped.
 pub(super) struct Membership {
     sessions: Sessions,
     id: SessionId,
@@ -40,7 +40,7 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    /// A place for a new session, which its share of the budget stands for.
+    /// Registers a new session, which holds this share of the budget.
     pub(super) fn enter(&self, id: SessionId, share: Share) -> Membership {
         let (sender, stop) = watch::channel(false);
         let mut running = self.running();
@@ -55,7 +55,7 @@ impl Sessions {
         self.running().values().for_each(|session| _ = session.stop.send_replace(true));
     }
 
-    /// Asks the sessions of all keys that are not permitted any more to end. Those of the host itself stay.
+    /// Asks the sessions of keys that are no longer permitted to end. Sessions from this host itself stay.
     pub(super) fn stop_unless(&self, is_permitted: impl Fn(KeyId) -> bool) {
         let running = self.running();
         let ended =
@@ -63,12 +63,12 @@ impl Sessions {
         ended.for_each(|session| _ = session.stop.send_replace(true));
     }
 
-    /// How many there are.
+    /// The number of sessions.
     pub(super) fn count(&self) -> usize {
         *self.0.count.borrow()
     }
 
-    /// Waits until there are none.
+    /// Waits until no session is left.
     pub(super) async fn ended(&self) {
         // The sender lives as long as `self`, so this can't fail.
         let _ = self.0.count.subscribe().wait_for(|&count| count == 0).await;

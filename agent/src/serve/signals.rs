@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Signals, from when this was made on.
+/// Receives signals that arrive after it was made.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -13,14 +13,14 @@ pub(super) struct Signals {
 
 /// What a signal asks for.
 pub(super) enum Heard {
-    /// SIGTERM or SIGINT: to stop.
+    /// SIGTERM or SIGINT: stop.
     Stop,
-    /// SIGHUP: to read configuration and keyring anew.
+    /// SIGHUP: reload configuration and keyring.
     Reload,
 }
 
 impl Signals {
-    /// Takes them over. Must be called inside a runtime.
+    /// Installs the signal handlers. Must be called within a runtime.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -29,7 +29,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next signal. Cancelling it loses nothing.
+    /// Waits for the next signal. Cancel-safe.
     pub(super) async fn next(&mut self) -> Heard {
         tokio::select! {
             _ = self.terminate.recv() => Heard::Stop,
@@ -38,7 +38,7 @@ impl Signals {
         }
     }
 
-    /// Waits for a signal that asks to stop. Cancelling it loses nothing.
+    /// Waits for a signal that asks to stop. Cancel-safe.
     pub(super) async fn stopped(&mut self) {
         while !matches!(self.next().await, Heard::Stop) {}
     }

@@ -1,7 +1,7 @@
-//! The one way from a path on the wire to a descriptor.
+//! The only way from a path on the wire to a descriptor.
 //!
-//! Whatever a request names is opened here, with the rights that this process has, relative to the user's
-//! home, and handed on as a descriptor that the transfer engine keeps to.
+//! Every path that a request names is opened here, with this process's rights and relative to the user's
+//! home. The transfer engine works on the descriptors.
 
 use std::convert::Infallible;
 use std::ffi::OsStr;
@@ -25,14 +25,14 @@ use tokio::sync::watch;
 
 use crate::transfers::{Running, Transfers};
 
-/// What the transfers of this host know a tree by, in place of a partial's name.
+/// Stands for the partial's name when a tree's transfer is registered.
 const TREE: &str = "tree";
 
-/// Files as one key reaches them as one user. The process has the user's rights already.
+/// Opens files for one key, as one user. The process already has that user's rights.
 pub struct Files {
-    /// The key that asks.
+    /// The key that made the request.
     pub key: KeyId,
-    /// The number of the user as whom the work is done.
+    /// The id of the user that the work is done as.
     pub uid: u32,
     /// Where relative paths begin.
     pub home: PathBuf,
@@ -42,25 +42,25 @@ pub struct Files {
     pub stop: watch::Receiver<bool>,
 }
 
-/// A file that can be received.
+/// An opened destination for a file.
 pub(crate) struct ReceivedFile {
     pub(crate) running: Running,
     pub(crate) target: Target,
     pub(crate) commit: CommitOptions,
 }
 
-/// A tree that can be received.
+/// An opened destination for a tree.
 pub(crate) struct ReceivedTree {
     pub(crate) running: Running,
     pub(crate) arrival: TreeArrival,
 }
 
-/// What a pull asks for.
+/// What a pull's source is.
 pub(crate) enum Sent {
     File(Source),
     /// A file for a dry run, and whether it is compared by content.
     Look(Source, bool),
-    /// A file that the rules leave out.
+    /// A file that the filter excludes.
     LeftOut,
     Tree(Box<TreeSource>),
 }
@@ -71,15 +71,15 @@ fn bad(why: impl ToString) -> Failure {
 }
 
 impl Files {
-    /// Waits until the work is to end. Cancelling it loses nothing.
+    /// Waits until the work is to end. Cancel-safe.
     pub(crate) async fn stopped(&self) {
         if self.stop.clone().wait_for(|&stop| stop).await.is_err() {
-            // Nobody is left who could ask for it.
+            // The sender is gone, so no request to stop can come.
             pending::<()>().await;
         }
     }
 
-    /// Ends a transfer when the work is to end. It goes on until the transfer has noticed.
+    /// Cancels the transfer when the work is to end, then stays pending until the transfer has noticed.
     pub(crate) async fn stopping(&self, cancel: &Cancel) -> Infallible {
         self.stopped().await;
         cancel.cancel(Cause::Stopping);
@@ -94,7 +94,7 @@ impl Files {
         self.home.join(OsStr::from_bytes(path))
     }
 
-    /// Opens where a file goes, and ends an older transfer to the same place.
+    /// Opens a file's destination, and cancels an older transfer to it.
     pub(crate) fn receive(&self, push: &Push) -> Result<ReceivedFile, Failure> {
         let overrides = account::resolve(&push.overrides).map_err(bad)?;
         let commit = CommitOptions::new(&overrides, push.preserve, push.offer.metadata.clone());
@@ -108,7 +108,7 @@ impl Files {
         Ok(ReceivedFile { running, target: Target::File(Box::new(opened)), commit })
     }
 
-    /// Opens where a tree goes, and ends an older transfer to the same place.
+    /// Opens a tree's destination, and cancels an older transfer to it.
     pub(crate) fn receive_tree(&self, push: PushTree) -> Result<ReceivedTree, Failure> {
         let PushTree { transfer: _, dest, root, options, overrides, user: _ } = push;
         let filter = Filter::new(&options.rules, &options.only).map_err(bad)?;
@@ -125,14 +125,14 @@ impl Files {
         Ok(ReceivedTree { running, arrival })
     }
 
-    /// Says where a dry run of a file is to look.
+    /// Prepares the dry run of a file.
     pub(crate) fn look(&self, push: PushTree) -> Result<FileDryRun, Failure> {
         let PushTree { transfer: _, dest, root, options, overrides, user: _ } = push;
         let overrides = account::resolve(&overrides).map_err(bad)?;
         Ok(FileDryRun { base: self.home.clone(), dest, root, options, overrides })
     }
 
-    /// Opens what a pull asks for.
+    /// Opens a pull's source.
     pub(crate) fn send(&self, pull: &Pull) -> Result<Sent, Failure> {
         let path = self.path(&pull.source);
         let Some(options) = &pull.tree else {
@@ -150,7 +150,7 @@ impl Files {
         }
     }
 
-    /// Opens the directory that is to be cleaned.
+    /// Opens the directory to clean.
     pub(crate) fn clean(&self, clean: &Clean) -> Result<(Dir, Owner), Failure> {
         let opened = Dir::open(&self.path(&clean.path));
         let root = opened.map_err(|error| Failure::io(Action::Open, &clean.path, &error))?;

@@ -1,7 +1,7 @@
-//! The keyring: which keys may log in to this host, with what each proves itself and what it may do.
+//! The keyring: which keys may log in to this host, with their verifiers and permissions.
 //!
-//! What is kept lets nobody log in, here or anywhere else; it is secret all the same, because with the
-//! certificate's key it lets whoever has it pose as this host.
+//! A verifier lets nobody log in, here or elsewhere. The file is secret all the same: together with the
+//! certificate's key it lets its reader pose as this host.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,32 +30,32 @@ pub struct Keyring(BTreeMap<KeyId, Arc<Entry>>);
 /// One key, as this host knows it.
 #[derive(Clone)]
 pub struct Entry {
-    /// Names the key on the wire.
+    /// The key's id on the wire.
     pub id: KeyId,
-    /// Names it for people.
+    /// The key's name for people.
     pub label: String,
-    /// What it may do.
+    /// What the key may do.
     pub verbs: Verbs,
-    /// The users that it may act as; any, if there is no list.
+    /// The users that the key may act as; any user if there is no list.
     pub users: Option<Vec<String>>,
-    /// The first moment at which it may be used.
+    /// The first moment at which the key may be used.
     pub not_before: Option<SystemTime>,
-    /// The last moment at which it may be used.
+    /// The last moment at which the key may be used.
     pub not_after: Option<SystemTime>,
-    /// Most sessions at a time, if it has a limit of its own.
+    /// The key's own limit on concurrent sessions, if any.
     pub max_sessions: Option<usize>,
-    /// Most jobs at a time, if it has a limit of its own.
+    /// The key's own limit on concurrent jobs, if any.
     pub max_jobs: Option<usize>,
     verifier: Verifier,
 }
 
 impl Keyring {
-    /// Reads a private file.
+    /// Loads a keyring from a private file.
     pub fn load(path: &Path) -> Result<Self, TomlFileError> {
         Ok(Self::parse(path, &private::read(path)?)?)
     }
 
-    /// Reads a keyring's text; `path` is for messages.
+    /// Parses a keyring; `path` is for messages.
     pub fn parse(path: &Path, text: &str) -> Result<Self, BadContent> {
         let file: File = toml_file::parse(path, text)?;
         let mut entries = BTreeMap::new();
@@ -74,8 +74,8 @@ impl Keyring {
         Ok(Self(entries))
     }
 
-    /// What a login that names `id` is checked against. An id that is not here takes the identical
-    /// path with a decoy, which is made either way.
+    /// What a login that names `id` is checked against. An unknown id takes the same path with a decoy; the
+    /// decoy is made either way, so that the time is the same.
     pub fn candidate(&self, decoys: &Decoys, id: KeyId, now: SystemTime) -> Candidate {
         let decoy = decoys.candidate(id);
         match self.0.get(&id) {
@@ -86,7 +86,7 @@ impl Keyring {
         }
     }
 
-    /// Why a login was denied, for the log alone.
+    /// Why a login was denied. For the log only.
     pub fn why_denied(&self, refused: Refused, now: SystemTime) -> String {
         let (Refused::Key(id) | Refused::Now(id)) = refused else { return refused.to_string() };
         let Some(entry) = self.0.get(&id) else {
@@ -105,27 +105,27 @@ impl Keyring {
         format!("key {id} ({}): {why}", escape(entry.label.as_bytes()))
     }
 
-    /// A key that has logged in. `None` if a new keyring no longer has it.
+    /// The entry of a key, or `None` if the keyring does not have it.
     pub fn entry(&self, id: KeyId) -> Option<&Arc<Entry>> {
         self.0.get(&id)
     }
 
-    /// Every key, in the order of their ids.
+    /// Every key, in order of id.
     pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.0.values()
     }
 }
 
-/// Marks the ids of keys that stand for users of the host itself.
+/// The first bytes of the ids that stand for users of this host.
 const LOCAL: [u8; 12] = *b"local user\0\0";
 
-/// Whether this id stands for a user of the host itself, and not for a key of a keyring.
+/// Whether this id stands for a user of this host, rather than for a key of a keyring.
 pub fn is_local(id: KeyId) -> bool {
     id.0.starts_with(&LOCAL)
 }
 
 impl Entry {
-    /// What stands in a key's place for a process of the host itself.
+    /// The entry for a process on this host that runs as `uid`.
     pub fn local(uid: u32, verbs: Verbs) -> Self {
         let mut id = [0; 16];
         id[..LOCAL.len()].copy_from_slice(&LOCAL);
@@ -144,18 +144,18 @@ impl Entry {
         }
     }
 
-    /// Whether it may act as this user.
+    /// Whether the key may act as this user.
     pub fn may_be(&self, user: &str) -> bool {
         self.users.as_ref().is_none_or(|users| users.iter().any(|listed| listed == user))
     }
 
-    /// Whether its dates include this moment.
+    /// Whether the key's dates include this moment.
     pub fn is_current(&self, now: SystemTime) -> bool {
         self.not_before.is_none_or(|start| start <= now)
             && self.not_after.is_none_or(|end| now <= end)
     }
 
-    /// An entry with this grant and no dates.
+    /// An entry with these verbs and no dates.
     #[cfg(test)]
     pub(crate) fn for_tests(grant: Verbs) -> Self {
         let secret = || Secret::generate().unwrap();
@@ -230,8 +230,8 @@ fn grant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Verbs, D::Error> 
     verbs.map_err(serde::de::Error::custom)
 }
 
-/// A moment, as a TOML date-time or the same in quotes. Its offset must be given: a keyring may be
-/// written in one time zone and read in another.
+/// A moment, as a TOML date-time or as a string. The UTC offset is required: a keyring may be written in one
+/// time zone and read in another.
 fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -265,7 +265,7 @@ mod tests {
         Keyring::parse(Path::new("keyring.toml"), text).map_err(|error| error.to_string())
     }
 
-    /// An entry as enrolment writes it, for a new key.
+    /// An entry as enrollment writes it for a new key.
     fn entry(key: &Secret, host: &HostName, enrolment: &EnrolmentId, more: &str) -> String {
         let verifier = HostKeys::derive(key, host, enrolment).verifier();
         format!(

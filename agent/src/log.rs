@@ -1,10 +1,10 @@
 //! The agent's log: lines on stderr, which systemd keeps.
 //!
-//! If stderr is the journal's, a line begins with its priority (sd-daemon(3)) and has no time of its own: the
-//! journal knows both.
+//! If stderr is the journal's stream, a line begins with its priority (sd-daemon(3)) and has no time, since
+//! the journal adds one.
 //!
-//! Whatever came from a peer goes through [`lariat_base::escape`] before it gets here, and no secret
-//! ever does.
+//! Text that came from a peer goes through [`lariat_base::escape`] before it is logged. Secrets are never
+//! logged.
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -16,13 +16,13 @@ use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Full, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
-/// The variable that may name another level than `info`.
+/// The variable that may set a level other than `info`.
 const LEVEL: &str = "RUST_LOG";
 
-/// The variable that says which file the journal's stream is.
+/// The variable in which systemd names the journal's stream (systemd.exec(5)).
 const JOURNAL: &str = "JOURNAL_STREAM";
 
-/// Starts logging. A panic becomes one line of it.
+/// Starts logging. A panic is logged as one line.
 pub fn start() {
     let level = std::env::var(LEVEL).ok().and_then(|level| level.parse().ok());
     let builder = tracing_subscriber::fmt()
@@ -39,7 +39,7 @@ pub fn start() {
     }));
 }
 
-/// Whether stderr goes to the journal, and not to what somebody has put in its place.
+/// Whether stderr is the journal's stream, and has not been redirected since.
 fn is_journal() -> bool {
     let Ok(stream) = std::env::var(JOURNAL) else { return false };
     fstat(rustix::stdio::stderr()).is_ok_and(|stderr| names(&stream, stderr.st_dev, stderr.st_ino))
@@ -50,7 +50,7 @@ fn names(stream: &str, device: u64, inode: u64) -> bool {
     stream.split_once(':').is_some_and(|(d, i)| d.parse() == Ok(device) && i.parse() == Ok(inode))
 }
 
-/// A line as the journal takes it.
+/// Formats a line for the journal.
 struct Journal(Format<Full, ()>);
 
 impl Default for Journal {
@@ -76,7 +76,7 @@ where
     }
 }
 
-/// A level as syslog counts it.
+/// The syslog priority of a level.
 fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,

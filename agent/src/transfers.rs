@@ -1,4 +1,4 @@
-//! The transfers that are under way: the newest request of a key for a destination ends an older one
+//! The transfers that write to this host: the newest request of a key for a destination cancels an older one
 //! and takes over its partial.
 
 use std::collections::HashMap;
@@ -14,35 +14,36 @@ use lariat_engine::destination::PlaceId;
 use lariat_wire::protocol::failure::Cause;
 use lariat_wire::protocol::request::FileRequest;
 
-/// What a transfer is known by.
+/// Identifies a transfer.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Key {
-    /// Its partial: the directory that it is in, and its name there.
+    /// By its partial: the directory that holds it, and its name there.
     Partial(PlaceId, String),
-    /// Who asked for it, and where to. A worker's transfer is known by that: only the worker looks
-    /// where its paths lead.
+    /// By the key that made the request and its destination. A worker's transfers are known by these: only
+    /// the worker resolves its paths.
     Asked { key: KeyId, uid: u32, tree: bool, path: Vec<u8>, name: Vec<u8> },
 }
 
-/// The transfers that write to this host. Clones are the same.
+/// The transfers that write to this host. Clones share their state.
 #[derive(Clone, Default)]
 pub struct Transfers(Arc<Mutex<HashMap<Key, Cancel>>>);
 
-/// One of them, until it is dropped.
+/// Registers a transfer, until it is dropped.
 pub struct Running {
     transfers: Transfers,
     key: Key,
-    /// Ends it.
+    /// Cancels the transfer.
     pub cancel: Cancel,
 }
 
 impl Transfers {
-    /// Begins a transfer into a partial, and tells the one that has it to stop.
+    /// Registers a transfer into a partial, and cancels an older one into the same partial.
     pub fn begin(&self, place: PlaceId, partial: String) -> Running {
         self.begin_as(Key::Partial(place, partial))
     }
 
-    /// Begins what a worker does for this key as the user with this number. `None` if it writes nothing.
+    /// Registers the transfer that a worker does for this key as the user with this id. Returns `None` if the
+    /// request writes nothing.
     pub fn begin_asked(&self, key: KeyId, uid: u32, request: &FileRequest) -> Option<Running> {
         let (dest, tree) = match request {
             FileRequest::Push(push) => (&push.dest, false),
@@ -50,14 +51,14 @@ impl Transfers {
             FileRequest::PushTree(push) => (&push.dest, true),
             FileRequest::Pull(_) | FileRequest::Clean(_) => return None,
         };
-        // What differs only by slashes and dots is the same, wherever it leads.
+        // Paths that differ only in slashes and dots are the same, wherever they lead.
         let path: PathBuf = Path::new(OsStr::from_bytes(&dest.path)).components().collect();
         let path = path.into_os_string().into_vec();
         let name = dest.name.clone();
         Some(self.begin_as(Key::Asked { key, uid, tree, path, name }))
     }
 
-    /// Ends all of them, because a newer request took over.
+    /// Cancels all of them, because a newer request took over.
     pub fn supersede(&self) {
         let running = lock(&self.0);
         running.values().for_each(|cancel| cancel.cancel(Cause::Superseded));

@@ -1,5 +1,5 @@
-//! Users of this host, as the system's user database has them: the one as whom the agent works, and
-//! those as whom commands run.
+//! Users of this host, from the system's user database: the agent's own, and those that commands and file
+//! work run as.
 
 use std::ffi::{CString, OsStr};
 use std::io;
@@ -9,37 +9,37 @@ use std::path::Path;
 use nix::unistd::Gid;
 use serde::{Deserialize, Serialize};
 
-/// The shell of a user who has none.
+/// The shell of a user whose entry names none.
 const SHELL: &str = "/bin/sh";
 
 /// A user of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// Number.
+    /// User id.
     pub uid: u32,
-    /// Number of the user's own group.
+    /// Id of the user's primary group.
     pub gid: u32,
     /// Login name.
     pub name: Vec<u8>,
-    /// Home directory: where relative paths begin, and commands run.
+    /// Home directory: where relative paths begin, and commands start.
     pub home: Vec<u8>,
     /// Login shell.
     pub shell: Vec<u8>,
 }
 
-/// What makes a process a user's.
+/// The ids that give a process a user's rights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credentials {
-    /// The user's number.
+    /// User id.
     pub uid: u32,
-    /// The number of the user's own group.
+    /// Id of the user's primary group.
     pub gid: u32,
     /// All groups that the user is in.
     pub groups: Vec<u32>,
 }
 
 impl User {
-    /// The user that this process runs as. May ask a directory service: call it once.
+    /// The user that this process runs as. May query a directory service: call it once.
     pub fn current() -> io::Result<Self> {
         let uid = nix::unistd::geteuid();
         let account = nix::unistd::User::from_uid(uid)?;
@@ -55,12 +55,12 @@ impl User {
         ))
     }
 
-    /// The user of a login name. May ask a directory service.
+    /// Looks up a user by login name. May query a directory service.
     pub fn named(name: &str) -> io::Result<Option<Self>> {
         Ok(nix::unistd::User::from_name(name)?.map(Self::from))
     }
 
-    /// What makes a process this user's. May ask a directory service.
+    /// The ids for a process of this user. May query a directory service.
     pub fn credentials(&self) -> io::Result<Credentials> {
         let name = CString::new(self.name.clone())?;
         let groups = nix::unistd::getgrouplist(&name, Gid::from_raw(self.gid))?;
@@ -81,7 +81,7 @@ impl User {
 
 impl From<nix::unistd::User> for User {
     fn from(account: nix::unistd::User) -> Self {
-        // An empty field of the database means the shell.
+        // passwd(5): an empty field means /bin/sh.
         let shell = account.shell.into_os_string().into_vec();
         let shell = if shell.is_empty() { SHELL.as_bytes().to_vec() } else { shell };
         Self {

@@ -1,8 +1,8 @@
-//! How a worker gives up what root has: the first lines of its process.
+//! How a worker drops root's privileges, as the first thing in its process.
 //!
-//! The order matters (TRUST: the worker process). Everything that only root may do comes before the
-//! user's number is taken; each step is checked, and the first that fails ends the process before it
-//! has read a byte of the request.
+//! The order matters (TRUST: the worker process). Everything that needs root comes before the change of the
+//! user id; each step is checked, and the first failure ends the process before it has read a byte of the
+//! request.
 
 use std::ffi::OsString;
 use std::io;
@@ -22,15 +22,15 @@ use rustix::thread::{
 use crate::jobs::raw;
 use crate::user::Credentials;
 
-/// Makes this process the user's, for good, as its command line says.
+/// Makes this process the user's for good, as its command line says.
 pub(super) fn confine(arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
     let credentials = parse(arguments).ok_or(io::ErrorKind::InvalidInput)?;
     raw::close_inherited();
-    // Nobody who has the user's rights may look into this process or steer it.
+    // Other processes of the user can neither trace this one nor read its memory.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     match raw::new_session_keyring() {
-        // A system without keys, or one that lets nobody get at them, has none to be kept from.
+        // A kernel without keyrings, or one that denies them to every process, has none to protect.
         Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOSYS | Errno::PERM)) => {}
         made => made?,
     }
@@ -39,7 +39,7 @@ pub(super) fn confine(arguments: impl Iterator<Item = OsString>) -> io::Result<(
     become_user(&credentials)?;
     give_up_capabilities()?;
     set_no_new_privs(true)?;
-    // A change of the user's number takes this back, so it comes last.
+    // A change of the user id resets this, so it is set again.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let _ = set_name(c"lariat-work");
@@ -51,12 +51,12 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Option<Credentials> {
     let (uid, gid, list) = (next()?.parse().ok()?, next()?.parse().ok()?, next()?);
     let groups = list.split(',').filter(|number| !number.is_empty());
     let groups = groups.map(|number| number.parse().ok()).collect::<Option<Vec<u32>>>()?;
-    // Only another user than root needs a worker; 2^32-1 means "leave it" to the system.
+    // A worker never runs as root; to setresuid(2), 2^32-1 means "no change".
     let meaningful = uid != 0 && uid != u32::MAX && gid != u32::MAX;
     (meaningful && arguments.next().is_none()).then_some(Credentials { uid, gid, groups })
 }
 
-/// The command line that says which user: what [`parse`] reads.
+/// The arguments that name the user; [`parse`] reads them.
 pub(super) fn arguments(user: &Credentials) -> [String; 3] {
     let groups: Vec<String> = user.groups.iter().map(u32::to_string).collect();
     [user.uid.to_string(), user.gid.to_string(), groups.join(",")]
@@ -74,17 +74,17 @@ fn become_user(user: &Credentials) -> io::Result<()> {
         groups.dedup();
         groups
     };
-    let as_told = [users.real, users.effective, users.saved] == [uid; 3]
+    let as_asked = [users.real, users.effective, users.saved] == [uid; 3]
         && [of_groups.real, of_groups.effective, of_groups.saved] == [gid; 3]
         && sorted(getgroups()?) == sorted(groups);
-    if as_told { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+    if as_asked { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
 }
 
 fn give_up_capabilities() -> io::Result<()> {
     let none = CapabilitySet::empty();
     let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
     match clear_ambient_capability_set() {
-        // A kernel that has no such set.
+        // The kernel has no ambient set (before Linux 4.3).
         Err(Errno::INVAL) => {}
         cleared => cleared?,
     }

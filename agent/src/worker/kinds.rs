@@ -1,9 +1,9 @@
-//! Which frames a worker may send to the controller, by the request that it does.
+//! Which kinds of frame a worker may send to the controller, by request.
 
 use lariat_wire::protocol::Kind;
 use lariat_wire::protocol::request::FileRequest;
 
-/// Whether a worker that does this request may say that. Whatever else it says ends it.
+/// Whether a worker that serves this request may send a frame of this kind. Any other kind ends the worker.
 pub(super) fn may_say(request: &FileRequest, kind: Kind) -> bool {
     match request {
         FileRequest::Push(_) => as_receiver(kind),

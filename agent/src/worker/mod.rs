@@ -1,17 +1,16 @@
-//! Work with another user's files, in a process that has that user's rights and no others.
+//! File work as another user, in a process that has that user's rights and no others.
 //!
 //! ```text
 //! controller ══ TLS ══ agent (root) ── socket pair ── worker (the user) ── files
 //! ```
 //!
-//! The agent keeps the connection and passes frames on (`relay.rs`); it does nothing with a path that
-//! came over the wire. The worker is the agent's own binary, started anew for each request
-//! ([`SUBCOMMAND`]): it gives up all that root has ([`confine`]) before it reads the first byte, and
-//! then does the request with the code that the agent uses for its own user.
+//! The agent keeps the connection and passes frames on (`relay.rs`); it never opens a path that came over the
+//! wire. The worker is the agent's own binary, started anew for each request ([`SUBCOMMAND`]): it drops all
+//! of root's privileges ([`confine`]) before it reads the first byte, and then serves the request with the
+//! code that the agent uses for its own user.
 //!
-//! What a worker says is not to be trusted: the user may have taken it over. It says frames and
-//! nothing else, of the kinds that its request may produce ([`kinds`]), and how its process ends is
-//! its only other word.
+//! A worker is not trusted: the user may have taken it over. The agent accepts from it only frames of the
+//! kinds that its request may produce ([`kinds`]), and its exit status.
 
 mod confine;
 mod kinds;
@@ -45,19 +44,19 @@ use crate::files::Files;
 use crate::requests::file_work;
 use crate::transfers::Transfers;
 
-/// The hidden subcommand of `lariatd` that is a worker. The user's and the group's number follow, and
-/// a list of all groups.
+/// The hidden subcommand of `lariatd` that runs a worker. Its arguments are the user id, the group id and a
+/// list of all groups.
 pub const SUBCOMMAND: &str = "work";
 
-/// Longest [`Begin`], in bytes.
+/// The longest encoded [`Begin`], in bytes.
 const MAX_BEGIN: usize = 16 * 1024;
 
-/// The first thing that a worker is told, behind its length as `u32`. The request's frame follows.
+/// The first message to a worker, after its length as `u32`. The request's frame follows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Begin {
-    /// The key that asks.
+    /// The key that made the request.
     key: KeyId,
-    /// The user's number.
+    /// The user's id.
     uid: u32,
     /// The user's home.
     home: Vec<u8>,
@@ -65,18 +64,18 @@ struct Begin {
     memory: u64,
 }
 
-/// A worker from its beginning to its end. Call it before anything else is opened or started.
+/// Runs a worker. Must be called before anything is opened or any thread is started.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        // The agent sees that the worker failed; there is nobody else to be told.
+        // The agent reports the failure; the worker has no other output.
         Err(_) => ExitCode::FAILURE,
     }
 }
 
 fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), LinkError> {
     confine::confine(arguments)?;
-    // Where that fails there is nothing better to do.
+    // Without it, a file beyond the limit ends the process with SIGXFSZ; the work can go on all the same.
     let _ = file_size_limit::report_as_error();
     named::refuse_magic_links();
     let mut socket = UnixStream::from(take_stdin()?);
@@ -108,7 +107,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), LinkError> {
     })
 }
 
-/// Takes the socket off stdin, so that it is nothing that a file could be mistaken for.
+/// Moves the socket off stdin, so that stdin is an ordinary file again.
 fn take_stdin() -> io::Result<OwnedFd> {
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
     rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
@@ -127,7 +126,7 @@ fn begin(socket: &mut UnixStream) -> Result<Begin, LinkError> {
     Ok(codec::decode(&bytes)?)
 }
 
-/// The agent ends a worker in order by a signal: SIGTERM when the session is to end, SIGUSR1 when a
+/// Handles the signals by which the agent ends a worker: SIGTERM when the session is to end, SIGUSR1 when a
 /// newer request has taken over.
 fn heed_signals(transfers: &Transfers) -> io::Result<watch::Receiver<bool>> {
     let (stop, stopped) = watch::channel(false);

@@ -1,5 +1,4 @@
-//! A worker's process as the agent has it: started, signalled, and ended at the latest when it is
-//! dropped.
+//! A worker's process as the agent sees it. Dropping the handle kills the process.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -17,19 +16,19 @@ use super::{SUBCOMMAND, confine};
 use crate::jobs::OWN_BINARY;
 use crate::user::Credentials;
 
-/// Room for the frames of a thread that waits, in bytes.
+/// Stack size of the thread that waits for a worker, in bytes.
 const STACK: usize = 64 * 1024;
 
 /// A process that works as another user.
 pub(crate) struct Worker {
     pidfd: OwnedFd,
     socket: Option<UnixStream>,
-    /// How it ended.
+    /// Receives the exit status.
     ended: oneshot::Receiver<io::Result<ExitStatus>>,
 }
 
 impl Worker {
-    /// Starts one. It waits to be told what it is for.
+    /// Starts a worker, which waits for its [`Begin`](super::Begin).
     pub(crate) fn start(user: &Credentials) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
@@ -43,7 +42,7 @@ impl Worker {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        // Nobody waits for it yet, so the number is its own.
+        // Nothing has waited for the process yet, so its id can't have been reused.
         let pidfd = match pidfd_open(Pid::from_child(&process), PidfdFlags::empty()) {
             Ok(pidfd) => pidfd,
             Err(error) => {
@@ -54,26 +53,27 @@ impl Worker {
         };
         let (tell, ended) = oneshot::channel();
         let worker = Self { pidfd, socket: Some(ours), ended };
-        // It may hang in the system for as long as a disk does, so a thread waits for it.
+        // Waiting can take as long as a disk hangs, so a thread does it.
         let wait = move || {
-            // Fails only when nobody wants to know any more.
+            // Fails only if the handle has been dropped.
             let _ = tell.send(process.wait());
         };
         thread::Builder::new().name("reaper".to_owned()).stack_size(STACK).spawn(wait)?;
         Ok(worker)
     }
 
-    /// The agent's end of its socket, the first time.
+    /// The agent's end of the socket. Fails at the second call.
     pub(super) fn take_socket(&mut self) -> io::Result<UnixStream> {
         self.socket.take().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Asks it to do something. One that has ended does nothing.
+    /// Sends a signal. A process that has ended ignores it.
     pub(super) fn signal(&self, signal: Signal) {
         let _ = pidfd_send_signal(&self.pidfd, signal);
     }
 
-    /// Waits for its end, for so long; `None` if it does not end.
+    /// Waits up to `limit` for the process to end. Returns `None` if it still runs, or if its status was
+    /// lost.
     pub(super) async fn ended(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
         match timeout(limit, &mut self.ended).await {
             Ok(Ok(status)) => status.map(Some),
@@ -88,7 +88,7 @@ impl Drop for Worker {
     }
 }
 
-/// How a worker ended, for the log.
+/// Describes an exit status for the log.
 pub(super) fn describe(status: ExitStatus) -> String {
     match (status.signal(), status.code()) {
         (Some(signal), _) => format!("signal {signal} ended it"),

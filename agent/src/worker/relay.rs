@@ -1,4 +1,4 @@
-//! Frames between a controller and the worker that does its request.
+//! Passes frames between a controller and the worker that serves its request.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -30,25 +30,26 @@ use crate::user::User;
 /// Bytes of a bulk frame that are passed on at a time.
 const PIECE: usize = 256 * 1024;
 
-/// How long a worker may take to end in order, when its session ends or a newer request takes over.
+/// How long a worker may take to end when its session ends or a newer request takes over.
 const ENDING: Duration = Duration::from_secs(3);
 
-/// How long it may take to keep what has arrived, when the controller is gone.
+/// How long a worker may take to save what has arrived when the controller is gone.
 const KEEPING: Duration = Duration::from_secs(10);
 
-/// How a worker's work came to its end.
+/// How a worker's service ended.
 enum End {
-    /// Its socket has ended, as it does behind its last word; the failure that it told of, if it did.
+    /// The worker closed its socket, as it does after its last frame. Holds the failure that it reported, if
+    /// any.
     Finished(Option<Failure>),
-    /// It was told to end, and did not.
+    /// The worker was asked to end, and did not.
     Overdue(Cause),
-    /// It did not keep to its part.
+    /// The worker broke the protocol.
     Broken(LinkError),
-    /// The controller is gone.
+    /// The connection to the controller broke.
     Controller(LinkError),
 }
 
-/// Has the worker do the request, and passes on what it and the controller say to each other.
+/// Has the worker serve the request, passing frames between it and the controller.
 pub(crate) async fn relay(
     link: &mut SessionLink,
     mut worker: Worker,
@@ -60,16 +61,22 @@ pub(crate) async fn relay(
         Ok(granted) => granted,
         Err(failure) => return Ok(Outcome::Failed(failure)),
     };
-    let left = Cell::new(false);
+    let abandoned = Cell::new(false);
     let end = match begin(&mut worker, &request, user, session, memory).await {
         Ok(mut to_worker) => {
             let running = session.agent.transfers.begin_asked(session.key.id, user.uid, &request);
-            let end =
-                pass(link, &mut to_worker, &worker, &request, running.as_ref(), session, &left)
-                    .await;
+            let end = pass(
+                link,
+                &mut to_worker,
+                &worker,
+                &request,
+                running.as_ref(),
+                session,
+                &abandoned,
+            )
+            .await;
             if matches!(end, End::Controller(_)) {
-                // What has arrived is kept: the worker sees the cut and ends. One that reads nothing, or
-                // does not end, is killed.
+                // The worker sees the cut, saves what has arrived, and ends. One that hangs is killed.
                 let keep = async {
                     let _ = to_worker.writer.finish().await;
                     let _ = worker.ended(KEEPING).await;
@@ -92,8 +99,8 @@ pub(crate) async fn relay(
                 let failed = failure.map(|failure| Outcome::Over(failure.to_string()));
                 return Ok(failed.unwrap_or_else(|| Outcome::Done(format!("as {}", user.name()))));
             }
-            // It was cut off in the middle, which it can't help.
-            _ if left.get() => return Ok(Outcome::Abandoned),
+            // The controller gave the request up and cut the worker off in the middle: not its fault.
+            _ if abandoned.get() => return Ok(Outcome::Abandoned),
             Some(status) => process::describe(status),
             None => "it does not end".to_owned(),
         },
@@ -102,13 +109,14 @@ pub(crate) async fn relay(
     failed(link, Failure::request(Cause::WorkerFailed))
 }
 
-/// Tells the controller, unless it is in the middle of a frame.
+/// Reports the failure to the controller, unless a frame was sent in part.
 fn failed(link: &SessionLink, failure: Failure) -> Result<Outcome, LinkError> {
     if link.writer.is_broken() { Err(LinkError::Cut) } else { Ok(Outcome::Failed(failure)) }
 }
 
-/// What the worker may keep, and the charge for that. It can't ask for more later, so it gets what can
-/// be had at the start; an owner's gets much, and is not charged for what it may never keep.
+/// How much memory the worker may keep, and the charge for it. A worker can't ask for more later, so it gets
+/// as much as is available at the start. An owner's worker gets a large limit, and is charged only for what
+/// it is likely to keep.
 fn granted(session: &Session) -> Result<(usize, Charge), Failure> {
     const MIB: usize = 1024 * 1024;
     let mut charge = session.memory.charge();
@@ -125,7 +133,7 @@ fn granted(session: &Session) -> Result<(usize, Charge), Failure> {
     Ok((8 * MIB, charge))
 }
 
-/// Tells the worker what it is for.
+/// Sends the worker its `Begin` and its request.
 async fn begin(
     worker: &mut Worker,
     request: &FileRequest,
@@ -146,7 +154,7 @@ async fn begin(
     Ok(Link::new(socket))
 }
 
-/// Passes frames on until there are no more.
+/// Passes frames on in both directions until either end is done.
 async fn pass(
     link: &mut SessionLink,
     to_worker: &mut Link<UnixStream>,
@@ -154,19 +162,20 @@ async fn pass(
     request: &FileRequest,
     running: Option<&Running>,
     session: &Session,
-    left: &Cell<bool>,
+    abandoned: &Cell<bool>,
 ) -> End {
-    let says = Says { request, buffer: vec![0; PIECE] };
+    let from_worker = FromWorker { request, buffer: vec![0; PIECE] };
     tokio::select! {
         biased;
-        end = says.all(&mut to_worker.reader, &mut link.writer) => end,
-        error = hears(&mut link.reader, &mut to_worker.writer, left) => End::Controller(error),
-        cause = told_to_end(worker, running, session) => End::Overdue(cause),
+        end = from_worker.all(&mut to_worker.reader, &mut link.writer) => end,
+        error = forward(&mut link.reader, &mut to_worker.writer, abandoned) => End::Controller(error),
+        cause = end_in_order(worker, running, session) => End::Overdue(cause),
     }
 }
 
-/// Tells the worker to end when it must, and gives it time to do so in order.
-async fn told_to_end(worker: &Worker, running: Option<&Running>, session: &Session) -> Cause {
+/// Asks the worker to end when the session stops or a newer request takes over. Resolves if it has not ended
+/// in time.
+async fn end_in_order(worker: &Worker, running: Option<&Running>, session: &Session) -> Cause {
     let superseded = async {
         match running {
             Some(running) => running.cancel.cancelled().await,
@@ -182,13 +191,13 @@ async fn told_to_end(worker: &Worker, running: Option<&Running>, session: &Sessi
     cause
 }
 
-/// What the worker says to the controller.
-struct Says<'a> {
+/// Passes frames from the worker to the controller.
+struct FromWorker<'a> {
     request: &'a FileRequest,
     buffer: Vec<u8>,
 }
 
-impl Says<'_> {
+impl FromWorker<'_> {
     async fn all<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         mut self,
         worker: &mut Reader<R>,
@@ -196,14 +205,14 @@ impl Says<'_> {
     ) -> End {
         let mut failure = None;
         loop {
-            let came = tokio::select! {
+            let next = tokio::select! {
                 biased;
                 error = controller.drive() => return End::Controller(error),
-                came = worker.next() => came,
+                next = worker.next() => next,
             };
-            let frame = match came {
+            let frame = match next {
                 Ok(Some(frame)) => frame,
-                // How its process ended tells whether that was in order.
+                // Its exit status tells whether it ended in order.
                 Ok(None) | Err(LinkError::Cut) => return End::Finished(failure),
                 Err(error) => return End::Broken(error),
             };
@@ -223,38 +232,38 @@ impl Says<'_> {
     }
 }
 
-/// What the controller says to the worker, until the controller's connection fails. `left` becomes true when
-/// it says no more: it has its answer, or gave the request up.
-async fn hears<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+/// Passes frames from the controller to the worker, until the controller's connection fails. Sets `abandoned`
+/// after the controller's last frame of the request: it has its answer, or has given the request up.
+async fn forward<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     controller: &mut Reader<R>,
     worker: &mut Writer<W>,
-    left: &Cell<bool>,
+    abandoned: &Cell<bool>,
 ) -> LinkError {
     let mut buffer = vec![0; PIECE];
     loop {
-        let came = tokio::select! {
+        let next = tokio::select! {
             biased;
-            _gone = worker.drive() => match unheard().await {},
-            came = controller.next() => came,
+            _gone = worker.drive() => match worker_reads_no_more().await {},
+            next = controller.next() => next,
         };
-        let frame: Frame = match came {
+        let frame: Frame = match next {
             Ok(Some(frame)) => frame,
             Ok(None) => {
-                left.set(true);
+                abandoned.set(true);
                 let _ = worker.finish().await;
-                match unheard().await {}
+                match worker_reads_no_more().await {}
             }
             Err(error) => return error,
         };
         match worker.relay(frame, controller, &mut buffer).await {
             Ok(()) => {}
             Err(RelayError::From(error)) => return error,
-            Err(RelayError::To(_)) => match unheard().await {},
+            Err(RelayError::To(_)) => match worker_reads_no_more().await {},
         }
     }
 }
 
-/// The worker hears nothing more. It is for what it says, and for its process, to tell why.
-async fn unheard() -> Infallible {
+/// The worker reads no more. Its frames and its exit status will tell why.
+async fn worker_reads_no_more() -> Infallible {
     pending().await
 }

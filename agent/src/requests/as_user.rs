@@ -1,8 +1,8 @@
 //! File work as the user that the permit names.
 //!
-//! Work as the agent's own user is done on the session's thread. Work as another user is done by a
-//! [`worker`] process that has that user's rights from its first instruction on; here the agent only passes
-//! frames on. Either way the same code does the work ([`file_work`]).
+//! Work as the agent's own user is done on the session's thread. Work as another user is done by a [`worker`]
+//! process with that user's rights; the agent only passes its frames on. The same code does the work either
+//! way ([`file_work`]).
 
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::failure::{Cause, Failure};
@@ -14,7 +14,7 @@ use crate::files::Files;
 use crate::transport::SessionLink;
 use crate::worker::{self, Worker};
 
-/// Has the work done: the one way for all file work.
+/// Serves a file request: the only way to do file work.
 pub(super) async fn serve(
     link: &mut SessionLink,
     request: FileRequest,

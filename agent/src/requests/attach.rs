@@ -1,4 +1,4 @@
-//! `attach`: a job that a key has started before, on a connection that is no more.
+//! `attach`: continues a job that the key started on an earlier connection.
 
 use lariat_base::clock::since_boot;
 use lariat_wire::link::LinkError;
@@ -12,7 +12,7 @@ use crate::jobs::channel::ToSupervisor;
 use crate::jobs::{Found, JobStatus};
 use crate::transport::SessionLink;
 
-/// Goes on with a job, until the controller has everything.
+/// Continues a job, until the controller has everything.
 pub(super) async fn serve(
     link: &mut SessionLink,
     attach: Attach,
@@ -24,7 +24,7 @@ pub(super) async fn serve(
     go_on(link, attach, unknown, permit, session).await
 }
 
-/// Goes on with a job; `unknown` is the answer if there is none.
+/// Continues a job; answers with `unknown` if there is no such job.
 pub(super) async fn go_on(
     link: &mut SessionLink,
     Attach { job, received }: Attach,
@@ -49,7 +49,7 @@ pub(super) async fn go_on(
                 if received.is_none() {
                     link.outbox().post(&Reading { from: range.from.into() })?;
                 }
-                // A supervisor that has gone meanwhile is noticed by its events' end.
+                // If the supervisor has gone meanwhile, the end of its events shows it.
                 let _ = commands.say(&ToSupervisor::Follow(())).await;
                 let from = received.unwrap_or(range.from.into());
                 return follow::follow(link, job, (events, commands), from, permit, session).await;

@@ -1,4 +1,4 @@
-//! `clean`: abandoned temporary files of the key's transfers go.
+//! `clean`: removes abandoned temporary files of the key's transfers.
 
 use lariat_engine::TransferError;
 use lariat_engine::clean::{self, clean_for};
@@ -12,7 +12,7 @@ use super::transfer::transfer_ended;
 use crate::core::Outcome;
 use crate::files::Files;
 
-/// Removes them, and says how many there were.
+/// Removes the files, and reports how many there were.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     clean: Clean,

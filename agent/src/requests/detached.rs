@@ -11,7 +11,7 @@ use crate::core::{Outcome, Permit, Session};
 use crate::jobs::{Event, Events};
 use crate::transport::SessionLink;
 
-/// Confirms that the command runs, as soon as its supervisor says so.
+/// Confirms that the command runs, once its supervisor reports that.
 pub(super) async fn answer(
     link: &mut SessionLink,
     job: JobId,
@@ -32,7 +32,7 @@ pub(super) async fn answer(
                 Outcome::Done("started, detached".to_owned())
             }
             Ok(Event::Exit(exit)) => {
-                // It was never started: there is nothing to keep but its id.
+                // The command never started: only the job's id is kept.
                 forgotten(job, session.agent.jobs.release(job));
                 link.outbox().post(&exit)?;
                 Outcome::Exited(exit)

@@ -1,4 +1,4 @@
-//! Dry runs of a file that goes alone: what a push would do here, and what a pull would bring.
+//! Dry runs of a single file: what a push would do here, and what a pull would send.
 
 use lariat_base::escape::escape;
 use lariat_engine::tree::{await_dry_run, describe, describe_offloaded, dry_run_file};
@@ -12,7 +12,7 @@ use super::transfer::{Logged, transfer_ended};
 use crate::core::Outcome;
 use crate::files::Files;
 
-/// Tells what a push of the file that is the root would do.
+/// Reports what pushing the file at the root would do.
 pub(super) async fn push<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     push: PushTree,
@@ -28,7 +28,7 @@ pub(super) async fn push<S: AsyncRead + AsyncWrite>(
     ended(done)
 }
 
-/// Describes a file to the controller, which looks what a pull of it would do.
+/// Describes a file to the controller, which reports what a pull of it would do.
 pub(super) async fn pull<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     source: Source,
@@ -44,7 +44,7 @@ pub(super) async fn pull<S: AsyncRead + AsyncWrite>(
     ended(done)
 }
 
-/// Does it, unless the session is to end: a large file takes its time to be read.
+/// Runs `looking` unless the session is to end: hashing a large file takes long.
 async fn until_stopped<T>(
     files: &Files,
     looking: impl Future<Output = Result<T, TransferError>>,
@@ -55,7 +55,7 @@ async fn until_stopped<T>(
     }
 }
 
-/// How it ended. A failure of this end has not been told yet.
+/// The outcome of a dry run. A failure of this end has not been reported to the controller yet.
 fn ended(done: Result<Vec<u8>, TransferError>) -> Result<Outcome, LinkError> {
     match done {
         Err(TransferError::Local(failure)) => Ok(Outcome::Failed(failure)),

@@ -1,4 +1,4 @@
-//! What a push or a pull does with files, in whichever process has the rights for it.
+//! The file work of a request, in the process that has the rights for it.
 
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::request::FileRequest;
@@ -8,7 +8,7 @@ use super::{clean, pull, push, push_tree};
 use crate::core::Outcome;
 use crate::files::Files;
 
-/// Does the work with the rights that this process has.
+/// Serves the request with this process's rights.
 pub(crate) async fn serve<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     request: FileRequest,

@@ -1,4 +1,4 @@
-//! The job that a request names.
+//! Finds the job that a request names.
 
 use lariat_base::clock::since_boot;
 use lariat_base::name::JobId;
@@ -7,7 +7,8 @@ use lariat_wire::protocol::failure::{Cause, Failure};
 use crate::core::Session;
 use crate::jobs::Found;
 
-/// A job of this session's key, or of any, or the one answer for all that are not.
+/// Finds a job of the session's key, or of any key. The answer for another key's job is that of a missing
+/// one.
 pub(super) async fn find(session: &Session, job: JobId, all_keys: bool) -> Result<Found, Failure> {
     let key = (!all_keys).then_some(session.key.id);
     let found = session.agent.jobs.find(key, job).await.map_err(Failure::from)?;

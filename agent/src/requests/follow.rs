@@ -1,8 +1,7 @@
-//! One session's conversation about one job, however it came by it.
+//! A session's conversation about one job.
 //!
-//! Two directions side by side: what the supervisor says goes to the controller, with the output that
-//! it has announced, and what the controller says goes to the supervisor. When either side goes, the
-//! job stays with its supervisor, for its grace time.
+//! It has two directions: the supervisor's events and the job's output go to the controller, the controller's
+//! messages to the supervisor. When the connection breaks, the supervisor keeps the job for its grace time.
 
 use std::cell::Cell;
 use std::io;
@@ -23,19 +22,19 @@ use crate::jobs::channel::{self, ChannelError, ToSupervisor};
 use crate::jobs::{Commands, Event, Events, Stream};
 use crate::transport::SessionLink;
 
-/// How long the controller may take for the frame that is under way when the session is to end.
+/// How long the controller may take for the frame in flight when the session is to end.
 const STOPPING: Duration = Duration::from_secs(1);
 
-/// Why a job's conversation can't go on.
+/// Why a conversation can't go on.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
-    /// The controller's side.
+    /// The controller's side broke.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// The supervisor's side.
+    /// The supervisor's side broke.
     #[error("the job's supervisor: {0}")]
     Supervisor(#[from] ChannelError),
-    /// The controller ended its session in the middle.
+    /// The controller ended the session in the middle.
     #[error("the controller left")]
     Left,
     /// The session is to end.
@@ -46,7 +45,7 @@ enum Broken {
     Replaced,
 }
 
-/// Carries a job's streams, output from `sent` on, until the controller has everything.
+/// Passes a job's streams on, with output from the offsets `sent`, until the controller has everything.
 pub(super) async fn follow(
     link: &mut SessionLink,
     job: JobId,
@@ -67,12 +66,12 @@ pub(super) async fn follow(
             }
             Err(broken) => Err(broken),
         },
-        // The frame that was being sent when it was to stop is not taken.
+        // The controller does not read the frame that was being sent when the session was to end.
         () = overdue(session) => Err(Broken::Left),
     };
     match ended {
         Ok(()) => {
-            // A supervisor that has gone by itself needs no word.
+            // A supervisor that has ended already needs no release.
             let _ = commands.say(&ToSupervisor::Release(())).await;
             forgotten(job, session.agent.jobs.release(job));
             Ok(())
@@ -89,7 +88,7 @@ pub(super) async fn follow(
     }
 }
 
-/// Finishes the permit, unless that has been done.
+/// Finishes the permit, unless it is finished already.
 fn finish(
     permit: &Cell<Option<Permit<'_>>>,
     outbox: &Outbox,
@@ -109,16 +108,16 @@ pub(super) fn forgotten(job: JobId, result: io::Result<()>) {
     }
 }
 
-/// Waits until the session should have ended.
+/// Resolves some time after the session was asked to end.
 async fn overdue(session: &Session) {
     session.stopped().await;
     sleep(STOPPING).await;
 }
 
-/// What the controller says, until it has everything.
+/// Passes the controller's messages on, until it releases the job.
 ///
-/// A supervisor that takes no more words may have said how its command ended before: whether it is
-/// lost, its events alone tell.
+/// A supervisor that accepts no more messages may have reported its command's end before. So errors of this
+/// direction are ignored: the events tell whether the supervisor is lost.
 async fn incoming<R: AsyncRead + Unpin>(
     reader: &mut Reader<R>,
     commands: &Commands,
@@ -142,33 +141,33 @@ async fn incoming<R: AsyncRead + Unpin>(
                 if offset.checked_add(buffer.len() as u64).is_none() {
                     return Err(LinkError::Misbehaved("its stdin goes on behind the end").into());
                 }
-                unheard(commands.stdin(offset, &buffer).await);
+                log_unsent(commands.stdin(offset, &buffer).await);
                 continue;
             }
             other => return Err(LinkError::Unexpected(other).into()),
         };
-        unheard(commands.say(&word).await);
+        log_unsent(commands.say(&word).await);
     }
 }
 
-fn unheard(said: Result<(), ChannelError>) {
+fn log_unsent(said: Result<(), ChannelError>) {
     if let Err(error) = said {
         debug!("the job's supervisor takes no more words: {error}");
     }
 }
 
-/// The controller's side of what the supervisor says.
+/// Passes the supervisor's events and the job's output to the controller.
 struct Outgoing<'a, 's, W> {
     writer: &'a mut Writer<W>,
     events: Events,
     sent: Ack,
-    /// Finished with the last frame that the agent sends of this request.
+    /// Finished with the last frame that the agent sends for this request.
     permit: &'a Cell<Option<Permit<'s>>>,
 }
 
 impl<W: AsyncWrite + Unpin> Outgoing<'_, '_, W> {
-    /// Passes everything on. Returns only when the command could not be started, a side broke, or the
-    /// session is to end.
+    /// Passes everything on. Returns only if the command could not be started, a side broke, or the session
+    /// is to end.
     async fn everything(&mut self, session: &Session) -> Result<Failure, Broken> {
         let mut buffer = vec![0; OUTPUT_FRAME];
         let mut ends = self.sent;
@@ -178,7 +177,7 @@ impl<W: AsyncWrite + Unpin> Outgoing<'_, '_, W> {
             if let Some(exit) = exit.take_if(|exit| self.sent == totals(*exit)) {
                 self.writer.outbox().post(&exit)?;
                 finish(self.permit, self.writer.outbox(), &Outcome::Exited(exit))?;
-                // The supervisor has nothing more to say, and may go.
+                // The supervisor has nothing more to report, and may end.
                 return Err(tokio::select! {
                     () = session.stopped() => Broken::Stopped,
                     error = self.writer.drive() => error.into(),
@@ -248,7 +247,7 @@ impl<W: AsyncWrite + Unpin> Outgoing<'_, '_, W> {
     }
 }
 
-/// How far the output of a job that has ended reaches.
+/// Where the output of an ended job ends.
 pub(super) fn totals(exit: Exit) -> Ack {
     Ack { stdout: exit.stdout, stderr: exit.stderr }
 }

@@ -1,4 +1,4 @@
-//! `kill`: a signal for every process of a job.
+//! `kill`: sends a signal to every process of a job.
 
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::failure::{Cause, Failure};
@@ -34,12 +34,12 @@ async fn signal(kill: Kill, session: &Session) -> Result<(), Failure> {
         JobStatus::Over(_) => return Err(Failure::request(Cause::Over)),
         JobStatus::Dead => return Err(Failure::request(Cause::Unwatched)),
     };
-    // A supervisor that has gone meanwhile has ended its job.
+    // If the supervisor has gone meanwhile, its job has ended.
     let over = |_| Failure::request(Cause::Over);
     let signal = channel::Signal { number: signal.number, once };
     commands.say(&ToSupervisor::Signal(signal)).await.map_err(over)?;
     commands.finish().map_err(over)?;
-    // It hangs up once it has read, and done, what it was told.
+    // The supervisor hangs up once it has handled the signal.
     while events.next().await.is_ok() {}
     Ok(())
 }

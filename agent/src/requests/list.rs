@@ -1,4 +1,4 @@
-//! `jobs`: which jobs the key has on this host, or all keys have.
+//! `jobs`: lists the jobs of the key, or of all keys, on this host.
 
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::failure::{Action, Failure};
@@ -7,7 +7,7 @@ use lariat_wire::protocol::job::{List, Listed};
 use crate::core::{Outcome, Permit, Session};
 use crate::transport::SessionLink;
 
-/// Names them, in as many messages as it takes.
+/// Sends the list, in as many messages as it takes.
 pub(super) async fn serve(
     link: &mut SessionLink,
     list: &List,

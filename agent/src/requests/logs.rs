@@ -1,7 +1,7 @@
-//! `logs`: what a detached job has written, as far as it is kept.
+//! `logs`: the output of a detached job, as far as it is kept.
 //!
-//! It is read from the job's own files, which are there as long as the job is kept; its supervisor, if
-//! it lives, only tells that there is more. Any number may read at a time, each at its own pace.
+//! The output is read from the job's own files, which exist as long as the job is kept. The supervisor of a
+//! running job only announces new output. Any number of sessions may read at a time, each at its own pace.
 
 use std::io;
 
@@ -18,7 +18,7 @@ use crate::core::{Outcome, Permit, Session};
 use crate::jobs::{Event, Events, Found, JobStatus, LogReader, Stream};
 use crate::transport::SessionLink;
 
-/// Why reading came to no end.
+/// Why reading did not reach the end.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
     #[error(transparent)]
@@ -26,7 +26,7 @@ enum Broken {
     /// The files can't be read.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The controller wants no more.
+    /// The controller ended the session or gave the request up.
     #[error("the controller left")]
     Left,
     /// The session is to end.
@@ -34,7 +34,7 @@ enum Broken {
     Stopped,
 }
 
-/// Sends the output, and goes on until the job's end if that is asked for.
+/// Sends the output, and follows the job to its end if the request asks for that.
 pub(super) async fn serve(
     link: &mut SessionLink,
     logs: Logs,
@@ -66,7 +66,7 @@ pub(super) async fn serve(
 
 async fn open(logs: Logs, session: &Session) -> Result<Job, Failure> {
     let Found { record, directory, status } = find(session, logs.job, logs.all_keys).await?;
-    // What a job has left that nobody came for is kept too.
+    // The unread output of an ended job is kept too, detached or not.
     if !record.detached && !matches!(status, JobStatus::Over(_)) {
         return Err(Failure::request(Cause::NotKept));
     }
@@ -96,7 +96,7 @@ fn begin([stdout, stderr]: &mut [LogReader; 2], from: Start) -> io::Result<Ack> 
     })
 }
 
-/// What the controller says, which is nothing but that it is there.
+/// Reads the controller's acknowledgements, which serve only to show that it is there.
 async fn listen<R: AsyncRead + Unpin>(reader: &mut Reader<R>) -> Broken {
     loop {
         match reader.next().await {
@@ -116,7 +116,7 @@ async fn listen<R: AsyncRead + Unpin>(reader: &mut Reader<R>) -> Broken {
 struct Job {
     readers: [LogReader; 2],
     sent: Ack,
-    /// Tells when there is more, as long as there may be.
+    /// Announces new output, as long as the job runs.
     events: Option<Events>,
     state: State,
 }
@@ -151,7 +151,7 @@ impl Job {
         }
     }
 
-    /// Sends what there is now, both streams in turn.
+    /// Sends what is available now, both streams in turn.
     async fn available<W: AsyncWrite + Unpin>(
         &mut self,
         writer: &mut Writer<W>,
@@ -172,7 +172,7 @@ impl Job {
     }
 }
 
-/// Sends the next frame of a stream; `false` if there is nothing.
+/// Sends the next frame of a stream. Returns `false` if there is nothing to send.
 async fn part<W: AsyncWrite + Unpin>(
     reader: &mut LogReader,
     kind: Kind,

@@ -1,7 +1,7 @@
-//! What controllers ask for: one file for each request, told apart here.
+//! The requests of controllers, one file each.
 //!
-//! A request is done with a permit, and ends by finishing it. However it ended, the session goes on, unless
-//! the connection broke.
+//! A request is served with a permit, and ends by finishing it. Whatever the outcome, the session goes on
+//! unless the connection broke.
 
 mod as_user;
 mod attach;
@@ -27,14 +27,14 @@ use lariat_wire::protocol::request::{JobRequest, Request};
 use crate::core::{Permit, Session};
 use crate::transport::SessionLink;
 
-/// Does what the permit is for.
+/// Serves a permitted request.
 pub async fn serve(
     link: &mut SessionLink,
     request: Request,
     permit: Permit<'_>,
     session: &Session,
 ) -> Result<(), LinkError> {
-    // Boxed, so that hundreds of sessions that each run a command do not hold the room of a transfer.
+    // Boxed, so that a session that runs a command doesn't reserve the size of a transfer's future.
     match request {
         Request::Job(request) => match request {
             JobRequest::Run(run) => Box::pin(run::serve(link, run, permit, session)).await,

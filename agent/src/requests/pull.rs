@@ -1,4 +1,4 @@
-//! `pull`: a file or a directory of this host goes to the controller.
+//! `pull`: sends a file or a directory of this host to the controller.
 
 use lariat_engine::tree::{Avoid, Counts, TreeSource, send_tree};
 use lariat_engine::{Cancel, Source, TransferError, Transferred, Unwatched, send};

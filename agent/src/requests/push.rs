@@ -1,4 +1,4 @@
-//! `push`: a file comes to this host.
+//! `push`: receives a file.
 
 use lariat_engine::{
     Cancel, CommitOptions, Target, TransferError, Transferred, Unwatched, receive,

@@ -1,4 +1,4 @@
-//! `push` of a directory: a tree comes to this host. A file is there only for a dry run.
+//! `push` of a directory: receives a tree. A file comes this way only for a dry run.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::transfers::Running;
 /// How long an older transfer may take to end.
 const LETS_GO: Duration = Duration::from_secs(10);
 
-/// How often is looked whether it has.
+/// How often the lock is tried until then.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Receives a tree.
@@ -60,7 +60,7 @@ async fn take<S: AsyncRead + AsyncWrite>(
     Ok(format!("{files} files of {bytes} bytes, of which {moved} came, as {sent}"))
 }
 
-/// Waits until an older transfer, which has been told to stop, has let go of the root.
+/// Locks the root, waiting for an older transfer that has been cancelled to release it.
 async fn lock(target: &mut TreeTarget) -> Result<(), Failure> {
     let end = Instant::now() + LETS_GO;
     loop {

@@ -1,4 +1,4 @@
-//! `run`: a command of this host, under a supervisor of its own.
+//! `run`: runs a command on this host, under a supervisor of its own.
 
 use lariat_base::name::JobId;
 use lariat_wire::link::LinkError;
@@ -12,7 +12,7 @@ use crate::core::{Outcome, Permit, Session};
 use crate::jobs::StartError;
 use crate::transport::SessionLink;
 
-/// Runs a command and carries its streams, until the controller has everything.
+/// Runs a command and passes its streams on, until the controller has everything.
 pub(super) async fn serve(
     link: &mut SessionLink,
     run: Run,
@@ -20,11 +20,11 @@ pub(super) async fn serve(
     session: &Session,
 ) -> Result<(), LinkError> {
     let (id, is_detached) = (run.job, run.streams == Streams::Detached);
-    // The answer if the job was asked for before, on a connection that broke, and is this key's.
+    // The answer if this key started the job earlier, on a connection that broke.
     let again = Attach { job: id, received: Some(Ack::default()) };
     let share = match admit(id, is_detached, session) {
         Ok(share) => share,
-        // A job that is there already takes nothing more.
+        // A job that exists already takes no further share.
         Err(failure) => return attach::go_on(link, again, failure, permit, session).await,
     };
     let agent = &session.agent;
@@ -43,7 +43,7 @@ pub(super) async fn serve(
     }
 }
 
-/// Takes what one more job needs of what the key may have.
+/// Takes a share of the key's jobs, and makes room for a detached job's output.
 fn admit(job: JobId, is_detached: bool, session: &Session) -> Result<Share, Failure> {
     let agent = &session.agent;
     let share = agent.job_shares.take(session.holder, &agent.jobs)?;

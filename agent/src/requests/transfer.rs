@@ -1,4 +1,4 @@
-//! What all requests that move files have in common.
+//! What the requests that move files have in common.
 
 use lariat_engine::TransferError;
 use lariat_engine::tree::{Side, Watch};
@@ -9,7 +9,7 @@ use tracing::debug;
 
 use crate::core::Outcome;
 
-/// A tree's transfer that nobody here looks at, but for the log.
+/// Observes a tree's transfer, for the log only.
 pub(super) struct Logged;
 
 impl Watch for Logged {
@@ -20,7 +20,7 @@ impl Watch for Logged {
     fn moved(&self, _bytes: u64) {}
 
     fn missed(&self, failure: &Failure, side: Side) {
-        // What the controller misses is its own to tell.
+        // Failures at the controller's end are the controller's to report.
         if side == Side::Here {
             debug!("missed: {failure}");
         }
@@ -33,7 +33,7 @@ impl Watch for Logged {
     fn changed(&self, _change: &Change) {}
 }
 
-/// How a transfer ended. One that failed at this end has told its peer.
+/// The outcome of a transfer. A failure of this end has been reported to the peer already.
 pub(super) fn transfer_ended(outcome: Result<String, TransferError>) -> Result<Outcome, LinkError> {
     match outcome {
         Ok(summary) => Ok(Outcome::Done(summary)),

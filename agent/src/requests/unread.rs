@@ -1,5 +1,5 @@
-//! A job that has ended without its controller: what it had written by then and nobody has acknowledged, and
-//! how it ended. It is read from the job's directory, for its supervisor has gone.
+//! The rest of a job that ended without its controller: the output that the controller has not acknowledged,
+//! and the exit. It is read from the job's directory, because the supervisor has ended.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -18,29 +18,30 @@ use crate::core::{Outcome, Permit, Session};
 use crate::jobs::{LogReader, Stream};
 use crate::transport::SessionLink;
 
-/// What is left of a job.
+/// What the controller has not received of an ended job.
 pub(super) struct Unread {
     readers: [LogReader; 2],
     exit: Exit,
     from: Ack,
-    /// The controller does not know from where on it comes.
+    /// Whether the controller has to be told where the output begins.
     is_told: bool,
 }
 
-/// Why it did not come to its end.
+/// Why sending did not reach the end.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
     #[error(transparent)]
     Link(#[from] LinkError),
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The controller ended its session in the middle.
+    /// The controller ended the session in the middle.
     #[error("the controller left")]
     Left,
 }
 
 impl Unread {
-    /// What is left from these offsets on, or all of it; nothing if they are before what is left.
+    /// Opens the output from the offsets `received`, or all that is left. Returns `None` if output before
+    /// what is left is wanted.
     pub(super) fn open(
         directory: OwnedFd,
         exit: Exit,
@@ -52,7 +53,7 @@ impl Unread {
         let ends = totals(exit);
         let first = |reader: &mut LogReader, end: u64| {
             let (first, upto) = reader.bounds()?;
-            // Where the disk did not take it all, none of it is of use.
+            // Output that did not fit the disk is incomplete, so none of it is sent.
             io::Result::Ok(if upto == end { first } else { end })
         };
         let [stdout, stderr] = &mut readers;
@@ -63,7 +64,7 @@ impl Unread {
         Ok(is_there.then_some(Self { readers, exit, from, is_told: received.is_none() }))
     }
 
-    /// Sends it, and forgets the job once the controller has everything.
+    /// Sends the output, and forgets the job once the controller has everything.
     pub(super) async fn serve(
         mut self,
         link: &mut SessionLink,
@@ -98,7 +99,7 @@ impl Unread {
         }
     }
 
-    /// Sends everything, and what is posted then.
+    /// Sends the output and the exit, then whatever is posted. Returns only with an error.
     async fn send<W: AsyncWrite + Unpin>(&mut self, writer: &mut Writer<W>) -> Broken {
         match self.output(writer).await {
             Ok(()) => writer.drive().await.into(),
@@ -128,14 +129,14 @@ impl Unread {
     }
 }
 
-/// Waits until the controller has everything.
+/// Waits until the controller releases the job.
 async fn listen<R: AsyncRead + Unpin>(reader: &mut Reader<R>) -> Result<(), Broken> {
     loop {
         let frame = reader.next().await?.ok_or(Broken::Left)?;
         match frame.kind {
             Release::KIND => return Ok(()),
             Ack::KIND => drop(reader.message::<Ack>()?),
-            // The command has ended.
+            // The command has ended: these no longer matter.
             Signal::KIND | StdinEnd::KIND | Resize::KIND => {}
             Kind::Stdin => reader.skip_bulk().await?,
             other => return Err(LinkError::Unexpected(other).into()),

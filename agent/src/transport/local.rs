@@ -1,7 +1,8 @@
-//! Connections from the host itself, over a unix socket in the agent's state directory.
+//! Connections from this host, over a unix socket in the agent's state directory.
 //!
-//! The kernel says who connects, so there is no TLS and no login. The socket is its owner's alone, and only
-//! root and the agent's own user are served: nobody gets rights by it that they do not have.
+//! The kernel tells who connects, so there is neither TLS nor a login. Only the socket's owner can connect,
+//! and only root and the agent's own user are served, so that the socket gives no process rights that it does
+//! not have.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -19,15 +20,15 @@ const NAME: &str = "agent.sock";
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 64;
 
-/// Takes connections from the host itself. The socket goes when this is dropped.
+/// Accepts connections from this host. Dropping it removes the socket.
 pub struct LocalListener {
     socket: UnixListener,
     path: PathBuf,
 }
 
 impl LocalListener {
-    /// Listens in this state directory, in the place of an agent that ended without removing its socket. Must be
-    /// called inside a runtime.
+    /// Listens in this state directory. Replaces a socket that an earlier agent left behind. Must be called
+    /// within a runtime.
     pub fn bind(state: &Path) -> io::Result<Self> {
         let path = state.join(NAME);
         match std::fs::remove_file(&path) {
@@ -37,9 +38,9 @@ impl LocalListener {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket =
             rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        // From the first instant on it is nobody else's: the mode is that of the socket's own inode.
+        // bind(2) gives the file the mode of the socket's inode, so no other user can ever connect.
         rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
-        // A socket's path may not be long; that of an open directory never is.
+        // A socket's path is limited to 108 bytes; the path of an open directory always fits.
         let directory = std::fs::File::open(state)?;
         let short = format!("/proc/self/fd/{}/{NAME}", directory.as_raw_fd());
         rustix::net::bind(&socket, &SocketAddrUnix::new(short)?)?;
@@ -48,7 +49,7 @@ impl LocalListener {
         Ok(Self { socket, path })
     }
 
-    /// The next connection of root or the agent's own user. Cancelling it loses nothing.
+    /// The next connection of root or of the agent's own user. Other users' are closed. Cancel-safe.
     pub async fn accept(&self) -> io::Result<Arrival> {
         loop {
             let (stream, _) = self.socket.accept().await?;
@@ -64,7 +65,7 @@ impl LocalListener {
 
 impl Drop for LocalListener {
     fn drop(&mut self) {
-        // One that stays is taken over by the next agent.
+        // A socket that stays is replaced by the next agent.
         let _ = std::fs::remove_file(&self.path);
     }
 }

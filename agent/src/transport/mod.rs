@@ -1,5 +1,5 @@
-//! Where connections come from. Whatever differs between transports is here; sessions see a [`BoxStream`]
-//! and an [`Origin`].
+//! Where connections come from. Transports differ only in here: sessions see a [`BoxStream`] and an
+//! [`Origin`].
 
 mod local;
 mod socket;
@@ -24,15 +24,15 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// A connection that a session uses: one virtual call for a batch of records.
+/// A session's connection. Costs one virtual call for a batch of records.
 pub type BoxStream = Box<dyn Stream>;
 
-/// A session's connection, as requests get it.
+/// A session's connection, as requests use it.
 pub type SessionLink = Link<BoxStream>;
 
-/// A connection that has just come.
+/// A connection that has just been accepted.
 pub struct Arrival {
-    /// Its bytes.
+    /// The connection.
     pub stream: Movable,
     /// Where it comes from.
     pub origin: Origin,
@@ -41,13 +41,13 @@ pub struct Arrival {
 /// Where a session's bytes come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// This address.
+    /// From this TCP address.
     Tcp(SocketAddr),
-    /// A process on the host itself.
+    /// From a process on this host.
     Local {
-        /// The user that it runs as.
+        /// The user that the process runs as.
         uid: u32,
-        /// Its process id, if the system says it.
+        /// The process id, if the system reports it.
         pid: Option<i32>,
     },
 }
@@ -62,7 +62,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A connection on a runtime, which can be moved to another as descriptors can.
+/// A connection that is attached to a runtime, and can be moved to another.
 pub enum Movable {
     /// Over TCP.
     Tcp(TcpStream),
@@ -70,7 +70,7 @@ pub enum Movable {
     Unix(UnixStream),
 }
 
-/// A connection that is on no runtime.
+/// A connection that is attached to no runtime.
 pub enum Detached {
     /// Over TCP.
     Tcp(std::net::TcpStream),
@@ -79,7 +79,7 @@ pub enum Detached {
 }
 
 impl Movable {
-    /// Takes the connection off its runtime.
+    /// Detaches the connection from its runtime.
     pub fn detach(self) -> io::Result<Detached> {
         Ok(match self {
             Self::Tcp(stream) => Detached::Tcp(stream.into_std()?),
@@ -96,7 +96,7 @@ impl Movable {
 }
 
 impl Detached {
-    /// Puts the connection on the runtime that this is called in.
+    /// Attaches the connection to the current runtime.
     pub fn attach(self) -> io::Result<Movable> {
         Ok(match self {
             Self::Tcp(stream) => Movable::Tcp(TcpStream::from_std(stream)?),

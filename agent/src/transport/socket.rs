@@ -1,9 +1,9 @@
 //! The stream under TLS, which can move from one runtime to another.
 //!
-//! An unauthenticated peer is served by the runtime that accepts, a session by a runtime of its own, and the TLS
-//! state between them can't be taken apart: so what is under it is taken off one runtime and put on
-//! the other. It also counts what an unauthenticated peer sends, fails once that is more than
-//! [`MAX_UNAUTHENTICATED_BYTES`], and says when the unauthenticated peer is answered first.
+//! The accepting runtime serves unauthenticated peers, and each session has a runtime of its own. The TLS
+//! state in between can't be taken apart, so the stream under it is detached from one runtime and attached to
+//! the other. The stream also counts what an unauthenticated peer sends, fails once that exceeds
+//! [`MAX_UNAUTHENTICATED_BYTES`], and reports the first answer to the peer.
 
 use std::io;
 use std::pin::Pin;
@@ -15,12 +15,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{Detached, Movable};
 use crate::admission::{Progress, Stage};
 
-/// A connection, on a runtime or between two.
+/// A connection, attached to a runtime or in between.
 pub struct Socket {
     state: State,
     received: u64,
     unauthenticated: bool,
-    /// Told, once, that the unauthenticated peer has been answered.
+    /// Reports the first answer to the unauthenticated peer.
     unanswered: Option<Progress>,
 }
 
@@ -31,7 +31,7 @@ enum State {
 }
 
 impl Socket {
-    /// A connection that has not logged in, on the present runtime.
+    /// A connection that has not logged in, on the current runtime.
     pub fn unauthenticated(stream: Movable) -> Self {
         Self {
             state: State::Attached(stream),
@@ -41,23 +41,23 @@ impl Socket {
         }
     }
 
-    /// Tells `progress` of the first answer to the unauthenticated peer.
+    /// Reports the first answer to the unauthenticated peer to `progress`.
     #[must_use]
     pub fn telling(self, progress: Progress) -> Self {
         Self { unanswered: Some(progress), ..self }
     }
 
-    /// Bytes that have come.
+    /// Bytes received so far.
     pub fn received(&self) -> u64 {
         self.received
     }
 
-    /// Its peer has logged in: what it sends is no longer counted against it.
+    /// Lifts the limit on received bytes, because the peer has logged in.
     pub fn trust(&mut self) {
         self.unauthenticated = false;
     }
 
-    /// Takes it off its runtime. Until [`Socket::attach`] nothing can be read or written.
+    /// Detaches the connection from its runtime. Reads and writes fail until [`Socket::attach`].
     pub fn detach(&mut self) -> io::Result<()> {
         if let State::Attached(stream) = std::mem::replace(&mut self.state, State::Gone) {
             self.state = State::Detached(stream.detach()?);
@@ -65,7 +65,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Puts it on the runtime that this is called in.
+    /// Attaches the connection to the current runtime.
     pub fn attach(&mut self) -> io::Result<()> {
         if let State::Detached(stream) = std::mem::replace(&mut self.state, State::Gone) {
             self.state = State::Attached(stream.attach()?);

@@ -1,7 +1,7 @@
 //! Connections over TCP.
 //!
-//! An address that the host does not have yet is listened on all the same: it may come with its interface,
-//! long after boot.
+//! The agent also listens on an address that the host does not have yet: it may come with its interface, long
+//! after boot.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,10 +17,10 @@ use crate::folded::Folded;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// How long to wait before accepting again, when descriptors or memory ran out.
+/// The pause before accepting again when descriptors or memory ran out.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// An address that can't be listened on.
+/// An address can't be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("listen on {address}: {}", lariat_base::os_error::io_error(source))]
 pub struct ListenError {
@@ -28,17 +28,17 @@ pub struct ListenError {
     source: io::Error,
 }
 
-/// Takes connections, whatever goes wrong with single ones.
+/// Accepts connections. Errors of single connections don't end it.
 pub struct TcpListener {
     socket: tokio::net::TcpListener,
     resume: Instant,
-    /// Lines about what can't be accepted.
+    /// Log lines about failures to accept.
     folded: Folded<String>,
 }
 
 impl TcpListener {
-    /// Listens on `address`; `[::]` takes IPv4 as well, and stands for IPv4 alone where there is no IPv6. Must
-    /// be called inside a runtime.
+    /// Listens on `address`. `[::]` accepts IPv4 as well, and means `0.0.0.0` on a host without IPv6. Must be
+    /// called within a runtime.
     pub fn bind(address: SocketAddr) -> Result<Self, ListenError> {
         let bound = match bind(address) {
             Err(error) if has_no_ipv6(address, &error) => {
@@ -50,23 +50,23 @@ impl TcpListener {
         Ok(Self { socket, resume: Instant::now(), folded: Folded::default() })
     }
 
-    /// Where it listens, with the port that the system picked if it was to.
+    /// The address that it listens on, with the port that the system picked for port 0.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// The next connection. Cancelling it loses nothing.
+    /// The next connection. Cancel-safe.
     pub async fn accept(&mut self) -> Arrival {
         loop {
             sleep_until(self.resume).await;
             match self.socket.accept().await {
                 Ok((stream, peer)) => {
-                    // A socket that can't be set so is about to fail anyway.
+                    // A socket that refuses this is about to fail anyway.
                     let _ = stream.set_nodelay(true);
                     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                     return Arrival { stream: Movable::Tcp(stream), origin: Origin::Tcp(peer) };
                 }
-                // It was gone before it was accepted.
+                // The connection was gone before it was accepted.
                 Err(error) if is_of_the_peer(&error) => {}
                 Err(error) => {
                     let now = std::time::Instant::now();
@@ -111,7 +111,7 @@ fn bind_freely(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     socket.bind(&address.into())
 }
 
-/// Whether all addresses were asked for, and there are none of IPv6 here.
+/// Whether `[::]` was asked for on a host without IPv6.
 fn has_no_ipv6(address: SocketAddr, error: &io::Error) -> bool {
     address.ip() == Ipv6Addr::UNSPECIFIED
         && matches!(errno(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
@@ -121,7 +121,7 @@ fn errno(error: &io::Error) -> Option<Errno> {
     error.raw_os_error().map(Errno::from_raw_os_error)
 }
 
-/// Linux passes errors that are already pending on the new connection (accept(2)).
+/// Linux passes pending network errors of the new connection on as errors of accept(2).
 fn is_of_the_peer(error: &io::Error) -> bool {
     let Some(errno) = errno(error) else { return false };
     matches!(
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn an_address_that_is_not_there_yet_is_listened_on() {
         runtime().block_on(async {
-            // Documentation's addresses: no host has one of them.
+            // Addresses for documentation (RFC 5737, RFC 3849): no host has one of them.
             for address in ["192.0.2.7:0", "[2001:db8::7]:0"] {
                 let address: SocketAddr = address.parse().unwrap();
                 match TcpListener::bind(address) {

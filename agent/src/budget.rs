@@ -1,11 +1,12 @@
-//! What each key may take of the agent: sessions, jobs, and the memory that its requests keep.
+//! What each key may use of the agent: sessions, jobs, and the memory that its requests keep.
 //!
-//! Everything that a key can make the agent hold draws from here. Keys with the verb `keys`, the *owners*,
-//! have a part to themselves, so that one of them always gets in; any other key gets half of everything
-//! at most, and all the others together no more than what is not set aside for owners. So nobody
-//! notices what another key does, and the agent lives whatever they do.
+//! Everything that a key can make the agent hold is charged here. *Owners*, keys with the verb `keys` and no
+//! list of users, have a reserve, so that one of them always gets in. Any other key gets at most half of the
+//! total, and all of them together no more than what is not reserved. So no key starves another, and the
+//! agent stays within its limits whatever they do.
 //!
-//! A state machine without I/O behind one lock; nobody waits for what it has not.
+//! A state machine without I/O behind a lock for each resource; a request beyond a limit is refused, never
+//! queued.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,21 +19,21 @@ use lariat_wire::protocol::verb::Verb;
 
 use crate::keyring::Entry;
 
-/// How much there is of everything.
+/// The total amount of each resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Sessions at a time.
+    /// Concurrent sessions.
     pub sessions: usize,
-    /// Jobs at a time, detached ones included.
+    /// Concurrent jobs, detached ones included.
     pub jobs: usize,
     /// Bytes that requests keep.
     pub memory: usize,
 }
 
-/// What is set aside for owners, as far as it is not more than half.
+/// What is reserved for owners, up to half of the total.
 const RESERVED: Limits = Limits { sessions: 16, jobs: 8, memory: 32 * 1024 * 1024 };
 
-/// Something that there is a limited amount of.
+/// A resource that is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
     /// Sessions.
@@ -43,17 +44,17 @@ pub enum Resource {
     Memory,
 }
 
-/// Who takes.
+/// The key to which a share is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder {
     key: KeyId,
     is_owner: bool,
-    /// Its own limits, from the keyring.
+    /// The key's own limits, from the keyring.
     sessions: Option<usize>,
     jobs: Option<usize>,
 }
 
-/// There is no more for the one who asked.
+/// The resource is used up, or the key's limit on it is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", Cause::AtLimit(self.limit()))]
 pub struct Exhausted(pub Resource);
@@ -75,18 +76,18 @@ impl From<Exhausted> for Failure {
 }
 
 impl Holder {
-    /// The key of this entry.
+    /// The holder for a key of the keyring.
     pub fn of(entry: &Entry) -> Self {
         let is_owner = entry.verbs.contains(Verb::Keys) && entry.users.is_none();
         Self { key: entry.id, is_owner, sessions: entry.max_sessions, jobs: entry.max_jobs }
     }
 
-    /// Whether it is an owner.
+    /// Whether the key is an owner.
     pub fn is_owner(self) -> bool {
         self.is_owner
     }
 
-    /// A key that the keyring does not have, which has jobs from before.
+    /// The holder for a key that is no longer in the keyring, but has jobs from earlier.
     pub fn unknown(key: KeyId) -> Self {
         Self { key, is_owner: false, sessions: None, jobs: None }
     }
@@ -100,23 +101,23 @@ impl Holder {
     }
 }
 
-/// All that there is. Clones are the same.
+/// The agent's budget. Clones share their state.
 #[derive(Clone)]
 pub struct Budget(Arc<[Mutex<Pool>; 3]>);
 
-/// One resource.
+/// The state of one resource.
 struct Pool {
     total: usize,
     reserved: usize,
     used: usize,
-    /// Of it, by keys that are no owners.
+    /// The part of `used` that keys other than owners hold.
     used_by_others: usize,
-    /// By key. Keys that have nothing are not here.
+    /// By key. Keys that hold nothing are absent.
     keys: HashMap<KeyId, usize>,
 }
 
 impl Budget {
-    /// Nothing is taken yet.
+    /// A budget of which nothing is used.
     pub fn new(limits: Limits) -> Self {
         let pool = |total, reserved: usize| Mutex::new(Pool::new(total, reserved));
         Self(Arc::new([
@@ -126,7 +127,7 @@ impl Budget {
         ]))
     }
 
-    /// Takes some, unless that is more than this key may have.
+    /// Takes an amount, unless that exceeds what the key may have.
     pub fn take(&self, holder: Holder, what: Resource, amount: usize) -> Result<Share, Exhausted> {
         if !self.pool(what).take(holder, holder.own_limit(what), amount) {
             return Err(Exhausted(what));
@@ -134,18 +135,18 @@ impl Budget {
         Ok(Share { budget: self.clone(), holder, what, amount })
     }
 
-    /// Takes what is held already, whatever the limits.
+    /// Charges one unit that is held already, whatever the limits.
     pub fn take_held(&self, holder: Holder, what: Resource) -> Share {
         self.pool(what).add(holder, 1);
         Share { budget: self.clone(), holder, what, amount: 1 }
     }
 
-    /// The memory of this key's requests.
+    /// The memory account of this key's requests.
     pub fn memory(&self, holder: Holder) -> Memory {
         Memory::of(Requests { budget: self.clone(), holder })
     }
 
-    /// How much of this is taken.
+    /// How much of this resource is used.
     pub fn used(&self, what: Resource) -> usize {
         self.pool(what).used
     }
@@ -167,7 +168,7 @@ impl Pool {
             |used: usize, most: usize| used.checked_add(amount).is_some_and(|sum| sum <= most);
         let open = self.total - self.reserved;
         let fits_key = if holder.is_owner {
-            // What is set aside is for other owners too.
+            // The reserve is for other owners too.
             fits(mine, open.max(1))
         } else {
             fits(mine, self.total / 2) && fits(self.used_by_others, open)
@@ -202,7 +203,7 @@ impl Pool {
     }
 }
 
-/// What somebody has taken. It is given back when this is dropped.
+/// An amount that a key holds. Dropping it gives the amount back.
 pub struct Share {
     budget: Budget,
     holder: Holder,
@@ -211,7 +212,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// Whose it is.
+    /// The key that holds it.
     pub fn key(&self) -> KeyId {
         self.holder.key
     }
@@ -223,7 +224,7 @@ impl Drop for Share {
     }
 }
 
-/// Where a key's requests ask for memory.
+/// Charges a key's requests for memory.
 struct Requests {
     budget: Budget,
     holder: Holder,

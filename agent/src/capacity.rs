@@ -1,4 +1,4 @@
-//! How much this host can give: what limits are by default.
+//! The default limits, from what this host has.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ pub fn limits() -> Limits {
     for_memory(memory())
 }
 
-/// Bytes of output that the detached jobs of a key may keep in this directory.
+/// Bytes of output that the detached jobs of one key may keep in this directory.
 pub fn output(state: &Path) -> u64 {
     const LEAST: u64 = 1024 * MIB;
     let disk =
@@ -22,7 +22,7 @@ pub fn output(state: &Path) -> u64 {
     (disk / 10).max(LEAST)
 }
 
-/// A quarter is for what requests keep; the rest goes to sessions, jobs and workers.
+/// A quarter is for what requests keep; the rest is for sessions, jobs and workers.
 fn for_memory(bytes: u64) -> Limits {
     let count = |share: u64, least: u64, most: u64| {
         usize::try_from((bytes / share).clamp(least, most)).unwrap_or(usize::MAX)
@@ -34,7 +34,7 @@ fn for_memory(bytes: u64) -> Limits {
     }
 }
 
-/// Bytes of memory that this process may use: the host's, or less where something says so.
+/// Bytes of memory that this process may use: the host's, or less if a cgroup or a resource limit says so.
 fn memory() -> u64 {
     let cgroup = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let paths = cgroup.lines().filter_map(|line| {
@@ -47,7 +47,7 @@ fn memory() -> u64 {
             _ => None,
         }
     });
-    // Where the file is not found, the group is mounted as the root.
+    // In a container the process's own group can be mounted as the root.
     let roots = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
     let groups = paths
         .chain(roots.map(str::to_owned))
@@ -57,7 +57,7 @@ fn memory() -> u64 {
     groups.chain(own).chain(host).min().unwrap_or(512 * MIB)
 }
 
-/// The host's memory by the text of /proc/meminfo.
+/// The host's memory, from the text of /proc/meminfo.
 fn total(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)

@@ -1,6 +1,6 @@
-//! `lariatd check`: whether the agent could serve, and everything that keeps it from it.
+//! `lariatd check`: reports everything that would keep the agent from serving.
 //!
-//! It goes on after a mistake, so that one run tells them all.
+//! It continues after a mistake, so that one run reports all of them.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -14,7 +14,8 @@ use crate::config::Config;
 use crate::identity::Identity;
 use crate::keyring::Keyring;
 
-/// Exit code for a configuration that can't work (`EX_CONFIG`); systemd does not restart on it.
+/// Exit code for a wrong configuration (`EX_CONFIG`, sysexits.h); systemd does not restart the agent after
+/// it.
 pub const EXIT_CONFIG: u8 = 78;
 
 /// What a check found.
@@ -26,8 +27,7 @@ pub struct Findings {
     pub wrong: Vec<String>,
 }
 
-/// Checks, tells what was found on `out` (what is in order) and `err` (what is wrong), and returns
-/// the exit code.
+/// Checks, writes what is in order to `out` and what is wrong to `err`, and returns the exit code.
 pub fn run(config: &Path, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<ExitCode> {
     let findings = check(config, SystemTime::now());
     for line in &findings.good {
@@ -39,7 +39,7 @@ pub fn run(config: &Path, out: &mut dyn Write, err: &mut dyn Write) -> io::Resul
     Ok(if findings.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIG) })
 }
 
-/// Checks configuration, certificate, key and keyring as they will be at `now`.
+/// Checks configuration, certificate, key, keyring and state directory, with the dates valid at `now`.
 pub fn check(path: &Path, now: SystemTime) -> Findings {
     let mut findings = Findings::default();
     let config = match Config::load(path) {
@@ -64,7 +64,7 @@ pub fn check(path: &Path, now: SystemTime) -> Findings {
     findings
 }
 
-/// Whether the state directory is fit, or could be made.
+/// Whether the state directory is usable, or could be created.
 fn check_state(state: &Path) -> Result<(), String> {
     let no_place = |directory: &Path, why: &str| {
         Err(format!("state {}: {} {why}", state.display(), directory.display()))
@@ -74,7 +74,7 @@ fn check_state(state: &Path) -> Result<(), String> {
         Ok(_) => check_directory(state).map_err(|error| error.to_string())?,
         Err(_) => {}
     }
-    // What is not there is made, parents included.
+    // The agent creates the directory and its missing parents.
     let Some(directory) = state.ancestors().find(|directory| directory.exists()) else {
         return Ok(());
     };
@@ -93,7 +93,7 @@ fn check_state(state: &Path) -> Result<(), String> {
 
 fn check_identity(config: &Config, identity: &Identity, now: SystemTime, findings: &mut Findings) {
     let file = config.certificate.display();
-    // A clock before 1970 makes every certificate "not valid yet", which is what is wrong then.
+    // With a clock before 1970 every certificate is "not valid yet", which points at the clock.
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let now = i64::try_from(now).unwrap_or(i64::MAX);
     let unfit = identity.unfit(&config.name, now);
@@ -126,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    /// A bundle as enrolment makes it.
+    /// A bundle as enrollment makes it.
     fn bundle() -> (tempfile::TempDir, std::path::PathBuf) {
         let directory = crate::private_directory();
         let leaf = Ca::create().unwrap().issue(&"web1".parse().unwrap()).unwrap();

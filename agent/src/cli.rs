@@ -33,12 +33,11 @@ enum Command {
     Check,
 }
 
-/// The whole program.
+/// The agent's `main`.
 pub fn main() -> ExitCode {
-    // Where that fails there is nothing better to do.
+    // Otherwise a file beyond the limit ends the process with SIGXFSZ; the agent can work all the same.
     let _ = lariat_engine::file_size_limit::report_as_error();
-    // Before anything else is made: a supervisor is nothing but its loop, and a worker gives up what it
-    // has before it does anything.
+    // Before anything else: a supervisor runs only its loop, and a worker drops its privileges first.
     match std::env::args_os().nth(1) {
         Some(first) if first == supervise::SUBCOMMAND => return supervise::main(),
         Some(first) if first == worker::SUBCOMMAND => {
@@ -54,7 +53,7 @@ pub fn main() -> ExitCode {
                 return ExitCode::SUCCESS;
             }
             let _ = writeln!(io::stderr(), "lariatd: {}", one_line(&error));
-            // A wrong option in a unit file is as much in need of a person as a wrong configuration.
+            // As with a wrong configuration, a restart does not help.
             return EXIT_CONFIG.into();
         }
     };
@@ -65,7 +64,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The first of the parser's lines says what is wrong; the rest is advice.
+/// clap's first line says what is wrong; the rest is advice.
 fn one_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let line = text.lines().next().unwrap_or_default();

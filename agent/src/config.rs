@@ -1,8 +1,7 @@
 //! The agent's configuration file, `agent.toml`.
 //!
-//! An unknown key is an error that names it and its line, so that a misspelt limit is never silently
-//! the default. Relative paths are relative to the file's own directory, so that a bundle can lie
-//! anywhere.
+//! An unknown key is an error that names the key and its line, so that a misspelt limit never silently means
+//! the default. Relative paths are relative to the file's own directory, so that a bundle can lie anywhere.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -22,17 +21,17 @@ use crate::budget;
 /// Where packages put the configuration.
 pub const DEFAULT_PATH: &str = "/etc/lariat/agent.toml";
 
-/// What the agent is told about itself.
+/// The agent's configuration.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The host's name.
     #[serde(deserialize_with = "from_text")]
     pub name: HostName,
-    /// The enrolment that this host's keys were derived for.
+    /// The enrollment that this host's keys were derived for.
     #[serde(deserialize_with = "from_text")]
     pub enrolment: EnrolmentId,
-    /// Where to listen. Port 0 lets the system pick one.
+    /// Where to listen. With port 0 the system picks the port.
     pub listen: SocketAddr,
     /// The host's certificate, PEM.
     pub certificate: PathBuf,
@@ -42,10 +41,10 @@ pub struct Config {
     pub keyring: PathBuf,
     /// The directory for jobs and sockets.
     pub state: PathBuf,
-    /// What processes of the host itself may ask for over the socket in `state`; nothing, unless it is said.
+    /// What processes on this host may do over the socket in `state`. Empty by default: there is no socket.
     #[serde(default, deserialize_with = "verbs")]
     pub local: Vec<Verb>,
-    /// What unauthenticated peers may take up.
+    /// Limits on connections that have not logged in.
     #[serde(default)]
     pub admission: Admission,
     /// How commands run.
@@ -54,31 +53,32 @@ pub struct Config {
     /// What is kept of detached jobs.
     #[serde(default)]
     pub jobs: Jobs,
-    /// What all keys together may take up.
+    /// Limits on all keys together.
     #[serde(default)]
     pub limits: Limits,
 }
 
-/// What those who logged in may take up. A key that does not have every verb gets half of it at most.
+/// Limits on what keys may use. A key that is not an owner (see [`budget`](crate::budget)) gets at most half.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Sessions at a time. By default as many as fit the host's memory, up to 1024.
+    /// Concurrent sessions. By default as many as fit the host's memory, 64 to 1024.
     #[serde(deserialize_with = "some_count")]
     pub sessions: Option<usize>,
-    /// Jobs at a time, detached ones included. By default as many as fit the host's memory, up to 512.
+    /// Concurrent jobs, detached ones included. By default as many as fit the host's memory, 16 to 512.
     #[serde(deserialize_with = "some_count")]
     pub jobs: Option<usize>,
-    /// Bytes of output that the detached jobs of one key keep on disk. By default a tenth of the disk.
+    /// Bytes of output that the detached jobs of one key keep on disk. By default a tenth of the disk, at
+    /// least 1G.
     #[serde(deserialize_with = "some_size")]
     pub output: Option<u64>,
-    /// Bytes that requests keep in memory. By default a quarter of the host's, up to 1G.
+    /// Bytes that requests keep in memory. By default a quarter of the host's memory, 32M to 1G.
     #[serde(deserialize_with = "some_memory")]
     pub memory: Option<usize>,
 }
 
 impl Limits {
-    /// With the defaults in place of what is not said.
+    /// The limits, with `default` for those that are not set.
     pub fn or(&self, default: budget::Limits) -> budget::Limits {
         budget::Limits {
             sessions: self.sessions.unwrap_or(default.sessions),
@@ -98,7 +98,7 @@ pub struct Admission {
     /// Most connections of all sources that have not logged in.
     #[serde(deserialize_with = "at_least_one")]
     pub places: usize,
-    /// From accept to the end of the login.
+    /// The time from accepting a connection to the end of its login.
     #[serde(deserialize_with = "positive_duration")]
     pub login_deadline: Duration,
     /// Networks that are never penalised.
@@ -117,11 +117,11 @@ impl Default for Admission {
 pub struct Exec {
     /// PATH of commands.
     pub path: String,
-    /// Longest time that a job waits for a controller that went away.
+    /// Longest time that a job waits for a controller whose connection broke.
     #[serde(deserialize_with = "duration")]
     pub grace_max: Duration,
-    /// Most processes and threads of one job at a time, where the system can count them; unless it is given,
-    /// 15 % of what the host can have.
+    /// Most processes and threads of one job, where the system can count them. By default 15 % of the host's
+    /// limit.
     pub tasks_max: Option<NonZeroU32>,
 }
 
@@ -139,7 +139,7 @@ impl Default for Exec {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Jobs {
-    /// Bytes of each of a job's two output streams, the newest.
+    /// Bytes kept of each of a job's two output streams; the newest are kept.
     #[serde(deserialize_with = "log_size")]
     pub output: u64,
     /// How long output and exit are kept after a job's end.
@@ -154,7 +154,7 @@ impl Default for Jobs {
 }
 
 impl Config {
-    /// Reads a file, which must be private like what it names.
+    /// Loads a configuration file, which must be private. Relative paths are resolved.
     pub fn load(path: &Path) -> Result<Self, TomlFileError> {
         let mut config: Self = toml_file::load(path)?;
         let directory = path.parent().unwrap_or(Path::new(""));
@@ -185,7 +185,7 @@ fn positive_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Durat
     Ok(duration)
 }
 
-/// Less would cut what a single command says into pieces too small to be worth a file each.
+/// Less would cut the output of a single command into files that are too small.
 fn log_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     const LEAST: u64 = 64 * 1024;
     let text = String::deserialize(deserializer)?;
@@ -207,7 +207,7 @@ fn some_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, 
     parse_size(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
-/// Less would not do for a single request.
+/// Less would not suffice for a single request.
 fn some_memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
     const LEAST: u64 = 16 * 1024 * 1024;
     let text = String::deserialize(deserializer)?;
@@ -217,7 +217,7 @@ fn some_memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usiz
     }
 }
 
-/// 0 is no limit's way to say "unlimited".
+/// Rejects 0, which might be taken for "unlimited".
 fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     match usize::deserialize(deserializer)? {
         0 => Err(serde::de::Error::custom("0 would let nobody in")),

@@ -1,7 +1,7 @@
-//! How many files the agent itself may have open: as many as the system allows it.
+//! The limit on open files: the agent raises its own as far as the system allows.
 //!
-//! A command gets the limit back that the agent was started with, because programs that use `select`
-//! or close every possible descriptor rely on a small one.
+//! A command gets the original limit back, because programs that use select(2) or close every possible
+//! descriptor rely on a small one.
 
 use std::sync::OnceLock;
 
@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 static ORIGINAL: OnceLock<Rlimit> = OnceLock::new();
 
-/// Raises the limit as far as it goes, once, and remembers what it was.
+/// Raises the limit to its maximum. The original is remembered.
 pub fn raise() {
     let limit = original();
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };

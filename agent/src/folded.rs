@@ -1,23 +1,23 @@
-//! Log lines that a peer can cause at will, folded: the first of its sort is written at once, those that
-//! follow within a minute are counted, and then one line tells how many there were.
+//! Folds log lines that a peer can cause at will: the first of a kind is written at once, those that follow
+//! within a minute are counted, and one line then reports the count.
 //!
-//! A state machine without a clock. What it keeps is bounded: sorts beyond [`MOST`] share one count.
+//! A state machine without a clock. Its size is bounded: kinds beyond [`MOST`] share one count.
 
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// How long lines of a sort are counted before that is told.
+/// How long lines of a kind are counted before the count is reported.
 pub const WINDOW: Duration = Duration::from_secs(60);
 
-/// Most sorts that are told apart at a time.
+/// Most kinds that are counted separately at a time.
 const MOST: usize = 512;
 
-/// Lines that are counted at present, by their sort.
+/// The lines that are being counted, by kind.
 pub struct Folded<K> {
     sorts: HashMap<K, Sort>,
-    /// Lines of sorts for which there was no room.
+    /// Lines of further kinds.
     others: Option<Sort>,
 }
 
@@ -34,7 +34,7 @@ impl<K: Hash + Eq> Default for Folded<K> {
 }
 
 impl<K: Hash + Eq + Display> Folded<K> {
-    /// A line of this sort is about to be written. Gives whether it is.
+    /// Counts a line of this kind, and returns whether it is to be written.
     pub fn is_news(&mut self, sort: K, now: Instant) -> bool {
         let fresh = Sort { since: now, count: 0 };
         if let Some(known) = self.sorts.get_mut(&sort) {
@@ -49,13 +49,13 @@ impl<K: Hash + Eq + Display> Folded<K> {
         false
     }
 
-    /// When something is to be told, if anything is.
+    /// When the next count is to be reported, if any.
     pub fn due(&self) -> Option<Instant> {
         let kept = self.sorts.values().chain(&self.others);
         kept.map(|sort| sort.since + WINDOW).min()
     }
 
-    /// What was counted in windows that are over by now.
+    /// The counts of windows that have ended by now, as text.
     pub fn take(&mut self, now: Instant) -> Vec<String> {
         let over = |sort: &Sort| sort.since + WINDOW <= now;
         let ended = self.sorts.extract_if(|_, sort| over(sort)).filter(|(_, sort)| sort.count > 0);

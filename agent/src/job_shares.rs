@@ -1,5 +1,5 @@
-//! What jobs take of the budget. A job ends without telling the agent, so its share is looked after
-//! only when somebody gets none: then those of jobs that run no more are given back.
+//! The jobs' shares of the budget. Nothing notifies the agent when a job ends, so the shares of ended jobs
+//! are given back only when the budget has none left for a new job.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,14 +11,14 @@ use lariat_base::name::{JobId, KeyId};
 use crate::budget::{Budget, Exhausted, Holder, Resource, Share};
 use crate::jobs::Jobs;
 
-/// The shares of all jobs that run, and of some that did.
+/// The shares of all running jobs, and of some that have ended.
 pub struct JobShares {
     budget: Budget,
     shares: Mutex<HashMap<JobId, Share>>,
 }
 
 impl JobShares {
-    /// With those of the jobs that run from before; `holder` tells who a key is.
+    /// Charges the jobs that run already. `holder` returns the holder for a key.
     pub fn load(
         jobs: &Jobs,
         budget: &Budget,
@@ -29,7 +29,7 @@ impl JobShares {
         Ok(Self { budget: budget.clone(), shares: Mutex::new(shares) })
     }
 
-    /// A share for one more job. It counts until it is dropped or kept.
+    /// Takes a share for one more job. It counts until it is dropped or kept.
     pub fn take(&self, holder: Holder, jobs: &Jobs) -> Result<Share, Exhausted> {
         let take = || self.budget.take(holder, Resource::Job, 1);
         take().or_else(|_| {
@@ -38,7 +38,7 @@ impl JobShares {
         })
     }
 
-    /// The job has been started, and has its share until it ends.
+    /// Keeps the share until the job has ended. Called once the job is started.
     pub fn keep(&self, job: JobId, share: Share) {
         self.lock().insert(job, share);
     }

@@ -1,7 +1,7 @@
-//! Memory that bursts leave behind, given back to the system.
+//! Gives memory that bursts leave behind back to the system.
 //!
-//! The C library keeps freed memory, in up to eight arenas for each processor, for threads that may
-//! come: a thousand short sessions would leave several times what the idle agent needs.
+//! The C library keeps freed memory for threads that may come, in up to eight arenas per processor: a
+//! thousand short sessions would leave several times what the idle agent needs.
 #![expect(unsafe_code, reason = "each block says why it is sound")]
 
 use std::future::pending;
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// How long after somebody came memory is given back, and how often while somebody is there.
+/// How long after a connection memory is given back, and how often while peers are connected.
 const AFTER: Duration = Duration::from_secs(5);
 
-/// Keeps the C library's arenas few. Call it before threads are started.
+/// Limits the number of the C library's arenas. Must be called before any thread is started.
 pub fn limit() {
     #[cfg(target_env = "gnu")]
     {
@@ -31,17 +31,17 @@ fn give_back() {
     };
 }
 
-/// When memory is to be given back: some time after somebody came, and until nobody is there.
+/// Schedules when memory is given back: some time after a connection, and then until no peer is left.
 #[derive(Default)]
 pub struct Trim(Option<Instant>);
 
 impl Trim {
-    /// Somebody has come.
-    pub fn stir(&mut self) {
+    /// A peer has connected.
+    pub fn peer_arrived(&mut self) {
         self.0.get_or_insert_with(|| Instant::now() + AFTER);
     }
 
-    /// Waits until it is time. Cancelling it loses nothing.
+    /// Waits until memory is to be given back. Cancel-safe.
     pub async fn due(&self) {
         match self.0 {
             Some(at) => sleep_until(at).await,
@@ -49,9 +49,9 @@ impl Trim {
         }
     }
 
-    /// Gives back what can be given, and does so again later if somebody is there.
-    pub fn give_back(&mut self, somebody_is_there: bool) {
+    /// Gives back unused memory, and schedules the next time if a peer is connected.
+    pub fn give_back(&mut self, has_peers: bool) {
         give_back();
-        self.0 = somebody_is_there.then(|| Instant::now() + AFTER);
+        self.0 = has_peers.then(|| Instant::now() + AFTER);
     }
 }

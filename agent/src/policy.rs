@@ -1,7 +1,7 @@
-//! The one place that decides what a key may do.
+//! The only place that decides what a key may do.
 //!
-//! A pure function over an exhaustive match: a new request does not compile until it is decided here
-//! who may make it.
+//! A pure function over an exhaustive match: a new request does not compile until its permission is decided
+//! here.
 
 use std::time::SystemTime;
 
@@ -12,12 +12,12 @@ use lariat_wire::protocol::verb::Verb;
 use crate::keyring::Entry;
 use crate::user::User;
 
-/// Whether `key` may make `request` at this time, to an agent that works as the user `own` unless it
-/// is asked otherwise. A session may outlive its key's dates, so they count at each request and not
-/// only at the login.
+/// Whether `key` may make `request` at this time, to an agent that works as the user `own` unless the request
+/// names another. A session may outlive its key's dates, so they are checked for each request, not only at
+/// the login.
 pub fn decide(key: &Entry, request: &Request, own: &User, now: SystemTime) -> Result<(), Failure> {
     let verb = match request {
-        // A key that may open a shell comes back to it by that permission.
+        // A key that may open a shell needs no other verb to come back to it.
         Request::Job(JobRequest::Attach(_)) if key.verbs.contains(Verb::Shell) => Verb::Shell,
         other => other.verb(),
     };
@@ -27,7 +27,7 @@ pub fn decide(key: &Entry, request: &Request, own: &User, now: SystemTime) -> Re
     let user = match request {
         Request::Job(request) => match request {
             JobRequest::Run(run) => run.user.as_deref(),
-            // A job was permitted when it was started; whose it is is looked at where it is.
+            // A job was permitted when it was started; its owner is checked where the job is looked up.
             JobRequest::Attach(_)
             | JobRequest::List(_)
             | JobRequest::Logs(_)

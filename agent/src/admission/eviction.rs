@@ -1,19 +1,19 @@
-//! Whose place a newcomer takes.
+//! Decides which unauthenticated peer loses its slot to a newcomer.
 //!
-//! An honest controller sends its ClientHello at once and its login as soon as it is answered; what it
-//! may lack is processor time, when a hundred of them start together on one machine. So age alone says
-//! nothing: whoever came first is nearest to its login. What tells a flood is that it stalls.
+//! An honest controller sends its ClientHello at once, and its login as soon as it is answered. It may lack
+//! processor time, when a hundred of them start together on one machine. So age alone says nothing: the
+//! oldest peer may be the nearest to its login. The mark of a flood is that its peers stall.
 
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use super::{Admission, Slot, Source, Stage, Unauthenticated};
 
-/// How long an unauthenticated peer may be silent before it counts as stalled.
+/// How long a peer may send nothing before it counts as stalled.
 const SILENT: Duration = Duration::from_secs(1);
 
-/// How long a peer that was sent its challenge may be silent before it counts as stalled: on a crowded machine
-/// the proof takes its time.
+/// How long a peer may take to answer its challenge before it counts as stalled: on a busy machine the proof
+/// takes a while.
 const GREETED: Duration = Duration::from_secs(5);
 
 impl Unauthenticated {
@@ -27,8 +27,8 @@ impl Unauthenticated {
 }
 
 impl Admission {
-    /// Below all places only the stalled go, and only for newcomers of their own source when it has
-    /// its share. When all are taken, somebody has to go.
+    /// While slots are free, only stalled peers are evicted, and only by newcomers of their own source once
+    /// it has its share. When no slot is free, the least promising peer is evicted.
     pub(super) fn whom_to_evict(
         &self,
         newcomer: Source,
@@ -52,13 +52,13 @@ impl Admission {
             .map(|(&place, _)| place)
     }
 
-    /// Of sources that have more than their share, then of those that nobody logged in from lately;
-    /// among them who stalled, who is silent, who has the most company, who is oldest.
+    /// In order of preference: a peer of a source above its share; of a source without a recent login; a
+    /// stalled peer; one at an early stage; one of the source with the most peers; the oldest.
     fn least_promising(&self, now: Instant) -> Option<Slot> {
         let key = |&(&place, unauthenticated): &(&Slot, &Unauthenticated)| {
             let known = self.is_known(unauthenticated.source, unauthenticated.exempt, now);
             let weight = self.weight(unauthenticated.source);
-            // A known address can be shared with somebody who floods.
+            // A known address can be shared with an attacker.
             let most = if known { self.rules.places / 2 } else { self.rules.places_per_source };
             let has_its_share = weight <= most;
             (

@@ -1,9 +1,9 @@
-//! Who may try to log in: places for unauthenticated peers, and penalties for those who failed.
+//! Admission: slots for unauthenticated peers, and penalties for sources whose logins failed.
 //!
-//! A state machine without I/O and without a clock: it is told what happened and when, and says what
-//! to do. Its invariants: there are never more unauthenticated peers than places, nobody is refused for want of a
-//! place (another unauthenticated peer goes instead, see [`eviction`]), nothing here grows without bound, and
-//! neither a session nor an unauthenticated peer whose login has arrived holds a place.
+//! A state machine without I/O and without a clock: it is given events with their times, and returns what to
+//! do. Its invariants: there are never more unauthenticated peers than slots; no newcomer is refused for want
+//! of a slot (another peer is evicted instead, see [`eviction`]); nothing grows without bound; and neither a
+//! session nor a peer whose login has arrived holds a slot.
 
 mod eviction;
 mod penalties;
@@ -24,13 +24,13 @@ pub use source::Source;
 /// What an operator may set.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Unauthenticated peers of one source at a time that may be stalled, unless it logged in lately.
+    /// Stalled peers that one source may have at a time, unless it logged in lately.
     pub places_per_source: usize,
     /// Most unauthenticated peers at a time.
     pub places: usize,
     /// What failures cost.
     pub penalties: PenaltyRules,
-    /// Networks that are never penalised and may use every place.
+    /// Networks that are never penalised and may use every slot.
     pub exempt: Vec<IpNet>,
 }
 
@@ -45,45 +45,45 @@ impl Default for Rules {
     }
 }
 
-/// An unauthenticated peer's place. Later ones are larger.
+/// An unauthenticated peer's slot. Later ones compare greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u64);
 
-/// What to do with a connection that has just come.
+/// What to do with a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Close it at once: its source is penalised until then.
+    /// Close it at once: its source is penalised until this time.
     Penalised(Instant),
-    /// Let it try to log in, and first cut off the one whose place it takes, if any.
+    /// Let the peer try to log in, and close the evicted peer's connection, if any.
     Admitted {
-        /// The newcomer's place.
+        /// The newcomer's slot.
         place: Slot,
-        /// Who has to go.
+        /// The slot of the evicted peer.
         evicted: Option<Slot>,
     },
 }
 
-/// How an unauthenticated peer's time ended.
+/// How an unauthenticated connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It logged in.
+    /// The peer logged in.
     LoggedIn,
-    /// It closed the connection before it sent a byte: a probe, or a health check.
+    /// The peer closed the connection before it sent a byte: a probe, or a health check.
     Nothing,
     /// Anything else.
     Failed,
 }
 
-/// Everything that is known of unauthenticated peers.
+/// The state of admission.
 pub struct Admission {
     rules: Rules,
     penalties: Penalties,
-    /// By age: those that have a place.
+    /// The peers that hold a slot, by age.
     unauthenticated: BTreeMap<Slot, Unauthenticated>,
-    /// By age: those whose login has arrived. They wait for their denial, or for us to notice that
-    /// they are in.
+    /// The peers whose login has arrived, by age. They wait for their denial, or for the main loop to handle
+    /// their login.
     decided: BTreeMap<Slot, Unauthenticated>,
-    /// Places of each source that has any.
+    /// Slots held by each source.
     counts: HashMap<Source, usize>,
     next: u64,
 }
@@ -92,12 +92,12 @@ struct Unauthenticated {
     source: Source,
     exempt: bool,
     stage: Stage,
-    /// When it reached its stage.
+    /// When the peer reached its stage.
     since: Instant,
 }
 
 impl Admission {
-    /// Starts with nobody. Limits of 0 are taken as 1, so that a newcomer always finds a place.
+    /// An empty state. Limits of 0 are taken as 1, so that a newcomer always gets a slot.
     pub fn new(mut rules: Rules) -> Self {
         rules.places = rules.places.max(1);
         rules.places_per_source = rules.places_per_source.max(1);
@@ -111,7 +111,7 @@ impl Admission {
         }
     }
 
-    /// Decides about a connection from `address` that came at `now`.
+    /// Decides on a connection from `address` that arrived at `now`.
     pub fn connected(&mut self, address: IpAddr, now: Instant) -> Verdict {
         let source = Source::of(address);
         let exempt = self.is_exempt(address);
@@ -132,7 +132,7 @@ impl Admission {
         Verdict::Admitted { place, evicted }
     }
 
-    /// Takes note of how far an unauthenticated peer has come. Returns whom to cut off, if too many wait for their
+    /// Records the stage that a peer has reached. Returns a peer to cut off, if too many wait for their
     /// denial.
     pub fn progressed(&mut self, place: Slot, stage: Stage, now: Instant) -> Option<Slot> {
         if stage < Stage::Decided {
@@ -147,8 +147,8 @@ impl Admission {
         oldest.flatten().map(|(place, _)| place)
     }
 
-    /// Takes note that the unauthenticated peer's time ended. One that was evicted has no place to give back, and
-    /// is not penalised for having been slower than others.
+    /// Records the end of a connection. An evicted peer has no slot to release, and is not penalised for
+    /// having been slower than others.
     pub fn ended(&mut self, place: Slot, outcome: Outcome, now: Instant) {
         let Some(Unauthenticated { source, exempt, .. }) = self.release(place) else { return };
         match outcome {
@@ -158,7 +158,7 @@ impl Admission {
         }
     }
 
-    /// Unauthenticated peers at present that have a place.
+    /// The number of peers that hold a slot.
     pub fn unauthenticated(&self) -> usize {
         self.unauthenticated.len()
     }

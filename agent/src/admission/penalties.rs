@@ -1,6 +1,6 @@
-//! What failed logins cost their source: time in which its connections are closed unheard, doubling
-//! with each failure and forgotten step by step. Both tables are bounded: when one is full, the entry
-//! that would be forgotten first goes.
+//! Penalties: after failed logins, a source's connections are closed at once for some time. The time doubles
+//! with each failure, and failures are forgotten one by one. Both tables are bounded: when one is full, its
+//! oldest entry is dropped.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use super::source::Source;
 
-/// Most sources that either table remembers. An entry is less than 64 bytes.
+/// Most sources in either table. An entry takes less than 64 bytes.
 const REMEMBERED: usize = 4096;
 
 /// What failures cost.
 #[derive(Clone, Debug)]
 pub struct PenaltyRules {
-    /// Failures that cost nothing yet: a person mistakes a key once or twice.
+    /// Failures that cost nothing: a person mistakes a key once or twice.
     pub free: u32,
     /// The first penalty; each further failure doubles it.
     pub first: Duration,
@@ -56,13 +56,13 @@ impl Penalties {
         Self { rules, failures: HashMap::new(), logins: HashMap::new() }
     }
 
-    /// Until when this source is penalised, if it is at `now`.
+    /// The end of the source's penalty, if it is penalised at `now`.
     pub(super) fn of(&self, source: Source, now: Instant) -> Option<Instant> {
         let until = self.failures.get(&source)?.until;
         (until > now && !self.logged_in_lately(source, now)).then_some(until)
     }
 
-    /// A login of this source failed.
+    /// Records a failed login of this source.
     pub(super) fn failed(&mut self, source: Source, now: Instant) {
         if self.logged_in_lately(source, now) {
             return;
@@ -74,20 +74,20 @@ impl Penalties {
         self.failures.insert(source, Failures { count, last: now, until });
     }
 
-    /// Somebody logged in from this source.
+    /// Records a login from this source.
     pub(super) fn forgive(&mut self, source: Source, now: Instant) {
         self.failures.remove(&source);
         make_room(&mut self.logins, source, |&login| login);
         self.logins.insert(source, now);
     }
 
-    /// Whether somebody logged in from this source not long ago.
+    /// Whether a peer logged in from this source not long ago.
     pub(super) fn logged_in_lately(&self, source: Source, now: Instant) -> bool {
         let lately = |login| now.saturating_duration_since(login) < self.rules.login_counts_for;
         self.logins.get(&source).copied().is_some_and(lately)
     }
 
-    /// Failures that time has not forgotten.
+    /// Failures that are not forgotten yet.
     fn remembered(&self, past: &Failures, now: Instant) -> u32 {
         let quiet = now.saturating_duration_since(past.last).as_millis();
         let step = self.rules.forget_after.as_millis().max(1);
@@ -103,7 +103,7 @@ impl Penalties {
     }
 }
 
-/// Drops the entry with the smallest `age` when a new key would be one too many.
+/// Drops the oldest entry if a new key would be one too many. `age` returns when an entry was made.
 fn make_room<K: Copy + Eq + Hash, V>(
     table: &mut HashMap<K, V>,
     key: K,

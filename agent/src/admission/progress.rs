@@ -1,27 +1,27 @@
-//! How far an unauthenticated peer has come, and how its task says so.
+//! The stages of an unauthenticated peer, and the channel on which its task reports them.
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::Slot;
 
-/// Where the unauthenticated peers' tasks say it.
+/// The peers' tasks report stages here.
 pub type Tell = UnboundedSender<(Slot, Stage)>;
 
-/// Where the loop that accepts hears it.
+/// The main loop receives stages here.
 pub type Hear = UnboundedReceiver<(Slot, Stage)>;
 
-/// How far an unauthenticated peer has come. Later ones are larger.
+/// How far an unauthenticated peer has come. Later stages compare greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// It has sent nothing, or not yet a whole ClientHello.
+    /// The peer has sent nothing, or not yet a whole ClientHello.
     Silent,
-    /// It has been answered; its login is awaited.
+    /// The peer has been answered; its login is awaited.
     Greeted,
-    /// Its login has arrived.
+    /// The peer's login has arrived.
     Decided,
 }
 
-/// Tells the loop that accepts how far one unauthenticated peer has come. Nobody need listen.
+/// Reports one peer's stages to the main loop, if that still listens.
 #[derive(Clone)]
 pub struct Progress {
     place: Slot,
@@ -29,19 +29,19 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// For the unauthenticated peer that has this place.
+    /// Reports for the peer that holds this slot.
     pub fn new(place: Slot, sender: &Tell) -> Self {
         Self { place, sender: sender.clone() }
     }
 
-    /// It has come this far. To be said once for each stage.
+    /// Reports a stage. To be called once for each stage.
     pub fn reached(&self, stage: Stage) {
         let _ = self.sender.send((self.place, stage));
     }
 }
 
-/// Both ends. Each unauthenticated peer says at most two things, and whoever admits unauthenticated peers listens first: so
-/// what waits here is bounded by their number.
+/// Both ends of the channel. A peer reports at most two stages, and the main loop reads all of them before it
+/// admits another peer, so the number of waiting reports is bounded by the number of peers.
 pub fn progress() -> (Tell, Hear) {
     unbounded_channel()
 }

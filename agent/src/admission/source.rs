@@ -1,5 +1,5 @@
-//! Where a connection comes from, as far as one person can be held to it: an IPv4 address, or an IPv6
-//! /64, which is what a single subscriber is given.
+//! The source of a connection, as far as one person can be held to it: an IPv4 address, or an IPv6 /64, which
+//! is what a single subscriber is given.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// One source of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// One IPv4 address, also when it came mapped into IPv6.
+    /// An IPv4 address, also when it was mapped into IPv6.
     V4(Ipv4Addr),
     /// The upper 64 bits of an IPv6 address.
     V6(u64),

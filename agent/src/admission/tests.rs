@@ -1,4 +1,4 @@
-//! Admission by its rules, in chosen times.
+//! Tests admission's rules at chosen times.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -35,7 +35,7 @@ fn a_source_that_has_its_share_loses_its_own_stalled_and_nobody_who_gets_on() {
     let later = now + SECOND;
     assert_eq!(admit(&mut admission, 1, later).1, Some(silent));
     assert_eq!(admit(&mut admission, 2, later).1, None);
-    // Its login did not come either.
+    // By then the greeted peer has stalled too.
     let (_, evicted) = admit(&mut admission, 1, now + 5 * SECOND);
     assert_eq!(evicted, Some(greeted));
     assert!(admission.unauthenticated.contains_key(&other));
@@ -98,7 +98,7 @@ fn whom_a_flood_evicts_is_the_flood() {
         for last in 0..100 {
             let now = now + i * Duration::from_millis(200);
             admit(&mut admission, last, now);
-            // One source alone, too.
+            // One source sends as many as all the others together.
             admit(&mut admission, 100, now);
         }
     }

@@ -1,4 +1,4 @@
-//! The agent as its sessions see it. Configuration and keyring can be replaced while sessions run.
+//! The agent as its sessions see it. A reload replaces configuration and keyring while sessions run.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,55 +15,56 @@ use crate::keyring::Keyring;
 use crate::transfers::Transfers;
 use crate::user::User;
 
-/// Everything that the sessions of an agent have in common.
+/// What the sessions of an agent share.
 pub struct Agent {
     /// Where the configuration was read from.
     pub config_path: PathBuf,
-    /// The present configuration. What is bound or opened at the start stays as it was then.
+    /// The current configuration. What was set up at the start, such as listeners, limits and job settings,
+    /// does not follow it.
     pub config: watch::Sender<Arc<Config>>,
-    /// The present keyring.
+    /// The current keyring.
     pub keyring: watch::Sender<Arc<Keyring>>,
     /// The host's boot.
     pub boot: BootId,
-    /// The user whose files are written and whose commands are run.
+    /// The user whose files are written and whose commands are run by default.
     pub user: User,
-    /// The jobs, those of earlier runs of the agent included.
+    /// The jobs, including those of earlier runs of the agent.
     pub jobs: Jobs,
-    /// What they take of the budget.
+    /// The jobs' shares of the budget.
     pub job_shares: JobShares,
-    /// The transfers that are under way.
+    /// The transfers that write to this host.
     pub transfers: Transfers,
-    /// What each key may take.
+    /// What each key may use.
     pub budget: Budget,
-    /// Bytes of output that the detached jobs of an owner keep; other keys' keep half.
+    /// Bytes of output that the detached jobs of one owner may keep; those of another key may keep half.
     pub output: u64,
 }
 
-/// What a reload found.
+/// The result of a reload.
 pub enum Reloaded {
     /// Configuration and keyring were replaced.
     Done,
-    /// Nothing was: this is wrong with the files.
+    /// Nothing was replaced, for this reason.
     Unchanged(String),
 }
 
 impl Agent {
-    /// The configuration of this moment.
+    /// The current configuration.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.borrow())
     }
 
-    /// The keyring of this moment.
+    /// The current keyring.
     pub fn keyring(&self) -> Arc<Keyring> {
         Arc::clone(&self.keyring.borrow())
     }
 
-    /// The newest line of the audit that is on disk. No audit is kept yet.
+    /// The newest audit line on disk. The agent keeps no audit yet.
     pub fn audit_head(&self) -> AuditHead {
         AuditHead::default()
     }
 
-    /// Reads configuration and keyring anew. A mistake in either leaves both as they were.
+    /// Reloads configuration and keyring. If either has a mistake, both stay as they are.
     pub fn reload(&self) -> Reloaded {
         match read(&self.config_path) {
             Ok((config, keyring)) => {

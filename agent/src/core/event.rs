@@ -1,4 +1,4 @@
-//! What happens, told once: the log is written from here, and so will be whatever else wants to know.
+//! Events: each is reported once, and the log is written from them.
 
 use std::fmt;
 
@@ -14,32 +14,32 @@ use tracing::{info, warn};
 pub enum Event<'a> {
     /// A key logged in.
     LoggedIn,
-    /// The session ended, by its peer or by this end.
+    /// The session ended.
     LoggedOut {
-        /// What broke it, if something did.
+        /// The error that ended it, if any.
         why: Option<String>,
     },
     /// A request was refused before anything was done.
     Refused {
-        /// The verb that it needs.
+        /// The verb that the request needs.
         verb: Verb,
-        /// Whatever it is about.
+        /// What the request is about.
         subject: &'a Subject,
-        /// Why.
+        /// Why it was refused.
         failure: &'a Failure,
     },
-    /// A request that was permitted begins.
+    /// A permitted request begins.
     Began {
-        /// The verb that it needed.
+        /// The verb that the request needs.
         verb: Verb,
-        /// Whatever it is about.
+        /// What the request is about.
         subject: &'a Subject,
     },
-    /// A request is over.
+    /// A permitted request ended.
     Finished {
-        /// The verb that it needed.
+        /// The verb that the request needs.
         verb: Verb,
-        /// Whatever it is about.
+        /// What the request is about.
         subject: &'a Subject,
         /// How it ended.
         outcome: &'a Outcome,
@@ -49,24 +49,24 @@ pub enum Event<'a> {
 /// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was done. The text is for the log.
+    /// It succeeded. The text is for the log.
     Done(String),
-    /// The command ended like this.
+    /// The command ended.
     Exited(Exit),
-    /// It failed at this end, and the controller is to be told.
+    /// It failed at this end, and the controller has not been told yet.
     Failed(Failure),
-    /// It failed, and the controller knows: it was told, or it was the controller that failed.
+    /// It failed, and the controller knows: the failure was sent to it, or came from it.
     Over(String),
-    /// The connection broke, the controller left, or the session is to end.
+    /// The connection broke, the controller gave the request up, or the session is to end.
     Abandoned,
 }
 
-/// What a request is about, for people.
+/// What a request is about, as text for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject(String);
 
 impl Subject {
-    /// What this request is about.
+    /// The subject of a request.
     pub fn of(request: &Request) -> Self {
         Self(match request {
             Request::Job(request) => match request {
@@ -93,7 +93,7 @@ impl fmt::Display for Subject {
 }
 
 impl Event<'_> {
-    /// Writes the event to the log, in the present session's span.
+    /// Writes the event to the log, in the session's span.
     pub fn tell(&self) {
         match self {
             Self::LoggedIn => info!("logged in"),

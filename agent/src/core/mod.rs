@@ -1,5 +1,5 @@
-//! What the agent is made of: the agent itself and its sessions as data, permits as the leave to act, and
-//! events as the one record of what happens.
+//! The agent and its sessions as data, permits as the capability to serve a request, and events as the only
+//! record of what happens.
 
 mod agent;
 mod event;

@@ -1,7 +1,7 @@
-//! From a request to the leave to do it: decided once, with the keyring of that moment.
+//! Decides on a request, once, with the current keyring.
 //!
-//! A request is done with a [`Permit`] and no other way. The permit says as whom, and takes how it ended:
-//! begin and end are told once, here, whatever the request is.
+//! A request can be served only with a [`Permit`], which names the user to act as and takes the outcome. So
+//! the beginning and the end of every request are reported here.
 
 use std::time::SystemTime;
 
@@ -17,12 +17,12 @@ use super::session::Session;
 use crate::policy;
 use crate::user::{Credentials, User};
 
-/// As whom a request is done.
+/// The user that a request is served as.
 #[derive(Clone, Debug)]
 pub enum ActAs {
-    /// As the agent's own user.
+    /// The agent's own user.
     Agent(User),
-    /// As another one, whose credentials these are.
+    /// Another user, with that user's credentials.
     Other(User, Credentials),
 }
 
@@ -35,7 +35,7 @@ impl ActAs {
     }
 }
 
-/// The leave to do one request. Whoever drops it without [`Permit::finish`] tells that the request was
+/// The permission to serve one request. Dropping it without [`Permit::finish`] reports the request as
 /// abandoned.
 #[must_use = "a request that was begun is finished"]
 pub struct Permit<'a> {
@@ -46,7 +46,7 @@ pub struct Permit<'a> {
     is_finished: bool,
 }
 
-/// Decides about a request of this session, and begins it if it is permitted.
+/// Decides on a request of this session, and reports its beginning if it is permitted.
 pub fn decide<'a>(session: &'a Session, request: &Request) -> Result<Permit<'a>, Failure> {
     let (verb, subject) = (request.verb(), Subject::of(request));
     match permitted(session, request) {
@@ -70,7 +70,7 @@ fn permitted(session: &Session, request: &Request) -> Result<ActAs, Failure> {
     act_as(&session.agent.user, request.user())
 }
 
-/// Looks the user up, once for a request. May ask a directory service.
+/// Looks up the user to act as, once for each request. May query a directory service.
 fn act_as(own: &User, name: Option<&str>) -> Result<ActAs, Failure> {
     let Some(name) = name else { return Ok(ActAs::Agent(own.clone())) };
     let failed = |error: std::io::Error| {
@@ -91,7 +91,7 @@ fn act_as(own: &User, name: Option<&str>) -> Result<ActAs, Failure> {
     Ok(ActAs::Other(user, credentials))
 }
 
-/// Ends a request that was not permitted: posts why, and that the agent says no more of it.
+/// Ends a request that was not permitted: posts the failure and the request's `Finished`.
 pub fn refuse(agent: &Agent, outbox: &Outbox, failure: &Failure) -> Result<(), LinkError> {
     outbox.post(failure)?;
     finished(agent, outbox)
@@ -101,8 +101,8 @@ fn finished(agent: &Agent, outbox: &Outbox) -> Result<(), LinkError> {
     outbox.post(&Finished { audit: agent.audit_head() })
 }
 
-/// Bytes that a request takes whatever is in it: its buffers and TLS's, and those of its threads. What grows
-/// with what the controller says is counted where it is kept.
+/// Bytes that a request takes whatever its content: its buffers, those of TLS, and those of its threads. What
+/// grows with what the controller sends is charged where it is kept.
 fn buffers(request: &Request) -> usize {
     const KIB: usize = 1024;
     match request {
@@ -113,12 +113,12 @@ fn buffers(request: &Request) -> usize {
 }
 
 impl Permit<'_> {
-    /// As whom the request is done.
+    /// The user that the request is served as.
     pub fn act_as(&self) -> &ActAs {
         &self.act_as
     }
 
-    /// Ends the request: tells the controller of a failure of this end, and that the agent says no more.
+    /// Ends the request: reports the outcome, and posts the failure, if any, and the request's `Finished`.
     pub fn finish(mut self, outbox: &Outbox, outcome: &Outcome) -> Result<(), LinkError> {
         self.is_finished = true;
         self.tell(outcome);

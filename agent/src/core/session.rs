@@ -1,4 +1,4 @@
-//! A logged-in connection as data: what requests may know of the session that they came by.
+//! An authenticated connection as data: what requests may know of their session.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -17,23 +17,23 @@ use crate::transport::Origin;
 
 /// One session.
 pub struct Session {
-    /// Names the session in both ends' logs.
+    /// Identifies the session in both ends' logs.
     pub id: SessionId,
-    /// The key that logged in, as it was then. What it may do is looked up anew for each request.
+    /// The key as it was at the login. Its permissions are looked up anew for each request.
     pub key: Arc<Entry>,
     /// Where the controller's bytes come from.
     pub origin: Origin,
-    /// What it has in common with every other session.
+    /// What all sessions share.
     pub agent: Arc<Agent>,
     /// Becomes true when the session is to end soon, because the agent stops or the key was revoked.
     pub stop: watch::Receiver<bool>,
-    /// Whose share of the budget the session's requests draw from.
+    /// The holder to which the session's requests are charged.
     pub holder: Holder,
-    /// What the key's requests may keep.
+    /// The memory account of the key's requests.
     pub memory: Memory,
-    /// For what the session's own buffers have become by its requests.
+    /// The charge for the session's buffers, which its requests have made grow.
     buffers: RefCell<Charge>,
-    /// Every line that is logged on the session's thread is in it.
+    /// The span of every line that is logged on the session's thread.
     pub span: Span,
 }
 
@@ -54,13 +54,13 @@ impl Session {
         Self { id, key, origin, agent: Arc::clone(agent), stop, holder, memory, buffers, span }
     }
 
-    /// Counts buffers of this many bytes, for as long as the session is there: they stay.
+    /// Charges buffers of this many bytes for the rest of the session: they do not shrink.
     pub(super) fn charge(&self, bytes: usize) -> Result<(), Failure> {
         Ok(self.buffers.borrow_mut().at_least(bytes)?)
     }
 
-    /// The key as the keyring has it now; `None` if it has been taken out. A key of the local socket is in
-    /// no keyring.
+    /// The key as it is now; `None` if the keyring no longer has it. A local key is in no keyring, and never
+    /// changes.
     pub(super) fn present_key(&self) -> Option<Arc<Entry>> {
         match self.origin {
             Origin::Local { .. } => Some(Arc::clone(&self.key)),
@@ -73,10 +73,10 @@ impl Session {
         *self.stop.borrow()
     }
 
-    /// Waits until the session is to end. Cancelling it loses nothing.
+    /// Waits until the session is to end. Cancel-safe.
     pub async fn stopped(&self) {
         if self.stop.clone().wait_for(|&stop| stop).await.is_err() {
-            // Nobody is left who could ask for it.
+            // The sender is gone, so no request to stop can come.
             std::future::pending::<()>().await;
         }
     }

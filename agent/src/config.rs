@@ -58,7 +58,7 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// Limits on what keys may use. A key that is not an owner (see [`budget`](crate::budget)) gets at most half.
+/// Limits on what keys may use. A key that is not an owner (see [`budget`]) gets at most half.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {

@@ -1,4 +1,4 @@
-//! The fleet's CA: its certificate and its key.
+//! The fleet's CA: its certificate and key.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{CertsError, DAY, base_params, now};
 /// How long a CA is valid.
 pub const CA_VALIDITY: Duration = Duration::from_secs(DAY.as_secs() * 3652);
 
-/// A CA that can issue.
+/// A CA that can issue certificates.
 pub struct Ca {
     pub(crate) issuer: Issuer<'static, PrivateKey>,
     pub(crate) not_after: i64,
@@ -24,10 +24,10 @@ pub struct Ca {
 }
 
 impl Ca {
-    /// Makes a new CA for ten years, with a key of its own.
+    /// Creates a CA that is valid for ten years, with a new key.
     pub fn create() -> Result<Self, CertsError> {
         let tag: [u8; 4] = random()?;
-        // A name of its own for every fleet, so that two CAs are never taken for each other.
+        // Every fleet's CA has a name of its own, so that two are never confused.
         let name = format!("lariat fleet {:08x}", u32::from_be_bytes(tag));
         let mut params = base_params(&name, CA_VALIDITY)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -42,8 +42,8 @@ impl Ca {
         })
     }
 
-    /// Loads a CA from its two PEM texts. The key must be the certificate's, which must be a CA's
-    /// and valid now.
+    /// Loads a CA from its two PEM texts. The certificate must be that of a CA and not expired, and the key
+    /// must belong to it.
     pub fn load(certificate_pem: &str, key_pem: &str) -> Result<Self, CertsError> {
         let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
             .map_err(|_| CertsError::BadCertificate)?;
@@ -68,7 +68,7 @@ impl Ca {
         })
     }
 
-    /// The certificate, for the controller's trust.
+    /// The certificate, which controllers trust.
     pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
     }

@@ -1,4 +1,4 @@
-//! Issues a host's certificate, with a fresh key of its own.
+//! Issues a host's certificate, with a new key.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{CertsError, DAY, base_params};
 /// How long a host's certificate is valid.
 pub const LEAF_VALIDITY: Duration = Duration::from_secs(DAY.as_secs() * 365);
 
-/// A host's certificate and key, as enrolment hands them out.
+/// A host's certificate and key, as enrollment hands them out.
 pub struct Leaf {
     /// The certificate.
     pub certificate: CertificateDer<'static>,
@@ -22,13 +22,13 @@ pub struct Leaf {
     pub certificate_pem: String,
     /// The private key as PKCS#8 PEM. Only for a private file.
     pub key_pem: Zeroizing<String>,
-    /// SHA-256 of the key's SubjectPublicKeyInfo, which the controller demands ever after.
+    /// SHA-256 of the key's SubjectPublicKeyInfo, which controllers require from then on.
     pub spki: [u8; 32],
 }
 
 impl Ca {
-    /// Issues a certificate for a host: for TLS servers only, for exactly this name, unable to sign,
-    /// valid for a year but no longer than the CA itself.
+    /// Issues a certificate for a host: for TLS servers only, for exactly this name, unable to sign, valid
+    /// for a year but not beyond the CA's end.
     pub fn issue(&self, host: &HostName) -> Result<Leaf, CertsError> {
         let mut params = base_params(host.as_str(), LEAF_VALIDITY)?;
         if params.not_after.unix_timestamp() > self.not_after {
@@ -68,7 +68,7 @@ mod tests {
         name.parse().unwrap()
     }
 
-    /// What a controller that trusts `ca` says of a chain, for a name, so far from now.
+    /// Verifies a chain for a name as a controller that trusts `ca` does, `later` from now.
     fn verify(
         ca: &Ca,
         chain: &[&CertificateDer<'static>],

@@ -1,5 +1,5 @@
-//! Private keys: P-256, zeroized when dropped, and to PEM and back without copies that stay in
-//! memory (rcgen's own PEM leaves some behind).
+//! Private keys: P-256, zeroized when dropped. They are converted to and from PEM without copies that stay in
+//! memory (rcgen's own PEM functions leave some).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -22,7 +22,7 @@ impl PrivateKey {
         Ok(Self(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?))
     }
 
-    /// The first private key in a PEM text.
+    /// Parses the first private key in a PEM text.
     pub(crate) fn from_pem(pem: &str) -> Result<Self, CertsError> {
         let mut der =
             PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| CertsError::BadKey)?;
@@ -34,7 +34,7 @@ impl PrivateKey {
     /// The key as PKCS#8 PEM.
     pub(crate) fn to_pem(&self) -> Zeroizing<String> {
         let base64 = Zeroizing::new(STANDARD.encode(self.0.serialized_der()));
-        // Room for all of it at once: a String that grows leaves its old bytes behind.
+        // Allocated at once: a String that grows leaves its old bytes behind.
         let mut pem = Zeroizing::new(String::with_capacity(base64.len() * 2 + 128));
         pem.push_str("-----BEGIN PRIVATE KEY-----\n");
         let mut rest = base64.as_str();

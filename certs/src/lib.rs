@@ -1,7 +1,7 @@
-//! lariat's fleet CA: create it, issue the hosts' certificates, inspect them.
+//! lariat's fleet CA: creates it, issues the hosts' certificates, inspects them.
 //!
-//! One CA makes one fleet. It signs leaves only (path length 0), each for one host's name; whatever
-//! else it might sign, no controller takes.
+//! One CA makes one fleet. It signs leaf certificates only (path length 0), each for one host's name.
+//! Controllers accept no others.
 
 pub mod ca;
 pub mod issue;
@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lariat_base::certificate::BadCertificate;
 use lariat_base::secret::NoRandomness;
 
-/// Why a certificate could not be made or loaded.
+/// Why a certificate could not be created or loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum CertsError {
     /// The CA's certificate does not parse.
@@ -26,16 +26,16 @@ pub enum CertsError {
     /// The CA's private key does not parse.
     #[error("the CA's private key does not parse")]
     BadKey,
-    /// The key is another certificate's.
+    /// The key does not belong to the certificate.
     #[error("the CA's private key does not belong to its certificate")]
     KeyMismatch,
-    /// The certificate can't sign others.
+    /// The certificate is not that of a CA.
     #[error("the CA's certificate is not that of a CA")]
     NotACa,
-    /// The CA is past its ten years.
+    /// The CA's certificate has expired.
     #[error("the CA's certificate has expired")]
     Expired,
-    /// This machine's clock shows a time before 1970 or after the CA's end.
+    /// This machine's clock shows 1970 or earlier, or a time a thousand years ahead.
     #[error("this machine's clock can't be right: {0}")]
     Clock(&'static str),
     /// The system's random generator failed.
@@ -52,7 +52,7 @@ impl From<BadCertificate> for CertsError {
     }
 }
 
-/// How far a certificate's start lies in the past, so that a host whose clock is behind takes it.
+/// How far a certificate's start lies in the past, so that a host whose clock is slow accepts it.
 const BACKDATE: Duration = Duration::from_secs(3600);
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -63,7 +63,7 @@ fn now() -> Result<Duration, CertsError> {
     now.map_err(|_| CertsError::Clock("it shows a time before 1970"))
 }
 
-/// Parameters that every certificate shares: a random serial, and a validity that is backdated.
+/// The parameters that every certificate shares: a random serial, and a validity that is backdated.
 fn base_params(name: &str, valid: Duration) -> Result<rcgen::CertificateParams, CertsError> {
     let mut params = rcgen::CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
@@ -71,7 +71,7 @@ fn base_params(name: &str, valid: Duration) -> Result<rcgen::CertificateParams, 
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let now = Duration::from_secs(now()?.as_secs());
     let start = now.checked_sub(BACKDATE).ok_or(CertsError::Clock("it shows 1970"))?;
-    // A clock that is absurdly ahead would make the addition of dates panic.
+    // With a clock that is absurdly ahead the addition of dates would panic.
     if now > DAY * 365 * 1000 {
         return Err(CertsError::Clock("it is a thousand years ahead"));
     }

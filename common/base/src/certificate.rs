@@ -1,6 +1,6 @@
-//! What a certificate says: whom it names, until when, and which key it is for.
+//! What a certificate says: its names, its validity and its key.
 //!
-//! Nothing is verified here; a chain is rustls's business.
+//! Nothing is verified here; chains are rustls's task.
 
 use sha2::{Digest, Sha256};
 use x509_parser::extensions::GeneralName;
@@ -8,28 +8,28 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::name::HostName;
 
-/// The bytes are no X.509 certificate.
+/// The bytes are not an X.509 certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid X.509 certificate")]
 pub struct BadCertificate;
 
-/// The parts of a certificate that lariat looks at.
+/// The parts of a certificate that lariat uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateInfo {
-    /// The DNS names of its subjectAltName, as they stand there.
+    /// The DNS names of the subjectAltName, unchanged.
     pub names: Vec<String>,
-    /// SHA-256 of the key's SubjectPublicKeyInfo, as enrolment writes it down.
+    /// SHA-256 of the key's SubjectPublicKeyInfo, as enrollment records it.
     pub spki: [u8; 32],
-    /// Start of its validity, in seconds since 1970.
+    /// Start of the validity, in seconds since 1970.
     pub not_before: i64,
-    /// End of its validity, in seconds since 1970.
+    /// End of the validity, in seconds since 1970.
     pub not_after: i64,
-    /// Whether it may sign others.
+    /// Whether the certificate may sign others.
     pub is_ca: bool,
 }
 
 impl CertificateInfo {
-    /// Reads a DER certificate, which must fill `der` exactly.
+    /// Parses a DER certificate, which must fill `der` exactly.
     pub fn parse(der: &[u8]) -> Result<Self, BadCertificate> {
         let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| BadCertificate)?;
         if !rest.is_empty() {
@@ -55,14 +55,14 @@ impl CertificateInfo {
         })
     }
 
-    /// Whether it was issued for exactly this host: no wildcards, no second names.
+    /// Whether the certificate was issued for exactly this host: no wildcards, no further names.
     ///
-    /// A host's name need not be a DNS name (`42`, `rack.1`), so this and not webpki decides.
+    /// A host's name need not be a DNS name (`42`, `rack.1`), so webpki's check does not suffice.
     pub fn is_for(&self, host: &HostName) -> bool {
         self.names == [host.as_str()]
     }
 
-    /// Whether it is valid at this time, in seconds since 1970.
+    /// Whether the certificate is valid at this time, in seconds since 1970.
     pub fn is_valid_at(&self, now: i64) -> bool {
         (self.not_before..=self.not_after).contains(&now)
     }

@@ -1,10 +1,10 @@
-//! The one escaper: whatever came from a peer or a file system is made harmless before a person
-//! sees it.
+//! Escapes text that came from a peer or a file system before a person sees it.
 
 use std::fmt::Write;
 
-/// `bytes` as text without control characters (C0, C1, DEL), bidirectional overrides or invalid
-/// UTF-8: each such byte becomes `\xNN`, each such character `\u{N}`. A backslash stays as it is.
+/// Returns `bytes` as text without control characters (C0, C1, DEL), bidirectional overrides, invisible
+/// characters or invalid UTF-8: each such byte becomes `\xNN`, each such character `\u{N}`. A backslash stays
+/// as it is.
 pub fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for part in bytes.utf8_chunks() {
@@ -25,7 +25,7 @@ pub fn escape(bytes: &[u8]) -> String {
     text
 }
 
-/// A text that is no longer than a person reads: what is behind its first `most` letters is left out.
+/// Cuts a text after its first `most` characters, and marks the cut with `...`.
 pub fn shortened(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}...", &text[..end]),

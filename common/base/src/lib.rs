@@ -1,6 +1,6 @@
-//! What every part of lariat stands on: names, units, private files, texts made harmless, TOML with positions.
+//! What every part of lariat builds on: names, units, private files, escaped text, TOML with positions.
 //!
-//! Nothing here opens a socket, knows a message, or knows what any one file holds.
+//! Nothing here opens a socket, or knows a message or the content of any one file.
 
 pub mod certificate;
 pub mod clock;

@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks a mutex, also after a thread panicked while it held it: what is guarded is changed in single steps
-/// everywhere, so that a panic leaves it whole, and one failed thread must not take others with it.
+/// Locks a mutex, even if a thread panicked while holding it. Guarded data is always changed in single steps,
+/// so a panic leaves it consistent, and one failed thread must not take others with it.
 pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Names and ids that can't be wrong once they exist.
+//! Names and ids that are valid by construction.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,32 +13,32 @@ use crate::secret::{NoRandomness, random};
 #[serde(try_from = "String", into = "String")]
 pub struct HostName(String);
 
-/// Why a text is no host name.
+/// Why a text is not a host name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadHostName {
-    /// It is not made of the letters, or has not the length, that a name must have.
+    /// It has a character or a length that a name must not have.
     #[error(
         "{0:?} is not a host name (1 to 63 of a-z, 0-9, '.' and '-', beginning and ending with a letter or digit)"
     )]
     Shape(String),
-    /// It has capitals, and is a name without them.
+    /// It has capitals, and would be a name without them.
     #[error("{name:?} is not a host name, which has no capitals: did you mean {}?", .name.to_ascii_lowercase())]
     Capitals {
-        /// As it was given.
+        /// The text as it was given.
         name: String,
     },
-    /// It reads as an IP address; that belongs in the host's address.
+    /// It is an IP address, which belongs in the host's address.
     #[error(
         "{0:?} is an IP address, not a host name; give the host a name and put this in --address"
     )]
     IpAddress(String),
-    /// `all` names every host.
+    /// It is `all`, which stands for every host.
     #[error("\"all\" stands for every host and can't name one")]
     All,
 }
 
 impl HostName {
-    /// Longest name, in bytes: it must fit a DNS label's limit and the challenge's 64-byte field.
+    /// Longest name, in bytes: the limit of a DNS label, and the size of the challenge's field less one.
     pub const MAX: usize = 63;
 
     /// The name as text.
@@ -109,7 +109,7 @@ macro_rules! id {
         pub struct $name(pub [u8; 16]);
 
         impl $name {
-            /// A new id from the operating system's generator.
+            /// A new id from the operating system's random generator.
             pub fn generate() -> Result<Self, NoRandomness> {
                 random().map(Self)
             }
@@ -140,12 +140,12 @@ macro_rules! id {
 }
 
 id! {
-    /// Names a controller's key on the wire; derived from the key itself.
+    /// Identifies a controller's key on the wire; derived from the key.
     KeyId
 }
 id! {
-    /// Random for every enrolment of a host, so that a host enrolled anew shares nothing with what
-    /// it was.
+    /// Random for every enrollment of a host, so that a host enrolled anew shares no secret with its former
+    /// self.
     EnrolmentId
 }
 id! {
@@ -153,11 +153,11 @@ id! {
     JobId
 }
 id! {
-    /// One push or pull, over however many connections it goes; chosen by the controller.
+    /// Identifies one push or pull, over any number of connections; chosen by the controller.
     TransferId
 }
 id! {
-    /// One authenticated connection.
+    /// Identifies one authenticated connection.
     SessionId
 }
 id! {

@@ -1,18 +1,18 @@
-//! The system's errors in plain words: lower case, without a number.
+//! The system's error messages in lower case and without a number.
 
 use std::io;
 
-/// The system's words for an `errno`, in lower case and without the number.
+/// The system's message for an `errno`, in lower case and without the number.
 pub fn os_error(errno: i32) -> String {
     plain(&io::Error::from_raw_os_error(errno).to_string())
 }
 
-/// The system's words for an error, in lower case and without the number.
+/// The message of an error, in the system's words if it has an `errno`; in lower case and without the number.
 pub fn io_error(error: &io::Error) -> String {
     error.raw_os_error().map_or_else(|| plain(&error.to_string()), os_error)
 }
 
-/// A text that may be the system's, with a number and what a library put behind it, in plain words.
+/// Removes the number, and what a library appended, from a text that may be a system's message.
 pub fn plain(text: &str) -> String {
     let Some((words, _)) = text.split_once(" (os error") else { return text.to_owned() };
     let mut letters = words.chars();

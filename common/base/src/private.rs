@@ -1,5 +1,4 @@
-//! Private files: created 0600 in directories 0700, never overwritten, refused when others can read
-//! them.
+//! Private files: mode 0600 in directories of mode 0700. A file that others can access is refused.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -10,23 +9,23 @@ use zeroize::Zeroizing;
 
 use crate::os_error::io_error;
 
-/// Most bytes that a private file may have: keys and certificates are small.
+/// Largest private file, in bytes: keys and certificates are small.
 const MAX_LEN: u64 = 1024 * 1024;
 
-/// Why a private file could not be read or made.
+/// Why a private file could not be read or created.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivateError {
-    /// The system said so.
+    /// A system call failed.
     #[error("{action} {}: {}", path.display(), io_error(source))]
     Io {
         /// What was being done.
         action: &'static str,
-        /// To which file or directory.
+        /// The file or directory.
         path: PathBuf,
         /// Why it failed.
         source: io::Error,
     },
-    /// Others than its owner can get at it.
+    /// Users other than its owner have access.
     #[error(
         "{} is open to others (mode {mode:04o}); it holds a secret: chmod {} {}",
         path.display(), if *directory { "700" } else { "600" }, path.display()
@@ -39,25 +38,25 @@ pub enum PrivateError {
         /// Whether it is a directory.
         directory: bool,
     },
-    /// It belongs to somebody else.
+    /// It belongs to another user.
     #[error("{} belongs to user {owner}, not to the user {user} that reads it", path.display())]
     Foreign {
         /// The file or directory.
         path: PathBuf,
-        /// Whose it is.
+        /// Its owner's user id.
         owner: u32,
-        /// Who reads it.
+        /// The user id of this process.
         user: u32,
     },
-    /// It is not text.
+    /// It is not UTF-8 text.
     #[error("{}:{line}: this is not UTF-8 text", path.display())]
     NotText {
         /// The file.
         path: PathBuf,
-        /// The first line that is not, from 1.
+        /// The first line that is not UTF-8, from 1.
         line: usize,
     },
-    /// It is not a file that could be a key or certificate.
+    /// It is not a regular file, or is too large for a key or certificate.
     #[error("{} is not a regular file of at most 1 MiB", path.display())]
     NotAFile {
         /// The file.
@@ -70,7 +69,7 @@ impl PrivateError {
         Self::Io { action, path: path.to_owned(), source }
     }
 
-    /// Whether the file is not there, or already there when it was to be made.
+    /// The kind of the system's error, if it is one.
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
         match self {
             Self::Io { source, .. } => Some(source.kind()),
@@ -79,10 +78,10 @@ impl PrivateError {
     }
 }
 
-/// Reads a private file; its directory must be private too. The content is zeroized when dropped.
+/// Reads a private file, whose directory must be private too. The content is zeroized when dropped.
 pub fn read(path: &Path) -> Result<Zeroizing<String>, PrivateError> {
     let io = |e| PrivateError::io("read", path, e);
-    // Not blocking, so that a fifo in the file's place can't hold us.
+    // Opening a FIFO in the file's place must not block.
     let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
     let mut file = OpenOptions::new().read(true).custom_flags(nonblock).open(path).map_err(io)?;
     let metadata = file.metadata().map_err(io)?;
@@ -101,7 +100,7 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, PrivateError> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// Refuses a directory that others can get into.
+/// Refuses a directory that other users can access.
 pub fn check_directory(path: &Path) -> Result<(), PrivateError> {
     let metadata = path.metadata().map_err(|e| PrivateError::io("open", path, e))?;
     check(path, &metadata, true)
@@ -112,7 +111,7 @@ fn check(path: &Path, metadata: &std::fs::Metadata, directory: bool) -> Result<(
     if mode & 0o077 != 0 {
         return Err(PrivateError::Exposed { path: path.to_owned(), mode, directory });
     }
-    // Root's own files are nobody else's; but root does not act on what another user may have written.
+    // Any user may use a file of root's, but root does not trust a file that another user may have written.
     let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
     if owner != user && owner != 0 {
         return Err(PrivateError::Foreign { path: path.to_owned(), owner, user });
@@ -120,20 +119,20 @@ fn check(path: &Path, metadata: &std::fs::Metadata, directory: bool) -> Result<(
     Ok(())
 }
 
-/// Makes a file 0600 with this content, forced to disk. One that is there already is an error, and
-/// stays as it is.
+/// Creates a file of mode 0600 with this content, synced to disk. An existing file is an error, and stays as
+/// it is.
 pub fn create(path: &Path, content: &[u8]) -> Result<(), PrivateError> {
     let io = |e| PrivateError::io("create", path, e);
     let mut file: File =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
-    // The umask may have taken away more than it should.
+    // The umask may have removed further bits.
     file.set_permissions(PermissionsExt::from_mode(0o600)).map_err(io)?;
     file.write_all(content).and_then(|()| file.sync_all()).map_err(io)
 }
 
-/// Replaces a file by one 0600 with this content: the old one or the new one exists at any instant, never half
-/// of one. A link stays, and what it leads to is replaced. What a process that was killed meanwhile left is
-/// removed: whoever calls this keeps others from it.
+/// Replaces a file by one of mode 0600 with this content. At any instant either the old or the new file
+/// exists. A symbolic link stays, and its target is replaced. Files that a killed process left behind are
+/// removed, so callers must not replace the same file concurrently.
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), PrivateError> {
     let io = |e| PrivateError::io("write", path, e);
     let target = path.canonicalize();
@@ -148,7 +147,7 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<(), PrivateError> {
     File::open(parent(path)).and_then(|directory| directory.sync_all()).map_err(io)
 }
 
-/// Removes what [`replace`] left when it was killed: `NAME.PID.new`.
+/// Removes the files that a killed [`replace`] left behind: `NAME.PID.new`.
 fn remove_unfinished(path: &Path) {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return };
     let is_left = |other: &str| {
@@ -159,14 +158,14 @@ fn remove_unfinished(path: &Path) {
     };
     for entry in std::fs::read_dir(parent(path)).into_iter().flatten().flatten() {
         if entry.file_name().to_str().is_some_and(is_left) {
-            // One that stays is no harm.
+            // A file that stays does no harm.
             let _ = std::fs::remove_file(entry.path());
         }
     }
 }
 
-/// Makes a directory 0700, parents included, or takes over one that is empty. One that has something in
-/// it is left alone, and [`PrivateError::Io`] with [`io::ErrorKind::AlreadyExists`] is returned.
+/// Creates a directory of mode 0700 and its missing parents, or takes over an empty one. One that is not
+/// empty is left unchanged, and [`PrivateError::Io`] with [`io::ErrorKind::AlreadyExists`] is returned.
 pub fn create_directory(path: &Path) -> Result<(), PrivateError> {
     let io = |e| PrivateError::io("make directory", path, e);
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;

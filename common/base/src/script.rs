@@ -1,19 +1,19 @@
-//! What reads a script: the program that its first line names, as the kernel would find it.
+//! The interpreter of a script: the program that its first line names, parsed as the kernel does.
 
-/// The program of a script that names none.
+/// The interpreter of a script whose first line names none.
 const SHELL: &[u8] = b"/bin/sh";
 
-/// What reads a script.
+/// The interpreter of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interpreter<'a> {
     /// The program's path.
     pub program: &'a [u8],
-    /// The one word that may stand behind it; it may have spaces in it.
+    /// The single argument that may follow; it may contain spaces.
     pub argument: Option<&'a [u8]>,
 }
 
 impl<'a> Interpreter<'a> {
-    /// What reads this script.
+    /// The interpreter of this script.
     pub fn of(script: &'a [u8]) -> Self {
         let first = script.split(|&byte| byte == b'\n').next().unwrap_or_default();
         let line = first.strip_prefix(b"#!").unwrap_or_default().trim_ascii();

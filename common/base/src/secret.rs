@@ -1,4 +1,4 @@
-//! Bytes that must not leak: zeroized when dropped, compared in constant time, never printed.
+//! Secret bytes: zeroized when dropped, compared in constant time, never printed.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use rand::rngs::SysRng;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// The system's random generator failed; nothing secret may be made from here on.
+/// The system's random generator failed, so no secret may be generated.
 #[derive(Debug, thiserror::Error)]
 #[error("the system's random number generator failed")]
 pub struct NoRandomness;
 
-/// Fills an array from the operating system's generator.
+/// Fills an array from the operating system's random generator.
 pub fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
     SysRng.try_fill_bytes(&mut bytes).map_err(|_| NoRandomness)?;
@@ -21,22 +21,22 @@ pub fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
 
 /// 32 secret bytes: a key, or a proof while it is being checked.
 ///
-/// There is no `PartialEq` (compare with [`Secret::matches`]) and no `Debug` that shows them.
+/// It has no `PartialEq` (compare with [`Secret::matches`]), and its `Debug` does not show the bytes.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Secret([u8; 32]);
 
 impl Secret {
-    /// Takes the bytes over.
+    /// Wraps the bytes.
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// A new secret from the operating system's generator.
+    /// A new secret from the operating system's random generator.
     pub fn generate() -> Result<Self, NoRandomness> {
         random().map(Self)
     }
 
-    /// Reads 64 hexadecimal digits.
+    /// Parses 64 hexadecimal digits.
     pub fn from_hex(text: &str) -> Option<Self> {
         let mut bytes = Zeroizing::new([0; 32]);
         hex::decode_to_slice(text, bytes.as_mut_slice()).ok()?;
@@ -48,7 +48,7 @@ impl Secret {
         Zeroizing::new(hex::encode(self.0))
     }
 
-    /// The bytes themselves.
+    /// The bytes.
     pub fn expose(&self) -> &[u8; 32] {
         &self.0
     }

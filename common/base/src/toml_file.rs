@@ -1,6 +1,6 @@
-//! Reads TOML so that a mistake in a file is told with the file, the line and the key.
+//! Parses TOML so that an error names the file, the line and the key.
 //!
-//! The text of a parsed file never gets into an error: it may hold a secret.
+//! Errors never quote a line of the file, since it may hold a secret.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,38 +13,38 @@ use crate::escape::{escape, shortened};
 use crate::private::{self, PrivateError};
 use crate::secret::Secret;
 
-/// Letters of what is told of a mistake: it may repeat what the file says.
+/// Most characters of an error message, since it may quote a value of the file.
 const LONGEST: usize = 300;
 
 /// Why a file could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum TomlFileError {
-    /// It can't be read, or others can read it.
+    /// It can't be read, or is not private.
     #[error(transparent)]
     Private(#[from] PrivateError),
-    /// It does not say what it should.
+    /// Its content is wrong.
     #[error(transparent)]
     Content(#[from] BadContent),
 }
 
-/// A file has a mistake in it.
+/// A mistake in a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}:{line}: {message}", path.display())]
 pub struct BadContent {
     /// The file.
     pub path: PathBuf,
-    /// The mistake's line, from 1.
+    /// The line of the mistake, from 1.
     pub line: usize,
     /// What is wrong there.
     pub message: String,
 }
 
-/// Reads a private file (see [`private::read`]) into `T`.
+/// Loads a private file (see [`private::read`]) into `T`.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, TomlFileError> {
     Ok(parse(path, &private::read(path)?)?)
 }
 
-/// Reads a file's text into `T`; `path` is for the message.
+/// Parses a file's text into `T`; `path` is for messages.
 pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, BadContent> {
     toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
@@ -64,8 +64,8 @@ impl BadContent {
     }
 }
 
-/// 64 hexadecimal digits of a file as a [`Secret`]: copies made on the way are zeroized, and a wrong
-/// value is not repeated in the error. For `#[serde(deserialize_with)]`.
+/// Reads 64 hexadecimal digits as a [`Secret`]. Copies made on the way are zeroized, and a wrong value is not
+/// quoted in the error. For `#[serde(deserialize_with)]`.
 pub fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
     deserializer.deserialize_str(SecretVisitor)
 }
@@ -91,7 +91,7 @@ impl Visitor<'_> for SecretVisitor {
     }
 }
 
-/// Reads a value through its `FromStr`, so that the type's own words say what is wrong with it. For
+/// Reads a value through its `FromStr`, so that the error is the type's own. For
 /// `#[serde(deserialize_with)]`.
 pub fn from_text<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where

@@ -1,8 +1,8 @@
-//! Durations and rates as people write them.
+//! Durations, rates and sizes as people write them.
 
 use std::time::Duration;
 
-/// A text is no duration or rate.
+/// A text is not a duration, rate or size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadUnit {
     /// See [`parse_duration`].
@@ -16,7 +16,7 @@ pub enum BadUnit {
     Size(String),
 }
 
-/// Reads `500ms`, `1s`, `5m`, `2h`, `1d` or bare seconds; a fraction such as `1.5s` is allowed.
+/// Parses `500ms`, `1s`, `5m`, `2h`, `1d` or bare seconds; a fraction such as `1.5s` is allowed.
 pub fn parse_duration(text: &str) -> Result<Duration, BadUnit> {
     let bad = || BadUnit::Duration(text.to_owned());
     let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
@@ -33,12 +33,12 @@ pub fn parse_duration(text: &str) -> Result<Duration, BadUnit> {
     Duration::try_from_secs_f64(number * seconds).map_err(|_| bad())
 }
 
-/// Reads a rate in bytes a second, with an optional K, M or G (of 1024).
+/// Parses a rate in bytes per second, with an optional K, M or G (powers of 1024). 0 is an error.
 pub fn parse_rate(text: &str) -> Result<u64, BadUnit> {
     bytes(text).ok_or_else(|| BadUnit::Rate(text.to_owned()))
 }
 
-/// Reads a number of bytes, with an optional K, M or G (of 1024); 0 is none.
+/// Parses a number of bytes, with an optional K, M or G (powers of 1024). 0 is an error.
 pub fn parse_size(text: &str) -> Result<u64, BadUnit> {
     bytes(text).ok_or_else(|| BadUnit::Size(text.to_owned()))
 }
@@ -54,7 +54,7 @@ fn bytes(text: &str) -> Option<u64> {
         _ => return None,
     };
     let bytes = plain_number(number)? * factor;
-    // Above 2^53 a float is no longer exact, and no network is that fast and no disk that large.
+    // Above 2^53 a float is not exact; no network is that fast, and no disk that large.
     if !(1.0..9e15).contains(&bytes) {
         return None;
     }

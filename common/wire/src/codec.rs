@@ -1,8 +1,8 @@
-//! Control messages to bytes and back: the one place that knows bincode.
+//! Encodes and decodes control messages: the only module that uses bincode.
 //!
-//! Fixed-width little-endian integers, a hard limit, no trailing bytes, always from a slice that is
-//! already bounded. Wire types hold to these rules: not recursive, no lists of zero-sized types, no
-//! 128-bit integers, no lists at all before authentication.
+//! Fixed-width little-endian integers, a hard limit, no trailing bytes, always from a slice that is bounded
+//! already. Wire types keep to these rules: not recursive, no lists of zero-sized types, no 128-bit integers,
+//! no lists at all before authentication.
 
 use bincode::Options;
 use serde::Serialize;
@@ -10,13 +10,13 @@ use serde::de::DeserializeOwned;
 
 use crate::limits::MAX_MESSAGE;
 
-/// Why bytes are not the message that they should be, or a message can't be sent.
+/// Why a message can't be decoded or sent.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
     /// The peer's bytes do not decode.
     #[error("malformed message: {0}")]
     Malformed(#[source] bincode::Error),
-    /// A message of our own is over [`MAX_MESSAGE`].
+    /// A message of this end exceeds [`MAX_MESSAGE`].
     #[error("message too large to send: {0}")]
     TooLarge(#[source] bincode::Error),
 }
@@ -39,12 +39,12 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     options().deserialize(bytes).map_err(CodecError::Malformed)
 }
 
-/// Zeros that stand for what an older version did not write.
+/// Zero bytes appended for fields that an older version did not write.
 const GROWTH: usize = 256;
 
-/// Decodes a message of a format that grows at the end of its messages, such as those on disk: bytes that a
-/// newer version wrote behind it are passed over, and whatever an older one did not write reads as zero
-/// (0, false, nothing, the first choice).
+/// Decodes a message of a format to which later versions append fields, such as those on disk. Bytes that a
+/// newer version appended are ignored, and fields that an older one did not write read as zero (0, false,
+/// empty, the first variant).
 pub fn decode_grown<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     let padded = [bytes, &[0; GROWTH]].concat();
     let options = bincode::DefaultOptions::new()

@@ -7,9 +7,9 @@
 //!
 //! The length is checked against the limit in force before a byte is allocated for it.
 //!
-//! `request` says which request of the connection a frame belongs to: they are numbered from 1, and after
-//! 65535 from 1 again. 0 marks frames of the session itself ([`Kind::is_session`]). So a frame that arrives
-//! after its request is over is recognised by its number and dropped.
+//! `request` numbers the request of the connection that a frame belongs to, from 1, and after 65535 from 1
+//! again. 0 marks frames of the session itself ([`Kind::is_session`]). So a frame that arrives after its
+//! request has ended is recognised by its number and dropped.
 
 use crate::protocol::{Kind, UnknownKind};
 
@@ -19,7 +19,7 @@ pub const HEADER_LEN: usize = 8;
 /// Precedes each payload on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// What the payload is.
+    /// The kind of the payload.
     pub kind: Kind,
     /// The request that the frame belongs to, or 0.
     pub request: u16,
@@ -30,7 +30,7 @@ pub struct Header {
 /// Why eight bytes are not a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// The announced length is over the limit in force.
+    /// The announced length exceeds the limit in force.
     #[error("frame of {len} bytes is over the limit of {limit}")]
     TooLong {
         /// Announced length in bytes.
@@ -44,18 +44,18 @@ pub enum FrameError {
     /// A frame of the session has a request's number, or the reverse.
     #[error("a {kind:?} frame can't belong to request {request}")]
     Request {
-        /// What it is.
+        /// The frame's kind.
         kind: Kind,
-        /// The number that it has.
+        /// The number in the header.
         request: u16,
     },
 }
 
 impl Header {
-    /// The header's bytes.
+    /// Encodes the header.
     ///
     /// # Panics
-    /// When `len` does not fit in 32 bits, which no limit of ours allows.
+    /// If `len` does not fit in 32 bits, which no limit allows.
     pub fn encode(self) -> [u8; HEADER_LEN] {
         let len = u32::try_from(self.len).expect("payloads are limited to far less than 4 GiB");
         let mut bytes = [0; HEADER_LEN];
@@ -65,7 +65,7 @@ impl Header {
         bytes
     }
 
-    /// Reads a header, refusing payloads of more than `limit` bytes.
+    /// Decodes a header, refusing payloads of more than `limit` bytes.
     pub fn decode(bytes: [u8; HEADER_LEN], limit: usize) -> Result<Self, FrameError> {
         let [l0, l1, l2, l3, k0, k1, r0, r1] = bytes;
         let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;

@@ -1,29 +1,29 @@
-//! Memory that a peer makes this end keep, counted against what the peer may.
+//! Accounts for memory that a peer makes this end keep.
 //!
-//! Whoever keeps something for as long as a peer likes takes a [`Charge`] for it and tells how large it
-//! is. An end that trusts its peer has a [`Memory`] without a limit, which counts nothing.
+//! Code that keeps something for as long as the peer likes takes a [`Charge`] for it and sets its size. An
+//! end that trusts its peer uses a [`Memory`] without a limit, which counts nothing.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::protocol::failure::{Cause, Failure, Limit};
 
-/// Bytes that are asked for at a time, so that a charge that grows a little at a time asks seldom.
+/// Granularity of charges, in bytes, so that one that grows in small steps rarely asks the account.
 const STEP: usize = 64 * 1024;
 
-/// Where memory is asked for.
+/// An account to which memory is charged.
 pub trait Account: Send + Sync {
-    /// Takes this many more bytes, unless that is too much.
+    /// Takes this many more bytes. Returns `false` if that exceeds the limit.
     fn take(&self, bytes: usize) -> bool;
     /// Gives bytes back.
     fn give(&self, bytes: usize);
 }
 
-/// What a peer's requests may keep. Clones are the same.
+/// The memory that a peer's requests may keep. Clones share the account.
 #[derive(Clone, Default)]
 pub struct Memory(Option<Arc<dyn Account>>);
 
-/// The peer may have no more.
+/// The limit on memory is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoMemory;
 
@@ -34,12 +34,12 @@ impl From<NoMemory> for Failure {
 }
 
 impl Memory {
-    /// As much as this account gives.
+    /// Memory that is charged to this account.
     pub fn of(account: impl Account + 'static) -> Self {
         Self(Some(Arc::new(account)))
     }
 
-    /// A charge of nothing so far.
+    /// An empty charge.
     pub fn charge(&self) -> Charge {
         Charge { memory: self.clone(), bytes: 0 }
     }
@@ -51,16 +51,16 @@ impl fmt::Debug for Memory {
     }
 }
 
-/// Something that is kept. It is given back when this is dropped.
+/// A charge for something that is kept. Dropping it gives the bytes back.
 #[derive(Debug, Default)]
 pub struct Charge {
     memory: Memory,
-    /// What was taken for it: a multiple of [`STEP`].
+    /// Bytes taken from the account: a multiple of [`STEP`].
     bytes: usize,
 }
 
 impl Charge {
-    /// It is this large now, in bytes. One that may not be so large stays as it was.
+    /// Sets the size in bytes. If the account refuses, the charge stays as it was.
     pub fn set(&mut self, bytes: usize) -> Result<(), NoMemory> {
         let Some(account) = &self.memory.0 else { return Ok(()) };
         let bytes = bytes.div_ceil(STEP).saturating_mul(STEP);
@@ -75,7 +75,7 @@ impl Charge {
         Ok(())
     }
 
-    /// It is, or was, this large at least.
+    /// Raises the size to `bytes` if it is smaller.
     pub fn at_least(&mut self, bytes: usize) -> Result<(), NoMemory> {
         if bytes > self.bytes { self.set(bytes) } else { Ok(()) }
     }
@@ -89,12 +89,12 @@ impl Drop for Charge {
     }
 }
 
-/// A limit of one process's own.
+/// A fixed limit, for one process.
 #[derive(Debug)]
 pub struct Capped(std::sync::atomic::AtomicUsize);
 
 impl Capped {
-    /// So many bytes.
+    /// A limit of this many bytes.
     pub fn new(bytes: usize) -> Self {
         Self(bytes.into())
     }

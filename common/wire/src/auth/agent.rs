@@ -17,17 +17,17 @@ pub struct Challenged {
     challenge: [u8; CHALLENGE_LEN],
 }
 
-/// A login that held.
+/// A login that succeeded.
 #[derive(Debug)]
 pub struct LoggedIn {
     /// The key that was proved.
     pub key_id: KeyId,
-    /// Names this connection.
+    /// Identifies this connection.
     pub session: SessionId,
     welcome_proof: [u8; PROOF_LEN],
 }
 
-/// What an agent tells a controller that has logged in.
+/// What an agent's welcome contains besides the proof.
 #[derive(Clone, Debug)]
 pub struct Said {
     /// The host's boot.
@@ -36,29 +36,29 @@ pub struct Said {
     pub time_ms: u64,
     /// What the key may do.
     pub verbs: Verbs,
-    /// How much of it at a time.
+    /// The key's limits on concurrent sessions and jobs.
     pub limits: KeyLimits,
-    /// The newest line of the host's audit that is on disk.
+    /// The newest audit line on the host's disk.
     pub audit: AuditHead,
     /// Notes that the key's owner has not seen.
     pub notes: UnreadNotes,
 }
 
 impl Said {
-    /// Without limits, audit and notes.
+    /// A welcome without limits, audit and notes.
     pub fn new(boot: BootId, time_ms: u64, verbs: Verbs) -> Self {
         let (limits, audit, notes) = <(KeyLimits, AuditHead, UnreadNotes)>::default();
         Self { boot, time_ms, verbs, limits, audit, notes }
     }
 }
 
-/// The login did not hold. The cause is for the agent's log alone.
+/// A login failed. The cause is for the agent's log only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The payload is no login.
+    /// The payload does not decode as a login.
     #[error("malformed login")]
     Malformed,
-    /// It speaks a version, or wants a feature, that was not offered.
+    /// The login names a version or a feature that was not offered.
     #[error("version or features that were not offered")]
     Version,
     /// The key is unknown, or its proof is wrong.
@@ -72,7 +72,7 @@ pub enum Refused {
     Randomness(#[from] RandomnessFailed),
 }
 
-/// [`NoRandomness`] as a cause that can be compared.
+/// [`NoRandomness`] as a comparable value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the system's random number generator failed")]
 pub struct RandomnessFailed;
@@ -96,8 +96,8 @@ impl Challenged {
         &self.challenge
     }
 
-    /// Decides about a login. `find` gives the candidate for any id, known or not; what it allows is
-    /// looked at only together with the proof.
+    /// Decides on a login. `find` returns the candidate for any id, known or not; its `allowed` is evaluated
+    /// only together with the proof, in constant time.
     pub fn login(
         self,
         exporter: &Exporter,
@@ -123,12 +123,12 @@ impl Challenged {
 }
 
 impl LoggedIn {
-    /// What stands in a login's place where the system says who the peer is. Its welcome proves nothing.
+    /// The login of a peer that the system has authenticated. Its welcome proves nothing.
     pub fn local(key_id: KeyId) -> Result<Self, NoRandomness> {
         Ok(Self { key_id, session: SessionId::generate()?, welcome_proof: [0; PROOF_LEN] })
     }
 
-    /// The payload that tells the controller: `said` with the proof and the session's id.
+    /// The payload of the welcome.
     pub fn welcome(&self, said: Said) -> [u8; WELCOME_LEN] {
         let Said { boot, time_ms, verbs, limits, audit, notes } = said;
         let (proof, session, features) = (self.welcome_proof, self.session, 0);

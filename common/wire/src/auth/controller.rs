@@ -13,29 +13,29 @@ pub struct Proving {
     proof: Proof,
 }
 
-/// Why the login can't go on.
+/// Why the login can't continue.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// The agent's words have the wrong shape.
+    /// A message of the agent is malformed.
     #[error("the agent sent a {0}")]
     Malformed(#[from] BadHello),
-    /// The agent says that it is another host.
+    /// The agent names another host.
     #[error("the agent says that it is {0}")]
     OtherHost(HostName),
-    /// No version is spoken by both.
+    /// The two ends have no version in common.
     #[error(
         "the agent speaks protocol versions {min} to {max}, this lariat {VERSION_MIN} to {VERSION_MAX}"
     )]
     Version {
-        /// The agent's oldest.
+        /// The agent's oldest version.
         min: u16,
-        /// The agent's newest.
+        /// The agent's newest version.
         max: u16,
     },
-    /// The agent takes smaller frames than this version needs.
+    /// The agent accepts only smaller frames than this version needs.
     #[error("the agent takes frames of {0} bytes at most, which is too little")]
     Frame(u32),
-    /// The agent does not know the key that enrolment gave it.
+    /// The agent does not have the key that enrollment gave it.
     #[error("the agent could not prove that it is the host that was enrolled")]
     WrongProof,
     /// The system's random generator failed.
@@ -44,7 +44,7 @@ pub enum LoginError {
 }
 
 impl Proving {
-    /// Answers a challenge: returns the Login payload to send.
+    /// Answers a challenge. Returns the Login payload to send.
     pub fn answer(
         key: &Secret,
         host: &HostName,
@@ -73,7 +73,7 @@ impl Proving {
         Ok((Self { keys, transcript, proof }, payload))
     }
 
-    /// Checks the agent's own proof; nothing that it says may be used before.
+    /// Checks the agent's proof. Nothing that the agent sends may be used before.
     pub fn welcome(self, payload: &[u8]) -> Result<Welcome, LoginError> {
         let welcome = Welcome::decode(payload)?;
         if self.keys.welcome_holds(&self.transcript, &self.proof, &welcome.proof) {

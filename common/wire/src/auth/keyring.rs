@@ -4,25 +4,24 @@ use crate::auth::proof::Verifier;
 use lariat_base::name::KeyId;
 use lariat_base::secret::{NoRandomness, Secret};
 
-/// What is known of a key when its login is checked.
+/// What a login is checked against.
 pub struct Candidate {
     /// Checks the login's proof.
     pub verifier: Verifier,
-    /// Whether everything but the proof allows the login: the key is known, and its dates and
-    /// networks fit.
+    /// Whether everything but the proof allows the login: the key is known, and its dates and networks match.
     pub allowed: bool,
 }
 
-/// Makes entries for keys that are not there, so that an unknown key takes the identical path.
+/// Makes candidates for unknown keys, so that their logins take the same path.
 pub struct Decoys(Secret);
 
 impl Decoys {
-    /// A new secret for this process.
+    /// Decoys from a new secret.
     pub fn new() -> Result<Self, NoRandomness> {
         Secret::generate().map(Self)
     }
 
-    /// The entry for an unknown key: the same for the same id, never allowed.
+    /// The candidate for an unknown key: always the same for an id, never allowed.
     pub fn candidate(&self, id: KeyId) -> Candidate {
         let derive = |label: &[u8]| {
             let mut hash = blake3::Hasher::new_keyed(self.0.expose());

@@ -1,5 +1,4 @@
-//! Keys, the transcript and the two proofs. docs/PROTOCOL.md has the formulas; their test vector is
-//! below.
+//! Keys, the transcript and the two proofs. docs/PROTOCOL.md has the formulas and the test vector.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
@@ -11,7 +10,7 @@ use lariat_base::secret::Secret;
 /// Label of the TLS exporter that the proofs are bound to (RFC 9266); its context is empty.
 pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 
-/// The exporter's 32 bytes, different on every connection and the same at both of its ends.
+/// The exporter's 32 bytes: different for every connection, the same at both of its ends.
 pub type Exporter = [u8; 32];
 
 /// A proof as it is on the wire.
@@ -25,7 +24,7 @@ pub struct HostKeys {
     agent: Secret,
 }
 
-/// What an agent's keyring holds for one key: good for checking, not for logging in.
+/// What an agent's keyring holds for one key: enough to check a login, not to make one.
 #[derive(Clone)]
 pub struct Verifier {
     /// SHA-256 of the ControllerKey.
@@ -34,17 +33,17 @@ pub struct Verifier {
     pub agent: Secret,
 }
 
-/// Everything that was said before a proof, hashed as it was on the wire.
+/// The hash of everything that was sent before a proof.
 pub struct Transcript(Zeroizing<[u8; 32]>);
 
-/// The id under which a key is known: derived from it, and telling nothing of it.
+/// A key's id: derived from the key, and revealing nothing about it.
 pub fn key_id(key: &Secret) -> KeyId {
     let hash = sha256(&[&labelled(" key id"), key.expose()]);
     KeyId(*hash.first_chunk().expect("16 of 32 bytes"))
 }
 
 impl HostKeys {
-    /// Derives what proves `key` to this enrolment of this host, and to no other.
+    /// Derives what proves `key` to this enrollment of this host, and to no other.
     pub fn derive(key: &Secret, host: &HostName, enrolment: &EnrolmentId) -> Self {
         let host_key = hmac(
             key,
@@ -56,7 +55,7 @@ impl HostKeys {
         }
     }
 
-    /// What the host's keyring is given.
+    /// What the host's keyring stores.
     pub fn verifier(&self) -> Verifier {
         let stored = Secret::new(*sha256(&[self.controller.expose()]));
         Verifier { stored, agent: self.agent.clone() }
@@ -67,14 +66,14 @@ impl HostKeys {
         xor(self.controller.expose(), controller_mac(&self.verifier().stored, transcript).expose())
     }
 
-    /// Whether Welcome's proof is this host's.
+    /// Whether Welcome's proof is this host's. In constant time.
     pub fn welcome_holds(&self, transcript: &Transcript, login: &Proof, welcome: &Proof) -> bool {
         agent_mac(&self.agent, transcript, login).matches(welcome)
     }
 }
 
 impl Verifier {
-    /// Whether Login's proof is of the key that this verifier was made from; in constant time.
+    /// Whether Login's proof is of the key that this verifier was made from. In constant time.
     pub fn login_holds(&self, transcript: &Transcript, login: &Proof) -> bool {
         let controller =
             Zeroizing::new(xor(login, controller_mac(&self.stored, transcript).expose()));
@@ -88,7 +87,7 @@ impl Verifier {
 }
 
 impl Transcript {
-    /// Hashes the raw payloads as they were sent or received, never a re-encoding.
+    /// Hashes the payloads as they were sent or received, never a re-encoding.
     pub fn new(exporter: &Exporter, challenge: &[u8], login_without_proof: &[u8]) -> Self {
         Self(sha256(&[
             &labelled(" transcript"),

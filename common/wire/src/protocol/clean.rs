@@ -1,4 +1,4 @@
-//! Words of `clean`: which of the key's abandoned temporary files there are below a directory.
+//! Messages of `clean`, which removes the key's abandoned temporary files below a directory.
 //!
 //! [`Clean`] is answered by any number of [`Missed`](super::tree::Missed) and one [`Cleaned`], or by Failed.
 
@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 use crate::limits::MAX_PATH;
 use crate::protocol::invalid::{Invalid, check_user};
 
-/// Removes the key's temporary files below a directory that nobody works on.
+/// Removes the key's temporary files below a directory, except those that a transfer is using.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clean {
-    /// The directory; relative to the user's home, which is also what empty means.
+    /// The directory, relative to the user's home. Empty means the home.
     pub path: Vec<u8>,
-    /// Only counts them.
+    /// Only counts the files.
     pub dry_run: bool,
-    /// Whose rights it is done with, and whose files they are, if not the agent's own user's.
+    /// The user that the work is done as and whose files are removed, if not the agent's own.
     pub user: Option<String>,
 }
 
 impl Clean {
-    /// Checks what the types alone can't.
+    /// Checks what the types can't ensure.
     pub fn check(&self) -> Result<(), Invalid> {
         if self.path.len() > MAX_PATH || self.path.contains(&0) {
             return Err(Invalid::Path);
@@ -28,12 +28,12 @@ impl Clean {
     }
 }
 
-/// What was removed, or in a dry run would be.
+/// What was removed, or would be in a dry run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cleaned {
-    /// Files, journals not counted.
+    /// Number of files, without their journals.
     pub files: u64,
-    /// Their bytes.
+    /// Bytes of these files.
     pub bytes: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Words of a running command.
+//! Messages of a running command.
 //!
 //! ```text
 //! controller                          agent
@@ -10,14 +10,14 @@
 //!   Release                      →
 //! ```
 //!
-//! After a cut, [`Attach`] on another connection stands in [`Run`]'s place; the rest is the same. Another
-//! controller attaches without knowing what has come to the first, and is told [`super::job::Reading`] first.
+//! After a cut, [`Attach`] on another connection takes the place of [`Run`]; the rest is the same. A
+//! controller that does not know what has been received gets [`super::job::Reading`] first.
 //!
-//! A detached job ([`Streams::Detached`]) is over for its controller with [`Started`]; how it goes on is in
-//! [`crate::protocol::job`].
+//! A detached job ([`Streams::Detached`]) is done for its controller with [`Started`];
+//! [`crate::protocol::job`] has the requests about it.
 //!
-//! Offsets count bytes from the stream's beginning. Output is kept by the agent until it is
-//! acknowledged; stdin by the controller until it is taken.
+//! Offsets count bytes from the beginning of the stream. The agent keeps output until it is acknowledged; the
+//! controller keeps stdin until it is taken.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,51 +26,52 @@ use crate::protocol::invalid::{Invalid, check_user};
 use crate::protocol::verb::Verb;
 use lariat_base::name::JobId;
 
-/// Largest number of a signal on Linux.
+/// Largest signal number on Linux.
 pub const LAST_SIGNAL: u8 = 64;
 
 /// Runs a command as a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
-    /// Chosen by the controller: a repeated request never runs it twice.
+    /// Chosen by the controller, so that a repeated request never runs the command twice.
     pub job: JobId,
     /// What to run.
     pub command: Command,
-    /// Whom to run it as, if not as the agent's own user.
+    /// The user to run it as, if not the agent's own.
     pub user: Option<String>,
-    /// Working directory; relative to the user's home, which is also the default.
+    /// Working directory, relative to the user's home, which is also the default.
     pub cwd: Option<Vec<u8>>,
     /// Variables added to the clean environment.
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
-    /// What its streams are.
+    /// What the job's streams are connected to.
     pub streams: Streams,
     /// Ends the command after this many milliseconds.
     pub timeout_ms: Option<u64>,
-    /// How long the job waits for a controller that went away, in milliseconds; the agent caps it.
+    /// How long the job waits for a controller whose connection broke, in milliseconds; the agent caps it.
     pub grace_ms: u64,
 }
 
-/// What a job's streams are, and so who it needs.
+/// What a job's streams are connected to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Streams {
-    /// Pipes to a controller that follows the job, and without which it is ended in its grace time.
+    /// Pipes to a controller that follows the job. Without a controller the job is ended after its grace
+    /// time.
     Followed {
-        /// Whether stdin will be sent; without it the command reads `/dev/null`.
+        /// Whether stdin will be sent. If not, the command reads `/dev/null`.
         stdin: bool,
     },
-    /// Files on the host: the job is detached and goes on by itself, and its output is kept.
+    /// Files on the host: the job is detached, continues by itself, and its output is kept.
     Detached,
-    /// A terminal, with a controller that follows the job: what the command writes comes as stdout, what
-    /// is sent as stdin is typed. The end of stdin types Ctrl-D.
+    /// A terminal, with a controller that follows the job. The command's output arrives as stdout, and stdin
+    /// is typed into the terminal. The end of stdin types Ctrl-D.
     Terminal {
-        /// What kind of terminal the controller's is: the command's TERM.
+        /// The type of the controller's terminal, which becomes the command's TERM.
         term: Vec<u8>,
-        /// How large it is.
+        /// The terminal's size.
         size: Resize,
     },
 }
 
-/// How large the job's terminal is.
+/// The size of the job's terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resize {
     /// Lines.
@@ -84,26 +85,26 @@ pub struct Resize {
 pub enum Command {
     /// A line for `/bin/sh -c`.
     Shell(Vec<u8>),
-    /// An exact argv, found in PATH, with no shell at all.
+    /// An exact argv, looked up in PATH, without a shell.
     Argv(Vec<Vec<u8>>),
-    /// A script and its arguments, run by what its first line names, or by `/bin/sh`.
+    /// A script and its arguments, run by the interpreter that its first line names, or by `/bin/sh`.
     Script {
-        /// The script itself.
+        /// The script's content.
         body: Vec<u8>,
-        /// What it finds in `$1` and on.
+        /// Its arguments, from `$1` on.
         args: Vec<Vec<u8>>,
     },
-    /// The user's login shell, as when they log in.
+    /// The user's login shell, as at a login.
     Login,
 }
 
 impl Run {
-    /// Checks what the types alone can't.
+    /// Checks what the types can't ensure.
     pub fn check(&self) -> Result<(), Invalid> {
         let words: &[Vec<u8>] = match &self.command {
             Command::Shell(line) => std::slice::from_ref(line),
             Command::Argv(words) => words,
-            // The script itself is a file to its interpreter, and may have any bytes in it.
+            // The script is a file to its interpreter, and may contain any bytes.
             Command::Script { args, .. } => args,
             Command::Login => &[],
         };
@@ -128,39 +129,39 @@ impl Run {
         check_user(self.user.as_deref())
     }
 
-    /// The verb that a key needs for it.
+    /// The verb that the request needs.
     pub fn verb(&self) -> Verb {
         if self.command == Command::Login { Verb::Shell } else { Verb::Run }
     }
 }
 
 impl Signal {
-    /// Checks what the type alone can't.
+    /// Checks what the type can't ensure.
     pub fn check(&self) -> Result<(), Invalid> {
         if (1..=LAST_SIGNAL).contains(&self.number) { Ok(()) } else { Err(Invalid::Signal) }
     }
 }
 
-/// Goes on with a job of this key's, on another connection than it was started on.
+/// Continues a job of this key on another connection than the one that started it.
 ///
-/// The answer is what [`Run`]'s would be, with output from these offsets on. Without offsets it is from the
-/// first byte on that is kept, and [`super::job::Reading`] says before it which that is.
+/// It is answered like [`Run`], with output from the given offsets on. Without offsets, output starts with
+/// the first byte that is kept, and [`super::job::Reading`] tells its offsets first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attach {
     /// The job.
     pub job: JobId,
-    /// Bytes of each stream that have come already, if that is known.
+    /// Bytes of each stream that the controller has received, if it knows that.
     pub received: Option<Ack>,
 }
 
-/// The command runs.
+/// Reports that the command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
     /// The command's process id on the host.
     pub pid: u32,
 }
 
-/// Output up to these offsets has reached its destination and may be forgotten.
+/// Acknowledges output up to these offsets, which the agent may then discard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {
     /// Bytes of stdout.
@@ -169,42 +170,42 @@ pub struct Ack {
     pub stderr: u64,
 }
 
-/// Stdin is at its end.
+/// Reports the end of stdin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StdinEnd {
-    /// Its whole length in bytes.
+    /// Total length of stdin in bytes.
     pub len: u64,
 }
 
-/// How much of stdin the command has taken, in bytes from the beginning. The controller may be
-/// [`crate::limits::STDIN_CREDIT`] ahead of it.
+/// Reports how much of stdin the command has taken. The controller may be [`crate::limits::STDIN_CREDIT`]
+/// bytes ahead of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StdinTaken {
-    /// Offset of the first byte not yet taken.
+    /// Offset of the first byte that is not taken yet.
     pub upto: u64,
-    /// The command has closed its stdin: what is left has no reader.
+    /// The command has closed its stdin, so the rest has no reader.
     pub closed: bool,
 }
 
-/// A signal for every process of the job.
+/// Sends a signal to every process of the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signal {
-    /// The host's number for it, 1 to 64.
+    /// The signal's number on the host, 1 to 64.
     pub number: u8,
 }
 
-/// The command has ended, and these were its last bytes.
+/// Reports that the command has ended and how much it has written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
     /// How it ended.
     pub end: End,
-    /// Bytes of stdout in all.
+    /// Total bytes of stdout.
     pub stdout: u64,
-    /// Bytes of stderr in all.
+    /// Total bytes of stderr.
     pub stderr: u64,
 }
 
-/// Output and exit have arrived: the job may be forgotten.
+/// Reports that output and exit have arrived, so that the agent may forget the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release;
 
@@ -215,20 +216,20 @@ pub enum End {
     Exited(u8),
     /// This signal ended it.
     Signaled(u8),
-    /// It ran into its time limit.
+    /// It exceeded its time limit.
     TimedOut,
-    /// It could not be run: the `errno` that `execve` gave.
+    /// It could not be started: the `errno` of execve(2).
     NotRun(i32),
-    /// It was ended because its controller had been away for longer than its grace time.
+    /// It was ended because its controller was away for longer than the grace time.
     GraceExpired,
-    /// It was ended because the host went down, or its supervisor was told to stop.
+    /// It was ended because the host was shutting down or its supervisor was asked to stop.
     Stopped,
 }
 
 impl End {
-    /// The exit status that a shell would show: 128+N for signal N, 124 for a time limit, 127 for a
-    /// program that is not there, 126 for one that can't be run. What the host itself ended
-    /// shows the SIGTERM that it began with.
+    /// The exit status that a shell would show: 128+N for signal N, 124 for a time limit, 127 for a program
+    /// that does not exist, 126 for one that can't be run. A command that the host ended shows SIGTERM, the
+    /// first signal that it was sent.
     pub fn status(self) -> u8 {
         const ENOENT: i32 = 2;
         const SIGTERM: u8 = 15;

@@ -1,4 +1,4 @@
-//! A request that could not be done: a code with detail, from which each end makes its own words.
+//! A failed request: a code with details, from which each end makes its own message.
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,7 @@ use lariat_base::os_error::os_error;
 pub struct Failure {
     /// What was being done.
     pub action: Action,
-    /// To which path, if to one: raw bytes, made harmless when shown.
+    /// The path concerned, if any: raw bytes, escaped when displayed.
     pub path: Option<Vec<u8>>,
     /// Why it failed.
     pub cause: Cause,
@@ -34,13 +34,13 @@ pub enum Action {
     Read,
     /// Writing a file.
     Write,
-    /// Forcing a file or directory to disk.
+    /// Syncing a file or directory to disk.
     Sync,
     /// Giving a file its final name.
     Rename,
     /// Setting a file's mode, owner or times.
     SetMetadata,
-    /// Making a directory.
+    /// Creating a directory.
     MakeDirectory,
     /// Entering the working directory.
     EnterDirectory,
@@ -52,19 +52,19 @@ pub enum Action {
     Remove,
 }
 
-/// Why it failed.
+/// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
-    /// The system said so: an `errno` of Linux.
+    /// A system call failed with this Linux `errno`.
     Os(i32),
-    /// The key has no permission for it.
+    /// The key has no permission for the request.
     NotPermitted {
         /// The verb that the request needs.
         verb: Verb,
-        /// Which rule of the key denied it; empty if the key lacks the verb.
+        /// The rule of the key that denied it; empty if the key lacks the verb.
         rule: String,
     },
-    /// The request makes no sense; the text says why.
+    /// The request is invalid; the text says why.
     BadRequest(String),
     /// Only regular files can be sent this way.
     NotAFile(FileKind),
@@ -78,16 +78,17 @@ pub enum Cause {
     Superseded,
     /// The agent is stopping.
     Stopping,
-    /// Something in the agent itself failed; its log has more.
+    /// An error in the agent itself; its log has more.
     Internal,
-    /// The process that watched over the command died: how far the command came is not known.
+    /// The command's supervisor died, so how far the command came is not known.
     Unwatched,
     /// This key has no such job.
     NoSuchJob {
-        /// How long ago the host started, in milliseconds: whatever it was asked since then it knows.
+        /// Time since the host was booted, in milliseconds. The agent knows all jobs that were requested
+        /// since then.
         up_ms: u64,
     },
-    /// The job is over, and its output was not waited for any longer.
+    /// The job has ended, and its output is not kept any more.
     Forgotten,
     /// The key has no permission to act as this user.
     NotAsUser(String),
@@ -97,29 +98,29 @@ pub enum Cause {
     Over,
     /// The job's output goes to the controller that runs it, and is not kept.
     NotKept,
-    /// A file's extended attributes are more than can travel, or than the disk can hold.
+    /// A file's extended attributes exceed what can be sent, or what the disk can hold.
     XattrsTooLarge,
-    /// The process that did the work as another user died, or had to be ended.
+    /// The process that did the work as another user died or had to be killed.
     WorkerFailed,
-    /// The key has as much of something as it may.
+    /// The key has reached this limit.
     AtLimit(Limit),
-    /// More names would be deleted than may be; none was.
+    /// More names would be deleted than the limit allows; none was.
     TooManyDeletes {
-        /// How many.
+        /// How many would be deleted.
         count: u64,
-        /// How many may be.
+        /// The limit.
         most: u64,
     },
-    /// What would be cleared is `/` or a home directory, and no bound was given.
+    /// The directory to be cleared is `/` or a home directory, and no limit was given.
     Unbounded,
 }
 
-/// What a key may have only so much of.
+/// What a key can have only a limited amount of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Limit {
-    /// Sessions at a time.
+    /// Concurrent sessions.
     Sessions,
-    /// Jobs at a time.
+    /// Concurrent jobs.
     Jobs,
     /// Memory that its requests keep.
     Memory,
@@ -127,12 +128,12 @@ pub enum Limit {
     Output,
 }
 
-/// What a path is, when it is not a regular file.
+/// What a path is, if it is not a regular file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FileKind {
     /// A directory.
     Directory,
-    /// A fifo.
+    /// A FIFO.
     Fifo,
     /// A socket.
     Socket,
@@ -143,12 +144,12 @@ pub enum FileKind {
 }
 
 impl Failure {
-    /// Whether it is the key's permissions that do not allow it.
+    /// Whether the key's permissions do not allow the request.
     pub fn is_refusal(&self) -> bool {
         matches!(self.cause, Cause::NotPermitted { .. } | Cause::NotAsUser(_))
     }
 
-    /// The system refused `action` on `path`.
+    /// A failed system call during `action` on `path`.
     pub fn io(action: Action, path: &[u8], error: &io::Error) -> Self {
         let cause = error.raw_os_error().map_or(Cause::Internal, Cause::Os);
         Self { action, path: Some(path.to_vec()), cause }

@@ -1,5 +1,5 @@
-//! The bytes of each message, so that no change of an encoder or a type goes unnoticed: they are the
-//! examples of docs/PROTOCOL.md.
+//! The bytes of each message, so that no change of an encoder or a type goes unnoticed. They are the examples
+//! of docs/PROTOCOL.md.
 
 use super::audit::AuditHead;
 use super::clean::{Clean, Cleaned};
@@ -29,7 +29,7 @@ use lariat_base::name::{JobId, KeyId, TransferId};
 /// The document with the examples.
 const DOCUMENT: &str = include_str!("../../../../docs/PROTOCOL.md");
 
-/// What the examples were of, and the bytes that the document lacks.
+/// The kinds that had an example, and the bytes that the document lacks.
 #[derive(Default)]
 struct Seen {
     kinds: Vec<Kind>,

@@ -1,10 +1,10 @@
-//! The words before authentication. Each has one legal length, no lists, and no serde.
+//! The messages before authentication. Each has a fixed length, no lists, and does not use serde.
 
 use crate::protocol::audit::AuditHead;
 use crate::protocol::verb::Verbs;
 use lariat_base::name::{BootId, HostName, KeyId, SessionId};
 
-/// First bytes of every challenge: whoever is there speaks lariat.
+/// The first bytes of every challenge, which identify lariat.
 pub const MAGIC: [u8; 8] = *b"lariat\0\0";
 
 /// Oldest protocol version that this code speaks.
@@ -16,25 +16,25 @@ pub const VERSION_MAX: u16 = 2;
 /// Length of a proof, in bytes.
 pub const PROOF_LEN: usize = 32;
 
-/// A greeting's payload has the wrong length or content.
+/// A payload has the wrong length or content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed {0}")]
 pub struct BadHello(pub &'static str);
 
-/// Agent → controller, with its first TLS flight.
+/// Agent → controller, with the first TLS flight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge {
     /// Oldest version that the agent speaks.
     pub version_min: u16,
     /// Newest version that the agent speaks.
     pub version_max: u16,
-    /// Optional features that the agent offers, one a bit. None exists yet.
+    /// Optional features that the agent offers, one bit each. There are none yet.
     pub features: u64,
     /// The host's name.
     pub host: HostName,
     /// Fresh for every connection.
     pub nonce: [u8; 32],
-    /// Largest frame payload that the agent takes after authentication, in bytes.
+    /// Largest frame payload that the agent accepts after authentication, in bytes.
     pub max_frame: u32,
 }
 
@@ -42,7 +42,7 @@ pub struct Challenge {
 pub const CHALLENGE_LEN: usize = 8 + 2 + 2 + 8 + 64 + 32 + 4;
 
 impl Challenge {
-    /// The payload's bytes.
+    /// Encodes the payload.
     pub fn encode(&self) -> [u8; CHALLENGE_LEN] {
         let mut host = [0; 64];
         host[..self.host.as_str().len()].copy_from_slice(self.host.as_str().as_bytes());
@@ -57,7 +57,7 @@ impl Challenge {
         out.finish()
     }
 
-    /// Reads a payload.
+    /// Decodes a payload.
     pub fn decode(payload: &[u8]) -> Result<Self, BadHello> {
         Self::parse(payload).ok_or(BadHello("challenge"))
     }
@@ -90,7 +90,7 @@ pub struct Login {
     pub version: u16,
     /// Features to use, a subset of the challenge's.
     pub features: u64,
-    /// Which key.
+    /// The key that logs in.
     pub key_id: KeyId,
     /// Fresh for every connection.
     pub nonce: [u8; 32],
@@ -100,7 +100,7 @@ pub struct Login {
 pub const LOGIN_LEN: usize = 2 + 8 + 16 + 32 + PROOF_LEN;
 
 impl Login {
-    /// The payload's bytes but for the proof that follows them.
+    /// Encodes the payload without the proof that follows it.
     pub fn encode_unproven(&self) -> [u8; LOGIN_LEN - PROOF_LEN] {
         let mut out = Writer::default();
         out.put(&self.version.to_le_bytes());
@@ -110,7 +110,7 @@ impl Login {
         out.finish()
     }
 
-    /// Reads a payload into the message and its proof.
+    /// Decodes a payload into the message and its proof.
     pub fn decode(payload: &[u8]) -> Result<(Self, [u8; PROOF_LEN]), BadHello> {
         Self::parse(payload).ok_or(BadHello("login"))
     }
@@ -129,12 +129,12 @@ impl Login {
     }
 }
 
-/// Agent → controller: the login held, and here is the agent's own proof.
+/// Agent → controller: the login succeeded. Carries the agent's own proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcome {
     /// Shows that the agent knows this key's AgentKey.
     pub proof: [u8; PROOF_LEN],
-    /// Names this connection in both ends' logs.
+    /// Identifies this connection in both ends' logs.
     pub session: SessionId,
     /// The host's boot.
     pub boot: BootId,
@@ -144,32 +144,32 @@ pub struct Welcome {
     pub features: u64,
     /// What the key may do.
     pub verbs: Verbs,
-    /// How much of it at a time.
+    /// The key's limits on concurrent sessions and jobs.
     pub limits: KeyLimits,
-    /// The newest line of the host's audit that is on disk.
+    /// The newest audit line on the host's disk.
     pub audit: AuditHead,
-    /// Notes that the key's owner has not seen: how many, and as many of the oldest as there is room for.
+    /// Notes that the key's owner has not seen: their number, and as many of the oldest as fit.
     pub notes: UnreadNotes,
 }
 
-/// How much a key may do at a time; 0 where nothing limits it but the host.
+/// A key's own limits; 0 where it has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyLimits {
-    /// Sessions.
+    /// Concurrent sessions.
     pub sessions: u32,
-    /// Jobs.
+    /// Concurrent jobs.
     pub jobs: u32,
 }
 
 /// Room for notes in a [`Welcome`], in bytes.
 pub const NOTES_LEN: usize = 1024;
 
-/// Notes of other operators that were left on the host.
+/// Notes that other operators left on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadNotes {
-    /// How many there are.
+    /// The number of notes.
     pub count: u32,
-    /// Some of them, in a form of their own; the rest is zero.
+    /// The oldest of them, in an encoding of their own, padded with zeros.
     pub room: Box<[u8; NOTES_LEN]>,
 }
 
@@ -184,7 +184,7 @@ pub const WELCOME_LEN: usize =
     PROOF_LEN + 16 + 16 + 8 + 8 + 4 + 2 * 4 + (16 + 8 + 32) + 4 + NOTES_LEN;
 
 impl Welcome {
-    /// The payload's bytes.
+    /// Encodes the payload.
     pub fn encode(&self) -> [u8; WELCOME_LEN] {
         let mut out = Writer(Vec::with_capacity(WELCOME_LEN));
         out.put(&self.proof);
@@ -203,7 +203,7 @@ impl Welcome {
         out.finish()
     }
 
-    /// Reads a payload. The proof is not checked here.
+    /// Decodes a payload. The proof is not checked here.
     pub fn decode(payload: &[u8]) -> Result<Self, BadHello> {
         Self::parse(payload).ok_or(BadHello("welcome"))
     }
@@ -236,17 +236,17 @@ impl Welcome {
     }
 }
 
-/// Agent → controller: the one denial for every cause.
+/// Agent → controller: the only answer to a failed login, whatever the cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Denied;
 
 impl Denied {
-    /// The payload's bytes: code 1.
+    /// Encodes the payload: code 1.
     pub fn encode(self) -> [u8; 2] {
         1_u16.to_le_bytes()
     }
 
-    /// Reads a payload.
+    /// Decodes a payload.
     pub fn decode(payload: &[u8]) -> Result<Self, BadHello> {
         if payload == Self.encode() { Ok(Self) } else { Err(BadHello("denial")) }
     }
@@ -266,7 +266,7 @@ impl Writer {
     }
 }
 
-/// Takes fixed-size fields off a slice and never reads past it.
+/// Takes fixed-size fields off a slice, and never reads past its end.
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {

@@ -1,47 +1,47 @@
-//! What the types of messages alone can't rule out.
+//! Constraints on messages that their types can't ensure.
 
 use crate::limits::{MAX_ENTRIES, MAX_GLOB, MAX_NAME, MAX_PATH, MAX_RULES, MAX_WORDS, MAX_XATTRS};
 
-/// Why a message that decodes makes no sense.
+/// Why a message that decodes is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
-    /// A path is empty where it may not be, too long, or has a NUL byte.
+    /// A path is empty where it may not be, too long, or contains a NUL byte.
     #[error("a path is empty, over {MAX_PATH} bytes or contains a NUL byte")]
     Path,
-    /// A name is not one component.
+    /// A name is not a single component.
     #[error("a file's name is empty, \".\", \"..\", over {MAX_NAME} bytes or contains '/' or NUL")]
     Name,
     /// A time's nanoseconds are a second or more.
     #[error("a time's nanoseconds are out of range")]
     Time,
-    /// No user can have such a name.
+    /// A user's name is empty, too long, or contains a NUL byte.
     #[error("no user can have this name")]
     User,
-    /// A number that no user or group can have.
+    /// An owner or group has the id 2^32-1, which no user or group can have.
     #[error("a file's owner or group has a number that nobody can have")]
     Owner,
-    /// Permission bits that do not exist.
+    /// A mode has bits that do not exist.
     #[error("a file's mode has bits that do not exist")]
     Mode,
-    /// An entry of an ACL has rights or a name that can't be.
+    /// An entry of an ACL has invalid rights, an invalid id or an invalid name.
     #[error("an entry of an ACL has rights or a name that can't be")]
     Acl,
-    /// A file that is written in place is lost, and can't be kept as well.
+    /// A file that is written in place can't also be kept as a backup.
     #[error("a file that is written in place can't be kept as a backup")]
     InPlace,
-    /// Extended attributes are too many, or one has no name.
+    /// Extended attributes are too large, or one has an invalid name.
     #[error("extended attributes are over {MAX_XATTRS} bytes, or have names that can't be")]
     Xattrs,
-    /// A size that no file can have.
+    /// A size exceeds what a file can have.
     #[error("a file's size is out of range")]
     Size,
     /// Ranges overlap, go past the end, or are too many.
     #[error("the chunks that the receiver has are out of order or past the file's end")]
     Ranges,
-    /// The root of a tree is no directory, or has a name.
+    /// The root of a tree is not a directory, or has a name.
     #[error("a tree's root is a directory without a name")]
     Root,
-    /// A link's target is empty, too long, or has a NUL byte.
+    /// A link's target is empty, too long, or contains a NUL byte.
     #[error("a link's target is empty, over {MAX_PATH} bytes or contains a NUL byte")]
     LinkTarget,
     /// Too many entries in one message.
@@ -50,31 +50,31 @@ pub enum Invalid {
     /// Too many rules, or one too long.
     #[error("more than {MAX_RULES} rules, or a glob over {MAX_GLOB} bytes")]
     Rules,
-    /// There is no program to run.
+    /// The command names no program.
     #[error("the command is empty")]
     EmptyCommand,
-    /// No program can be given a word or variable that has a NUL byte in it.
+    /// A word, variable or directory contains a NUL byte.
     #[error("a NUL byte in the command, its environment or its directory")]
     Nul,
-    /// A variable's name is empty or has `=` in it.
+    /// A variable's name is empty or contains `=`.
     #[error("a variable's name is empty or contains '='")]
     Variable,
     /// More than [`MAX_WORDS`] words or variables.
     #[error("over {MAX_WORDS} words or variables")]
     TooManyWords,
-    /// No kind of terminal has such a name.
+    /// A terminal's type is empty, too long, or contains a NUL byte.
     #[error("no terminal can be of this kind")]
     Terminal,
-    /// Something other than a job's id, or the beginning of one.
+    /// A text is not the beginning of a job's id.
     #[error("a job's id begins with at most 32 hexadecimal digits")]
     JobPrefix,
-    /// A signal that no Linux has.
+    /// A signal's number does not exist on Linux.
     #[error("signals are 1 to 64")]
     Signal,
 }
 
-/// Checks the name of the user that a request asks to act as, if it names one. Whether there is such a user
-/// only the host knows; a name longer than this no user database holds.
+/// Checks the name of the user that a request asks to act as, if any. Only the host can tell whether the user
+/// exists; no user database holds a longer name.
 pub(super) fn check_user(user: Option<&str>) -> Result<(), Invalid> {
     let may_be =
         user.is_none_or(|name| (1..=MAX_NAME).contains(&name.len()) && !name.contains('\0'));

@@ -1,4 +1,4 @@
-//! Words about jobs that go on by themselves: which there are, what they have written, how to end them.
+//! Messages about jobs: list them, read the output of detached ones, signal them.
 //!
 //! ```text
 //! controller          agent
@@ -10,7 +10,7 @@
 //!                ←    Killed | Failed
 //! ```
 //!
-//! A key without the verb `keys` has only its own jobs: to all of these, another's is as if it were not there.
+//! A key without the verb `keys` sees only its own jobs: these requests treat another key's job as missing.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,16 +22,16 @@ use lariat_base::name::{JobId, KeyId};
 /// Most hexadecimal digits of a job's id.
 const ID_DIGITS: usize = 32;
 
-/// Asks for the key's jobs, those that have ended and are kept included.
+/// Lists the key's jobs, including ended ones that are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct List {
-    /// Only those whose ids begin with these hexadecimal digits, in lower case.
+    /// Only jobs whose ids begin with these lower-case hexadecimal digits.
     pub prefix: String,
-    /// Other keys' jobs too.
+    /// Includes other keys' jobs.
     pub all_keys: bool,
 }
 
-/// Some of the jobs, the oldest first.
+/// Some of the jobs, oldest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
     /// At most [`Listed::MOST`].
@@ -45,10 +45,10 @@ impl Listed {
     pub const MOST: usize = 1000;
 }
 
-/// A job as it is listed.
+/// A job in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// Its id.
+    /// The job's id.
     pub job: JobId,
     /// The key that started it.
     pub key: KeyId,
@@ -56,40 +56,40 @@ pub struct Job {
     pub detached: bool,
     /// When it began by the host's clock, in milliseconds since 1970.
     pub began_ms: u64,
-    /// When it ended, if it has and that is known.
+    /// When it ended, if it has ended and the time is known.
     pub ended_ms: Option<u64>,
-    /// Whom it runs as, if not as the agent's own user.
+    /// The user that it runs as, if not the agent's own.
     pub user: Option<String>,
     /// The beginning of its command, at most 256 bytes.
     pub command: Vec<u8>,
-    /// What became of it.
+    /// The job's state.
     pub state: State,
 }
 
-/// What became of a job.
+/// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     /// It runs.
     Running,
-    /// It has ended like this.
+    /// It has ended.
     Ended(End),
-    /// The process that watched over it died: how it ended is not known.
+    /// Its supervisor died, so how it ended is not known.
     Died {
-        /// The whole host did: it has been started since.
+        /// Whether the whole host went down: it has been booted since.
         with_host: bool,
     },
 }
 
-/// Asks for a detached job's output.
+/// Reads a detached job's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Logs {
     /// The job.
     pub job: JobId,
-    /// From where on.
+    /// Where to begin.
     pub from: Start,
-    /// Whether to go on until the job has ended.
+    /// Whether to continue until the job has ended.
     pub follow: bool,
-    /// It may be another key's job.
+    /// Whether it may be another key's job.
     pub all_keys: bool,
 }
 
@@ -100,47 +100,47 @@ pub enum Start {
     Beginning,
     /// This many lines before the end of each stream.
     Lines(u64),
-    /// At these offsets, or behind them if they are not kept any more.
+    /// At these offsets, or after them if they are no longer kept.
     Offsets(Ack),
 }
 
-/// The output comes from these offsets on. A frame that begins behind the one before shows that what is
-/// between them was not kept.
+/// Reports the offsets at which the output begins. A gap between two later frames shows that the bytes in
+/// between were not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
-    /// Bytes of each stream before what comes.
+    /// Offset of the first byte of each stream.
     pub from: Ack,
 }
 
-/// There is no more output, or none now for who does not follow.
+/// Reports the end of the output, or of what exists now if the request does not follow the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogsEnd {
     /// How far each stream was sent.
     pub upto: Ack,
-    /// What became of the job.
+    /// The job's state.
     pub state: State,
 }
 
-/// A signal for every process of a job.
+/// Sends a signal to every process of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kill {
     /// The job.
     pub job: JobId,
-    /// Which signal.
+    /// The signal.
     pub signal: Signal,
-    /// Random bytes. The supervisor sends a signal with these bytes once, so that a request whose answer was
-    /// lost can be repeated.
+    /// Random bytes. The supervisor sends a signal only once for the same bytes, so that a request whose
+    /// answer was lost can be repeated.
     pub once: [u8; 16],
-    /// It may be another key's job.
+    /// Whether it may be another key's job.
     pub all_keys: bool,
 }
 
-/// The job was sent the signal.
+/// Confirms that the job was sent the signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Killed;
 
 impl List {
-    /// Checks what the type alone can't.
+    /// Checks what the type can't ensure.
     pub fn check(&self) -> Result<(), Invalid> {
         let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         let valid = self.prefix.len() <= ID_DIGITS && self.prefix.bytes().all(is_digit);
@@ -149,13 +149,13 @@ impl List {
 }
 
 impl Kill {
-    /// Checks what the type alone can't.
+    /// Checks what the type can't ensure.
     pub fn check(&self) -> Result<(), Invalid> {
         self.signal.check()
     }
 }
 
-/// The verb for looking at jobs: those of one key are its own business.
+/// The verb for requests about jobs: those of other keys need more than one's own.
 pub(super) fn verb(all_keys: bool) -> Verb {
     if all_keys { Verb::Keys } else { Verb::Jobs }
 }

@@ -7,7 +7,7 @@ pub struct UnknownKind(pub u16);
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
-        /// What a frame's payload is. The numbers are the wire's and never change their meaning.
+        /// The kind of a frame's payload. The numbers are the wire's, and never change their meaning.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u16)]
         pub enum Kind {
@@ -33,24 +33,24 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// Agent's first words: [`super::hello::Challenge`].
+    /// The agent's first message: [`super::hello::Challenge`].
     Challenge = 0x01,
-    /// Controller's proof: [`super::hello::Login`].
+    /// The controller's proof: [`super::hello::Login`].
     Login = 0x02,
-    /// Agent's proof: [`super::hello::Welcome`].
+    /// The agent's proof: [`super::hello::Welcome`].
     Welcome = 0x03,
-    /// The one answer to every login that fails: [`super::hello::Denied`].
+    /// The only answer to a failed login: [`super::hello::Denied`].
     Denied = 0x04,
 
-    /// Are you there? [`super::session::Ping`].
+    /// Asks for a sign of life: [`super::session::Ping`].
     Ping = 0x10,
-    /// Yes: [`super::session::Pong`].
+    /// Answers a ping: [`super::session::Pong`].
     Pong = 0x11,
-    /// A request could not be done: [`super::failure::Failure`].
+    /// A request failed: [`super::failure::Failure`].
     Failed = 0x12,
-    /// The agent takes no more requests on this session: [`super::session::Goodbye`].
+    /// The agent accepts no more requests on this session: [`super::session::Goodbye`].
     Goodbye = 0x13,
-    /// The agent says no more of this request: [`super::session::Finished`].
+    /// The agent's last frame of a request: [`super::session::Finished`].
     Finished = 0x14,
 
     /// Run a command: [`super::exec::Run`].
@@ -61,38 +61,38 @@ kinds! {
     Stdout = 0x22,
     /// Bulk: `u64` offset, then bytes of stderr.
     Stderr = 0x23,
-    /// Output that may be forgotten: [`super::exec::Ack`].
+    /// Acknowledges output: [`super::exec::Ack`].
     Ack = 0x24,
     /// Bulk: `u64` offset, then bytes of stdin.
     Stdin = 0x25,
-    /// Stdin is at its end: [`super::exec::StdinEnd`].
+    /// The end of stdin: [`super::exec::StdinEnd`].
     StdinEnd = 0x26,
     /// Stdin that the command has taken: [`super::exec::StdinTaken`].
     StdinTaken = 0x27,
-    /// A signal for the job's tree: [`super::exec::Signal`].
+    /// Sends a signal to the job's processes: [`super::exec::Signal`].
     Signal = 0x28,
     /// How the command ended: [`super::exec::Exit`].
     Exit = 0x29,
     /// Output and exit have arrived, and nothing is left to keep: [`super::exec::Release`].
     Release = 0x2a,
-    /// Go on with a job: [`super::exec::Attach`].
+    /// Continue a job: [`super::exec::Attach`].
     Attach = 0x2b,
-    /// The controller's terminal has another size: [`super::exec::Resize`].
+    /// The size of the controller's terminal has changed: [`super::exec::Resize`].
     Resize = 0x2c,
 
-    /// Which jobs are there? [`super::job::List`].
+    /// List jobs: [`super::job::List`].
     List = 0x30,
-    /// Some of them: [`super::job::Listed`].
+    /// Some of the jobs: [`super::job::Listed`].
     Listed = 0x31,
     /// Read a detached job's output: [`super::job::Logs`].
     Logs = 0x32,
     /// Where the output begins: [`super::job::Reading`].
     Reading = 0x33,
-    /// There is no more output: [`super::job::LogsEnd`].
+    /// The end of the output: [`super::job::LogsEnd`].
     LogsEnd = 0x34,
     /// Signal a job: [`super::job::Kill`].
     Kill = 0x35,
-    /// It was: [`super::job::Killed`].
+    /// The job was sent the signal: [`super::job::Killed`].
     Killed = 0x36,
 
     /// Send a file to the host: [`super::transfer::Push`].
@@ -105,7 +105,7 @@ kinds! {
     Have = 0x43,
     /// Bulk: [`super::transfer::ChunkHead`], then the chunk's bytes.
     Chunk = 0x44,
-    /// The receiver hashed chunks that it had, or has rebuilt: [`super::transfer::Hashes`].
+    /// Hashes of chunks that the receiver had or has rebuilt: [`super::transfer::Hashes`].
     Hashes = 0x45,
     /// Every chunk was sent or confirmed: [`super::transfer::Complete`].
     Complete = 0x46,
@@ -119,22 +119,22 @@ kinds! {
     Literal = 0x4a,
     /// Remove abandoned temporary files: [`super::clean::Clean`].
     Clean = 0x4b,
-    /// So many there were: [`super::clean::Cleaned`].
+    /// How many were removed: [`super::clean::Cleaned`].
     Cleaned = 0x4c,
 
     /// Send a directory to the host: [`super::tree::PushTree`].
     PushTree = 0x50,
     /// The sender's directory, in answer to a Pull: [`super::tree::Root`].
     Root = 0x51,
-    /// What is in a directory: [`super::tree::Entries`].
+    /// Entries of a directory: [`super::tree::Entries`].
     Entries = 0x52,
-    /// What the receiver wants of it: [`super::tree::Answers`].
+    /// What the receiver wants of them: [`super::tree::Answers`].
     Answers = 0x53,
-    /// Bulk: [`super::transfer::LiteralHead`], then small files, each behind a [`super::tree::PackedHead`].
+    /// Bulk: [`super::transfer::LiteralHead`], then small files, each after a [`super::tree::PackedHead`].
     Pack = 0x54,
-    /// A file that travels alone: [`super::tree::Begin`].
+    /// The content of a large file follows: [`super::tree::Begin`].
     Begin = 0x55,
-    /// One name failed, the rest goes on: [`super::tree::Missed`].
+    /// One name failed; the rest goes on: [`super::tree::Missed`].
     Missed = 0x56,
     /// The sender has sent all of the tree: [`super::tree::End`].
     End = 0x57,
@@ -151,12 +151,12 @@ impl Kind {
         matches!(self, Stdout | Stderr | Stdin | Chunk | Pieces | Literal | Pack)
     }
 
-    /// Whether the kind belongs to the time before authentication.
+    /// Whether frames of this kind come before authentication.
     pub const fn is_hello(self) -> bool {
         matches!(self, Self::Challenge | Self::Login | Self::Welcome | Self::Denied)
     }
 
-    /// Whether frames of this kind belong to the session and to no request of it.
+    /// Whether frames of this kind belong to the session and not to a request.
     pub const fn is_session(self) -> bool {
         self.is_hello() || matches!(self, Self::Ping | Self::Pong | Self::Goodbye)
     }

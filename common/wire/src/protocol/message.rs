@@ -1,4 +1,4 @@
-//! The control messages: one line each ties a type to the kind of frame that carries it.
+//! The control messages: ties each type to the kind of frame that carries it, in one line.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,7 +13,7 @@ pub trait Message: Serialize + DeserializeOwned {
     /// The kind of its frame.
     const KIND: Kind;
 
-    /// Checks what the types alone can't rule out.
+    /// Checks what the types can't ensure.
     fn check(&self) -> Result<(), Invalid> {
         Ok(())
     }
@@ -29,8 +29,8 @@ macro_rules! messages {
             })?
         })*
 
-        /// Decodes and checks the payload of a frame of any kind, as its receiver would. `None` if no
-        /// message is of this kind. For fuzzing.
+        /// Decodes and checks the payload of a frame of any kind, as its receiver would. Returns `None` if
+        /// the kind is not a message's. For fuzzing.
         pub fn decode_any(kind: Kind, payload: &[u8]) -> Option<bool> {
             match kind {
                 $(Kind::$kind => Some(

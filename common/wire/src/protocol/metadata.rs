@@ -1,5 +1,5 @@
-//! What a name is beyond its content, as its sender describes it: the same for a file that goes alone
-//! and for an entry of a tree.
+//! Metadata of files, directories and links, as the sender describes it, for single files and for entries of
+//! trees.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,60 +8,60 @@ use crate::limits::MAX_NAME;
 
 pub use crate::limits::MAX_XATTRS;
 
-/// The number that no user or group can have: it means "leave it as it is" to the system.
+/// The id that no user or group can have: chown(2) takes it as "no change".
 const NOBODY: u32 = u32::MAX;
 
-/// A point in time, from 1970.
+/// A point in time, relative to 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Time {
-    /// Seconds, before 1970 negative.
+    /// Seconds; negative before 1970.
     pub secs: i64,
-    /// Nanoseconds after the second, under a thousand million.
+    /// Nanoseconds after the second, less than 10^9.
     pub nanos: u32,
 }
 
 impl Time {
-    /// Checks what the type alone can't.
+    /// Checks what the type can't ensure.
     pub fn check(self) -> Result<(), Invalid> {
         if self.nanos < 1_000_000_000 { Ok(()) } else { Err(Invalid::Time) }
     }
 }
 
-/// Which metadata travels beside permission bits and the time of last modification.
+/// Which metadata is sent besides permission bits and the time of last modification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub struct Preserve {
-    /// Extended attributes do.
+    /// Extended attributes.
     pub xattrs: bool,
-    /// Owners and groups do.
+    /// Owners and groups.
     pub owner: bool,
-    /// Setuid, setgid and sticky bits do.
+    /// Setuid, setgid and sticky bits.
     pub special: bool,
-    /// ACLs do.
+    /// ACLs.
     pub acls: bool,
 }
 
-/// What a name is beyond its content.
+/// The metadata of a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
-    /// Permission bits, 0o7777; setuid, setgid and sticky only if they were asked for.
+    /// Permission bits, 0o7777; setuid, setgid and sticky only if requested.
     pub mode: u32,
     /// Time of last modification.
     pub mtime: Time,
-    /// Whose it is, if that was asked for.
+    /// Owner and group, if requested.
     pub owner: Option<Ownership>,
-    /// Extended attributes, if they were asked for.
+    /// Extended attributes, if requested.
     pub xattrs: Vec<Xattr>,
-    /// ACLs, if they were asked for.
+    /// ACLs, if requested.
     pub acls: Acls,
 }
 
-/// Whose a name is. A name of a user that the other host knows counts, else the number.
+/// Owner and group. A name that the other host knows takes precedence over the id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ownership {
-    /// The user's number.
+    /// The user's id.
     pub uid: u32,
-    /// The group's number.
+    /// The group's id.
     pub gid: u32,
     /// The user's name; empty if it has none.
     pub user: String,
@@ -84,13 +84,13 @@ pub enum Acls {
     /// It has none.
     #[default]
     None,
-    /// It has some, which nobody asked for: the mode gives the group what they give it.
+    /// It has some, but they were not requested: the mode's group bits then grant what they grant the group.
     Dropped,
     /// It has these.
     These {
         /// The rights to the name itself.
         access: Vec<AclEntry>,
-        /// The rights that what is made in a directory begins with.
+        /// The rights that new names in the directory start with.
         default: Vec<AclEntry>,
     },
 }
@@ -98,17 +98,17 @@ pub enum Acls {
 /// One entry of an ACL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AclEntry {
-    /// Whose rights.
+    /// Whose rights these are.
     pub tag: AclTag,
     /// Read is 4, write 2, execute 1.
     pub perm: u8,
-    /// The number of a named user or group, else 0.
+    /// The id of a named user or group, else 0.
     pub id: u32,
     /// The name of a named user or group; empty if it has none.
     pub name: String,
 }
 
-/// Whose rights an entry of an ACL tells.
+/// Whose rights an entry of an ACL grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AclTag {
     /// The owner's.
@@ -119,7 +119,7 @@ pub enum AclTag {
     Group,
     /// A named group's.
     NamedGroup,
-    /// The most that anybody but the owner and others have.
+    /// The upper bound on the rights of named users, the group and named groups.
     Mask,
     /// All others'.
     Others,
@@ -129,17 +129,17 @@ impl AclTag {
     const ALL: [Self; 6] =
         [Self::Owner, Self::NamedUser, Self::Group, Self::NamedGroup, Self::Mask, Self::Others];
 
-    /// Its number in Linux's own form.
+    /// The number in Linux's own encoding.
     pub fn number(self) -> u16 {
         1 << self as u16
     }
 
-    /// The tag of a number in Linux's own form.
+    /// The tag of a number in Linux's own encoding.
     pub fn from_number(number: u16) -> Option<Self> {
         Self::ALL.into_iter().find(|tag| tag.number() == number)
     }
 
-    /// Whether its entry is of a named user or group.
+    /// Whether the entry is of a named user or group.
     pub fn is_named(self) -> bool {
         matches!(self, Self::NamedUser | Self::NamedGroup)
     }
@@ -155,20 +155,20 @@ impl Acls {
         access.iter().chain(default)
     }
 
-    /// Bytes of all entries, about.
+    /// Approximate bytes of all entries.
     fn len(&self) -> usize {
         self.entries().map(|entry| 20 + entry.name.len()).sum()
     }
 }
 
 impl Metadata {
-    /// Bytes of all extended attributes, names included, and of all ACLs, about.
+    /// Approximate bytes of all extended attributes, names included, and of all ACLs.
     pub fn xattrs_len(&self) -> usize {
         let xattrs = self.xattrs.iter().map(|xattr| xattr.name.len() + xattr.value.len());
         xattrs.sum::<usize>() + self.acls.len()
     }
 
-    /// Checks what the types alone can't.
+    /// Checks what the types can't ensure.
     pub fn check(&self) -> Result<(), Invalid> {
         if self.mode & !0o7777 != 0 {
             return Err(Invalid::Mode);

@@ -1,7 +1,7 @@
-//! The wire's words. What each end does with them is elsewhere.
+//! The messages of the protocol. What each end does with them is elsewhere.
 //!
-//! A session is: `Challenge`, `Login` (with the first request behind it), `Welcome` or `Denied`, then
-//! requests one at a time. docs/PROTOCOL.md tells the dialogue; the types here are its vocabulary.
+//! A session is: `Challenge`, `Login` (followed at once by the first request), `Welcome` or `Denied`, then
+//! requests one at a time. docs/PROTOCOL.md describes the dialogue; the types here are its messages.
 
 pub mod audit;
 pub mod clean;

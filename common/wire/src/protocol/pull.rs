@@ -13,19 +13,19 @@ use crate::limits::MAX_PATH;
 pub struct Pull {
     /// The transfer.
     pub transfer: TransferId,
-    /// The path; relative to the user's home.
+    /// The path, relative to the user's home.
     pub source: Vec<u8>,
-    /// How it is sent.
+    /// How the content is sent.
     pub sending: Sending,
-    /// How a directory is sent, and what of a file beside its content; without it only a file is, with
+    /// Options for a directory, and for a file's metadata. Without them only a file can be fetched, with
     /// nothing but its mode and time.
     pub tree: Option<TreeOptions>,
-    /// Whose rights it is done with, if not with those of the agent's own user.
+    /// The user that the work is done as, if not the agent's own.
     pub user: Option<String>,
 }
 
 impl Pull {
-    /// Checks what the types alone can't.
+    /// Checks what the types can't ensure.
     pub fn check(&self) -> Result<(), Invalid> {
         let bad =
             self.source.is_empty() || self.source.len() > MAX_PATH || self.source.contains(&0);

@@ -1,4 +1,4 @@
-//! The requests: one line each says what its type is, which verb a key needs for it, and as whom it acts.
+//! The requests: a table of their types, the verbs that they need, and the users that they act as.
 
 use super::Kind;
 use super::clean::Clean;
@@ -30,8 +30,8 @@ macro_rules! requests {
             /// The kinds of frame that open one of these requests.
             pub const KINDS: &[Kind] = &[$($name::KIND,)*];
 
-            /// Reads the frame of such a request; `None` if it is of another kind. What the types alone
-            /// can't rule out is not checked.
+            /// Decodes the frame of such a request, without [`Self::check`]. Returns `None` for any other
+            /// kind.
             pub fn decode(kind: Kind, payload: &[u8]) -> Option<Result<Self, CodecError>> {
                 match kind {
                     $($name::KIND => Some(codec::decode(payload).map(Self::$name)),)*
@@ -39,21 +39,21 @@ macro_rules! requests {
                 }
             }
 
-            /// The kind and the payload of its frame.
+            /// Encodes the request's frame: its kind and payload.
             pub fn encode(&self) -> Result<(Kind, Vec<u8>), CodecError> {
                 match self {
                     $(Self::$name(request) => Ok(($name::KIND, codec::encode(request)?)),)*
                 }
             }
 
-            /// Checks what the types alone can't rule out.
+            /// Checks what the types can't ensure.
             pub fn check(&self) -> Result<(), Invalid> {
                 match self {
                     $(Self::$name(request) => Message::check(request),)*
                 }
             }
 
-            /// The verb that a key needs for it.
+            /// The verb that the request needs.
             pub fn verb(&self) -> Verb {
                 match self {
                     $(Self::$name(request) => {
@@ -63,7 +63,7 @@ macro_rules! requests {
                 }
             }
 
-            /// The user that it asks to act as, if another than the agent's own.
+            /// The user that the request asks to act as, if not the agent's own.
             pub fn user(&self) -> Option<&str> {
                 match self {
                     $(Self::$name(request) => {
@@ -81,9 +81,9 @@ requests! {
     enum JobRequest {
         /// Run a command.
         Run, Run::verb, |run| run.user.as_deref();
-        /// Go on with a command on another connection.
+        /// Continue a command on another connection.
         Attach, |_| Verb::Run, |_| None;
-        /// Name jobs.
+        /// List jobs.
         List, |list| job::verb(list.all_keys), |_| None;
         /// Read a detached job's output.
         Logs, |logs| job::verb(logs.all_keys), |_| None;
@@ -91,7 +91,7 @@ requests! {
         Kill, |kill| job::verb(kill.all_keys), |_| None;
     }
 
-    /// Requests about files, which are done with a user's rights over them.
+    /// Requests about files, served with a user's rights.
     enum FileRequest {
         /// Send a file to the host.
         Push, |_| Verb::Push, |push| push.user.as_deref();
@@ -104,7 +104,7 @@ requests! {
     }
 }
 
-/// What a controller may ask of an agent, one at a time.
+/// A request of a controller; a session serves one at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "a session holds one at a time, and never moves it")]
 pub enum Request {
@@ -114,7 +114,7 @@ pub enum Request {
     File(FileRequest),
 }
 
-/// Why a frame is no request.
+/// Why a frame is not a request.
 #[derive(Debug, thiserror::Error)]
 pub enum BadRequest {
     /// Its kind is not a request's.
@@ -126,7 +126,7 @@ pub enum BadRequest {
 }
 
 impl Request {
-    /// Reads a request's frame. What the types alone can't rule out is not checked.
+    /// Decodes a request's frame, without [`Request::check`].
     pub fn decode(kind: Kind, payload: &[u8]) -> Result<Self, BadRequest> {
         if let Some(request) = JobRequest::decode(kind, payload) {
             return Ok(Self::Job(request?));
@@ -137,7 +137,7 @@ impl Request {
         }
     }
 
-    /// Checks what the types alone can't rule out.
+    /// Checks what the types can't ensure.
     pub fn check(&self) -> Result<(), Invalid> {
         match self {
             Self::Job(request) => request.check(),
@@ -145,7 +145,7 @@ impl Request {
         }
     }
 
-    /// The verb that a key needs for it.
+    /// The verb that the request needs.
     pub fn verb(&self) -> Verb {
         match self {
             Self::Job(request) => request.verb(),
@@ -153,7 +153,7 @@ impl Request {
         }
     }
 
-    /// The user that it asks to act as, if another than the agent's own.
+    /// The user that the request asks to act as, if not the agent's own.
     pub fn user(&self) -> Option<&str> {
         match self {
             Self::Job(request) => request.user(),
@@ -170,7 +170,7 @@ impl Kind {
 }
 
 impl FileRequest {
-    /// Bytes of memory that its rules and lists take once they are read, about.
+    /// Approximate bytes that its rules and lists take in memory once decoded.
     pub fn memory(&self) -> usize {
         const RULE: usize = 8 * 1024;
         const PATH: usize = 128;

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! verbs {
     ($($(#[$doc:meta])* $verb:ident = $name:literal,)*) => {
-        /// A kind of work that a key may be permitted. Its number on the wire, and its bit in [`Verbs`], is
-        /// its place in this list, and never changes.
+        /// A kind of work that a key may be permitted. Its position in this list is its number on the wire
+        /// and its bit in [`Verbs`], and never changes.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Verb {
             $($(#[$doc])* $verb,)*
@@ -26,7 +26,7 @@ macro_rules! verbs {
             }
         }
 
-        /// A text names no verb.
+        /// A text is not the name of a verb.
         #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
         #[error("{0:?} is no verb ({names})", names = [$($name,)*].join(", "))]
         pub struct UnknownVerb(String);
@@ -52,7 +52,7 @@ verbs! {
     Keys = "keys",
     /// Read the audit.
     Audit = "audit",
-    /// See how the host is, and who is there.
+    /// See the host's status and its sessions.
     Status = "status",
     /// Leave notes for other operators.
     Note = "note",
@@ -80,12 +80,12 @@ impl FromStr for Verb {
 pub struct Verbs(u32);
 
 impl Verbs {
-    /// The set as the wire has it: bit N stands for verb N.
+    /// The set as it is on the wire: bit N stands for verb N.
     pub fn bits(self) -> u32 {
         self.0
     }
 
-    /// Reads the wire's bits. Those of verbs that this version does not know are kept, and mean nothing to it.
+    /// Decodes the wire's bits. Bits of verbs that this version does not know are kept, without effect.
     pub fn from_bits(bits: u32) -> Self {
         Self(bits)
     }

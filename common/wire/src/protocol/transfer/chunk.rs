@@ -1,4 +1,4 @@
-//! Chunks on their way, and their hashes.
+//! Chunks in transit, and their hashes.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +13,8 @@ pub type Hash = [u8; HASH_LEN];
 /// Length of a [`Sum`], in bytes.
 pub const SUM_LEN: usize = 16;
 
-/// XXH3-128 (little-endian) under the transfer's seed. It guards bytes on their way, which TLS authenticates,
-/// against faults of memory and of our own code; bytes that rested on a disk are compared by [`Hash`](type@Hash).
+/// XXH3-128 (little-endian) under the transfer's seed. It guards bytes in transit, which TLS authenticates,
+/// against memory faults and bugs; bytes that were stored on a disk are compared by [`Hash`](type@Hash).
 pub type Sum = [u8; SUM_LEN];
 
 /// Most hashes in one [`Hashes`].
@@ -33,7 +33,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// Reads the wire's number.
+    /// Decodes the wire's number.
     pub fn from_wire(number: u8) -> Option<Self> {
         [Self::Raw, Self::Zeros, Self::Zstd].into_iter().find(|encoding| *encoding as u8 == number)
     }
@@ -42,9 +42,9 @@ impl Encoding {
 /// The fixed part of a `Literal` or `Pack` frame's payload; the body follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiteralHead {
-    /// Bytes that the body stands for, at most [`CHUNK`].
+    /// Length of the decoded body in bytes, at most [`CHUNK`].
     pub len: u32,
-    /// Of these bytes.
+    /// The sum of the decoded bytes.
     pub sum: Sum,
     /// An [`Encoding`].
     pub encoding: u8,
@@ -54,7 +54,7 @@ impl LiteralHead {
     /// Encoded length in bytes.
     pub const LEN: usize = 4 + SUM_LEN + 1;
 
-    /// The head's bytes.
+    /// Encodes the head.
     pub fn encode(&self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
         bytes[..4].copy_from_slice(&self.len.to_le_bytes());
@@ -63,7 +63,7 @@ impl LiteralHead {
         bytes
     }
 
-    /// Reads a head.
+    /// Decodes a head.
     pub fn decode(bytes: [u8; Self::LEN]) -> Self {
         let [a, b, c, d, sum @ .., encoding] = bytes;
         Self { len: u32::from_le_bytes([a, b, c, d]), sum, encoding }
@@ -75,7 +75,7 @@ impl LiteralHead {
 pub struct ChunkHead {
     /// Index of the chunk: its offset divided by [`CHUNK`].
     pub index: u64,
-    /// Of the bytes that the body stands for.
+    /// The sum of the decoded bytes.
     pub sum: Sum,
     /// An [`Encoding`].
     pub encoding: u8,
@@ -85,7 +85,7 @@ impl ChunkHead {
     /// Encoded length in bytes.
     pub const LEN: usize = 8 + SUM_LEN + 1;
 
-    /// The head's bytes.
+    /// Encodes the head.
     pub fn encode(&self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
         bytes[..8].copy_from_slice(&self.index.to_le_bytes());
@@ -94,7 +94,7 @@ impl ChunkHead {
         bytes
     }
 
-    /// Reads a head.
+    /// Decodes a head.
     pub fn decode(bytes: [u8; Self::LEN]) -> Self {
         let [rest @ .., encoding] = bytes;
         let (mut index, mut sum) = ([0; 8], [0; SUM_LEN]);
@@ -106,12 +106,12 @@ impl ChunkHead {
 
 const _: () = assert!(ChunkHead::LEN <= MAX_BULK_HEADER && CHUNK.is_power_of_two());
 
-/// Hashes of chunks that the receiver had or has rebuilt, computed now.
+/// Hashes of chunks that the receiver had or has rebuilt, computed in this transfer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hashes {
     /// Index of the first chunk.
     pub first: u64,
-    /// One for each chunk from `first` on, at most [`MAX_HASHES`].
+    /// One hash for each chunk from `first` on, at most [`MAX_HASHES`].
     pub hashes: Vec<Hash>,
 }
 

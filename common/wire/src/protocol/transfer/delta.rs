@@ -1,15 +1,15 @@
-//! What the receiver's basis has of the offered file.
+//! Which parts of the offered file the receiver's basis has.
 
 use serde::{Deserialize, Serialize};
 
-/// A file of the receiver's, which is about to be cut by content.
+/// A file of the receiver's, which it is about to cut by content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Basis {
-    /// Bytes.
+    /// Length in bytes.
     pub size: u64,
     /// The pieces' average length, as a power of two.
     pub average_log2: u8,
-    /// Keys the pieces' hashes, new for each transfer.
+    /// The key of the pieces' hashes, new for each transfer.
     pub seed: u64,
 }
 
@@ -22,19 +22,19 @@ pub const MAX_PIECES: usize = 8 * 1024;
 /// Most copies in one [`Copies`].
 pub const MAX_COPIES: usize = 4 * 1024;
 
-/// Parts of the file that the basis has. What is rebuilt goes on where the last copy or literal ended,
-/// past the chunks in [`Have`](super::Have).
+/// Parts of the file that the basis has. Rebuilding continues where the last copy or literal ended, past the
+/// chunks in [`Have`](super::Have).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Copies {
     /// In the file's order, at most [`MAX_COPIES`].
     pub copies: Vec<Copy>,
 }
 
-/// One part.
+/// One part of the basis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Copy {
-    /// Where it starts in the basis.
+    /// Offset in the basis.
     pub from: u64,
-    /// Bytes.
+    /// Length in bytes.
     pub len: u32,
 }

@@ -9,23 +9,24 @@ use crate::protocol::invalid::Invalid;
 /// Most ranges in one [`Have`].
 pub const MAX_RANGES: usize = 1024;
 
-/// What the receiver has of the offered file: what a broken attempt left, and perhaps an older file.
+/// What the receiver has of the offered file: the result of an interrupted attempt, and perhaps an older
+/// file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Have {
-    /// In rising order, not touching each other, at most [`MAX_RANGES`].
+    /// In ascending order, not adjacent, at most [`MAX_RANGES`].
     pub chunks: Vec<Range>,
-    /// One more, of which only the beginning came.
+    /// One more chunk, of which only the beginning has arrived.
     pub begun: Option<Begun>,
-    /// The file that will be replaced, if it may be like the offered one.
+    /// The file that will be replaced, if it may resemble the offered one.
     pub basis: Option<Basis>,
 }
 
-/// A chunk that was cut on its way.
+/// A chunk whose arrival was cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begun {
     /// Its index.
     pub chunk: u64,
-    /// Bytes of it that came: some, and not all.
+    /// Bytes of it that have arrived: some, but not all.
     pub len: u32,
 }
 
@@ -34,13 +35,13 @@ pub struct Begun {
 pub struct Range {
     /// Index of the first chunk.
     pub first: u64,
-    /// How many, at least one.
+    /// Number of chunks, at least one.
     pub count: u64,
 }
 
 impl Have {
-    /// The chunks that both ends compare by their hashes, if there is no basis: all of which something is
-    /// there.
+    /// The chunks that both ends compare by their hashes if there is no basis: all that are there, in whole
+    /// or in part.
     pub fn compared(&self) -> Vec<Range> {
         let mut compared = self.chunks.clone();
         if let Some(begun) = self.begun {
@@ -50,10 +51,11 @@ impl Have {
         compared
     }
 
-    /// Checks all of it against a file of `size` bytes.
+    /// Checks the message against a file of `size` bytes.
     pub fn check(&self, size: u64) -> Result<(), Invalid> {
         let chunks = size.div_ceil(CHUNK as u64);
-        // One chunk is quicker sent than compared, so that only what comes next of it is.
+        // A file of one chunk is quicker to send than to compare, so only its beginning may be named, to be
+        // continued.
         self.check_ranges(if chunks > 1 { chunks } else { 0 })?;
         let Some(Begun { chunk, len }) = self.begun else { return Ok(()) };
         let had = |range: &Range| (range.first..range.first + range.count).contains(&chunk);

@@ -1,4 +1,4 @@
-//! Words of a transfer: the receiver says what it has, the sender sends what is missing.
+//! Messages of a transfer: the receiver reports what it has, and the sender sends what is missing.
 //!
 //! ```text
 //! sender                                receiver
@@ -17,7 +17,7 @@
 //!                                     ←   Done | Failed
 //! ```
 //!
-//! Either end may say `Failed` at any time. The request is over then, and the session goes on.
+//! Either end may send `Failed` at any time. That ends the request, and the session goes on.
 
 mod chunk;
 mod delta;

@@ -9,32 +9,32 @@ use crate::protocol::metadata::{Metadata, Time};
 /// A file as its sender describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
-    /// Bytes; not known beforehand when the source is a stream.
+    /// Length in bytes; `None` if the source is a stream.
     pub size: Option<u64>,
-    /// The source has holes: zeros are left out at the destination too.
+    /// Whether the source has holes: then zeros become holes at the destination too.
     pub sparse: bool,
-    /// What it is beyond its content. Of a tree's file only mode and time, as it was read; the rest
-    /// came with its entry.
+    /// The file's metadata. For a file of a tree only mode and time, as of when it was read; the rest came
+    /// with its entry.
     pub metadata: Metadata,
-    /// Tells whether the source is still what it was at the last attempt.
+    /// Shows whether the source is still the file of the last attempt.
     pub identity: Identity,
-    /// Of the sums of this file's chunks and literals.
+    /// The seed of the sums of this file's chunks and literals.
     pub seed: u64,
 }
 
 /// What changes when a file is replaced or written to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// The file system's number.
+    /// The file system's device number.
     pub device: u64,
-    /// The file's number in it.
+    /// The inode number.
     pub inode: u64,
-    /// Time of last change of content or metadata, which no program can set back.
+    /// Time of the last change of content or metadata, which programs can't set back.
     pub ctime: Time,
 }
 
 impl Offer {
-    /// Checks what the types alone can't.
+    /// Checks what the types can't ensure.
     pub fn check(&self) -> Result<(), Invalid> {
         if self.size.is_some_and(|size| i64::try_from(size).is_err()) {
             return Err(Invalid::Size);
@@ -42,13 +42,12 @@ impl Offer {
         self.metadata.check()
     }
 
-    /// What changes when the source does, whatever was asked for of its metadata: size, holes, time and
-    /// identity.
+    /// What changes when the source does, whichever metadata was requested: size, holes, time and identity.
     pub fn state(&self) -> (Option<u64>, bool, Time, Identity) {
         (self.size, self.sparse, self.metadata.mtime, self.identity)
     }
 
-    /// How many chunks the file has, as far as its size is known.
+    /// The number of chunks, as far as the size is known.
     pub fn chunks(&self) -> u64 {
         self.size.unwrap_or_default().div_ceil(CHUNK as u64)
     }

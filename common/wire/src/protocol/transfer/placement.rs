@@ -1,29 +1,29 @@
-//! Where a file or a tree goes, and what becomes of it there.
+//! Where a file or a tree goes, and what is set there in place of the source's metadata.
 
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_NAME, MAX_PATH};
 use crate::protocol::invalid::Invalid;
 
-/// What becomes of a file beyond its content, where it goes.
+/// Options for a file at its destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overrides {
-    /// Permission bits in place of the source's.
+    /// Permission bits instead of the source's.
     pub mode: Option<u32>,
-    /// Owner's name or number on the host.
+    /// The owner's name or id on the host.
     pub user: Option<String>,
-    /// Group's name or number on the host.
+    /// The group's name or id on the host.
     pub group: Option<String>,
-    /// Keep what is replaced, under its name with `~` behind it.
+    /// Keep the replaced file, with `~` appended to its name.
     pub backup: bool,
-    /// Write into a file that is there instead of replacing it.
+    /// Write into an existing file instead of replacing it.
     pub in_place: bool,
-    /// Read the file back, compare its hash with that in `Complete`, and give it in `Done`.
+    /// Read the file back, compare its hash with that in `Complete`, and report it in `Done`.
     pub verify: bool,
 }
 
 impl Overrides {
-    /// Checks what the types alone can't.
+    /// Checks what the types can't ensure.
     pub(in crate::protocol) fn check(&self) -> Result<(), Invalid> {
         if self.mode.is_some_and(|mode| mode & !0o7777 != 0) {
             return Err(Invalid::Mode);
@@ -32,26 +32,26 @@ impl Overrides {
     }
 }
 
-/// Where a file or a directory goes. What it means is rsync's rule.
+/// Where a file or a directory goes, by rsync's rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Destination {
-    /// Of a file: the name that it gets, or, with a `/` at its end or when it is a directory, the
-    /// directory that it goes into. Of a directory: the one that it goes into. Relative to the user's home,
-    /// which is also what empty means.
+    /// For a file: its new name; or the directory that it goes into, if the path ends in `/` or is a
+    /// directory. For a directory: the directory that it goes into. Relative to the user's home; empty means
+    /// the home.
     pub path: Vec<u8>,
-    /// The source's own name: one component. A file that has none, such as stdin, goes into no directory; a
-    /// directory that has none is meant by its contents, and `path` becomes its copy.
+    /// The source's own name: one component. A file without a name, such as stdin, can't go into a directory.
+    /// A directory without a name stands for its contents, and `path` becomes its copy.
     pub name: Vec<u8>,
 }
 
 impl Destination {
-    /// Checks what the types alone can't, for a file.
+    /// Checks, for a file, what the types can't ensure.
     pub(in crate::protocol) fn check(&self) -> Result<(), Invalid> {
         self.check_tree()?;
         if self.name.is_empty() && self.is_inside() { Err(Invalid::Name) } else { Ok(()) }
     }
 
-    /// Checks what the types alone can't, for a directory.
+    /// Checks, for a directory, what the types can't ensure.
     pub(in crate::protocol) fn check_tree(&self) -> Result<(), Invalid> {
         if self.path.len() > MAX_PATH || self.path.contains(&0) {
             return Err(Invalid::Path);
@@ -59,13 +59,13 @@ impl Destination {
         if self.name.is_empty() { Ok(()) } else { check_name(&self.name) }
     }
 
-    /// Whether the path can only mean the directory that the source goes into.
+    /// Whether the path can only be the directory that the source goes into.
     pub fn is_inside(&self) -> bool {
         matches!(self.path.rsplit(|&b| b == b'/').next(), None | Some(b"" | b"." | b".."))
     }
 }
 
-/// Whether `name` is one component that can be made in a directory.
+/// Checks that `name` is one component that can be created in a directory.
 pub fn check_name(name: &[u8]) -> Result<(), Invalid> {
     let bad = matches!(name, b"" | b"." | b"..")
         || name.len() > MAX_NAME

@@ -1,4 +1,4 @@
-//! Sends a file to the host, and the end of every file's transfer.
+//! Sends a file to the host; and the end of every file's transfer.
 
 use lariat_base::name::TransferId;
 use serde::{Deserialize, Serialize};
@@ -12,31 +12,31 @@ use crate::protocol::metadata::Preserve;
 /// Sends a file to the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Push {
-    /// The transfer. The newest request for a destination ends an older one, unless that is of the same
+    /// The transfer. The newest request for a destination cancels an older one, unless both are of the same
     /// transfer.
     pub transfer: TransferId,
-    /// Where to: see [`Destination`].
+    /// Where it goes.
     pub dest: Destination,
-    /// What is sent.
+    /// The file.
     pub offer: Offer,
-    /// What becomes of it there.
+    /// Options for the file at its destination.
     pub overrides: Overrides,
-    /// What of its metadata it gets there.
+    /// Which of its metadata is set at its destination.
     pub preserve: Preserve,
-    /// Change nothing, tell what would be changed: the answer to `Have` is `Done`.
+    /// Change nothing, but report what would be changed: the answer to `Have` is `Done`.
     pub dry_run: bool,
-    /// Whose rights it is done with, if not with those of the agent's own user.
+    /// The user that the work is done as, if not the agent's own.
     pub user: Option<String>,
 }
 
 /// How a sender sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sending {
-    /// Compress what can be.
+    /// Compress what can be compressed.
     pub compress: bool,
-    /// At most this many bytes a second.
+    /// At most this many bytes per second.
     pub rate: Option<u64>,
-    /// Give the file's hash in [`Complete`].
+    /// Send the file's hash in [`Complete`].
     pub hash: bool,
 }
 
@@ -45,21 +45,21 @@ pub struct Sending {
 pub struct Complete {
     /// The file's length in bytes.
     pub size: u64,
-    /// The file's plain BLAKE3, as `b3sum` prints it, if it was asked for.
+    /// The file's plain BLAKE3, as `b3sum` prints it, if it was requested.
     pub hash: Option<Hash>,
 }
 
-/// The file is on disk under its name. Which one, and where, is the receiver's own business.
+/// The file is on disk under its name, which only the receiver knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
-    /// Whether it was another file before, or had another mode, time or the like.
+    /// Whether the destination's content, mode, time or other metadata changed.
     pub changed: bool,
-    /// The BLAKE3 of the file as it was read back, if that was asked for.
+    /// The BLAKE3 of the file as it was read back, if that was requested.
     pub hash: Option<Hash>,
 }
 
 impl Push {
-    /// Checks what the types alone can't.
+    /// Checks what the types can't ensure.
     pub fn check(&self) -> Result<(), Invalid> {
         self.dest.check()?;
         self.overrides.check()?;

@@ -1,4 +1,4 @@
-//! What the types of a tree's words alone can't rule out.
+//! Constraints on a tree's messages that their types can't ensure.
 
 use super::{
     Begin, Entries, Entry, MAX_ENTRIES, MAX_GLOB, MAX_RULES, PushTree, Rule, TreeOptions, What,
@@ -8,7 +8,7 @@ use crate::protocol::invalid::{Invalid, check_user};
 use crate::protocol::transfer::check_name;
 
 impl PushTree {
-    /// Checks what the types alone can't.
+    /// Checks what the types can't ensure.
     pub fn check(&self) -> Result<(), Invalid> {
         match self.root.what {
             What::Directory => self.dest.check_tree()?,
@@ -22,7 +22,7 @@ impl PushTree {
 }
 
 impl TreeOptions {
-    /// Checks what the types alone can't.
+    /// Checks what the types can't ensure.
     pub fn check(&self) -> Result<(), Invalid> {
         let long = |rule: &Rule| rule.glob.len() > MAX_GLOB;
         if self.rules.len() > MAX_RULES || self.rules.iter().any(long) {
@@ -37,14 +37,14 @@ impl TreeOptions {
 }
 
 impl Begin {
-    /// Checks what the types alone can't.
+    /// Checks what the types can't ensure.
     pub fn check(&self) -> Result<(), Invalid> {
         self.offer.check()
     }
 }
 
 impl Entries {
-    /// Checks what the types alone can't: each entry by itself.
+    /// Checks each entry by itself for what the types can't ensure.
     pub fn check(&self) -> Result<(), Invalid> {
         if self.entries.len() > MAX_ENTRIES {
             return Err(Invalid::TooManyEntries);
@@ -54,7 +54,7 @@ impl Entries {
 }
 
 impl Entry {
-    /// Checks an entry that is the root: a directory, or in a dry run a file that goes alone.
+    /// Checks an entry as the root: a directory, or in a dry run a single file.
     pub fn check_root(&self, dry_run: bool) -> Result<(), Invalid> {
         let may_be = match self.what {
             What::Directory => true,

@@ -1,4 +1,4 @@
-//! Words of a tree's transfer: a manifest streams one way, what is wanted of it comes back, and
+//! Messages of a tree's transfer: a manifest streams one way, the receiver answers what it wants, and
 //! contents follow without waiting for each other.
 //!
 //! ```text
@@ -15,8 +15,8 @@
 //!                                     ←   Settled | Failed
 //! ```
 //!
-//! Entries are counted from 1 in the order in which they are sent; 0 is the root. Which directory they
-//! are in follows from their order: docs/PROTOCOL.md, section 7.
+//! Entries are numbered from 1 in the order in which they are sent; 0 is the root. The order also tells which
+//! directory an entry is in: docs/PROTOCOL.md, section 7.
 
 mod check;
 mod packed;
@@ -31,90 +31,90 @@ use crate::protocol::failure::{Failure, FileKind};
 use crate::protocol::metadata::{Metadata, Preserve};
 use crate::protocol::transfer::{Destination, Hash, Offer, Overrides};
 
-/// What entries may weigh that are unsettled: sent, and neither answered with [`Answer::Nothing`] nor
-/// followed by their content. It bounds what both ends keep in memory, and is enough for 100,000 entries a second
-/// over a network of 150 ms.
+/// Most weight of unsettled entries: those that were sent, and neither answered with [`Answer::Nothing`] nor
+/// followed by their content. It bounds what both ends keep in memory, and suffices for 100,000 entries a
+/// second over a network of 150 ms.
 pub const WINDOW: usize = 16 * 1024;
 
-/// Most that one [`Entries`] weighs: see [`Entry::weight`].
+/// Most weight of one [`Entries`]: see [`Entry::weight`].
 pub const MAX_MESSAGE_WEIGHT: usize = MAX_ENTRIES + crate::limits::MAX_MESSAGE / XATTRS_PER_WEIGHT;
 
-/// Bytes of extended attributes and link targets that weigh as much as an entry without any.
+/// Bytes of extended attributes and link targets that weigh as much as a plain entry.
 const XATTRS_PER_WEIGHT: usize = 512;
 
-/// Most bytes of a file that travels in a pack; a larger one travels alone.
+/// Longest file that is sent in a pack, in bytes; a larger one is sent by itself.
 pub const MAX_PACKED: usize = 128 * 1024;
 
 /// Sends a directory to the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushTree {
-    /// The transfer. The newest request for a destination ends an older one, unless that is of the same
+    /// The transfer. The newest request for a destination cancels an older one, unless both are of the same
     /// transfer.
     pub transfer: TransferId,
-    /// Where to.
+    /// Where it goes.
     pub dest: Destination,
-    /// The directory itself; its name is empty. In a dry run also a file, of which nothing is sent.
+    /// The directory itself, with an empty name. In a dry run also a file, whose content is not sent.
     pub root: Entry,
-    /// What of it is sent, and how it is compared.
+    /// What is sent of it, and how it is compared.
     pub options: TreeOptions,
-    /// What becomes of it there.
+    /// Options for the tree at its destination.
     pub overrides: Overrides,
-    /// Whose rights it is done with, if not with those of the agent's own user.
+    /// The user that the work is done as, if not the agent's own.
     pub user: Option<String>,
 }
 
-/// What both ends of a tree's transfer do beyond copying.
+/// Options of a tree's transfer, for both ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub struct TreeOptions {
-    /// The last one that fits a name decides; a name that none fits is included.
+    /// The last rule that matches a name decides; a name that none matches is included.
     pub rules: Vec<Rule>,
-    /// Paths below the root that are sent, directories with all that is in them; all, if there are none.
+    /// The paths below the root to send, directories with all their contents. If empty, everything is sent.
     pub only: Vec<Vec<u8>>,
-    /// Remove what the source does not have.
+    /// Remove names that the source does not have.
     pub delete: bool,
     /// Remove nothing if that would be more than this many names.
     pub max_delete: Option<u64>,
-    /// Change nothing, tell what would be changed.
+    /// Change nothing, but report what would be changed.
     pub dry_run: bool,
     /// Compare by content, not by size and time.
     pub checksum: bool,
-    /// Files that are the same file stay so.
+    /// Preserve hard links between files.
     pub hard_links: bool,
-    /// Which metadata travels.
+    /// Which metadata is sent.
     pub preserve: Preserve,
-    /// Of the sums of packs.
+    /// The seed of the sums of packs.
     pub seed: u64,
 }
 
 /// One `--exclude` or `--include`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
-    /// Whether what fits is included again.
+    /// Whether matching names are included again.
     pub include: bool,
-    /// A glob as in a `.gitignore`.
+    /// A glob with the syntax of `.gitignore`.
     pub glob: String,
 }
 
-/// A directory's answer to a Pull: the directory itself, whose name is empty. Entries follow. In a dry run
-/// also a file's, and nothing follows.
+/// Answers a Pull of a directory with the directory itself, whose name is empty; entries follow. In a dry run
+/// also answers for a file, and nothing follows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
     /// The directory or file.
     pub entry: Entry,
 }
 
-/// Entries of the present directory, in rising order of their names' bytes, over all messages.
+/// Entries of the current directory, sorted by the bytes of their names across all messages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entries {
     /// At most [`MAX_ENTRIES`].
     pub entries: Vec<Entry>,
-    /// The directory has no more; the next message is of the next directory, depth first.
+    /// Whether the directory is complete. The next message is of the next directory, depth first.
     pub last: bool,
 }
 
 impl Entries {
-    /// Bytes of all files among them.
+    /// Total bytes of the files among them.
     pub fn size(&self) -> u64 {
         let sizes = self.entries.iter().filter_map(|entry| entry.what.size());
         sizes.fold(0, u64::saturating_add)
@@ -126,14 +126,14 @@ impl Entries {
 pub struct Entry {
     /// One component; empty only for the root.
     pub name: Vec<u8>,
-    /// What it is beyond its content.
+    /// Its metadata.
     pub metadata: Metadata,
     /// What it is.
     pub what: What,
 }
 
 impl Entry {
-    /// What it counts for in the [`WINDOW`]: 1, and more if it has much to it.
+    /// Its weight in the [`WINDOW`]: 1, and more if it has many attributes or a long link target.
     pub fn weight(&self) -> usize {
         let xattrs = self.metadata.xattrs_len();
         let target = if let What::Link { target } = &self.what { target.len() } else { 0 };
@@ -146,31 +146,31 @@ impl Entry {
 pub enum What {
     /// A regular file.
     File {
-        /// Bytes.
+        /// Length in bytes.
         size: u64,
         /// Its BLAKE3, if files are compared by content.
         hash: Option<Hash>,
-        /// Whether a later [`What::Same`] may mean it.
+        /// Whether a later [`What::Same`] may refer to it.
         linked: bool,
     },
     /// A directory, whose entries follow depth first.
     Directory,
     /// A symbolic link.
     Link {
-        /// Where it leads, as it is.
+        /// The link's target, unchanged.
         target: Vec<u8>,
     },
-    /// The same file as an earlier entry.
+    /// A hard link to the file of an earlier entry.
     Same {
-        /// The earlier one's number; it is a file that said so.
+        /// The earlier entry's number; that entry is a file marked `linked`.
         entry: u64,
     },
-    /// Something that is not copied: it is there so that nothing is removed in its place.
+    /// Something that is not copied. It is listed so that the receiver removes nothing in its place.
     Other(FileKind),
 }
 
 impl What {
-    /// Bytes of a file.
+    /// The length of a file in bytes.
     pub fn size(&self) -> Option<u64> {
         if let Self::File { size, .. } = self { Some(*size) } else { None }
     }
@@ -181,7 +181,7 @@ impl What {
 pub struct Answers {
     /// Number of the first entry.
     pub first: u64,
-    /// An [`Answer`] for each, in order.
+    /// An [`Answer`] for each entry, in order.
     pub answers: Vec<u8>,
 }
 
@@ -189,22 +189,22 @@ pub struct Answers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Answer {
-    /// Nothing: it has it, or makes it from the entry alone.
+    /// Nothing: the receiver has it, or makes it from the entry alone.
     Nothing = 0,
-    /// The file's content; it has nothing of it.
+    /// The file's content; the receiver has nothing of it.
     Content = 1,
-    /// The file's content, of which it has something.
+    /// The file's content, of which the receiver has a part.
     Difference = 2,
 }
 
 impl Answer {
-    /// Reads the wire's number.
+    /// Decodes the wire's number.
     pub fn from_wire(number: u8) -> Option<Self> {
         [Self::Nothing, Self::Content, Self::Difference].into_iter().find(|a| *a as u8 == number)
     }
 }
 
-/// Announces the content of a wanted file that travels alone.
+/// Announces the content of a wanted file that is too large for a pack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begin {
     /// The entry.
@@ -213,10 +213,10 @@ pub struct Begin {
     pub offer: Offer,
 }
 
-/// Something of the tree could not be read or written. The rest goes on.
+/// Reports that a part of the tree could not be read or written. The rest goes on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missed {
-    /// From the sender: the wanted entry whose content does not come, or none if it never was one.
+    /// From the sender: the wanted entry whose content will not come; `None` if the name never was an entry.
     pub number: Option<u64>,
     /// Why.
     pub failure: Failure,
@@ -225,37 +225,38 @@ pub struct Missed {
 /// Everything is listed, and what was wanted is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
-    /// Whether all of the source could be read: if not, nothing is removed.
+    /// Whether all of the source could be read. If not, nothing is removed.
     pub whole: bool,
 }
 
-/// All of the tree is there and on disk, but for what was [`Missed`].
+/// The whole tree is on disk, except for what was [`Missed`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settled {
-    /// The root's path, as the receiver resolved it: for the receiver's own log. It does not travel.
+    /// The root's path, as the receiver resolved it, for the receiver's own log. It is not sent.
     #[serde(skip)]
     pub path: Vec<u8>,
-    /// Files that exist as they should, whether they came now or existed before.
+    /// Files that exist as they should, whether they were sent now or existed before.
     pub files: u64,
-    /// Their bytes.
+    /// Bytes of these files.
     pub bytes: u64,
-    /// What was done to get there, or would be, in a dry run.
+    /// What was changed, or would be in a dry run.
     pub done: Changed,
 }
 
 /// How many names a transfer changed, or would change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
-    /// Files that were made, or got another content, mode, time or the like.
+    /// Files that were created, or whose content, mode, time or other metadata changed.
     pub files: u64,
-    /// Directories and symbolic links that were made, or got another target, mode, time or the like.
+    /// Directories and symbolic links that were created, or whose target, mode, time or other metadata
+    /// changed.
     pub others: u64,
     /// Names that were removed.
     pub deleted: u64,
 }
 
 impl Changed {
-    /// Of a file that goes alone.
+    /// The counts for a single file.
     pub fn file(changed: bool) -> Self {
         Self { files: u64::from(changed), ..Self::default() }
     }
@@ -274,31 +275,31 @@ impl std::ops::AddAssign for Changed {
     }
 }
 
-/// What a dry run would do.
+/// What a run would do, reported by a dry run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
     /// At most [`MAX_ENTRIES`].
     pub changes: Vec<Change>,
 }
 
-/// One name that a dry run would touch.
+/// One name that a run would change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The whole path, as the receiver resolved it.
     pub path: Vec<u8>,
-    /// What would become of it.
+    /// The change.
     pub kind: ChangeKind,
 }
 
-/// What a dry run would do to a name.
+/// What a run would do to a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChangeKind {
-    /// Nothing has the name.
+    /// Create it: nothing has the name.
     Make,
-    /// It is something else, or other bytes.
+    /// Change its type or content.
     Change,
-    /// Only its mode, time or the like.
+    /// Change only its mode, time or other metadata.
     Touch,
-    /// The source does not have it.
+    /// Delete it: the source does not have it.
     Delete,
 }

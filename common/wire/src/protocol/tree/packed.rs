@@ -4,16 +4,16 @@ use super::MAX_PACKED;
 use crate::limits::CHUNK;
 use crate::protocol::metadata::Time;
 
-/// What precedes each file's bytes in a pack.
+/// Precedes each file's bytes in a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PackedHead {
-    /// The wanted entry.
+    /// The wanted entry's number.
     pub number: u64,
     /// Permission bits, as the file has them now.
     pub mode: u32,
     /// Time of last modification, as it is now.
     pub mtime: Time,
-    /// Bytes that follow, at most [`MAX_PACKED`].
+    /// Length of the bytes that follow, at most [`MAX_PACKED`].
     pub len: u32,
 }
 
@@ -21,7 +21,7 @@ impl PackedHead {
     /// Encoded length in bytes.
     pub const LEN: usize = 8 + 4 + 8 + 4 + 4;
 
-    /// The head's bytes.
+    /// Encodes the head.
     pub fn encode(&self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
         bytes[..8].copy_from_slice(&self.number.to_le_bytes());
@@ -32,7 +32,7 @@ impl PackedHead {
         bytes
     }
 
-    /// Reads a head.
+    /// Decodes a head.
     pub fn decode(bytes: &[u8; Self::LEN]) -> Self {
         let (number, rest) = bytes.split_at(8);
         let (mode, rest) = rest.split_at(4);

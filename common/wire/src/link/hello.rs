@@ -1,5 +1,5 @@
-//! Frames before authentication: one at a time, with a small limit, read to the byte so that nothing
-//! behind a login is touched before it is decided about.
+//! Frames before authentication: one at a time, with a small limit. No byte past a frame is read, so that
+//! nothing after a login is touched before the login is decided.
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -8,12 +8,12 @@ use crate::frame::{HEADER_LEN, Header};
 use crate::limits::MAX_FRAME_UNAUTHENTICATED;
 use crate::protocol::Kind;
 
-/// The bytes of a greeting's frame.
+/// Encodes a frame that comes before authentication.
 pub fn hello_frame(kind: Kind, payload: &[u8]) -> Vec<u8> {
     [&Header { kind, request: 0, len: payload.len() }.encode()[..], payload].concat()
 }
 
-/// Reads one greeting; a frame of any other kind is an error.
+/// Reads one frame that comes before authentication. A frame of any other kind is an error.
 pub async fn read_hello<R: AsyncRead + Unpin>(
     stream: &mut R,
 ) -> Result<(Kind, Vec<u8>), LinkError> {

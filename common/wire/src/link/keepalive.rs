@@ -1,7 +1,7 @@
-//! When to ask whether the peer is still there, and when to give it up. No clock and no I/O.
+//! Decides when to ping a silent peer and when to give it up. No clock and no I/O.
 //!
-//! Keepalive is counted in steps of [`PING_AFTER`], each begun when the last one was noticed: time in
-//! which this end itself was busy and did not look makes one step at most, so that it is not held
+//! Silence is counted in steps of [`PING_AFTER`], each of which begins when the end of the previous one was
+//! noticed. So time in which this end was busy and did not read counts as one step at most, and is not held
 //! against the peer.
 
 use std::time::{Duration, Instant};
@@ -16,32 +16,32 @@ const STEPS: u32 = (DEAD_AFTER.as_millis() / PING_AFTER.as_millis()) as u32;
 pub(super) struct Keepalive {
     deadline: Instant,
     steps: u32,
-    /// What is left of the first step behind an early ping.
+    /// The rest of the first step, after an early ping.
     rest: Option<Duration>,
 }
 
-/// What to do when a step of silence is over.
+/// What to do at the end of a step of silence.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Ask.
+    /// Send a ping.
     Ping,
-    /// Give up.
+    /// Give the peer up.
     Dead,
 }
 
 impl Keepalive {
-    /// Keepalive that begins now; the first ping is due after `first`.
+    /// Counts from `now` on; the first ping is due after `first`.
     pub(super) fn new(now: Instant, first: Duration) -> Self {
         let rest = PING_AFTER.checked_sub(first).filter(|rest| !rest.is_zero());
         Self { deadline: now + first, steps: 0, rest }
     }
 
-    /// When the present step is over.
+    /// The end of the current step.
     pub(super) fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// The deadline has passed and nothing was there to read.
+    /// Ends the step. To be called when the deadline has passed and nothing was there to read.
     pub(super) fn step(&mut self, now: Instant) -> Step {
         if let Some(rest) = self.rest.take() {
             self.deadline = now + rest;

@@ -1,9 +1,9 @@
-//! Frames over any stream: a session's two directions, each of its own.
+//! Frames over any stream, in two independent directions.
 //!
-//! A [`Link`] is a [`Reader`] and a [`Writer`] that share an [`Outbox`]. Small control messages are
-//! posted to the outbox, by either direction and without waiting; whoever drives the writer sends
-//! them, before and between bulk frames. So an end that is told something can always answer, also
-//! while the other direction is full, and a `Ping` is answered whatever else goes on.
+//! A [`Link`] is a [`Reader`] and a [`Writer`] that share an [`Outbox`]. Either direction posts small control
+//! messages to the outbox, without waiting; whoever drives the writer sends them before and between bulk
+//! frames. So an end can always answer, even while the other direction is full, and a `Ping` is answered
+//! whatever else happens.
 
 mod hello;
 mod keepalive;
@@ -27,37 +27,37 @@ use crate::frame::FrameError;
 use crate::memory::Memory;
 use crate::protocol::{Kind, Message};
 
-/// Why a link can't go on. All of them end the connection.
+/// Why a link can't continue. Every such error ends the connection.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// The stream failed.
     #[error("{}", lariat_base::os_error::io_error(.0))]
     Io(#[source] std::io::Error),
-    /// The stream ended without a word: a cut, never the end of anything.
+    /// The stream ended inside a frame, or without the peer's orderly end.
     #[error("the connection broke")]
     Cut,
-    /// The peer has said nothing for [`crate::limits::DEAD_AFTER`], pings included.
+    /// The peer has sent nothing for [`crate::limits::DEAD_AFTER`], not even answers to pings.
     #[error("no sign of life for 30 s")]
     Silent,
-    /// The bytes of a frame come slower than [`crate::limits::SLOWEST`].
+    /// The bytes of a frame arrive more slowly than [`crate::limits::SLOWEST`].
     #[error("less than {} bytes a second arrive", crate::limits::SLOWEST)]
     Slow,
-    /// The agent takes no more requests: it is stopping, or has no place.
+    /// The agent accepts no more requests: it is stopping, or has no session free.
     #[error("the agent takes no more requests now; try again in {} s", retry_after_ms.div_ceil(1000))]
     Goodbye {
-        /// When to come back, in milliseconds.
+        /// When to reconnect, in milliseconds.
         retry_after_ms: u64,
     },
-    /// The peer sent something that is no frame.
+    /// The peer sent something that is not a frame.
     #[error("the peer misbehaved: {0}")]
     Frame(#[from] FrameError),
-    /// The peer sent something that is no message, or we can't send ours.
+    /// The peer's message does not decode, or a message of this end does not encode.
     #[error("the peer misbehaved: {0}")]
     Codec(#[from] CodecError),
-    /// The peer made us keep more than it may.
+    /// The peer made this end keep more than it may.
     #[error("it asked us to keep more than it may")]
     Memory,
-    /// The peer sent a frame that has no place here.
+    /// The peer sent a frame that is not allowed here.
     #[error("the peer misbehaved: unexpected {0:?} frame")]
     Unexpected(Kind),
     /// The peer broke another rule.
@@ -77,33 +77,33 @@ impl From<std::io::Error> for LinkError {
 
 /// Both directions of a session over `S`.
 pub struct Link<S> {
-    /// What the peer says.
+    /// The direction from the peer.
     pub reader: Reader<ReadHalf<S>>,
-    /// What we say.
+    /// The direction to the peer.
     pub writer: Writer<WriteHalf<S>>,
 }
 
 impl<S: AsyncRead + AsyncWrite> Link<S> {
-    /// A connection on which the first request is under way.
+    /// A connection whose first request is being served.
     pub fn new(stream: S) -> Self {
         Self::with_memory(stream, 1, Memory::default())
     }
 
-    /// A connection on which the request of this number is under way; 0 before the first. `memory` is charged
-    /// for what waits in either direction, and those who serve requests find it with the outbox.
+    /// A connection whose request of this number is being served; 0 before the first. `memory` is charged for
+    /// what waits in either direction, and is available to the code that serves requests.
     pub fn with_memory(stream: S, request: u16, memory: Memory) -> Self {
         let (read, write) = split(stream);
         let outbox = Outbox::new(memory, request);
         Self { reader: Reader::new(read, outbox.clone()), writer: Writer::new(write, outbox) }
     }
 
-    /// The way to post control messages.
+    /// Posts control messages.
     pub fn outbox(&self) -> &Outbox {
         self.writer.outbox()
     }
 
-    /// Waits for the next frame of the present request while what was posted is sent: see
-    /// [`Reader::next`]. Cancelling it loses nothing.
+    /// Waits for the next frame of the current request, while posted messages are sent: see [`Reader::next`].
+    /// Cancel-safe.
     pub async fn next(&mut self) -> Result<Option<Frame>, LinkError> {
         tokio::select! {
             biased;
@@ -113,8 +113,7 @@ impl<S: AsyncRead + AsyncWrite> Link<S> {
         }
     }
 
-    /// Waits for the next request while what was posted is sent: see [`Reader::next_request`]. Cancelling
-    /// it loses nothing.
+    /// Waits for the next request, while posted messages are sent: see [`Reader::next_request`]. Cancel-safe.
     pub async fn next_request(&mut self) -> Result<Option<Frame>, LinkError> {
         tokio::select! {
             biased;
@@ -123,16 +122,16 @@ impl<S: AsyncRead + AsyncWrite> Link<S> {
         }
     }
 
-    /// Passes over what the peer still sends, until it ends the session or `limit` is over: closing
-    /// at once could destroy what was last sent to it.
+    /// Discards what the peer still sends, until it ends the session or `limit` has passed. Closing at once
+    /// could destroy what was last sent to it.
     pub async fn drain(&mut self, limit: Duration) {
         let drained = async { while let Ok(Some(_)) = self.next_request().await {} };
-        // What is left after that long nobody waits for.
+        // After `limit` the rest is of no interest.
         let _ = tokio::time::timeout(limit, drained).await;
     }
 
     /// Waits for a message of one kind; any other frame is an error, and so is the end. A message of the
-    /// session itself may come when the present request is over.
+    /// session itself may arrive after the current request has ended.
     pub async fn expect<M: Message>(&mut self) -> Result<M, LinkError> {
         loop {
             match self.next().await? {
@@ -144,13 +143,13 @@ impl<S: AsyncRead + AsyncWrite> Link<S> {
         }
     }
 
-    /// Opens the next request with `message`, and waits until it is on its way.
+    /// Opens the next request with `message`, and waits until it is sent.
     pub async fn ask<M: Message>(&mut self, message: &M) -> Result<(), LinkError> {
         self.outbox().begin(message)?;
         self.writer.flush().await
     }
 
-    /// Posts a message of the present request and waits until it is on its way.
+    /// Posts a message of the current request, and waits until it is sent.
     pub async fn send<M: Message>(&mut self, message: &M) -> Result<(), LinkError> {
         self.outbox().post(message)?;
         self.writer.flush().await

@@ -1,4 +1,4 @@
-//! Control messages on their way out.
+//! Control messages that wait to be sent.
 
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,13 +11,13 @@ use crate::frame::following;
 use crate::memory::{Charge, Memory};
 use crate::protocol::Message;
 
-/// Bytes that may wait: a peer that makes us answer and never reads is cut off, not stored for.
+/// Most bytes that may wait: a peer that causes answers and never reads is cut off.
 const LIMIT: usize = 4 * 1024 * 1024;
 
-/// Of them, bytes that are part of every session and not counted against its peer.
+/// Waiting bytes that every session may have without being charged.
 const FREE: usize = 64 * 1024;
 
-/// A queue of encoded control frames. Clones are the same queue.
+/// A queue of encoded control frames. Clones share the queue.
 #[derive(Clone)]
 pub struct Outbox(Arc<Inner>);
 
@@ -25,39 +25,40 @@ struct Inner {
     queue: Mutex<Queue>,
     posted: Notify,
     memory: Memory,
-    /// The request that is under way on the connection; 0 before the first.
+    /// The number of the current request; 0 before the first.
     request: AtomicU16,
 }
 
 #[derive(Default)]
 struct Queue {
     waiting: Vec<u8>,
-    /// Bytes that were taken to be sent, and are not.
+    /// Bytes that the writer has taken and not sent yet.
     taken: usize,
     charge: Charge,
 }
 
 impl Outbox {
-    /// An empty queue on a connection with this request under way. `memory` is charged for what waits.
+    /// An empty queue on a connection with this current request. `memory` is charged for what waits.
     pub(super) fn new(memory: Memory, request: u16) -> Self {
         let queue = Mutex::new(Queue { charge: memory.charge(), ..Queue::default() });
         let (posted, request) = (Notify::default(), AtomicU16::new(request));
         Self(Arc::new(Inner { queue, posted, memory, request }))
     }
 
-    /// The number of the request that is under way; 0 before the first.
+    /// The number of the current request; 0 before the first.
     pub fn request(&self) -> u16 {
         self.0.request.load(Ordering::Relaxed)
     }
 
-    /// Goes on to the next request, and gives its number.
+    /// Moves on to the next request, and returns its number.
     pub(super) fn advance(&self) -> u16 {
         let next = following(self.request());
         self.0.request.store(next, Ordering::Relaxed);
         next
     }
 
-    /// Opens the connection's next request with `message`. What still arrives for earlier ones is dropped.
+    /// Opens the connection's next request with `message`. Frames that still arrive for earlier requests are
+    /// dropped.
     pub fn begin<M: Message>(&self, message: &M) -> Result<(), LinkError> {
         if !M::KIND.is_session() {
             self.advance();
@@ -65,12 +66,12 @@ impl Outbox {
         self.post(message)
     }
 
-    /// What the peer may make us keep.
+    /// The account for what the peer makes this end keep.
     pub fn memory(&self) -> &Memory {
         &self.0.memory
     }
 
-    /// Queues a message of the present request, or of the session, without waiting.
+    /// Queues a message of the current request, or of the session, without waiting.
     pub fn post<M: Message>(&self, message: &M) -> Result<(), LinkError> {
         let frame = message_frame(self.request(), message)?;
         let mut queue = self.lock();
@@ -85,14 +86,14 @@ impl Outbox {
         Ok(())
     }
 
-    /// Moves what waits behind `pending`, where it counts until [`Outbox::sent`].
+    /// Appends the queue to `pending`. Its bytes count as waiting until [`Outbox::sent`].
     pub(super) fn take(&self, pending: &mut Vec<u8>) {
         let mut queue = self.lock();
         queue.taken += queue.waiting.len();
         pending.append(&mut queue.waiting);
     }
 
-    /// Whatever was taken has been sent.
+    /// Reports that everything taken has been sent.
     pub(super) fn sent(&self) {
         self.lock().taken = 0;
     }
@@ -101,7 +102,7 @@ impl Outbox {
         lock(&self.0.queue)
     }
 
-    /// Resolves once something was posted since the last time.
+    /// Waits until something has been posted since the last call. Cancel-safe.
     pub(super) async fn posted(&self) {
         self.0.posted.notified().await;
     }

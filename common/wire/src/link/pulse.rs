@@ -1,19 +1,19 @@
-//! Since when a peer has been silent, for who looks on from outside the reader.
+//! Shows code outside the reader how long the peer has been silent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Since when a [`super::Reader`] waits for its peer. Clones are the same pulse.
+/// When a [`super::Reader`] began to wait for its peer. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct Pulse(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     base: Instant,
-    /// Microseconds after `base`, and 1; 0 while the reader does not wait.
+    /// Microseconds after `base`, plus 1; 0 while the reader does not wait.
     since: AtomicU64,
-    /// When the last whole frame came: microseconds after `base`, and 1.
+    /// When the last whole frame arrived: microseconds after `base`, plus 1; 0 if none has.
     spoke: AtomicU64,
 }
 
@@ -25,12 +25,12 @@ impl Default for Pulse {
 }
 
 impl Pulse {
-    /// When the reader began to wait for the next byte; `None` while it does not wait for any.
+    /// When the reader began to wait for the next byte; `None` while it does not wait.
     pub fn silent_since(&self) -> Option<Instant> {
         self.read(&self.0.since)
     }
 
-    /// When the last whole frame came, if any has.
+    /// When the last whole frame arrived, if any has.
     pub fn spoke(&self) -> Option<Instant> {
         self.read(&self.0.spoke)
     }
@@ -46,17 +46,17 @@ impl Pulse {
         time.store(micros.saturating_add(1), Ordering::Relaxed);
     }
 
-    /// The reader waits from now on.
+    /// Records that the reader waits from now on.
     pub(super) fn silent(&self, now: Instant) {
         self.write(&self.0.since, now);
     }
 
-    /// A whole frame has come.
+    /// Records that a whole frame has arrived.
     pub(super) fn frame(&self, now: Instant) {
         self.write(&self.0.spoke, now);
     }
 
-    /// Bytes came.
+    /// Records that bytes have arrived.
     pub(super) fn heard(&self) {
         self.0.since.store(0, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! One direction in: control frames whole, bulk frames by their parts.
+//! The reading direction: control frames are read whole, bulk frames in parts.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -19,14 +19,14 @@ use crate::protocol::audit::AuditHead;
 use crate::protocol::session::{Finished, Goodbye, Ping, Pong};
 use crate::protocol::{Kind, Message};
 
-/// A frame's buffer grows by this much as its bytes come, not when they are announced.
+/// A frame's buffer grows by this many bytes as they arrive, not when they are announced.
 const GROWTH: usize = 16 * 1024;
 
-/// Bytes of a message that every session has room for. Room for longer ones counts against the peer, and
+/// Length up to which a message is not charged to the peer, in bytes. Space for longer ones is charged, and
 /// is kept once it was needed.
 const FREE: usize = 64 * 1024;
 
-/// Marks the pings of the link itself. A `Pong` with it needs no `Ping` before it: it is a sign of life.
+/// Marks pings of the link itself. A `Pong` with this nonce needs no `Ping` before it: it is a sign of life.
 const OWN_PING: u64 = u64::MAX;
 
 /// Reads frames, answers pings, and notices when the peer is gone.
@@ -38,41 +38,41 @@ pub struct Reader<R> {
     control: Option<Header>,
     payload: Vec<u8>,
     bulk_left: usize,
-    /// Opens the next request; its payload is in `payload`.
+    /// The frame that opens the next request; its payload is in `payload`.
     held: Option<Header>,
-    /// The agent has said its last of the present request.
+    /// The agent has sent its last frame of the current request.
     finished: bool,
-    /// The newest audit line that the agent has told of.
+    /// The newest audit line that the agent has reported.
     audit: Option<AuditHead>,
-    /// For the room that `payload` has beyond [`FREE`].
+    /// For the space of `payload` beyond [`FREE`].
     charge: Charge,
     waiting: Option<Waiting>,
     pulse: Pulse,
-    /// Keepalive after which the first ping is sent.
+    /// Silence after which the first ping is sent.
     ping_after: Duration,
     pace: Pace,
-    /// When the peer last got a sign of life while it sends bulk frames.
+    /// When this end last sent a sign of life while receiving bulk frames.
     beat: Option<Instant>,
 }
 
-/// Since the stream last had nothing for us.
+/// A wait for bytes, since the stream last had none.
 struct Waiting {
     began: Instant,
     keepalive: Keepalive,
     timer: Pin<Box<Sleep>>,
 }
 
-/// How fast the bytes of the present frame come. Time in which this end did not read does not count.
+/// How fast the bytes of the current frame arrive.
 #[derive(Default)]
 struct Pace {
-    /// The first byte of the frame has come.
+    /// The first byte of the frame has arrived.
     has_begun: bool,
     waited: Duration,
     bytes: u64,
 }
 
 impl Pace {
-    /// A peer that sends single bytes for ever is as dead as one that sends none.
+    /// Adds time that was spent waiting. A peer that sends single bytes for ever counts as dead.
     fn waited(&mut self, time: Duration) -> Result<(), LinkError> {
         if self.has_begun {
             self.waited += time;
@@ -84,11 +84,11 @@ impl Pace {
     }
 }
 
-/// A frame of the present request. The payload of a control frame is in [`Reader::payload`]; that of a bulk
-/// frame is taken with [`Reader::bulk`], and what is left of it is passed over.
+/// A frame of the current request. The payload of a control frame is in [`Reader::payload`]. That of a bulk
+/// frame is read with [`Reader::bulk`]; the rest of it is skipped when the next frame is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// What it is.
+    /// The frame's kind.
     pub kind: Kind,
     /// Payload length in bytes.
     pub len: usize,
@@ -121,16 +121,16 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.ping_after = silence.min(PING_AFTER);
     }
 
-    /// Says since when the peer has been silent.
+    /// Shows how long the peer has been silent.
     pub fn pulse(&self) -> &Pulse {
         &self.pulse
     }
 
-    /// The next frame of the present request. `None` when the peer says nothing more of it: it ended the
-    /// session in order, between frames, or went on to the next request ([`Reader::next_request`]).
+    /// The next frame of the current request. `None` when none follows: the peer ended the session in order,
+    /// between frames; or the agent has finished the request; or the controller has opened the next one
+    /// ([`Reader::next_request`]).
     ///
-    /// Pings are answered on the way, frames of earlier requests are dropped, and a Goodbye is an error.
-    /// Cancelling it loses nothing.
+    /// Pings are answered, frames of earlier requests are dropped, and a Goodbye is an error. Cancel-safe.
     pub async fn next(&mut self) -> Result<Option<Frame>, LinkError> {
         while self.held.is_none() {
             let Some(header) = self.any().await? else { return Ok(None) };
@@ -156,7 +156,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                     }
                 }
                 _ if request == present => return Ok(Some(Frame { kind, len })),
-                // An agent without room for a session says so before it has looked at a request.
+                // An agent without a free session answers before it has read a request.
                 Kind::Failed if (present, request) == (0, 1) => {
                     return Ok(Some(Frame { kind, len }));
                 }
@@ -166,21 +166,21 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                     }
                     self.held = Some(header);
                 }
-                // It belongs to a request that was over before its sender knew.
+                // It belongs to a request that ended before its sender knew.
                 _ => {}
             }
         }
         Ok(None)
     }
 
-    /// The frame that opens the next request, which is the present one from then on. `None` when the peer
-    /// ended the session in order.
+    /// The frame that opens the next request, which becomes the current one. `None` when the peer ended the
+    /// session in order.
     ///
-    /// Frames of earlier requests are dropped. Cancelling it loses nothing.
+    /// Frames of earlier requests are dropped. Cancel-safe.
     pub async fn next_request(&mut self) -> Result<Option<Frame>, LinkError> {
         while self.held.is_none() {
             match self.next().await? {
-                // What is left of the present request is as late as what is left of earlier ones.
+                // Frames that are left of the current request are dropped too.
                 Some(_) => {}
                 None if self.held.is_some() => {}
                 None => return Ok(None),
@@ -197,30 +197,30 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         std::mem::take(&mut self.finished)
     }
 
-    /// The newest line of the agent's audit that was told of on this connection since it began.
+    /// The newest audit line that the agent has reported on this connection, after its welcome.
     pub fn audit(&self) -> Option<AuditHead> {
         self.audit
     }
 
-    /// The payload of the control frame that came last.
+    /// The payload of the last control frame.
     pub fn payload(&self) -> &[u8] {
         &self.payload
     }
 
-    /// Decodes the control frame that came last.
+    /// Decodes the last control frame.
     pub fn message<M: Message>(&self) -> Result<M, LinkError> {
         Ok(codec::decode(&self.payload)?)
     }
 
-    /// Bytes of the present bulk frame that have not been taken.
+    /// Bytes of the current bulk frame that have not been read.
     pub fn bulk_left(&self) -> usize {
         self.bulk_left
     }
 
-    /// Takes the next bytes of the present bulk frame and fills `buffer`.
+    /// Fills `buffer` with the next bytes of the current bulk frame.
     ///
-    /// A frame with fewer bytes left is the peer's error. When it is cancelled, the bytes that have arrived
-    /// are lost, and the rest of the frame is passed over by whatever reads next.
+    /// A frame with fewer bytes left is the peer's error. If this is cancelled, bytes that have arrived are
+    /// lost, and the rest of the frame is skipped by the next read of a frame.
     pub async fn bulk(&mut self, buffer: &mut [u8]) -> Result<(), LinkError> {
         if buffer.len() > self.bulk_left {
             return Err(LinkError::Misbehaved("a frame is too short"));
@@ -240,11 +240,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.beat()
     }
 
-    /// Takes the next bytes of the present bulk frame as far as they come: when the stream ends before
-    /// `buffer` is full, returns how many came, and the end of the stream the next time.
+    /// Reads the next bytes of the current bulk frame as far as they arrive. If the stream ends before
+    /// `buffer` is full, returns the number of bytes that arrived, and the error at the next call.
     ///
-    /// For a receiver that can go on behind those bytes on another connection. Cancelling it is like
-    /// cancelling [`Reader::bulk`].
+    /// For a receiver that can continue after those bytes on another connection. Cancelling it has the
+    /// effects of cancelling [`Reader::bulk`].
     pub async fn bulk_arrived(&mut self, buffer: &mut [u8]) -> Result<usize, LinkError> {
         let most = buffer.len().min(self.bulk_left);
         let mut buffer = ReadBuf::new(&mut buffer[..most]);
@@ -264,10 +264,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(buffer.filled().len())
     }
 
-    /// Takes the bytes of the present bulk frame that are there, at least one. Cancelling it loses
-    /// nothing.
+    /// Reads the bytes of the current bulk frame that are available, at least one. Cancel-safe.
     ///
-    /// `buffer` must not be empty, nor the frame at its end.
+    /// `buffer` must not be empty, and the frame must have bytes left.
     pub async fn bulk_some(&mut self, buffer: &mut [u8]) -> Result<usize, LinkError> {
         let most = buffer.len().min(self.bulk_left);
         let mut buffer = ReadBuf::new(&mut buffer[..most]);
@@ -280,14 +279,14 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(read)
     }
 
-    /// Takes a fixed number of bytes of the present bulk frame.
+    /// Reads a fixed number of bytes of the current bulk frame.
     pub async fn bulk_array<const N: usize>(&mut self) -> Result<[u8; N], LinkError> {
         let mut bytes = [0; N];
         self.bulk(&mut bytes).await?;
         Ok(bytes)
     }
 
-    /// Takes the rest of the present bulk frame and forgets it.
+    /// Reads and discards the rest of the current bulk frame.
     pub async fn skip_bulk(&mut self) -> Result<(), LinkError> {
         let mut buffer = [0; 4096];
         while self.bulk_left > 0 {
@@ -297,7 +296,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(())
     }
 
-    /// Shows a peer that sends bulk frames, and may hear nothing else for long, that they arrive.
+    /// Sends a sign of life now and then to a peer that sends bulk frames, and may otherwise receive nothing
+    /// for long.
     fn beat(&mut self) -> Result<(), LinkError> {
         let now = Instant::now();
         if self.bulk_left == 0 {
@@ -382,7 +382,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads what is there, and only when nothing is looks at the time. 0 is the stream's end.
+    /// Reads what is available, and checks the time only if nothing is. Returns 0 at the end of the stream.
     fn poll_some(
         &mut self,
         cx: &mut Context<'_>,

@@ -8,7 +8,7 @@ use crate::protocol::exec::{Ack, Started};
 use crate::protocol::job::List;
 use crate::protocol::session::{Finished, Ping, Pong};
 
-/// Buffers of 8 bytes: every frame is cut into pieces on its way.
+/// Buffers of 8 bytes: every frame arrives in pieces.
 fn pair() -> (Link<tokio::io::DuplexStream>, Link<tokio::io::DuplexStream>) {
     let (a, b) = duplex(8);
     (Link::new(a), Link::new(b))
@@ -49,7 +49,7 @@ fn messages_and_bulk_arrive_in_order() {
             let mut got = vec![0; 100_000];
             b.reader.bulk(&mut got).await.unwrap();
             assert_eq!(got, body);
-            // What is not taken of a bulk frame is passed over.
+            // The rest of a bulk frame is skipped.
             assert_eq!(b.next().await.unwrap().unwrap().kind, Kind::Stderr);
             assert_eq!(b.expect::<Ack>().await.unwrap(), Ack { stdout: 1, stderr: 2 });
             assert_eq!(b.next().await.unwrap(), None);

@@ -1,4 +1,4 @@
-//! One direction out: what was posted, and bulk frames between.
+//! The writing direction: posted messages, and bulk frames between them.
 
 use std::io;
 
@@ -9,33 +9,33 @@ use crate::codec;
 use crate::frame::Header;
 use crate::protocol::{Kind, Message};
 
-/// Bodies up to this length, in bytes, are sent in one write with their header. Longer ones follow it,
-/// so that TLS records and hash blocks stay aligned with them.
+/// Bodies up to this length, in bytes, are written together with their header. Longer ones are written by
+/// themselves, so that TLS records and hash blocks stay aligned with them.
 const JOIN: usize = 16 * 1024;
 
 /// Writes frames.
 pub struct Writer<W> {
     stream: W,
     outbox: Outbox,
-    /// Whole frames on their way, and what a cancelled [`Writer::bulk`] left of its own.
+    /// Whole frames to be sent, and the rest of a frame whose [`Writer::bulk`] was cancelled.
     pending: Vec<u8>,
     /// Bytes of `pending` that the stream has taken.
     sent: usize,
-    /// A frame that was being passed on came to no end.
+    /// A frame that was being relayed was sent in part only.
     unfinished: bool,
 }
 
-/// Which side of a relay failed.
+/// The side of a relay that failed.
 #[derive(Debug)]
 pub enum RelayError {
-    /// The one that the frame came from.
+    /// The connection that the frame came from.
     From(LinkError),
-    /// The one that it went to.
+    /// The connection that it was passed to.
     To(LinkError),
 }
 
-/// The bytes of a control message's frame in the request of this number. A message of the session itself
-/// belongs to none.
+/// Encodes a control message's frame for the request of this number. A message of the session itself gets
+/// number 0.
 pub fn message_frame<M: Message>(request: u16, message: &M) -> Result<Vec<u8>, LinkError> {
     let payload = codec::encode(message)?;
     let request = if M::KIND.is_session() { 0 } else { request };
@@ -48,12 +48,12 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         Self { stream, outbox, pending: Vec::new(), sent: 0, unfinished: false }
     }
 
-    /// The way to post control messages.
+    /// Posts control messages.
     pub fn outbox(&self) -> &Outbox {
         &self.outbox
     }
 
-    /// Sends what was posted and what will be, until the stream fails. Cancelling it loses nothing.
+    /// Sends what is posted, until the stream fails. Cancel-safe.
     pub async fn drive(&mut self) -> LinkError {
         loop {
             if let Err(error) = self.flush().await {
@@ -63,7 +63,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         }
     }
 
-    /// Sends what was posted. Cancelling it loses nothing.
+    /// Sends what was posted. Cancel-safe.
     pub async fn flush(&mut self) -> Result<(), LinkError> {
         self.outbox.take(&mut self.pending);
         if self.pending.is_empty() {
@@ -84,8 +84,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         Ok(())
     }
 
-    /// Sends a bulk frame, behind what was posted. Cancelling it loses nothing: the rest of the frame is sent
-    /// before whatever follows.
+    /// Sends a bulk frame, after what was posted. Cancel-safe: the rest of the frame is sent before anything
+    /// else.
     pub async fn bulk(&mut self, kind: Kind, head: &[u8], body: &[u8]) -> Result<(), LinkError> {
         self.start(kind, head.len() + body.len());
         self.pending.extend_from_slice(head);
@@ -103,17 +103,17 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.flush().await
     }
 
-    /// Puts what was posted, and the header of a frame, on its way.
+    /// Queues what was posted, and the header of a frame.
     fn start(&mut self, kind: Kind, len: usize) {
         self.outbox.take(&mut self.pending);
         let header = Header { kind, request: self.outbox.request(), len };
         self.pending.extend_from_slice(&header.encode());
     }
 
-    /// Passes on the frame that `from` has just read, in this connection's own request; a bulk frame as its
-    /// bytes come. Cancelling it, or a failure of `from`, breaks the writer.
+    /// Passes on the frame that `from` has just read, as part of this connection's current request; a bulk
+    /// frame as its bytes arrive. Cancelling it, or a failure of `from`, breaks the writer.
     ///
-    /// `buffer` is where bytes of a bulk frame pass through.
+    /// Bytes of a bulk frame pass through `buffer`.
     pub async fn relay<R: AsyncRead + Unpin>(
         &mut self,
         frame: Frame,
@@ -130,7 +130,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             let read = from.bulk_some(buffer).await.map_err(RelayError::From)?;
             self.stream.write_all(&buffer[..read]).await.map_err(|e| RelayError::To(e.into()))?;
             if from.bulk_left() > 0 {
-                // What came is passed on even if nothing follows.
+                // Bytes that have arrived are passed on even if no more follow.
                 self.stream.flush().await.map_err(|e| RelayError::To(e.into()))?;
             }
         }
@@ -139,19 +139,19 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         Ok(())
     }
 
-    /// Whether [`Writer::relay`] came to no end in the middle of a frame, so that nothing can follow it.
+    /// Whether [`Writer::relay`] ended in the middle of a frame, so that nothing can follow it.
     pub fn is_broken(&self) -> bool {
         self.unfinished
     }
 
-    /// Sends what was posted and ends our direction in order.
+    /// Sends what was posted, and ends this direction in order.
     pub async fn finish(&mut self) -> Result<(), LinkError> {
         self.flush().await?;
         Ok(self.stream.shutdown().await?)
     }
 }
 
-/// A bulk frame that is being sent. What is left of it when it is dropped waits to be sent.
+/// A bulk frame that is being sent. Dropping it queues the rest of the frame.
 struct Unsent<'a, W> {
     writer: &'a mut Writer<W>,
     body: &'a [u8],
@@ -163,7 +163,7 @@ impl<W> Drop for Unsent<'_, W> {
     }
 }
 
-/// The number of bytes that a stream took: at least one.
+/// The number of bytes that a stream took; 0 is an error.
 fn some(written: io::Result<usize>) -> Result<usize, LinkError> {
     match written? {
         0 => Err(io::Error::from(io::ErrorKind::WriteZero).into()),

@@ -1,9 +1,8 @@
 //! A TLS 1.3 connection after its handshake, as a stream.
 //!
-//! The handshake is rustls's. Its records are sealed and opened here, because rustls copies every byte
-//! twice on its way through and reads one record at a time, which costs more than the ciphers do: here
-//! a record is opened straight into the reader's buffer, sealed straight out of the writer's, and
-//! many of them go in one system call.
+//! rustls does the handshake. The records are sealed and opened here, because rustls copies every byte twice
+//! and reads one record at a time, which costs more than the ciphers do. Here a record is opened directly
+//! into the reader's buffer and sealed directly from the writer's, and many of them go into one system call.
 
 use std::io;
 use std::ops::Range;
@@ -23,56 +22,56 @@ use super::record::{
 use super::record_aligned::RecordAligned;
 use super::secrets::{Secrets, agree};
 
-/// One record of the greatest length, in bytes: what is read at once as long as little comes.
+/// The longest record, in bytes: how much is read at a time while little arrives.
 const READ_FEW: usize = HEADER + MAX_BODY;
-/// What is read at once when much comes, in bytes.
+/// How much is read at a time while much arrives, in bytes.
 const READ_MANY: usize = 256 * 1024;
 /// Records that are sealed before they are sent.
 const SEAL_MANY: usize = 8;
 /// Records without a byte for the reader that a peer may send in a row.
 const MAX_FRUITLESS: u32 = 32;
-/// Word that the next record is under new keys: type, length, no request for the other end's.
+/// Announces that the next record is under new keys: type, length, no request for new keys of the other end.
 const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
 const CLOSE_NOTIFY: [u8; 2] = [1, 0];
 
-/// Why a handshake's connection could not be taken over.
+/// Why a connection could not be taken over from its handshake.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeOverError {
-    /// TLS would not give it away.
+    /// rustls refused to hand it over.
     #[error(transparent)]
     Tls(#[from] rustls::Error),
-    /// What it gave is not what its handshake made, or not all of it.
+    /// Its state is not what the handshake should have left.
     #[error("the TLS connection can't be taken over: {0}")]
     State(&'static str),
 }
 
-/// A connection whose handshake is over.
+/// A connection whose handshake is done.
 ///
-/// Reading ends without an error only after the peer's close_notify. What is written is sent when
-/// enough of it has come together, or by flushing.
+/// Reading ends without an error only after the peer's close_notify. Written bytes are sent once enough of
+/// them have accumulated, or when flushed.
 pub struct Channel<S> {
     stream: S,
     opener: Opener,
     sealer: Sealer,
-    /// Bytes from the stream, of which `raw` are not opened yet and `content` are not read yet.
+    /// Bytes from the stream: `raw` has not been opened yet, `content` has not been read yet.
     incoming: Vec<u8>,
     raw: Range<usize>,
     content: Range<usize>,
     /// Records since the last one with a byte for the reader.
     fruitless: u32,
     closed: bool,
-    /// What is wrong with the record after those that are read.
+    /// The error of the record after those that are read.
     bad: Option<BadRecord>,
     /// Sealed bytes, of which `pending` are not sent yet.
     outgoing: Vec<u8>,
     pending: Range<usize>,
     closing: bool,
-    /// The peer wants to see our next record under new keys.
+    /// The peer has asked for new keys in this direction.
     update_asked: bool,
 }
 
 impl<S> Channel<S> {
-    /// Takes over what a handshake has established. `secrets` are those of its configuration.
+    /// Takes a connection over from its handshake. `secrets` are those of the handshake's configuration.
     pub fn take_over(
         stream: RecordAligned<S>,
         connection: impl Into<Connection>,
@@ -124,7 +123,7 @@ impl<S> Channel<S> {
         })
     }
 
-    /// The stream below. What is read from it or written to it does not come here.
+    /// The stream below. Reading or writing it directly bypasses TLS.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.stream
     }
@@ -140,7 +139,7 @@ impl<S> Channel<S> {
         self.seal(kind, content);
     }
 
-    /// Opens the next record, if it is whole: into `buffer` if it fits, else where it lies.
+    /// Opens the next record if it is complete: into `buffer` if it fits, else in place.
     fn open(&mut self, buffer: &mut ReadBuf<'_>) -> Result<bool, BadRecord> {
         let raw = &mut self.incoming[self.raw.clone()];
         let Some(len) = record_len(raw)?.filter(|&len| len <= raw.len()) else { return Ok(false) };
@@ -180,10 +179,10 @@ impl<S> Channel<S> {
         if self.fruitless > MAX_FRUITLESS { Err(BadRecord::Content) } else { Ok(true) }
     }
 
-    /// Makes room behind the raw bytes for the rest of a record at least.
+    /// Makes space after the raw bytes, at least for the rest of a record.
     fn make_room(&mut self) {
         let len = self.incoming.len();
-        // If what came last filled it, there is more to come.
+        // The last read filled the buffer, so more is likely to follow.
         let enough = if self.raw.end == len { READ_MANY } else { READ_FEW };
         if len < enough {
             self.incoming.resize(enough, 0);
@@ -196,7 +195,7 @@ impl<S> Channel<S> {
         }
     }
 
-    /// Seals one record behind what is pending. There must be room for it.
+    /// Seals one record after what is pending.
     fn seal(&mut self, kind: Content, content: &[u8]) {
         let end = self.pending.end + OVERHEAD + content.len();
         if self.outgoing.len() < end {
@@ -205,7 +204,7 @@ impl<S> Channel<S> {
         self.pending.end += self.sealer.seal(kind, content, &mut self.outgoing[self.pending.end..]);
     }
 
-    /// Seals as much of `bytes` as there is room for.
+    /// Seals as much of `bytes` as fits.
     fn seal_some(&mut self, bytes: &[u8]) -> usize {
         let mut sealed = 0;
         for part in bytes.chunks(MAX_CONTENT) {
@@ -259,7 +258,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Channel<S> {
             }
             match this.bad.map_or_else(|| this.open(buffer), Err) {
                 Ok(true) => continue,
-                // What came before it is read first.
+                // The bytes before it are read first.
                 Err(bad) if buffer.filled().len() > before => this.bad = Some(bad),
                 Err(bad) => {
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, bad)));

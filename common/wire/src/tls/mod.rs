@@ -1,8 +1,8 @@
-//! TLS as both ends have it: version 1.3 only, our ALPN, hybrid key exchange first, and AES-128-GCM
-//! first, whose speed the transfer engine lives on.
+//! TLS as both ends use it: version 1.3 only, lariat's ALPN, hybrid key exchange first, and AES-128-GCM first
+//! where the processor has AES, for the speed of transfers.
 //!
-//! rustls does the handshake, over a [`RecordAligned`] stream and with [`Secrets`] kept; a [`Channel`] then
-//! takes the connection over.
+//! rustls does the handshake, over a [`RecordAligned`] stream and with its [`Secrets`] kept; a [`Channel`]
+//! then takes the connection over.
 
 mod channel;
 mod record;
@@ -28,7 +28,7 @@ use crate::auth::proof::{EXPORTER_LABEL, Exporter};
 /// The protocol that both ends must name in their handshake.
 pub const ALPN: &[u8] = b"lariat/1";
 
-/// Ciphers in the order of preference, and the key exchanges of aws-lc-rs, X25519MLKEM768 first.
+/// Ciphers in order of preference, and the key exchanges of aws-lc-rs, X25519MLKEM768 first.
 ///
 /// On a processor without AES instructions ChaCha20-Poly1305 comes first.
 pub fn provider() -> Arc<CryptoProvider> {
@@ -56,7 +56,7 @@ fn has_aes() -> bool {
     false
 }
 
-/// The exporter of a connection whose handshake is over. Any failure must end the connection.
+/// The exporter of a connection whose handshake is done. Any failure must end the connection.
 pub fn exporter<Side>(
     connection: &rustls::ConnectionCommon<Side>,
 ) -> Result<Exporter, rustls::Error> {

@@ -1,7 +1,7 @@
-//! TLS 1.3 records, one direction at a time: sealing and opening, no I/O (RFC 8446 section 5).
+//! TLS 1.3 records, one direction at a time: sealing and opening, without I/O (RFC 8446 section 5).
 //!
-//! Both go from one buffer into another, so that bytes on their way between a file and a socket are
-//! never copied for the cipher's sake.
+//! Both work from one buffer into another, so that bytes between a file and a socket are never copied just
+//! for the cipher.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use super::secrets::{Keys, UnknownCipher, next};
 
 /// Length of a record's header, in bytes.
 pub(super) const HEADER: usize = 5;
-/// Length of an authentication tag, in bytes; all ciphers of TLS 1.3 have the same.
+/// Length of an authentication tag, in bytes, which is the same for all ciphers of TLS 1.3.
 pub(super) const TAG: usize = 16;
 /// Most bytes of content in a record.
 pub(super) const MAX_CONTENT: usize = 1 << 14;
@@ -22,7 +22,7 @@ pub(super) const MAX_BODY: usize = MAX_CONTENT + 256;
 /// What a record adds to its content, in bytes: header, content type, tag.
 pub(super) const OVERHEAD: usize = HEADER + 1 + TAG;
 
-/// What a record holds.
+/// The content type of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
     Alert = 21,
@@ -30,7 +30,7 @@ pub(super) enum Content {
     Data = 23,
 }
 
-/// Why a connection's records can't be read on.
+/// Why no more records of a connection can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadRecord {
     #[error("a TLS record is damaged or forged")]
@@ -43,24 +43,24 @@ pub(super) enum BadRecord {
     Alert(u8),
 }
 
-/// What a record says to its receiver.
+/// What a record means for its receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
-    /// It is for whoever reads.
+    /// Bytes for the reader.
     Data,
     /// Nothing follows (section 6.1).
     Closed,
-    /// The next record is under new keys, and so should ours be if that is asked (section 4.6.3).
+    /// The next record is under new keys (section 4.6.3).
     Update {
-        /// Whether it is.
+        /// Whether the peer asks for new keys of this end too.
         asked: bool,
     },
-    /// A ticket, which nobody here resumes with (section 4.6.1).
+    /// A session ticket, which is ignored (section 4.6.1).
     Ticket,
 }
 
 impl Told {
-    /// What this content says. A message of the handshake must be whole and alone in its record.
+    /// Interprets a record's content. A key update must be complete and alone in its record.
     pub(super) fn of(kind: Content, content: &[u8]) -> Result<Self, BadRecord> {
         const TICKET: u8 = 4;
         match (kind, content) {
@@ -76,7 +76,7 @@ impl Told {
     }
 }
 
-/// The present keys of a direction and how often they have been used.
+/// The current keys of a direction, and how many records they have protected.
 struct Protection {
     suite: &'static Tls13CipherSuite,
     secret: OkmBlock,
@@ -100,8 +100,8 @@ impl Protection {
         self.sequence = 0;
     }
 
-    /// The nonce of the next record (section 5.3). No nonce comes twice: the sequence only grows, and
-    /// begins anew only with new keys.
+    /// The nonce of the next record (section 5.3). No nonce is used twice: the sequence only grows, and
+    /// starts again only with new keys.
     fn nonce(&mut self) -> Nonce {
         let mut nonce = self.keys.iv;
         for (byte, number) in nonce[4..].iter_mut().zip(self.sequence.to_be_bytes()) {
@@ -112,7 +112,7 @@ impl Protection {
     }
 }
 
-/// Seals what is sent.
+/// Seals records that are sent.
 pub(super) struct Sealer {
     protection: Protection,
     /// Records after which the keys are changed.
@@ -120,13 +120,13 @@ pub(super) struct Sealer {
 }
 
 impl Sealer {
-    /// With the secret under which `sequence` records have been sealed.
+    /// Continues with a secret under which `sequence` records have been sealed.
     pub(super) fn new(
         suite: &'static Tls13CipherSuite,
         secret: OkmBlock,
         sequence: u64,
     ) -> Result<Self, UnknownCipher> {
-        // Half of what the cipher bears (section 5.5).
+        // Half of what is safe for the cipher (section 5.5).
         let limit = suite.common.confidentiality_limit / 2;
         Ok(Self { protection: Protection::new(suite, secret, sequence)?, limit })
     }
@@ -136,18 +136,18 @@ impl Sealer {
         Self { limit, ..self }
     }
 
-    /// Whether these keys have sealed enough.
+    /// Whether these keys have sealed enough records.
     pub(super) fn needs_key_update(&self) -> bool {
         self.protection.sequence >= self.limit
     }
 
-    /// Changes the keys. The peer must have been told, under the old ones.
+    /// Changes the keys. A key update under the old ones must have been sealed before.
     pub(super) fn update(&mut self) {
         self.protection.update();
     }
 
-    /// Seals `content`, at most [`MAX_CONTENT`] of it, as a record at the beginning of `out`. Returns
-    /// the record's length.
+    /// Seals `content`, at most [`MAX_CONTENT`] bytes, as a record at the beginning of `out`. Returns the
+    /// record's length.
     pub(super) fn seal(&mut self, kind: Content, content: &[u8], out: &mut [u8]) -> usize {
         let body = u16::try_from(content.len() + 1 + TAG).expect("records are under 64 KiB");
         let [high, low] = body.to_be_bytes();
@@ -170,13 +170,13 @@ impl Sealer {
     }
 }
 
-/// Opens what is received.
+/// Opens records that are received.
 pub(super) struct Opener {
     protection: Protection,
 }
 
 impl Opener {
-    /// With the secret under which `sequence` records have been opened.
+    /// Continues with a secret under which `sequence` records have been opened.
     pub(super) fn new(
         suite: &'static Tls13CipherSuite,
         secret: OkmBlock,
@@ -185,13 +185,13 @@ impl Opener {
         Ok(Self { protection: Protection::new(suite, secret, sequence)? })
     }
 
-    /// Changes the keys, as the peer said it does.
+    /// Changes the keys, after the peer's key update.
     pub(super) fn update(&mut self) {
         self.protection.update();
     }
 
-    /// Opens a whole record into `out`, which must have room for its body without the tag. Returns
-    /// what it is and how many bytes of content it has.
+    /// Opens a whole record into `out`, which must have space for its body without the tag. Returns its type
+    /// and the length of its content.
     pub(super) fn open(
         &mut self,
         record: &[u8],
@@ -208,7 +208,7 @@ impl Opener {
         kind_and_len(out)
     }
 
-    /// Opens a whole record where it lies. Returns what it is and where its content is.
+    /// Opens a whole record in place. Returns its type and where its content is.
     pub(super) fn open_in_place(
         &mut self,
         record: &mut [u8],
@@ -223,7 +223,7 @@ impl Opener {
     }
 }
 
-/// The content type stands behind the content and before padding of zeros (section 5.4).
+/// The content type comes after the content and before padding of zeros (section 5.4).
 fn kind_and_len(opened: &[u8]) -> Result<(Content, usize), BadRecord> {
     let len = opened.iter().rposition(|&byte| byte != 0).ok_or(BadRecord::Content)?;
     let kind = match opened[len] {
@@ -235,11 +235,11 @@ fn kind_and_len(opened: &[u8]) -> Result<(Content, usize), BadRecord> {
     if len > MAX_CONTENT { Err(BadRecord::Content) } else { Ok((kind, len)) }
 }
 
-/// The length of the record that `bytes` begin with, or `None` as long as its header is not whole.
+/// The length of the record at the beginning of `bytes`, or `None` until its header is complete.
 pub(super) fn record_len(bytes: &[u8]) -> Result<Option<usize>, BadRecord> {
     let Some(&[kind, major, _, high, low]) = bytes.first_chunk::<HEADER>() else { return Ok(None) };
     let body = usize::from(u16::from_be_bytes([high, low]));
-    // After the handshake every record is one of application data, whatever is in it.
+    // After the handshake the outer type of every record is application data.
     if kind == Content::Data as u8 && major == 3 && (TAG + 1..=MAX_BODY).contains(&body) {
         Ok(Some(HEADER + body))
     } else {

@@ -1,6 +1,6 @@
-//! What lies under a TLS handshake: a stream that never gives away more than the record that is due.
+//! The stream below a TLS handshake: it never returns more than the current record.
 //!
-//! So nothing is left inside the handshake's own buffers when the connection is taken out of its hands.
+//! So nothing is left in the handshake's own buffers when the connection is taken over.
 
 use std::io;
 use std::pin::Pin;
@@ -14,14 +14,14 @@ use super::record::HEADER;
 pub struct RecordAligned<S> {
     stream: S,
     header: [u8; HEADER],
-    /// Bytes of the header that have come.
+    /// Bytes of the header that have arrived.
     filled: usize,
     /// Bytes of the body that have not.
     left: usize,
 }
 
 impl<S> RecordAligned<S> {
-    /// Before the first record.
+    /// A stream that is before its first record.
     pub fn new(stream: S) -> Self {
         Self { stream, header: [0; HEADER], filled: 0, left: 0 }
     }
@@ -31,12 +31,12 @@ impl<S> RecordAligned<S> {
         &self.stream
     }
 
-    /// The stream below. What is read from it does not come here.
+    /// The stream below. Reading it directly bypasses the record boundaries.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.stream
     }
 
-    /// The stream below, and whether it stands between two records.
+    /// The stream below, and whether it is between two records.
     pub(super) fn into_inner(self) -> (S, bool) {
         (self.stream, self.filled == 0)
     }

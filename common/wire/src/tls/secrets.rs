@@ -1,4 +1,4 @@
-//! The traffic secrets of a connection, and the keys that follow from them (RFC 8446 section 7).
+//! The traffic secrets of a connection, and the keys derived from them (RFC 8446 section 7).
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -11,9 +11,10 @@ use rustls::{
 };
 use zeroize::{Zeroize, Zeroizing};
 
-/// Keeps the first traffic secrets of one connection while its handshake makes them.
+/// Keeps the first traffic secrets of one connection during its handshake.
 ///
-/// A connection's configuration must be its own: it has these as its key log.
+/// It becomes the key log of the connection's configuration, so each connection needs a configuration of its
+/// own.
 #[derive(Clone, Default)]
 pub struct Secrets(Arc<Mutex<Both>>);
 
@@ -27,19 +28,19 @@ const CLIENT: &str = "CLIENT_TRAFFIC_SECRET_0";
 const SERVER: &str = "SERVER_TRAFFIC_SECRET_0";
 
 impl Secrets {
-    /// Keeps those of the one connection that this configuration will make.
+    /// Keeps the secrets of the one connection that a client makes with this configuration.
     pub fn keep_client(&self, config: &mut ClientConfig) {
         config.key_log = Arc::new(self.clone());
         config.enable_secret_extraction = true;
     }
 
-    /// Keeps those of the one connection that this configuration will take.
+    /// Keeps the secrets of the one connection that a server accepts with this configuration.
     pub fn keep_server(&self, config: &mut ServerConfig) {
         config.key_log = Arc::new(self.clone());
         config.enable_secret_extraction = true;
     }
 
-    /// The client's and the server's, once the handshake is over.
+    /// The client's and the server's secret, once the handshake is done.
     pub(super) fn take(&self) -> Option<(OkmBlock, OkmBlock)> {
         let mut both = lock(&self.0);
         both.client.take().zip(both.server.take())
@@ -67,19 +68,19 @@ impl KeyLog for Secrets {
     }
 }
 
-/// What seals the records of one direction until its next update.
+/// The keys of one direction until its next update.
 pub(super) struct Keys {
     pub(super) key: LessSafeKey,
     pub(super) iv: [u8; 12],
 }
 
-/// A cipher suite that this end does not have.
+/// A cipher suite that this end does not support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("TLS uses a cipher that is not known here")]
 pub(super) struct UnknownCipher;
 
 impl Keys {
-    /// The keys that a traffic secret stands for (section 7.3).
+    /// Derives the keys of a traffic secret (section 7.3).
     pub(super) fn of(suite: &Tls13CipherSuite, secret: &OkmBlock) -> Result<Self, UnknownCipher> {
         let algorithm = match suite.common.suite {
             CipherSuite::TLS13_AES_128_GCM_SHA256 => &AES_128_GCM,
@@ -122,7 +123,7 @@ fn expand(expander: &dyn HkdfExpander, label: &[u8], out: &mut [u8]) {
     expander.expand_slice(&info, out).expect("a key is no longer than 255 hashes");
 }
 
-/// Whether these are the keys of `secret`, as the handshake's own end has them.
+/// Whether rustls extracted the keys of `secret`.
 pub(super) fn agree(
     suite: &Tls13CipherSuite,
     secret: &OkmBlock,

@@ -1,4 +1,4 @@
-//! Against rustls itself at the other end, over a stream in memory.
+//! Tests against rustls at the other end, over a stream in memory.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ fn name() -> ServerName<'static> {
     ServerName::try_from("host").unwrap()
 }
 
-/// Our client and rustls' server. The server has sent `early` in its first flight and tickets behind.
+/// Our client and rustls's server, which has sent `early` in its first flight, followed by tickets.
 async fn client(
     suite: SupportedCipherSuite,
     early: &[u8],
@@ -70,7 +70,7 @@ async fn client(
     (Channel::take_over(stream, connection, &secrets).unwrap(), theirs.unwrap())
 }
 
-/// Our server and rustls' client, which has sent `early` right behind its Finished.
+/// Our server and rustls's client, which has sent `early` right after its Finished.
 async fn server(
     suite: SupportedCipherSuite,
     early: &[u8],
@@ -122,7 +122,7 @@ async fn read(mut from: impl AsyncReadExt + Unpin, len: usize) -> Vec<u8> {
     all
 }
 
-/// Sends `sent` both ways at once, then ends both ways in order.
+/// Sends `sent` both ways at once.
 async fn exchange<S>(ours: Ours, theirs: S, sent: &[u8])
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -200,7 +200,7 @@ async fn an_end_in_order_and_a_cut_are_told_apart() {
     ours.read_to_end(&mut all).await.unwrap();
     assert_eq!(all, b"last");
     assert_eq!(ours.read(&mut [0; 5]).await.unwrap(), 0);
-    // The other direction goes on.
+    // The other direction still works.
     ours.write_all(b"answer").await.unwrap();
     ours.shutdown().await.unwrap();
     theirs.read_to_end(&mut all).await.unwrap();
@@ -218,7 +218,7 @@ async fn an_end_in_order_and_a_cut_are_told_apart() {
     assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
 }
 
-/// What our reader says to bytes that rustls did not send.
+/// The error of our reader for bytes that rustls did not send.
 async fn told(forge: impl FnOnce(Vec<u8>) -> Vec<u8>) -> String {
     let (mut ours, theirs) = server(SUITES[0], b"").await;
     let (mut below, mut connection) = theirs.into_inner();
@@ -254,7 +254,7 @@ async fn records_without_content_do_not_keep_us_busy_for_ever() {
     let (ours, mut theirs) = client(SUITES[0], b"e").await;
     let mut ours = ours;
     ours.read_u8().await.unwrap();
-    // rustls sends nothing empty, so our own end does.
+    // rustls never sends empty records, so our own end does.
     let mut hostile = ours;
     for _ in 0..40 {
         hostile.seal_for_test(Content::Data, b"");

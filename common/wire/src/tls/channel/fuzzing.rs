@@ -8,11 +8,11 @@ use tokio::io::{AsyncReadExt, join, sink};
 
 use super::{Channel, Content, MAX_CONTENT, OVERHEAD, Opener, READ_FEW, Sealer, Told};
 
-/// Reads what a peer sends that knows the keys: `script` is a list of pieces, each behind its kind (raw bytes,
+/// Reads what a peer that knows the keys sends. `script` is a list of pieces, each after its kind (raw bytes,
 /// or the content of a sealed alert, handshake message or data record) and its length.
 ///
 /// # Panics
-/// When the reader gets anything but the data records up to the first fault.
+/// If the reader gets anything but the data records up to the first fault.
 pub fn read_records(mut script: &[u8]) {
     let suite = TLS13_AES_128_GCM_SHA256.tls13().expect("it is one of TLS 1.3");
     let secret = || OkmBlock::new(&[7; 32]);

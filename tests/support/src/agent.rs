@@ -1,4 +1,4 @@
-//! A running `lariatd`, its log and its process.
+//! A running `lariatd`, with its log and its process.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -12,10 +12,10 @@ use rustix::process::{Pid, Signal};
 use crate::binaries::binaries;
 use crate::wait;
 
-/// A running agent. It is killed when this is dropped.
+/// A running agent. Dropping it kills the agent.
 pub struct Agent {
     child: Child,
-    /// Where it listens.
+    /// Where the agent listens.
     pub address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
     /// How many lines of the log [`Agent::wait_for`] has consumed.
@@ -23,7 +23,7 @@ pub struct Agent {
     config: PathBuf,
 }
 
-/// `lariatd` with this configuration, and nothing of a service manager's environment.
+/// `lariatd` with this configuration, and without a service manager's environment.
 pub fn lariatd(config: &Path) -> Command {
     let mut command = Command::new(&binaries().lariatd);
     command.arg("--config").arg(config);
@@ -33,10 +33,10 @@ pub fn lariatd(config: &Path) -> Command {
     command
 }
 
-/// An address of loopback that nobody else is likely to have, with a port that the system picks.
+/// A loopback address that other programs are unlikely to use, with a port that the system picks.
 ///
-/// An agent that is started again wants its port again, and connections to 127.0.0.1 come from ports of
-/// that address: one of them could have taken it meanwhile.
+/// An agent that is restarted needs the same port again. Connections to 127.0.0.1 come from ports of that
+/// address, so one of them could have taken the port meanwhile.
 pub fn anywhere() -> SocketAddr {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -50,7 +50,7 @@ impl Agent {
         Self::start_by(config, listen, |_| {})
     }
 
-    /// Starts the agent of a bundle at an address, with changes of the caller's own to its command.
+    /// Starts the agent of a bundle at an address, after changes to its command.
     pub fn start_by(
         config: PathBuf,
         listen: SocketAddr,
@@ -62,10 +62,10 @@ impl Agent {
         Self::spawn(command, config)
     }
 
-    /// Starts an agent by a command of the caller's own.
+    /// Starts an agent with a given command.
     ///
     /// # Panics
-    /// When it ends before it listens.
+    /// If the agent ends before it listens.
     pub fn spawn(mut command: Command, config: PathBuf) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("lariatd can be run");
@@ -92,7 +92,7 @@ impl Agent {
         Self { child, address, log, consumed, config }
     }
 
-    /// What it has logged so far.
+    /// What the agent has logged so far.
     ///
     /// # Panics
     /// Never.
@@ -100,10 +100,10 @@ impl Agent {
         self.log.lock().expect("no panic while it is held").clone()
     }
 
-    /// Waits for a line with `part` behind the one that the last call returned.
+    /// Waits for a line that contains `part`, after the line that the last call returned.
     ///
     /// # Panics
-    /// When there is none after [`wait::PATIENCE`].
+    /// If none appears within [`wait::PATIENCE`].
     pub fn wait_for(&self, part: &str) -> String {
         wait::until_or(
             || {
@@ -117,64 +117,64 @@ impl Agent {
         )
     }
 
-    /// Its process id.
+    /// The agent's process id.
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
-    /// Its directory for jobs and sockets.
+    /// The agent's directory for jobs and sockets.
     pub fn state(&self) -> PathBuf {
         self.config.parent().unwrap_or(Path::new("/")).join("state")
     }
 
-    /// Sends it a signal.
+    /// Sends the agent a signal.
     ///
     /// # Panics
-    /// When it is not there any more.
+    /// If the agent has ended.
     pub fn signal(&self, signal: Signal) {
         rustix::process::kill_process(self.pid(), signal).expect("the agent is there");
     }
 
-    /// Waits for its end.
+    /// Waits for the agent's end.
     ///
     /// # Panics
-    /// When it can't be waited for.
+    /// If waiting fails.
     pub fn wait(&mut self) -> ExitStatus {
         self.child.wait().expect("it is our child")
     }
 
-    /// Whether it is not there any more.
+    /// Whether the agent has ended.
     ///
     /// # Panics
-    /// When it can't be waited for.
+    /// If its status can't be queried.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("it is our child").is_some()
     }
 
-    /// Kills it with SIGKILL and starts it again at the same address.
+    /// Kills the agent with SIGKILL and restarts it at the same address.
     pub fn kill_and_restart(&mut self) {
         self.signal(Signal::KILL);
         self.restart();
     }
 
-    /// Waits for its end and starts it again at the same address.
+    /// Waits for the agent's end and restarts it at the same address.
     pub fn restart(&mut self) {
         self.wait();
         *self = Self::start(self.config.clone(), self.address);
     }
 
-    /// A figure of `/proc/PID/status` in KiB, such as `VmRSS`.
+    /// A value of `/proc/PID/status` in KiB, such as `VmRSS`.
     ///
     /// # Panics
-    /// When there is no such figure.
+    /// If there is no such value.
     pub fn memory_kib(&self, figure: &str) -> u64 {
         memory_kib(self.pid(), figure).expect("the agent is there")
     }
 
-    /// How many descriptors it has open.
+    /// The number of the agent's open descriptors.
     ///
     /// # Panics
-    /// When it is not there any more.
+    /// If the agent has ended.
     pub fn descriptors(&self) -> usize {
         let directory = format!("/proc/{}/fd", self.pid().as_raw_nonzero());
         std::fs::read_dir(directory).expect("the agent is there").count()
@@ -189,7 +189,7 @@ impl Drop for Agent {
     }
 }
 
-/// A figure of a process's `/proc/PID/status` in KiB, such as `VmHWM`; none of one that has ended.
+/// A value of a process's `/proc/PID/status` in KiB, such as `VmHWM`; `None` if the process has ended.
 pub fn memory_kib(pid: Pid, figure: &str) -> Option<u64> {
     let path = format!("/proc/{}/status", pid.as_raw_nonzero());
     let status = std::fs::read_to_string(path).ok()?;

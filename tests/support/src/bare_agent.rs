@@ -1,4 +1,4 @@
-//! An agent with a bundle made for one test, and a controller written from the protocol alone.
+//! An agent with a bundle made for one test, and a controller that sends frames of its own.
 
 use std::io::Write;
 use std::ops::{Deref, DerefMut};
@@ -26,19 +26,19 @@ use tokio_rustls::client::TlsStream;
 
 use crate::agent::{Agent, lariatd};
 
-/// The transfer of tests that need only one.
+/// The transfer id of tests that need only one.
 pub const TRANSFER: TransferId = TransferId([7; 16]);
 
-/// A running agent whose keys the test has. It is killed when this is dropped.
+/// A running agent whose keys the test has. Dropping it kills the agent.
 pub struct BareAgent {
     agent: Agent,
     /// The agent's directory.
     pub directory: tempfile::TempDir,
     /// The first key.
     pub key: Secret,
-    /// A second key, which may do the same unless the setup says otherwise.
+    /// A second key, with the same permissions unless the setup says otherwise.
     pub other_key: Secret,
-    /// Further keys, which may do what the first one may.
+    /// Further keys, with the first one's permissions.
     pub more_keys: Vec<Secret>,
     host: HostName,
     enrolment: EnrolmentId,
@@ -65,11 +65,11 @@ pub struct Setup<'a> {
     pub config: &'a str,
     /// The verbs of every key, as in the keyring.
     pub verbs: &'a str,
-    /// The second key's, if they are others.
+    /// The second key's verbs, if they differ.
     pub other_verbs: Option<&'a str>,
-    /// The number of keys besides the two.
+    /// The number of keys besides these two.
     pub more_keys: usize,
-    /// More variables of the agent's own environment.
+    /// More variables of the agent's environment.
     pub environment: Vec<(&'a str, String)>,
 }
 
@@ -110,7 +110,7 @@ impl BareAgent {
         Self { agent, directory, key, other_key, more_keys, host, enrolment, ca }
     }
 
-    /// TLS as a controller does it, with the fleet's CA alone.
+    /// The TLS configuration of a controller that trusts only the fleet's CA.
     pub fn client_config(&self) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.ca.certificate().clone()).unwrap();
@@ -160,12 +160,12 @@ impl BareAgent {
         request: &[u8],
     ) -> std::io::Result<(Link<TlsStream<TcpStream>>, Welcome)> {
         let (tls, welcome) = self.log_in_raw(key, request).await?;
-        // The number of the request that came along, if one did.
+        // The number of the request that was sent along, if any.
         let number = request.get(6..8).map_or(0, |n| u16::from_le_bytes([n[0], n[1]]));
         Ok((Link::with_memory(tls, number, Memory::default()), welcome))
     }
 
-    /// Opens a session of `key` and returns its TLS stream, without a link.
+    /// Opens a session of `key` and returns its TLS stream instead of a link.
     pub async fn log_in_raw(
         &self,
         key: &Secret,

@@ -1,4 +1,4 @@
-//! The programs under test: those that the same `cargo` run has built.
+//! The programs under test: those that the same run of cargo has built.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,11 +15,13 @@ pub struct Binaries {
 
 /// Finds the programs beside the running executable.
 ///
-/// The end-to-end tests belong to the package that has the programs, so that `cargo test` builds these
-/// first, whichever of the tests it is asked for. Other packages call [`build`].
+/// Finds the programs beside the running executable.
+///
+/// The end-to-end tests belong to the package of the programs, so that `cargo test` builds these first,
+/// whichever tests are selected. Other packages call [`build`].
 ///
 /// # Panics
-/// When there are no programs.
+/// If the programs are missing.
 pub fn binaries() -> &'static Binaries {
     static FOUND: OnceLock<Binaries> = OnceLock::new();
     FOUND.get_or_init(|| {
@@ -37,7 +39,7 @@ pub fn binaries() -> &'static Binaries {
 /// Builds the programs in the profile of the running executable, beside it.
 ///
 /// # Panics
-/// When they do not build.
+/// If they do not build.
 pub fn build() {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--package", "lariat"]).current_dir(env!("CARGO_MANIFEST_DIR"));

@@ -1,4 +1,4 @@
-//! A bad network: a proxy on loopback that delays, cuts, stalls or narrows what passes through it.
+//! A bad network: a proxy on loopback that delays, cuts, stalls or throttles what passes through it.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,19 +10,19 @@ use std::io::{Read, Write};
 /// What the network does to each connection.
 #[derive(Clone, Debug, Default)]
 pub struct Fault {
-    /// Added each way.
+    /// Added in each direction.
     pub delay: Duration,
     /// Connections are cut after this many bytes towards the agent.
     pub cut_up: Option<u64>,
     /// Connections are cut after this many bytes towards the controller.
     pub cut_down: Option<u64>,
-    /// Nothing passes any more, though connections stand.
+    /// Nothing passes any more, but connections stay open.
     pub stall: bool,
-    /// Bytes a second, each way.
+    /// Bytes per second, in each direction.
     pub rate: Option<u64>,
 }
 
-/// A proxy in front of an agent. It ends with this value.
+/// A proxy in front of an agent. Dropping it ends the proxy.
 pub struct Faulty {
     /// Where controllers connect to.
     pub address: SocketAddr,
@@ -34,7 +34,7 @@ struct Shared {
     fault: Mutex<Fault>,
     connections: Mutex<Vec<TcpStream>>,
     stopped: AtomicBool,
-    /// Connections before this one have nothing pass any more.
+    /// Connections numbered below this are stalled.
     forsaken: AtomicU64,
     accepted: AtomicU64,
     bytes_up: AtomicU64,
@@ -46,7 +46,7 @@ impl Faulty {
     /// Starts a proxy to `target`.
     ///
     /// # Panics
-    /// When loopback has no port left.
+    /// If loopback has no free port.
     pub fn start(target: SocketAddr, fault: Fault) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
         let address = listener.local_addr().expect("it is bound");
@@ -73,7 +73,7 @@ impl Faulty {
         Self { address, shared }
     }
 
-    /// Changes what happens to connections, those that stand included.
+    /// Changes the fault, for open connections too.
     ///
     /// # Panics
     /// Never.
@@ -81,7 +81,7 @@ impl Faulty {
         *self.shared.fault.lock().expect("no panic while it is held") = fault;
     }
 
-    /// Leads new connections elsewhere.
+    /// Leads new connections to another target.
     ///
     /// # Panics
     /// Never.
@@ -89,24 +89,23 @@ impl Faulty {
         *self.shared.target.lock().expect("no panic while it is held") = target;
     }
 
-    /// Cuts every connection at once, without a word.
+    /// Cuts every connection at once.
     ///
     /// # Panics
     /// Never.
     pub fn cut(&self) {
         for stream in self.shared.connections.lock().expect("no panic while it is held").drain(..) {
-            // It may be gone already.
+            // It may be closed already.
             let _ = stream.shutdown(std::net::Shutdown::Both);
         }
     }
 
-    /// Nothing passes any more on the connections that stand now, though they stand; those that are made
-    /// later work.
+    /// Stalls the connections that are open now, without closing them. Later connections work.
     pub fn forsake(&self) {
         self.shared.forsaken.store(self.accepted(), Ordering::SeqCst);
     }
 
-    /// Tells, at once, when this many more bytes have passed, both ways together.
+    /// Sends one message as soon as this many more bytes have passed, counted in both directions.
     ///
     /// # Panics
     /// Never.
@@ -117,17 +116,17 @@ impl Faulty {
         told
     }
 
-    /// How many connections were made.
+    /// The number of connections so far.
     pub fn accepted(&self) -> u64 {
         self.shared.accepted.load(Ordering::SeqCst)
     }
 
-    /// Bytes that passed towards the agent.
+    /// Bytes that have passed towards the agent.
     pub fn bytes_up(&self) -> u64 {
         self.shared.bytes_up.load(Ordering::SeqCst)
     }
 
-    /// Bytes that passed towards the controller.
+    /// Bytes that have passed towards the controller.
     pub fn bytes_down(&self) -> u64 {
         self.shared.bytes_down.load(Ordering::SeqCst)
     }
@@ -137,7 +136,7 @@ impl Drop for Faulty {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
         self.cut();
-        // Wakes the accepting thread, so that it looks.
+        // Wakes the accepting thread, so that it notices.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -164,17 +163,17 @@ impl Shared {
         self.pump(clone(&agent), clone(controller), Way::Down, number);
     }
 
-    /// Tells whoever waits for so many bytes.
+    /// Notifies receivers whose number of bytes has passed.
     fn tell(&self) {
         let passed = [&self.bytes_up, &self.bytes_down].map(|bytes| bytes.load(Ordering::SeqCst));
         let mut awaited = self.awaited.lock().expect("no panic while it is held");
         if let Some((_, tell)) = awaited.take_if(|(when, _)| passed.iter().sum::<u64>() >= *when) {
-            // It may not wait any more.
+            // The receiver may have been dropped.
             let _ = tell.send(());
         }
     }
 
-    /// Reads on one thread and, when its time has come, writes on another.
+    /// Reads on one thread and writes on another, each piece when its time has come.
     fn pump(self: &Arc<Self>, mut from: TcpStream, mut to: TcpStream, way: Way, number: u64) {
         let (pieces, due) = mpsc::channel::<(Instant, Vec<u8>)>();
         let reading = Arc::clone(self);
@@ -226,7 +225,7 @@ impl Shared {
                 counter.fetch_add(piece.len() as u64, Ordering::SeqCst);
                 writing.tell();
             }
-            // An end is passed on as an end; a cut looks the same, without TLS's own word before it.
+            // An end is passed on as an end. A cut looks the same, but without TLS's close_notify before it.
             let _ = to.shutdown(std::net::Shutdown::Both);
         });
     }

@@ -1,15 +1,15 @@
-//! Files to send, and what has become of them.
+//! Files to send, and checks of what arrived.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// A path as a word of a command line.
+/// A path as a command-line argument.
 pub fn text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// A path on the host `web1` as a word of a command line.
+/// A path on the host `web1` as a command-line argument.
 pub fn remote(path: &Path) -> String {
     format!("web1:{}", path.display())
 }
@@ -25,7 +25,7 @@ pub fn names(directory: &Path) -> Vec<String> {
 /// Compares two files: content, time of last modification and mode.
 ///
 /// # Panics
-/// When they differ.
+/// If they differ.
 pub fn assert_same(one: &Path, other: &Path) {
     let same = std::fs::read(one).unwrap() == std::fs::read(other).unwrap();
     assert!(same, "{} {}", one.display(), other.display());
@@ -33,17 +33,17 @@ pub fn assert_same(one: &Path, other: &Path) {
     assert_eq!((a.mtime(), a.mtime_nsec(), a.mode()), (b.mtime(), b.mtime_nsec(), b.mode()));
 }
 
-/// A file of `size` bytes that do not compress and differ by `seed`.
+/// Writes a file of `size` incompressible bytes that depend on `seed`.
 ///
 /// # Panics
-/// When it can't be written.
+/// If it can't be written.
 pub fn random_file(path: &Path, size: u64, seed: u64) {
     use std::io::{Read, copy};
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut block = vec![0_u8; 64 * 1024];
     let mut source = std::iter::from_fn(move || {
         for word in block.chunks_exact_mut(8) {
-            // xorshift64*: fast, and nothing that a compressor finds.
+            // xorshift64*: fast, and not compressible.
             state ^= state >> 12;
             state ^= state << 25;
             state ^= state >> 27;

@@ -1,4 +1,4 @@
-//! A fleet of a test's own: a controller's home, and agents on loopback.
+//! A fleet for one test: a controller's home, and agents on loopback.
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use crate::agent::{Agent, anywhere};
 use crate::binaries::binaries;
 
-/// A controller's home and its agents, in a directory that goes with it.
+/// A controller's home and its agents' bundles, in a directory that is removed with it.
 pub struct TestFleet {
     directory: tempfile::TempDir,
 }
@@ -21,10 +21,10 @@ impl Default for TestFleet {
 }
 
 impl TestFleet {
-    /// Makes a fleet without hosts.
+    /// Creates a fleet without hosts.
     ///
     /// # Panics
-    /// When `lariat init` fails.
+    /// If `lariat init` fails.
     pub fn new() -> Self {
         let directory =
             tempfile::Builder::new().prefix("lariat-test-").tempdir().expect("a directory");
@@ -44,7 +44,7 @@ impl TestFleet {
         (fleet, agent)
     }
 
-    /// A path in the test's own directory, which is not the controller's home.
+    /// A path in the test's working directory, outside the controller's home.
     pub fn path(&self, name: impl AsRef<OsStr>) -> PathBuf {
         self.directory.path().join("work").join(name.as_ref())
     }
@@ -59,7 +59,7 @@ impl TestFleet {
         self.directory.path().join(format!("{host}.lariat"))
     }
 
-    /// `lariat`, with this fleet's home and nothing of the test's own environment.
+    /// `lariat` with this fleet's home, and without the test's own environment.
     pub fn lariat(&self) -> Command {
         let mut command = Command::new(&binaries().lariat);
         command.env_clear().env("LARIAT_HOME", self.home()).env("HOME", self.directory.path());
@@ -71,7 +71,7 @@ impl TestFleet {
     /// Runs `lariat` with these arguments to its end.
     ///
     /// # Panics
-    /// When it can't be run, and when it panicked: that is no way to report anything.
+    /// If it can't be run, or has panicked.
     pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Output {
         let output = self.lariat().args(args).output().expect("lariat can be run");
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -79,10 +79,10 @@ impl TestFleet {
         output
     }
 
-    /// Runs `lariat`, which must succeed, and returns what it printed.
+    /// Runs `lariat`, which must succeed, and returns its stdout.
     ///
     /// # Panics
-    /// When it fails.
+    /// If it fails.
     pub fn ok<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> String {
         let output = self.run(args);
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -90,10 +90,10 @@ impl TestFleet {
         String::from_utf8(output.stdout).expect("text")
     }
 
-    /// Runs `lariat`, which must fail with this exit code and one line, which is returned.
+    /// Runs `lariat`, which must fail with this exit code and one line, and returns the line.
     ///
     /// # Panics
-    /// When it does anything else.
+    /// If it does anything else.
     pub fn fails<A: AsRef<OsStr>>(&self, code: i32, args: impl IntoIterator<Item = A>) -> String {
         let output = self.run(args);
         let errors = String::from_utf8(output.stderr).expect("text");
@@ -107,7 +107,7 @@ impl TestFleet {
         self.agent_by(host, |_| {})
     }
 
-    /// Enrolls a host and starts its agent, with changes of the caller's own to the agent's command.
+    /// Enrolls a host and starts its agent, after changes to the agent's command.
     pub fn agent_by(&self, host: &str, change: impl FnOnce(&mut Command)) -> Agent {
         self.enroll(host, "127.0.0.1:1");
         let config = self.bundle(host).join("agent.toml");
@@ -129,15 +129,15 @@ impl TestFleet {
         ]);
     }
 
-    /// Starts the agent of an enrolled host, [`anywhere`].
+    /// Starts the agent of an enrolled host at an address of [`anywhere`].
     pub fn start(&self, host: &str) -> Agent {
         Agent::start(self.bundle(host).join("agent.toml"), anywhere())
     }
 
-    /// Tells the controller that a host is somewhere else, such as behind a proxy.
+    /// Changes a host's address in the inventory, for instance to that of a proxy.
     ///
     /// # Panics
-    /// When the inventory has no such host.
+    /// If the inventory has no such host.
     pub fn set_address(&self, host: &str, address: SocketAddr) {
         let path = self.home().join("hosts.toml");
         let text = std::fs::read_to_string(&path).expect("an inventory");

@@ -1,8 +1,8 @@
-//! What end-to-end tests and the benchmark stand on: the real programs, a fleet of a test's own, an agent
-//! and a controller that break the rules, a faulty network.
+//! What end-to-end tests and the benchmark share: the real programs, a fleet for each test, an agent and a
+//! controller that break the rules, a faulty network.
 //!
-//! Each test has its own directory and its own ports, picked by the system, so that any number of them
-//! run beside each other; everything ends and goes when its value is dropped.
+//! Each test has its own directory and its own ports, picked by the system, so that any number of tests can
+//! run at once. Dropping a value ends and removes what it stands for.
 
 #![allow(
     clippy::unwrap_used,

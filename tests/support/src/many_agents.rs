@@ -8,7 +8,7 @@ use rustix::process::Pid;
 use crate::agent::Agent;
 use crate::fleet::TestFleet;
 
-/// Running agents. They are killed when this is dropped.
+/// Running agents. Dropping them kills them.
 pub struct ManyAgents {
     agents: Vec<Agent>,
     /// The hosts, `h0001` and so on, with their addresses.
@@ -28,7 +28,7 @@ impl ManyAgents {
         Self::start_by(fleet, count, |_| {})
     }
 
-    /// Enrolls this many hosts and starts their agents, with changes of the caller's own to each command.
+    /// Enrolls this many hosts and starts their agents, after changes to each command.
     pub fn start_by(fleet: &TestFleet, count: usize, change: impl Fn(&mut Command)) -> Self {
         let hosts = (1..=count).map(|number| {
             let host = format!("h{number:04}");
@@ -39,7 +39,7 @@ impl ManyAgents {
         Self { agents, hosts }
     }
 
-    /// Their processes.
+    /// The agents' process ids.
     pub fn pids(&self) -> Vec<Pid> {
         self.agents.iter().map(Agent::pid).collect()
     }

@@ -1,29 +1,29 @@
-//! What programs have said, as tests look at it.
+//! Output of programs, in forms that tests can compare.
 
 use serde_json::Value;
 
-/// Bytes that are text.
+/// Bytes as text.
 ///
 /// # Panics
-/// When they are not.
+/// If they are not UTF-8.
 pub fn text(bytes: &(impl AsRef<[u8]> + ?Sized)) -> &str {
     std::str::from_utf8(bytes.as_ref()).expect("text")
 }
 
-/// The lines in an order of their own.
+/// The lines, sorted.
 ///
 /// # Panics
-/// When it is no text.
+/// If they are not UTF-8.
 pub fn sorted(bytes: &(impl AsRef<[u8]> + ?Sized)) -> Vec<&str> {
     let mut lines: Vec<&str> = text(bytes).lines().collect();
     lines.sort_unstable();
     lines
 }
 
-/// One object a line, in the order of their hosts; those of one host as they came.
+/// The JSON objects of the lines, sorted by host; those of one host keep their order.
 ///
 /// # Panics
-/// When they are anything else.
+/// If a line is anything else.
 pub fn objects(bytes: &(impl AsRef<[u8]> + ?Sized)) -> Vec<Value> {
     let lines = text(bytes).lines();
     let objects = lines.map(|line| serde_json::from_str(line).expect("an object"));

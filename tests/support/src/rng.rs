@@ -1,13 +1,13 @@
-//! Chance that can be repeated: every choice comes from one seed, which a failing test prints.
+//! Repeatable random choices: all of them come from one seed, which a failing test prints.
 
-/// A generator of numbers that are random enough for choosing.
+/// A random number generator, good enough for choices.
 pub struct Rng {
     seed: u64,
     state: u64,
 }
 
 impl Rng {
-    /// From the seed in the environment variable `LARIAT_SEED`, or one of the moment.
+    /// Seeded from the environment variable `LARIAT_SEED`, or from the time.
     pub fn new() -> Self {
         Self::from_seed(number("LARIAT_SEED").unwrap_or_else(|| {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -15,17 +15,17 @@ impl Rng {
         }))
     }
 
-    /// From this seed.
+    /// Seeded with this number.
     pub fn from_seed(seed: u64) -> Self {
         Self { seed, state: seed }
     }
 
-    /// What to set `LARIAT_SEED` to for the same choices.
+    /// The value of `LARIAT_SEED` that repeats these choices.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// A number below `end`, which is not 0.
+    /// A number below `end`, which must not be 0.
     pub fn below(&mut self, end: u64) -> u64 {
         // splitmix64
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -35,7 +35,7 @@ impl Rng {
         (word ^ (word >> 31)) % end
     }
 
-    /// One time in `times`.
+    /// True one time in `times`.
     pub fn one_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
@@ -47,10 +47,10 @@ impl Default for Rng {
     }
 }
 
-/// A number in an environment variable, if it is set.
+/// A number in an environment variable, if that is set.
 ///
 /// # Panics
-/// When it is set to something else.
+/// If it is not a number.
 pub fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a number")))

@@ -21,7 +21,7 @@ impl Screen {
     /// Starts a program whose three streams are a terminal of 99 columns.
     ///
     /// # Panics
-    /// When there is no terminal to be had, or no such program.
+    /// If there is no terminal available, or no such program.
     pub fn start(command: &mut Command) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let ours = openpt(flags).unwrap();
@@ -43,18 +43,18 @@ impl Screen {
         Self { child, ours: ours.into(), seen }
     }
 
-    /// Types something.
+    /// Types a text.
     ///
     /// # Panics
-    /// When the terminal is gone.
+    /// If the terminal is gone.
     pub fn types(&mut self, text: &str) {
         self.ours.write_all(text.as_bytes()).unwrap();
     }
 
-    /// Waits for a text, and forgets everything up to its end. Gives how long that took.
+    /// Waits for a text, and forgets everything up to its end. Returns how long that took.
     ///
     /// # Panics
-    /// When it has not come after [`crate::wait::PATIENCE`]; says what was there instead.
+    /// If it has not appeared within [`crate::wait::PATIENCE`]; the message shows what was there instead.
     pub fn sees(&self, text: &str) -> Duration {
         let began = Instant::now();
         loop {
@@ -71,7 +71,7 @@ impl Screen {
         }
     }
 
-    /// What was shown since the last time.
+    /// What has been shown since the last call.
     ///
     /// # Panics
     /// Never.

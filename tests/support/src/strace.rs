@@ -1,4 +1,4 @@
-//! Failing file operations: an agent whose system calls on some paths go wrong, by way of `strace`.
+//! Failing file operations: an agent whose system calls on some paths fail, by means of `strace`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,34 +8,33 @@ use crate::agent::{Agent, anywhere};
 use crate::binaries::binaries;
 use crate::fleet::TestFleet;
 
-/// What goes wrong, and when.
+/// What fails, and when.
 #[derive(Clone, Debug)]
 pub struct Injection<'a> {
     /// The system call, such as `fsync`.
     pub call: &'a str,
-    /// What happens, as `strace` has it: `error=EIO`, `signal=KILL`.
+    /// What happens, in the words of `strace`: `error=EIO`, `signal=KILL`.
     pub what: &'a str,
-    /// To which call of each thread, counted from 1.
+    /// The number of the call in each thread, from 1.
     pub when: u32,
     /// Only calls on these paths count.
     pub paths: &'a [PathBuf],
 }
 
-/// Whether `strace` is here and may be used. If not, that is printed: what is not checked should be
-/// known.
+/// Whether `strace` is installed and may trace. If not, prints that, so that the gap is known.
 pub fn is_here() -> bool {
     let mut strace = Command::new("strace");
     strace.args(["-D", "-f", "-o", "/dev/null", "-e", "inject=fsync:error=EIO", "true"]);
     let here = strace.stdin(Stdio::null()).output().is_ok_and(|output| output.status.success());
     if !here {
-        // Not by a macro, whose words are shown only of tests that fail.
+        // Not by a macro, whose output is shown only for tests that fail.
         let skipped = "SKIPPED: strace is not here or may not trace: no file operation was failed";
         writeln!(std::io::stderr(), "{skipped}").expect("stderr is there");
     }
     here
 }
 
-/// Starts the agent of `host` so that this happens to it. `log` tells afterwards whether it did.
+/// Starts the agent of `host` with this injection. `log` shows afterwards whether it happened.
 pub fn start(fleet: &TestFleet, host: &str, injection: &Injection<'_>, log: &Path) -> Agent {
     let Injection { call, what, when, paths } = injection;
     let config = fleet.bundle(host).join("agent.toml");
@@ -58,7 +57,7 @@ pub fn start(fleet: &TestFleet, host: &str, injection: &Injection<'_>, log: &Pat
     agent
 }
 
-/// Whether it happened.
+/// Whether the injection happened.
 pub fn happened(log: &Path) -> bool {
     std::fs::read_to_string(log).is_ok_and(|log| log.contains("(INJECTED)"))
 }

@@ -1,23 +1,23 @@
-//! Waiting for a state instead of for a time.
+//! Waits for states instead of durations.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long a state may take to come before a test gives up on it.
+/// How long a test waits for a state before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Looks until `state` gives something.
+/// Polls `state` until it returns something.
 ///
 /// # Panics
-/// When it has not after [`PATIENCE`]; `what` says what was waited for.
+/// If it has not within [`PATIENCE`]; `what` names what was waited for.
 pub fn until<T>(what: &str, state: impl FnMut() -> Option<T>) -> T {
     until_or(state, || what.to_owned())
 }
 
-/// Looks until `state` gives something.
+/// Polls `state` until it returns something.
 ///
 /// # Panics
-/// When it has not after [`PATIENCE`]; `what`, called then, says what was waited for.
+/// If it has not within [`PATIENCE`]; `what` is called then, and names what was waited for.
 pub fn until_or<T>(mut state: impl FnMut() -> Option<T>, what: impl FnOnce() -> String) -> T {
     let began = Instant::now();
     loop {
@@ -37,17 +37,17 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> T {
 /// Runs a test's asynchronous part on a runtime of its own, for at most `limit`.
 ///
 /// # Panics
-/// When it takes longer.
+/// If it takes longer.
 pub fn block_on_within<T>(limit: Duration, work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let work = async { tokio::time::timeout(limit, work).await };
     runtime.expect("a runtime").block_on(work).expect("it ends in time")
 }
 
-/// Waits until a partial in `directory` has this many bytes, and tells where it is.
+/// Waits until a partial in `directory` has this many bytes, and returns its path.
 ///
 /// # Panics
-/// When it has not after [`PATIENCE`], and when there is no such directory.
+/// If it has not within [`PATIENCE`], or the directory does not exist.
 pub fn partial_reaches(directory: &Path, bytes: u64) -> PathBuf {
     until("the partial to grow", || {
         let mut paths = std::fs::read_dir(directory).unwrap().flatten().map(|entry| entry.path());

@@ -1,5 +1,5 @@
-//! An agent that is played: the real handshake, and commands that are scripts of this file. It can
-//! be as exact, as fast and as rude as a test needs.
+//! A fake agent: a real handshake, and commands that are scripts of this file. It can be as exact, as fast
+//! and as hostile as a test needs.
 
 mod tree;
 
@@ -34,33 +34,33 @@ use tokio_rustls::server::TlsStream;
 
 type AgentLink = Link<TlsStream<TcpStream>>;
 
-/// Bytes of output that may be unacknowledged, as a real agent's tail.
+/// Most bytes of unacknowledged output, as with a real agent.
 const TAIL: u64 = 4 * 1024 * 1024;
 
-/// A running agent. It ends with the test's process.
+/// A running fake agent. It ends with the test's process.
 pub struct FakeAgent {
-    /// What it was asked for and told, in order.
+    /// What the controller has sent, in order.
     pub heard: Receiver<Heard>,
-    /// Whether it cuts every connection once a login and its request have come, without an answer.
+    /// Whether it cuts every connection after the login and its request, without an answer.
     pub cuts_logins: Arc<AtomicBool>,
-    /// How many it has cut so.
+    /// The number of connections that it has cut in this way.
     pub cut: Arc<AtomicU8>,
-    /// Whether it sends single bytes for ever once it has answered a login.
+    /// Whether it sends single bytes for ever after it has answered a login.
     pub dribbles: Arc<AtomicBool>,
 }
 
-/// Something that came from the controller.
+/// Something that the controller has sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Heard {
     /// A command to run.
     Run(Run),
-    /// A job to go on with.
+    /// A job to continue.
     Attach(Attach),
     /// A signal for the command.
     Signal(u8),
-    /// All of the command's stdin.
+    /// The command's whole stdin.
     Stdin(Vec<u8>),
-    /// The acknowledgement that came after the end.
+    /// The acknowledgement after the end.
     LastAck(Ack),
 }
 
@@ -80,7 +80,7 @@ impl FakeAgent {
         let slow = dribbles.clone();
         let cut = Arc::new(AtomicU8::new(0));
         let counter = cut.clone();
-        // Changed with a restart of the host: what its boot id is made of.
+        // The byte that its boot id consists of, changed by a simulated reboot.
         let boot = AtomicU8::new(3);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -160,7 +160,7 @@ async fn serve(
             return;
         }
         Some(frame) if frame.kind == Kind::Attach => {
-            // It forgets everything at once, and has been up for as long as its tests need.
+            // The fake agent keeps no jobs, and claims to have been up longer than any test runs.
             tell.send(Heard::Attach(link.reader.message().unwrap())).unwrap();
             let up_ms = 1_000_000_000;
             link.send(&Failure::request(Cause::NoSuchJob { up_ms })).await.unwrap();
@@ -209,7 +209,7 @@ impl Script<'_> {
             return std::future::pending().await;
         }
         if line == "late" {
-            // A controller that would leave now does so meanwhile.
+            // A controller that would leave without waiting does so in this time.
             let left = tokio::time::timeout(Duration::from_millis(200), self.link.next()).await;
             assert!(left.is_err(), "it left, or sent something before it was told of the start");
         }
@@ -249,7 +249,7 @@ impl Script<'_> {
         self.linger().await
     }
 
-    /// Reads on until the controller ends the connection.
+    /// Reads until the controller ends the connection.
     async fn linger(&mut self) -> Option<()> {
         let mut last = None;
         while let Some(frame) = self.link.next().await.ok()? {
@@ -267,7 +267,7 @@ impl Script<'_> {
         self.link.writer.bulk(kind, &head, bytes).await.ok()
     }
 
-    /// Output of this length, which ends early when a signal comes.
+    /// Sends output of this length, and ends early on a signal.
     async fn big(&mut self, len: u64) -> Option<End> {
         let piece = vec![b'y'; 256 * 1024];
         while self.stdout < len {
@@ -283,7 +283,7 @@ impl Script<'_> {
         Some(End::Exited(0))
     }
 
-    /// Gives stdin back.
+    /// Echoes stdin.
     async fn cat(&mut self) -> Option<End> {
         let mut all = Vec::new();
         loop {
@@ -310,7 +310,7 @@ impl Script<'_> {
         }
     }
 
-    /// Waits for a signal that ends it; SIGINT does not.
+    /// Waits for a signal that ends the command; SIGINT does not.
     async fn sleep(&mut self) -> Option<End> {
         self.output(Kind::Stdout, b"sleeping\n").await?;
         loop {
@@ -322,7 +322,7 @@ impl Script<'_> {
         }
     }
 
-    /// Hears an acknowledgement or a signal; the latter ends most commands.
+    /// Handles an acknowledgement or a signal; most commands end on a signal.
     #[allow(clippy::option_option, reason = "the outer one is for `?`")]
     fn control(&mut self, kind: Kind) -> Option<Option<End>> {
         match kind {

@@ -1,4 +1,4 @@
-//! A host whose directory or file is an attack: the source's name says which.
+//! A host whose directory or file is an attack, chosen by the source's name.
 
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::Kind;
@@ -16,7 +16,7 @@ fn entry(name: &[u8], what: What) -> Entry {
     Entry { name: name.to_vec(), metadata, what }
 }
 
-/// A file that nobody asked for, in a pack.
+/// A pack with a file that the controller has not asked for.
 async fn content(link: &mut AgentLink, seed: u64) -> Result<(), LinkError> {
     let (mode, mtime) = (0o644, Time::default());
     let body = PackedHead { number: 1, mode, mtime, len: 0 }.encode();
@@ -25,7 +25,7 @@ async fn content(link: &mut AgentLink, seed: u64) -> Result<(), LinkError> {
     link.writer.bulk(Kind::Pack, &head.encode(), &body).await
 }
 
-/// A file that can't be, or that was not to come.
+/// An offer with invalid metadata, or of a file that was not expected.
 fn offer(source: &[u8]) -> Offer {
     let name = b"user.a".to_vec();
     let metadata = match source {

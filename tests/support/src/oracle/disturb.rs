@@ -1,4 +1,4 @@
-//! What becomes of attempts before the last one.
+//! Disturbances of the attempts before the last one.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,23 +9,23 @@ use crate::agent::Agent;
 use crate::faulty::{Fault, Faulty};
 use crate::rng::Rng;
 
-/// One attempt that does not get to its end, or only just.
+/// One attempt that is disturbed, and may or may not reach its end.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Disturbance {
-    /// The controller is sent a signal after so many bytes.
+    /// The controller is sent a signal after this many bytes.
     Signal(u64, Signal),
-    /// The agent is killed after so many bytes, and started again.
+    /// The agent is killed after this many bytes, and restarted.
     AgentKilled(u64),
-    /// Every connection is cut after so many bytes, and the attempt goes on by itself.
+    /// Every connection is cut after this many bytes, and the attempt continues by itself.
     Cut(u64),
 }
 
 impl Disturbance {
-    /// None, or up to three.
+    /// Chooses up to three disturbances, or none.
     pub(super) fn choose(rng: &mut Rng) -> Vec<Self> {
         let count = if rng.one_in(3) { 0 } else { 1 + rng.below(3) };
         let one = |rng: &mut Rng| {
-            // The handshake and the login are about 7,000 bytes.
+            // The handshake and the login take about 7,000 bytes.
             let bytes = if rng.one_in(2) { rng.below(60_000) } else { rng.below(4_000_000) };
             match rng.below(5) {
                 0 => Self::Signal(bytes, Signal::KILL),
@@ -60,7 +60,7 @@ impl Disturbance {
         };
         if reached {
             match self {
-                // It may have ended meanwhile.
+                // The process may have ended meanwhile.
                 Self::Signal(_, signal) => drop(kill_process(Pid::from_child(&child), signal)),
                 Self::AgentKilled(_) => {
                     agent.kill_and_restart();

@@ -1,5 +1,5 @@
-//! Trees by chance: odd names, all kinds, sizes around every limit, and destinations that are nearly,
-//! or not at all, what the source is.
+//! Random trees: odd names, all kinds of files, sizes around every limit, and destinations that are nearly,
+//! or not at all, like the source.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
@@ -15,7 +15,7 @@ use super::copy;
 use super::options::Options;
 use crate::rng::Rng;
 
-/// Sizes around which something changes: packs, chunks, lengths of an insertion.
+/// Sizes around which the behaviour changes: packs, chunks, lengths of an insertion.
 const SIZES: [u64; 12] =
     [0, 1, 100, 4095, 4096, 65_536, 131_071, 131_072, 131_073, 300_000, 524_288, 1_300_000];
 
@@ -37,25 +37,25 @@ const NAMES: [&[u8]; 14] = [
     b"down",
 ];
 
-/// Directories inside directories, at the most.
+/// Most levels of directories.
 const DEEPEST: u32 = 4;
 
 struct Generator<'a> {
     rng: &'a mut Rng,
     options: &'a Options,
-    /// Files that a hard link may be made to.
+    /// Files that a hard link can be made to.
     files: Vec<PathBuf>,
     left: u64,
 }
 
-/// Makes a source.
+/// Creates a source.
 pub(super) fn source(rng: &mut Rng, options: &Options, root: &Path) {
     let left = 1 + rng.below(60);
     let mut generator = Generator { rng, options, files: Vec::new(), left };
     generator.directory(root, 0);
 }
 
-/// Makes what is in the destination before. Whether anything is.
+/// Creates what is in the destination before the round. Returns whether there is anything.
 pub(super) fn destination(
     rng: &mut Rng,
     options: &Options,
@@ -64,7 +64,7 @@ pub(super) fn destination(
 ) -> bool {
     match rng.below(4) {
         0 => return false,
-        // Without --delete neither tool clears a directory away for something else.
+        // Without --delete neither tool replaces a directory by something else.
         1 if options.delete => source(rng, options, root),
         _ => {
             copy(source_root, root);
@@ -114,7 +114,7 @@ impl Generator<'_> {
             4 if self.options.links && !self.files.is_empty() => {
                 let other = self.pick(self.files.len());
                 let other = self.files[other].clone();
-                // A later change may have taken the other away.
+                // A later change may have removed the other name.
                 let _ = fs::hard_link(other, path);
                 return;
             }
@@ -154,7 +154,7 @@ impl Generator<'_> {
         self.times(path);
     }
 
-    /// Mode, owner, attributes, times: those that the options carry.
+    /// Sets mode, owner, attributes and times, as far as the options copy them.
     fn dress(&mut self, path: &Path, directory: bool) {
         if self.options.owner && self.rng.one_in(3) {
             let id = u32::try_from(1 + self.rng.below(3)).expect("it is small");
@@ -189,7 +189,7 @@ impl Generator<'_> {
         rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).expect("root may");
     }
 
-    /// Changes a copy here and there, directory by directory, times of directories last.
+    /// Changes a copy at random, directory by directory, and sets the times of directories last.
     fn change(&mut self, directory: &Path, depth: u32) {
         let mut names: Vec<_> = fs::read_dir(directory)
             .expect("root may")
@@ -216,7 +216,7 @@ impl Generator<'_> {
     }
 
     fn change_one(&mut self, path: &Path, of: fs::FileType, depth: u32) {
-        // Without --delete neither tool clears a directory away for something else.
+        // Without --delete neither tool replaces a directory by something else.
         if of.is_dir() && !self.options.delete {
             return;
         }
@@ -224,7 +224,7 @@ impl Generator<'_> {
             0 => remove(path),
             1 => {
                 remove(path);
-                // Nor does either put a file in a directory's place then.
+                // For the same reason no file is put in a directory's place.
                 self.entry(path, if self.options.delete { depth } else { DEEPEST });
             }
             2 if of.is_file() => self.edit(path),
@@ -234,7 +234,7 @@ impl Generator<'_> {
         }
     }
 
-    /// Puts something in, in front or in the middle.
+    /// Inserts something at the front or in the middle.
     fn edit(&mut self, path: &Path) {
         let mut content = fs::read(path).expect("root may");
         let at = if self.rng.one_in(2) { 0 } else { content.len() / 2 };

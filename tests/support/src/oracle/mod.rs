@@ -1,9 +1,9 @@
-//! Random trees, moved by lariat and by rsync: what both made must be equal.
+//! Random trees, copied by lariat and by rsync: both copies must be equal.
 //!
-//! A round is made of one seed: a source, what is in the destination already, options that both tools
-//! have, and disturbances that only lariat gets (a kill of either end, a cut, a polite end). Its last
-//! attempt is left alone. Then the two copies are compared, no temporary file may be left, and a further
-//! attempt must find nothing to do.
+//! A round is made from one seed: a source, what is in the destination already, options that both tools have,
+//! and disturbances that only lariat gets (a kill of either end, a cut, an orderly end). Its last attempt is
+//! not disturbed. Then the two copies are compared, no temporary file may be left, and a further attempt must
+//! find nothing to do.
 
 mod disturb;
 mod generate;
@@ -28,7 +28,7 @@ pub struct Oracle {
     proxy: Faulty,
 }
 
-/// Whether rsync is here, and the tests run as root, whose copies keep everything.
+/// Whether rsync is installed and the tests run as root, whose copies preserve everything.
 pub fn is_possible() -> bool {
     let rsync = Command::new("rsync").arg("--version").stdout(Stdio::null()).status();
     rsync.is_ok_and(|status| status.success()) && rustix::process::geteuid().is_root()
@@ -49,13 +49,13 @@ impl Oracle {
         Self { fleet, agent, proxy }
     }
 
-    /// Plays the round of this seed.
+    /// Runs the round of this seed.
     ///
     /// # Errors
-    /// Tells what differs, and how the round can be looked at: its directory stays.
+    /// Reports the differences, and how to inspect the round: its directory stays.
     ///
     /// # Panics
-    /// When the round can't be set up.
+    /// If the round can't be set up.
     pub fn round(&mut self, seed: u64) -> Result<(), String> {
         let mut rng = Rng::from_seed(seed);
         let options = Options::choose(&mut rng);
@@ -74,7 +74,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// Keeps the directories of the rounds that failed.
+    /// Keeps the directories of failed rounds.
     pub fn keep(self) {
         std::mem::forget(self.fleet);
     }
@@ -108,20 +108,20 @@ impl Oracle {
     }
 }
 
-/// Copies a tree with all that rsync can keep.
+/// Copies a tree with everything that rsync can preserve.
 fn copy(from: &Path, to: &Path) {
     let status = Command::new("rsync").arg("-aHAX").arg(slashed(from)).arg(to).status();
     assert!(status.expect("rsync can be run").success(), "a copy of {}", from.display());
 }
 
-/// A path whose end says that its contents are meant.
+/// A path with a `/` at its end, which stands for the directory's contents.
 fn slashed(path: &Path) -> std::ffi::OsString {
     let mut path = path.as_os_str().to_owned();
     path.push("/");
     path
 }
 
-/// Runs a command that must succeed, and gives what it printed.
+/// Runs a command that must succeed, and returns its output.
 fn run(mut command: Command) -> Result<String, String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
     let [stdout, stderr] =

@@ -7,7 +7,7 @@ use std::process::Command;
 use super::slashed;
 use crate::rng::Rng;
 
-/// Which way the tree goes, and with what.
+/// The direction of the copy, and its options.
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of both tools")]
 pub(super) struct Options {
     pull: bool,
@@ -63,10 +63,10 @@ impl Options {
         lariat
     }
 
-    /// `rsync` of the same.
+    /// The `rsync` command for the same copy.
     pub(super) fn rsync(&self, source: &Path, dest: &Path) -> Command {
         let mut rsync = Command::new("rsync");
-        // Neither devices, nor owners unless they are asked for; times to the nanosecond.
+        // No devices, owners only if asked for, times to the nanosecond.
         rsync.args(["-rlpt", "--modify-window=-1"]).args(self.words(false));
         rsync.args(self.exclude.iter().flat_map(|glob| ["--exclude", glob]));
         rsync.arg(slashed(source)).arg(dest);

@@ -1,4 +1,4 @@
-//! What a tree is: every name, and all that a copy must keep of it.
+//! Snapshots of trees: every name, with everything that a copy must preserve.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -24,7 +24,7 @@ struct Item {
     owner: (u32, u32),
     mtime: (i64, i64),
     xattrs: BTreeMap<OsString, Vec<u8>>,
-    /// The first of the names that are the same file.
+    /// The first of the names that are hard links to the same file.
     first: Option<OsString>,
 }
 
@@ -37,7 +37,7 @@ enum Kind {
 }
 
 impl Snapshot {
-    /// Reads a tree; `links` says whether it matters which names are one file.
+    /// Reads a tree; `links` says whether hard links matter.
     pub(super) fn take(root: &Path, links: bool) -> Self {
         let mut all = BTreeMap::new();
         let mut first = BTreeMap::new();
@@ -45,7 +45,7 @@ impl Snapshot {
         Self(all)
     }
 
-    /// Tells the first few differences.
+    /// Reports the first few differences.
     pub(super) fn compare(&self, wanted: &Self) -> Result<(), String> {
         let mut told = Vec::new();
         for (name, item) in &self.0 {
@@ -85,8 +85,8 @@ fn take(
     let one_of_many = links && !directory && metadata.nlink() > 1;
     let kind = kind(path, &metadata);
     let time = (metadata.mtime(), metadata.mtime_nsec());
-    // What changed on its own in the course of a round has the time of that, whichever tool it was:
-    // fifos that are not copied, directories of which only what is excluded is left.
+    // A file that is not copied but was touched during the round has a recent time, with either tool: FIFOs,
+    // and directories that only contain excluded names.
     let recent = metadata.modified().is_ok_and(|at| at.elapsed().is_ok_and(|ago| ago < RECENT));
     let copied = kind != Kind::Other && !recent;
     let item = Item {

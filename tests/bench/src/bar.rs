@@ -1,10 +1,10 @@
-//! The figures that must hold.
+//! The bars: limits that the figures must keep.
 
 use crate::stats::Spread;
 
-/// One of them.
+/// One bar.
 pub(crate) struct Bar {
-    /// What must be so.
+    /// What must hold.
     pub(crate) words: String,
     want: Want,
     got: Option<Spread>,
@@ -18,7 +18,7 @@ enum Want {
 }
 
 impl Bar {
-    /// The median must be this or more.
+    /// The median must be at least `limit`.
     pub(crate) fn at_least(
         words: impl Into<String>,
         limit: f64,
@@ -28,7 +28,7 @@ impl Bar {
         Self { words: words.into(), want: Want::AtLeast(limit), got, unit }
     }
 
-    /// The median must be this or less.
+    /// The median must be at most `limit`.
     pub(crate) fn at_most(
         words: impl Into<String>,
         limit: f64,
@@ -38,7 +38,7 @@ impl Bar {
         Self { words: words.into(), want: Want::AtMost(limit), got, unit }
     }
 
-    /// Whether it holds, if that is known.
+    /// Whether the bar holds; `None` if nothing was measured.
     pub(crate) fn holds(&self) -> Option<bool> {
         let median = self.got?.median;
         Some(match self.want {
@@ -47,7 +47,7 @@ impl Bar {
         })
     }
 
-    /// What must be so, what is, and the verdict.
+    /// The cells of its row: what must hold, the limit, the figure, the verdict.
     pub(crate) fn cells(&self) -> [String; 4] {
         let unit = self.unit;
         let want = match self.want {

@@ -1,8 +1,8 @@
-//! One directory and one process group for everything that the benchmark makes. Both go whatever ends
-//! it: its last line, a panic, Ctrl-C or a kill -9.
+//! One directory and one process group for everything that the benchmark creates. Both are removed however
+//! the benchmark ends: normally, by a panic, Ctrl-C or SIGKILL.
 //!
-//! A shell of a group of its own waits for the end of a pipe whose other end only the benchmark has.
-//! Whatever ends the benchmark closes it; then the shell kills the group and removes the directory.
+//! A shell in a group of its own waits for the end of a pipe whose other end only the benchmark has. When the
+//! benchmark ends, the pipe closes; the shell then kills the group and removes the directory.
 
 use std::ffi::OsStr;
 use std::io;
@@ -13,19 +13,19 @@ use std::process::{Child, Command, Stdio};
 /// Keeps the directory and the group. Must be dropped last.
 pub(crate) struct Guard {
     directory: PathBuf,
-    /// The group's first member, so that the group is there before any server.
+    /// The group's first member, so that the group exists before any server.
     leader: Child,
     shell: Child,
 }
 
 /// Waits for the end of its input.
 const LEADER: &str = "while read -r _; do :; done";
-/// Waits too, kills the group `$1`, removes the directory `$2`.
+/// Waits likewise, then kills the group `$1` and removes the directory `$2`.
 const SHELL: &str = "trap '' HUP INT TERM; while read -r _; do :; done; \
     kill -KILL -\"$1\" 2>/dev/null; rm -rf -- \"$2\"";
 
 impl Guard {
-    /// Makes a directory inside `parent`.
+    /// Creates a directory inside `parent`.
     pub(crate) fn new(parent: &Path) -> io::Result<Self> {
         let leader = waiting(&[LEADER.as_ref()])?;
         let directory = tempfile::Builder::new().prefix("lariat-bench-").tempdir_in(parent)?.keep();
@@ -39,7 +39,7 @@ impl Guard {
         &self.directory
     }
 
-    /// A command in the group, with nothing of the benchmark's own environment.
+    /// A command in the group, without the benchmark's own environment.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.env_clear().stdin(Stdio::null());
@@ -47,7 +47,7 @@ impl Guard {
         command
     }
 
-    /// Makes a command one of the group.
+    /// Puts a command into the group.
     pub(crate) fn join(&self, command: &mut Command) {
         command.process_group(i32::try_from(self.leader.id()).expect("process ids fit"));
     }
@@ -57,13 +57,13 @@ impl Drop for Guard {
     fn drop(&mut self) {
         drop(self.leader.stdin.take());
         drop(self.shell.stdin.take());
-        // They are our children, and nothing but our death comes before their end.
+        // They are our children, and end when the pipe closes.
         let _ = self.leader.wait();
         let _ = self.shell.wait();
     }
 }
 
-/// Starts a script that waits for our end, in a group of its own: Ctrl-C is not for it.
+/// Starts a script that waits for our end, in a group of its own so that Ctrl-C does not reach it.
 fn waiting(script: &[&OsStr]) -> io::Result<Child> {
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").args(script).env("PATH", "/usr/bin:/bin");

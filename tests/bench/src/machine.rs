@@ -1,4 +1,4 @@
-//! On what the figures were taken.
+//! The machine on which the figures were taken.
 
 use std::fs;
 use std::process::Command;
@@ -7,11 +7,11 @@ use lariat_testing::binaries::binaries;
 
 use crate::tools::Tools;
 
-/// A machine and what runs on it, as lines of a name and a value.
+/// A machine and its software, as lines of a name and a value.
 pub(crate) struct Machine(pub(crate) Vec<(&'static str, String)>);
 
 impl Machine {
-    /// Looks at this one.
+    /// Describes this machine.
     pub(crate) fn look(tools: &Tools) -> Self {
         let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
         let kib: u64 = field("/proc/meminfo", "MemTotal")
@@ -40,14 +40,14 @@ impl Machine {
         Self(lines)
     }
 
-    /// For a terminal.
+    /// The description for a terminal.
     pub(crate) fn text(&self) -> String {
         let lines = self.0.iter().map(|(name, value)| format!("{name:12} {value}"));
         lines.collect::<Vec<_>>().join("\n")
     }
 }
 
-/// The binary's own version, and the commit if the sources tell.
+/// The binary's version, and the commit if the sources are a git repository.
 fn lariat() -> String {
     let version = output(Command::new(&binaries().lariat).arg("--version"));
     let mut git = Command::new("git");
@@ -65,7 +65,7 @@ fn field(path: &str, name: &str) -> String {
     line.and_then(|line| line.split_once(':')).map_or("?", |(_, value)| value.trim()).to_owned()
 }
 
-/// The first line that a command says, on either stream; nothing if there is no such command.
+/// The first line of a command's output, on either stream; empty if the command does not exist.
 pub(crate) fn output(command: &mut Command) -> String {
     let Ok(output) = command.stdin(std::process::Stdio::null()).output() else {
         return String::new();

@@ -5,14 +5,14 @@
 //! ```
 //!
 //! Each case runs its contenders one after the other, round after round (A B C, C B A, ...), so that
-//! whatever else the machine does hits all of them; only figures of one round are compared. Servers
-//! are the benchmark's own, on loopback, on ports that the system picks; files are on a tmpfs. The
-//! clock runs from the start of the client's process to its end. Between rounds the destinations are
-//! removed, while sources stay in memory; each contender's first copy is compared with its source,
+//! other load on the machine affects all of them; only figures of one round are compared. The
+//! benchmark starts its own servers, on loopback, on ports that the system picks; files are on a tmpfs.
+//! The clock runs from the start of the client's process to its end. Between rounds the destinations
+//! are removed, while sources stay in memory; each contender's first copy is compared with its source,
 //! outside the clock.
 //!
-//! Everything lives in one directory and one process group, which go whatever ends the benchmark: see
-//! [`guard`]. To add a case, write a file in `cases` and name it in the list there.
+//! Everything lives in one directory and one process group, which are removed however the benchmark
+//! ends: see [`guard`]. To add a case, write a file in `cases` and add it to the list there.
 
 #![allow(
     clippy::print_stdout,

@@ -1,8 +1,8 @@
-//! One run of one tool: wall time, and what both ends used.
+//! One run of one tool: wall time, and the resources that both ends used.
 //!
-//! The client's CPU time is what the kernel adds up when it is waited for, its children included; the
-//! server's is the growth of what the kernel tells of its processes, once all that it started for the
-//! client has ended.
+//! The client's CPU time is what the kernel reports when the client is waited for, its children included. The
+//! server's is the increase of its processes' CPU time, once everything that it started for the client has
+//! ended.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -17,12 +17,12 @@ use crate::process;
 use crate::sampler::Sampler;
 use crate::stats::as_f64;
 
-/// What one end of a run used.
+/// The resources that one end of a run used.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct End {
     /// CPU seconds.
     pub(crate) cpu: f64,
-    /// The sum of its processes' peaks in bytes; none if it was not looked at.
+    /// The sum of its processes' peaks in bytes; `None` if it was not sampled.
     pub(crate) memory: Option<u64>,
 }
 
@@ -33,38 +33,38 @@ pub(crate) struct Sample {
     pub(crate) wall: f64,
     pub(crate) client: End,
     pub(crate) server: End,
-    /// Bytes that the tool says it sent, if it does.
+    /// Bytes sent, if the tool reports them.
     pub(crate) sent: Option<u64>,
-    /// Seconds until the first new byte was in the destination, where that is looked at.
+    /// Seconds until the first new byte was at the destination, where that is measured.
     pub(crate) first: Option<f64>,
-    /// CPU seconds that others on the machine used meanwhile, and how long that was.
+    /// CPU seconds of other processes during the run, and the length of that time in seconds.
     pub(crate) others: f64,
     pub(crate) window: f64,
 }
 
-/// What a run says: its figures, and its standard output.
+/// The result of a run: its figures, and its stdout.
 pub(crate) struct Measured {
     pub(crate) sample: Sample,
     pub(crate) output: String,
 }
 
-/// Measures runs against servers that stand.
+/// Measures runs against running servers.
 pub(crate) struct Meter {
-    /// Where outputs go: files, so that nobody waits for the end of a pipe.
+    /// Where outputs go: files, so that no process waits for the end of a pipe.
     pub(crate) directory: PathBuf,
-    /// Processes of the client that stand, such as a connection's master.
+    /// Processes of the client that keep running, such as a master connection.
     pub(crate) client: Vec<Pid>,
-    /// The server's processes that stand.
+    /// The server's processes that keep running.
     pub(crate) server: Vec<Pid>,
-    /// Whether to look at memory, which costs a little time.
+    /// Whether to sample memory, which costs a little time.
     pub(crate) memory: bool,
-    /// Whether the client's output is only to be thrown away.
+    /// Whether the client's output is discarded.
     pub(crate) discard: bool,
 }
 
-/// How long a server may take to end what it did for a client.
+/// How long a server may take to end its work for a client.
 const SETTLE: Duration = Duration::from_secs(3);
-/// A server whose CPU time stands for this long has settled: more than a tick of the kernel's.
+/// A server whose CPU time does not change for this long has settled: more than one tick of the kernel.
 const STILL: Duration = Duration::from_millis(12);
 
 impl Meter {
@@ -100,7 +100,7 @@ impl Meter {
         let mut failed = (!status.success()).then_some(status);
         if let Some(server) = &mut server {
             if failed.is_some() {
-                // It would wait for another client.
+                // Otherwise it would wait for another client.
                 let _ = server.kill();
             }
             let status = wait(server)?;
@@ -140,8 +140,8 @@ impl Meter {
         Ok(Measured { sample, output })
     }
 
-    /// Waits until the servers have ended what they did for a client: until they have no more
-    /// processes than this, and these do nothing.
+    /// Waits until the servers have ended their work for a client: until they have at most this many
+    /// processes, and these use no CPU time.
     pub(crate) fn settle(&self, descendants: usize) {
         let began = Instant::now();
         let mut last = (f64::NAN, usize::MAX);
@@ -157,7 +157,7 @@ impl Meter {
         }
     }
 
-    /// How many processes the servers have.
+    /// The number of the servers' processes.
     pub(crate) fn descendants(&self) -> usize {
         self.server.iter().map(|&pid| process::tree(pid).len()).sum()
     }
@@ -194,7 +194,7 @@ impl Usage {
     }
 }
 
-/// CPU seconds of processes, their descendants, and those of these that are over.
+/// CPU seconds of processes, of their descendants, and of descendants that have ended.
 fn tree_cpu(roots: &[Pid]) -> f64 {
     roots.iter().flat_map(|&root| process::tree(root)).map(process::cpu).sum()
 }

@@ -1,4 +1,4 @@
-//! What the benchmark is asked for.
+//! The benchmark's command line.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ pub(crate) struct Options {
     #[arg(value_name = "CASE")]
     pub(crate) cases: Vec<String>,
 
-    /// Tell which cases there are.
+    /// List the cases.
     #[arg(long)]
     pub(crate) list: bool,
 
@@ -50,6 +50,6 @@ fn size(text: &str) -> Result<u64, String> {
     if size < SMALLEST {
         return Err("less than 16M measures nothing but the start of processes".to_owned());
     }
-    // Whole pages, so that edits have a place of their own.
+    // Whole pages, so that edits do not overlap.
     Ok(size / 4096 * 4096)
 }

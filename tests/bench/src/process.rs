@@ -1,4 +1,4 @@
-//! What the kernel tells about processes: who descends from whom, CPU time, peak memory.
+//! What the kernel reports about processes: descent, CPU time, peak memory.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use rustix::process::Pid;
 
 use crate::stats::as_f64;
 
-/// A process and everything that descends from it, as far as it is there.
+/// A process and its descendants, as far as they exist.
 pub(crate) fn tree(root: Pid) -> Vec<Pid> {
     let mut found = vec![root];
     let mut next = 0;
@@ -36,13 +36,13 @@ pub(crate) fn cpu(pid: Pid) -> f64 {
     let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())) else {
         return 0.0;
     };
-    // The name, in brackets, may itself have spaces and brackets. Behind it come, of all fields,
-    // the third and so on; user, system and the children's two are the 14th to the 17th.
+    // The name, in brackets, may itself contain spaces and brackets. After it come the third and further
+    // fields; user and system time, and those of the children, are fields 14 to 17.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
     ticks(fields.split_whitespace().skip(11).take(4))
 }
 
-/// CPU seconds that anything on the machine has used, interrupts and idling aside.
+/// CPU seconds that the whole machine has used, without interrupts and idling.
 pub(crate) fn machine_cpu() -> f64 {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     // user nice system idle iowait irq softirq steal
@@ -55,7 +55,7 @@ fn ticks<'a>(fields: impl Iterator<Item = &'a str>) -> f64 {
     as_f64(ticks) / as_f64(rustix::param::clock_ticks_per_second())
 }
 
-/// The most memory in bytes that a process ever had, since [`forget_peak`].
+/// The peak memory of a process in bytes, since [`forget_peak`].
 pub(crate) fn peak(pid: Pid) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -63,9 +63,9 @@ pub(crate) fn peak(pid: Pid) -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// Makes a process's peak what it has now.
+/// Resets a process's peak to its present memory.
 pub(crate) fn forget_peak(pid: Pid) {
-    // Fails for a process that is gone or somebody else's, whose peak then is of its whole life.
+    // Fails for a process that is gone or of another user; its peak is then that of its whole life.
     let _ = fs::write(format!("/proc/{}/clear_refs", pid.as_raw_nonzero()), "5");
 }
 

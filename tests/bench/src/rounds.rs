@@ -1,4 +1,4 @@
-//! Contenders in turn, round after round.
+//! Runs contenders in turn, round after round.
 
 use crate::measure::Sample;
 use crate::options::Options;
@@ -7,15 +7,15 @@ use crate::table::Row;
 /// What takes part in a case.
 pub(crate) struct Contender<'a> {
     name: String,
-    /// One run, or why it can't take part at all. The number is the round's; in round 0 the result
-    /// is compared with what it must be, outside the clock.
+    /// Runs it once, or the reason why it can't take part. The number is the round's; in round 0 the result
+    /// is verified, outside the clock.
     run: Result<Run<'a>, String>,
 }
 
 type Run<'a> = Box<dyn FnMut(u32) -> Result<Sample, String> + 'a>;
 
 impl<'a> Contender<'a> {
-    /// One that is there.
+    /// A contender that is available.
     pub(crate) fn new(
         name: impl Into<String>,
         run: impl FnMut(u32) -> Result<Sample, String> + 'a,
@@ -23,7 +23,7 @@ impl<'a> Contender<'a> {
         Self { name: name.into(), run: Ok(Box::new(run)) }
     }
 
-    /// One that may be missing.
+    /// A contender whose tool may be missing.
     pub(crate) fn maybe<T>(
         name: impl Into<String>,
         tool: Result<T, String>,
@@ -41,7 +41,7 @@ impl<'a> Contender<'a> {
     }
 }
 
-/// Runs them `count` times each: A B C, C B A, and so on, so that none always comes behind the same.
+/// Runs them `count` times each: A B C, C B A, and so on, so that none always follows the same one.
 pub(crate) fn interleave(
     case: &str,
     count: u32,
@@ -84,7 +84,7 @@ pub(crate) fn interleave(
     all.into_iter().map(|(row, _)| row).collect()
 }
 
-/// Says how it goes, but not hundreds of times.
+/// Reports progress about ten times per contender.
 fn progress(case: &str, round: u32, count: u32, row: &Row, wall: f64) {
     let every = (count / 10).max(1);
     if round.is_multiple_of(every) {

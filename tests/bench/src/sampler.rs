@@ -1,7 +1,7 @@
-//! Peak memory of processes that come and go: looked at while they run.
+//! Samples the peak memory of processes that come and go.
 //!
-//! The kernel keeps each process's peak itself, so that only what a process took between the last
-//! look and its end is missed.
+//! The kernel keeps each process's peak, so only what a process took between the last sample and its end is
+//! missed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,18 +13,18 @@ use rustix::process::Pid;
 
 use crate::process;
 
-/// The first looks come quickly, for short lives; later ones seldom, to disturb nothing.
+/// The first samples come quickly, for short-lived processes; later ones rarely, to disturb little.
 const FIRST: Duration = Duration::from_micros(500);
 const SELDOM: Duration = Duration::from_millis(25);
 
-/// A thread that looks.
+/// A thread that takes samples.
 pub(crate) struct Sampler {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<[u64; 2]>,
 }
 
 impl Sampler {
-    /// Starts to look at both ends' processes and all that descend from them.
+    /// Starts to sample both ends' processes and their descendants.
     pub(crate) fn start(ends: [Vec<Pid>; 2]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -58,7 +58,7 @@ impl Sampler {
 fn look(roots: &[Pid], peaks: &mut HashMap<Pid, u64>) {
     for pid in roots.iter().flat_map(|&root| process::tree(root)) {
         if let Some(peak) = process::peak(pid) {
-            // The newest, not the highest: between fork and exec a child has its parent's.
+            // The newest value, not the highest: between fork and exec a child has its parent's peak.
             peaks.insert(pid, peak);
         }
     }

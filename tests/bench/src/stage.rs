@@ -1,4 +1,4 @@
-//! What all cases stand on: the directory, the fleet and its agent, the peers' servers.
+//! What all cases share: the directory, the fleet and its agent, the other tools' servers.
 
 use std::fs;
 use std::io::{self, Read};
@@ -17,7 +17,7 @@ use crate::tools::Tools;
 use crate::tools::rsync::RsyncDaemon;
 use crate::tools::ssh::Ssh;
 
-/// Everything that stands. Fields are dropped in this order.
+/// Everything that keeps running. Fields are dropped in this order.
 pub(crate) struct Stage {
     pub(crate) agent: Agent,
     pub(crate) fleet: TestFleet,
@@ -39,7 +39,7 @@ impl Stage {
         // Before the clock, and before there is anything to clean up.
         binaries::build();
         let guard = Guard::new(&options.directory).expect("--directory can be written to");
-        // So that what the fleet makes goes with everything else.
+        // So that the fleet's files are removed with everything else.
         tempfile::env::override_temp_dir(guard.directory()).expect("nothing has used another yet");
         let tools = Tools::find();
         let ssh = Ssh::start(&tools, &guard);
@@ -53,23 +53,23 @@ impl Stage {
         Self { agent, fleet, ssh, rsync_daemon, tools, options, guard }
     }
 
-    /// A new directory with this name.
+    /// Creates a directory with this name.
     pub(crate) fn directory(&self, name: &str) -> PathBuf {
         let directory = self.guard.directory().join(name);
         fs::create_dir(&directory).expect("the directory for files can be written to");
         directory
     }
 
-    /// A new file of bytes that do not compress, of a size in bytes. It goes when this is dropped.
+    /// Creates a file of incompressible bytes, of a size in bytes. Dropping it removes the file.
     pub(crate) fn source(&self, name: &str, size: u64) -> Temporary {
         let file = self.temporary(name);
         random_file(&file, size, size);
         file
     }
 
-    /// Writes as much as a run will, and removes it. A machine whose host takes back what is free for
-    /// some seconds gives the same run memory at very different prices otherwise, and who waits
-    /// longest pays most.
+    /// Writes as much as a run will, and removes it. On a virtual machine whose host reclaims memory that was
+    /// free for some seconds, runs would otherwise pay very different prices for memory, and the one that
+    /// waited longest would pay most.
     pub(crate) fn warm(&self, bytes: u64) -> Result<(), String> {
         let file = self.temporary("warm");
         let written = fs::File::create(&*file)
@@ -77,12 +77,12 @@ impl Stage {
         written.map(drop).map_err(|e| format!("warm the memory up: {e}"))
     }
 
-    /// The name of a file to be made, which goes when this is dropped.
+    /// The name of a file to be created. Dropping it removes the file.
     pub(crate) fn temporary(&self, name: &str) -> Temporary {
         Temporary(self.guard.directory().join(name))
     }
 
-    /// A file's path inside the directory, as the rsync daemon knows it.
+    /// A file's path relative to the directory, as the rsync daemon knows it.
     pub(crate) fn inside<'a>(&self, path: &'a Path) -> &'a Path {
         path.strip_prefix(self.guard.directory()).expect("files are in the directory")
     }
@@ -94,12 +94,12 @@ impl Stage {
         command
     }
 
-    /// Measures runs against the agent.
+    /// A meter for runs against the agent.
     pub(crate) fn agent_meter(&self) -> Meter {
         Meter { server: vec![self.agent.pid()], ..self.local_meter() }
     }
 
-    /// Measures runs without a server that stands.
+    /// A meter for runs without a running server.
     pub(crate) fn local_meter(&self) -> Meter {
         Meter {
             directory: self.guard.directory().to_owned(),
@@ -111,7 +111,7 @@ impl Stage {
     }
 }
 
-/// A file that goes when this is dropped.
+/// A file that is removed when this is dropped.
 pub(crate) struct Temporary(PathBuf);
 
 impl Temporary {
@@ -130,7 +130,7 @@ impl std::ops::Deref for Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // The guard removes what this does not.
+        // The guard removes the file if this fails.
         let _ = fs::remove_file(&self.0);
     }
 }
@@ -146,7 +146,7 @@ pub(crate) fn empty(directory: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Compares two files to the byte.
+/// Compares two files byte by byte.
 pub(crate) fn same(one: &Path, other: &Path) -> Result<(), String> {
     use std::io::Read;
     let open = |path: &Path| {

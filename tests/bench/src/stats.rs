@@ -1,6 +1,6 @@
 //! Medians, ranges and ratios.
 
-/// A median and what it lies between.
+/// A median and its range.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -9,7 +9,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Of these figures, unless there are none.
+    /// The spread of these figures, unless there are none.
     pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut figures: Vec<f64> = figures.into_iter().collect();
         figures.sort_by(f64::total_cmp);
@@ -23,12 +23,12 @@ impl Spread {
         Some(Self { median, min, max })
     }
 
-    /// Of the ratios of figures that belong together.
+    /// The spread of the ratios of figures that belong together.
     pub(crate) fn of_ratios(over: &[f64], under: &[f64]) -> Option<Self> {
         Self::of(over.iter().zip(under).map(|(over, under)| over / under))
     }
 
-    /// The same in another unit.
+    /// The spread in another unit.
     pub(crate) fn times(self, factor: f64) -> Self {
         let Self { median, min, max } = self;
         Self { median: median * factor, min: min * factor, max: max * factor }
@@ -42,7 +42,7 @@ pub(crate) fn mean(figures: impl IntoIterator<Item = f64>) -> Option<f64> {
     (count > 0).then(|| sum / as_f64(count))
 }
 
-/// A count as a figure; above 2^53 it is rounded, which no figure here is anywhere near.
+/// A count as a figure. Above 2^53 it is rounded, but no count here is that large.
 #[expect(clippy::cast_precision_loss, reason = "see above")]
 pub(crate) fn as_f64(count: u64) -> f64 {
     count as f64

@@ -4,27 +4,27 @@ use crate::bar::Bar;
 use crate::measure::Sample;
 use crate::stats::{Spread, as_f64, mean};
 
-/// Runs of less than so many seconds are short.
+/// Runs shorter than this many seconds are short.
 pub(crate) const SHORT: f64 = 0.5;
 
-/// What a case found.
+/// The results of a case.
 pub(crate) struct Table {
     /// The case's name.
     pub(crate) case: &'static str,
     /// What was measured.
     pub(crate) title: String,
-    /// Bytes that each run moved, if a rate says something.
+    /// Bytes that each run moved, if a rate is of interest.
     pub(crate) bytes: Option<u64>,
     /// The contenders, lariat first.
     pub(crate) rows: Vec<Row>,
-    /// What must hold.
+    /// The case's bars.
     pub(crate) bars: Vec<Bar>,
 }
 
 /// One contender.
 pub(crate) struct Row {
     pub(crate) name: String,
-    /// One for each round, unless something was in the way.
+    /// One for each round, unless a run failed.
     pub(crate) samples: Vec<Sample>,
     /// Why it did not take part, or not to the end.
     pub(crate) why_not: Option<String>,
@@ -39,8 +39,8 @@ impl Row {
         Spread::of(self.walls())
     }
 
-    /// CPU seconds of client and server: the medians, or the means of runs so short that the kernel's
-    /// ticks are too coarse for one of them.
+    /// CPU seconds of client and server: the medians, or the means for runs so short that the kernel's ticks
+    /// are too coarse for one of them.
     pub(crate) fn cpu(&self) -> Option<[f64; 2]> {
         let short = self.wall()?.median < SHORT;
         let typical = |cpu: fn(&Sample) -> f64| {
@@ -74,17 +74,17 @@ impl Table {
         self.rows.iter().find(|row| row.name == name)
     }
 
-    /// How many times as long as `under` this contender took, in the same rounds.
+    /// The time of `over` relative to `under`, in the same rounds.
     pub(crate) fn ratio(&self, over: &str, under: &str) -> Option<Spread> {
         Spread::of_ratios(&self.row(over)?.walls(), &self.row(under)?.walls())
     }
 
-    /// How many times as long as the first contender this one took, in the same rounds.
+    /// The time of this contender relative to the first one, in the same rounds.
     pub(crate) fn to_first(&self, row: &Row) -> Option<Spread> {
         Spread::of_ratios(&row.walls(), &self.rows.first()?.walls())
     }
 
-    /// CPU seconds of both ends for each GiB that a contender moved.
+    /// CPU seconds of both ends per GiB that a contender moved.
     pub(crate) fn cpu_per_gib(&self, row: &Row) -> Option<Spread> {
         let gib = as_f64(self.bytes?) / as_f64(1 << 30);
         let cpu = |sample: &Sample| (sample.client.cpu + sample.server.cpu) / gib;

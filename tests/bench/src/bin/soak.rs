@@ -1,4 +1,5 @@
-//! Soaks, run by hand: `soak [SEED [ROUNDS]]` moves random trees by lariat and by rsync and compares.
+//! Soak test, run by hand: `soak [SEED [ROUNDS]]` copies random trees with lariat and with rsync, and
+//! compares.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people who test")]
 

@@ -1,5 +1,4 @@
-//! A command that does nothing: lariat from a cold start, ssh with and without a connection that is
-//! kept for it.
+//! A command that does nothing: lariat from a cold start, ssh with and without a master connection.
 
 use crate::bar::Bar;
 use crate::measure::Meter;
@@ -12,7 +11,7 @@ use crate::tools::ssh::Cipher;
 const WARM: &str = "ssh, warm ControlMaster";
 const COLD: &str = "ssh, cold";
 
-/// Memory is looked at in one round of so many: looking costs as much as what is measured.
+/// Memory is sampled in one of this many rounds, since sampling costs as much as what is measured.
 const LOOK: u32 = 10;
 
 pub(crate) fn run(stage: &Stage) -> Table {

@@ -21,7 +21,7 @@ const RSYNC_DAEMON: &str = "rsync daemon, plaintext";
 const NC: &str = "nc, plaintext";
 const CP: &str = "cp";
 
-/// What the engine of transfers may cost, in CPU seconds of both ends for each GiB.
+/// The bar for both ends' CPU seconds per GiB.
 const CPU: f64 = 2.1;
 
 pub(crate) fn push(stage: &Stage) -> Table {
@@ -123,7 +123,7 @@ impl Run<'_> {
         Ok(measured)
     }
 
-    /// Compares the first copy, and removes it.
+    /// Compares the first copy with its source, and removes each copy.
     fn end(&self, round: u32) -> Result<(), String> {
         if round == 0 {
             same(self.from, &self.directory.join("copy"))?;

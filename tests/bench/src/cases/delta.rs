@@ -1,5 +1,5 @@
-//! A file of which the server has an older one: 1% of its bytes edited, all over it, and one byte
-//! inserted in front, so that nothing is where it was.
+//! A file of which the server has an older version: 1% of its bytes edited, all over it, and one byte
+//! inserted at the front, so that everything is shifted.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -20,7 +20,7 @@ const RSYNC_DAEMON: &str = "rsync daemon, plaintext";
 
 /// Length of an edit in bytes.
 const EDIT: usize = 4096;
-/// One edit in so many bytes, 1% of them: 2,621 in 1 GiB.
+/// One edit in this many bytes, which makes 1%: 2,621 in 1 GiB.
 const GROUP: usize = 100 * EDIT;
 
 pub(crate) fn run(stage: &Stage) -> Table {
@@ -81,7 +81,7 @@ impl Run<'_> {
         ]
     }
 
-    /// Puts the old file in the destination's place, and updates it.
+    /// Puts the old file at the destination, and updates it.
     fn measure(&self, round: u32, meter: &Meter, mut command: Command) -> Result<Measured, String> {
         let copy = self.directory.join("copy");
         std::fs::copy(&*self.old, &copy).map_err(|e| format!("copy the old file: {e}"))?;
@@ -95,7 +95,7 @@ impl Run<'_> {
     }
 }
 
-/// Writes the new file, and tells how many edits it has.
+/// Writes the new file, and returns the number of edits.
 fn edit(old: &Path, new: &Path) -> std::io::Result<u64> {
     let (from, mut to) = (File::open(old)?, File::create(new)?);
     to.write_all(b"!")?;
@@ -104,7 +104,7 @@ fn edit(old: &Path, new: &Path) -> std::io::Result<u64> {
         group.clear();
         (&from).take(GROUP as u64).read_to_end(&mut group)?;
         if group.len() < GROUP {
-            // The last group is short, and left alone.
+            // The last group is short, and not edited.
             to.write_all(&group)?;
             return Ok(edits);
         }
@@ -115,7 +115,7 @@ fn edit(old: &Path, new: &Path) -> std::io::Result<u64> {
     unreachable!("every file has an end")
 }
 
-/// Where in a group its edit is: at no border of anything, and elsewhere in each.
+/// Where in a group its edit is: at no boundary, and at another place in each group.
 fn place(group: u64) -> usize {
     let scattered = (group + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
     usize::try_from(scattered).unwrap_or_default() % (GROUP - EDIT)

@@ -1,7 +1,8 @@
-//! One file to a server 50 ms away, each way, and through the same proxy without a delay: whoever
-//! limits what may be under way is slowed down.
+//! One file to a server 50 ms away in each direction, and through the same proxy without a delay. A tool that
+//! limits its data in flight is slowed down.
 //!
-//! The proxy takes whatever it is given, as a network with room for it does, so that the kernel's own
+//! The proxy takes whatever it is given, as a network with room for it does, so that the kernel's own windows
+//! are not what is measured.
 //! windows are not what is measured.
 
 use std::net::SocketAddr;
@@ -23,12 +24,12 @@ use crate::tools::{Way, lariat};
 
 const NEAR: &str = "lariat, no delay";
 const FAR: &str = "lariat, 50 ms each way";
-/// What the round trips before the first byte and after the last one cost.
+/// Measures the round trips before the first byte and after the last one.
 const GREETING: &str = "lariat, one byte, 50 ms each way";
 
 const DELAY: Duration = Duration::from_millis(50);
 
-/// Rounds: the slow ones are very slow.
+/// Few rounds, because the slow ones are very slow.
 const MOST_ROUNDS: u32 = 3;
 
 pub(crate) fn run(stage: &Stage) -> Table {

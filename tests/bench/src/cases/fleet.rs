@@ -1,7 +1,7 @@
-//! A command that does nothing on many hosts: lariat, and what goes to many by ssh.
+//! A command that does nothing on many hosts: lariat, and tools that reach many hosts by ssh.
 //!
-//! lariat's hosts are agents, many in a process, each with an address, a key and a state of its own; the
-//! peers' are one sshd under many names, which knows all of them by one key.
+//! lariat's hosts are agents, many in a process, each with an address, a key and a state of its own. The
+//! other tools' hosts are one sshd under many names, with the same host key.
 
 use lariat_testing::fleet::TestFleet;
 use lariat_testing::many_agents::ManyAgents;
@@ -20,7 +20,7 @@ const CLUSH: &str = "clush";
 const PDSH: &str = "pdsh";
 const WARM: &str = "xargs ssh, warm ControlMasters";
 
-/// How many hosts the peers go to.
+/// Number of hosts for the other tools.
 const HOSTS: usize = 100;
 const MANY_HOSTS: usize = 1000;
 

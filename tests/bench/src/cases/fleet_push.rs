@@ -1,7 +1,7 @@
-//! One file to many hosts: lariat, which reads it once, and clush, which starts an scp for each.
+//! One file to many hosts: lariat, which reads it once, and clush, which starts an scp for each host.
 //!
-//! The peers' hosts are one machine under many names, so all of clush's copies are one file, while each of
-//! lariat's hosts gets one of its own.
+//! The other tools' hosts are one machine under many names, so all of clush's copies are one file, while each
+//! of lariat's hosts gets one of its own.
 
 use lariat_testing::fleet::TestFleet;
 use lariat_testing::many_agents::ManyAgents;

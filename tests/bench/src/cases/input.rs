@@ -1,4 +1,4 @@
-//! A command that reads much, from a file here.
+//! A command that reads much, from a local file.
 
 use std::fs::File;
 
@@ -14,7 +14,7 @@ use super::size;
 
 const SSH_AES: &str = "ssh, aes128-gcm";
 
-/// Reads to the end and keeps nothing.
+/// Reads to the end and discards the input.
 const READ: &str = "cat > /dev/null";
 
 pub(crate) fn run(stage: &Stage) -> Table {

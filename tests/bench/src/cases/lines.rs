@@ -1,5 +1,4 @@
-//! Many small commands, one after another: one session of lariat's, and ssh over a connection that is
-//! kept for it.
+//! Many small commands, one after another: one lariat session, and ssh over a master connection.
 
 use std::fmt::Write;
 use std::process::Command;
@@ -13,10 +12,10 @@ use crate::tools::lariat;
 
 const WARM: &str = "ssh, warm ControlMaster";
 
-/// How many commands. A thousand take ssh most of ten seconds a round.
+/// Number of commands. A thousand take ssh most of ten seconds per round.
 const COMMANDS: u32 = 300;
 
-/// A loop over what follows it, as a script would have it.
+/// A shell loop that runs its arguments, as a script would.
 const LOOP: &str = "i=0; while [ $i -lt $0 ]; do \"$@\" || exit 1; i=$((i+1)); done";
 
 pub(crate) fn run(stage: &Stage) -> Table {

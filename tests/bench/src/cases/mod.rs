@@ -16,15 +16,15 @@ mod tree;
 use crate::stage::Stage;
 use crate::table::Table;
 
-/// Something to measure.
+/// A case.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// One line for people.
+    /// A description in one line.
     pub(crate) about: &'static str,
     pub(crate) run: fn(&Stage) -> Table,
 }
 
-/// All of them, in the order in which they are run.
+/// All cases, in the order in which they are run.
 pub(crate) const ALL: &[Case] = &[
     Case { name: "push", about: "one file to a server", run: copy::push },
     Case { name: "pull", about: "one file from a server", run: copy::pull },
@@ -49,7 +49,7 @@ pub(crate) const ALL: &[Case] = &[
     Case { name: "fleet-push", about: "one file to many hosts", run: fleet_push::run },
 ];
 
-/// Those with these names; all, if there are no names.
+/// The cases with these names; all if there are no names.
 pub(crate) fn chosen(names: &[String]) -> Result<Vec<&'static Case>, String> {
     let known = |name: &String| ALL.iter().find(|case| case.name == name);
     if let Some(unknown) = names.iter().find(|name| known(name).is_none()) {
@@ -60,7 +60,7 @@ pub(crate) fn chosen(names: &[String]) -> Result<Vec<&'static Case>, String> {
     Ok(ALL.iter().filter(wanted).collect())
 }
 
-/// A size for people.
+/// A size in words.
 fn size(bytes: u64) -> String {
     if bytes.is_multiple_of(1 << 30) {
         format!("{} GiB", bytes >> 30)

@@ -1,7 +1,7 @@
-//! A push whose client is killed when half of the file is there, and run again.
+//! A push whose client is killed when half of the file has arrived, and which is then run again.
 //!
-//! Only the second run is measured. How much is there is told by the blocks of the largest file in
-//! the destination's directory, which every tool here writes in order.
+//! Only the second run is measured. How much has arrived is judged by the blocks of the largest file in the
+//! destination's directory, which every tool here writes in order.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ const AGAIN: &str = "lariat, again";
 const RSYNC: &str = "rsync --append-verify over ssh, aes128-gcm, again";
 const SFTP: &str = "sftp reput, aes128-gcm, unverified, again";
 
-/// How often the destination is looked at.
+/// How often the destination is checked.
 const LOOK: Duration = Duration::from_millis(1);
 
 pub(crate) fn run(stage: &Stage) -> Table {
@@ -108,8 +108,8 @@ impl Run<'_> {
         ]
     }
 
-    /// Runs a command until half of the file is there, then measures it from there to its end. Tells
-    /// how many bytes were there.
+    /// Runs a command until half of the file has arrived, then measures the command that resumes it. Returns
+    /// how many bytes had arrived.
     fn again(
         &self,
         round: u32,
@@ -146,7 +146,7 @@ impl Run<'_> {
     }
 }
 
-/// Bytes of the largest file in a directory that are really there.
+/// Allocated bytes of the largest file in a directory.
 fn written(directory: &Path) -> u64 {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let blocks = entries.filter_map(|entry| entry.metadata().ok()).map(|file| file.blocks());

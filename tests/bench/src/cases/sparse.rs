@@ -1,5 +1,5 @@
-//! A huge file that is nearly all holes: what is kept of each chunk must be small, and holes must
-//! stay holes. Alone, for others would read for minutes.
+//! A huge file that is nearly all holes: memory per chunk must stay small, and holes must stay holes. lariat
+//! alone, because other tools would read for minutes.
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -13,10 +13,10 @@ use crate::stats::{Spread, as_f64};
 use crate::table::{Row, Table};
 use crate::tools::{Way, lariat};
 
-/// How many times the largest real file it is: 100 GiB of 2.
+/// Its size, as a multiple of the largest ordinary file: 100 GiB for 2 GiB.
 const TIMES: u64 = 50;
 
-/// Where there is data, and how much, in bytes.
+/// Number and size of the data areas, in bytes.
 const ISLANDS: u64 = 16;
 const ISLAND: usize = 1 << 20;
 
@@ -54,7 +54,7 @@ fn offset(number: u64, bytes: u64) -> u64 {
     bytes / ISLANDS * number
 }
 
-/// Compares sizes, islands, and what both take.
+/// Compares sizes, data areas and allocated blocks.
 fn same(source: &Path, copy: &Path, bytes: u64) -> std::io::Result<()> {
     let (source, copy) = (File::open(source)?, File::open(copy)?);
     let (is, must) = (copy.metadata()?, source.metadata()?);

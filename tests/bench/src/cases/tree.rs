@@ -1,5 +1,5 @@
-//! Directories: 10,000 files of 4 KiB for the first time, unchanged, and with 1% changed; 1,000 of them 50
-//! ms away; and what both ends need for 200,000.
+//! Directories: 10,000 files of 4 KiB for the first time, unchanged, and with 1% changed; 1,000 of them 50 ms
+//! away; and the resources that both ends need for 200,000.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -22,16 +22,16 @@ use crate::tools::{Way, lariat, rsync};
 const RSYNC: &str = "rsync over ssh, aes128-gcm";
 const RSYNC_DAEMON: &str = "rsync daemon, plaintext";
 
-/// Files in one directory.
+/// Files per directory.
 const IN_ONE: u64 = 100;
 const FILE: u64 = 4096;
 
-/// One file of so many is another one.
+/// One in this many files is changed.
 const CHANGED: u64 = 100;
 
 const DELAY: Duration = Duration::from_millis(50);
 
-/// What is in the destination's place before a run.
+/// What is at the destination before a run.
 #[derive(Clone, Copy)]
 enum Before {
     Nothing,

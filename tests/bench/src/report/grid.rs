@@ -1,10 +1,10 @@
-//! A case's figures as rows of cells, for whichever page.
+//! A case's figures as rows of cells, for any kind of page.
 
 use crate::stats::{Spread, as_f64};
 use crate::table::{Row, SHORT, Table};
 
-/// The first row is the heading. Columns about which no contender knows anything are left out;
-/// times are milliseconds if all of them are short.
+/// The first row is the heading. Columns that are empty for all contenders are left out; times are in
+/// milliseconds if all of them are short.
 pub(crate) fn grid(table: &Table) -> Vec<Vec<String>> {
     let walls = table.rows.iter().filter_map(Row::wall);
     let (unit, factor) = match Spread::of(walls.map(|wall| wall.median)) {

@@ -1,4 +1,4 @@
-//! The page: what was measured how, on what, and the figures.
+//! The Markdown page: what was measured, how, on what machine, and the figures.
 
 use super::grid::{bars, grid};
 use super::noise;

@@ -1,4 +1,4 @@
-//! What is told of the figures: on the terminal, as a page, as a plot.
+//! Reports the figures: on the terminal, as a page, as a plot.
 
 mod grid;
 mod markdown;
@@ -28,7 +28,7 @@ pub(crate) fn write(
     std::fs::write(plot, svg::plot(tables))
 }
 
-/// How much of the machine others used while something was measured.
+/// How much of the machine other processes used during the measurements.
 pub(crate) fn noise(tables: &[Table]) -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let cores = crate::stats::as_f64(cores as u64);

@@ -1,8 +1,8 @@
-//! The plot: a panel for each case, a horizontal bar for each contender, as long as its median time,
-//! with a line from its fastest to its slowest.
+//! The plot: a panel for each case, a horizontal bar for each contender, as long as its median time, with a
+//! line from its fastest to its slowest.
 //!
-//! Text is of a grey that can be read on white and on black, and better where the viewer tells which
-//! of them it is; the background is left as it is.
+//! The text's grey is readable on white and on black, and adapts where the viewer tells which of them it is;
+//! the background is transparent.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use crate::stats::Spread;
 use crate::table::{Row, Table};
 
 const WIDTH: f64 = 860.0;
-/// Where bars begin and how long the longest is.
+/// Where bars begin, and the length of the longest.
 const LEFT: f64 = 300.0;
 const LONGEST: f64 = 420.0;
 /// Heights of a panel's title, of a row and of its bar.

@@ -1,4 +1,4 @@
-//! A case on the terminal.
+//! A case's report for the terminal.
 
 use std::fmt::Write;
 

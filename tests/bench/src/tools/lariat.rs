@@ -1,4 +1,4 @@
-//! lariat's own part.
+//! Commands of lariat itself.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -8,7 +8,7 @@ use super::Way;
 use crate::measure::{Measured, Sample};
 use crate::stage::{HOST, Stage};
 
-/// What the tables call it.
+/// Its name in the tables.
 pub(crate) const NAME: &str = "lariat";
 
 /// Copies one file.
@@ -26,7 +26,7 @@ pub(crate) fn copy(stage: &Stage, way: Way, from: &Path, to: &Path) -> Command {
     command
 }
 
-/// The sample of a transfer, with the bytes that it says it sent.
+/// The sample of a transfer, with the bytes that lariat reports as sent.
 pub(crate) fn sample(measured: Measured) -> Result<Sample, String> {
     let Measured { sample, output } = measured;
     let object: serde_json::Value = serde_json::from_str(output.trim())

@@ -1,4 +1,4 @@
-//! The tools that go to many hosts by ssh. All hosts are the one private sshd under names of their own.
+//! Tools that reach many hosts by ssh. All hosts are the one private sshd, under different names.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -11,15 +11,15 @@ use super::Tools;
 use super::ssh::{Master, Ssh};
 use crate::guard::Guard;
 
-/// Hosts at once, as lariat has it by default.
+/// Parallel hosts, as lariat's default.
 const AT_ONCE: &str = "64";
 
-/// A number of hosts as these tools name them.
+/// A number of hosts, in these tools' notation.
 fn hosts(count: usize) -> String {
     format!("h[0001-{count:04}]")
 }
 
-/// Runs a command by ClusterShell's clush.
+/// Runs a command with ClusterShell's clush.
 pub(crate) fn clush(
     tools: &Tools,
     ssh: &Ssh,
@@ -33,7 +33,7 @@ pub(crate) fn clush(
     Ok(command)
 }
 
-/// Copies a file by ClusterShell's clush.
+/// Copies a file with ClusterShell's clush.
 pub(crate) fn clush_copy(
     tools: &Tools,
     ssh: &Ssh,
@@ -47,7 +47,7 @@ pub(crate) fn clush_copy(
     Ok(command)
 }
 
-/// Runs a command by pdsh.
+/// Runs a command with pdsh.
 pub(crate) fn pdsh(
     tools: &Tools,
     ssh: &Ssh,
@@ -62,7 +62,7 @@ pub(crate) fn pdsh(
     Ok(command)
 }
 
-/// Both look for their ssh.
+/// Both search PATH for ssh.
 fn path(command: &mut Command) {
     command.env("PATH", "/usr/local/bin:/usr/bin:/bin");
 }
@@ -73,11 +73,11 @@ fn options(ssh: &Ssh) -> OsString {
     options
 }
 
-/// A connection to each host, which others can use.
+/// Master connections, one for each host.
 pub(crate) struct Masters(Vec<Master>);
 
 impl Masters {
-    /// Makes them.
+    /// Opens the connections.
     pub(crate) fn connect(ssh: &Ssh, guard: &Guard, count: usize) -> Result<Self, String> {
         let masters = (1..=count).map(|number| ssh.begin_master(guard, &format!("master{number}")));
         let masters: Vec<Master> = masters.collect::<Result<_, _>>()?;
@@ -87,12 +87,12 @@ impl Masters {
         Ok(Self(masters))
     }
 
-    /// Their processes.
+    /// Their process ids.
     pub(crate) fn pids(&self) -> Vec<Pid> {
         self.0.iter().map(Master::pid).collect()
     }
 
-    /// Runs a command by each of them.
+    /// Runs a command over each of them.
     pub(crate) fn run(&self, ssh: &Ssh, guard: &Guard, word: &str) -> Command {
         let directory = self.0.first().and_then(|master| master.socket().parent());
         let socket = directory.unwrap_or(Path::new("/")).join("master{}");

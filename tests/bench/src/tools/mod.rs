@@ -14,7 +14,7 @@ use lariat_testing::wait;
 
 use crate::machine::output;
 
-/// Which way a file goes.
+/// The direction of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     /// To the server.
@@ -23,13 +23,13 @@ pub(crate) enum Way {
     Pull,
 }
 
-/// Where the tools are; what is missing says so when it is asked for.
+/// Where the tools are. A missing one is an error when it is asked for.
 pub(crate) struct Tools {
     path: Vec<PathBuf>,
 }
 
 impl Tools {
-    /// Looks in PATH, and where daemons are that are in no user's PATH.
+    /// Searches PATH, and the directories of daemons that are not in a user's PATH.
     pub(crate) fn find() -> Self {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut path: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -37,13 +37,13 @@ impl Tools {
         Self { path }
     }
 
-    /// Where a tool is.
+    /// The path of a tool.
     pub(crate) fn get(&self, name: &str) -> Result<PathBuf, String> {
         let places = self.path.iter().map(|directory| directory.join(name));
         places.into_iter().find(|path| path.is_file()).ok_or(format!("no {name} in PATH"))
     }
 
-    /// What they call themselves.
+    /// The tools' own version lines.
     pub(crate) fn versions(&self) -> Vec<(&'static str, String)> {
         let ask = |name, argument| match self.get(name) {
             Ok(path) => (name, output(Command::new(path).arg(argument))),
@@ -62,8 +62,8 @@ impl Tools {
 
 /// Starts a server on a free port of loopback and waits until it listens.
 ///
-/// Ports can't be handed to these servers, only named to them: in the short time between somebody
-/// else may take one, so a server that ends is started once more on another.
+/// These servers can't be handed an open port, only its number. Another program may take the port in between,
+/// so a server that ends is restarted on another one.
 fn listening(mut command: impl FnMut(u16) -> Command, log: &Path) -> Result<(Child, u16), String> {
     const ATTEMPTS: usize = 5;
     for _ in 0..ATTEMPTS {
@@ -87,7 +87,7 @@ fn free_port() -> Result<u16, String> {
     listener.local_addr().map(|address| address.port()).map_err(|e| format!("no port: {e}"))
 }
 
-/// A server that ends with this.
+/// A server that is killed when this is dropped.
 struct Server(Child);
 
 impl Drop for Server {

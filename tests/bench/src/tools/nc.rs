@@ -1,4 +1,4 @@
-//! A file through a bare TCP connection: no encryption, no checks, nothing to be told of errors.
+//! A file through a bare TCP connection: no encryption, no checks, no reports of errors.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -10,7 +10,7 @@ use crate::machine::output;
 use crate::measure::{Meter, Sample};
 use crate::stage::Stage;
 
-/// The OpenBSD netcat; the others have other options.
+/// The OpenBSD netcat; others have other options.
 pub(crate) fn find(tools: &Tools) -> Result<PathBuf, String> {
     let path = tools.get("nc")?;
     let version = output(Command::new(&path).arg("-h"));
@@ -28,7 +28,7 @@ pub(crate) fn copy(
     let source = || File::open(from).map_err(|e| format!("open {}: {e}", from.display()));
     let target = File::create(to).map_err(|e| format!("make {}: {e}", to.display()))?;
     let mut server = stage.guard.command(nc);
-    // It says on which port it listens. Reading no input, it can't wait for its end either.
+    // It prints the port on which it listens. Because it reads no input, it can't wait for its end either.
     server.args(if way == Way::Push { ["-nvdl"].as_slice() } else { &["-nvNl"] });
     server.args(["127.0.0.1", "0"]).stderr(Stdio::piped());
     match way {
@@ -46,8 +46,8 @@ pub(crate) fn copy(
         return Err(format!("nc does not say where it listens: {said}"));
     };
 
-    // The meter keeps what a client prints in a file of its own, so that a client that receives
-    // must be told by the shell where to put it.
+    // The meter redirects a client's stdout to a file, so a client that receives needs a shell that redirects
+    // the data to its destination.
     let mut client = stage.guard.command(if way == Way::Push { nc } else { Path::new("/bin/sh") });
     match way {
         Way::Push => client.args(["-nN", "127.0.0.1", port]).stdin(source()?),

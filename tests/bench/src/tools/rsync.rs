@@ -20,12 +20,12 @@ pub(crate) struct RsyncDaemon {
 }
 
 impl RsyncDaemon {
-    /// Starts it as the present user.
+    /// Starts the daemon as the current user.
     pub(crate) fn start(tools: &Tools, guard: &Guard) -> Result<Self, String> {
         let rsync = tools.get("rsync")?;
         let directory = guard.directory();
         let (config, log) = (directory.join("rsyncd.conf"), directory.join("rsyncd.log"));
-        // Else a root's daemon becomes nobody, who may not write here.
+        // Otherwise a daemon of root's runs as nobody, who can't write here.
         let identity = if getuid().is_root() {
             format!("uid = {}\ngid = {}\n", getuid().as_raw(), getgid().as_raw())
         } else {
@@ -53,7 +53,7 @@ impl RsyncDaemon {
         Pid::from_child(&self.server.0)
     }
 
-    /// Copies one file, with these options beside.
+    /// Copies one file, with these additional options.
     pub(crate) fn copy(
         &self,
         stage: &Stage,
@@ -65,7 +65,7 @@ impl RsyncDaemon {
         self.copy_by(self.port, stage, way, options, from, to)
     }
 
-    /// The same by another port.
+    /// Copies one file through another port.
     pub(crate) fn copy_by(
         &self,
         port: u16,
@@ -88,7 +88,7 @@ impl RsyncDaemon {
     }
 }
 
-/// Copies one file over ssh, with these options beside.
+/// Copies one file over ssh, with these additional options.
 pub(crate) fn over_ssh(
     stage: &Stage,
     (ssh, rsync): (&Ssh, &Path),
@@ -103,7 +103,7 @@ pub(crate) fn over_ssh(
     command
 }
 
-/// Modes and times travel, as lariat's do.
+/// Modes and times are copied, as with lariat.
 fn copy(
     stage: &Stage,
     rsync: &Path,
@@ -122,7 +122,7 @@ fn copy(
     command
 }
 
-/// The sample of a run with `--stats`, with the bytes that it says it sent.
+/// The sample of a run with `--stats`, with the bytes that rsync reports as sent.
 pub(crate) fn sample_with_sent(measured: Measured) -> Result<Sample, String> {
     const LINE: &str = "Total bytes sent: ";
     let Measured { sample, output } = measured;

@@ -1,8 +1,7 @@
 //! A private sshd, and the tools that use it.
 //!
-//! It has its own host key and its own one authorized key, listens on loopback, and gives its sessions
-//! an empty home, so that no start-up file of the user's is read; the clients read no configuration
-//! but ours.
+//! It has its own host key and one authorized key, listens on loopback, and gives its sessions an empty home,
+//! so that no start-up file of the user is read. The clients read only our configuration.
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,12 +16,12 @@ use crate::guard::Guard;
 use crate::stage::Stage;
 use crate::stage::Temporary;
 
-/// What the connection is sealed with.
+/// The connection's cipher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cipher {
-    /// What ssh takes by itself.
+    /// ssh's default.
     Default,
-    /// The fastest that it has on a processor with AES.
+    /// The fastest on a processor with AES instructions.
     Aes128Gcm,
 }
 
@@ -46,11 +45,11 @@ pub(crate) struct Ssh {
     sftp: PathBuf,
 }
 
-/// What the clients call it.
+/// The server's name for the clients.
 const NAME: &str = "bench";
 
 impl Ssh {
-    /// Makes the keys, starts sshd, and logs in once.
+    /// Generates the keys, starts sshd, and logs in once.
     pub(crate) fn start(tools: &Tools, guard: &Guard) -> Result<Self, String> {
         let [client, scp, sftp, sshd, keygen] = [
             tools.get("ssh")?,
@@ -100,7 +99,7 @@ impl Ssh {
         self.port
     }
 
-    /// What rsync is to use for a remote shell.
+    /// The remote shell for rsync.
     pub(crate) fn shell(&self, cipher: Cipher) -> OsString {
         let words =
             [&self.client, Path::new("-F"), &self.config].map(|word| word.as_os_str().to_owned());
@@ -115,7 +114,7 @@ impl Ssh {
         command
     }
 
-    /// Copies one file with scp, with these options beside.
+    /// Copies one file with scp, with these additional options.
     pub(crate) fn scp(
         &self,
         stage: &Stage,
@@ -127,7 +126,7 @@ impl Ssh {
     ) -> Command {
         let mut command = stage.guard.command(&self.scp);
         command.arg("-q").arg("-F").arg(&self.config).args(cipher.args()).args(options);
-        // It finds its ssh by PATH otherwise.
+        // Otherwise it searches PATH for ssh.
         command.arg("-S").arg(&self.client);
         match way {
             Way::Push => command.arg(from).arg(remote(to)),
@@ -136,8 +135,8 @@ impl Ssh {
         command
     }
 
-    /// Does one thing with sftp (`put`, `get`, `reput`), with the largest buffers that servers take
-    /// and enough requests under way.
+    /// Runs one sftp command (`put`, `get`, `reput`), with the largest buffers that servers accept and enough
+    /// requests in flight.
     pub(crate) fn sftp(
         &self,
         stage: &Stage,
@@ -160,7 +159,7 @@ impl Ssh {
         &self.config
     }
 
-    /// A connection that others can use.
+    /// Opens a master connection, and waits until it is usable.
     pub(crate) fn master(&self, guard: &Guard) -> Result<Master, String> {
         let master = self.begin_master(guard, "master")?;
         wait::until("the master connection", || {
@@ -171,22 +170,22 @@ impl Ssh {
         Ok(master)
     }
 
-    /// One that is there once its socket is, which has this name.
+    /// Starts a master connection, which is usable once its socket of this name exists.
     pub(super) fn begin_master(&self, guard: &Guard, name: &str) -> Result<Master, String> {
         let socket = self.directory.join(name);
         let mut command = guard.command(&self.client);
         command.arg("-F").arg(&self.config).arg("-MNS").arg(&socket).arg(NAME);
         let child = command.stdout(Stdio::null()).spawn().map_err(|e| format!("ssh -M: {e}"))?;
-        // One that was killed leaves its socket, and the next of that name would not use it.
+        // A killed one leaves its socket behind, and the next of that name would not use it.
         Ok(Master { server: Server(child), socket: Temporary::new(socket) })
     }
 
-    /// Runs a command over a connection that is there.
+    /// Runs a command over a master connection.
     pub(crate) fn run_by(&self, master: &Master, guard: &Guard, argv: &[&str]) -> Command {
         self.run_by_socket(&master.socket, guard, argv)
     }
 
-    /// The same by its socket.
+    /// Runs a command over the master connection of this socket.
     pub(super) fn run_by_socket(&self, socket: &Path, guard: &Guard, argv: &[&str]) -> Command {
         let mut command = guard.command(&self.client);
         command.arg("-F").arg(&self.config).arg("-S").arg(socket).arg(NAME).args(argv);
@@ -194,14 +193,14 @@ impl Ssh {
     }
 }
 
-/// The server's name for a path.
+/// A path on the server, as the clients name it.
 pub(super) fn remote(path: &Path) -> OsString {
     let mut remote = OsString::from(format!("{NAME}:"));
     remote.push(path);
     remote
 }
 
-/// A connection that ends with this.
+/// A master connection, which ends when this is dropped.
 pub(crate) struct Master {
     server: Server,
     socket: Temporary,

@@ -1,4 +1,4 @@
-//! Jobs that end while nobody is there to hear of it.
+//! Jobs that end while no controller is connected.
 
 use std::process::{Child, Stdio};
 
@@ -8,7 +8,7 @@ use lariat_testing::wait;
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// Runs a command that ends once the file `gate` is there, and waits until it runs.
+/// Runs a command that ends once the file `gate` exists, and waits until it runs.
 fn run(fleet: &TestFleet) -> Child {
     let [here, gate] = ["here", "gate"].map(|name| fleet.path(name).display().to_string());
     let line = format!("touch {here}; until [ -e {gate} ]; do sleep 0.01; done; echo x; exit 4");
@@ -23,7 +23,7 @@ fn open(fleet: &TestFleet) {
     std::fs::write(fleet.path("gate"), "").unwrap();
 }
 
-/// The one job, once it has ended.
+/// The only job, once it has ended.
 fn ended(fleet: &TestFleet) -> Value {
     wait::until("the job's end", || {
         let jobs = objects(&fleet.ok(["jobs", "web1", "--json"]));

@@ -1,5 +1,5 @@
-//! What a file that goes alone has beside its content, with the real binaries: what travels, what does
-//! not, what a dry run tells of it, and what the rules leave out.
+//! Metadata of single files, with the real binaries: what is copied, what is not, what a dry run reports of
+//! it, and what the rules exclude.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -10,7 +10,7 @@ use lariat_testing::fleet::TestFleet;
 use lariat_testing::many_agents::ManyAgents;
 use rustix::fs::XattrFlags;
 
-/// A command of a verb, its operands and options.
+/// The arguments of a verb with its operands and options.
 fn line(verb: &str, from: &str, to: &str, options: &[&str]) -> Vec<String> {
     let words = [verb, from, to].into_iter().chain(options.iter().copied());
     words.map(ToOwned::to_owned).collect()
@@ -48,10 +48,10 @@ fn xattr(path: &Path, name: &str) -> Option<Vec<u8>> {
     Some(value)
 }
 
-/// A way of moving a file.
+/// A direction in which a file is copied.
 type Moved = fn(&TestFleet, &Path, &Path, &[&str]) -> String;
 
-/// Both of them.
+/// Both directions.
 const BOTH: [Moved; 2] = [push, pull];
 
 #[test]
@@ -79,7 +79,7 @@ fn extended_attributes_travel_when_asked_for_and_else_stay() {
     let (source, dest) = (fleet.path("source"), fleet.path("dest"));
     random_file(&source, 1000, 1);
     if !set_xattr(&source, "user.new", b"1\0\xff") {
-        // A file system without any.
+        // A file system without ACLs.
         return;
     }
     for moved in BOTH {
@@ -233,7 +233,7 @@ fn a_dry_run_does_not_read_stdin() {
     for told in ["make", "change"] {
         let told = format!("{told} {}\n", text(&dest));
         let mut command = fleet.lariat();
-        // A pipe that nobody writes to and nobody closes: to read it would take for ever.
+        // A pipe that is never written to or closed: reading it would take for ever.
         command.args(["push", "-", &remote(&dest), "--dry-run"]).stdin(Stdio::piped());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let held = child.stdin.take();

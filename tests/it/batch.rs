@@ -49,7 +49,7 @@ fn each_host_does_its_steps_in_order_and_a_resumed_plan_does_the_rest() {
         (&object["host"], &object["done"], &object["steps"]),
         (&"h0002".into(), &4.into(), &4.into())
     );
-    // The step that failed was done again, the one before it was not.
+    // The step that failed was repeated, the one before it was not.
     assert_eq!(fs::read(&log).unwrap(), b"h0002\nh0002\n");
     assert_eq!(fs::read(work.join("h0002/app")).unwrap(), b"the app\n");
     assert_eq!(fleet.run(["batch", "plan.toml", "all", "--resume"]).status.code(), Some(0));

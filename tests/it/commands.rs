@@ -1,5 +1,4 @@
-//! What `lariat run` can be asked for beside a plain command: other users, scripts, many lines; and
-//! what a command finds around it.
+//! Options of `lariat run`: other users, scripts, many lines; and the environment of a command.
 
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
@@ -11,10 +10,10 @@ use lariat_testing::fleet::TestFleet;
 use lariat_testing::wait;
 use rustix::process::{Pid, Signal};
 
-/// A user that every Linux has, and that is not the one who runs the tests.
+/// A user that every Linux has, other than the one who runs the tests.
 const OTHER: &str = "nobody";
 
-/// What the system itself says of a user.
+/// What the system's own `id` prints.
 fn id(args: &[&str]) -> String {
     String::from_utf8(Command::new("id").args(args).output().unwrap().stdout).unwrap()
 }
@@ -48,17 +47,17 @@ fn another_users_command_is_that_users_whole() {
     assert_eq!(as_other(&["echo $USER $LOGNAME"]), format!("{OTHER} {OTHER}\n"));
     let home = Command::new("sh").args(["-c", &format!("echo ~{OTHER}")]).output().unwrap();
     assert_eq!(as_other(&["echo $HOME"]), String::from_utf8(home.stdout).unwrap());
-    // The same before the host's name.
+    // The user may also be named before the host's name.
     let target = format!("{OTHER}@web1");
     assert_eq!(fleet.ok(["run", &target, "--", "id -un"]), format!("{OTHER}\n"));
-    // What only root may enter is not entered for that user.
+    // A directory that only root may enter can't be the working directory.
     let private = fleet.home();
     let private = private.to_str().unwrap();
     let error = fleet.fails(255, ["run", &target, "--cwd", private, "--", "pwd"]);
     assert!(error.contains(private) && error.contains("permission denied"), "{error}");
     let output = fleet.run(["run", &target, "--", "kill", "-0", "1"]);
     assert_eq!(output.status.code(), Some(1));
-    // It can be ended by who asked for it, although it is not the agent's user's.
+    // The time limit can end it, although the process is not of the agent's user.
     let output = fleet.run(["run", &target, "--timeout", "200ms", "--", "sleep 100"]);
     assert_eq!(output.status.code(), Some(124));
 }
@@ -151,7 +150,7 @@ fn lines_run_one_after_another_over_one_session() {
     run.args(["run", "web1", "--cwd", "/usr", "--env", "A=b", "--from", "-"]);
     let mut child = run.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    // A line runs as soon as it has come.
+    // A line runs as soon as it has arrived.
     let mut answer = [0; 6];
     for _ in 0..3 {
         stdin.write_all(b"echo $A $PWD | cut -c 1-5\n").unwrap();
@@ -198,7 +197,7 @@ fn ctrl_c_ends_the_line_that_runs_and_all_that_follow() {
     assert_eq!((child.wait().unwrap().code(), rest), (Some(130), vec![]));
 }
 
-/// An agent whose own environment, limits, mask and descriptors are as bad as they can be.
+/// An agent whose own environment, limits, umask and descriptors are as bad as possible.
 fn poisoned(fleet: &TestFleet) -> Agent {
     fleet.enroll("web1", "127.0.0.1:1");
     let config = fleet.bundle("web1").join("agent.toml");
@@ -247,7 +246,7 @@ fn nothing_of_a_poisoned_agent_reaches_a_command() {
     assert_eq!(run(&["ls /proc/self/fd | tr '\\n' ' '"]), "0 1 2 3 ");
     assert_eq!(run(&["umask"]), "0022\n");
     let signals = run(&["grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status"]);
-    // The C library ignores the two that it keeps for itself.
+    // The C library ignores the two signals that it reserves.
     assert_eq!(signals, "SigBlk:\t0000000000000000\nSigIgn:\t0000000180000000\n");
     assert_eq!(run(&["(yes; echo $? >&3) 3>&1 | true; exit 0"]).trim(), "");
     if is_root() {
@@ -285,7 +284,7 @@ fn five_hundred_commands_at_once_leave_nothing_behind() {
         stdout.read_exact(&mut line).unwrap();
         assert_eq!(line, expected.as_bytes());
     }
-    // All of them run now, and all at once.
+    // All of them run now, at the same time.
     assert!(supervisors() >= 500);
     let memory = agent.memory_kib("RssAnon");
     let most = if cfg!(debug_assertions) { 200 } else { 100 };
@@ -320,13 +319,13 @@ fn parent(pid: i32) -> i32 {
     rest.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// Whether a process runs; one that has ended and that nobody waited for does not.
+/// Whether a process runs; a zombie does not.
 fn runs(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
-/// Whether a supervisor can make a control group.
+/// Whether a supervisor could create a control group.
 fn has_control_groups(supervisor: i32) -> bool {
     let text = std::fs::read_to_string(format!("/proc/{supervisor}/cgroup")).unwrap();
     text.contains(&format!("/lariat-{supervisor}\n"))
@@ -345,7 +344,7 @@ fn supervisors_are_born_again_once_what_they_are_born_from_was_killed() {
     let mut before =
         before.args(["run", "web1", "--", &line]).stdout(Stdio::piped()).spawn().unwrap();
     rustix::process::kill_process(Pid::from_raw(zygote).unwrap(), Signal::KILL).unwrap();
-    // The first of them has the one that was ready.
+    // The first run uses the supervisor that was ready.
     for _ in 0..3 {
         assert_eq!(fleet.ok(["run", "web1", "--", "echo right"]), "right\n");
     }
@@ -384,7 +383,7 @@ fn a_job_whose_supervisor_was_killed_is_ended_whole() {
     let (fleet, _agent) = TestFleet::with_agent();
     let directory = tempfile::tempdir().unwrap();
     let pids = directory.path().join("pids");
-    // One that has left the command's group and session, and that the command has forgotten.
+    // A process that has left the command's group and session, and that the command does not wait for.
     let line = format!(
         "(setsid sh -c 'echo $$ >> {0}; exec sleep 300' &); echo $$ >> {0}; exec sleep 300",
         pids.display()

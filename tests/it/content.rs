@@ -1,4 +1,4 @@
-//! Sources that change or show a false size, and receivers that may not do everything, with the real binaries.
+//! Sources that change or report a false size, and receivers without some rights, with the real binaries.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -66,7 +66,7 @@ fn a_limit_on_file_sizes_is_an_error_and_nothing_dies_of_it() {
     let error = fleet.fails(255, ["push", &text(&large), &remote(&fleet.path("there"))]);
     assert!(error.contains("file too large"), "{error}");
     assert!(!fleet.path("there").exists());
-    // One that tells its size only at its end.
+    // A source whose size is known only at its end.
     let mut push = fleet.lariat();
     push.args(["push", "-", &remote(&fleet.path("there"))]).stdin(File::open(&large).unwrap());
     let push = push.output().unwrap();
@@ -79,7 +79,7 @@ fn a_limit_on_file_sizes_is_an_error_and_nothing_dies_of_it() {
     assert_eq!(error.status.code(), Some(255));
     assert_eq!(fs::read_dir(fleet.path("copy")).unwrap().count(), 1, "{error:?}");
 
-    // A supervisor whose spool can't move to disk goes on; its command has the system's own way.
+    // A supervisor whose spool can't move to disk continues; its command has the system's default action.
     let output = fleet.run(["run", "web1", "--", "head -c 8000000 /dev/zero"]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 8_000_000));
     let output = fleet.run(["run", "web1", "--", "exec head -c 8000000 /dev/zero > big"]);
@@ -206,7 +206,7 @@ fn files_of_the_kernel_are_read_to_their_end_in_trees_too() {
     }
 }
 
-/// A directory of nobody's that nobody can reach.
+/// A directory that belongs to the user nobody and that this user can reach.
 fn of_nobody() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     set_mode(directory.path(), 0o755);
@@ -225,7 +225,7 @@ fn tree(root: &Path, inner: u32) {
 #[test]
 fn a_receiver_that_is_not_root_updates_and_clears_its_own_copy() {
     if !is_root() {
-        // The agent could act as nobody else.
+        // Only root can act as the user nobody.
         return;
     }
     let (fleet, _agent) = TestFleet::with_agent();
@@ -314,14 +314,14 @@ fn special_bits_of_directories_that_are_there_stay() {
     for _ in 0..2 {
         fleet.ok(["push", &from, &remote(&dest)]);
         assert_eq!((mode(&dest), mode(&dest.join("in"))), (0o1755, 0o2755));
-        // What is made below inherits the group, as anything does that is made there.
+        // New directories inherit the group, as anything does that is created there.
         assert_eq!(mode(&dest.join("in/deep")) & 0o777, 0o755);
     }
     fleet.ok(["push", &from, &remote(&dest), "--special"]);
     assert_eq!((mode(&dest), mode(&dest.join("in"))), (0o755, 0o4755));
 }
 
-/// Device times of a name that move whenever it is touched.
+/// The times of a name that change whenever it is touched.
 fn touched(path: &Path) -> (i64, i64) {
     let metadata = path.symlink_metadata().unwrap();
     (metadata.ctime(), metadata.ctime_nsec())

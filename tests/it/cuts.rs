@@ -1,4 +1,4 @@
-//! Commands whose connection breaks, whose agent dies, or both: exact, and run once.
+//! Commands whose connection breaks, whose agent dies, or both: exact output, and run once.
 
 use std::io::{Read, Write};
 use std::process::{Child, Stdio};
@@ -33,7 +33,7 @@ fn reading(mut stream: impl Read + Send + 'static) -> std::thread::JoinHandle<Ve
     })
 }
 
-/// Both streams all the time, and one line in a file for each time that it was started.
+/// A command that writes both streams, and one line into a file for each time it is started.
 fn chatter(once: &std::path::Path, lines: u32) -> String {
     format!(
         "echo once >> {}; i=0; while [ $i -lt {lines} ]; do \
@@ -58,7 +58,7 @@ fn check_chatter(out: &[u8], err: &[u8], lines: u32) {
 fn a_hundred_cuts_lose_double_and_swap_nothing() {
     let (fleet, _agent, faulty) = behind_a_bad_network();
     let (once, gate) = (fleet.path("once"), fleet.path("gate"));
-    // It goes on writing until all cuts are made.
+    // It writes until all cuts are made.
     let line = format!(
         "echo once >> {0}; i=0; while ! [ -e {1} ]; do echo \"out $i\"; echo \"err $i\" >&2; \
          i=$((i+1)); done; exit 7",
@@ -70,7 +70,7 @@ fn a_hundred_cuts_lose_double_and_swap_nothing() {
     let err = reading(child.stderr.take().unwrap());
     let mut rng = Rng::new();
     for _ in 0..100 {
-        // A connection's first 4 KiB are its handshake: some cuts are in it.
+        // A connection's first 4 KiB are its handshake: some cuts hit it.
         let passed = faulty.after(rng.below(150_000));
         passed.recv_timeout(wait::PATIENCE).unwrap();
         faulty.cut();
@@ -90,7 +90,7 @@ fn a_hundred_cuts_lose_double_and_swap_nothing() {
     assert_eq!(std::fs::read_to_string(once).unwrap(), "once\n");
 }
 
-/// Each connection is cut after so many bytes, so that every part of the dialogue is cut at some time.
+/// Each connection is cut after a number of bytes, so that every part of the dialogue is cut at some time.
 #[test]
 fn a_cut_at_any_byte_of_either_way_changes_nothing() {
     let (fleet, _agent, faulty) = behind_a_bad_network();
@@ -101,7 +101,7 @@ fn a_cut_at_any_byte_of_either_way_changes_nothing() {
         let mut child = spawn(&fleet, &["-i", "--", &line]);
         let accepted = faulty.accepted();
         child.stdin.take().unwrap().write_all(b"input").unwrap();
-        // The connections after the first one or two live.
+        // The connections after the first one or two are not cut.
         wait::until("a second connection", || {
             let ended = child.try_wait().unwrap().is_some();
             (ended || faulty.accepted() > accepted + 1).then_some(())
@@ -113,7 +113,7 @@ fn a_cut_at_any_byte_of_either_way_changes_nothing() {
         assert_eq!(String::from_utf8_lossy(&output.stdout), "out\ninput", "{name}");
         assert_eq!(std::fs::read_to_string(once).unwrap(), "once\n", "{name}");
     };
-    // Up to where the login is sent nothing was asked, and such a failure is told and not mended.
+    // Until the login is sent nothing has been requested, and such a failure is reported.
     let (up, down) = handshake(&fleet, &faulty);
     for more in (0..900).step_by(45) {
         let cut_up = Some(up + more);
@@ -125,7 +125,7 @@ fn a_cut_at_any_byte_of_either_way_changes_nothing() {
     }
 }
 
-/// Bytes each way until the login is on its way: those of a whole ping, less its own few. A signature's
+/// Bytes in each direction until the login is sent: those of a whole ping, less its own few. A signature's
 /// length varies by some bytes.
 fn handshake(fleet: &TestFleet, faulty: &Faulty) -> (u64, u64) {
     let (up, down) = (faulty.bytes_up(), faulty.bytes_down());
@@ -228,7 +228,7 @@ fn who_never_comes_back_leaves_nothing_behind() {
         rustix::process::test_kill_process(Pid::from_raw(pid).unwrap()).is_err().then_some(())
     });
 
-    // The other way round: the network never comes back, and the controller gives up in its time.
+    // The reverse: the network never comes back, and the controller gives up in time.
     let mut child = spawn(&fleet, &["--reconnect", "1s", "--", "echo x; sleep 1000"]);
     child.stdout.as_mut().unwrap().read_exact(&mut [0; 2]).unwrap();
     faulty.set(Fault { cut_up: Some(0), ..Fault::default() });

@@ -1,4 +1,4 @@
-//! `lariat demo` as somebody meets it who has never seen lariat.
+//! `lariat demo`, as a newcomer to lariat uses it.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -35,7 +35,7 @@ fn runs(text: &str) -> bool {
     lines.into_iter().any(|line| String::from_utf8_lossy(&line).contains(text))
 }
 
-/// Ends the tour with a signal once `there` is in its directory; gives its status and what it said.
+/// Ends the tour with a signal once `there` exists in its directory; returns its status and output.
 fn ended_by(signal: Signal, there: &str) -> (Option<i32>, String) {
     let directory = tempfile::tempdir().unwrap();
     let mut command = demo(directory.path());

@@ -62,7 +62,7 @@ fn a_directory_goes_into_dest_and_its_contents_become_dest() {
             let mut args = vec![verb.to_owned()];
             args.extend(sources.iter().map(from));
             args.push(if verb == "push" { there } else { local });
-            // The second time is as the first.
+            // The second run does the same as the first.
             fleet.ok(&args);
             fleet.ok(&args);
             here
@@ -207,7 +207,7 @@ fn delete_clears_what_the_source_becomes_and_nothing_beside_it() {
     assert_eq!(names(&back), ["keep", "site", "site/img", "site/img/1", "site/index"]);
 }
 
-/// In a dry run alone, which takes the same way: were it not refused, this machine would be cleared.
+/// Only dry runs, which take the same path: were they not refused, this machine would be cleared.
 #[test]
 fn the_home_and_the_root_are_cleared_within_a_bound_only() {
     let (fleet, _agent) = TestFleet::with_agent();

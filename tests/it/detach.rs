@@ -1,11 +1,12 @@
-//! What is told when a job is started and left alone, and when it could not be started.
+//! What is printed when a job is started detached, and when it could not be started.
 
 use lariat_testing::fleet::TestFleet;
 use lariat_testing::many_agents::fleet_of;
 use lariat_testing::output::objects;
 use serde_json::Value;
 
-/// Checks that it is what `run` says of any command, of one that was started; and gives its job's id.
+/// Checks that the object is that of a command that was started, as `run` prints it, and returns the job's
+/// id.
 fn started(object: &Value) -> &str {
     for (key, value) in [
         ("ok", true.into()),

@@ -19,7 +19,7 @@ fn told(output: &Output) -> (Option<i32>, Vec<&str>, &str) {
     (output.status.code(), sorted(&output.stdout), summary.split(';').next().unwrap())
 }
 
-/// Starts it with pipes all around.
+/// Starts the command with its three streams as pipes.
 fn spawn(fleet: &TestFleet, args: &[&str]) -> Child {
     let mut command = fleet.lariat();
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -58,7 +58,7 @@ fn one_plain_host_is_as_it_was_and_leaves_no_ledger() {
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(7), "a\nb"));
     assert_eq!(text(&output.stderr), "");
     assert!(!fleet.home().join("last.jsonl").exists());
-    // Any expression is several hosts, also when it is one.
+    // Any expression means several hosts, even if it matches one.
     let output = fleet.run(["run", "h000[1]", "--", "echo a; exit 7"]);
     assert_eq!(told(&output), (Some(1), vec!["h0001: a"], "1 failed (h0001)"));
     assert!(text(&output.stderr).starts_with("h0001: exit 7\n"));
@@ -74,7 +74,7 @@ fn those_that_failed_are_tried_again_and_no_others() {
     let log = fleet.path("log");
     let each = |more: &[&str]| {
         let common = ["run", "all", "--parallel", "1", "--json"];
-        // They run one after another: the second finds two lines.
+        // The hosts run one after another: the second finds two lines.
         let command = format!("echo x >> {0}; test $(wc -l < {0}) -ne 2", log.display());
         fleet.run(common.iter().copied().chain(more.iter().copied()).chain(["--", &command]))
     };
@@ -144,7 +144,7 @@ fn equal_output_is_told_once_and_differences_too() {
 fn where_nothing_ran_there_is_no_output_to_compare_or_to_keep() {
     let (fleet, _agents) = fleet_of(2);
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    // Of equally many the first host's is what others differ from.
+    // With equal counts, the first host's output is the one that others differ from.
     fleet.set_address("h0001", closed);
     let output = fleet.run(["run", "all", "--diff", "--", "echo a"]);
     let expected = "---------------\nh0002\n---------------\na\n";
@@ -226,7 +226,7 @@ fn stdin_goes_to_all_of_them_and_to_those_that_begin_later() {
         assert_eq!(objects.len(), 3, "{output:?}");
         assert!(objects.iter().all(|o| o["ok"] == true && o["stdout"] == objects[0]["stdout"]));
     }
-    // One that closes its stdin, and one that ends, hold up nobody.
+    // A command that closes its stdin, and one that ends, delay no other.
     let mut child = spawn(&fleet, &["run", "all", "-i", "--", "exec <&-; wc -c /dev/null"]);
     let _ = child.stdin.take().unwrap().write_all(&input);
     assert!(child.wait().unwrap().success());
@@ -285,7 +285,7 @@ fn what_can_t_be_reached_is_told_with_its_own_cause_and_costs_the_others_nothing
         }
     }
     assert!(fleet.ok(["last"]).contains("h0003: unreachable, run on h0003"));
-    // Who limits a command does not want to wait for its host any longer.
+    // A time limit on the command also limits the wait for its host.
     let limited = fleet.run(["run", "h0002,h0005", "--timeout", "1s", "--", "true"]);
     assert_eq!(
         (limited.status.code(), told(&limited).2),

@@ -56,7 +56,7 @@ fn a_file_and_a_directory_go_to_all_and_come_back_into_directories_of_their_own(
     fleet.ok(["pull", &format!("all,!h0001:{}", file.display()), text(&named)]);
     assert!(fleet.path("h0003.bin").exists() && !fleet.path("h0001.bin").exists());
 
-    // Nothing has changed: nothing is sent; and a dry run tells whose change it is.
+    // Nothing has changed, so nothing is sent; and a dry run names the hosts that would change.
     let output = fleet.run(["push", "--json", text(&file), &dest.replace("{host}", "{host}/file")]);
     assert!(objects(&output.stdout).iter().all(|o| o["sent"] == 0 && o["reused"] == 3_000_001));
     fs::write(directory.join("new"), "x").unwrap();
@@ -110,7 +110,7 @@ fn a_source_that_is_missing_keeps_no_other_from_being_sent() {
     assert!(each.iter().all(|o| o["files"] == 1 && o["ok"] == false), "{each:?}");
     let error = each[1]["error"].as_str().unwrap();
     assert!(error.starts_with("push missing to h0002: open missing: no such file"), "{error}");
-    // Where nothing can be sent, no host is touched.
+    // If nothing can be sent, no host is contacted.
     let output = fleet.run(["push", "--json", "missing", &dest]);
     let each = objects(&output.stdout);
     assert_eq!((output.status.code(), each.len()), (Some(255), 2));
@@ -129,7 +129,7 @@ fn those_that_failed_are_tried_again() {
         let args = ["push", text(&file), &dest, "--parallel", "1"];
         fleet.run(args.iter().chain(more))
     };
-    // A file sent to a directory goes inside it: what is in the way must have the name there.
+    // A file sent to a directory goes into it, so only a directory of its own name is in the way.
     fs::create_dir_all(there.join("h0002/file/file")).unwrap();
     let output = push(&["--max-fail", "0"]);
     assert_eq!(output.status.code(), Some(255), "{output:?}");
@@ -154,8 +154,8 @@ fn one_destination_for_several_hosts_is_there_whole() {
     assert_eq!(fs::read_dir(fleet.path("")).unwrap().count(), 2);
 }
 
-/// Of forty, some are dead, some never answer, and some cut every connection: the others are done as
-/// soon as if they were alone, each of the bad ones is told with its own cause, and those that cut get there.
+/// Of forty hosts, some are dead, some never answer, and some cut every connection. The others finish as soon
+/// as they would alone, each bad one is reported with its own cause, and those that cut finish in the end.
 #[test]
 fn bad_hosts_cost_the_others_nothing() {
     let (fleet, agents) = fleet_of(40);
@@ -193,19 +193,19 @@ fn bad_hosts_cost_the_others_nothing() {
     for object in all.iter().filter(|object| object["ok"] == false) {
         let error = cause(object);
         assert!(error.contains(object["host"].as_str().unwrap()), "{error}");
-        // Those that get nowhere are given up when they were told to.
+        // Hosts without progress are given up at the time limit.
         assert!(object["seconds"].as_f64().unwrap() < 10.0, "{object}");
         counts[0] += usize::from(error.contains("connection refused"));
         counts[1] += usize::from(error.contains("no answer within 2 s"));
         counts[2] += usize::from(error.contains("broke 5 times in a row after less than 512 KiB"));
     }
     assert_eq!(counts, [5, 5, 5], "{output:?}");
-    // Each for itself took no longer than all of them did alone, or at least no part of a time limit.
+    // None of the others took longer than all of them did alone, or at least no part of a time limit.
     let slowest = all.iter().filter(|object| object["ok"] == true);
     let slowest = slowest.filter_map(|object| object["seconds"].as_f64()).fold(0.0, f64::max);
     let bound = (alone * 2).max(Duration::from_secs(1)).as_secs_f64();
     assert!(slowest < bound, "{slowest} s, alone {alone:?}");
-    // What has come is kept: run again, they go on, and by themselves they come to an end.
+    // What has arrived is kept: run again, the transfers continue and finish.
     for (host, _) in &agents.hosts[10..15] {
         fleet.ok(["push", text(&file), &format!("{host}:{}/{{host}}", there.display())]);
     }

@@ -1,6 +1,5 @@
-//! The n-th file operation of a push fails, or is the agent's last, for every n: what is under the
-//! name is the old file or the complete new one, the controller says truly which, and the next push
-//! succeeds.
+//! The n-th file operation of a push fails, or is the agent's last, for every n: the destination has the old
+//! file or the complete new one, the controller reports correctly which, and the next push succeeds.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -13,7 +12,7 @@ use lariat_testing::wait;
 
 const MIB: u64 = 1 << 20;
 
-/// Every call by which the receiver changes or looks at the destination's directory and files.
+/// Every system call by which the receiver changes or inspects the destination's directory and files.
 const CALLS: [&str; 18] = [
     "openat",
     "pwrite64",
@@ -39,17 +38,17 @@ const NO_ROOM: &str = "error=ENOSPC";
 const BAD_DISK: &str = "error=EIO";
 const KILL: &str = "signal=KILL";
 
-/// More of one kind than any transfer here has on one thread.
+/// More calls of one kind than any transfer here makes on one thread.
 const MOST: u32 = 200;
 
-/// A directory with an old file, and a new one for it.
+/// A directory with an old file, and a new file to replace it.
 struct Case {
     fleet: TestFleet,
     source: PathBuf,
     dest: PathBuf,
     old: Vec<u8>,
     new: Vec<u8>,
-    /// What is failed: everything of the destination.
+    /// The paths whose calls fail: everything at the destination.
     paths: Vec<PathBuf>,
 }
 
@@ -77,8 +76,8 @@ impl Case {
         case
     }
 
-    /// The paths of the partial, and of what stands in its place while it gets its name: an agent that
-    /// dies before the rename leaves them.
+    /// The paths of the partial, and of the file that stands in for it during the rename. An agent that dies
+    /// before the rename leaves them.
     fn partials(&self) -> Vec<PathBuf> {
         std::fs::write(&self.dest, &self.old).unwrap();
         let injection = self.injection("renameat", KILL, 1);
@@ -105,7 +104,7 @@ impl Case {
         ["push", "--json", "--reconnect=0", &source, &dest].map(str::to_owned)
     }
 
-    /// Pushes to an agent to which this happens. Tells whether it did.
+    /// Pushes to an agent with this injection. Returns whether it happened.
     fn push(&self, injection: &Injection<'_>) -> (Agent, Output, bool) {
         let log = self.fleet.path("strace");
         let agent = strace::start(&self.fleet, "web1", injection, &log);
@@ -113,7 +112,7 @@ impl Case {
         (agent, output, strace::happened(&log))
     }
 
-    /// One push over the old file in which the n-th call goes wrong. Tells whether there was one.
+    /// Pushes over the old file while the n-th call fails. Returns whether there was such a call.
     fn goes_wrong(&self, injection: &Injection<'_>) -> bool {
         std::fs::write(&self.dest, &self.old).unwrap();
         let (mut agent, output, mut happened) = self.push(injection);
@@ -140,7 +139,7 @@ impl Case {
         happened
     }
 
-    /// A failure is one line that names host, path and cause.
+    /// Checks that a failure is one line that names host, path and cause.
     fn is_told(&self, output: &Output, injection: &Injection<'_>, told: &str) {
         assert_eq!(output.status.code(), Some(255), "{told}");
         let object: serde_json::Value = serde_json::from_slice(&output.stdout).expect(told);
@@ -157,7 +156,7 @@ impl Case {
         assert!(all && !error.contains('\n'), "{told}");
     }
 
-    /// Without faults it succeeds, and nothing is left of what failed.
+    /// Without faults the push succeeds, and nothing of the failed attempt is left.
     fn retry(&self, told: &str) -> u64 {
         let agent = self.fleet.start("web1");
         self.fleet.set_address("web1", agent.address);
@@ -168,7 +167,7 @@ impl Case {
         object["sent"].as_u64().unwrap()
     }
 
-    /// This happens to every call, one after the other. Tells to how many.
+    /// Injects the fault into every call, one after the other. Returns into how many.
     fn goes_wrong_everywhere(&self, what: &str) -> u32 {
         let until_none = |call| {
             let times =

@@ -126,7 +126,7 @@ fn what_can_t_be_replaced_can_be_written_in_place_and_the_error_says_so() {
     assert!(error.contains("permission denied") && error.contains("--inplace"), "{error}");
     fleet.ok([&args[..], &["--inplace"]].concat());
     assert_eq!(fs::read(&dest).unwrap(), b"new");
-    // Another's file that may be written to gets its content.
+    // The content of another user's file is written if the file is writable.
     chown(&dest, Some(0), None).unwrap();
     set_mode(&dest, 0o666);
     fs::write(&source, "newer").unwrap();
@@ -134,7 +134,7 @@ fn what_can_t_be_replaced_can_be_written_in_place_and_the_error_says_so() {
     assert_eq!((fs::read(&dest).unwrap(), dest.metadata().unwrap().uid()), (b"newer".to_vec(), 0));
 }
 
-/// An ACL in its binary form: owner rw, nobody by name, the group, the mask and others.
+/// An ACL in its binary form: owner rw, the user nobody by name, the group, the mask and others.
 fn acl(named: u16, group: u16, mask: u16) -> Vec<u8> {
     let mut bytes = 2_u32.to_le_bytes().to_vec();
     let none = u32::MAX;
@@ -172,7 +172,7 @@ fn acls_travel_when_asked_for_and_else_a_word_is_said_and_nobody_gets_more() {
         rustix::fs::setxattr(source.join(name), which, value, flags)
     };
     if set("acl", ACCESS, &acl(6, 0, 6)).is_err() {
-        // A file system without any.
+        // A file system without ACLs.
         return;
     }
     set("in/large", ACCESS, &acl(4, 0, 4)).unwrap();

@@ -1,4 +1,4 @@
-//! Installing by hand, as the documents say, on a host that has nothing yet.
+//! Manual installation, as the documents describe it, on a host without anything of lariat.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,10 +11,10 @@ fn repository() -> PathBuf {
     env!("CARGO_MANIFEST_DIR").into()
 }
 
-/// Does what a document's `install` commands do, below `root` in place of `/`.
+/// Runs the `install` commands of a document, below `root` instead of `/`.
 fn install(document: &str, directory: &Path, root: &Path) {
     let commands = document.lines().flat_map(|line| line.split(" && "));
-    // The controller's is another, on another machine.
+    // The controller's command is for another machine.
     let of_agent = |command: &&str| command.starts_with("install ") && !command.contains("target/");
     let commands: Vec<&str> = commands.filter(of_agent).collect();
     assert!(commands.len() >= 5, "{commands:?}");
@@ -55,7 +55,7 @@ fn the_documents_install_an_agent_where_nothing_is_yet() {
         let name = host.to_lowercase();
         fleet.enroll(&name, "192.0.2.1");
         fs::rename(fleet.bundle(&name), directory.join(format!("{host}.lariat"))).unwrap();
-        // What an agent that was tried before has left there.
+        // The state directory that an agent tried out before has left there.
         fs::create_dir(directory.join(format!("{host}.lariat/state"))).unwrap();
         let text = fs::read_to_string(repository().join(document)).unwrap();
         install(&text, &directory, &fleet.path(format!("root-{host}")));

@@ -1,4 +1,4 @@
-//! Detached jobs: they need neither their controller nor the agent, and belong to their key alone.
+//! Detached jobs: they need neither their controller nor the agent, and belong to their key only.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -11,7 +11,7 @@ use lariat_testing::fleet::TestFleet;
 use lariat_testing::wait;
 use rustix::process::{Pid, Signal};
 
-/// Starts a job, and gives its id.
+/// Starts a job, and returns its id.
 fn detach(fleet: &TestFleet, line: &str) -> String {
     let said = fleet.ok(["run", "web1", "--detach", "--", line]);
     assert_eq!(said.lines().count(), 1, "{said}");
@@ -25,7 +25,7 @@ fn listed(fleet: &TestFleet) -> Vec<serde_json::Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Waits until a job has ended, and gives what is said of it then.
+/// Waits until a job has ended, and returns its entry in the list.
 fn ended(fleet: &TestFleet, job: &str) -> serde_json::Value {
     wait::until("the job's end", || {
         let found = listed(fleet).into_iter().find(|found| found["job"] == job).unwrap();
@@ -33,7 +33,7 @@ fn ended(fleet: &TestFleet, job: &str) -> serde_json::Value {
     })
 }
 
-/// A line that prints numbers until it has printed them all and a file is there.
+/// A command that prints numbers until it has printed them all and a file exists.
 fn counting(gate: &Path, status: u8) -> String {
     format!(
         "n=0; while [ $n -lt 300 ] || ! [ -e {} ]; do echo $n; n=$((n+1)); sleep 0.01; done; exit {status}",
@@ -41,7 +41,7 @@ fn counting(gate: &Path, status: u8) -> String {
     )
 }
 
-/// Checks that all numbers are there once and in order, and gives how many.
+/// Checks that all numbers are there once and in order, and returns their count.
 fn counted(text: &str) -> usize {
     for (number, line) in text.lines().enumerate() {
         assert_eq!(line, number.to_string());
@@ -97,7 +97,7 @@ fn every_line_comes_once_though_the_agent_is_killed_three_times() {
     }
     assert_eq!(attach.wait().unwrap().code(), Some(7));
     assert!(counted(&text) >= 300);
-    // Who comes only now finds the same.
+    // A controller that attaches only now gets the same.
     let output = fleet.run(["attach", "web1", &job]);
     assert_eq!((output.status.code(), String::from_utf8(output.stdout).unwrap()), (Some(7), text));
 }
@@ -115,7 +115,7 @@ fn a_job_whose_own_command_restarts_the_agent_runs_to_its_end() {
     let mut run = fleet.lariat();
     run.args(["run", "web1", "--detach", "--", &line]).stdout(Stdio::piped());
     let run = run.spawn().unwrap();
-    // What systemd does.
+    // Stands for systemd.
     agent.restart();
     let output = run.wait_with_output().unwrap();
     assert!(output.status.success());
@@ -235,7 +235,7 @@ fn a_job_that_died_is_said_to_have() {
         "{error}"
     );
     assert_eq!(ended(&fleet, &job)["state"], "died");
-    // The host was started since, as its record has it.
+    // The record says that the host has been booted since.
     agent.signal(Signal::KILL);
     let record = agent.state().join("jobs").join(&job).join("record");
     let bytes = fs::read(&record).unwrap();
@@ -255,7 +255,7 @@ fn a_job_that_died_is_said_to_have() {
     assert_eq!(fleet.ok(["logs", "web1"]), "out\n");
 }
 
-/// An agent whose jobs were another key's: this fleet's own key is not what it was.
+/// An agent whose jobs belong to another key: the fleet's own key is replaced.
 fn with_another_key(fleet: &TestFleet, agent: Agent) -> Agent {
     drop(agent);
     let keys = fleet.home().join("keys");
@@ -285,7 +285,7 @@ fn with_another_key(fleet: &TestFleet, agent: Agent) -> Agent {
 #[test]
 fn another_key_s_job_is_as_if_it_were_not_there() {
     let (fleet, agent) = TestFleet::with_agent();
-    // It ends with the fleet's directory.
+    // It ends when the fleet's directory is removed.
     let gate = fleet.path("gate");
     fs::write(&gate, "").unwrap();
     let line = format!("while [ -e {} ]; do sleep 0.05; done", gate.display());

@@ -1,4 +1,4 @@
-//! Jobs over many hosts: listed in one table, found wherever they are, read side by side.
+//! Jobs over many hosts: listed in one table, found on any host, read side by side.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -13,7 +13,7 @@ use lariat_testing::wait;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// Starts a job on each host of a target, and gives the hosts with their jobs' ids.
+/// Starts a job on each host of a target, and returns the hosts with their jobs' ids.
 fn detach(fleet: &TestFleet, target: &str, line: &str) -> Vec<(String, String)> {
     let said = fleet.ok(["run", target, "--detach", "--", line]);
     let one = |line: &str| {
@@ -23,7 +23,7 @@ fn detach(fleet: &TestFleet, target: &str, line: &str) -> Vec<(String, String)> 
     sorted(&said).into_iter().map(one).collect()
 }
 
-/// A line that waits until a file is there.
+/// A command that waits until a file exists.
 fn waiting(gate: &Path) -> String {
     format!("while ! [ -e {} ]; do sleep 0.01; done", gate.display())
 }
@@ -41,13 +41,13 @@ fn all_ended(fleet: &TestFleet) {
     });
 }
 
-/// Makes a host one that nobody answers for.
+/// Sets a host's address to one where nothing listens.
 fn unplug(fleet: &TestFleet, host: &str) {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     fleet.set_address(host, closed);
 }
 
-/// What was told on stderr, without the summary's time.
+/// The lines on stderr, without the summary's time.
 fn errors(output: &Output) -> String {
     let untimed = |line| match str::rsplit_once(line, "; ") {
         Some((before, time)) if time.ends_with(" s") => before,
@@ -72,7 +72,7 @@ fn one_table_has_the_jobs_of_all_hosts() {
     assert_eq!((rows[1][1], &rows[1][2..4]), (&started[0].1[..12], &["exit", "3"][..]));
     assert_eq!(errors(&output), "3 ok; 3 jobs\n");
 
-    // The objects are those of one host.
+    // The objects are those of a single host.
     let alone = |host: &str| listed(&fleet, host);
     let together = listed(&fleet, "all");
     assert_eq!(together, [alone("h0001"), alone("h0002")].concat());
@@ -119,20 +119,20 @@ fn a_host_that_is_not_there_is_told_and_costs_the_others_nothing() {
     refused(&errors(&output), "kill on");
     assert!(errors(&output).contains("on any host of all that answered"), "{output:?}");
 
-    // Of whom nobody answers nothing more is known.
+    // Of hosts that do not answer nothing more is known.
     for verb in ["logs", "attach", "kill"] {
         let output = fleet.run([verb, "h000[2]", job]);
         assert_eq!((output.status.code(), text(&output.stdout)), (Some(255), ""));
         assert!(!errors(&output).contains("has no job"), "{output:?}");
     }
 
-    // Only who did not answer is asked again.
+    // Only the host that did not answer is asked again.
     fleet.run(["run", "all", "--", "true"]);
     fleet.run(["ping", "h0001,h0003"]);
     let output = fleet.run(["jobs", "all", "--retry-failed"]);
     assert!(errors(&output).ends_with("\n1 unreachable (h0002); 0 jobs\n"), "{output:?}");
 
-    // One that takes the connection and says nothing has its time.
+    // A host that accepts the connection and stays silent has until the time limit.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     fleet.set_address("h0001", silent.local_addr().unwrap());
     let output = fleet.run(["jobs", "h000[1,3]", "--timeout", "300ms"]);
@@ -149,7 +149,7 @@ fn a_job_is_read_wherever_it_is() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(text(&output.stdout), "h0002: one\nh0002: two\n");
     assert!(errors(&output).starts_with("h0002: err\n"), "{output:?}");
-    // Without an id it is the newest of each.
+    // Without an id, each host's newest job is read.
     detach(&fleet, "h0003", "echo newer");
     all_ended(&fleet);
     let output = fleet.run(["logs", "all", "--tail", "1"]);
@@ -186,7 +186,7 @@ fn those_that_run_are_followed_to_their_end() {
         }
         (logs, lines)
     };
-    // Ctrl-C ends only the reading, at once and without a word.
+    // Ctrl-C ends only the reading, at once and silently.
     let (left, _lines) = follow();
     kill_process(Pid::from_child(&left), Signal::INT).unwrap();
     let left = left.wait_with_output().unwrap();
@@ -228,14 +228,14 @@ fn one_of_many_is_killed_or_attached_to() {
         assert!(error.contains(&format!("lariat: {verb}: this key has no job 0000")), "{error}");
     }
     fleet.ok(["kill", "all", &started[2].1]);
-    // Who only looks, or searches, leaves what is known of the newest fan-out.
+    // Verbs that only read leave the ledger of the newest fan-out alone.
     fleet.ok(["logs", "all"]);
     assert_eq!(std::fs::read(fleet.home().join("last.jsonl")).unwrap(), ledger);
 }
 
 #[test]
 fn a_beginning_that_is_not_unique_kills_nothing() {
-    // With more jobs than digits two begin with the same.
+    // With more jobs than digits, two ids begin with the same digit.
     let (fleet, _agents) = fleet_of(17);
     let gate = fleet.path("gate");
     let started = detach(&fleet, "all", &waiting(&gate));

@@ -1,7 +1,7 @@
-//! The receiver is killed with -9 anywhere in a transfer that replaces a file: what is under the name
-//! afterwards is the old file or the complete new one, and nothing is left in the end.
+//! The receiver is killed with SIGKILL anywhere in a transfer that replaces a file: the destination then has
+//! the old file or the complete new one, and nothing is left in the end.
 //!
-//! `LARIAT_ROUNDS` sets how often, `LARIAT_SEED` repeats what failed.
+//! `LARIAT_ROUNDS` sets the number of rounds, `LARIAT_SEED` repeats a failure.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -14,13 +14,13 @@ use lariat_testing::fleet::TestFleet;
 use lariat_testing::rng::{Rng, number};
 use lariat_testing::wait::PATIENCE;
 
-/// Rounds when nobody says how many.
+/// Default number of rounds.
 const ROUNDS: u64 = 200;
 
 /// Bytes of the file, which is not a whole number of chunks.
 const SIZE: u64 = (4 << 20) + 12_345;
 
-/// How long after the last byte the receiver may still be about to give the file its name.
+/// How long after the last byte the receiver may still be about to rename the file.
 const COMMIT: Duration = Duration::from_millis(8);
 
 struct Rounds {
@@ -28,24 +28,24 @@ struct Rounds {
     agent: Agent,
     faulty: Faulty,
     source: PathBuf,
-    /// Where pushes and where pulls go to.
+    /// The destinations of pushes and of pulls.
     dests: [PathBuf; 2],
-    /// Bytes that pass, both ways, for a fresh file and for an update.
+    /// Bytes that pass, in both directions together, for a fresh file and for an update.
     totals: [u64; 2],
     rng: Rng,
-    /// How many rounds ended with the old file, with the new one, and with what to go on with.
+    /// How many rounds ended with the old file, with the new one, and with a partial to continue.
     ended: [u32; 3],
 }
 
-/// What a round does.
+/// The parameters of a round.
 #[derive(Clone, Copy, Debug)]
 struct Round {
     pull: bool,
     /// The new file is the old one with a few changes.
     update: bool,
-    /// The source is that of the round before, so that what it left is taken up.
+    /// The source is that of the previous round, so that its partial is continued.
     again: bool,
-    /// The receiver is killed when so many bytes have passed, both ways, and then this much later.
+    /// The receiver is killed `late` after this many bytes have passed, in both directions together.
     after: u64,
     late: Duration,
 }
@@ -69,7 +69,7 @@ impl Rounds {
         rounds
     }
 
-    /// How many bytes pass when nobody is killed.
+    /// How many bytes pass without a kill.
     fn total(&mut self, update: bool) -> u64 {
         let passed = |faulty: &Faulty| faulty.bytes_up() + faulty.bytes_down();
         let before = passed(&self.faulty);
@@ -83,7 +83,7 @@ impl Rounds {
         let rng = &mut self.rng;
         let (pull, update, again) = (rng.one_in(2), rng.one_in(2), rng.one_in(2));
         let total = self.totals[usize::from(update)];
-        // At the end bytes are far between and much is done: there it is time that is thrown.
+        // Near the end few bytes pass and much is done, so there the time is random instead.
         let end = rng.one_in(3);
         let after = if end { total - total / 50 } else { rng.below(total) };
         let late = rng.below(if end { COMMIT.as_micros().try_into().unwrap() } else { 200 });
@@ -124,7 +124,7 @@ impl Rounds {
         let passed = self.faulty.after(round.after);
         let mut child = self.start(round.pull);
         let began = Instant::now();
-        // It ends by itself when fewer bytes pass.
+        // The command ends by itself if fewer bytes pass.
         while passed.recv_timeout(Duration::from_millis(1)).is_err() {
             if child.try_wait().unwrap().is_some() {
                 break;
@@ -148,7 +148,7 @@ impl Rounds {
         self.ended[if left { 2 } else { usize::from(is == new) }] += 1;
     }
 
-    /// Without a kill all is well, and nothing is left.
+    /// Without a kill the transfer succeeds, and nothing is left.
     fn finish(&self) {
         for (pull, dest) in [false, true].into_iter().zip(&self.dests) {
             assert!(self.start(pull).wait().unwrap().success());

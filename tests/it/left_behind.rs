@@ -1,4 +1,4 @@
-//! What a command leaves behind, and what becomes of a supervisor whose command is over or that is killed.
+//! What a command leaves behind; and supervisors whose command has ended or that are killed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ fn pid_in(file: &Path) -> Pid {
 
 fn is_gone(pid: Pid) -> bool {
     let path = format!("/proc/{}/stat", pid.as_raw_nonzero());
-    // A zombie is one that somebody has not waited for yet.
+    // A zombie is a process that its parent has not waited for yet.
     test_kill_process(pid).is_err()
         || fs::read_to_string(path).is_ok_and(|stat| stat.contains(") Z "))
 }
@@ -27,7 +27,7 @@ fn until_gone(what: &str, pid: Pid) {
     wait::until(&format!("{what} to be gone"), || is_gone(pid).then_some(()));
 }
 
-/// The children of a process, by name.
+/// The children of a process that have this name.
 fn children(parent: Pid, name: &str) -> Vec<Pid> {
     let parent = format!(" {} ", parent.as_raw_nonzero());
     let entries = fs::read_dir("/proc").unwrap().flatten();
@@ -46,8 +46,8 @@ fn zygote(agent: &Agent) -> Pid {
     wait::until("the zygote", || children(agent.pid(), "lariat-jobs").pop())
 }
 
-/// A line that leaves a child behind, which writes once there is a gate: more than a pipe has room for, and then
-/// that it is done.
+/// A command that leaves a child behind. Once the gate exists, the child writes more than a pipe holds, and
+/// then reports that it is done.
 struct Straggler {
     gate: PathBuf,
     done: PathBuf,
@@ -89,7 +89,7 @@ fn a_child_left_behind_writes_on_and_nobody_waits_for_it() {
         assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"here\n"[..]));
         assert_eq!(fleet.ok(["jobs", "web1", "--json"]), "", "to everybody else it is over");
         if name == "own" {
-            // Neither the agent nor what starts in its place has anything to do with it.
+            // Neither the agent nor its successor is involved.
             agent.kill_and_restart();
         }
         straggler.go_on();
@@ -109,7 +109,7 @@ fn what_a_child_of_a_detached_job_writes_later_is_kept() {
     assert!(fleet.ok(["logs", "web1", job]) == all);
 }
 
-/// A controller that runs this and stays.
+/// Starts a controller with this command, and leaves it running.
 fn run(fleet: &TestFleet, options: &[&str], line: &str) -> Child {
     let mut run = fleet.lariat();
     run.arg("run").arg("web1").args(options).args(["--", line]);
@@ -130,7 +130,7 @@ fn a_killed_supervisor_takes_its_command_along_but_not_what_another_left() {
     kill_process(supervisor, Signal::KILL).unwrap();
     until_gone("the command", command);
     assert_eq!(controller.wait().unwrap().code(), Some(255));
-    // One that only reads on for a child ends without it.
+    // A supervisor that only reads on for a child ends without it.
     let lingering = pid_in(&straggler.supervisor);
     kill_process(lingering, Signal::KILL).unwrap();
     until_gone("the supervisor that lingered", lingering);
@@ -144,7 +144,7 @@ fn a_control_group_has_the_name_of_its_job() {
     let job = job.split_whitespace().next_back().unwrap();
     fleet.ok(["attach", "web1", job]);
     let groups = fleet.ok(["logs", "web1", job]);
-    // Where the system lets us make none, there is none.
+    // If the system does not permit control groups, there is none.
     let named = groups.lines().filter(|line| line.contains("/lariat-"));
     assert!(named.clone().all(|line| line.ends_with(&format!("/lariat-{job}"))), "{groups}");
 }
@@ -152,7 +152,7 @@ fn a_control_group_has_the_name_of_its_job() {
 #[test]
 fn what_was_written_down_but_never_begun_is_begun_by_the_next_agent() {
     let (fleet, mut agent) = TestFleet::with_agent();
-    // Nobody is there to start a command.
+    // The zygote is stopped, so no new supervisor can start.
     let zygote = zygote(&agent);
     let ready = wait::until("a supervisor that is ready", || children(zygote, "lariat-job").pop());
     kill_process(zygote, Signal::STOP).unwrap();

@@ -8,7 +8,7 @@ use lariat_testing::files::random_file;
 use lariat_testing::fleet::TestFleet;
 use lariat_testing::output::text;
 
-/// A fleet and its agent, which listens on its socket for these verbs.
+/// A fleet and its agent, which permits these verbs on its socket.
 fn listening(verbs: &str) -> (TestFleet, Agent) {
     let fleet = TestFleet::new();
     fleet.enroll("web1", "127.0.0.1:1");
@@ -20,7 +20,7 @@ fn listening(verbs: &str) -> (TestFleet, Agent) {
     (fleet, agent)
 }
 
-/// `lariat --local` in an environment that knows of no fleet.
+/// `lariat --local` in an environment without a fleet.
 fn local<const N: usize>(fleet: &TestFleet, args: [&str; N]) -> Output {
     let mut command = Command::new(&binaries().lariat);
     command.env_clear().env("LARIAT_AGENT_CONFIG", fleet.bundle("web1").join("agent.toml"));
@@ -28,7 +28,7 @@ fn local<const N: usize>(fleet: &TestFleet, args: [&str; N]) -> Output {
     command.arg("--local").args(args).output().unwrap()
 }
 
-/// The one line of an attempt that must fail as lariat's own failure.
+/// The one line of a command that must fail with lariat's own exit code.
 fn refused<const N: usize>(fleet: &TestFleet, args: [&str; N]) -> String {
     let output = local(fleet, args);
     assert_eq!(output.status.code(), Some(255), "{output:?}");

@@ -1,4 +1,4 @@
-//! End-to-end tests of the real binaries, one module a feature.
+//! End-to-end tests of the real binaries, one module for each feature.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,8 +1,8 @@
-//! A few random trees against rsync; `soak` has as many as one likes.
+//! A few random trees against rsync; `soak` runs any number.
 
 use lariat_testing::oracle::{self, Oracle};
 
-/// Rounds that are played each time, disturbances of each kind among them.
+/// The rounds that always run; they contain disturbances of each kind.
 const SEEDS: std::ops::Range<u64> = 1..9;
 
 #[test]

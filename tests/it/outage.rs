@@ -1,5 +1,5 @@
-//! An outage is seen on a terminal, and its end; another connection is tried where one is silent; what was
-//! given up is found again.
+//! An outage and its end are shown on a terminal; another connection is tried if one is silent; a job that
+//! was given up is found again.
 
 use std::fs;
 use std::process::Stdio;
@@ -16,7 +16,7 @@ use lariat_testing::wait;
 const LOST: &str = "web1: connection lost, reconnecting (";
 const BACK: &str = "web1: reconnected after ";
 
-/// On the screen within 2.5 s, its end within 1 s; and what a busy machine adds.
+/// Shown within 2.5 s, and its end within 1 s, plus what a busy machine adds.
 const SHOWN: Duration = Duration::from_millis(3500);
 const SEEN_AGAIN: Duration = Duration::from_secs(2);
 
@@ -31,7 +31,7 @@ fn screen(fleet: &TestFleet, args: &[&str]) -> Screen {
     Screen::start(fleet.lariat().args(args))
 }
 
-/// The network swallows everything, and then no more.
+/// The network swallows everything, and then works again.
 fn black_hole(faulty: &Faulty, screen: &Screen) {
     faulty.set(Fault { stall: true, ..Fault::default() });
     let took = screen.sees(LOST);
@@ -73,7 +73,7 @@ fn a_command_shows_it_and_goes_on() {
 #[test]
 fn a_shell_shows_it_in_its_top_line_and_goes_on() {
     let (fleet, agent, faulty) = behind_a_bad_network();
-    // A terminal that nobody types into would not be one.
+    // A session with a terminal, in which something is typed.
     let mut screen = screen(&fleet, &["shell", "web1", "--reconnect", "30s"]);
     screen.types("PS1=; echo rea''dy\r");
     screen.sees("ready\r\n");
@@ -159,7 +159,7 @@ fn where_nobody_looks_nothing_is_said_but_with_v() {
     }
 }
 
-/// The first connection is dead for good, as when this machine's address has changed: nothing says so.
+/// The first connection is dead for good and is never closed, as when this machine's address has changed.
 #[test]
 fn another_connection_is_tried_where_the_first_is_silent() {
     let (fleet, agent, faulty) = behind_a_bad_network();
@@ -169,7 +169,7 @@ fn another_connection_is_tried_where_the_first_is_silent() {
     let mut run = fleet.lariat();
     let mut child = run.args(["run", "web1", "--", &line]).stdout(Stdio::piped()).spawn().unwrap();
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
-    // Connections that stand are stalled, and those that are made anew are not.
+    // Open connections are stalled, and later ones are not.
     faulty.forsake();
     let began = Instant::now();
     wait::until("another connection", || (faulty.accepted() >= 2).then_some(()));
@@ -185,7 +185,7 @@ fn what_was_given_up_is_named_and_attach_finds_its_end_and_the_rest_of_its_outpu
     let (fleet, agent, faulty) = behind_a_bad_network();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let gate = fleet.path("gate");
-    // One that has ended by itself, and one that is ended when its grace time is over.
+    // One that has ended by itself, and one that is ended after its grace time.
     for (end, status) in [("exit 7", 7), ("sleep 1000", 143)] {
         let line = format!(
             "echo begun; while ! [ -e {} ]; do sleep 0.05; done; echo rest; echo err >&2; {end}",
@@ -219,7 +219,7 @@ fn what_was_given_up_is_named_and_attach_finds_its_end_and_the_rest_of_its_outpu
     }
 }
 
-/// The host keeps a command's time limit, and a host that says nothing does not keep anybody waiting.
+/// The host applies a command's time limit, and a silent host delays no one beyond it.
 #[test]
 fn a_silent_host_does_not_outlast_a_time_limit() {
     let (fleet, _agent, faulty) = behind_a_bad_network();

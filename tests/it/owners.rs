@@ -1,4 +1,4 @@
-//! Whose files are after a transfer, and whose rights it has.
+//! Owners of files after a transfer, and the rights that it has.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
@@ -10,7 +10,7 @@ const MIB: u64 = 1 << 20;
 #[test]
 fn a_replaced_file_keeps_its_owner() {
     if !rustix::process::geteuid().is_root() {
-        // Nobody else can give a file away, so that there is nothing to keep.
+        // Only root can change owners, so there is nothing to preserve.
         return;
     }
     let (fleet, _agent) = TestFleet::with_agent();
@@ -64,7 +64,7 @@ fn as_another_user_only_what_that_user_may_is_read_and_written() {
     }
     assert_eq!(names(&at("closed")), Vec::<String>::new());
 
-    // What root sent is root's, and the same session's thread had its rights back.
+    // Root's files belong to root, and the same session has its own rights again.
     fleet.ok(["push", &large, &text(&tree), &remote(&at("closed/"))]);
     assert_eq!(owner("closed/large"), 0);
     let pull = |name: &str, to: &str| {

@@ -1,4 +1,4 @@
-//! Transfers whose connection breaks go on by themselves, and are told apart from those that can't.
+//! Transfers whose connection breaks continue by themselves, unless they can't.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -36,7 +36,7 @@ fn a_push_and_a_pull_survive_cut_after_cut() {
     assert_same(&source, &there);
     let (sent, reused) = (object["sent"].as_u64().unwrap(), object["reused"].as_u64().unwrap());
     assert!(faulty.accepted() >= 5, "{}", faulty.accepted());
-    // What was under way at a cut is lost with it; what arrived never is.
+    // What was in flight at a cut is lost with it; what had arrived never is.
     let most = 24 * MIB + faulty.accepted() * 5 * MIB;
     assert!((24 * MIB..most).contains(&sent) && reused == 0, "{object}");
 
@@ -84,7 +84,7 @@ fn a_connection_that_stays_broken_ends_in_its_time() {
     let (error, took) = push("0");
     assert!(error.contains("web1") && error.contains("broke"), "{error}");
     assert!(took < Duration::from_secs(5), "{took:?}");
-    // Nothing gets through any more: given up after a second of trying.
+    // Nothing gets through any more, so the push gives up after a second of trying.
     faulty.set(Fault { cut_up: Some(100), ..Fault::default() });
     let (_, took) = push("1s");
     assert!(took < Duration::from_secs(8), "{took:?}");

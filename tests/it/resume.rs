@@ -1,4 +1,4 @@
-//! A plan whose controller was killed is resumed: no step of it is run twice without a word.
+//! A plan whose controller was killed is resumed: no step of it is repeated silently.
 
 use std::fs;
 use std::process::{Child, Stdio};
@@ -12,7 +12,7 @@ struct Plan {
 }
 
 impl Plan {
-    /// A step that goes on until a file is there, and one behind it; each leaves a line.
+    /// A step that lasts until a file exists, and one after it; each writes a line.
     fn write(&self, options: &str) {
         let [log, gate] = [self.fleet.path("log"), self.fleet.path("gate")];
         let plan = format!(
@@ -24,13 +24,13 @@ impl Plan {
         fs::write(self.fleet.path("plan.toml"), plan).unwrap();
     }
 
-    /// Begins it, and kills the controller in its first step.
+    /// Starts the plan, and kills the controller in its first step.
     fn killed(&self, times: usize) {
         let mut batch = self.fleet.lariat();
         batch.args(["batch", "plan.toml", "all"]).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child: Child = batch.spawn().unwrap();
         wait::until("the first step", || (self.log().len() >= times).then_some(()));
-        // It is written down before it is asked for, and a line is whole.
+        // The step is recorded before it is requested, and a line is written whole.
         child.kill().unwrap();
         child.wait().unwrap();
     }
@@ -40,7 +40,7 @@ impl Plan {
         log.lines().map(ToOwned::to_owned).collect()
     }
 
-    /// Resumes it; gives what was said on stdout and stderr.
+    /// Resumes the plan; returns stdout and stderr.
     fn resumed(&self) -> (String, String) {
         let output = self.fleet.run(["batch", "plan.toml", "all", "--resume"]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");

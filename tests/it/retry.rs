@@ -1,8 +1,7 @@
-//! Each verb's connection is cut at some moment of it, on a line with 100 ms each way: it ends as it would
-//! have without, and does what it does once.
+//! The connection of each verb is cut at some moment, on a line with 100 ms in each direction: the verb ends
+//! as without the cut, and does its work once.
 //!
-//! `LARIAT_ROUNDS` sets how many moments by chance are tried beside the fixed ones, `LARIAT_SEED` repeats what
-//! failed.
+//! `LARIAT_ROUNDS` sets the number of random moments besides the fixed ones, `LARIAT_SEED` repeats a failure.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,8 +16,8 @@ use lariat_testing::output::text;
 use lariat_testing::rng::{Rng, number};
 use lariat_testing::wait;
 
-/// When connections are cut, in milliseconds after the first has been made: in TLS, between the login and its
-/// answer, and a little behind that.
+/// When connections are cut, in milliseconds after the first was made: during TLS, between the login and its
+/// answer, and a little after that.
 const MOMENTS: [u64; 3] = [150, 320, 450];
 
 const DELAY: Duration = Duration::from_millis(100);
@@ -28,12 +27,12 @@ struct World {
     agent: Agent,
 }
 
-/// A way to the agent of its own, with the same key.
+/// A separate path to the agent, with the same key.
 struct Way<'a> {
     world: &'a World,
     home: PathBuf,
     faulty: Faulty,
-    /// Where what it makes goes.
+    /// The directory for its files.
     directory: PathBuf,
 }
 
@@ -70,7 +69,7 @@ impl Way<'_> {
         child.wait_with_output().unwrap()
     }
 
-    /// The same for a verb that succeeds; gives what it wrote.
+    /// Runs a verb that succeeds, with a cut at `moment`; returns its output.
     fn ok(&self, moment: u64, args: &[&str]) -> String {
         let output = self.cut_after(moment, args);
         assert_eq!(output.status.code(), Some(0), "{args:?} cut after {moment} ms: {output:?}");
@@ -86,14 +85,14 @@ impl Way<'_> {
         fs::read_to_string(self.directory.join(name)).unwrap_or_default().lines().count()
     }
 
-    /// A detached job that goes on until its gate is there; gives its id.
+    /// Starts a detached job that runs until its gate exists; returns its id.
     fn job(&self, line: &str) -> String {
         let told = self.world.fleet.ok(["run", "web1", "--detach", "--", line]);
         told.trim_end().rsplit(' ').next().unwrap().to_owned()
     }
 }
 
-/// How many files are below a directory.
+/// The number of files below a directory.
 fn files(directory: &Path) -> usize {
     let below = |path: PathBuf| if path.is_dir() { files(&path) } else { 1 };
     fs::read_dir(directory).unwrap().map(|entry| below(entry.unwrap().path())).sum()
@@ -220,7 +219,7 @@ fn a_cut_at_any_moment_changes_nothing() {
     });
 }
 
-/// Nothing was asked yet when the very first connection breaks, whatever breaks it.
+/// Nothing has been requested yet when the very first connection breaks, whatever breaks it.
 #[test]
 fn a_first_connection_that_is_cut_in_its_handshake_is_made_again() {
     let (fleet, agent) = TestFleet::with_agent();
@@ -246,7 +245,7 @@ fn a_first_connection_that_is_cut_in_its_handshake_is_made_again() {
     }
 }
 
-/// A host at whose address nobody is may never have been there: that is told at once.
+/// A host at whose address nothing listens may never have existed: that is reported at once.
 #[test]
 fn a_host_that_is_not_there_is_told_of_at_once() {
     let (fleet, _agent) = TestFleet::with_agent();

@@ -1,4 +1,4 @@
-//! `lariat rsh` in ssh's place: the real rsync, git, scp and sftp over it.
+//! `lariat rsh` in place of ssh: the real rsync, git, scp and sftp over it.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -21,7 +21,7 @@ fn has(program: &str) -> bool {
         .is_ok()
 }
 
-/// Some program of this machine, in the fleet's environment.
+/// A program of this machine, in the fleet's environment.
 fn program(fleet: &TestFleet, name: &str) -> Command {
     let mut command = Command::new(name);
     command.env("LARIAT_HOME", fleet.home()).env("HOME", fleet.path(""));
@@ -51,7 +51,7 @@ fn rsh_output(fleet: &TestFleet, words: &[&str]) -> Output {
     fleet.run([&["rsh"], words].concat())
 }
 
-/// Every path below a directory with what it is.
+/// Every path below a directory, with its mode and content.
 fn tree(root: &Path) -> Vec<String> {
     let mut all = Vec::new();
     let mut open = vec![root.to_owned()];
@@ -75,7 +75,7 @@ fn tree(root: &Path) -> Vec<String> {
     all
 }
 
-/// Tells contents apart.
+/// A fingerprint of a file's content.
 fn blake(bytes: &[u8]) -> (usize, u64) {
     let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     (bytes.len(), bytes.iter().fold(0xcbf2_9ce4_8422_2325, fold))
@@ -212,7 +212,7 @@ fn git_clones_fetches_and_pushes() {
     git(&one, &["add", "more"]);
     git(&one, &["commit", "-q", "-m", "second"]);
     git(&one, &["push", "-q", "origin", "main"]);
-    // git finds out by itself what it may ask of us: the newer protocol needs a variable sent.
+    // git probes what it may ask of its ssh: the newer protocol needs a variable to be sent.
     let mut fetch = program(&fleet, "git");
     fetch.arg("-C").arg(&two).args(["fetch", "-q"]).env("GIT_TRACE_PACKET", "1");
     let output = fetch.output().unwrap();
@@ -238,7 +238,7 @@ fn scp_and_sftp_work_over_it() {
         return;
     }
     let (fleet, _agent) = TestFleet::with_agent();
-    // Both take the name of one program.
+    // Both take the name of a single program.
     let wrapper = fleet.path("ssh");
     fs::write(&wrapper, format!("#!/bin/sh\nexec {} \"$@\"\n", rsh())).unwrap();
     fs::set_permissions(&wrapper, PermissionsExt::from_mode(0o755)).unwrap();

@@ -58,7 +58,7 @@ fn the_environment_is_clean_and_the_directory_is_home() {
     let mut names: Vec<&str> = env.lines().filter_map(|line| line.split('=').next()).collect();
     names.sort_unstable();
     let expected = ["A", "HOME", "LANG", "LOGNAME", "PATH", "PWD", "SHELL", "USER"];
-    // PWD is the shell's own doing, and so may be SHLVL and _.
+    // The shell itself sets PWD, and perhaps SHLVL and _.
     names.retain(|name| !["SHLVL", "_", "OLDPWD"].contains(name));
     assert_eq!(names, expected, "{env}");
     assert!(env.contains("A=b c\n"));
@@ -120,7 +120,7 @@ fn a_command_that_stops_reading_stdin_goes_on() {
 fn a_time_limit_ends_the_whole_tree() {
     let (fleet, _agent) = TestFleet::with_agent();
     let marker = fleet.path("pids");
-    // A background child and a double fork, all of which must go.
+    // A background child and a double fork, all of which must end.
     let line = format!(
         "sleep 300 & echo $! > {0}; (setsid sleep 301 & echo $! >> {0}); sleep 302",
         marker.display()
@@ -171,7 +171,7 @@ fn a_slow_reader_slows_the_command_and_nothing_grows() {
     command.args(["run", "web1", "--", "yes | head -c 100000000; echo done >&2"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdout = child.stdout.take().unwrap();
-    // Nothing is read: the whole chain fills up and stands still.
+    // Nothing is read: the whole chain fills up and stops.
     let mut before = u64::MAX;
     wait::until("the chain to stand still", || {
         let now = cpu_ticks(Pid::from_child(&child)) + cpu_ticks(agent.pid());
@@ -280,7 +280,7 @@ fn a_cold_run_takes_three_round_trips() {
     let delay = Duration::from_millis(100);
     let slow = Faulty::start(agent.address, Fault { delay, ..Fault::default() });
     fleet.set_address("web1", slow.address);
-    // The proxy answers TCP's own round trip itself, so that two of ours are left of the three.
+    // The proxy answers TCP's own round trip itself, which leaves two of the three.
     let began = Instant::now();
     fleet.ok(["run", "web1", "--", "true"]);
     let took = began.elapsed();
@@ -298,7 +298,7 @@ fn an_idle_agent_is_small_and_nothing_is_left_open() {
     }
     wait::until("descriptors to be closed", || (agent.descriptors() <= before).then_some(()));
     assert!(agent.memory_kib("RssAnon") < 8 * 1024, "{} KiB", agent.memory_kib("RssAnon"));
-    // One supervisor waits for the next command; nothing else may be left, and no zombie.
+    // One supervisor waits for the next command; no other process may be left, and no zombie.
     wait::until("the children to go", || {
         let children = format!("/proc/{0}/task", agent.pid().as_raw_nonzero());
         let tasks = std::fs::read_dir(children).unwrap().flatten();

@@ -1,4 +1,4 @@
-//! Terminals: `lariat shell` and `run --tty`, in a real pseudo terminal here.
+//! Terminals: `lariat shell` and `run --tty`, in a real pseudo terminal.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 
-/// A terminal here, with `lariat` in it.
+/// A terminal on this machine, in which `lariat` runs.
 struct Terminal {
     ours: fs::File,
     theirs: OwnedFd,
@@ -22,7 +22,7 @@ struct Terminal {
     seen: Arc<Mutex<Vec<u8>>>,
 }
 
-/// What of a terminal's settings a program could leave wrong.
+/// The settings of a terminal that a program could leave wrong.
 fn modes(termios: &Termios) -> impl PartialEq + std::fmt::Debug {
     let (input, output) = (termios.input_modes, termios.output_modes);
     (input, output, termios.local_modes, termios.control_modes)
@@ -52,10 +52,10 @@ impl Terminal {
         Self { ours: ours.into(), theirs, before, child, seen }
     }
 
-    /// A shell whose prompt is there.
+    /// Starts a shell and waits for its prompt.
     fn shell(fleet: &TestFleet, args: &[&str]) -> Self {
         let mut terminal = Self::start(fleet, &[&["shell", "web1"], args].concat());
-        // What is typed is echoed in another form than it is printed.
+        // The text that is typed differs from its output, so that its echo is not taken for it.
         terminal.type_in("exec sh\r");
         terminal.type_in("PS1=; echo rea''dy\r");
         terminal.sees("ready\r\n");
@@ -76,7 +76,7 @@ impl Terminal {
         });
     }
 
-    /// Waits for the end. The terminal must be what it was.
+    /// Waits for the end. The terminal's settings must be restored.
     fn ends(&mut self) -> i32 {
         let status = self.child.wait().unwrap();
         let now = tcgetattr(&self.theirs).unwrap();
@@ -118,7 +118,7 @@ fn a_shell_is_a_real_terminal() {
     shell.sees("resized\r\n");
     shell.type_in("echo sle''eps; sleep 300\r");
     shell.sees("sleeps\r\n");
-    // What is typed before the shell has heard of it may be thrown away with the command.
+    // Text that is typed before the shell has handled the signal may be discarded with the command.
     shell.type_in("\x03");
     shell.sees("^C");
     shell.type_in("echo \"<$?>\"\r");
@@ -181,7 +181,7 @@ fn however_it_is_left_the_terminal_is_what_it_was_and_nothing_runs_on() {
     let (mut shell, pid) = started(&["--reconnect", "1s"]);
     agent.signal(Signal::KILL);
     assert_eq!(shell.ends(), 255);
-    // Nobody comes back to it: it is ended in its grace time, agent or not.
+    // Its controller never comes back: it is ended after its grace time, with or without the agent.
     gone(pid);
 }
 
@@ -194,7 +194,7 @@ fn a_command_in_a_terminal() {
     run.type_in("typed\r");
     run.sees("<typed>\r\n");
     assert_eq!(run.ends(), 9);
-    // Without a terminal here there is one there all the same, and what is sent is typed.
+    // Without a local terminal the command has one all the same, and stdin is typed into it.
     let output = fleet.run(["run", "--tty", "web1", "--", "test -t 0 && test -t 1 && echo yes"]);
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"yes\r\n"[..]));
     let mut cat = fleet.lariat();
@@ -236,7 +236,7 @@ fn a_shell_is_a_permission_of_its_own() {
     let mut agent = start("verbs = [\"shell\"]");
     fleet.fails(255, ["run", "web1", "--", "true"]);
     let mut shell = Terminal::shell(&fleet, &[]);
-    // It comes back by that permission too.
+    // The key's verb `shell` permits coming back too.
     agent.kill_and_restart();
     shell.type_in("exit 4\r");
     assert_eq!(shell.ends(), 4);

@@ -1,5 +1,5 @@
-//! Transfers over a link that cuts every connection before much has passed: all that arrives stays, so that
-//! they get there in the end.
+//! Transfers over a link that cuts every connection after a few bytes: what has arrived stays, so they finish
+//! in the end.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use lariat_testing::faulty::{Fault, Faulty};
 use lariat_testing::files::{random_file, text};
 use lariat_testing::fleet::TestFleet;
 
-/// Bytes that pass before a connection is cut, either way.
+/// Bytes that pass before a connection is cut, in either direction.
 const SHORT: u64 = 150_000;
 
 fn behind_a_short_link() -> (TestFleet, Agent, Faulty) {
@@ -19,13 +19,13 @@ fn behind_a_short_link() -> (TestFleet, Agent, Faulty) {
     (fleet, agent, faulty)
 }
 
-/// Pushes and pulls what is at `source`, and gives how many connections and bytes on the wire each took.
+/// Pushes and pulls what is at `source`, and returns how many connections and bytes on the wire each took.
 fn there_and_back(source: &str, make: impl Fn(&Path)) -> [(u64, u64); 2] {
     let (fleet, _agent, faulty) = behind_a_short_link();
     let (source, there, back) = (fleet.path(source), fleet.path("there"), fleet.path("back"));
     make(&source);
     let remote = format!("web1:{}", there.display());
-    // Of a directory the contents are meant.
+    // A trailing slash stands for a directory's contents.
     let end = if source.is_dir() { "/" } else { "" };
     let (from, back_from) = (text(&source) + end, remote.clone() + end);
     [("push", from, remote), ("pull", back_from, text(&back))].map(|(verb, from, to)| {
@@ -65,7 +65,7 @@ fn small_files_of_a_directory_get_there() {
     }
 }
 
-/// What the old file does not have comes as literals, in the midst of which it is cut.
+/// What the old file does not have arrives as literals, in the middle of which the connection is cut.
 #[test]
 fn an_update_gets_there() {
     const SIZE: u64 = 1_500_000;

@@ -1,5 +1,5 @@
-//! Temporary files with the real binaries: what is in use is never taken away, nothing is left that nobody
-//! can take up, nobody gets at one who may not have the end, and `clean`.
+//! Temporary files with the real binaries: those in use are never removed, none stay that can't be continued,
+//! other users get at none that they may not read, and `clean`.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 const NOBODY: u32 = 65_534;
 
-/// What is in a directory, by its path with a slash at its end.
+/// A directory's path with a slash at its end, which stands for its contents.
 fn content(path: &Path) -> String {
     format!("{}/", path.display())
 }
@@ -71,7 +71,7 @@ fn a_retry_after_a_lost_done_keeps_what_was_backed_up() {
         random_file(&new, size, 1);
         let push =
             |dest: &Path| ["push".to_owned(), text(&new), remote(dest), "--backup".to_owned()];
-        // How much goes towards the controller in all.
+        // How many bytes go towards the controller in all.
         let faulty = Faulty::start(agent.address, Fault::default());
         fleet.set_address("web1", faulty.address);
         let measured = fleet.path("dest.");
@@ -106,7 +106,7 @@ fn a_retry_after_a_lost_done_keeps_what_was_backed_up() {
     assert_eq!(std::fs::read(fleet.path("c~")).unwrap(), b"PRECIOUS");
 }
 
-/// Opens whatever has a temporary name, as nobody, until it is told to stop; gives what it got hold of.
+/// Opens every temporary file as the user nobody until it is stopped; returns the descriptors that it got.
 fn thief(directory: &Path, stop: &AtomicBool) -> Vec<File> {
     nix::unistd::setfsgid(NOBODY.into());
     nix::unistd::setfsuid(NOBODY.into());
@@ -138,7 +138,7 @@ fn who_had_the_replaced_file_never_gets_hold_of_the_new_one() {
     let names = ["small", "large"];
     random_file(&source.join("small"), 100, 1);
     random_file(&source.join("large"), 1_000_000, 2);
-    // Nobody may read and write.
+    // An ACL by which the user nobody may read and write.
     let list: Vec<u8> = [(1, 6, u32::MAX), (2, 6, NOBODY), (4, 4, u32::MAX), (16, 6, u32::MAX)]
         .into_iter()
         .chain([(32, 4, u32::MAX)])
@@ -176,7 +176,7 @@ fn who_had_the_replaced_file_never_gets_hold_of_the_new_one() {
             for name in names {
                 let is = q.join(name).metadata().unwrap();
                 assert_eq!((is.uid(), is.mode() & 0o777), (0, 0o600));
-                // It stays, so that no other has its number.
+                // It stays open, so that no other file gets its inode number.
                 ends.push(File::open(q.join(name)).unwrap());
             }
         }
@@ -246,7 +246,7 @@ fn what_a_killed_pull_left_goes_with_the_next_one() {
     pull.kill().unwrap();
     pull.wait().unwrap();
     assert!(temporary_in(&q).len() > 5);
-    // What waited is not in the source any more.
+    // The partials are of files that the source no longer has.
     for file in 0..200 {
         std::fs::remove_file(source.join(format!("{file:03}"))).unwrap();
     }
@@ -269,10 +269,10 @@ fn clean_removes_what_is_abandoned_and_says_how_much() {
         fleet.fails(255, ["push", &text(&big), &dest, "--reconnect", "0"]);
     }
     fleet.set_address("web1", agent.address);
-    // Another's, by its name.
+    // A partial of another key, by its name.
     let others = ".lariat-00112233445566778899aabbccddeeff.part";
     std::fs::write(there.join(others), "12345").unwrap();
-    // One that is in use.
+    // A partial in use.
     random_file(&big, 4 << 20, 2);
     let args = ["push", &text(&big), &remote(&there.join("used")), "--bwlimit", "1M"];
     let mut push = fleet.lariat().args(args).stderr(Stdio::null()).spawn().unwrap();

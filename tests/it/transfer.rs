@@ -1,5 +1,5 @@
 //! `lariat push` and `pull` with the real binaries: exact copies, resumed after real kills, and errors
-//! that harm nothing.
+//! without harm.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -186,7 +186,7 @@ fn two_sources_of_one_name_are_refused_before_anything_moves() {
 fn a_push_goes_on_after_either_end_was_killed() {
     for kill_agent in [false, true] {
         let (fleet, mut agent) = TestFleet::with_agent();
-        // Slow enough that there is a middle to kill it in.
+        // Slow enough to be killed in the middle.
         let slow = Faulty::start(agent.address, Fault { rate: Some(40 << 20), ..Fault::default() });
         fleet.set_address("web1", slow.address);
         let directory = fleet.path("dest");
@@ -267,7 +267,7 @@ fn errors_name_host_path_and_cause_and_harm_nothing() {
     fleet.fails(255, ["push", "only-one"]);
     fleet.fails(255, ["push", "a", "no-colon"]);
 
-    // The agent serves the next one all the same.
+    // The agent still serves the next transfer.
     let dest = fleet.path("dest");
     fleet.ok(["push".into(), text(&source), remote(&dest)]);
     assert_same(&source, &dest);
@@ -294,7 +294,7 @@ fn names_of_any_bytes_travel_and_are_made_harmless_when_shown() {
     assert!(!error.contains('\x1b') && error.contains("\\x1b"), "{error}");
 }
 
-/// An agent that sees a small file system, mounted for it alone, at `directory`.
+/// An agent with a small file system of its own, mounted at `directory`.
 fn agent_with_small_disk(fleet: &TestFleet, directory: &Path, size: &str) -> Agent {
     fleet.enroll("web1", "127.0.0.1:1");
     let config = fleet.bundle("web1").join("agent.toml");
@@ -323,8 +323,8 @@ fn a_full_disk_is_told_and_leaves_room_again() {
     fleet.ok(["push".into(), text(&small), remote(&dest)]);
     let error = fleet.fails(255, ["push".into(), text(&large), remote(&dest)]);
     assert!(error.contains("web1") && error.contains("no space left"), "{error}");
-    // What was there is there, and the attempt takes no room: the same again is refused the same way,
-    // and what fits still fits.
+    // The old file is there, and the failed attempt takes no space: the same again is refused in the same
+    // way, and what fits still fits.
     let back = fleet.path("back");
     fleet.ok(["pull".into(), remote(&dest), text(&back)]);
     assert_same(&small, &back);
@@ -360,7 +360,7 @@ fn the_newest_push_to_a_name_wins_and_the_older_is_told() {
     assert_eq!(names(&directory), ["file"]);
 }
 
-/// Whenever it is looked at, there is one of the two, whole; and who was told that it is done had it there.
+/// At any moment one of the two files is there, whole; and a push that reported success had its file there.
 #[test]
 fn of_pushes_to_one_name_at_once_one_is_there_whole() {
     let (fleet, _agent) = TestFleet::with_agent();

@@ -1,5 +1,5 @@
-//! Whole directories by `lariat push` and `pull` with the real binaries: the same afterwards, brought up to
-//! date, cut and killed, and one bad name stops no other.
+//! Whole directories by `lariat push` and `pull` with the real binaries: equal afterwards, brought up to
+//! date, cut and killed; one bad name stops no other.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use lariat_testing::strace::{self, Injection};
 use lariat_testing::wait;
 use rustix::process::Signal;
 
-/// A directory as a source that means what is in it.
+/// A directory as a source that stands for its contents.
 fn contents(path: &Path) -> String {
     format!("{}/", path.display())
 }
@@ -195,7 +195,7 @@ fn a_cut_connection_is_made_again_and_the_tree_goes_on() {
         assert!(output.status.success());
         let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let size = object["bytes"].as_u64().unwrap();
-        // What was under way at each cut is lost, and no more.
+        // What was in flight at each cut is lost, and no more.
         assert!(sides() < size + 3_000_000, "{} for {size}", sides());
         assert_same(&source, &there);
     }
@@ -239,7 +239,7 @@ fn an_agent_that_is_killed_leaves_old_files_or_new_ones() {
         agent = fleet.start("web1");
         faulty.set_target(agent.address);
         fleet.ok(["push".to_owned(), contents(&source), remote(&there), "--delete".to_owned()]);
-        // What was left of small files is nobody's, and goes when it is old.
+        // Partials of small files are not continued, and are removed once they are old.
         let left = std::process::Command::new("find")
             .arg(&there)
             .args(["-name", ".lariat-*.part", "-delete"])

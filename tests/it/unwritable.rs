@@ -25,7 +25,7 @@ fn a_home_that_can_t_be_written_holds_no_work_up() {
         &["clean", &format!("all:{there}")],
     ] {
         let lariat = fleet.lariat();
-        // Root may write anywhere, as long as it has that capability.
+        // Root may write anywhere while it has that capability.
         let mut command = Command::new("setpriv");
         command.args(["--inh-caps=-all", "--bounding-set=-all"]).arg(lariat.get_program());
         command.args(verb).env("LARIAT_HOME", fleet.home());

@@ -1,4 +1,4 @@
-//! What the command line takes, and what it says of what it does not take.
+//! What the command line accepts, and its errors for what it does not accept.
 
 use std::fs;
 

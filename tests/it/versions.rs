@@ -1,5 +1,5 @@
-//! An interrupted push whose source, or whose partial, is of another version when it is run again: that
-//! is noticed, and the two are never mixed.
+//! An interrupted push whose source, or whose partial, is another version when it is run again: that is
+//! noticed, and the two are never mixed.
 
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use rustix::fs::FlockOperation;
 
 const SIZE: u64 = 32 << 20;
 
-/// A push that was killed on its way.
+/// A push that was killed halfway.
 struct Killed {
     fleet: TestFleet,
     _agent: Agent,
@@ -26,7 +26,7 @@ struct Killed {
 impl Killed {
     fn new() -> Self {
         let (fleet, agent) = TestFleet::with_agent();
-        // Slow enough that there is a middle to kill it in.
+        // Slow enough to be killed in the middle.
         let slow = Faulty::start(agent.address, Fault { rate: Some(40 << 20), ..Fault::default() });
         fleet.set_address("web1", slow.address);
         let (source, directory) = (fleet.path("source"), fleet.path("directory"));
@@ -39,7 +39,7 @@ impl Killed {
         let partial = wait::partial_reaches(&directory, SIZE / 4);
         child.kill().unwrap();
         child.wait().unwrap();
-        // What is still under way would come to the partial, and make it whole.
+        // What is still in flight would reach the partial and complete it.
         slow.cut();
         let held = std::fs::File::open(&partial).unwrap();
         wait::until("the partial to be let go", || {
@@ -50,7 +50,7 @@ impl Killed {
         Self { fleet, _agent: agent, source, dest, partial }
     }
 
-    /// Runs the push again, and tells what it sent and what it had.
+    /// Runs the push again, and returns the bytes that it sent and reused.
     fn again(&self) -> (u64, u64) {
         let source = self.source.to_str().unwrap().to_owned();
         let json = self.fleet.ok(["push".into(), "--json".into(), source, remote(&self.dest)]);
@@ -59,7 +59,7 @@ impl Killed {
         (object["sent"].as_u64().unwrap(), object["reused"].as_u64().unwrap())
     }
 
-    /// Whether what is there now is this version, to the byte.
+    /// Whether the destination is this version, to the byte.
     fn is_there(&self, version: &Path) -> bool {
         std::fs::read(&self.dest).unwrap() == std::fs::read(version).unwrap()
     }
@@ -69,7 +69,7 @@ impl Killed {
 fn a_source_that_kept_its_size_and_mtime_is_compared_by_content() {
     let killed = Killed::new();
     let mtime = killed.source.metadata().unwrap().modified().unwrap();
-    // Every other chunk: one that is as it was must not save one that is not.
+    // In every other chunk: an unchanged chunk must not make a changed one acceptable.
     let file = std::fs::File::options().write(true).open(&killed.source).unwrap();
     for at in (0..SIZE).step_by(1 << 20) {
         file.write_all_at(b"another version", at).unwrap();
@@ -77,7 +77,7 @@ fn a_source_that_kept_its_size_and_mtime_is_compared_by_content() {
     file.set_modified(mtime).unwrap();
     assert_eq!(killed.source.metadata().unwrap().len(), SIZE);
     let (sent, reused) = killed.again();
-    // The chunks that are as they were; at least every other one is not.
+    // The unchanged chunks are reused; at least every other one is changed.
     assert!(sent + reused == SIZE && reused > 0 && sent >= SIZE / 2, "{sent} {reused}");
     assert!(killed.is_there(&killed.source));
 }
@@ -92,7 +92,7 @@ fn a_partial_of_another_version_is_found_out_by_its_hashes() {
     let bytes = std::fs::read(&other).unwrap();
     let partial = std::fs::File::options().write(true).open(&killed.partial).unwrap();
     partial.write_all_at(&bytes[..usize::try_from(len).unwrap()], 0).unwrap();
-    // Of a chunk that was cut on its way the rest comes first, and then all of it.
+    // The rest of a chunk that was cut off comes first, and then all of it.
     let (sent, reused) = killed.again();
     assert!((SIZE..SIZE + (512 << 10)).contains(&sent) && reused == 0, "{sent} {reused}");
     assert!(killed.is_there(&killed.source));

@@ -1,6 +1,6 @@
-//! Files of another user: what a key that may act as one user reaches, and the process that does it.
+//! Files of another user: what a key that may act as one user can reach, and the worker process that does it.
 //!
-//! They need an agent that runs as root; as anybody else these tests have nothing to try.
+//! These tests need an agent that runs as root; otherwise they do nothing.
 
 use std::fs;
 use std::io::Write;
@@ -18,14 +18,14 @@ use rustix::process::{Pid, Signal, kill_process};
 /// A user that every Linux has.
 const OTHER: &str = "nobody";
 
-/// Its number, and its group's.
+/// Its user id, and its group's id.
 const NUMBER: u32 = 65_534;
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// A fleet whose key may act as [`OTHER`] and nobody else.
+/// A fleet whose key may act as [`OTHER`] only.
 fn confined() -> (TestFleet, Agent) {
     let fleet = TestFleet::new();
     fleet.enroll("web1", "127.0.0.1:1");
@@ -34,7 +34,7 @@ fn confined() -> (TestFleet, Agent) {
     fs::write(&keyring, format!("{text}users = [\"{OTHER}\"]\n")).unwrap();
     let agent = fleet.start("web1");
     fleet.set_address("web1", agent.address);
-    // Its directory may be searched, so that the user gets at what lies in it by its own rights.
+    // The directory is searchable, so that the user reaches what is in it with its own rights.
     let searchable = fs::Permissions::from_mode(0o711);
     fs::set_permissions(fleet.path("").parent().unwrap(), searchable).unwrap();
     (fleet, agent)
@@ -56,7 +56,7 @@ fn user_can(program: &str, path: &str) -> bool {
     command.status().unwrap().success()
 }
 
-/// A process that has a private directory for its own and a private file open, until it is dropped.
+/// A process that is in a private directory and has a private file open, until it is dropped.
 struct Holder(Child);
 
 impl Drop for Holder {
@@ -79,7 +79,7 @@ fn worker_of(agent: &Agent) -> Option<Pid> {
     })
 }
 
-/// A push of what comes by stdin, which goes on until that is closed.
+/// A push of stdin, which lasts until that is closed.
 fn endless_push(fleet: &TestFleet, dest: &Path) -> Child {
     let mut push = fleet.lariat();
     push.args(["push", "-", &format!("{OTHER}@web1:{}", dest.display())]);
@@ -254,7 +254,7 @@ fn a_worker_has_nothing_but_the_users_rights_and_its_end_is_told() {
     }
     assert_eq!(line("NoNewPrivs"), "1");
     assert_eq!(line("Groups"), NUMBER.to_string());
-    // What can't be dumped is root's to look at.
+    // Of a process that can't be dumped, these files belong to root.
     assert_eq!(fs::metadata(at("maps")).unwrap().uid(), 0);
     let mut sockets = 0;
     for entry in fs::read_dir(at("fd")).unwrap().flatten() {
@@ -265,7 +265,7 @@ fn a_worker_has_nothing_but_the_users_rights_and_its_end_is_told() {
         let harmless = ["socket:", "anon_inode:[event", "/dev/null"].iter();
         assert!(own || harmless.into_iter().any(|what| target.starts_with(what)), "{target}");
     }
-    // One is the agent's, the others are the runtime's own pair for signals.
+    // One is to the agent, the others are the runtime's own pair for signals.
     assert!(sockets <= 4, "{sockets}");
     let session = |pid: Pid| fs::read_to_string(format!("/proc/{}/environ", pid.as_raw_nonzero()));
     assert_eq!(session(worker).unwrap(), "", "no variable of the agent's");
@@ -277,7 +277,7 @@ fn a_worker_has_nothing_but_the_users_rights_and_its_end_is_told() {
     assert!(error.contains("web1") && error.contains("as another user died"), "{error}");
     fleet.ok(["ping", "web1"]);
 
-    // The agent's end is a worker's too.
+    // The agent's end also ends its worker.
     let mut push = endless_push(&fleet, &directory.join("other"));
     let worker = wait::until("a worker", || worker_of(&agent));
     agent.signal(Signal::TERM);

@@ -1,4 +1,4 @@
-//! Coming back to a job: at the very byte, by its own key alone, and never twice.
+//! Coming back to a job: at the exact byte, with its own key only, and without running it twice.
 
 use lariat_base::name::JobId;
 use lariat_testing::bare_agent::{BareAgent, Setup};
@@ -41,7 +41,7 @@ async fn asked<M: Message>(agent: &BareAgent, request: &M) -> AgentLink {
     agent.log_in_with(&message_frame(1, request).unwrap()).await.unwrap().0
 }
 
-/// The next frame that is not about stdin.
+/// The kind of the next frame that is not about stdin.
 async fn kind(link: &mut AgentLink) -> Kind {
     loop {
         match link.next().await.unwrap().unwrap().kind {
@@ -73,7 +73,7 @@ fn who_comes_back_goes_on_at_the_very_byte() {
         let started = link.expect::<Started>().await.unwrap();
         assert_eq!(stdout(&mut link, 0).await, b"hello\n");
         drop(link);
-        // Nothing was acknowledged, and two bytes have come.
+        // Nothing was acknowledged, and two bytes have arrived.
         let mut link = asked(&agent, &attach(2)).await;
         assert_eq!(link.expect::<Started>().await.unwrap(), started);
         assert_eq!(stdout(&mut link, 2).await, b"llo\n");
@@ -81,7 +81,7 @@ fn who_comes_back_goes_on_at_the_very_byte() {
         link.writer.bulk(Kind::Stdin, &0_u64.to_le_bytes(), b"in").await.unwrap();
         assert_eq!(stdout(&mut link, 6).await, b"in");
         drop(link);
-        // The same request again is no second command.
+        // The same request again does not run a second command.
         let mut link = asked(&agent, &run("echo other")).await;
         assert_eq!(link.expect::<Failure>().await.unwrap().cause, Cause::Forgotten);
         let mut link = asked(&agent, &attach(8)).await;
@@ -116,7 +116,7 @@ fn what_is_over_is_kept_until_it_is_released_and_its_id_for_good() {
         assert_eq!(stdout(&mut link, 0).await, b"x");
         let ended = exit(&mut link).await;
         drop(link);
-        // The last words were lost.
+        // The last frames were lost.
         let mut link = asked(&agent, &attach(1)).await;
         link.expect::<Started>().await.unwrap();
         assert_eq!(exit(&mut link).await, ended);
@@ -146,7 +146,7 @@ fn a_job_is_its_own_keys_and_to_others_as_if_it_were_not_there() {
         other.ask(&run("echo mine")).await.unwrap();
         let failure = other.expect::<Failure>().await.unwrap();
         assert_eq!(failure.to_string(), "start: this job id is taken");
-        // Nothing of it has touched the job.
+        // None of the attempts has affected the job.
         link.writer.bulk(Kind::Stdin, &0_u64.to_le_bytes(), b"in").await.unwrap();
         assert_eq!(stdout(&mut link, 0).await, b"in");
     });

@@ -1,4 +1,4 @@
-//! The challenge's flight, logins that hold and logins that do not.
+//! The challenge's flight, logins that succeed and logins that fail.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -17,7 +17,7 @@ use lariat_wire::protocol::verb::{Verb, Verbs};
 use rustls::ClientConnection;
 use tokio::io::AsyncWriteExt;
 
-/// Nothing is sent after the ClientHello, and still the challenge comes.
+/// The challenge arrives although nothing is sent after the ClientHello.
 #[test]
 fn the_challenge_rides_with_the_first_tls_flight() {
     let agent = BareAgent::start();
@@ -53,7 +53,7 @@ fn a_request_may_come_with_the_login_and_the_welcome_comes_first() {
     });
 }
 
-/// Sends a login made of the right one, and returns how long the denial took. `None`: none came.
+/// Sends a login made from the right one, and returns how long the denial took; `None` if there was none.
 async fn denial(
     agent: &BareAgent,
     key: &Secret,
@@ -79,7 +79,7 @@ async fn denial(
 fn every_login_that_fails_gets_the_same_denial_at_the_same_time() {
     let agent = BareAgent::start();
     block_on(async {
-        // Whoever logged in is not penalised for what follows.
+        // A source from which a key has logged in is not penalised for what follows.
         drop(agent.log_in().await);
         let stranger = Secret::generate().unwrap();
         for denied in [
@@ -122,10 +122,10 @@ fn what_is_no_login_is_closed_at_once() {
 
 #[test]
 fn tls_without_our_protocol_and_what_is_no_tls_are_closed() {
-    // What is folded is told one by one at this level.
+    // At this level folded lines are logged one by one.
     let environment = vec![("RUST_LOG", "debug".to_owned())];
     let agent = BareAgent::with(Setup { environment, ..Setup::default() });
-    // Whoever logged in is not penalised for what follows.
+    // A source from which a key has logged in is not penalised for what follows.
     block_on(async { drop(agent.log_in().await) });
     let mut config = agent.client_config();
     config.alpn_protocols.clear();
@@ -139,7 +139,7 @@ fn tls_without_our_protocol_and_what_is_no_tls_are_closed() {
     for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0x16, 3, 1, 0xff, 0xff, 1], &vec![0; 200_000]] {
         let mut stream = TcpStream::connect(agent.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        // It may be closed before everything is sent.
+        // The connection may be closed before everything is sent.
         let _ = stream.write_all(bytes);
         let _ = stream.shutdown(std::net::Shutdown::Write);
         agent.wait_for("not let in: TLS");

@@ -1,4 +1,4 @@
-//! Detached jobs on the wire: they belong to their key, and to any other they are not there.
+//! Detached jobs on the wire: they belong to their key, and do not exist for any other.
 
 use lariat_base::name::JobId;
 use lariat_testing::bare_agent::{BareAgent, Setup};
@@ -89,7 +89,7 @@ fn to_another_key_it_is_as_if_it_were_not_there() {
             let failure = other.expect::<Failure>().await.unwrap();
             assert!(matches!(failure.cause, Cause::NoSuchJob { .. }), "{failure}");
         }
-        // Nothing of it has touched the job.
+        // None of the attempts has affected the job.
         link.ask(&Kill { job: JOB, signal: Signal { number: 15 }, once: [3; 16], all_keys: false })
             .await
             .unwrap();

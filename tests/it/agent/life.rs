@@ -1,4 +1,4 @@
-//! The agent as a service: readiness, the watchdog, and ways not to start.
+//! The agent as a service: readiness, the watchdog, and reasons not to start.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;

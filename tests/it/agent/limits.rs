@@ -1,4 +1,4 @@
-//! What one key may take of an agent, and what others notice of it: nothing.
+//! Limits on what one key may use of an agent, so that other keys do not suffer.
 
 use std::future::pending;
 use std::os::unix::ffi::OsStringExt;
@@ -25,10 +25,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// What makes a key an owner.
+/// The verbs of an owner.
 const ALL: &str = "\"run\", \"push\", \"pull\", \"shell\", \"jobs\", \"keys\"";
 
-/// How long an owner's command may take whatever goes on; without optimisation everything is slower.
+/// How long an owner's command may take under any load; without optimisation everything is slower.
 const SOON: Duration = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 });
 
 type Session = Link<TlsStream<TcpStream>>;
@@ -59,7 +59,7 @@ fn kill(job: u8) -> Vec<u8> {
     .unwrap()
 }
 
-/// The answer to the request that is sent along with the login.
+/// The answer to a request that is sent along with the login.
 async fn asked(
     agent: &BareAgent,
     key: &Secret,
@@ -77,7 +77,7 @@ fn limit(link: &Session) -> Option<Limit> {
     }
 }
 
-/// Runs a command of an owner to its end, and tells how long that took.
+/// Runs a command of an owner to its end, and returns how long that took.
 async fn owner_runs(agent: &BareAgent, job: u8) -> Duration {
     let began = Instant::now();
     let request = message_frame(1, &run(job, "true", Streams::Followed { stdin: false })).unwrap();
@@ -105,7 +105,7 @@ fn a_key_has_half_of_the_sessions_and_is_told_so_and_an_owner_gets_in() {
         }
         let (_owner, kind) = asked(&agent, &agent.other_key, &ping).await.unwrap();
         assert_eq!(kind, Kind::Pong);
-        // A place that is given back can be had again.
+        // A session's place can be taken again once it has ended.
         sessions.pop().unwrap().writer.finish().await.unwrap();
         loop {
             let (_, kind) = asked(&agent, &agent.key, &ping).await.unwrap();
@@ -146,7 +146,7 @@ fn a_key_has_half_of_the_jobs_and_one_that_ended_counts_no_more() {
     });
 }
 
-/// Whether a job's supervisor is there, which has the job's record locked.
+/// Whether a job's supervisor runs: it holds a lock on the job's record.
 fn is_alive(agent: &BareAgent, job: u8) -> bool {
     let directory = agent.directory.path().join("state/jobs").join(JobId([job; 16]).to_string());
     let record = std::fs::File::open(directory.join("record")).unwrap();
@@ -167,7 +167,7 @@ fn output_that_a_key_keeps_is_bounded_and_the_oldest_goes_first() {
             let (link, kind) = asked(&agent, &agent.key, &request).await.unwrap();
             if kind == Kind::Started { None } else { limit(&link) }
         };
-        // 256 KiB are the key's, and each job that runs may come to keep half of that.
+        // The key may keep 256 KiB, and each running job may come to keep half of that.
         for job in 1..=3 {
             assert_eq!(start(job, "head -c 60000 /dev/zero").await, None);
             until("its supervisor to end", || (!is_alive(&agent, job)).then_some(()));
@@ -212,7 +212,7 @@ fn bomb(agent: &BareAgent) -> Vec<u8> {
     message_frame(1, &push_tree(agent, "bomb", options)).unwrap()
 }
 
-/// The messages of a manifest of links, each with much to it, that never ends.
+/// The messages of an endless manifest of links, each with much metadata.
 fn links(count: u32, from: u32) -> Entries {
     let link = |number: u32| {
         let name = format!("{number:08}").into_bytes();
@@ -254,7 +254,7 @@ fn what_a_manifest_makes_us_keep_counts_and_a_dry_run_keeps_nothing() {
             while failure.is_none() && sent < most {
                 link.send(&links(10, sent)).await.unwrap();
                 sent += 10;
-                // Each message is answered before the next one.
+                // Each message is answered before the next one is sent.
                 loop {
                     let kind = link.next().await.unwrap().unwrap().kind;
                     if kind == Kind::Failed {
@@ -272,7 +272,7 @@ fn what_a_manifest_makes_us_keep_counts_and_a_dry_run_keeps_nothing() {
             }
         }
     });
-    // Twice what counts, and what an agent has.
+    // Twice what is charged, and what an agent needs anyway.
     let peak = agent.memory_kib("VmHWM:");
     assert!(peak < 96 * 1024, "{peak} KiB");
 }
@@ -302,7 +302,7 @@ fn stdin_behind_the_end_of_all_numbers_ends_the_session() {
 #[test]
 fn why_a_login_was_denied_is_in_the_log_once_and_not_on_the_wire() {
     let agent = BareAgent::start();
-    // Whoever logged in is not penalised for what follows.
+    // A source from which a key has logged in is not penalised for what follows.
     block_on(async { drop(agent.log_in().await) });
     let stranger = Secret::generate().unwrap();
     block_on(async {
@@ -327,7 +327,7 @@ fn why_a_login_was_denied_is_in_the_log_once_and_not_on_the_wire() {
     assert_eq!(agent.log().join("\n").matches("login denied").count(), 1);
 }
 
-/// What a hostile key sends along with its login, and what it sends then without ever reading.
+/// What a hostile key sends along with its login, and what it sends after that without ever reading.
 fn attack(agent: &BareAgent, number: usize, manifest: &[Vec<u8>]) -> (Vec<u8>, Vec<Vec<u8>>) {
     let preserve = Preserve { xattrs: true, ..Preserve::default() };
     let tree = |dry_run| {
@@ -345,7 +345,7 @@ fn attack(agent: &BareAgent, number: usize, manifest: &[Vec<u8>]) -> (Vec<u8>, V
         1 => (tree(false), manifest.to_vec()),
         2 => (tree(true), manifest.to_vec()),
         3 => (ping.repeat(1000), vec![ping.repeat(50_000)]),
-        // A message of the greatest length that never comes to its end.
+        // A message of maximal length that is never completed.
         4 => {
             let header = Header { kind: Kind::Run, request: 1, len: 1024 * 1024 }.encode();
             ([&header[..], &vec![7; 1024 * 1024 - 1]].concat(), Vec::new())
@@ -356,7 +356,7 @@ fn attack(agent: &BareAgent, number: usize, manifest: &[Vec<u8>]) -> (Vec<u8>, V
 
 #[test]
 fn whatever_many_hostile_keys_do_at_once_the_agent_lives_and_an_owner_notices_nothing() {
-    // As on a host with 256 MiB.
+    // The limits of a host with 256 MiB.
     let config = "[limits]\nsessions = 128\njobs = 16\nmemory = \"64M\"\n";
     let verbs = "\"run\", \"push\", \"pull\"";
     let other_verbs = Some(ALL);
@@ -370,7 +370,7 @@ fn whatever_many_hostile_keys_do_at_once_the_agent_lives_and_an_owner_notices_no
         for number in 0..96 {
             let key = &agent.more_keys[number % agent.more_keys.len()];
             let (first, then) = attack(&agent, number / 4, &manifest);
-            // One that is turned away is as good as another.
+            // A connection that is turned away serves as well.
             if let Ok((mut tls, _)) = agent.log_in_raw(key, &first).await {
                 held += 1;
                 tokio::spawn(async move {
@@ -388,7 +388,7 @@ fn whatever_many_hostile_keys_do_at_once_the_agent_lives_and_an_owner_notices_no
             }
         }
         for job in 0..24 {
-            // Output that nobody reads, of more jobs than there may be.
+            // Output that no controller reads, of more jobs than are allowed.
             let request =
                 message_frame(1, &run(job, "exec yes", Streams::Followed { stdin: false }));
             let key = &agent.more_keys[usize::from(job) % agent.more_keys.len()];

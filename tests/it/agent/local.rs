@@ -1,4 +1,4 @@
-//! Sessions over the agent's own socket: no TLS, no login, and the kernel says who comes.
+//! Sessions over the agent's own socket: no TLS, no login; the kernel tells who connects.
 
 use lariat_base::name::JobId;
 use lariat_testing::bare_agent::{BareAgent, Setup};
@@ -51,7 +51,7 @@ fn a_process_of_the_host_does_what_local_permits_and_nothing_else() {
         assert_eq!(refused.to_string(), "this key is not permitted to shell on this host");
         let uid = rustix::process::geteuid().as_raw();
         agent.wait_for(&format!("local:{uid}"));
-        // Its jobs are its own.
+        // A local user's jobs are its own.
         let command = Command::Shell(b"exec sleep 60".to_vec());
         let detached = Run { streams: Streams::Detached, job: JobId([2; 16]), ..run("") };
         link.ask(&Run { command, ..detached }).await.unwrap();

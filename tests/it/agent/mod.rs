@@ -1,4 +1,4 @@
-//! The real `lariatd` against a controller that a test has written frame by frame.
+//! The real `lariatd` against a controller that a test implements frame by frame.
 
 mod attach;
 mod greeting;

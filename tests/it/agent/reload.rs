@@ -1,4 +1,4 @@
-//! SIGHUP: configuration and keyring are read anew while sessions go on.
+//! SIGHUP: configuration and keyring are reloaded while sessions continue.
 
 use lariat_testing::bare_agent::{BareAgent, Setup};
 use lariat_testing::wait::block_on;
@@ -30,13 +30,13 @@ fn a_new_keyring_counts_at_once_and_one_with_a_mistake_changes_nothing() {
             link.ask(&list()).await.unwrap();
             link.expect::<Listed>().await.unwrap();
         }
-        // The second key may do less from now on, and its session goes on.
+        // The second key loses verbs, and its session continues.
         let (one, two) = keyring.rsplit_once("\"jobs\"").unwrap();
         reload(&format!("{one}\"run\"{two}"), "were read anew");
         other.ask(&list()).await.unwrap();
         let refused = other.expect::<Failure>().await.unwrap();
         assert_eq!(refused.to_string(), "this key is not permitted to jobs on this host");
-        // Then it is gone, and its session with it.
+        // Then it is removed, and its session ends.
         let (kept, _) = keyring.rsplit_once("[[key]]").unwrap();
         reload(kept, "were read anew");
         let ended = loop {

@@ -38,7 +38,7 @@ fn what_is_not_permitted_is_told_and_the_session_goes_on() {
         for _ in 0..2 {
             let failure = link.expect::<Failure>().await.unwrap();
             assert_eq!(failure.to_string(), "this key is not permitted to run on this host");
-            // What its controller sent before it knew is passed over.
+            // Late frames of the previous request are skipped.
             link.outbox().post(&Ack { stdout: 0, stderr: 0 }).unwrap();
             link.ask(&run()).await.unwrap();
         }
@@ -122,7 +122,7 @@ fn sigterm_stops_a_transfer_with_a_word_and_exits_0() {
         agent.signal(Signal::TERM);
         let failure = link.expect::<Failure>().await.unwrap();
         assert_eq!(failure.cause, Cause::Stopping);
-        // The sender is who ends the connection then; the agent reads on until it does.
+        // The sender ends the connection then; the agent reads on until it does.
         link.writer.finish().await.unwrap();
         assert_eq!(link.next().await.unwrap(), None);
     });

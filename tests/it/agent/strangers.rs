@@ -1,4 +1,4 @@
-//! What unauthenticated peers may take up, and what failing costs them.
+//! What unauthenticated peers may use, and what failed logins cost them.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -17,7 +17,7 @@ use tokio::task::{LocalSet, spawn_local};
 #[test]
 fn who_stalls_is_dropped_at_the_deadline() {
     let config = "[admission]\nlogin_deadline = \"300ms\"\n";
-    // What is folded is told one by one at this level.
+    // At this level folded lines are logged one by one.
     let environment = vec![("RUST_LOG", "debug".to_owned())];
     let agent = BareAgent::with(Setup { config, environment, ..Setup::default() });
     let began = Instant::now();
@@ -35,7 +35,7 @@ fn who_stalls_is_dropped_at_the_deadline() {
     agent.wait_for("no login in time");
 }
 
-/// Connections that begin a login and never end it, from this many sources.
+/// Connections that begin a login and never finish it, from this many sources.
 fn half_open(agent: &BareAgent, connections: u32, sources: u32) -> Vec<socket2::Socket> {
     let connect = |i| {
         let source = std::net::Ipv4Addr::from_bits(0x7f00_0101 + i % sources);
@@ -61,7 +61,7 @@ fn gets_in_within_a_second(agent: &BareAgent) {
 
 #[test]
 fn three_hundred_half_open_connections_keep_nobody_out() {
-    // Of many sources, so that all places are taken; and of one.
+    // From many sources, so that all slots are taken; and from one.
     for sources in [20, 300, 1] {
         let agent = BareAgent::start();
         let _crowd = half_open(&agent, 300, sources);
@@ -73,7 +73,7 @@ fn three_hundred_half_open_connections_keep_nobody_out() {
 fn a_hundred_honest_logins_at_once_are_all_let_in() {
     let agent = Rc::new(BareAgent::start());
     block_on(LocalSet::new().run_until(async {
-        // Nobody has logged in from there before, and they keep each other waiting.
+        // No key has logged in from there before, and the logins delay each other.
         let log_in = || {
             let agent = Rc::clone(&agent);
             spawn_local(async move { agent.log_in_with(&[]).await.map(drop) })
@@ -87,7 +87,7 @@ fn a_hundred_honest_logins_at_once_are_all_let_in() {
 
 #[test]
 fn failing_again_and_again_closes_the_door_for_a_while_and_a_probe_does_not() {
-    // What is folded is told one by one at this level.
+    // At this level folded lines are logged one by one.
     let environment = vec![("RUST_LOG", "debug".to_owned())];
     let agent = BareAgent::with(Setup { environment, ..Setup::default() });
     for _ in 0..50 {
@@ -100,7 +100,7 @@ fn failing_again_and_again_closes_the_door_for_a_while_and_a_probe_does_not() {
             let (_, login) = agent.answer(&greeted, &stranger);
             greeted.tls.write_all(&hello_frame(Kind::Login, &login)).await?;
             let denied = read_hello(&mut greeted.tls).await.map_err(std::io::Error::other)?;
-            // The agent counts it once we have hung up, too.
+            // The agent records the failure only once we have hung up.
             greeted.tls.shutdown().await?;
             let _ = read_hello(&mut greeted.tls).await;
             std::io::Result::Ok(denied)
@@ -111,7 +111,7 @@ fn failing_again_and_again_closes_the_door_for_a_while_and_a_probe_does_not() {
         }
         let began = Instant::now();
         assert!(deny().await.is_err());
-        // It opens again by itself.
+        // The source is admitted again after a while.
         while agent.log_in_with(&[]).await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

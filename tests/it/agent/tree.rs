@@ -1,4 +1,4 @@
-//! Trees from a controller that names what it likes.
+//! Trees from a controller that sends any names.
 
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::symlink;

@@ -1,5 +1,4 @@
-//! `init`, `enroll`, `forget` and `hosts` as a user runs them: the real binary, a home of its own for
-//! every test.
+//! `init`, `enroll`, `forget` and `hosts` as a user runs them: the real binary, with a home for each test.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -38,7 +37,7 @@ impl Desk {
         self.command(arguments).output().unwrap()
     }
 
-    /// The one line of a command that must fail as lariat itself fails.
+    /// The one line of a command that must fail with lariat's own exit code.
     fn refused(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert_eq!(output.status.code(), Some(255), "{output:?}");
@@ -57,7 +56,7 @@ impl Desk {
     }
 }
 
-/// Every file and directory at and below `path` is private.
+/// Checks that every file and directory at and below `path` is private.
 fn assert_private(path: &Path) {
     let metadata = path.symlink_metadata().unwrap();
     let mode = if metadata.is_dir() { 0o700 } else { 0o600 };
@@ -179,7 +178,7 @@ fn a_closed_stdout_is_no_panic_and_a_full_one_is_told() {
     assert_eq!(output.stderr, b"lariat: write to stdout: no space left on device\n");
 }
 
-/// What a verb says with `--json` of a host that it can't even ask.
+/// The JSON object of a host that can't even be asked.
 #[test]
 fn with_json_the_object_tells_the_error_and_nothing_else_does() {
     let desk = Desk::with_fleet();
@@ -207,7 +206,7 @@ fn with_json_the_object_tells_the_error_and_nothing_else_does() {
             assert!(told[0]["error"].as_str().unwrap().contains(why), "{told:?}");
         }
     }
-    // Of several, a mistake is told before anything is asked of any.
+    // With several hosts, a mistake is reported before any host is asked.
     let refused = desk.refused(&["pull", "--json", "web1:/x", "web2:/x", "there"]);
     assert!(refused.contains("no host web2 in this fleet"), "{refused}");
     assert!(!desk.path("there").exists());

@@ -1,4 +1,4 @@
-//! The real `lariat` on its own, and against an agent that a test plays.
+//! The real `lariat` on its own, and against a fake agent.
 
 mod fleet;
 mod run;

@@ -1,4 +1,4 @@
-//! `run` and `ping` as a user meets them: the real binary against an agent that is played.
+//! `run` and `ping` as a user sees them: the real binary against a fake agent.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -121,7 +121,7 @@ fn failures_of_lariat_are_255_and_one_line() {
     insta::assert_snapshot!(stderr, @"lariat: run on web1 (ADDRESS): enter directory /no: no such file or directory");
 }
 
-/// The request rides with the login: without an answer nobody knows what became of it.
+/// The request is sent along with the login: without an answer its outcome is unknown.
 #[test]
 fn a_request_without_an_answer_may_have_been_run_and_it_is_said() {
     let world = World::new();
@@ -167,7 +167,7 @@ fn a_request_that_did_not_arrive_is_repeated_as_it_was() {
     assert_eq!(world.asked().job, attach.job);
 }
 
-/// A host that keeps a command's time limit says so; one that sends a byte now and then says nothing.
+/// A host that applies a command's time limit reports that; one that only sends single bytes reports nothing.
 #[test]
 fn a_time_limit_does_not_depend_on_the_host_alone() {
     for line in ["dribble", "nothing"] {
@@ -205,7 +205,7 @@ fn json_is_one_object() {
     assert_eq!(big["stdout"].as_str().unwrap().len(), 16 * 1024 * 1024);
 }
 
-/// Through each kind of stdin: a file, a pipe, a socket.
+/// For each kind of stdin: a file, a pipe, a socket.
 #[test]
 fn stdin_arrives_whole_whatever_it_is() {
     let world = World::new();
@@ -316,7 +316,7 @@ fn the_first_ctrl_c_goes_to_the_command_and_the_second_leaves() {
     insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap().trim_end(), @"lariat: run on web1: left; what still runs there is ended in 30 s");
 
     for signal in [Signal::TERM, Signal::HUP] {
-        // Whoever started the tests may have been told to ignore it.
+        // The tests may have been started with the signal ignored.
         let mut command = Command::new("env");
         command
             .args([
@@ -375,7 +375,7 @@ fn three_hundred_megabytes_pass_through_ten() {
         .unwrap();
     let mut stdout = child.stdout.take().unwrap();
     let (mut buffer, mut total) = (vec![0; 1 << 20], 0);
-    // A slow reader first: what it does not take may not pile up here.
+    // A slow reader first: what it does not read must not accumulate here.
     std::thread::sleep(Duration::from_millis(300));
     let mut peak = 0;
     loop {
@@ -388,13 +388,13 @@ fn three_hundred_megabytes_pass_through_ten() {
     }
     assert_eq!(total, 300_000_000);
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    // An unoptimised binary is larger than the one that is shipped.
+    // An unoptimised binary is larger than a release.
     let limit = if cfg!(debug_assertions) { 24_000 } else { 10_000 };
     println!("peak {peak} KiB");
     assert!(peak < limit, "{peak} KiB");
 }
 
-/// The most memory that a process has had resident, in KiB.
+/// The peak resident memory of a process, in KiB.
 fn peak_memory(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

@@ -1,4 +1,4 @@
-//! What a command gets and what comes back of it, to the byte.
+//! The environment of a command, and its output, to the byte.
 use lariat_testing::wait::block_on;
 use lariat_wire::protocol::exec::{End, Run};
 use lariat_wire::protocol::failure::{Action, Cause};
@@ -35,7 +35,7 @@ fn what_can_not_be_run_says_why() {
     assert_eq!(run(argv(&["/no/such/program"])).end.status(), 127);
     assert_eq!(run(argv(&["/etc/passwd"])).end.status(), 126);
     assert_eq!(run(argv(&["/"])).end, End::NotRun(13));
-    // No shell takes over what is no program.
+    // A file that is not a program is not run by a shell.
     let script = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&script, "echo no").unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -69,7 +69,7 @@ fn the_environment_is_clean_whatever_the_agents_is() {
     assert_eq!(lines, expected);
 }
 
-/// The test above again, in an agent whose own environment is poisoned.
+/// Runs the test above again, in an agent whose own environment is poisoned.
 #[test]
 fn a_poisoned_environment_reaches_no_command() {
     let mut again = std::process::Command::new(std::env::current_exe().unwrap());
@@ -119,12 +119,12 @@ fn no_descriptor_is_inherited() {
 
 #[test]
 fn signals_mask_umask_nice_and_session_are_a_fresh_logins() {
-    // Asked without a shell, which would clean up itself. The C library ignores the two signals that
-    // it keeps for itself (32 and 33) in whatever it starts.
+    // Run without a shell, which would clean up itself. In whatever it starts, the C library ignores the two
+    // signals that it reserves (32 and 33).
     let status = run(argv(&["grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status"])).stdout;
     assert_eq!(status, "SigBlk:\t0000000000000000\nSigIgn:\t0000000180000000\n");
     assert_eq!(out("umask; nice; cat /proc/self/oom_score_adj"), "0022\n0\n0\n");
-    // SIGPIPE ends what writes to nobody.
+    // SIGPIPE ends a writer without a reader.
     assert_eq!(run(shell("(yes; echo $? >&2) | true")).stderr, "141\n");
     assert_eq!(out("test $(ps -o pgid= $$) -eq $$ && echo leads"), "leads\n");
 }

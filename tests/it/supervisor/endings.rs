@@ -1,4 +1,4 @@
-//! How jobs end: whole, and not before their time.
+//! How jobs end: with complete output, and not too early.
 use std::time::{Duration, Instant};
 
 use lariat_agent::jobs::channel::{self, ToSupervisor};
@@ -158,12 +158,13 @@ fn without_its_agent_a_job_is_ended_after_the_grace_time_and_leaves_a_record() {
     });
 }
 
-/// What has become of a job.
+/// The status of a job.
 async fn found(jobs: &Jobs, job: lariat_base::name::JobId) -> Option<JobStatus> {
     jobs.find(Some(KEY), job).await.unwrap().map(|found| found.status)
 }
 
-/// Waits until the supervisor of a job that no one attends has left: to look for the job would attend it.
+/// Waits until the supervisor of an unattended job has ended, without looking the job up, which would attend
+/// it.
 async fn unattended(host: &Host, job: lariat_base::name::JobId) {
     let directory = host.state.path().join("jobs").join(job.to_string());
     let (record, socket) = (directory.join("record"), directory.join("socket"));
@@ -208,7 +209,7 @@ fn another_agent_takes_over_where_the_first_stopped() {
     });
 }
 
-/// Processes of this one that have ended and were not reaped.
+/// Children of this process that have ended and were not reaped.
 fn zombies() -> usize {
     let own = format!(" Z {} ", std::process::id());
     let stats = std::fs::read_dir("/proc")
@@ -225,7 +226,7 @@ fn many_at_once_leave_no_zombie_and_no_descriptor() {
             std::fs::read_dir("/proc/self/fd")
                 .unwrap()
                 .filter(|entry| {
-                    // Other tests have theirs: only sockets and files in memory could be ours.
+                    // Other tests have descriptors too: only sockets and files in memory could be ours.
                     let link =
                         std::fs::read_link(entry.as_ref().unwrap().path()).unwrap_or_default();
                     link.to_string_lossy().contains(host.state.path().to_str().unwrap())

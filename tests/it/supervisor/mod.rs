@@ -18,13 +18,13 @@ use lariat_wire::protocol::failure::Failure;
 
 pub(crate) const KEY: KeyId = KeyId([1; 16]);
 
-/// A state directory and the jobs in it. Use it inside a runtime.
+/// A state directory and the jobs in it. Use it within a runtime.
 pub(crate) struct Host {
     pub(crate) state: tempfile::TempDir,
     pub(crate) jobs: Jobs,
 }
 
-/// All that a command said.
+/// The output of a command, and how it ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) stdout: String,
@@ -50,7 +50,7 @@ impl Host {
         let (mut events, commands) = self.start(run);
         let outcome = gather(&mut events, &commands).await.unwrap();
         commands.say(&ToSupervisor::Release(())).await.unwrap();
-        // The supervisor's end of the socket closes when it leaves.
+        // The supervisor's end of the socket closes when it ends.
         assert!(matches!(events.next().await, Err(ChannelError::Gone | ChannelError::Io(_))));
         self.jobs.release(job).unwrap();
         assert_eq!(std::fs::read_dir(self.state.path().join("jobs")).unwrap().count(), 0);
@@ -58,7 +58,7 @@ impl Host {
     }
 }
 
-/// The user as whom commands run: this process's own, under another name.
+/// The user that commands run as: this process's own, under another name.
 pub(crate) fn me() -> ActAs {
     ActAs::Agent(User {
         uid: 0,
@@ -83,7 +83,7 @@ pub(crate) fn open(state: &Path) -> Jobs {
     Jobs::open(state, settings).unwrap()
 }
 
-/// A request for a line, in `/`, without stdin.
+/// A request to run a line, in `/`, without stdin.
 pub(crate) fn shell(line: &str) -> Run {
     Run {
         job: JobId::generate().unwrap(),
@@ -102,7 +102,7 @@ pub(crate) fn argv(words: &[&str]) -> Run {
     Run { command: Command::Argv(words), ..shell("") }
 }
 
-/// Takes everything up to the exit, acknowledging it as it comes.
+/// Reads everything up to the exit, acknowledging it as it arrives.
 pub(crate) async fn gather(events: &mut Events, commands: &Commands) -> Result<Outcome, Failure> {
     let (mut said, mut buffer) = ([Vec::new(), Vec::new()], vec![0; 65536]);
     loop {
@@ -140,7 +140,7 @@ pub(crate) fn kill(pid: u32) {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
-/// Memory of the supervisor that has this command for a child, in KiB: all of it, and its own.
+/// Memory of the supervisor that is the parent of this command, in KiB: all of it, and the anonymous part.
 pub(crate) fn memory(command: u32) -> [u64; 2] {
     let status = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let field = |text: &str, name: &str| -> String {

@@ -1,4 +1,4 @@
-//! Output and input under pressure: nothing lost, nothing without bound.
+//! Output and input under pressure: nothing is lost, and nothing grows without bound.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use lariat_wire::protocol::exec::{Ack, End, Exit, Run, Streams};
 
 use super::{Host, memory, shell, take};
 
-/// The most that a supervisor may keep of a stream: 4 MiB on disk.
+/// Most bytes that a supervisor keeps of a stream: 4 MiB on disk.
 const WINDOW: u64 = 4 * 1024 * 1024;
 
 #[test]
@@ -81,7 +81,8 @@ fn without_acknowledgements_the_command_is_held_back_and_loses_nothing() {
 
 #[test]
 fn what_a_command_wrote_before_it_ended_is_never_cut_off() {
-    // It ends with its pipe full and the window full, and nobody reads for longer than the draining.
+    // The command ends while its pipe and the window are full, and reading pauses for longer than the drain
+    // time.
     block_on(async {
         let host = Host::new();
         let line = "head -c 4250000 /dev/zero; sleep 1000 & echo $! >&2";
@@ -142,7 +143,7 @@ fn stdin_reaches_the_command_under_credit() {
             }
         };
         assert_eq!(exit.end, End::Exited(0));
-        // Credit goes back in quarters; what is left of one when the command ends is not told.
+        // Credit is returned in quarters; the rest of one at the command's end is not reported.
         assert!(taken <= len && len - taken < STDIN_CREDIT / 4, "{taken}");
         let count: u64 = String::from_utf8(said[0].clone()).unwrap().trim().parse().unwrap();
         // The shell may have read ahead of the first line.

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     fn moved(files: u64, size: u64, bytes: u64, done: Changed) -> Moved {
-        Moved { files, size, bytes, sent: bytes, done, had: None }
+        Moved { files, size, bytes, sent: bytes, done, had: None, hash: None }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use lariat_base::name::TransferId;
 use lariat_base::secret::NoRandomness;
 use lariat_engine::{Cancel, Progress, Source, TransferError, Transferred, send};
 use lariat_wire::protocol::metadata::Preserve;
-use lariat_wire::protocol::transfer::{Destination, Overrides, Push, Sending};
+use lariat_wire::protocol::transfer::{Destination, Done, Overrides, Push, Sending};
 
 use super::error::AttemptError;
 use super::moved::Moved;
@@ -52,6 +52,10 @@ impl FilePush {
         let done = send(link, file, self.sending, &observed, &never, &mut sent).await;
         *moved = Moved { had: observed.had(), ..sent.into() };
         match done {
+            Ok(Done { hash: None, .. }) if self.request.overrides.verify => {
+                let why = "it did not read the file back";
+                Err(AttemptError::Transfer(TransferError::misbehaved(why)))
+            }
             Ok(_) => Ok(()),
             Err(TransferError::Remote(failure)) if moved.had.is_none() => {
                 Err(AttemptError::refused(failure))

@@ -2,6 +2,7 @@
 
 use lariat_engine::Transferred;
 use lariat_engine::tree::Counts;
+use lariat_wire::protocol::transfer::Hash;
 use lariat_wire::protocol::tree::{Changed, Settled};
 
 /// What an attempt moved.
@@ -19,11 +20,13 @@ pub struct Moved {
     pub done: Changed,
     /// Bytes of a file that its receiver had when it began to move; `None` for a tree, or if it has not begun.
     pub had: Option<u64>,
+    /// The BLAKE3 of a file that was verified.
+    pub hash: Option<Hash>,
 }
 
 impl From<Transferred> for Moved {
-    fn from(Transferred { sent, moved, size, changed }: Transferred) -> Self {
-        Self { sent, bytes: moved, size, files: 1, done: Changed::file(changed), had: None }
+    fn from(Transferred { sent, moved, size, changed, hash }: Transferred) -> Self {
+        Self { sent, bytes: moved, size, files: 1, done: Changed::file(changed), had: None, hash }
     }
 }
 

@@ -6,3 +6,4 @@ pub(crate) mod reconcile;
 pub(crate) mod rehash;
 pub(crate) mod sparse;
 pub(crate) mod sum;
+pub(crate) mod whole;

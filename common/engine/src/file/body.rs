@@ -6,12 +6,14 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::commit::CommitOptions;
 use super::journal::Journal;
+use super::read_back;
 use crate::chunk::encode::is_zero;
 use crate::error::failed;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::protocol::failure::{Action, Failure};
-use lariat_wire::protocol::transfer::Begun;
+use lariat_wire::protocol::transfer::{Begun, Complete, Hash};
 
 /// Granularity of holes in a sparse file, in bytes: a block of most file systems.
 const BLOCK: usize = 4096;
@@ -105,6 +107,17 @@ impl Body {
         if self.file.read_exact_at(bytes, index * CHUNK as u64).is_err() {
             bytes.fill(0);
         }
+    }
+
+    /// Reads the complete file back from its disk, if the options ask for it. Returns its hash.
+    pub(crate) fn read_back(
+        &self,
+        complete: Complete,
+        options: &CommitOptions,
+    ) -> Result<Option<Hash>, Failure> {
+        let Complete { size, hash } = complete;
+        let read = options.verify.then(|| read_back::verify(&self.file, size, hash, &self.path));
+        read.transpose()
     }
 
     /// Turns an I/O error into a failure of this action on the destination.

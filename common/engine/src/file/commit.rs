@@ -26,13 +26,21 @@ pub struct CommitOptions {
     pub(crate) backup: bool,
     /// The mode is one of the operator's overrides.
     pub(crate) given_mode: bool,
+    /// Read the file back from its disk.
+    pub(crate) verify: bool,
 }
 
 impl CommitOptions {
     /// The options for a file with this metadata. May block: a directory service may be asked for the owner.
     pub fn new(overrides: &ResolvedOverrides, preserve: Preserve, metadata: Metadata) -> Self {
         let attributes = Translator::new(preserve, overrides.clone()).attributes(metadata, true);
-        Self { attributes, backup: overrides.backup, given_mode: overrides.mode.is_some() }
+        Self::within(overrides, attributes)
+    }
+
+    /// The options for a file of a tree, which gets these attributes.
+    pub(crate) fn within(overrides: &ResolvedOverrides, attributes: Attributes) -> Self {
+        let ResolvedOverrides { mode, backup, verify, .. } = *overrides;
+        Self { attributes, backup, given_mode: mode.is_some(), verify }
     }
 }
 

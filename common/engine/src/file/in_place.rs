@@ -22,7 +22,7 @@ use crate::error::{failed, sys_failed};
 use crate::metadata::attributes::Attributes;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
-use lariat_wire::protocol::transfer::{Offer, Range};
+use lariat_wire::protocol::transfer::{Complete, Hash, Offer, Range};
 
 /// A file that is written in place, locked against other transfers.
 pub(crate) struct InPlace {
@@ -61,23 +61,26 @@ impl InPlace {
         &self.body
     }
 
-    /// Gives the file, whose content is complete, its length and its metadata, and syncs it.
+    /// Gives the file, whose content is complete, its length and its metadata, and syncs it. Returns its hash
+    /// if it was read back.
     pub(crate) fn commit(
         self,
-        size: u64,
+        complete: Complete,
         options: &CommitOptions,
         sync: Sync,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Hash>, Failure> {
+        let size = complete.size;
         let path = self.place.path().into_os_string().into_encoded_bytes();
         let file = &*self.body.file;
         if file.metadata().map_err(failed(Action::Read, &path))?.len() != size {
             file.set_len(size).map_err(failed(Action::Write, &path))?;
         }
-        finish(file, &options.attributes, options.given_mode, sync, &path)
+        finish(file, &options.attributes, options.given_mode, sync, &path)?;
+        self.body.read_back(complete, options)
     }
 }
 
-/// Writes a small file's content into the existing file, and returns whether there was one.
+/// Writes a small file's content into the existing file, which is returned, if there is one.
 pub(crate) fn overwrite(
     directory: impl AsFd,
     name: &[u8],
@@ -85,15 +88,15 @@ pub(crate) fn overwrite(
     attributes: &Attributes,
     given_mode: bool,
     path: &[u8],
-) -> Result<bool, Failure> {
+) -> Result<Option<Arc<File>>, Failure> {
     let opened = open(directory, name).map_err(sys_failed(Action::Write, path))?;
-    let Some((file, _)) = opened else { return Ok(false) };
+    let Some((file, _)) = opened else { return Ok(None) };
     lock(&file, Busy::Refuse, path)?;
     let written = file.write_all_at(content, 0).and_then(|()| file.set_len(content.len() as u64));
     written.map_err(failed(Action::Write, path))?;
     // A mount point is on another file system than its tree, and not synced with it.
     finish(&file, attributes, given_mode, Sync::First, path)?;
-    Ok(true)
+    Ok(Some(Arc::new(file)))
 }
 
 /// The chunks of the offered file that an existing file of `len` bytes may have.

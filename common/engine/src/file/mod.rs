@@ -11,6 +11,7 @@ pub(crate) mod journal;
 mod owner;
 pub(crate) mod partial;
 pub(crate) mod private_file;
+pub(crate) mod read_back;
 pub(crate) mod replaceable;
 pub(crate) mod sweep;
 pub(crate) mod temporary;

@@ -29,7 +29,7 @@ use crate::destination::Place;
 use crate::error::failed;
 use crate::metadata::replaced::Replaced;
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
-use lariat_wire::protocol::transfer::Offer;
+use lariat_wire::protocol::transfer::{Complete, Hash, Offer};
 
 /// From this size on, in bytes, syncing a complete file takes so long that a kill meanwhile must not lose it.
 const WORTH_KEEPING: u64 = 16 * 1024 * 1024;
@@ -131,19 +131,25 @@ impl Partial {
     /// content is not replaced.
     pub(crate) fn commit(
         mut self,
-        size: u64,
+        complete: Complete,
         options: &CommitOptions,
         sync: Sync,
-    ) -> Result<Committed, Failure> {
+    ) -> Result<(Committed, Option<Hash>), Failure> {
+        let size = complete.size;
         // Zeros at the end are not written, and an earlier attempt may have been longer.
         self.body.file.set_len(size).map_err(self.failed(Action::Write))?;
+        let hash = self.body.read_back(complete, options).inspect_err(|failure| {
+            if failure.cause == Cause::Mismatch {
+                self.state = State::Worthless;
+            }
+        })?;
         let old = Replaced::find(&self.place.directory, &self.place.name);
         let old = old.filter(|_| self.landing == Landing::Final);
         let equal = old.as_ref().is_some_and(|old| self.is_equal(old, size));
         let touched = old.as_ref().filter(|_| equal);
         if let Some(touched) = touched.and_then(|old| commit::touch(old, &options.attributes)) {
             self.state = State::Worthless;
-            return Ok(touched);
+            return Ok((touched, hash));
         }
         if size >= WORTH_KEEPING && sync == Sync::First {
             // During this the partial can still be resumed.
@@ -162,12 +168,10 @@ impl Partial {
         if self.body.has_journal() {
             private_file::remove(&self.place, journal);
         }
-        match sync {
-            Sync::First => {
-                commit::sync_directory(&self.place, &self.body.file).map(|()| Committed::Placed)
-            }
-            Sync::WithTree => Ok(Committed::Placed),
+        if sync == Sync::First {
+            commit::sync_directory(&self.place, &self.body.file)?;
         }
+        Ok((Committed::Placed, hash))
     }
 
     /// Whether the new content equals that of the old file.

@@ -12,7 +12,7 @@ use super::partial::{Likeness, Partial};
 use super::replaceable;
 use crate::destination::Place;
 use lariat_wire::protocol::failure::{Cause, Failure};
-use lariat_wire::protocol::transfer::{Begun, Offer, Range};
+use lariat_wire::protocol::transfer::{Begun, Complete, Hash, Offer, Range};
 
 /// An unfinished file, and what it has already of the offered one.
 pub struct Opened {
@@ -104,16 +104,18 @@ impl Unfinished {
         }
     }
 
-    /// Commits the file, whose content is complete.
+    /// Commits the file, whose content is complete. Returns its hash too if it was read back.
     pub(crate) fn commit(
         self,
-        size: u64,
+        complete: Complete,
         options: &CommitOptions,
         sync: Sync,
-    ) -> Result<Committed, Failure> {
+    ) -> Result<(Committed, Option<Hash>), Failure> {
         match self {
-            Self::Partial(partial) => partial.commit(size, options, sync),
-            Self::InPlace(file) => file.commit(size, options, sync).map(|()| Committed::Placed),
+            Self::Partial(partial) => partial.commit(complete, options, sync),
+            Self::InPlace(file) => {
+                file.commit(complete, options, sync).map(|hash| (Committed::Placed, hash))
+            }
         }
     }
 

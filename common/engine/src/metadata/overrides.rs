@@ -13,4 +13,6 @@ pub struct ResolvedOverrides {
     pub backup: bool,
     /// Write into existing files instead of replacing them.
     pub in_place: bool,
+    /// Read what was written back from the disk, and compare its hash with the sender's.
+    pub verify: bool,
 }

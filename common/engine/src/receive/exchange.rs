@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::transferred::Transferred;
 use lariat_wire::link::{Link, Writer};
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
-use lariat_wire::protocol::transfer::{Done, Offer};
+use lariat_wire::protocol::transfer::{Complete, Done, Hash, Offer};
 
 /// Receives an offered file, and gives it its name when it is complete. `received` is counted up during the
 /// transfer, also if this fails.
@@ -33,7 +33,10 @@ pub async fn receive<S: AsyncRead + AsyncWrite>(
 ) -> Result<(), TransferError> {
     let outcome = take(link, target, offer, options, progress, cancel, transferred).await;
     match outcome {
-        Ok(()) => Ok(link.send(&Done { changed: transferred.changed, hash: None }).await?),
+        Ok(()) => {
+            let Transferred { changed, hash, .. } = *transferred;
+            Ok(link.send(&Done { changed, hash }).await?)
+        }
         Err(error) => Err(give_up(link, error).await),
     }
 }
@@ -89,9 +92,10 @@ async fn take<S: AsyncRead + AsyncWrite>(
         receiver.keep_rebuilt();
     }
     match (outcome, receiver.into_target()) {
-        (Ok(size), Target::File(opened)) => {
-            let committed = commit(link, *opened, size, options.clone()).await?;
+        (Ok(complete), Target::File(opened)) => {
+            let (committed, hash) = commit(link, *opened, complete, options.clone()).await?;
             transferred.changed = committed != Committed::Unchanged;
+            transferred.hash = hash;
             Ok(())
         }
         (Ok(_), Target::Stream(stream)) => {
@@ -135,13 +139,13 @@ async fn write<W: AsyncWrite>(
 async fn commit<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     opened: Opened,
-    size: u64,
+    complete: Complete,
     options: CommitOptions,
-) -> Result<Committed, TransferError> {
+) -> Result<(Committed, Option<Hash>), TransferError> {
     let Opened { file, basis, .. } = opened;
     let work = move |done: oneshot::Sender<_>| {
         // Fails only when the transfer is over.
-        let _ = done.send(file.commit(size, &options, Sync::First));
+        let _ = done.send(file.commit(complete, &options, Sync::First));
         // The replaced file is freed by its last close. For a large one that takes time, which the transfer need
         // not wait for.
         drop(basis);

@@ -122,13 +122,13 @@ impl<'a> Receiver<'a> {
         self.target
     }
 
-    /// Takes everything, and returns the file's size.
+    /// Takes everything, and returns what the sender says at the end.
     pub(crate) async fn run<R: AsyncRead>(
         &mut self,
         reader: &mut Reader<ReadHalf<R>>,
         outbox: &Outbox,
         left: Option<mpsc::Receiver<Rehashed>>,
-    ) -> Result<u64, TransferError> {
+    ) -> Result<Complete, TransferError> {
         // A channel that has ended stands for nothing left.
         let mut left = left.unwrap_or_else(|| mpsc::channel(1).1);
         loop {
@@ -270,7 +270,7 @@ impl<'a> Receiver<'a> {
     }
 
     /// Checks that every chunk is there.
-    fn complete(&mut self, complete: Complete) -> Result<u64, TransferError> {
+    fn complete(&mut self, complete: Complete) -> Result<Complete, TransferError> {
         self.is_complete = true;
         let is_there = |chunk: &Chunk| matches!(chunk, Chunk::Hashed(_) | Chunk::Sent);
         if !self.chunks.iter().all(is_there) {
@@ -281,7 +281,7 @@ impl<'a> Receiver<'a> {
             return Err(self.failure(Action::Verify, Cause::Mismatch).into());
         }
         self.received.size = size;
-        Ok(size)
+        Ok(complete)
     }
 
     pub(super) fn failure(&self, action: Action, cause: Cause) -> Failure {

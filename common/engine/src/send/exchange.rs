@@ -17,7 +17,7 @@ use crate::source::Source;
 use crate::transferred::Transferred;
 use lariat_wire::link::{Link, LinkError, Reader};
 use lariat_wire::memory::NoMemory;
-use lariat_wire::protocol::failure::Failure;
+use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use lariat_wire::protocol::transfer::{Done, HASH_LEN, Hashes, Have, PIECE_LEN, Sending};
 use lariat_wire::protocol::{Kind, Message};
 
@@ -82,6 +82,16 @@ pub(crate) async fn send_having<S: AsyncRead + AsyncWrite>(
         error = sender.run(have, received) => Err(error),
         cause = cancel.cancelled() => Err(failing(cause).into()),
     };
+    let outcome = outcome.and_then(|done| match (sent.hash, done.hash) {
+        (None, _) if how.hash => {
+            Err(TransferError::misbehaved("it is done before everything was sent"))
+        }
+        (Some(ours), Some(theirs)) if ours != theirs => {
+            let failure = failing(Cause::Mismatch);
+            Err(Failure { action: Action::Verify, ..failure }.into())
+        }
+        _ => Ok(done),
+    });
     match &outcome {
         Ok(done) => sent.changed = done.changed,
         Err(TransferError::Local(failure)) => send_failure(link, failure).await,

@@ -1,9 +1,10 @@
 //! Sends a file: its chunks, then those whose hashes differ at the receiver, then Complete.
 
+use std::io;
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, WriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::pace::Pace;
 use super::receiver_message::ReceiverMessage;
@@ -55,6 +56,8 @@ pub(crate) struct Sender<'a, S> {
     cancel: &'a Cancel,
     encoder: Encoder,
     pace: Pace,
+    /// `Complete` has the file's hash.
+    with_hash: bool,
     pub(super) buffer: Vec<u8>,
     /// What is known of each chunk.
     read: Vec<AsRead>,
@@ -81,7 +84,8 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         sent.size = offer.size.unwrap_or_default();
         let pace = Pace::new(how.rate, Instant::now());
         let read = vec![AsRead::Not; chunks];
-        Ok(Self { writer, source, progress, cancel, encoder, pace, buffer, read, sent })
+        let with_hash = how.hash;
+        Ok(Self { writer, source, progress, cancel, encoder, pace, with_hash, buffer, read, sent })
     }
 
     /// Sends everything, then what is posted, until something fails.
@@ -114,6 +118,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         have: &Have,
         mut received: mpsc::UnboundedReceiver<ReceiverMessage>,
     ) -> Result<(), TransferError> {
+        let hash = if self.with_hash { Some(self.start_hash()?) } else { None };
         let chunks = self.source.offer().chunks();
         let compared = have.compared();
         if let Some(basis) = have.basis {
@@ -138,18 +143,48 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
             }
             self.compare(reconcile, ours, &mut received).await?;
         }
+        if let Some(hash) = hash {
+            self.sent.hash = Some(self.hashed(hash).await?);
+        }
         self.check_source().await?;
         let size = self.source.offer().size.unwrap_or_default();
         self.complete(size)
     }
 
+    /// Starts to hash the whole file, on a thread of its own that ends early if the result is dropped.
+    fn start_hash(&self) -> Result<oneshot::Receiver<io::Result<Hash>>, TransferError> {
+        let (hash, hashed) = oneshot::channel();
+        let work = self.source.whole_hash();
+        let work = move || {
+            let done = work(&|| !hash.is_closed());
+            // Fails only when the transfer is over.
+            let _ = hash.send(done);
+        };
+        let spawned = std::thread::Builder::new().name("hash".to_owned()).spawn(work);
+        spawned.map_err(|error| self.source.read_error(&error))?;
+        Ok(hashed)
+    }
+
+    async fn hashed(
+        &mut self,
+        hashed: oneshot::Receiver<io::Result<Hash>>,
+    ) -> Result<Hash, TransferError> {
+        let hash = tokio::select! {
+            biased;
+            hash = hashed => hash.map_err(|_| self.source.failure(Cause::Internal))?,
+            error = self.writer.drive() => return Err(error.into()),
+        };
+        hash.map_err(|error| self.source.read_error(&error).into())
+    }
+
     /// Sends a stream, chunk after chunk. Its size is known at its end.
     async fn stream(
         &mut self,
-        mut stream: mpsc::Receiver<std::io::Result<Vec<u8>>>,
+        mut stream: mpsc::Receiver<io::Result<Vec<u8>>>,
     ) -> Result<(), TransferError> {
         let mut size = 0;
         let mut index = 0;
+        let mut hasher = self.with_hash.then(blake3::Hasher::new);
         loop {
             let chunk = tokio::select! {
                 biased;
@@ -158,6 +193,9 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
             };
             let Some(chunk) = chunk else { break };
             let chunk = chunk.map_err(|error| self.source.read_error(&error))?;
+            if let Some(hasher) = &mut hasher {
+                hasher.update(&chunk);
+            }
             size += chunk.len() as u64;
             self.sent.size = size;
             self.read.push(AsRead::Not);
@@ -165,6 +203,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
             self.send_chunk(index, &chunk, sum).await?;
             index += 1;
         }
+        self.sent.hash = hasher.map(|hasher| hasher.finalize().into());
         self.complete(size)
     }
 
@@ -202,7 +241,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
     }
 
     fn complete(&mut self, size: u64) -> Result<(), TransferError> {
-        Ok(self.writer.outbox().post(&Complete { size, hash: None })?)
+        Ok(self.writer.outbox().post(&Complete { size, hash: self.sent.hash })?)
     }
 
     fn rehash(&self, chunks: &[Range]) -> Result<mpsc::Receiver<rehash::Rehashed>, TransferError> {

@@ -14,10 +14,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use lariat_base::lock::lock;
 use rustix::fs::{OFlags, fstat};
 use rustix::io::Errno;
 use tokio::sync::mpsc;
 
+use crate::chunk::whole;
 use crate::confined::named;
 use crate::error::{failed, sys_failed};
 use crate::metadata::kind::{file_kind, not_a_file};
@@ -29,7 +31,7 @@ use lariat_wire::limits::CHUNK;
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use lariat_wire::protocol::metadata::Preserve;
 use lariat_wire::protocol::metadata::Time;
-use lariat_wire::protocol::transfer::{Identity, Offer};
+use lariat_wire::protocol::transfer::{Hash, Identity, Offer};
 
 /// Chunks of a stream that are read ahead.
 const AHEAD: usize = 2;
@@ -44,6 +46,8 @@ pub struct Source {
     stream: Cell<Option<StreamChunks>>,
     path: Vec<u8>,
     offer: Offer,
+    /// The file's hash, once it was asked for.
+    hash: Arc<Mutex<Option<Hash>>>,
 }
 
 /// How a file has changed since it was opened.
@@ -134,7 +138,8 @@ impl Source {
     fn with_offer(file: File, path: Vec<u8>, offer: Offer) -> Self {
         let file = Arc::new(file);
         let chunks = FileChunks::new(Arc::clone(&file), offer.size.unwrap_or_default(), offer.seed);
-        Self { file, chunks: Box::new(chunks), stream: Cell::default(), path, offer }
+        let (stream, hash) = (Cell::default(), Arc::default());
+        Self { file, chunks: Box::new(chunks), stream, path, offer, hash }
     }
 
     fn from_stream(
@@ -184,6 +189,18 @@ impl Source {
     /// Fills `buffer` with the bytes at `offset`.
     pub(crate) fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), Failure> {
         self.chunks.read_at(offset, buffer).map_err(|error| self.read_error(&error))
+    }
+
+    /// Work that hashes the whole file, once for all receivers of a [`CachedSource`]. It is told whether the hash
+    /// is still wanted.
+    pub(crate) fn whole_hash(&self) -> impl FnOnce(&dyn Fn() -> bool) -> io::Result<Hash> + use<> {
+        let (file, size) = (Arc::clone(&self.file), self.offer.size.unwrap_or_default());
+        let known = Arc::clone(&self.hash);
+        move |is_wanted| {
+            let mut known = lock(&known);
+            let hash = (*known).map_or_else(|| whole::hash(file, size, is_wanted), Ok)?;
+            Ok(*known.insert(hash))
+        }
     }
 
     /// The failure of a read of this file.
@@ -244,6 +261,7 @@ impl CachedSource {
             stream: Cell::new(source.stream.take()),
             path: source.path.clone(),
             offer: source.offer.clone(),
+            hash: Arc::clone(&source.hash),
         }
     }
 }

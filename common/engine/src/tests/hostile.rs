@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::chunk::sum::sum;
+use lariat_wire::protocol::Message;
 use lariat_wire::protocol::transfer::Done;
 use lariat_wire::protocol::transfer::Sum;
 
@@ -47,6 +48,44 @@ pub(super) fn send_to(frames: &[Vec<u8>], size: u64) -> Result<Done, TransferErr
         let how = Sending::default();
         let sending = send(&mut link, &mut source, how, &Unwatched, &never, &mut sent);
         tokio::time::timeout(Duration::from_secs(10), sending).await.expect("it does not wait")
+    })
+}
+
+/// Sends to a receiver without anything, which says these frames at once and `done` when everything has come.
+pub(super) fn sent_and_answered(
+    source: &mut Source,
+    how: Sending,
+    at_once: &[Vec<u8>],
+    done: Done,
+) -> Result<Transferred, TransferError> {
+    let have = message_frame(1, &Have::default()).unwrap();
+    answered(source, how, &[&[have], at_once].concat(), done)
+}
+
+/// Sends to a receiver that says these frames at once and `done` when everything has come.
+pub(super) fn answered(
+    source: &mut Source,
+    how: Sending,
+    at_once: &[Vec<u8>],
+    done: Done,
+) -> Result<Transferred, TransferError> {
+    let (mut peer, ours) = duplex(1 << 23);
+    block_on(async {
+        peer.write_all(&at_once.concat()).await.unwrap();
+        let mut link = Link::new(ours);
+        let (never, mut sent) = (Cancel::default(), Transferred::default());
+        let sending = send(&mut link, source, how, &Unwatched, &never, &mut sent);
+        let receiving = async {
+            let mut peer = Link::new(peer);
+            while peer.next().await.unwrap().unwrap().kind != Complete::KIND {}
+            peer.send(&done).await.unwrap();
+            std::future::pending::<()>().await;
+        };
+        let both = async {
+            tokio::select! { done = sending => done, () = receiving => unreachable!() }
+        };
+        let done = tokio::time::timeout(Duration::from_secs(10), both).await;
+        done.expect("it does not wait").map(|_| sent)
     })
 }
 

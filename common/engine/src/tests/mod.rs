@@ -6,6 +6,7 @@ mod equal;
 mod hostile;
 mod resume;
 mod update;
+mod verify;
 mod whole;
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

@@ -11,6 +11,7 @@ use super::avoid::Avoid;
 use super::decided::{Decided, DirectoryState, Wanted};
 use super::deferred::{Deferred, Directory, Linked, SymbolicLink};
 use super::finish::is_same_file;
+use super::hash_file::UNLIKE_ANY;
 use super::order::{DirectoryPath, fits};
 use super::shared::Shared;
 use super::verdict::{Verdict, compare_hash, verdict};
@@ -242,6 +243,7 @@ impl Comparing<'_> {
             directory: DirectoryPath::clone(&self.directory.path),
             name: entry.name.as_slice().into(),
             attributes: self.attributes.clone(),
+            hash: hash.filter(|hash| *hash != UNLIKE_ANY),
             replaces: verdict == Verdict::Replace || clears,
             clears,
             difference,

@@ -3,6 +3,7 @@
 use super::order::DirectoryPath;
 use crate::metadata::attributes::Attributes;
 use lariat_wire::protocol::failure::FileKind;
+use lariat_wire::protocol::transfer::Hash;
 use lariat_wire::protocol::tree::{Answers, Change, Changed};
 
 /// The decisions about one message of entries.
@@ -30,6 +31,8 @@ pub(super) struct Wanted {
     pub(super) directory: DirectoryPath,
     pub(super) name: Box<[u8]>,
     pub(super) attributes: Attributes,
+    /// The sender's hash of its content, if the manifest has it.
+    pub(super) hash: Option<Hash>,
     /// It replaces something.
     pub(super) replaces: bool,
     /// A directory has its name, which is removed at the very end.

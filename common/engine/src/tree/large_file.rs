@@ -57,11 +57,7 @@ impl LargeFile<'_> {
         let Metadata { mode, mtime, .. } = self.offer.metadata;
         self.shared.as_read(&mut wanted.attributes, mode, mtime);
         let overrides = &self.shared.overrides;
-        let options = CommitOptions {
-            attributes: wanted.attributes.clone(),
-            backup: overrides.backup,
-            given_mode: overrides.mode.is_some(),
-        };
+        let options = CommitOptions::within(overrides, wanted.attributes.clone());
         let opened = self.open(&wanted);
         let mut transferred = Transferred::default();
         let done = if wanted.difference {
@@ -172,10 +168,10 @@ impl LargeFile<'_> {
         };
         let file = opened.file;
         match taken {
-            Ok(size) => {
+            Ok(complete) => {
                 let work = move |done: oneshot::Sender<_>| {
                     // Fails only when the transfer is over.
-                    let _ = done.send(file.commit(size, &options, sync));
+                    let _ = done.send(file.commit(complete, &options, sync));
                 };
                 // What arrives meanwhile belongs to other files and is read later.
                 let meanwhile = async { link.writer.drive().await.into() };

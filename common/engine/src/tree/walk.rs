@@ -10,7 +10,7 @@ use rustix::fs::{FileType, Stat};
 use tokio::sync::mpsc;
 
 use super::filter::Filter;
-use super::hash_file::hash_of;
+use super::hash_file::{UNLIKE_ANY, hash_of};
 use super::order::{DirectoryPath, Order, fits};
 use super::working_directory::WorkingDirectory;
 use crate::confined::{Dir, Names, join, shown};
@@ -305,6 +305,3 @@ fn weigh(entry: &Entry) -> usize {
     let target = if let What::Link { target } = &entry.what { target.len() } else { 0 };
     64 + entry.name.len() + target + xattrs
 }
-
-/// No content has this hash, so such a file differs from any other.
-const UNLIKE_ANY: [u8; 32] = [0; 32];

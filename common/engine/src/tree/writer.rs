@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
@@ -17,6 +18,7 @@ use crate::confined::Dir;
 use crate::error::failed;
 use crate::file::commit;
 use crate::file::in_place;
+use crate::file::read_back;
 use crate::metadata::end_state;
 use crate::metadata::replaced::Replaced;
 use lariat_wire::protocol::failure::{Action, Failure};
@@ -57,6 +59,10 @@ fn put(
     let directory = last.open_to_change(shared, &wanted.directory)?;
     let old = if wanted.replaces { Replaced::find(&*directory, &wanted.name) } else { None };
     let equal = old.as_ref().filter(|old| old.has(content));
+    let verify = |file: Arc<File>| {
+        let read = || read_back::verify(&file, content.len() as u64, wanted.hash, &path).map(drop);
+        if shared.overrides.verify { read() } else { Ok(()) }
+    };
     if equal.and_then(|old| commit::touch(old, &wanted.attributes)).is_some() {
         shared.arrived(wanted.linked);
         return Ok(());
@@ -64,14 +70,18 @@ fn put(
     if shared.overrides.in_place && wanted.replaces && !wanted.clears {
         let given_mode = shared.overrides.mode.is_some();
         let (directory, attributes) = (directory.as_fd(), &wanted.attributes);
-        if in_place::overwrite(directory, &wanted.name, content, attributes, given_mode, &path)? {
+        let written =
+            in_place::overwrite(directory, &wanted.name, content, attributes, given_mode, &path)?;
+        if let Some(file) = written {
+            verify(file)?;
             shared.arrived(wanted.linked);
             return Ok(());
         }
     }
     let stage = || shared.stage(&wanted.name);
     let draft = Draft::create(&directory, stage).map_err(failed(Action::Create, &path))?;
-    (&draft.file).write_all(content).map_err(failed(Action::Write, &path))?;
+    (&*draft.file).write_all(content).map_err(failed(Action::Write, &path))?;
+    verify(Arc::clone(&draft.file))?;
     end_state::finish(&draft.file, &wanted.attributes, old.as_ref(), &path)?;
     if !wanted.replaces && draft.name_new(&wanted.name).map_err(failed(Action::Rename, &path))? {
         shared.arrived(wanted.linked);
@@ -87,7 +97,7 @@ fn put(
 /// A file that is not complete. A drop removes it, unless it has its name.
 struct Draft<'a> {
     directory: &'a Dir,
-    file: File,
+    file: Arc<File>,
     /// Its temporary name, if it has one.
     staged: Option<Vec<u8>>,
 }
@@ -101,11 +111,11 @@ impl<'a> Draft<'a> {
             Errno::INVAL.raw_os_error(),
         ];
         match directory.create_nameless() {
-            Ok(file) => Ok(Self { directory, file, staged: None }),
+            Ok(file) => Ok(Self { directory, file: Arc::new(file), staged: None }),
             Err(error) if error.raw_os_error().is_some_and(|n| UNKNOWN.contains(&n)) => {
                 let staged = stage();
                 let file = anew(directory, &staged, || directory.create_file(&staged))?;
-                Ok(Self { directory, file, staged: Some(staged) })
+                Ok(Self { directory, file: Arc::new(file), staged: Some(staged) })
             }
             Err(error) => Err(error),
         }

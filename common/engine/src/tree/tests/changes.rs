@@ -35,6 +35,25 @@ fn only_what_changed_is_sent() {
 }
 
 #[test]
+fn a_verified_copy_is_read_back_whole_and_by_its_differences() {
+    for in_place in [false, true] {
+        let mut world = World::with(TreeOptions { checksum: true, ..TreeOptions::default() });
+        (world.overrides.verify, world.overrides.in_place) = (true, in_place);
+        let mut large = vec![7; 3_000_000];
+        world.file("large", &large);
+        world.file("empty", "");
+        (0..50).for_each(|n| drop(world.file(&format!("small/{n}"), n.to_string())));
+        world.copied();
+        world.assert_same();
+        large.insert(1_000_000, 8);
+        world.file("large", &large);
+        world.file("small/7", "changed");
+        assert_eq!(world.copied().received.unwrap().done.files, 2);
+        world.assert_same();
+    }
+}
+
+#[test]
 fn content_counts_when_it_is_asked_for() {
     let world = World::with(TreeOptions { checksum: true, ..TreeOptions::default() });
     for (name, old) in [("same", "text"), ("other", "tent")] {

@@ -319,3 +319,22 @@ fn a_large_file_that_differs_costs_no_other() {
     assert_eq!(notes.missed.borrow().len(), 1);
     assert_eq!(names(&world.dest("")), ["small"]);
 }
+
+#[test]
+fn a_file_whose_hash_is_not_the_manifest_s_is_missed_where_files_are_verified() {
+    for (verify, content, arrives) in
+        [(true, b"good", true), (true, b"evil", false), (false, b"evil", true)]
+    {
+        let mut world = World::with(TreeOptions { checksum: true, ..TreeOptions::default() });
+        world.overrides.verify = verify;
+        let hash = Some(blake3::hash(b"good").into());
+        let named = entry(b"a", What::File { size: 4, hash, linked: false });
+        let manifest = entries(vec![named], true);
+        let (done, notes) = answer_first(&world, &manifest, &[pack(1, content), end()]);
+        assert_eq!(done.unwrap().files, u64::from(arrives));
+        assert_eq!(names(&world.dest("")).len(), usize::from(arrives));
+        let missed = notes.missed.borrow();
+        assert_eq!(missed.is_empty(), arrives, "{missed:?}");
+        assert!(missed.iter().all(|(why, _)| why.contains("verify")), "{missed:?}");
+    }
+}

@@ -155,8 +155,9 @@ impl World {
         let mut counts = Counts::default();
         let (sent, received) = block_on(async {
             let sending = async {
+                let hash = self.overrides.verify;
                 let (avoid, how) =
-                    (Avoid::new(), Sending { compress: self.compress, rate: None, hash: false });
+                    (Avoid::new(), Sending { compress: self.compress, rate: None, hash });
                 let done =
                     send_tree(&mut from, source, avoid, how, &notes.0, &never, &mut counts).await;
                 drop(from);

@@ -30,7 +30,7 @@ impl From<Failure> for TransferError {
 
 impl TransferError {
     /// The peer broke a rule.
-    pub(crate) fn misbehaved(what: &'static str) -> Self {
+    pub fn misbehaved(what: &'static str) -> Self {
         Self::Link(LinkError::Misbehaved(what))
     }
 }

@@ -58,7 +58,7 @@ pub(super) async fn follow(
     let mut outgoing = Outgoing { writer: &mut link.writer, events, sent, permit: &permit };
     let ended = tokio::select! {
         biased;
-        released = incoming(&mut link.reader, &commands) => released,
+        released = incoming(&mut link.reader, &commands, &permit) => released,
         broken = outgoing.everything(session) => match broken {
             Ok(failure) => {
                 forget(job, session);
@@ -97,6 +97,13 @@ fn finish(
     permit.take().map_or(Ok(()), |permit| permit.finish(outbox, outcome))
 }
 
+fn is_finished(permit: &Cell<Option<Permit<'_>>>) -> bool {
+    let unfinished = permit.take();
+    let is_finished = unfinished.is_none();
+    permit.set(unfinished);
+    is_finished
+}
+
 /// Forgets a job whose command could not be started.
 pub(super) fn forget(job: JobId, session: &Session) {
     forgotten(job, session.agent.jobs.forget(job));
@@ -109,7 +116,7 @@ pub(super) fn forgotten(job: JobId, result: io::Result<()>) {
 }
 
 /// Resolves some time after the session was asked to end.
-async fn overdue(session: &Session) {
+pub(super) async fn overdue(session: &Session) {
     session.stopped().await;
     sleep(STOPPING).await;
 }
@@ -121,6 +128,7 @@ async fn overdue(session: &Session) {
 async fn incoming<R: AsyncRead + Unpin>(
     reader: &mut Reader<R>,
     commands: &Commands,
+    permit: &Cell<Option<Permit<'_>>>,
 ) -> Result<(), Broken> {
     let mut buffer = Vec::new();
     loop {
@@ -133,7 +141,11 @@ async fn incoming<R: AsyncRead + Unpin>(
                 ToSupervisor::Signal(channel::Signal { number, once: [0; 16] })
             }
             Resize::KIND => ToSupervisor::Resize(reader.message::<Resize>()?.into()),
-            Release::KIND => return Ok(()),
+            Release::KIND if is_finished(permit) => return Ok(()),
+            // The command would run on, uncounted and out of its key's sight.
+            Release::KIND => {
+                return Err(LinkError::Misbehaved("it releases a job that runs").into());
+            }
             Kind::Stdin => {
                 let offset = u64::from_le_bytes(reader.bulk_array().await?);
                 buffer.resize(reader.bulk_left(), 0);

@@ -40,6 +40,9 @@ async fn signal(kill: Kill, session: &Session) -> Result<(), Failure> {
     commands.say(&ToSupervisor::Signal(signal)).await.map_err(over)?;
     commands.finish().map_err(over)?;
     // The supervisor hangs up once it has handled the signal.
-    while events.next().await.is_ok() {}
-    Ok(())
+    let handled = async { while events.next().await.is_ok() {} };
+    tokio::select! {
+        () = handled => Ok(()),
+        () = session.stopped() => Err(Failure::request(Cause::Stopping)),
+    }
 }

@@ -14,6 +14,7 @@ use lariat_wire::protocol::{Kind, Message};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::find::find;
+use super::follow::overdue;
 use crate::core::{Outcome, Permit, Session};
 use crate::jobs::{Event, Events, Found, JobStatus, LogReader, Stream};
 use crate::transport::SessionLink;
@@ -50,6 +51,8 @@ pub(super) async fn serve(
         biased;
         left = listen(&mut link.reader) => Err(left),
         ended = job.everything(&mut link.writer, logs, session) => ended,
+        // The controller does not read the frame that was being sent when the session was to end.
+        () = overdue(session) => Err(Broken::Left),
     };
     let outcome = match ended {
         Ok(end) => {

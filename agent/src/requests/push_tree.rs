@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lariat_engine::TransferError;
-use lariat_engine::tree::{Counts, TreeArrival, TreeTarget, receive_tree};
+use lariat_engine::tree::{Counts, TreeArrival, receive_tree};
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::tree::{PushTree, Settled, What};
@@ -32,7 +32,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
         return dry_run::push(link, push, files).await;
     }
     let opened = match files.receive_tree(push) {
-        Ok(mut opened) => lock(&mut opened.arrival.target).await.map(|()| opened),
+        Ok(mut opened) => lock(&mut opened, files).await.map(|()| opened),
         Err(failure) => Err(failure),
     };
     match opened {
@@ -61,12 +61,20 @@ async fn take<S: AsyncRead + AsyncWrite>(
 }
 
 /// Locks the root, waiting for an older transfer that has been cancelled to release it.
-async fn lock(target: &mut TreeTarget) -> Result<(), Failure> {
+async fn lock(opened: &mut ReceivedTree, files: &Files) -> Result<(), Failure> {
+    let ReceivedTree { running, arrival } = opened;
     let end = Instant::now() + LETS_GO;
-    loop {
-        match target.lock() {
-            Err(_) if Instant::now() < end => sleep(LOOK_AGAIN).await,
-            locked => return locked,
+    let locked = async {
+        loop {
+            match arrival.target.lock() {
+                Err(_) if Instant::now() < end => sleep(LOOK_AGAIN).await,
+                locked => return locked,
+            }
         }
+    };
+    tokio::select! {
+        locked = locked => locked,
+        cause = running.cancel.cancelled() => Err(Failure::request(cause)),
+        never = files.stopping(&running.cancel) => match never {},
     }
 }

@@ -77,11 +77,11 @@ impl Socket {
         &mut self,
         write: impl FnOnce(Pin<&mut Movable>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(write(self.stream()?));
+        let written = ready!(write(self.stream()?))?;
         if let Some(progress) = self.unanswered.take() {
             progress.reached(Stage::Greeted);
         }
-        Poll::Ready(written)
+        Poll::Ready(Ok(written))
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut Movable>> {

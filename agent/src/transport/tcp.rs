@@ -3,6 +3,7 @@
 //! The agent also listens on an address that the host does not have yet: it may come with its interface, long
 //! after boot.
 
+use std::future::pending;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -59,7 +60,11 @@ impl TcpListener {
     pub async fn accept(&mut self) -> Arrival {
         loop {
             sleep_until(self.resume).await;
-            match self.socket.accept().await {
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
+                () = write_counts(&mut self.folded) => continue,
+            };
+            match accepted {
                 Ok((stream, peer)) => {
                     // A socket that refuses this is about to fail anyway.
                     let _ = stream.set_nodelay(true);
@@ -70,9 +75,6 @@ impl TcpListener {
                 Err(error) if is_of_the_peer(&error) => {}
                 Err(error) => {
                     let now = std::time::Instant::now();
-                    for line in self.folded.take(now) {
-                        tracing::warn!("{line} in the last minute");
-                    }
                     let why = format!("can't accept connections for a moment: {error}");
                     if self.folded.is_news(why.clone(), now) {
                         tracing::warn!("{why}");
@@ -81,6 +83,17 @@ impl TcpListener {
                 }
             }
         }
+    }
+}
+
+/// Waits until counts of folded lines are due, and writes them.
+async fn write_counts(folded: &mut Folded<String>) {
+    match folded.due() {
+        Some(due) => sleep_until(due.into()).await,
+        None => pending().await,
+    }
+    for line in folded.take(std::time::Instant::now()) {
+        tracing::warn!("{line} in the last minute");
     }
 }
 

@@ -4,7 +4,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -32,7 +33,17 @@ impl Worker {
     pub(crate) fn start(user: &Credentials) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
-        let mut process = Command::new(OWN_BINARY)
+        let (give, process) = mpsc::sync_channel::<Child>(1);
+        let (tell, ended) = oneshot::channel();
+        // Waiting can take as long as a disk hangs, so a thread does it.
+        let wait = move || {
+            if let Ok(mut process) = process.recv() {
+                // Fails only if the handle has been dropped.
+                let _ = tell.send(process.wait());
+            }
+        };
+        thread::Builder::new().name("reaper".to_owned()).stack_size(STACK).spawn(wait)?;
+        let process = Command::new(OWN_BINARY)
             .arg0("lariatd")
             .arg(SUBCOMMAND)
             .args(confine::arguments(user))
@@ -43,22 +54,13 @@ impl Worker {
             .stderr(Stdio::null())
             .spawn()?;
         // Nothing has waited for the process yet, so its id can't have been reused.
-        let pidfd = match pidfd_open(Pid::from_child(&process), PidfdFlags::empty()) {
-            Ok(pidfd) => pidfd,
-            Err(error) => {
-                let _ = process.kill();
-                let _ = process.wait();
-                return Err(error.into());
-            }
-        };
-        let (tell, ended) = oneshot::channel();
-        let worker = Self { pidfd, socket: Some(ours), ended };
-        // Waiting can take as long as a disk hangs, so a thread does it.
-        let wait = move || {
-            // Fails only if the handle has been dropped.
-            let _ = tell.send(process.wait());
-        };
-        thread::Builder::new().name("reaper".to_owned()).stack_size(STACK).spawn(wait)?;
+        let pidfd = pidfd_open(Pid::from_child(&process), PidfdFlags::empty());
+        if let Err(mpsc::SendError(mut process)) = give.send(process) {
+            // The thread has died.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        let worker = Self { pidfd: pidfd?, socket: Some(ours), ended };
         Ok(worker)
     }
 

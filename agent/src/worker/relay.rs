@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::pending;
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use lariat_base::escape::escape;
@@ -62,6 +63,7 @@ pub(crate) async fn relay(
         Err(failure) => return Ok(Outcome::Failed(failure)),
     };
     let abandoned = Cell::new(false);
+    let mut asked_to_end = None;
     let end = match begin(&mut worker, &request, user, session, memory).await {
         Ok(mut to_worker) => {
             let running = session.agent.transfers.begin_asked(session.key.id, user.uid, &request);
@@ -75,6 +77,7 @@ pub(crate) async fn relay(
                 &abandoned,
             )
             .await;
+            asked_to_end = cause_to_end(running.as_ref(), session);
             if matches!(end, End::Controller(_)) {
                 // The worker sees the cut, saves what has arrived, and ends. One that hangs is killed.
                 let keep = async {
@@ -101,7 +104,13 @@ pub(crate) async fn relay(
             }
             // The controller gave the request up and cut the worker off in the middle: not its fault.
             _ if abandoned.get() => return Ok(Outcome::Abandoned),
-            Some(status) => process::describe(status),
+            // The signal to end came before the worker handled it.
+            Some(status) => match asked_to_end {
+                Some(cause) if status.signal() == Some(signal_for(&cause).as_raw()) => {
+                    return failed(link, Failure::request(cause));
+                }
+                _ => process::describe(status),
+            },
             None => "it does not end".to_owned(),
         },
     };
@@ -186,9 +195,20 @@ async fn end_in_order(worker: &Worker, running: Option<&Running>, session: &Sess
         () = session.stopped() => Cause::Stopping,
         cause = superseded => cause,
     };
-    worker.signal(if cause == Cause::Stopping { Signal::TERM } else { Signal::USR1 });
+    worker.signal(signal_for(&cause));
     sleep(ENDING).await;
     cause
+}
+
+/// Why the worker was asked to end, if it was.
+fn cause_to_end(running: Option<&Running>, session: &Session) -> Option<Cause> {
+    let stopping = session.is_stopped().then_some(Cause::Stopping);
+    stopping.or_else(|| running?.cancel.cause())
+}
+
+/// The signal that asks a worker to end for this cause.
+fn signal_for(cause: &Cause) -> Signal {
+    if *cause == Cause::Stopping { Signal::TERM } else { Signal::USR1 }
 }
 
 /// Passes frames from the worker to the controller.

@@ -83,7 +83,7 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, PrivateError> {
     let io = |e| PrivateError::io("read", path, e);
     // Opening a FIFO in the file's place must not block.
     let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let mut file = OpenOptions::new().read(true).custom_flags(nonblock).open(path).map_err(io)?;
+    let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path).map_err(io)?;
     let metadata = file.metadata().map_err(io)?;
     if !metadata.is_file() || metadata.len() > MAX_LEN {
         return Err(PrivateError::NotAFile { path: path.to_owned() });
@@ -91,7 +91,8 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, PrivateError> {
     check(path, &metadata, false)?;
     check_directory(parent(path))?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
-    file.read_to_end(&mut bytes).map_err(io)?;
+    // It may have grown since.
+    file.take(MAX_LEN).read_to_end(&mut bytes).map_err(io)?;
     let text = std::str::from_utf8(&bytes).map_err(|error| {
         let before = &bytes[..error.valid_up_to()];
         let line = before.split(|&byte| byte == b'\n').count();
@@ -111,7 +112,11 @@ fn check(path: &Path, metadata: &std::fs::Metadata, directory: bool) -> Result<(
     if mode & 0o077 != 0 {
         return Err(PrivateError::Exposed { path: path.to_owned(), mode, directory });
     }
-    // Any user may use a file of root's, but root does not trust a file that another user may have written.
+    check_owner(path, metadata)
+}
+
+/// Any user may use a file of root's, but root does not trust a file that another user may have written.
+fn check_owner(path: &Path, metadata: &std::fs::Metadata) -> Result<(), PrivateError> {
     let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
     if owner != user && owner != 0 {
         return Err(PrivateError::Foreign { path: path.to_owned(), owner, user });
@@ -164,7 +169,7 @@ fn remove_unfinished(path: &Path) {
     }
 }
 
-/// Creates a directory of mode 0700 and its missing parents, or takes over an empty one. One that is not
+/// Creates a directory of mode 0700 and its missing parents, or takes over an empty one of this user's or root's. One that is not
 /// empty is left unchanged, and [`PrivateError::Io`] with [`io::ErrorKind::AlreadyExists`] is returned.
 pub fn create_directory(path: &Path) -> Result<(), PrivateError> {
     let io = |e| PrivateError::io("make directory", path, e);
@@ -172,6 +177,7 @@ pub fn create_directory(path: &Path) -> Result<(), PrivateError> {
     if std::fs::read_dir(path).map_err(io)?.next().is_some() {
         return Err(io(io::ErrorKind::AlreadyExists.into()));
     }
+    check_owner(path, &path.metadata().map_err(io)?)?;
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).map_err(io)
 }
 

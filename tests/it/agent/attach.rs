@@ -5,7 +5,7 @@ use lariat_testing::bare_agent::{BareAgent, Setup};
 use lariat_testing::wait::block_on;
 use lariat_wire::link::{Link, message_frame};
 use lariat_wire::protocol::exec::{
-    Ack, Attach, Command, End, Exit, Release, Run, Started, StdinEnd, Streams,
+    Ack, Attach, Command, End, Exit, Release, Run, Signal, Started, StdinEnd, Streams,
 };
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::{Kind, Message};
@@ -130,6 +130,21 @@ fn what_is_over_is_kept_until_it_is_released_and_its_id_for_good() {
             let failure = link.expect::<Failure>().await.unwrap();
             assert_eq!(failure.to_string(), "start: this job id is taken");
         }
+    });
+}
+
+#[test]
+fn a_job_that_runs_can_not_be_released() {
+    let agent = agent();
+    block_on(async {
+        let mut link = asked(&agent, &run("exec sleep 300")).await;
+        link.expect::<Started>().await.unwrap();
+        link.send(&Release).await.unwrap();
+        assert!(matches!(link.next().await, Ok(None) | Err(_)), "the session is over");
+        let mut link = asked(&agent, &attach(0)).await;
+        link.expect::<Started>().await.unwrap();
+        link.send(&Signal { number: 9 }).await.unwrap();
+        assert_eq!(exit(&mut link).await.end, End::Signaled(9));
     });
 }
 

@@ -14,7 +14,11 @@ const STEPS: u32 = (DEAD_AFTER.as_millis() / PING_AFTER.as_millis()) as u32;
 
 /// How long the peer has been silent.
 pub(super) struct Keepalive {
+    /// When the current step began.
+    began: Instant,
     deadline: Instant,
+    /// What the earlier steps count.
+    counted: Duration,
     steps: u32,
     /// The rest of the first step, after an early ping.
     rest: Option<Duration>,
@@ -33,7 +37,7 @@ impl Keepalive {
     /// Counts from `now` on; the first ping is due after `first`.
     pub(super) fn new(now: Instant, first: Duration) -> Self {
         let rest = PING_AFTER.checked_sub(first).filter(|rest| !rest.is_zero());
-        Self { deadline: now + first, steps: 0, rest }
+        Self { began: now, deadline: now + first, counted: Duration::ZERO, steps: 0, rest }
     }
 
     /// The end of the current step.
@@ -41,8 +45,15 @@ impl Keepalive {
         self.deadline
     }
 
+    /// How long the peer was silent until `now`.
+    pub(super) fn silence(&self, now: Instant) -> Duration {
+        self.counted + now.min(self.deadline).saturating_duration_since(self.began)
+    }
+
     /// Ends the step. To be called when the deadline has passed and nothing was there to read.
     pub(super) fn step(&mut self, now: Instant) -> Step {
+        self.counted = self.silence(now);
+        self.began = now;
         if let Some(rest) = self.rest.take() {
             self.deadline = now + rest;
             return Step::Ping;
@@ -74,6 +85,11 @@ mod tests {
         let later = now + Duration::from_secs(3600);
         assert_eq!(silence.step(later), Step::Ping);
         assert_eq!(silence.deadline(), later + PING_AFTER);
+        assert_eq!(
+            silence.silence(later + Duration::from_secs(3)),
+            PING_AFTER + Duration::from_secs(3)
+        );
+        assert_eq!(silence.silence(later + Duration::from_secs(3600)), 2 * PING_AFTER);
     }
 
     #[test]

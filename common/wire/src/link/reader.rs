@@ -57,7 +57,6 @@ pub struct Reader<R> {
 
 /// A wait for bytes, since the stream last had none.
 struct Waiting {
-    began: Instant,
     keepalive: Keepalive,
     timer: Pin<Box<Sleep>>,
 }
@@ -393,20 +392,20 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             result?;
             let came = buffer.filled().len() - before;
             self.pace.bytes += came as u64;
-            if let Some(Waiting { began, .. }) = self.waiting.take_if(|_| came > 0) {
+            if let Some(Waiting { keepalive, .. }) = self.waiting.take_if(|_| came > 0) {
                 self.pulse.heard();
-                self.pace.waited(began.elapsed())?;
+                self.pace.waited(keepalive.silence(Instant::now().into_std()))?;
             }
             return Poll::Ready(Ok(came));
         }
         let ping_after = self.ping_after;
         let pulse = &self.pulse;
-        let Waiting { keepalive, timer, .. } = self.waiting.get_or_insert_with(|| {
-            let began = Instant::now();
-            pulse.silent(began.into_std());
-            let keepalive = Keepalive::new(began.into_std(), ping_after);
+        let Waiting { keepalive, timer } = self.waiting.get_or_insert_with(|| {
+            let now = Instant::now().into_std();
+            pulse.silent(now);
+            let keepalive = Keepalive::new(now, ping_after);
             let timer = Box::pin(tokio::time::sleep_until(keepalive.deadline().into()));
-            Waiting { began, keepalive, timer }
+            Waiting { keepalive, timer }
         });
         loop {
             ready!(timer.as_mut().poll(cx));

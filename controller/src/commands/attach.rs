@@ -28,8 +28,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         let message = format!("attach: {how}: how the command ended is not known");
         CliError::new(message)
     };
-    match logs::read(&args.common, true, context, "attach")? {
-        None => Ok(ExitCode::SUCCESS),
+    let Some((status, state)) = logs::follow(&args.common, context, "attach")? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    match state {
+        None => Ok(ExitCode::from(status)),
         Some(State::Ended(end)) => Ok(ExitCode::from(end.status())),
         Some(State::Died { with_host: true }) => {
             Err(died("the job died when its host was restarted"))

@@ -16,10 +16,10 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{End, Ended, Failed, FanoutOptions, HostWork, Verb, within};
+use crate::fanout::{End, Ended, Failed, FanoutOptions, HostContext, HostWork, Verb, within};
 use crate::fleet;
 use crate::output::json;
-use crate::target::{Chosen, RemotePath};
+use crate::target::RemotePath;
 use crate::template::Template;
 use crate::transfer::shown;
 
@@ -68,28 +68,23 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         context,
         connect: &args.connect,
         fanout: &args.fanout,
-        target: &target,
+        targets: vec![&target],
         json: args.json,
         recorded,
     };
-    // A path on the one host that is named is meant as it is.
-    let path =
-        if target.plain().is_some() { Ok(Template::plain(&path)) } else { Template::parse(&path) };
-    verb.run(|hosts| {
-        let path = path?;
-        let request = |chosen: &Chosen| {
-            let user = chosen.user(args.user.as_deref())?;
-            Ok(Clean { path: path.for_host(&chosen.host), dry_run: args.dry_run, user })
-        };
-        let requests = hosts.iter().map(request).collect::<Result<_, CliError>>()?;
-        let (json, limit) = (args.json, args.timeout);
-        Ok(Cleaning { requests, dry_run: args.dry_run, json, limit })
+    verb.run(async |hosts| {
+        // A path on the one host that is named is meant as it is.
+        let path = if hosts.are_several { Template::parse(&path)? } else { Template::plain(&path) };
+        hosts.check_users(args.user.as_deref())?;
+        let (user, dry_run) = (args.user.clone(), args.dry_run);
+        Ok(Cleaning { path, user, dry_run, json: args.json, limit: args.timeout })
     })
 }
 
 /// What each host is asked for.
 struct Cleaning {
-    requests: Vec<Clean>,
+    path: Template,
+    user: Option<String>,
     dry_run: bool,
     json: bool,
     limit: Option<Duration>,
@@ -124,8 +119,15 @@ impl HostWork for Cleaning {
     type Outcome = Done;
     type Total = Total;
 
-    async fn on(&self, number: usize, host: &HostHandle) -> Result<Done, Failed> {
-        ask(host, &self.requests[number], self.limit).await
+    async fn on(&self, host: HostContext<'_>) -> Result<Done, Failed> {
+        let HostContext { chosen, handle, outlet, .. } = host;
+        let user = chosen.user(self.user.as_deref())?;
+        let path = self.path.for_host(&chosen.host);
+        let request = Clean { path, dry_run: self.dry_run, user };
+        tokio::select! {
+            done = ask(&handle, &request, self.limit) => done,
+            () = outlet.interrupted() => Err(Failed::interrupted()),
+        }
     }
 
     fn report(
@@ -145,7 +147,7 @@ impl HostWork for Cleaning {
             Err(Failed { end, error }) => (end, Cleaned::default(), vec![error]),
         };
         let errors: Vec<_> = errors.into_iter().map(|error| error.during("clean")).collect();
-        let mut ended = Ended { end, exit: None, said: None, errors };
+        let mut ended = Ended { end, errors, ..Ended::ok() };
         if !self.json {
             return (Vec::new(), ended);
         }
@@ -164,10 +166,10 @@ impl HostWork for Cleaning {
 
     fn note(&self, total: &Total, host: &HostName) -> Option<String> {
         let summary = || format!("{host}: {}", summary(&total.cleaned, self.dry_run));
-        total.has_answer.then(summary)
+        (total.has_answer && !self.json).then(summary)
     }
 
-    fn sum(&self, total: &Total) -> Option<String> {
+    fn sum(&self, total: &Total, _: Duration) -> Option<String> {
         Some(summary(&total.cleaned, self.dry_run))
     }
 }

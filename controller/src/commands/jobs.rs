@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use lariat_base::escape::escape;
 use lariat_base::name::HostName;
-use lariat_client::HostHandle;
 use lariat_wire::protocol::job::Job;
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{Ended, Failed, HostWork};
+use crate::fanout::{Ended, Failed, HostContext, HostWork, Screen};
 use crate::jobs::{self, Prefix, Unnamed, Whom, Wish, command, lasted, short, span, state};
 use crate::output::json::{self, JobResult};
 use crate::output::table::table;
@@ -45,10 +44,10 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     let Args { whom, job, json } = args;
     let (verb, limit) = (whom.verb(context, *json), whom.timeout);
-    verb.run(|hosts| {
-        hosts.iter().try_for_each(|chosen| whom.without_user(chosen.clone()).map(drop))?;
+    verb.run(async |hosts| {
+        whom.check(&hosts.chosen)?;
         let wish = Wish { prefix: job.clone(), unnamed: Unnamed::Newest };
-        let several = whom.target.plain().is_none().then(|| whom.target.clone());
+        let several = hosts.are_several.then(|| whom.target.clone());
         Ok(Listing { wish, several, json: *json, limit })
     })
 }
@@ -84,7 +83,8 @@ impl HostWork for Listing {
     type Outcome = HostJobs;
     type Total = Total;
 
-    async fn on(&self, _: usize, host: &HostHandle) -> Result<HostJobs, Failed> {
+    async fn on(&self, host: HostContext<'_>) -> Result<HostJobs, Failed> {
+        let host = &host.handle;
         let (session, jobs) = jobs::list(host, self.wish.prefix.as_ref(), self.limit).await?;
         let now_ms = session.welcome.time_ms;
         session.leave().await;
@@ -117,12 +117,7 @@ impl HostWork for Listing {
         });
         match listed {
             Ok(bytes) => (bytes, Ended::ok()),
-            Err(error) => {
-                let error = error.during("jobs");
-                // There is nothing in it that could not be written as JSON.
-                let line = if self.json { self.nothing(host, &error) } else { Ok(Vec::new()) };
-                (line.unwrap_or_default(), Ended::failed(error.end(), error))
-            }
+            Err(error) => self.failed(self.json, host, error.during("jobs")),
         }
     }
 
@@ -131,18 +126,20 @@ impl HostWork for Listing {
     }
 
     fn note(&self, total: &Total, host: &HostName) -> Option<String> {
-        (total.has_answer && total.count == 0).then(|| format!("no jobs on {host}"))
+        (total.has_answer && total.count == 0 && !self.json).then(|| format!("no jobs on {host}"))
     }
 
-    fn over(&self, total: &mut Total) -> (Vec<u8>, Option<CliError>) {
+    fn over(&self, total: &mut Total, screen: &Screen) -> Option<CliError> {
         let rows = std::mem::take(&mut total.rows);
-        let table = if rows.is_empty() { Vec::new() } else { all(rows).into_bytes() };
+        if !rows.is_empty() {
+            screen.stdout.put(all(rows).as_bytes());
+        }
         let is_absent = self.wish.prefix.is_some() && total.has_answer && total.count == 0;
         let target = self.several.as_ref().filter(|_| is_absent);
-        (table, target.map(|target| self.wish.none_of(target).during("jobs")))
+        target.map(|target| self.wish.none_of(target).during("jobs"))
     }
 
-    fn sum(&self, total: &Total) -> Option<String> {
+    fn sum(&self, total: &Total, _: Duration) -> Option<String> {
         let plural = if total.count == 1 { "" } else { "s" };
         Some(format!("{} job{plural}", total.count))
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use lariat_base::name::JobId;
+use lariat_base::name::{HostName, JobId};
 use lariat_client::{Broken, Session};
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::exec::Signal;
@@ -15,10 +15,9 @@ use lariat_wire::protocol::{Kind, Message};
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::within;
+use crate::fanout::{self, Ended, Failed, HostContext, HostWork, within};
 use crate::jobs::{self, Found, Prefix, Unnamed, Whom, Wish};
-use crate::output;
-use crate::output::json::object;
+use crate::output::json::{self, JobResult};
 use crate::runtime::block_on;
 
 #[derive(clap::Args)]
@@ -73,64 +72,92 @@ impl FromStr for SignalName {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     let Args { whom, job, signal: SignalName(signal), json } = args;
-    let host = whom.plain()?;
-    if host.is_none() && job.is_none() {
+    if whom.target.plain().is_none() && job.is_none() {
         let message = format!("kill: {} names several hosts; the job must be named", whom.target);
         return Err(CliError::new(message).hint(format!("lariat jobs {}", whom.target.quoted())));
     }
     let wish = Wish { prefix: job.clone(), unnamed: Unnamed::Only };
-    let killed = block_on(async {
+    block_on(async {
         let Some(found) = jobs::find(whom, wish, context, "kill").await? else {
             return Ok(ExitCode::SUCCESS);
         };
-        let name = &found.handle.name();
-        let (job, now_ms) = kill(&found, *signal, whom.timeout).await?;
-        if *json {
-            object(&jobs::object(name, &job, now_ms))?;
-        } else {
-            let (id, command) = (jobs::short(&job), jobs::command(&job));
-            output::line(&format!("{name}: signal {signal} sent to job {id} ({command})"))?;
-        }
-        Ok(found.code)
-    });
-    jobs::failed_as(*json, host.as_ref(), killed)
+        let Found { chosen, handle, wish, status } = found;
+        let killing = Killing { wish, signal: *signal, json: *json, limit: whom.timeout };
+        let (killed, ()) = fanout::one(context, &chosen, handle, &killing, *json).await?;
+        Ok(ExitCode::from(if killed == 0 { status } else { killed }))
+    })
 }
 
-/// Signals the job, and gives what was heard of it before, and when by the host's clock.
-async fn kill(
-    Found { handle, wish, .. }: &Found,
+/// Sends a job a signal.
+struct Killing {
+    wish: Wish,
     signal: u8,
+    json: bool,
     limit: Option<Duration>,
-) -> Result<(Job, u64), CliError> {
-    let on = |failed| CliError::from(failed).before("kill on");
-    let name = handle.name();
-    let began = Instant::now();
-    let (session, listed) = jobs::list(handle, wish.prefix.as_ref(), limit).await.map_err(on)?;
-    let now_ms = session.welcome.time_ms;
-    let job = wish.one_of(name, listed);
-    let job = job.map_err(|error| error.during(format!("kill on {name}")))?;
-    let (signal, once) = (Signal { number: signal }, JobId::generate()?.0);
-    // The host knows the request by its random bytes, and sends the signal once.
-    let kill = Kill { job: job.job, signal, once, all_keys: false };
-    let may_be_sent = Cell::new(false);
-    let told = async {
-        let answer = async |session: &mut Session| answer(session, &may_be_sent).await;
-        let (session, ()) = handle.ask_on(Some(session), &kill, &may_be_sent, answer).await?;
-        session.leave().await;
-        Ok(())
-    };
-    let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
-    within(left, handle, Box::pin(told)).await.map_err(|failed| {
-        let error = on(failed);
-        if !may_be_sent.get() {
-            return error;
+}
+
+impl HostWork for Killing {
+    /// The job as it was before, and the host's time then.
+    type Outcome = (Job, u64);
+    type Total = ();
+
+    async fn on(&self, host: HostContext<'_>) -> Result<(Job, u64), Failed> {
+        let (handle, limit) = (&host.handle, self.limit);
+        let name = handle.name();
+        let began = Instant::now();
+        let listed = jobs::list(handle, self.wish.prefix.as_ref(), limit).await;
+        let (session, listed) = listed.map_err(|failed| failed.before("kill on"))?;
+        let now_ms = session.welcome.time_ms;
+        let job = self.wish.one_of(name, listed);
+        let job = job.map_err(|error| error.during(format!("kill on {name}")))?;
+        let (signal, once) =
+            (Signal { number: self.signal }, JobId::generate().map_err(CliError::from)?.0);
+        // The host knows the request by its random bytes, and sends the signal once.
+        let kill = Kill { job: job.job, signal, once, all_keys: false };
+        let may_be_sent = Cell::new(false);
+        let told = async {
+            let answer = async |session: &mut Session| answer(session, &may_be_sent).await;
+            let (session, ()) = handle.ask_on(Some(session), &kill, &may_be_sent, answer).await?;
+            session.leave().await;
+            Ok(())
+        };
+        let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
+        within(left, handle, Box::pin(told)).await.map_err(|failed| {
+            let Failed { end, error } = failed.before("kill on");
+            if !may_be_sent.get() {
+                return Failed { end, error };
+            }
+            let Kill { job, signal: Signal { number }, .. } = kill;
+            let error = error.next(format!(
+                "it is not known whether signal {number} was sent; see: lariat jobs {name} {job}"
+            ));
+            Failed { end, error }
+        })?;
+        Ok((job, now_ms))
+    }
+
+    fn report(
+        &self,
+        (): &mut (),
+        host: &HostName,
+        outcome: Result<(Job, u64), Failed>,
+    ) -> (Vec<u8>, Ended) {
+        let told = outcome.map_err(CliError::from).and_then(|(job, now_ms)| {
+            if self.json {
+                return json::line(&jobs::object(host, &job, now_ms));
+            }
+            let (number, id, command) = (self.signal, jobs::short(&job), jobs::command(&job));
+            Ok(format!("{host}: signal {number} sent to job {id} ({command})\n").into_bytes())
+        });
+        match told {
+            Ok(told) => (told, Ended::ok()),
+            Err(error) => self.failed(self.json, host, error),
         }
-        let Kill { job, signal: Signal { number }, .. } = kill;
-        error.next(format!(
-            "it is not known whether signal {number} was sent; see: lariat jobs {name} {job}"
-        ))
-    })?;
-    Ok((job, now_ms))
+    }
+
+    fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
+        json::line(&JobResult::failed(host, error))
+    }
 }
 
 /// Reads the answer to a signal, and keeps up to date whether the signal may be sent.

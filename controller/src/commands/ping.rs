@@ -9,7 +9,7 @@ use lariat_wire::protocol::session::{Ping, Pong};
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{End, Ended, Failed, FanoutOptions, HostWork, Verb, within};
+use crate::fanout::{End, Ended, Failed, FanoutOptions, HostContext, HostWork, Verb, within};
 use crate::fleet;
 use crate::output::json::{self, PingResult};
 use crate::target::Targets;
@@ -48,8 +48,9 @@ struct Times {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     let Args { target, json, timeout, connect, fanout } = args;
-    let verb = Verb { context, connect, fanout, target, json: *json, recorded: None };
-    verb.run(|_| Ok(Pinging { json: *json, limit: *timeout }))
+    let targets = vec![target];
+    let verb = Verb { context, connect, fanout, targets, json: *json, recorded: None };
+    verb.run(async |_| Ok(Pinging { json: *json, limit: *timeout }))
 }
 
 struct Pinging {
@@ -61,8 +62,8 @@ impl HostWork for Pinging {
     type Outcome = Times;
     type Total = ();
 
-    async fn on(&self, _: usize, host: &HostHandle) -> Result<Times, Failed> {
-        within(self.limit, host, round_trip(host)).await
+    async fn on(&self, host: HostContext<'_>) -> Result<Times, Failed> {
+        within(self.limit, &host.handle, round_trip(&host.handle)).await
     }
 
     fn report(

@@ -15,7 +15,6 @@ use crate::capture::Captured;
 use crate::error::CliError;
 use crate::fanout::{self, Ended, OutFile, Sink};
 use crate::output::json::{self, RunResult};
-use crate::output::printer::Printer;
 use crate::status;
 use crate::template::Template;
 
@@ -38,6 +37,13 @@ pub(crate) fn error(
     handle: &HostHandle,
     request: &Run,
 ) -> Option<CliError> {
+    let error = failure(verb, outcome, handle, request)?;
+    let job = left_there(outcome, request);
+    let look = |job| format!("lariat jobs {} {job}, if it may have been started", handle.name());
+    Some(job.map(look).into_iter().fold(error, CliError::hint))
+}
+
+fn failure(verb: &str, outcome: &Outcome, handle: &HostHandle, request: &Run) -> Option<CliError> {
     let name = handle.name();
     let on = format!("{verb} on {name}");
     Some(match outcome {
@@ -197,14 +203,6 @@ pub(crate) fn nothing(host: &HostName, error: &CliError) -> Result<Vec<u8>, CliE
     })
 }
 
-/// Writes the object of one host of several, on the stream of all.
-pub(crate) fn put_nothing(stdout: &Printer, host: &HostName, error: &CliError) {
-    // There is nothing in it that could not be written as JSON.
-    if let Ok(line) = nothing(host, error) {
-        stdout.put(&line);
-    }
-}
-
 /// What it is for one host of many; `line` is what the command is called if it is one of several.
 pub(crate) fn ended(
     outcome: &Outcome,
@@ -233,6 +231,7 @@ pub(crate) fn ended(
             Outcome::Ended(End::TimedOut) => Vec::new(),
             _ => error("run", outcome, handle, request).into_iter().collect(),
         },
+        ..Ended::ok()
     }
 }
 

@@ -19,17 +19,22 @@ pub(crate) struct Ended {
     pub(crate) said: Option<String>,
     /// What failed, apart from the command.
     pub(crate) errors: Vec<CliError>,
+    /// What is to be known beside that.
+    pub(crate) notes: Vec<String>,
+    /// What to exit with for it on the only host, if `end` does not say it.
+    pub(crate) status: Option<u8>,
 }
 
 impl Ended {
     /// Success.
     pub(crate) fn ok() -> Self {
-        Self { end: End::Ok, exit: None, said: None, errors: Vec::new() }
+        let (errors, notes) = (Vec::new(), Vec::new());
+        Self { end: End::Ok, exit: None, said: None, errors, notes, status: None }
     }
 
     /// A failure, with its cause.
     pub(crate) fn failed(end: End, error: CliError) -> Self {
-        Self { end, exit: None, said: None, errors: vec![error] }
+        Self { end, errors: vec![error], ..Self::ok() }
     }
 
     /// Puts the step's name before the failures of one step of several.

@@ -21,6 +21,11 @@ impl Failed {
         Self { end: End::NotStarted, error: CliError::new("interrupted").quiet() }
     }
 
+    /// Puts a word or two before a message that begins with its host.
+    pub(crate) fn before(self, what: &str) -> Self {
+        Self { error: self.error.before(what), ..self }
+    }
+
     /// The connection broke, or the agent could not do it.
     pub(crate) fn broken(error: Broken, host: &HostHandle) -> Self {
         AskError::Broken { place: host.place(), error }.into()

@@ -56,7 +56,7 @@ struct Group {
 
 /// What is printed on each stream.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct GatheredText {
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,
 }
@@ -77,25 +77,25 @@ impl Gather {
     }
 
     /// Each output under its hosts, that of most hosts first. Hosts without any that succeeded are left out.
-    pub(crate) fn told(&self) -> Told {
-        let mut told = Told::default();
+    pub(crate) fn text(&self) -> GatheredText {
+        let mut out = GatheredText::default();
         for group in self.sorted() {
-            group.stdout(&mut told.stdout);
-            group.stderr(&mut told.stderr);
+            group.stdout(&mut out.stdout);
+            group.stderr(&mut out.stderr);
         }
-        told
+        out
     }
 
     /// The output of most hosts, and how each other differs from it.
-    pub(crate) fn differences(&self) -> Told {
+    pub(crate) fn differences(&self) -> GatheredText {
         let groups = self.sorted();
-        let Some((common, others)) = groups.split_first() else { return Told::default() };
-        let mut told = Told::default();
-        common.head(&mut told.stdout);
-        body(&common.whole.stdout, &mut told.stdout);
-        common.stderr(&mut told.stderr);
+        let Some((common, others)) = groups.split_first() else { return GatheredText::default() };
+        let mut out = GatheredText::default();
+        common.head(&mut out.stdout);
+        body(&common.whole.stdout, &mut out.stdout);
+        common.stderr(&mut out.stderr);
         for other in others {
-            other.head(&mut told.stdout);
+            other.head(&mut out.stdout);
             let (old, new) = (&common.whole.stdout, &other.whole.stdout);
             let diff = TextDiff::from_lines(old.bytes.as_slice(), new.bytes.as_slice());
             let (a, b) = (folded(&common.hosts), folded(&other.hosts));
@@ -108,10 +108,10 @@ impl Gather {
             if old.bytes == new.bytes && old.sum != new.sum {
                 text.extend_from_slice(b"(it differs behind what is kept)\n");
             }
-            lines(&text, &mut told.stdout);
-            other.stderr(&mut told.stderr);
+            lines(&text, &mut out.stdout);
+            other.stderr(&mut out.stderr);
         }
-        told
+        out
     }
 
     fn sorted(&self) -> Vec<&Group> {
@@ -125,29 +125,29 @@ impl Gather {
 }
 
 impl Group {
-    fn stdout(&self, told: &mut Vec<u8>) {
+    fn stdout(&self, out: &mut Vec<u8>) {
         if !self.whole.stdout.bytes.is_empty() {
-            self.head(told);
-            body(&self.whole.stdout, told);
+            self.head(out);
+            body(&self.whole.stdout, out);
         }
     }
 
-    fn stderr(&self, told: &mut Vec<u8>) {
+    fn stderr(&self, out: &mut Vec<u8>) {
         if !self.whole.stderr.bytes.is_empty() {
-            self.head(told);
-            body(&self.whole.stderr, told);
+            self.head(out);
+            body(&self.whole.stderr, out);
         }
     }
 
     /// The hosts, how many they are, and how their commands ended, if not well.
-    fn head(&self, told: &mut Vec<u8>) {
+    fn head(&self, out: &mut Vec<u8>) {
         const RULE: &str = "---------------\n";
         let hosts = folded(&self.hosts);
         let count =
             if self.hosts.len() > 1 { format!(" ({})", self.hosts.len()) } else { String::new() };
         let exit = self.whole.exit.filter(|&exit| exit != 0);
         let exit = exit.map(|exit| format!(": exit {exit}")).unwrap_or_default();
-        told.extend_from_slice(format!("{RULE}{hosts}{count}{exit}\n{RULE}").as_bytes());
+        out.extend_from_slice(format!("{RULE}{hosts}{count}{exit}\n{RULE}").as_bytes());
     }
 }
 
@@ -159,17 +159,17 @@ fn folded(hosts: &[HostName]) -> String {
     fold(hosts.iter().map(HostName::as_str))
 }
 
-fn body(output: &Captured, told: &mut Vec<u8>) {
-    lines(&output.bytes, told);
+fn body(output: &Captured, out: &mut Vec<u8>) {
+    lines(&output.bytes, out);
     if output.truncated {
-        told.extend_from_slice(LONGER);
+        out.extend_from_slice(LONGER);
     }
 }
 
-fn lines(text: &[u8], told: &mut Vec<u8>) {
-    told.extend_from_slice(text);
+fn lines(text: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(text);
     if !text.is_empty() && !text.ends_with(b"\n") {
-        told.push(b'\n');
+        out.push(b'\n');
     }
 }
 
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn equal_output_is_told_once_under_its_hosts() {
-        insta::assert_snapshot!(String::from_utf8(gathered().told().stdout).unwrap(), @"
+        insta::assert_snapshot!(String::from_utf8(gathered().text().stdout).unwrap(), @"
         ---------------
         web[01-03] (3)
         ---------------
@@ -221,7 +221,7 @@ mod tests {
         ---------------
         no end
         ");
-        assert_eq!(Gather::default().told(), Told::default());
+        assert_eq!(Gather::default().text(), GatheredText::default());
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
         ] {
             gather.add(&host.parse().unwrap(), whole).unwrap();
         }
-        let Told { stdout, stderr } = gather.told();
+        let GatheredText { stdout, stderr } = gather.text();
         insta::assert_snapshot!(String::from_utf8(stdout).unwrap(), @"
         ---------------
         h[1-2] (2)
@@ -297,6 +297,6 @@ mod tests {
         -b
         -c
         ");
-        assert_eq!(Gather::default().differences(), Told::default());
+        assert_eq!(Gather::default().differences(), GatheredText::default());
     }
 }

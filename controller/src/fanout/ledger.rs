@@ -75,7 +75,13 @@ pub(crate) struct Record {
 
 impl Plan {
     /// A plan that begins now.
-    pub(crate) fn now(verb: &str, what: String, target: String, hosts: Vec<HostName>) -> Self {
+    pub(crate) fn now(
+        verb: &str,
+        what: String,
+        target: String,
+        hosts: impl IntoIterator<Item = HostName>,
+    ) -> Self {
+        let hosts = hosts.into_iter().collect();
         let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         Self { verb: verb.to_owned(), what, target, began, hosts }
     }

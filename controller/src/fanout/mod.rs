@@ -1,6 +1,5 @@
 //! One verb on many hosts: which of them when, what becomes of their output, and how it went.
 
-mod ask;
 mod end;
 mod ended;
 mod failed;
@@ -10,12 +9,13 @@ mod host_work;
 mod ledger;
 mod lines;
 mod options;
-mod report;
+mod outlet;
 mod runner;
 mod schedule;
 mod screen;
 mod sink;
 mod stdin_broadcast;
+mod verb;
 mod worker_pool;
 
 pub(crate) use end::End;
@@ -23,13 +23,13 @@ pub(crate) use ended::{Ended, counts};
 pub(crate) use failed::{Failed, within};
 pub(crate) use gather::{Gather, Whole};
 pub(crate) use host_count::HostCount;
-pub(crate) use host_work::{HostWork, Verb};
+pub(crate) use host_work::{HostContext, HostWork};
 pub(crate) use ledger::{Entry, Ledger, Plan, Record};
 pub(crate) use options::FanoutOptions;
-pub(crate) use report::Report;
+pub(crate) use outlet::Outlet;
 pub(crate) use runner::Fanout;
 pub(crate) use schedule::Limits;
 pub(crate) use screen::Screen;
 pub(crate) use sink::{OutFile, Sink};
 pub(crate) use stdin_broadcast::StdinBroadcast;
-pub(crate) use worker_pool::Work;
+pub(crate) use verb::{Hosts, Verb, one};

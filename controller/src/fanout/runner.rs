@@ -2,11 +2,9 @@
 //! it, the ledger and the screen are told.
 
 use std::io;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lariat_base::name::HostName;
 use lariat_client::run::{ABANDON, Relay, SIGTERM, Signals};
 use tokio::time::{Instant as Deadline, interval, sleep_until};
 
@@ -14,11 +12,13 @@ use super::ended::summary;
 use super::schedule::Schedule;
 use super::screen::{Screen, TICK};
 use super::worker_pool::{Begin, HostOutcome, Work, WorkerPool};
-use super::{End, Ended, Entry, Ledger, Limits, Plan, Report};
+use super::{End, Ended, Entry, Failed, HostContext, HostWork, Ledger, Limits, Outlet, Plan};
 use crate::context::Context;
 use crate::error::CliError;
+use crate::fleet::Fleet;
 use crate::output::style;
 use crate::status;
+use crate::target::Chosen;
 
 /// How long hosts that are told to let go may take before they are left as they are.
 const LEAVE: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ const LEAVE: Duration = Duration::from_secs(1);
 /// A verb over many hosts.
 pub(crate) struct Fanout<'a> {
     context: &'a Context,
-    hosts: Vec<HostName>,
+    hosts: Vec<Chosen>,
     limits: Limits,
     /// Where it is written down, as long as it can be.
     ledger: Option<Ledger>,
@@ -43,9 +43,10 @@ pub(crate) struct Fanout<'a> {
 }
 
 /// Where it stands.
-struct State<'a, R> {
+struct State<'a, W: HostWork> {
     fanout: Fanout<'a>,
-    report: R,
+    work: Arc<W>,
+    total: W::Total,
     schedule: Schedule,
     /// When each that has begun did so.
     began: Vec<Instant>,
@@ -73,12 +74,13 @@ impl<'a> Fanout<'a> {
     /// runtime around it.
     pub(crate) fn new(
         context: &'a Context,
-        plan: Plan,
+        plan: &Plan,
+        hosts: Vec<Chosen>,
         limits: Limits,
         quiet: bool,
     ) -> Result<Self, CliError> {
-        let begun = context.home().and_then(|home| Ledger::begin(&home, &plan));
-        let mut fanout = Self { quiet, sums_up: true, ..Self::bare(context, plan.hosts, limits)? };
+        let begun = context.home().and_then(|home| Ledger::begin(&home, plan));
+        let mut fanout = Self { quiet, sums_up: true, ..Self::bare(context, hosts, limits)? };
         match begun {
             Ok(ledger) => fanout.ledger = Some(ledger),
             Err(error) => fanout.not_written(&error),
@@ -98,7 +100,7 @@ impl<'a> Fanout<'a> {
     /// signal ends this process, as it would without us. Needs a runtime around it.
     pub(crate) fn look(
         context: &'a Context,
-        hosts: Vec<HostName>,
+        hosts: Vec<Chosen>,
         limits: Limits,
         quiet: bool,
     ) -> Result<Self, CliError> {
@@ -108,13 +110,13 @@ impl<'a> Fanout<'a> {
     /// A search on the way to something else: only failures are reported.
     pub(crate) fn search(
         context: &'a Context,
-        hosts: Vec<HostName>,
+        hosts: Vec<Chosen>,
         limits: Limits,
     ) -> Result<Self, CliError> {
         Ok(Self { asks: true, ..Self::bare(context, hosts, limits)? })
     }
 
-    fn bare(context: &'a Context, hosts: Vec<HostName>, limits: Limits) -> Result<Self, CliError> {
+    fn bare(context: &'a Context, hosts: Vec<Chosen>, limits: Limits) -> Result<Self, CliError> {
         let screen = Screen::new(hosts.len(), &context.outages);
         let screen = screen.map_err(|e| CliError::from(e).during("write output"))?;
         let relay = Arc::new(Relay::default());
@@ -122,28 +124,41 @@ impl<'a> Fanout<'a> {
         Ok(Self { context, hosts, limits, ledger: None, screen, relay, quiet, asks, sums_up })
     }
 
-    /// The hosts, by number.
-    pub(crate) fn hosts(&self) -> &[HostName] {
-        &self.hosts
+    /// Where the work on each of the hosts shows its results.
+    pub(crate) fn outlet(&self) -> Outlet {
+        let Screen { stdout, stderr, .. } = &self.screen;
+        let (stdout, stderr) = (stdout.clone(), stderr.clone());
+        Outlet::Shared { stdout, stderr, relay: Arc::clone(&self.relay) }
     }
 
-    /// Does `begin` for every host, on threads of its own, and reports what comes of it.
-    pub(crate) async fn run<R: Report>(
+    /// Does `work` on every host, on threads of its own, and reports what comes of it. Returns the exit status
+    /// and the total.
+    pub(crate) async fn run<W: HostWork>(
         self,
-        begin: impl Fn(usize) -> Work<R::Outcome> + Send + Sync + 'static,
-        report: R,
-    ) -> Result<ExitCode, CliError> {
+        fleet: Arc<Fleet>,
+        work: Arc<W>,
+    ) -> Result<(u8, W::Total), CliError> {
         let signals = if self.asks { Ok(Signals::none()) } else { Signals::new() };
         let signals = signals.map_err(|e| CliError::from(e).during("wait for signals"))?;
-        let at_once = self.hosts.len().min(self.limits.parallel);
-        let begin: Arc<Begin<R::Outcome>> = Arc::new(begin);
-        let pool = WorkerPool::start(at_once, &begin)
-            .map_err(|e| CliError::from(e).during("start threads"))?;
         let total = self.hosts.len();
+        let all = Arc::new((fleet, self.hosts.clone(), Arc::clone(&work), self.outlet()));
+        let shared = Arc::clone(&all);
+        let begin = move |number: usize| -> Work<Result<W::Outcome, Failed>> {
+            let all = Arc::clone(&shared);
+            Box::pin(async move {
+                let (fleet, hosts, work, outlet) = &*all;
+                let (chosen, handle) = (&hosts[number], fleet.host(&hosts[number])?);
+                work.on(HostContext { number, chosen, handle, outlet }).await
+            })
+        };
+        let begin: Arc<Begin<_>> = Arc::new(begin);
+        let pool = WorkerPool::start(total.min(self.limits.parallel), &begin)
+            .map_err(|e| CliError::from(e).during("start threads"))?;
         let state = State {
             schedule: Schedule::new(total, self.limits),
             fanout: self,
-            report,
+            work,
+            total: W::Total::default(),
             began: Vec::with_capacity(total),
             ends: vec![None; total],
             started: Instant::now(),
@@ -151,16 +166,20 @@ impl<'a> Fanout<'a> {
             came: None,
             full: false,
         };
-        state.run(pool, signals).await
+        let (_, hosts, work, outlet) = &*all;
+        tokio::select! {
+            done = state.run(pool, signals) => done,
+            never = work.beside(hosts, outlet) => match never {},
+        }
     }
 }
 
-impl<R: Report> State<'_, R> {
+impl<W: HostWork> State<'_, W> {
     async fn run(
         mut self,
-        mut pool: WorkerPool<R::Outcome>,
+        mut pool: WorkerPool<Result<W::Outcome, Failed>>,
         mut signals: Signals,
-    ) -> Result<ExitCode, CliError> {
+    ) -> Result<(u8, W::Total), CliError> {
         let mut ticks = interval(TICK);
         loop {
             while let Some(number) = self.schedule.start() {
@@ -190,14 +209,16 @@ impl<R: Report> State<'_, R> {
                 _ = ticks.tick(), if self.fanout.screen.has_bars() => self.fanout.screen.tick(),
             }
         }
-        self.finish(&mut signals).await
+        let status = self.finish(&mut signals).await?;
+        Ok((status, self.total))
     }
 
     fn begins(&mut self, number: usize) {
         let Fanout { hosts, screen, ledger, .. } = &mut self.fanout;
         self.began.push(Instant::now());
-        screen.began(number, &hosts[number]);
-        let written = ledger.as_mut().map(|ledger| ledger.begun(&hosts[number]));
+        let host = &hosts[number].host;
+        screen.began(number, host);
+        let written = ledger.as_mut().map(|ledger| ledger.begun(host));
         self.written(written);
     }
 
@@ -237,19 +258,26 @@ impl<R: Report> State<'_, R> {
         self.ending = Ending::Asked(Some(Deadline::now() + ABANDON));
     }
 
-    fn ended(&mut self, (number, came): HostOutcome<R::Outcome>) {
-        let Fanout { hosts, screen, context, quiet, ledger, .. } = &mut self.fanout;
-        let host = &hosts[number];
+    fn ended(&mut self, (number, came): HostOutcome<Result<W::Outcome, Failed>>) {
+        let Fanout { hosts, screen, .. } = &self.fanout;
+        let host = &hosts[number].host;
         let ended = if let Some(came) = came {
-            self.report.ended(host, came)
+            let (result, ended) = self.work.report(&mut self.total, host, came);
+            screen.stdout.put(&result);
+            ended
         } else {
             let error = CliError::new("a mistake in lariat itself").during(host);
-            self.report.nothing(host, &error);
+            self.nothing(number, &error);
             Ended::failed(End::Errored, error)
         };
+        let Fanout { hosts, screen, context, quiet, ledger, .. } = &mut self.fanout;
+        let host = &hosts[number].host;
         self.schedule.ended(ended.end == End::Ok);
         self.ends[number] = Some(ended.end);
         screen.ended(number, ended.end == End::Ok);
+        for note in ended.notes.iter().filter(|_| !style::is_quiet()) {
+            screen.stderr.put(format!("{note}\n").as_bytes());
+        }
         if !*quiet {
             // Where nobody reads any more, it is no news that a command was ended for that.
             let said =
@@ -269,8 +297,17 @@ impl<R: Report> State<'_, R> {
         self.written(written);
     }
 
-    /// Everything is written, and told in one line.
-    async fn finish(mut self, signals: &mut Signals) -> Result<ExitCode, CliError> {
+    /// Writes the object of a host without an outcome, if there are objects.
+    fn nothing(&self, number: usize, error: &CliError) {
+        let Fanout { hosts, screen, quiet, .. } = &self.fanout;
+        // There is nothing in it that could not be written as JSON.
+        if *quiet && let Ok(line) = self.work.nothing(&hosts[number].host, error) {
+            screen.stdout.put(&line);
+        }
+    }
+
+    /// Everything is written, and told in one line. Returns the exit status.
+    async fn finish(&mut self, signals: &mut Signals) -> Result<u8, CliError> {
         // What has begun and not ended was left; what has not begun was not started.
         let begun = self.schedule.not_started().start;
         let ends = self.ends.iter().enumerate().map(|(number, end)| {
@@ -278,13 +315,13 @@ impl<R: Report> State<'_, R> {
         });
         let ends: Vec<End> = ends.collect();
         for number in (0..ends.len()).filter(|&number| self.ends[number].is_none()) {
-            self.report.nothing(&self.fanout.hosts[number], &ends[number].error());
+            self.nothing(number, &ends[number].error());
         }
         let took = self.started.elapsed();
-        let named = self.fanout.hosts.iter().zip(ends.iter().copied());
-        let line = summary(named, took, self.report.sum(took));
+        let named = self.fanout.hosts.iter().map(|chosen| &chosen.host).zip(ends.iter().copied());
+        let line = summary(named, took, self.work.sum(&self.total, took));
         self.fanout.screen.clear();
-        let wrong = self.report.over(&self.fanout.screen.stdout);
+        let wrong = self.work.over(&mut self.total, &self.fanout.screen);
         let last = match &wrong {
             Some(error) => error.told(self.fanout.context.verbose),
             None if self.fanout.sums_up && !style::is_quiet() => format!("{line}\n"),
@@ -298,23 +335,23 @@ impl<R: Report> State<'_, R> {
         };
         tokio::select! {
             () = written => {}
-            signal = signals.next() => return Ok(ExitCode::from(status::signal(signal))),
+            signal = signals.next() => return Ok(status::signal(signal)),
         }
         for (stream, printer) in [("stdout", stdout), ("stderr", stderr)] {
             match printer.take_error() {
                 Some(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                    return Ok(ExitCode::from(status::NO_READER));
+                    return Ok(status::NO_READER);
                 }
                 Some(error) => {
                     CliError::from(error).during(format!("write {stream}")).report(false);
-                    return Ok(ExitCode::from(status::FAILURE));
+                    return Ok(status::FAILURE);
                 }
                 None => {}
             }
         }
         let wrong = wrong.map(|error| error.end());
         let ends = ends.into_iter().chain(wrong);
-        Ok(ExitCode::from(status::of_several(ends, self.came)))
+        Ok(status::of_several(ends, self.came))
     }
 }
 

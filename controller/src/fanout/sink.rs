@@ -1,5 +1,5 @@
-//! Where one host's stdout or stderr goes when there are many: to the stream of all in whole lines, to a
-//! file of its own, or nowhere until the host has ended.
+//! Where one host's stdout or stderr goes: to this process's own, to the stream of all in whole lines, to a file
+//! of its own, or nowhere until the host has ended.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -12,11 +12,14 @@ use lariat_base::os_error::io_error;
 use tokio::io::AsyncWrite;
 
 use super::lines::{Lines, prefix};
-use crate::capture::Capture;
+use crate::capture::{Capture, Captured};
 use crate::output::printer::Printer;
+use crate::stdio::LocalOutput;
 
 /// One stream's destination.
 pub(crate) enum Sink {
+    /// This process's own stream, as the bytes come.
+    Own(LocalOutput),
     /// The stream of all.
     Lines(Lines, Printer),
     /// A file of its own.
@@ -47,6 +50,14 @@ impl Sink {
         }
     }
 
+    /// What was kept, if it was to be.
+    pub(crate) fn read(self) -> io::Result<Captured> {
+        match self {
+            Self::Kept(capture) => capture.read(),
+            _ => Ok(Captured::default()),
+        }
+    }
+
     /// No command ran that could have written anything: a file that was made for it goes.
     pub(crate) fn discard(&mut self) {
         if let Self::File(OutFile { path, file: Some(_) }) = self {
@@ -57,6 +68,7 @@ impl Sink {
 
     fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
+            Self::Own(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Lines(lines, printer) => {
                 ready!(printer.poll_room(cx))?;
                 printer.put(&lines.push(bytes));
@@ -119,12 +131,15 @@ impl AsyncWrite for Sink {
         self.write(cx, bytes)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Own(stream) => Pin::new(stream).poll_flush(cx),
+            _ => Poll::Ready(Ok(())),
+        }
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(cx)
     }
 }
 

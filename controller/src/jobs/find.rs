@@ -1,26 +1,31 @@
 //! The one host that a verb for one host is about: it is named, or it is the one of several that has
 //! the job.
 
-use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use lariat_base::name::HostName;
 use lariat_client::HostHandle;
 use lariat_wire::protocol::job::Job;
 
-use super::{Prefix, Several, Whom, Wish, list};
+use super::{Prefix, Whom, Wish, list};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{Ended, Failed, Fanout, Report};
+use crate::fanout::{Ended, Failed, Fanout, HostContext, HostWork};
+use crate::fleet::Fleet;
+use crate::output::json::{self, JobResult};
 use crate::target::Chosen;
 
 /// Where a job is.
 pub(crate) struct Found {
     /// On this host.
-    pub(crate) handle: HostHandle,
+    pub(crate) chosen: Chosen,
+    /// The way to reach it, if it is enrolled.
+    pub(crate) handle: Result<HostHandle, CliError>,
     /// Which of the host's jobs it is.
     pub(crate) wish: Wish,
-    /// What is left to say of the hosts that were looked through.
-    pub(crate) code: ExitCode,
+    /// The exit status of the search among several hosts.
+    pub(crate) status: u8,
 }
 
 /// Finds the host; none if no host is left to be tried again. Needs a runtime around it.
@@ -30,52 +35,66 @@ pub(crate) async fn find(
     context: &Context,
     verb: &'static str,
 ) -> Result<Option<Found>, CliError> {
-    if let Some(host) = whom.plain()? {
-        let handle = whom.handle(&host, context)?;
-        return Ok(handle.map(|handle| Found { handle, wish, code: ExitCode::SUCCESS }));
+    let Whom { target, connect, fanout, .. } = whom;
+    if let Some(chosen) = target.plain() {
+        whom.check(std::slice::from_ref(&chosen))?;
+        let handle = fanout.one(connect, [target], &chosen, context).transpose();
+        return Ok(handle.map(|handle| Found { chosen, handle, wish, status: 0 }));
     }
-    let several = whom.several(context)?;
-    if several.hosts.is_empty() {
+    let fleet = Arc::new(Fleet::load(context, connect)?);
+    let hosts = fanout.hosts(target, &fleet, context)?;
+    whom.check(&hosts)?;
+    if hosts.is_empty() {
         return Ok(None);
     }
-    let fanout = Fanout::search(context, several.names(), whom.fanout.limits())?;
-    let mut told = Candidates { verb, hosts: Vec::new() };
-    let (asked, limit) = (wish.clone(), whom.timeout);
-    let question = async move |_, handle: &HostHandle| {
-        let (session, jobs) = list(handle, asked.prefix.as_ref(), limit).await?;
-        session.leave().await;
-        Ok(asked.candidates(jobs))
-    };
-    let Several { fleet, hosts } = several;
-    let code = fanout.ask(fleet.clone(), hosts, question, &mut told).await?;
-    if told.hosts.is_empty() {
-        let message = format!("{verb}: no host of {} answered", whom.target);
-        return Err(CliError::new(message).hint(format!("lariat ping {}", whom.target.quoted())));
+    let fanout = Fanout::search(context, hosts, fanout.limits())?;
+    let search = Arc::new(Search { wish: wish.clone(), limit: whom.timeout, verb });
+    let (status, found) = fanout.run(Arc::clone(&fleet), search).await?;
+    if found.is_empty() {
+        let message = format!("{verb}: no host of {target} answered");
+        return Err(CliError::new(message).hint(format!("lariat ping {}", target.quoted())));
     }
-    let (host, job) = wish.host(&whom.target, &told.hosts).map_err(|e| e.during(verb))?;
+    let (host, job) = wish.host(target, &found).map_err(|e| e.during(verb))?;
     let chosen = Chosen { host: host.clone(), user: None };
-    let wish = Wish { prefix: Some(Prefix::from(job)), ..wish };
-    Ok(Some(Found { handle: fleet.host(&chosen)?, wish, code }))
+    let (handle, prefix) = (fleet.host(&chosen), Some(Prefix::from(job)));
+    Ok(Some(Found { chosen, handle, wish: Wish { prefix, ..wish }, status }))
 }
 
-/// What hosts have told.
-struct Candidates {
+/// Asks hosts for the jobs that may be meant.
+struct Search {
+    wish: Wish,
+    limit: Option<Duration>,
     verb: &'static str,
-    hosts: Vec<(HostName, Vec<Job>)>,
 }
 
-impl Report for Candidates {
-    type Outcome = Result<Vec<Job>, Failed>;
+impl HostWork for Search {
+    type Outcome = Vec<Job>;
+    type Total = Vec<(HostName, Vec<Job>)>;
 
-    fn ended(&mut self, host: &HostName, came: Self::Outcome) -> Ended {
-        match came {
+    async fn on(&self, host: HostContext<'_>) -> Result<Vec<Job>, Failed> {
+        let (session, jobs) = list(&host.handle, self.wish.prefix.as_ref(), self.limit).await?;
+        session.leave().await;
+        Ok(self.wish.candidates(jobs))
+    }
+
+    fn report(
+        &self,
+        total: &mut Self::Total,
+        host: &HostName,
+        outcome: Result<Vec<Job>, Failed>,
+    ) -> (Vec<u8>, Ended) {
+        match outcome {
             Ok(jobs) => {
-                self.hosts.push((host.clone(), jobs));
-                Ended::ok()
+                total.push((host.clone(), jobs));
+                (Vec::new(), Ended::ok())
             }
-            Err(Failed { end, error }) => {
-                Ended::failed(end, error.before(&format!("{} on", self.verb)))
+            Err(failed) => {
+                self.failed(false, host, failed.before(&format!("{} on", self.verb)).into())
             }
         }
+    }
+
+    fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
+        json::line(&JobResult::failed(host, error))
     }
 }

@@ -4,10 +4,8 @@ mod choose;
 mod find;
 mod show;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use lariat_base::name::HostName;
 use lariat_client::{Broken, HostHandle, Session};
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::Kind;
@@ -16,12 +14,12 @@ use lariat_wire::protocol::job::{Job, List, Listed};
 
 pub(crate) use choose::{Prefix, Unnamed, Wish};
 pub(crate) use find::{Found, find};
-pub(crate) use show::{command, failed_as, lasted, object, put_failed, short, span, state};
+pub(crate) use show::{command, lasted, object, short, span, state};
 
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{Failed, FanoutOptions, Verb, within};
-use crate::fleet::{self, Fleet, ReachOptions};
+use crate::fleet::{self, ReachOptions};
 use crate::target::{Chosen, Targets};
 
 /// Most messages of a list: a host that has more jobs than they hold is not right in the head.
@@ -45,58 +43,20 @@ pub(crate) struct Whom {
     pub(crate) fanout: FanoutOptions,
 }
 
-/// Several hosts that are asked.
-pub(crate) struct Several {
-    pub(crate) fleet: Arc<Fleet>,
-    pub(crate) hosts: Vec<Chosen>,
-}
-
 impl Whom {
-    /// The one host that is named, if it is one.
-    pub(crate) fn plain(&self) -> Result<Option<HostName>, CliError> {
-        self.target.plain().map(|chosen| self.without_user(chosen)).transpose()
-    }
-
-    /// How to reach that host; nothing if it is not left to be tried again.
-    pub(crate) fn handle(
-        &self,
-        host: &HostName,
-        context: &Context,
-    ) -> Result<Option<HostHandle>, CliError> {
-        let chosen = Chosen { host: host.clone(), user: None };
-        self.fanout.one(&self.connect, [&self.target], &chosen, context)
-    }
-
     /// A verb that only looks at the hosts that are named.
     pub(crate) fn verb<'a>(&'a self, context: &'a Context, json: bool) -> Verb<'a> {
         let Self { target, connect, fanout, .. } = self;
-        Verb { context, connect, fanout, target, json, recorded: None }
+        Verb { context, connect, fanout, targets: vec![target], json, recorded: None }
     }
 
-    /// The several hosts that are named.
-    pub(crate) fn several(&self, context: &Context) -> Result<Several, CliError> {
-        let fleet = Fleet::load(context, &self.connect)?;
-        let hosts = self.fanout.hosts(&self.target, &fleet, context)?;
-        for chosen in &hosts {
-            self.without_user(chosen.clone())?;
-        }
-        Ok(Several { fleet: Arc::new(fleet), hosts })
-    }
-
-    /// The host, which is named without a user.
-    pub(crate) fn without_user(&self, Chosen { host, user }: Chosen) -> Result<HostName, CliError> {
-        if user.is_none() {
-            return Ok(host);
-        }
+    /// Refuses hosts that are named with a user.
+    pub(crate) fn check(&self, hosts: &[Chosen]) -> Result<(), CliError> {
+        let Some(chosen) = hosts.iter().find(|chosen| chosen.user.is_some()) else {
+            return Ok(());
+        };
         let message = format!("{}: jobs are their key's, whatever user they run as", self.target);
-        Err(CliError::new(message).hint(host))
-    }
-}
-
-impl Several {
-    /// Their names, in order.
-    pub(crate) fn names(&self) -> Vec<HostName> {
-        self.hosts.iter().map(|chosen| chosen.host.clone()).collect()
+        Err(CliError::new(message).hint(&chosen.host))
     }
 }
 

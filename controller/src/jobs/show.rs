@@ -7,9 +7,7 @@ use lariat_base::name::HostName;
 use lariat_wire::protocol::exec::End;
 use lariat_wire::protocol::job::{Job, State};
 
-use crate::error::CliError;
-use crate::output::json::{self, JobResult};
-use crate::output::printer::Printer;
+use crate::output::json::JobResult;
 
 /// Hexadecimal digits of an id that people are shown: enough to tell thousands apart.
 const SHOWN: usize = 12;
@@ -66,29 +64,6 @@ pub(crate) fn object<'a>(host: &'a HostName, job: &'a Job, now_ms: u64) -> JobRe
         started: Some(job.began_ms / 1000),
         seconds: lasted(job, now_ms).map(|time| time.as_secs_f64()),
         ..JobResult::none(host)
-    }
-}
-
-/// With `--json`, an error of the one host that is named is an object, and told nowhere else.
-pub(crate) fn failed_as<T>(
-    json: bool,
-    host: Option<&HostName>,
-    result: Result<T, CliError>,
-) -> Result<T, CliError> {
-    match (result, host) {
-        (Err(error), Some(host)) if json => {
-            json::object(&JobResult::failed(host, &error))?;
-            Err(error.quiet())
-        }
-        (result, _) => result,
-    }
-}
-
-/// Writes the failure of one host of several as an object.
-pub(crate) fn put_failed(stdout: &Printer, host: &HostName, error: &CliError) {
-    // There is nothing in it that could not be written as JSON.
-    if let Ok(line) = json::line(&JobResult::failed(host, error)) {
-        stdout.put(&line);
     }
 }
 

@@ -5,7 +5,6 @@ use base64::prelude::BASE64_STANDARD;
 use lariat_base::name::{HostName, JobId};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::bytes;
 use crate::error::CliError;
 use crate::fanout::End;
 
@@ -182,11 +181,6 @@ pub(crate) fn line(object: &impl Serialize) -> Result<Vec<u8>, CliError> {
     let mut line = serde_json::to_vec(object)?;
     line.push(b'\n');
     Ok(line)
-}
-
-/// Writes one object as a line.
-pub(crate) fn object(object: &impl Serialize) -> Result<(), CliError> {
-    bytes(&line(object)?)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use lariat_client::run::Signals;
 use tokio::time::{sleep, timeout};
 
+use crate::fanout::Outlet;
 use crate::runtime::block_on;
 use crate::status;
 
@@ -27,8 +28,8 @@ pub(super) enum Early {
     Signal(u8),
 }
 
-/// Resolves when a transfer must end. `signals` says whether this process's signals are heeded.
-pub(super) async fn early_end(limit: Option<Duration>, signals: bool) -> Early {
+/// Resolves when a transfer must end.
+pub(super) async fn early_end(limit: Option<Duration>, outlet: &Outlet) -> Early {
     let over = async {
         match limit {
             Some(limit) => {
@@ -40,11 +41,11 @@ pub(super) async fn early_end(limit: Option<Duration>, signals: bool) -> Early {
     };
     let signal = async {
         // Where they can't be heeded they end this process, as they always do.
-        let Some(mut heeded) = signals.then(Signals::new).and_then(Result::ok) else {
-            return pending().await;
-        };
+        let Ok(mut heeded) = outlet.signals() else { return pending().await };
         let number = heeded.next().await;
-        leave_after(number);
+        if let Outlet::Own { .. } = outlet {
+            leave_after(number);
+        }
         Early::Signal(number)
     };
     tokio::select! {

@@ -17,7 +17,7 @@ use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use super::early::{Early, early_end};
 use super::{Bar, Remarks, Tally, TransferOptions, not_a_directory, shown};
 use crate::error::CliError;
-use crate::fanout::End;
+use crate::fanout::{End, Outlet};
 use crate::outages::Outages;
 use crate::output::style;
 
@@ -98,27 +98,30 @@ pub(crate) struct Files<'a> {
     transfers: Transfers<'a>,
     /// Files that are there are written into.
     in_place: bool,
-    /// Where outages are shown, unless it is one host of many: then its files have no bars, and a link that always
-    /// breaks is given up.
-    outages: Option<Outages>,
+    /// The only host's outages are shown, and its files have bars.
+    outlet: &'a Outlet,
     /// What is being done, as errors begin.
     doing: Option<String>,
     tally: Tally,
 }
 
 impl<'a> Files<'a> {
-    /// The files of one host alone, whose outages are shown.
-    pub(crate) fn new(host: &'a HostHandle, options: &TransferOptions, outages: &Outages) -> Self {
-        let transfers = Transfers::new(host);
-        Self { transfers, outages: Some(outages.clone()), ..Self::one_of_many(host, options) }
+    /// The files of one host. One of many gives up a link that always breaks.
+    pub(crate) fn new(host: &'a HostHandle, options: &TransferOptions, outlet: &'a Outlet) -> Self {
+        let tally = Tally { dry_run: options.dry_run, ..Tally::default() };
+        let in_place = options.in_place();
+        let transfers = match outlet {
+            Outlet::Own { .. } => Transfers::new(host),
+            Outlet::Shared { .. } => Transfers::one_of_many(host),
+        };
+        Self { transfers, in_place, outlet, doing: None, tally }
     }
 
-    /// The files of one host of many.
-    pub(crate) fn one_of_many(host: &'a HostHandle, options: &TransferOptions) -> Self {
-        let tally = Tally { dry_run: options.dry_run, ..Tally::new() };
-        let in_place = options.in_place();
-        let transfers = Transfers::one_of_many(host);
-        Self { transfers, in_place, outages: None, doing: None, tally }
+    fn outages(&self) -> Option<&'a Outages> {
+        match self.outlet {
+            Outlet::Own { outages, .. } => Some(outages),
+            Outlet::Shared { .. } => None,
+        }
     }
 
     /// Runs `work` to its end and returns the tally. What is still in progress after `limit` is cancelled.
@@ -127,7 +130,7 @@ impl<'a> Files<'a> {
         limit: Option<Duration>,
         work: impl AsyncFnOnce(&mut Self),
     ) -> Tally {
-        let early = early_end(limit, self.outages.is_some());
+        let early = early_end(limit, self.outlet);
         let all = Box::pin(async {
             work(&mut self).await;
             self.transfers.close().await;
@@ -169,13 +172,13 @@ impl<'a> Files<'a> {
     /// Moves one file, over as many connections as it takes.
     async fn all_of<I: Item>(&mut self, item: &mut I) -> Result<(), (End, CliError)> {
         let name = shown(OsStr::from_bytes(item.name())).to_string();
-        let hides = self.outages.is_none() || !style::has_progress();
+        let hides = self.outages().is_none() || !style::has_progress();
         let bar = if hides { Bar::hidden() } else { Bar::new(&name) };
-        if let Some(outages) = &self.outages {
+        if let Some(outages) = self.outages() {
             outages.bar(bar.stalling(&name));
         }
         let moved = self.transfers.run(&mut WithBar { item: &mut *item, bar: &bar }).await;
-        if let Some(outages) = &self.outages {
+        if let Some(outages) = self.outages() {
             outages.no_bar();
         }
         let GaveUp { error, reason, begun } = match moved {

@@ -6,6 +6,7 @@ use lariat_base::lock::lock;
 use lariat_base::name::HostName;
 
 use crate::error::CliError;
+use crate::fanout::Outlet;
 use crate::output;
 use crate::output::printer::Printer;
 
@@ -21,9 +22,16 @@ pub(crate) enum Listing {
 }
 
 impl Listing {
-    /// Of one host.
-    pub(crate) fn of_one(json: bool) -> Self {
-        if json { Self::Stderr } else { Self::Stdout(Arc::default()) }
+    /// Of this host; with `json`, stdout is for objects.
+    pub(crate) fn new(outlet: &Outlet, host: &HostName, json: bool) -> Self {
+        match outlet {
+            Outlet::Own { .. } if json => Self::Stderr,
+            Outlet::Own { .. } => Self::Stdout(Arc::default()),
+            Outlet::Shared { stdout, stderr, .. } => {
+                let printer = if json { stderr } else { stdout };
+                Self::Host(host.clone(), printer.clone())
+            }
+        }
     }
 
     /// Fails if a line could not be written. A reader that has gone away has seen enough.

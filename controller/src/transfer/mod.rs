@@ -4,12 +4,12 @@ mod destination;
 mod early;
 mod files;
 mod listing;
-mod many;
 mod options;
 mod progress;
 mod report;
 mod rules;
 mod tree;
+mod work;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
@@ -25,11 +25,11 @@ use crate::fanout::End;
 pub(crate) use destination::check_sources;
 pub(crate) use files::{Files, Item, said};
 pub(crate) use listing::Listing;
-pub(crate) use many::{Many, Transfer};
 pub(crate) use options::{TransferOptions, not_a_directory};
 pub(crate) use progress::Bar;
 use rules::Rules;
 pub(crate) use tree::{Remarks, TreeBar};
+pub(crate) use work::{TransferJob, TransferWork};
 
 /// What was moved to or from one host.
 pub(crate) struct Tally {
@@ -59,8 +59,8 @@ pub(crate) struct Tally {
     notes: Vec<String>,
 }
 
-impl Tally {
-    pub(crate) fn new() -> Self {
+impl Default for Tally {
+    fn default() -> Self {
         Self {
             began: Instant::now(),
             dry_run: false,
@@ -77,15 +77,12 @@ impl Tally {
             notes: Vec::new(),
         }
     }
+}
 
+impl Tally {
     /// Nothing could even be tried.
     pub(crate) fn only(end: End, error: CliError) -> Self {
-        Self { end, errors: vec![error], ..Self::new() }
-    }
-
-    /// Sets when the transfer began.
-    pub(crate) fn since(self, began: Instant) -> Self {
-        Self { began, ..self }
+        Self { end, errors: vec![error], ..Self::default() }
     }
 
     /// The rest was given up, as its time was over.
@@ -136,6 +133,7 @@ impl Tally {
         self.bytes += bytes;
         self.sent += sent;
         self.reused += reused;
+        self.end = self.end.max(other.end());
     }
 
     /// Files that were changed. Where none was, and nothing deleted, directories and links that were.
@@ -154,15 +152,14 @@ impl Tally {
         !self.done.is_nothing()
     }
 
+    /// Whether a signal ended it before its end.
+    pub(crate) fn was_interrupted(&self) -> bool {
+        self.interrupted.is_some()
+    }
+
     /// How it ended, names of a tree that were missed included.
     pub(crate) fn end(&self) -> End {
-        if self.errors.is_empty() {
-            End::Ok
-        } else if self.end == End::Ok {
-            End::Errored
-        } else {
-            self.end
-        }
+        if self.end == End::Ok && !self.errors.is_empty() { End::Errored } else { self.end }
     }
 }
 

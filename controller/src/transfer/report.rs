@@ -1,6 +1,5 @@
 //! How a transfer went: one line on stderr for people, one object on stdout for programs.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::BinaryBytes;
@@ -10,7 +9,6 @@ use serde::Serialize;
 use super::Tally;
 use crate::error::CliError;
 use crate::output::json;
-use crate::{output, status};
 
 #[derive(Serialize)]
 struct Object<'a> {
@@ -29,36 +27,6 @@ struct Object<'a> {
 }
 
 impl Tally {
-    /// Tells of one host, and gives the exit code for it.
-    pub(crate) fn report(
-        self,
-        host: &HostName,
-        json: bool,
-        verbose: bool,
-    ) -> Result<ExitCode, CliError> {
-        let took = self.began.elapsed();
-        if json {
-            output::bytes(&self.object(host)?)?;
-        } else {
-            for error in &self.errors {
-                error.report(verbose);
-            }
-        }
-        self.notes.iter().for_each(|note| output::note(note));
-        if self.errors.is_empty() || self.files > 0 {
-            output::note(&self.summary(host, took));
-        }
-        if let Some(number) = self.interrupted {
-            return Ok(ExitCode::from(status::signal(number)));
-        }
-        Ok(ExitCode::from(match self.errors.is_empty() {
-            true => 0,
-            false if self.no_reader => status::NO_READER,
-            false if self.timed_out => status::TIMEOUT,
-            false => status::FAILURE,
-        }))
-    }
-
     /// The line that tells a program.
     pub(crate) fn object(&self, host: &HostName) -> Result<Vec<u8>, CliError> {
         let errors: Vec<String> = self.errors.iter().map(CliError::line).collect();
@@ -131,7 +99,12 @@ impl Tally {
         (self.bytes as f64 / took.as_secs_f64().max(1e-9)) as u64
     }
 
-    fn summary(&self, host: &HostName, took: Duration) -> String {
+    /// What one host has moved in the time since the tally began.
+    pub(crate) fn summary(&self, host: &HostName) -> String {
+        self.summary_in(host, self.began.elapsed())
+    }
+
+    fn summary_in(&self, host: &HostName, took: Duration) -> String {
         let (moved, seconds) = (self.moved(), took.as_secs_f64());
         if self.dry_run || !self.has_changed() {
             return format!("{host}: {moved}, {seconds:.2} s");
@@ -153,10 +126,10 @@ mod tests {
 
     #[test]
     fn one_line_with_everything_in_it() {
-        let mut tally = Tally::new();
+        let mut tally = Tally::default();
         tally.arrived(moved(1, 3 << 20, 1 << 20, Changed::file(true)));
         insta::assert_snapshot!(
-            tally.summary(&"web1".parse().unwrap(), Duration::from_millis(1500)),
+            tally.summary_in(&"web1".parse().unwrap(), Duration::from_millis(1500)),
             @"web1: 1 file, 3.00 MiB: sent 1.00 MiB, reused 2.00 MiB, 1 changed, 1.50 s, 2.00 MiB/s"
         );
     }
@@ -164,9 +137,9 @@ mod tests {
     #[test]
     fn it_says_what_was_changed_or_that_nothing_was() {
         let of = |files, others, deleted| {
-            let mut tally = Tally::new();
+            let mut tally = Tally::default();
             tally.arrived(moved(5, 10, 3, Changed { files, others, deleted }));
-            let summary = tally.summary(&"web1".parse().unwrap(), Duration::from_secs(1));
+            let summary = tally.summary_in(&"web1".parse().unwrap(), Duration::from_secs(1));
             (tally.changed(), tally.unchanged(), summary)
         };
         let (changed, unchanged, summary) = of(0, 0, 0);
@@ -182,12 +155,12 @@ mod tests {
 
     #[test]
     fn in_a_dry_run_nothing_is_sent_or_reused() {
-        let mut tally = Tally { dry_run: true, ..Tally::new() };
+        let mut tally = Tally { dry_run: true, ..Tally::default() };
         tally.arrived(moved(10, 3 << 20, 0, Changed { files: 4, others: 1, deleted: 2 }));
         assert_eq!((tally.sent, tally.reused), (0, 0));
         let host = "web1".parse().unwrap();
         let (summary, took) =
-            (tally.summary(&host, Duration::from_millis(20)), Duration::from_secs(1));
+            (tally.summary_in(&host, Duration::from_millis(20)), Duration::from_secs(1));
         insta::assert_snapshot!(summary, @"web1: a dry run of 10 files, 3.00 MiB: 4 changed, 2 deleted, 0.02 s");
         insta::assert_snapshot!(tally.moved_in(took), @"a dry run of 10 files, 3.00 MiB: 4 changed, 2 deleted");
     }

@@ -2,52 +2,51 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lariat_base::name::HostName;
-use lariat_client::run::Relay;
 use serde::Serialize;
 
 use super::plan;
 use super::progress::{Begun, Done, Progress, Stand};
 use crate::commands::pull::{self, PullJob};
 use crate::commands::push::{self, PushJob};
-use crate::commands::run::{Asked, Before, StepLog, Task};
+use crate::commands::run::{self, Before, RunWork, StepLog};
 use crate::error::CliError;
-use crate::fanout::{self, End, Ended, Fanout, Limits, Screen};
+use crate::fanout::{End, Ended, Failed, HostContext, HostWork, Limits, Outlet};
 use crate::fleet::Fleet;
-use crate::output::json;
-use crate::output::printer::Printer;
+use crate::output::{json, style};
 use crate::target::Chosen;
-use crate::transfer::{Listing, Tally};
+use crate::transfer::{TransferJob, TransferWork};
 
-/// What a step does, ready for any host. A command is a [`Task`], and [`Asked`] once its hosts are known.
-pub(super) enum Verb<C = Task> {
-    Push(PushJob),
-    Pull(PullJob),
-    Run(C),
+/// What a step does on any host.
+pub(super) enum Verb {
+    Push(TransferWork<PushJob>),
+    Pull(TransferWork<PullJob>),
+    Run(RunWork),
 }
 
-/// A step with the hosts that it is for, by number.
-struct Step {
+/// A step of a plan.
+pub(super) struct Step {
     /// What and where it is.
-    what: String,
+    pub(super) what: String,
     /// It is done only where an earlier one changed something.
-    when_changed: bool,
-    chosen: Vec<Option<Chosen>>,
-    verb: Verb<Asked>,
+    pub(super) when_changed: bool,
+    /// How long the connection may stay broken, if the step says so itself.
+    pub(super) reconnect: Option<Duration>,
+    /// The hosts that it is for, by number.
+    pub(super) chosen: Vec<Option<Chosen>>,
+    pub(super) verb: Verb,
 }
 
-/// All steps.
+/// All steps of a plan, as the work on each of its hosts.
 pub(super) struct Steps {
-    all: Vec<Step>,
-    fleet: Arc<Fleet>,
-    relay: Arc<Relay>,
-    lines: Printer,
-    notes: Printer,
-    progress: Progress,
+    pub(super) all: Vec<Step>,
+    pub(super) fleet: Arc<Fleet>,
+    pub(super) progress: Progress,
     /// What was done before.
-    before: Done,
+    pub(super) before: Done,
+    pub(super) json: bool,
 }
 
 /// The outcome of a host.
@@ -69,74 +68,85 @@ impl Verb {
         Ok(match verb {
             plan::Verb::Push(args) => Self::Push(push::of_plan(args, hosts, at_once)?),
             plan::Verb::Pull(args) => Self::Pull(pull::of_plan(args, at_once)?),
-            plan::Verb::Run(args) => Self::Run(Task::of_plan(&args).await?),
+            plan::Verb::Run(args) => Self::Run(run::of_plan(&args).await?),
         })
     }
 }
 
-impl Steps {
-    pub(super) fn new(
-        steps: Vec<(String, bool, Verb)>,
-        fleet: &Arc<Fleet>,
-        chosen: Vec<Vec<Option<Chosen>>>,
-        fanout: &Fanout<'_>,
-        progress: Progress,
-        before: Done,
-        json: bool,
-    ) -> Self {
-        let (screen, relay) = (&fanout.screen, &fanout.relay);
-        // What is one object for each host has no room for lines.
-        let lines = if json { &screen.stderr } else { &screen.stdout };
-        let step = |((what, when_changed, verb), chosen): (_, Vec<Option<Chosen>>)| {
-            let verb = match verb {
-                Verb::Push(job) => Verb::Push(job),
-                Verb::Pull(job) => Verb::Pull(job),
-                Verb::Run(task) => {
-                    let hosts = fanout.hosts().iter().zip(&chosen).map(|(host, chosen)| {
-                        let none = || Chosen { host: host.clone(), user: None };
-                        chosen.clone().unwrap_or_else(none)
-                    });
-                    let printers = (lines.clone(), screen.stderr.clone());
-                    Verb::Run(Asked::of_plan(task, fleet, hosts.collect(), printers, relay))
-                }
-            };
-            Step { what, when_changed, chosen, verb }
-        };
-        Self {
-            all: steps.into_iter().zip(chosen).map(step).collect(),
-            fleet: Arc::clone(fleet),
-            relay: Arc::clone(relay),
-            lines: lines.clone(),
-            notes: screen.stderr.clone(),
-            progress,
-            before,
-        }
-    }
+impl HostWork for Steps {
+    type Outcome = HostOutcome;
+    type Total = ();
 
     /// Does what is left of them on one host, until one fails.
-    pub(super) async fn on(&self, number: usize, host: &HostName) -> HostOutcome {
+    async fn on(&self, context: HostContext<'_>) -> Result<HostOutcome, Failed> {
         let began = Instant::now();
+        let HostContext { number, chosen: Chosen { host, .. }, outlet, .. } = context;
+        // What is one object for each host has no room for lines.
+        let outlet = if self.json { &outlet.on_stderr() } else { outlet };
         let Stand { done: before, mut begun } = self.before.get(host).cloned().unwrap_or_default();
         // What an earlier controller changed is not known: then nothing is left out for it.
         let mut changed = before > 0;
         let came =
-            |ended, done| HostOutcome { ended, done, seconds: began.elapsed().as_secs_f64() };
+            |ended, done| Ok(HostOutcome { ended, done, seconds: began.elapsed().as_secs_f64() });
         for (index, step) in self.all.iter().enumerate().skip(before) {
             if let Some(Some(chosen)) =
                 step.chosen.get(number).filter(|_| changed || !step.when_changed)
             {
-                let did = self.step(step, (index, number), chosen, begun.take()).await;
+                let did = self.step(step, (index, number), chosen, begun.take(), outlet).await;
                 let ended = did.ended;
                 changed |= did.has_changed;
                 if ended.end != End::Ok {
                     return came(ended.at(&step.what), index);
                 }
+                let notes = ended.notes.iter().filter(|_| !style::is_quiet());
+                notes.for_each(|note| outlet.tell(note));
             }
             if let Err(error) = self.progress.done(host, index + 1) {
                 return came(Ended::failed(End::Errored, error.during(host)), index);
             }
         }
         came(Ended::ok(), self.all.len())
+    }
+
+    fn report(
+        &self,
+        (): &mut (),
+        host: &HostName,
+        outcome: Result<HostOutcome, Failed>,
+    ) -> (Vec<u8>, Ended) {
+        let HostOutcome { mut ended, done, seconds } = match outcome {
+            Ok(outcome) => outcome,
+            Err(failed) => return self.failed(self.json, host, failed.into()),
+        };
+        let end = ended.end;
+        let why = ended.why().or_else(|| (end != End::Ok).then(|| end.error().line()));
+        let line =
+            if self.json { self.object(host, done, seconds, end, why) } else { Ok(Vec::new()) };
+        let line = line.unwrap_or_else(|error| {
+            ended.errors.push(error);
+            Vec::new()
+        });
+        (line, ended)
+    }
+
+    fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
+        let done = self.before.get(host).map_or(0, |stand| stand.done);
+        self.object(host, done, 0.0, error.end(), Some(error.line()))
+    }
+}
+
+impl Steps {
+    /// Tells how far a host came.
+    fn object(
+        &self,
+        host: &HostName,
+        done: usize,
+        seconds: f64,
+        end: End,
+        error: Option<String>,
+    ) -> Result<Vec<u8>, CliError> {
+        let (ok, kind, steps) = (end == End::Ok, end.kind(), self.all.len());
+        json::line(&Object { host, ok, kind, done, steps, seconds, error })
     }
 
     /// Does one step, which was `begun` before if that is said.
@@ -146,13 +156,17 @@ impl Steps {
         (index, number): (usize, usize),
         chosen: &Chosen,
         begun: Option<Begun>,
+        outlet: &Outlet,
     ) -> StepDone {
         let host = &chosen.host;
-        let note = |text: &str| {
-            self.notes.put(format!("{host}: {}: {text}\n", step.what).as_bytes());
+        let handle = match self.fleet.host(chosen) {
+            Ok(handle) => handle.reconnecting(step.reconnect),
+            Err(error) => return StepDone::failed(error),
         };
+        let context = HostContext { number, chosen, handle, outlet };
+        let note = |text: &str| outlet.tell(&format!("{host}: {}: {text}", step.what));
         let mut did = match &step.verb {
-            Verb::Run(asked) => {
+            Verb::Run(work) => {
                 let begins = |command, job, has_failed| {
                     let begun = Begun::now(command, Some(job), has_failed);
                     self.progress.begins(host, index, begun)
@@ -160,20 +174,12 @@ impl Steps {
                 let before = begun.as_ref().and_then(before);
                 let is_settled = Cell::new(true);
                 let log = StepLog { begins: &begins, before, note: &note, is_settled };
-                let ended = asked.step(number, &log).await;
+                let ended = work.step(context, &log).await;
                 // Whether a command changed anything is not known.
                 StepDone { ended, is_known: log.is_settled.get(), has_changed: false }
             }
-            Verb::Push(job) => {
-                let work = async |listing: &Listing| job.step(&self.fleet, chosen, listing).await;
-                self.transfer(work, host, index, begun, &note).await
-            }
-            Verb::Pull(job) => {
-                let work = async |listing: &Listing| {
-                    job.step(&self.fleet, chosen, &job.all(), listing).await
-                };
-                self.transfer(work, host, index, begun, &note).await
-            }
+            Verb::Push(work) => self.transfer(work, context, index, begun, &note).await,
+            Verb::Pull(work) => self.transfer(work, context, index, begun, &note).await,
         };
         if did.ended.end != End::Ok && did.is_known {
             // It has failed: whoever resumes the plan has it done again, and need not look for it.
@@ -187,30 +193,26 @@ impl Steps {
     /// Moves what a step moves.
     async fn transfer(
         &self,
-        work: impl AsyncFnOnce(&Listing) -> Tally,
-        host: &HostName,
+        work: &TransferWork<impl TransferJob>,
+        context: HostContext<'_>,
         index: usize,
         begun: Option<Begun>,
         note: &impl Fn(&str),
     ) -> StepDone {
+        let host = &context.chosen.host;
         if begun.is_some() {
             note("begun before, and not known to have come to its end: tried again");
         }
         if let Err(error) = self.progress.begins(host, index, Begun::now(0, None, false)) {
-            let ended = Ended::failed(End::Errored, error.during(host));
-            return StepDone { ended, is_known: false, has_changed: false };
+            return StepDone::failed(error.during(host));
         }
-        let listing = Listing::Host(host.clone(), self.lines.clone());
-        let mut signals = self.relay.signals();
-        let (tally, is_known) = tokio::select! {
-            tally = Box::pin(work(&listing)) => (tally, true),
-            _ = signals.next() => {
-                let error = CliError::new("interrupted").during(host);
-                (Tally::only(End::Failed, error), false)
+        match Box::pin(work.on(context)).await {
+            Ok(tally) => {
+                let (is_known, has_changed) = (!tally.was_interrupted(), tally.has_changed());
+                StepDone { ended: tally.into_ended(), is_known, has_changed }
             }
-        };
-        let has_changed = tally.has_changed();
-        StepDone { ended: tally.into_ended(&self.notes), is_known, has_changed }
+            Err(failed) => StepDone::failed(failed.error),
+        }
     }
 }
 
@@ -230,13 +232,11 @@ struct StepDone {
     has_changed: bool,
 }
 
-/// The report of each host.
-pub(super) struct Report {
-    json: bool,
-    steps: usize,
-    stdout: Printer,
-    /// What was done before.
-    before: Done,
+impl StepDone {
+    fn failed(error: CliError) -> Self {
+        let ended = Ended::failed(End::Errored, error);
+        Self { ended, is_known: false, has_changed: false }
+    }
 }
 
 #[derive(Serialize)]
@@ -248,46 +248,4 @@ struct Object<'a> {
     steps: usize,
     seconds: f64,
     error: Option<String>,
-}
-
-impl Report {
-    pub(super) fn new(json: bool, steps: usize, screen: &Screen, before: Done) -> Self {
-        Self { json, steps, stdout: screen.stdout.clone(), before }
-    }
-
-    /// Tells how far a host came.
-    fn put(
-        &self,
-        host: &HostName,
-        done: usize,
-        seconds: f64,
-        end: End,
-        error: Option<String>,
-    ) -> Result<(), CliError> {
-        if self.json {
-            let (ok, kind, steps) = (end == End::Ok, end.kind(), self.steps);
-            let object = Object { host, ok, kind, done, steps, seconds, error };
-            self.stdout.put(&json::line(&object)?);
-        }
-        Ok(())
-    }
-}
-
-impl fanout::Report for Report {
-    type Outcome = HostOutcome;
-
-    fn ended(&mut self, host: &HostName, came: HostOutcome) -> Ended {
-        let HostOutcome { mut ended, done, seconds } = came;
-        let end = ended.end;
-        let why = ended.why().or_else(|| (end != End::Ok).then(|| end.error().line()));
-        let told = self.put(host, done, seconds, end, why);
-        ended.errors.extend(told.err());
-        ended
-    }
-
-    fn nothing(&mut self, host: &HostName, error: &CliError) {
-        let done = self.before.get(host).map_or(0, |stand| stand.done);
-        // There is nothing in it that could not be written as JSON.
-        let _ = self.put(host, done, 0.0, error.end(), Some(error.line()));
-    }
 }

@@ -8,14 +8,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use self::host::{Report, Steps};
+use self::host::Steps;
 use self::plan::{Aim, Step};
 use self::progress::{Done, Progress};
 use lariat_base::escape::shortened;
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{Fanout, FanoutOptions, Plan, Work};
+use crate::fanout::{Fanout, FanoutOptions, Plan};
 use crate::fleet::{self, Fleet};
 use crate::output;
 use crate::runtime::block_on;
@@ -107,41 +107,36 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     }
     block_on(async {
         // Files are opened and scripts are read before any host is touched.
-        let mut ready = Vec::new();
-        for (step, chosen) in steps.into_iter().zip(&chosen) {
+        let mut all = Vec::new();
+        for (step, chosen) in steps.into_iter().zip(chosen) {
             let (what, when_changed) = (what(&step), step.when_changed);
             let hosts: Vec<_> = chosen.iter().flatten().map(|one| one.host.clone()).collect();
+            let reconnect = step.verb.reconnect();
             let verb = host::Verb::ready(step.verb, &hosts, args.fanout.limits()).await;
             let verb = verb.map_err(|error| error.during(&what))?;
-            ready.push((what, when_changed, verb));
+            all.push(host::Step { what, when_changed, reconnect, chosen, verb });
         }
         if args.dry_run {
             return Ok(ExitCode::SUCCESS);
         }
-        let (progress, done) = if args.resume {
+        let (progress, before) = if args.resume {
             Progress::resume(&home, &text)?
         } else {
             (Progress::begin(&home, &text)?, Done::new())
         };
-        let steps = ready.len();
-        let (hosts, chosen) = left(hosts, chosen, &done, steps);
+        let hosts = left(hosts, &mut all, &before);
         if hosts.is_empty() {
             output::note("every host has done all of it");
             return Ok(ExitCode::SUCCESS);
         }
-        let names = hosts.iter().map(|chosen| chosen.host.clone()).collect();
         let target =
             args.target.as_ref().map_or_else(|| "its hosts".to_owned(), ToString::to_string);
+        let names = hosts.iter().map(|chosen| chosen.host.clone());
         let plan = Plan::now("batch", shown.to_string(), target, names);
-        let fanout = Fanout::new(context, plan, args.fanout.limits(), args.json)?;
-        let report = Report::new(args.json, steps, &fanout.screen, done.clone());
-        let steps = Steps::new(ready, &fleet, chosen, &fanout, progress, done, args.json);
-        let steps = Arc::new(steps);
-        let begin = move |number: usize| -> Work<host::HostOutcome> {
-            let (steps, chosen) = (Arc::clone(&steps), hosts[number].clone());
-            Box::pin(async move { steps.on(number, &chosen.host).await })
-        };
-        fanout.run(begin, report).await
+        let fanout = Fanout::new(context, &plan, hosts, args.fanout.limits(), args.json)?;
+        let steps = Steps { all, fleet: Arc::clone(&fleet), progress, before, json: args.json };
+        let (status, ()) = fanout.run(fleet, Arc::new(steps)).await?;
+        Ok(ExitCode::from(status))
     })
 }
 
@@ -195,19 +190,13 @@ fn hosts(args: &Args, steps: &[Step], context: &Context, fleet: &Fleet) -> Resul
     Ok((all, of_steps))
 }
 
-/// Without the hosts that have done everything.
-fn left(hosts: Vec<Chosen>, chosen: Vec<Vec<Option<Chosen>>>, done: &Done, steps: usize) -> Hosts {
-    let is_left: Vec<bool> = hosts
-        .iter()
-        .map(|chosen| done.get(&chosen.host).is_none_or(|stand| stand.done < steps))
-        .collect();
-    let mut left = is_left.iter();
-    let of_step = |mut row: Vec<Option<Chosen>>| {
-        let mut left = is_left.iter();
-        row.retain(|_| *left.next().unwrap_or(&true));
-        row
-    };
-    let chosen = chosen.into_iter().map(of_step).collect();
-    let hosts = hosts.into_iter().filter(|_| *left.next().unwrap_or(&true)).collect();
-    (hosts, chosen)
+/// Takes the hosts away that have done everything, and gives the others.
+fn left(hosts: Vec<Chosen>, steps: &mut [host::Step], done: &Done) -> Vec<Chosen> {
+    let count = steps.len();
+    let is_left = |host: &Chosen| done.get(&host.host).is_none_or(|stand| stand.done < count);
+    for step in steps {
+        let mut all = hosts.iter();
+        step.chosen.retain(|_| all.next().is_none_or(is_left));
+    }
+    hosts.into_iter().filter(is_left).collect()
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
+use std::time::Duration;
 
 use clap::{ArgAction, Args as _, Command, FromArgMatches};
 use serde::Deserialize;
@@ -79,6 +80,18 @@ pub(super) enum Verb {
     Push(push::Args),
     Pull(pull::Args),
     Run(Box<run::Args>),
+}
+
+impl Verb {
+    /// How long the connection may stay broken, if the step says so.
+    pub(super) fn reconnect(&self) -> Option<Duration> {
+        let connect = match self {
+            Self::Push(args) => &args.connect,
+            Self::Pull(args) => &args.connect,
+            Self::Run(args) => &args.connect,
+        };
+        connect.reconnect
+    }
 }
 
 /// One step while it is read.

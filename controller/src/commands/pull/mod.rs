@@ -7,21 +7,17 @@ mod stdout;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::pull_job::PullJob;
 use self::stdout::STDOUT;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{End, FanoutOptions, Plan};
-use crate::fleet::{self, Fleet};
-use crate::runtime::block_on;
-use crate::target::{Chosen, RemotePath};
+use crate::fanout::{FanoutOptions, Verb};
+use crate::fleet;
+use crate::target::RemotePath;
 use crate::template::Template;
-use crate::transfer::{
-    Files, Listing, Many, Tally, Transfer, TransferOptions, check_sources, last_word, shown,
-};
+use crate::transfer::{TransferOptions, TransferWork, check_sources, last_word, shown};
 
 /// How its command line goes.
 const USAGE: &str = "lariat pull [OPTIONS] <TARGET:SOURCE>... <DEST>";
@@ -61,7 +57,7 @@ pub(crate) struct Args {
     timeout: Option<Duration>,
 
     #[command(flatten)]
-    connect: fleet::ReachOptions,
+    pub(super) connect: fleet::ReachOptions,
 
     #[command(flatten)]
     fanout: FanoutOptions,
@@ -77,17 +73,31 @@ pub(crate) fn run(mut args: Args, context: &Context) -> Result<ExitCode, CliErro
         return Err(error.hint(format!("{word}PATH, or {word}. for the whole home directory")));
     }
     let stdout = dest.as_bytes() == STDOUT;
-    let one_host = one_host(&sources);
-    if stdout && (sources.len() > 1 || one_host.is_none() || args.json) {
+    let is_several = sources.len() > 1 || sources.iter().any(|s| s.target.plain().is_none());
+    if stdout && (is_several || args.json) {
         return Err(CliError::new("only one file can go to stdout, and nothing else with it"));
     }
     if stdout && args.options.dry_run {
         return Err(CliError::new("--dry-run has nothing to tell of what goes to stdout"));
     }
-    match one_host {
-        Some(chosen) => one(args, &chosen, (sources, &dest), context),
-        None => many(args, (sources, &dest), context),
-    }
+    let Args { words, json, options, timeout, connect, fanout } = args;
+    let what: Vec<String> = words.iter().map(|source| shown(source).to_string()).collect();
+    let what = format!("{} to {}", what.join(" "), shown(&dest));
+    let recorded = (!options.dry_run).then_some(("pull", what));
+    let targets = sources.iter().map(|source| &source.target).collect();
+    let (connect, fanout) = (&connect, &fanout);
+    Verb { context, connect, fanout, targets, json, recorded }.run(async |hosts| {
+        for mine in &hosts.named_by {
+            let paths = mine.iter().map(|&number| sources[number].path.as_slice());
+            check_sources(paths, options.delete, options.lists())?;
+        }
+        hosts.check_users(options.user.as_deref())?;
+        let paths = sources.iter().map(|source| Template::plain(&source.path)).collect();
+        let options = options.shared_by(fanout.limits().at_once(hosts.chosen.len()));
+        let (several, by_host) = (hosts.are_several, hosts.named_by.clone());
+        let job = PullJob::new(paths, dest.as_bytes(), options, several, by_host)?;
+        Ok(TransferWork { job, timeout, json })
+    })
 }
 
 impl Args {
@@ -98,7 +108,7 @@ impl Args {
 }
 
 /// What a step of a plan fetches. Stdout is not for such.
-pub(crate) fn of_plan(mut args: Args, at_once: usize) -> Result<PullJob, CliError> {
+pub(crate) fn of_plan(mut args: Args, at_once: usize) -> Result<TransferWork<PullJob>, CliError> {
     let dest = args.dest()?;
     if dest.as_bytes() == STDOUT {
         return Err(CliError::new("a plan can't pull to stdout"));
@@ -108,104 +118,6 @@ pub(crate) fn of_plan(mut args: Args, at_once: usize) -> Result<PullJob, CliErro
     check_sources(paths.iter().map(Vec::as_slice), args.options.delete, args.options.lists())?;
     let paths = paths.iter().map(|path| Template::parse(path)).collect::<Result<_, _>>()?;
     let options = args.options.shared_by(at_once);
-    let job = PullJob::new(paths, dest.as_bytes(), options, true, args.timeout)?;
-    Ok(job.of_plan(args.connect.reconnect))
-}
-
-/// The host, if there is only one and it is named.
-fn one_host(sources: &[RemotePath]) -> Option<Chosen> {
-    let first = sources.first()?.target.plain()?;
-    let same = |source: &RemotePath| source.target.plain().is_some_and(|chosen| chosen == first);
-    sources.iter().all(same).then_some(first)
-}
-
-fn one(
-    args: Args,
-    chosen: &Chosen,
-    (sources, dest): (Vec<RemotePath>, &OsString),
-    context: &Context,
-) -> Result<ExitCode, CliError> {
-    let Args { json, options, timeout, connect, fanout, .. } = args;
-    check_sources(
-        sources.iter().map(|source| source.path.as_slice()),
-        options.delete,
-        options.lists(),
-    )?;
-    let user = chosen.user(options.user.as_deref())?;
-    let host = &chosen.host;
-    let targets = sources.iter().map(|source| &source.target);
-    let handle = match fanout.one(&connect, targets, chosen, context) {
-        Ok(Some(handle)) => handle,
-        Ok(None) => return Ok(ExitCode::SUCCESS),
-        Err(error) => return Tally::only(End::Errored, error).report(host, json, context.verbose),
-    };
-    let paths: Vec<_> = sources.iter().map(|source| Template::plain(&source.path)).collect();
-    let job = PullJob::new(paths, dest.as_bytes(), options, false, timeout)?;
-    let all = job.all();
-    let listing = Listing::of_one(json);
-    let tally = block_on(async {
-        let work = async |files: &mut Files<'_>| {
-            job.fetch(files, &handle, user.as_deref(), &all, &listing).await;
-        };
-        Ok(Files::new(&handle, job.options(), &context.outages).within(timeout, work).await)
-    })?;
-    let code = tally.report(host, json, context.verbose)?;
-    listing.finish().map(|()| code)
-}
-
-fn many(
-    args: Args,
-    (sources, dest): (Vec<RemotePath>, &OsString),
-    context: &Context,
-) -> Result<ExitCode, CliError> {
-    let Args { words, json, options, timeout, connect, fanout, .. } = args;
-    let fleet = Fleet::load(context, &connect)?;
-    let by_host = by_host(&sources, &fanout, &fleet, context)?;
-    if by_host.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    for (_, mine) in &by_host {
-        let paths = mine.iter().map(|&number| sources[number].path.as_slice());
-        check_sources(paths, options.delete, options.lists())?;
-    }
-    let mut targets: Vec<String> = sources.iter().map(|s| s.target.to_string()).collect();
-    targets.dedup();
-    let what: Vec<String> = words.iter().map(|source| shown(source).to_string()).collect();
-    let what = format!("{} to {}", what.join(" "), shown(dest));
-    let paths = sources.iter().map(|source| Template::plain(&source.path)).collect();
-    let names = by_host.iter().map(|(chosen, _)| chosen.host.clone()).collect();
-    by_host.iter().try_for_each(|(chosen, _)| chosen.user(options.user.as_deref()).map(drop))?;
-    let limits = fanout.limits();
-    let (dry_run, options) = (options.dry_run, options.shared_by(limits.at_once(by_host.len())));
-    let job = Arc::new(PullJob::new(paths, dest.as_bytes(), options, true, timeout)?);
-    let plan = Plan::now("pull", what, targets.join(","), names);
-    let all = Arc::new((fleet, by_host));
-    let transfer = move |number: usize, listing| -> Transfer {
-        let (job, all) = (Arc::clone(&job), Arc::clone(&all));
-        Box::pin(async move {
-            let (fleet, by_host) = &*all;
-            let (chosen, mine) = &by_host[number];
-            job.step(fleet, chosen, mine, &listing).await
-        })
-    };
-    block_on(Many { context, plan, limits, json, dry_run }.run(transfer))
-}
-
-/// The numbers of each host's sources, hosts in the order in which they were first named.
-fn by_host(
-    sources: &[RemotePath],
-    fanout: &FanoutOptions,
-    fleet: &Fleet,
-    context: &Context,
-) -> Result<Vec<(Chosen, Vec<usize>)>, CliError> {
-    let mut hosts: Vec<(Chosen, Vec<usize>)> = Vec::new();
-    for (number, source) in sources.iter().enumerate() {
-        for chosen in fanout.hosts(&source.target, fleet, context)? {
-            match hosts.iter_mut().find(|(host, _)| *host == chosen) {
-                Some((_, mine)) => mine.push(number),
-                None => hosts.push((chosen, vec![number])),
-            }
-        }
-    }
-    Ok(hosts)
+    let job = PullJob::new(paths, dest.as_bytes(), options, true, Vec::new())?;
+    Ok(TransferWork { job, timeout: args.timeout, json: false })
 }

@@ -2,10 +2,8 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::time::Duration;
 
 use lariat_base::name::HostName;
-use lariat_client::HostHandle;
 use lariat_client::transfer::{Fetch, FetchOptions};
 use lariat_engine::ResolvedOverrides;
 use lariat_engine::account;
@@ -14,12 +12,10 @@ use lariat_wire::protocol::tree::TreeOptions;
 use super::item::Pulled;
 use super::stdout::STDOUT;
 use crate::error::CliError;
-use crate::fanout::End;
-use crate::fleet::Fleet;
-use crate::target::Chosen;
+use crate::fanout::HostContext;
 use crate::template::Template;
 use crate::tilde;
-use crate::transfer::{Files, Listing, Tally, TransferOptions, shown};
+use crate::transfer::{Files, Listing, TransferJob, TransferOptions, shown};
 
 /// Bytes of paths that one request has room for.
 const MOST_LISTED: usize = 512 * 1024;
@@ -35,9 +31,8 @@ pub(crate) struct PullJob {
     /// The paths of a directory that are moved, if not all.
     only: Vec<Vec<u8>>,
     finish: ResolvedOverrides,
-    timeout: Option<Duration>,
-    /// How long the connection may stay broken, if a step says so itself.
-    reconnect: Option<Duration>,
+    /// For each host the numbers of the paths that are meant; all of them if that is not said.
+    by_host: Vec<Vec<usize>>,
 }
 
 impl PullJob {
@@ -46,7 +41,7 @@ impl PullJob {
         dest: &[u8],
         options: TransferOptions,
         many: bool,
-        timeout: Option<Duration>,
+        by_host: Vec<Vec<usize>>,
     ) -> Result<Self, CliError> {
         let finish = account::resolve(&options.overrides())?;
         let only = options.only()?;
@@ -56,79 +51,7 @@ impl PullJob {
         let dest = (dest != STDOUT)
             .then(|| Template::parse(tilde::local(OsStr::from_bytes(dest)).as_bytes()));
         let dest = dest.transpose()?;
-        Ok(Self { paths, dest, many, options, only, finish, timeout, reconnect: None })
-    }
-
-    /// Makes it a step of a plan.
-    pub(crate) fn of_plan(self, reconnect: Option<Duration>) -> Self {
-        Self { reconnect, ..self }
-    }
-
-    /// How it is moved.
-    pub(crate) fn options(&self) -> &TransferOptions {
-        &self.options
-    }
-
-    /// Fetches the paths of these numbers from one of several hosts.
-    pub(crate) async fn step(
-        &self,
-        fleet: &Fleet,
-        chosen: &Chosen,
-        mine: &[usize],
-        listing: &Listing,
-    ) -> Tally {
-        let user = chosen.user(self.options.user.as_deref());
-        let (handle, user) = match user.and_then(|user| Ok((fleet.host(chosen)?, user))) {
-            Ok(ready) => ready,
-            Err(error) => {
-                return Tally::only(
-                    End::Errored,
-                    error.during(format!("pull from {}", chosen.host)),
-                );
-            }
-        };
-        let handle = handle.reconnecting(self.reconnect);
-        let work = async |files: &mut Files<'_>| {
-            self.fetch(files, &handle, user.as_deref(), mine, listing).await;
-        };
-        Files::one_of_many(&handle, &self.options).within(self.timeout, work).await
-    }
-
-    /// The numbers of all paths.
-    pub(crate) fn all(&self) -> Vec<usize> {
-        (0..self.paths.len()).collect()
-    }
-
-    /// Fetches those of the paths that are meant from one host.
-    pub(crate) async fn fetch(
-        &self,
-        files: &mut Files<'_>,
-        handle: &HostHandle,
-        user: Option<&str>,
-        mine: &[usize],
-        listing: &Listing,
-    ) {
-        let host = handle.name();
-        let dest = self.dest.as_ref().map(|dest| self.place(dest, host));
-        let options = FetchOptions {
-            user: user.map(ToOwned::to_owned),
-            sending: self.options.sending(),
-            tree: TreeOptions { only: self.only.clone(), ..self.options.tree() },
-            file_only: false,
-            overrides: self.finish.clone(),
-        };
-        for path in mine.iter().filter_map(|&number| self.paths.get(number)) {
-            let path = path.for_host(host);
-            let source = match path.as_slice() {
-                b"" => "the home directory".to_owned(),
-                path => shown(OsStr::from_bytes(path)).to_string(),
-            };
-            let what = format!("pull {source} from {host}");
-            let fetch = Fetch::new(&path, dest.as_deref(), handle.key(), options.clone());
-            let item =
-                fetch.map(|fetch| Pulled::new(fetch, &what, listing)).map_err(CliError::from);
-            Box::pin(files.one(item, what)).await;
-        }
+        Ok(Self { paths, dest, many, options, only, finish, by_host })
     }
 
     /// Where a host's files go.
@@ -145,6 +68,45 @@ impl PullJob {
             place.push(b'/');
         }
         place
+    }
+}
+
+impl TransferJob for PullJob {
+    fn options(&self) -> &TransferOptions {
+        &self.options
+    }
+
+    async fn transfer(
+        &self,
+        files: &mut Files<'_>,
+        host: &HostContext<'_>,
+        user: Option<&str>,
+        listing: &Listing,
+    ) {
+        let HostContext { number, handle, .. } = host;
+        let host = handle.name();
+        let dest = self.dest.as_ref().map(|dest| self.place(dest, host));
+        let options = FetchOptions {
+            user: user.map(ToOwned::to_owned),
+            sending: self.options.sending(),
+            tree: TreeOptions { only: self.only.clone(), ..self.options.tree() },
+            file_only: false,
+            overrides: self.finish.clone(),
+        };
+        let mine = self.by_host.get(*number);
+        let is_meant = |path: &usize| mine.is_none_or(|mine| mine.contains(path));
+        for (_, path) in self.paths.iter().enumerate().filter(|(path, _)| is_meant(path)) {
+            let path = path.for_host(host);
+            let source = match path.as_slice() {
+                b"" => "the home directory".to_owned(),
+                path => shown(OsStr::from_bytes(path)).to_string(),
+            };
+            let what = format!("pull {source} from {host}");
+            let fetch = Fetch::new(&path, dest.as_deref(), handle.key(), options.clone());
+            let item =
+                fetch.map(|fetch| Pulled::new(fetch, &what, listing)).map_err(CliError::from);
+            Box::pin(files.one(item, what)).await;
+        }
     }
 }
 
@@ -165,7 +127,7 @@ mod tests {
         let place = |paths: usize, dest: &str, many| {
             let options = Options::parse_from(["pull"]).options;
             let paths = vec![Template::plain(b"a"); paths];
-            let job = PullJob::new(paths, dest.as_bytes(), options, many, None).unwrap();
+            let job = PullJob::new(paths, dest.as_bytes(), options, many, Vec::new()).unwrap();
             let place = job.place(job.dest.as_ref().unwrap(), &"web1".parse().unwrap());
             String::from_utf8(place).unwrap()
         };

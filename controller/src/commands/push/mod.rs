@@ -8,7 +8,6 @@ mod tree;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use lariat_base::name::HostName;
@@ -17,14 +16,12 @@ pub(crate) use self::push_job::PushJob;
 use self::stdin::STDIN;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{End, FanoutOptions, Plan};
-use crate::fleet::{self, Fleet};
+use crate::fanout::{End, FanoutOptions, Verb};
+use crate::fleet;
 use crate::output;
-use crate::runtime::block_on;
-use crate::status;
-use crate::target::{Chosen, RemotePath, Targets};
+use crate::target::{Chosen, RemotePath};
 use crate::tilde;
-use crate::transfer::{Files, Listing, Many, Tally, Transfer, TransferOptions, last_word, shown};
+use crate::transfer::{Tally, TransferOptions, TransferWork, last_word, shown};
 
 /// How its command line goes.
 const USAGE: &str = "lariat push [OPTIONS] <SOURCE>... <TARGET:DEST>";
@@ -66,7 +63,7 @@ pub(crate) struct Args {
     timeout: Option<Duration>,
 
     #[command(flatten)]
-    connect: fleet::ReachOptions,
+    pub(super) connect: fleet::ReachOptions,
 
     #[command(flatten)]
     fanout: FanoutOptions,
@@ -75,10 +72,21 @@ pub(crate) struct Args {
 pub(crate) fn run(mut args: Args, context: &Context) -> Result<ExitCode, CliError> {
     let dest = args.dest()?;
     let RemotePath { target, path } = RemotePath::parse(&dest)?;
-    match target.plain() {
-        Some(chosen) => one(args, &path, &target, &chosen, context),
-        None => many(args, (&dest, path), &target, context),
-    }
+    let Args { words: sources, json, options, timeout, connect, fanout } = args;
+    let what: Vec<String> = sources.iter().map(|source| shown(source).to_string()).collect();
+    let what = format!("{} to {}", what.join(" "), shown(&dest));
+    let recorded = (!options.dry_run).then_some(("push", what));
+    let (connect, fanout, targets) = (&connect, &fanout, vec![&target]);
+    Verb { context, connect, fanout, targets, json, recorded }.run(async |hosts| {
+        hosts.check_users(options.user.as_deref())?;
+        let options = options.shared_by(fanout.limits().at_once(hosts.chosen.len()));
+        let mut job = PushJob::new(sources, &path, options)?;
+        if hosts.are_several {
+            job = job.shared();
+            tell_bad(&job, &hosts.chosen, json, context)?;
+        }
+        Ok(TransferWork { job, timeout, json })
+    })
 }
 
 impl Args {
@@ -93,103 +101,38 @@ pub(crate) fn of_plan(
     mut args: Args,
     hosts: &[HostName],
     at_once: usize,
-) -> Result<PushJob, CliError> {
+) -> Result<TransferWork<PushJob>, CliError> {
     let dest = args.dest()?;
     if args.words.iter().any(|source| source == STDIN) {
         return Err(CliError::new("a plan can't send stdin"));
     }
     let RemotePath { path, .. } = RemotePath::parse(&dest)?;
-    let reconnect = args.connect.reconnect;
     let sources = args.words.into_iter().map(|word| tilde::local(&word)).collect();
-    let options = args.options.shared_by(at_once);
-    PushJob::new(sources, &path, options, args.timeout)?.of_plan(hosts, reconnect)
+    let job = PushJob::new(sources, &path, args.options.shared_by(at_once))?.of_plan(hosts)?;
+    Ok(TransferWork { job, timeout: args.timeout, json: false })
 }
 
-fn one(
-    args: Args,
-    dest: &[u8],
-    target: &Targets,
-    chosen: &Chosen,
-    context: &Context,
-) -> Result<ExitCode, CliError> {
-    let Args { words: sources, json, options, timeout, connect, fanout, .. } = args;
-    let user = chosen.user(options.user.as_deref())?;
-    let host = &chosen.host;
-    let handle = match fanout.one(&connect, [target], chosen, context) {
-        Ok(Some(handle)) => handle,
-        Ok(None) => return Ok(ExitCode::SUCCESS),
-        Err(error) => return Tally::only(End::Errored, error).report(host, json, context.verbose),
-    };
-    let job = PushJob::new(sources, dest, options, timeout)?;
-    let listing = Listing::of_one(json);
-    let tally = block_on(async {
-        let work = async |files: &mut Files<'_>| {
-            job.deliver(files, host, user.as_deref(), &listing).await;
-        };
-        Ok(Files::new(&handle, job.options(), &context.outages).within(timeout, work).await)
-    })?;
-    let code = tally.report(host, json, context.verbose)?;
-    listing.finish().map(|()| code)
-}
-
-fn many(
-    args: Args,
-    (shown_dest, dest): (&OsString, Vec<u8>),
-    target: &Targets,
-    context: &Context,
-) -> Result<ExitCode, CliError> {
-    let Args { words: sources, json, options, timeout, connect, fanout, .. } = args;
-    let fleet = Fleet::load(context, &connect)?;
-    let hosts = fanout.hosts(target, &fleet, context)?;
-    if hosts.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let what: Vec<String> = sources.iter().map(|source| shown(source).to_string()).collect();
-    let what = format!("{} to {}", what.join(" "), shown(shown_dest));
-    hosts.iter().try_for_each(|chosen| chosen.user(options.user.as_deref()).map(drop))?;
-    let limits = fanout.limits();
-    let (dry_run, options) = (options.dry_run, options.shared_by(limits.at_once(hosts.len())));
-    let job = PushJob::new(sources, &dest, options, timeout)?.shared();
-    let bad = job.bad();
-    if bad.len() == job.len() {
-        return nothing(bad, &hosts, json, context);
-    }
-    if !json {
-        for error in &bad {
-            error.report(context.verbose);
-        }
-    }
-    let job = Arc::new(job);
-    let names = hosts.iter().map(|chosen| chosen.host.clone()).collect();
-    let plan = Plan::now("push", what, target.to_string(), names);
-    let all = Arc::new((fleet, hosts));
-    let transfer = move |number: usize, listing| -> Transfer {
-        let (job, all) = (Arc::clone(&job), Arc::clone(&all));
-        Box::pin(async move {
-            let (fleet, hosts) = &*all;
-            job.step(fleet, &hosts[number], &listing).await
-        })
-    };
-    block_on(Many { context, plan, limits, json, dry_run }.run(transfer))
-}
-
-/// Nothing can be sent to any host: that is one failure of lariat itself, and no fan-out.
-fn nothing(
-    bad: Vec<CliError>,
+/// Tells of sources that can't be sent to any host. If none can, that is one failure of lariat itself, and no
+/// fan-out.
+fn tell_bad(
+    job: &PushJob,
     hosts: &[Chosen],
     json: bool,
     context: &Context,
-) -> Result<ExitCode, CliError> {
+) -> Result<(), CliError> {
+    let bad = job.bad();
     if !json {
         for error in &bad {
             error.report(context.verbose);
         }
-        return Ok(ExitCode::from(status::FAILURE));
     }
-    let mut tally = Tally::new();
+    if bad.len() < job.len() {
+        return Ok(());
+    }
+    let mut tally = Tally::default();
     bad.into_iter().for_each(|error| tally.failed(End::Errored, error));
-    for chosen in hosts {
+    for chosen in hosts.iter().filter(|_| json) {
         output::bytes(&tally.object(&chosen.host)?)?;
     }
-    Ok(ExitCode::from(status::FAILURE))
+    Err(CliError::new("nothing can be sent").quiet())
 }

@@ -6,7 +6,6 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use lariat_base::name::HostName;
 use lariat_engine::tree::Filter;
@@ -19,11 +18,11 @@ use super::file::Pushed;
 use super::stdin::{STDIN, now};
 use super::tree::PushedTree;
 use crate::error::CliError;
-use crate::fanout::End;
-use crate::fleet::Fleet;
-use crate::target::Chosen;
+use crate::fanout::HostContext;
 use crate::template::Template;
-use crate::transfer::{Files, Listing, Tally, TransferOptions, check_sources, glob_hint, shown};
+use crate::transfer::{
+    Files, Listing, TransferJob, TransferOptions, check_sources, glob_hint, shown,
+};
 
 /// Sources, and where they go.
 pub(crate) struct PushJob {
@@ -35,9 +34,6 @@ pub(crate) struct PushJob {
     only: Vec<Vec<u8>>,
     /// Leaves files out.
     filter: Filter,
-    timeout: Option<Duration>,
-    /// How long the connection may stay broken, if a step says so itself.
-    reconnect: Option<Duration>,
 }
 
 struct SourceSpec {
@@ -66,7 +62,6 @@ impl PushJob {
         sources: Vec<OsString>,
         dest: &[u8],
         options: TransferOptions,
-        timeout: Option<Duration>,
     ) -> Result<Self, CliError> {
         let several = sources.len() > 1;
         check_sources(
@@ -81,7 +76,7 @@ impl PushJob {
         let any = sources.iter().any(|source| matches!(source.kind, Kind::Directory));
         let only = if any { options.only()? } else { Vec::new() };
         let filter = Filter::new(&options.tree().rules, &[])?;
-        Ok(Self { sources, dest, options, only, filter, timeout, reconnect: None })
+        Ok(Self { sources, dest, options, only, filter })
     }
 
     /// Opens the files, so that each is read once for all hosts. Stdin is first read to its end. One that
@@ -113,12 +108,7 @@ impl PushJob {
 
     /// Makes it a step of a plan, where `{host}` in the sources is the host's name too. Each of
     /// `hosts` must have its own then.
-    pub(crate) fn of_plan(
-        mut self,
-        hosts: &[HostName],
-        reconnect: Option<Duration>,
-    ) -> Result<Self, CliError> {
-        self.reconnect = reconnect;
+    pub(crate) fn of_plan(mut self, hosts: &[HostName]) -> Result<Self, CliError> {
         for source in &mut self.sources {
             let path = Template::parse(source.path.as_bytes())?;
             if !path.names_host() {
@@ -140,37 +130,21 @@ impl PushJob {
         let job = self.shared();
         job.bad().into_iter().next().map_or(Ok(job), Err)
     }
+}
 
-    /// How it is moved.
-    pub(crate) fn options(&self) -> &TransferOptions {
+impl TransferJob for PushJob {
+    fn options(&self) -> &TransferOptions {
         &self.options
     }
 
-    /// All of it to one of several hosts, as a step of a plan.
-    pub(crate) async fn step(&self, fleet: &Fleet, chosen: &Chosen, listing: &Listing) -> Tally {
-        let host = &chosen.host;
-        let user = chosen.user(self.options.user.as_deref());
-        let (handle, user) = match user.and_then(|user| Ok((fleet.host(chosen)?, user))) {
-            Ok(ready) => ready,
-            Err(error) => {
-                return Tally::only(End::Errored, error.during(format!("push to {host}")));
-            }
-        };
-        let work = async |files: &mut Files<'_>| {
-            self.deliver(files, host, user.as_deref(), listing).await;
-        };
-        let handle = handle.reconnecting(self.reconnect);
-        Files::one_of_many(&handle, &self.options).within(self.timeout, work).await
-    }
-
-    /// Sends all of it to one host.
-    pub(crate) async fn deliver(
+    async fn transfer(
         &self,
         files: &mut Files<'_>,
-        host: &HostName,
+        host: &HostContext<'_>,
         user: Option<&str>,
         listing: &Listing,
     ) {
+        let host = &host.chosen.host;
         let dest = self.dest.for_host(host);
         let (options, only) = (&self.options, &self.only);
         for source in &self.sources {

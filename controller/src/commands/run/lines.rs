@@ -5,14 +5,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use lariat_base::escape::escape;
-use lariat_base::name::JobId;
 use lariat_wire::limits::MAX_MESSAGE;
 use lariat_wire::protocol::exec::{Command, Run};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 
-use super::{Args, Runner};
 use crate::error::CliError;
-use crate::status;
 use crate::stdio::Stdin;
 use crate::text_file::plain_line;
 
@@ -22,64 +19,67 @@ const LONGEST: usize = MAX_MESSAGE / 2;
 /// Bytes of all lines that are kept for several hosts.
 const MOST: usize = 16 * 1024 * 1024;
 
-/// Runs all of them as `template` says. Gives the first status that is not 0; what is no command's own
-/// failure ends it.
-pub(super) async fn run(
-    runner: &mut Runner<'_>,
-    template: Run,
-    file: &Path,
-) -> Result<u8, CliError> {
-    let shown = escape(file.as_os_str().as_bytes());
-    let failed = |error| CliError::from(error).during(format!("read {shown}"));
-    let mut lines = BufReader::new(open(file).map_err(failed)?);
-    let mut status = 0;
-    for number in 1_u64.. {
-        let line = tokio::select! {
-            biased;
-            line = next(&mut lines) => line.map_err(failed)?,
-            signal = runner.signals.next() => return Ok(status::signal(signal)),
-        };
-        let Some(line) = line else { break };
-        let line = plain_line(&line, number == 1).to_vec();
-        if is_comment(&line) {
-            continue;
-        }
-        let at = || format!("{shown}, line {number}");
-        if line.len() > LONGEST {
-            return Err(CliError::new(format!("over {} KiB", LONGEST / 1024)).during(at()));
-        }
-        let job = JobId::generate()?;
-        let request = Run { job, command: Command::Shell(line.clone()), ..template.clone() };
-        request.check().map_err(|e| CliError::from(e).during(at()))?;
-        let done = runner.one(&request, Some(&line)).await?;
-        status = if status == 0 { done.status } else { status };
-        if !done.go_on {
-            // That it was stopped counts for more than what failed before.
-            return Ok(runner.signals.came().map_or(done.status, status::signal));
+/// The lines of a file that are commands.
+pub(super) struct Lines {
+    source: BufReader<Box<dyn AsyncRead + Unpin>>,
+    /// The file's name, for errors.
+    shown: String,
+    /// The number of the line that was read last.
+    number: u64,
+}
+
+impl Lines {
+    /// Of this file; `-` is stdin.
+    pub(super) fn open(file: &Path) -> Result<Self, CliError> {
+        let shown = escape(file.as_os_str().as_bytes());
+        match open(file) {
+            Ok(source) => Ok(Self { source: BufReader::new(source), shown, number: 0 }),
+            Err(error) => Err(CliError::from(error).during(format!("read {shown}"))),
         }
     }
-    Ok(status)
+
+    /// The next line that is a command, for requests like `template`.
+    pub(super) async fn next(&mut self, template: &Run) -> Result<Option<Command>, CliError> {
+        loop {
+            let line = next(&mut self.source).await;
+            let line =
+                line.map_err(|e| CliError::from(e).during(format!("read {}", self.shown)))?;
+            let Some(line) = line else { return Ok(None) };
+            self.number += 1;
+            let line = plain_line(&line, self.number == 1).to_vec();
+            if line.len() > LONGEST {
+                return Err(self.over(LONGEST));
+            }
+            if is_comment(&line) {
+                continue;
+            }
+            let request = Run { command: Command::Shell(line), ..template.clone() };
+            request.check().map_err(|e| CliError::from(e).during(self.at()))?;
+            return Ok(Some(request.command));
+        }
+    }
+
+    fn at(&self) -> String {
+        format!("{}, line {}", self.shown, self.number)
+    }
+
+    fn over(&self, limit: usize) -> CliError {
+        CliError::new(format!("over {} KiB", limit / 1024)).during(self.at())
+    }
 }
 
 /// All of them at once, for several hosts.
-pub(super) async fn all(args: &Args) -> Result<Vec<Command>, CliError> {
-    let file = args.from.as_deref().unwrap_or(Path::new("-"));
-    let shown = escape(file.as_os_str().as_bytes());
-    let failed = |error| CliError::from(error).during(format!("read {shown}"));
-    let mut lines = BufReader::new(open(file).map_err(failed)?);
+pub(super) async fn all(file: &Path, template: &Run) -> Result<Vec<Command>, CliError> {
+    let mut lines = Lines::open(file)?;
     let (mut commands, mut bytes) = (Vec::new(), 0);
-    for number in 1_u64.. {
-        let Some(line) = next(&mut lines).await.map_err(failed)? else { break };
-        let line = plain_line(&line, number == 1).to_vec();
-        bytes += line.len();
-        if line.len() > LONGEST || bytes > MOST {
-            let most = if line.len() > LONGEST { LONGEST } else { MOST };
-            let error = CliError::new(format!("over {} KiB", most / 1024));
-            return Err(error.during(format!("{shown}, line {number}")));
+    while let Some(command) = lines.next(template).await? {
+        if let Command::Shell(line) = &command {
+            bytes += line.len();
         }
-        if !is_comment(&line) {
-            commands.push(Command::Shell(line));
+        if bytes > MOST {
+            return Err(lines.over(MOST));
         }
+        commands.push(command);
     }
     Ok(commands)
 }

@@ -1,14 +1,9 @@
-//! Where the output of commands on several hosts goes.
+//! Where the output of commands goes.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
-use lariat_base::name::HostName;
-
-use super::Args;
-use crate::commands::report;
 use crate::error::CliError;
-use crate::fanout::Sink;
 use crate::template::Template;
 use crate::tilde;
 
@@ -31,11 +26,6 @@ pub(super) struct OutputOptions {
 }
 
 impl OutputOptions {
-    /// The files of a host's stdout and stderr, if it has any of its own.
-    pub(super) fn files(&self, host: &HostName) -> Result<Option<(Sink, Sink)>, CliError> {
-        self.out()?.map(|out| report::open(&out, host)).transpose()
-    }
-
     /// Where to, if files are asked for.
     fn out(&self) -> Result<Option<Template>, CliError> {
         let out = self.out.as_ref().map(|out| Template::parse(tilde::local(out).as_bytes()));
@@ -47,16 +37,24 @@ impl OutputOptions {
 pub(super) enum Output {
     Lines,
     Json,
-    Gather,
+    Gather {
+        /// What most hosts wrote is told once, and of the others how it differs.
+        diff: bool,
+    },
     Files(Template),
 }
 
 impl Output {
-    /// As was asked for.
-    pub(super) fn new(args: &Args) -> Result<Self, CliError> {
-        Ok(match args.output.out()? {
-            _ if args.json => Self::Json,
-            _ if args.output.gather || args.output.diff => Self::Gather,
+    /// As was asked for. There is nothing to gather of the only host.
+    pub(super) fn new(
+        options: &OutputOptions,
+        json: bool,
+        are_several: bool,
+    ) -> Result<Self, CliError> {
+        let OutputOptions { gather, diff, .. } = *options;
+        Ok(match options.out()? {
+            _ if json => Self::Json,
+            None if are_several && (gather || diff) => Self::Gather { diff },
             Some(out) => Self::Files(out),
             None => Self::Lines,
         })

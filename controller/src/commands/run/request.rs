@@ -10,7 +10,7 @@ use lariat_base::name::{HostName, JobId};
 use lariat_wire::limits::MAX_MESSAGE;
 use lariat_wire::protocol::exec::{Command, Run, Streams};
 
-use super::Args;
+use super::args::Args;
 use crate::commands::shell::terminal;
 use crate::error::CliError;
 use crate::request_check::check;

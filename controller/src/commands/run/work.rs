@@ -1,0 +1,321 @@
+//! What `run` does on each host: its commands, one after another over one session.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use lariat_base::lock::lock;
+use lariat_base::name::HostName;
+use lariat_client::HostHandle;
+use lariat_client::run::{self, Connections, Job, Outcome, Signals};
+use lariat_wire::protocol::exec::Run;
+use tokio::io::AsyncRead;
+
+use super::begun::{self, Before, StepLog};
+use super::output::Output;
+use super::task::Task;
+use crate::capture::Captured;
+use crate::commands::report;
+use crate::error::CliError;
+use crate::fanout::{
+    End, Ended, Failed, Gather, HostContext, HostWork, Outlet, Screen, Sink, StdinBroadcast, Whole,
+};
+use crate::output::{json, screened};
+use crate::status;
+use crate::stdio::Stdin;
+use crate::target::Chosen;
+
+/// Runs a task on any of its hosts.
+pub(crate) struct RunWork {
+    pub(super) task: Task,
+    pub(super) stdin: StdinSource,
+}
+
+/// What the commands read.
+pub(super) enum StdinSource {
+    /// `/dev/null`
+    Null,
+    /// This process's own stdin, as it comes: for the only host.
+    Own,
+    /// The same for each of several hosts. What comes while they read it is read here.
+    Broadcast(StdinBroadcast, Mutex<Option<Stdin>>),
+}
+
+/// The outcome of a host.
+pub(crate) struct Ran {
+    ended: Ended,
+    /// What it wrote, if that is to be gathered and a command ran that could have written some.
+    kept: Option<Whole>,
+}
+
+impl HostWork for RunWork {
+    type Outcome = Ran;
+    type Total = Gather;
+
+    async fn on(&self, host: HostContext<'_>) -> Result<Ran, Failed> {
+        let (name, outlet) = (&host.chosen.host, host.outlet);
+        let ran = self.commands(host, None).await;
+        Ok(ran.map_err(|error| match outlet {
+            Outlet::Own { .. } => error,
+            Outlet::Shared { .. } => error.during(format!("run on {name}")),
+        })?)
+    }
+
+    async fn beside(&self, hosts: &[Chosen], outlet: &Outlet) -> Infallible {
+        let slow = |numbers: Vec<usize>| {
+            let names: Vec<&str> = numbers.iter().map(|&n| hosts[n].host.as_str()).collect();
+            let names = names.join(", ");
+            outlet.tell(&format!(
+                "lariat: the other hosts get no more stdin until {names} read what waits for them"
+            ));
+        };
+        if let StdinSource::Broadcast(broadcast, stdin) = &self.stdin {
+            let stdin = lock(stdin).take();
+            if let Some(stdin) = stdin {
+                broadcast.pump(stdin, slow).await;
+            }
+        }
+        pending().await
+    }
+
+    fn report(
+        &self,
+        total: &mut Gather,
+        host: &HostName,
+        outcome: Result<Ran, Failed>,
+    ) -> (Vec<u8>, Ended) {
+        let Ran { mut ended, kept } = match outcome {
+            Ok(ran) => ran,
+            Err(failed) => return self.failed(self.has_objects(), host, failed.into()),
+        };
+        if let Some(whole) = kept
+            && let Err(error) = total.add(host, whole)
+        {
+            ended.errors.push(CliError::from(error).during(host).hint("--out DIR"));
+        }
+        (Vec::new(), ended)
+    }
+
+    fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
+        report::nothing(host, error)
+    }
+
+    fn over(&self, total: &mut Gather, screen: &Screen) -> Option<CliError> {
+        let Output::Gather { diff } = self.task.output else { return None };
+        let text = if diff { total.differences() } else { total.text() };
+        for (printer, text) in [(&screen.stdout, text.stdout), (&screen.stderr, text.stderr)] {
+            if printer.is_terminal() {
+                printer.put(&screened::text(&text, printer.has_colours()));
+            } else {
+                printer.put(&text);
+            }
+        }
+        None
+    }
+}
+
+impl RunWork {
+    /// Runs it as a step of a plan, as `log` says.
+    pub(crate) async fn step(&self, host: HostContext<'_>, log: &StepLog<'_>) -> Ended {
+        let name = &host.chosen.host;
+        self.commands(host, Some(log)).await.map_or_else(
+            |error| Ended::failed(error.end(), error.during(format!("run on {name}"))),
+            |ran| ran.ended,
+        )
+    }
+
+    fn has_objects(&self) -> bool {
+        matches!(self.task.output, Output::Json)
+    }
+
+    /// Runs all commands on one of the hosts.
+    async fn commands(
+        &self,
+        host: HostContext<'_>,
+        log: Option<&StepLog<'_>>,
+    ) -> Result<Ran, CliError> {
+        let HostContext { number, chosen, handle, outlet } = host;
+        // However it ends, others do not wait for this one to take its stdin.
+        let mut stdin = self.stdin(number)?;
+        let handle = handle.within(self.task.timeout());
+        let outputs = match &self.task.output {
+            Output::Lines => outlet.streams(&chosen.host, number)?,
+            Output::Json | Output::Gather { .. } => outlet.captures(),
+            Output::Files(out) => report::open(out, &chosen.host)?,
+        };
+        let (connections, signals) = (Connections::new(&handle), outlet.signals()?);
+        let mut running = Running { outlet, connections, signals, outputs, has_started: false };
+        let mut ended = Ended::ok();
+        let mut before = log.and_then(|log| log.before);
+        if before.is_some_and(|before| before.has_failed) {
+            let error = CliError::new("a command that was run before has failed");
+            ended = Ended::failed(End::Failed, error.during(format!("run on {}", chosen.host)));
+        }
+        let mut commands = self.task.commands()?;
+        for index in before.map_or(0, |before| before.command).. {
+            let command = tokio::select! {
+                biased;
+                command = commands.next(index) => command?,
+                number = running.signals.next() => {
+                    ended.status = Some(status::signal(number));
+                    break;
+                }
+            };
+            let Some(command) = command else { break };
+            let began = Instant::now();
+            let mut request = self.task.request(&command, chosen, handle.reconnect())?;
+            let resumed = match (before.take(), log) {
+                (Some(before), Some(log)) => running.resume(&mut request, before, log).await,
+                _ => None,
+            };
+            let outcome = if let Some(outcome) = resumed {
+                outcome
+            } else {
+                let has_failed = ended.end != End::Ok;
+                log.map_or(Ok(()), |log| (log.begins)(index, request.job, has_failed))?;
+                running.run(&request, stdin.take()).await
+            };
+            if let Some(log) = log {
+                log.ended(&outcome);
+            }
+            let line = self.task.line(&command);
+            let mut now = report::ended(&outcome, &handle, &request, line);
+            let status = report::status(&outcome);
+            now.status = Some(status);
+            if self.has_objects() {
+                running.put_object(&outcome, &handle, &request, line, began).await?;
+            } else if let Outcome::Detached = outcome {
+                let told = format!("{}: started job {}\n", chosen.host, request.job);
+                outlet.put(told.as_bytes())?;
+            }
+            if let Outlet::Own { verbose, .. } = outlet
+                && !self.has_objects()
+            {
+                // It belongs before what the next command writes.
+                now.errors.clear();
+                if let Some(error) = report::error("run", &outcome, &handle, &request) {
+                    error.report(*verbose);
+                }
+            }
+            // That lariat itself failed counts for more than what a command before did.
+            if ended.end == End::Ok || now.end >= End::Errored {
+                ended = now;
+            }
+            let came = running.signals.came();
+            if !matches!(outcome, Outcome::Ended(_)) || came.is_some() {
+                let came = came.filter(|_| line.is_some());
+                ended.status = Some(came.map_or(status, status::signal));
+                break;
+            }
+        }
+        let Running { connections, outputs: (mut stdout, mut stderr), has_started, .. } = running;
+        stdout.finish().await;
+        stderr.finish().await;
+        connections.finish().await;
+        if !has_started {
+            stdout.discard();
+        }
+        let gathers = has_started && matches!(self.task.output, Output::Gather { .. });
+        let whole = || -> Result<_, CliError> {
+            Ok(Whole { stdout: stdout.read()?, stderr: stderr.read()?, exit: ended.exit })
+        };
+        Ok(Ran { kept: gathers.then(whole).transpose()?, ended })
+    }
+
+    fn stdin(&self, number: usize) -> Result<Option<BoxStdin>, CliError> {
+        Ok(match &self.stdin {
+            StdinSource::Null => None,
+            StdinSource::Own => Some(Box::new(open_stdin()?)),
+            StdinSource::Broadcast(broadcast, _) => Some(Box::new(broadcast.reader(number))),
+        })
+    }
+}
+
+/// Opens this process's own stdin.
+pub(super) fn open_stdin() -> Result<Stdin, CliError> {
+    Stdin::new().map_err(|e| CliError::from(e).during("read stdin"))
+}
+
+type BoxStdin = Box<dyn AsyncRead + Unpin>;
+
+/// The session of one host's commands.
+struct Running<'a> {
+    outlet: &'a Outlet,
+    connections: Connections<'a>,
+    signals: Signals,
+    /// Where stdout and stderr of the next command go.
+    outputs: (Sink, Sink),
+    /// Whether any command has begun.
+    has_started: bool,
+}
+
+impl Running<'_> {
+    /// Runs one command to its end.
+    async fn run(&mut self, request: &Run, stdin: Option<BoxStdin>) -> Outcome {
+        let job = self.job();
+        let (connections, signals) = (&mut self.connections, &mut self.signals);
+        let outcome = run::run(connections, signals, request, &job, stdin).await;
+        self.done(job);
+        outcome
+    }
+
+    /// Attaches to the job that another controller has begun, and makes `request` that job's. Returns nothing if
+    /// that did not come to an end of its own.
+    async fn resume(
+        &mut self,
+        request: &mut Run,
+        before: Before,
+        log: &StepLog<'_>,
+    ) -> Option<Outcome> {
+        let again = Run { job: before.job, ..request.clone() };
+        (log.note)(&format!("begun before as job {}: attached to it", before.job));
+        let job = self.job();
+        let (connections, signals) = (&mut self.connections, &mut self.signals);
+        let outcome = run::resume(connections, signals, &again, before.ago, &job).await;
+        self.done(job);
+        if let Some(why) = begun::did_not_finish(&outcome) {
+            (log.note)(&format!("begun before, and {why}: tried again"));
+            return None;
+        }
+        *request = again;
+        Some(outcome)
+    }
+
+    fn job(&mut self) -> Job<Sink, Sink> {
+        self.outlet.job(std::mem::replace(&mut self.outputs, self.outlet.captures()))
+    }
+
+    fn done(&mut self, job: Job<Sink, Sink>) {
+        self.has_started |= job.has_started();
+        self.outputs = job.into_outputs();
+    }
+
+    /// Writes a command's outcome as an object.
+    async fn put_object(
+        &mut self,
+        outcome: &Outcome,
+        handle: &HostHandle,
+        request: &Run,
+        line: Option<&[u8]>,
+        began: Instant,
+    ) -> Result<(), CliError> {
+        let took = began.elapsed();
+        // What is read of it now is in memory until it is written.
+        self.outlet.room().await;
+        let (stdout, stderr) = std::mem::replace(&mut self.outputs, self.outlet.captures());
+        let read = stdout.read().and_then(|stdout| Ok((stdout, stderr.read()?)));
+        let (read, unread) = match read {
+            Ok(read) => (read, None),
+            Err(error) => {
+                let error = CliError::from(error).during("read its output");
+                ((Captured::default(), Captured::default()), Some(error))
+            }
+        };
+        let error = report::json_error(outcome, handle, request).or(unread);
+        let (host, (stdout, stderr)) = (handle.name(), &read);
+        let job = report::left_there(outcome, request);
+        let said = report::Said { host, command: line, stdout, stderr, job };
+        self.outlet.put(&json::line(&said.result(outcome, took, error))?)
+    }
+}

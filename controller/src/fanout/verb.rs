@@ -1,0 +1,130 @@
+//! A verb and its hosts: one that is named is presented plainly, several go through the fan-out.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::{Fanout, FanoutOptions, HostContext, HostWork, Outlet, Plan};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::fleet::{Fleet, ReachOptions};
+use crate::runtime::block_on;
+use crate::target::{Chosen, Targets};
+use crate::{output, status};
+use lariat_client::HostHandle;
+
+/// A verb, with the hosts that it works on.
+pub(crate) struct Verb<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) connect: &'a ReachOptions,
+    pub(crate) fanout: &'a FanoutOptions,
+    /// Most verbs have one target; each source of a transfer may have its own.
+    pub(crate) targets: Vec<&'a Targets>,
+    pub(crate) json: bool,
+    /// Its name and what it does, for the ledger; a verb that only looks is not recorded.
+    pub(crate) recorded: Option<(&'static str, String)>,
+}
+
+/// The hosts of a verb, in the order in which they were first named.
+pub(crate) struct Hosts {
+    pub(crate) chosen: Vec<Chosen>,
+    /// For each host, the numbers of the targets that name it.
+    pub(crate) named_by: Vec<Vec<usize>>,
+    /// They are several hosts to whoever gave the targets, however many match.
+    pub(crate) are_several: bool,
+}
+
+impl Verb<'_> {
+    /// Does the work that `prepare` makes for these hosts on each of them.
+    pub(crate) fn run<W: HostWork>(
+        self,
+        prepare: impl AsyncFnOnce(&Hosts) -> Result<W, CliError>,
+    ) -> Result<ExitCode, CliError> {
+        let Some(chosen) = self.one_host() else { return block_on(self.many(prepare)) };
+        let named_by = vec![(0..self.targets.len()).collect()];
+        let hosts = Hosts { chosen: vec![chosen.clone()], named_by, are_several: false };
+        block_on(async {
+            let work = prepare(&hosts).await?;
+            let targets = self.targets.iter().copied();
+            let handle = self.fanout.one(self.connect, targets, &chosen, self.context);
+            let Some(handle) = handle.transpose() else { return Ok(ExitCode::SUCCESS) };
+            let (status, _) = one(self.context, &chosen, handle, &work, self.json).await?;
+            Ok(ExitCode::from(status))
+        })
+    }
+
+    /// The host, if there is only one and it is named.
+    fn one_host(&self) -> Option<Chosen> {
+        let first = self.targets.first()?.plain()?;
+        let same = |targets: &&Targets| targets.plain().is_some_and(|chosen| chosen == first);
+        self.targets.iter().all(same).then_some(first)
+    }
+
+    async fn many<W: HostWork>(
+        self,
+        prepare: impl AsyncFnOnce(&Hosts) -> Result<W, CliError>,
+    ) -> Result<ExitCode, CliError> {
+        let Self { context, connect, fanout, targets, json, recorded } = self;
+        let fleet = Fleet::load(context, connect)?;
+        let mut hosts = Hosts { chosen: Vec::new(), named_by: Vec::new(), are_several: true };
+        for (number, target) in targets.iter().enumerate() {
+            for chosen in fanout.hosts(target, &fleet, context)? {
+                if let Some(at) = hosts.chosen.iter().position(|host| *host == chosen) {
+                    hosts.named_by[at].push(number);
+                } else {
+                    hosts.chosen.push(chosen);
+                    hosts.named_by.push(vec![number]);
+                }
+            }
+        }
+        if hosts.chosen.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let work = Arc::new(prepare(&hosts).await?);
+        let (limits, hosts) = (fanout.limits(), hosts.chosen);
+        let fanout = match recorded {
+            Some((verb, what)) => {
+                let mut targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
+                targets.dedup();
+                let names = hosts.iter().map(|chosen| chosen.host.clone());
+                let plan = Plan::now(verb, what, targets.join(","), names);
+                Fanout::new(context, &plan, hosts, limits, json)?
+            }
+            None => Fanout::look(context, hosts, limits, json)?,
+        };
+        let (status, _) = fanout.run(Arc::new(fleet), work).await?;
+        Ok(ExitCode::from(status))
+    }
+}
+
+impl Hosts {
+    /// Refuses a user that is named twice, in a target and as `user`.
+    pub(crate) fn check_users(&self, user: Option<&str>) -> Result<(), CliError> {
+        self.chosen.iter().try_for_each(|chosen| chosen.user(user).map(drop))
+    }
+}
+
+/// Does the work on one host, reached by `handle`, and presents it plainly: results on stdout, errors on stderr
+/// unless they are in the results. Returns the exit status and the total.
+pub(crate) async fn one<W: HostWork>(
+    context: &Context,
+    chosen: &Chosen,
+    handle: Result<HostHandle, CliError>,
+    work: &W,
+    json: bool,
+) -> Result<(u8, W::Total), CliError> {
+    let (host, mut total) = (&chosen.host, W::Total::default());
+    let outlet = &Outlet::Own { verbose: context.verbose, outages: context.outages.clone() };
+    let outcome = match handle {
+        Ok(handle) => work.on(HostContext { number: 0, chosen, handle, outlet }).await,
+        Err(error) => Err(error.into()),
+    };
+    let (result, ended) = work.report(&mut total, host, outcome);
+    output::bytes(&result)?;
+    if !json {
+        for error in &ended.errors {
+            error.report(context.verbose);
+        }
+    }
+    ended.notes.iter().chain(&work.note(&total, host)).for_each(|note| output::note(note));
+    Ok((ended.status.unwrap_or(status::of_one(ended.end)), total))
+}

@@ -169,8 +169,8 @@ fn remove_unfinished(path: &Path) {
     }
 }
 
-/// Creates a directory of mode 0700 and its missing parents, or takes over an empty one of this user's or root's. One that is not
-/// empty is left unchanged, and [`PrivateError::Io`] with [`io::ErrorKind::AlreadyExists`] is returned.
+/// Creates a directory of mode 0700 and its missing parents, or takes over an empty one of this user or root. One that
+/// is not empty is left unchanged, and [`PrivateError::Io`] with [`io::ErrorKind::AlreadyExists`] is returned.
 pub fn create_directory(path: &Path) -> Result<(), PrivateError> {
     let io = |e| PrivateError::io("make directory", path, e);
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;

@@ -154,6 +154,25 @@ impl Default for Jobs {
 }
 
 impl Config {
+    /// The settings that differ in `new` and are used at the start only, so that a reload does not change them.
+    pub fn changed_at_start(&self, new: &Self) -> Vec<&'static str> {
+        let login_deadline = new.admission.login_deadline;
+        let admission = Admission { login_deadline, ..self.admission.clone() };
+        let settings = [
+            ("name", self.name == new.name),
+            ("enrolment", self.enrolment == new.enrolment),
+            ("listen", self.listen == new.listen),
+            ("certificate", self.certificate == new.certificate),
+            ("key", self.key == new.key),
+            ("state", self.state == new.state),
+            ("[admission]", admission == new.admission),
+            ("[exec]", self.exec == new.exec),
+            ("[jobs]", self.jobs == new.jobs),
+            ("[limits]", self.limits == new.limits),
+        ];
+        settings.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
+    }
+
     /// Loads a configuration file, which must be private. Relative paths are resolved.
     pub fn load(path: &Path) -> Result<Self, TomlFileError> {
         let mut config: Self = toml_file::load(path)?;

@@ -42,8 +42,9 @@ pub struct Agent {
 
 /// The result of a reload.
 pub enum Reloaded {
-    /// Configuration and keyring were replaced.
-    Done,
+    /// Configuration and keyring were replaced. The settings named here have changed, and count from the next
+    /// start on.
+    Done(Vec<&'static str>),
     /// Nothing was replaced, for this reason.
     Unchanged(String),
 }
@@ -68,9 +69,9 @@ impl Agent {
     pub fn reload(&self) -> Reloaded {
         match read(&self.config_path) {
             Ok((config, keyring)) => {
-                self.config.send_replace(Arc::new(config));
+                let old = self.config.send_replace(Arc::new(config));
                 self.keyring.send_replace(Arc::new(keyring));
-                Reloaded::Done
+                Reloaded::Done(old.changed_at_start(&self.config()))
             }
             Err(why) => Reloaded::Unchanged(why),
         }

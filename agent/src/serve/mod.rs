@@ -145,12 +145,15 @@ impl Server {
     /// Reloads the configuration and the keyring, and ends the sessions of keys that may no longer log in.
     fn reload(&self) {
         match self.agent.reload() {
-            Reloaded::Done => {
+            Reloaded::Done(later) => {
                 let (keyring, now) = (self.agent.keyring(), SystemTime::now());
                 let is_permitted =
                     |key| keyring.entry(key).is_some_and(|entry| entry.is_current(now));
                 self.sessions.stop_unless(is_permitted);
                 info!("configuration and keyring were read anew");
+                if !later.is_empty() {
+                    warn!("a restart is needed for what has changed in {}", later.join(", "));
+                }
             }
             Reloaded::Unchanged(why) => error!("nothing was read anew: {why}"),
         }

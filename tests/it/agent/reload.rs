@@ -36,6 +36,12 @@ fn a_new_keyring_counts_at_once_and_one_with_a_mistake_changes_nothing() {
         other.ask(&list()).await.unwrap();
         let refused = other.expect::<Failure>().await.unwrap();
         assert_eq!(refused.to_string(), "this key is not permitted to jobs on this host");
+        // What counts from the next start on is named.
+        let path = agent.directory.path().join("agent.toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{config}\n[exec]\ngrace_max = \"5s\"\n")).unwrap();
+        agent.signal(Signal::HUP);
+        agent.wait_for("a restart is needed for what has changed in [exec]");
         // Then it is removed, and its session ends.
         let (kept, _) = keyring.rsplit_once("[[key]]").unwrap();
         reload(kept, "were read anew");

@@ -237,7 +237,7 @@ impl fmt::Display for Cause {
             ),
             Self::NoSuchJob { .. } => f.write_str("this key has no such job on this host"),
             Self::Forgotten => {
-                f.write_str("the job is over, and its output was not kept any longer")
+                f.write_str("what this job wrote and nobody has read is not kept any longer")
             }
             Self::NotAsUser(user) => {
                 let user = escape(user.as_bytes());

@@ -137,16 +137,42 @@ fn a_killed_supervisor_takes_its_command_along_but_not_what_another_left() {
     fs::write(&straggler.gate, "").unwrap();
 }
 
+/// The supervisor that waits for the next job, and its control group.
+fn ready(zygote: Pid) -> (Pid, PathBuf) {
+    wait::until("a supervisor that is ready", || {
+        let ready = children(zygote, "lariat-job").pop()?;
+        let open = fs::read_dir(format!("/proc/{}/fd", ready.as_raw_nonzero())).ok()?.flatten();
+        let mut open = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+        Some((ready, open.find(|path| path.to_string_lossy().contains("/lariat-"))?))
+    })
+}
+
 #[test]
-fn a_control_group_has_the_name_of_its_job() {
-    let (fleet, _agent) = TestFleet::with_agent();
-    let job = fleet.ok(["run", "web1", "--detach", "--", "cat /proc/self/cgroup"]);
-    let job = job.split_whitespace().next_back().unwrap();
-    fleet.ok(["attach", "web1", job]);
-    let groups = fleet.ok(["logs", "web1", job]);
-    // If the system does not permit control groups, there is none.
-    let named = groups.lines().filter(|line| line.contains("/lariat-"));
-    assert!(named.clone().all(|line| line.ends_with(&format!("/lariat-{job}"))), "{groups}");
+fn a_control_group_is_there_before_its_job_and_goes_with_its_supervisor() {
+    let (fleet, agent) = TestFleet::with_agent();
+    if !fleet.ok(["run", "web1", "--", "cat /proc/self/cgroup"]).contains("/lariat-") {
+        eprintln!("there are no control groups here");
+        return;
+    }
+    let zygote = zygote(&agent);
+    let (_, first) = ready(zygote);
+    // Another agent in the same place sweeps when it starts.
+    let other = fleet.agent("web2");
+    ready(self::zygote(&other));
+    assert!(first.is_dir(), "its supervisor holds it");
+    let name = format!("/{}\n", first.file_name().unwrap().to_str().unwrap());
+    assert!(fleet.ok(["run", "web1", "--", "cat /proc/self/cgroup"]).contains(&name));
+    let until_removed = |group: &Path| {
+        wait::until("the group to be removed", || (!group.exists()).then_some(()));
+    };
+    until_removed(&first);
+    let (unused, group) = ready(zygote);
+    kill_process(unused, Signal::KILL).unwrap();
+    until_removed(&group);
+    fleet.ok(["run", "web1", "--", "true"]);
+    let (_, group) = ready(zygote);
+    agent.signal(Signal::KILL);
+    until_removed(&group);
 }
 
 #[test]

@@ -126,10 +126,11 @@ killed_supervisor() {
     ok "a killed supervisor takes its job along"
 }
 
-has_no_groups() { [[ -z $(find /sys/fs/cgroup -path "*$(scope)*" -name 'lariat-*') ]]; }
+# The supervisor that is ready has one.
+has_no_groups() { (($(find /sys/fs/cgroup -path "*$(scope)*" -name 'lariat-*' | wc -l) <= 1)); }
 leaves_no_groups() {
     [[ -n $(scope) ]] || die "no scope of jobs"
-    until_true 10 "no groups are left in $(scope)" has_no_groups
+    until_true 10 "no jobs' groups are left in $(scope)" has_no_groups
     ok "no groups are left"
 }
 

@@ -1,35 +1,65 @@
 //! A control group (version 2) for each job, where the system lets us make one.
 //!
-//! Its name is the job's id, so that it can never be taken for another job's. The command is born in it
-//! and its supervisor stays outside: whatever the command starts remains in the group whatever becomes of
-//! its parents, so a job is ended whole even when its supervisor was killed, and a limit on the group's
-//! processes is the command's alone. Where there are no such groups, the supervisor's own tree is all that
-//! is known of a job.
+//! A supervisor makes its group while it waits for its job, so that nobody waits for that. The group's name is
+//! random, so that it can never be taken for another job's. The command is born in it and its supervisor stays
+//! outside: whatever the command starts remains in the group whatever becomes of its parents, so a job is ended
+//! whole even when its supervisor was killed, and a limit on the group's processes is the command's alone. Where
+//! there are no such groups, the supervisor's own tree is all that is known of a job.
+//!
+//! A supervisor holds a lock on its group's directory. An empty group without one has been left, and whoever
+//! finds it removes it.
 
-use std::fs::{self, OpenOptions};
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use lariat_base::name::JobId;
-use rustix::fs::{Mode, OFlags};
+use lariat_base::secret::{NoRandomness, random};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
-/// What the groups' names begin with; the job's id follows.
+/// What the groups' names begin with; [`GroupName`] follows.
 const PREFIX: &str = "lariat-";
 
 /// The group of the supervisors, where the jobs' groups may have limits: a group that limits others must
 /// have no processes of its own.
 const SUPERVISORS: &str = "supervisors";
 
+/// How often a group is made that another agent in the same place removes before it is locked.
+const TRIES: u32 = 3;
+
+/// What a group is called: random bytes, so that no name is given out twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct GroupName(pub(super) [u8; 16]);
+
 /// The jobs' groups of one agent: they lie in the group that its supervisors are born in.
 #[derive(Clone)]
 pub(super) struct Groups(PathBuf);
 
 /// One job's group.
-pub(super) struct Group {
-    directory: PathBuf,
-    /// Most processes and threads in it.
-    tasks_max: u32,
+pub(super) struct Group(PathBuf);
+
+/// A supervisor's own group, which nobody else removes while this is held.
+pub(super) struct OwnGroup {
+    group: Group,
+    /// Its directory, locked. A process can be born by it.
+    directory: OwnedFd,
+    /// Its limit of processes and threads, where they can be counted.
+    limit: Option<File>,
+    tasks_max: Option<u32>,
+}
+
+impl GroupName {
+    /// A new name.
+    pub(super) fn generate() -> Result<Self, NoRandomness> {
+        random().map(Self)
+    }
+}
+
+impl fmt::Display for GroupName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PREFIX}{}", hex::encode(self.0))
+    }
 }
 
 impl Groups {
@@ -52,58 +82,91 @@ impl Groups {
         fs::write(self.0.join("cgroup.subtree_control"), "+pids")
     }
 
-    /// A job's group, made or not.
-    pub(super) fn of(&self, job: JobId) -> Group {
-        Group { directory: self.0.join(format!("{PREFIX}{job}")), tasks_max: u32::MAX }
+    /// The group of this name, made or not.
+    pub(super) fn of(&self, name: GroupName) -> Group {
+        Group(self.0.join(name.to_string()))
     }
 
-    /// Makes a job's group, in which there may be at most `tasks_max` processes and threads, where that can
-    /// be limited.
-    pub(super) fn make(&self, job: JobId, tasks_max: u32) -> Option<Group> {
-        let group = Group { tasks_max, ..self.of(job) };
-        group.make().ok()?;
-        Some(group)
+    /// Makes a group for the supervisor that this process is.
+    pub(super) fn make(&self, name: GroupName) -> Option<OwnGroup> {
+        (0..TRIES).find_map(|_| OwnGroup::make(self.of(name)).ok())
     }
 
-    /// Removes the groups that are empty by now. Whether others are left.
+    /// Removes the groups that are empty by now and that no supervisor holds. Whether somebody is in others.
     pub(super) fn sweep(&self) -> bool {
         let mut left = false;
         for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
             if entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
-                left |= !Group { directory: entry.path(), tasks_max: u32::MAX }.remove();
+                let group = Group(entry.path());
+                left |= match group.open().and_then(lock) {
+                    Ok(_locked) => !group.remove(),
+                    // One that is held and empty is of a supervisor that waits for its job.
+                    Err(_) => !group.processes().is_empty(),
+                };
             }
         }
         left
     }
 }
 
-impl Group {
-    /// Makes it. Another agent in the same place may take one that is still empty for a left one, and remove it:
-    /// then it is made again.
-    pub(super) fn make(&self) -> io::Result<()> {
-        fs::create_dir(&self.directory)?;
-        let limit = OpenOptions::new().write(true).open(self.directory.join("pids.max"));
+impl OwnGroup {
+    fn make(group: Group) -> io::Result<Self> {
+        match fs::create_dir(&group.0) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let directory = lock(group.open()?)?;
         // Where tasks can't be counted, there is no such file.
-        let _ = limit.and_then(|mut file| file.write_all(self.tasks_max.to_string().as_bytes()));
+        let limit = OpenOptions::new().write(true).open(group.0.join("pids.max")).ok();
+        Ok(Self { group, directory, limit, tasks_max: None })
+    }
+
+    /// Makes it again, for somebody has removed it.
+    pub(super) fn renew(&mut self) -> io::Result<()> {
+        let tasks_max = self.tasks_max;
+        *self = Self::make(Group(self.group.0.clone()))?;
+        tasks_max.into_iter().for_each(|most| self.limit(most));
         Ok(())
     }
 
-    /// A descriptor that a process can be born by.
-    pub(super) fn open(&self) -> io::Result<OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(rustix::fs::open(&self.directory, flags, Mode::empty())?)
+    /// Sets how many processes and threads there may be in it, where that can be limited.
+    pub(super) fn limit(&mut self, tasks_max: u32) {
+        self.tasks_max = Some(tasks_max);
+        if let Some(file) = &mut self.limit {
+            // Without a limit the command runs all the same.
+            let _ = file.write_all(tasks_max.to_string().as_bytes());
+        }
     }
 
     /// The file that moves whoever writes `0` to it into the group.
     pub(super) fn entrance(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        Ok(rustix::fs::open(self.directory.join("cgroup.procs"), flags, Mode::empty())?)
+        Ok(rustix::fs::open(self.group.0.join("cgroup.procs"), flags, Mode::empty())?)
+    }
+
+    /// The group, as it is to everybody.
+    pub(super) fn group(&self) -> &Group {
+        &self.group
+    }
+}
+
+impl AsFd for OwnGroup {
+    /// What a process can be born by.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+}
+
+impl Group {
+    fn open(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::open(&self.0, flags, Mode::empty())?)
     }
 
     /// The processes in it and in the groups below.
     pub(super) fn processes(&self) -> Vec<i32> {
         let mut found = Vec::new();
-        let mut directories = vec![self.directory.clone()];
+        let mut directories = vec![self.0.clone()];
         while let Some(directory) = directories.pop() {
             let list = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
             found.extend(list.lines().filter_map(|line| line.parse::<i32>().ok()));
@@ -116,7 +179,7 @@ impl Group {
     /// Ends everything in it.
     pub(super) fn kill(&self) {
         // Linux 5.14 and newer; nothing can be born meanwhile.
-        if fs::write(self.directory.join("cgroup.kill"), "1").is_err() {
+        if fs::write(self.0.join("cgroup.kill"), "1").is_err() {
             for pid in self.processes() {
                 // It may have ended by itself.
                 let _ = super::raw::kill(pid, nix::libc::SIGKILL.unsigned_abs().to_le_bytes()[0]);
@@ -126,11 +189,17 @@ impl Group {
 
     /// Removes it, unless somebody is in it. Whether it is gone.
     pub(super) fn remove(&self) -> bool {
-        match fs::remove_dir(&self.directory) {
+        match fs::remove_dir(&self.0) {
             Err(error) => error.kind() == io::ErrorKind::NotFound,
             Ok(()) => true,
         }
     }
+}
+
+/// Locks a group's directory, unless somebody else holds it.
+fn lock(directory: OwnedFd) -> io::Result<OwnedFd> {
+    flock(&directory, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(directory)
 }
 
 fn read(path: &str) -> Option<String> {
@@ -176,19 +245,29 @@ mod tests {
     }
 
     #[test]
-    fn a_group_has_its_jobs_name_and_none_is_given_to_two() {
+    fn a_sweep_removes_what_nobody_holds_and_nobody_is_in() {
         let dir = tempfile::tempdir().unwrap();
         let groups = Groups(dir.path().to_owned());
-        let (one, two) = (JobId([1; 16]), JobId([2; 16]));
-        let group = groups.make(one, 100).unwrap();
-        assert!(dir.path().join(format!("lariat-{one}")).is_dir());
-        assert!(groups.make(one, 100).is_none(), "somebody was left in it");
-        assert!(groups.make(two, 100).is_some());
-        // Somebody is in the first: a directory that is not empty can't be removed either.
-        assert!(!group.remove() || fs::create_dir_all(group.directory.join("in it")).is_ok());
-        fs::create_dir_all(group.directory.join("in it")).unwrap();
+        let [held, left, lived_in] = [1, 2, 3].map(|name| GroupName([name; 16]));
+        let mut own = groups.make(held).unwrap();
+        assert!(groups.make(held).is_none(), "another supervisor holds it");
+        for name in [left, lived_in] {
+            drop(groups.make(name).unwrap());
+        }
+        // A directory that is not empty can't be removed either.
+        fs::create_dir(groups.of(lived_in).0.join("in it")).unwrap();
         assert!(groups.sweep());
-        assert!(group.directory.is_dir() && !groups.of(two).directory.exists());
-        assert!(groups.of(two).remove(), "one that is gone needs no removing");
+        assert_eq!(
+            [held, left, lived_in].map(|name| groups.of(name).0.exists()),
+            [true, false, true]
+        );
+        assert!(groups.of(left).remove(), "one that is gone needs no removing");
+        fs::remove_dir(groups.of(lived_in).0.join("in it")).unwrap();
+        assert!(!groups.sweep(), "one that waits for its job is not left over");
+        assert!(groups.of(held).remove());
+        own.renew().unwrap();
+        assert!(!groups.sweep() && groups.of(held).0.exists());
+        drop(own);
+        assert!(!groups.sweep() && !groups.of(held).0.exists());
     }
 }

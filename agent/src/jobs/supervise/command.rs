@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use super::as_user::as_user;
 use super::spawn::{Program, spawn};
 use super::terminal::{self, Ends};
-use crate::jobs::cgroup::Group;
+use crate::jobs::cgroup::OwnGroup;
 use crate::jobs::channel::Begin;
 use crate::jobs::raw;
 use crate::jobs::words::{Command, During, End, NotStarted, Streams};
@@ -59,7 +59,7 @@ impl Failed {
 
 /// Starts the command, in this control group if there is one. The working directory of this process is its
 /// directory afterwards.
-pub(super) fn start(begin: &Begin, group: Option<&Group>) -> Result<Running, Failed> {
+pub(super) fn start(begin: &Begin, group: Option<&mut OwnGroup>) -> Result<Running, Failed> {
     let failed = |error: io::Error| Failed::io(&error);
     let user = begin.become_user.as_ref();
     let script = script(begin).map_err(failed)?;

@@ -18,7 +18,7 @@ use super::event_loop::EventLoop;
 use super::roster::Reporter;
 use super::signals;
 use super::zygote::{self, Born};
-use crate::jobs::cgroup::Groups;
+use crate::jobs::cgroup::{GroupName, Groups};
 use crate::jobs::channel::{Begin, ChannelError, ToSupervisor};
 use crate::jobs::inbox::Inbox;
 use crate::jobs::raw;
@@ -65,13 +65,18 @@ fn supervise(born: Born, groups: Option<&Groups>) -> Result<(), ChannelError> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(io::Error::from)?;
     let _ = rustix::process::setsid();
-    name(c"lariat-job");
+    call_it(c"lariat-job");
+    // Whatever can be done before there is a job: nobody waits for it.
+    let name = GroupName::generate().map_err(io::Error::other)?;
+    let mut reporter = Reporter::new(reports, name);
+    let mut group = groups.and_then(|groups| groups.make(name));
     let mut inbox = Inbox::default();
     let (begin, directory, record) = begin(&socket, &mut inbox)?;
-    let mut reporter = Reporter::new(reports, begin.run.job);
-    let group = groups.and_then(|groups| groups.make(begin.run.job, begin.tasks_max));
+    if let Some(group) = &mut group {
+        group.limit(begin.tasks_max);
+    }
     let started = match Mark::Began.add(&record) {
-        Ok(()) => command::start(&begin, group.as_ref()),
+        Ok(()) => command::start(&begin, group.as_mut()),
         Err(error) => Err(Failed::io(&error)),
     };
     if let Ok(running) = &started {
@@ -107,13 +112,13 @@ fn prepare() -> io::Result<()> {
         let _ = rustix::process::setpriority_process(None, 0);
     }
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");
-    name(c"lariat-jobs");
+    call_it(c"lariat-jobs");
     Ok(())
 }
 
 /// What it is called among the host's processes: started through a link to the agent's binary, it would
 /// be `exe`.
-fn name(name: &CStr) {
+fn call_it(name: &CStr) {
     let _ = rustix::thread::set_name(name);
 }
 

@@ -1,5 +1,5 @@
 //! What the zygote knows of the supervisors that it has forked, so that it can clear away behind one that
-//! was killed: its job, its command, and whether the command is over.
+//! was killed: its control group, its command, and whether the command is over.
 //!
 //! Supervisors write it into one pipe that all of them share. The zygote reads it only when it forks or when
 //! a supervisor has ended, so nobody is woken for it; there are fewer reports than the pipe has room for.
@@ -11,9 +11,9 @@ use std::collections::HashMap;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
 
-use lariat_base::name::JobId;
+use crate::jobs::cgroup::GroupName;
 
-/// Bytes of a report: the supervisor's id, the command's, the job's.
+/// Bytes of a report: the supervisor's id, the command's, the group's name.
 const REPORT: usize = 4 + 4 + 16;
 
 /// A command's id when there is none.
@@ -28,11 +28,11 @@ pub(super) struct Roster {
     members: HashMap<u32, Member>,
 }
 
-/// A supervisor that has its job.
+/// A supervisor, with its job or without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Member {
-    /// Its job.
-    pub(super) job: JobId,
+    /// What its job's control group is called, if there is one.
+    pub(super) group: GroupName,
     /// The command's process, which leads a group of its own, while it runs.
     pub(super) command: Option<u32>,
     /// The command is over: what is left of it was left behind on purpose.
@@ -42,7 +42,7 @@ pub(super) struct Member {
 /// A supervisor's end.
 pub(super) struct Reporter {
     pipe: PipeWriter,
-    job: JobId,
+    group: GroupName,
 }
 
 /// Both ends, of which a supervisor keeps the second.
@@ -68,20 +68,20 @@ impl Roster {
     }
 
     fn note(&mut self, report: [u8; REPORT]) {
-        let (ids, job) = report.split_at(8);
+        let (ids, group) = report.split_at(8);
         let id = |bytes: &[u8]| bytes.try_into().map_or(NONE, u32::from_le_bytes);
         let (pid, command) = (id(&ids[..4]), id(&ids[4..]));
-        let Ok(job) = job.try_into() else { return };
+        let Ok(group) = group.try_into().map(GroupName) else { return };
         let running = Some(command).filter(|&id| id != NONE && id != OVER);
-        let member = Member { job: JobId(job), command: running, over: command == OVER };
+        let member = Member { group, command: running, over: command == OVER };
         self.members.insert(pid, member);
     }
 }
 
 impl Reporter {
-    /// Reports that this process has this job.
-    pub(super) fn new(pipe: PipeWriter, job: JobId) -> Self {
-        let mut reporter = Self { pipe, job };
+    /// Reports that this process is about to make this group.
+    pub(super) fn new(pipe: PipeWriter, group: GroupName) -> Self {
+        let mut reporter = Self { pipe, group };
         reporter.report(NONE);
         reporter
     }
@@ -105,7 +105,7 @@ impl Reporter {
         let mut report = [0; REPORT];
         report[..4].copy_from_slice(&std::process::id().to_le_bytes());
         report[4..8].copy_from_slice(&command.to_le_bytes());
-        report[8..].copy_from_slice(&self.job.0);
+        report[8..].copy_from_slice(&self.group.0);
         // A zygote that was killed clears nothing away.
         let _ = self.pipe.write_all(&report);
     }
@@ -118,21 +118,21 @@ mod tests {
     #[test]
     fn the_newest_report_counts_until_the_end() {
         let (mut roster, pipe) = roster().unwrap();
-        let (own, job) = (std::process::id(), JobId([7; 16]));
+        let (own, group) = (std::process::id(), GroupName([7; 16]));
         roster.update();
-        assert_eq!(roster.ended(own), None, "one that had no job yet");
-        let mut reporter = Reporter::new(pipe, job);
+        assert_eq!(roster.ended(own), None, "one that has not reported yet");
+        let mut reporter = Reporter::new(pipe, group);
         roster.update();
         reporter.started(5);
         roster.update();
-        let running = Member { job, command: Some(5), over: false };
+        let running = Member { group, command: Some(5), over: false };
         assert_eq!(roster.members.get(&own), Some(&running));
         reporter.reaped();
         roster.update();
         assert_eq!(roster.members.get(&own), Some(&Member { command: None, ..running }));
         reporter.over();
         roster.update();
-        assert_eq!(roster.ended(own), Some(Member { job, command: None, over: true }));
+        assert_eq!(roster.ended(own), Some(Member { group, command: None, over: true }));
         assert_eq!(roster.ended(own), None, "its id may be another's now");
     }
 }

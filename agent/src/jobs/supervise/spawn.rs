@@ -1,6 +1,6 @@
 //! Starting the command's process: born in its job's control group, where there is one.
 //!
-//! To be born in a group costs nothing; to move there would hold up every process of the host that starts
+//! To be born in a group costs next to nothing; to move there would hold up every process of the host that starts
 //! or ends meanwhile.
 //!
 //! Invariant: a program is run as it is. One that the system can't run is given to no shell, as `execvp` would.
@@ -15,7 +15,7 @@ use std::process::Command;
 use nix::unistd::Pid;
 use rustix::io::Errno;
 
-use crate::jobs::cgroup::Group;
+use crate::jobs::cgroup::OwnGroup;
 use crate::jobs::raw;
 
 /// A program, its argv, and its whole environment.
@@ -60,7 +60,7 @@ impl Program {
 pub(super) fn spawn(
     mut command: Command,
     program: Program,
-    group: Option<&Group>,
+    group: Option<&mut OwnGroup>,
 ) -> io::Result<u32> {
     // Closed by the program's start, and written to if there is none.
     let (mut failed, mut failure) = io::pipe()?;
@@ -89,12 +89,12 @@ pub(super) fn spawn(
 const TRIES: u32 = 3;
 
 /// Goes on in two processes, of which the child is in the group if that can be.
-fn fork_in(group: &Group) -> io::Result<Option<Pid>> {
+fn fork_in(group: &mut OwnGroup) -> io::Result<Option<Pid>> {
     for _ in 0..TRIES {
-        match group.open().and_then(|directory| raw::fork_into(directory.as_fd())) {
+        match raw::fork_into(group.as_fd()) {
             Err(error) if is_gone(&error) => {
-                // What fails here fails again when it is opened.
-                let _ = group.make();
+                // What fails here fails again when somebody is to be born in it.
+                let _ = group.renew();
             }
             // Linux before 5.7, or a filter that does not know the call.
             Err(error) if is_unknown(&error) => return fork_and_move(group),
@@ -104,7 +104,7 @@ fn fork_in(group: &Group) -> io::Result<Option<Pid>> {
     raw::fork()
 }
 
-fn fork_and_move(group: &Group) -> io::Result<Option<Pid>> {
+fn fork_and_move(group: &OwnGroup) -> io::Result<Option<Pid>> {
     let entrance = group.entrance();
     let child = raw::fork()?;
     if let (None, Ok(entrance)) = (child, &entrance) {

@@ -5,7 +5,7 @@
 //! [`ASK`] and a socket, which becomes the new supervisor's. It answers with an error number, 0 if all
 //! is well.
 //!
-//! It waits for its children too, so that none stays a zombie, removes the control groups of their jobs, and
+//! It waits for its children too, so that none stays a zombie, removes their control groups, and
 //! ends what a supervisor that was killed has left running ([`roster`](super::roster) says what that was).
 //! Once the agent is gone it stays for that until the last of them has ended.
 
@@ -149,14 +149,14 @@ fn reap(roster: &mut Roster, groups: Option<&Groups>, left: &mut Option<i64>) ->
     }
 }
 
-/// Ends what a supervisor that was killed could not end. Its job's control group goes, unless somebody was
+/// Ends what a supervisor that was killed could not end. Its control group goes, unless somebody was
 /// left behind in it on purpose; whether it has gone.
 fn clear_away(groups: Option<&Groups>, member: Member, status: WaitStatus) -> bool {
     let was_killed = status.signaled() && !member.over;
     if let Some(command) = member.command.filter(|_| was_killed) {
         end_group(command);
     }
-    let Some(group) = groups.map(|groups| groups.of(member.job)) else { return true };
+    let Some(group) = groups.map(|groups| groups.of(member.group)) else { return true };
     if was_killed {
         group.kill();
     }

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
 use super::sent_once::SentOnce;
-use crate::jobs::cgroup::Group;
+use crate::jobs::cgroup::OwnGroup;
 use crate::jobs::channel::{self, Begin, ToAgent};
 use crate::jobs::directory;
 use crate::jobs::record::Mark;
@@ -41,7 +41,7 @@ pub(in crate::jobs::supervise) struct EventLoop {
     /// The job's end was written down.
     pub(super) is_recorded: bool,
     pub(super) signals: SignalFd,
-    pub(super) control: Option<Group>,
+    pub(super) control: Option<OwnGroup>,
     /// Tells the zygote what is left to clear away if this supervisor is killed.
     pub(super) reporter: Reporter,
     pub(super) is_reported: bool,
@@ -67,7 +67,7 @@ impl EventLoop {
         record: File,
         signals: SignalFd,
         agent: AgentPeer,
-        (control, reporter): (Option<Group>, Reporter),
+        (control, reporter): (Option<OwnGroup>, Reporter),
     ) -> Self {
         let Run { timeout_ms, grace_ms, streams, .. } = &begin.run;
         let grace = match streams {
@@ -164,10 +164,11 @@ impl EventLoop {
 
     /// Sends a signal to all processes of the job.
     pub(super) fn signal(&self, number: u8) {
-        if let Some(control) = self.control.as_ref().filter(|_| number == SIGKILL) {
+        let control = self.control.as_ref().map(OwnGroup::group);
+        if let Some(control) = control.filter(|_| number == SIGKILL) {
             control.kill();
         }
-        tree::signal(self.group(), self.control.as_ref(), number);
+        tree::signal(self.group(), control, number);
     }
 
     /// The command's process group, which has its id; that may be another's once the command was reaped.

@@ -32,8 +32,10 @@ use clap::Subcommand;
 use crate::context::Context;
 use crate::error::CliError;
 
-/// A verb with its arguments.
+/// A verb with its arguments. Those of the other verbs are not built: that would take longer than all else that
+/// a command line needs.
 #[derive(Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Make a fleet: its CA, your key and an empty inventory
     Init(init::Args),

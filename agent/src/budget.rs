@@ -17,7 +17,7 @@ use lariat_wire::memory::{Account, Memory};
 use lariat_wire::protocol::failure::{Cause, Failure, Limit};
 use lariat_wire::protocol::verb::Verb;
 
-use crate::keyring::Entry;
+use crate::keyring::{Entry, Keyring};
 
 /// The total amount of each resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,37 @@ pub struct Limits {
 
 /// What is reserved for owners, up to half of the total.
 const RESERVED: Limits = Limits { sessions: 16, jobs: 8, memory: 32 * 1024 * 1024 };
+
+/// The total of a resource, and the part of it that is reserved for owners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    total: u64,
+    reserved: u64,
+}
+
+impl Bounds {
+    /// At most half is reserved.
+    pub const fn new(total: u64, reserved: u64) -> Self {
+        let half = total / 2;
+        Self { total, reserved: if reserved < half { reserved } else { half } }
+    }
+
+    /// What all keys together may have.
+    pub fn total(self) -> u64 {
+        self.total
+    }
+
+    /// What all keys but the owners may have together.
+    pub fn of_others(self) -> u64 {
+        self.total - self.reserved
+    }
+
+    /// What one key may have.
+    pub fn of_one(self, is_owner: bool) -> u64 {
+        // The reserve is for other owners too.
+        if is_owner { self.of_others().max(1) } else { self.total / 2 }
+    }
+}
 
 /// A resource that is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +113,11 @@ impl Holder {
         Self { key: entry.id, is_owner, sessions: entry.max_sessions, jobs: entry.max_jobs }
     }
 
+    /// The holder for this key, which the keyring need not have.
+    pub fn named(key: KeyId, keyring: &Keyring) -> Self {
+        keyring.entry(key).map_or_else(|| Self::unknown(key), |entry| Self::of(entry))
+    }
+
     /// Whether the key is an owner.
     pub fn is_owner(self) -> bool {
         self.is_owner
@@ -107,8 +143,7 @@ pub struct Budget(Arc<[Mutex<Pool>; 3]>);
 
 /// The state of one resource.
 struct Pool {
-    total: usize,
-    reserved: usize,
+    bounds: Bounds,
     used: usize,
     /// The part of `used` that keys other than owners hold.
     used_by_others: usize,
@@ -119,7 +154,9 @@ struct Pool {
 impl Budget {
     /// A budget of which nothing is used.
     pub fn new(limits: Limits) -> Self {
-        let pool = |total, reserved: usize| Mutex::new(Pool::new(total, reserved));
+        let pool = |total: usize, reserved: usize| {
+            Mutex::new(Pool::new(Bounds::new(total as u64, reserved as u64)))
+        };
         Self(Arc::new([
             pool(limits.sessions, RESERVED.sessions),
             pool(limits.jobs, RESERVED.jobs),
@@ -157,24 +194,19 @@ impl Budget {
 }
 
 impl Pool {
-    fn new(total: usize, reserved: usize) -> Self {
-        let reserved = reserved.min(total / 2);
-        Self { total, reserved, used: 0, used_by_others: 0, keys: HashMap::new() }
+    fn new(bounds: Bounds) -> Self {
+        Self { bounds, used: 0, used_by_others: 0, keys: HashMap::new() }
     }
 
     fn take(&mut self, holder: Holder, own_limit: Option<usize>, amount: usize) -> bool {
+        let (bounds, Holder { is_owner, .. }) = (self.bounds, holder);
         let mine = self.keys.get(&holder.key).copied().unwrap_or_default();
         let fits =
-            |used: usize, most: usize| used.checked_add(amount).is_some_and(|sum| sum <= most);
-        let open = self.total - self.reserved;
-        let fits_key = if holder.is_owner {
-            // The reserve is for other owners too.
-            fits(mine, open.max(1))
-        } else {
-            fits(mine, self.total / 2) && fits(self.used_by_others, open)
-        };
-        let fits_own = own_limit.is_none_or(|limit| fits(mine, limit));
-        let may = fits_key && fits_own && fits(self.used, self.total);
+            |used: usize, most: u64| used.checked_add(amount).is_some_and(|sum| sum as u64 <= most);
+        let fits_key = fits(mine, bounds.of_one(is_owner))
+            && (is_owner || fits(self.used_by_others, bounds.of_others()));
+        let fits_own = own_limit.is_none_or(|limit| fits(mine, limit as u64));
+        let may = fits_key && fits_own && fits(self.used, bounds.total());
         if may {
             self.add(holder, amount);
         }

@@ -14,7 +14,7 @@ pub fn limits() -> Limits {
     for_memory(memory())
 }
 
-/// Bytes of output that the detached jobs of one key may keep in this directory.
+/// Bytes of output that all jobs may keep in this directory.
 pub fn output(state: &Path) -> u64 {
     const LEAST: u64 = 1024 * MIB;
     let disk =

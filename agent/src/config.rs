@@ -68,8 +68,7 @@ pub struct Limits {
     /// Concurrent jobs, detached ones included. By default as many as fit the host's memory, 16 to 512.
     #[serde(deserialize_with = "some_count")]
     pub jobs: Option<usize>,
-    /// Bytes of output that the detached jobs of one key keep on disk. By default a tenth of the disk, at
-    /// least 1G.
+    /// Bytes of output that all jobs keep on disk. By default a tenth of the disk, at least 1G.
     #[serde(deserialize_with = "some_size")]
     pub output: Option<u64>,
     /// Bytes that requests keep in memory. By default a quarter of the host's memory, 32M to 1G.

@@ -69,11 +69,8 @@ pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
     let jobs = Jobs::open(&config.state, settings)
         .map_err(|e| StartError::system(format!("open {}: {e}", config.state.display())))?;
     let budget = Budget::new(config.limits.or(capacity::limits()));
-    let holder =
-        |key| keyring.entry(key).map_or_else(|| Holder::unknown(key), |entry| Holder::of(entry));
-    let job_shares = JobShares::load(&jobs, &budget, holder)
+    let job_shares = JobShares::load(&jobs, &budget, |key| Holder::named(key, &keyring))
         .map_err(|e| StartError::system(format!("look for jobs: {e}")))?;
-    let output = config.limits.output.unwrap_or_else(|| capacity::output(&config.state));
     let agent = Arc::new(Agent {
         config_path: path.to_owned(),
         config: watch::Sender::new(Arc::new(config)),
@@ -84,7 +81,6 @@ pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
         job_shares,
         transfers: Transfers::default(),
         budget,
-        output,
     });
     let handshaker = Handshaker::new(&identity, Arc::clone(&agent)).map_err(StartError::system)?;
     let runtime = Builder::new_current_thread().enable_all().build();

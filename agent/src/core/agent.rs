@@ -36,8 +36,6 @@ pub struct Agent {
     pub transfers: Transfers,
     /// What each key may use.
     pub budget: Budget,
-    /// Bytes of output that the detached jobs of one owner may keep; those of another key may keep half.
-    pub output: u64,
 }
 
 /// The result of a reload.

@@ -1,98 +1,320 @@
-//! How much output of a key's detached jobs is kept: when there is no room for another job, the output
-//! of those that ended longest ago goes before its time.
+//! How much of what jobs have written is kept, by each key and by all of them. Where that is too much, jobs that
+//! have ended go before their time. Of the keys that share a bound the one that keeps most gives way, its oldest
+//! job first, so a key that keeps little loses nothing to one that keeps much.
 
-use std::fs::File;
+use std::collections::BTreeMap;
 use std::io;
 use std::time::SystemTime;
 
 use lariat_base::name::{JobId, KeyId};
 
-use super::record::State;
 use super::start::Jobs;
-use super::stream::Stream;
+use crate::budget::Bounds;
 
-/// A detached job that is over, and what it keeps.
-struct Ended {
-    at: Option<SystemTime>,
-    job: JobId,
-    bytes: u64,
+/// Bytes of output that are set aside for owners.
+const RESERVED: u64 = 1024 * 1024 * 1024;
+
+/// Most jobs that nobody came back for, and most bytes of all of them.
+const UNFETCHED: Bounds = Bounds::new(1024, 128);
+const UNFETCHED_BYTES: Bounds = Bounds::new(256 * 1024 * 1024, 32 * 1024 * 1024);
+
+/// What a job keeps on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) key: KeyId,
+    pub(super) job: JobId,
+    pub(super) is_detached: bool,
+    /// Its supervisor is there, so it can't go.
+    pub(super) is_alive: bool,
+    /// When its record was written to last.
+    pub(super) at: SystemTime,
+    pub(super) bytes: u64,
+}
+
+impl Kept {
+    /// It ended, and nobody came back for it.
+    fn is_unfetched(&self) -> bool {
+        !self.is_detached && !self.is_alive
+    }
 }
 
 impl Jobs {
-    /// Makes room for one more detached job of this key, so that all of its jobs keep no more than
-    /// `most` bytes; a job that runs counts as what it may come to keep. Gives whether there is room.
-    pub fn make_room(&self, key: KeyId, most: u64) -> io::Result<bool> {
-        let each = self.settings.log_limit.saturating_mul(2);
-        let (mut running, mut ended) = (0_u64, Vec::new());
-        for job in self.directories.ids()? {
-            // One that can't be read, or goes while we look, keeps nothing that could be told.
-            let Ok(found) = self.directories.find(job) else { continue };
-            if found.record.key != key || !found.record.detached {
-                continue;
-            }
-            if matches!(found.state, State::Alive(..)) {
-                running = running.saturating_add(each);
-            } else {
-                ended.push(Ended { at: found.heard_of, job, bytes: kept(&found.directory) });
-            }
+    /// Makes room for one more detached job of this key; `is_owner` tells who is an owner. Returns whether there
+    /// is room.
+    pub fn make_room(&self, key: KeyId, is_owner: impl Fn(KeyId) -> bool) -> io::Result<bool> {
+        let kept = self.directories.kept()?;
+        let mut room = Room::new(self.bounds(), is_owner);
+        kept.iter().for_each(|kept| room.add(kept, self.bytes_of(kept)));
+        room.account(key).used += self.most_of_one();
+        let is_there = room.fit(Some(key));
+        if is_there {
+            room.gone.into_iter().try_for_each(|job| self.release(job))?;
         }
-        // A single job always fits.
-        let most = most.max(each);
-        let Some(room) = most.checked_sub(running).and_then(|room| room.checked_sub(each)) else {
-            return Ok(false);
+        Ok(is_there)
+    }
+
+    /// Removes what is too much of what jobs keep. Returns how many jobs.
+    pub(super) fn trim(&self, is_owner: impl Fn(KeyId) -> bool) -> io::Result<usize> {
+        let mut kept = self.directories.kept()?;
+        let before = kept.len();
+        let mut keep_to = |bounds, amount: &dyn Fn(&Kept) -> Option<u64>| -> io::Result<()> {
+            let mut room = Room::new(bounds, &is_owner);
+            for (kept, amount) in kept.iter().filter_map(|kept| Some((kept, amount(kept)?))) {
+                room.add(kept, amount);
+            }
+            // What can't go now goes once it has ended.
+            let _fits = room.fit(None);
+            kept.retain(|kept| !room.gone.contains(&kept.job));
+            room.gone.into_iter().try_for_each(|job| self.release(job))
         };
-        for job in too_old(ended, room) {
-            self.release(job)?;
-        }
-        Ok(true)
+        keep_to(UNFETCHED, &|kept| kept.is_unfetched().then_some(1))?;
+        keep_to(UNFETCHED_BYTES, &|kept| kept.is_unfetched().then_some(kept.bytes))?;
+        keep_to(self.bounds(), &|kept| Some(self.bytes_of(kept)))?;
+        Ok(before - kept.len())
+    }
+
+    /// What a detached job that runs may come to keep.
+    fn most_of_one(&self) -> u64 {
+        self.settings.log_limit.saturating_mul(2)
+    }
+
+    fn bytes_of(&self, kept: &Kept) -> u64 {
+        if kept.is_alive && kept.is_detached { self.most_of_one() } else { kept.bytes }
+    }
+
+    /// A single job of an owner and one of another key always fit.
+    fn bounds(&self) -> Bounds {
+        let one = self.most_of_one();
+        Bounds::new(self.settings.output.max(one.saturating_mul(2)), RESERVED.max(one))
     }
 }
 
-/// Bytes of output in a job's directory.
-fn kept(directory: &File) -> u64 {
-    let mut bytes = 0;
-    for entry in rustix::fs::Dir::read_from(directory).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let streams = [Stream::Stdout, Stream::Stderr];
-        if streams.iter().any(|stream| name.to_bytes().starts_with(stream.name().as_bytes()))
-            && let Ok(stat) = rustix::fs::statat(directory, name, rustix::fs::AtFlags::empty())
+/// Who keeps how much.
+struct Room<F> {
+    bounds: Bounds,
+    is_owner: F,
+    accounts: BTreeMap<KeyId, Account>,
+    /// What is to go, so that the others fit.
+    gone: Vec<JobId>,
+}
+
+/// What a key keeps.
+struct Account {
+    is_owner: bool,
+    used: u64,
+    /// Jobs that may go, and how much each of them keeps.
+    ended: Vec<(SystemTime, JobId, u64)>,
+}
+
+impl<F: Fn(KeyId) -> bool> Room<F> {
+    fn new(bounds: Bounds, is_owner: F) -> Self {
+        Self { bounds, is_owner, accounts: BTreeMap::new(), gone: Vec::new() }
+    }
+
+    fn account(&mut self, key: KeyId) -> &mut Account {
+        let new = || Account { is_owner: (self.is_owner)(key), used: 0, ended: Vec::new() };
+        self.accounts.entry(key).or_insert_with(new)
+    }
+
+    fn add(&mut self, kept: &Kept, amount: u64) {
+        let account = self.account(kept.key);
+        account.used = account.used.saturating_add(amount);
+        if !kept.is_alive {
+            account.ended.push((kept.at, kept.job, amount));
+        }
+    }
+
+    /// Lets go what is too much of one key, or of each, and of all of them. Returns whether what is left fits.
+    fn fit(&mut self, one: Option<KeyId>) -> bool {
+        for account in self.accounts.values_mut() {
+            // The newest first: the last one is the next to go.
+            account.ended.sort_unstable_by(|one, other| other.cmp(one));
+        }
+        let bounds = self.bounds;
+        let keys: Vec<_> =
+            self.accounts.iter().map(|(&key, account)| (key, account.is_owner)).collect();
+        let mut fits = true;
+        for (key, is_owner) in
+            keys.iter().copied().filter(|&(key, _)| one.is_none_or(|one| one == key))
         {
-            bytes += u64::try_from(stat.st_size).unwrap_or_default();
+            fits &= self.keep_to(bounds.of_one(is_owner), |other, _| other == key);
+        }
+        // An owner has nothing to do with the share of the others.
+        if keys.iter().any(|&(key, is_owner)| !is_owner && one.is_none_or(|one| one == key)) {
+            fits &= self.keep_to(bounds.of_others(), |_, account| !account.is_owner);
+        }
+        self.keep_to(bounds.total(), |_, _| true) && fits
+    }
+
+    /// Lets jobs of some keys go until these keep no more than this.
+    fn keep_to(&mut self, most: u64, share: impl Fn(KeyId, &Account) -> bool) -> bool {
+        loop {
+            let mut sharing: Vec<&mut Account> = self
+                .accounts
+                .iter_mut()
+                .filter_map(|(&key, account)| share(key, account).then_some(account))
+                .collect();
+            let used = sharing.iter().map(|account| account.used).fold(0, u64::saturating_add);
+            if used <= most {
+                return true;
+            }
+            sharing.retain(|account| !account.ended.is_empty());
+            let Some(largest) = sharing.into_iter().max_by_key(|account| account.used) else {
+                return false;
+            };
+            if let Some((_, job, amount)) = largest.ended.pop() {
+                largest.used = largest.used.saturating_sub(amount);
+                self.gone.push(job);
+            }
         }
     }
-    bytes
-}
-
-/// Which of them go, the oldest first, so that the others keep no more than `room` bytes.
-fn too_old(mut ended: Vec<Ended>, room: u64) -> impl Iterator<Item = JobId> {
-    ended.sort_by_key(|ended| (ended.at, ended.job));
-    let mut sum = ended.iter().map(|ended| ended.bytes).fold(0, u64::saturating_add);
-    ended.into_iter().map_while(move |ended| {
-        let goes = sum > room;
-        sum = sum.saturating_sub(ended.bytes);
-        goes.then_some(ended.job)
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use lariat_base::name::BootId;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::jobs::record::{Mark, Record};
+    use crate::jobs::settings::Settings;
+
+    const OWNER: u8 = 9;
+
+    fn kept(key: u8, job: u8, seconds: u64) -> Kept {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let (key, job) = (KeyId([key; 16]), JobId([job; 16]));
+        Kept { key, job, is_detached: true, is_alive: false, at, bytes: 0 }
+    }
+
+    fn room(total: u64, reserved: u64, all: &[(Kept, u64)]) -> Room<fn(KeyId) -> bool> {
+        let is_owner: fn(KeyId) -> bool = |key| key.0[0] == OWNER;
+        let mut room = Room::new(Bounds::new(total, reserved), is_owner);
+        all.iter().for_each(|(kept, amount)| room.add(kept, *amount));
+        room
+    }
+
+    /// Which jobs go, and whether the others fit.
+    fn gone(total: u64, reserved: u64, all: &[(Kept, u64)], one: Option<u8>) -> (Vec<u8>, bool) {
+        let mut room = room(total, reserved, all);
+        let fits = room.fit(one.map(|key| KeyId([key; 16])));
+        (room.gone.iter().map(|job| job.0[0]).collect(), fits)
+    }
 
     #[test]
-    fn the_oldest_go_until_the_others_fit() {
-        let ended = || {
-            let at = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-            [(30, 3, 100), (10, 1, 50), (20, 2, 0)]
-                .map(|(seconds, id, bytes)| Ended { at: at(seconds), job: JobId([id; 16]), bytes })
-                .into()
+    fn the_oldest_of_a_key_go_until_the_others_fit() {
+        let all = [(kept(1, 3, 30), 100), (kept(1, 1, 10), 50), (kept(1, 2, 20), 0)];
+        let gone = |most: u64| gone(most * 2, 0, &all, None);
+        assert_eq!(gone(150), (vec![], true));
+        assert_eq!(gone(149), (vec![1], true));
+        assert_eq!(gone(100), (vec![1], true));
+        assert_eq!(gone(99), (vec![1, 2, 3], true));
+        assert_eq!(gone(0), (vec![1, 2, 3], true));
+    }
+
+    #[test]
+    fn of_many_keys_the_one_that_keeps_most_gives_way() {
+        let all = [
+            (kept(1, 11, 50), 40),
+            (kept(1, 12, 60), 40),
+            (kept(2, 21, 40), 60),
+            (kept(3, 31, 10), 5),
+        ];
+        assert_eq!(gone(200, 50, &all, None), (vec![], true));
+        assert_eq!(gone(180, 50, &all, None), (vec![11], true), "no more than 130 without owners");
+        assert_eq!(gone(180, 50, &all, Some(OWNER)), (vec![], true));
+        let with_owner = [&all[..], &[(kept(OWNER, 91, 70), 50)]].concat();
+        assert_eq!(gone(150, 50, &with_owner, Some(OWNER)), (vec![11, 21], true));
+    }
+
+    #[test]
+    fn what_runs_does_not_go_and_is_refused_if_it_is_too_much() {
+        let running = |key, job, amount| (Kept { is_alive: true, ..kept(key, job, 0) }, amount);
+        let all = [running(1, 11, 50), running(2, 21, 50), (kept(3, 31, 9), 30)];
+        assert_eq!(gone(200, 80, &all, Some(1)), (vec![31], true));
+        assert_eq!(gone(200, 100, &all, Some(1)), (vec![31], true));
+        let more = [&all[..], &[running(1, 12, 60)]].concat();
+        assert_eq!(gone(400, 200, &more, Some(1)), (vec![], true));
+        assert!(!gone(200, 100, &more, Some(1)).1);
+        let owner = [&more[..], &[running(OWNER, 91, 40)]].concat();
+        assert_eq!(
+            gone(200, 100, &owner, Some(OWNER)),
+            (vec![31], true),
+            "it always has its share"
+        );
+    }
+
+    #[test]
+    fn results_that_nobody_fetched_are_bounded_by_key_and_count() {
+        let state = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            supervisor: "/nonexistent".into(),
+            path: Vec::new(),
+            lang: Vec::new(),
+            max_grace: Duration::ZERO,
+            log_limit: 1 << 20,
+            output: 1 << 30,
+            tasks_max: 1,
+            keep: Duration::ZERO,
+            boot: BootId([1; 16]),
         };
-        let gone = |room| too_old(ended(), room).map(|job| job.0[0]).collect::<Vec<_>>();
-        assert_eq!(gone(150), []);
-        assert_eq!(gone(149), [1]);
-        assert_eq!(gone(100), [1]);
-        assert_eq!(gone(99), [1, 2, 3]);
-        assert_eq!(gone(0), [1, 2, 3]);
+        let jobs = Jobs::open(state.path(), settings).unwrap();
+        let start = |key: u8, number: u16, detached| {
+            let mut job = JobId([key; 16]);
+            job.0[..2].copy_from_slice(&number.to_le_bytes());
+            let record = Record {
+                version: 1,
+                key: KeyId([key; 16]),
+                boot: BootId([1; 16]),
+                began_ms: 0,
+                detached,
+                user: None,
+                summary: Vec::new(),
+            };
+            let made = jobs.directories.create(job, &record).unwrap();
+            Mark::Began.add(&made.record).unwrap();
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1 + u64::from(number));
+            made.record.set_modified(at).unwrap();
+            job
+        };
+        let many: Vec<_> = (0..520).map(|number| start(1, number, false)).collect();
+        let others = [start(2, 0, false), start(1, 0xffff, true)];
+        let is_kept = |job: &JobId| jobs.directories.find(*job).is_ok();
+        assert_eq!(jobs.trim(|_| false).unwrap(), 8);
+        assert!(many[..8].iter().all(|job| !is_kept(job)));
+        assert!(many[8..].iter().chain(&others).all(is_kept));
+        assert_eq!(jobs.trim(|_| false).unwrap(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bound_is_passed_and_nothing_goes_for_nothing(
+            all in proptest::collection::vec((0_u8..4, 0_u64..99, 0_u64..50), 0..30),
+        ) {
+            let key = |key| if key == 0 { OWNER } else { key };
+            let all: Vec<_> = (0..)
+                .zip(all)
+                .map(|(job, (number, at, amount))| (kept(key(number), job, at), amount))
+                .collect();
+            let mut room = room(200, 60, &all);
+            prop_assert!(room.fit(None));
+            let sum = |of: &dyn Fn(&Account) -> bool| {
+                let counted = room.accounts.values().filter(|account| of(account));
+                counted.map(|account| account.used).sum::<u64>()
+            };
+            prop_assert!(sum(&|_| true) <= 200);
+            prop_assert!(sum(&|account| !account.is_owner) <= 140);
+            for account in room.accounts.values() {
+                let most = if account.is_owner { 140 } else { 100 };
+                prop_assert!(account.used <= most);
+            }
+            let left = all.iter().filter(|(kept, _)| !room.gone.contains(&kept.job));
+            prop_assert_eq!(left.map(|(_, amount)| amount).sum::<u64>(), sum(&|_| true));
+            if all.iter().map(|(_, amount)| amount).sum::<u64>() <= 100 {
+                prop_assert!(room.gone.is_empty());
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@ use lariat_base::name::BootId;
 use lariat_wire::protocol::exec::Run;
 
 use super::channel::{Begin, VERSION};
+use crate::capacity;
 use crate::config::Config;
 use crate::core::ActAs;
 use crate::user::User;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub max_grace: Duration,
     /// Bytes of each output stream of a detached job that are kept.
     pub log_limit: u64,
+    /// Bytes of output that all jobs keep on disk.
+    pub output: u64,
     /// Most processes and threads of a job at a time, where they can be counted.
     pub tasks_max: u32,
     /// How long a detached job is kept after its end.
@@ -53,6 +56,7 @@ impl Settings {
             lang: lang.map_or_else(|| LANG.as_bytes().to_vec(), OsStringExt::into_vec),
             max_grace: exec.grace_max,
             log_limit: jobs.output,
+            output: config.limits.output.unwrap_or_else(|| capacity::output(&config.state)),
             tasks_max: exec.tasks_max.map_or_else(share_of_tasks, NonZeroU32::get),
             keep: jobs.keep,
             boot,

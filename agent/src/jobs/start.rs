@@ -27,11 +27,7 @@ use crate::core::ActAs;
 /// How long a job's id, and so its directory, is kept after its end, or its supervisor's death.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// Most jobs that nobody came back for, and most bytes of all of them, that are kept for that time.
-const UNFETCHED: usize = 1024;
-const UNFETCHED_BYTES: u64 = 256 * 1024 * 1024;
-
-/// How many jobs are started before is looked whether those that nobody came back for are too many.
+/// How many jobs are started before is looked whether all of them keep too much.
 const SWEEP_AFTER: u32 = 256;
 
 /// Why a job was not started.
@@ -140,23 +136,24 @@ impl Jobs {
         due
     }
 
-    /// Removes what nobody came for in [`KEPT`], or what of that is too much, and detached jobs in their own
-    /// time, as of `now`.
-    pub fn sweep(&self, now: SystemTime) {
+    /// Removes what nobody came for in [`KEPT`], detached jobs in their own time, as of `now`, and what of all
+    /// jobs is too much; `is_owner` tells who is an owner.
+    pub fn sweep(&self, now: SystemTime, is_owner: impl Fn(KeyId) -> bool) {
         // A clock that stands before 1970 and a day is not set yet.
         let Some(followed_since) = now.checked_sub(KEPT) else { return };
         let detached_since = now.checked_sub(self.settings.keep).unwrap_or(SystemTime::UNIX_EPOCH);
-        let keep = Keep {
-            followed_since,
-            detached_since,
-            unfetched: UNFETCHED,
-            unfetched_bytes: UNFETCHED_BYTES,
-        };
         // An id is kept for its time, also if the rest is not.
-        match self.directories.sweep(keep, |job| self.released.add(job)) {
-            Ok(0) => {}
-            Ok(count) => tracing::info!("removed {count} jobs that ended long ago"),
-            Err(error) => tracing::warn!("can't remove old jobs: {error}"),
+        let old = self
+            .directories
+            .sweep(Keep { followed_since, detached_since }, |job| self.released.add(job));
+        for (removed, which) in
+            [(old, "that ended long ago"), (self.trim(is_owner), "for want of room")]
+        {
+            match removed {
+                Ok(0) => {}
+                Ok(count) => tracing::info!("removed {count} jobs {which}"),
+                Err(error) => tracing::warn!("can't remove jobs {which}: {error}"),
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use lariat_wire::protocol::failure::{Cause, Failure, Limit};
 use tracing::warn;
 
 use super::{attach, detached, follow};
-use crate::budget::Share;
+use crate::budget::{Holder, Share};
 use crate::core::{Outcome, Permit, Session};
 use crate::jobs::StartError;
 use crate::transport::SessionLink;
@@ -48,8 +48,9 @@ fn admit(job: JobId, is_detached: bool, session: &Session) -> Result<Share, Fail
     let agent = &session.agent;
     let share = agent.job_shares.take(session.holder, &agent.jobs)?;
     if is_detached {
-        let most = if session.holder.is_owner() { agent.output } else { agent.output / 2 };
-        match agent.jobs.make_room(session.key.id, most) {
+        let (own, keyring) = (session.key.id, agent.keyring());
+        let holder = |key| if key == own { session.holder } else { Holder::named(key, &keyring) };
+        match agent.jobs.make_room(own, |key| holder(key).is_owner()) {
             Ok(true) => {}
             Ok(false) => return Err(Failure::request(Cause::AtLimit(Limit::Output))),
             Err(error) => warn!("run: job {job}: old jobs can't be removed: {error}"),

@@ -139,7 +139,10 @@ impl Server {
     /// Runs on a blocking thread: there may be many jobs.
     fn sweep(&self) {
         let agent = Arc::clone(&self.agent);
-        tokio::task::spawn_blocking(move || agent.jobs.sweep(SystemTime::now()));
+        let keyring = agent.keyring();
+        tokio::task::spawn_blocking(move || {
+            agent.jobs.sweep(SystemTime::now(), |key| Holder::named(key, &keyring).is_owner());
+        });
     }
 
     /// Reloads the configuration and the keyring, and ends the sessions of keys that may no longer log in.

@@ -183,6 +183,41 @@ fn output_that_a_key_keeps_is_bounded_and_the_oldest_goes_first() {
     });
 }
 
+#[test]
+fn output_that_all_keys_keep_is_bounded_and_an_owner_always_has_room() {
+    let config = "[limits]\noutput = \"512K\"\n[jobs]\noutput = \"64K\"\n";
+    let (verbs, other_verbs) = ("\"run\", \"jobs\"", Some(ALL));
+    let setup = Setup { config, verbs, other_verbs, more_keys: 1, ..Setup::default() };
+    let agent = BareAgent::with(setup);
+    let (one, another, owner) = (&agent.key, &agent.more_keys[0], &agent.other_key);
+    let kept = |job: u8| {
+        agent.directory.path().join("state/jobs").join(JobId([job; 16]).to_string()).exists()
+    };
+    block_on(async {
+        let start = async |key: &Secret, job: u8, line: &str| {
+            let request = message_frame(1, &run(job, line, Streams::Detached)).unwrap();
+            let (link, kind) = asked(&agent, key, &request).await.unwrap();
+            if kind == Kind::Started { None } else { limit(&link) }
+        };
+        // 256 KiB are not set aside, and each job that runs may come to keep half of that.
+        for (key, job) in [(one, 1), (one, 2), (another, 3)] {
+            assert_eq!(start(key, job, "head -c 60000 /dev/zero").await, None);
+            until("its supervisor to end", || (!is_alive(&agent, job)).then_some(()));
+        }
+        assert_eq!(start(another, 4, "exec sleep 300").await, None);
+        assert!(kept(1) && kept(2) && !kept(3) && kept(4), "who keeps most gives way");
+        assert_eq!(start(one, 5, "exec sleep 300").await, None);
+        assert!(!kept(1) && !kept(2) && kept(5));
+        assert_eq!(start(one, 6, "true").await, Some(Limit::Output));
+        for job in [7, 8] {
+            assert_eq!(start(owner, job, "exec sleep 300").await, None);
+        }
+        for (key, job) in [(another, 4), (one, 5), (owner, 7), (owner, 8)] {
+            asked(&agent, key, &kill(job)).await.unwrap();
+        }
+    });
+}
+
 fn entry(name: &[u8], what: What, xattrs: usize) -> Entry {
     let mtime = Time { secs: 5, nanos: 0 };
     let attribute = Xattr { name: b"user.a".to_vec(), value: vec![7; xattrs] };

@@ -77,6 +77,7 @@ pub(crate) fn open(state: &Path) -> Jobs {
         lang: b"C.UTF-8".to_vec(),
         max_grace: Duration::from_secs(600),
         log_limit: 1024 * 1024,
+        output: 1024 * 1024 * 1024,
         keep: Duration::from_secs(3600),
         boot: BootId([9; 16]),
     };

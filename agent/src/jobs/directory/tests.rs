@@ -116,9 +116,8 @@ fn what_nobody_came_for_is_swept_in_time_and_what_lives_is_not() {
     let now = SystemTime::now();
     let hour = std::time::Duration::from_secs(3600);
     let sweep = |followed_since, detached_since| {
-        let keep = Keep { followed_since, detached_since, unfetched: 9, unfetched_bytes: 1 << 20 };
         directories
-            .sweep(keep, |job| {
+            .sweep(Keep { followed_since, detached_since }, |job| {
                 forgotten.borrow_mut().push(job);
                 Ok(())
             })
@@ -133,38 +132,20 @@ fn what_nobody_came_for_is_swept_in_time_and_what_lives_is_not() {
 }
 
 #[test]
-fn of_what_nobody_came_for_the_newest_are_kept() {
+fn what_jobs_keep_is_counted_whatever_became_of_them() {
     let state = tempfile::tempdir().unwrap();
     let directories = Directories::open(state.path(), BOOT).unwrap();
-    let jobs: Vec<JobId> = (1..=6).map(|id| JobId([id; 16])).collect();
-    let now = SystemTime::now();
-    let hour = std::time::Duration::from_secs(3600);
-    for (age, job) in (0..).zip(&jobs) {
-        let made = directories.create(*job, &record()).unwrap();
-        Mark::Ended(Exit { end: End::Exited(0), output: Offsets::default() })
-            .add(&made.record)
-            .unwrap();
-        made.record.set_modified(now - hour * age).unwrap();
-        fs::write(directories.path(*job).join("stdout"), [0; 1000]).unwrap();
-    }
-    let running = directories.create(JOB, &record()).unwrap();
-    let long_ago = now - hour * 100;
-    let forgotten = std::cell::RefCell::new(Vec::new());
-    for (unfetched, unfetched_bytes, left) in [(9, 1 << 20, 6), (5, 1 << 20, 5), (9, 3500, 3)] {
-        let (followed_since, detached_since) = (long_ago, long_ago);
-        let keep = Keep { followed_since, detached_since, unfetched, unfetched_bytes };
-        let forget = |job| {
-            forgotten.borrow_mut().push(job);
-            Ok(())
-        };
-        directories.sweep(keep, forget).unwrap();
-        for (number, job) in jobs.iter().enumerate() {
-            assert_eq!(directories.find(*job).is_ok(), number < left, "{number} of {left}");
-        }
-    }
-    assert_eq!(*forgotten.borrow(), [jobs[5], jobs[3], jobs[4]], "none of them runs again");
-    assert!(directories.find(JOB).is_ok());
-    drop(running);
+    let [alive, detached, torn] = [1, 2, 3].map(|id| JobId([id; 16]));
+    let _running = directories.create(alive, &record()).unwrap();
+    drop(directories.create(detached, &Record { detached: true, ..record() }).unwrap());
+    fs::write(directories.path(detached).join("stdout.0"), [0; 1000]).unwrap();
+    directories.create(torn, &record()).unwrap().record.set_len(2).unwrap();
+    let mut kept = directories.kept().unwrap();
+    kept.sort_by_key(|kept| kept.job);
+    let all = kept.iter().map(|kept| (kept.job, kept.is_alive, kept.is_detached, kept.key.0[0]));
+    let expected = [(alive, true, false, 1), (detached, false, true, 1), (torn, false, false, 0)];
+    assert_eq!(all.collect::<Vec<_>>(), expected);
+    assert!((1000..1200).contains(&kept[1].bytes) && kept[2].bytes == 2);
 }
 
 #[test]

@@ -6,15 +6,15 @@ use std::io;
 use std::sync::{Mutex, MutexGuard};
 
 use lariat_base::lock::lock;
-use lariat_base::name::{JobId, KeyId};
+use lariat_base::name::KeyId;
 
 use crate::budget::{Budget, Exhausted, Holder, Resource, Share};
-use crate::jobs::Jobs;
+use crate::jobs::{JobName, Jobs};
 
 /// The shares of all running jobs, and of some that have ended.
 pub struct JobShares {
     budget: Budget,
-    shares: Mutex<HashMap<JobId, Share>>,
+    shares: Mutex<HashMap<JobName, Share>>,
 }
 
 impl JobShares {
@@ -24,7 +24,7 @@ impl JobShares {
         budget: &Budget,
         holder: impl Fn(KeyId) -> Holder,
     ) -> io::Result<Self> {
-        let held = |(key, job)| (job, budget.take_held(holder(key), Resource::Job));
+        let held = |job: JobName| (job, budget.take_held(holder(job.key), Resource::Job));
         let shares = jobs.alive()?.into_iter().map(held).collect();
         Ok(Self { budget: budget.clone(), shares: Mutex::new(shares) })
     }
@@ -39,11 +39,11 @@ impl JobShares {
     }
 
     /// Keeps the share until the job has ended. Called once the job is started.
-    pub fn keep(&self, job: JobId, share: Share) {
+    pub fn keep(&self, job: JobName, share: Share) {
         self.lock().insert(job, share);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Share>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobName, Share>> {
         lock(&self.shares)
     }
 }

@@ -40,7 +40,7 @@ fn one_that_waits_for_its_controller_is_told_as_ended() {
     open(&fleet);
     let job = ended(&fleet);
     assert_eq!((&job["state"], &job["exit"]), (&"ended".into(), &4.into()), "{job}");
-    let directory = agent.state().join("jobs").join(job["job"].as_str().unwrap());
+    let directory = agent.job_directory(job["job"].as_str().unwrap());
     assert!(directory.join("socket").exists(), "its supervisor still waits");
     assert_eq!(ended(&fleet)["seconds"], job["seconds"], "its time does not go on");
 }

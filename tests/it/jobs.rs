@@ -209,7 +209,7 @@ fn the_newest_output_is_kept_and_what_is_missing_is_told() {
     let lost = format!("{} bytes of stdout of job", whole - text.len());
     assert!(error.contains(&lost), "{error}");
     assert_eq!(fleet.ok(["logs", "web1", "--tail", "1"]), "100000\n");
-    let directory = agent.state().join("jobs").join(&job);
+    let directory = agent.job_directory(&job);
     let sizes = fs::read_dir(directory).unwrap().map(|e| e.unwrap().metadata().unwrap().len());
     assert!(sizes.sum::<u64>() < 70 << 10);
 }
@@ -237,7 +237,7 @@ fn a_job_that_died_is_said_to_have() {
     assert_eq!(ended(&fleet, &job)["state"], "died");
     // The record says that the host has been booted since.
     agent.signal(Signal::KILL);
-    let record = agent.state().join("jobs").join(&job).join("record");
+    let record = agent.job_directory(&job).join("record");
     let bytes = fs::read(&record).unwrap();
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     let boot: Vec<u8> = (0..32)

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use lariat_base::escape::escape;
-use lariat_base::name::SessionId;
+use lariat_base::name::{JobId, SessionId};
 use lariat_wire::memory::{Charge, Memory};
 use lariat_wire::protocol::failure::Failure;
 use tokio::sync::watch;
@@ -12,6 +12,7 @@ use tracing::Span;
 
 use super::agent::Agent;
 use crate::budget::Holder;
+use crate::jobs::JobName;
 use crate::keyring::Entry;
 use crate::transport::Origin;
 
@@ -66,6 +67,11 @@ impl Session {
             Origin::Local { .. } => Some(Arc::clone(&self.key)),
             Origin::Tcp(_) => self.agent.keyring().entry(self.key.id).cloned(),
         }
+    }
+
+    /// The job of this id that is the key's own.
+    pub fn job(&self, id: JobId) -> JobName {
+        JobName { key: self.key.id, id }
     }
 
     /// Whether the session is to end.

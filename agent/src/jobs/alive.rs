@@ -2,28 +2,21 @@
 
 use std::io;
 
-use lariat_base::name::{JobId, KeyId};
-
+use super::name::JobName;
 use super::record::State;
 use super::start::Jobs;
 
 impl Jobs {
-    /// All jobs whose supervisors are there, and whose they are.
-    pub fn alive(&self) -> io::Result<Vec<(KeyId, JobId)>> {
-        let mut alive = Vec::new();
-        for job in self.directories.ids()? {
-            // One that can't be read, or goes while we look, runs no more.
-            if let Ok(found) = self.directories.find(job)
-                && matches!(found.state, State::Alive(..))
-            {
-                alive.push((found.record.key, job));
-            }
-        }
-        Ok(alive)
+    /// All jobs whose supervisors are there.
+    pub fn alive(&self) -> io::Result<Vec<JobName>> {
+        let mut names = self.directories.names()?;
+        names.retain(|&job| self.is_alive(job));
+        Ok(names)
     }
 
     /// Whether this job's supervisor is there.
-    pub fn is_alive(&self, job: JobId) -> bool {
+    pub fn is_alive(&self, job: JobName) -> bool {
+        // One that can't be read, or goes while we look, runs no more.
         self.directories.find(job).is_ok_and(|found| matches!(found.state, State::Alive(..)))
     }
 }

@@ -1,4 +1,4 @@
-//! A job's directory, `STATE/jobs/ID`, and what is in it:
+//! A job's directory, `STATE/jobs/KEY-ID`, and what is in it:
 //!
 //! - `record`: whose job it is and what it runs; that its command was about to be started; its end, when its
 //!   controller was not there then. Locked as long as its supervisor watches over it.
@@ -6,7 +6,7 @@
 //! - `stdout`, `stderr`: the tails of its output, when they do not fit in memory.
 //! - `stdout.N`, `stderr.N`: the output of a detached job ([`super::log`]).
 //!
-//! Invariants: a directory under a job's id always has its record, for it is made under another name
+//! Invariants: a directory under a job's name always has its record, for it is made under another name
 //! first and renamed; it is there before the command is started, so an id that has none never ran. An
 //! unlocked record without an end is of a supervisor that died, with the host or without. One of this boot
 //! that does not even say that the command was about to be started never ran, and its id is free.
@@ -21,10 +21,11 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use lariat_base::name::{BootId, JobId};
+use lariat_base::name::{BootId, KeyId};
 use rustix::fs::{AtFlags, FlockOperation};
 use rustix::io::Errno;
 
+use super::name::JobName;
 use super::record::{Progress, Record, State};
 use super::stream::Stream;
 
@@ -32,6 +33,9 @@ pub(super) use sweep::Keep;
 
 const RECORD: &str = "record";
 const SOCKET: &str = "socket";
+
+/// Stands for the key of a job whose record can't be read.
+const NOBODY: KeyId = KeyId([0; 16]);
 
 /// Directories that are not finished, or no more, begin with this.
 const UNFINISHED: &str = ".new-";
@@ -61,24 +65,31 @@ pub(super) struct Directories {
 
 impl Directories {
     /// Makes the directory of directories, if it is not there, and clears away what was never finished.
+    /// Directories that an earlier version has named by their jobs' ids alone get their names.
     pub(super) fn open(state: &Path, boot: BootId) -> io::Result<Self> {
         let root = state.join("jobs");
         DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
         for entry in fs::read_dir(&root)? {
             let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(UNFINISHED) {
                 let _ = fs::remove_dir_all(entry.path());
+            } else if let Ok(id) = name.parse() {
+                let name = JobName { key: key_of(&entry.path()), id };
+                // A supervisor that is in it has it open, and needs no name.
+                let _ = fs::rename(entry.path(), root.join(name.to_string()));
             }
         }
         Ok(Self { root, boot })
     }
 
-    fn path(&self, job: JobId) -> PathBuf {
+    fn path(&self, job: JobName) -> PathBuf {
         self.root.join(job.to_string())
     }
 
-    /// Makes a job's directory. One that is there is [`io::ErrorKind::AlreadyExists`], whoever owns it.
-    pub(super) fn create(&self, job: JobId, record: &Record) -> io::Result<NewDirectory> {
+    /// Makes a job's directory. One that is there is [`io::ErrorKind::AlreadyExists`].
+    pub(super) fn create(&self, job: JobName, record: &Record) -> io::Result<NewDirectory> {
         // Two sessions may ask for the same job at the same time.
         let unique = format!("{UNFINISHED}{job}-{:?}", std::thread::current().id());
         let new = self.root.join(unique);
@@ -90,7 +101,7 @@ impl Directories {
         made
     }
 
-    fn fill(&self, new: &Path, job: JobId, record: &Record) -> io::Result<NewDirectory> {
+    fn fill(&self, new: &Path, job: JobName, record: &Record) -> io::Result<NewDirectory> {
         let directory = File::open(new)?;
         let file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(new.join(RECORD))?;
@@ -111,7 +122,7 @@ impl Directories {
 
     /// Removes a job that never ran. Its record, which is locked, or [`io::ErrorKind::AlreadyExists`] if it
     /// may have run.
-    fn remove_unbegun(&self, job: JobId) -> io::Result<File> {
+    fn remove_unbegun(&self, job: JobName) -> io::Result<File> {
         let taken = || io::Error::from(io::ErrorKind::AlreadyExists);
         let path = self.path(job).join(RECORD);
         let file = File::open(&path)?;
@@ -136,7 +147,7 @@ impl Directories {
     }
 
     /// Opens a job's directory.
-    pub(super) fn find(&self, job: JobId) -> io::Result<OldDirectory> {
+    pub(super) fn find(&self, job: JobName) -> io::Result<OldDirectory> {
         let directory = File::open(self.path(job))?;
         let file = File::open(self.path(job).join(RECORD))?;
         // Looked at first: once it is unlocked, nobody writes any more. An end is the last thing that
@@ -151,17 +162,17 @@ impl Directories {
         Ok(OldDirectory { directory, record, state, heard_of })
     }
 
-    /// The ids of all jobs, in no order.
-    pub(super) fn ids(&self) -> io::Result<Vec<JobId>> {
-        let mut ids = Vec::new();
+    /// The names of all jobs, in no order.
+    pub(super) fn names(&self) -> io::Result<Vec<JobName>> {
+        let mut names = Vec::new();
         for entry in fs::read_dir(&self.root)? {
-            ids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<JobId>().ok()));
+            names.extend(entry?.file_name().to_str().and_then(|name| name.parse::<JobName>().ok()));
         }
-        Ok(ids)
+        Ok(names)
     }
 
     /// Forgets a job.
-    pub(super) fn remove(&self, job: JobId) -> io::Result<()> {
+    pub(super) fn remove(&self, job: JobName) -> io::Result<()> {
         let path = self.path(job);
         for name in [RECORD, SOCKET, Stream::Stdout.name(), Stream::Stderr.name()] {
             match fs::remove_file(path.join(name)) {
@@ -171,6 +182,13 @@ impl Directories {
         }
         fs::remove_dir(&path).or_else(|_| fs::remove_dir_all(&path))
     }
+}
+
+/// Whose job a directory is of, as its record says. One that can't be read, as after a crash of the host, is
+/// nobody's.
+fn key_of(directory: &Path) -> KeyId {
+    let read = File::open(directory.join(RECORD)).and_then(|file| Record::read(&file));
+    read.map_or(NOBODY, |(record, _)| record.key)
 }
 
 fn is_taken(renamed: &io::Result<()>) -> bool {

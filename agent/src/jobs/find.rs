@@ -12,6 +12,7 @@ use lariat_wire::protocol::{exec, job};
 use super::channel::{ChannelError, OutputRange};
 use super::connection::{self, Commands, Event, Events};
 use super::directory::{self, OldDirectory};
+use super::name::JobName;
 use super::record::{Record, State};
 use super::start::{Jobs, StartError};
 
@@ -21,6 +22,8 @@ const LOOK_FOR: Duration = Duration::from_secs(5);
 
 /// A job that was found.
 pub struct Found {
+    /// Which it is.
+    pub name: JobName,
     /// What was written down of it.
     pub record: Record,
     /// Its directory, with its output if it is detached.
@@ -42,16 +45,20 @@ pub enum JobStatus {
 
 impl Jobs {
     /// Finds a job, of this key alone if one is given. Needs a tokio runtime around it.
-    pub async fn find(&self, key: Option<KeyId>, job: JobId) -> Result<Option<Found>, StartError> {
+    pub async fn find(&self, key: Option<KeyId>, id: JobId) -> Result<Option<Found>, StartError> {
+        let name = match key {
+            Some(key) => JobName { key, id },
+            None => match self.of_any_key(id)? {
+                Some(name) => name,
+                None => return Ok(None),
+            },
+        };
         let began = tokio::time::Instant::now();
         loop {
-            let found = match self.directories.find(job) {
+            let found = match self.directories.find(name) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 result => result?,
             };
-            if key.is_some_and(|key| found.record.key != key) {
-                return Ok(None);
-            }
             let OldDirectory { directory, record, state, .. } = found;
             let status = match state {
                 State::Over(exit) => JobStatus::Over(exit.into()),
@@ -67,23 +74,32 @@ impl Jobs {
                     Err(error) => return Err(error.into()),
                 },
             };
-            return Ok(Some(Found { record, directory: directory.into(), status }));
+            return Ok(Some(Found { name, record, directory: directory.into(), status }));
         }
+    }
+
+    /// The job of this id, whoever's it is. Of several the first one that runs: one that came later may have its
+    /// id from the first.
+    fn of_any_key(&self, id: JobId) -> io::Result<Option<JobName>> {
+        let mut names = self.directories.names()?;
+        names.retain(|name| name.id == id);
+        let began = |name: &JobName| self.directories.find(*name).map(|job| job.record.began_ms);
+        Ok(names
+            .into_iter()
+            .min_by_key(|name| (!self.is_alive(*name), began(name).unwrap_or(u64::MAX))))
     }
 
     /// All jobs whose ids begin with these digits, of this key alone if one is given, the oldest first.
     pub fn list(&self, key: Option<KeyId>, prefix: &str) -> io::Result<Vec<job::Job>> {
         let mut jobs = Vec::new();
-        for job in self.directories.ids()? {
-            if !job.to_string().starts_with(prefix) {
+        for job in self.directories.names()? {
+            let is_wanted = key.is_none_or(|key| job.key == key);
+            if !is_wanted || !job.id.to_string().starts_with(prefix) {
                 continue;
             }
             match self.directories.find(job) {
-                Ok(found)
-                    if key.is_none_or(|key| found.record.key == key)
-                        && found.state != State::NeverBegan =>
-                {
-                    jobs.push(self.listed(job, found));
+                Ok(found) if found.state != State::NeverBegan => {
+                    jobs.push(self.listed(job.id, found));
                 }
                 // It goes while we look, or the host's crash has left nothing of it.
                 Ok(_) | Err(_) => {}
@@ -108,7 +124,7 @@ impl Jobs {
     }
 
     /// What has become of a job whose supervisor was there and has gone.
-    pub fn left_behind(&self, job: JobId) -> io::Result<job::State> {
+    pub fn left_behind(&self, job: JobName) -> io::Result<job::State> {
         let OldDirectory { record, state, .. } = self.directories.find(job)?;
         Ok(match state {
             State::Over(exit) => job::State::Ended(exit.end.into()),

@@ -1,9 +1,9 @@
-//! The ids of jobs whose controllers have everything: their directories are gone, but a request that was
+//! The names of jobs whose controllers have everything: their directories are gone, but a request that was
 //! under way all the time, on a connection that broke long ago, must not run one of them again.
 //!
-//! Ids are kept in two generations, in memory and in a file each. When the newer one is full it
+//! Names are kept in two generations, in memory and in a file each. When the newer one is full it
 //! becomes the older one, and what that was is forgotten: nothing grows, and the newest
-//! [`GENERATION`] ids are always there.
+//! [`GENERATION`] names are always there.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
@@ -15,21 +15,27 @@ use std::sync::Mutex;
 use lariat_base::lock::lock;
 use lariat_base::name::JobId;
 
-/// Ids in a full generation. More than there can be requests under way, many times over.
+use super::name::JobName;
+
+/// Names in a full generation. More than there can be requests under way, many times over.
 const GENERATION: usize = 32 * 1024;
 
-/// Bytes of an id in a file.
-const ID: usize = 16;
+const NEWER: &str = "released.jobs";
+const OLDER: &str = "released.jobs.old";
 
-/// Ids that are not given out again.
+/// Where earlier versions have kept ids alone, without their keys. They are forgotten with the first generation.
+const IDS: [&str; 2] = ["released", "released.old"];
+
+/// Names that are not given out again.
 pub(super) struct Released(Mutex<Generations>);
 
 struct Generations {
     size: usize,
     directory: PathBuf,
     file: File,
-    newer: HashSet<JobId>,
-    older: HashSet<JobId>,
+    newer: HashSet<JobName>,
+    older: HashSet<JobName>,
+    ids: HashSet<JobId>,
 }
 
 impl Released {
@@ -39,25 +45,31 @@ impl Released {
     }
 
     fn of_size(state: &Path, size: usize) -> io::Result<Self> {
-        let older = match read(&older(state), size) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => HashSet::new(),
-            ids => ids?,
-        };
-        let file = append(&newer(state))?;
-        let newer = read(&newer(state), size)?;
-        // A crash may have left a part of an id: what comes next must stand where ids stand.
-        file.set_len((newer.len() * ID) as u64)?;
-        Ok(Self(Mutex::new(Generations { size, directory: state.to_owned(), file, newer, older })))
+        let file = append(&state.join(NEWER))?;
+        let names = |name| read(&state.join(name), size);
+        let (newer, older) = (names(NEWER)?, names(OLDER)?);
+        // A crash may have left a part of a name: what comes next must stand where names stand.
+        file.set_len((newer.len() * JobName::LEN) as u64)?;
+        let [newer, older] = [newer, older]
+            .map(|names| names.into_iter().map(JobName::from_bytes).collect::<HashSet<JobName>>());
+        let mut ids = HashSet::new();
+        for name in IDS {
+            ids.extend(read(&state.join(name), size)?.into_iter().map(JobId));
+        }
+        let directory = state.to_owned();
+        Ok(Self(Mutex::new(Generations { size, directory, file, newer, older, ids })))
     }
 
-    /// Whether a job of this id was released.
-    pub(super) fn contains(&self, job: JobId) -> bool {
+    /// Whether this job was released.
+    pub(super) fn contains(&self, job: JobName) -> bool {
         let generations = lock(&self.0);
-        generations.newer.contains(&job) || generations.older.contains(&job)
+        generations.newer.contains(&job)
+            || generations.older.contains(&job)
+            || generations.ids.contains(&job.id)
     }
 
-    /// Keeps an id. It is kept in memory also when the file can't be written.
-    pub(super) fn add(&self, job: JobId) -> io::Result<()> {
+    /// Keeps a name. It is kept in memory also when the file can't be written.
+    pub(super) fn add(&self, job: JobName) -> io::Result<()> {
         let mut generations = lock(&self.0);
         let mut made_room = Ok(());
         if generations.newer.len() >= generations.size {
@@ -72,43 +84,46 @@ impl Released {
 
 impl Generations {
     fn begin_file(&mut self) -> io::Result<()> {
-        fs::rename(newer(&self.directory), older(&self.directory))?;
-        self.file = append(&newer(&self.directory))?;
+        self.ids = HashSet::new();
+        for name in IDS {
+            let _ = fs::remove_file(self.directory.join(name));
+        }
+        fs::rename(self.directory.join(NEWER), self.directory.join(OLDER))?;
+        self.file = append(&self.directory.join(NEWER))?;
         Ok(())
     }
 
-    /// An id goes into the file at one stroke or not at all, as long as the disk has room.
-    fn write(&mut self, job: JobId) -> io::Result<()> {
-        if self.newer.contains(&job) { Ok(()) } else { self.file.write_all(&job.0) }
+    /// A name goes into the file at one stroke or not at all, as long as the disk has room.
+    fn write(&mut self, job: JobName) -> io::Result<()> {
+        if self.newer.contains(&job) { Ok(()) } else { self.file.write_all(&job.to_bytes()) }
     }
-}
-
-fn newer(state: &Path) -> PathBuf {
-    state.join("released")
-}
-
-fn older(state: &Path) -> PathBuf {
-    state.join("released.old")
 }
 
 fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
-/// The ids in a file, as many as a generation has.
-fn read(path: &Path, most: usize) -> io::Result<HashSet<JobId>> {
+/// What is in a file, as much as a generation has; nothing if there is no file.
+fn read<const N: usize>(path: &Path, most: usize) -> io::Result<Vec<[u8; N]>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take((most * ID) as u64).read_to_end(&mut bytes)?;
-    let (ids, _torn) = bytes.as_chunks::<ID>();
-    Ok(ids.iter().copied().map(JobId).collect())
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        file => {
+            file?.take((most * N) as u64).read_to_end(&mut bytes)?;
+        }
+    }
+    let (whole, _torn) = bytes.as_chunks::<N>();
+    Ok(whole.to_vec())
 }
 
 #[cfg(test)]
 mod tests {
+    use lariat_base::name::KeyId;
+
     use super::*;
 
-    fn id(number: u8) -> JobId {
-        JobId([number; ID])
+    fn job(number: u8) -> JobName {
+        JobName { key: KeyId([200; 16]), id: JobId([number; 16]) }
     }
 
     #[test]
@@ -117,25 +132,40 @@ mod tests {
         for round in 0..2 {
             let released = Released::of_size(state.path(), 4).unwrap();
             for number in 0..23 {
-                released.add(id(number)).unwrap();
+                released.add(job(number)).unwrap();
                 for kept in number.saturating_sub(3)..=number {
-                    assert!(released.contains(id(kept)), "{kept} of {number}, round {round}");
+                    assert!(released.contains(job(kept)), "{kept} of {number}, round {round}");
                 }
             }
-            assert!(!released.contains(id(10)), "nothing grows");
+            assert!(!released.contains(job(10)), "nothing grows");
         }
         let again = Released::of_size(state.path(), 4).unwrap();
-        assert!((19..23).all(|number| again.contains(id(number))));
-        assert!(!again.contains(id(0)));
+        assert!((19..23).all(|number| again.contains(job(number))));
+        assert!(!again.contains(job(0)));
     }
 
     #[test]
     fn a_torn_id_spoils_no_other() {
         let state = tempfile::tempdir().unwrap();
-        Released::open(state.path()).unwrap().add(id(1)).unwrap();
-        append(&newer(state.path())).unwrap().write_all(&[2; 7]).unwrap();
-        Released::open(state.path()).unwrap().add(id(3)).unwrap();
+        Released::open(state.path()).unwrap().add(job(1)).unwrap();
+        append(&state.path().join(NEWER)).unwrap().write_all(&[2; 17]).unwrap();
+        Released::open(state.path()).unwrap().add(job(3)).unwrap();
         let again = Released::open(state.path()).unwrap();
-        assert!(again.contains(id(1)) && again.contains(id(3)) && !again.contains(id(2)));
+        assert!(again.contains(job(1)) && again.contains(job(3)) && !again.contains(job(2)));
+    }
+
+    #[test]
+    fn a_name_is_one_keys_and_what_an_earlier_version_has_written_is_everybodys() {
+        let state = tempfile::tempdir().unwrap();
+        fs::write(state.path().join("released"), [7; 16]).unwrap();
+        let released = Released::of_size(state.path(), 4).unwrap();
+        let other = |number| JobName { key: KeyId([100; 16]), ..job(number) };
+        released.add(job(1)).unwrap();
+        assert!(released.contains(job(1)) && !released.contains(other(1)));
+        assert!(released.contains(job(7)) && released.contains(other(7)));
+        for number in 1..6 {
+            released.add(job(number)).unwrap();
+        }
+        assert!(!released.contains(job(7)) && !state.path().join("released").exists());
     }
 }

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::SystemTime;
 
-use lariat_base::name::{JobId, KeyId};
+use lariat_base::name::KeyId;
 
+use super::name::JobName;
 use super::start::Jobs;
 use crate::budget::Bounds;
 
@@ -21,8 +22,7 @@ const UNFETCHED_BYTES: Bounds = Bounds::new(256 * 1024 * 1024, 32 * 1024 * 1024)
 /// What a job keeps on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kept {
-    pub(super) key: KeyId,
-    pub(super) job: JobId,
+    pub(super) job: JobName,
     pub(super) is_detached: bool,
     /// Its supervisor is there, so it can't go.
     pub(super) is_alive: bool,
@@ -95,7 +95,7 @@ struct Room<F> {
     is_owner: F,
     accounts: BTreeMap<KeyId, Account>,
     /// What is to go, so that the others fit.
-    gone: Vec<JobId>,
+    gone: Vec<JobName>,
 }
 
 /// What a key keeps.
@@ -103,7 +103,7 @@ struct Account {
     is_owner: bool,
     used: u64,
     /// Jobs that may go, and how much each of them keeps.
-    ended: Vec<(SystemTime, JobId, u64)>,
+    ended: Vec<(SystemTime, JobName, u64)>,
 }
 
 impl<F: Fn(KeyId) -> bool> Room<F> {
@@ -117,7 +117,7 @@ impl<F: Fn(KeyId) -> bool> Room<F> {
     }
 
     fn add(&mut self, kept: &Kept, amount: u64) {
-        let account = self.account(kept.key);
+        let account = self.account(kept.job.key);
         account.used = account.used.saturating_add(amount);
         if !kept.is_alive {
             account.ended.push((kept.at, kept.job, amount));
@@ -174,7 +174,7 @@ impl<F: Fn(KeyId) -> bool> Room<F> {
 mod tests {
     use std::time::Duration;
 
-    use lariat_base::name::BootId;
+    use lariat_base::name::{BootId, JobId};
     use proptest::prelude::*;
 
     use super::*;
@@ -185,8 +185,8 @@ mod tests {
 
     fn kept(key: u8, job: u8, seconds: u64) -> Kept {
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        let (key, job) = (KeyId([key; 16]), JobId([job; 16]));
-        Kept { key, job, is_detached: true, is_alive: false, at, bytes: 0 }
+        let job = JobName { key: KeyId([key; 16]), id: JobId([job; 16]) };
+        Kept { job, is_detached: true, is_alive: false, at, bytes: 0 }
     }
 
     fn room(total: u64, reserved: u64, all: &[(Kept, u64)]) -> Room<fn(KeyId) -> bool> {
@@ -200,7 +200,7 @@ mod tests {
     fn gone(total: u64, reserved: u64, all: &[(Kept, u64)], one: Option<u8>) -> (Vec<u8>, bool) {
         let mut room = room(total, reserved, all);
         let fits = room.fit(one.map(|key| KeyId([key; 16])));
-        (room.gone.iter().map(|job| job.0[0]).collect(), fits)
+        (room.gone.iter().map(|job| job.id.0[0]).collect(), fits)
     }
 
     #[test]
@@ -262,11 +262,11 @@ mod tests {
         };
         let jobs = Jobs::open(state.path(), settings).unwrap();
         let start = |key: u8, number: u16, detached| {
-            let mut job = JobId([key; 16]);
-            job.0[..2].copy_from_slice(&number.to_le_bytes());
+            let mut job = JobName { key: KeyId([key; 16]), id: JobId([0; 16]) };
+            job.id.0[..2].copy_from_slice(&number.to_le_bytes());
             let record = Record {
                 version: 1,
-                key: KeyId([key; 16]),
+                key: job.key,
                 boot: BootId([1; 16]),
                 began_ms: 0,
                 detached,
@@ -281,7 +281,7 @@ mod tests {
         };
         let many: Vec<_> = (0..520).map(|number| start(1, number, false)).collect();
         let others = [start(2, 0, false), start(1, 0xffff, true)];
-        let is_kept = |job: &JobId| jobs.directories.find(*job).is_ok();
+        let is_kept = |job: &JobName| jobs.directories.find(*job).is_ok();
         assert_eq!(jobs.trim(|_| false).unwrap(), 8);
         assert!(many[..8].iter().all(|job| !is_kept(job)));
         assert!(many[8..].iter().chain(&others).all(is_kept));

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use lariat_base::clock::milliseconds;
-use lariat_base::name::{BootId, JobId, KeyId};
+use lariat_base::name::{BootId, KeyId};
 use lariat_wire::protocol::exec::{self, Run, Streams};
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use rustix::io::Errno;
@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use super::channel::{self, ChannelError, ToSupervisor, VERSION};
 use super::connection::{self, Commands, Events};
 use super::directory::{Directories, Keep};
+use super::name::JobName;
 use super::record::Record;
 use super::released::Released;
 use super::settings::Settings;
@@ -33,7 +34,7 @@ const SWEEP_AFTER: u32 = 256;
 /// Why a job was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// There is, or was, a job of this id: attach to it.
+    /// The key has, or had, a job of this id: attach to it.
     #[error("this job id is taken")]
     Exists,
     /// The system failed us.
@@ -88,7 +89,7 @@ impl Jobs {
         run: Run,
         act_as: &ActAs,
     ) -> Result<(Events, Commands), StartError> {
-        let (job, record) = (run.job, self.record(key, &run));
+        let (job, record) = (JobName { key, id: run.job }, self.record(key, &run));
         let begin = ToSupervisor::Begin(Box::new(self.settings.begin(run, act_as)));
         let frame = channel::message(&begin).map_err(ChannelError::Codec)?;
         let made = self.directories.create(job, &record).map_err(|error| {
@@ -116,13 +117,13 @@ impl Jobs {
     }
 
     /// Forgets a job whose controller has everything. Its id is not given out again.
-    pub fn release(&self, job: JobId) -> io::Result<()> {
+    pub fn release(&self, job: JobName) -> io::Result<()> {
         let kept = self.released.add(job);
         kept.and(self.forget(job))
     }
 
     /// Forgets a job whose command was not started.
-    pub fn forget(&self, job: JobId) -> io::Result<()> {
+    pub fn forget(&self, job: JobName) -> io::Result<()> {
         self.spawner.make_ready();
         self.directories.remove(job)
     }

@@ -39,7 +39,7 @@ pub(super) async fn go_on(
         found = session.agent.jobs.find(Some(session.key.id), job) => found,
     };
     let failure = match found {
-        Ok(Some(Found { record, status, directory })) => match status {
+        Ok(Some(Found { record, status, directory, .. })) => match status {
             JobStatus::Alive(events, _, _) if record.detached => {
                 return detached::answer(link, job, events, permit, session).await;
             }

@@ -33,7 +33,7 @@ pub(super) async fn answer(
             }
             Ok(Event::Exit(exit)) => {
                 // The command never started: only the job's id is kept.
-                forgotten(job, session.agent.jobs.release(job));
+                forgotten(job, session.agent.jobs.release(session.job(job)));
                 link.outbox().post(&exit)?;
                 Outcome::Exited(exit)
             }

@@ -73,7 +73,7 @@ pub(super) async fn follow(
         Ok(()) => {
             // A supervisor that has ended already needs no release.
             let _ = commands.say(&ToSupervisor::Release(())).await;
-            forgotten(job, session.agent.jobs.release(job));
+            forgotten(job, session.agent.jobs.release(session.job(job)));
             Ok(())
         }
         Err(Broken::Link(error)) => Err(error),
@@ -106,7 +106,7 @@ fn is_finished(permit: &Cell<Option<Permit<'_>>>) -> bool {
 
 /// Forgets a job whose command could not be started.
 pub(super) fn forget(job: JobId, session: &Session) {
-    forgotten(job, session.agent.jobs.forget(job));
+    forgotten(job, session.agent.jobs.forget(session.job(job)));
 }
 
 pub(super) fn forgotten(job: JobId, result: io::Result<()>) {

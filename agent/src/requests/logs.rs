@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::find::find;
 use super::follow::overdue;
 use crate::core::{Outcome, Permit, Session};
-use crate::jobs::{Event, Events, Found, JobStatus, LogReader, Stream};
+use crate::jobs::{Event, Events, Found, JobName, JobStatus, LogReader, Stream};
 use crate::transport::SessionLink;
 
 /// Why reading did not reach the end.
@@ -68,7 +68,7 @@ pub(super) async fn serve(
 }
 
 async fn open(logs: Logs, session: &Session) -> Result<Job, Failure> {
-    let Found { record, directory, status } = find(session, logs.job, logs.all_keys).await?;
+    let Found { name, record, directory, status } = find(session, logs.job, logs.all_keys).await?;
     // The unread output of an ended job is kept too, detached or not.
     if !record.detached && !matches!(status, JobStatus::Over(_)) {
         return Err(Failure::request(Cause::NotKept));
@@ -88,7 +88,7 @@ async fn open(logs: Logs, session: &Session) -> Result<Job, Failure> {
         }
     }
     let sent = begin(&mut readers, logs.from).map_err(failed)?;
-    Ok(Job { readers, sent, events, state })
+    Ok(Job { name, readers, sent, events, state })
 }
 
 fn begin([stdout, stderr]: &mut [LogReader; 2], from: Start) -> io::Result<Ack> {
@@ -117,6 +117,7 @@ async fn listen<R: AsyncRead + Unpin>(reader: &mut Reader<R>) -> Broken {
 
 /// A job whose output is read.
 struct Job {
+    name: JobName,
     readers: [LogReader; 2],
     sent: Ack,
     /// Announces new output, as long as the job runs.
@@ -148,7 +149,7 @@ impl Job {
                 Ok(_) => {}
                 Err(_) => {
                     self.events = None;
-                    self.state = session.agent.jobs.left_behind(logs.job).map_err(Broken::Io)?;
+                    self.state = session.agent.jobs.left_behind(self.name).map_err(Broken::Io)?;
                 }
             }
         }

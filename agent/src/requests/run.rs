@@ -30,7 +30,7 @@ pub(super) async fn serve(
     let agent = &session.agent;
     let started = agent.jobs.start(session.key.id, run, permit.act_as());
     if started.is_ok() {
-        agent.job_shares.keep(id, share);
+        agent.job_shares.keep(session.job(id), share);
     }
     match started {
         Ok((events, _)) if is_detached => detached::answer(link, id, events, permit, session).await,

@@ -80,7 +80,7 @@ impl Unread {
             biased;
             released = listen(&mut link.reader) => match released {
                 Ok(()) => {
-                    forgotten(job, session.agent.jobs.release(job));
+                    forgotten(job, session.agent.jobs.release(session.job(job)));
                     return permit.finish(link.outbox(), &Outcome::Exited(exit));
                 }
                 Err(broken) => broken,

@@ -3,11 +3,16 @@
 use lariat_base::name::JobId;
 use lariat_testing::bare_agent::{BareAgent, Setup};
 use lariat_testing::wait::block_on;
-use lariat_wire::link::message_frame;
-use lariat_wire::protocol::exec::{Ack, Attach, Command, Run, Signal, Started, Streams};
+use lariat_wire::link::{Link, message_frame};
+use lariat_wire::protocol::Kind;
+use lariat_wire::protocol::exec::{
+    Ack, Attach, Command, Exit, Release, Run, Signal, Started, Streams,
+};
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::job::{Kill, Killed, List, Listed, Logs, LogsEnd, Reading, Start};
 use lariat_wire::protocol::verb::Verb;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 const JOB: JobId = JobId([0x1d; 16]);
 
@@ -94,6 +99,66 @@ fn to_another_key_it_is_as_if_it_were_not_there() {
             .await
             .unwrap();
         link.expect::<Killed>().await.unwrap();
+    });
+}
+
+/// Everything that a job has written and that is kept, once it has ended.
+async fn log_of(link: &mut Link<TlsStream<TcpStream>>, all_keys: bool) -> String {
+    let from = Start::Beginning;
+    link.ask(&Logs { job: JOB, from, follow: true, all_keys }).await.unwrap();
+    link.expect::<Reading>().await.unwrap();
+    let mut text = Vec::new();
+    loop {
+        if link.next().await.unwrap().unwrap().kind != Kind::Stdout {
+            link.reader.message::<LogsEnd>().unwrap();
+            return String::from_utf8(text).unwrap();
+        }
+        let mut frame = vec![0; link.reader.bulk_left()];
+        link.reader.bulk(&mut frame).await.unwrap();
+        text.extend_from_slice(&frame[8..]);
+    }
+}
+
+#[test]
+fn an_id_that_another_key_has_is_free() {
+    let verbs = "\"run\", \"jobs\"";
+    let other_verbs = Some("\"run\", \"jobs\", \"keys\"");
+    let setup = Setup { verbs, other_verbs, more_keys: 1, ..Setup::default() };
+    let agent = BareAgent::with(setup);
+    block_on(async {
+        let mut links = Vec::new();
+        for (key, line) in [(&agent.key, "echo first"), (&agent.more_keys[0], "echo second")] {
+            let frame = message_frame(1, &detached(line)).unwrap();
+            let (mut link, _) = agent.log_in_as(key, &frame).await.unwrap();
+            link.expect::<Started>().await.unwrap();
+            links.push(link);
+        }
+        for (link, text) in links.iter_mut().zip(["first\n", "second\n"]) {
+            assert_eq!(log_of(link, false).await, text);
+            link.ask(&list("")).await.unwrap();
+            assert_eq!(link.expect::<Listed>().await.unwrap().jobs.len(), 1);
+        }
+        // One that may see everybody's sees both, and reads that which was there first.
+        let frame = message_frame(1, &List { prefix: String::new(), all_keys: true }).unwrap();
+        let (mut owner, _) = agent.log_in_as(&agent.other_key, &frame).await.unwrap();
+        let listed = owner.expect::<Listed>().await.unwrap().jobs;
+        assert_eq!(listed.iter().map(|job| job.job).collect::<Vec<_>>(), [JOB, JOB]);
+        assert_ne!(listed[0].key, listed[1].key);
+        assert_eq!(log_of(&mut owner, true).await, "first\n");
+        // Nor is an id that another key has given back.
+        let followed = Run { streams: Streams::Followed { stdin: false }, ..detached("true") };
+        let followed = Run { job: JobId([9; 16]), ..followed };
+        for link in &mut links {
+            link.ask(&followed).await.unwrap();
+            link.expect::<Started>().await.unwrap();
+            link.expect::<Exit>().await.unwrap();
+            link.send(&Release).await.unwrap();
+        }
+        for link in &mut links {
+            link.ask(&followed).await.unwrap();
+            let failure = link.expect::<Failure>().await.unwrap();
+            assert!(matches!(failure.cause, Cause::BadRequest(_)), "{failure}");
+        }
     });
 }
 

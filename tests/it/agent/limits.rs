@@ -146,10 +146,13 @@ fn a_key_has_half_of_the_jobs_and_one_that_ended_counts_no_more() {
     });
 }
 
+fn id(job: u8) -> String {
+    JobId([job; 16]).to_string()
+}
+
 /// Whether a job's supervisor runs: it holds a lock on the job's record.
 fn is_alive(agent: &BareAgent, job: u8) -> bool {
-    let directory = agent.directory.path().join("state/jobs").join(JobId([job; 16]).to_string());
-    let record = std::fs::File::open(directory.join("record")).unwrap();
+    let record = std::fs::File::open(agent.job_directory(&id(job)).join("record")).unwrap();
     rustix::fs::flock(&record, rustix::fs::FlockOperation::NonBlockingLockShared).is_err()
 }
 
@@ -158,9 +161,7 @@ fn output_that_a_key_keeps_is_bounded_and_the_oldest_goes_first() {
     let config = "[limits]\noutput = \"512K\"\n[jobs]\noutput = \"64K\"\n";
     let verbs = "\"run\", \"jobs\"";
     let agent = BareAgent::with(Setup { config, verbs, ..Setup::default() });
-    let kept = |job: u8| {
-        agent.directory.path().join("state/jobs").join(JobId([job; 16]).to_string()).exists()
-    };
+    let kept = |job: u8| agent.find_job(&id(job)).is_some();
     block_on(async {
         let start = async |job: u8, line: &str| {
             let request = message_frame(1, &run(job, line, Streams::Detached)).unwrap();
@@ -190,9 +191,7 @@ fn output_that_all_keys_keep_is_bounded_and_an_owner_always_has_room() {
     let setup = Setup { config, verbs, other_verbs, more_keys: 1, ..Setup::default() };
     let agent = BareAgent::with(setup);
     let (one, another, owner) = (&agent.key, &agent.more_keys[0], &agent.other_key);
-    let kept = |job: u8| {
-        agent.directory.path().join("state/jobs").join(JobId([job; 16]).to_string()).exists()
-    };
+    let kept = |job: u8| agent.find_job(&id(job)).is_some();
     block_on(async {
         let start = async |key: &Secret, job: u8, line: &str| {
             let request = message_frame(1, &run(job, line, Streams::Detached)).unwrap();

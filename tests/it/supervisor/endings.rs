@@ -2,7 +2,7 @@
 use std::time::{Duration, Instant};
 
 use lariat_agent::jobs::channel::{self, ToSupervisor};
-use lariat_agent::jobs::{Commands, Event, Events, JobStatus, Jobs};
+use lariat_agent::jobs::{Commands, Event, Events, JobName, JobStatus, Jobs};
 use lariat_base::name::KeyId;
 use lariat_testing::wait::block_on;
 use lariat_wire::protocol::exec::{Ack, End, Run, Streams};
@@ -166,7 +166,7 @@ async fn found(jobs: &Jobs, job: lariat_base::name::JobId) -> Option<JobStatus> 
 /// Waits until the supervisor of an unattended job has ended, without looking the job up, which would attend
 /// it.
 async fn unattended(host: &Host, job: lariat_base::name::JobId) {
-    let directory = host.state.path().join("jobs").join(job.to_string());
+    let directory = host.state.path().join("jobs").join(JobName { key: KEY, id: job }.to_string());
     let (record, socket) = (directory.join("record"), directory.join("socket"));
     let before = std::fs::metadata(&record).unwrap().len();
     while std::fs::metadata(&record).unwrap().len() == before || socket.exists() {
@@ -204,7 +204,7 @@ fn another_agent_takes_over_where_the_first_stopped() {
         assert_eq!(outcome.stdout, "one\ngot it\n");
         assert_eq!((outcome.stderr.as_str(), outcome.end), ("two\n", End::Exited(7)));
         release(&mut events, &commands).await;
-        jobs.forget(job).unwrap();
+        jobs.forget(JobName { key: KEY, id: job }).unwrap();
         assert!(found(&jobs, job).await.is_none());
     });
 }
@@ -244,7 +244,7 @@ fn many_at_once_leave_no_zombie_and_no_descriptor() {
             let outcome = gather(&mut events, &commands).await.unwrap();
             assert_eq!((outcome.stdout, outcome.end), (format!("{number}\n"), End::Exited(number)));
             release(&mut events, &commands).await;
-            host.jobs.release(job).unwrap();
+            host.jobs.release(JobName { key: KEY, id: job }).unwrap();
         }
         assert_eq!(open(), before);
         let until = Instant::now() + Duration::from_secs(10);

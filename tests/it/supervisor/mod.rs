@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lariat_agent::core::ActAs;
 use lariat_agent::jobs::channel::{ChannelError, ToSupervisor};
-use lariat_agent::jobs::{Commands, Event, Events, Jobs, Settings, Stream};
+use lariat_agent::jobs::{Commands, Event, Events, JobName, Jobs, Settings, Stream};
 use lariat_agent::user::User;
 use lariat_base::name::{BootId, JobId, KeyId};
 use lariat_testing::binaries::binaries;
@@ -52,7 +52,7 @@ impl Host {
         commands.say(&ToSupervisor::Release(())).await.unwrap();
         // The supervisor's end of the socket closes when it ends.
         assert!(matches!(events.next().await, Err(ChannelError::Gone | ChannelError::Io(_))));
-        self.jobs.release(job).unwrap();
+        self.jobs.release(JobName { key: KEY, id: job }).unwrap();
         assert_eq!(std::fs::read_dir(self.state.path().join("jobs")).unwrap().count(), 0);
         outcome
     }

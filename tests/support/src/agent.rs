@@ -127,6 +127,24 @@ impl Agent {
         self.config.parent().unwrap_or(Path::new("/")).join("state")
     }
 
+    /// The directory of the job of this id, if there is one.
+    ///
+    /// # Panics
+    /// When its jobs can't be listed.
+    pub fn find_job(&self, id: &str) -> Option<PathBuf> {
+        let jobs = std::fs::read_dir(self.state().join("jobs")).expect("its jobs can be listed");
+        let mut jobs = jobs.flatten().map(|entry| entry.path());
+        jobs.find(|path| path.to_string_lossy().ends_with(&format!("-{id}")))
+    }
+
+    /// The directory of the job of this id.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn job_directory(&self, id: &str) -> PathBuf {
+        self.find_job(id).expect("the job has a directory")
+    }
+
     /// Sends the agent a signal.
     ///
     /// # Panics

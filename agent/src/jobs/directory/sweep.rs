@@ -4,9 +4,8 @@ use std::fs;
 use std::io;
 use std::time::SystemTime;
 
-use lariat_base::name::{JobId, KeyId};
-
 use super::{Directories, RECORD};
+use crate::jobs::name::JobName;
 use crate::jobs::record::State;
 use crate::jobs::room::Kept;
 
@@ -25,7 +24,7 @@ impl Directories {
     pub(in crate::jobs) fn sweep(
         &self,
         keep: Keep,
-        forget: impl Fn(JobId) -> io::Result<()>,
+        forget: impl Fn(JobName) -> io::Result<()>,
     ) -> io::Result<usize> {
         let mut removed = 0;
         for kept in self.kept()?.iter().filter(|kept| !kept.is_alive) {
@@ -41,7 +40,7 @@ impl Directories {
     /// What all jobs keep.
     pub(in crate::jobs) fn kept(&self) -> io::Result<Vec<Kept>> {
         let mut all = Vec::new();
-        for job in self.ids()? {
+        for job in self.names()? {
             match self.kept_of(job) {
                 Ok(kept) => all.push(kept),
                 // It goes while we look.
@@ -53,28 +52,26 @@ impl Directories {
     }
 
     /// Its record is written to when the job begins and when it ends, so its time is the later of the
-    /// two. One that can't be read, as after a crash of the host, is nobody's and counts by its time alone.
-    fn kept_of(&self, job: JobId) -> io::Result<Kept> {
+    /// two. One that can't be read, as after a crash of the host, counts by its time alone.
+    fn kept_of(&self, job: JobName) -> io::Result<Kept> {
         let at = fs::metadata(self.path(job).join(RECORD))?.modified()?;
         let bytes = self.size(job);
-        let nobodys =
-            Kept { key: KeyId([0; 16]), job, is_detached: false, is_alive: false, at, bytes };
+        let unread = Kept { job, is_detached: false, is_alive: false, at, bytes };
         match self.find(job) {
             Ok(found) => Ok(Kept {
-                key: found.record.key,
                 is_detached: found.record.detached,
                 is_alive: matches!(found.state, State::Alive(_)),
-                ..nobodys
+                ..unread
             }),
             Err(error) => match error.kind() {
-                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Ok(nobodys),
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Ok(unread),
                 _ => Err(error),
             },
         }
     }
 
     /// Bytes on disk of what is in a job's directory.
-    fn size(&self, job: JobId) -> u64 {
+    fn size(&self, job: JobName) -> u64 {
         let entries = fs::read_dir(self.path(job)).into_iter().flatten().flatten();
         entries.filter_map(|entry| Some(entry.metadata().ok()?.len())).sum()
     }

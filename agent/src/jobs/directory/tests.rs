@@ -3,18 +3,19 @@
 use std::os::fd::AsFd;
 
 use crate::jobs::words::{End, Exit, Offsets};
-use lariat_base::name::KeyId;
+use lariat_base::name::{JobId, KeyId};
 
 use super::super::record::Mark;
 use super::*;
 
-const JOB: JobId = JobId([7; 16]);
+const KEY: KeyId = KeyId([1; 16]);
+const JOB: JobName = JobName { key: KEY, id: JobId([7; 16]) };
 const BOOT: BootId = BootId([2; 16]);
 
 fn record() -> Record {
     Record {
         version: 1,
-        key: KeyId([1; 16]),
+        key: KEY,
         boot: BOOT,
         began_ms: 3,
         detached: false,
@@ -99,7 +100,8 @@ fn an_id_whose_command_was_never_started_is_free() {
 fn what_nobody_came_for_is_swept_in_time_and_what_lives_is_not() {
     let state = tempfile::tempdir().unwrap();
     let directories = Directories::open(state.path(), BOOT).unwrap();
-    let [alive, over, dead, torn, kept] = [1, 2, 3, 4, 5].map(|id| JobId([id; 16]));
+    let [alive, over, dead, torn, kept] =
+        [1, 2, 3, 4, 5].map(|id| JobName { key: KEY, id: JobId([id; 16]) });
     let forgotten = std::cell::RefCell::new(Vec::new());
     drop(directories.create(kept, &Record { detached: true, ..record() }).unwrap());
     let _running = directories.create(alive, &record()).unwrap();
@@ -135,17 +137,51 @@ fn what_nobody_came_for_is_swept_in_time_and_what_lives_is_not() {
 fn what_jobs_keep_is_counted_whatever_became_of_them() {
     let state = tempfile::tempdir().unwrap();
     let directories = Directories::open(state.path(), BOOT).unwrap();
-    let [alive, detached, torn] = [1, 2, 3].map(|id| JobId([id; 16]));
+    let [alive, detached, torn] = [1, 2, 3].map(|id| JobName { key: KEY, id: JobId([id; 16]) });
     let _running = directories.create(alive, &record()).unwrap();
     drop(directories.create(detached, &Record { detached: true, ..record() }).unwrap());
     fs::write(directories.path(detached).join("stdout.0"), [0; 1000]).unwrap();
     directories.create(torn, &record()).unwrap().record.set_len(2).unwrap();
     let mut kept = directories.kept().unwrap();
     kept.sort_by_key(|kept| kept.job);
-    let all = kept.iter().map(|kept| (kept.job, kept.is_alive, kept.is_detached, kept.key.0[0]));
-    let expected = [(alive, true, false, 1), (detached, false, true, 1), (torn, false, false, 0)];
+    let all = kept.iter().map(|kept| (kept.job, kept.is_alive, kept.is_detached));
+    let expected = [(alive, true, false), (detached, false, true), (torn, false, false)];
     assert_eq!(all.collect::<Vec<_>>(), expected);
     assert!((1000..1200).contains(&kept[1].bytes) && kept[2].bytes == 2);
+}
+
+#[test]
+fn an_id_is_each_keys_own() {
+    let state = tempfile::tempdir().unwrap();
+    let directories = Directories::open(state.path(), BOOT).unwrap();
+    let theirs = JobName { key: KeyId([2; 16]), ..JOB };
+    let _one = directories.create(JOB, &record()).unwrap();
+    assert_eq!(directories.find(theirs).err().unwrap().kind(), io::ErrorKind::NotFound);
+    let other = Record { key: theirs.key, ..record() };
+    let _another = directories.create(theirs, &other).unwrap();
+    assert_eq!(directories.find(theirs).unwrap().record, other);
+    directories.remove(theirs).unwrap();
+    assert_eq!(directories.names().unwrap(), [JOB]);
+}
+
+#[test]
+fn jobs_that_an_earlier_version_has_started_are_found() {
+    let state = tempfile::tempdir().unwrap();
+    let directories = Directories::open(state.path(), BOOT).unwrap();
+    let torn = JobName { key: NOBODY, id: JobId([8; 16]) };
+    let old = |job: JobName| state.path().join("jobs").join(job.id.to_string());
+    let running = directories.create(JOB, &record()).unwrap();
+    directories.create(torn, &record()).unwrap().record.set_len(2).unwrap();
+    for job in [JOB, torn] {
+        fs::rename(directories.path(job), old(job)).unwrap();
+    }
+    let directories = Directories::open(state.path(), BOOT).unwrap();
+    assert_eq!(directories.find(JOB).unwrap().state, State::Alive(None));
+    let listener = listen(running.directory.as_fd()).unwrap();
+    connect(directories.find(JOB).unwrap().directory.as_fd()).unwrap();
+    listener.accept().unwrap();
+    assert_eq!(directories.kept().unwrap().len(), 2, "one that can't be read goes in its time");
+    assert!(!old(JOB).exists() && !old(torn).exists());
 }
 
 #[test]

@@ -88,7 +88,7 @@ pub enum Cause {
         /// since then.
         up_ms: u64,
     },
-    /// The job has ended, and its output is not kept any more.
+    /// Output of the job that is asked for is not kept any more.
     Forgotten,
     /// The key has no permission to act as this user.
     NotAsUser(String),
@@ -237,7 +237,7 @@ impl fmt::Display for Cause {
             ),
             Self::NoSuchJob { .. } => f.write_str("this key has no such job on this host"),
             Self::Forgotten => {
-                f.write_str("what this job wrote and nobody has read is not kept any longer")
+                f.write_str("output of this job that was not read is not kept any longer")
             }
             Self::NotAsUser(user) => {
                 let user = escape(user.as_bytes());

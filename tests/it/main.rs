@@ -45,5 +45,6 @@ mod tree;
 mod unwritable;
 mod update;
 mod usage;
+mod verify;
 mod versions;
 mod worker;

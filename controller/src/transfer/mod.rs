@@ -18,6 +18,7 @@ use std::time::Instant;
 
 use lariat_base::escape::escape;
 use lariat_client::transfer::Moved;
+use lariat_wire::protocol::transfer::Hash;
 use lariat_wire::protocol::tree::Changed;
 
 use crate::error::CliError;
@@ -46,6 +47,8 @@ pub(crate) struct Tally {
     reused: u64,
     /// What was changed.
     done: Changed,
+    /// The BLAKE3 of the file that came last, if it was verified.
+    hash: Option<Hash>,
     /// The worst that came of any.
     end: End,
     /// Its time was over.
@@ -69,6 +72,7 @@ impl Default for Tally {
             sent: 0,
             reused: 0,
             done: Changed::default(),
+            hash: None,
             end: End::Ok,
             timed_out: false,
             no_reader: false,
@@ -98,7 +102,9 @@ impl Tally {
     }
 
     /// Adds files that arrived, with what was moved for them in all attempts.
-    pub(crate) fn arrived(&mut self, Moved { files, size, bytes, sent, done, .. }: Moved) {
+    pub(crate) fn arrived(&mut self, moved: Moved) {
+        let Moved { files, size, bytes, sent, done, hash, .. } = moved;
+        self.hash = hash;
         self.files += files;
         self.bytes += size;
         self.done += done;

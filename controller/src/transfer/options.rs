@@ -75,6 +75,11 @@ pub(crate) struct TransferOptions {
     #[arg(long)]
     pub(crate) checksum: bool,
 
+    /// Read what was written back from the disk, and compare its BLAKE3 with the source's; of a directory's files
+    /// --checksum too. With --json `b3sum` has a single file's
+    #[arg(long)]
+    verify: bool,
+
     /// Files of a directory that are one file under several names stay so
     #[arg(short = 'H', long)]
     hard_links: bool,
@@ -104,7 +109,7 @@ impl TransferOptions {
 
     /// How the sender is to send.
     pub(crate) fn sending(&self) -> Sending {
-        Sending { compress: self.compress, rate: self.bwlimit, hash: false }
+        Sending { compress: self.compress, rate: self.bwlimit, hash: self.verify }
     }
 
     /// Shares the rate among this many hosts at once.
@@ -122,7 +127,7 @@ impl TransferOptions {
             delete: self.delete,
             max_delete: self.max_delete,
             dry_run: self.dry_run,
-            checksum: self.checksum,
+            checksum: self.checksum || self.verify,
             hard_links: self.hard_links,
             preserve: self.preserve(),
             seed: rand::random(),
@@ -189,7 +194,7 @@ impl TransferOptions {
             group: given(group),
             backup: self.backup,
             in_place: self.inplace,
-            verify: false,
+            verify: self.verify,
         }
     }
 }

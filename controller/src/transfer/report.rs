@@ -23,6 +23,8 @@ struct Object<'a> {
     unchanged: u64,
     deleted: u64,
     seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    b3sum: Option<String>,
     error: Option<String>,
 }
 
@@ -42,6 +44,7 @@ impl Tally {
             unchanged: self.unchanged(),
             deleted: self.done.deleted,
             seconds: self.began.elapsed().as_secs_f64(),
+            b3sum: self.hash.filter(|_| self.files == 1).map(hex::encode),
             error: (!errors.is_empty()).then(|| errors.join("; ")),
         })
     }

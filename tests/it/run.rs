@@ -280,12 +280,16 @@ fn a_cold_run_takes_three_round_trips() {
     let delay = Duration::from_millis(100);
     let slow = Faulty::start(agent.address, Fault { delay, ..Fault::default() });
     fleet.set_address("web1", slow.address);
-    // The proxy answers TCP's own round trip itself, which leaves two of the three.
-    let began = Instant::now();
-    fleet.ok(["run", "web1", "--", "true"]);
-    let took = began.elapsed();
-    assert!(took >= 4 * delay, "{took:?}: less than two round trips can't be");
-    assert!(took < 6 * delay, "{took:?}: three round trips after TCP's");
+    // The proxy answers TCP's own round trip itself, which leaves two of the three. A machine that is busy with
+    // other things takes longer now and then: the quickest of several tells how many there are.
+    let took = || {
+        let began = Instant::now();
+        fleet.ok(["run", "web1", "--", "true"]);
+        began.elapsed()
+    };
+    let quickest = (0..5).map(|_| took()).min().unwrap();
+    assert!(quickest >= 4 * delay, "{quickest:?}: less than two round trips can't be");
+    assert!(quickest < 6 * delay, "{quickest:?}: three round trips after TCP's");
 }
 
 #[test]

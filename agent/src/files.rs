@@ -57,9 +57,7 @@ pub(crate) struct ReceivedTree {
 
 /// What a pull's source is.
 pub(crate) enum Sent {
-    File(Source),
-    /// A file for a dry run, and whether it is compared by content.
-    Look(Source, bool),
+    File(Box<Source>),
     /// A file that the filter excludes.
     LeftOut,
     Tree(Box<TreeSource>),
@@ -126,17 +124,17 @@ impl Files {
     }
 
     /// Prepares the dry run of a file.
-    pub(crate) fn look(&self, push: PushTree) -> Result<FileDryRun, Failure> {
-        let PushTree { transfer: _, dest, root, options, overrides, user: _ } = push;
+    pub(crate) fn look(&self, push: Push) -> Result<FileDryRun, Failure> {
+        let Push { dest, offer, overrides, preserve, .. } = push;
         let overrides = account::resolve(&overrides).map_err(bad)?;
-        Ok(FileDryRun { base: self.home.clone(), dest, root, options, overrides })
+        Ok(FileDryRun { base: self.home.clone(), dest, offer, preserve, overrides })
     }
 
     /// Opens a pull's source.
     pub(crate) fn send(&self, pull: &Pull) -> Result<Sent, Failure> {
         let path = self.path(&pull.source);
         let Some(options) = &pull.tree else {
-            return Ok(Sent::File(Source::open(&path, Preserve::default())?));
+            return Ok(Sent::File(Box::new(Source::open(&path, Preserve::default())?)));
         };
         let filter = Filter::new(&options.rules, &options.only).map_err(bad)?;
         match Source::open(&path, options.preserve) {
@@ -145,8 +143,7 @@ impl Files {
                 Ok(Sent::Tree(Box::new(tree)))
             }
             Ok(_) if filter.excludes_file(&path) => Ok(Sent::LeftOut),
-            Ok(source) if options.dry_run => Ok(Sent::Look(source, options.checksum)),
-            source => Ok(Sent::File(source?)),
+            source => Ok(Sent::File(Box::new(source?))),
         }
     }
 

@@ -46,6 +46,7 @@ impl Transfers {
     /// request writes nothing.
     pub fn begin_asked(&self, key: KeyId, uid: u32, request: &FileRequest) -> Option<Running> {
         let (dest, tree) = match request {
+            FileRequest::Push(push) if push.dry_run => return None,
             FileRequest::Push(push) => (&push.dest, false),
             FileRequest::PushTree(push) if push.options.dry_run => return None,
             FileRequest::PushTree(push) => (&push.dest, true),

@@ -7,7 +7,6 @@ mod as_user;
 mod attach;
 mod clean;
 mod detached;
-mod dry_run;
 pub(crate) mod file_work;
 mod find;
 mod follow;

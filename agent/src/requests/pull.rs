@@ -1,6 +1,6 @@
 //! `pull`: sends a file or a directory of this host to the controller.
 
-use lariat_engine::tree::{Avoid, Counts, TreeSource, send_tree};
+use lariat_engine::tree::{Avoid, Counts, TreeSource, send_dry_run, send_tree};
 use lariat_engine::{Cancel, Source, TransferError, Transferred, Unwatched, send};
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::pull::Pull;
@@ -8,8 +8,7 @@ use lariat_wire::protocol::transfer::Sending;
 use lariat_wire::protocol::tree::{Changed, Root, Settled};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::dry_run;
-use super::transfer::{Logged, transfer_ended};
+use super::transfer::{Logged, dry_run, transfer_ended};
 use crate::core::Outcome;
 use crate::files::{self, Files};
 
@@ -22,10 +21,10 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
     match files.send(&pull) {
         Ok(files::Sent::File(mut source)) => {
             link.outbox().post(source.offer())?;
+            if pull.tree.is_some_and(|options| options.dry_run) {
+                return dry_run(files, send_dry_run(link, &source, &Logged)).await;
+            }
             transfer_ended(give(link, &mut source, pull.sending, files).await)
-        }
-        Ok(files::Sent::Look(source, checksum)) => {
-            dry_run::pull(link, source, checksum, files).await
         }
         Ok(files::Sent::Tree(source)) => serve_tree(link, *source, &pull, files).await,
         Ok(files::Sent::LeftOut) => {

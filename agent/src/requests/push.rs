@@ -1,5 +1,6 @@
 //! `push`: receives a file.
 
+use lariat_engine::tree::receive_dry_run;
 use lariat_engine::{
     Cancel, CommitOptions, Target, TransferError, Transferred, Unwatched, receive,
 };
@@ -7,16 +8,22 @@ use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::transfer::{Offer, Push};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::transfer::transfer_ended;
+use super::transfer::{Logged, dry_run, transfer_ended};
 use crate::core::Outcome;
 use crate::files::{Files, ReceivedFile};
 
-/// Receives a file.
+/// Receives a file, or tells what would become of it.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     push: Push,
     files: &Files,
 ) -> Result<Outcome, LinkError> {
+    if push.dry_run {
+        return match files.look(push) {
+            Ok(file) => dry_run(files, receive_dry_run(link, file, &Logged)).await,
+            Err(failure) => Ok(Outcome::Failed(failure)),
+        };
+    }
     match files.receive(&push) {
         Ok(ReceivedFile { running, target, commit }) => {
             let taken = take(link, target, &push.offer, &commit, &running.cancel, files).await;

@@ -1,4 +1,4 @@
-//! `push` of a directory: receives a tree. A file comes this way only for a dry run.
+//! `push` of a directory: receives a tree.
 
 use std::time::Duration;
 
@@ -6,11 +6,10 @@ use lariat_engine::TransferError;
 use lariat_engine::tree::{Counts, TreeArrival, receive_tree};
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::failure::Failure;
-use lariat_wire::protocol::tree::{PushTree, Settled, What};
+use lariat_wire::protocol::tree::{PushTree, Settled};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
-use super::dry_run;
 use super::transfer::{Logged, transfer_ended};
 use crate::core::Outcome;
 use crate::files::{Files, ReceivedTree};
@@ -28,9 +27,6 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
     push: PushTree,
     files: &Files,
 ) -> Result<Outcome, LinkError> {
-    if matches!(push.root.what, What::File { .. }) {
-        return dry_run::push(link, push, files).await;
-    }
     let opened = match files.receive_tree(push) {
         Ok(mut opened) => lock(&mut opened, files).await.map(|()| opened),
         Err(failure) => Err(failure),

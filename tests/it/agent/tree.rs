@@ -9,7 +9,7 @@ use lariat_wire::link::{Link, LinkError, message_frame};
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::metadata::Time;
 use lariat_wire::protocol::metadata::{MAX_XATTRS, Metadata, Preserve, Xattr};
-use lariat_wire::protocol::transfer::{Destination, Identity, Offer, Overrides, Push};
+use lariat_wire::protocol::transfer::{Destination, Done, Identity, Offer, Overrides, Push};
 use lariat_wire::protocol::tree::{
     Changes, End, Entries, Entry, PushTree, Settled, TreeOptions, What,
 };
@@ -104,30 +104,22 @@ fn a_file_that_can_t_be_is_refused_and_the_session_goes_on() {
     let offer =
         Offer { size: Some(0), sparse: false, metadata, identity: Identity::default(), seed: 7 };
     let what = What::File { size: 0, hash: None, linked: false };
-    let root = entry(b"", what);
+    let tree = PushTree { root: entry(b"", what), ..push(&agent) };
     block_on(async {
         let mut link = agent.log_in().await;
-        link.ask(&Push {
-            transfer: TRANSFER,
-            dest,
-            offer,
-            overrides,
-            preserve,
-            dry_run: false,
-            user,
-        })
-        .await
-        .unwrap();
+        let transfer = TRANSFER;
+        let push = Push { transfer, dest, offer, overrides, preserve, dry_run: false, user };
+        link.ask(&push).await.unwrap();
         let failure = link.expect::<Failure>().await.unwrap();
         assert!(matches!(failure.cause, Cause::BadRequest(_)), "{failure}");
-        // A file is a tree's root in a dry run only.
-        link.ask(&PushTree { root: root.clone(), ..push(&agent) }).await.unwrap();
+        // A file is no tree's root.
+        link.ask(&tree).await.unwrap();
         let failure = link.expect::<Failure>().await.unwrap();
         assert!(matches!(failure.cause, Cause::BadRequest(_)), "{failure}");
-        let options = TreeOptions { dry_run: true, ..TreeOptions::default() };
-        link.ask(&PushTree { root, options, ..push(&agent) }).await.unwrap();
+        let offer = Offer { metadata: Metadata::default(), ..push.offer.clone() };
+        link.ask(&Push { offer, dry_run: true, ..push }).await.unwrap();
         assert_eq!(link.expect::<Changes>().await.unwrap().changes.len(), 1);
-        assert_eq!(link.expect::<Settled>().await.unwrap().files, 1);
+        assert!(link.expect::<Done>().await.unwrap().changed);
     });
     assert!(!agent.directory.path().join("copy").exists());
 }

@@ -2,6 +2,7 @@
 
 use lariat_base::name::TransferId;
 use lariat_base::secret::NoRandomness;
+use lariat_engine::tree::{Watch, send_dry_run};
 use lariat_engine::{Cancel, Progress, Source, TransferError, Transferred, send};
 use lariat_wire::protocol::metadata::Preserve;
 use lariat_wire::protocol::transfer::{Destination, Done, Overrides, Push, Sending};
@@ -14,7 +15,7 @@ use crate::connect::Session;
 /// A file that goes to a host.
 pub struct FilePush {
     file: Source,
-    /// The request.
+    /// The request. If it is made a dry run, [`Self::dry_run`] is an attempt at it.
     pub request: Push,
     sending: Sending,
 }
@@ -36,7 +37,7 @@ impl FilePush {
 
     /// Whether the file is read as it comes, and can't be read again.
     pub fn is_stream(&self) -> bool {
-        self.request.offer.size.is_none()
+        self.request.offer.size.is_none() && !self.request.dry_run
     }
 
     /// One attempt: see [`Transfer::attempt`](super::Transfer::attempt).
@@ -56,11 +57,26 @@ impl FilePush {
                 let why = "it did not read the file back";
                 Err(AttemptError::Transfer(TransferError::misbehaved(why)))
             }
-            Ok(_) => Ok(()),
-            Err(TransferError::Remote(failure)) if moved.had.is_none() => {
-                Err(AttemptError::refused(failure))
-            }
-            Err(error) => Err(AttemptError::Transfer(error)),
+            done => done.map(drop).map_err(|error| given_up(error, moved)),
         }
+    }
+
+    /// One attempt at a dry run, whose result `watch` is told.
+    pub async fn dry_run(
+        &self,
+        session: &mut Session,
+        watch: &dyn Watch,
+        moved: &mut Moved,
+    ) -> Result<(), AttemptError> {
+        let done = send_dry_run(&mut session.link, &self.file, watch).await;
+        *moved = done.map_err(|error| given_up(error, moved))?.into();
+        Ok(())
+    }
+}
+
+fn given_up(error: TransferError, moved: &Moved) -> AttemptError {
+    match error {
+        TransferError::Remote(failure) if moved.had.is_none() => AttemptError::refused(failure),
+        error => AttemptError::Transfer(error),
     }
 }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use lariat_base::name::{KeyId, TransferId};
 use lariat_engine::destination::Place;
 use lariat_engine::tree::{
-    BadGlob, Counts, FileDryRun, Filter, TreeArrival, TreeTarget, Watch, dry_run_file, receive_tree,
+    BadGlob, Counts, FileDryRun, Filter, TreeArrival, TreeTarget, Watch, receive_dry_run,
+    receive_tree,
 };
 use lariat_engine::{
     Busy, Cancel, CommitOptions, Opened, Owner, Progress, ResolvedOverrides, Stream, Target,
@@ -19,7 +20,7 @@ use lariat_wire::protocol::failure::{Cause, Failure, FileKind};
 use lariat_wire::protocol::metadata::Acls;
 use lariat_wire::protocol::pull::Pull;
 use lariat_wire::protocol::transfer::{Destination, Offer, Sending};
-use lariat_wire::protocol::tree::{Entry, Root, Settled, TreeOptions, What};
+use lariat_wire::protocol::tree::{Entry, Root, Settled, TreeOptions};
 
 use super::destination::{BadDestination, file_destination, is_contents, tree_destination};
 use super::error::AttemptError;
@@ -148,18 +149,19 @@ impl Fetch {
         watch: &dyn Watch,
         moved: &mut Moved,
     ) -> Result<(), AttemptError> {
-        let answer = expect_answer(session, &self.request).await?;
+        let answer = expect_answer(session).await?;
         if !matches!(answer, Answer::Tree(_)) && self.is_left_out() != (answer == Answer::LeftOut) {
             return Err(misbehaved("it takes other files for left out than the rules do"));
         }
-        let is_file = matches!(answer, Answer::File(_) | Answer::Look(_));
-        if is_file && !self.options.tree.only.is_empty() {
+        if matches!(answer, Answer::File(_)) && !self.options.tree.only.is_empty() {
             return Err(AttemptError::NotADirectory);
         }
         match answer {
             Answer::LeftOut => Ok(()),
+            Answer::File(offer) if self.is_dry_run() => {
+                self.look(session, offer, watch, moved).await
+            }
             Answer::File(offer) => self.file(session, &offer, progress, moved).await,
-            Answer::Look(root) => self.look(session, root, watch, moved).await,
             Answer::Tree(root) => self.tree(session, root, watch, moved).await,
         }
     }
@@ -168,6 +170,10 @@ impl Fetch {
     fn is_left_out(&self) -> bool {
         let source = Path::new(OsStr::from_bytes(&self.request.source));
         self.dest.is_some() && self.filter.excludes_file(source)
+    }
+
+    fn is_dry_run(&self) -> bool {
+        self.request.tree.as_ref().is_some_and(|options| options.dry_run)
     }
 
     /// What receives a file.
@@ -212,17 +218,18 @@ impl Fetch {
     async fn look(
         &mut self,
         session: &mut Session,
-        root: Entry,
+        offer: Offer,
         watch: &dyn Watch,
         moved: &mut Moved,
     ) -> Result<(), AttemptError> {
         let none = || AttemptError::Here(Failure::request(Cause::Internal));
         let dest = self.dest.as_ref().ok_or_else(none)?.file.clone();
-        let FetchOptions { tree, overrides, .. } = self.options.clone();
-        let (base, options) = (PathBuf::new(), tree);
-        let look_at = FileDryRun { base, dest, root, options, overrides };
-        let settled = dry_run_file(&mut session.link, look_at, watch);
-        moved.settled(&settled.await.map_err(AttemptError::arriving)?);
+        self.acl_dropped = offer.metadata.acls == Acls::Dropped;
+        let FetchOptions { tree, overrides, .. } = &self.options;
+        let (base, preserve, overrides) = (PathBuf::new(), tree.preserve, overrides.clone());
+        let file = FileDryRun { base, dest, offer, preserve, overrides };
+        let done = receive_dry_run(&mut session.link, file, watch).await;
+        *moved = done.map_err(AttemptError::arriving)?.into();
         Ok(())
     }
 
@@ -279,21 +286,18 @@ fn stdout_failed(error: &std::io::Error) -> Failure {
 #[derive(PartialEq, Eq)]
 enum Answer {
     File(Offer),
-    /// A file, in a dry run.
-    Look(Entry),
     /// A file that the rules leave out.
     LeftOut,
     Tree(Entry),
 }
 
 /// Reads the agent's answer: the file or directory as it is there, or why there is none.
-async fn expect_answer(session: &mut Session, request: &Pull) -> Result<Answer, AttemptError> {
+async fn expect_answer(session: &mut Session) -> Result<Answer, AttemptError> {
     let link = &mut session.link;
-    let dry_run = request.tree.as_ref().is_some_and(|options| options.dry_run);
     let answer = async {
         let frame = link.next().await?.ok_or(LinkError::Cut)?;
         match frame.kind {
-            Offer::KIND if !dry_run => {
+            Offer::KIND => {
                 let offer: Offer = link.reader.message()?;
                 let bad = |_| LinkError::Misbehaved("it offers a file that can't be");
                 offer.check().map_err(bad)?;
@@ -302,9 +306,8 @@ async fn expect_answer(session: &mut Session, request: &Pull) -> Result<Answer, 
             Root::KIND => {
                 let Root { entry } = link.reader.message()?;
                 let bad = |_| LinkError::Misbehaved("it offers a directory that can't be");
-                entry.check_root(dry_run).map_err(bad)?;
-                let is_file = entry.what != What::Directory;
-                Ok(Ok(if is_file { Answer::Look(entry) } else { Answer::Tree(entry) }))
+                entry.check_root().map_err(bad)?;
+                Ok(Ok(Answer::Tree(entry)))
             }
             Settled::KIND => Ok(Ok(Answer::LeftOut)),
             Failure::KIND => Ok(Err(link.reader.message()?)),

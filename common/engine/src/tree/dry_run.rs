@@ -1,8 +1,7 @@
-//! The dry run of a single file, in the messages of a tree: a root that is a file, Changes, Settled. The sender
-//! describes the file, and the receiver reports what would change.
+//! The dry run of a single file: the sender offers it as ever, and the receiver says what would become of it.
 //!
 //! A single file is compared by content, whatever its time. If an existing file has the same length, the receiver
-//! asks for the hash by an Answer, and the sender describes the file again.
+//! asks for the hash by an empty Have, and the sender gives it in Complete.
 
 use std::ffi::OsStr;
 use std::io;
@@ -13,7 +12,6 @@ use rustix::fs::FileType;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
-use super::hash_file::hash_of;
 use super::verdict::{self, Verdict, compare_hash};
 use super::watch::Watch;
 use crate::confined::Dir;
@@ -26,158 +24,126 @@ use crate::metadata::attributes;
 use crate::metadata::disk_times::DiskTimes;
 use crate::metadata::translate::Translator;
 use crate::offload::{offload, unexpected};
-use crate::source;
+use crate::receive::give_up;
+use crate::send::send_failure;
 use crate::source::Source;
+use crate::transferred::Transferred;
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::Message;
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
-use lariat_wire::protocol::metadata::Time;
-use lariat_wire::protocol::transfer::{Destination, HASH_LEN, Hash};
-use lariat_wire::protocol::tree::{
-    Answer, Answers, Change, Changed, Changes, Entry, Root, Settled, TreeOptions, What,
-};
+use lariat_wire::protocol::metadata::Preserve;
+use lariat_wire::protocol::transfer::{Complete, Destination, Done, Hash, Have, Offer};
+use lariat_wire::protocol::tree::{Change, Changes, What};
 
-/// Describes an open file. With `checksum` it is read to its end, unless its size is unknown; such a file counts
-/// as different from any other.
-pub fn describe(source: &Source, checksum: bool) -> Result<Entry, Failure> {
-    let offer = source.offer();
-    let hash = match offer.size {
-        Some(size) if checksum => {
-            Some(hash_of(source.file(), size).map_err(|error| source.read_error(&error))?)
-        }
-        _ => None,
-    };
-    let what = What::File { size: offer.size.unwrap_or_default(), hash, linked: false };
-    Ok(Entry { name: Vec::new(), metadata: offer.metadata.clone(), what })
-}
-
-/// Describes an open file on a thread of its own: to read a large file may take longer than a silent peer is waited
-/// for.
-pub async fn describe_offloaded<S: AsyncRead + AsyncWrite>(
-    link: &mut Link<S>,
-    source: Source,
-    checksum: bool,
-) -> Result<(Entry, Source), TransferError> {
-    let work = move |done: oneshot::Sender<_>| {
-        let described = describe(&source, checksum);
-        // Fails only when the request is over.
-        let _ = done.send(described.map(|entry| (entry, source)));
-    };
-    Ok(offload("dry run", work, unexpected(link)).await??)
-}
-
-/// Describes a stream, of which nothing is read.
-pub fn describe_stream(now: Time) -> Entry {
-    let what = What::File { size: 0, hash: None, linked: false };
-    Entry { name: Vec::new(), metadata: source::offer::of_stream(now), what }
-}
-
-/// A file that its sender has described, and its destination.
+/// An offered file, and where it would go.
 pub struct FileDryRun {
     /// Where a relative destination begins.
     pub base: PathBuf,
     /// The destination.
     pub dest: Destination,
-    /// The file's description.
-    pub root: Entry,
-    /// What both ends agreed on.
-    pub options: TreeOptions,
+    /// The file.
+    pub offer: Offer,
+    /// What of its metadata it would get.
+    pub preserve: Preserve,
     /// What the operator sets on files.
     pub overrides: ResolvedOverrides,
 }
 
-/// The result of a comparison.
-struct Found {
-    change: Option<Change>,
-    settled: Settled,
-}
-
-/// What follows from a description.
+/// What follows from an offer.
 #[expect(clippy::large_enum_variant, reason = "there is one for each dry run of a file")]
 enum Finding {
-    Found(Found),
-    /// The content decides, and the description has no hash.
+    /// What would change.
+    Found(Option<Change>),
+    /// The content decides, and its hash is not known.
     Unhashed(FileDryRun),
 }
 
-/// Compares the file, and reports to the sender and `watch` what would change. The caller sends failures of this
-/// end.
-pub async fn dry_run_file<S: AsyncRead + AsyncWrite>(
+/// Compares an offered file with what exists, and reports to the sender and `watch` what would change.
+pub async fn receive_dry_run<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     file: FileDryRun,
     watch: &dyn Watch,
-) -> Result<Settled, TransferError> {
-    let found = match find(link, file).await? {
-        Finding::Found(found) => found,
-        Finding::Unhashed(file) => {
-            link.send(&Answers { first: 0, answers: vec![Answer::Difference as u8] }).await?;
-            let frame = link.next().await?.ok_or(LinkError::Cut)?;
-            let Root { entry } = match frame.kind {
-                Root::KIND => link.reader.message()?,
-                Failure::KIND => return Err(TransferError::Remote(link.reader.message()?)),
-                other => return Err(LinkError::Unexpected(other).into()),
-            };
-            if entry.check_root(true).is_err() || !is_hashed(&entry) {
-                return Err(TransferError::misbehaved("it describes a file without its hash"));
-            }
-            match find(link, FileDryRun { root: entry, ..file }).await? {
-                Finding::Found(found) => found,
-                Finding::Unhashed(_) => return Err(Failure::request(Cause::Internal).into()),
-            }
+) -> Result<Transferred, TransferError> {
+    let size = file.offer.size.unwrap_or_default();
+    match report(link, file, watch).await {
+        Ok(changed) => Ok(Transferred { size, changed, ..Transferred::default() }),
+        Err(error) => Err(give_up(link, error).await),
+    }
+}
+
+async fn report<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
+    file: FileDryRun,
+    watch: &dyn Watch,
+) -> Result<bool, TransferError> {
+    let mut finding = on_thread(link, || file.find(None)).await?;
+    if let Finding::Unhashed(file) = finding {
+        link.send(&Have::default()).await?;
+        let frame = link.next().await?.ok_or(LinkError::Cut)?;
+        let Complete { hash, .. } = match frame.kind {
+            Complete::KIND => link.reader.message()?,
+            Failure::KIND => return Err(TransferError::Remote(link.reader.message()?)),
+            other => return Err(LinkError::Unexpected(other).into()),
+        };
+        if hash.is_none() {
+            return Err(TransferError::misbehaved("it does not give the file's hash"));
         }
+        finding = on_thread(link, move || file.find(hash)).await?;
+    }
+    let Finding::Found(change) = finding else {
+        return Err(Failure::request(Cause::Internal).into());
     };
-    let Found { change, settled } = found;
+    let changed = change.is_some();
     if let Some(change) = change {
         watch.changed(&change);
         if watch.tells_sender() {
             link.outbox().post(&Changes { changes: vec![change] })?;
         }
     }
-    link.send(&settled).await?;
-    Ok(settled)
+    link.send(&Done { changed, hash: None }).await?;
+    Ok(changed)
 }
 
-async fn find<S: AsyncRead + AsyncWrite>(
+/// Reading a large file may take longer than a silent peer is waited for.
+async fn on_thread<S: AsyncRead + AsyncWrite, T: Send + 'static>(
     link: &mut Link<S>,
-    file: FileDryRun,
-) -> Result<Finding, TransferError> {
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, TransferError> {
     let work = move |done: oneshot::Sender<_>| {
         // Fails only when the request is over.
-        let _ = done.send(file.find());
+        let _ = done.send(work());
     };
     Ok(offload("dry run", work, unexpected(link)).await??)
 }
 
-fn is_hashed(entry: &Entry) -> bool {
-    matches!(entry.what, What::File { hash: Some(_), .. })
-}
-
-/// Stands for the hash of a stream that is not read. No content has this hash.
-pub const UNREAD_HASH: Hash = [0; HASH_LEN];
-
-/// Waits for the receiver's report on a described file. `hashed` describes the file with its hash, if the receiver
-/// asks for it.
-pub async fn await_dry_run<S: AsyncRead + AsyncWrite>(
+/// Offers nothing more of a file than was offered, and its hash if the receiver asks for it. Waits for the
+/// receiver's report.
+pub async fn send_dry_run<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
+    source: &Source,
     watch: &dyn Watch,
-    hashed: impl FnOnce() -> Result<Entry, Failure> + Send + 'static,
-) -> Result<Settled, TransferError> {
-    let (mut reported, mut hashed) = (false, Some(hashed));
+) -> Result<Transferred, TransferError> {
+    let size = source.offer().size;
+    let (mut reported, mut asked) = (false, false);
     loop {
         let frame = link.next().await?.ok_or(LinkError::Cut)?;
         match frame.kind {
-            Answers::KIND if !reported => {
-                let answers: Answers = link.reader.message()?;
-                let asks = answers == Answers { first: 0, answers: vec![Answer::Difference as u8] };
-                let Some(hashed) = hashed.take().filter(|_| asks) else {
-                    return Err(TransferError::misbehaved("it asks for what there is not"));
+            Have::KIND if !reported && !asked && size.is_some() => {
+                asked = true;
+                if link.reader.message::<Have>()? != Have::default() {
+                    return Err(TransferError::misbehaved("it asks for what is not sent"));
+                }
+                let hash = source.whole_hash();
+                let hash = on_thread(link, move || Ok(hash(&|| true))).await?;
+                let hash = match hash {
+                    Ok(hash) => Some(hash),
+                    Err(error) => {
+                        let failure = source.read_error(&error);
+                        send_failure(link, &failure).await;
+                        return Err(failure.into());
+                    }
                 };
-                let work = move |done: oneshot::Sender<_>| {
-                    // Fails only when the request is over.
-                    let _ = done.send(hashed());
-                };
-                let entry = offload("dry run", work, unexpected(link)).await??;
-                link.send(&Root { entry }).await?;
+                link.send(&Complete { size: size.unwrap_or_default(), hash }).await?;
             }
             Changes::KIND if !reported => {
                 let Changes { changes } = link.reader.message()?;
@@ -187,7 +153,11 @@ pub async fn await_dry_run<S: AsyncRead + AsyncWrite>(
                 watch.changed(change);
                 reported = true;
             }
-            Settled::KIND => return Ok(link.reader.message()?),
+            Done::KIND => {
+                let Done { changed, .. } = link.reader.message()?;
+                let size = size.unwrap_or_default();
+                return Ok(Transferred { size, changed, ..Transferred::default() });
+            }
             Failure::KIND => return Err(TransferError::Remote(link.reader.message()?)),
             other => return Err(LinkError::Unexpected(other).into()),
         }
@@ -195,10 +165,7 @@ pub async fn await_dry_run<S: AsyncRead + AsyncWrite>(
 }
 
 impl FileDryRun {
-    fn find(self) -> Result<Finding, Failure> {
-        let What::File { size, hash, .. } = self.root.what else {
-            return Err(Failure::request(Cause::Internal));
-        };
+    fn find(self, hash: Option<Hash>) -> Result<Finding, Failure> {
         let (directory, name) = Place::locate(&self.base, &self.dest)?;
         let path = directory.join(OsStr::from_bytes(&name)).into_os_string().into_encoded_bytes();
         let failed = |action| failed(action, &path);
@@ -216,28 +183,35 @@ impl FileDryRun {
         }
         let is_as_long = there.as_ref().is_some_and(|stat| {
             let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
-            is_file && u64::try_from(stat.st_size) == Ok(size)
+            is_file && self.offer.size.is_some_and(|size| u64::try_from(stat.st_size) == Ok(size))
         });
         if is_as_long && hash.is_none() {
             return Ok(Finding::Unhashed(self));
         }
-        let Self { root, options, overrides, .. } = self;
-        let mut translator = Translator::new(options.preserve, overrides);
-        let mut attributes = translator.attributes(root.metadata, true);
+        let Self { offer: Offer { size, metadata, .. }, preserve, overrides, .. } = self;
+        let mut translator = Translator::new(preserve, overrides);
+        let mut attributes = translator.attributes(metadata, true);
         if let (Some(directory), Some(stat)) = (&directory, &there) {
             let (wanted, is) = (attributes.mtime, attributes::mtime(stat));
             attributes.mtime = DiskTimes::default().as_stored(directory, wanted, is);
         }
-        let mut verdict = verdict::verdict(&root.what, &attributes, there.as_ref());
+        let mut verdict = match (size, &there) {
+            // Nobody knows what will be in a stream.
+            (None, Some(_)) => Verdict::Replace,
+            (size, there) => {
+                let size = size.unwrap_or_default();
+                let what = What::File { size, hash, linked: false };
+                verdict::verdict(&what, &attributes, there.as_ref())
+            }
+        };
         if let (Verdict::Hash, Some(directory)) = (verdict, &directory) {
             verdict = compare_hash(directory, &name, hash).map_err(failed(Action::Read))?;
         }
         let is_same = verdict == Verdict::Same
             && there.as_ref().is_some_and(|stat| attributes.match_stat(stat));
-        let change = (!is_same).then(|| Change { path: path.clone(), kind: verdict.change() });
-        let done = Changed::file(!is_same);
-        let settled = Settled { path, files: 1, bytes: size, done };
-        Ok(Finding::Found(Found { change, settled }))
+        Ok(Finding::Found(
+            (!is_same).then(|| Change { path: path.clone(), kind: verdict.change() }),
+        ))
     }
 }
 
@@ -251,7 +225,6 @@ mod tests {
     use super::*;
     use lariat_wire::link::message_frame;
     use lariat_wire::protocol::failure::FileKind;
-    use lariat_wire::protocol::metadata::Preserve;
     use lariat_wire::protocol::tree::ChangeKind;
 
     struct Unwatched;
@@ -273,30 +246,33 @@ mod tests {
     }
 
     /// What would become of `dest`, and that nothing has.
-    fn looked(directory: &Path, dest: &str, hashed: bool) -> Result<Option<Change>, Failure> {
+    fn looked(directory: &Path, dest: &str) -> Result<Option<Change>, Failure> {
         let source = Source::open(&directory.join("source"), Preserve::default()).unwrap();
-        let root = describe(&source, hashed).unwrap();
-        let to = Destination { path: dest.as_bytes().to_vec(), name: b"source".to_vec() };
-        let options = TreeOptions { dry_run: true, ..TreeOptions::default() };
-        let (base, overrides) = (directory.to_owned(), ResolvedOverrides::default());
+        let file = || FileDryRun {
+            base: directory.to_owned(),
+            dest: Destination { path: dest.as_bytes().to_vec(), name: b"source".to_vec() },
+            offer: source.offer().clone(),
+            preserve: Preserve::default(),
+            overrides: ResolvedOverrides::default(),
+        };
         let names = || std::fs::read_dir(directory).unwrap().count();
         let before = names();
-        let found = FileDryRun { base, dest: to, root, options, overrides }.find();
-        assert_eq!(names(), before);
-        let found = match found? {
-            Finding::Found(found) => found,
-            Finding::Unhashed(_) => return looked(directory, dest, true),
+        let found = match file().find(None)? {
+            Finding::Unhashed(file) => file.find(Some(source.whole_hash()(&|| true).unwrap()))?,
+            found @ Finding::Found(_) => found,
         };
-        assert_eq!((found.settled.files, found.settled.bytes), (1, 4));
-        assert_eq!(found.settled.done.files, u64::from(found.change.is_some()));
-        Ok(found.change)
+        assert_eq!(names(), before);
+        match found {
+            Finding::Found(change) => Ok(change),
+            Finding::Unhashed(_) => panic!("the hash is known"),
+        }
     }
 
     #[test]
     fn what_is_there_decides_what_would_be_done() {
         let world = world();
         let at = |name: &str| world.path().join(name);
-        let look = |dest| looked(world.path(), dest, false).unwrap();
+        let look = |dest| looked(world.path(), dest).unwrap();
         let change = |name: &str, kind| Change {
             path: at(name).into_os_string().into_encoded_bytes(),
             kind,
@@ -323,24 +299,23 @@ mod tests {
     fn a_receiver_that_tells_of_more_than_one_change_misbehaves() {
         let one = || Change { path: b"/a".to_vec(), kind: ChangeKind::Make };
         let told = |changes| message_frame(1, &Changes { changes }).unwrap();
-        let done = Changed::file(true);
-        let settled = Settled { path: b"a".to_vec(), files: 1, bytes: 4, done };
-        let settled = message_frame(1, &settled).unwrap();
+        let done = message_frame(1, &Done { changed: true, hash: None }).unwrap();
+        let world = world();
+        let source = Source::open(&world.path().join("source"), Preserve::default()).unwrap();
         let hear = |frames: &[Vec<u8>]| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
             runtime.unwrap().block_on(async {
                 let (mut peer, ours) = tokio::io::duplex(1 << 16);
                 peer.write_all(&frames.concat()).await.unwrap();
-                let hashed = || Err(Failure::request(Cause::Internal));
-                await_dry_run(&mut Link::new(ours), &Unwatched, hashed).await
+                send_dry_run(&mut Link::new(ours), &source, &Unwatched).await
             })
         };
-        assert!(hear(&[told(vec![one()]), settled.clone()]).is_ok());
-        assert!(hear(std::slice::from_ref(&settled)).is_ok());
+        assert!(hear(&[told(vec![one()]), done.clone()]).is_ok());
+        assert!(hear(std::slice::from_ref(&done)).is_ok());
         for frames in [
-            [told(vec![one(), one()]), settled.clone()],
+            [told(vec![one(), one()]), done.clone()],
             [told(vec![one()]), told(vec![one()])],
-            [told(Vec::new()), settled.clone()],
+            [told(Vec::new()), done.clone()],
         ] {
             assert!(matches!(hear(&frames), Err(TransferError::Link(_))));
         }
@@ -350,9 +325,9 @@ mod tests {
     fn what_a_push_would_refuse_is_refused() {
         let world = world();
         std::fs::create_dir_all(world.path().join("directory/source")).unwrap();
-        let directory = looked(world.path(), "directory/", false).unwrap_err();
+        let directory = looked(world.path(), "directory/").unwrap_err();
         assert!(matches!(directory.cause, Cause::NotAFile(_)), "{directory}");
-        let below = looked(world.path(), "source/below", false).unwrap_err();
+        let below = looked(world.path(), "source/below").unwrap_err();
         assert_eq!(below.cause, Cause::Os(rustix::io::Errno::NOTDIR.raw_os_error()));
     }
 }

@@ -54,10 +54,7 @@ mod writer;
 
 pub use arrival::TreeArrival;
 pub use avoid::Avoid;
-pub use dry_run::{
-    FileDryRun, UNREAD_HASH, await_dry_run, describe, describe_offloaded, describe_stream,
-    dry_run_file,
-};
+pub use dry_run::{FileDryRun, receive_dry_run, send_dry_run};
 pub use filter::{BadGlob, Filter};
 pub use receive::receive_tree;
 pub use send::send_tree;

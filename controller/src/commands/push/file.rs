@@ -12,13 +12,14 @@ use lariat_wire::protocol::transfer::{Destination, Push};
 
 use super::stdin::STDIN;
 use crate::error::CliError;
-use crate::transfer::{Bar, Item, Remarks, TransferOptions, said};
+use crate::transfer::{Bar, Item, Listing, Remarks, TransferOptions, TreeBar, said};
 
 /// A file that goes there.
 pub(super) struct Pushed {
     push: FilePush,
     /// What is being done, as remarks begin.
     what: String,
+    listing: Listing,
 }
 
 impl Pushed {
@@ -30,13 +31,15 @@ impl Pushed {
         user: Option<&str>,
         options: &TransferOptions,
         what: &str,
+        listing: &Listing,
     ) -> Result<Self, CliError> {
         let dest = destination(source, dest)?;
         // A stream has nothing that could travel.
         let preserve = if source == STDIN { Preserve::default() } else { options.preserve() };
         let (overrides, user) = (options.overrides(), user.map(ToOwned::to_owned));
-        let push = FilePush::new(file, dest, preserve, overrides, user, options.sending())?;
-        Ok(Self { push, what: what.to_owned() })
+        let mut push = FilePush::new(file, dest, preserve, overrides, user, options.sending())?;
+        push.request.dry_run = options.dry_run;
+        Ok(Self { push, what: what.to_owned(), listing: listing.clone() })
     }
 }
 
@@ -57,6 +60,10 @@ impl Item for Pushed {
         bar: &Bar,
         moved: &mut Moved,
     ) -> Result<(), AttemptError> {
+        if self.push.request.dry_run {
+            let watch = TreeBar::new(bar, &self.what, &self.listing);
+            return self.push.dry_run(session, &watch, moved).await;
+        }
         self.push.attempt(session, bar, moved).await
     }
 

@@ -1,6 +1,5 @@
 //! `lariat push`: sends files and directories to hosts.
 
-mod dry_run;
 mod file;
 mod push_job;
 mod stdin;

@@ -11,9 +11,7 @@ use lariat_base::name::HostName;
 use lariat_engine::tree::Filter;
 use lariat_engine::{CachedSource, ChunkCache, Source};
 use lariat_wire::protocol::metadata::Preserve;
-use lariat_wire::protocol::tree::Entry;
 
-use super::dry_run::{Hashed, Looked, described};
 use super::file::Pushed;
 use super::stdin::{STDIN, now};
 use super::tree::PushedTree;
@@ -39,17 +37,13 @@ pub(crate) struct PushJob {
 struct SourceSpec {
     path: OsString,
     kind: Kind,
-    /// For a dry run.
-    hashed: Hashed,
 }
 
 enum Kind {
     File,
     Directory,
     /// A file that is open already.
-    Shared(CachedSource),
-    /// A file that would be sent, were this no dry run.
-    Described(Entry),
+    Shared(Box<CachedSource>),
     /// Each host has its own, by this path.
     PerHost(Template),
     /// It can't be sent, which is reported once for all hosts.
@@ -164,16 +158,10 @@ impl TransferJob for PushJob {
                 let listing = listing.clone();
                 let item = PushedTree::open(path, &dest, user, options, only, &what, listing);
                 files.one(item, what).await;
-            } else if options.dry_run {
-                let item = source.describe(options).and_then(|entry| {
-                    let (hashed, told) = (&source.hashed, (what.as_str(), listing));
-                    Looked::new(path, entry, &dest, user, options, hashed, told)
-                });
-                files.one(item, what).await;
             } else {
                 let item = source
                     .open(options)
-                    .and_then(|file| Pushed::new(path, file, &dest, user, options, &what));
+                    .and_then(|file| Pushed::new(path, file, &dest, user, options, &what, listing));
                 files.one(item, what).await;
             }
         }
@@ -184,7 +172,7 @@ impl SourceSpec {
     fn new(path: OsString) -> Self {
         let directory = path != STDIN && Path::new(&path).is_dir();
         let kind = if directory { Kind::Directory } else { Kind::File };
-        Self { path, kind, hashed: Hashed::default() }
+        Self { path, kind }
     }
 
     /// Whether the rules leave it out. Of a directory they say what is left out of it, and one that is not
@@ -204,22 +192,12 @@ impl SourceSpec {
         chunks: &Arc<ChunkCache>,
     ) -> Result<Kind, CliError> {
         options.check_for_file()?;
-        if options.dry_run {
-            return Ok(Kind::Described(described(&self.path, options)?));
+        if options.dry_run && self.path == STDIN {
+            return Ok(Kind::File);
         }
         let source = open_to_keep(&self.path, options.preserve());
         let source = source.map_err(|error| glob_hint(self.path.as_bytes(), error, false))?;
-        Ok(Kind::Shared(CachedSource::new(source, chunks)))
-    }
-
-    fn describe(&self, options: &TransferOptions) -> Result<Entry, CliError> {
-        match &self.kind {
-            Kind::Described(entry) => return Ok(entry.clone()),
-            Kind::Bad(error) => return Err(error.clone().quiet()),
-            _ => {}
-        }
-        options.check_for_file()?;
-        described(&self.path, options)
+        Ok(Kind::Shared(Box::new(CachedSource::new(source, chunks))))
     }
 
     fn open(&self, options: &TransferOptions) -> Result<Source, CliError> {
@@ -230,7 +208,7 @@ impl SourceSpec {
         }
         options.check_for_file()?;
         if self.path == STDIN {
-            return open_stdin();
+            return open_stdin(options.dry_run);
         }
         let source = Source::open(Path::new(&self.path), options.preserve());
         source.map_err(|failure| glob_hint(self.path.as_bytes(), failure.into(), false))
@@ -257,6 +235,12 @@ fn open_to_keep(path: &OsString, preserve: Preserve) -> Result<Source, CliError>
     Ok(Source::spooled(file)?)
 }
 
-fn open_stdin() -> Result<Source, CliError> {
-    Source::stream(io::stdin(), now()).map_err(|e| CliError::from(e).during("read stdin"))
+/// Opens stdin; of a dry run nothing is read of it.
+fn open_stdin(dry_run: bool) -> Result<Source, CliError> {
+    let opened = if dry_run {
+        Source::stream(io::empty(), now())
+    } else {
+        Source::stream(io::stdin(), now())
+    };
+    opened.map_err(|e| CliError::from(e).during("read stdin"))
 }

@@ -23,7 +23,8 @@ pub struct Push {
     pub overrides: Overrides,
     /// Which of its metadata is set at its destination.
     pub preserve: Preserve,
-    /// Change nothing, but report what would be changed: the answer to `Have` is `Done`.
+    /// Change nothing, but report what would be changed. An empty [`Have`](super::Have) asks for [`Complete`] with the
+    /// file's hash.
     pub dry_run: bool,
     /// The user that the work is done as, if not the agent's own.
     pub user: Option<String>,

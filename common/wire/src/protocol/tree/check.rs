@@ -10,14 +10,11 @@ use crate::protocol::transfer::check_name;
 impl PushTree {
     /// Checks what the types can't ensure.
     pub fn check(&self) -> Result<(), Invalid> {
-        match self.root.what {
-            What::Directory => self.dest.check_tree()?,
-            _ => self.dest.check()?,
-        }
+        self.dest.check_tree()?;
         self.overrides.check()?;
         check_user(self.user.as_deref())?;
         self.options.check()?;
-        self.root.check_root(self.options.dry_run)
+        self.root.check_root()
     }
 }
 
@@ -54,14 +51,9 @@ impl Entries {
 }
 
 impl Entry {
-    /// Checks an entry as the root: a directory, or in a dry run a single file.
-    pub fn check_root(&self, dry_run: bool) -> Result<(), Invalid> {
-        let may_be = match self.what {
-            What::Directory => true,
-            What::File { .. } => dry_run,
-            _ => false,
-        };
-        if !self.name.is_empty() || !may_be {
+    /// Checks an entry as the root: a directory without a name.
+    pub fn check_root(&self) -> Result<(), Invalid> {
+        if !self.name.is_empty() || self.what != What::Directory {
             return Err(Invalid::Root);
         }
         self.check_what()
@@ -118,13 +110,11 @@ mod tests {
     }
 
     #[test]
-    fn a_root_is_a_directory_without_a_name_and_in_a_dry_run_also_a_file() {
-        assert_eq!(entry(b"", What::Directory).check_root(false), Ok(()));
-        assert_eq!(entry(b"a", What::Directory).check_root(false), Err(Invalid::Root));
-        let file = |size| entry(b"", What::File { size, hash: None, linked: false });
-        assert_eq!(file(0).check_root(false), Err(Invalid::Root));
-        assert_eq!(file(0).check_root(true), Ok(()));
-        assert_eq!(file(u64::MAX).check_root(true), Err(Invalid::Size));
-        assert_eq!(entry(b"", What::Same { entry: 0 }).check_root(true), Err(Invalid::Root));
+    fn a_root_is_a_directory_without_a_name() {
+        assert_eq!(entry(b"", What::Directory).check_root(), Ok(()));
+        assert_eq!(entry(b"a", What::Directory).check_root(), Err(Invalid::Root));
+        let file = entry(b"", What::File { size: 0, hash: None, linked: false });
+        assert_eq!(file.check_root(), Err(Invalid::Root));
+        assert_eq!(entry(b"", What::Same { entry: 0 }).check_root(), Err(Invalid::Root));
     }
 }

@@ -3,10 +3,10 @@
 mod attach;
 mod greeting;
 mod jobs;
-mod life;
+mod lifecycle;
 mod limits;
 mod local;
 mod reload;
 mod session;
-mod strangers;
 mod tree;
+mod unauthenticated;

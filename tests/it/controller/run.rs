@@ -440,7 +440,6 @@ fn a_host_gives_a_file_nothing_that_was_not_asked_for() {
     for attack in [
         &["web1:file-bits"][..],
         &["web1:file-attributes", "-X"],
-        &["web1:file", "--dry-run"],
         &["web1:file", "--exclude", "file"],
         &["web1:left-out"],
         &["web1:described"],

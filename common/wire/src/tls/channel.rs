@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(super) mod fuzzing;
 
 use super::record::{
-    BadRecord, Content, HEADER, MAX_BODY, MAX_CONTENT, OVERHEAD, Opener, Sealer, TAG, Told,
+    BadRecord, Content, HEADER, MAX_BODY, MAX_CONTENT, OVERHEAD, Opener, RecordEvent, Sealer, TAG,
     record_len,
 };
 use super::record_aligned::RecordAligned;
@@ -147,30 +147,30 @@ impl<S> Channel<S> {
         self.raw.start += len;
         let record = &mut raw[..len];
         let most = len - HEADER - TAG;
-        let (told, content) = if buffer.remaining() >= most {
+        let (event, content) = if buffer.remaining() >= most {
             let out = buffer.initialize_unfilled_to(most);
             let (kind, content) = self.opener.open(record, out)?;
-            let told = Told::of(kind, &out[..content])?;
-            if told == Told::Data {
+            let event = RecordEvent::of(kind, &out[..content])?;
+            if event == RecordEvent::Data {
                 buffer.advance(content);
             }
-            (told, content)
+            (event, content)
         } else {
             let (kind, content) = self.opener.open_in_place(record)?;
-            let told = Told::of(kind, &record[content.clone()])?;
-            if told == Told::Data {
+            let event = RecordEvent::of(kind, &record[content.clone()])?;
+            if event == RecordEvent::Data {
                 self.content = start + content.start..start + content.end;
             }
-            (told, content.len())
+            (event, content.len())
         };
-        match told {
-            Told::Data if content > 0 => {
+        match event {
+            RecordEvent::Data if content > 0 => {
                 self.fruitless = 0;
                 return Ok(true);
             }
-            Told::Data | Told::Ticket => {}
-            Told::Closed => self.closed = true,
-            Told::Update { asked } => {
+            RecordEvent::Data | RecordEvent::Ticket => {}
+            RecordEvent::Closed => self.closed = true,
+            RecordEvent::Update { asked } => {
                 self.opener.update();
                 self.update_asked |= asked;
             }

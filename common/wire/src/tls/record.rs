@@ -45,7 +45,7 @@ pub(super) enum BadRecord {
 
 /// What a record means for its receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum RecordEvent {
     /// Bytes for the reader.
     Data,
     /// Nothing follows (section 6.1).
@@ -59,7 +59,7 @@ pub(super) enum Told {
     Ticket,
 }
 
-impl Told {
+impl RecordEvent {
     /// Interprets a record's content. A key update must be complete and alone in its record.
     pub(super) fn of(kind: Content, content: &[u8]) -> Result<Self, BadRecord> {
         const TICKET: u8 = 4;

@@ -10,7 +10,7 @@ use rustls_pki_types::{PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-use super::record::{BadRecord, Content, HEADER, MAX_CONTENT, OVERHEAD, Told, record_len};
+use super::record::{BadRecord, Content, HEADER, MAX_CONTENT, OVERHEAD, RecordEvent, record_len};
 use super::*;
 
 const SUITES: [SupportedCipherSuite; 3] = [
@@ -330,16 +330,19 @@ proptest! {
 
 #[test]
 fn what_a_record_says_is_whole_or_an_error() {
-    assert_eq!(Told::of(Content::Data, b""), Ok(Told::Data));
-    assert_eq!(Told::of(Content::Alert, &[1, 0]), Ok(Told::Closed));
-    assert_eq!(Told::of(Content::Alert, &[2, 20]), Err(BadRecord::Alert(20)));
-    assert_eq!(Told::of(Content::Handshake, &[24, 0, 0, 1, 1]), Ok(Told::Update { asked: true }));
-    assert_eq!(Told::of(Content::Handshake, &[4, 0, 0]), Ok(Told::Ticket));
+    assert_eq!(RecordEvent::of(Content::Data, b""), Ok(RecordEvent::Data));
+    assert_eq!(RecordEvent::of(Content::Alert, &[1, 0]), Ok(RecordEvent::Closed));
+    assert_eq!(RecordEvent::of(Content::Alert, &[2, 20]), Err(BadRecord::Alert(20)));
+    assert_eq!(
+        RecordEvent::of(Content::Handshake, &[24, 0, 0, 1, 1]),
+        Ok(RecordEvent::Update { asked: true })
+    );
+    assert_eq!(RecordEvent::of(Content::Handshake, &[4, 0, 0]), Ok(RecordEvent::Ticket));
     for bad in [&[][..], &[1], &[1, 0, 0]] {
-        assert_eq!(Told::of(Content::Alert, bad), Err(BadRecord::Content));
+        assert_eq!(RecordEvent::of(Content::Alert, bad), Err(BadRecord::Content));
     }
     for bad in [&[][..], &[24, 0, 0, 1], &[24, 0, 0, 1, 2], &[24, 0, 0, 1, 0, 0], &[1, 0, 0]] {
-        assert_eq!(Told::of(Content::Handshake, bad), Err(BadRecord::Content));
+        assert_eq!(RecordEvent::of(Content::Handshake, bad), Err(BadRecord::Content));
     }
 }
 

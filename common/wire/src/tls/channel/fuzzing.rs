@@ -6,7 +6,7 @@ use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::crypto::tls13::OkmBlock;
 use tokio::io::{AsyncReadExt, join, sink};
 
-use super::{Channel, Content, MAX_CONTENT, OVERHEAD, Opener, READ_FEW, Sealer, Told};
+use super::{Channel, Content, MAX_CONTENT, OVERHEAD, Opener, READ_FEW, RecordEvent, Sealer};
 
 /// Reads what a peer that knows the keys sends. `script` is a list of pieces, each after its kind (raw bytes,
 /// or the content of a sealed alert, handshake message or data record) and its length.
@@ -39,7 +39,7 @@ pub fn read_records(mut script: &[u8]) {
         if kind == Content::Data {
             data.extend_from_slice(piece);
         }
-        if let Ok(Told::Update { .. }) = Told::of(kind, piece) {
+        if let Ok(RecordEvent::Update { .. }) = RecordEvent::of(kind, piece) {
             peer.update();
         }
     }

@@ -115,7 +115,8 @@ pub(crate) async fn one<W: HostWork>(
     let (host, mut total) = (&chosen.host, W::Total::default());
     let outlet = &Outlet::Own { verbose: context.verbose, outages: context.outages.clone() };
     let outcome = match handle {
-        Ok(handle) => work.on(HostContext { number: 0, chosen, handle, outlet }).await,
+        // Boxed, because the callers would have its state, which is large, in theirs.
+        Ok(handle) => Box::pin(work.on(HostContext { number: 0, chosen, handle, outlet })).await,
         Err(error) => Err(error.into()),
     };
     let (result, ended) = work.report(&mut total, host, outcome);

@@ -55,7 +55,7 @@ impl HostWork for RunWork {
 
     async fn on(&self, host: HostContext<'_>) -> Result<Ran, Failed> {
         let (name, outlet) = (&host.chosen.host, host.outlet);
-        let ran = self.commands(host, None).await;
+        let ran = Box::pin(self.commands(host, None)).await;
         Ok(ran.map_err(|error| match outlet {
             Outlet::Own { .. } => error,
             Outlet::Shared { .. } => error.during(format!("run on {name}")),
@@ -255,7 +255,7 @@ impl Running<'_> {
     async fn run(&mut self, request: &Run, stdin: Option<BoxStdin>) -> Outcome {
         let job = self.job();
         let (connections, signals) = (&mut self.connections, &mut self.signals);
-        let outcome = run::run(connections, signals, request, &job, stdin).await;
+        let outcome = Box::pin(run::run(connections, signals, request, &job, stdin)).await;
         self.done(job);
         outcome
     }

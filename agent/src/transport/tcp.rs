@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Arrival, Movable, Origin};
@@ -69,6 +70,7 @@ impl TcpListener {
                     // A socket that refuses this is about to fail anyway.
                     let _ = stream.set_nodelay(true);
                     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                    ask_for_bbr(&stream, peer);
                     return Arrival { stream: Movable::Tcp(stream), origin: Origin::Tcp(peer) };
                 }
                 // The connection was gone before it was accepted.
@@ -83,6 +85,14 @@ impl TcpListener {
                 }
             }
         }
+    }
+}
+
+/// Asks the kernel for BBR, which does not take a lost packet for a full path. A kernel without it keeps to its own
+/// choice. On loopback nothing is lost, and BBR's pacing only costs.
+fn ask_for_bbr(stream: &TcpStream, peer: SocketAddr) {
+    if !peer.ip().is_loopback() {
+        let _ = rustix::net::sockopt::set_tcp_congestion(stream, "bbr");
     }
 }
 
@@ -205,7 +215,7 @@ mod tests {
             // A machine without IPv6 has nothing to test here.
             let Ok(mut listener) = TcpListener::bind("[::]:0".parse().unwrap()) else { return };
             let port = listener.address().unwrap().port();
-            let ours = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let ours = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
             let Arrival { stream, origin } = listener.accept().await;
             assert_eq!(origin, Origin::Tcp(ours.local_addr().unwrap()));
             let Movable::Tcp(theirs) = stream else { panic!("another transport") };

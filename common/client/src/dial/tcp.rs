@@ -36,7 +36,16 @@ async fn connect(address: &Address) -> Result<TcpStream, DialError> {
     };
     let stream = stream.map_err(DialError::Connect)?;
     stream.set_nodelay(true).map_err(DialError::Connect)?;
+    ask_for_bbr(&stream);
     Ok(stream)
+}
+
+/// Asks the kernel for BBR, which does not take a lost packet for a full path. A kernel without it keeps to its own
+/// choice. On loopback nothing is lost, and BBR's pacing only costs.
+fn ask_for_bbr(stream: &TcpStream) {
+    if stream.peer_addr().is_ok_and(|peer| !peer.ip().to_canonical().is_loopback()) {
+        let _ = rustix::net::sockopt::set_tcp_congestion(stream, "bbr");
+    }
 }
 
 /// Starts one attempt after another and returns the first that succeeds, or the last failure. The others

@@ -14,7 +14,10 @@ use lariat_engine::account;
 use lariat_engine::confined::Dir;
 use lariat_engine::destination::Place;
 use lariat_engine::tree::{Avoid, FileDryRun, Filter, TreeArrival, TreeSource, TreeTarget};
-use lariat_engine::{Busy, Cancel, CommitOptions, Opened, Owner, Partial, Source, Target};
+use lariat_engine::{
+    Busy, Cancel, CommitOptions, Opened, Owner, Partial, ReceiveLanes, Receiving, SendLanes,
+    SendOptions, Source, Target,
+};
 use lariat_wire::protocol::clean::Clean;
 use lariat_wire::protocol::failure::{Action, Cause, Failure, FileKind};
 use lariat_wire::protocol::metadata::Preserve;
@@ -23,6 +26,7 @@ use lariat_wire::protocol::transfer::Push;
 use lariat_wire::protocol::tree::PushTree;
 use tokio::sync::watch;
 
+use crate::lanes::{Joinable, Lanes, TransferLanes};
 use crate::transfers::{Running, Transfers};
 
 /// Stands for the partial's name when a tree's transfer is registered.
@@ -38,6 +42,8 @@ pub struct Files {
     pub home: PathBuf,
     /// The transfers that write with the same rights.
     pub transfers: Transfers,
+    /// The transfers that have further connections. A worker's has none: a lane would need a worker of its own.
+    pub lanes: Lanes,
     /// Becomes true when the work is to end.
     pub stop: watch::Receiver<bool>,
 }
@@ -45,7 +51,8 @@ pub struct Files {
 /// An opened destination for a file.
 pub(crate) struct ReceivedFile {
     pub(crate) running: Running,
-    pub(crate) target: Target,
+    pub(crate) joinable: Joinable,
+    pub(crate) target: Receiving,
     pub(crate) commit: CommitOptions,
 }
 
@@ -103,7 +110,11 @@ impl Files {
         let running = self.transfers.begin(id, Partial::name(&place, self.owner()));
         let opened =
             Opened::open(place, self.owner(), &push.offer, Busy::Wait, overrides.in_place)?;
-        Ok(ReceivedFile { running, target: Target::File(Box::new(opened)), commit })
+        let lanes = ReceiveLanes::default();
+        let joinable = TransferLanes::Receives(lanes.clone());
+        let joinable = self.lanes.register(self.key, push.transfer, joinable);
+        let target = Receiving::from(Target::File(Box::new(opened))).on_lanes(lanes);
+        Ok(ReceivedFile { running, joinable, target, commit })
     }
 
     /// Opens a tree's destination, and cancels an older transfer to it.
@@ -145,6 +156,14 @@ impl Files {
             Ok(_) if filter.excludes_file(&path) => Ok(Sent::LeftOut),
             source => Ok(Sent::File(Box::new(source?))),
         }
+    }
+
+    /// How a pull's file is sent: over the pull's connection, and those that join it.
+    pub(crate) fn sending(&self, pull: &Pull) -> (SendOptions, Joinable) {
+        let lanes = SendLanes::default();
+        let joinable = TransferLanes::Sends(lanes.clone());
+        let joinable = self.lanes.register(self.key, pull.transfer, joinable);
+        (SendOptions::from(pull.sending).on_lanes(lanes), joinable)
     }
 
     /// Opens the directory to clean.

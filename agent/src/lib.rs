@@ -18,6 +18,7 @@ pub mod identity;
 pub mod job_shares;
 pub mod jobs;
 pub mod keyring;
+pub mod lanes;
 pub mod log;
 pub mod memory;
 pub mod policy;

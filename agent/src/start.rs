@@ -21,6 +21,7 @@ use crate::identity::Identity;
 use crate::job_shares::JobShares;
 use crate::jobs::{Jobs, Settings};
 use crate::keyring::Keyring;
+use crate::lanes::Lanes;
 use crate::serve::{Handshaker, Server};
 use crate::transfers::Transfers;
 use crate::transport::{LocalListener, TcpListener};
@@ -80,6 +81,7 @@ pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
         jobs,
         job_shares,
         transfers: Transfers::default(),
+        lanes: Lanes::default(),
         budget,
     });
     let handshaker = Handshaker::new(&identity, Arc::clone(&agent)).map_err(StartError::system)?;

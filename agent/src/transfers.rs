@@ -50,7 +50,7 @@ impl Transfers {
             FileRequest::Push(push) => (&push.dest, false),
             FileRequest::PushTree(push) if push.options.dry_run => return None,
             FileRequest::PushTree(push) => (&push.dest, true),
-            FileRequest::Pull(_) | FileRequest::Clean(_) => return None,
+            FileRequest::Pull(_) | FileRequest::Clean(_) | FileRequest::Lane(_) => return None,
         };
         // Paths that differ only in slashes and dots are the same, wherever they lead.
         let path: PathBuf = Path::new(OsStr::from_bytes(&dest.path)).components().collect();

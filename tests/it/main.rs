@@ -38,6 +38,7 @@ mod rsh;
 mod run;
 mod shell;
 mod short_links;
+mod streams;
 mod supervisor;
 mod temporary;
 mod transfer;

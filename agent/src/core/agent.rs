@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::job_shares::JobShares;
 use crate::jobs::Jobs;
 use crate::keyring::Keyring;
+use crate::lanes::Lanes;
 use crate::transfers::Transfers;
 use crate::user::User;
 
@@ -34,6 +35,8 @@ pub struct Agent {
     pub job_shares: JobShares,
     /// The transfers that write to this host.
     pub transfers: Transfers,
+    /// The transfers that have further connections.
+    pub lanes: Lanes,
     /// What each key may use.
     pub budget: Budget,
 }

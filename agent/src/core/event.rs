@@ -76,12 +76,13 @@ impl Subject {
                 JobRequest::Kill(kill) => format!("job {}", kill.job),
                 JobRequest::List(_) => "jobs".to_owned(),
             },
-            Request::File(request) => escape(match request {
-                FileRequest::Push(push) => &push.dest.path,
-                FileRequest::PushTree(push) => &push.dest.path,
-                FileRequest::Pull(pull) => &pull.source,
-                FileRequest::Clean(clean) => &clean.path,
-            }),
+            Request::File(request) => match request {
+                FileRequest::Push(push) => escape(&push.dest.path),
+                FileRequest::PushTree(push) => escape(&push.dest.path),
+                FileRequest::Pull(pull) => escape(&pull.source),
+                FileRequest::Clean(clean) => escape(&clean.path),
+                FileRequest::Lane(lane) => format!("lane of {}", lane.transfer),
+            },
         })
     }
 }

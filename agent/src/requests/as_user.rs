@@ -28,6 +28,7 @@ pub(super) async fn serve(
                 uid: user.uid,
                 home: user.home().to_owned(),
                 transfers: session.agent.transfers.clone(),
+                lanes: session.agent.lanes.clone(),
                 stop: session.stop.clone(),
             };
             file_work::serve(link, request, &files).await?

@@ -4,7 +4,7 @@ use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::request::FileRequest;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{clean, pull, push, push_tree};
+use super::{clean, lane, pull, push, push_tree};
 use crate::core::Outcome;
 use crate::files::Files;
 
@@ -18,6 +18,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite>(
         FileRequest::Push(push) => push::serve(link, push, files).await,
         FileRequest::PushTree(push) => push_tree::serve(link, push, files).await,
         FileRequest::Pull(pull) => pull::serve(link, pull, files).await,
+        FileRequest::Lane(lane) => lane::serve(link, lane, files).await,
         FileRequest::Clean(request) => clean::serve(link, request, files).await,
     }
 }

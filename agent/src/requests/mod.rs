@@ -11,6 +11,7 @@ pub(crate) mod file_work;
 mod find;
 mod follow;
 mod kill;
+mod lane;
 mod list;
 mod logs;
 mod pull;

@@ -1,10 +1,9 @@
 //! `pull`: sends a file or a directory of this host to the controller.
 
 use lariat_engine::tree::{Avoid, Counts, TreeSource, send_dry_run, send_tree};
-use lariat_engine::{Cancel, Source, TransferError, Transferred, Unwatched, send};
+use lariat_engine::{Cancel, SendOptions, Source, TransferError, Transferred, Unwatched, send};
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::pull::Pull;
-use lariat_wire::protocol::transfer::Sending;
 use lariat_wire::protocol::tree::{Changed, Root, Settled};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -20,11 +19,15 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
 ) -> Result<Outcome, LinkError> {
     match files.send(&pull) {
         Ok(files::Sent::File(mut source)) => {
+            // Before the controller knows of the file.
+            let (how, joinable) = files.sending(&pull);
             link.outbox().post(source.offer())?;
             if pull.tree.is_some_and(|options| options.dry_run) {
                 return dry_run(files, send_dry_run(link, &source, &Logged)).await;
             }
-            transfer_ended(give(link, &mut source, pull.sending, files).await)
+            let given = give(link, &mut source, how, files).await;
+            drop(joinable);
+            transfer_ended(given)
         }
         Ok(files::Sent::Tree(source)) => serve_tree(link, *source, &pull, files).await,
         Ok(files::Sent::LeftOut) => {
@@ -40,7 +43,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
 async fn give<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     source: &mut Source,
-    how: Sending,
+    how: SendOptions,
     files: &Files,
 ) -> Result<String, TransferError> {
     let (cancel, mut sent) = (Cancel::default(), Transferred::default());

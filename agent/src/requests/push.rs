@@ -2,7 +2,7 @@
 
 use lariat_engine::tree::receive_dry_run;
 use lariat_engine::{
-    Cancel, CommitOptions, Target, TransferError, Transferred, Unwatched, receive,
+    Cancel, CommitOptions, Receiving, TransferError, Transferred, Unwatched, receive,
 };
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::transfer::{Offer, Push};
@@ -25,8 +25,9 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
         };
     }
     match files.receive(&push) {
-        Ok(ReceivedFile { running, target, commit }) => {
+        Ok(ReceivedFile { running, joinable, target, commit }) => {
             let taken = take(link, target, &push.offer, &commit, &running.cancel, files).await;
+            drop(joinable);
             transfer_ended(taken)
         }
         Err(failure) => Ok(Outcome::Failed(failure)),
@@ -35,7 +36,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
 
 async fn take<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
-    target: Target,
+    target: Receiving,
     offer: &Offer,
     commit: &CommitOptions,
     cancel: &Cancel,

@@ -9,6 +9,8 @@ pub(super) fn may_say(request: &FileRequest, kind: Kind) -> bool {
         FileRequest::Push(_) => as_receiver(kind),
         FileRequest::PushTree(_) => as_receiver(kind) || as_tree_receiver(kind),
         FileRequest::Pull(_) => as_sender(kind),
+        // It has no transfer that a lane could join.
+        FileRequest::Lane(_) => kind == Kind::Failed,
         FileRequest::Clean(_) => matches!(kind, Kind::Failed | Kind::Missed | Kind::Cleaned),
     }
 }

@@ -41,6 +41,7 @@ pub(crate) use relay::relay;
 
 use crate::core::Outcome;
 use crate::files::Files;
+use crate::lanes::Lanes;
 use crate::requests::file_work;
 use crate::transfers::Transfers;
 
@@ -93,7 +94,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), LinkError> {
         let frame = link.next().await?.ok_or(LinkError::Cut)?;
         let request = FileRequest::decode(frame.kind, link.reader.payload());
         let request = request.ok_or(LinkError::Unexpected(frame.kind))??;
-        let files = Files { key, uid, home, transfers, stop };
+        let files = Files { key, uid, home, transfers, lanes: Lanes::default(), stop };
         let failure = match file_work::serve(&mut link, request, &files).await {
             Ok(Outcome::Failed(failure)) => Some(failure),
             Ok(_) => None,

@@ -144,6 +144,11 @@ impl HostHandle {
         format!("{} ({})", self.name(), self.route.place())
     }
 
+    /// The way to the host, for connections beside those of this handle.
+    pub(crate) fn route(&self) -> &Route {
+        &self.route
+    }
+
     /// Whether the host has answered this client.
     pub(crate) fn is_met(&self) -> bool {
         self.met.contains(self.name())

@@ -102,7 +102,7 @@ impl HostHandle {
 
 /// Waits until nothing has come for `long`, and returns since when. Time in which this process was suspended
 /// does not count.
-async fn silent(pulse: &Pulse, long: Duration) -> Instant {
+pub(crate) async fn silent(pulse: &Pulse, long: Duration) -> Instant {
     let mut held_up = Instant::now();
     loop {
         let now = Instant::now();

@@ -36,6 +36,7 @@ mod receive;
 mod send;
 mod source;
 pub mod tree;
+mod wakeup;
 
 pub use cancel::Cancel;
 pub use chunk::sum::sum;
@@ -43,8 +44,8 @@ pub use error::TransferError;
 pub use file::{Busy, CommitOptions, Opened, Owner, Partial};
 pub use metadata::{ResolvedOverrides, account};
 pub use progress::{Progress, Unwatched};
-pub use receive::{Stream, Target, receive};
-pub use send::send;
+pub use receive::{ReceiveLanes, Receiving, Stream, Target, receive, receive_lane};
+pub use send::{SendLanes, SendOptions, send, send_lane};
 pub use source::{CachedSource, ChunkCache, Source};
 pub use transferred::Transferred;
 

@@ -43,6 +43,8 @@ pub(crate) struct Tally {
     bytes: u64,
     /// Bytes that were sent.
     sent: u64,
+    /// The most connections that a file used.
+    streams: usize,
     /// Bytes that were there already.
     reused: u64,
     /// What was changed.
@@ -70,6 +72,7 @@ impl Default for Tally {
             files: 0,
             bytes: 0,
             sent: 0,
+            streams: 0,
             reused: 0,
             done: Changed::default(),
             hash: None,
@@ -103,12 +106,13 @@ impl Tally {
 
     /// Adds files that arrived, with what was moved for them in all attempts.
     pub(crate) fn arrived(&mut self, moved: Moved) {
-        let Moved { files, size, bytes, sent, done, hash, .. } = moved;
+        let Moved { files, size, bytes, sent, streams, done, hash, .. } = moved;
         self.hash = hash;
         self.files += files;
         self.bytes += size;
         self.done += done;
         self.sent += sent;
+        self.streams = self.streams.max(streams);
         if !self.dry_run {
             self.reused += size.saturating_sub(bytes);
         }
@@ -132,7 +136,8 @@ impl Tally {
 
     /// Another one's, in a sum of them.
     pub(crate) fn add(&mut self, other: &Self) {
-        let Self { dry_run, files, bytes, sent, reused, done, .. } = *other;
+        let Self { dry_run, files, bytes, sent, streams, reused, done, .. } = *other;
+        self.streams = self.streams.max(streams);
         self.done += done;
         self.dry_run |= dry_run;
         self.files += files;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use lariat_base::escape::escape;
 use lariat_base::units::parse_rate;
+use lariat_client::transfer::Streams;
 use lariat_engine::account;
 use lariat_wire::protocol::metadata::Preserve;
 use lariat_wire::protocol::transfer::{Overrides, Sending};
@@ -26,6 +27,10 @@ pub(crate) struct TransferOptions {
     /// With the rights of this user of the host, instead of the agent's own; the same as NAME@HOST
     #[arg(short, long, value_name = "NAME")]
     pub(crate) user: Option<String>,
+
+    /// Use this many connections for each large file, 1 to 8; auto adds them while the rate rises by it
+    #[arg(long, value_name = "N|auto", default_value = "auto")]
+    streams: Streams,
 
     /// Send at most this much a second to or from all hosts together, in bytes or with K, M, G
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
@@ -112,8 +117,16 @@ impl TransferOptions {
         Sending { compress: self.compress, rate: self.bwlimit, hash: self.verify }
     }
 
-    /// Shares the rate among this many hosts at once.
+    /// How many connections a file uses.
+    pub(crate) fn streams(&self) -> Streams {
+        self.streams
+    }
+
+    /// Shares the rate among this many hosts at once. The connections of several hosts are many already.
     pub(crate) fn shared_by(mut self, hosts: usize) -> Self {
+        if hosts > 1 && self.streams == Streams::Auto {
+            self.streams = Streams::ONE;
+        }
         let share = |rate: u64| (rate / (hosts as u64).max(1)).max(1);
         self.bwlimit = self.bwlimit.map(share);
         self

@@ -22,6 +22,7 @@ struct Object<'a> {
     changed: u64,
     unchanged: u64,
     deleted: u64,
+    streams: usize,
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     b3sum: Option<String>,
@@ -43,6 +44,7 @@ impl Tally {
             changed: self.changed(),
             unchanged: self.unchanged(),
             deleted: self.done.deleted,
+            streams: self.streams,
             seconds: self.began.elapsed().as_secs_f64(),
             b3sum: self.hash.filter(|_| self.files == 1).map(hex::encode),
             error: (!errors.is_empty()).then(|| errors.join("; ")),
@@ -124,7 +126,7 @@ mod tests {
     use super::*;
 
     fn moved(files: u64, size: u64, bytes: u64, done: Changed) -> Moved {
-        Moved { files, size, bytes, sent: bytes, done, had: None, hash: None }
+        Moved { files, size, bytes, sent: bytes, streams: 1, done, had: None, hash: None }
     }
 
     #[test]

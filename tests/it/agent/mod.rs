@@ -3,6 +3,7 @@
 mod attach;
 mod greeting;
 mod jobs;
+mod lanes;
 mod lifecycle;
 mod limits;
 mod local;

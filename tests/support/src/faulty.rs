@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use std::io::{Read, Write};
 
+/// What a link with a rate holds, beside what is under way, in bytes.
+const ROUTER: u64 = 256 * 1024;
+
 /// What the network does to each connection.
 #[derive(Clone, Debug, Default)]
 pub struct Fault {
@@ -18,7 +21,7 @@ pub struct Fault {
     pub cut_down: Option<u64>,
     /// Nothing passes any more, but connections stay open.
     pub stall: bool,
-    /// Bytes per second, in each direction.
+    /// Bytes per second, in each direction of each connection.
     pub rate: Option<u64>,
 }
 
@@ -94,10 +97,29 @@ impl Faulty {
     /// # Panics
     /// Never.
     pub fn cut(&self) {
-        for stream in self.shared.connections.lock().expect("no panic while it is held").drain(..) {
-            // It may be closed already.
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-        }
+        let mut connections = self.shared.connections.lock().expect("no panic while it is held");
+        connections.drain(..).for_each(|stream| shut(&stream));
+    }
+
+    /// Cuts the newest connection, unless it is the only one.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn cut_newest(&self) {
+        let mut connections = self.shared.connections.lock().expect("no panic while it is held");
+        // Both sides of it were added last.
+        let kept = connections.len().saturating_sub(2).max(2).min(connections.len());
+        connections.drain(kept..).for_each(|stream| shut(&stream));
+    }
+
+    /// Cuts the oldest connection that was not cut yet.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn cut_oldest(&self) {
+        let mut connections = self.shared.connections.lock().expect("no panic while it is held");
+        let two = connections.len().min(2);
+        connections.drain(..two).for_each(|stream| shut(&stream));
     }
 
     /// Stalls the connections that are open now, without closing them. Later connections work.
@@ -141,6 +163,11 @@ impl Drop for Faulty {
     }
 }
 
+fn shut(stream: &TcpStream) {
+    // It may be closed already.
+    let _ = stream.shutdown(std::net::Shutdown::Both);
+}
+
 #[derive(Clone, Copy)]
 enum Way {
     Up,
@@ -173,10 +200,26 @@ impl Shared {
         }
     }
 
-    /// Reads on one thread and writes on another, each piece when its time has come.
+    /// Waits until a link with a rate has room for more than what it holds.
+    fn wait_for_room(&self, held: &AtomicU64) {
+        let is_full = || {
+            let Fault { rate, delay, .. } = *self.fault.lock().expect("no panic while it is held");
+            let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+            let most = rate.map(|rate| ROUTER + rate.saturating_mul(millis) / 1000);
+            most.is_some_and(|most| held.load(Ordering::SeqCst) > most)
+        };
+        while is_full() && !self.stopped.load(Ordering::SeqCst) {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+
+    /// Reads on one thread and writes on another, each piece when its time has come. With a rate, no more is read than
+    /// the link and a router's buffer hold.
     fn pump(self: &Arc<Self>, mut from: TcpStream, mut to: TcpStream, way: Way, number: u64) {
         let (pieces, due) = mpsc::channel::<(Instant, Vec<u8>)>();
         let reading = Arc::clone(self);
+        let queued = Arc::<AtomicU64>::default();
+        let held = Arc::clone(&queued);
         std::thread::spawn(move || {
             let mut buffer = vec![0; 64 * 1024];
             let mut passed = 0;
@@ -193,10 +236,12 @@ impl Shared {
                     piece = &piece[..piece.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
                 }
                 passed += piece.len() as u64;
+                held.fetch_add(piece.len() as u64, Ordering::SeqCst);
                 let sent = pieces.send((Instant::now() + fault.delay, piece.to_vec()));
                 if cut || sent.is_err() {
                     break;
                 }
+                reading.wait_for_room(&held);
             }
         });
         let writing = Arc::clone(self);
@@ -223,8 +268,11 @@ impl Shared {
                     Way::Down => &writing.bytes_down,
                 };
                 counter.fetch_add(piece.len() as u64, Ordering::SeqCst);
+                queued.fetch_sub(piece.len() as u64, Ordering::SeqCst);
                 writing.tell();
             }
+            // Nobody waits for room any more.
+            queued.store(0, Ordering::SeqCst);
             // An end is passed on as an end. A cut looks the same, but without TLS's close_notify before it.
             let _ = to.shutdown(std::net::Shutdown::Both);
         });

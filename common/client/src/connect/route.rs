@@ -16,6 +16,7 @@ use super::session::Session;
 use crate::address::Address;
 
 /// The way to one host.
+#[derive(Clone)]
 pub(crate) enum Route {
     /// Over the network, to a host that was enrolled.
     Network {

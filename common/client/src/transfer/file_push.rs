@@ -3,14 +3,18 @@
 use lariat_base::name::TransferId;
 use lariat_base::secret::NoRandomness;
 use lariat_engine::tree::{Watch, send_dry_run};
-use lariat_engine::{Cancel, Progress, Source, TransferError, Transferred, send};
+use lariat_engine::{
+    Cancel, Progress, SendLanes, SendOptions, Source, TransferError, Transferred, send,
+};
 use lariat_wire::protocol::metadata::Preserve;
 use lariat_wire::protocol::transfer::{Destination, Done, Overrides, Push, Sending};
 
 use super::error::AttemptError;
+use super::lanes::{Ends, LanePool, Streams};
 use super::moved::Moved;
 use super::observed::Observed;
 use crate::connect::Session;
+use crate::host::HostHandle;
 
 /// A file that goes to a host.
 pub struct FilePush {
@@ -18,6 +22,7 @@ pub struct FilePush {
     /// The request. If it is made a dry run, [`Self::dry_run`] is an attempt at it.
     pub request: Push,
     sending: Sending,
+    lanes: Option<LanePool>,
 }
 
 impl FilePush {
@@ -32,7 +37,17 @@ impl FilePush {
     ) -> Result<Self, NoRandomness> {
         let (transfer, offer) = (TransferId::generate()?, file.offer().clone());
         let request = Push { transfer, dest, offer, overrides, preserve, dry_run: false, user };
-        Ok(Self { file, request, sending })
+        Ok(Self { file, request, sending, lanes: None })
+    }
+
+    /// Uses this many connections. A stream goes over one.
+    #[must_use]
+    pub fn over(mut self, streams: Streams, host: &HostHandle) -> Self {
+        if !self.is_stream() {
+            let transfer = self.request.transfer;
+            self.lanes = LanePool::new(host, streams, transfer, Ends::Sends(SendLanes::default()));
+        }
+        self
     }
 
     /// Whether the file is read as it comes, and can't be read again.
@@ -49,9 +64,24 @@ impl FilePush {
     ) -> Result<(), AttemptError> {
         let (never, mut sent) = (Cancel::default(), Transferred::default());
         let observed = Observed::new(progress);
-        let (link, file) = (&mut session.link, &mut self.file);
-        let done = send(link, file, self.sending, &observed, &never, &mut sent).await;
-        *moved = Moved { had: observed.had(), ..sent.into() };
+        let (link, file, lanes) = (&mut session.link, &mut self.file, &mut self.lanes);
+        let mut how = SendOptions::from(self.sending);
+        if let Some(Ends::Sends(lanes)) = lanes.as_ref().map(LanePool::ends) {
+            how = how.on_lanes(lanes.clone());
+        }
+        let sessions = session.welcome.limits.sessions;
+        // Under a limit of the rate, more connections would gain nothing.
+        let may_grow = self.sending.rate.is_none();
+        let done = tokio::select! {
+            biased;
+            done = send(link, file, how, &observed, &never, &mut sent) => done,
+            never = LanePool::manage(lanes, &observed, sessions, may_grow) => match never {},
+        };
+        let streams = LanePool::used(lanes);
+        *moved = Moved { had: observed.had(), streams, ..sent.into() };
+        if done.is_ok() {
+            LanePool::close(lanes).await;
+        }
         match done {
             Ok(Done { hash: None, .. }) if self.request.overrides.verify => {
                 let why = "it did not read the file back";

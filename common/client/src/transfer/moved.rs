@@ -14,6 +14,8 @@ pub struct Moved {
     pub bytes: u64,
     /// The files' size in bytes.
     pub size: u64,
+    /// The most connections that an attempt used.
+    pub streams: usize,
     /// How many files.
     pub files: u64,
     /// What was changed.
@@ -26,13 +28,14 @@ pub struct Moved {
 
 impl From<Transferred> for Moved {
     fn from(Transferred { sent, moved, size, changed, hash }: Transferred) -> Self {
-        Self { sent, bytes: moved, size, files: 1, done: Changed::file(changed), had: None, hash }
+        let done = Changed::file(changed);
+        Self { sent, bytes: moved, size, streams: 1, files: 1, done, had: None, hash }
     }
 }
 
 impl From<&Counts> for Moved {
     fn from(counts: &Counts) -> Self {
-        Self { sent: counts.sent, bytes: counts.moved, ..Self::default() }
+        Self { sent: counts.sent, bytes: counts.moved, streams: 1, ..Self::default() }
     }
 }
 

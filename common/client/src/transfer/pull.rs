@@ -11,8 +11,8 @@ use lariat_engine::tree::{
     receive_tree,
 };
 use lariat_engine::{
-    Busy, Cancel, CommitOptions, Opened, Owner, Progress, ResolvedOverrides, Stream, Target,
-    TransferError, Transferred, receive,
+    Busy, Cancel, CommitOptions, Opened, Owner, Progress, ReceiveLanes, Receiving,
+    ResolvedOverrides, Stream, Target, TransferError, Transferred, receive,
 };
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::Message;
@@ -24,10 +24,12 @@ use lariat_wire::protocol::tree::{Entry, Root, Settled, TreeOptions};
 
 use super::destination::{BadDestination, file_destination, is_contents, tree_destination};
 use super::error::AttemptError;
+use super::lanes::{Ends, LanePool, Streams};
 use super::moved::Moved;
 use super::observed::Observed;
 use super::tree_push::Avoided;
 use crate::connect::Session;
+use crate::host::HostHandle;
 
 /// What writing to a pipe without a reader fails with.
 const BROKEN_PIPE: i32 = rustix::io::Errno::PIPE.raw_os_error();
@@ -63,6 +65,7 @@ pub struct Fetch {
     filter: Filter,
     avoided: Avoided,
     acl_dropped: bool,
+    lanes: Option<LanePool>,
 }
 
 /// Why nothing can be asked for.
@@ -117,7 +120,18 @@ impl Fetch {
             options,
             avoided: Avoided::default(),
             acl_dropped: false,
+            lanes: None,
         })
+    }
+
+    /// Uses this many connections for a file. What goes to stdout comes over one.
+    #[must_use]
+    pub fn over(mut self, streams: Streams, host: &HostHandle) -> Self {
+        if !self.is_stream() {
+            let ends = Ends::Receives(ReceiveLanes::default());
+            self.lanes = LanePool::new(host, streams, self.request.transfer, ends);
+        }
+        self
     }
 
     /// The request.
@@ -200,9 +214,24 @@ impl Fetch {
         let placing = CommitOptions::new(overrides, tree.preserve, offer.metadata.clone());
         let (never, mut received) = (Cancel::default(), Transferred::default());
         let observed = Observed::new(progress);
-        let link = &mut session.link;
-        let done = receive(link, target, offer, &placing, &observed, &never, &mut received).await;
-        *moved = Moved { had: observed.had(), ..received.into() };
+        let (link, lanes) = (&mut session.link, &mut self.lanes);
+        let mut target = Receiving::from(target);
+        if let Some(Ends::Receives(lanes)) = lanes.as_ref().map(LanePool::ends) {
+            target = target.on_lanes(lanes.clone());
+        }
+        let sessions = session.welcome.limits.sessions;
+        // Under a limit of the rate, more connections would gain nothing.
+        let may_grow = self.options.sending.rate.is_none();
+        let done = tokio::select! {
+            biased;
+            done = receive(link, target, offer, &placing, &observed, &never, &mut received) => done,
+            never = LanePool::manage(lanes, &observed, sessions, may_grow) => match never {},
+        };
+        let streams = LanePool::used(lanes);
+        *moved = Moved { had: observed.had(), streams, ..received.into() };
+        if done.is_ok() {
+            LanePool::close(lanes).await;
+        }
         self.acl_dropped = offer.metadata.acls == Acls::Dropped && self.dest.is_some();
         match done {
             Err(TransferError::Local(failure))

@@ -16,6 +16,7 @@ use super::attempts::{GaveUp, Transfer, Transfers};
 use super::destination::{BadDestination, file_destination};
 use super::error::AttemptError;
 use super::file_push::FilePush;
+use super::lanes::Streams;
 use super::moved::Moved;
 use super::pull::{Fetch, FetchError, FetchOptions};
 use crate::connect::Session;
@@ -53,6 +54,7 @@ pub async fn push_file(
     let (preserve, overrides) = (Preserve::default(), Overrides::default());
     let file = Source::open(source, preserve).map_err(FileError::Open)?;
     let push = FilePush::new(file, dest, preserve, overrides, None, Sending::default())?;
+    let push = push.over(Streams::Auto, host);
     one(host, Pushing { push, progress }).await
 }
 
@@ -72,7 +74,7 @@ pub async fn pull_file(
         overrides: ResolvedOverrides::default(),
     };
     let dest = dest.as_os_str().as_bytes();
-    let fetch = Fetch::new(source, Some(dest), host.key(), options)?;
+    let fetch = Fetch::new(source, Some(dest), host.key(), options)?.over(Streams::Auto, host);
     Box::pin(one(host, Pulling { fetch, progress })).await
 }
 

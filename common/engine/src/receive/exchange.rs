@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use super::basis_cutter::BasisCutter;
 use super::receiver::Receiver;
-use super::target::Target;
+use super::target::{Receiving, Target};
 use crate::cancel::Cancel;
 use crate::chunk::rehash;
 use crate::error::TransferError;
@@ -24,14 +24,14 @@ use lariat_wire::protocol::transfer::{Complete, Done, Hash, Offer};
 /// After an error the connection must be ended.
 pub async fn receive<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
-    target: Target,
+    into: impl Into<Receiving>,
     offer: &Offer,
     options: &CommitOptions,
     progress: &dyn Progress,
     cancel: &Cancel,
     transferred: &mut Transferred,
 ) -> Result<(), TransferError> {
-    let outcome = take(link, target, offer, options, progress, cancel, transferred).await;
+    let outcome = take(link, into.into(), offer, options, progress, cancel, transferred).await;
     match outcome {
         Ok(()) => {
             let Transferred { changed, hash, .. } = *transferred;
@@ -57,7 +57,7 @@ pub(crate) async fn give_up<S: AsyncRead + AsyncWrite>(
 
 async fn take<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
-    target: Target,
+    Receiving { target, lanes }: Receiving,
     offer: &Offer,
     options: &CommitOptions,
     progress: &dyn Progress,
@@ -78,6 +78,9 @@ async fn take<S: AsyncRead + AsyncWrite>(
     };
     let cutter = cutter.map_err(failed)?;
     let mut receiver = Receiver::new(target, offer, progress, cancel, transferred)?;
+    if let Some(lanes) = lanes {
+        receiver.share(lanes);
+    }
     let outbox = link.outbox().clone();
     let outcome = {
         let mut run = Box::pin(receiver.run(&mut link.reader, &outbox, left));
@@ -91,6 +94,11 @@ async fn take<S: AsyncRead + AsyncWrite>(
     if let Err(TransferError::Link(_)) = &outcome {
         receiver.keep_rebuilt();
     }
+    // Nobody writes into the file any more when it is committed or abandoned.
+    let outcome = match receiver.finish_lanes().await {
+        Ok(()) => outcome,
+        Err(failure) => outcome.and(Err(failure.into())),
+    };
     match (outcome, receiver.into_target()) {
         (Ok(complete), Target::File(opened)) => {
             let (committed, hash) = commit(link, *opened, complete, options.clone()).await?;

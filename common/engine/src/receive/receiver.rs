@@ -6,6 +6,7 @@ use tokio::io::{AsyncRead, ReadHalf};
 use tokio::sync::mpsc;
 
 use super::chunk_writer::ChunkWriter;
+use super::open_lanes::OpenLanes;
 use super::rebuild::Rebuild;
 use super::target::Target;
 use crate::cancel::Cancel;
@@ -56,6 +57,7 @@ pub(crate) struct Receiver<'a> {
     hashed: Hashes,
     pub(super) decoder: Decoder,
     pub(super) buffer: Vec<u8>,
+    pub(super) lanes: Option<OpenLanes>,
     /// The sender has sent Complete.
     pub(crate) is_complete: bool,
 }
@@ -114,6 +116,7 @@ impl<'a> Receiver<'a> {
             hashed: Hashes { first: 0, hashes: Vec::new() },
             decoder: Decoder::new(),
             buffer,
+            lanes: None,
             is_complete: false,
         })
     }
@@ -135,6 +138,10 @@ impl<'a> Receiver<'a> {
             let frame = tokio::select! {
                 biased;
                 cause = self.cancel.cancelled() => return Err(self.failure(Action::Write, cause).into()),
+                () = OpenLanes::changed(self.lanes.as_mut()) => {
+                    self.count_lanes()?;
+                    continue;
+                }
                 Some(first) = left.recv() => {
                     self.left(first, &mut left, outbox)?;
                     continue;
@@ -145,7 +152,11 @@ impl<'a> Receiver<'a> {
                 Kind::Chunk => self.chunk(reader, frame, outbox).await?,
                 Copies::KIND => self.copies(&reader.message()?, outbox)?,
                 Kind::Literal => self.literal(reader, frame, outbox).await?,
-                Complete::KIND => return self.complete(reader.message()?),
+                Complete::KIND => {
+                    let complete = reader.message()?;
+                    self.finish_lanes().await?;
+                    return self.complete(complete);
+                }
                 Failure::KIND => return Err(TransferError::Remote(reader.message()?)),
                 // The rest of the tree goes on.
                 Missed::KIND => {
@@ -267,6 +278,15 @@ impl<'a> Receiver<'a> {
         self.received.sent += body as u64;
         self.received.moved += len as u64;
         self.progress.moved(len as u64);
+    }
+
+    /// Counts what lanes have brought.
+    pub(super) fn lane_moved(&mut self, moved: u64, sent: u64) {
+        self.received.sent += sent;
+        self.received.moved += moved;
+        if moved > 0 {
+            self.progress.moved(moved);
+        }
     }
 
     /// Checks that every chunk is there.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::lanes::ReceiveLanes;
 use crate::file::unfinished::Opened;
 use lariat_wire::protocol::failure::{Action, Failure};
 use lariat_wire::protocol::transfer::{Basis, Have, Range};
@@ -18,6 +19,26 @@ pub enum Target {
     File(Box<Opened>),
     /// A stream, in order.
     Stream(Stream),
+}
+
+/// A destination, and the connections that bring what goes there.
+pub struct Receiving {
+    pub(super) target: Target,
+    pub(super) lanes: Option<ReceiveLanes>,
+}
+
+impl From<Target> for Receiving {
+    fn from(target: Target) -> Self {
+        Self { target, lanes: None }
+    }
+}
+
+impl Receiving {
+    /// Lets these lanes bring a part of the file.
+    #[must_use]
+    pub fn on_lanes(self, lanes: ReceiveLanes) -> Self {
+        Self { lanes: Some(lanes), ..self }
+    }
 }
 
 /// A stream, written on a thread of its own so that a slow reader blocks nothing else.

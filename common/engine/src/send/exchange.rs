@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf};
 use tokio::sync::mpsc;
 
+use super::options::{Ending, SendOptions};
 use super::receiver_message::ReceiverMessage;
 use super::sender::Sender;
 use crate::cancel::Cancel;
@@ -18,7 +19,7 @@ use crate::transferred::Transferred;
 use lariat_wire::link::{Link, LinkError, Reader};
 use lariat_wire::memory::NoMemory;
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
-use lariat_wire::protocol::transfer::{Done, HASH_LEN, Hashes, Have, PIECE_LEN, Sending};
+use lariat_wire::protocol::transfer::{Done, HASH_LEN, Hashes, Have, PIECE_LEN};
 use lariat_wire::protocol::{Kind, Message};
 
 /// How long a failure may take to be sent to a peer that does not read.
@@ -31,11 +32,13 @@ const FAILURE_TIMEOUT: Duration = Duration::from_secs(2);
 pub async fn send<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     source: &mut Source,
-    how: Sending,
+    how: impl Into<SendOptions>,
     progress: &dyn Progress,
     cancel: &Cancel,
     sent: &mut Transferred,
 ) -> Result<Done, TransferError> {
+    let how = how.into();
+    let _ending = Ending(how.lanes.clone());
     let have = receive_have(link, source).await?;
     send_having(link, source, &have, how, progress, cancel, sent).await
 }
@@ -45,11 +48,12 @@ pub(crate) async fn send_having<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     source: &mut Source,
     have: &Have,
-    how: Sending,
+    how: impl Into<SendOptions>,
     progress: &dyn Progress,
     cancel: &Cancel,
     sent: &mut Transferred,
 ) -> Result<Done, TransferError> {
+    let SendOptions { sending: how, lanes } = how.into();
     let size = source.offer().size.unwrap_or_default();
     let had: u64 = indices(&have.chunks).map(|index| rehash::chunk_len(size, index) as u64).sum();
     let had = had + have.begun.map_or(0, |begun| u64::from(begun.len));
@@ -79,7 +83,7 @@ pub(crate) async fn send_having<S: AsyncRead + AsyncWrite>(
     let outcome = tokio::select! {
         biased;
         done = listen(&mut link.reader, allowed, messages) => done,
-        error = sender.run(have, received) => Err(error),
+        error = sender.run(have, received, lanes.as_ref()) => Err(error),
         cause = cancel.cancelled() => Err(failing(cause).into()),
     };
     let outcome = outcome.and_then(|done| match (sent.hash, done.hash) {

@@ -6,7 +6,9 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
+use super::lanes::SendLanes;
 use super::pace::Pace;
+use super::queue::SentChunk;
 use super::receiver_message::ReceiverMessage;
 use crate::cancel::Cancel;
 use crate::chunk::encode::Encoder;
@@ -52,12 +54,12 @@ impl AsRead {
 pub(crate) struct Sender<'a, S> {
     pub(super) writer: &'a mut Writer<WriteHalf<S>>,
     pub(super) source: &'a mut Source,
+    /// How it was asked to send.
+    pub(super) how: Sending,
     progress: &'a dyn Progress,
     cancel: &'a Cancel,
     encoder: Encoder,
-    pace: Pace,
-    /// `Complete` has the file's hash.
-    with_hash: bool,
+    pub(super) pace: Pace,
     pub(super) buffer: Vec<u8>,
     /// What is known of each chunk.
     read: Vec<AsRead>,
@@ -84,8 +86,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         sent.size = offer.size.unwrap_or_default();
         let pace = Pace::new(how.rate, Instant::now());
         let read = vec![AsRead::Not; chunks];
-        let with_hash = how.hash;
-        Ok(Self { writer, source, progress, cancel, encoder, pace, with_hash, buffer, read, sent })
+        Ok(Self { writer, source, how, progress, cancel, encoder, pace, buffer, read, sent })
     }
 
     /// Sends everything, then what is posted, until something fails.
@@ -93,10 +94,11 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         &mut self,
         have: &Have,
         received: mpsc::UnboundedReceiver<ReceiverMessage>,
+        lanes: Option<&SendLanes>,
     ) -> TransferError {
         let sent = match self.source.take_stream() {
             Some(stream) => self.stream(stream).await,
-            None => self.file(have, received).await,
+            None => self.file(have, received, lanes).await,
         };
         match sent {
             Ok(()) => self.writer.drive().await.into(),
@@ -110,15 +112,16 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
             return self.stream(stream).await;
         }
         let (_, nothing) = mpsc::unbounded_channel();
-        self.file(&Have::default(), nothing).await
+        self.file(&Have::default(), nothing, None).await
     }
 
     async fn file(
         &mut self,
         have: &Have,
         mut received: mpsc::UnboundedReceiver<ReceiverMessage>,
+        lanes: Option<&SendLanes>,
     ) -> Result<(), TransferError> {
-        let hash = if self.with_hash { Some(self.start_hash()?) } else { None };
+        let hash = if self.how.hash { Some(self.start_hash()?) } else { None };
         let chunks = self.source.offer().chunks();
         let compared = have.compared();
         if let Some(basis) = have.basis {
@@ -138,10 +141,15 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
             if let Some(begun) = have.begun {
                 reconcile.ours(begun.chunk, self.rest(begun).await?);
             }
-            for index in indices(&missing(&compared, chunks)) {
-                self.chunk(index).await?;
+            let missing = missing(&compared, chunks);
+            match lanes {
+                Some(lanes) => self.share(missing, lanes).await?,
+                None => self.chunks(&missing).await?,
             }
             self.compare(reconcile, ours, &mut received).await?;
+            if let Some(lanes) = lanes {
+                self.settle(lanes).await?;
+            }
         }
         if let Some(hash) = hash {
             self.sent.hash = Some(self.hashed(hash).await?);
@@ -184,7 +192,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
     ) -> Result<(), TransferError> {
         let mut size = 0;
         let mut index = 0;
-        let mut hasher = self.with_hash.then(blake3::Hasher::new);
+        let mut hasher = self.how.hash.then(blake3::Hasher::new);
         loop {
             let chunk = tokio::select! {
                 biased;
@@ -282,9 +290,28 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         }
     }
 
+    async fn chunks(&mut self, ranges: &[Range]) -> Result<(), TransferError> {
+        for index in indices(ranges) {
+            self.chunk(index).await?;
+        }
+        Ok(())
+    }
+
     async fn chunk(&mut self, index: u64) -> Result<(), TransferError> {
+        self.chunk_like(index, None).await
+    }
+
+    /// Sends a chunk, of which the receiver may have bytes with the sum `before`.
+    pub(super) async fn chunk_like(
+        &mut self,
+        index: u64,
+        before: Option<Sum>,
+    ) -> Result<(), TransferError> {
         let buffer = std::mem::take(&mut self.buffer);
         let SummedChunk { bytes, sum } = self.source.chunk(index, buffer)?;
+        if before.is_some_and(|before| before != sum) {
+            return Err(self.source.failure(Cause::SourceChanged).into());
+        }
         let done = self.send_chunk(index, &bytes, sum).await;
         self.buffer = bytes.into_buffer();
         done
@@ -348,6 +375,14 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
             tokio::time::sleep(wait).await;
         }
         Ok(())
+    }
+
+    /// Counts a chunk that a lane has sent.
+    pub(super) fn lane_moved(&mut self, SentChunk { index, sum, len, body }: SentChunk) {
+        self.set(index, AsRead::Sent(sum));
+        self.sent.sent += body;
+        self.sent.moved += len;
+        self.progress.moved(len);
     }
 
     /// Reports bytes that the receiver copies from its basis.

@@ -171,6 +171,18 @@ impl Source {
         &self.offer
     }
 
+    /// The same file, to be read beside this one. A stream's chunks stay here.
+    pub(crate) fn another(&self) -> Self {
+        Self {
+            file: Arc::clone(&self.file),
+            chunks: self.chunks.for_another(),
+            stream: Cell::default(),
+            path: self.path.clone(),
+            offer: self.offer.clone(),
+            hash: Arc::clone(&self.hash),
+        }
+    }
+
     /// The chunks of a stream. The second call returns `None`.
     pub(crate) fn take_stream(&self) -> Option<StreamChunks> {
         self.stream.take()
@@ -255,13 +267,6 @@ impl CachedSource {
     /// The source for one receiver. Only the first one gets the chunks of a stream.
     pub fn source(&self) -> Source {
         let source = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Source {
-            file: Arc::clone(&source.file),
-            chunks: source.chunks.for_another(),
-            stream: Cell::new(source.stream.take()),
-            path: source.path.clone(),
-            offer: source.offer.clone(),
-            hash: Arc::clone(&source.hash),
-        }
+        Source { stream: Cell::new(source.stream.take()), ..source.another() }
     }
 }

@@ -95,7 +95,7 @@ fn encoded(index: u64, encoding: u8, body: &[u8]) -> Vec<u8> {
     [&header[..], &ChunkHead { index, sum: [9; 16], encoding }.encode(), body].concat()
 }
 
-fn chunk_frame(index: u64, sum: Sum, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn chunk_frame(index: u64, sum: Sum, bytes: &[u8]) -> Vec<u8> {
     let header =
         Header { kind: Kind::Chunk, request: 1, len: ChunkHead::LEN + bytes.len() }.encode();
     [&header[..], &ChunkHead { index, sum, encoding: 0 }.encode(), bytes].concat()

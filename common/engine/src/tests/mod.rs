@@ -4,6 +4,7 @@ mod attributes;
 mod delta;
 mod equal;
 mod hostile;
+mod lanes;
 mod resume;
 mod update;
 mod verify;

@@ -13,8 +13,8 @@ use super::metadata::{Metadata, Ownership, Preserve, Time, Xattr};
 use super::pull::Pull;
 use super::session::{Finished, Goodbye, Ping, Pong};
 use super::transfer::{
-    Basis, Begun, Complete, Copies, Copy, Destination, Done, Hashes, Have, Identity, Offer,
-    Overrides, Push, Range, Sending,
+    Basis, Begun, Complete, Copies, Copy, Destination, Done, Hashes, Have, Identity, Lane, Offer,
+    Overrides, Push, Range, Sending, Taken, Way,
 };
 use super::tree::{
     Answers, Begin, Change, ChangeKind, Changed, Changes, End as TreeEnd, Entries, Entry, Missed,
@@ -166,6 +166,8 @@ fn every_message_has_the_bytes_of_the_document() {
     check(s, &Complete { size: 600_000, hash: Some([0xb3; 32]) });
     check(s, &Done { changed: true, hash: None });
     check(s, &Done { changed: true, hash: Some([0xb3; 32]) });
+    check(s, &Lane { transfer, way: Way::Pull, number: 3 });
+    check(s, &Taken { chunks: 16 });
     let path = Some(b"/srv/a".to_vec());
     check(s, &Failure { action: Action::Open, path, cause: Cause::Os(13) });
 

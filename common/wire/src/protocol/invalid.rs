@@ -38,6 +38,9 @@ pub enum Invalid {
     /// Ranges overlap, go past the end, or are too many.
     #[error("the chunks that the receiver has are out of order or past the file's end")]
     Ranges,
+    /// A lane's number is not one of those that a transfer can have.
+    #[error("a transfer has lanes 1 to 7")]
+    Lane,
     /// The root of a tree is not a directory, or has a name.
     #[error("a tree's root is a directory without a name")]
     Root,

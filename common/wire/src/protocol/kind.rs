@@ -121,6 +121,10 @@ kinds! {
     Clean = 0x4b,
     /// How many were removed: [`super::clean::Cleaned`].
     Cleaned = 0x4c,
+    /// One more connection for a transfer: [`super::transfer::Lane`].
+    Lane = 0x4d,
+    /// Chunks of a lane are written: [`super::transfer::Taken`].
+    Taken = 0x4e,
 
     /// Send a directory to the host: [`super::tree::PushTree`].
     PushTree = 0x50,

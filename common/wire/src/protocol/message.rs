@@ -75,6 +75,8 @@ messages! {
     Copies: transfer::Copies;
     Clean: clean::Clean, check;
     Cleaned: clean::Cleaned;
+    Lane: transfer::Lane, check;
+    Taken: transfer::Taken;
     PushTree: tree::PushTree, check;
     Root: tree::Root;
     Entries: tree::Entries, check;

@@ -7,7 +7,7 @@ use super::invalid::Invalid;
 use super::job::{self, Kill, List, Logs};
 use super::message::Message;
 use super::pull::Pull;
-use super::transfer::Push;
+use super::transfer::{Lane, Push};
 use super::tree::PushTree;
 use super::verb::Verb;
 use crate::codec::{self, CodecError};
@@ -101,6 +101,8 @@ requests! {
         Pull, |_| Verb::Pull, |pull| pull.user.as_deref();
         /// Remove abandoned temporary files.
         Clean, |_| Verb::Push, |clean| clean.user.as_deref();
+        /// Add this connection to a transfer. It acts as the agent's own user; a worker's transfer has no lanes.
+        Lane, Lane::verb, |_| None;
     }
 }
 
@@ -175,7 +177,7 @@ impl FileRequest {
         const RULE: usize = 8 * 1024;
         const PATH: usize = 128;
         let options = match self {
-            Self::Push(_) | Self::Clean(_) => return 0,
+            Self::Push(_) | Self::Clean(_) | Self::Lane(_) => return 0,
             Self::PushTree(push) => &push.options,
             Self::Pull(pull) => match &pull.tree {
                 Some(options) => options,
@@ -199,6 +201,6 @@ mod tests {
             assert_eq!(matches!(decoded, Err(BadRequest::Codec(_))), kind.is_request(), "{kind:?}");
             assert!(!(kind.is_request() && (kind.is_session() || kind.is_bulk())), "{kind:?}");
         }
-        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 9);
+        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 10);
     }
 }

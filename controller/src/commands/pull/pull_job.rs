@@ -103,8 +103,10 @@ impl TransferJob for PullJob {
             };
             let what = format!("pull {source} from {host}");
             let fetch = Fetch::new(&path, dest.as_deref(), handle.key(), options.clone());
-            let item =
-                fetch.map(|fetch| Pulled::new(fetch, &what, listing)).map_err(CliError::from);
+            let item = fetch
+                .map(|fetch| fetch.over(self.options.streams(), handle))
+                .map_err(CliError::from);
+            let item = item.map(|fetch| Pulled::new(fetch, &what, listing));
             Box::pin(files.one(item, what)).await;
         }
     }

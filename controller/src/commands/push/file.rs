@@ -3,8 +3,8 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use lariat_client::Session;
-use lariat_client::transfer::{AttemptError, FilePush, Moved, file_destination};
+use lariat_client::transfer::{AttemptError, FilePush, Moved, Streams, file_destination};
+use lariat_client::{HostHandle, Session};
 use lariat_engine::Source;
 use lariat_wire::protocol::failure::{Cause, FileKind};
 use lariat_wire::protocol::metadata::{Acls, Preserve};
@@ -40,6 +40,11 @@ impl Pushed {
         let mut push = FilePush::new(file, dest, preserve, overrides, user, options.sending())?;
         push.request.dry_run = options.dry_run;
         Ok(Self { push, what: what.to_owned(), listing: listing.clone() })
+    }
+
+    /// Uses this many connections to the host.
+    pub(super) fn over(self, streams: Streams, host: &HostHandle) -> Self {
+        Self { push: self.push.over(streams, host), ..self }
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) struct Args {
     words: Vec<OsString>,
 
     /// One JSON object for each host: host, ok, kind, files, bytes, sent, reused, changed, unchanged,
-    /// deleted, seconds, error
+    /// deleted, streams, seconds, error
     #[arg(long)]
     json: bool,
 

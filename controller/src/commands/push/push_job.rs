@@ -138,7 +138,7 @@ impl TransferJob for PushJob {
         user: Option<&str>,
         listing: &Listing,
     ) {
-        let host = &host.chosen.host;
+        let (host, handle) = (&host.chosen.host, &host.handle);
         let dest = self.dest.for_host(host);
         let (options, only) = (&self.options, &self.only);
         for source in &self.sources {
@@ -161,7 +161,8 @@ impl TransferJob for PushJob {
             } else {
                 let item = source
                     .open(options)
-                    .and_then(|file| Pushed::new(path, file, &dest, user, options, &what, listing));
+                    .and_then(|file| Pushed::new(path, file, &dest, user, options, &what, listing))
+                    .map(|pushed| pushed.over(options.streams(), handle));
                 files.one(item, what).await;
             }
         }

@@ -22,6 +22,7 @@
 mod chunk;
 mod delta;
 mod have;
+mod lane;
 mod offer;
 mod placement;
 mod push;
@@ -31,6 +32,7 @@ pub use chunk::{
 };
 pub use delta::{Basis, Copies, Copy, MAX_COPIES, MAX_PIECES, PIECE_LEN};
 pub use have::{Begun, Have, MAX_RANGES, Range};
+pub use lane::{Lane, MAX_STREAMS, Taken, Way};
 pub use offer::{Identity, Offer};
 pub use placement::{Destination, Overrides, check_name};
 pub use push::{Complete, Done, Push, Sending};

@@ -1,7 +1,8 @@
 //! Cancels a transfer from outside, between two chunks.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use lariat_base::lock::lock;
 use tokio::sync::Notify;
 
 use lariat_wire::protocol::failure::Cause;
@@ -19,13 +20,13 @@ struct Inner {
 impl Cancel {
     /// Cancels the transfer. Only the first cause counts.
     pub fn cancel(&self, cause: Cause) {
-        self.0.cause.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
+        lock(&self.0.cause).get_or_insert(cause);
         self.0.changed.notify_one();
     }
 
     /// Why the transfer was cancelled, if it was.
     pub fn cause(&self) -> Option<Cause> {
-        self.0.cause.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0.cause).clone()
     }
 
     /// Whether both handles share their state.

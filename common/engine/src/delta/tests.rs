@@ -16,7 +16,7 @@ fn params() -> Params {
     Params::for_basis(0).unwrap()
 }
 
-/// The same bytes on every machine, that no one compresses (splitmix64).
+/// Incompressible bytes, equal on every machine for equal seeds (splitmix64).
 fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed;
     let words = std::iter::repeat_with(|| {

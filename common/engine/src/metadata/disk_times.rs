@@ -5,8 +5,9 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
+use lariat_base::lock::lock;
 use rustix::fs::{Mode, OFlags, fstat};
 
 use super::attributes::{mtime, timestamps};
@@ -29,7 +30,7 @@ impl DiskTimes {
 
     fn stored(&self, directory: impl AsFd, wanted: Time) -> Option<Time> {
         let device = fstat(&directory).ok()?.st_dev;
-        let mut probes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut probes = lock(&self.0);
         let place = probes.iter().position(|(known, _)| *known == device).unwrap_or_else(|| {
             probes.push((device, nameless(&directory)));
             probes.len() - 1

@@ -7,9 +7,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::chunks::{ChunkBytes, Chunks, FileChunks, SummedChunk};
+use lariat_base::lock::lock;
 use lariat_wire::protocol::transfer::Sum;
 
 /// The most chunks that are cached: 16 MiB.
@@ -43,7 +44,7 @@ struct CachedChunk {
 
 impl ChunkCache {
     fn slot(&self, key: Key) -> Slot {
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cached = lock(&self.cached);
         if let Some(slot) = cached.slots.get(&key) {
             return Arc::clone(slot);
         }
@@ -78,7 +79,7 @@ impl Chunks for CachedFile {
     fn chunk(&mut self, index: u64, _buffer: Vec<u8>) -> io::Result<SummedChunk> {
         let slot = self.cache.slot((self.number, index));
         // Others that need the chunk now wait until it is read.
-        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(&slot);
         let chunk = if let Some(chunk) = &*slot {
             chunk.clone()
         } else {

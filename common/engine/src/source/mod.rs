@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use lariat_base::lock::lock;
 use rustix::fs::{OFlags, fstat};
@@ -171,7 +171,7 @@ impl Source {
         &self.offer
     }
 
-    /// The same file, to be read beside this one. A stream's chunks stay here.
+    /// A second source of this file, which can be read at the same time. A stream's chunks stay with the first.
     pub(crate) fn another(&self) -> Self {
         Self {
             file: Arc::clone(&self.file),
@@ -266,7 +266,7 @@ impl CachedSource {
 
     /// The source for one receiver. Only the first one gets the chunks of a stream.
     pub fn source(&self) -> Source {
-        let source = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let source = lock(&self.0);
         Source { stream: Cell::new(source.stream.take()), ..source.another() }
     }
 }

@@ -7,6 +7,7 @@ use super::order::DirectoryPath;
 use super::shared::{LastDirectory, Shared};
 use crate::error::failed;
 use crate::file::backup;
+use lariat_base::lock::lock;
 use lariat_wire::protocol::failure::{Action, Failure};
 
 /// How many files are synced together.
@@ -40,7 +41,7 @@ impl Replacements {
 
     /// Adds a staged file.
     pub(super) fn add(&self, replacement: Replacement) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.waiting);
         waiting.push(replacement);
         let full = waiting.len() >= BATCH;
         drop(waiting);
@@ -52,7 +53,7 @@ impl Replacements {
     /// Syncs and renames the staged files. Those for which a directory must be removed first are included
     /// only with `all`.
     pub(super) fn settle(&self, all: bool) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.waiting);
         let (ready, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut *waiting).into_iter().partition(|one| all || !one.clears);
         *waiting = later;
@@ -75,7 +76,7 @@ impl Replacements {
 
     /// The names that are still those of directories.
     pub(super) fn blocked(&self) -> Vec<(DirectoryPath, Box<[u8]>)> {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = lock(&self.waiting);
         waiting.iter().map(|one| (DirectoryPath::clone(&one.directory), one.name.clone())).collect()
     }
 

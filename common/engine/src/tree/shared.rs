@@ -6,8 +6,9 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use lariat_base::lock::lock;
 use tokio::sync::mpsc;
 
 use super::changed_disks::ChangedDisks;
@@ -94,13 +95,13 @@ impl Shared {
     /// Records that a file has its name and its content, so that others may be linked to it.
     pub(super) fn arrived(&self, linked: Option<u64>) {
         if let Some(number) = linked {
-            self.arrived.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+            lock(&self.arrived).insert(number);
         }
     }
 
     /// Whether a file has its name and its content.
     pub(super) fn has_arrived(&self, number: u64) -> bool {
-        self.arrived.lock().unwrap_or_else(PoisonError::into_inner).contains(&number)
+        lock(&self.arrived).contains(&number)
     }
 
     /// Reports that something could not be done.

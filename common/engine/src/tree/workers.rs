@@ -1,9 +1,10 @@
 //! The receiver's threads: one compares the manifest, the others write small files.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 
+use lariat_base::lock::lock;
 use tokio::sync::mpsc;
 
 use super::event::Event;
@@ -93,7 +94,7 @@ fn compare_all(mut manifest: Manifest, mut entries: mpsc::Receiver<Entries>, sha
 
 fn write_all(shared: &Shared, replacements: &Replacements, jobs: &Mutex<mpsc::Receiver<Job>>) {
     loop {
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
+        let job = lock(jobs).blocking_recv();
         let Some(job) = job else { break };
         let (files, bytes) = writer::write(shared, replacements, job);
         shared.report(Event::Written(files, bytes));

@@ -15,7 +15,7 @@ pub(super) struct OutputOptions {
     #[arg(long, conflicts_with = "json")]
     pub(super) gather: bool,
 
-    /// The same, with the output of most hosts once and of the others how it differs
+    /// Tell the output of most hosts once, and how that of the others differs, when all have ended
     #[arg(long, conflicts_with = "json")]
     pub(super) diff: bool,
 

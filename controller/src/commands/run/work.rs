@@ -38,7 +38,7 @@ pub(super) enum StdinSource {
     Null,
     /// This process's own stdin, as it comes: for the only host.
     Own,
-    /// The same for each of several hosts. What comes while they read it is read here.
+    /// This process's own stdin, for several hosts. It is read while they read, unless it was read before.
     Broadcast(StdinBroadcast, Mutex<Option<Stdin>>),
 }
 

@@ -3,75 +3,31 @@
 //! A verifier lets nobody log in, here or elsewhere. The file is secret all the same: together with the
 //! certificate's key it lets its reader pose as this host.
 
+mod entry;
+mod file;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use lariat_base::escape::escape;
 use lariat_base::name::KeyId;
 use lariat_base::private;
-use lariat_base::secret::Secret;
-use lariat_base::toml_file::{self, BadContent, TomlFileError, from_text, secret};
+use lariat_base::toml_file::TomlFileError;
 use lariat_wire::auth::agent::Refused;
 use lariat_wire::auth::keyring::{Candidate, Decoys};
-use lariat_wire::auth::proof::Verifier;
-use lariat_wire::protocol::verb::{UnknownVerb, Verb, Verbs};
-use serde::{Deserialize, Deserializer};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-use toml::Spanned;
-use toml::value::Datetime;
+
+pub use entry::{Entry, is_local};
 
 /// The keys that may log in.
 #[derive(Default)]
 pub struct Keyring(BTreeMap<KeyId, Arc<Entry>>);
 
-/// One key, as this host knows it.
-#[derive(Clone)]
-pub struct Entry {
-    /// The key's id on the wire.
-    pub id: KeyId,
-    /// The key's name for people.
-    pub label: String,
-    /// What the key may do.
-    pub verbs: Verbs,
-    /// The users that the key may act as; any user if there is no list.
-    pub users: Option<Vec<String>>,
-    /// The first moment at which the key may be used.
-    pub not_before: Option<SystemTime>,
-    /// The last moment at which the key may be used.
-    pub not_after: Option<SystemTime>,
-    /// The key's own limit on concurrent sessions, if any.
-    pub max_sessions: Option<usize>,
-    /// The key's own limit on concurrent jobs, if any.
-    pub max_jobs: Option<usize>,
-    verifier: Verifier,
-}
-
 impl Keyring {
     /// Loads a keyring from a private file.
     pub fn load(path: &Path) -> Result<Self, TomlFileError> {
         Ok(Self::parse(path, &private::read(path)?)?)
-    }
-
-    /// Parses a keyring; `path` is for messages.
-    pub fn parse(path: &Path, text: &str) -> Result<Self, BadContent> {
-        let file: File = toml_file::parse(path, text)?;
-        let mut entries = BTreeMap::new();
-        for entry in file.key {
-            let start = entry.id.span().start;
-            let entry = Entry::from(entry);
-            let id = entry.id;
-            let wrong = |why: String| BadContent::at(path, text, start, &why);
-            if is_local(id) {
-                return Err(wrong(format!("no key can have the id {id}")));
-            }
-            if entries.insert(id, Arc::new(entry)).is_some() {
-                return Err(wrong(format!("a second entry has the id {id}")));
-            }
-        }
-        Ok(Self(entries))
     }
 
     /// What a login that names `id` is checked against. An unknown id takes the same path with a decoy; the
@@ -116,148 +72,16 @@ impl Keyring {
     }
 }
 
-/// The first bytes of the ids that stand for users of this host.
-const LOCAL: [u8; 12] = *b"local user\0\0";
-
-/// Whether this id stands for a user of this host, rather than for a key of a keyring.
-pub fn is_local(id: KeyId) -> bool {
-    id.0.starts_with(&LOCAL)
-}
-
-impl Entry {
-    /// The entry for a process on this host that runs as `uid`.
-    pub fn local(uid: u32, verbs: Verbs) -> Self {
-        let mut id = [0; 16];
-        id[..LOCAL.len()].copy_from_slice(&LOCAL);
-        id[LOCAL.len()..].copy_from_slice(&uid.to_be_bytes());
-        Self {
-            id: KeyId(id),
-            label: format!("local:{uid}"),
-            verbs,
-            users: None,
-            not_before: None,
-            not_after: None,
-            max_sessions: None,
-            max_jobs: None,
-            // No login is checked against it.
-            verifier: Verifier { stored: Secret::new([0; 32]), agent: Secret::new([0; 32]) },
-        }
-    }
-
-    /// Whether the key may act as this user.
-    pub fn may_be(&self, user: &str) -> bool {
-        self.users.as_ref().is_none_or(|users| users.iter().any(|listed| listed == user))
-    }
-
-    /// Whether the key's dates include this moment.
-    pub fn is_current(&self, now: SystemTime) -> bool {
-        self.not_before.is_none_or(|start| start <= now)
-            && self.not_after.is_none_or(|end| now <= end)
-    }
-
-    /// An entry with these verbs and no dates.
-    #[cfg(test)]
-    pub(crate) fn for_tests(grant: Verbs) -> Self {
-        let secret = || Secret::generate().unwrap();
-        let verifier = Verifier { stored: secret(), agent: secret() };
-        let label = "alice@box".to_owned();
-        Self {
-            id: KeyId([1; 16]),
-            label,
-            verbs: grant,
-            users: None,
-            not_before: None,
-            not_after: None,
-            max_sessions: None,
-            max_jobs: None,
-            verifier,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    key: Vec<FileEntry>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileEntry {
-    id: Spanned<FileId>,
-    label: String,
-    #[serde(deserialize_with = "secret")]
-    stored: Secret,
-    #[serde(deserialize_with = "secret")]
-    agent: Secret,
-    #[serde(deserialize_with = "grant")]
-    verbs: Verbs,
-    #[serde(default)]
-    users: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "date")]
-    not_before: Option<SystemTime>,
-    #[serde(default, deserialize_with = "date")]
-    not_after: Option<SystemTime>,
-    #[serde(default)]
-    max_sessions: Option<usize>,
-    #[serde(default)]
-    max_jobs: Option<usize>,
-}
-
-#[derive(Deserialize)]
-struct FileId(#[serde(deserialize_with = "from_text")] KeyId);
-
-impl From<FileEntry> for Entry {
-    fn from(file: FileEntry) -> Self {
-        Self {
-            id: file.id.into_inner().0,
-            label: file.label,
-            verbs: file.verbs,
-            users: file.users,
-            not_before: file.not_before,
-            not_after: file.not_after,
-            max_sessions: file.max_sessions,
-            max_jobs: file.max_jobs,
-            verifier: Verifier { stored: file.stored, agent: file.agent },
-        }
-    }
-}
-
-fn grant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Verbs, D::Error> {
-    let names = Vec::<String>::deserialize(deserializer)?;
-    let verbs: Result<Verbs, UnknownVerb> = names.iter().map(|name| name.parse::<Verb>()).collect();
-    verbs.map_err(serde::de::Error::custom)
-}
-
-/// A moment, as a TOML date-time or as a string. The UTC offset is required: a keyring may be written in one
-/// time zone and read in another.
-fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        Toml(Datetime),
-        Text(String),
-    }
-    let bad = || {
-        let example = "not a date and time with its offset, such as 2027-01-31T12:00:00Z";
-        serde::de::Error::custom(example)
-    };
-    let text = match Either::deserialize(deserializer).map_err(|_| bad())? {
-        Either::Toml(date) => date.to_string(),
-        Either::Text(text) => text,
-    };
-    let moment = OffsetDateTime::parse(&text, &Rfc3339).map_err(|_| bad())?;
-    let seconds = u64::try_from(moment.unix_timestamp()).map_err(|_| bad())?;
-    Ok(Some(UNIX_EPOCH + Duration::from_secs(seconds)))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use lariat_base::name::{EnrolmentId, HostName};
+    use lariat_base::secret::Secret;
     use lariat_wire::auth::agent::Challenged;
     use lariat_wire::auth::controller::Proving;
     use lariat_wire::auth::proof::{HostKeys, key_id};
+    use lariat_wire::protocol::verb::Verb;
 
     use super::*;
 

@@ -206,6 +206,28 @@ mod tests {
     }
 
     #[test]
+    fn a_verbs_help_begins_with_its_line_of_the_list() {
+        fn check(list: &clap::Command, built: &clap::Command) {
+            for verb in list.get_subcommands() {
+                let name = verb.get_name();
+                let built = built.find_subcommand(name).unwrap();
+                assert!(verb.get_about().is_some(), "{name}");
+                assert_eq!(built.get_about(), verb.get_about(), "{name}");
+                assert_eq!(built.get_long_about(), verb.get_long_about(), "{name}");
+                check(verb, built);
+            }
+        }
+        let mut built = Cli::command();
+        built.build();
+        check(&Cli::command(), &built);
+        let hosts = built.find_subcommand("hosts").unwrap();
+        assert_eq!(
+            hosts.find_subcommand("import").unwrap().get_about().unwrap().to_string(),
+            "Take the hosts of an ssh client's configuration into the inventory, to be enrolled"
+        );
+    }
+
+    #[test]
     fn options_stand_anywhere() {
         for line in [
             "lariat push f1 --json web1:/x",

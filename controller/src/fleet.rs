@@ -15,7 +15,7 @@ use crate::key::ControllerKey;
 use crate::outages::Outages;
 use crate::target::Chosen;
 
-/// The options of every verb that reaches a host.
+// Options of every verb that reaches a host.
 #[derive(clap::Args)]
 pub(crate) struct ReachOptions {
     /// How long reaching the host and logging in may take

@@ -33,7 +33,8 @@ use crate::context::Context;
 use crate::error::CliError;
 
 /// A verb with its arguments. Those of the other verbs are not built: that would take longer than all else that
-/// a command line needs.
+/// a command line needs. As they are built last, the doc comment of a type of arguments would replace the verb's
+/// own: such a type has a plain comment.
 #[derive(Subcommand)]
 #[command(defer = true)]
 pub(crate) enum Command {

@@ -17,7 +17,7 @@ const OWN_DESCRIPTORS: u64 = 64;
 /// Most descriptors that a host needs: its connection, two outputs, and one to spare.
 const HOST_DESCRIPTORS: u64 = 4;
 
-/// How a verb goes over many hosts.
+// Options of every verb that works on several hosts.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Many hosts")]
 pub(crate) struct FanoutOptions {

@@ -25,7 +25,7 @@ use crate::target::{Chosen, Targets};
 /// Most messages of a list: a host that has more jobs than they hold is not right in the head.
 const MOST: usize = 100;
 
-/// The hosts that are asked for jobs, and how. Flattened last, because later options would be under its heading.
+// The hosts that are asked for jobs. Flatten it last: later options would be under its heading.
 #[derive(clap::Args)]
 pub(crate) struct Whom {
     /// Which hosts

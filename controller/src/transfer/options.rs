@@ -16,7 +16,7 @@ use super::{Rules, shown};
 use crate::error::CliError;
 use crate::text_file;
 
-/// How a transfer is made, and what becomes of what arrives.
+// Options of push and pull.
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the contract")]
 pub(crate) struct TransferOptions {

@@ -49,7 +49,7 @@ pub(crate) struct Args {
     expand: bool,
 }
 
-/// What else there is to do with it.
+// Verbs below `hosts`.
 #[derive(clap::Subcommand)]
 enum More {
     /// Take the hosts of an ssh client's configuration into the inventory, to be enrolled

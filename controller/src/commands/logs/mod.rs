@@ -13,7 +13,7 @@ use crate::fanout;
 use crate::jobs::{self, Found, Prefix, Unnamed, Whom, Wish};
 use crate::runtime::block_on;
 
-/// What both verbs take.
+// Options of logs and attach.
 #[derive(clap::Args)]
 pub(super) struct Common {
     /// Which job: its id or the beginning of it [default: the newest detached one]

@@ -7,7 +7,7 @@ use crate::error::CliError;
 use crate::template::Template;
 use crate::tilde;
 
-/// What becomes of their output.
+// Options for the output of several hosts.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Many hosts")]
 pub(super) struct OutputOptions {

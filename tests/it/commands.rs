@@ -239,7 +239,7 @@ fn nothing_of_a_poisoned_agent_reaches_a_command() {
     let mut names: Vec<&str> = env.lines().filter_map(|line| line.split('=').next()).collect();
     names.sort_unstable();
     names.retain(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name));
-    assert_eq!(names, ["HOME", "LANG", "LOGNAME", "PATH", "SHELL", "USER"], "{env}");
+    assert_eq!(names, ["HOME", "LANG", "LARIAT_HOST", "LOGNAME", "PATH", "SHELL", "USER"], "{env}");
     assert!(!env.contains("poison"));
     let run = |words: &[&str]| fleet.ok([&["run", "web1", "--"], words].concat());
     // ls itself opens one to list the directory.

@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Output;
+use std::time::{Duration, UNIX_EPOCH};
 
 use lariat_testing::fleet::TestFleet;
 use lariat_testing::many_agents::fleet_of;
@@ -233,13 +235,37 @@ fn a_dry_run_lists_what_the_run_changes_and_fails_as_it_does() {
     let to = format!("web1:{}", there.display());
     fleet.ok(["push", "site/", &to]);
     assert_eq!(fleet.ok(["push", "site/", &to, "-n"]), "");
-    fs::set_permissions(there.join("img"), PermissionsExt::from_mode(0o700)).unwrap();
-    let dry = fleet.ok(["push", "site/", &to, "-n"]);
-    assert_eq!(dry, format!("touch {}/img\n", there.display()));
-    let output = fleet.run(["push", "site/", &to]);
-    assert!(text(&output.stderr).contains(", 1 changed, "), "{output:?}");
-    let output = fleet.run(["push", "site/", &to]);
-    assert!(text(&output.stderr).contains(": unchanged, "), "{output:?}");
+    let mode = |path: &str| {
+        fs::set_permissions(there.join(path), PermissionsExt::from_mode(0o700)).unwrap();
+    };
+    let time = |path: &str| {
+        let file = fs::File::open(there.join(path)).unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(1)).unwrap();
+    };
+    let other: [(&str, &str, &dyn Fn(&str)); 6] = [
+        ("touch", "img", &mode),
+        ("touch", "index", &mode),
+        ("touch", "img", &time),
+        ("change", "index", &time),
+        ("make", "link", &|path| fs::remove_file(there.join(path)).unwrap()),
+        ("make", "img/1", &|path| fs::remove_file(there.join(path)).unwrap()),
+    ];
+    for (kind, path, change) in other {
+        change(path);
+        let line = format!("{kind} {}/{path}\n", there.display());
+        let dry = fleet.run(["push", "site/", &to, "-n"]);
+        assert!(text(&dry.stdout).contains(&line), "{dry:?}");
+        let count = |output: &Output| {
+            let summary = text(&output.stderr);
+            let words: Vec<_> = summary.split(' ').collect();
+            let at = words.iter().position(|word| *word == "changed,");
+            at.map(|at| words[at - 1].to_owned())
+        };
+        let done = fleet.run(["push", "site/", &to]);
+        assert!(count(&dry).is_some() && count(&dry) == count(&done), "{dry:?} {done:?}");
+        let output = fleet.run(["push", "site/", &to]);
+        assert!(text(&output.stderr).contains(": unchanged, "), "{output:?}");
+    }
 
     fs::remove_file(there.join("link")).unwrap();
     fs::create_dir_all(there.join("link/full")).unwrap();

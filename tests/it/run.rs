@@ -57,11 +57,11 @@ fn the_environment_is_clean_and_the_directory_is_home() {
     let env = String::from_utf8(command.output().unwrap().stdout).unwrap();
     let mut names: Vec<&str> = env.lines().filter_map(|line| line.split('=').next()).collect();
     names.sort_unstable();
-    let expected = ["A", "HOME", "LANG", "LOGNAME", "PATH", "PWD", "SHELL", "USER"];
+    let expected = ["A", "HOME", "LANG", "LARIAT_HOST", "LOGNAME", "PATH", "PWD", "SHELL", "USER"];
     // The shell itself sets PWD, and perhaps SHLVL and _.
     names.retain(|name| !["SHLVL", "_", "OLDPWD"].contains(name));
     assert_eq!(names, expected, "{env}");
-    assert!(env.contains("A=b c\n"));
+    assert!(env.contains("A=b c\n") && env.contains("LARIAT_HOST=web1\n"), "{env}");
     assert!(env.contains("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"));
     assert_eq!(fleet.ok(["run", "web1", "--", "[ \"$PWD\" = \"$HOME\" ] && echo home"]), "home\n");
     assert_eq!(fleet.ok(["run", "web1", "--cwd", "/usr", "--", "pwd"]), "/usr\n");

@@ -251,6 +251,7 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let settings = Settings {
             supervisor: "/nonexistent".into(),
+            host: "web1".parse().unwrap(),
             path: Vec::new(),
             lang: Vec::new(),
             max_grace: Duration::ZERO,

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lariat_base::name::BootId;
+use lariat_base::name::{BootId, HostName};
 use lariat_wire::protocol::exec::Run;
 
 use super::channel::{Begin, VERSION};
@@ -27,6 +27,8 @@ const LANG: &str = "C.UTF-8";
 pub struct Settings {
     /// The program that is run as `PROGRAM supervise`.
     pub supervisor: PathBuf,
+    /// The host's name, which commands find in LARIAT_HOST.
+    pub host: HostName,
     /// The commands' PATH.
     pub path: Vec<u8>,
     /// The commands' LANG.
@@ -52,6 +54,7 @@ impl Settings {
         let lang = std::env::var_os("LANG").filter(|lang| !lang.is_empty());
         Self {
             supervisor: PathBuf::from(OWN_BINARY),
+            host: config.name.clone(),
             path: exec.path.as_bytes().to_vec(),
             lang: lang.map_or_else(|| LANG.as_bytes().to_vec(), OsStringExt::into_vec),
             max_grace: exec.grace_max,
@@ -86,6 +89,7 @@ impl Settings {
             ("LOGNAME", name),
             ("SHELL", shell),
             ("LANG", &self.lang),
+            ("LARIAT_HOST", &self.host.as_str().as_bytes().to_vec()),
         ]
         .map(|(name, value)| (name.as_bytes().to_vec(), value.clone()))
         .to_vec()

@@ -4,6 +4,7 @@ mod destination;
 mod early;
 mod files;
 mod listing;
+mod mode;
 mod options;
 mod progress;
 mod report;

@@ -12,6 +12,7 @@ use lariat_wire::protocol::metadata::Preserve;
 use lariat_wire::protocol::transfer::{Overrides, Sending};
 use lariat_wire::protocol::tree::TreeOptions;
 
+use super::mode::{Modes, parse_modes};
 use super::{Rules, shown};
 use crate::error::CliError;
 use crate::text_file;
@@ -36,9 +37,9 @@ pub(crate) struct TransferOptions {
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     bwlimit: Option<u64>,
 
-    /// Give files this mode, in octal, instead of the source's
-    #[arg(long, value_name = "MODE", value_parser = parse_mode)]
-    chmod: Option<u32>,
+    /// Give files this mode, in octal, or change the source's: u=rw,go=r; D before a change is for directories
+    #[arg(long, value_name = "MODE", value_parser = parse_modes)]
+    chmod: Option<Modes>,
 
     /// Give files to this user and group, by name or number
     #[arg(long, value_name = "USER[:GROUP]", value_parser = parse_owner)]
@@ -202,7 +203,8 @@ impl TransferOptions {
         let given =
             |name: Option<&str>| name.filter(|name| !name.is_empty()).map(ToOwned::to_owned);
         Overrides {
-            mode: self.chmod,
+            mode: self.chmod.and_then(|modes| modes.file),
+            directory_mode: self.chmod.and_then(|modes| modes.directory),
             user: given(user),
             group: given(group),
             backup: self.backup,
@@ -242,16 +244,6 @@ fn parse_owner(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn parse_mode(text: &str) -> Result<u32, String> {
-    let octal = text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
-    let mode = if octal { u32::from_str_radix(text, 8).ok() } else { None };
-    let mode = mode.ok_or_else(|| format!("{text:?} is not a mode in octal such as 644"))?;
-    match mode {
-        0..=0o777 => Ok(mode),
-        _ => Err("setuid, setgid and sticky are not given to files this way".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,15 +271,6 @@ mod tests {
         }
         for bad in ["", ":", "4294967295", ":4294967295", "www:4294967296", "4294967295:adm"] {
             assert!(parse_owner(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn modes_are_octal() {
-        assert_eq!(parse_mode("644"), Ok(0o644));
-        assert_eq!(parse_mode("0700"), Ok(0o700));
-        for bad in ["", "888", "u+x", "-1", "+644", "4755", "77777777777777"] {
-            assert!(parse_mode(bad).is_err(), "{bad}");
         }
     }
 }

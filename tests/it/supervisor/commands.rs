@@ -61,6 +61,7 @@ fn the_environment_is_clean_whatever_the_agents_is() {
         "EXTRA=1",
         "HOME=/",
         "LANG=C.UTF-8",
+        "LARIAT_HOST=web1",
         "LOGNAME=me",
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "SHELL=/bin/sh",

@@ -73,6 +73,7 @@ pub(crate) fn open(state: &Path) -> Jobs {
     let settings = Settings {
         tasks_max: 1000,
         supervisor: binaries().lariatd.clone(),
+        host: "web1".parse().unwrap(),
         path: b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_vec(),
         lang: b"C.UTF-8".to_vec(),
         max_grace: Duration::from_secs(600),

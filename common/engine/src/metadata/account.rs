@@ -37,8 +37,8 @@ pub fn number(text: &str) -> Result<Option<u32>, BadNumber> {
 pub fn resolve(overrides: &Overrides) -> Result<ResolvedOverrides, NoAccount> {
     let user = overrides.user.as_deref().map(user).transpose()?;
     let group = overrides.group.as_deref().map(group).transpose()?;
-    let Overrides { mode, backup, in_place, verify, .. } = *overrides;
-    Ok(ResolvedOverrides { mode, user, group, backup, in_place, verify })
+    let Overrides { mode, directory_mode, backup, in_place, verify, .. } = *overrides;
+    Ok(ResolvedOverrides { mode, directory_mode, user, group, backup, in_place, verify })
 }
 
 fn user(name: &str) -> Result<u32, NoAccount> {

@@ -1,10 +1,14 @@
 //! What the operator sets on received files in place of what the sender's files have.
 
+use lariat_wire::protocol::transfer::ModeChange;
+
 /// The operator's overrides, with names of users and groups resolved on this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResolvedOverrides {
-    /// Permission bits in place of the source's. Directories keep the source's.
-    pub mode: Option<u32>,
+    /// A change of the source's permission bits, of files.
+    pub mode: Option<ModeChange>,
+    /// The same for directories.
+    pub directory_mode: Option<ModeChange>,
     /// Owner in place of the replaced file's.
     pub user: Option<u32>,
     /// Group in place of the replaced file's.

@@ -27,10 +27,14 @@ impl Translator {
         Self { preserve, overrides, users, groups }
     }
 
-    /// The attributes of a name. What is not to be preserved is left out, whatever the sender says; the
-    /// mode that the operator gave is for files only.
+    /// The attributes of a name. What is not to be preserved is left out, whatever the sender says.
     pub(crate) fn attributes(&mut self, metadata: Metadata, is_file: bool) -> Attributes {
-        let given = self.overrides.mode.filter(|_| is_file);
+        let mode = metadata.mode & mode_mask(self.preserve);
+        let mode = if is_file {
+            self.overrides.mode.map_or(mode, |change| change.of_file(mode))
+        } else {
+            self.overrides.directory_mode.map_or(mode, |change| change.of_directory(mode))
+        };
         // A directory's setgid and sticky bits govern what is made in it. They stay this host's, unless the
         // source's are to be preserved.
         let kept = if is_file || self.preserve.special { 0 } else { SPECIAL & !MODE };
@@ -41,7 +45,7 @@ impl Translator {
             gid = Some(known(&mut self.groups, group, group_number_of).unwrap_or(*group_number));
         }
         Attributes {
-            mode: given.unwrap_or(metadata.mode & mode_mask(self.preserve)),
+            mode,
             kept,
             mtime: metadata.mtime,
             uid: self.overrides.user.or(uid),
@@ -102,6 +106,7 @@ mod tests {
     use crate::metadata::subject::Subject;
     use lariat_wire::protocol::metadata::Time;
     use lariat_wire::protocol::metadata::Xattr;
+    use lariat_wire::protocol::transfer::ModeChange;
 
     fn metadata(mode: u32, owner: Option<Ownership>) -> Metadata {
         let xattrs = vec![Xattr { name: b"user.a".to_vec(), value: b"1".to_vec() }];
@@ -114,8 +119,9 @@ mod tests {
 
     #[test]
     fn special_bits_only_when_asked_for_and_given_modes_only_for_files() {
-        let mode = |special, given, mode, is_file| {
+        let mode = |special, given: Option<u32>, mode, is_file| {
             let preserve = Preserve { special, ..Preserve::default() };
+            let given = given.map(ModeChange::exactly);
             let overrides = ResolvedOverrides { mode: given, ..ResolvedOverrides::default() };
             Translator::new(preserve, overrides).attributes(metadata(mode, None), is_file).mode
         };
@@ -124,6 +130,12 @@ mod tests {
         assert_eq!(mode(false, Some(0o600), 0o755, true), 0o600);
         assert_eq!(mode(true, Some(0o600), 0o6755, true), 0o600);
         assert_eq!(mode(false, Some(0o600), 0o1777, false), 0o777);
+        let directory_mode = Some(ModeChange::NONE.without(0o022));
+        let overrides = ResolvedOverrides { directory_mode, ..ResolvedOverrides::default() };
+        let mut translator = Translator::new(Preserve::default(), overrides);
+        let modes =
+            [true, false].map(|file| translator.attributes(metadata(0o1777, None), file).mode);
+        assert_eq!(modes, [0o777, 0o755]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Whole transfers over a good wire.
 
 use super::*;
+use lariat_wire::protocol::transfer::ModeChange;
 
 #[test]
 fn sizes_around_the_chunks_border_arrive_whole() {
@@ -269,8 +270,11 @@ fn a_rate_is_kept() {
 fn mode_and_backup_as_asked() {
     let world = world_with_dest(b"old");
     let mut source = world.source(10, 1);
-    let overrides =
-        ResolvedOverrides { mode: Some(0o604), backup: true, ..ResolvedOverrides::default() };
+    let overrides = ResolvedOverrides {
+        mode: Some(ModeChange::exactly(0o604)),
+        backup: true,
+        ..ResolvedOverrides::default()
+    };
     world.transfer_with(&mut source, None, Sending::default(), &overrides).1.unwrap();
     assert_eq!(world.path("dest").metadata().unwrap().mode() & 0o7777, 0o604);
     assert_eq!(std::fs::read(world.path("dest~")).unwrap(), b"old");

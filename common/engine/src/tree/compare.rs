@@ -303,6 +303,7 @@ impl Comparing<'_> {
                 self.change(Verdict::Same);
             }
         } else if self.attributes.apply(&file, &self.shown())? {
+            self.decided.done.files += 1;
             self.touch()?;
         }
         Ok(())

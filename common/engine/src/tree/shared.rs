@@ -180,7 +180,8 @@ impl Shared {
 
     /// Updates a file's attributes to those that its sender found when it read the file.
     pub(super) fn as_read(&self, attributes: &mut Attributes, mode: u32, mtime: Time) {
-        attributes.mode = self.overrides.mode.unwrap_or(mode & self.mode_mask);
+        let mode = mode & self.mode_mask;
+        attributes.mode = self.overrides.mode.map_or(mode, |change| change.of_file(mode));
         attributes.mtime = mtime;
     }
 }

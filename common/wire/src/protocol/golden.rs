@@ -13,8 +13,8 @@ use super::metadata::{Metadata, Ownership, Preserve, Time, Xattr};
 use super::pull::Pull;
 use super::session::{Finished, Goodbye, Ping, Pong};
 use super::transfer::{
-    Basis, Begun, Complete, Copies, Copy, Destination, Done, Hashes, Have, Identity, Lane, Offer,
-    Overrides, Push, Range, Sending, Taken, Way,
+    Basis, Begun, Complete, Copies, Copy, Destination, Done, Hashes, Have, Identity, Lane,
+    ModeChange, Offer, Overrides, Push, Range, Sending, Taken, Way,
 };
 use super::tree::{
     Answers, Begin, Change, ChangeKind, Changed, Changes, End as TreeEnd, Entries, Entry, Missed,
@@ -140,7 +140,8 @@ fn every_message_has_the_bytes_of_the_document() {
     };
     let dest = Destination { path: b"/srv/".to_vec(), name: b"a".to_vec() };
     let overrides = Overrides {
-        mode: Some(0o600),
+        mode: Some(ModeChange::exactly(0o600)),
+        directory_mode: Some(ModeChange::NONE.without(0o022)),
         user: Some("www".to_owned()),
         backup: true,
         ..Default::default()

@@ -395,6 +395,7 @@ fn texts_of(value: Value) -> Result<Vec<String>, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lariat_wire::protocol::transfer::ModeChange;
 
     fn error(text: &str) -> String {
         parse(Path::new("p.toml"), text).err().map(|error| error.line()).unwrap_or_default()
@@ -437,7 +438,7 @@ mod tests {
         assert!(steps[0].when_changed && !steps[1].when_changed);
         for step in &steps[3..] {
             let Verb::Push(args) = &step.verb else { panic!("it is a push") };
-            assert_eq!(args.options.overrides().mode, Some(0o640));
+            assert_eq!(args.options.overrides().mode, Some(ModeChange::exactly(0o640)));
         }
     }
 

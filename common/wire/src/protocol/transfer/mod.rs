@@ -34,5 +34,5 @@ pub use delta::{Basis, Copies, Copy, MAX_COPIES, MAX_PIECES, PIECE_LEN};
 pub use have::{Begun, Have, MAX_RANGES, Range};
 pub use lane::{Lane, MAX_STREAMS, Taken, Way};
 pub use offer::{Identity, Offer};
-pub use placement::{Destination, Overrides, check_name};
+pub use placement::{Destination, ModeChange, Overrides, check_name};
 pub use push::{Complete, Done, Push, Sending};

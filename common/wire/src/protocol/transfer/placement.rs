@@ -8,8 +8,10 @@ use crate::protocol::invalid::Invalid;
 /// Options for a file at its destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overrides {
-    /// Permission bits instead of the source's.
-    pub mode: Option<u32>,
+    /// A change of the permission bits of files.
+    pub mode: Option<ModeChange>,
+    /// A change of the permission bits of directories.
+    pub directory_mode: Option<ModeChange>,
     /// The owner's name or id on the host.
     pub user: Option<String>,
     /// The group's name or id on the host.
@@ -22,10 +24,62 @@ pub struct Overrides {
     pub verify: bool,
 }
 
+/// All bits of a mode.
+const MODE: u32 = 0o7777;
+
+/// A change of permission bits: `mode & keep | set`, and `set_if_executable` where `mode` lets anybody execute the
+/// file, or it is a directory's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModeChange {
+    /// The bits that stay as they are.
+    pub keep: u32,
+    /// The bits that are set.
+    pub set: u32,
+    /// The bits that are set for what can be executed.
+    pub set_if_executable: u32,
+}
+
+impl ModeChange {
+    /// Nothing changes.
+    pub const NONE: Self = Self { keep: MODE, set: 0, set_if_executable: 0 };
+
+    /// The mode becomes this one.
+    pub fn exactly(mode: u32) -> Self {
+        Self { keep: 0, set: mode, set_if_executable: 0 }
+    }
+
+    /// Sets bits as well.
+    #[must_use]
+    pub fn with(self, set: u32, if_executable: u32) -> Self {
+        let set_if_executable = self.set_if_executable | if_executable;
+        Self { keep: self.keep, set: self.set | set, set_if_executable }
+    }
+
+    /// Clears bits as well.
+    #[must_use]
+    pub fn without(self, bits: u32) -> Self {
+        let Self { keep, set, set_if_executable } = self;
+        Self { keep: keep & !bits, set: set & !bits, set_if_executable: set_if_executable & !bits }
+    }
+
+    /// The mode of a file that had `mode`.
+    pub fn of_file(self, mode: u32) -> u32 {
+        const EXECUTE: u32 = 0o111;
+        let more = if mode & EXECUTE == 0 { 0 } else { self.set_if_executable };
+        mode & self.keep | self.set | more
+    }
+
+    /// The mode of a directory that had `mode`.
+    pub fn of_directory(self, mode: u32) -> u32 {
+        mode & self.keep | self.set | self.set_if_executable
+    }
+}
+
 impl Overrides {
     /// Checks what the types can't ensure.
     pub(in crate::protocol) fn check(&self) -> Result<(), Invalid> {
-        if self.mode.is_some_and(|mode| mode & !0o7777 != 0) {
+        let mut modes = self.mode.iter().chain(&self.directory_mode);
+        if modes.any(|mode| (mode.keep | mode.set | mode.set_if_executable) & !MODE != 0) {
             return Err(Invalid::Mode);
         }
         if self.backup && self.in_place { Err(Invalid::InPlace) } else { Ok(()) }

@@ -66,10 +66,32 @@ fn special_bits_travel_when_asked_for_and_a_given_mode_wins() {
             (&["--special"], 0o6751),
             (&["--special", "--chmod", "640"], 0o640),
             (&["--chmod", "600"], 0o600),
+            (&["--chmod", "u=rwX,g-x,o="], 0o740),
         ] {
             moved(&fleet, &source, &dest, options);
             assert_eq!(mode(&dest), expected, "{options:?}");
         }
+    }
+}
+
+#[test]
+fn a_trees_files_and_directories_have_changes_of_their_own() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    let source = fleet.path("source");
+    std::fs::create_dir_all(source.join("in")).unwrap();
+    let random =
+        [("plain", 0o644, 1000), ("in/program", 0o755, 1000), ("in/large", 0o666, 3 << 20)];
+    for (name, mode, size) in random {
+        random_file(&source.join(name), size, 1);
+        set_mode(&source.join(name), mode);
+    }
+    for (number, moved) in BOTH.into_iter().enumerate() {
+        let dest = fleet.path(&format!("dest{number}"));
+        let options = ["--chmod", "D750,go-w,a+X,o-r"];
+        moved(&fleet, &source, &dest, &options);
+        let dest = if dest.join("source").exists() { dest.join("source") } else { dest };
+        let modes = ["in", "plain", "in/program", "in/large"].map(|name| mode(&dest.join(name)));
+        assert_eq!(modes, [0o750, 0o640, 0o751, 0o640]);
     }
 }
 

@@ -9,14 +9,14 @@ use std::future::pending;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use lariat_base::name::KeyId;
+use lariat_base::name::{KeyId, TransferId};
 use lariat_engine::account;
 use lariat_engine::confined::Dir;
 use lariat_engine::destination::Place;
 use lariat_engine::tree::{Avoid, FileDryRun, Filter, TreeArrival, TreeSource, TreeTarget};
 use lariat_engine::{
     Busy, Cancel, CommitOptions, Opened, Owner, Partial, ReceiveLanes, Receiving, SendLanes,
-    SendOptions, Source, Target,
+    Source, Target,
 };
 use lariat_wire::protocol::clean::Clean;
 use lariat_wire::protocol::failure::{Action, Cause, Failure, FileKind};
@@ -59,6 +59,7 @@ pub(crate) struct ReceivedFile {
 /// An opened destination for a tree.
 pub(crate) struct ReceivedTree {
     pub(crate) running: Running,
+    pub(crate) joinable: Joinable,
     pub(crate) arrival: TreeArrival,
 }
 
@@ -110,16 +111,14 @@ impl Files {
         let running = self.transfers.begin(id, Partial::name(&place, self.owner()));
         let opened =
             Opened::open(place, self.owner(), &push.offer, Busy::Wait, overrides.in_place)?;
-        let lanes = ReceiveLanes::default();
-        let joinable = TransferLanes::Receives(lanes.clone());
-        let joinable = self.lanes.register(self.key, push.transfer, joinable);
-        let target = Receiving::from(Target::File(Box::new(opened))).on_lanes(lanes);
+        let (lanes, joinable) = self.receive_lanes(push.transfer);
+        let target = lanes.bring(Target::File(Box::new(opened)));
         Ok(ReceivedFile { running, joinable, target, commit })
     }
 
     /// Opens a tree's destination, and cancels an older transfer to it.
     pub(crate) fn receive_tree(&self, push: PushTree) -> Result<ReceivedTree, Failure> {
-        let PushTree { transfer: _, dest, root, options, overrides, user: _ } = push;
+        let PushTree { transfer, dest, root, options, overrides, user: _ } = push;
         let filter = Filter::new(&options.rules, &options.only).map_err(bad)?;
         let overrides = account::resolve(&overrides).map_err(bad)?;
         let target = if options.dry_run {
@@ -129,9 +128,10 @@ impl Files {
         };
         target.check_delete(&self.home, &options)?;
         let running = self.transfers.begin(target.id()?, format!("{TREE} {}", self.key));
-        let avoid = Avoid::new();
-        let arrival = TreeArrival { target, root, options, filter, overrides, avoid };
-        Ok(ReceivedTree { running, arrival })
+        let (lanes, joinable) = self.receive_lanes(transfer);
+        let arrival = TreeArrival::new(target, root, options, filter, overrides, Avoid::new());
+        let arrival = lanes.bring_tree(arrival);
+        Ok(ReceivedTree { running, joinable, arrival })
     }
 
     /// Prepares the dry run of a file.
@@ -158,12 +158,18 @@ impl Files {
         }
     }
 
-    /// How a pull's file is sent: over the pull's connection, and those that join it.
-    pub(crate) fn sending(&self, pull: &Pull) -> (SendOptions, Joinable) {
+    /// The lanes of a transfer that comes here.
+    fn receive_lanes(&self, transfer: TransferId) -> (ReceiveLanes, Joinable) {
+        let lanes = ReceiveLanes::default();
+        let of = TransferLanes::Receives(lanes.clone());
+        (lanes, self.lanes.register(self.key, transfer, of))
+    }
+
+    /// The lanes of a transfer that goes from here.
+    pub(crate) fn send_lanes(&self, transfer: TransferId) -> (SendLanes, Joinable) {
         let lanes = SendLanes::default();
-        let joinable = TransferLanes::Sends(lanes.clone());
-        let joinable = self.lanes.register(self.key, pull.transfer, joinable);
-        (SendOptions::from(pull.sending).on_lanes(lanes), joinable)
+        let of = TransferLanes::Sends(lanes.clone());
+        (lanes, self.lanes.register(self.key, transfer, of))
     }
 
     /// Opens the directory to clean.

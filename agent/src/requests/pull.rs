@@ -20,12 +20,12 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
     match files.send(&pull) {
         Ok(files::Sent::File(mut source)) => {
             // Before the controller knows of the file.
-            let (how, joinable) = files.sending(&pull);
+            let (lanes, joinable) = files.send_lanes(pull.transfer);
             link.outbox().post(source.offer())?;
             if pull.tree.is_some_and(|options| options.dry_run) {
                 return dry_run(files, send_dry_run(link, &source, &Logged)).await;
             }
-            let given = give(link, &mut source, how, files).await;
+            let given = give(link, &mut source, lanes.carry(pull.sending), files).await;
             drop(joinable);
             transfer_ended(given)
         }
@@ -61,6 +61,9 @@ async fn serve_tree<S: AsyncRead + AsyncWrite>(
     pull: &Pull,
     files: &Files,
 ) -> Result<Outcome, LinkError> {
+    // Before the controller knows of the directory.
+    let (lanes, _joinable) = files.send_lanes(pull.transfer);
+    let source = lanes.carry_tree(source);
     link.outbox().post(&Root { entry: source.root().clone() })?;
     let (cancel, mut counts) = (Cancel::default(), Counts::default());
     let done = tokio::select! {

@@ -32,8 +32,10 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
         Err(failure) => Err(failure),
     };
     match opened {
-        Ok(ReceivedTree { running, arrival }) => {
-            transfer_ended(take(link, arrival, &running, files).await)
+        Ok(ReceivedTree { running, joinable, arrival }) => {
+            let taken = take(link, arrival, &running, files).await;
+            drop(joinable);
+            transfer_ended(taken)
         }
         Err(failure) => Ok(Outcome::Failed(failure)),
     }
@@ -58,7 +60,7 @@ async fn take<S: AsyncRead + AsyncWrite>(
 
 /// Locks the root, waiting for an older transfer that has been cancelled to release it.
 async fn lock(opened: &mut ReceivedTree, files: &Files) -> Result<(), Failure> {
-    let ReceivedTree { running, arrival } = opened;
+    let ReceivedTree { running, arrival, .. } = opened;
     let end = Instant::now() + LETS_GO;
     let locked = async {
         loop {

@@ -15,6 +15,7 @@
 //! - [`metadata`]: what a file is beyond its content
 //! - [`source`]: the file that is sent; [`file`]: the file that is received, until it has its name
 //! - [`mod@send`], [`mod@receive`]: one file; [`tree`]: directories, which send large files by these
+//! - [`lanes`]: what the connections of a transfer share; [`lane`] serves one of them
 //! - [`clean`]: removes abandoned temporary files; [`file_size_limit`]: survives `RLIMIT_FSIZE`
 
 mod cancel;
@@ -29,6 +30,8 @@ pub mod file_size_limit;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod lane;
+mod lanes;
 mod metadata;
 mod offload;
 mod progress;
@@ -42,10 +45,11 @@ pub use cancel::Cancel;
 pub use chunk::sum::sum;
 pub use error::TransferError;
 pub use file::{Busy, CommitOptions, Opened, Owner, Partial};
+pub use lane::{ReceiveLanes, SendLanes, receive_lane, send_lane};
 pub use metadata::{ResolvedOverrides, account};
 pub use progress::{Progress, Unwatched};
-pub use receive::{ReceiveLanes, Receiving, Stream, Target, receive, receive_lane};
-pub use send::{SendLanes, SendOptions, send, send_lane};
+pub use receive::{Receiving, Stream, Target, receive};
+pub use send::{SendOptions, send};
 pub use source::{CachedSource, ChunkCache, Source};
 pub use transferred::Transferred;
 

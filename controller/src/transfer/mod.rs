@@ -107,13 +107,16 @@ impl Tally {
 
     /// Adds files that arrived, with what was moved for them in all attempts.
     pub(crate) fn arrived(&mut self, moved: Moved) {
-        let Moved { files, size, bytes, sent, streams, done, hash, .. } = moved;
+        let Moved { files, size, bytes, sent, streams, allowed, done, hash, .. } = moved;
         self.hash = hash;
         self.files += files;
         self.bytes += size;
         self.done += done;
         self.sent += sent;
         self.streams = self.streams.max(streams);
+        let allowed =
+            allowed.map(|most| format!("this key's max_sessions allows {most} connections"));
+        self.notes.extend(allowed.filter(|note| !self.notes.contains(note)));
         if !self.dry_run {
             self.reused += size.saturating_sub(bytes);
         }

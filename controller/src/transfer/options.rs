@@ -29,7 +29,7 @@ pub(crate) struct TransferOptions {
     #[arg(short, long, value_name = "NAME")]
     pub(crate) user: Option<String>,
 
-    /// Use this many connections for each large file, 1 to 8; auto adds them while the rate rises by it
+    /// Use this many connections for each large file or directory, 1 to 8; auto adds them while the rate rises by it
     #[arg(long, value_name = "N|auto", default_value = "auto")]
     streams: Streams,
 

@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     fn moved(files: u64, size: u64, bytes: u64, done: Changed) -> Moved {
-        Moved { files, size, bytes, sent: bytes, streams: 1, done, had: None, hash: None }
+        Moved { files, size, bytes, sent: bytes, streams: 1, done, ..Moved::default() }
     }
 
     #[test]

@@ -3,15 +3,13 @@
 use lariat_base::name::TransferId;
 use lariat_base::secret::NoRandomness;
 use lariat_engine::tree::{Watch, send_dry_run};
-use lariat_engine::{
-    Cancel, Progress, SendLanes, SendOptions, Source, TransferError, Transferred, send,
-};
+use lariat_engine::{Cancel, Progress, SendLanes, Source, TransferError, Transferred, send};
 use lariat_wire::protocol::metadata::Preserve;
 use lariat_wire::protocol::transfer::{Destination, Done, Overrides, Push, Sending};
 
 use super::error::AttemptError;
 use super::lanes::{Ends, LanePool, Streams};
-use super::moved::Moved;
+use super::moved::{Counting, Moved};
 use super::observed::Observed;
 use crate::connect::Session;
 use crate::host::HostHandle;
@@ -62,23 +60,25 @@ impl FilePush {
         progress: &dyn Progress,
         moved: &mut Moved,
     ) -> Result<(), AttemptError> {
-        let (never, mut sent) = (Cancel::default(), Transferred::default());
-        let observed = Observed::new(progress);
+        let (never, observed) = (Cancel::default(), Observed::new(progress));
+        let as_moved = |sent: &Transferred| Moved { had: observed.had(), ..(*sent).into() };
+        let mut counting = Counting::new(moved, as_moved);
+        LanePool::count(self.lanes.as_ref(), session);
         let (link, file, lanes) = (&mut session.link, &mut self.file, &mut self.lanes);
-        let mut how = SendOptions::from(self.sending);
-        if let Some(Ends::Sends(lanes)) = lanes.as_ref().map(LanePool::ends) {
-            how = how.on_lanes(lanes.clone());
-        }
+        let how = match lanes.as_ref().map(LanePool::ends) {
+            Some(Ends::Sends(lanes)) => lanes.carry(self.sending),
+            _ => self.sending.into(),
+        };
         let sessions = session.welcome.limits.sessions;
         // Under a limit of the rate, more connections would gain nothing.
         let may_grow = self.sending.rate.is_none();
         let done = tokio::select! {
             biased;
-            done = send(link, file, how, &observed, &never, &mut sent) => done,
-            never = LanePool::manage(lanes, &observed, sessions, may_grow) => match never {},
+            done = send(link, file, how, &observed, &never, &mut counting.counts) => done,
+            never = LanePool::manage(lanes, || observed.left(), sessions, may_grow) => match never {},
         };
-        let streams = LanePool::used(lanes);
-        *moved = Moved { had: observed.had(), streams, ..sent.into() };
+        drop(counting);
+        LanePool::tell(lanes, moved);
         if done.is_ok() {
             LanePool::close(lanes).await;
         }

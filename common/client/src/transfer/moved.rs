@@ -16,6 +16,8 @@ pub struct Moved {
     pub size: u64,
     /// The most connections that an attempt used.
     pub streams: usize,
+    /// The most connections that the key may have, if more were asked for.
+    pub allowed: Option<usize>,
     /// How many files.
     pub files: u64,
     /// What was changed.
@@ -26,10 +28,30 @@ pub struct Moved {
     pub hash: Option<Hash>,
 }
 
+/// Counts what an attempt moves, and tells so at its end, also when it is cancelled in its middle.
+pub(super) struct Counting<'a, C, F: Fn(&C) -> Moved> {
+    pub(super) counts: C,
+    moved: &'a mut Moved,
+    as_moved: F,
+}
+
+impl<'a, C: Default, F: Fn(&C) -> Moved> Counting<'a, C, F> {
+    /// Counts from nothing on.
+    pub(super) fn new(moved: &'a mut Moved, as_moved: F) -> Self {
+        Self { counts: C::default(), moved, as_moved }
+    }
+}
+
+impl<C, F: Fn(&C) -> Moved> Drop for Counting<'_, C, F> {
+    fn drop(&mut self) {
+        *self.moved = (self.as_moved)(&self.counts);
+    }
+}
+
 impl From<Transferred> for Moved {
     fn from(Transferred { sent, moved, size, changed, hash }: Transferred) -> Self {
         let done = Changed::file(changed);
-        Self { sent, bytes: moved, size, streams: 1, files: 1, done, had: None, hash }
+        Self { sent, bytes: moved, size, streams: 1, files: 1, done, hash, ..Self::default() }
     }
 }
 

@@ -1,8 +1,11 @@
-//! What an attempt at a file learns of the receiver, beside what the caller's progress shows.
+//! What an attempt learns of the receiver, beside what the caller's progress shows.
 
 use std::cell::Cell;
 
 use lariat_engine::Progress;
+use lariat_engine::tree::{Side, Watch};
+use lariat_wire::protocol::failure::{Failure, FileKind};
+use lariat_wire::protocol::tree::Change;
 
 /// Passes progress on to the caller's, and keeps what the loop of attempts needs to know.
 pub(crate) struct Observed<'a> {
@@ -24,11 +27,6 @@ impl<'a> Observed<'a> {
         self.had.get()
     }
 
-    /// Bytes that have been moved in this attempt.
-    pub(crate) fn moved(&self) -> u64 {
-        self.moved.get()
-    }
-
     /// Bytes that are left to be moved.
     pub(crate) fn left(&self) -> u64 {
         let there = self.had.get().unwrap_or_default() + self.moved.get();
@@ -46,5 +44,61 @@ impl Progress for Observed<'_> {
     fn moved(&self, bytes: u64) {
         self.moved.set(self.moved.get() + bytes);
         self.progress.moved(bytes);
+    }
+}
+
+/// Passes what a tree's observer is told on to the caller's, and keeps how much is left.
+pub(crate) struct ObservedTree<'a> {
+    watch: &'a dyn Watch,
+    listed: Cell<u64>,
+    there: Cell<u64>,
+}
+
+impl<'a> ObservedTree<'a> {
+    /// Passes everything on to this one.
+    pub(crate) fn new(watch: &'a dyn Watch) -> Self {
+        Self { watch, listed: Cell::default(), there: Cell::default() }
+    }
+
+    /// Bytes of files that are known and left to be moved.
+    pub(crate) fn left(&self) -> u64 {
+        self.listed.get().saturating_sub(self.there.get())
+    }
+}
+
+impl Watch for ObservedTree<'_> {
+    fn listed(&self, bytes: u64) {
+        self.listed.set(self.listed.get().saturating_add(bytes));
+        self.watch.listed(bytes);
+    }
+
+    fn had(&self, bytes: u64) {
+        self.there.set(self.there.get().saturating_add(bytes));
+        self.watch.had(bytes);
+    }
+
+    fn moved(&self, bytes: u64) {
+        self.there.set(self.there.get().saturating_add(bytes));
+        self.watch.moved(bytes);
+    }
+
+    fn missed(&self, failure: &Failure, side: Side) {
+        self.watch.missed(failure, side);
+    }
+
+    fn skipped(&self, path: &[u8], kind: FileKind) {
+        self.watch.skipped(path, kind);
+    }
+
+    fn acl_dropped(&self, path: &[u8]) {
+        self.watch.acl_dropped(path);
+    }
+
+    fn changed(&self, change: &Change) {
+        self.watch.changed(change);
+    }
+
+    fn tells_sender(&self) -> bool {
+        self.watch.tells_sender()
     }
 }

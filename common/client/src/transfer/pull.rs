@@ -11,8 +11,8 @@ use lariat_engine::tree::{
     receive_tree,
 };
 use lariat_engine::{
-    Busy, Cancel, CommitOptions, Opened, Owner, Progress, ReceiveLanes, Receiving,
-    ResolvedOverrides, Stream, Target, TransferError, Transferred, receive,
+    Busy, Cancel, CommitOptions, Opened, Owner, Progress, ReceiveLanes, ResolvedOverrides, Stream,
+    Target, TransferError, Transferred, receive,
 };
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::Message;
@@ -25,8 +25,8 @@ use lariat_wire::protocol::tree::{Entry, Root, Settled, TreeOptions};
 use super::destination::{BadDestination, file_destination, is_contents, tree_destination};
 use super::error::AttemptError;
 use super::lanes::{Ends, LanePool, Streams};
-use super::moved::Moved;
-use super::observed::Observed;
+use super::moved::{Counting, Moved};
+use super::observed::{Observed, ObservedTree};
 use super::tree_push::Avoided;
 use crate::connect::Session;
 use crate::host::HostHandle;
@@ -124,7 +124,7 @@ impl Fetch {
         })
     }
 
-    /// Uses this many connections for a file. What goes to stdout comes over one.
+    /// Uses this many connections. What goes to stdout comes over one.
     #[must_use]
     pub fn over(mut self, streams: Streams, host: &HostHandle) -> Self {
         if !self.is_stream() {
@@ -212,23 +212,25 @@ impl Fetch {
         let target = self.target(offer).map_err(AttemptError::Here)?;
         let FetchOptions { tree, overrides, .. } = &self.options;
         let placing = CommitOptions::new(overrides, tree.preserve, offer.metadata.clone());
-        let (never, mut received) = (Cancel::default(), Transferred::default());
-        let observed = Observed::new(progress);
+        let (never, observed) = (Cancel::default(), Observed::new(progress));
+        let as_moved = |received: &Transferred| Moved { had: observed.had(), ..(*received).into() };
+        let mut counting = Counting::new(moved, as_moved);
+        LanePool::count(self.lanes.as_ref(), session);
         let (link, lanes) = (&mut session.link, &mut self.lanes);
-        let mut target = Receiving::from(target);
-        if let Some(Ends::Receives(lanes)) = lanes.as_ref().map(LanePool::ends) {
-            target = target.on_lanes(lanes.clone());
-        }
+        let target = match lanes.as_ref().map(LanePool::ends) {
+            Some(Ends::Receives(lanes)) => lanes.bring(target),
+            _ => target.into(),
+        };
         let sessions = session.welcome.limits.sessions;
         // Under a limit of the rate, more connections would gain nothing.
         let may_grow = self.options.sending.rate.is_none();
         let done = tokio::select! {
             biased;
-            done = receive(link, target, offer, &placing, &observed, &never, &mut received) => done,
-            never = LanePool::manage(lanes, &observed, sessions, may_grow) => match never {},
+            done = receive(link, target, offer, &placing, &observed, &never, &mut counting.counts) => done,
+            never = LanePool::manage(lanes, || observed.left(), sessions, may_grow) => match never {},
         };
-        let streams = LanePool::used(lanes);
-        *moved = Moved { had: observed.had(), streams, ..received.into() };
+        drop(counting);
+        LanePool::tell(lanes, moved);
         if done.is_ok() {
             LanePool::close(lanes).await;
         }
@@ -270,9 +272,27 @@ impl Fetch {
         moved: &mut Moved,
     ) -> Result<(), AttemptError> {
         let arrival = self.arrival(root).map_err(AttemptError::Here)?;
-        let (never, mut counts) = (Cancel::default(), Counts::default());
-        let done = receive_tree(&mut session.link, arrival, watch, &never, &mut counts).await;
-        *moved = (&counts).into();
+        let arrival = match self.lanes.as_ref().map(LanePool::ends) {
+            Some(Ends::Receives(lanes)) => lanes.bring_tree(arrival),
+            _ => arrival,
+        };
+        LanePool::count(self.lanes.as_ref(), session);
+        let (never, observed) = (Cancel::default(), ObservedTree::new(watch));
+        let mut counting = Counting::new(moved, |counts: &Counts| counts.into());
+        let (link, lanes, counts) = (&mut session.link, &mut self.lanes, &mut counting.counts);
+        let sessions = session.welcome.limits.sessions;
+        let may_grow = self.options.sending.rate.is_none();
+        let done = tokio::select! {
+            biased;
+            done = receive_tree(link, arrival, &observed, &never, counts) => done,
+            never = LanePool::manage(lanes, || observed.left(), sessions, may_grow) => match never {},
+        };
+        let counts = counting.counts.clone();
+        drop(counting);
+        LanePool::tell(lanes, moved);
+        if done.is_ok() {
+            LanePool::close(lanes).await;
+        }
         match done {
             Ok(settled) => {
                 moved.settled(&settled);
@@ -297,7 +317,7 @@ impl Fetch {
         target.lock()?;
         let (filter, overrides) = (self.filter.clone(), self.options.overrides.clone());
         let avoid = self.avoided.files.clone();
-        Ok(TreeArrival { target, root, options, filter, overrides, avoid })
+        Ok(TreeArrival::new(target, root, options, filter, overrides, avoid))
     }
 
     /// Whether another attempt can follow one that broke after this much: what went to stdout can't be taken

@@ -7,14 +7,17 @@ use std::path::{Path, PathBuf};
 use lariat_base::name::TransferId;
 use lariat_base::secret::NoRandomness;
 use lariat_engine::tree::{Avoid, Counts, Filter, TreeSource, Watch, send_tree};
-use lariat_engine::{Cancel, TransferError};
+use lariat_engine::{Cancel, SendLanes, TransferError};
 use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::transfer::{Destination, Overrides, Sending};
 use lariat_wire::protocol::tree::{PushTree, TreeOptions};
 
 use super::error::AttemptError;
-use super::moved::Moved;
+use super::lanes::{Ends, LanePool, Streams};
+use super::moved::{Counting, Moved};
+use super::observed::ObservedTree;
 use crate::connect::Session;
+use crate::host::HostHandle;
 
 /// Files of a directory that have ended a connection, and are not tried again.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +60,7 @@ pub struct TreePush {
     sending: Sending,
     filter: Filter,
     avoided: Avoided,
+    lanes: Option<LanePool>,
 }
 
 /// Why a directory can't be sent.
@@ -86,7 +90,16 @@ impl TreePush {
         let root = root.map_err(TreeError::Open)?.root().clone();
         let transfer = TransferId::generate()?;
         let request = PushTree { transfer, dest, root, options, overrides, user };
-        Ok(Self { source, request, sending, filter, avoided: Avoided::default() })
+        let avoided = Avoided::default();
+        Ok(Self { source, request, sending, filter, avoided, lanes: None })
+    }
+
+    /// Uses this many connections.
+    #[must_use]
+    pub fn over(mut self, streams: Streams, host: &HostHandle) -> Self {
+        let ends = Ends::Sends(SendLanes::default());
+        self.lanes = LanePool::new(host, streams, self.request.transfer, ends);
+        self
     }
 
     /// The directory's path.
@@ -109,10 +122,29 @@ impl TreePush {
         let source =
             TreeSource::open(&self.source, self.request.options.clone(), self.filter.clone());
         let source = source.map_err(AttemptError::Here)?;
-        let (never, mut counts) = (Cancel::default(), Counts::default());
+        let source = match self.lanes.as_ref().map(LanePool::ends) {
+            Some(Ends::Sends(lanes)) => lanes.carry_tree(source),
+            _ => source,
+        };
+        LanePool::count(self.lanes.as_ref(), session);
+        let (never, observed) = (Cancel::default(), ObservedTree::new(watch));
+        let mut counting = Counting::new(moved, |counts: &Counts| counts.into());
         let (link, avoid, how) = (&mut session.link, self.avoided.files.clone(), self.sending);
-        let done = send_tree(link, source, avoid, how, watch, &never, &mut counts).await;
-        *moved = (&counts).into();
+        let (lanes, counts) = (&mut self.lanes, &mut counting.counts);
+        let sessions = session.welcome.limits.sessions;
+        // Under a limit of the rate, more connections would gain nothing.
+        let may_grow = how.rate.is_none();
+        let done = tokio::select! {
+            biased;
+            done = send_tree(link, source, avoid, how, &observed, &never, counts) => done,
+            never = LanePool::manage(lanes, || observed.left(), sessions, may_grow) => match never {},
+        };
+        let counts = counting.counts.clone();
+        drop(counting);
+        LanePool::tell(lanes, moved);
+        if done.is_ok() {
+            LanePool::close(lanes).await;
+        }
         match done {
             Ok(settled) => {
                 moved.settled(&settled);

@@ -1,40 +1,33 @@
-//! Takes chunks of a transfer on a further connection.
+//! Takes chunks of a file on a further connection.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lariat_wire::limits::CHUNK;
 use lariat_wire::link::{Frame, Link, LinkError, Outbox, Reader};
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
-use lariat_wire::protocol::transfer::{ChunkHead, Taken};
+use lariat_wire::protocol::transfer::{ChunkHead, Offer, Taken};
 use lariat_wire::protocol::{Kind, Message};
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf};
 
-use super::lanes::{Joined, ReceiveLanes};
+use super::lanes::ReceiveFile;
 use crate::chunk::encode::Decoder;
 use crate::chunk::rehash::chunk_len;
 use crate::chunk::sum::sum;
 use crate::error::TransferError;
-use crate::offload::unexpected;
+use crate::lanes::Joined;
 
-/// Takes chunks of a transfer on this connection, as its lane of this number, until the transfer is over. Adds them
-/// to `taken`.
-///
-/// A failure of this end is one of the whole transfer, and is told on its first connection.
-pub async fn receive_lane<S: AsyncRead + AsyncWrite>(
+/// Takes chunks until the transfer is over or the sender ends the lane. Adds them to `taken`.
+pub(crate) async fn receive_lane<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
-    lanes: &ReceiveLanes,
-    number: u8,
+    joined: &Joined<ReceiveFile>,
     taken: &AtomicU64,
 ) -> Result<(), TransferError> {
-    let joined = tokio::select! {
-        biased;
-        joined = lanes.join(number) => joined,
-        error = unexpected(link) => return Err(error),
+    let Some((offer, path)) = joined.with(|file, _| (file.offer.clone(), file.path.clone())) else {
+        return Ok(());
     };
-    let Some(joined) = joined else { return Ok(()) };
     let outbox = link.outbox().clone();
-    let mut receiver =
-        LaneReceiver { joined: &joined, decoder: Decoder::new(), buffer: Vec::new(), taken };
+    let (decoder, buffer) = (Decoder::new(), Vec::new());
+    let mut receiver = LaneReceiver { joined, offer, path, decoder, buffer, taken };
     tokio::select! {
         biased;
         () = joined.over() => Ok(()),
@@ -45,7 +38,10 @@ pub async fn receive_lane<S: AsyncRead + AsyncWrite>(
 
 /// Takes the chunks of one lane.
 struct LaneReceiver<'a> {
-    joined: &'a Joined,
+    joined: &'a Joined<ReceiveFile>,
+    offer: Offer,
+    /// The destination's path, for failures.
+    path: Vec<u8>,
     decoder: Decoder,
     buffer: Vec<u8>,
     taken: &'a AtomicU64,
@@ -58,22 +54,32 @@ impl LaneReceiver<'_> {
         reader: &mut Reader<ReadHalf<R>>,
         outbox: &Outbox,
     ) -> Result<(), TransferError> {
-        let mut chunks = 0;
-        while let Some(frame) = reader.next().await? {
+        let (mut count, mut last) = (0, false);
+        loop {
+            let frame = tokio::select! {
+                biased;
+                () = self.joined.retired(), if !last => {
+                    last = true;
+                    outbox.post(&Taken { count, last })?;
+                    continue;
+                }
+                frame = reader.next() => frame?,
+            };
+            let Some(frame) = frame else { return Ok(()) };
             match frame.kind {
                 Kind::Chunk => self.chunk(reader, frame).await.inspect_err(|error| {
                     if let TransferError::Local(failure) = error {
-                        self.joined.fail(failure.clone());
+                        self.joined.with(|file, _| file.fail(failure.clone()));
+                        self.joined.announce();
                     }
                 })?,
                 Failure::KIND => return Err(TransferError::Remote(reader.message()?)),
                 other => return Err(LinkError::Unexpected(other).into()),
             }
-            chunks += 1;
+            count += 1;
             self.taken.fetch_add(1, Ordering::Relaxed);
-            outbox.post(&Taken { chunks })?;
+            outbox.post(&Taken { count, last })?;
         }
-        Ok(())
     }
 
     async fn chunk<R: AsyncRead>(
@@ -86,8 +92,7 @@ impl LaneReceiver<'_> {
         if !self.joined.may_come(index) {
             return Err(TransferError::misbehaved("it sent a chunk that nobody asked for"));
         }
-        let offer = &self.joined.offer;
-        let len = chunk_len(offer.size.unwrap_or_default(), head.index);
+        let len = chunk_len(self.offer.size.unwrap_or_default(), head.index);
         if self.buffer.is_empty() {
             self.buffer = vec![0; CHUNK];
         }
@@ -95,11 +100,11 @@ impl LaneReceiver<'_> {
         // What came before a cut is sent anew, on another connection.
         self.decoder.body(reader, head.encoding, out).await.1?;
         let bytes = &self.buffer[..len];
-        if sum(offer.seed, bytes) != head.sum {
-            let (path, cause) = (Some(self.joined.path.clone()), Cause::Mismatch);
+        if sum(self.offer.seed, bytes) != head.sum {
+            let (path, cause) = (Some(self.path.clone()), Cause::Mismatch);
             return Err(Failure { action: Action::Verify, path, cause }.into());
         }
         let body = frame.len - ChunkHead::LEN;
-        Ok(self.joined.write(index, bytes, body as u64)?)
+        Ok(self.joined.write(index, bytes, body as u64, self.offer.sparse)?)
     }
 }

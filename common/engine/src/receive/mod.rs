@@ -17,7 +17,7 @@ mod target;
 
 pub(crate) use exchange::give_up;
 pub use exchange::receive;
-pub use lane::receive_lane;
-pub use lanes::ReceiveLanes;
+pub(crate) use lane::receive_lane;
+pub(crate) use lanes::ReceiveFile;
 pub(crate) use receiver::Receiver;
 pub use target::{Receiving, Stream, Target};

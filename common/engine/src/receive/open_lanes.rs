@@ -1,22 +1,23 @@
 //! The lanes of one attempt, as the receiver on its first connection sees them.
 
-use super::lanes::ReceiveLanes;
+use super::lanes::ReceiveFile;
+use crate::lanes::Lanes;
 use crate::wakeup::Changes;
 
 /// The lanes of an attempt. They end when this is dropped.
 pub(super) struct OpenLanes {
-    lanes: ReceiveLanes,
+    lanes: Lanes<ReceiveFile>,
     changes: Changes,
 }
 
 impl OpenLanes {
     /// Of an attempt that has been opened.
-    pub(super) fn new(lanes: ReceiveLanes) -> Self {
+    pub(super) fn new(lanes: Lanes<ReceiveFile>) -> Self {
         let changes = lanes.changes();
         Self { lanes, changes }
     }
 
-    pub(super) fn lanes(&self) -> &ReceiveLanes {
+    pub(super) fn lanes(&self) -> &Lanes<ReceiveFile> {
         &self.lanes
     }
 

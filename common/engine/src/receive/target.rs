@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::lanes::ReceiveLanes;
+use super::lanes::ReceiveFile;
 use crate::file::unfinished::Opened;
+use crate::lanes::Lanes;
 use lariat_wire::protocol::failure::{Action, Failure};
 use lariat_wire::protocol::transfer::{Basis, Have, Range};
 
@@ -24,7 +25,7 @@ pub enum Target {
 /// A destination, and the connections that bring what goes there.
 pub struct Receiving {
     pub(super) target: Target,
-    pub(super) lanes: Option<ReceiveLanes>,
+    pub(super) lanes: Option<Lanes<ReceiveFile>>,
 }
 
 impl From<Target> for Receiving {
@@ -35,8 +36,7 @@ impl From<Target> for Receiving {
 
 impl Receiving {
     /// Lets these lanes bring a part of the file.
-    #[must_use]
-    pub fn on_lanes(self, lanes: ReceiveLanes) -> Self {
+    pub(crate) fn on_lanes(self, lanes: Lanes<ReceiveFile>) -> Self {
         Self { lanes: Some(lanes), ..self }
     }
 }

@@ -1,4 +1,4 @@
-//! Sends chunks of a transfer on a further connection.
+//! Sends chunks of a file on a further connection.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -9,85 +9,95 @@ use lariat_wire::protocol::transfer::{ChunkHead, Taken};
 use lariat_wire::protocol::{Kind, Message};
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 
-use super::lanes::{Joined, SendLanes, Share};
+use super::lanes::SendFile;
+use super::pace::Pace;
 use super::queue::{Next, SentChunk};
 use crate::chunk::encode::Encoder;
 use crate::error::TransferError;
-use crate::offload::unexpected;
-use crate::source::SummedChunk;
+use crate::lanes::Joined;
+use crate::source::{Source, SummedChunk};
 use crate::wakeup::Changes;
 
-/// Sends chunks of a transfer on this connection, as its lane of this number, until the transfer is over. Adds to
-/// `taken` the chunks that the receiver acknowledges.
-///
-/// A failure of this end is one of the whole transfer, and is told on its first connection.
-pub async fn send_lane<S: AsyncRead + AsyncWrite>(
+/// Sends chunks until the transfer is over or the lane is retired. Adds to `taken` the chunks that the receiver
+/// acknowledges.
+pub(crate) async fn send_lane<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
-    lanes: &SendLanes,
-    number: u8,
+    joined: &Joined<SendFile>,
     taken: &AtomicU64,
 ) -> Result<(), TransferError> {
-    let joined = tokio::select! {
-        biased;
-        joined = lanes.join(number) => joined,
-        error = unexpected(link) => return Err(error),
-    };
-    let Some((joined, share)) = joined else { return Ok(()) };
-    let mut sender = LaneSender::new(&joined, share)?;
+    let Some(mut sender) = LaneSender::new(joined)? else { return Ok(()) };
     tokio::select! {
         biased;
-        done = listen(&mut link.reader, &joined, taken) => done,
+        done = listen(&mut link.reader, joined, taken) => done,
         () = joined.over() => Ok(()),
-        error = sender.run(&mut link.writer) => Err(error),
+        done = sender.run(&mut link.writer) => done,
     }
 }
 
 /// Reads the receiver's acknowledgements, until it ends the lane.
 async fn listen<R: AsyncRead>(
     reader: &mut Reader<ReadHalf<R>>,
-    joined: &Joined,
+    joined: &Joined<SendFile>,
     taken: &AtomicU64,
 ) -> Result<(), TransferError> {
     let mut acknowledged = 0;
     while let Some(frame) = reader.next().await? {
-        let Taken { chunks } = match frame.kind {
+        let Taken { count, last } = match frame.kind {
             Taken::KIND => reader.message()?,
             Failure::KIND => return Err(TransferError::Remote(reader.message()?)),
             other => return Err(LinkError::Unexpected(other).into()),
         };
-        let more = chunks.checked_sub(acknowledged);
-        let Some(more) = more.filter(|&more| joined.acknowledge(more).is_ok()) else {
-            let why = "it has taken chunks that were not sent";
-            return Err(TransferError::misbehaved(why));
-        };
-        acknowledged = chunks;
+        let not_sent = TransferError::misbehaved("it has taken chunks that were not sent");
+        let Some(more) = count.checked_sub(acknowledged) else { return Err(not_sent) };
+        if let Some(Err(_)) = joined.with(|file, lane| file.queue.acknowledge(lane, more)) {
+            return Err(not_sent);
+        }
+        joined.announce();
+        acknowledged = count;
         taken.fetch_add(more, Ordering::Relaxed);
+        if last {
+            joined.retire();
+        }
     }
     Ok(())
 }
 
 /// Sends the chunks of one lane.
 struct LaneSender<'a> {
-    joined: &'a Joined,
-    share: Share,
+    joined: &'a Joined<SendFile>,
+    source: Source,
+    pace: Pace,
     encoder: Encoder,
     buffer: Vec<u8>,
     changes: Changes,
 }
 
 impl<'a> LaneSender<'a> {
-    fn new(joined: &'a Joined, share: Share) -> Result<Self, Failure> {
-        let encoder = Encoder::new(share.sending.compress);
-        let encoder = encoder.map_err(|error| share.source.read_error(&error))?;
+    /// `None` if the attempt is over already.
+    fn new(joined: &'a Joined<SendFile>) -> Result<Option<Self>, Failure> {
+        let share =
+            |file: &mut SendFile, _| (file.source.another(), file.sending, file.pace.clone());
+        let Some((source, sending, pace)) = joined.with(share) else { return Ok(None) };
+        let encoder = Encoder::new(sending.compress).map_err(|error| source.read_error(&error))?;
         let (buffer, changes) = (Vec::new(), joined.changes());
-        Ok(Self { joined, share, encoder, buffer, changes })
+        Ok(Some(Self { joined, source, pace, encoder, buffer, changes }))
     }
 
-    /// Sends chunks, and what is posted, until something fails.
-    async fn run<W: AsyncWrite>(&mut self, writer: &mut Writer<WriteHalf<W>>) -> TransferError {
+    /// Sends chunks, and what is posted, until something fails or the lane is retired and all has arrived.
+    async fn run<W: AsyncWrite>(
+        &mut self,
+        writer: &mut Writer<WriteHalf<W>>,
+    ) -> Result<(), TransferError> {
         loop {
-            let sent = if let Some(next) = self.joined.next() {
+            let is_retired = self.joined.is_retired();
+            let next = |file: &mut SendFile, lane| file.queue.next_on(lane);
+            let next = if is_retired { None } else { self.joined.with(next).flatten() };
+            let sent = if let Some(next) = next {
                 self.chunk(writer, next).await
+            } else if is_retired
+                && self.joined.with(|file, lane| file.queue.is_idle(lane)) != Some(false)
+            {
+                return Ok(());
             } else {
                 // Chunks of a lane that is lost come back.
                 tokio::select! {
@@ -95,14 +105,11 @@ impl<'a> LaneSender<'a> {
                     error = writer.drive() => Err(error.into()),
                 }
             };
-            match sent {
-                Ok(()) => {}
-                Err(TransferError::Local(failure)) => {
-                    self.joined.fail(failure.clone());
-                    return failure.into();
-                }
-                Err(error) => return error,
+            if let Err(TransferError::Local(failure)) = &sent {
+                self.joined.with(|file, _| _ = file.failure.get_or_insert(failure.clone()));
+                self.joined.announce();
             }
+            sent?;
         }
     }
 
@@ -112,17 +119,18 @@ impl<'a> LaneSender<'a> {
         Next { index, before }: Next,
     ) -> Result<(), TransferError> {
         let buffer = std::mem::take(&mut self.buffer);
-        let SummedChunk { bytes, sum } = self.share.source.chunk(index, buffer)?;
+        let SummedChunk { bytes, sum } = self.source.chunk(index, buffer)?;
         if before.is_some_and(|before| before != sum) {
-            return Err(self.share.source.failure(Cause::SourceChanged).into());
+            return Err(self.source.failure(Cause::SourceChanged).into());
         }
         let (encoding, body) = self.encoder.encode(&bytes);
         let (len, body_len) = (bytes.len() as u64, body.len() as u64);
-        self.joined.sent(SentChunk { index, sum, len, body: body_len });
+        let sent = SentChunk { index, sum, len, body: body_len };
+        self.joined.with(|file, lane| file.queue.sent(lane, sent));
         let head = ChunkHead { index, sum, encoding: encoding as u8 }.encode();
         writer.bulk(Kind::Chunk, &head, body).await?;
         self.buffer = bytes.into_buffer();
-        if let Some(wait) = self.share.pace.sent(body_len, Instant::now()) {
+        if let Some(wait) = self.pace.sent(body_len, Instant::now()) {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 error = writer.drive() => return Err(error.into()),

@@ -18,8 +18,8 @@ mod share;
 
 pub use exchange::send;
 pub(crate) use exchange::{check_have, send_failure, send_having};
-pub use lane::send_lane;
-pub use lanes::SendLanes;
+pub(crate) use lane::send_lane;
+pub(crate) use lanes::SendFile;
 pub use options::SendOptions;
 pub(crate) use pace::Pace;
 pub(crate) use sender::Sender;

@@ -2,13 +2,14 @@
 
 use lariat_wire::protocol::transfer::Sending;
 
-use super::lanes::SendLanes;
+use super::lanes::SendFile;
+use crate::lanes::Lanes;
 
 /// How a file is sent.
 #[derive(Clone, Default)]
 pub struct SendOptions {
     pub(super) sending: Sending,
-    pub(super) lanes: Option<SendLanes>,
+    pub(super) lanes: Option<Lanes<SendFile>>,
 }
 
 impl From<Sending> for SendOptions {
@@ -19,14 +20,13 @@ impl From<Sending> for SendOptions {
 
 impl SendOptions {
     /// Lets these lanes carry a part of the file.
-    #[must_use]
-    pub fn on_lanes(self, lanes: SendLanes) -> Self {
+    pub(crate) fn on_lanes(self, lanes: Lanes<SendFile>) -> Self {
         Self { lanes: Some(lanes), ..self }
     }
 }
 
 /// Ends the lanes when the transfer ends, however it does.
-pub(super) struct Ending(pub(super) Option<SendLanes>);
+pub(super) struct Ending(pub(super) Option<Lanes<SendFile>>);
 
 impl Drop for Ending {
     fn drop(&mut self) {

@@ -8,8 +8,7 @@ use std::collections::{HashMap, VecDeque};
 
 use lariat_wire::protocol::transfer::{Range, Sum};
 
-/// Identifies a lane for as long as it is in use.
-pub(super) type Ticket = u64;
+use crate::lanes::Ticket;
 
 /// A chunk that a connection is to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +72,13 @@ impl Queue {
         }));
     }
 
+    /// Whether all that this lane has taken was acknowledged.
+    pub(super) fn is_idle(&self, lane: Ticket) -> bool {
+        self.lanes.get(&lane).is_none_or(VecDeque::is_empty)
+    }
+
     /// Whether this lane is in use.
-    pub(super) fn has(&self, lane: Ticket) -> bool {
+    fn has(&self, lane: Ticket) -> bool {
         self.lanes.contains_key(&lane)
     }
 

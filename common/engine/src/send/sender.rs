@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
-use super::lanes::SendLanes;
+use super::lanes::SendFile;
 use super::pace::Pace;
 use super::queue::SentChunk;
 use super::receiver_message::ReceiverMessage;
@@ -17,6 +17,7 @@ use crate::chunk::reconcile::{Reconcile, indices, missing};
 use crate::chunk::rehash;
 use crate::chunk::sum::sum;
 use crate::error::TransferError;
+use crate::lanes::Lanes;
 use crate::progress::Progress;
 use crate::source::Source;
 use crate::source::{SinceOpened, SummedChunk};
@@ -94,7 +95,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         &mut self,
         have: &Have,
         received: mpsc::UnboundedReceiver<ReceiverMessage>,
-        lanes: Option<&SendLanes>,
+        lanes: Option<&Lanes<SendFile>>,
     ) -> TransferError {
         let sent = match self.source.take_stream() {
             Some(stream) => self.stream(stream).await,
@@ -119,7 +120,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         &mut self,
         have: &Have,
         mut received: mpsc::UnboundedReceiver<ReceiverMessage>,
-        lanes: Option<&SendLanes>,
+        lanes: Option<&Lanes<SendFile>>,
     ) -> Result<(), TransferError> {
         let hash = if self.how.hash { Some(self.start_hash()?) } else { None };
         let chunks = self.source.offer().chunks();

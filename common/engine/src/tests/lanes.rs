@@ -3,8 +3,7 @@
 use super::hostile::chunk_frame;
 use super::*;
 use crate::chunk::sum::sum;
-use crate::send::{SendLanes, SendOptions, send_lane};
-use crate::{ReceiveLanes, Receiving, receive_lane};
+use crate::{ReceiveLanes, SendLanes, receive_lane, send_lane};
 use lariat_wire::protocol::transfer::Taken;
 use std::sync::atomic::AtomicU64;
 
@@ -36,8 +35,8 @@ impl Lanes {
         let offer = source.offer().clone();
         let (a, b) = duplex(1 << 16);
         let (mut from, mut to) = (Link::new(a), Link::new(Cut { stream: b, left: cut }));
-        let how = SendOptions::default().on_lanes(self.sends.clone());
-        let into = Receiving::from(world.target(&offer)).on_lanes(self.receives.clone());
+        let how = self.sends.carry(Sending::default());
+        let into = self.receives.bring(world.target(&offer));
         let (never, options) = (Cancel::default(), plain(&offer));
         let sending = async {
             let mut sent = Transferred::default();
@@ -258,8 +257,9 @@ fn a_receiver_that_lies_about_a_lane_loses_the_lane_alone() {
         let ((sent, received), lied) = block_on(async {
             let lie = async {
                 let (mut peer, ours) = duplex(1 << 16);
-                for &chunks in &said {
-                    peer.write_all(&message_frame(1, &Taken { chunks }).unwrap()).await.unwrap();
+                for &count in &said {
+                    let taken = Taken { count, last: false };
+                    peer.write_all(&message_frame(1, &taken).unwrap()).await.unwrap();
                 }
                 let mut link = Link::new(ours);
                 send_lane(&mut link, &lanes.sends, 1, &AtomicU64::new(0)).await

@@ -2,7 +2,9 @@
 
 use super::avoid::Avoid;
 use super::filter::Filter;
+use super::receive_lanes::ReceiveTree;
 use super::target::TreeTarget;
+use crate::lanes::Lanes;
 use crate::metadata::ResolvedOverrides;
 use lariat_wire::protocol::tree::{Entry, TreeOptions};
 
@@ -11,13 +13,34 @@ pub struct TreeArrival {
     /// Where it goes.
     pub target: TreeTarget,
     /// The root as its sender describes it.
-    pub root: Entry,
+    pub(super) root: Entry,
     /// What both ends agreed on.
-    pub options: TreeOptions,
+    pub(super) options: TreeOptions,
     /// What is excluded.
-    pub filter: Filter,
+    pub(super) filter: Filter,
     /// What the operator sets on files.
-    pub overrides: ResolvedOverrides,
+    pub(super) overrides: ResolvedOverrides,
     /// Files that are not tried again.
-    pub avoid: Avoid,
+    pub(super) avoid: Avoid,
+    /// Further connections that bring a part of it.
+    pub(super) lanes: Option<Lanes<ReceiveTree>>,
+}
+
+impl TreeArrival {
+    /// A tree with this `root`, which goes to `target`. `filter` excludes files, and those in `avoid` are not tried.
+    pub fn new(
+        target: TreeTarget,
+        root: Entry,
+        options: TreeOptions,
+        filter: Filter,
+        overrides: ResolvedOverrides,
+        avoid: Avoid,
+    ) -> Self {
+        Self { target, root, options, filter, overrides, avoid, lanes: None }
+    }
+
+    /// Lets these lanes bring a part of it.
+    pub(crate) fn on_lanes(self, lanes: Lanes<ReceiveTree>) -> Self {
+        Self { lanes: Some(lanes), ..self }
+    }
 }

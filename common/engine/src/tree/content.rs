@@ -16,20 +16,28 @@ pub(super) struct Want {
     pub(super) acl_reported: bool,
 }
 
-/// What was read. Each has the weight of the entries that it settles.
+/// What was read and any connection can carry.
 pub(super) enum Content {
-    /// Small files.
-    Pack { body: Vec<u8>, files: usize, weight: usize },
-    /// A file that does not fit a pack.
-    Large {
-        number: u64,
-        source: Box<Source>,
-        difference: bool,
-        weight: usize,
-        path: Vec<u8>,
-        /// Its ACL is dropped, which its entry did not say.
-        acl_dropped: bool,
-    },
+    /// Small files, and what they were wanted as.
+    Pack(Vec<u8>, Vec<Want>),
+    /// A file that does not fit a pack, and of which the receiver has nothing.
+    Whole(LargeSource),
+}
+
+/// What was read and belongs on the first connection.
+pub(super) enum FirstContent {
+    /// A file of which the receiver has a part.
+    Difference(LargeSource),
     /// A file that can't be read.
-    Missed { number: u64, failure: Failure, weight: usize },
+    Missed(Want, Failure),
+}
+
+/// A file that is sent by itself.
+pub(super) struct LargeSource {
+    pub(super) want: Want,
+    pub(super) source: Box<Source>,
+    /// Below the root.
+    pub(super) path: Vec<u8>,
+    /// Its ACL is dropped, which its entry did not say.
+    pub(super) acl_dropped: bool,
 }

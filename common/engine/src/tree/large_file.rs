@@ -152,7 +152,7 @@ impl LargeFile<'_> {
             Ok(receiver) => receiver,
             Err(failure) => {
                 send_missed(link, &failure)?;
-                discard(link).await?;
+                discard(link, self.cancel).await?;
                 return Ok(Err(here(failure)));
             }
         };
@@ -189,7 +189,7 @@ impl LargeFile<'_> {
                 file.abandon(&failure.cause);
                 send_missed(link, &failure)?;
                 if !is_complete {
-                    discard(link).await?;
+                    discard(link, self.cancel).await?;
                 }
                 Ok(Err(here(failure)))
             }
@@ -207,9 +207,17 @@ fn send_missed<S: AsyncRead + AsyncWrite>(
 }
 
 /// Discards what the sender sends of a file that can't be received.
-async fn discard<S: AsyncRead + AsyncWrite>(link: &mut Link<S>) -> Result<(), TransferError> {
+pub(super) async fn discard<S: AsyncRead + AsyncWrite>(
+    link: &mut Link<S>,
+    cancel: &Cancel,
+) -> Result<(), TransferError> {
     loop {
-        match link.next().await?.ok_or(LinkError::Cut)?.kind {
+        let frame = tokio::select! {
+            biased;
+            cause = cancel.cancelled() => return Err(Failure::request(cause).into()),
+            frame = link.next() => frame?,
+        };
+        match frame.ok_or(LinkError::Cut)?.kind {
             Kind::Chunk => {}
             Complete::KIND | Missed::KIND => return Ok(()),
             Failure::KIND => return Err(TransferError::Remote(link.reader.message()?)),

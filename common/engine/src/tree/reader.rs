@@ -10,7 +10,7 @@ use rustix::fs::{FileType, Stat, fstat};
 use tokio::sync::mpsc;
 
 use super::avoid::Avoid;
-use super::content::{Content, Want};
+use super::content::{Content, FirstContent, LargeSource, Want};
 use super::order::DirectoryPath;
 use super::pack::Packing;
 use super::snapshot::{self, Read};
@@ -28,15 +28,24 @@ const AHEAD: usize = 2;
 /// How often a small file is read that changes meanwhile.
 const ATTEMPTS: usize = 3;
 
-/// Starts the thread that reads wanted files. It ends when either channel is closed.
+/// The ends of the reader's channels.
+pub(super) struct Started {
+    pub(super) want: blocking::Sender<Want>,
+    pub(super) contents: mpsc::Receiver<Content>,
+    /// What only the first connection can carry.
+    pub(super) first: mpsc::Receiver<FirstContent>,
+}
+
+/// Starts the thread that reads wanted files. It ends when a channel is closed.
 pub(super) fn start(
     root: Arc<Dir>,
     path: Arc<[u8]>,
     preserve: Preserve,
     avoid: Avoid,
-) -> io::Result<(blocking::Sender<Want>, mpsc::Receiver<Content>)> {
+) -> io::Result<Started> {
     let (want, wanted) = blocking::channel();
     let (output, contents) = mpsc::channel(AHEAD);
+    let (first_output, first) = mpsc::channel(AHEAD);
     let reader = Reader {
         root,
         path,
@@ -45,15 +54,16 @@ pub(super) fn start(
         avoid,
         directory: None,
         packing: Packing::default(),
-        packed: (0, 0),
+        packed: Vec::new(),
         kernels: None,
         output,
+        first_output,
     };
     std::thread::Builder::new().name("read".to_owned()).spawn(move || {
         // Fails only when the transfer is over.
         let _ = reader.run(&wanted);
     })?;
-    Ok((want, contents))
+    Ok(Started { want, contents, first })
 }
 
 struct Reader {
@@ -64,11 +74,12 @@ struct Reader {
     /// The directory that was read from last.
     directory: Option<(DirectoryPath, Dir)>,
     packing: Packing,
-    /// Files in the pack, and their weight.
-    packed: (usize, usize),
+    /// What is in the pack.
+    packed: Vec<Want>,
     /// The device that was read from last, and whether it is one of the kernel's own.
     kernels: Option<(u64, bool)>,
     output: mpsc::Sender<Content>,
+    first_output: mpsc::Sender<FirstContent>,
 }
 
 /// The transfer is over.
@@ -136,37 +147,33 @@ impl Reader {
                 let Ok(want) = wanted.recv() else { return Ok(()) };
                 want
             };
-            let (number, weight) = (want.number, want.weight);
-            if let Err(failure) = self.content(&want)? {
-                self.send(Content::Missed { number, failure, weight })?;
-            }
+            self.content(want)?;
         }
     }
 
-    fn content(&mut self, want: &Want) -> Result<Result<(), Failure>, Over> {
-        let below = join(&want.directory, &want.name);
-        if let Some(failure) = self.avoid.get(&below) {
-            return Ok(Err(failure.clone()));
+    fn content(&mut self, want: Want) -> Result<(), Over> {
+        let path = join(&want.directory, &want.name);
+        if let Some(failure) = self.avoid.get(&path) {
+            let missed = FirstContent::Missed(want, failure.clone());
+            return self.send_first(missed);
         }
-        let path = shown(&self.path, &below);
-        match self.read(want, &path) {
-            Err(Unread::Failed(failure)) => Ok(Err(failure)),
+        match self.read(&want, &shown(&self.path, &path)) {
+            Err(Unread::Failed(failure)) => self.send_first(FirstContent::Missed(want, failure)),
             Err(Unread::Over) => Err(Over),
-            Ok(Found::Packed) => Ok(Ok(())),
+            Ok(Found::Packed) => {
+                self.packed.push(want);
+                Ok(())
+            }
             Ok(Found::Large(source)) => {
                 self.send_pack()?;
-                let &Want { number, difference, weight, acl_reported, .. } = want;
-                let acl_dropped = source.offer().metadata.acls == Acls::Dropped && !acl_reported;
-                let path = below;
-                self.send(Content::Large {
-                    number,
-                    source,
-                    difference,
-                    weight,
-                    path,
-                    acl_dropped,
-                })?;
-                Ok(Ok(()))
+                let is_dropped = source.offer().metadata.acls == Acls::Dropped;
+                let (acl_dropped, difference) = (is_dropped && !want.acl_reported, want.difference);
+                let large = LargeSource { want, source, path, acl_dropped };
+                if difference {
+                    self.send_first(FirstContent::Difference(large))
+                } else {
+                    self.send(Content::Whole(large))
+                }
             }
         }
     }
@@ -278,11 +285,7 @@ impl Reader {
             })
         });
         match added {
-            Ok(()) => {
-                self.packed.0 += 1;
-                self.packed.1 += want.weight;
-                Ok(Packed::Added)
-            }
+            Ok(()) => Ok(Packed::Added),
             Err(NotAdded::Failed(failure)) => Err(failure.into()),
             Err(NotAdded::Because(packed)) => Ok(packed),
         }
@@ -308,12 +311,15 @@ impl Reader {
         if self.packing.is_empty() {
             return Ok(());
         }
-        let (files, weight) = std::mem::take(&mut self.packed);
-        let body = self.packing.take();
-        self.send(Content::Pack { body, files, weight })
+        let (body, wants) = (self.packing.take(), std::mem::take(&mut self.packed));
+        self.send(Content::Pack(body, wants))
     }
 
     fn send(&self, content: Content) -> Result<(), Over> {
         self.output.blocking_send(content).map_err(|_| Over)
+    }
+
+    fn send_first(&self, content: FirstContent) -> Result<(), Over> {
+        self.first_output.blocking_send(content).map_err(|_| Over)
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use rustix::fs::{FileType, Stat};
 
-use super::hash_file::hash_of;
+use crate::chunk::whole;
 use crate::confined::Dir;
 use crate::metadata::attributes::{self, Attributes};
 use lariat_wire::protocol::transfer::Hash;
@@ -73,7 +73,7 @@ pub(super) fn compare_hash(
         }
         file => file?,
     };
-    let is = hash_of(&file, u64::MAX)?;
+    let is = whole::hash_rest(&file, u64::MAX)?;
     Ok(if Some(is) == hash { Verdict::Same } else { Verdict::Replace })
 }
 

@@ -10,12 +10,14 @@ use rustix::fs::{FileType, Stat};
 use tokio::sync::mpsc;
 
 use super::filter::Filter;
-use super::hash_file::{UNLIKE_ANY, hash_of};
 use super::order::{DirectoryPath, Order, fits};
+use super::send_lanes::SendTree;
 use super::working_directory::WorkingDirectory;
+use crate::chunk::whole::{self, UNLIKE_ANY};
 use crate::confined::{Dir, Names, join, shown};
 use crate::error::{failed, sys_failed};
 use crate::file::temporary;
+use crate::lanes::Lanes;
 use crate::metadata::acl;
 use crate::metadata::owners::{self, OwnerNames};
 use crate::metadata::xattrs;
@@ -39,6 +41,8 @@ pub struct TreeSource {
     entry: Entry,
     options: TreeOptions,
     filter: Filter,
+    /// Further connections that carry a part of it.
+    pub(super) lanes: Option<Lanes<SendTree>>,
 }
 
 /// A part of the manifest, in its order.
@@ -66,7 +70,13 @@ impl TreeSource {
             entry.metadata.xattrs = xattrs::read(&directory)
                 .map_err(|errno| failed(Action::Read, name)(errno.into()))?;
         }
-        Ok(Self { directory: Arc::new(directory), path: name.into(), entry, options, filter })
+        let directory = Arc::new(directory);
+        Ok(Self { directory, path: name.into(), entry, options, filter, lanes: None })
+    }
+
+    /// Lets these lanes carry a part of it.
+    pub(crate) fn on_lanes(self, lanes: Lanes<SendTree>) -> Self {
+        Self { lanes: Some(lanes), ..self }
     }
 
     /// The root's description.
@@ -235,7 +245,7 @@ impl Walk {
                 xattrs = xattrs::read(&file).map_err(|errno| failed(Action::Read)(errno.into()))?;
             }
             if options.checksum && !kernels {
-                hash = Some(hash_of(&file, size).map_err(failed(Action::Read))?);
+                hash = Some(whole::hash_rest(&file, size).map_err(failed(Action::Read))?);
             }
         } else if kind == FileType::Directory && options.preserve.xattrs {
             let inner = directory.enter(name).map_err(failed(Action::Open))?;

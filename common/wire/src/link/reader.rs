@@ -10,6 +10,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::keepalive::{Keepalive, Step};
 use super::pulse::Pulse;
+use super::traffic::Traffic;
 use super::{LinkError, Outbox};
 use crate::codec;
 use crate::frame::{HEADER_LEN, Header, following};
@@ -48,6 +49,7 @@ pub struct Reader<R> {
     charge: Charge,
     waiting: Option<Waiting>,
     pulse: Pulse,
+    traffic: Traffic,
     /// Silence after which the first ping is sent.
     ping_after: Duration,
     pace: Pace,
@@ -109,6 +111,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             audit: None,
             waiting: None,
             pulse: Pulse::default(),
+            traffic: Traffic::default(),
             ping_after: PING_AFTER,
             pace: Pace::default(),
             beat: None,
@@ -118,6 +121,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Sends the first ping after this much silence, instead of [`PING_AFTER`].
     pub fn ping_after(&mut self, silence: Duration) {
         self.ping_after = silence.min(PING_AFTER);
+    }
+
+    /// Adds the bytes that arrive from now on to `traffic`.
+    pub(super) fn count(&mut self, traffic: Traffic) {
+        self.traffic = traffic;
     }
 
     /// Shows how long the peer has been silent.
@@ -392,6 +400,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             result?;
             let came = buffer.filled().len() - before;
             self.pace.bytes += came as u64;
+            self.traffic.add(came);
             if let Some(Waiting { keepalive, .. }) = self.waiting.take_if(|_| came > 0) {
                 self.pulse.heard();
                 self.pace.waited(keepalive.silence(Instant::now().into_std()))?;

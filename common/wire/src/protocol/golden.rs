@@ -168,7 +168,7 @@ fn every_message_has_the_bytes_of_the_document() {
     check(s, &Done { changed: true, hash: None });
     check(s, &Done { changed: true, hash: Some([0xb3; 32]) });
     check(s, &Lane { transfer, way: Way::Pull, number: 3 });
-    check(s, &Taken { chunks: 16 });
+    check(s, &Taken { count: 16, last: true });
     let path = Some(b"/srv/a".to_vec());
     check(s, &Failure { action: Action::Open, path, cause: Cause::Os(13) });
 

@@ -156,7 +156,8 @@ impl TransferJob for PushJob {
             let path = &source.path;
             if let Kind::Directory = source.kind {
                 let listing = listing.clone();
-                let item = PushedTree::open(path, &dest, user, options, only, &what, listing);
+                let item = PushedTree::open(path, &dest, user, options, only, &what, listing)
+                    .map(|pushed| pushed.over(options.streams(), handle));
                 files.one(item, what).await;
             } else {
                 let item = source

@@ -6,11 +6,11 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use lariat_engine::{ReceiveLanes, SendLanes, TransferError, receive_lane, send_lane};
-use lariat_wire::link::LinkError;
+use lariat_wire::link::{LinkError, Traffic};
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::transfer::{Lane, Way};
 use tokio::sync::{oneshot, watch};
@@ -58,6 +58,14 @@ impl Ends {
         }
     }
 
+    /// Asks the lane of this number to end once what it carries has arrived.
+    fn retire(&self, number: u8) {
+        match self {
+            Self::Sends(lanes) => lanes.retire(number),
+            Self::Receives(lanes) => lanes.retire(number),
+        }
+    }
+
     async fn serve(
         &self,
         session: &mut Session,
@@ -78,6 +86,18 @@ pub(super) struct Setup {
     pub(super) limit: Duration,
     pub(super) request: Lane,
     pub(super) ends: Ends,
+    /// What all connections of the transfer carry.
+    pub(super) traffic: Traffic,
+}
+
+/// What a lane tells of itself.
+#[derive(Default)]
+struct State {
+    /// Chunks that it has carried.
+    carried: AtomicU64,
+    is_connected: AtomicBool,
+    /// It is to end.
+    is_retired: AtomicBool,
 }
 
 /// A lane that runs. Dropping it ends the lane.
@@ -85,8 +105,9 @@ pub(super) struct RunningLane {
     /// Ends the lane when it is dropped.
     quit: watch::Sender<()>,
     ended: oneshot::Receiver<()>,
-    /// Chunks that it has carried.
-    carried: Arc<AtomicU64>,
+    ends: Ends,
+    number: u8,
+    state: Arc<State>,
 }
 
 impl RunningLane {
@@ -94,15 +115,14 @@ impl RunningLane {
     pub(super) fn start(setup: Setup) -> Option<Self> {
         let (quit, quitting) = watch::channel(());
         let (end, ended) = oneshot::channel();
-        let carried = Arc::<AtomicU64>::default();
-        let counter = Arc::clone(&carried);
+        let (ends, number, state) = (setup.ends.clone(), setup.request.number, Arc::default());
+        let worker = Worker { setup, session: None, state: Arc::clone(&state) };
         let work = move || {
-            let worker = Worker { setup, session: None, carried: counter };
             worker.run(quitting);
             drop(end);
         };
         std::thread::Builder::new().name("lane".to_owned()).spawn(work).ok()?;
-        Some(Self { quit, ended, carried })
+        Some(Self { quit, ended, ends, number, state })
     }
 
     /// Whether it runs still.
@@ -112,7 +132,23 @@ impl RunningLane {
 
     /// Whether it has carried any chunk.
     pub(super) fn has_carried(&self) -> bool {
-        self.carried.load(Ordering::Relaxed) > 0
+        self.state.carried.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether it has a connection that has joined the attempt.
+    pub(super) fn is_connected(&self) -> bool {
+        self.state.is_connected.load(Ordering::Relaxed)
+    }
+
+    /// Its number.
+    pub(super) fn number(&self) -> u8 {
+        self.number
+    }
+
+    /// Asks the lane to end once what it carries has arrived.
+    pub(super) fn retire(&self) {
+        self.state.is_retired.store(true, Ordering::Relaxed);
+        self.ends.retire(self.number);
     }
 
     /// Ends the lane, and waits until it has left in order.
@@ -127,7 +163,7 @@ impl RunningLane {
 struct Worker {
     setup: Setup,
     session: Option<Session>,
-    carried: Arc<AtomicU64>,
+    state: Arc<State>,
 }
 
 impl Worker {
@@ -151,18 +187,19 @@ impl Worker {
         let (mut wait, mut useless) = (FIRST_WAIT, 0);
         loop {
             self.opened().await;
-            let before = self.carried.load(Ordering::Relaxed);
+            let before = self.state.carried.load(Ordering::Relaxed);
             let goes_on = match self.connected().await {
+                Ok(()) if self.is_retired() => return,
                 Ok(()) => self.joined().await,
                 Err(goes_on) => goes_on,
             };
-            let is_useful = self.carried.load(Ordering::Relaxed) > before;
+            let is_useful = self.state.carried.load(Ordering::Relaxed) > before;
             if is_useful {
                 (wait, useless) = (FIRST_WAIT, 0);
             } else {
                 useless += 1;
             }
-            if !goes_on || useless > MOST_USELESS {
+            if !goes_on || useless > MOST_USELESS || self.is_retired() {
                 return;
             }
             sleep(wait.mul_f64(0.7 + 0.6 * rand::random::<f64>())).await;
@@ -170,6 +207,10 @@ impl Worker {
                 wait = (wait * 2).min(LONGEST_WAIT);
             }
         }
+    }
+
+    fn is_retired(&self) -> bool {
+        self.state.is_retired.load(Ordering::Relaxed)
     }
 
     /// Waits until the lane can join an attempt. Meanwhile the end of its last one is sent.
@@ -193,7 +234,9 @@ impl Worker {
         if !self.session.as_ref().is_some_and(is_there) {
             let stage = Cell::new(Stage::Connect);
             let session = route.connect(request, *limit, false, &stage).await;
-            self.session = Some(session.map_err(|error| may_come_back(&error))?);
+            let mut session = session.map_err(|error| may_come_back(&error))?;
+            session.link.count(&self.setup.traffic);
+            self.session = Some(session);
         }
         Ok(())
     }
@@ -202,11 +245,14 @@ impl Worker {
     async fn joined(&mut self) -> bool {
         let Some(session) = &mut self.session else { return true };
         let pulse = session.link.reader.pulse().clone();
+        let State { carried, is_connected, .. } = &*self.state;
+        is_connected.store(true, Ordering::Relaxed);
         let done = tokio::select! {
             biased;
-            done = self.setup.ends.serve(session, self.setup.request.number, &self.carried) => done,
+            done = self.setup.ends.serve(session, self.setup.request.number, carried) => done,
             _since = silent(&pulse, SILENT) => Err(LinkError::Silent.into()),
         };
+        is_connected.store(false, Ordering::Relaxed);
         let goes_on = match done {
             Ok(()) => {
                 // The connection may serve the next attempt. An agent that has ended the lane already drops this.

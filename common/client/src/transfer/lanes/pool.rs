@@ -6,21 +6,22 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use lariat_base::name::TransferId;
+use lariat_wire::link::Traffic;
 use lariat_wire::protocol::transfer::{Lane, MAX_STREAMS};
 use tokio::time::{sleep, timeout};
 
 use super::lane::{Ends, RunningLane, Setup};
-use super::policy::Policy;
+use super::policy::{Policy, Sample};
 use super::streams::Streams;
-use crate::connect::Route;
+use crate::connect::{Route, Session};
 use crate::host::HostHandle;
-use crate::transfer::observed::Observed;
+use crate::transfer::moved::Moved;
 
 /// What must be left to be moved, in bytes, before more connections are tried.
 const LARGE: u64 = 64 * 1024 * 1024;
 
 /// How often the rate is looked at.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// How long the lanes may take to leave in order.
 const LEAVING: Duration = Duration::from_secs(1);
@@ -32,10 +33,15 @@ pub(in crate::transfer) struct LanePool {
     streams: Streams,
     transfer: TransferId,
     ends: Ends,
-    /// By their numbers, from 1.
     lanes: Vec<RunningLane>,
+    /// Lanes that are to end once what they carry has arrived.
+    retired: Vec<RunningLane>,
+    /// What all connections carry.
+    traffic: Traffic,
     /// The most connections that carried chunks at once.
     used: usize,
+    /// The most connections that the key may have, if more were asked for.
+    allowed: Option<usize>,
 }
 
 impl LanePool {
@@ -49,8 +55,25 @@ impl LanePool {
         // A unix socket has no slow start and no loss.
         let may_have = streams != Streams::ONE && host.address().is_some();
         let (route, limit) = (host.route().clone(), host.connect_limit());
-        let lanes = Vec::new();
-        may_have.then_some(Self { route, limit, streams, transfer, ends, lanes, used: 1 })
+        may_have.then(|| Self {
+            route,
+            limit,
+            streams,
+            transfer,
+            ends,
+            lanes: Vec::new(),
+            retired: Vec::new(),
+            traffic: Traffic::default(),
+            used: 1,
+            allowed: None,
+        })
+    }
+
+    /// Counts what an attempt's first connection carries.
+    pub(in crate::transfer) fn count(pool: Option<&Self>, session: &mut Session) {
+        if let Some(pool) = pool {
+            session.link.count(&pool.traffic);
+        }
     }
 
     /// This end of the lanes.
@@ -58,11 +81,11 @@ impl LanePool {
         &self.ends
     }
 
-    /// Has as many lanes as are worth it while an attempt runs. The key may have this many `sessions`, 0 for any
-    /// number.
+    /// Has as many lanes as are worth it while an attempt runs, of which so many bytes are `left`. The key may have
+    /// this many `sessions`, 0 for any number.
     pub(in crate::transfer) async fn manage(
         pool: &mut Option<Self>,
-        watched: &Observed<'_>,
+        left: impl Fn() -> u64,
         sessions: u32,
         may_grow: bool,
     ) -> Infallible {
@@ -74,11 +97,16 @@ impl LanePool {
         let most = usize::from(MAX_STREAMS).min(usize::try_from(most).unwrap_or(usize::MAX));
         match pool.streams {
             Streams::Exactly(streams) => {
-                pool.set(usize::from(streams).min(most));
+                let streams = usize::from(streams);
+                pool.allowed = (streams > most).then_some(most);
+                pool.set(streams.min(most));
                 pool.look_on().await
             }
-            Streams::Auto if may_grow && watched.left() >= LARGE && !pool.is_loopback().await => {
-                pool.adapt(watched, most).await
+            Streams::Auto if may_grow && !pool.is_loopback().await => {
+                while left() < LARGE {
+                    pool.look().await;
+                }
+                pool.adapt(left, most).await
             }
             Streams::Auto => pool.look_on().await,
         }
@@ -86,45 +114,60 @@ impl LanePool {
 
     async fn look_on(&mut self) -> Infallible {
         loop {
-            sleep(LOOK).await;
-            self.count();
+            self.look().await;
         }
     }
 
-    async fn adapt(&mut self, watched: &Observed<'_>, most: usize) -> Infallible {
+    /// Waits a moment, and looks at the lanes.
+    async fn look(&mut self) {
+        sleep(LOOK).await;
+        self.count_used();
+        self.retired.retain_mut(RunningLane::is_running);
+    }
+
+    async fn adapt(&mut self, left: impl Fn() -> u64, most: usize) -> Infallible {
         let mut policy = Policy::new(self.lanes.len() + 1, most, Instant::now());
         loop {
-            sleep(LOOK).await;
-            self.count();
+            self.look().await;
             if self.drop_ended() {
                 // The host refused one.
                 policy.limit(self.lanes.len() + 1);
             }
-            self.set(policy.step(Instant::now(), watched.moved()));
+            let connected = self.lanes.iter().filter(|lane| lane.is_connected()).count() + 1;
+            let (carried, left) = (self.traffic.bytes(), left());
+            let sample = Sample { now: Instant::now(), carried, left, connected };
+            self.set(policy.step(sample));
         }
     }
 
-    /// Drops lanes that have ended by themselves, and those behind them. Returns whether there were any.
+    /// Drops lanes that have ended by themselves. Returns whether there were any.
     fn drop_ended(&mut self) -> bool {
-        let ended = self.lanes.iter_mut().position(|lane| !lane.is_running());
-        self.lanes.truncate(ended.unwrap_or(self.lanes.len()));
-        ended.is_some()
+        let before = self.lanes.len();
+        self.lanes.retain_mut(RunningLane::is_running);
+        self.lanes.len() < before
     }
 
-    /// Counts the lanes that carry chunks.
-    fn count(&mut self) {
+    /// Counts the lanes that carry something.
+    fn count_used(&mut self) {
         let carrying = self.lanes.iter().filter(|lane| lane.has_carried()).count();
         self.used = self.used.max(carrying + 1);
     }
 
     /// Starts or ends lanes, until there are this many connections with the first.
     fn set(&mut self, streams: usize) {
-        self.lanes.truncate(streams.saturating_sub(1));
+        let too_many = self.lanes.split_off(self.lanes.len().min(streams.saturating_sub(1)));
+        too_many.iter().for_each(RunningLane::retire);
+        self.retired.extend(too_many);
         while self.lanes.len() + 1 < streams {
-            let number = u8::try_from(self.lanes.len() + 1).unwrap_or(MAX_STREAMS);
+            let is_free = |number: &u8| {
+                !self.lanes.iter().chain(&self.retired).any(|lane| lane.number() == *number)
+            };
+            // Those that were retired end soon.
+            let Some(number) = (1..MAX_STREAMS).find(is_free) else { return };
             let request = Lane { transfer: self.transfer, way: self.ends.way(), number };
             let (route, limit, ends) = (self.route.clone(), self.limit, self.ends.clone());
-            match RunningLane::start(Setup { route, limit, request, ends }) {
+            let traffic = self.traffic.clone();
+            match RunningLane::start(Setup { route, limit, request, ends, traffic }) {
                 Some(lane) => self.lanes.push(lane),
                 None => return,
             }
@@ -142,18 +185,18 @@ impl LanePool {
         found.is_err() || found.is_ok_and(|mut all| all.any(|address| address.ip().is_loopback()))
     }
 
-    /// The most connections that have carried chunks.
-    pub(in crate::transfer) fn used(pool: &mut Option<Self>) -> usize {
-        pool.as_mut().map_or(1, |pool| {
-            pool.count();
-            pool.used
-        })
+    /// Adds the connections to what an attempt has moved.
+    pub(in crate::transfer) fn tell(pool: &mut Option<Self>, moved: &mut Moved) {
+        if let Some(pool) = pool {
+            pool.count_used();
+            (moved.streams, moved.allowed) = (pool.used, pool.allowed);
+        }
     }
 
     /// Ends all lanes in order.
     pub(in crate::transfer) async fn close(pool: &mut Option<Self>) {
         let Some(pool) = pool else { return };
-        let lanes = std::mem::take(&mut pool.lanes);
+        let lanes = pool.lanes.drain(..).chain(pool.retired.drain(..));
         let left = async {
             for lane in lanes {
                 lane.end().await;

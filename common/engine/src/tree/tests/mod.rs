@@ -3,6 +3,7 @@
 mod backup;
 mod changes;
 mod hostile;
+mod lanes;
 mod odd;
 mod staged;
 mod swap;
@@ -126,14 +127,9 @@ impl World {
     fn arrival(&self, root: Entry) -> TreeArrival {
         let dest = Destination { path: b"dest".to_vec(), name: Vec::new() };
         let open = if self.options.dry_run { TreeTarget::open_dry_run } else { TreeTarget::open };
-        TreeArrival {
-            target: open(self.directory.path(), &dest, Self::owner()).unwrap(),
-            root,
-            options: self.options.clone(),
-            filter: self.filter(),
-            overrides: self.overrides.clone(),
-            avoid: Avoid::new(),
-        }
+        let target = open(self.directory.path(), &dest, Self::owner()).unwrap();
+        let (options, overrides) = (self.options.clone(), self.overrides.clone());
+        TreeArrival::new(target, root, options, self.filter(), overrides, Avoid::new())
     }
 
     fn open(&self) -> TreeSource {
@@ -146,7 +142,10 @@ impl World {
     }
 
     fn copy_into(&self, arrival: TreeArrival) -> Outcome {
-        let source = self.open();
+        self.copy_from(self.open(), arrival)
+    }
+
+    fn copy_from(&self, source: TreeSource, arrival: TreeArrival) -> Outcome {
         let notes = (Notes::default(), Notes::default());
         let (a, b) = duplex(1 << 16);
         let cut = crate::tests::Cut { stream: b, left: self.cut };

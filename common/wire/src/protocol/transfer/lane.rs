@@ -40,11 +40,13 @@ pub enum Way {
     Pull,
 }
 
-/// Acknowledges chunks of a lane: they are verified and written.
+/// Acknowledges what came on a lane: it is verified and written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
-    /// How many, from the lane's first on.
-    pub chunks: u64,
+    /// How many chunks, from the lane's first on.
+    pub count: u64,
+    /// The lane is to end once all that the sender has begun to send on it was acknowledged.
+    pub last: bool,
 }
 
 impl Lane {

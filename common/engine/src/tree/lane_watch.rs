@@ -1,0 +1,45 @@
+//! The observer of what a lane does: it tells the thread of the first connection, which has the caller's.
+
+use super::watch::{Side, Watch};
+use lariat_wire::protocol::failure::{Failure, FileKind};
+use lariat_wire::protocol::tree::Change;
+
+/// Something that the caller's observer is to be told.
+pub(super) type Told = Box<dyn FnOnce(&dyn Watch) + Send>;
+
+/// Passes what it is told on.
+pub(super) struct LaneWatch<F: Fn(Told)>(pub(super) F);
+
+impl<F: Fn(Told)> Watch for LaneWatch<F> {
+    fn listed(&self, bytes: u64) {
+        (self.0)(Box::new(move |watch| watch.listed(bytes)));
+    }
+
+    fn had(&self, bytes: u64) {
+        (self.0)(Box::new(move |watch| watch.had(bytes)));
+    }
+
+    fn moved(&self, bytes: u64) {
+        (self.0)(Box::new(move |watch| watch.moved(bytes)));
+    }
+
+    fn missed(&self, failure: &Failure, side: Side) {
+        let failure = failure.clone();
+        (self.0)(Box::new(move |watch| watch.missed(&failure, side)));
+    }
+
+    fn skipped(&self, path: &[u8], kind: FileKind) {
+        let path = path.to_vec();
+        (self.0)(Box::new(move |watch| watch.skipped(&path, kind)));
+    }
+
+    fn acl_dropped(&self, path: &[u8]) {
+        let path = path.to_vec();
+        (self.0)(Box::new(move |watch| watch.acl_dropped(&path)));
+    }
+
+    fn changed(&self, change: &Change) {
+        let change = change.clone();
+        (self.0)(Box::new(move |watch| watch.changed(&change)));
+    }
+}

@@ -278,6 +278,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::keyring::Lined;
 
     const LIMITS: Limits = Limits { sessions: 100, jobs: 40, memory: 1 << 30 };
 
@@ -326,7 +327,7 @@ mod tests {
         let verbs = Verb::ALL.iter().copied().filter(|&verb| verb != Verb::Keys);
         assert!(!Holder::of(&Entry::for_tests(verbs.collect())).is_owner);
         let mut kept = entry;
-        kept.users = Some(vec!["root".to_owned()]);
+        kept.users = Some(Lined { line: 1, value: vec!["root".to_owned()] });
         assert!(!Holder::of(&kept).is_owner);
     }
 

@@ -13,6 +13,7 @@ use lariat_base::private::check_directory;
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::keyring::Keyring;
+use crate::policy::Clock;
 
 /// Exit code for a wrong configuration (`EX_CONFIG`, sysexits.h); systemd does not restart the agent after
 /// it.
@@ -106,12 +107,13 @@ fn check_identity(config: &Config, identity: &Identity, now: SystemTime, finding
 
 fn check_keyring(config: &Config, keyring: &Keyring, now: SystemTime, findings: &mut Findings) {
     let file = config.keyring.display();
-    let current = keyring.entries().filter(|entry| entry.is_current(now)).count();
+    let clock = Clock { now, is_set: true };
+    let current = keyring.entries().filter(|entry| entry.is_current(clock)).count();
     if current == 0 {
         findings.wrong.push(format!("{file}: no key in it may log in now, so nobody can"));
     }
     for entry in keyring.entries() {
-        let state = if entry.is_current(now) { "may log in" } else { "may not log in now" };
+        let state = if entry.is_current(clock) { "may log in" } else { "may not log in now" };
         findings.good.push(format!("{file}: {} {state}", entry.label));
     }
 }

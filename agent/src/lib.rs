@@ -22,6 +22,7 @@ pub mod lanes;
 pub mod log;
 pub mod memory;
 pub mod policy;
+pub mod program;
 pub mod requests;
 pub mod serve;
 pub mod start;

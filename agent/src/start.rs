@@ -76,6 +76,7 @@ pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
         config_path: path.to_owned(),
         config: watch::Sender::new(Arc::new(config)),
         keyring: watch::Sender::new(Arc::new(keyring)),
+        certified_since: identity.valid_from(),
         boot,
         user,
         jobs,

@@ -35,6 +35,7 @@ mod reconnect;
 mod resume;
 mod retry;
 mod rsh;
+mod rules;
 mod run;
 mod shell;
 mod short_links;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use lariat_base::name::BootId;
 use lariat_wire::protocol::audit::AuditHead;
@@ -13,6 +14,7 @@ use crate::job_shares::JobShares;
 use crate::jobs::Jobs;
 use crate::keyring::Keyring;
 use crate::lanes::Lanes;
+use crate::policy::Clock;
 use crate::transfers::Transfers;
 use crate::user::User;
 
@@ -25,6 +27,8 @@ pub struct Agent {
     pub config: watch::Sender<Arc<Config>>,
     /// The current keyring.
     pub keyring: watch::Sender<Arc<Keyring>>,
+    /// The start of the host's certificate.
+    pub certified_since: SystemTime,
     /// The host's boot.
     pub boot: BootId,
     /// The user whose files are written and whose commands are run by default.
@@ -59,6 +63,11 @@ impl Agent {
     /// The current keyring.
     pub fn keyring(&self) -> Arc<Keyring> {
         Arc::clone(&self.keyring.borrow())
+    }
+
+    /// What the host's clock shows.
+    pub fn clock(&self) -> Clock {
+        Clock::new(SystemTime::now(), self.certified_since)
     }
 
     /// The newest audit line on disk. The agent keeps no audit yet.

@@ -1,12 +1,18 @@
 //! The agent and its sessions as data, permits as the capability to serve a request, and events as the only
 //! record of what happens.
 
+mod act_as;
+mod again;
 mod agent;
 mod event;
+mod looked_up;
 mod permit;
 mod session;
 
+pub use act_as::ActAs;
+pub use again::Again;
 pub use agent::{Agent, Reloaded};
 pub use event::{Event, Outcome};
-pub use permit::{ActAs, Permit, decide, refuse};
+pub use looked_up::at_login;
+pub use permit::{Permit, decide, refuse};
 pub use session::Session;

@@ -3,7 +3,7 @@
 //! A request can be served only with a [`Permit`], which names the user to act as and takes the outcome. So
 //! the beginning and the end of every request are reported here.
 
-use std::time::SystemTime;
+use std::sync::Arc;
 
 use lariat_wire::link::{LinkError, Outbox};
 use lariat_wire::protocol::failure::{Cause, Failure};
@@ -11,29 +11,14 @@ use lariat_wire::protocol::request::{FileRequest, JobRequest, Request};
 use lariat_wire::protocol::session::Finished;
 use lariat_wire::protocol::verb::Verb;
 
+use super::act_as::ActAs;
+use super::again::{Again, gone};
 use super::agent::Agent;
 use super::event::{Event, Outcome, Subject};
+use super::looked_up::LookedUp;
 use super::session::Session;
-use crate::policy;
-use crate::user::{Credentials, User};
-
-/// The user that a request is served as.
-#[derive(Clone, Debug)]
-pub enum ActAs {
-    /// The agent's own user.
-    Agent(User),
-    /// Another user, with that user's credentials.
-    Other(User, Credentials),
-}
-
-impl ActAs {
-    /// The user.
-    pub fn user(&self) -> &User {
-        match self {
-            Self::Agent(user) | Self::Other(user, _) => user,
-        }
-    }
-}
+use crate::keyring::Entry;
+use crate::policy::{self, Grant};
 
 /// The permission to serve one request. Dropping it without [`Permit::finish`] reports the request as
 /// abandoned.
@@ -42,7 +27,9 @@ pub struct Permit<'a> {
     session: &'a Session,
     verb: Verb,
     subject: Subject,
+    key: Arc<Entry>,
     act_as: ActAs,
+    grant: Grant,
     is_finished: bool,
 }
 
@@ -50,9 +37,10 @@ pub struct Permit<'a> {
 pub fn decide<'a>(session: &'a Session, request: &Request) -> Result<Permit<'a>, Failure> {
     let (verb, subject) = (request.verb(), Subject::of(request));
     match permitted(session, request) {
-        Ok(act_as) => {
+        Ok((key, act_as, grant)) => {
+            session.is_answered.set(false);
             Event::Began { verb, subject: &subject }.tell();
-            Ok(Permit { session, verb, subject, act_as, is_finished: false })
+            Ok(Permit { session, verb, subject, key, act_as, grant, is_finished: false })
         }
         Err(failure) => {
             Event::Refused { verb, subject: &subject, failure: &failure }.tell();
@@ -61,34 +49,13 @@ pub fn decide<'a>(session: &'a Session, request: &Request) -> Result<Permit<'a>,
     }
 }
 
-fn permitted(session: &Session, request: &Request) -> Result<ActAs, Failure> {
+fn permitted(session: &Session, request: &Request) -> Result<(Arc<Entry>, ActAs, Grant), Failure> {
     request.check()?;
-    let key = session.present_key();
-    let key = key.ok_or_else(|| Failure::not_permitted(request.verb()))?;
-    policy::decide(&key, request, &session.agent.user, SystemTime::now())?;
+    let key = session.present_key().ok_or_else(|| gone(request))?;
+    let looked_up = LookedUp::new(&session.agent, &session.origin, &key, request, None);
+    let grant = policy::decide(&key, request, &looked_up.facts())?;
     session.charge(buffers(request))?;
-    act_as(&session.agent.user, request.user())
-}
-
-/// Looks up the user to act as, once for each request. May query a directory service.
-fn act_as(own: &User, name: Option<&str>) -> Result<ActAs, Failure> {
-    let Some(name) = name else { return Ok(ActAs::Agent(own.clone())) };
-    let failed = |error: std::io::Error| {
-        Failure::request(error.raw_os_error().map_or(Cause::Internal, Cause::Os))
-    };
-    let user = User::named(name).map_err(failed)?;
-    let user = user.ok_or_else(|| Failure::request(Cause::NoSuchUser(name.to_owned())))?;
-    if user.uid == own.uid {
-        return Ok(ActAs::Agent(user));
-    }
-    if own.uid != 0 {
-        let own = own.name();
-        let why =
-            format!("this agent runs as {own}, and only one that runs as root can act as {name}");
-        return Err(Failure::request(Cause::BadRequest(why)));
-    }
-    let credentials = user.credentials().map_err(failed)?;
-    Ok(ActAs::Other(user, credentials))
+    Ok((key, looked_up.act_as?, grant))
 }
 
 /// Ends a request that was not permitted: posts the failure and the request's `Finished`.
@@ -118,9 +85,20 @@ impl Permit<'_> {
         &self.act_as
     }
 
+    /// What the rule permits.
+    pub fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// What must stay permitted while the request is served.
+    pub fn again(&self, request: &Request) -> Again {
+        Again::new(&self.key, request, &self.act_as)
+    }
+
     /// Ends the request: reports the outcome, and posts the failure, if any, and the request's `Finished`.
     pub fn finish(mut self, outbox: &Outbox, outcome: &Outcome) -> Result<(), LinkError> {
         self.is_finished = true;
+        self.session.is_answered.set(true);
         self.tell(outcome);
         match outcome {
             Outcome::Failed(failure) => refuse(&self.session.agent, outbox, failure),
@@ -136,7 +114,10 @@ impl Permit<'_> {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if !self.is_finished {
-            self.tell(&Outcome::Abandoned);
+            self.tell(&match self.session.stop_cause() {
+                Some(cause) if cause != Cause::Stopping => Outcome::Failed(Failure::request(cause)),
+                Some(_) | None => Outcome::Abandoned,
+            });
         }
     }
 }

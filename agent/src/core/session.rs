@@ -1,12 +1,12 @@
 //! An authenticated connection as data: what requests may know of their session.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use lariat_base::escape::escape;
 use lariat_base::name::{JobId, SessionId};
 use lariat_wire::memory::{Charge, Memory};
-use lariat_wire::protocol::failure::Failure;
+use lariat_wire::protocol::failure::{Cause, Failure};
 use tokio::sync::watch;
 use tracing::Span;
 
@@ -26,14 +26,17 @@ pub struct Session {
     pub origin: Origin,
     /// What all sessions share.
     pub agent: Arc<Agent>,
-    /// Becomes true when the session is to end soon, because the agent stops or the key was revoked.
-    pub stop: watch::Receiver<bool>,
+    /// Why the session, or the request that it serves, is to end soon: because the agent stops, or because the request
+    /// is no longer permitted.
+    pub stop: watch::Sender<Option<Cause>>,
     /// The holder to which the session's requests are charged.
     pub holder: Holder,
     /// The memory account of the key's requests.
     pub memory: Memory,
     /// The charge for the session's buffers, which its requests have made grow.
     buffers: RefCell<Charge>,
+    /// Whether the controller has been sent the end of the request.
+    pub is_answered: Cell<bool>,
     /// The span of every line that is logged on the session's thread.
     pub span: Span,
 }
@@ -45,14 +48,15 @@ impl Session {
         key: Arc<Entry>,
         origin: Origin,
         agent: &Arc<Agent>,
-        stop: watch::Receiver<bool>,
+        stop: watch::Sender<Option<Cause>>,
     ) -> Self {
         let label = escape(key.label.as_bytes());
         let span = tracing::info_span!("session", %id, key = %label, peer = %origin);
         let holder = Holder::of(&key);
         let memory = agent.budget.memory(holder);
         let buffers = RefCell::new(memory.charge());
-        Self { id, key, origin, agent: Arc::clone(agent), stop, holder, memory, buffers, span }
+        let (agent, is_answered) = (Arc::clone(agent), Cell::new(false));
+        Self { id, key, origin, agent, stop, holder, memory, buffers, is_answered, span }
     }
 
     /// Charges buffers of this many bytes for the rest of the session: they do not shrink.
@@ -74,16 +78,30 @@ impl Session {
         JobName { key: self.key.id, id }
     }
 
-    /// Whether the session is to end.
-    pub fn is_stopped(&self) -> bool {
-        *self.stop.borrow()
+    /// Why the session, or the request that it serves, is to end, if it is.
+    pub fn stop_cause(&self) -> Option<Cause> {
+        self.stop.borrow().clone()
     }
 
-    /// Waits until the session is to end. Cancel-safe.
+    /// Whether the session, or the request that it serves, is to end.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.borrow().is_some()
+    }
+
+    /// Waits until the session, or the request that it serves, is to end. Cancel-safe.
     pub async fn stopped(&self) {
-        if self.stop.clone().wait_for(|&stop| stop).await.is_err() {
-            // The sender is gone, so no request to stop can come.
-            std::future::pending::<()>().await;
-        }
+        // The sender is this session's own.
+        let _ = self.stop.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// Ends the request that is served, unless the whole session is to end.
+    pub fn end_request(&self, cause: Cause) {
+        self.stop.send_if_modified(|stop| stop.is_none() && stop.replace(cause).is_none());
+    }
+
+    /// Lets the next request begin after [`Self::end_request`].
+    pub fn request_ended(&self) {
+        self.stop
+            .send_if_modified(|stop| stop.take_if(|cause| *cause != Cause::Stopping).is_some());
     }
 }

@@ -22,7 +22,7 @@ use super::words::{Exit, NotStarted, Offsets, Run, Size, StdinTaken};
 use crate::user::Credentials;
 
 /// The words that this code knows, and what they carry.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// Most descriptors that come with one message.
 pub(super) const FDS: usize = 2;
@@ -50,6 +50,8 @@ pub struct Begin {
     pub log_limit: u64,
     /// Most processes and threads of the job at a time, where they can be counted.
     pub tasks_max: u32,
+    /// The program's path, if it has been looked up already.
+    pub program: Option<Vec<u8>>,
 }
 
 /// A signal for the job. One with the same random bytes is sent once, unless they are all zero.
@@ -275,13 +277,15 @@ mod tests {
             become_user: Some(Credentials { uid: 1, gid: 2, groups: vec![2] }),
             log_limit: 7,
             tasks_max: 8,
+            program: Some(b"/x".to_vec()),
         };
         check(
             &ToSupervisor::Begin(Box::new(begin)),
-            "95000000 0100 0000 0300 1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d 00000000 0400000000000000 74727565 \
+            "a0000000 0100 0000 0400 1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d 00000000 0400000000000000 74727565 \
              00 0100000000000000 0100000000000000 41 0100000000000000 31 02000000 0500000000000000 \
              787465726d 1800 5000 01 0500000000000000 0600000000000000 0000000000000000 \
-             0100000000000000 2f 01 01000000 02000000 0100000000000000 02000000 0700000000000000 08000000",
+             0100000000000000 2f 01 01000000 02000000 0100000000000000 02000000 0700000000000000 08000000 \
+             01 0200000000000000 2f78",
         );
         let offsets = Offsets { stdout: 1, stderr: 2 };
         check(&ToSupervisor::Ack(offsets), "10000000 0300 0000 0100000000000000 0200000000000000");

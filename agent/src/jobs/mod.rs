@@ -20,6 +20,7 @@ mod alive;
 mod cgroup;
 mod connection;
 mod directory;
+mod end;
 mod find;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -67,7 +67,7 @@ impl Settings {
     }
 
     /// What a supervisor is told for this request.
-    pub(super) fn begin(&self, mut run: Run, act_as: &ActAs) -> Begin {
+    pub(super) fn begin(&self, mut run: Run, act_as: &ActAs, program: Option<Vec<u8>>) -> Begin {
         let cap = u64::try_from(self.max_grace.as_millis()).unwrap_or(u64::MAX);
         run.grace_ms = run.grace_ms.min(cap);
         let become_user = match act_as {
@@ -77,7 +77,16 @@ impl Settings {
         let user = act_as.user();
         let (env, home) = (self.environment(user), user.home.clone());
         let (log_limit, tasks_max) = (self.log_limit, self.tasks_max);
-        Begin { version: VERSION, run: run.into(), env, home, become_user, log_limit, tasks_max }
+        Begin {
+            version: VERSION,
+            run: run.into(),
+            env,
+            home,
+            become_user,
+            log_limit,
+            tasks_max,
+            program,
+        }
     }
 
     fn environment(&self, user: &User) -> Vec<(Vec<u8>, Vec<u8>)> {

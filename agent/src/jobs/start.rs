@@ -82,15 +82,17 @@ impl Jobs {
 
     /// Starts a job: writes it down, then starts its supervisor. Needs a tokio runtime around it.
     ///
-    /// That its command runs, or why not, is the first thing to hear.
+    /// `program` is the path of an argv's program, if it has been looked up already. That the command runs, or why
+    /// not, is the first thing to hear.
     pub fn start(
         &self,
         key: KeyId,
         run: Run,
         act_as: &ActAs,
+        program: Option<Vec<u8>>,
     ) -> Result<(Events, Commands), StartError> {
         let (job, record) = (JobName { key, id: run.job }, self.record(key, &run));
-        let begin = ToSupervisor::Begin(Box::new(self.settings.begin(run, act_as)));
+        let begin = ToSupervisor::Begin(Box::new(self.settings.begin(run, act_as, program)));
         let frame = channel::message(&begin).map_err(ChannelError::Codec)?;
         let made = self.directories.create(job, &record).map_err(|error| {
             if error.kind() == io::ErrorKind::AlreadyExists {

@@ -9,7 +9,6 @@ mod file;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use lariat_base::escape::escape;
 use lariat_base::name::KeyId;
@@ -18,7 +17,7 @@ use lariat_base::toml_file::TomlFileError;
 use lariat_wire::auth::agent::Refused;
 use lariat_wire::auth::keyring::{Candidate, Decoys};
 
-pub use entry::{Entry, is_local};
+pub use entry::{Entry, Lined, List, is_local};
 
 /// The keys that may log in.
 #[derive(Default)]
@@ -30,33 +29,32 @@ impl Keyring {
         Ok(Self::parse(path, &private::read(path)?)?)
     }
 
-    /// What a login that names `id` is checked against. An unknown id takes the same path with a decoy; the
-    /// decoy is made either way, so that the time is the same.
-    pub fn candidate(&self, decoys: &Decoys, id: KeyId, now: SystemTime) -> Candidate {
+    /// What a login that names `id` is checked against; `admits` tells whether a key may log in. An unknown id
+    /// takes the same path with a decoy; the decoy is made either way, so that the time is the same.
+    pub fn candidate(
+        &self,
+        decoys: &Decoys,
+        id: KeyId,
+        admits: impl Fn(&Entry) -> bool,
+    ) -> Candidate {
         let decoy = decoys.candidate(id);
         match self.0.get(&id) {
-            Some(entry) => {
-                Candidate { verifier: entry.verifier.clone(), allowed: entry.is_current(now) }
-            }
+            Some(entry) => Candidate { verifier: entry.verifier.clone(), allowed: admits(entry) },
             None => decoy,
         }
     }
 
-    /// Why a login was denied. For the log only.
-    pub fn why_denied(&self, refused: Refused, now: SystemTime) -> String {
+    /// Why a login was denied, for the log only; `objection` tells why a key may not log in.
+    pub fn why_denied(&self, refused: Refused, objection: impl Fn(&Entry) -> String) -> String {
         let (Refused::Key(id) | Refused::Now(id)) = refused else { return refused.to_string() };
         let Some(entry) = self.0.get(&id) else {
             return format!("key {id}: it is not in the keyring");
         };
         let why = match refused {
-            Refused::Now(_) if entry.not_before.is_some_and(|start| now < start) => {
-                "it may not be used yet"
-            }
-            Refused::Now(_) => "its time is over",
-            _ => {
-                "its proof is wrong: the host was enrolled anew since the controller was told of it, \
-                 or somebody else claims this key"
-            }
+            Refused::Now(_) => objection(entry),
+            _ => "its proof is wrong: the host was enrolled anew since the controller was told of it, \
+                  or somebody else claims this key"
+                .to_owned(),
         };
         format!("key {id} ({}): {why}", escape(entry.label.as_bytes()))
     }
@@ -64,6 +62,11 @@ impl Keyring {
     /// The entry of a key, or `None` if the keyring does not have it.
     pub fn entry(&self, id: KeyId) -> Option<&Arc<Entry>> {
         self.0.get(&id)
+    }
+
+    /// Whether a key of the keyring has, or had, this id.
+    pub fn knows(&self, id: KeyId) -> bool {
+        self.0.contains_key(&id) || self.entries().any(|entry| entry.is_known_as(id))
     }
 
     /// Every key, in order of id.
@@ -84,6 +87,7 @@ mod tests {
     use lariat_wire::protocol::verb::Verb;
 
     use super::*;
+    use crate::policy::Clock;
 
     fn parse(text: &str) -> Result<Keyring, String> {
         Keyring::parse(Path::new("keyring.toml"), text).map_err(|error| error.to_string())
@@ -112,12 +116,13 @@ mod tests {
             "not_before = 2026-01-01T00:00:00+01:00\nnot_after = \"2026-12-31T00:00:00Z\"\n";
         let keyring = parse(&entry(&key, &host, &enrolment, dates)).unwrap();
         let decoys = Decoys::new().unwrap();
+        let at = |seconds| Clock::new(UNIX_EPOCH + Duration::from_secs(seconds), UNIX_EPOCH);
         let login = |key: &Secret, now: u64| {
-            let now = UNIX_EPOCH + Duration::from_secs(now);
+            let clock = at(now);
             let challenged = Challenged::new(&host).unwrap();
             let (_, login) =
                 Proving::answer(key, &host, &enrolment, &[5; 32], challenged.payload()).unwrap();
-            let find = |id| keyring.candidate(&decoys, id, now);
+            let find = |id| keyring.candidate(&decoys, id, |entry| entry.is_current(clock));
             challenged.login(&[5; 32], &login, find).map(|logged_in| logged_in.key_id)
         };
         let (start, end) = (1_767_222_000, 1_798_675_200);
@@ -127,17 +132,16 @@ mod tests {
         assert_eq!(login(&key, end + 1), Err(Refused::Now(key_id(&key))));
         let unauthenticated = Secret::generate().unwrap();
         assert_eq!(login(&unauthenticated, start), Err(Refused::Key(key_id(&unauthenticated))));
-        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        let why = |key: &Secret, now| keyring.why_denied(Refused::Now(key_id(key)), at(now));
+        let objection = |_: &Entry| "its time is over".to_owned();
+        let why = |refused| keyring.why_denied(refused, objection);
         assert_eq!(
-            why(&key, start - 1),
-            format!("key {} (alice@box): it may not be used yet", key_id(&key))
+            why(Refused::Now(key_id(&key))),
+            format!("key {} (alice@box): its time is over", key_id(&key))
         );
-        assert!(why(&key, end + 1).ends_with("(alice@box): its time is over"));
-        let why = |key: &Secret| keyring.why_denied(Refused::Key(key_id(key)), at(start));
-        assert!(why(&key).contains("(alice@box): its proof is wrong"), "{}", why(&key));
+        let wrong = why(Refused::Key(key_id(&key)));
+        assert!(wrong.contains("(alice@box): its proof is wrong"), "{wrong}");
         assert_eq!(
-            why(&unauthenticated),
+            why(Refused::Key(key_id(&unauthenticated))),
             format!("key {}: it is not in the keyring", key_id(&unauthenticated))
         );
         let found = keyring.entry(key_id(&key)).unwrap();
@@ -152,8 +156,8 @@ mod tests {
         let error = |text: &str| parse(text).err().unwrap();
         let twice = error(&format!("{good}{good}"));
         assert_eq!(twice, format!("keyring.toml:8: a second entry has the id {}", key_id(&key)));
-        let unknown = error(&format!("{good}networks = []\n"));
-        assert!(unknown.starts_with("keyring.toml:7: unknown field `networks`"), "{unknown}");
+        let unknown = error(&format!("{good}colour = []\n"));
+        assert!(unknown.starts_with("keyring.toml:7: unknown field `colour`"), "{unknown}");
         let verb = error(&good.replace("push", "sudo"));
         assert!(verb.starts_with("keyring.toml:6: \"sudo\" is no verb"), "{verb}");
         for bad in ["2026-01-01", "2026-01-01T00:00:00", "\"soon\"", "1", "1900-01-01T00:00:00Z"] {

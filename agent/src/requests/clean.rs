@@ -4,7 +4,7 @@ use lariat_engine::TransferError;
 use lariat_engine::clean::{self, clean_for};
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::clean::{Clean, Cleaned};
-use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::tree::Missed;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -25,7 +25,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
     let cleaning = Box::pin(clean_for(link, root, clean.path.clone(), owner, clean.dry_run));
     let done = tokio::select! {
         done = cleaning => done,
-        () = files.stopped() => Err(Failure::request(Cause::Stopping).into()),
+        cause = files.stopped() => Err(Failure::request(cause).into()),
     };
     match done {
         Ok(clean::Done { cleaned, failures }) => {

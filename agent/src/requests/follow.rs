@@ -12,6 +12,7 @@ use lariat_wire::limits::OUTPUT_FRAME;
 use lariat_wire::link::{LinkError, Outbox, Reader, Writer};
 use lariat_wire::protocol::exec::{Ack, Exit, Release, Resize, Signal, StdinEnd};
 use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::verb::Verb;
 use lariat_wire::protocol::{Kind, Message};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
@@ -20,6 +21,7 @@ use tracing::{debug, warn};
 use crate::core::{Outcome, Permit, Session};
 use crate::jobs::channel::{self, ChannelError, ToSupervisor};
 use crate::jobs::{Commands, Event, Events, Stream};
+use crate::policy::Rule;
 use crate::transport::SessionLink;
 
 /// How long the controller may take for the frame in flight when the session is to end.
@@ -40,6 +42,9 @@ enum Broken {
     /// The session is to end.
     #[error("the session is to end")]
     Stopped,
+    /// The key has no permission to send input.
+    #[error("the key sends input, for which it has no permission")]
+    Denied,
     /// Another session has the job now.
     #[error("another session has taken the job over")]
     Replaced,
@@ -54,11 +59,12 @@ pub(super) async fn follow(
     permit: Permit<'_>,
     session: &Session,
 ) -> Result<(), LinkError> {
+    let input = permit.grant().input;
     let permit = Cell::new(Some(permit));
     let mut outgoing = Outgoing { writer: &mut link.writer, events, sent, permit: &permit };
     let ended = tokio::select! {
         biased;
-        released = incoming(&mut link.reader, &commands, &permit) => released,
+        released = incoming(&mut link.reader, &commands, input, &permit) => released,
         broken = outgoing.everything(session) => match broken {
             Ok(failure) => {
                 forget(job, session);
@@ -79,6 +85,11 @@ pub(super) async fn follow(
         Err(Broken::Link(error)) => Err(error),
         // The job waits for its controller to come back. A session that is to end says goodbye itself.
         Err(Broken::Left | Broken::Stopped) => Ok(()),
+        Err(Broken::Denied) => {
+            let (verb, rule) = (Verb::Run, Rule::Stdin.as_str().to_owned());
+            let failure = Failure::request(Cause::NotPermitted { verb, rule });
+            finish(&permit, link.outbox(), &Outcome::Failed(failure))
+        }
         Err(broken @ (Broken::Supervisor(_) | Broken::Replaced)) => {
             warn!("job {job}: {broken}");
             let replaced = matches!(broken, Broken::Replaced);
@@ -121,13 +132,14 @@ pub(super) async fn overdue(session: &Session) {
     sleep(STOPPING).await;
 }
 
-/// Passes the controller's messages on, until it releases the job.
+/// Passes the controller's messages on, until it releases the job. Without `input` it may send none to the command.
 ///
 /// A supervisor that accepts no more messages may have reported its command's end before. So errors of this
 /// direction are ignored: the events tell whether the supervisor is lost.
 async fn incoming<R: AsyncRead + Unpin>(
     reader: &mut Reader<R>,
     commands: &Commands,
+    input: bool,
     permit: &Cell<Option<Permit<'_>>>,
 ) -> Result<(), Broken> {
     let mut buffer = Vec::new();
@@ -135,6 +147,7 @@ async fn incoming<R: AsyncRead + Unpin>(
         let frame = reader.next().await?.ok_or(Broken::Left)?;
         let word = match frame.kind {
             Ack::KIND => ToSupervisor::Ack(reader.message::<Ack>()?.into()),
+            Kind::Stdin | StdinEnd::KIND | Resize::KIND if !input => return Err(Broken::Denied),
             StdinEnd::KIND => ToSupervisor::StdinEnd(reader.message::<StdinEnd>()?.len),
             Signal::KIND => {
                 let Signal { number } = reader.message()?;

@@ -43,6 +43,8 @@ async fn signal(kill: Kill, session: &Session) -> Result<(), Failure> {
     let handled = async { while events.next().await.is_ok() {} };
     tokio::select! {
         () = handled => Ok(()),
-        () = session.stopped() => Err(Failure::request(Cause::Stopping)),
+        () = session.stopped() => {
+            Err(Failure::request(session.stop_cause().unwrap_or(Cause::Stopping)))
+        }
     }
 }

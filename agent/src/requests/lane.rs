@@ -32,7 +32,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
     };
     let done = tokio::select! {
         done = served => done,
-        () = files.stopped() => Ok(()),
+        _ = files.stopped() => Ok(()),
     };
     match done {
         Ok(()) => {

@@ -2,7 +2,7 @@
 
 use lariat_base::name::JobId;
 use lariat_wire::link::LinkError;
-use lariat_wire::protocol::exec::{Ack, Attach, Run, Streams};
+use lariat_wire::protocol::exec::{Ack, Attach, Command, Run, Streams};
 use lariat_wire::protocol::failure::{Cause, Failure, Limit};
 use tracing::warn;
 
@@ -10,12 +10,13 @@ use super::{attach, detached, follow};
 use crate::budget::{Holder, Share};
 use crate::core::{Outcome, Permit, Session};
 use crate::jobs::StartError;
+use crate::policy::argv;
 use crate::transport::SessionLink;
 
 /// Runs a command and passes its streams on, until the controller has everything.
 pub(super) async fn serve(
     link: &mut SessionLink,
-    run: Run,
+    mut run: Run,
     permit: Permit<'_>,
     session: &Session,
 ) -> Result<(), LinkError> {
@@ -28,7 +29,14 @@ pub(super) async fn serve(
         Err(failure) => return attach::go_on(link, again, failure, permit, session).await,
     };
     let agent = &session.agent;
-    let started = agent.jobs.start(session.key.id, run, permit.act_as());
+    let program = permit.grant().program.clone();
+    if program.is_some() {
+        // What was permitted is a program with these words, and no shell.
+        if let Some(words) = argv(&run.command) {
+            run.command = Command::Argv(words.to_vec());
+        }
+    }
+    let started = agent.jobs.start(session.key.id, run, permit.act_as(), program);
     if started.is_ok() {
         agent.job_shares.keep(session.job(id), share);
     }

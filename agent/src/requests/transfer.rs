@@ -3,7 +3,7 @@
 use lariat_engine::tree::{Side, Watch};
 use lariat_engine::{TransferError, Transferred};
 use lariat_wire::link::LinkError;
-use lariat_wire::protocol::failure::{Cause, Failure, FileKind};
+use lariat_wire::protocol::failure::{Failure, FileKind};
 use lariat_wire::protocol::tree::Change;
 use tracing::debug;
 
@@ -56,6 +56,6 @@ pub(super) async fn dry_run(
         done = Box::pin(work) => {
             transfer_ended(done.map(|done| format!("a dry run of {} bytes", done.size)))
         }
-        () = files.stopped() => Ok(Outcome::Failed(Failure::request(Cause::Stopping))),
+        cause = files.stopped() => Ok(Outcome::Failed(Failure::request(cause))),
     }
 }

@@ -4,6 +4,7 @@
 
 mod handshake;
 mod notify;
+mod orphans;
 mod session;
 mod sessions;
 mod signals;
@@ -107,6 +108,9 @@ impl Server {
         info!("listening on {address}");
         notify::ready(address);
         let mut sweep = interval(SWEEP);
+        let mut keyring = self.agent.keyring.subscribe();
+        // Keys may have been revoked while the agent was not there.
+        keyring.mark_changed();
         loop {
             // In this order, so that a finished login frees its slot before another connection is accepted.
             tokio::select! {
@@ -117,6 +121,9 @@ impl Server {
                 },
                 () = watchdog.ping() => {}
                 _ = sweep.tick() => self.sweep(),
+                _ = keyring.changed() => {
+                    tokio::spawn(orphans::end(Arc::clone(&self.agent)));
+                }
                 () = due(self.folded.due()) => self.tell_folded(),
                 () = self.trim.due() => {
                     let has_peers = self.admission.unauthenticated() + self.sessions.count() > 0;
@@ -145,14 +152,10 @@ impl Server {
         });
     }
 
-    /// Reloads the configuration and the keyring, and ends the sessions of keys that may no longer log in.
+    /// Reloads the configuration and the keyring.
     fn reload(&self) {
         match self.agent.reload() {
             Reloaded::Done(later) => {
-                let (keyring, now) = (self.agent.keyring(), SystemTime::now());
-                let is_permitted =
-                    |key| keyring.entry(key).is_some_and(|entry| entry.is_current(now));
-                self.sessions.stop_unless(is_permitted);
                 info!("configuration and keyring were read anew");
                 if !later.is_empty() {
                     warn!("a restart is needed for what has changed in {}", later.join(", "));
@@ -198,7 +201,7 @@ impl Server {
                 self.cut_off(evicted);
                 let handshaker = Arc::clone(&self.handshaker);
                 let progress = Progress::new(place, &self.tell_progress);
-                let greeting = async move { handshaker.greet(stream, progress).await };
+                let greeting = async move { handshaker.greet(stream, &origin, progress).await };
                 let task = self.unauthenticated.spawn(greeting);
                 self.peers.insert(task.id(), (place, peer));
                 self.tasks.insert(place, task);

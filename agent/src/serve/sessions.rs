@@ -1,34 +1,30 @@
-//! The sessions that run: counts them, and ends all of them or those of revoked keys.
+//! The sessions that run: counts them, and asks all of them to end.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use lariat_base::lock::lock;
-use lariat_base::name::{KeyId, SessionId};
+use lariat_base::name::SessionId;
+use lariat_wire::protocol::failure::Cause;
 use tokio::sync::watch;
 
 use crate::budget::Share;
-use crate::keyring::is_local;
 
 /// The sessions that run. Clones share their state.
 #[derive(Clone)]
 pub(super) struct Sessions(Arc<Inner>);
 
 struct Inner {
-    running: Mutex<HashMap<SessionId, Running>>,
+    /// How each is asked to end.
+    running: Mutex<HashMap<SessionId, watch::Sender<Option<Cause>>>>,
     count: watch::Sender<usize>,
-}
-
-struct Running {
-    key: KeyId,
-    stop: watch::Sender<bool>,
 }
 
 /// Registers one session, until it is dropped.
 pub(super) struct Membership {
     sessions: Sessions,
     id: SessionId,
-    stop: watch::Receiver<bool>,
+    stop: watch::Sender<Option<Cause>>,
     _share: Share,
 }
 
@@ -42,9 +38,9 @@ impl Default for Sessions {
 impl Sessions {
     /// Registers a new session, which holds this share of the budget.
     pub(super) fn enter(&self, id: SessionId, share: Share) -> Membership {
-        let (sender, stop) = watch::channel(false);
+        let stop = watch::Sender::new(None);
         let mut running = self.running();
-        running.insert(id, Running { key: share.key(), stop: sender });
+        running.insert(id, stop.clone());
         self.0.count.send_replace(running.len());
         drop(running);
         Membership { sessions: self.clone(), id, stop, _share: share }
@@ -52,15 +48,7 @@ impl Sessions {
 
     /// Asks every session to end.
     pub(super) fn stop_all(&self) {
-        self.running().values().for_each(|session| _ = session.stop.send_replace(true));
-    }
-
-    /// Asks the sessions of keys that are no longer permitted to end. Sessions from this host itself stay.
-    pub(super) fn stop_unless(&self, is_permitted: impl Fn(KeyId) -> bool) {
-        let running = self.running();
-        let ended =
-            running.values().filter(|session| !is_local(session.key) && !is_permitted(session.key));
-        ended.for_each(|session| _ = session.stop.send_replace(true));
+        self.running().values().for_each(|stop| _ = stop.send_replace(Some(Cause::Stopping)));
     }
 
     /// The number of sessions.
@@ -74,14 +62,14 @@ impl Sessions {
         let _ = self.0.count.subscribe().wait_for(|&count| count == 0).await;
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<SessionId, Running>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<SessionId, watch::Sender<Option<Cause>>>> {
         lock(&self.0.running)
     }
 }
 
 impl Membership {
-    /// Becomes true when the session is to end.
-    pub(super) fn stop(&self) -> watch::Receiver<bool> {
+    /// How the session is asked to end.
+    pub(super) fn stop(&self) -> watch::Sender<Option<Cause>> {
         self.stop.clone()
     }
 }
@@ -96,6 +84,8 @@ impl Drop for Membership {
 
 #[cfg(test)]
 mod tests {
+    use lariat_base::name::KeyId;
+
     use super::*;
     use crate::budget::{Budget, Holder, Limits, Resource};
 
@@ -120,14 +110,12 @@ mod tests {
     }
 
     #[test]
-    fn one_key_or_all_can_be_stopped() {
+    fn all_can_be_stopped() {
         let (sessions, budget) = (Sessions::default(), budget());
-        let enter = |id, key| enter(&sessions, &budget, id, key).unwrap();
-        let (first, second) = (enter(1, 1), enter(2, 2));
-        sessions.stop_unless(|key| key != KeyId([1; 16]));
-        assert_eq!((*first.stop().borrow(), *second.stop().borrow()), (true, false));
+        let held: Vec<_> = (1..3).map(|id| enter(&sessions, &budget, id, id).unwrap()).collect();
+        assert!(held.iter().all(|one| one.stop().borrow().is_none()));
         sessions.stop_all();
-        assert!(*second.stop().borrow());
+        assert!(held.iter().all(|one| *one.stop().borrow() == Some(Cause::Stopping)));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use super::Begin;
 use super::kinds::may_say;
 use super::process::{self, Worker};
 use crate::core::{Outcome, Session};
+use crate::policy::path::Root;
 use crate::transfers::Running;
 use crate::transport::SessionLink;
 use crate::user::User;
@@ -55,7 +56,7 @@ pub(crate) async fn relay(
     link: &mut SessionLink,
     mut worker: Worker,
     request: FileRequest,
-    user: &User,
+    (user, root): (&User, Option<Root>),
     session: &Session,
 ) -> Result<Outcome, LinkError> {
     let (memory, _charge) = match granted(session) {
@@ -64,7 +65,7 @@ pub(crate) async fn relay(
     };
     let abandoned = Cell::new(false);
     let mut asked_to_end = None;
-    let end = match begin(&mut worker, &request, user, session, memory).await {
+    let end = match begin(&mut worker, &request, (user, root), session, memory).await {
         Ok(mut to_worker) => {
             let running = session.agent.transfers.begin_asked(session.key.id, user.uid, &request);
             let end = pass(
@@ -146,12 +147,12 @@ fn granted(session: &Session) -> Result<(usize, Charge), Failure> {
 async fn begin(
     worker: &mut Worker,
     request: &FileRequest,
-    user: &User,
+    (user, root): (&User, Option<Root>),
     session: &Session,
     memory: usize,
 ) -> Result<Link<UnixStream>, LinkError> {
     let (key, home) = (session.key.id, user.home.clone());
-    let begin = Begin { key, uid: user.uid, home, memory: memory as u64 };
+    let begin = Begin { key, uid: user.uid, home, root, memory: memory as u64 };
     let begin = codec::encode(&begin)?;
     let len = u32::try_from(begin.len()).map_err(|_| LinkError::Misbehaved("a home too long"))?;
     let (kind, payload) = request.encode()?;
@@ -192,7 +193,7 @@ async fn end_in_order(worker: &Worker, running: Option<&Running>, session: &Sess
         }
     };
     let cause = tokio::select! {
-        () = session.stopped() => Cause::Stopping,
+        () = session.stopped() => session.stop_cause().unwrap_or(Cause::Stopping),
         cause = superseded => cause,
     };
     worker.signal(signal_for(&cause));
@@ -202,13 +203,12 @@ async fn end_in_order(worker: &Worker, running: Option<&Running>, session: &Sess
 
 /// Why the worker was asked to end, if it was.
 fn cause_to_end(running: Option<&Running>, session: &Session) -> Option<Cause> {
-    let stopping = session.is_stopped().then_some(Cause::Stopping);
-    stopping.or_else(|| running?.cancel.cause())
+    session.stop_cause().or_else(|| running?.cancel.cause())
 }
 
 /// The signal that asks a worker to end for this cause.
 fn signal_for(cause: &Cause) -> Signal {
-    if *cause == Cause::Stopping { Signal::TERM } else { Signal::USR1 }
+    if *cause == Cause::Superseded { Signal::USR1 } else { Signal::TERM }
 }
 
 /// Passes frames from the worker to the controller.

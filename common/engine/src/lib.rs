@@ -46,7 +46,7 @@ pub use chunk::sum::sum;
 pub use error::TransferError;
 pub use file::{Busy, CommitOptions, Opened, Owner, Partial};
 pub use lane::{ReceiveLanes, SendLanes, receive_lane, send_lane};
-pub use metadata::{ResolvedOverrides, account};
+pub use metadata::{Namespaces, ResolvedOverrides, account};
 pub use progress::{Progress, Unwatched};
 pub use receive::{Receiving, Stream, Target, receive};
 pub use send::{SendOptions, send};

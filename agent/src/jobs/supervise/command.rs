@@ -160,7 +160,10 @@ fn prepare(begin: &Begin, script: Option<&File>) -> Result<Program, Failed> {
     if program.is_empty() {
         return Err(not_run(Errno::NOENT));
     }
-    let path = find(&program, variable(begin, b"PATH")).map_err(not_run)?;
+    let path = match &begin.program {
+        Some(path) => PathBuf::from(OsStr::from_bytes(path)),
+        None => find(&program, variable(begin, b"PATH")).map_err(not_run)?,
+    };
     let term = match &begin.run.streams {
         Streams::Terminal { term, .. } => Some((b"TERM".to_vec(), term.clone())),
         Streams::Followed { .. } | Streams::Detached => None,

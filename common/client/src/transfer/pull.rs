@@ -2,9 +2,10 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lariat_base::name::{KeyId, TransferId};
+use lariat_engine::confined::Base;
 use lariat_engine::destination::Place;
 use lariat_engine::tree::{
     BadGlob, Counts, FileDryRun, Filter, TreeArrival, TreeTarget, Watch, receive_dry_run,
@@ -196,7 +197,7 @@ impl Fetch {
             let stdout = Stream::new(std::io::stdout()).map_err(|e| stdout_failed(&e))?;
             return Ok(Target::Stream(stdout));
         };
-        let place = Place::resolve(Path::new(""), &dest.file)?;
+        let place = Place::resolve(&Base::at(Path::new("")), &dest.file)?;
         let in_place = self.options.overrides.in_place;
         let opened = Opened::open(place, self.owner, offer, Busy::Refuse, in_place)?;
         Ok(Target::File(Box::new(opened)))
@@ -257,7 +258,8 @@ impl Fetch {
         let dest = self.dest.as_ref().ok_or_else(none)?.file.clone();
         self.acl_dropped = offer.metadata.acls == Acls::Dropped;
         let FetchOptions { tree, overrides, .. } = &self.options;
-        let (base, preserve, overrides) = (PathBuf::new(), tree.preserve, overrides.clone());
+        let (base, preserve) = (Base::at(Path::new("")), tree.preserve);
+        let overrides = overrides.clone();
         let file = FileDryRun { base, dest, offer, preserve, overrides };
         let done = receive_dry_run(&mut session.link, file, watch).await;
         *moved = done.map_err(AttemptError::arriving)?.into();
@@ -310,7 +312,7 @@ impl Fetch {
         let dest = self.dest.as_ref().filter(|_| !self.options.file_only).ok_or_else(none)?;
         let options = self.options.tree.clone();
         let open = if options.dry_run { TreeTarget::open_dry_run } else { TreeTarget::open };
-        let mut target = open(Path::new(""), &dest.tree, self.owner)?;
+        let mut target = open(&Base::at(Path::new("")), &dest.tree, self.owner)?;
         if let Some(home) = std::env::home_dir() {
             target.check_delete(&home, &options)?;
         }

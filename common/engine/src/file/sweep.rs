@@ -118,6 +118,7 @@ fn remove(place: &Place, name: &[u8]) -> Result<(), Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::confined::Base;
     use lariat_wire::protocol::transfer::Destination;
     use rustix::fs::FlockOperation;
     use std::fs::File;
@@ -148,7 +149,7 @@ mod tests {
 
         fn swept_at(&self, user: u32, now: SystemTime) -> Vec<String> {
             let dest = Destination { path: b"dest".to_vec(), name: b"source".to_vec() };
-            let place = Place::resolve(self.0.path(), &dest).unwrap();
+            let place = Place::resolve(&Base::at(self.0.path()), &dest).unwrap();
             sweep(&place, user, now);
             let entries = std::fs::read_dir(self.0.path()).unwrap();
             let mut names: Vec<String> =

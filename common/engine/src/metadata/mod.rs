@@ -14,3 +14,4 @@ pub(crate) mod translate;
 pub(crate) mod xattrs;
 
 pub use overrides::ResolvedOverrides;
+pub use xattrs::Namespaces;

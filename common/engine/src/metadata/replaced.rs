@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+
+use crate::confined::Dir;
 
 /// How many bytes are compared at once.
 const STEP: usize = 256 * 1024;
@@ -20,20 +21,20 @@ pub(crate) struct Replaced {
 
 impl Replaced {
     /// Finds the regular file of this name. Nothing else is opened, because opening a device can have effects.
-    pub(crate) fn find(directory: impl AsFd, name: &[u8]) -> Option<Self> {
-        let stat = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        if !FileType::from_raw_mode(stat.st_mode).is_file() {
+    pub(crate) fn find(directory: &Dir, name: &[u8]) -> Option<Self> {
+        let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        if !FileType::from_raw_mode(stat.st_mode).is_file() || directory.shuns(&stat) {
             return None;
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let flags = flags | OFlags::CLOEXEC;
-        let Ok(file) = rustix::fs::openat(&directory, name, flags, Mode::empty()) else {
+        let Ok(file) = rustix::fs::openat(directory, name, flags, Mode::empty()) else {
             return Some(Self { file: None, stat });
         };
         // The name may have been replaced meanwhile.
         let stat = rustix::fs::fstat(&file).ok()?;
         let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
-        is_file.then_some(Self { file: Some(file.into()), stat })
+        (is_file && !directory.shuns(&stat)).then_some(Self { file: Some(file.into()), stat })
     }
 
     fn is_as_long(&self, size: u64) -> bool {
@@ -97,7 +98,7 @@ mod tests {
             0,
         )
         .unwrap();
-        let open = File::open(directory.path()).unwrap();
+        let open = Dir::open(directory.path()).unwrap();
         let found = |name: &str| Replaced::find(&open, name.as_bytes()).is_some();
         assert!(found("file"));
         for name in ["directory", "link", "fifo", "nothing"] {
@@ -111,7 +112,7 @@ mod tests {
         let size = STEP + 7;
         let mut content = vec![7; size];
         std::fs::write(directory.path().join("a"), &content).unwrap();
-        let open = File::open(directory.path()).unwrap();
+        let open = Dir::open(directory.path()).unwrap();
         let old = Replaced::find(&open, b"a").unwrap();
         let like = |content: &[u8], size: usize| {
             std::fs::write(directory.path().join("b"), content).unwrap();

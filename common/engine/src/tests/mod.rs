@@ -19,6 +19,7 @@ use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 
 use super::*;
+use crate::confined::Base;
 use crate::destination::Place;
 use crate::receive::receive;
 use lariat_base::name::KeyId;
@@ -60,7 +61,7 @@ impl World {
 
     fn place(&self) -> Place {
         let dest = Destination { path: b"dest".to_vec(), name: b"source".to_vec() };
-        Place::resolve(self.directory.path(), &dest).unwrap()
+        Place::resolve(&Base::at(self.directory.path()), &dest).unwrap()
     }
 
     fn owner() -> Owner {

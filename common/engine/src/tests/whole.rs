@@ -134,7 +134,7 @@ fn a_directory_that_was_removed_meanwhile_is_called_that() {
     let mut source = world.source(10, 1);
     std::fs::create_dir(world.path("directory")).unwrap();
     let dest = Destination { path: b"directory/dest".to_vec(), name: b"source".to_vec() };
-    let place = Place::resolve(world.directory.path(), &dest).unwrap();
+    let place = Place::resolve(&Base::at(world.directory.path()), &dest).unwrap();
     let opened = Opened::open(place, World::owner(), source.offer(), Busy::Refuse, false).unwrap();
     std::fs::remove_dir_all(world.path("directory")).unwrap();
     let target = Target::File(Box::new(opened));

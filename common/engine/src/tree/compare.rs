@@ -218,6 +218,11 @@ impl Comparing<'_> {
             let compared = compare_hash(self.open_directory()?, &entry.name, hash);
             verdict = compared.map_err(self.failed(Action::Read))?;
         }
+        if verdict == Verdict::Same
+            && there.is_some_and(|there| self.comparer.shared.root.shuns(there))
+        {
+            verdict = Verdict::Replace;
+        }
         if let Some(number) = linked {
             let directory = DirectoryPath::clone(&self.directory.path);
             let (name, stays) = (entry.name.as_slice().into(), verdict == Verdict::Same);

@@ -6,7 +6,6 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
 use rustix::fs::FileType;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -14,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::verdict::{self, Verdict, compare_hash};
 use super::watch::Watch;
-use crate::confined::Dir;
+use crate::confined::{Base, Dir};
 use crate::destination::Place;
 use crate::error::TransferError;
 use crate::error::failed;
@@ -37,8 +36,8 @@ use lariat_wire::protocol::tree::{Change, Changes, What};
 
 /// An offered file, and where it would go.
 pub struct FileDryRun {
-    /// Where a relative destination begins.
-    pub base: PathBuf,
+    /// Where the destination begins.
+    pub base: Base,
     /// The destination.
     pub dest: Destination,
     /// The file.
@@ -167,19 +166,20 @@ pub async fn send_dry_run<S: AsyncRead + AsyncWrite>(
 impl FileDryRun {
     fn find(self, hash: Option<Hash>) -> Result<Finding, Failure> {
         let (directory, name) = Place::locate(&self.base, &self.dest)?;
-        let path = directory.join(OsStr::from_bytes(&name)).into_os_string().into_encoded_bytes();
+        let path = self.base.shown(directory).join(OsStr::from_bytes(name));
+        let path = path.into_os_string().into_encoded_bytes();
         let failed = |action| failed(action, &path);
-        let directory = match Dir::open(&directory) {
+        let directory = match Dir::open_at(&self.base, directory) {
             // It would be made too.
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             directory => Some(directory.map_err(failed(Action::Open))?),
         };
         let there = match &directory {
-            Some(directory) => directory.stat(&name).map_err(failed(Action::Open))?,
+            Some(directory) => directory.stat(name).map_err(failed(Action::Open))?,
             None => None,
         };
         if let Some(directory) = &directory {
-            replaceable::check(directory, &name, &path)?;
+            replaceable::check(directory, name, &path)?;
         }
         let is_as_long = there.as_ref().is_some_and(|stat| {
             let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
@@ -188,6 +188,7 @@ impl FileDryRun {
         if is_as_long && hash.is_none() {
             return Ok(Finding::Unhashed(self));
         }
+        let name = name.to_vec();
         let Self { offer: Offer { size, metadata, .. }, preserve, overrides, .. } = self;
         let mut translator = Translator::new(preserve, overrides);
         let mut attributes = translator.attributes(metadata, true);
@@ -249,7 +250,7 @@ mod tests {
     fn looked(directory: &Path, dest: &str) -> Result<Option<Change>, Failure> {
         let source = Source::open(&directory.join("source"), Preserve::default()).unwrap();
         let file = || FileDryRun {
-            base: directory.to_owned(),
+            base: Base::at(directory),
             dest: Destination { path: dest.as_bytes().to_vec(), name: b"source".to_vec() },
             offer: source.offer().clone(),
             preserve: Preserve::default(),

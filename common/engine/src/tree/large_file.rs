@@ -1,7 +1,5 @@
 //! Receives one file of a tree that does not fit a pack, by the engine for single files.
 
-use std::os::fd::AsFd;
-
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
@@ -95,10 +93,9 @@ impl LargeFile<'_> {
     fn open(&self, wanted: &Wanted) -> Result<Opened, Failure> {
         let path = self.shared.shown(&wanted.directory, &wanted.name);
         let directory = LastDirectory::default().open_to_change(self.shared, &wanted.directory)?;
-        let directory =
-            directory.as_fd().try_clone_to_owned().map_err(failed(Action::Open, &path))?;
+        let directory = directory.another().map_err(failed(Action::Open, &path))?;
         let directory_path = self.shared.path_of(&wanted.directory);
-        let place = Place::within(directory.into(), directory_path, wanted.name.to_vec());
+        let place = Place::within(directory, directory_path, wanted.name.to_vec());
         let staged = || Landing::Staged(self.shared.stage(&wanted.name));
         let landing = if wanted.clears { staged() } else { Landing::Final };
         let in_place = self.shared.overrides.in_place && wanted.replaces && !wanted.clears;

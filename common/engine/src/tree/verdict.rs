@@ -3,6 +3,7 @@
 use std::io;
 
 use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
 
 use crate::chunk::whole;
 use crate::confined::Dir;
@@ -68,7 +69,10 @@ pub(super) fn compare_hash(
 ) -> io::Result<Verdict> {
     let file = match directory.open_file(name) {
         // A file that may not be read is replaced.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+        Err(error)
+            if error.kind() == io::ErrorKind::PermissionDenied
+                || Errno::from_io_error(&error) == Some(Errno::MLINK) =>
+        {
             return Ok(Verdict::Replace);
         }
         file => file?,
@@ -80,12 +84,14 @@ pub(super) fn compare_hash(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metadata::Namespaces;
     use lariat_wire::protocol::metadata::Time;
     use std::os::unix::fs::symlink;
 
     fn attributes() -> Attributes {
         let mtime = Time { secs: 1_000_000, nanos: 7 };
-        Attributes { mode: 0o644, kept: 0, mtime, uid: None, gid: None, xattrs: None, acls: None }
+        let (uid, gid, spaces) = (None, None, Namespaces::All);
+        Attributes { mode: 0o644, kept: 0, mtime, uid, gid, xattrs: None, spaces, acls: None }
     }
 
     #[test]

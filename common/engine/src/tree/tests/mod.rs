@@ -16,6 +16,7 @@ use tokio::io::duplex;
 
 use super::*;
 use crate::cancel::Cancel;
+use crate::confined::Base;
 use crate::error::TransferError;
 use crate::file::Owner;
 use crate::metadata::ResolvedOverrides;
@@ -127,7 +128,7 @@ impl World {
     fn arrival(&self, root: Entry) -> TreeArrival {
         let dest = Destination { path: b"dest".to_vec(), name: Vec::new() };
         let open = if self.options.dry_run { TreeTarget::open_dry_run } else { TreeTarget::open };
-        let target = open(self.directory.path(), &dest, Self::owner()).unwrap();
+        let target = open(&Base::at(self.directory.path()), &dest, Self::owner()).unwrap();
         let (options, overrides) = (self.options.clone(), self.overrides.clone());
         TreeArrival::new(target, root, options, self.filter(), overrides, Avoid::new())
     }

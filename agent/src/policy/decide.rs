@@ -1,0 +1,254 @@
+//! The one function that decides what a key may do.
+//!
+//! It is pure, and its matches are exhaustive: a new request does not compile until its permission is decided here.
+
+use lariat_base::escape::escape;
+use lariat_wire::protocol::exec::{Command, Run, Streams};
+use lariat_wire::protocol::metadata::Preserve;
+use lariat_wire::protocol::request::{FileRequest, JobRequest, Request};
+use lariat_wire::protocol::transfer::Overrides;
+use lariat_wire::protocol::verb::Verb;
+
+use super::argv::argv;
+use super::denial::{Denial, Rule};
+use super::facts::Facts;
+use super::networks;
+use super::path::{self, Root};
+use crate::keyring::{Entry, Lined};
+
+/// Setuid, setgid and sticky.
+const SPECIAL: u32 = 0o7000;
+
+/// What a rule permits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The line of the rule in the keyring; 0 if it is in none.
+    pub line: usize,
+    /// The directory to which the file work is confined.
+    pub root: Option<Root>,
+    /// The path of the program to run, which is not looked up again.
+    pub program: Option<Vec<u8>>,
+    /// Whether the controller may send a command input, or change its terminal.
+    pub input: bool,
+}
+
+/// A rule, and what it has against a request.
+type Objection = (Rule, String);
+
+/// Whether a request is served with the rights of a user that it names. A job has its own user, and a lane joins a
+/// transfer that has been permitted.
+fn acts_as_user(request: &Request) -> bool {
+    match request {
+        Request::Job(request) => match request {
+            JobRequest::Run(_) => true,
+            JobRequest::Attach(_)
+            | JobRequest::List(_)
+            | JobRequest::Logs(_)
+            | JobRequest::Kill(_) => false,
+        },
+        Request::File(request) => match request {
+            FileRequest::Push(_)
+            | FileRequest::PushTree(_)
+            | FileRequest::Pull(_)
+            | FileRequest::Clean(_) => true,
+            FileRequest::Lane(_) => false,
+        },
+    }
+}
+
+/// The user that a request is served as, if not the agent's own. A key that may act as exactly one user acts as
+/// that one by default.
+pub fn acting_user<'a>(key: &'a Entry, request: &'a Request) -> Option<&'a str> {
+    let only = match key.users.as_deref().map(Vec::as_slice) {
+        Some([only]) => Some(only.as_str()),
+        Some(_) | None => None,
+    };
+    if acts_as_user(request) { request.user().or(only) } else { None }
+}
+
+/// Whether a key may be used at this time, from where its controller is. A session may outlive both, so they are
+/// checked for each request, not only at the login.
+pub fn admit(key: &Entry, facts: &Facts<'_>) -> Result<(), Objection> {
+    if !key.is_current(facts.clock) {
+        let why = if !facts.clock.is_set {
+            "this host's clock is not set, and the key has dates"
+        } else if key.not_before.is_some_and(|start| facts.clock.now < start) {
+            "its time has not begun"
+        } else {
+            "its time is over"
+        };
+        return Err((Rule::Dates, why.to_owned()));
+    }
+    match (&key.networks, facts.peer) {
+        (Some(networks), Some(peer)) if !networks::include(networks, peer) => {
+            let why = format!("{} has not {}", facts.at(networks.line), peer.address);
+            Err((Rule::Networks, why))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Decides whether `key` may make `request`.
+pub fn decide(key: &Entry, request: &Request, facts: &Facts<'_>) -> Result<Grant, Denial> {
+    let verb = verb(key, request);
+    let denied = |(rule, why)| Denial { verb, rule, user: None, why };
+    admit(key, facts).map_err(denied)?;
+    if !key.verbs.contains(verb) {
+        let why = format!("{} has no {verb}", facts.at(key.verbs.line));
+        return Err(denied((Rule::Verbs, why)));
+    }
+    let user = acting_user(key, request).unwrap_or(facts.own);
+    if let Some(users) = key.users.as_ref().filter(|_| acts_as_user(request))
+        && !users.iter().any(|listed| listed == user)
+    {
+        let why = format!("{} has no {}", facts.at(users.line), escape(user.as_bytes()));
+        let user = Some(user.to_owned());
+        return Err(Denial { user, ..denied((Rule::Users, why)) });
+    }
+    let input = key.commands.is_none() || key.stdin;
+    let granted = Grant { line: key.verbs.line, root: None, program: None, input };
+    match request {
+        Request::Job(request) => match request {
+            JobRequest::Run(run) => command(key, run, facts, granted),
+            // A job was permitted when it was started; its owner is checked where it is looked up.
+            JobRequest::Attach(_)
+            | JobRequest::List(_)
+            | JobRequest::Logs(_)
+            | JobRequest::Kill(_) => Ok(granted),
+        },
+        Request::File(request) => {
+            let asked = match request {
+                FileRequest::Push(push) => Asked {
+                    path: &push.dest.path,
+                    preserve: push.preserve,
+                    overrides: Some(&push.overrides),
+                    rule: (Rule::Push, key.push.as_ref()),
+                },
+                FileRequest::PushTree(push) => Asked {
+                    path: &push.dest.path,
+                    preserve: push.options.preserve,
+                    overrides: Some(&push.overrides),
+                    rule: (Rule::Push, key.push.as_ref()),
+                },
+                FileRequest::Pull(pull) => Asked {
+                    path: &pull.source,
+                    preserve: pull.tree.as_ref().map(|tree| tree.preserve).unwrap_or_default(),
+                    overrides: None,
+                    rule: (Rule::Pull, key.pull.as_ref()),
+                },
+                FileRequest::Clean(clean) => Asked {
+                    path: &clean.path,
+                    preserve: Preserve::default(),
+                    overrides: None,
+                    rule: (Rule::Push, key.push.as_ref()),
+                },
+                // It joins a transfer of the same key, which has been permitted.
+                FileRequest::Lane(_) => return Ok(granted),
+            };
+            within(&asked, facts, granted)
+        }
+    }
+    .map_err(denied)
+}
+
+/// The verb that the key needs for a request.
+fn verb(key: &Entry, request: &Request) -> Verb {
+    match request {
+        // A key that may open a shell needs no other verb to come back to it.
+        Request::Job(JobRequest::Attach(_)) if key.verbs.contains(Verb::Shell) => Verb::Shell,
+        other => other.verb(),
+    }
+}
+
+/// Decides on a command. A key with `commands` runs these programs with these words, and can change nothing else
+/// of how they run.
+fn command(key: &Entry, run: &Run, facts: &Facts<'_>, granted: Grant) -> Result<Grant, Objection> {
+    let Some(patterns) = &key.commands else { return Ok(granted) };
+    let no = |what: &str| Err((Rule::Commands, format!("{} {what}", facts.at(patterns.line))));
+    let Some(words) = argv(&run.command) else {
+        return no(match run.command {
+            Command::Argv(_) | Command::Shell(_) => {
+                "has no shell: give the program and its arguments as words of their own"
+            }
+            Command::Script { .. } => "has no scripts",
+            Command::Login => "has no shell",
+        });
+    };
+    match run.streams {
+        Streams::Terminal { .. } => return no("has no terminal"),
+        Streams::Followed { stdin: true } if !key.stdin => {
+            return Err((Rule::Stdin, format!("{} has no input", facts.at(patterns.line))));
+        }
+        Streams::Followed { .. } | Streams::Detached => {}
+    }
+    if run.cwd.is_some() {
+        return no("has no working directory of the caller's choice (--cwd)");
+    }
+    if !run.env.is_empty() {
+        return no("has no variables of the caller's choice (--env)");
+    }
+    let (Some(program), Some((_, arguments))) = (facts.program, words.split_first()) else {
+        return no("has no program of this name that only root could have put there");
+    };
+    let mut nearest = None;
+    for pattern in patterns.iter() {
+        match pattern.compare(program, arguments) {
+            Ok(()) => {
+                let program = Some(program.to_vec());
+                return Ok(Grant { line: pattern.line, program, ..granted });
+            }
+            Err(mismatch) if nearest.is_none_or(|(_, far)| mismatch.word() > far) => {
+                nearest = Some(((pattern.line, mismatch), mismatch.word()));
+            }
+            Err(_) => {}
+        }
+    }
+    match nearest {
+        Some(((line, mismatch), 2..)) => {
+            Err((Rule::Commands, format!("nearest is {}, {mismatch}", facts.at(line))))
+        }
+        _ => no(&format!("has no {}", escape(program))),
+    }
+}
+
+/// What a request asks of the host's files.
+struct Asked<'a> {
+    path: &'a [u8],
+    preserve: Preserve,
+    overrides: Option<&'a Overrides>,
+    /// The rule that it is subject to, and the roots of the rule.
+    rule: (Rule, Option<&'a Lined<Vec<Lined<Root>>>>),
+}
+
+/// Decides on file work. A key with roots stays within one of them, and gives files no owners and no rights that
+/// reach further.
+fn within(asked: &Asked<'_>, facts: &Facts<'_>, granted: Grant) -> Result<Grant, Objection> {
+    let (rule, Some(roots)) = asked.rule else { return Ok(granted) };
+    let no = |what: String| Err((rule, format!("{} {what}", facts.at(roots.line))));
+    let Some(path) = path::absolute(facts.home, asked.path) else {
+        return no(format!("has no paths with '.', '..' or '//': {}", escape(asked.path)));
+    };
+    let holds = |root: &&Lined<Root>| root.relative(&path).is_some();
+    let Some(root) = roots.iter().filter(holds).max_by_key(|root| root.as_bytes().len()) else {
+        return no(format!("has no directory above {}", escape(&path)));
+    };
+    let Preserve { xattrs: _, owner, special, acls: _ } = asked.preserve;
+    let chown = |overrides: &Overrides| overrides.user.is_some() || overrides.group.is_some();
+    let chmod = |overrides: &Overrides| {
+        let mut changes = overrides.mode.iter().chain(&overrides.directory_mode);
+        changes.any(|change| change.may_set(SPECIAL))
+    };
+    let option = match asked.overrides {
+        _ if special => "--special",
+        _ if owner => "--owner",
+        Some(overrides) if chown(overrides) => "--chown",
+        Some(overrides) if chmod(overrides) => "--chmod and setuid, setgid or sticky bits",
+        Some(_) | None => {
+            return Ok(Grant { line: root.line, root: Some(root.value.clone()), ..granted });
+        }
+    };
+    no(format!("does not go with {option}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! Why a rule denies a request.
+
+use std::fmt;
+
+use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::verb::Verb;
+
+/// The rule of an entry that denies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rule {
+    /// The keyring does not have the key.
+    Keyring,
+    /// Dates.
+    Dates,
+    /// Networks.
+    Networks,
+    /// Verbs.
+    Verbs,
+    /// Users.
+    Users,
+    /// Commands.
+    Commands,
+    /// Input of commands.
+    Stdin,
+    /// Roots of pushes.
+    Push,
+    /// Roots of pulls.
+    Pull,
+}
+
+/// A request is denied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The verb that the request needs.
+    pub verb: Verb,
+    /// The rule that denies it.
+    pub rule: Rule,
+    /// The user that the key may not act as, if that is why.
+    pub user: Option<String>,
+    /// What the rule has against it.
+    pub why: String,
+}
+
+impl Rule {
+    /// The name that it has in a keyring.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Keyring => "keyring",
+            Self::Dates => "dates",
+            Self::Networks => "networks",
+            Self::Verbs => "verbs",
+            Self::Users => "users",
+            Self::Commands => "commands",
+            Self::Stdin => "stdin",
+            Self::Push => "push",
+            Self::Pull => "pull",
+        }
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule.as_str(), self.why)
+    }
+}
+
+impl From<Denial> for Failure {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial { user: Some(user), .. } => Self::request(Cause::NotAsUser(user)),
+            Denial { verb, rule: Rule::Verbs, .. } => Self::not_permitted(verb),
+            Denial { verb, .. } => {
+                Self::request(Cause::NotPermitted { verb, rule: denial.to_string() })
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! What a key may do: pure functions over the keyring's rules.
+
+mod argv;
+mod decide;
+mod denial;
+mod facts;
+pub mod networks;
+mod outline;
+pub mod path;
+pub mod pattern;
+
+pub use argv::argv;
+pub use decide::{Grant, acting_user, admit, decide};
+pub use denial::{Denial, Rule};
+pub use facts::{Clock, Facts};
+pub use outline::outline;

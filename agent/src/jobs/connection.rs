@@ -1,8 +1,7 @@
-//! An agent's conversation with one supervisor.
+//! An agent's connection to one supervisor.
 //!
-//! Two halves that are used side by side: [`Events`] hears what became of the job and reads its output,
-//! [`Commands`] passes on what the controller says. Dropping both is all it takes to leave; the job goes
-//! on for its grace time.
+//! It has two halves for concurrent use: [`Events`] receives the job's state and reads its output, [`Commands`]
+//! sends what the controller requests. Dropping both leaves the job; it continues for its grace time.
 
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
@@ -22,38 +21,38 @@ use super::inbox::Inbox;
 use super::spool_file::SpoolReader;
 use super::stream::Stream;
 
-/// What became of a job.
+/// A change of a job's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Its command runs.
+    /// The command runs.
     Started(Started),
-    /// It was not started, and why.
+    /// The command was not started, and why.
     Failed(Failure),
-    /// Its output reaches this far.
+    /// The end of each output stream.
     Output(Ack),
-    /// The command has taken this much of its stdin.
+    /// The command has read this much of its stdin.
     StdinTaken(StdinTaken),
-    /// It has ended.
+    /// The command has ended.
     Exit(Exit),
-    /// How far its output has come: the first thing to hear of a job that somebody else started.
+    /// The range of its output: the first event of a job that another session started.
     OutputRange(OutputRange),
-    /// Another conversation has taken this one's place.
+    /// Another session follows the job now.
     Replaced,
 }
 
-/// Hears what a supervisor says.
+/// Receives messages from a supervisor.
 pub struct Events {
     socket: Arc<UnixStream>,
     inbox: Inbox,
     spools: [Option<SpoolReader>; 2],
 }
 
-/// Talks to a supervisor.
+/// Sends messages to a supervisor.
 pub struct Commands {
     socket: Arc<UnixStream>,
 }
 
-/// Both halves of a conversation. Needs a tokio runtime around it.
+/// Splits a connection into both halves. Requires a tokio runtime.
 pub(super) fn halves(socket: StdStream) -> io::Result<(Events, Commands)> {
     socket.set_nonblocking(true)?;
     let socket = Arc::new(UnixStream::from_std(socket)?);
@@ -63,7 +62,7 @@ pub(super) fn halves(socket: StdStream) -> io::Result<(Events, Commands)> {
 }
 
 impl Events {
-    /// The next thing that the supervisor says. Cancelling it loses nothing.
+    /// Receives the next event. Cancel-safe.
     pub async fn next(&mut self) -> Result<Event, ChannelError> {
         loop {
             if let Some(event) = self.heard()? {
@@ -77,10 +76,10 @@ impl Events {
         }
     }
 
-    /// What was received and not told yet.
+    /// The next event that was already received.
     fn heard(&mut self) -> Result<Option<Event>, ChannelError> {
         while let Some(frame) = self.inbox.frame()? {
-            // A word of a newer version is about something that this one does without.
+            // This version can do without words that it does not know.
             let Some(word) = frame.message()? else { continue };
             return Ok(Some(match word {
                 ToAgent::Started(pid) => Event::Started(Started { pid }),
@@ -101,8 +100,8 @@ impl Events {
         Ok(None)
     }
 
-    /// Reads output from offset `from` on, up to `upto`, which the supervisor must have announced.
-    /// Fewer bytes come when the buffer is full or the spool wraps.
+    /// Reads output from offset `from` up to `upto`, which the supervisor must have announced. Returns fewer
+    /// bytes when the buffer is full or the spool wraps.
     pub fn read(
         &self,
         stream: Stream,
@@ -116,12 +115,12 @@ impl Events {
 }
 
 impl Commands {
-    /// Says something. Must not be cancelled, nor called twice at once.
+    /// Sends a message. Must not be cancelled or called concurrently.
     pub async fn say(&self, message: &ToSupervisor) -> Result<(), ChannelError> {
         self.send(&[], &channel::message(message)?).await
     }
 
-    /// Passes on bytes of stdin. Must not be cancelled, nor called twice at once.
+    /// Sends bytes of stdin. Must not be cancelled or called concurrently.
     pub async fn stdin(&self, offset: u64, bytes: &[u8]) -> Result<(), ChannelError> {
         let mut offset = offset;
         for piece in bytes.chunks(STDIN_FRAME) {
@@ -131,7 +130,7 @@ impl Commands {
         Ok(())
     }
 
-    /// Says nothing more; the supervisor hangs up once it has heard everything.
+    /// Closes the sending direction; the supervisor closes the connection once it has read everything.
     pub fn finish(&self) -> Result<(), ChannelError> {
         Ok(rustix::net::shutdown(&*self.socket, Shutdown::Write).map_err(io::Error::from)?)
     }

@@ -1,5 +1,4 @@
-//! Jobs that were started before, found for the key that they belong to. To any other key they are as
-//! if they were not there.
+//! Finds existing jobs for the key that they belong to. Other keys can't tell that they exist.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,35 +15,35 @@ use super::name::JobName;
 use super::record::{Record, State};
 use super::start::{Jobs, StartError};
 
-/// How often a supervisor is looked for that does not listen yet, and how long.
+/// How often to retry connecting to a supervisor that does not listen yet, and for how long.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const LOOK_FOR: Duration = Duration::from_secs(5);
 
 /// A job that was found.
 pub struct Found {
-    /// Which it is.
+    /// The job's name.
     pub name: JobName,
-    /// What was written down of it.
+    /// The job's record.
     pub record: Record,
-    /// Its directory, with its output if it is detached.
+    /// The job's directory, which contains its output if it is detached.
     pub directory: OwnedFd,
-    /// What has become of it.
+    /// The job's status.
     pub status: JobStatus,
 }
 
-/// What has become of a job that was found.
+/// The status of a job that was found.
 pub enum JobStatus {
-    /// It is there, and tells everything again that still matters. Who does not say that it follows
-    /// only listens.
+    /// It runs. The supervisor sends its current state again. A session that does not send `Follow` only
+    /// observes the job.
     Alive(Events, Commands, OutputRange),
-    /// It ended, and nobody came for it in time, or need come.
+    /// It ended, and its exit is in the record.
     Over(exec::Exit),
-    /// It died with its supervisor, or with the host.
+    /// It died with its supervisor or with the host.
     Dead,
 }
 
 impl Jobs {
-    /// Finds a job, of this key alone if one is given. Needs a tokio runtime around it.
+    /// Finds a job, only of this key if one is given. Requires a tokio runtime.
     pub async fn find(&self, key: Option<KeyId>, id: JobId) -> Result<Option<Found>, StartError> {
         let name = match key {
             Some(key) => JobName { key, id },
@@ -66,7 +65,7 @@ impl Jobs {
                 State::NeverBegan => return Ok(None),
                 State::Alive(_) => match listen(directory.as_fd()).await {
                     Ok((events, commands, range)) => JobStatus::Alive(events, commands, range),
-                    // It does not listen yet, or no more.
+                    // The supervisor does not listen yet, or has stopped listening.
                     Err(_) if began.elapsed() < LOOK_FOR => {
                         tokio::time::sleep(LOOK_AGAIN).await;
                         continue;
@@ -78,8 +77,8 @@ impl Jobs {
         }
     }
 
-    /// The job of this id, whoever's it is. Of several the first one that runs: one that came later may have its
-    /// id from the first.
+    /// The job with this id, of any key. Another key may have copied the id, so a running job comes before one
+    /// that ended, and an older job before a newer one.
     fn of_any_key(&self, id: JobId) -> io::Result<Option<JobName>> {
         let mut names = self.directories.names()?;
         names.retain(|name| name.id == id);
@@ -89,7 +88,7 @@ impl Jobs {
             .min_by_key(|name| (!self.is_alive(*name), began(name).unwrap_or(u64::MAX))))
     }
 
-    /// All jobs whose ids begin with these digits, of this key alone if one is given, the oldest first.
+    /// All jobs whose ids begin with these digits, only of this key if one is given, the oldest first.
     pub fn list(&self, key: Option<KeyId>, prefix: &str) -> io::Result<Vec<job::Job>> {
         let mut jobs = Vec::new();
         for job in self.directories.names()? {
@@ -101,7 +100,7 @@ impl Jobs {
                 Ok(found) if found.state != State::NeverBegan => {
                     jobs.push(self.listed(job.id, found));
                 }
-                // It goes while we look, or the host's crash has left nothing of it.
+                // The job was removed meanwhile, or a crash of the host destroyed its record.
                 Ok(_) | Err(_) => {}
             }
         }
@@ -110,12 +109,12 @@ impl Jobs {
     }
 
     fn listed(&self, job: JobId, found: OldDirectory) -> job::Job {
-        let OldDirectory { record, state, heard_of, .. } = found;
+        let OldDirectory { record, state, modified_at, .. } = found;
         let (state, ended_ms) = match state {
             State::Alive(None) => (job::State::Running, None),
-            // It was written to last when the command had ended.
+            // The supervisor last writes to the record when the command has ended.
             State::Alive(Some(exit)) | State::Over(exit) => {
-                (job::State::Ended(exit.end.into()), heard_of.map(milliseconds))
+                (job::State::Ended(exit.end.into()), modified_at.map(milliseconds))
             }
             State::Dead | State::NeverBegan => (self.died(&record), None),
         };
@@ -123,7 +122,7 @@ impl Jobs {
         job::Job { job, key, detached, began_ms, ended_ms, user, command, state }
     }
 
-    /// What has become of a job whose supervisor was there and has gone.
+    /// The state of a job whose supervisor has disconnected.
     pub fn left_behind(&self, job: JobName) -> io::Result<job::State> {
         let OldDirectory { record, state, .. } = self.directories.find(job)?;
         Ok(match state {
@@ -132,13 +131,13 @@ impl Jobs {
         })
     }
 
-    /// What is to be said of a job that died.
+    /// The state of a job that died.
     pub fn died(&self, record: &Record) -> job::State {
         job::State::Died { with_host: record.boot != self.settings.boot }
     }
 }
 
-/// Connects to a supervisor and hears how its job stands.
+/// Connects to a supervisor and receives the range of its job's output.
 async fn listen(
     directory: std::os::fd::BorrowedFd<'_>,
 ) -> Result<(Events, Commands, OutputRange), ChannelError> {

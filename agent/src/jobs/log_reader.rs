@@ -1,6 +1,6 @@
-//! Reads what a detached job has kept of a stream ([`super::log`]), while it is written and afterwards.
+//! Reads one stream of a detached job's output ([`super::log`]), also while it is written.
 //!
-//! Invariant: bytes come in order and each at its own offset; what is not kept is passed over.
+//! Invariant: bytes come in order, each with its own offset; missing ranges are skipped.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::stream::Stream;
 
-/// Bytes looked through at once for the ends of lines.
+/// Bytes that are searched at once for line ends.
 const BLOCK: u64 = 64 * 1024;
 
 /// One stream of a job's log.
@@ -27,13 +27,14 @@ impl LogReader {
         Self { directory, stream, open: None }
     }
 
-    /// Reads the next bytes at this offset or, if that is not kept, behind it. Gives where they begin
-    /// and how many there are; nothing if there are none yet.
+    /// Reads the next bytes at this offset or, if that is missing, after it. Returns where they begin and how
+    /// many there are, or `None` if there are none yet.
     pub fn read(&mut self, from: u64, buffer: &mut [u8]) -> io::Result<Option<(u64, usize)>> {
         let mut from = from;
         let mut segments = Vec::new();
         loop {
-            // Looked at again once the directory was: a segment that has one behind it grows no more.
+            // The open segment is read again after each listing: once a later segment is listed, it no longer
+            // grows.
             if let Some(len) = self.read_open(from, buffer)? {
                 return Ok(Some((from, len)));
             }
@@ -43,7 +44,7 @@ impl LogReader {
             }
             let Some(next) = next(&segments, from, self.opened()) else { return Ok(None) };
             match self.open(next) {
-                // The oldest has gone meanwhile: then another is the oldest.
+                // The oldest segment was removed meanwhile: list again.
                 Err(Errno::NOENT) => {}
                 opened => {
                     opened?;
@@ -53,7 +54,7 @@ impl LogReader {
         }
     }
 
-    /// Where the bytes that are kept begin and end.
+    /// Offsets of the first stored byte and of the end.
     pub fn bounds(&mut self) -> io::Result<(u64, u64)> {
         loop {
             let segments = self.segments()?;
@@ -67,8 +68,8 @@ impl LogReader {
         }
     }
 
-    /// Takes off what a crash of the host has left at the end of what was being written: the file had its
-    /// length already, and not yet its bytes, which read as zeros. Only for a job that died with its host.
+    /// Truncates the zeros that a crash of the host left at the end: the file's new length was on disk, but not
+    /// yet its bytes. Only for a job that died with its host.
     pub fn cut_unwritten(&mut self) -> io::Result<()> {
         for begin in self.segments()?.into_iter().rev() {
             let len = self.open(begin)?;
@@ -90,7 +91,7 @@ impl LogReader {
         Ok(())
     }
 
-    /// The length of the segment that begins here without the zeros at its end.
+    /// The length of the segment without the zeros at its end.
     fn written(&self, begin: u64, len: u64) -> io::Result<u64> {
         let mut block = vec![0; usize::try_from(BLOCK).unwrap_or(usize::MAX)];
         let mut end = len;
@@ -106,7 +107,7 @@ impl LogReader {
         Ok(0)
     }
 
-    /// Where the last `lines` lines begin. An end without a newline is a line too.
+    /// Where the last `lines` lines begin. An unterminated last line counts.
     pub fn lines(&mut self, lines: u64) -> io::Result<u64> {
         let (begin, end) = self.bounds()?;
         if lines == 0 {
@@ -120,7 +121,7 @@ impl LogReader {
             self.read_exact(from, &mut block[..len])?;
             for (index, byte) in block[..len].iter().enumerate().rev() {
                 let offset = from + index as u64;
-                // The newline at the very end ends the last line, and begins none.
+                // The newline at the very end terminates the last line and begins none.
                 if *byte == b'\n' && offset + 1 != end {
                     left -= 1;
                     if left == 0 {
@@ -133,7 +134,7 @@ impl LogReader {
         Ok(begin)
     }
 
-    /// Fills the buffer; what is not kept any more reads as zeros, which are no ends of lines.
+    /// Fills the buffer; missing bytes read as zeros, which are no line ends.
     fn read_exact(&mut self, from: u64, buffer: &mut [u8]) -> io::Result<()> {
         buffer.fill(0);
         let (mut at, end) = (from, from + buffer.len() as u64);
@@ -155,14 +156,14 @@ impl LogReader {
         self.open.as_ref().map(|(begin, _)| *begin)
     }
 
-    /// Reads from the open segment, if it has bytes at this offset.
+    /// Reads from the open segment, if it contains this offset.
     fn read_open(&self, from: u64, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
         let Some((begin, file)) = &self.open else { return Ok(None) };
         let Some(position) = from.checked_sub(*begin) else { return Ok(None) };
         Ok(Some(rustix::io::pread(file, buffer, position)?).filter(|&len| len > 0))
     }
 
-    /// Opens a segment, and gives its length.
+    /// Opens a segment, and returns its length.
     fn open(&mut self, begin: u64) -> Result<u64, Errno> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file =
@@ -184,8 +185,8 @@ impl LogReader {
     }
 }
 
-/// The segment to open for the byte at `from`, which the one that is open does not have: the last that
-/// begins there or before, unless that is the open one, else the first behind.
+/// The segment to open for the byte at `from`, which is not in the open one: the last segment that begins at or
+/// before it, unless that is the open one, else the first segment behind it.
 fn next(begins: &[u64], from: u64, open: Option<u64>) -> Option<u64> {
     let behind = begins.partition_point(|&begin| begin <= from);
     let holds = behind.checked_sub(1).and_then(|index| begins.get(index)).copied();
@@ -197,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_crash_has_left_unwritten_is_no_output() {
+    fn zeros_after_a_crash_are_cut_off() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, parts: &[&[u8]]| {
             std::fs::write(dir.path().join(name), parts.concat()).unwrap();
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_segment_that_may_have_a_byte_is_tried_before_the_one_behind() {
+    fn the_segment_with_a_byte_comes_before_the_next_one() {
         assert_eq!(next(&[], 0, None), None);
         assert_eq!(next(&[0, 10, 20], 0, None), Some(0));
         assert_eq!(next(&[0, 10, 20], 15, None), Some(10));

@@ -1,22 +1,22 @@
-//! What a job is called on its host: its key and its id together, for an id is the controller's choice. So no
-//! key can take another's ids, or learn of them.
+//! A job's name on its host: its key and its id, because the controller chooses the id. So no key can take
+//! another key's ids, or find out that they exist.
 
 use std::fmt;
 use std::str::FromStr;
 
 use lariat_base::name::{BadId, JobId, KeyId};
 
-/// A job of a key. Its text is the name of the job's directory.
+/// A key's job. Its text is the name of the job's directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobName {
-    /// Whose job it is.
+    /// The key that started it.
     pub key: KeyId,
-    /// Which of that key's.
+    /// Its id, unique within the key.
     pub id: JobId,
 }
 
 impl JobName {
-    /// Bytes of [`Self::to_bytes`].
+    /// The length of [`Self::to_bytes`].
     pub(super) const LEN: usize = 32;
 
     pub(super) fn to_bytes(self) -> [u8; Self::LEN] {

@@ -1,8 +1,8 @@
-//! What a job's record says, as it lies in its directory: the [`Record`], then a [`Mark`] when its command is
-//! about to be started and another when it has ended.
+//! A job's record, as stored in its directory: the [`Record`], then a [`Mark`] before its command is started
+//! and another when it has ended.
 //!
-//! Each is behind its length as `u32`. A later version may add to the end of each, and an earlier one reads
-//! what it knows: an agent understands the records of whichever version started the job.
+//! Each is preceded by its length as `u32`. Later versions may append fields to each, and earlier ones ignore
+//! them: an agent understands the records of any version.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -14,47 +14,47 @@ use serde::{Deserialize, Serialize};
 
 use super::words::Exit;
 
-/// Most bytes of the command that its record shows.
+/// Most bytes of the command in its record.
 const SUMMARY: usize = 256;
 
-/// What is written down of a job before its command is started.
+/// The part of a job's record that is written before its command is started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The version of the agent that started the job: [`super::channel::VERSION`].
     pub version: u16,
-    /// Whose job it is.
+    /// The key that started it.
     pub key: KeyId,
     /// The boot of the host that it ran in.
     pub boot: BootId,
     /// When it began, in milliseconds since 1970.
     pub began_ms: u64,
-    /// Whether it is detached, so that its output is kept.
+    /// Whether it is detached, so that its output is logged.
     pub detached: bool,
-    /// Whom it runs as, if not as the agent's own user.
+    /// The user it runs as, if not the agent's own.
     pub user: Option<String>,
     /// The beginning of its command.
     pub summary: Vec<u8>,
 }
 
 impl Record {
-    /// The part of a command that a record shows.
+    /// The part of a command that its record contains.
     pub fn summary(command: &[u8]) -> Vec<u8> {
         command[..command.len().min(SUMMARY)].to_vec()
     }
 
-    /// Writes it down, as the first thing in the file.
+    /// Writes the record at the beginning of the file.
     pub(super) fn write(&self, mut file: &File) -> io::Result<()> {
         file.write_all(&prefixed(self)?)
     }
 
-    /// Reads a file that [`Self::write`] and perhaps [`Mark::add`] have written.
+    /// Reads a file that [`Self::write`] and perhaps [`Mark::add`] wrote.
     pub(super) fn read(mut file: &File) -> io::Result<(Self, Progress)> {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let mut rest = bytes.as_slice();
         let record = take(&mut rest)?.ok_or(io::ErrorKind::InvalidData)?;
         let mut progress = Progress::default();
-        // A mark that was cut off by the host's end was not written down.
+        // A mark that a crash of the host truncated does not count.
         while let Ok(Some(mark)) = take(&mut rest) {
             match mark {
                 Mark::Began => progress.began = true,
@@ -65,7 +65,7 @@ impl Record {
     }
 }
 
-/// What its supervisor adds to a job's record.
+/// What its supervisor appends to a job's record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Mark {
     /// The command is about to be started: from here on it may have run.
@@ -75,36 +75,36 @@ pub(super) enum Mark {
 }
 
 impl Mark {
-    /// Writes it down, behind what is there.
+    /// Appends the mark to the record.
     pub(super) fn add(self, mut file: &File) -> io::Result<()> {
         file.write_all(&prefixed(&self)?)
     }
 }
 
-/// How far a job came, as its record says.
+/// How far a job came, by its record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress {
     /// Its command may have run.
     pub(super) began: bool,
-    /// How it ended.
+    /// Its exit, if it has ended.
     pub(super) exit: Option<Exit>,
 }
 
-/// What became of a job.
+/// A job's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Its supervisor lives: its command runs, or it has ended so and its output waits for somebody to
-    /// come for it.
+    /// Its supervisor runs: the command runs, or it has ended with this exit and its output waits for a
+    /// controller.
     Alive(Option<Exit>),
-    /// It ended, and that was written down: nobody came for it, or nobody need come.
+    /// It ended, and its exit is in the record.
     Over(Exit),
     /// Its supervisor died.
     Dead,
-    /// Its command was never started, and will not be: its agent died before a supervisor had it.
+    /// Its command was not started, and will not be: the agent died before a supervisor received it.
     NeverBegan,
 }
 
-/// A length, then the message.
+/// Encodes a message, preceded by its length.
 fn prefixed<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
     let payload = codec::encode(message).map_err(io::Error::other)?;
     let len = u32::try_from(payload.len()).map_err(io::Error::other)?;
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
     use crate::jobs::words::{End, Offsets};
 
-    /// Other releases of the agent read what this one writes.
+    /// Other releases of the agent read these bytes.
     #[test]
     fn a_record_is_these_bytes() {
         let record = Record {
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(Record::read(&file).unwrap(), (record, progress));
     }
 
-    /// A record as a version wrote it that knew less, and one of a version that knows more.
+    /// Records of a version with fewer fields and of one with more.
     #[test]
     fn records_of_other_versions_are_understood() {
         let older = "27000000 0200 01010101010101010101010101010101 02020202020202020202020202020202 \

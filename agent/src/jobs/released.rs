@@ -1,9 +1,8 @@
-//! The names of jobs whose controllers have everything: their directories are gone, but a request that was
-//! under way all the time, on a connection that broke long ago, must not run one of them again.
+//! The names of jobs whose results were delivered completely. Their directories are removed, but a delayed
+//! request on an old connection must not run one of them again.
 //!
-//! Names are kept in two generations, in memory and in a file each. When the newer one is full it
-//! becomes the older one, and what that was is forgotten: nothing grows, and the newest
-//! [`GENERATION`] names are always there.
+//! Names are kept in two generations, each in memory and in a file. When the newer generation is full it
+//! replaces the older one: memory is bounded, and at least the newest [`GENERATION`] names are kept.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
@@ -17,16 +16,16 @@ use lariat_base::name::JobId;
 
 use super::name::JobName;
 
-/// Names in a full generation. More than there can be requests under way, many times over.
+/// Names in a full generation: many times more than requests that can be in transit.
 const GENERATION: usize = 32 * 1024;
 
 const NEWER: &str = "released.jobs";
 const OLDER: &str = "released.jobs.old";
 
-/// Where earlier versions have kept ids alone, without their keys. They are forgotten with the first generation.
+/// Files of earlier versions, which contain ids without keys. They are removed with the first generation.
 const IDS: [&str; 2] = ["released", "released.old"];
 
-/// Names that are not given out again.
+/// Names that must not be used again.
 pub(super) struct Released(Mutex<Generations>);
 
 struct Generations {
@@ -39,7 +38,7 @@ struct Generations {
 }
 
 impl Released {
-    /// Reads what earlier runs of the agent have left in its state directory.
+    /// Reads the files of earlier runs in the agent's state directory.
     pub(super) fn open(state: &Path) -> io::Result<Self> {
         Self::of_size(state, GENERATION)
     }
@@ -48,7 +47,7 @@ impl Released {
         let file = append(&state.join(NEWER))?;
         let names = |name| read(&state.join(name), size);
         let (newer, older) = (names(NEWER)?, names(OLDER)?);
-        // A crash may have left a part of a name: what comes next must stand where names stand.
+        // A crash may have truncated the last name: new names must begin at a multiple of the length.
         file.set_len((newer.len() * JobName::LEN) as u64)?;
         let [newer, older] = [newer, older]
             .map(|names| names.into_iter().map(JobName::from_bytes).collect::<HashSet<JobName>>());
@@ -68,7 +67,7 @@ impl Released {
             || generations.ids.contains(&job.id)
     }
 
-    /// Keeps a name. It is kept in memory also when the file can't be written.
+    /// Adds a name. It is kept in memory even if the file can't be written.
     pub(super) fn add(&self, job: JobName) -> io::Result<()> {
         let mut generations = lock(&self.0);
         let mut made_room = Ok(());
@@ -93,7 +92,7 @@ impl Generations {
         Ok(())
     }
 
-    /// A name goes into the file at one stroke or not at all, as long as the disk has room.
+    /// A name is appended in one write, so it is stored completely or not at all unless the disk is full.
     fn write(&mut self, job: JobName) -> io::Result<()> {
         if self.newer.contains(&job) { Ok(()) } else { self.file.write_all(&job.to_bytes()) }
     }
@@ -103,7 +102,7 @@ fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
-/// What is in a file, as much as a generation has; nothing if there is no file.
+/// The complete entries of a file, at most one generation; none if the file does not exist.
 fn read<const N: usize>(path: &Path, most: usize) -> io::Result<Vec<[u8; N]>> {
     let mut bytes = Vec::new();
     match File::open(path) {
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_id_spoils_no_other() {
+    fn a_truncated_id_affects_no_other() {
         let state = tempfile::tempdir().unwrap();
         Released::open(state.path()).unwrap().add(job(1)).unwrap();
         append(&state.path().join(NEWER)).unwrap().write_all(&[2; 17]).unwrap();
@@ -155,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_one_keys_and_what_an_earlier_version_has_written_is_everybodys() {
+    fn names_are_per_key_and_ids_of_earlier_versions_match_every_key() {
         let state = tempfile::tempdir().unwrap();
         fs::write(state.path().join("released"), [7; 16]).unwrap();
         let released = Released::of_size(state.path(), 4).unwrap();

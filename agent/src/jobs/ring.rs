@@ -1,8 +1,7 @@
-//! Where a stream's bytes lie in a file of fixed size: the byte at offset `o` is at position
-//! `o % capacity`. No I/O.
+//! Where a stream's bytes are stored in a file of fixed size: the byte at offset `o` is at position `o %
+//! capacity`. No I/O.
 //!
-//! Invariant: `acked <= end <= acked + capacity`, so a byte is only ever overwritten once it was
-//! acknowledged.
+//! Invariant: `acked <= end <= acked + capacity`, so a byte is overwritten only after it was acknowledged.
 
 /// A stream's window onto a file of fixed size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,12 +11,12 @@ pub(super) struct Ring {
     end: u64,
 }
 
-/// A range of bytes that lies in one piece in the file.
+/// A range of bytes that is contiguous in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
-    /// Where in the file it begins.
+    /// Where it begins in the file.
     pub(super) position: u64,
-    /// How long it is, in bytes.
+    /// Its length in bytes.
     pub(super) len: u64,
 }
 
@@ -47,25 +46,25 @@ impl Ring {
         self.end
     }
 
-    /// The next piece that may be written; its length is 0 when the window is full.
+    /// The next range that may be written; its length is 0 when the window is full.
     pub(super) fn writable(self) -> Piece {
         piece(self.capacity, self.end, self.acked + self.capacity)
     }
 
-    /// `len` bytes of the writable piece were written.
+    /// Records that `len` bytes of the writable range were written.
     pub(super) fn wrote(&mut self, len: u64) {
         debug_assert!(len <= self.writable().len, "only what is writable is written");
         self.end += len;
     }
 
-    /// Everything before `upto` may be forgotten. `false` when it was never written.
+    /// Drops everything before `upto`. `false` if that was never written.
     pub(super) fn ack(&mut self, upto: u64) -> bool {
         self.acked = self.acked.max(upto.min(self.end));
         upto <= self.end
     }
 }
 
-/// The first piece of the bytes from one offset up to another.
+/// The first contiguous piece of the bytes between two offsets.
 pub(super) fn piece(capacity: u64, from: u64, upto: u64) -> Piece {
     let position = from % capacity;
     Piece { position, len: upto.saturating_sub(from).min(capacity - position) }
@@ -92,7 +91,7 @@ mod tests {
     }
 
     proptest! {
-        /// A stream through a tiny file arrives as it was, whatever the steps.
+        /// A stream through a small file arrives unchanged, in any order of steps.
         #[test]
         fn what_is_read_is_what_was_written(
             bits in 0_u32..5,
@@ -118,7 +117,7 @@ mod tests {
             }
         }
 
-        /// At most two pieces cover any range that the window holds.
+        /// Two contiguous pieces cover any range of the window.
         #[test]
         fn two_pieces_cover_the_window(bits in 0_u32..5, from in 0_u64..100, len in 0_u64..32) {
             let capacity = 1 << bits;

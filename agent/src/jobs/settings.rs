@@ -1,4 +1,4 @@
-//! What all jobs of an agent have in common, and what a command gets from it: its user, its clean
+//! Settings that all jobs of an agent share, and those that a command inherits: its user, its clean
 //! environment, its grace time.
 
 use std::fs;
@@ -16,13 +16,13 @@ use crate::config::Config;
 use crate::core::ActAs;
 use crate::user::User;
 
-/// The agent's own binary: the one that runs, also when another has taken its place on disk.
+/// The agent's own binary: the running one, even if the file was replaced.
 pub(crate) const OWN_BINARY: &str = "/proc/self/exe";
 
-/// The locale of a command whose host has none set.
+/// The locale of commands if the agent has none.
 const LANG: &str = "C.UTF-8";
 
-/// What all jobs have in common.
+/// Settings that all jobs share.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The program that is run as `PROGRAM supervise`.
@@ -37,13 +37,13 @@ pub struct Settings {
     pub max_grace: Duration,
     /// Bytes of each output stream of a detached job that are kept.
     pub log_limit: u64,
-    /// Bytes of output that all jobs keep on disk.
+    /// Bytes of output of all jobs that are kept on disk.
     pub output: u64,
-    /// Most processes and threads of a job at a time, where they can be counted.
+    /// Most processes and threads of a job at a time, where the kernel can count them.
     pub tasks_max: u32,
     /// How long a detached job is kept after its end.
     pub keep: Duration,
-    /// The host's boot.
+    /// The host's current boot.
     pub boot: BootId,
 }
 
@@ -105,11 +105,10 @@ impl Settings {
     }
 }
 
-/// What one job may have of the processes and threads that the host can have, in percent. It is what
-/// systemd gives to a service.
+/// The percentage of the host's processes and threads that one job may use. systemd gives a service the same.
 const SHARE_OF_TASKS: u64 = 15;
 
-/// Most tasks of a job, unless the configuration says otherwise.
+/// The default limit of a job's tasks.
 fn share_of_tasks() -> u32 {
     let limits = ["/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"];
     let limits = limits.map(|path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());

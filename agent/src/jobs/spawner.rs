@@ -1,7 +1,7 @@
-//! Starts supervisors. One is always kept ready, waiting for its request, because to have it born is the
-//! largest part of the time that a short command takes.
+//! Starts supervisors. One is always kept ready, waiting for its request, because starting it takes most of the
+//! time of a short command.
 //!
-//! A supervisor that is ready has opened nothing and knows nothing; it leaves when the agent goes.
+//! An idle supervisor has no open files and exits when the agent does.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,10 +21,10 @@ use super::supervise::{ASIDE, SUBCOMMAND};
 use super::{channel, scope};
 use crate::descriptors;
 
-/// Longest time that a supervisor may take to be born.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait for a new supervisor.
+const FORK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Room for the frames of a thread that waits, in bytes.
+/// Stack size of the thread that waits for the zygote, in bytes.
 const STACK: usize = 64 * 1024;
 
 pub(super) struct Spawner {
@@ -38,24 +38,24 @@ struct State {
     zygote: Option<Zygote>,
 }
 
-/// The process that supervisors are forked from; see [`zygote`](super::supervise::zygote). It leaves
+/// The process that supervisors are forked from; see [`zygote`](super::supervise::zygote). It stops forking
 /// when this is dropped.
 struct Zygote(UnixStream);
 
 impl Spawner {
-    /// For supervisors that are forked from `PROGRAM supervise`.
+    /// Creates a spawner whose supervisors are forked from `PROGRAM supervise`.
     pub(super) fn new(program: PathBuf) -> Self {
         Self { program, state: Mutex::default() }
     }
 
-    /// Gives a supervisor its request, and the descriptors that go with it.
+    /// Sends a request with its descriptors to a supervisor, and returns the supervisor's socket.
     pub(super) fn start(
         &self,
         request: &[u8],
         with: [BorrowedFd<'_>; 2],
     ) -> io::Result<UnixStream> {
         if let Some(ready) = self.lock().ready.take() {
-            // One that somebody has killed meanwhile takes nothing: then a new one does.
+            // The idle supervisor may have been killed meanwhile: then a new one takes the request.
             if channel::send_all(&ready, request, &with).is_ok() {
                 return Ok(ready);
             }
@@ -65,11 +65,11 @@ impl Spawner {
         Ok(new)
     }
 
-    /// Sees to it that one is ready. Call it when nobody waits for anything.
+    /// Makes sure that an idle supervisor exists. Call it when no client is waiting.
     pub(super) fn make_ready(&self) {
         let mut state = self.lock();
         if state.ready.is_none() {
-            // Without one the next command just takes a little longer.
+            // If this fails, the next command starts its own supervisor.
             state.ready = state.spawn(&self.program).ok();
         }
     }
@@ -81,7 +81,7 @@ impl Spawner {
 
 impl State {
     fn spawn(&mut self, program: &Path) -> io::Result<UnixStream> {
-        // One that somebody has killed answers nothing: then a new one does.
+        // The zygote may have been killed: then a new one is started.
         if let Some(Ok(made)) = self.zygote.as_mut().map(Zygote::fork) {
             return made;
         }
@@ -93,7 +93,7 @@ impl State {
                     return made;
                 }
                 Err(error) => tracing::warn!(
-                    "commands run in the agent's own unit, for systemd-run gives them none: {error}"
+                    "commands run in the unit of the agent, because systemd-run failed: {error}"
                 ),
             }
         }
@@ -105,7 +105,7 @@ impl State {
 impl Zygote {
     fn start(mut command: Command, arguments: &[&str]) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
-        ours.set_read_timeout(Some(PATIENCE))?;
+        ours.set_read_timeout(Some(FORK_TIMEOUT))?;
         let mut process = command
             .arg0("lariatd")
             .args(arguments)
@@ -115,18 +115,18 @@ impl Zygote {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        // It has forked nothing yet, so commands inherit the limit that the agent had.
+        // Nothing was forked yet, so commands inherit the limit that the agent was started with.
         let limit = descriptors::original();
         let _ = prlimit(Some(Pid::from_child(&process)), Resource::Nofile, limit);
-        // So that it is no zombie, whenever it ends.
+        // Waits for the process, so that it does not remain a zombie.
         thread::Builder::new().name("zygote".to_owned()).stack_size(STACK).spawn(move || {
             let _ = process.wait();
         })?;
         Ok(Self(ours))
     }
 
-    /// Has it fork: the new supervisor's socket, or why there is none. It fails itself if there is nobody
-    /// to be asked.
+    /// Forks a supervisor. The inner result is its socket or the error of the fork; the outer one fails if the
+    /// zygote does not answer.
     fn fork(&mut self) -> io::Result<io::Result<UnixStream>> {
         let (ours, theirs) = UnixStream::pair()?;
         channel::send_all(&self.0, &[ASK], &[theirs.as_fd()])?;

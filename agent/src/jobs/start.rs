@@ -1,4 +1,4 @@
-//! Starting jobs, and forgetting them.
+//! Starts jobs, and removes them.
 
 use std::fs;
 use std::io;
@@ -25,22 +25,22 @@ use super::settings::Settings;
 use super::spawner::Spawner;
 use crate::core::ActAs;
 
-/// How long a job's id, and so its directory, is kept after its end, or its supervisor's death.
+/// How long a job's directory, and so its id, is kept after its end or its supervisor's death.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// How many jobs are started before is looked whether all of them keep too much.
+/// The number of job starts after which the limits on kept output are checked.
 const SWEEP_AFTER: u32 = 256;
 
 /// Why a job was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The key has, or had, a job of this id: attach to it.
+    /// The key has, or had, a job with this id: attach to it.
     #[error("this job id is taken")]
     Exists,
-    /// The system failed us.
+    /// A system call failed.
     #[error("start a supervisor: {0}")]
     Io(#[from] io::Error),
-    /// The supervisor could not be talked to.
+    /// Communication with the supervisor failed.
     #[error(transparent)]
     Channel(#[from] ChannelError),
 }
@@ -72,7 +72,7 @@ impl Jobs {
     /// Opens the jobs in an agent's state directory.
     pub fn open(state: &Path, settings: Settings) -> io::Result<Self> {
         let spawner = Arc::new(Spawner::new(settings.supervisor.clone()));
-        // Beside the start, which does not wait for systemd.
+        // In the background: the agent's own start does not wait for systemd.
         let other = Arc::clone(&spawner);
         thread::Builder::new().name("spawner".to_owned()).spawn(move || other.make_ready())?;
         let (directories, released) =
@@ -80,7 +80,7 @@ impl Jobs {
         Ok(Self { directories, released, settings, spawner, started: AtomicU32::new(0) })
     }
 
-    /// Starts a job: writes it down, then starts its supervisor. Needs a tokio runtime around it.
+    /// Starts a job: creates its record, then starts its supervisor. Requires a tokio runtime.
     ///
     /// `program` is the path of an argv's program, if it has been looked up already. That the command runs, or why
     /// not, is the first thing to hear.
@@ -101,7 +101,7 @@ impl Jobs {
                 StartError::Io(error)
             }
         })?;
-        // Looked at only now: an id is among those that were released before its directory goes.
+        // Checked only now: a job's id is added to the released ones before its directory is removed.
         let supervisor = if self.released.contains(job) {
             Err(StartError::Exists)
         } else {
@@ -110,27 +110,27 @@ impl Jobs {
                 .map_err(StartError::Io)
         };
         if supervisor.is_err() {
-            // The supervisor was not told its command: whoever asks again may.
+            // No supervisor received the command, so the id may be used again.
             let _ = self.directories.remove(job);
         }
         self.started.fetch_add(1, Ordering::Relaxed);
-        // From here on the command may run, whatever becomes of us.
+        // From here on the command may run, whatever happens to the agent.
         Ok(connection::halves(supervisor?)?)
     }
 
-    /// Forgets a job whose controller has everything. Its id is not given out again.
+    /// Removes a job whose result was delivered completely. Its id can't be used again.
     pub fn release(&self, job: JobName) -> io::Result<()> {
         let kept = self.released.add(job);
         kept.and(self.forget(job))
     }
 
-    /// Forgets a job whose command was not started.
+    /// Removes a job whose command was not started.
     pub fn forget(&self, job: JobName) -> io::Result<()> {
         self.spawner.make_ready();
         self.directories.remove(job)
     }
 
-    /// Whether so many jobs were started since this was last so that a sweep is due.
+    /// Whether enough jobs were started since the last sweep for another one.
     pub fn is_sweep_due(&self) -> bool {
         let due = self.started.load(Ordering::Relaxed) >= SWEEP_AFTER;
         if due {
@@ -139,18 +139,18 @@ impl Jobs {
         due
     }
 
-    /// Removes what nobody came for in [`KEPT`], detached jobs in their own time, as of `now`, and what of all
-    /// jobs is too much; `is_owner` tells who is an owner.
+    /// Removes jobs that ended more than [`KEPT`] ago, detached jobs after their own time, and jobs beyond the
+    /// limits on kept output.
     pub fn sweep(&self, now: SystemTime, is_owner: impl Fn(KeyId) -> bool) {
-        // A clock that stands before 1970 and a day is not set yet.
+        // A clock before 2 January 1970 is not set yet.
         let Some(followed_since) = now.checked_sub(KEPT) else { return };
         let detached_since = now.checked_sub(self.settings.keep).unwrap_or(SystemTime::UNIX_EPOCH);
-        // An id is kept for its time, also if the rest is not.
+        // A detached job's id can't be used again after its directory is removed.
         let old = self
             .directories
             .sweep(Keep { followed_since, detached_since }, |job| self.released.add(job));
         for (removed, which) in
-            [(old, "that ended long ago"), (self.trim(is_owner), "for want of room")]
+            [(old, "that ended long ago"), (self.trim(is_owner), "to free space")]
         {
             match removed {
                 Ok(0) => {}
@@ -179,7 +179,7 @@ impl Jobs {
     }
 }
 
-/// The host's boot, which changes with every start of its kernel.
+/// The id of the host's current boot, which changes with every start of its kernel.
 pub fn boot_id() -> io::Result<BootId> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     text.trim().replace('-', "").parse().map_err(|_| Errno::INVAL.into())

@@ -39,7 +39,7 @@ fn an_id_is_given_out_once_until_it_is_forgotten() {
 }
 
 #[test]
-fn the_record_tells_what_became_of_it() {
+fn the_state_follows_from_the_record() {
     let state = tempfile::tempdir().unwrap();
     let directories = Directories::open(state.path(), BOOT).unwrap();
     let made = directories.create(JOB, &record()).unwrap();
@@ -89,7 +89,7 @@ fn an_id_whose_command_was_never_started_is_free() {
     taken(&directories);
     directories.remove(JOB).unwrap();
     drop(directories.create(JOB, &mine).unwrap());
-    // What a record of an earlier boot does not say may have been lost.
+    // After a reboot, parts of a record may be lost.
     let rebooted = Directories::open(state.path(), BootId([3; 16])).unwrap();
     assert_eq!(rebooted.find(JOB).unwrap().state, State::Dead);
     taken(&rebooted);
@@ -97,7 +97,7 @@ fn an_id_whose_command_was_never_started_is_free() {
 }
 
 #[test]
-fn what_nobody_came_for_is_swept_in_time_and_what_lives_is_not() {
+fn unfetched_jobs_are_removed_in_time_and_running_ones_are_not() {
     let state = tempfile::tempdir().unwrap();
     let directories = Directories::open(state.path(), BOOT).unwrap();
     let [alive, over, dead, torn, kept] =
@@ -114,7 +114,7 @@ fn what_nobody_came_for_is_swept_in_time_and_what_lives_is_not() {
     Mark::Began.add(&died.record).unwrap();
     drop(died);
     directories.create(torn, &record()).unwrap().record.set_len(2).unwrap();
-    // What began long ago ended just now.
+    // The record's modification time is when the job ended, not when it began.
     let now = SystemTime::now();
     let hour = std::time::Duration::from_secs(3600);
     let sweep = |followed_since, detached_since| {
@@ -134,7 +134,7 @@ fn what_nobody_came_for_is_swept_in_time_and_what_lives_is_not() {
 }
 
 #[test]
-fn what_jobs_keep_is_counted_whatever_became_of_them() {
+fn usage_includes_jobs_in_any_state() {
     let state = tempfile::tempdir().unwrap();
     let directories = Directories::open(state.path(), BOOT).unwrap();
     let [alive, detached, torn] = [1, 2, 3].map(|id| JobName { key: KEY, id: JobId([id; 16]) });
@@ -151,7 +151,7 @@ fn what_jobs_keep_is_counted_whatever_became_of_them() {
 }
 
 #[test]
-fn an_id_is_each_keys_own() {
+fn each_key_has_its_own_ids() {
     let state = tempfile::tempdir().unwrap();
     let directories = Directories::open(state.path(), BOOT).unwrap();
     let theirs = JobName { key: KeyId([2; 16]), ..JOB };

@@ -1,11 +1,10 @@
-//! What the zygote knows of the supervisors that it has forked, so that it can clear away behind one that
-//! was killed: its control group, its command, and whether the command is over.
+//! What the zygote knows of its supervisors, so that it can clean up after one that was killed: its control
+//! group, its command, and whether the command is over.
 //!
-//! Supervisors write it into one pipe that all of them share. The zygote reads it only when it forks or when
-//! a supervisor has ended, so nobody is woken for it; there are fewer reports than the pipe has room for.
+//! Supervisors write reports to a shared pipe. The zygote reads it only when it forks or when a supervisor has
+//! ended, so a report wakes no process; the pipe has room for more reports than there can be.
 //!
-//! Invariant: a process id stands for a supervisor only until that one has been waited for, and cannot be
-//! anybody else's before.
+//! Invariant: a process id identifies a supervisor until that was waited for; the kernel can't reuse it before.
 
 use std::collections::HashMap;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -13,16 +12,16 @@ use std::os::fd::AsFd;
 
 use crate::jobs::cgroup::GroupName;
 
-/// Bytes of a report: the supervisor's id, the command's, the group's name.
+/// Bytes of a report: the supervisor's process id, the command's, the group's name.
 const REPORT: usize = 4 + 4 + 16;
 
-/// A command's id when there is none.
+/// The process id when no command runs.
 const NONE: u32 = 0;
 
-/// A command's id once it is over.
+/// The process id once the command is over.
 const OVER: u32 = u32::MAX;
 
-/// Where supervisors report.
+/// The zygote's side.
 pub(super) struct Roster {
     reports: PipeReader,
     members: HashMap<u32, Member>,
@@ -31,21 +30,21 @@ pub(super) struct Roster {
 /// A supervisor, with its job or without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Member {
-    /// What its job's control group is called, if there is one.
+    /// The name of its job's control group, if one was created.
     pub(super) group: GroupName,
-    /// The command's process, which leads a group of its own, while it runs.
+    /// The running command's process id, which is also its process group's.
     pub(super) command: Option<u32>,
-    /// The command is over: what is left of it was left behind on purpose.
+    /// The command is over: processes that it left running may continue.
     pub(super) over: bool,
 }
 
-/// A supervisor's end.
+/// A supervisor's side.
 pub(super) struct Reporter {
     pipe: PipeWriter,
     group: GroupName,
 }
 
-/// Both ends, of which a supervisor keeps the second.
+/// Creates both sides; each supervisor inherits the second.
 pub(super) fn roster() -> io::Result<(Roster, PipeWriter)> {
     let (reports, pipe) = io::pipe()?;
     rustix::io::ioctl_fionbio(reports.as_fd(), true)?;
@@ -53,16 +52,16 @@ pub(super) fn roster() -> io::Result<(Roster, PipeWriter)> {
 }
 
 impl Roster {
-    /// Takes in what was reported.
+    /// Reads new reports.
     pub(super) fn update(&mut self) {
         let mut report = [0; REPORT];
-        // A report is written at one stroke, and so is there whole or not at all.
+        // A report is written atomically, because it is shorter than `PIPE_BUF`.
         while self.reports.read_exact(&mut report).is_ok() {
             self.note(report);
         }
     }
 
-    /// What is known of a supervisor that has ended; it is forgotten.
+    /// Removes a supervisor that has ended, and returns what is known of it.
     pub(super) fn ended(&mut self, supervisor: u32) -> Option<Member> {
         self.members.remove(&supervisor)
     }
@@ -79,24 +78,24 @@ impl Roster {
 }
 
 impl Reporter {
-    /// Reports that this process is about to make this group.
+    /// Reports that this process is about to create this group.
     pub(super) fn new(pipe: PipeWriter, group: GroupName) -> Self {
         let mut reporter = Self { pipe, group };
         reporter.report(NONE);
         reporter
     }
 
-    /// The command runs.
+    /// Reports that the command runs.
     pub(super) fn started(&mut self, command: u32) {
         self.report(command);
     }
 
-    /// The command was reaped, and what it has started is being ended.
+    /// Reports that the command was reaped, while the rest of its tree is being ended.
     pub(super) fn reaped(&mut self) {
         self.report(NONE);
     }
 
-    /// The command is over.
+    /// Reports that the command is over.
     pub(super) fn over(&mut self) {
         self.report(OVER);
     }
@@ -106,7 +105,7 @@ impl Reporter {
         report[..4].copy_from_slice(&std::process::id().to_le_bytes());
         report[4..8].copy_from_slice(&command.to_le_bytes());
         report[8..].copy_from_slice(&self.group.0);
-        // A zygote that was killed clears nothing away.
+        // Fails if the zygote was killed, which then cleans up nothing.
         let _ = self.pipe.write_all(&report);
     }
 }

@@ -1,9 +1,10 @@
-//! Starting the command's process: born in its job's control group, where there is one.
+//! Starts the command's process in its job's control group, if there is one.
 //!
-//! To be born in a group costs next to nothing; to move there would hold up every process of the host that starts
-//! or ends meanwhile.
+//! Forking into a group costs next to nothing; moving a process there would block every process of the host
+//! that starts or ends meanwhile.
 //!
-//! Invariant: a program is run as it is. One that the system can't run is given to no shell, as `execvp` would.
+//! Invariant: the program is executed directly. `execvp` would pass a file that the system can't execute to a
+//! shell.
 
 use std::ffi::{CStr, CString, NulError, OsStr};
 use std::io::{self, Read, Write};
@@ -39,12 +40,12 @@ impl Program {
         })
     }
 
-    /// What its streams, its process group and its user are given to.
+    /// The command to which streams, process group and user are added.
     pub(super) fn command(&self) -> Command {
         Command::new(OsStr::from_bytes(self.path.as_bytes()))
     }
 
-    /// Becomes the program. Returns only if that fails.
+    /// Executes the program. Returns only on failure.
     fn run(&self) -> io::Error {
         fn words(all: &[CString]) -> Vec<&CStr> {
             all.iter().map(CString::as_c_str).collect()
@@ -56,13 +57,13 @@ impl Program {
     }
 }
 
-/// Starts the program, and gives its process id.
+/// Starts the program, and returns its process id.
 pub(super) fn spawn(
     mut command: Command,
     program: Program,
     group: Option<&mut OwnGroup>,
 ) -> io::Result<u32> {
-    // Closed by the program's start, and written to if there is none.
+    // `exec` closes the pipe; if it fails, its error is written to it.
     let (mut failed, mut failure) = io::pipe()?;
     let child = match group {
         Some(group) => fork_in(group)?,
@@ -85,18 +86,18 @@ pub(super) fn spawn(
     }
 }
 
-/// How often a group is made again that somebody has removed.
+/// How often a group is created again after another process removed it.
 const TRIES: u32 = 3;
 
-/// Goes on in two processes, of which the child is in the group if that can be.
+/// Forks, with the child in the group if possible.
 fn fork_in(group: &mut OwnGroup) -> io::Result<Option<Pid>> {
     for _ in 0..TRIES {
         match raw::fork_into(group.as_fd()) {
             Err(error) if is_gone(&error) => {
-                // What fails here fails again when somebody is to be born in it.
+                // If this fails, the next fork fails as well.
                 let _ = group.renew();
             }
-            // Linux before 5.7, or a filter that does not know the call.
+            // Linux before 5.7, or a seccomp filter that does not know the call.
             Err(error) if is_unknown(&error) => return fork_and_move(group),
             forked => return forked,
         }
@@ -108,7 +109,7 @@ fn fork_and_move(group: &OwnGroup) -> io::Result<Option<Pid>> {
     let entrance = group.entrance();
     let child = raw::fork()?;
     if let (None, Ok(entrance)) = (child, &entrance) {
-        // One that can't be moved runs where its supervisor is.
+        // If the move fails, the command runs in its supervisor's group.
         let _ = rustix::io::write(entrance, b"0");
     }
     Ok(child)
@@ -131,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_system_does_not_know_is_told_from_what_it_refuses() {
+    fn unknown_calls_differ_from_failed_ones() {
         for (errno, unknown) in [
             (Errno::NOSYS, true),
             (Errno::INVAL, true),

@@ -1,16 +1,16 @@
-//! Signals that were sent already, so that a repeated request does not send one twice.
+//! Remembers signals that were sent, so that a repeated request does not send one twice.
 
 use std::collections::VecDeque;
 
-/// How many signals are remembered that may be asked for again.
+/// The number of signals that are remembered.
 const REMEMBERED: usize = 64;
 
-/// The signals that were sent, as far as somebody may still ask for them again.
+/// The random bytes of the latest signals.
 #[derive(Default)]
 pub(super) struct SentOnce(VecDeque<[u8; 16]>);
 
 impl SentOnce {
-    /// Whether nobody has asked with these bytes before.
+    /// Whether these bytes are new; remembers them.
     pub(super) fn is_new(&mut self, once: [u8; 16]) -> bool {
         if self.0.contains(&once) {
             return false;

@@ -1,6 +1,6 @@
-//! What the supervisor's loop waits for.
+//! The event sources of the supervisor's loop.
 
-/// What a polled descriptor is.
+/// Identifies a polled descriptor.
 #[derive(Clone, Copy)]
 pub(super) enum Source {
     Signals,

@@ -1,4 +1,4 @@
-//! Tests of a job's life.
+//! Tests of a job's lifecycle.
 
 use proptest::prelude::*;
 
@@ -66,7 +66,7 @@ fn without_an_agent_for_its_grace_time_it_is_ended() {
 }
 
 #[test]
-fn an_agent_that_goes_behind_the_step_is_not_slept_over() {
+fn a_disconnection_after_the_step_makes_the_deadline_now() {
     let now = Instant::now();
     let mut life = Lifecycle::new(now, None, Some(Duration::ZERO));
     assert_eq!((life.step(now), life.deadline(now)), (None, None));
@@ -77,7 +77,7 @@ fn an_agent_that_goes_behind_the_step_is_not_slept_over() {
 }
 
 #[test]
-fn one_that_is_told_to_stop_waits_for_nobody_who_is_not_there() {
+fn a_stopped_supervisor_waits_for_no_disconnected_session() {
     let (mut life, now) = life(None);
     life.attended(now, false);
     life.ended(now, End::Exited(3));
@@ -89,7 +89,7 @@ fn one_that_is_told_to_stop_waits_for_nobody_who_is_not_there() {
 }
 
 #[test]
-fn an_agent_that_is_there_gets_a_moment_to_pass_the_end_on() {
+fn a_connected_agent_gets_time_to_deliver_the_exit() {
     let (mut life, now) = life(None);
     life.stop(now, false);
     assert_eq!(life.step(now), Some(Action::Terminate));
@@ -104,7 +104,7 @@ fn an_agent_that_is_there_gets_a_moment_to_pass_the_end_on() {
 }
 
 #[test]
-fn a_signal_that_all_got_is_not_sent_again() {
+fn a_signal_to_every_process_is_not_repeated() {
     let (mut life, now) = life(None);
     life.stop(now, true);
     assert_eq!((life.step(now), life.deadline(now)), (None, Some(now + KILL_AFTER)));
@@ -122,7 +122,7 @@ fn an_end_without_an_agent_is_kept_for_the_grace_time() {
 }
 
 #[test]
-fn a_detached_job_needs_nobody_and_leaves_when_all_is_over() {
+fn a_detached_job_ends_without_a_session() {
     let now = Instant::now();
     let mut life = Lifecycle::new(now, None, None);
     life.attended(now, false);
@@ -156,11 +156,11 @@ fn a_timeout_after_the_end_changes_nothing() {
     assert_eq!(life.over(), Some(End::Exited(0)));
 }
 
-/// What may happen to a supervisor.
+/// An event of a supervisor.
 #[derive(Clone, Copy, Debug)]
-enum Happening {
+enum Event {
     Passes(u64),
-    Agent { there: bool, behind_the_step: bool },
+    Agent { there: bool, after_step: bool },
     Ends,
     Writes,
     Stop(bool),
@@ -169,17 +169,16 @@ enum Happening {
     Release,
 }
 
-fn happening() -> impl Strategy<Value = Happening> {
+fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        (0_u64..4000).prop_map(Happening::Passes),
-        any::<[bool; 2]>()
-            .prop_map(|[there, behind_the_step]| Happening::Agent { there, behind_the_step }),
-        Just(Happening::Ends),
-        Just(Happening::Writes),
-        any::<bool>().prop_map(Happening::Stop),
-        Just(Happening::Fails),
-        Just(Happening::Killed),
-        Just(Happening::Release),
+        (0_u64..4000).prop_map(Event::Passes),
+        any::<[bool; 2]>().prop_map(|[there, after_step]| Event::Agent { there, after_step }),
+        Just(Event::Ends),
+        Just(Event::Writes),
+        any::<bool>().prop_map(Event::Stop),
+        Just(Event::Fails),
+        Just(Event::Killed),
+        Just(Event::Release),
     ]
 }
 
@@ -191,7 +190,7 @@ struct Model {
 }
 
 impl Model {
-    /// What the loop does between two waits; `lost` is what it learns while it speaks.
+    /// One iteration of the loop; `lost` is a change of connection after the step.
     fn turn(&mut self, lost: Option<bool>) {
         let now = self.now;
         if self.life.is_ended() && (self.life.drain_is_over(now) || self.life.grace_expired(now)) {
@@ -215,43 +214,43 @@ impl Model {
         }
     }
 
-    fn happens(&mut self, happening: Happening) {
+    fn apply(&mut self, event: Event) {
         let now = self.now;
         let mut lost = None;
-        match happening {
-            Happening::Passes(ms) => self.now += Duration::from_millis(ms),
-            Happening::Agent { there, behind_the_step: true } => lost = Some(there),
-            Happening::Agent { there, .. } => self.life.attended(now, there),
-            Happening::Ends => self.life.ended(now, End::Exited(0)),
-            Happening::Writes => self.life.output(now),
-            Happening::Stop(all) => self.life.stop(now, all),
-            Happening::Fails => self.life.end_it(),
-            Happening::Killed => self.life.killed(now),
-            Happening::Release => self.life.release(),
+        match event {
+            Event::Passes(ms) => self.now += Duration::from_millis(ms),
+            Event::Agent { there, after_step: true } => lost = Some(there),
+            Event::Agent { there, .. } => self.life.attended(now, there),
+            Event::Ends => self.life.ended(now, End::Exited(0)),
+            Event::Writes => self.life.output(now),
+            Event::Stop(all) => self.life.stop(now, all),
+            Event::Fails => self.life.end_job(),
+            Event::Killed => self.life.killed(now),
+            Event::Release => self.life.release(),
         }
         self.turn(lost);
     }
 }
 
 proptest! {
-    /// However it came to that: a job that nobody is with any more is over after its grace time, and its
-    /// supervisor neither sleeps for ever nor turns without end.
+    /// After any events, a job without a session is over after its grace time, and its supervisor neither
+    /// sleeps forever nor loops without end.
     #[test]
-    fn nobody_is_left_behind(
+    fn supervisors_end_in_time(
         grace in prop_oneof![Just(0_u64), 0_u64..3000],
-        happenings in prop::collection::vec(happening(), 0..20),
-        behind_the_step in any::<bool>(),
+        events in prop::collection::vec(event(), 0..20),
+        after_step in any::<bool>(),
     ) {
         let now = Instant::now();
         let life = Lifecycle::new(now, None, Some(Duration::from_millis(grace)));
         let mut model = Model { life, now, left: false };
-        for happening in happenings {
+        for event in events {
             if !model.left {
-                model.happens(happening);
+                model.apply(event);
             }
         }
         if !model.left {
-            model.happens(Happening::Agent { there: false, behind_the_step });
+            model.apply(Event::Agent { there: false, after_step });
         }
         let mut turns = 0;
         while !model.left {

@@ -1,4 +1,4 @@
-//! A host's bundle: the files that its agent runs with, paths relative to their directory.
+//! A host's bundle: the files that its agent needs, with paths relative to their directory.
 
 use std::fs::{DirBuilder, File, Permissions};
 use std::io;
@@ -17,35 +17,35 @@ use crate::error::CliError;
 use crate::inventory::Host;
 use crate::key::ControllerKey;
 
-/// Its files. `agent.toml` comes last: without it there is nothing to run.
+/// The bundle's files. `agent.toml` is written last: without it the agent does not start.
 const FILES: [&str; 4] = ["host.pem", "host.key", "keyring.toml", "agent.toml"];
 
-/// What a bundle is made from.
+/// The contents of a bundle.
 pub(crate) struct Bundle<'a> {
     /// The host's name.
     pub(crate) name: &'a HostName,
-    /// What the inventory will say of it.
+    /// Its inventory entry.
     pub(crate) host: &'a Host,
     /// Its enrolment.
     pub(crate) enrolment: EnrolmentId,
     /// Its certificate and key.
     pub(crate) leaf: &'a Leaf,
-    /// The key that may log in to it.
+    /// The controller key that may log in to it.
     pub(crate) key: &'a ControllerKey,
-    /// What the host checks that key with.
+    /// The verifier of that key on this host.
     pub(crate) verifier: &'a Verifier,
 }
 
-/// A bundle in its place, which is taken away again unless it is kept.
+/// An installed bundle, which is removed again unless it is kept.
 #[must_use = "a bundle that is dropped is removed"]
 pub(crate) struct Installed {
     directory: PathBuf,
-    /// Whether the directory was there before, and stays.
+    /// Whether the directory existed before, and must not be removed.
     was_there: bool,
     kept: bool,
 }
 
-/// Puts the bundle into `directory`, which must be new or empty.
+/// Writes the bundle to `directory`, which must be new or empty.
 pub(crate) fn install(bundle: &Bundle<'_>, directory: &Path) -> Result<Installed, CliError> {
     let failed = |e: &io::Error| {
         CliError::new(format!("make bundle {}: {}", directory.display(), io_error(e)))
@@ -78,7 +78,7 @@ pub(crate) fn install(bundle: &Bundle<'_>, directory: &Path) -> Result<Installed
     Ok(installed)
 }
 
-/// Whether the directory is there. If so it is made private, and must be empty.
+/// Returns whether the directory exists. If so, it must be empty, and is made private.
 fn take(directory: &Path) -> Result<bool, CliError> {
     let refused = |why: &str| {
         CliError::new(format!("{} {why}; nothing was changed", directory.display()))
@@ -102,7 +102,7 @@ fn sync(directory: &Path) -> io::Result<()> {
 }
 
 impl Installed {
-    /// The host is enrolled: the bundle stays.
+    /// Keeps the bundle, once the host is enrolled.
     pub(crate) fn keep(mut self) {
         self.kept = true;
     }
@@ -113,7 +113,7 @@ impl Drop for Installed {
         if self.kept {
             return;
         }
-        // On the way out with another error already: what can't be removed stays.
+        // Another error is being reported already: files that can't be removed remain.
         for file in FILES {
             let _ = std::fs::remove_file(self.directory.join(file));
         }
@@ -164,7 +164,7 @@ impl Bundle<'_> {
         let verbs: Vec<String> = Verb::ALL.iter().map(|verb| format!("\"{verb}\"")).collect();
         let verbs = verbs.join(", ");
         let (stored, agent) = (self.verifier.stored.to_hex(), self.verifier.agent.to_hex());
-        // A key's file is edited by people, so its label may have anything in it.
+        // A key's file can be edited by hand, so its label may contain any character.
         let label = toml_edit::Value::from(self.key.label.as_str()).to_string();
         Zeroizing::new(format!(
             "# Who may log in to {name}, and what each may do. What is kept here lets nobody log in\n\
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_that_is_not_kept_leaves_nothing_behind() {
+    fn a_bundle_that_is_not_kept_is_removed() {
         let outer = tempfile::tempdir().unwrap();
         let (new, empty) = (outer.path().join("a/new"), outer.path().join("empty"));
         std::fs::create_dir(&empty).unwrap();
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_label_is_the_files_are_toml() {
+    fn labels_are_escaped_as_toml() {
         let outer = tempfile::tempdir().unwrap();
         let directory = outer.path().join("new");
         let label = "a\"b\\c\n[x]\u{1b}";

@@ -1,4 +1,4 @@
-//! The command line: global options, and from arguments to an exit code.
+//! The command line: global options, and from arguments to an exit status.
 
 use std::ffi::OsString;
 use std::io;
@@ -36,16 +36,16 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
 
-    /// Reach the agent on this machine over its socket, without a fleet or a key; HOST is its name
+    /// Use the agent on this machine over its socket, without a fleet or a key; HOST is its name
     #[arg(long, global = true)]
     local: bool,
 
-    /// The configuration of the agent that --local reaches [default: $LARIAT_AGENT_CONFIG, else
+    /// The configuration of the agent for --local [default: $LARIAT_AGENT_CONFIG, else
     /// /etc/lariat/agent.toml]
     #[arg(long, global = true, value_name = "FILE", requires = "local")]
     agent_config: Option<PathBuf>,
 
-    /// Tell every cause of an error
+    /// Show every cause of an error
     #[arg(short, long, global = true)]
     verbose: bool,
 
@@ -57,7 +57,7 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     color: When,
 
-    /// Progress while something is under way
+    /// Progress bars
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     progress: When,
 
@@ -67,7 +67,7 @@ pub(crate) struct Cli {
 
 /// Runs the command line that this process was given.
 pub fn main() -> ExitCode {
-    // A core would have keys in it. Where the limit can't be set there is nothing better to do.
+    // A core dump would contain keys. There is no fallback if the limit can't be set.
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let _ = rustix::process::setrlimit(Resource::Core, none);
     let _ = lariat_engine::file_size_limit::report_as_error();
@@ -88,11 +88,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// What clap found: help that was asked for, or a wrong usage, which is told in one line.
+/// Handles what clap did not parse: a request for help, or wrong usage, which is reported in one line.
 fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // A reader that went away has seen enough; a full disk is a failure.
+            // A closed pipe is no error; a full disk is.
             match error.print() {
                 Err(e) if e.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(status::FAILURE),
                 _ => ExitCode::SUCCESS,
@@ -110,7 +110,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// The verb among the arguments, where there is one.
+/// The verb among the arguments, if there is one.
 fn verb(arguments: &[OsString]) -> Option<String> {
     let command = Cli::command();
     let known = |argument: &OsString| command.find_subcommand(argument).is_some();
@@ -118,7 +118,7 @@ fn verb(arguments: &[OsString]) -> Option<String> {
     left.next().and_then(|verb| verb.to_str()).map(ToOwned::to_owned)
 }
 
-/// clap's paragraphs as one line, with its usage line as the hint.
+/// Formats clap's paragraphs as one line, with the usage line as the hint.
 fn wrong_usage(error: &clap::Error, arguments: &[OsString]) -> String {
     if let Some(hint) = without_dashes(error, arguments) {
         return CliError::new("the command of run stands behind --").hint(hint).line();
@@ -152,8 +152,8 @@ fn wrong_usage(error: &clap::Error, arguments: &[OsString]) -> String {
     error.hint(hint).line()
 }
 
-/// Options that hands know from other programs and that mean nothing here, or something else. clap would
-/// propose to give them to the command.
+/// Explains options of ssh and rsync that do not exist here or mean something else. clap would suggest passing
+/// them to the command.
 fn foreign_option(error: &clap::Error) -> Option<CliError> {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return None };
     if error.kind() != ErrorKind::UnknownArgument {
@@ -174,7 +174,7 @@ fn foreign_option(error: &clap::Error) -> Option<CliError> {
     }
 }
 
-/// The command line of a `run` whose `--` was left out, with it.
+/// The command line of a `run` whose `--` was omitted, with it.
 fn without_dashes(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return None };
     let is_word = error.kind() == ErrorKind::UnknownArgument && !word.starts_with('-');

@@ -1,4 +1,4 @@
-//! What every verb is given: the options that stand before or after any of them.
+//! The global options, which are passed to every verb.
 
 use std::path::PathBuf;
 
@@ -14,14 +14,14 @@ pub(crate) struct Context {
     pub(crate) local: Option<PathBuf>,
     /// `-v`
     pub(crate) verbose: bool,
-    /// Where outages are shown.
+    /// Displays outages.
     pub(crate) outages: Outages,
-    /// Describes the whole command line, for completions and man pages.
+    /// Describes the complete command line, for completions and man pages.
     pub(crate) syntax: fn() -> clap::Command,
 }
 
 impl Context {
-    /// The fleet's directory, which need not be there yet.
+    /// The fleet's directory, which may not exist yet.
     pub(crate) fn home(&self) -> Result<Home, CliError> {
         Home::find(self.home.as_deref())
     }

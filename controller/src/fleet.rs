@@ -1,4 +1,4 @@
-//! The fleet as a verb uses it: from a target on the command line to a host that can be reached.
+//! Loads the fleet, and turns hosts of a target into handles that connect to them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,17 +18,17 @@ use crate::target::Chosen;
 // Options of every verb that reaches a host.
 #[derive(clap::Args)]
 pub(crate) struct ReachOptions {
-    /// How long reaching the host and logging in may take
+    /// Time limit for connecting to a host and logging in
     #[arg(long, value_name = "DUR", default_value = "10s", value_parser = parse_limit)]
     pub(crate) connect_timeout: Duration,
 
-    /// How long a connection may stay broken before it is given up, and a command that it follows ended
+    /// How long a connection may stay broken before it is given up and a command that it follows is ended
     /// [default: 30s; of shell: 5m]
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     pub(crate) reconnect: Option<Duration>,
 }
 
-/// How long a connection may stay broken unless an option says otherwise.
+/// The default for how long a connection may stay broken.
 const RECONNECT: Duration = Duration::from_secs(30);
 
 impl Default for ReachOptions {
@@ -44,7 +44,7 @@ impl ReachOptions {
     }
 }
 
-/// Parses a time limit. A limit of 0 would only make every use of it fail.
+/// Parses a time limit. A limit of 0 would make everything fail.
 pub(crate) fn parse_limit(text: &str) -> Result<Duration, String> {
     match parse_duration(text) {
         Ok(limit) if limit.is_zero() => Err("a time limit can't be 0".to_owned()),
@@ -53,7 +53,7 @@ pub(crate) fn parse_limit(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// The hosts that a verb can reach, and what they are reached with: loaded once, for any number of them.
+/// The hosts that a verb can reach, and the credentials: loaded once for all of them.
 pub(crate) struct Fleet {
     way: Way,
     /// The hosts of the fleet; none with `--local`.
@@ -74,7 +74,7 @@ struct LocalAgent {
 }
 
 impl Fleet {
-    /// Loads the inventory, the key and the CA's certificate; nothing of that with `--local`.
+    /// Loads the inventory, the key and the CA's certificate; with `--local`, none of them.
     pub(crate) fn load(context: &Context, options: &ReachOptions) -> Result<Self, CliError> {
         let (connect_timeout, reconnect) = (options.connect_timeout, options.reconnect());
         let outages = context.outages.clone();
@@ -94,7 +94,7 @@ impl Fleet {
         Ok(Self { way: Way::Enrolled(client), inventory })
     }
 
-    /// One of the hosts, which must be enrolled unless it is this machine.
+    /// A handle for one host, which must be enrolled unless it is this machine.
     pub(crate) fn host(&self, chosen: &Chosen) -> Result<HostHandle, CliError> {
         let name = chosen.host.clone();
         match &self.way {

@@ -1,4 +1,4 @@
-//! The controller's keys: what it proves itself with.
+//! The keys that the controller authenticates with.
 
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -15,13 +15,13 @@ use zeroize::Zeroizing;
 use crate::error::CliError;
 use crate::home::Home;
 
-/// One key.
+/// A controller's key.
 pub(crate) struct ControllerKey {
-    /// Names it on the wire.
+    /// Its id on the wire.
     pub(crate) id: KeyId,
-    /// Names it for people: `alice@adminbox`.
+    /// Its label for people: `alice@adminbox`.
     pub(crate) label: String,
-    /// The key itself.
+    /// The secret.
     pub(crate) secret: Secret,
 }
 
@@ -36,13 +36,13 @@ struct KeyFile {
 }
 
 impl ControllerKey {
-    /// A new key, labelled `USER@HOSTNAME`.
+    /// A new key with the label `USER@HOSTNAME`.
     pub(crate) fn generate() -> Result<Self, NoRandomness> {
         let secret = Secret::generate()?;
         Ok(Self { id: key_id(&secret), label: default_label(), secret })
     }
 
-    /// The key that this controller logs in with. For now there must be one only.
+    /// The key that this controller logs in with. There must be exactly one.
     pub(crate) fn load(home: &Home) -> Result<Self, CliError> {
         let directory = home.keys_directory();
         let files = key_files(&directory).map_err(|e| {
@@ -75,7 +75,7 @@ impl ControllerKey {
     /// Its file's content.
     pub(crate) fn to_toml(&self) -> Zeroizing<String> {
         let secret = self.secret.to_hex();
-        // Room for all of it at once: a String that grows leaves its old bytes behind.
+        // Allocated once, because growing a String would leave copies of the secret in memory.
         let mut text = Zeroizing::new(String::with_capacity(1024));
         write!(
             text,
@@ -101,7 +101,7 @@ fn key_files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// `USER@HOSTNAME`, of letters that are safe in a file's name and in TOML.
+/// `USER@HOSTNAME`, with characters that are safe in file names and in TOML.
 fn default_label() -> String {
     let user = nix::unistd::geteuid();
     let name = nix::unistd::User::from_uid(user).ok().flatten().map(|user| user.name);
@@ -111,7 +111,7 @@ fn default_label() -> String {
     let safe = |text: &str| -> String {
         let keep = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let text: String = text.chars().map(|c| if keep(c) { c } else { '-' }).collect();
-        // 64 letters each: a file's name has 255 at most.
+        // 64 characters each: a file name may have 255 bytes.
         text.trim_start_matches('.').chars().take(64).collect()
     };
     format!("{}@{}", safe(&name), safe(&host))

@@ -1,5 +1,5 @@
-//! Where outages are shown: a line that is renewed, a bar, a terminal that belongs to a host, or among many
-//! hosts. Without a terminal they are shown only with `-v`.
+//! Displays outages: in an updated line, in a progress bar, over a remote terminal, or among many hosts.
+//! Without a terminal they are only shown with `-v`.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -15,47 +15,47 @@ use crate::output;
 use crate::output::printer::Printer;
 use crate::stdio::is_at_line_start;
 
-/// The screen of all hosts. Clones are the same one.
+/// The display of all hosts' outages. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Outages(Arc<Mutex<Screen>>);
 
 struct Screen {
-    /// Whether stderr is a terminal, or lines are wanted all the same.
+    /// How stderr is used.
     looks: Looks,
     view: View,
-    /// What is shown, by host.
+    /// The current text of each host.
     shown: BTreeMap<HostName, String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Looks {
     Nobody,
-    /// Nobody at a terminal, but it is to be told (`-v`).
+    /// Stderr is not a terminal, but `-v` asks for messages.
     InALog,
     AtATerminal,
 }
 
 enum View {
-    /// A line of its own on stderr.
+    /// A line on stderr.
     Line,
-    /// The terminal shows what runs on the host: one line at its top, and back to where the cursor was.
+    /// A remote terminal is shown: uses its top line, and restores the cursor.
     Overlay,
-    /// A file's bar.
+    /// A file's progress bar.
     Bar(Arc<dyn Shown>),
     /// Lines among those of other hosts.
     Hosts { stderr: Printer, has_bars: bool },
 }
 
-/// A bar that can say that it stands still.
+/// A progress bar that can show an outage.
 pub(crate) trait Shown: Send + Sync {
-    /// Shows this instead of how it goes.
+    /// Shows this text instead of progress.
     fn stalled(&self, text: &str);
-    /// Goes on. Gives what to write beside it through.
+    /// Shows progress again. Returns the bar, for messages beside it.
     fn resumed(&self) -> &ProgressBar;
 }
 
 impl Outages {
-    /// As this process's stderr is.
+    /// The display for this process's stderr.
     pub(crate) fn new(verbose: bool) -> Self {
         let looks = match (io::stderr().is_terminal(), verbose) {
             (true, _) => Looks::AtATerminal,
@@ -70,12 +70,12 @@ impl Outages {
         Self(Arc::new(Mutex::new(screen)))
     }
 
-    /// From now on the terminal shows what runs on the host, and is raw.
+    /// Switches to a raw terminal that shows a remote one.
     pub(crate) fn overlay(&self) {
         self.lock().view = View::Overlay;
     }
 
-    /// From now on there is a bar, until [`Self::no_bar`].
+    /// Switches to a bar, until [`Self::no_bar`].
     pub(crate) fn bar(&self, bar: Arc<dyn Shown>) {
         let mut screen = self.lock();
         if matches!(screen.view, View::Line) {
@@ -83,7 +83,7 @@ impl Outages {
         }
     }
 
-    /// The bar has gone.
+    /// The bar was removed.
     pub(crate) fn no_bar(&self) {
         let mut screen = self.lock();
         if matches!(screen.view, View::Bar(_)) {
@@ -91,12 +91,12 @@ impl Outages {
         }
     }
 
-    /// From now on there are many hosts. If they have bars, those show what [`Self::now`] says.
+    /// Switches to many hosts. If they have bars, those show the texts of [`Self::now`].
     pub(crate) fn hosts(&self, stderr: Printer, has_bars: bool) {
         self.lock().view = View::Hosts { stderr, has_bars };
     }
 
-    /// What is to be shown now, by host.
+    /// The current text of each host.
     pub(crate) fn now(&self) -> BTreeMap<HostName, String> {
         self.lock().shown.clone()
     }
@@ -181,12 +181,12 @@ impl Screen {
     }
 }
 
-/// Reverse video, in the top line; the cursor stays.
+/// Reverse video in the top line; the cursor is restored.
 fn overlaid(text: &str) -> String {
     format!("\x1b7\x1b[1;1H\x1b[7m {text} \x1b[m\x1b[K\x1b8")
 }
 
-/// If it is closed, nobody looks.
+/// Errors are ignored: stderr may be closed.
 fn write(text: &str) {
     let mut stderr = io::stderr().lock();
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());

@@ -1,6 +1,6 @@
-//! Words as they are typed into a shell, for commands that a message proposes.
+//! Quotes words for command lines in messages.
 
-/// `word` as one word of a POSIX shell, in quotes if it needs them.
+/// `word` as one word of a POSIX shell, quoted if necessary.
 pub(crate) fn shell_word(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"@%+=:,./_-".contains(&b);
     if !word.is_empty() && word.bytes().all(plain) {

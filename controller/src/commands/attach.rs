@@ -1,4 +1,4 @@
-//! `lariat attach`: a detached job as if it had been run here all the time.
+//! `lariat attach`: follows a detached job as if it had been started here.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
-//! `lariat enroll`: makes a host part of the fleet.
+//! `lariat enroll`: adds a host to the fleet.
 //!
-//! The bundle is made first, beside its place, and moved there whole; the inventory changes last. So
-//! a failure at any step leaves a host that is not enrolled, never half of one.
+//! The bundle is created first, in a temporary directory that is renamed; the inventory changes last. So after
+//! a failure at any step the host is not enrolled.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -32,8 +32,8 @@ pub(crate) struct Args {
     #[arg(value_name = "HOST")]
     host: HostName,
 
-    /// Where its agent will listen: an IP address or DNS name, port 7433 if none is given; can be left
-    /// out for a host that is in the inventory already, such as an imported one
+    /// Where its agent will listen: an IP address or DNS name, the default port is 7433; can be
+    /// omitted for a host that is in the inventory already, such as an imported one
     #[arg(long, value_name = "ADDR[:PORT]")]
     address: Option<Address>,
 

@@ -1,8 +1,8 @@
-//! `lariat init`: makes a fleet.
+//! `lariat init`: creates a fleet.
 //!
-//! All of it is made in a directory of its own inside the home, `hosts.toml` last, and then moved into
-//! place, `hosts.toml` last again. So an interrupted `init` has either moved nothing, and what it
-//! made is thrown away, or had finished making, and the next `init` goes on moving.
+//! All files are created in a staging directory inside the home, `hosts.toml` last, and then moved into place,
+//! `hosts.toml` last again. So an interrupted `init` has either moved nothing, and its files are discarded, or
+//! had created all of them, and the next `init` continues moving.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -22,10 +22,10 @@ use crate::inventory::{Inventory, edit};
 use crate::key::ControllerKey;
 use crate::output;
 
-/// What a home is made of, in the order in which it is moved into place.
+/// The fleet's files, in the order in which they are moved into place.
 const PIECES: [&str; 4] = [KEYS, CA_KEY, CA_CERTIFICATE, HOSTS];
 
-/// Where it is made.
+/// The staging directory.
 const STAGING: &str = ".init";
 
 #[derive(clap::Args)]
@@ -52,7 +52,7 @@ pub(crate) fn run(_: Args, context: &Context) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the fleet; returns the name of the key's file.
+/// Creates the fleet; returns the name of the key's file.
 fn init(home: &Home) -> Result<String, CliError> {
     take_directory(home)?;
     let _lock = home.lock()?;
@@ -68,7 +68,7 @@ fn init(home: &Home) -> Result<String, CliError> {
     Ok(ControllerKey::load(home)?.file_name())
 }
 
-/// Makes the home, takes over an empty one, or accepts one that is private and has no fleet.
+/// Creates the home, or accepts an existing one that is empty, or private and without a fleet.
 fn take_directory(home: &Home) -> Result<(), CliError> {
     match private::create_directory(home.path()) {
         Ok(()) => return Ok(()),
@@ -117,7 +117,7 @@ fn move_into_place(home: &Home, staging: &Path) -> Result<(), CliError> {
     for piece in PIECES {
         let (from, to) = (staging.join(piece), home.path().join(piece));
         match std::fs::rename(&from, &to) {
-            // An interrupted init had moved this one.
+            // An interrupted init moved this one.
             Err(e) if e.kind() == ErrorKind::NotFound && to.exists() => {}
             moved => moved.map_err(failed(to))?,
         }

@@ -1,4 +1,4 @@
-//! `lariat jobs`: the jobs on hosts, those that have ended and are kept included.
+//! `lariat jobs`: lists the jobs on hosts, including those that have ended and are kept.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::output::json::{self, JobResult};
 use crate::output::table::table;
 use crate::target::{Targets, natural};
 
-/// What a table says of a job.
+/// The table's columns.
 const HEADINGS: [&str; 5] = ["JOB", "STATE", "STARTED", "TOOK", "COMMAND"];
 
 #[derive(clap::Args)]
@@ -29,11 +29,11 @@ Examples:
   lariat jobs all 3f2a
   lariat jobs @web --json | jq -r 'select(.state == \"running\") | \"\\(.host) \\(.job)\"'")]
 pub(crate) struct Args {
-    /// Only the jobs whose ids begin like this
+    /// Only jobs whose ids begin with this
     #[arg(value_name = "JOB", index = 2)]
     job: Option<Prefix>,
 
-    /// One JSON object a line: host, job, state, exit, signal, detached, user, command, started, seconds
+    /// One JSON object per line: host, job, state, exit, signal, detached, user, command, started, seconds
     #[arg(long)]
     json: bool,
 
@@ -52,9 +52,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     })
 }
 
-/// Lists jobs.
+/// The work for each host.
 struct Listing {
-    /// The job that is asked for, if one is.
+    /// The requested job, if any.
     wish: Wish,
     /// The target, if it names several hosts.
     several: Option<Targets>,
@@ -62,20 +62,20 @@ struct Listing {
     limit: Option<Duration>,
 }
 
-/// What a host has told.
+/// A host's answer.
 struct HostJobs {
     jobs: Vec<Job>,
-    /// The time there.
+    /// The host's current time.
     now_ms: u64,
 }
 
-/// What hosts have told.
+/// The answers of all hosts.
 #[derive(Default)]
 struct Total {
-    /// The table's rows, by host, unless jobs are told as objects.
+    /// The table's rows, by host, unless jobs are written as objects.
     rows: Vec<(HostName, Vec<String>)>,
     count: usize,
-    /// Any host has answered.
+    /// At least one host has answered.
     has_answer: bool,
 }
 
@@ -145,14 +145,14 @@ impl HostWork for Listing {
     }
 }
 
-/// The table of all, by host; each host's own order stays.
+/// Formats the table, ordered by host; each host's own order stays.
 fn all(mut rows: Vec<(HostName, Vec<String>)>) -> String {
     rows.sort_by(|(a, _), (b, _)| natural(a.as_str(), b.as_str()));
     let rows = rows.into_iter().map(|(host, cells)| [vec![host.to_string()], cells].concat());
     table(&[&["HOST"], &HEADINGS[..]].concat(), rows)
 }
 
-/// A job's cells, but for its host; `now_ms` is the time there.
+/// A job's cells except its host; `now_ms` is the host's time.
 fn cells(job: &Job, now_ms: u64) -> Vec<String> {
     let age = Duration::from_millis(now_ms.saturating_sub(job.began_ms));
     let user = job.user.iter().map(|user| format!("{}: ", escape(user.as_bytes())));
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_whole_and_in_the_order_that_people_count_in() {
+    fn hosts_stay_together_in_natural_order() {
         let row = |host: &str, job: &str| {
             (
                 host.parse().unwrap(),

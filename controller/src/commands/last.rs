@@ -1,4 +1,4 @@
-//! `lariat last`: what the newest fan-out did.
+//! `lariat last`: shows the results of the newest fan-out.
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -21,19 +21,19 @@ Examples:
   lariat last --json | jq -r 'select(.ok | not) | .host'
   lariat run all --retry-failed -- systemctl restart app")]
 pub(crate) struct Args {
-    /// One JSON object a line for every host: host, ok, kind, exit, seconds, error; kind is ok, not-started,
-    /// unfinished (begun, and its end is not known), failed, timeout, unreachable or refused
+    /// One JSON object per line for every host: host, ok, kind, exit, seconds, error; kind is ok, not-started,
+    /// unfinished (begun, with an unknown outcome), failed, timeout, unreachable or refused
     #[arg(long)]
     json: bool,
 }
 
-/// One host of it.
+/// One host's result.
 #[derive(Serialize)]
 struct Row<'a> {
     host: &'a HostName,
     ok: bool,
     kind: &'static str,
-    /// The name that `kind` had before.
+    /// The former name of `kind`.
     end: &'static str,
     #[serde(skip)]
     how: End,
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// What there is to say of a host that has begun and of no end.
+/// Shown for a host that began and has no recorded end.
 const UNFINISHED: &str = "it was begun, and how it ended is not known";
 
 fn rows(record: &Record) -> Vec<Row<'_>> {
@@ -100,7 +100,7 @@ fn told(record: &Record, rows: &[Row<'_>], ago: Duration) -> String {
     text
 }
 
-/// In one unit, as people say it.
+/// A time in one rounded unit.
 fn rough(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {

@@ -1,4 +1,4 @@
-//! `lariat man`: the man pages, one a verb.
+//! `lariat man`: writes the man pages, one per verb.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! The verbs, one a file: its arguments, what it does, how it reports. This is the one list of them.
+//! The verbs, one per file: its arguments, what it does, how it reports. This is the only list of them.
 
 mod attach;
 mod batch;
@@ -32,21 +32,21 @@ use clap::Subcommand;
 use crate::context::Context;
 use crate::error::CliError;
 
-/// A verb with its arguments. Those of the other verbs are not built: that would take longer than all else that
-/// a command line needs. As they are built last, the doc comment of a type of arguments would replace the verb's
-/// own: such a type has a plain comment.
+/// A verb with its arguments. Only the selected verb's are built, because building all of them would dominate
+/// the run time of a command line. As they are built last, the doc comment of a type of arguments would replace
+/// the verb's own: such a type has a plain comment.
 #[derive(Subcommand)]
 #[command(defer = true)]
 pub(crate) enum Command {
-    /// Make a fleet: its CA, your key and an empty inventory
+    /// Create a fleet: its CA, your key and an empty inventory
     Init(init::Args),
-    /// Make a host part of the fleet: issue the bundle that its agent runs with
+    /// Add a host to the fleet: issue the bundle that its agent needs
     Enroll(enroll::Args),
-    /// Take a host out of the fleet
+    /// Remove a host from the fleet
     Forget(forget::Args),
     /// Show the inventory
     Hosts(hosts::Args),
-    /// Reach hosts, log in, and time the round trip
+    /// Connect to hosts, log in, and measure the round trip
     Ping(ping::Args),
     /// Run a command on one host or many
     Run(Box<run::Args>),
@@ -58,21 +58,21 @@ pub(crate) enum Command {
     Push(push::Args),
     /// Fetch files from hosts
     Pull(pull::Args),
-    /// Remove the partials that transfers to hosts have left
+    /// Remove the partials of abandoned transfers to hosts
     Clean(clean::Args),
-    /// Do the steps of a plan on many hosts
+    /// Run the steps of a plan on many hosts
     Batch(batch::Args),
     /// Show the jobs on hosts
     Jobs(jobs::Args),
-    /// Show what detached jobs have written
+    /// Show the output of detached jobs
     Logs(logs::Args),
     /// Follow a detached job to its end, and exit as it does
     Attach(attach::Args),
-    /// Send a job a signal
+    /// Send a signal to a job
     Kill(kill::Args),
-    /// Tell what the newest run over several hosts did
+    /// Show the results of the last command over several hosts
     Last(last::Args),
-    /// Show all of it on this machine, with a throwaway fleet
+    /// Take a tour on this machine, with a temporary fleet
     Demo(demo::Args),
     /// Write a shell's completions to stdout
     Completions(completions::Args),
@@ -81,7 +81,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Refuses a verb that does not go to one host's agent, with `--local`.
+    /// With `--local`, refuses verbs that do not use a host's agent.
     pub(crate) fn check_local(&self) -> Result<(), CliError> {
         match self {
             Self::Ping(_)
@@ -109,7 +109,7 @@ impl Command {
         }
     }
 
-    /// Does it.
+    /// Runs the verb.
     pub(crate) fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         match self {
             Self::Init(args) => init::run(args, context),

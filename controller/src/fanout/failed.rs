@@ -7,16 +7,16 @@ use lariat_client::{AskError, Broken, ConnectError, HostHandle};
 use super::End;
 use crate::error::CliError;
 
-/// Why a host gave no answer.
+/// Why a host has no outcome.
 pub(crate) struct Failed {
-    /// How the host counts.
+    /// Its classification.
     pub(crate) end: End,
     /// Why.
     pub(crate) error: CliError,
 }
 
 impl Failed {
-    /// The host was not waited for.
+    /// The fan-out was interrupted before the host answered.
     pub(crate) fn interrupted() -> Self {
         Self { end: End::NotStarted, error: CliError::new("interrupted").quiet() }
     }
@@ -26,7 +26,7 @@ impl Failed {
         Self { error: self.error.before(what), ..self }
     }
 
-    /// The connection broke, or the agent could not do it.
+    /// The connection broke, or the agent reported a failure.
     pub(crate) fn broken(error: Broken, host: &HostHandle) -> Self {
         AskError::Broken { place: host.place(), error }.into()
     }
@@ -61,7 +61,7 @@ impl From<Failed> for CliError {
     }
 }
 
-/// Gives a host's work up when its time is over.
+/// Cancels a host's work after the time limit.
 pub(crate) async fn within<T>(
     limit: Option<Duration>,
     host: &HostHandle,

@@ -1,5 +1,5 @@
-//! One host is many hosts of one: a verb's work on a host says what is done there, and as what the outcome
-//! counts. [`Verb`](super::Verb) presents the only host, [`Fanout`](super::Fanout) presents many.
+//! A verb's work on a host: what is done there, and how the outcome is classified. It is the same for a single
+//! host, which [`Verb`](super::Verb) presents, and for many, which [`Fanout`](super::Fanout) presents.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -12,35 +12,35 @@ use super::{Ended, Failed, Outlet, Screen};
 use crate::error::CliError;
 use crate::target::Chosen;
 
-/// One host, as the work on it sees it.
+/// One host, as passed to the work on it.
 pub(crate) struct HostContext<'a> {
-    /// Which of the verb's hosts it is.
+    /// The index of the host.
     pub(crate) number: usize,
     /// The host as the target names it.
     pub(crate) chosen: &'a Chosen,
-    /// The way to reach it.
+    /// Connects to it.
     pub(crate) handle: HostHandle,
-    /// Where its results go.
+    /// The destination of its results.
     pub(crate) outlet: &'a Outlet,
 }
 
-/// A verb's work on any of its hosts.
+/// A verb's work on each of its hosts.
 pub(crate) trait HostWork: Send + Sync + 'static {
     /// The outcome of one host.
     type Outcome: Send + 'static;
 
-    /// The outcomes of all hosts together.
+    /// The accumulated outcomes of all hosts.
     type Total: Default;
 
     /// Does the work on a host.
     async fn on(&self, host: HostContext<'_>) -> Result<Self::Outcome, Failed>;
 
-    /// Work of this process that goes on for ever beside that on all hosts.
+    /// A local task that runs while hosts work, and never returns.
     async fn beside(&self, _: &[Chosen], _: &Outlet) -> Infallible {
         pending().await
     }
 
-    /// Adds a host's outcome to the total. Returns what goes to stdout, and how the host counts.
+    /// Adds a host's outcome to the total. Returns the text for stdout, and the result.
     fn report(
         &self,
         total: &mut Self::Total,
@@ -48,28 +48,28 @@ pub(crate) trait HostWork: Send + Sync + 'static {
         outcome: Result<Self::Outcome, Failed>,
     ) -> (Vec<u8>, Ended);
 
-    /// The object of a host that was not begun or was left, as `error` says; with `--json` only.
+    /// The object of a host that did not begin or was abandoned, as `error` says; with `--json` only.
     fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError>;
 
-    /// Reports a host that failed: with `json` an object says so.
+    /// Reports a host that failed; with `json`, by an object.
     fn failed(&self, json: bool, host: &HostName, error: CliError) -> (Vec<u8>, Ended) {
         let line = if json { self.nothing(host, &error) } else { Ok(Vec::new()) };
-        // There is nothing in it that could not be written as JSON.
+        // Such an object can always be encoded as JSON.
         (line.unwrap_or_default(), Ended::failed(error.end(), error))
     }
 
-    /// A note on stderr about the only host.
+    /// A note on stderr about a single host.
     fn note(&self, _: &Self::Total, _: &HostName) -> Option<String> {
         None
     }
 
-    /// All of many hosts have ended: writes what is told of all together. Returns what is wrong although no
-    /// host failed, which replaces the summary.
+    /// After the last of many hosts has ended: writes what concerns all of them. An error that it returns
+    /// replaces the summary, although no host failed.
     fn over(&self, _: &mut Self::Total, _: &Screen) -> Option<CliError> {
         None
     }
 
-    /// What was done on many hosts in all in this time, for the summary.
+    /// What was done on many hosts in total in this time, for the summary.
     fn sum(&self, _: &Self::Total, _: Duration) -> Option<String> {
         None
     }

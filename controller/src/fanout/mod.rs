@@ -1,4 +1,4 @@
-//! One verb on many hosts: which of them when, what becomes of their output, and how it went.
+//! Runs one verb on many hosts: scheduling, output, results.
 
 mod end;
 mod ended;

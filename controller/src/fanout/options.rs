@@ -1,4 +1,4 @@
-//! The options of every verb that goes to many hosts, and which hosts those are.
+//! The options of every verb that works on many hosts, and the selection of those hosts.
 
 use lariat_base::name::HostName;
 use lariat_client::HostHandle;
@@ -11,7 +11,7 @@ use crate::fleet::{Fleet, ReachOptions};
 use crate::output;
 use crate::target::{Chosen, Targets, fold};
 
-/// Descriptors that are kept for everything that is no host's.
+/// Descriptors that are reserved for this process itself.
 const OWN_DESCRIPTORS: u64 = 64;
 
 /// Most descriptors that a host needs: its connection, two outputs, and one to spare.
@@ -25,11 +25,12 @@ pub(crate) struct FanoutOptions {
     #[arg(long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u32).range(1..))]
     parallel: u32,
 
-    /// Go over the hosts in batches of this size: the next one begins when all of one have ended
+    /// Process the hosts in batches of this size: the next one begins when all hosts of the previous one have
+    /// ended
     #[arg(long, value_name = "N|P%", value_parser = parse_batch)]
     batch: Option<HostCount>,
 
-    /// Begin with no more hosts once more than this have failed
+    /// Start no more hosts once more than this have failed
     #[arg(long, value_name = "N|P%")]
     max_fail: Option<HostCount>,
 
@@ -48,7 +49,7 @@ fn parse_batch(text: &str) -> Result<HostCount, String> {
 }
 
 impl FanoutOptions {
-    /// The hosts that are meant; none if none of them is left to be tried again.
+    /// The selected hosts; `None` if none of them is left to be retried.
     pub(crate) fn hosts(
         &self,
         targets: &Targets,
@@ -75,7 +76,7 @@ impl FanoutOptions {
         Ok(hosts)
     }
 
-    /// Whether a target's one host is left to be tried again, or is to be tried anyway.
+    /// Whether the one host of a target is to be tried, with `--retry-failed` or without.
     pub(crate) fn includes(
         &self,
         targets: &Targets,
@@ -85,7 +86,7 @@ impl FanoutOptions {
         Ok(!self.retry_failed || !self.hosts(targets, fleet, context)?.is_empty())
     }
 
-    /// The one host that a verb names in all of its targets; `None` if it is not left to be tried again.
+    /// The one host that a verb names in all of its targets; `None` if it is not left to be retried.
     pub(crate) fn one<'a>(
         &self,
         connect: &ReachOptions,
@@ -102,7 +103,7 @@ impl FanoutOptions {
         fleet.host(chosen).map(Some)
     }
 
-    /// How to go over them, as far as the system gives this process descriptors.
+    /// The limits for these hosts, as far as this process has descriptors.
     pub(crate) fn limits(&self) -> Limits {
         let most = descriptors().saturating_sub(OWN_DESCRIPTORS) / HOST_DESCRIPTORS;
         let parallel = u64::from(self.parallel).min(most.max(1));
@@ -119,7 +120,7 @@ fn nothing_to_retry(targets: &Targets, record: &Record) -> String {
     format!("nothing to retry: every host of {targets} in the last {verb} on {target} succeeded")
 }
 
-/// What was done there may be done twice, which whoever asks for it is to know.
+/// Warns that work which began on a host may now be done twice.
 fn tell_unfinished(hosts: &[Chosen], record: &Record) {
     let unfinished = |host: &HostName| record.end(host) == End::Unfinished;
     let hosts = hosts.iter().map(|chosen| &chosen.host).filter(|host| unfinished(host));
@@ -131,7 +132,7 @@ fn tell_unfinished(hosts: &[Chosen], record: &Record) {
     }
 }
 
-/// How many files this process may have open, once it has raised that as far as it may.
+/// How many descriptors this process may have, after raising its limit.
 fn descriptors() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };

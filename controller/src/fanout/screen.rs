@@ -1,5 +1,5 @@
-//! What a person sees of a fan-out: the output of all, and on a terminal a bar over the hosts with the
-//! few that have run longest below it. No bar where nobody looks, and none for what is over at once.
+//! The terminal output of a fan-out: the output of all hosts, and progress bars for the number of hosts and for
+//! the few that have run longest. Bars are omitted without a terminal, and when the fan-out is short.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -14,13 +14,13 @@ use crate::outages::Outages;
 use crate::output::printer::Printer;
 use crate::output::style;
 
-/// How long a fan-out takes before bars are worth drawing.
+/// How long a fan-out runs before bars are drawn.
 const AFTER: Duration = Duration::from_millis(500);
 
-/// How often what they say is looked at anew.
+/// How often the bars are updated.
 pub(super) const TICK: Duration = Duration::from_millis(200);
 
-/// How many of the hosts under way are named.
+/// The number of hosts in progress that are named.
 const NAMED: usize = 4;
 
 /// Both streams, and the bars.
@@ -38,16 +38,16 @@ struct Bars {
     began: Instant,
     total: usize,
     drawn: Option<(ProgressBar, Vec<ProgressBar>)>,
-    /// By number.
+    /// Hosts in progress, by index.
     running: BTreeMap<usize, (HostName, Instant)>,
     done: usize,
     failed: usize,
 }
 
 impl Screen {
-    /// For this many hosts, whose outages are shown here too.
+    /// Output for this many hosts, which also shows their outages.
     pub(crate) fn new(total: usize, outages: &Outages) -> io::Result<Self> {
-        // A pager would be drawn over.
+        // A pager would be overwritten.
         let bars = (style::has_progress() && !stdout_is_a_pipe()).then(MultiProgress::new);
         let shared = |is_terminal: bool| bars.clone().filter(|_| is_terminal);
         let stdout = Printer::start(rustix::stdio::stdout(), shared(io::stdout().is_terminal()))?;
@@ -66,7 +66,7 @@ impl Screen {
         Ok(Self { stdout, stderr, bars })
     }
 
-    /// Whether anybody looks at bars.
+    /// Whether bars are shown.
     pub(super) fn has_bars(&self) -> bool {
         self.bars.is_some()
     }
@@ -87,17 +87,17 @@ impl Screen {
         }
     }
 
-    /// Draws what has changed, if it is time.
+    /// Updates the bars.
     pub(super) fn tick(&mut self) {
         if let Some(bars) = self.bars.as_mut().filter(|bars| bars.began.elapsed() >= AFTER) {
             bars.draw();
         }
     }
 
-    /// Takes the bars away.
+    /// Removes the bars.
     pub(super) fn clear(&mut self) {
         if let Some(bars) = self.bars.take() {
-            // A terminal that went away takes nothing back.
+            // Fails if the terminal is gone.
             let _ = bars.all.clear();
         }
     }
@@ -112,7 +112,7 @@ impl Bars {
     fn draw(&mut self) {
         let (overall, named) = self.drawn.get_or_insert_with(|| {
             let bar = |template: &str, len: usize| {
-                // A template that does not parse would be our mistake; the plain bar does as well.
+                // The template is a constant; the default bar would do as well.
                 let style = ProgressStyle::with_template(template)
                     .unwrap_or_else(|_| ProgressStyle::default_bar());
                 self.all.add(ProgressBar::new(len as u64).with_style(style))
@@ -132,7 +132,7 @@ impl Bars {
         overall.set_message(message);
         let there = self.running.values().filter(|(host, _)| !away.contains_key(host));
         let there = there.map(|(host, since)| format!("{host} {} s", since.elapsed().as_secs()));
-        // Those that are away are what whoever looks wants to know of.
+        // Disconnected hosts come first.
         let mut hosts = away.values().cloned().chain(there);
         for bar in named {
             bar.set_message(hosts.next().unwrap_or_default());

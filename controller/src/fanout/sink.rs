@@ -1,5 +1,5 @@
-//! Where one host's stdout or stderr goes: to this process's own, to the stream of all in whole lines, to a file
-//! of its own, or nowhere until the host has ended.
+//! The destination of one host's stdout or stderr: this process's own stream, the shared stream in whole lines,
+//! a file, or a capture until the host has ended.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -18,24 +18,24 @@ use crate::stdio::LocalOutput;
 
 /// One stream's destination.
 pub(crate) enum Sink {
-    /// This process's own stream, as the bytes come.
+    /// This process's own stream, unbuffered.
     Own(LocalOutput),
-    /// The stream of all.
+    /// The shared stream, in whole lines.
     Lines(Lines, Printer),
-    /// A file of its own.
+    /// A file for this host.
     File(OutFile),
-    /// Kept until the end.
+    /// A capture.
     Kept(Box<Capture>),
 }
 
-/// A file that is made when the first byte comes.
+/// A file that is created when the first byte arrives.
 pub(crate) struct OutFile {
     path: PathBuf,
     file: Option<File>,
 }
 
 impl Sink {
-    /// The stream of all, for the host of this number.
+    /// The shared stream, for the host with this index.
     pub(crate) fn lines(host: &HostName, number: usize, printer: &Printer) -> Self {
         let colors = printer.has_colours();
         let lines = Lines::new(prefix(host, number, colors));
@@ -43,14 +43,14 @@ impl Sink {
         Self::Lines(lines, printer.clone())
     }
 
-    /// The host has ended: gives out what is left of its last line.
+    /// Writes the incomplete last line after the host has ended.
     pub(crate) async fn finish(&mut self) {
         if let Self::Lines(lines, printer) = self {
             printer.send(&lines.finish()).await;
         }
     }
 
-    /// What was kept, if it was to be.
+    /// Reads the capture, if it is one.
     pub(crate) fn read(self) -> io::Result<Captured> {
         match self {
             Self::Kept(capture) => capture.read(),
@@ -58,10 +58,10 @@ impl Sink {
         }
     }
 
-    /// No command ran that could have written anything: a file that was made for it goes.
+    /// Removes a file that was created in advance, because no command ran.
     pub(crate) fn discard(&mut self) {
         if let Self::File(OutFile { path, file: Some(_) }) = self {
-            // An empty file that stays is no harm.
+            // A remaining empty file does no harm.
             let _ = std::fs::remove_file(path);
         }
     }
@@ -81,8 +81,8 @@ impl Sink {
 }
 
 impl OutFile {
-    /// A file of this name, which is made at once if it is to be there even when it is empty. What it
-    /// had in it goes.
+    /// A file at this path, which is created `at_once` if it must exist even when it is empty. An existing file
+    /// is truncated.
     pub(crate) fn new(path: PathBuf, at_once: bool) -> io::Result<Self> {
         let mut file = Self { path, file: None };
         if at_once {
@@ -117,7 +117,7 @@ impl OutFile {
     }
 
     fn named(&self, error: &io::Error) -> io::Error {
-        // Never as a reader that went away: this is not the stream of all.
+        // A broken pipe here does not mean that the reader of stdout is gone.
         io::Error::other(format!("write {}: {}", self.path.display(), io_error(error)))
     }
 }
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_there_once_something_is_in_it_and_an_old_one_goes() {
+    fn a_file_is_created_with_its_first_byte_and_an_old_one_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a/b/web1");
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

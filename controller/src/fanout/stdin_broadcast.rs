@@ -1,7 +1,7 @@
-//! One stdin for many commands. If all of them begin at once they get it as it comes, at the pace of the
-//! fastest: what the others have not had yet waits in memory, and behind that in a nameless file of limited
-//! size. Once that is full the slowest holds the others up, which is told. If they don't begin at once,
-//! stdin is first read to its end, into a nameless file.
+//! Sends one stdin to many commands. If all of them begin at once, they receive it as it arrives, at the pace
+//! of the fastest: what the others have not read waits in memory, and then in an unnamed file of limited size.
+//! Once that is full the slowest holds the others up, which is reported. If they don't begin at once, stdin is
+//! first read to its end, into an unnamed file.
 
 mod backlog;
 
@@ -16,6 +16,7 @@ use std::task::{Context, Poll, Waker};
 use lariat_base::lock::lock;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
+use crate::stdio::copy_error;
 use backlog::{Backlog, Room};
 
 /// Bytes that are read at once.
@@ -134,7 +135,7 @@ impl Live {
         }
         match &desk.end {
             Some(Ok(())) => Poll::Ready(Ok(())),
-            Some(Err(error)) => Poll::Ready(Err(copy(error))),
+            Some(Err(error)) => Poll::Ready(Err(copy_error(error))),
             None => desk.wait(cx),
         }
     }
@@ -153,10 +154,6 @@ fn wake(mut desk: MutexGuard<'_, Desk>) {
     let waiting = std::mem::take(&mut desk.waiting);
     drop(desk);
     waiting.into_iter().for_each(Waker::wake);
-}
-
-fn copy(error: &io::Error) -> io::Error {
-    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 impl AsyncRead for Reader {

@@ -1,5 +1,4 @@
-//! The one host that a verb for one host is about: it is named, or it is the one of several that has
-//! the job.
+//! Finds the host for a verb that works on one host: the named one, or of several the one that has the job.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,19 +15,19 @@ use crate::fleet::Fleet;
 use crate::output::json::{self, JobResult};
 use crate::target::Chosen;
 
-/// Where a job is.
+/// The host of a job.
 pub(crate) struct Found {
-    /// On this host.
+    /// The host.
     pub(crate) chosen: Chosen,
-    /// The way to reach it, if it is enrolled.
+    /// Connects to it, if it is enrolled.
     pub(crate) handle: Result<HostHandle, CliError>,
-    /// Which of the host's jobs it is.
+    /// The requested job.
     pub(crate) wish: Wish,
-    /// The exit status of the search among several hosts.
+    /// The exit status of the search on several hosts.
     pub(crate) status: u8,
 }
 
-/// Finds the host; none if no host is left to be tried again. Needs a runtime around it.
+/// Finds the host; `None` if no host is left to be retried. Requires a runtime.
 pub(crate) async fn find(
     whom: &Whom,
     wish: Wish,
@@ -60,7 +59,7 @@ pub(crate) async fn find(
     Ok(Some(Found { chosen, handle, wish: Wish { prefix, ..wish }, status }))
 }
 
-/// Asks hosts for the jobs that may be meant.
+/// Lists the candidate jobs of each host.
 struct Search {
     wish: Wish,
     limit: Option<Duration>,

@@ -1,4 +1,4 @@
-//! The jobs on hosts: who is asked for them, which one a person means, and what is to be said of it.
+//! Lists jobs on hosts, chooses one, and formats them.
 
 mod choose;
 mod find;
@@ -22,7 +22,7 @@ use crate::fanout::{Failed, FanoutOptions, Verb, within};
 use crate::fleet::{self, ReachOptions};
 use crate::target::{Chosen, Targets};
 
-/// Most messages of a list: a host that has more jobs than they hold is not right in the head.
+/// Most messages of a list. A host with more jobs than fit in them is faulty.
 const MOST: usize = 100;
 
 // The hosts that are asked for jobs. Flatten it last: later options would be under its heading.
@@ -32,7 +32,7 @@ pub(crate) struct Whom {
     #[arg(value_name = "TARGET", index = 1)]
     pub(crate) target: Targets,
 
-    /// How long a host may take to tell its jobs, connecting included
+    /// Time limit for a host to list its jobs, including connecting
     #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     pub(crate) timeout: Option<Duration>,
 
@@ -44,13 +44,13 @@ pub(crate) struct Whom {
 }
 
 impl Whom {
-    /// A verb that only looks at the hosts that are named.
+    /// A verb that only queries the named hosts.
     pub(crate) fn verb<'a>(&'a self, context: &'a Context, json: bool) -> Verb<'a> {
         let Self { target, connect, fanout, .. } = self;
         Verb { context, connect, fanout, targets: vec![target], json, recorded: None }
     }
 
-    /// Refuses hosts that are named with a user.
+    /// Refuses a target with a user.
     pub(crate) fn check(&self, hosts: &[Chosen]) -> Result<(), CliError> {
         let Some(chosen) = hosts.iter().find(|chosen| chosen.user.is_some()) else {
             return Ok(());
@@ -60,7 +60,7 @@ impl Whom {
     }
 }
 
-/// Asks a host for its jobs, which may take it so long. The connection is good for another request.
+/// Lists a host's jobs, within `limit`. The connection can be used for another request.
 pub(crate) async fn list(
     handle: &HostHandle,
     prefix: Option<&Prefix>,

@@ -1,4 +1,4 @@
-//! What is said of a job: in a table, in an object, in a few words.
+//! Formats jobs for tables, objects and messages.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use lariat_wire::protocol::job::{Job, State};
 
 use crate::output::json::JobResult;
 
-/// Hexadecimal digits of an id that people are shown: enough to tell thousands apart.
+/// Hexadecimal digits of an id that are shown: enough to distinguish thousands.
 const SHOWN: usize = 12;
 
-/// A job's id, as people are shown it.
+/// A shortened job id.
 pub(crate) fn short(job: &Job) -> String {
     let mut id = job.job.to_string();
     id.truncate(SHOWN);
     id
 }
 
-/// What has become of a job, in a word or two.
+/// A job's state in a word or two.
 pub(crate) fn state(state: State) -> String {
     match state {
         State::Running => "running".to_owned(),
@@ -34,14 +34,14 @@ pub(crate) fn state(state: State) -> String {
     }
 }
 
-/// A command in one line, made harmless; of several lines the first.
+/// The first line of a command, with control characters escaped.
 pub(crate) fn command(job: &Job) -> String {
     let mut lines = job.command.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
     let first = escape(lines.next().unwrap_or_default());
     if lines.next().is_some() { format!("{first} ...") } else { first }
 }
 
-/// A job as an object; `now_ms` is the time of its host.
+/// A job as an object; `now_ms` is its host's time.
 pub(crate) fn object<'a>(host: &'a HostName, job: &'a Job, now_ms: u64) -> JobResult<'a> {
     let (name, end) = match job.state {
         State::Running => ("running", None),
@@ -67,7 +67,7 @@ pub(crate) fn object<'a>(host: &'a HostName, job: &'a Job, now_ms: u64) -> JobRe
     }
 }
 
-/// How long a job has run, or ran; of one that died nobody knows.
+/// How long a job has run; unknown for a job that died.
 pub(crate) fn lasted(job: &Job, now_ms: u64) -> Option<Duration> {
     let end = match job.state {
         State::Running => Some(now_ms),
@@ -77,7 +77,7 @@ pub(crate) fn lasted(job: &Job, now_ms: u64) -> Option<Duration> {
     end.map(|end| Duration::from_millis(end.saturating_sub(job.began_ms)))
 }
 
-/// A time in its two largest units.
+/// A duration in its two largest units.
 pub(crate) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);

@@ -1,4 +1,4 @@
-//! `--json`: one object a line for every host, in the fields that the contract names.
+//! `--json`: one object per line for every host. Its fields are a stable interface.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -8,36 +8,36 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use crate::error::CliError;
 use crate::fanout::End;
 
-/// What `run` says of a host.
+/// A host's result of `run`.
 pub(crate) struct RunResult<'a> {
-    /// Which host.
+    /// The host.
     pub(crate) host: &'a HostName,
-    /// Which command, if it is one of several.
+    /// The command, if it is one of several.
     pub(crate) command: Option<&'a [u8]>,
     /// Whether the command ran and succeeded.
     pub(crate) ok: bool,
     /// How it ended: see [`End::kind`].
     pub(crate) end: End,
-    /// Its exit status as a shell would show it; none if it never ran.
+    /// Its exit status as a shell would show it; `None` if it did not run.
     pub(crate) exit: Option<u8>,
     /// The signal that ended it.
     pub(crate) signal: Option<u8>,
-    /// What it wrote.
+    /// Its output.
     pub(crate) output: Streams<'a>,
-    /// From the beginning of the connection to the command's end.
+    /// From connecting to the command's end.
     pub(crate) seconds: f64,
-    /// What went wrong, if it was not the command.
+    /// The error, unless the command failed.
     pub(crate) error: Option<String>,
-    /// Its id, if it is detached and was started, or may have been.
+    /// The job id, if it is detached and was, or may have been, started.
     pub(crate) job: Option<JobId>,
 }
 
-/// What a command wrote, as far as it was kept: `stdout`, `stderr` and `truncated` among other fields.
+/// A command's captured output: the fields `stdout`, `stderr` and `truncated`.
 #[derive(Clone, Copy)]
 pub(crate) struct Streams<'a> {
     pub(crate) stdout: &'a [u8],
     pub(crate) stderr: &'a [u8],
-    /// Whether more came than was kept.
+    /// Whether more was written than was captured.
     pub(crate) truncated: bool,
 }
 
@@ -87,10 +87,10 @@ impl Serialize for RunResult<'_> {
     }
 }
 
-/// What `ping` says of a host.
+/// A host's result of `ping`.
 #[derive(serde::Serialize)]
 pub(crate) struct PingResult<'a> {
-    /// Which host.
+    /// The host.
     pub(crate) host: &'a HostName,
     /// How it ended.
     pub(crate) kind: &'static str,
@@ -102,14 +102,14 @@ pub(crate) struct PingResult<'a> {
     pub(crate) error: Option<String>,
 }
 
-/// What is said of a job.
+/// A job.
 #[derive(serde::Serialize)]
 pub(crate) struct JobResult<'a> {
-    /// Which host.
+    /// The host.
     pub(crate) host: &'a HostName,
-    /// How it ended to ask the host.
+    /// How the query of the host ended.
     pub(crate) kind: &'static str,
-    /// Whether it could be asked.
+    /// Whether the query succeeded.
     pub(crate) ok: bool,
     /// Its id.
     pub(crate) job: Option<String>,
@@ -119,9 +119,9 @@ pub(crate) struct JobResult<'a> {
     pub(crate) exit: Option<u8>,
     /// The signal that ended it.
     pub(crate) signal: Option<u8>,
-    /// Whether its output is kept.
+    /// Whether it is detached, so that its output is kept.
     pub(crate) detached: bool,
-    /// Whom it runs as, if not as the agent's own user.
+    /// The user it runs as, if not the agent's own.
     pub(crate) user: Option<&'a str>,
     /// The beginning of its command.
     #[serde(serialize_with = "lossy")]
@@ -130,23 +130,23 @@ pub(crate) struct JobResult<'a> {
     pub(crate) started: Option<u64>,
     /// How long it has run.
     pub(crate) seconds: Option<f64>,
-    /// Why there is nothing to say.
+    /// Why the query failed.
     pub(crate) error: Option<String>,
 }
 
-/// What is said of a job and what it wrote.
+/// A job with its output.
 #[derive(serde::Serialize)]
 pub(crate) struct LogsResult<'a> {
     /// The job.
     #[serde(flatten)]
     pub(crate) job: JobResult<'a>,
-    /// What it wrote.
+    /// Its output.
     #[serde(flatten)]
     pub(crate) output: Streams<'a>,
 }
 
 impl<'a> JobResult<'a> {
-    /// Nothing is known yet.
+    /// An object without data.
     pub(crate) fn none(host: &'a HostName) -> Self {
         Self {
             host,
@@ -165,7 +165,7 @@ impl<'a> JobResult<'a> {
         }
     }
 
-    /// The host could not be asked.
+    /// The query of the host failed.
     pub(crate) fn failed(host: &'a HostName, error: &CliError) -> Self {
         let (kind, error) = (error.end().kind(), Some(error.line()));
         Self { ok: false, kind, error, ..Self::none(host) }
@@ -176,7 +176,7 @@ fn lossy<S: Serializer>(bytes: &&[u8], serializer: S) -> Result<S::Ok, S::Error>
     serializer.serialize_str(&String::from_utf8_lossy(bytes))
 }
 
-/// One object as a line.
+/// Encodes an object as a line.
 pub(crate) fn line(object: &impl Serialize) -> Result<Vec<u8>, CliError> {
     let mut line = serde_json::to_vec(object)?;
     line.push(b'\n');
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fields_are_the_contracts() {
+    fn fields_of_the_objects() {
         let host = "web1".parse().unwrap();
         let mut result = RunResult {
             host: &host,

@@ -1,4 +1,4 @@
-//! Everything that is not a result, on stderr.
+//! Messages on stderr.
 
 use std::io::{self, Write};
 
@@ -6,7 +6,7 @@ use lariat_base::escape::escape;
 
 use super::style;
 
-/// Prints something on stderr that is no result, made harmless, unless only results and errors are wanted.
+/// Prints a note on stderr, with control characters escaped, unless `--quiet` was given.
 pub(crate) fn note(text: &str) {
     if !style::is_quiet() {
         stderr(text);
@@ -18,12 +18,12 @@ pub(crate) fn error(text: &str) {
     stderr(&format!("lariat: {text}"));
 }
 
-/// Prints a line that belongs to an error.
+/// Prints a cause of an error.
 pub(crate) fn because(text: &str) {
     stderr(text);
 }
 
-/// If it is closed, nobody listens.
+/// Errors are ignored: stderr may be closed.
 fn stderr(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", escape(text.as_bytes()));
 }

@@ -1,8 +1,8 @@
-//! One stream of this process that many hosts write to: a thread of its own writes what they hand over,
-//! so that a reader that takes its time, such as a paused pager, blocks nobody.
+//! A stream of this process that many hosts write to: a separate thread writes to the descriptor, so that a
+//! slow reader, such as a paused pager, does not block the runtime.
 //!
-//! Invariant: what is handed over at once comes out in one piece, and little more than [`FULL`] bytes
-//! wait if everyone asks for room first.
+//! Invariant: bytes of one call are written contiguously, and little more than [`FULL`] bytes are queued if
+//! callers wait for room first.
 
 use std::future::poll_fn;
 use std::io;
@@ -17,10 +17,10 @@ use lariat_base::lock::lock;
 use crate::output::style;
 use crate::stdio::write_all;
 
-/// Bytes that may wait before the next who asks for room has to wait.
+/// Queued bytes above which callers have to wait for room.
 const FULL: usize = 1024 * 1024;
 
-/// A stream. Clones are the same one.
+/// The queue of one stream. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Printer {
     shared: Arc<Shared>,
@@ -37,18 +37,18 @@ struct Shared {
 #[derive(Default)]
 struct Desk {
     bytes: Vec<u8>,
-    /// The thread is at work on what it took.
+    /// The thread is writing bytes that it took.
     busy: bool,
-    /// Nothing can be written any more: what comes is thrown away.
+    /// A write failed: further bytes are discarded.
     broken: bool,
-    /// It is because whoever read it has gone away.
+    /// The cause is that the reader is gone.
     no_reader: bool,
     error: Option<io::Error>,
     waiting: Vec<Waker>,
 }
 
 impl Printer {
-    /// Writes to a descriptor; `bars` are out of the way meanwhile, if the two share a terminal.
+    /// Starts a thread that writes to a descriptor; `bars` are hidden during writes, if both share a terminal.
     pub(crate) fn start(fd: BorrowedFd<'static>, bars: Option<MultiProgress>) -> io::Result<Self> {
         let shared = Arc::<Shared>::default();
         let theirs = Arc::clone(&shared);
@@ -61,7 +61,7 @@ impl Printer {
         Ok(Self { shared, colours: style::has_colors(fd), is_terminal })
     }
 
-    /// Whether it is a terminal, which does what control characters say.
+    /// Whether the stream is a terminal, which interprets control characters.
     pub(crate) fn is_terminal(&self) -> bool {
         self.is_terminal
     }
@@ -71,7 +71,7 @@ impl Printer {
         self.colours
     }
 
-    /// Hands bytes over without waiting. Who has many asks for room first.
+    /// Queues bytes without waiting. For many bytes, wait for room first.
     pub(crate) fn put(&self, bytes: &[u8]) {
         let mut desk = self.shared.lock();
         if !desk.broken && !bytes.is_empty() {
@@ -80,8 +80,8 @@ impl Printer {
         }
     }
 
-    /// Waits for room; an error once nobody reads any more. There is plenty where nothing can be written for
-    /// another reason: what comes is thrown away.
+    /// Waits for room; fails if the reader is gone. After another write error there is always room, because
+    /// bytes are discarded.
     pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         let mut desk = self.shared.lock();
         if desk.no_reader {
@@ -90,34 +90,34 @@ impl Printer {
         desk.when(|desk| desk.broken || desk.bytes.len() < FULL, cx).map(Ok)
     }
 
-    /// Waits for room. There is plenty once nobody reads any more: what comes is thrown away.
+    /// Waits for room, which there always is after a write error, because bytes are discarded.
     pub(crate) async fn room(&self) {
         let _ = poll_fn(|cx| self.poll_room(cx)).await;
     }
 
-    /// Waits for room and hands bytes over.
+    /// Waits for room and queues bytes.
     pub(crate) async fn send(&self, bytes: &[u8]) {
         self.room().await;
         self.put(bytes);
     }
 
-    /// Waits until everything is written, or nothing can be.
+    /// Waits until everything was written, or a write failed.
     pub(crate) async fn flushed(&self) {
         let idle = |desk: &Desk| desk.broken || (desk.bytes.is_empty() && !desk.busy);
         poll_fn(|cx| self.shared.lock().when(idle, cx)).await;
     }
 
-    /// Waits until nothing can be written any more.
+    /// Waits until a write fails.
     pub(crate) async fn broken(&self) {
         poll_fn(|cx| self.shared.lock().when(|desk| desk.broken, cx)).await;
     }
 
-    /// Whether that is because nobody reads it.
+    /// Whether the reader is gone.
     pub(crate) fn has_no_reader(&self) -> bool {
         self.shared.lock().no_reader
     }
 
-    /// Why nothing can be written any more, if so; told once.
+    /// The error of a failed write; returned once.
     pub(crate) fn take_error(&self) -> Option<io::Error> {
         self.shared.lock().error.take()
     }
@@ -140,7 +140,7 @@ impl Shared {
         lock(&self.desk)
     }
 
-    /// The thread's work. It dies with the process, or with the stream.
+    /// The thread's loop. It ends with the process, or after a write error.
     fn print(&self, write: impl Fn(&[u8]) -> io::Result<()>) {
         loop {
             let mut desk = self.lock();
@@ -179,7 +179,7 @@ mod tests {
 
     use super::*;
 
-    /// A printer into a pipe, whose end stays open for ever as stdout's does.
+    /// A printer into a pipe, whose end stays open forever as stdout does.
     fn printer() -> (PipeReader, Printer) {
         let (reader, writer) = io::pipe().unwrap();
         let writer: &'static OwnedFd = Box::leak(Box::new(writer.into()));
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_waits_bounds_what_is_taken_and_pieces_stay_whole() {
+    fn a_slow_reader_bounds_the_queue_and_lines_stay_whole() {
         let (mut reader, printer) = printer();
         let writers: Vec<_> = (b'a'..=b'd')
             .map(|letter| {
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_went_away_is_told_and_holds_nobody_up() {
+    fn a_closed_pipe_is_reported_and_blocks_no_caller() {
         let (reader, printer) = printer();
         drop(reader);
         block_on(async {

@@ -1,5 +1,4 @@
-//! How this process shows things: quiet or not, in color or not, with progress or not. Set once, by the command
-//! line.
+//! The output options: quiet, color, progress. Set once, by the command line.
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
@@ -17,7 +16,7 @@ pub(crate) enum When {
     Never,
 }
 
-/// What the command line says of it.
+/// The options of the command line.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Style {
     /// Only results and errors.
@@ -30,9 +29,9 @@ pub(crate) struct Style {
 
 static STYLE: OnceLock<Style> = OnceLock::new();
 
-/// Sets it for this process.
+/// Sets the options of this process.
 pub(crate) fn set(style: Style) {
-    // It is set once, before anything is shown.
+    // Called once, before any output.
     let _ = STYLE.set(style);
 }
 

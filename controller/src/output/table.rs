@@ -1,8 +1,8 @@
-//! Columns for people: each as wide as what is in it, the last one as it comes.
+//! Tables: each column is as wide as its content, except the last.
 
 use std::fmt::Write;
 
-/// A table with these headings; every row has a cell for each of them.
+/// Formats a table with these headings; every row has a cell for each of them.
 pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let headings = headings.iter().map(|&heading| heading.to_owned()).collect();
     let rows: Vec<Vec<String>> = std::iter::once(headings).chain(rows).collect();

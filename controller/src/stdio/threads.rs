@@ -1,5 +1,5 @@
-//! One small thread for a descriptor that may block and can't be opened anew (a socket, a pipe of
-//! another user). What is handed over is bounded, and the thread dies with the process.
+//! A thread for a descriptor that may block and can't be opened again (a socket, another user's pipe). Queued
+//! bytes are bounded, and the thread ends with the process.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -11,20 +11,20 @@ use lariat_base::lock::lock;
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::io::ReadBuf;
 
-use super::retry;
+use super::{copy_error, retry};
 
-/// Bytes handed over at once.
+/// Bytes that are passed at once.
 const HANDOFF: usize = 64 * 1024;
 
-/// Stack of such a thread, in bytes: it calls `read` or `write` and nothing else.
+/// The thread's stack size, in bytes: it only calls `read` or `write`.
 const STACK: usize = 64 * 1024;
 
-/// What the thread and the runtime share. Bytes are in it or not: whose turn it is.
+/// State that the thread and the runtime share.
 #[derive(Default)]
 struct Desk {
     bytes: Vec<u8>,
     taken: usize,
-    /// The thread is at work on what it took, or is to read.
+    /// The thread is writing the bytes, or is asked to read some.
     busy: bool,
     end: Option<Result<(), io::Error>>,
     waker: Option<Waker>,
@@ -97,7 +97,7 @@ impl WritingThread {
             return desk.pending(cx);
         }
         if let Some(Err(error)) = &desk.end {
-            return Poll::Ready(Err(copy(error)));
+            return Poll::Ready(Err(copy_error(error)));
         }
         let len = bytes.len().min(HANDOFF);
         desk.bytes = bytes[..len].to_vec();
@@ -112,13 +112,13 @@ impl WritingThread {
             return desk.pending(cx);
         }
         match &desk.end {
-            Some(Err(error)) => Poll::Ready(Err(copy(error))),
+            Some(Err(error)) => Poll::Ready(Err(copy_error(error))),
             _ => Poll::Ready(Ok(())),
         }
     }
 }
 
-/// Reads from one descriptor, a piece ahead at most.
+/// Reads from one descriptor, at most one piece ahead.
 pub(super) struct ReadingThread(Arc<Shared>);
 
 impl ReadingThread {
@@ -162,7 +162,7 @@ impl ReadingThread {
         }
         match &desk.end {
             Some(Ok(())) => Poll::Ready(Ok(())),
-            Some(Err(error)) => Poll::Ready(Err(copy(error))),
+            Some(Err(error)) => Poll::Ready(Err(copy_error(error))),
             None => {
                 if !desk.busy {
                     desk.busy = true;
@@ -174,7 +174,7 @@ impl ReadingThread {
     }
 }
 
-/// Writes all of it, however long that takes.
+/// Writes all bytes, blocking if necessary.
 pub(crate) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match retry(|| rustix::io::write(fd, bytes)) {
@@ -186,7 +186,7 @@ pub(crate) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> 
     Ok(())
 }
 
-/// Somebody who shares the descriptor has set it not to block.
+/// Waits, because another process set O_NONBLOCK on the shared description.
 fn wait(fd: BorrowedFd<'_>, what: PollFlags) -> io::Result<()> {
     retry(|| poll(&mut [PollFd::from_borrowed_fd(fd, what)], None)).map(drop)
 }
@@ -198,8 +198,4 @@ fn read(fd: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<usize> {
             result => return result,
         }
     }
-}
-
-fn copy(error: &io::Error) -> io::Error {
-    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }

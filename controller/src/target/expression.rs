@@ -1,8 +1,8 @@
-//! Target expressions: `web1`, `web[01-20]`, `'web*'`, `@tag`, `all`, joined by `,`, cut down by `&`,
-//! and taken away by `!`.
+//! Target expressions: `web1`, `web[01-20]`, `'web*'`, `@tag`, `all`, with `,` for union, `&` for intersection,
+//! and `!` for exclusion.
 //!
-//! `&` binds tighter than `,`, and a term that starts with `!` is taken away last, wherever it stands.
-//! Before a term may stand a user: `bob@@web`.
+//! `&` binds tighter than `,`, and terms that start with `!` are excluded last, wherever they stand. A term can
+//! begin with a user: `bob@@web`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::error::CliError;
 use crate::inventory::{Inventory, Tag};
 use crate::shell_word::shell_word;
 
-/// Which hosts a command line means.
+/// A parsed target expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Targets {
     text: String,
@@ -27,12 +27,12 @@ pub(crate) struct Targets {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Term {
-    /// Where it stands in the text.
+    /// Its position in the text.
     at: Range<usize>,
-    /// It is taken away.
+    /// The term is excluded.
     not: bool,
     user: Option<String>,
-    /// A host is meant that all of these mean.
+    /// The term matches hosts that match all of these.
     atoms: Vec<Atom>,
 }
 
@@ -44,7 +44,7 @@ enum Atom {
     Pattern(Pattern),
 }
 
-/// An expression that is none.
+/// The text is not a valid expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?}, position {}: {message}", at + 1)]
 pub(crate) struct BadTargets {
@@ -53,17 +53,17 @@ pub(crate) struct BadTargets {
     message: String,
 }
 
-/// A host that is meant, and as which user.
+/// A selected host, with the user to act as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Chosen {
     /// The host, which is in the inventory.
     pub(crate) host: HostName,
-    /// The user there, if another than the agent's default.
+    /// The user there, if not the agent's default.
     pub(crate) user: Option<String>,
 }
 
 impl Chosen {
-    /// The user there, who may also have been given as `--user`, but not both differently.
+    /// The user there, which may also be given as `--user`, but not differently.
     pub(crate) fn user(&self, given: Option<&str>) -> Result<Option<String>, CliError> {
         match (given, self.user.as_deref()) {
             (Some(one), Some(other)) if one != other => {
@@ -77,8 +77,7 @@ impl Chosen {
 }
 
 impl Targets {
-    /// The one host that a plain name means, with its user. Any other expression means several,
-    /// however many match.
+    /// The one host of a plain name, with its user. Any other expression may match several.
     pub(crate) fn plain(&self) -> Option<Chosen> {
         match self.terms.as_slice() {
             [Term { not: false, user, atoms, .. }] => match atoms.as_slice() {
@@ -89,8 +88,8 @@ impl Targets {
         }
     }
 
-    /// The hosts of the inventory that are meant, each once: term by term, each in natural order. A term, a
-    /// member of a range, what stands after `!` or an intersection that matches nothing is an error.
+    /// The selected hosts of the inventory, each once: term by term, each in natural order. A term, a member of
+    /// a range, an excluded term or an intersection that matches no host is an error.
     pub(crate) fn select(&self, inventory: &Inventory) -> Result<Vec<Chosen>, CliError> {
         let mut hosts: Vec<Chosen> = Vec::new();
         for term in self.terms.iter().filter(|term| !term.not) {
@@ -117,7 +116,7 @@ impl Targets {
         Ok(hosts)
     }
 
-    /// The hosts that a term means, at least one.
+    /// The hosts that a term matches, at least one.
     fn meant<'a>(
         &self,
         term: &Term,
@@ -137,7 +136,7 @@ impl Targets {
         Ok(hosts)
     }
 
-    /// Refuses what no host is meant by.
+    /// Fails if an atom matches no host.
     fn check(atom: &Atom, inventory: &Inventory) -> Result<(), CliError> {
         let hosts = || inventory.iter();
         match atom {
@@ -168,12 +167,12 @@ impl Targets {
         }
     }
 
-    /// As it is typed into a shell.
+    /// The expression, quoted for a shell.
     pub(crate) fn quoted(&self) -> String {
         shell_word(&self.text)
     }
 
-    /// The names that it spells out, if it is made of nothing but names and ranges.
+    /// The names in it, if it consists only of names and ranges.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn names(&self) -> Option<Vec<String>> {
         let names = |term: &Term| match term.atoms.as_slice() {
@@ -218,7 +217,7 @@ impl FromStr for Targets {
     }
 }
 
-/// Splits at `by` outside brackets; tells where each part begins.
+/// Splits at `by` outside brackets; returns where each part begins.
 fn split(text: &str, by: char) -> impl Iterator<Item = (usize, &str)> {
     let mut inside = false;
     let parts = text.split(move |letter| {
@@ -237,7 +236,7 @@ fn term(text: &str, at: usize) -> Result<Term, Wrong> {
     let place = at..at + text.len();
     let (not, rest) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
     let mut at = at + usize::from(not);
-    // An `@` in the first place begins a tag; a user comes before any other.
+    // A leading `@` begins a tag; a user precedes any other `@`.
     let user = rest.split_once('@').filter(|(user, _)| !user.is_empty() && !user.contains('&'));
     let (user, rest) = user.map_or((None, rest), |(user, rest)| (Some(user), rest));
     if let Some(user) = user {
@@ -322,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn terms_are_united_cut_down_and_taken_away() {
+    fn union_intersection_and_exclusion() {
         for (text, expected) in [
             ("web1", "web1"),
             ("all", "db1 db2 web1 web2 web10"),
@@ -380,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_with_its_position() {
+    fn errors_have_a_position() {
         let missing = "a host, a pattern, @TAG or all is missing";
         for (text, error) in [
             ("", format!(r#""", position 1: {missing}"#)),
@@ -420,12 +419,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_is_too_odd(text in ".{0,40}") {
+        fn any_text_is_parsed(text in ".{0,40}") {
             let _ = text.parse::<Targets>();
         }
 
         #[test]
-        fn nor_is_one_of_the_right_letters(text in "[a-b0-2,&!@*?\\[\\]./-]{0,30}") {
+        fn any_text_of_special_characters_is_parsed(text in "[a-b0-2,&!@*?\\[\\]./-]{0,30}") {
             if let Ok(targets) = text.parse::<Targets>() {
                 let _ = targets.select(&inventory());
             }

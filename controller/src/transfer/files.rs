@@ -1,6 +1,6 @@
-//! Files to or from one host, one after another over one session, each in as many attempts as it takes.
+//! Transfers files to or from one host, in order over one session, with as many attempts as necessary.
 //!
-//! A verb adds an [`Item`]: how it asks for a file, and one attempt at it.
+//! A verb implements [`Item`]: the request for a file, and one attempt to transfer it.
 
 use std::ffi::OsStr;
 use std::fmt::Display;
@@ -21,24 +21,25 @@ use crate::fanout::{End, Outlet};
 use crate::outages::Outages;
 use crate::output::style;
 
-/// What is left to say when a transfer is given up that can go on.
+/// Appended to the error of a transfer that can be resumed.
 const AGAIN: &str = "run it again: only what is missing is sent";
 
-/// What is left to say when a transfer broke off that had begun to write into the file that is there.
+/// Appended to the error of an interrupted transfer that writes in place.
 const MIXED: &str = "the file there is a mix of old and new until it is run again";
 
-/// One file that is to be moved.
+/// One file to transfer.
 pub(crate) trait Item {
-    /// What asks the agent for it.
+    /// The request to the agent.
     type Request: Message;
 
-    /// What asks the agent for it.
+    /// The request to the agent.
     fn request(&self) -> &Self::Request;
 
-    /// How it is called while it moves.
+    /// Its name in progress messages.
     fn name(&self) -> &[u8];
 
-    /// Tries to move it over a session on which it was asked for. Counts also when that fails.
+    /// Attempts the transfer over a session on which the request was sent. Adds to the counts also when it
+    /// fails.
     async fn attempt(
         &mut self,
         session: &mut Session,
@@ -46,7 +47,7 @@ pub(crate) trait Item {
         moved: &mut Moved,
     ) -> Result<(), AttemptError>;
 
-    /// Puts why it was given up in words.
+    /// Words the error of the last attempt.
     fn said(&self, error: AttemptError) -> CliError {
         said(error)
     }
@@ -54,16 +55,16 @@ pub(crate) trait Item {
     /// Whether another attempt can follow one that broke after this much.
     fn can_go_on(&self, moved: &Moved) -> bool;
 
-    /// Whether an attempt can be left in its middle, and another one follow.
+    /// Whether an attempt can be cancelled and retried.
     fn can_be_left(&self) -> bool;
 
-    /// What did not arrive though the rest did, and what was passed over, to be told at the end.
+    /// Partial failures and skipped names, to be reported at the end.
     fn remarks(&mut self) -> Remarks {
         Remarks::default()
     }
 }
 
-/// An item as an attempt sees it: with its bar.
+/// An item with its progress bar.
 struct WithBar<'a, I> {
     item: &'a mut I,
     bar: &'a Bar,
@@ -96,17 +97,17 @@ impl<I: Item> Transfer for WithBar<'_, I> {
 /// The files of one host.
 pub(crate) struct Files<'a> {
     transfers: Transfers<'a>,
-    /// Files that are there are written into.
+    /// Existing files are overwritten in place.
     in_place: bool,
-    /// The only host's outages are shown, and its files have bars.
+    /// For a single host, outages and bars are shown.
     outlet: &'a Outlet,
-    /// What is being done, as errors begin.
+    /// The operation, as the prefix of errors.
     doing: Option<String>,
     tally: Tally,
 }
 
 impl<'a> Files<'a> {
-    /// The files of one host. One of many gives up a link that always breaks.
+    /// The files of one host. For one of many, a connection that keeps breaking is given up.
     pub(crate) fn new(host: &'a HostHandle, options: &TransferOptions, outlet: &'a Outlet) -> Self {
         let tally = Tally { dry_run: options.dry_run, ..Tally::default() };
         let in_place = options.in_place();
@@ -135,7 +136,7 @@ impl<'a> Files<'a> {
             work(&mut self).await;
             self.transfers.close().await;
         });
-        // What is dropped before its end clears up behind it.
+        // Dropping the future cleans up.
         let ended = tokio::select! {
             () = all => return self.tally,
             ended = early => ended,
@@ -156,7 +157,7 @@ impl<'a> Files<'a> {
         self.tally
     }
 
-    /// Moves one file; `what` says it in an error. The others go on whatever comes of it.
+    /// Transfers one file; `what` describes it in an error. Later files are transferred even if it fails.
     pub(crate) async fn one<I: Item>(&mut self, item: Result<I, CliError>, what: impl Display) {
         self.doing = Some(what.to_string());
         let done = match item {
@@ -169,7 +170,7 @@ impl<'a> Files<'a> {
         self.doing = None;
     }
 
-    /// Moves one file, over as many connections as it takes.
+    /// Transfers one file, over as many connections as necessary.
     async fn all_of<I: Item>(&mut self, item: &mut I) -> Result<(), (End, CliError)> {
         let name = shown(OsStr::from_bytes(item.name())).to_string();
         let hides = self.outages().is_none() || !style::has_progress();
@@ -202,7 +203,7 @@ impl<'a> Files<'a> {
     }
 }
 
-/// As what it counts among the ends of many hosts.
+/// The classification among many hosts.
 fn end(error: &AttemptError) -> End {
     match error {
         AttemptError::Connect(error) => error.into(),
@@ -216,7 +217,7 @@ fn end(error: &AttemptError) -> End {
     }
 }
 
-/// Puts why an attempt did not finish in words.
+/// Words the error of an attempt.
 pub(crate) fn said(error: AttemptError) -> CliError {
     match error {
         AttemptError::Connect(error) => error.into(),
@@ -235,7 +236,7 @@ pub(crate) fn said(error: AttemptError) -> CliError {
     }
 }
 
-/// A failure, with what to do about a file that can't be replaced but perhaps written into.
+/// Words a failure, with advice if a file can't be replaced but perhaps overwritten in place.
 pub(crate) fn advised(failure: Failure) -> CliError {
     use rustix::io::Errno;
     let Cause::Os(errno) = failure.cause else { return failure.into() };

@@ -1,4 +1,4 @@
-//! Where the changes go that `--dry-run` tells of.
+//! The destination of the changes that `--dry-run` lists.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,16 +13,16 @@ use crate::output::printer::Printer;
 /// A stream for lines.
 #[derive(Clone)]
 pub(crate) enum Listing {
-    /// Results, of one host, and why they could not be written.
+    /// The results of one host, and the error of writing them.
     Stdout(Arc<Mutex<Option<CliError>>>),
-    /// Beside results in another form.
+    /// Stderr, because stdout has results in another form.
     Stderr,
-    /// One of many hosts' lines.
+    /// The lines of one of many hosts.
     Host(HostName, Printer),
 }
 
 impl Listing {
-    /// Of this host; with `json`, stdout is for objects.
+    /// The destination for this host; with `json`, stdout is for objects.
     pub(crate) fn new(outlet: &Outlet, host: &HostName, json: bool) -> Self {
         match outlet {
             Outlet::Own { .. } if json => Self::Stderr,
@@ -34,13 +34,13 @@ impl Listing {
         }
     }
 
-    /// Fails if a line could not be written. A reader that has gone away has seen enough.
+    /// Fails if a line could not be written, unless the reader is gone.
     pub(crate) fn finish(&self) -> Result<(), CliError> {
         let Self::Stdout(failed) = self else { return Ok(()) };
         lock(failed).take().map_or(Ok(()), Err)
     }
 
-    /// Tells a line, which is harmless.
+    /// Writes a line, which must be escaped.
     pub(crate) fn line(&self, line: &str) {
         match self {
             Self::Stdout(failed) => {

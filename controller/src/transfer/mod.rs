@@ -1,4 +1,4 @@
-//! What `push` and `pull` share: counting, showing how it goes, and telling how it went.
+//! The shared part of `push` and `pull`: counts, progress, and results.
 
 mod destination;
 mod early;
@@ -33,10 +33,10 @@ use rules::Rules;
 pub(crate) use tree::{Remarks, TreeBar};
 pub(crate) use work::{TransferJob, TransferWork};
 
-/// What was moved to or from one host.
+/// The result of transfers to or from one host.
 pub(crate) struct Tally {
     began: Instant,
-    /// Nothing was to be moved, only looked at: files and bytes are those that would be there.
+    /// A dry run: files and bytes are those that would be transferred.
     dry_run: bool,
     /// Files that arrived.
     files: u64,
@@ -48,20 +48,20 @@ pub(crate) struct Tally {
     streams: usize,
     /// Bytes that were there already.
     reused: u64,
-    /// What was changed.
+    /// The changes that were made.
     done: Changed,
-    /// The BLAKE3 of the file that came last, if it was verified.
+    /// The BLAKE3 hash of the last file, if it was verified.
     hash: Option<Hash>,
-    /// The worst that came of any.
+    /// The worst outcome of all files.
     end: End,
-    /// Its time was over.
+    /// The time limit was exceeded.
     timed_out: bool,
-    /// Whoever read it from stdout has gone.
+    /// The reader of stdout is gone.
     no_reader: bool,
     /// The signal that ended it.
     interrupted: Option<u8>,
     errors: Vec<CliError>,
-    /// What was passed over, which is no failure.
+    /// Skipped names, which are not failures.
     notes: Vec<String>,
 }
 
@@ -88,24 +88,24 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Nothing could even be tried.
+    /// Nothing could be attempted.
     pub(crate) fn only(end: End, error: CliError) -> Self {
         Self { end, errors: vec![error], ..Self::default() }
     }
 
-    /// The rest was given up, as its time was over.
+    /// The rest was given up after the time limit.
     pub(crate) fn timed_out(&mut self, error: CliError) {
         self.timed_out = true;
         self.failed(End::TimedOut, error);
     }
 
-    /// The rest was given up, as a signal came.
+    /// The rest was given up after a signal.
     pub(crate) fn interrupted(&mut self, number: u8, error: CliError) {
         self.interrupted = Some(number);
         self.failed(End::Failed, error);
     }
 
-    /// Adds files that arrived, with what was moved for them in all attempts.
+    /// Adds files that arrived, with what all attempts transferred.
     pub(crate) fn arrived(&mut self, moved: Moved) {
         let Moved { files, size, bytes, sent, streams, allowed, done, hash, .. } = moved;
         self.hash = hash;
@@ -122,7 +122,7 @@ impl Tally {
         }
     }
 
-    /// What is to be told of a tree beyond that it arrived.
+    /// Adds the remarks about a tree.
     pub(crate) fn remark(&mut self, remarks: Remarks) {
         let Remarks { missed, skipped, more, .. } = remarks;
         self.errors.extend(missed);
@@ -132,13 +132,13 @@ impl Tally {
         }
     }
 
-    /// A file did not; the others go on.
+    /// A file failed; the others continue.
     pub(crate) fn failed(&mut self, end: End, error: CliError) {
         self.end = self.end.max(end);
         self.errors.push(error);
     }
 
-    /// Another one's, in a sum of them.
+    /// Adds another tally.
     pub(crate) fn add(&mut self, other: &Self) {
         let Self { dry_run, files, bytes, sent, streams, reused, done, .. } = *other;
         self.streams = self.streams.max(streams);
@@ -151,13 +151,14 @@ impl Tally {
         self.end = self.end.max(other.end());
     }
 
-    /// Files that were changed. Where none was, and nothing deleted, directories and links that were.
+    /// The number of changed files. If there are none, and no deletions, the number of changed directories and
+    /// links.
     pub(crate) fn changed(&self) -> u64 {
         let Changed { files, others, deleted } = self.done;
         if files == 0 && deleted == 0 { others } else { files }
     }
 
-    /// Files that needed no change.
+    /// The number of files that were up to date.
     pub(crate) fn unchanged(&self) -> u64 {
         self.files.saturating_sub(self.done.files)
     }
@@ -167,19 +168,19 @@ impl Tally {
         !self.done.is_nothing()
     }
 
-    /// Whether a signal ended it before its end.
+    /// Whether a signal ended it early.
     pub(crate) fn was_interrupted(&self) -> bool {
         self.interrupted.is_some()
     }
 
-    /// How it ended, names of a tree that were missed included.
+    /// How it ended; names of a tree that failed count.
     pub(crate) fn end(&self) -> End {
         if self.end == End::Ok && !self.errors.is_empty() { End::Errored } else { self.end }
     }
 }
 
-/// Takes the last of a transfer's words, which says where to and is called `name`. Clap can't tell it
-/// from the sources before it where an option stands between them.
+/// Removes a transfer's last word, which is the destination and is called `name`. Clap can't separate it from
+/// the sources if an option stands between them.
 pub(crate) fn last_word(
     words: &mut Vec<OsString>,
     name: &str,
@@ -194,7 +195,7 @@ pub(crate) fn last_word(
         .hint(usage))
 }
 
-/// What to say of a source that does not exist and was meant as a pattern.
+/// Adds advice to the error of a missing source that contains a glob.
 pub(crate) fn glob_hint(source: &[u8], error: CliError, on_host: bool) -> CliError {
     let is_glob = source.iter().any(|byte| b"*?[".contains(byte));
     if !is_glob || !error.is_missing() {
@@ -207,7 +208,7 @@ pub(crate) fn glob_hint(source: &[u8], error: CliError, on_host: bool) -> CliErr
     })
 }
 
-/// A path as it is shown.
+/// A path, escaped for display.
 pub(crate) fn shown(path: &OsStr) -> impl Display {
     escape(path.as_bytes())
 }

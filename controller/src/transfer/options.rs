@@ -21,11 +21,11 @@ use crate::text_file;
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the contract")]
 pub(crate) struct TransferOptions {
-    /// Compress what can be; what can't is noticed and sent as it is
+    /// Compress; incompressible data is detected and sent as it is
     #[arg(long)]
     compress: bool,
 
-    /// With the rights of this user of the host, instead of the agent's own; the same as NAME@HOST
+    /// Act with the rights of this user of the host, instead of the agent's own; the same as NAME@HOST
     #[arg(short, long, value_name = "NAME")]
     pub(crate) user: Option<String>,
 
@@ -45,85 +45,87 @@ pub(crate) struct TransferOptions {
     #[arg(long, value_name = "USER[:GROUP]", value_parser = parse_owner)]
     chown: Option<String>,
 
-    /// Keep what is replaced, or removed by --delete, under its name with ~ behind it
+    /// Keep replaced files, and those removed by --delete, under their name with ~ appended
     #[arg(long)]
     backup: bool,
 
-    /// Write into files that are there instead of replacing them: they keep their inode, and may be mount points or
-    /// in a directory that may not be written. A cut leaves a mix of old and new, which the next run mends
+    /// Write into existing files instead of replacing them: they keep their inode, and may be mount points or
+    /// in a directory that can't be written. An interruption leaves a mix of old and new, which the next run
+    /// repairs
     #[arg(long, conflicts_with = "backup")]
     inplace: bool,
 
     #[command(flatten)]
     rules: Rules,
 
-    /// Of a directory move only the paths that this file lists, one a line, relative to SOURCE; - is stdin
+    /// Transfer only those paths of a directory that this file lists, one per line, relative to SOURCE; - is
+    /// stdin
     #[arg(long, value_name = "FILE", conflicts_with = "delete")]
     files_from: Option<PathBuf>,
 
-    /// Paths in the file of --files-from end with a NUL byte instead of a line's end
+    /// Paths in the file of --files-from end with a NUL byte instead of a newline
     #[arg(short = '0', long = "from0", requires = "files_from")]
     from0: bool,
 
-    /// Remove from a directory's copy what the source does not have, once everything has arrived
+    /// Delete from the directory's copy what the source does not have, once everything has arrived
     #[arg(long)]
     pub(crate) delete: bool,
 
-    /// Delete nothing, and fail, if --delete would take more than this many names away
+    /// Fail without deleting anything if --delete would remove more than this many names
     #[arg(long, value_name = "N", requires = "delete")]
     max_delete: Option<u64>,
 
-    /// Change nothing; list what would be made, changed, touched and deleted
+    /// Change nothing; list what would be created, changed, touched and deleted
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
 
-    /// Compare files by content, not by size and time. A file that goes alone always is, but in a dry run
+    /// Compare files by content, not by size and time. A single file always is, except in a dry run
     #[arg(long)]
     pub(crate) checksum: bool,
 
-    /// Read what was written back from the disk, and compare its BLAKE3 with the source's; of a directory's files
-    /// --checksum too. With --json `b3sum` has a single file's
+    /// Read written files back from the disk, and compare their BLAKE3 with the source's; for a directory's
+    /// files add --checksum. With --json `b3sum` is a single file's
     #[arg(long)]
     verify: bool,
 
-    /// Files of a directory that are one file under several names stay so
+    /// Preserve hard links among a directory's files
     #[arg(short = 'H', long)]
     hard_links: bool,
 
-    /// Extended attributes travel
+    /// Preserve extended attributes
     #[arg(short = 'X', long)]
     xattrs: bool,
 
-    /// ACLs travel, with users and groups by name where both hosts know it
+    /// Preserve ACLs, with users and groups by name where both hosts know it
     #[arg(short = 'A', long)]
     acls: bool,
 
-    /// Owners and groups travel, by name where both hosts know it
+    /// Preserve owners and groups, by name where both hosts know it
     #[arg(long)]
     owner: bool,
 
-    /// Setuid, setgid and sticky bits travel
+    /// Preserve setuid, setgid and sticky bits
     #[arg(long)]
     special: bool,
 }
 
 impl TransferOptions {
-    /// Whether files that are there are written into.
+    /// Whether existing files are overwritten in place.
     pub(crate) fn in_place(&self) -> bool {
         self.inplace
     }
 
-    /// How the sender is to send.
+    /// The sender's options.
     pub(crate) fn sending(&self) -> Sending {
         Sending { compress: self.compress, rate: self.bwlimit, hash: self.verify }
     }
 
-    /// How many connections a file uses.
+    /// The number of connections per file.
     pub(crate) fn streams(&self) -> Streams {
         self.streams
     }
 
-    /// Shares the rate among this many hosts at once. The connections of several hosts are many already.
+    /// Divides the rate among this many hosts. Several hosts need no extra connections each.
     pub(crate) fn shared_by(mut self, hosts: usize) -> Self {
         if hosts > 1 && self.streams == Streams::Auto {
             self.streams = Streams::ONE;
@@ -133,7 +135,7 @@ impl TransferOptions {
         self
     }
 
-    /// What both ends do with a directory.
+    /// The options of a directory's transfer.
     pub(crate) fn tree(&self) -> TreeOptions {
         TreeOptions {
             rules: self.rules.0.clone(),
@@ -148,12 +150,12 @@ impl TransferOptions {
         }
     }
 
-    /// What of files and directories preserve beside their content, mode and time.
+    /// The attributes that are preserved besides content, mode and time.
     pub(crate) fn preserve(&self) -> Preserve {
         Preserve { xattrs: self.xattrs, owner: self.owner, special: self.special, acls: self.acls }
     }
 
-    /// The paths that are moved, if not all of a directory.
+    /// The listed paths of a directory; empty for all of it.
     pub(crate) fn only(&self) -> Result<Vec<Vec<u8>>, CliError> {
         let Some(file) = &self.files_from else { return Ok(Vec::new()) };
         let mut text = Vec::new();
@@ -183,17 +185,17 @@ impl TransferOptions {
         Ok(listed.only)
     }
 
-    /// Whether a file lists what is moved.
+    /// Whether a file lists the paths.
     pub(crate) fn lists(&self) -> bool {
         self.files_from.is_some()
     }
 
-    /// Refuses what is only for directories, when a file is moved.
+    /// Refuses options for directories when a file is transferred.
     pub(crate) fn check_for_file(&self) -> Result<(), CliError> {
         if self.files_from.is_some() { Err(not_a_directory()) } else { Ok(()) }
     }
 
-    /// What the receiver is to make of it.
+    /// The attributes that the receiver sets.
     pub(crate) fn overrides(&self) -> Overrides {
         let (user, group) = match self.chown.as_deref().map(|owner| owner.split_once(':')) {
             Some(Some((user, group))) => (Some(user), Some(group)),
@@ -214,20 +216,20 @@ impl TransferOptions {
     }
 }
 
-/// Paths of a directory are listed, and the source is a file.
+/// The error if paths are listed and the source is a file.
 pub(crate) fn not_a_directory() -> CliError {
     let why = "--files-from lists what of a directory is moved, and this is a file";
     CliError::new(why).next("push or pull the directory that it is in")
 }
 
-/// A line's path without the `.` and `/` that lead nowhere; none if nothing is left.
+/// A line's path without redundant `.` and `/`; `None` if nothing is left.
 fn plain_path(line: &[u8]) -> Option<Vec<u8>> {
     let parts = line.split(|&b| b == b'/').filter(|&part| !matches!(part, b"" | b"."));
     let path = parts.collect::<Vec<_>>().join(&b'/');
     (!path.is_empty()).then_some(path)
 }
 
-/// Whether a line's path may lead anywhere.
+/// Whether a line's path has `..`.
 fn leads_out(line: &[u8]) -> bool {
     line.split(|&b| b == b'/').any(|part| part == b"..")
 }
@@ -249,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn listed_paths_are_made_plain() {
+    fn listed_paths_are_normalized() {
         let plain = |line: &str| plain_path(line.as_bytes()).map(|p| String::from_utf8(p).unwrap());
         assert_eq!(plain("./a//b/").as_deref(), Some("a/b"));
         assert_eq!(plain("/etc/x").as_deref(), Some("etc/x"));
@@ -257,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listed_path_leads_out_by_a_component_alone() {
+    fn only_dot_dot_components_lead_out() {
         for out in ["..", "../f1", "a/../b", "a/.."] {
             assert!(leads_out(out.as_bytes()), "{out}");
         }

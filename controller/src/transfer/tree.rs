@@ -1,4 +1,4 @@
-//! What is heard of a tree while it moves: counted, shown, and kept for the end.
+//! Collects the events of a tree's transfer: counts, progress, and remarks for the end.
 
 use std::cell::{Cell, RefCell};
 
@@ -11,24 +11,24 @@ use super::files::advised;
 use super::{Bar, Listing};
 use crate::error::CliError;
 
-/// Failures that are told one by one, and as many names that are passed over.
+/// Most failures that are reported one by one, and most skipped names.
 const TOLD: usize = 1000;
 
-/// What is told at the end.
+/// Remarks for the end.
 #[derive(Default)]
 pub(crate) struct Remarks {
-    /// What failed.
+    /// Failures.
     pub(crate) missed: Vec<CliError>,
-    /// What was passed over.
+    /// Skipped names.
     pub(crate) skipped: Vec<String>,
-    /// Failures beyond those that are told.
+    /// The number of further failures.
     pub(crate) more: usize,
     /// Whether a dropped ACL was reported.
     told_acl: bool,
 }
 
 impl Remarks {
-    /// An ACL does not travel, which is told once. The path is empty for the source itself.
+    /// Reports, once, that an ACL is not copied. The path is empty for the source itself.
     pub(crate) fn acl_dropped(&mut self, what: &str, path: &[u8]) {
         if !std::mem::replace(&mut self.told_acl, true) {
             let which = if path.is_empty() { "it".to_owned() } else { escape(path) };
@@ -37,15 +37,15 @@ impl Remarks {
     }
 }
 
-/// A tree's bar.
+/// A tree's progress.
 pub(crate) struct TreeBar<'a> {
     bar: &'a Bar,
-    /// What is being done, as errors begin.
+    /// The operation, as the prefix of errors.
     what: &'a str,
     listing: &'a Listing,
-    /// Whether the bar is to be reset before it shows this attempt.
+    /// Whether to reset the bar before it shows this attempt.
     fresh: Cell<bool>,
-    /// Failures that the host told in an earlier attempt.
+    /// Failures that the host reported in an earlier attempt.
     there: Vec<Failure>,
     remarks: RefCell<Remarks>,
 }
@@ -56,7 +56,7 @@ impl<'a> TreeBar<'a> {
         Self { bar, what, listing, fresh, there: Vec::new(), remarks: RefCell::default() }
     }
 
-    /// Knows which failures were told by the host, in an earlier attempt.
+    /// Skips failures that the host reported in an earlier attempt.
     pub(crate) fn knowing(self, there: &[Failure]) -> Self {
         Self { there: there.to_vec(), ..self }
     }
@@ -68,7 +68,7 @@ impl<'a> TreeBar<'a> {
         self.bar
     }
 
-    /// What is to be told at the end.
+    /// The remarks for the end.
     pub(crate) fn into_remarks(self) -> Remarks {
         self.remarks.into_inner()
     }

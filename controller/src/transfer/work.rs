@@ -1,5 +1,4 @@
-//! What a verb moves to or from a host, as the work on it: the files, how many of them there were, and how it
-//! is told.
+//! The work of `push` and `pull` on a host.
 
 use std::time::Duration;
 
@@ -10,12 +9,12 @@ use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, HostContext, HostWork};
 use crate::status;
 
-/// Files to move to or from any of the hosts.
+/// The files that a verb transfers.
 pub(crate) trait TransferJob: Send + Sync + 'static {
-    /// How they are moved.
+    /// The transfer options.
     fn options(&self) -> &TransferOptions;
 
-    /// Moves all of them to or from one host, as `user`.
+    /// Transfers all of them to or from one host, as `user`.
     async fn transfer(
         &self,
         files: &mut Files<'_>,
@@ -25,10 +24,10 @@ pub(crate) trait TransferJob: Send + Sync + 'static {
     );
 }
 
-/// The work of moving them.
+/// The work of transferring them.
 pub(crate) struct TransferWork<J> {
     pub(crate) job: J,
-    /// How long it may take for a host.
+    /// The time limit per host.
     pub(crate) timeout: Option<Duration>,
     pub(crate) json: bool,
 }
@@ -83,7 +82,7 @@ impl<J: TransferJob> HostWork for TransferWork<J> {
 }
 
 impl Tally {
-    /// How it ended, without what was moved.
+    /// The result without the counts.
     pub(crate) fn into_ended(self) -> Ended {
         let status = match self.interrupted {
             Some(number) => status::signal(number),

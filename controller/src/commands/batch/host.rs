@@ -1,4 +1,4 @@
-//! One host's way through a plan.
+//! Runs a plan's steps on one host.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::output::{json, style};
 use crate::target::Chosen;
 use crate::transfer::{TransferJob, TransferWork};
 
-/// What a step does on any host.
+/// What a step does on each host.
 pub(super) enum Verb {
     Push(TransferWork<PushJob>),
     Pull(TransferWork<PullJob>),
@@ -28,23 +28,23 @@ pub(super) enum Verb {
 
 /// A step of a plan.
 pub(super) struct Step {
-    /// What and where it is.
+    /// A description of the step.
     pub(super) what: String,
-    /// It is done only where an earlier one changed something.
+    /// The step is skipped unless an earlier one changed something.
     pub(super) when_changed: bool,
-    /// How long the connection may stay broken, if the step says so itself.
+    /// How long the connection may stay broken, if the step overrides it.
     pub(super) reconnect: Option<Duration>,
-    /// The hosts that it is for, by number.
+    /// The hosts that the step applies to, by number.
     pub(super) chosen: Vec<Option<Chosen>>,
     pub(super) verb: Verb,
 }
 
-/// All steps of a plan, as the work on each of its hosts.
+/// A plan's steps, as work for each of its hosts.
 pub(super) struct Steps {
     pub(super) all: Vec<Step>,
     pub(super) fleet: Arc<Fleet>,
     pub(super) progress: Progress,
-    /// What was done before.
+    /// What was done before a `--resume`.
     pub(super) before: Done,
     pub(super) json: bool,
 }
@@ -52,13 +52,13 @@ pub(super) struct Steps {
 /// The outcome of a host.
 pub(super) struct HostOutcome {
     ended: Ended,
-    /// How many steps it has done.
+    /// How many steps are done.
     done: usize,
     seconds: f64,
 }
 
 impl Verb {
-    /// Opens what it needs here for those hosts.
+    /// Opens local files for those hosts.
     pub(super) async fn ready(
         verb: plan::Verb,
         hosts: &[HostName],
@@ -77,14 +77,14 @@ impl HostWork for Steps {
     type Outcome = HostOutcome;
     type Total = ();
 
-    /// Does what is left of them on one host, until one fails.
+    /// Runs the remaining steps on one host, until one fails.
     async fn on(&self, context: HostContext<'_>) -> Result<HostOutcome, Failed> {
         let began = Instant::now();
         let HostContext { number, chosen: Chosen { host, .. }, outlet, .. } = context;
-        // What is one object for each host has no room for lines.
+        // With one object per host, other output must not mix with stdout.
         let outlet = if self.json { &outlet.on_stderr() } else { outlet };
         let Stand { done: before, mut begun } = self.before.get(host).cloned().unwrap_or_default();
-        // What an earlier controller changed is not known: then nothing is left out for it.
+        // Whether an earlier controller changed something is not known: no step is skipped.
         let mut changed = before > 0;
         let came =
             |ended, done| Ok(HostOutcome { ended, done, seconds: began.elapsed().as_secs_f64() });
@@ -136,7 +136,7 @@ impl HostWork for Steps {
 }
 
 impl Steps {
-    /// Tells how far a host came.
+    /// Writes a host's result as an object.
     fn object(
         &self,
         host: &HostName,
@@ -149,7 +149,7 @@ impl Steps {
         json::line(&Object { host, ok, kind, done, steps, seconds, error })
     }
 
-    /// Does one step, which was `begun` before if that is said.
+    /// Runs one step, or resumes it if it has `begun` before.
     async fn step(
         &self,
         step: &Step,
@@ -175,14 +175,14 @@ impl Steps {
                 let is_settled = Cell::new(true);
                 let log = StepLog { begins: &begins, before, note: &note, is_settled };
                 let ended = work.step(context, &log).await;
-                // Whether a command changed anything is not known.
+                // A command has no report of changes.
                 StepDone { ended, is_known: log.is_settled.get(), has_changed: false }
             }
             Verb::Push(work) => self.transfer(work, context, index, begun, &note).await,
             Verb::Pull(work) => self.transfer(work, context, index, begun, &note).await,
         };
         if did.ended.end != End::Ok && did.is_known {
-            // It has failed: whoever resumes the plan has it done again, and need not look for it.
+            // The step has failed: a resumed plan runs it again, and need not look for the job.
             if let Err(error) = self.progress.done(host, index) {
                 did.ended = Ended::failed(End::Errored, error.during(host));
             }
@@ -190,7 +190,7 @@ impl Steps {
         did
     }
 
-    /// Moves what a step moves.
+    /// Runs a transfer step.
     async fn transfer(
         &self,
         work: &TransferWork<impl TransferJob>,
@@ -216,19 +216,19 @@ impl Steps {
     }
 }
 
-/// A command that another controller has begun.
+/// The job of a command that another controller started.
 fn before(begun: &Begun) -> Option<Before> {
     let job = begun.job.as_deref()?.parse().ok()?;
     let (command, has_failed) = (begun.command, begun.has_failed);
     Some(Before { command, job, ago: begun.ago(), has_failed })
 }
 
-/// The outcome of a step on a host.
+/// The result of a step on a host.
 struct StepDone {
     ended: Ended,
-    /// The step has ended, in whatever way.
+    /// How the step ended is known.
     is_known: bool,
-    /// A transfer changed something.
+    /// The step is a transfer that changed something.
     has_changed: bool,
 }
 

@@ -1,4 +1,4 @@
-//! `lariat logs` and `lariat attach`: what a detached job has written, and writes.
+//! `lariat logs` and `lariat attach`: read the output of a detached job.
 
 mod reading;
 
@@ -20,7 +20,7 @@ pub(super) struct Common {
     #[arg(value_name = "JOB", index = 2)]
     job: Option<Prefix>,
 
-    /// One JSON object a line, at the end: the job as `lariat jobs` tells it, with stdout and stderr
+    /// One JSON object per line, at the end: the job as `lariat jobs` shows it, with stdout and stderr
     #[arg(long)]
     json: bool,
 
@@ -47,7 +47,7 @@ Examples:
   lariat logs @web -f
   lariat logs @web --json | jq -r .stdout")]
 pub(crate) struct Args {
-    /// Go on until the job has ended
+    /// Continue until the job has ended
     #[arg(short, long)]
     follow: bool,
 
@@ -75,8 +75,8 @@ impl Common {
     }
 }
 
-/// Follows a job of one host to its end. Returns the exit status of reading it, and what has become of the job;
-/// nothing if no host is left to be tried again.
+/// Follows a job to its end. Returns the exit status of reading it, and the job's state; `None` if no host
+/// is left to be retried.
 pub(super) fn follow(
     args: &Common,
     context: &Context,

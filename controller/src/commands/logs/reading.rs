@@ -1,5 +1,5 @@
-//! What a job has written, and writes, read on any host. Of several hosts those that have no such job are passed
-//! over, unless none has.
+//! Reads a job's output from each host. Of several hosts, those without the job are skipped, unless none has
+//! it.
 
 use std::time::Duration;
 
@@ -17,27 +17,27 @@ use crate::jobs::{self, Wish};
 use crate::output::json::{self, JobResult, LogsResult};
 use crate::target::Targets;
 
-/// Reads the output of a job of any of the hosts.
+/// The work for each host.
 pub(super) struct Reading {
     pub(super) verb: &'static str,
-    /// Which job.
+    /// The requested job.
     pub(super) wish: Wish,
-    /// This many lines before the end at the beginning, instead of all.
+    /// Begin this many lines before the end, instead of at the beginning.
     pub(super) tail: Option<u64>,
-    /// Goes on until the job has ended.
+    /// Continue until the job has ended.
     pub(super) follow: bool,
     pub(super) json: bool,
-    /// How long a host may take to tell its jobs.
+    /// Time limit for listing a host's jobs.
     pub(super) limit: Option<Duration>,
     /// The target, if it names several hosts.
     pub(super) several: Option<Targets>,
 }
 
-/// What was heard of the jobs.
+/// The results of all hosts.
 #[derive(Default)]
 pub(super) struct Total {
     heard: Heard,
-    /// What has become of the job that was read last.
+    /// The state of the job that was read last.
     pub(super) state: Option<State>,
 }
 
@@ -48,7 +48,7 @@ enum Heard {
     Nothing,
     /// The hosts that answered have no such job.
     Absent,
-    /// One has it.
+    /// At least one host has it.
     Present,
 }
 
@@ -109,7 +109,7 @@ impl HostWork for Reading {
 }
 
 impl Reading {
-    /// Reads a job's output to its end, or to the job's.
+    /// Reads a job's output to its end; with `follow`, until the job has ended.
     async fn read(
         &self,
         host: &HostContext<'_>,
@@ -144,7 +144,7 @@ impl Reading {
         stderr.finish().await;
         let state = state?;
         if self.json {
-            // What is read of it now is in memory until it is written.
+            // Limits how many objects are in memory at a time.
             outlet.room().await;
             let read = stdout.read().and_then(|stdout| Ok((stdout, stderr.read()?)));
             let (stdout, stderr) = read.map_err(CliError::from)?;
@@ -168,14 +168,14 @@ fn as_failed(error: LogsError, handle: &HostHandle) -> Failed {
     }
 }
 
-/// Attaches to a job that was not detached: its controller has gone, or was away for too long, and what it has
-/// not heard is kept for a while.
+/// Attaches to a job that is not detached: its controller was disconnected, and its undelivered output is kept
+/// for some time.
 async fn follow(
     handle: &HostHandle,
     listed: &Job,
     job: &run::Job<Sink, Sink>,
 ) -> Result<State, CliError> {
-    // It names the job; what it runs is not asked for again.
+    // The request names the job; the agent ignores what it would run.
     let request = Run {
         job: listed.job,
         command: Command::Shell(listed.command.clone()),

@@ -1,4 +1,4 @@
-//! What a pull fetches from each host, and where to.
+//! What a pull fetches from each host, and the local destination.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -17,21 +17,21 @@ use crate::template::Template;
 use crate::tilde;
 use crate::transfer::{Files, Listing, TransferJob, TransferOptions, shown};
 
-/// Bytes of paths that one request has room for.
+/// Most bytes of listed paths in one request.
 const MOST_LISTED: usize = 512 * 1024;
 
-/// Paths, and where they go here.
+/// The sources and the destination.
 pub(crate) struct PullJob {
     paths: Vec<Template>,
-    /// Where to; none is stdout.
+    /// The destination; `None` for stdout.
     dest: Option<Template>,
-    /// Several hosts' files come to the same place.
+    /// Files of several hosts go to the same place.
     many: bool,
     options: TransferOptions,
-    /// The paths of a directory that are moved, if not all.
+    /// The listed paths of a directory; all of it if empty.
     only: Vec<Vec<u8>>,
     finish: ResolvedOverrides,
-    /// For each host the numbers of the paths that are meant; all of them if that is not said.
+    /// For each host the indexes of its sources; all of them if empty.
     by_host: Vec<Vec<usize>>,
 }
 
@@ -54,11 +54,11 @@ impl PullJob {
         Ok(Self { paths, dest, many, options, only, finish, by_host })
     }
 
-    /// Where a host's files go.
+    /// The destination of a host's files.
     fn place(&self, dest: &Template, host: &HostName) -> Vec<u8> {
         let mut place = dest.for_host(host);
         if self.many && !dest.names_host() {
-            // Each host's are by themselves.
+            // Each host's files get a directory of their own.
             if !place.is_empty() {
                 place.push(b'/');
             }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_many_hosts_are_apart() {
+    fn files_of_several_hosts_are_separate() {
         let place = |paths: usize, dest: &str, many| {
             let options = Options::parse_from(["pull"]).options;
             let paths = vec![Template::plain(b"a"); paths];

@@ -1,4 +1,4 @@
-//! A file that goes to a host.
+//! A file of a push.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -14,10 +14,10 @@ use super::stdin::STDIN;
 use crate::error::CliError;
 use crate::transfer::{Bar, Item, Listing, Remarks, TransferOptions, TreeBar, said};
 
-/// A file that goes there.
+/// A file that is sent.
 pub(super) struct Pushed {
     push: FilePush,
-    /// What is being done, as remarks begin.
+    /// The operation, as the prefix of notes.
     what: String,
     listing: Listing,
 }
@@ -34,7 +34,7 @@ impl Pushed {
         listing: &Listing,
     ) -> Result<Self, CliError> {
         let dest = destination(source, dest)?;
-        // A stream has nothing that could travel.
+        // A stream has no attributes that could be preserved.
         let preserve = if source == STDIN { Preserve::default() } else { options.preserve() };
         let (overrides, user) = (options.overrides(), user.map(ToOwned::to_owned));
         let mut push = FilePush::new(file, dest, preserve, overrides, user, options.sending())?;
@@ -93,10 +93,10 @@ impl Item for Pushed {
     }
 }
 
-/// What to do where stdin would go into a directory.
+/// The hint if stdin has no file name at its destination.
 const NAME_IT: &str = "lariat push - HOST:/FOLDER/NAME";
 
-/// Where a file goes. Stdin has no name of its own, so the destination must be one.
+/// The destination of a file. Stdin has no name of its own, so the destination must contain one.
 pub(super) fn destination(source: &OsStr, dest: &[u8]) -> Result<Destination, CliError> {
     if source != STDIN {
         return Ok(file_destination(source.as_bytes(), dest)?);
@@ -108,13 +108,13 @@ pub(super) fn destination(source: &OsStr, dest: &[u8]) -> Result<Destination, Cl
     Ok(dest)
 }
 
-/// What a file is called while it moves.
+/// The file's name in progress messages.
 pub(super) fn called(dest: &Destination) -> &[u8] {
     let last = dest.path.rsplit(|&b| b == b'/').next().unwrap_or_default();
     if dest.name.is_empty() { last } else { &dest.name }
 }
 
-/// Puts why a file was given up in words. Only the agent knows whether stdin's destination is a directory.
+/// Words the error of a file. Only the agent knows whether stdin's destination is a directory.
 pub(super) fn said_of(dest: &Destination, error: AttemptError) -> CliError {
     match error {
         AttemptError::Refused(failure)

@@ -1,4 +1,4 @@
-//! A directory that goes to a host.
+//! A directory of a push.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -11,10 +11,10 @@ use lariat_wire::protocol::tree::PushTree;
 use crate::error::CliError;
 use crate::transfer::{Bar, Item, Listing, Remarks, TransferOptions, TreeBar};
 
-/// A directory that goes to a host.
+/// A directory that is sent.
 pub(super) struct PushedTree {
     push: TreePush,
-    /// What is being done, as errors begin.
+    /// The operation, as the prefix of errors.
     what: String,
     listing: Listing,
     remarks: Remarks,

@@ -1,4 +1,4 @@
-//! `lariat rsh`: what programs that start ssh for somebody expect of it.
+//! `lariat rsh`: runs a command for programs that expect ssh's command line.
 
 mod option;
 mod words;
@@ -23,7 +23,7 @@ use crate::request_check::check;
 use crate::runtime::block_on;
 use crate::stdio::{LocalOutput, Stdin};
 
-/// Where systems keep the program that serves sftp.
+/// A shell line that runs sftp-server wherever the system has it.
 const SFTP: &str = "\
 for directory in /usr/lib/openssh /usr/lib/ssh /usr/libexec/openssh /usr/libexec /usr/lib; do \
 [ -x $directory/sftp-server ] && exec $directory/sftp-server; done; \
@@ -106,7 +106,7 @@ async fn follow(
     Ok(ExitCode::from(report::status(&outcome)))
 }
 
-/// Takes a port that is the host's own. Another one, such as sshd's, would lead to nothing that is lariat's.
+/// Accepts a port only if it is the host's own: another one, such as sshd's, would not reach an agent.
 fn check_port(call: &Call, handle: &HostHandle) -> Result<(), CliError> {
     let Some(own) = handle.address().map(Address::port) else { return Ok(()) };
     match call.options.port {
@@ -119,7 +119,7 @@ fn check_port(call: &Call, handle: &HostHandle) -> Result<(), CliError> {
     }
 }
 
-/// What `ssh -G` prints, in so far as there is something to say: git looks whether it can be asked.
+/// Prints what `ssh -G` would, as far as it applies: git uses it to detect ssh's options.
 fn explain(call: &Call, handle: &HostHandle) -> Result<ExitCode, CliError> {
     let user = call.target.user.as_ref().map(|user| format!("user {user}\n")).unwrap_or_default();
     let mut text = format!("host {}\n{user}", call.target.host);

@@ -1,4 +1,4 @@
-//! Where the output of commands goes.
+//! The destinations of commands' output.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -11,11 +11,11 @@ use crate::tilde;
 #[derive(clap::Args)]
 #[command(next_help_heading = "Many hosts")]
 pub(super) struct OutputOptions {
-    /// Tell equal output once, under the hosts that it came from, when all have ended
+    /// Print equal output once, below the hosts that it came from, when all have ended
     #[arg(long, conflicts_with = "json")]
     pub(super) gather: bool,
 
-    /// Tell the output of most hosts once, and how that of the others differs, when all have ended
+    /// Print the output of most hosts once, and how that of the others differs, when all have ended
     #[arg(long, conflicts_with = "json")]
     pub(super) diff: bool,
 
@@ -26,26 +26,26 @@ pub(super) struct OutputOptions {
 }
 
 impl OutputOptions {
-    /// Where to, if files are asked for.
+    /// The template of the files, if requested.
     fn out(&self) -> Result<Option<Template>, CliError> {
         let out = self.out.as_ref().map(|out| Template::parse(tilde::local(out).as_bytes()));
         out.transpose().map_err(|error| error.during("--out"))
     }
 }
 
-/// What becomes of what they write.
+/// What happens to the output.
 pub(super) enum Output {
     Lines,
     Json,
     Gather {
-        /// What most hosts wrote is told once, and of the others how it differs.
+        /// Print how other hosts' output differs from that of most hosts.
         diff: bool,
     },
     Files(Template),
 }
 
 impl Output {
-    /// As was asked for. There is nothing to gather of the only host.
+    /// For a single host there is nothing to gather.
     pub(super) fn new(
         options: &OutputOptions,
         json: bool,

@@ -1,4 +1,4 @@
-//! What `run` does on each host: its commands, one after another over one session.
+//! The work of `run` on each host: its commands in order, over one session.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -26,26 +26,26 @@ use crate::status;
 use crate::stdio::Stdin;
 use crate::target::Chosen;
 
-/// Runs a task on any of its hosts.
+/// Runs a task on each host.
 pub(crate) struct RunWork {
     pub(super) task: Task,
     pub(super) stdin: StdinSource,
 }
 
-/// What the commands read.
+/// The commands' stdin.
 pub(super) enum StdinSource {
     /// `/dev/null`
     Null,
-    /// This process's own stdin, as it comes: for the only host.
+    /// This process's own stdin, as it arrives: for a single host.
     Own,
     /// This process's own stdin, for several hosts. It is read while they read, unless it was read before.
     Broadcast(StdinBroadcast, Mutex<Option<Stdin>>),
 }
 
-/// The outcome of a host.
+/// A host's outcome.
 pub(crate) struct Ran {
     ended: Ended,
-    /// What it wrote, if that is to be gathered and a command ran that could have written some.
+    /// Its output, if output is gathered and a command ran.
     kept: Option<Whole>,
 }
 
@@ -116,7 +116,7 @@ impl HostWork for RunWork {
 }
 
 impl RunWork {
-    /// Runs it as a step of a plan, as `log` says.
+    /// Runs the task as a step of a plan.
     pub(crate) async fn step(&self, host: HostContext<'_>, log: &StepLog<'_>) -> Ended {
         let name = &host.chosen.host;
         self.commands(host, Some(log)).await.map_or_else(
@@ -129,14 +129,14 @@ impl RunWork {
         matches!(self.task.output, Output::Json)
     }
 
-    /// Runs all commands on one of the hosts.
+    /// Runs all commands on one host.
     async fn commands(
         &self,
         host: HostContext<'_>,
         log: Option<&StepLog<'_>>,
     ) -> Result<Ran, CliError> {
         let HostContext { number, chosen, handle, outlet } = host;
-        // However it ends, others do not wait for this one to take its stdin.
+        // Dropping the reader on return releases the other hosts from waiting for this one.
         let mut stdin = self.stdin(number)?;
         let handle = handle.within(self.task.timeout());
         let outputs = match &self.task.output {
@@ -192,13 +192,13 @@ impl RunWork {
             if let Outlet::Own { verbose, .. } = outlet
                 && !self.has_objects()
             {
-                // It belongs before what the next command writes.
+                // The error must precede the output of the next command.
                 now.errors.clear();
                 if let Some(error) = report::error("run", &outcome, &handle, &request) {
                     error.report(*verbose);
                 }
             }
-            // That lariat itself failed counts for more than what a command before did.
+            // A failure of lariat itself takes precedence over a command's.
             if ended.end == End::Ok || now.end >= End::Errored {
                 ended = now;
             }
@@ -244,9 +244,9 @@ struct Running<'a> {
     outlet: &'a Outlet,
     connections: Connections<'a>,
     signals: Signals,
-    /// Where stdout and stderr of the next command go.
+    /// The destinations of the next command's stdout and stderr.
     outputs: (Sink, Sink),
-    /// Whether any command has begun.
+    /// Whether any command has started.
     has_started: bool,
 }
 
@@ -260,8 +260,8 @@ impl Running<'_> {
         outcome
     }
 
-    /// Attaches to the job that another controller has begun, and makes `request` that job's. Returns nothing if
-    /// that did not come to an end of its own.
+    /// Attaches to the job that an earlier controller started, and makes `request` that job's. Returns `None`
+    /// if the job did not end by itself.
     async fn resume(
         &mut self,
         request: &mut Run,
@@ -301,7 +301,7 @@ impl Running<'_> {
         began: Instant,
     ) -> Result<(), CliError> {
         let took = began.elapsed();
-        // What is read of it now is in memory until it is written.
+        // Limits how many objects are in memory at a time.
         self.outlet.room().await;
         let (stdout, stderr) = std::mem::replace(&mut self.outputs, self.outlet.captures());
         let read = stdout.read().and_then(|stdout| Ok((stdout, stderr.read()?)));

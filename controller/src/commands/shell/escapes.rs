@@ -1,36 +1,36 @@
-//! Escapes in what is typed, as in ssh: `~` at the beginning of a line. No I/O.
+//! Recognizes ssh's escapes in keyboard input: `~` at the beginning of a line. No I/O.
 
-/// What was typed, once its escapes are taken out.
+/// Input with its escapes recognized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Typed {
-    /// Goes to the host.
+    /// A byte for the host.
     Byte(u8),
-    /// `~.`: leave.
+    /// `~.`: disconnect.
     Leave,
-    /// `~?`: what escapes there are.
+    /// `~?`: show help.
     Help,
 }
 
-/// How far a line has come.
+/// The position within a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Escapes {
     /// At its beginning.
     #[default]
     Begin,
-    /// Behind a `~` at its beginning, which waits for what follows.
+    /// After a `~` at its beginning, which is held back.
     Tilde,
-    /// Further on.
+    /// After other bytes.
     Inside,
 }
 
 impl Escapes {
-    /// Takes the next byte. A `~` that was held back goes first, if it was no escape.
+    /// Handles the next byte. If a `~` that was held back was no escape, it is returned first.
     pub(crate) fn take(&mut self, byte: u8) -> impl Iterator<Item = Typed> + use<> {
         let typed = match (*self, byte) {
             (Self::Begin, b'~') => [None, None],
             (Self::Tilde, b'.') => [Some(Typed::Leave), None],
             (Self::Tilde, b'?') => [Some(Typed::Help), None],
-            // Twice is once.
+            // `~~` sends one `~`.
             (Self::Begin | Self::Inside, byte) | (Self::Tilde, byte @ b'~') => {
                 [Some(Typed::Byte(byte)), None]
             }
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn only_at_the_beginning_of_a_line() {
+    fn escapes_only_begin_a_line() {
         for (text, expected) in [
             ("ls ~.\\r", "ls ~.\\r"),
             ("~.", "L"),

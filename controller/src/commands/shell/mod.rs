@@ -1,4 +1,4 @@
-//! `lariat shell`: an interactive terminal on a host.
+//! `lariat shell`: opens an interactive terminal on a host.
 
 pub(super) mod terminal;
 
@@ -19,7 +19,7 @@ use crate::request_check::check;
 use crate::runtime::block_on;
 use crate::target::Targets;
 
-/// How long a connection may stay broken when nothing is said.
+/// How long a connection may stay broken by default.
 const RECONNECT: Duration = Duration::from_secs(5 * 60);
 
 #[derive(clap::Args)]

@@ -9,7 +9,7 @@ pub enum Broken {
     /// The connection broke, or the agent violated the protocol.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// The agent could not do it.
+    /// The agent reported a failure.
     #[error(transparent)]
     Failed(Failure),
 }

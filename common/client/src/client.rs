@@ -1,4 +1,4 @@
-//! What a controller proves itself with and what it trusts: loaded once, for any number of hosts.
+//! A controller's credentials and trust: loaded once, for any number of hosts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::dial::{Dial, Tcp};
 use crate::host::{HostHandle, Limits, Met};
 use crate::outage::OutageObserver;
 
-/// Reaches the hosts of one fleet with one key.
+/// Connects to the hosts of one fleet with one key.
 pub struct Client {
     connector: Arc<Connector>,
     key: KeyId,
@@ -22,7 +22,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Trusts the hosts of one fleet and proves itself to them with `key`, over TCP.
+    /// Trusts the hosts of one fleet and authenticates with `key`, over TCP.
     pub fn new(trust: Trust, key: Secret) -> Self {
         Self::dialing(trust, key, Arc::new(Tcp))
     }
@@ -38,14 +38,14 @@ impl Client {
         }
     }
 
-    /// How long reaching a host and logging in may take; 10 s unless set.
+    /// Sets the time limit for connecting to a host and logging in; 10 s by default.
     #[must_use]
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.limits.connect = limit;
         self
     }
 
-    /// How long a connection may stay broken before it is given up; 30 s unless set.
+    /// Sets how long a connection may stay broken before it is given up; 30 s by default.
     #[must_use]
     pub fn reconnect(mut self, limit: Duration) -> Self {
         self.limits.reconnect = limit;
@@ -58,7 +58,7 @@ impl Client {
         Self { observer, ..self }
     }
 
-    /// A host, to which nothing is connected yet.
+    /// A handle for a host, which is not connected yet.
     pub fn host(&self, peer: Peer) -> HostHandle {
         let connector = Arc::clone(&self.connector);
         let (met, observer) = (self.met.clone(), Arc::clone(&self.observer));

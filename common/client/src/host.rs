@@ -1,4 +1,4 @@
-//! One host, and everything that is needed to connect to it as often as it takes.
+//! A host, and everything needed to connect to it repeatedly.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -14,18 +14,18 @@ use crate::address::Address;
 use crate::connect::{ConnectError, Route, Session, Stage};
 use crate::outage::{Outage, OutageObserver};
 
-/// The least time for reaching a host, whatever the limit of the work that is to be done there: a few round
-/// trips over a slow line.
+/// The least time limit for connecting, whatever the limit of the work on the host: a few round trips over a
+/// slow line.
 const LEAST: Duration = Duration::from_secs(1);
 
-/// How long things may take.
+/// Time limits.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
-    /// Reaching the host and logging in.
+    /// Connecting to the host and logging in.
     pub(crate) connect: Duration,
     /// The outage of a connection.
     pub(crate) reconnect: Duration,
-    /// All attempts to send a request that was not sent yet, if that is less.
+    /// All attempts to send a request for the first time, if that is less.
     asking: Duration,
 }
 
@@ -50,14 +50,14 @@ impl Met {
     }
 }
 
-/// What stands for a key where there is none: the user that this process runs as.
+/// A stand-in for the key of a local connection: the user of this process.
 fn local_key() -> KeyId {
     let mut id = *b"local user\0\0\0\0\0\0";
     id[12..].copy_from_slice(&rustix::process::geteuid().as_raw().to_be_bytes());
     KeyId(id)
 }
 
-/// One host, and everything that is needed to connect to it as often as it takes.
+/// A host, and everything needed to connect to it repeatedly.
 pub struct HostHandle {
     route: Route,
     key: KeyId,
@@ -79,8 +79,8 @@ impl HostHandle {
         Self { route, key, limits, outage, met }
     }
 
-    /// The agent on this machine, reached over its socket without a key. `name` is what the host is called in
-    /// messages.
+    /// The agent on this machine, which is connected to over its socket without a key. `name` is the host's
+    /// name in messages.
     pub fn local(name: HostName, socket: PathBuf, observer: Arc<dyn OutageObserver>) -> Self {
         let route = Route::Local { name, socket };
         Self::new(route, local_key(), Limits::default(), Met::default(), observer)
@@ -91,12 +91,13 @@ impl HostHandle {
         self.route.name()
     }
 
-    /// Where its agent listens; `None` for the agent on this machine, which is reached over its socket.
+    /// The address where its agent listens; `None` for the agent on this machine, which has a socket.
     pub fn address(&self) -> Option<&Address> {
         self.route.address()
     }
 
-    /// The key that proves this controller; for the agent on this machine, what stands for the local user.
+    /// The key that authenticates this controller; for the agent on this machine, a stand-in for the local
+    /// user.
     pub fn key(&self) -> KeyId {
         self.key
     }
@@ -111,8 +112,8 @@ impl HostHandle {
         &self.outage
     }
 
-    /// Limits the work that is to be done on the host. Reaching the host takes no longer then either, though
-    /// a limit that is short for a command leaves it a second.
+    /// Limits the time of the work on the host. Connecting is limited to it as well, but never to less than a
+    /// second.
     #[must_use]
     pub fn within(mut self, limit: Option<Duration>) -> Self {
         if let Some(limit) = limit {
@@ -122,7 +123,7 @@ impl HostHandle {
         self
     }
 
-    /// Sets how long one attempt to reach the host may take.
+    /// Sets the time limit of one attempt to connect.
     #[must_use]
     pub fn connecting_within(mut self, limit: Duration) -> Self {
         self.limits.connect = limit;
@@ -139,12 +140,12 @@ impl HostHandle {
         self
     }
 
-    /// The host and where it is, for messages.
+    /// The host and its address, for messages.
     pub fn place(&self) -> String {
         format!("{} ({})", self.name(), self.route.place())
     }
 
-    /// The way to the host, for connections beside those of this handle.
+    /// The route to the host, for additional connections.
     pub(crate) fn route(&self) -> &Route {
         &self.route
     }
@@ -164,8 +165,7 @@ impl HostHandle {
         self.limits.connect
     }
 
-    /// Tries once to reach the host and to send it `first` together with the login, without regard to
-    /// outages.
+    /// Tries once to connect to the host and to send it `first` together with the login, regardless of outages.
     pub(crate) async fn attempt<M: Message>(
         &self,
         first: &M,
@@ -175,14 +175,14 @@ impl HostHandle {
         self.route.connect(first, self.limits.connect, eager, stage).await
     }
 
-    /// Tries once to reach the host and to send it `first` together with the login. `stage` shows meanwhile
-    /// how far the attempt has come.
+    /// Tries once to connect to the host and to send it `first` together with the login. Updates `stage` during
+    /// the attempt.
     pub(crate) async fn connect<M: Message>(
         &self,
         first: &M,
         stage: &Cell<Stage>,
     ) -> Result<Session, ConnectError> {
-        // Boxed, so that a future that waits for a connection does not hold the room of making one.
+        // Boxed, so that futures that wait for a connection stay small.
         let connected = Box::pin(self.attempt(first, self.outage.is_on(), stage));
         let connected = self.outage.during(connected).await;
         if connected.as_ref().err().is_none_or(ConnectError::may_have_asked) {

@@ -1,9 +1,10 @@
 //! A client of lariat's agents, for the `lariat` command and for any other program.
 //!
-//! A [`Client`] holds what a controller proves itself with and what it trusts; a [`HostHandle`] is one host
-//! of it, to which it connects as often as it takes. [`run`] follows a command to its end and starts it at
-//! most once; [`transfer`] moves files and directories in as many attempts as it takes. Errors are typed, nothing is printed, and no file of a fleet is read: whoever embeds this
-//! crate gives it the key, the CA's certificate and what enrollment recorded of each host ([`Peer`]).
+//! A [`Client`] holds a controller's credentials and trust; a [`HostHandle`] is one of its hosts, and connects
+//! to it repeatedly. [`run`] follows a command to its end and starts it at most once; [`transfer`] moves files
+//! and directories in as many attempts as necessary. Errors are typed, nothing is printed, and no file of a
+//! fleet is read: the embedding program provides the key, the CA's certificate and what enrollment recorded of
+//! each host ([`Peer`]).
 
 mod address;
 mod backoff;

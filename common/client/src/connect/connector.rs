@@ -1,4 +1,4 @@
-//! One attempt to reach a host, under one deadline.
+//! One attempt to connect to a host, under one deadline.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use crate::dial::Dial;
 /// How long an attempt may take before another one begins beside it, while the host has not answered yet.
 const SECOND_AFTER: Duration = Duration::from_secs(3);
 
-/// How long an attempt during an outage may take before another one begins beside it: the end of the outage is to
-/// be noticed within a second.
+/// How long an attempt during an outage may take before another one begins beside it, so that the end of the
+/// outage is noticed within a second.
 const AGAIN_AFTER: Duration = Duration::from_millis(700);
 
-/// What a controller reaches hosts with. One serves any number of connections.
+/// Connects to the hosts of a fleet. One connector serves any number of connections.
 pub(crate) struct Connector {
     trust: Trust,
     key: Secret,
@@ -32,15 +32,15 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// Trusts the hosts of one fleet, proves itself to them with `key`, and connects by `dial`.
+    /// Trusts the hosts of one fleet, authenticates with `key`, and connects by `dial`.
     pub(crate) fn new(trust: Trust, key: Secret, dial: Arc<dyn Dial>) -> Self {
         Self { trust, key, dial }
     }
 
-    /// Reaches a host within `limit` and sends it `first` together with the login. `stage` shows meanwhile
-    /// how far the attempt has come; `eager` begins further attempts sooner.
+    /// Connects to a host within `limit` and sends it `first` together with the login. Updates `stage` during
+    /// the attempt; `eager` begins further attempts sooner.
     ///
-    /// `first` may have reached the agent even when this fails after the login was sent
+    /// `first` may have reached the agent even if this fails after the login was sent
     /// ([`ConnectError::may_have_asked`]).
     pub(crate) async fn connect<M: Message>(
         &self,

@@ -1,4 +1,5 @@
-//! The agent's own socket on this machine: the kernel says who connects, so there is no TLS, no login and no key.
+//! Connects to the agent's socket on this machine. The kernel identifies the client, so there is no TLS, no
+//! login and no key.
 //!
 //! The agent sends its welcome at once, and the first request goes out without waiting for it.
 
@@ -22,8 +23,7 @@ use super::login::hello;
 use super::session::Session;
 use crate::dial::DialError;
 
-/// Connects to the agent's socket within `limit` and sends it `first`. `stage` shows meanwhile how far the
-/// attempt has come.
+/// Connects to the agent's socket within `limit` and sends it `first`. Updates `stage` during the attempt.
 pub(crate) async fn connect<M: Message>(
     host: &HostName,
     socket: &Path,
@@ -59,7 +59,7 @@ async fn attempt<M: Message>(
     Ok(Session::new(Box::new(stream), welcome, first))
 }
 
-/// Connects to a socket whose path may be longer than a socket's address can be.
+/// Connects to a socket whose path may be too long for a socket address.
 async fn open(socket: &Path) -> io::Result<UnixStream> {
     let (Some(directory), Some(name)) = (socket.parent(), socket.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -103,7 +103,7 @@ mod tests {
     #[tokio::test]
     async fn the_first_request_does_not_wait_for_the_welcome() {
         let directory = tempfile::tempdir().unwrap();
-        // Longer than a socket's address can be.
+        // Too long for a socket address.
         let deep = directory.path().join("x".repeat(120));
         std::fs::create_dir(&deep).unwrap();
         let path = directory.path().join("agent.sock");

@@ -7,9 +7,9 @@ use crate::address::Address;
 /// A host as enrollment recorded it: where it is, and what identifies it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Its name, for which its certificate must be.
+    /// Its name, which its certificate must contain.
     pub name: HostName,
-    /// Where its agent listens.
+    /// The address where its agent listens.
     pub address: Address,
     /// This enrollment of it.
     pub enrolment: EnrolmentId,

@@ -1,4 +1,4 @@
-//! The way to one host.
+//! The route to one host.
 
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -15,19 +15,19 @@ use super::peer::Peer;
 use super::session::Session;
 use crate::address::Address;
 
-/// The way to one host.
+/// The route to one host.
 #[derive(Clone)]
 pub(crate) enum Route {
-    /// Over the network, to a host that was enrolled.
+    /// Over the network, to an enrolled host.
     Network {
-        /// What it is reached with.
+        /// Makes the connections.
         connector: Arc<Connector>,
         /// The host.
         peer: Peer,
     },
     /// To the agent on this machine, over its socket.
     Local {
-        /// What the host is called.
+        /// The host's name.
         name: HostName,
         /// The socket.
         socket: PathBuf,
@@ -43,7 +43,7 @@ impl Route {
         }
     }
 
-    /// The host's address, if it is reached by one.
+    /// The host's address, unless it is local.
     pub(crate) fn address(&self) -> Option<&Address> {
         match self {
             Self::Network { peer, .. } => Some(&peer.address),
@@ -51,7 +51,7 @@ impl Route {
         }
     }
 
-    /// Where the host is, for messages.
+    /// The host's address or socket, for messages.
     pub(crate) fn place(&self) -> String {
         match self {
             Self::Network { peer, .. } => peer.address.to_string(),
@@ -59,7 +59,7 @@ impl Route {
         }
     }
 
-    /// Tries once to reach the host and to send it `first`: see [`Connector::connect`].
+    /// Tries once to connect to the host and to send it `first`: see [`Connector::connect`].
     pub(crate) async fn connect<M: Message>(
         &self,
         first: &M,

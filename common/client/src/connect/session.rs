@@ -11,28 +11,28 @@ use tokio::time::timeout;
 
 use crate::dial::BoxStream;
 
-/// How long the agent may take to hear that the client leaves.
+/// Time limit for closing a connection in order.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// An authenticated connection whose first request is on its way.
+/// An authenticated connection on which the first request was sent.
 pub struct Session {
     /// Both directions.
     pub link: Link<BoxStream>,
-    /// What the agent said when the login held.
+    /// The agent's answer to the login.
     pub welcome: Welcome,
 }
 
 impl Session {
-    /// A connection on which `first` is on its way.
+    /// A connection on which `first` was sent.
     pub(crate) fn new<M: Message>(stream: BoxStream, welcome: Welcome, _first: &M) -> Self {
-        // A ping is no request.
+        // A ping is not a request.
         let request = u16::from(!M::KIND.is_session());
         let mut link = Link::with_memory(stream, request, Memory::default());
         link.reader.ping_after(PROBE_AFTER);
         Self { link, welcome }
     }
 
-    /// Closes the connection in order. Whether the agent sees that changes nothing.
+    /// Closes the connection in order. A failure has no consequences.
     pub async fn leave(mut self) {
         let _ = timeout(GOODBYE, self.link.writer.finish()).await;
     }

@@ -1,7 +1,7 @@
-//! One connection after another, until a command's end is known or nothing more can be done.
+//! Follows commands over consecutive connections, until a command's end is known or nothing more can be done.
 //!
-//! A connection serves one command after another; when it breaks, the next one goes on with the command
-//! where it was.
+//! A connection serves one command after another; when it breaks, the next one continues with the current
+//! command.
 
 use std::time::{Duration, Instant};
 
@@ -24,8 +24,8 @@ use crate::host::HostHandle;
 use crate::retry::Retry;
 use crate::watch::Watched;
 
-/// How long a connection may be silent before another one is tried beside it. The job stays with the first
-/// until then, and what it has acknowledged is known.
+/// How long a connection may be silent before another one is tried beside it. Until then the job stays with the
+/// first, and acknowledged output is known.
 const SECOND_AFTER: Duration = Duration::from_millis(2500);
 
 /// A connection that has lasted this long counts as progress.
@@ -38,37 +38,37 @@ const ANSWER: Duration = Duration::from_secs(30);
 pub struct Connections<'a> {
     host: &'a HostHandle,
     retry: Retry<'a>,
-    /// When the present connection was established.
+    /// When the current connection was established.
     made: Option<Instant>,
 }
 
-/// Why an attempt did not see the command's end.
+/// Why a connection did not deliver the command's end.
 enum Failed {
-    /// Another connection may.
+    /// Another connection may deliver it.
     ForNow(RunError),
-    /// Another connection is there already.
+    /// Another connection exists already.
     Replaced(Box<Session>, RunError),
-    /// Nothing will.
+    /// No other connection can deliver it.
     ForGood(RunError),
 }
 
 impl<'a> Connections<'a> {
-    /// Without a connection yet.
+    /// Starts without a connection.
     pub fn new(host: &'a HostHandle) -> Self {
         Self { host, retry: Retry::new(host), made: None }
     }
 
-    /// Closes the connection that is left, in order.
+    /// Closes the remaining connection in order.
     pub async fn finish(self) {
         self.retry.finish().await;
     }
 
-    /// Ends an outage: nobody waits for a connection any more.
+    /// Ends an outage, because the client no longer waits for a connection.
     pub(super) fn leave(&self) {
         self.host.outage().give_up();
     }
 
-    /// Runs a command to its end, over as many connections as that takes.
+    /// Runs a command to its end, over as many connections as necessary.
     pub(super) async fn run<O, E>(
         &mut self,
         request: &Run,
@@ -84,7 +84,7 @@ impl<'a> Connections<'a> {
             let before = job.progress();
             self.made = None;
             let attempt = self.attempt(request, job, &mut known).await;
-            // A command that is quiet for hours has a connection that is good all the same.
+            // A connection to a command without output may be good all the same.
             let was_good = self.made.is_some_and(|made| made.elapsed() >= GOOD);
             let moved = was_good || job.progress() != before;
             let error = match attempt {
@@ -103,13 +103,13 @@ impl<'a> Connections<'a> {
                     error
                 }
             };
-            // What has arrived belongs to the command, and is written.
+            // Output that has arrived is written.
             tokio::join!(job.stdout.drained(), job.stderr.drained());
             return Outcome::Failed(error);
         }
     }
 
-    /// Returns a connection on which the command was asked for, or its state.
+    /// Returns a connection on which the command, or its state, was requested.
     async fn connect<O, E>(
         &mut self,
         request: &Run,
@@ -149,7 +149,7 @@ impl<'a> Connections<'a> {
             (false, false) => JobStatus::NotAsked,
         };
         let mut session = self.connect(request, job, known).await.map_err(|error| {
-            // What was not asked yet was tried as long as it may be.
+            // Requests that were not sent have been retried as long as allowed.
             let again = error.may_have_asked() && may_come_back(&error);
             Failed::when(again, RunError::Connect(error, status(known)))
         })?;
@@ -214,7 +214,7 @@ impl<'a> Connections<'a> {
                 Cause::Unwatched if !same_boot(Duration::MAX) => {
                     Failed::ForGood(RunError::Restarted(status(known)))
                 }
-                // A request of ours that was under way all the time may have come after this one.
+                // An earlier request of this client may have been delayed, and have arrived after this one.
                 Cause::Superseded => {
                     Failed::ForNow(RunError::Broken(Broken::Failed(failure), status(known)))
                 }
@@ -227,7 +227,7 @@ impl<'a> Connections<'a> {
     }
 }
 
-/// A job that has ended by now was started, unless it could not be.
+/// A job that has ended was started, unless its program could not be executed.
 fn detached(exit: Option<Exit>) -> Outcome {
     match exit {
         Some(Exit { end: end @ End::NotRun(_), .. }) => Outcome::Ended(end),

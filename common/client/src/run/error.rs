@@ -1,4 +1,4 @@
-//! Why a command was not followed to its end, and what is known of the command then.
+//! Why a command was not followed to its end, and what is known of it.
 
 use std::fmt;
 use std::io;
@@ -15,13 +15,13 @@ pub enum RunError {
     /// The host was not reached.
     #[error("{0}{1}")]
     Connect(#[source] ConnectError, JobStatus),
-    /// The agent could not do it.
+    /// The agent reported a failure.
     #[error("{0}")]
     Failed(Failure),
     /// The connection broke, or the agent is stopping.
     #[error("{0}{1}")]
     Broken(#[source] Broken, JobStatus),
-    /// The host was restarted after the command was asked for.
+    /// The host was restarted after the command was requested.
     #[error("the host was restarted meanwhile{0}")]
     Restarted(JobStatus),
     /// The agent does not know the job.
@@ -30,19 +30,19 @@ pub enum RunError {
     /// One of this process's own streams failed.
     #[error("{doing}: {}", io_error(.cause))]
     Local {
-        /// What was being done.
+        /// The failed action.
         doing: &'static str,
         /// Why it failed.
         cause: io::Error,
     },
 }
 
-/// What is known of a command that can't be followed any more.
+/// The known state of a command that can no longer be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobStatus {
-    /// It was never asked for.
+    /// It was not requested.
     NotAsked,
-    /// It was asked for, and the agent has not confirmed it.
+    /// It was requested, and the agent has not confirmed it.
     Unknown,
     /// It was running.
     Started,

@@ -1,6 +1,6 @@
-//! Reading what a detached job has written, over as many connections as that takes.
+//! Reads the output of a detached job, over as many connections as necessary.
 //!
-//! Nothing is acknowledged: the host keeps it anyway, and what is read here changes nothing there.
+//! Nothing is acknowledged: reading changes nothing on the host.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -28,17 +28,17 @@ const GOOD: Duration = Duration::from_secs(10);
 /// How long a connection may be silent before another one is tried beside it.
 const SECOND_AFTER: Duration = Duration::from_millis(2500);
 
-/// A detached job's output, as it is read.
+/// The reader of a detached job's output.
 pub struct Log<O, E> {
     stdout: Output<O>,
     stderr: Output<E>,
 }
 
-/// What is to be read.
+/// The requested output.
 pub struct Wanted {
     /// The job whose output is read.
     pub job: JobId,
-    /// From where on.
+    /// Where to begin.
     pub start: Start,
     /// Whether to wait for more until the job has ended.
     pub follow: bool,
@@ -50,7 +50,7 @@ pub enum LogsError {
     /// The host was not reached again.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The connection broke, or the agent could not do it.
+    /// The connection broke, or the agent reported a failure.
     #[error(transparent)]
     Broken(#[from] Broken),
     /// A destination failed.
@@ -64,7 +64,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
         Self { stdout: Output::new(stdout, QUEUE), stderr: Output::new(stderr, QUEUE) }
     }
 
-    /// One of many jobs: less of its output may wait for a slow destination.
+    /// One of many jobs: a shorter queue for slow destinations.
     pub fn one_of_many(stdout: O, stderr: E) -> Self {
         let most = QUEUE_OF_MANY;
         Self { stdout: Output::new(stdout, most), stderr: Output::new(stderr, most) }
@@ -75,8 +75,8 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
         (self.stdout.into_destination(), self.stderr.into_destination())
     }
 
-    /// Reads, beginning on this connection if there is one, and returns the job's state. Calls `lost` with the stream's name and
-    /// the number of bytes wherever bytes were not kept.
+    /// Reads the output, on the given connection if there is one, and returns the job's state. Calls `lost`
+    /// with the stream's name and the number of bytes wherever bytes were not kept.
     pub async fn read(
         &self,
         host: &HostHandle,
@@ -117,7 +117,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
         let mut logs = Logs { job, from, follow, all_keys: false };
         let ended = loop {
             let before = self.received();
-            // What is read is read again without any harm.
+            // Repeating the request is harmless.
             let mut session = match retry.ask_again(&logs).await {
                 Ok(session) => session,
                 Err(error) => break Err(error.into()),
@@ -126,9 +126,9 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
             let pulse = session.link.reader.pulse().clone();
             let read = self.converse(&mut session.link, &mut logs, lost);
             let watched = host.watch(&pulse, Some(SECOND_AFTER), read).await;
-            // A job that is quiet for hours has a connection that is good all the same.
+            // A connection to a job without output may be good all the same.
             let moved = made.elapsed() >= GOOD || self.received() != before;
-            // What this connection has brought is not asked for again, however it ended.
+            // Output that this connection delivered is not requested again.
             if let Start::Offsets(received) = &mut logs.from {
                 *received = self.received();
             }
@@ -152,7 +152,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
         ended
     }
 
-    /// One connection. From its first answer on, `logs` asks for offsets.
+    /// Reads on one connection. After its first answer, `logs` requests offsets.
     async fn converse<S: AsyncRead + AsyncWrite>(
         &self,
         link: &mut Link<S>,
@@ -180,7 +180,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
             match reader.next().await?.ok_or(LinkError::Cut)?.kind {
                 Kind::Reading => {
                     let Reading { from } = reader.message()?;
-                    // Who asks for the last lines does not miss what is before them.
+                    // A request for the last lines skips earlier output on purpose.
                     let missed: &dyn Fn(&'static str, u64) =
                         if matches!(logs.from, Start::Lines(_)) { &|_, _| {} } else { lost };
                     skip(&self.stdout, from.stdout, "stdout", missed)?;
@@ -215,7 +215,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
     }
 }
 
-/// What comes next begins at this offset: what is before it was not kept.
+/// The next output begins at this offset: the output before it was not kept.
 fn skip<W: AsyncWrite + Unpin>(
     output: &Output<W>,
     offset: u64,

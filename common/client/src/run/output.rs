@@ -1,9 +1,8 @@
 //! One output stream on its way from a host to its destination: numbered, bounded, exact.
 //!
-//! Bytes are written at once when their destination takes them and queued otherwise, so that one
-//! that is slow to take stdout holds up neither stderr nor the answer to Ctrl-C. Invariant: offsets
-//! have no gap and no overlap, what is acknowledged was written, and at most a queue's bytes and
-//! one part wait here.
+//! Bytes are written directly while their destination takes them and queued otherwise, so that a slow reader of
+//! stdout delays neither stderr nor Ctrl-C. Invariant: offsets have no gap and no overlap, acknowledged bytes
+//! were written, and at most the queue's limit and one part are buffered.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -17,27 +16,27 @@ use lariat_wire::link::LinkError;
 use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
 
-/// Bytes of output that are received and written at once. A pipe takes as many.
+/// Bytes of output that are received and written at once: the capacity of a pipe.
 pub(crate) const PART: usize = 64 * 1024;
 
-/// Bytes that may wait for a slow destination before the host is no longer listened to. With one part
-/// more it is a power of two, which is what a queue's memory grows to.
+/// Bytes that are queued for a slow destination before the client stops reading from the host. Plus one part it
+/// is a power of two, the allocation size of the queue.
 pub(super) const QUEUE: usize = 1024 * 1024 - PART;
 
 /// The limit for each stream when there are many hosts.
 pub(super) const QUEUE_OF_MANY: usize = PART;
 
-/// How far one stream has come. No I/O: the next connection continues exactly here.
+/// The progress of one stream. No I/O: the next connection continues here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Position {
     /// Offset of the next byte that the host has to send.
     pub(crate) received: u64,
-    /// Offset of the next byte to be written here.
+    /// Offset of the next byte to be written locally.
     pub(crate) written: u64,
 }
 
 impl Position {
-    /// A frame begins: it must go on where the last one ended.
+    /// Begins a frame, which must continue where the last one ended.
     pub(crate) fn begin(&self, offset: u64, len: usize) -> Result<(), LinkError> {
         if offset != self.received {
             return Err(LinkError::Misbehaved("output has a gap or comes twice"));
@@ -48,7 +47,7 @@ impl Position {
         Ok(())
     }
 
-    /// What is before this offset does not come. It counts as written.
+    /// Skips to this offset: the bytes before it do not arrive, and count as written.
     fn skip(&mut self, offset: u64) -> Result<u64, LinkError> {
         let missing =
             offset.checked_sub(self.received).ok_or(LinkError::Misbehaved("output comes twice"))?;
@@ -57,12 +56,12 @@ impl Position {
         Ok(missing)
     }
 
-    /// More of it has come.
+    /// Records received bytes.
     fn receive(&mut self, len: usize) {
         self.received += len as u64;
     }
 
-    /// More of it was written.
+    /// Records written bytes.
     fn write(&mut self, len: usize) {
         self.written += len as u64;
     }
@@ -81,13 +80,13 @@ struct Inner<W> {
     position: Position,
     queue: VecDeque<u8>,
     destination: W,
-    /// The destination takes nothing more: what comes is thrown away and counts as written.
+    /// The destination has failed: further bytes are discarded and count as written.
     broken: bool,
     error: Option<io::Error>,
 }
 
 impl<W: AsyncWrite + Unpin> Output<W> {
-    /// From offset 0 to `destination`, for which at most so many bytes wait.
+    /// Writes from offset 0 to `destination`, and queues at most `most` bytes.
     pub(crate) fn new(destination: W, most: usize) -> Self {
         let inner = Inner {
             position: Position::default(),
@@ -105,17 +104,17 @@ impl<W: AsyncWrite + Unpin> Output<W> {
         }
     }
 
-    /// Where it stands.
+    /// The stream's progress.
     pub(crate) fn position(&self) -> Position {
         self.lock().position
     }
 
-    /// A frame begins at this offset.
+    /// Begins a frame at this offset.
     pub(crate) fn begin(&self, offset: u64, len: usize) -> Result<(), LinkError> {
         self.lock().position.begin(offset, len)
     }
 
-    /// What comes next begins at this offset. Gives how many bytes there will never be.
+    /// Skips to this offset. Returns how many bytes are missing.
     pub(crate) fn skip(&self, offset: u64) -> Result<u64, LinkError> {
         self.lock().position.skip(offset)
     }
@@ -146,7 +145,7 @@ impl<W: AsyncWrite + Unpin> Output<W> {
         self.changed.notified().await;
     }
 
-    /// Waits until everything that came is written, and flushed.
+    /// Waits until all received bytes are written and flushed.
     pub(crate) async fn drained(&self) {
         while !self.lock().queue.is_empty() {
             self.changed.notified().await;
@@ -157,7 +156,7 @@ impl<W: AsyncWrite + Unpin> Output<W> {
         }
     }
 
-    /// Writes what was queued, for ever.
+    /// Writes queued bytes, forever.
     pub(crate) async fn drain(&self) {
         loop {
             poll_fn(|cx| self.poll_drain(cx)).await;
@@ -165,19 +164,19 @@ impl<W: AsyncWrite + Unpin> Output<W> {
         }
     }
 
-    /// Waits until the destination takes nothing more.
+    /// Waits until the destination fails.
     pub(crate) async fn failed(&self) {
         while !self.lock().broken {
             self.failed.notified().await;
         }
     }
 
-    /// Why the destination takes nothing more, if so; told once.
+    /// The destination's error; returned once.
     pub(crate) fn take_error(&self) -> Option<io::Error> {
         self.lock().error.take()
     }
 
-    /// Its destination, with what it holds.
+    /// The destination, with its contents.
     pub(crate) fn into_destination(self) -> W {
         self.inner.into_inner().unwrap_or_else(PoisonError::into_inner).destination
     }
@@ -210,7 +209,7 @@ impl<W: AsyncWrite + Unpin> Output<W> {
 }
 
 impl<W: AsyncWrite + Unpin> Inner<W> {
-    /// Writes what the destination takes now; all of it, to nowhere, once it is broken.
+    /// Writes what the destination takes now; all bytes count as written once it has failed.
     fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> usize {
         let mut done = 0;
         while done < bytes.len() {
@@ -266,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_destination_is_told_once_and_swallows_the_rest() {
+    fn a_broken_destination_is_reported_once_and_discards_the_rest() {
         block_on(async {
             let (ours, theirs) = duplex(4);
             drop(theirs);
@@ -282,8 +281,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is pushed in whatever pieces arrives once and in order at a destination of
-        /// whatever size, and what counts as written has arrived.
+        /// All bytes arrive once and in order, however they are split and however much the destination takes,
+        /// and what counts as written has arrived.
         #[test]
         fn nothing_is_lost_doubled_or_swapped(
             parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..20),

@@ -1,5 +1,5 @@
-//! Signals such as Ctrl-C's while a command runs on a host: the first goes to the command, the second ends the
-//! client, and so does the first while no command was asked for yet. What comes to this process can be
+//! Handles signals such as SIGINT while a command runs on a host: the first is sent to the command, the second
+//! ends the client, and so does the first before the command was requested. Signals of this process can be
 //! relayed to many commands on other threads.
 
 use std::future::pending;
@@ -20,10 +20,10 @@ pub(crate) const SIGPIPE: u8 = 13;
 /// The number of SIGTERM.
 pub const SIGTERM: u8 = 15;
 
-/// SIGINT, SIGTERM and SIGHUP, from now on; the last not under `nohup` and the like, which ignore it.
+/// Receives SIGINT, SIGTERM and SIGHUP; the last only if it was not ignored, as under `nohup`.
 pub struct Signals {
     source: Source,
-    /// One that came.
+    /// A signal that was received.
     came: Option<u8>,
 }
 
@@ -32,24 +32,24 @@ enum Source {
     Relay { told: watch::Receiver<Relayed>, seen: u32 },
 }
 
-/// How many signals were relayed, and the last of them.
+/// The number of relayed signals, and the last one.
 #[derive(Clone, Copy, Default)]
 struct Relayed {
     count: u32,
     number: u8,
 }
 
-/// Hands signals on to any number of [`Signals`], on any thread, and to those that come later.
+/// Relays signals to any number of [`Signals`] on any thread, also to later ones.
 #[derive(Default)]
 pub struct Relay(watch::Sender<Relayed>);
 
 impl Relay {
-    /// Hands one on.
+    /// Relays a signal.
     pub fn send(&self, number: u8) {
         self.0.send_modify(|told| *told = Relayed { count: told.count.saturating_add(1), number });
     }
 
-    /// What has come and will come.
+    /// A receiver of past and future signals.
     pub fn signals(&self) -> Signals {
         let source = Source::Relay { told: self.0.subscribe(), seen: 0 };
         Signals { source, came: None }
@@ -57,7 +57,7 @@ impl Relay {
 }
 
 impl Signals {
-    /// Takes over this process's signals. Must be called inside a runtime.
+    /// Handles this process's signals. Requires a runtime.
     pub fn new() -> io::Result<Self> {
         let interrupt = signal(SignalKind::interrupt())?;
         let terminate = signal(SignalKind::terminate())?;
@@ -70,12 +70,12 @@ impl Signals {
         Relay::default().signals()
     }
 
-    /// The first one that has come so far.
+    /// The first signal so far.
     pub fn came(&self) -> Option<u8> {
         self.came
     }
 
-    /// The next one. Cancelling it loses nothing.
+    /// The next signal. Cancel-safe.
     pub async fn next(&mut self) -> u8 {
         let number = match &mut self.source {
             Source::Process { interrupt, terminate, hangup } => {
@@ -98,7 +98,7 @@ impl Signals {
                     break number;
                 }
                 if told.changed().await.is_err() {
-                    // Nobody is left who could send one.
+                    // The sender is gone.
                     pending::<()>().await;
                 }
             },
@@ -127,7 +127,7 @@ impl Signals {
 
 /// Whether this process was started to ignore a signal.
 fn is_ignored(number: u8) -> bool {
-    // Without /proc nothing says so.
+    // Without /proc this is not known.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let set = ignored.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or_default();
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_comes_late_hears_what_came_before_and_misses_none() {
+    fn late_receivers_get_earlier_signals() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let relay = Relay::default();

@@ -1,4 +1,4 @@
-//! A file that goes to a host.
+//! A file that is sent to a host.
 
 use lariat_base::name::TransferId;
 use lariat_base::secret::NoRandomness;
@@ -14,7 +14,7 @@ use super::observed::Observed;
 use crate::connect::Session;
 use crate::host::HostHandle;
 
-/// A file that goes to a host.
+/// A file that is sent to a host.
 pub struct FilePush {
     file: Source,
     /// The request. If it is made a dry run, [`Self::dry_run`] is an attempt at it.
@@ -38,7 +38,7 @@ impl FilePush {
         Ok(Self { file, request, sending, lanes: None })
     }
 
-    /// Uses this many connections. A stream goes over one.
+    /// Uses this many connections. A stream uses one.
     #[must_use]
     pub fn over(mut self, streams: Streams, host: &HostHandle) -> Self {
         if !self.is_stream() {
@@ -48,7 +48,7 @@ impl FilePush {
         self
     }
 
-    /// Whether the file is read as it comes, and can't be read again.
+    /// Whether the file is a stream, which can't be read again.
     pub fn is_stream(&self) -> bool {
         self.request.offer.size.is_none() && !self.request.dry_run
     }
@@ -91,7 +91,7 @@ impl FilePush {
         }
     }
 
-    /// One attempt at a dry run, whose result `watch` is told.
+    /// One attempt at a dry run, whose result is reported to `watch`.
     pub async fn dry_run(
         &self,
         session: &mut Session,

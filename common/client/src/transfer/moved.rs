@@ -1,16 +1,16 @@
-//! How much one attempt at a file or a directory moved.
+//! The counts of one attempt at a file or a directory.
 
 use lariat_engine::Transferred;
 use lariat_engine::tree::Counts;
 use lariat_wire::protocol::transfer::Hash;
 use lariat_wire::protocol::tree::{Changed, Settled};
 
-/// What an attempt moved.
+/// The counts of an attempt.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Moved {
     /// Bytes on the wire.
     pub sent: u64,
-    /// Bytes of the file that they stand for.
+    /// Bytes of the file that those encode.
     pub bytes: u64,
     /// The files' size in bytes.
     pub size: u64,
@@ -20,9 +20,10 @@ pub struct Moved {
     pub allowed: Option<usize>,
     /// How many files.
     pub files: u64,
-    /// What was changed.
+    /// The changes that were made.
     pub done: Changed,
-    /// Bytes of a file that its receiver had when it began to move; `None` for a tree, or if it has not begun.
+    /// Bytes of a file that its receiver had when the transfer began; `None` for a tree, or if it has not
+    /// begun.
     pub had: Option<u64>,
     /// The BLAKE3 of a file that was verified.
     pub hash: Option<Hash>,
@@ -62,12 +63,12 @@ impl From<&Counts> for Moved {
 }
 
 impl Moved {
-    /// Takes over the final counts of a tree.
+    /// Sets the final counts of a tree.
     pub fn settled(&mut self, settled: &Settled) {
         (self.files, self.size, self.done) = (settled.files, settled.bytes, settled.done);
     }
 
-    /// Whether nothing has moved.
+    /// Whether nothing was transferred.
     pub fn is_nothing(&self) -> bool {
         self.bytes == 0
     }

@@ -7,7 +7,7 @@ use lariat_engine::tree::{Side, Watch};
 use lariat_wire::protocol::failure::{Failure, FileKind};
 use lariat_wire::protocol::tree::Change;
 
-/// Passes progress on to the caller's, and keeps what the loop of attempts needs to know.
+/// Passes progress on to the caller's observer, and records what the loop of attempts needs.
 pub(crate) struct Observed<'a> {
     progress: &'a dyn Progress,
     size: Cell<Option<u64>>,
@@ -16,13 +16,13 @@ pub(crate) struct Observed<'a> {
 }
 
 impl<'a> Observed<'a> {
-    /// Passes progress on to this one.
+    /// Passes progress on to `progress`.
     pub(crate) fn new(progress: &'a dyn Progress) -> Self {
         let (size, had, moved) = (Cell::default(), Cell::default(), Cell::default());
         Self { progress, size, had, moved }
     }
 
-    /// Bytes of the file that its receiver had when the file began to move; `None` if it has not begun.
+    /// Bytes of the file that its receiver had when the transfer began; `None` if it has not begun.
     pub(crate) fn had(&self) -> Option<u64> {
         self.had.get()
     }

@@ -1,4 +1,4 @@
-//! A file or a directory that comes from a host.
+//! A file or a directory that is fetched from a host.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -32,34 +32,34 @@ use super::tree_push::Avoided;
 use crate::connect::Session;
 use crate::host::HostHandle;
 
-/// What writing to a pipe without a reader fails with.
+/// The errno of a write to a pipe without a reader.
 const BROKEN_PIPE: i32 = rustix::io::Errno::PIPE.raw_os_error();
 
 /// How files are fetched.
 #[derive(Clone, Debug)]
 pub struct FetchOptions {
-    /// With whose rights on the host, if not the agent's own.
+    /// The user with whose rights the host reads, if not the agent's own.
     pub user: Option<String>,
-    /// How the host is to send.
+    /// The sender's options.
     pub sending: Sending,
-    /// What both ends do with a directory.
+    /// The options of a directory's transfer.
     pub tree: TreeOptions,
     /// Whether a directory is refused.
     pub file_only: bool,
-    /// What becomes of the files here.
+    /// What the operator sets on received files.
     pub overrides: ResolvedOverrides,
 }
 
-/// Where a source goes, which may turn out to be a file or a directory.
+/// The destination of a source, which may be a file or a directory.
 struct Dest {
     file: Destination,
     tree: Destination,
 }
 
-/// A file or a directory that comes from a host.
+/// A file or a directory that is fetched from a host.
 pub struct Fetch {
     request: Pull,
-    /// Where to, if not to stdout.
+    /// The destination; `None` for stdout.
     dest: Option<Dest>,
     owner: Owner,
     options: FetchOptions,
@@ -69,7 +69,7 @@ pub struct Fetch {
     lanes: Option<LanePool>,
 }
 
-/// Why nothing can be asked for.
+/// Why a request can't be made.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The source's name can't be given to its copy.
@@ -84,18 +84,17 @@ pub enum FetchError {
 }
 
 impl Fetch {
-    /// Fetches `source` to `dest`, or a file to stdout. `key` is the key that asks, for which the partial is
-    /// kept.
+    /// Fetches `source` to `dest`, or a file to stdout. `key` is the requesting key, whose partial is used.
     pub fn new(
         source: &[u8],
         dest: Option<&[u8]>,
         key: KeyId,
         options: FetchOptions,
     ) -> Result<Self, FetchError> {
-        // The name comes from what was asked for, never from the host.
+        // The name comes from the request, never from the host.
         let named = |path: &[u8]| -> Result<_, BadDestination> {
             let tree = tree_destination(source, path, !options.tree.only.is_empty())?;
-            // What means a directory's contents is no file.
+            // A path that means a directory's contents is not a file.
             let file =
                 if is_contents(source) { Ok(tree.clone()) } else { file_destination(source, path) };
             Ok(Dest { file: file?, tree })
@@ -135,7 +134,7 @@ impl Fetch {
         self
     }
 
-    /// The request.
+    /// The request to the agent.
     pub fn request(&self) -> &Pull {
         &self.request
     }
@@ -145,7 +144,7 @@ impl Fetch {
         self.dest.is_none()
     }
 
-    /// Whether the file has an ACL that does not travel.
+    /// Whether the file has an ACL that is not transferred.
     pub fn has_dropped_acl(&self) -> bool {
         self.acl_dropped
     }
@@ -181,7 +180,7 @@ impl Fetch {
         }
     }
 
-    /// Whether the rules leave the source out, if it is a file. Nothing is left out of stdout.
+    /// Whether the rules exclude the source, if it is a file. A file to stdout is never excluded.
     fn is_left_out(&self) -> bool {
         let source = Path::new(OsStr::from_bytes(&self.request.source));
         self.dest.is_some() && self.filter.excludes_file(source)
@@ -191,7 +190,7 @@ impl Fetch {
         self.request.tree.as_ref().is_some_and(|options| options.dry_run)
     }
 
-    /// What receives a file.
+    /// The receiver's target for a file.
     fn target(&self, offer: &Offer) -> Result<Target, Failure> {
         let Some(dest) = &self.dest else {
             let stdout = Stream::new(std::io::stdout()).map_err(|e| stdout_failed(&e))?;
@@ -246,7 +245,7 @@ impl Fetch {
         }
     }
 
-    /// What would become of a file here.
+    /// Determines what would happen to a file here.
     async fn look(
         &mut self,
         session: &mut Session,
@@ -322,8 +321,7 @@ impl Fetch {
         Ok(TreeArrival::new(target, root, options, filter, overrides, avoid))
     }
 
-    /// Whether another attempt can follow one that broke after this much: what went to stdout can't be taken
-    /// back, nor begun again.
+    /// Whether another attempt can follow one that broke after this much: output to stdout can't be repeated.
     pub fn can_go_on(&self, moved: &Moved) -> bool {
         self.dest.is_some() || moved.is_nothing()
     }
@@ -333,16 +331,16 @@ fn stdout_failed(error: &std::io::Error) -> Failure {
     Failure::request(error.raw_os_error().map_or(Cause::Internal, Cause::Os))
 }
 
-/// What the host has.
+/// The agent's answer.
 #[derive(PartialEq, Eq)]
 enum Answer {
     File(Offer),
-    /// A file that the rules leave out.
+    /// A file that the rules exclude.
     LeftOut,
     Tree(Entry),
 }
 
-/// Reads the agent's answer: the file or directory as it is there, or why there is none.
+/// Reads the agent's answer: the file or directory, or why there is none.
 async fn expect_answer(session: &mut Session) -> Result<Answer, AttemptError> {
     let link = &mut session.link;
     let answer = async {

@@ -1,4 +1,4 @@
-//! A directory that goes to a host.
+//! A directory that is sent to a host.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -19,23 +19,23 @@ use super::observed::ObservedTree;
 use crate::connect::Session;
 use crate::host::HostHandle;
 
-/// Files of a directory that have ended a connection, and are not tried again.
+/// Files of a directory whose failure ended a connection, and that are not tried again.
 #[derive(Clone, Debug, Default)]
 pub struct Avoided {
-    /// Why, by their paths.
+    /// The failures, by path.
     pub(crate) files: Avoid,
-    /// The reasons that the host gave.
+    /// The failures that the host reported.
     there: Vec<Failure>,
 }
 
 impl Avoided {
-    /// The reasons that the host gave in earlier attempts.
+    /// The failures that the host reported in earlier attempts.
     pub fn said_by_host(&self) -> &[Failure] {
         &self.there
     }
 
-    /// Classifies the error of a tree that has broken off: a file that ended the connection is not tried again,
-    /// and the rest continues.
+    /// Classifies the error of an interrupted tree: a file that ended the connection is not tried again, and
+    /// the rest continues.
     pub(crate) fn classify(&mut self, error: TransferError, counts: Counts) -> AttemptError {
         if let Some((path, failure)) = counts.aborted_by {
             if matches!(error, TransferError::Remote(_)) {
@@ -52,7 +52,7 @@ impl Avoided {
     }
 }
 
-/// A directory that goes to a host.
+/// A directory that is sent to a host.
 pub struct TreePush {
     source: PathBuf,
     /// The request.
@@ -75,7 +75,7 @@ pub enum TreeError {
 }
 
 impl TreePush {
-    /// Opens the directory once to see what it is.
+    /// Opens the directory once, to describe it.
     pub fn open(
         source: &OsStr,
         dest: Destination,

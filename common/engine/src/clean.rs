@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_abandoned_goes_from_every_directory_below_and_no_other() {
+    fn abandoned_files_are_removed_from_all_directories_below() {
         let world = World::new();
         std::fs::create_dir(world.at("beside")).unwrap();
         symlink(world.at("beside"), world.at("root/a/link")).unwrap();

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_name_does_not_go_into_a_directory() {
+    fn a_source_without_a_name_can_t_go_into_a_directory() {
         let directory = tempfile::tempdir().unwrap();
         let there = |path: &str| {
             let dest = Destination { path: path.into(), name: Vec::new() };

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_old_goes_and_what_is_young_stays() {
+    fn only_old_files_are_swept() {
         assert_eq!(Dir::with(&files(), 8 * DAY).swept(), [""; 0]);
         assert_eq!(Dir::with(&files(), 6 * DAY).swept(), files());
         let tomorrow = Dir::with(&files(), Duration::ZERO);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_use_or_another_s_stays() {
+    fn files_in_use_or_of_another_owner_stay() {
         let directory = Dir::with(&files(), 8 * DAY);
         let held = File::open(directory.0.path().join(&files()[1])).unwrap();
         rustix::fs::flock(&held, FlockOperation::LockExclusive).unwrap();
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_partial_goes_whatever_its_age_unless_it_is_in_use() {
+    fn an_empty_partial_is_removed_at_any_age_unless_in_use() {
         let name = format!("{A}.part");
         let directory = Dir::with(std::slice::from_ref(&name), Duration::ZERO);
         let path = directory.0.path().join(name);

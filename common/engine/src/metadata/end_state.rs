@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_access_list_is_not_taken_for_one() {
+    fn other_attributes_are_not_access_lists() {
         for bad in [&b""[..], &[2, 0, 0], &[1, 0, 0, 0], &[2, 0, 0, 0, 1]] {
             assert_eq!(with_mode(&mut bad.to_vec(), 0o644), None);
         }
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn owner_mode_and_time_are_the_asked_ones_or_else_the_replaced_file_s() {
+    fn requested_attributes_override_those_of_the_replaced_file() {
         if !rustix::process::geteuid().is_root() {
             return;
         }

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_is_equal_to_the_last_byte() {
+    fn comparison_covers_every_byte() {
         let directory = tempfile::tempdir().unwrap();
         let size = STEP + 7;
         let mut content = vec![7; size];
@@ -123,7 +123,7 @@ mod tests {
         };
         assert!(old.has(&content) && like(&content, size));
         assert!(!old.has(&content[1..]) && !like(&content[1..], size - 1));
-        assert!(!like(&content[1..], size), "shorter than it is said to be");
+        assert!(!like(&content[1..], size), "shorter than the given size");
         *content.last_mut().unwrap() = 8;
         assert!(!old.has(&content) && !like(&content, size));
     }

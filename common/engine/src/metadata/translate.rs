@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_known_counts_before_the_number() {
+    fn a_known_name_takes_precedence_over_the_number() {
         let preserve = Preserve { owner: true, ..Preserve::default() };
         let mut translator = Translator::new(preserve, ResolvedOverrides::default());
         let mut of = |user, uid| {
@@ -163,14 +163,14 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_asked_for_is_not_set() {
+    fn unrequested_attributes_are_not_set() {
         let mut translator = Translator::new(Preserve::default(), ResolvedOverrides::default());
         let got = translator.attributes(metadata(0o4755, Some(owner("root", 0))), true);
         assert_eq!((got.mode, got.uid, got.gid, got.xattrs), (0o755, None, None, None));
     }
 
     #[test]
-    fn a_directory_s_own_special_bits_stay_unless_the_source_s_travel() {
+    fn a_directory_s_special_bits_stay_unless_preserved_from_the_source() {
         let directory = tempfile::tempdir().unwrap();
         let directory = std::fs::File::open(directory.path()).unwrap();
         let mode = || rustix::fs::fstat(&directory).unwrap().st_mode & SPECIAL;
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_equal_is_not_touched() {
+    fn equal_attributes_are_not_set() {
         let file = tempfile::tempfile().unwrap();
         let stat = || rustix::fs::fstat(&file).unwrap();
         let user = ResolvedOverrides { user: Some(stat().st_uid), ..ResolvedOverrides::default() };

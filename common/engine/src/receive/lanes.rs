@@ -23,22 +23,22 @@ pub(crate) struct ReceiveFile {
     /// Everything has arrived: nothing more is written.
     is_closing: bool,
     progress: LaneProgress,
-    /// The failure that a lane has met.
+    /// The failure of a lane.
     failure: Option<Failure>,
 }
 
 /// A chunk, as far as lanes are concerned.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum LaneChunk {
-    /// It can't come on a lane.
+    /// It can't arrive on a lane.
     Other,
-    /// It may come on any connection.
+    /// It may arrive on any connection.
     Missing,
-    /// A lane has brought it.
+    /// It has arrived on a lane.
     Taken,
 }
 
-/// What lanes have brought.
+/// What lanes have received.
 #[derive(Clone, Copy, Default)]
 pub(super) struct LaneProgress {
     /// Bytes of the file.
@@ -123,7 +123,7 @@ impl Lanes<ReceiveFile> {
         progress.unwrap_or_else(|| Ok(LaneProgress::default()))
     }
 
-    /// Whether a lane has brought this chunk.
+    /// Whether a lane has received this chunk.
     pub(super) fn has(&self, index: usize) -> bool {
         self.with(|file| file.has(index)).unwrap_or_default()
     }

@@ -21,7 +21,7 @@ impl OpenLanes {
         &self.lanes
     }
 
-    /// Waits for a change that a lane has made. Cancel-safe.
+    /// Waits for a change by a lane. Cancel-safe.
     pub(super) async fn changed(open: Option<&mut Self>) {
         match open {
             Some(open) => open.changes.next().await,
@@ -29,7 +29,7 @@ impl OpenLanes {
         }
     }
 
-    /// Whether a lane has brought this chunk.
+    /// Whether a lane has received this chunk.
     pub(super) fn has(&self, index: usize) -> bool {
         self.lanes.has(index)
     }

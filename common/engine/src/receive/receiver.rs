@@ -280,7 +280,7 @@ impl<'a> Receiver<'a> {
         self.progress.moved(len as u64);
     }
 
-    /// Counts what lanes have brought.
+    /// Counts what lanes have received.
     pub(super) fn lane_moved(&mut self, moved: u64, sent: u64) {
         self.received.sent += sent;
         self.received.moved += moved;

@@ -24,7 +24,7 @@ impl Receiver<'_> {
         self.lanes = Some(OpenLanes::new(lanes));
     }
 
-    /// Counts what lanes have brought. A failure of one is the transfer's.
+    /// Counts what lanes have received. The failure of one fails the transfer.
     pub(super) fn count_lanes(&mut self) -> Result<(), Failure> {
         if let Some(open) = &self.lanes {
             let LaneProgress { moved, sent } = open.lanes().progress()?;
@@ -33,7 +33,7 @@ impl Receiver<'_> {
         Ok(())
     }
 
-    /// Ends the lanes, once nothing is being written any more, and takes over what they have brought.
+    /// Ends the lanes, once nothing is being written any more, and takes over what they have received.
     pub(super) async fn finish_lanes(&mut self) -> Result<(), Failure> {
         let Some(open) = self.lanes.take() else { return Ok(()) };
         let (chunks, rest) = open.lanes().brought().await;

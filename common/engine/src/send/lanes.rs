@@ -42,7 +42,7 @@ impl Lanes<SendFile> {
         self.with(|file| file.queue.next())?
     }
 
-    /// What the lanes have sent since the last call, or the failure that one has met.
+    /// What the lanes have sent since the last call, or the failure of one.
     pub(super) fn progress(&self) -> Result<Vec<SentChunk>, Failure> {
         let progress = self
             .with(|file| file.failure.clone().map_or_else(|| Ok(file.queue.acknowledged()), Err));

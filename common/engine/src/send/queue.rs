@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_sent_can_not_be_acknowledged() {
+    fn unsent_chunks_can_not_be_acknowledged() {
         let mut queue = queue(2);
         queue.enter(1);
         assert_eq!(queue.acknowledge(1, 1), Err(NotSent));
@@ -212,7 +212,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_happens_every_chunk_arrives(
+        fn every_chunk_arrives_in_any_sequence_of_events(
             count in 0_u64..40,
             steps in prop::collection::vec(step(), 0..200),
         ) {

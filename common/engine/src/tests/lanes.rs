@@ -1,4 +1,4 @@
-//! Transfers over several connections: shared, cut, hostile.
+//! Transfers over several connections: shared, interrupted, hostile.
 
 use super::hostile::chunk_frame;
 use super::*;
@@ -16,7 +16,7 @@ struct Lanes {
     receives: ReceiveLanes,
 }
 
-/// What came of a lane's connections: chunks that the sender knows to have arrived, and the last results.
+/// The results of a lane's connections: chunks that the sender knows to have arrived, and the last results.
 struct Lane {
     taken: u64,
     sent: Result<(), TransferError>,
@@ -53,7 +53,7 @@ impl Lanes {
         tokio::join!(sending, receiving)
     }
 
-    /// A lane's connections, one after another, each cut after so many bytes towards the receiver.
+    /// A lane's connections, one after another, each cut after this many bytes towards the receiver.
     async fn lane(&self, number: u8, cuts: &[Option<u64>]) -> Lane {
         let mut lane = Lane { taken: 0, sent: Ok(()), received: Ok(()) };
         for &cut in cuts {
@@ -114,7 +114,7 @@ fn every_connection_takes_its_part_and_the_file_is_exact() {
 }
 
 #[test]
-fn lanes_that_break_cost_nothing_but_what_was_on_its_way() {
+fn broken_lanes_only_lose_bytes_in_transit() {
     let (size, frame) = (40 * C + 7, 8 + ChunkHead::LEN as u64 + C);
     for cut in [0, 7, frame - 1, frame, 3 * frame + 100] {
         let world = World::new();
@@ -137,7 +137,7 @@ fn lanes_that_break_cost_nothing_but_what_was_on_its_way() {
 }
 
 #[test]
-fn when_the_first_breaks_all_end_and_what_lanes_brought_is_kept() {
+fn all_lanes_end_with_the_first_connection_and_received_chunks_are_kept() {
     let (size, frame) = (80 * C + 7, 8 + ChunkHead::LEN as u64 + C);
     let world = World::new();
     let mut source = world.source(size, 1);
@@ -177,7 +177,7 @@ fn a_lane_of_the_same_number_replaces_one_whose_end_was_not_noticed() {
     let lanes = Lanes::default();
     let ((sent, _), (), ()) = block_on(async {
         let stuck = async {
-            // Its other end reads nothing and never answers.
+            // Its other end neither reads nor answers.
             let (a, _b) = duplex(1 << 16);
             let mut link = Link::new(a);
             assert!(send_lane(&mut link, &lanes.sends, 1, &AtomicU64::new(0)).await.is_ok());
@@ -193,7 +193,7 @@ fn a_lane_of_the_same_number_replaces_one_whose_end_was_not_noticed() {
     world.assert_copied();
 }
 
-/// A transfer whose only lane is fed with these frames as if from a sender.
+/// A transfer whose only lane receives these frames, as if from a sender.
 fn with_fed_lane(world: &World, frames: &[Vec<u8>]) -> (Ends, Result<(), TransferError>) {
     let mut source = world.source(8 * C, 1);
     let lanes = Lanes::default();
@@ -209,7 +209,7 @@ fn with_fed_lane(world: &World, frames: &[Vec<u8>]) -> (Ends, Result<(), Transfe
 }
 
 #[test]
-fn a_lane_with_what_nobody_asked_for_ends_alone_and_a_wrong_sum_ends_all() {
+fn an_unrequested_chunk_ends_a_lane_and_a_wrong_sum_the_transfer() {
     let bytes = vec![1; CHUNK];
     let good = |index| chunk_frame(index, sum(7, &bytes), &bytes);
     let complete = message_frame(1, &Complete { size: 8 * C, hash: None }).unwrap();

@@ -1,4 +1,4 @@
-//! What the sender's reader is asked for, and what it reads.
+//! What the sender's reader receives, and what it returns.
 
 use super::order::DirectoryPath;
 use crate::source::Source;

@@ -1,7 +1,7 @@
-//! The dry run of a single file: the sender offers it as ever, and the receiver says what would become of it.
+//! The dry run of a single file: the sender offers it as usual, and the receiver reports what would change.
 //!
-//! A single file is compared by content, whatever its time. If an existing file has the same length, the receiver
-//! asks for the hash by an empty Have, and the sender gives it in Complete.
+//! A single file is compared by content, whatever its time. If an existing file has the same length, the
+//! receiver requests the hash by an empty Have, and the sender includes it in Complete.
 
 use std::ffi::OsStr;
 use std::io;
@@ -115,8 +115,8 @@ async fn on_thread<S: AsyncRead + AsyncWrite, T: Send + 'static>(
     Ok(offload("dry run", work, unexpected(link)).await??)
 }
 
-/// Offers nothing more of a file than was offered, and its hash if the receiver asks for it. Waits for the
-/// receiver's report.
+/// Answers the receiver of an offered file, without sending content, only the hash if the receiver requests it.
+/// Waits for the receiver's report.
 pub async fn send_dry_run<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     source: &Source,
@@ -197,7 +197,7 @@ impl FileDryRun {
             attributes.mtime = DiskTimes::default().as_stored(directory, wanted, is);
         }
         let mut verdict = match (size, &there) {
-            // Nobody knows what will be in a stream.
+            // A stream's content is not known in advance.
             (None, Some(_)) => Verdict::Replace,
             (size, there) => {
                 let size = size.unwrap_or_default();
@@ -246,7 +246,7 @@ mod tests {
         directory
     }
 
-    /// What would become of `dest`, and that nothing has.
+    /// Returns what would happen to `dest`, and checks that nothing has changed.
     fn looked(directory: &Path, dest: &str) -> Result<Option<Change>, Failure> {
         let source = Source::open(&directory.join("source"), Preserve::default()).unwrap();
         let file = || FileDryRun {
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_decides_what_would_be_done() {
+    fn a_dry_run_depends_on_the_existing_name() {
         let world = world();
         let at = |name: &str| world.path().join(name);
         let look = |dest| looked(world.path(), dest).unwrap();
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_tells_of_more_than_one_change_misbehaves() {
+    fn a_report_of_two_changes_is_an_error() {
         let one = || Change { path: b"/a".to_vec(), kind: ChangeKind::Make };
         let told = |changes| message_frame(1, &Changes { changes }).unwrap();
         let done = message_frame(1, &Done { changed: true, hash: None }).unwrap();
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_push_would_refuse_is_refused() {
+    fn a_dry_run_refuses_what_a_push_does() {
         let world = world();
         std::fs::create_dir_all(world.path().join("directory/source")).unwrap();
         let directory = looked(world.path(), "directory/").unwrap_err();

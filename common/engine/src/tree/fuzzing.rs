@@ -1,11 +1,11 @@
-//! Small files in one body, as a fuzzer sends them.
+//! Fuzzing entry point for packs.
 
 use super::pack::{files, whole};
 
-/// Takes a body apart.
+/// Parses a pack's body.
 ///
 /// # Panics
-/// When files overlap, or are not within the body.
+/// If files overlap, or exceed the body.
 pub fn pack(body: &[u8]) {
     let begun = whole(body);
     let mut end = 0;

@@ -102,7 +102,7 @@ enum Packed {
     Torn,
     /// It is shorter than its size.
     Short,
-    /// It has an ACL that is dropped, which its entry did not say. A pack can't say that either.
+    /// It has an ACL that is dropped, which neither its entry nor a pack can report.
     DropsAcl,
 }
 

@@ -127,7 +127,7 @@ impl TreeTarget {
         Path::new(OsStr::from_bytes(&self.path))
     }
 
-    /// Which directory it is.
+    /// The directory's id.
     pub fn id(&self) -> Result<PlaceId, Failure> {
         let stat = self.directory.stat_self().map_err(failed(Action::Open, &self.path))?;
         Ok(PlaceId::new(stat.st_dev, stat.st_ino))
@@ -140,7 +140,7 @@ mod tests {
     use lariat_base::name::KeyId;
 
     #[test]
-    fn a_home_or_the_root_itself_is_cleared_within_a_bound_only() {
+    fn a_home_or_the_root_needs_max_delete() {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir(home.path().join("sub")).unwrap();
         let user = rustix::process::geteuid().as_raw();

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_against_every_other() {
+    fn every_kind_is_compared_with_every_other() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         std::fs::write(at("file"), "text").unwrap();

@@ -1,4 +1,4 @@
-//! Both ends of a tree driven by hand over a small buffer: honest, cut and hostile.
+//! Runs both ends of a tree over a small buffer: honest, interrupted and hostile.
 
 mod backup;
 mod changes;
@@ -27,7 +27,7 @@ use lariat_wire::protocol::failure::{Cause, Failure, FileKind};
 use lariat_wire::protocol::transfer::{Destination, Sending};
 use lariat_wire::protocol::tree::{Change, ChangeKind, Entry, Settled, TreeOptions};
 
-/// What was heard of a transfer.
+/// The events of a transfer.
 #[derive(Default)]
 struct Notes {
     missed: RefCell<Vec<(String, Side)>>,
@@ -60,7 +60,7 @@ impl Watch for Notes {
     }
 }
 
-/// A source, a place for its copy, and a canary beside both.
+/// A source, a destination, and a canary beside both.
 struct World {
     directory: tempfile::TempDir,
     options: TreeOptions,
@@ -69,7 +69,7 @@ struct World {
     compress: bool,
 }
 
-/// What came of a transfer.
+/// The result of a transfer.
 struct Outcome {
     sent: Result<Settled, TransferError>,
     received: Result<Settled, TransferError>,
@@ -79,7 +79,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// What a dry run told the sender, by path.
+    /// The changes that a dry run reported to the sender, by path.
     fn told(&self) -> Vec<(ChangeKind, String)> {
         let mut told = self.sender.changed.borrow().clone();
         told.sort_by(|a, b| a.1.cmp(&b.1));
@@ -109,7 +109,7 @@ impl World {
         self.directory.path().join("dest").join(name)
     }
 
-    /// A file of the source; directories on the way are made.
+    /// Creates a file of the source, and missing directories.
     fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.source(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -174,7 +174,7 @@ impl World {
         Outcome { sent, received, counts, sender: notes.0, receiver: notes.1 }
     }
 
-    /// Copies, which must succeed in everything.
+    /// Copies, which must succeed without any failure.
     fn copied(&self) -> Outcome {
         let outcome = self.copy();
         let missed = outcome.sender.missed.borrow().clone();
@@ -193,14 +193,14 @@ impl World {
         assert_eq!(std::fs::read(outside.join("canary")).unwrap(), b"canary");
     }
 
-    /// The copy is what the source is.
+    /// Checks that the copy equals the source.
     fn assert_same(&self) {
         let (source, dest) = (self.source(""), self.dest(""));
         assert_eq!(described(&source), described(&dest));
     }
 }
 
-/// Everything below a directory, itself included: name, kind, mode, time, target, content's hash.
+/// Everything below a directory, including itself: name, kind, mode, time, target, content's hash.
 fn described(root: &Path) -> Vec<String> {
     fn down(path: &Path, name: &str, all: &mut Vec<String>) {
         let metadata = path.symlink_metadata().unwrap();

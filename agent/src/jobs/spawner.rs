@@ -93,7 +93,7 @@ impl State {
                     return made;
                 }
                 Err(error) => tracing::warn!(
-                    "commands run in the unit of the agent, because systemd-run failed: {error}"
+                    "commands run in the agent's own unit, because systemd-run failed: {error}"
                 ),
             }
         }

@@ -12,6 +12,7 @@ mod fleet;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod handover;
 mod home;
 mod inventory;
 mod jobs;

@@ -7,13 +7,13 @@
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::thread;
 
 use indicatif::MultiProgress;
-use lariat_base::lock::lock;
 
+use crate::handover::Handover;
 use crate::output::style;
 use crate::stdio::write_all;
 
@@ -23,15 +23,9 @@ const FULL: usize = 1024 * 1024;
 /// The queue of one stream. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Printer {
-    shared: Arc<Shared>,
+    desk: Arc<Handover<Desk>>,
     colours: bool,
     is_terminal: bool,
-}
-
-#[derive(Default)]
-struct Shared {
-    desk: Mutex<Desk>,
-    changed: Condvar,
 }
 
 #[derive(Default)]
@@ -44,21 +38,20 @@ struct Desk {
     /// The cause is that the reader is gone.
     no_reader: bool,
     error: Option<io::Error>,
-    waiting: Vec<Waker>,
 }
 
 impl Printer {
     /// Starts a thread that writes to a descriptor; `bars` are hidden during writes, if both share a terminal.
     pub(crate) fn start(fd: BorrowedFd<'static>, bars: Option<MultiProgress>) -> io::Result<Self> {
-        let shared = Arc::<Shared>::default();
-        let theirs = Arc::clone(&shared);
+        let desk = Arc::<Handover<Desk>>::default();
+        let theirs = Arc::clone(&desk);
         let write = move |bytes: &[u8]| match &bars {
             Some(bars) => bars.suspend(|| write_all(fd, bytes)),
             None => write_all(fd, bytes),
         };
-        thread::Builder::new().name("printer".into()).spawn(move || theirs.print(write))?;
+        thread::Builder::new().name("printer".into()).spawn(move || print(&theirs, write))?;
         let is_terminal = rustix::termios::isatty(fd);
-        Ok(Self { shared, colours: style::has_colors(fd), is_terminal })
+        Ok(Self { desk, colours: style::has_colors(fd), is_terminal })
     }
 
     /// Whether the stream is a terminal, which interprets control characters.
@@ -73,21 +66,23 @@ impl Printer {
 
     /// Queues bytes without waiting. For many bytes, wait for room first.
     pub(crate) fn put(&self, bytes: &[u8]) {
-        let mut desk = self.shared.lock();
-        if !desk.broken && !bytes.is_empty() {
-            desk.bytes.extend_from_slice(bytes);
-            self.shared.changed.notify_one();
-        }
+        self.desk.with(|desk| {
+            if !desk.broken {
+                desk.bytes.extend_from_slice(bytes);
+            }
+        });
+        self.desk.wake_thread();
     }
 
     /// Waits for room; fails if the reader is gone. After another write error there is always room, because
     /// bytes are discarded.
     pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        let mut desk = self.shared.lock();
-        if desk.no_reader {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        }
-        desk.when(|desk| desk.broken || desk.bytes.len() < FULL, cx).map(Ok)
+        self.desk.poll(cx, |desk| {
+            if desk.no_reader {
+                return Some(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            (desk.broken || desk.bytes.len() < FULL).then_some(Ok(()))
+        })
     }
 
     /// Waits for room, which there always is after a write error, because bytes are discarded.
@@ -104,72 +99,47 @@ impl Printer {
     /// Waits until everything was written, or a write failed.
     pub(crate) async fn flushed(&self) {
         let idle = |desk: &Desk| desk.broken || (desk.bytes.is_empty() && !desk.busy);
-        poll_fn(|cx| self.shared.lock().when(idle, cx)).await;
+        self.desk.until(idle).await;
     }
 
     /// Waits until a write fails.
     pub(crate) async fn broken(&self) {
-        poll_fn(|cx| self.shared.lock().when(|desk| desk.broken, cx)).await;
+        self.desk.until(|desk| desk.broken).await;
     }
 
     /// Whether the reader is gone.
     pub(crate) fn has_no_reader(&self) -> bool {
-        self.shared.lock().no_reader
+        self.desk.with(|desk| desk.no_reader)
     }
 
     /// The error of a failed write; returned once.
     pub(crate) fn take_error(&self) -> Option<io::Error> {
-        self.shared.lock().error.take()
+        self.desk.with(|desk| desk.error.take())
     }
 }
 
-impl Desk {
-    fn when(&mut self, so: impl FnOnce(&Self) -> bool, cx: &Context<'_>) -> Poll<()> {
-        if so(self) {
-            return Poll::Ready(());
-        }
-        if !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            self.waiting.push(cx.waker().clone());
-        }
-        Poll::Pending
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Desk> {
-        lock(&self.desk)
-    }
-
-    /// The thread's loop. It ends with the process, or after a write error.
-    fn print(&self, write: impl Fn(&[u8]) -> io::Result<()>) {
-        loop {
-            let mut desk = self.lock();
-            while desk.bytes.is_empty() {
-                desk = self.changed.wait(desk).unwrap_or_else(PoisonError::into_inner);
-            }
-            let bytes = std::mem::take(&mut desk.bytes);
-            desk.busy = true;
-            wake(desk);
-            let result = write(&bytes);
-            let mut desk = self.lock();
+/// The thread's loop. It ends with the process, or after a write error.
+fn print(desk: &Handover<Desk>, write: impl Fn(&[u8]) -> io::Result<()>) {
+    loop {
+        let bytes = desk.block(|desk| {
+            desk.busy = !desk.bytes.is_empty();
+            desk.busy.then(|| std::mem::take(&mut desk.bytes))
+        });
+        // There is room again.
+        desk.change(|_| {});
+        let result = write(&bytes);
+        let broken = desk.change(|desk| {
+            let gone = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
             desk.busy = false;
             desk.broken = result.is_err();
-            let gone = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
             desk.no_reader = result.as_ref().is_err_and(gone);
             desk.error = result.err();
-            let broken = desk.broken;
-            wake(desk);
-            if broken {
-                return;
-            }
+            desk.broken
+        });
+        if broken {
+            return;
         }
     }
-}
-
-fn wake(mut desk: MutexGuard<'_, Desk>) {
-    let waiting = std::mem::take(&mut desk.waiting);
-    drop(desk);
-    waiting.into_iter().for_each(Waker::wake);
 }
 
 #[cfg(test)]
@@ -201,7 +171,7 @@ mod tests {
                     block_on(async {
                         for _ in 0..2000 {
                             printer.send(&line).await;
-                            assert!(printer.shared.lock().bytes.len() < FULL + 4 * 1000);
+                            assert!(printer.desk.with(|desk| desk.bytes.len()) < FULL + 4 * 1000);
                         }
                     });
                 })

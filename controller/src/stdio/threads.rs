@@ -3,15 +3,15 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::thread;
 
-use lariat_base::lock::lock;
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::io::ReadBuf;
 
 use super::{copy_error, retry};
+use crate::handover::Handover;
 
 /// Bytes that are passed at once.
 const HANDOFF: usize = 64 * 1024;
@@ -26,39 +26,7 @@ struct Desk {
     taken: usize,
     /// The thread is writing the bytes, or is asked to read some.
     busy: bool,
-    end: Option<Result<(), io::Error>>,
-    waker: Option<Waker>,
-}
-
-#[derive(Default)]
-struct Shared {
-    desk: Mutex<Desk>,
-    changed: Condvar,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Desk> {
-        lock(&self.desk)
-    }
-
-    fn wait<'a>(&self, desk: MutexGuard<'a, Desk>) -> MutexGuard<'a, Desk> {
-        self.changed.wait(desk).unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Desk {
-    fn finish(&mut self, end: Option<Result<(), io::Error>>) {
-        self.busy = false;
-        self.end = end;
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    fn pending<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
-        self.waker = Some(cx.waker().clone());
-        Poll::Pending
-    }
+    end: Option<io::Result<()>>,
 }
 
 fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
@@ -66,85 +34,80 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 }
 
 /// Writes to one descriptor.
-pub(super) struct WritingThread(Arc<Shared>);
+pub(super) struct WritingThread(Arc<Handover<Desk>>);
 
 impl WritingThread {
     pub(super) fn start(fd: BorrowedFd<'static>) -> io::Result<Self> {
-        let shared = Arc::<Shared>::default();
-        let theirs = shared.clone();
+        let desk = Arc::<Handover<Desk>>::default();
+        let theirs = Arc::clone(&desk);
         spawn(move || {
             loop {
-                let mut desk = theirs.lock();
-                while !desk.busy {
-                    desk = theirs.wait(desk);
-                }
-                let bytes = std::mem::take(&mut desk.bytes);
-                drop(desk);
+                let bytes = theirs.block(|desk| desk.busy.then(|| std::mem::take(&mut desk.bytes)));
                 let result = write_all(fd, &bytes);
                 let failed = result.is_err();
-                theirs.lock().finish(result.err().map(Err));
+                theirs.change(|desk| {
+                    desk.busy = false;
+                    desk.end = result.err().map(Err);
+                });
                 if failed {
                     return;
                 }
             }
         })?;
-        Ok(Self(shared))
+        Ok(Self(desk))
     }
 
     pub(super) fn poll_write(&self, cx: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut desk = self.0.lock();
-        if desk.busy {
-            return desk.pending(cx);
+        let written = self.0.poll(cx, |desk| {
+            if desk.busy {
+                return None;
+            }
+            if let Some(Err(error)) = &desk.end {
+                return Some(Err(copy_error(error)));
+            }
+            let len = bytes.len().min(HANDOFF);
+            desk.bytes = bytes[..len].to_vec();
+            desk.busy = true;
+            Some(Ok(len))
+        });
+        if written.is_ready() {
+            self.0.wake_thread();
         }
-        if let Some(Err(error)) = &desk.end {
-            return Poll::Ready(Err(copy_error(error)));
-        }
-        let len = bytes.len().min(HANDOFF);
-        desk.bytes = bytes[..len].to_vec();
-        desk.busy = true;
-        self.0.changed.notify_one();
-        Poll::Ready(Ok(len))
+        written
     }
 
     pub(super) fn poll_flush(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        let mut desk = self.0.lock();
-        if desk.busy {
-            return desk.pending(cx);
-        }
-        match &desk.end {
-            Some(Err(error)) => Poll::Ready(Err(copy_error(error))),
-            _ => Poll::Ready(Ok(())),
-        }
+        self.0.poll(cx, |desk| {
+            let end = desk.end.as_ref().and_then(|end| end.as_ref().err());
+            (!desk.busy).then(|| end.map_or(Ok(()), |error| Err(copy_error(error))))
+        })
     }
 }
 
 /// Reads from one descriptor, at most one piece ahead.
-pub(super) struct ReadingThread(Arc<Shared>);
+pub(super) struct ReadingThread(Arc<Handover<Desk>>);
 
 impl ReadingThread {
     pub(super) fn start(fd: BorrowedFd<'static>) -> io::Result<Self> {
-        let shared = Arc::<Shared>::default();
-        let theirs = shared.clone();
+        let desk = Arc::<Handover<Desk>>::default();
+        let theirs = Arc::clone(&desk);
         spawn(move || {
             loop {
-                let mut desk = theirs.lock();
-                while !desk.busy {
-                    desk = theirs.wait(desk);
-                }
-                drop(desk);
+                theirs.block(|desk| desk.busy.then_some(()));
                 let mut bytes = vec![0; HANDOFF];
                 let result = read(fd, &mut bytes);
-                let mut desk = theirs.lock();
                 bytes.truncate(*result.as_ref().unwrap_or(&0));
                 let ended = bytes.is_empty();
-                (desk.bytes, desk.taken) = (bytes, 0);
-                desk.finish(ended.then(|| result.map(drop)));
+                theirs.change(|desk| {
+                    (desk.bytes, desk.taken, desk.busy) = (bytes, 0, false);
+                    desk.end = ended.then(|| result.map(drop));
+                });
                 if ended {
                     return;
                 }
             }
         })?;
-        Ok(Self(shared))
+        Ok(Self(desk))
     }
 
     pub(super) fn poll_read(
@@ -152,25 +115,21 @@ impl ReadingThread {
         cx: &Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut desk = self.0.lock();
-        let left = &desk.bytes[desk.taken..];
-        if !left.is_empty() {
-            let len = left.len().min(buffer.remaining());
-            buffer.put_slice(&left[..len]);
-            desk.taken += len;
-            return Poll::Ready(Ok(()));
-        }
-        match &desk.end {
-            Some(Ok(())) => Poll::Ready(Ok(())),
-            Some(Err(error)) => Poll::Ready(Err(copy_error(error))),
-            None => {
-                if !desk.busy {
-                    desk.busy = true;
-                    self.0.changed.notify_one();
-                }
-                desk.pending(cx)
+        let read = self.0.poll(cx, |desk| {
+            let left = &desk.bytes[desk.taken..];
+            if !left.is_empty() {
+                let len = left.len().min(buffer.remaining());
+                buffer.put_slice(&left[..len]);
+                desk.taken += len;
+                return Some(Ok(()));
             }
+            desk.busy = desk.end.is_none();
+            desk.end.as_ref().map(|end| end.as_ref().copied().map_err(copy_error))
+        });
+        if read.is_pending() {
+            self.0.wake_thread();
         }
+        read
     }
 }
 

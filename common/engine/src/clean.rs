@@ -33,7 +33,7 @@ pub struct Done {
     pub failures: Vec<Failure>,
 }
 
-/// Removes the owner's abandoned temporary files below an open directory, on a thread of its own: this may
+/// Removes the owner's abandoned temporary files below an open directory, on a separate thread: this may
 /// take longer than a silent peer is waited for. `path` is the directory's path for failures. `dry_run` only
 /// counts.
 pub async fn clean_for<S: AsyncRead + AsyncWrite>(
@@ -58,7 +58,7 @@ pub async fn clean_for<S: AsyncRead + AsyncWrite>(
 }
 
 /// Removes the owner's abandoned temporary files below an open directory, without following links. `dry_run` only
-/// counts them. `failed` gets failures, and the rest goes on.
+/// counts them. `failed` gets failures, and the rest continues.
 fn clean(
     root: &Dir,
     owner: Owner,

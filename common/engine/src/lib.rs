@@ -4,7 +4,7 @@
 //! mechanism: the receiver says what it has, the sender sends what is missing. Every chunk is hashed during
 //! the transfer that uses it, and a file gets its name only when it is complete and on disk.
 //!
-//! Files are read, written and hashed inline, so each transfer runs on a thread of its own with its
+//! Files are read, written and hashed inline, so each transfer runs on a separate thread with its
 //! own current-thread runtime: a chunk stays in one core's cache from the disk to the socket, and no
 //! shared reactor is ever blocked.
 //!

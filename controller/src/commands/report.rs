@@ -51,7 +51,7 @@ fn failure(verb: &str, outcome: &Outcome, handle: &HostHandle, request: &Run) ->
         Outcome::Ended(End::NotRun(errno)) => CliError::from(not_run(request, *errno)).during(on),
         Outcome::Ended(End::GraceExpired) => {
             let message =
-                "the command was ended there: nobody had come back for it within its grace time";
+                "the command was ended on the host: no client reconnected within its grace time";
             CliError::new(message).hint("a longer --reconnect gives it more").during(on)
         }
         Outcome::Ended(End::Stopped) => {
@@ -65,7 +65,7 @@ fn failure(verb: &str, outcome: &Outcome, handle: &HostHandle, request: &Run) ->
             return None;
         }
         Outcome::Left { .. } if request.streams == Streams::Detached => {
-            CliError::new("left before the job was heard of").during(on)
+            CliError::new("disconnected before the agent confirmed the job").during(on)
         }
         Outcome::Left { running: true, .. } => {
             let grace = Duration::from_millis(request.grace_ms).as_secs_f32();

@@ -6,7 +6,7 @@
 //!
 //! Format: [`MAGIC`] with the version, the chunk size, then records, all little-endian u64. A record is the index of
 //! a chunk; or [`BEGUN`] with a length, and an index in the lower half, for the beginning of a chunk. A journal
-//! of another version or chunk size is ignored, and the partial starts anew.
+//! of another version or chunk size is ignored, and the partial starts from the beginning.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -33,7 +33,7 @@ impl Receiver<'_> {
             // It came again because a lane was lost.
             Some(Chunk::Sent) if self.lanes.is_some() => (false, 0),
             Some(&Chunk::Begun(len)) => (false, len),
-            _ => return Err(TransferError::misbehaved("it sent a chunk that nobody asked for")),
+            _ => return Err(TransferError::misbehaved("it sent a chunk that was not requested")),
         };
         let body = frame.len - ChunkHead::LEN;
         let len = match self.offer.size {

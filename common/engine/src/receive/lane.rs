@@ -90,7 +90,7 @@ impl LaneReceiver<'_> {
         let head = ChunkHead::decode(reader.bulk_array().await?);
         let index = usize::try_from(head.index).unwrap_or(usize::MAX);
         if !self.joined.may_come(index) {
-            return Err(TransferError::misbehaved("it sent a chunk that nobody asked for"));
+            return Err(TransferError::misbehaved("it sent a chunk that was not requested"));
         }
         let len = chunk_len(self.offer.size.unwrap_or_default(), head.index);
         if self.buffer.is_empty() {

@@ -158,7 +158,7 @@ impl<'a> Receiver<'a> {
                     return self.complete(complete);
                 }
                 Failure::KIND => return Err(TransferError::Remote(reader.message()?)),
-                // The rest of the tree goes on.
+                // The rest of the tree continues.
                 Missed::KIND => {
                     return Err(TransferError::Missed(reader.message::<Missed>()?.failure));
                 }

@@ -41,7 +41,7 @@ impl Receiving {
     }
 }
 
-/// A stream, written on a thread of its own so that a slow reader blocks nothing else.
+/// A stream, written on a separate thread so that a slow reader blocks nothing else.
 pub struct Stream {
     chunks: mpsc::Sender<Vec<u8>>,
     done: oneshot::Receiver<io::Result<()>>,

@@ -160,7 +160,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         self.complete(size)
     }
 
-    /// Starts to hash the whole file, on a thread of its own that ends early if the result is dropped.
+    /// Starts to hash the whole file, on a separate thread that ends early if the result is dropped.
     fn start_hash(&self) -> Result<oneshot::Receiver<io::Result<Hash>>, TransferError> {
         let (hash, hashed) = oneshot::channel();
         let work = self.source.whole_hash();

@@ -30,7 +30,7 @@ pub(super) enum Event {
     Listed(Box<Deferred>),
     /// More files are written: how many, and their bytes. Some still wait for their final rename.
     Written(u64, u64),
-    /// Something could not be done. The rest goes on.
+    /// Something could not be done. The rest continues.
     Missed(Failure),
     /// A lane has brought a content.
     Brought(Brought),

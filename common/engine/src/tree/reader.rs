@@ -1,4 +1,4 @@
-//! The sender's contents: wanted files are opened and read on a thread of its own, a little
+//! The sender's contents: wanted files are opened and read on a separate thread, a little
 //! ahead of the network. Small ones are packed together.
 
 use std::fs::File;

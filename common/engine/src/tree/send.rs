@@ -31,7 +31,7 @@ use lariat_wire::protocol::transfer::{Have, Sending};
 use lariat_wire::protocol::tree::{Begin, End, MAX_MESSAGE_WEIGHT, Missed, Settled, WINDOW, What};
 
 /// Sends a tree whose root was sent already, and returns when all of it is on the receiver's disk. What can't be
-/// read or written is reported to `watch`, and the rest goes on; files in `avoid` are not tried. `counts` is
+/// read or written is reported to `watch`, and the rest continues; files in `avoid` are not tried. `counts` is
 /// counted up during the transfer, also if this fails.
 ///
 /// After an error the connection must be ended.

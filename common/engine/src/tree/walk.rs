@@ -1,4 +1,4 @@
-//! Makes the sender's manifest: each directory is listed, sorted, filtered and described, on a thread of its own
+//! Makes the sender's manifest: each directory is listed, sorted, filtered and described, on a separate thread
 //! that is a few messages ahead.
 
 use std::collections::{BTreeSet, HashMap};

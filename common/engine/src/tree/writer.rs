@@ -1,4 +1,4 @@
-//! Writes small files on threads of their own.
+//! Writes small files on separate threads.
 //!
 //! A new file has no name until it is complete. One that replaces another has a temporary name until it is on
 //! disk.

@@ -62,7 +62,7 @@ pub(super) fn did_not_finish(outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Ended(End::Signaled(signal)) => Some(format!("it was ended by signal {signal}")),
         Outcome::Ended(End::GraceExpired) => {
-            Some("it was ended, for nobody came back within its grace time".to_owned())
+            Some("it was ended, because no client reconnected within its grace time".to_owned())
         }
         Outcome::Ended(End::Stopped) => Some("the host ended it".to_owned()),
         Outcome::Failed(error @ (RunError::Restarted(_) | RunError::Lost(_))) => {

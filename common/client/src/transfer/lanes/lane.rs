@@ -20,10 +20,10 @@ use crate::backoff::{is_broken_connection, may_come_back};
 use crate::connect::{Route, Session, Stage};
 use crate::watch::silent;
 
-/// How long a connection may be silent before it is made anew.
+/// How long a connection may be silent before it is made again.
 const SILENT: Duration = Duration::from_secs(4);
 
-/// The wait before a connection is made anew; it doubles each time that one brings nothing.
+/// The wait before a connection is made again; it doubles each time that one brings nothing.
 const FIRST_WAIT: Duration = Duration::from_millis(25);
 
 /// The longest wait.

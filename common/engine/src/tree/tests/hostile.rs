@@ -112,13 +112,13 @@ fn invalid_manifests_end_the_connection() {
         ("entries after the end", vec![entries(vec![], true), end(), entries(vec![], true)]),
         ("an end too early", vec![entries(vec![file(b"a")], false), end()]),
         ("a wanted file left out", vec![entries(vec![file(b"a")], true), end()]),
-        ("a file that nobody asked for", vec![pack(1, b"text")]),
+        ("an unrequested file", vec![pack(1, b"text")]),
         (
             "a directory's content",
             vec![entries(vec![entry(b"a", What::Directory)], true), pack(1, b"x")],
         ),
-        ("a file alone that nobody asked for", vec![begin(7, Some(9))]),
-        ("something missed that nobody asked for", vec![missed]),
+        ("an unrequested single file", vec![begin(7, Some(9))]),
+        ("an unrequested Missed", vec![missed]),
         (
             "a stream that begins and ends before its first byte",
             vec![entries(vec![file(b"a")], true), begin(1, None), end()],

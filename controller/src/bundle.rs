@@ -26,7 +26,7 @@ pub(crate) struct Bundle<'a> {
     pub(crate) name: &'a HostName,
     /// Its inventory entry.
     pub(crate) host: &'a Host,
-    /// Its enrolment.
+    /// Its enrollment id.
     pub(crate) enrolment: EnrolmentId,
     /// Its certificate and key.
     pub(crate) leaf: &'a Leaf,

@@ -41,10 +41,10 @@ pub(crate) struct Host {
     pub(crate) enrolled: Option<Enrolled>,
 }
 
-/// The data that enrolment recorded for a host.
+/// The data that enrollment recorded for a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Enrolled {
-    /// Its enrolment id, which its keys are derived from.
+    /// Its enrollment id, which its keys are derived from.
     pub(crate) enrolment: EnrolmentId,
     /// SHA-256 of its certificate's SubjectPublicKeyInfo.
     pub(crate) spki: Spki,

@@ -32,7 +32,7 @@ pub enum Rejected {
     /// It is the certificate of another host of the fleet.
     #[error("another host answers there: its certificate is for {0}; is the address right?")]
     OtherHost(String),
-    /// Right name and fleet, but not the key of this enrolment.
+    /// Right name and fleet, but not the key of this enrollment.
     #[error(
         "the certificate is not the one enrolled; if the host was enrolled anew, copy the new bundle to it, or take the newer hosts.toml"
     )]

@@ -209,18 +209,8 @@ impl RunWork {
                 break;
             }
         }
-        let Running { connections, outputs: (mut stdout, mut stderr), has_started, .. } = running;
-        stdout.finish().await;
-        stderr.finish().await;
-        connections.finish().await;
-        if !has_started {
-            stdout.discard();
-        }
-        let gathers = has_started && matches!(self.task.output, Output::Gather { .. });
-        let whole = || -> Result<_, CliError> {
-            Ok(Whole { stdout: stdout.read()?, stderr: stderr.read()?, exit: ended.exit })
-        };
-        Ok(Ran { kept: gathers.then(whole).transpose()?, ended })
+        let gathers = matches!(self.task.output, Output::Gather { .. });
+        Ok(Ran { kept: running.finish(gathers, ended.exit).await?, ended })
     }
 
     fn stdin(&self, number: usize) -> Result<Option<BoxStdin>, CliError> {
@@ -289,6 +279,21 @@ impl Running<'_> {
     fn done(&mut self, job: Job<Sink, Sink>) {
         self.has_started |= job.has_started();
         self.outputs = job.into_outputs();
+    }
+
+    /// Closes the session. Returns the output of the last command if it `gathers` and a command has started.
+    async fn finish(self, gathers: bool, exit: Option<u8>) -> Result<Option<Whole>, CliError> {
+        let (mut stdout, mut stderr) = self.outputs;
+        stdout.finish().await;
+        stderr.finish().await;
+        self.connections.finish().await;
+        if !self.has_started {
+            stdout.discard();
+        }
+        let whole = || -> Result<_, CliError> {
+            Ok(Whole { stdout: stdout.read()?, stderr: stderr.read()?, exit })
+        };
+        (gathers && self.has_started).then(whole).transpose()
     }
 
     /// Writes a command's outcome as an object.

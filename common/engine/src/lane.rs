@@ -38,19 +38,19 @@ impl SendLanes {
         self.tree.close();
     }
 
-    /// Asks the lane of this number to end once what it carries has arrived.
+    /// Asks the lane with this number to end once everything in transit on it has arrived.
     pub fn retire(&self, number: u8) {
         self.file.retire(number);
         self.tree.retire(number);
     }
 
-    /// Lets the lanes carry a part of a file.
+    /// Allows the lanes to carry a part of a file.
     #[must_use]
     pub fn carry(&self, how: impl Into<SendOptions>) -> SendOptions {
         how.into().on_lanes(self.file.clone())
     }
 
-    /// Lets the lanes carry a part of a tree.
+    /// Allows the lanes to carry a part of a tree.
     #[must_use]
     pub fn carry_tree(&self, source: TreeSource) -> TreeSource {
         source.on_lanes(self.tree.clone())
@@ -69,29 +69,29 @@ impl ReceiveLanes {
         self.tree.close();
     }
 
-    /// Asks the lane of this number to end once what it carries has arrived.
+    /// Asks the lane with this number to end once everything in transit on it has arrived.
     pub fn retire(&self, number: u8) {
         self.file.retire(number);
         self.tree.retire(number);
     }
 
-    /// Lets the lanes bring a part of a file.
+    /// Allows the lanes to receive a part of a file.
     #[must_use]
     pub fn bring(&self, into: impl Into<Receiving>) -> Receiving {
         into.into().on_lanes(self.file.clone())
     }
 
-    /// Lets the lanes bring a part of a tree.
+    /// Allows the lanes to receive a part of a tree.
     #[must_use]
     pub fn bring_tree(&self, arrival: TreeArrival) -> TreeArrival {
         arrival.on_lanes(self.tree.clone())
     }
 }
 
-/// Sends a part of a transfer on this connection, as its lane of this number, until the transfer is over or the lane
-/// is retired. Adds to `taken` what the receiver acknowledges.
+/// Sends a part of a transfer on this connection, as its lane of this number, until the transfer is over or the
+/// lane is retired. Adds to `taken` what the receiver acknowledges.
 ///
-/// A failure of this end is one of the whole transfer, and is told on its first connection.
+/// A failure of this end fails the whole transfer, and is reported on its first connection.
 pub async fn send_lane<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     lanes: &SendLanes,
@@ -105,10 +105,10 @@ pub async fn send_lane<S: AsyncRead + AsyncWrite>(
     }
 }
 
-/// Receives a part of a transfer on this connection, as its lane of this number, until the transfer is over or the
-/// sender ends the lane. Adds to `taken` what has come.
+/// Receives a part of a transfer on this connection, as its lane of this number, until the transfer is over or
+/// the sender ends the lane. Adds to `taken` what has arrived.
 ///
-/// A failure of this end is one of the whole transfer, and is told on its first connection.
+/// A failure of this end fails the whole transfer, and is reported on its first connection.
 pub async fn receive_lane<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     lanes: &ReceiveLanes,
@@ -122,13 +122,13 @@ pub async fn receive_lane<S: AsyncRead + AsyncWrite>(
     }
 }
 
-/// A lane that has joined, of a file or of a tree.
+/// A lane that has joined the transfer of a file or of a tree.
 enum Either<F: Work, T: Work> {
     File(Joined<F>),
     Tree(Joined<T>),
 }
 
-/// Joins an attempt, whichever it turns out to be. Nothing is sent before.
+/// Joins an attempt, whether it transfers a file or a tree. Nothing is sent before.
 async fn join<S: AsyncRead + AsyncWrite, F: Work, T: Work>(
     link: &mut Link<S>,
     file: &Lanes<F>,

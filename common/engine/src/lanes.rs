@@ -1,7 +1,8 @@
-//! The further connections of a transfer, its lanes, as one end sees them: what they share, and who has joined.
+//! The further connections of a transfer, called lanes, at one end: their shared state, and which of them have
+//! joined.
 //!
-//! Each connection is served by a thread of its own. The lanes are the same over all attempts of a transfer; what
-//! they share is that of one attempt.
+//! Each connection is served by a separate thread. The lanes are the same for all attempts of a transfer; the
+//! shared state belongs to one attempt.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -13,7 +14,7 @@ use crate::wakeup::{Changes, Wakeup};
 /// Identifies a lane for as long as it is in use.
 pub(crate) type Ticket = u64;
 
-/// What the connections of an attempt share.
+/// The shared state of an attempt's connections.
 pub(crate) trait Work {
     /// Adds a lane.
     fn enter(&mut self, lane: Ticket);
@@ -26,7 +27,7 @@ pub(crate) struct Lanes<W>(Arc<Shared<W>>);
 
 struct Shared<W> {
     state: Mutex<State<W>>,
-    /// Announces anything that a connection may wait for.
+    /// Announces all changes that a connection may wait for.
     wakeup: Wakeup,
 }
 
@@ -34,9 +35,9 @@ struct State<W> {
     phase: Phase<W>,
     /// The number of lanes so far.
     tickets: Ticket,
-    /// Lanes of later tickets are this attempt's.
+    /// Lanes of later tickets belong to this attempt.
     since: Ticket,
-    /// By the numbers of lanes.
+    /// The lanes by number.
     seats: [Seat; MAX_STREAMS as usize],
 }
 
@@ -51,7 +52,7 @@ enum Phase<W> {
 #[derive(Clone, Copy, Default)]
 struct Seat {
     lane: Option<Ticket>,
-    /// It is to end once what it carries has arrived.
+    /// It ends once everything in transit on it has arrived.
     is_retired: bool,
 }
 
@@ -78,7 +79,7 @@ impl<W: Work> Lanes<W> {
         }
     }
 
-    /// Lets lanes join an attempt.
+    /// Allows lanes to join an attempt.
     pub(crate) fn open(&self, work: W) {
         let mut state = self.lock();
         (state.phase, state.since) = (Phase::Open(Box::new(work)), state.tickets);
@@ -92,7 +93,8 @@ impl<W: Work> Lanes<W> {
         self.announce();
     }
 
-    /// Ends all lanes as soon as `is_ready` gives a result, and returns it. `None` if they have ended before.
+    /// Ends all lanes as soon as `is_ready` returns a result, which is returned. `None` if they have ended
+    /// before.
     pub(crate) async fn finish<T>(
         &self,
         mut is_ready: impl FnMut(&mut W) -> Option<T>,
@@ -108,22 +110,22 @@ impl<W: Work> Lanes<W> {
         }
     }
 
-    /// Uses what is shared. `None` if lanes can't join now.
+    /// Accesses the shared state. `None` if lanes can't join now.
     pub(crate) fn with<T>(&self, using: impl FnOnce(&mut W) -> T) -> Option<T> {
         self.lock().work().map(using)
     }
 
-    /// Announces a change of what is shared.
+    /// Announces a change of the shared state.
     pub(crate) fn announce(&self) {
         self.0.wakeup.changed();
     }
 
-    /// Notices every change from now on.
+    /// Watches for changes from now on.
     pub(crate) fn changes(&self) -> Changes {
         self.0.wakeup.changes()
     }
 
-    /// Asks the lane of this number to end once what it carries has arrived.
+    /// Asks the lane with this number to end once everything in transit on it has arrived.
     pub(crate) fn retire(&self, number: u8) {
         if let Some(seat) = self.lock().seats.get_mut(usize::from(number)) {
             seat.is_retired = true;
@@ -166,7 +168,7 @@ impl<W> State<W> {
         }
     }
 
-    /// What the lane with this ticket shares, unless its attempt is over.
+    /// The shared state for the lane with this ticket, unless its attempt is over.
     fn work_of(&mut self, ticket: Ticket) -> Option<&mut W> {
         if ticket > self.since { self.work() } else { None }
     }
@@ -180,22 +182,22 @@ pub(crate) struct Joined<W: Work> {
 }
 
 impl<W: Work> Joined<W> {
-    /// Uses what is shared, as this lane. `None` if its attempt is over.
+    /// Accesses the shared state, as this lane. `None` if its attempt is over.
     pub(crate) fn with<T>(&self, using: impl FnOnce(&mut W, Ticket) -> T) -> Option<T> {
         self.lanes.lock().work_of(self.ticket).map(|work| using(work, self.ticket))
     }
 
-    /// Announces a change of what is shared.
+    /// Announces a change of the shared state.
     pub(crate) fn announce(&self) {
         self.lanes.announce();
     }
 
-    /// Notices every change from now on.
+    /// Watches for changes from now on.
     pub(crate) fn changes(&self) -> Changes {
         self.lanes.changes()
     }
 
-    /// Asks this lane to end once what it carries has arrived.
+    /// Asks this lane to end once everything in transit on it has arrived.
     pub(crate) fn retire(&self) {
         if self.seat().lane == Some(self.ticket) {
             self.lanes.retire(self.number);

@@ -1,4 +1,4 @@
-//! What an attempt learns of the receiver, beside what the caller's progress shows.
+//! Records the receiver's progress in an attempt, beside reporting it to the caller.
 
 use std::cell::Cell;
 
@@ -27,7 +27,7 @@ impl<'a> Observed<'a> {
         self.had.get()
     }
 
-    /// Bytes that are left to be moved.
+    /// Bytes that remain to be transferred.
     pub(crate) fn left(&self) -> u64 {
         let there = self.had.get().unwrap_or_default() + self.moved.get();
         self.size.get().unwrap_or_default().saturating_sub(there)
@@ -47,7 +47,7 @@ impl Progress for Observed<'_> {
     }
 }
 
-/// Passes what a tree's observer is told on to the caller's, and keeps how much is left.
+/// Passes a tree's events on to the caller's observer, and records how much remains.
 pub(crate) struct ObservedTree<'a> {
     watch: &'a dyn Watch,
     listed: Cell<u64>,
@@ -55,12 +55,12 @@ pub(crate) struct ObservedTree<'a> {
 }
 
 impl<'a> ObservedTree<'a> {
-    /// Passes everything on to this one.
+    /// Passes events on to `watch`.
     pub(crate) fn new(watch: &'a dyn Watch) -> Self {
         Self { watch, listed: Cell::default(), there: Cell::default() }
     }
 
-    /// Bytes of files that are known and left to be moved.
+    /// Known bytes of files that remain to be transferred.
     pub(crate) fn left(&self) -> u64 {
         self.listed.get().saturating_sub(self.there.get())
     }

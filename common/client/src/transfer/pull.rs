@@ -124,7 +124,7 @@ impl Fetch {
         })
     }
 
-    /// Uses this many connections. What goes to stdout comes over one.
+    /// Uses this many connections. A file to stdout uses one.
     #[must_use]
     pub fn over(mut self, streams: Streams, host: &HostHandle) -> Self {
         if !self.is_stream() {
@@ -222,7 +222,7 @@ impl Fetch {
             _ => target.into(),
         };
         let sessions = session.welcome.limits.sessions;
-        // Under a limit of the rate, more connections would gain nothing.
+        // With a rate limit, more connections would gain nothing.
         let may_grow = self.options.sending.rate.is_none();
         let done = tokio::select! {
             biased;

@@ -132,7 +132,7 @@ impl TreePush {
         let (link, avoid, how) = (&mut session.link, self.avoided.files.clone(), self.sending);
         let (lanes, counts) = (&mut self.lanes, &mut counting.counts);
         let sessions = session.welcome.limits.sessions;
-        // Under a limit of the rate, more connections would gain nothing.
+        // With a rate limit, more connections would gain nothing.
         let may_grow = how.rate.is_none();
         let done = tokio::select! {
             biased;

@@ -97,7 +97,7 @@ impl LaneReceiver<'_> {
             self.buffer = vec![0; CHUNK];
         }
         let out = &mut self.buffer[..len];
-        // What came before a cut is sent anew, on another connection.
+        // A chunk that was cut off is sent again, on another connection.
         self.decoder.body(reader, head.encoding, out).await.1?;
         let bytes = &self.buffer[..len];
         if sum(self.offer.seed, bytes) != head.sum {

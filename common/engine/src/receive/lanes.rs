@@ -1,4 +1,4 @@
-//! What the connections of a file's receiver share.
+//! The shared state of the connections of a file's receiver.
 
 use std::sync::Arc;
 
@@ -80,12 +80,12 @@ impl ReceiveFile {
         }
     }
 
-    /// Whether a lane has brought this chunk.
+    /// Whether a lane has received this chunk.
     fn has(&self, index: usize) -> bool {
         self.chunks.get(index) == Some(&LaneChunk::Taken)
     }
 
-    /// Begins to write a chunk, unless it is not needed any more.
+    /// Begins to write a chunk, unless it is no longer needed.
     fn begin_write(&mut self, index: usize) -> Option<Arc<Body>> {
         if self.is_closing || self.has(index) {
             return None;
@@ -94,7 +94,7 @@ impl ReceiveFile {
         Some(Arc::clone(&self.body))
     }
 
-    /// Ends the write of a chunk that brought this.
+    /// Ends the write of a received chunk.
     fn end_write(&mut self, index: usize, brought: LaneProgress, written: &Result<(), Failure>) {
         self.writing -= 1;
         match (written, self.chunks.get_mut(index)) {
@@ -115,7 +115,7 @@ impl ReceiveFile {
 }
 
 impl Lanes<ReceiveFile> {
-    /// What lanes have brought since the last call, or the failure that one has met.
+    /// What lanes have received since the last call, or the failure of one.
     pub(super) fn progress(&self) -> Result<LaneProgress, Failure> {
         let progress = self.with(|file| {
             file.failure.clone().map_or_else(|| Ok(std::mem::take(&mut file.progress)), Err)
@@ -128,8 +128,8 @@ impl Lanes<ReceiveFile> {
         self.with(|file| file.has(index)).unwrap_or_default()
     }
 
-    /// Ends all lanes once nothing is being written any more, and returns what they have brought.
-    /// The rest of what [`Self::progress`] tells comes with it.
+    /// Ends all lanes once nothing is being written any more, and returns what they have received and
+    /// [`Self::progress`] has not returned.
     pub(super) async fn brought(&self) -> (Vec<LaneChunk>, Result<LaneProgress, Failure>) {
         let finish = self.finish(|file| {
             file.is_closing = true;
@@ -144,17 +144,17 @@ impl Lanes<ReceiveFile> {
 }
 
 impl Joined<ReceiveFile> {
-    /// Whether this chunk may come on a lane.
+    /// Whether this chunk may arrive on a lane.
     pub(super) fn may_come(&self, index: usize) -> bool {
         let may_come = |file: &mut ReceiveFile, _| {
             file.chunks.get(index).is_some_and(|&chunk| chunk != LaneChunk::Other)
         };
-        // What comes when the transfer is over is dropped.
+        // Chunks that arrive after the end of the transfer are dropped.
         self.with(may_come).unwrap_or(true)
     }
 
-    /// Writes a verified chunk that took `body` bytes on the wire, unless another lane has brought it. A failure is
-    /// one of the whole transfer.
+    /// Writes a verified chunk that took `body` bytes on the wire, unless it has arrived on another lane. A
+    /// failure fails the whole transfer.
     pub(super) fn write(
         &self,
         index: usize,
@@ -163,7 +163,7 @@ impl Joined<ReceiveFile> {
         sparse: bool,
     ) -> Result<(), Failure> {
         let Some(Some(into)) = self.with(|file, _| file.begin_write(index)) else { return Ok(()) };
-        // Not under the lock: other connections write at the same time.
+        // Without the lock: other connections write at the same time.
         let written = into.write(index as u64, bytes, true, sparse);
         drop(into);
         let brought = LaneProgress { moved: bytes.len() as u64, sent: body };

@@ -11,7 +11,7 @@ pub(super) struct OpenLanes {
 }
 
 impl OpenLanes {
-    /// Of an attempt that has been opened.
+    /// The lanes of an attempt that was opened.
     pub(super) fn new(lanes: Lanes<ReceiveFile>) -> Self {
         let changes = lanes.changes();
         Self { lanes, changes }

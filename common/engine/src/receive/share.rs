@@ -11,8 +11,8 @@ use crate::lanes::Lanes;
 use lariat_wire::protocol::failure::Failure;
 
 impl Receiver<'_> {
-    /// Lets lanes bring a part of the file. What is rebuilt from a basis, and what comes in order, can't come on
-    /// lanes.
+    /// Allows lanes to receive a part of the file. What is rebuilt from a basis, and what must arrive in order,
+    /// can't use lanes.
     pub(super) fn share(&mut self, lanes: Lanes<ReceiveFile>) {
         let Target::File(opened) = &self.target else { return };
         if self.rebuild.is_some() || self.offer.size.is_none() {

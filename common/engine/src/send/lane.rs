@@ -99,7 +99,7 @@ impl<'a> LaneSender<'a> {
             {
                 return Ok(());
             } else {
-                // Chunks of a lane that is lost come back.
+                // Chunks of a lost lane are sent again.
                 tokio::select! {
                     () = self.changes.next() => Ok(()),
                     error = writer.drive() => Err(error.into()),

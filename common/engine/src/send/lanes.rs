@@ -1,4 +1,4 @@
-//! What the connections of a file's sender share.
+//! The shared state of the connections of a file's sender.
 
 use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::transfer::{Range, Sending};
@@ -11,11 +11,11 @@ use crate::source::Source;
 /// A file that is sent over several connections.
 pub(crate) struct SendFile {
     pub(super) queue: Queue,
-    /// For lanes, each of which reads by a copy of its own.
+    /// For lanes, each of which reads through its own copy.
     pub(super) source: Source,
     pub(super) sending: Sending,
     pub(super) pace: Pace,
-    /// The failure that a lane has met.
+    /// The failure of a lane.
     pub(super) failure: Option<Failure>,
 }
 

@@ -1,4 +1,4 @@
-//! Where the contents of a tree go at the receiver, whichever connection brings them.
+//! Handles arriving contents of a tree, on whichever connection they arrive.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use super::workers::Jobs;
 use crate::cancel::Cancel;
 use crate::wakeup::Wakeup;
 
-/// What all connections of a receiver use.
+/// The state that all connections of a receiver share.
 pub(super) struct Arrivals {
     pub(super) shared: Arc<Shared>,
     pub(super) replacements: Arc<Replacements>,
@@ -21,7 +21,7 @@ pub(super) struct Arrivals {
     /// Of the sums of packs.
     pub(super) seed: u64,
     files: Mutex<Files>,
-    /// Announces a file that is not claimed any more.
+    /// Announces a file that is no longer claimed.
     released: Wakeup,
 }
 
@@ -29,15 +29,15 @@ pub(super) struct Arrivals {
 struct Files {
     /// Wanted files that have not arrived, by number.
     wanted: HashMap<u64, Wanted>,
-    /// Those that lanes are receiving.
+    /// Wanted files that lanes are receiving.
     claimed: HashMap<u64, Cancel>,
     /// The weight of entries that are not settled.
     weight: usize,
-    /// A lane has joined: what it brought may come again.
+    /// A lane has joined: contents that it received may be sent again.
     has_lanes: bool,
 }
 
-/// A wanted file that a lane receives. Unless it arrives, it is wanted again when this is dropped.
+/// A wanted file that a lane receives. Dropping it makes the file wanted again, unless it has arrived.
 pub(super) struct Claim<'a> {
     arrivals: &'a Arrivals,
     number: u64,
@@ -55,14 +55,14 @@ impl Arrivals {
         Self { shared, replacements, jobs, seed, files, released }
     }
 
-    /// Adds files that are wanted, and takes off the weight of entries that are settled.
+    /// Adds wanted files, and subtracts the weight of settled entries.
     pub(super) fn want(&self, wanted: Vec<(u64, Wanted)>, settled: usize) {
         let mut files = lock(&self.files);
         files.wanted.extend(wanted);
         files.weight -= settled;
     }
 
-    /// Adds the weight of entries that have come. Returns that of all that are not settled.
+    /// Adds the weight of new entries. Returns that of all unsettled entries.
     pub(super) fn add_weight(&self, weight: usize) -> usize {
         let mut files = lock(&self.files);
         files.weight += weight;
@@ -74,23 +74,23 @@ impl Arrivals {
         lock(&self.files).wanted.is_empty()
     }
 
-    /// What was brought may come again from now on.
+    /// From now on received contents may be sent again.
     pub(super) fn has_lane(&self) {
         lock(&self.files).has_lanes = true;
     }
 
-    /// Whether the sender may send what is not wanted: a lane has brought it, but that was not acknowledged in time.
+    /// Whether the sender may send an unwanted file: a lane has received it, but the acknowledgement was lost.
     pub(super) fn may_repeat(&self) -> bool {
         lock(&self.files).has_lanes
     }
 
-    /// Settles a wanted file, whose content arrives or never will.
+    /// Settles a wanted file that arrives, or that never will.
     pub(super) fn take(&self, number: u64) -> Option<Wanted> {
         lock(&self.files).take(number)
     }
 
-    /// Takes a wanted file that comes by itself. A lane that is receiving it is lost: its connection has broken, and
-    /// this end has not noticed.
+    /// Takes a wanted file that is sent by itself. A lane that is receiving it is lost: its connection has
+    /// broken, which this end has not noticed.
     pub(super) async fn take_over(&self, number: u64) -> Option<Wanted> {
         self.wait_for(number, None).await
     }

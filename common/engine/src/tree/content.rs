@@ -16,15 +16,15 @@ pub(super) struct Want {
     pub(super) acl_reported: bool,
 }
 
-/// What was read and any connection can carry.
+/// Contents that any connection can carry.
 pub(super) enum Content {
-    /// Small files, and what they were wanted as.
+    /// Small files, with the requests for them.
     Pack(Vec<u8>, Vec<Want>),
     /// A file that does not fit a pack, and of which the receiver has nothing.
     Whole(LargeSource),
 }
 
-/// What was read and belongs on the first connection.
+/// Contents for the first connection.
 pub(super) enum FirstContent {
     /// A file of which the receiver has a part.
     Difference(LargeSource),
@@ -36,8 +36,8 @@ pub(super) enum FirstContent {
 pub(super) struct LargeSource {
     pub(super) want: Want,
     pub(super) source: Box<Source>,
-    /// Below the root.
+    /// Relative to the root.
     pub(super) path: Vec<u8>,
-    /// Its ACL is dropped, which its entry did not say.
+    /// Its ACL is dropped, which its entry did not report.
     pub(super) acl_dropped: bool,
 }

@@ -47,10 +47,10 @@ impl ContentReceiver<'_> {
                 return Err(Failure { action: Action::Verify, path, cause }.into());
             }
             Ok(()) => pack::files(&body).map_err(bad)?,
-            // The files before the cut are not sent again.
+            // Complete files before the cut are not sent again.
             Err(_) => pack::whole(&body[..came]),
         };
-        // From here on nothing waits: what is taken is handed over, even if this is cancelled.
+        // There is no await from here on, so files that were taken are written even if this is cancelled.
         let slot = self.arrivals.jobs.slot().await;
         let slot = slot.ok_or(TransferError::misbehaved("it sends files after its end"))?;
         let mut files = Vec::new();
@@ -84,7 +84,7 @@ impl ContentReceiver<'_> {
         }
     }
 
-    /// Receives a file on a lane. It must be one of which this end has nothing.
+    /// Receives a file on a lane. It must be a file of which this end has nothing.
     pub(super) async fn whole_file<S: AsyncRead + AsyncWrite>(
         &mut self,
         link: &mut Link<S>,
@@ -127,7 +127,7 @@ impl ContentReceiver<'_> {
         file.receive(link, wanted).await
     }
 
-    /// Drops a file that has come before.
+    /// Drops a file that has arrived before.
     async fn repeated<S: AsyncRead + AsyncWrite>(
         &self,
         link: &mut Link<S>,

@@ -19,7 +19,7 @@ use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::transfer::{LiteralHead, Sending};
 use lariat_wire::protocol::tree::{Begin, PackedHead};
 
-/// Bytes that a content took.
+/// The counts of a content.
 #[derive(Clone, Copy, Default)]
 pub(super) struct SentContent {
     /// Bodies on the wire.
@@ -28,7 +28,7 @@ pub(super) struct SentContent {
     pub(super) moved: u64,
 }
 
-/// The dialogue of a connection that contents are sent on.
+/// The dialogue of a connection that sends contents.
 pub(super) trait Messages {
     /// Handles a message of the receiver.
     fn handle<R: AsyncRead>(
@@ -93,7 +93,7 @@ impl<'a> ContentSender<'a> {
         Ok(Self { how, seed, watch, cancel, encoder: Encoder::new(how.compress)?, pace })
     }
 
-    /// Sends a pack of so many files.
+    /// Sends a pack of this many files.
     pub(super) async fn pack<S: AsyncRead + AsyncWrite>(
         &mut self,
         link: &mut Link<S>,

@@ -1,13 +1,14 @@
-//! The observer of what a lane does: it tells the thread of the first connection, which has the caller's.
+//! The observer of a lane, which passes events on to the thread of the first connection, which has the caller's
+//! observer.
 
 use super::watch::{Side, Watch};
 use lariat_wire::protocol::failure::{Failure, FileKind};
 use lariat_wire::protocol::tree::Change;
 
-/// Something that the caller's observer is to be told.
+/// An event for the caller's observer.
 pub(super) type Told = Box<dyn FnOnce(&dyn Watch) + Send>;
 
-/// Passes what it is told on.
+/// Passes events on.
 pub(super) struct LaneWatch<F: Fn(Told)>(pub(super) F);
 
 impl<F: Fn(Told)> Watch for LaneWatch<F> {

@@ -77,7 +77,7 @@ async fn content<S: AsyncRead + AsyncWrite>(
                 if frame.kind != Begin::KIND {
                     return Ok(None);
                 }
-                // What is being written is written first, for the next attempt finds it.
+                // Pending files are written first, because the next attempt must find them.
                 cancel.cancel(Cause::Superseded);
                 receiving.await
             }
@@ -90,7 +90,7 @@ async fn content<S: AsyncRead + AsyncWrite>(
     let Counts { sent, moved, .. } = counts;
     shared.report(Event::Brought(Brought { files, bytes, sent, moved }));
     match done {
-        // The transfer is over, or another connection brings the file.
+        // The transfer is over, or another connection receives the file.
         Err(TransferError::Local(_)) if cancel.cause().is_some() => Ok(None),
         Err(TransferError::Local(failure)) => {
             shared.report(Event::Failed(failure.clone()));

@@ -1,4 +1,4 @@
-//! What the connections of a tree's receiver share.
+//! The shared state of the connections of a tree's receiver.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
@@ -20,9 +20,9 @@ struct Gate {
     left: Condvar,
 }
 
-/// Lets a lane receive a content. The end of the tree waits until it is dropped.
+/// Allows a lane to receive a content. The end of the tree waits until it is dropped.
 pub(super) struct Inside {
-    // Before the gate: nothing of the tree is in use when the lane has left.
+    // Dropped before the gate: once the lane has left it uses nothing of the tree.
     arrivals: Option<Arc<Arrivals>>,
     gate: Arc<Gate>,
 }
@@ -57,15 +57,15 @@ impl Drop for Inside {
     }
 }
 
-/// The lanes of one attempt, as its first connection sees them. A drop ends them, and waits until they receive nothing
-/// any more.
+/// The lanes of one attempt, as its first connection sees them. A drop ends them, and waits until they have
+/// stopped receiving.
 pub(super) struct OpenLanes {
     lanes: Lanes<ReceiveTree>,
     gate: Arc<Gate>,
 }
 
 impl OpenLanes {
-    /// Lets lanes join.
+    /// Allows lanes to join.
     pub(super) fn new(lanes: Lanes<ReceiveTree>, arrivals: Arc<Arrivals>) -> Self {
         let gate = Arc::<Gate>::default();
         lanes.open(ReceiveTree { arrivals, gate: Arc::clone(&gate) });

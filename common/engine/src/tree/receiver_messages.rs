@@ -1,4 +1,4 @@
-//! Handles what the receiver says on the first connection while the sender sends.
+//! Handles the receiver's messages on the first connection while the sender sends.
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf};
 

@@ -1,4 +1,5 @@
-//! What the connections of a tree's sender share: the contents that are read, and what is on its way on each lane.
+//! The shared state of the connections of a tree's sender: contents that were read, and contents in transit on
+//! each lane.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, mpsc as blocking};
@@ -14,7 +15,7 @@ use crate::lanes::{Lanes, Ticket, Work};
 use crate::send::Pace;
 use crate::wakeup::Changes;
 
-/// Contents as they are read. Whichever connection is ready takes the next one.
+/// Contents as they are read. Each connection takes the next one when it is ready.
 #[derive(Clone)]
 pub(super) struct Contents(Arc<Mutex<mpsc::Receiver<Content>>>);
 
@@ -38,22 +39,22 @@ pub(crate) struct SendTree {
     pub(super) pace: Pace,
     /// The root's, for failures.
     pub(super) path: Arc<[u8]>,
-    /// Asks the reader for what a lost lane had taken.
+    /// Asks the reader again for what a lost lane had taken.
     want: blocking::Sender<Want>,
     /// What each lane has taken and the receiver has not acknowledged, in the order of sending.
     lanes: HashMap<Ticket, VecDeque<InFlight>>,
-    /// What the first connection was not told yet.
+    /// Reports that the first connection has not received yet.
     reports: Option<Reports>,
 }
 
-/// A content that is on its way.
+/// A content in transit.
 struct InFlight {
     wants: Vec<Want>,
-    /// Once it was sent.
+    /// Set once it was sent.
     sent: Option<SentContent>,
 }
 
-/// What lanes tell the first connection.
+/// Reports of lanes to the first connection.
 #[derive(Default)]
 pub(super) struct Reports {
     /// Files that have arrived, and the weight of their entries.
@@ -96,7 +97,7 @@ impl SendTree {
         Self { contents, how, seed, pace, path, want, lanes, reports }
     }
 
-    /// Records that a lane takes what is wanted so. Returns whether it may send it: a lane that was replaced may not.
+    /// Records that a lane takes this content. Returns whether it may send it: a replaced lane may not.
     pub(super) fn took(&mut self, lane: Ticket, wants: Vec<Want>) -> bool {
         let Some(in_flight) = self.lanes.get_mut(&lane) else {
             self.ask_again(wants);
@@ -106,7 +107,7 @@ impl SendTree {
         true
     }
 
-    /// Records that what a lane has taken last is sent.
+    /// Records that the content that a lane took last is sent.
     pub(super) fn sent(&mut self, lane: Ticket, sent: SentContent) {
         if let Some(last) = self.lanes.get_mut(&lane).and_then(VecDeque::back_mut) {
             last.sent = Some(sent);
@@ -115,7 +116,7 @@ impl SendTree {
 
     /// Records that the receiver has this many more contents of a lane.
     pub(super) fn acknowledge(&mut self, lane: Ticket, contents: u64) -> Result<(), NotSent> {
-        // What a lane that was replaced had taken was asked for again.
+        // The contents of a replaced lane were requested again.
         let Some(in_flight) = self.lanes.get_mut(&lane) else { return Ok(()) };
         for _ in 0..contents {
             let sent = in_flight.front().and_then(|front| front.sent).ok_or(NotSent)?;
@@ -129,12 +130,12 @@ impl SendTree {
         Ok(())
     }
 
-    /// Whether all that this lane has taken was acknowledged.
+    /// Whether everything that this lane has taken was acknowledged.
     pub(super) fn is_idle(&self, lane: Ticket) -> bool {
         self.lanes.get(&lane).is_none_or(VecDeque::is_empty)
     }
 
-    /// What lanes tell the first connection.
+    /// Reports of lanes for the first connection.
     pub(super) fn reports(&mut self) -> &mut Reports {
         self.reports.get_or_insert_default()
     }
@@ -154,14 +155,14 @@ pub(super) struct OpenLanes {
 }
 
 impl OpenLanes {
-    /// Lets lanes join.
+    /// Allows lanes to join.
     pub(super) fn new(lanes: Lanes<SendTree>, tree: SendTree) -> Self {
         let changes = lanes.changes();
         lanes.open(tree);
         Self { lanes, changes }
     }
 
-    /// Waits until lanes have something to tell. Cancel-safe.
+    /// Waits for reports of lanes. Cancel-safe.
     pub(super) async fn reports(open: Option<&mut Self>) -> Reports {
         let Some(Self { lanes, changes }) = open else { return std::future::pending().await };
         loop {
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_lost_lane_had_taken_is_asked_for_again() {
+    fn contents_of_a_lost_lane_are_requested_again() {
         let (ask, asked) = blocking::channel();
         let contents = Contents::new(mpsc::channel(1).1);
         let pace = Pace::new(None, std::time::Instant::now());
@@ -213,10 +214,10 @@ mod tests {
         assert_eq!((files, weight, sent.sent, sent.moved), (2, 6, 5, 9));
         assert_eq!((tree.acknowledge(1, 3), tree.is_idle(1)), (Err(NotSent), false));
         tree.leave(1);
-        // Two of the three had come.
+        // Two of the three have arrived.
         let numbers: Vec<u64> = asked.try_iter().map(|want: Want| want.number).collect();
         assert_eq!(numbers, [6, 7]);
-        // A lane that was replaced takes nothing.
+        // A replaced lane takes nothing.
         assert!(!tree.took(1, vec![want(9)]) && tree.is_idle(1));
         assert_eq!(asked.try_iter().map(|want: Want| want.number).collect::<Vec<_>>(), [9]);
         assert_eq!(tree.acknowledge(1, 8), Ok(()));

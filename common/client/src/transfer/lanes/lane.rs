@@ -1,8 +1,8 @@
-//! One lane: a thread with a runtime of its own, so that several use several cores.
+//! One lane: a thread with its own runtime, so that several lanes use several cores.
 //!
-//! It connects whenever the transfer's first connection has begun an attempt, comes back by itself when its connection
-//! breaks, and keeps the connection when the first one breaks, for the next attempt. What goes wrong here is at most
-//! one lane less: the transfer's errors are those of its first connection.
+//! It connects whenever the transfer's first connection has begun an attempt, reconnects by itself when its
+//! connection breaks, and keeps the connection for the next attempt when the first one breaks. A failure here
+//! costs at most the lane: the transfer's errors are those of its first connection.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -20,16 +20,16 @@ use crate::backoff::{is_broken_connection, may_come_back};
 use crate::connect::{Route, Session, Stage};
 use crate::watch::silent;
 
-/// How long a connection may be silent before it is made again.
+/// How long a connection may be silent before it is replaced.
 const SILENT: Duration = Duration::from_secs(4);
 
-/// The wait before a connection is made again; it doubles each time that one brings nothing.
+/// The wait before reconnecting; it doubles each time that a connection carried nothing.
 const FIRST_WAIT: Duration = Duration::from_millis(25);
 
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_millis(800);
 
-/// Connections in a row that bring nothing, after which the lane is given up.
+/// Connections in a row that carried nothing, after which the lane is given up.
 const MOST_USELESS: u32 = 10;
 
 /// This end of a transfer's lanes.
@@ -42,7 +42,7 @@ pub(in crate::transfer) enum Ends {
 }
 
 impl Ends {
-    /// Which way the transfer goes.
+    /// The transfer's direction.
     pub(super) fn way(&self) -> Way {
         match self {
             Self::Sends(_) => Way::Push,
@@ -58,7 +58,7 @@ impl Ends {
         }
     }
 
-    /// Asks the lane of this number to end once what it carries has arrived.
+    /// Asks the lane with this number to end once everything in transit on it has arrived.
     fn retire(&self, number: u8) {
         match self {
             Self::Sends(lanes) => lanes.retire(number),
@@ -79,28 +79,28 @@ impl Ends {
     }
 }
 
-/// What a lane needs to connect and to join.
+/// The parameters of a lane.
 pub(super) struct Setup {
     pub(super) route: Route,
-    /// How long an attempt to connect may take.
+    /// Time limit of an attempt to connect.
     pub(super) limit: Duration,
     pub(super) request: Lane,
     pub(super) ends: Ends,
-    /// What all connections of the transfer carry.
+    /// Counts the bytes of all connections of the transfer.
     pub(super) traffic: Traffic,
 }
 
-/// What a lane tells of itself.
+/// The state that a lane publishes.
 #[derive(Default)]
 struct State {
-    /// Chunks that it has carried.
+    /// The number of chunks that it has carried.
     carried: AtomicU64,
     is_connected: AtomicBool,
-    /// It is to end.
+    /// The lane is asked to end.
     is_retired: AtomicBool,
 }
 
-/// A lane that runs. Dropping it ends the lane.
+/// A running lane. Dropping it ends the lane.
 pub(super) struct RunningLane {
     /// Ends the lane when it is dropped.
     quit: watch::Sender<()>,
@@ -125,7 +125,7 @@ impl RunningLane {
         Some(Self { quit, ended, ends, number, state })
     }
 
-    /// Whether it runs still.
+    /// Whether it is still running.
     pub(super) fn is_running(&mut self) -> bool {
         matches!(self.ended.try_recv(), Err(oneshot::error::TryRecvError::Empty))
     }
@@ -135,7 +135,7 @@ impl RunningLane {
         self.state.carried.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether it has a connection that has joined the attempt.
+    /// Whether its connection has joined the attempt.
     pub(super) fn is_connected(&self) -> bool {
         self.state.is_connected.load(Ordering::Relaxed)
     }
@@ -145,16 +145,16 @@ impl RunningLane {
         self.number
     }
 
-    /// Asks the lane to end once what it carries has arrived.
+    /// Asks the lane to end once everything in transit on it has arrived.
     pub(super) fn retire(&self) {
         self.state.is_retired.store(true, Ordering::Relaxed);
         self.ends.retire(self.number);
     }
 
-    /// Ends the lane, and waits until it has left in order.
+    /// Ends the lane, and waits until its connection was closed in order.
     pub(super) async fn end(self) {
         drop(self.quit);
-        // Its end is all that ever comes.
+        // Nothing is ever sent: this waits for the sender's drop.
         let _ = self.ended.await;
     }
 }
@@ -172,7 +172,7 @@ impl Worker {
         let Ok(runtime) = runtime else { return };
         runtime.block_on(async {
             tokio::select! {
-                // Nothing is ever sent: it resolves when the other end is dropped.
+                // Nothing is ever sent: this resolves when the sender is dropped.
                 _ = quit.changed() => {}
                 () = self.serve() => {}
             }
@@ -213,7 +213,7 @@ impl Worker {
         self.state.is_retired.load(Ordering::Relaxed)
     }
 
-    /// Waits until the lane can join an attempt. Meanwhile the end of its last one is sent.
+    /// Waits until the lane can join an attempt. Sends the end of its last one meanwhile.
     async fn opened(&mut self) {
         let opened = self.setup.ends.opened();
         let Some(session) = &mut self.session else { return opened.await };
@@ -226,7 +226,7 @@ impl Worker {
         self.setup.ends.opened().await;
     }
 
-    /// Sends the request, on the connection that is there or on a new one. Otherwise returns whether another attempt
+    /// Sends the request, on the existing connection or on a new one. Otherwise returns whether another attempt
     /// may succeed.
     async fn connected(&mut self) -> Result<(), bool> {
         let Setup { route, limit, request, .. } = &self.setup;
@@ -241,7 +241,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Carries chunks. Returns whether the lane can be of use again.
+    /// Carries chunks. Returns whether the lane can be used again.
     async fn joined(&mut self) -> bool {
         let Some(session) = &mut self.session else { return true };
         let pulse = session.link.reader.pulse().clone();
@@ -255,7 +255,8 @@ impl Worker {
         is_connected.store(false, Ordering::Relaxed);
         let goes_on = match done {
             Ok(()) => {
-                // The connection may serve the next attempt. An agent that has ended the lane already drops this.
+                // The connection may serve the next attempt. An agent that has ended the lane already ignores
+                // this.
                 let over = Failure::request(Cause::Superseded);
                 match session.link.outbox().post(&over) {
                     Ok(()) => return true,

@@ -1,6 +1,6 @@
-//! The further connections of a transfer, its lanes: how many, and what each of them does.
+//! The further connections of a transfer, called lanes.
 //!
-//! [`policy`] decides how many are worth it, [`pool`] starts and ends them, [`lane`] is one of them.
+//! [`policy`] decides how many are useful, [`pool`] starts and ends them, [`lane`] is one of them.
 
 mod lane;
 mod policy;

@@ -17,16 +17,16 @@ use crate::connect::{Route, Session};
 use crate::host::HostHandle;
 use crate::transfer::moved::Moved;
 
-/// What must be left to be moved, in bytes, before more connections are tried.
+/// The least number of remaining bytes for which more connections are tried.
 const LARGE: u64 = 64 * 1024 * 1024;
 
-/// How often the rate is looked at.
+/// How often the rate is measured.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How long the lanes may take to leave in order.
+/// How long the lanes may take to end in order.
 const LEAVING: Duration = Duration::from_secs(1);
 
-/// The lanes of a transfer. They last over all of its attempts.
+/// The lanes of a transfer, for all of its attempts.
 pub(in crate::transfer) struct LanePool {
     route: Route,
     limit: Duration,
@@ -34,25 +34,25 @@ pub(in crate::transfer) struct LanePool {
     transfer: TransferId,
     ends: Ends,
     lanes: Vec<RunningLane>,
-    /// Lanes that are to end once what they carry has arrived.
+    /// Lanes that end once everything in transit on them has arrived.
     retired: Vec<RunningLane>,
-    /// What all connections carry.
+    /// Counts the bytes of all connections.
     traffic: Traffic,
     /// The most connections that carried chunks at once.
     used: usize,
-    /// The most connections that the key may have, if more were asked for.
+    /// The most connections that the key may have, if more were requested.
     allowed: Option<usize>,
 }
 
 impl LanePool {
-    /// The lanes of a transfer with this host, none yet. `None` if it may not have any.
+    /// The lanes of a transfer with this host, initially none. `None` if it may not have any.
     pub(in crate::transfer) fn new(
         host: &HostHandle,
         streams: Streams,
         transfer: TransferId,
         ends: Ends,
     ) -> Option<Self> {
-        // A unix socket has no slow start and no loss.
+        // Over a unix socket, several connections gain nothing.
         let may_have = streams != Streams::ONE && host.address().is_some();
         let (route, limit) = (host.route().clone(), host.connect_limit());
         may_have.then(|| Self {
@@ -69,7 +69,7 @@ impl LanePool {
         })
     }
 
-    /// Counts what an attempt's first connection carries.
+    /// Counts the bytes of an attempt's first connection.
     pub(in crate::transfer) fn count(pool: Option<&Self>, session: &mut Session) {
         if let Some(pool) = pool {
             session.link.count(&pool.traffic);
@@ -81,8 +81,8 @@ impl LanePool {
         &self.ends
     }
 
-    /// Has as many lanes as are worth it while an attempt runs, of which so many bytes are `left`. The key may have
-    /// this many `sessions`, 0 for any number.
+    /// Keeps as many lanes as are useful during an attempt, of which `left` bytes remain. The key may have this
+    /// many `sessions`, 0 for any number.
     pub(in crate::transfer) async fn manage(
         pool: &mut Option<Self>,
         left: impl Fn() -> u64,
@@ -91,7 +91,7 @@ impl LanePool {
     ) -> Infallible {
         let Some(pool) = pool else { return pending().await };
         pool.ends.opened().await;
-        // In a new attempt they may be of use again.
+        // In a new attempt they may be useful again.
         pool.drop_ended();
         let most = if sessions == 0 { u32::from(MAX_STREAMS) } else { sessions };
         let most = usize::from(MAX_STREAMS).min(usize::try_from(most).unwrap_or(usize::MAX));
@@ -118,7 +118,7 @@ impl LanePool {
         }
     }
 
-    /// Waits a moment, and looks at the lanes.
+    /// Waits for a moment, and checks the lanes.
     async fn look(&mut self) {
         sleep(LOOK).await;
         self.count_used();
@@ -140,20 +140,20 @@ impl LanePool {
         }
     }
 
-    /// Drops lanes that have ended by themselves. Returns whether there were any.
+    /// Removes lanes that have ended by themselves. Returns whether there were any.
     fn drop_ended(&mut self) -> bool {
         let before = self.lanes.len();
         self.lanes.retain_mut(RunningLane::is_running);
         self.lanes.len() < before
     }
 
-    /// Counts the lanes that carry something.
+    /// Counts the lanes that carry anything.
     fn count_used(&mut self) {
         let carrying = self.lanes.iter().filter(|lane| lane.has_carried()).count();
         self.used = self.used.max(carrying + 1);
     }
 
-    /// Starts or ends lanes, until there are this many connections with the first.
+    /// Starts or ends lanes, until there are this many connections, including the first.
     fn set(&mut self, streams: usize) {
         let too_many = self.lanes.split_off(self.lanes.len().min(streams.saturating_sub(1)));
         too_many.iter().for_each(RunningLane::retire);
@@ -162,7 +162,7 @@ impl LanePool {
             let is_free = |number: &u8| {
                 !self.lanes.iter().chain(&self.retired).any(|lane| lane.number() == *number)
             };
-            // Those that were retired end soon.
+            // Retired lanes end soon.
             let Some(number) = (1..MAX_STREAMS).find(is_free) else { return };
             let request = Lane { transfer: self.transfer, way: self.ends.way(), number };
             let (route, limit, ends) = (self.route.clone(), self.limit, self.ends.clone());
@@ -174,18 +174,18 @@ impl LanePool {
         }
     }
 
-    /// Whether the host's address is a loopback one: there is nothing to gain.
+    /// Whether the host's address is a loopback one, where several connections gain nothing.
     async fn is_loopback(&self) -> bool {
         let Some(address) = self.route.address() else { return true };
         if let Ok(ip) = address.host().parse::<IpAddr>() {
             return ip.to_canonical().is_loopback();
         }
-        // A name that is not found any more is no reason for more connections either.
+        // If the name can't be resolved any more, no connections are added either.
         let found = tokio::net::lookup_host((address.host(), address.port())).await;
         found.is_err() || found.is_ok_and(|mut all| all.any(|address| address.ip().is_loopback()))
     }
 
-    /// Adds the connections to what an attempt has moved.
+    /// Adds the number of connections to an attempt's counts.
     pub(in crate::transfer) fn tell(pool: &mut Option<Self>, moved: &mut Moved) {
         if let Some(pool) = pool {
             pool.count_used();
@@ -202,7 +202,7 @@ impl LanePool {
                 lane.end().await;
             }
         };
-        // One that can't leave in order is cut off when this process ends.
+        // Connections that can't be closed in order are cut when this process ends.
         let _ = timeout(LEAVING, left).await;
     }
 }

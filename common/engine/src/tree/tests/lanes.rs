@@ -31,7 +31,7 @@ impl Lanes {
         world.copy_from(self.sends.carry_tree(source), arrival)
     }
 
-    /// A lane's connections on a thread of its own, one after another, each cut after so many bytes towards the
+    /// A lane's consecutive connections on a separate thread, each cut after this many bytes towards the
     /// receiver. Returns what was acknowledged.
     fn lane(&self, number: u8, cuts: &[Option<u64>]) -> JoinHandle<(u64, Ended)> {
         let (lanes, cuts) = (self.clone(), cuts.to_vec());
@@ -110,7 +110,7 @@ fn every_connection_takes_its_part_and_the_tree_is_exact() {
 }
 
 #[test]
-fn lanes_that_break_anywhere_cost_nothing_but_what_was_on_its_way() {
+fn broken_lanes_only_lose_contents_in_transit() {
     for cut in [0, 7, 100, 90_000, 500_000, 1 << 20, 3 << 20] {
         let (world, lanes) = (world(), Lanes::default());
         let threads = [1, 2].map(|number| lanes.lane(number, &[Some(cut); 3]));
@@ -121,7 +121,7 @@ fn lanes_that_break_anywhere_cost_nothing_but_what_was_on_its_way() {
 }
 
 #[test]
-fn when_the_first_breaks_all_end_and_the_next_attempt_finds_the_tree_at_rest() {
+fn all_lanes_end_with_the_first_connection() {
     let (mut world, lanes) = (world(), Lanes::default());
     for cut in [Some(20_000), Some(700_000), Some(2 << 20), Some(3 << 20), None] {
         world.cut = cut;
@@ -163,7 +163,7 @@ fn a_retired_lane_ends_in_order() {
     assert_eq!(outcome.counts.moved, size(&world), "nothing was sent twice");
 }
 
-/// A tree whose only lane is fed with these frames as if from a sender. Returns how the lane ended.
+/// A tree whose only lane receives these frames, as if from a sender. Returns how the lane ended.
 fn with_fed_lane(world: &World, frames: Vec<u8>) -> (Outcome, Result<(), TransferError>) {
     let lanes = Lanes::default();
     let receives = lanes.receives.clone();
@@ -180,7 +180,7 @@ fn with_fed_lane(world: &World, frames: Vec<u8>) -> (Outcome, Result<(), Transfe
 }
 
 #[test]
-fn what_has_no_place_on_a_lane_ends_it_alone() {
+fn invalid_frames_end_only_the_lane() {
     let world = World::new();
     world.file("a", vec![1; 10_000]);
     let offer =

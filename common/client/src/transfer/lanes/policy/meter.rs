@@ -1,17 +1,17 @@
-//! The rate of a transfer over the last moments. No clock.
+//! The recent rate of a transfer. No clock.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How far back it remembers.
+/// How far back samples are kept.
 const MEMORY: Duration = Duration::from_secs(4);
 
-/// Bytes so far, as they were at recent instants.
+/// The total number of bytes at recent instants.
 #[derive(Default)]
 pub(super) struct Meter(VecDeque<(Instant, u64)>);
 
 impl Meter {
-    /// Records how many bytes there are by now.
+    /// Records the total number of bytes.
     pub(super) fn add(&mut self, now: Instant, bytes: u64) {
         while self.0.front().is_some_and(|&(then, _)| now - then > MEMORY) {
             self.0.pop_front();
@@ -19,7 +19,7 @@ impl Meter {
         self.0.push_back((now, bytes));
     }
 
-    /// Bytes a second in the last `span`.
+    /// Bytes per second in the last `span`.
     pub(super) fn rate(&self, span: Duration) -> u64 {
         self.rate_until(self.0.len().saturating_sub(1), span).0
     }
@@ -35,7 +35,7 @@ impl Meter {
         let Some(&(now, bytes)) = self.0.get(last) else { return (0, 0) };
         let is_within = |&&(then, _): &&(Instant, u64)| now - then < span;
         let inside = self.0.iter().take(last).rev().take_while(is_within).count();
-        // The span reaches back to the first entry that is not within it, if there is one.
+        // The span extends back to the first sample before it, if there is one.
         let first = (last - inside).saturating_sub(1);
         let (then, before) = self.0[first];
         let millis = u64::try_from((now - then).as_millis()).unwrap_or(u64::MAX);
@@ -43,7 +43,7 @@ impl Meter {
     }
 }
 
-/// Whether a rate is more than this many percent above another one.
+/// Whether a rate exceeds another one by more than this many percent.
 pub(super) fn exceeds(rate: u64, other: u64, percent: u64) -> bool {
     u128::from(rate) * 100 > u128::from(other) * u128::from(100 + percent)
 }

@@ -1,9 +1,10 @@
-//! Decides how many connections are worth it, from the rate that they reach together. No clock.
+//! Decides how many connections are useful, from the rate that they reach together. No clock.
 //!
-//! Each step is a test. Twice as many connections are kept if the rate rises by more than [`WORTH`] percent. A rise by
-//! half is enough at once: so during the slow start of a long link, whose rate rises by itself, connections are added
-//! as fast as they are made. Such steps are not proven, so one connection after the other is taken back as long as
-//! the rate stays. That is slow, because what one leaves is taken up slowly, and costs little, because it is one.
+//! Each step is a test. Twice as many connections are kept if the rate rises by more than [`WORTH`] percent. A
+//! rise by half is sufficient at once: so during the slow start of a long link, whose rate rises by itself,
+//! connections are added as fast as they can be made. Such steps prove nothing, so afterwards connections are
+//! removed one by one as long as the rate stays. That is slow, because the others take up the free capacity
+//! slowly, and costs little, because it is one at a time.
 
 mod meter;
 #[cfg(test)]
@@ -22,48 +23,48 @@ use meter::{Meter, exceeds};
 /// How much a step must raise the rate, in percent.
 const WORTH: u64 = 15;
 
-/// A rise that needs no longer look, in percent.
+/// A rise that is sufficient without a longer measurement, in percent.
 const PLAIN: u64 = 50;
 
-/// How far the rate may be below another one that counts as the same, in percent.
+/// How far the rate may be below another one that still counts as equal, in percent.
 const SAME: u64 = 5;
 
-/// When the first step is made: one connection has then filled a short link.
+/// When the first step is made: by then one connection has filled a short link.
 const FIRST_LOOK: Duration = Duration::from_millis(200);
 
-/// The shortest time over which a rate shows what to do next.
+/// The shortest measurement that a decision is based on.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// The shortest time over which a rate is compared with another one.
+/// The shortest measurement that is compared with another one.
 const WINDOW: Duration = Duration::from_millis(250);
 
-/// The least time that connections have to reach their rate.
+/// The least time that new connections have to reach their rate.
 const SETTLE: Duration = Duration::from_millis(300);
 
 /// The most time that they have.
 const LONG_SETTLE: Duration = Duration::from_secs(3);
 
-/// How long connections may take to be made.
+/// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(4);
 
-/// Time until the end below which nothing is changed any more.
+/// The remaining time below which nothing is changed.
 const TOO_LATE: Duration = Duration::from_secs(1);
 
-/// The first pause between tests. It doubles each time.
+/// The first pause between tests, which doubles each time.
 const REST: Duration = Duration::from_secs(2);
 
-/// The longest pause, after which nothing counts as proven any more.
+/// The longest pause, after which earlier results are tested again.
 const LONGEST_REST: Duration = Duration::from_secs(48);
 
-/// A transfer at an instant.
+/// The state of a transfer at an instant.
 #[derive(Clone, Copy)]
 pub(super) struct Sample {
     pub(super) now: Instant,
     /// Bytes that the connections have carried so far.
     pub(super) carried: u64,
-    /// Bytes that are left to be moved.
+    /// Bytes that remain to be transferred.
     pub(super) left: u64,
-    /// Connections that are made, the first included.
+    /// Established connections, including the first.
     pub(super) connected: usize,
 }
 
@@ -72,7 +73,7 @@ pub(super) struct Policy {
     most: usize,
     streams: usize,
     meter: Meter,
-    /// How long the last connections took to be made: a few round trips.
+    /// How long the last connections took to be established: a few round trips.
     connect: Duration,
     /// Fewer connections are known to be slower.
     is_proven: bool,
@@ -85,26 +86,26 @@ pub(super) struct Policy {
 enum Phase {
     /// Nothing changes until then.
     Rest(Instant),
-    /// The last step is being judged.
+    /// The last step is being tested.
     Test(Test),
 }
 
-/// A step that is being judged.
+/// A step that is being tested.
 #[derive(Clone, Copy)]
 struct Test {
     /// Connections before it.
     from: usize,
-    /// Bytes a second before it.
+    /// Bytes per second before it.
     before: u64,
     /// That rate was not rising by itself.
     was_steady: bool,
     begun: Instant,
-    /// When all connections were made.
+    /// When all connections were established.
     connected: Option<Instant>,
 }
 
 impl Test {
-    /// Whether at this rate the others have taken up a part of what a connection has left.
+    /// Whether at this rate the others have taken up a part of the removed connection's capacity.
     fn is_taken_up(self, rate: u64) -> bool {
         let left = self.before / (self.from as u64).max(1);
         rate > self.before - left + left / 4
@@ -112,7 +113,7 @@ impl Test {
 }
 
 impl Policy {
-    /// For a transfer that begins with this many connections, and may have `most`.
+    /// For a transfer that begins with this many connections, and may use `most`.
     pub(super) fn new(streams: usize, most: usize, now: Instant) -> Self {
         Self {
             most,
@@ -126,13 +127,13 @@ impl Policy {
         }
     }
 
-    /// Lowers the most connections, because the host takes no more.
+    /// Lowers the limit, because the host accepts no more.
     pub(super) fn limit(&mut self, most: usize) {
         self.most = self.most.min(most);
         self.streams = self.streams.min(most);
     }
 
-    /// The number of connections to have from now on.
+    /// The number of connections to use from now on.
     pub(super) fn step(&mut self, sample: Sample) -> usize {
         self.meter.add(sample.now, sample.carried);
         match self.phase {
@@ -227,13 +228,13 @@ impl Policy {
         }
     }
 
-    /// Goes back to as many connections as there were.
+    /// Returns to the previous number of connections.
     fn take_back(&mut self, test: Test, now: Instant) {
         self.streams = test.from.min(self.most);
         self.phase = Phase::Rest(now + self.settle(2));
     }
 
-    /// Time to settle, as a multiple of that in which connections are made.
+    /// The time to settle, as a multiple of the time to connect.
     fn settle(&self, times: u32) -> Duration {
         (times * self.connect).clamp(SETTLE, LONG_SETTLE)
     }

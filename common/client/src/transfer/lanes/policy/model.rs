@@ -1,4 +1,5 @@
-//! The policy on modelled links: slow start, a rate that all connections share, and one that none exceeds by itself.
+//! Tests the policy on modelled links: slow start, a rate that all connections share, and a limit for each of
+//! them.
 
 use std::time::{Duration, Instant};
 
@@ -7,25 +8,25 @@ use super::{Policy, Sample};
 /// Time between two steps of the model.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Ticks between two looks of the policy.
+/// Ticks between two steps of the policy.
 const LOOK: usize = 5;
 
-/// The window that a connection begins with, in bytes.
+/// A connection's initial window, in bytes.
 const FIRST_WINDOW: f64 = 14_600.0;
 
 #[derive(Clone, Copy)]
 struct Link {
     round_trip: Duration,
-    /// Bytes a second of all connections together.
+    /// Bytes per second of all connections together.
     rate: f64,
-    /// Bytes a second that one connection reaches, because of loss or of its buffers.
+    /// Bytes per second of one connection, because of loss or of its buffers.
     each: f64,
-    /// How far rates vary by themselves.
+    /// How much rates vary by themselves.
     noise: f64,
 }
 
-/// A connection that is made in three round trips, doubles its window in each one, and once it has met the limit of
-/// the link takes up what others leave more slowly.
+/// A connection that is established in three round trips, doubles its window in each one, and takes up free
+/// capacity more slowly once it has met the link's limit.
 #[derive(Clone, Copy)]
 struct Connection {
     connects: f64,
@@ -33,21 +34,21 @@ struct Connection {
     is_slow_start: bool,
 }
 
-/// How a modelled transfer went.
+/// The results of a modelled transfer.
 #[derive(Debug)]
 struct Run {
-    /// Connections at each look.
+    /// The number of connections at each step.
     streams: Vec<usize>,
     seconds: f64,
 }
 
 impl Run {
-    /// Connections after so many seconds.
+    /// The number of connections after this many seconds.
     fn at(&self, seconds: f64) -> usize {
         self.streams[(seconds / (TICK.as_secs_f64() * LOOK as f64)) as usize]
     }
 
-    /// The mean number of connections from then on.
+    /// The mean number of connections after that.
     fn mean_from(&self, seconds: f64) -> f64 {
         let from = (seconds / (TICK.as_secs_f64() * LOOK as f64)) as usize;
         let rest = &self.streams[from..];
@@ -56,7 +57,7 @@ impl Run {
 }
 
 impl Link {
-    /// Moves so many MiB over at most `most` connections, or over `most` from the beginning.
+    /// Transfers this many MiB over at most `most` connections, or over `most` from the beginning.
     fn run(self, mebibytes: u64, most: usize, is_fixed: bool) -> Run {
         let (begin, size) = (Instant::now(), (mebibytes << 20) as f64);
         let (tick, trip) = (TICK.as_secs_f64(), self.round_trip.as_secs_f64());
@@ -75,7 +76,7 @@ impl Link {
                 moved += connection.window / trip * share * tick * noise;
                 let most = self.each * trip;
                 if share < 1.0 {
-                    // What exceeds the link waits in its queue, or is lost.
+                    // Bytes beyond the link's rate wait in its queue, or are lost.
                     connection.window *= share.max(0.9);
                     connection.is_slow_start = false;
                 }
@@ -103,7 +104,7 @@ impl Link {
     }
 }
 
-/// A link of so many megabits a second, on which one connection reaches `each`.
+/// A link of this many megabits per second, on which one connection reaches `each`.
 fn link(round_trip_ms: u64, rate: f64, each: f64) -> Link {
     let bytes = |megabits| megabits * 1e6 / 8.0;
     let round_trip = Duration::from_millis(round_trip_ms);
@@ -117,7 +118,7 @@ fn a_long_lossy_link_has_all_connections_in_a_second() {
     assert!(auto.at(1.5) == 8 && auto.streams.is_sorted(), "{auto:?}");
     let (one, eight) = (lossy.run(256, 1, true).seconds, lossy.run(256, 8, true).seconds);
     assert!(auto.seconds < one / 2.5 && auto.seconds < eight * 1.25, "{one} {eight} {auto:?}");
-    // Half as many are tried, and are too few.
+    // Half as many are tested, and are too few.
     let long = lossy.auto(8192);
     assert!(long.mean_from(10.0) > 7.0, "{long:?}");
 }
@@ -129,7 +130,7 @@ fn on_a_link_that_one_connection_fills_there_is_soon_one() {
     {
         let full = link(trip, rate, 1e9);
         let auto = full.auto((rate * 8.0) as u64);
-        // What a connection leaves is taken up in many round trips.
+        // Free capacity is taken up in many round trips.
         let soon = 2.5 + 0.12 * trip as f64;
         assert!(auto.at(soon) == 1, "{trip} ms, {rate} Mbit/s: {auto:?}");
         assert!(auto.mean_from(soon) < 1.5, "{trip} ms, {rate} Mbit/s: {auto:?}");
@@ -152,7 +153,7 @@ fn there_are_as_many_as_are_of_use() {
 
 #[test]
 fn a_short_transfer_has_one() {
-    // It is over before more connections would gain anything.
+    // It ends before more connections would gain anything.
     let auto = link(1, 1000.0, 1e9).auto(64);
     assert!(auto.streams.iter().all(|&streams| streams == 1), "{auto:?}");
 }

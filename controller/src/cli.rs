@@ -223,7 +223,7 @@ mod tests {
         let hosts = built.find_subcommand("hosts").unwrap();
         assert_eq!(
             hosts.find_subcommand("import").unwrap().get_about().unwrap().to_string(),
-            "Take the hosts of an ssh client's configuration into the inventory, to be enrolled"
+            "Add the hosts of an ssh client configuration to the inventory, to be enrolled later"
         );
     }
 

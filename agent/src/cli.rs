@@ -11,7 +11,7 @@ use lariat_base::escape::escape;
 use crate::check::{self, EXIT_CONFIG};
 use crate::jobs::supervise;
 use crate::start::{self, StartError};
-use crate::{config, log, worker};
+use crate::{audit, config, log, worker};
 
 /// The agent of lariat: runs commands and moves files on this host for its fleet's controllers
 #[derive(Debug, Parser)]
@@ -31,6 +31,15 @@ struct Args {
 enum Command {
     /// Check configuration, certificate and keyring, and say what is wrong
     Check,
+    /// The record of what was done on this host
+    #[command(subcommand)]
+    Audit(AuditCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Say whether the record is whole, or else which line is wrong first: exits 0, or 1
+    Verify,
 }
 
 /// The agent's `main`.
@@ -60,6 +69,10 @@ pub fn main() -> ExitCode {
     match args.command {
         Some(Command::Check) => check::run(&args.config, &mut io::stdout(), &mut io::stderr())
             .unwrap_or(ExitCode::FAILURE),
+        Some(Command::Audit(AuditCommand::Verify)) => {
+            audit::verify(&args.config, &mut io::stdout(), &mut io::stderr())
+                .unwrap_or(ExitCode::from(255))
+        }
         None => run(&args),
     }
 }

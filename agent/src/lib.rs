@@ -5,6 +5,7 @@
 //! ends the agent.
 
 pub mod admission;
+pub mod audit;
 pub mod budget;
 pub mod capacity;
 pub mod check;

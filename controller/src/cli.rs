@@ -16,6 +16,7 @@ use crate::local::socket;
 use crate::outages::Outages;
 use crate::output;
 use crate::output::style::{self, Style, When};
+use crate::seen::Seen;
 use crate::shell_word::shell_word;
 use crate::status;
 
@@ -79,9 +80,12 @@ pub fn main() -> ExitCode {
             let outages = Outages::new(verbose);
             let local =
                 local.then(|| command.check_local().and_then(|()| socket(agent_config.as_deref())));
+            let seen = Seen::new(outages.clone());
             let done = local.transpose().and_then(|local| {
-                command.run(&Context { home, local, verbose, outages, syntax: Cli::command })
+                let (seen, syntax) = (seen.clone(), Cli::command);
+                command.run(&Context { home, local, verbose, outages, seen, syntax })
             });
+            seen.save();
             done.unwrap_or_else(|error| error.report(verbose))
         }
         Err(error) => usage(&error),

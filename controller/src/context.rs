@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::error::CliError;
 use crate::home::Home;
 use crate::outages::Outages;
+use crate::seen::Seen;
 
 /// The global options.
 pub(crate) struct Context {
@@ -16,6 +17,8 @@ pub(crate) struct Context {
     pub(crate) verbose: bool,
     /// Displays outages.
     pub(crate) outages: Outages,
+    /// What hosts have shown of their audits.
+    pub(crate) seen: Seen,
     /// Describes the complete command line, for completions and man pages.
     pub(crate) syntax: fn() -> clap::Command,
 }

@@ -90,7 +90,8 @@ impl Fleet {
         let client = Client::new(trust, key)
             .connect_timeout(connect_timeout)
             .reconnect(reconnect)
-            .observed_by(Arc::new(outages));
+            .observed_by(Arc::new(outages))
+            .witnessed_by(Arc::new(context.seen.keep_in(&home)));
         Ok(Self { way: Way::Enrolled(client), inventory })
     }
 

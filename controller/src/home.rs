@@ -25,6 +25,9 @@ pub(crate) const CA_KEY: &str = "ca.key";
 /// The directory of the controller's keys.
 pub(crate) const KEYS: &str = "keys";
 
+/// The directory of what hosts have shown of their audits.
+pub(crate) const SEEN: &str = "seen";
+
 /// The fleet's directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Home(PathBuf);
@@ -68,6 +71,11 @@ impl Home {
     /// The directory of the controller's keys.
     pub(crate) fn keys_directory(&self) -> PathBuf {
         self.0.join(KEYS)
+    }
+
+    /// The directory of what hosts have shown of their audits.
+    pub(crate) fn seen_directory(&self) -> PathBuf {
+        self.0.join(SEEN)
     }
 
     /// Whether the directory contains a fleet. An unreadable directory is an error.

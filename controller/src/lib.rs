@@ -23,6 +23,7 @@ mod outages;
 mod output;
 mod request_check;
 mod runtime;
+mod seen;
 mod shell_word;
 mod status;
 mod stdio;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
+use lariat_base::escape::escape;
 use lariat_base::lock::lock;
 use lariat_base::name::HostName;
 use lariat_client::{Lost, OutageObserver};
@@ -94,6 +95,20 @@ impl Outages {
     /// Switches to many hosts. If they have bars, those show the texts of [`Self::now`].
     pub(crate) fn hosts(&self, stderr: Printer, has_bars: bool) {
         self.lock().view = View::Hosts { stderr, has_bars };
+    }
+
+    /// Shows a line that everybody is to see, whatever else is on the screen.
+    pub(crate) fn warn(&self, text: &str) {
+        let text = &format!("lariat: {}", escape(text.as_bytes()));
+        match &mut self.lock().view {
+            View::Line => {
+                let begin = if is_at_line_start() { "" } else { "\n" };
+                write(&format!("{begin}{text}\n"));
+            }
+            View::Overlay => write(&overlaid(text)),
+            View::Bar(bar) => bar.resumed().suspend(|| write(&format!("{text}\n"))),
+            View::Hosts { stderr, .. } => stderr.put(format!("{text}\n").as_bytes()),
+        }
     }
 
     /// The current text of each host.

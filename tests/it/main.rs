@@ -9,6 +9,8 @@
 mod agent;
 mod alone;
 mod attributes;
+mod audit;
+mod audit_faults;
 mod batch;
 mod commands;
 mod content;

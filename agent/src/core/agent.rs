@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use lariat_base::name::BootId;
-use lariat_wire::protocol::audit::AuditHead;
 use tokio::sync::watch;
 
+use crate::audit::Audit;
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::job_shares::JobShares;
@@ -43,6 +43,8 @@ pub struct Agent {
     pub lanes: Lanes,
     /// What each key may use.
     pub budget: Budget,
+    /// The record of what is done.
+    pub audit: Audit,
 }
 
 /// The result of a reload.
@@ -70,15 +72,11 @@ impl Agent {
         Clock::new(SystemTime::now(), self.certified_since)
     }
 
-    /// The newest audit line on disk. The agent keeps no audit yet.
-    pub fn audit_head(&self) -> AuditHead {
-        AuditHead::default()
-    }
-
     /// Reloads configuration and keyring. If either has a mistake, both stay as they are.
     pub fn reload(&self) -> Reloaded {
         match read(&self.config_path) {
             Ok((config, keyring)) => {
+                self.audit.configure(&config.audit);
                 let old = self.config.send_replace(Arc::new(config));
                 self.keyring.send_replace(Arc::new(keyring));
                 Reloaded::Done(old.changed_at_start(&self.config()))

@@ -4,15 +4,18 @@
 mod act_as;
 mod again;
 mod agent;
+mod ending;
 mod event;
 mod looked_up;
+mod outcome;
 mod permit;
 mod session;
 
 pub use act_as::ActAs;
 pub use again::Again;
 pub use agent::{Agent, Reloaded};
-pub use event::{Event, Outcome};
+pub use event::Event;
 pub use looked_up::at_login;
+pub use outcome::{Digests, Done, Outcome};
 pub use permit::{Permit, decide, refuse};
 pub use session::Session;

@@ -4,6 +4,7 @@
 //! the beginning and the end of every request are reported here.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use lariat_wire::link::{LinkError, Outbox};
 use lariat_wire::protocol::failure::{Cause, Failure};
@@ -14,9 +15,11 @@ use lariat_wire::protocol::verb::Verb;
 use super::act_as::ActAs;
 use super::again::{Again, gone};
 use super::agent::Agent;
-use super::event::{Event, Outcome, Subject};
+use super::event::{Event, Subject};
 use super::looked_up::LookedUp;
+use super::outcome::Outcome;
 use super::session::Session;
+use crate::audit::{Act, CannotRecord};
 use crate::keyring::Entry;
 use crate::policy::{self, Grant};
 
@@ -30,32 +33,68 @@ pub struct Permit<'a> {
     key: Arc<Entry>,
     act_as: ActAs,
     grant: Grant,
+    /// What the audit tells of it, unless it only looks.
+    act: Option<Act>,
+    /// The number of the audit's line of its beginning.
+    began: Option<u64>,
+    since: Instant,
     is_finished: bool,
 }
 
 /// Decides on a request of this session, and reports its beginning if it is permitted.
 pub fn decide<'a>(session: &'a Session, request: &Request) -> Result<Permit<'a>, Failure> {
     let (verb, subject) = (request.verb(), Subject::of(request));
-    match permitted(session, request) {
-        Ok((key, act_as, grant)) => {
-            session.is_answered.set(false);
-            Event::Began { verb, subject: &subject }.tell();
-            Ok(Permit { session, verb, subject, key, act_as, grant, is_finished: false })
+    let mut act = Act::of(request, session.agent.config().audit.argv);
+    let failure = match permitted(session, request) {
+        Ok(Permitted { key, act_as, grant, rule }) => {
+            act.iter_mut().for_each(|act| act.served_as(act_as.user(), &rule));
+            let began = Event::Began { verb, subject: &subject, act: act.as_ref() }.report(session);
+            match began {
+                Ok(began) => {
+                    session.is_answered.set(false);
+                    let (since, is_finished) = (Instant::now(), false);
+                    return Ok(Permit {
+                        session,
+                        verb,
+                        subject,
+                        key,
+                        act_as,
+                        grant,
+                        act,
+                        began,
+                        since,
+                        is_finished,
+                    });
+                }
+                Err(CannotRecord) => Failure::request(Cause::CannotRecord),
+            }
         }
-        Err(failure) => {
-            Event::Refused { verb, subject: &subject, failure: &failure }.tell();
-            Err(failure)
-        }
-    }
+        Err(failure) => failure,
+    };
+    let refused = Event::Refused { verb, subject: &subject, act: act.as_ref(), failure: &failure };
+    // Only a beginning can fail to be reported.
+    let _ = refused.report(session);
+    Err(failure)
 }
 
-fn permitted(session: &Session, request: &Request) -> Result<(Arc<Entry>, ActAs, Grant), Failure> {
+/// What a permit is made of.
+struct Permitted {
+    key: Arc<Entry>,
+    act_as: ActAs,
+    grant: Grant,
+    /// The place of the rule.
+    rule: String,
+}
+
+fn permitted(session: &Session, request: &Request) -> Result<Permitted, Failure> {
     request.check()?;
     let key = session.present_key().ok_or_else(|| gone(request))?;
     let looked_up = LookedUp::new(&session.agent, &session.origin, &key, request, None);
-    let grant = policy::decide(&key, request, &looked_up.facts())?;
+    let facts = looked_up.facts();
+    let grant = policy::decide(&key, request, &facts)?;
+    let rule = facts.at(grant.line);
     session.charge(buffers(request))?;
-    Ok((key, looked_up.act_as?, grant))
+    Ok(Permitted { key, act_as: looked_up.act_as?, grant, rule })
 }
 
 /// Ends a request that was not permitted: posts the failure and the request's `Finished`.
@@ -65,7 +104,7 @@ pub fn refuse(agent: &Agent, outbox: &Outbox, failure: &Failure) -> Result<(), L
 }
 
 fn finished(agent: &Agent, outbox: &Outbox) -> Result<(), LinkError> {
-    outbox.post(&Finished { audit: agent.audit_head() })
+    outbox.post(&Finished { audit: agent.audit.head() })
 }
 
 /// Bytes that a request takes whatever its content: its buffers, those of TLS, and those of its threads. What
@@ -75,6 +114,7 @@ fn buffers(request: &Request) -> usize {
     match request {
         Request::Job(JobRequest::Kill(_)) => 0,
         Request::Job(_) => 768 * KIB,
+        Request::Audit(_) => 512 * KIB,
         Request::File(request) => 3072 * KIB + FileRequest::memory(request),
     }
 }
@@ -107,7 +147,11 @@ impl Permit<'_> {
     }
 
     fn tell(&self, outcome: &Outcome) {
-        Event::Finished { verb: self.verb, subject: &self.subject, outcome }.tell();
+        let Self { session, verb, subject, act, began, since, .. } = self;
+        let (act, took) = (act.as_ref(), since.elapsed());
+        let finished = Event::Finished { verb: *verb, subject, act, began: *began, took, outcome };
+        // Only a beginning can fail to be reported.
+        let _ = finished.report(session);
     }
 }
 

@@ -7,7 +7,7 @@ use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use lariat_wire::protocol::job::Reading;
 
 use super::{detached, follow, unread};
-use crate::core::{Outcome, Permit, Session};
+use crate::core::{Digests, Outcome, Permit, Session};
 use crate::jobs::channel::ToSupervisor;
 use crate::jobs::{Found, JobStatus};
 use crate::transport::SessionLink;
@@ -56,7 +56,7 @@ pub(super) async fn go_on(
             }
             JobStatus::Over(exit) if record.detached => {
                 link.outbox().post(&exit)?;
-                return permit.finish(link.outbox(), &Outcome::Exited(exit));
+                return permit.finish(link.outbox(), &Outcome::Exited(exit, Digests::default()));
             }
             JobStatus::Over(exit) => match unread::Unread::open(directory, exit, received) {
                 Ok(Some(unread)) => return unread.serve(link, job, permit, session).await,

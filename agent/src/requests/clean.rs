@@ -9,7 +9,7 @@ use lariat_wire::protocol::tree::Missed;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::transfer::transfer_ended;
-use crate::core::Outcome;
+use crate::core::{Done, Outcome};
 use crate::files::Files;
 
 /// Removes the files, and reports how many there were.
@@ -34,7 +34,9 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
             }
             link.outbox().post(&cleaned)?;
             let Cleaned { files, bytes } = cleaned;
-            Ok(Outcome::Done(format!("{files} files of {bytes} bytes")))
+            let text = format!("{files} files of {bytes} bytes");
+            let (files, bytes) = (Some(files), Some(bytes));
+            Ok(Outcome::Done(Done { text, files, bytes, sum: None }))
         }
         Err(TransferError::Local(failure)) => Ok(Outcome::Failed(failure)),
         Err(error) => transfer_ended(Err(error)),

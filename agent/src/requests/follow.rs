@@ -18,7 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use crate::core::{Outcome, Permit, Session};
+use super::digest::StreamDigest;
+use crate::core::{Digests, Outcome, Permit, Session};
 use crate::jobs::channel::{self, ChannelError, ToSupervisor};
 use crate::jobs::{Commands, Event, Events, Stream};
 use crate::policy::Rule;
@@ -61,7 +62,9 @@ pub(super) async fn follow(
 ) -> Result<(), LinkError> {
     let input = permit.grant().input;
     let permit = Cell::new(Some(permit));
-    let mut outgoing = Outgoing { writer: &mut link.writer, events, sent, permit: &permit };
+    let digests = <[StreamDigest; 2]>::default();
+    let mut outgoing =
+        Outgoing { writer: &mut link.writer, events, sent, digests, permit: &permit };
     let ended = tokio::select! {
         biased;
         released = incoming(&mut link.reader, &commands, input, &permit) => released,
@@ -186,6 +189,8 @@ struct Outgoing<'a, 's, W> {
     writer: &'a mut Writer<W>,
     events: Events,
     sent: Ack,
+    /// Of what was sent.
+    digests: [StreamDigest; 2],
     /// Finished with the last frame that the agent sends for this request.
     permit: &'a Cell<Option<Permit<'s>>>,
 }
@@ -201,7 +206,10 @@ impl<W: AsyncWrite + Unpin> Outgoing<'_, '_, W> {
             self.output(ends, &mut buffer, session).await?;
             if let Some(exit) = exit.take_if(|exit| self.sent == totals(*exit)) {
                 self.writer.outbox().post(&exit)?;
-                finish(self.permit, self.writer.outbox(), &Outcome::Exited(exit))?;
+                let [stdout, stderr] = std::mem::take(&mut self.digests);
+                let (stdout, stderr) = (stdout.of(exit.stdout), stderr.of(exit.stderr));
+                let outcome = Outcome::Exited(exit, Digests { stdout, stderr });
+                finish(self.permit, self.writer.outbox(), &outcome)?;
                 // The supervisor has nothing more to report, and may end.
                 return Err(tokio::select! {
                     () = session.stopped() => Broken::Stopped,
@@ -267,6 +275,7 @@ impl<W: AsyncWrite + Unpin> Outgoing<'_, '_, W> {
         if len == 0 {
             return Err(ChannelError::Malformed.into());
         }
+        self.digests[stream as usize].update(from, &buffer[..len]);
         self.writer.bulk(kind, &from.to_le_bytes(), &buffer[..len]).await?;
         Ok(len as u64)
     }

@@ -20,7 +20,7 @@ pub(super) async fn serve(
     let outcome = match signal(kill, session).await {
         Ok(()) => {
             link.outbox().post(&Killed)?;
-            Outcome::Done(format!("sent signal {}", kill.signal.number))
+            Outcome::Done(format!("sent signal {}", kill.signal.number).into())
         }
         Err(failure) => Outcome::Failed(failure),
     };

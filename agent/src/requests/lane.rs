@@ -37,7 +37,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
     match done {
         Ok(()) => {
             let taken = taken.into_inner();
-            Ok(Outcome::Done(format!("{taken} chunks on lane {}", lane.number)))
+            Ok(Outcome::Done(format!("{taken} chunks on lane {}", lane.number).into()))
         }
         Err(
             TransferError::Local(failure)

@@ -28,7 +28,8 @@ pub(super) async fn serve(
         let more = !rest.is_empty();
         link.send(&Listed { jobs, more }).await?;
         if !more {
-            return permit.finish(link.outbox(), &Outcome::Done(format!("{count} of them")));
+            let listed = Outcome::Done(format!("{count} of them").into());
+            return permit.finish(link.outbox(), &listed);
         }
         jobs = rest;
     }

@@ -5,8 +5,10 @@
 
 mod as_user;
 mod attach;
+mod audit;
 mod clean;
 mod detached;
+mod digest;
 pub(crate) mod file_work;
 mod find;
 mod follow;
@@ -45,6 +47,7 @@ pub async fn serve(
             JobRequest::Logs(logs) => Box::pin(logs::serve(link, logs, permit, session)).await,
             JobRequest::Kill(kill) => Box::pin(kill::serve(link, kill, permit, session)).await,
         },
+        Request::Audit(request) => Box::pin(audit::serve(link, request, permit, session)).await,
         Request::File(request) => Box::pin(as_user::serve(link, request, permit, session)).await,
     }
 }

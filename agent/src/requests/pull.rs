@@ -7,8 +7,8 @@ use lariat_wire::protocol::pull::Pull;
 use lariat_wire::protocol::tree::{Changed, Root, Settled};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::transfer::{Logged, dry_run, transfer_ended};
-use crate::core::Outcome;
+use super::transfer::{Logged, dry_run, file_done, transfer_ended, tree_done};
+use crate::core::{Done, Outcome};
 use crate::files::{self, Files};
 
 /// Sends a file or a tree.
@@ -34,7 +34,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
             let settled =
                 Settled { path: pull.source, files: 0, bytes: 0, done: Changed::default() };
             link.outbox().post(&settled)?;
-            Ok(Outcome::Done("left out".to_owned()))
+            Ok(Outcome::Done("left out".to_owned().into()))
         }
         Err(failure) => Ok(Outcome::Failed(failure)),
     }
@@ -45,14 +45,13 @@ async fn give<S: AsyncRead + AsyncWrite>(
     source: &mut Source,
     how: SendOptions,
     files: &Files,
-) -> Result<String, TransferError> {
+) -> Result<Done, TransferError> {
     let (cancel, mut sent) = (Cancel::default(), Transferred::default());
     tokio::select! {
         done = send(link, source, how, &Unwatched, &cancel, &mut sent) => done?,
         never = files.stopping(&cancel) => match never {},
     };
-    let Transferred { sent, moved, size, .. } = sent;
-    Ok(format!("{size} bytes, of which {moved} went, as {sent}"))
+    Ok(file_done(&sent, "went"))
 }
 
 async fn serve_tree<S: AsyncRead + AsyncWrite>(
@@ -70,9 +69,5 @@ async fn serve_tree<S: AsyncRead + AsyncWrite>(
         done = send_tree(link, source, Avoid::new(), pull.sending, &Logged, &cancel, &mut counts) => done,
         never = files.stopping(&cancel) => match never {},
     };
-    let Counts { sent, moved, .. } = counts;
-    let summary = done.map(|Settled { files, bytes, .. }| {
-        format!("{files} files of {bytes} bytes, of which {moved} went, as {sent}")
-    });
-    transfer_ended(summary)
+    transfer_ended(done.map(|settled| tree_done(&settled, &counts, "went")))
 }

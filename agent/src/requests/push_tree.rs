@@ -6,12 +6,12 @@ use lariat_engine::TransferError;
 use lariat_engine::tree::{Counts, TreeArrival, receive_tree};
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::failure::Failure;
-use lariat_wire::protocol::tree::{PushTree, Settled};
+use lariat_wire::protocol::tree::PushTree;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
-use super::transfer::{Logged, transfer_ended};
-use crate::core::Outcome;
+use super::transfer::{Logged, transfer_ended, tree_done};
+use crate::core::{Done, Outcome};
 use crate::files::{Files, ReceivedTree};
 use crate::transfers::Running;
 
@@ -46,16 +46,14 @@ async fn take<S: AsyncRead + AsyncWrite>(
     arrival: TreeArrival,
     running: &Running,
     files: &Files,
-) -> Result<String, TransferError> {
+) -> Result<Done, TransferError> {
     let mut counts = Counts::default();
     let cancel = &running.cancel;
     let settled = tokio::select! {
         done = receive_tree(link, arrival, &Logged, cancel, &mut counts) => done?,
         never = files.stopping(cancel) => match never {},
     };
-    let Counts { sent, moved, .. } = counts;
-    let Settled { files, bytes, .. } = settled;
-    Ok(format!("{files} files of {bytes} bytes, of which {moved} came, as {sent}"))
+    Ok(tree_done(&settled, &counts, "came"))
 }
 
 /// Locks the root, waiting for an older transfer that has been cancelled to release it.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use lariat_base::escape::escape;
-use lariat_wire::auth::agent::LoggedIn;
+use lariat_wire::auth::agent::{LoggedIn, Refused};
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet, yield_now};
 use tokio::time::{interval, sleep, sleep_until};
@@ -26,6 +26,7 @@ use tracing::{debug, error, info, warn};
 use crate::admission::{
     Admission, Hear, Outcome, Progress, Rules, Slot, Source, Tell, Verdict, progress,
 };
+use crate::audit::{FailedLogin, Refusal};
 use crate::budget::{Exhausted, Holder, Resource};
 use crate::config;
 use crate::core::{Agent, Reloaded, Session};
@@ -49,7 +50,7 @@ const SENT_AWAY: usize = 64;
 /// The pause before accepting again when descriptors or memory ran out.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How often old jobs are swept.
+/// How often old jobs and old lines of the audit are swept.
 const SWEEP: Duration = Duration::from_secs(3600);
 
 type Greeted = Result<Authenticated, Rejected>;
@@ -148,6 +149,7 @@ impl Server {
         let agent = Arc::clone(&self.agent);
         let keyring = agent.keyring();
         tokio::task::spawn_blocking(move || {
+            agent.audit.drop_old();
             agent.jobs.sweep(SystemTime::now(), |key| Holder::named(key, &keyring).is_owner());
         });
     }
@@ -239,6 +241,9 @@ impl Server {
                 Outcome::Nothing
             }
             Ok((_, Err(rejected))) => {
+                if let Rejected::Denied { refused, why } = &rejected {
+                    self.login_failed(peer, *refused, why);
+                }
                 if self.is_news(peer, rejected.sort()) {
                     warn!(%peer, "not let in: {rejected}");
                 } else {
@@ -256,6 +261,16 @@ impl Server {
         self.admission.ended(place, outcome, Instant::now());
     }
 
+    fn login_failed(&self, peer: SocketAddr, refused: Refused, why: &str) {
+        let keyring = self.agent.keyring();
+        let known = match refused {
+            Refused::Key(id) | Refused::Now(id) => keyring.entry(id),
+            Refused::Malformed | Refused::Version | Refused::Randomness(_) => None,
+        };
+        let refusal = Refusal::of_login(known.map(Arc::as_ref), &refused);
+        self.agent.audit.refused(&refusal, &[&refusal, &FailedLogin::new(peer, why)]);
+    }
+
     /// Whether a line of this kind about this source is to be logged now.
     fn is_news(&mut self, peer: SocketAddr, sort: &str) -> bool {
         let sort = format!("not let in from {}: {sort}", Source::of(peer.ip()));
@@ -263,8 +278,9 @@ impl Server {
     }
 
     fn tell_folded(&mut self) {
-        for line in self.folded.take(Instant::now()) {
-            warn!("{line} in the last minute");
+        for (sort, count) in self.folded.take(Instant::now()) {
+            let sort = sort.as_deref().unwrap_or("from other sources");
+            warn!("{sort}: {count} more in the last minute");
         }
     }
 

@@ -99,13 +99,14 @@ pub(super) async fn send_away(
 }
 
 fn run(arrived: Authenticated, session: &Session) {
-    Event::LoggedIn.tell();
+    // Only a beginning can fail to be reported.
+    let _ = Event::LoggedIn.report(session);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(serve(arrived.connection, &arrived.login, session)),
         Err(error) => Err(error.into()),
     };
-    Event::LoggedOut { why: result.err().map(|error| error.to_string()) }.tell();
+    let _ = Event::LoggedOut { why: result.err().map(|error| error.to_string()) }.report(session);
 }
 
 async fn serve(
@@ -223,7 +224,8 @@ fn job_of(request: &Request) -> Option<JobId> {
         Request::Job(JobRequest::Run(run)) => Some(run.job),
         Request::Job(JobRequest::Attach(attach)) => Some(attach.job),
         Request::Job(JobRequest::List(_) | JobRequest::Logs(_) | JobRequest::Kill(_))
-        | Request::File(_) => None,
+        | Request::File(_)
+        | Request::Audit(_) => None,
     }
 }
 
@@ -240,7 +242,7 @@ fn welcome(login: &LoggedIn, key: &Entry, agent: &Agent) -> Vec<u8> {
         time_ms: milliseconds(SystemTime::now()),
         verbs: *key.verbs,
         limits: KeyLimits { sessions: limit(key.max_sessions), jobs: limit(key.max_jobs) },
-        audit: agent.audit_head(),
+        audit: agent.audit.head(),
         notes: UnreadNotes::default(),
     };
     hello_frame(Kind::Welcome, &login.welcome(said))

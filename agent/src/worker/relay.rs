@@ -11,9 +11,11 @@ use lariat_wire::codec;
 use lariat_wire::frame::Header;
 use lariat_wire::link::{Frame, Link, LinkError, Reader, RelayError, Writer};
 use lariat_wire::memory::Charge;
-use lariat_wire::protocol::Message;
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::request::FileRequest;
+use lariat_wire::protocol::transfer::{self, Offer};
+use lariat_wire::protocol::tree::Settled;
+use lariat_wire::protocol::{Kind, Message};
 use rustix::process::Signal;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -23,7 +25,7 @@ use tracing::warn;
 use super::Begin;
 use super::kinds::may_say;
 use super::process::{self, Worker};
-use crate::core::{Outcome, Session};
+use crate::core::{Done, Outcome, Session};
 use crate::policy::path::Root;
 use crate::transfers::Running;
 use crate::transport::SessionLink;
@@ -41,8 +43,8 @@ const KEEPING: Duration = Duration::from_secs(10);
 /// How a worker's service ended.
 enum End {
     /// The worker closed its socket, as it does after its last frame. Holds the failure that it reported, if
-    /// any.
-    Finished(Option<Failure>),
+    /// any, and what it did.
+    Finished(Option<Failure>, Done),
     /// The worker was asked to end, and did not.
     Overdue(Cause),
     /// The worker broke the protocol.
@@ -98,10 +100,11 @@ pub(crate) async fn relay(
             return failed(link, Failure::request(cause));
         }
         End::Broken(error) => error.to_string(),
-        End::Finished(failure) => match worker.ended(ENDING).await? {
+        End::Finished(failure, done) => match worker.ended(ENDING).await? {
             Some(status) if status.success() => {
                 let failed = failure.map(|failure| Outcome::Over(failure.to_string()));
-                return Ok(failed.unwrap_or_else(|| Outcome::Done(format!("as {}", user.name()))));
+                let text = format!("as {}", user.name());
+                return Ok(failed.unwrap_or(Outcome::Done(Done { text, ..done })));
             }
             // The controller gave the request up and cut the worker off in the middle: not its fault.
             _ if abandoned.get() => return Ok(Outcome::Abandoned),
@@ -223,7 +226,7 @@ impl FromWorker<'_> {
         worker: &mut Reader<R>,
         controller: &mut Writer<W>,
     ) -> End {
-        let mut failure = None;
+        let (mut failure, mut done) = (None, Done::default());
         loop {
             let next = tokio::select! {
                 biased;
@@ -233,7 +236,7 @@ impl FromWorker<'_> {
             let frame = match next {
                 Ok(Some(frame)) => frame,
                 // Its exit status tells whether it ended in order.
-                Ok(None) | Err(LinkError::Cut) => return End::Finished(failure),
+                Ok(None) | Err(LinkError::Cut) => return End::Finished(failure, done),
                 Err(error) => return End::Broken(error),
             };
             if !may_say(self.request, frame.kind) {
@@ -242,13 +245,37 @@ impl FromWorker<'_> {
             if frame.kind == Failure::KIND {
                 failure = worker.message::<Failure>().ok();
             }
+            said(self.request, frame.kind, worker, &mut done);
             match controller.relay(frame, worker, &mut self.buffer).await {
                 Ok(()) => {}
                 Err(RelayError::To(error)) => return End::Controller(error),
-                Err(RelayError::From(LinkError::Cut)) => return End::Finished(failure),
+                Err(RelayError::From(LinkError::Cut)) => return End::Finished(failure, done),
                 Err(RelayError::From(error)) => return End::Broken(error),
             }
         }
+    }
+}
+
+/// Notes what the worker's messages say of its work, for the audit.
+fn said<R: AsyncRead + Unpin>(
+    request: &FileRequest,
+    kind: Kind,
+    worker: &Reader<R>,
+    done: &mut Done,
+) {
+    if kind == Settled::KIND
+        && let Ok(Settled { files, bytes, .. }) = worker.message()
+    {
+        (done.files, done.bytes) = (Some(files), Some(bytes));
+    } else if kind == Offer::KIND
+        && let Ok(Offer { size, .. }) = worker.message()
+    {
+        done.bytes = size;
+    } else if kind == transfer::Done::KIND
+        && let (Ok(transfer::Done { hash, .. }), FileRequest::Push(push)) =
+            (worker.message(), request)
+    {
+        (done.bytes, done.sum) = (push.offer.size, hash);
     }
 }
 

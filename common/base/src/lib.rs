@@ -2,6 +2,7 @@
 //!
 //! Nothing here opens a socket, or knows a message or the content of any one file.
 
+pub mod audit;
 pub mod certificate;
 pub mod clock;
 pub mod escape;

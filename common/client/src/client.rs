@@ -11,6 +11,7 @@ use crate::connect::{Connector, Peer, Route, Trust};
 use crate::dial::{Dial, Tcp};
 use crate::host::{HostHandle, Limits, Met};
 use crate::outage::OutageObserver;
+use crate::witness::Witness;
 
 /// Connects to the hosts of one fleet with one key.
 pub struct Client {
@@ -19,6 +20,7 @@ pub struct Client {
     limits: Limits,
     met: Met,
     observer: Arc<dyn OutageObserver>,
+    witness: Arc<dyn Witness>,
 }
 
 impl Client {
@@ -35,6 +37,7 @@ impl Client {
             limits: Limits::default(),
             met: Met::default(),
             observer: Arc::new(()),
+            witness: Arc::new(()),
         }
     }
 
@@ -58,11 +61,17 @@ impl Client {
         Self { observer, ..self }
     }
 
+    /// Reports to `witness` what hosts show of their audits.
+    #[must_use]
+    pub fn witnessed_by(self, witness: Arc<dyn Witness>) -> Self {
+        Self { witness, ..self }
+    }
+
     /// A handle for a host, which is not connected yet.
     pub fn host(&self, peer: Peer) -> HostHandle {
         let connector = Arc::clone(&self.connector);
         let (met, observer) = (self.met.clone(), Arc::clone(&self.observer));
-        let route = Route::Network { connector, peer };
+        let route = Route::Network { connector, peer, witness: Arc::clone(&self.witness) };
         HostHandle::new(route, self.key, self.limits, met, observer)
     }
 }

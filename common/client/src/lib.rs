@@ -7,6 +7,7 @@
 //! each host ([`Peer`]).
 
 mod address;
+mod audit;
 mod backoff;
 mod broken;
 mod client;
@@ -18,8 +19,10 @@ mod retry;
 pub mod run;
 pub mod transfer;
 mod watch;
+mod witness;
 
 pub use address::{Address, BadAddress, DEFAULT_PORT};
+pub use audit::AuditPart;
 pub use backoff::{Flapping, is_broken_connection, may_come_back};
 pub use broken::Broken;
 pub use client::Client;
@@ -30,3 +33,4 @@ pub use lariat_engine::Progress;
 pub use outage::{Lost, Outage, OutageObserver};
 pub use retry::{AskError, Retry};
 pub use watch::Watched;
+pub use witness::{Shown, Witness};

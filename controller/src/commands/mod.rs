@@ -1,6 +1,7 @@
 //! The verbs, one per file: its arguments, what it does, how it reports. This is the only list of them.
 
 mod attach;
+mod audit;
 mod batch;
 mod clean;
 mod completions;
@@ -70,6 +71,8 @@ pub(crate) enum Command {
     Attach(attach::Args),
     /// Send a signal to a job
     Kill(kill::Args),
+    /// Show, copy or verify the record of what was done on hosts
+    Audit(audit::Args),
     /// Show the results of the last command over several hosts
     Last(last::Args),
     /// Take a tour on this machine, with a temporary fleet
@@ -94,7 +97,8 @@ impl Command {
             | Self::Jobs(_)
             | Self::Logs(_)
             | Self::Attach(_)
-            | Self::Kill(_) => Ok(()),
+            | Self::Kill(_)
+            | Self::Audit(_) => Ok(()),
             Self::Init(_)
             | Self::Enroll(_)
             | Self::Forget(_)
@@ -128,6 +132,7 @@ impl Command {
             Self::Logs(args) => logs::run(&args, context),
             Self::Attach(args) => attach::run(&args, context),
             Self::Kill(args) => kill::run(&args, context),
+            Self::Audit(args) => audit::run(&args, context),
             Self::Last(args) => last::run(&args, context),
             Self::Demo(args) => demo::run(args, context),
             Self::Completions(args) => completions::run(args, context),

@@ -14,6 +14,7 @@ use super::local;
 use super::peer::Peer;
 use super::session::Session;
 use crate::address::Address;
+use crate::witness::Witness;
 
 /// The route to one host.
 #[derive(Clone)]
@@ -24,6 +25,8 @@ pub(crate) enum Route {
         connector: Arc<Connector>,
         /// The host.
         peer: Peer,
+        /// Remembers what the host shows of its audit.
+        witness: Arc<dyn Witness>,
     },
     /// To the agent on this machine, over its socket.
     Local {
@@ -68,8 +71,12 @@ impl Route {
         stage: &Cell<Stage>,
     ) -> Result<Session, ConnectError> {
         match self {
-            Self::Network { connector, peer } => {
-                connector.connect(peer, first, limit, eager, stage).await
+            Self::Network { connector, peer, witness } => {
+                let mut shown = witness.connecting(peer);
+                let mut session = connector.connect(peer, first, limit, eager, stage).await?;
+                shown(session.welcome.audit);
+                session.link.reader.on_audit(shown);
+                Ok(session)
             }
             Self::Local { name, socket } => local::connect(name, socket, first, limit, stage).await,
         }

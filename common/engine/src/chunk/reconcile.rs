@@ -120,8 +120,8 @@ mod tests {
         let missing = |have: &[Range], chunks| indices(&missing(have, chunks)).collect::<Vec<_>>();
         assert_eq!(missing(&HAVE, 7), [0, 3, 4, 6]);
         assert_eq!(missing(&[], 2), [0, 1]);
-        assert_eq!(missing(&[Range { first: 0, count: 2 }], 2), []);
-        assert_eq!(missing(&[], 0), []);
+        assert!(missing(&[Range { first: 0, count: 2 }], 2).is_empty());
+        assert!(missing(&[], 0).is_empty());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf, split};
 pub use hello::{hello_frame, read_hello};
 pub use outbox::Outbox;
 pub use pulse::Pulse;
-pub use reader::{Frame, Reader};
+pub use reader::{Frame, OnAudit, Reader};
 pub use traffic::Traffic;
 pub use writer::{RelayError, Writer, message_frame};
 

@@ -30,6 +30,9 @@ const FREE: usize = 64 * 1024;
 /// Marks pings of the link itself. A `Pong` with this nonce needs no `Ping` before it: it is a sign of life.
 const OWN_PING: u64 = u64::MAX;
 
+/// What is called with a line of an audit.
+pub type OnAudit = Box<dyn FnMut(AuditHead) + Send + Sync>;
+
 /// Reads frames, answers pings, and notices when the peer is gone.
 pub struct Reader<R> {
     stream: R,
@@ -43,8 +46,8 @@ pub struct Reader<R> {
     held: Option<Header>,
     /// The agent has sent its last frame of the current request.
     finished: bool,
-    /// The newest audit line that the agent has reported.
-    audit: Option<AuditHead>,
+    /// Gets the newest audit line whenever the agent reports it.
+    on_audit: Option<OnAudit>,
     /// For the space of `payload` beyond [`FREE`].
     charge: Charge,
     waiting: Option<Waiting>,
@@ -108,7 +111,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             bulk_left: 0,
             held: None,
             finished: false,
-            audit: None,
+            on_audit: None,
             waiting: None,
             pulse: Pulse::default(),
             traffic: Traffic::default(),
@@ -156,7 +159,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 }
                 kind if kind.is_hello() => return Err(LinkError::Unexpected(kind)),
                 Kind::Finished => {
-                    self.audit = Some(self.message::<Finished>()?.audit);
+                    let Finished { audit } = self.message()?;
+                    if let Some(told) = &mut self.on_audit {
+                        told(audit);
+                    }
                     if request == present {
                         self.finished = true;
                         return Ok(None);
@@ -204,9 +210,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         std::mem::take(&mut self.finished)
     }
 
-    /// The newest audit line that the agent has reported on this connection, after its welcome.
-    pub fn audit(&self) -> Option<AuditHead> {
-        self.audit
+    /// Calls `told` with the newest audit line whenever the agent reports it.
+    pub fn on_audit(&mut self, told: OnAudit) {
+        self.on_audit = Some(told);
     }
 
     /// The payload of the last control frame.

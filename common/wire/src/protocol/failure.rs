@@ -113,6 +113,8 @@ pub enum Cause {
     },
     /// The directory to be cleared is `/` or a home directory, and no limit was given.
     Unbounded,
+    /// The host can't write the request into its audit.
+    CannotRecord,
 }
 
 /// What a key can have only a limited amount of.
@@ -273,6 +275,9 @@ impl fmt::Display for Cause {
             ),
             Self::Unbounded => f.write_str(
                 "--delete would clear this directory itself: give a bound by --max-delete N",
+            ),
+            Self::CannotRecord => f.write_str(
+                "this host can't write into its audit, and so does nothing; see the agent's log, or make room on its disk with a key that has the verb keys",
             ),
             Self::NotKept => f.write_str(
                 "its output goes to the command that runs it, and is not kept; only detached jobs have logs",

@@ -1,7 +1,9 @@
 //! The bytes of each message, so that no change of an encoder or a type goes unnoticed. They are the examples
 //! of docs/PROTOCOL.md.
 
-use super::audit::AuditHead;
+use super::audit::{
+    AcceptAudit, AuditAccepted, AuditEnd, AuditFile, AuditHead, AuditStart, ReadAudit,
+};
 use super::clean::{Clean, Cleaned};
 use super::exec::{
     Ack, Attach, Command, End, Exit, Release, Resize, Run, Signal, Started, StdinEnd, StdinTaken,
@@ -178,6 +180,12 @@ fn every_message_has_the_bytes_of_the_document() {
     trees(s, &offer);
     check(s, &Failure::request(Cause::NoSuchJob { up_ms: 5 }));
     check(s, &Failure::request(Cause::NotAsUser("www".to_owned())));
+    check(s, &ReadAudit { from: AuditStart::Behind { first: 120, offset: 4096 } });
+    check(s, &ReadAudit { from: AuditStart::Since(5) });
+    check(s, &AuditFile { first: 120, offset: 4096 });
+    check(s, &AuditEnd { last: audit });
+    check(s, &AcceptAudit { seen: audit });
+    check(s, &AuditAccepted);
     assert!(seen.missing.is_empty(), "docs/PROTOCOL.md lacks {}", seen.missing.join("\n"));
     for kind in Kind::ALL {
         let left = !kind.is_bulk() && !kind.is_hello() && !seen.kinds.contains(kind);

@@ -146,13 +146,26 @@ kinds! {
     Changes = 0x58,
     /// The tree is on disk: [`super::tree::Settled`].
     Settled = 0x59,
+
+    /// Read the audit: [`super::audit::ReadAudit`].
+    ReadAudit = 0x68,
+    /// A file of the audit follows: [`super::audit::AuditFile`].
+    AuditFile = 0x69,
+    /// Bulk: the file's next bytes.
+    AuditBytes = 0x6a,
+    /// Accept the audit as it is: [`super::audit::AcceptAudit`].
+    AcceptAudit = 0x6b,
+    /// The audit has a note of that: [`super::audit::AuditAccepted`].
+    AuditAccepted = 0x6c,
+    /// All of the audit was sent: [`super::audit::AuditEnd`].
+    AuditEnd = 0x6d,
 }
 
 impl Kind {
     /// Whether the payload is raw bytes that never pass through serde.
     pub const fn is_bulk(self) -> bool {
-        use Kind::{Chunk, Literal, Pack, Pieces, Stderr, Stdin, Stdout};
-        matches!(self, Stdout | Stderr | Stdin | Chunk | Pieces | Literal | Pack)
+        use Kind::{AuditBytes, Chunk, Literal, Pack, Pieces, Stderr, Stdin, Stdout};
+        matches!(self, Stdout | Stderr | Stdin | Chunk | Pieces | Literal | Pack | AuditBytes)
     }
 
     /// Whether frames of this kind come before authentication.

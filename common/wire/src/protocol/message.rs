@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::invalid::Invalid;
 use super::kind::Kind;
-use super::{clean, exec, failure, job, pull, session, transfer, tree};
+use super::{audit, clean, exec, failure, job, pull, session, transfer, tree};
 use crate::codec;
 
 /// A control message.
@@ -86,4 +86,9 @@ messages! {
     End: tree::End;
     Changes: tree::Changes;
     Settled: tree::Settled;
+    ReadAudit: audit::ReadAudit;
+    AuditFile: audit::AuditFile;
+    AuditEnd: audit::AuditEnd;
+    AcceptAudit: audit::AcceptAudit;
+    AuditAccepted: audit::AuditAccepted;
 }

@@ -1,6 +1,7 @@
 //! The requests: a table of their types, the verbs that they need, and the users that they act as.
 
 use super::Kind;
+use super::audit::{AcceptAudit, ReadAudit};
 use super::clean::Clean;
 use super::exec::{Attach, Run};
 use super::invalid::Invalid;
@@ -104,6 +105,14 @@ requests! {
         /// Add this connection to a transfer. It acts as the agent's own user; a worker's transfer has no lanes.
         Lane, Lane::verb, |_| None;
     }
+
+    /// Requests about the audit.
+    enum AuditRequest {
+        /// Read it.
+        ReadAudit, |_| Verb::Audit, |_| None;
+        /// Accept it as it is.
+        AcceptAudit, |_| Verb::Audit, |_| None;
+    }
 }
 
 /// A request of a controller; a session serves one at a time.
@@ -114,6 +123,8 @@ pub enum Request {
     Job(JobRequest),
     /// About files.
     File(FileRequest),
+    /// About the audit.
+    Audit(AuditRequest),
 }
 
 /// Why a frame is not a request.
@@ -133,10 +144,13 @@ impl Request {
         if let Some(request) = JobRequest::decode(kind, payload) {
             return Ok(Self::Job(request?));
         }
-        match FileRequest::decode(kind, payload) {
-            Some(request) => Ok(Self::File(request?)),
-            None => Err(BadRequest::Kind(kind)),
+        if let Some(request) = FileRequest::decode(kind, payload) {
+            return Ok(Self::File(request?));
         }
+        if let Some(request) = AuditRequest::decode(kind, payload) {
+            return Ok(Self::Audit(request?));
+        }
+        Err(BadRequest::Kind(kind))
     }
 
     /// Checks what the types can't ensure.
@@ -144,6 +158,7 @@ impl Request {
         match self {
             Self::Job(request) => request.check(),
             Self::File(request) => request.check(),
+            Self::Audit(request) => request.check(),
         }
     }
 
@@ -152,6 +167,7 @@ impl Request {
         match self {
             Self::Job(request) => request.verb(),
             Self::File(request) => request.verb(),
+            Self::Audit(request) => request.verb(),
         }
     }
 
@@ -160,6 +176,7 @@ impl Request {
         match self {
             Self::Job(request) => request.user(),
             Self::File(request) => request.user(),
+            Self::Audit(request) => request.user(),
         }
     }
 }
@@ -167,7 +184,9 @@ impl Request {
 impl Kind {
     /// Whether a frame of this kind opens a request.
     pub fn is_request(self) -> bool {
-        JobRequest::KINDS.contains(&self) || FileRequest::KINDS.contains(&self)
+        JobRequest::KINDS.contains(&self)
+            || FileRequest::KINDS.contains(&self)
+            || AuditRequest::KINDS.contains(&self)
     }
 }
 
@@ -201,6 +220,6 @@ mod tests {
             assert_eq!(matches!(decoded, Err(BadRequest::Codec(_))), kind.is_request(), "{kind:?}");
             assert!(!(kind.is_request() && (kind.is_session() || kind.is_bulk())), "{kind:?}");
         }
-        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 10);
+        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 12);
     }
 }

@@ -1,0 +1,21 @@
+//! What hosts show of their audits, for whoever remembers it.
+
+use lariat_wire::protocol::audit::AuditHead;
+
+use crate::connect::Peer;
+
+/// Remembers the newest lines of audits that hosts show.
+pub trait Witness: Send + Sync {
+    /// A connection to this host is about to be begun. What the host shows on it goes to the result. An honest host
+    /// shows nothing on it that is older than what it had shown before this call.
+    fn connecting(&self, peer: &Peer) -> Shown;
+}
+
+/// Is called with each line that a host shows on a connection.
+pub type Shown = Box<dyn FnMut(AuditHead) + Send + Sync>;
+
+impl Witness for () {
+    fn connecting(&self, _: &Peer) -> Shown {
+        Box::new(|_| ())
+    }
+}

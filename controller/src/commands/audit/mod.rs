@@ -1,0 +1,37 @@
+//! `lariat audit`: what was done on hosts, and whether the record of it is whole.
+
+mod copy;
+mod pull;
+mod show;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::context::Context;
+use crate::error::CliError;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: AuditCommand,
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Show what was done on hosts
+    Show(show::Args),
+    /// Copy the record of hosts into a directory, or what is new of it
+    Pull(pull::Args),
+    /// Say whether the record of hosts is whole, and continues what this machine saw of it
+    Verify(verify::Args),
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
+    match &args.command {
+        AuditCommand::Show(args) => show::run(args, context),
+        AuditCommand::Pull(args) => pull::run(args, context),
+        AuditCommand::Verify(args) => verify::run(args, context),
+    }
+}

@@ -1,0 +1,230 @@
+//! This machine as a witness: what each host has shown of its audit, in `LARIAT_HOME/seen`, by host and enrollment.
+//!
+//! A connection is compared with what was known when it was begun, because lines that are shown on several
+//! connections at once may arrive in any order. What contradicts is told at once, and is not remembered.
+
+mod witnesses;
+
+use std::collections::HashMap;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use lariat_base::lock::lock;
+use lariat_base::name::HostName;
+use lariat_base::os_error::io_error;
+use lariat_client::{Peer, Shown};
+use lariat_wire::protocol::audit::AuditHead;
+use rustix::fs::FlockOperation;
+
+use crate::error::CliError;
+use crate::home::Home;
+use crate::outages::Outages;
+
+pub(crate) use witnesses::{Contradiction, Witness, Witnesses};
+
+/// The file that is locked while another one is rewritten.
+const LOCK: &str = ".lock";
+
+/// The file that takes another one's place. Only who has the lock writes it.
+const NEW: &str = ".new";
+
+/// Lines of a file that are not kept, with which it is rewritten.
+const LINES: usize = 64;
+
+/// What all hosts have shown. Clones share their state.
+#[derive(Clone)]
+pub(crate) struct Seen(Arc<Mutex<State>>);
+
+struct State {
+    directory: Option<PathBuf>,
+    hosts: HashMap<HostName, Host>,
+    outages: Outages,
+}
+
+/// What one host has shown.
+struct Host {
+    path: PathBuf,
+    /// As it was in the file, with what was shown since.
+    witnesses: Witnesses,
+    /// Lines of the file that are not kept.
+    lines: usize,
+    /// What was shown that the file lacks.
+    new: Option<Witness>,
+    /// The file's content is to be replaced by `new`.
+    replaced: bool,
+    contradiction: Option<Contradiction>,
+}
+
+impl Seen {
+    /// Nothing yet; what contradicts is shown by `outages`.
+    pub(crate) fn new(outages: Outages) -> Self {
+        Self(Arc::new(Mutex::new(State { directory: None, hosts: HashMap::new(), outages })))
+    }
+
+    /// Keeps it in this fleet's directory.
+    pub(crate) fn keep_in(&self, home: &Home) -> Self {
+        self.state().directory = Some(home.seen_directory());
+        self.clone()
+    }
+
+    /// What this host had shown before now; nothing if it was not connected to.
+    pub(crate) fn witnesses(&self, host: &HostName) -> Witnesses {
+        self.state().hosts.get(host).map(|host| host.witnesses.clone()).unwrap_or_default()
+    }
+
+    /// Everything that the host had shown is linked to this line, or given up for it.
+    pub(crate) fn replace(&self, host: &HostName, line: AuditHead) {
+        let mut state = self.state();
+        if let Some(host) = state.hosts.get_mut(host) {
+            let witness = Witness { line, at: now() };
+            host.witnesses.replace(witness);
+            (host.new, host.replaced) = (Some(witness), true);
+        }
+    }
+
+    /// Writes what was shown to the files. What can't be written is told.
+    pub(crate) fn save(&self) {
+        let mut state = self.state();
+        let State { directory, hosts, outages } = &mut *state;
+        let Some(directory) = directory else { return };
+        let new: Vec<&mut Host> = hosts.values_mut().filter(|host| host.new.is_some()).collect();
+        if new.is_empty() {
+            return;
+        }
+        if let Err(error) = save(directory, new) {
+            let (directory, why) = (directory.display(), io_error(&error));
+            outages.warn(&format!(
+                "what hosts show of their records can't be remembered in {directory}: {why}"
+            ));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.0)
+    }
+
+    fn shown(&self, name: &HostName, before: &Witnesses, line: AuditHead) {
+        let mut state = self.state();
+        let State { hosts, outages, .. } = &mut *state;
+        let Some(host) = hosts.get_mut(name) else { return };
+        let contradiction = before
+            .contradiction(line)
+            .or_else(|| host.witnesses.other(line.chain, line.seq, line.hash));
+        match contradiction {
+            // An agent that keeps no audit shows this.
+            None if line == AuditHead::default() => {}
+            None => {
+                let witness = Witness { line, at: now() };
+                host.witnesses.add(witness);
+                if host.witnesses.newest() == Some(line) {
+                    host.new = Some(witness);
+                }
+            }
+            Some(contradiction) if host.contradiction.is_none() => {
+                host.contradiction = Some(contradiction);
+                outages.warn(&told(name, contradiction));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// A contradiction, as everybody is to see it.
+pub(crate) fn told(host: &HostName, contradiction: Contradiction) -> String {
+    format!(
+        "{host}'s record {contradiction}. Keys revoked since may be back (key list {host}); see lariat audit verify {host}"
+    )
+}
+
+impl lariat_client::Witness for Seen {
+    fn connecting(&self, peer: &Peer) -> Shown {
+        let mut state = self.state();
+        let Some(directory) = state.directory.clone() else { return Box::new(|_| ()) };
+        let name = peer.name.clone();
+        if !state.hosts.contains_key(&name) {
+            let path = directory.join(format!("{name}-{}", peer.enrolment));
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let (witnesses, bad) = Witnesses::read(&text);
+            if bad > 0 {
+                let path = path.display();
+                state.outages.warn(&format!("{path}: {bad} lines are no witnesses of a record"));
+            }
+            let lines = text.lines().count().saturating_sub(witnesses.iter().count());
+            let (new, replaced, contradiction) = (None, false, None);
+            let host = Host { path, witnesses, lines, new, replaced, contradiction };
+            state.hosts.insert(name.clone(), host);
+        }
+        let mut before =
+            state.hosts.get(&name).map(|host| host.witnesses.clone()).unwrap_or_default();
+        drop(state);
+        let seen = self.clone();
+        Box::new(move |line| {
+            seen.shown(&name, &before, line);
+            // What comes later on the same connection can't be older.
+            before.add(Witness { line, at: now() });
+        })
+    }
+}
+
+/// Another operator's file.
+pub(crate) fn read(path: &Path) -> Result<Witnesses, CliError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| CliError::new(format!("read {}: {}", path.display(), io_error(&e))))?;
+    match Witnesses::read(&text) {
+        (witnesses, 0) => Ok(witnesses),
+        (_, bad) => {
+            let path = path.display();
+            Err(CliError::new(format!("{path}: {bad} lines are no witnesses of a record")))
+        }
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn save(directory: &Path, hosts: Vec<&mut Host>) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    for host in hosts {
+        let Some(new) = host.new.take() else { continue };
+        if !host.replaced {
+            let mut options = OpenOptions::new();
+            let mut file = options.append(true).create(true).mode(0o600).open(&host.path)?;
+            file.write_all(new.to_string().as_bytes())?;
+        }
+        if host.replaced || host.lines >= LINES {
+            rewrite(directory, host, new)?;
+        }
+    }
+    Ok(())
+}
+
+/// Leaves only what is kept in a file, unless another process is at it.
+fn rewrite(directory: &Path, host: &Host, new: Witness) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let lock =
+        options.write(true).create(true).truncate(false).mode(0o600).open(directory.join(LOCK))?;
+    if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return if host.replaced { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) };
+    }
+    let mut options = OpenOptions::new();
+    let mut old = options.read(true).append(true).create(true).mode(0o600).open(&host.path)?;
+    let (mut text, mut kept) = (String::new(), Witnesses::default());
+    old.read_to_string(&mut text)?;
+    if host.replaced {
+        kept.replace(new);
+    } else {
+        kept = Witnesses::read(&text).0;
+    }
+    let new = directory.join(NEW);
+    std::fs::write(&new, kept.write())?;
+    std::fs::rename(&new, &host.path)?;
+    // What another process has added meanwhile.
+    let mut added = Vec::new();
+    old.read_to_end(&mut added)?;
+    OpenOptions::new().append(true).open(&host.path)?.write_all(&added)
+}

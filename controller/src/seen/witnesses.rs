@@ -1,0 +1,224 @@
+//! The lines of one host's audit that this machine was shown, and what contradicts them. No clock and no I/O.
+//!
+//! Lines are kept at most one an hour, and the newest. A line goes only when `audit verify` has linked it to a later
+//! one, or when there are so many that every other one has to do.
+
+use std::fmt;
+
+use lariat_wire::protocol::audit::AuditHead;
+
+/// The least time between two lines that are kept, but for the newest, in seconds.
+const EVERY: u64 = 3600;
+
+/// Most lines that are kept: about 64 KiB in a file.
+const MOST: usize = 500;
+
+/// Lines that were shown, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Witnesses(Vec<Witness>);
+
+/// A line, and when it was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Witness {
+    /// The line.
+    pub(crate) line: AuditHead,
+    /// When it was shown, in seconds since 1970.
+    pub(crate) at: u64,
+}
+
+/// How what a host shows contradicts what it had shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contradiction {
+    /// The newest line is an older one.
+    Lower {
+        /// The newest line before.
+        seen: u64,
+        /// The newest line now.
+        now: u64,
+    },
+    /// A line is another one.
+    Rewritten {
+        /// Its number.
+        seq: u64,
+    },
+    /// It is another chain, or none.
+    OtherChain {
+        /// The newest line before.
+        seen: u64,
+    },
+}
+
+/// A line of a file: number, hash, chain, and the time in seconds since 1970.
+impl fmt::Display for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let AuditHead { chain, seq, hash } = &self.line;
+        writeln!(f, "{seq} {} {} {}", hex::encode(hash), hex::encode(chain), self.at)
+    }
+}
+
+impl fmt::Display for Contradiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lower { seen, now } => write!(
+                f,
+                "ends at {now}, this machine saw {seen}: restored from a snapshot, or cut"
+            ),
+            Self::Rewritten { seq } => write!(
+                f,
+                "has another line {seq} than this machine saw: restored from a snapshot, or rewritten"
+            ),
+            Self::OtherChain { seen } => write!(
+                f,
+                "is another one, of which this machine saw nothing, and the one that it saw up to {seen} is gone: \
+                 the host's state was replaced, or the record was removed"
+            ),
+        }
+    }
+}
+
+impl Witnesses {
+    /// Reads a file, to which any process may have added a line. Returns also how many lines can't be read.
+    pub(crate) fn read(text: &str) -> (Self, usize) {
+        let (mut witnesses, mut bad) = (Self::default(), 0);
+        for line in text.lines() {
+            match parse(line) {
+                Some(witness) => witnesses.add(witness),
+                None => bad += 1,
+            }
+        }
+        (witnesses, bad)
+    }
+
+    /// The text of a file.
+    pub(crate) fn write(&self) -> String {
+        self.0.iter().map(ToString::to_string).collect()
+    }
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Witness> {
+        self.0.iter()
+    }
+
+    /// The newest line.
+    pub(crate) fn newest(&self) -> Option<AuditHead> {
+        self.0.last().map(|witness| witness.line)
+    }
+
+    /// Whether a line that is shown now contradicts these, all of which were shown before it was sent.
+    pub(crate) fn contradiction(&self, now: AuditHead) -> Option<Contradiction> {
+        let seen = self.newest()?;
+        if now.chain != seen.chain {
+            return Some(Contradiction::OtherChain { seen: seen.seq });
+        }
+        if now.seq < seen.seq {
+            return Some(Contradiction::Lower { seen: seen.seq, now: now.seq });
+        }
+        self.other(now.chain, now.seq, now.hash)
+    }
+
+    /// Whether a line of this chain and number with another hash was shown.
+    pub(crate) fn other(&self, chain: [u8; 16], seq: u64, hash: [u8; 32]) -> Option<Contradiction> {
+        let other = |line: &AuditHead| line.chain == chain && line.seq == seq && line.hash != hash;
+        self.0
+            .iter()
+            .any(|witness| other(&witness.line))
+            .then_some(Contradiction::Rewritten { seq })
+    }
+
+    /// Adds a line that was shown now, unless a later one is there. Lines of other processes may come in any order.
+    pub(crate) fn add(&mut self, witness: Witness) {
+        let newest = self.newest().filter(|newest| newest.chain == witness.line.chain);
+        if newest.is_some_and(|newest| newest.seq >= witness.line.seq) {
+            return;
+        }
+        if let [.., before, last] = self.0.as_slice()
+            && last.at.saturating_sub(before.at) < EVERY
+        {
+            self.0.pop();
+        }
+        self.0.push(witness);
+        if self.0.len() > MOST {
+            let last = self.0.len() - 1;
+            let mut number = 0;
+            self.0.retain(|_| {
+                number += 1;
+                number % 2 == 1 || number == last + 1
+            });
+        }
+    }
+
+    /// Adds those of another machine.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.0.extend(other.0);
+        self.0.sort_by_key(|witness| witness.line.seq);
+    }
+
+    /// All of them are linked to this one, or given up for it.
+    pub(crate) fn replace(&mut self, by: Witness) {
+        self.0 = vec![by];
+    }
+}
+
+fn parse(line: &str) -> Option<Witness> {
+    let mut words = line.split(' ');
+    let mut line = AuditHead { seq: words.next()?.parse().ok()?, ..AuditHead::default() };
+    hex::decode_to_slice(words.next()?, &mut line.hash).ok()?;
+    hex::decode_to_slice(words.next()?, &mut line.chain).ok()?;
+    let at = words.next()?.parse().ok()?;
+    words.next().is_none().then_some(Witness { line, at })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(seq: u64) -> AuditHead {
+        let [.., hash] = seq.to_le_bytes().map(|_| u8::try_from(seq % 251).unwrap());
+        AuditHead { chain: [1; 16], seq, hash: [hash; 32] }
+    }
+
+    fn shown(lines: &[(u64, u64)]) -> Witnesses {
+        let mut witnesses = Witnesses::default();
+        lines.iter().for_each(|&(seq, at)| witnesses.add(Witness { line: line(seq), at }));
+        witnesses
+    }
+
+    #[test]
+    fn one_an_hour_and_the_newest_are_kept() {
+        let witnesses = shown(&[(1, 0), (5, 10), (9, 3000), (12, 3700), (20, 3800), (19, 3900)]);
+        let kept: Vec<u64> = witnesses.iter().map(|witness| witness.line.seq).collect();
+        assert_eq!(kept, [1, 12, 20]);
+        assert_eq!(Witnesses::read(&witnesses.write()), (witnesses, 0));
+    }
+
+    #[test]
+    fn however_long_it_goes_on_a_file_is_bounded_and_spans_all_of_it() {
+        let lines: Vec<(u64, u64)> = (1..5000).map(|hour| (hour, hour * EVERY)).collect();
+        let witnesses = shown(&lines);
+        assert!(witnesses.write().len() <= 64 * 1024);
+        let first = witnesses.iter().next().unwrap();
+        assert_eq!((first.line.seq, witnesses.newest().unwrap().seq), (1, 4999));
+    }
+
+    #[test]
+    fn what_contradicts_is_told_in_words() {
+        let witnesses = shown(&[(120, 0), (170, 9999)]);
+        assert_eq!(witnesses.contradiction(line(170)), None);
+        assert_eq!(witnesses.contradiction(line(171)), None);
+        let told = |line| witnesses.contradiction(line).unwrap().to_string();
+        assert_eq!(
+            told(line(169)),
+            "ends at 169, this machine saw 170: restored from a snapshot, or cut"
+        );
+        assert!(told(AuditHead { hash: [9; 32], ..line(170) }).starts_with("has another line 170"));
+        assert!(told(AuditHead { chain: [2; 16], ..line(999) }).starts_with("is another one"));
+        assert!(told(AuditHead::default()).starts_with("is another one"));
+        assert_eq!(Witnesses::default().contradiction(AuditHead::default()), None);
+    }
+
+    #[test]
+    fn what_is_no_witness_is_counted() {
+        let text = format!("{}x\n1 2 3 4\n", shown(&[(1, 0)]).write());
+        assert_eq!(Witnesses::read(&text), (shown(&[(1, 0)]), 2));
+    }
+}

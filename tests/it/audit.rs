@@ -1,0 +1,257 @@
+//! The audit: what is recorded of requests, who may read it, and what happens when it can't be written.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use lariat_testing::agent::{Agent, lariatd};
+use lariat_testing::files::edit;
+use lariat_testing::fleet::TestFleet;
+use lariat_testing::output::text;
+use lariat_testing::wait;
+use serde_json::Value;
+
+fn files(agent: &Agent) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(agent.state().join("audit")).unwrap();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn lines(files: &[PathBuf]) -> Vec<Value> {
+    let text: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The lines of the agent's audit about this request.
+fn of_request(agent: &Agent, request: &str) -> Vec<Value> {
+    let lines = lines(&files(agent));
+    lines.into_iter().filter(|line| line["request"] == request).collect()
+}
+
+fn stderr(output: &Output) -> String {
+    text(&output.stderr).to_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    text(&output.stdout).to_owned()
+}
+
+fn verify_here(agent: &Agent) -> Output {
+    let config = agent.state().parent().unwrap().join("agent.toml");
+    lariatd(&config).args(["audit", "verify"]).output().unwrap()
+}
+
+fn verify(fleet: &TestFleet) -> (Option<i32>, String) {
+    let output = fleet.run(["audit", "verify", "web1"]);
+    (output.status.code(), stdout(&output) + &stderr(&output))
+}
+
+#[test]
+fn a_command_has_a_line_before_and_one_after() {
+    let (fleet, agent) = TestFleet::with_agent();
+    let output =
+        fleet.run(["run", "web1", "--env", "TOKEN=secret", "--", "sh", "-c", "echo hi; exit 3"]);
+    assert_eq!(output.status.code(), Some(3));
+    let [began, ended] = &of_request(&agent, "run")[..] else { panic!("two lines") };
+    let argv = serde_json::json!(["sh", "-c", "echo hi; exit 3"]);
+    for line in [began, ended] {
+        assert_eq!(line["argv"], argv);
+        for field in ["key", "label", "origin", "session", "user", "time", "prev", "hash", "job"] {
+            assert!(line[field].is_string(), "{field}: {line}");
+        }
+        assert!(!line.to_string().contains("secret"), "{line}");
+        assert!(!line.to_string().contains("null"), "{line}");
+    }
+    assert_eq!((&began["event"], &ended["event"]), (&"began".into(), &"ended".into()));
+    assert_eq!((&ended["exit"], &ended["bytes"]), (&3.into(), &3.into()));
+    let of_hi = "98ea6e4f216f2fb4b69fff9b3a44842c38686ca685f3f55dc48c5d3fb1107be4";
+    assert_eq!(ended["stdout"], serde_json::json!({ "bytes": 3, "sha256": of_hi }));
+    assert_eq!(ended["began"], began["seq"]);
+    assert!(ended["seconds"].is_number());
+    let verified = verify_here(&agent);
+    assert!(verified.status.success(), "{}", stderr(&verified));
+}
+
+#[test]
+fn files_that_move_and_looking() {
+    let (fleet, agent) = TestFleet::with_agent();
+    let (source, dest) = (fleet.path("source"), fleet.path("dest"));
+    std::fs::write(&source, "content").unwrap();
+    let place = format!("web1:{}", dest.display());
+    for words in [
+        &["push", "--verify", source.to_str().unwrap(), &place][..],
+        &["pull", &place, fleet.path("back").to_str().unwrap()],
+        &["ping", "web1"],
+        &["jobs", "web1"],
+    ] {
+        let output = fleet.run(words);
+        assert!(output.status.success(), "{words:?}: {}", stderr(&output));
+    }
+    let wait_for = |request: &str| {
+        wait::until(request, || Some(of_request(&agent, request)).filter(|lines| lines.len() == 2))
+    };
+    for request in ["push", "pull"] {
+        let lines = wait_for(request);
+        assert_eq!(lines[1]["path"], dest.to_str().unwrap());
+        assert_eq!(lines[1]["bytes"], 7, "{}", lines[1]);
+    }
+    let sum = blake3::hash(b"content").to_hex().to_string();
+    assert_eq!(wait_for("push")[1]["blake3"], sum);
+    assert!(!lines(&files(&agent)).iter().any(|line| line["request"] == "jobs"));
+}
+
+#[test]
+fn reading_is_a_verb_of_its_own_and_is_recorded() {
+    let (fleet, agent) = TestFleet::with_agent();
+    assert!(fleet.run(["run", "web1", "--", "true"]).status.success());
+    let shown = fleet.run(["audit", "show", "web1", "--json"]);
+    assert!(shown.status.success(), "{}", stderr(&shown));
+    let text = stdout(&shown);
+    let shown: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(shown.iter().all(|line| line["host"] == "web1"));
+    assert_eq!(shown.last().unwrap()["request"], "read audit");
+    assert!(shown.iter().any(|line| line["argv"] == serde_json::json!(["/bin/sh", "-c", "true"])));
+    let none = fleet.run(["audit", "show", "web1", "--key", "nobody@nowhere"]);
+    assert_eq!((none.status.code(), stdout(&none)), (Some(0), String::new()));
+    edit(&agent.state().parent().unwrap().join("keyring.toml"), "\"audit\"", "\"status\"");
+    agent.signal(rustix::process::Signal::HUP);
+    agent.wait_for("were read anew");
+    let refused = fleet.run(["audit", "show", "web1"]);
+    assert_eq!(refused.status.code(), Some(255));
+    assert!(stderr(&refused).contains("not permitted to audit"), "{}", stderr(&refused));
+    let lines = lines(&files(&agent));
+    let denied = lines.iter().find(|line| line["event"] == "denied").expect("it is recorded");
+    assert_eq!((&denied["request"], &denied["rule"]), (&"read audit".into(), &"verbs".into()));
+}
+
+#[test]
+fn a_copy_is_continued_and_one_that_was_changed_is_not() {
+    let (fleet, agent) = TestFleet::with_agent();
+    let directory = fleet.path("copy");
+    let pull = || fleet.run(["audit", "pull", "web1", directory.to_str().unwrap()]);
+    for _ in 0..3 {
+        assert!(fleet.run(["run", "web1", "--", "true"]).status.success());
+        let output = pull();
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    let (copy, own) = (directory.join("web1/000000000001.jsonl"), files(&agent));
+    let copied = std::fs::read(&copy).unwrap();
+    assert!(std::fs::read(&own[0]).unwrap().starts_with(&copied));
+    // As if the last pull had been cut off within a line.
+    std::fs::write(&copy, &copied[..copied.len() - 100]).unwrap();
+    assert!(pull().status.success());
+    edit(&copy, "\"true\"", "\"fals\"");
+    let output = pull();
+    assert_eq!(output.status.code(), Some(255));
+    assert!(
+        stderr(&output).contains("web1 is not whole: 000000000001.jsonl:3: "),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_restored_snapshot_is_noticed_by_whoever_saw_more_until_it_is_accepted() {
+    let (fleet, mut agent) = TestFleet::with_agent();
+    assert_eq!(verify(&fleet).0, Some(0));
+    agent.signal(rustix::process::Signal::TERM);
+    agent.wait();
+    let (audit, snapshot) = (agent.state().join("audit"), fleet.path("snapshot"));
+    copy_directory(&audit, &snapshot);
+    agent.restart();
+    for _ in 0..3 {
+        assert!(fleet.run(["run", "web1", "--", "true"]).status.success());
+    }
+    let (status, told) = verify(&fleet);
+    assert_eq!(status, Some(0), "{told}");
+    agent.signal(rustix::process::Signal::TERM);
+    agent.wait();
+    std::fs::remove_dir_all(&audit).unwrap();
+    copy_directory(&snapshot, &audit);
+    agent.restart();
+    let output = fleet.run(["run", "web1", "--", "true"]);
+    assert!(output.status.success(), "it is told, and the work goes on");
+    let told = stderr(&output);
+    assert!(
+        told.contains("web1's record ends at ")
+            && told.contains("restored from a snapshot, or cut"),
+        "{told}"
+    );
+    assert!(told.contains("Keys revoked since may be back (key list web1)"), "{told}");
+    assert!(verify_here(&agent).status.success(), "by itself it is whole");
+    let (status, told) = verify(&fleet);
+    assert_eq!(status, Some(1), "{told}");
+    assert!(told.contains("restored from a snapshot"), "{told}");
+    // Once the new lines are as many as the old ones were, contact alone notices it no more.
+    for _ in 0..8 {
+        fleet.run(["run", "web1", "--", "true"]);
+    }
+    let (status, told) = verify(&fleet);
+    assert_eq!(status, Some(1), "{told}");
+    let accepted = fleet.run(["audit", "verify", "web1", "--accept"]);
+    assert_eq!(accepted.status.code(), Some(0), "{}", stderr(&accepted));
+    assert_eq!(of_request(&agent, "accept audit").len(), 2);
+    let (status, told) = verify(&fleet);
+    assert_eq!(status, Some(0), "{told}");
+    let output = fleet.run(["run", "web1", "--", "true"]);
+    assert_eq!(stderr(&output), "");
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+#[test]
+fn a_changed_line_is_named_on_the_host_and_from_afar() {
+    let (fleet, agent) = TestFleet::with_agent();
+    assert!(fleet.run(["run", "web1", "--", "id"]).status.success());
+    assert_eq!(verify(&fleet).0, Some(0));
+    edit(&files(&agent)[0], "\"-c\",\"id\"]", "\"-c\",\"ls\"]");
+    let here = verify_here(&agent);
+    assert_eq!(here.status.code(), Some(1));
+    assert!(
+        stderr(&here).contains("audit/000000000001.jsonl:3: this line was changed"),
+        "{}",
+        stderr(&here)
+    );
+    let (status, told) = verify(&fleet);
+    assert_eq!(status, Some(1));
+    assert!(told.contains("web1's record is not whole: 000000000001.jsonl:3: "), "{told}");
+}
+
+#[test]
+fn a_record_that_was_removed_is_noticed() {
+    let (fleet, mut agent) = TestFleet::with_agent();
+    assert!(fleet.run(["ping", "web1"]).status.success());
+    agent.signal(rustix::process::Signal::KILL);
+    agent.wait();
+    std::fs::remove_dir_all(agent.state().join("audit")).unwrap();
+    agent.restart();
+    let output = fleet.run(["ping", "web1"]);
+    assert!(stderr(&output).contains("the record was removed"), "{}", stderr(&output));
+    let (status, told) = verify(&fleet);
+    assert_eq!(status, Some(1), "{told}");
+}
+
+#[test]
+fn logins_that_fail_are_counted() {
+    let (fleet, agent) = TestFleet::with_agent();
+    let other = TestFleet::new();
+    other.enroll("web1", "127.0.0.1:1");
+    // Another fleet's key, with this fleet's certificate and inventory.
+    for file in ["ca.pem", "hosts.toml"] {
+        std::fs::copy(fleet.home().join(file), other.home().join(file)).unwrap();
+    }
+    for _ in 0..3 {
+        assert_eq!(other.run(["ping", "web1"]).status.code(), Some(255));
+    }
+    let lines = lines(&files(&agent));
+    let failed: Vec<_> = lines.iter().filter(|line| line["event"] == "login failed").collect();
+    assert_eq!(failed.len(), 1, "the others are counted");
+    assert_eq!(failed[0]["rule"], "key");
+    assert!(failed[0]["origin"].is_string() && failed[0].get("key").is_none(), "{}", failed[0]);
+}

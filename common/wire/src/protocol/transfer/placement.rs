@@ -70,8 +70,8 @@ impl ModeChange {
     /// The mode of a file that had `mode`.
     pub fn of_file(self, mode: u32) -> u32 {
         const EXECUTE: u32 = 0o111;
-        let more = if mode & EXECUTE == 0 { 0 } else { self.set_if_executable };
-        mode & self.keep | self.set | more
+        let execute = if mode & EXECUTE == 0 { 0 } else { self.set_if_executable };
+        mode & self.keep | self.set | execute
     }
 
     /// The mode of a directory that had `mode`.

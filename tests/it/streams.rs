@@ -223,8 +223,10 @@ fn what_a_silent_connection_carried_counts_as_sent() {
 fn fill(directory: &Path) -> u64 {
     std::fs::create_dir(directory).unwrap();
     let small = (0..120).map(|number| (format!("small{number}"), 100_000));
-    let large = (0..4).map(|number| (format!("large{number}"), 3 * MIB + 5));
-    let files: Vec<(String, u64)> = small.chain(large).collect();
+    let large = (0..3).map(|number| (format!("large{number}"), 3 * MIB + 5));
+    // Its chunks are shared by all connections.
+    let shared = ("shared".to_owned(), 33 * MIB);
+    let files: Vec<(String, u64)> = small.chain(large).chain([shared]).collect();
     for (seed, (name, size)) in (1..).zip(&files) {
         random_file(&directory.join(name), *size, seed);
     }

@@ -53,7 +53,7 @@ impl SendLanes {
     /// Allows the lanes to carry a part of a tree.
     #[must_use]
     pub fn carry_tree(&self, source: TreeSource) -> TreeSource {
-        source.on_lanes(self.tree.clone())
+        source.on_lanes(self.tree.clone(), self.file.clone())
     }
 }
 
@@ -84,7 +84,7 @@ impl ReceiveLanes {
     /// Allows the lanes to receive a part of a tree.
     #[must_use]
     pub fn bring_tree(&self, arrival: TreeArrival) -> TreeArrival {
-        arrival.on_lanes(self.tree.clone())
+        arrival.on_lanes(self.tree.clone(), self.file.clone())
     }
 }
 
@@ -99,8 +99,10 @@ pub async fn send_lane<S: AsyncRead + AsyncWrite>(
     taken: &AtomicU64,
 ) -> Result<(), TransferError> {
     match join(link, &lanes.file, &lanes.tree, number).await? {
-        Some(Either::File(joined)) => send::send_lane(link, &joined, taken).await,
-        Some(Either::Tree(joined)) => tree::send_lane(link, &joined, taken).await,
+        Some(Either::File(joined)) => {
+            send::send_lane(link, &joined, &mut 0, taken).await.map(|_end| ())
+        }
+        Some(Either::Tree(joined)) => tree::send_lane(link, &joined, number, taken).await,
         None => Ok(()),
     }
 }
@@ -116,8 +118,8 @@ pub async fn receive_lane<S: AsyncRead + AsyncWrite>(
     taken: &AtomicU64,
 ) -> Result<(), TransferError> {
     match join(link, &lanes.file, &lanes.tree, number).await? {
-        Some(Either::File(joined)) => receive::receive_lane(link, &joined, taken).await,
-        Some(Either::Tree(joined)) => tree::receive_lane(link, &joined, taken).await,
+        Some(Either::File(joined)) => receive::receive_lane(link, joined, taken).await,
+        Some(Either::Tree(joined)) => tree::receive_lane(link, &joined, number, taken).await,
         None => Ok(()),
     }
 }
@@ -137,8 +139,9 @@ async fn join<S: AsyncRead + AsyncWrite, F: Work, T: Work>(
 ) -> Result<Option<Either<F, T>>, TransferError> {
     tokio::select! {
         biased;
-        joined = file.join(number) => Ok(joined.map(Either::File)),
+        // First, for a tree may also share a file with its lanes.
         joined = tree.join(number) => Ok(joined.map(Either::Tree)),
+        joined = file.join(number) => Ok(joined.map(Either::File)),
         error = unexpected(link) => Err(error),
     }
 }

@@ -1,5 +1,6 @@
 //! Takes chunks of a file on a further connection.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lariat_wire::limits::CHUNK;
@@ -19,67 +20,78 @@ use crate::lanes::Joined;
 /// Takes chunks until the transfer is over or the sender ends the lane. Adds them to `taken`.
 pub(crate) async fn receive_lane<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
-    joined: &Joined<ReceiveFile>,
+    joined: Joined<ReceiveFile>,
     taken: &AtomicU64,
 ) -> Result<(), TransferError> {
-    let Some((offer, path)) = joined.with(|file, _| (file.offer.clone(), file.path.clone())) else {
-        return Ok(());
-    };
-    let outbox = link.outbox().clone();
-    let (decoder, buffer) = (Decoder::new(), Vec::new());
-    let mut receiver = LaneReceiver { joined, offer, path, decoder, buffer, taken };
+    let Some(mut chunks) = LaneChunks::new(joined) else { return Ok(()) };
+    let (outbox, joined) = (link.outbox().clone(), Arc::clone(&chunks.joined));
     tokio::select! {
         biased;
         () = joined.over() => Ok(()),
         error = link.writer.drive() => Err(error.into()),
-        done = receiver.run(&mut link.reader, &outbox) => done,
+        done = run(&mut chunks, &mut link.reader, &outbox, taken) => done,
+    }
+}
+
+async fn run<R: AsyncRead>(
+    chunks: &mut LaneChunks,
+    reader: &mut Reader<ReadHalf<R>>,
+    outbox: &Outbox,
+    taken: &AtomicU64,
+) -> Result<(), TransferError> {
+    let (mut count, mut last) = (0, false);
+    loop {
+        let frame = tokio::select! {
+            biased;
+            () = chunks.joined.retired(), if !last => {
+                last = true;
+                outbox.post(&Taken { count, last })?;
+                continue;
+            }
+            frame = reader.next() => frame?,
+        };
+        let Some(frame) = frame else { return Ok(()) };
+        match frame.kind {
+            Kind::Chunk => chunks.take(reader, frame).await?,
+            Failure::KIND => return Err(TransferError::Remote(reader.message()?)),
+            other => return Err(LinkError::Unexpected(other).into()),
+        }
+        count += 1;
+        taken.fetch_add(1, Ordering::Relaxed);
+        outbox.post(&Taken { count, last })?;
     }
 }
 
 /// Takes the chunks of one lane.
-struct LaneReceiver<'a> {
-    joined: &'a Joined<ReceiveFile>,
+pub(crate) struct LaneChunks {
+    joined: Arc<Joined<ReceiveFile>>,
     offer: Offer,
     /// The destination's path, for failures.
     path: Vec<u8>,
     decoder: Decoder,
     buffer: Vec<u8>,
-    taken: &'a AtomicU64,
 }
 
-impl LaneReceiver<'_> {
-    /// Takes chunks until the sender ends the lane.
-    async fn run<R: AsyncRead>(
+impl LaneChunks {
+    /// `None` if the attempt is over already.
+    pub(crate) fn new(joined: Joined<ReceiveFile>) -> Option<Self> {
+        let (offer, path) = joined.with(|file, _| (file.offer.clone(), file.path.clone()))?;
+        let joined = Arc::new(joined);
+        Some(Self { joined, offer, path, decoder: Decoder::new(), buffer: Vec::new() })
+    }
+
+    /// Takes a chunk. A failure of this end is that of the file.
+    pub(crate) async fn take<R: AsyncRead>(
         &mut self,
         reader: &mut Reader<ReadHalf<R>>,
-        outbox: &Outbox,
+        frame: Frame,
     ) -> Result<(), TransferError> {
-        let (mut count, mut last) = (0, false);
-        loop {
-            let frame = tokio::select! {
-                biased;
-                () = self.joined.retired(), if !last => {
-                    last = true;
-                    outbox.post(&Taken { count, last })?;
-                    continue;
-                }
-                frame = reader.next() => frame?,
-            };
-            let Some(frame) = frame else { return Ok(()) };
-            match frame.kind {
-                Kind::Chunk => self.chunk(reader, frame).await.inspect_err(|error| {
-                    if let TransferError::Local(failure) = error {
-                        self.joined.with(|file, _| file.fail(failure.clone()));
-                        self.joined.announce();
-                    }
-                })?,
-                Failure::KIND => return Err(TransferError::Remote(reader.message()?)),
-                other => return Err(LinkError::Unexpected(other).into()),
-            }
-            count += 1;
-            self.taken.fetch_add(1, Ordering::Relaxed);
-            outbox.post(&Taken { count, last })?;
+        let taken = self.chunk(reader, frame).await;
+        if let Err(TransferError::Local(failure)) = &taken {
+            self.joined.with(|file, _| file.fail(failure.clone()));
+            self.joined.announce();
         }
+        taken
     }
 
     async fn chunk<R: AsyncRead>(

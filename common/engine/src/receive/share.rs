@@ -13,7 +13,7 @@ use lariat_wire::protocol::failure::Failure;
 impl Receiver<'_> {
     /// Allows lanes to receive a part of the file. What is rebuilt from a basis, and what must arrive in order,
     /// can't use lanes.
-    pub(super) fn share(&mut self, lanes: Lanes<ReceiveFile>) {
+    pub(crate) fn share(&mut self, lanes: Lanes<ReceiveFile>) {
         let Target::File(opened) = &self.target else { return };
         if self.rebuild.is_some() || self.offer.size.is_none() {
             return;
@@ -34,7 +34,7 @@ impl Receiver<'_> {
     }
 
     /// Ends the lanes, once nothing is being written any more, and takes over what they have received.
-    pub(super) async fn finish_lanes(&mut self) -> Result<(), Failure> {
+    pub(crate) async fn finish_lanes(&mut self) -> Result<(), Failure> {
         let Some(open) = self.lanes.take() else { return Ok(()) };
         let (chunks, rest) = open.lanes().brought().await;
         for (place, brought) in self.chunks.iter_mut().zip(chunks) {

@@ -18,29 +18,46 @@ use crate::lanes::Joined;
 use crate::source::{Source, SummedChunk};
 use crate::wakeup::Changes;
 
+/// Why a lane ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LaneEnd {
+    /// The receiver has ended it.
+    ByReceiver,
+    /// The transfer is over, or the lane is retired: everything that it has sent was acknowledged.
+    Acknowledged,
+    /// The transfer is over before that.
+    GivenUp,
+}
+
 /// Sends chunks until the transfer is over or the lane is retired. Adds to `taken` the chunks that the receiver
-/// acknowledges.
+/// acknowledges, the first of which it counts as one more than `acknowledged`.
 pub(crate) async fn send_lane<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     joined: &Joined<SendFile>,
+    acknowledged: &mut u64,
     taken: &AtomicU64,
-) -> Result<(), TransferError> {
-    let Some(mut sender) = LaneSender::new(joined)? else { return Ok(()) };
+) -> Result<LaneEnd, TransferError> {
+    let Some(mut sender) = LaneSender::new(joined)? else { return Ok(LaneEnd::Acknowledged) };
+    let before = *acknowledged;
     tokio::select! {
         biased;
-        done = listen(&mut link.reader, joined, taken) => done,
-        () = joined.over() => Ok(()),
-        done = sender.run(&mut link.writer) => done,
+        done = listen(&mut link.reader, joined, acknowledged, taken) => {
+            return done.map(|()| LaneEnd::ByReceiver);
+        }
+        () = joined.over() => {}
+        done = sender.run(&mut link.writer) => done?,
     }
+    let are_all = *acknowledged - before == sender.sent;
+    Ok(if are_all { LaneEnd::Acknowledged } else { LaneEnd::GivenUp })
 }
 
 /// Reads the receiver's acknowledgements, until it ends the lane.
 async fn listen<R: AsyncRead>(
     reader: &mut Reader<ReadHalf<R>>,
     joined: &Joined<SendFile>,
+    acknowledged: &mut u64,
     taken: &AtomicU64,
 ) -> Result<(), TransferError> {
-    let mut acknowledged = 0;
     while let Some(frame) = reader.next().await? {
         let Taken { count, last } = match frame.kind {
             Taken::KIND => reader.message()?,
@@ -48,12 +65,12 @@ async fn listen<R: AsyncRead>(
             other => return Err(LinkError::Unexpected(other).into()),
         };
         let not_sent = TransferError::misbehaved("it has taken chunks that were not sent");
-        let Some(more) = count.checked_sub(acknowledged) else { return Err(not_sent) };
+        let Some(more) = count.checked_sub(*acknowledged) else { return Err(not_sent) };
         if let Some(Err(_)) = joined.with(|file, lane| file.queue.acknowledge(lane, more)) {
             return Err(not_sent);
         }
         joined.announce();
-        acknowledged = count;
+        *acknowledged = count;
         taken.fetch_add(more, Ordering::Relaxed);
         if last {
             joined.retire();
@@ -70,6 +87,8 @@ struct LaneSender<'a> {
     encoder: Encoder,
     buffer: Vec<u8>,
     changes: Changes,
+    /// Chunks that it has begun to send.
+    sent: u64,
 }
 
 impl<'a> LaneSender<'a> {
@@ -80,7 +99,7 @@ impl<'a> LaneSender<'a> {
         let Some((source, sending, pace)) = joined.with(share) else { return Ok(None) };
         let encoder = Encoder::new(sending.compress).map_err(|error| source.read_error(&error))?;
         let (buffer, changes) = (Vec::new(), joined.changes());
-        Ok(Some(Self { joined, source, pace, encoder, buffer, changes }))
+        Ok(Some(Self { joined, source, pace, encoder, buffer, changes, sent: 0 }))
     }
 
     /// Sends chunks, and what is posted, until something fails or the lane is retired and all has arrived.
@@ -127,6 +146,7 @@ impl<'a> LaneSender<'a> {
         let (len, body_len) = (bytes.len() as u64, body.len() as u64);
         let sent = SentChunk { index, sum, len, body: body_len };
         self.joined.with(|file, lane| file.queue.sent(lane, sent));
+        self.sent += 1;
         let head = ChunkHead { index, sum, encoding: encoding as u8 }.encode();
         writer.bulk(Kind::Chunk, &head, body).await?;
         self.buffer = bytes.into_buffer();

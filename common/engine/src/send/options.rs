@@ -26,7 +26,7 @@ impl SendOptions {
 }
 
 /// Ends the lanes when the transfer ends, however it does.
-pub(super) struct Ending(pub(super) Option<Lanes<SendFile>>);
+pub(crate) struct Ending(pub(crate) Option<Lanes<SendFile>>);
 
 impl Drop for Ending {
     fn drop(&mut self) {

@@ -108,12 +108,15 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
     }
 
     /// Sends a file of which the receiver has nothing, from its first byte to Complete.
-    pub(crate) async fn whole(&mut self) -> Result<(), TransferError> {
+    pub(crate) async fn whole(
+        &mut self,
+        lanes: Option<&Lanes<SendFile>>,
+    ) -> Result<(), TransferError> {
         if let Some(stream) = self.source.take_stream() {
             return self.stream(stream).await;
         }
         let (_, nothing) = mpsc::unbounded_channel();
-        self.file(&Have::default(), nothing, None).await
+        self.file(&Have::default(), nothing, lanes).await
     }
 
     async fn file(

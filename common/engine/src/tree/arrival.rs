@@ -6,6 +6,7 @@ use super::receive_lanes::ReceiveTree;
 use super::target::TreeTarget;
 use crate::lanes::Lanes;
 use crate::metadata::ResolvedOverrides;
+use crate::receive::ReceiveFile;
 use lariat_wire::protocol::tree::{Entry, TreeOptions};
 
 /// A tree that is about to be received.
@@ -24,6 +25,8 @@ pub struct TreeArrival {
     pub(super) avoid: Avoid,
     /// Further connections that bring a part of it.
     pub(super) lanes: Option<Lanes<ReceiveTree>>,
+    /// The same, as lanes of one of its files.
+    pub(super) file_lanes: Lanes<ReceiveFile>,
 }
 
 impl TreeArrival {
@@ -36,11 +39,16 @@ impl TreeArrival {
         overrides: ResolvedOverrides,
         avoid: Avoid,
     ) -> Self {
-        Self { target, root, options, filter, overrides, avoid, lanes: None }
+        let (lanes, file_lanes) = (None, Lanes::default());
+        Self { target, root, options, filter, overrides, avoid, lanes, file_lanes }
     }
 
     /// Lets these lanes bring a part of it.
-    pub(crate) fn on_lanes(self, lanes: Lanes<ReceiveTree>) -> Self {
-        Self { lanes: Some(lanes), ..self }
+    pub(crate) fn on_lanes(
+        self,
+        lanes: Lanes<ReceiveTree>,
+        file_lanes: Lanes<ReceiveFile>,
+    ) -> Self {
+        Self { lanes: Some(lanes), file_lanes, ..self }
     }
 }

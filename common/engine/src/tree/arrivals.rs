@@ -11,6 +11,8 @@ use super::replacements::Replacements;
 use super::shared::Shared;
 use super::workers::Jobs;
 use crate::cancel::Cancel;
+use crate::lanes::{Joined, Lanes};
+use crate::receive::ReceiveFile;
 use crate::wakeup::Wakeup;
 
 /// The state that all connections of a receiver share.
@@ -20,9 +22,11 @@ pub(super) struct Arrivals {
     pub(super) jobs: Jobs,
     /// Of the sums of packs.
     pub(super) seed: u64,
+    /// The lanes as those of a file whose chunks they share.
+    pub(super) file_lanes: Lanes<ReceiveFile>,
     files: Mutex<Files>,
-    /// Announces a file that is no longer claimed.
-    released: Wakeup,
+    /// Announces that a file is not claimed any more, or is shared, or is over.
+    changed: Wakeup,
 }
 
 #[derive(Default)]
@@ -33,6 +37,10 @@ struct Files {
     claimed: HashMap<u64, Cancel>,
     /// The weight of entries that are not settled.
     weight: usize,
+    /// The number of the file whose chunks all connections share.
+    shared: Option<u64>,
+    /// The number of the last file that is not shared any more.
+    over: u64,
     /// A lane has joined: contents that it received may be sent again.
     has_lanes: bool,
 }
@@ -50,9 +58,39 @@ impl Arrivals {
         replacements: Arc<Replacements>,
         jobs: Jobs,
         seed: u64,
+        file_lanes: Lanes<ReceiveFile>,
     ) -> Self {
-        let (files, released) = (Mutex::default(), Wakeup::default());
-        Self { shared, replacements, jobs, seed, files, released }
+        let (files, changed) = (Mutex::default(), Wakeup::default());
+        Self { shared, replacements, jobs, seed, file_lanes, files, changed }
+    }
+
+    /// Lanes may bring chunks of the file with this number, which is open.
+    pub(super) fn share(&self, number: u64) {
+        lock(&self.files).shared = Some(number);
+        self.changed.changed();
+    }
+
+    /// Lanes may bring no more chunks of the file with this number. What comes is dropped.
+    pub(super) fn shares_no_more(&self, number: u64) {
+        {
+            let mut files = lock(&self.files);
+            (files.shared, files.over) = (None, files.over.max(number));
+        }
+        self.changed.changed();
+    }
+
+    /// Joins the file with this number as a lane, once it is shared. `None` if it is over.
+    pub(super) async fn join(&self, number: u64, lane: u8) -> Option<Joined<ReceiveFile>> {
+        let mut changes = self.changed.changes();
+        let is_shared = || lock(&self.files).shared == Some(number);
+        while !is_shared() {
+            if lock(&self.files).over >= number {
+                return None;
+            }
+            changes.next().await;
+        }
+        // Meanwhile the next one may be shared.
+        self.file_lanes.join(lane).await.filter(|_| is_shared())
     }
 
     /// Adds wanted files, and subtracts the weight of settled entries.
@@ -102,7 +140,7 @@ impl Arrivals {
     }
 
     async fn wait_for(&self, number: u64, claim: Option<&Cancel>) -> Option<Wanted> {
-        let mut released = self.released.changes();
+        let mut changes = self.changed.changes();
         loop {
             {
                 let mut files = lock(&self.files);
@@ -112,7 +150,7 @@ impl Arrivals {
                 }
                 files.claimed.get(&number)?.cancel(Cause::Superseded);
             }
-            released.next().await;
+            changes.next().await;
         }
     }
 }
@@ -141,6 +179,6 @@ impl Drop for Claim<'_> {
             files.wanted.insert(self.number, wanted);
         }
         drop(files);
-        self.arrivals.released.changed();
+        self.arrivals.changed.changed();
     }
 }

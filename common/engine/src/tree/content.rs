@@ -26,6 +26,8 @@ pub(super) enum Content {
 
 /// Contents for the first connection.
 pub(super) enum FirstContent {
+    /// A file of which the receiver has nothing, and whose chunks all connections share.
+    Shared(LargeSource),
     /// A file of which the receiver has a part.
     Difference(LargeSource),
     /// A file that can't be read.

@@ -79,8 +79,11 @@ impl ContentReceiver<'_> {
     ) -> Result<(u64, u64), TransferError> {
         let Begin { number, offer } = link.reader.message()?;
         match self.arrivals.take_over(number).await {
-            Some(wanted) => self.file(link, number, offer, wanted).await,
-            None => self.repeated(link).await,
+            Some(wanted) => self.file(link, number, offer, wanted, true).await,
+            None => {
+                self.arrivals.shares_no_more(number);
+                self.repeated(link).await
+            }
         }
     }
 
@@ -96,7 +99,7 @@ impl ContentReceiver<'_> {
         if wanted.difference {
             return Err(TransferError::misbehaved("it sends a part of a file on a lane"));
         }
-        let arrived = self.file(link, number, offer, wanted).await?;
+        let arrived = self.file(link, number, offer, wanted, false).await?;
         claim.settle();
         Ok(arrived)
     }
@@ -107,6 +110,7 @@ impl ContentReceiver<'_> {
         number: u64,
         offer: Offer,
         wanted: Wanted,
+        is_shared: bool,
     ) -> Result<(u64, u64), TransferError> {
         // A file of unknown size is always sent whole.
         if offer.check().is_err() || offer.size.is_none() && wanted.difference {
@@ -116,8 +120,8 @@ impl ContentReceiver<'_> {
             self.watch.acl_dropped(&join(&wanted.directory, &wanted.name));
         }
         let file = LargeFile {
-            shared: &self.arrivals.shared,
-            replacements: &self.arrivals.replacements,
+            arrivals: self.arrivals,
+            is_shared,
             watch: self.watch,
             cancel: self.cancel,
             counts: self.counts,

@@ -10,7 +10,8 @@ use crate::cancel::Cancel;
 use crate::chunk::encode::Encoder;
 use crate::chunk::sum::sum;
 use crate::error::TransferError;
-use crate::send::{Pace, Sender};
+use crate::lanes::Lanes;
+use crate::send::{Ending, Pace, SendFile, Sender};
 use crate::source::Source;
 use crate::transferred::Transferred;
 use lariat_wire::link::{Link, LinkError, Reader};
@@ -118,21 +119,23 @@ impl<'a> ContentSender<'a> {
         Ok(())
     }
 
-    /// Sends a file of which the receiver has nothing.
+    /// Sends a file of which the receiver has nothing, on this connection and perhaps on `lanes`.
     pub(super) async fn whole<S: AsyncRead + AsyncWrite>(
         &mut self,
         link: &mut Link<S>,
         messages: &mut impl Messages,
         number: u64,
         mut source: Source,
+        lanes: Option<&Lanes<SendFile>>,
     ) -> Result<(), TransferError> {
+        let _ending = Ending(lanes.cloned());
         link.outbox().post(&Begin { number, offer: source.offer().clone() })?;
         let (mut sent, progress) = (Transferred::default(), FileProgress(self.watch));
         let done = {
             let (source, sent) = (&mut source, &mut sent);
             let mut sender =
                 Sender::new(&mut link.writer, source, self.how, &progress, self.cancel, sent)?;
-            messages.during(&mut link.reader, sender.whole()).await
+            messages.during(&mut link.reader, sender.whole(lanes)).await
         };
         let content = SentContent { sent: sent.sent, moved: sent.moved };
         messages.has_sent(content);

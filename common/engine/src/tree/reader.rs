@@ -25,6 +25,9 @@ use lariat_wire::protocol::tree::{MAX_PACKED, PackedHead};
 /// Packs or files that are read ahead of the network.
 const AHEAD: usize = 2;
 
+/// The least size of a file whose chunks all connections share. It costs a round trip at its end.
+const SHARED: u64 = 32 * 1024 * 1024;
+
 /// How often a small file is read that changes meanwhile.
 const ATTEMPTS: usize = 3;
 
@@ -171,6 +174,8 @@ impl Reader {
                 let large = LargeSource { want, source, path, acl_dropped };
                 if difference {
                     self.send_first(FirstContent::Difference(large))
+                } else if large.source.offer().size.is_some_and(|size| size >= SHARED) {
+                    self.send_first(FirstContent::Shared(large))
                 } else {
                     self.send(Content::Whole(large))
                 }

@@ -70,7 +70,8 @@ impl<'a> Receiver<'a> {
         counts: &'a mut Counts,
         memory: &Memory,
     ) -> std::io::Result<Self> {
-        let TreeArrival { target, root, options, filter, overrides, avoid, lanes } = arrival;
+        let TreeArrival { target, root, options, filter, overrides, avoid, lanes, file_lanes } =
+            arrival;
         let TreeTarget { path, state, .. } = &target;
         let (path, state) = (path.clone(), *state);
         if root.metadata.acls == Acls::Dropped {
@@ -84,7 +85,8 @@ impl<'a> Receiver<'a> {
         let manifest =
             Manifest::new(Arc::clone(&shared), options, filter.clone(), avoid, root, state, memory);
         let workers = Workers::start(manifest, &shared, &replacements)?;
-        let arrivals = Arc::new(Arrivals::new(shared, replacements, workers.jobs.clone(), seed));
+        let arrivals = Arrivals::new(shared, replacements, workers.jobs.clone(), seed, file_lanes);
+        let arrivals = Arc::new(arrivals);
         Ok(Self {
             _lanes: lanes.map(|lanes| OpenLanes::new(lanes, Arc::clone(&arrivals))),
             arrivals,

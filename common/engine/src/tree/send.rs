@@ -75,8 +75,9 @@ fn start<'a>(
     let reader::Started { want, contents, first } =
         reader::start(directory, path, preserve, avoid).map_err(&broken)?;
     let (contents, pace) = (Contents::new(contents), Pace::new(how.rate, Instant::now()));
-    let shared =
-        SendTree::new(contents.clone(), want.clone(), how, seed, pace.clone(), Arc::clone(&root));
+    let (files, asking) = (source.file_lanes.clone(), want.clone());
+    let (read, paced, path) = (contents.clone(), pace.clone(), Arc::clone(&root));
+    let shared = SendTree::new(files, read, asking, how, seed, paced, path);
     let closed = source.lanes.take().map(|lanes| (lanes, shared));
     let walked = source.walk(memory).map_err(&broken)?;
     let sender = ContentSender::new(how, seed, pace, watch, cancel).map_err(&broken)?;
@@ -179,15 +180,20 @@ impl Tree<'_> {
         failure.map_or(Ok(()), Err)
     }
 
+    /// Lets lanes join, if they don't yet.
+    fn open_lanes(&mut self) {
+        if let Some((lanes, tree)) = self.closed.take() {
+            self.lanes = Some(OpenLanes::new(lanes, tree));
+        }
+    }
+
     /// Sends what the reader has read.
     async fn content<S: AsyncRead + AsyncWrite>(
         &mut self,
         link: &mut Link<S>,
         content: Content,
     ) -> Result<(), TransferError> {
-        if let Some((lanes, tree)) = self.closed.take() {
-            self.lanes = Some(OpenLanes::new(lanes, tree));
-        }
+        self.open_lanes();
         match content {
             Content::Pack(body, wants) => {
                 self.sender.pack(link, &mut self.messages, &body, wants.len()).await?;
@@ -198,7 +204,8 @@ impl Tree<'_> {
                 if acl_dropped {
                     self.messages.watch.acl_dropped(&path);
                 }
-                self.sender.whole(link, &mut self.messages, want.number, *source).await?;
+                let (messages, number) = (&mut self.messages, want.number);
+                self.sender.whole(link, messages, number, *source, None).await?;
                 self.messages.unsettled.settled(1, want.weight);
             }
         }
@@ -214,6 +221,16 @@ impl Tree<'_> {
         let weight = match content {
             FirstContent::Missed(want, failure) => {
                 self.messages.missed(link, Some(want.number), failure)?;
+                want.weight
+            }
+            FirstContent::Shared(LargeSource { want, source, path, acl_dropped }) => {
+                self.open_lanes();
+                if acl_dropped {
+                    self.messages.watch.acl_dropped(&path);
+                }
+                let lanes = self.lanes.as_ref().and_then(|lanes| lanes.share(want.number));
+                let (messages, number) = (&mut self.messages, want.number);
+                self.sender.whole(link, messages, number, *source, lanes.as_ref()).await?;
                 want.weight
             }
             FirstContent::Difference(large) => {

@@ -11,10 +11,11 @@ use super::send_lanes::{Contents, SendTree};
 use super::watch::{Side, Watch};
 use crate::cancel::Cancel;
 use crate::error::TransferError;
-use crate::lanes::Joined;
+use crate::lanes::{Joined, Lanes};
+use crate::send::{self, LaneEnd, SendFile};
 use lariat_wire::link::{Link, LinkError, Reader};
 use lariat_wire::protocol::failure::{Action, Failure};
-use lariat_wire::protocol::transfer::Taken;
+use lariat_wire::protocol::transfer::{Part, Taken};
 use lariat_wire::protocol::tree::Missed;
 use lariat_wire::protocol::{Kind, Message};
 
@@ -23,12 +24,14 @@ use lariat_wire::protocol::{Kind, Message};
 pub(crate) async fn send_lane<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     joined: &Joined<SendTree>,
+    number: u8,
     taken: &AtomicU64,
 ) -> Result<(), TransferError> {
     let share = |tree: &mut SendTree, _| {
-        (tree.contents.clone(), tree.how, tree.seed, tree.pace.clone(), tree.path.clone())
+        let (contents, files) = (tree.contents.clone(), tree.file_lanes.clone());
+        (contents, files, tree.how, tree.seed, tree.pace.clone(), tree.path.clone())
     };
-    let Some((contents, how, seed, pace, path)) = joined.with(share) else { return Ok(()) };
+    let Some((contents, files, how, seed, pace, path)) = joined.with(share) else { return Ok(()) };
     let watch = LaneWatch(|told: Told| {
         joined.with(|tree, _| tree.reports().told.push(told));
         joined.announce();
@@ -37,7 +40,7 @@ pub(crate) async fn send_lane<S: AsyncRead + AsyncWrite>(
     let sender = ContentSender::new(how, seed, pace, &watch, &never);
     let sender = sender.map_err(|error| Failure::io(Action::Read, &path, &error))?;
     let messages = LaneMessages { joined, watch: &watch, taken, acknowledged: 0 };
-    let mut lane = SendLane { joined, contents, sender, messages };
+    let mut lane = SendLane { joined, number, contents, files, sender, messages };
     let done = tokio::select! {
         biased;
         () = joined.over() => Ok(()),
@@ -52,7 +55,10 @@ pub(crate) async fn send_lane<S: AsyncRead + AsyncWrite>(
 
 struct SendLane<'a> {
     joined: &'a Joined<SendTree>,
+    number: u8,
     contents: Contents,
+    /// The lanes as those of a file whose chunks they share.
+    files: Lanes<SendFile>,
     sender: ContentSender<'a>,
     messages: LaneMessages<'a>,
 }
@@ -64,9 +70,18 @@ impl SendLane<'_> {
     ) -> Result<(), TransferError> {
         loop {
             let is_retired = self.joined.is_retired();
-            if is_retired && self.joined.with(|tree, lane| tree.is_idle(lane)) != Some(false) {
+            let is_idle = self.joined.with(|tree, lane| tree.is_idle(lane)) != Some(false);
+            if is_retired && is_idle {
                 return Ok(());
             }
+            let is_sharing = self.files.with(|_| ()).is_some();
+            if is_sharing && is_idle {
+                if self.part(link).await? {
+                    continue;
+                }
+                return Ok(());
+            }
+            let takes_more = !is_retired && !is_sharing;
             let content = tokio::select! {
                 biased;
                 frame = link.reader.next() => match frame? {
@@ -77,7 +92,8 @@ impl SendLane<'_> {
                     None => return Ok(()),
                 },
                 () = self.joined.retired(), if !is_retired => continue,
-                content = self.contents.next(), if !is_retired => content,
+                () = self.files.opened(), if takes_more => continue,
+                content = self.contents.next(), if takes_more => content,
                 error = link.writer.drive() => return Err(error.into()),
             };
             // Without a reader the transfer is over.
@@ -85,6 +101,27 @@ impl SendLane<'_> {
             if !self.content(link, content).await? {
                 return Ok(());
             }
+        }
+    }
+
+    /// Sends chunks of a file that all connections share. Returns `false` if the lane is to end: what it was sent of a
+    /// file that is given up may be acknowledged later.
+    async fn part<S: AsyncRead + AsyncWrite>(
+        &mut self,
+        link: &mut Link<S>,
+    ) -> Result<bool, TransferError> {
+        let Some(part) = self.files.join(self.number).await else { return Ok(true) };
+        let Some(number) = self.joined.with(|tree, _| tree.shared) else { return Ok(false) };
+        link.outbox().post(&Part { number })?;
+        let LaneMessages { acknowledged, taken, .. } = &mut self.messages;
+        let sent = send::send_lane(link, &part, acknowledged, taken).await;
+        if part.is_retired() {
+            self.joined.retire();
+        }
+        match sent {
+            // It is the file's, and the first connection tells the receiver.
+            Err(TransferError::Local(_)) => Ok(false),
+            sent => Ok(sent? == LaneEnd::Acknowledged),
         }
     }
 
@@ -111,7 +148,7 @@ impl SendLane<'_> {
                 if acl_dropped {
                     self.messages.watch.acl_dropped(&path);
                 }
-                self.sender.whole(link, &mut self.messages, number, *source).await?;
+                self.sender.whole(link, &mut self.messages, number, *source, None).await?;
             }
         }
         Ok(true)

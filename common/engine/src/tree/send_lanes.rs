@@ -12,7 +12,7 @@ use super::content::{Content, Want};
 use super::content_sender::SentContent;
 use super::lane_watch::Told;
 use crate::lanes::{Lanes, Ticket, Work};
-use crate::send::Pace;
+use crate::send::{Pace, SendFile};
 use crate::wakeup::Changes;
 
 /// Contents as they are read. Each connection takes the next one when it is ready.
@@ -33,6 +33,10 @@ impl Contents {
 /// A tree that is sent over several connections.
 pub(crate) struct SendTree {
     pub(super) contents: Contents,
+    /// The lanes as those of a file whose chunks they share.
+    pub(super) file_lanes: Lanes<SendFile>,
+    /// The number of the file that was shared last.
+    pub(super) shared: u64,
     pub(super) how: Sending,
     /// Of the sums of packs.
     pub(super) seed: u64,
@@ -86,6 +90,7 @@ impl Work for SendTree {
 
 impl SendTree {
     pub(super) fn new(
+        file_lanes: Lanes<SendFile>,
         contents: Contents,
         want: blocking::Sender<Want>,
         how: Sending,
@@ -94,7 +99,7 @@ impl SendTree {
         path: Arc<[u8]>,
     ) -> Self {
         let (lanes, reports) = (HashMap::new(), None);
-        Self { contents, how, seed, pace, path, want, lanes, reports }
+        Self { contents, file_lanes, shared: 0, how, seed, pace, path, want, lanes, reports }
     }
 
     /// Records that a lane takes this content. Returns whether it may send it: a replaced lane may not.
@@ -162,7 +167,15 @@ impl OpenLanes {
         Self { lanes, changes }
     }
 
-    /// Waits for reports of lanes. Cancel-safe.
+    /// The lanes as those of the file with this number, whose chunks they are to share.
+    pub(super) fn share(&self, number: u64) -> Option<Lanes<SendFile>> {
+        self.lanes.with(|tree| {
+            tree.shared = number;
+            tree.file_lanes.clone()
+        })
+    }
+
+    /// Waits until lanes have something to tell. Cancel-safe.
     pub(super) async fn reports(open: Option<&mut Self>) -> Reports {
         let Some(Self { lanes, changes }) = open else { return std::future::pending().await };
         loop {
@@ -200,7 +213,15 @@ mod tests {
         let (ask, asked) = blocking::channel();
         let contents = Contents::new(mpsc::channel(1).1);
         let pace = Pace::new(None, std::time::Instant::now());
-        let mut tree = SendTree::new(contents, ask, Sending::default(), 7, pace, (*b"/").into());
+        let mut tree = SendTree::new(
+            Lanes::default(),
+            contents,
+            ask,
+            Sending::default(),
+            7,
+            pace,
+            (*b"/").into(),
+        );
         tree.enter(1);
         let sent = SentContent { sent: 5, moved: 9 };
         for number in 0..4 {

@@ -23,6 +23,7 @@ use crate::lanes::Lanes;
 use crate::metadata::acl;
 use crate::metadata::owners::{self, OwnerNames};
 use crate::metadata::xattrs;
+use crate::send::SendFile;
 use crate::source::generated;
 use lariat_wire::memory::{Charge, Memory};
 use lariat_wire::protocol::failure::{Action, Failure, FileKind};
@@ -45,6 +46,8 @@ pub struct TreeSource {
     filter: Filter,
     /// Further connections that carry a part of it.
     pub(super) lanes: Option<Lanes<SendTree>>,
+    /// The same, as lanes of one of its files.
+    pub(super) file_lanes: Lanes<SendFile>,
 }
 
 /// A part of the manifest, in its order.
@@ -82,13 +85,14 @@ impl TreeSource {
             entry.metadata.xattrs = read_xattrs(&directory, &directory)
                 .map_err(|errno| failed(Action::Read, name)(errno.into()))?;
         }
-        let directory = Arc::new(directory);
-        Ok(Self { directory, path: name.into(), entry, options, filter, lanes: None })
+        let (directory, path) = (Arc::new(directory), name.into());
+        let (lanes, file_lanes) = (None, Lanes::default());
+        Ok(Self { directory, path, entry, options, filter, lanes, file_lanes })
     }
 
     /// Lets these lanes carry a part of it.
-    pub(crate) fn on_lanes(self, lanes: Lanes<SendTree>) -> Self {
-        Self { lanes: Some(lanes), ..self }
+    pub(crate) fn on_lanes(self, lanes: Lanes<SendTree>, file_lanes: Lanes<SendFile>) -> Self {
+        Self { lanes: Some(lanes), file_lanes, ..self }
     }
 
     /// The root's description.

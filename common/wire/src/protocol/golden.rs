@@ -16,7 +16,7 @@ use super::pull::Pull;
 use super::session::{Finished, Goodbye, Ping, Pong};
 use super::transfer::{
     Basis, Begun, Complete, Copies, Copy, Destination, Done, Hashes, Have, Identity, Lane,
-    ModeChange, Offer, Overrides, Push, Range, Sending, Taken, Way,
+    ModeChange, Offer, Overrides, Part, Push, Range, Sending, Taken, Way,
 };
 use super::tree::{
     Answers, Begin, Change, ChangeKind, Changed, Changes, End as TreeEnd, Entries, Entry, Missed,
@@ -171,6 +171,7 @@ fn every_message_has_the_bytes_of_the_document() {
     check(s, &Done { changed: true, hash: Some([0xb3; 32]) });
     check(s, &Lane { transfer, way: Way::Pull, number: 3 });
     check(s, &Taken { count: 16, last: true });
+    check(s, &Part { number: 5 });
     let path = Some(b"/srv/a".to_vec());
     check(s, &Failure { action: Action::Open, path, cause: Cause::Os(13) });
 

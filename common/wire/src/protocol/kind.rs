@@ -125,6 +125,8 @@ kinds! {
     Lane = 0x4d,
     /// Chunks of a lane are written: [`super::transfer::Taken`].
     Taken = 0x4e,
+    /// The chunks that follow on a lane are of a file of a tree: [`super::transfer::Part`].
+    Part = 0x4f,
 
     /// Send a directory to the host: [`super::tree::PushTree`].
     PushTree = 0x50,

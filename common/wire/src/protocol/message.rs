@@ -77,6 +77,7 @@ messages! {
     Cleaned: clean::Cleaned;
     Lane: transfer::Lane, check;
     Taken: transfer::Taken;
+    Part: transfer::Part;
     PushTree: tree::PushTree, check;
     Root: tree::Root;
     Entries: tree::Entries, check;

@@ -146,6 +146,57 @@ fn all_lanes_end_with_the_first_connection() {
     }
 }
 
+/// A tree with a file that is large enough for its chunks to be shared.
+fn world_with_shared_file() -> World {
+    let world = world();
+    world.file("d1/shared", (0..=u8::MAX).collect::<Vec<u8>>().repeat((36 << 20) / 256));
+    world
+}
+
+#[test]
+fn a_large_file_is_shared_by_all() {
+    let (world, lanes) = (world_with_shared_file(), Lanes::default());
+    let threads = [1, 2, 3].map(|number| lanes.lane(number, &[None]));
+    let outcome = lanes.copy(&world);
+    for thread in threads {
+        let (taken, ended) = thread.join().unwrap();
+        assert!(taken > 8 && ended.0.is_ok() && ended.1.is_ok(), "{taken} {ended:?}");
+    }
+    assert_arrived(&world, &outcome);
+    assert_eq!(outcome.counts.moved, size(&world), "nothing was sent twice");
+}
+
+#[test]
+fn lanes_that_break_while_they_share_a_file_give_back_its_chunks() {
+    for cut in [700_000, 5 << 20, 9 << 20] {
+        let (world, lanes) = (world_with_shared_file(), Lanes::default());
+        let threads = [1, 2].map(|number| lanes.lane(number, &[Some(cut); 3]));
+        let outcome = lanes.copy(&world);
+        threads.into_iter().for_each(|thread| drop(thread.join().unwrap()));
+        assert_arrived(&world, &outcome);
+    }
+}
+
+#[test]
+fn a_shared_file_that_shrinks_is_missed_and_the_rest_arrives() {
+    let (world, lanes) = (world_with_shared_file(), Lanes::default());
+    let threads = [1, 2].map(|number| lanes.lane(number, &[None; 3]));
+    let (path, other) = (world.source("d1/shared"), lanes.clone());
+    let shrink = std::thread::spawn(move || {
+        block_on(other.sends.opened());
+        std::fs::File::options().write(true).open(path).unwrap().set_len(1 << 20).unwrap();
+    });
+    let outcome = lanes.copy(&world);
+    shrink.join().unwrap();
+    threads.into_iter().for_each(|thread| drop(thread.join().unwrap()));
+    assert!(outcome.sent.is_ok() && outcome.received.is_ok());
+    let (sender, receiver) = (outcome.sender.missed.borrow(), outcome.receiver.missed.borrow());
+    // It may be read after it has shrunk.
+    assert!(sender.len() <= 1 && sender.len() == receiver.len(), "{sender:?} {receiver:?}");
+    let settled = outcome.received.unwrap();
+    assert_eq!(settled.files + sender.len() as u64, 69);
+}
+
 #[test]
 fn a_retired_lane_ends_in_order() {
     let (world, lanes) = (world(), Lanes::default());

@@ -49,6 +49,13 @@ pub struct Taken {
     pub last: bool,
 }
 
+/// Says of which file of a tree the chunks are that follow on a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The number of its entry.
+    pub number: u64,
+}
+
 impl Lane {
     /// Checks what the types can't ensure.
     pub fn check(&self) -> Result<(), Invalid> {

@@ -6,7 +6,8 @@ use tokio::io::{AsyncRead, ReadHalf};
 use tokio::sync::mpsc;
 
 use super::chunk_writer::ChunkWriter;
-use super::open_lanes::OpenLanes;
+use super::lanes::LaneProgress;
+use super::open_lanes::{Arrived, OpenLanes};
 use super::rebuild::Rebuild;
 use super::target::Target;
 use crate::cancel::Cancel;
@@ -50,14 +51,13 @@ pub(crate) struct Receiver<'a> {
     pub(super) offer: &'a Offer,
     progress: &'a dyn Progress,
     cancel: &'a Cancel,
-    received: &'a mut Transferred,
+    pub(super) arrived: Arrived<'a>,
     pub(super) chunks: Vec<Chunk>,
     pub(super) rebuild: Option<Rebuild>,
     /// Hashes that were not sent yet.
     hashed: Hashes,
     pub(super) decoder: Decoder,
     pub(super) buffer: Vec<u8>,
-    pub(super) lanes: Option<OpenLanes>,
     /// The sender has sent Complete.
     pub(crate) is_complete: bool,
 }
@@ -110,13 +110,12 @@ impl<'a> Receiver<'a> {
             offer,
             progress,
             cancel,
-            received,
+            arrived: Arrived { received, lanes: None },
             chunks,
             rebuild,
             hashed: Hashes { first: 0, hashes: Vec::new() },
             decoder: Decoder::new(),
             buffer,
-            lanes: None,
             is_complete: false,
         })
     }
@@ -138,7 +137,7 @@ impl<'a> Receiver<'a> {
             let frame = tokio::select! {
                 biased;
                 cause = self.cancel.cancelled() => return Err(self.failure(Action::Write, cause).into()),
-                () = OpenLanes::changed(self.lanes.as_mut()) => {
+                () = OpenLanes::changed(self.arrived.lanes.as_mut()) => {
                     self.count_lanes()?;
                     continue;
                 }
@@ -275,17 +274,16 @@ impl<'a> Receiver<'a> {
     }
 
     pub(super) fn moved(&mut self, len: usize, body: usize) {
-        self.received.sent += body as u64;
-        self.received.moved += len as u64;
+        self.arrived.received.sent += body as u64;
+        self.arrived.received.moved += len as u64;
         self.progress.moved(len as u64);
     }
 
     /// Counts what lanes have received.
-    pub(super) fn lane_moved(&mut self, moved: u64, sent: u64) {
-        self.received.sent += sent;
-        self.received.moved += moved;
-        if moved > 0 {
-            self.progress.moved(moved);
+    pub(super) fn lane_moved(&mut self, brought: LaneProgress) {
+        self.arrived.add(brought);
+        if brought.moved > 0 {
+            self.progress.moved(brought.moved);
         }
     }
 
@@ -300,7 +298,7 @@ impl<'a> Receiver<'a> {
         if complete.size != size || size.div_ceil(CHUNK as u64) != self.chunks.len() as u64 {
             return Err(self.failure(Action::Verify, Cause::Mismatch).into());
         }
-        self.received.size = size;
+        self.arrived.received.size = size;
         Ok(complete)
     }
 

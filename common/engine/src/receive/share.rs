@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::lanes::{LaneChunk, LaneProgress, ReceiveFile};
+use super::lanes::{LaneChunk, ReceiveFile};
 use super::open_lanes::OpenLanes;
 use super::receiver::{Chunk, Receiver};
 use super::target::Target;
@@ -21,29 +21,28 @@ impl Receiver<'_> {
         let missing = missing(&self.target.have().compared(), self.offer.chunks());
         let body = Arc::clone(opened.file.body());
         lanes.open(ReceiveFile::new(body, self.target.path(), self.offer.clone(), missing));
-        self.lanes = Some(OpenLanes::new(lanes));
+        self.arrived.lanes = Some(OpenLanes::new(lanes));
     }
 
     /// Counts what lanes have received. The failure of one fails the transfer.
     pub(super) fn count_lanes(&mut self) -> Result<(), Failure> {
-        if let Some(open) = &self.lanes {
-            let LaneProgress { moved, sent } = open.lanes().progress()?;
-            self.lane_moved(moved, sent);
+        if let Some(open) = &self.arrived.lanes {
+            let brought = open.lanes().progress()?;
+            self.lane_moved(brought);
         }
         Ok(())
     }
 
     /// Ends the lanes, once nothing is being written any more, and takes over what they have received.
     pub(crate) async fn finish_lanes(&mut self) -> Result<(), Failure> {
-        let Some(open) = self.lanes.take() else { return Ok(()) };
+        let Some(open) = self.arrived.lanes.take() else { return Ok(()) };
         let (chunks, rest) = open.lanes().brought().await;
         for (place, brought) in self.chunks.iter_mut().zip(chunks) {
             if brought == LaneChunk::Taken {
                 *place = Chunk::Sent;
             }
         }
-        let LaneProgress { moved, sent } = rest?;
-        self.lane_moved(moved, sent);
+        self.lane_moved(rest?);
         Ok(())
     }
 }

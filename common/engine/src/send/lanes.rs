@@ -4,7 +4,7 @@ use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::transfer::{Range, Sending};
 
 use super::pace::Pace;
-use super::queue::{Next, Queue, SentChunk};
+use super::queue::{LaneProgress, Next, Queue};
 use crate::lanes::{Lanes, Ticket, Work};
 use crate::source::Source;
 
@@ -43,10 +43,10 @@ impl Lanes<SendFile> {
     }
 
     /// What the lanes have sent since the last call, or the failure of one.
-    pub(super) fn progress(&self) -> Result<Vec<SentChunk>, Failure> {
-        let progress = self
-            .with(|file| file.failure.clone().map_or_else(|| Ok(file.queue.acknowledged()), Err));
-        progress.unwrap_or_else(|| Ok(Vec::new()))
+    pub(super) fn progress(&self) -> Result<LaneProgress, Failure> {
+        let progress =
+            self.with(|file| file.failure.clone().map_or_else(|| Ok(file.queue.progress()), Err));
+        progress.unwrap_or_else(|| Ok(LaneProgress::default()))
     }
 
     /// Whether the receiver has everything.

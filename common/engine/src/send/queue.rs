@@ -47,15 +47,26 @@ pub(super) struct Queue {
     returned: VecDeque<Next>,
     /// What each lane has taken and the receiver has not acknowledged, in the order of sending.
     lanes: HashMap<Ticket, VecDeque<InFlight>>,
-    /// Acknowledged chunks since the last [`Queue::acknowledged`].
+    /// Acknowledged chunks since the last [`Queue::progress`].
     taken: Vec<SentChunk>,
+    /// Bytes that lanes have begun to send since then.
+    sent: u64,
+}
+
+/// What lanes have sent.
+#[derive(Debug, Default)]
+pub(super) struct LaneProgress {
+    /// Bytes on the wire.
+    pub(super) sent: u64,
+    /// Chunks that the receiver has acknowledged.
+    pub(super) taken: Vec<SentChunk>,
 }
 
 impl Queue {
     /// All chunks of these ranges.
     pub(super) fn new(missing: Vec<Range>) -> Self {
         let (returned, lanes, taken) = (VecDeque::new(), HashMap::new(), Vec::new());
-        Self { unsent: missing.into(), returned, lanes, taken }
+        Self { unsent: missing.into(), returned, lanes, taken, sent: 0 }
     }
 
     /// Adds a lane.
@@ -110,6 +121,7 @@ impl Queue {
     pub(super) fn sent(&mut self, lane: Ticket, sent: SentChunk) {
         if let Some(last) = self.lanes.get_mut(&lane).and_then(VecDeque::back_mut) {
             last.sent = Some(sent);
+            self.sent += sent.body;
         }
     }
 
@@ -125,9 +137,12 @@ impl Queue {
         Ok(())
     }
 
-    /// The chunks that the receiver has acknowledged since the last call.
-    pub(super) fn acknowledged(&mut self) -> Vec<SentChunk> {
-        std::mem::take(&mut self.taken)
+    /// What lanes have sent since the last call.
+    pub(super) fn progress(&mut self) -> LaneProgress {
+        LaneProgress {
+            sent: std::mem::take(&mut self.sent),
+            taken: std::mem::take(&mut self.taken),
+        }
     }
 
     /// Whether the receiver has everything that was taken, and nothing is left.
@@ -168,7 +183,8 @@ mod tests {
         let rest: Vec<Next> = std::iter::from_fn(|| queue.next()).collect();
         let known = |index| Next { index, before: Some([7; 16]) };
         assert_eq!(rest, [known(1), known(2), Next { index: 3, before: None }]);
-        assert_eq!(queue.acknowledged().len(), 1);
+        let LaneProgress { sent, taken } = queue.progress();
+        assert_eq!((sent, taken.len()), (3, 1));
         assert!(queue.is_settled());
     }
 
@@ -248,7 +264,7 @@ mod tests {
                     Step::Enter(lane) if queue.has(lane) => {}
                     Step::Enter(lane) => queue.enter(lane),
                 }
-                arrived.extend(queue.acknowledged().into_iter().map(|chunk| chunk.index));
+                arrived.extend(queue.progress().taken.into_iter().map(|chunk| chunk.index));
                 prop_assert!(!queue.is_settled() || arrived.len() as u64 == count);
             }
             // The lanes break, and the first connection does the rest alone.

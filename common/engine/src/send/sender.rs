@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::lanes::SendFile;
 use super::pace::Pace;
-use super::queue::SentChunk;
+use super::queue::{LaneProgress, SentChunk};
 use super::receiver_message::ReceiverMessage;
 use crate::cancel::Cancel;
 use crate::chunk::encode::Encoder;
@@ -65,6 +65,19 @@ pub(crate) struct Sender<'a, S> {
     /// What is known of each chunk.
     read: Vec<AsRead>,
     sent: &'a mut Transferred,
+    /// The lanes that send a part of it.
+    pub(super) shared: Option<Lanes<SendFile>>,
+}
+
+/// Counts what lanes have sent, even when the sender is dropped in its middle.
+impl<S> Drop for Sender<'_, S> {
+    fn drop(&mut self) {
+        let progress = |file: &mut SendFile| file.queue.progress();
+        let shared = self.shared.take().and_then(|lanes| lanes.with(progress));
+        let LaneProgress { sent, taken } = shared.unwrap_or_default();
+        self.sent.sent += sent;
+        self.sent.moved += taken.iter().map(|chunk| chunk.len).sum::<u64>();
+    }
 }
 
 impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
@@ -87,7 +100,20 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         sent.size = offer.size.unwrap_or_default();
         let pace = Pace::new(how.rate, Instant::now());
         let read = vec![AsRead::Not; chunks];
-        Ok(Self { writer, source, how, progress, cancel, encoder, pace, buffer, read, sent })
+        let shared = None;
+        Ok(Self {
+            writer,
+            source,
+            how,
+            progress,
+            cancel,
+            encoder,
+            pace,
+            buffer,
+            read,
+            sent,
+            shared,
+        })
     }
 
     /// Sends everything, then what is posted, until something fails.
@@ -381,12 +407,14 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         Ok(())
     }
 
-    /// Counts a chunk that a lane has sent.
-    pub(super) fn lane_moved(&mut self, SentChunk { index, sum, len, body }: SentChunk) {
-        self.set(index, AsRead::Sent(sum));
-        self.sent.sent += body;
-        self.sent.moved += len;
-        self.progress.moved(len);
+    /// Counts what lanes have sent.
+    pub(super) fn lanes_sent(&mut self, LaneProgress { sent, taken }: LaneProgress) {
+        self.sent.sent += sent;
+        for SentChunk { index, sum, len, .. } in taken {
+            self.set(index, AsRead::Sent(sum));
+            self.sent.moved += len;
+            self.progress.moved(len);
+        }
     }
 
     /// Reports bytes that the receiver copies from its basis.

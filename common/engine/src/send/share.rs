@@ -16,6 +16,7 @@ impl<S: AsyncRead + AsyncWrite> Sender<'_, S> {
         missing: Vec<Range>,
         lanes: &Lanes<SendFile>,
     ) -> Result<(), TransferError> {
+        self.shared = Some(lanes.clone());
         lanes.open(SendFile::new(missing, self.source.another(), self.how, self.pace.clone()));
         self.left(lanes).await
     }
@@ -45,7 +46,8 @@ impl<S: AsyncRead + AsyncWrite> Sender<'_, S> {
     }
 
     fn count(&mut self, lanes: &Lanes<SendFile>) -> Result<(), TransferError> {
-        lanes.progress()?.into_iter().for_each(|chunk| self.lane_moved(chunk));
+        let progress = lanes.progress()?;
+        self.lanes_sent(progress);
         Ok(())
     }
 }

@@ -30,6 +30,7 @@ mod jobs_many;
 mod kill;
 mod left_behind;
 mod local;
+mod network;
 mod oracle;
 mod outage;
 mod owners;

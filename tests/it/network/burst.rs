@@ -32,8 +32,12 @@ fn burst(segments: u8) -> Vec<u8> {
     frame
 }
 
-/// Carries a burst, and loses the segments of these numbers.
-fn carry(frame: &[u8], lost: &[usize]) -> (Vec<usize>, Vec<(Instant, Vec<u8>)>, Instant) {
+/// What is left of a burst, and when it arrives.
+type Carried = Vec<(Instant, Vec<u8>)>;
+
+/// Carries a burst, and loses the segments of these numbers. Returns the segments' lengths, what is left, and the time
+/// when the first segment arrives; the others follow by the second.
+fn carry(frame: &[u8], lost: &[usize]) -> (Vec<usize>, Carried, Instant) {
     let (begin, mut lengths) = (Instant::now(), Vec::new());
     let carried = Burst::parse(frame).unwrap().carry(|length| {
         lengths.push(length);

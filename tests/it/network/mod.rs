@@ -39,7 +39,7 @@ impl World {
             Err(why) => {
                 // Not by a macro, whose output is shown only for tests that fail.
                 let skipped = format!("SKIPPED: a transfer over a real network: {why}");
-                writeln!(std::io::stderr(), "{skipped}").unwrap();
+                writeln!(std::io::stderr(), "{skipped}").expect("stderr is there");
                 return None;
             }
         };

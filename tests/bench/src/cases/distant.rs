@@ -2,8 +2,7 @@
 //! limits its data in flight is slowed down.
 //!
 //! The proxy takes whatever it is given, as a network with room for it does, so that the kernel's own windows
-//! are not what is measured.
-//! windows are not what is measured.
+//! are not what is measured. The cases of [`link`](super::link) have a real network.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -61,8 +60,8 @@ pub(crate) fn run(stage: &Stage) -> Table {
         }),
         Contender::maybe("rsync daemon, plaintext, 50 ms", daemon, |round, (daemon, proxy)| {
             let meter = Meter { server: vec![daemon.pid()], ..stage.local_meter() };
-            let (port, options) = (proxy.address.port(), ["--whole-file"]);
-            let command = daemon.copy_by(port, stage, Way::Push, &options, &from, &to);
+            let (address, options) = (proxy.address, ["--whole-file"]);
+            let command = daemon.copy_by(address, stage, Way::Push, &options, &from, &to);
             run.measure(round, &meter, &from, command)
         }),
     ];

@@ -11,6 +11,7 @@ use lariat_base::escape::escape;
 use lariat_base::private::check_directory;
 
 use crate::config::Config;
+use crate::core::store;
 use crate::identity::Identity;
 use crate::keyring::Keyring;
 use crate::policy::Clock;
@@ -55,8 +56,15 @@ pub fn check(path: &Path, now: SystemTime) -> Findings {
         Ok(identity) => check_identity(&config, &identity, now, &mut findings),
         Err(error) => findings.wrong.push(error.to_string()),
     }
-    match Keyring::load(&config.keyring) {
-        Ok(keyring) => check_keyring(&config, &keyring, now, &mut findings),
+    match store(&config, &config.state).load() {
+        Ok(loaded) => {
+            let file = config.keyring.display();
+            let of_no_effect = |label: String| {
+                format!("{file}: {label} is of no effect: its key was revoked here")
+            };
+            findings.wrong.extend(loaded.ignored.into_iter().map(of_no_effect));
+            check_keyring(&config, &loaded.keyring, now, &mut findings);
+        }
         Err(error) => findings.wrong.push(error.to_string()),
     }
     if let Err(error) = check_state(&config.state) {

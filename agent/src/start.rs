@@ -17,12 +17,13 @@ use tokio::sync::watch;
 use crate::audit::Audit;
 use crate::budget::{Budget, Holder};
 use crate::config::Config;
-use crate::core::Agent;
+use crate::core::{Agent, effective, store};
 use crate::identity::Identity;
 use crate::job_shares::JobShares;
 use crate::jobs::{Jobs, Settings};
-use crate::keyring::Keyring;
+use crate::keyring::LastUsed;
 use crate::lanes::Lanes;
+use crate::running::Running;
 use crate::serve::{Handshaker, Server};
 use crate::transfers::Transfers;
 use crate::transport::{LocalListener, TcpListener};
@@ -57,7 +58,8 @@ pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
     let mut config = Config::load(path).map_err(StartError::config)?;
     config.listen = listen.unwrap_or(config.listen);
     let identity = Identity::load(&config).map_err(StartError::config)?;
-    let keyring = Keyring::load(&config.keyring).map_err(StartError::config)?;
+    let state = config.state.clone();
+    let keyring = effective(store(&config, &state).load().map_err(StartError::config)?);
     warn_of_unfit(&config, &identity);
     prepare_state(&config.state)?;
     let runtime = Builder::new_current_thread().enable_all().build();
@@ -83,7 +85,11 @@ pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
     let budget = Budget::new(config.limits.or(capacity::limits()));
     let job_shares = JobShares::load(&jobs, &budget, |key| Holder::named(key, &keyring))
         .map_err(|e| StartError::system(format!("look for jobs: {e}")))?;
+    let running = Running::mark(&state)
+        .map_err(|e| StartError::system(format!("write in {}: {e}", state.display())))?;
     let agent = Arc::new(Agent {
+        last_used: LastUsed::load(&state),
+        state,
         config_path: path.to_owned(),
         config: watch::Sender::new(Arc::new(config)),
         keyring: watch::Sender::new(Arc::new(keyring)),
@@ -107,6 +113,7 @@ pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
         })?;
         Server::new(handshaker, agent).serve(listener, local).await.map_err(StartError::system)
     })?;
+    drop(running);
     audited.audit.sync().map_err(|e| StartError::system(format!("sync the audit: {e}")))
 }
 

@@ -164,20 +164,19 @@ impl Bundle<'_> {
         let verbs: Vec<String> = Verb::ALL.iter().map(|verb| format!("\"{verb}\"")).collect();
         let verbs = verbs.join(", ");
         let (stored, agent) = (self.verifier.stored.to_hex(), self.verifier.agent.to_hex());
-        // A key's file can be edited by hand, so its label may contain any character.
-        let label = toml_edit::Value::from(self.key.label.as_str()).to_string();
         Zeroizing::new(format!(
             "# Who may log in to {name}, and what each may do. What is kept here lets nobody log in\n\
              # anywhere, but keep it to the host: with it and host.key, another machine could pose as it.\n\
              # A key may also have: not_before = 2027-01-01T00:00:00Z, not_after = ...\n\
              [[key]]\n\
              id = \"{id}\"\n\
-             label = {label}\n\
+             label = \"{label}\"\n\
              stored = \"{stored}\"\n\
              agent = \"{agent}\"\n\
              verbs = [{verbs}]\n",
             name = self.name,
             id = self.key.id,
+            label = self.key.label,
             stored = stored.as_str(),
             agent = agent.as_str(),
         ))
@@ -191,10 +190,10 @@ mod tests {
 
     use super::*;
 
-    fn install_into(directory: &Path, label: &str) -> Result<Installed, CliError> {
+    fn install_into(directory: &Path) -> Result<Installed, CliError> {
         let name: HostName = "web1".parse().unwrap();
         let leaf = Ca::create().unwrap().issue(&name).unwrap();
-        let key = ControllerKey { label: label.to_owned(), ..ControllerKey::generate().unwrap() };
+        let key = ControllerKey::generate("alice@box".parse().unwrap()).unwrap();
         let enrolment = EnrolmentId([1; 16]);
         let verifier = HostKeys::derive(&key.secret, &name, &enrolment).verifier();
         let address = "[::1]:7500".parse().unwrap();
@@ -209,27 +208,26 @@ mod tests {
         let (new, empty) = (outer.path().join("a/new"), outer.path().join("empty"));
         std::fs::create_dir(&empty).unwrap();
         for directory in [&new, &empty] {
-            let installed = install_into(directory, "alice@box").unwrap();
+            let installed = install_into(directory).unwrap();
             assert_eq!(directory.read_dir().unwrap().count(), FILES.len());
             drop(installed);
         }
         assert!(!new.exists());
         assert_eq!(empty.read_dir().unwrap().count(), 0);
-        install_into(&new, "alice@box").unwrap().keep();
+        install_into(&new).unwrap().keep();
         assert_eq!(new.read_dir().unwrap().count(), FILES.len());
-        assert!(install_into(&new, "alice@box").is_err());
+        assert!(install_into(&new).is_err());
         assert_eq!(new.read_dir().unwrap().count(), FILES.len());
     }
 
     #[test]
-    fn labels_are_escaped_as_toml() {
+    fn the_files_are_toml() {
         let outer = tempfile::tempdir().unwrap();
         let directory = outer.path().join("new");
-        let label = "a\"b\\c\n[x]\u{1b}";
-        install_into(&directory, label).unwrap().keep();
+        install_into(&directory).unwrap().keep();
         let read = |file| std::fs::read_to_string(directory.join(file)).unwrap();
         let keyring: toml::Table = read("keyring.toml").parse().unwrap();
-        assert_eq!(keyring["key"][0]["label"].as_str(), Some(label));
+        assert_eq!(keyring["key"][0]["label"].as_str(), Some("alice@box"));
         let agent: toml::Table = read("agent.toml").parse().unwrap();
         assert_eq!(agent["listen"].as_str(), Some("[::]:7500"));
     }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
+use lariat_base::name::KeyLabel;
 use rustix::process::{Resource, Rlimit};
 
 use crate::commands::Command;
@@ -36,6 +37,10 @@ pub(crate) struct Cli {
     /// The fleet's directory [default: $LARIAT_HOME, else $XDG_CONFIG_HOME/lariat, else ~/.config/lariat]
     #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
+
+    /// The key to log in with: keys/LABEL.key [default: $LARIAT_KEY, else USER@HOSTNAME, else the only one]
+    #[arg(long, global = true, value_name = "LABEL")]
+    key: Option<KeyLabel>,
 
     /// Use the agent on this machine over its socket, without a fleet or a key; HOST is its name
     #[arg(long, global = true)]
@@ -75,21 +80,32 @@ pub fn main() -> ExitCode {
 
     match Cli::try_parse() {
         Ok(cli) => {
-            let Cli { home, local, agent_config, verbose, command, quiet, color, progress } = cli;
+            let Cli { home, key, local, agent_config, verbose, command, quiet, color, progress } =
+                cli;
             style::set(Style { quiet, color, progress });
             let outages = Outages::new(verbose);
             let local =
                 local.then(|| command.check_local().and_then(|()| socket(agent_config.as_deref())));
             let seen = Seen::new(outages.clone());
             let done = local.transpose().and_then(|local| {
+                let key = key.map_or_else(key_variable, |key| Ok(Some(key)))?;
                 let (seen, syntax) = (seen.clone(), Cli::command);
-                command.run(&Context { home, local, verbose, outages, seen, syntax })
+                command.run(&Context { home, key, local, verbose, outages, seen, syntax })
             });
             seen.save();
             done.unwrap_or_else(|error| error.report(verbose))
         }
         Err(error) => usage(&error),
     }
+}
+
+/// The label that `$LARIAT_KEY` names, if it is set.
+fn key_variable() -> Result<Option<KeyLabel>, CliError> {
+    let Some(label) = std::env::var_os("LARIAT_KEY").filter(|label| !label.is_empty()) else {
+        return Ok(None);
+    };
+    let label = label.to_string_lossy().parse();
+    label.map(Some).map_err(|error| CliError::from(error).during("LARIAT_KEY"))
 }
 
 /// Handles what clap did not parse: a request for help, or wrong usage, which is reported in one line.

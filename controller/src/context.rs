@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use lariat_base::name::KeyLabel;
+
 use crate::error::CliError;
 use crate::home::Home;
 use crate::outages::Outages;
@@ -11,6 +13,8 @@ use crate::seen::Seen;
 pub(crate) struct Context {
     /// `--home`
     pub(crate) home: Option<PathBuf>,
+    /// `--key`, or `$LARIAT_KEY`.
+    pub(crate) key: Option<KeyLabel>,
     /// The socket of the agent on this machine, with `--local`.
     pub(crate) local: Option<PathBuf>,
     /// `-v`

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lariat_base::units::parse_duration;
-use lariat_client::{Client, HostHandle, Peer, Trust};
+use lariat_client::{Client, HostHandle, KeySource, Peer, Trust};
 
 use crate::context::Context;
 use crate::error::CliError;
 use crate::home::CA_CERTIFICATE;
 use crate::inventory::{Enrolled, Inventory};
-use crate::key::ControllerKey;
 use crate::outages::Outages;
+use crate::rotation::KeyChain;
 use crate::target::Chosen;
 
 // Options of every verb that reaches a host.
@@ -83,14 +83,25 @@ impl Fleet {
             return Ok(Self { way, inventory: Inventory::default() });
         }
         let home = context.home()?;
+        home.require_fleet()?;
+        let keys = KeyChain::load(&home, context.key.as_ref())?;
+        Self::with_keys(context, options, keys)
+    }
+
+    /// Loads the inventory and the CA's certificate. Logins are made with `keys`.
+    pub(crate) fn with_keys(
+        context: &Context,
+        options: &ReachOptions,
+        keys: Arc<dyn KeySource>,
+    ) -> Result<Self, CliError> {
+        let home = context.home()?;
         let inventory = Inventory::load(&home)?;
-        let key = ControllerKey::load(&home)?.secret;
         let trust = Trust::new(home.ca_certificate()?)
             .map_err(|e| CliError::from(e).during(home.path().join(CA_CERTIFICATE).display()))?;
-        let client = Client::new(trust, key)
-            .connect_timeout(connect_timeout)
-            .reconnect(reconnect)
-            .observed_by(Arc::new(outages))
+        let client = Client::with_keys(trust, keys)
+            .connect_timeout(options.connect_timeout)
+            .reconnect(options.reconnect())
+            .observed_by(Arc::new(context.outages.clone()))
             .witnessed_by(Arc::new(context.seen.keep_in(&home)));
         Ok(Self { way: Way::Enrolled(client), inventory })
     }

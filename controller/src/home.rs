@@ -96,7 +96,15 @@ impl Home {
 
     /// Loads the CA with its key, to issue certificates.
     pub(crate) fn ca(&self) -> Result<Ca, CliError> {
-        let key = private::read(&self.0.join(CA_KEY))?;
+        let key = private::read(&self.0.join(CA_KEY)).map_err(|error| {
+            let is_missing = error.io_kind() == Some(std::io::ErrorKind::NotFound);
+            let error = CliError::from(error);
+            if is_missing {
+                error.next("only the machine that made the fleet has it")
+            } else {
+                error
+            }
+        })?;
         let path = self.0.join(CA_CERTIFICATE);
         let certificate = private::read(&path)?;
         Ca::load(&certificate, &key).map_err(|e| CliError::from(e).during(path.display()))

@@ -27,6 +27,7 @@ mod inplace;
 mod install;
 mod jobs;
 mod jobs_many;
+mod keys;
 mod kill;
 mod left_behind;
 mod local;

@@ -4,7 +4,9 @@ use lariat_base::escape::escape;
 use lariat_base::name::JobId;
 use lariat_wire::protocol::audit::{AcceptAudit, AuditHead};
 use lariat_wire::protocol::exec::{Command, Run, Streams};
-use lariat_wire::protocol::request::{AuditRequest, FileRequest, JobRequest, Request};
+use lariat_wire::protocol::key::{KeyRotate, Rules};
+use lariat_wire::protocol::request::{AuditRequest, FileRequest, JobRequest, KeyRequest, Request};
+use lariat_wire::protocol::verb::Verb;
 use serde::Serialize;
 
 use super::line::{Digested, MOST, text};
@@ -47,6 +49,12 @@ pub struct Act {
     send_signal: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seen: Option<Seen>,
+    /// The key that is changed: its label, its id, or both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    /// The verbs that it has from then on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verbs: Option<Vec<&'static str>>,
 }
 
 /// A line that a controller has seen.
@@ -106,12 +114,42 @@ impl Act {
                 }
                 FileRequest::Lane(_) => return None,
             },
+            Request::Key(request) => return Self::key(request),
         };
         if let Request::Audit(_) = request {
             return Some(act);
         }
         act.user = request.user().map(|user| text(user.as_bytes()));
         Some(act)
+    }
+
+    fn key(request: &KeyRequest) -> Option<Self> {
+        let act = |request, target: &str| Self {
+            request,
+            target: Some(text(target.as_bytes())),
+            ..Self::default()
+        };
+        let verbs = |rules: &Rules| Some(rules.verbs.iter().map(Verb::as_str).collect());
+        Some(match request {
+            KeyRequest::KeyList(_) => return None,
+            KeyRequest::KeyAdd(add) => Self {
+                verbs: verbs(&add.rules),
+                dry_run: add.dry_run,
+                ..act("add key", &format!("{} {}", add.label, add.id))
+            },
+            KeyRequest::KeyAllow(allow) => Self {
+                verbs: verbs(&allow.rules),
+                dry_run: allow.dry_run,
+                ..act("change rules", &allow.key)
+            },
+            KeyRequest::KeyRevoke(revoke) => act("revoke key", &revoke.key),
+            KeyRequest::KeyRotate(KeyRotate::Begin { id, .. }) => {
+                act("begin rotation", &id.to_string())
+            }
+            KeyRequest::KeyRotate(KeyRotate::Finish) => {
+                Self { request: "finish rotation", ..Self::default() }
+            }
+        })
     }
 
     fn job(request: &'static str, job: JobId) -> Self {

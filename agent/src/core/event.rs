@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use lariat_base::escape::escape;
 use lariat_wire::protocol::failure::{Cause, Failure};
-use lariat_wire::protocol::request::{AuditRequest, FileRequest, JobRequest, Request};
+use lariat_wire::protocol::key::KeyRotate;
+use lariat_wire::protocol::request::{AuditRequest, FileRequest, JobRequest, KeyRequest, Request};
 use lariat_wire::protocol::verb::Verb;
 use tracing::{info, warn};
 
@@ -84,6 +85,16 @@ impl Subject {
                 FileRequest::Pull(pull) => escape(&pull.source),
                 FileRequest::Clean(clean) => escape(&clean.path),
                 FileRequest::Lane(lane) => format!("lane of {}", lane.transfer),
+            },
+            Request::Key(request) => match request {
+                KeyRequest::KeyList(_) => "list".to_owned(),
+                KeyRequest::KeyAdd(add) => format!("add {} {}", add.label, add.id),
+                KeyRequest::KeyAllow(allow) => format!("allow {}", escape(allow.key.as_bytes())),
+                KeyRequest::KeyRevoke(revoke) => {
+                    format!("revoke {}", escape(revoke.key.as_bytes()))
+                }
+                KeyRequest::KeyRotate(KeyRotate::Begin { id, .. }) => format!("rotate to {id}"),
+                KeyRequest::KeyRotate(KeyRotate::Finish) => "rotate".to_owned(),
             },
         })
     }

@@ -13,7 +13,7 @@ mod session;
 
 pub use act_as::ActAs;
 pub use again::Again;
-pub use agent::{Agent, Reloaded};
+pub use agent::{Agent, Reloaded, effective, store};
 pub use event::Event;
 pub use looked_up::at_login;
 pub use outcome::{Digests, Done, Outcome};

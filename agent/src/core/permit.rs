@@ -113,7 +113,7 @@ fn buffers(request: &Request) -> usize {
     const KIB: usize = 1024;
     match request {
         Request::Job(JobRequest::Kill(_)) => 0,
-        Request::Job(_) => 768 * KIB,
+        Request::Job(_) | Request::Key(_) => 768 * KIB,
         Request::Audit(_) => 512 * KIB,
         Request::File(request) => 3072 * KIB + FileRequest::memory(request),
     }

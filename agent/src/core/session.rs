@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use lariat_base::escape::escape;
-use lariat_base::name::{JobId, SessionId};
+use lariat_base::name::{JobId, KeyId, SessionId};
 use lariat_wire::memory::{Charge, Memory};
 use lariat_wire::protocol::failure::{Cause, Failure};
 use tokio::sync::watch;
@@ -20,6 +20,8 @@ use crate::transport::Origin;
 pub struct Session {
     /// Identifies the session in both ends' logs.
     pub id: SessionId,
+    /// The id that the key logged in with. The keyring may give the key another one meanwhile.
+    pub login: KeyId,
     /// The key as it was at the login. Its permissions are looked up anew for each request.
     pub key: Arc<Entry>,
     /// Where the controller's bytes come from.
@@ -45,6 +47,7 @@ impl Session {
     /// A session of `key`, which has logged in.
     pub fn new(
         id: SessionId,
+        login: KeyId,
         key: Arc<Entry>,
         origin: Origin,
         agent: &Arc<Agent>,
@@ -56,7 +59,7 @@ impl Session {
         let memory = agent.budget.memory(holder);
         let buffers = RefCell::new(memory.charge());
         let (agent, is_answered) = (Arc::clone(agent), Cell::new(false));
-        Self { id, key, origin, agent, stop, holder, memory, buffers, is_answered, span }
+        Self { id, login, key, origin, agent, stop, holder, memory, buffers, is_answered, span }
     }
 
     /// Charges buffers of this many bytes for the rest of the session: they do not shrink.
@@ -69,13 +72,22 @@ impl Session {
     pub(super) fn present_key(&self) -> Option<Arc<Entry>> {
         match self.origin {
             Origin::Local { .. } => Some(Arc::clone(&self.key)),
-            Origin::Tcp(_) => self.agent.keyring().entry(self.key.id).cloned(),
+            Origin::Tcp(_) => {
+                let keyring = self.agent.keyring();
+                // A key that was replaced meanwhile is the same to what is under way; the session is asked to end.
+                keyring.entry(self.login).or_else(|| keyring.replaced(self.login)).cloned()
+            }
         }
+    }
+
+    /// The id under which what the key keeps on this host is known.
+    pub fn owner(&self) -> KeyId {
+        self.key.owner
     }
 
     /// The job of this id that is the key's own.
     pub fn job(&self, id: JobId) -> JobName {
-        JobName { key: self.key.id, id }
+        JobName { key: self.owner(), id }
     }
 
     /// Why the session, or the request that it serves, is to end, if it is.

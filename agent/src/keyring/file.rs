@@ -18,7 +18,7 @@ use time::format_description::well_known::Rfc3339;
 use toml::Spanned;
 use toml::value::Datetime;
 
-use super::entry::{Entry, Lined, List};
+use super::entry::{Entry, Lined, List, Pending};
 use super::{Keyring, is_local};
 use crate::policy::pattern::Pattern;
 
@@ -30,19 +30,21 @@ impl Keyring {
     pub fn parse(path: &Path, text: &str) -> Result<Self, BadContent> {
         let file: File = toml_file::parse(path, text)?;
         let reader = Reader::new(path, text);
-        let mut entries = BTreeMap::new();
-        for entry in file.key {
+        let (mut entries, mut names) = (Vec::new(), BTreeMap::new());
+        for (number, entry) in file.key.into_iter().enumerate() {
             let start = entry.id.span().start;
             let entry = reader.entry(entry)?;
-            let id = entry.id;
-            if is_local(id) {
-                return Err(reader.wrong(start, &format!("no key can have the id {id}")));
+            for id in entry.ids() {
+                if is_local(id) {
+                    return Err(reader.wrong(start, &format!("no key can have the id {id}")));
+                }
+                if *names.entry(id).or_insert(number) != number {
+                    return Err(reader.wrong(start, &format!("a second entry has the id {id}")));
+                }
             }
-            if entries.insert(id, Arc::new(entry)).is_some() {
-                return Err(reader.wrong(start, &format!("a second entry has the id {id}")));
-            }
+            entries.push(Arc::new(entry));
         }
-        Ok(Self(entries))
+        Ok(Self::new(entries))
     }
 }
 
@@ -64,6 +66,7 @@ struct FileEntry {
     owner: Option<FileId>,
     #[serde(default)]
     was: Vec<FileId>,
+    pending: Option<FilePending>,
     #[serde(deserialize_with = "secret")]
     stored: Secret,
     #[serde(deserialize_with = "secret")]
@@ -84,6 +87,26 @@ struct FileEntry {
     park: Option<Spanned<String>>,
     max_sessions: Option<usize>,
     max_jobs: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FilePending {
+    #[serde(deserialize_with = "from_text")]
+    id: KeyId,
+    #[serde(deserialize_with = "secret")]
+    stored: Secret,
+    #[serde(deserialize_with = "secret")]
+    agent: Secret,
+    #[serde(deserialize_with = "date")]
+    since: Option<SystemTime>,
+}
+
+impl From<FilePending> for Pending {
+    fn from(FilePending { id, stored, agent, since }: FilePending) -> Self {
+        let verifier = Verifier { stored, agent };
+        Self { id, verifier, since: since.unwrap_or(UNIX_EPOCH) }
+    }
 }
 
 #[derive(Deserialize)]
@@ -129,6 +152,7 @@ impl<'a> Reader<'a> {
             label: file.label,
             owner: file.owner.map_or(id, |FileId(owner)| owner),
             was: file.was.into_iter().map(|FileId(was)| was).collect(),
+            pending: file.pending.map(Pending::from),
             verbs,
             users: self.list(file.users, user)?.map(unlined),
             networks: self.list(file.networks, network)?.map(unlined),

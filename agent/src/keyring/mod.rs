@@ -3,12 +3,18 @@
 //! A verifier lets nobody log in, here or elsewhere. The file is secret all the same: together with the
 //! certificate's key it lets its reader pose as this host.
 
+mod change;
+mod edit;
 mod entry;
 mod file;
+mod last_used;
+mod revoked;
+mod store;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use lariat_base::escape::escape;
 use lariat_base::name::KeyId;
@@ -17,13 +23,41 @@ use lariat_base::toml_file::TomlFileError;
 use lariat_wire::auth::agent::Refused;
 use lariat_wire::auth::keyring::{Candidate, Decoys};
 
+pub use change::Asker;
 pub use entry::{Entry, Lined, List, is_local};
+pub use last_used::LastUsed;
+pub use revoked::Revoked;
+pub use store::{Loaded, Store};
 
 /// The keys that may log in.
-#[derive(Default)]
-pub struct Keyring(BTreeMap<KeyId, Arc<Entry>>);
+#[derive(Clone, Default)]
+pub struct Keyring {
+    /// In the order of the file.
+    entries: Vec<Arc<Entry>>,
+    /// By every id that may log in.
+    logins: BTreeMap<KeyId, Arc<Entry>>,
+    /// By the id under which what a key keeps here is known.
+    owners: BTreeMap<KeyId, Arc<Entry>>,
+}
 
 impl Keyring {
+    fn new(entries: Vec<Arc<Entry>>) -> Self {
+        let mut logins = BTreeMap::new();
+        for entry in &entries {
+            let pending = entry.pending.iter().map(|pending| pending.id);
+            logins.extend(pending.chain([entry.id]).map(|id| (id, Arc::clone(entry))));
+        }
+        let owners = entries.iter().map(|entry| (entry.owner, Arc::clone(entry))).collect();
+        Self { entries, logins, owners }
+    }
+
+    /// The keyring without the entries that `revoked` names.
+    #[must_use]
+    pub fn without(&self, revoked: &Revoked) -> Self {
+        let stays = |entry: &&Arc<Entry>| !revoked.names(entry);
+        Self::new(self.entries.iter().filter(stays).cloned().collect())
+    }
+
     /// Loads a keyring from a private file.
     pub fn load(path: &Path) -> Result<Self, TomlFileError> {
         Ok(Self::parse(path, &private::read(path)?)?)
@@ -35,11 +69,15 @@ impl Keyring {
         &self,
         decoys: &Decoys,
         id: KeyId,
+        now: SystemTime,
         admits: impl Fn(&Entry) -> bool,
     ) -> Candidate {
         let decoy = decoys.candidate(id);
-        match self.0.get(&id) {
-            Some(entry) => Candidate { verifier: entry.verifier.clone(), allowed: admits(entry) },
+        match self.logins.get(&id) {
+            Some(entry) => {
+                let (verifier, may_log_in) = entry.verifier(id, now);
+                Candidate { verifier: verifier.clone(), allowed: may_log_in && admits(entry) }
+            }
             None => decoy,
         }
     }
@@ -47,7 +85,7 @@ impl Keyring {
     /// Why a login was denied, for the log only; `objection` tells why a key may not log in.
     pub fn why_denied(&self, refused: Refused, objection: impl Fn(&Entry) -> String) -> String {
         let (Refused::Key(id) | Refused::Now(id)) = refused else { return refused.to_string() };
-        let Some(entry) = self.0.get(&id) else {
+        let Some(entry) = self.logins.get(&id) else {
             return format!("key {id}: it is not in the keyring");
         };
         let why = match refused {
@@ -59,19 +97,24 @@ impl Keyring {
         format!("key {id} ({}): {why}", escape(entry.label.as_bytes()))
     }
 
-    /// The entry of a key, or `None` if the keyring does not have it.
+    /// The entry for which a key of this id may log in.
     pub fn entry(&self, id: KeyId) -> Option<&Arc<Entry>> {
-        self.0.get(&id)
+        self.logins.get(&id)
     }
 
-    /// Whether a key of the keyring has, or had, this id.
-    pub fn knows(&self, id: KeyId) -> bool {
-        self.0.contains_key(&id) || self.entries().any(|entry| entry.is_known_as(id))
+    /// The entry whose key had this id before.
+    pub fn replaced(&self, id: KeyId) -> Option<&Arc<Entry>> {
+        self.entries.iter().find(|entry| entry.id != id && entry.is_known_as(id))
     }
 
-    /// Every key, in order of id.
+    /// The entry to which what is kept under this id belongs.
+    pub fn of_owner(&self, owner: KeyId) -> Option<&Arc<Entry>> {
+        self.owners.get(&owner)
+    }
+
+    /// Every key, in the order of the file.
     pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.0.values()
+        self.entries.iter()
     }
 }
 
@@ -122,7 +165,8 @@ mod tests {
             let challenged = Challenged::new(&host).unwrap();
             let (_, login) =
                 Proving::answer(key, &host, &enrolment, &[5; 32], challenged.payload()).unwrap();
-            let find = |id| keyring.candidate(&decoys, id, |entry| entry.is_current(clock));
+            let find =
+                |id| keyring.candidate(&decoys, id, clock.now, |entry| entry.is_current(clock));
             challenged.login(&[5; 32], &login, find).map(|logged_in| logged_in.key_id)
         };
         let (start, end) = (1_767_222_000, 1_798_675_200);

@@ -36,6 +36,11 @@ impl Root {
         &self.0
     }
 
+    /// The path as it is written in a keyring.
+    pub fn to_text(&self) -> String {
+        String::from_utf8_lossy(&self.0).into_owned()
+    }
+
     /// The path of what lies below the root, or is it, relative to the root. A slash at its end stays.
     pub fn relative<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
         let root = self.0.strip_suffix(b"/").unwrap_or(&self.0);

@@ -25,7 +25,7 @@ pub(super) async fn serve(
     let outcome = match permit.act_as() {
         ActAs::Agent(user) => {
             let files = Files {
-                key: session.key.id,
+                key: session.owner(),
                 uid: user.uid,
                 home: user.home().to_owned(),
                 root,

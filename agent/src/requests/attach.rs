@@ -36,7 +36,7 @@ pub(super) async fn go_on(
         biased;
         // The session itself says goodbye.
         () = session.stopped() => return Ok(()),
-        found = session.agent.jobs.find(Some(session.key.id), job) => found,
+        found = session.agent.jobs.find(Some(session.owner()), job) => found,
     };
     let failure = match found {
         Ok(Some(Found { record, status, directory, .. })) => match status {

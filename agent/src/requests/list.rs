@@ -14,7 +14,7 @@ pub(super) async fn serve(
     permit: Permit<'_>,
     session: &Session,
 ) -> Result<(), LinkError> {
-    let key = (!list.all_keys).then_some(session.key.id);
+    let key = (!list.all_keys).then_some(session.owner());
     let mut jobs = match session.agent.jobs.list(key, &list.prefix) {
         Ok(jobs) => jobs,
         Err(error) => {

@@ -12,6 +12,7 @@ mod digest;
 pub(crate) mod file_work;
 mod find;
 mod follow;
+mod key;
 mod kill;
 mod lane;
 mod list;
@@ -49,5 +50,6 @@ pub async fn serve(
         },
         Request::Audit(request) => Box::pin(audit::serve(link, request, permit, session)).await,
         Request::File(request) => Box::pin(as_user::serve(link, request, permit, session)).await,
+        Request::Key(request) => Box::pin(key::serve(link, request, permit, session)).await,
     }
 }

@@ -36,7 +36,7 @@ pub(super) async fn serve(
             run.command = Command::Argv(words.to_vec());
         }
     }
-    let started = agent.jobs.start(session.key.id, run, permit.act_as(), program);
+    let started = agent.jobs.start(session.owner(), run, permit.act_as(), program);
     if started.is_ok() {
         agent.job_shares.keep(session.job(id), share);
     }
@@ -56,7 +56,7 @@ fn admit(job: JobId, is_detached: bool, session: &Session) -> Result<Share, Fail
     let agent = &session.agent;
     let share = agent.job_shares.take(session.holder, &agent.jobs)?;
     if is_detached {
-        let (own, keyring) = (session.key.id, agent.keyring());
+        let (own, keyring) = (session.owner(), agent.keyring());
         let holder = |key| if key == own { session.holder } else { Holder::named(key, &keyring) };
         match agent.jobs.make_room(own, |key| holder(key).is_owner()) {
             Ok(true) => {}

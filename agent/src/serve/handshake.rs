@@ -188,7 +188,7 @@ impl Handshaker {
         let (keyring, config, clock) =
             (self.agent.keyring(), self.agent.config(), self.agent.clock());
         let admit = |key: &Entry| admit(key, &at_login(&config, clock, origin, key));
-        let find = |id| keyring.candidate(&self.decoys, id, |key| admit(key).is_ok());
+        let find = |id| keyring.candidate(&self.decoys, id, clock.now, |key| admit(key).is_ok());
         let decided = challenged.login(&channel, &payload, find);
         let found = decided.and_then(|login| {
             let login_id = login.key_id;

@@ -14,10 +14,11 @@ use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lariat_base::escape::escape;
 use lariat_wire::auth::agent::{LoggedIn, Refused};
+use lariat_wire::protocol::failure::Cause;
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet, yield_now};
 use tokio::time::{interval, sleep, sleep_until};
@@ -31,7 +32,7 @@ use crate::budget::{Exhausted, Holder, Resource};
 use crate::config;
 use crate::core::{Agent, Reloaded, Session};
 use crate::folded::Folded;
-use crate::keyring::Entry;
+use crate::keyring::{Entry, is_local};
 use crate::memory::Trim;
 use crate::transport::{Arrival, LocalListener, Origin, TcpListener};
 use handshake::{Authenticated, Connection, Rejected};
@@ -122,9 +123,7 @@ impl Server {
                 },
                 () = watchdog.ping() => {}
                 _ = sweep.tick() => self.sweep(),
-                _ = keyring.changed() => {
-                    tokio::spawn(orphans::end(Arc::clone(&self.agent)));
-                }
+                _ = keyring.changed() => self.keys_changed(),
                 () = due(self.folded.due()) => self.tell_folded(),
                 () = self.trim.due() => {
                     let has_peers = self.admission.unauthenticated() + self.sessions.count() > 0;
@@ -151,6 +150,26 @@ impl Server {
         tokio::task::spawn_blocking(move || {
             agent.audit.drop_old();
             agent.jobs.sweep(SystemTime::now(), |key| Holder::named(key, &keyring).is_owner());
+        });
+    }
+
+    /// Ends the sessions of keys that were replaced, and the jobs of those that are gone. Each session looks itself
+    /// whether its key is there.
+    fn keys_changed(&self) {
+        let keyring = self.agent.keyring();
+        self.sessions.stop_where(|login| keyring.replaced(login).is_some());
+        tokio::spawn(orphans::end(Arc::clone(&self.agent)));
+    }
+
+    /// Writes down when keys have last logged in. Runs on a blocking thread.
+    fn save_last_used(&self) {
+        let agent = Arc::clone(&self.agent);
+        tokio::task::spawn_blocking(move || {
+            let keyring = agent.keyring();
+            let is_kept = |id| keyring.entries().any(|entry| entry.ids().any(|own| own == id));
+            if let Err(error) = agent.last_used.save(is_kept) {
+                warn!("{error}");
+            }
         });
     }
 
@@ -285,13 +304,22 @@ impl Server {
     }
 
     fn logged_in(&mut self, arrived: Authenticated, origin: &Origin) {
-        let (id, key) = (arrived.login.session, Arc::clone(&arrived.key));
+        let (id, login, key) =
+            (arrived.login.session, arrived.login.key_id, Arc::clone(&arrived.key));
         let share = match self.agent.budget.take(Holder::of(&key), Resource::Session, 1) {
             Ok(share) => share,
             Err(exhausted) => return self.send_away(arrived, exhausted, origin),
         };
-        let membership = self.sessions.enter(id, share);
-        let session = Session::new(id, key, origin.clone(), &self.agent, membership.stop());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        if !is_local(login) && self.agent.last_used.logged_in(login, now) {
+            self.save_last_used();
+        }
+        let membership = self.sessions.enter(id, login, share);
+        if self.agent.keyring().replaced(login).is_some() {
+            // It was replaced between its login and now.
+            membership.stop().send_replace(Some(Cause::Stopping));
+        }
+        let session = Session::new(id, login, key, origin.clone(), &self.agent, membership.stop());
         if let Err(error) = session::start(arrived, session, membership) {
             error!(peer = %origin, "can't start a thread for a session: {error}");
         }
@@ -318,6 +346,7 @@ impl Server {
         notify::stopping(self.sessions.count());
         self.unauthenticated.abort_all();
         self.sessions.stop_all();
+        self.save_last_used();
         tokio::select! {
             () = self.sessions.ended() => info!("stopped"),
             () = sleep(STOPPING) => warn!("stopped; {} sessions were cut off", self.sessions.count()),

@@ -1,4 +1,4 @@
-//! Ends the jobs of keys that the keyring no longer has.
+//! Ends the jobs of keys that the keyring no longer has, unless they were revoked so that their jobs go on.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use crate::core::Agent;
 use crate::jobs::JobName;
-use crate::keyring::is_local;
+use crate::keyring::{Revoked, is_local};
 
 /// Ends all jobs whose key is gone.
 pub(super) async fn end(agent: Arc<Agent>) {
@@ -36,8 +36,15 @@ pub(super) async fn end(agent: Arc<Agent>) {
 }
 
 fn orphans(agent: &Agent) -> std::io::Result<Vec<JobName>> {
+    if agent.job_shares.is_empty() {
+        return Ok(Vec::new());
+    }
     let keyring = agent.keyring();
     let mut jobs = agent.jobs.alive()?;
-    jobs.retain(|job| !is_local(job.key) && !keyring.knows(job.key));
+    jobs.retain(|job| !is_local(job.key) && keyring.of_owner(job.key).is_none());
+    if !jobs.is_empty() {
+        let revoked = Revoked::load(&agent.state).map_err(std::io::Error::other)?;
+        jobs.retain(|job| !revoked.keeps_jobs(job.key));
+    }
     Ok(jobs)
 }

@@ -26,7 +26,7 @@ use super::handshake::{Authenticated, Connection};
 use super::sessions::Membership;
 use crate::budget::Exhausted;
 use crate::core::{Again, Agent, Event, Session, decide, refuse};
-use crate::keyring::Entry;
+use crate::keyring::{Entry, Revoked};
 use crate::policy::Denial;
 use crate::requests;
 use crate::transport::BoxStream;
@@ -225,11 +225,16 @@ fn job_of(request: &Request) -> Option<JobId> {
         Request::Job(JobRequest::Attach(attach)) => Some(attach.job),
         Request::Job(JobRequest::List(_) | JobRequest::Logs(_) | JobRequest::Kill(_))
         | Request::File(_)
-        | Request::Audit(_) => None,
+        | Request::Audit(_)
+        | Request::Key(_) => None,
     }
 }
 
 async fn end_job(job: JobId, session: &Session) {
+    let revoked = Revoked::load(&session.agent.state);
+    if revoked.is_ok_and(|revoked| revoked.keeps_jobs(session.owner())) {
+        return;
+    }
     if let Err(error) = session.agent.jobs.end(session.job(job)).await {
         warn!("job {job}, which is no longer permitted, can't be ended: {error}");
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use lariat_base::lock::lock;
-use lariat_base::name::SessionId;
+use lariat_base::name::{KeyId, SessionId};
 use lariat_wire::protocol::failure::Cause;
 use tokio::sync::watch;
 
@@ -15,9 +15,15 @@ use crate::budget::Share;
 pub(super) struct Sessions(Arc<Inner>);
 
 struct Inner {
-    /// How each is asked to end.
-    running: Mutex<HashMap<SessionId, watch::Sender<Option<Cause>>>>,
+    running: Mutex<HashMap<SessionId, Running>>,
     count: watch::Sender<usize>,
+}
+
+struct Running {
+    /// The id that the key logged in with.
+    login: KeyId,
+    /// How the session is asked to end.
+    stop: watch::Sender<Option<Cause>>,
 }
 
 /// Registers one session, until it is dropped.
@@ -36,11 +42,11 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    /// Registers a new session, which holds this share of the budget.
-    pub(super) fn enter(&self, id: SessionId, share: Share) -> Membership {
+    /// Registers a new session of the key that logged in with this id, which holds this share of the budget.
+    pub(super) fn enter(&self, id: SessionId, login: KeyId, share: Share) -> Membership {
         let stop = watch::Sender::new(None);
         let mut running = self.running();
-        running.insert(id, stop.clone());
+        running.insert(id, Running { login, stop: stop.clone() });
         self.0.count.send_replace(running.len());
         drop(running);
         Membership { sessions: self.clone(), id, stop, _share: share }
@@ -48,7 +54,14 @@ impl Sessions {
 
     /// Asks every session to end.
     pub(super) fn stop_all(&self) {
-        self.running().values().for_each(|stop| _ = stop.send_replace(Some(Cause::Stopping)));
+        self.stop_where(|_| true);
+    }
+
+    /// Asks the sessions of some keys to end, by the ids that they logged in with.
+    pub(super) fn stop_where(&self, is_meant: impl Fn(KeyId) -> bool) {
+        let running = self.running();
+        let meant = running.values().filter(|session| is_meant(session.login));
+        meant.for_each(|session| _ = session.stop.send_replace(Some(Cause::Stopping)));
     }
 
     /// The number of sessions.
@@ -62,7 +75,7 @@ impl Sessions {
         let _ = self.0.count.subscribe().wait_for(|&count| count == 0).await;
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<SessionId, watch::Sender<Option<Cause>>>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<SessionId, Running>> {
         lock(&self.0.running)
     }
 }
@@ -84,15 +97,13 @@ impl Drop for Membership {
 
 #[cfg(test)]
 mod tests {
-    use lariat_base::name::KeyId;
-
     use super::*;
     use crate::budget::{Budget, Holder, Limits, Resource};
 
     fn enter(sessions: &Sessions, budget: &Budget, id: u8, key: u8) -> Option<Membership> {
-        let holder = Holder::unknown(KeyId([key; 16]));
-        let share = budget.take(holder, Resource::Session, 1).ok()?;
-        Some(sessions.enter(SessionId([id; 16]), share))
+        let key = KeyId([key; 16]);
+        let share = budget.take(Holder::unknown(key), Resource::Session, 1).ok()?;
+        Some(sessions.enter(SessionId([id; 16]), key, share))
     }
 
     fn budget() -> Budget {
@@ -110,10 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn all_can_be_stopped() {
+    fn one_key_or_all_can_be_stopped() {
         let (sessions, budget) = (Sessions::default(), budget());
         let held: Vec<_> = (1..3).map(|id| enter(&sessions, &budget, id, id).unwrap()).collect();
         assert!(held.iter().all(|one| one.stop().borrow().is_none()));
+        sessions.stop_where(|login| login == KeyId([1; 16]));
+        let is_stopped = |number: usize| held[number].stop().borrow().is_some();
+        assert!(is_stopped(0) && !is_stopped(1));
         sessions.stop_all();
         assert!(held.iter().all(|one| *one.stop().borrow() == Some(Cause::Stopping)));
     }

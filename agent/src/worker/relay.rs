@@ -69,7 +69,7 @@ pub(crate) async fn relay(
     let mut asked_to_end = None;
     let end = match begin(&mut worker, &request, (user, root), session, memory).await {
         Ok(mut to_worker) => {
-            let running = session.agent.transfers.begin_asked(session.key.id, user.uid, &request);
+            let running = session.agent.transfers.begin_asked(session.owner(), user.uid, &request);
             let end = pass(
                 link,
                 &mut to_worker,
@@ -154,7 +154,7 @@ async fn begin(
     session: &Session,
     memory: usize,
 ) -> Result<Link<UnixStream>, LinkError> {
-    let (key, home) = (session.key.id, user.home.clone());
+    let (key, home) = (session.owner(), user.home.clone());
     let begin = Begin { key, uid: user.uid, home, root, memory: memory as u64 };
     let begin = codec::encode(&begin)?;
     let len = u32::try_from(begin.len()).map_err(|_| LinkError::Misbehaved("a home too long"))?;

@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod certificate;
 pub mod clock;
+pub mod date;
 pub mod escape;
 pub mod lock;
 pub mod name;

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lariat_base::name::KeyId;
 use lariat_base::secret::Secret;
 use lariat_wire::auth::proof;
 
 use crate::connect::{Connector, Peer, Route, Trust};
 use crate::dial::{Dial, Tcp};
 use crate::host::{HostHandle, Limits, Met};
+use crate::key_source::KeySource;
 use crate::outage::OutageObserver;
 use crate::witness::Witness;
 
-/// Connects to the hosts of one fleet with one key.
+/// Connects to the hosts of one fleet.
 pub struct Client {
     connector: Arc<Connector>,
-    key: KeyId,
+    keys: Arc<dyn KeySource>,
     limits: Limits,
     met: Met,
     observer: Arc<dyn OutageObserver>,
@@ -29,11 +29,20 @@ impl Client {
         Self::dialing(trust, key, Arc::new(Tcp))
     }
 
+    /// Trusts the hosts of one fleet and proves itself to them with the keys of `keys`, over TCP.
+    pub fn with_keys(trust: Trust, keys: Arc<dyn KeySource>) -> Self {
+        Self::all(trust, keys, Arc::new(Tcp))
+    }
+
     /// Connects by `dial` instead of TCP.
     pub fn dialing(trust: Trust, key: Secret, dial: Arc<dyn Dial>) -> Self {
+        Self::all(trust, Arc::new(key), dial)
+    }
+
+    fn all(trust: Trust, keys: Arc<dyn KeySource>, dial: Arc<dyn Dial>) -> Self {
         Self {
-            key: proof::key_id(&key),
-            connector: Arc::new(Connector::new(trust, key, dial)),
+            connector: Arc::new(Connector::new(trust, Arc::clone(&keys), dial)),
+            keys,
             limits: Limits::default(),
             met: Met::default(),
             observer: Arc::new(()),
@@ -69,9 +78,9 @@ impl Client {
 
     /// A handle for a host, which is not connected yet.
     pub fn host(&self, peer: Peer) -> HostHandle {
-        let connector = Arc::clone(&self.connector);
+        let (connector, key) = (Arc::clone(&self.connector), proof::key_id(&self.keys.key(&peer)));
         let (met, observer) = (self.met.clone(), Arc::clone(&self.observer));
         let route = Route::Network { connector, peer, witness: Arc::clone(&self.witness) };
-        HostHandle::new(route, self.key, self.limits, met, observer)
+        HostHandle::new(route, key, self.limits, met, observer)
     }
 }

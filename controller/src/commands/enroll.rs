@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use lariat_base::escape::escape;
-use lariat_base::name::{EnrolmentId, HostName};
+use lariat_base::name::{EnrolmentId, HostName, KeyLabel};
 use lariat_client::Address;
 use lariat_wire::auth::proof::HostKeys;
 
@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::inventory::{Enrolled, Host, Inventory, Spki, Tag, edit};
 use crate::key::ControllerKey;
+use crate::known_keys::KnownKeys;
 use crate::output;
 
 #[derive(clap::Args)]
@@ -49,17 +50,34 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     let name = args.host.clone();
     let out = args.out.clone().unwrap_or_else(|| format!("{name}.lariat").into());
-    enroll(args, &out, context).map_err(|error| error.during(format!("enroll {name}")))?;
+    let label = enroll(args, &out, context);
+    let label = label.map_err(|error| error.during(format!("enroll {name}")))?;
     let out = escape(out.as_os_str().as_bytes());
     output::line(&format!(
         "Enrolled {name}. Its bundle is {out}: take it there safely, then, on {name}:\n  \
            lariatd --config {out}/agent.toml\n\
          Next: lariat ping {name}"
     ))?;
+    tell_missing(&name, &label, context)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn enroll(args: Args, out: &Path, context: &Context) -> Result<(), CliError> {
+/// A host that is new, or was enrolled anew, has none of the keys of others.
+fn tell_missing(name: &HostName, label: &KeyLabel, context: &Context) -> Result<(), CliError> {
+    let known = KnownKeys::load(&context.home()?)?;
+    let missing = known.missing(name, label.as_str());
+    if !missing.is_empty() {
+        output::note(&format!(
+            "{name} lacks keys that were seen on it or on other hosts. Their owners need the new export, and \
+             lariat key request {name}:"
+        ));
+        missing.iter().for_each(|(label, rules)| output::note(&format!("  {label}: {rules}")));
+    }
+    Ok(())
+}
+
+/// Returns the label of the key that the host has.
+fn enroll(args: Args, out: &Path, context: &Context) -> Result<KeyLabel, CliError> {
     let home = context.home()?;
     home.require_fleet()?;
     let lock = home.lock()?;
@@ -72,7 +90,7 @@ fn enroll(args: Args, out: &Path, context: &Context) -> Result<(), CliError> {
             CliError::new(message).hint(format!("lariat forget {name} first, to enroll it anew"))
         );
     }
-    let key = ControllerKey::load(&home)?;
+    let key = ControllerKey::load(&home, context.key.as_ref())?;
     let leaf = home.ca()?.issue(&name)?;
     let enrolment = EnrolmentId::generate()?;
     let verifier = HostKeys::derive(&key.secret, &name, &enrolment).verifier();
@@ -94,5 +112,5 @@ fn enroll(args: Args, out: &Path, context: &Context) -> Result<(), CliError> {
     let installed = bundle::install(&bundle, out)?;
     edit::add(&home, &lock, &name, &host)?;
     installed.keep();
-    Ok(())
+    Ok(key.label.clone())
 }

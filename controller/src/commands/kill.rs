@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         let message = format!("kill: {} names several hosts; the job must be named", whom.target);
         return Err(CliError::new(message).hint(format!("lariat jobs {}", whom.target.quoted())));
     }
-    let wish = Wish { prefix: job.clone(), unnamed: Unnamed::Only };
+    let wish = Wish { prefix: job.clone(), unnamed: Unnamed::Only, all_keys: whom.all_keys };
     block_on(async {
         let Some(found) = jobs::find(whom, wish, context, "kill").await? else {
             return Ok(ExitCode::SUCCESS);
@@ -105,7 +105,7 @@ impl HostWork for Killing {
         let (handle, limit) = (&host.handle, self.limit);
         let name = handle.name();
         let began = Instant::now();
-        let listed = jobs::list(handle, self.wish.prefix.as_ref(), limit).await;
+        let listed = jobs::list(handle, &self.wish, limit).await;
         let (session, listed) = listed.map_err(|failed| failed.before("kill on"))?;
         let now_ms = session.welcome.time_ms;
         let job = self.wish.one_of(name, listed);
@@ -113,7 +113,7 @@ impl HostWork for Killing {
         let (signal, once) =
             (Signal { number: self.signal }, JobId::generate().map_err(CliError::from)?.0);
         // The host recognizes a repeated request by its random bytes, and sends the signal once.
-        let kill = Kill { job: job.job, signal, once, all_keys: false };
+        let kill = Kill { job: job.job, signal, once, all_keys: self.wish.all_keys };
         let may_be_sent = Cell::new(false);
         let told = async {
             let answer = async |session: &mut Session| answer(session, &may_be_sent).await;

@@ -7,10 +7,12 @@ mod clean;
 mod completions;
 mod demo;
 mod enroll;
+mod fleet;
 mod forget;
 mod hosts;
 mod init;
 mod jobs;
+mod key;
 mod kill;
 mod last;
 mod logs;
@@ -45,6 +47,10 @@ pub(crate) enum Command {
     Enroll(enroll::Args),
     /// Remove a host from the fleet
     Forget(forget::Args),
+    /// Give the fleet's hosts to another operator, or take them from one
+    Fleet(fleet::Args),
+    /// Keys of people: make, add, allow, revoke, rotate
+    Key(Box<key::Args>),
     /// Show the inventory
     Hosts(hosts::Args),
     /// Connect to hosts, log in, and measure the round trip
@@ -102,6 +108,8 @@ impl Command {
             Self::Init(_)
             | Self::Enroll(_)
             | Self::Forget(_)
+            | Self::Fleet(_)
+            | Self::Key(_)
             | Self::Hosts(_)
             | Self::Batch(_)
             | Self::Last(_)
@@ -119,6 +127,8 @@ impl Command {
             Self::Init(args) => init::run(args, context),
             Self::Enroll(args) => enroll::run(args, context),
             Self::Forget(args) => forget::run(args, context),
+            Self::Fleet(args) => fleet::run(args, context),
+            Self::Key(args) => key::run(*args, context),
             Self::Hosts(args) => hosts::run(args, context),
             Self::Ping(args) => ping::run(&args, context),
             Self::Run(args) => run::run(&args, context),

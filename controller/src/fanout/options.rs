@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::fleet::{Fleet, ReachOptions};
 use crate::output;
+use crate::settle::settle;
 use crate::target::{Chosen, Targets, fold};
 
 /// Descriptors that are reserved for this process itself.
@@ -73,6 +74,7 @@ impl FanoutOptions {
                 output::note(&nothing_to_retry(targets, &record));
             }
         }
+        settle(context, fleet, &hosts)?;
         Ok(hosts)
     }
 
@@ -100,7 +102,9 @@ impl FanoutOptions {
                 return Ok(None);
             }
         }
-        fleet.host(chosen).map(Some)
+        let handle = fleet.host(chosen)?;
+        settle(context, &fleet, std::slice::from_ref(chosen))?;
+        Ok(Some(handle))
     }
 
     /// The limits for these hosts, as far as this process has descriptors.

@@ -43,10 +43,11 @@ impl Verb<'_> {
         let named_by = vec![(0..self.targets.len()).collect()];
         let hosts = Hosts { chosen: vec![chosen.clone()], named_by, are_several: false };
         block_on(async {
-            let work = prepare(&hosts).await?;
+            // First, for on the way to a host it does what is pending there from earlier.
             let targets = self.targets.iter().copied();
             let handle = self.fanout.one(self.connect, targets, &chosen, self.context);
             let Some(handle) = handle.transpose() else { return Ok(ExitCode::SUCCESS) };
+            let work = prepare(&hosts).await?;
             let (status, _) = one(self.context, &chosen, handle, &work, self.json).await?;
             Ok(ExitCode::from(status))
         })

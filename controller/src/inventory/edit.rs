@@ -82,6 +82,14 @@ fn renewed(document: &mut DocumentMut, name: &HostName, host: &Host) -> Option<(
     Some(())
 }
 
+/// The hosts as an inventory lists them, for another operator.
+pub(crate) fn to_toml<'a>(hosts: impl IntoIterator<Item = (&'a HostName, &'a Host)>) -> String {
+    let mut document = DocumentMut::new();
+    // A host that is enrolled has a table of its own each, so this never fails.
+    hosts.into_iter().for_each(|(name, host)| _ = with_host(&mut document, name, host));
+    document.to_string()
+}
+
 /// The entries of a host's table.
 fn entries(host: &Host) -> impl Iterator<Item = (&'static str, Item)> {
     let always = [

@@ -118,6 +118,11 @@ impl Inventory {
         Ok(toml_file::load(&home.hosts_file())?)
     }
 
+    /// An inventory of these hosts.
+    pub(crate) fn of(hosts: BTreeMap<HostName, Host>) -> Self {
+        Self { hosts }
+    }
+
     /// The host with this name. Otherwise the error suggests a similar name.
     pub(crate) fn host(&self, name: &HostName) -> Result<&Host, CliError> {
         self.hosts.get(name).ok_or_else(|| {

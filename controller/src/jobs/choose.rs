@@ -55,6 +55,8 @@ pub(crate) struct Wish {
     pub(crate) prefix: Option<Prefix>,
     /// The choice if no id is given.
     pub(crate) unnamed: Unnamed,
+    /// Whether it may be another key's.
+    pub(crate) all_keys: bool,
 }
 
 impl Wish {
@@ -171,7 +173,7 @@ mod tests {
 
     fn wish(prefix: &str, unnamed: Unnamed) -> Wish {
         let prefix = (!prefix.is_empty()).then(|| prefix.parse().unwrap());
-        Wish { prefix, unnamed }
+        Wish { prefix, unnamed, all_keys: false }
     }
 
     #[test]

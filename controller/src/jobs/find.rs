@@ -71,7 +71,7 @@ impl HostWork for Search {
     type Total = Vec<(HostName, Vec<Job>)>;
 
     async fn on(&self, host: HostContext<'_>) -> Result<Vec<Job>, Failed> {
-        let (session, jobs) = list(&host.handle, self.wish.prefix.as_ref(), self.limit).await?;
+        let (session, jobs) = list(&host.handle, &self.wish, self.limit).await?;
         session.leave().await;
         Ok(self.wish.candidates(jobs))
     }

@@ -36,6 +36,10 @@ pub(crate) struct Whom {
     #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     pub(crate) timeout: Option<Duration>,
 
+    /// The jobs of all keys, for a key with the verb keys
+    #[arg(long)]
+    pub(crate) all_keys: bool,
+
     #[command(flatten)]
     connect: ReachOptions,
 
@@ -63,11 +67,12 @@ impl Whom {
 /// Lists a host's jobs, within `limit`. The connection can be used for another request.
 pub(crate) async fn list(
     handle: &HostHandle,
-    prefix: Option<&Prefix>,
+    wish: &Wish,
     limit: Option<Duration>,
 ) -> Result<(Session, Vec<Job>), Failed> {
-    let prefix = prefix.map(|Prefix(prefix)| prefix.clone()).unwrap_or_default();
-    let asked = async { Ok(handle.ask(&List { prefix, all_keys: false }, receive).await?) };
+    let prefix = wish.prefix.as_ref().map(|Prefix(prefix)| prefix.clone()).unwrap_or_default();
+    let list = List { prefix, all_keys: wish.all_keys };
+    let asked = async { Ok(handle.ask(&list, receive).await?) };
     within(limit, handle, asked).await
 }
 

@@ -55,6 +55,7 @@ pub(crate) fn object<'a>(host: &'a HostName, job: &'a Job, now_ms: u64) -> JobRe
     };
     JobResult {
         job: Some(job.job.to_string()),
+        key: Some(job.key.to_string()),
         state: Some(name),
         exit,
         signal,

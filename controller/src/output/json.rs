@@ -113,6 +113,8 @@ pub(crate) struct JobResult<'a> {
     pub(crate) ok: bool,
     /// Its id.
     pub(crate) job: Option<String>,
+    /// The first id of the key whose it is.
+    pub(crate) key: Option<String>,
     /// `running`, `ended` or `died`.
     pub(crate) state: Option<&'static str>,
     /// Its exit status as a shell would show it, once it has one.
@@ -153,6 +155,7 @@ impl<'a> JobResult<'a> {
             ok: true,
             kind: End::Ok.kind(),
             job: None,
+            key: None,
             state: None,
             exit: None,
             signal: None,

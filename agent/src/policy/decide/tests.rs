@@ -4,6 +4,7 @@ use lariat_base::name::{JobId, TransferId};
 use lariat_wire::protocol::clean::Clean;
 use lariat_wire::protocol::exec::{Attach, Resize, Signal};
 use lariat_wire::protocol::job::{Kill, List as ListJobs, Logs, Start};
+use lariat_wire::protocol::key::{KeyList, KeyRevoke, KeyRotate};
 use lariat_wire::protocol::metadata::Metadata;
 use lariat_wire::protocol::pull::Pull;
 use lariat_wire::protocol::transfer::{
@@ -408,4 +409,19 @@ proptest! {
             may_before = may;
         }
     }
+}
+
+#[test]
+fn the_keyring_needs_keys_and_replacing_ones_own_key_needs_nothing() {
+    let revoke = KeyRevoke { key: "bob".to_owned(), keep_jobs: false, force: false };
+    let changes = [KeyRequest::KeyList(KeyList), KeyRequest::KeyRevoke(revoke)];
+    let rotate = Request::Key(KeyRequest::KeyRotate(KeyRotate::Finish));
+    let may = |rules: &str, request: &Request| decide(&key(rules), request, &facts()).is_ok();
+    for request in changes.map(Request::Key) {
+        assert!(may("verbs = [\"keys\"]\n", &request));
+        assert!(!may("verbs = [\"run\", \"jobs\", \"upgrade\"]\n", &request));
+    }
+    assert!(may("verbs = []\n", &rotate));
+    assert!(!may("verbs = []\nnetworks = []\n", &rotate));
+    assert!(!may("verbs = []\nnot_after = 2020-01-01T00:00:00Z\n", &rotate));
 }

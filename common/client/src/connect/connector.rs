@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lariat_base::secret::Secret;
+use lariat_wire::auth::proof::key_id;
 use lariat_wire::link::message_frame;
 use lariat_wire::protocol::Message;
 use tokio::time::timeout;
@@ -16,6 +17,7 @@ use super::race::{Greeted, greeted};
 use super::session::Session;
 use super::tls::Trust;
 use crate::dial::Dial;
+use crate::key_source::KeySource;
 
 /// How long an attempt may take before another one begins beside it, while the host has not answered yet.
 const SECOND_AFTER: Duration = Duration::from_secs(3);
@@ -27,14 +29,14 @@ const AGAIN_AFTER: Duration = Duration::from_millis(700);
 /// Connects to the hosts of a fleet. One connector serves any number of connections.
 pub(crate) struct Connector {
     trust: Trust,
-    key: Secret,
+    keys: Arc<dyn KeySource>,
     dial: Arc<dyn Dial>,
 }
 
 impl Connector {
-    /// Trusts the hosts of one fleet, authenticates with `key`, and connects by `dial`.
-    pub(crate) fn new(trust: Trust, key: Secret, dial: Arc<dyn Dial>) -> Self {
-        Self { trust, key, dial }
+    /// Trusts the hosts of one fleet, authenticates with one of `keys`, and connects by `dial`.
+    pub(crate) fn new(trust: Trust, keys: Arc<dyn KeySource>, dial: Arc<dyn Dial>) -> Self {
+        Self { trust, keys, dial }
     }
 
     /// Connects to a host within `limit` and sends it `first` together with the login. Updates `stage` during
@@ -52,7 +54,7 @@ impl Connector {
     ) -> Result<Session, ConnectError> {
         stage.set(Stage::Connect);
         let every = if eager { AGAIN_AFTER } else { SECOND_AFTER };
-        let result = match timeout(limit, self.attempt(peer, first, every, stage)).await {
+        let result = match timeout(limit, self.with_each_key(peer, first, every, stage)).await {
             Ok(result) => result,
             Err(_) => Err(Cause::Timeout { stage: stage.get(), limit }),
         };
@@ -64,17 +66,46 @@ impl Connector {
         })
     }
 
-    async fn attempt<M: Message>(
+    /// Tries another key, if there is one, where the host denies one: the key may have been replaced meanwhile.
+    async fn with_each_key<M: Message>(
         &self,
         peer: &Peer,
         first: &M,
         every: Duration,
         stage: &Cell<Stage>,
     ) -> Result<Session, Cause> {
-        let request = message_frame(1, first).map_err(|e| Cause::from_link(e, Stage::Connect))?;
+        let mut key = self.keys.key(peer);
+        let mut denied = Vec::new();
+        loop {
+            let failed = match self.attempt(peer, &key, first, every, stage).await {
+                Err(Cause::Denied) => Cause::Denied,
+                result => return result,
+            };
+            denied.push(key_id(&key));
+            key = self.keys.another(peer, &denied).ok_or(failed)?;
+            stage.set(Stage::Connect);
+        }
+    }
+
+    async fn attempt<M: Message>(
+        &self,
+        peer: &Peer,
+        key: &Secret,
+        first: &M,
+        every: Duration,
+        stage: &Cell<Stage>,
+    ) -> Result<Session, Cause> {
+        let early = M::KIND.may_precede_welcome();
+        let frame = || message_frame(1, first).map_err(|e| Cause::from_link(e, Stage::Connect));
+        let request = if early { frame()? } else { Vec::new() };
         let Greeted { mut secured, challenge } =
             greeted(self.dial.as_ref(), &self.trust, peer, stage, every).await?;
-        let welcome = login(&mut secured, &challenge, peer, &self.key, &request, stage).await?;
-        Ok(Session::new(secured.stream, welcome, first))
+        let welcome = login(&mut secured, &challenge, peer, key, &request, stage).await?;
+        let session = Session::new(secured.stream, welcome, early.then_some(M::KIND));
+        if !early {
+            let begun = session.link.outbox().begin(first);
+            begun.map_err(|e| Cause::from_link(e, Stage::Connect))?;
+        }
+        Ok(session)
     }
 }

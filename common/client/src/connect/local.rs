@@ -56,7 +56,7 @@ async fn attempt<M: Message>(
     sent.map_err(|error| Cause::from_link(error.into(), Stage::Answer))?;
     let (_, payload) = hello(&mut stream, Kind::Welcome, Stage::Answer).await?;
     let welcome = Welcome::decode(&payload).map_err(|bad| Cause::Login(bad.into()))?;
-    Ok(Session::new(Box::new(stream), welcome, first))
+    Ok(Session::new(Box::new(stream), welcome, Some(M::KIND)))
 }
 
 /// Connects to a socket whose path may be too long for a socket address.

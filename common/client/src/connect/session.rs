@@ -5,7 +5,7 @@ use std::time::Duration;
 use lariat_wire::limits::PROBE_AFTER;
 use lariat_wire::link::Link;
 use lariat_wire::memory::Memory;
-use lariat_wire::protocol::Message;
+use lariat_wire::protocol::Kind;
 use lariat_wire::protocol::hello::Welcome;
 use tokio::time::timeout;
 
@@ -23,10 +23,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// A connection on which `first` was sent.
-    pub(crate) fn new<M: Message>(stream: BoxStream, welcome: Welcome, _first: &M) -> Self {
-        // A ping is not a request.
-        let request = u16::from(!M::KIND.is_session());
+    /// A connection on which a frame of the kind `first` is on its way, if any.
+    pub(crate) fn new(stream: BoxStream, welcome: Welcome, first: Option<Kind>) -> Self {
+        // A ping is no request.
+        let request = u16::from(first.is_some_and(|kind| !kind.is_session()));
         let mut link = Link::with_memory(stream, request, Memory::default());
         link.reader.ping_after(PROBE_AFTER);
         Self { link, welcome }

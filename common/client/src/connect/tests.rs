@@ -65,7 +65,7 @@ impl World {
 
     fn connector(&self) -> Connector {
         let trust = Trust::new(self.ca.certificate().clone()).unwrap();
-        Connector::new(trust, self.key.clone(), Arc::new(Tcp))
+        Connector::new(trust, Arc::new(self.key.clone()), Arc::new(Tcp))
     }
 
     /// Starts an agent whose certificate is for `name`, and returns its data as of `web1`.

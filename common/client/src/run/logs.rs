@@ -42,6 +42,8 @@ pub struct Wanted {
     pub start: Start,
     /// Whether to wait for more until the job has ended.
     pub follow: bool,
+    /// Whether it may be another key's job, which takes the verb `keys`.
+    pub all_keys: bool,
 }
 
 /// Why the output was not read to its end.
@@ -113,8 +115,8 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
         if let Some(first) = first {
             retry.keep(first);
         }
-        let (job, from, follow) = (wanted.job, wanted.start, wanted.follow);
-        let mut logs = Logs { job, from, follow, all_keys: false };
+        let Wanted { job, start: from, follow, all_keys } = *wanted;
+        let mut logs = Logs { job, from, follow, all_keys };
         let ended = loop {
             let before = self.received();
             // Repeating the request is harmless.

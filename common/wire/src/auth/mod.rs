@@ -9,3 +9,4 @@ pub mod agent;
 pub mod controller;
 pub mod keyring;
 pub mod proof;
+pub mod request_file;

@@ -161,6 +161,23 @@ kinds! {
     AuditAccepted = 0x6c,
     /// All of the audit was sent: [`super::audit::AuditEnd`].
     AuditEnd = 0x6d,
+
+    /// List the keys of the keyring: [`super::key::KeyList`].
+    KeyList = 0x70,
+    /// Begins the list: [`super::key::Keyring`].
+    Keyring = 0x71,
+    /// A key of the list: [`super::key::ListedKey`].
+    ListedKey = 0x72,
+    /// Add a key: [`super::key::KeyAdd`].
+    KeyAdd = 0x73,
+    /// Replace a key's rules: [`super::key::KeyAllow`].
+    KeyAllow = 0x74,
+    /// Remove a key: [`super::key::KeyRevoke`].
+    KeyRevoke = 0x75,
+    /// Replace the key that asks: [`super::key::KeyRotate`].
+    KeyRotate = 0x76,
+    /// The keyring is as a request wants it: [`super::key::KeyChanged`].
+    KeyChanged = 0x77,
 }
 
 impl Kind {

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::invalid::Invalid;
 use super::kind::Kind;
-use super::{audit, clean, exec, failure, job, pull, session, transfer, tree};
+use super::{audit, clean, exec, failure, job, key, pull, session, transfer, tree};
 use crate::codec;
 
 /// A control message.
@@ -92,4 +92,12 @@ messages! {
     AuditEnd: audit::AuditEnd;
     AcceptAudit: audit::AcceptAudit;
     AuditAccepted: audit::AuditAccepted;
+    KeyList: key::KeyList;
+    Keyring: key::Keyring;
+    ListedKey: key::ListedKey;
+    KeyAdd: key::KeyAdd, check;
+    KeyAllow: key::KeyAllow, check;
+    KeyRevoke: key::KeyRevoke, check;
+    KeyRotate: key::KeyRotate;
+    KeyChanged: key::KeyChanged;
 }

@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
 
 impl Common {
     fn wish(&self) -> Wish {
-        Wish { prefix: self.job.clone(), unnamed: Unnamed::Newest }
+        Wish { prefix: self.job.clone(), unnamed: Unnamed::Newest, all_keys: self.whom.all_keys }
     }
 
     fn reading(&self, verb: &'static str, follow: bool) -> Reading {

@@ -58,7 +58,7 @@ impl HostWork for Reading {
     type Total = Total;
 
     async fn on(&self, host: HostContext<'_>) -> Result<Self::Outcome, Failed> {
-        let listed = jobs::list(&host.handle, self.wish.prefix.as_ref(), self.limit).await;
+        let listed = jobs::list(&host.handle, &self.wish, self.limit).await;
         let (session, listed) = listed.map_err(|failed| self.before(failed))?;
         let name = host.handle.name();
         let job = if self.several.is_some() {
@@ -120,7 +120,8 @@ impl Reading {
         let name = handle.name();
         let outputs = if self.json { outlet.captures() } else { outlet.streams(name, *number)? };
         let (state, now_ms, (mut stdout, mut stderr));
-        if self.follow && !job.detached && self.several.is_none() {
+        let is_own = self.several.is_none() && !self.wish.all_keys;
+        if self.follow && !job.detached && is_own {
             session.leave().await;
             let followed = outlet.job(outputs);
             state = follow(handle, &job, &followed).await.map_err(Failed::from);
@@ -129,7 +130,8 @@ impl Reading {
         } else {
             now_ms = session.welcome.time_ms;
             let start = self.tail.map_or(Start::Beginning, Start::Lines);
-            let wanted = Wanted { job: job.job, start, follow: self.follow };
+            let wanted =
+                Wanted { job: job.job, start, follow: self.follow, all_keys: self.wish.all_keys };
             let lost = |stream: &str, bytes: u64| {
                 let (verb, job) = (self.verb, jobs::short(&job));
                 let what = format!("{bytes} bytes of {stream} of job {job} are not kept");

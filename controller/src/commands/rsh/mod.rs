@@ -17,10 +17,11 @@ use self::words::{BadCall, Call, Wish};
 use super::report;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fleet::{Fleet, ReachOptions};
+use crate::fleet::ReachOptions;
 use crate::output;
 use crate::request_check::check;
 use crate::runtime::block_on;
+use crate::settle;
 use crate::stdio::{LocalOutput, Stdin};
 
 /// A shell line that runs sftp-server wherever the system has it.
@@ -60,7 +61,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     if let Some(limit) = call.options.connect_timeout {
         connect.connect_timeout = limit;
     }
-    let handle = Fleet::load(context, &connect)?.host(&call.target)?;
+    let handle = settle::host(context, &connect, &call.target)?;
     check_port(&call, &handle)?;
     let line = match call.wish {
         Wish::Explain => return explain(&call, &handle),

@@ -1,0 +1,106 @@
+//! `lariatd key add REQ`: root's way back in. Adds the key of a request to the keyring of this host, with every verb.
+
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use lariat_base::escape::escape;
+use lariat_base::name::KeyId;
+use lariat_base::os_error::io_error;
+use lariat_wire::auth::request_file::RequestFile;
+use lariat_wire::protocol::key::{KeyAdd, Rules};
+use lariat_wire::protocol::request::KeyRequest;
+use lariat_wire::protocol::verb::Verbs;
+use zeroize::Zeroizing;
+
+use crate::config::Config;
+use crate::core::store;
+use crate::keyring::Asker;
+use crate::policy::Clock;
+use crate::running;
+
+/// Largest request, in bytes.
+const MAX_LEN: u64 = 16 * 1024 * 1024;
+
+/// Which key to add.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The request's file, or - for stdin
+    #[arg(value_name = "REQ")]
+    request: PathBuf,
+    /// The key's id, as its owner has read it out; asked for at a terminal
+    #[arg(long, value_name = "ID")]
+    id: Option<KeyId>,
+    /// Add it although it was revoked
+    #[arg(long)]
+    again: bool,
+}
+
+/// Adds the key, and tells the agent if it runs. Returns what to say.
+pub fn run(config: &Path, args: &Args) -> Result<String, String> {
+    let config = Config::load(config).map_err(|error| error.to_string())?;
+    let path = &args.request;
+    let text = read(path).map_err(|e| format!("read {}: {}", path.display(), io_error(&e)))?;
+    let request = RequestFile::parse(path, &text).map_err(|error| error.to_string())?;
+    let (id, label) = (request.id, &request.label);
+    if args.id.is_some_and(|given| given != id) {
+        return Err(format!("the request is of the key {id}: somebody may have exchanged it"));
+    }
+    let wanted = request.host(&config.name);
+    let wanted = wanted.ok_or_else(|| format!("the request has nothing for {}", config.name))?;
+    if args.id.is_none() {
+        confirm(&format!(
+            "{label}, {id}, may do everything here. Is that the id that its owner has read out?"
+        ))?;
+    }
+    let store = store(&config, &config.state);
+    let (revision, _) = store.read().map_err(|failure| failure.to_string())?;
+    let add = KeyAdd {
+        revision,
+        enrolment: wanted.enrolment,
+        id,
+        label: label.clone(),
+        verifier: wanted.verifier.clone().into(),
+        rules: Rules { verbs: Verbs::all(), ..Rules::default() },
+        again: args.again,
+        dry_run: false,
+    };
+    let clock = Clock::new(SystemTime::now(), UNIX_EPOCH);
+    let changed = store.change(&KeyRequest::KeyAdd(add), Asker::Host, clock, &|_| false, |_| {});
+    let changed = changed.map_err(|failure| failure.to_string())?.changed;
+    let told = match running::reload(&config.state) {
+        Ok(true) => "the agent was told",
+        Ok(false) => "the agent does not run",
+        Err(_) => "tell the agent: systemctl reload lariatd",
+    };
+    Ok(if changed {
+        format!("added {label}, {id}; {told}")
+    } else {
+        format!("{label} is in the keyring already")
+    })
+}
+
+/// Goes on only if a person says yes.
+fn confirm(question: &str) -> Result<(), String> {
+    if !io::stdin().is_terminal() {
+        return Err("there is no terminal to confirm the key's id at; try: --id ID".to_owned());
+    }
+    // If it is closed, the answer is no.
+    let _ = write!(io::stderr(), "{} (yes/no) ", escape(question.as_bytes()));
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line).map_err(|e| io_error(&e))?;
+    match line.trim() {
+        "y" | "yes" => Ok(()),
+        _ => Err("not confirmed; nothing was changed".to_owned()),
+    }
+}
+
+fn read(path: &Path) -> io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::new());
+    if path.as_os_str() == "-" {
+        io::stdin().take(MAX_LEN).read_to_string(&mut text)?;
+    } else {
+        std::fs::File::open(path)?.take(MAX_LEN).read_to_string(&mut text)?;
+    }
+    Ok(text)
+}

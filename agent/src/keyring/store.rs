@@ -1,0 +1,141 @@
+//! The keyring's file and what is remembered beside it, changed by one process at a time: lock, read, decide, write.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use lariat_base::name::{EnrolmentId, KeyId};
+use lariat_base::private::{self, PrivateError};
+use lariat_base::toml_file::TomlFileError;
+use lariat_wire::protocol::failure::{Action, Cause, Failure};
+use lariat_wire::protocol::key::{KeyChanged, KeyProblem, Revision};
+use lariat_wire::protocol::request::KeyRequest;
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use super::change::{self, Asker, Present};
+use super::{Keyring, Revoked};
+use crate::policy::Clock;
+
+/// Held by whoever changes the keyring.
+const LOCK: &str = "keyring.lock";
+
+/// Where a host's keyring is, and what it is for.
+#[derive(Clone, Copy)]
+pub struct Store<'a> {
+    /// The keyring's file.
+    pub path: &'a Path,
+    /// The agent's state directory.
+    pub state: &'a Path,
+    /// The host's enrollment.
+    pub enrolment: EnrolmentId,
+}
+
+/// A keyring as it counts.
+pub struct Loaded {
+    /// The keys that may log in.
+    pub keyring: Keyring,
+    /// The labels of entries that are of no effect, because they were revoked.
+    pub ignored: Vec<String>,
+}
+
+impl Store<'_> {
+    /// Loads the keys that may log in.
+    pub fn load(&self) -> Result<Loaded, TomlFileError> {
+        let (keyring, revoked) = (Keyring::load(self.path)?, Revoked::load(self.state)?);
+        let ignored = keyring.entries().filter(|entry| revoked.names(entry));
+        let ignored = ignored.map(|entry| entry.label.clone()).collect();
+        Ok(Loaded { keyring: keyring.without(&revoked), ignored })
+    }
+
+    /// Reads the keyring, entries of no effect included, with its revision.
+    pub fn read(&self) -> Result<(Revision, Keyring), Failure> {
+        let text = private::read(self.path).map_err(|error| failure(&error))?;
+        let keyring = Keyring::parse(self.path, &text).map_err(|error| form(&error))?;
+        Ok((change::revision(&text), keyring))
+    }
+
+    /// Does what a request asks for, or finds out whether it could be done. `then` is called with the keys that may
+    /// log in from now on, while nobody else can change them.
+    pub fn change(
+        &self,
+        request: &KeyRequest,
+        asker: Asker,
+        clock: Clock,
+        has_logged_in: &dyn Fn(KeyId) -> bool,
+        then: impl FnOnce(Keyring),
+    ) -> Result<KeyChanged, Failure> {
+        let _lock = self.lock()?;
+        let text = private::read(self.path).map_err(|error| failure(&error))?;
+        let revoked = Revoked::load(self.state).map_err(|error| form(&error))?;
+        let present = Present {
+            path: self.path,
+            text: &text,
+            revoked: &revoked,
+            enrolment: self.enrolment,
+            asker,
+            has_logged_in,
+            clock,
+        };
+        let outcome = change::decide(request, &present);
+        let outcome = outcome.map_err(|problem| Failure::request(Cause::Key(problem)))?;
+        let is_dry = match request {
+            KeyRequest::KeyAdd(add) => add.dry_run,
+            KeyRequest::KeyAllow(allow) => allow.dry_run,
+            KeyRequest::KeyList(_) | KeyRequest::KeyRevoke(_) | KeyRequest::KeyRotate(_) => false,
+        };
+        let answer = KeyChanged {
+            revision: change::revision(outcome.text.as_ref().filter(|_| !is_dry).unwrap_or(&text)),
+            label: outcome.label,
+            ids: outcome.ids,
+            changed: outcome.text.is_some() || outcome.revoked.is_some(),
+        };
+        if is_dry {
+            return Ok(answer);
+        }
+        // Before the entry goes, so that it never counts again; before it comes, so that it counts.
+        if let Some(revoked) = outcome.revoked {
+            revoked.save(self.state).map_err(|error| failure(&error))?;
+        }
+        if let Some(text) = outcome.text {
+            private::replace(self.path, text.as_bytes()).map_err(|error| failure(&error))?;
+        }
+        then(outcome.keyring);
+        Ok(answer)
+    }
+
+    /// Waits until nobody changes the keyring, and keeps others from it.
+    pub fn lock(&self) -> Result<File, Failure> {
+        let path = self.state.join(LOCK);
+        let failed = |error: &io::Error| {
+            Failure::io(Action::Open, path.as_os_str().as_encoded_bytes(), error)
+        };
+        let opened =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = opened.map_err(|error| failed(&error))?;
+        loop {
+            match rustix::fs::flock(&file, FlockOperation::LockExclusive) {
+                Ok(()) => return Ok(file),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(failed(&error.into())),
+            }
+        }
+    }
+}
+
+fn failure(error: &PrivateError) -> Failure {
+    match error {
+        PrivateError::Io { path, source, .. } => {
+            Failure::io(Action::Write, path.as_os_str().as_encoded_bytes(), source)
+        }
+        other => form(other),
+    }
+}
+
+fn form(why: &dyn std::fmt::Display) -> Failure {
+    Failure::request(Cause::Key(KeyProblem::Form(why.to_string())))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,25 @@
+//! Where a client has the key from that it proves itself with.
+
+use lariat_base::name::KeyId;
+use lariat_base::secret::Secret;
+
+use crate::connect::Peer;
+
+/// The keys of a controller. Most have one, a [`Secret`]; while it is being replaced there are two.
+pub trait KeySource: Send + Sync {
+    /// The key to log in to a host with.
+    fn key(&self, peer: &Peer) -> Secret;
+
+    /// Another key to try at a host that has denied the login with these.
+    fn another(&self, peer: &Peer, denied: &[KeyId]) -> Option<Secret>;
+}
+
+impl KeySource for Secret {
+    fn key(&self, _: &Peer) -> Secret {
+        self.clone()
+    }
+
+    fn another(&self, _: &Peer, _: &[KeyId]) -> Option<Secret> {
+        None
+    }
+}

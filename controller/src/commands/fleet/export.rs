@@ -1,0 +1,55 @@
+//! `lariat fleet export`
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use lariat_base::escape::escape;
+use lariat_base::os_error::io_error;
+use lariat_base::private;
+
+use super::file::fingerprint;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::home::CA_CERTIFICATE;
+use crate::inventory::{Inventory, edit};
+use crate::output;
+use crate::revocations::Revocations;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  lariat fleet export fleet.toml
+
+Nothing in the file is secret. Read the fingerprint out to whoever imports it.")]
+pub(super) struct Args {
+    /// The file to write
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
+    let home = context.home()?;
+    let inventory = Inventory::load(&home)?;
+    let ca = home.ca_certificate()?;
+    let pem = private::read(&home.path().join(CA_CERTIFICATE))?;
+    let revocations = Revocations::load(&home)?;
+    let enrolled = || inventory.iter().filter(|(_, host)| host.enrolled.is_some());
+    let hosts = edit::to_toml(enrolled());
+    let text = format!(
+        "# A fleet of lariat, for another operator: lariat fleet import FILE. Nothing in it is secret.\n\
+         ca = '''\n{}\n'''\n\n{}\n{hosts}",
+        pem.trim(),
+        toml::to_string(&revocations)?,
+    );
+    let path = escape(args.file.as_os_str().as_bytes());
+    std::fs::write(&args.file, text)
+        .map_err(|e| CliError::new(format!("fleet export: write {path}: {}", io_error(&e))))?;
+    output::line(&format!(
+        "Wrote {} host(s) to {path}. The CA's fingerprint, to be read out:\n  {}\n\
+         Next, on the other machine: lariat fleet import {path}",
+        enrolled().count(),
+        fingerprint(&ca)
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}

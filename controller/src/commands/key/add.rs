@@ -1,0 +1,173 @@
+//! `lariat key add`: adds the key of a request to hosts.
+
+use std::io::{self, IsTerminal, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use lariat_base::name::KeyId;
+use lariat_base::os_error::io_error;
+use lariat_wire::auth::request_file::RequestFile;
+use lariat_wire::protocol::key::{KeyAdd, Rules};
+use zeroize::Zeroizing;
+
+use super::change::{Change, Done, HostOptions, NewRules};
+use crate::confirm::confirm;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::fanout::{Failed, HostContext};
+use crate::host_keys;
+use crate::output;
+use crate::revocations::Revocations;
+use crate::rules::{RuleOptions, describe};
+use crate::target::Targets;
+
+/// Largest request, in bytes: enough for thousands of hosts.
+const MAX_LEN: u64 = 16 * 1024 * 1024;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+What is added is what the request says, so make sure whose it is: its owner reads out the id, which
+`lariat key list` shows there. A key or label that a host has already is refused, never replaced. Each host gets
+only its own verifier.
+
+Without rules the key may do everything but change keys: it is root on these hosts. Give every key an end.
+
+Examples:
+  lariat key add bob.req all --expires 365d
+  lariat key add ci.req @web --push-root /srv/www --command '/usr/bin/systemctl reload nginx' --expires 90d
+  lariat key add bob.req web1 --id 0f3c... --verbs run,jobs --users deploy")]
+pub(super) struct Args {
+    /// The request's file, or - for stdin
+    #[arg(value_name = "REQ", index = 1)]
+    request: PathBuf,
+
+    /// Which hosts
+    #[arg(value_name = "TARGET", index = 2)]
+    target: Targets,
+
+    /// The key's id, as its owner has read it out; asked for at a terminal
+    #[arg(long, value_name = "ID")]
+    id: Option<KeyId>,
+
+    /// Add it although it was revoked
+    #[arg(long)]
+    again: bool,
+
+    /// Only ask the hosts whether they would take it
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+
+    #[command(flatten)]
+    rules: RuleOptions,
+
+    #[command(flatten)]
+    on: HostOptions,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
+    let text = read(&args.request).map_err(|error| error.during("key add"))?;
+    let request = Arc::new(RequestFile::parse(&args.request, &text)?);
+    let rules = args.rules.rules().map_err(|error| error.during("key add"))?;
+    if args.id.is_some_and(|id| id != request.id) {
+        let message = format!("key add: the request is of the key {}", request.id);
+        return Err(CliError::new(message)
+            .next("somebody may have exchanged it: ask its owner for another"));
+    }
+    output::note(&format!("{}, {}\nmay do: {}", request.label, request.id, describe(&rules)));
+    if args.id.is_none() && !args.dry_run {
+        let question = format!("Is that the id that the owner of {} has read out?", request.label);
+        confirm(&question, &format!("--id {}", request.id))?;
+    }
+    let what = (!args.dry_run).then(|| format!("{} {}", request.label, request.id));
+    let adding =
+        Adding { request: Arc::clone(&request), rules, again: args.again, dry_run: args.dry_run };
+    let status = args.on.run(context, &args.target, what, || Ok(adding))?;
+    if args.dry_run {
+        return Ok(status);
+    }
+    if args.again {
+        let home = context.home()?;
+        let lock = home.lock()?;
+        let mut revocations = Revocations::load(&home)?;
+        revocations.take_back(request.id, request.label.as_str());
+        revocations.save(&home, &lock)?;
+    }
+    let target = args.target.quoted();
+    output::note(&format!(
+        "Next, for the owner of {}: lariat key rotate {target}, for whoever has read the request on its way",
+        request.label
+    ));
+    Ok(status)
+}
+
+struct Adding {
+    request: Arc<RequestFile>,
+    rules: Rules,
+    again: bool,
+    dry_run: bool,
+}
+
+impl Change for Adding {
+    const VERB: &'static str = "key add";
+
+    async fn on(&self, host: &HostContext<'_>) -> Result<Done, Failed> {
+        let (handle, name) = (&host.handle, &host.chosen.host);
+        let Some(wanted) = self.request.host(name) else {
+            let error = CliError::new(format!("the request has nothing for {name}"));
+            return Err(error.hint(format!("lariat key request {name}, by its owner")).into());
+        };
+        let keys = host_keys::list(handle).await?;
+        let request = KeyAdd {
+            revision: keys.revision,
+            enrolment: wanted.enrolment,
+            id: self.request.id,
+            label: self.request.label.clone(),
+            verifier: wanted.verifier.clone().into(),
+            rules: self.rules.clone(),
+            again: self.again,
+            dry_run: self.dry_run,
+        };
+        let changed = host_keys::change(handle, Some(keys.session), &request).await?;
+        let (session, changed) = changed;
+        session.leave().await;
+        let id = changed.ids.first().copied();
+        Ok(Done { label: changed.label, id, changed: changed.changed })
+    }
+
+    fn rules(&self) -> NewRules {
+        if self.dry_run { NewRules::Same } else { NewRules::Are(describe(&self.rules)) }
+    }
+
+    fn told(&self, Done { label, changed, .. }: &Done) -> String {
+        match (changed, self.dry_run) {
+            (false, _) => format!("has {label} already"),
+            (true, true) => format!("would add {label}"),
+            (true, false) => format!("added {label}"),
+        }
+    }
+}
+
+/// Reads a request. A file that others can read is refused, for it is secret.
+fn read(path: &Path) -> Result<Zeroizing<String>, CliError> {
+    let failed = |e: io::Error| CliError::new(format!("read {}: {}", path.display(), io_error(&e)));
+    let mut text = Zeroizing::new(String::new());
+    if path.as_os_str() == "-" {
+        if io::stdin().is_terminal() {
+            return Err(CliError::new("stdin is a terminal").hint("lariat key add FILE TARGET"));
+        }
+        io::stdin().take(MAX_LEN).read_to_string(&mut text).map_err(failed)?;
+        return Ok(text);
+    }
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    let mode = metadata.mode() & 0o7777;
+    if metadata.is_file() && mode & 0o077 != 0 {
+        let message =
+            format!("{} is open to others (mode {mode:04o}); it holds a secret", path.display());
+        return Err(CliError::new(message).hint(format!("chmod 600 {}", path.display())));
+    }
+    file.take(MAX_LEN).read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}

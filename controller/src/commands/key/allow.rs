@@ -1,0 +1,84 @@
+//! `lariat key allow`: replaces the rules of a key on hosts.
+
+use std::process::ExitCode;
+
+use lariat_wire::protocol::key::{KeyAllow, Rules};
+
+use super::change::{Change, Done, HostOptions, NewRules};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::fanout::{Failed, HostContext};
+use crate::host_keys;
+use crate::output;
+use crate::rules::{RuleOptions, describe};
+use crate::target::Targets;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+The new rules count at once: what runs and is no longer permitted ends within a second.
+
+Examples:
+  lariat key allow bob@laptop all --verbs run,jobs --expires 30d
+  lariat key allow bob@laptop web1 --dry-run --push-root /srv")]
+pub(super) struct Args {
+    /// The key's label or id
+    #[arg(value_name = "LABEL", index = 1)]
+    name: String,
+
+    /// Which hosts
+    #[arg(value_name = "TARGET", index = 2)]
+    target: Targets,
+
+    /// Only ask the hosts whether they would take them
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+
+    #[command(flatten)]
+    rules: RuleOptions,
+
+    #[command(flatten)]
+    on: HostOptions,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
+    let rules = args.rules.rules().map_err(|error| error.during("key allow"))?;
+    output::note(&format!("{} may do: {}", args.name, describe(&rules)));
+    let what = (!args.dry_run).then(|| args.name.clone());
+    let allowing = Allowing { key: args.name.clone(), rules, dry_run: args.dry_run };
+    args.on.run(context, &args.target, what, || Ok(allowing))
+}
+
+struct Allowing {
+    key: String,
+    rules: Rules,
+    dry_run: bool,
+}
+
+impl Change for Allowing {
+    const VERB: &'static str = "key allow";
+
+    async fn on(&self, host: &HostContext<'_>) -> Result<Done, Failed> {
+        let handle = &host.handle;
+        let keys = host_keys::list(handle).await?;
+        // By its id, for the answer to a request that is repeated.
+        let key = keys.find(&self.key).map_or_else(|| self.key.clone(), |key| key.id.to_string());
+        let (revision, rules, dry_run) = (keys.revision, self.rules.clone(), self.dry_run);
+        let request = KeyAllow { revision, key, rules, dry_run };
+        let (session, changed) = host_keys::change(handle, Some(keys.session), &request).await?;
+        session.leave().await;
+        let id = changed.ids.first().copied();
+        Ok(Done { label: changed.label, id, changed: changed.changed })
+    }
+
+    fn rules(&self) -> NewRules {
+        if self.dry_run { NewRules::Same } else { NewRules::Are(describe(&self.rules)) }
+    }
+
+    fn told(&self, Done { label, changed, .. }: &Done) -> String {
+        match (changed, self.dry_run) {
+            (false, _) => format!("{label} has these rules already"),
+            (true, true) => format!("would replace the rules of {label}"),
+            (true, false) => format!("replaced the rules of {label}"),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! `lariat key list`: the keys here, or those of hosts.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lariat_base::escape::escape;
+use lariat_base::lock::lock;
+use lariat_base::name::HostName;
+use lariat_wire::protocol::key::{ListedKey, Rules};
+use lariat_wire::protocol::verb::Verb as KeyVerb;
+use serde::Serialize;
+
+use super::change::HostOptions;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::fanout::{End, Ended, Failed, HostContext, HostWork, Screen, Verb, within};
+use crate::host_keys;
+use crate::key::{self, ControllerKey};
+use crate::known_keys::KnownKeys;
+use crate::output;
+use crate::output::json;
+use crate::output::table::table;
+use crate::revocations::Revocations;
+use crate::rotation::Rotation;
+use crate::rules::{describe, shown};
+use crate::target::{Targets, natural};
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  lariat key list                              the keys here, with their ids to read out
+  lariat key list web1
+  lariat key list all --json | jq -r 'select(.expires == null) | \"\\(.host) \\(.label)\"'")]
+pub(super) struct Args {
+    /// Which hosts [default: the keys here]
+    #[arg(value_name = "TARGET", index = 1)]
+    target: Option<Targets>,
+
+    #[command(flatten)]
+    on: HostOptions,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
+    let home = context.home()?;
+    let Some(target) = &args.target else { return own(args, context) };
+    let revocations = Revocations::load(&home)?;
+    let HostOptions { json, timeout, connect, fanout } = &args.on;
+    let targets = vec![target];
+    let verb = Verb { context, connect, fanout, targets, json: *json, recorded: None };
+    let seen = Seen::default();
+    let also = Arc::clone(&seen);
+    let status = verb.run(async |hosts| {
+        let several = hosts.are_several;
+        Ok(Listing { revocations, several, json: *json, limit: *timeout, seen: also })
+    });
+    let seen = std::mem::take(&mut *lock(&seen));
+    if !seen.is_empty() {
+        let held = home.lock()?;
+        let mut known = KnownKeys::load(&home)?;
+        seen.into_iter().for_each(|(host, keys)| known.list(host, keys));
+        known.save(&home, &held)?;
+    }
+    status
+}
+
+/// By host the labels of its keys, and what they may do.
+type Seen = Arc<Mutex<Vec<(HostName, BTreeMap<String, String>)>>>;
+
+/// The keys here.
+fn own(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
+    let home = context.home()?;
+    home.require_fleet()?;
+    let mut rows = Vec::new();
+    for label in key::labels(&home)? {
+        let key = ControllerKey::load_file(&key::file(&home, &label))?;
+        let rotation = Rotation::load(&home, &label)?;
+        let next = rotation.map(|rotation| rotation.next.id.to_string());
+        if args.on.json {
+            output::bytes(&json::line(&OwnKey {
+                label: label.as_str(),
+                id: key.id.to_string(),
+                next,
+            })?)?;
+        } else {
+            let next = next.map(|next| format!("to be replaced by {next}")).unwrap_or_default();
+            rows.push(vec![label.to_string(), key.id.to_string(), next]);
+        }
+    }
+    if !args.on.json {
+        output::bytes(table(&["LABEL", "ID", ""], rows).as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Serialize)]
+struct OwnKey<'a> {
+    label: &'a str,
+    id: String,
+    next: Option<String>,
+}
+
+/// Lists the keys of hosts.
+struct Listing {
+    revocations: Revocations,
+    several: bool,
+    json: bool,
+    limit: Option<Duration>,
+    seen: Seen,
+}
+
+#[derive(Default)]
+struct Total {
+    /// The table's rows, by host.
+    rows: Vec<(HostName, Vec<String>)>,
+    count: usize,
+}
+
+const HEADINGS: [&str; 4] = ["LABEL", "ID", "LAST USED", "MAY DO"];
+
+impl HostWork for Listing {
+    type Outcome = Vec<ListedKey>;
+    type Total = Total;
+
+    async fn on(&self, host: HostContext<'_>) -> Result<Vec<ListedKey>, Failed> {
+        let listed = async { Ok(host_keys::list(&host.handle).await?) };
+        let keys = within(self.limit, &host.handle, listed).await?;
+        keys.session.leave().await;
+        Ok(keys.keys)
+    }
+
+    fn report(
+        &self,
+        total: &mut Total,
+        host: &HostName,
+        outcome: Result<Vec<ListedKey>, Failed>,
+    ) -> (Vec<u8>, Ended) {
+        let keys = match outcome {
+            Ok(keys) => keys,
+            Err(failed) => {
+                return self.failed(self.json, host, CliError::from(failed).during("key list"));
+            }
+        };
+        let rules = keys.iter().map(|key| (key.label.clone(), describe(&key.rules)));
+        lock(&self.seen).push((host.clone(), rules.collect()));
+        total.count += keys.len();
+        let mut ended = Ended::ok();
+        for key in keys.iter().filter(|key| self.is_revoked(key)) {
+            let label = escape(key.label.as_bytes());
+            ended.notes.push(format!(
+                "{host}: {label} was revoked and is still there: lariat key revoke {} {host}",
+                key.id
+            ));
+        }
+        if self.json {
+            let lines = keys.iter().map(|key| json::line(&self.object(host, key)));
+            return match lines.collect::<Result<Vec<_>, _>>() {
+                Ok(lines) => (lines.concat(), ended),
+                Err(error) => (Vec::new(), Ended::failed(End::Errored, error)),
+            };
+        }
+        let rows = keys.iter().map(cells);
+        if self.several {
+            total.rows.extend(rows.map(|cells| (host.clone(), cells)));
+            return (Vec::new(), ended);
+        }
+        (table(&HEADINGS, rows).into_bytes(), ended)
+    }
+
+    fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
+        let (kind, error) = (error.end().kind(), Some(error.line()));
+        json::line(&Failure { host, ok: false, kind, error })
+    }
+
+    fn over(&self, total: &mut Total, screen: &Screen) -> Option<CliError> {
+        let mut rows = std::mem::take(&mut total.rows);
+        rows.sort_by(|(a, _), (b, _)| natural(a.as_str(), b.as_str()));
+        let rows = rows.into_iter().map(|(host, cells)| [vec![host.to_string()], cells].concat());
+        if !self.json {
+            screen.stdout.put(table(&[&["HOST"], &HEADINGS[..]].concat(), rows).as_bytes());
+        }
+        None
+    }
+
+    fn sum(&self, total: &Total, _: Duration) -> Option<String> {
+        let plural = if total.count == 1 { "" } else { "s" };
+        Some(format!("{} key{plural}", total.count))
+    }
+}
+
+impl Listing {
+    fn is_revoked(&self, key: &ListedKey) -> bool {
+        self.revocations.names([key.id, key.owner].into_iter().chain(key.was.iter().copied()))
+    }
+
+    fn object<'a>(&self, host: &'a HostName, key: &'a ListedKey) -> Object<'a> {
+        Object {
+            host,
+            ok: true,
+            kind: End::Ok.kind(),
+            error: None,
+            label: &key.label,
+            id: key.id.to_string(),
+            owner: key.owner.to_string(),
+            was: key.was.iter().map(ToString::to_string).collect(),
+            pending: key.pending.map(|id| id.to_string()),
+            rules: (&key.rules).into(),
+            expires: key.rules.not_after,
+            last_used: key.last_used,
+            revoked: self.is_revoked(key),
+        }
+    }
+}
+
+fn cells(key: &ListedKey) -> Vec<String> {
+    let used = key.last_used.map_or_else(|| "never".to_owned(), shown);
+    vec![escape(key.label.as_bytes()), key.id.to_string(), used, describe(&key.rules)]
+}
+
+#[derive(Serialize)]
+struct Failure<'a> {
+    host: &'a HostName,
+    ok: bool,
+    kind: &'static str,
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Object<'a> {
+    host: &'a HostName,
+    ok: bool,
+    kind: &'static str,
+    error: Option<String>,
+    label: &'a str,
+    id: String,
+    owner: String,
+    was: Vec<String>,
+    pending: Option<String>,
+    rules: RulesObject<'a>,
+    /// In seconds since 1970, as all dates here.
+    expires: Option<u64>,
+    last_used: Option<u64>,
+    revoked: bool,
+}
+
+/// Rules as the keyring's file names them; a list that is not there is no limit.
+#[derive(Serialize)]
+struct RulesObject<'a> {
+    verbs: Vec<&'static str>,
+    users: Option<&'a [String]>,
+    networks: Option<&'a [String]>,
+    not_before: Option<u64>,
+    not_after: Option<u64>,
+    push: Option<&'a [String]>,
+    pull: Option<&'a [String]>,
+    commands: Option<&'a [Vec<String>]>,
+    stdin: bool,
+    connect: Option<&'a [String]>,
+    listen: Option<&'a [String]>,
+    max_sessions: Option<u32>,
+    max_jobs: Option<u32>,
+}
+
+impl<'a> From<&'a Rules> for RulesObject<'a> {
+    fn from(rules: &'a Rules) -> Self {
+        Self {
+            verbs: rules.verbs.iter().map(KeyVerb::as_str).collect(),
+            users: rules.users.as_deref(),
+            networks: rules.networks.as_deref(),
+            not_before: rules.not_before,
+            not_after: rules.not_after,
+            push: rules.push.as_deref(),
+            pull: rules.pull.as_deref(),
+            commands: rules.commands.as_deref(),
+            stdin: rules.stdin,
+            connect: rules.connect.as_deref(),
+            listen: rules.listen.as_deref(),
+            max_sessions: rules.max_sessions,
+            max_jobs: rules.max_jobs,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! `lariat key revoke`: takes a key from hosts. What a host can't be told now is written down first, and done when it is
+//! reached again.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use lariat_base::clock::milliseconds;
+use lariat_base::lock::lock;
+use lariat_base::name::{HostName, KeyId};
+use lariat_client::{AskError, Broken};
+use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::key::{KeyProblem, KeyRevoke};
+
+use super::change::{Change, Done, HostOptions, NewRules};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::fanout::{Failed, HostContext};
+use crate::home::Home;
+use crate::host_keys;
+use crate::inventory::Inventory;
+use crate::output;
+use crate::revocations::{IdText, PendingHost, Revocation, Revocations};
+use crate::target::{Targets, fold};
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+A host that does not answer keeps the key; it is written down here, and done at the next contact, whatever
+the verb. lariat fleet export takes it along for others.
+
+No host is left without a key that may change keys, has no end, and has logged in there.
+
+Examples:
+  lariat key revoke bob@laptop all
+  lariat key revoke 0f3c9a... all --keep-jobs")]
+pub(super) struct Args {
+    /// The key's label, or its present or a former id
+    #[arg(value_name = "LABEL|ID", index = 1)]
+    name: String,
+
+    /// Which hosts
+    #[arg(value_name = "TARGET", index = 2)]
+    target: Targets,
+
+    /// Let its jobs go on
+    #[arg(long)]
+    keep_jobs: bool,
+
+    /// Revoke it although it is the key that this is done with
+    #[arg(long)]
+    force: bool,
+
+    #[command(flatten)]
+    on: HostOptions,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
+    let home = context.home()?;
+    let inventory = Inventory::load(&home)?;
+    let mut pending = BTreeSet::new();
+    for chosen in args.target.select(&inventory)? {
+        let enrolment = inventory.enrolled(&chosen.host)?.1.enrolment;
+        pending.insert(PendingHost { host: chosen.host, enrolment });
+    }
+    let name = args.name.as_str();
+    let revocation = Revocation {
+        name: name.to_owned(),
+        ids: name.parse().ok().into_iter().map(IdText).collect(),
+        at: milliseconds(SystemTime::now()) / 1000,
+        keep_jobs: args.keep_jobs,
+        pending,
+    };
+    let answers = Answers::default();
+    let revoking = Revoking {
+        key: name.to_owned(),
+        keep_jobs: args.keep_jobs,
+        force: args.force,
+        is_one: args.target.plain().is_some(),
+        answers: Arc::clone(&answers),
+    };
+    let status = args.on.run(context, &args.target, Some(name.to_owned()), || {
+        // Written down before any host is asked, so that an interruption loses nothing.
+        change(&home, |revocations| revocations.begin(revocation))?;
+        Ok(revoking)
+    });
+    let answers = std::mem::take(&mut *lock(&answers));
+    let mut left = Vec::new();
+    change(&home, |revocations| {
+        for (host, ids) in &answers {
+            let enrolment = inventory.enrolled(host).map(|(_, enrolled)| enrolled.enrolment);
+            if let Ok(enrolment) = enrolment {
+                revocations.done(name, &PendingHost { host: host.clone(), enrolment }, ids);
+            }
+        }
+        revocations.forget_unknown(name);
+        let own = revocations.revoked.iter().filter(|revocation| revocation.name == name);
+        left.extend(own.flat_map(|revocation| &revocation.pending).map(|host| host.host.clone()));
+    })?;
+    if !left.is_empty() {
+        let hosts = fold(left.iter().map(HostName::as_str));
+        output::note(&format!("{hosts}: still to be done; it will be at the next contact"));
+    }
+    status
+}
+
+fn change(home: &Home, edit: impl FnOnce(&mut Revocations)) -> Result<(), CliError> {
+    let held = home.lock()?;
+    let mut revocations = Revocations::load(home)?;
+    edit(&mut revocations);
+    revocations.save(home, &held)
+}
+
+/// What hosts have answered: the ids that the key has there.
+type Answers = Arc<Mutex<Vec<(HostName, Vec<KeyId>)>>>;
+
+struct Revoking {
+    key: String,
+    keep_jobs: bool,
+    force: bool,
+    /// Whether only one host is named.
+    is_one: bool,
+    answers: Answers,
+}
+
+impl Change for Revoking {
+    const VERB: &'static str = "key revoke";
+
+    async fn on(&self, host: &HostContext<'_>) -> Result<Done, Failed> {
+        let (handle, name) = (&host.handle, &host.chosen.host);
+        let answered = |ids: &[KeyId]| lock(&self.answers).push((name.clone(), ids.to_vec()));
+        let keys = host_keys::list(handle).await?;
+        // By its id, so that it can be asked twice: its label is unknown once it is gone.
+        let id = keys.find(&self.key).map(|key| key.id).or_else(|| self.key.parse().ok());
+        let Some(id) = id else {
+            keys.session.leave().await;
+            answered(&[]);
+            if self.is_one {
+                let failure = Failure::request(Cause::Key(KeyProblem::NoSuchKey));
+                return Err(CliError::from(failure).during(handle.place()).into());
+            }
+            return Ok(Done { label: String::new(), id: None, changed: false });
+        };
+        let (key, keep_jobs, force) = (id.to_string(), self.keep_jobs, self.force);
+        let request = KeyRevoke { key, keep_jobs, force };
+        let changed = host_keys::change(handle, Some(keys.session), &request).await;
+        if let Err(AskError::Broken { error: Broken::Failed(_), .. }) = &changed {
+            // A refusal is an answer: it is not asked again at each contact.
+            answered(&[]);
+        }
+        let (session, changed) = changed?;
+        session.leave().await;
+        answered(&changed.ids);
+        Ok(Done { label: changed.label, id: Some(id), changed: changed.changed })
+    }
+
+    fn rules(&self) -> NewRules {
+        NewRules::Gone
+    }
+
+    fn told(&self, done: &Done) -> String {
+        match done {
+            Done { id: None, .. } => format!("has no key {}", self.key),
+            Done { label, .. } if label.is_empty() => {
+                format!("has no key {}, and takes none from now on", self.key)
+            }
+            Done { label, changed: false, .. } => format!("{label} is revoked already"),
+            Done { label, .. } => format!("revoked {label}"),
+        }
+    }
+
+    fn unknown(&self) -> Option<CliError> {
+        let error = CliError::new(format!("no host has a key {}", self.key));
+        Some(error.hint("lariat key list all"))
+    }
+}

@@ -1,0 +1,77 @@
+//! Asks a host for its keys, and to change them.
+
+use std::cell::Cell;
+
+use lariat_client::{AskError, Broken, HostHandle, Session};
+use lariat_wire::link::LinkError;
+use lariat_wire::protocol::failure::Failure;
+use lariat_wire::protocol::key::{KeyChanged, KeyList, Keyring, ListedKey, Revision};
+use lariat_wire::protocol::{Kind, Message};
+
+/// Most keys of a host.
+const MOST: u32 = 20_000;
+
+/// The keys of a host.
+pub(crate) struct HostKeys {
+    /// The connection, which is good for another request.
+    pub(crate) session: Session,
+    /// The keyring's revision.
+    pub(crate) revision: Revision,
+    /// Its keys.
+    pub(crate) keys: Vec<ListedKey>,
+}
+
+impl HostKeys {
+    /// The key that a person who says `name` means: its label or one of its ids.
+    pub(crate) fn find(&self, name: &str) -> Option<&ListedKey> {
+        let id = name.parse().ok();
+        let has = |key: &&ListedKey| {
+            let mut ids = [key.id, key.owner].into_iter().chain(key.was.iter().copied());
+            key.label == name || id.is_some_and(|id| ids.any(|own| own == id))
+        };
+        self.keys.iter().find(has)
+    }
+}
+
+/// Lists the keys of a host.
+pub(crate) async fn list(handle: &HostHandle) -> Result<HostKeys, AskError> {
+    let (session, (revision, keys)) = handle.ask(&KeyList, listed).await?;
+    Ok(HostKeys { session, revision, keys })
+}
+
+/// Asks for a change, on this connection if there is one. The host does it once, however often it is asked.
+pub(crate) async fn change<M: Message>(
+    handle: &HostHandle,
+    session: Option<Session>,
+    request: &M,
+) -> Result<(Session, KeyChanged), AskError> {
+    Box::pin(handle.ask_on(session, request, &Cell::default(), changed)).await
+}
+
+async fn listed(Session { link, .. }: &mut Session) -> Result<(Revision, Vec<ListedKey>), Broken> {
+    let Keyring { revision, count } = answer(link.next().await?.ok_or(LinkError::Cut)?.kind, link)?;
+    if count > MOST {
+        return Err(LinkError::Misbehaved("its list of keys has no end").into());
+    }
+    let mut keys = Vec::new();
+    for _ in 0..count {
+        keys.push(answer(link.next().await?.ok_or(LinkError::Cut)?.kind, link)?);
+    }
+    Ok((revision, keys))
+}
+
+async fn changed(Session { link, .. }: &mut Session) -> Result<KeyChanged, Broken> {
+    answer(link.next().await?.ok_or(LinkError::Cut)?.kind, link)
+}
+
+/// The message that is due, or the failure in its place.
+fn answer<M: Message>(
+    kind: Kind,
+    link: &lariat_wire::link::Link<lariat_client::BoxStream>,
+) -> Result<M, Broken> {
+    match kind {
+        kind if kind == M::KIND => Ok(link.reader.message()?),
+        Kind::Failed => Err(Broken::Failed(link.reader.message::<Failure>()?)),
+        other => Err(LinkError::Unexpected(other).into()),
+    }
+}

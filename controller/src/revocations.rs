@@ -1,0 +1,195 @@
+//! `revoked.toml`: which keys were revoked from here, and on which hosts that is still to be done.
+
+use std::collections::BTreeSet;
+
+use lariat_base::name::{EnrolmentId, HostName, KeyId};
+use lariat_base::private;
+use lariat_base::toml_file;
+use serde::{Deserialize, Serialize};
+
+use crate::error::CliError;
+use crate::home::{Home, HomeLock};
+
+/// The file's name.
+const FILE: &str = "revoked.toml";
+
+/// Every revocation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Revocations {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) revoked: Vec<Revocation>,
+}
+
+/// One key that was revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Revocation {
+    /// Its label, or its id, as a person said it.
+    pub(crate) name: String,
+    /// Its ids, as hosts have told them.
+    #[serde(default)]
+    pub(crate) ids: BTreeSet<IdText>,
+    /// When, in seconds since 1970.
+    pub(crate) at: u64,
+    /// Whether its jobs go on.
+    pub(crate) keep_jobs: bool,
+    /// The hosts where it is still to be done.
+    #[serde(default)]
+    pub(crate) pending: BTreeSet<PendingHost>,
+}
+
+/// A key's id that is text in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct IdText(pub(crate) KeyId);
+
+impl TryFrom<String> for IdText {
+    type Error = lariat_base::name::BadId;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map(Self)
+    }
+}
+
+impl From<IdText> for String {
+    fn from(IdText(id): IdText) -> Self {
+        id.to_string()
+    }
+}
+
+/// A host in one enrolment: `web1 0123...`
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct PendingHost {
+    pub(crate) host: HostName,
+    pub(crate) enrolment: EnrolmentId,
+}
+
+impl TryFrom<String> for PendingHost {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let bad = "not a host and its enrolment";
+        let (host, enrolment) = text.split_once(' ').ok_or(bad)?;
+        let (host, enrolment) =
+            (host.parse().map_err(|_| bad)?, enrolment.parse().map_err(|_| bad)?);
+        Ok(Self { host, enrolment })
+    }
+}
+
+impl From<PendingHost> for String {
+    fn from(PendingHost { host, enrolment }: PendingHost) -> Self {
+        format!("{host} {enrolment}")
+    }
+}
+
+impl Revocations {
+    /// Loads the file; without one nothing was revoked.
+    pub(crate) fn load(home: &Home) -> Result<Self, CliError> {
+        let path = home.path().join(FILE);
+        if path.exists() { Ok(toml_file::load(&path)?) } else { Ok(Self::default()) }
+    }
+
+    /// Replaces the file.
+    pub(crate) fn save(&self, home: &Home, _: &HomeLock) -> Result<(), CliError> {
+        let text = toml::to_string(self)?;
+        let text = format!(
+            "# Keys that were revoked. What is pending is done at the next contact.\n\n{text}"
+        );
+        Ok(private::replace(&home.path().join(FILE), text.as_bytes())?)
+    }
+
+    /// A key is to be revoked on these hosts. One revocation of the same name stands for all.
+    pub(crate) fn begin(&mut self, new: Revocation) {
+        match self.revoked.iter_mut().find(|old| old.name == new.name) {
+            Some(old) => {
+                old.pending.extend(new.pending);
+                old.ids.extend(new.ids);
+                (old.at, old.keep_jobs) = (new.at, new.keep_jobs);
+            }
+            None => self.revoked.push(new),
+        }
+    }
+
+    /// A host has done it, and told the key's ids.
+    pub(crate) fn done(&mut self, name: &str, host: &PendingHost, ids: &[KeyId]) {
+        for revocation in self.revoked.iter_mut().filter(|revocation| revocation.name == name) {
+            revocation.pending.remove(host);
+            revocation.ids.extend(ids.iter().copied().map(IdText));
+        }
+    }
+
+    /// What no host knew, and none is left to ask for, was a mistake in writing.
+    pub(crate) fn forget_unknown(&mut self, name: &str) {
+        self.revoked.retain(|revocation| {
+            revocation.name != name || !revocation.ids.is_empty() || !revocation.pending.is_empty()
+        });
+    }
+
+    /// The key was added again on purpose.
+    pub(crate) fn take_back(&mut self, id: KeyId, label: &str) {
+        self.revoked.retain_mut(|revocation| {
+            let is_it = revocation.ids.remove(&IdText(id))
+                || revocation.name == id.to_string()
+                || (revocation.name == label && revocation.ids.is_empty());
+            !is_it || !revocation.ids.is_empty()
+        });
+    }
+
+    /// What is to be done at this host.
+    pub(crate) fn due(&self, host: &PendingHost) -> impl Iterator<Item = &Revocation> {
+        self.revoked.iter().filter(move |revocation| revocation.pending.contains(host))
+    }
+
+    /// Whether the key of any of these ids was revoked.
+    pub(crate) fn names(&self, ids: impl IntoIterator<Item = KeyId>) -> bool {
+        let mut ids = ids.into_iter();
+        ids.any(|id| {
+            self.revoked.iter().any(|revocation| {
+                revocation.ids.contains(&IdText(id)) || revocation.name == id.to_string()
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_pending_is_kept_until_the_host_has_done_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::find(Some(&directory.path().join("home"))).unwrap();
+        private::create_directory(home.path()).unwrap();
+        let host = |name: &str| PendingHost {
+            host: name.parse().unwrap(),
+            enrolment: EnrolmentId([1; 16]),
+        };
+        let mut revocations = Revocations::load(&home).unwrap();
+        assert_eq!(revocations, Revocations::default());
+        let new = |name: &str, hosts: &[&str]| Revocation {
+            name: name.to_owned(),
+            ids: BTreeSet::new(),
+            at: 5,
+            keep_jobs: false,
+            pending: hosts.iter().map(|name| host(name)).collect(),
+        };
+        revocations.begin(new("bob", &["web1", "web2"]));
+        revocations.begin(new("bbo", &["web1"]));
+        revocations.done("bob", &host("web1"), &[KeyId([7; 16])]);
+        revocations.done("bbo", &host("web1"), &[]);
+        revocations.forget_unknown("bbo");
+        revocations.save(&home, &home.lock().unwrap()).unwrap();
+        let mut again = Revocations::load(&home).unwrap();
+        assert_eq!(again, revocations);
+        assert_eq!(again.revoked.len(), 1);
+        assert!(again.due(&host("web1")).next().is_none());
+        assert_eq!(again.due(&host("web2")).count(), 1);
+        let anew = PendingHost { enrolment: EnrolmentId([2; 16]), ..host("web2") };
+        assert!(again.due(&anew).next().is_none(), "what was enrolled anew has other keys");
+        assert!(again.names([KeyId([7; 16])]) && !again.names([KeyId([8; 16])]));
+        again.take_back(KeyId([7; 16]), "bob");
+        assert!(again.revoked.is_empty());
+    }
+}

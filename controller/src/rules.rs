@@ -1,0 +1,208 @@
+//! The rules of a key on a command line: from options, and for people to read.
+
+use lariat_base::clock::milliseconds;
+use lariat_base::date;
+use lariat_base::escape::escape;
+use lariat_wire::protocol::key::Rules;
+use lariat_wire::protocol::verb::{Verb, Verbs};
+
+use crate::error::CliError;
+use crate::shell_word::shell_word;
+
+// What a key may do. Each option brings its own verb and no other.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(
+    next_help_heading = "Rules (none of these but limits: everything but to change keys, so root)"
+)]
+pub(crate) struct RuleOptions {
+    /// Verbs: run, shell, push, pull, jobs, connect, listen, keys, audit, status, note, upgrade
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    verbs: Vec<Verb>,
+
+    /// The users that it may act as, and nobody else; with one, that is the default
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    users: Vec<String>,
+
+    /// May write below this directory (verb push); may be given several times
+    #[arg(long, value_name = "DIR")]
+    push_root: Vec<String>,
+
+    /// May read below this directory (verb pull); may be given several times
+    #[arg(long, value_name = "DIR")]
+    pull_root: Vec<String>,
+
+    /// May run what matches this (verb run): words as in a shell, '*' in a word, '..' at the end for any more that
+    /// are no options; may be given several times
+    #[arg(long, value_name = "PATTERN", value_parser = Pattern::parse)]
+    command: Vec<Pattern>,
+
+    /// May connect there through the host (verb connect); may be given several times
+    #[arg(long = "connect", value_name = "ADDR:PORT")]
+    connect: Vec<String>,
+
+    /// The networks that it may log in from, as CIDR
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    networks: Vec<String>,
+
+    /// When it ends: in a time such as 30d, on a day (to its end, UTC), or at a moment (RFC 3339)
+    #[arg(long, value_name = "DUR|DATE", value_parser = parse_end)]
+    expires: Option<u64>,
+
+    /// Its most concurrent jobs on a host
+    #[arg(long, value_name = "N")]
+    max_jobs: Option<u32>,
+
+    /// Its most concurrent sessions on a host
+    #[arg(long, value_name = "N")]
+    max_sessions: Option<u32>,
+}
+
+/// The words of a command's pattern.
+#[derive(Clone, Debug)]
+struct Pattern(Vec<String>);
+
+impl Pattern {
+    fn parse(text: &str) -> Result<Self, String> {
+        match shlex::split(text) {
+            None => Err("a quote in it is not closed".to_owned()),
+            Some(words) if words.is_empty() => Err("it has no word".to_owned()),
+            Some(words) => Ok(Self(words)),
+        }
+    }
+}
+
+fn parse_end(text: &str) -> Result<u64, String> {
+    let now = milliseconds(std::time::SystemTime::now()) / 1000;
+    match date::parse_end(text, now) {
+        Ok(end) if end <= now => Err("that is over already".to_owned()),
+        Ok(end) => Ok(end),
+        Err(bad) => Err(bad.to_string()),
+    }
+}
+
+impl RuleOptions {
+    /// The rules.
+    pub(crate) fn rules(&self) -> Result<Rules, CliError> {
+        let list = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
+        let rules = Rules {
+            networks: list(&self.networks),
+            not_after: self.expires,
+            max_sessions: self.max_sessions,
+            max_jobs: self.max_jobs,
+            ..Rules::default()
+        };
+        let commands: Vec<_> = self.command.iter().map(|Pattern(words)| words.clone()).collect();
+        let brought = [
+            (Verb::Push, !self.push_root.is_empty()),
+            (Verb::Pull, !self.pull_root.is_empty()),
+            (Verb::Run, !commands.is_empty()),
+            (Verb::Connect, !self.connect.is_empty()),
+        ];
+        let brought = brought.into_iter().filter(|(_, is_given)| *is_given).map(|(verb, _)| verb);
+        let verbs: Verbs = brought.chain(self.verbs.iter().copied()).collect();
+        if verbs == Verbs::default() {
+            if self.users.is_empty() {
+                return Ok(Rules { verbs: Rules::all_but_keys().verbs, ..rules });
+            }
+            return Err(CliError::new("--users alone permits nothing").hint("--verbs run,jobs"));
+        }
+        Ok(Rules {
+            verbs,
+            users: list(&self.users),
+            push: list(&self.push_root),
+            pull: list(&self.pull_root),
+            commands: (!commands.is_empty()).then_some(commands),
+            connect: list(&self.connect),
+            ..rules
+        })
+    }
+}
+
+/// Rules in one line, made harmless.
+pub(crate) fn describe(rules: &Rules) -> String {
+    let join = |words: &[String]| words.join(",");
+    let mut parts = vec![verbs(rules.verbs)];
+    let lists = [
+        ("as", &rules.users),
+        ("from", &rules.networks),
+        ("writes below", &rules.push),
+        ("reads below", &rules.pull),
+        ("connects to", &rules.connect),
+        ("listens at", &rules.listen),
+    ];
+    let lists = lists.into_iter().filter_map(|(what, list)| Some((what, list.as_ref()?)));
+    parts.extend(lists.map(|(what, list)| match list.as_slice() {
+        [] => format!("{what} nothing"),
+        list => format!("{what} {}", join(list)),
+    }));
+    for words in rules.commands.iter().flatten() {
+        let words: Vec<_> = words.iter().map(|word| shell_word(word)).collect();
+        parts.push(format!("runs {}", words.join(" ")));
+    }
+    let dates = [("from", rules.not_before), ("until", rules.not_after)];
+    let dates = dates.into_iter().filter_map(|(what, at)| Some((what, at?)));
+    parts.extend(dates.map(|(what, at)| format!("{what} {}", shown(at))));
+    let limits = [("sessions", rules.max_sessions), ("jobs", rules.max_jobs)];
+    let limits = limits.into_iter().filter_map(|(what, most)| Some((what, most?)));
+    parts.extend(limits.map(|(what, most)| format!("{most} {what} at most")));
+    escape(parts.join("; ").as_bytes())
+}
+
+/// A moment, as people are shown it.
+pub(crate) fn shown(seconds: u64) -> String {
+    date::format(seconds).unwrap_or_else(|| "the end of time".to_owned())
+}
+
+fn verbs(verbs: Verbs) -> String {
+    let named = |verbs: Verbs| verbs.iter().map(Verb::as_str).collect::<Vec<_>>().join(",");
+    if verbs == Verbs::all() {
+        "everything".to_owned()
+    } else if verbs == Rules::all_but_keys().verbs {
+        "everything but keys".to_owned()
+    } else if verbs == Verbs::default() {
+        "nothing".to_owned()
+    } else {
+        named(verbs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        rules: RuleOptions,
+    }
+
+    fn rules(words: &[&str]) -> Result<Rules, String> {
+        let words = std::iter::once(&"x").chain(words);
+        let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
+        cli.rules.rules().map_err(|error| error.line())
+    }
+
+    #[test]
+    fn each_rule_brings_its_own_verb_and_no_other() {
+        let verbs = |words: &[&str]| describe(&rules(words).unwrap());
+        insta::assert_snapshot!(verbs(&[]), @"everything but keys");
+        insta::assert_snapshot!(verbs(&["--expires", "2999-01-31", "--max-jobs", "2"]), @"everything but keys; until 2999-01-31T23:59:59Z; 2 jobs at most");
+        insta::assert_snapshot!(verbs(&["--command", "/usr/bin/printf '%s' * .."]), @"run; runs /usr/bin/printf %s '*' ..");
+        insta::assert_snapshot!(verbs(&["--push-root", "/srv", "--push-root", "/opt"]), @"push; writes below /srv,/opt");
+        insta::assert_snapshot!(verbs(&["--pull-root", "/srv", "--verbs", "jobs,run"]), @"run,pull,jobs; reads below /srv");
+        insta::assert_snapshot!(verbs(&["--connect", "127.0.0.1:80", "--networks", "10.0.0.0/8,::1"]), @"connect; from 10.0.0.0/8,::1; connects to 127.0.0.1:80");
+        insta::assert_snapshot!(verbs(&["--verbs", "run", "--users", "www,app"]), @"run; as www,app");
+        insta::assert_snapshot!(rules(&["--users", "www"]).unwrap_err(), @"--users alone permits nothing; try: --verbs run,jobs");
+        for bad in [
+            ["--command", "a 'b"],
+            ["--command", ""],
+            ["--verbs", "sudo"],
+            ["--expires", "2020-01-01"],
+            ["--expires", "soon"],
+        ] {
+            assert!(rules(&bad).is_err(), "{bad:?}");
+        }
+    }
+}

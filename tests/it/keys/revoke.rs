@@ -1,0 +1,169 @@
+//! A key that is revoked is gone at once, everywhere, for good.
+
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use lariat_testing::fleet::TestFleet;
+use lariat_testing::many_agents::fleet_of;
+use lariat_testing::output::text;
+use lariat_testing::wait;
+use rustix::process::{Pid, Signal, test_kill_process};
+
+use super::{Operator, keys};
+
+/// A command that writes its process's id to a file and then waits.
+fn waiting(file: &Path) -> String {
+    format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", file.display())
+}
+
+/// The process that has written a file.
+fn process(file: &Path) -> Pid {
+    wait::until("the command to begin", || {
+        let text = std::fs::read_to_string(file).ok()?;
+        Pid::from_raw(text.trim().parse().ok()?)
+    })
+}
+
+fn is_there(pid: Pid) -> bool {
+    test_kill_process(pid).is_ok()
+}
+
+fn start(operator: &Operator<'_>, args: &[&str]) -> Child {
+    let mut command = operator.lariat();
+    command.args(args).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap()
+}
+
+#[test]
+fn sessions_and_commands_end_and_those_of_others_go_on() {
+    let (fleet, _agents) = fleet_of(3);
+    let bob = Operator::added(&fleet, "bob", &[]);
+    let carol = Operator::added(&fleet, "carol", &[]);
+    let hosts = ["h0001", "h0002", "h0003"];
+    let files: Vec<_> = hosts.iter().map(|host| fleet.path(format!("bob.{host}"))).collect();
+    let mut bobs: Vec<Child> = hosts
+        .iter()
+        .zip(&files)
+        .map(|(host, file)| start(&bob, &["run", host, "--", &waiting(file)]))
+        .collect();
+    let detached = fleet.path("bob.detached");
+    bob.ok(&["run", "h0001", "--detach", "--", &waiting(&detached)]);
+    let other = fleet.path("carol.h0001");
+    let mut carols = start(&carol, &["run", "h0001", "--", &waiting(&other)]);
+    let pids: Vec<_> = files.iter().chain([&detached]).map(|file| process(file)).collect();
+    let carols_pid = process(&other);
+
+    let told = fleet.ok(["key", "revoke", "bob", "all"]);
+    assert_eq!(told.matches(": revoked bob\n").count(), 3, "{told}");
+    for pid in pids {
+        wait::until("the command of a revoked key to end", || (!is_there(pid)).then_some(()));
+    }
+    for child in &mut bobs {
+        assert!(!child.wait().unwrap().success());
+    }
+    assert!(bob.refused(&["ping", "h0002"]).contains("denied the login"));
+    assert!(is_there(carols_pid) && carols.try_wait().unwrap().is_none());
+    carol.ok(&["ping", "all"]);
+    rustix::process::kill_process(carols_pid, Signal::KILL).unwrap();
+    assert_eq!(carols.wait().unwrap().code(), Some(137));
+    assert_eq!(keys(&fleet, "h0001").len(), 2);
+    let unknown = fleet.run(["key", "revoke", "bbo", "all"]);
+    assert_eq!(unknown.status.code(), Some(255));
+    assert!(text(&unknown.stderr).contains("no host has a key bbo"), "{unknown:?}");
+    let unknown = fleet.fails(255, ["key", "revoke", "bbo", "h0001"]);
+    assert!(unknown.contains("its keyring has no such key"), "{unknown}");
+}
+
+#[test]
+fn a_host_that_was_down_does_it_at_the_next_contact() {
+    let (fleet, _web1) = TestFleet::with_agent();
+    let web2 = fleet.agent("web2");
+    let bob = Operator::added(&fleet, "bob", &[]);
+    let address = web2.address;
+    drop(web2);
+    let output = fleet.run(["key", "revoke", "bob", "all", "--reconnect", "0"]);
+    assert_eq!(output.status.code(), Some(255), "{output:?}");
+    let told = text(&output.stderr);
+    assert!(told.contains("web2: still to be done"), "{told}");
+    assert!(bob.refused(&["ping", "web1"]).contains("denied the login"));
+    let config = fleet.bundle("web2").join("agent.toml");
+    let _web2 = lariat_testing::agent::Agent::start(config, address);
+    bob.ok(&["ping", "web2"]);
+
+    // Whoever has the export knows it too, and whatever the verb, the revocation comes first.
+    let carol = Operator::added(&fleet, "carol", &["--verbs", "keys,run"]);
+    let ping = carol.run(&["run", "web2", "--", "true"]);
+    assert!(ping.status.success(), "{ping:?}");
+    assert!(bob.refused(&["ping", "web2"]).contains("denied the login"));
+    let ping = fleet.run(["ping", "web2"]);
+    assert!(ping.status.success());
+    assert!(!text(&ping.stderr).contains("pending"), "{ping:?}");
+}
+
+#[test]
+fn what_was_revoked_does_not_come_back_with_an_older_file() {
+    let (fleet, mut agent) = TestFleet::with_agent();
+    let bob = Operator::added(&fleet, "bob", &[]);
+    let keyring = fleet.bundle("web1").join("keyring.toml");
+    let old = std::fs::read(&keyring).unwrap();
+    let (kept, ended) = (fleet.path("kept"), fleet.path("ended"));
+    bob.ok(&["run", "web1", "--detach", "--", &waiting(&kept)]);
+    let kept = process(&kept);
+    fleet.ok(["key", "revoke", "bob", "web1", "--keep-jobs"]);
+    std::fs::write(&keyring, &old).unwrap();
+    agent.signal(Signal::HUP);
+    agent.wait_for("bob is of no effect: its key was revoked here");
+    assert!(bob.refused(&["ping", "web1"]).contains("denied the login"));
+    agent.kill_and_restart();
+    assert!(bob.refused(&["ping", "web1"]).contains("denied the login"));
+    assert!(is_there(kept));
+    let listed = fleet.run(["key", "list", "web1"]);
+    assert!(text(&listed.stderr).contains("bob was revoked and is still there"), "{listed:?}");
+    let config = fleet.bundle("web1").join("agent.toml");
+    let check = lariat_testing::agent::lariatd(&config).arg("check").output().unwrap();
+    assert!(text(&check.stderr).contains("bob is of no effect"), "{check:?}");
+
+    // It takes a word to add it again.
+    fleet.ok(["key", "revoke", "bob", "web1", "--keep-jobs"]);
+    let (request, id) = (bob.request(&[]), bob.id());
+    let words = ["-q", "key", "add", request.to_str().unwrap(), "web1", "--id", &id];
+    let refused = fleet.fails(255, words);
+    assert!(refused.contains("this key was revoked there; --again"), "{refused}");
+    fleet.ok(words.into_iter().chain(["--again"]));
+    bob.ok(&["run", "web1", "--detach", "--", &waiting(&ended)]);
+    let ended = process(&ended);
+    assert!(is_there(kept) && is_there(ended));
+    let listed = fleet.run(["key", "list", "web1"]);
+    assert_eq!(text(&listed.stderr), "");
+
+    // An agent that starts ends the jobs of keys that are gone.
+    let text = std::fs::read_to_string(&keyring).unwrap();
+    let (before, _) = text.split_at(text.rfind("[[key]]").unwrap());
+    agent.signal(Signal::KILL);
+    agent.wait();
+    std::fs::write(&keyring, before).unwrap();
+    agent.restart();
+    for pid in [kept, ended] {
+        wait::until("the jobs of a key that is gone to end", || (!is_there(pid)).then_some(()));
+    }
+}
+
+#[test]
+fn nobody_is_locked_out() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    let own = keys(&fleet, "web1")[0]["label"].as_str().unwrap().to_owned();
+    let revoke = |more: &[&str]| {
+        let words = ["-q", "key", "revoke", &own, "web1"];
+        fleet.fails(255, words.into_iter().chain(more.iter().copied()))
+    };
+    assert!(revoke(&[]).contains("this is the key that asks"));
+    assert!(revoke(&["--force"]).contains("no key with the verb keys would be left"));
+    let words = ["-q", "key", "allow", &own, "web1", "--verbs", "run"];
+    assert!(fleet.fails(255, words).contains("no key with the verb keys would be left"));
+    let bob = Operator::added(&fleet, "bob", &["--verbs", "keys,run"]);
+    assert!(revoke(&["--force"]).contains("no key with the verb keys would be left"));
+    bob.ok(&["ping", "web1"]);
+    fleet.ok(["key", "revoke", &own, "web1", "--force"]);
+    assert!(fleet.fails(255, ["ping", "web1"]).contains("denied the login"));
+    bob.ok(&["run", "web1", "--", "true"]);
+}

@@ -1,0 +1,123 @@
+//! A key is replaced while it is in use, and whatever comes between.
+
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use lariat_testing::agent::Agent;
+use lariat_testing::fleet::TestFleet;
+use lariat_testing::many_agents::fleet_of;
+use lariat_testing::output::text;
+use lariat_testing::wait;
+
+use super::{Operator, keys};
+
+/// A copy of an operator's home, as a thief would have it.
+fn stolen<'a>(operator: &Operator<'a>, name: &'static str) -> Operator<'a> {
+    let home = operator.fleet.path(name);
+    let copied = std::process::Command::new("cp").arg("-a").args([&operator.home, &home]).status();
+    assert!(copied.unwrap().success());
+    Operator { fleet: operator.fleet, name: operator.name, home }
+}
+
+#[test]
+fn no_login_fails_while_the_key_is_replaced() {
+    let (fleet, _agents) = fleet_of(3);
+    let bob = Operator::added(&fleet, "bob", &["--verbs", "run,jobs,keys"]);
+    let (old, first) = (stolen(&bob, "old"), bob.id());
+    let job = bob.ok(&["run", "h0001", "--detach", "--", "sleep 1000"]);
+    let job = job.split_whitespace().next_back().unwrap();
+    // One that was begun before has its connection made anew, with the new key.
+    let gate = fleet.path("gate");
+    let line = format!("while ! [ -e {} ]; do sleep 0.01; done; exit 7", gate.display());
+    let mut command = bob.lariat();
+    let mut follows =
+        command.args(["run", "h0002", "--", &line]).stderr(Stdio::null()).spawn().unwrap();
+    wait::until("the command to begin", || {
+        (bob.ok(&["jobs", "h0002"]).contains("running")).then_some(())
+    });
+
+    let (over, logins) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let pinging = |host: &'static str| {
+            while !over.load(Ordering::Relaxed) {
+                let output = bob.run(&["ping", host]);
+                assert!(output.status.success(), "{output:?}");
+                logins.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        };
+        for host in ["h0001", "h0002", "h0003"] {
+            scope.spawn(move || pinging(host));
+        }
+        let more = |than: usize| {
+            wait::until("logins", || (logins.load(Ordering::Relaxed) > than).then_some(()));
+        };
+        more(3);
+        for _ in 0..3 {
+            let rotated = bob.run(&["key", "rotate", "all"]);
+            let told = text(&rotated.stdout).to_owned();
+            if !rotated.status.success() || told.matches("has the new key of bob\n").count() != 3 {
+                over.store(true, Ordering::Relaxed);
+                panic!("{rotated:?}");
+            }
+            more(logins.load(Ordering::Relaxed) + 3);
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    assert_ne!(bob.id(), first);
+    assert!(!bob.home.join("keys/bob.next").exists());
+    assert!(old.refused(&["ping", "h0001"]).contains("denied the login"));
+
+    let listed = keys(&fleet, "h0001");
+    let listed = listed.iter().find(|key| key["label"] == "bob").unwrap();
+    assert_eq!(listed["owner"], first.as_str());
+    assert_eq!(listed["was"].as_array().unwrap().len(), 3);
+    assert_eq!(listed["rules"]["verbs"], serde_json::json!(["run", "jobs", "keys"]));
+    assert!(bob.ok(&["jobs", "h0001", job]).contains("running"));
+    bob.ok(&["kill", "h0001", job]);
+    std::fs::write(&gate, "").unwrap();
+    assert_eq!(follows.wait().unwrap().code(), Some(7));
+
+    // By its first id it can still be revoked, as where a thief was quicker.
+    fleet.ok(["key", "revoke", &first, "all"]);
+    assert!(bob.refused(&["ping", "h0003"]).contains("denied the login"));
+}
+
+#[test]
+fn a_host_that_is_down_keeps_the_old_key_until_the_next_time() {
+    let (fleet, _web1) = TestFleet::with_agent();
+    let web2 = fleet.agent("web2");
+    let bob = Operator::added(&fleet, "bob", &["--verbs", "run"]);
+    let (address, config) = (web2.address, fleet.bundle("web2").join("agent.toml"));
+    drop(web2);
+    let output = bob.run(&["key", "rotate", "all", "--reconnect", "0"]);
+    assert_eq!(output.status.code(), Some(255), "{output:?}");
+    assert!(text(&output.stderr).contains("web2: not yet, so the old key of bob stays"));
+    let _web2 = Agent::start(config, address);
+    bob.ok(&["ping", "all"]);
+    let told = bob.ok(&["key", "rotate", "all"]);
+    assert!(told.contains("web1: has the new key of bob already\n"), "{told}");
+    assert!(told.contains("web2: has the new key of bob\n"), "{told}");
+    assert!(!bob.home.join("keys/bob.next").exists());
+    bob.ok(&["run", "all", "--", "true"]);
+}
+
+#[test]
+fn a_rotation_that_is_killed_anywhere_locks_nobody_out() {
+    let (fleet, _agents) = fleet_of(2);
+    let bob = Operator::added(&fleet, "bob", &["--verbs", "run"]);
+    for delay in (0..40).step_by(2) {
+        let mut command = bob.lariat();
+        command.args(["key", "rotate", "all"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut rotating = command.spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(delay));
+        // It may be through already.
+        let _ = rotating.kill();
+        rotating.wait().unwrap();
+        bob.ok(&["ping", "all"]);
+    }
+    bob.ok(&["key", "rotate", "all"]);
+    assert!(!bob.home.join("keys/bob.next").exists());
+    bob.ok(&["ping", "all"]);
+}

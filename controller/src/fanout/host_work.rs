@@ -27,10 +27,10 @@ pub(crate) struct HostContext<'a> {
 /// A verb's work on each of its hosts.
 pub(crate) trait HostWork: Send + Sync + 'static {
     /// The outcome of one host.
-    type Outcome: Send + 'static;
+    type Outcome;
 
     /// The accumulated outcomes of all hosts.
-    type Total: Default;
+    type Total: Default + Send + 'static;
 
     /// Does the work on a host.
     async fn on(&self, host: HostContext<'_>) -> Result<Self::Outcome, Failed>;

@@ -2,9 +2,11 @@
 //! does the work, the ledger and the screen record the results.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use lariat_base::lock::lock;
+use lariat_base::name::HostName;
 use lariat_client::run::{ABANDON, Relay, SIGTERM, Signals};
 use tokio::time::{Instant as Deadline, interval, sleep_until};
 
@@ -12,7 +14,7 @@ use super::ended::summary;
 use super::schedule::Schedule;
 use super::screen::{Screen, TICK};
 use super::worker_pool::{Begin, HostOutcome, Work, WorkerPool};
-use super::{End, Ended, Entry, Failed, HostContext, HostWork, Ledger, Limits, Outlet, Plan};
+use super::{End, Ended, Entry, HostContext, HostWork, Ledger, Limits, Outlet, Plan};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fleet::Fleet;
@@ -42,11 +44,40 @@ pub(crate) struct Fanout<'a> {
     sums_up: bool,
 }
 
-/// The state of a fan-out.
-struct State<'a, W: HostWork> {
-    fanout: Fanout<'a>,
+/// What a host's work printed, and its result.
+type Reported = (Vec<u8>, Ended);
+
+/// A verb's work without its types, so that the fan-out is compiled once and not for each verb.
+trait Totaled {
+    fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError>;
+    fn sum(&self, took: Duration) -> Option<String>;
+    fn over(&self, screen: &Screen) -> Option<CliError>;
+}
+
+/// A verb's work and its total so far.
+struct Totaling<W: HostWork> {
     work: Arc<W>,
-    total: W::Total,
+    total: Mutex<W::Total>,
+}
+
+impl<W: HostWork> Totaled for Totaling<W> {
+    fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
+        self.work.nothing(host, error)
+    }
+
+    fn sum(&self, took: Duration) -> Option<String> {
+        self.work.sum(&lock(&self.total), took)
+    }
+
+    fn over(&self, screen: &Screen) -> Option<CliError> {
+        self.work.over(&mut lock(&self.total), screen)
+    }
+}
+
+/// The state of a fan-out.
+struct State<'a> {
+    fanout: Fanout<'a>,
+    work: &'a dyn Totaled,
     schedule: Schedule,
     /// When each host began.
     began: Vec<Instant>,
@@ -141,24 +172,29 @@ impl<'a> Fanout<'a> {
         let signals = if self.asks { Ok(Signals::none()) } else { Signals::new() };
         let signals = signals.map_err(|e| CliError::from(e).during("wait for signals"))?;
         let total = self.hosts.len();
-        let all = Arc::new((fleet, self.hosts.clone(), Arc::clone(&work), self.outlet()));
+        let totaling = Totaling { work, total: Mutex::default() };
+        let all = Arc::new((fleet, self.hosts.clone(), totaling, self.outlet()));
         let shared = Arc::clone(&all);
-        let begin = move |number: usize| -> Work<Result<W::Outcome, Failed>> {
+        let begin = move |number: usize| -> Work<Reported> {
             let all = Arc::clone(&shared);
             Box::pin(async move {
-                let (fleet, hosts, work, outlet) = &*all;
-                let (chosen, handle) = (&hosts[number], fleet.host(&hosts[number])?);
-                work.on(HostContext { number, chosen, handle, outlet }).await
+                let (fleet, hosts, Totaling { work, total }, outlet) = &*all;
+                let chosen = &hosts[number];
+                let outcome = match fleet.host(chosen) {
+                    Ok(handle) => work.on(HostContext { number, chosen, handle, outlet }).await,
+                    Err(error) => Err(error.into()),
+                };
+                work.report(&mut lock(total), &chosen.host, outcome)
             })
         };
         let begin: Arc<Begin<_>> = Arc::new(begin);
         let pool = WorkerPool::start(total.min(self.limits.parallel), &begin)
             .map_err(|e| CliError::from(e).during("start threads"))?;
+        let (_, hosts, totaling, outlet) = &*all;
         let state = State {
             schedule: Schedule::new(total, self.limits),
             fanout: self,
-            work,
-            total: W::Total::default(),
+            work: totaling,
             began: Vec::with_capacity(total),
             ends: vec![None; total],
             started: Instant::now(),
@@ -166,20 +202,20 @@ impl<'a> Fanout<'a> {
             came: None,
             full: false,
         };
-        let (_, hosts, work, outlet) = &*all;
-        tokio::select! {
-            done = state.run(pool, signals) => done,
-            never = work.beside(hosts, outlet) => match never {},
-        }
+        let status = tokio::select! {
+            done = state.run(pool, signals) => done?,
+            never = totaling.work.beside(hosts, outlet) => match never {},
+        };
+        Ok((status, std::mem::take(&mut *lock(&totaling.total))))
     }
 }
 
-impl<W: HostWork> State<'_, W> {
+impl State<'_> {
     async fn run(
         mut self,
-        mut pool: WorkerPool<Result<W::Outcome, Failed>>,
+        mut pool: WorkerPool<Reported>,
         mut signals: Signals,
-    ) -> Result<(u8, W::Total), CliError> {
+    ) -> Result<u8, CliError> {
         let mut ticks = interval(TICK);
         loop {
             while let Some(number) = self.schedule.start() {
@@ -209,8 +245,7 @@ impl<W: HostWork> State<'_, W> {
                 _ = ticks.tick(), if self.fanout.screen.has_bars() => self.fanout.screen.tick(),
             }
         }
-        let status = self.finish(&mut signals).await?;
-        Ok((status, self.total))
+        self.finish(&mut signals).await
     }
 
     fn begins(&mut self, number: usize) {
@@ -258,11 +293,10 @@ impl<W: HostWork> State<'_, W> {
         self.ending = Ending::Asked(Some(Deadline::now() + ABANDON));
     }
 
-    fn ended(&mut self, (number, came): HostOutcome<Result<W::Outcome, Failed>>) {
+    fn ended(&mut self, (number, came): HostOutcome<Reported>) {
         let Fanout { hosts, screen, .. } = &self.fanout;
         let host = &hosts[number].host;
-        let ended = if let Some(came) = came {
-            let (result, ended) = self.work.report(&mut self.total, host, came);
+        let ended = if let Some((result, ended)) = came {
             screen.stdout.put(&result);
             ended
         } else {
@@ -319,9 +353,9 @@ impl<W: HostWork> State<'_, W> {
         }
         let took = self.started.elapsed();
         let named = self.fanout.hosts.iter().map(|chosen| &chosen.host).zip(ends.iter().copied());
-        let line = summary(named, took, self.work.sum(&self.total, took));
+        let line = summary(named, took, self.work.sum(took));
         self.fanout.screen.clear();
-        let wrong = self.work.over(&mut self.total, &self.fanout.screen);
+        let wrong = self.work.over(&self.fanout.screen);
         let last = match &wrong {
             Some(error) => error.told(self.fanout.context.verbose),
             None if self.fanout.sums_up && !style::is_quiet() => format!("{line}\n"),

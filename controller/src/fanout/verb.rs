@@ -33,7 +33,7 @@ pub(crate) struct Hosts {
     pub(crate) are_several: bool,
 }
 
-impl Verb<'_> {
+impl<'a> Verb<'a> {
     /// Does the work that `prepare` creates for these hosts on each of them.
     pub(crate) fn run<W: HostWork>(
         self,
@@ -64,11 +64,21 @@ impl Verb<'_> {
         self,
         prepare: impl AsyncFnOnce(&Hosts) -> Result<W, CliError>,
     ) -> Result<ExitCode, CliError> {
-        let Self { context, connect, fanout, targets, json, recorded } = self;
-        let fleet = Fleet::load(context, connect)?;
+        let (fleet, hosts) = self.hosts()?;
+        if hosts.chosen.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let work = Arc::new(prepare(&hosts).await?);
+        let (status, _) = self.over(hosts.chosen)?.run(Arc::new(fleet), work).await?;
+        Ok(ExitCode::from(status))
+    }
+
+    /// All hosts that the targets name.
+    fn hosts(&self) -> Result<(Fleet, Hosts), CliError> {
+        let fleet = Fleet::load(self.context, self.connect)?;
         let mut hosts = Hosts { chosen: Vec::new(), named_by: Vec::new(), are_several: true };
-        for (number, target) in targets.iter().enumerate() {
-            for chosen in fanout.hosts(target, &fleet, context)? {
+        for (number, target) in self.targets.iter().enumerate() {
+            for chosen in self.fanout.hosts(target, &fleet, self.context)? {
                 if let Some(at) = hosts.chosen.iter().position(|host| *host == chosen) {
                     hosts.named_by[at].push(number);
                 } else {
@@ -77,23 +87,21 @@ impl Verb<'_> {
                 }
             }
         }
-        if hosts.chosen.is_empty() {
-            return Ok(ExitCode::SUCCESS);
-        }
-        let work = Arc::new(prepare(&hosts).await?);
-        let (limits, hosts) = (fanout.limits(), hosts.chosen);
-        let fanout = match recorded {
-            Some((verb, what)) => {
-                let mut targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
-                targets.dedup();
-                let names = hosts.iter().map(|chosen| chosen.host.clone());
-                let plan = Plan::now(verb, what, targets.join(","), names);
-                Fanout::new(context, &plan, hosts, limits, json)?
-            }
-            None => Fanout::look(context, hosts, limits, json)?,
+        Ok((fleet, hosts))
+    }
+
+    /// The fan-out over these hosts, recorded if the verb is.
+    fn over(self, hosts: Vec<Chosen>) -> Result<Fanout<'a>, CliError> {
+        let Self { context, fanout, targets, json, recorded, .. } = self;
+        let limits = fanout.limits();
+        let Some((verb, what)) = recorded else {
+            return Fanout::look(context, hosts, limits, json);
         };
-        let (status, _) = fanout.run(Arc::new(fleet), work).await?;
-        Ok(ExitCode::from(status))
+        let mut targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
+        targets.dedup();
+        let names = hosts.iter().map(|chosen| chosen.host.clone());
+        let plan = Plan::now(verb, what, targets.join(","), names);
+        Fanout::new(context, &plan, hosts, limits, json)
     }
 }
 

@@ -21,7 +21,7 @@ use super::stream::Stream;
 use super::words::{Exit, NotStarted, Offsets, Run, Size, StdinTaken};
 use crate::user::Credentials;
 
-/// The words that this code knows, and what they carry.
+/// The version of the words below and their payloads.
 pub const VERSION: u16 = 4;
 
 /// Most descriptors in one message.

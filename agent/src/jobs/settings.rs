@@ -27,7 +27,7 @@ const LANG: &str = "C.UTF-8";
 pub struct Settings {
     /// The program that is run as `PROGRAM supervise`.
     pub supervisor: PathBuf,
-    /// The host's name, which commands find in LARIAT_HOST.
+    /// The host's name, for the commands' variable LARIAT_HOST.
     pub host: HostName,
     /// The commands' PATH.
     pub path: Vec<u8>,
@@ -66,7 +66,7 @@ impl Settings {
         }
     }
 
-    /// What a supervisor is told for this request.
+    /// The first message to the supervisor that runs this request.
     pub(super) fn begin(&self, mut run: Run, act_as: &ActAs, program: Option<Vec<u8>>) -> Begin {
         let cap = u64::try_from(self.max_grace.as_millis()).unwrap_or(u64::MAX);
         run.grace_ms = run.grace_ms.min(cap);

@@ -82,8 +82,8 @@ impl Jobs {
 
     /// Starts a job: creates its record, then starts its supervisor. Requires a tokio runtime.
     ///
-    /// `program` is the path of an argv's program, if it has been looked up already. That the command runs, or why
-    /// not, is the first thing to hear.
+    /// `program` is the path of an argv's program, if it has been looked up already. The first event is that its
+    /// command runs, or why not.
     pub fn start(
         &self,
         key: KeyId,

@@ -78,13 +78,11 @@ impl ContentReceiver<'_> {
         link: &mut Link<S>,
     ) -> Result<(u64, u64), TransferError> {
         let Begin { number, offer } = link.reader.message()?;
-        match self.arrivals.take_over(number).await {
-            Some(wanted) => self.file(link, number, offer, wanted, true).await,
-            None => {
-                self.arrivals.shares_no_more(number);
-                self.repeated(link).await
-            }
+        if let Some(wanted) = self.arrivals.take_over(number).await {
+            return self.file(link, number, offer, wanted, true).await;
         }
+        self.arrivals.shares_no_more(number);
+        self.repeated(link).await
     }
 
     /// Receives a file on a lane. It must be a file of which this end has nothing.

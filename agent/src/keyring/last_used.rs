@@ -19,6 +19,8 @@ const STALE: u64 = 3600;
 pub struct LastUsed {
     path: PathBuf,
     keys: Mutex<BTreeMap<KeyId, Used>>,
+    /// Held while the file is written, so that an older state never replaces a newer one. A login never waits for it.
+    writing: Mutex<()>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -39,7 +41,7 @@ impl LastUsed {
             let at = at.parse().ok()?;
             Some((id.parse().ok()?, Used { at, written: at }))
         });
-        Self { keys: Mutex::new(keys.collect()), path }
+        Self { keys: Mutex::new(keys.collect()), path, writing: Mutex::default() }
     }
 
     /// When the key of this id last logged in, if it ever did.
@@ -57,11 +59,13 @@ impl LastUsed {
 
     /// Replaces the file, without the keys that are not to be kept.
     pub fn save(&self, is_kept: impl Fn(KeyId) -> bool) -> Result<(), PrivateError> {
-        // Held while the file is written, so that an older state never replaces a newer one.
-        let mut keys = self.lock();
-        keys.retain(|&id, _| is_kept(id));
-        keys.values_mut().for_each(|used| used.written = used.at);
-        let lines: Vec<_> = keys.iter().map(|(id, used)| format!("{id} {}\n", used.at)).collect();
+        let _writing = lock(&self.writing);
+        let lines: Vec<_> = {
+            let mut keys = self.lock();
+            keys.retain(|&id, _| is_kept(id));
+            keys.values_mut().for_each(|used| used.written = used.at);
+            keys.iter().map(|(id, used)| format!("{id} {}\n", used.at)).collect()
+        };
         private::replace(&self.path, lines.concat().as_bytes())
     }
 

@@ -40,7 +40,8 @@ pub(crate) struct Cli {
 
     /// The key to log in with: keys/LABEL.key [default: $LARIAT_KEY, else USER@HOSTNAME, else the only one]
     #[arg(long, global = true, value_name = "LABEL")]
-    key: Option<KeyLabel>,
+    // Text, since a verb that reads a key of others has the same option.
+    key: Option<String>,
 
     /// Use the agent on this machine over its socket, without a fleet or a key; HOST is its name
     #[arg(long, global = true)]
@@ -88,7 +89,8 @@ pub fn main() -> ExitCode {
                 local.then(|| command.check_local().and_then(|()| socket(agent_config.as_deref())));
             let seen = Seen::new(outages.clone());
             let done = local.transpose().and_then(|local| {
-                let key = key.map_or_else(key_variable, |key| Ok(Some(key)))?;
+                let key = key.filter(|_| !command.is_key_a_filter());
+                let key = login_key(key.as_deref())?;
                 let (seen, syntax) = (seen.clone(), Cli::command);
                 command.run(&Context { home, key, local, verbose, outages, seen, syntax })
             });
@@ -99,13 +101,16 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The label that `$LARIAT_KEY` names, if it is set.
-fn key_variable() -> Result<Option<KeyLabel>, CliError> {
-    let Some(label) = std::env::var_os("LARIAT_KEY").filter(|label| !label.is_empty()) else {
-        return Ok(None);
+/// The label that `--key`, or else `$LARIAT_KEY`, names.
+fn login_key(option: Option<&str>) -> Result<Option<KeyLabel>, CliError> {
+    let parse = |text: &str, source| {
+        text.parse().map_err(|error| CliError::from(error).during(source))
     };
-    let label = label.to_string_lossy().parse();
-    label.map(Some).map_err(|error| CliError::from(error).during("LARIAT_KEY"))
+    if let Some(label) = option {
+        return parse(label, "--key").map(Some);
+    }
+    let variable = std::env::var_os("LARIAT_KEY").filter(|label| !label.is_empty());
+    variable.map(|label| parse(&label.to_string_lossy(), "LARIAT_KEY")).transpose()
 }
 
 /// Handles what clap did not parse: a request for help, or wrong usage, which is reported in one line.

@@ -27,7 +27,15 @@ impl Revoked {
         let path = state.join(FILE);
         match private::read(&path) {
             Ok(text) => Ok(Self::parse(&path, &text)?),
-            Err(error) if error.io_kind() == Some(io::ErrorKind::NotFound) => Ok(Self::default()),
+            // A state directory that is none is reported by who opens it.
+            Err(error)
+                if matches!(
+                    error.io_kind(),
+                    Some(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+                ) =>
+            {
+                Ok(Self::default())
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -90,6 +90,11 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether `--key` names a key of others: `$LARIAT_KEY` names this one's then.
+    pub(crate) fn is_key_a_filter(&self) -> bool {
+        matches!(self, Self::Audit(args) if args.is_key_a_filter())
+    }
+
     /// With `--local`, refuses verbs that do not use a host's agent.
     pub(crate) fn check_local(&self) -> Result<(), CliError> {
         match self {

@@ -140,6 +140,21 @@ fn sigkill_takes_all() {
 }
 
 #[test]
+fn a_kill_after_the_last_process_ended_keeps_no_supervisor() {
+    block_on(async {
+        for number in [9, 15] {
+            let host = Host::new();
+            let (mut events, commands) = host.start(shell("true"));
+            assert_eq!(exit(&mut events).await, End::Exited(0));
+            let signal = channel::Signal { number, once: [0; 16] };
+            commands.say(&ToSupervisor::Signal(signal)).await.unwrap();
+            let released = release(&mut events, &commands);
+            tokio::time::timeout(Duration::from_secs(10), released).await.expect("it has left");
+        }
+    });
+}
+
+#[test]
 fn without_its_agent_a_job_is_ended_after_the_grace_time_and_leaves_a_record() {
     block_on(async {
         let host = Host::new();

@@ -28,6 +28,12 @@ enum AuditCommand {
     Verify(verify::Args),
 }
 
+impl Args {
+    pub(crate) fn is_key_a_filter(&self) -> bool {
+        matches!(self.command, AuditCommand::Show(_))
+    }
+}
+
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     match &args.command {
         AuditCommand::Show(args) => show::run(args, context),

@@ -39,7 +39,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     since: Option<Duration>,
 
-    /// Only what this key did: its label or its id
+    /// Only what this key did: its label or its id (LARIAT_KEY names the key to log in with)
     #[arg(long, value_name = "LABEL")]
     key: Option<String>,
 

@@ -100,6 +100,7 @@ impl EventLoop {
         self.signal(signal);
         if signal == SIGKILL {
             self.life.killed(now);
+            self.reap(now);
         }
     }
 

@@ -131,8 +131,14 @@ impl EventLoop {
             self.report();
             while let Some(action) = self.life.step(now) {
                 match action {
-                    Action::Terminate => self.terminate(),
-                    Action::Kill => self.signal(SIGKILL),
+                    Action::Terminate => {
+                        self.terminate();
+                        self.reap(now);
+                    }
+                    Action::Kill => {
+                        self.signal(SIGKILL);
+                        self.reap(now);
+                    }
                     Action::Leave => return self.leave(),
                 }
             }
@@ -233,6 +239,8 @@ impl EventLoop {
         self.reap(now);
     }
 
+    /// Reaps what has ended. Called after signals too: the last process may have ended before, and no SIGCHLD
+    /// would say again that none is left.
     pub(super) fn reap(&mut self, now: Instant) {
         loop {
             match wait(WaitOptions::NOHANG) {

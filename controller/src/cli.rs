@@ -103,9 +103,8 @@ pub fn main() -> ExitCode {
 
 /// The label that `--key`, or else `$LARIAT_KEY`, names.
 fn login_key(option: Option<&str>) -> Result<Option<KeyLabel>, CliError> {
-    let parse = |text: &str, source| {
-        text.parse().map_err(|error| CliError::from(error).during(source))
-    };
+    let parse =
+        |text: &str, source| text.parse().map_err(|error| CliError::from(error).during(source));
     if let Some(label) = option {
         return parse(label, "--key").map(Some);
     }

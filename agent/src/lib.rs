@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod audit;
+mod boxed;
 pub mod budget;
 pub mod capacity;
 pub mod check;

@@ -10,12 +10,12 @@ use crate::transport::SessionLink;
 /// Sends the list, in as many messages as it takes.
 pub(super) async fn serve(
     link: &mut SessionLink,
-    list: &List,
+    List { all_keys, prefix }: List,
     permit: Permit<'_>,
     session: &Session,
 ) -> Result<(), LinkError> {
-    let key = (!list.all_keys).then_some(session.owner());
-    let mut jobs = match session.agent.jobs.list(key, &list.prefix) {
+    let key = (!all_keys).then_some(session.owner());
+    let mut jobs = match session.agent.jobs.list(key, &prefix) {
         Ok(jobs) => jobs,
         Err(error) => {
             let failure = Failure { path: None, ..Failure::io(Action::Read, &[], &error) };

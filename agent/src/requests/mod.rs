@@ -27,6 +27,7 @@ mod unread;
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::request::{JobRequest, Request};
 
+use crate::boxed::boxed;
 use crate::core::{Permit, Session};
 use crate::transport::SessionLink;
 
@@ -37,19 +38,19 @@ pub async fn serve(
     permit: Permit<'_>,
     session: &Session,
 ) -> Result<(), LinkError> {
-    // Boxed, so that a session that runs a command doesn't reserve the size of a transfer's future.
+    // Each on the heap: a session that runs a command doesn't reserve the size of a transfer's future.
     match request {
         Request::Job(request) => match request {
-            JobRequest::Run(run) => Box::pin(run::serve(link, run, permit, session)).await,
+            JobRequest::Run(run) => boxed(|| run::serve(link, run, permit, session)).await,
             JobRequest::Attach(attach) => {
-                Box::pin(attach::serve(link, attach, permit, session)).await
+                boxed(|| attach::serve(link, attach, permit, session)).await
             }
-            JobRequest::List(list) => Box::pin(list::serve(link, &list, permit, session)).await,
-            JobRequest::Logs(logs) => Box::pin(logs::serve(link, logs, permit, session)).await,
-            JobRequest::Kill(kill) => Box::pin(kill::serve(link, kill, permit, session)).await,
+            JobRequest::List(list) => boxed(|| list::serve(link, list, permit, session)).await,
+            JobRequest::Logs(logs) => boxed(|| logs::serve(link, logs, permit, session)).await,
+            JobRequest::Kill(kill) => boxed(|| kill::serve(link, kill, permit, session)).await,
         },
-        Request::Audit(request) => Box::pin(audit::serve(link, request, permit, session)).await,
-        Request::File(request) => Box::pin(as_user::serve(link, request, permit, session)).await,
-        Request::Key(request) => Box::pin(key::serve(link, request, permit, session)).await,
+        Request::Audit(request) => boxed(|| audit::serve(link, request, permit, session)).await,
+        Request::File(request) => boxed(|| as_user::serve(link, request, permit, session)).await,
+        Request::Key(request) => boxed(|| key::serve(link, request, permit, session)).await,
     }
 }

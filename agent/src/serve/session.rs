@@ -24,6 +24,7 @@ use tracing::{info, warn};
 
 use super::handshake::{Authenticated, Connection};
 use super::sessions::Membership;
+use crate::boxed::boxed;
 use crate::budget::Exhausted;
 use crate::core::{Again, Agent, Event, Session, decide, refuse};
 use crate::keyring::{Entry, Revoked};
@@ -103,7 +104,9 @@ fn run(arrived: Authenticated, session: &Session) {
     let _ = Event::LoggedIn.report(session);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(serve(arrived.connection, &arrived.login, session)),
+        Ok(runtime) => {
+            runtime.block_on(boxed(|| serve(arrived.connection, &arrived.login, session)))
+        }
         Err(error) => Err(error.into()),
     };
     let _ = Event::LoggedOut { why: result.err().map(|error| error.to_string()) }.report(session);

@@ -53,9 +53,8 @@ fn acts_as_user(request: &Request) -> bool {
             | FileRequest::Clean(_) => true,
             FileRequest::Lane(_) => false,
         },
-        // The audit is the agent's own.
-        Request::Audit(_) => false,
-        Request::Key(_) => false,
+        // Audit and keyring are the agent's own.
+        Request::Audit(_) | Request::Key(_) => false,
     }
 }
 

@@ -11,9 +11,9 @@
 //! what is wanted, [`writer`] and [`replacements`] put small files in their places, [`large_file`] uses the
 //! engine for single files, and [`finish`] does at the end what was [`deferred`], [`removal`] included.
 //!
-//! On each connection [`content_sender`] and [`content_receiver`] move packs and large files. [`send_lane`] and
-//! [`receive_lane`] do so on further connections, which take contents from what [`send_lanes`] share, and bring them
-//! to the same [`arrivals`].
+//! On each connection [`content_sender`] and [`content_receiver`] move packs and large files. On further
+//! connections [`send_lane`](mod@send_lane) takes contents that [`send_lanes`] shares, and
+//! [`receive_lane`](mod@receive_lane) passes them to the same [`arrivals`].
 //!
 //! An entry is forgotten when it is settled, except for directories, whose times are set last, and links,
 //! which are made last.

@@ -86,7 +86,7 @@ impl Link {
             if moved >= size {
                 return Run { streams, seconds: now };
             }
-            if ticks as usize % LOOK > 0 {
+            if !(ticks as usize).is_multiple_of(LOOK) {
                 continue;
             }
             let connected = connections.iter().filter(|c| c.connects <= now).count();

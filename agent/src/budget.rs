@@ -110,12 +110,12 @@ impl Holder {
     /// The holder for a key of the keyring.
     pub fn of(entry: &Entry) -> Self {
         let is_owner = entry.verbs.contains(Verb::Keys) && entry.users.is_none();
-        Self { key: entry.owner, is_owner, sessions: entry.max_sessions, jobs: entry.max_jobs }
+        Self { key: entry.id, is_owner, sessions: entry.max_sessions, jobs: entry.max_jobs }
     }
 
-    /// The holder for the key that is known by this id, its first, which the keyring need not have.
+    /// The holder for this key, which the keyring need not have.
     pub fn named(key: KeyId, keyring: &Keyring) -> Self {
-        keyring.of_owner(key).map_or_else(|| Self::unknown(key), |entry| Self::of(entry))
+        keyring.entry(key).map_or_else(|| Self::unknown(key), |entry| Self::of(entry))
     }
 
     /// Whether the key is an owner.
@@ -243,6 +243,13 @@ pub struct Share {
     amount: usize,
 }
 
+impl Share {
+    /// The key that holds it.
+    pub fn key(&self) -> KeyId {
+        self.holder.key
+    }
+}
+
 impl Drop for Share {
     fn drop(&mut self) {
         self.budget.pool(self.what).give(self.holder, self.amount);
@@ -271,7 +278,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::keyring::Lined;
 
     const LIMITS: Limits = Limits { sessions: 100, jobs: 40, memory: 1 << 30 };
 
@@ -320,7 +326,7 @@ mod tests {
         let verbs = Verb::ALL.iter().copied().filter(|&verb| verb != Verb::Keys);
         assert!(!Holder::of(&Entry::for_tests(verbs.collect())).is_owner);
         let mut kept = entry;
-        kept.users = Some(Lined { line: 1, value: vec!["root".to_owned()] });
+        kept.users = Some(vec!["root".to_owned()]);
         assert!(!Holder::of(&kept).is_owner);
     }
 
@@ -344,7 +350,7 @@ mod tests {
                 prop_assert_eq!(budget.used(Resource::Session), sum(&|_| true));
                 prop_assert!(sum(&|_| true) <= 60);
                 prop_assert!(sum(&|share| !share.holder.is_owner) <= 44);
-                prop_assert!(sum(&|share| share.holder.key == KeyId([3; 16])) <= 30);
+                prop_assert!(sum(&|share| share.key() == KeyId([3; 16])) <= 30);
             }
             drop(shares);
             prop_assert_eq!(budget.used(Resource::Session), 0);

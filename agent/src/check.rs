@@ -11,10 +11,8 @@ use lariat_base::escape::escape;
 use lariat_base::private::check_directory;
 
 use crate::config::Config;
-use crate::core::store;
 use crate::identity::Identity;
 use crate::keyring::Keyring;
-use crate::policy::Clock;
 
 /// Exit code for a wrong configuration (`EX_CONFIG`, sysexits.h); systemd does not restart the agent after
 /// it.
@@ -56,15 +54,8 @@ pub fn check(path: &Path, now: SystemTime) -> Findings {
         Ok(identity) => check_identity(&config, &identity, now, &mut findings),
         Err(error) => findings.wrong.push(error.to_string()),
     }
-    match store(&config, &config.state).load() {
-        Ok(loaded) => {
-            let file = config.keyring.display();
-            let of_no_effect = |label: String| {
-                format!("{file}: {label} is of no effect: its key was revoked here")
-            };
-            findings.wrong.extend(loaded.ignored.into_iter().map(of_no_effect));
-            check_keyring(&config, &loaded.keyring, now, &mut findings);
-        }
+    match Keyring::load(&config.keyring) {
+        Ok(keyring) => check_keyring(&config, &keyring, now, &mut findings),
         Err(error) => findings.wrong.push(error.to_string()),
     }
     if let Err(error) = check_state(&config.state) {
@@ -115,13 +106,12 @@ fn check_identity(config: &Config, identity: &Identity, now: SystemTime, finding
 
 fn check_keyring(config: &Config, keyring: &Keyring, now: SystemTime, findings: &mut Findings) {
     let file = config.keyring.display();
-    let clock = Clock { now, is_set: true };
-    let current = keyring.entries().filter(|entry| entry.is_current(clock)).count();
+    let current = keyring.entries().filter(|entry| entry.is_current(now)).count();
     if current == 0 {
         findings.wrong.push(format!("{file}: no key in it may log in now, so nobody can"));
     }
     for entry in keyring.entries() {
-        let state = if entry.is_current(clock) { "may log in" } else { "may not log in now" };
+        let state = if entry.is_current(now) { "may log in" } else { "may not log in now" };
         findings.good.push(format!("{file}: {} {state}", entry.label));
     }
 }

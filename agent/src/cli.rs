@@ -11,7 +11,7 @@ use lariat_base::escape::escape;
 use crate::check::{self, EXIT_CONFIG};
 use crate::jobs::supervise;
 use crate::start::{self, StartError};
-use crate::{audit, config, key_add, log, worker};
+use crate::{config, log, worker};
 
 /// The agent of lariat: runs commands and moves files on this host for its fleet's controllers
 #[derive(Debug, Parser)]
@@ -31,26 +31,6 @@ struct Args {
 enum Command {
     /// Check configuration, certificate and keyring, and say what is wrong
     Check,
-    /// The record of what was done on this host
-    #[command(subcommand)]
-    Audit(AuditCommand),
-    /// Change the keyring of this host
-    Key {
-        #[command(subcommand)]
-        verb: KeyVerb,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum KeyVerb {
-    /// Add the key of a request, with every verb
-    Add(key_add::Args),
-}
-
-#[derive(Debug, Subcommand)]
-enum AuditCommand {
-    /// Say whether the record is whole, or else which line is wrong first: exits 0, or 1
-    Verify,
 }
 
 /// The agent's `main`.
@@ -80,20 +60,6 @@ pub fn main() -> ExitCode {
     match args.command {
         Some(Command::Check) => check::run(&args.config, &mut io::stdout(), &mut io::stderr())
             .unwrap_or(ExitCode::FAILURE),
-        Some(Command::Audit(AuditCommand::Verify)) => {
-            audit::verify(&args.config, &mut io::stdout(), &mut io::stderr())
-                .unwrap_or(ExitCode::from(255))
-        }
-        Some(Command::Key { verb: KeyVerb::Add(add) }) => match key_add::run(&args.config, &add) {
-            Ok(done) => {
-                let _ = writeln!(io::stdout(), "{}", escape(done.as_bytes()));
-                ExitCode::SUCCESS
-            }
-            Err(why) => {
-                let _ = writeln!(io::stderr(), "lariatd: key add: {}", escape(why.as_bytes()));
-                ExitCode::FAILURE
-            }
-        },
         None => run(&args),
     }
 }

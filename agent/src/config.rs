@@ -56,61 +56,6 @@ pub struct Config {
     /// Limits on all keys together.
     #[serde(default)]
     pub limits: Limits,
-    /// How the audit is kept.
-    #[serde(default)]
-    pub audit: Audit,
-}
-
-/// How the audit is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Audit {
-    /// What a line waits for.
-    pub sync: Sync,
-    /// What happens to a request whose line can't be written. Owners' keys are served in any case.
-    pub full: Full,
-    /// How long lines are kept.
-    #[serde(deserialize_with = "at_least_a_day")]
-    pub keep: Duration,
-    /// What lines show of a command.
-    pub argv: Argv,
-}
-
-impl Default for Audit {
-    fn default() -> Self {
-        let keep = Duration::from_secs(365 * 24 * 3600);
-        Self { sync: Sync::Group, full: Full::Refuse, keep, argv: Argv::Full }
-    }
-}
-
-/// When lines of the audit are synced to disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Sync {
-    /// Within 50 ms, together with others.
-    Group,
-    /// Each one before its request goes on.
-    Each,
-}
-
-/// What happens to requests that the audit can't record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Full {
-    /// They are refused.
-    Refuse,
-    /// They are served, and counted.
-    Warn,
-}
-
-/// What the audit shows of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Argv {
-    /// All words.
-    Full,
-    /// The program only.
-    Program,
 }
 
 /// Limits on what keys may use. A key that is not an owner (see [`budget`]) gets at most half.
@@ -290,15 +235,6 @@ fn some_memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usiz
     }
 }
 
-/// Less would drop what has just happened, should the clock be set forward by hours.
-fn at_least_a_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    const DAY: Duration = Duration::from_secs(24 * 3600);
-    match duration(deserializer)? {
-        keep if keep < DAY => Err(serde::de::Error::custom("it can't be less than 1d")),
-        keep => Ok(keep),
-    }
-}
-
 /// Rejects 0, which might be taken for "unlimited".
 fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     match usize::deserialize(deserializer)? {
@@ -342,12 +278,10 @@ state = \"state\"
         assert_eq!(config.exec, Exec::default());
         assert_eq!(config.jobs, Jobs::default());
         assert_eq!(config.limits, Limits::default());
-        assert_eq!(config.audit, Audit::default());
         let config = parse(
             "[admission]\nplaces = 9\nexempt = [\"10.0.0.0/8\", \"fd00::/8\"]\n\
              [exec]\ngrace_max = \"1h\"\ntasks_max = 60\n[jobs]\noutput = \"1M\"\nkeep = \"1d\"\n\
-             [limits]\nsessions = 40\nmemory = \"64M\"\n\
-             [audit]\nsync = \"each\"\nfull = \"warn\"\nkeep = \"30d\"\nargv = \"program\"\n",
+             [limits]\nsessions = 40\nmemory = \"64M\"\n",
         )
         .unwrap();
         assert_eq!((config.admission.places, config.admission.source_places), (9, 16));
@@ -359,8 +293,6 @@ state = \"state\"
         let default = budget::Limits { sessions: 1, jobs: 2, memory: 3 };
         assert_eq!((config.limits.or(default).sessions, config.limits.or(default).jobs), (40, 2));
         let day = Duration::from_secs(24 * 3600);
-        let (sync, full, keep, argv) = (Sync::Each, Full::Warn, 30 * day, Argv::Program);
-        assert_eq!(config.audit, Audit { sync, full, keep, argv });
         assert_eq!(config.jobs, Jobs { output: 1024 * 1024, keep: day });
     }
 
@@ -380,8 +312,6 @@ state = \"state\"
         let memory = error("[limits]\nmemory = \"1M\"\n");
         assert_eq!(memory, "agent.toml:9: it can't be less than 16M");
         assert!(error("[limits]\njobs = 0\n").starts_with("agent.toml:9: 0 would"));
-        assert_eq!(error("[audit]\nkeep = \"1h\"\n"), "agent.toml:9: it can't be less than 1d");
-        assert!(error("[audit]\nfull = \"drop\"\n").starts_with("agent.toml:9: unknown variant"));
         let network = error("[admission]\nexempt = [\"10.0.0.0\"]\n");
         assert!(network.starts_with("agent.toml:9: "), "{network}");
     }

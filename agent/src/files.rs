@@ -7,27 +7,26 @@ use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::future::pending;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use lariat_base::name::{KeyId, TransferId};
+use lariat_base::name::KeyId;
 use lariat_engine::account;
-use lariat_engine::confined::{Base, Dir};
+use lariat_engine::confined::Dir;
 use lariat_engine::destination::Place;
 use lariat_engine::tree::{Avoid, FileDryRun, Filter, TreeArrival, TreeSource, TreeTarget};
 use lariat_engine::{
-    Busy, Cancel, CommitOptions, Namespaces, Opened, Owner, Partial, ReceiveLanes, Receiving,
-    ResolvedOverrides, SendLanes, Source, Target,
+    Busy, Cancel, CommitOptions, Opened, Owner, Partial, ReceiveLanes, Receiving, SendLanes,
+    SendOptions, Source, Target,
 };
 use lariat_wire::protocol::clean::Clean;
 use lariat_wire::protocol::failure::{Action, Cause, Failure, FileKind};
 use lariat_wire::protocol::metadata::Preserve;
 use lariat_wire::protocol::pull::Pull;
-use lariat_wire::protocol::transfer::{Destination, Overrides, Push};
+use lariat_wire::protocol::transfer::Push;
 use lariat_wire::protocol::tree::PushTree;
 use tokio::sync::watch;
 
 use crate::lanes::{Joinable, Lanes, TransferLanes};
-use crate::policy::path::{self, Root};
 use crate::transfers::{Running, Transfers};
 
 /// Stands for the partial's name when a tree's transfer is registered.
@@ -41,14 +40,12 @@ pub struct Files {
     pub uid: u32,
     /// Where relative paths begin.
     pub home: PathBuf,
-    /// The directory that the work is confined to.
-    pub root: Option<Root>,
     /// The transfers that write with the same rights.
     pub transfers: Transfers,
     /// The transfers that have further connections. A worker's has none: a lane would need a worker of its own.
     pub lanes: Lanes,
-    /// Why the work is to end, if it is.
-    pub stop: watch::Receiver<Option<Cause>>,
+    /// Becomes true when the work is to end.
+    pub stop: watch::Receiver<bool>,
 }
 
 /// An opened destination for a file.
@@ -62,7 +59,6 @@ pub(crate) struct ReceivedFile {
 /// An opened destination for a tree.
 pub(crate) struct ReceivedTree {
     pub(crate) running: Running,
-    pub(crate) joinable: Joinable,
     pub(crate) arrival: TreeArrival,
 }
 
@@ -80,18 +76,18 @@ fn bad(why: impl ToString) -> Failure {
 }
 
 impl Files {
-    /// Waits until the work is to end, and returns why. Cancel-safe.
-    pub(crate) async fn stopped(&self) -> Cause {
-        match self.stop.clone().wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(cause)) => cause.clone(),
+    /// Waits until the work is to end. Cancel-safe.
+    pub(crate) async fn stopped(&self) {
+        if self.stop.clone().wait_for(|&stop| stop).await.is_err() {
             // The sender is gone, so no request to stop can come.
-            Ok(None) | Err(_) => pending().await,
+            pending::<()>().await;
         }
     }
 
     /// Cancels the transfer when the work is to end, then stays pending until the transfer has noticed.
     pub(crate) async fn stopping(&self, cancel: &Cancel) -> Infallible {
-        cancel.cancel(self.stopped().await);
+        self.stopped().await;
+        cancel.cancel(Cause::Stopping);
         pending().await
     }
 
@@ -99,115 +95,80 @@ impl Files {
         Owner { key: self.key, user: self.uid }
     }
 
-    /// Where the paths of a request begin. A root is opened for each request, with this process's rights.
-    fn base(&self) -> Result<Base, Failure> {
-        let Some(root) = &self.root else { return Ok(Base::at(&self.home)) };
-        let path = root.as_bytes();
-        let base = Base::confined(Path::new(OsStr::from_bytes(path)));
-        base.map_err(|error| Failure::io(Action::Open, path, &error))
-    }
-
-    /// A path of the request, as it is opened: below the root, if there is one.
-    fn below(&self, path: Vec<u8>) -> Result<Vec<u8>, Failure> {
-        let Some(root) = &self.root else { return Ok(path) };
-        let whole = path::absolute(Some(self.home.as_os_str().as_bytes()), &path);
-        let below = whole.as_deref().and_then(|whole| root.relative(whole));
-        below.map(<[u8]>::to_vec).ok_or_else(|| {
-            // The decision was made on the same path.
-            Failure { path: Some(path), ..Failure::request(Cause::Internal) }
-        })
-    }
-
-    fn destination(&self, dest: Destination) -> Result<Destination, Failure> {
-        Ok(Destination { path: self.below(dest.path)?, ..dest })
-    }
-
-    fn overrides(&self, overrides: &Overrides) -> Result<ResolvedOverrides, Failure> {
-        let overrides = account::resolve(overrides).map_err(bad)?;
-        let spaces = if self.root.is_some() { Namespaces::User } else { Namespaces::All };
-        Ok(ResolvedOverrides { spaces, ..overrides })
+    fn path(&self, path: &[u8]) -> PathBuf {
+        self.home.join(OsStr::from_bytes(path))
     }
 
     /// Opens a file's destination, and cancels an older transfer to it.
     pub(crate) fn receive(&self, push: &Push) -> Result<ReceivedFile, Failure> {
-        let overrides = self.overrides(&push.overrides)?;
+        let overrides = account::resolve(&push.overrides).map_err(bad)?;
         let commit = CommitOptions::new(&overrides, push.preserve, push.offer.metadata.clone());
-        let dest = self.destination(push.dest.clone())?;
-        let place = Place::resolve(&self.base()?, &dest)?;
+        let place = Place::resolve(&self.home, &push.dest)?;
         let path = place.path();
         let bytes = path.as_os_str().as_bytes();
         let id = place.id().map_err(|error| Failure::io(Action::Open, bytes, &error))?;
         let running = self.transfers.begin(id, Partial::name(&place, self.owner()));
         let opened =
             Opened::open(place, self.owner(), &push.offer, Busy::Wait, overrides.in_place)?;
-        let (lanes, joinable) = self.receive_lanes(push.transfer);
-        let target = lanes.bring(Target::File(Box::new(opened)));
+        let lanes = ReceiveLanes::default();
+        let joinable = TransferLanes::Receives(lanes.clone());
+        let joinable = self.lanes.register(self.key, push.transfer, joinable);
+        let target = Receiving::from(Target::File(Box::new(opened))).on_lanes(lanes);
         Ok(ReceivedFile { running, joinable, target, commit })
     }
 
     /// Opens a tree's destination, and cancels an older transfer to it.
     pub(crate) fn receive_tree(&self, push: PushTree) -> Result<ReceivedTree, Failure> {
-        let PushTree { transfer, dest, root, options, overrides, user: _ } = push;
+        let PushTree { transfer: _, dest, root, options, overrides, user: _ } = push;
         let filter = Filter::new(&options.rules, &options.only).map_err(bad)?;
-        let overrides = self.overrides(&overrides)?;
-        let (base, dest) = (self.base()?, self.destination(dest)?);
+        let overrides = account::resolve(&overrides).map_err(bad)?;
         let target = if options.dry_run {
-            TreeTarget::open_dry_run(&base, &dest, self.owner())?
+            TreeTarget::open_dry_run(&self.home, &dest, self.owner())?
         } else {
-            TreeTarget::open(&base, &dest, self.owner())?
+            TreeTarget::open(&self.home, &dest, self.owner())?
         };
         target.check_delete(&self.home, &options)?;
         let running = self.transfers.begin(target.id()?, format!("{TREE} {}", self.key));
-        let (lanes, joinable) = self.receive_lanes(transfer);
-        let arrival = TreeArrival::new(target, root, options, filter, overrides, Avoid::new());
-        let arrival = lanes.bring_tree(arrival);
-        Ok(ReceivedTree { running, joinable, arrival })
+        let avoid = Avoid::new();
+        let arrival = TreeArrival { target, root, options, filter, overrides, avoid };
+        Ok(ReceivedTree { running, arrival })
     }
 
     /// Prepares the dry run of a file.
     pub(crate) fn look(&self, push: Push) -> Result<FileDryRun, Failure> {
         let Push { dest, offer, overrides, preserve, .. } = push;
-        let overrides = self.overrides(&overrides)?;
-        let (base, dest) = (self.base()?, self.destination(dest)?);
-        Ok(FileDryRun { base, dest, offer, preserve, overrides })
+        let overrides = account::resolve(&overrides).map_err(bad)?;
+        Ok(FileDryRun { base: self.home.clone(), dest, offer, preserve, overrides })
     }
 
     /// Opens a pull's source.
     pub(crate) fn send(&self, pull: &Pull) -> Result<Sent, Failure> {
-        let (base, path) = (self.base()?, self.below(pull.source.clone())?);
+        let path = self.path(&pull.source);
         let Some(options) = &pull.tree else {
-            return Ok(Sent::File(Box::new(Source::open_at(&base, &path, Preserve::default())?)));
+            return Ok(Sent::File(Box::new(Source::open(&path, Preserve::default())?)));
         };
         let filter = Filter::new(&options.rules, &options.only).map_err(bad)?;
-        match Source::open_at(&base, &path, options.preserve) {
+        match Source::open(&path, options.preserve) {
             Err(Failure { cause: Cause::NotAFile(FileKind::Directory), .. }) => {
-                let tree = TreeSource::open_at(&base, &path, options.clone(), filter)?;
+                let tree = TreeSource::open(&path, options.clone(), filter)?;
                 Ok(Sent::Tree(Box::new(tree)))
             }
-            Ok(_) if filter.excludes_file(Path::new(OsStr::from_bytes(&pull.source))) => {
-                Ok(Sent::LeftOut)
-            }
+            Ok(_) if filter.excludes_file(&path) => Ok(Sent::LeftOut),
             source => Ok(Sent::File(Box::new(source?))),
         }
     }
 
-    /// The lanes of a transfer that comes here.
-    fn receive_lanes(&self, transfer: TransferId) -> (ReceiveLanes, Joinable) {
-        let lanes = ReceiveLanes::default();
-        let of = TransferLanes::Receives(lanes.clone());
-        (lanes, self.lanes.register(self.key, transfer, of))
-    }
-
-    /// The lanes of a transfer that goes from here.
-    pub(crate) fn send_lanes(&self, transfer: TransferId) -> (SendLanes, Joinable) {
+    /// How a pull's file is sent: over the pull's connection, and those that join it.
+    pub(crate) fn sending(&self, pull: &Pull) -> (SendOptions, Joinable) {
         let lanes = SendLanes::default();
-        let of = TransferLanes::Sends(lanes.clone());
-        (lanes, self.lanes.register(self.key, transfer, of))
+        let joinable = TransferLanes::Sends(lanes.clone());
+        let joinable = self.lanes.register(self.key, pull.transfer, joinable);
+        (SendOptions::from(pull.sending).on_lanes(lanes), joinable)
     }
 
     /// Opens the directory to clean.
     pub(crate) fn clean(&self, clean: &Clean) -> Result<(Dir, Owner), Failure> {
-        let opened = Dir::open_at(&self.base()?, &self.below(clean.path.clone())?);
+        let opened = Dir::open(&self.path(&clean.path));
         let root = opened.map_err(|error| Failure::io(Action::Open, &clean.path, &error))?;
         Ok((root, self.owner()))
     }

@@ -4,6 +4,7 @@
 //! A state machine without a clock. Its size is bounded: kinds beyond [`MOST`] share one count.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ impl<K: Hash + Eq> Default for Folded<K> {
     }
 }
 
-impl<K: Hash + Eq> Folded<K> {
+impl<K: Hash + Eq + Display> Folded<K> {
     /// Counts a line of this kind, and returns whether it is to be written.
     pub fn is_news(&mut self, sort: K, now: Instant) -> bool {
         let fresh = Sort { since: now, count: 0 };
@@ -54,15 +55,15 @@ impl<K: Hash + Eq> Folded<K> {
         kept.map(|sort| sort.since + WINDOW).min()
     }
 
-    /// The kinds whose windows have ended by now, with the numbers of lines that were not written; `None` stands
-    /// for all kinds beyond [`MOST`].
-    pub fn take(&mut self, now: Instant) -> Vec<(Option<K>, u64)> {
+    /// The counts of windows that have ended by now, as text.
+    pub fn take(&mut self, now: Instant) -> Vec<String> {
         let over = |sort: &Sort| sort.since + WINDOW <= now;
         let ended = self.sorts.extract_if(|_, sort| over(sort)).filter(|(_, sort)| sort.count > 0);
-        let mut told: Vec<_> =
-            ended.map(|(name, Sort { count, .. })| (Some(name), count)).collect();
+        let mut told: Vec<String> =
+            ended.map(|(name, Sort { count, .. })| format!("{name}: {count} more")).collect();
+        told.sort_unstable();
         if let Some(Sort { count, .. }) = self.others.take_if(|sort| over(sort)) {
-            told.push((None, count));
+            told.push(format!("from other sources: {count} more"));
         }
         told
     }
@@ -82,7 +83,7 @@ mod tests {
         assert!(!folded.is_news("a", at(1)) && !folded.is_news("a", at(59)));
         assert_eq!(folded.due(), Some(at(60)));
         assert!(folded.take(at(59)).is_empty());
-        assert_eq!(folded.take(at(60)), [(Some("a"), 2)]);
+        assert_eq!(folded.take(at(60)), ["a: 2 more"]);
         assert!(folded.is_news("a", at(61)), "a new minute");
         assert!(folded.take(at(90)).is_empty(), "b was written, and nothing more of it came");
         assert_eq!(folded.due(), Some(at(121)));
@@ -94,7 +95,7 @@ mod tests {
         let mut folded = Folded::default();
         let written = (0..100_000).filter(|&sort| folded.is_news(sort, now)).count();
         assert_eq!((written, folded.sorts.len()), (MOST, MOST));
-        assert_eq!(folded.take(now + WINDOW), [(None, 99_488)]);
+        assert_eq!(folded.take(now + WINDOW), ["from other sources: 99488 more"]);
         assert_eq!(folded.due(), None);
     }
 }

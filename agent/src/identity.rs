@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lariat_base::certificate::CertificateInfo;
 use lariat_base::name::HostName;
@@ -87,12 +86,6 @@ impl Identity {
             certificate: config.certificate.clone(),
         })?;
         Ok(Self { certified: Arc::new(certified), info, path: config.certificate.clone() })
-    }
-
-    /// The first moment at which the certificate is valid.
-    pub fn valid_from(&self) -> SystemTime {
-        let seconds = u64::try_from(self.info.not_before).unwrap_or_default();
-        UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
     /// Every reason why controllers will not accept the certificate at `now` (seconds since 1970).

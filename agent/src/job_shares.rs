@@ -38,11 +38,6 @@ impl JobShares {
         })
     }
 
-    /// Whether no job runs.
-    pub fn is_empty(&self) -> bool {
-        self.lock().is_empty()
-    }
-
     /// Keeps the share until the job has ended. Called once the job is started.
     pub fn keep(&self, job: JobName, share: Share) {
         self.lock().insert(job, share);

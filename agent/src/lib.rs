@@ -5,7 +5,6 @@
 //! ends the agent.
 
 pub mod admission;
-pub mod audit;
 pub mod budget;
 pub mod capacity;
 pub mod check;
@@ -18,15 +17,12 @@ pub mod folded;
 pub mod identity;
 pub mod job_shares;
 pub mod jobs;
-pub mod key_add;
 pub mod keyring;
 pub mod lanes;
 pub mod log;
 pub mod memory;
 pub mod policy;
-pub mod program;
 pub mod requests;
-pub mod running;
 pub mod serve;
 pub mod start;
 pub mod transfers;

@@ -14,16 +14,14 @@ use rustix::fs::Mode;
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 
-use crate::audit::Audit;
 use crate::budget::{Budget, Holder};
 use crate::config::Config;
-use crate::core::{Agent, effective, store};
+use crate::core::Agent;
 use crate::identity::Identity;
 use crate::job_shares::JobShares;
 use crate::jobs::{Jobs, Settings};
-use crate::keyring::LastUsed;
+use crate::keyring::Keyring;
 use crate::lanes::Lanes;
-use crate::running::Running;
 use crate::serve::{Handshaker, Server};
 use crate::transfers::Transfers;
 use crate::transport::{LocalListener, TcpListener};
@@ -58,17 +56,9 @@ pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
     let mut config = Config::load(path).map_err(StartError::config)?;
     config.listen = listen.unwrap_or(config.listen);
     let identity = Identity::load(&config).map_err(StartError::config)?;
-    let state = config.state.clone();
-    let keyring = effective(store(&config, &state).load().map_err(StartError::config)?);
+    let keyring = Keyring::load(&config.keyring).map_err(StartError::config)?;
     warn_of_unfit(&config, &identity);
     prepare_state(&config.state)?;
-    let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| StartError::system(format!("start: {e}")))?;
-    // Before the state is opened: an agent that runs already is told by its address.
-    let listener = {
-        let _inside = runtime.enter();
-        TcpListener::bind(config.listen).map_err(StartError::system)?
-    };
     descriptors::raise();
     // Private files are created with an explicit mode; pushed directories get the mode that a login shell
     // would give them.
@@ -79,21 +69,13 @@ pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
     let settings = Settings::new(&config, boot);
     let jobs = Jobs::open(&config.state, settings)
         .map_err(|e| StartError::system(format!("open {}: {e}", config.state.display())))?;
-    let audit = Audit::open(&config).map_err(|e| {
-        StartError::system(format!("open the audit in {}: {e}", config.state.display()))
-    })?;
     let budget = Budget::new(config.limits.or(capacity::limits()));
     let job_shares = JobShares::load(&jobs, &budget, |key| Holder::named(key, &keyring))
         .map_err(|e| StartError::system(format!("look for jobs: {e}")))?;
-    let running = Running::mark(&state)
-        .map_err(|e| StartError::system(format!("write in {}: {e}", state.display())))?;
     let agent = Arc::new(Agent {
-        last_used: LastUsed::load(&state),
-        state,
         config_path: path.to_owned(),
         config: watch::Sender::new(Arc::new(config)),
         keyring: watch::Sender::new(Arc::new(keyring)),
-        certified_since: identity.valid_from(),
         boot,
         user,
         jobs,
@@ -101,20 +83,18 @@ pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
         transfers: Transfers::default(),
         lanes: Lanes::default(),
         budget,
-        audit,
     });
-    let audited = Arc::clone(&agent);
     let handshaker = Handshaker::new(&identity, Arc::clone(&agent)).map_err(StartError::system)?;
-    runtime.block_on(async {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|e| StartError::system(format!("start: {e}")))?.block_on(async {
         let config = agent.config();
+        let listener = TcpListener::bind(config.listen).map_err(StartError::system)?;
         let local = (!config.local.is_empty()).then(|| LocalListener::bind(&config.state));
         let local = local.transpose().map_err(|e| {
             StartError::system(format!("listen in {}: {e}", config.state.display()))
         })?;
         Server::new(handshaker, agent).serve(listener, local).await.map_err(StartError::system)
-    })?;
-    drop(running);
-    audited.audit.sync().map_err(|e| StartError::system(format!("sync the audit: {e}")))
+    })
 }
 
 /// Warns only: controllers refuse such a certificate, but the cause may be a clock that is not set yet.

@@ -1,4 +1,4 @@
-//! A host's bundle: the files that its agent needs, with paths relative to their directory.
+//! A host's bundle: the files that its agent runs with, paths relative to their directory.
 
 use std::fs::{DirBuilder, File, Permissions};
 use std::io;
@@ -17,35 +17,35 @@ use crate::error::CliError;
 use crate::inventory::Host;
 use crate::key::ControllerKey;
 
-/// The bundle's files. `agent.toml` is written last: without it the agent does not start.
+/// Its files. `agent.toml` comes last: without it there is nothing to run.
 const FILES: [&str; 4] = ["host.pem", "host.key", "keyring.toml", "agent.toml"];
 
-/// The contents of a bundle.
+/// What a bundle is made from.
 pub(crate) struct Bundle<'a> {
     /// The host's name.
     pub(crate) name: &'a HostName,
-    /// Its inventory entry.
+    /// What the inventory will say of it.
     pub(crate) host: &'a Host,
-    /// Its enrollment id.
+    /// Its enrolment.
     pub(crate) enrolment: EnrolmentId,
     /// Its certificate and key.
     pub(crate) leaf: &'a Leaf,
-    /// The controller key that may log in to it.
+    /// The key that may log in to it.
     pub(crate) key: &'a ControllerKey,
-    /// The verifier of that key on this host.
+    /// What the host checks that key with.
     pub(crate) verifier: &'a Verifier,
 }
 
-/// An installed bundle, which is removed again unless it is kept.
+/// A bundle in its place, which is taken away again unless it is kept.
 #[must_use = "a bundle that is dropped is removed"]
 pub(crate) struct Installed {
     directory: PathBuf,
-    /// Whether the directory existed before, and must not be removed.
+    /// Whether the directory was there before, and stays.
     was_there: bool,
     kept: bool,
 }
 
-/// Writes the bundle to `directory`, which must be new or empty.
+/// Puts the bundle into `directory`, which must be new or empty.
 pub(crate) fn install(bundle: &Bundle<'_>, directory: &Path) -> Result<Installed, CliError> {
     let failed = |e: &io::Error| {
         CliError::new(format!("make bundle {}: {}", directory.display(), io_error(e)))
@@ -78,7 +78,7 @@ pub(crate) fn install(bundle: &Bundle<'_>, directory: &Path) -> Result<Installed
     Ok(installed)
 }
 
-/// Returns whether the directory exists. If so, it must be empty, and is made private.
+/// Whether the directory is there. If so it is made private, and must be empty.
 fn take(directory: &Path) -> Result<bool, CliError> {
     let refused = |why: &str| {
         CliError::new(format!("{} {why}; nothing was changed", directory.display()))
@@ -102,7 +102,7 @@ fn sync(directory: &Path) -> io::Result<()> {
 }
 
 impl Installed {
-    /// Keeps the bundle, once the host is enrolled.
+    /// The host is enrolled: the bundle stays.
     pub(crate) fn keep(mut self) {
         self.kept = true;
     }
@@ -113,7 +113,7 @@ impl Drop for Installed {
         if self.kept {
             return;
         }
-        // Another error is being reported already: files that can't be removed remain.
+        // On the way out with another error already: what can't be removed stays.
         for file in FILES {
             let _ = std::fs::remove_file(self.directory.join(file));
         }
@@ -164,19 +164,20 @@ impl Bundle<'_> {
         let verbs: Vec<String> = Verb::ALL.iter().map(|verb| format!("\"{verb}\"")).collect();
         let verbs = verbs.join(", ");
         let (stored, agent) = (self.verifier.stored.to_hex(), self.verifier.agent.to_hex());
+        // A key's file is edited by people, so its label may have anything in it.
+        let label = toml_edit::Value::from(self.key.label.as_str()).to_string();
         Zeroizing::new(format!(
             "# Who may log in to {name}, and what each may do. What is kept here lets nobody log in\n\
              # anywhere, but keep it to the host: with it and host.key, another machine could pose as it.\n\
              # A key may also have: not_before = 2027-01-01T00:00:00Z, not_after = ...\n\
              [[key]]\n\
              id = \"{id}\"\n\
-             label = \"{label}\"\n\
+             label = {label}\n\
              stored = \"{stored}\"\n\
              agent = \"{agent}\"\n\
              verbs = [{verbs}]\n",
             name = self.name,
             id = self.key.id,
-            label = self.key.label,
             stored = stored.as_str(),
             agent = agent.as_str(),
         ))
@@ -190,10 +191,10 @@ mod tests {
 
     use super::*;
 
-    fn install_into(directory: &Path) -> Result<Installed, CliError> {
+    fn install_into(directory: &Path, label: &str) -> Result<Installed, CliError> {
         let name: HostName = "web1".parse().unwrap();
         let leaf = Ca::create().unwrap().issue(&name).unwrap();
-        let key = ControllerKey::generate("alice@box".parse().unwrap()).unwrap();
+        let key = ControllerKey { label: label.to_owned(), ..ControllerKey::generate().unwrap() };
         let enrolment = EnrolmentId([1; 16]);
         let verifier = HostKeys::derive(&key.secret, &name, &enrolment).verifier();
         let address = "[::1]:7500".parse().unwrap();
@@ -203,31 +204,32 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_that_is_not_kept_is_removed() {
+    fn a_bundle_that_is_not_kept_leaves_nothing_behind() {
         let outer = tempfile::tempdir().unwrap();
         let (new, empty) = (outer.path().join("a/new"), outer.path().join("empty"));
         std::fs::create_dir(&empty).unwrap();
         for directory in [&new, &empty] {
-            let installed = install_into(directory).unwrap();
+            let installed = install_into(directory, "alice@box").unwrap();
             assert_eq!(directory.read_dir().unwrap().count(), FILES.len());
             drop(installed);
         }
         assert!(!new.exists());
         assert_eq!(empty.read_dir().unwrap().count(), 0);
-        install_into(&new).unwrap().keep();
+        install_into(&new, "alice@box").unwrap().keep();
         assert_eq!(new.read_dir().unwrap().count(), FILES.len());
-        assert!(install_into(&new).is_err());
+        assert!(install_into(&new, "alice@box").is_err());
         assert_eq!(new.read_dir().unwrap().count(), FILES.len());
     }
 
     #[test]
-    fn the_files_are_toml() {
+    fn whatever_a_label_is_the_files_are_toml() {
         let outer = tempfile::tempdir().unwrap();
         let directory = outer.path().join("new");
-        install_into(&directory).unwrap().keep();
+        let label = "a\"b\\c\n[x]\u{1b}";
+        install_into(&directory, label).unwrap().keep();
         let read = |file| std::fs::read_to_string(directory.join(file)).unwrap();
         let keyring: toml::Table = read("keyring.toml").parse().unwrap();
-        assert_eq!(keyring["key"][0]["label"].as_str(), Some("alice@box"));
+        assert_eq!(keyring["key"][0]["label"].as_str(), Some(label));
         let agent: toml::Table = read("agent.toml").parse().unwrap();
         assert_eq!(agent["listen"].as_str(), Some("[::]:7500"));
     }

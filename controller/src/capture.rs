@@ -1,5 +1,5 @@
-//! Captures output up to a limit: what exceeds it is read and discarded, so that the command can finish. Large
-//! output is kept in an unnamed file.
+//! Output that is kept for later, up to a limit: what is over it is read and forgotten, so that the
+//! command ends as it would have. Of a large one most lies in a nameless file.
 
 use std::io::{self, Read, Seek, Write};
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use crate::output::json::Streams;
 /// Bytes of each stream that are kept.
 pub(crate) const LIMIT: usize = 16 * 1024 * 1024;
 
-/// Bytes of each stream that are kept in memory while many hosts are captured.
+/// Bytes of each stream that are kept in memory while there are many.
 const OF_MANY: usize = 256 * 1024;
 
 /// The beginning of a stream.
@@ -22,20 +22,20 @@ const OF_MANY: usize = 256 * 1024;
 pub(crate) struct Capture {
     kept: SpooledTempFile,
     len: usize,
-    /// Whether the stream was longer.
+    /// Whether there were more.
     truncated: bool,
-    /// A hash of the whole stream, including what was discarded.
+    /// Of all that came, kept or not.
     sum: blake3::Hasher,
 }
 
-/// The captured part of a stream.
+/// What was kept.
 #[derive(Debug)]
 pub(crate) struct Captured {
     /// Its first bytes.
     pub(crate) bytes: Vec<u8>,
-    /// Whether the stream was longer.
+    /// Whether there were more.
     pub(crate) truncated: bool,
-    /// A hash of the whole stream, including what was discarded.
+    /// A hash of all that came, kept or not.
     pub(crate) sum: [u8; 32],
 }
 
@@ -46,7 +46,7 @@ impl Default for Captured {
 }
 
 impl Captured {
-    /// Both streams of a command, for its JSON object.
+    /// Both streams of a command, for an object.
     pub(crate) fn streams<'a>(stdout: &'a Self, stderr: &'a Self) -> Streams<'a> {
         let truncated = stdout.truncated || stderr.truncated;
         Streams { stdout: &stdout.bytes, stderr: &stderr.bytes, truncated }
@@ -61,12 +61,12 @@ impl Default for Capture {
 }
 
 impl Capture {
-    /// A stream that is captured together with many others.
+    /// One of many streams that are kept at once.
     pub(crate) fn one_of_many() -> Self {
         Self { kept: SpooledTempFile::new(OF_MANY), ..Self::default() }
     }
 
-    /// Reads the captured part.
+    /// What was kept.
     pub(crate) fn read(self) -> io::Result<Captured> {
         let mut bytes = match self.kept.into_inner() {
             SpooledData::InMemory(bytes) => bytes.into_inner(),
@@ -84,7 +84,7 @@ impl Capture {
     }
 }
 
-/// Removes an incomplete UTF-8 character at the end of text; other data stays as it is.
+/// Takes away the part of a character that text was cut in; what is no text stays as it is.
 fn end_whole(bytes: &mut Vec<u8>) {
     if let Err(error) = std::str::from_utf8(bytes)
         && error.error_len().is_none()

@@ -1,4 +1,4 @@
-//! The command line: global options, and from arguments to an exit status.
+//! The command line: global options, and from arguments to an exit code.
 
 use std::ffi::OsString;
 use std::io;
@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
-use lariat_base::name::KeyLabel;
 use rustix::process::{Resource, Rlimit};
 
 use crate::commands::Command;
@@ -17,7 +16,6 @@ use crate::local::socket;
 use crate::outages::Outages;
 use crate::output;
 use crate::output::style::{self, Style, When};
-use crate::seen::Seen;
 use crate::shell_word::shell_word;
 use crate::status;
 
@@ -38,20 +36,16 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
 
-    /// The key to log in with: keys/LABEL.key [default: $LARIAT_KEY, else USER@HOSTNAME, else the only one]
-    #[arg(long, global = true, value_name = "LABEL")]
-    key: Option<KeyLabel>,
-
-    /// Use the agent on this machine over its socket, without a fleet or a key; HOST is its name
+    /// Reach the agent on this machine over its socket, without a fleet or a key; HOST is its name
     #[arg(long, global = true)]
     local: bool,
 
-    /// The configuration of the agent for --local [default: $LARIAT_AGENT_CONFIG, else
+    /// The configuration of the agent that --local reaches [default: $LARIAT_AGENT_CONFIG, else
     /// /etc/lariat/agent.toml]
     #[arg(long, global = true, value_name = "FILE", requires = "local")]
     agent_config: Option<PathBuf>,
 
-    /// Show every cause of an error
+    /// Tell every cause of an error
     #[arg(short, long, global = true)]
     verbose: bool,
 
@@ -63,7 +57,7 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     color: When,
 
-    /// Progress bars
+    /// Progress while something is under way
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     progress: When,
 
@@ -73,46 +67,32 @@ pub(crate) struct Cli {
 
 /// Runs the command line that this process was given.
 pub fn main() -> ExitCode {
-    // A core dump would contain keys. There is no fallback if the limit can't be set.
+    // A core would have keys in it. Where the limit can't be set there is nothing better to do.
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let _ = rustix::process::setrlimit(Resource::Core, none);
     let _ = lariat_engine::file_size_limit::report_as_error();
 
     match Cli::try_parse() {
         Ok(cli) => {
-            let Cli { home, key, local, agent_config, verbose, command, quiet, color, progress } =
-                cli;
+            let Cli { home, local, agent_config, verbose, command, quiet, color, progress } = cli;
             style::set(Style { quiet, color, progress });
             let outages = Outages::new(verbose);
             let local =
                 local.then(|| command.check_local().and_then(|()| socket(agent_config.as_deref())));
-            let seen = Seen::new(outages.clone());
             let done = local.transpose().and_then(|local| {
-                let key = key.map_or_else(key_variable, |key| Ok(Some(key)))?;
-                let (seen, syntax) = (seen.clone(), Cli::command);
-                command.run(&Context { home, key, local, verbose, outages, seen, syntax })
+                command.run(&Context { home, local, verbose, outages, syntax: Cli::command })
             });
-            seen.save();
             done.unwrap_or_else(|error| error.report(verbose))
         }
         Err(error) => usage(&error),
     }
 }
 
-/// The label that `$LARIAT_KEY` names, if it is set.
-fn key_variable() -> Result<Option<KeyLabel>, CliError> {
-    let Some(label) = std::env::var_os("LARIAT_KEY").filter(|label| !label.is_empty()) else {
-        return Ok(None);
-    };
-    let label = label.to_string_lossy().parse();
-    label.map(Some).map_err(|error| CliError::from(error).during("LARIAT_KEY"))
-}
-
-/// Handles what clap did not parse: a request for help, or wrong usage, which is reported in one line.
+/// What clap found: help that was asked for, or a wrong usage, which is told in one line.
 fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // A closed pipe is no error; a full disk is.
+            // A reader that went away has seen enough; a full disk is a failure.
             match error.print() {
                 Err(e) if e.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(status::FAILURE),
                 _ => ExitCode::SUCCESS,
@@ -130,7 +110,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// The verb among the arguments, if there is one.
+/// The verb among the arguments, where there is one.
 fn verb(arguments: &[OsString]) -> Option<String> {
     let command = Cli::command();
     let known = |argument: &OsString| command.find_subcommand(argument).is_some();
@@ -138,7 +118,7 @@ fn verb(arguments: &[OsString]) -> Option<String> {
     left.next().and_then(|verb| verb.to_str()).map(ToOwned::to_owned)
 }
 
-/// Formats clap's paragraphs as one line, with the usage line as the hint.
+/// clap's paragraphs as one line, with its usage line as the hint.
 fn wrong_usage(error: &clap::Error, arguments: &[OsString]) -> String {
     if let Some(hint) = without_dashes(error, arguments) {
         return CliError::new("the command of run stands behind --").hint(hint).line();
@@ -172,8 +152,8 @@ fn wrong_usage(error: &clap::Error, arguments: &[OsString]) -> String {
     error.hint(hint).line()
 }
 
-/// Explains options of ssh and rsync that do not exist here or mean something else. clap would suggest passing
-/// them to the command.
+/// Options that hands know from other programs and that mean nothing here, or something else. clap would
+/// propose to give them to the command.
 fn foreign_option(error: &clap::Error) -> Option<CliError> {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return None };
     if error.kind() != ErrorKind::UnknownArgument {
@@ -194,7 +174,7 @@ fn foreign_option(error: &clap::Error) -> Option<CliError> {
     }
 }
 
-/// The command line of a `run` whose `--` was omitted, with it.
+/// The command line of a `run` whose `--` was left out, with it.
 fn without_dashes(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return None };
     let is_word = error.kind() == ErrorKind::UnknownArgument && !word.starts_with('-');
@@ -243,7 +223,7 @@ mod tests {
         let hosts = built.find_subcommand("hosts").unwrap();
         assert_eq!(
             hosts.find_subcommand("import").unwrap().get_about().unwrap().to_string(),
-            "Add the hosts of an ssh client configuration to the inventory, to be enrolled later"
+            "Take the hosts of an ssh client's configuration into the inventory, to be enrolled"
         );
     }
 

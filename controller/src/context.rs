@@ -1,34 +1,27 @@
-//! The global options, which are passed to every verb.
+//! What every verb is given: the options that stand before or after any of them.
 
 use std::path::PathBuf;
-
-use lariat_base::name::KeyLabel;
 
 use crate::error::CliError;
 use crate::home::Home;
 use crate::outages::Outages;
-use crate::seen::Seen;
 
 /// The global options.
 pub(crate) struct Context {
     /// `--home`
     pub(crate) home: Option<PathBuf>,
-    /// `--key`, or `$LARIAT_KEY`.
-    pub(crate) key: Option<KeyLabel>,
     /// The socket of the agent on this machine, with `--local`.
     pub(crate) local: Option<PathBuf>,
     /// `-v`
     pub(crate) verbose: bool,
-    /// Displays outages.
+    /// Where outages are shown.
     pub(crate) outages: Outages,
-    /// What hosts have shown of their audits.
-    pub(crate) seen: Seen,
-    /// Describes the complete command line, for completions and man pages.
+    /// Describes the whole command line, for completions and man pages.
     pub(crate) syntax: fn() -> clap::Command,
 }
 
 impl Context {
-    /// The fleet's directory, which may not exist yet.
+    /// The fleet's directory, which need not be there yet.
     pub(crate) fn home(&self) -> Result<Home, CliError> {
         Home::find(self.home.as_deref())
     }

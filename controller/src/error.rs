@@ -1,4 +1,4 @@
-//! Errors for users: one line that says what failed, why, and what to do next.
+//! An error as a person sees it: one line that says what failed, why, and what to do next.
 
 use std::error::Error;
 use std::fmt::{Display, Write};
@@ -12,15 +12,15 @@ use crate::fanout::End;
 use crate::output::notes;
 use crate::status;
 
-/// The error of a verb. Any error converts to it with `?`; [`during`](Self::during) adds what was being done,
-/// [`hint`](Self::hint) what to do next.
+/// What ends a verb. Any error becomes one with `?`; [`during`](Self::during) says what was being
+/// done, [`hint`](Self::hint) what to do next.
 #[derive(Clone, Debug)]
 pub(crate) struct CliError {
     message: String,
     hint: Option<String>,
     causes: Vec<String>,
     quiet: bool,
-    /// Its classification, unless it is a failure of lariat itself.
+    /// As what it counts, if as anything but a failure of lariat itself.
     end: Option<End>,
 }
 
@@ -30,73 +30,74 @@ impl CliError {
         Self { message, hint: None, causes: Vec::new(), quiet: false, end: None }
     }
 
-    /// Writing to stdout failed. A closed pipe, as in `lariat hosts | head -1`, needs no message.
+    /// Writing to stdout failed. A reader that went away, as in `lariat hosts | head -1`, has seen
+    /// enough and needs no message.
     pub(crate) fn stdout(error: &io::Error) -> Self {
         let quiet = error.kind() == io::ErrorKind::BrokenPipe;
         Self { quiet, ..Self::new(format!("write to stdout: {}", io_error(error))) }
     }
 
-    /// Suppresses the message on stderr: the user caused this end.
+    /// Not told on a screen: who asked for this end knows of it.
     pub(crate) fn quiet(self) -> Self {
         Self { quiet: true, ..self }
     }
 
-    /// Sets the classification in a fan-out, unless one was set closer to the cause.
+    /// Says as what it counts in a fan-out, unless that was said closer to the cause.
     pub(crate) fn counting_as(mut self, end: End) -> Self {
         self.end.get_or_insert(end);
         self
     }
 
-    /// Whether the cause is that something does not exist.
+    /// Whether something does not exist.
     pub(crate) fn is_missing(&self) -> bool {
         self.message.ends_with(&os_error(rustix::io::Errno::NOENT.raw_os_error()))
     }
 
-    /// The classification.
+    /// As what it counts.
     pub(crate) fn end(&self) -> End {
         self.end.unwrap_or(End::Errored)
     }
 
-    /// The exit status if nothing else happened.
+    /// What to exit with for it, where it is all that happened.
     pub(crate) fn status(&self) -> ExitCode {
         ExitCode::from(status::of_one(self.end()))
     }
 
-    /// Whether the message is suppressed.
+    /// Whether nobody needs to be told.
     pub(crate) fn is_quiet(&self) -> bool {
         self.quiet
     }
 
-    /// Adds what was being done before the message: `enroll web1: ...`.
+    /// Puts what was being done before the message: `enroll web1: ...`.
     pub(crate) fn during(mut self, what: impl Display) -> Self {
         self.message = format!("{what}: {}", self.message);
         self
     }
 
-    /// Appends a consequence to the message.
+    /// Puts what follows from it behind the message.
     pub(crate) fn and(mut self, what: &str) -> Self {
         self.message = format!("{}; {what}", self.message);
         self
     }
 
-    /// Adds a word or two before a message that begins with its host: `run on web1 (...): ...`.
+    /// Puts a word or two before a message that begins with its host: `run on web1 (...): ...`.
     pub(crate) fn before(mut self, what: &str) -> Self {
         self.message = format!("{what} {}", self.message);
         self
     }
 
-    /// Adds a command to try next, after `try: `. An earlier hint stays, because it is closer to the cause.
+    /// What to do next, after `try: `. One that is there already stays: it is closer to the cause.
     pub(crate) fn hint(self, hint: impl Display) -> Self {
         self.next(format!("try: {hint}"))
     }
 
-    /// Adds what to do next, as text. An earlier hint stays.
+    /// What to do next, in words that are no command. One that is there already stays.
     pub(crate) fn next(mut self, words: impl Display) -> Self {
         self.hint.get_or_insert_with(|| words.to_string());
         self
     }
 
-    /// The message in one line, without the program's name.
+    /// The one line, without the program's name.
     pub(crate) fn line(&self) -> String {
         let mut line = self.message.clone();
         if let Some(hint) = &self.hint {
@@ -105,7 +106,7 @@ impl CliError {
         escape(line.as_bytes())
     }
 
-    /// Writes the message to stderr, with every cause if `verbose`.
+    /// Tells it on stderr, with every cause if `verbose`.
     pub(crate) fn report(&self, verbose: bool) -> ExitCode {
         if !self.quiet {
             notes::error(&self.line());
@@ -114,7 +115,7 @@ impl CliError {
         self.status()
     }
 
-    /// The text that [`Self::report`] writes.
+    /// What [`Self::report`] writes, as text: each line with its end.
     pub(crate) fn told(&self, verbose: bool) -> String {
         if self.quiet {
             return String::new();
@@ -143,7 +144,7 @@ impl<E: Error> From<E> for CliError {
             source = cause.source();
         }
         let line = Self::new(plain(&error.to_string()));
-        // Causes that are part of the message are not repeated.
+        // A cause that the line has in it already is not told twice.
         causes.retain(|cause| !line.message.contains(cause.as_str()));
         causes.dedup();
         Self { causes, ..line }
@@ -155,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn error_numbers_and_repeated_causes_are_omitted() {
+    fn the_systems_numbers_and_what_was_said_already_are_left_out() {
         #[derive(Debug, thiserror::Error)]
         #[error("open it: {}", io_error(.0))]
         struct Opening(#[source] io::Error);
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_are_escaped() {
+    fn what_comes_from_outside_can_t_move_the_cursor_or_make_a_second_line() {
         let error = CliError::new("no host a\x1b[2J\nb").during("ping").hint("lariat hosts");
         assert_eq!(error.hint("other").line(), "ping: no host a\\x1b[2J\\x0ab; try: lariat hosts");
     }

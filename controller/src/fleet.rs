@@ -1,34 +1,34 @@
-//! Loads the fleet, and turns hosts of a target into handles that connect to them.
+//! The fleet as a verb uses it: from a target on the command line to a host that can be reached.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lariat_base::units::parse_duration;
-use lariat_client::{Client, HostHandle, KeySource, Peer, Trust};
+use lariat_client::{Client, HostHandle, Peer, Trust};
 
 use crate::context::Context;
 use crate::error::CliError;
 use crate::home::CA_CERTIFICATE;
 use crate::inventory::{Enrolled, Inventory};
+use crate::key::ControllerKey;
 use crate::outages::Outages;
-use crate::rotation::KeyChain;
 use crate::target::Chosen;
 
 // Options of every verb that reaches a host.
 #[derive(clap::Args)]
 pub(crate) struct ReachOptions {
-    /// Time limit for connecting to a host and logging in
+    /// How long reaching the host and logging in may take
     #[arg(long, value_name = "DUR", default_value = "10s", value_parser = parse_limit)]
     pub(crate) connect_timeout: Duration,
 
-    /// How long a connection may stay broken before it is given up and a command that it follows is ended
+    /// How long a connection may stay broken before it is given up, and a command that it follows ended
     /// [default: 30s; of shell: 5m]
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     pub(crate) reconnect: Option<Duration>,
 }
 
-/// The default for how long a connection may stay broken.
+/// How long a connection may stay broken unless an option says otherwise.
 const RECONNECT: Duration = Duration::from_secs(30);
 
 impl Default for ReachOptions {
@@ -44,7 +44,7 @@ impl ReachOptions {
     }
 }
 
-/// Parses a time limit. A limit of 0 would make everything fail.
+/// Parses a time limit. A limit of 0 would only make every use of it fail.
 pub(crate) fn parse_limit(text: &str) -> Result<Duration, String> {
     match parse_duration(text) {
         Ok(limit) if limit.is_zero() => Err("a time limit can't be 0".to_owned()),
@@ -53,7 +53,7 @@ pub(crate) fn parse_limit(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// The hosts that a verb can reach, and the credentials: loaded once for all of them.
+/// The hosts that a verb can reach, and what they are reached with: loaded once, for any number of them.
 pub(crate) struct Fleet {
     way: Way,
     /// The hosts of the fleet; none with `--local`.
@@ -74,7 +74,7 @@ struct LocalAgent {
 }
 
 impl Fleet {
-    /// Loads the inventory, the key and the CA's certificate; with `--local`, none of them.
+    /// Loads the inventory, the key and the CA's certificate; nothing of that with `--local`.
     pub(crate) fn load(context: &Context, options: &ReachOptions) -> Result<Self, CliError> {
         let (connect_timeout, reconnect) = (options.connect_timeout, options.reconnect());
         let outages = context.outages.clone();
@@ -83,30 +83,18 @@ impl Fleet {
             return Ok(Self { way, inventory: Inventory::default() });
         }
         let home = context.home()?;
-        home.require_fleet()?;
-        let keys = KeyChain::load(&home, context.key.as_ref())?;
-        Self::with_keys(context, options, keys)
-    }
-
-    /// Loads the inventory and the CA's certificate. Logins are made with `keys`.
-    pub(crate) fn with_keys(
-        context: &Context,
-        options: &ReachOptions,
-        keys: Arc<dyn KeySource>,
-    ) -> Result<Self, CliError> {
-        let home = context.home()?;
         let inventory = Inventory::load(&home)?;
+        let key = ControllerKey::load(&home)?.secret;
         let trust = Trust::new(home.ca_certificate()?)
             .map_err(|e| CliError::from(e).during(home.path().join(CA_CERTIFICATE).display()))?;
-        let client = Client::with_keys(trust, keys)
-            .connect_timeout(options.connect_timeout)
-            .reconnect(options.reconnect())
-            .observed_by(Arc::new(context.outages.clone()))
-            .witnessed_by(Arc::new(context.seen.keep_in(&home)));
+        let client = Client::new(trust, key)
+            .connect_timeout(connect_timeout)
+            .reconnect(reconnect)
+            .observed_by(Arc::new(outages));
         Ok(Self { way: Way::Enrolled(client), inventory })
     }
 
-    /// A handle for one host, which must be enrolled unless it is this machine.
+    /// One of the hosts, which must be enrolled unless it is this machine.
     pub(crate) fn host(&self, chosen: &Chosen) -> Result<HostHandle, CliError> {
         let name = chosen.host.clone();
         match &self.way {

@@ -1,4 +1,4 @@
-//! Fuzzing entry points for private parsers.
+//! Entries for fuzzers to parsers that are private.
 
 pub use crate::commands::read_plan as plan;
 pub use crate::target::fuzzing::targets;

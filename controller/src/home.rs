@@ -1,7 +1,7 @@
-//! The controller's home directory: the CA, the keys and the inventory.
+//! Where a controller keeps its fleet: the CA, the keys and the inventory.
 //!
-//! Everything in it is private (0700, 0600) and refused if other users can access it. A fleet exists if and
-//! only if `hosts.toml` does: it is created last.
+//! Everything in it is private (0700, 0600) and refused when others can get at it. A fleet is there
+//! if, and only if, `hosts.toml` is: it is made last.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -25,20 +25,17 @@ pub(crate) const CA_KEY: &str = "ca.key";
 /// The directory of the controller's keys.
 pub(crate) const KEYS: &str = "keys";
 
-/// The directory of what hosts have shown of their audits.
-pub(crate) const SEEN: &str = "seen";
-
 /// The fleet's directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Home(PathBuf);
 
-/// A lock that keeps other processes from changing the fleet until it is dropped.
+/// Keeps other processes from changing the fleet until it is dropped.
 pub(crate) struct HomeLock {
     _directory: File,
 }
 
 impl Home {
-    /// `given`, else `$LARIAT_HOME`, `$XDG_CONFIG_HOME/lariat`, `~/.config/lariat`.
+    /// `given` if there is one, else `$LARIAT_HOME`, `$XDG_CONFIG_HOME/lariat`, `~/.config/lariat`.
     pub(crate) fn find(given: Option<&Path>) -> Result<Self, CliError> {
         let variable = |name| {
             let path = std::env::var_os(name).map(PathBuf::from);
@@ -47,7 +44,7 @@ impl Home {
         if let Some(path) = given.map(ToOwned::to_owned).or_else(|| variable("LARIAT_HOME")) {
             return Ok(Self(path));
         }
-        // The XDG specification says to ignore relative paths.
+        // The XDG specification says that a relative path is to be ignored.
         let absolute = |name| variable(name).filter(|path| path.is_absolute());
         let config = absolute("XDG_CONFIG_HOME")
             .or_else(|| absolute("HOME").map(|home| home.join(".config")))
@@ -73,19 +70,14 @@ impl Home {
         self.0.join(KEYS)
     }
 
-    /// The directory of what hosts have shown of their audits.
-    pub(crate) fn seen_directory(&self) -> PathBuf {
-        self.0.join(SEEN)
-    }
-
-    /// Whether the directory contains a fleet. An unreadable directory is an error.
+    /// Whether a fleet is here. A directory that can't be looked into is an error, not a no.
     pub(crate) fn has_fleet(&self) -> Result<bool, CliError> {
         let file = self.hosts_file();
         file.try_exists()
             .map_err(|e| CliError::new(format!("open {}: {}", file.display(), io_error(&e))))
     }
 
-    /// Fails if there is no fleet, or if other users can access it.
+    /// Refuses to go on where there is no fleet, or where others can get at it.
     pub(crate) fn require_fleet(&self) -> Result<(), CliError> {
         if !self.has_fleet()? {
             let error = CliError::new(format!("no fleet in {}", self.0.display()));
@@ -94,23 +86,15 @@ impl Home {
         Ok(private::check_directory(&self.0)?)
     }
 
-    /// Loads the CA with its key, to issue certificates.
+    /// The CA with its key, to issue certificates.
     pub(crate) fn ca(&self) -> Result<Ca, CliError> {
-        let key = private::read(&self.0.join(CA_KEY)).map_err(|error| {
-            let is_missing = error.io_kind() == Some(std::io::ErrorKind::NotFound);
-            let error = CliError::from(error);
-            if is_missing {
-                error.next("only the machine that made the fleet has it")
-            } else {
-                error
-            }
-        })?;
+        let key = private::read(&self.0.join(CA_KEY))?;
         let path = self.0.join(CA_CERTIFICATE);
         let certificate = private::read(&path)?;
         Ca::load(&certificate, &key).map_err(|e| CliError::from(e).during(path.display()))
     }
 
-    /// Loads the CA's certificate, which hosts' certificates are verified with.
+    /// The CA's certificate: the root of all trust in hosts.
     pub(crate) fn ca_certificate(&self) -> Result<CertificateDer<'static>, CliError> {
         let path = self.0.join(CA_CERTIFICATE);
         let text = private::read(&path)?;
@@ -118,7 +102,7 @@ impl Home {
             .map_err(|_| CliError::new(format!("{}: no certificate in PEM form", path.display())))
     }
 
-    /// Waits for the lock that protects changes of the fleet.
+    /// Waits until no other process changes the fleet, and keeps others from it.
     pub(crate) fn lock(&self) -> Result<HomeLock, CliError> {
         let failed = |error: std::io::Error| {
             CliError::new(format!("lock {}: {}", self.0.display(), io_error(&error)))

@@ -1,5 +1,5 @@
-//! Append-only files of JSON lines in the fleet's directory, such as the ledger. Each event is written as it
-//! happens, so that the file also covers a process that was interrupted or killed.
+//! Files of the fleet's directory with a line of JSON for each thing that happens, such as the ledger: written
+//! line by line, so that they also cover what was interrupted or killed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
@@ -12,21 +12,20 @@ use serde::de::DeserializeOwned;
 use crate::error::CliError;
 use crate::home::Home;
 
-/// Most bytes that are read from a file.
+/// Most bytes that are read of a file.
 const MAX_LEN: u64 = 64 * 1024 * 1024;
 
-/// A file that is appended to. It is not synced to disk: it must survive a crash of this process, but not of
-/// the machine.
+/// A file that is written to. It is not forced to disk: it is to outlive this process, not the machine.
 pub(crate) struct JsonLines {
     path: PathBuf,
     file: File,
-    /// The last line is incomplete.
+    /// The last line lacks its end.
     is_cut: bool,
 }
 
 impl JsonLines {
-    /// Creates a file that replaces the previous one. A process that still writes to the previous one continues
-    /// without effect.
+    /// Begins a file in the place of the one before. A process that still writes to that one goes on, and
+    /// nobody reads it any more.
     pub(crate) fn create(
         home: &Home,
         name: &str,
@@ -43,7 +42,7 @@ impl JsonLines {
         Ok(Self { path, file, is_cut: false })
     }
 
-    /// Opens a file for reading and appending. `None` if it does not exist.
+    /// Opens a file to read it and to go on with it. `None` if there is no such file.
     pub(crate) fn open(home: &Home, name: &str) -> Result<Option<Self>, CliError> {
         let path = home.path().join(name);
         let _lock = home.lock()?;
@@ -56,13 +55,13 @@ impl JsonLines {
         Ok(Some(Self { path, file, is_cut }))
     }
 
-    /// Reads the lines from the beginning.
+    /// The lines from the file's beginning.
     pub(crate) fn lines(&self) -> Result<Lines<'_>, CliError> {
         (&self.file).rewind().map_err(failed("read", &self.path))?;
         Ok(Lines { path: &self.path, file: BufReader::new((&self.file).take(MAX_LEN)) })
     }
 
-    /// Appends a line. If a full disk or a crash truncated the previous line, ends that first.
+    /// Adds a line. Behind a line that was cut, by a full disk or a crash, it still stands alone.
     pub(crate) fn append(&mut self, value: &impl Serialize) -> Result<(), CliError> {
         let mut append = || {
             let mut text = line(value)?;
@@ -85,17 +84,17 @@ pub(crate) struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// The file's path.
+    /// The file.
     pub(crate) fn path(&self) -> &Path {
         self.path
     }
 
-    /// The first line. `None` if it can't be parsed.
+    /// The first line. `None` if it makes no sense.
     pub(crate) fn first<T: DeserializeOwned>(&mut self) -> Result<Option<T>, CliError> {
         Ok(serde_json::from_slice(&self.line()?).ok())
     }
 
-    /// The next line that can be parsed, which skips truncated ones. `None` at the end.
+    /// The next line that makes sense; one that was cut does not. `None` at the file's end.
     pub(crate) fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, CliError> {
         loop {
             let line = self.line()?;
@@ -114,7 +113,7 @@ impl Lines<'_> {
     }
 }
 
-/// Reads a file, whose directory need not be writable. `None` if it does not exist.
+/// Reads a file, whose directory need not be writable. `None` if there is no such file.
 pub(crate) fn read<T>(
     home: &Home,
     name: &str,
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_after_a_truncated_one_is_separate() {
+    fn a_line_behind_one_that_was_cut_stands_alone() {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::find(Some(directory.path())).unwrap();
         assert!(JsonLines::open(&home, "f").unwrap().is_none());

@@ -1,4 +1,4 @@
-//! `--local`: finds the socket of the agent on this machine.
+//! `--local`: where the agent on this machine listens.
 
 use std::path::{Path, PathBuf};
 
@@ -8,22 +8,22 @@ use serde::Deserialize;
 
 use crate::error::CliError;
 
-/// The default path of the agent's configuration.
+/// The agent's configuration unless another one is named.
 const CONFIG: &str = "/etc/lariat/agent.toml";
 
-/// The agent's state directory if its configuration is unreadable.
+/// The agent's state directory, where its configuration can't be read.
 const STATE: &str = "/var/lib/lariat";
 
 /// The socket's name in the state directory.
 const SOCKET: &str = "agent.sock";
 
-/// The part of the agent's configuration that determines the socket.
+/// The part of the agent's configuration that says where it listens.
 #[derive(Deserialize)]
 struct AgentConfig {
     state: PathBuf,
 }
 
-/// The socket of the agent with this configuration, else that of `$LARIAT_AGENT_CONFIG`, else the default one.
+/// The socket of the agent with this configuration, or with `$LARIAT_AGENT_CONFIG`, or with the default one.
 pub(crate) fn socket(config: Option<&Path>) -> Result<PathBuf, CliError> {
     let variable = std::env::var_os("LARIAT_AGENT_CONFIG").filter(|path| !path.is_empty());
     match config.map(ToOwned::to_owned).or(variable.map(PathBuf::from)) {
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_configuration_must_exist() {
+    fn a_configuration_that_is_named_must_be_there() {
         let error = socket(Some(Path::new("/nowhere/agent.toml"))).unwrap_err().line();
         assert_eq!(error, "read /nowhere/agent.toml: no such file or directory");
     }

@@ -1,5 +1,5 @@
-//! Displays outages: in an updated line, in a progress bar, over a remote terminal, or among many hosts.
-//! Without a terminal they are only shown with `-v`.
+//! Where outages are shown: a line that is renewed, a bar, a terminal that belongs to a host, or among many
+//! hosts. Without a terminal they are shown only with `-v`.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use lariat_base::escape::escape;
 use lariat_base::lock::lock;
 use lariat_base::name::HostName;
 use lariat_client::{Lost, OutageObserver};
@@ -16,47 +15,47 @@ use crate::output;
 use crate::output::printer::Printer;
 use crate::stdio::is_at_line_start;
 
-/// The display of all hosts' outages. Clones share it.
+/// The screen of all hosts. Clones are the same one.
 #[derive(Clone)]
 pub(crate) struct Outages(Arc<Mutex<Screen>>);
 
 struct Screen {
-    /// How stderr is used.
+    /// Whether stderr is a terminal, or lines are wanted all the same.
     looks: Looks,
     view: View,
-    /// The current text of each host.
+    /// What is shown, by host.
     shown: BTreeMap<HostName, String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Looks {
     Nobody,
-    /// Stderr is not a terminal, but `-v` asks for messages.
+    /// Nobody at a terminal, but it is to be told (`-v`).
     InALog,
     AtATerminal,
 }
 
 enum View {
-    /// A line on stderr.
+    /// A line of its own on stderr.
     Line,
-    /// A remote terminal is shown: uses its top line, and restores the cursor.
+    /// The terminal shows what runs on the host: one line at its top, and back to where the cursor was.
     Overlay,
-    /// A file's progress bar.
+    /// A file's bar.
     Bar(Arc<dyn Shown>),
     /// Lines among those of other hosts.
     Hosts { stderr: Printer, has_bars: bool },
 }
 
-/// A progress bar that can show an outage.
+/// A bar that can say that it stands still.
 pub(crate) trait Shown: Send + Sync {
-    /// Shows this text instead of progress.
+    /// Shows this instead of how it goes.
     fn stalled(&self, text: &str);
-    /// Shows progress again. Returns the bar, for messages beside it.
+    /// Goes on. Gives what to write beside it through.
     fn resumed(&self) -> &ProgressBar;
 }
 
 impl Outages {
-    /// The display for this process's stderr.
+    /// As this process's stderr is.
     pub(crate) fn new(verbose: bool) -> Self {
         let looks = match (io::stderr().is_terminal(), verbose) {
             (true, _) => Looks::AtATerminal,
@@ -71,12 +70,12 @@ impl Outages {
         Self(Arc::new(Mutex::new(screen)))
     }
 
-    /// Switches to a raw terminal that shows a remote one.
+    /// From now on the terminal shows what runs on the host, and is raw.
     pub(crate) fn overlay(&self) {
         self.lock().view = View::Overlay;
     }
 
-    /// Switches to a bar, until [`Self::no_bar`].
+    /// From now on there is a bar, until [`Self::no_bar`].
     pub(crate) fn bar(&self, bar: Arc<dyn Shown>) {
         let mut screen = self.lock();
         if matches!(screen.view, View::Line) {
@@ -84,7 +83,7 @@ impl Outages {
         }
     }
 
-    /// The bar was removed.
+    /// The bar has gone.
     pub(crate) fn no_bar(&self) {
         let mut screen = self.lock();
         if matches!(screen.view, View::Bar(_)) {
@@ -92,26 +91,12 @@ impl Outages {
         }
     }
 
-    /// Switches to many hosts. If they have bars, those show the texts of [`Self::now`].
+    /// From now on there are many hosts. If they have bars, those show what [`Self::now`] says.
     pub(crate) fn hosts(&self, stderr: Printer, has_bars: bool) {
         self.lock().view = View::Hosts { stderr, has_bars };
     }
 
-    /// Shows a line that everybody is to see, whatever else is on the screen.
-    pub(crate) fn warn(&self, text: &str) {
-        let text = &format!("lariat: {}", escape(text.as_bytes()));
-        match &mut self.lock().view {
-            View::Line => {
-                let begin = if is_at_line_start() { "" } else { "\n" };
-                write(&format!("{begin}{text}\n"));
-            }
-            View::Overlay => write(&overlaid(text)),
-            View::Bar(bar) => bar.resumed().suspend(|| write(&format!("{text}\n"))),
-            View::Hosts { stderr, .. } => stderr.put(format!("{text}\n").as_bytes()),
-        }
-    }
-
-    /// The current text of each host.
+    /// What is to be shown now, by host.
     pub(crate) fn now(&self) -> BTreeMap<HostName, String> {
         self.lock().shown.clone()
     }
@@ -196,12 +181,12 @@ impl Screen {
     }
 }
 
-/// Reverse video in the top line; the cursor is restored.
+/// Reverse video, in the top line; the cursor stays.
 fn overlaid(text: &str) -> String {
     format!("\x1b7\x1b[1;1H\x1b[7m {text} \x1b[m\x1b[K\x1b8")
 }
 
-/// Errors are ignored: stderr may be closed.
+/// If it is closed, nobody looks.
 fn write(text: &str) {
     let mut stderr = io::stderr().lock();
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());

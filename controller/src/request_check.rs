@@ -1,4 +1,4 @@
-//! Checks that a command fits in a request, before connecting.
+//! Whether a command can be asked for at all: what the wire takes is known before anything is connected.
 
 use lariat_wire::limits::MAX_MESSAGE;
 use lariat_wire::link::message_frame;
@@ -6,7 +6,7 @@ use lariat_wire::protocol::exec::Run;
 
 use crate::error::CliError;
 
-/// Refuses a command that exceeds the limits of the wire, on behalf of `verb`.
+/// Refuses a command that the wire does not take, on behalf of `verb`.
 pub(crate) fn check(request: &Run, verb: &str) -> Result<(), CliError> {
     request.check().map_err(|e| CliError::from(e).during(verb))?;
     if message_frame(1, request).is_err() {

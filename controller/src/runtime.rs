@@ -1,12 +1,13 @@
-//! The single-threaded runtime of a verb's network work.
+//! The one thread that a verb's network work runs on.
 //!
-//! The work mostly waits, and starting a thread pool would take most of the time of a short command.
+//! Hosts are waited for, not computed for; a start without a pool of threads is most of why a
+//! command is back before ssh has begun.
 
 use tokio::runtime::Builder;
 
 use crate::error::CliError;
 
-/// Runs `work` to its end. Blocking tasks, such as name resolution, are abandoned.
+/// Runs `work` to its end. What it left undone (a look-up of a name, say) is not waited for.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     let runtime = Builder::new_current_thread()
         .enable_io()

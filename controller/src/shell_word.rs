@@ -1,6 +1,6 @@
-//! Quotes words for command lines in messages.
+//! Words as they are typed into a shell, for commands that a message proposes.
 
-/// `word` as one word of a POSIX shell, quoted if necessary.
+/// `word` as one word of a POSIX shell, in quotes if it needs them.
 pub(crate) fn shell_word(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"@%+=:,./_-".contains(&b);
     if !word.is_empty() && word.bytes().all(plain) {

@@ -1,4 +1,4 @@
-//! The exit statuses of all verbs.
+//! Exit statuses, of all verbs: the one table of them.
 //!
 //! | status | on one host | on several |
 //! |---|---|---|
@@ -12,24 +12,24 @@
 
 use crate::fanout::End;
 
-/// A failure of lariat itself.
+/// Every failure of lariat itself.
 pub(crate) const FAILURE: u8 = 255;
 
-/// At least one of several hosts failed.
+/// A command failed on one of several hosts.
 pub(crate) const SOME_FAILED: u8 = 1;
 
-/// The time limit of `--timeout` was exceeded, on one host.
+/// The time of `--timeout` was over, on one host.
 pub(crate) const TIMEOUT: u8 = 124;
 
-/// The reader of the output is gone: the status of a process that SIGPIPE ended.
+/// Nobody read the output any more: as SIGPIPE would end a process.
 pub(crate) const NO_READER: u8 = signal(13);
 
-/// The status of a process that a signal ended.
+/// A signal ended it, as a shell shows that.
 pub(crate) const fn signal(number: u8) -> u8 {
     128_u8.saturating_add(number)
 }
 
-/// The status of one host's outcome, if no command has one.
+/// What it is on one host that ended so, where no command has a status of its own.
 pub(crate) fn of_one(end: End) -> u8 {
     match end {
         End::Ok => 0,
@@ -43,7 +43,7 @@ pub(crate) fn of_one(end: End) -> u8 {
     }
 }
 
-/// The status of several hosts' outcomes, if this signal was received.
+/// What it is on several hosts that ended so, when this signal came meanwhile.
 pub(crate) fn of_several(ends: impl IntoIterator<Item = End>, came: Option<u8>) -> u8 {
     let status = |end| match end {
         End::Ok => 0,

@@ -1,17 +1,17 @@
-//! Texts with the placeholder `{host}` for the host's name: destinations, sources of plans, `--out`, words.
+//! Texts in which `{host}` stands for the host's name: destinations, sources of plans, `--out`, words.
 //!
-//! `{{` and `}}` stand for braces. Any other word in braces is an error: it would create the same unintended
-//! directory on every host.
+//! `{{` and `}}` are braces. Any other word in braces is a mistake: it would make the same directory on
+//! every host, under a name that nobody meant.
 
 use lariat_base::escape::escape;
 use lariat_base::name::HostName;
 
 use crate::error::CliError;
 
-/// The name of the placeholder.
+/// What stands for the host's name.
 const HOST: &[u8] = b"host";
 
-/// A text that may differ per host.
+/// A text that may differ from host to host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
     parts: Vec<Part>,
@@ -24,7 +24,7 @@ enum Part {
 }
 
 impl Template {
-    /// Parses a text; an unknown word in braces is an error.
+    /// Reads a text; an unknown word in braces is an error that names it.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, CliError> {
         let mut template = Self { parts: Vec::new() };
         let mut left = text;
@@ -52,8 +52,8 @@ impl Template {
         Ok(template)
     }
 
-    /// Parses shell text, which contains other braces: only `{host}` is replaced, and `{{host}}` stands for the
-    /// text `{host}`.
+    /// Reads a shell's text, which has braces of its own: only `{host}` means something, and `{{host}}` is
+    /// how to write that.
     pub(crate) fn of_shell(text: &[u8]) -> Self {
         let mut template = Self { parts: Vec::new() };
         let mut left = text;
@@ -73,7 +73,7 @@ impl Template {
         template
     }
 
-    /// A text without placeholders.
+    /// A text without any meaning of its own.
     pub(crate) fn plain(text: &[u8]) -> Self {
         let mut template = Self { parts: Vec::new() };
         template.push(text);
@@ -88,12 +88,12 @@ impl Template {
         }
     }
 
-    /// Whether it differs per host.
+    /// Whether it differs from host to host.
     pub(crate) fn names_host(&self) -> bool {
         self.parts.contains(&Part::Host)
     }
 
-    /// The text, with its placeholders unreplaced.
+    /// The text, if it is the same for every host.
     pub(crate) fn text(&self) -> Vec<u8> {
         let text =
             |part: &Part| if let Part::Text(text) = part { text.clone() } else { Vec::new() };
@@ -113,7 +113,7 @@ impl Template {
     }
 }
 
-/// The letters between an opening and a closing brace, if there is nothing else between them.
+/// The letters between an opening brace and a closing one, if there is nothing else between them.
 fn word(brace: u8, rest: &[u8]) -> Option<&[u8]> {
     let letters = |byte: &u8| byte.is_ascii_alphabetic() || *byte == b'_';
     let end = rest.iter().position(|byte| !letters(byte))?;
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_placeholder_is_replaced_everywhere() {
+    fn host_stands_for_the_hosts_name_wherever_it_is() {
         assert_eq!(made(b"/backup/{host}/{host}.sql"), b"/backup/web1/web1.sql");
         assert_eq!(made(b"{host}"), b"web1");
         assert_eq!(made(b""), b"");
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn doubled_braces_are_braces_and_other_braces_stay() {
+    fn doubled_braces_are_braces_and_what_is_no_word_stays() {
         assert_eq!(made(b"{{host}}"), b"{host}");
         assert_eq!(made(b"{{{host}}}"), b"{web1}");
         assert_eq!(made(b"{{}}{{x"), b"{}{x");
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn shell_braces_stay() {
+    fn a_shells_braces_are_its_own() {
         let made = |text: &[u8]| Template::of_shell(text).for_host(&"web1".parse().unwrap());
         assert_eq!(made(b"echo ${HOME} {host} {{.Names}}"), b"echo ${HOME} web1 {{.Names}}");
         assert_eq!(made(b"echo {{host}} {print}"), b"echo {host} {print}");

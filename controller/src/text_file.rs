@@ -1,10 +1,10 @@
-//! Lists in text files, one item per line. Some editors write a byte order mark at the beginning and a carriage
-//! return at the end of each line; both are ignored.
+//! Lists that people write: a line an item. Editors of other systems put a byte order mark before the first
+//! line and a carriage return behind each; neither is part of any item.
 
-/// The UTF-8 byte order mark.
+/// What some editors put at the beginning of a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// A line without what an editor added; `first` if it is the first of its file.
+/// A line without what an editor put around it; `first` says that it is the first of its file.
 pub(crate) fn plain_line(line: &[u8], first: bool) -> &[u8] {
     let line = if first { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
     let line = line.strip_suffix(b"\n").unwrap_or(line);
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn byte_order_marks_and_carriage_returns_are_ignored() {
+    fn what_an_editor_puts_around_lines_is_no_part_of_them() {
         let all = |text: &'static [u8]| lines(text).collect::<Vec<_>>();
         assert_eq!(all(b"\xef\xbb\xbfa\r\nb\r\n"), [&b"a"[..], b"b", b""]);
         assert_eq!(all(b"a\n\xef\xbb\xbfb"), [&b"a"[..], b"\xef\xbb\xbfb"]);

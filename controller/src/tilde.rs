@@ -1,4 +1,4 @@
-//! Expands a leading `~/` that the shell left: the user's home, on the host or locally.
+//! A leading `~/`, which no shell has replaced: the user's home, on the host and here.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -7,7 +7,7 @@ use lariat_base::escape::escape;
 
 use crate::error::CliError;
 
-/// The path after `~` and its slashes, if it is in the user's home.
+/// What follows `~` and its slashes, if the path begins with the user's home.
 fn beneath_home(path: &[u8]) -> Option<&[u8]> {
     match path {
         b"~" => Some(b""),
@@ -19,8 +19,8 @@ fn beneath_home(path: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// A path on a host, where relative paths already begin at the user's home. Another user's home is refused; it
-/// would silently be a directory named `~bob`.
+/// A path on a host, where a relative one begins at the user's home already. Another user's home is not
+/// looked up, which would be a directory named `~bob` in silence.
 pub(crate) fn remote(path: &[u8]) -> Result<Vec<u8>, CliError> {
     if let Some(rest) = beneath_home(path) {
         return Ok(rest.to_vec());
@@ -38,7 +38,7 @@ pub(crate) fn remote(path: &[u8]) -> Result<Vec<u8>, CliError> {
     }
 }
 
-/// A local path. Without `HOME` it is unchanged.
+/// A path here. Without `HOME` it stays as it is.
 pub(crate) fn local(path: &OsStr) -> OsString {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
     match (beneath_home(path.as_bytes()), home) {

@@ -87,8 +87,8 @@ fn a_trees_files_and_directories_have_changes_of_their_own() {
     }
     for (number, moved) in BOTH.into_iter().enumerate() {
         let dest = fleet.path(&format!("dest{number}"));
-        let options = ["--chmod", "D750,go-w,a+X,o-r"];
-        moved(&fleet, &source, &dest, &options);
+        let options = &["--chmod", "D750,go-w,a+X,o-r"];
+        moved(&fleet, &source, &dest, options);
         let dest = if dest.join("source").exists() { dest.join("source") } else { dest };
         let modes = ["in", "plain", "in/program", "in/large"].map(|name| mode(&dest.join(name)));
         assert_eq!(modes, [0o750, 0o640, 0o751, 0o640]);

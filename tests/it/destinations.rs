@@ -242,7 +242,8 @@ fn a_dry_run_lists_what_the_run_changes_and_fails_as_it_does() {
         let file = fs::File::open(there.join(path)).unwrap();
         file.set_modified(UNIX_EPOCH + Duration::from_secs(1)).unwrap();
     };
-    let other: [(&str, &str, &dyn Fn(&str)); 6] = [
+    type Change<'a> = (&'a str, &'a str, &'a dyn Fn(&str));
+    let other: [Change<'_>; 6] = [
         ("touch", "img", &mode),
         ("touch", "index", &mode),
         ("touch", "img", &time),

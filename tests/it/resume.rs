@@ -95,6 +95,6 @@ fn a_command_that_was_ended_for_its_controller_is_named_and_tried_again() {
     fs::write(plan.fleet.path("gate"), "").unwrap();
     let (_, stderr) = plan.resumed();
     assert_eq!(plan.log(), ["one", "one", "two"]);
-    let why = "it was ended, because no client reconnected within its grace time";
+    let why = "it was ended, for nobody came back within its grace time";
     assert!(stderr.contains(&format!("begun before, and {why}: tried again")), "{stderr}");
 }

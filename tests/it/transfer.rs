@@ -295,7 +295,7 @@ fn names_of_any_bytes_travel_and_are_made_harmless_when_shown() {
 }
 
 /// An agent with a small file system of its own, mounted at `directory`.
-pub(crate) fn agent_with_small_disk(fleet: &TestFleet, directory: &Path, size: &str) -> Agent {
+fn agent_with_small_disk(fleet: &TestFleet, directory: &Path, size: &str) -> Agent {
     fleet.enroll("web1", "127.0.0.1:1");
     let config = fleet.bundle("web1").join("agent.toml");
     let mut command = Command::new("unshare");

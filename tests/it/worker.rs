@@ -29,8 +29,9 @@ fn is_root() -> bool {
 fn confined() -> (TestFleet, Agent) {
     let fleet = TestFleet::new();
     fleet.enroll("web1", "127.0.0.1:1");
-    let verbs = "verbs = [\"run\", \"push\", \"pull\", \"jobs\"]";
-    fleet.set_rules("web1", &format!("{verbs}\nusers = [\"{OTHER}\"]\n"));
+    let keyring = fleet.bundle("web1").join("keyring.toml");
+    let text = fs::read_to_string(&keyring).unwrap();
+    fs::write(&keyring, format!("{text}users = [\"{OTHER}\"]\n")).unwrap();
     let agent = fleet.start("web1");
     fleet.set_address("web1", agent.address);
     // The directory is searchable, so that the user reaches what is in it with its own rights.

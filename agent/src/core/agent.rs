@@ -2,24 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use lariat_base::escape::escape;
 use lariat_base::name::BootId;
-use lariat_wire::protocol::failure::Failure;
-use lariat_wire::protocol::key::{KeyChanged, Revision};
-use lariat_wire::protocol::request::KeyRequest;
+use lariat_wire::protocol::audit::AuditHead;
 use tokio::sync::watch;
-use tracing::error;
 
-use crate::audit::Audit;
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::job_shares::JobShares;
 use crate::jobs::Jobs;
-use crate::keyring::{Asker, Keyring, LastUsed, Loaded, Store};
+use crate::keyring::Keyring;
 use crate::lanes::Lanes;
-use crate::policy::Clock;
 use crate::transfers::Transfers;
 use crate::user::User;
 
@@ -32,12 +25,6 @@ pub struct Agent {
     pub config: watch::Sender<Arc<Config>>,
     /// The current keyring.
     pub keyring: watch::Sender<Arc<Keyring>>,
-    /// The start of the host's certificate.
-    pub certified_since: SystemTime,
-    /// The directory for jobs, sockets and what is remembered of keys.
-    pub state: PathBuf,
-    /// When each key last logged in.
-    pub last_used: LastUsed,
     /// The host's boot.
     pub boot: BootId,
     /// The user whose files are written and whose commands are run by default.
@@ -52,8 +39,6 @@ pub struct Agent {
     pub lanes: Lanes,
     /// What each key may use.
     pub budget: Budget,
-    /// The record of what is done.
-    pub audit: Audit,
 }
 
 /// The result of a reload.
@@ -76,24 +61,15 @@ impl Agent {
         Arc::clone(&self.keyring.borrow())
     }
 
-    /// What the host's clock shows.
-    pub fn clock(&self) -> Clock {
-        Clock::new(SystemTime::now(), self.certified_since)
+    /// The newest audit line on disk. The agent keeps no audit yet.
+    pub fn audit_head(&self) -> AuditHead {
+        AuditHead::default()
     }
 
     /// Reloads configuration and keyring. If either has a mistake, both stay as they are.
     pub fn reload(&self) -> Reloaded {
-        let read = || {
-            let config = Config::load(&self.config_path).map_err(|error| error.to_string())?;
-            let store = store(&config, &self.state);
-            // A change that is under way is waited for: it must not be undone by what was read before it.
-            let lock = store.lock().map_err(|failure| failure.to_string())?;
-            let loaded = store.load().map_err(|error| error.to_string())?;
-            Ok((config, effective(loaded), lock))
-        };
-        match read() {
-            Ok((config, keyring, _lock)) => {
-                self.audit.configure(&config.audit);
+        match read(&self.config_path) {
+            Ok((config, keyring)) => {
                 let old = self.config.send_replace(Arc::new(config));
                 self.keyring.send_replace(Arc::new(keyring));
                 Reloaded::Done(old.changed_at_start(&self.config()))
@@ -101,36 +77,10 @@ impl Agent {
             Err(why) => Reloaded::Unchanged(why),
         }
     }
-
-    /// The keyring as it is in its file, with its revision.
-    pub fn read_keys(&self) -> Result<(Revision, Keyring), Failure> {
-        store(&self.config(), &self.state).read()
-    }
-
-    /// Does what a request about the keyring asks for. It counts at once.
-    pub fn change_keys(&self, request: &KeyRequest, asker: Asker) -> Result<KeyChanged, Failure> {
-        let has_logged_in = |id| self.last_used.get(id).is_some();
-        let replace = |keyring| drop(self.keyring.send_replace(Arc::new(keyring)));
-        store(&self.config(), &self.state).change(
-            request,
-            asker,
-            self.clock(),
-            &has_logged_in,
-            replace,
-        )
-    }
 }
 
-/// Where a configuration's keyring is.
-pub fn store<'a>(config: &'a Config, state: &'a Path) -> Store<'a> {
-    Store { path: &config.keyring, state, enrolment: config.enrolment }
-}
-
-/// The keys that may log in. Entries that are of no effect are logged.
-pub fn effective(Loaded { keyring, ignored }: Loaded) -> Keyring {
-    for label in ignored {
-        let label = escape(label.as_bytes());
-        error!("the keyring's entry {label} is of no effect: its key was revoked here");
-    }
-    keyring
+fn read(path: &Path) -> Result<(Config, Keyring), String> {
+    let config = Config::load(path).map_err(|error| error.to_string())?;
+    let keyring = Keyring::load(&config.keyring).map_err(|error| error.to_string())?;
+    Ok((config, keyring))
 }

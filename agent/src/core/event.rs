@@ -1,19 +1,13 @@
-//! Events: each is reported once, and the audit and the log are written from them.
+//! Events: each is reported once, and the log is written from them.
 
 use std::fmt;
-use std::time::Duration;
 
 use lariat_base::escape::escape;
-use lariat_wire::protocol::failure::{Cause, Failure};
-use lariat_wire::protocol::key::KeyRotate;
-use lariat_wire::protocol::request::{AuditRequest, FileRequest, JobRequest, KeyRequest, Request};
+use lariat_wire::protocol::exec::Exit;
+use lariat_wire::protocol::failure::Failure;
+use lariat_wire::protocol::request::{FileRequest, JobRequest, Request};
 use lariat_wire::protocol::verb::Verb;
 use tracing::{info, warn};
-
-use super::ending::Ending;
-use super::outcome::{Done, Outcome};
-use super::session::Session;
-use crate::audit::{Act, CannotRecord, Part, Refusal, Who};
 
 /// One thing that happened in a session.
 #[derive(Debug)]
@@ -31,8 +25,6 @@ pub enum Event<'a> {
         verb: Verb,
         /// What the request is about.
         subject: &'a Subject,
-        /// What it would do, unless it only looks.
-        act: Option<&'a Act>,
         /// Why it was refused.
         failure: &'a Failure,
     },
@@ -42,8 +34,6 @@ pub enum Event<'a> {
         verb: Verb,
         /// What the request is about.
         subject: &'a Subject,
-        /// What it does, unless it only looks.
-        act: Option<&'a Act>,
     },
     /// A permitted request ended.
     Finished {
@@ -51,15 +41,24 @@ pub enum Event<'a> {
         verb: Verb,
         /// What the request is about.
         subject: &'a Subject,
-        /// What it did, unless it only looked.
-        act: Option<&'a Act>,
-        /// The number of the line of its beginning, if it has one.
-        began: Option<u64>,
-        /// How long it took.
-        took: Duration,
         /// How it ended.
         outcome: &'a Outcome,
     },
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It succeeded. The text is for the log.
+    Done(String),
+    /// The command ended.
+    Exited(Exit),
+    /// It failed at this end, and the controller has not been told yet.
+    Failed(Failure),
+    /// It failed, and the controller knows: the failure was sent to it, or came from it.
+    Over(String),
+    /// The connection broke, the controller gave the request up, or the session is to end.
+    Abandoned,
 }
 
 /// What a request is about, as text for the log.
@@ -77,24 +76,12 @@ impl Subject {
                 JobRequest::Kill(kill) => format!("job {}", kill.job),
                 JobRequest::List(_) => "jobs".to_owned(),
             },
-            Request::Audit(AuditRequest::ReadAudit(_)) => "read".to_owned(),
-            Request::Audit(AuditRequest::AcceptAudit(_)) => "accepted as it is".to_owned(),
             Request::File(request) => match request {
                 FileRequest::Push(push) => escape(&push.dest.path),
                 FileRequest::PushTree(push) => escape(&push.dest.path),
                 FileRequest::Pull(pull) => escape(&pull.source),
                 FileRequest::Clean(clean) => escape(&clean.path),
                 FileRequest::Lane(lane) => format!("lane of {}", lane.transfer),
-            },
-            Request::Key(request) => match request {
-                KeyRequest::KeyList(_) => "list".to_owned(),
-                KeyRequest::KeyAdd(add) => format!("add {} {}", add.label, add.id),
-                KeyRequest::KeyAllow(allow) => format!("allow {}", escape(allow.key.as_bytes())),
-                KeyRequest::KeyRevoke(revoke) => {
-                    format!("revoke {}", escape(revoke.key.as_bytes()))
-                }
-                KeyRequest::KeyRotate(KeyRotate::Begin { id, .. }) => format!("rotate to {id}"),
-                KeyRequest::KeyRotate(KeyRotate::Finish) => "rotate".to_owned(),
             },
         })
     }
@@ -107,55 +94,17 @@ impl fmt::Display for Subject {
 }
 
 impl Event<'_> {
-    /// Reports the event: writes its line into the audit, then one into the log. Returns the number of the
-    /// audit's line of a beginning; fails only if a beginning that needs one has none.
-    pub fn report(&self, session: &Session) -> Result<Option<u64>, CannotRecord> {
-        let began = self.record(session);
-        if began.is_ok() {
-            self.tell();
-        }
-        began
-    }
-
-    fn record(&self, session: &Session) -> Result<Option<u64>, CannotRecord> {
-        let audit = &session.agent.audit;
-        let who = || Who::new(&session.key, &session.origin, session.id);
-        match self {
-            Self::Refused { act, failure, .. } => {
-                let (who, ending) = (who(), Ending::refused(failure));
-                let refusal = Refusal::of_request(&session.key, rule(failure));
-                match act {
-                    Some(act) => audit.refused(&refusal, &[&who, *act, &refusal.rule(), &ending]),
-                    None => audit.refused(&refusal, &[&who, &refusal.rule(), &ending]),
-                }
-            }
-            Self::Began { act: Some(act), .. } => {
-                return audit.begin(&[&who(), *act], session.holder.is_owner());
-            }
-            Self::Finished { act: Some(act), began, took, outcome, .. } => {
-                let (who, ending) = (who(), Ending::of(*began, *took, outcome));
-                let parts: [&dyn Part; 3] = [&who, *act, &ending];
-                audit.add("ended", &parts);
-            }
-            Self::LoggedIn
-            | Self::LoggedOut { .. }
-            | Self::Began { act: None, .. }
-            | Self::Finished { act: None, .. } => {}
-        }
-        Ok(None)
-    }
-
     /// Writes the event to the log, in the session's span.
-    fn tell(&self) {
+    pub fn tell(&self) {
         match self {
             Self::LoggedIn => info!("logged in"),
             Self::LoggedOut { why: None } => info!("ended"),
             Self::LoggedOut { why: Some(why) } => info!("ended: {why}"),
-            Self::Refused { verb, subject, failure, .. } => warn!("{verb} {subject}: {failure}"),
-            Self::Began { verb, subject, .. } => info!("{verb} {subject}"),
-            Self::Finished { verb, subject, outcome, .. } => match outcome {
-                Outcome::Done(Done { text, .. }) => info!("{verb} {subject}: {text}"),
-                Outcome::Exited(exit, _) => {
+            Self::Refused { verb, subject, failure } => warn!("{verb} {subject}: {failure}"),
+            Self::Began { verb, subject } => info!("{verb} {subject}"),
+            Self::Finished { verb, subject, outcome } => match outcome {
+                Outcome::Done(summary) => info!("{verb} {subject}: {summary}"),
+                Outcome::Exited(exit) => {
                     info!("{verb} {subject}: ended with {}", exit.end.status());
                 }
                 Outcome::Failed(failure) => warn!("{verb} {subject}: {failure}"),
@@ -163,16 +112,5 @@ impl Event<'_> {
                 Outcome::Abandoned => info!("{verb} {subject}: its controller is gone"),
             },
         }
-    }
-}
-
-/// The rule of the keyring that a refusal is by.
-fn rule(failure: &Failure) -> &str {
-    match &failure.cause {
-        Cause::NotPermitted { rule, .. } if rule.is_empty() => "verbs",
-        Cause::NotPermitted { rule, .. } => rule.split(": ").next().unwrap_or(rule),
-        Cause::NotAsUser(_) => "users",
-        Cause::AtLimit(_) => "limits",
-        _ => "request",
     }
 }

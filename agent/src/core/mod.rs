@@ -1,21 +1,12 @@
 //! The agent and its sessions as data, permits as the capability to serve a request, and events as the only
 //! record of what happens.
 
-mod act_as;
-mod again;
 mod agent;
-mod ending;
 mod event;
-mod looked_up;
-mod outcome;
 mod permit;
 mod session;
 
-pub use act_as::ActAs;
-pub use again::Again;
-pub use agent::{Agent, Reloaded, effective, store};
-pub use event::Event;
-pub use looked_up::at_login;
-pub use outcome::{Digests, Done, Outcome};
-pub use permit::{Permit, decide, refuse};
+pub use agent::{Agent, Reloaded};
+pub use event::{Event, Outcome};
+pub use permit::{ActAs, Permit, decide, refuse};
 pub use session::Session;

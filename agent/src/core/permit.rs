@@ -3,8 +3,7 @@
 //! A request can be served only with a [`Permit`], which names the user to act as and takes the outcome. So
 //! the beginning and the end of every request are reported here.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::time::SystemTime;
 
 use lariat_wire::link::{LinkError, Outbox};
 use lariat_wire::protocol::failure::{Cause, Failure};
@@ -12,16 +11,29 @@ use lariat_wire::protocol::request::{FileRequest, JobRequest, Request};
 use lariat_wire::protocol::session::Finished;
 use lariat_wire::protocol::verb::Verb;
 
-use super::act_as::ActAs;
-use super::again::{Again, gone};
 use super::agent::Agent;
-use super::event::{Event, Subject};
-use super::looked_up::LookedUp;
-use super::outcome::Outcome;
+use super::event::{Event, Outcome, Subject};
 use super::session::Session;
-use crate::audit::{Act, CannotRecord};
-use crate::keyring::Entry;
-use crate::policy::{self, Grant};
+use crate::policy;
+use crate::user::{Credentials, User};
+
+/// The user that a request is served as.
+#[derive(Clone, Debug)]
+pub enum ActAs {
+    /// The agent's own user.
+    Agent(User),
+    /// Another user, with that user's credentials.
+    Other(User, Credentials),
+}
+
+impl ActAs {
+    /// The user.
+    pub fn user(&self) -> &User {
+        match self {
+            Self::Agent(user) | Self::Other(user, _) => user,
+        }
+    }
+}
 
 /// The permission to serve one request. Dropping it without [`Permit::finish`] reports the request as
 /// abandoned.
@@ -30,71 +42,53 @@ pub struct Permit<'a> {
     session: &'a Session,
     verb: Verb,
     subject: Subject,
-    key: Arc<Entry>,
     act_as: ActAs,
-    grant: Grant,
-    /// What the audit tells of it, unless it only looks.
-    act: Option<Act>,
-    /// The number of the audit's line of its beginning.
-    began: Option<u64>,
-    since: Instant,
     is_finished: bool,
 }
 
 /// Decides on a request of this session, and reports its beginning if it is permitted.
 pub fn decide<'a>(session: &'a Session, request: &Request) -> Result<Permit<'a>, Failure> {
     let (verb, subject) = (request.verb(), Subject::of(request));
-    let mut act = Act::of(request, session.agent.config().audit.argv);
-    let failure = match permitted(session, request) {
-        Ok(Permitted { key, act_as, grant, rule }) => {
-            act.iter_mut().for_each(|act| act.served_as(act_as.user(), &rule));
-            let began = Event::Began { verb, subject: &subject, act: act.as_ref() }.report(session);
-            match began {
-                Ok(began) => {
-                    session.is_answered.set(false);
-                    let (since, is_finished) = (Instant::now(), false);
-                    return Ok(Permit {
-                        session,
-                        verb,
-                        subject,
-                        key,
-                        act_as,
-                        grant,
-                        act,
-                        began,
-                        since,
-                        is_finished,
-                    });
-                }
-                Err(CannotRecord) => Failure::request(Cause::CannotRecord),
-            }
+    match permitted(session, request) {
+        Ok(act_as) => {
+            Event::Began { verb, subject: &subject }.tell();
+            Ok(Permit { session, verb, subject, act_as, is_finished: false })
         }
-        Err(failure) => failure,
-    };
-    let refused = Event::Refused { verb, subject: &subject, act: act.as_ref(), failure: &failure };
-    // Only a beginning can fail to be reported.
-    let _ = refused.report(session);
-    Err(failure)
+        Err(failure) => {
+            Event::Refused { verb, subject: &subject, failure: &failure }.tell();
+            Err(failure)
+        }
+    }
 }
 
-/// What a permit is made of.
-struct Permitted {
-    key: Arc<Entry>,
-    act_as: ActAs,
-    grant: Grant,
-    /// The place of the rule.
-    rule: String,
-}
-
-fn permitted(session: &Session, request: &Request) -> Result<Permitted, Failure> {
+fn permitted(session: &Session, request: &Request) -> Result<ActAs, Failure> {
     request.check()?;
-    let key = session.present_key().ok_or_else(|| gone(request))?;
-    let looked_up = LookedUp::new(&session.agent, &session.origin, &key, request, None);
-    let facts = looked_up.facts();
-    let grant = policy::decide(&key, request, &facts)?;
-    let rule = facts.at(grant.line);
+    let key = session.present_key();
+    let key = key.ok_or_else(|| Failure::not_permitted(request.verb()))?;
+    policy::decide(&key, request, &session.agent.user, SystemTime::now())?;
     session.charge(buffers(request))?;
-    Ok(Permitted { key, act_as: looked_up.act_as?, grant, rule })
+    act_as(&session.agent.user, request.user())
+}
+
+/// Looks up the user to act as, once for each request. May query a directory service.
+fn act_as(own: &User, name: Option<&str>) -> Result<ActAs, Failure> {
+    let Some(name) = name else { return Ok(ActAs::Agent(own.clone())) };
+    let failed = |error: std::io::Error| {
+        Failure::request(error.raw_os_error().map_or(Cause::Internal, Cause::Os))
+    };
+    let user = User::named(name).map_err(failed)?;
+    let user = user.ok_or_else(|| Failure::request(Cause::NoSuchUser(name.to_owned())))?;
+    if user.uid == own.uid {
+        return Ok(ActAs::Agent(user));
+    }
+    if own.uid != 0 {
+        let own = own.name();
+        let why =
+            format!("this agent runs as {own}, and only one that runs as root can act as {name}");
+        return Err(Failure::request(Cause::BadRequest(why)));
+    }
+    let credentials = user.credentials().map_err(failed)?;
+    Ok(ActAs::Other(user, credentials))
 }
 
 /// Ends a request that was not permitted: posts the failure and the request's `Finished`.
@@ -104,7 +98,7 @@ pub fn refuse(agent: &Agent, outbox: &Outbox, failure: &Failure) -> Result<(), L
 }
 
 fn finished(agent: &Agent, outbox: &Outbox) -> Result<(), LinkError> {
-    outbox.post(&Finished { audit: agent.audit.head() })
+    outbox.post(&Finished { audit: agent.audit_head() })
 }
 
 /// Bytes that a request takes whatever its content: its buffers, those of TLS, and those of its threads. What
@@ -113,8 +107,7 @@ fn buffers(request: &Request) -> usize {
     const KIB: usize = 1024;
     match request {
         Request::Job(JobRequest::Kill(_)) => 0,
-        Request::Job(_) | Request::Key(_) => 768 * KIB,
-        Request::Audit(_) => 512 * KIB,
+        Request::Job(_) => 768 * KIB,
         Request::File(request) => 3072 * KIB + FileRequest::memory(request),
     }
 }
@@ -125,20 +118,9 @@ impl Permit<'_> {
         &self.act_as
     }
 
-    /// What the rule permits.
-    pub fn grant(&self) -> &Grant {
-        &self.grant
-    }
-
-    /// What must stay permitted while the request is served.
-    pub fn again(&self, request: &Request) -> Again {
-        Again::new(&self.key, request, &self.act_as)
-    }
-
     /// Ends the request: reports the outcome, and posts the failure, if any, and the request's `Finished`.
     pub fn finish(mut self, outbox: &Outbox, outcome: &Outcome) -> Result<(), LinkError> {
         self.is_finished = true;
-        self.session.is_answered.set(true);
         self.tell(outcome);
         match outcome {
             Outcome::Failed(failure) => refuse(&self.session.agent, outbox, failure),
@@ -147,21 +129,14 @@ impl Permit<'_> {
     }
 
     fn tell(&self, outcome: &Outcome) {
-        let Self { session, verb, subject, act, began, since, .. } = self;
-        let (act, took) = (act.as_ref(), since.elapsed());
-        let finished = Event::Finished { verb: *verb, subject, act, began: *began, took, outcome };
-        // Only a beginning can fail to be reported.
-        let _ = finished.report(session);
+        Event::Finished { verb: self.verb, subject: &self.subject, outcome }.tell();
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if !self.is_finished {
-            self.tell(&match self.session.stop_cause() {
-                Some(cause) if cause != Cause::Stopping => Outcome::Failed(Failure::request(cause)),
-                Some(_) | None => Outcome::Abandoned,
-            });
+            self.tell(&Outcome::Abandoned);
         }
     }
 }

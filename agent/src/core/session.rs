@@ -1,12 +1,12 @@
 //! An authenticated connection as data: what requests may know of their session.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use lariat_base::escape::escape;
-use lariat_base::name::{JobId, KeyId, SessionId};
+use lariat_base::name::{JobId, SessionId};
 use lariat_wire::memory::{Charge, Memory};
-use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::failure::Failure;
 use tokio::sync::watch;
 use tracing::Span;
 
@@ -20,25 +20,20 @@ use crate::transport::Origin;
 pub struct Session {
     /// Identifies the session in both ends' logs.
     pub id: SessionId,
-    /// The id that the key logged in with. The keyring may give the key another one meanwhile.
-    pub login: KeyId,
     /// The key as it was at the login. Its permissions are looked up anew for each request.
     pub key: Arc<Entry>,
     /// Where the controller's bytes come from.
     pub origin: Origin,
     /// What all sessions share.
     pub agent: Arc<Agent>,
-    /// Why the session, or the request that it serves, is to end soon: because the agent stops, or because the request
-    /// is no longer permitted.
-    pub stop: watch::Sender<Option<Cause>>,
+    /// Becomes true when the session is to end soon, because the agent stops or the key was revoked.
+    pub stop: watch::Receiver<bool>,
     /// The holder to which the session's requests are charged.
     pub holder: Holder,
     /// The memory account of the key's requests.
     pub memory: Memory,
     /// The charge for the session's buffers, which its requests have made grow.
     buffers: RefCell<Charge>,
-    /// Whether the controller has been sent the end of the request.
-    pub is_answered: Cell<bool>,
     /// The span of every line that is logged on the session's thread.
     pub span: Span,
 }
@@ -47,19 +42,17 @@ impl Session {
     /// A session of `key`, which has logged in.
     pub fn new(
         id: SessionId,
-        login: KeyId,
         key: Arc<Entry>,
         origin: Origin,
         agent: &Arc<Agent>,
-        stop: watch::Sender<Option<Cause>>,
+        stop: watch::Receiver<bool>,
     ) -> Self {
         let label = escape(key.label.as_bytes());
         let span = tracing::info_span!("session", %id, key = %label, peer = %origin);
         let holder = Holder::of(&key);
         let memory = agent.budget.memory(holder);
         let buffers = RefCell::new(memory.charge());
-        let (agent, is_answered) = (Arc::clone(agent), Cell::new(false));
-        Self { id, login, key, origin, agent, stop, holder, memory, buffers, is_answered, span }
+        Self { id, key, origin, agent: Arc::clone(agent), stop, holder, memory, buffers, span }
     }
 
     /// Charges buffers of this many bytes for the rest of the session: they do not shrink.
@@ -72,48 +65,25 @@ impl Session {
     pub(super) fn present_key(&self) -> Option<Arc<Entry>> {
         match self.origin {
             Origin::Local { .. } => Some(Arc::clone(&self.key)),
-            Origin::Tcp(_) => {
-                let keyring = self.agent.keyring();
-                // A key that was replaced meanwhile is the same to what is under way; the session is asked to end.
-                keyring.entry(self.login).or_else(|| keyring.replaced(self.login)).cloned()
-            }
+            Origin::Tcp(_) => self.agent.keyring().entry(self.key.id).cloned(),
         }
-    }
-
-    /// The id under which what the key keeps on this host is known.
-    pub fn owner(&self) -> KeyId {
-        self.key.owner
     }
 
     /// The job of this id that is the key's own.
     pub fn job(&self, id: JobId) -> JobName {
-        JobName { key: self.owner(), id }
+        JobName { key: self.key.id, id }
     }
 
-    /// Why the session, or the request that it serves, is to end, if it is.
-    pub fn stop_cause(&self) -> Option<Cause> {
-        self.stop.borrow().clone()
-    }
-
-    /// Whether the session, or the request that it serves, is to end.
+    /// Whether the session is to end.
     pub fn is_stopped(&self) -> bool {
-        self.stop.borrow().is_some()
+        *self.stop.borrow()
     }
 
-    /// Waits until the session, or the request that it serves, is to end. Cancel-safe.
+    /// Waits until the session is to end. Cancel-safe.
     pub async fn stopped(&self) {
-        // The sender is this session's own.
-        let _ = self.stop.subscribe().wait_for(Option::is_some).await;
-    }
-
-    /// Ends the request that is served, unless the whole session is to end.
-    pub fn end_request(&self, cause: Cause) {
-        self.stop.send_if_modified(|stop| stop.is_none() && stop.replace(cause).is_none());
-    }
-
-    /// Lets the next request begin after [`Self::end_request`].
-    pub fn request_ended(&self) {
-        self.stop
-            .send_if_modified(|stop| stop.take_if(|cause| *cause != Cause::Stopping).is_some());
+        if self.stop.clone().wait_for(|&stop| stop).await.is_err() {
+            // The sender is gone, so no request to stop can come.
+            std::future::pending::<()>().await;
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Lists running jobs, which count against the limits of their keys.
+//! Which jobs run: what counts against what their keys may have.
 
 use std::io;
 
@@ -7,16 +7,16 @@ use super::record::State;
 use super::start::Jobs;
 
 impl Jobs {
-    /// All jobs whose supervisors are running.
+    /// All jobs whose supervisors are there.
     pub fn alive(&self) -> io::Result<Vec<JobName>> {
         let mut names = self.directories.names()?;
         names.retain(|&job| self.is_alive(job));
         Ok(names)
     }
 
-    /// Whether this job's supervisor is running.
+    /// Whether this job's supervisor is there.
     pub fn is_alive(&self, job: JobName) -> bool {
-        // A job whose record is unreadable, or whose directory is removed meanwhile, is not running.
+        // One that can't be read, or goes while we look, runs no more.
         self.directories.find(job).is_ok_and(|found| matches!(found.state, State::Alive(..)))
     }
 }

@@ -1,13 +1,13 @@
-//! A control group (version 2) for each job, where the system allows us to create one.
+//! A control group (version 2) for each job, where the system lets us make one.
 //!
-//! A supervisor creates its group while it waits for its job, so no command waits for that. The group's name is
-//! random, so it never collides with another job's. The command is born in the group and its supervisor stays
-//! outside: the command's descendants remain in the group even when their parents die, so a job can be killed
-//! completely even if its supervisor was killed, and a limit on the group's processes applies to the command
-//! alone. Without control groups, only the supervisor's process tree is known of a job.
+//! A supervisor makes its group while it waits for its job, so that nobody waits for that. The group's name is
+//! random, so that it can never be taken for another job's. The command is born in it and its supervisor stays
+//! outside: whatever the command starts remains in the group whatever becomes of its parents, so a job is ended
+//! whole even when its supervisor was killed, and a limit on the group's processes is the command's alone. Where
+//! there are no such groups, the supervisor's own tree is all that is known of a job.
 //!
-//! A supervisor holds a lock on its group's directory. An empty group without a lock is abandoned, and any
-//! sweep removes it.
+//! A supervisor holds a lock on its group's directory. An empty group without one has been left, and whoever
+//! finds it removes it.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -18,33 +18,33 @@ use std::path::{Path, PathBuf};
 use lariat_base::secret::{NoRandomness, random};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
-/// Prefix of the groups' names; [`GroupName`] follows.
+/// What the groups' names begin with; [`GroupName`] follows.
 const PREFIX: &str = "lariat-";
 
-/// The group of the supervisors, where the jobs' groups may have limits: a group that limits its children must
-/// not contain processes itself.
+/// The group of the supervisors, where the jobs' groups may have limits: a group that limits others must
+/// have no processes of its own.
 const SUPERVISORS: &str = "supervisors";
 
-/// How often creating a group is tried again after another agent removed it before it was locked.
+/// How often a group is made that another agent in the same place removes before it is locked.
 const TRIES: u32 = 3;
 
-/// A group's name: random bytes, so that no name is used twice.
+/// What a group is called: random bytes, so that no name is given out twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct GroupName(pub(super) [u8; 16]);
 
-/// The groups of one agent's jobs. They are created below the group of its supervisors.
+/// The jobs' groups of one agent: they lie in the group that its supervisors are born in.
 #[derive(Clone)]
 pub(super) struct Groups(PathBuf);
 
 /// One job's group.
 pub(super) struct Group(PathBuf);
 
-/// A supervisor's own group. Its lock keeps other processes from removing it.
+/// A supervisor's own group, which nobody else removes while this is held.
 pub(super) struct OwnGroup {
     group: Group,
-    /// Its directory, locked. `clone3` takes this descriptor to start a process in the group.
+    /// Its directory, locked. A process can be born by it.
     directory: OwnedFd,
-    /// The file that sets the limit of processes and threads, where the kernel can count them.
+    /// Its limit of processes and threads, where they can be counted.
     limit: Option<File>,
     tasks_max: Option<u32>,
 }
@@ -63,36 +63,36 @@ impl fmt::Display for GroupName {
 }
 
 impl Groups {
-    /// Groups below this process's own group, if control groups are available.
+    /// Those that lie in this process's own group, if there are such things here.
     pub(super) fn find() -> Option<Self> {
         let (own, mounts) = (read("/proc/self/cgroup")?, read("/proc/self/mountinfo")?);
         own_directory(&own, &mounts).map(Self)
     }
 
-    /// Moves this process into a child group, so that the jobs' groups can have limits. Only for a process that
-    /// is alone in its group.
+    /// Moves this process aside, so that the jobs' groups can have limits. Only where this process's group
+    /// is its own alone.
     pub(super) fn step_aside(&self) -> io::Result<()> {
         let aside = self.0.join(SUPERVISORS);
         match fs::create_dir(&aside) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        // `0` stands for the process that writes it.
+        // `0` stands for whoever writes it.
         fs::write(aside.join("cgroup.procs"), "0")?;
         fs::write(self.0.join("cgroup.subtree_control"), "+pids")
     }
 
-    /// The group of this name, which may not exist.
+    /// The group of this name, made or not.
     pub(super) fn of(&self, name: GroupName) -> Group {
         Group(self.0.join(name.to_string()))
     }
 
-    /// Creates the group of the supervisor that runs in this process.
+    /// Makes a group for the supervisor that this process is.
     pub(super) fn make(&self, name: GroupName) -> Option<OwnGroup> {
         (0..TRIES).find_map(|_| OwnGroup::make(self.of(name)).ok())
     }
 
-    /// Removes empty groups that no supervisor holds. Returns whether groups with processes remain.
+    /// Removes the groups that are empty by now and that no supervisor holds. Whether somebody is in others.
     pub(super) fn sweep(&self) -> bool {
         let mut left = false;
         for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
@@ -100,7 +100,7 @@ impl Groups {
                 let group = Group(entry.path());
                 left |= match group.open().and_then(lock) {
                     Ok(_locked) => !group.remove(),
-                    // A locked and empty group belongs to a supervisor that waits for its job.
+                    // One that is held and empty is of a supervisor that waits for its job.
                     Err(_) => !group.processes().is_empty(),
                 };
             }
@@ -116,12 +116,12 @@ impl OwnGroup {
             _ => {}
         }
         let directory = lock(group.open()?)?;
-        // The file does not exist where the kernel can't count tasks.
+        // Where tasks can't be counted, there is no such file.
         let limit = OpenOptions::new().write(true).open(group.0.join("pids.max")).ok();
         Ok(Self { group, directory, limit, tasks_max: None })
     }
 
-    /// Creates the group again after another process removed it.
+    /// Makes it again, for somebody has removed it.
     pub(super) fn renew(&mut self) -> io::Result<()> {
         let tasks_max = self.tasks_max;
         *self = Self::make(Group(self.group.0.clone()))?;
@@ -129,28 +129,29 @@ impl OwnGroup {
         Ok(())
     }
 
-    /// Limits the number of processes and threads in the group, where the kernel supports it.
+    /// Sets how many processes and threads there may be in it, where that can be limited.
     pub(super) fn limit(&mut self, tasks_max: u32) {
         self.tasks_max = Some(tasks_max);
         if let Some(file) = &mut self.limit {
-            // The command runs without a limit if this fails.
+            // Without a limit the command runs all the same.
             let _ = file.write_all(tasks_max.to_string().as_bytes());
         }
     }
 
-    /// The file that moves a process which writes `0` to it into the group.
+    /// The file that moves whoever writes `0` to it into the group.
     pub(super) fn entrance(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         Ok(rustix::fs::open(self.group.0.join("cgroup.procs"), flags, Mode::empty())?)
     }
 
+    /// The group, as it is to everybody.
     pub(super) fn group(&self) -> &Group {
         &self.group
     }
 }
 
 impl AsFd for OwnGroup {
-    /// The directory that `clone3` takes.
+    /// What a process can be born by.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
     }
@@ -162,7 +163,7 @@ impl Group {
         Ok(rustix::fs::open(&self.0, flags, Mode::empty())?)
     }
 
-    /// The processes in this group and in the groups below.
+    /// The processes in it and in the groups below.
     pub(super) fn processes(&self) -> Vec<i32> {
         let mut found = Vec::new();
         let mut directories = vec![self.0.clone()];
@@ -175,18 +176,18 @@ impl Group {
         found
     }
 
-    /// Kills every process in the group.
+    /// Ends everything in it.
     pub(super) fn kill(&self) {
-        // Linux 5.14 and newer; atomic, so no process can fork meanwhile.
+        // Linux 5.14 and newer; nothing can be born meanwhile.
         if fs::write(self.0.join("cgroup.kill"), "1").is_err() {
             for pid in self.processes() {
-                // The process may have ended by itself.
+                // It may have ended by itself.
                 let _ = super::raw::kill(pid, nix::libc::SIGKILL.unsigned_abs().to_le_bytes()[0]);
             }
         }
     }
 
-    /// Removes the group unless it contains processes. Returns whether it is gone.
+    /// Removes it, unless somebody is in it. Whether it is gone.
     pub(super) fn remove(&self) -> bool {
         match fs::remove_dir(&self.0) {
             Err(error) => error.kind() == io::ErrorKind::NotFound,
@@ -195,7 +196,7 @@ impl Group {
     }
 }
 
-/// Locks a group's directory, or fails if another process holds the lock.
+/// Locks a group's directory, unless somebody else holds it.
 fn lock(directory: OwnedFd) -> io::Result<OwnedFd> {
     flock(&directory, FlockOperation::NonBlockingLockExclusive)?;
     Ok(directory)
@@ -205,7 +206,7 @@ fn read(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
-/// The directory of a process's own group, from its `cgroup` and `mountinfo` files (proc(5), cgroups(7)).
+/// The directory of a process's own group, of its `cgroup` and `mountinfo` files (proc(5), cgroups(7)).
 fn own_directory(cgroup: &str, mountinfo: &str) -> Option<PathBuf> {
     let path = cgroup.lines().find_map(|line| line.strip_prefix("0::"))?;
     let (root, mount) = mountinfo.lines().find_map(|line| {
@@ -215,7 +216,7 @@ fn own_directory(cgroup: &str, mountinfo: &str) -> Option<PathBuf> {
         kind.starts_with("cgroup2 ").then_some(found)
     })?;
     let below = Path::new(path).strip_prefix(root).ok()?;
-    // Special characters are escaped as octal numbers there; no system mounts cgroups at such a path.
+    // Spaces and the like are written as octal numbers there; no system mounts it at such a place.
     (!mount.contains('\\')).then(|| Path::new(mount).join(below))
 }
 
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_removes_unlocked_empty_groups() {
+    fn a_sweep_removes_what_nobody_holds_and_nobody_is_in() {
         let dir = tempfile::tempdir().unwrap();
         let groups = Groups(dir.path().to_owned());
         let [held, left, lived_in] = [1, 2, 3].map(|name| GroupName([name; 16]));

@@ -1,12 +1,12 @@
-//! The protocol between the agent and a supervisor, over a unix socket.
+//! What the agent and a supervisor say to each other over their unix socket.
 //!
-//! A frame is an 8-byte header (length u32, word u16, zero u16, little-endian), then the payload. The command's
-//! output is not sent in frames: the supervisor announces how far it reaches and passes the descriptor of the
-//! file that contains it.
+//! A frame is an 8-byte header (length u32, word u16, zero u16, little-endian), then the payload. The
+//! output's bytes do not pass here: the supervisor says how far they reach and hands over the file that they
+//! are in.
 //!
-//! Invariant: a supervisor outlives upgrades, so it may be older or newer than the agent that connects to it.
-//! Words are added and never change their number, and both ends skip words that they do not know. A word's
-//! payload only grows at its end ([`super::words`]). So everything that both versions know keeps working.
+//! Invariant: a supervisor may be older or newer than the agent that talks to it, since it outlives upgrades.
+//! Words are added and never change their number; an end passes over a word that it does not know. What a
+//! word carries grows at its end only ([`super::words`]). So everything that both know works.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -22,9 +22,9 @@ use super::words::{Exit, NotStarted, Offsets, Run, Size, StdinTaken};
 use crate::user::Credentials;
 
 /// The words that this code knows, and what they carry.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 3;
 
-/// Most descriptors in one message.
+/// Most descriptors that come with one message.
 pub(super) const FDS: usize = 2;
 
 /// Most bytes of stdin in one frame, so that a supervisor needs no larger buffer.
@@ -33,7 +33,7 @@ pub const STDIN_FRAME: usize = 64 * 1024;
 /// The number of the word that carries stdin: a `u64` offset, then the bytes themselves.
 pub(super) const STDIN: u16 = 2;
 
-/// The first message to a supervisor; the descriptors of the job's directory and of its record come with it.
+/// The first thing that a supervisor is told; the job's directory and its record come with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begin {
     /// The agent's [`VERSION`].
@@ -44,17 +44,15 @@ pub struct Begin {
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
     /// The user's home.
     pub home: Vec<u8>,
-    /// The user the command runs as, if not the agent's own.
+    /// Whom the command runs as, if not as the agent's own user.
     pub become_user: Option<Credentials>,
-    /// Bytes of each output stream to keep, if the job is detached.
+    /// Bytes of each output stream that are kept, if the job is detached.
     pub log_limit: u64,
-    /// Most processes and threads of the job at a time, where the kernel can count them.
+    /// Most processes and threads of the job at a time, where they can be counted.
     pub tasks_max: u32,
-    /// The program's path, if it has been looked up already.
-    pub program: Option<Vec<u8>>,
 }
 
-/// A signal for the job. Signals with the same random bytes are sent once, unless the bytes are all zero.
+/// A signal for the job. One with the same random bytes is sent once, unless they are all zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signal {
     /// The host's number for it.
@@ -63,26 +61,26 @@ pub struct Signal {
     pub once: [u8; 16],
 }
 
-/// The job's state, for an agent that connects to a running supervisor.
+/// How a job stands when another agent comes to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// The supervisor's [`VERSION`].
     pub version: u16,
-    /// Which output can be read.
+    /// How far the output has come.
     pub range: OutputRange,
 }
 
-/// The range of a job's output that can be read.
+/// How far a job's output has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputRange {
-    /// Everything before these offsets was acknowledged and dropped.
+    /// Everything before this was forgotten.
     pub from: Offsets,
-    /// Offsets behind the last byte that was written.
+    /// Everything before this has come.
     pub upto: Offsets,
 }
 
 impl OutputRange {
-    /// Whether output can be read from these offsets on.
+    /// Whether output can be given from these offsets on.
     pub fn has(&self, offsets: Offsets) -> bool {
         let within = |from, offset, upto| (from..=upto).contains(&offset);
         within(self.from.stdout, offsets.stdout, self.upto.stdout)
@@ -90,7 +88,7 @@ impl OutputRange {
     }
 }
 
-/// Announces the file that contains a stream's tail; its descriptor comes with the message.
+/// A stream's tail is in the file that comes with this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpoolFile {
     /// Which stream.
@@ -99,11 +97,11 @@ pub struct SpoolFile {
     pub capacity: u64,
 }
 
-/// The messages of one end.
+/// What one end says to the other.
 pub trait Vocabulary: Sized {
     /// The word's number and its payload.
     fn encode(&self) -> Result<(u16, Vec<u8>), CodecError>;
-    /// Decodes a word, or returns `None` if this version does not know it.
+    /// Reads a word; `None` if this version does not know it.
     fn decode(word: u16, payload: &[u8]) -> Result<Option<Self>, CodecError>;
 }
 
@@ -133,73 +131,72 @@ macro_rules! words {
 }
 
 words! {
-    /// Messages from an agent. Word 2, which carries stdin, is not listed.
+    /// What an agent says. Word 2 carries stdin.
     ToSupervisor {
-        /// Run this command. Only the first agent sends it, and once.
+        /// Run this. Only the first agent says it, and once.
         Begin(Box<Begin>) = 1,
-        /// Output up to these offsets can be dropped.
+        /// Output that may be forgotten.
         Ack(Offsets) = 3,
-        /// Stdin has ended, with this total length.
+        /// Stdin is at its end; its whole length.
         StdinEnd(u64) = 4,
         /// A signal for the job.
         Signal(Signal) = 5,
-        /// The controller has received everything: nothing needs to be kept.
+        /// Everything has reached the controller: there is nothing left to keep.
         Release(()) = 6,
-        /// This agent's session follows the job: it replaces the session that did before, acknowledges output
-        /// and sends stdin. The agent that started the job need not send this. Other agents only observe the
-        /// job, or send signals.
+        /// This is the one agent that the job's controller is with: from here on it counts, and no other. The
+        /// agent that started the job need not say it. Others only listen, or send a signal.
         Follow(()) = 7,
-        /// The job's terminal was resized.
+        /// The job's terminal has another size.
         Resize(Size) = 8,
     }
 }
 
 words! {
-    /// Messages from a supervisor. A new agent receives everything that still matters again.
+    /// What a supervisor says. A new agent is told again all that still matters.
     ToAgent {
-        /// The first message to an agent that did not start the job, whether it follows the job or not.
+        /// The first thing that an agent is told that did not start the job, whether it follows or not.
         Hello(Hello) = 1,
-        /// The command runs, with this process id.
+        /// The command runs, as this process.
         Started(u32) = 2,
-        /// The command can't be started, and why. The supervisor then exits.
+        /// It can't be started, and why; the supervisor leaves.
         NotStarted(NotStarted) = 3,
-        /// A stream's tail moved to another file.
+        /// A stream's tail is in another file.
         Spool(SpoolFile) = 4,
-        /// The end of each output stream.
+        /// How far each stream reaches.
         Output(Offsets) = 5,
-        /// How much of stdin the command has read.
+        /// How much of stdin the command has taken.
         StdinTaken(StdinTaken) = 6,
         /// The command has ended.
         Exit(Exit) = 7,
-        /// Another session follows the job now. This is the last message.
+        /// Another agent has taken its place; nothing more comes.
         Replaced(()) = 8,
     }
 }
 
-/// Why communication with a supervisor failed.
+/// Why a conversation can't go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
     /// The socket failed.
     #[error("the supervisor's socket failed: {0}")]
     Io(#[from] io::Error),
-    /// The other end closed the connection.
+    /// The other end is gone.
     #[error("the other end is gone")]
     Gone,
-    /// The received bytes are not a frame.
+    /// What came is no frame.
     #[error("malformed frame")]
     Malformed,
-    /// The frame's payload can't be decoded.
+    /// What came is no message.
     #[error(transparent)]
     Codec(#[from] CodecError),
 }
 
-/// Encodes a message as a frame.
+/// A message's frame.
 pub fn message(message: &impl Vocabulary) -> Result<Vec<u8>, CodecError> {
     let (word, payload) = message.encode()?;
     Ok([&header(word, payload.len())[..], &payload].concat())
 }
 
-/// The header of a frame with up to [`STDIN_FRAME`] bytes of stdin.
+/// What precedes up to [`STDIN_FRAME`] bytes of stdin.
 pub fn stdin_header(offset: u64, len: usize) -> [u8; HEADER_LEN + 8] {
     let mut bytes = [0; HEADER_LEN + 8];
     bytes[..HEADER_LEN].copy_from_slice(&header(STDIN, len + 8));
@@ -215,7 +212,7 @@ fn header(word: u16, len: usize) -> [u8; HEADER_LEN] {
     bytes
 }
 
-/// Sends bytes once; the descriptors are attached to the first byte.
+/// Sends bytes, with descriptors that belong to their first one.
 pub fn send(
     socket: BorrowedFd<'_>,
     parts: &[IoSlice<'_>],
@@ -230,7 +227,7 @@ pub fn send(
     Ok(rustix::net::sendmsg(socket, parts, &mut control, flags | SendFlags::NOSIGNAL)?)
 }
 
-/// Sends all of a message, blocking if necessary.
+/// Sends all of a message, waiting where it must.
 pub fn send_all(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut sent = send(socket.as_fd(), &[IoSlice::new(bytes)], fds, SendFlags::empty())?;
     while sent < bytes.len() {
@@ -251,7 +248,7 @@ mod tests {
         assert_eq!(hex::encode(message(said).unwrap()), bytes.replace(' ', ""), "{said:?}");
         let (word, payload) = said.encode().unwrap();
         assert_eq!(V::decode(word, &payload).unwrap().as_ref(), Some(said));
-        // A newer version may append fields.
+        // One of a newer version has more behind it.
         let newer = [&payload[..], &[9; 5]].concat();
         assert_eq!(V::decode(word, &newer).unwrap().as_ref(), Some(said));
     }
@@ -278,15 +275,13 @@ mod tests {
             become_user: Some(Credentials { uid: 1, gid: 2, groups: vec![2] }),
             log_limit: 7,
             tasks_max: 8,
-            program: Some(b"/x".to_vec()),
         };
         check(
             &ToSupervisor::Begin(Box::new(begin)),
-            "a0000000 0100 0000 0400 1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d 00000000 0400000000000000 74727565 \
+            "95000000 0100 0000 0300 1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d 00000000 0400000000000000 74727565 \
              00 0100000000000000 0100000000000000 41 0100000000000000 31 02000000 0500000000000000 \
              787465726d 1800 5000 01 0500000000000000 0600000000000000 0000000000000000 \
-             0100000000000000 2f 01 01000000 02000000 0100000000000000 02000000 0700000000000000 08000000 \
-             01 0200000000000000 2f78",
+             0100000000000000 2f 01 01000000 02000000 0100000000000000 02000000 0700000000000000 08000000",
         );
         let offsets = Offsets { stdout: 1, stderr: 2 };
         check(&ToSupervisor::Ack(offsets), "10000000 0300 0000 0100000000000000 0200000000000000");
@@ -326,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_fields_are_zero_and_newer_words_are_skipped() {
+    fn what_an_older_version_did_not_say_reads_as_zero_and_a_newer_word_is_passed_over() {
         let older = ToAgent::decode(6, &7_u64.to_le_bytes()).unwrap();
         assert_eq!(older, Some(ToAgent::StdinTaken(StdinTaken { upto: 7, closed: false })));
         assert_eq!(ToAgent::decode(99, b"whatever").unwrap(), None);

@@ -1,7 +1,8 @@
-//! An agent's connection to one supervisor.
+//! An agent's conversation with one supervisor.
 //!
-//! It has two halves for concurrent use: [`Events`] receives the job's state and reads its output, [`Commands`]
-//! sends what the controller requests. Dropping both leaves the job; it continues for its grace time.
+//! Two halves that are used side by side: [`Events`] hears what became of the job and reads its output,
+//! [`Commands`] passes on what the controller says. Dropping both is all it takes to leave; the job goes
+//! on for its grace time.
 
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
@@ -21,38 +22,38 @@ use super::inbox::Inbox;
 use super::spool_file::SpoolReader;
 use super::stream::Stream;
 
-/// A change of a job's state.
+/// What became of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The command runs.
+    /// Its command runs.
     Started(Started),
-    /// The command was not started, and why.
+    /// It was not started, and why.
     Failed(Failure),
-    /// The end of each output stream.
+    /// Its output reaches this far.
     Output(Ack),
-    /// The command has read this much of its stdin.
+    /// The command has taken this much of its stdin.
     StdinTaken(StdinTaken),
-    /// The command has ended.
+    /// It has ended.
     Exit(Exit),
-    /// The range of its output: the first event of a job that another session started.
+    /// How far its output has come: the first thing to hear of a job that somebody else started.
     OutputRange(OutputRange),
-    /// Another session follows the job now.
+    /// Another conversation has taken this one's place.
     Replaced,
 }
 
-/// Receives messages from a supervisor.
+/// Hears what a supervisor says.
 pub struct Events {
     socket: Arc<UnixStream>,
     inbox: Inbox,
     spools: [Option<SpoolReader>; 2],
 }
 
-/// Sends messages to a supervisor.
+/// Talks to a supervisor.
 pub struct Commands {
     socket: Arc<UnixStream>,
 }
 
-/// Splits a connection into both halves. Requires a tokio runtime.
+/// Both halves of a conversation. Needs a tokio runtime around it.
 pub(super) fn halves(socket: StdStream) -> io::Result<(Events, Commands)> {
     socket.set_nonblocking(true)?;
     let socket = Arc::new(UnixStream::from_std(socket)?);
@@ -62,7 +63,7 @@ pub(super) fn halves(socket: StdStream) -> io::Result<(Events, Commands)> {
 }
 
 impl Events {
-    /// Receives the next event. Cancel-safe.
+    /// The next thing that the supervisor says. Cancelling it loses nothing.
     pub async fn next(&mut self) -> Result<Event, ChannelError> {
         loop {
             if let Some(event) = self.heard()? {
@@ -76,10 +77,10 @@ impl Events {
         }
     }
 
-    /// The next event that was already received.
+    /// What was received and not told yet.
     fn heard(&mut self) -> Result<Option<Event>, ChannelError> {
         while let Some(frame) = self.inbox.frame()? {
-            // This version can do without words that it does not know.
+            // A word of a newer version is about something that this one does without.
             let Some(word) = frame.message()? else { continue };
             return Ok(Some(match word {
                 ToAgent::Started(pid) => Event::Started(Started { pid }),
@@ -100,8 +101,8 @@ impl Events {
         Ok(None)
     }
 
-    /// Reads output from offset `from` up to `upto`, which the supervisor must have announced. Returns fewer
-    /// bytes when the buffer is full or the spool wraps.
+    /// Reads output from offset `from` on, up to `upto`, which the supervisor must have announced.
+    /// Fewer bytes come when the buffer is full or the spool wraps.
     pub fn read(
         &self,
         stream: Stream,
@@ -115,12 +116,12 @@ impl Events {
 }
 
 impl Commands {
-    /// Sends a message. Must not be cancelled or called concurrently.
+    /// Says something. Must not be cancelled, nor called twice at once.
     pub async fn say(&self, message: &ToSupervisor) -> Result<(), ChannelError> {
         self.send(&[], &channel::message(message)?).await
     }
 
-    /// Sends bytes of stdin. Must not be cancelled or called concurrently.
+    /// Passes on bytes of stdin. Must not be cancelled, nor called twice at once.
     pub async fn stdin(&self, offset: u64, bytes: &[u8]) -> Result<(), ChannelError> {
         let mut offset = offset;
         for piece in bytes.chunks(STDIN_FRAME) {
@@ -130,7 +131,7 @@ impl Commands {
         Ok(())
     }
 
-    /// Closes the sending direction; the supervisor closes the connection once it has read everything.
+    /// Says nothing more; the supervisor hangs up once it has heard everything.
     pub fn finish(&self) -> Result<(), ChannelError> {
         Ok(rustix::net::shutdown(&*self.socket, Shutdown::Write).map_err(io::Error::from)?)
     }

@@ -1,16 +1,15 @@
-//! A job's directory, `STATE/jobs/KEY-ID`, and its files:
+//! A job's directory, `STATE/jobs/KEY-ID`, and what is in it:
 //!
-//! - `record`: which key the job belongs to and what it runs; a mark before its command is started; its exit,
-//!   unless a controller received it. The supervisor holds a lock on it while it runs.
+//! - `record`: whose job it is and what it runs; that its command was about to be started; its end, when its
+//!   controller was not there then. Locked as long as its supervisor watches over it.
 //! - `socket`: where the supervisor listens.
 //! - `stdout`, `stderr`: the tails of its output, when they do not fit in memory.
 //! - `stdout.N`, `stderr.N`: the output of a detached job ([`super::log`]).
 //!
-//! Invariants: a directory with a job's name always contains its record, because it is created under a
-//! temporary name and renamed; it exists before the command is started, so a job without a directory never ran.
-//! An unlocked record without an exit belongs to a supervisor that died, alone or with the host. If such a
-//! record is of this boot and lacks the mark that precedes the command's start, the command never ran and the
-//! id is free.
+//! Invariants: a directory under a job's name always has its record, for it is made under another name
+//! first and renamed; it is there before the command is started, so an id that has none never ran. An
+//! unlocked record without an end is of a supervisor that died, with the host or without. One of this boot
+//! that does not even say that the command was about to be started never ran, and its id is free.
 
 mod sweep;
 
@@ -35,38 +34,38 @@ pub(super) use sweep::Keep;
 const RECORD: &str = "record";
 const SOCKET: &str = "socket";
 
-/// Stands for the key of a job whose record is unreadable.
+/// Stands for the key of a job whose record can't be read.
 const NOBODY: KeyId = KeyId([0; 16]);
 
-/// Prefix of directories that are being created.
+/// Directories that are not finished, or no more, begin with this.
 const UNFINISHED: &str = ".new-";
 
-/// A job's directory that was just created.
+/// A job's directory that was just made.
 pub(super) struct NewDirectory {
     pub(super) directory: File,
-    /// Locked; the lock lasts until every copy of this descriptor is closed.
+    /// Locked; the lock goes on in whoever gets this descriptor.
     pub(super) record: File,
 }
 
-/// A job's directory that existed.
+/// A job's directory that was there.
 pub(super) struct OldDirectory {
     pub(super) directory: File,
     pub(super) record: Record,
     pub(super) state: State,
-    /// When its record was last written to.
-    pub(super) modified_at: Option<SystemTime>,
+    /// When its record was written to last.
+    pub(super) heard_of: Option<SystemTime>,
 }
 
-/// The directories of all jobs.
+/// All jobs' directories.
 pub(super) struct Directories {
     root: PathBuf,
-    /// The host's current boot.
+    /// The host's boot.
     boot: BootId,
 }
 
 impl Directories {
-    /// Creates the jobs' root directory, if it does not exist, and removes unfinished directories. Directories
-    /// that earlier versions named by the job's id alone are renamed.
+    /// Makes the directory of directories, if it is not there, and clears away what was never finished.
+    /// Directories that an earlier version has named by their jobs' ids alone get their names.
     pub(super) fn open(state: &Path, boot: BootId) -> io::Result<Self> {
         let root = state.join("jobs");
         DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
@@ -78,7 +77,7 @@ impl Directories {
                 let _ = fs::remove_dir_all(entry.path());
             } else if let Ok(id) = name.parse() {
                 let name = JobName { key: key_of(&entry.path()), id };
-                // A supervisor that runs in it holds it open, and does not need its name.
+                // A supervisor that is in it has it open, and needs no name.
                 let _ = fs::rename(entry.path(), root.join(name.to_string()));
             }
         }
@@ -89,9 +88,9 @@ impl Directories {
         self.root.join(job.to_string())
     }
 
-    /// Creates a job's directory. Fails with [`io::ErrorKind::AlreadyExists`] if the job exists.
+    /// Makes a job's directory. One that is there is [`io::ErrorKind::AlreadyExists`].
     pub(super) fn create(&self, job: JobName, record: &Record) -> io::Result<NewDirectory> {
-        // Two sessions may create the same job at the same time.
+        // Two sessions may ask for the same job at the same time.
         let unique = format!("{UNFINISHED}{job}-{:?}", std::thread::current().id());
         let new = self.root.join(unique);
         DirBuilder::new().mode(0o700).create(&new)?;
@@ -108,11 +107,10 @@ impl Directories {
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(new.join(RECORD))?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         record.write(&file)?;
-        // `rename` does not replace a directory that contains a record.
+        // A directory with a record in it can't be replaced by another.
         let mut renamed = fs::rename(new, self.path(job));
         if is_taken(&renamed) {
-            // Holds the old record's lock until the new directory is in place, so two requests can't both use
-            // the free id.
+            // Locked until ours stands in its place, so that two requests can't both take it for free.
             let _never_began = self.remove_unbegun(job)?;
             renamed = fs::rename(new, self.path(job));
         }
@@ -122,8 +120,8 @@ impl Directories {
         renamed.map(|()| NewDirectory { directory, record: file })
     }
 
-    /// Removes a job that never ran. Returns its locked record, or fails with [`io::ErrorKind::AlreadyExists`]
-    /// if the job may have run.
+    /// Removes a job that never ran. Its record, which is locked, or [`io::ErrorKind::AlreadyExists`] if it
+    /// may have run.
     fn remove_unbegun(&self, job: JobName) -> io::Result<File> {
         let taken = || io::Error::from(io::ErrorKind::AlreadyExists);
         let path = self.path(job).join(RECORD);
@@ -142,7 +140,7 @@ impl Directories {
         match exit {
             Some(exit) if record.detached || !alive => State::Over(exit),
             exit if alive => State::Alive(exit),
-            // After a crash of the host, later parts of the record may be lost.
+            // After a crash of the host, what the record does not say may have been lost with it.
             _ if !began && record.boot == self.boot => State::NeverBegan,
             _ => State::Dead,
         }
@@ -152,19 +150,19 @@ impl Directories {
     pub(super) fn find(&self, job: JobName) -> io::Result<OldDirectory> {
         let directory = File::open(self.path(job))?;
         let file = File::open(self.path(job).join(RECORD))?;
-        // The lock is tested first: once it is free, the record no longer changes. Its exit is the last thing
-        // that a supervisor writes.
+        // Looked at first: once it is unlocked, nobody writes any more. An end is the last thing that
+        // a supervisor writes.
         let alive = match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
             Err(Errno::WOULDBLOCK) => true,
             result => result.map(|()| false)?,
         };
         let (record, progress) = Record::read(&file)?;
         let state = self.state(&record, progress, alive);
-        let modified_at = file.metadata()?.modified().ok();
-        Ok(OldDirectory { directory, record, state, modified_at })
+        let heard_of = file.metadata()?.modified().ok();
+        Ok(OldDirectory { directory, record, state, heard_of })
     }
 
-    /// The names of all jobs, in no particular order.
+    /// The names of all jobs, in no order.
     pub(super) fn names(&self) -> io::Result<Vec<JobName>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.root)? {
@@ -173,7 +171,7 @@ impl Directories {
         Ok(names)
     }
 
-    /// Removes a job's directory.
+    /// Forgets a job.
     pub(super) fn remove(&self, job: JobName) -> io::Result<()> {
         let path = self.path(job);
         for name in [RECORD, SOCKET, Stream::Stdout.name(), Stream::Stderr.name()] {
@@ -186,7 +184,8 @@ impl Directories {
     }
 }
 
-/// The key in a directory's record, or [`NOBODY`] if the record is unreadable, as after a crash of the host.
+/// Whose job a directory is of, as its record says. One that can't be read, as after a crash of the host, is
+/// nobody's.
 fn key_of(directory: &Path) -> KeyId {
     let read = File::open(directory.join(RECORD)).and_then(|file| Record::read(&file));
     read.map_or(NOBODY, |(record, _)| record.key)
@@ -213,7 +212,7 @@ pub(super) fn connect(directory: BorrowedFd<'_>) -> io::Result<UnixStream> {
     UnixStream::connect(socket_in(directory))
 }
 
-/// A path that is short enough for a socket address, however deep the directory is.
+/// Short enough for a socket's name, however deep the directory is.
 fn socket_in(directory: BorrowedFd<'_>) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd()))
 }

@@ -1,4 +1,5 @@
-//! Finds existing jobs for the key that they belong to. Other keys can't tell that they exist.
+//! Jobs that were started before, found for the key that they belong to. To any other key they are as
+//! if they were not there.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,35 +16,35 @@ use super::name::JobName;
 use super::record::{Record, State};
 use super::start::{Jobs, StartError};
 
-/// How often to retry connecting to a supervisor that does not listen yet, and for how long.
+/// How often a supervisor is looked for that does not listen yet, and how long.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const LOOK_FOR: Duration = Duration::from_secs(5);
 
 /// A job that was found.
 pub struct Found {
-    /// The job's name.
+    /// Which it is.
     pub name: JobName,
-    /// The job's record.
+    /// What was written down of it.
     pub record: Record,
-    /// The job's directory, which contains its output if it is detached.
+    /// Its directory, with its output if it is detached.
     pub directory: OwnedFd,
-    /// The job's status.
+    /// What has become of it.
     pub status: JobStatus,
 }
 
-/// The status of a job that was found.
+/// What has become of a job that was found.
 pub enum JobStatus {
-    /// It runs. The supervisor sends its current state again. A session that does not send `Follow` only
-    /// observes the job.
+    /// It is there, and tells everything again that still matters. Who does not say that it follows
+    /// only listens.
     Alive(Events, Commands, OutputRange),
-    /// It ended, and its exit is in the record.
+    /// It ended, and nobody came for it in time, or need come.
     Over(exec::Exit),
-    /// It died with its supervisor or with the host.
+    /// It died with its supervisor, or with the host.
     Dead,
 }
 
 impl Jobs {
-    /// Finds a job, only of this key if one is given. Requires a tokio runtime.
+    /// Finds a job, of this key alone if one is given. Needs a tokio runtime around it.
     pub async fn find(&self, key: Option<KeyId>, id: JobId) -> Result<Option<Found>, StartError> {
         let name = match key {
             Some(key) => JobName { key, id },
@@ -65,7 +66,7 @@ impl Jobs {
                 State::NeverBegan => return Ok(None),
                 State::Alive(_) => match listen(directory.as_fd()).await {
                     Ok((events, commands, range)) => JobStatus::Alive(events, commands, range),
-                    // The supervisor does not listen yet, or has stopped listening.
+                    // It does not listen yet, or no more.
                     Err(_) if began.elapsed() < LOOK_FOR => {
                         tokio::time::sleep(LOOK_AGAIN).await;
                         continue;
@@ -77,8 +78,8 @@ impl Jobs {
         }
     }
 
-    /// The job with this id, of any key. Another key may have copied the id, so a running job comes before one
-    /// that ended, and an older job before a newer one.
+    /// The job of this id, whoever's it is. Of several the first one that runs: one that came later may have its
+    /// id from the first.
     fn of_any_key(&self, id: JobId) -> io::Result<Option<JobName>> {
         let mut names = self.directories.names()?;
         names.retain(|name| name.id == id);
@@ -88,7 +89,7 @@ impl Jobs {
             .min_by_key(|name| (!self.is_alive(*name), began(name).unwrap_or(u64::MAX))))
     }
 
-    /// All jobs whose ids begin with these digits, only of this key if one is given, the oldest first.
+    /// All jobs whose ids begin with these digits, of this key alone if one is given, the oldest first.
     pub fn list(&self, key: Option<KeyId>, prefix: &str) -> io::Result<Vec<job::Job>> {
         let mut jobs = Vec::new();
         for job in self.directories.names()? {
@@ -100,7 +101,7 @@ impl Jobs {
                 Ok(found) if found.state != State::NeverBegan => {
                     jobs.push(self.listed(job.id, found));
                 }
-                // The job was removed meanwhile, or a crash of the host destroyed its record.
+                // It goes while we look, or the host's crash has left nothing of it.
                 Ok(_) | Err(_) => {}
             }
         }
@@ -109,12 +110,12 @@ impl Jobs {
     }
 
     fn listed(&self, job: JobId, found: OldDirectory) -> job::Job {
-        let OldDirectory { record, state, modified_at, .. } = found;
+        let OldDirectory { record, state, heard_of, .. } = found;
         let (state, ended_ms) = match state {
             State::Alive(None) => (job::State::Running, None),
-            // The supervisor last writes to the record when the command has ended.
+            // It was written to last when the command had ended.
             State::Alive(Some(exit)) | State::Over(exit) => {
-                (job::State::Ended(exit.end.into()), modified_at.map(milliseconds))
+                (job::State::Ended(exit.end.into()), heard_of.map(milliseconds))
             }
             State::Dead | State::NeverBegan => (self.died(&record), None),
         };
@@ -122,7 +123,7 @@ impl Jobs {
         job::Job { job, key, detached, began_ms, ended_ms, user, command, state }
     }
 
-    /// The state of a job whose supervisor has disconnected.
+    /// What has become of a job whose supervisor was there and has gone.
     pub fn left_behind(&self, job: JobName) -> io::Result<job::State> {
         let OldDirectory { record, state, .. } = self.directories.find(job)?;
         Ok(match state {
@@ -131,13 +132,13 @@ impl Jobs {
         })
     }
 
-    /// The state of a job that died.
+    /// What is to be said of a job that died.
     pub fn died(&self, record: &Record) -> job::State {
         job::State::Died { with_host: record.boot != self.settings.boot }
     }
 }
 
-/// Connects to a supervisor and receives the range of its job's output.
+/// Connects to a supervisor and hears how its job stands.
 async fn listen(
     directory: std::os::fd::BorrowedFd<'_>,
 ) -> Result<(Events, Commands, OutputRange), ChannelError> {

@@ -1,4 +1,4 @@
-//! Fuzzing entry points for what arrives over a supervisor's socket.
+//! Entries for fuzzers to what comes over a supervisor's socket.
 
 use std::os::fd::AsFd;
 
@@ -7,10 +7,10 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use super::channel::{ToAgent, ToSupervisor};
 use super::inbox::Inbox;
 
-/// Receives frames: `bytes` arrive in pieces whose length the first byte determines.
+/// Receives frames: `bytes` come in pieces whose length the first one says.
 ///
 /// # Panics
-/// If the inbox retains bytes that are neither a frame nor the beginning of one.
+/// When something is left that is neither taken as a frame nor the beginning of one.
 pub fn inbox(bytes: &[u8]) {
     let Some((&piece, bytes)) = bytes.split_first() else { return };
     let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);

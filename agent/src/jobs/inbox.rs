@@ -1,6 +1,6 @@
-//! Received and unprocessed bytes of a socket between the agent and a supervisor.
+//! What has come over a socket between the agent and a supervisor and was not looked at yet.
 //!
-//! Invariant: a frame's length is checked before memory is allocated for it.
+//! Invariant: a frame's length is checked before room is made for it.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
@@ -13,10 +13,10 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
 use super::channel::{ChannelError, FDS, Vocabulary};
 
-/// The buffer's initial size, in bytes.
+/// Bytes that an inbox has room for before a larger frame comes.
 const READ: usize = 4 * 1024;
 
-/// Received and unprocessed bytes and descriptors.
+/// What has come and was not looked at yet: bytes and descriptors.
 #[derive(Default)]
 pub(super) struct Inbox {
     buffer: Vec<u8>,
@@ -27,19 +27,19 @@ pub(super) struct Inbox {
 
 /// One frame of an [`Inbox`].
 pub(super) struct Frame<'a> {
-    /// The number of the payload's word.
+    /// The number of the word that the payload is of.
     pub(super) word: u16,
     /// The payload.
     pub(super) payload: &'a [u8],
 }
 
 impl Frame<'_> {
-    /// Decodes the message, or returns `None` if this version does not know the word.
+    /// Decodes a message; `None` if this version does not know the word.
     pub(super) fn message<V: Vocabulary>(&self) -> Result<Option<V>, ChannelError> {
         Ok(V::decode(self.word, self.payload)?)
     }
 
-    /// The offset and the bytes of a stdin frame.
+    /// The offset and bytes of a piece of stdin.
     pub(super) fn stdin(&self) -> Result<(u64, &[u8]), ChannelError> {
         let (offset, bytes) = self.payload.split_first_chunk().ok_or(ChannelError::Malformed)?;
         Ok((u64::from_le_bytes(*offset), bytes))
@@ -47,8 +47,8 @@ impl Frame<'_> {
 }
 
 impl Inbox {
-    /// Receives once from a socket. Returns 0 at the end; with `DONTWAIT`, fails with
-    /// [`io::ErrorKind::WouldBlock`] if nothing is available.
+    /// Receives once from a socket. An end is [`ChannelError::Gone`]; nothing there, when asked not to
+    /// wait, is [`io::ErrorKind::WouldBlock`].
     pub(super) fn receive(
         &mut self,
         socket: BorrowedFd<'_>,
@@ -69,7 +69,7 @@ impl Inbox {
         Ok(came.bytes)
     }
 
-    /// The next complete frame, or `None` when more must be received first.
+    /// The next whole frame, or `None` when more must be received first.
     pub(super) fn frame(&mut self) -> Result<Option<Frame<'_>>, ChannelError> {
         let Some((word, len)) = self.peek()? else { return Ok(None) };
         let from = self.start + HEADER_LEN;
@@ -80,12 +80,12 @@ impl Inbox {
         Ok(Some(Frame { word, payload: &self.buffer[from..from + len] }))
     }
 
-    /// The next received descriptor.
+    /// The next descriptor that came with a frame.
     pub(super) fn fd(&mut self) -> Option<OwnedFd> {
         self.fds.pop_front()
     }
 
-    /// Releases the memory that a large frame has taken.
+    /// Gives back the room that a large frame has taken.
     pub(super) fn shrink(&mut self) {
         if self.start == self.end {
             *self = Self { fds: std::mem::take(&mut self.fds), ..Self::default() };
@@ -104,7 +104,7 @@ impl Inbox {
         Ok(Some((u16::from_le_bytes([w0, w1]), len)))
     }
 
-    /// Moves unprocessed bytes to the front, and makes room for the current frame.
+    /// Moves what is left to the front, and makes room for the frame that has begun.
     fn make_room(&mut self) {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_frames_are_errors() {
+    fn what_is_no_frame_is_an_error() {
         for bytes in [[0, 0, 0, 0, 1, 0, 1, 0], [255; 8]] {
             let mut inbox = Inbox { buffer: bytes.to_vec(), end: 8, ..Inbox::default() };
             assert!(inbox.frame().is_err());

@@ -1,11 +1,11 @@
-//! The output of a detached job: the newest bytes of one stream, in files of the job's directory.
+//! The output of a detached job: one stream's newest bytes, in files of the job's directory.
 //!
-//! A stream is split into segments; `stdout.N` begins at byte N. When a segment is full the next one is
-//! created, and the oldest is removed when all of them together would exceed the limit. Readers
-//! ([`super::log_reader`]) only need the files, also after the job and its supervisor have ended.
+//! A stream is cut into segments, `stdout.N` from its byte N on. A full one is left behind for the
+//! next, and the oldest goes when all of them together would be more than the limit. Readers
+//! ([`super::log_reader`]) need nobody's help, also when the job and its supervisor are gone.
 //!
-//! Invariant: a byte in a segment is never overwritten, and the job never blocks: output that does not fit on
-//! the disk is lost, which shows in the next segment's name.
+//! Invariant: a byte in a segment is never overwritten, and the job is never held up: output for which
+//! the disk has no room is lost, which the next segment's name shows.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,10 +18,10 @@ use rustix::pipe::SpliceFlags;
 use super::spool::Filled;
 use super::stream::Stream;
 
-/// The number of segments in a full log.
+/// How many segments a full log has.
 const SEGMENTS: u64 = 8;
 
-/// Bytes that are discarded at once when they can't be stored.
+/// Bytes that are thrown away at once when they can't be kept.
 const LOST: usize = 16 * 1024;
 
 /// The supervisor's side of a log.
@@ -42,12 +42,12 @@ impl Log {
         Self { stream, segment, begins: VecDeque::new(), file: None, end: 0 }
     }
 
-    /// Offset behind the last byte that was read, stored or not.
+    /// Offset behind the last byte that came, kept or not.
     pub(super) fn end(&self) -> u64 {
         self.end
     }
 
-    /// Moves available bytes from the pipe to the current segment.
+    /// Takes what the pipe has, as much as one segment does.
     pub(super) fn fill(
         &mut self,
         pipe: BorrowedFd<'_>,
@@ -60,7 +60,7 @@ impl Log {
                 Ok(Filled::Bytes(len))
             }
             Err(Errno::AGAIN | Errno::INTR) => Ok(Filled::Nothing),
-            // The next byte that is stored begins a new segment.
+            // The next byte that can be kept begins a segment of its own.
             Err(_) if self.drop_oldest(directory) => Ok(Filled::Nothing),
             Err(_) => self.lose(pipe),
         }
@@ -92,7 +92,7 @@ impl Log {
         Ok(())
     }
 
-    /// Removes the oldest segment. `false` when only the current one is left.
+    /// Makes room. `false` when only what is being written is left.
     fn drop_oldest(&mut self, directory: BorrowedFd<'_>) -> bool {
         if self.begins.len() < 2 {
             return false;
@@ -122,7 +122,7 @@ impl Stream {
         format!("{}.{begin}", self.name())
     }
 
-    /// The offset at which the segment with this name begins, if it is a segment of this stream.
+    /// Where the segment of this name begins, if it is one of this stream's.
     pub(super) fn begin(self, name: &str) -> Option<u64> {
         name.strip_prefix(self.name())?.strip_prefix('.')?.parse().ok()
     }
@@ -162,7 +162,7 @@ mod tests {
             LogReader::new(self.directory.try_clone().unwrap(), Stream::Stdout)
         }
 
-        /// The available output from an offset on, in pieces.
+        /// What is there from an offset on, in pieces.
         fn read(&self, from: u64) -> Vec<(u64, String)> {
             let (mut reader, mut at, mut pieces) = (self.reader(), from, Vec::new());
             while let Some((offset, len)) = reader.read(at, &mut [0; 3]).unwrap() {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_log_keeps_the_newest_bytes() {
+    fn all_is_there_until_it_is_too_much_and_then_the_newest() {
         let mut case = Case::new(80);
         case.write(b"one\n");
         case.write(b"two\n");
@@ -221,10 +221,10 @@ mod tests {
     }
 
     #[test]
-    fn lost_output_shows_as_a_gap() {
+    fn what_the_disk_does_not_take_is_lost_and_seen_to_be() {
         let mut case = Case::new(80);
         case.write(b"before");
-        // No file can be created in a removed directory.
+        // Nothing can be made any more in a directory that is gone.
         let directory = std::mem::replace(
             &mut case.directory,
             rustix::stdio::stdin().try_clone_to_owned().unwrap(),

@@ -1,6 +1,6 @@
-//! Reads one stream of a detached job's output ([`super::log`]), also while it is written.
+//! Reads what a detached job has kept of a stream ([`super::log`]), while it is written and afterwards.
 //!
-//! Invariant: bytes come in order, each with its own offset; missing ranges are skipped.
+//! Invariant: bytes come in order and each at its own offset; what is not kept is passed over.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::stream::Stream;
 
-/// Bytes that are searched at once for line ends.
+/// Bytes looked through at once for the ends of lines.
 const BLOCK: u64 = 64 * 1024;
 
 /// One stream of a job's log.
@@ -27,14 +27,13 @@ impl LogReader {
         Self { directory, stream, open: None }
     }
 
-    /// Reads the next bytes at this offset or, if that is missing, after it. Returns where they begin and how
-    /// many there are, or `None` if there are none yet.
+    /// Reads the next bytes at this offset or, if that is not kept, behind it. Gives where they begin
+    /// and how many there are; nothing if there are none yet.
     pub fn read(&mut self, from: u64, buffer: &mut [u8]) -> io::Result<Option<(u64, usize)>> {
         let mut from = from;
         let mut segments = Vec::new();
         loop {
-            // The open segment is read again after each listing: once a later segment is listed, it no longer
-            // grows.
+            // Looked at again once the directory was: a segment that has one behind it grows no more.
             if let Some(len) = self.read_open(from, buffer)? {
                 return Ok(Some((from, len)));
             }
@@ -44,7 +43,7 @@ impl LogReader {
             }
             let Some(next) = next(&segments, from, self.opened()) else { return Ok(None) };
             match self.open(next) {
-                // The oldest segment was removed meanwhile: list again.
+                // The oldest has gone meanwhile: then another is the oldest.
                 Err(Errno::NOENT) => {}
                 opened => {
                     opened?;
@@ -54,7 +53,7 @@ impl LogReader {
         }
     }
 
-    /// Offsets of the first stored byte and of the end.
+    /// Where the bytes that are kept begin and end.
     pub fn bounds(&mut self) -> io::Result<(u64, u64)> {
         loop {
             let segments = self.segments()?;
@@ -68,8 +67,8 @@ impl LogReader {
         }
     }
 
-    /// Truncates the zeros that a crash of the host left at the end: the file's new length was on disk, but not
-    /// yet its bytes. Only for a job that died with its host.
+    /// Takes off what a crash of the host has left at the end of what was being written: the file had its
+    /// length already, and not yet its bytes, which read as zeros. Only for a job that died with its host.
     pub fn cut_unwritten(&mut self) -> io::Result<()> {
         for begin in self.segments()?.into_iter().rev() {
             let len = self.open(begin)?;
@@ -91,7 +90,7 @@ impl LogReader {
         Ok(())
     }
 
-    /// The length of the segment without the zeros at its end.
+    /// The length of the segment that begins here without the zeros at its end.
     fn written(&self, begin: u64, len: u64) -> io::Result<u64> {
         let mut block = vec![0; usize::try_from(BLOCK).unwrap_or(usize::MAX)];
         let mut end = len;
@@ -107,7 +106,7 @@ impl LogReader {
         Ok(0)
     }
 
-    /// Where the last `lines` lines begin. An unterminated last line counts.
+    /// Where the last `lines` lines begin. An end without a newline is a line too.
     pub fn lines(&mut self, lines: u64) -> io::Result<u64> {
         let (begin, end) = self.bounds()?;
         if lines == 0 {
@@ -121,7 +120,7 @@ impl LogReader {
             self.read_exact(from, &mut block[..len])?;
             for (index, byte) in block[..len].iter().enumerate().rev() {
                 let offset = from + index as u64;
-                // The newline at the very end terminates the last line and begins none.
+                // The newline at the very end ends the last line, and begins none.
                 if *byte == b'\n' && offset + 1 != end {
                     left -= 1;
                     if left == 0 {
@@ -134,7 +133,7 @@ impl LogReader {
         Ok(begin)
     }
 
-    /// Fills the buffer; missing bytes read as zeros, which are no line ends.
+    /// Fills the buffer; what is not kept any more reads as zeros, which are no ends of lines.
     fn read_exact(&mut self, from: u64, buffer: &mut [u8]) -> io::Result<()> {
         buffer.fill(0);
         let (mut at, end) = (from, from + buffer.len() as u64);
@@ -156,14 +155,14 @@ impl LogReader {
         self.open.as_ref().map(|(begin, _)| *begin)
     }
 
-    /// Reads from the open segment, if it contains this offset.
+    /// Reads from the open segment, if it has bytes at this offset.
     fn read_open(&self, from: u64, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
         let Some((begin, file)) = &self.open else { return Ok(None) };
         let Some(position) = from.checked_sub(*begin) else { return Ok(None) };
         Ok(Some(rustix::io::pread(file, buffer, position)?).filter(|&len| len > 0))
     }
 
-    /// Opens a segment, and returns its length.
+    /// Opens a segment, and gives its length.
     fn open(&mut self, begin: u64) -> Result<u64, Errno> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file =
@@ -185,8 +184,8 @@ impl LogReader {
     }
 }
 
-/// The segment to open for the byte at `from`, which is not in the open one: the last segment that begins at or
-/// before it, unless that is the open one, else the first segment behind it.
+/// The segment to open for the byte at `from`, which the one that is open does not have: the last that
+/// begins there or before, unless that is the open one, else the first behind.
 fn next(begins: &[u64], from: u64, open: Option<u64>) -> Option<u64> {
     let behind = begins.partition_point(|&begin| begin <= from);
     let holds = behind.checked_sub(1).and_then(|index| begins.get(index)).copied();
@@ -198,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zeros_after_a_crash_are_cut_off() {
+    fn what_a_crash_has_left_unwritten_is_no_output() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, parts: &[&[u8]]| {
             std::fs::write(dir.path().join(name), parts.concat()).unwrap();
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_segment_with_a_byte_comes_before_the_next_one() {
+    fn the_segment_that_may_have_a_byte_is_tried_before_the_one_behind() {
         assert_eq!(next(&[], 0, None), None);
         assert_eq!(next(&[0, 10, 20], 0, None), Some(0));
         assert_eq!(next(&[0, 10, 20], 15, None), Some(10));

@@ -1,16 +1,17 @@
-//! Jobs: every command runs under a supervisor process, which owns its pipes, the tail of its output and its
-//! exit, and outlives the agent.
+//! Jobs: every command runs under a supervisor process of its own, which owns its pipes, the tail of
+//! its output and its exit, and outlives the agent.
 //!
 //! ```text
 //! session ── jobs::Jobs::start ── socket ── supervisor ── pipes ── command
 //!        └── reads the output's tail ── file ──┘
 //! ```
 //!
-//! Output is moved from the command's pipe to a file in memory (or on disk, once that is full), which the agent
-//! reads; control messages use a unix socket. The agent holds nothing else of a job.
+//! The output's bytes take one way, from the command's pipe into a file in memory (or on disk, once
+//! that is full), which the agent reads; control goes over a unix socket. The agent holds nothing of a
+//! job but the two.
 //!
-//! Invariant: a job's directory with its record exists before its command is started, and a job id is used
-//! once: a command runs at most once.
+//! Invariant: a job's directory with its record is there before its command is started, and a job id is
+//! given out once: a command runs at most once.
 
 pub mod channel;
 pub mod supervise;
@@ -19,7 +20,6 @@ mod alive;
 mod cgroup;
 mod connection;
 mod directory;
-mod end;
 mod find;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -1,22 +1,22 @@
-//! A job's name on its host: its key and its id, because the controller chooses the id. So no key can take
-//! another key's ids, or find out that they exist.
+//! What a job is called on its host: its key and its id together, for an id is the controller's choice. So no
+//! key can take another's ids, or learn of them.
 
 use std::fmt;
 use std::str::FromStr;
 
 use lariat_base::name::{BadId, JobId, KeyId};
 
-/// A key's job. Its text is the name of the job's directory.
+/// A job of a key. Its text is the name of the job's directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobName {
-    /// The key that started it.
+    /// Whose job it is.
     pub key: KeyId,
-    /// Its id, unique within the key.
+    /// Which of that key's.
     pub id: JobId,
 }
 
 impl JobName {
-    /// The length of [`Self::to_bytes`].
+    /// Bytes of [`Self::to_bytes`].
     pub(super) const LEN: usize = 32;
 
     pub(super) fn to_bytes(self) -> [u8; Self::LEN] {

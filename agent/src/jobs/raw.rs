@@ -1,4 +1,4 @@
-//! System calls without a safe wrapper that starting commands and workers needs.
+//! The few system calls that have no safe wrapper and that starting commands and workers can't do without.
 //!
 //! Invariant: this is the only unsafe code of the agent's jobs.
 #![expect(unsafe_code, reason = "each block says why it is sound")]
@@ -27,18 +27,18 @@ pub(crate) fn close_inherited() {
     unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
 }
 
-/// Restores the default action of every signal except SIGPIPE, which this process ignores and the standard
-/// library restores for children.
+/// Gives every signal its default action again, but for SIGPIPE: this process ignores it, and the
+/// standard library restores it for children.
 pub(crate) fn reset_signals() {
     let last = libc::SIGRTMAX();
     for number in (1..=last).filter(|n| !RESERVED.contains(n) && *n != libc::SIGPIPE) {
-        // SAFETY: the default action runs no code of this process. SIGKILL and SIGSTOP are refused, which
+        // SAFETY: the default action runs no code of ours. SIGKILL and SIGSTOP are refused, which
         // changes nothing.
         unsafe { libc::signal(number, libc::SIG_DFL) };
     }
 }
 
-/// Joins a new, empty session keyring, so that keys of the process's parent are not accessible.
+/// Leaves the keys of whoever started this process behind: it gets a session keyring of its own, empty.
 pub(crate) fn new_session_keyring() -> io::Result<()> {
     const JOIN_SESSION_KEYRING: libc::c_long = 1;
     const NO_NAME: libc::c_long = 0;
@@ -49,20 +49,20 @@ pub(crate) fn new_session_keyring() -> io::Result<()> {
     }
 }
 
-/// Forks: returns the child's id in the parent, and `None` in the child.
+/// Goes on in two processes: with the child's id in this one, with `None` in the child.
 ///
-/// Only for a process with one thread.
+/// Only for a process that has one thread.
 pub(super) fn fork() -> io::Result<Option<Pid>> {
-    // SAFETY: no other thread exists whose locks or unfinished work the child could inherit.
+    // SAFETY: there is no other thread whose locks or half-done work the child could meet.
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Parent { child } => Ok(Some(child)),
         ForkResult::Child => Ok(None),
     }
 }
 
-/// Forks as [`fork`] does; the child starts in the control group of this directory.
+/// Goes on in two processes, as [`fork`] does; the child is born in the control group of this directory.
 ///
-/// Only for a process with one thread.
+/// Only for a process that has one thread.
 pub(super) fn fork_into(group: BorrowedFd<'_>) -> io::Result<Option<Pid>> {
     let arguments = libc::clone_args {
         flags: CLONE_INTO_CGROUP,
@@ -77,8 +77,8 @@ pub(super) fn fork_into(group: BorrowedFd<'_>) -> io::Result<Option<Pid>> {
         set_tid_size: 0,
         cgroup: u64::from(group.as_raw_fd().unsigned_abs()),
     };
-    // SAFETY: without CLONE_VM and without a stack this is a fork. No other thread exists, and the kernel only
-    // reads the arguments, whose size is passed.
+    // SAFETY: without CLONE_VM and without a stack this is a fork. There is no other thread, and the kernel
+    // only reads the arguments, whose size it is given.
     let pid = unsafe {
         libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>())
     };
@@ -89,13 +89,14 @@ pub(super) fn fork_into(group: BorrowedFd<'_>) -> io::Result<Option<Pid>> {
     }
 }
 
-/// Exits a new child whose program can't be run, without flushing or closing what it shares with its parent.
+/// Ends this process, a fresh child whose program can't be run, without a word to anything that it shares
+/// with its parent.
 pub(super) fn leave_child() -> ! {
-    // SAFETY: it ends the process at once and runs no exit handlers.
+    // SAFETY: it ends the process at once and runs nothing of ours.
     unsafe { libc::_exit(127) }
 }
 
-/// Makes the command switch to this user permanently before its program is executed.
+/// Makes the command another user's process for good, right before its program is run.
 pub(super) fn become_user(command: &mut Command, user: &Credentials) {
     let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
     let (gid, uid) = (Gid::from_raw(user.gid), Uid::from_raw(user.uid));
@@ -105,29 +106,29 @@ pub(super) fn become_user(command: &mut Command, user: &Credentials) {
         nix::unistd::setresuid(uid, uid, uid)?;
         Ok(())
     };
-    // SAFETY: a supervisor has one thread, so the closure may run any code between fork and exec; it only makes
-    // system calls and does not allocate.
+    // SAFETY: a supervisor has one thread, so the closure may do between fork and exec whatever it may
+    // do at all; it makes system calls only, and allocates nothing.
     unsafe { command.pre_exec(switch) };
 }
 
-/// Makes the command the leader of a new session, with its stdin as the controlling terminal, before its
-/// program is executed.
+/// Makes the command the leader of a session of its own, whose terminal is its stdin, right before its
+/// program is run.
 pub(super) fn lead_session(command: &mut Command) {
     let lead = || {
         rustix::process::setsid()?;
         rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
         Ok(())
     };
-    // SAFETY: as above: one thread, system calls only, no allocation.
+    // SAFETY: as above: one thread, system calls only, and nothing is allocated.
     unsafe { command.pre_exec(lead) };
 }
 
-/// Executes the command with `run` in place of the standard library's `exec`; the error that it returns becomes
-/// the command's.
+/// Has the command become a program by `run`, as the last thing before the standard library would: what it
+/// returns is the command's error.
 ///
-/// Only in a new child of a process with one thread.
+/// Only in a fresh child of a process that has one thread.
 pub(super) fn run_last(command: &mut Command, run: impl Fn() -> io::Error + Send + Sync + 'static) {
-    // SAFETY: as above; no other thread can hold the allocator's lock, so `run` may allocate.
+    // SAFETY: as above; nobody else can hold the allocator's lock, so that it may be used.
     unsafe { command.pre_exec(move || Err(run())) };
 }
 

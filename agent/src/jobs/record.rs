@@ -1,8 +1,8 @@
-//! A job's record, as stored in its directory: the [`Record`], then a [`Mark`] before its command is started
-//! and another when it has ended.
+//! What a job's record says, as it lies in its directory: the [`Record`], then a [`Mark`] when its command is
+//! about to be started and another when it has ended.
 //!
-//! Each is preceded by its length as `u32`. Later versions may append fields to each, and earlier ones ignore
-//! them: an agent understands the records of any version.
+//! Each is behind its length as `u32`. A later version may add to the end of each, and an earlier one reads
+//! what it knows: an agent understands the records of whichever version started the job.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -14,47 +14,47 @@ use serde::{Deserialize, Serialize};
 
 use super::words::Exit;
 
-/// Most bytes of the command in its record.
+/// Most bytes of the command that its record shows.
 const SUMMARY: usize = 256;
 
-/// The part of a job's record that is written before its command is started.
+/// What is written down of a job before its command is started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The version of the agent that started the job: [`super::channel::VERSION`].
     pub version: u16,
-    /// The key that started it.
+    /// Whose job it is.
     pub key: KeyId,
     /// The boot of the host that it ran in.
     pub boot: BootId,
     /// When it began, in milliseconds since 1970.
     pub began_ms: u64,
-    /// Whether it is detached, so that its output is logged.
+    /// Whether it is detached, so that its output is kept.
     pub detached: bool,
-    /// The user it runs as, if not the agent's own.
+    /// Whom it runs as, if not as the agent's own user.
     pub user: Option<String>,
     /// The beginning of its command.
     pub summary: Vec<u8>,
 }
 
 impl Record {
-    /// The part of a command that its record contains.
+    /// The part of a command that a record shows.
     pub fn summary(command: &[u8]) -> Vec<u8> {
         command[..command.len().min(SUMMARY)].to_vec()
     }
 
-    /// Writes the record at the beginning of the file.
+    /// Writes it down, as the first thing in the file.
     pub(super) fn write(&self, mut file: &File) -> io::Result<()> {
         file.write_all(&prefixed(self)?)
     }
 
-    /// Reads a file that [`Self::write`] and perhaps [`Mark::add`] wrote.
+    /// Reads a file that [`Self::write`] and perhaps [`Mark::add`] have written.
     pub(super) fn read(mut file: &File) -> io::Result<(Self, Progress)> {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let mut rest = bytes.as_slice();
         let record = take(&mut rest)?.ok_or(io::ErrorKind::InvalidData)?;
         let mut progress = Progress::default();
-        // A mark that a crash of the host truncated does not count.
+        // A mark that was cut off by the host's end was not written down.
         while let Ok(Some(mark)) = take(&mut rest) {
             match mark {
                 Mark::Began => progress.began = true,
@@ -65,7 +65,7 @@ impl Record {
     }
 }
 
-/// What its supervisor appends to a job's record.
+/// What its supervisor adds to a job's record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Mark {
     /// The command is about to be started: from here on it may have run.
@@ -75,36 +75,36 @@ pub(super) enum Mark {
 }
 
 impl Mark {
-    /// Appends the mark to the record.
+    /// Writes it down, behind what is there.
     pub(super) fn add(self, mut file: &File) -> io::Result<()> {
         file.write_all(&prefixed(&self)?)
     }
 }
 
-/// How far a job came, by its record.
+/// How far a job came, as its record says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress {
     /// Its command may have run.
     pub(super) began: bool,
-    /// Its exit, if it has ended.
+    /// How it ended.
     pub(super) exit: Option<Exit>,
 }
 
-/// A job's state.
+/// What became of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Its supervisor runs: the command runs, or it has ended with this exit and its output waits for a
-    /// controller.
+    /// Its supervisor lives: its command runs, or it has ended so and its output waits for somebody to
+    /// come for it.
     Alive(Option<Exit>),
-    /// It ended, and its exit is in the record.
+    /// It ended, and that was written down: nobody came for it, or nobody need come.
     Over(Exit),
     /// Its supervisor died.
     Dead,
-    /// Its command was not started, and will not be: the agent died before a supervisor received it.
+    /// Its command was never started, and will not be: its agent died before a supervisor had it.
     NeverBegan,
 }
 
-/// Encodes a message, preceded by its length.
+/// A length, then the message.
 fn prefixed<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
     let payload = codec::encode(message).map_err(io::Error::other)?;
     let len = u32::try_from(payload.len()).map_err(io::Error::other)?;
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
     use crate::jobs::words::{End, Offsets};
 
-    /// Other releases of the agent read these bytes.
+    /// Other releases of the agent read what this one writes.
     #[test]
     fn a_record_is_these_bytes() {
         let record = Record {
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(Record::read(&file).unwrap(), (record, progress));
     }
 
-    /// Records of a version with fewer fields and of one with more.
+    /// A record as a version wrote it that knew less, and one of a version that knows more.
     #[test]
     fn records_of_other_versions_are_understood() {
         let older = "27000000 0200 01010101010101010101010101010101 02020202020202020202020202020202 \

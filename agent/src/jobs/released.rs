@@ -1,8 +1,9 @@
-//! The names of jobs whose results were delivered completely. Their directories are removed, but a delayed
-//! request on an old connection must not run one of them again.
+//! The names of jobs whose controllers have everything: their directories are gone, but a request that was
+//! under way all the time, on a connection that broke long ago, must not run one of them again.
 //!
-//! Names are kept in two generations, each in memory and in a file. When the newer generation is full it
-//! replaces the older one: memory is bounded, and at least the newest [`GENERATION`] names are kept.
+//! Names are kept in two generations, in memory and in a file each. When the newer one is full it
+//! becomes the older one, and what that was is forgotten: nothing grows, and the newest
+//! [`GENERATION`] names are always there.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
@@ -16,16 +17,16 @@ use lariat_base::name::JobId;
 
 use super::name::JobName;
 
-/// Names in a full generation: many times more than requests that can be in transit.
+/// Names in a full generation. More than there can be requests under way, many times over.
 const GENERATION: usize = 32 * 1024;
 
 const NEWER: &str = "released.jobs";
 const OLDER: &str = "released.jobs.old";
 
-/// Files of earlier versions, which contain ids without keys. They are removed with the first generation.
+/// Where earlier versions have kept ids alone, without their keys. They are forgotten with the first generation.
 const IDS: [&str; 2] = ["released", "released.old"];
 
-/// Names that must not be used again.
+/// Names that are not given out again.
 pub(super) struct Released(Mutex<Generations>);
 
 struct Generations {
@@ -38,7 +39,7 @@ struct Generations {
 }
 
 impl Released {
-    /// Reads the files of earlier runs in the agent's state directory.
+    /// Reads what earlier runs of the agent have left in its state directory.
     pub(super) fn open(state: &Path) -> io::Result<Self> {
         Self::of_size(state, GENERATION)
     }
@@ -47,7 +48,7 @@ impl Released {
         let file = append(&state.join(NEWER))?;
         let names = |name| read(&state.join(name), size);
         let (newer, older) = (names(NEWER)?, names(OLDER)?);
-        // A crash may have truncated the last name: new names must begin at a multiple of the length.
+        // A crash may have left a part of a name: what comes next must stand where names stand.
         file.set_len((newer.len() * JobName::LEN) as u64)?;
         let [newer, older] = [newer, older]
             .map(|names| names.into_iter().map(JobName::from_bytes).collect::<HashSet<JobName>>());
@@ -67,7 +68,7 @@ impl Released {
             || generations.ids.contains(&job.id)
     }
 
-    /// Adds a name. It is kept in memory even if the file can't be written.
+    /// Keeps a name. It is kept in memory also when the file can't be written.
     pub(super) fn add(&self, job: JobName) -> io::Result<()> {
         let mut generations = lock(&self.0);
         let mut made_room = Ok(());
@@ -92,7 +93,7 @@ impl Generations {
         Ok(())
     }
 
-    /// A name is appended in one write, so it is stored completely or not at all unless the disk is full.
+    /// A name goes into the file at one stroke or not at all, as long as the disk has room.
     fn write(&mut self, job: JobName) -> io::Result<()> {
         if self.newer.contains(&job) { Ok(()) } else { self.file.write_all(&job.to_bytes()) }
     }
@@ -102,7 +103,7 @@ fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
-/// The complete entries of a file, at most one generation; none if the file does not exist.
+/// What is in a file, as much as a generation has; nothing if there is no file.
 fn read<const N: usize>(path: &Path, most: usize) -> io::Result<Vec<[u8; N]>> {
     let mut bytes = Vec::new();
     match File::open(path) {
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_id_affects_no_other() {
+    fn a_torn_id_spoils_no_other() {
         let state = tempfile::tempdir().unwrap();
         Released::open(state.path()).unwrap().add(job(1)).unwrap();
         append(&state.path().join(NEWER)).unwrap().write_all(&[2; 17]).unwrap();
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_per_key_and_ids_of_earlier_versions_match_every_key() {
+    fn a_name_is_one_keys_and_what_an_earlier_version_has_written_is_everybodys() {
         let state = tempfile::tempdir().unwrap();
         fs::write(state.path().join("released"), [7; 16]).unwrap();
         let released = Released::of_size(state.path(), 4).unwrap();

@@ -1,7 +1,8 @@
-//! Where a stream's bytes are stored in a file of fixed size: the byte at offset `o` is at position `o %
-//! capacity`. No I/O.
+//! Where a stream's bytes lie in a file of fixed size: the byte at offset `o` is at position
+//! `o % capacity`. No I/O.
 //!
-//! Invariant: `acked <= end <= acked + capacity`, so a byte is overwritten only after it was acknowledged.
+//! Invariant: `acked <= end <= acked + capacity`, so a byte is only ever overwritten once it was
+//! acknowledged.
 
 /// A stream's window onto a file of fixed size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,12 +12,12 @@ pub(super) struct Ring {
     end: u64,
 }
 
-/// A range of bytes that is contiguous in the file.
+/// A range of bytes that lies in one piece in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
-    /// Where it begins in the file.
+    /// Where in the file it begins.
     pub(super) position: u64,
-    /// Its length in bytes.
+    /// How long it is, in bytes.
     pub(super) len: u64,
 }
 
@@ -46,25 +47,25 @@ impl Ring {
         self.end
     }
 
-    /// The next range that may be written; its length is 0 when the window is full.
+    /// The next piece that may be written; its length is 0 when the window is full.
     pub(super) fn writable(self) -> Piece {
         piece(self.capacity, self.end, self.acked + self.capacity)
     }
 
-    /// Records that `len` bytes of the writable range were written.
+    /// `len` bytes of the writable piece were written.
     pub(super) fn wrote(&mut self, len: u64) {
         debug_assert!(len <= self.writable().len, "only what is writable is written");
         self.end += len;
     }
 
-    /// Drops everything before `upto`. `false` if that was never written.
+    /// Everything before `upto` may be forgotten. `false` when it was never written.
     pub(super) fn ack(&mut self, upto: u64) -> bool {
         self.acked = self.acked.max(upto.min(self.end));
         upto <= self.end
     }
 }
 
-/// The first contiguous piece of the bytes between two offsets.
+/// The first piece of the bytes from one offset up to another.
 pub(super) fn piece(capacity: u64, from: u64, upto: u64) -> Piece {
     let position = from % capacity;
     Piece { position, len: upto.saturating_sub(from).min(capacity - position) }
@@ -91,7 +92,7 @@ mod tests {
     }
 
     proptest! {
-        /// A stream through a small file arrives unchanged, in any order of steps.
+        /// A stream through a tiny file arrives as it was, whatever the steps.
         #[test]
         fn what_is_read_is_what_was_written(
             bits in 0_u32..5,
@@ -117,7 +118,7 @@ mod tests {
             }
         }
 
-        /// Two contiguous pieces cover any range of the window.
+        /// At most two pieces cover any range that the window holds.
         #[test]
         fn two_pieces_cover_the_window(bits in 0_u32..5, from in 0_u64..100, len in 0_u64..32) {
             let capacity = 1 << bits;

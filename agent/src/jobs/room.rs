@@ -1,6 +1,6 @@
-//! Limits how much output of jobs is kept, per key and in total. Beyond a limit, jobs that have ended are
-//! removed early. Of the keys that share a limit, the one that keeps most loses its oldest job first, so a key
-//! that keeps little loses nothing to one that keeps much.
+//! How much of what jobs have written is kept, by each key and by all of them. Where that is too much, jobs that
+//! have ended go before their time. Of the keys that share a bound the one that keeps most gives way, its oldest
+//! job first, so a key that keeps little loses nothing to one that keeps much.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,34 +12,35 @@ use super::name::JobName;
 use super::start::Jobs;
 use crate::budget::Bounds;
 
-/// Bytes of output that are reserved for owners.
+/// Bytes of output that are set aside for owners.
 const RESERVED: u64 = 1024 * 1024 * 1024;
 
-/// Most jobs whose result no controller fetched, and most bytes of all of them.
+/// Most jobs that nobody came back for, and most bytes of all of them.
 const UNFETCHED: Bounds = Bounds::new(1024, 128);
 const UNFETCHED_BYTES: Bounds = Bounds::new(256 * 1024 * 1024, 32 * 1024 * 1024);
 
-/// What a job occupies on disk.
+/// What a job keeps on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kept {
     pub(super) job: JobName,
     pub(super) is_detached: bool,
-    /// Its supervisor runs, so it can't be removed.
+    /// Its supervisor is there, so it can't go.
     pub(super) is_alive: bool,
-    /// When its record was last written to.
+    /// When its record was written to last.
     pub(super) at: SystemTime,
     pub(super) bytes: u64,
 }
 
 impl Kept {
-    /// It ended, and no controller fetched its result.
+    /// It ended, and nobody came back for it.
     fn is_unfetched(&self) -> bool {
         !self.is_detached && !self.is_alive
     }
 }
 
 impl Jobs {
-    /// Makes room for one more detached job of this key. Returns whether there is room.
+    /// Makes room for one more detached job of this key; `is_owner` tells who is an owner. Returns whether there
+    /// is room.
     pub fn make_room(&self, key: KeyId, is_owner: impl Fn(KeyId) -> bool) -> io::Result<bool> {
         let kept = self.directories.kept()?;
         let mut room = Room::new(self.bounds(), is_owner);
@@ -52,7 +53,7 @@ impl Jobs {
         Ok(is_there)
     }
 
-    /// Removes jobs beyond the limits. Returns how many.
+    /// Removes what is too much of what jobs keep. Returns how many jobs.
     pub(super) fn trim(&self, is_owner: impl Fn(KeyId) -> bool) -> io::Result<usize> {
         let mut kept = self.directories.kept()?;
         let before = kept.len();
@@ -61,7 +62,7 @@ impl Jobs {
             for (kept, amount) in kept.iter().filter_map(|kept| Some((kept, amount(kept)?))) {
                 room.add(kept, amount);
             }
-            // Running jobs beyond the limits are removed once they have ended.
+            // What can't go now goes once it has ended.
             let _fits = room.fit(None);
             kept.retain(|kept| !room.gone.contains(&kept.job));
             room.gone.into_iter().try_for_each(|job| self.release(job))
@@ -72,7 +73,7 @@ impl Jobs {
         Ok(before - kept.len())
     }
 
-    /// The most that a running detached job may occupy.
+    /// What a detached job that runs may come to keep.
     fn most_of_one(&self) -> u64 {
         self.settings.log_limit.saturating_mul(2)
     }
@@ -81,27 +82,27 @@ impl Jobs {
         if kept.is_alive && kept.is_detached { self.most_of_one() } else { kept.bytes }
     }
 
-    /// One job of an owner and one of another key always fit.
+    /// A single job of an owner and one of another key always fit.
     fn bounds(&self) -> Bounds {
         let one = self.most_of_one();
         Bounds::new(self.settings.output.max(one.saturating_mul(2)), RESERVED.max(one))
     }
 }
 
-/// The usage of each key.
+/// Who keeps how much.
 struct Room<F> {
     bounds: Bounds,
     is_owner: F,
     accounts: BTreeMap<KeyId, Account>,
-    /// Jobs to remove so that the others fit.
+    /// What is to go, so that the others fit.
     gone: Vec<JobName>,
 }
 
-/// What a key occupies.
+/// What a key keeps.
 struct Account {
     is_owner: bool,
     used: u64,
-    /// Jobs that can be removed, and how much each of them occupies.
+    /// Jobs that may go, and how much each of them keeps.
     ended: Vec<(SystemTime, JobName, u64)>,
 }
 
@@ -123,11 +124,10 @@ impl<F: Fn(KeyId) -> bool> Room<F> {
         }
     }
 
-    /// Selects jobs for removal until one key, or each, and all of them are within their limits. Returns
-    /// whether the rest fits.
+    /// Lets go what is too much of one key, or of each, and of all of them. Returns whether what is left fits.
     fn fit(&mut self, one: Option<KeyId>) -> bool {
         for account in self.accounts.values_mut() {
-            // The newest first: the last one is removed next.
+            // The newest first: the last one is the next to go.
             account.ended.sort_unstable_by(|one, other| other.cmp(one));
         }
         let bounds = self.bounds;
@@ -139,14 +139,14 @@ impl<F: Fn(KeyId) -> bool> Room<F> {
         {
             fits &= self.keep_to(bounds.of_one(is_owner), |other, _| other == key);
         }
-        // The limit of keys that are not owners does not apply to an owner.
+        // An owner has nothing to do with the share of the others.
         if keys.iter().any(|&(key, is_owner)| !is_owner && one.is_none_or(|one| one == key)) {
             fits &= self.keep_to(bounds.of_others(), |_, account| !account.is_owner);
         }
         self.keep_to(bounds.total(), |_, _| true) && fits
     }
 
-    /// Selects jobs of the keys that share a limit until their usage is at most `most`.
+    /// Lets jobs of some keys go until these keep no more than this.
     fn keep_to(&mut self, most: u64, share: impl Fn(KeyId, &Account) -> bool) -> bool {
         loop {
             let mut sharing: Vec<&mut Account> = self
@@ -196,7 +196,7 @@ mod tests {
         room
     }
 
-    /// Which jobs are removed, and whether the others fit.
+    /// Which jobs go, and whether the others fit.
     fn gone(total: u64, reserved: u64, all: &[(Kept, u64)], one: Option<u8>) -> (Vec<u8>, bool) {
         let mut room = room(total, reserved, all);
         let fits = room.fit(one.map(|key| KeyId([key; 16])));
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_that_keeps_most_loses_first() {
+    fn of_many_keys_the_one_that_keeps_most_gives_way() {
         let all = [
             (kept(1, 11, 50), 40),
             (kept(1, 12, 60), 40),
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn running_jobs_stay_and_new_ones_beyond_the_limit_are_refused() {
+    fn what_runs_does_not_go_and_is_refused_if_it_is_too_much() {
         let running = |key, job, amount| (Kept { is_alive: true, ..kept(key, job, 0) }, amount);
         let all = [running(1, 11, 50), running(2, 21, 50), (kept(3, 31, 9), 30)];
         assert_eq!(gone(200, 80, &all, Some(1)), (vec![31], true));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn unfetched_results_are_limited_per_key() {
+    fn results_that_nobody_fetched_are_bounded_by_key_and_count() {
         let state = tempfile::tempdir().unwrap();
         let settings = Settings {
             supervisor: "/nonexistent".into(),
@@ -291,7 +291,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn limits_hold_and_nothing_is_removed_needlessly(
+        fn no_bound_is_passed_and_nothing_goes_for_nothing(
             all in proptest::collection::vec((0_u8..4, 0_u64..99, 0_u64..50), 0..30),
         ) {
             let key = |key| if key == 0 { OWNER } else { key };

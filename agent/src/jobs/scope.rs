@@ -1,11 +1,11 @@
-//! Runs jobs in a systemd scope of their own, if the agent is a systemd service.
+//! A unit of systemd's for the jobs of an agent that is a service.
 //!
-//! Processes that a service starts belong to it: systemd lists them in a warning at every restart of the
-//! service, and its limits include them. So supervisors and commands run in a separate scope. It is delegated
-//! to the agent, so that each job can have a control group with a limit below it.
+//! What a service has started is counted with it: its processes are looked through, and told of one by one,
+//! whenever the service is started again, and its limits are theirs together. So supervisors and commands
+//! have a scope of their own. It is delegated to us: each job gets a group, and so a limit, below it.
 //!
-//! The scope is ordered after the service, so it is stopped before it at shutdown: a session that follows a
-//! command still receives its exit.
+//! The scope is ordered behind the service, and so is ended before it when the host goes down: who follows a
+//! command hears of its end.
 
 use std::fs;
 use std::path::Path;
@@ -16,16 +16,16 @@ use rand::RngExt;
 /// Whether systemd is the host's first process (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
 
-/// Runs a program in a scope, with the same process id and stdin.
+/// The program that runs another one in a scope, keeping its process id and its stdin.
 const RUN: &str = "/usr/bin/systemd-run";
 
-/// The agent's own binary, as the agent refers to it.
+/// The agent's own binary, as it calls it itself.
 const OWN: &str = "/proc/self/exe";
 
-/// Time for the scope's processes to end at shutdown. Supervisors send SIGKILL after 5 s.
+/// How long the scope's processes have to end when the host goes down: SIGTERM, and SIGKILL 5 s later.
 const STOP: &str = "TimeoutStopSec=15s";
 
-/// The command that runs `program` in a new scope, if this process belongs to a systemd service.
+/// What runs `program` in a scope of its own, if this process is a service of systemd's.
 pub(super) fn command(program: &Path) -> Option<Command> {
     if !rustix::process::geteuid().is_root() || !Path::new(BOOTED).is_dir() {
         return None;
@@ -38,7 +38,7 @@ pub(super) fn command(program: &Path) -> Option<Command> {
         command.args(["--property", property]);
     }
     command.arg("--");
-    // `systemd-run` is another process, for which `/proc/self` is different.
+    // It is another process that looks for it.
     if program == Path::new(OWN) {
         command.arg(format!("/proc/{}/exe", std::process::id()));
     } else {
@@ -47,8 +47,8 @@ pub(super) fn command(program: &Path) -> Option<Command> {
     Some(command)
 }
 
-/// The service of a process, from its `cgroup` file (proc(5)). With several hierarchies, systemd may use any of
-/// them.
+/// The service that a process is in, of its `cgroup` file (proc(5)). Of several hierarchies, systemd may use
+/// any.
 fn service(cgroup: &str) -> Option<String> {
     cgroup.lines().find_map(|line| {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_services_are_recognized() {
+    fn a_service_is_told_from_what_is_none() {
         let unit = Some("lariatd.service".to_owned());
         assert_eq!(service("0::/system.slice/lariatd.service\n"), unit);
         assert_eq!(service("0::/system.slice/lariatd.service/sub\n"), unit);

@@ -1,4 +1,4 @@
-//! Settings that all jobs of an agent share, and those that a command inherits: its user, its clean
+//! What all jobs of an agent have in common, and what a command gets from it: its user, its clean
 //! environment, its grace time.
 
 use std::fs;
@@ -16,13 +16,13 @@ use crate::config::Config;
 use crate::core::ActAs;
 use crate::user::User;
 
-/// The agent's own binary: the running one, even if the file was replaced.
+/// The agent's own binary: the one that runs, also when another has taken its place on disk.
 pub(crate) const OWN_BINARY: &str = "/proc/self/exe";
 
-/// The locale of commands if the agent has none.
+/// The locale of a command whose host has none set.
 const LANG: &str = "C.UTF-8";
 
-/// Settings that all jobs share.
+/// What all jobs have in common.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The program that is run as `PROGRAM supervise`.
@@ -37,13 +37,13 @@ pub struct Settings {
     pub max_grace: Duration,
     /// Bytes of each output stream of a detached job that are kept.
     pub log_limit: u64,
-    /// Bytes of output of all jobs that are kept on disk.
+    /// Bytes of output that all jobs keep on disk.
     pub output: u64,
-    /// Most processes and threads of a job at a time, where the kernel can count them.
+    /// Most processes and threads of a job at a time, where they can be counted.
     pub tasks_max: u32,
     /// How long a detached job is kept after its end.
     pub keep: Duration,
-    /// The host's current boot.
+    /// The host's boot.
     pub boot: BootId,
 }
 
@@ -67,7 +67,7 @@ impl Settings {
     }
 
     /// What a supervisor is told for this request.
-    pub(super) fn begin(&self, mut run: Run, act_as: &ActAs, program: Option<Vec<u8>>) -> Begin {
+    pub(super) fn begin(&self, mut run: Run, act_as: &ActAs) -> Begin {
         let cap = u64::try_from(self.max_grace.as_millis()).unwrap_or(u64::MAX);
         run.grace_ms = run.grace_ms.min(cap);
         let become_user = match act_as {
@@ -77,16 +77,7 @@ impl Settings {
         let user = act_as.user();
         let (env, home) = (self.environment(user), user.home.clone());
         let (log_limit, tasks_max) = (self.log_limit, self.tasks_max);
-        Begin {
-            version: VERSION,
-            run: run.into(),
-            env,
-            home,
-            become_user,
-            log_limit,
-            tasks_max,
-            program,
-        }
+        Begin { version: VERSION, run: run.into(), env, home, become_user, log_limit, tasks_max }
     }
 
     fn environment(&self, user: &User) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -105,10 +96,11 @@ impl Settings {
     }
 }
 
-/// The percentage of the host's processes and threads that one job may use. systemd gives a service the same.
+/// What one job may have of the processes and threads that the host can have, in percent. It is what
+/// systemd gives to a service.
 const SHARE_OF_TASKS: u64 = 15;
 
-/// The default limit of a job's tasks.
+/// Most tasks of a job, unless the configuration says otherwise.
 fn share_of_tasks() -> u32 {
     let limits = ["/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"];
     let limits = limits.map(|path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());

@@ -1,7 +1,7 @@
-//! Starts supervisors. One is always kept ready, waiting for its request, because starting it takes most of the
-//! time of a short command.
+//! Starts supervisors. One is always kept ready, waiting for its request, because to have it born is the
+//! largest part of the time that a short command takes.
 //!
-//! An idle supervisor has no open files and exits when the agent does.
+//! A supervisor that is ready has opened nothing and knows nothing; it leaves when the agent goes.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,10 +21,10 @@ use super::supervise::{ASIDE, SUBCOMMAND};
 use super::{channel, scope};
 use crate::descriptors;
 
-/// Longest wait for a new supervisor.
-const FORK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time that a supervisor may take to be born.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Stack size of the thread that waits for the zygote, in bytes.
+/// Room for the frames of a thread that waits, in bytes.
 const STACK: usize = 64 * 1024;
 
 pub(super) struct Spawner {
@@ -38,24 +38,24 @@ struct State {
     zygote: Option<Zygote>,
 }
 
-/// The process that supervisors are forked from; see [`zygote`](super::supervise::zygote). It stops forking
+/// The process that supervisors are forked from; see [`zygote`](super::supervise::zygote). It leaves
 /// when this is dropped.
 struct Zygote(UnixStream);
 
 impl Spawner {
-    /// Creates a spawner whose supervisors are forked from `PROGRAM supervise`.
+    /// For supervisors that are forked from `PROGRAM supervise`.
     pub(super) fn new(program: PathBuf) -> Self {
         Self { program, state: Mutex::default() }
     }
 
-    /// Sends a request with its descriptors to a supervisor, and returns the supervisor's socket.
+    /// Gives a supervisor its request, and the descriptors that go with it.
     pub(super) fn start(
         &self,
         request: &[u8],
         with: [BorrowedFd<'_>; 2],
     ) -> io::Result<UnixStream> {
         if let Some(ready) = self.lock().ready.take() {
-            // The idle supervisor may have been killed meanwhile: then a new one takes the request.
+            // One that somebody has killed meanwhile takes nothing: then a new one does.
             if channel::send_all(&ready, request, &with).is_ok() {
                 return Ok(ready);
             }
@@ -65,11 +65,11 @@ impl Spawner {
         Ok(new)
     }
 
-    /// Makes sure that an idle supervisor exists. Call it when no client is waiting.
+    /// Sees to it that one is ready. Call it when nobody waits for anything.
     pub(super) fn make_ready(&self) {
         let mut state = self.lock();
         if state.ready.is_none() {
-            // If this fails, the next command starts its own supervisor.
+            // Without one the next command just takes a little longer.
             state.ready = state.spawn(&self.program).ok();
         }
     }
@@ -81,7 +81,7 @@ impl Spawner {
 
 impl State {
     fn spawn(&mut self, program: &Path) -> io::Result<UnixStream> {
-        // The zygote may have been killed: then a new one is started.
+        // One that somebody has killed answers nothing: then a new one does.
         if let Some(Ok(made)) = self.zygote.as_mut().map(Zygote::fork) {
             return made;
         }
@@ -93,7 +93,7 @@ impl State {
                     return made;
                 }
                 Err(error) => tracing::warn!(
-                    "commands run in the agent's own unit, because systemd-run failed: {error}"
+                    "commands run in the agent's own unit, for systemd-run gives them none: {error}"
                 ),
             }
         }
@@ -105,7 +105,7 @@ impl State {
 impl Zygote {
     fn start(mut command: Command, arguments: &[&str]) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
-        ours.set_read_timeout(Some(FORK_TIMEOUT))?;
+        ours.set_read_timeout(Some(PATIENCE))?;
         let mut process = command
             .arg0("lariatd")
             .args(arguments)
@@ -115,18 +115,18 @@ impl Zygote {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        // Nothing was forked yet, so commands inherit the limit that the agent was started with.
+        // It has forked nothing yet, so commands inherit the limit that the agent had.
         let limit = descriptors::original();
         let _ = prlimit(Some(Pid::from_child(&process)), Resource::Nofile, limit);
-        // Waits for the process, so that it does not remain a zombie.
+        // So that it is no zombie, whenever it ends.
         thread::Builder::new().name("zygote".to_owned()).stack_size(STACK).spawn(move || {
             let _ = process.wait();
         })?;
         Ok(Self(ours))
     }
 
-    /// Forks a supervisor. The inner result is its socket or the error of the fork; the outer one fails if the
-    /// zygote does not answer.
+    /// Has it fork: the new supervisor's socket, or why there is none. It fails itself if there is nobody
+    /// to be asked.
     fn fork(&mut self) -> io::Result<io::Result<UnixStream>> {
         let (ours, theirs) = UnixStream::pair()?;
         channel::send_all(&self.0, &[ASK], &[theirs.as_fd()])?;

@@ -1,13 +1,13 @@
 //! The unacknowledged tail of one output stream: in memory while it is small, then on disk.
 //!
-//! The supervisor fills it from the command's pipe; the agent reads the same file through a descriptor. It
-//! starts as an anonymous file of [`MEMORY`] bytes, created with the first byte. When that stays full of
-//! unacknowledged bytes, the tail moves to a file of [`DISK`] bytes in the job's directory. With a reader that
-//! keeps up it stays in memory, which is twice as fast. If the disk is full it also stays in memory: the
-//! command still runs, only less far ahead of its reader.
+//! The supervisor fills it from the command's pipe; the agent reads the same file, whose descriptor it
+//! is given. It starts as an anonymous file of [`MEMORY`] bytes, made when the first byte comes. When
+//! that stays full of what nobody acknowledged yet, the tail moves to a file of [`DISK`] bytes in the
+//! job's directory; a reader that keeps up never makes it, and memory is twice as fast. When there is no
+//! room on disk it stays where it is: a command runs on a full disk, only with less ahead.
 //!
-//! Invariant: a byte is kept until it is acknowledged, and memory is bounded: the pipe is not read while its
-//! spool is full.
+//! Invariant: a byte is kept until it is acknowledged, and nothing grows: a pipe whose spool is full
+//! is not read.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -24,40 +24,41 @@ use super::stream::Stream;
 /// Bytes of a stream's tail that are kept in memory.
 pub(super) const MEMORY: u64 = 1024 * 1024;
 
-/// Bytes of a stream's tail that are kept on disk once memory is full: how far a command may be ahead of its
-/// reader.
+/// Bytes of a stream's tail that are kept on disk once memory is full: what a command may be ahead of
+/// its reader.
 pub(super) const DISK: u64 = 4 * 1024 * 1024;
 
-/// Bytes in one read that justify a larger pipe, which needs fewer wakeups for the same bytes.
+/// A pipe that was found this full, in bytes, is worth a larger one: fewer turns for the same bytes.
 const BUSY_PIPE: u64 = 64 * 1024;
 
-/// Size of an enlarged pipe, in bytes.
+/// Size of a busy pipe, in bytes.
 const LARGE_PIPE: usize = 256 * 1024;
 
 /// Bytes copied at once when a tail moves.
 const COPY: usize = 16 * 1024;
 
-/// The result of reading the pipe.
+/// What came of reading the pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Filled {
-    /// This many bytes were read.
+    /// This many bytes came.
     Bytes(u64),
-    /// Nothing is available now.
+    /// Nothing is there now.
     Nothing,
-    /// The spool is full.
+    /// There is no room.
     Full,
-    /// The end of the stream.
+    /// Nothing will ever come again.
     End,
 }
 
+/// The supervisor's side of a stream's tail.
 pub(super) struct Spool {
     stream: Stream,
     ring: Ring,
     file: Option<OwnedFd>,
-    /// Counts the files that the tail has been in, so that the agent is sent each descriptor.
+    /// Counts the files that the tail has been in, so that the agent is told of each.
     moves: u32,
     place: Place,
-    /// Whether the pipe was enlarged.
+    /// Whether the pipe was made larger.
     widened: bool,
 }
 
@@ -65,7 +66,7 @@ pub(super) struct Spool {
 enum Place {
     Memory,
     Disk,
-    /// The disk failed, and is not tried again.
+    /// The disk failed: it is not tried again.
     MemoryForGood,
 }
 
@@ -76,7 +77,7 @@ impl Spool {
         Self { stream, ring, file: None, moves: 0, place, widened: false }
     }
 
-    /// An empty tail that stays in memory: a user needs no more of a terminal's backlog.
+    /// An empty tail that stays in memory: nobody wants to see more of a terminal that is far behind.
     pub(super) fn in_memory(stream: Stream) -> Self {
         Self { place: Place::MemoryForGood, ..Self::new(stream) }
     }
@@ -96,13 +97,13 @@ impl Spool {
         self.ring.capacity()
     }
 
-    /// The file that contains the tail and its sequence number; `None` before the first byte.
+    /// The file that the tail is in and how often it has moved; none before the first byte.
     pub(super) fn file(&self) -> Option<(BorrowedFd<'_>, u32)> {
         self.file.as_ref().map(|file| (file.as_fd(), self.moves))
     }
 
-    /// Copies the tail into a log segment in `directory`, for [`super::log_reader`]. An incomplete segment is
-    /// removed.
+    /// Copies the tail into a segment of its own in `directory`, where [`super::log_reader`] finds it. One that
+    /// is not whole is removed.
     pub(super) fn keep(&self, directory: BorrowedFd<'_>) -> io::Result<()> {
         let (mut at, end) = (self.acked(), self.end());
         let Some(file) = self.file.as_ref().filter(|_| at < end) else { return Ok(()) };
@@ -124,22 +125,22 @@ impl Spool {
         })
     }
 
-    /// Drops everything before `upto`. `false` if that was never written.
+    /// Everything before `upto` may be forgotten. `false` when it never came.
     pub(super) fn ack(&mut self, upto: u64) -> bool {
         self.ring.ack(upto)
     }
 
-    /// Whether more bytes fit.
+    /// Whether there is room for more.
     pub(super) fn has_room(&self) -> bool {
         self.ring.writable().len > 0
     }
 
-    /// Whether the tail can move to disk.
+    /// Whether more room can be had on disk.
     pub(super) fn can_grow(&self) -> bool {
         self.place == Place::Memory
     }
 
-    /// Moves bytes from the pipe to the spool, up to the end of its file; a full tail moves to disk first.
+    /// Takes what the pipe has, up to the end of the room in one piece; a full tail moves to disk.
     pub(super) fn fill(
         &mut self,
         pipe: BorrowedFd<'_>,
@@ -148,7 +149,7 @@ impl Spool {
         self.fill_by(Self::splice, pipe, directory)
     }
 
-    /// Copies bytes from a terminal, which can't be spliced, as [`Self::fill`] does from a pipe.
+    /// Takes what a terminal has, as [`Self::fill`] does from a pipe; a terminal can't be spliced.
     pub(super) fn fill_from_terminal(
         &mut self,
         terminal: BorrowedFd<'_>,
@@ -173,7 +174,7 @@ impl Spool {
         match take(self, pipe) {
             Err(Errno::AGAIN | Errno::INTR) => Ok(Filled::Nothing),
             Err(error) if self.place == Place::Disk => {
-                // The disk failed: the tail moves back to memory.
+                // The disk failed under us; what is there is moved back to memory.
                 self.move_to(memory(self.stream)?, DISK).map_err(|_| error)?;
                 self.place = Place::MemoryForGood;
                 Ok(Filled::Nothing)
@@ -212,7 +213,7 @@ impl Spool {
         let room = usize::try_from(self.ring.writable().len).unwrap_or(usize::MAX);
         let mut buffer = [0; COPY];
         let len = match rustix::io::read(terminal, &mut buffer[..room.min(COPY)]) {
-            // No process has the other end open any more.
+            // Nobody has its other end open any more.
             Err(Errno::IO) => 0,
             read => read?,
         };
@@ -220,7 +221,7 @@ impl Spool {
         Ok(len as u64)
     }
 
-    /// Moves a full tail from memory to disk. `false` if that is impossible.
+    /// Moves a full tail from memory to disk. `false` when that is not to be had.
     fn grow(&mut self, directory: BorrowedFd<'_>) -> bool {
         if self.place != Place::Memory {
             return false;
@@ -266,7 +267,7 @@ mod tests {
         SpoolReader::new(file.try_clone_to_owned().unwrap(), spool.capacity()).unwrap()
     }
 
-    /// A byte that identifies its offset.
+    /// A byte that tells its offset.
     fn at(offset: u64) -> u8 {
         (offset % 251).to_le_bytes()[0]
     }

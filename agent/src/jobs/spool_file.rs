@@ -1,5 +1,5 @@
-//! The file that contains a stream's tail, in memory or on disk: of fixed size, written by the supervisor and
-//! read by the agent.
+//! The file that a stream's tail is in, and where in it a byte lies: in memory or on disk, of fixed
+//! size, written by the supervisor and read by the agent.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -22,19 +22,19 @@ impl SpoolReader {
         (capacity > 0).then_some(Self { file, capacity })
     }
 
-    /// Reads bytes from offset `from`, before `upto`; fewer than available when the file wraps or the buffer is
-    /// full. All of them must have been written and not acknowledged.
+    /// Reads bytes from offset `from` on, none at or behind `upto`; fewer than there are when the file
+    /// wraps or the buffer is full. All of them must have been written and not acknowledged.
     pub(super) fn read(&self, from: u64, upto: u64, buffer: &mut [u8]) -> io::Result<usize> {
         Ok(read_at(&self.file, self.capacity, from, upto, buffer)?)
     }
 }
 
-/// A file in memory, which allocates pages as it is written.
+/// A file in memory, which takes room as it is written.
 pub(super) fn memory(stream: Stream) -> Result<OwnedFd, Errno> {
     rustix::fs::memfd_create(stream.name(), MemfdFlags::CLOEXEC)
 }
 
-/// A file on disk, allocated in advance where the file system supports it.
+/// A file on disk that has its room from the beginning, where the file system can do that.
 pub(super) fn disk(stream: Stream, directory: BorrowedFd<'_>, size: u64) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::openat(directory, stream.name(), flags, Mode::RUSR | Mode::WUSR)?;
@@ -47,7 +47,7 @@ pub(super) fn disk(stream: Stream, directory: BorrowedFd<'_>, size: u64) -> Resu
     }
 }
 
-/// Reads the first contiguous piece of the bytes between two offsets.
+/// Reads what lies in one piece of the bytes from one offset up to another.
 pub(super) fn read_at(
     file: &OwnedFd,
     capacity: u64,
@@ -61,13 +61,13 @@ pub(super) fn read_at(
         return Ok(0);
     }
     match rustix::io::pread(file, &mut buffer[..len], piece.position)? {
-        // The file is shorter than its ring: another process truncated it.
+        // The file is shorter than its ring says: somebody else has cut it.
         0 => Err(Errno::IO),
         read => Ok(read),
     }
 }
 
-/// Writes bytes at an offset, wrapping around at the end of the file.
+/// Writes bytes at an offset, round the end of the file where they reach it.
 pub(super) fn write_at(
     file: &OwnedFd,
     capacity: u64,

@@ -1,4 +1,4 @@
-//! Starts jobs, and removes them.
+//! Starting jobs, and forgetting them.
 
 use std::fs;
 use std::io;
@@ -25,22 +25,22 @@ use super::settings::Settings;
 use super::spawner::Spawner;
 use crate::core::ActAs;
 
-/// How long a job's directory, and so its id, is kept after its end or its supervisor's death.
+/// How long a job's id, and so its directory, is kept after its end, or its supervisor's death.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// The number of job starts after which the limits on kept output are checked.
+/// How many jobs are started before is looked whether all of them keep too much.
 const SWEEP_AFTER: u32 = 256;
 
 /// Why a job was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The key has, or had, a job with this id: attach to it.
+    /// The key has, or had, a job of this id: attach to it.
     #[error("this job id is taken")]
     Exists,
-    /// A system call failed.
+    /// The system failed us.
     #[error("start a supervisor: {0}")]
     Io(#[from] io::Error),
-    /// Communication with the supervisor failed.
+    /// The supervisor could not be talked to.
     #[error(transparent)]
     Channel(#[from] ChannelError),
 }
@@ -72,7 +72,7 @@ impl Jobs {
     /// Opens the jobs in an agent's state directory.
     pub fn open(state: &Path, settings: Settings) -> io::Result<Self> {
         let spawner = Arc::new(Spawner::new(settings.supervisor.clone()));
-        // In the background: the agent's own start does not wait for systemd.
+        // Beside the start, which does not wait for systemd.
         let other = Arc::clone(&spawner);
         thread::Builder::new().name("spawner".to_owned()).spawn(move || other.make_ready())?;
         let (directories, released) =
@@ -80,19 +80,17 @@ impl Jobs {
         Ok(Self { directories, released, settings, spawner, started: AtomicU32::new(0) })
     }
 
-    /// Starts a job: creates its record, then starts its supervisor. Requires a tokio runtime.
+    /// Starts a job: writes it down, then starts its supervisor. Needs a tokio runtime around it.
     ///
-    /// `program` is the path of an argv's program, if it has been looked up already. That the command runs, or why
-    /// not, is the first thing to hear.
+    /// That its command runs, or why not, is the first thing to hear.
     pub fn start(
         &self,
         key: KeyId,
         run: Run,
         act_as: &ActAs,
-        program: Option<Vec<u8>>,
     ) -> Result<(Events, Commands), StartError> {
         let (job, record) = (JobName { key, id: run.job }, self.record(key, &run));
-        let begin = ToSupervisor::Begin(Box::new(self.settings.begin(run, act_as, program)));
+        let begin = ToSupervisor::Begin(Box::new(self.settings.begin(run, act_as)));
         let frame = channel::message(&begin).map_err(ChannelError::Codec)?;
         let made = self.directories.create(job, &record).map_err(|error| {
             if error.kind() == io::ErrorKind::AlreadyExists {
@@ -101,7 +99,7 @@ impl Jobs {
                 StartError::Io(error)
             }
         })?;
-        // Checked only now: a job's id is added to the released ones before its directory is removed.
+        // Looked at only now: an id is among those that were released before its directory goes.
         let supervisor = if self.released.contains(job) {
             Err(StartError::Exists)
         } else {
@@ -110,27 +108,27 @@ impl Jobs {
                 .map_err(StartError::Io)
         };
         if supervisor.is_err() {
-            // No supervisor received the command, so the id may be used again.
+            // The supervisor was not told its command: whoever asks again may.
             let _ = self.directories.remove(job);
         }
         self.started.fetch_add(1, Ordering::Relaxed);
-        // From here on the command may run, whatever happens to the agent.
+        // From here on the command may run, whatever becomes of us.
         Ok(connection::halves(supervisor?)?)
     }
 
-    /// Removes a job whose result was delivered completely. Its id can't be used again.
+    /// Forgets a job whose controller has everything. Its id is not given out again.
     pub fn release(&self, job: JobName) -> io::Result<()> {
         let kept = self.released.add(job);
         kept.and(self.forget(job))
     }
 
-    /// Removes a job whose command was not started.
+    /// Forgets a job whose command was not started.
     pub fn forget(&self, job: JobName) -> io::Result<()> {
         self.spawner.make_ready();
         self.directories.remove(job)
     }
 
-    /// Whether enough jobs were started since the last sweep for another one.
+    /// Whether so many jobs were started since this was last so that a sweep is due.
     pub fn is_sweep_due(&self) -> bool {
         let due = self.started.load(Ordering::Relaxed) >= SWEEP_AFTER;
         if due {
@@ -139,18 +137,18 @@ impl Jobs {
         due
     }
 
-    /// Removes jobs that ended more than [`KEPT`] ago, detached jobs after their own time, and jobs beyond the
-    /// limits on kept output.
+    /// Removes what nobody came for in [`KEPT`], detached jobs in their own time, as of `now`, and what of all
+    /// jobs is too much; `is_owner` tells who is an owner.
     pub fn sweep(&self, now: SystemTime, is_owner: impl Fn(KeyId) -> bool) {
-        // A clock before 2 January 1970 is not set yet.
+        // A clock that stands before 1970 and a day is not set yet.
         let Some(followed_since) = now.checked_sub(KEPT) else { return };
         let detached_since = now.checked_sub(self.settings.keep).unwrap_or(SystemTime::UNIX_EPOCH);
-        // A detached job's id can't be used again after its directory is removed.
+        // An id is kept for its time, also if the rest is not.
         let old = self
             .directories
             .sweep(Keep { followed_since, detached_since }, |job| self.released.add(job));
         for (removed, which) in
-            [(old, "that ended long ago"), (self.trim(is_owner), "to free space")]
+            [(old, "that ended long ago"), (self.trim(is_owner), "for want of room")]
         {
             match removed {
                 Ok(0) => {}
@@ -179,7 +177,7 @@ impl Jobs {
     }
 }
 
-/// The id of the host's current boot, which changes with every start of its kernel.
+/// The host's boot, which changes with every start of its kernel.
 pub fn boot_id() -> io::Result<BootId> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     text.trim().replace('-', "").parse().map_err(|_| Errno::INVAL.into())

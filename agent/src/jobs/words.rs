@@ -1,7 +1,7 @@
-//! The types of the protocol between agent and supervisor, and of a job's record.
+//! What an agent and a supervisor speak of: the types of their channel and of a job's record.
 //!
-//! They are separate from the wire's types because a supervisor outlives upgrades of its agent: the wire may
-//! change, and these only grow, each at its end. Missing fields read as zero
+//! They are types of their own, for a supervisor outlives upgrades of its agent: the wire may change, and
+//! these only ever grow, at the end of each. Whatever is missing there reads as zero
 //! ([`lariat_wire::codec::decode_grown`]).
 
 use std::io;
@@ -11,7 +11,7 @@ use lariat_wire::protocol::exec;
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use serde::{Deserialize, Serialize};
 
-/// What to run. The user is specified elsewhere.
+/// What to run. Whom it runs as is told beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// The job.
@@ -22,7 +22,7 @@ pub struct Run {
     pub cwd: Option<Vec<u8>>,
     /// Variables added to the clean environment.
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Where its streams are connected.
+    /// What its streams are.
     pub streams: Streams,
     /// Ends the command after this many milliseconds.
     pub timeout_ms: Option<u64>,
@@ -33,7 +33,7 @@ pub struct Run {
 /// A job's command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// A command line for `/bin/sh -c`.
+    /// A line for `/bin/sh -c`.
     Shell(Vec<u8>),
     /// An exact argv.
     Argv(Vec<Vec<u8>>),
@@ -62,12 +62,12 @@ pub enum Streams {
     Terminal {
         /// The command's TERM.
         term: Vec<u8>,
-        /// The terminal's size.
+        /// How large it is.
         size: Size,
     },
 }
 
-/// A terminal's size.
+/// How large a terminal is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Size {
     /// Lines.
@@ -85,10 +85,10 @@ pub struct Offsets {
     pub stderr: u64,
 }
 
-/// How much of stdin the command has read.
+/// How much of stdin the command has taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StdinTaken {
-    /// Offset of the first unread byte.
+    /// Offset of the first byte not yet taken.
     pub upto: u64,
     /// The command has closed its stdin.
     pub closed: bool,
@@ -112,36 +112,36 @@ pub enum End {
     Signaled(u8),
     /// It ran into its time limit.
     TimedOut,
-    /// It could not be run: the `errno` of `execve`.
+    /// It could not be run: the `errno` that `execve` gave.
     NotRun(i32),
-    /// It was ended because its controller was disconnected for longer than its grace time.
+    /// It was ended because its controller had been away for longer than its grace time.
     GraceExpired,
-    /// It was ended because the host shut down, or its supervisor received SIGTERM.
+    /// It was ended because the host went down, or its supervisor was told to stop.
     Stopped,
 }
 
-/// Why the command could not be started.
+/// The command could not be started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotStarted {
-    /// The step that failed.
+    /// What was being done.
     pub during: During,
-    /// The path of that step, if any.
+    /// To which path, if to one.
     pub path: Option<Vec<u8>>,
     /// The `errno` of Linux; 0 if there was none.
     pub errno: i32,
 }
 
-/// The steps before the command runs.
+/// What a supervisor does before the command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum During {
-    /// Preparing the command's process.
+    /// It prepares the command's process.
     Start,
-    /// Entering the working directory.
+    /// It enters the working directory.
     EnterDirectory,
 }
 
 impl NotStarted {
-    /// A step that the system refused.
+    /// The system refused.
     pub fn new(during: During, path: Option<&[u8]>, error: &io::Error) -> Self {
         let errno = error.raw_os_error().unwrap_or_default();
         Self { during, path: path.map(<[u8]>::to_vec), errno }

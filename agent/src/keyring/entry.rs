@@ -1,41 +1,11 @@
 //! One key of the keyring: who it is, and what it may do.
 
-use std::ops::Deref;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use ipnet::IpNet;
-use lariat_base::name::{HostName, KeyId};
+use lariat_base::name::KeyId;
 use lariat_base::secret::Secret;
 use lariat_wire::auth::proof::Verifier;
-use lariat_wire::protocol::key::{KeyVerifier, Rules};
-use lariat_wire::protocol::verb::{Verb, Verbs};
-
-use crate::policy::Clock;
-use crate::policy::path::Root;
-use crate::policy::pattern::Pattern;
-
-/// How long a key may wait to take an entry over.
-const PENDING: Duration = Duration::from_secs(24 * 3600);
-
-/// A value of the keyring, and its line there; 0 if it is in none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lined<T> {
-    /// The line, from 1.
-    pub line: usize,
-    /// The value.
-    pub value: T,
-}
-
-impl<T> Deref for Lined<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.value
-    }
-}
-
-/// A rule that narrows what a verb grants: a list, if the entry has one. An empty list permits nothing.
-pub type List<T> = Option<Lined<Vec<T>>>;
+use lariat_wire::protocol::verb::Verbs;
 
 /// One key, as this host knows it.
 #[derive(Clone)]
@@ -44,32 +14,10 @@ pub struct Entry {
     pub id: KeyId,
     /// The key's name for people.
     pub label: String,
-    /// The id under which jobs, partials and budgets are kept: the first that the key had.
-    pub owner: KeyId,
-    /// The ids that the key had before.
-    pub was: Vec<KeyId>,
-    /// The key that waits to take this entry over.
-    pub pending: Option<Pending>,
     /// What the key may do.
-    pub verbs: Lined<Verbs>,
-    /// The users that the key may act as.
-    pub users: List<String>,
-    /// Where the key may be used from.
-    pub networks: List<IpNet>,
-    /// The directories that the key may push to.
-    pub push: List<Lined<Root>>,
-    /// The directories that the key may pull from.
-    pub pull: List<Lined<Root>>,
-    /// The commands that the key may run.
-    pub commands: List<Lined<Pattern>>,
-    /// Whether commands of [`Self::commands`] get input.
-    pub stdin: bool,
-    /// What the key may reach through this host.
-    pub connect: List<Lined<String>>,
-    /// Where the key may listen on this host.
-    pub listen: List<Lined<String>>,
-    /// The host that may park connections here with this key, which then may do nothing else.
-    pub park: Option<HostName>,
+    pub verbs: Verbs,
+    /// The users that the key may act as; any user if there is no list.
+    pub users: Option<Vec<String>>,
     /// The first moment at which the key may be used.
     pub not_before: Option<SystemTime>,
     /// The last moment at which the key may be used.
@@ -79,16 +27,6 @@ pub struct Entry {
     /// The key's own limit on concurrent jobs, if any.
     pub max_jobs: Option<usize>,
     pub(super) verifier: Verifier,
-}
-
-/// A key that may log in beside the entry's own, and take its place.
-#[derive(Clone)]
-pub struct Pending {
-    /// Its id on the wire.
-    pub id: KeyId,
-    pub(super) verifier: Verifier,
-    /// When it was announced.
-    pub(super) since: SystemTime,
 }
 
 /// The first bytes of the ids that stand for users of this host.
@@ -106,102 +44,28 @@ impl Entry {
         id[..LOCAL.len()].copy_from_slice(&LOCAL);
         id[LOCAL.len()..].copy_from_slice(&uid.to_be_bytes());
         Self {
+            id: KeyId(id),
             label: format!("local:{uid}"),
-            // No login is checked against the verifier.
-            ..Self::new(
-                KeyId(id),
-                verbs,
-                Verifier { stored: Secret::new([0; 32]), agent: Secret::new([0; 32]) },
-            )
-        }
-    }
-
-    fn new(id: KeyId, verbs: Verbs, verifier: Verifier) -> Self {
-        Self {
-            id,
-            label: String::new(),
-            owner: id,
-            was: Vec::new(),
-            pending: None,
-            verbs: Lined { line: 0, value: verbs },
+            verbs,
             users: None,
-            networks: None,
-            push: None,
-            pull: None,
-            commands: None,
-            stdin: false,
-            connect: None,
-            listen: None,
-            park: None,
             not_before: None,
             not_after: None,
             max_sessions: None,
             max_jobs: None,
-            verifier,
+            // No login is checked against it.
+            verifier: Verifier { stored: Secret::new([0; 32]), agent: Secret::new([0; 32]) },
         }
     }
 
-    /// Whether the key's dates include this moment. While the clock is not set, only keys without dates count.
-    pub fn is_current(&self, clock: Clock) -> bool {
-        let has_dates = self.not_before.is_some() || self.not_after.is_some();
-        (clock.is_set || !has_dates)
-            && self.not_before.is_none_or(|start| start <= clock.now)
-            && self.not_after.is_none_or(|end| clock.now <= end)
+    /// Whether the key may act as this user.
+    pub fn may_be(&self, user: &str) -> bool {
+        self.users.as_ref().is_none_or(|users| users.iter().any(|listed| listed == user))
     }
 
-    /// Whether the key has, or had, this id.
-    pub fn is_known_as(&self, id: KeyId) -> bool {
-        self.id == id || self.owner == id || self.was.contains(&id)
-    }
-
-    /// Every id that stands for this entry: its own first, then former ones, its owner's and the one that waits. Some
-    /// may come twice.
-    pub fn ids(&self) -> impl Iterator<Item = KeyId> {
-        let others = self.was.iter().copied().chain([self.owner]);
-        std::iter::once(self.id).chain(others).chain(self.pending.iter().map(|pending| pending.id))
-    }
-
-    /// Whether a person who says `name` means this key: its label, or one of its ids.
-    pub fn is_named(&self, name: &str) -> bool {
-        self.label == name || name.parse().is_ok_and(|id| self.ids().any(|own| own == id))
-    }
-
-    /// What a login of this id is checked with, and whether it may still log in for this entry.
-    pub(super) fn verifier(&self, id: KeyId, now: SystemTime) -> (&Verifier, bool) {
-        match &self.pending {
-            Some(pending) if pending.id == id => (&pending.verifier, pending.is_current(now)),
-            _ => (&self.verifier, true),
-        }
-    }
-
-    /// Whether the key may change keys now.
-    pub(super) fn changes_keys(&self, clock: Clock) -> bool {
-        self.verbs.contains(Verb::Keys) && self.is_current(clock)
-    }
-
-    /// The rules, as controllers are told them.
-    pub fn rules(&self) -> Rules {
-        let seconds = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let limit = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
-        let commands = self
-            .commands
-            .as_ref()
-            .map(|commands| commands.iter().map(|pattern| pattern.written.clone()).collect());
-        Rules {
-            verbs: *self.verbs,
-            users: self.users.as_deref().cloned(),
-            networks: texts(self.networks.as_ref(), ToString::to_string),
-            not_before: self.not_before.map(seconds),
-            not_after: self.not_after.map(seconds),
-            push: texts(self.push.as_ref(), |root| root.to_text()),
-            pull: texts(self.pull.as_ref(), |root| root.to_text()),
-            commands,
-            stdin: self.stdin,
-            connect: texts(self.connect.as_ref(), |to| to.value.clone()),
-            listen: texts(self.listen.as_ref(), |at| at.value.clone()),
-            max_sessions: self.max_sessions.map(limit),
-            max_jobs: self.max_jobs.map(limit),
-        }
+    /// Whether the key's dates include this moment.
+    pub fn is_current(&self, now: SystemTime) -> bool {
+        self.not_before.is_none_or(|start| start <= now)
+            && self.not_after.is_none_or(|end| now <= end)
     }
 
     /// An entry with these verbs and no dates.
@@ -209,23 +73,17 @@ impl Entry {
     pub(crate) fn for_tests(grant: Verbs) -> Self {
         let secret = || Secret::generate().unwrap();
         let verifier = Verifier { stored: secret(), agent: secret() };
-        Self { label: "alice@box".to_owned(), ..Self::new(KeyId([1; 16]), grant, verifier) }
-    }
-}
-
-/// A list as text.
-fn texts<T>(list: Option<&Lined<Vec<T>>>, text: impl Fn(&T) -> String) -> Option<Vec<String>> {
-    list.map(|list| list.iter().map(text).collect())
-}
-
-impl Pending {
-    /// Whether it may still log in.
-    pub(super) fn is_current(&self, now: SystemTime) -> bool {
-        now.duration_since(self.since).is_ok_and(|age| age < PENDING)
-    }
-
-    /// Whether this is its verifier.
-    pub(super) fn has(&self, verifier: &KeyVerifier) -> bool {
-        KeyVerifier::from(self.verifier.clone()) == *verifier
+        let label = "alice@box".to_owned();
+        Self {
+            id: KeyId([1; 16]),
+            label,
+            verbs: grant,
+            users: None,
+            not_before: None,
+            not_after: None,
+            max_sessions: None,
+            max_jobs: None,
+            verifier,
+        }
     }
 }

@@ -3,13 +3,8 @@
 //! A verifier lets nobody log in, here or elsewhere. The file is secret all the same: together with the
 //! certificate's key it lets its reader pose as this host.
 
-mod change;
-mod edit;
 mod entry;
 mod file;
-mod last_used;
-mod revoked;
-mod store;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,98 +18,57 @@ use lariat_base::toml_file::TomlFileError;
 use lariat_wire::auth::agent::Refused;
 use lariat_wire::auth::keyring::{Candidate, Decoys};
 
-pub use change::Asker;
-pub use entry::{Entry, Lined, List, is_local};
-pub use last_used::LastUsed;
-pub use revoked::Revoked;
-pub use store::{Loaded, Store};
+pub use entry::{Entry, is_local};
 
 /// The keys that may log in.
-#[derive(Clone, Default)]
-pub struct Keyring {
-    /// In the order of the file.
-    entries: Vec<Arc<Entry>>,
-    /// By every id that may log in.
-    logins: BTreeMap<KeyId, Arc<Entry>>,
-    /// By the id under which what a key keeps here is known.
-    owners: BTreeMap<KeyId, Arc<Entry>>,
-}
+#[derive(Default)]
+pub struct Keyring(BTreeMap<KeyId, Arc<Entry>>);
 
 impl Keyring {
-    fn new(entries: Vec<Arc<Entry>>) -> Self {
-        let mut logins = BTreeMap::new();
-        for entry in &entries {
-            let pending = entry.pending.iter().map(|pending| pending.id);
-            logins.extend(pending.chain([entry.id]).map(|id| (id, Arc::clone(entry))));
-        }
-        let owners = entries.iter().map(|entry| (entry.owner, Arc::clone(entry))).collect();
-        Self { entries, logins, owners }
-    }
-
-    /// The keyring without the entries that `revoked` names.
-    #[must_use]
-    pub fn without(&self, revoked: &Revoked) -> Self {
-        let stays = |entry: &&Arc<Entry>| !revoked.names(entry);
-        Self::new(self.entries.iter().filter(stays).cloned().collect())
-    }
-
     /// Loads a keyring from a private file.
     pub fn load(path: &Path) -> Result<Self, TomlFileError> {
         Ok(Self::parse(path, &private::read(path)?)?)
     }
 
-    /// What a login that names `id` is checked against; `admits` tells whether a key may log in. An unknown id
-    /// takes the same path with a decoy; the decoy is made either way, so that the time is the same.
-    pub fn candidate(
-        &self,
-        decoys: &Decoys,
-        id: KeyId,
-        now: SystemTime,
-        admits: impl Fn(&Entry) -> bool,
-    ) -> Candidate {
+    /// What a login that names `id` is checked against. An unknown id takes the same path with a decoy; the
+    /// decoy is made either way, so that the time is the same.
+    pub fn candidate(&self, decoys: &Decoys, id: KeyId, now: SystemTime) -> Candidate {
         let decoy = decoys.candidate(id);
-        match self.logins.get(&id) {
+        match self.0.get(&id) {
             Some(entry) => {
-                let (verifier, may_log_in) = entry.verifier(id, now);
-                Candidate { verifier: verifier.clone(), allowed: may_log_in && admits(entry) }
+                Candidate { verifier: entry.verifier.clone(), allowed: entry.is_current(now) }
             }
             None => decoy,
         }
     }
 
-    /// Why a login was denied, for the log only; `objection` tells why a key may not log in.
-    pub fn why_denied(&self, refused: Refused, objection: impl Fn(&Entry) -> String) -> String {
+    /// Why a login was denied. For the log only.
+    pub fn why_denied(&self, refused: Refused, now: SystemTime) -> String {
         let (Refused::Key(id) | Refused::Now(id)) = refused else { return refused.to_string() };
-        let Some(entry) = self.logins.get(&id) else {
+        let Some(entry) = self.0.get(&id) else {
             return format!("key {id}: it is not in the keyring");
         };
         let why = match refused {
-            Refused::Now(_) => objection(entry),
-            _ => "its proof is wrong: the host was enrolled anew since the controller was told of it, \
-                  or somebody else claims this key"
-                .to_owned(),
+            Refused::Now(_) if entry.not_before.is_some_and(|start| now < start) => {
+                "it may not be used yet"
+            }
+            Refused::Now(_) => "its time is over",
+            _ => {
+                "its proof is wrong: the host was enrolled anew since the controller was told of it, \
+                 or somebody else claims this key"
+            }
         };
         format!("key {id} ({}): {why}", escape(entry.label.as_bytes()))
     }
 
-    /// The entry for which a key of this id may log in.
+    /// The entry of a key, or `None` if the keyring does not have it.
     pub fn entry(&self, id: KeyId) -> Option<&Arc<Entry>> {
-        self.logins.get(&id)
+        self.0.get(&id)
     }
 
-    /// The entry whose key had this id before.
-    pub fn replaced(&self, id: KeyId) -> Option<&Arc<Entry>> {
-        self.entries.iter().find(|entry| entry.id != id && entry.is_known_as(id))
-    }
-
-    /// The entry to which what is kept under this id belongs.
-    pub fn of_owner(&self, owner: KeyId) -> Option<&Arc<Entry>> {
-        self.owners.get(&owner)
-    }
-
-    /// Every key, in the order of the file.
+    /// Every key, in order of id.
     pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.entries.iter()
+        self.0.values()
     }
 }
 
@@ -130,7 +84,6 @@ mod tests {
     use lariat_wire::protocol::verb::Verb;
 
     use super::*;
-    use crate::policy::Clock;
 
     fn parse(text: &str) -> Result<Keyring, String> {
         Keyring::parse(Path::new("keyring.toml"), text).map_err(|error| error.to_string())
@@ -159,14 +112,12 @@ mod tests {
             "not_before = 2026-01-01T00:00:00+01:00\nnot_after = \"2026-12-31T00:00:00Z\"\n";
         let keyring = parse(&entry(&key, &host, &enrolment, dates)).unwrap();
         let decoys = Decoys::new().unwrap();
-        let at = |seconds| Clock::new(UNIX_EPOCH + Duration::from_secs(seconds), UNIX_EPOCH);
         let login = |key: &Secret, now: u64| {
-            let clock = at(now);
+            let now = UNIX_EPOCH + Duration::from_secs(now);
             let challenged = Challenged::new(&host).unwrap();
             let (_, login) =
                 Proving::answer(key, &host, &enrolment, &[5; 32], challenged.payload()).unwrap();
-            let find =
-                |id| keyring.candidate(&decoys, id, clock.now, |entry| entry.is_current(clock));
+            let find = |id| keyring.candidate(&decoys, id, now);
             challenged.login(&[5; 32], &login, find).map(|logged_in| logged_in.key_id)
         };
         let (start, end) = (1_767_222_000, 1_798_675_200);
@@ -176,16 +127,17 @@ mod tests {
         assert_eq!(login(&key, end + 1), Err(Refused::Now(key_id(&key))));
         let unauthenticated = Secret::generate().unwrap();
         assert_eq!(login(&unauthenticated, start), Err(Refused::Key(key_id(&unauthenticated))));
-        let objection = |_: &Entry| "its time is over".to_owned();
-        let why = |refused| keyring.why_denied(refused, objection);
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let why = |key: &Secret, now| keyring.why_denied(Refused::Now(key_id(key)), at(now));
         assert_eq!(
-            why(Refused::Now(key_id(&key))),
-            format!("key {} (alice@box): its time is over", key_id(&key))
+            why(&key, start - 1),
+            format!("key {} (alice@box): it may not be used yet", key_id(&key))
         );
-        let wrong = why(Refused::Key(key_id(&key)));
-        assert!(wrong.contains("(alice@box): its proof is wrong"), "{wrong}");
+        assert!(why(&key, end + 1).ends_with("(alice@box): its time is over"));
+        let why = |key: &Secret| keyring.why_denied(Refused::Key(key_id(key)), at(start));
+        assert!(why(&key).contains("(alice@box): its proof is wrong"), "{}", why(&key));
         assert_eq!(
-            why(Refused::Key(key_id(&unauthenticated))),
+            why(&unauthenticated),
             format!("key {}: it is not in the keyring", key_id(&unauthenticated))
         );
         let found = keyring.entry(key_id(&key)).unwrap();
@@ -200,8 +152,8 @@ mod tests {
         let error = |text: &str| parse(text).err().unwrap();
         let twice = error(&format!("{good}{good}"));
         assert_eq!(twice, format!("keyring.toml:8: a second entry has the id {}", key_id(&key)));
-        let unknown = error(&format!("{good}colour = []\n"));
-        assert!(unknown.starts_with("keyring.toml:7: unknown field `colour`"), "{unknown}");
+        let unknown = error(&format!("{good}networks = []\n"));
+        assert!(unknown.starts_with("keyring.toml:7: unknown field `networks`"), "{unknown}");
         let verb = error(&good.replace("push", "sudo"));
         assert!(verb.starts_with("keyring.toml:6: \"sudo\" is no verb"), "{verb}");
         for bad in ["2026-01-01", "2026-01-01T00:00:00", "\"soon\"", "1", "1900-01-01T00:00:00Z"] {

@@ -21,22 +21,20 @@ pub(super) async fn serve(
     permit: Permit<'_>,
     session: &Session,
 ) -> Result<(), LinkError> {
-    let root = permit.grant().root.clone();
     let outcome = match permit.act_as() {
         ActAs::Agent(user) => {
             let files = Files {
-                key: session.owner(),
+                key: session.key.id,
                 uid: user.uid,
                 home: user.home().to_owned(),
-                root,
                 transfers: session.agent.transfers.clone(),
                 lanes: session.agent.lanes.clone(),
-                stop: session.stop.subscribe(),
+                stop: session.stop.clone(),
             };
             file_work::serve(link, request, &files).await?
         }
         ActAs::Other(user, credentials) => match Worker::start(credentials) {
-            Ok(worker) => worker::relay(link, worker, request, (user, root), session).await?,
+            Ok(worker) => worker::relay(link, worker, request, user, session).await?,
             Err(error) => Outcome::Failed(Failure::request(
                 error.raw_os_error().map_or(Cause::Internal, Cause::Os),
             )),

@@ -7,7 +7,7 @@ use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use lariat_wire::protocol::job::Reading;
 
 use super::{detached, follow, unread};
-use crate::core::{Digests, Outcome, Permit, Session};
+use crate::core::{Outcome, Permit, Session};
 use crate::jobs::channel::ToSupervisor;
 use crate::jobs::{Found, JobStatus};
 use crate::transport::SessionLink;
@@ -36,7 +36,7 @@ pub(super) async fn go_on(
         biased;
         // The session itself says goodbye.
         () = session.stopped() => return Ok(()),
-        found = session.agent.jobs.find(Some(session.owner()), job) => found,
+        found = session.agent.jobs.find(Some(session.key.id), job) => found,
     };
     let failure = match found {
         Ok(Some(Found { record, status, directory, .. })) => match status {
@@ -56,7 +56,7 @@ pub(super) async fn go_on(
             }
             JobStatus::Over(exit) if record.detached => {
                 link.outbox().post(&exit)?;
-                return permit.finish(link.outbox(), &Outcome::Exited(exit, Digests::default()));
+                return permit.finish(link.outbox(), &Outcome::Exited(exit));
             }
             JobStatus::Over(exit) => match unread::Unread::open(directory, exit, received) {
                 Ok(Some(unread)) => return unread.serve(link, job, permit, session).await,

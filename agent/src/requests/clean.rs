@@ -4,12 +4,12 @@ use lariat_engine::TransferError;
 use lariat_engine::clean::{self, clean_for};
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::clean::{Clean, Cleaned};
-use lariat_wire::protocol::failure::Failure;
+use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::tree::Missed;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::transfer::transfer_ended;
-use crate::core::{Done, Outcome};
+use crate::core::Outcome;
 use crate::files::Files;
 
 /// Removes the files, and reports how many there were.
@@ -25,7 +25,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
     let cleaning = Box::pin(clean_for(link, root, clean.path.clone(), owner, clean.dry_run));
     let done = tokio::select! {
         done = cleaning => done,
-        cause = files.stopped() => Err(Failure::request(cause).into()),
+        () = files.stopped() => Err(Failure::request(Cause::Stopping).into()),
     };
     match done {
         Ok(clean::Done { cleaned, failures }) => {
@@ -34,9 +34,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
             }
             link.outbox().post(&cleaned)?;
             let Cleaned { files, bytes } = cleaned;
-            let text = format!("{files} files of {bytes} bytes");
-            let (files, bytes) = (Some(files), Some(bytes));
-            Ok(Outcome::Done(Done { text, files, bytes, sum: None }))
+            Ok(Outcome::Done(format!("{files} files of {bytes} bytes")))
         }
         Err(TransferError::Local(failure)) => Ok(Outcome::Failed(failure)),
         Err(error) => transfer_ended(Err(error)),

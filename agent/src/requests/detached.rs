@@ -7,7 +7,7 @@ use lariat_wire::protocol::failure::{Cause, Failure};
 use tracing::warn;
 
 use super::follow::{forget, forgotten};
-use crate::core::{Digests, Outcome, Permit, Session};
+use crate::core::{Outcome, Permit, Session};
 use crate::jobs::{Event, Events};
 use crate::transport::SessionLink;
 
@@ -29,13 +29,13 @@ pub(super) async fn answer(
         let outcome = match event {
             Ok(Event::Started(started)) => {
                 link.outbox().post(&started)?;
-                Outcome::Done("started, detached".to_owned().into())
+                Outcome::Done("started, detached".to_owned())
             }
             Ok(Event::Exit(exit)) => {
                 // The command never started: only the job's id is kept.
                 forgotten(job, session.agent.jobs.release(session.job(job)));
                 link.outbox().post(&exit)?;
-                Outcome::Exited(exit, Digests::default())
+                Outcome::Exited(exit)
             }
             Ok(Event::Failed(failure)) => {
                 forget(job, session);

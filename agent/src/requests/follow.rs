@@ -12,17 +12,14 @@ use lariat_wire::limits::OUTPUT_FRAME;
 use lariat_wire::link::{LinkError, Outbox, Reader, Writer};
 use lariat_wire::protocol::exec::{Ack, Exit, Release, Resize, Signal, StdinEnd};
 use lariat_wire::protocol::failure::{Cause, Failure};
-use lariat_wire::protocol::verb::Verb;
 use lariat_wire::protocol::{Kind, Message};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use super::digest::StreamDigest;
-use crate::core::{Digests, Outcome, Permit, Session};
+use crate::core::{Outcome, Permit, Session};
 use crate::jobs::channel::{self, ChannelError, ToSupervisor};
 use crate::jobs::{Commands, Event, Events, Stream};
-use crate::policy::Rule;
 use crate::transport::SessionLink;
 
 /// How long the controller may take for the frame in flight when the session is to end.
@@ -43,9 +40,6 @@ enum Broken {
     /// The session is to end.
     #[error("the session is to end")]
     Stopped,
-    /// The key has no permission to send input.
-    #[error("the key sends input, for which it has no permission")]
-    Denied,
     /// Another session has the job now.
     #[error("another session has taken the job over")]
     Replaced,
@@ -60,14 +54,11 @@ pub(super) async fn follow(
     permit: Permit<'_>,
     session: &Session,
 ) -> Result<(), LinkError> {
-    let input = permit.grant().input;
     let permit = Cell::new(Some(permit));
-    let digests = <[StreamDigest; 2]>::default();
-    let mut outgoing =
-        Outgoing { writer: &mut link.writer, events, sent, digests, permit: &permit };
+    let mut outgoing = Outgoing { writer: &mut link.writer, events, sent, permit: &permit };
     let ended = tokio::select! {
         biased;
-        released = incoming(&mut link.reader, &commands, input, &permit) => released,
+        released = incoming(&mut link.reader, &commands, &permit) => released,
         broken = outgoing.everything(session) => match broken {
             Ok(failure) => {
                 forget(job, session);
@@ -88,11 +79,6 @@ pub(super) async fn follow(
         Err(Broken::Link(error)) => Err(error),
         // The job waits for its controller to come back. A session that is to end says goodbye itself.
         Err(Broken::Left | Broken::Stopped) => Ok(()),
-        Err(Broken::Denied) => {
-            let (verb, rule) = (Verb::Run, Rule::Stdin.as_str().to_owned());
-            let failure = Failure::request(Cause::NotPermitted { verb, rule });
-            finish(&permit, link.outbox(), &Outcome::Failed(failure))
-        }
         Err(broken @ (Broken::Supervisor(_) | Broken::Replaced)) => {
             warn!("job {job}: {broken}");
             let replaced = matches!(broken, Broken::Replaced);
@@ -135,14 +121,13 @@ pub(super) async fn overdue(session: &Session) {
     sleep(STOPPING).await;
 }
 
-/// Passes the controller's messages on, until it releases the job. Without `input` it may send none to the command.
+/// Passes the controller's messages on, until it releases the job.
 ///
 /// A supervisor that accepts no more messages may have reported its command's end before. So errors of this
 /// direction are ignored: the events tell whether the supervisor is lost.
 async fn incoming<R: AsyncRead + Unpin>(
     reader: &mut Reader<R>,
     commands: &Commands,
-    input: bool,
     permit: &Cell<Option<Permit<'_>>>,
 ) -> Result<(), Broken> {
     let mut buffer = Vec::new();
@@ -150,7 +135,6 @@ async fn incoming<R: AsyncRead + Unpin>(
         let frame = reader.next().await?.ok_or(Broken::Left)?;
         let word = match frame.kind {
             Ack::KIND => ToSupervisor::Ack(reader.message::<Ack>()?.into()),
-            Kind::Stdin | StdinEnd::KIND | Resize::KIND if !input => return Err(Broken::Denied),
             StdinEnd::KIND => ToSupervisor::StdinEnd(reader.message::<StdinEnd>()?.len),
             Signal::KIND => {
                 let Signal { number } = reader.message()?;
@@ -189,8 +173,6 @@ struct Outgoing<'a, 's, W> {
     writer: &'a mut Writer<W>,
     events: Events,
     sent: Ack,
-    /// Of what was sent.
-    digests: [StreamDigest; 2],
     /// Finished with the last frame that the agent sends for this request.
     permit: &'a Cell<Option<Permit<'s>>>,
 }
@@ -206,10 +188,7 @@ impl<W: AsyncWrite + Unpin> Outgoing<'_, '_, W> {
             self.output(ends, &mut buffer, session).await?;
             if let Some(exit) = exit.take_if(|exit| self.sent == totals(*exit)) {
                 self.writer.outbox().post(&exit)?;
-                let [stdout, stderr] = std::mem::take(&mut self.digests);
-                let (stdout, stderr) = (stdout.of(exit.stdout), stderr.of(exit.stderr));
-                let outcome = Outcome::Exited(exit, Digests { stdout, stderr });
-                finish(self.permit, self.writer.outbox(), &outcome)?;
+                finish(self.permit, self.writer.outbox(), &Outcome::Exited(exit))?;
                 // The supervisor has nothing more to report, and may end.
                 return Err(tokio::select! {
                     () = session.stopped() => Broken::Stopped,
@@ -275,7 +254,6 @@ impl<W: AsyncWrite + Unpin> Outgoing<'_, '_, W> {
         if len == 0 {
             return Err(ChannelError::Malformed.into());
         }
-        self.digests[stream as usize].update(from, &buffer[..len]);
         self.writer.bulk(kind, &from.to_le_bytes(), &buffer[..len]).await?;
         Ok(len as u64)
     }

@@ -20,7 +20,7 @@ pub(super) async fn serve(
     let outcome = match signal(kill, session).await {
         Ok(()) => {
             link.outbox().post(&Killed)?;
-            Outcome::Done(format!("sent signal {}", kill.signal.number).into())
+            Outcome::Done(format!("sent signal {}", kill.signal.number))
         }
         Err(failure) => Outcome::Failed(failure),
     };
@@ -43,8 +43,6 @@ async fn signal(kill: Kill, session: &Session) -> Result<(), Failure> {
     let handled = async { while events.next().await.is_ok() {} };
     tokio::select! {
         () = handled => Ok(()),
-        () = session.stopped() => {
-            Err(Failure::request(session.stop_cause().unwrap_or(Cause::Stopping)))
-        }
+        () = session.stopped() => Err(Failure::request(Cause::Stopping)),
     }
 }

@@ -32,12 +32,12 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
     };
     let done = tokio::select! {
         done = served => done,
-        _ = files.stopped() => Ok(()),
+        () = files.stopped() => Ok(()),
     };
     match done {
         Ok(()) => {
             let taken = taken.into_inner();
-            Ok(Outcome::Done(format!("{taken} chunks on lane {}", lane.number).into()))
+            Ok(Outcome::Done(format!("{taken} chunks on lane {}", lane.number)))
         }
         Err(
             TransferError::Local(failure)

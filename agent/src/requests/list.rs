@@ -14,7 +14,7 @@ pub(super) async fn serve(
     permit: Permit<'_>,
     session: &Session,
 ) -> Result<(), LinkError> {
-    let key = (!list.all_keys).then_some(session.owner());
+    let key = (!list.all_keys).then_some(session.key.id);
     let mut jobs = match session.agent.jobs.list(key, &list.prefix) {
         Ok(jobs) => jobs,
         Err(error) => {
@@ -28,8 +28,7 @@ pub(super) async fn serve(
         let more = !rest.is_empty();
         link.send(&Listed { jobs, more }).await?;
         if !more {
-            let listed = Outcome::Done(format!("{count} of them").into());
-            return permit.finish(link.outbox(), &listed);
+            return permit.finish(link.outbox(), &Outcome::Done(format!("{count} of them")));
         }
         jobs = rest;
     }

@@ -57,7 +57,7 @@ pub(super) async fn serve(
     let outcome = match ended {
         Ok(end) => {
             link.outbox().post(&end)?;
-            Outcome::Done("read".to_owned().into())
+            Outcome::Done("read".to_owned())
         }
         Err(Broken::Link(error)) => return Err(error),
         // A session that is to end says goodbye itself.

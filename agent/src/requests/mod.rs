@@ -5,14 +5,11 @@
 
 mod as_user;
 mod attach;
-mod audit;
 mod clean;
 mod detached;
-mod digest;
 pub(crate) mod file_work;
 mod find;
 mod follow;
-mod key;
 mod kill;
 mod lane;
 mod list;
@@ -48,8 +45,6 @@ pub async fn serve(
             JobRequest::Logs(logs) => Box::pin(logs::serve(link, logs, permit, session)).await,
             JobRequest::Kill(kill) => Box::pin(kill::serve(link, kill, permit, session)).await,
         },
-        Request::Audit(request) => Box::pin(audit::serve(link, request, permit, session)).await,
         Request::File(request) => Box::pin(as_user::serve(link, request, permit, session)).await,
-        Request::Key(request) => Box::pin(key::serve(link, request, permit, session)).await,
     }
 }

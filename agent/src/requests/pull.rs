@@ -7,8 +7,8 @@ use lariat_wire::protocol::pull::Pull;
 use lariat_wire::protocol::tree::{Changed, Root, Settled};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::transfer::{Logged, dry_run, file_done, transfer_ended, tree_done};
-use crate::core::{Done, Outcome};
+use super::transfer::{Logged, dry_run, transfer_ended};
+use crate::core::Outcome;
 use crate::files::{self, Files};
 
 /// Sends a file or a tree.
@@ -20,12 +20,12 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
     match files.send(&pull) {
         Ok(files::Sent::File(mut source)) => {
             // Before the controller knows of the file.
-            let (lanes, joinable) = files.send_lanes(pull.transfer);
+            let (how, joinable) = files.sending(&pull);
             link.outbox().post(source.offer())?;
             if pull.tree.is_some_and(|options| options.dry_run) {
                 return dry_run(files, send_dry_run(link, &source, &Logged)).await;
             }
-            let given = give(link, &mut source, lanes.carry(pull.sending), files).await;
+            let given = give(link, &mut source, how, files).await;
             drop(joinable);
             transfer_ended(given)
         }
@@ -34,7 +34,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
             let settled =
                 Settled { path: pull.source, files: 0, bytes: 0, done: Changed::default() };
             link.outbox().post(&settled)?;
-            Ok(Outcome::Done("left out".to_owned().into()))
+            Ok(Outcome::Done("left out".to_owned()))
         }
         Err(failure) => Ok(Outcome::Failed(failure)),
     }
@@ -45,13 +45,14 @@ async fn give<S: AsyncRead + AsyncWrite>(
     source: &mut Source,
     how: SendOptions,
     files: &Files,
-) -> Result<Done, TransferError> {
+) -> Result<String, TransferError> {
     let (cancel, mut sent) = (Cancel::default(), Transferred::default());
     tokio::select! {
         done = send(link, source, how, &Unwatched, &cancel, &mut sent) => done?,
         never = files.stopping(&cancel) => match never {},
     };
-    Ok(file_done(&sent, "went"))
+    let Transferred { sent, moved, size, .. } = sent;
+    Ok(format!("{size} bytes, of which {moved} went, as {sent}"))
 }
 
 async fn serve_tree<S: AsyncRead + AsyncWrite>(
@@ -60,14 +61,15 @@ async fn serve_tree<S: AsyncRead + AsyncWrite>(
     pull: &Pull,
     files: &Files,
 ) -> Result<Outcome, LinkError> {
-    // Before the controller knows of the directory.
-    let (lanes, _joinable) = files.send_lanes(pull.transfer);
-    let source = lanes.carry_tree(source);
     link.outbox().post(&Root { entry: source.root().clone() })?;
     let (cancel, mut counts) = (Cancel::default(), Counts::default());
     let done = tokio::select! {
         done = send_tree(link, source, Avoid::new(), pull.sending, &Logged, &cancel, &mut counts) => done,
         never = files.stopping(&cancel) => match never {},
     };
-    transfer_ended(done.map(|settled| tree_done(&settled, &counts, "went")))
+    let Counts { sent, moved, .. } = counts;
+    let summary = done.map(|Settled { files, bytes, .. }| {
+        format!("{files} files of {bytes} bytes, of which {moved} went, as {sent}")
+    });
+    transfer_ended(summary)
 }

@@ -8,8 +8,8 @@ use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::transfer::{Offer, Push};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::transfer::{Logged, dry_run, file_done, transfer_ended};
-use crate::core::{Done, Outcome};
+use super::transfer::{Logged, dry_run, transfer_ended};
+use crate::core::Outcome;
 use crate::files::{Files, ReceivedFile};
 
 /// Receives a file, or tells what would become of it.
@@ -41,11 +41,12 @@ async fn take<S: AsyncRead + AsyncWrite>(
     commit: &CommitOptions,
     cancel: &Cancel,
     files: &Files,
-) -> Result<Done, TransferError> {
+) -> Result<String, TransferError> {
     let mut received = Transferred::default();
     tokio::select! {
         done = receive(link, target, offer, commit, &Unwatched, cancel, &mut received) => done?,
         never = files.stopping(cancel) => match never {},
     };
-    Ok(file_done(&received, "came"))
+    let Transferred { sent, moved, size, .. } = received;
+    Ok(format!("{size} bytes, of which {moved} came, as {sent}"))
 }

@@ -6,12 +6,12 @@ use lariat_engine::TransferError;
 use lariat_engine::tree::{Counts, TreeArrival, receive_tree};
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::failure::Failure;
-use lariat_wire::protocol::tree::PushTree;
+use lariat_wire::protocol::tree::{PushTree, Settled};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
-use super::transfer::{Logged, transfer_ended, tree_done};
-use crate::core::{Done, Outcome};
+use super::transfer::{Logged, transfer_ended};
+use crate::core::Outcome;
 use crate::files::{Files, ReceivedTree};
 use crate::transfers::Running;
 
@@ -32,10 +32,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
         Err(failure) => Err(failure),
     };
     match opened {
-        Ok(ReceivedTree { running, joinable, arrival }) => {
-            let taken = take(link, arrival, &running, files).await;
-            drop(joinable);
-            transfer_ended(taken)
+        Ok(ReceivedTree { running, arrival }) => {
+            transfer_ended(take(link, arrival, &running, files).await)
         }
         Err(failure) => Ok(Outcome::Failed(failure)),
     }
@@ -46,19 +44,21 @@ async fn take<S: AsyncRead + AsyncWrite>(
     arrival: TreeArrival,
     running: &Running,
     files: &Files,
-) -> Result<Done, TransferError> {
+) -> Result<String, TransferError> {
     let mut counts = Counts::default();
     let cancel = &running.cancel;
     let settled = tokio::select! {
         done = receive_tree(link, arrival, &Logged, cancel, &mut counts) => done?,
         never = files.stopping(cancel) => match never {},
     };
-    Ok(tree_done(&settled, &counts, "came"))
+    let Counts { sent, moved, .. } = counts;
+    let Settled { files, bytes, .. } = settled;
+    Ok(format!("{files} files of {bytes} bytes, of which {moved} came, as {sent}"))
 }
 
 /// Locks the root, waiting for an older transfer that has been cancelled to release it.
 async fn lock(opened: &mut ReceivedTree, files: &Files) -> Result<(), Failure> {
-    let ReceivedTree { running, arrival, .. } = opened;
+    let ReceivedTree { running, arrival } = opened;
     let end = Instant::now() + LETS_GO;
     let locked = async {
         loop {

@@ -2,7 +2,7 @@
 
 use lariat_base::name::JobId;
 use lariat_wire::link::LinkError;
-use lariat_wire::protocol::exec::{Ack, Attach, Command, Run, Streams};
+use lariat_wire::protocol::exec::{Ack, Attach, Run, Streams};
 use lariat_wire::protocol::failure::{Cause, Failure, Limit};
 use tracing::warn;
 
@@ -10,13 +10,12 @@ use super::{attach, detached, follow};
 use crate::budget::{Holder, Share};
 use crate::core::{Outcome, Permit, Session};
 use crate::jobs::StartError;
-use crate::policy::argv;
 use crate::transport::SessionLink;
 
 /// Runs a command and passes its streams on, until the controller has everything.
 pub(super) async fn serve(
     link: &mut SessionLink,
-    mut run: Run,
+    run: Run,
     permit: Permit<'_>,
     session: &Session,
 ) -> Result<(), LinkError> {
@@ -29,14 +28,7 @@ pub(super) async fn serve(
         Err(failure) => return attach::go_on(link, again, failure, permit, session).await,
     };
     let agent = &session.agent;
-    let program = permit.grant().program.clone();
-    if program.is_some() {
-        // What was permitted is a program with these words, and no shell.
-        if let Some(words) = argv(&run.command) {
-            run.command = Command::Argv(words.to_vec());
-        }
-    }
-    let started = agent.jobs.start(session.owner(), run, permit.act_as(), program);
+    let started = agent.jobs.start(session.key.id, run, permit.act_as());
     if started.is_ok() {
         agent.job_shares.keep(session.job(id), share);
     }
@@ -56,7 +48,7 @@ fn admit(job: JobId, is_detached: bool, session: &Session) -> Result<Share, Fail
     let agent = &session.agent;
     let share = agent.job_shares.take(session.holder, &agent.jobs)?;
     if is_detached {
-        let (own, keyring) = (session.owner(), agent.keyring());
+        let (own, keyring) = (session.key.id, agent.keyring());
         let holder = |key| if key == own { session.holder } else { Holder::named(key, &keyring) };
         match agent.jobs.make_room(own, |key| holder(key).is_owner()) {
             Ok(true) => {}

@@ -1,13 +1,13 @@
 //! What the requests that move files have in common.
 
-use lariat_engine::tree::{Counts, Side, Watch};
+use lariat_engine::tree::{Side, Watch};
 use lariat_engine::{TransferError, Transferred};
 use lariat_wire::link::LinkError;
-use lariat_wire::protocol::failure::{Failure, FileKind};
-use lariat_wire::protocol::tree::{Change, Settled};
+use lariat_wire::protocol::failure::{Cause, Failure, FileKind};
+use lariat_wire::protocol::tree::Change;
 use tracing::debug;
 
-use crate::core::{Done, Outcome};
+use crate::core::Outcome;
 use crate::files::Files;
 
 /// Observes a tree's transfer, for the log only.
@@ -34,24 +34,10 @@ impl Watch for Logged {
     fn changed(&self, _change: &Change) {}
 }
 
-/// What the transfer of a file did. `way` says what its bytes did: they came, or went.
-pub(super) fn file_done(transferred: &Transferred, way: &str) -> Done {
-    let Transferred { sent, moved, size, hash, .. } = *transferred;
-    let text = format!("{size} bytes, of which {moved} {way}, as {sent}");
-    Done { text, files: None, bytes: Some(size), sum: hash }
-}
-
-/// What the transfer of a tree did.
-pub(super) fn tree_done(settled: &Settled, counts: &Counts, way: &str) -> Done {
-    let (Settled { files, bytes, .. }, Counts { sent, moved, .. }) = (settled, counts);
-    let text = format!("{files} files of {bytes} bytes, of which {moved} {way}, as {sent}");
-    Done { text, files: Some(*files), bytes: Some(*bytes), sum: None }
-}
-
 /// The outcome of a transfer. A failure of this end has been reported to the peer already.
-pub(super) fn transfer_ended(outcome: Result<Done, TransferError>) -> Result<Outcome, LinkError> {
+pub(super) fn transfer_ended(outcome: Result<String, TransferError>) -> Result<Outcome, LinkError> {
     match outcome {
-        Ok(done) => Ok(Outcome::Done(done)),
+        Ok(summary) => Ok(Outcome::Done(summary)),
         Err(
             TransferError::Local(failure)
             | TransferError::Remote(failure)
@@ -68,8 +54,8 @@ pub(super) async fn dry_run(
 ) -> Result<Outcome, LinkError> {
     tokio::select! {
         done = Box::pin(work) => {
-            transfer_ended(done.map(|done| format!("a dry run of {} bytes", done.size).into()))
+            transfer_ended(done.map(|done| format!("a dry run of {} bytes", done.size)))
         }
-        cause = files.stopped() => Ok(Outcome::Failed(Failure::request(cause))),
+        () = files.stopped() => Ok(Outcome::Failed(Failure::request(Cause::Stopping))),
     }
 }

@@ -14,7 +14,7 @@ use lariat_wire::protocol::{Kind, Message};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::follow::{forgotten, totals};
-use crate::core::{Digests, Outcome, Permit, Session};
+use crate::core::{Outcome, Permit, Session};
 use crate::jobs::{LogReader, Stream};
 use crate::transport::SessionLink;
 
@@ -81,8 +81,7 @@ impl Unread {
             released = listen(&mut link.reader) => match released {
                 Ok(()) => {
                     forgotten(job, session.agent.jobs.release(session.job(job)));
-                    let outcome = Outcome::Exited(exit, Digests::default());
-                    return permit.finish(link.outbox(), &outcome);
+                    return permit.finish(link.outbox(), &Outcome::Exited(exit));
                 }
                 Err(broken) => broken,
             },

@@ -5,7 +5,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use lariat_base::name::HostName;
 use lariat_base::secret::NoRandomness;
@@ -26,11 +26,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::admission::{Progress, Stage};
-use crate::core::{Agent, at_login};
+use crate::core::Agent;
 use crate::identity::Identity;
 use crate::keyring::Entry;
-use crate::policy::admit;
-use crate::transport::{BoxStream, Detached, Movable, Origin, Socket};
+use crate::transport::{BoxStream, Detached, Movable, Socket};
 
 /// How long a denied peer may take to hang up. Closing with unread bytes would reset the connection, and the
 /// denial might be lost.
@@ -158,19 +157,13 @@ impl Handshaker {
     pub async fn greet(
         &self,
         stream: Movable,
-        origin: &Origin,
         progress: Progress,
     ) -> Result<Authenticated, Rejected> {
         let deadline = self.agent.config().admission.login_deadline;
-        timeout(deadline, self.login(stream, origin, progress)).await.unwrap_or(Err(Rejected::Late))
+        timeout(deadline, self.login(stream, progress)).await.unwrap_or(Err(Rejected::Late))
     }
 
-    async fn login(
-        &self,
-        stream: Movable,
-        origin: &Origin,
-        progress: Progress,
-    ) -> Result<Authenticated, Rejected> {
+    async fn login(&self, stream: Movable, progress: Progress) -> Result<Authenticated, Rejected> {
         let challenged = Challenged::new(&self.host)?;
         let socket = Socket::unauthenticated(stream).telling(progress.clone());
         let secrets = Secrets::default();
@@ -185,10 +178,8 @@ impl Handshaker {
             }
             (other, _) => return Err(LinkError::Unexpected(other).into()),
         };
-        let (keyring, config, clock) =
-            (self.agent.keyring(), self.agent.config(), self.agent.clock());
-        let admit = |key: &Entry| admit(key, &at_login(&config, clock, origin, key));
-        let find = |id| keyring.candidate(&self.decoys, id, clock.now, |key| admit(key).is_ok());
+        let (keyring, now) = (self.agent.keyring(), SystemTime::now());
+        let find = |id| keyring.candidate(&self.decoys, id, now);
         let decided = challenged.login(&channel, &payload, find);
         let found = decided.and_then(|login| {
             let login_id = login.key_id;
@@ -208,11 +199,7 @@ impl Handshaker {
             Err(refused) => {
                 deny(&mut tls, arrived).await;
                 // Looked up only after the denial, so that its timing reveals nothing about the key.
-                let why = |key: &Entry| match admit(key) {
-                    Ok(()) => "it may not log in now".to_owned(),
-                    Err((_, why)) => why,
-                };
-                Err(Rejected::Denied { refused, why: keyring.why_denied(refused, why) })
+                Err(Rejected::Denied { refused, why: keyring.why_denied(refused, now) })
             }
         }
     }

@@ -4,7 +4,6 @@
 
 mod handshake;
 mod notify;
-mod orphans;
 mod session;
 mod sessions;
 mod signals;
@@ -14,11 +13,10 @@ use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use lariat_base::escape::escape;
-use lariat_wire::auth::agent::{LoggedIn, Refused};
-use lariat_wire::protocol::failure::Cause;
+use lariat_wire::auth::agent::LoggedIn;
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet, yield_now};
 use tokio::time::{interval, sleep, sleep_until};
@@ -27,12 +25,11 @@ use tracing::{debug, error, info, warn};
 use crate::admission::{
     Admission, Hear, Outcome, Progress, Rules, Slot, Source, Tell, Verdict, progress,
 };
-use crate::audit::{FailedLogin, Refusal};
 use crate::budget::{Exhausted, Holder, Resource};
 use crate::config;
 use crate::core::{Agent, Reloaded, Session};
 use crate::folded::Folded;
-use crate::keyring::{Entry, is_local};
+use crate::keyring::Entry;
 use crate::memory::Trim;
 use crate::transport::{Arrival, LocalListener, Origin, TcpListener};
 use handshake::{Authenticated, Connection, Rejected};
@@ -51,7 +48,7 @@ const SENT_AWAY: usize = 64;
 /// The pause before accepting again when descriptors or memory ran out.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How often old jobs and old lines of the audit are swept.
+/// How often old jobs are swept.
 const SWEEP: Duration = Duration::from_secs(3600);
 
 type Greeted = Result<Authenticated, Rejected>;
@@ -110,9 +107,6 @@ impl Server {
         info!("listening on {address}");
         notify::ready(address);
         let mut sweep = interval(SWEEP);
-        let mut keyring = self.agent.keyring.subscribe();
-        // Keys may have been revoked while the agent was not there.
-        keyring.mark_changed();
         loop {
             // In this order, so that a finished login frees its slot before another connection is accepted.
             tokio::select! {
@@ -123,7 +117,6 @@ impl Server {
                 },
                 () = watchdog.ping() => {}
                 _ = sweep.tick() => self.sweep(),
-                _ = keyring.changed() => self.keys_changed(),
                 () = due(self.folded.due()) => self.tell_folded(),
                 () = self.trim.due() => {
                     let has_peers = self.admission.unauthenticated() + self.sessions.count() > 0;
@@ -148,35 +141,18 @@ impl Server {
         let agent = Arc::clone(&self.agent);
         let keyring = agent.keyring();
         tokio::task::spawn_blocking(move || {
-            agent.audit.drop_old();
             agent.jobs.sweep(SystemTime::now(), |key| Holder::named(key, &keyring).is_owner());
         });
     }
 
-    /// Ends the sessions of keys that were replaced, and the jobs of those that are gone. Each session looks itself
-    /// whether its key is there.
-    fn keys_changed(&self) {
-        let keyring = self.agent.keyring();
-        self.sessions.stop_where(|login| keyring.replaced(login).is_some());
-        tokio::spawn(orphans::end(Arc::clone(&self.agent)));
-    }
-
-    /// Writes down when keys have last logged in. Runs on a blocking thread.
-    fn save_last_used(&self) {
-        let agent = Arc::clone(&self.agent);
-        tokio::task::spawn_blocking(move || {
-            let keyring = agent.keyring();
-            let is_kept = |id| keyring.entries().any(|entry| entry.ids().any(|own| own == id));
-            if let Err(error) = agent.last_used.save(is_kept) {
-                warn!("{error}");
-            }
-        });
-    }
-
-    /// Reloads the configuration and the keyring.
+    /// Reloads the configuration and the keyring, and ends the sessions of keys that may no longer log in.
     fn reload(&self) {
         match self.agent.reload() {
             Reloaded::Done(later) => {
+                let (keyring, now) = (self.agent.keyring(), SystemTime::now());
+                let is_permitted =
+                    |key| keyring.entry(key).is_some_and(|entry| entry.is_current(now));
+                self.sessions.stop_unless(is_permitted);
                 info!("configuration and keyring were read anew");
                 if !later.is_empty() {
                     warn!("a restart is needed for what has changed in {}", later.join(", "));
@@ -222,7 +198,7 @@ impl Server {
                 self.cut_off(evicted);
                 let handshaker = Arc::clone(&self.handshaker);
                 let progress = Progress::new(place, &self.tell_progress);
-                let greeting = async move { handshaker.greet(stream, &origin, progress).await };
+                let greeting = async move { handshaker.greet(stream, progress).await };
                 let task = self.unauthenticated.spawn(greeting);
                 self.peers.insert(task.id(), (place, peer));
                 self.tasks.insert(place, task);
@@ -260,9 +236,6 @@ impl Server {
                 Outcome::Nothing
             }
             Ok((_, Err(rejected))) => {
-                if let Rejected::Denied { refused, why } = &rejected {
-                    self.login_failed(peer, *refused, why);
-                }
                 if self.is_news(peer, rejected.sort()) {
                     warn!(%peer, "not let in: {rejected}");
                 } else {
@@ -280,16 +253,6 @@ impl Server {
         self.admission.ended(place, outcome, Instant::now());
     }
 
-    fn login_failed(&self, peer: SocketAddr, refused: Refused, why: &str) {
-        let keyring = self.agent.keyring();
-        let known = match refused {
-            Refused::Key(id) | Refused::Now(id) => keyring.entry(id),
-            Refused::Malformed | Refused::Version | Refused::Randomness(_) => None,
-        };
-        let refusal = Refusal::of_login(known.map(Arc::as_ref), &refused);
-        self.agent.audit.refused(&refusal, &[&refusal, &FailedLogin::new(peer, why)]);
-    }
-
     /// Whether a line of this kind about this source is to be logged now.
     fn is_news(&mut self, peer: SocketAddr, sort: &str) -> bool {
         let sort = format!("not let in from {}: {sort}", Source::of(peer.ip()));
@@ -297,29 +260,19 @@ impl Server {
     }
 
     fn tell_folded(&mut self) {
-        for (sort, count) in self.folded.take(Instant::now()) {
-            let sort = sort.as_deref().unwrap_or("from other sources");
-            warn!("{sort}: {count} more in the last minute");
+        for line in self.folded.take(Instant::now()) {
+            warn!("{line} in the last minute");
         }
     }
 
     fn logged_in(&mut self, arrived: Authenticated, origin: &Origin) {
-        let (id, login, key) =
-            (arrived.login.session, arrived.login.key_id, Arc::clone(&arrived.key));
+        let (id, key) = (arrived.login.session, Arc::clone(&arrived.key));
         let share = match self.agent.budget.take(Holder::of(&key), Resource::Session, 1) {
             Ok(share) => share,
             Err(exhausted) => return self.send_away(arrived, exhausted, origin),
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        if !is_local(login) && self.agent.last_used.logged_in(login, now) {
-            self.save_last_used();
-        }
-        let membership = self.sessions.enter(id, login, share);
-        if self.agent.keyring().replaced(login).is_some() {
-            // It was replaced between its login and now.
-            membership.stop().send_replace(Some(Cause::Stopping));
-        }
-        let session = Session::new(id, login, key, origin.clone(), &self.agent, membership.stop());
+        let membership = self.sessions.enter(id, share);
+        let session = Session::new(id, key, origin.clone(), &self.agent, membership.stop());
         if let Err(error) = session::start(arrived, session, membership) {
             error!(peer = %origin, "can't start a thread for a session: {error}");
         }
@@ -346,7 +299,6 @@ impl Server {
         notify::stopping(self.sessions.count());
         self.unauthenticated.abort_all();
         self.sessions.stop_all();
-        self.save_last_used();
         tokio::select! {
             () = self.sessions.ended() => info!("stopped"),
             () = sleep(STOPPING) => warn!("stopped; {} sessions were cut off", self.sessions.count()),

@@ -5,29 +5,25 @@
 //! KiB.
 
 use std::io;
-use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use lariat_base::clock::milliseconds;
-use lariat_base::name::JobId;
 use lariat_wire::auth::agent::{LoggedIn, Said};
 use lariat_wire::link::{Link, LinkError, hello_frame};
 use lariat_wire::memory::NoMemory;
 use lariat_wire::protocol::Kind;
-use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::hello::{KeyLimits, UnreadNotes};
-use lariat_wire::protocol::request::{BadRequest, JobRequest, Request};
+use lariat_wire::protocol::request::{BadRequest, Request};
 use lariat_wire::protocol::session::Goodbye;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::handshake::{Authenticated, Connection};
 use super::sessions::Membership;
 use crate::budget::Exhausted;
-use crate::core::{Again, Agent, Event, Session, decide, refuse};
-use crate::keyring::{Entry, Revoked};
-use crate::policy::Denial;
+use crate::core::{Agent, Event, Session, decide, refuse};
+use crate::keyring::Entry;
 use crate::requests;
 use crate::transport::BoxStream;
 
@@ -42,9 +38,6 @@ const LINGER: Duration = Duration::from_secs(10);
 
 /// How long the peer may take to read the welcome.
 const WELCOME: Duration = Duration::from_secs(10);
-
-/// How long a request that is no longer permitted may take to end.
-const ENDING: Duration = Duration::from_secs(2);
 
 /// When a controller should reconnect after a goodbye: about the time of a restart.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -99,14 +92,13 @@ pub(super) async fn send_away(
 }
 
 fn run(arrived: Authenticated, session: &Session) {
-    // Only a beginning can fail to be reported.
-    let _ = Event::LoggedIn.report(session);
+    Event::LoggedIn.tell();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(serve(arrived.connection, &arrived.login, session)),
         Err(error) => Err(error.into()),
     };
-    let _ = Event::LoggedOut { why: result.err().map(|error| error.to_string()) }.report(session);
+    Event::LoggedOut { why: result.err().map(|error| error.to_string()) }.tell();
 }
 
 async fn serve(
@@ -144,7 +136,6 @@ async fn requests(link: &mut Link<BoxStream>, session: &Session) -> Result<End, 
         let frame = tokio::select! {
             biased;
             () = session.stopped() => None,
-            () = session.barred() => None,
             frame = link.next_request() => match frame? {
                 Some(frame) => Some(frame),
                 None => return Ok(End::ByPeer),
@@ -176,21 +167,7 @@ async fn request_made(
 ) -> Result<(), LinkError> {
     match decide(session, &request) {
         Ok(permit) => {
-            let again = permit.again(&request);
-            let job = job_of(&request);
-            let serving = requests::serve(link, request, permit, session);
-            let (served, denial) = while_permitted(serving, &again, session).await;
-            if let Some(denial) = denial {
-                if served.is_ok() && !session.is_answered.get() && !link.writer.is_broken() {
-                    refuse(&session.agent, link.outbox(), &denial.into())?;
-                    // The job is ended whether the controller reads this or not.
-                    let _ = timeout(FAREWELL, link.writer.flush()).await;
-                }
-                if let Some(job) = job {
-                    end_job(job, session).await;
-                }
-            }
-            served.inspect_err(|e| info!("{e}"))
+            requests::serve(link, request, permit, session).await.inspect_err(|e| info!("{e}"))
         }
         Err(failure) => {
             refuse(&session.agent, link.outbox(), &failure)?;
@@ -199,55 +176,14 @@ async fn request_made(
     }
 }
 
-/// Serves a request to its end, or until it is no longer permitted. Then it is asked to end, and the denial is
-/// returned too.
-async fn while_permitted(
-    serving: impl Future<Output = Result<(), LinkError>>,
-    again: &Again,
-    session: &Session,
-) -> (Result<(), LinkError>, Option<Denial>) {
-    let mut serving = pin!(serving);
-    let denial = tokio::select! {
-        biased;
-        served = &mut serving => return (served, None),
-        denial = again.denied(session) => denial,
-    };
-    session.end_request(Failure::from(denial.clone()).cause);
-    let served = timeout(ENDING, serving).await;
-    session.request_ended();
-    (served.unwrap_or(Err(LinkError::Silent)), Some(denial))
-}
-
-/// The job that a request starts or continues.
-fn job_of(request: &Request) -> Option<JobId> {
-    match request {
-        Request::Job(JobRequest::Run(run)) => Some(run.job),
-        Request::Job(JobRequest::Attach(attach)) => Some(attach.job),
-        Request::Job(JobRequest::List(_) | JobRequest::Logs(_) | JobRequest::Kill(_))
-        | Request::File(_)
-        | Request::Audit(_)
-        | Request::Key(_) => None,
-    }
-}
-
-async fn end_job(job: JobId, session: &Session) {
-    let revoked = Revoked::load(&session.agent.state);
-    if revoked.is_ok_and(|revoked| revoked.keeps_jobs(session.owner())) {
-        return;
-    }
-    if let Err(error) = session.agent.jobs.end(session.job(job)).await {
-        warn!("job {job}, which is no longer permitted, can't be ended: {error}");
-    }
-}
-
 fn welcome(login: &LoggedIn, key: &Entry, agent: &Agent) -> Vec<u8> {
     let limit = |limit: Option<usize>| limit.map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX));
     let said = Said {
         boot: agent.boot,
         time_ms: milliseconds(SystemTime::now()),
-        verbs: *key.verbs,
+        verbs: key.verbs,
         limits: KeyLimits { sessions: limit(key.max_sessions), jobs: limit(key.max_jobs) },
-        audit: agent.audit.head(),
+        audit: agent.audit_head(),
         notes: UnreadNotes::default(),
     };
     hello_frame(Kind::Welcome, &login.welcome(said))

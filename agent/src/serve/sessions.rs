@@ -1,14 +1,14 @@
-//! The sessions that run: counts them, and asks all of them to end.
+//! The sessions that run: counts them, and ends all of them or those of revoked keys.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use lariat_base::lock::lock;
 use lariat_base::name::{KeyId, SessionId};
-use lariat_wire::protocol::failure::Cause;
 use tokio::sync::watch;
 
 use crate::budget::Share;
+use crate::keyring::is_local;
 
 /// The sessions that run. Clones share their state.
 #[derive(Clone)]
@@ -20,17 +20,15 @@ struct Inner {
 }
 
 struct Running {
-    /// The id that the key logged in with.
-    login: KeyId,
-    /// How the session is asked to end.
-    stop: watch::Sender<Option<Cause>>,
+    key: KeyId,
+    stop: watch::Sender<bool>,
 }
 
 /// Registers one session, until it is dropped.
 pub(super) struct Membership {
     sessions: Sessions,
     id: SessionId,
-    stop: watch::Sender<Option<Cause>>,
+    stop: watch::Receiver<bool>,
     _share: Share,
 }
 
@@ -42,11 +40,11 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    /// Registers a new session of the key that logged in with this id, which holds this share of the budget.
-    pub(super) fn enter(&self, id: SessionId, login: KeyId, share: Share) -> Membership {
-        let stop = watch::Sender::new(None);
+    /// Registers a new session, which holds this share of the budget.
+    pub(super) fn enter(&self, id: SessionId, share: Share) -> Membership {
+        let (sender, stop) = watch::channel(false);
         let mut running = self.running();
-        running.insert(id, Running { login, stop: stop.clone() });
+        running.insert(id, Running { key: share.key(), stop: sender });
         self.0.count.send_replace(running.len());
         drop(running);
         Membership { sessions: self.clone(), id, stop, _share: share }
@@ -54,14 +52,15 @@ impl Sessions {
 
     /// Asks every session to end.
     pub(super) fn stop_all(&self) {
-        self.stop_where(|_| true);
+        self.running().values().for_each(|session| _ = session.stop.send_replace(true));
     }
 
-    /// Asks the sessions of some keys to end, by the ids that they logged in with.
-    pub(super) fn stop_where(&self, is_meant: impl Fn(KeyId) -> bool) {
+    /// Asks the sessions of keys that are no longer permitted to end. Sessions from this host itself stay.
+    pub(super) fn stop_unless(&self, is_permitted: impl Fn(KeyId) -> bool) {
         let running = self.running();
-        let meant = running.values().filter(|session| is_meant(session.login));
-        meant.for_each(|session| _ = session.stop.send_replace(Some(Cause::Stopping)));
+        let ended =
+            running.values().filter(|session| !is_local(session.key) && !is_permitted(session.key));
+        ended.for_each(|session| _ = session.stop.send_replace(true));
     }
 
     /// The number of sessions.
@@ -81,8 +80,8 @@ impl Sessions {
 }
 
 impl Membership {
-    /// How the session is asked to end.
-    pub(super) fn stop(&self) -> watch::Sender<Option<Cause>> {
+    /// Becomes true when the session is to end.
+    pub(super) fn stop(&self) -> watch::Receiver<bool> {
         self.stop.clone()
     }
 }
@@ -101,9 +100,9 @@ mod tests {
     use crate::budget::{Budget, Holder, Limits, Resource};
 
     fn enter(sessions: &Sessions, budget: &Budget, id: u8, key: u8) -> Option<Membership> {
-        let key = KeyId([key; 16]);
-        let share = budget.take(Holder::unknown(key), Resource::Session, 1).ok()?;
-        Some(sessions.enter(SessionId([id; 16]), key, share))
+        let holder = Holder::unknown(KeyId([key; 16]));
+        let share = budget.take(holder, Resource::Session, 1).ok()?;
+        Some(sessions.enter(SessionId([id; 16]), share))
     }
 
     fn budget() -> Budget {
@@ -123,13 +122,12 @@ mod tests {
     #[test]
     fn one_key_or_all_can_be_stopped() {
         let (sessions, budget) = (Sessions::default(), budget());
-        let held: Vec<_> = (1..3).map(|id| enter(&sessions, &budget, id, id).unwrap()).collect();
-        assert!(held.iter().all(|one| one.stop().borrow().is_none()));
-        sessions.stop_where(|login| login == KeyId([1; 16]));
-        let is_stopped = |number: usize| held[number].stop().borrow().is_some();
-        assert!(is_stopped(0) && !is_stopped(1));
+        let enter = |id, key| enter(&sessions, &budget, id, key).unwrap();
+        let (first, second) = (enter(1, 1), enter(2, 2));
+        sessions.stop_unless(|key| key != KeyId([1; 16]));
+        assert_eq!((*first.stop().borrow(), *second.stop().borrow()), (true, false));
         sessions.stop_all();
-        assert!(held.iter().all(|one| *one.stop().borrow() == Some(Cause::Stopping)));
+        assert!(*second.stop().borrow());
     }
 
     #[test]

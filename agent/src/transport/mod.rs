@@ -15,8 +15,6 @@ use lariat_wire::link::Link;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::policy::networks::Peer;
-
 pub use local::LocalListener;
 pub use socket::Socket;
 pub use tcp::{ListenError, TcpListener};
@@ -52,28 +50,6 @@ pub enum Origin {
         /// The process id, if the system reports it.
         pid: Option<i32>,
     },
-}
-
-impl Origin {
-    /// Where the controller is, as far as rules see it; `None` if that is this host.
-    pub fn peer(&self) -> Option<Peer> {
-        match self {
-            Self::Tcp(address) => {
-                let (address, is_own) = (address.ip(), is_own(*address));
-                Some(Peer { address, is_own })
-            }
-            Self::Local { .. } => None,
-        }
-    }
-}
-
-/// Whether an address is one of this host's own: only these can be bound to.
-fn is_own(address: SocketAddr) -> bool {
-    let mut address = address;
-    address.set_ip(address.ip().to_canonical());
-    address.set_port(0);
-    let bound = std::net::UdpSocket::bind(address);
-    !bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
 impl fmt::Display for Origin {

@@ -102,9 +102,8 @@ async fn write_counts(folded: &mut Folded<String>) {
         Some(due) => sleep_until(due.into()).await,
         None => pending().await,
     }
-    for (why, count) in folded.take(std::time::Instant::now()) {
-        let why = why.as_deref().unwrap_or("for other reasons");
-        tracing::warn!("{why}: {count} more in the last minute");
+    for line in folded.take(std::time::Instant::now()) {
+        tracing::warn!("{line} in the last minute");
     }
 }
 

@@ -31,7 +31,6 @@ use lariat_engine::file_size_limit;
 use lariat_wire::codec;
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::memory::{Capped, Memory, NoMemory};
-use lariat_wire::protocol::failure::Cause;
 use lariat_wire::protocol::request::FileRequest;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
@@ -43,7 +42,6 @@ pub(crate) use relay::relay;
 use crate::core::Outcome;
 use crate::files::Files;
 use crate::lanes::Lanes;
-use crate::policy::path::Root;
 use crate::requests::file_work;
 use crate::transfers::Transfers;
 
@@ -63,8 +61,6 @@ struct Begin {
     uid: u32,
     /// The user's home.
     home: Vec<u8>,
-    /// The directory that the work is confined to.
-    root: Option<Root>,
     /// Bytes that the request may keep in memory.
     memory: u64,
 }
@@ -84,7 +80,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), LinkError> {
     let _ = file_size_limit::report_as_error();
     named::refuse_magic_links();
     let mut socket = UnixStream::from(take_stdin()?);
-    let Begin { key, uid, home, root, memory } = begin(&mut socket)?;
+    let Begin { key, uid, home, memory } = begin(&mut socket)?;
     socket.set_nonblocking(true)?;
     let home = PathBuf::from(OsStr::from_bytes(&home));
     let runtime =
@@ -98,7 +94,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), LinkError> {
         let frame = link.next().await?.ok_or(LinkError::Cut)?;
         let request = FileRequest::decode(frame.kind, link.reader.payload());
         let request = request.ok_or(LinkError::Unexpected(frame.kind))??;
-        let files = Files { key, uid, home, root, transfers, lanes: Lanes::default(), stop };
+        let files = Files { key, uid, home, transfers, lanes: Lanes::default(), stop };
         let failure = match file_work::serve(&mut link, request, &files).await {
             Ok(Outcome::Failed(failure)) => Some(failure),
             Ok(_) => None,
@@ -133,16 +129,16 @@ fn begin(socket: &mut UnixStream) -> Result<Begin, LinkError> {
 
 /// Handles the signals by which the agent ends a worker: SIGTERM when the session is to end, SIGUSR1 when a
 /// newer request has taken over.
-fn heed_signals(transfers: &Transfers) -> io::Result<watch::Receiver<Option<Cause>>> {
-    let (stop, stopped) = watch::channel(None);
+fn heed_signals(transfers: &Transfers) -> io::Result<watch::Receiver<bool>> {
+    let (stop, stopped) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut superseded = signal(SignalKind::user_defined1())?;
     let transfers = transfers.clone();
     tokio::spawn(async move {
         loop {
             tokio::select! {
-                _ = terminate.recv() => { stop.send_replace(Some(Cause::Stopping)); }
-                _ = superseded.recv() => transfers.supersede(),
+                _ = terminate.recv() => stop.send_replace(true),
+                _ = superseded.recv() => { transfers.supersede(); false }
             };
         }
     });
@@ -155,13 +151,10 @@ mod tests {
 
     #[test]
     fn the_first_word_has_these_bytes_and_no_longer_one_is_read() {
-        let root = Some("/srv".parse().unwrap());
-        let (key, home) = (KeyId([7; 16]), b"/home".to_vec());
-        let begin = Begin { key, uid: 65_534, home, root, memory: 3 };
+        let begin = Begin { key: KeyId([7; 16]), uid: 65_534, home: b"/home".to_vec(), memory: 3 };
         let bytes = codec::encode(&begin).unwrap();
         let home = [&[5, 0, 0, 0, 0, 0, 0, 0][..], b"/home"].concat();
-        let root = [&[1, 4, 0, 0, 0, 0, 0, 0, 0][..], b"/srv"].concat();
-        let expected = [&[7; 16][..], &[0xfe, 0xff, 0, 0], &home, &root, &[3, 0, 0, 0, 0, 0, 0, 0]];
+        let expected = [&[7; 16][..], &[0xfe, 0xff, 0, 0], &home, &[3, 0, 0, 0, 0, 0, 0, 0]];
         assert_eq!(bytes, expected.concat());
         let read = |len: u32, bytes: &[u8]| {
             let (ours, mut theirs) = UnixStream::pair().unwrap();

@@ -11,11 +11,9 @@ use lariat_wire::codec;
 use lariat_wire::frame::Header;
 use lariat_wire::link::{Frame, Link, LinkError, Reader, RelayError, Writer};
 use lariat_wire::memory::Charge;
+use lariat_wire::protocol::Message;
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::request::FileRequest;
-use lariat_wire::protocol::transfer::{self, Offer};
-use lariat_wire::protocol::tree::Settled;
-use lariat_wire::protocol::{Kind, Message};
 use rustix::process::Signal;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -25,8 +23,7 @@ use tracing::warn;
 use super::Begin;
 use super::kinds::may_say;
 use super::process::{self, Worker};
-use crate::core::{Done, Outcome, Session};
-use crate::policy::path::Root;
+use crate::core::{Outcome, Session};
 use crate::transfers::Running;
 use crate::transport::SessionLink;
 use crate::user::User;
@@ -43,8 +40,8 @@ const KEEPING: Duration = Duration::from_secs(10);
 /// How a worker's service ended.
 enum End {
     /// The worker closed its socket, as it does after its last frame. Holds the failure that it reported, if
-    /// any, and what it did.
-    Finished(Option<Failure>, Done),
+    /// any.
+    Finished(Option<Failure>),
     /// The worker was asked to end, and did not.
     Overdue(Cause),
     /// The worker broke the protocol.
@@ -58,7 +55,7 @@ pub(crate) async fn relay(
     link: &mut SessionLink,
     mut worker: Worker,
     request: FileRequest,
-    (user, root): (&User, Option<Root>),
+    user: &User,
     session: &Session,
 ) -> Result<Outcome, LinkError> {
     let (memory, _charge) = match granted(session) {
@@ -67,9 +64,9 @@ pub(crate) async fn relay(
     };
     let abandoned = Cell::new(false);
     let mut asked_to_end = None;
-    let end = match begin(&mut worker, &request, (user, root), session, memory).await {
+    let end = match begin(&mut worker, &request, user, session, memory).await {
         Ok(mut to_worker) => {
-            let running = session.agent.transfers.begin_asked(session.owner(), user.uid, &request);
+            let running = session.agent.transfers.begin_asked(session.key.id, user.uid, &request);
             let end = pass(
                 link,
                 &mut to_worker,
@@ -100,11 +97,10 @@ pub(crate) async fn relay(
             return failed(link, Failure::request(cause));
         }
         End::Broken(error) => error.to_string(),
-        End::Finished(failure, done) => match worker.ended(ENDING).await? {
+        End::Finished(failure) => match worker.ended(ENDING).await? {
             Some(status) if status.success() => {
                 let failed = failure.map(|failure| Outcome::Over(failure.to_string()));
-                let text = format!("as {}", user.name());
-                return Ok(failed.unwrap_or(Outcome::Done(Done { text, ..done })));
+                return Ok(failed.unwrap_or_else(|| Outcome::Done(format!("as {}", user.name()))));
             }
             // The controller gave the request up and cut the worker off in the middle: not its fault.
             _ if abandoned.get() => return Ok(Outcome::Abandoned),
@@ -150,12 +146,12 @@ fn granted(session: &Session) -> Result<(usize, Charge), Failure> {
 async fn begin(
     worker: &mut Worker,
     request: &FileRequest,
-    (user, root): (&User, Option<Root>),
+    user: &User,
     session: &Session,
     memory: usize,
 ) -> Result<Link<UnixStream>, LinkError> {
-    let (key, home) = (session.owner(), user.home.clone());
-    let begin = Begin { key, uid: user.uid, home, root, memory: memory as u64 };
+    let (key, home) = (session.key.id, user.home.clone());
+    let begin = Begin { key, uid: user.uid, home, memory: memory as u64 };
     let begin = codec::encode(&begin)?;
     let len = u32::try_from(begin.len()).map_err(|_| LinkError::Misbehaved("a home too long"))?;
     let (kind, payload) = request.encode()?;
@@ -196,7 +192,7 @@ async fn end_in_order(worker: &Worker, running: Option<&Running>, session: &Sess
         }
     };
     let cause = tokio::select! {
-        () = session.stopped() => session.stop_cause().unwrap_or(Cause::Stopping),
+        () = session.stopped() => Cause::Stopping,
         cause = superseded => cause,
     };
     worker.signal(signal_for(&cause));
@@ -206,12 +202,13 @@ async fn end_in_order(worker: &Worker, running: Option<&Running>, session: &Sess
 
 /// Why the worker was asked to end, if it was.
 fn cause_to_end(running: Option<&Running>, session: &Session) -> Option<Cause> {
-    session.stop_cause().or_else(|| running?.cancel.cause())
+    let stopping = session.is_stopped().then_some(Cause::Stopping);
+    stopping.or_else(|| running?.cancel.cause())
 }
 
 /// The signal that asks a worker to end for this cause.
 fn signal_for(cause: &Cause) -> Signal {
-    if *cause == Cause::Superseded { Signal::USR1 } else { Signal::TERM }
+    if *cause == Cause::Stopping { Signal::TERM } else { Signal::USR1 }
 }
 
 /// Passes frames from the worker to the controller.
@@ -226,7 +223,7 @@ impl FromWorker<'_> {
         worker: &mut Reader<R>,
         controller: &mut Writer<W>,
     ) -> End {
-        let (mut failure, mut done) = (None, Done::default());
+        let mut failure = None;
         loop {
             let next = tokio::select! {
                 biased;
@@ -236,7 +233,7 @@ impl FromWorker<'_> {
             let frame = match next {
                 Ok(Some(frame)) => frame,
                 // Its exit status tells whether it ended in order.
-                Ok(None) | Err(LinkError::Cut) => return End::Finished(failure, done),
+                Ok(None) | Err(LinkError::Cut) => return End::Finished(failure),
                 Err(error) => return End::Broken(error),
             };
             if !may_say(self.request, frame.kind) {
@@ -245,37 +242,13 @@ impl FromWorker<'_> {
             if frame.kind == Failure::KIND {
                 failure = worker.message::<Failure>().ok();
             }
-            said(self.request, frame.kind, worker, &mut done);
             match controller.relay(frame, worker, &mut self.buffer).await {
                 Ok(()) => {}
                 Err(RelayError::To(error)) => return End::Controller(error),
-                Err(RelayError::From(LinkError::Cut)) => return End::Finished(failure, done),
+                Err(RelayError::From(LinkError::Cut)) => return End::Finished(failure),
                 Err(RelayError::From(error)) => return End::Broken(error),
             }
         }
-    }
-}
-
-/// Notes what the worker's messages say of its work, for the audit.
-fn said<R: AsyncRead + Unpin>(
-    request: &FileRequest,
-    kind: Kind,
-    worker: &Reader<R>,
-    done: &mut Done,
-) {
-    if kind == Settled::KIND
-        && let Ok(Settled { files, bytes, .. }) = worker.message()
-    {
-        (done.files, done.bytes) = (Some(files), Some(bytes));
-    } else if kind == Offer::KIND
-        && let Ok(Offer { size, .. }) = worker.message()
-    {
-        done.bytes = size;
-    } else if kind == transfer::Done::KIND
-        && let (Ok(transfer::Done { hash, .. }), FileRequest::Push(push)) =
-            (worker.message(), request)
-    {
-        (done.bytes, done.sum) = (push.offer.size, hash);
     }
 }
 

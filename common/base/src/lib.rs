@@ -2,10 +2,8 @@
 //!
 //! Nothing here opens a socket, or knows a message or the content of any one file.
 
-pub mod audit;
 pub mod certificate;
 pub mod clock;
-pub mod date;
 pub mod escape;
 pub mod lock;
 pub mod name;

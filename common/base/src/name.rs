@@ -97,56 +97,6 @@ impl fmt::Display for HostName {
     }
 }
 
-/// A key's name for people, such as `alice@adminbox`: 1 to 64 of `A-Z a-z 0-9 . _ @ + -`. It names a file too.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct KeyLabel(String);
-
-/// A text is not a key's label.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a key's label (1 to 64 of A-Z, a-z, 0-9, '.', '_', '@', '+' and '-')")]
-pub struct BadKeyLabel(String);
-
-impl KeyLabel {
-    /// Longest label, in bytes.
-    pub const MAX: usize = 64;
-
-    /// The label as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for KeyLabel {
-    type Err = BadKeyLabel;
-
-    fn from_str(text: &str) -> Result<Self, BadKeyLabel> {
-        let may_be = |b: u8| b.is_ascii_alphanumeric() || b"._@+-".contains(&b);
-        let fits = (1..=Self::MAX).contains(&text.len()) && text.bytes().all(may_be);
-        if fits { Ok(Self(text.to_owned())) } else { Err(BadKeyLabel(text.to_owned())) }
-    }
-}
-
-impl TryFrom<String> for KeyLabel {
-    type Error = BadKeyLabel;
-
-    fn try_from(text: String) -> Result<Self, BadKeyLabel> {
-        text.parse()
-    }
-}
-
-impl From<KeyLabel> for String {
-    fn from(label: KeyLabel) -> Self {
-        label.0
-    }
-}
-
-impl fmt::Display for KeyLabel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// A text is not the 32 hexadecimal digits of a 16-byte id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an id is 32 hexadecimal digits")]
@@ -235,16 +185,6 @@ mod tests {
             capitals,
             "\"Web1\" is not a host name, which has no capitals: did you mean web1?"
         );
-    }
-
-    #[test]
-    fn labels_are_safe_in_a_file_name_and_on_a_command_line() {
-        for good in ["a", "alice@adminbox", "ci+deploy-1.example_x", &"a".repeat(64)] {
-            assert!(good.parse::<KeyLabel>().is_ok(), "{good}");
-        }
-        for bad in ["", "a b", "a/b", "a\n", "\u{e4}", "a\"", &"a".repeat(65)] {
-            assert!(bad.parse::<KeyLabel>().is_err(), "{bad}");
-        }
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::fmt;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
-use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -23,7 +22,7 @@ pub fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
 /// 32 secret bytes: a key, or a proof while it is being checked.
 ///
 /// It has no `PartialEq` (compare with [`Secret::matches`]), and its `Debug` does not show the bytes.
-#[derive(Clone, Zeroize, ZeroizeOnDrop, Serialize, Deserialize)]
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Secret([u8; 32]);
 
 impl Secret {

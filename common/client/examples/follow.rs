@@ -40,8 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err(format!("not started: {started:?}").into());
     }
     let from_its_beginning = Start::Offsets(Ack::default());
-    let wanted =
-        Wanted { job: request.job, start: from_its_beginning, follow: true, all_keys: false };
+    let wanted = Wanted { job: request.job, start: from_its_beginning, follow: true };
     let log = Log::new(stdout(), stderr());
     let lost = |stream: &str, bytes: u64| {
         let _ = writeln!(std::io::stderr(), "{bytes} bytes of {stream} were not kept");

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// The default port of agents.
+/// The port that agents listen on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 7433;
 
 /// Longest DNS name, in bytes.
@@ -34,8 +34,8 @@ impl Address {
         self.port
     }
 
-    /// The host's default listen address: its port on all interfaces, in both families, because the address
-    /// only tells how clients reach it.
+    /// Where the host's agent listens by default: at its port, everywhere, in both families. A name says
+    /// nothing of its family, and an address only how it is reached from here.
     pub fn listen(&self) -> String {
         format!("[::]:{}", self.port)
     }
@@ -90,7 +90,7 @@ fn name_or_ipv4(text: &str) -> Option<&str> {
     };
     let name =
         text.len() <= MAX_NAME && text.strip_suffix('.').unwrap_or(text).split('.').all(label);
-    // A text like an IPv4 address must be one: 10.0.0.256 is a typing error, not a name.
+    // What looks like an IPv4 address must be one: 10.0.0.256 is a slip, not a name.
     let numbers = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     (name && (!numbers || text.parse::<Ipv4Addr>().is_ok())).then_some(text)
 }

@@ -10,7 +10,7 @@ use crate::dial::DialError;
 /// The wait before the first new attempt; it doubles with each attempt that makes no progress.
 const FIRST_WAIT: Duration = Duration::from_millis(25);
 
-/// The longest wait, so that the host's return is noticed within a second.
+/// The longest wait: the host's return is to be noticed within a second.
 const LONGEST_WAIT: Duration = Duration::from_millis(700);
 
 /// The waits between attempts of one outage.

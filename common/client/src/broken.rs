@@ -9,7 +9,7 @@ pub enum Broken {
     /// The connection broke, or the agent violated the protocol.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// The agent reported a failure.
+    /// The agent could not do it.
     #[error(transparent)]
     Failed(Failure),
 }

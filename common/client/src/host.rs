@@ -1,4 +1,4 @@
-//! A host, and everything needed to connect to it repeatedly.
+//! One host, and everything that is needed to connect to it as often as it takes.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -14,18 +14,18 @@ use crate::address::Address;
 use crate::connect::{ConnectError, Route, Session, Stage};
 use crate::outage::{Outage, OutageObserver};
 
-/// The least time limit for connecting, whatever the limit of the work on the host: a few round trips over a
-/// slow line.
+/// The least time for reaching a host, whatever the limit of the work that is to be done there: a few round
+/// trips over a slow line.
 const LEAST: Duration = Duration::from_secs(1);
 
-/// Time limits.
+/// How long things may take.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
-    /// Connecting to the host and logging in.
+    /// Reaching the host and logging in.
     pub(crate) connect: Duration,
     /// The outage of a connection.
     pub(crate) reconnect: Duration,
-    /// All attempts to send a request for the first time, if that is less.
+    /// All attempts to send a request that was not sent yet, if that is less.
     asking: Duration,
 }
 
@@ -50,14 +50,14 @@ impl Met {
     }
 }
 
-/// A stand-in for the key of a local connection: the user of this process.
+/// What stands for a key where there is none: the user that this process runs as.
 fn local_key() -> KeyId {
     let mut id = *b"local user\0\0\0\0\0\0";
     id[12..].copy_from_slice(&rustix::process::geteuid().as_raw().to_be_bytes());
     KeyId(id)
 }
 
-/// A host, and everything needed to connect to it repeatedly.
+/// One host, and everything that is needed to connect to it as often as it takes.
 pub struct HostHandle {
     route: Route,
     key: KeyId,
@@ -79,8 +79,8 @@ impl HostHandle {
         Self { route, key, limits, outage, met }
     }
 
-    /// The agent on this machine, which is connected to over its socket without a key. `name` is the host's
-    /// name in messages.
+    /// The agent on this machine, reached over its socket without a key. `name` is what the host is called in
+    /// messages.
     pub fn local(name: HostName, socket: PathBuf, observer: Arc<dyn OutageObserver>) -> Self {
         let route = Route::Local { name, socket };
         Self::new(route, local_key(), Limits::default(), Met::default(), observer)
@@ -91,13 +91,12 @@ impl HostHandle {
         self.route.name()
     }
 
-    /// The address where its agent listens; `None` for the agent on this machine, which has a socket.
+    /// Where its agent listens; `None` for the agent on this machine, which is reached over its socket.
     pub fn address(&self) -> Option<&Address> {
         self.route.address()
     }
 
-    /// The key that authenticates this controller; for the agent on this machine, a stand-in for the local
-    /// user.
+    /// The key that proves this controller; for the agent on this machine, what stands for the local user.
     pub fn key(&self) -> KeyId {
         self.key
     }
@@ -112,8 +111,8 @@ impl HostHandle {
         &self.outage
     }
 
-    /// Limits the time of the work on the host. Connecting is limited to it as well, but never to less than a
-    /// second.
+    /// Limits the work that is to be done on the host. Reaching the host takes no longer then either, though
+    /// a limit that is short for a command leaves it a second.
     #[must_use]
     pub fn within(mut self, limit: Option<Duration>) -> Self {
         if let Some(limit) = limit {
@@ -123,7 +122,7 @@ impl HostHandle {
         self
     }
 
-    /// Sets the time limit of one attempt to connect.
+    /// Sets how long one attempt to reach the host may take.
     #[must_use]
     pub fn connecting_within(mut self, limit: Duration) -> Self {
         self.limits.connect = limit;
@@ -140,12 +139,12 @@ impl HostHandle {
         self
     }
 
-    /// The host and its address, for messages.
+    /// The host and where it is, for messages.
     pub fn place(&self) -> String {
         format!("{} ({})", self.name(), self.route.place())
     }
 
-    /// The route to the host, for additional connections.
+    /// The way to the host, for connections beside those of this handle.
     pub(crate) fn route(&self) -> &Route {
         &self.route
     }
@@ -165,7 +164,8 @@ impl HostHandle {
         self.limits.connect
     }
 
-    /// Tries once to connect to the host and to send it `first` together with the login, regardless of outages.
+    /// Tries once to reach the host and to send it `first` together with the login, without regard to
+    /// outages.
     pub(crate) async fn attempt<M: Message>(
         &self,
         first: &M,
@@ -175,14 +175,14 @@ impl HostHandle {
         self.route.connect(first, self.limits.connect, eager, stage).await
     }
 
-    /// Tries once to connect to the host and to send it `first` together with the login. Updates `stage` during
-    /// the attempt.
+    /// Tries once to reach the host and to send it `first` together with the login. `stage` shows meanwhile
+    /// how far the attempt has come.
     pub(crate) async fn connect<M: Message>(
         &self,
         first: &M,
         stage: &Cell<Stage>,
     ) -> Result<Session, ConnectError> {
-        // Boxed, so that futures that wait for a connection stay small.
+        // Boxed, so that a future that waits for a connection does not hold the room of making one.
         let connected = Box::pin(self.attempt(first, self.outage.is_on(), stage));
         let connected = self.outage.during(connected).await;
         if connected.as_ref().err().is_none_or(ConnectError::may_have_asked) {

@@ -1,4 +1,4 @@
-//! Tracks a host's missing connection, and reports it to an observer.
+//! A host's missing connection: since when, and when an observer hears of it.
 //!
 //! Every wait of an outage runs inside [`Outage::during`], which keeps the observer up to date. What is
 //! displayed, and where, is the observer's decision.
@@ -16,7 +16,7 @@ pub(crate) const TELL_AFTER: Duration = Duration::from_secs(2);
 /// How often an outage is reported again.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Observes hosts whose connection is missing.
+/// Hears of hosts whose connection is missing.
 pub trait OutageObserver: Send + Sync {
     /// The host's connection is missing. Called once the outage has lasted 2 s, and then each second.
     fn lost(&self, host: &HostName, outage: &Lost);
@@ -61,7 +61,7 @@ struct State {
     since: Option<Instant>,
     /// The host has answered before.
     met: bool,
-    /// The outage was reported.
+    /// The observer has heard of the outage.
     is_told: bool,
 }
 
@@ -110,7 +110,7 @@ impl Outage {
         }
     }
 
-    /// Ends the outage, because the client no longer waits for the host.
+    /// Ends the outage: nobody waits for the host any more.
     pub fn give_up(&self) {
         let State { met, is_told, .. } = self.state.get();
         self.state.set(State { met, ..State::default() });
@@ -146,7 +146,7 @@ impl Outage {
 }
 
 impl Drop for Outage {
-    /// Cancelled work must not leave an outage on display.
+    /// Work that is cancelled in the middle leaves nothing on display.
     fn drop(&mut self) {
         self.give_up();
     }
@@ -162,7 +162,7 @@ mod tests {
 
     use super::*;
 
-    /// Records reports as text.
+    /// Keeps what it hears, in words.
     #[derive(Default)]
     struct Kept(Mutex<Vec<String>>);
 

@@ -1,8 +1,8 @@
-//! Decides which requests are sent again, and when.
+//! What may be asked again, and when: the one retry of every request.
 //!
-//! A request that was not sent yet is retried after any failure, until the host has been unreachable for too
-//! long. After a request was sent the caller decides: it repeats requests that may be executed twice, and
-//! queries the outcome of all others first.
+//! A request that was not sent yet is tried again, whatever the failure, until the host has been away for
+//! too long. A request that was sent is the caller's decision: the caller repeats what may be done twice, and
+//! finds out first what became of anything else.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -17,10 +17,10 @@ use crate::connect::{ConnectError, Session, Stage};
 use crate::host::HostHandle;
 use crate::watch::Watched;
 
-/// Time limit for the answer to a short request, on an existing connection.
+/// How long the answer to a small question may take, on a connection that is there.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// How long a connection may be silent before the request is sent again on another one.
+/// How long a host that answers, but not to what was asked, is asked again on another connection.
 const SECOND_AFTER: Duration = Duration::from_millis(2500);
 
 /// Why a host gave no answer.
@@ -29,10 +29,10 @@ pub enum AskError {
     /// The host was not reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The connection broke, or the agent reported a failure.
+    /// The connection broke, or the agent could not do it.
     #[error("{place}: {error}")]
     Broken {
-        /// The host and its address.
+        /// The host, and where it is.
         place: String,
         /// The cause.
         #[source]
@@ -40,7 +40,7 @@ pub enum AskError {
     },
 }
 
-/// The connections to a host, one at a time, for one piece of work.
+/// The connections to a host, one after another, for one piece of work.
 pub struct Retry<'a> {
     host: &'a HostHandle,
     backoff: Backoff,
@@ -49,7 +49,7 @@ pub struct Retry<'a> {
 }
 
 impl<'a> Retry<'a> {
-    /// Starts without a connection.
+    /// Without a connection yet.
     pub fn new(host: &'a HostHandle) -> Self {
         Self { host, backoff: Backoff::new(host.reconnect()), ready: None }
     }
@@ -64,14 +64,15 @@ impl<'a> Retry<'a> {
         self.ready = Some(session);
     }
 
-    /// Closes the remaining connection in order.
+    /// Closes the connection that is left, in order.
     pub async fn finish(mut self) {
         if let Some(session) = self.ready.take() {
             session.leave().await;
         }
     }
 
-    /// Returns a connection on which `request` was sent. Updates `stage` during the current attempt.
+    /// Returns a connection on which `request` was sent. `stage` shows meanwhile how far the present attempt has
+    /// come.
     pub async fn ask<M: Message>(
         &mut self,
         request: &M,
@@ -134,7 +135,7 @@ impl<'a> Retry<'a> {
             outage.give_up();
             return false;
         };
-        // Clients that lost a host at the same time must not all reconnect at the same time.
+        // Many clients may have lost a host at once; they are not to come back at once.
         outage.during(sleep(wait.mul_f64(0.7 + 0.6 * rand::random::<f64>()))).await;
         true
     }
@@ -148,15 +149,15 @@ impl<'a> Retry<'a> {
 }
 
 impl HostHandle {
-    /// Sends a request that may be repeated, as often as necessary until `answer` has read the answer. Also
-    /// returns the connection, which can be used for another request.
+    /// Sends a request that may be repeated, as often as it takes until `answer` has read the answer. Returns the
+    /// connection too, which is good for another request.
     pub async fn ask<M: Message, T>(
         &self,
         request: &M,
         answer: impl AsyncFnMut(&mut Session) -> Result<T, Broken>,
     ) -> Result<(Session, T), AskError> {
         let sent = Cell::default();
-        // Boxed, because it is a small part of much larger futures.
+        // Boxed, as it is a small part of much larger futures.
         Box::pin(self.ask_on(None, request, &sent, answer)).await
     }
 

@@ -1,5 +1,5 @@
-//! Detects a silent connection. The kernel reports a broken one, but neither a path that drops all packets nor
-//! a changed address of this machine: then another connection may get through where the first does not.
+//! A silent connection. The system notices a broken one, but neither a path that drops everything nor a
+//! changed address of this machine: then another connection may get through where the first does not.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -36,9 +36,9 @@ pub enum Watched<T> {
 }
 
 impl HostHandle {
-    /// Runs `work` on the connection with this pulse. Once the connection has been silent for `second`,
-    /// although the peer was asked for a sign of life, another one is tried beside it. Work without a `second`
-    /// can't be cancelled, and ends by itself.
+    /// Runs `work` on the connection with this pulse. Once the connection has been silent for `second`, although
+    /// it was asked for a sign of life, another one is tried beside it. Work without a `second` can't be
+    /// cancelled, and ends by itself.
     pub async fn watch<T>(
         &self,
         pulse: &Pulse,

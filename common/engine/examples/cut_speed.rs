@@ -3,7 +3,7 @@
 //! the system's temporary one).
 //!
 //! ```text
-//! cargo run --release -p lariat-engine --example cut_speed -- /dev/shm
+//! cargo run --release -p lariat-common --example cut_speed -- /dev/shm
 //! ```
 #![allow(clippy::print_stdout, reason = "it prints figures")]
 

@@ -33,7 +33,7 @@ pub struct Done {
     pub failures: Vec<Failure>,
 }
 
-/// Removes the owner's abandoned temporary files below an open directory, on a separate thread: this may
+/// Removes the owner's abandoned temporary files below an open directory, on a thread of its own: this may
 /// take longer than a silent peer is waited for. `path` is the directory's path for failures. `dry_run` only
 /// counts.
 pub async fn clean_for<S: AsyncRead + AsyncWrite>(
@@ -58,7 +58,7 @@ pub async fn clean_for<S: AsyncRead + AsyncWrite>(
 }
 
 /// Removes the owner's abandoned temporary files below an open directory, without following links. `dry_run` only
-/// counts them. `failed` gets failures, and the rest continues.
+/// counts them. `failed` gets failures, and the rest goes on.
 fn clean(
     root: &Dir,
     owner: Owner,
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn abandoned_files_are_removed_from_all_directories_below() {
+    fn what_is_abandoned_goes_from_every_directory_below_and_no_other() {
         let world = World::new();
         std::fs::create_dir(world.at("beside")).unwrap();
         symlink(world.at("beside"), world.at("root/a/link")).unwrap();

@@ -3,13 +3,16 @@
 //! Missing parents are made.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use crate::confined::{Base, Dir};
+use crate::confined::named;
+use crate::confined::open_followed;
 use crate::error::failed;
 use lariat_wire::protocol::failure::{Action, Cause, Failure, FileKind};
 use lariat_wire::protocol::transfer::Destination;
@@ -21,7 +24,7 @@ const IS_A_DIRECTORY: Cause = Cause::NotAFile(FileKind::Directory);
 #[derive(Debug)]
 pub struct Place {
     /// Every later step is relative to this descriptor, so replacing the directory changes nothing.
-    pub(super) directory: Dir,
+    pub(super) directory: File,
     /// For failures.
     pub(super) directory_path: PathBuf,
     /// One component.
@@ -41,56 +44,55 @@ impl PlaceId {
 
 impl Place {
     /// Resolves the destination of a file. A relative one begins at `base`. Makes missing directories.
-    pub fn resolve(base: &Base, dest: &Destination) -> Result<Self, Failure> {
-        let (path, name) = Self::locate(base, dest)?;
-        let directory = open_directory(base, path)?;
-        Ok(Self { directory, directory_path: base.shown(path), name: name.to_vec() })
+    pub fn resolve(base: &Path, dest: &Destination) -> Result<Self, Failure> {
+        let (directory_path, name) = Self::locate(base, dest)?;
+        let directory = open_directory(&directory_path)?;
+        Ok(Self { directory, directory_path, name })
     }
 
     /// Resolves the destination of a directory. If DEST is `/`, empty, or ends in `.` or `..`, the name is empty
     /// and the place is the open directory itself.
-    pub(crate) fn resolve_directory(base: &Base, dest: &Destination) -> Result<Self, Failure> {
-        let (path, name) = split_tree(dest);
-        let directory = open_directory(base, path)?;
-        Ok(Self { directory, directory_path: base.shown(path), name: name.to_vec() })
+    pub(crate) fn resolve_directory(base: &Path, dest: &Destination) -> Result<Self, Failure> {
+        let (directory, name) = split_tree(dest);
+        let directory_path = base.join(OsStr::from_bytes(directory));
+        let directory = open_directory(&directory_path)?;
+        Ok(Self { directory, directory_path, name: name.to_vec() })
     }
 
-    /// The directory, relative to the base, and the name that a file would get. Makes nothing.
-    pub(super) fn locate<'a>(
-        base: &Base,
-        dest: &'a Destination,
-    ) -> Result<(&'a [u8], &'a [u8]), Failure> {
+    /// The directory's path and the name that a file would get. Makes nothing.
+    pub(super) fn locate(base: &Path, dest: &Destination) -> Result<(PathBuf, Vec<u8>), Failure> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
-        let (directory, name) =
-            split(&dest.path, &dest.name, |path| base.open(path, flags).is_ok());
+        let is_directory =
+            |path: &[u8]| named::open(&base.join(OsStr::from_bytes(path)), flags).is_ok();
+        let (directory, name) = split(&dest.path, &dest.name, is_directory);
+        let directory = base.join(OsStr::from_bytes(directory));
         if name.is_empty() {
-            let path = Some(base.shown(directory).into_os_string().into_encoded_bytes());
+            let path = Some(directory.into_os_string().into_encoded_bytes());
             return Err(Failure { action: Action::Create, path, cause: IS_A_DIRECTORY });
         }
-        Ok((directory, name))
+        Ok((directory, name.to_vec()))
     }
 
     /// The path that a directory would get.
-    pub(super) fn directory_path(base: &Base, dest: &Destination) -> PathBuf {
+    pub(super) fn directory_path(base: &Path, dest: &Destination) -> PathBuf {
         let (directory, name) = split_tree(dest);
-        join_name(&base.shown(directory), name)
+        join_name(&base.join(OsStr::from_bytes(directory)), name)
     }
 
-    /// The path of a directory, relative to the base.
-    pub(super) fn directory_below(dest: &Destination) -> PathBuf {
-        let (directory, name) = split_tree(dest);
-        join_name(Path::new(OsStr::from_bytes(directory)), name)
+    /// The open directory.
+    pub(super) fn into_directory(self) -> std::os::fd::OwnedFd {
+        self.directory.into()
     }
 
     /// A name in an open directory.
-    pub(super) fn within(directory: Dir, directory_path: PathBuf, name: Vec<u8>) -> Self {
+    pub(super) fn within(directory: File, directory_path: PathBuf, name: Vec<u8>) -> Self {
         Self { directory, directory_path, name }
     }
 
     /// The directory's id.
     pub fn id(&self) -> io::Result<PlaceId> {
-        let stat = self.directory.stat_self()?;
-        Ok(PlaceId(stat.st_dev, stat.st_ino))
+        let metadata = self.directory.metadata()?;
+        Ok(PlaceId(metadata.dev(), metadata.ino()))
     }
 
     /// The file's whole path.
@@ -132,13 +134,13 @@ fn split<'a>(
     if inside { (path, name) } else { (parent, last) }
 }
 
-fn open_directory(base: &Base, path: &[u8]) -> Result<Dir, Failure> {
-    let shown = base.shown(path);
-    let bytes = shown.as_os_str().as_bytes();
-    match base.directory(path) {
+fn open_directory(path: &Path) -> Result<File, Failure> {
+    let bytes = path.as_os_str().as_bytes();
+    let open = || open_followed(path).map(File::from);
+    match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            base.make_all(path).map_err(failed(Action::MakeDirectory, bytes))?;
-            base.directory(path).map_err(failed(Action::Open, bytes))
+            named::make_all(path).map_err(failed(Action::MakeDirectory, bytes))?;
+            open().map_err(failed(Action::Open, bytes))
         }
         directory => directory.map_err(failed(Action::Open, bytes)),
     }
@@ -152,20 +154,20 @@ mod tests {
     fn missing_parents_are_made() {
         let directory = tempfile::tempdir().unwrap();
         let dest = Destination { path: b"a/./b/../c/name".to_vec(), name: b"x".to_vec() };
-        Place::resolve(&Base::at(directory.path()), &dest).unwrap();
+        Place::resolve(directory.path(), &dest).unwrap();
         assert!(directory.path().join("a/c").is_dir());
         let dest = Destination { path: b"d/./e/name".to_vec(), name: b"x".to_vec() };
-        let place = Place::resolve(&Base::at(directory.path()), &dest).unwrap();
+        let place = Place::resolve(directory.path(), &dest).unwrap();
         assert!(directory.path().join("d/e").is_dir());
         assert_eq!(place.path(), directory.path().join("d/./e/name"));
     }
 
     #[test]
-    fn a_source_without_a_name_can_t_go_into_a_directory() {
+    fn what_has_no_name_does_not_go_into_a_directory() {
         let directory = tempfile::tempdir().unwrap();
         let there = |path: &str| {
             let dest = Destination { path: path.into(), name: Vec::new() };
-            Place::resolve(&Base::at(directory.path()), &dest).map(|place| place.path())
+            Place::resolve(directory.path(), &dest).map(|place| place.path())
         };
         assert_eq!(there("a/b"), Ok(directory.path().join("a/b")));
         for path in ["a", "a/", "."] {

@@ -14,7 +14,7 @@ pub enum TransferError {
     /// On the other end, which said so.
     #[error("{0}")]
     Remote(Failure),
-    /// The other end can't send this file of a tree; the others continue.
+    /// The other end can't send this file of a tree; the others go on.
     #[error("{0}")]
     Missed(Failure),
     /// The connection failed, or the peer broke a rule.

@@ -1,4 +1,4 @@
-//! Fuzzing entry points for private parsers.
+//! Entries for fuzzers to parsers that are private.
 
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -10,10 +10,10 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use crate::file::journal::Journal;
 pub use crate::tree::fuzzing::pack;
 
-/// Resumes a journal whose bytes follow the source's size and the partial's length.
+/// Goes on with a journal: its bytes stand behind the size of the source and the length of the partial.
 ///
 /// # Panics
-/// If the journal resumes chunks that the source does not have.
+/// When the journal is resumed with chunks that the source does not have.
 pub fn journal(bytes: &[u8]) {
     let Some((sizes, bytes)) = bytes.split_first_chunk::<16>() else { return };
     let [size, len] = sizes.as_chunks::<8>().0 else { return };

@@ -4,7 +4,7 @@
 //! mechanism: the receiver says what it has, the sender sends what is missing. Every chunk is hashed during
 //! the transfer that uses it, and a file gets its name only when it is complete and on disk.
 //!
-//! Files are read, written and hashed inline, so each transfer runs on a separate thread with its
+//! Files are read, written and hashed inline, so each transfer runs on a thread of its own with its
 //! own current-thread runtime: a chunk stays in one core's cache from the disk to the socket, and no
 //! shared reactor is ever blocked.
 //!
@@ -15,7 +15,6 @@
 //! - [`metadata`]: what a file is beyond its content
 //! - [`source`]: the file that is sent; [`file`]: the file that is received, until it has its name
 //! - [`mod@send`], [`mod@receive`]: one file; [`tree`]: directories, which send large files by these
-//! - [`lanes`]: what the connections of a transfer share; [`lane`] serves one of them
 //! - [`clean`]: removes abandoned temporary files; [`file_size_limit`]: survives `RLIMIT_FSIZE`
 
 mod cancel;
@@ -30,8 +29,6 @@ pub mod file_size_limit;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod lane;
-mod lanes;
 mod metadata;
 mod offload;
 mod progress;
@@ -45,11 +42,10 @@ pub use cancel::Cancel;
 pub use chunk::sum::sum;
 pub use error::TransferError;
 pub use file::{Busy, CommitOptions, Opened, Owner, Partial};
-pub use lane::{ReceiveLanes, SendLanes, receive_lane, send_lane};
-pub use metadata::{Namespaces, ResolvedOverrides, account};
+pub use metadata::{ResolvedOverrides, account};
 pub use progress::{Progress, Unwatched};
-pub use receive::{Receiving, Stream, Target, receive};
-pub use send::{SendOptions, send};
+pub use receive::{ReceiveLanes, Receiving, Stream, Target, receive, receive_lane};
+pub use send::{SendLanes, SendOptions, send, send_lane};
 pub use source::{CachedSource, ChunkCache, Source};
 pub use transferred::Transferred;
 

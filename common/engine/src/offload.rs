@@ -1,4 +1,4 @@
-//! Runs work that may take longer than a silent peer is waited for on a separate thread, while the connection
+//! Runs work that may take longer than a silent peer is waited for on a thread of its own, while the connection
 //! is served.
 
 use tokio::io::{AsyncRead, AsyncWrite};

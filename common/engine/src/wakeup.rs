@@ -1,4 +1,4 @@
-//! Wakes tasks that wait for a change of shared state.
+//! Wakes whoever waits for a change of shared state.
 
 use tokio::sync::watch;
 
@@ -20,7 +20,7 @@ impl Wakeup {
         self.0.send_replace(());
     }
 
-    /// Watches for changes from now on.
+    /// Notices every change from now on.
     pub(crate) fn changes(&self) -> Changes {
         Changes(self.0.subscribe())
     }
@@ -30,7 +30,7 @@ impl Changes {
     /// Waits for a change since the last call. Cancel-safe.
     pub(crate) async fn next(&mut self) {
         if self.0.changed().await.is_err() {
-            // The announcer is gone, so nothing changes any more.
+            // Nobody is left who could change anything.
             std::future::pending::<()>().await;
         }
     }

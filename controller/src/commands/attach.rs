@@ -1,4 +1,4 @@
-//! `lariat attach`: follows a detached job as if it had been started here.
+//! `lariat attach`: a detached job as if it had been run here all the time.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `lariat clean`: removes the partials of abandoned transfers.
+//! `lariat clean`: removes the partials that were given up.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -34,7 +34,7 @@ Examples:
   lariat clean @web:/srv --dry-run
   lariat clean www@web1:")]
 pub(crate) struct Args {
-    /// The directory to search; a relative or empty one begins at the user's home
+    /// Below which directory; a relative or empty one begins at the user's home
     #[arg(value_name = "TARGET:DIR")]
     place: OsString,
 
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     #[arg(short = 'n', long)]
     dry_run: bool,
 
-    /// The user who owns them, and with whose rights they are removed
+    /// The user whose they are, and with whose rights they are removed
     #[arg(short, long, value_name = "NAME")]
     user: Option<String>,
 
@@ -50,7 +50,7 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
 
-    /// Time limit for each host, including connecting
+    /// How long it may take for a host, connecting included
     #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     timeout: Option<Duration>,
 
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         recorded,
     };
     verb.run(async |hosts| {
-        // For a single host, braces in the path have no meaning.
+        // A path on the one host that is named is meant as it is.
         let path = if hosts.are_several { Template::parse(&path)? } else { Template::plain(&path) };
         hosts.check_users(args.user.as_deref())?;
         let (user, dry_run) = (args.user.clone(), args.dry_run);
@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     })
 }
 
-/// The work for each host.
+/// What each host is asked for.
 struct Cleaning {
     path: Template,
     user: Option<String>,
@@ -90,15 +90,15 @@ struct Cleaning {
     limit: Option<Duration>,
 }
 
-/// The sum of all hosts' results.
+/// What hosts have removed, as far as they could.
 #[derive(Default)]
 struct Total {
     cleaned: Cleaned,
-    /// At least one host has answered.
+    /// Any host has answered.
     has_answer: bool,
 }
 
-/// A host's result.
+/// What a host says.
 #[derive(Default)]
 struct Done {
     cleaned: Cleaned,
@@ -190,7 +190,7 @@ fn summary(cleaned: &Cleaned, dry_run: bool) -> String {
     format!("{what} {files} abandoned partial{plural}, {}", BinaryBytes(bytes))
 }
 
-/// Sends the request to one host.
+/// Asks one host.
 async fn ask(
     handle: &HostHandle,
     request: &Clean,
@@ -199,7 +199,7 @@ async fn ask(
     let work = async {
         let mut retry = Retry::new(handle);
         loop {
-            // A repeated request does not count files that the first one removed.
+            // What is removed already is not there the second time.
             let mut session = retry.ask_again(request).await?;
             let broken = match answer(&mut session).await {
                 Ok(done) => {
@@ -232,7 +232,7 @@ async fn answer(Session { link, .. }: &mut Session) -> Result<Done, Broken> {
     }
 }
 
-/// Most failures that are accepted from a host.
+/// Failures that a host may tell.
 const MOST_FAILURES: usize = 1000;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `lariat completions`: prints a shell's completions.
+//! `lariat completions`: a shell's completions.
 
 use std::process::ExitCode;
 
@@ -21,7 +21,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(Args { shell }: Args, context: &Context) -> Result<ExitCode, CliError> {
-    // Not directly to stdout: the generator panics if it is closed.
+    // Not straight to stdout: the generator panics when that is closed.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut (context.syntax)(), "lariat", &mut script);
     output::bytes(&script)?;

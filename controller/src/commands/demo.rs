@@ -1,4 +1,4 @@
-//! `lariat demo`: a tour on this machine, with a temporary fleet and a real agent.
+//! `lariat demo`: a tour on this machine, with a throwaway fleet and a real agent.
 
 use std::process::ExitCode;
 

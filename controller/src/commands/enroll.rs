@@ -1,14 +1,14 @@
-//! `lariat enroll`: adds a host to the fleet.
+//! `lariat enroll`: makes a host part of the fleet.
 //!
-//! The bundle is created first, in a temporary directory that is renamed; the inventory changes last. So after
-//! a failure at any step the host is not enrolled.
+//! The bundle is made first, beside its place, and moved there whole; the inventory changes last. So
+//! a failure at any step leaves a host that is not enrolled, never half of one.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use lariat_base::escape::escape;
-use lariat_base::name::{EnrolmentId, HostName, KeyLabel};
+use lariat_base::name::{EnrolmentId, HostName};
 use lariat_client::Address;
 use lariat_wire::auth::proof::HostKeys;
 
@@ -17,7 +17,6 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::inventory::{Enrolled, Host, Inventory, Spki, Tag, edit};
 use crate::key::ControllerKey;
-use crate::known_keys::KnownKeys;
 use crate::output;
 
 #[derive(clap::Args)]
@@ -33,8 +32,8 @@ pub(crate) struct Args {
     #[arg(value_name = "HOST")]
     host: HostName,
 
-    /// Where its agent will listen: an IP address or DNS name, the default port is 7433; can be
-    /// omitted for a host that is in the inventory already, such as an imported one
+    /// Where its agent will listen: an IP address or DNS name, port 7433 if none is given; can be left
+    /// out for a host that is in the inventory already, such as an imported one
     #[arg(long, value_name = "ADDR[:PORT]")]
     address: Option<Address>,
 
@@ -50,34 +49,17 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     let name = args.host.clone();
     let out = args.out.clone().unwrap_or_else(|| format!("{name}.lariat").into());
-    let label = enroll(args, &out, context);
-    let label = label.map_err(|error| error.during(format!("enroll {name}")))?;
+    enroll(args, &out, context).map_err(|error| error.during(format!("enroll {name}")))?;
     let out = escape(out.as_os_str().as_bytes());
     output::line(&format!(
         "Enrolled {name}. Its bundle is {out}: take it there safely, then, on {name}:\n  \
            lariatd --config {out}/agent.toml\n\
          Next: lariat ping {name}"
     ))?;
-    tell_missing(&name, &label, context)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A host that is new, or was enrolled anew, has none of the keys of others.
-fn tell_missing(name: &HostName, label: &KeyLabel, context: &Context) -> Result<(), CliError> {
-    let known = KnownKeys::load(&context.home()?)?;
-    let missing = known.missing(name, label.as_str());
-    if !missing.is_empty() {
-        output::note(&format!(
-            "{name} lacks keys that were seen on it or on other hosts. Their owners need the new export, and \
-             lariat key request {name}:"
-        ));
-        missing.iter().for_each(|(label, rules)| output::note(&format!("  {label}: {rules}")));
-    }
-    Ok(())
-}
-
-/// Returns the label of the key that the host has.
-fn enroll(args: Args, out: &Path, context: &Context) -> Result<KeyLabel, CliError> {
+fn enroll(args: Args, out: &Path, context: &Context) -> Result<(), CliError> {
     let home = context.home()?;
     home.require_fleet()?;
     let lock = home.lock()?;
@@ -90,7 +72,7 @@ fn enroll(args: Args, out: &Path, context: &Context) -> Result<KeyLabel, CliErro
             CliError::new(message).hint(format!("lariat forget {name} first, to enroll it anew"))
         );
     }
-    let key = ControllerKey::load(&home, context.key.as_ref())?;
+    let key = ControllerKey::load(&home)?;
     let leaf = home.ca()?.issue(&name)?;
     let enrolment = EnrolmentId::generate()?;
     let verifier = HostKeys::derive(&key.secret, &name, &enrolment).verifier();
@@ -112,5 +94,5 @@ fn enroll(args: Args, out: &Path, context: &Context) -> Result<KeyLabel, CliErro
     let installed = bundle::install(&bundle, out)?;
     edit::add(&home, &lock, &name, &host)?;
     installed.keep();
-    Ok(key.label.clone())
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! `lariat forget`: removes a host from the fleet.
+//! `lariat forget`: takes a host out of the fleet.
 
 use std::process::ExitCode;
 

@@ -1,20 +1,32 @@
 //! `lariat init`: makes a fleet.
+//!
+//! All of it is made in a directory of its own inside the home, `hosts.toml` last, and then moved into
+//! place, `hosts.toml` last again. So an interrupted `init` has either moved nothing, and what it
+//! made is thrown away, or had finished making, and the next `init` goes on moving.
 
+use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use lariat_base::escape::escape;
+use lariat_base::os_error::io_error;
 use lariat_base::private;
 use lariat_certs::ca::Ca;
 
 use crate::context::Context;
 use crate::error::CliError;
 use crate::home::{CA_CERTIFICATE, CA_KEY, HOSTS, Home, KEYS};
-use crate::inventory::edit;
-use crate::key::{ControllerKey, default_label};
-use crate::new_home;
+use crate::inventory::{Inventory, edit};
+use crate::key::ControllerKey;
 use crate::output;
+
+/// What a home is made of, in the order in which it is moved into place.
+const PIECES: [&str; 4] = [KEYS, CA_KEY, CA_CERTIFICATE, HOSTS];
+
+/// Where it is made.
+const STAGING: &str = ".init";
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -40,14 +52,56 @@ pub(crate) fn run(_: Args, context: &Context) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Creates the fleet; returns the name of the key's file.
+/// Makes the fleet; returns the name of the key's file.
 fn init(home: &Home) -> Result<String, CliError> {
-    new_home::create(home, make)?;
-    Ok(ControllerKey::load(home, None)?.file_name())
+    take_directory(home)?;
+    let _lock = home.lock()?;
+    let staging = home.path().join(STAGING);
+    if staging.join(HOSTS).exists() {
+        move_into_place(home, &staging)?;
+    } else {
+        refuse_leftovers(home)?;
+        remove_staging(&staging)?;
+        make(&staging)?;
+        move_into_place(home, &staging)?;
+    }
+    Ok(ControllerKey::load(home)?.file_name())
+}
+
+/// Makes the home, takes over an empty one, or accepts one that is private and has no fleet.
+fn take_directory(home: &Home) -> Result<(), CliError> {
+    match private::create_directory(home.path()) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.io_kind() == Some(ErrorKind::AlreadyExists) => {}
+        Err(error) => return Err(error.into()),
+    }
+    if !home.path().is_dir() {
+        return Err(CliError::new(format!("{} is not a directory", home.path().display()))
+            .hint("lariat --home DIR init"));
+    }
+    private::check_directory(home.path())?;
+    Ok(())
+}
+
+fn refuse_leftovers(home: &Home) -> Result<(), CliError> {
+    let path = home.path().display();
+    if home.has_fleet()? {
+        let hosts = Inventory::load(home).map(|inventory| inventory.iter().count());
+        let hosts = hosts.map(|hosts| format!(" of {hosts} host(s)")).unwrap_or_default();
+        let message = format!("{path} holds a fleet{hosts} already; nothing was changed");
+        let next = "lariat enroll HOST --address ADDR, or lariat --home DIR init for another fleet";
+        return Err(CliError::new(message).hint(next));
+    }
+    let left = PIECES.into_iter().find(|piece| home.path().join(piece).exists());
+    left.map_or(Ok(()), |left| {
+        let message = format!("{path} has {left} but no {HOSTS}; nothing was changed");
+        Err(CliError::new(message)
+            .hint(format!("put {HOSTS} back from a copy, or lariat --home DIR init")))
+    })
 }
 
 fn make(staging: &Path) -> Result<(), CliError> {
-    let (ca, key) = (Ca::create()?, ControllerKey::generate(default_label())?);
+    let (ca, key) = (Ca::create()?, ControllerKey::generate()?);
     private::create_directory(&staging.join(KEYS))?;
     private::create(&staging.join(KEYS).join(key.file_name()), key.to_toml().as_bytes())?;
     private::create(&staging.join(CA_KEY), ca.key_pem().as_bytes())?;
@@ -56,11 +110,35 @@ fn make(staging: &Path) -> Result<(), CliError> {
     Ok(())
 }
 
+fn move_into_place(home: &Home, staging: &Path) -> Result<(), CliError> {
+    let failed = |path: PathBuf| {
+        move |e: std::io::Error| CliError::new(format!("make {}: {}", path.display(), io_error(&e)))
+    };
+    for piece in PIECES {
+        let (from, to) = (staging.join(piece), home.path().join(piece));
+        match std::fs::rename(&from, &to) {
+            // An interrupted init had moved this one.
+            Err(e) if e.kind() == ErrorKind::NotFound && to.exists() => {}
+            moved => moved.map_err(failed(to))?,
+        }
+    }
+    let sync = File::open(home.path()).and_then(|directory| directory.sync_all());
+    sync.map_err(failed(home.path().to_owned()))?;
+    remove_staging(staging)
+}
+
+fn remove_staging(staging: &Path) -> Result<(), CliError> {
+    match std::fs::remove_dir_all(staging) {
+        Err(e) if e.kind() != ErrorKind::NotFound => {
+            Err(CliError::new(format!("remove {}: {}", staging.display(), io_error(&e))))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::Inventory;
-    use crate::new_home::{PIECES, STAGING, take_directory};
 
     fn home() -> (tempfile::TempDir, Home) {
         let directory = tempfile::tempdir().unwrap();
@@ -73,11 +151,11 @@ mod tests {
         let (_directory, home) = home();
         init(&home).unwrap();
         assert_eq!(Inventory::load(&home).unwrap().iter().count(), 0);
-        let key = ControllerKey::load(&home, None).unwrap();
+        let key = ControllerKey::load(&home).unwrap();
         assert_eq!(home.ca().unwrap().certificate(), &home.ca_certificate().unwrap());
         let again = init(&home).unwrap_err().line();
         assert!(again.contains("holds a fleet of 0 host(s) already; nothing was changed"));
-        assert_eq!(ControllerKey::load(&home, None).unwrap().id, key.id);
+        assert_eq!(ControllerKey::load(&home).unwrap().id, key.id);
         assert!(!home.path().join(STAGING).exists());
     }
 

@@ -1,4 +1,4 @@
-//! `lariat jobs`: lists the jobs on hosts, including those that have ended and are kept.
+//! `lariat jobs`: the jobs on hosts, those that have ended and are kept included.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::output::json::{self, JobResult};
 use crate::output::table::table;
 use crate::target::{Targets, natural};
 
-/// The table's columns.
+/// What a table says of a job.
 const HEADINGS: [&str; 5] = ["JOB", "STATE", "STARTED", "TOOK", "COMMAND"];
 
 #[derive(clap::Args)]
@@ -29,11 +29,11 @@ Examples:
   lariat jobs all 3f2a
   lariat jobs @web --json | jq -r 'select(.state == \"running\") | \"\\(.host) \\(.job)\"'")]
 pub(crate) struct Args {
-    /// Only jobs whose ids begin with this
+    /// Only the jobs whose ids begin like this
     #[arg(value_name = "JOB", index = 2)]
     job: Option<Prefix>,
 
-    /// One JSON object per line: host, job, key, state, exit, signal, detached, user, command, started, seconds
+    /// One JSON object a line: host, job, state, exit, signal, detached, user, command, started, seconds
     #[arg(long)]
     json: bool,
 
@@ -46,16 +46,15 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     let (verb, limit) = (whom.verb(context, *json), whom.timeout);
     verb.run(async |hosts| {
         whom.check(&hosts.chosen)?;
-        let all_keys = whom.all_keys;
-        let wish = Wish { prefix: job.clone(), unnamed: Unnamed::Newest, all_keys };
+        let wish = Wish { prefix: job.clone(), unnamed: Unnamed::Newest };
         let several = hosts.are_several.then(|| whom.target.clone());
         Ok(Listing { wish, several, json: *json, limit })
     })
 }
 
-/// The work for each host.
+/// Lists jobs.
 struct Listing {
-    /// The requested job, if any.
+    /// The job that is asked for, if one is.
     wish: Wish,
     /// The target, if it names several hosts.
     several: Option<Targets>,
@@ -63,20 +62,20 @@ struct Listing {
     limit: Option<Duration>,
 }
 
-/// A host's answer.
+/// What a host has told.
 struct HostJobs {
     jobs: Vec<Job>,
-    /// The host's current time.
+    /// The time there.
     now_ms: u64,
 }
 
-/// The answers of all hosts.
+/// What hosts have told.
 #[derive(Default)]
 struct Total {
-    /// The table's rows, by host, unless jobs are written as objects.
+    /// The table's rows, by host, unless jobs are told as objects.
     rows: Vec<(HostName, Vec<String>)>,
     count: usize,
-    /// At least one host has answered.
+    /// Any host has answered.
     has_answer: bool,
 }
 
@@ -86,7 +85,7 @@ impl HostWork for Listing {
 
     async fn on(&self, host: HostContext<'_>) -> Result<HostJobs, Failed> {
         let host = &host.handle;
-        let (session, jobs) = jobs::list(host, &self.wish, self.limit).await?;
+        let (session, jobs) = jobs::list(host, self.wish.prefix.as_ref(), self.limit).await?;
         let now_ms = session.welcome.time_ms;
         session.leave().await;
         if jobs.is_empty() && self.wish.prefix.is_some() && self.several.is_none() {
@@ -109,16 +108,12 @@ impl HostWork for Listing {
                 let lines = jobs.iter().map(|job| json::line(&jobs::object(host, job, now_ms)));
                 return Ok(lines.collect::<Result<Vec<_>, _>>()?.concat());
             }
-            let rows = jobs.iter().map(|job| self.cells(job, now_ms));
+            let rows = jobs.iter().map(|job| cells(job, now_ms));
             if self.several.is_some() {
                 total.rows.extend(rows.map(|cells| (host.clone(), cells)));
                 return Ok(Vec::new());
             }
-            Ok(if jobs.is_empty() {
-                Vec::new()
-            } else {
-                table(&self.headings(), rows).into_bytes()
-            })
+            Ok(if jobs.is_empty() { Vec::new() } else { table(&HEADINGS, rows).into_bytes() })
         });
         match listed {
             Ok(bytes) => (bytes, Ended::ok()),
@@ -137,7 +132,7 @@ impl HostWork for Listing {
     fn over(&self, total: &mut Total, screen: &Screen) -> Option<CliError> {
         let rows = std::mem::take(&mut total.rows);
         if !rows.is_empty() {
-            screen.stdout.put(all(&self.headings(), rows).as_bytes());
+            screen.stdout.put(all(rows).as_bytes());
         }
         let is_absent = self.wish.prefix.is_some() && total.has_answer && total.count == 0;
         let target = self.several.as_ref().filter(|_| is_absent);
@@ -150,31 +145,14 @@ impl HostWork for Listing {
     }
 }
 
-impl Listing {
-    /// The headings but for the host; the key comes first where there may be several.
-    fn headings(&self) -> Vec<&'static str> {
-        let key: &[&str] = if self.wish.all_keys { &["KEY"] } else { &[] };
-        [key, &HEADINGS].concat()
-    }
-
-    fn cells(&self, job: &Job, now_ms: u64) -> Vec<String> {
-        let key = job.key.to_string();
-        let key = self.wish.all_keys.then(|| key[..KEY_SHOWN].to_owned());
-        key.into_iter().chain(cells(job, now_ms)).collect()
-    }
-}
-
-/// Hexadecimal digits of a key's id that people are shown.
-const KEY_SHOWN: usize = 8;
-
 /// The table of all, by host; each host's own order stays.
-fn all(headings: &[&str], mut rows: Vec<(HostName, Vec<String>)>) -> String {
+fn all(mut rows: Vec<(HostName, Vec<String>)>) -> String {
     rows.sort_by(|(a, _), (b, _)| natural(a.as_str(), b.as_str()));
     let rows = rows.into_iter().map(|(host, cells)| [vec![host.to_string()], cells].concat());
-    table(&[&["HOST"], headings].concat(), rows)
+    table(&[&["HOST"], &HEADINGS[..]].concat(), rows)
 }
 
-/// A job's cells except its host; `now_ms` is the host's time.
+/// A job's cells, but for its host; `now_ms` is the time there.
 fn cells(job: &Job, now_ms: u64) -> Vec<String> {
     let age = Duration::from_millis(now_ms.saturating_sub(job.began_ms));
     let user = job.user.iter().map(|user| format!("{}: ", escape(user.as_bytes())));
@@ -222,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_stay_together_in_natural_order() {
+    fn hosts_are_whole_and_in_the_order_that_people_count_in() {
         let row = |host: &str, job: &str| {
             (
                 host.parse().unwrap(),
@@ -230,7 +208,7 @@ mod tests {
             )
         };
         let rows = vec![row("web10", "aa"), row("web2", "dd"), row("web10", "bb")];
-        insta::assert_snapshot!(all(&HEADINGS, rows), @r"
+        insta::assert_snapshot!(all(rows), @r"
         HOST   JOB  STATE    STARTED  TOOK  COMMAND
         web2   dd   running  1s       1s    make
         web10  aa   running  1s       1s    make

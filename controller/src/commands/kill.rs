@@ -1,4 +1,4 @@
-//! `lariat kill`: sends a signal to a job.
+//! `lariat kill`: a signal for a job.
 
 use std::cell::Cell;
 use std::process::ExitCode;
@@ -31,7 +31,7 @@ Examples:
   lariat kill web1 3f2a -s KILL
   lariat kill web1 3f2a -s HUP")]
 pub(crate) struct Args {
-    /// Which job: its id or the beginning of it [default, on one host: the only running detached one]
+    /// Which job: its id or the beginning of it [default, on one host: the only detached one that runs]
     #[arg(value_name = "JOB", index = 2)]
     job: Option<Prefix>,
 
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "SIG", default_value = "TERM")]
     signal: SignalName,
 
-    /// One JSON object: the job as `lariat jobs` shows it, or the error
+    /// One JSON object: the job as `lariat jobs` tells it, or the error
     #[arg(long)]
     json: bool,
 
@@ -47,7 +47,7 @@ pub(crate) struct Args {
     whom: Whom,
 }
 
-/// A Linux signal number.
+/// A signal's number on Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct SignalName(u8);
 
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         let message = format!("kill: {} names several hosts; the job must be named", whom.target);
         return Err(CliError::new(message).hint(format!("lariat jobs {}", whom.target.quoted())));
     }
-    let wish = Wish { prefix: job.clone(), unnamed: Unnamed::Only, all_keys: whom.all_keys };
+    let wish = Wish { prefix: job.clone(), unnamed: Unnamed::Only };
     block_on(async {
         let Some(found) = jobs::find(whom, wish, context, "kill").await? else {
             return Ok(ExitCode::SUCCESS);
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     })
 }
 
-/// The work on the host.
+/// Sends a job a signal.
 struct Killing {
     wish: Wish,
     signal: u8,
@@ -97,7 +97,7 @@ struct Killing {
 }
 
 impl HostWork for Killing {
-    /// The job before the signal, and the host's time then.
+    /// The job as it was before, and the host's time then.
     type Outcome = (Job, u64);
     type Total = ();
 
@@ -105,15 +105,15 @@ impl HostWork for Killing {
         let (handle, limit) = (&host.handle, self.limit);
         let name = handle.name();
         let began = Instant::now();
-        let listed = jobs::list(handle, &self.wish, limit).await;
+        let listed = jobs::list(handle, self.wish.prefix.as_ref(), limit).await;
         let (session, listed) = listed.map_err(|failed| failed.before("kill on"))?;
         let now_ms = session.welcome.time_ms;
         let job = self.wish.one_of(name, listed);
         let job = job.map_err(|error| error.during(format!("kill on {name}")))?;
         let (signal, once) =
             (Signal { number: self.signal }, JobId::generate().map_err(CliError::from)?.0);
-        // The host recognizes a repeated request by its random bytes, and sends the signal once.
-        let kill = Kill { job: job.job, signal, once, all_keys: self.wish.all_keys };
+        // The host knows the request by its random bytes, and sends the signal once.
+        let kill = Kill { job: job.job, signal, once, all_keys: false };
         let may_be_sent = Cell::new(false);
         let told = async {
             let answer = async |session: &mut Session| answer(session, &may_be_sent).await;
@@ -160,13 +160,12 @@ impl HostWork for Killing {
     }
 }
 
-/// Reads the answer to a signal, and records in `may_be_sent` whether the signal may have been sent.
+/// Reads the answer to a signal, and keeps up to date whether the signal may be sent.
 async fn answer(session: &mut Session, may_be_sent: &Cell<bool>) -> Result<(), Broken> {
     let before = may_be_sent.replace(true);
     let answered = killed(session).await;
     if let Err(Broken::Failed(failure)) = &answered {
-        // A refusal means that the signal was not sent, except that the job may have ended after an earlier
-        // attempt sent it.
+        // An answer is certain, unless the job has ended since it was first asked.
         may_be_sent.set(before && failure.cause == Cause::Over);
     }
     answered

@@ -1,4 +1,4 @@
-//! `lariat last`: shows the results of the newest fan-out.
+//! `lariat last`: what the newest fan-out did.
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -21,19 +21,19 @@ Examples:
   lariat last --json | jq -r 'select(.ok | not) | .host'
   lariat run all --retry-failed -- systemctl restart app")]
 pub(crate) struct Args {
-    /// One JSON object per line for every host: host, ok, kind, exit, seconds, error; kind is ok, not-started,
-    /// unfinished (begun, with an unknown outcome), failed, timeout, unreachable or refused
+    /// One JSON object a line for every host: host, ok, kind, exit, seconds, error; kind is ok, not-started,
+    /// unfinished (begun, and its end is not known), failed, timeout, unreachable or refused
     #[arg(long)]
     json: bool,
 }
 
-/// One host's result.
+/// One host of it.
 #[derive(Serialize)]
 struct Row<'a> {
     host: &'a HostName,
     ok: bool,
     kind: &'static str,
-    /// The former name of `kind`.
+    /// The name that `kind` had before.
     end: &'static str,
     #[serde(skip)]
     how: End,
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Shown for a host that began and has no recorded end.
+/// What there is to say of a host that has begun and of no end.
 const UNFINISHED: &str = "it was begun, and how it ended is not known";
 
 fn rows(record: &Record) -> Vec<Row<'_>> {
@@ -100,7 +100,7 @@ fn told(record: &Record, rows: &[Row<'_>], ago: Duration) -> String {
     text
 }
 
-/// A time in one rounded unit.
+/// In one unit, as people say it.
 fn rough(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {

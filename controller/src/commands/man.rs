@@ -1,4 +1,4 @@
-//! `lariat man`: writes the man pages, one per verb.
+//! `lariat man`: the man pages, one a verb.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

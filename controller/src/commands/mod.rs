@@ -1,18 +1,15 @@
-//! The verbs, one per file: its arguments, what it does, how it reports. This is the only list of them.
+//! The verbs, one a file: its arguments, what it does, how it reports. This is the one list of them.
 
 mod attach;
-mod audit;
 mod batch;
 mod clean;
 mod completions;
 mod demo;
 mod enroll;
-mod fleet;
 mod forget;
 mod hosts;
 mod init;
 mod jobs;
-mod key;
 mod kill;
 mod last;
 mod logs;
@@ -35,25 +32,21 @@ use clap::Subcommand;
 use crate::context::Context;
 use crate::error::CliError;
 
-/// A verb with its arguments. Only the selected verb's are built, because building all of them would dominate
-/// the run time of a command line. As they are built last, the doc comment of a type of arguments would replace
-/// the verb's own: such a type has a plain comment.
+/// A verb with its arguments. Those of the other verbs are not built: that would take longer than all else that
+/// a command line needs. As they are built last, the doc comment of a type of arguments would replace the verb's
+/// own: such a type has a plain comment.
 #[derive(Subcommand)]
 #[command(defer = true)]
 pub(crate) enum Command {
-    /// Create a fleet: its CA, your key and an empty inventory
+    /// Make a fleet: its CA, your key and an empty inventory
     Init(init::Args),
-    /// Add a host to the fleet: issue the bundle that its agent needs
+    /// Make a host part of the fleet: issue the bundle that its agent runs with
     Enroll(enroll::Args),
-    /// Remove a host from the fleet
+    /// Take a host out of the fleet
     Forget(forget::Args),
-    /// Give the fleet's hosts to another operator, or take them from one
-    Fleet(fleet::Args),
-    /// Keys of people: make, add, allow, revoke, rotate
-    Key(Box<key::Args>),
     /// Show the inventory
     Hosts(hosts::Args),
-    /// Connect to hosts, log in, and measure the round trip
+    /// Reach hosts, log in, and time the round trip
     Ping(ping::Args),
     /// Run a command on one host or many
     Run(Box<run::Args>),
@@ -65,23 +58,21 @@ pub(crate) enum Command {
     Push(push::Args),
     /// Fetch files from hosts
     Pull(pull::Args),
-    /// Remove the partials of abandoned transfers to hosts
+    /// Remove the partials that transfers to hosts have left
     Clean(clean::Args),
-    /// Run the steps of a plan on many hosts
+    /// Do the steps of a plan on many hosts
     Batch(batch::Args),
     /// Show the jobs on hosts
     Jobs(jobs::Args),
-    /// Show the output of detached jobs
+    /// Show what detached jobs have written
     Logs(logs::Args),
     /// Follow a detached job to its end, and exit as it does
     Attach(attach::Args),
-    /// Send a signal to a job
+    /// Send a job a signal
     Kill(kill::Args),
-    /// Show, copy or verify the record of what was done on hosts
-    Audit(audit::Args),
-    /// Show the results of the last command over several hosts
+    /// Tell what the newest run over several hosts did
     Last(last::Args),
-    /// Take a tour on this machine, with a temporary fleet
+    /// Show all of it on this machine, with a throwaway fleet
     Demo(demo::Args),
     /// Write a shell's completions to stdout
     Completions(completions::Args),
@@ -90,7 +81,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// With `--local`, refuses verbs that do not use a host's agent.
+    /// Refuses a verb that does not go to one host's agent, with `--local`.
     pub(crate) fn check_local(&self) -> Result<(), CliError> {
         match self {
             Self::Ping(_)
@@ -103,13 +94,10 @@ impl Command {
             | Self::Jobs(_)
             | Self::Logs(_)
             | Self::Attach(_)
-            | Self::Kill(_)
-            | Self::Audit(_) => Ok(()),
+            | Self::Kill(_) => Ok(()),
             Self::Init(_)
             | Self::Enroll(_)
             | Self::Forget(_)
-            | Self::Fleet(_)
-            | Self::Key(_)
             | Self::Hosts(_)
             | Self::Batch(_)
             | Self::Last(_)
@@ -121,14 +109,12 @@ impl Command {
         }
     }
 
-    /// Runs the verb.
+    /// Does it.
     pub(crate) fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         match self {
             Self::Init(args) => init::run(args, context),
             Self::Enroll(args) => enroll::run(args, context),
             Self::Forget(args) => forget::run(args, context),
-            Self::Fleet(args) => fleet::run(args, context),
-            Self::Key(args) => key::run(*args, context),
             Self::Hosts(args) => hosts::run(args, context),
             Self::Ping(args) => ping::run(&args, context),
             Self::Run(args) => run::run(&args, context),
@@ -142,7 +128,6 @@ impl Command {
             Self::Logs(args) => logs::run(&args, context),
             Self::Attach(args) => attach::run(&args, context),
             Self::Kill(args) => kill::run(&args, context),
-            Self::Audit(args) => audit::run(&args, context),
             Self::Last(args) => last::run(&args, context),
             Self::Demo(args) => demo::run(args, context),
             Self::Completions(args) => completions::run(args, context),

@@ -1,4 +1,4 @@
-//! `lariat ping`: connects to hosts, authenticates, and measures the round trip.
+//! `lariat ping`: reaches a host, proves both ends to each other, and times the round trip.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -25,11 +25,11 @@ pub(crate) struct Args {
     #[arg(value_name = "TARGET")]
     target: Targets,
 
-    /// One JSON object per line: host, ok, kind, seconds, error
+    /// One JSON object a line: host, ok, kind, seconds, error
     #[arg(long)]
     json: bool,
 
-    /// Time limit for each host, including connecting
+    /// How long it may take for a host, connecting included
     #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     timeout: Option<Duration>,
 
@@ -40,7 +40,7 @@ pub(crate) struct Args {
     fanout: FanoutOptions,
 }
 
-/// The measured times.
+/// What was measured.
 struct Times {
     connect: Duration,
     round_trip: Duration,
@@ -104,7 +104,7 @@ fn told(host: &HostName, times: &Times) -> String {
     format!("{host}: {} (connect {})", ms(times.round_trip), ms(times.connect))
 }
 
-/// Below a millisecond one decimal is not enough.
+/// Below a millisecond the first decimal is not enough.
 fn ms(time: Duration) -> String {
     let ms = time.as_secs_f64() * 1000.0;
     let decimals = if ms < 1.0 { 2 } else { 1 };
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_result_is_one_line() {
+    fn one_line_says_it() {
         let host = "web1".parse().unwrap();
         let times =
             Times { connect: Duration::from_micros(2949), round_trip: Duration::from_micros(351) };

@@ -1,4 +1,4 @@
-//! Reports a command's outcome: its exit status, error line and object.
+//! The report of a command: its exit status, error line and object.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -18,7 +18,7 @@ use crate::output::json::{self, RunResult};
 use crate::status;
 use crate::template::Template;
 
-/// The exit status for an outcome.
+/// What to exit with.
 pub(crate) fn status(outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::Ended(end) => end.status(),
@@ -30,7 +30,7 @@ pub(crate) fn status(outcome: &Outcome) -> u8 {
     }
 }
 
-/// The error to report for `verb`, unless the command itself failed.
+/// What went wrong for `verb`, if it was not the command itself.
 pub(crate) fn error(
     verb: &str,
     outcome: &Outcome,
@@ -51,7 +51,7 @@ fn failure(verb: &str, outcome: &Outcome, handle: &HostHandle, request: &Run) ->
         Outcome::Ended(End::NotRun(errno)) => CliError::from(not_run(request, *errno)).during(on),
         Outcome::Ended(End::GraceExpired) => {
             let message =
-                "the command was ended on the host: no client reconnected within its grace time";
+                "the command was ended there: nobody had come back for it within its grace time";
             CliError::new(message).hint("a longer --reconnect gives it more").during(on)
         }
         Outcome::Ended(End::Stopped) => {
@@ -65,7 +65,7 @@ fn failure(verb: &str, outcome: &Outcome, handle: &HostHandle, request: &Run) ->
             return None;
         }
         Outcome::Left { .. } if request.streams == Streams::Detached => {
-            CliError::new("disconnected before the agent confirmed the job").during(on)
+            CliError::new("left before the job was heard of").during(on)
         }
         Outcome::Left { running: true, .. } => {
             let grace = Duration::from_millis(request.grace_ms).as_secs_f32();
@@ -80,7 +80,7 @@ fn failure(verb: &str, outcome: &Outcome, handle: &HostHandle, request: &Run) ->
             );
             CliError::new(message).during(on).hint(attach(handle, request))
         }
-        // The error names the host and its address, and whether the command may have run.
+        // It names the host and its address itself, and says if the command may have run.
         Outcome::Failed(error @ RunError::Connect(..)) => {
             let line = CliError::from(error).before(&format!("{verb} on"));
             found_again(line, error, handle, request)
@@ -92,19 +92,19 @@ fn failure(verb: &str, outcome: &Outcome, handle: &HostHandle, request: &Run) ->
     })
 }
 
-/// Adds a hint how to attach to a job whose connection was lost.
+/// What a command whose connection was lost has become is kept there for a while.
 fn found_again(line: CliError, error: &RunError, handle: &HostHandle, request: &Run) -> CliError {
     let may_be_there = matches!(
         error,
         RunError::Connect(_, JobStatus::Started | JobStatus::Unknown)
             | RunError::Broken(_, JobStatus::Started | JobStatus::Unknown)
     );
-    // A shell can't be attached to again.
+    // A shell has nothing to come back to.
     let is_terminal = matches!(request.streams, Streams::Terminal { .. });
     if may_be_there && !is_terminal { line.hint(attach(handle, request)) } else { line }
 }
 
-/// The command line that reports how a command ended, with the rest of its output.
+/// What tells how a command ended, with the rest of its output.
 fn attach(handle: &HostHandle, request: &Run) -> String {
     format!("lariat attach {} {}", handle.name(), request.job)
 }
@@ -125,13 +125,13 @@ pub(crate) fn json_error(
     }
 }
 
-/// The error for an exceeded time limit.
+/// The time of the request is over.
 fn timed_out(request: &Run) -> Option<CliError> {
     let limit = Duration::from_millis(request.timeout_ms?).as_secs_f32();
     Some(CliError::new(format!("timed out after {limit} s")).counting_as(fanout::End::TimedOut))
 }
 
-/// The id of a detached job that is running, or may be.
+/// The id of a detached job that runs there now, or may.
 pub(crate) fn left_there(outcome: &Outcome, request: &Run) -> Option<JobId> {
     let may_run = match outcome {
         Outcome::Detached | Outcome::NoReader | Outcome::Overdue => true,
@@ -147,19 +147,19 @@ pub(crate) fn left_there(outcome: &Outcome, request: &Run) -> Option<JobId> {
     (may_run && request.streams == Streams::Detached).then_some(request.job)
 }
 
-/// A command's outcome and output.
+/// A command and what it wrote.
 pub(crate) struct Said<'a> {
     pub(crate) host: &'a HostName,
-    /// The command line, if it is one of several.
+    /// The command, if it is one of several.
     pub(crate) command: Option<&'a [u8]>,
     pub(crate) stdout: &'a Captured,
     pub(crate) stderr: &'a Captured,
-    /// Its job id, if it is detached and was, or may have been, started.
+    /// Its id, if it is detached and was started, or may have been.
     pub(crate) job: Option<JobId>,
 }
 
 impl<'a> Said<'a> {
-    /// The JSON object.
+    /// The object that tells it.
     pub(crate) fn result(
         &self,
         outcome: &Outcome,
@@ -187,7 +187,7 @@ impl<'a> Said<'a> {
     }
 }
 
-/// The object of a host that could not be asked.
+/// The object for a host of which nothing comes.
 pub(crate) fn nothing(host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
     json::line(&RunResult {
         host,
@@ -203,7 +203,7 @@ pub(crate) fn nothing(host: &HostName, error: &CliError) -> Result<Vec<u8>, CliE
     })
 }
 
-/// A host's result in a fan-out; `line` is the command line if it is one of several.
+/// What it is for one host of many; `line` is what the command is called if it is one of several.
 pub(crate) fn ended(
     outcome: &Outcome,
     handle: &HostHandle,
@@ -215,7 +215,7 @@ pub(crate) fn ended(
         Outcome::Ended(End::Exited(status)) => Some(format!("exit {status}")),
         Outcome::Ended(End::Signaled(signal)) => Some(format!("ended by signal {signal}")),
         Outcome::Ended(End::TimedOut) => json_error(outcome, handle, request).map(|e| e.line()),
-        // The error contains it.
+        // The error says it.
         _ => None,
     };
     let said = said.map(|said| match line {
@@ -226,7 +226,7 @@ pub(crate) fn ended(
         end: end(outcome),
         exit: matches!(outcome, Outcome::Ended(_)).then(|| status(outcome)),
         said,
-        // The time limit is reported as the command's outcome already.
+        // The time limit is what is said of the command.
         errors: match outcome {
             Outcome::Ended(End::TimedOut) => Vec::new(),
             _ => error("run", outcome, handle, request).into_iter().collect(),
@@ -252,13 +252,13 @@ fn end(outcome: &Outcome) -> fanout::End {
     }
 }
 
-/// Opens the files for a host's stdout and stderr.
+/// Opens the files of a host's stdout and stderr.
 pub(crate) fn open(out: &Template, host: &HostName) -> Result<(Sink, Sink), CliError> {
     let (stdout, stderr) = files(out, host);
     Ok((Sink::File(OutFile::new(stdout, true)?), Sink::File(OutFile::new(stderr, false)?)))
 }
 
-/// The files for a host's stdout and stderr: inside `out`, or where `{host}` in it places them.
+/// The files of a host's stdout and stderr: inside `out`, or where `{host}` in it says.
 fn files(out: &Template, host: &HostName) -> (PathBuf, PathBuf) {
     let mut stdout = PathBuf::from(OsString::from_vec(out.for_host(host)));
     if !out.names_host() {

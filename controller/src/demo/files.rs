@@ -1,4 +1,4 @@
-//! Files of the tour: creates an incompressible file, and compares two.
+//! Files of the tour: one that does not compress, and whether two are equal.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use rand::rngs::SmallRng;
 
 use crate::error::CliError;
 
-/// Creates a file of random bytes, which can't be compressed.
+/// A file of random bytes: nothing that could be sent in fewer.
 pub(super) fn make(path: &Path, size: u64) -> Result<(), CliError> {
     let failed = |e: std::io::Error| CliError::from(e).during(format!("write {}", path.display()));
     let mut file = File::create(path).map_err(failed)?;

@@ -1,8 +1,8 @@
-//! Removes the tour's agent and directory, however the tour ends.
+//! What must not be left behind by the tour: the agent and the directory, whatever ends the tour.
 //!
-//! A shell owns both, and starts the agent as its child on request. Only the tour holds the other end of the
-//! shell's stdin: it is closed when the tour ends, even by SIGKILL, and then the shell ends the agent and
-//! removes the directory.
+//! A shell keeps them, and starts the agent, as its own child, when it is told to. Its stdin is a pipe
+//! whose other end nobody has but the tour: it closes when that ends, even by SIGKILL, and then the
+//! shell ends the agent and removes the directory.
 
 use std::io::{ErrorKind, Write};
 use std::os::unix::process::CommandExt;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::error::CliError;
 
-/// `$1` is the directory, `$2` the agent. Once the agent runs, only it holds its log open.
+/// `$1` is the directory, `$2` the agent. Once it runs, nobody but the agent holds its log open.
 const SCRIPT: &str = r#"
 if read -r _; then
   "$2" --config "$1/bundle/agent.toml" --listen 127.0.0.1:0 </dev/null &
@@ -26,7 +26,7 @@ fi
 rm -rf -- "$1" 2>/dev/null || { sleep 1; rm -rf -- "$1" 2>/dev/null; }
 "#;
 
-/// The directory, and the shell that cleans up.
+/// The directory, and the shell that keeps it and the agent.
 pub(super) struct Keeper {
     /// Removes what the shell could not.
     directory: TempDir,
@@ -34,7 +34,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Creates the directory, and starts the shell.
+    /// Makes the directory, and has it watched.
     pub(super) fn new(lariatd: &Path) -> Result<Self, CliError> {
         let directory = tempfile::Builder::new().prefix("lariat-demo-").tempdir();
         let directory =
@@ -45,7 +45,7 @@ impl Keeper {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            // Signals from the terminal must not end the shell.
+            // What a terminal sends to the tour is not for those who tidy up after it.
             .process_group(0)
             .spawn()
             .map_err(|e| CliError::from(e).during("run /bin/sh"))?;
@@ -57,7 +57,7 @@ impl Keeper {
         self.directory.path()
     }
 
-    /// Starts the agent, and returns its log.
+    /// Starts the agent, and gives its log.
     pub(super) fn start_agent(&mut self) -> Result<ChildStderr, CliError> {
         let gone = || std::io::Error::from(ErrorKind::BrokenPipe);
         let told =
@@ -70,7 +70,7 @@ impl Keeper {
 impl Drop for Keeper {
     fn drop(&mut self) {
         drop(self.shell.stdin.take());
-        // There is no fallback if the shell can't be waited for.
+        // Nothing can be done about a shell that can't be waited for.
         let _ = self.shell.wait();
     }
 }

@@ -1,7 +1,7 @@
-//! The tour: a temporary fleet, from its creation to a push that resumes after a failure, with explanations.
+//! The tour: a fleet of its own, from nothing to a file that survived a cut, told as it goes.
 //!
-//! It runs and shows the commands that a user would, as separate processes. The agent and the directory are
-//! removed however it ends.
+//! It runs the same commands that a person would, as processes of their own, and shows them. Whatever
+//! ends it, the agent and the directory go with it.
 
 mod files;
 mod keeper;
@@ -22,7 +22,7 @@ const SIZE: u64 = 256 * 1024 * 1024;
 /// The part of the file after which the push is cut, in percent.
 const CUT_AT: u64 = 50;
 
-/// Runs the tour.
+/// Tells the whole story.
 pub(crate) fn run() -> Result<ExitCode, CliError> {
     let began = Instant::now();
     let stage = Stage::new()?;
@@ -98,7 +98,7 @@ fn chapter(title: &str) -> Result<(), CliError> {
     output::line(&format!("\n{title}."))
 }
 
-/// Prints a command line.
+/// Shows a command as it would be typed.
 fn show(arguments: &[&str]) -> Result<(), CliError> {
     output::line(&format!("  $ lariat {}", arguments.join(" ")))
 }
@@ -121,7 +121,7 @@ fn status(output: &std::process::Output) -> String {
     output.status.code().map_or_else(|| output.status.to_string(), |code| code.to_string())
 }
 
-/// Indents each line of a command's output.
+/// Each line of a command's output, moved in a little.
 fn indented(bytes: &[u8]) -> Vec<u8> {
     let lines = bytes.split_inclusive(|&b| b == b'\n');
     lines.flat_map(|line| [b"  > ".as_slice(), line].concat()).collect()

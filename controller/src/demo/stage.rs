@@ -1,4 +1,4 @@
-//! The environment of the tour: a directory, an agent in it, and the commands that are run.
+//! What the tour stands on: a directory, an agent in it, and the commands that are run.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -16,24 +16,24 @@ use crate::error::CliError;
 use crate::home::Home;
 use crate::inventory::{Host, Inventory, edit};
 
-/// Time limit for the agent's start, and for the push to reach the point where it is cut.
-const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the agent may take to listen, and a push to get where it is cut.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How much later than its children the tour may receive a signal.
+/// How long a signal that ended something else may take to get to the tour itself.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// How often the progress of the push is checked.
+/// How often it is looked how far the push has come.
 const LOOK: Duration = Duration::from_micros(500);
 
-/// The directory, and the processes that must end with it.
+/// The directory, and the processes that must go with it.
 pub(super) struct Stage {
-    /// `None` once the tour has ended.
+    /// None once the tour has ended.
     keeper: Arc<Mutex<Option<Keeper>>>,
     directory: PathBuf,
     lariat: PathBuf,
 }
 
-/// The `--json` result of a transfer.
+/// What `--json` tells of a transfer.
 #[derive(Deserialize)]
 pub(super) struct Transfer {
     pub(super) bytes: u64,
@@ -45,7 +45,7 @@ pub(super) struct Transfer {
 impl Stage {
     pub(super) fn new() -> Result<Self, CliError> {
         let lariat = std::env::current_exe()
-            .map_err(|e| CliError::from(e).during("find the path of this program"))?;
+            .map_err(|e| CliError::from(e).during("find the program that this is"))?;
         let lariatd = find_agent(&lariat)?;
         let keeper = Keeper::new(&lariatd)?;
         let directory = keeper.path().to_owned();
@@ -54,7 +54,7 @@ impl Stage {
         Ok(Self { keeper: Arc::new(Mutex::new(Some(keeper))), directory, lariat })
     }
 
-    /// Handles signals: they end the tour after cleaning up.
+    /// A signal ends the tour, and it still leaves nothing behind.
     pub(super) fn end_on_signals(&self) -> Result<(), CliError> {
         use tokio::signal::unix::{SignalKind, signal};
         let failed = |e: std::io::Error| CliError::from(e).during("wait for signals");
@@ -75,7 +75,7 @@ impl Stage {
                 }
             });
             let mut keeper = lock(&keeper);
-            // Held until the process exits: threads that notice the agent's end wait here.
+            // Held until the end: whoever notices that the agent is gone waits here.
             drop(keeper.take());
             std::process::exit(128 + number.as_raw_value());
         };
@@ -83,9 +83,9 @@ impl Stage {
         Ok(())
     }
 
-    /// If a signal has ended the tour, waits for the exit: the current failure is only its consequence.
+    /// Waits for the end if a signal has begun it: what fails then fails because of it.
     pub(super) fn settle(&self) {
-        // The signal may have reached the failed process first.
+        // The same signal may have made both of them busy.
         std::thread::sleep(SETTLE);
         drop(self.keeper.lock());
     }
@@ -95,23 +95,23 @@ impl Stage {
         self.directory.join(name)
     }
 
-    /// `TARGET:PATH` of a file in place of `/srv/NAME`.
+    /// `TARGET:PATH` of a file that stands for `/srv/NAME`.
     pub(super) fn remote(&self, name: &str) -> Result<String, CliError> {
         Ok(format!("demo1:{}/{name}", text(&self.path("srv"))?))
     }
 
-    /// Runs `lariat` with the tour's fleet.
+    /// Runs `lariat` in the demo's fleet.
     pub(super) fn lariat(&self, arguments: &[&str]) -> Result<Output, CliError> {
         self.command(arguments).output().map_err(|e| CliError::from(e).during("run lariat"))
     }
 
-    /// Runs `lariat`; any exit status but 0 is an error.
+    /// Runs `lariat`, for which any exit status but 0 is an error.
     pub(super) fn quietly(&self, arguments: &[&str]) -> Result<Output, CliError> {
         let output = self.lariat(arguments)?;
         if output.status.success() { Ok(output) } else { Err(failed(&output)) }
     }
 
-    /// Runs a transfer, and parses its `--json` result.
+    /// Runs a transfer, and reads its `--json`.
     pub(super) fn transfer(&self, arguments: &[&str]) -> Result<Transfer, CliError> {
         Ok(serde_json::from_slice(&self.quietly(arguments)?.stdout)?)
     }
@@ -120,21 +120,21 @@ impl Stage {
         let mut command = Command::new(&self.lariat);
         command.arg("--home").arg(self.path("home")).args(arguments).stdin(Stdio::null());
         if let ["push" | "pull", ..] = arguments {
-            // These must end when the tour ends the agent.
+            // When the tour is ended the agent goes, and these go with it.
             command.args(["--reconnect", "0"]);
         }
-        // Signals from the terminal only reach the tour, so that it does not report the children's failures.
+        // Of a signal from the terminal the tour hears first, and tells nobody's failure after it.
         command.process_group(0);
         command
     }
 
-    /// Issues the bundle, for a port that the system chooses.
+    /// Issues the bundle, for a port that the system will pick.
     pub(super) fn enroll(&self) -> Result<(), CliError> {
         let bundle = text(&self.path("bundle"))?;
         self.quietly(&["enroll", "demo1", "--address", "127.0.0.1:1", "--out", &bundle]).map(|_| ())
     }
 
-    /// Starts the agent and records its address; returns the line of its log about it.
+    /// Starts the agent and writes down where it is; tells what its log says of that.
     pub(super) fn start_agent(&self) -> Result<String, CliError> {
         let log = {
             let mut keeper = lock(&self.keeper);
@@ -152,7 +152,7 @@ impl Stage {
             }
             last = line;
         };
-        // Keeps reading, so that the agent's log does not block on a full pipe.
+        // Somebody must read on, or the agent's log would fill its pipe.
         std::thread::spawn(move || lines.for_each(drop));
         self.move_host(&address)?;
         Ok(format!("listening on {address}"))
@@ -168,7 +168,7 @@ impl Stage {
         edit::add(&home, &lock, &name, &host)
     }
 
-    /// Pushes a file and kills the push when this many bytes have arrived; returns how many there were.
+    /// Pushes a file and kills the push when this much has arrived; tells how much it was.
     pub(super) fn cut_push(&self, source: &Path, enough: u64) -> Result<u64, CliError> {
         let source = text(source)?;
         let mut push = self
@@ -179,7 +179,7 @@ impl Stage {
         let began = Instant::now();
         let arrived = loop {
             let arrived = self.partial_len();
-            if arrived >= enough || began.elapsed() > STEP_TIMEOUT || push.try_wait()?.is_some() {
+            if arrived >= enough || began.elapsed() > PATIENCE || push.try_wait()?.is_some() {
                 break arrived;
             }
             std::thread::sleep(LOOK);
@@ -202,7 +202,7 @@ impl Drop for Stage {
     }
 }
 
-/// `lariatd` in this program's directory, else in PATH.
+/// `lariatd` beside this program, else in PATH.
 fn find_agent(lariat: &Path) -> Result<PathBuf, CliError> {
     let beside = lariat.with_file_name("lariatd");
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -215,12 +215,12 @@ fn find_agent(lariat: &Path) -> Result<PathBuf, CliError> {
     })
 }
 
-/// The error of a command that failed, with its stderr.
+/// What a command that failed has said.
 pub(super) fn failed(output: &Output) -> CliError {
     CliError::new(String::from_utf8_lossy(&output.stderr).trim_end())
 }
 
-/// A path as an argument.
+/// A path as a word of a command line.
 pub(super) fn text(path: &Path) -> Result<String, CliError> {
     let text = path.to_str().map(ToOwned::to_owned);
     text.ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! Classifies how a verb ended on a host.
+//! How a verb ended on a host.
 
 use lariat_client::ConnectError;
 use lariat_wire::protocol::failure::Failure;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::CliError;
 
-/// How a verb ended on one host.
+/// How it ended on one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum End {
@@ -14,25 +14,24 @@ pub(crate) enum End {
     Ok,
     /// The work did not begin, because too many other hosts failed or the fan-out was interrupted.
     NotStarted,
-    /// The work began and its outcome is not known: it is in progress, or was abandoned.
+    /// The work began and its end is not known: it is under way, or was left.
     Unfinished,
     /// The command failed.
     Failed,
-    /// The time limit was exceeded.
+    /// The time limit was over.
     #[serde(rename = "timeout")]
     TimedOut,
-    /// Lariat failed on the host, or locally on its behalf: the command did not run, or a file was not
-    /// transferred.
+    /// Lariat failed there, or here on behalf of that host: the command did not run, or a file was not moved.
     #[serde(rename = "error")]
     Errored,
-    /// The host could not be reached, or the connection was lost.
+    /// The host could not be reached, or was lost on the way.
     Unreachable,
     /// The host refused.
     Refused,
 }
 
 impl End {
-    /// The word for it in summaries.
+    /// The word for it, in summaries.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -58,7 +57,7 @@ impl End {
         }
     }
 
-    /// The error of a host without an outcome.
+    /// The error of a host of which nothing came.
     pub(crate) fn error(self) -> CliError {
         let error = CliError::new(match self {
             Self::Unfinished => "left, and how it ended is not known",

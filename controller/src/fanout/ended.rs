@@ -1,4 +1,4 @@
-//! The report of one host, and the summary of all.
+//! The report of one host that has ended, and the summary of all.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::End;
 use crate::error::CliError;
 use crate::target::fold;
 
-/// The result on one host.
+/// How a verb ended on a host.
 pub(crate) struct Ended {
     /// The classification.
     pub(crate) end: End,
@@ -17,11 +17,11 @@ pub(crate) struct Ended {
     pub(crate) exit: Option<u8>,
     /// The failed command's end in words: `exit 3`.
     pub(crate) said: Option<String>,
-    /// Failures other than the command's.
+    /// What failed, apart from the command.
     pub(crate) errors: Vec<CliError>,
-    /// Notes for the user.
+    /// What is to be known beside that.
     pub(crate) notes: Vec<String>,
-    /// The exit status on a single host, if `end` does not determine it.
+    /// What to exit with for it on the only host, if `end` does not say it.
     pub(crate) status: Option<u8>,
 }
 
@@ -37,7 +37,7 @@ impl Ended {
         Self { end, errors: vec![error], ..Self::ok() }
     }
 
-    /// Adds the step's name to the failures of one step of several.
+    /// Puts the step's name before the failures of one step of several.
     pub(crate) fn at(mut self, step: &str) -> Self {
         self.said = self.said.map(|said| format!("{step}: {said}"));
         self.errors = self.errors.into_iter().map(|error| error.during(step)).collect();
@@ -51,8 +51,8 @@ impl Ended {
     }
 }
 
-/// The summary of all hosts: `38 ok, 1 failed (web3), 1 unreachable (db2); 3.2 s`. `sum` adds what was done in
-/// total.
+/// How it went on all of them: `38 ok, 1 failed (web3), 1 unreachable (db2); 3.2 s`. `sum` is what was
+/// done in all, if there is more to tell.
 pub(crate) fn summary<'a>(
     ends: impl IntoIterator<Item = (&'a HostName, End)>,
     took: Duration,
@@ -63,11 +63,11 @@ pub(crate) fn summary<'a>(
     format!("{}{sum}; {:.decimals$} s", counts(ends), took.as_secs_f64())
 }
 
-/// The number of hosts per outcome: the summary without the time.
+/// How many hosts ended how: the summary without the time.
 pub(crate) fn counts<'a>(ends: impl IntoIterator<Item = (&'a HostName, End)>) -> String {
     let mut hosts: BTreeMap<End, Vec<&str>> = BTreeMap::new();
     for (host, end) in ends {
-        // The summary does not distinguish the two.
+        // Who looks at the line does not tell them apart.
         let end = if end == End::Errored { End::Failed } else { end };
         hosts.entry(end).or_default().push(host.as_str());
     }
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_summary_names_hosts_that_did_not_succeed() {
+    fn one_line_says_who_did_not() {
         let hosts: Vec<HostName> = ["web01", "web02", "web03", "db1", "db2", "mail"]
             .map(|host| host.parse().unwrap())
             .into();

@@ -7,16 +7,16 @@ use lariat_client::{AskError, Broken, ConnectError, HostHandle};
 use super::End;
 use crate::error::CliError;
 
-/// Why a host has no outcome.
+/// Why a host gave no answer.
 pub(crate) struct Failed {
-    /// Its classification.
+    /// How the host counts.
     pub(crate) end: End,
     /// Why.
     pub(crate) error: CliError,
 }
 
 impl Failed {
-    /// The fan-out was interrupted before the host answered.
+    /// The host was not waited for.
     pub(crate) fn interrupted() -> Self {
         Self { end: End::NotStarted, error: CliError::new("interrupted").quiet() }
     }
@@ -26,7 +26,7 @@ impl Failed {
         Self { error: self.error.before(what), ..self }
     }
 
-    /// The connection broke, or the agent reported a failure.
+    /// The connection broke, or the agent could not do it.
     pub(crate) fn broken(error: Broken, host: &HostHandle) -> Self {
         AskError::Broken { place: host.place(), error }.into()
     }
@@ -61,7 +61,7 @@ impl From<Failed> for CliError {
     }
 }
 
-/// Cancels a host's work after the time limit.
+/// Gives a host's work up when its time is over.
 pub(crate) async fn within<T>(
     limit: Option<Duration>,
     host: &HostHandle,

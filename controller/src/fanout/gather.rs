@@ -1,6 +1,6 @@
-//! Prints equal output of many hosts once: both streams and the exit status must be equal.
+//! Equal output of many hosts, printed once: what they wrote to both streams and how they ended.
 //!
-//! Outputs are compared by a hash of everything, because only their beginnings are kept.
+//! Outputs are compared by a hash of all that came, for only their beginnings are kept.
 
 use std::collections::BTreeMap;
 
@@ -10,23 +10,23 @@ use similar::TextDiff;
 use crate::capture::Captured;
 use crate::target::{fold, natural};
 
-/// Context lines around a difference.
+/// Lines around a difference.
 const CONTEXT: usize = 3;
 
-/// Most bytes of different outputs that are kept.
+/// Bytes of different output that are kept.
 const MOST: usize = 256 * 1024 * 1024;
 
-/// Printed after output that was truncated.
+/// What stands where output was not kept.
 const LONGER: &[u8] = b"(it is longer; this is as much as is kept)\n";
 
-/// The different outputs, and the hosts of each.
+/// Outputs, and which hosts had each.
 #[derive(Default)]
 pub(crate) struct Gather {
     groups: BTreeMap<Same, Group>,
     bytes: usize,
 }
 
-/// A host's output, and its command's exit status.
+/// What a host wrote, and how its command ended.
 #[derive(Default)]
 pub(crate) struct Whole {
     pub(crate) stdout: Captured,
@@ -35,7 +35,7 @@ pub(crate) struct Whole {
     pub(crate) exit: Option<u8>,
 }
 
-/// What distinguishes the groups.
+/// What is the same on all hosts of a group.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Same {
     stdout: [u8; 32],
@@ -43,18 +43,18 @@ struct Same {
     exit: Option<u8>,
 }
 
-/// The different outputs exceed the limit.
+/// There is too much of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("its output is not shown: that of all differs by over {} MiB", MOST >> 20)]
 pub(crate) struct TooMuch;
 
-/// Hosts with the same output.
+/// Hosts whose output is the same.
 struct Group {
     whole: Whole,
     hosts: Vec<HostName>,
 }
 
-/// The text for each stream.
+/// What is printed on each stream.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct GatheredText {
     pub(crate) stdout: Vec<u8>,
@@ -62,7 +62,7 @@ pub(crate) struct GatheredText {
 }
 
 impl Gather {
-    /// Adds a host's output.
+    /// A host's whole output.
     pub(crate) fn add(&mut self, host: &HostName, whole: Whole) -> Result<(), TooMuch> {
         let Whole { stdout, stderr, exit } = &whole;
         let same = Same { stdout: stdout.sum, stderr: stderr.sum, exit: *exit };
@@ -76,7 +76,7 @@ impl Gather {
         Ok(())
     }
 
-    /// Each output below its hosts, that of most hosts first. Hosts that succeeded without output are omitted.
+    /// Each output under its hosts, that of most hosts first. Hosts without any that succeeded are left out.
     pub(crate) fn text(&self) -> GatheredText {
         let mut out = GatheredText::default();
         for group in self.sorted() {
@@ -86,7 +86,7 @@ impl Gather {
         out
     }
 
-    /// The output of most hosts, and how that of each other group differs.
+    /// The output of most hosts, and how each other differs from it.
     pub(crate) fn differences(&self) -> GatheredText {
         let groups = self.sorted();
         let Some((common, others)) = groups.split_first() else { return GatheredText::default() };
@@ -139,7 +139,7 @@ impl Group {
         }
     }
 
-    /// The hosts, their number, and how their commands failed, if they did.
+    /// The hosts, how many they are, and how their commands ended, if not well.
     fn head(&self, out: &mut Vec<u8>) {
         const RULE: &str = "---------------\n";
         let hosts = folded(&self.hosts);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_output_is_printed_once_below_its_hosts() {
+    fn equal_output_is_told_once_under_its_hosts() {
         insta::assert_snapshot!(String::from_utf8(gathered().text().stdout).unwrap(), @"
         ---------------
         web[01-03] (3)
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn status_stderr_and_truncated_output_distinguish_groups() {
+    fn what_differs_in_status_or_stderr_or_behind_what_is_kept_is_not_equal() {
         let mut gather = Gather::default();
         let mut longer = whole("a\n", "", Some(0));
         (longer.stdout.truncated, longer.stdout.sum) = (true, [7; 32]);
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn other_output_is_printed_as_a_difference() {
+    fn other_output_is_told_by_its_difference() {
         let mut gather = gathered();
         gather.groups.retain(|_, group| group.whole.stdout.bytes != b"no end");
         insta::assert_snapshot!(String::from_utf8(gather.differences().stdout).unwrap(), @"

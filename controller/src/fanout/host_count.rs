@@ -1,23 +1,23 @@
-//! A number of hosts, absolute or in percent: `5`, `20%`.
+//! So many hosts, or so many in a hundred of them: `5`, `20%`.
 
 use std::str::FromStr;
 
-/// A number of hosts, or a percentage of all of them.
+/// A number of hosts, or a part of them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HostCount {
     /// This many.
     Count(usize),
-    /// This percentage, at most 100.
+    /// This many in a hundred, at most 100.
     Percent(u8),
 }
 
-/// A text is not a [`HostCount`].
+/// A text is no [`HostCount`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a number of hosts such as 5 or 20%")]
 pub(crate) struct BadHostCount(String);
 
 impl HostCount {
-    /// The number out of `all`, rounded up.
+    /// How many of `all` it is, a part of one host counting as one.
     pub(super) fn up(self, all: usize) -> usize {
         match self {
             Self::Count(count) => count,
@@ -25,7 +25,7 @@ impl HostCount {
         }
     }
 
-    /// The number out of `all`, rounded down.
+    /// How many of `all` it is, a part of one host counting for nothing.
     pub(super) fn down(self, all: usize) -> usize {
         match self {
             Self::Count(count) => count,
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_percentages() {
+    fn a_number_or_a_part_of_all() {
         let of =
             |text: &str, all| text.parse().map(|share: HostCount| (share.up(all), share.down(all)));
         assert_eq!(of("5", 40), Ok((5, 5)));

@@ -1,6 +1,6 @@
-//! The ledger records the newest fan-out: its plan, and how far each host came. It is a file in the fleet's
-//! directory with a line of JSON for each host before it begins and one as it ends, so that the ledger also
-//! covers a fan-out that was interrupted or killed.
+//! The ledger: what the newest fan-out was to do, and how far each of its hosts came. In the fleet's
+//! directory, a line of JSON for each host before it begins and one as it ends, so that the ledger also covers
+//! a fan-out that was interrupted or killed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,14 +15,14 @@ use crate::json_lines::{self, JsonLines, Lines};
 
 const FILE: &str = "last.jsonl";
 
-/// What a fan-out will do.
+/// What a fan-out is to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     /// `run`, `push` and so on.
     pub(crate) verb: String,
-    /// The command, or the paths that are transferred.
+    /// The command, or what is moved.
     pub(crate) what: String,
-    /// The target as the user wrote it.
+    /// The target as it was given.
     pub(crate) target: String,
     /// When it began, in seconds since 1970.
     pub(crate) began: u64,
@@ -30,7 +30,7 @@ pub(crate) struct Plan {
     pub(crate) hosts: Vec<HostName>,
 }
 
-/// The result on one host.
+/// How it went on one host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     /// The host.
@@ -45,13 +45,13 @@ pub(crate) struct Entry {
     pub(crate) error: Option<String>,
 }
 
-/// Recorded before work begins on a host.
+/// Says before anything is done on a host that it begins there.
 #[derive(Serialize, Deserialize)]
 struct Begun {
     begun: HostName,
 }
 
-/// A line after the plan.
+/// A line behind the plan.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Line {
@@ -59,10 +59,10 @@ enum Line {
     Ended(Entry),
 }
 
-/// Records a fan-out in progress.
+/// A fan-out under way writes here.
 pub(crate) struct Ledger(JsonLines);
 
-/// The contents of a ledger.
+/// A ledger that was read.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Record {
     /// What was to be done.
@@ -88,25 +88,25 @@ impl Plan {
 }
 
 impl Ledger {
-    /// Begins a new ledger and replaces the previous one. An older fan-out keeps writing to its own, which is
-    /// no longer the newest.
+    /// Begins a ledger in the place of the one before. A fan-out that still writes to that one goes on,
+    /// and is not the newest any more.
     pub(crate) fn begin(home: &Home, plan: &Plan) -> Result<Self, CliError> {
         JsonLines::create(home, FILE, plan).map(Self)
     }
 
-    /// Records that a host is about to begin.
+    /// A host is about to begin.
     pub(crate) fn begun(&mut self, host: &HostName) -> Result<(), CliError> {
         self.0.append(&Begun { begun: host.clone() })
     }
 
-    /// Records that a host has ended.
+    /// A host has ended.
     pub(crate) fn ended(&mut self, entry: &Entry) -> Result<(), CliError> {
         self.0.append(entry)
     }
 }
 
 impl Record {
-    /// Reads the newest fan-out, if there was any.
+    /// The newest fan-out, if there was any.
     pub(crate) fn read(home: &Home) -> Result<Option<Self>, CliError> {
         json_lines::read(home, FILE, Self::parse)
     }
@@ -117,7 +117,7 @@ impl Record {
             CliError::new(format!("read {}: {why}", lines.path().display()))
         })?;
         let (mut begun, mut entries) = (BTreeSet::new(), BTreeMap::new());
-        // If a host's line was truncated, its outcome is not known.
+        // The end on a host whose line was cut is not known.
         while let Some(line) = lines.next()? {
             match line {
                 Line::Begun(host) => drop(begun.insert(host.begun)),
@@ -127,7 +127,7 @@ impl Record {
         Ok(Self { plan, begun, entries })
     }
 
-    /// How far a host came.
+    /// How far it came on this host.
     pub(crate) fn end(&self, host: &HostName) -> End {
         match self.entries.get(host) {
             Some(entry) => entry.end,
@@ -136,7 +136,7 @@ impl Record {
         }
     }
 
-    /// Whether to retry this host: it failed, or its outcome is not known.
+    /// Whether this host is to be tried again: it failed, or its end is not known.
     pub(crate) fn is_to_retry(&self, host: &HostName) -> bool {
         self.plan.hosts.contains(host) && self.end(host) != End::Ok
     }
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fan_out_is_recorded_as_far_as_it_came() {
+    fn a_fan_out_is_told_of_as_far_as_it_came() {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::find(Some(directory.path())).unwrap();
         assert_eq!(Record::read(&home).unwrap(), None);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_ledger_is_not_written_by_older_fan_outs() {
+    fn the_newest_takes_the_place_and_an_older_one_does_not_write_to_it() {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::find(Some(directory.path())).unwrap();
         let mut old = Ledger::begin(&home, &plan()).unwrap();
@@ -214,7 +214,7 @@ mod tests {
         ledger.ended(&failed).unwrap();
         let path = directory.path().join(FILE);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), GOLDEN);
-        // A later version may have more outcomes, and more fields.
+        // A later version may know more ends, and say more of a host.
         let more = "{\"host\":\"c\",\"end\":\"paused\",\"exit\":null,\"seconds\":1}\n";
         std::fs::write(path, GOLDEN.replace("null}", "null,\"more\":1}") + more).unwrap();
         let record = Record::read(&home).unwrap().unwrap();

@@ -1,11 +1,11 @@
-//! Splits output into whole lines, each with its host's prefix.
+//! Whole lines with their host in front, of output that comes in pieces.
 
 use anstyle::AnsiColor;
 use lariat_base::name::HostName;
 
 use crate::output::screened;
 
-/// Colours of hosts that are visible on light and on dark screens.
+/// Colours that tell hosts apart on a light screen and on a dark one.
 const COLOURS: [AnsiColor; 6] = [
     AnsiColor::Cyan,
     AnsiColor::Green,
@@ -15,7 +15,8 @@ const COLOURS: [AnsiColor; 6] = [
     AnsiColor::Red,
 ];
 
-/// The prefix of the host with this index. In colour, it resets attributes that the line before left.
+/// What stands before the lines of the host of this number. With colours it ends whatever the line
+/// before has left behind.
 pub(crate) fn prefix(host: &HostName, number: usize, colours: bool) -> String {
     if !colours {
         return format!("{host}: ");
@@ -24,19 +25,19 @@ pub(crate) fn prefix(host: &HostName, number: usize, colours: bool) -> String {
     format!("{}{style}{host}{style:#}: ", anstyle::Reset)
 }
 
-/// Longest line, in bytes without its end, that is buffered and written whole; each stream of each host in
-/// progress may need as much memory. A longer one is cut at multiples of this, however its bytes arrive.
+/// Longest line, in bytes without its end, that is waited for and told whole: it is in memory for each
+/// stream of each host under way. A longer one is cut behind every so many, however its bytes come.
 const MAX_LINE: usize = 1024 * 1024;
 
-/// Bytes of buffer that a stream keeps between its lines.
+/// Memory, in bytes, that a stream keeps between its lines.
 const SHORT: usize = 4 * 1024;
 
 /// Puts a prefix before each line of one stream.
 pub(crate) struct Lines {
     prefix: Vec<u8>,
-    /// Whether the terminal shows colors; `None` if the stream is not a terminal.
+    /// The stream is a terminal; whether it shows colors.
     screen: Option<bool>,
-    /// The incomplete last line.
+    /// A line whose end has not come.
     begun: Vec<u8>,
 }
 
@@ -46,12 +47,12 @@ impl Lines {
         Self { prefix: prefix.into(), screen: None, begun: Vec::new() }
     }
 
-    /// Lines for a terminal: control characters are escaped.
+    /// Lines for a terminal, which must not do what they say.
     pub(crate) fn on_screen(self, colors: bool) -> Self {
         Self { screen: Some(colors), ..self }
     }
 
-    /// Takes bytes, and returns the lines that they complete.
+    /// Takes bytes, and gives the lines that they complete.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut lines = Vec::new();
         for part in bytes.split_inclusive(|&byte| byte == b'\n') {
@@ -73,7 +74,7 @@ impl Lines {
         lines
     }
 
-    /// The incomplete last line at the end of the stream.
+    /// What is left at the stream's end, as a line.
     pub(crate) fn finish(&mut self) -> Vec<u8> {
         let mut lines = Vec::new();
         if !self.begun.is_empty() {
@@ -92,7 +93,7 @@ impl Lines {
             None => lines.append(&mut self.begun),
         }
         lines.push(b'\n');
-        // Releases the memory of a long line.
+        // Memory of a long line is not kept for the next.
         self.begun.shrink_to(SHORT);
     }
 }
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unterminated_line_does_not_grow_without_limit() {
+    fn a_line_without_an_end_does_not_grow_without_one() {
         for piece in [1000, 65_536, 3 * MAX_LINE] {
             let mut lines = Lines::new("h: ");
             let long = [&vec![b'x'; 2 * MAX_LINE + 7], &b"\ny\n"[..]].concat();
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_maximum_length_is_whole() {
+    fn a_line_of_the_greatest_length_is_whole() {
         let mut lines = Lines::new("h: ");
         let line = [&vec![b'x'; MAX_LINE][..], b"\n"].concat();
         assert_eq!(lines.push(&line[..MAX_LINE]), b"");
@@ -157,7 +158,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lines_do_not_depend_on_how_bytes_arrive(
+        fn how_the_bytes_come_makes_no_difference(
             bytes in proptest::collection::vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..200),
             cuts in proptest::collection::vec(0_usize..20, 0..200),
         ) {

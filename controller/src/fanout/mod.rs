@@ -1,4 +1,4 @@
-//! Runs one verb on many hosts: scheduling, output, results.
+//! One verb on many hosts: which of them when, what becomes of their output, and how it went.
 
 mod end;
 mod ended;

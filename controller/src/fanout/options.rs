@@ -1,4 +1,4 @@
-//! The options of every verb that works on many hosts, and the selection of those hosts.
+//! The options of every verb that goes to many hosts, and which hosts those are.
 
 use lariat_base::name::HostName;
 use lariat_client::HostHandle;
@@ -9,10 +9,9 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::fleet::{Fleet, ReachOptions};
 use crate::output;
-use crate::settle::settle;
 use crate::target::{Chosen, Targets, fold};
 
-/// Descriptors that are reserved for this process itself.
+/// Descriptors that are kept for everything that is no host's.
 const OWN_DESCRIPTORS: u64 = 64;
 
 /// Most descriptors that a host needs: its connection, two outputs, and one to spare.
@@ -26,12 +25,11 @@ pub(crate) struct FanoutOptions {
     #[arg(long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u32).range(1..))]
     parallel: u32,
 
-    /// Process the hosts in batches of this size: the next one begins when all hosts of the previous one have
-    /// ended
+    /// Go over the hosts in batches of this size: the next one begins when all of one have ended
     #[arg(long, value_name = "N|P%", value_parser = parse_batch)]
     batch: Option<HostCount>,
 
-    /// Start no more hosts once more than this have failed
+    /// Begin with no more hosts once more than this have failed
     #[arg(long, value_name = "N|P%")]
     max_fail: Option<HostCount>,
 
@@ -50,7 +48,7 @@ fn parse_batch(text: &str) -> Result<HostCount, String> {
 }
 
 impl FanoutOptions {
-    /// The selected hosts; `None` if none of them is left to be retried.
+    /// The hosts that are meant; none if none of them is left to be tried again.
     pub(crate) fn hosts(
         &self,
         targets: &Targets,
@@ -74,11 +72,10 @@ impl FanoutOptions {
                 output::note(&nothing_to_retry(targets, &record));
             }
         }
-        settle(context, fleet, &hosts)?;
         Ok(hosts)
     }
 
-    /// Whether the one host of a target is to be tried, with `--retry-failed` or without.
+    /// Whether a target's one host is left to be tried again, or is to be tried anyway.
     pub(crate) fn includes(
         &self,
         targets: &Targets,
@@ -88,7 +85,7 @@ impl FanoutOptions {
         Ok(!self.retry_failed || !self.hosts(targets, fleet, context)?.is_empty())
     }
 
-    /// The one host that a verb names in all of its targets; `None` if it is not left to be retried.
+    /// The one host that a verb names in all of its targets; `None` if it is not left to be tried again.
     pub(crate) fn one<'a>(
         &self,
         connect: &ReachOptions,
@@ -102,12 +99,10 @@ impl FanoutOptions {
                 return Ok(None);
             }
         }
-        let handle = fleet.host(chosen)?;
-        settle(context, &fleet, std::slice::from_ref(chosen))?;
-        Ok(Some(handle))
+        fleet.host(chosen).map(Some)
     }
 
-    /// The limits for these hosts, as far as this process has descriptors.
+    /// How to go over them, as far as the system gives this process descriptors.
     pub(crate) fn limits(&self) -> Limits {
         let most = descriptors().saturating_sub(OWN_DESCRIPTORS) / HOST_DESCRIPTORS;
         let parallel = u64::from(self.parallel).min(most.max(1));
@@ -124,7 +119,7 @@ fn nothing_to_retry(targets: &Targets, record: &Record) -> String {
     format!("nothing to retry: every host of {targets} in the last {verb} on {target} succeeded")
 }
 
-/// Warns that work which began on a host may now be done twice.
+/// What was done there may be done twice, which whoever asks for it is to know.
 fn tell_unfinished(hosts: &[Chosen], record: &Record) {
     let unfinished = |host: &HostName| record.end(host) == End::Unfinished;
     let hosts = hosts.iter().map(|chosen| &chosen.host).filter(|host| unfinished(host));
@@ -136,7 +131,7 @@ fn tell_unfinished(hosts: &[Chosen], record: &Record) {
     }
 }
 
-/// How many descriptors this process may have, after raising its limit.
+/// How many files this process may have open, once it has raised that as far as it may.
 fn descriptors() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };

@@ -1,5 +1,5 @@
-//! The destination of one host's results, and its source of signals: this process's own streams and signals for
-//! a single host, the shared printers and the relay for one of many.
+//! Where the work on one host shows its results and hears of signals: this process's own streams for the only
+//! host, the printers and the relay of all for one of many.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use crate::output;
 use crate::output::printer::Printer;
 use crate::stdio::LocalOutput;
 
-/// How a host's work is presented.
+/// One of the two presentations of a host's work.
 #[derive(Clone)]
 pub(crate) enum Outlet {
-    /// A single host: plain bytes.
+    /// Plain bytes: the only host.
     Own { verbose: bool, outages: Outages },
-    /// One of many hosts: whole lines with the host's name.
+    /// Whole lines under the host's name: one host of many.
     Shared { stdout: Printer, stderr: Printer, relay: Arc<Relay> },
 }
 
 impl Outlet {
-    /// The signals that the work handles itself: this process's own, or those relayed to all hosts.
+    /// The signals that the work heeds itself: this process's own, or what is relayed to all hosts.
     pub(crate) fn signals(&self) -> Result<Signals, CliError> {
         match self {
             Self::Own { .. } => {
@@ -35,7 +35,7 @@ impl Outlet {
         }
     }
 
-    /// Resolves when many hosts must abandon their work. For a single host, a signal ends the process.
+    /// Resolves when many hosts are to give up what they do. A signal ends the process of the only one.
     pub(crate) async fn interrupted(&self) {
         match self {
             Self::Own { .. } => pending().await,
@@ -43,7 +43,7 @@ impl Outlet {
         }
     }
 
-    /// The destinations of stdout and stderr for the host with this index.
+    /// The destinations of the stdout and stderr of the host of this number.
     pub(crate) fn streams(&self, host: &HostName, number: usize) -> Result<(Sink, Sink), CliError> {
         let own = || Ok((LocalOutput::stdout()?, LocalOutput::stderr()?));
         Ok(match self {
@@ -59,7 +59,7 @@ impl Outlet {
         })
     }
 
-    /// Destinations that capture both streams.
+    /// Destinations that keep both streams for later.
     pub(crate) fn captures(&self) -> (Sink, Sink) {
         let kept = || match self {
             Self::Own { .. } => Sink::Kept(Box::default()),
@@ -110,7 +110,7 @@ impl Outlet {
         }
     }
 
-    /// Sends results to stderr, because stdout is used for other ones.
+    /// One of many whose results go to stderr, because stdout has other ones.
     pub(crate) fn on_stderr(&self) -> Self {
         match self {
             Self::Own { .. } => self.clone(),

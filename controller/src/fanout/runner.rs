@@ -1,5 +1,5 @@
-//! Runs a verb on many hosts, from the first to the summary: the schedule picks the next host, the worker pool
-//! does the work, the ledger and the screen record the results.
+//! A verb over many hosts, from the first to the summary: the schedule says who is next, the worker pool does
+//! it, the ledger and the screen are told.
 
 use std::io;
 use std::sync::Arc;
@@ -20,58 +20,58 @@ use crate::output::style;
 use crate::status;
 use crate::target::Chosen;
 
-/// How long hosts may take to detach before they are abandoned.
+/// How long hosts that are told to let go may take before they are left as they are.
 const LEAVE: Duration = Duration::from_secs(1);
 
-/// A verb on many hosts.
+/// A verb over many hosts.
 pub(crate) struct Fanout<'a> {
     context: &'a Context,
     hosts: Vec<Chosen>,
     limits: Limits,
-    /// The ledger, as long as it can be written.
+    /// Where it is written down, as long as it can be.
     ledger: Option<Ledger>,
-    /// The terminal output.
+    /// Where it is seen.
     pub(crate) screen: Screen,
-    /// Forwards signals to the hosts.
+    /// Signals go on to the hosts through this.
     pub(crate) relay: Arc<Relay>,
-    /// Errors are in the results only.
+    /// Errors are in the results, and told nowhere else.
     quiet: bool,
-    /// The work only queries hosts, so nothing has to be ended there: signals end this process.
+    /// Nothing is under way on the hosts that has to be ended: signals stay this process's own end.
     asks: bool,
-    /// Prints a summary line at the end.
+    /// A summary line is printed at the end.
     sums_up: bool,
 }
 
-/// The state of a fan-out.
+/// Where it stands.
 struct State<'a, W: HostWork> {
     fanout: Fanout<'a>,
     work: Arc<W>,
     total: W::Total,
     schedule: Schedule,
-    /// When each host began.
+    /// When each that has begun did so.
     began: Vec<Instant>,
     ends: Vec<Option<End>>,
     started: Instant,
     ending: Ending,
-    /// The first signal that was received.
+    /// The first signal that came.
     came: Option<u8>,
-    /// Output can't be written for a reason other than a closed pipe.
+    /// Output can't be written any more, though whoever reads it has not gone away.
     full: bool,
 }
 
-/// Whether the fan-out ends early.
+/// Whether it is to end early.
 #[derive(Clone, Copy)]
 enum Ending {
     No,
-    /// The hosts were asked to end their work.
+    /// The hosts were asked to end what they do.
     Asked(Option<Deadline>),
-    /// The hosts were told to detach.
+    /// They were told to let go.
     Told(Deadline),
 }
 
 impl<'a> Fanout<'a> {
-    /// Starts a fan-out with a new ledger. If the ledger can't be written it only warns, because the work
-    /// matters more. Requires a runtime.
+    /// Begins its ledger; one that can't be written is only warned of, for the hosts matter more. Needs a
+    /// runtime around it.
     pub(crate) fn new(
         context: &'a Context,
         plan: &Plan,
@@ -88,7 +88,7 @@ impl<'a> Fanout<'a> {
         Ok(fanout)
     }
 
-    /// Stops recording, with a warning.
+    /// Nothing more is written down of it.
     fn not_written(&mut self, error: &CliError) {
         let what = "warning: --retry-failed will know nothing of this";
         let line = error.clone().during(what).told(self.context.verbose);
@@ -96,8 +96,8 @@ impl<'a> Fanout<'a> {
         self.ledger = None;
     }
 
-    /// A fan-out that only queries hosts. It is not recorded, so that the ledger keeps the last one that
-    /// changed something, and a signal ends this process. Requires a runtime.
+    /// One that only looks, and is not written down: the newest that did something stays the newest. A
+    /// signal ends this process, as it would without us. Needs a runtime around it.
     pub(crate) fn look(
         context: &'a Context,
         hosts: Vec<Chosen>,
@@ -107,7 +107,7 @@ impl<'a> Fanout<'a> {
         Ok(Self { quiet, sums_up: true, ..Self::search(context, hosts, limits)? })
     }
 
-    /// A search for the host of another verb: only failures are reported.
+    /// A search on the way to something else: only failures are reported.
     pub(crate) fn search(
         context: &'a Context,
         hosts: Vec<Chosen>,
@@ -124,15 +124,15 @@ impl<'a> Fanout<'a> {
         Ok(Self { context, hosts, limits, ledger: None, screen, relay, quiet, asks, sums_up })
     }
 
-    /// The outlet of each host's work.
+    /// Where the work on each of the hosts shows its results.
     pub(crate) fn outlet(&self) -> Outlet {
         let Screen { stdout, stderr, .. } = &self.screen;
         let (stdout, stderr) = (stdout.clone(), stderr.clone());
         Outlet::Shared { stdout, stderr, relay: Arc::clone(&self.relay) }
     }
 
-    /// Does `work` on every host, in worker threads, and reports the results. Returns the exit status and the
-    /// total.
+    /// Does `work` on every host, on threads of its own, and reports what comes of it. Returns the exit status
+    /// and the total.
     pub(crate) async fn run<W: HostWork>(
         self,
         fleet: Arc<Fleet>,
@@ -222,14 +222,14 @@ impl<W: HostWork> State<'_, W> {
         self.written(written);
     }
 
-    /// Handles a failure to record: the work continues without the ledger.
+    /// The hosts matter more than what is written down of them.
     fn written(&mut self, written: Option<Result<(), CliError>>) {
         if let Some(Err(error)) = written {
             self.fanout.not_written(&error);
         }
     }
 
-    /// Handles a signal: the first ends the commands, the second this process.
+    /// Ctrl-C: the first is for the commands, the second for us.
     fn interrupted(&mut self, signal: u8) {
         self.came.get_or_insert(signal);
         self.end(signal);
@@ -245,8 +245,8 @@ impl<W: HostWork> State<'_, W> {
         };
     }
 
-    /// Handles a failure of stdout. If the reader is gone, hosts are ended, as a pipe would do. For another
-    /// reason, such as a full disk, work that has begun on hosts continues to its end.
+    /// Nobody reads what the hosts say: as a pipe would, it ends them. Where it can't be written for another
+    /// reason, such as a full disk, what runs goes on to its end: that is the host's matter, and not ours.
     fn no_reader(&mut self) {
         self.schedule.stop();
         let Screen { stdout, stderr, .. } = &self.fanout.screen;
@@ -279,7 +279,7 @@ impl<W: HostWork> State<'_, W> {
             screen.stderr.put(format!("{note}\n").as_bytes());
         }
         if !*quiet {
-            // If the reader is gone, a command that was ended for that needs no report.
+            // Where nobody reads any more, it is no news that a command was ended for that.
             let said =
                 ended.said.as_ref().filter(|_| !matches!(self.ending, Ending::Asked(Some(_))));
             let said = said.map(|said| format!("{host}: {said}\n"));
@@ -297,18 +297,18 @@ impl<W: HostWork> State<'_, W> {
         self.written(written);
     }
 
-    /// Writes the object of a host without an outcome, if objects are written.
+    /// Writes the object of a host without an outcome, if there are objects.
     fn nothing(&self, number: usize, error: &CliError) {
         let Fanout { hosts, screen, quiet, .. } = &self.fanout;
-        // Such an object can always be encoded as JSON.
+        // There is nothing in it that could not be written as JSON.
         if *quiet && let Ok(line) = self.work.nothing(&hosts[number].host, error) {
             screen.stdout.put(&line);
         }
     }
 
-    /// Flushes all output, and prints the summary. Returns the exit status.
+    /// Everything is written, and told in one line. Returns the exit status.
     async fn finish(&mut self, signals: &mut Signals) -> Result<u8, CliError> {
-        // Hosts that began and did not end were abandoned; the others were not started.
+        // What has begun and not ended was left; what has not begun was not started.
         let begun = self.schedule.not_started().start;
         let ends = self.ends.iter().enumerate().map(|(number, end)| {
             end.unwrap_or(if number < begun { End::Unfinished } else { End::NotStarted })
@@ -355,7 +355,7 @@ impl<W: HostWork> State<'_, W> {
     }
 }
 
-/// Resolves when the next step of an early end is due.
+/// When the next step of an early end is due.
 async fn due(ending: Ending) {
     match ending {
         Ending::No | Ending::Asked(None) => std::future::pending().await,

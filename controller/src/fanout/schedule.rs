@@ -1,42 +1,42 @@
-//! Decides which host is next: a number of hosts at once, batch by batch, until too many have failed. No clock
+//! Which host is next, of many: so many at once, batch by batch, until too many have failed. No clock
 //! and no I/O.
 
 use std::ops::Range;
 
 use super::HostCount;
 
-/// The limits of a fan-out.
+/// How a fan-out goes over its hosts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Hosts at once, at least one.
     pub(crate) parallel: usize,
-    /// The size of a batch, all of which must end before the next one begins.
+    /// Hosts that must all have ended before the next ones begin.
     pub(crate) batch: Option<HostCount>,
     /// No more hosts begin once more than this have failed.
     pub(crate) max_fail: Option<HostCount>,
 }
 
 impl Limits {
-    /// The most hosts out of `total` that are in progress at once.
+    /// How many of so many hosts are under way at once, at most.
     pub(crate) fn at_once(&self, total: usize) -> usize {
         let batch = self.batch.map_or(total, |batch| batch.up(total));
         total.min(self.parallel).min(batch).max(1)
     }
 
-    /// Whether all hosts begin before any has ended.
+    /// Whether so many hosts all begin before any has ended.
     pub(crate) fn all_at_once(&self, total: usize) -> bool {
         total <= self.parallel && self.batch.is_none_or(|batch| batch.up(total) >= total)
     }
 }
 
-/// The state of a fan-out over `0..total`.
+/// Where a fan-out over `0..total` stands.
 pub(crate) struct Schedule {
     total: usize,
     parallel: usize,
     batch: usize,
     max_fail: usize,
     next: usize,
-    /// The end of the current batch.
+    /// The next batch begins here.
     end: usize,
     running: usize,
     failed: usize,
@@ -44,7 +44,7 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// The state before the first host.
+    /// Before the first host.
     pub(crate) fn new(total: usize, limits: Limits) -> Self {
         let batch = limits.batch.map_or(total, |batch| batch.up(total)).max(1);
         Self {
@@ -60,7 +60,7 @@ impl Schedule {
         }
     }
 
-    /// The next host, if one may begin now. Its end must be reported by [`Schedule::ended`].
+    /// The next host, if one may begin now. It must be told of by [`Schedule::ended`].
     pub(crate) fn start(&mut self) -> Option<usize> {
         if self.stopped || self.running == self.parallel {
             return None;
@@ -77,19 +77,19 @@ impl Schedule {
         Some(host)
     }
 
-    /// Reports that a host has ended.
+    /// A host that had begun has ended.
     pub(crate) fn ended(&mut self, ok: bool) {
         self.running -= 1;
         self.failed += usize::from(!ok);
         self.stopped |= self.failed > self.max_fail;
     }
 
-    /// Lets no more hosts begin.
+    /// No more hosts begin.
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
     }
 
-    /// Whether no host is in progress and none will begin.
+    /// Whether nothing runs and nothing will begin.
     pub(crate) fn is_over(&self) -> bool {
         self.running == 0 && (self.stopped || self.next == self.total)
     }
@@ -111,13 +111,13 @@ mod tests {
         Limits { parallel, batch: batch.map(share), max_fail: max_fail.map(share) }
     }
 
-    /// Starts all hosts that may begin.
+    /// Starts all that may begin.
     fn begin(schedule: &mut Schedule) -> Vec<usize> {
         std::iter::from_fn(|| schedule.start()).collect()
     }
 
     #[test]
-    fn parallel_limits_hosts_in_progress() {
+    fn so_many_run_at_once() {
         let mut schedule = Schedule::new(5, limits(2, None, None));
         assert_eq!(begin(&mut schedule), [0, 1]);
         schedule.ended(false);

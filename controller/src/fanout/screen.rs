@@ -1,5 +1,5 @@
-//! The terminal output of a fan-out: the output of all hosts, and progress bars for the number of hosts and for
-//! the few that have run longest. Bars are omitted without a terminal, and when the fan-out is short.
+//! What a person sees of a fan-out: the output of all, and on a terminal a bar over the hosts with the
+//! few that have run longest below it. No bar where nobody looks, and none for what is over at once.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -14,13 +14,13 @@ use crate::outages::Outages;
 use crate::output::printer::Printer;
 use crate::output::style;
 
-/// How long a fan-out runs before bars are drawn.
+/// How long a fan-out takes before bars are worth drawing.
 const AFTER: Duration = Duration::from_millis(500);
 
-/// How often the bars are updated.
+/// How often what they say is looked at anew.
 pub(super) const TICK: Duration = Duration::from_millis(200);
 
-/// The number of hosts in progress that are named.
+/// How many of the hosts under way are named.
 const NAMED: usize = 4;
 
 /// Both streams, and the bars.
@@ -38,16 +38,16 @@ struct Bars {
     began: Instant,
     total: usize,
     drawn: Option<(ProgressBar, Vec<ProgressBar>)>,
-    /// Hosts in progress, by index.
+    /// By number.
     running: BTreeMap<usize, (HostName, Instant)>,
     done: usize,
     failed: usize,
 }
 
 impl Screen {
-    /// Output for this many hosts, which also shows their outages.
+    /// For this many hosts, whose outages are shown here too.
     pub(crate) fn new(total: usize, outages: &Outages) -> io::Result<Self> {
-        // A pager would be overwritten.
+        // A pager would be drawn over.
         let bars = (style::has_progress() && !stdout_is_a_pipe()).then(MultiProgress::new);
         let shared = |is_terminal: bool| bars.clone().filter(|_| is_terminal);
         let stdout = Printer::start(rustix::stdio::stdout(), shared(io::stdout().is_terminal()))?;
@@ -66,7 +66,7 @@ impl Screen {
         Ok(Self { stdout, stderr, bars })
     }
 
-    /// Whether bars are shown.
+    /// Whether anybody looks at bars.
     pub(super) fn has_bars(&self) -> bool {
         self.bars.is_some()
     }
@@ -87,17 +87,17 @@ impl Screen {
         }
     }
 
-    /// Updates the bars.
+    /// Draws what has changed, if it is time.
     pub(super) fn tick(&mut self) {
         if let Some(bars) = self.bars.as_mut().filter(|bars| bars.began.elapsed() >= AFTER) {
             bars.draw();
         }
     }
 
-    /// Removes the bars.
+    /// Takes the bars away.
     pub(super) fn clear(&mut self) {
         if let Some(bars) = self.bars.take() {
-            // Fails if the terminal is gone.
+            // A terminal that went away takes nothing back.
             let _ = bars.all.clear();
         }
     }
@@ -112,7 +112,7 @@ impl Bars {
     fn draw(&mut self) {
         let (overall, named) = self.drawn.get_or_insert_with(|| {
             let bar = |template: &str, len: usize| {
-                // The template is a constant; the default bar would do as well.
+                // A template that does not parse would be our mistake; the plain bar does as well.
                 let style = ProgressStyle::with_template(template)
                     .unwrap_or_else(|_| ProgressStyle::default_bar());
                 self.all.add(ProgressBar::new(len as u64).with_style(style))
@@ -132,7 +132,7 @@ impl Bars {
         overall.set_message(message);
         let there = self.running.values().filter(|(host, _)| !away.contains_key(host));
         let there = there.map(|(host, since)| format!("{host} {} s", since.elapsed().as_secs()));
-        // Disconnected hosts come first.
+        // Those that are away are what whoever looks wants to know of.
         let mut hosts = away.values().cloned().chain(there);
         for bar in named {
             bar.set_message(hosts.next().unwrap_or_default());

@@ -1,5 +1,5 @@
-//! The destination of one host's stdout or stderr: this process's own stream, the shared stream in whole lines,
-//! a file, or a capture until the host has ended.
+//! Where one host's stdout or stderr goes: to this process's own, to the stream of all in whole lines, to a file
+//! of its own, or nowhere until the host has ended.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -18,24 +18,24 @@ use crate::stdio::LocalOutput;
 
 /// One stream's destination.
 pub(crate) enum Sink {
-    /// This process's own stream, unbuffered.
+    /// This process's own stream, as the bytes come.
     Own(LocalOutput),
-    /// The shared stream, in whole lines.
+    /// The stream of all.
     Lines(Lines, Printer),
-    /// A file for this host.
+    /// A file of its own.
     File(OutFile),
-    /// A capture.
+    /// Kept until the end.
     Kept(Box<Capture>),
 }
 
-/// A file that is created when the first byte arrives.
+/// A file that is made when the first byte comes.
 pub(crate) struct OutFile {
     path: PathBuf,
     file: Option<File>,
 }
 
 impl Sink {
-    /// The shared stream, for the host with this index.
+    /// The stream of all, for the host of this number.
     pub(crate) fn lines(host: &HostName, number: usize, printer: &Printer) -> Self {
         let colors = printer.has_colours();
         let lines = Lines::new(prefix(host, number, colors));
@@ -43,14 +43,14 @@ impl Sink {
         Self::Lines(lines, printer.clone())
     }
 
-    /// Writes the incomplete last line after the host has ended.
+    /// The host has ended: gives out what is left of its last line.
     pub(crate) async fn finish(&mut self) {
         if let Self::Lines(lines, printer) = self {
             printer.send(&lines.finish()).await;
         }
     }
 
-    /// Reads the capture, if it is one.
+    /// What was kept, if it was to be.
     pub(crate) fn read(self) -> io::Result<Captured> {
         match self {
             Self::Kept(capture) => capture.read(),
@@ -58,10 +58,10 @@ impl Sink {
         }
     }
 
-    /// Removes a file that was created in advance, because no command ran.
+    /// No command ran that could have written anything: a file that was made for it goes.
     pub(crate) fn discard(&mut self) {
         if let Self::File(OutFile { path, file: Some(_) }) = self {
-            // A remaining empty file does no harm.
+            // An empty file that stays is no harm.
             let _ = std::fs::remove_file(path);
         }
     }
@@ -81,8 +81,8 @@ impl Sink {
 }
 
 impl OutFile {
-    /// A file at this path, which is created `at_once` if it must exist even when it is empty. An existing file
-    /// is truncated.
+    /// A file of this name, which is made at once if it is to be there even when it is empty. What it
+    /// had in it goes.
     pub(crate) fn new(path: PathBuf, at_once: bool) -> io::Result<Self> {
         let mut file = Self { path, file: None };
         if at_once {
@@ -117,7 +117,7 @@ impl OutFile {
     }
 
     fn named(&self, error: &io::Error) -> io::Error {
-        // A broken pipe here does not mean that the reader of stdout is gone.
+        // Never as a reader that went away: this is not the stream of all.
         io::Error::other(format!("write {}: {}", self.path.display(), io_error(error)))
     }
 }
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_created_with_its_first_byte_and_an_old_one_is_replaced() {
+    fn a_file_is_there_once_something_is_in_it_and_an_old_one_goes() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a/b/web1");
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

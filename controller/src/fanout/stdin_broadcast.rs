@@ -1,7 +1,7 @@
-//! Sends one stdin to many commands. If all of them begin at once, they receive it as it arrives, at the pace
-//! of the fastest: what the others have not read waits in memory, and then in an unnamed file of limited size.
-//! Once that is full the slowest holds the others up, which is reported. If they don't begin at once, stdin is
-//! first read to its end, into an unnamed file.
+//! One stdin for many commands. If all of them begin at once they get it as it comes, at the pace of the
+//! fastest: what the others have not had yet waits in memory, and behind that in a nameless file of limited
+//! size. Once that is full the slowest holds the others up, which is told. If they don't begin at once,
+//! stdin is first read to its end, into a nameless file.
 
 mod backlog;
 
@@ -10,30 +10,29 @@ use std::future::{pending, poll_fn};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
 
+use lariat_base::lock::lock;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use crate::handover::Handover;
-use crate::stdio::copy_error;
 use backlog::{Backlog, Room};
 
 /// Bytes that are read at once.
 const PART: usize = 64 * 1024;
 
-/// The source of the commands' stdin.
+/// Where the commands' stdin comes from.
 #[derive(Clone)]
 pub(crate) enum StdinBroadcast {
-    /// Unbuffered, as it arrives.
+    /// As it comes.
     Live(Live),
-    /// Completely read.
+    /// All of it.
     Kept(Arc<File>),
 }
 
 /// A stream with several readers.
 #[derive(Clone)]
-pub(crate) struct Live(Arc<Handover<Desk>>);
+pub(crate) struct Live(Arc<Mutex<Desk>>);
 
 /// One command's stdin.
 pub(crate) struct Reader {
@@ -44,19 +43,22 @@ pub(crate) struct Reader {
 
 struct Desk {
     backlog: Backlog,
-    /// The slowest readers were reported.
+    /// Those who hold the others up were told of.
     is_told: bool,
     end: Option<io::Result<()>>,
+    /// Readers, and who reads the source for them.
+    waiting: Vec<Waker>,
 }
 
 impl StdinBroadcast {
-    /// A broadcast to this many readers, which all begin at once.
+    /// For this many readers, which all begin at once.
     pub(crate) fn live(readers: usize) -> Self {
-        let desk = Desk { backlog: Backlog::new(readers), is_told: false, end: None };
-        Self::Live(Live(Arc::new(Handover::new(desk))))
+        let desk =
+            Desk { backlog: Backlog::new(readers), is_told: false, end: None, waiting: Vec::new() };
+        Self::Live(Live(Arc::new(Mutex::new(desk))))
     }
 
-    /// Reads the source to its end, for readers that begin later.
+    /// Reads all of it now, for readers that begin when they can.
     pub(crate) async fn keep(mut source: impl AsyncRead + Unpin) -> io::Result<Self> {
         let mut file = tempfile::tempfile()?;
         let mut part = vec![0; PART];
@@ -68,13 +70,13 @@ impl StdinBroadcast {
         }
     }
 
-    /// The reader with this index; to be called once for each.
+    /// The stdin of one of them; each is asked for once.
     pub(crate) fn reader(&self, number: usize) -> Reader {
         Reader { feed: self.clone(), number, position: 0 }
     }
 
-    /// Reads the source for the readers, and then waits forever. `slow` is called, once, with the readers that hold
-    /// the others up.
+    /// Reads the source for those who want it, and then waits for ever. `slow` is called, once, with those who
+    /// hold the others up.
     pub(crate) async fn pump(&self, mut source: impl AsyncRead + Unpin, slow: impl Fn(Vec<usize>)) {
         let Self::Live(live) = self else { return pending().await };
         let mut part = vec![0; PART];
@@ -89,30 +91,34 @@ impl StdinBroadcast {
 }
 
 impl Live {
-    /// Adds what the source returned to the backlog. Returns whether the source has ended.
+    fn lock(&self) -> MutexGuard<'_, Desk> {
+        lock(&self.0)
+    }
+
+    /// The source gave this much of `part`, or ended; tells which.
     fn took(&self, read: io::Result<usize>, part: &[u8]) -> bool {
-        self.0.change(|desk| {
-            match read {
-                Ok(len @ 1..) => desk.backlog.add(&part[..len]),
-                end => desk.end = Some(end.map(drop)),
-            }
-            desk.end.is_some()
-        })
+        let mut desk = self.lock();
+        match read {
+            Ok(len @ 1..) => desk.backlog.add(&part[..len]),
+            end => desk.end = Some(end.map(drop)),
+        }
+        let ended = desk.end.is_some();
+        wake(desk);
+        ended
     }
 
     fn poll_room(&self, cx: &Context<'_>, slow: impl Fn(Vec<usize>)) -> Poll<usize> {
-        let mut held_up = None;
-        let room = self.0.poll(cx, |desk| match desk.backlog.room() {
-            Room::Bytes(room) => Some(room),
-            Room::HeldUp if !desk.is_told => {
-                desk.is_told = true;
-                held_up = Some(desk.backlog.slowest());
-                None
-            }
-            Room::HeldUp | Room::Nobody => None,
-        });
+        let mut desk = self.lock();
+        let held_up = match desk.backlog.room() {
+            Room::Bytes(room) => return Poll::Ready(room),
+            Room::Nobody => None,
+            Room::HeldUp => Some(desk.backlog.slowest()).filter(|_| !desk.is_told),
+        };
+        desk.is_told |= held_up.is_some();
+        let waits = desk.wait(cx);
+        drop(desk);
         held_up.into_iter().for_each(slow);
-        room
+        waits
     }
 
     fn poll_read(
@@ -121,16 +127,36 @@ impl Live {
         cx: &Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = self.0.poll(cx, |desk| match desk.backlog.read(number, buffer) {
-            Ok(0) => desk.end.as_ref().map(|end| end.as_ref().copied().map_err(copy_error)),
-            read => Some(read.map(drop)),
-        });
-        if read.is_ready() {
-            // The backlog may have room again.
-            self.0.change(|_| {});
+        let mut desk = self.lock();
+        if desk.backlog.read(number, buffer)? > 0 {
+            wake(desk);
+            return Poll::Ready(Ok(()));
         }
-        read
+        match &desk.end {
+            Some(Ok(())) => Poll::Ready(Ok(())),
+            Some(Err(error)) => Poll::Ready(Err(copy(error))),
+            None => desk.wait(cx),
+        }
     }
+}
+
+impl Desk {
+    fn wait<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
+        if !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            self.waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+fn wake(mut desk: MutexGuard<'_, Desk>) {
+    let waiting = std::mem::take(&mut desk.waiting);
+    drop(desk);
+    waiting.into_iter().for_each(Waker::wake);
+}
+
+fn copy(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 impl AsyncRead for Reader {
@@ -154,7 +180,9 @@ impl AsyncRead for Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         if let StdinBroadcast::Live(live) = &self.feed {
-            live.0.change(|desk| desk.backlog.leave(self.number));
+            let mut desk = live.lock();
+            desk.backlog.leave(self.number);
+            wake(desk);
         }
     }
 }
@@ -172,14 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn every_reader_gets_everything_at_its_own_pace() {
+    fn every_reader_gets_all_of_it_at_a_pace_of_its_own() {
         block_on(async {
             let (stdin, feed) = (stdin(), StdinBroadcast::live(3));
             let [mut fast, mut slow, left] = [0, 1, 2].map(|number| feed.reader(number));
             let (mut all, mut whole) = (Vec::new(), Vec::new());
             let readers = async {
                 drop(left);
-                // The slow reader has not read a byte.
+                // The slow one has not read a byte.
                 fast.read_to_end(&mut all).await.unwrap();
                 slow.read_to_end(&mut whole).await.unwrap();
             };
@@ -192,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_reader_gets_everything_that_was_kept() {
+    fn one_that_begins_later_gets_all_of_what_was_kept() {
         block_on(async {
             let stdin = stdin();
             let feed = StdinBroadcast::keep(&stdin[..]).await.unwrap();

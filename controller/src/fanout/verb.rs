@@ -1,4 +1,4 @@
-//! A verb and its hosts: a single named host is presented plainly, several through the fan-out.
+//! A verb and its hosts: one that is named is presented plainly, several go through the fan-out.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::target::{Chosen, Targets};
 use crate::{output, status};
 use lariat_client::HostHandle;
 
-/// A verb, with its targets.
+/// A verb, with the hosts that it works on.
 pub(crate) struct Verb<'a> {
     pub(crate) context: &'a Context,
     pub(crate) connect: &'a ReachOptions,
@@ -20,21 +20,21 @@ pub(crate) struct Verb<'a> {
     /// Most verbs have one target; each source of a transfer may have its own.
     pub(crate) targets: Vec<&'a Targets>,
     pub(crate) json: bool,
-    /// Its name and description, for the ledger; a verb that only queries hosts is not recorded.
+    /// Its name and what it does, for the ledger; a verb that only looks is not recorded.
     pub(crate) recorded: Option<(&'static str, String)>,
 }
 
 /// The hosts of a verb, in the order in which they were first named.
 pub(crate) struct Hosts {
     pub(crate) chosen: Vec<Chosen>,
-    /// For each host, the indexes of the targets that name it.
+    /// For each host, the numbers of the targets that name it.
     pub(crate) named_by: Vec<Vec<usize>>,
-    /// The targets can match several hosts, however many they do match.
+    /// They are several hosts to whoever gave the targets, however many match.
     pub(crate) are_several: bool,
 }
 
 impl Verb<'_> {
-    /// Does the work that `prepare` creates for these hosts on each of them.
+    /// Does the work that `prepare` makes for these hosts on each of them.
     pub(crate) fn run<W: HostWork>(
         self,
         prepare: impl AsyncFnOnce(&Hosts) -> Result<W, CliError>,
@@ -43,11 +43,10 @@ impl Verb<'_> {
         let named_by = vec![(0..self.targets.len()).collect()];
         let hosts = Hosts { chosen: vec![chosen.clone()], named_by, are_several: false };
         block_on(async {
-            // First, for on the way to a host it does what is pending there from earlier.
+            let work = prepare(&hosts).await?;
             let targets = self.targets.iter().copied();
             let handle = self.fanout.one(self.connect, targets, &chosen, self.context);
             let Some(handle) = handle.transpose() else { return Ok(ExitCode::SUCCESS) };
-            let work = prepare(&hosts).await?;
             let (status, _) = one(self.context, &chosen, handle, &work, self.json).await?;
             Ok(ExitCode::from(status))
         })
@@ -98,14 +97,14 @@ impl Verb<'_> {
 }
 
 impl Hosts {
-    /// Refuses a host with two different users, in a target and as `user`.
+    /// Refuses a user that is named twice, in a target and as `user`.
     pub(crate) fn check_users(&self, user: Option<&str>) -> Result<(), CliError> {
         self.chosen.iter().try_for_each(|chosen| chosen.user(user).map(drop))
     }
 }
 
-/// Does the work on one host and presents it plainly: results on stdout, errors on stderr unless they are in
-/// the results. Returns the exit status and the total.
+/// Does the work on one host, reached by `handle`, and presents it plainly: results on stdout, errors on stderr
+/// unless they are in the results. Returns the exit status and the total.
 pub(crate) async fn one<W: HostWork>(
     context: &Context,
     chosen: &Chosen,
@@ -116,7 +115,7 @@ pub(crate) async fn one<W: HostWork>(
     let (host, mut total) = (&chosen.host, W::Total::default());
     let outlet = &Outlet::Own { verbose: context.verbose, outages: context.outages.clone() };
     let outcome = match handle {
-        // Boxed, because the large future would be part of the callers'.
+        // Boxed, because the callers would have its state, which is large, in theirs.
         Ok(handle) => Box::pin(work.on(HostContext { number: 0, chosen, handle, outlet })).await,
         Err(error) => Err(error.into()),
     };

@@ -1,7 +1,7 @@
-//! The threads that work on many hosts: each has its own runtime and its share of the hosts, which stay on
-//! their thread.
+//! The threads that do the work of many hosts: each has a runtime of its own and its share of the
+//! hosts, which stay where they began.
 //!
-//! Invariant: every host that began is reported once, also after a panic.
+//! Invariant: every host that was begun is reported once, also after a panic.
 
 use std::io;
 use std::pin::Pin;
@@ -13,19 +13,19 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{LocalSet, spawn_local};
 
-/// Most threads: TLS on this many saturates the fastest networks.
+/// Most threads that are of use: TLS of so many keeps the fastest network busy.
 const MOST: usize = 8;
 
 /// One host's work, which stays on its thread.
 pub(crate) type Work<T> = Pin<Box<dyn Future<Output = T>>>;
 
-/// Begins the work on the host with this index.
+/// Begins the work of the host of this number.
 pub(super) type Begin<T> = dyn Fn(usize) -> Work<T> + Send + Sync;
 
 /// A host's number and its outcome; `None` after a panic.
 pub(crate) type HostOutcome<T> = (usize, Option<T>);
 
-/// Worker threads. Dropping the pool cancels unfinished work and ends them.
+/// Worker threads. They end when this is dropped, and cancel the work that is not done.
 pub(crate) struct WorkerPool<T> {
     workers: Vec<Worker>,
     came: UnboundedReceiver<(usize, HostOutcome<T>)>,
@@ -37,7 +37,7 @@ struct Worker {
 }
 
 impl<T: Send + 'static> WorkerPool<T> {
-    /// Starts as many threads as there are processors, but at most `hosts`.
+    /// As many threads as there are processors, and not more than `hosts`.
     pub(crate) fn start(hosts: usize, begin: &Arc<Begin<T>>) -> io::Result<Self> {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let (tell, came) = unbounded_channel();
@@ -49,7 +49,7 @@ impl<T: Send + 'static> WorkerPool<T> {
                 thread::Builder::new().name(format!("worker {number}")).spawn(move || {
                     let tell = move |came| drop(tell.send((number, came)));
                     runtime.block_on(LocalSet::new().run_until(work(&*begin, mine, tell)));
-                    // Does not wait for blocking tasks, such as name resolution.
+                    // A look-up of a name, say, is not waited for.
                     runtime.shutdown_background();
                 })?;
                 Ok(Worker { hosts, running: 0 })
@@ -58,16 +58,16 @@ impl<T: Send + 'static> WorkerPool<T> {
         Ok(Self { workers, came })
     }
 
-    /// Assigns a host to the thread with the fewest.
+    /// Gives a host to the thread that has fewest.
     pub(crate) fn begin(&mut self, host: usize) {
         if let Some(worker) = self.workers.iter_mut().min_by_key(|worker| worker.running) {
             worker.running += 1;
-            // The worker receives until the pool is dropped.
+            // It listens until we are gone.
             let _ = worker.hosts.send(host);
         }
     }
 
-    /// The outcome of the next host that ends. Cancel-safe.
+    /// The outcome of the next host that ends. Cancelling it loses nothing.
     pub(crate) async fn ended(&mut self) -> Option<HostOutcome<T>> {
         let (worker, came) = self.came.recv().await?;
         self.workers[worker].running -= 1;
@@ -75,7 +75,7 @@ impl<T: Send + 'static> WorkerPool<T> {
     }
 }
 
-/// The loop of one thread.
+/// What one thread does.
 async fn work<T: 'static>(
     begin: &Begin<T>,
     mut hosts: UnboundedReceiver<usize>,
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_host_is_reported_once_also_after_a_panic() {
+    fn every_host_is_told_of_once_whatever_becomes_of_it() {
         let runtime = Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let begin: Arc<Begin<usize>> = Arc::new(|host: usize| -> Work<usize> {

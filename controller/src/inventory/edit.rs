@@ -1,6 +1,6 @@
-//! Edits `hosts.toml`, and preserves its formatting and comments.
+//! Changes `hosts.toml` and leaves everything else in it as a person wrote it.
 //!
-//! Every change holds the home's lock, reads the file again under that lock, and replaces it atomically.
+//! Whoever changes it holds the home's lock, reads it anew under that lock, and replaces it whole.
 
 use lariat_base::name::HostName;
 use lariat_base::private;
@@ -11,7 +11,7 @@ use crate::error::CliError;
 use crate::home::{Home, HomeLock};
 use crate::inventory::{Host, Tag};
 
-/// The inventory of a new fleet.
+/// What a new fleet's inventory says.
 pub(crate) const EMPTY: &str = "\
 # The hosts of this fleet. Edit it as you like; lariat keeps your comments.
 #
@@ -22,7 +22,7 @@ pub(crate) const EMPTY: &str = "\
 # `enrolment` and `spki` are what makes a host trusted: `lariat enroll` writes them.
 ";
 
-/// Adds a host, or updates an existing one.
+/// Adds a host, or what is new of one that is there.
 pub(crate) fn add(
     home: &Home,
     lock: &HomeLock,
@@ -45,7 +45,7 @@ pub(crate) fn add_all(
     })
 }
 
-/// Removes a host.
+/// Takes a host out.
 pub(crate) fn remove(home: &Home, _lock: &HomeLock, name: &HostName) -> Result<(), CliError> {
     change(home, |document| without_host(document, name))
 }
@@ -65,13 +65,13 @@ fn change(home: &Home, edit: impl FnOnce(&mut DocumentMut) -> Option<()>) -> Res
     Ok(private::replace(&path, document.to_string().as_bytes())?)
 }
 
-/// Updates the table of a host, if it exists.
+/// Sets what is new in the table of a host, if it has one.
 fn renewed(document: &mut DocumentMut, name: &HostName, host: &Host) -> Option<()> {
     let hosts = document.get_mut("hosts")?.as_table_like_mut()?;
     let table = hosts.get_mut(name.as_str())?.as_table_like_mut()?;
     for (key, new) in entries(host) {
         match (table.get_mut(key).and_then(Item::as_value_mut), new) {
-            // Preserves comments and spaces around the value.
+            // What stands around it stays, such as a comment.
             (Some(old), Item::Value(mut new)) => {
                 *new.decor_mut() = old.decor().clone();
                 *old = new;
@@ -82,15 +82,7 @@ fn renewed(document: &mut DocumentMut, name: &HostName, host: &Host) -> Option<(
     Some(())
 }
 
-/// The hosts as an inventory lists them, for another operator.
-pub(crate) fn to_toml<'a>(hosts: impl IntoIterator<Item = (&'a HostName, &'a Host)>) -> String {
-    let mut document = DocumentMut::new();
-    // A host that is enrolled has a table of its own each, so this never fails.
-    hosts.into_iter().for_each(|(name, host)| _ = with_host(&mut document, name, host));
-    document.to_string()
-}
-
-/// The entries of a host's table.
+/// What a host's table says.
 fn entries(host: &Host) -> impl Iterator<Item = (&'static str, Item)> {
     let always = [
         ("address", value(host.address.to_string())),
@@ -105,7 +97,7 @@ fn entries(host: &Host) -> impl Iterator<Item = (&'static str, Item)> {
     always.into_iter().chain(enrolled)
 }
 
-/// Appends a new table at the end of the text, below any comments.
+/// Puts a new table at the end of the text, below whatever comments are there.
 fn with_host(document: &mut DocumentMut, name: &HostName, host: &Host) -> Option<()> {
     let end = document.trailing().as_str().unwrap_or_default().to_owned();
     let last = positions(document).into_iter().map(|(position, _)| position).max();
@@ -133,8 +125,8 @@ fn with_host(document: &mut DocumentMut, name: &HostName, host: &Host) -> Option
     Some(())
 }
 
-/// Removes a table with the comment directly above it. A comment that is separated by a blank line, such as the
-/// file's heading, stays.
+/// Takes a table out, with the comment right above it. What stands before a blank line there, such
+/// as the file's own heading, stays.
 fn without_host(document: &mut DocumentMut, name: &HostName) -> Option<()> {
     let hosts = document.get_mut("hosts")?.as_table_like_mut()?;
     let removed = hosts.remove(name.as_str())?;
@@ -163,7 +155,7 @@ fn without_host(document: &mut DocumentMut, name: &HostName) -> Option<()> {
     Some(())
 }
 
-/// The position of each host's table in the document.
+/// Where each host's own table stands in the text.
 fn positions(document: &DocumentMut) -> Vec<(isize, String)> {
     let hosts = document.get("hosts").and_then(Item::as_table_like);
     let tables = hosts.into_iter().flat_map(TableLike::iter);
@@ -184,7 +176,7 @@ mod tests {
     const ENROLLED: Enrolled = Enrolled { enrolment: EnrolmentId([1; 16]), spki: Spki([2; 32]) };
 
     #[test]
-    fn enrolling_a_host_keeps_its_entries() {
+    fn a_host_that_is_enrolled_keeps_what_was_written_of_it() {
         let text = "[hosts.a] # the first\naddress = \"10.0.0.1:7433\" # here\ntags = [ ] # none\n";
         let mut document: DocumentMut = text.parse().unwrap();
         let address = "10.0.0.1".parse().unwrap();
@@ -215,7 +207,7 @@ mod tests {
                 without_host(&mut document, &name)
             };
             done.unwrap();
-            // The result is parsed again before the next step.
+            // What is written must be what is read next.
             document = document.to_string().parse().unwrap();
         }
         document.to_string()
@@ -291,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn adding_and_forgetting_restores_the_file() {
+    fn what_was_added_and_forgotten_leaves_the_file_as_it_was() {
         for text in ["", EMPTY, &edit(EMPTY, &[("web1", true)])] {
             assert_eq!(edit(text, &[("web2", true), ("web2", false)]).trim_end(), text.trim_end());
         }

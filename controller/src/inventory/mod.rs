@@ -1,7 +1,7 @@
-//! The inventory, `hosts.toml`: the hosts, their addresses, and the data that authenticates each of them.
+//! The inventory, `hosts.toml`: which hosts there are, where, and what makes each trusted.
 //!
-//! It can be edited by hand: [`edit`] preserves comments and formatting, and errors have line numbers.
-//! [`crate::target`] resolves targets.
+//! It is made to be edited by hand: [`edit`] keeps what a person wrote, and a mistake is told with its
+//! line. What a target names is for [`crate::target`].
 
 pub(crate) mod edit;
 mod tag;
@@ -18,7 +18,7 @@ use crate::error::CliError;
 use crate::home::Home;
 pub(crate) use tag::{BadTag, Tag};
 
-/// The largest edit distance at which another host is suggested for an unknown one.
+/// Largest edit distance at which another host is suggested for one that is not there.
 const NEAR: usize = 2;
 
 /// The hosts of the fleet.
@@ -29,28 +29,28 @@ pub(crate) struct Inventory {
     hosts: BTreeMap<HostName, Host>,
 }
 
-/// A host's entry.
+/// A host as the inventory knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Written")]
 pub(crate) struct Host {
-    /// The address where its agent listens.
+    /// Where its agent listens.
     pub(crate) address: Address,
-    /// Tags, which name groups of hosts in targets.
+    /// Names it in targets together with others.
     pub(crate) tags: Vec<Tag>,
-    /// The data that authenticates it; `None` for a host that was only added by hand or imported.
+    /// What makes it trusted; nothing yet of one that was only written down or imported.
     pub(crate) enrolled: Option<Enrolled>,
 }
 
-/// The data that enrollment recorded for a host.
+/// What enrolment wrote down of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Enrolled {
-    /// Its enrollment id, which its keys are derived from.
+    /// Its enrolment, which its keys are derived for.
     pub(crate) enrolment: EnrolmentId,
     /// SHA-256 of its certificate's SubjectPublicKeyInfo.
     pub(crate) spki: Spki,
 }
 
-/// A host's table in the file.
+/// A host as it is in the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -91,7 +91,7 @@ where
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spki(pub(crate) [u8; 32]);
 
-/// A text is not an [`Spki`].
+/// A text is no [`Spki`].
 #[derive(Debug, thiserror::Error)]
 #[error("a key's hash is 64 hexadecimal digits")]
 pub(crate) struct BadSpki;
@@ -112,18 +112,13 @@ fn tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Tag>, D::Error
 }
 
 impl Inventory {
-    /// Loads the inventory of a fleet, which must exist.
+    /// Reads the inventory of a fleet that must be there.
     pub(crate) fn load(home: &Home) -> Result<Self, CliError> {
         home.require_fleet()?;
         Ok(toml_file::load(&home.hosts_file())?)
     }
 
-    /// An inventory of these hosts.
-    pub(crate) fn of(hosts: BTreeMap<HostName, Host>) -> Self {
-        Self { hosts }
-    }
-
-    /// The host with this name. Otherwise the error suggests a similar name.
+    /// The host of this name. If there is none, the error says which one may have been meant.
     pub(crate) fn host(&self, name: &HostName) -> Result<&Host, CliError> {
         self.hosts.get(name).ok_or_else(|| {
             let near = nearest(name.as_str(), self.hosts.keys().map(HostName::as_str));
@@ -132,7 +127,7 @@ impl Inventory {
         })
     }
 
-    /// A host's address and authentication data, if it is enrolled.
+    /// A host's address and what makes it trusted, if it is enrolled.
     pub(crate) fn enrolled(&self, name: &HostName) -> Result<(&Address, Enrolled), CliError> {
         let host = self.host(name)?;
         let enrolled = host.enrolled.ok_or_else(|| {
@@ -142,28 +137,28 @@ impl Inventory {
         Ok((&host.address, enrolled))
     }
 
-    /// Whether there is a host with this name.
+    /// Whether there is a host of this name.
     pub(crate) fn contains(&self, name: &HostName) -> bool {
         self.hosts.contains_key(name)
     }
 
-    /// All hosts, ordered by name.
+    /// Every host, in the order of their names.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&HostName, &Host)> {
         self.hosts.iter()
     }
 
-    /// A tag that is similar to an unknown one.
+    /// The tag that may have been meant by one that no host has.
     pub(crate) fn near(&self, tag: &Tag) -> Option<&str> {
         let all = || self.hosts.values().flat_map(|host| &host.tags).map(Tag::as_str);
         if all().any(|known| known == tag.as_str()) { None } else { nearest(tag.as_str(), all()) }
     }
 }
 
-/// The one of `known` that is most similar to `name`, unless it is too different.
+/// The one of `known` that is so like a name that it may be meant by it.
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let distance = |other: &str| strsim::damerau_levenshtein(name, other);
     let near = known.map(|other| (distance(other), other)).min()?;
-    // For a short name, this many edits could replace all of it.
+    // Of a short name that many letters are all of it.
     (near.0 <= NEAR && near.0 < name.len()).then_some(near.1)
 }
 
@@ -200,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_have_line_and_key() {
+    fn mistakes_are_told_with_line_and_key() {
         let good = entry("web1");
         for (text, error) in [
             (format!("{good}adress = 1\n"), "hosts.toml:6: unknown field `adress`, "),

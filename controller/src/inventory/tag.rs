@@ -1,16 +1,16 @@
-//! A tag, which names a group of hosts: `@web` in a target.
+//! A tag: a name for some hosts together, `@web` in a target.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Longest tag, in bytes, which is also the longest host name.
+/// Longest tag, in bytes: as long as a host's name.
 const MAX: usize = 63;
 
 /// A host's tag: letters, digits, `_`, `.` and `-`, beginning with a letter or digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tag(String);
 
-/// A text is not a tag.
+/// A text is no tag.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not a tag (1 to 63 letters, digits, '_', '.' and '-', beginning with a letter or digit)"

@@ -1,4 +1,4 @@
-//! Chooses a job by the beginning of its id, or by default. No I/O.
+//! Which job a person means: by the beginning of its id, or by what there is. No I/O.
 
 use std::str::FromStr;
 
@@ -9,14 +9,14 @@ use super::short;
 use crate::error::CliError;
 use crate::target::{Targets, natural};
 
-/// The number of jobs that an error names.
+/// How many of several jobs an error names.
 const NAMED: usize = 3;
 
 /// A job's id, or its beginning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Prefix(pub(super) String);
 
-/// A text is not a job's id.
+/// A text is no job's id.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a job's id, nor its beginning (up to 32 hexadecimal digits)")]
 pub(crate) struct BadPrefix(String);
@@ -39,28 +39,26 @@ impl From<&Job> for Prefix {
     }
 }
 
-/// The default choice if no id is given.
+/// Which job is meant when none is named.
 #[derive(Clone, Copy)]
 pub(crate) enum Unnamed {
     /// The newest detached one.
     Newest,
-    /// The only running one, for verbs that can't be undone.
+    /// The only one that runs: what is done to it can't be taken back.
     Only,
 }
 
-/// The requested job.
+/// The job that is meant.
 #[derive(Clone)]
 pub(crate) struct Wish {
-    /// The beginning of its id, if given.
+    /// The beginning of its id, if it is named.
     pub(crate) prefix: Option<Prefix>,
     /// The choice if no id is given.
     pub(crate) unnamed: Unnamed,
-    /// Whether it may be another key's.
-    pub(crate) all_keys: bool,
 }
 
 impl Wish {
-    /// The jobs that match, out of the jobs that a host listed for the prefix.
+    /// The jobs that may be meant, out of the jobs that a host has listed for the prefix.
     pub(crate) fn candidates(&self, mut jobs: Vec<Job>) -> Vec<Job> {
         match (&self.prefix, self.unnamed) {
             (Some(_), _) => {}
@@ -72,7 +70,7 @@ impl Wish {
         jobs
     }
 
-    /// The only match, out of the jobs that a host listed for the prefix.
+    /// The one that is meant, of what a host has listed for the prefix.
     pub(crate) fn one_of(&self, host: &HostName, listed: Vec<Job>) -> Result<Job, CliError> {
         let had = self.prefix.is_none() && listed.iter().any(|job| job.detached);
         let candidates = self.candidates(listed);
@@ -83,7 +81,7 @@ impl Wish {
         self.one(host, candidates)
     }
 
-    /// The only match, out of a host's candidates.
+    /// The one that is meant, of a host's candidates.
     pub(crate) fn one(&self, host: &HostName, candidates: Vec<Job>) -> Result<Job, CliError> {
         match <[Job; 1]>::try_from(candidates) {
             Ok([job]) => Ok(job),
@@ -95,7 +93,7 @@ impl Wish {
         }
     }
 
-    /// The host of the only match, out of several hosts' candidates.
+    /// The host of the one that is meant, of several hosts with their candidates.
     pub(crate) fn host<'a>(
         &self,
         targets: &Targets,
@@ -114,12 +112,12 @@ impl Wish {
         }
     }
 
-    /// The error if this host does not have the job.
+    /// This host does not have it.
     pub(crate) fn none_on(&self, host: &HostName) -> CliError {
         self.none("on this host", host)
     }
 
-    /// The error if none of these hosts that answered has the job.
+    /// None of these hosts has it, as far as they answered.
     pub(crate) fn none_of(&self, targets: &Targets) -> CliError {
         self.none(&format!("on any host of {targets} that answered"), targets.quoted())
     }
@@ -173,7 +171,7 @@ mod tests {
 
     fn wish(prefix: &str, unnamed: Unnamed) -> Wish {
         let prefix = (!prefix.is_empty()).then(|| prefix.parse().unwrap());
-        Wish { prefix, unnamed, all_keys: false }
+        Wish { prefix, unnamed }
     }
 
     #[test]

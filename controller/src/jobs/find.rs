@@ -1,4 +1,5 @@
-//! Finds the host for a verb that works on one host: the named one, or of several the one that has the job.
+//! The one host that a verb for one host is about: it is named, or it is the one of several that has
+//! the job.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,19 +16,19 @@ use crate::fleet::Fleet;
 use crate::output::json::{self, JobResult};
 use crate::target::Chosen;
 
-/// The host of a job.
+/// Where a job is.
 pub(crate) struct Found {
-    /// The host.
+    /// On this host.
     pub(crate) chosen: Chosen,
-    /// Connects to it, if it is enrolled.
+    /// The way to reach it, if it is enrolled.
     pub(crate) handle: Result<HostHandle, CliError>,
-    /// The requested job.
+    /// Which of the host's jobs it is.
     pub(crate) wish: Wish,
-    /// The exit status of the search on several hosts.
+    /// The exit status of the search among several hosts.
     pub(crate) status: u8,
 }
 
-/// Finds the host; `None` if no host is left to be retried. Requires a runtime.
+/// Finds the host; none if no host is left to be tried again. Needs a runtime around it.
 pub(crate) async fn find(
     whom: &Whom,
     wish: Wish,
@@ -59,7 +60,7 @@ pub(crate) async fn find(
     Ok(Some(Found { chosen, handle, wish: Wish { prefix, ..wish }, status }))
 }
 
-/// Lists the candidate jobs of each host.
+/// Asks hosts for the jobs that may be meant.
 struct Search {
     wish: Wish,
     limit: Option<Duration>,
@@ -71,7 +72,7 @@ impl HostWork for Search {
     type Total = Vec<(HostName, Vec<Job>)>;
 
     async fn on(&self, host: HostContext<'_>) -> Result<Vec<Job>, Failed> {
-        let (session, jobs) = list(&host.handle, &self.wish, self.limit).await?;
+        let (session, jobs) = list(&host.handle, self.wish.prefix.as_ref(), self.limit).await?;
         session.leave().await;
         Ok(self.wish.candidates(jobs))
     }

@@ -1,4 +1,4 @@
-//! Lists jobs on hosts, chooses one, and formats them.
+//! The jobs on hosts: who is asked for them, which one a person means, and what is to be said of it.
 
 mod choose;
 mod find;
@@ -22,7 +22,7 @@ use crate::fanout::{Failed, FanoutOptions, Verb, within};
 use crate::fleet::{self, ReachOptions};
 use crate::target::{Chosen, Targets};
 
-/// Most messages of a list. A host with more jobs than fit in them is faulty.
+/// Most messages of a list: a host that has more jobs than they hold is not right in the head.
 const MOST: usize = 100;
 
 // The hosts that are asked for jobs. Flatten it last: later options would be under its heading.
@@ -32,13 +32,9 @@ pub(crate) struct Whom {
     #[arg(value_name = "TARGET", index = 1)]
     pub(crate) target: Targets,
 
-    /// Time limit for a host to list its jobs, including connecting
+    /// How long a host may take to tell its jobs, connecting included
     #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     pub(crate) timeout: Option<Duration>,
-
-    /// The jobs of all keys, for a key with the verb keys
-    #[arg(long)]
-    pub(crate) all_keys: bool,
 
     #[command(flatten)]
     connect: ReachOptions,
@@ -48,13 +44,13 @@ pub(crate) struct Whom {
 }
 
 impl Whom {
-    /// A verb that only queries the named hosts.
+    /// A verb that only looks at the hosts that are named.
     pub(crate) fn verb<'a>(&'a self, context: &'a Context, json: bool) -> Verb<'a> {
         let Self { target, connect, fanout, .. } = self;
         Verb { context, connect, fanout, targets: vec![target], json, recorded: None }
     }
 
-    /// Refuses a target with a user.
+    /// Refuses hosts that are named with a user.
     pub(crate) fn check(&self, hosts: &[Chosen]) -> Result<(), CliError> {
         let Some(chosen) = hosts.iter().find(|chosen| chosen.user.is_some()) else {
             return Ok(());
@@ -64,15 +60,14 @@ impl Whom {
     }
 }
 
-/// Lists a host's jobs, within `limit`. The connection can be used for another request.
+/// Asks a host for its jobs, which may take it so long. The connection is good for another request.
 pub(crate) async fn list(
     handle: &HostHandle,
-    wish: &Wish,
+    prefix: Option<&Prefix>,
     limit: Option<Duration>,
 ) -> Result<(Session, Vec<Job>), Failed> {
-    let prefix = wish.prefix.as_ref().map(|Prefix(prefix)| prefix.clone()).unwrap_or_default();
-    let list = List { prefix, all_keys: wish.all_keys };
-    let asked = async { Ok(handle.ask(&list, receive).await?) };
+    let prefix = prefix.map(|Prefix(prefix)| prefix.clone()).unwrap_or_default();
+    let asked = async { Ok(handle.ask(&List { prefix, all_keys: false }, receive).await?) };
     within(limit, handle, asked).await
 }
 

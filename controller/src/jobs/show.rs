@@ -1,4 +1,4 @@
-//! Formats jobs for tables, objects and messages.
+//! What is said of a job: in a table, in an object, in a few words.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use lariat_wire::protocol::job::{Job, State};
 
 use crate::output::json::JobResult;
 
-/// Hexadecimal digits of an id that are shown: enough to distinguish thousands.
+/// Hexadecimal digits of an id that people are shown: enough to tell thousands apart.
 const SHOWN: usize = 12;
 
-/// A shortened job id.
+/// A job's id, as people are shown it.
 pub(crate) fn short(job: &Job) -> String {
     let mut id = job.job.to_string();
     id.truncate(SHOWN);
     id
 }
 
-/// A job's state in a word or two.
+/// What has become of a job, in a word or two.
 pub(crate) fn state(state: State) -> String {
     match state {
         State::Running => "running".to_owned(),
@@ -34,14 +34,14 @@ pub(crate) fn state(state: State) -> String {
     }
 }
 
-/// The first line of a command, with control characters escaped.
+/// A command in one line, made harmless; of several lines the first.
 pub(crate) fn command(job: &Job) -> String {
     let mut lines = job.command.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
     let first = escape(lines.next().unwrap_or_default());
     if lines.next().is_some() { format!("{first} ...") } else { first }
 }
 
-/// A job as an object; `now_ms` is its host's time.
+/// A job as an object; `now_ms` is the time of its host.
 pub(crate) fn object<'a>(host: &'a HostName, job: &'a Job, now_ms: u64) -> JobResult<'a> {
     let (name, end) = match job.state {
         State::Running => ("running", None),
@@ -55,7 +55,6 @@ pub(crate) fn object<'a>(host: &'a HostName, job: &'a Job, now_ms: u64) -> JobRe
     };
     JobResult {
         job: Some(job.job.to_string()),
-        key: Some(job.key.to_string()),
         state: Some(name),
         exit,
         signal,
@@ -68,7 +67,7 @@ pub(crate) fn object<'a>(host: &'a HostName, job: &'a Job, now_ms: u64) -> JobRe
     }
 }
 
-/// How long a job has run; unknown for a job that died.
+/// How long a job has run, or ran; of one that died nobody knows.
 pub(crate) fn lasted(job: &Job, now_ms: u64) -> Option<Duration> {
     let end = match job.state {
         State::Running => Some(now_ms),
@@ -78,7 +77,7 @@ pub(crate) fn lasted(job: &Job, now_ms: u64) -> Option<Duration> {
     end.map(|end| Duration::from_millis(end.saturating_sub(job.began_ms)))
 }
 
-/// A duration in its two largest units.
+/// A time in its two largest units.
 pub(crate) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);

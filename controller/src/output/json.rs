@@ -1,4 +1,4 @@
-//! `--json`: one object per line for every host. Its fields are a stable interface.
+//! `--json`: one object a line for every host, in the fields that the contract names.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -8,36 +8,36 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use crate::error::CliError;
 use crate::fanout::End;
 
-/// A host's result of `run`.
+/// What `run` says of a host.
 pub(crate) struct RunResult<'a> {
-    /// The host.
+    /// Which host.
     pub(crate) host: &'a HostName,
-    /// The command, if it is one of several.
+    /// Which command, if it is one of several.
     pub(crate) command: Option<&'a [u8]>,
     /// Whether the command ran and succeeded.
     pub(crate) ok: bool,
     /// How it ended: see [`End::kind`].
     pub(crate) end: End,
-    /// Its exit status as a shell would show it; `None` if it did not run.
+    /// Its exit status as a shell would show it; none if it never ran.
     pub(crate) exit: Option<u8>,
     /// The signal that ended it.
     pub(crate) signal: Option<u8>,
-    /// Its output.
+    /// What it wrote.
     pub(crate) output: Streams<'a>,
-    /// From connecting to the command's end.
+    /// From the beginning of the connection to the command's end.
     pub(crate) seconds: f64,
-    /// The error, unless the command failed.
+    /// What went wrong, if it was not the command.
     pub(crate) error: Option<String>,
-    /// The job id, if it is detached and was, or may have been, started.
+    /// Its id, if it is detached and was started, or may have been.
     pub(crate) job: Option<JobId>,
 }
 
-/// A command's captured output: the fields `stdout`, `stderr` and `truncated`.
+/// What a command wrote, as far as it was kept: `stdout`, `stderr` and `truncated` among other fields.
 #[derive(Clone, Copy)]
 pub(crate) struct Streams<'a> {
     pub(crate) stdout: &'a [u8],
     pub(crate) stderr: &'a [u8],
-    /// Whether more was written than was captured.
+    /// Whether more came than was kept.
     pub(crate) truncated: bool,
 }
 
@@ -87,10 +87,10 @@ impl Serialize for RunResult<'_> {
     }
 }
 
-/// A host's result of `ping`.
+/// What `ping` says of a host.
 #[derive(serde::Serialize)]
 pub(crate) struct PingResult<'a> {
-    /// The host.
+    /// Which host.
     pub(crate) host: &'a HostName,
     /// How it ended.
     pub(crate) kind: &'static str,
@@ -102,28 +102,26 @@ pub(crate) struct PingResult<'a> {
     pub(crate) error: Option<String>,
 }
 
-/// A job.
+/// What is said of a job.
 #[derive(serde::Serialize)]
 pub(crate) struct JobResult<'a> {
-    /// The host.
+    /// Which host.
     pub(crate) host: &'a HostName,
-    /// How the query of the host ended.
+    /// How it ended to ask the host.
     pub(crate) kind: &'static str,
-    /// Whether the query succeeded.
+    /// Whether it could be asked.
     pub(crate) ok: bool,
     /// Its id.
     pub(crate) job: Option<String>,
-    /// The first id of the key whose it is.
-    pub(crate) key: Option<String>,
     /// `running`, `ended` or `died`.
     pub(crate) state: Option<&'static str>,
     /// Its exit status as a shell would show it, once it has one.
     pub(crate) exit: Option<u8>,
     /// The signal that ended it.
     pub(crate) signal: Option<u8>,
-    /// Whether it is detached, so that its output is kept.
+    /// Whether its output is kept.
     pub(crate) detached: bool,
-    /// The user it runs as, if not the agent's own.
+    /// Whom it runs as, if not as the agent's own user.
     pub(crate) user: Option<&'a str>,
     /// The beginning of its command.
     #[serde(serialize_with = "lossy")]
@@ -132,30 +130,29 @@ pub(crate) struct JobResult<'a> {
     pub(crate) started: Option<u64>,
     /// How long it has run.
     pub(crate) seconds: Option<f64>,
-    /// Why the query failed.
+    /// Why there is nothing to say.
     pub(crate) error: Option<String>,
 }
 
-/// A job with its output.
+/// What is said of a job and what it wrote.
 #[derive(serde::Serialize)]
 pub(crate) struct LogsResult<'a> {
     /// The job.
     #[serde(flatten)]
     pub(crate) job: JobResult<'a>,
-    /// Its output.
+    /// What it wrote.
     #[serde(flatten)]
     pub(crate) output: Streams<'a>,
 }
 
 impl<'a> JobResult<'a> {
-    /// An object without data.
+    /// Nothing is known yet.
     pub(crate) fn none(host: &'a HostName) -> Self {
         Self {
             host,
             ok: true,
             kind: End::Ok.kind(),
             job: None,
-            key: None,
             state: None,
             exit: None,
             signal: None,
@@ -168,7 +165,7 @@ impl<'a> JobResult<'a> {
         }
     }
 
-    /// The query of the host failed.
+    /// The host could not be asked.
     pub(crate) fn failed(host: &'a HostName, error: &CliError) -> Self {
         let (kind, error) = (error.end().kind(), Some(error.line()));
         Self { ok: false, kind, error, ..Self::none(host) }
@@ -179,7 +176,7 @@ fn lossy<S: Serializer>(bytes: &&[u8], serializer: S) -> Result<S::Ok, S::Error>
     serializer.serialize_str(&String::from_utf8_lossy(bytes))
 }
 
-/// Encodes an object as a line.
+/// One object as a line.
 pub(crate) fn line(object: &impl Serialize) -> Result<Vec<u8>, CliError> {
     let mut line = serde_json::to_vec(object)?;
     line.push(b'\n');
@@ -191,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_of_the_objects() {
+    fn the_fields_are_the_contracts() {
         let host = "web1".parse().unwrap();
         let mut result = RunResult {
             host: &host,

@@ -1,4 +1,4 @@
-//! All output to the user: results on stdout, everything else on stderr.
+//! The only way to a person's eyes: results on stdout, everything else on stderr.
 
 pub(crate) mod json;
 pub(crate) mod notes;

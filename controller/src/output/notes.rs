@@ -1,4 +1,4 @@
-//! Messages on stderr.
+//! Everything that is not a result, on stderr.
 
 use std::io::{self, Write};
 
@@ -6,7 +6,7 @@ use lariat_base::escape::escape;
 
 use super::style;
 
-/// Prints a note on stderr, with control characters escaped, unless `--quiet` was given.
+/// Prints something on stderr that is no result, made harmless, unless only results and errors are wanted.
 pub(crate) fn note(text: &str) {
     if !style::is_quiet() {
         stderr(text);
@@ -18,12 +18,12 @@ pub(crate) fn error(text: &str) {
     stderr(&format!("lariat: {text}"));
 }
 
-/// Prints a cause of an error.
+/// Prints a line that belongs to an error.
 pub(crate) fn because(text: &str) {
     stderr(text);
 }
 
-/// Errors are ignored: stderr may be closed.
+/// If it is closed, nobody listens.
 fn stderr(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", escape(text.as_bytes()));
 }

@@ -1,60 +1,67 @@
-//! A stream of this process that many hosts write to: a separate thread writes to the descriptor, so that a
-//! slow reader, such as a paused pager, does not block the runtime.
+//! One stream of this process that many hosts write to: a thread of its own writes what they hand over,
+//! so that a reader that takes its time, such as a paused pager, blocks nobody.
 //!
-//! Invariant: bytes of one call are written contiguously, and little more than [`FULL`] bytes are queued if
-//! callers wait for room first.
+//! Invariant: what is handed over at once comes out in one piece, and little more than [`FULL`] bytes
+//! wait if everyone asks for room first.
 
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use indicatif::MultiProgress;
+use lariat_base::lock::lock;
 
-use crate::handover::Handover;
 use crate::output::style;
 use crate::stdio::write_all;
 
-/// Queued bytes above which callers have to wait for room.
+/// Bytes that may wait before the next who asks for room has to wait.
 const FULL: usize = 1024 * 1024;
 
-/// The queue of one stream. Clones share it.
+/// A stream. Clones are the same one.
 #[derive(Clone)]
 pub(crate) struct Printer {
-    desk: Arc<Handover<Desk>>,
+    shared: Arc<Shared>,
     colours: bool,
     is_terminal: bool,
 }
 
 #[derive(Default)]
+struct Shared {
+    desk: Mutex<Desk>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
 struct Desk {
     bytes: Vec<u8>,
-    /// The thread is writing bytes that it took.
+    /// The thread is at work on what it took.
     busy: bool,
-    /// A write failed: further bytes are discarded.
+    /// Nothing can be written any more: what comes is thrown away.
     broken: bool,
-    /// The cause is that the reader is gone.
+    /// It is because whoever read it has gone away.
     no_reader: bool,
     error: Option<io::Error>,
+    waiting: Vec<Waker>,
 }
 
 impl Printer {
-    /// Starts a thread that writes to a descriptor; `bars` are hidden during writes, if both share a terminal.
+    /// Writes to a descriptor; `bars` are out of the way meanwhile, if the two share a terminal.
     pub(crate) fn start(fd: BorrowedFd<'static>, bars: Option<MultiProgress>) -> io::Result<Self> {
-        let desk = Arc::<Handover<Desk>>::default();
-        let theirs = Arc::clone(&desk);
+        let shared = Arc::<Shared>::default();
+        let theirs = Arc::clone(&shared);
         let write = move |bytes: &[u8]| match &bars {
             Some(bars) => bars.suspend(|| write_all(fd, bytes)),
             None => write_all(fd, bytes),
         };
-        thread::Builder::new().name("printer".into()).spawn(move || print(&theirs, write))?;
+        thread::Builder::new().name("printer".into()).spawn(move || theirs.print(write))?;
         let is_terminal = rustix::termios::isatty(fd);
-        Ok(Self { desk, colours: style::has_colors(fd), is_terminal })
+        Ok(Self { shared, colours: style::has_colors(fd), is_terminal })
     }
 
-    /// Whether the stream is a terminal, which interprets control characters.
+    /// Whether it is a terminal, which does what control characters say.
     pub(crate) fn is_terminal(&self) -> bool {
         self.is_terminal
     }
@@ -64,82 +71,105 @@ impl Printer {
         self.colours
     }
 
-    /// Queues bytes without waiting. For many bytes, wait for room first.
+    /// Hands bytes over without waiting. Who has many asks for room first.
     pub(crate) fn put(&self, bytes: &[u8]) {
-        self.desk.with(|desk| {
-            if !desk.broken {
-                desk.bytes.extend_from_slice(bytes);
-            }
-        });
-        self.desk.wake_thread();
+        let mut desk = self.shared.lock();
+        if !desk.broken && !bytes.is_empty() {
+            desk.bytes.extend_from_slice(bytes);
+            self.shared.changed.notify_one();
+        }
     }
 
-    /// Waits for room; fails if the reader is gone. After another write error there is always room, because
-    /// bytes are discarded.
+    /// Waits for room; an error once nobody reads any more. There is plenty where nothing can be written for
+    /// another reason: what comes is thrown away.
     pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        self.desk.poll(cx, |desk| {
-            if desk.no_reader {
-                return Some(Err(io::ErrorKind::BrokenPipe.into()));
-            }
-            (desk.broken || desk.bytes.len() < FULL).then_some(Ok(()))
-        })
+        let mut desk = self.shared.lock();
+        if desk.no_reader {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        desk.when(|desk| desk.broken || desk.bytes.len() < FULL, cx).map(Ok)
     }
 
-    /// Waits for room, which there always is after a write error, because bytes are discarded.
+    /// Waits for room. There is plenty once nobody reads any more: what comes is thrown away.
     pub(crate) async fn room(&self) {
         let _ = poll_fn(|cx| self.poll_room(cx)).await;
     }
 
-    /// Waits for room and queues bytes.
+    /// Waits for room and hands bytes over.
     pub(crate) async fn send(&self, bytes: &[u8]) {
         self.room().await;
         self.put(bytes);
     }
 
-    /// Waits until everything was written, or a write failed.
+    /// Waits until everything is written, or nothing can be.
     pub(crate) async fn flushed(&self) {
         let idle = |desk: &Desk| desk.broken || (desk.bytes.is_empty() && !desk.busy);
-        self.desk.until(idle).await;
+        poll_fn(|cx| self.shared.lock().when(idle, cx)).await;
     }
 
-    /// Waits until a write fails.
+    /// Waits until nothing can be written any more.
     pub(crate) async fn broken(&self) {
-        self.desk.until(|desk| desk.broken).await;
+        poll_fn(|cx| self.shared.lock().when(|desk| desk.broken, cx)).await;
     }
 
-    /// Whether the reader is gone.
+    /// Whether that is because nobody reads it.
     pub(crate) fn has_no_reader(&self) -> bool {
-        self.desk.with(|desk| desk.no_reader)
+        self.shared.lock().no_reader
     }
 
-    /// The error of a failed write; returned once.
+    /// Why nothing can be written any more, if so; told once.
     pub(crate) fn take_error(&self) -> Option<io::Error> {
-        self.desk.with(|desk| desk.error.take())
+        self.shared.lock().error.take()
     }
 }
 
-/// The thread's loop. It ends with the process, or after a write error.
-fn print(desk: &Handover<Desk>, write: impl Fn(&[u8]) -> io::Result<()>) {
-    loop {
-        let bytes = desk.block(|desk| {
-            desk.busy = !desk.bytes.is_empty();
-            desk.busy.then(|| std::mem::take(&mut desk.bytes))
-        });
-        // There is room again.
-        desk.change(|_| {});
-        let result = write(&bytes);
-        let broken = desk.change(|desk| {
-            let gone = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+impl Desk {
+    fn when(&mut self, so: impl FnOnce(&Self) -> bool, cx: &Context<'_>) -> Poll<()> {
+        if so(self) {
+            return Poll::Ready(());
+        }
+        if !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            self.waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Desk> {
+        lock(&self.desk)
+    }
+
+    /// The thread's work. It dies with the process, or with the stream.
+    fn print(&self, write: impl Fn(&[u8]) -> io::Result<()>) {
+        loop {
+            let mut desk = self.lock();
+            while desk.bytes.is_empty() {
+                desk = self.changed.wait(desk).unwrap_or_else(PoisonError::into_inner);
+            }
+            let bytes = std::mem::take(&mut desk.bytes);
+            desk.busy = true;
+            wake(desk);
+            let result = write(&bytes);
+            let mut desk = self.lock();
             desk.busy = false;
             desk.broken = result.is_err();
+            let gone = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
             desk.no_reader = result.as_ref().is_err_and(gone);
             desk.error = result.err();
-            desk.broken
-        });
-        if broken {
-            return;
+            let broken = desk.broken;
+            wake(desk);
+            if broken {
+                return;
+            }
         }
     }
+}
+
+fn wake(mut desk: MutexGuard<'_, Desk>) {
+    let waiting = std::mem::take(&mut desk.waiting);
+    drop(desk);
+    waiting.into_iter().for_each(Waker::wake);
 }
 
 #[cfg(test)]
@@ -149,7 +179,7 @@ mod tests {
 
     use super::*;
 
-    /// A printer into a pipe, whose end stays open forever as stdout does.
+    /// A printer into a pipe, whose end stays open for ever as stdout's does.
     fn printer() -> (PipeReader, Printer) {
         let (reader, writer) = io::pipe().unwrap();
         let writer: &'static OwnedFd = Box::leak(Box::new(writer.into()));
@@ -161,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_reader_bounds_the_queue_and_lines_stay_whole() {
+    fn a_reader_that_waits_bounds_what_is_taken_and_pieces_stay_whole() {
         let (mut reader, printer) = printer();
         let writers: Vec<_> = (b'a'..=b'd')
             .map(|letter| {
@@ -171,7 +201,7 @@ mod tests {
                     block_on(async {
                         for _ in 0..2000 {
                             printer.send(&line).await;
-                            assert!(printer.desk.with(|desk| desk.bytes.len()) < FULL + 4 * 1000);
+                            assert!(printer.shared.lock().bytes.len() < FULL + 4 * 1000);
                         }
                     });
                 })
@@ -185,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_pipe_is_reported_and_blocks_no_caller() {
+    fn a_reader_that_went_away_is_told_and_holds_nobody_up() {
         let (reader, printer) = printer();
         drop(reader);
         block_on(async {

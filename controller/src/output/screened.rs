@@ -1,15 +1,15 @@
-//! Makes output of several hosts safe for a terminal: no host can overwrite another's lines. Colors stay, and
-//! end with their line; every other control character is shown as text.
+//! Output of several hosts on a terminal: no host may move the cursor over what another has said. Colors stay,
+//! and end with their line; every other control character is shown as text.
 
 use lariat_base::escape::escape;
 
 /// Begins a control sequence.
 const ESC: u8 = 0x1b;
 
-/// Resets a line's colors.
+/// Ends whatever colors a line has begun.
 const RESET: &[u8] = b"\x1b[0m";
 
-/// Appends a line without its end to `out`, with control characters escaped; `colors` says whether colors stay.
+/// Appends a line without its end to `out`, made harmless; `colors` says whether colors stay.
 pub(crate) fn push_line(line: &[u8], colors: bool, out: &mut Vec<u8>) {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if !line.iter().any(|byte| is_odd(*byte)) {
@@ -41,7 +41,7 @@ pub(crate) fn push_line(line: &[u8], colors: bool, out: &mut Vec<u8>) {
     }
 }
 
-/// Escapes a text of several lines.
+/// Makes a text of several lines harmless, line by line.
 pub(crate) fn text(text: &[u8], colors: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for line in text.split_inclusive(|&byte| byte == b'\n') {
@@ -56,12 +56,12 @@ pub(crate) fn text(text: &[u8], colors: bool) -> Vec<u8> {
     out
 }
 
-/// Whether a terminal may interpret the byte; all bytes outside ASCII may.
+/// What a terminal may do more with than show it; also what is no ASCII, which may hide such.
 fn is_odd(byte: u8) -> bool {
     !(b' '..0x7f).contains(&byte)
 }
 
-/// The length of a color sequence at the beginning of the text: ESC [ digits m.
+/// Bytes of a sequence that sets colors, if the text begins with one: ESC [ digits m.
 fn color_len(text: &[u8]) -> Option<usize> {
     let rest = text.strip_prefix(b"\x1b[")?;
     let end =

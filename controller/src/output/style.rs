@@ -1,4 +1,5 @@
-//! The output options: quiet, color, progress. Set once, by the command line.
+//! How this process shows things: quiet or not, in color or not, with progress or not. Set once, by the command
+//! line.
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
@@ -16,7 +17,7 @@ pub(crate) enum When {
     Never,
 }
 
-/// The options of the command line.
+/// What the command line says of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Style {
     /// Only results and errors.
@@ -29,9 +30,9 @@ pub(crate) struct Style {
 
 static STYLE: OnceLock<Style> = OnceLock::new();
 
-/// Sets the options of this process.
+/// Sets it for this process.
 pub(crate) fn set(style: Style) {
-    // Called once, before any output.
+    // It is set once, before anything is shown.
     let _ = STYLE.set(style);
 }
 

@@ -1,8 +1,8 @@
-//! Tables: each column is as wide as its content, except the last.
+//! Columns for people: each as wide as what is in it, the last one as it comes.
 
 use std::fmt::Write;
 
-/// Formats a table with these headings; every row has a cell for each of them.
+/// A table with these headings; every row has a cell for each of them.
 pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let headings = headings.iter().map(|&heading| heading.to_owned()).collect();
     let rows: Vec<Vec<String>> = std::iter::once(headings).chain(rows).collect();

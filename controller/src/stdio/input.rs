@@ -1,4 +1,4 @@
-//! Reads this process's stdin asynchronously.
+//! Where a command's stdin comes from here.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -43,7 +43,7 @@ impl AsyncRead for Stdin {
             Way::Plain(fd) => Poll::Ready(read(fd, buffer)),
             Way::Thread(thread) => thread.poll_read(cx, buffer),
             Way::Reopened(receiver) => {
-                // A fifo without writers may never be reported as ready.
+                // A fifo that nobody writes to any more may never be announced as ready.
                 match read(&*receiver, buffer) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         Pin::new(receiver).poll_read(cx, buffer)

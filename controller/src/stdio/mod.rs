@@ -1,8 +1,8 @@
-//! This process's own stdin, stdout and stderr, without blocking the runtime on a slow peer.
+//! This process's own stdin, stdout and stderr, without ever blocking the runtime on a slow partner.
 //!
-//! Pipes and terminals are opened again, so that O_NONBLOCK is set on a new file description instead of the one
-//! that is shared with the shell and other processes. Descriptors that never block are used directly; for all
-//! others there is a thread.
+//! What can be opened anew (pipes, terminals) is, so that not blocking is set on our own description
+//! and never on the one that we share with the shell and with whoever else writes there. What can't
+//! block is used plainly; all else gets a small thread.
 
 mod input;
 mod output;
@@ -18,16 +18,16 @@ pub(crate) use input::Stdin;
 pub(crate) use output::{LocalOutput, is_at_line_start};
 pub(crate) use threads::write_all;
 
-/// Major number of memory devices: `/dev/null`, `/dev/zero`, `/dev/full`. They never block.
+/// Character devices of memory: `/dev/null`, `/dev/zero`, `/dev/full`. They never block.
 const MEMORY_DEVICES: u32 = 1;
 
 /// How a descriptor can be used.
 enum Access {
     /// It never blocks for long.
     Plain,
-    /// Opened again, with O_NONBLOCK.
+    /// Opened anew, not blocking.
     Reopened(OwnedFd),
-    /// It may block, and can't be opened again.
+    /// It may block, and can't be opened anew.
     Blocking,
 }
 
@@ -51,12 +51,7 @@ fn reopen(fd: BorrowedFd<'_>, direction: OFlags) -> Access {
     }
 }
 
-/// An error of the same kind, because [`io::Error`] can't be cloned.
-pub(crate) fn copy_error(error: &io::Error) -> io::Error {
-    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
-}
-
-/// Retries a call that a signal interrupted.
+/// Repeats a call that a signal interrupted.
 fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> io::Result<T> {
     loop {
         match call() {

@@ -1,4 +1,4 @@
-//! Writes to this process's stdout or stderr asynchronously.
+//! Where a command's output goes here.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -13,10 +13,10 @@ use tokio::net::unix::pipe::Sender;
 use super::threads::WritingThread;
 use super::{Access, access, retry};
 
-/// Whether the last write to a terminal ended a line.
+/// Whether what was written to a terminal last was the end of a line.
 static AT_LINE_START: AtomicBool = AtomicBool::new(true);
 
-/// Whether the terminal's cursor is at the beginning of a line.
+/// Whether a line can begin on the terminal where the cursor is now.
 pub(crate) fn is_at_line_start() -> bool {
     AT_LINE_START.load(Ordering::Relaxed)
 }
@@ -29,7 +29,7 @@ pub(crate) struct LocalOutput {
 
 enum Way {
     Plain(BorrowedFd<'static>),
-    /// Terminals too: O_NONBLOCK is set on a new file description only.
+    /// Terminals too: it is our own description that does not block.
     Reopened(Sender),
     Thread(WritingThread),
 }
@@ -45,7 +45,7 @@ impl LocalOutput {
         Self::new(rustix::stdio::stderr())
     }
 
-    /// Any descriptor that stays open. Requires a runtime.
+    /// Any descriptor that stays open. Must be called inside a runtime.
     pub(crate) fn new(fd: BorrowedFd<'static>) -> io::Result<Self> {
         let way = match access(fd, OFlags::WRONLY) {
             Access::Plain => Way::Plain(fd),
@@ -89,7 +89,7 @@ impl LocalOutput {
             Way::Plain(fd) => Poll::Ready(retry(|| rustix::io::write(*fd, bytes))),
             Way::Thread(thread) => thread.poll_write(cx, bytes),
             Way::Reopened(sender) => {
-                // There is mostly room, and waiting for readiness first would cost a turn of the reactor.
+                // Mostly there is room, and asking first would cost a turn of the reactor.
                 match retry(|| rustix::io::write(&*sender, bytes)) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         Pin::new(sender).poll_write(cx, bytes)

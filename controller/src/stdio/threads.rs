@@ -1,32 +1,64 @@
-//! A thread for a descriptor that may block and can't be opened again (a socket, another user's pipe). Queued
-//! bytes are bounded, and the thread ends with the process.
+//! One small thread for a descriptor that may block and can't be opened anew (a socket, a pipe of
+//! another user). What is handed over is bounded, and the thread dies with the process.
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
+use lariat_base::lock::lock;
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::io::ReadBuf;
 
-use super::{copy_error, retry};
-use crate::handover::Handover;
+use super::retry;
 
-/// Bytes that are passed at once.
+/// Bytes handed over at once.
 const HANDOFF: usize = 64 * 1024;
 
-/// The thread's stack size, in bytes: it only calls `read` or `write`.
+/// Stack of such a thread, in bytes: it calls `read` or `write` and nothing else.
 const STACK: usize = 64 * 1024;
 
-/// State that the thread and the runtime share.
+/// What the thread and the runtime share. Bytes are in it or not: whose turn it is.
 #[derive(Default)]
 struct Desk {
     bytes: Vec<u8>,
     taken: usize,
-    /// The thread is writing the bytes, or is asked to read some.
+    /// The thread is at work on what it took, or is to read.
     busy: bool,
-    end: Option<io::Result<()>>,
+    end: Option<Result<(), io::Error>>,
+    waker: Option<Waker>,
+}
+
+#[derive(Default)]
+struct Shared {
+    desk: Mutex<Desk>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Desk> {
+        lock(&self.desk)
+    }
+
+    fn wait<'a>(&self, desk: MutexGuard<'a, Desk>) -> MutexGuard<'a, Desk> {
+        self.changed.wait(desk).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Desk {
+    fn finish(&mut self, end: Option<Result<(), io::Error>>) {
+        self.busy = false;
+        self.end = end;
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn pending<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
+        self.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
 }
 
 fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
@@ -34,80 +66,85 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 }
 
 /// Writes to one descriptor.
-pub(super) struct WritingThread(Arc<Handover<Desk>>);
+pub(super) struct WritingThread(Arc<Shared>);
 
 impl WritingThread {
     pub(super) fn start(fd: BorrowedFd<'static>) -> io::Result<Self> {
-        let desk = Arc::<Handover<Desk>>::default();
-        let theirs = Arc::clone(&desk);
+        let shared = Arc::<Shared>::default();
+        let theirs = shared.clone();
         spawn(move || {
             loop {
-                let bytes = theirs.block(|desk| desk.busy.then(|| std::mem::take(&mut desk.bytes)));
+                let mut desk = theirs.lock();
+                while !desk.busy {
+                    desk = theirs.wait(desk);
+                }
+                let bytes = std::mem::take(&mut desk.bytes);
+                drop(desk);
                 let result = write_all(fd, &bytes);
                 let failed = result.is_err();
-                theirs.change(|desk| {
-                    desk.busy = false;
-                    desk.end = result.err().map(Err);
-                });
+                theirs.lock().finish(result.err().map(Err));
                 if failed {
                     return;
                 }
             }
         })?;
-        Ok(Self(desk))
+        Ok(Self(shared))
     }
 
     pub(super) fn poll_write(&self, cx: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = self.0.poll(cx, |desk| {
-            if desk.busy {
-                return None;
-            }
-            if let Some(Err(error)) = &desk.end {
-                return Some(Err(copy_error(error)));
-            }
-            let len = bytes.len().min(HANDOFF);
-            desk.bytes = bytes[..len].to_vec();
-            desk.busy = true;
-            Some(Ok(len))
-        });
-        if written.is_ready() {
-            self.0.wake_thread();
+        let mut desk = self.0.lock();
+        if desk.busy {
+            return desk.pending(cx);
         }
-        written
+        if let Some(Err(error)) = &desk.end {
+            return Poll::Ready(Err(copy(error)));
+        }
+        let len = bytes.len().min(HANDOFF);
+        desk.bytes = bytes[..len].to_vec();
+        desk.busy = true;
+        self.0.changed.notify_one();
+        Poll::Ready(Ok(len))
     }
 
     pub(super) fn poll_flush(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll(cx, |desk| {
-            let end = desk.end.as_ref().and_then(|end| end.as_ref().err());
-            (!desk.busy).then(|| end.map_or(Ok(()), |error| Err(copy_error(error))))
-        })
+        let mut desk = self.0.lock();
+        if desk.busy {
+            return desk.pending(cx);
+        }
+        match &desk.end {
+            Some(Err(error)) => Poll::Ready(Err(copy(error))),
+            _ => Poll::Ready(Ok(())),
+        }
     }
 }
 
-/// Reads from one descriptor, at most one piece ahead.
-pub(super) struct ReadingThread(Arc<Handover<Desk>>);
+/// Reads from one descriptor, a piece ahead at most.
+pub(super) struct ReadingThread(Arc<Shared>);
 
 impl ReadingThread {
     pub(super) fn start(fd: BorrowedFd<'static>) -> io::Result<Self> {
-        let desk = Arc::<Handover<Desk>>::default();
-        let theirs = Arc::clone(&desk);
+        let shared = Arc::<Shared>::default();
+        let theirs = shared.clone();
         spawn(move || {
             loop {
-                theirs.block(|desk| desk.busy.then_some(()));
+                let mut desk = theirs.lock();
+                while !desk.busy {
+                    desk = theirs.wait(desk);
+                }
+                drop(desk);
                 let mut bytes = vec![0; HANDOFF];
                 let result = read(fd, &mut bytes);
+                let mut desk = theirs.lock();
                 bytes.truncate(*result.as_ref().unwrap_or(&0));
                 let ended = bytes.is_empty();
-                theirs.change(|desk| {
-                    (desk.bytes, desk.taken, desk.busy) = (bytes, 0, false);
-                    desk.end = ended.then(|| result.map(drop));
-                });
+                (desk.bytes, desk.taken) = (bytes, 0);
+                desk.finish(ended.then(|| result.map(drop)));
                 if ended {
                     return;
                 }
             }
         })?;
-        Ok(Self(desk))
+        Ok(Self(shared))
     }
 
     pub(super) fn poll_read(
@@ -115,25 +152,29 @@ impl ReadingThread {
         cx: &Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = self.0.poll(cx, |desk| {
-            let left = &desk.bytes[desk.taken..];
-            if !left.is_empty() {
-                let len = left.len().min(buffer.remaining());
-                buffer.put_slice(&left[..len]);
-                desk.taken += len;
-                return Some(Ok(()));
-            }
-            desk.busy = desk.end.is_none();
-            desk.end.as_ref().map(|end| end.as_ref().copied().map_err(copy_error))
-        });
-        if read.is_pending() {
-            self.0.wake_thread();
+        let mut desk = self.0.lock();
+        let left = &desk.bytes[desk.taken..];
+        if !left.is_empty() {
+            let len = left.len().min(buffer.remaining());
+            buffer.put_slice(&left[..len]);
+            desk.taken += len;
+            return Poll::Ready(Ok(()));
         }
-        read
+        match &desk.end {
+            Some(Ok(())) => Poll::Ready(Ok(())),
+            Some(Err(error)) => Poll::Ready(Err(copy(error))),
+            None => {
+                if !desk.busy {
+                    desk.busy = true;
+                    self.0.changed.notify_one();
+                }
+                desk.pending(cx)
+            }
+        }
     }
 }
 
-/// Writes all bytes, blocking if necessary.
+/// Writes all of it, however long that takes.
 pub(crate) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match retry(|| rustix::io::write(fd, bytes)) {
@@ -145,7 +186,7 @@ pub(crate) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> 
     Ok(())
 }
 
-/// Waits, because another process set O_NONBLOCK on the shared description.
+/// Somebody who shares the descriptor has set it not to block.
 fn wait(fd: BorrowedFd<'_>, what: PollFlags) -> io::Result<()> {
     retry(|| poll(&mut [PollFd::from_borrowed_fd(fd, what)], None)).map(drop)
 }
@@ -157,4 +198,8 @@ fn read(fd: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<usize> {
             result => return result,
         }
     }
+}
+
+fn copy(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }

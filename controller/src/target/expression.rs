@@ -1,8 +1,8 @@
-//! Target expressions: `web1`, `web[01-20]`, `'web*'`, `@tag`, `all`, with `,` for union, `&` for intersection,
-//! and `!` for exclusion.
+//! Target expressions: `web1`, `web[01-20]`, `'web*'`, `@tag`, `all`, joined by `,`, cut down by `&`,
+//! and taken away by `!`.
 //!
-//! `&` binds tighter than `,`, and terms that start with `!` are excluded last, wherever they stand. A term can
-//! begin with a user: `bob@@web`.
+//! `&` binds tighter than `,`, and a term that starts with `!` is taken away last, wherever it stands.
+//! Before a term may stand a user: `bob@@web`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::error::CliError;
 use crate::inventory::{Inventory, Tag};
 use crate::shell_word::shell_word;
 
-/// A parsed target expression.
+/// Which hosts a command line means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Targets {
     text: String,
@@ -27,12 +27,12 @@ pub(crate) struct Targets {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Term {
-    /// Its position in the text.
+    /// Where it stands in the text.
     at: Range<usize>,
-    /// The term is excluded.
+    /// It is taken away.
     not: bool,
     user: Option<String>,
-    /// The term matches hosts that match all of these.
+    /// A host is meant that all of these mean.
     atoms: Vec<Atom>,
 }
 
@@ -44,7 +44,7 @@ enum Atom {
     Pattern(Pattern),
 }
 
-/// The text is not a valid expression.
+/// An expression that is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?}, position {}: {message}", at + 1)]
 pub(crate) struct BadTargets {
@@ -53,17 +53,17 @@ pub(crate) struct BadTargets {
     message: String,
 }
 
-/// A selected host, with the user to act as.
+/// A host that is meant, and as which user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Chosen {
     /// The host, which is in the inventory.
     pub(crate) host: HostName,
-    /// The user there, if not the agent's default.
+    /// The user there, if another than the agent's default.
     pub(crate) user: Option<String>,
 }
 
 impl Chosen {
-    /// The user there, which may also be given as `--user`, but not differently.
+    /// The user there, who may also have been given as `--user`, but not both differently.
     pub(crate) fn user(&self, given: Option<&str>) -> Result<Option<String>, CliError> {
         match (given, self.user.as_deref()) {
             (Some(one), Some(other)) if one != other => {
@@ -77,7 +77,8 @@ impl Chosen {
 }
 
 impl Targets {
-    /// The one host of a plain name, with its user. Any other expression may match several.
+    /// The one host that a plain name means, with its user. Any other expression means several,
+    /// however many match.
     pub(crate) fn plain(&self) -> Option<Chosen> {
         match self.terms.as_slice() {
             [Term { not: false, user, atoms, .. }] => match atoms.as_slice() {
@@ -88,8 +89,8 @@ impl Targets {
         }
     }
 
-    /// The selected hosts of the inventory, each once: term by term, each in natural order. A term, a member of
-    /// a range, an excluded term or an intersection that matches no host is an error.
+    /// The hosts of the inventory that are meant, each once: term by term, each in natural order. A term, a
+    /// member of a range, what stands after `!` or an intersection that matches nothing is an error.
     pub(crate) fn select(&self, inventory: &Inventory) -> Result<Vec<Chosen>, CliError> {
         let mut hosts: Vec<Chosen> = Vec::new();
         for term in self.terms.iter().filter(|term| !term.not) {
@@ -116,7 +117,7 @@ impl Targets {
         Ok(hosts)
     }
 
-    /// The hosts that a term matches, at least one.
+    /// The hosts that a term means, at least one.
     fn meant<'a>(
         &self,
         term: &Term,
@@ -136,7 +137,7 @@ impl Targets {
         Ok(hosts)
     }
 
-    /// Fails if an atom matches no host.
+    /// Refuses what no host is meant by.
     fn check(atom: &Atom, inventory: &Inventory) -> Result<(), CliError> {
         let hosts = || inventory.iter();
         match atom {
@@ -167,12 +168,12 @@ impl Targets {
         }
     }
 
-    /// The expression, quoted for a shell.
+    /// As it is typed into a shell.
     pub(crate) fn quoted(&self) -> String {
         shell_word(&self.text)
     }
 
-    /// The names in it, if it consists only of names and ranges.
+    /// The names that it spells out, if it is made of nothing but names and ranges.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn names(&self) -> Option<Vec<String>> {
         let names = |term: &Term| match term.atoms.as_slice() {
@@ -217,7 +218,7 @@ impl FromStr for Targets {
     }
 }
 
-/// Splits at `by` outside brackets; returns where each part begins.
+/// Splits at `by` outside brackets; tells where each part begins.
 fn split(text: &str, by: char) -> impl Iterator<Item = (usize, &str)> {
     let mut inside = false;
     let parts = text.split(move |letter| {
@@ -236,7 +237,7 @@ fn term(text: &str, at: usize) -> Result<Term, Wrong> {
     let place = at..at + text.len();
     let (not, rest) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
     let mut at = at + usize::from(not);
-    // A leading `@` begins a tag; a user precedes any other `@`.
+    // An `@` in the first place begins a tag; a user comes before any other.
     let user = rest.split_once('@').filter(|(user, _)| !user.is_empty() && !user.contains('&'));
     let (user, rest) = user.map_or((None, rest), |(user, rest)| (Some(user), rest));
     if let Some(user) = user {
@@ -321,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn union_intersection_and_exclusion() {
+    fn terms_are_united_cut_down_and_taken_away() {
         for (text, expected) in [
             ("web1", "web1"),
             ("all", "db1 db2 web1 web2 web10"),
@@ -379,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_have_a_position() {
+    fn a_mistake_is_told_with_its_position() {
         let missing = "a host, a pattern, @TAG or all is missing";
         for (text, error) in [
             ("", format!(r#""", position 1: {missing}"#)),
@@ -419,12 +420,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_parsed(text in ".{0,40}") {
+        fn no_text_is_too_odd(text in ".{0,40}") {
             let _ = text.parse::<Targets>();
         }
 
         #[test]
-        fn any_text_of_special_characters_is_parsed(text in "[a-b0-2,&!@*?\\[\\]./-]{0,30}") {
+        fn nor_is_one_of_the_right_letters(text in "[a-b0-2,&!@*?\\[\\]./-]{0,30}") {
             if let Ok(targets) = text.parse::<Targets>() {
                 let _ = targets.select(&inventory());
             }

@@ -1,14 +1,14 @@
-//! Folds many names into a short expression, `web[01-40]`: the inverse of expanding a pattern.
+//! Many names as one short expression, `web[01-40]`: the inverse of spelling a pattern out.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::pattern::MAX_DIGITS;
 
-/// Folds names into an expression that matches exactly these, in natural order.
+/// Writes names as an expression that stands for exactly these, in natural order.
 pub(crate) fn fold<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: BTreeSet<&str> = names.into_iter().collect();
-    // Of several numbers in a name, the one in which most other names differ is folded.
+    // A name may have several numbers; the one that most others differ in is folded.
     let mut alike: BTreeMap<Shape<'_>, usize> = BTreeMap::new();
     for name in &names {
         shapes(name).for_each(|(shape, _)| *alike.entry(shape).or_default() += 1);
@@ -16,7 +16,7 @@ pub(crate) fn fold<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let mut groups: BTreeMap<Shape<'_>, Vec<&str>> = BTreeMap::new();
     let mut texts = Vec::new();
     for name in &names {
-        // In a tie the last number, which usually counts hosts instead of racks.
+        // Of equally many the last number, which counts the hosts more often than the racks.
         match shapes(name).max_by_key(|(shape, _)| alike[shape]) {
             Some((shape, digits)) => groups.entry(shape).or_default().push(digits),
             None => texts.push((*name).to_owned()),
@@ -39,7 +39,7 @@ struct Shape<'a> {
     after: &'a str,
 }
 
-/// Each number of a name, with the rest of the name.
+/// Each number of a name, and the name without it.
 fn shapes(name: &str) -> impl Iterator<Item = (Shape<'_>, &str)> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -56,11 +56,11 @@ fn shapes(name: &str) -> impl Iterator<Item = (Shape<'_>, &str)> {
     })
 }
 
-/// Numbers as ranges; the width of padded numbers is preserved.
+/// Numbers as ranges, each written as its numbers are.
 fn ranges(digits: &[&str]) -> String {
     let padded: BTreeSet<usize> =
         digits.iter().filter(|text| is_padded(text)).map(|text| text.len()).collect();
-    // A number that fills the width of padded ones belongs to their range.
+    // A number that fills the width of padded ones goes on with their range.
     let width = |text: &str| if padded.contains(&text.len()) { text.len() } else { 0 };
     let mut sorted: Vec<(usize, u64, &str)> =
         digits.iter().map(|text| (width(text), text.parse().unwrap_or_default(), *text)).collect();
@@ -79,7 +79,7 @@ fn is_padded(digits: &str) -> bool {
     digits.len() > 1 && digits.starts_with('0')
 }
 
-/// Compares names in natural order: `web2` before `web10`.
+/// Orders names as people do: `web2` before `web10`.
 pub(crate) fn natural(a: &str, b: &str) -> Ordering {
     let (mut left, mut right) = (a, b);
     while let (Some(x), Some(y)) = (left.bytes().next(), right.bytes().next()) {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn order_is_natural() {
+    fn order_is_peoples() {
         let mut names = ["web10", "web2", "web", "web02", "db1", "web2a"];
         names.sort_by(|a, b| natural(a, b));
         assert_eq!(names, ["db1", "web", "web02", "web2", "web2a", "web10"]);

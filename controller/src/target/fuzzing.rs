@@ -1,4 +1,4 @@
-//! Fuzzing entry points for target expressions.
+//! Entries for fuzzers to target expressions.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -7,10 +7,10 @@ use lariat_base::name::HostName;
 
 use super::{RemotePath, Targets, fold, natural};
 
-/// Parses a text as a target, as a path on hosts, and as a list of names to fold.
+/// Reads a text as a target, as a path on hosts, and as a list of names to fold.
 ///
 /// # Panics
-/// If a folded list matches other names.
+/// When a folded list stands for other names.
 pub fn targets(bytes: &[u8]) {
     let _ = RemotePath::parse(OsStr::from_bytes(bytes));
     let Ok(text) = std::str::from_utf8(bytes) else { return };

@@ -1,4 +1,4 @@
-//! Targets: the hosts that a command line selects, and the users there.
+//! Which hosts a command line means, and as which users.
 
 mod expression;
 mod fold;
@@ -17,34 +17,34 @@ use crate::tilde;
 /// `TARGET:PATH`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RemotePath {
-    /// The target.
+    /// Where.
     pub(crate) target: Targets,
-    /// The path there, as given; empty for the user's home.
+    /// The path there, as it was given; empty means the user's home.
     pub(crate) path: Vec<u8>,
 }
 
-/// A text is not a valid `TARGET:PATH`.
+/// A text is no `TARGET:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadRemotePath {
-    /// The target is invalid.
+    /// Its target is none.
     #[error(transparent)]
     Target(#[from] BadTargets),
-    /// The `:` after the target is missing.
+    /// There is no `:` that ends the target.
     #[error("{0:?} is not TARGET:PATH, such as web1:/srv/app")]
     NoPath(String),
-    /// The path begins with another user's home.
+    /// Its path begins with another user's home.
     #[error("{0}")]
     Path(String),
 }
 
-/// Whether a user's name is well-formed; only the host knows whether it exists.
+/// Whether a user's name could be one; the host knows which there are.
 fn is_user(text: &str) -> bool {
     let bad = |c: char| c.is_whitespace() || c.is_control() || ",&!*?[]:/".contains(c);
     !text.is_empty() && !text.starts_with('-') && !text.contains(bad)
 }
 
 impl RemotePath {
-    /// Splits at the first `:`, which a target can't contain.
+    /// Splits at the first `:`; a target has none.
     pub(crate) fn parse(text: &OsStr) -> Result<Self, BadRemotePath> {
         let bytes = text.as_bytes();
         let no_path = || BadRemotePath::NoPath(text.to_string_lossy().into_owned());

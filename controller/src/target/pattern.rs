@@ -1,15 +1,15 @@
-//! Patterns of host names: `web[01-20]`, `db*`, `rack[1-4,7]-n?`. No inventory.
+//! A pattern of host names: `web[01-20]`, `db*`, `rack[1-4,7]-n?`. No inventory.
 
 use std::collections::HashSet;
 use std::fmt;
 
-/// Most names that a pattern is expanded to.
+/// Most names that a pattern is spelled out into.
 const MAX_NAMES: u64 = 100_000;
 
-/// Most digits of a number in a range, so that it fits in a `u64`.
+/// Most digits of a number in a range, so that every one fits.
 pub(super) const MAX_DIGITS: usize = 18;
 
-/// A parsed pattern.
+/// What names are matched against, part by part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern {
     text: String,
@@ -24,11 +24,11 @@ impl fmt::Display for Pattern {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
-    /// Literal text.
+    /// These letters.
     Text(String),
-    /// `?`: any one character.
+    /// `?`: any one letter.
     One,
-    /// `*`: any characters, or none.
+    /// `*`: any letters, or none.
     Any,
     /// `[1-3,7]`: one of these numbers.
     Numbers(Vec<Numbers>),
@@ -40,11 +40,11 @@ struct Numbers {
     first: u64,
     last: u64,
     step: u64,
-    /// The width of zero-padded numbers.
+    /// Digits that each has at least, because the first one is written with leading zeros.
     width: usize,
 }
 
-/// A syntax error, and its byte offset.
+/// What is wrong with a part of an expression, and at which byte of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wrong {
     pub(super) at: usize,
@@ -58,12 +58,12 @@ impl Wrong {
 }
 
 impl Pattern {
-    /// Whether a text is a pattern instead of a plain name.
+    /// Whether a text is a pattern and no plain name.
     pub(super) fn is_one(text: &str) -> bool {
         text.contains(['*', '?', '[', ']'])
     }
 
-    /// Parses a pattern.
+    /// Reads a pattern.
     pub(super) fn parse(text: &str) -> Result<Self, Wrong> {
         let mut parts = Vec::new();
         let mut at = 0;
@@ -95,19 +95,19 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), parts })
     }
 
-    /// Whether a host's name matches.
+    /// Whether a host's name is one of those.
     pub(super) fn matches(&self, name: &str) -> bool {
         matches(&self.parts, name)
     }
 
     #[cfg(any(test, feature = "fuzzing"))]
-    /// The names that it expands to, if it has no wildcards and there are not too many.
+    /// The names that it stands for, if it has no wildcards and they are not too many.
     pub(super) fn names(&self) -> Option<Vec<String>> {
         if self.has_wildcards() { None } else { self.members() }
     }
 
-    /// Members of its ranges that match none of the names; wildcards are kept. `None` if there are too many
-    /// members.
+    /// Members of its ranges that match none of the names; wildcards stay as they are. None if there are too
+    /// many members.
     pub(super) fn missing<'a>(&self, names: impl Iterator<Item = &'a str>) -> Option<Vec<String>> {
         if !self.parts.iter().any(|part| matches!(part, Part::Numbers(_))) {
             return Some(Vec::new());
@@ -130,7 +130,7 @@ impl Pattern {
         self.parts.iter().any(|part| matches!(part, Part::One | Part::Any))
     }
 
-    /// Each member of its ranges, if there are not too many.
+    /// Each member of its ranges, if they are not too many.
     fn members(&self) -> Option<Vec<String>> {
         let count = self.parts.iter().map(Part::count);
         if count.into_iter().try_fold(1, |all: u64, n| all.checked_mul(n?))? > MAX_NAMES {
@@ -157,7 +157,7 @@ fn matches(parts: &[Part], name: &str) -> bool {
             let mut letters = name.chars();
             letters.next().is_some() && matches(rest, letters.as_str())
         }
-        // Names have at most 63 bytes, and `*` never follows another.
+        // Names are 63 bytes at most, and `*` never follows another.
         Part::Any => name
             .char_indices()
             .map(|(at, _)| at)
@@ -203,7 +203,7 @@ impl Numbers {
         (0..self.count()).map(move |n| format!("{:0width$}", first + n * step))
     }
 
-    /// Whether a number is in the range, with the same padding.
+    /// Whether this is one of them, as they are written.
     fn has(&self, digits: &str) -> bool {
         let Ok(number) = digits.parse::<u64>() else { return false };
         let among = (self.first..=self.last).contains(&number)
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_have_a_position() {
+    fn a_mistake_is_told_where_it_is() {
         let wrong = |text| {
             let wrong = Pattern::parse(text).unwrap_err();
             format!("{}: {}", wrong.at, wrong.message)

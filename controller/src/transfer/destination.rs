@@ -1,4 +1,4 @@
-//! Refuses sources that conflict at the destination.
+//! Refuses sources that would come to one place.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ fn last(path: &[u8]) -> &[u8] {
     path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
 }
 
-/// Refuses sources that would have the same destination. The same path twice is the same source.
+/// Refuses sources that would come to one place. The same path twice is the same source.
 ///
-/// With `delete`, a directory's contents must be the only source, because they would delete the others. With
-/// `listed` there must be one source, which contains the listed paths.
+/// With `delete` a directory's contents go alone, for they would take everything else in DEST away. With
+/// `listed` there is one source that the listed paths are in.
 pub(crate) fn check_sources<'a>(
     sources: impl IntoIterator<Item = &'a [u8]>,
     delete: bool,
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn only_equal_names_are_refused() {
+    fn only_names_that_meet_are_refused() {
         for good in
             [&["a", "b/c"][..], &["a", "b", "a"], &["..", "a/..", "/", "a"], &["a/f/", "f"], &[]]
         {

@@ -1,7 +1,7 @@
-//! Ends a transfer early, after its time limit or a signal.
+//! What ends a transfer before its end: its time is over, or a signal came.
 //!
-//! The receiver shuts down in order: complete files get their names, and unusable partials are removed. A
-//! second signal does not wait for that.
+//! What was being received is given up in order then: what is complete gets its name, and nothing is left
+//! that nobody can go on with. A second signal does not wait for that.
 
 use std::future::pending;
 use std::time::Duration;
@@ -13,17 +13,18 @@ use crate::fanout::Outlet;
 use crate::runtime::block_on;
 use crate::status;
 
-/// Time limit for shutting down a transfer.
+/// How long it may take to give a transfer up in order.
 const LET_GO: Duration = Duration::from_secs(5);
 
-/// Signals within this time count as one, because timeout(1) sends one to the process and to its group.
+/// What sends a signal may send it twice at once, to the process and to its group, as timeout(1) does: that
+/// is one.
 const SAME: Duration = Duration::from_millis(500);
 
-/// Why a transfer ends early.
+/// Why the transfer ended early.
 pub(super) enum Early {
-    /// The time limit was exceeded.
+    /// The transfer took longer than this.
     TimeOver(Duration),
-    /// This signal was received.
+    /// A signal of this number came.
     Signal(u8),
 }
 
@@ -39,7 +40,7 @@ pub(super) async fn early_end(limit: Option<Duration>, outlet: &Outlet) -> Early
         }
     };
     let signal = async {
-        // If signals can't be handled they keep their default action.
+        // Where they can't be heeded they end this process, as they always do.
         let Ok(mut heeded) = outlet.signals() else { return pending().await };
         let number = heeded.next().await;
         if let Outlet::Own { .. } = outlet {
@@ -53,9 +54,9 @@ pub(super) async fn early_end(limit: Option<Duration>, outlet: &Outlet) -> Early
     }
 }
 
-/// Exits on the next signal, or after the time limit.
+/// Ends this process with the next signal, or when its time is over.
 fn leave_after(number: u8) {
-    // If the thread can't be started, there is no limit.
+    // Without the thread it takes as long as it takes.
     let _ = std::thread::Builder::new().name("leave".to_owned()).spawn(move || {
         std::thread::sleep(SAME);
         let number = block_on(async {

@@ -1,6 +1,6 @@
-//! Transfers files to or from one host, in order over one session, with as many attempts as necessary.
+//! Files to or from one host, one after another over one session, each in as many attempts as it takes.
 //!
-//! A verb implements [`Item`]: the request for a file, and one attempt to transfer it.
+//! A verb adds an [`Item`]: how it asks for a file, and one attempt at it.
 
 use std::ffi::OsStr;
 use std::fmt::Display;
@@ -21,25 +21,24 @@ use crate::fanout::{End, Outlet};
 use crate::outages::Outages;
 use crate::output::style;
 
-/// Appended to the error of a transfer that can be resumed.
+/// What is left to say when a transfer is given up that can go on.
 const AGAIN: &str = "run it again: only what is missing is sent";
 
-/// Appended to the error of an interrupted transfer that writes in place.
+/// What is left to say when a transfer broke off that had begun to write into the file that is there.
 const MIXED: &str = "the file there is a mix of old and new until it is run again";
 
-/// One file to transfer.
+/// One file that is to be moved.
 pub(crate) trait Item {
-    /// The request to the agent.
+    /// What asks the agent for it.
     type Request: Message;
 
-    /// The request to the agent.
+    /// What asks the agent for it.
     fn request(&self) -> &Self::Request;
 
-    /// Its name in progress messages.
+    /// How it is called while it moves.
     fn name(&self) -> &[u8];
 
-    /// Attempts the transfer over a session on which the request was sent. Adds to the counts also when it
-    /// fails.
+    /// Tries to move it over a session on which it was asked for. Counts also when that fails.
     async fn attempt(
         &mut self,
         session: &mut Session,
@@ -47,7 +46,7 @@ pub(crate) trait Item {
         moved: &mut Moved,
     ) -> Result<(), AttemptError>;
 
-    /// Words the error of the last attempt.
+    /// Puts why it was given up in words.
     fn said(&self, error: AttemptError) -> CliError {
         said(error)
     }
@@ -55,16 +54,16 @@ pub(crate) trait Item {
     /// Whether another attempt can follow one that broke after this much.
     fn can_go_on(&self, moved: &Moved) -> bool;
 
-    /// Whether an attempt can be cancelled and retried.
+    /// Whether an attempt can be left in its middle, and another one follow.
     fn can_be_left(&self) -> bool;
 
-    /// Partial failures and skipped names, to be reported at the end.
+    /// What did not arrive though the rest did, and what was passed over, to be told at the end.
     fn remarks(&mut self) -> Remarks {
         Remarks::default()
     }
 }
 
-/// An item with its progress bar.
+/// An item as an attempt sees it: with its bar.
 struct WithBar<'a, I> {
     item: &'a mut I,
     bar: &'a Bar,
@@ -97,17 +96,17 @@ impl<I: Item> Transfer for WithBar<'_, I> {
 /// The files of one host.
 pub(crate) struct Files<'a> {
     transfers: Transfers<'a>,
-    /// Existing files are overwritten in place.
+    /// Files that are there are written into.
     in_place: bool,
-    /// For a single host, outages and bars are shown.
+    /// The only host's outages are shown, and its files have bars.
     outlet: &'a Outlet,
-    /// The operation, as the prefix of errors.
+    /// What is being done, as errors begin.
     doing: Option<String>,
     tally: Tally,
 }
 
 impl<'a> Files<'a> {
-    /// The files of one host. For one of many, a connection that keeps breaking is given up.
+    /// The files of one host. One of many gives up a link that always breaks.
     pub(crate) fn new(host: &'a HostHandle, options: &TransferOptions, outlet: &'a Outlet) -> Self {
         let tally = Tally { dry_run: options.dry_run, ..Tally::default() };
         let in_place = options.in_place();
@@ -136,7 +135,7 @@ impl<'a> Files<'a> {
             work(&mut self).await;
             self.transfers.close().await;
         });
-        // Dropping the future cleans up.
+        // What is dropped before its end clears up behind it.
         let ended = tokio::select! {
             () = all => return self.tally,
             ended = early => ended,
@@ -157,7 +156,7 @@ impl<'a> Files<'a> {
         self.tally
     }
 
-    /// Transfers one file; `what` describes it in an error. Later files are transferred even if it fails.
+    /// Moves one file; `what` says it in an error. The others go on whatever comes of it.
     pub(crate) async fn one<I: Item>(&mut self, item: Result<I, CliError>, what: impl Display) {
         self.doing = Some(what.to_string());
         let done = match item {
@@ -170,7 +169,7 @@ impl<'a> Files<'a> {
         self.doing = None;
     }
 
-    /// Transfers one file, over as many connections as necessary.
+    /// Moves one file, over as many connections as it takes.
     async fn all_of<I: Item>(&mut self, item: &mut I) -> Result<(), (End, CliError)> {
         let name = shown(OsStr::from_bytes(item.name())).to_string();
         let hides = self.outages().is_none() || !style::has_progress();
@@ -203,7 +202,7 @@ impl<'a> Files<'a> {
     }
 }
 
-/// The classification among many hosts.
+/// As what it counts among the ends of many hosts.
 fn end(error: &AttemptError) -> End {
     match error {
         AttemptError::Connect(error) => error.into(),
@@ -217,7 +216,7 @@ fn end(error: &AttemptError) -> End {
     }
 }
 
-/// Words the error of an attempt.
+/// Puts why an attempt did not finish in words.
 pub(crate) fn said(error: AttemptError) -> CliError {
     match error {
         AttemptError::Connect(error) => error.into(),
@@ -236,7 +235,7 @@ pub(crate) fn said(error: AttemptError) -> CliError {
     }
 }
 
-/// Words a failure, with advice if a file can't be replaced but perhaps overwritten in place.
+/// A failure, with what to do about a file that can't be replaced but perhaps written into.
 pub(crate) fn advised(failure: Failure) -> CliError {
     use rustix::io::Errno;
     let Cause::Os(errno) = failure.cause else { return failure.into() };

@@ -1,4 +1,4 @@
-//! The destination of the changes that `--dry-run` lists.
+//! Where the changes go that `--dry-run` tells of.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,16 +13,16 @@ use crate::output::printer::Printer;
 /// A stream for lines.
 #[derive(Clone)]
 pub(crate) enum Listing {
-    /// The results of one host, and the error of writing them.
+    /// Results, of one host, and why they could not be written.
     Stdout(Arc<Mutex<Option<CliError>>>),
-    /// Stderr, because stdout has results in another form.
+    /// Beside results in another form.
     Stderr,
-    /// The lines of one of many hosts.
+    /// One of many hosts' lines.
     Host(HostName, Printer),
 }
 
 impl Listing {
-    /// The destination for this host; with `json`, stdout is for objects.
+    /// Of this host; with `json`, stdout is for objects.
     pub(crate) fn new(outlet: &Outlet, host: &HostName, json: bool) -> Self {
         match outlet {
             Outlet::Own { .. } if json => Self::Stderr,
@@ -34,13 +34,13 @@ impl Listing {
         }
     }
 
-    /// Fails if a line could not be written, unless the reader is gone.
+    /// Fails if a line could not be written. A reader that has gone away has seen enough.
     pub(crate) fn finish(&self) -> Result<(), CliError> {
         let Self::Stdout(failed) = self else { return Ok(()) };
         lock(failed).take().map_or(Ok(()), Err)
     }
 
-    /// Writes a line, which must be escaped.
+    /// Tells a line, which is harmless.
     pub(crate) fn line(&self, line: &str) {
         match self {
             Self::Stdout(failed) => {

@@ -1,4 +1,4 @@
-//! The shared part of `push` and `pull`: counts, progress, and results.
+//! What `push` and `pull` share: counting, showing how it goes, and telling how it went.
 
 mod destination;
 mod early;
@@ -33,10 +33,10 @@ use rules::Rules;
 pub(crate) use tree::{Remarks, TreeBar};
 pub(crate) use work::{TransferJob, TransferWork};
 
-/// The result of transfers to or from one host.
+/// What was moved to or from one host.
 pub(crate) struct Tally {
     began: Instant,
-    /// A dry run: files and bytes are those that would be transferred.
+    /// Nothing was to be moved, only looked at: files and bytes are those that would be there.
     dry_run: bool,
     /// Files that arrived.
     files: u64,
@@ -48,20 +48,20 @@ pub(crate) struct Tally {
     streams: usize,
     /// Bytes that were there already.
     reused: u64,
-    /// The changes that were made.
+    /// What was changed.
     done: Changed,
-    /// The BLAKE3 hash of the last file, if it was verified.
+    /// The BLAKE3 of the file that came last, if it was verified.
     hash: Option<Hash>,
-    /// The worst outcome of all files.
+    /// The worst that came of any.
     end: End,
-    /// The time limit was exceeded.
+    /// Its time was over.
     timed_out: bool,
-    /// The reader of stdout is gone.
+    /// Whoever read it from stdout has gone.
     no_reader: bool,
     /// The signal that ended it.
     interrupted: Option<u8>,
     errors: Vec<CliError>,
-    /// Skipped names, which are not failures.
+    /// What was passed over, which is no failure.
     notes: Vec<String>,
 }
 
@@ -88,41 +88,38 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Nothing could be attempted.
+    /// Nothing could even be tried.
     pub(crate) fn only(end: End, error: CliError) -> Self {
         Self { end, errors: vec![error], ..Self::default() }
     }
 
-    /// The rest was given up after the time limit.
+    /// The rest was given up, as its time was over.
     pub(crate) fn timed_out(&mut self, error: CliError) {
         self.timed_out = true;
         self.failed(End::TimedOut, error);
     }
 
-    /// The rest was given up after a signal.
+    /// The rest was given up, as a signal came.
     pub(crate) fn interrupted(&mut self, number: u8, error: CliError) {
         self.interrupted = Some(number);
         self.failed(End::Failed, error);
     }
 
-    /// Adds files that arrived, with what all attempts transferred.
+    /// Adds files that arrived, with what was moved for them in all attempts.
     pub(crate) fn arrived(&mut self, moved: Moved) {
-        let Moved { files, size, bytes, sent, streams, allowed, done, hash, .. } = moved;
+        let Moved { files, size, bytes, sent, streams, done, hash, .. } = moved;
         self.hash = hash;
         self.files += files;
         self.bytes += size;
         self.done += done;
         self.sent += sent;
         self.streams = self.streams.max(streams);
-        let allowed =
-            allowed.map(|most| format!("this key's max_sessions allows {most} connections"));
-        self.notes.extend(allowed.filter(|note| !self.notes.contains(note)));
         if !self.dry_run {
             self.reused += size.saturating_sub(bytes);
         }
     }
 
-    /// Adds the remarks about a tree.
+    /// What is to be told of a tree beyond that it arrived.
     pub(crate) fn remark(&mut self, remarks: Remarks) {
         let Remarks { missed, skipped, more, .. } = remarks;
         self.errors.extend(missed);
@@ -132,13 +129,13 @@ impl Tally {
         }
     }
 
-    /// A file failed; the others continue.
+    /// A file did not; the others go on.
     pub(crate) fn failed(&mut self, end: End, error: CliError) {
         self.end = self.end.max(end);
         self.errors.push(error);
     }
 
-    /// Adds another tally.
+    /// Another one's, in a sum of them.
     pub(crate) fn add(&mut self, other: &Self) {
         let Self { dry_run, files, bytes, sent, streams, reused, done, .. } = *other;
         self.streams = self.streams.max(streams);
@@ -151,14 +148,13 @@ impl Tally {
         self.end = self.end.max(other.end());
     }
 
-    /// The number of changed files. If there are none, and no deletions, the number of changed directories and
-    /// links.
+    /// Files that were changed. Where none was, and nothing deleted, directories and links that were.
     pub(crate) fn changed(&self) -> u64 {
         let Changed { files, others, deleted } = self.done;
         if files == 0 && deleted == 0 { others } else { files }
     }
 
-    /// The number of files that were up to date.
+    /// Files that needed no change.
     pub(crate) fn unchanged(&self) -> u64 {
         self.files.saturating_sub(self.done.files)
     }
@@ -168,19 +164,19 @@ impl Tally {
         !self.done.is_nothing()
     }
 
-    /// Whether a signal ended it early.
+    /// Whether a signal ended it before its end.
     pub(crate) fn was_interrupted(&self) -> bool {
         self.interrupted.is_some()
     }
 
-    /// How it ended; names of a tree that failed count.
+    /// How it ended, names of a tree that were missed included.
     pub(crate) fn end(&self) -> End {
         if self.end == End::Ok && !self.errors.is_empty() { End::Errored } else { self.end }
     }
 }
 
-/// Removes a transfer's last word, which is the destination and is called `name`. Clap can't separate it from
-/// the sources if an option stands between them.
+/// Takes the last of a transfer's words, which says where to and is called `name`. Clap can't tell it
+/// from the sources before it where an option stands between them.
 pub(crate) fn last_word(
     words: &mut Vec<OsString>,
     name: &str,
@@ -195,7 +191,7 @@ pub(crate) fn last_word(
         .hint(usage))
 }
 
-/// Adds advice to the error of a missing source that contains a glob.
+/// What to say of a source that does not exist and was meant as a pattern.
 pub(crate) fn glob_hint(source: &[u8], error: CliError, on_host: bool) -> CliError {
     let is_glob = source.iter().any(|byte| b"*?[".contains(byte));
     if !is_glob || !error.is_missing() {
@@ -208,7 +204,7 @@ pub(crate) fn glob_hint(source: &[u8], error: CliError, on_host: bool) -> CliErr
     })
 }
 
-/// A path, escaped for display.
+/// A path as it is shown.
 pub(crate) fn shown(path: &OsStr) -> impl Display {
     escape(path.as_bytes())
 }

@@ -1,24 +1,24 @@
-//! Parses `--chmod`: an octal mode, or changes in the syntax of chmod(1) and `rsync --chmod`.
+//! `--chmod`: a mode in octal, or changes as chmod(1) and `rsync --chmod` take them.
 
 use lariat_wire::protocol::transfer::ModeChange;
 
-/// The changes of one `--chmod`.
+/// The changes that one `--chmod` asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Modes {
-    /// For files.
+    /// Of files.
     pub(crate) file: Option<ModeChange>,
-    /// For directories.
+    /// Of directories.
     pub(crate) directory: Option<ModeChange>,
 }
 
-/// Read, write and execute for everyone.
+/// Read, write and execute for everybody.
 const ALL: u32 = 0o777;
 
-/// Bits that a clause without `u`, `g`, `o` or `a` does not grant, as with the usual umask.
+/// What a clause that names nobody gives to group and others nothing of, as with the usual umask.
 const WRITE_OF_OTHERS: u32 = 0o022;
 
-/// Parses clauses between commas: an octal mode, or `[ugoa]*[-+=][rwxX]*`. The prefix `D` makes a clause apply
-/// to directories, `F` to files, which is the default.
+/// Parses clauses between commas: a mode in octal, or `[ugoa]*[-+=][rwxX]*`. `D` before a clause makes it one for
+/// directories, `F` for files, which is the default.
 pub(crate) fn parse_modes(text: &str) -> Result<Modes, String> {
     let mut modes = Modes::default();
     for clause in text.split(',') {
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_modes_are_refused() {
+    fn what_is_no_mode_is_refused() {
         for bad in [
             "",
             "888",

@@ -21,15 +21,15 @@ use crate::text_file;
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the contract")]
 pub(crate) struct TransferOptions {
-    /// Compress; incompressible data is detected and sent as it is
+    /// Compress what can be; what can't is noticed and sent as it is
     #[arg(long)]
     compress: bool,
 
-    /// Act with the rights of this user of the host, instead of the agent's own; the same as NAME@HOST
+    /// With the rights of this user of the host, instead of the agent's own; the same as NAME@HOST
     #[arg(short, long, value_name = "NAME")]
     pub(crate) user: Option<String>,
 
-    /// Use this many connections for each large file or directory, 1 to 8; auto adds them while the rate rises by it
+    /// Use this many connections for each large file, 1 to 8; auto adds them while the rate rises by it
     #[arg(long, value_name = "N|auto", default_value = "auto")]
     streams: Streams,
 
@@ -45,87 +45,85 @@ pub(crate) struct TransferOptions {
     #[arg(long, value_name = "USER[:GROUP]", value_parser = parse_owner)]
     chown: Option<String>,
 
-    /// Keep replaced files, and those removed by --delete, under their name with ~ appended
+    /// Keep what is replaced, or removed by --delete, under its name with ~ behind it
     #[arg(long)]
     backup: bool,
 
-    /// Write into existing files instead of replacing them: they keep their inode, and may be mount points or
-    /// in a directory that can't be written. An interruption leaves a mix of old and new, which the next run
-    /// repairs
+    /// Write into files that are there instead of replacing them: they keep their inode, and may be mount points or
+    /// in a directory that may not be written. A cut leaves a mix of old and new, which the next run mends
     #[arg(long, conflicts_with = "backup")]
     inplace: bool,
 
     #[command(flatten)]
     rules: Rules,
 
-    /// Transfer only those paths of a directory that this file lists, one per line, relative to SOURCE; - is
-    /// stdin
+    /// Of a directory move only the paths that this file lists, one a line, relative to SOURCE; - is stdin
     #[arg(long, value_name = "FILE", conflicts_with = "delete")]
     files_from: Option<PathBuf>,
 
-    /// Paths in the file of --files-from end with a NUL byte instead of a newline
+    /// Paths in the file of --files-from end with a NUL byte instead of a line's end
     #[arg(short = '0', long = "from0", requires = "files_from")]
     from0: bool,
 
-    /// Delete from the directory's copy what the source does not have, once everything has arrived
+    /// Remove from a directory's copy what the source does not have, once everything has arrived
     #[arg(long)]
     pub(crate) delete: bool,
 
-    /// Fail without deleting anything if --delete would remove more than this many names
+    /// Delete nothing, and fail, if --delete would take more than this many names away
     #[arg(long, value_name = "N", requires = "delete")]
     max_delete: Option<u64>,
 
-    /// Change nothing; list what would be created, changed, touched and deleted
+    /// Change nothing; list what would be made, changed, touched and deleted
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
 
-    /// Compare files by content, not by size and time. A single file always is, except in a dry run
+    /// Compare files by content, not by size and time. A file that goes alone always is, but in a dry run
     #[arg(long)]
     pub(crate) checksum: bool,
 
-    /// Read written files back from the disk, and compare their BLAKE3 with the source's; for a directory's
-    /// files add --checksum. With --json `b3sum` is a single file's
+    /// Read what was written back from the disk, and compare its BLAKE3 with the source's; of a directory's files
+    /// --checksum too. With --json `b3sum` has a single file's
     #[arg(long)]
     verify: bool,
 
-    /// Preserve hard links among a directory's files
+    /// Files of a directory that are one file under several names stay so
     #[arg(short = 'H', long)]
     hard_links: bool,
 
-    /// Preserve extended attributes
+    /// Extended attributes travel
     #[arg(short = 'X', long)]
     xattrs: bool,
 
-    /// Preserve ACLs, with users and groups by name where both hosts know it
+    /// ACLs travel, with users and groups by name where both hosts know it
     #[arg(short = 'A', long)]
     acls: bool,
 
-    /// Preserve owners and groups, by name where both hosts know it
+    /// Owners and groups travel, by name where both hosts know it
     #[arg(long)]
     owner: bool,
 
-    /// Preserve setuid, setgid and sticky bits
+    /// Setuid, setgid and sticky bits travel
     #[arg(long)]
     special: bool,
 }
 
 impl TransferOptions {
-    /// Whether existing files are overwritten in place.
+    /// Whether files that are there are written into.
     pub(crate) fn in_place(&self) -> bool {
         self.inplace
     }
 
-    /// The sender's options.
+    /// How the sender is to send.
     pub(crate) fn sending(&self) -> Sending {
         Sending { compress: self.compress, rate: self.bwlimit, hash: self.verify }
     }
 
-    /// The number of connections per file.
+    /// How many connections a file uses.
     pub(crate) fn streams(&self) -> Streams {
         self.streams
     }
 
-    /// Divides the rate among this many hosts. Several hosts need no extra connections each.
+    /// Shares the rate among this many hosts at once. The connections of several hosts are many already.
     pub(crate) fn shared_by(mut self, hosts: usize) -> Self {
         if hosts > 1 && self.streams == Streams::Auto {
             self.streams = Streams::ONE;
@@ -135,7 +133,7 @@ impl TransferOptions {
         self
     }
 
-    /// The options of a directory's transfer.
+    /// What both ends do with a directory.
     pub(crate) fn tree(&self) -> TreeOptions {
         TreeOptions {
             rules: self.rules.0.clone(),
@@ -150,12 +148,12 @@ impl TransferOptions {
         }
     }
 
-    /// The attributes that are preserved besides content, mode and time.
+    /// What of files and directories preserve beside their content, mode and time.
     pub(crate) fn preserve(&self) -> Preserve {
         Preserve { xattrs: self.xattrs, owner: self.owner, special: self.special, acls: self.acls }
     }
 
-    /// The listed paths of a directory; empty for all of it.
+    /// The paths that are moved, if not all of a directory.
     pub(crate) fn only(&self) -> Result<Vec<Vec<u8>>, CliError> {
         let Some(file) = &self.files_from else { return Ok(Vec::new()) };
         let mut text = Vec::new();
@@ -185,17 +183,17 @@ impl TransferOptions {
         Ok(listed.only)
     }
 
-    /// Whether a file lists the paths.
+    /// Whether a file lists what is moved.
     pub(crate) fn lists(&self) -> bool {
         self.files_from.is_some()
     }
 
-    /// Refuses options for directories when a file is transferred.
+    /// Refuses what is only for directories, when a file is moved.
     pub(crate) fn check_for_file(&self) -> Result<(), CliError> {
         if self.files_from.is_some() { Err(not_a_directory()) } else { Ok(()) }
     }
 
-    /// The attributes that the receiver sets.
+    /// What the receiver is to make of it.
     pub(crate) fn overrides(&self) -> Overrides {
         let (user, group) = match self.chown.as_deref().map(|owner| owner.split_once(':')) {
             Some(Some((user, group))) => (Some(user), Some(group)),
@@ -216,20 +214,20 @@ impl TransferOptions {
     }
 }
 
-/// The error if paths are listed and the source is a file.
+/// Paths of a directory are listed, and the source is a file.
 pub(crate) fn not_a_directory() -> CliError {
     let why = "--files-from lists what of a directory is moved, and this is a file";
     CliError::new(why).next("push or pull the directory that it is in")
 }
 
-/// A line's path without redundant `.` and `/`; `None` if nothing is left.
+/// A line's path without the `.` and `/` that lead nowhere; none if nothing is left.
 fn plain_path(line: &[u8]) -> Option<Vec<u8>> {
     let parts = line.split(|&b| b == b'/').filter(|&part| !matches!(part, b"" | b"."));
     let path = parts.collect::<Vec<_>>().join(&b'/');
     (!path.is_empty()).then_some(path)
 }
 
-/// Whether a line's path has `..`.
+/// Whether a line's path may lead anywhere.
 fn leads_out(line: &[u8]) -> bool {
     line.split(|&b| b == b'/').any(|part| part == b"..")
 }
@@ -251,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn listed_paths_are_normalized() {
+    fn listed_paths_are_made_plain() {
         let plain = |line: &str| plain_path(line.as_bytes()).map(|p| String::from_utf8(p).unwrap());
         assert_eq!(plain("./a//b/").as_deref(), Some("a/b"));
         assert_eq!(plain("/etc/x").as_deref(), Some("etc/x"));
@@ -259,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn only_dot_dot_components_lead_out() {
+    fn a_listed_path_leads_out_by_a_component_alone() {
         for out in ["..", "../f1", "a/../b", "a/.."] {
             assert!(leads_out(out.as_bytes()), "{out}");
         }

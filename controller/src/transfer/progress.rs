@@ -1,4 +1,4 @@
-//! A progress bar on the terminal while a file is transferred; hidden if stderr is not a terminal.
+//! A bar on the terminal while a file moves; nothing at all when stderr is not one.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use lariat_engine::Progress;
 
 use crate::outages::Shown;
 
-/// The bar's template.
+/// A bar while its file moves.
 const MOVES: &str = "{msg:24!} {wide_bar} {binary_bytes:>10}/{binary_total_bytes} {binary_bytes_per_sec:>12} {eta:>4}";
 
-/// The bar's template during an outage, which its message describes.
+/// A bar while the connection is missing, of which its message tells.
 const STALLED: &str = "{msg}; stalled at {binary_bytes}/{binary_total_bytes}";
 
 fn style(template: &str) -> ProgressStyle {
-    // The template is a constant; the default bar would do as well.
+    // A template that does not parse would be our mistake; the plain bar does as well.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
@@ -37,42 +37,42 @@ impl Shown for Stalling {
     }
 }
 
-/// One file's bar. Dropping it removes it.
+/// One file's bar. It goes when it is dropped.
 pub(crate) struct Bar {
     drawn: ProgressBar,
 }
 
 impl Bar {
-    /// A bar for a file; it is drawn with its first bytes.
+    /// A bar for a file; it is drawn from its first bytes on.
     pub(crate) fn new(name: &str) -> Self {
         let bar = ProgressBar::new(0).with_message(name.to_owned()).with_style(style(MOVES));
         Self { drawn: bar }
     }
 
-    /// A handle that shows an outage in the bar.
+    /// A handle that shows that the bar is stalled.
     pub(crate) fn stalling(&self, name: &str) -> Arc<dyn Shown> {
         Arc::new(Stalling { drawn: self.drawn.clone(), name: name.to_owned() })
     }
 
-    /// A hidden bar, for one of many hosts.
+    /// A hidden bar, for one host of many.
     pub(crate) fn hidden() -> Self {
         Self { drawn: ProgressBar::hidden() }
     }
 }
 
 impl Bar {
-    /// Resets the bar, because a tree is about to be listed, perhaps again.
+    /// A tree begins, or begins again: what there is of it is about to be listed.
     pub(crate) fn anew(&self) {
         self.drawn.set_length(0);
         self.drawn.set_position(0);
     }
 
-    /// Adds to the total of the tree.
+    /// These many more bytes belong to the tree.
     pub(crate) fn longer(&self, bytes: u64) {
         self.drawn.inc_length(bytes);
     }
 
-    /// Adds to the tree's transferred bytes.
+    /// These many more bytes of it are there.
     pub(crate) fn more(&self, bytes: u64) {
         self.drawn.inc(bytes);
     }
@@ -90,7 +90,7 @@ impl Progress for Bar {
             None => self.drawn.unset_length(),
         }
         self.drawn.set_position(have);
-        // The rate must not include bytes that were there before.
+        // The rate is of what moves, not of what was there.
         self.drawn.reset_eta();
     }
 

@@ -1,4 +1,4 @@
-//! Reports a transfer: one line on stderr, or one object on stdout.
+//! How a transfer went: one line on stderr for people, one object on stdout for programs.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ struct Object<'a> {
 }
 
 impl Tally {
-    /// The JSON object.
+    /// The line that tells a program.
     pub(crate) fn object(&self, host: &HostName) -> Result<Vec<u8>, CliError> {
         let errors: Vec<String> = self.errors.iter().map(CliError::line).collect();
         json::line(&Object {
@@ -51,12 +51,12 @@ impl Tally {
         })
     }
 
-    /// Whether any file has arrived.
+    /// Whether anything has arrived.
     pub(crate) fn has_files(&self) -> bool {
         self.files > 0
     }
 
-    /// What was transferred.
+    /// What has, for people.
     fn moved(&self) -> String {
         let Self { files, bytes, sent, reused, .. } = *self;
         let plural = if files == 1 { "" } else { "s" };
@@ -71,7 +71,7 @@ impl Tally {
         format!("{all}: sent {}, reused {}, {changes}", BinaryBytes(sent), BinaryBytes(reused))
     }
 
-    /// What was changed.
+    /// What was changed, for people.
     fn changes(&self) -> String {
         if !self.has_changed() {
             return "unchanged".to_owned();
@@ -83,7 +83,7 @@ impl Tally {
         format!("{} changed{deleted}", self.changed())
     }
 
-    /// What many hosts transferred, with the rate.
+    /// What many hosts have moved, with the rate.
     pub(crate) fn moved_in(&self, took: Duration) -> String {
         let moved = self.moved();
         if self.dry_run || !self.has_changed() {
@@ -93,7 +93,7 @@ impl Tally {
         }
     }
 
-    /// Bytes per second.
+    /// Bytes a second.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -104,7 +104,7 @@ impl Tally {
         (self.bytes as f64 / took.as_secs_f64().max(1e-9)) as u64
     }
 
-    /// What one host transferred since the tally began.
+    /// What one host has moved in the time since the tally began.
     pub(crate) fn summary(&self, host: &HostName) -> String {
         self.summary_in(host, self.began.elapsed())
     }
@@ -126,11 +126,11 @@ mod tests {
     use super::*;
 
     fn moved(files: u64, size: u64, bytes: u64, done: Changed) -> Moved {
-        Moved { files, size, bytes, sent: bytes, streams: 1, done, ..Moved::default() }
+        Moved { files, size, bytes, sent: bytes, streams: 1, done, had: None, hash: None }
     }
 
     #[test]
-    fn the_summary_is_one_line() {
+    fn one_line_with_everything_in_it() {
         let mut tally = Tally::default();
         tally.arrived(moved(1, 3 << 20, 1 << 20, Changed::file(true)));
         insta::assert_snapshot!(
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_counts_changes() {
+    fn it_says_what_was_changed_or_that_nothing_was() {
         let of = |files, others, deleted| {
             let mut tally = Tally::default();
             tally.arrived(moved(5, 10, 3, Changed { files, others, deleted }));
@@ -153,13 +153,13 @@ mod tests {
         let (changed, unchanged, summary) = of(3, 1, 2);
         assert_eq!((changed, unchanged), (3, 2));
         assert!(summary.contains(": sent 3 B, reused 7 B, 3 changed, 2 deleted, "), "{summary}");
-        // A directory's new mode counts as a change if no file changed.
+        // A directory's new mode is a change too, though no file is.
         assert_eq!(of(0, 2, 0).0, 2);
         assert_eq!(of(0, 2, 1).0, 0);
     }
 
     #[test]
-    fn a_dry_run_sends_and_reuses_nothing() {
+    fn in_a_dry_run_nothing_is_sent_or_reused() {
         let mut tally = Tally { dry_run: true, ..Tally::default() };
         tally.arrived(moved(10, 3 << 20, 0, Changed { files: 4, others: 1, deleted: 2 }));
         assert_eq!((tally.sent, tally.reused), (0, 0));

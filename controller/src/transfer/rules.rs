@@ -1,4 +1,5 @@
-//! `--exclude` and `--include`, in command line order: the last rule that matches decides.
+//! `--exclude` and `--include`, in the order in which they stand on the command line: the last one
+//! that fits decides.
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use lariat_wire::protocol::tree::Rule;
@@ -17,11 +18,11 @@ impl clap::Args for Rules {
         };
         command
             .arg(glob(EXCLUDE).help(
-                "Exclude matching paths, as in a .gitignore; --delete keeps them too. A file that is a \
-                 source itself is matched by its name. Of several --exclude and --include the last \
-                 one that matches decides",
+                "Leave out what fits, as in a .gitignore; it is safe from --delete too. A file that is \
+                 a source itself goes by its own name. Of several --exclude and --include the last \
+                 one that fits decides",
             ))
-            .arg(glob(INCLUDE).help("Include matching paths, even if an earlier --exclude matches"))
+            .arg(glob(INCLUDE).help("Take what fits after all"))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -54,7 +55,7 @@ mod tests {
     use clap::{Args, FromArgMatches};
 
     #[test]
-    fn rules_keep_their_order() {
+    fn they_keep_their_order() {
         let command = Rules::augment_args(Command::new("push"));
         let line = ["push", "--exclude", "a", "--include", "b", "--exclude", "c", "--exclude=d"];
         let matches = command.try_get_matches_from(line).unwrap();

@@ -1,4 +1,4 @@
-//! Collects the events of a tree's transfer: counts, progress, and remarks for the end.
+//! What is heard of a tree while it moves: counted, shown, and kept for the end.
 
 use std::cell::{Cell, RefCell};
 
@@ -11,24 +11,24 @@ use super::files::advised;
 use super::{Bar, Listing};
 use crate::error::CliError;
 
-/// Most failures that are reported one by one, and most skipped names.
+/// Failures that are told one by one, and as many names that are passed over.
 const TOLD: usize = 1000;
 
-/// Remarks for the end.
+/// What is told at the end.
 #[derive(Default)]
 pub(crate) struct Remarks {
-    /// Failures.
+    /// What failed.
     pub(crate) missed: Vec<CliError>,
-    /// Skipped names.
+    /// What was passed over.
     pub(crate) skipped: Vec<String>,
-    /// The number of further failures.
+    /// Failures beyond those that are told.
     pub(crate) more: usize,
     /// Whether a dropped ACL was reported.
     told_acl: bool,
 }
 
 impl Remarks {
-    /// Reports, once, that an ACL is not copied. The path is empty for the source itself.
+    /// An ACL does not travel, which is told once. The path is empty for the source itself.
     pub(crate) fn acl_dropped(&mut self, what: &str, path: &[u8]) {
         if !std::mem::replace(&mut self.told_acl, true) {
             let which = if path.is_empty() { "it".to_owned() } else { escape(path) };
@@ -37,15 +37,15 @@ impl Remarks {
     }
 }
 
-/// A tree's progress.
+/// A tree's bar.
 pub(crate) struct TreeBar<'a> {
     bar: &'a Bar,
-    /// The operation, as the prefix of errors.
+    /// What is being done, as errors begin.
     what: &'a str,
     listing: &'a Listing,
-    /// Whether to reset the bar before it shows this attempt.
+    /// Whether the bar is to be reset before it shows this attempt.
     fresh: Cell<bool>,
-    /// Failures that the host reported in an earlier attempt.
+    /// Failures that the host told in an earlier attempt.
     there: Vec<Failure>,
     remarks: RefCell<Remarks>,
 }
@@ -56,7 +56,7 @@ impl<'a> TreeBar<'a> {
         Self { bar, what, listing, fresh, there: Vec::new(), remarks: RefCell::default() }
     }
 
-    /// Skips failures that the host reported in an earlier attempt.
+    /// Knows which failures were told by the host, in an earlier attempt.
     pub(crate) fn knowing(self, there: &[Failure]) -> Self {
         Self { there: there.to_vec(), ..self }
     }
@@ -68,7 +68,7 @@ impl<'a> TreeBar<'a> {
         self.bar
     }
 
-    /// The remarks for the end.
+    /// What is to be told at the end.
     pub(crate) fn into_remarks(self) -> Remarks {
         self.remarks.into_inner()
     }

@@ -1,4 +1,5 @@
-//! The work of `push` and `pull` on a host.
+//! What a verb moves to or from a host, as the work on it: the files, how many of them there were, and how it
+//! is told.
 
 use std::time::Duration;
 
@@ -9,12 +10,12 @@ use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, HostContext, HostWork};
 use crate::status;
 
-/// The files that a verb transfers.
+/// Files to move to or from any of the hosts.
 pub(crate) trait TransferJob: Send + Sync + 'static {
-    /// The transfer options.
+    /// How they are moved.
     fn options(&self) -> &TransferOptions;
 
-    /// Transfers all of them to or from one host, as `user`.
+    /// Moves all of them to or from one host, as `user`.
     async fn transfer(
         &self,
         files: &mut Files<'_>,
@@ -24,10 +25,10 @@ pub(crate) trait TransferJob: Send + Sync + 'static {
     );
 }
 
-/// The work of transferring them.
+/// The work of moving them.
 pub(crate) struct TransferWork<J> {
     pub(crate) job: J,
-    /// The time limit per host.
+    /// How long it may take for a host.
     pub(crate) timeout: Option<Duration>,
     pub(crate) json: bool,
 }
@@ -82,7 +83,7 @@ impl<J: TransferJob> HostWork for TransferWork<J> {
 }
 
 impl Tally {
-    /// The result without the counts.
+    /// How it ended, without what was moved.
     pub(crate) fn into_ended(self) -> Ended {
         let status = match self.interrupted {
             Some(number) => status::signal(number),

@@ -24,7 +24,6 @@ impl Machine {
         let mut lines = vec![
             ("date", output(Command::new("date").args(["-u", "+%F %H:%M UTC"]))),
             ("cpu", format!("{cores} × {}", field("/proc/cpuinfo", "model name"))),
-            ("instructions", instructions()),
             ("memory", format!("{} GiB", (kib + (1 << 19)) >> 20)),
             (
                 "kernel",
@@ -34,7 +33,6 @@ impl Machine {
                     uname.release().to_string_lossy()
                 ),
             ),
-            ("TCP", congestion_control()),
             ("load before", load.split_whitespace().next().unwrap_or("?").to_owned()),
             ("lariat", lariat()),
         ];
@@ -58,23 +56,6 @@ fn lariat() -> String {
         "" => version,
         commit => format!("{version} ({commit})"),
     }
-}
-
-/// Which of the instructions that ciphers and hashes gain from the processor has.
-fn instructions() -> String {
-    let flags = field("/proc/cpuinfo", "flags");
-    let known = [("aes", "AES"), ("vaes", "VAES"), ("avx2", "AVX2"), ("avx512f", "AVX-512")];
-    let words = known.map(|(flag, name)| {
-        let has = flags.split_whitespace().any(|known| known == flag);
-        if has { name.to_owned() } else { format!("no {name}") }
-    });
-    words.join(", ")
-}
-
-/// The congestion control that connections have unless they ask for another one.
-fn congestion_control() -> String {
-    let name = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control");
-    format!("{} by default", name.as_deref().unwrap_or("?").trim())
 }
 
 /// The value of a file's first line that begins with this name.

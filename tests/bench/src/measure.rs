@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::Pid;
 
 use crate::process;
 use crate::sampler::Sampler;
@@ -38,8 +37,6 @@ pub(crate) struct Sample {
     pub(crate) sent: Option<u64>,
     /// Seconds until the first new byte was at the destination, where that is measured.
     pub(crate) first: Option<f64>,
-    /// System calls of client and server, where they are counted.
-    pub(crate) calls: Option<[u64; 2]>,
     /// CPU seconds of other processes during the run, and the length of that time in seconds.
     pub(crate) others: f64,
     pub(crate) window: f64,
@@ -65,8 +62,6 @@ pub(crate) struct Meter {
     pub(crate) discard: bool,
 }
 
-/// How long a run may take.
-const LONGEST: Duration = Duration::from_secs(120);
 /// How long a server may take to end its work for a client.
 const SETTLE: Duration = Duration::from_secs(3);
 /// A server whose CPU time does not change for this long has settled: more than one tick of the kernel.
@@ -100,15 +95,16 @@ impl Meter {
             let client = self.client.iter().copied().chain([Pid::from_child(&child)]);
             Sampler::start([client.collect(), server.collect()])
         });
-        let status = wait(&mut child);
+        let status = wait(&mut child)?;
         let client_waited = children_cpu();
-        let mut failed = failure(status);
+        let mut failed = (!status.success()).then_some(status);
         if let Some(server) = &mut server {
             if failed.is_some() {
                 // Otherwise it would wait for another client.
                 let _ = server.kill();
             }
-            failed = failed.or(failure(wait(server)));
+            let status = wait(server)?;
+            failed = failed.or((!status.success()).then_some(status));
         }
         let wall = began.elapsed().as_secs_f64();
         let server_waited = children_cpu() - client_waited;
@@ -117,9 +113,9 @@ impl Meter {
         let after = Usage::now(self);
         let window = window.elapsed().as_secs_f64();
 
-        if let Some(why) = failed {
+        if let Some(status) = failed {
             let said = std::fs::read_to_string(&err).unwrap_or_default();
-            return Err(format!("{why}: {}", said.trim()));
+            return Err(format!("{status}: {}", said.trim()));
         }
         let used = after.since(&before);
         let sample = Sample {
@@ -216,25 +212,6 @@ fn usage(who: UsageWho) -> f64 {
     getrusage(who).map_or(0.0, |usage| seconds(usage.user_time()) + seconds(usage.system_time()))
 }
 
-/// Waits for a child's end, and kills a child that takes too long.
 fn wait(child: &mut Child) -> Result<ExitStatus, String> {
-    let error = |e| format!("wait for a child: {e}");
-    let limit = Timespec::try_from(LONGEST).map_err(|_| "no such time".to_owned())?;
-    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty());
-    let pidfd = pidfd.map_err(|e| error(e.into()))?;
-    let is_late = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit)) == Ok(0);
-    if is_late {
-        child.kill().map_err(error)?;
-    }
-    let status = child.wait().map_err(error)?;
-    if is_late { Err(format!("it took longer than {LONGEST:?}")) } else { Ok(status) }
-}
-
-/// Why a run has failed, if it has.
-fn failure(status: Result<ExitStatus, String>) -> Option<String> {
-    match status {
-        Ok(status) if status.success() => None,
-        Ok(status) => Some(status.to_string()),
-        Err(why) => Some(why),
-    }
+    child.wait().map_err(|e| format!("wait for a child: {e}"))
 }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -43,8 +42,8 @@ impl Stage {
         // So that the fleet's files are removed with everything else.
         tempfile::env::override_temp_dir(guard.directory()).expect("nothing has used another yet");
         let tools = Tools::find();
-        let ssh = Ssh::start(&tools, &guard, "ssh", Ipv4Addr::LOCALHOST);
-        let rsync_daemon = RsyncDaemon::start(&tools, &guard, "rsyncd", Ipv4Addr::LOCALHOST);
+        let ssh = Ssh::start(&tools, &guard);
+        let rsync_daemon = RsyncDaemon::start(&tools, &guard);
         let fleet = TestFleet::new();
         fleet.enroll(HOST, "127.0.0.1:1");
         let config = fleet.bundle(HOST).join("agent.toml");

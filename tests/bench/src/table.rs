@@ -62,15 +62,6 @@ impl Row {
         Spread::of(self.samples.iter().filter_map(|sample| sample.sent).map(as_f64))
     }
 
-    /// System calls of client and server.
-    pub(crate) fn calls(&self) -> Option<[f64; 2]> {
-        let median = |end: usize| {
-            let calls = self.samples.iter().filter_map(|sample| sample.calls);
-            Spread::of(calls.map(|calls| as_f64(calls[end]))).map(|calls| calls.median)
-        };
-        Some([median(0)?, median(1)?])
-    }
-
     /// Seconds until the first new byte.
     pub(crate) fn first(&self) -> Option<Spread> {
         Spread::of(self.samples.iter().filter_map(|sample| sample.first))

@@ -61,11 +61,10 @@ fn only_the_same_key_joins_its_transfer_as_long_as_it_runs() {
         // Zeros, whose body is empty; the sum is that of a whole chunk of them.
         let zeros = lariat_engine::sum(7, &vec![0; lariat_wire::limits::CHUNK]);
         let head = lariat_wire::protocol::transfer::ChunkHead { index: 9, sum: zeros, encoding: 1 };
-        for count in 1..=2 {
+        for chunks in 1..=2 {
             // The same chunk again is taken again.
             lane.writer.bulk(Kind::Chunk, &head.encode(), &[]).await.unwrap();
-            let taken = lane.expect::<Taken>().await.unwrap();
-            assert_eq!(taken, Taken { count, last: false });
+            assert_eq!(lane.expect::<Taken>().await.unwrap(), Taken { chunks });
         }
         drop(first);
         // The lane ends with the transfer, and the session goes on.
@@ -85,7 +84,7 @@ fn a_lane_that_breaks_the_rules_ends_and_its_transfer_goes_on() {
         let (mut first, _) = agent.log_in_with(&push(&agent)).await.unwrap();
         first.expect::<Have>().await.unwrap();
         let (mut lane, _) = agent.log_in_with(&message_frame(1, &LANE).unwrap()).await.unwrap();
-        lane.send(&Taken { count: 1, last: false }).await.unwrap();
+        lane.send(&Taken { chunks: 1 }).await.unwrap();
         assert!(matches!(lane.next().await, Err(LinkError::Cut)));
         first.send(&Ping { nonce: 3 }).await.unwrap();
         let frame = first.next().await.unwrap().unwrap();

@@ -127,11 +127,6 @@ impl Faulty {
         self.shared.forsaken.store(self.accepted(), Ordering::SeqCst);
     }
 
-    /// Stalls the first connection for ever; others are served.
-    pub fn forsake_first(&self) {
-        self.shared.forsaken.store(1, Ordering::SeqCst);
-    }
-
     /// Sends one message as soon as this many more bytes have passed, counted in both directions.
     ///
     /// # Panics

@@ -58,13 +58,3 @@ pub fn random_file(path: &Path, size: u64, seed: u64) {
         left -= copy(&mut block.as_slice().take(left), &mut file).expect("the file can be written");
     }
 }
-
-/// Replaces a text in a file.
-///
-/// # Panics
-/// If the file does not have it.
-pub fn edit(path: &Path, from: &str, to: &str) {
-    let text = std::fs::read_to_string(path).expect("a text file");
-    assert!(text.contains(from), "{from} in {text}");
-    std::fs::write(path, text.replace(from, to)).expect("it can be written");
-}

@@ -134,17 +134,6 @@ impl TestFleet {
         Agent::start(self.bundle(host).join("agent.toml"), anywhere())
     }
 
-    /// Gives the key of a host these rules in place of its verbs. An agent reads them at its start and at SIGHUP.
-    ///
-    /// # Panics
-    /// If the host has no keyring with a single key.
-    pub fn set_rules(&self, host: &str, rules: &str) {
-        let path = self.bundle(host).join("keyring.toml");
-        let text = std::fs::read_to_string(&path).expect("a keyring");
-        let start = text.find("\nverbs = ").expect("the key's verbs") + 1;
-        std::fs::write(&path, format!("{}{rules}", &text[..start])).expect("it can be written");
-    }
-
     /// Changes a host's address in the inventory, for instance to that of a proxy.
     ///
     /// # Panics

@@ -1,5 +1,5 @@
 //! What end-to-end tests and the benchmark share: the real programs, a fleet for each test, an agent and a
-//! controller that break the rules, a faulty network and a real one.
+//! controller that break the rules, a faulty network.
 //!
 //! Each test has its own directory and its own ports, picked by the system, so that any number of tests can
 //! run at once. Dropping a value ends and removes what it stands for.
@@ -18,7 +18,6 @@ pub mod faulty;
 pub mod files;
 pub mod fleet;
 pub mod many_agents;
-pub mod network;
 pub mod oracle;
 pub mod output;
 pub mod rng;

@@ -1,4 +1,4 @@
-//! Removes jobs' directories whose retention time is over, and lists what all of them occupy.
+//! Which jobs' directories go because they have been kept for their time, and what all of them keep.
 
 use std::fs;
 use std::io;
@@ -9,18 +9,18 @@ use crate::jobs::name::JobName;
 use crate::jobs::record::State;
 use crate::jobs::room::Kept;
 
-/// Jobs that ended before these times are removed.
+/// Since when jobs that are over are kept.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::jobs) struct Keep {
-    /// For jobs that a controller followed, but whose result no controller fetched.
+    /// Jobs that somebody followed and nobody came back for, last heard of since.
     pub(in crate::jobs) followed_since: SystemTime,
-    /// For detached jobs.
+    /// Detached jobs last heard of since.
     pub(in crate::jobs) detached_since: SystemTime,
 }
 
 impl Directories {
-    /// Removes jobs that are not running and whose retention time is over. `forget` is called before the
-    /// removal of each job whose id must not be used again. Returns how many were removed.
+    /// Removes jobs that are not alive and have been kept for their time. `forget` is called before with each
+    /// whose id must not be given out again. Returns how many.
     pub(in crate::jobs) fn sweep(
         &self,
         keep: Keep,
@@ -37,13 +37,13 @@ impl Directories {
         Ok(removed)
     }
 
-    /// What every job occupies.
+    /// What all jobs keep.
     pub(in crate::jobs) fn kept(&self) -> io::Result<Vec<Kept>> {
         let mut all = Vec::new();
         for job in self.names()? {
             match self.kept_of(job) {
                 Ok(kept) => all.push(kept),
-                // The job was removed meanwhile.
+                // It goes while we look.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -51,8 +51,8 @@ impl Directories {
         Ok(all)
     }
 
-    /// A record is written to when the job begins and when it ends, so its modification time is the later of
-    /// the two. A job whose record is unreadable, as after a crash of the host, is kept by that time alone.
+    /// Its record is written to when the job begins and when it ends, so its time is the later of the
+    /// two. One that can't be read, as after a crash of the host, counts by its time alone.
     fn kept_of(&self, job: JobName) -> io::Result<Kept> {
         let at = fs::metadata(self.path(job).join(RECORD))?.modified()?;
         let bytes = self.size(job);
@@ -77,7 +77,7 @@ impl Directories {
     }
 }
 
-/// Counts a removal; a job that another thread removed meanwhile is not an error.
+/// One that goes while we look has been forgotten in time.
 fn gone(removed: io::Result<()>) -> io::Result<usize> {
     match removed {
         Ok(()) => Ok(1),

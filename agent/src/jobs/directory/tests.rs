@@ -39,7 +39,7 @@ fn an_id_is_given_out_once_until_it_is_forgotten() {
 }
 
 #[test]
-fn the_state_follows_from_the_record() {
+fn the_record_tells_what_became_of_it() {
     let state = tempfile::tempdir().unwrap();
     let directories = Directories::open(state.path(), BOOT).unwrap();
     let made = directories.create(JOB, &record()).unwrap();
@@ -89,7 +89,7 @@ fn an_id_whose_command_was_never_started_is_free() {
     taken(&directories);
     directories.remove(JOB).unwrap();
     drop(directories.create(JOB, &mine).unwrap());
-    // After a reboot, parts of a record may be lost.
+    // What a record of an earlier boot does not say may have been lost.
     let rebooted = Directories::open(state.path(), BootId([3; 16])).unwrap();
     assert_eq!(rebooted.find(JOB).unwrap().state, State::Dead);
     taken(&rebooted);
@@ -97,7 +97,7 @@ fn an_id_whose_command_was_never_started_is_free() {
 }
 
 #[test]
-fn unfetched_jobs_are_removed_in_time_and_running_ones_are_not() {
+fn what_nobody_came_for_is_swept_in_time_and_what_lives_is_not() {
     let state = tempfile::tempdir().unwrap();
     let directories = Directories::open(state.path(), BOOT).unwrap();
     let [alive, over, dead, torn, kept] =
@@ -114,7 +114,7 @@ fn unfetched_jobs_are_removed_in_time_and_running_ones_are_not() {
     Mark::Began.add(&died.record).unwrap();
     drop(died);
     directories.create(torn, &record()).unwrap().record.set_len(2).unwrap();
-    // The record's modification time is when the job ended, not when it began.
+    // What began long ago ended just now.
     let now = SystemTime::now();
     let hour = std::time::Duration::from_secs(3600);
     let sweep = |followed_since, detached_since| {
@@ -134,7 +134,7 @@ fn unfetched_jobs_are_removed_in_time_and_running_ones_are_not() {
 }
 
 #[test]
-fn usage_includes_jobs_in_any_state() {
+fn what_jobs_keep_is_counted_whatever_became_of_them() {
     let state = tempfile::tempdir().unwrap();
     let directories = Directories::open(state.path(), BOOT).unwrap();
     let [alive, detached, torn] = [1, 2, 3].map(|id| JobName { key: KEY, id: JobId([id; 16]) });
@@ -151,7 +151,7 @@ fn usage_includes_jobs_in_any_state() {
 }
 
 #[test]
-fn each_key_has_its_own_ids() {
+fn an_id_is_each_keys_own() {
     let state = tempfile::tempdir().unwrap();
     let directories = Directories::open(state.path(), BOOT).unwrap();
     let theirs = JobName { key: KeyId([2; 16]), ..JOB };

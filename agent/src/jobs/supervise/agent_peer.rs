@@ -1,7 +1,7 @@
-//! A supervisor's connection to an agent: which state was sent, and what is sent next.
+//! What the agent has been told, and what it is to be told next.
 //!
-//! Invariant: there is no queue. The next message is the difference between the current state and what was
-//! sent, so an agent that does not read uses no memory, and a new agent receives everything.
+//! Invariant: nothing queues. What to say follows from the difference between how things are and what
+//! was said, so an agent that does not read makes nothing grow, and a new one is told everything.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -17,7 +17,7 @@ use crate::jobs::stream::Stream;
 use crate::jobs::supervise::output::Store;
 use crate::jobs::words::{Exit, Offsets, StdinTaken};
 
-/// The current state.
+/// How things are.
 pub(super) struct View<'a> {
     pub(super) pid: Option<u32>,
     pub(super) stores: [&'a Store; 2],
@@ -25,10 +25,10 @@ pub(super) struct View<'a> {
     pub(super) exit: Option<Exit>,
 }
 
-/// The state that was sent.
+/// What was said.
 #[derive(Default)]
 struct SentState {
-    /// The agent knows the range of the job's output; the one that started the job does from the beginning.
+    /// The agent knows how the job's output stands; the one that started the job does.
     hello: bool,
     started: bool,
     moves: [u32; 2],
@@ -37,10 +37,11 @@ struct SentState {
     exit: bool,
 }
 
+/// The conversation with one agent.
 pub(super) struct AgentPeer {
     pub(super) socket: UnixStream,
     pub(super) inbox: Inbox,
-    /// Whether this agent's session follows the job: only that one acknowledges output and sends stdin.
+    /// Whether the job's controller is with this one: nobody else acknowledges and sends stdin.
     pub(super) follows: bool,
     state: SentState,
     frame: Vec<u8>,
@@ -54,13 +55,13 @@ impl AgentPeer {
         Self { socket, inbox, follows: true, state, frame: Vec::new(), sent: 0 }
     }
 
-    /// An agent that connected later. It only observes the job until it sends `Follow`.
+    /// One that came later, and only listens as long as it says nothing else.
     pub(super) fn later(socket: UnixStream) -> Self {
         let (inbox, state) = (Inbox::default(), SentState::default());
         Self { socket, inbox, follows: false, state, frame: Vec::new(), sent: 0 }
     }
 
-    /// Sends that another session follows the job now, unless the socket is full.
+    /// Says that another agent has taken its place, if it can hear that now.
     pub(super) fn replaced(mut self) {
         let Ok(frame) = channel::message(&ToAgent::Replaced(())) else { return };
         self.frame.extend_from_slice(&frame);
@@ -68,12 +69,12 @@ impl AgentPeer {
         let _ = channel::send(self.socket.as_fd(), &rest, &[], SendFlags::DONTWAIT);
     }
 
-    /// Whether a message is partly sent, so that the loop must poll for writability.
+    /// Whether a message is half sent, so that the socket must be written to.
     pub(super) fn is_waiting(&self) -> bool {
         self.sent < self.frame.len()
     }
 
-    /// Sends what has changed, as far as the socket takes it.
+    /// Says what there is to say, as far as the socket takes it.
     pub(super) fn speak(&mut self, view: &View<'_>) -> io::Result<()> {
         loop {
             let mut fd = None;
@@ -88,7 +89,7 @@ impl AgentPeer {
                 Ok(sent) => self.sent += sent,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if fd.is_some() {
-                        // The descriptor is attached to the first byte, which was not sent.
+                        // The descriptor belongs to the first byte, which did not leave.
                         self.state.moves = [0; 2];
                         self.frame.clear();
                         self.sent = 0;
@@ -141,7 +142,7 @@ impl SentState {
         None
     }
 
-    /// Credit is returned in quarters, because each message wakes every process on its way to the controller.
+    /// Credit goes back in quarters: each time costs a turn of every process between here and stdin.
     fn is_worth_telling(&self, view: &View<'_>) -> bool {
         let news = view.taken.upto.saturating_sub(self.taken.upto);
         view.taken.closed != self.taken.closed || news >= STDIN_CREDIT / 4
@@ -154,7 +155,7 @@ mod tests {
     use crate::jobs::words::End;
 
     #[test]
-    fn each_state_is_sent_once_and_the_exit_last() {
+    fn each_thing_is_said_once_and_the_exit_last() {
         let stores = Stream::ALL.map(|stream| Store::Tail(Spool::new(stream)));
         let mut view = View {
             pid: Some(7),

@@ -1,12 +1,12 @@
-//! File access with the rights of the command's user, in a process that keeps its own identity.
+//! Looking at files as the command's user sees them, in a process that stays what it is.
 
 use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups, setegid, seteuid, setgroups};
 
 use crate::user::Credentials;
 
-/// Runs `work` with the rights of `user`, if there is one, and then restores the process's own.
+/// Does something with another user's rights, if one is given, and then takes the own ones back.
 ///
-/// After an error `work` was not run, or the process's own rights were not restored: the caller must exit.
+/// An error means that nothing was done, or that the own rights did not come back: give up.
 pub(super) fn as_user<T>(user: Option<&Credentials>, work: impl FnOnce() -> T) -> nix::Result<T> {
     let Some(user) = user else { return Ok(work()) };
     let (own_groups, own_group, own_user) = (getgroups()?, getegid(), geteuid());

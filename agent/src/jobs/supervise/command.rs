@@ -1,7 +1,7 @@
-//! Starts the command: its environment, its directory, its program, its three streams.
+//! Starting the command: its environment, its directory, its program, its three streams.
 //!
-//! Invariant: the command inherits what is named here and nothing else: no variable, no descriptor, no blocked
-//! or ignored signal.
+//! Invariant: the command gets what is named here and nothing of ours: no variable, no descriptor, no
+//! blocked or ignored signal.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -28,16 +28,16 @@ use crate::jobs::words::{Command, During, End, NotStarted, Streams};
 /// The shell that runs command lines.
 const SHELL: &str = "/bin/sh";
 
-/// The working directory of a user without a home.
+/// Where a command runs whose user has no home.
 const NO_HOME: &str = "/";
 
-/// A running command.
+/// A command that runs.
 pub(super) struct Running {
-    /// Its process id, which is also its process group's.
+    /// Its process, which leads a group of its own.
     pub(super) pid: u32,
-    /// The supervisor's end of its stdin, if it has one.
+    /// Our end of its stdin, if it has one.
     pub(super) stdin: Option<OwnedFd>,
-    /// The supervisor's ends of its stdout and stderr; a terminal is the first, without a second.
+    /// Our ends of its stdout and stderr; of a terminal the one that there is.
     pub(super) outputs: [Option<OwnedFd>; 2],
 }
 
@@ -46,24 +46,24 @@ pub(super) struct Running {
 pub(super) enum Failed {
     /// The program can't be run.
     NotRun(End),
-    /// An earlier step failed.
+    /// Something else failed before it came to that.
     NotStarted(NotStarted),
 }
 
 impl Failed {
-    /// A system call failed.
+    /// The system would not.
     pub(super) fn io(error: &io::Error) -> Self {
         Self::NotStarted(NotStarted::new(During::Start, None, error))
     }
 }
 
-/// Starts the command, in this control group if there is one. Changes this process's working directory to the
-/// command's.
+/// Starts the command, in this control group if there is one. The working directory of this process is its
+/// directory afterwards.
 pub(super) fn start(begin: &Begin, group: Option<&mut OwnGroup>) -> Result<Running, Failed> {
     let failed = |error: io::Error| Failed::io(&error);
     let user = begin.become_user.as_ref();
     let script = script(begin).map_err(failed)?;
-    // The user's own rights decide which directory and program the command can use.
+    // A directory or a program that the user can't get at is not got at for the user.
     let prepared = as_user(user, || {
         enter(begin).map_err(Failed::NotStarted)?;
         prepare(begin, script.as_ref())
@@ -84,7 +84,7 @@ pub(super) fn start(begin: &Begin, group: Option<&mut OwnGroup>) -> Result<Runni
     Ok(Running { pid, stdin, outputs })
 }
 
-/// Connects the command to pipes, in a new process group, which one system call can signal.
+/// Gives the command three streams, in a process group of its own that can be signalled at one stroke.
 fn pipes(command: &mut process::Command, with_stdin: bool) -> io::Result<Ends> {
     let (stdout, stdout_write) = io::pipe()?;
     let (stderr, stderr_write) = io::pipe()?;
@@ -104,7 +104,7 @@ fn not_run(error: &io::Error) -> Failed {
     Failed::NotRun(End::NotRun(error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error())))
 }
 
-/// Changes to the working directory, which is relative to the home and defaults to it.
+/// Enters the working directory: relative to the home, which is also the default.
 fn enter(begin: &Begin) -> Result<(), NotStarted> {
     let home = Path::new(OsStr::from_bytes(&begin.home));
     match &begin.run.cwd {
@@ -126,8 +126,8 @@ fn enter(begin: &Begin) -> Result<(), NotStarted> {
     }
 }
 
-/// A script as a file in memory, if the command is one. The command inherits its descriptor, so the interpreter
-/// can read it as any user.
+/// The script, if it is one, as a file in memory. The command inherits its descriptor: that is the
+/// only place where the script's reader finds it, whoever it runs as.
 fn script(begin: &Begin) -> io::Result<Option<File>> {
     let Command::Script { body, .. } = &begin.run.command else { return Ok(None) };
     let mut file = File::from(rustix::fs::memfd_create(c"script", MemfdFlags::empty())?);
@@ -137,7 +137,7 @@ fn script(begin: &Begin) -> io::Result<Option<File>> {
 
 fn prepare(begin: &Begin, script: Option<&File>) -> Result<Program, Failed> {
     let (program, arguments): (Vec<u8>, Vec<Vec<u8>>) = match &begin.run.command {
-        // `--`: a command line that begins with a dash is not an option.
+        // A line that begins with a dash is no option.
         Command::Shell(line) => {
             (SHELL.into(), vec![b"sh".into(), b"-c".into(), b"--".into(), line.clone()])
         }
@@ -152,7 +152,7 @@ fn prepare(begin: &Begin, script: Option<&File>) -> Result<Program, Failed> {
         Command::Login => {
             let shell = variable(begin, b"SHELL");
             let name = shell.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-            // The leading dash makes a shell a login shell.
+            // The dash is how a shell is told that somebody logs in.
             (shell.to_vec(), vec![[b"-", name].concat()])
         }
     };
@@ -160,31 +160,27 @@ fn prepare(begin: &Begin, script: Option<&File>) -> Result<Program, Failed> {
     if program.is_empty() {
         return Err(not_run(Errno::NOENT));
     }
-    let path = match &begin.program {
-        Some(path) => PathBuf::from(OsStr::from_bytes(path)),
-        None => find(&program, variable(begin, b"PATH")).map_err(not_run)?,
-    };
+    let path = find(&program, variable(begin, b"PATH")).map_err(not_run)?;
     let term = match &begin.run.streams {
         Streams::Terminal { term, .. } => Some((b"TERM".to_vec(), term.clone())),
         Streams::Followed { .. } | Streams::Detached => None,
     };
-    // Of variables with the same name the last one counts.
+    // Of two variables of one name the later one counts.
     let all = begin.env.iter().chain(&term).chain(&begin.run.env);
     let variables: BTreeMap<_, _> = all.map(|(name, value)| (name, value)).collect();
     let variables = variables.into_iter().map(|(name, value)| [name, &b"="[..], value].concat());
     let program = Program::new(path.into_os_string().into_vec(), arguments, variables);
-    // The request was checked for NUL bytes; the host's user database was not.
+    // The request was checked for NUL bytes; what the host says of its user was not.
     program.map_err(|_| not_run(Errno::INVAL))
 }
 
-/// A variable of the command's environment.
+/// A variable as the command will have it.
 fn variable<'a>(begin: &'a Begin, wanted: &[u8]) -> &'a [u8] {
     let mut all = begin.run.env.iter().rev().chain(begin.env.iter().rev());
     all.find(|(name, _)| name == wanted).map_or(&[], |(_, value)| value)
 }
 
-/// Finds a program as `execvp` does, except that a file which the system can't execute is not passed to a
-/// shell.
+/// Finds a program as `execvp` does, but for its habit of giving what is no program to a shell.
 fn find(program: &[u8], path: &[u8]) -> Result<PathBuf, Errno> {
     if program.contains(&b'/') {
         return Ok(PathBuf::from(OsStr::from_bytes(program)));

@@ -1,68 +1,68 @@
-//! Decides when a job is ended, when its output is no longer read, and when its supervisor exits. No clock and
-//! no I/O.
+//! When a job is ended, when its output stops being read, and when its supervisor may leave. No clock
+//! and no I/O.
 //!
-//! - A job is ended (SIGTERM to its tree, SIGKILL [`KILL_AFTER`] later) when its time limit is over, when no
-//!   session followed it for its grace time, or when the supervisor is told to stop.
-//! - Once the command was reaped, its output is still read while something arrives: until both pipes are
-//!   closed, nothing arrived for [`DRAIN_QUIET`], or [`DRAIN_MAX`] has passed. What the command itself had
-//!   written is always read. A process that it left running continues without the supervisor.
-//! - The supervisor exits once everything was delivered, or no session followed the job within the grace time,
-//!   but never before a tree that is being ended is gone. A detached job has no grace time: its supervisor
-//!   exits as soon as the job is over. A supervisor that was told to stop, as at shutdown, only waits for a
-//!   connected session, and no longer than [`STOP_WAIT`].
+//! - A job is ended (SIGTERM to its tree, SIGKILL [`KILL_AFTER`] later) when its time is over, when no
+//!   agent was there for its grace time, or when the supervisor itself is told to stop.
+//! - Once the command was reaped, its output goes on counting while something comes: until both
+//!   pipes are closed, nothing came for [`DRAIN_QUIET`], or [`DRAIN_MAX`] has passed. What the command
+//!   itself had written is read in any case. A process that it left behind goes on without us.
+//! - The supervisor leaves once everything was delivered, or nobody came for it within the grace time,
+//!   but never before a tree that is being ended is gone. A detached job has no grace time: nobody need
+//!   come, and it leaves as soon as all is over. One that was told to stop, as when the host goes down, waits
+//!   for nobody but an agent that is there, and for that no longer than [`STOP_WAIT`].
 //!
-//! Invariant: a change that [`Lifecycle::step`] has not seen makes the deadline now. So a change after the
-//! step, with a deadline that has already passed, can't be missed by sleeping.
+//! Invariant: what [`Lifecycle::step`] has not looked at is due now. A change that came after it, with a time that
+//! has passed already, can't be slept over.
 
 use crate::jobs::words::End;
 use std::time::{Duration, Instant};
 
-/// Time from SIGTERM to SIGKILL.
+/// From SIGTERM to SIGKILL.
 pub(super) const KILL_AFTER: Duration = Duration::from_secs(5);
 
-/// After SIGKILL, how often the tree is searched for processes that were forked meanwhile.
+/// After SIGKILL, how often the tree is looked through for processes that were born meanwhile.
 pub(super) const KILL_AGAIN: Duration = Duration::from_millis(50);
 
 /// Longest time that output is read after the command's end.
 pub(super) const DRAIN_MAX: Duration = Duration::from_secs(2);
 
-/// Silence after the command's end that stops reading: long enough for a `tee` behind it to finish.
+/// Silence after the command's end that ends the reading: long enough for a `tee` behind it to finish.
 pub(super) const DRAIN_QUIET: Duration = Duration::from_millis(300);
 
-/// How long a supervisor that was told to stop waits, once the job is over, for its agent to deliver the exit.
+/// How long a supervisor that was told to stop waits, once all is over, for its agent to have passed it on.
 pub(super) const STOP_WAIT: Duration = Duration::from_secs(1);
 
-/// The next action.
+/// What is to be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     /// SIGTERM to the whole tree.
     Terminate,
     /// SIGKILL to the whole tree.
     Kill,
-    /// The supervisor exits.
+    /// The supervisor's work is over.
     Leave,
 }
 
-/// A job's lifecycle.
+/// A job's life.
 pub(super) struct Lifecycle {
     timeout: Option<Instant>,
-    /// Why the supervisor ended the command, if it did.
+    /// Why the command was ended here, if it was.
     cause: Option<End>,
     grace: Option<Duration>,
     away: Option<Instant>,
     ending: Ending,
     end: Option<(Instant, End)>,
     last_output: Option<Instant>,
-    /// When its output was read completely.
+    /// When its output was read to its end.
     drained: Option<Instant>,
     released: bool,
     /// The supervisor was told to stop.
     stopped: bool,
-    /// State changed since the last [`Lifecycle::step`].
+    /// Something has changed that [`Lifecycle::step`] has not looked at.
     changed: bool,
 }
 
-/// The progress of ending the tree.
+/// How far the ending of the tree is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ending {
     No,
@@ -73,7 +73,7 @@ enum Ending {
 }
 
 impl Lifecycle {
-    /// A command that was started now, with a connected session. Without a grace time it is detached.
+    /// A command that was started now, with its agent there. Without a grace time it is detached.
     pub(super) fn new(now: Instant, timeout: Option<Duration>, grace: Option<Duration>) -> Self {
         Self {
             timeout: timeout.and_then(|timeout| now.checked_add(timeout)),
@@ -90,27 +90,27 @@ impl Lifecycle {
         }
     }
 
-    /// The following session connected (`there`) or disconnected.
+    /// An agent came or went.
     pub(super) fn attended(&mut self, now: Instant, there: bool) {
         self.away = if there { None } else { self.away.or(Some(now)) };
         self.changed = true;
     }
 
-    /// Whether no session follows the job.
-    pub(super) fn is_unattended(&self) -> bool {
+    /// Whether no agent is there.
+    pub(super) fn is_alone(&self) -> bool {
         self.away.is_some()
     }
 
-    /// Ends all of the job's processes.
-    pub(super) fn end_job(&mut self) {
+    /// The job is to be ended whole.
+    pub(super) fn end_it(&mut self) {
         if self.ending == Ending::No {
             self.ending = Ending::Asked;
             self.changed = true;
         }
     }
 
-    /// The supervisor was told to stop, and ends the job. With `all`, every process of the host received
-    /// SIGTERM already, so it is not sent again.
+    /// The supervisor was told to stop, and so is to end the job. `all` processes of the host have been told
+    /// so already: they are not told twice.
     pub(super) fn stop(&mut self, now: Instant, all: bool) {
         self.stopped = true;
         self.changed = true;
@@ -121,7 +121,7 @@ impl Lifecycle {
         }
     }
 
-    /// SIGKILL was sent to the job; processes that survive get it again.
+    /// The job was sent SIGKILL and must be gone.
     pub(super) fn killed(&mut self, now: Instant) {
         if self.ending != Ending::Gone {
             self.ending = Ending::Killed { again_at: now + KILL_AGAIN };
@@ -143,20 +143,20 @@ impl Lifecycle {
         }
     }
 
-    /// Output arrived.
+    /// Output came.
     pub(super) fn output(&mut self, now: Instant) {
         if self.end.is_some() {
             self.last_output = Some(now);
         }
     }
 
-    /// No more output will be read.
+    /// Nothing more will be read of the output.
     pub(super) fn drained(&mut self, now: Instant) {
         self.changed |= self.drained.is_none();
         self.drained.get_or_insert(now);
     }
 
-    /// The controller has received everything.
+    /// The controller has everything.
     pub(super) fn release(&mut self) {
         self.released = self.drained.is_some() && self.end.is_some();
         self.changed = true;
@@ -172,17 +172,17 @@ impl Lifecycle {
         self.end.is_some()
     }
 
-    /// Whether only what the command itself had written is still read.
+    /// Whether nothing more than what the command itself had written is to be read.
     pub(super) fn drain_is_over(&self, now: Instant) -> bool {
         self.drain_until().is_some_and(|until| until <= now)
     }
 
-    /// Whether the command is over and its tree is not being ended: remaining processes may continue.
-    pub(super) fn is_settled(&self) -> bool {
+    /// Whether the command is over, and what is left of it was left behind on purpose.
+    pub(super) fn is_whole(&self) -> bool {
         self.end.is_some() && matches!(self.ending, Ending::No | Ending::Gone)
     }
 
-    /// Whether no session followed the job within its grace time.
+    /// Whether nobody came for the job within its grace time.
     pub(super) fn grace_expired(&self, now: Instant) -> bool {
         self.grace_until().is_some_and(|until| until <= now)
     }
@@ -192,7 +192,7 @@ impl Lifecycle {
         self.stopped
     }
 
-    /// Whether the controller has received everything.
+    /// Whether the controller has everything.
     pub(super) fn is_released(&self) -> bool {
         self.released
     }
@@ -207,13 +207,13 @@ impl Lifecycle {
         self.away.and_then(|away| away.checked_add(self.grace?))
     }
 
-    /// When a supervisor that was told to stop exits, delivered or not.
+    /// When one that was told to stop leaves, whether its agent has passed everything on or not.
     fn stop_until(&self) -> Option<Instant> {
         let drained = self.drained.filter(|_| self.stopped)?;
-        Some(if self.is_unattended() { drained } else { drained + STOP_WAIT })
+        Some(if self.is_alone() { drained } else { drained + STOP_WAIT })
     }
 
-    /// Returns the next action, or `None` if nothing is due.
+    /// The next thing to do, until there is none.
     pub(super) fn step(&mut self, now: Instant) -> Option<Action> {
         self.changed = false;
         let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
@@ -240,11 +240,11 @@ impl Lifecycle {
         }
         let done = self.released || self.grace.is_none() || self.grace_expired(now);
         let done = done || passed(self.stop_until());
-        (self.over().is_some() && self.is_settled() && done).then_some(Action::Leave)
+        (self.over().is_some() && self.is_whole() && done).then_some(Action::Leave)
     }
 
-    /// When to call [`Lifecycle::step`] and the other queries again if nothing happens before. `now` is the
-    /// time of the last calls.
+    /// When [`Lifecycle::step`] and the others may have a new answer if nothing happens before. `now` is when they
+    /// were asked last.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         if self.changed {
             return Some(now);

@@ -1,9 +1,9 @@
-//! Keeps reading output after a job is over, while a process that the command left running holds its pipes:
-//! otherwise a broken pipe would end that process.
+//! What remains of a supervisor whose job is over while somebody whom the command left behind still holds
+//! its output: it reads on, so that whoever writes there is not ended by a broken pipe.
 //!
-//! The output is discarded, or logged for a detached job. The supervisor accepts no more agents and the job's
-//! record is unlocked: for everybody else the job is over. It exits when the last process closes the pipes, or
-//! on a signal.
+//! What comes is thrown away, or kept for a detached job. No agent comes here any more, and the job's record
+//! is unlocked: to everybody else the job is over. It ends with the last of those who hold the pipes, or when
+//! it is told to.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -15,7 +15,7 @@ use rustix::process::{WaitOptions, wait};
 use super::output::Leftover;
 use crate::jobs::spool::Filled;
 
-/// Reads until no process can write any more.
+/// Reads until nobody can write any more.
 pub(super) fn linger(mut leftovers: Vec<Leftover>, directory: &OwnedFd, signals: &SignalFd) {
     while !leftovers.is_empty() {
         let mut fds: Vec<PollFd<'_>> =
@@ -37,7 +37,7 @@ pub(super) fn linger(mut leftovers: Vec<Leftover>, directory: &OwnedFd, signals:
     }
 }
 
-/// Reaps orphans of the command. Returns whether a signal asks this process to exit.
+/// Waits for children that have ended, whom the command left to us. Whether a signal says to end.
 fn is_told_to_end(signals: &SignalFd) -> bool {
     while let Ok(Some(info)) = signals.read_signal() {
         if i32::try_from(info.ssi_signo) != Ok(nix::libc::SIGCHLD) {
@@ -62,10 +62,10 @@ mod tests {
     use crate::jobs::words::Streams;
 
     #[test]
-    fn leftover_processes_keep_writing_and_a_detached_job_logs_it() {
+    fn what_is_left_behind_writes_on_and_a_detached_job_keeps_it() {
         let dir = tempfile::tempdir().unwrap();
         let directory: OwnedFd = fs::File::open(dir.path()).unwrap().into();
-        // No signals: the test must not catch those of its own process.
+        // No signal: those of the test's own process are none of its business.
         let signals = SignalFd::with_flags(&SigSet::empty(), SfdFlags::SFD_NONBLOCK).unwrap();
         let pipes = Stream::ALL.map(|stream| (stream, io::pipe().unwrap()));
         let mut writers = Vec::new();

@@ -1,12 +1,12 @@
-//! The supervisor: the small process that each job runs under.
+//! The supervisor: the small process that a job runs under.
 //!
-//! The agent runs its own binary with [`SUBCOMMAND`] and a socket as stdin; that process forks every supervisor
-//! ([`zygote`]), each with its own socket. A supervisor starts the command, owns its pipes, the unacknowledged
-//! tail of its output, its exit and its timers, and outlives the agent. It has no runtime, no thread and no
-//! log: one `poll` loop.
+//! The agent runs its own binary again with [`SUBCOMMAND`], its stdin a socket to that agent; from that
+//! process every supervisor is forked ([`zygote`]), with a socket of its own. It starts the command,
+//! holds its pipes, the unacknowledged tail of its output, its exit and its timers, and outlives the
+//! agent. There is no runtime, no thread and no logging: one `poll` loop.
 //!
-//! Invariant: whatever the agent does, the command runs once, and its output and exit are kept until they were
-//! acknowledged or the grace time is over.
+//! Invariant: whatever the agent does, the command runs once, and its output and exit stay until they
+//! were acknowledged or the grace time is over.
 
 mod agent_peer;
 mod as_user;

@@ -1,5 +1,5 @@
-//! One of the command's output streams, from its pipe to its storage: the unacknowledged tail for a controller,
-//! or the log of a detached job.
+//! One of the command's output streams, from its pipe to where it is kept: the tail that its controller
+//! has not acknowledged, or the log of a detached job.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,37 +12,37 @@ use crate::jobs::spool::{Filled, Spool};
 use crate::jobs::stream::Stream;
 use crate::jobs::words::Streams;
 
-/// How long a tail is full before it moves to disk: longer than the pauses of a reader that keeps up, not much
-/// longer than the round trip of an acknowledgement.
+/// How long a tail is full before it moves to disk: longer than a reader takes that keeps up, not much
+/// longer than a distant one's acknowledgement.
 const GROW_AFTER: Duration = Duration::from_millis(20);
 
-/// Bytes of discarded output that are read at once.
+/// Bytes that nobody wants, read at once.
 const UNWANTED: usize = 16 * 1024;
 
-/// One output stream: the command's pipe and the storage.
+/// One output stream: the command's pipe and what came.
 pub(super) struct Output {
     pub(super) pipe: Option<OwnedFd>,
     pub(super) store: Store,
-    /// The offset at which the stream was closed. Later bytes are from processes that the command left running.
+    /// Where it ended. What comes behind is of somebody whom the command left behind.
     closed_at: Option<u64>,
     /// What the command itself had written when it ended reaches this far.
-    own_end: u64,
-    /// Since when the storage is full.
+    owed: u64,
+    /// Since when there is no room.
     full_since: Option<Instant>,
-    /// The source is a terminal instead of a pipe.
+    /// It is no pipe.
     is_terminal: bool,
 }
 
 /// Where a stream's bytes are kept.
 pub(super) enum Store {
-    /// The tail that is not acknowledged.
+    /// Until they are acknowledged.
     Tail(Spool),
-    /// The log of a detached job.
+    /// For later.
     Log(Log),
 }
 
 impl Store {
-    /// Offset behind the last byte that was read.
+    /// Offset behind the last byte that came.
     pub(super) fn end(&self) -> u64 {
         match self {
             Self::Tail(spool) => spool.end(),
@@ -50,7 +50,7 @@ impl Store {
         }
     }
 
-    /// The tail, unless the job is detached.
+    /// The tail, if it is one.
     pub(super) fn tail(&self) -> Option<&Spool> {
         match self {
             Self::Tail(spool) => Some(spool),
@@ -58,7 +58,7 @@ impl Store {
         }
     }
 
-    /// Drops everything before `upto`. `false` if that was never read, or is a log.
+    /// Everything before `upto` may be forgotten. `false` when it never came, or is not to be forgotten.
     pub(super) fn ack(&mut self, upto: u64) -> bool {
         match self {
             Self::Tail(spool) => spool.ack(upto),
@@ -80,29 +80,29 @@ impl Output {
             Streams::Detached => Store::Log(Log::new(stream, limit)),
         };
         let is_terminal = matches!(streams, Streams::Terminal { .. });
-        Self { pipe: None, store, closed_at: None, own_end: 0, full_since: None, is_terminal }
+        Self { pipe: None, store, closed_at: None, owed: 0, full_since: None, is_terminal }
     }
 
-    /// Offset behind the last byte that counts, or that was read so far.
+    /// Offset behind the last byte that counts, or that has come so far.
     pub(super) fn end(&self) -> u64 {
         self.closed_at.unwrap_or_else(|| self.store.end())
     }
 
-    /// Ends the stream here. A pipe is still read while a process holds it.
+    /// Nothing that comes from here on counts. A pipe is still read, as long as somebody holds it.
     pub(super) fn close(&mut self) {
         if self.closed_at.is_none() {
             self.closed_at = Some(self.store.end());
-            // The command led the terminal's session, which ended with it.
+            // The command led its session: the terminal is nobody's any more.
             self.pipe.take_if(|_| self.is_terminal);
         }
     }
 
-    /// Whether no more bytes count.
+    /// Whether nothing more will come that counts.
     pub(super) fn is_closed(&self) -> bool {
         self.pipe.is_none() || self.closed_at.is_some()
     }
 
-    /// The pipe that must still be read when the job is over.
+    /// What is left of it when the job is over.
     pub(super) fn leftover(self) -> Option<Leftover> {
         let log = match self.store {
             Store::Log(log) => Some(log),
@@ -117,13 +117,13 @@ impl Output {
         self.full_since.filter(|_| grows).map(|since| since + GROW_AFTER)
     }
 
-    /// Updates since when the storage is full.
+    /// Looks whether it has room now.
     pub(super) fn look(&mut self, now: Instant) {
         let full = !self.is_closed() && !self.store.has_room();
         self.full_since = if full { self.full_since.or(Some(now)) } else { None };
     }
 
-    /// The pipe, if its bytes can be stored or discarded now.
+    /// The pipe, if something can be done with what comes.
     pub(super) fn readable(&self, now: Instant) -> Option<BorrowedFd<'_>> {
         let worth = self.is_closed()
             || self.store.has_room()
@@ -131,7 +131,7 @@ impl Output {
         self.pipe.as_ref().filter(|_| worth).map(AsFd::as_fd)
     }
 
-    /// Reads from the pipe, and closes it at its end or if its bytes can't be stored.
+    /// Takes what the pipe has. One that is at its end, or whose bytes can't be kept, is closed.
     pub(super) fn read(&mut self, directory: BorrowedFd<'_>) -> io::Result<Filled> {
         let Some(pipe) = &self.pipe else { return Ok(Filled::End) };
         let filled = match &mut self.store {
@@ -148,35 +148,35 @@ impl Output {
         filled
     }
 
-    /// Stores unacknowledged output in the job's directory, as a log.
+    /// Leaves what nobody has acknowledged in the job's directory, as a log has it.
     pub(super) fn keep_unread(&self, directory: BorrowedFd<'_>) {
         if let Store::Tail(spool) = &self.store {
-            // If the disk is full the output is lost, but the exit is not.
+            // Output is lost where it can't be kept; that the command has ended is not.
             let _ = spool.keep(directory);
         }
     }
 
-    /// The command ended: determines how much of the pipe it had written.
+    /// The command has written its last.
     pub(super) fn command_ended(&mut self) {
         let waiting = self.pipe.as_ref().map(rustix::io::ioctl_fionread);
-        self.own_end = self.store.end() + waiting.and_then(Result::ok).unwrap_or(0);
+        self.owed = self.store.end() + waiting.and_then(Result::ok).unwrap_or(0);
     }
 
     /// Whether everything that the command itself wrote was read.
-    pub(super) fn has_own_output(&self) -> bool {
-        self.store.end() >= self.own_end
+    pub(super) fn has_what_is_owed(&self) -> bool {
+        self.store.end() >= self.owed
     }
 }
 
-/// The pipe of a job that is over, and the log for its bytes.
+/// A pipe of a job that is over, and what is done with what comes.
 pub(super) struct Leftover {
     pub(super) pipe: OwnedFd,
-    /// Only for a detached job.
+    /// A detached job's.
     log: Option<Log>,
 }
 
 impl Leftover {
-    /// Reads from the pipe.
+    /// Takes what the pipe has.
     pub(super) fn read(&mut self, directory: BorrowedFd<'_>) -> io::Result<Filled> {
         match &mut self.log {
             Some(log) => log.fill(self.pipe.as_fd(), directory),

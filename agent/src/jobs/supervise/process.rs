@@ -1,4 +1,4 @@
-//! The entry points of a supervisor and of the zygote.
+//! The supervisor's process, and the one that supervisors are forked from.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -17,26 +17,26 @@ use super::command::{self, Failed};
 use super::event_loop::EventLoop;
 use super::roster::Reporter;
 use super::signals;
-use super::zygote::{self, Inherited};
+use super::zygote::{self, Born};
 use crate::jobs::cgroup::{GroupName, Groups};
 use crate::jobs::channel::{Begin, ChannelError, ToSupervisor};
 use crate::jobs::inbox::Inbox;
 use crate::jobs::raw;
 use crate::jobs::record::Mark;
 
-/// The hidden subcommand of `lariatd` that runs this.
+/// The hidden subcommand of `lariatd` that is this.
 pub const SUBCOMMAND: &str = "supervise";
 
-/// The argument after it if the process has its control group to itself.
+/// What follows it where the process's control group is its own alone.
 pub(in crate::jobs) const ASIDE: &str = "aside";
 
-/// Forks supervisors, and runs each to its end. Must be called before this process opens files or starts
-/// threads.
+/// Forks supervisors, and runs each from its beginning to its end. Call it before anything else is opened
+/// or started.
 pub fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Only a person who runs this by hand sees it: the agent connects stderr to /dev/null.
+            // Only a person who typed this by hand sees it: the agent gives us /dev/null.
             #[expect(clippy::print_stderr, reason = "there is no log here")]
             {
                 eprintln!("lariatd {SUBCOMMAND} is started by the agent itself: {error}");
@@ -50,7 +50,7 @@ fn run() -> Result<(), ChannelError> {
     prepare()?;
     let groups = Groups::find();
     if std::env::args_os().nth(2).is_some_and(|argument| argument == ASIDE) {
-        // Without limits the commands still run.
+        // Without limits commands run all the same.
         let _ = groups.as_ref().map(Groups::step_aside);
     }
     let agent = UnixStream::from(take_stdin()?);
@@ -60,13 +60,13 @@ fn run() -> Result<(), ChannelError> {
     }
 }
 
-fn supervise(born: Inherited, groups: Option<&Groups>) -> Result<(), ChannelError> {
-    let Inherited { agent: socket, reports } = born;
+fn supervise(born: Born, groups: Option<&Groups>) -> Result<(), ChannelError> {
+    let Born { agent: socket, reports } = born;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(io::Error::from)?;
     let _ = rustix::process::setsid();
-    set_process_name(c"lariat-job");
-    // Everything that can be done before the request arrives, while no client waits.
+    call_it(c"lariat-job");
+    // Whatever can be done before there is a job: nobody waits for it.
     let name = GroupName::generate().map_err(io::Error::other)?;
     let mut reporter = Reporter::new(reports, name);
     let mut group = groups.and_then(|groups| groups.make(name));
@@ -82,10 +82,10 @@ fn supervise(born: Inherited, groups: Option<&Groups>) -> Result<(), ChannelErro
     if let Ok(running) = &started {
         reporter.started(running.pid);
     }
-    // The command inherits this thread's signal mask, so it is changed only now.
+    // The command inherits this thread's signal mask, so ours is set only now.
     let signals =
         signals::watch(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
-    // The supervisor must not keep the command's directory busy.
+    // The command's directory must not be held busy by us.
     let _ = std::env::set_current_dir("/");
     let agent = AgentPeer::first(socket, inbox);
     let watch = EventLoop::new(&begin, directory, record, signals, agent, (group, reporter));
@@ -98,8 +98,9 @@ fn supervise(born: Inherited, groups: Option<&Groups>) -> Result<(), ChannelErro
     Ok(())
 }
 
-/// Gives this process, and so its supervisors and their commands, the environment of a new login, however the
-/// agent was started. Steps that fail lack a privilege; commands can still run.
+/// Makes this process, and so its supervisors and their commands, what a freshly logged-in one is,
+/// wherever the agent was started from. What fails here fails for want of a privilege; commands can run
+/// all the same.
 fn prepare() -> io::Result<()> {
     raw::close_inherited();
     raw::reset_signals();
@@ -111,23 +112,24 @@ fn prepare() -> io::Result<()> {
         let _ = rustix::process::setpriority_process(None, 0);
     }
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");
-    set_process_name(c"lariat-jobs");
+    call_it(c"lariat-jobs");
     Ok(())
 }
 
-/// Sets the name in process listings, which would be `exe`, because the binary is started through a link.
-fn set_process_name(name: &CStr) {
+/// What it is called among the host's processes: started through a link to the agent's binary, it would
+/// be `exe`.
+fn call_it(name: &CStr) {
     let _ = rustix::thread::set_name(name);
 }
 
-/// Takes the socket off stdin, so that no child holds it open.
+/// Takes the socket off stdin, so that nobody else holds it open.
 fn take_stdin() -> io::Result<OwnedFd> {
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     Ok(socket)
 }
 
-/// Receives the request, the job's directory and its record.
+/// Waits for the request, the job's directory and its record.
 fn begin(socket: &UnixStream, inbox: &mut Inbox) -> Result<(Begin, OwnedFd, File), ChannelError> {
     loop {
         if let Some(frame) = inbox.frame()? {

@@ -1,10 +1,11 @@
-//! What the zygote knows of its supervisors, so that it can clean up after one that was killed: its control
-//! group, its command, and whether the command is over.
+//! What the zygote knows of the supervisors that it has forked, so that it can clear away behind one that
+//! was killed: its control group, its command, and whether the command is over.
 //!
-//! Supervisors write reports to a shared pipe. The zygote reads it only when it forks or when a supervisor has
-//! ended, so a report wakes no process; the pipe has room for more reports than there can be.
+//! Supervisors write it into one pipe that all of them share. The zygote reads it only when it forks or when
+//! a supervisor has ended, so nobody is woken for it; there are fewer reports than the pipe has room for.
 //!
-//! Invariant: a process id identifies a supervisor until that was waited for; the kernel can't reuse it before.
+//! Invariant: a process id stands for a supervisor only until that one has been waited for, and cannot be
+//! anybody else's before.
 
 use std::collections::HashMap;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -12,16 +13,16 @@ use std::os::fd::AsFd;
 
 use crate::jobs::cgroup::GroupName;
 
-/// Bytes of a report: the supervisor's process id, the command's, the group's name.
+/// Bytes of a report: the supervisor's id, the command's, the group's name.
 const REPORT: usize = 4 + 4 + 16;
 
-/// The process id when no command runs.
+/// A command's id when there is none.
 const NONE: u32 = 0;
 
-/// The process id once the command is over.
+/// A command's id once it is over.
 const OVER: u32 = u32::MAX;
 
-/// The zygote's side.
+/// Where supervisors report.
 pub(super) struct Roster {
     reports: PipeReader,
     members: HashMap<u32, Member>,
@@ -30,21 +31,21 @@ pub(super) struct Roster {
 /// A supervisor, with its job or without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Member {
-    /// The name of its job's control group, if one was created.
+    /// What its job's control group is called, if there is one.
     pub(super) group: GroupName,
-    /// The running command's process id, which is also its process group's.
+    /// The command's process, which leads a group of its own, while it runs.
     pub(super) command: Option<u32>,
-    /// The command is over: processes that it left running may continue.
+    /// The command is over: what is left of it was left behind on purpose.
     pub(super) over: bool,
 }
 
-/// A supervisor's side.
+/// A supervisor's end.
 pub(super) struct Reporter {
     pipe: PipeWriter,
     group: GroupName,
 }
 
-/// Creates both sides; each supervisor inherits the second.
+/// Both ends, of which a supervisor keeps the second.
 pub(super) fn roster() -> io::Result<(Roster, PipeWriter)> {
     let (reports, pipe) = io::pipe()?;
     rustix::io::ioctl_fionbio(reports.as_fd(), true)?;
@@ -52,16 +53,16 @@ pub(super) fn roster() -> io::Result<(Roster, PipeWriter)> {
 }
 
 impl Roster {
-    /// Reads new reports.
+    /// Takes in what was reported.
     pub(super) fn update(&mut self) {
         let mut report = [0; REPORT];
-        // A report is written atomically, because it is shorter than `PIPE_BUF`.
+        // A report is written at one stroke, and so is there whole or not at all.
         while self.reports.read_exact(&mut report).is_ok() {
             self.note(report);
         }
     }
 
-    /// Removes a supervisor that has ended, and returns what is known of it.
+    /// What is known of a supervisor that has ended; it is forgotten.
     pub(super) fn ended(&mut self, supervisor: u32) -> Option<Member> {
         self.members.remove(&supervisor)
     }
@@ -78,24 +79,24 @@ impl Roster {
 }
 
 impl Reporter {
-    /// Reports that this process is about to create this group.
+    /// Reports that this process is about to make this group.
     pub(super) fn new(pipe: PipeWriter, group: GroupName) -> Self {
         let mut reporter = Self { pipe, group };
         reporter.report(NONE);
         reporter
     }
 
-    /// Reports that the command runs.
+    /// The command runs.
     pub(super) fn started(&mut self, command: u32) {
         self.report(command);
     }
 
-    /// Reports that the command was reaped, while the rest of its tree is being ended.
+    /// The command was reaped, and what it has started is being ended.
     pub(super) fn reaped(&mut self) {
         self.report(NONE);
     }
 
-    /// Reports that the command is over.
+    /// The command is over.
     pub(super) fn over(&mut self) {
         self.report(OVER);
     }
@@ -105,7 +106,7 @@ impl Reporter {
         report[..4].copy_from_slice(&std::process::id().to_le_bytes());
         report[4..8].copy_from_slice(&command.to_le_bytes());
         report[8..].copy_from_slice(&self.group.0);
-        // Fails if the zygote was killed, which then cleans up nothing.
+        // A zygote that was killed clears nothing away.
         let _ = self.pipe.write_all(&report);
     }
 }

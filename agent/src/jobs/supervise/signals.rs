@@ -1,12 +1,12 @@
-//! Signals as a file descriptor.
+//! Signals as something to read.
 
 use std::io;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// Blocks these signals and returns a descriptor that reports them. Earlier signals are lost: the caller must
-/// check once for ended children.
+/// From here on, these signals are something to read. What came before is lost: look for ended children
+/// once.
 pub(super) fn watch(signals: &[Signal]) -> io::Result<SignalFd> {
     let mask: SigSet = signals.iter().copied().collect();
     mask.thread_block()?;

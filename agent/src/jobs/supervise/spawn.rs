@@ -1,10 +1,9 @@
-//! Starts the command's process in its job's control group, if there is one.
+//! Starting the command's process: born in its job's control group, where there is one.
 //!
-//! Forking into a group costs next to nothing; moving a process there would block every process of the host
-//! that starts or ends meanwhile.
+//! To be born in a group costs next to nothing; to move there would hold up every process of the host that starts
+//! or ends meanwhile.
 //!
-//! Invariant: the program is executed directly. `execvp` would pass a file that the system can't execute to a
-//! shell.
+//! Invariant: a program is run as it is. One that the system can't run is given to no shell, as `execvp` would.
 
 use std::ffi::{CStr, CString, NulError, OsStr};
 use std::io::{self, Read, Write};
@@ -40,12 +39,12 @@ impl Program {
         })
     }
 
-    /// The command to which streams, process group and user are added.
+    /// What its streams, its process group and its user are given to.
     pub(super) fn command(&self) -> Command {
         Command::new(OsStr::from_bytes(self.path.as_bytes()))
     }
 
-    /// Executes the program. Returns only on failure.
+    /// Becomes the program. Returns only if that fails.
     fn run(&self) -> io::Error {
         fn words(all: &[CString]) -> Vec<&CStr> {
             all.iter().map(CString::as_c_str).collect()
@@ -57,13 +56,13 @@ impl Program {
     }
 }
 
-/// Starts the program, and returns its process id.
+/// Starts the program, and gives its process id.
 pub(super) fn spawn(
     mut command: Command,
     program: Program,
     group: Option<&mut OwnGroup>,
 ) -> io::Result<u32> {
-    // `exec` closes the pipe; if it fails, its error is written to it.
+    // Closed by the program's start, and written to if there is none.
     let (mut failed, mut failure) = io::pipe()?;
     let child = match group {
         Some(group) => fork_in(group)?,
@@ -86,18 +85,18 @@ pub(super) fn spawn(
     }
 }
 
-/// How often a group is created again after another process removed it.
+/// How often a group is made again that somebody has removed.
 const TRIES: u32 = 3;
 
-/// Forks, with the child in the group if possible.
+/// Goes on in two processes, of which the child is in the group if that can be.
 fn fork_in(group: &mut OwnGroup) -> io::Result<Option<Pid>> {
     for _ in 0..TRIES {
         match raw::fork_into(group.as_fd()) {
             Err(error) if is_gone(&error) => {
-                // If this fails, the next fork fails as well.
+                // What fails here fails again when somebody is to be born in it.
                 let _ = group.renew();
             }
-            // Linux before 5.7, or a seccomp filter that does not know the call.
+            // Linux before 5.7, or a filter that does not know the call.
             Err(error) if is_unknown(&error) => return fork_and_move(group),
             forked => return forked,
         }
@@ -109,7 +108,7 @@ fn fork_and_move(group: &OwnGroup) -> io::Result<Option<Pid>> {
     let entrance = group.entrance();
     let child = raw::fork()?;
     if let (None, Ok(entrance)) = (child, &entrance) {
-        // If the move fails, the command runs in its supervisor's group.
+        // One that can't be moved runs where its supervisor is.
         let _ = rustix::io::write(entrance, b"0");
     }
     Ok(child)
@@ -132,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_calls_differ_from_failed_ones() {
+    fn what_the_system_does_not_know_is_told_from_what_it_refuses() {
         for (errno, unknown) in [
             (Errno::NOSYS, true),
             (Errno::INVAL, true),

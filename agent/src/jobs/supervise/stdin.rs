@@ -1,7 +1,7 @@
-//! The command's stdin: bytes that were received and not yet written.
+//! The command's stdin: what has come and was not taken yet.
 //!
-//! Invariant: at most [`STDIN_CREDIT`] bytes are buffered, and each is written once and in order, however often
-//! the controller sends it.
+//! Invariant: at most [`STDIN_CREDIT`] bytes are held, each is given to the command once and in order,
+//! however often the controller repeats it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,38 +11,38 @@ use crate::jobs::words::StdinTaken;
 use lariat_wire::limits::STDIN_CREDIT;
 use rustix::io::Errno;
 
-/// Size of the pipe after it was full once, in bytes: fewer wakeups for the same bytes.
+/// Size of a pipe that was full once, in bytes: fewer turns for the same bytes.
 const LARGE_PIPE: usize = 256 * 1024;
 
-/// End of file on a terminal.
+/// The end of what is typed.
 const CTRL_D: u8 = 4;
 
-/// Buffered bytes and the pipe that they are written to.
+/// What is on its way to the command.
 pub(super) struct Stdin {
     pipe: Option<OwnedFd>,
     queue: VecDeque<u8>,
     taken: u64,
     end: Option<u64>,
     closed: bool,
-    /// Whether the pipe was enlarged.
+    /// Whether the pipe was made larger.
     widened: bool,
-    /// The pipe is a terminal.
+    /// What is given is typed.
     is_terminal: bool,
 }
 
-/// The agent skipped bytes, or exceeded its credit.
+/// The other end left out bytes, or sent more than it may.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Misplaced;
 
 impl Stdin {
-    /// For a command that reads `/dev/null`.
+    /// A command that reads `/dev/null`.
     pub(super) fn none() -> Self {
         let queue = VecDeque::new();
         let (end, closed, widened) = (None, false, false);
         Self { pipe: None, queue, taken: 0, end, closed, widened, is_terminal: false }
     }
 
-    /// For a command with a pipe or a terminal, if it has one.
+    /// Feeds a pipe, or a terminal, if the command has one.
     pub(super) fn new(pipe: Option<OwnedFd>) -> io::Result<Self> {
         let mut is_terminal = false;
         if let Some(pipe) = &pipe {
@@ -57,20 +57,20 @@ impl Stdin {
         self.pipe.as_ref().map(AsFd::as_fd)
     }
 
-    /// Whether bytes wait until the command reads.
+    /// Whether something waits for the command to read.
     pub(super) fn is_waiting(&self) -> bool {
         !self.queue.is_empty()
     }
 
-    /// The state that is sent to the controller.
+    /// What the controller is told.
     pub(super) fn taken(&self) -> StdinTaken {
         StdinTaken { upto: self.taken, closed: self.closed }
     }
 
-    /// Accepts bytes at this offset. Those that were received before are skipped.
+    /// Bytes came. What was there before is passed over.
     pub(super) fn offer(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Misplaced> {
         if self.pipe.is_none() {
-            // Bytes in transit when the command closed its stdin have no reader.
+            // What was under way when the command closed its end has no reader.
             return Ok(());
         }
         let received = self.taken + self.queue.len() as u64;
@@ -87,13 +87,13 @@ impl Stdin {
         Ok(())
     }
 
-    /// Stdin ends after `len` bytes.
+    /// There is no more than `len` bytes.
     pub(super) fn finish(&mut self, len: u64) {
         self.end = Some(len);
         self.close_at_end();
     }
 
-    /// Writes as many bytes as the command's pipe takes.
+    /// Gives the command what it takes now.
     pub(super) fn pump(&mut self) {
         while !self.queue.is_empty() {
             let mut queue = std::mem::take(&mut self.queue);
@@ -110,7 +110,7 @@ impl Stdin {
         self.close_at_end();
     }
 
-    /// The command closed its stdin.
+    /// The command will read no more.
     pub(super) fn close(&mut self) {
         if self.pipe.take().is_some() {
             self.closed = true;
@@ -142,7 +142,7 @@ impl Stdin {
             return;
         }
         match &self.pipe {
-            // The terminal is still read from. A program in line mode takes this byte as the end of its input.
+            // Its other direction goes on. Who reads lines takes this for the end, as from a person.
             Some(terminal) if self.is_terminal => {
                 self.end = None;
                 let _ = rustix::io::write(terminal, &[CTRL_D]);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_stdin_is_reported_and_discards_the_rest() {
+    fn a_closed_stdin_is_told_and_swallows_the_rest() {
         let (read, mut stdin) = stdin();
         drop(read);
         stdin.offer(0, b"x").unwrap();

@@ -1,4 +1,4 @@
-//! Creates the command's controlling terminal.
+//! A command's terminal: made here, and the command's controlling one.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,10 +13,10 @@ use crate::jobs::raw;
 use crate::jobs::words::Size;
 use crate::user::Credentials;
 
-/// The supervisor's ends of a command's streams: stdin, if it has one, and outputs.
+/// Our ends of a command's streams: stdin, if it has one, and outputs.
 pub(super) type Ends = (Option<OwnedFd>, [Option<OwnedFd>; 2]);
 
-/// Connects the command's three streams to a new terminal, which its user owns.
+/// Gives the command a terminal, which is its user's, for its three streams.
 pub(super) fn connect(
     command: &mut Command,
     size: Size,
@@ -25,7 +25,7 @@ pub(super) fn connect(
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let ours = openpt(flags)?;
     unlockpt(&ours)?;
-    // By descriptor, so that it works with any mount of /dev/pts.
+    // By its descriptor, so that it does not matter which /dev/pts there is.
     let theirs = ioctl_tiocgptpeer(&ours, flags)?;
     if let Some(user) = user {
         fchown(&theirs, Some(Uid::from_raw(user.uid)), None)?;
@@ -33,7 +33,7 @@ pub(super) fn connect(
     fchmod(&theirs, Mode::RUSR | Mode::WUSR | Mode::WGRP)?;
     resize(&ours, size);
     let mut modes = tcgetattr(&theirs)?;
-    // So that a backspace removes a character instead of a byte.
+    // So that a backspace takes away a letter, and not a part of it.
     modes.input_modes |= InputModes::IUTF8;
     tcsetattr(&theirs, OptionalActions::Now, &modes)?;
     command.stdin(theirs.try_clone()?).stdout(theirs.try_clone()?).stderr(theirs);
@@ -41,9 +41,9 @@ pub(super) fn connect(
     Ok((Some(ours.try_clone()?), [Some(ours), None]))
 }
 
-/// Sets a terminal's size; the kernel sends SIGWINCH to its processes.
+/// Sets a terminal's size, which tells those who use it.
 pub(super) fn resize(terminal: &OwnedFd, Size { rows, columns }: Size) {
     let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    // If this fails, the previous size remains.
+    // A size that can't be set leaves the one that was.
     let _ = tcsetwinsize(terminal.as_fd(), size);
 }

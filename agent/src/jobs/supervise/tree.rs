@@ -1,7 +1,7 @@
-//! All processes of a job: the descendants of the supervisor, which is subreaper, so a double fork stays in its
-//! tree; and the processes of the job's control group, if it has one.
+//! All the processes of a job: whoever descends from the supervisor, which is subreaper, so that a
+//! double fork stays in its tree; and whoever is in the job's control group, if it has one.
 //!
-//! Searching `/proc` takes milliseconds; it is done only when a job is signalled or ended.
+//! Looking through `/proc` costs milliseconds; it is done only when a job is signalled or ended.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,14 +11,14 @@ use std::process;
 use crate::jobs::cgroup::Group;
 use crate::jobs::raw;
 
-/// Sent when a terminal is closed.
+/// Tells a process that its terminal is gone.
 pub(super) const SIGHUP: u8 = 1;
 /// Asks a process to end.
 pub(super) const SIGTERM: u8 = 15;
-/// Kills a process.
+/// Ends a process.
 pub(super) const SIGKILL: u8 = 9;
 
-/// A process, with its parent and its process group.
+/// What is needed to know of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     pid: i32,
@@ -26,8 +26,8 @@ struct Entry {
     group: i32,
 }
 
-/// Sends a signal to every process of the job once: to the command's process group in one system call, then to
-/// processes outside it.
+/// Sends a signal to every process of the job once: to the command's process group at one stroke, then
+/// to those that have left it.
 pub(super) fn signal(group: Option<i32>, control: Option<&Group>, number: u8) {
     if let Some(group) = group {
         let _ = raw::kill(-group, number);
@@ -41,7 +41,7 @@ pub(super) fn signal(group: Option<i32>, control: Option<&Group>, number: u8) {
         others.remove(&pid);
     });
     for pid in others {
-        // The process may have ended meanwhile.
+        // It may have ended meanwhile.
         let _ = raw::kill(pid, number);
     }
 }
@@ -50,7 +50,7 @@ fn own() -> i32 {
     i32::try_from(process::id()).unwrap_or(i32::MAX)
 }
 
-/// All descendants of `root`.
+/// Every process that `root` has started, directly or not.
 fn descendants(table: &[Entry], root: i32) -> Vec<Entry> {
     let mut found: Vec<Entry> = table.iter().copied().filter(|e| e.parent == root).collect();
     let mut next = 0;
@@ -70,7 +70,7 @@ fn table() -> Vec<Entry> {
     directory.filter_map(entry).collect()
 }
 
-/// Parses `PID (NAME) STATE PARENT GROUP ...`; a name may contain any character, including parentheses.
+/// Reads `PID (NAME) STATE PARENT GROUP ...`; a name may contain anything, parentheses too.
 fn parse(pid: i32, stat: &[u8]) -> Option<Entry> {
     let name_end = stat.iter().rposition(|&byte| byte == b')')?;
     let rest = std::str::from_utf8(stat.get(name_end + 1..)?).ok()?;
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn grandchildren_are_found_and_unrelated_processes_are_not() {
+    fn grandchildren_are_found_and_strangers_are_not() {
         let entry = |pid, parent| Entry { pid, parent, group: pid };
         let table = [entry(9, 4), entry(4, 2), entry(2, 1), entry(3, 1), entry(5, 2)];
         let mut pids: Vec<i32> = descendants(&table, 2).iter().map(|e| e.pid).collect();

@@ -1,11 +1,13 @@
-//! The process that supervisors are forked from.
+//! The process that supervisors are born from.
 //!
-//! Executing a program takes several times as long as forking a small process, and every command needs a
-//! supervisor. So the agent executes its own binary once, and that process forks on request: it receives
-//! [`ASK`] with a socket, which becomes the new supervisor's, and answers with an error number, 0 for success.
+//! To run a program takes several times as long as to fork a small process, and every command needs a
+//! supervisor. So the agent runs its own binary once, and that one forks whenever it is asked: with
+//! [`ASK`] and a socket, which becomes the new supervisor's. It answers with an error number, 0 if all
+//! is well.
 //!
-//! It also reaps its children, removes their control groups, and kills what a killed supervisor left running
-//! (see [`roster`](super::roster)). After the agent has exited it stays until its last child has ended.
+//! It waits for its children too, so that none stays a zombie, removes their control groups, and
+//! ends what a supervisor that was killed has left running ([`roster`](super::roster) says what that was).
+//! Once the agent is gone it stays for that until the last of them has ended.
 
 use std::io::{self, IoSliceMut, PipeWriter, Write};
 use std::mem::MaybeUninit;
@@ -24,32 +26,32 @@ use super::tree::SIGKILL;
 use crate::jobs::cgroup::Groups;
 use crate::jobs::raw;
 
-/// Requests a supervisor; its end of a socket comes with this byte.
+/// What asks for a supervisor; its end of a socket comes with it.
 pub(in crate::jobs) const ASK: u8 = b'+';
 
 /// Length of the answer: an error number, little-endian.
 pub(in crate::jobs) const ANSWER_LEN: usize = 4;
 
-/// Seconds until the first and between the last sweeps of control groups that could not be removed because they
-/// contain processes. The interval doubles, because a killed process may take a moment to disappear.
+/// When groups are looked through that could not be removed, because somebody was left in them: soon, for
+/// whoever was killed may take a moment to go, and then more and more seldom. In seconds.
 const SWEEP_FIRST: i64 = 1;
 const SWEEP_LAST: i64 = 600;
 
-/// What a new supervisor inherits.
-pub(super) struct Inherited {
-    /// The connection to its agent.
+/// What a new supervisor is born with.
+pub(super) struct Born {
+    /// Its agent.
     pub(super) agent: UnixStream,
-    /// The pipe for reports to the zygote.
+    /// Where it reports to the zygote.
     pub(super) reports: PipeWriter,
 }
 
-/// Forks supervisors on request. Returns `None` once the agent is gone and no child is left, and in each child
-/// its inheritance.
-pub(super) fn serve(agent: UnixStream, groups: Option<&Groups>) -> io::Result<Option<Inherited>> {
+/// Forks for the agent at the other end until that is gone and no child is left; then there is `None`.
+/// In each child it returns with what that needs.
+pub(super) fn serve(agent: UnixStream, groups: Option<&Groups>) -> io::Result<Option<Born>> {
     let ended = signals::watch(&[Signal::SIGCHLD])?;
     let (mut roster, reports) = roster::roster()?;
     let mut agent = Some(agent);
-    // An earlier agent may have left groups in the same place.
+    // An earlier agent may have left some in the same place.
     let mut left = groups.is_some_and(Groups::sweep).then_some(SWEEP_FIRST);
     loop {
         while ended.read_signal()?.is_some() {}
@@ -71,7 +73,7 @@ pub(super) fn serve(agent: UnixStream, groups: Option<&Groups>) -> io::Result<Op
         match raw::fork() {
             Ok(None) => {
                 SigSet::empty().thread_set_mask()?;
-                return Ok(Some(Inherited { agent: theirs, reports }));
+                return Ok(Some(Born { agent: theirs, reports }));
             }
             Ok(Some(_)) => answer(socket, 0),
             Err(error) => answer(socket, error.raw_os_error().unwrap_or_default()),
@@ -79,18 +81,18 @@ pub(super) fn serve(agent: UnixStream, groups: Option<&Groups>) -> io::Result<Op
     }
 }
 
-/// The event that ended the wait.
+/// What was waited for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ready {
-    /// A request arrived, or the agent is gone.
+    /// A question came, or the agent has gone.
     Asked,
     /// A child may have ended.
     Ended,
-    /// The timeout passed: remaining groups are due for a sweep.
+    /// It is time to look at what is left.
     Nothing,
 }
 
-/// Waits for a request or a child's end; if groups remain, at most `left` seconds.
+/// Waits for a question, or a child's end; if groups are left, no longer than for so many seconds.
 fn wait(agent: Option<&UnixStream>, ended: BorrowedFd<'_>, left: Option<i64>) -> io::Result<Ready> {
     let timeout = left.map(|tv_sec| Timespec { tv_sec, tv_nsec: 0 });
     let mut fds = vec![PollFd::from_borrowed_fd(ended, PollFlags::IN)];
@@ -104,7 +106,7 @@ fn wait(agent: Option<&UnixStream>, ended: BorrowedFd<'_>, left: Option<i64>) ->
     Ok(if asked { Ready::Asked } else { Ready::Ended })
 }
 
-/// Receives the socket of a request, or `None` at the end.
+/// The socket that comes with a question, or `None` at the end.
 fn question(agent: &UnixStream) -> io::Result<Option<UnixStream>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -113,7 +115,7 @@ fn question(agent: &UnixStream) -> io::Result<Option<UnixStream>> {
     let came = rustix::net::recvmsg(agent, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC);
     match came {
         Ok(came) if came.bytes == 1 && byte == [ASK] => {}
-        // The agent was killed with unread answers.
+        // An agent that was killed with answers unread.
         Ok(_) | Err(Errno::CONNRESET) => return Ok(None),
         Err(error) => return Err(error.into()),
     }
@@ -125,16 +127,16 @@ fn question(agent: &UnixStream) -> io::Result<Option<UnixStream>> {
 }
 
 fn answer(mut agent: &UnixStream, error: i32) {
-    // If the agent is gone, the next read reports it.
+    // An agent that is gone wants none; that it is gone is seen next.
     let _ = agent.write_all(&error.to_le_bytes());
 }
 
-/// Reaps children that have ended. Returns whether others are left.
+/// Waits for the children that have ended. Whether others are left.
 fn reap(roster: &mut Roster, groups: Option<&Groups>, left: &mut Option<i64>) -> bool {
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) => {
-                // Reads reports that the child sent before it ended.
+                // What it has reported last, if it has ended since.
                 roster.update();
                 let member = roster.ended(pid.as_raw_pid().unsigned_abs());
                 if member.is_some_and(|member| !clear_away(groups, member, status)) {
@@ -147,8 +149,8 @@ fn reap(roster: &mut Roster, groups: Option<&Groups>, left: &mut Option<i64>) ->
     }
 }
 
-/// Kills what a killed supervisor left running, and removes its control group unless it contains processes that
-/// the command left behind. Returns whether the group is gone.
+/// Ends what a supervisor that was killed could not end. Its control group goes, unless somebody was
+/// left behind in it on purpose; whether it has gone.
 fn clear_away(groups: Option<&Groups>, member: Member, status: WaitStatus) -> bool {
     let was_killed = status.signaled() && !member.over;
     if let Some(command) = member.command.filter(|_| was_killed) {
@@ -161,8 +163,8 @@ fn clear_away(groups: Option<&Groups>, member: Member, status: WaitStatus) -> bo
     group.remove()
 }
 
-/// Kills the process group of a command whose supervisor just died: all that can be found of it without control
-/// groups.
+/// Ends the process group of a command whose supervisor died just now: all that can be found of it where
+/// there are no control groups.
 fn end_group(command: u32) {
     if let Ok(command) = i32::try_from(command) {
         let _ = raw::kill(-command, SIGKILL);

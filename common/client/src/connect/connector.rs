@@ -1,11 +1,10 @@
-//! One attempt to connect to a host, under one deadline.
+//! One attempt to reach a host, under one deadline.
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lariat_base::secret::Secret;
-use lariat_wire::auth::proof::key_id;
 use lariat_wire::link::message_frame;
 use lariat_wire::protocol::Message;
 use tokio::time::timeout;
@@ -17,32 +16,31 @@ use super::race::{Greeted, greeted};
 use super::session::Session;
 use super::tls::Trust;
 use crate::dial::Dial;
-use crate::key_source::KeySource;
 
 /// How long an attempt may take before another one begins beside it, while the host has not answered yet.
 const SECOND_AFTER: Duration = Duration::from_secs(3);
 
-/// How long an attempt during an outage may take before another one begins beside it, so that the end of the
-/// outage is noticed within a second.
+/// How long an attempt during an outage may take before another one begins beside it: the end of the outage is to
+/// be noticed within a second.
 const AGAIN_AFTER: Duration = Duration::from_millis(700);
 
-/// Connects to the hosts of a fleet. One connector serves any number of connections.
+/// What a controller reaches hosts with. One serves any number of connections.
 pub(crate) struct Connector {
     trust: Trust,
-    keys: Arc<dyn KeySource>,
+    key: Secret,
     dial: Arc<dyn Dial>,
 }
 
 impl Connector {
-    /// Trusts the hosts of one fleet, authenticates with one of `keys`, and connects by `dial`.
-    pub(crate) fn new(trust: Trust, keys: Arc<dyn KeySource>, dial: Arc<dyn Dial>) -> Self {
-        Self { trust, keys, dial }
+    /// Trusts the hosts of one fleet, proves itself to them with `key`, and connects by `dial`.
+    pub(crate) fn new(trust: Trust, key: Secret, dial: Arc<dyn Dial>) -> Self {
+        Self { trust, key, dial }
     }
 
-    /// Connects to a host within `limit` and sends it `first` together with the login. Updates `stage` during
-    /// the attempt; `eager` begins further attempts sooner.
+    /// Reaches a host within `limit` and sends it `first` together with the login. `stage` shows meanwhile
+    /// how far the attempt has come; `eager` begins further attempts sooner.
     ///
-    /// `first` may have reached the agent even if this fails after the login was sent
+    /// `first` may have reached the agent even when this fails after the login was sent
     /// ([`ConnectError::may_have_asked`]).
     pub(crate) async fn connect<M: Message>(
         &self,
@@ -54,7 +52,7 @@ impl Connector {
     ) -> Result<Session, ConnectError> {
         stage.set(Stage::Connect);
         let every = if eager { AGAIN_AFTER } else { SECOND_AFTER };
-        let result = match timeout(limit, self.with_each_key(peer, first, every, stage)).await {
+        let result = match timeout(limit, self.attempt(peer, first, every, stage)).await {
             Ok(result) => result,
             Err(_) => Err(Cause::Timeout { stage: stage.get(), limit }),
         };
@@ -66,46 +64,17 @@ impl Connector {
         })
     }
 
-    /// Tries another key, if there is one, where the host denies one: the key may have been replaced meanwhile.
-    async fn with_each_key<M: Message>(
-        &self,
-        peer: &Peer,
-        first: &M,
-        every: Duration,
-        stage: &Cell<Stage>,
-    ) -> Result<Session, Cause> {
-        let mut key = self.keys.key(peer);
-        let mut denied = Vec::new();
-        loop {
-            let failed = match self.attempt(peer, &key, first, every, stage).await {
-                Err(Cause::Denied) => Cause::Denied,
-                result => return result,
-            };
-            denied.push(key_id(&key));
-            key = self.keys.another(peer, &denied).ok_or(failed)?;
-            stage.set(Stage::Connect);
-        }
-    }
-
     async fn attempt<M: Message>(
         &self,
         peer: &Peer,
-        key: &Secret,
         first: &M,
         every: Duration,
         stage: &Cell<Stage>,
     ) -> Result<Session, Cause> {
-        let early = M::KIND.may_precede_welcome();
-        let frame = || message_frame(1, first).map_err(|e| Cause::from_link(e, Stage::Connect));
-        let request = if early { frame()? } else { Vec::new() };
+        let request = message_frame(1, first).map_err(|e| Cause::from_link(e, Stage::Connect))?;
         let Greeted { mut secured, challenge } =
             greeted(self.dial.as_ref(), &self.trust, peer, stage, every).await?;
-        let welcome = login(&mut secured, &challenge, peer, key, &request, stage).await?;
-        let session = Session::new(secured.stream, welcome, early.then_some(M::KIND));
-        if !early {
-            let begun = session.link.outbox().begin(first);
-            begun.map_err(|e| Cause::from_link(e, Stage::Connect))?;
-        }
-        Ok(session)
+        let welcome = login(&mut secured, &challenge, peer, &self.key, &request, stage).await?;
+        Ok(Session::new(secured.stream, welcome, first))
     }
 }

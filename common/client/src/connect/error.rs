@@ -42,7 +42,7 @@ impl ConnectError {
     }
 }
 
-/// How far an attempt to connect came.
+/// How far a connection came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// Resolving the address and connecting to it.
@@ -58,7 +58,7 @@ pub enum Stage {
 /// Why a host could not be reached.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
-    /// No connection to the address could be made.
+    /// There is no connection to the address.
     #[error(transparent)]
     Dial(#[from] DialError),
     /// The deadline passed.
@@ -70,9 +70,7 @@ pub enum Cause {
         limit: Duration,
     },
     /// The peer closed the connection in the TLS handshake.
-    #[error(
-        "it closed the connection at once; is it lariatd, or does it accept no more connections now?"
-    )]
+    #[error("it hung up before it said anything; is it lariatd, or has it no place for us now?")]
     Hangup,
     /// The stream failed in the TLS handshake.
     #[error("TLS handshake: {}", io_error(.0))]
@@ -89,7 +87,7 @@ pub enum Cause {
     /// TLS failed in another way.
     #[error("TLS handshake: {0}")]
     Tls(#[source] rustls::Error),
-    /// The agent's messages in the login are wrong.
+    /// What the agent said in the login does not hold.
     #[error(transparent)]
     Login(#[from] LoginError),
     /// The agent denied the login.

@@ -1,5 +1,4 @@
-//! Connects to the agent's socket on this machine. The kernel identifies the client, so there is no TLS, no
-//! login and no key.
+//! The agent's own socket on this machine: the kernel says who connects, so there is no TLS, no login and no key.
 //!
 //! The agent sends its welcome at once, and the first request goes out without waiting for it.
 
@@ -23,7 +22,8 @@ use super::login::hello;
 use super::session::Session;
 use crate::dial::DialError;
 
-/// Connects to the agent's socket within `limit` and sends it `first`. Updates `stage` during the attempt.
+/// Connects to the agent's socket within `limit` and sends it `first`. `stage` shows meanwhile how far the
+/// attempt has come.
 pub(crate) async fn connect<M: Message>(
     host: &HostName,
     socket: &Path,
@@ -56,10 +56,10 @@ async fn attempt<M: Message>(
     sent.map_err(|error| Cause::from_link(error.into(), Stage::Answer))?;
     let (_, payload) = hello(&mut stream, Kind::Welcome, Stage::Answer).await?;
     let welcome = Welcome::decode(&payload).map_err(|bad| Cause::Login(bad.into()))?;
-    Ok(Session::new(Box::new(stream), welcome, Some(M::KIND)))
+    Ok(Session::new(Box::new(stream), welcome, first))
 }
 
-/// Connects to a socket whose path may be too long for a socket address.
+/// Connects to a socket whose path may be longer than a socket's address can be.
 async fn open(socket: &Path) -> io::Result<UnixStream> {
     let (Some(directory), Some(name)) = (socket.parent(), socket.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -103,7 +103,7 @@ mod tests {
     #[tokio::test]
     async fn the_first_request_does_not_wait_for_the_welcome() {
         let directory = tempfile::tempdir().unwrap();
-        // Too long for a socket address.
+        // Longer than a socket's address can be.
         let deep = directory.path().join("x".repeat(120));
         std::fs::create_dir(&deep).unwrap();
         let path = directory.path().join("agent.sock");

@@ -1,4 +1,4 @@
-//! The login: the agent's challenge, the client's proof followed by the first request, the agent's proof.
+//! The greeting: the agent's challenge, our proof with the first request behind it, the agent's proof.
 
 use std::cell::Cell;
 
@@ -48,7 +48,7 @@ pub(super) async fn login(
     Ok(proving.welcome(&payload)?)
 }
 
-/// Reads a login message of the expected kind; a denial may replace a welcome.
+/// Reads a greeting of the kind that is due; a denial may stand in a welcome's place.
 pub(super) async fn hello<S: AsyncRead + Unpin>(
     stream: &mut S,
     due: Kind,

@@ -7,9 +7,9 @@ use crate::address::Address;
 /// A host as enrollment recorded it: where it is, and what identifies it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Its name, which its certificate must contain.
+    /// Its name, for which its certificate must be.
     pub name: HostName,
-    /// The address where its agent listens.
+    /// Where its agent listens.
     pub address: Address,
     /// This enrollment of it.
     pub enrolment: EnrolmentId,

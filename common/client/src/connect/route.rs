@@ -1,4 +1,4 @@
-//! The route to one host.
+//! The way to one host.
 
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -14,23 +14,20 @@ use super::local;
 use super::peer::Peer;
 use super::session::Session;
 use crate::address::Address;
-use crate::witness::Witness;
 
-/// The route to one host.
+/// The way to one host.
 #[derive(Clone)]
 pub(crate) enum Route {
-    /// Over the network, to an enrolled host.
+    /// Over the network, to a host that was enrolled.
     Network {
-        /// Makes the connections.
+        /// What it is reached with.
         connector: Arc<Connector>,
         /// The host.
         peer: Peer,
-        /// Remembers what the host shows of its audit.
-        witness: Arc<dyn Witness>,
     },
     /// To the agent on this machine, over its socket.
     Local {
-        /// The host's name.
+        /// What the host is called.
         name: HostName,
         /// The socket.
         socket: PathBuf,
@@ -46,7 +43,7 @@ impl Route {
         }
     }
 
-    /// The host's address, unless it is local.
+    /// The host's address, if it is reached by one.
     pub(crate) fn address(&self) -> Option<&Address> {
         match self {
             Self::Network { peer, .. } => Some(&peer.address),
@@ -54,7 +51,7 @@ impl Route {
         }
     }
 
-    /// The host's address or socket, for messages.
+    /// Where the host is, for messages.
     pub(crate) fn place(&self) -> String {
         match self {
             Self::Network { peer, .. } => peer.address.to_string(),
@@ -62,7 +59,7 @@ impl Route {
         }
     }
 
-    /// Tries once to connect to the host and to send it `first`: see [`Connector::connect`].
+    /// Tries once to reach the host and to send it `first`: see [`Connector::connect`].
     pub(crate) async fn connect<M: Message>(
         &self,
         first: &M,
@@ -71,12 +68,8 @@ impl Route {
         stage: &Cell<Stage>,
     ) -> Result<Session, ConnectError> {
         match self {
-            Self::Network { connector, peer, witness } => {
-                let mut shown = witness.connecting(peer);
-                let mut session = connector.connect(peer, first, limit, eager, stage).await?;
-                shown(session.welcome.audit);
-                session.link.reader.on_audit(shown);
-                Ok(session)
+            Self::Network { connector, peer } => {
+                connector.connect(peer, first, limit, eager, stage).await
             }
             Self::Local { name, socket } => local::connect(name, socket, first, limit, stage).await,
         }

@@ -5,34 +5,34 @@ use std::time::Duration;
 use lariat_wire::limits::PROBE_AFTER;
 use lariat_wire::link::Link;
 use lariat_wire::memory::Memory;
-use lariat_wire::protocol::Kind;
+use lariat_wire::protocol::Message;
 use lariat_wire::protocol::hello::Welcome;
 use tokio::time::timeout;
 
 use crate::dial::BoxStream;
 
-/// Time limit for closing a connection in order.
+/// How long the agent may take to hear that the client leaves.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// An authenticated connection on which the first request was sent.
+/// An authenticated connection whose first request is on its way.
 pub struct Session {
     /// Both directions.
     pub link: Link<BoxStream>,
-    /// The agent's answer to the login.
+    /// What the agent said when the login held.
     pub welcome: Welcome,
 }
 
 impl Session {
-    /// A connection on which a frame of the kind `first` is on its way, if any.
-    pub(crate) fn new(stream: BoxStream, welcome: Welcome, first: Option<Kind>) -> Self {
+    /// A connection on which `first` is on its way.
+    pub(crate) fn new<M: Message>(stream: BoxStream, welcome: Welcome, _first: &M) -> Self {
         // A ping is no request.
-        let request = u16::from(first.is_some_and(|kind| !kind.is_session()));
+        let request = u16::from(!M::KIND.is_session());
         let mut link = Link::with_memory(stream, request, Memory::default());
         link.reader.ping_after(PROBE_AFTER);
         Self { link, welcome }
     }
 
-    /// Closes the connection in order. A failure has no consequences.
+    /// Closes the connection in order. Whether the agent sees that changes nothing.
     pub async fn leave(mut self) {
         let _ = timeout(GOODBYE, self.link.writer.finish()).await;
     }

@@ -1,4 +1,4 @@
-//! Connects to an agent that the test plays, honest or hostile, over loopback.
+//! Against an agent that is played here, honest and hostile, over loopback.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -65,10 +65,10 @@ impl World {
 
     fn connector(&self) -> Connector {
         let trust = Trust::new(self.ca.certificate().clone()).unwrap();
-        Connector::new(trust, Arc::new(self.key.clone()), Arc::new(Tcp))
+        Connector::new(trust, self.key.clone(), Arc::new(Tcp))
     }
 
-    /// Starts an agent whose certificate is for `name`, and returns its data as of `web1`.
+    /// Starts an agent whose certificate is for `name`, and tells how to reach it as `web1`.
     async fn agent(&self, name: &str, agent: Agent) -> Peer {
         let leaf = self.ca.issue(&name.parse().unwrap()).unwrap();
         let key = PrivateKeyDer::from_pem_slice(leaf.key_pem.as_bytes()).unwrap();
@@ -188,7 +188,7 @@ async fn an_enrolled_host_is_reached_and_answers_what_came_with_the_login() {
     assert_eq!(session.link.expect::<Pong>().await.unwrap(), Pong { nonce: 5 });
 }
 
-/// If the first connection is lost on its path, only the time until the next attempt passes.
+/// A path that has swallowed the first connection costs as long as it takes to try another.
 #[tokio::test]
 async fn a_first_connection_without_an_answer_has_another_beside_it() {
     let world = World::new();
@@ -200,7 +200,7 @@ async fn a_first_connection_without_an_answer_has_another_beside_it() {
 }
 
 #[test]
-fn every_failure_tells_what_was_sent_and_whether_the_host_answered() {
+fn what_was_asked_and_whether_anybody_was_there_is_known_of_every_failure() {
     let error = |stage| ConnectError {
         host: "web1".parse().unwrap(),
         place: "127.0.0.1:7433".to_owned(),
@@ -245,7 +245,7 @@ async fn every_misbehaviour_has_its_own_cause() {
     let told = |e: ConnectError| e.cause.to_string();
     insta::assert_snapshot!(told(world.refused(Agent::NoTls).await), @"what listens there does not speak TLS; is it lariatd's port?");
     insta::assert_snapshot!(told(world.refused(Agent::NoAlpn).await), @"what listens there speaks TLS but not lariat; is it lariatd's port?");
-    insta::assert_snapshot!(told(world.refused(Agent::HangsUp).await), @"it closed the connection at once; is it lariatd, or does it accept no more connections now?");
+    insta::assert_snapshot!(told(world.refused(Agent::HangsUp).await), @"it hung up before it said anything; is it lariatd, or has it no place for us now?");
     insta::assert_snapshot!(told(world.refused(Agent::Denies).await), @"the agent denied the login: this key is not in its keyring, may not log in now or from here, or the host was enrolled anew; the agent's log says which");
     insta::assert_snapshot!(told(world.refused(Agent::WrongProof).await), @"the agent could not prove that it is the host that was enrolled");
     insta::assert_snapshot!(told(world.refused(Agent::OtherHost).await), @"the agent says that it is web2");
@@ -267,13 +267,13 @@ async fn one_deadline_covers_it_all() {
         let error = asked.await.err().unwrap();
         assert!(matches!(*error.cause, Cause::Timeout { .. }), "{error}");
         assert_eq!(error.may_have_asked(), agent == Agent::SilentAfterLogin);
-        // Packets of the handshake's size may be lost on the way.
+        // What has the handshake's size does not get through everywhere.
         assert_eq!(error.to_string().contains("MTU"), agent == Agent::SaysNothing, "{error}");
     }
 }
 
-/// Counts changes of the sending side: TLS takes one round trip and the login another, which carries the first
-/// request.
+/// Counts how often the sender changes on its way: TLS costs one round trip and the login another,
+/// which carries the first request.
 #[tokio::test]
 async fn the_first_answer_is_there_after_two_round_trips_over_tcp() {
     let world = World::new();
@@ -300,7 +300,7 @@ async fn the_first_answer_is_there_after_two_round_trips_over_tcp() {
                 counted.fetch_add(1, Ordering::Relaxed);
             }
             from_near = to_far;
-            // What is sent together arrives together, as over a long path.
+            // What is sent together arrives together, as over a long wire.
             tokio::time::sleep(Duration::from_millis(20)).await;
             if to_far {
                 far.write_all(&a[..n]).await.unwrap();

@@ -1,4 +1,4 @@
-//! The client's TLS: version 1.3 only, ALPN required, no resumption, no server name.
+//! TLS as the controller speaks it: 1.3 only, our ALPN demanded, nothing resumed, no name in the clear.
 
 use std::io;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::peer::Peer;
 use super::verify::{Verifier, verdict};
 use crate::dial::BoxStream;
 
-/// A connection after its handshake: the input of a login, independent of TLS.
+/// A connection after its handshake: what a login needs, however the handshake was made.
 pub(super) struct Secured {
     /// The plain bytes.
     pub(super) stream: BoxStream,
@@ -44,12 +44,12 @@ impl Trust {
         Ok(Self { roots: Arc::new(roots), provider: provider() })
     }
 
-    /// Does the TLS handshake, in which the peer must be this host.
+    /// Makes a connection a TLS one with this host and no other.
     pub(super) async fn handshake(&self, peer: &Peer, stream: BoxStream) -> Result<Secured, Cause> {
         let (mut config, secrets) = (self.config(peer), Secrets::default());
         secrets.keep_client(&mut config);
         let connector = TlsConnector::from(Arc::new(config));
-        // The verifier compares the name itself, and it is not sent.
+        // Our verifier compares the name itself, and it is not sent.
         let unused = ServerName::DnsName(
             DnsName::try_from_str("lariat.invalid").expect("it is a DNS name").to_owned(),
         );
@@ -86,7 +86,7 @@ impl Trust {
     }
 }
 
-/// Why the handshake failed: the verifier's verdict, a TLS error, or an error of the stream.
+/// Why the handshake failed: what the verifier said, what TLS says of the peer, or the stream.
 fn cause(error: &io::Error) -> Cause {
     use rustls::{AlertDescription as Alert, Error};
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());

@@ -1,8 +1,8 @@
-//! Verifies that a certificate is the one of the expected host: issued by the fleet's CA, for exactly the
-//! host's name whatever its address is, with the key that enrollment recorded.
+//! Whether a certificate is the one of the host that is meant: issued by the fleet, for exactly the
+//! host's name whatever its address is, with the key that enrolment wrote down.
 //!
-//! webpki checks the chain, its dates and its purpose. Names are compared here, because a host's name need not
-//! be a DNS name. None of it can be turned off.
+//! The chain, its dates and its purpose are webpki's business. Names are compared here, since a
+//! host's name need not be a DNS name. There is no way to turn any of it off.
 
 use std::sync::Arc;
 
@@ -20,19 +20,19 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 /// Why a host's certificate was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
-    /// Another CA issued it.
+    /// Another CA, or nobody we know, issued it.
     #[error("its certificate is not of this fleet; is the address right?")]
     OtherFleet,
-    /// It has expired.
+    /// Its time is over.
     #[error("its certificate has expired (or this machine's clock is wrong); enroll the host anew")]
     Expired,
-    /// It is not valid yet.
+    /// Its time has not begun.
     #[error("its certificate is not valid yet: this machine's clock is behind")]
     NotYet,
     /// It is the certificate of another host of the fleet.
     #[error("another host answers there: its certificate is for {0}; is the address right?")]
     OtherHost(String),
-    /// Right name and fleet, but not the key of this enrollment.
+    /// Right name and fleet, but not the key of this enrolment.
     #[error(
         "the certificate is not the one enrolled; if the host was enrolled anew, copy the new bundle to it, or take the newer hosts.toml"
     )]
@@ -53,7 +53,7 @@ pub(super) struct Verifier {
 
 impl Verifier {
     fn verify(&self, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Rejected> {
-        // The fleet's CA issues every host's certificate directly: intermediate certificates are ignored.
+        // The fleet's CA issues each host's certificate itself: what stands between them is of no use.
         let parsed = ParsedCertificate::try_from(leaf).map_err(|e| rejected(&e))?;
         let algorithms = self.provider.signature_verification_algorithms.all;
         verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, &[], now, algorithms)
@@ -70,7 +70,7 @@ impl Verifier {
     }
 }
 
-/// Classifies an error of webpki.
+/// Webpki's verdict in our words.
 fn rejected(error: &Error) -> Rejected {
     let Error::InvalidCertificate(cause) = error else {
         return Rejected::Unacceptable(error.to_string());
@@ -85,7 +85,7 @@ fn rejected(error: &Error) -> Rejected {
     }
 }
 
-/// The verdict of [`Verifier`], from the error that TLS wraps it in.
+/// What [`Verifier`] said, out of the error that TLS made of it.
 pub(super) fn verdict(error: &Error) -> Option<Rejected> {
     match error {
         Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {

@@ -1,4 +1,4 @@
-//! Makes connections to addresses. All other code works over any kind of stream.
+//! How a connection to an address is made. Whatever carries the bytes, everything above it is the same.
 
 mod tcp;
 
@@ -35,7 +35,7 @@ pub enum DialError {
     /// The address's name could not be resolved.
     #[error("look up the address: {}; see hosts.toml", io_error(.0))]
     Resolve(#[source] io::Error),
-    /// The connection was refused, or failed.
+    /// Nobody accepted the connection.
     #[error("connect: {}{}", io_error(.0), connect_hint(.0))]
     Connect(#[source] io::Error),
     /// The agent on this machine does not listen on its socket.

@@ -40,8 +40,8 @@ async fn connect(address: &Address) -> Result<TcpStream, DialError> {
     Ok(stream)
 }
 
-/// Selects BBR, which does not interpret packet loss as congestion. A kernel without it keeps its default. On
-/// loopback nothing is lost, and BBR's pacing would only cost.
+/// Asks the kernel for BBR, which does not take a lost packet for a full path. A kernel without it keeps to its own
+/// choice. On loopback nothing is lost, and BBR's pacing only costs.
 fn ask_for_bbr(stream: &TcpStream) {
     if stream.peer_addr().is_ok_and(|peer| !peer.ip().to_canonical().is_loopback()) {
         let _ = rustix::net::sockopt::set_tcp_congestion(stream, "bbr");
@@ -107,10 +107,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_next_address_is_tried_and_the_last_error_is_returned() {
+    async fn the_next_address_is_tried_and_the_last_cause_is_told() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        // If localhost is also ::1, that address refuses the connection.
+        // Where it is also ::1, nobody listens there.
         assert!(connect(&format!("localhost:{port}").parse().unwrap()).await.is_ok());
         drop(listener);
         let refused = connect(&format!("127.0.0.1:{port}").parse().unwrap()).await;
@@ -119,7 +119,7 @@ mod tests {
         );
     }
 
-    /// Addresses `1..` of the families in `families`, as `6` and `4`.
+    /// The addresses `1..` of either family, as `6` and `4` say.
     fn addresses(families: &str) -> Vec<SocketAddr> {
         let address = |(number, family): (usize, char)| match family {
             '6' => format!("[2001:db8::{}]:1", number + 1),
@@ -155,7 +155,7 @@ mod tests {
         };
         let began = Instant::now();
         assert_eq!(race(interleaved(all), connect).await.unwrap(), good);
-        // It is the fourth address.
+        // It is the fourth in turn.
         assert_eq!(began.elapsed(), ATTEMPT_DELAY * 3 + Duration::from_millis(20));
     }
 

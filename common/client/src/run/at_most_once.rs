@@ -1,9 +1,9 @@
-//! What is known of a job on its host between two connections, and so which request may be sent next. No clock
-//! and no I/O. Times count from this machine's boot and include suspension, because a host may be restarted
-//! while this machine is suspended.
+//! What is known of a job on its host between two connections, and so what may be asked there next.
+//! No clock and no I/O. Times count from this machine's boot, sleep included: a host may be restarted while
+//! this machine sleeps.
 //!
-//! Invariant: the request itself is only sent if it can't have arrived before, or to the same boot of the host,
-//! whose agent then knows the job's id: a command runs at most once.
+//! Invariant: the request itself is only sent when it can't have arrived before, or to the same boot of
+//! the host, whose agent then has the job's id: a command runs at most once.
 
 use std::time::Duration;
 
@@ -29,34 +29,35 @@ impl AtMostOnce {
         self.asked.is_some()
     }
 
-    /// Another client sent the request, not before `first`. If that time is not known, the request itself is
-    /// never sent.
+    /// Another controller has sent the request, not before `first`. Where that is not known, the request
+    /// itself is never sent.
     pub(super) fn of_before(first: Option<Duration>) -> Self {
         Self { asked: Some(Asked { first, boot: None }) }
     }
 
-    /// Whether only the job's state is requested, and never the command.
+    /// Whether the request itself is never sent from here.
     pub(super) fn is_only_looked_for(&self) -> bool {
         self.asked.is_some_and(|asked| asked.first.is_none())
     }
 
-    /// Records that the request was sent, not before `first`.
+    /// The request was sent, not before `first`.
     pub(super) fn asked(&mut self, first: Duration) {
         self.asked.get_or_insert(Asked { first: Some(first), boot: None });
     }
 
-    /// Records a login after the request was sent.
+    /// A login held after the request was sent.
     pub(super) fn welcomed(&mut self, boot: BootId) {
         if let Some(asked) = &mut self.asked {
             asked.boot.get_or_insert(boot);
         }
     }
 
-    /// Whether the request can't have arrived in another boot than this one, which was up for `up` at `now`.
+    /// Whether the request can't have arrived in another boot than this one, which was `up` for so
+    /// long at `now`.
     pub(super) fn is_same_boot(&self, boot: BootId, up: Duration, now: Duration) -> bool {
         match self.asked {
             None => true,
-            // The first welcome may have been of a later boot.
+            // The first welcome that came may have been a later boot's.
             Some(Asked { first, boot: known }) => {
                 let was_up = first.is_some_and(|first| up > now.saturating_sub(first));
                 known.is_none_or(|known| known == boot) && was_up
@@ -73,7 +74,7 @@ mod tests {
     const SHORT: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_request_is_only_repeated_to_the_boot_that_may_have_it() {
+    fn a_request_is_repeated_to_the_boot_that_may_have_it_and_to_no_other() {
         let now = Duration::from_secs(5);
         let later = now + Duration::from_secs(10);
         let [one, two] = [1, 2].map(|id| BootId([id; 16]));
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_of_another_client_is_not_repeated_without_its_time() {
+    fn what_another_controller_has_asked_is_never_asked_without_its_time() {
         let (now, boot) = (Duration::from_secs(100), BootId([1; 16]));
         let job = AtMostOnce::of_before(None);
         assert!(job.may_be_there() && !job.is_same_boot(boot, Duration::MAX, now));

@@ -1,7 +1,7 @@
-//! Follows commands over consecutive connections, until a command's end is known or nothing more can be done.
+//! One connection after another, until a command's end is known or nothing more can be done.
 //!
-//! A connection serves one command after another; when it breaks, the next one continues with the current
-//! command.
+//! A connection serves one command after another; when it breaks, the next one goes on with the command
+//! where it was.
 
 use std::time::{Duration, Instant};
 
@@ -24,8 +24,8 @@ use crate::host::HostHandle;
 use crate::retry::Retry;
 use crate::watch::Watched;
 
-/// How long a connection may be silent before another one is tried beside it. Until then the job stays with the
-/// first, and acknowledged output is known.
+/// How long a connection may be silent before another one is tried beside it. The job stays with the first
+/// until then, and what it has acknowledged is known.
 const SECOND_AFTER: Duration = Duration::from_millis(2500);
 
 /// A connection that has lasted this long counts as progress.
@@ -38,37 +38,37 @@ const ANSWER: Duration = Duration::from_secs(30);
 pub struct Connections<'a> {
     host: &'a HostHandle,
     retry: Retry<'a>,
-    /// When the current connection was established.
+    /// When the present connection was established.
     made: Option<Instant>,
 }
 
-/// Why a connection did not deliver the command's end.
+/// Why an attempt did not see the command's end.
 enum Failed {
-    /// Another connection may deliver it.
+    /// Another connection may.
     ForNow(RunError),
-    /// Another connection exists already.
+    /// Another connection is there already.
     Replaced(Box<Session>, RunError),
-    /// No other connection can deliver it.
+    /// Nothing will.
     ForGood(RunError),
 }
 
 impl<'a> Connections<'a> {
-    /// Starts without a connection.
+    /// Without a connection yet.
     pub fn new(host: &'a HostHandle) -> Self {
         Self { host, retry: Retry::new(host), made: None }
     }
 
-    /// Closes the remaining connection in order.
+    /// Closes the connection that is left, in order.
     pub async fn finish(self) {
         self.retry.finish().await;
     }
 
-    /// Ends an outage, because the client no longer waits for a connection.
+    /// Ends an outage: nobody waits for a connection any more.
     pub(super) fn leave(&self) {
         self.host.outage().give_up();
     }
 
-    /// Runs a command to its end, over as many connections as necessary.
+    /// Runs a command to its end, over as many connections as that takes.
     pub(super) async fn run<O, E>(
         &mut self,
         request: &Run,
@@ -84,7 +84,7 @@ impl<'a> Connections<'a> {
             let before = job.progress();
             self.made = None;
             let attempt = self.attempt(request, job, &mut known).await;
-            // A connection to a command without output may be good all the same.
+            // A command that is quiet for hours has a connection that is good all the same.
             let was_good = self.made.is_some_and(|made| made.elapsed() >= GOOD);
             let moved = was_good || job.progress() != before;
             let error = match attempt {
@@ -103,13 +103,13 @@ impl<'a> Connections<'a> {
                     error
                 }
             };
-            // Output that has arrived is written.
+            // What has arrived belongs to the command, and is written.
             tokio::join!(job.stdout.drained(), job.stderr.drained());
             return Outcome::Failed(error);
         }
     }
 
-    /// Returns a connection on which the command, or its state, was requested.
+    /// Returns a connection on which the command was asked for, or its state.
     async fn connect<O, E>(
         &mut self,
         request: &Run,
@@ -149,7 +149,7 @@ impl<'a> Connections<'a> {
             (false, false) => JobStatus::NotAsked,
         };
         let mut session = self.connect(request, job, known).await.map_err(|error| {
-            // Requests that were not sent have been retried as long as allowed.
+            // What was not asked yet was tried as long as it may be.
             let again = error.may_have_asked() && may_come_back(&error);
             Failed::when(again, RunError::Connect(error, status(known)))
         })?;
@@ -214,7 +214,7 @@ impl<'a> Connections<'a> {
                 Cause::Unwatched if !same_boot(Duration::MAX) => {
                     Failed::ForGood(RunError::Restarted(status(known)))
                 }
-                // An earlier request of this client may have been delayed, and have arrived after this one.
+                // A request of ours that was under way all the time may have come after this one.
                 Cause::Superseded => {
                     Failed::ForNow(RunError::Broken(Broken::Failed(failure), status(known)))
                 }
@@ -227,7 +227,7 @@ impl<'a> Connections<'a> {
     }
 }
 
-/// A job that has ended was started, unless its program could not be executed.
+/// A job that has ended by now was started, unless it could not be.
 fn detached(exit: Option<Exit>) -> Outcome {
     match exit {
         Some(Exit { end: end @ End::NotRun(_), .. }) => Outcome::Ended(end),

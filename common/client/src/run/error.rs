@@ -1,4 +1,4 @@
-//! Why a command was not followed to its end, and what is known of it.
+//! Why a command was not followed to its end, and what is known of the command then.
 
 use std::fmt;
 use std::io;
@@ -15,13 +15,13 @@ pub enum RunError {
     /// The host was not reached.
     #[error("{0}{1}")]
     Connect(#[source] ConnectError, JobStatus),
-    /// The agent reported a failure.
+    /// The agent could not do it.
     #[error("{0}")]
     Failed(Failure),
     /// The connection broke, or the agent is stopping.
     #[error("{0}{1}")]
     Broken(#[source] Broken, JobStatus),
-    /// The host was restarted after the command was requested.
+    /// The host was restarted after the command was asked for.
     #[error("the host was restarted meanwhile{0}")]
     Restarted(JobStatus),
     /// The agent does not know the job.
@@ -30,19 +30,19 @@ pub enum RunError {
     /// One of this process's own streams failed.
     #[error("{doing}: {}", io_error(.cause))]
     Local {
-        /// The failed action.
+        /// What was being done.
         doing: &'static str,
         /// Why it failed.
         cause: io::Error,
     },
 }
 
-/// The known state of a command that can no longer be followed.
+/// What is known of a command that can't be followed any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobStatus {
-    /// It was not requested.
+    /// It was never asked for.
     NotAsked,
-    /// It was requested, and the agent has not confirmed it.
+    /// It was asked for, and the agent has not confirmed it.
     Unknown,
     /// It was running.
     Started,

@@ -1,8 +1,8 @@
-//! The command's stdin on its way to the host: limited by credit, and buffered until the command has read it.
+//! The command's stdin on its way to the host: under credit, and kept until the command has it.
 //!
-//! No I/O here. Invariant: the buffer begins at the first byte that the command has not read, so that the next
-//! connection can send it again; it never exceeds [`STDIN_CREDIT`], which is also the most that the host has to
-//! buffer.
+//! No I/O here. Invariant: what is kept begins at the first byte that the command has not taken, so
+//! that a connection that comes next can send it again; it is never more than [`STDIN_CREDIT`], which
+//! is also all that the host has to hold.
 
 use std::collections::VecDeque;
 
@@ -13,13 +13,13 @@ use lariat_wire::protocol::exec::StdinTaken;
 /// Most bytes of stdin in one frame.
 pub(crate) const FRAME: usize = 128 * 1024;
 
-/// How much of stdin was read locally, sent, and read by the command.
+/// How far stdin is read, sent and taken.
 #[derive(Debug, Default)]
 pub(crate) struct Input {
-    /// Offset of the first buffered byte: the command has read everything before it.
+    /// Offset of the first byte kept: the command has taken all before it.
     taken: u64,
     kept: VecDeque<u8>,
-    /// How many of the buffered bytes this connection has sent.
+    /// How many of those kept this connection has sent.
     sent: usize,
     /// Offset behind the last byte that any connection has sent.
     reached: u64,
@@ -28,17 +28,17 @@ pub(crate) struct Input {
     closed: bool,
 }
 
-/// The next message.
+/// What is to be sent next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// A frame with this offset; its bytes are in the given buffer.
+    /// A frame with this offset; its bytes are in the buffer that was given.
     Bytes(u64),
     /// The end, after this many bytes.
     End(u64),
 }
 
 impl Input {
-    /// Offset of the first byte that the command may not have read.
+    /// Offset of the first byte that the command is not known to have taken.
     pub(crate) fn position(&self) -> u64 {
         self.taken
     }
@@ -49,12 +49,12 @@ impl Input {
         if self.is_over() { 0 } else { credit - self.kept.len() }
     }
 
-    /// Whether nothing more will be read from the source.
+    /// Whether nothing more is to be read, ever.
     pub(crate) fn is_over(&self) -> bool {
         self.ended || self.closed
     }
 
-    /// Adds bytes from the source, at most [`Self::room`]; none at its end.
+    /// Takes what was read from the source, at most [`Self::room`] bytes; none is its end.
     pub(crate) fn read(&mut self, bytes: &[u8]) {
         debug_assert!(bytes.len() <= self.room());
         if bytes.is_empty() {
@@ -63,7 +63,7 @@ impl Input {
         self.kept.extend(bytes);
     }
 
-    /// The next message, if any, which then counts as sent.
+    /// What to send now, if anything. Counts as sent from here on.
     pub(crate) fn next(&mut self, buffer: &mut Vec<u8>) -> Option<Next> {
         buffer.clear();
         if self.closed {
@@ -85,9 +85,9 @@ impl Input {
         None
     }
 
-    /// The command has read more of it, or closed it.
+    /// The command has taken more of it, or closed it.
     pub(crate) fn taken(&mut self, taken: StdinTaken) -> Result<(), LinkError> {
-        // More may have arrived over a broken connection than it acknowledged.
+        // A connection that broke may have got more through than we heard of.
         let upto = Some(taken.upto).filter(|&upto| upto <= self.reached);
         let more = upto.and_then(|upto| upto.checked_sub(self.taken));
         let Some(more) = more.and_then(|more| usize::try_from(more).ok()) else {
@@ -102,24 +102,24 @@ impl Input {
         Ok(())
     }
 
-    /// The command reads no more.
+    /// Nobody wants more of it.
     pub(crate) fn close(&mut self) {
         self.closed = true;
         self.kept = VecDeque::new();
         self.sent = 0;
     }
 
-    /// Restarts sending, on a new connection.
+    /// A new connection has sent nothing yet.
     pub(crate) fn resume(&mut self) {
         self.sent = 0;
         self.end_sent = false;
     }
 }
 
-/// Appends `len` of the bytes, from index `from` on, to the buffer.
+/// Puts `len` of the bytes, from this one on, behind what the buffer has.
 fn copy(bytes: &VecDeque<u8>, from: usize, len: usize, buffer: &mut Vec<u8>) {
     let (front, back) = bytes.as_slices();
-    // Copies slices: byte by byte, the copy would dominate the CPU time of sending stdin.
+    // By slices: taken one by one, the bytes cost more than all else that is done with them here.
     let head = &front[from.min(front.len())..(from + len).min(front.len())];
     buffer.extend_from_slice(head);
     let from = (from + head.len()).saturating_sub(front.len());
@@ -177,8 +177,8 @@ mod tests {
     }
 
     proptest! {
-        /// A host that takes part of what it receives, and loses the rest whenever the connection breaks, ends
-        /// up with exactly what was read.
+        /// A host that has taken some of what it got, and loses the rest whenever it is cut off,
+        /// ends up with exactly what was read.
         #[test]
         fn a_cut_loses_and_doubles_nothing(steps in steps()) {
             let mut input = Input::default();

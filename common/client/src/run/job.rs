@@ -1,4 +1,4 @@
-//! The part of a job that outlives its connections: the progress of output and stdin, and pending signals.
+//! The part of a job that outlives its connections: how far output and stdin have come, and waiting signals.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -23,38 +23,38 @@ pub struct Job<O, E> {
     pub(super) stdout: Output<O>,
     /// The command's stderr.
     pub(super) stderr: Output<E>,
-    /// The stage of the connection that first requests the command. Later connections only request the
+    /// How far the connection came that asks for the command first. Later connections only ask for the
     /// command's state.
     pub(super) asking: Cell<Stage>,
-    /// Whether the client knows how much of the output has arrived: it requested the command itself, or an
-    /// agent reported where its output begins.
+    /// Whether the client knows how much of the output has arrived: the command was asked for here, or an agent
+    /// has said where its output begins.
     known: Cell<bool>,
     up: Mutex<Up>,
-    /// Notifies that there is something to send.
+    /// There is something to send.
     upward: Notify,
-    /// Notifies that there is room for stdin.
+    /// There is room for stdin.
     room: Notify,
 }
 
-/// What is sent to the host.
+/// What goes to the host.
 #[derive(Default)]
 struct Up {
     input: Input,
     stdin_error: Option<io::Error>,
     signals: VecDeque<u8>,
-    /// The terminal's latest size, if it changed, and whether it was sent on this connection.
+    /// The terminal's newest size, if it was changed, and whether this connection was told.
     size: Option<(Resize, bool)>,
-    /// The agent has confirmed that the command runs.
+    /// The agent has said that the command runs.
     started: bool,
-    /// The pulse of the current connection.
+    /// The present connection's.
     pulse: Option<Pulse>,
-    /// The agent has confirmed that on the current connection. Before, only the request is sent.
+    /// The agent has said so on the present connection. Nothing but the request is sent before that.
     open: bool,
-    /// The current connection is finished.
+    /// The present connection is done with.
     leaving: bool,
 }
 
-/// A job's progress.
+/// How far a job has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Progress {
     received: Ack,
@@ -68,7 +68,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
         Self::with_queue(stdout, stderr, QUEUE)
     }
 
-    /// One of many commands: a shorter queue for slow destinations.
+    /// One of many commands: less of its output may wait for a slow destination.
     pub fn one_of_many(stdout: O, stderr: E) -> Self {
         Self::with_queue(stdout, stderr, QUEUE_OF_MANY)
     }
@@ -85,12 +85,12 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
         }
     }
 
-    /// The output that may be acknowledged.
+    /// What may be acknowledged.
     pub(crate) fn written(&self) -> Ack {
         Ack { stdout: self.stdout.position().written, stderr: self.stderr.position().written }
     }
 
-    /// A new connection with this pulse begins.
+    /// A new connection, with this pulse, has brought and sent nothing yet.
     pub(crate) fn reconnected(&self, pulse: &Pulse) {
         let mut up = self.lock();
         up.pulse = Some(pulse.clone());
@@ -99,17 +99,17 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
         up.size = up.size.map(|(size, _)| (size, false));
     }
 
-    /// All of the output will arrive here, from its first byte on.
+    /// Everything that it writes comes here, from its first byte on.
     pub(crate) fn known(&self) {
         self.known.set(true);
     }
 
-    /// Whether it is known how much of the output has arrived.
+    /// Whether it is known how much of its output has come here.
     pub(crate) fn is_known(&self) -> bool {
         self.known.get()
     }
 
-    /// The output begins at these offsets: earlier output went to another client.
+    /// What comes of its output begins at these offsets: what is before them has gone elsewhere.
     pub(crate) fn begins_at(&self, from: Ack) -> Result<(), LinkError> {
         if self.known.replace(true) {
             return Err(LinkError::Misbehaved("it says where the output begins in its middle"));
@@ -119,23 +119,23 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
         Ok(())
     }
 
-    /// When the last complete frame arrived.
+    /// When the agent has last said anything whole.
     pub(crate) fn heard(&self) -> Option<Instant> {
         self.lock().pulse.as_ref().and_then(Pulse::spoke)
     }
 
-    /// The progress in all directions, to detect a stall.
+    /// How far everything has come, to tell whether it gets on.
     pub(crate) fn progress(&self) -> Progress {
         let up = self.lock();
         Progress { received: self.received(), stdin: up.input.position(), started: up.started }
     }
 
-    /// How much of the output has arrived, written or not.
+    /// How much of its output has arrived, written or not.
     pub fn received(&self) -> Ack {
         Ack { stdout: self.stdout.position().received, stderr: self.stderr.position().received }
     }
 
-    /// The agent has confirmed on the current connection that the command runs.
+    /// The command runs, as the present connection has it.
     pub(crate) fn started(&self) {
         let mut up = self.lock();
         (up.started, up.open) = (true, true);
@@ -143,12 +143,12 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
         self.upward.notify_one();
     }
 
-    /// Whether the agent has confirmed that the command runs.
+    /// Whether the agent has said that the command runs.
     pub fn has_started(&self) -> bool {
         self.lock().started
     }
 
-    /// Whether the command may be running, because it was requested.
+    /// Whether the command may be running: it was asked for.
     pub(crate) fn may_run(&self) -> bool {
         self.asking.get() == Stage::Answer || self.has_started()
     }
@@ -159,13 +159,13 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
         self.upward.notify_one();
     }
 
-    /// Sends the terminal's new size.
+    /// Tells the command's terminal its new size.
     pub fn resize(&self, size: Resize) {
         self.lock().size = Some((size, false));
         self.upward.notify_one();
     }
 
-    /// The terminal's size, if it must be sent.
+    /// The terminal's size, if it is to be sent.
     pub(crate) fn next_size(&self) -> Option<Resize> {
         let mut up = self.lock();
         if !up.open {
@@ -175,16 +175,16 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
         (!std::mem::replace(told, true)).then_some(*size)
     }
 
-    /// The command has read stdin.
+    /// The command has taken stdin.
     pub(crate) fn stdin_taken(&self, taken: StdinTaken) -> Result<(), LinkError> {
         self.lock().input.taken(taken)?;
         self.room.notify_one();
         Ok(())
     }
 
-    /// Reads stdin while there is room, until its end or until the command closes it, drops the source, and
-    /// then waits forever. Resolves if the source fails ([`Self::take_stdin_error`]), which must not look like
-    /// an end of stdin to the command.
+    /// Reads stdin as there is room for it, to its end or as long as the command wants it, lets go of
+    /// the source, and then waits for ever. Resolves when the
+    /// source fails ([`Self::take_stdin_error`]): that is not an end that the command may take for one.
     pub(crate) async fn read_stdin<R: AsyncRead + Unpin>(&self, mut source: R) {
         let mut buffer = vec![0; FRAME];
         while !self.lock().input.is_over() {
@@ -193,7 +193,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
                 self.room.notified().await;
                 continue;
             }
-            // Stops reading when the command closes its stdin.
+            // A command that closes its stdin leaves nobody to read for.
             let read = tokio::select! {
                 biased;
                 read = source.read(&mut buffer[..room]) => read,
@@ -217,30 +217,30 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
         pending::<()>().await;
     }
 
-    /// The error of reading stdin; returned once.
+    /// Why stdin could not be read, if so; told once.
     pub(crate) fn take_stdin_error(&self) -> Option<io::Error> {
         self.lock().stdin_error.take()
     }
 
-    /// The next signal to send.
+    /// The signal to send next.
     pub(crate) fn next_signal(&self) -> Option<u8> {
         let mut up = self.lock();
         if up.open { up.signals.pop_front() } else { None }
     }
 
-    /// The next stdin to send; its bytes are put into `buffer`.
+    /// The stdin to send next; its bytes are put into `buffer`.
     pub(crate) fn next_stdin(&self, buffer: &mut Vec<u8>) -> Option<Next> {
         let mut up = self.lock();
         if up.open && !up.leaving { up.input.next(buffer) } else { None }
     }
 
-    /// The current connection has received the end: nothing more is sent on it.
+    /// The present connection has seen the end: nothing more is sent on it.
     pub(crate) fn leave_connection(&self) {
         self.lock().leaving = true;
         self.upward.notify_one();
     }
 
-    /// Whether the current connection is finished.
+    /// Whether the present connection is done with.
     pub(crate) fn is_leaving(&self) -> bool {
         self.lock().leaving
     }

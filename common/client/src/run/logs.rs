@@ -1,6 +1,6 @@
-//! Reads the output of a detached job, over as many connections as necessary.
+//! Reading what a detached job has written, over as many connections as that takes.
 //!
-//! Nothing is acknowledged: reading changes nothing on the host.
+//! Nothing is acknowledged: the host keeps it anyway, and what is read here changes nothing there.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -28,22 +28,20 @@ const GOOD: Duration = Duration::from_secs(10);
 /// How long a connection may be silent before another one is tried beside it.
 const SECOND_AFTER: Duration = Duration::from_millis(2500);
 
-/// The reader of a detached job's output.
+/// A detached job's output, as it is read.
 pub struct Log<O, E> {
     stdout: Output<O>,
     stderr: Output<E>,
 }
 
-/// The requested output.
+/// What is to be read.
 pub struct Wanted {
     /// The job whose output is read.
     pub job: JobId,
-    /// Where to begin.
+    /// From where on.
     pub start: Start,
     /// Whether to wait for more until the job has ended.
     pub follow: bool,
-    /// Whether it may be another key's job, which takes the verb `keys`.
-    pub all_keys: bool,
 }
 
 /// Why the output was not read to its end.
@@ -52,7 +50,7 @@ pub enum LogsError {
     /// The host was not reached again.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The connection broke, or the agent reported a failure.
+    /// The connection broke, or the agent could not do it.
     #[error(transparent)]
     Broken(#[from] Broken),
     /// A destination failed.
@@ -66,7 +64,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
         Self { stdout: Output::new(stdout, QUEUE), stderr: Output::new(stderr, QUEUE) }
     }
 
-    /// One of many jobs: a shorter queue for slow destinations.
+    /// One of many jobs: less of its output may wait for a slow destination.
     pub fn one_of_many(stdout: O, stderr: E) -> Self {
         let most = QUEUE_OF_MANY;
         Self { stdout: Output::new(stdout, most), stderr: Output::new(stderr, most) }
@@ -77,8 +75,8 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
         (self.stdout.into_destination(), self.stderr.into_destination())
     }
 
-    /// Reads the output, on the given connection if there is one, and returns the job's state. Calls `lost`
-    /// with the stream's name and the number of bytes wherever bytes were not kept.
+    /// Reads, beginning on this connection if there is one, and returns the job's state. Calls `lost` with the stream's name and
+    /// the number of bytes wherever bytes were not kept.
     pub async fn read(
         &self,
         host: &HostHandle,
@@ -115,11 +113,11 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
         if let Some(first) = first {
             retry.keep(first);
         }
-        let Wanted { job, start: from, follow, all_keys } = *wanted;
-        let mut logs = Logs { job, from, follow, all_keys };
+        let (job, from, follow) = (wanted.job, wanted.start, wanted.follow);
+        let mut logs = Logs { job, from, follow, all_keys: false };
         let ended = loop {
             let before = self.received();
-            // Repeating the request is harmless.
+            // What is read is read again without any harm.
             let mut session = match retry.ask_again(&logs).await {
                 Ok(session) => session,
                 Err(error) => break Err(error.into()),
@@ -128,9 +126,9 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
             let pulse = session.link.reader.pulse().clone();
             let read = self.converse(&mut session.link, &mut logs, lost);
             let watched = host.watch(&pulse, Some(SECOND_AFTER), read).await;
-            // A connection to a job without output may be good all the same.
+            // A job that is quiet for hours has a connection that is good all the same.
             let moved = made.elapsed() >= GOOD || self.received() != before;
-            // Output that this connection delivered is not requested again.
+            // What this connection has brought is not asked for again, however it ended.
             if let Start::Offsets(received) = &mut logs.from {
                 *received = self.received();
             }
@@ -154,7 +152,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
         ended
     }
 
-    /// Reads on one connection. After its first answer, `logs` requests offsets.
+    /// One connection. From its first answer on, `logs` asks for offsets.
     async fn converse<S: AsyncRead + AsyncWrite>(
         &self,
         link: &mut Link<S>,
@@ -182,7 +180,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
             match reader.next().await?.ok_or(LinkError::Cut)?.kind {
                 Kind::Reading => {
                     let Reading { from } = reader.message()?;
-                    // A request for the last lines skips earlier output on purpose.
+                    // Who asks for the last lines does not miss what is before them.
                     let missed: &dyn Fn(&'static str, u64) =
                         if matches!(logs.from, Start::Lines(_)) { &|_, _| {} } else { lost };
                     skip(&self.stdout, from.stdout, "stdout", missed)?;
@@ -217,7 +215,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
     }
 }
 
-/// The next output begins at this offset: the output before it was not kept.
+/// What comes next begins at this offset: what is before it was not kept.
 fn skip<W: AsyncWrite + Unpin>(
     output: &Output<W>,
     offset: u64,

@@ -1,8 +1,9 @@
-//! Runs a command on one host: requests it once, and follows it to its end.
+//! A command on one host: asked for once, followed to its end.
 //!
 //! [`run`] does it all; [`Connections`] is one connection after another, `session` one of them, and [`Job`]
-//! outlives them. Invariant: the output that is written locally is the command's, every byte once and in order,
-//! or the outcome says that it is not.
+//! outlives them.
+//! Invariant: what is written here is what the command wrote, every byte once and in order, or the
+//! outcome says that it is not.
 
 mod at_most_once;
 mod connections;
@@ -38,10 +39,10 @@ pub use outcome::Outcome;
 use signals::SIGPIPE;
 pub use signals::{Relay, SIGHUP, SIGTERM, Signals};
 
-/// How long a command may take to end after the reader of its output is gone.
+/// How long a command may take to end once its output has no reader here.
 pub const ABANDON: Duration = Duration::from_secs(2);
 
-/// Runs a command and follows it over `connections`. `stdin` is sent to it if the request says so.
+/// Runs a command and follows it over `connections`. `stdin` is sent to it, if the request says so.
 pub async fn run<O, E, I>(
     connections: &mut Connections<'_>,
     signals: &mut Signals,
@@ -57,9 +58,9 @@ where
     follow(connections, signals, request, AtMostOnce::default(), job, stdin).await
 }
 
-/// Continues a command that another process requested: queries its state first. The command is requested again
-/// only if it was first requested this long `before` and that request can't have arrived; never, if that time
-/// is not known.
+/// Continues a command that another process has asked for: finds out its state first. The command is asked for
+/// again only if it was first asked for this long `before` and the request can't have arrived; never, if that
+/// time is not known.
 pub async fn resume<O, E>(
     connections: &mut Connections<'_>,
     signals: &mut Signals,
@@ -89,7 +90,7 @@ where
     E: AsyncWrite + Unpin,
     I: AsyncRead + Unpin,
 {
-    // A detached job's time limit is its own; the client only waits for its start.
+    // A detached job keeps its own time; the client waits only for its start.
     let limit = request.timeout_ms.filter(|_| request.streams != Streams::Detached);
     let limit = limit.map(Duration::from_millis);
     let outcome = tokio::select! {
@@ -104,7 +105,7 @@ where
     local_error(job).unwrap_or(outcome)
 }
 
-/// Writes queued output, forever.
+/// Writes queued output, for ever.
 async fn drain<O, E>(job: &Job<O, E>)
 where
     O: AsyncWrite + Unpin,
@@ -113,7 +114,8 @@ where
     tokio::join!(job.stdout.drain(), job.stderr.drain());
 }
 
-/// Reads stdin. If that fails, or the reader of an output is gone, ends the command as a local one would end.
+/// Reads stdin. Once that fails, or one of the outputs has no reader any more, ends the command as
+/// that would have ended it here.
 async fn abandon<O, E, I>(job: &Job<O, E>, stdin: Option<I>)
 where
     O: AsyncWrite + Unpin,
@@ -131,7 +133,7 @@ where
         () = job.stderr.failed() => {}
         () = stdin => {}
     }
-    // A command that ignores SIGPIPE may react to SIGTERM.
+    // A command that ignores the one understands the other.
     job.signal(SIGPIPE);
     job.signal(SIGTERM);
     tokio::time::sleep(ABANDON).await;
@@ -153,7 +155,7 @@ where
     Some(Outcome::Failed(RunError::Local { doing, cause }))
 }
 
-/// The failure to execute a command.
+/// Why a command could not be run, as any other failure.
 pub fn not_run(request: &Run, errno: i32) -> Failure {
     let program = match &request.command {
         Command::Shell(_) => b"/bin/sh".to_vec(),

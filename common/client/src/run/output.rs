@@ -1,8 +1,9 @@
 //! One output stream on its way from a host to its destination: numbered, bounded, exact.
 //!
-//! Bytes are written directly while their destination takes them and queued otherwise, so that a slow reader of
-//! stdout delays neither stderr nor Ctrl-C. Invariant: offsets have no gap and no overlap, acknowledged bytes
-//! were written, and at most the queue's limit and one part are buffered.
+//! Bytes are written at once when their destination takes them and queued otherwise, so that one
+//! that is slow to take stdout holds up neither stderr nor the answer to Ctrl-C. Invariant: offsets
+//! have no gap and no overlap, what is acknowledged was written, and at most a queue's bytes and
+//! one part wait here.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -16,27 +17,27 @@ use lariat_wire::link::LinkError;
 use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
 
-/// Bytes of output that are received and written at once: the capacity of a pipe.
+/// Bytes of output that are received and written at once. A pipe takes as many.
 pub(crate) const PART: usize = 64 * 1024;
 
-/// Bytes that are queued for a slow destination before the client stops reading from the host. Plus one part it
-/// is a power of two, the allocation size of the queue.
+/// Bytes that may wait for a slow destination before the host is no longer listened to. With one part
+/// more it is a power of two, which is what a queue's memory grows to.
 pub(super) const QUEUE: usize = 1024 * 1024 - PART;
 
 /// The limit for each stream when there are many hosts.
 pub(super) const QUEUE_OF_MANY: usize = PART;
 
-/// The progress of one stream. No I/O: the next connection continues here.
+/// How far one stream has come. No I/O: the next connection continues exactly here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Position {
     /// Offset of the next byte that the host has to send.
     pub(crate) received: u64,
-    /// Offset of the next byte to be written locally.
+    /// Offset of the next byte to be written here.
     pub(crate) written: u64,
 }
 
 impl Position {
-    /// Begins a frame, which must continue where the last one ended.
+    /// A frame begins: it must go on where the last one ended.
     pub(crate) fn begin(&self, offset: u64, len: usize) -> Result<(), LinkError> {
         if offset != self.received {
             return Err(LinkError::Misbehaved("output has a gap or comes twice"));
@@ -47,7 +48,7 @@ impl Position {
         Ok(())
     }
 
-    /// Skips to this offset: the bytes before it do not arrive, and count as written.
+    /// What is before this offset does not come. It counts as written.
     fn skip(&mut self, offset: u64) -> Result<u64, LinkError> {
         let missing =
             offset.checked_sub(self.received).ok_or(LinkError::Misbehaved("output comes twice"))?;
@@ -56,12 +57,12 @@ impl Position {
         Ok(missing)
     }
 
-    /// Records received bytes.
+    /// More of it has come.
     fn receive(&mut self, len: usize) {
         self.received += len as u64;
     }
 
-    /// Records written bytes.
+    /// More of it was written.
     fn write(&mut self, len: usize) {
         self.written += len as u64;
     }
@@ -80,13 +81,13 @@ struct Inner<W> {
     position: Position,
     queue: VecDeque<u8>,
     destination: W,
-    /// The destination has failed: further bytes are discarded and count as written.
+    /// The destination takes nothing more: what comes is thrown away and counts as written.
     broken: bool,
     error: Option<io::Error>,
 }
 
 impl<W: AsyncWrite + Unpin> Output<W> {
-    /// Writes from offset 0 to `destination`, and queues at most `most` bytes.
+    /// From offset 0 to `destination`, for which at most so many bytes wait.
     pub(crate) fn new(destination: W, most: usize) -> Self {
         let inner = Inner {
             position: Position::default(),
@@ -104,17 +105,17 @@ impl<W: AsyncWrite + Unpin> Output<W> {
         }
     }
 
-    /// The stream's progress.
+    /// Where it stands.
     pub(crate) fn position(&self) -> Position {
         self.lock().position
     }
 
-    /// Begins a frame at this offset.
+    /// A frame begins at this offset.
     pub(crate) fn begin(&self, offset: u64, len: usize) -> Result<(), LinkError> {
         self.lock().position.begin(offset, len)
     }
 
-    /// Skips to this offset. Returns how many bytes are missing.
+    /// What comes next begins at this offset. Gives how many bytes there will never be.
     pub(crate) fn skip(&self, offset: u64) -> Result<u64, LinkError> {
         self.lock().position.skip(offset)
     }
@@ -145,7 +146,7 @@ impl<W: AsyncWrite + Unpin> Output<W> {
         self.changed.notified().await;
     }
 
-    /// Waits until all received bytes are written and flushed.
+    /// Waits until everything that came is written, and flushed.
     pub(crate) async fn drained(&self) {
         while !self.lock().queue.is_empty() {
             self.changed.notified().await;
@@ -156,7 +157,7 @@ impl<W: AsyncWrite + Unpin> Output<W> {
         }
     }
 
-    /// Writes queued bytes, forever.
+    /// Writes what was queued, for ever.
     pub(crate) async fn drain(&self) {
         loop {
             poll_fn(|cx| self.poll_drain(cx)).await;
@@ -164,19 +165,19 @@ impl<W: AsyncWrite + Unpin> Output<W> {
         }
     }
 
-    /// Waits until the destination fails.
+    /// Waits until the destination takes nothing more.
     pub(crate) async fn failed(&self) {
         while !self.lock().broken {
             self.failed.notified().await;
         }
     }
 
-    /// The destination's error; returned once.
+    /// Why the destination takes nothing more, if so; told once.
     pub(crate) fn take_error(&self) -> Option<io::Error> {
         self.lock().error.take()
     }
 
-    /// The destination, with its contents.
+    /// Its destination, with what it holds.
     pub(crate) fn into_destination(self) -> W {
         self.inner.into_inner().unwrap_or_else(PoisonError::into_inner).destination
     }
@@ -209,7 +210,7 @@ impl<W: AsyncWrite + Unpin> Output<W> {
 }
 
 impl<W: AsyncWrite + Unpin> Inner<W> {
-    /// Writes what the destination takes now; all bytes count as written once it has failed.
+    /// Writes what the destination takes now; all of it, to nowhere, once it is broken.
     fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> usize {
         let mut done = 0;
         while done < bytes.len() {
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_destination_is_reported_once_and_discards_the_rest() {
+    fn a_broken_destination_is_told_once_and_swallows_the_rest() {
         block_on(async {
             let (ours, theirs) = duplex(4);
             drop(theirs);
@@ -281,8 +282,8 @@ mod tests {
     }
 
     proptest! {
-        /// All bytes arrive once and in order, however they are split and however much the destination takes,
-        /// and what counts as written has arrived.
+        /// Whatever is pushed in whatever pieces arrives once and in order at a destination of
+        /// whatever size, and what counts as written has arrived.
         #[test]
         fn nothing_is_lost_doubled_or_swapped(
             parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..20),

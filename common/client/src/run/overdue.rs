@@ -1,5 +1,5 @@
-//! The client's own deadline after a command's time limit. The host enforces the limit, but a host that is
-//! silent, or sends without end, must not keep the client waiting.
+//! The client's own deadline behind a command's time limit. The host enforces the limit; a host that is
+//! silent, or sends without end, does not keep the client waiting.
 
 use std::time::{Duration, Instant};
 
@@ -8,26 +8,26 @@ use tokio::time::{sleep, sleep_until};
 
 use super::job::Job;
 
-/// How long after the limit the client waits for a silent host.
+/// How long behind the limit a host that says nothing is waited for.
 const BEHIND: Duration = Duration::from_secs(2);
 
-/// A host is silent if no complete frame arrived for this long.
+/// A host that has said nothing whole for so long says nothing.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// The time after the limit in which SIGKILL ends a command that ignores SIGTERM, and its exit arrives.
+/// From the limit on, until SIGKILL has ended a command that SIGTERM did not, and the word of it is here.
 const KILLED: Duration = Duration::from_secs(8);
 
-/// After that, the client waits for output as long as this much arrives in each step.
+/// Then output that still comes is waited for, as long as this much of it comes in each of these steps.
 const STEP: Duration = Duration::from_secs(5);
 const WORTH: u64 = 64 * 1024;
 
-/// Output that has not arrived after this time is given up.
+/// What of it does not come within this time is given up.
 const MOST: Duration = Duration::from_secs(60);
 
-/// How often to check whether the command was requested.
+/// How often to check whether the command was asked for.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Waits until the command should have ended, `limit` after it was requested, and its exit should have arrived.
+/// Waits until the command should have ended `limit` after it was asked for, and the host should have said so.
 pub(super) async fn overdue<O, E>(job: &Job<O, E>, limit: Option<Duration>)
 where
     O: AsyncWrite + Unpin,

@@ -1,5 +1,5 @@
-//! One connection of a job: receives and sends frames until the command's end has arrived or the connection
-//! breaks. State that must outlive it is in [`Job`].
+//! One connection of a job: frames in, frames out, until the command's end has come or the
+//! connection breaks. What must outlive it is in [`Job`].
 
 use std::pin::pin;
 use std::time::Duration;
@@ -26,7 +26,7 @@ const ACK_AFTER: Duration = Duration::from_millis(50);
 /// How long the agent may take to read the last frames after it has sent the exit.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// Follows the job until its end; then all output is written locally and acknowledged.
+/// Follows the job until its end; then everything that came is written here and acknowledged.
 pub(crate) async fn follow<S, O, E>(link: &mut Link<S>, job: &Job<O, E>) -> Result<Exit, Broken>
 where
     S: AsyncRead + AsyncWrite,
@@ -34,14 +34,14 @@ where
     E: AsyncWrite + Unpin,
 {
     let outbox = link.outbox().clone();
-    // The acknowledgements of an earlier connection may not have arrived.
+    // What an earlier connection has acknowledged may not have arrived.
     let mut incoming = Incoming { job, outbox, acked: Ack::default() };
     let mut sending = pin!(send(&mut link.writer, job));
     tokio::select! {
         biased;
         exit = incoming.receive(&mut link.reader) => {
             let exit = exit?;
-            // The exit has arrived: a failure to send the last frames has no consequences.
+            // The command's end is known: that our last words did not get through changes nothing.
             job.leave_connection();
             let _ = timeout(GOODBYE, sending).await;
             Ok(exit)
@@ -50,8 +50,8 @@ where
     }
 }
 
-/// Reads the rest of a frame of output, which begins at this offset. While the queue is full and nothing is
-/// read, `sign` tells the host that this client is alive.
+/// Takes the rest of a frame of output, which begins at this offset. While we do not listen, `sign` is
+/// our sign of life.
 pub(super) async fn take<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     reader: &mut Reader<R>,
     part: &mut [u8],
@@ -61,7 +61,7 @@ pub(super) async fn take<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
 ) -> Result<(), LinkError> {
     output.begin(offset, reader.bulk_left())?;
     while reader.bulk_left() > 0 {
-        // Takes partial frames: the next connection continues after whatever has arrived.
+        // Another connection goes on behind whatever of a frame has come.
         let len = reader.bulk_arrived(part).await?;
         output.push(&part[..len]).await;
         while output.is_full() {
@@ -74,7 +74,7 @@ pub(super) async fn take<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     Ok(())
 }
 
-/// Waits for the confirmation that a detached job was started; returns its exit if it has ended already.
+/// Hears whether a detached job was started; its end, if it has come to that already.
 pub(super) async fn answer<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
 ) -> Result<Option<Exit>, Broken> {
@@ -129,7 +129,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Incoming<'_, O, E> {
         }
     }
 
-    /// Waits for a frame, and sends acknowledgements meanwhile.
+    /// Waits for a frame, and acknowledges meanwhile.
     async fn next<R: AsyncRead + Unpin>(
         &mut self,
         reader: &mut Reader<R>,
@@ -159,7 +159,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Incoming<'_, O, E> {
         take(reader, part, offset, output, || self.outbox.post(&self.job.written())).await
     }
 
-    /// The command has ended: its output must be complete, and is written before the exit is returned.
+    /// The command has ended: its output must be whole, and is written before anyone is told.
     async fn end(&mut self, exit: Exit) -> Result<(), LinkError> {
         let received = (self.job.stdout.position().received, self.job.stderr.position().received);
         if received != (exit.stdout, exit.stderr) {
@@ -189,7 +189,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Incoming<'_, O, E> {
     }
 }
 
-/// Sends signals, stdin and posted frames, until the connection is finished.
+/// Sends signals and stdin as they come, and what was posted, until the connection is done with.
 async fn send<W, O, E>(writer: &mut Writer<W>, job: &Job<O, E>) -> Result<(), LinkError>
 where
     W: AsyncWrite + Unpin,

@@ -1,5 +1,5 @@
-//! Handles signals such as SIGINT while a command runs on a host: the first is sent to the command, the second
-//! ends the client, and so does the first before the command was requested. Signals of this process can be
+//! Signals such as Ctrl-C's while a command runs on a host: the first goes to the command, the second ends the
+//! client, and so does the first while no command was asked for yet. What comes to this process can be
 //! relayed to many commands on other threads.
 
 use std::future::pending;
@@ -20,10 +20,10 @@ pub(crate) const SIGPIPE: u8 = 13;
 /// The number of SIGTERM.
 pub const SIGTERM: u8 = 15;
 
-/// Receives SIGINT, SIGTERM and SIGHUP; the last only if it was not ignored, as under `nohup`.
+/// SIGINT, SIGTERM and SIGHUP, from now on; the last not under `nohup` and the like, which ignore it.
 pub struct Signals {
     source: Source,
-    /// A signal that was received.
+    /// One that came.
     came: Option<u8>,
 }
 
@@ -32,24 +32,24 @@ enum Source {
     Relay { told: watch::Receiver<Relayed>, seen: u32 },
 }
 
-/// The number of relayed signals, and the last one.
+/// How many signals were relayed, and the last of them.
 #[derive(Clone, Copy, Default)]
 struct Relayed {
     count: u32,
     number: u8,
 }
 
-/// Relays signals to any number of [`Signals`] on any thread, also to later ones.
+/// Hands signals on to any number of [`Signals`], on any thread, and to those that come later.
 #[derive(Default)]
 pub struct Relay(watch::Sender<Relayed>);
 
 impl Relay {
-    /// Relays a signal.
+    /// Hands one on.
     pub fn send(&self, number: u8) {
         self.0.send_modify(|told| *told = Relayed { count: told.count.saturating_add(1), number });
     }
 
-    /// A receiver of past and future signals.
+    /// What has come and will come.
     pub fn signals(&self) -> Signals {
         let source = Source::Relay { told: self.0.subscribe(), seen: 0 };
         Signals { source, came: None }
@@ -57,7 +57,7 @@ impl Relay {
 }
 
 impl Signals {
-    /// Handles this process's signals. Requires a runtime.
+    /// Takes over this process's signals. Must be called inside a runtime.
     pub fn new() -> io::Result<Self> {
         let interrupt = signal(SignalKind::interrupt())?;
         let terminate = signal(SignalKind::terminate())?;
@@ -70,12 +70,12 @@ impl Signals {
         Relay::default().signals()
     }
 
-    /// The first signal so far.
+    /// The first one that has come so far.
     pub fn came(&self) -> Option<u8> {
         self.came
     }
 
-    /// The next signal. Cancel-safe.
+    /// The next one. Cancelling it loses nothing.
     pub async fn next(&mut self) -> u8 {
         let number = match &mut self.source {
             Source::Process { interrupt, terminate, hangup } => {
@@ -98,7 +98,7 @@ impl Signals {
                     break number;
                 }
                 if told.changed().await.is_err() {
-                    // The sender is gone.
+                    // Nobody is left who could send one.
                     pending::<()>().await;
                 }
             },
@@ -127,7 +127,7 @@ impl Signals {
 
 /// Whether this process was started to ignore a signal.
 fn is_ignored(number: u8) -> bool {
-    // Without /proc this is not known.
+    // Without /proc nothing says so.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let set = ignored.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or_default();
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn late_receivers_get_earlier_signals() {
+    fn who_comes_late_hears_what_came_before_and_misses_none() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let relay = Relay::default();

@@ -1,4 +1,4 @@
-//! Tests one connection of a job against an agent that the test plays, over small buffers.
+//! One connection of a job against an agent that is played here, over small buffers.
 
 use lariat_wire::limits::STDIN_CREDIT;
 use lariat_wire::link::{Frame, Link, LinkError};
@@ -22,7 +22,7 @@ fn ended(stdout: u64, stderr: u64) -> Exit {
     Exit { end: End::Exited(3), stdout, stderr }
 }
 
-/// Sends output. The client may have disconnected already.
+/// Sends output. A controller that has had enough of us may be gone already.
 async fn bulk(agent: &mut Agent, kind: Kind, offset: u64, bytes: &[u8]) {
     let _ = agent.writer.bulk(kind, &offset.to_le_bytes(), bytes).await;
 }
@@ -38,7 +38,7 @@ async fn next<M: Message>(agent: &mut Agent) -> M {
     }
 }
 
-/// What a client that sends nothing receives from `agent`.
+/// What a controller that only listens makes of what `agent` does.
 fn heard(play: impl AsyncFnOnce(&mut Agent)) -> (Result<Exit, Broken>, Vec<u8>, Vec<u8>) {
     block_on(async {
         let (ours, theirs) = duplex(16);
@@ -76,7 +76,7 @@ fn bytes_come_through_exactly_and_the_end_is_acknowledged() {
 }
 
 #[test]
-fn incomplete_output_is_an_error() {
+fn what_is_not_whole_is_an_error() {
     let misbehaved = |result| {
         matches!(result, Err(Broken::Link(LinkError::Misbehaved(_) | LinkError::Codec(_))))
     };
@@ -100,7 +100,7 @@ fn not_run_failure() -> Failure {
     Failure { action: Action::EnterDirectory, path: Some(b"/no".to_vec()), cause: Cause::Os(2) }
 }
 
-/// Reads stdin as a host does, `slow` bytes at a time, and returns all of it.
+/// Takes stdin as a host does, `slow` bytes of it at a time, and gives all of it.
 async fn take_stdin(agent: &mut Agent, slow: u64) -> Vec<u8> {
     let (mut got, mut taken) = (Vec::new(), 0);
     loop {
@@ -193,7 +193,7 @@ fn an_unread_stdout_holds_up_neither_stderr_nor_stdin_nor_signals() {
             let mut seen = [0; 10];
             errors.read_exact(&mut seen).await.unwrap();
             assert_eq!(&seen, b"still here");
-            // Longer than any timeout for a silent peer.
+            // Longer than any silence that an end may keep.
             tokio::time::sleep(Duration::from_secs(100)).await;
             let mut all = vec![0; out.len()];
             reader.read_exact(&mut all).await.unwrap();

@@ -1,4 +1,4 @@
-//! Transfers files to or from one host, in order over one session, with as many attempts as necessary.
+//! Files to or from one host, one after another over one session, each in as many attempts as it takes.
 
 use std::time::Duration;
 
@@ -12,22 +12,22 @@ use crate::host::HostHandle;
 use crate::retry::Retry;
 use crate::watch::Watched;
 
-/// Bytes that may be in transit when a connection breaks, and never arrive.
+/// Bytes that may be in flight when a connection breaks, and never arrive.
 const UNDER_WAY: u64 = 16 * 1024 * 1024;
 
 /// How long a connection may be silent before another one is tried beside it. What is in flight on the first
 /// is lost with it, so a transfer waits a little longer than a command.
 const SECOND_AFTER: Duration = Duration::from_secs(4);
 
-/// One file or directory to transfer.
+/// One file or directory that is to be moved.
 pub trait Transfer {
-    /// The request to the agent.
+    /// What asks the agent for it.
     type Request: Message;
 
-    /// The request to the agent.
+    /// What asks the agent for it.
     fn request(&self) -> &Self::Request;
 
-    /// Attempts the transfer over a session on which the request was sent. Adds to `moved` also when it fails.
+    /// Tries to move it over a session on which it was asked for. `moved` counts also when that fails.
     fn attempt(
         &mut self,
         session: &mut Session,
@@ -37,7 +37,7 @@ pub trait Transfer {
     /// Whether another attempt can follow one that broke after this much.
     fn can_go_on(&self, moved: &Moved) -> bool;
 
-    /// Whether an attempt can be cancelled and retried.
+    /// Whether an attempt can be cancelled in its middle, and another one follow.
     fn can_be_left(&self) -> bool;
 }
 
@@ -57,12 +57,12 @@ pub struct GaveUp {
 /// Why there was no further attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Another attempt would fail in the same way.
+    /// Another attempt would fail alike.
     Final,
-    /// The host was unreachable for too long. The transfer can be resumed later.
+    /// The host was away for too long. The transfer can be continued later.
     Outage,
-    /// This many connections in a row broke before they delivered a useful amount. The transfer can be resumed
-    /// later.
+    /// This many connections in a row broke before they brought anything worthwhile. The transfer can be
+    /// continued later.
     Flapping(u32),
 }
 
@@ -70,17 +70,17 @@ pub enum Reason {
 pub struct Transfers<'a> {
     host: &'a HostHandle,
     retry: Retry<'a>,
-    /// Whether to keep trying on a connection that always breaks.
+    /// A link that always breaks is given up.
     patient: bool,
 }
 
 impl<'a> Transfers<'a> {
-    /// The transfers of one host, which keeps trying on a connection that always breaks.
+    /// The transfers of one host, which waits for a link that always breaks.
     pub fn new(host: &'a HostHandle) -> Self {
         Self { host, retry: Retry::new(host), patient: true }
     }
 
-    /// The transfers of one host among many: a connection that always breaks is given up.
+    /// The transfers of one host among many: a link that always breaks is given up.
     pub fn one_of_many(host: &'a HostHandle) -> Self {
         Self { patient: false, ..Self::new(host) }
     }
@@ -95,8 +95,8 @@ impl<'a> Transfers<'a> {
         std::mem::replace(&mut self.retry, Retry::new(self.host)).finish().await;
     }
 
-    /// Transfers one file or directory, over as many connections as necessary. Returns the counts of all
-    /// attempts.
+    /// Moves one file or directory, over as many connections as it takes. Returns what was moved, with the
+    /// bytes of all attempts.
     pub async fn run<T: Transfer>(&mut self, transfer: &mut T) -> Result<Moved, GaveUp> {
         let mut flapping = Flapping::default();
         let (mut bytes, mut sent) = (0, 0);
@@ -149,7 +149,7 @@ impl<'a> Transfers<'a> {
         transfer: &mut T,
         moved: &mut Moved,
     ) -> Result<(), AttemptError> {
-        // A repeated request continues with what the first one transferred.
+        // A transfer that is asked for twice continues with what the first request has brought.
         let asked = self.retry.ask_again(transfer.request()).await;
         let mut session = asked.map_err(AttemptError::Connect)?;
         let pulse = session.link.reader.pulse().clone();
@@ -167,8 +167,8 @@ impl<'a> Transfers<'a> {
     }
 }
 
-/// Whether the last attempt, or the one before, delivered anything that the receiver keeps. Sent bytes alone
-/// are no progress: a connection may always break before a whole chunk arrives.
+/// Whether an attempt that broke, or the one before, brought the receiver anything that it keeps. The bytes
+/// sent alone do not say so: a connection that always breaks before a whole chunk is there makes no progress.
 fn got_on(had: Option<u64>, has: Option<u64>, bytes: u64) -> bool {
     match has {
         Some(has) => had.is_some_and(|had| has > had) || bytes > UNDER_WAY,
@@ -186,7 +186,7 @@ mod tests {
         assert!(!got_on(Some(0), Some(0), 500_000));
         assert!(got_on(Some(0), Some(512 * 1024), 0));
         assert!(got_on(Some(0), Some(0), UNDER_WAY + 1));
-        // For a tree nothing more is known.
+        // Of a tree nothing more is known.
         assert!(got_on(None, None, 1) && !got_on(None, None, 0));
     }
 }

@@ -1,6 +1,6 @@
-//! Destinations, by rsync's rule: a directory goes into DEST under its own name; `site/`, `.`, `..` and similar
-//! paths mean its contents, of which DEST becomes the copy. A file gets DEST's name, unless DEST is a directory
-//! or ends in `/`.
+//! Where sources go, by rsync's rule: a directory goes into DEST under its own name; `site/`, `.`, `..` and
+//! the like mean its contents, of which DEST becomes the copy. A file gets DEST's name, unless DEST is a
+//! directory or ends in `/`.
 
 use lariat_base::escape::escape;
 use lariat_wire::protocol::transfer::{Destination, check_name};
@@ -22,13 +22,12 @@ fn last(path: &[u8]) -> &[u8] {
     path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
 }
 
-/// The destination of a file.
+/// Where a file goes.
 pub fn file_destination(source: &[u8], dest: &[u8]) -> Result<Destination, BadDestination> {
     Ok(Destination { path: dest.to_vec(), name: own_name(source)? })
 }
 
-/// The destination of a directory. With `beneath`, paths in it are listed, and their destinations are beneath
-/// DEST itself.
+/// Where a directory goes. `beneath` says that paths in it are listed, and land beneath DEST itself.
 pub fn tree_destination(
     source: &[u8],
     dest: &[u8],

@@ -13,16 +13,16 @@ pub enum AttemptError {
     /// The host was not reached.
     #[error(transparent)]
     Connect(ConnectError),
-    /// The agent refused the request, and is ready for the next one.
+    /// The agent refused, and is ready for the next request.
     #[error("{0}")]
     Refused(Failure),
-    /// The receiver is this end, and failed.
+    /// The receiver is this end, and it failed.
     #[error("here: {0}")]
     Here(Failure),
-    /// The destination was a stream, and its reader is gone.
+    /// The destination was a stream, and its reader has gone.
     #[error("nobody reads it any more")]
     NoReader,
-    /// Paths in a directory were requested, and the source is a file.
+    /// Paths in a directory were asked for, and the source is a file.
     #[error("paths of a directory are listed, and this is a file")]
     NotADirectory,
     /// The transfer itself stopped, for a reason of its own.
@@ -31,10 +31,10 @@ pub enum AttemptError {
     /// One file of a tree ended the connection, and is avoided from now on.
     #[error("one file of it failed")]
     AbortedByFile,
-    /// The connection was silent, and another one has replaced it.
+    /// The connection was silent, and another one is there in its place.
     #[error("{}", LinkError::Silent)]
     Replaced(Box<Session>),
-    /// Anything else. The state of the session is not known.
+    /// Anything else. What is in flight on the session is not known.
     #[error(transparent)]
     Transfer(#[from] TransferError),
 }
@@ -51,8 +51,7 @@ impl AttemptError {
         Self::Transfer(LinkError::Silent.into())
     }
 
-    /// Classifies the agent's refusal before the transfer began. An agent that is stopping takes no further
-    /// request.
+    /// Classifies what the agent said before anything moved. An agent that is stopping takes no further request.
     pub fn refused(failure: Failure) -> Self {
         match failure.cause {
             Cause::Stopping => Self::Transfer(TransferError::Remote(failure)),
@@ -60,7 +59,7 @@ impl AttemptError {
         }
     }
 
-    /// Classifies the failure of an incoming file: local, or of the connection.
+    /// Classifies what ended the arrival of a file: this end itself, or the way here.
     pub(crate) fn arriving(error: TransferError) -> Self {
         match error {
             TransferError::Local(failure) => Self::Here(failure),
@@ -68,7 +67,7 @@ impl AttemptError {
         }
     }
 
-    /// Whether a later attempt may succeed. Connecting was retried as long as allowed already.
+    /// Whether a later attempt may succeed. Reaching the host was tried as long as allowed already.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::AbortedByFile | Self::Replaced(_) => true,

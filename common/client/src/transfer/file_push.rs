@@ -1,20 +1,22 @@
-//! A file that is sent to a host.
+//! A file that goes to a host.
 
 use lariat_base::name::TransferId;
 use lariat_base::secret::NoRandomness;
 use lariat_engine::tree::{Watch, send_dry_run};
-use lariat_engine::{Cancel, Progress, SendLanes, Source, TransferError, Transferred, send};
+use lariat_engine::{
+    Cancel, Progress, SendLanes, SendOptions, Source, TransferError, Transferred, send,
+};
 use lariat_wire::protocol::metadata::Preserve;
 use lariat_wire::protocol::transfer::{Destination, Done, Overrides, Push, Sending};
 
 use super::error::AttemptError;
 use super::lanes::{Ends, LanePool, Streams};
-use super::moved::{Counting, Moved};
+use super::moved::Moved;
 use super::observed::Observed;
 use crate::connect::Session;
 use crate::host::HostHandle;
 
-/// A file that is sent to a host.
+/// A file that goes to a host.
 pub struct FilePush {
     file: Source,
     /// The request. If it is made a dry run, [`Self::dry_run`] is an attempt at it.
@@ -38,7 +40,7 @@ impl FilePush {
         Ok(Self { file, request, sending, lanes: None })
     }
 
-    /// Uses this many connections. A stream uses one.
+    /// Uses this many connections. A stream goes over one.
     #[must_use]
     pub fn over(mut self, streams: Streams, host: &HostHandle) -> Self {
         if !self.is_stream() {
@@ -48,7 +50,7 @@ impl FilePush {
         self
     }
 
-    /// Whether the file is a stream, which can't be read again.
+    /// Whether the file is read as it comes, and can't be read again.
     pub fn is_stream(&self) -> bool {
         self.request.offer.size.is_none() && !self.request.dry_run
     }
@@ -60,25 +62,23 @@ impl FilePush {
         progress: &dyn Progress,
         moved: &mut Moved,
     ) -> Result<(), AttemptError> {
-        let (never, observed) = (Cancel::default(), Observed::new(progress));
-        let as_moved = |sent: &Transferred| Moved { had: observed.had(), ..(*sent).into() };
-        let mut counting = Counting::new(moved, as_moved);
-        LanePool::count(self.lanes.as_ref(), session);
+        let (never, mut sent) = (Cancel::default(), Transferred::default());
+        let observed = Observed::new(progress);
         let (link, file, lanes) = (&mut session.link, &mut self.file, &mut self.lanes);
-        let how = match lanes.as_ref().map(LanePool::ends) {
-            Some(Ends::Sends(lanes)) => lanes.carry(self.sending),
-            _ => self.sending.into(),
-        };
+        let mut how = SendOptions::from(self.sending);
+        if let Some(Ends::Sends(lanes)) = lanes.as_ref().map(LanePool::ends) {
+            how = how.on_lanes(lanes.clone());
+        }
         let sessions = session.welcome.limits.sessions;
         // Under a limit of the rate, more connections would gain nothing.
         let may_grow = self.sending.rate.is_none();
         let done = tokio::select! {
             biased;
-            done = send(link, file, how, &observed, &never, &mut counting.counts) => done,
-            never = LanePool::manage(lanes, || observed.left(), sessions, may_grow) => match never {},
+            done = send(link, file, how, &observed, &never, &mut sent) => done,
+            never = LanePool::manage(lanes, &observed, sessions, may_grow) => match never {},
         };
-        drop(counting);
-        LanePool::tell(lanes, moved);
+        let streams = LanePool::used(lanes);
+        *moved = Moved { had: observed.had(), streams, ..sent.into() };
         if done.is_ok() {
             LanePool::close(lanes).await;
         }
@@ -91,7 +91,7 @@ impl FilePush {
         }
     }
 
-    /// One attempt at a dry run, whose result is reported to `watch`.
+    /// One attempt at a dry run, whose result `watch` is told.
     pub async fn dry_run(
         &self,
         session: &mut Session,

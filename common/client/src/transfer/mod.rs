@@ -1,8 +1,7 @@
-//! Transfers files and directories to and from a host, in as many attempts as necessary.
+//! Files and directories to and from a host, each in as many attempts as it takes.
 //!
-//! [`Transfers`] is the loop of attempts. A [`Transfer`] is one file or directory: [`FilePush`], [`TreePush`],
-//! [`Fetch`]. A file may use several connections ([`Streams`]). [`push_file`] and [`pull_file`] do everything
-//! for one file.
+//! [`Transfers`] is the loop of attempts. A [`Transfer`] is one file or directory: [`FilePush`],
+//! [`TreePush`], [`Fetch`]. A file may use several connections ([`Streams`]). [`push_file`] and [`pull_file`] do all of it for one file.
 
 mod attempts;
 mod destination;

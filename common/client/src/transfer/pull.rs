@@ -1,19 +1,18 @@
-//! A file or a directory that is fetched from a host.
+//! A file or a directory that comes from a host.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lariat_base::name::{KeyId, TransferId};
-use lariat_engine::confined::Base;
 use lariat_engine::destination::Place;
 use lariat_engine::tree::{
     BadGlob, Counts, FileDryRun, Filter, TreeArrival, TreeTarget, Watch, receive_dry_run,
     receive_tree,
 };
 use lariat_engine::{
-    Busy, Cancel, CommitOptions, Opened, Owner, Progress, ReceiveLanes, ResolvedOverrides, Stream,
-    Target, TransferError, Transferred, receive,
+    Busy, Cancel, CommitOptions, Opened, Owner, Progress, ReceiveLanes, Receiving,
+    ResolvedOverrides, Stream, Target, TransferError, Transferred, receive,
 };
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::Message;
@@ -26,40 +25,40 @@ use lariat_wire::protocol::tree::{Entry, Root, Settled, TreeOptions};
 use super::destination::{BadDestination, file_destination, is_contents, tree_destination};
 use super::error::AttemptError;
 use super::lanes::{Ends, LanePool, Streams};
-use super::moved::{Counting, Moved};
-use super::observed::{Observed, ObservedTree};
+use super::moved::Moved;
+use super::observed::Observed;
 use super::tree_push::Avoided;
 use crate::connect::Session;
 use crate::host::HostHandle;
 
-/// The errno of a write to a pipe without a reader.
+/// What writing to a pipe without a reader fails with.
 const BROKEN_PIPE: i32 = rustix::io::Errno::PIPE.raw_os_error();
 
 /// How files are fetched.
 #[derive(Clone, Debug)]
 pub struct FetchOptions {
-    /// The user with whose rights the host reads, if not the agent's own.
+    /// With whose rights on the host, if not the agent's own.
     pub user: Option<String>,
-    /// The sender's options.
+    /// How the host is to send.
     pub sending: Sending,
-    /// The options of a directory's transfer.
+    /// What both ends do with a directory.
     pub tree: TreeOptions,
     /// Whether a directory is refused.
     pub file_only: bool,
-    /// What the operator sets on received files.
+    /// What becomes of the files here.
     pub overrides: ResolvedOverrides,
 }
 
-/// The destination of a source, which may be a file or a directory.
+/// Where a source goes, which may turn out to be a file or a directory.
 struct Dest {
     file: Destination,
     tree: Destination,
 }
 
-/// A file or a directory that is fetched from a host.
+/// A file or a directory that comes from a host.
 pub struct Fetch {
     request: Pull,
-    /// The destination; `None` for stdout.
+    /// Where to, if not to stdout.
     dest: Option<Dest>,
     owner: Owner,
     options: FetchOptions,
@@ -69,7 +68,7 @@ pub struct Fetch {
     lanes: Option<LanePool>,
 }
 
-/// Why a request can't be made.
+/// Why nothing can be asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The source's name can't be given to its copy.
@@ -84,17 +83,18 @@ pub enum FetchError {
 }
 
 impl Fetch {
-    /// Fetches `source` to `dest`, or a file to stdout. `key` is the requesting key, whose partial is used.
+    /// Fetches `source` to `dest`, or a file to stdout. `key` is the key that asks, for which the partial is
+    /// kept.
     pub fn new(
         source: &[u8],
         dest: Option<&[u8]>,
         key: KeyId,
         options: FetchOptions,
     ) -> Result<Self, FetchError> {
-        // The name comes from the request, never from the host.
+        // The name comes from what was asked for, never from the host.
         let named = |path: &[u8]| -> Result<_, BadDestination> {
             let tree = tree_destination(source, path, !options.tree.only.is_empty())?;
-            // A path that means a directory's contents is not a file.
+            // What means a directory's contents is no file.
             let file =
                 if is_contents(source) { Ok(tree.clone()) } else { file_destination(source, path) };
             Ok(Dest { file: file?, tree })
@@ -124,7 +124,7 @@ impl Fetch {
         })
     }
 
-    /// Uses this many connections. A file to stdout uses one.
+    /// Uses this many connections for a file. What goes to stdout comes over one.
     #[must_use]
     pub fn over(mut self, streams: Streams, host: &HostHandle) -> Self {
         if !self.is_stream() {
@@ -134,7 +134,7 @@ impl Fetch {
         self
     }
 
-    /// The request to the agent.
+    /// The request.
     pub fn request(&self) -> &Pull {
         &self.request
     }
@@ -144,7 +144,7 @@ impl Fetch {
         self.dest.is_none()
     }
 
-    /// Whether the file has an ACL that is not transferred.
+    /// Whether the file has an ACL that does not travel.
     pub fn has_dropped_acl(&self) -> bool {
         self.acl_dropped
     }
@@ -180,7 +180,7 @@ impl Fetch {
         }
     }
 
-    /// Whether the rules exclude the source, if it is a file. A file to stdout is never excluded.
+    /// Whether the rules leave the source out, if it is a file. Nothing is left out of stdout.
     fn is_left_out(&self) -> bool {
         let source = Path::new(OsStr::from_bytes(&self.request.source));
         self.dest.is_some() && self.filter.excludes_file(source)
@@ -190,13 +190,13 @@ impl Fetch {
         self.request.tree.as_ref().is_some_and(|options| options.dry_run)
     }
 
-    /// The receiver's target for a file.
+    /// What receives a file.
     fn target(&self, offer: &Offer) -> Result<Target, Failure> {
         let Some(dest) = &self.dest else {
             let stdout = Stream::new(std::io::stdout()).map_err(|e| stdout_failed(&e))?;
             return Ok(Target::Stream(stdout));
         };
-        let place = Place::resolve(&Base::at(Path::new("")), &dest.file)?;
+        let place = Place::resolve(Path::new(""), &dest.file)?;
         let in_place = self.options.overrides.in_place;
         let opened = Opened::open(place, self.owner, offer, Busy::Refuse, in_place)?;
         Ok(Target::File(Box::new(opened)))
@@ -212,25 +212,23 @@ impl Fetch {
         let target = self.target(offer).map_err(AttemptError::Here)?;
         let FetchOptions { tree, overrides, .. } = &self.options;
         let placing = CommitOptions::new(overrides, tree.preserve, offer.metadata.clone());
-        let (never, observed) = (Cancel::default(), Observed::new(progress));
-        let as_moved = |received: &Transferred| Moved { had: observed.had(), ..(*received).into() };
-        let mut counting = Counting::new(moved, as_moved);
-        LanePool::count(self.lanes.as_ref(), session);
+        let (never, mut received) = (Cancel::default(), Transferred::default());
+        let observed = Observed::new(progress);
         let (link, lanes) = (&mut session.link, &mut self.lanes);
-        let target = match lanes.as_ref().map(LanePool::ends) {
-            Some(Ends::Receives(lanes)) => lanes.bring(target),
-            _ => target.into(),
-        };
+        let mut target = Receiving::from(target);
+        if let Some(Ends::Receives(lanes)) = lanes.as_ref().map(LanePool::ends) {
+            target = target.on_lanes(lanes.clone());
+        }
         let sessions = session.welcome.limits.sessions;
-        // With a rate limit, more connections would gain nothing.
+        // Under a limit of the rate, more connections would gain nothing.
         let may_grow = self.options.sending.rate.is_none();
         let done = tokio::select! {
             biased;
-            done = receive(link, target, offer, &placing, &observed, &never, &mut counting.counts) => done,
-            never = LanePool::manage(lanes, || observed.left(), sessions, may_grow) => match never {},
+            done = receive(link, target, offer, &placing, &observed, &never, &mut received) => done,
+            never = LanePool::manage(lanes, &observed, sessions, may_grow) => match never {},
         };
-        drop(counting);
-        LanePool::tell(lanes, moved);
+        let streams = LanePool::used(lanes);
+        *moved = Moved { had: observed.had(), streams, ..received.into() };
         if done.is_ok() {
             LanePool::close(lanes).await;
         }
@@ -245,7 +243,7 @@ impl Fetch {
         }
     }
 
-    /// Determines what would happen to a file here.
+    /// What would become of a file here.
     async fn look(
         &mut self,
         session: &mut Session,
@@ -257,8 +255,7 @@ impl Fetch {
         let dest = self.dest.as_ref().ok_or_else(none)?.file.clone();
         self.acl_dropped = offer.metadata.acls == Acls::Dropped;
         let FetchOptions { tree, overrides, .. } = &self.options;
-        let (base, preserve) = (Base::at(Path::new("")), tree.preserve);
-        let overrides = overrides.clone();
+        let (base, preserve, overrides) = (PathBuf::new(), tree.preserve, overrides.clone());
         let file = FileDryRun { base, dest, offer, preserve, overrides };
         let done = receive_dry_run(&mut session.link, file, watch).await;
         *moved = done.map_err(AttemptError::arriving)?.into();
@@ -273,27 +270,9 @@ impl Fetch {
         moved: &mut Moved,
     ) -> Result<(), AttemptError> {
         let arrival = self.arrival(root).map_err(AttemptError::Here)?;
-        let arrival = match self.lanes.as_ref().map(LanePool::ends) {
-            Some(Ends::Receives(lanes)) => lanes.bring_tree(arrival),
-            _ => arrival,
-        };
-        LanePool::count(self.lanes.as_ref(), session);
-        let (never, observed) = (Cancel::default(), ObservedTree::new(watch));
-        let mut counting = Counting::new(moved, |counts: &Counts| counts.into());
-        let (link, lanes, counts) = (&mut session.link, &mut self.lanes, &mut counting.counts);
-        let sessions = session.welcome.limits.sessions;
-        let may_grow = self.options.sending.rate.is_none();
-        let done = tokio::select! {
-            biased;
-            done = receive_tree(link, arrival, &observed, &never, counts) => done,
-            never = LanePool::manage(lanes, || observed.left(), sessions, may_grow) => match never {},
-        };
-        let counts = counting.counts.clone();
-        drop(counting);
-        LanePool::tell(lanes, moved);
-        if done.is_ok() {
-            LanePool::close(lanes).await;
-        }
+        let (never, mut counts) = (Cancel::default(), Counts::default());
+        let done = receive_tree(&mut session.link, arrival, watch, &never, &mut counts).await;
+        *moved = (&counts).into();
         match done {
             Ok(settled) => {
                 moved.settled(&settled);
@@ -311,17 +290,18 @@ impl Fetch {
         let dest = self.dest.as_ref().filter(|_| !self.options.file_only).ok_or_else(none)?;
         let options = self.options.tree.clone();
         let open = if options.dry_run { TreeTarget::open_dry_run } else { TreeTarget::open };
-        let mut target = open(&Base::at(Path::new("")), &dest.tree, self.owner)?;
+        let mut target = open(Path::new(""), &dest.tree, self.owner)?;
         if let Some(home) = std::env::home_dir() {
             target.check_delete(&home, &options)?;
         }
         target.lock()?;
         let (filter, overrides) = (self.filter.clone(), self.options.overrides.clone());
         let avoid = self.avoided.files.clone();
-        Ok(TreeArrival::new(target, root, options, filter, overrides, avoid))
+        Ok(TreeArrival { target, root, options, filter, overrides, avoid })
     }
 
-    /// Whether another attempt can follow one that broke after this much: output to stdout can't be repeated.
+    /// Whether another attempt can follow one that broke after this much: what went to stdout can't be taken
+    /// back, nor begun again.
     pub fn can_go_on(&self, moved: &Moved) -> bool {
         self.dest.is_some() || moved.is_nothing()
     }
@@ -331,16 +311,16 @@ fn stdout_failed(error: &std::io::Error) -> Failure {
     Failure::request(error.raw_os_error().map_or(Cause::Internal, Cause::Os))
 }
 
-/// The agent's answer.
+/// What the host has.
 #[derive(PartialEq, Eq)]
 enum Answer {
     File(Offer),
-    /// A file that the rules exclude.
+    /// A file that the rules leave out.
     LeftOut,
     Tree(Entry),
 }
 
-/// Reads the agent's answer: the file or directory, or why there is none.
+/// Reads the agent's answer: the file or directory as it is there, or why there is none.
 async fn expect_answer(session: &mut Session) -> Result<Answer, AttemptError> {
     let link = &mut session.link;
     let answer = async {

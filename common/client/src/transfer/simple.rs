@@ -1,4 +1,4 @@
-//! Transfers one file, without options: enough for most programs.
+//! One file, without options: what most programs need.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -22,16 +22,16 @@ use super::pull::{Fetch, FetchError, FetchOptions};
 use crate::connect::Session;
 use crate::host::HostHandle;
 
-/// Why a file was not transferred.
+/// Why a file was not moved.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// The local file can't be opened.
+    /// The file here can't be opened.
     #[error(transparent)]
     Open(Failure),
-    /// The file's name can't be used for its copy.
+    /// The file's name can't be given to its copy.
     #[error(transparent)]
     Destination(#[from] BadDestination),
-    /// The request can't be made.
+    /// The file can't be asked for.
     #[error(transparent)]
     Fetch(#[from] FetchError),
     /// The system gives no random bytes.
@@ -42,8 +42,8 @@ pub enum FileError {
     GaveUp(#[from] GaveUp),
 }
 
-/// Sends a file to a host. `dest` is the copy's path, or an existing directory for it; a relative path begins
-/// at the user's home there. Bytes that the host has already are not sent.
+/// Sends a file to a host. `dest` is the copy's path, or a directory that it goes into; a relative one begins at
+/// the user's home there. Bytes that the host has already are not sent.
 pub async fn push_file(
     host: &HostHandle,
     source: &Path,
@@ -58,8 +58,8 @@ pub async fn push_file(
     one(host, Pushing { push, progress }).await
 }
 
-/// Fetches a file from a host. `dest` is the copy's path, or an existing directory for it. Bytes that exist
-/// locally are not sent.
+/// Fetches a file from a host. `dest` is the copy's path, or a directory that it goes into. Bytes that are here
+/// already are not sent.
 pub async fn pull_file(
     host: &HostHandle,
     source: &[u8],
@@ -143,7 +143,7 @@ impl Transfer for Pulling<'_> {
     }
 }
 
-/// Ignores events, because a directory is refused.
+/// Hears nothing: a directory is refused.
 struct NoTree;
 
 impl Watch for NoTree {

@@ -1,4 +1,4 @@
-//! A directory that is sent to a host.
+//! A directory that goes to a host.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -7,35 +7,32 @@ use std::path::{Path, PathBuf};
 use lariat_base::name::TransferId;
 use lariat_base::secret::NoRandomness;
 use lariat_engine::tree::{Avoid, Counts, Filter, TreeSource, Watch, send_tree};
-use lariat_engine::{Cancel, SendLanes, TransferError};
+use lariat_engine::{Cancel, TransferError};
 use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::transfer::{Destination, Overrides, Sending};
 use lariat_wire::protocol::tree::{PushTree, TreeOptions};
 
 use super::error::AttemptError;
-use super::lanes::{Ends, LanePool, Streams};
-use super::moved::{Counting, Moved};
-use super::observed::ObservedTree;
+use super::moved::Moved;
 use crate::connect::Session;
-use crate::host::HostHandle;
 
-/// Files of a directory whose failure ended a connection, and that are not tried again.
+/// Files of a directory that have ended a connection, and are not tried again.
 #[derive(Clone, Debug, Default)]
 pub struct Avoided {
-    /// The failures, by path.
+    /// Why, by their paths.
     pub(crate) files: Avoid,
-    /// The failures that the host reported.
+    /// The reasons that the host gave.
     there: Vec<Failure>,
 }
 
 impl Avoided {
-    /// The failures that the host reported in earlier attempts.
+    /// The reasons that the host gave in earlier attempts.
     pub fn said_by_host(&self) -> &[Failure] {
         &self.there
     }
 
-    /// Classifies the error of an interrupted tree: a file that ended the connection is not tried again, and
-    /// the rest continues.
+    /// Classifies the error of a tree that has broken off: a file that ended the connection is not tried again,
+    /// and the rest continues.
     pub(crate) fn classify(&mut self, error: TransferError, counts: Counts) -> AttemptError {
         if let Some((path, failure)) = counts.aborted_by {
             if matches!(error, TransferError::Remote(_)) {
@@ -52,7 +49,7 @@ impl Avoided {
     }
 }
 
-/// A directory that is sent to a host.
+/// A directory that goes to a host.
 pub struct TreePush {
     source: PathBuf,
     /// The request.
@@ -60,7 +57,6 @@ pub struct TreePush {
     sending: Sending,
     filter: Filter,
     avoided: Avoided,
-    lanes: Option<LanePool>,
 }
 
 /// Why a directory can't be sent.
@@ -75,7 +71,7 @@ pub enum TreeError {
 }
 
 impl TreePush {
-    /// Opens the directory once, to describe it.
+    /// Opens the directory once to see what it is.
     pub fn open(
         source: &OsStr,
         dest: Destination,
@@ -90,16 +86,7 @@ impl TreePush {
         let root = root.map_err(TreeError::Open)?.root().clone();
         let transfer = TransferId::generate()?;
         let request = PushTree { transfer, dest, root, options, overrides, user };
-        let avoided = Avoided::default();
-        Ok(Self { source, request, sending, filter, avoided, lanes: None })
-    }
-
-    /// Uses this many connections.
-    #[must_use]
-    pub fn over(mut self, streams: Streams, host: &HostHandle) -> Self {
-        let ends = Ends::Sends(SendLanes::default());
-        self.lanes = LanePool::new(host, streams, self.request.transfer, ends);
-        self
+        Ok(Self { source, request, sending, filter, avoided: Avoided::default() })
     }
 
     /// The directory's path.
@@ -122,29 +109,10 @@ impl TreePush {
         let source =
             TreeSource::open(&self.source, self.request.options.clone(), self.filter.clone());
         let source = source.map_err(AttemptError::Here)?;
-        let source = match self.lanes.as_ref().map(LanePool::ends) {
-            Some(Ends::Sends(lanes)) => lanes.carry_tree(source),
-            _ => source,
-        };
-        LanePool::count(self.lanes.as_ref(), session);
-        let (never, observed) = (Cancel::default(), ObservedTree::new(watch));
-        let mut counting = Counting::new(moved, |counts: &Counts| counts.into());
+        let (never, mut counts) = (Cancel::default(), Counts::default());
         let (link, avoid, how) = (&mut session.link, self.avoided.files.clone(), self.sending);
-        let (lanes, counts) = (&mut self.lanes, &mut counting.counts);
-        let sessions = session.welcome.limits.sessions;
-        // With a rate limit, more connections would gain nothing.
-        let may_grow = how.rate.is_none();
-        let done = tokio::select! {
-            biased;
-            done = send_tree(link, source, avoid, how, &observed, &never, counts) => done,
-            never = LanePool::manage(lanes, || observed.left(), sessions, may_grow) => match never {},
-        };
-        let counts = counting.counts.clone();
-        drop(counting);
-        LanePool::tell(lanes, moved);
-        if done.is_ok() {
-            LanePool::close(lanes).await;
-        }
+        let done = send_tree(link, source, avoid, how, watch, &never, &mut counts).await;
+        *moved = (&counts).into();
         match done {
             Ok(settled) => {
                 moved.settled(&settled);

@@ -1,4 +1,4 @@
-//! Hashes existing chunks on a separate thread, while new ones are transferred.
+//! Hashes existing chunks on a thread of its own, while new ones are transferred.
 
 use std::fs::File;
 use std::io;

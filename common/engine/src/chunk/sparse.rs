@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_return_the_content() {
+    fn what_is_read_is_what_is_there() {
         for islands in [&[][..], &[0], &[3 * MIB - 6, 8 * MIB], &[16 * MIB - 6]] {
             let mut reader = file(16 * MIB, islands);
             assert!(reader.sparse);

@@ -13,7 +13,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sum_depends_on_bytes_and_seed() {
+    fn a_sum_is_of_its_bytes_and_its_seed() {
         let empty = sum(0, b"");
         assert_eq!(hex::encode(empty), "7f498d4624c30160d8984701d306aa99");
         assert_ne!(sum(1, b"abc"), sum(2, b"abc"));

@@ -1,23 +1,13 @@
 //! The plain BLAKE3 of a whole file: what `b3sum` prints.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::sync::Arc;
 
 use super::rehash::chunk_len;
 use super::sparse::SparseReader;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::protocol::transfer::Hash;
-
-/// No content has this hash: it stands for that of a file whose content the kernel generates.
-pub(crate) const UNLIKE_ANY: Hash = [0; 32];
-
-/// Hashes what an open file has from its position on, at most `most` bytes.
-pub(crate) fn hash_rest(file: &File, most: u64) -> io::Result<Hash> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(file.take(most))?;
-    Ok(hasher.finalize().into())
-}
 
 /// Hashes the first `size` bytes of a file, as long as `is_wanted`. A file that is shorter gives
 /// [`io::ErrorKind::UnexpectedEof`].

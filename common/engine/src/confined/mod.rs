@@ -4,7 +4,6 @@
 //! manifest may send any name. So a path is resolved by `openat2` with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS,
 //! and every other call takes an open directory and one component, never a path.
 
-mod base;
 pub mod named;
 mod names;
 mod path;
@@ -20,7 +19,6 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-pub use base::Base;
 pub(crate) use names::Names;
 pub(crate) use path::{join, shown};
 
@@ -35,59 +33,23 @@ const PRIVATE: Mode = Mode::RWXU;
 
 /// An open directory.
 #[derive(Debug)]
-pub struct Dir {
-    fd: OwnedFd,
-    /// It is in a root that nothing leads out of. A file with several links may be one that is outside too, so it is
-    /// neither read nor changed.
-    strict: bool,
-}
+pub struct Dir(OwnedFd);
 
 impl Dir {
     /// Opens a directory that the operator named. Links in its path are followed.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Self::open_at(&Base::at(path), b"")
+        Self::from_open(open_followed(path)?)
     }
 
-    /// Opens a directory that a request names.
-    pub fn open_at(base: &Base, path: &[u8]) -> io::Result<Self> {
-        base.directory(path)?.into_root()
-    }
-
-    /// Makes an open directory the root of a tree.
-    pub(crate) fn into_root(self) -> io::Result<Self> {
-        match self.enter(b"") {
+    /// Makes an open directory a root.
+    pub(crate) fn from_open(directory: OwnedFd) -> io::Result<Self> {
+        let directory = Self(directory);
+        match directory.enter(b"") {
             Err(error) if error.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => {
                 Err(io::Error::new(io::ErrorKind::Unsupported, "trees need Linux 5.6 or newer"))
             }
-            _ => Ok(self),
+            _ => Ok(directory),
         }
-    }
-
-    /// An open directory that is as strict as this one.
-    pub(crate) fn like(&self, fd: OwnedFd) -> Self {
-        Self { fd, strict: self.strict }
-    }
-
-    /// Another descriptor of this directory.
-    pub(crate) fn another(&self) -> io::Result<Self> {
-        Ok(self.like(self.fd.try_clone()?))
-    }
-
-    /// Whether it is in a root that nothing leads out of.
-    pub(crate) fn is_strict(&self) -> bool {
-        self.strict
-    }
-
-    /// Whether a file is left alone because it has other names, which may be outside.
-    pub(crate) fn shuns(&self, file: &Stat) -> bool {
-        self.strict && FileType::from_raw_mode(file.st_mode).is_file() && file.st_nlink > 1
-    }
-
-    fn check_links(&self, file: impl AsFd) -> io::Result<()> {
-        if self.strict && self.shuns(&rustix::fs::fstat(file)?) {
-            return Err(Errno::MLINK.into());
-        }
-        Ok(())
     }
 
     /// Opens a directory below this one. An empty path opens this directory again.
@@ -95,7 +57,7 @@ impl Dir {
         check_path(path)?;
         let path = if path.is_empty() { b"." } else { path };
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        readable_or_not(|access| self.resolve(path, flags | access)).map(|fd| self.like(fd))
+        readable_or_not(|access| self.resolve(path, flags | access)).map(Self)
     }
 
     /// Opens a directory below this one that belongs to this process's user. If the owner lacks the permission to
@@ -104,7 +66,7 @@ impl Dir {
         check_path(path)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let pinned = match path {
-            b"" => self.fd.try_clone()?,
+            b"" => self.0.try_clone()?,
             path => self.resolve(path, flags)?,
         };
         let was = open_up(&pinned);
@@ -113,15 +75,13 @@ impl Dir {
 
     /// Sets the mode of this directory itself.
     pub(crate) fn set_mode(&self, mode: u32) -> io::Result<()> {
-        Ok(rustix::fs::chmod(link_of(&self.fd), Mode::from_raw_mode(mode))?)
+        Ok(rustix::fs::chmod(link_of(&self.0), Mode::from_raw_mode(mode))?)
     }
 
     /// Opens a file in this directory for reading. Does not follow a link, and does not block on a fifo.
     pub(crate) fn open_file(&self, name: &[u8]) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = self.resolve(component(name)?, flags | OFlags::CLOEXEC)?;
-        self.check_links(&file)?;
-        Ok(file.into())
+        Ok(self.resolve(component(name)?, flags | OFlags::CLOEXEC)?.into())
     }
 
     /// Opens a regular file in this directory with `O_PATH`, to read and set its attributes. This needs no
@@ -130,7 +90,6 @@ impl Dir {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = self.resolve(component(name)?, flags)?;
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
-        self.check_links(&file)?;
         if kind.is_file() { Ok(file) } else { Err(Errno::LOOP.into()) }
     }
 
@@ -274,14 +233,20 @@ impl Dir {
 
 impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.0.as_fd()
     }
 }
 
 impl From<Dir> for File {
     fn from(directory: Dir) -> Self {
-        directory.fd.into()
+        directory.0.into()
     }
+}
+
+/// Opens a directory by its path. Without the permission to read it, the descriptor only serves to reach names
+/// in it.
+pub(crate) fn open_followed(path: &Path) -> io::Result<OwnedFd> {
+    readable_or_not(|access| named::open(path, OFlags::DIRECTORY | access))
 }
 
 /// Opens a directory for reading or, without the permission for that, with `O_PATH`, which is enough to make and

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn an_impossible_list_of_pieces_is_refused() {
+    fn a_list_that_no_cut_gives_is_refused() {
         let size = 3 * u64::from(MIN);
         let add = |pieces: &[Piece]| index(size).add(pieces);
         assert_eq!(add(&[piece(0, 0)]), Err(BadDelta::PieceLength));

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn adjacent_pieces_are_one_run() {
+    fn neighbours_are_one_run() {
         let literal = Op::Literal { len: 2 * PIECE };
         assert_eq!(plan(b"abcdef", b"abxycdef"), [copy(0, 2), literal, copy(2, 4)]);
         assert_eq!(plan(b"abcd", b"cdab"), [copy(2, 2), copy(0, 2)]);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_piece_of_the_basis_is_likely() {
+    fn what_follows_in_the_basis_is_likely() {
         let (mut matcher, mut ops) = (matcher(100), vec![]);
         let mut likely = |matcher: &mut Matcher, letter| {
             let likely = matcher.likely().map(|piece| piece.hash[0]);

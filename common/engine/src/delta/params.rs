@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn placeholder_pieces_have_valid_lengths() {
+    fn pieces_that_are_like_none_are_as_a_cut_gives_them() {
         let params = Params::for_basis(0).unwrap();
         for size in [0, 1, 32 * 1024, 32 * 1024 + 1, 100_000] {
             let pieces = params.unlike_any(size);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_of_a_peer_are_checked() {
+    fn what_a_peer_says_is_in_range() {
         for log2 in 0..=u8::MAX {
             let params = Params::from_average_log2(log2);
             assert_eq!(params.is_some(), (12..=22).contains(&log2));

@@ -1,4 +1,4 @@
-//! Runs both ends of a delta in memory: the rebuilt file is the source, at a bounded cost.
+//! Both ends of a delta played in memory: what is rebuilt is the source, for a price that is bounded.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ fn pieces(bytes: &[u8]) -> Vec<Piece> {
     cutter(bytes).collect::<Result<_, _>>().unwrap()
 }
 
-/// The sender's plan when the whole basis arrives at once.
+/// What the sender makes of it when the basis comes to it at once.
 fn plan(basis: &[u8], source: &[u8]) -> Vec<Op> {
     let mut matcher = Matcher::new(Index::new(params(), basis.len() as u64).unwrap());
     let mut ops = vec![];
@@ -49,7 +49,7 @@ fn plan(basis: &[u8], source: &[u8]) -> Vec<Op> {
     ops
 }
 
-/// The sender's plan when the basis arrives as it is cut, and the number of pieces that it had to cut.
+/// What the sender makes of it when the basis comes as it is cut, and how many pieces it had to cut.
 fn follow(basis: &[u8], source: &[u8]) -> (Vec<Op>, usize) {
     let mut matcher = Matcher::new(Index::new(params(), basis.len() as u64).unwrap());
     let (mut ops, mut cut) = (vec![], 0);
@@ -71,10 +71,9 @@ fn follow(basis: &[u8], source: &[u8]) -> (Vec<Op>, usize) {
     (ops, cut)
 }
 
-/// Rebuilds the source as a receiver does, and returns the most bytes of literals that this took.
+/// Rebuilds the source as a receiver does, and gives the bytes of literals that this took at most.
 ///
-/// The two plans may differ: a search for a cut looks at the byte behind it, a likely piece only at its own
-/// bytes.
+/// The two plans may differ: a search for a cut sees the byte behind it, a likely piece only its own bytes.
 fn rebuild(basis: &[u8], source: &[u8]) -> usize {
     let planned = literals(basis, source, plan(basis, source));
     planned.max(literals(basis, source, follow(basis, source).0))
@@ -100,8 +99,8 @@ fn literals(basis: &[u8], source: &[u8], ops: Vec<Op>) -> usize {
 
 #[test]
 fn cuts_stay_where_they_are() {
-    // Ends of different versions must cut alike, or find nothing to copy. If this fails after an update of a
-    // dependency, the number on the wire must change its meaning.
+    // Ends of different versions must cut alike, or find nothing to copy. A failure here after an
+    // update of a dependency means that the number which preserve must change its meaning.
     let pieces = pieces(&noise(1, 1 << 20));
     let mut hasher = blake3::Hasher::new();
     for piece in &pieces {
@@ -174,7 +173,7 @@ fn scattered_edits_cost_themselves_and_the_pieces_they_touch() {
 
 #[test]
 fn zeros_are_fast_and_cost_nothing() {
-    // The thread's own CPU time, which does not depend on the machine's load.
+    // The thread's own time, which does not depend on the machine's load.
     let cpu = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap();
     let started = cpu();
     let basis = vec![0; 64 << 20];
@@ -189,7 +188,7 @@ fn zeros_are_fast_and_cost_nothing() {
 
 #[test]
 fn the_end_of_the_basis_is_no_cut() {
-    // The data has no cuts, so after a cut at a different position the pieces never coincide again.
+    // Nowhere a place to cut at: whoever cuts once where no cut is never gets in step again.
     let source = b"ab".repeat(250_000);
     assert!(rebuild(&source[..231_589], &source) < params().max());
 }

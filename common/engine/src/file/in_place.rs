@@ -5,6 +5,7 @@
 //! and replaces those that differ.
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +17,6 @@ use super::body::Body;
 use super::commit::{CommitOptions, Sync};
 use super::owner::Busy;
 use super::private_file;
-use crate::confined::Dir;
 use crate::destination::Place;
 use crate::error::{failed, sys_failed};
 use crate::metadata::attributes::Attributes;
@@ -82,7 +82,7 @@ impl InPlace {
 
 /// Writes a small file's content into the existing file, which is returned, if there is one.
 pub(crate) fn overwrite(
-    directory: &Dir,
+    directory: impl AsFd,
     name: &[u8],
     content: &[u8],
     attributes: &Attributes,
@@ -107,18 +107,17 @@ fn chunks_of(offer: &Offer, len: u64) -> Vec<Range> {
 }
 
 /// Opens a regular file for writing, and for reading if that is permitted. `None` if there is none.
-fn open(directory: &Dir, name: &[u8]) -> Result<Option<(File, bool)>, Errno> {
+fn open(directory: impl AsFd, name: &[u8]) -> Result<Option<(File, bool)>, Errno> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let open = |access| rustix::fs::openat(directory, name, flags | access, Mode::empty());
+    let open = |access| rustix::fs::openat(&directory, name, flags | access, Mode::empty());
     let opened = match open(OFlags::RDWR) {
         Err(Errno::ACCESS) => open(OFlags::WRONLY).map(|file| (file, false)),
         opened => opened.map(|file| (file, true)),
     };
     match opened {
         Ok((file, readable)) => {
-            let stat = rustix::fs::fstat(&file)?;
-            let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
-            Ok((is_file && !directory.shuns(&stat)).then(|| (file.into(), readable)))
+            let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
+            Ok(kind.is_file().then(|| (file.into(), readable)))
         }
         Err(Errno::NOENT | Errno::LOOP | Errno::ISDIR | Errno::NXIO) => Ok(None),
         Err(errno) => Err(errno),
@@ -193,7 +192,7 @@ mod tests {
     #[test]
     fn only_a_regular_file_is_written_in_place() {
         let directory = tempfile::tempdir().unwrap();
-        let dir = Dir::open(directory.path()).unwrap();
+        let dir = File::open(directory.path()).unwrap();
         let at = |name: &str| directory.path().join(name);
         std::fs::write(at("file"), "text").unwrap();
         std::fs::create_dir(at("directory")).unwrap();

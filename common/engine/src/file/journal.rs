@@ -6,7 +6,7 @@
 //!
 //! Format: [`MAGIC`] with the version, the chunk size, then records, all little-endian u64. A record is the index of
 //! a chunk; or [`BEGUN`] with a length, and an index in the lower half, for the beginning of a chunk. A journal
-//! of another version or chunk size is ignored, and the partial starts from the beginning.
+//! of another version or chunk size is ignored, and the partial starts anew.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn records_are_read_back_in_order() {
+    fn what_was_recorded_is_there_again_in_order() {
         let file = file(&[]);
         let journal = Journal::begin(file.try_clone().unwrap()).unwrap();
         for index in [3, 1, 2, 2, 9, 0, 7] {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn records_beyond_the_source_or_the_partial_are_dropped() {
+    fn a_changed_source_is_compared_and_a_shorter_partial_noticed() {
         let bytes = [header(), [3_u64, 8].map(u64::to_le_bytes).concat()].concat();
         let chunk = |first| Range { first, count: 1 };
         assert_eq!(resume(&bytes, &offer()), Some(vec![chunk(3), chunk(8)]));
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_record_is_skipped() {
+    fn a_cut_entry_is_passed_over_and_later_ones_count() {
         let file = file(&[header(), 3_u64.to_le_bytes().to_vec(), vec![4, 0, 0]].concat());
         let (journal, left) =
             Journal::resume(file.try_clone().unwrap(), &offer(), SIZE).unwrap().unwrap();

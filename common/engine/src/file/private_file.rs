@@ -1,5 +1,5 @@
 //! Private files in a directory that others may write to: partials and journals. A file is opened only if
-//! nobody else can have made it, and created otherwise; it is locked while it is in use.
+//! nobody else can have made it, and created anew otherwise; it is locked while it is in use.
 
 use std::fs::File;
 use std::io;

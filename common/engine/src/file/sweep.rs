@@ -118,7 +118,6 @@ fn remove(place: &Place, name: &[u8]) -> Result<(), Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::confined::Base;
     use lariat_wire::protocol::transfer::Destination;
     use rustix::fs::FlockOperation;
     use std::fs::File;
@@ -149,7 +148,7 @@ mod tests {
 
         fn swept_at(&self, user: u32, now: SystemTime) -> Vec<String> {
             let dest = Destination { path: b"dest".to_vec(), name: b"source".to_vec() };
-            let place = Place::resolve(&Base::at(self.0.path()), &dest).unwrap();
+            let place = Place::resolve(self.0.path(), &dest).unwrap();
             sweep(&place, user, now);
             let entries = std::fs::read_dir(self.0.path()).unwrap();
             let mut names: Vec<String> =
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn only_old_files_are_swept() {
+    fn what_is_old_goes_and_what_is_young_stays() {
         assert_eq!(Dir::with(&files(), 8 * DAY).swept(), [""; 0]);
         assert_eq!(Dir::with(&files(), 6 * DAY).swept(), files());
         let tomorrow = Dir::with(&files(), Duration::ZERO);
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn files_in_use_or_of_another_owner_stay() {
+    fn what_is_in_use_or_another_s_stays() {
         let directory = Dir::with(&files(), 8 * DAY);
         let held = File::open(directory.0.path().join(&files()[1])).unwrap();
         rustix::fs::flock(&held, FlockOperation::LockExclusive).unwrap();
@@ -206,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_partial_is_removed_at_any_age_unless_in_use() {
+    fn an_empty_partial_goes_whatever_its_age_unless_it_is_in_use() {
         let name = format!("{A}.part");
         let directory = Dir::with(std::slice::from_ref(&name), Duration::ZERO);
         let path = directory.0.path().join(name);

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_encodes_kind_and_owner() {
+    fn a_name_says_what_it_is_and_whose() {
         let names = PartialNames::of(b"file", owner(1, 0));
         let tree = TreeNames { owner: owner(1, 0), tree: [3; 16] };
         let all = [
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn names_depend_on_owner_destination_and_tree() {
+    fn another_owner_directory_name_or_tree_has_other_names() {
         let part = |name: &[u8], key| PartialNames::of(name, owner(key, 0)).part;
         assert_ne!(part(b"a", 1), part(b"b", 1));
         assert_ne!(part(b"a", 1), part(b"a", 2));
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_not_temporary() {
+    fn other_names_are_none() {
         for name in [
             "file.part",
             ".lariat-.part",

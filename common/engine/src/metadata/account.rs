@@ -3,7 +3,6 @@
 use nix::unistd::{Group, User};
 
 use super::overrides::ResolvedOverrides;
-use super::xattrs::Namespaces;
 use lariat_wire::protocol::transfer::Overrides;
 
 /// A user or group that can't be resolved.
@@ -39,8 +38,7 @@ pub fn resolve(overrides: &Overrides) -> Result<ResolvedOverrides, NoAccount> {
     let user = overrides.user.as_deref().map(user).transpose()?;
     let group = overrides.group.as_deref().map(group).transpose()?;
     let Overrides { mode, directory_mode, backup, in_place, verify, .. } = *overrides;
-    let spaces = Namespaces::default();
-    Ok(ResolvedOverrides { mode, directory_mode, user, group, backup, in_place, verify, spaces })
+    Ok(ResolvedOverrides { mode, directory_mode, user, group, backup, in_place, verify })
 }
 
 fn user(name: &str) -> Result<u32, NoAccount> {

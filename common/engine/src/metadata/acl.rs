@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mode_without_its_acl_grants_the_group_no_more() {
+    fn without_its_acl_a_file_gives_its_group_no_more() {
         assert_eq!(mode_without(0o664, &acl(0, 6)), 0o604);
         assert_eq!(mode_without(0o664, &acl(4, 6)), 0o644);
         assert_eq!(mode_without(0o4644, &acl(7, 4)), 0o4644);
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn dropping_a_mask_must_not_grant_rights() {
+    fn a_mode_shows_whether_a_mask_could_widen_it() {
         for mode in [0o644, 0o755, 0o600, 0o700, 0o604, 0o666, 0o4755, 0o100_644] {
             assert!(group_within_others(mode), "{mode:o}");
         }

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::acl;
 use super::subject::Subject;
-use super::xattrs::{self, Namespaces};
+use super::xattrs;
 use crate::error::sys_failed;
 use lariat_wire::protocol::failure::{Action, Failure};
 use lariat_wire::protocol::metadata::Time;
@@ -31,8 +31,6 @@ pub(crate) struct Attributes {
     pub(crate) gid: Option<u32>,
     /// `None` leaves them as they are.
     pub(crate) xattrs: Option<Vec<Xattr>>,
-    /// Which extended attributes these are.
-    pub(crate) spaces: Namespaces,
     /// `None` leaves them as they are.
     pub(crate) acls: Option<BinaryAcls>,
 }
@@ -113,7 +111,7 @@ impl Attributes {
             file.set_owner(self.uid, self.gid)?;
         }
         if let Some(xattrs) = &self.xattrs {
-            differs |= xattrs::compare(file, xattrs, self.spaces, set)?;
+            differs |= xattrs::compare(file, xattrs, set)?;
         }
         if let Some(BinaryAcls { access, default }) = &self.acls {
             differs |= acl::compare(file, acl::ACCESS, access, set)?;

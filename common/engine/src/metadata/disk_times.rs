@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn only_plausible_roundings_of_a_time_are_tested() {
+    fn only_what_a_disk_could_make_of_a_time_is_tried() {
         let tried = |there: (i64, u32), wanted: (i64, u32)| {
             may_stand_for(time(there.0, there.1), time(wanted.0, wanted.1))
         };
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_can_t_be_stored_equals_the_stored_one() {
+    fn a_time_that_the_disk_can_t_hold_is_the_one_that_it_holds() {
         let directory = tempfile::tempdir().unwrap();
         let dir = File::open(directory.path()).unwrap();
         let file = File::create(directory.path().join("file")).unwrap();

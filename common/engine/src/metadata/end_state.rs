@@ -13,13 +13,16 @@ use super::acl;
 use super::attributes::{Attributes, timestamps};
 use super::replaced::Replaced;
 use super::subject::Subject;
-use super::xattrs::{self, Namespaces};
+use super::xattrs;
 use crate::error::sys_failed;
 use lariat_wire::protocol::failure::{Action, Failure};
 
 /// Extended attributes of a replaced file that are not inherited: rights of a program, which the kernel removes
 /// when the content changes, and sums of the old content.
 const OF_CONTENT: [&[u8]; 3] = [b"security.capability", b"security.ima", b"security.evm"];
+
+/// Namespaces in which the sender's attributes replace the inherited ones.
+const TRANSFERRED: [&[u8]; 2] = [b"user.", b"trusted."];
 
 /// Permission bits of a file that only its owner may use.
 const PRIVATE: u32 = 0o600;
@@ -33,10 +36,9 @@ pub(crate) fn finish(
     path: &[u8],
 ) -> Result<(), Failure> {
     let failed = sys_failed(Action::SetMetadata, path);
-    let replaced = attributes.xattrs.is_some().then_some(attributes.spaces);
-    let inherited = old.and_then(|old| inherit_attributes(old, file, replaced));
+    let inherited = old.and_then(|old| inherit_attributes(old, file, attributes.xattrs.is_some()));
     if let Some(xattrs) = &attributes.xattrs {
-        xattrs::set(file, xattrs, attributes.spaces).map_err(&failed)?;
+        xattrs::set(file, xattrs).map_err(&failed)?;
     }
     give_away(file, attributes, old).map_err(&failed)?;
     if let Some(list) = attributes.access_list() {
@@ -86,9 +88,9 @@ fn give_away(file: &File, asked: &Attributes, old: Option<&Replaced>) -> Result<
     }
 }
 
-/// Copies the extended attributes of the replaced file, but for those that the sender's replace. Returns the ACL,
-/// which is not set yet.
-fn inherit_attributes(old: &Replaced, to: &File, replaced: Option<Namespaces>) -> Option<Vec<u8>> {
+/// Copies the extended attributes of the replaced file. With `others` those that the sender's replace are
+/// left out. Returns the ACL, which is not set yet.
+fn inherit_attributes(old: &Replaced, to: &File, others: bool) -> Option<Vec<u8>> {
     let from = old.file.as_ref()?;
     let len = rustix::fs::flistxattr_query(from).ok().filter(|&len| len > 0)?;
     let mut names = vec![0; len];
@@ -97,8 +99,7 @@ fn inherit_attributes(old: &Replaced, to: &File, replaced: Option<Namespaces>) -
     let mut list = None;
     for name in names[..len].split(|&b| b == 0).filter(|name| !name.is_empty()) {
         let left_out = OF_CONTENT.contains(&name)
-            || xattrs::is_of_overlay(name)
-            || replaced.is_some_and(|spaces| spaces.have(name));
+            || (others && TRANSFERRED.iter().any(|space| name.starts_with(space)));
         if left_out {
             continue;
         }
@@ -144,7 +145,6 @@ fn with_mode(list: &mut [u8], mode: u32) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::confined::Dir;
     use lariat_wire::protocol::metadata::Time;
     use std::os::unix::fs::MetadataExt;
 
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn other_attributes_are_not_access_lists() {
+    fn what_is_no_access_list_is_not_taken_for_one() {
         for bad in [&b""[..], &[2, 0, 0], &[1, 0, 0, 0], &[2, 0, 0, 0, 1]] {
             assert_eq!(with_mode(&mut bad.to_vec(), 0o644), None);
         }
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn requested_attributes_override_those_of_the_replaced_file() {
+    fn owner_mode_and_time_are_the_asked_ones_or_else_the_replaced_file_s() {
         if !rustix::process::geteuid().is_root() {
             return;
         }
@@ -189,14 +189,13 @@ mod tests {
         let at = |name: &str| directory.path().join(name);
         std::fs::write(at("old"), "old").unwrap();
         std::os::unix::fs::chown(at("old"), Some(65_534), Some(65_533)).unwrap();
-        let open = Dir::open(directory.path()).unwrap();
+        let open = File::open(directory.path()).unwrap();
         let old = Replaced::find(&open, b"old").unwrap();
         for (uid, gid) in [(None, None), (Some(0), None), (None, Some(7)), (Some(5), Some(6))] {
             for mode in [0o644, 0o000, 0o4755, 0o2070] {
                 let mtime = Time { secs: 5, nanos: 6 };
-                let (xattrs, spaces) = (None, Namespaces::All);
                 let attributes =
-                    Attributes { mode, kept: 0, mtime, uid, gid, xattrs, spaces, acls: None };
+                    Attributes { mode, kept: 0, mtime, uid, gid, xattrs: None, acls: None };
                 let file = File::create(at("new")).unwrap();
                 rustix::fs::fchmod(&file, Mode::from_raw_mode(0o600)).unwrap();
                 finish(&file, &attributes, Some(&old), b"new").unwrap();

@@ -14,4 +14,3 @@ pub(crate) mod translate;
 pub(crate) mod xattrs;
 
 pub use overrides::ResolvedOverrides;
-pub use xattrs::Namespaces;

@@ -2,8 +2,6 @@
 
 use lariat_wire::protocol::transfer::ModeChange;
 
-use super::xattrs::Namespaces;
-
 /// The operator's overrides, with names of users and groups resolved on this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResolvedOverrides {
@@ -21,6 +19,4 @@ pub struct ResolvedOverrides {
     pub in_place: bool,
     /// Read what was written back from the disk, and compare its hash with the sender's.
     pub verify: bool,
-    /// Which extended attributes are set; what the sender sends of others is dropped.
-    pub spaces: Namespaces,
 }

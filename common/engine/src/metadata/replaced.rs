@@ -3,11 +3,10 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
-
-use crate::confined::Dir;
 
 /// How many bytes are compared at once.
 const STEP: usize = 256 * 1024;
@@ -21,20 +20,20 @@ pub(crate) struct Replaced {
 
 impl Replaced {
     /// Finds the regular file of this name. Nothing else is opened, because opening a device can have effects.
-    pub(crate) fn find(directory: &Dir, name: &[u8]) -> Option<Self> {
-        let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        if !FileType::from_raw_mode(stat.st_mode).is_file() || directory.shuns(&stat) {
+    pub(crate) fn find(directory: impl AsFd, name: &[u8]) -> Option<Self> {
+        let stat = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        if !FileType::from_raw_mode(stat.st_mode).is_file() {
             return None;
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let flags = flags | OFlags::CLOEXEC;
-        let Ok(file) = rustix::fs::openat(directory, name, flags, Mode::empty()) else {
+        let Ok(file) = rustix::fs::openat(&directory, name, flags, Mode::empty()) else {
             return Some(Self { file: None, stat });
         };
         // The name may have been replaced meanwhile.
         let stat = rustix::fs::fstat(&file).ok()?;
         let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
-        (is_file && !directory.shuns(&stat)).then_some(Self { file: Some(file.into()), stat })
+        is_file.then_some(Self { file: Some(file.into()), stat })
     }
 
     fn is_as_long(&self, size: u64) -> bool {
@@ -98,7 +97,7 @@ mod tests {
             0,
         )
         .unwrap();
-        let open = Dir::open(directory.path()).unwrap();
+        let open = File::open(directory.path()).unwrap();
         let found = |name: &str| Replaced::find(&open, name.as_bytes()).is_some();
         assert!(found("file"));
         for name in ["directory", "link", "fifo", "nothing"] {
@@ -107,12 +106,12 @@ mod tests {
     }
 
     #[test]
-    fn comparison_covers_every_byte() {
+    fn equal_is_equal_to_the_last_byte() {
         let directory = tempfile::tempdir().unwrap();
         let size = STEP + 7;
         let mut content = vec![7; size];
         std::fs::write(directory.path().join("a"), &content).unwrap();
-        let open = Dir::open(directory.path()).unwrap();
+        let open = File::open(directory.path()).unwrap();
         let old = Replaced::find(&open, b"a").unwrap();
         let like = |content: &[u8], size: usize| {
             std::fs::write(directory.path().join("b"), content).unwrap();
@@ -123,7 +122,7 @@ mod tests {
         };
         assert!(old.has(&content) && like(&content, size));
         assert!(!old.has(&content[1..]) && !like(&content[1..], size - 1));
-        assert!(!like(&content[1..], size), "shorter than the given size");
+        assert!(!like(&content[1..], size), "shorter than it is said to be");
         *content.last_mut().unwrap() = 8;
         assert!(!old.has(&content) && !like(&content, size));
     }

@@ -129,7 +129,7 @@ mod tests {
     use rustix::fs::OFlags;
 
     #[test]
-    fn path_descriptors_work_like_others() {
+    fn a_path_descriptor_serves_as_well_as_any_other() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         std::fs::write(&path, "text").unwrap();

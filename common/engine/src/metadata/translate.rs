@@ -8,7 +8,6 @@ use nix::unistd::{Group, User};
 use super::acl;
 use super::attributes::{Attributes, BinaryAcls, MODE, SPECIAL, mode_mask};
 use super::overrides::ResolvedOverrides;
-use super::xattrs::{Namespaces, keep_of_users};
 use lariat_wire::protocol::metadata::{AclEntry, AclTag, Acls, Metadata, Ownership, Preserve};
 
 /// Translates the metadata of one transfer.
@@ -45,19 +44,13 @@ impl Translator {
             uid = Some(known(&mut self.users, user, user_number).unwrap_or(*number));
             gid = Some(known(&mut self.groups, group, group_number_of).unwrap_or(*group_number));
         }
-        let spaces = self.overrides.spaces;
-        let mut xattrs = metadata.xattrs;
-        if spaces == Namespaces::User {
-            keep_of_users(&mut xattrs);
-        }
         Attributes {
             mode,
             kept,
             mtime: metadata.mtime,
             uid: self.overrides.user.or(uid),
             gid: self.overrides.group.or(gid),
-            xattrs: self.preserve.xattrs.then_some(xattrs),
-            spaces,
+            xattrs: self.preserve.xattrs.then_some(metadata.xattrs),
             acls: self.preserve.acls.then(|| self.binary(&metadata.acls)),
         }
     }
@@ -146,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_name_takes_precedence_over_the_number() {
+    fn a_name_that_is_known_counts_before_the_number() {
         let preserve = Preserve { owner: true, ..Preserve::default() };
         let mut translator = Translator::new(preserve, ResolvedOverrides::default());
         let mut of = |user, uid| {
@@ -163,14 +156,14 @@ mod tests {
     }
 
     #[test]
-    fn unrequested_attributes_are_not_set() {
+    fn what_nobody_asked_for_is_not_set() {
         let mut translator = Translator::new(Preserve::default(), ResolvedOverrides::default());
         let got = translator.attributes(metadata(0o4755, Some(owner("root", 0))), true);
         assert_eq!((got.mode, got.uid, got.gid, got.xattrs), (0o755, None, None, None));
     }
 
     #[test]
-    fn a_directory_s_special_bits_stay_unless_preserved_from_the_source() {
+    fn a_directory_s_own_special_bits_stay_unless_the_source_s_travel() {
         let directory = tempfile::tempdir().unwrap();
         let directory = std::fs::File::open(directory.path()).unwrap();
         let mode = || rustix::fs::fstat(&directory).unwrap().st_mode & SPECIAL;
@@ -189,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_attributes_are_not_set() {
+    fn what_is_equal_is_not_touched() {
         let file = tempfile::tempfile().unwrap();
         let stat = || rustix::fs::fstat(&file).unwrap();
         let user = ResolvedOverrides { user: Some(stat().st_uid), ..ResolvedOverrides::default() };

@@ -7,48 +7,15 @@ use rustix::io::Errno;
 use super::subject::Subject;
 use lariat_wire::protocol::metadata::{MAX_XATTRS, Xattr};
 
-/// The namespace of users.
-const USER: &[u8] = b"user.";
-
-/// The namespace of root.
-const ROOT: &[u8] = b"trusted.";
-
-/// Where overlayfs keeps what it thinks of a file. It is root's, and never transferred.
-const OVERLAY: &[u8] = b"trusted.overlay.";
-
-/// Which attributes are transferred. The other namespaces describe what one host thinks of a file, or give it
-/// rights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Namespaces {
-    /// Those of users and of root.
-    #[default]
-    All,
-    /// Those of users.
-    User,
-}
-
-impl Namespaces {
-    pub(super) fn have(self, name: &[u8]) -> bool {
-        let is_roots = name.starts_with(ROOT) && !is_of_overlay(name);
-        name.starts_with(USER) || self == Self::All && is_roots
-    }
-}
-
-/// Whether an attribute describes a file of an overlay.
-pub(super) fn is_of_overlay(name: &[u8]) -> bool {
-    name.starts_with(OVERLAY)
-}
-
-/// Drops the attributes that are not in the namespace of users.
-pub(crate) fn keep_of_users(xattrs: &mut Vec<Xattr>) {
-    xattrs.retain(|xattr| Namespaces::User.have(&xattr.name));
-}
+/// Namespaces that are transferred: those of users, and root's own. Others describe what one host thinks of a
+/// file, or give it rights.
+const NAMESPACES: [&[u8]; 2] = [b"user.", b"trusted."];
 
 /// Reads the attributes of an open file that are transferred, sorted by name. More than [`MAX_XATTRS`] bytes
 /// are an error.
 pub(crate) fn read(file: impl AsFd) -> Result<Vec<Xattr>, Errno> {
     let file = Subject::new(&file);
-    let names = match transferred(file, Namespaces::All) {
+    let names = match transferred(file) {
         // The file system has no extended attributes.
         Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
         names => names?,
@@ -67,25 +34,24 @@ pub(crate) fn read(file: impl AsFd) -> Result<Vec<Xattr>, Errno> {
 }
 
 /// The names of a file's attributes that are transferred.
-fn transferred(file: Subject<'_>, spaces: Namespaces) -> Result<Vec<Vec<u8>>, Errno> {
+fn transferred(file: Subject<'_>) -> Result<Vec<Vec<u8>>, Errno> {
     let mut names = file.xattr_names()?;
-    names.retain(|name| spaces.have(name));
+    names.retain(|name| is_transferred(name));
     Ok(names)
 }
 
 /// Replaces the transferred attributes of a file by these.
-pub(super) fn set(file: impl AsFd, xattrs: &[Xattr], spaces: Namespaces) -> Result<(), Errno> {
-    compare(Subject::new(&file), xattrs, spaces, true).map(drop)
+pub(super) fn set(file: impl AsFd, xattrs: &[Xattr]) -> Result<(), Errno> {
+    compare(Subject::new(&file), xattrs, true).map(drop)
 }
 
-/// Returns whether a file's attributes of these namespaces differ from `xattrs`, and with `set` makes them equal.
-pub(super) fn compare(
-    file: Subject<'_>,
-    xattrs: &[Xattr],
-    spaces: Namespaces,
-    set: bool,
-) -> Result<bool, Errno> {
-    let there = match transferred(file, spaces) {
+fn is_transferred(name: &[u8]) -> bool {
+    NAMESPACES.iter().any(|space| name.starts_with(space))
+}
+
+/// Returns whether the transferred attributes of a file differ from these, and with `set` makes them equal.
+pub(super) fn compare(file: Subject<'_>, xattrs: &[Xattr], set: bool) -> Result<bool, Errno> {
+    let there = match transferred(file) {
         Err(Errno::OPNOTSUPP) if xattrs.is_empty() => return Ok(false),
         there => there?,
     };
@@ -98,7 +64,7 @@ pub(super) fn compare(
     }
     let mut value = vec![0; if there.is_empty() { 0 } else { MAX_XATTRS }];
     for xattr in xattrs {
-        if !spaces.have(&xattr.name) {
+        if !is_transferred(&xattr.name) {
             return Err(Errno::PERM);
         }
         let old = if there.contains(&xattr.name) {
@@ -139,27 +105,11 @@ mod tests {
         set(&other, "user.gone", b"x").unwrap();
         let xattrs = read(&one).unwrap();
         assert_eq!(xattrs.len(), 2);
-        let compare =
-            |xattrs: &[Xattr], set| compare(Subject::new(&other), xattrs, Namespaces::All, set);
+        let compare = |xattrs: &[Xattr], set| compare(Subject::new(&other), xattrs, set);
         assert_eq!((compare(&xattrs, false), compare(&xattrs, true)), (Ok(true), Ok(true)));
         assert_eq!(read(&other).unwrap(), xattrs);
         assert_eq!(compare(&xattrs, true), Ok(false));
-        for name in ["security.capability", "trusted.overlay.opaque", "system.x"] {
-            let forbidden = Xattr { name: name.into(), value: b"x".to_vec() };
-            assert_eq!(compare(&[forbidden], true), Err(Errno::PERM), "{name}");
-        }
-    }
-
-    #[test]
-    fn within_a_root_only_those_of_users_go() {
-        for (name, all, user) in [
-            ("user.a", true, true),
-            ("trusted.a", true, false),
-            ("trusted.overlay.origin", false, false),
-            ("security.capability", false, false),
-        ] {
-            let have = |spaces: Namespaces| spaces.have(name.as_bytes());
-            assert_eq!((have(Namespaces::All), have(Namespaces::User)), (all, user), "{name}");
-        }
+        let forbidden = Xattr { name: b"security.capability".to_vec(), value: b"x".to_vec() };
+        assert_eq!(compare(&[forbidden], true), Err(Errno::PERM));
     }
 }

@@ -1,4 +1,4 @@
-//! Cuts the basis on a separate thread, and sends its pieces to the sender.
+//! Cuts the basis on a thread of its own, and sends its pieces to the sender.
 
 use std::io;
 

@@ -31,9 +31,9 @@ impl Receiver<'_> {
             Some(Chunk::Missing) if self.rebuild.is_none() => (true, 0),
             Some(Chunk::Hashed(_)) if self.rebuild.is_none() => (false, 0),
             // It came again because a lane was lost.
-            Some(Chunk::Sent) if self.arrived.lanes.is_some() => (false, 0),
+            Some(Chunk::Sent) if self.lanes.is_some() => (false, 0),
             Some(&Chunk::Begun(len)) => (false, len),
-            _ => return Err(TransferError::misbehaved("it sent a chunk that was not requested")),
+            _ => return Err(TransferError::misbehaved("it sent a chunk that nobody asked for")),
         };
         let body = frame.len - ChunkHead::LEN;
         let len = match self.offer.size {
@@ -55,7 +55,7 @@ impl Receiver<'_> {
         if let Target::File(opened) = &self.target {
             opened.file.body().read_begun(head.index, &mut self.buffer[..begun]);
         }
-        if self.arrived.lanes.as_ref().is_some_and(|lanes| lanes.has(index)) {
+        if self.lanes.as_ref().is_some_and(|lanes| lanes.has(index)) {
             self.chunks[index] = Chunk::Sent;
             return Ok(());
         }

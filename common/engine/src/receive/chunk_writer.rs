@@ -1,4 +1,4 @@
-//! Writes rebuilt chunks on a separate thread, while another reads the basis and hashes.
+//! Writes rebuilt chunks on a thread of its own, while another reads the basis and hashes.
 
 use std::io;
 use std::sync::Arc;

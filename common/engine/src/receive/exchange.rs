@@ -142,7 +142,7 @@ async fn write<W: AsyncWrite>(
     writer.drive().await.into()
 }
 
-/// Commits on a separate thread: to sync a large file to a slow disk may take longer than a silent peer is
+/// Commits on a thread of its own: to sync a large file to a slow disk may take longer than a silent peer is
 /// waited for.
 async fn commit<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,

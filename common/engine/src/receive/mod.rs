@@ -17,7 +17,7 @@ mod target;
 
 pub(crate) use exchange::give_up;
 pub use exchange::receive;
-pub(crate) use lane::{LaneChunks, receive_lane};
-pub(crate) use lanes::ReceiveFile;
+pub use lane::receive_lane;
+pub use lanes::ReceiveLanes;
 pub(crate) use receiver::Receiver;
 pub use target::{Receiving, Stream, Target};

@@ -6,8 +6,7 @@ use tokio::io::{AsyncRead, ReadHalf};
 use tokio::sync::mpsc;
 
 use super::chunk_writer::ChunkWriter;
-use super::lanes::LaneProgress;
-use super::open_lanes::{Arrived, OpenLanes};
+use super::open_lanes::OpenLanes;
 use super::rebuild::Rebuild;
 use super::target::Target;
 use crate::cancel::Cancel;
@@ -51,13 +50,14 @@ pub(crate) struct Receiver<'a> {
     pub(super) offer: &'a Offer,
     progress: &'a dyn Progress,
     cancel: &'a Cancel,
-    pub(super) arrived: Arrived<'a>,
+    received: &'a mut Transferred,
     pub(super) chunks: Vec<Chunk>,
     pub(super) rebuild: Option<Rebuild>,
     /// Hashes that were not sent yet.
     hashed: Hashes,
     pub(super) decoder: Decoder,
     pub(super) buffer: Vec<u8>,
+    pub(super) lanes: Option<OpenLanes>,
     /// The sender has sent Complete.
     pub(crate) is_complete: bool,
 }
@@ -110,12 +110,13 @@ impl<'a> Receiver<'a> {
             offer,
             progress,
             cancel,
-            arrived: Arrived { received, lanes: None },
+            received,
             chunks,
             rebuild,
             hashed: Hashes { first: 0, hashes: Vec::new() },
             decoder: Decoder::new(),
             buffer,
+            lanes: None,
             is_complete: false,
         })
     }
@@ -137,7 +138,7 @@ impl<'a> Receiver<'a> {
             let frame = tokio::select! {
                 biased;
                 cause = self.cancel.cancelled() => return Err(self.failure(Action::Write, cause).into()),
-                () = OpenLanes::changed(self.arrived.lanes.as_mut()) => {
+                () = OpenLanes::changed(self.lanes.as_mut()) => {
                     self.count_lanes()?;
                     continue;
                 }
@@ -157,7 +158,7 @@ impl<'a> Receiver<'a> {
                     return self.complete(complete);
                 }
                 Failure::KIND => return Err(TransferError::Remote(reader.message()?)),
-                // The rest of the tree continues.
+                // The rest of the tree goes on.
                 Missed::KIND => {
                     return Err(TransferError::Missed(reader.message::<Missed>()?.failure));
                 }
@@ -274,16 +275,17 @@ impl<'a> Receiver<'a> {
     }
 
     pub(super) fn moved(&mut self, len: usize, body: usize) {
-        self.arrived.received.sent += body as u64;
-        self.arrived.received.moved += len as u64;
+        self.received.sent += body as u64;
+        self.received.moved += len as u64;
         self.progress.moved(len as u64);
     }
 
-    /// Counts what lanes have received.
-    pub(super) fn lane_moved(&mut self, brought: LaneProgress) {
-        self.arrived.add(brought);
-        if brought.moved > 0 {
-            self.progress.moved(brought.moved);
+    /// Counts what lanes have brought.
+    pub(super) fn lane_moved(&mut self, moved: u64, sent: u64) {
+        self.received.sent += sent;
+        self.received.moved += moved;
+        if moved > 0 {
+            self.progress.moved(moved);
         }
     }
 
@@ -298,7 +300,7 @@ impl<'a> Receiver<'a> {
         if complete.size != size || size.div_ceil(CHUNK as u64) != self.chunks.len() as u64 {
             return Err(self.failure(Action::Verify, Cause::Mismatch).into());
         }
-        self.arrived.received.size = size;
+        self.received.size = size;
         Ok(complete)
     }
 

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::lanes::ReceiveFile;
+use super::lanes::ReceiveLanes;
 use crate::file::unfinished::Opened;
-use crate::lanes::Lanes;
 use lariat_wire::protocol::failure::{Action, Failure};
 use lariat_wire::protocol::transfer::{Basis, Have, Range};
 
@@ -25,7 +24,7 @@ pub enum Target {
 /// A destination, and the connections that bring what goes there.
 pub struct Receiving {
     pub(super) target: Target,
-    pub(super) lanes: Option<Lanes<ReceiveFile>>,
+    pub(super) lanes: Option<ReceiveLanes>,
 }
 
 impl From<Target> for Receiving {
@@ -36,12 +35,13 @@ impl From<Target> for Receiving {
 
 impl Receiving {
     /// Lets these lanes bring a part of the file.
-    pub(crate) fn on_lanes(self, lanes: Lanes<ReceiveFile>) -> Self {
+    #[must_use]
+    pub fn on_lanes(self, lanes: ReceiveLanes) -> Self {
         Self { lanes: Some(lanes), ..self }
     }
 }
 
-/// A stream, written on a separate thread so that a slow reader blocks nothing else.
+/// A stream, written on a thread of its own so that a slow reader blocks nothing else.
 pub struct Stream {
     chunks: mpsc::Sender<Vec<u8>>,
     done: oneshot::Receiver<io::Result<()>>,

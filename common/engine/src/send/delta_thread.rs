@@ -1,4 +1,4 @@
-//! Plans a delta on a separate thread: one pass over the source, in which it is cut, its pieces are looked up
+//! Plans a delta on a thread of its own: one pass over the source, in which it is cut, its pieces are looked up
 //! in the basis, and its chunks are hashed.
 
 use std::fs::File;

@@ -86,7 +86,6 @@ pub(crate) async fn send_having<S: AsyncRead + AsyncWrite>(
         error = sender.run(have, received, lanes.as_ref()) => Err(error),
         cause = cancel.cancelled() => Err(failing(cause).into()),
     };
-    drop(sender);
     let outcome = outcome.and_then(|done| match (sent.hash, done.hash) {
         (None, _) if how.hash => {
             Err(TransferError::misbehaved("it is done before everything was sent"))

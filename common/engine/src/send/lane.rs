@@ -1,4 +1,4 @@
-//! Sends chunks of a file on a further connection.
+//! Sends chunks of a transfer on a further connection.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -9,126 +9,100 @@ use lariat_wire::protocol::transfer::{ChunkHead, Taken};
 use lariat_wire::protocol::{Kind, Message};
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 
-use super::lanes::SendFile;
-use super::pace::Pace;
+use super::lanes::{Joined, SendLanes, Share};
 use super::queue::{Next, SentChunk};
 use crate::chunk::encode::Encoder;
 use crate::error::TransferError;
-use crate::lanes::Joined;
-use crate::source::{Source, SummedChunk};
+use crate::offload::unexpected;
+use crate::source::SummedChunk;
 use crate::wakeup::Changes;
 
-/// Why a lane ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LaneEnd {
-    /// The receiver has ended it.
-    ByReceiver,
-    /// The transfer is over, or the lane is retired: everything that it has sent was acknowledged.
-    Acknowledged,
-    /// The transfer is over before that.
-    GivenUp,
-}
-
-/// Sends chunks until the transfer is over or the lane is retired. Adds to `taken` the chunks that the receiver
-/// acknowledges, the first of which it counts as one more than `acknowledged`.
-pub(crate) async fn send_lane<S: AsyncRead + AsyncWrite>(
+/// Sends chunks of a transfer on this connection, as its lane of this number, until the transfer is over. Adds to
+/// `taken` the chunks that the receiver acknowledges.
+///
+/// A failure of this end is one of the whole transfer, and is told on its first connection.
+pub async fn send_lane<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
-    joined: &Joined<SendFile>,
-    acknowledged: &mut u64,
+    lanes: &SendLanes,
+    number: u8,
     taken: &AtomicU64,
-) -> Result<LaneEnd, TransferError> {
-    let Some(mut sender) = LaneSender::new(joined)? else { return Ok(LaneEnd::Acknowledged) };
-    let before = *acknowledged;
+) -> Result<(), TransferError> {
+    let joined = tokio::select! {
+        biased;
+        joined = lanes.join(number) => joined,
+        error = unexpected(link) => return Err(error),
+    };
+    let Some((joined, share)) = joined else { return Ok(()) };
+    let mut sender = LaneSender::new(&joined, share)?;
     tokio::select! {
         biased;
-        done = listen(&mut link.reader, joined, acknowledged, taken) => {
-            return done.map(|()| LaneEnd::ByReceiver);
-        }
-        () = joined.over() => {}
-        done = sender.run(&mut link.writer) => done?,
+        done = listen(&mut link.reader, &joined, taken) => done,
+        () = joined.over() => Ok(()),
+        error = sender.run(&mut link.writer) => Err(error),
     }
-    let are_all = *acknowledged - before == sender.sent;
-    Ok(if are_all { LaneEnd::Acknowledged } else { LaneEnd::GivenUp })
 }
 
 /// Reads the receiver's acknowledgements, until it ends the lane.
 async fn listen<R: AsyncRead>(
     reader: &mut Reader<ReadHalf<R>>,
-    joined: &Joined<SendFile>,
-    acknowledged: &mut u64,
+    joined: &Joined,
     taken: &AtomicU64,
 ) -> Result<(), TransferError> {
+    let mut acknowledged = 0;
     while let Some(frame) = reader.next().await? {
-        let Taken { count, last } = match frame.kind {
+        let Taken { chunks } = match frame.kind {
             Taken::KIND => reader.message()?,
             Failure::KIND => return Err(TransferError::Remote(reader.message()?)),
             other => return Err(LinkError::Unexpected(other).into()),
         };
-        let not_sent = TransferError::misbehaved("it has taken chunks that were not sent");
-        let Some(more) = count.checked_sub(*acknowledged) else { return Err(not_sent) };
-        if let Some(Err(_)) = joined.with(|file, lane| file.queue.acknowledge(lane, more)) {
-            return Err(not_sent);
-        }
-        joined.announce();
-        *acknowledged = count;
+        let more = chunks.checked_sub(acknowledged);
+        let Some(more) = more.filter(|&more| joined.acknowledge(more).is_ok()) else {
+            let why = "it has taken chunks that were not sent";
+            return Err(TransferError::misbehaved(why));
+        };
+        acknowledged = chunks;
         taken.fetch_add(more, Ordering::Relaxed);
-        if last {
-            joined.retire();
-        }
     }
     Ok(())
 }
 
 /// Sends the chunks of one lane.
 struct LaneSender<'a> {
-    joined: &'a Joined<SendFile>,
-    source: Source,
-    pace: Pace,
+    joined: &'a Joined,
+    share: Share,
     encoder: Encoder,
     buffer: Vec<u8>,
     changes: Changes,
-    /// Chunks that it has begun to send.
-    sent: u64,
 }
 
 impl<'a> LaneSender<'a> {
-    /// `None` if the attempt is over already.
-    fn new(joined: &'a Joined<SendFile>) -> Result<Option<Self>, Failure> {
-        let share =
-            |file: &mut SendFile, _| (file.source.another(), file.sending, file.pace.clone());
-        let Some((source, sending, pace)) = joined.with(share) else { return Ok(None) };
-        let encoder = Encoder::new(sending.compress).map_err(|error| source.read_error(&error))?;
+    fn new(joined: &'a Joined, share: Share) -> Result<Self, Failure> {
+        let encoder = Encoder::new(share.sending.compress);
+        let encoder = encoder.map_err(|error| share.source.read_error(&error))?;
         let (buffer, changes) = (Vec::new(), joined.changes());
-        Ok(Some(Self { joined, source, pace, encoder, buffer, changes, sent: 0 }))
+        Ok(Self { joined, share, encoder, buffer, changes })
     }
 
-    /// Sends chunks, and what is posted, until something fails or the lane is retired and all has arrived.
-    async fn run<W: AsyncWrite>(
-        &mut self,
-        writer: &mut Writer<WriteHalf<W>>,
-    ) -> Result<(), TransferError> {
+    /// Sends chunks, and what is posted, until something fails.
+    async fn run<W: AsyncWrite>(&mut self, writer: &mut Writer<WriteHalf<W>>) -> TransferError {
         loop {
-            let is_retired = self.joined.is_retired();
-            let next = |file: &mut SendFile, lane| file.queue.next_on(lane);
-            let next = if is_retired { None } else { self.joined.with(next).flatten() };
-            let sent = if let Some(next) = next {
+            let sent = if let Some(next) = self.joined.next() {
                 self.chunk(writer, next).await
-            } else if is_retired
-                && self.joined.with(|file, lane| file.queue.is_idle(lane)) != Some(false)
-            {
-                return Ok(());
             } else {
-                // Chunks of a lost lane are sent again.
+                // Chunks of a lane that is lost come back.
                 tokio::select! {
                     () = self.changes.next() => Ok(()),
                     error = writer.drive() => Err(error.into()),
                 }
             };
-            if let Err(TransferError::Local(failure)) = &sent {
-                self.joined.with(|file, _| _ = file.failure.get_or_insert(failure.clone()));
-                self.joined.announce();
+            match sent {
+                Ok(()) => {}
+                Err(TransferError::Local(failure)) => {
+                    self.joined.fail(failure.clone());
+                    return failure.into();
+                }
+                Err(error) => return error,
             }
-            sent?;
         }
     }
 
@@ -138,19 +112,17 @@ impl<'a> LaneSender<'a> {
         Next { index, before }: Next,
     ) -> Result<(), TransferError> {
         let buffer = std::mem::take(&mut self.buffer);
-        let SummedChunk { bytes, sum } = self.source.chunk(index, buffer)?;
+        let SummedChunk { bytes, sum } = self.share.source.chunk(index, buffer)?;
         if before.is_some_and(|before| before != sum) {
-            return Err(self.source.failure(Cause::SourceChanged).into());
+            return Err(self.share.source.failure(Cause::SourceChanged).into());
         }
         let (encoding, body) = self.encoder.encode(&bytes);
         let (len, body_len) = (bytes.len() as u64, body.len() as u64);
-        let sent = SentChunk { index, sum, len, body: body_len };
-        self.joined.with(|file, lane| file.queue.sent(lane, sent));
-        self.sent += 1;
+        self.joined.sent(SentChunk { index, sum, len, body: body_len });
         let head = ChunkHead { index, sum, encoding: encoding as u8 }.encode();
         writer.bulk(Kind::Chunk, &head, body).await?;
         self.buffer = bytes.into_buffer();
-        if let Some(wait) = self.pace.sent(body_len, Instant::now()) {
+        if let Some(wait) = self.share.pace.sent(body_len, Instant::now()) {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 error = writer.drive() => return Err(error.into()),

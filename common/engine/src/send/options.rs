@@ -2,14 +2,13 @@
 
 use lariat_wire::protocol::transfer::Sending;
 
-use super::lanes::SendFile;
-use crate::lanes::Lanes;
+use super::lanes::SendLanes;
 
 /// How a file is sent.
 #[derive(Clone, Default)]
 pub struct SendOptions {
     pub(super) sending: Sending,
-    pub(super) lanes: Option<Lanes<SendFile>>,
+    pub(super) lanes: Option<SendLanes>,
 }
 
 impl From<Sending> for SendOptions {
@@ -20,13 +19,14 @@ impl From<Sending> for SendOptions {
 
 impl SendOptions {
     /// Lets these lanes carry a part of the file.
-    pub(crate) fn on_lanes(self, lanes: Lanes<SendFile>) -> Self {
+    #[must_use]
+    pub fn on_lanes(self, lanes: SendLanes) -> Self {
         Self { lanes: Some(lanes), ..self }
     }
 }
 
 /// Ends the lanes when the transfer ends, however it does.
-pub(crate) struct Ending(pub(crate) Option<Lanes<SendFile>>);
+pub(super) struct Ending(pub(super) Option<SendLanes>);
 
 impl Drop for Ending {
     fn drop(&mut self) {

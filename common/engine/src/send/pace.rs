@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rate_holds_over_all_connections() {
+    fn a_second_of_bytes_takes_a_second_whatever_the_pieces_and_the_connections() {
         let begin = Instant::now();
         let pace = Pace::new(Some(1000), begin);
         let connections = [pace.clone(), pace.clone()];

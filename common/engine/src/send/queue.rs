@@ -8,7 +8,8 @@ use std::collections::{HashMap, VecDeque};
 
 use lariat_wire::protocol::transfer::{Range, Sum};
 
-use crate::lanes::Ticket;
+/// Identifies a lane for as long as it is in use.
+pub(super) type Ticket = u64;
 
 /// A chunk that a connection is to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,26 +48,15 @@ pub(super) struct Queue {
     returned: VecDeque<Next>,
     /// What each lane has taken and the receiver has not acknowledged, in the order of sending.
     lanes: HashMap<Ticket, VecDeque<InFlight>>,
-    /// Acknowledged chunks since the last [`Queue::progress`].
+    /// Acknowledged chunks since the last [`Queue::acknowledged`].
     taken: Vec<SentChunk>,
-    /// Bytes that lanes have begun to send since then.
-    sent: u64,
-}
-
-/// What lanes have sent.
-#[derive(Debug, Default)]
-pub(super) struct LaneProgress {
-    /// Bytes on the wire.
-    pub(super) sent: u64,
-    /// Chunks that the receiver has acknowledged.
-    pub(super) taken: Vec<SentChunk>,
 }
 
 impl Queue {
     /// All chunks of these ranges.
     pub(super) fn new(missing: Vec<Range>) -> Self {
         let (returned, lanes, taken) = (VecDeque::new(), HashMap::new(), Vec::new());
-        Self { unsent: missing.into(), returned, lanes, taken, sent: 0 }
+        Self { unsent: missing.into(), returned, lanes, taken }
     }
 
     /// Adds a lane.
@@ -83,13 +73,8 @@ impl Queue {
         }));
     }
 
-    /// Whether all that this lane has taken was acknowledged.
-    pub(super) fn is_idle(&self, lane: Ticket) -> bool {
-        self.lanes.get(&lane).is_none_or(VecDeque::is_empty)
-    }
-
     /// Whether this lane is in use.
-    fn has(&self, lane: Ticket) -> bool {
+    pub(super) fn has(&self, lane: Ticket) -> bool {
         self.lanes.contains_key(&lane)
     }
 
@@ -121,7 +106,6 @@ impl Queue {
     pub(super) fn sent(&mut self, lane: Ticket, sent: SentChunk) {
         if let Some(last) = self.lanes.get_mut(&lane).and_then(VecDeque::back_mut) {
             last.sent = Some(sent);
-            self.sent += sent.body;
         }
     }
 
@@ -137,12 +121,9 @@ impl Queue {
         Ok(())
     }
 
-    /// What lanes have sent since the last call.
-    pub(super) fn progress(&mut self) -> LaneProgress {
-        LaneProgress {
-            sent: std::mem::take(&mut self.sent),
-            taken: std::mem::take(&mut self.taken),
-        }
+    /// The chunks that the receiver has acknowledged since the last call.
+    pub(super) fn acknowledged(&mut self) -> Vec<SentChunk> {
+        std::mem::take(&mut self.taken)
     }
 
     /// Whether the receiver has everything that was taken, and nothing is left.
@@ -183,13 +164,12 @@ mod tests {
         let rest: Vec<Next> = std::iter::from_fn(|| queue.next()).collect();
         let known = |index| Next { index, before: Some([7; 16]) };
         assert_eq!(rest, [known(1), known(2), Next { index: 3, before: None }]);
-        let LaneProgress { sent, taken } = queue.progress();
-        assert_eq!((sent, taken.len()), (3, 1));
+        assert_eq!(queue.acknowledged().len(), 1);
         assert!(queue.is_settled());
     }
 
     #[test]
-    fn unsent_chunks_can_not_be_acknowledged() {
+    fn what_was_not_sent_can_not_be_acknowledged() {
         let mut queue = queue(2);
         queue.enter(1);
         assert_eq!(queue.acknowledge(1, 1), Err(NotSent));
@@ -228,7 +208,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_chunk_arrives_in_any_sequence_of_events(
+        fn whatever_happens_every_chunk_arrives(
             count in 0_u64..40,
             steps in prop::collection::vec(step(), 0..200),
         ) {
@@ -264,7 +244,7 @@ mod tests {
                     Step::Enter(lane) if queue.has(lane) => {}
                     Step::Enter(lane) => queue.enter(lane),
                 }
-                arrived.extend(queue.progress().taken.into_iter().map(|chunk| chunk.index));
+                arrived.extend(queue.acknowledged().into_iter().map(|chunk| chunk.index));
                 prop_assert!(!queue.is_settled() || arrived.len() as u64 == count);
             }
             // The lanes break, and the first connection does the rest alone.

@@ -1,4 +1,4 @@
-//! The receiver's messages while a file is sent.
+//! What the receiver says while a file is sent.
 
 use lariat_wire::protocol::transfer::Hashes;
 

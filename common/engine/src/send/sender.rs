@@ -6,9 +6,9 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
-use super::lanes::SendFile;
+use super::lanes::SendLanes;
 use super::pace::Pace;
-use super::queue::{LaneProgress, SentChunk};
+use super::queue::SentChunk;
 use super::receiver_message::ReceiverMessage;
 use crate::cancel::Cancel;
 use crate::chunk::encode::Encoder;
@@ -17,7 +17,6 @@ use crate::chunk::reconcile::{Reconcile, indices, missing};
 use crate::chunk::rehash;
 use crate::chunk::sum::sum;
 use crate::error::TransferError;
-use crate::lanes::Lanes;
 use crate::progress::Progress;
 use crate::source::Source;
 use crate::source::{SinceOpened, SummedChunk};
@@ -65,19 +64,6 @@ pub(crate) struct Sender<'a, S> {
     /// What is known of each chunk.
     read: Vec<AsRead>,
     sent: &'a mut Transferred,
-    /// The lanes that send a part of it.
-    pub(super) shared: Option<Lanes<SendFile>>,
-}
-
-/// Counts what lanes have sent, even when the sender is dropped in its middle.
-impl<S> Drop for Sender<'_, S> {
-    fn drop(&mut self) {
-        let progress = |file: &mut SendFile| file.queue.progress();
-        let shared = self.shared.take().and_then(|lanes| lanes.with(progress));
-        let LaneProgress { sent, taken } = shared.unwrap_or_default();
-        self.sent.sent += sent;
-        self.sent.moved += taken.iter().map(|chunk| chunk.len).sum::<u64>();
-    }
 }
 
 impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
@@ -100,20 +86,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         sent.size = offer.size.unwrap_or_default();
         let pace = Pace::new(how.rate, Instant::now());
         let read = vec![AsRead::Not; chunks];
-        let shared = None;
-        Ok(Self {
-            writer,
-            source,
-            how,
-            progress,
-            cancel,
-            encoder,
-            pace,
-            buffer,
-            read,
-            sent,
-            shared,
-        })
+        Ok(Self { writer, source, how, progress, cancel, encoder, pace, buffer, read, sent })
     }
 
     /// Sends everything, then what is posted, until something fails.
@@ -121,7 +94,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         &mut self,
         have: &Have,
         received: mpsc::UnboundedReceiver<ReceiverMessage>,
-        lanes: Option<&Lanes<SendFile>>,
+        lanes: Option<&SendLanes>,
     ) -> TransferError {
         let sent = match self.source.take_stream() {
             Some(stream) => self.stream(stream).await,
@@ -134,22 +107,19 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
     }
 
     /// Sends a file of which the receiver has nothing, from its first byte to Complete.
-    pub(crate) async fn whole(
-        &mut self,
-        lanes: Option<&Lanes<SendFile>>,
-    ) -> Result<(), TransferError> {
+    pub(crate) async fn whole(&mut self) -> Result<(), TransferError> {
         if let Some(stream) = self.source.take_stream() {
             return self.stream(stream).await;
         }
         let (_, nothing) = mpsc::unbounded_channel();
-        self.file(&Have::default(), nothing, lanes).await
+        self.file(&Have::default(), nothing, None).await
     }
 
     async fn file(
         &mut self,
         have: &Have,
         mut received: mpsc::UnboundedReceiver<ReceiverMessage>,
-        lanes: Option<&Lanes<SendFile>>,
+        lanes: Option<&SendLanes>,
     ) -> Result<(), TransferError> {
         let hash = if self.how.hash { Some(self.start_hash()?) } else { None };
         let chunks = self.source.offer().chunks();
@@ -189,7 +159,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         self.complete(size)
     }
 
-    /// Starts to hash the whole file, on a separate thread that ends early if the result is dropped.
+    /// Starts to hash the whole file, on a thread of its own that ends early if the result is dropped.
     fn start_hash(&self) -> Result<oneshot::Receiver<io::Result<Hash>>, TransferError> {
         let (hash, hashed) = oneshot::channel();
         let work = self.source.whole_hash();
@@ -407,14 +377,12 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         Ok(())
     }
 
-    /// Counts what lanes have sent.
-    pub(super) fn lanes_sent(&mut self, LaneProgress { sent, taken }: LaneProgress) {
-        self.sent.sent += sent;
-        for SentChunk { index, sum, len, .. } in taken {
-            self.set(index, AsRead::Sent(sum));
-            self.sent.moved += len;
-            self.progress.moved(len);
-        }
+    /// Counts a chunk that a lane has sent.
+    pub(super) fn lane_moved(&mut self, SentChunk { index, sum, len, body }: SentChunk) {
+        self.set(index, AsRead::Sent(sum));
+        self.sent.sent += body;
+        self.sent.moved += len;
+        self.progress.moved(len);
     }
 
     /// Reports bytes that the receiver copies from its basis.

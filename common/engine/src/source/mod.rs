@@ -20,10 +20,9 @@ use rustix::io::Errno;
 use tokio::sync::mpsc;
 
 use crate::chunk::whole;
-use crate::confined::Base;
+use crate::confined::named;
 use crate::error::{failed, sys_failed};
 use crate::metadata::kind::{file_kind, not_a_file};
-use crate::metadata::xattrs;
 use chunk_cache::CachedFile;
 pub use chunk_cache::ChunkCache;
 pub(crate) use chunks::SummedChunk;
@@ -65,37 +64,24 @@ impl Source {
     /// Opens a file for reading. A link is followed, for the operator named it; anything but a
     /// regular file is refused. `preserve` selects the metadata in the offer.
     pub fn open(path: &Path, preserve: Preserve) -> Result<Self, Failure> {
-        Self::open_at(&Base::at(path), b"", preserve)
-    }
-
-    /// Opens the file that a request names.
-    pub fn open_at(base: &Base, path: &[u8], preserve: Preserve) -> Result<Self, Failure> {
-        let shown = base.shown(path);
-        let name = shown.as_os_str().as_bytes();
+        let name = path.as_os_str().as_bytes();
         // Without NONBLOCK the open of a fifo would wait for its other end.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = base.open(path, flags).map(File::from);
+        let file = named::open(path, flags).map(File::from);
         let file = file.map_err(|error| {
             // Sockets can't be opened, and neither can devices without hardware.
             let kind = match Errno::from_io_error(&error) {
-                Some(Errno::NXIO) => base.open(path, OFlags::PATH).ok(),
+                Some(Errno::NXIO) => rustix::fs::stat(path).ok().and_then(|stat| file_kind(&stat)),
                 _ => None,
             };
-            let kind = kind.and_then(|file| file_kind(&fstat(file).ok()?));
             kind.map_or_else(|| failed(Action::Open, name)(error), |kind| not_a_file(name, kind))
         })?;
         let stat = fstat(&file).map_err(sys_failed(Action::Read, name))?;
         if let Some(kind) = file_kind(&stat) {
             return Err(not_a_file(name, kind));
         }
-        if base.is_confined() && stat.st_nlink > 1 {
-            return Err(sys_failed(Action::Open, name)(Errno::MLINK));
-        }
         let offer = offer::of_file(&file, &stat, preserve);
-        let mut offer = offer.map_err(sys_failed(Action::Read, name))?;
-        if base.is_confined() {
-            xattrs::keep_of_users(&mut offer.metadata.xattrs);
-        }
+        let offer = offer.map_err(sys_failed(Action::Read, name))?;
         if offer::is_generated(&file, stat.st_size) {
             let offer = Offer { size: None, sparse: false, ..offer };
             return Self::from_stream(file, name, offer).map_err(failed(Action::Read, name));

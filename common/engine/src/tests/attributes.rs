@@ -1,10 +1,10 @@
-//! The attributes of received files, from honest and hostile senders.
+//! What a file gets beyond its content, from senders honest and hostile.
 
 use super::*;
 use lariat_wire::protocol::failure::Action;
 use lariat_wire::protocol::metadata::{Ownership, Xattr};
 
-/// Transfers the source to `dest` with these options; optionally the connection is cut.
+/// Moves the source to `dest`, as what was asked for and as what the sender says; cut if that is said.
 fn transfer(
     world: &World,
     asked: Preserve,
@@ -39,7 +39,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn special_bits_and_attributes_are_preserved_on_request() {
+fn special_bits_and_attributes_travel_when_asked_for() {
     let world = world_with_dest(b"old");
     world.source(10, 1);
     let (source, dest) = (world.path("source"), world.path("dest"));
@@ -58,7 +58,7 @@ fn special_bits_and_attributes_are_preserved_on_request() {
 }
 
 #[test]
-fn a_resumed_file_gets_the_latest_attributes() {
+fn a_resume_gets_what_the_newest_attempt_asked_for() {
     let world = World::new();
     world.source(8 * C, 1);
     let (source, dest) = (world.path("source"), world.path("dest"));
@@ -78,7 +78,7 @@ fn a_resumed_file_gets_the_latest_attributes() {
 }
 
 #[test]
-fn unrequested_attributes_are_not_set() {
+fn what_nobody_asked_for_is_not_set() {
     let world = World::new();
     world.source(10, 1);
     let before = world.path("source").metadata().unwrap();
@@ -97,7 +97,7 @@ fn unrequested_attributes_are_not_set() {
 }
 
 #[test]
-fn unsupported_attributes_fail_without_harm() {
+fn attributes_that_do_not_travel_fail_and_harm_nothing() {
     let world = world_with_dest(b"old");
     world.source(10, 1);
     let hostile = |metadata: &mut Metadata| {

@@ -5,7 +5,7 @@ use super::*;
 use crate::chunk::sum::sum;
 use lariat_wire::protocol::transfer::{Basis, Copies, Copy, Done, LiteralHead, PIECE_LEN};
 
-/// The old content of the name.
+/// What is under the name before.
 fn old() -> Vec<u8> {
     (0..200_000_u64).map(|i| (i / 3 * i).to_le_bytes()[1]).collect()
 }
@@ -128,13 +128,13 @@ fn a_receiver_that_breaks_the_rules_is_told_so() {
 }
 
 #[test]
-fn differing_chunks_are_sent_even_if_hashes_arrive_early() {
+fn what_differs_is_sent_however_early_its_hashes_come() {
     let world = World::new();
     let mut source = world.source(2 * C, 1);
     let chunks = vec![Range { first: 0, count: 2 }];
     let basis = Some(Basis { size: 16384, average_log2: 12, seed: 1 });
     let have = message_frame(1, &Have { chunks, begun: None, basis }).unwrap();
-    // All hashes arrive before the plan is made, which waits for the basis.
+    // All hashes come before the plan is made, which waits for the basis.
     let frames = [have, hashes(0, 2), pieces(&[4096; 4])];
     let done = Done { changed: true, hash: None };
     let sent = answered(&mut source, Sending::default(), &frames, done).unwrap();
@@ -154,7 +154,7 @@ fn a_basis_that_can_t_be_read_is_sent_anew() {
     let world = world_with_dest(&old().repeat(6));
     let mut source = world.source(2 * C, 1);
     let target = world.target(source.offer());
-    // The basis is truncated after it was announced and before it is cut.
+    // Somebody shortens it between being told of and being cut.
     let dest = std::fs::File::options().write(true).open(world.path("dest")).unwrap();
     dest.set_len(300_000).unwrap();
     let (sent, received) = World::transfer_into(

@@ -1,4 +1,4 @@
-//! Files that are equal to the existing ones: nothing is replaced, nor backed up again.
+//! Files that are equal to what is there already: nothing is replaced, nor backed up again.
 
 use super::*;
 
@@ -49,7 +49,7 @@ fn a_second_transfer_changes_nothing() {
             assert_eq!((is.mtime(), is.mtime_nsec()), (source.mtime(), source.mtime_nsec()));
             assert_eq!(std::fs::read(world.path("dest~")).unwrap(), b"precious");
         }
-        // Another mode needs a new file, because a process may have the old one open.
+        // Another mode is given to a file of its own: somebody may have the old one open.
         let narrow = PermissionsExt::from_mode(0o400);
         std::fs::set_permissions(world.path("source"), narrow).unwrap();
         push(&world);
@@ -72,7 +72,7 @@ fn holes_are_equal_to_zeros() {
 }
 
 #[test]
-fn one_different_byte_replaces_the_file() {
+fn one_byte_that_differs_is_another_file() {
     for content in contents().into_iter().filter(|content| !content.is_empty()) {
         for at in [0, content.len() / 2, content.len() - 1] {
             let mut other = content.clone();
@@ -87,7 +87,7 @@ fn one_different_byte_replaces_the_file() {
 }
 
 #[test]
-fn a_partial_of_an_equal_file_does_not_replace_it() {
+fn what_a_cut_left_of_an_equal_file_does_not_replace_it() {
     let frame = 8 + ChunkHead::LEN as u64 + C;
     let world = World::new();
     let mut source = world.source(5 * C + 7, 1);

@@ -9,13 +9,13 @@ use lariat_wire::protocol::transfer::Sum;
 /// What a hostile end does after its last frame.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// Waits for the answer, as an honest peer does.
+    /// Waits for the answer, as an honest one does.
     Waits,
     /// Ends the connection.
     Cut,
 }
 
-/// Plays a sender of these frames to a receiver, whose link must be closed afterwards.
+/// Plays a sender of these frames to a receiver, whose link must have stopped for good afterwards.
 pub(super) fn receive_into(
     world: &World,
     frames: &[Vec<u8>],
@@ -51,8 +51,7 @@ pub(super) fn send_to(frames: &[Vec<u8>], size: u64) -> Result<Done, TransferErr
     })
 }
 
-/// Sends to a receiver without content, which sends these frames at once and `done` when everything has
-/// arrived.
+/// Sends to a receiver without anything, which says these frames at once and `done` when everything has come.
 pub(super) fn sent_and_answered(
     source: &mut Source,
     how: Sending,
@@ -63,7 +62,7 @@ pub(super) fn sent_and_answered(
     answered(source, how, &[&[have], at_once].concat(), done)
 }
 
-/// Sends to a receiver that sends these frames at once and `done` when everything has arrived.
+/// Sends to a receiver that says these frames at once and `done` when everything has come.
 pub(super) fn answered(
     source: &mut Source,
     how: Sending,

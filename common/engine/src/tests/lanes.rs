@@ -1,9 +1,10 @@
-//! Transfers over several connections: shared, interrupted, hostile.
+//! Transfers over several connections: shared, cut, hostile.
 
 use super::hostile::chunk_frame;
 use super::*;
 use crate::chunk::sum::sum;
-use crate::{ReceiveLanes, SendLanes, receive_lane, send_lane};
+use crate::send::{SendLanes, SendOptions, send_lane};
+use crate::{ReceiveLanes, Receiving, receive_lane};
 use lariat_wire::protocol::transfer::Taken;
 use std::sync::atomic::AtomicU64;
 
@@ -16,7 +17,7 @@ struct Lanes {
     receives: ReceiveLanes,
 }
 
-/// The results of a lane's connections: chunks that the sender knows to have arrived, and the last results.
+/// What came of a lane's connections: chunks that the sender knows to have arrived, and the last results.
 struct Lane {
     taken: u64,
     sent: Result<(), TransferError>,
@@ -35,8 +36,8 @@ impl Lanes {
         let offer = source.offer().clone();
         let (a, b) = duplex(1 << 16);
         let (mut from, mut to) = (Link::new(a), Link::new(Cut { stream: b, left: cut }));
-        let how = self.sends.carry(Sending::default());
-        let into = self.receives.bring(world.target(&offer));
+        let how = SendOptions::default().on_lanes(self.sends.clone());
+        let into = Receiving::from(world.target(&offer)).on_lanes(self.receives.clone());
         let (never, options) = (Cancel::default(), plain(&offer));
         let sending = async {
             let mut sent = Transferred::default();
@@ -53,7 +54,7 @@ impl Lanes {
         tokio::join!(sending, receiving)
     }
 
-    /// A lane's connections, one after another, each cut after this many bytes towards the receiver.
+    /// A lane's connections, one after another, each cut after so many bytes towards the receiver.
     async fn lane(&self, number: u8, cuts: &[Option<u64>]) -> Lane {
         let mut lane = Lane { taken: 0, sent: Ok(()), received: Ok(()) };
         for &cut in cuts {
@@ -114,7 +115,7 @@ fn every_connection_takes_its_part_and_the_file_is_exact() {
 }
 
 #[test]
-fn broken_lanes_only_lose_bytes_in_transit() {
+fn lanes_that_break_cost_nothing_but_what_was_on_its_way() {
     let (size, frame) = (40 * C + 7, 8 + ChunkHead::LEN as u64 + C);
     for cut in [0, 7, frame - 1, frame, 3 * frame + 100] {
         let world = World::new();
@@ -137,7 +138,7 @@ fn broken_lanes_only_lose_bytes_in_transit() {
 }
 
 #[test]
-fn all_lanes_end_with_the_first_connection_and_received_chunks_are_kept() {
+fn when_the_first_breaks_all_end_and_what_lanes_brought_is_kept() {
     let (size, frame) = (80 * C + 7, 8 + ChunkHead::LEN as u64 + C);
     let world = World::new();
     let mut source = world.source(size, 1);
@@ -177,7 +178,7 @@ fn a_lane_of_the_same_number_replaces_one_whose_end_was_not_noticed() {
     let lanes = Lanes::default();
     let ((sent, _), (), ()) = block_on(async {
         let stuck = async {
-            // Its other end neither reads nor answers.
+            // Its other end reads nothing and never answers.
             let (a, _b) = duplex(1 << 16);
             let mut link = Link::new(a);
             assert!(send_lane(&mut link, &lanes.sends, 1, &AtomicU64::new(0)).await.is_ok());
@@ -193,7 +194,7 @@ fn a_lane_of_the_same_number_replaces_one_whose_end_was_not_noticed() {
     world.assert_copied();
 }
 
-/// A transfer whose only lane receives these frames, as if from a sender.
+/// A transfer whose only lane is fed with these frames as if from a sender.
 fn with_fed_lane(world: &World, frames: &[Vec<u8>]) -> (Ends, Result<(), TransferError>) {
     let mut source = world.source(8 * C, 1);
     let lanes = Lanes::default();
@@ -209,7 +210,7 @@ fn with_fed_lane(world: &World, frames: &[Vec<u8>]) -> (Ends, Result<(), Transfe
 }
 
 #[test]
-fn an_unrequested_chunk_ends_a_lane_and_a_wrong_sum_the_transfer() {
+fn a_lane_with_what_nobody_asked_for_ends_alone_and_a_wrong_sum_ends_all() {
     let bytes = vec![1; CHUNK];
     let good = |index| chunk_frame(index, sum(7, &bytes), &bytes);
     let complete = message_frame(1, &Complete { size: 8 * C, hash: None }).unwrap();
@@ -257,9 +258,8 @@ fn a_receiver_that_lies_about_a_lane_loses_the_lane_alone() {
         let ((sent, received), lied) = block_on(async {
             let lie = async {
                 let (mut peer, ours) = duplex(1 << 16);
-                for &count in &said {
-                    let taken = Taken { count, last: false };
-                    peer.write_all(&message_frame(1, &taken).unwrap()).await.unwrap();
+                for &chunks in &said {
+                    peer.write_all(&message_frame(1, &Taken { chunks }).unwrap()).await.unwrap();
                 }
                 let mut link = Link::new(ours);
                 send_lane(&mut link, &lanes.sends, 1, &AtomicU64::new(0)).await

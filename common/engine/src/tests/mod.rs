@@ -1,4 +1,4 @@
-//! Runs both ends over a small buffer: complete, interrupted, honest and hostile.
+//! Both ends driven by hand over a small buffer, whole and cut, honest and hostile.
 
 mod attributes;
 mod delta;
@@ -19,7 +19,6 @@ use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 
 use super::*;
-use crate::confined::Base;
 use crate::destination::Place;
 use crate::receive::receive;
 use lariat_base::name::KeyId;
@@ -61,7 +60,7 @@ impl World {
 
     fn place(&self) -> Place {
         let dest = Destination { path: b"dest".to_vec(), name: b"source".to_vec() };
-        Place::resolve(&Base::at(self.directory.path()), &dest).unwrap()
+        Place::resolve(self.directory.path(), &dest).unwrap()
     }
 
     fn owner() -> Owner {
@@ -69,7 +68,7 @@ impl World {
     }
 
     fn target(&self, offer: &Offer) -> Target {
-        // The hashing thread of an attempt may not have noticed its end.
+        // An attempt's thread that hashes what was there may not have noticed its end.
         Target::File(Box::new(
             Opened::open(self.place(), Self::owner(), offer, Busy::Wait, false).unwrap(),
         ))
@@ -79,7 +78,7 @@ impl World {
         self.path(&Partial::name(&self.place(), Self::owner()))
     }
 
-    /// Transfers the source to `dest`, and cuts the connection after `cut` bytes towards the receiver.
+    /// Moves the source to `dest`, cutting the wire after `cut` bytes towards the receiver.
     fn transfer(
         &self,
         source: &mut Source,
@@ -155,7 +154,7 @@ impl World {
     }
 }
 
-/// A stream that ends silently after a number of bytes.
+/// A stream whose reads end without a word after a number of bytes.
 pub(super) struct Cut {
     pub(super) stream: DuplexStream,
     pub(super) left: Option<u64>,
@@ -197,7 +196,7 @@ impl AsyncWrite for Cut {
     }
 }
 
-/// The attributes of a file with this offer, without options.
+/// What a file gets that is offered so, if nothing is asked for.
 fn plain(offer: &Offer) -> CommitOptions {
     CommitOptions::new(&ResolvedOverrides::default(), Preserve::default(), offer.metadata.clone())
 }
@@ -206,7 +205,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(work)
 }
 
-/// A world in which `dest` exists, with these bytes.
+/// A world whose `dest` is there already, with these bytes.
 fn world_with_dest(bytes: &[u8]) -> World {
     let world = World::new();
     std::fs::write(world.path("dest"), bytes).unwrap();

@@ -1,10 +1,10 @@
-//! Transfers that resume after an interruption.
+//! Transfers that go on after they broke off.
 
 use super::*;
 use crate::file::private_file;
 
 #[test]
-fn a_transfer_resumes_after_a_cut_anywhere() {
+fn a_cut_anywhere_goes_on_where_it_was() {
     let size = 4 * C + 7;
     let frame = 8 + ChunkHead::LEN as u64 + C;
     let head = frame - C;
@@ -17,7 +17,7 @@ fn a_transfer_resumes_after_a_cut_anywhere() {
         assert!(matches!(received, Err(TransferError::Link(LinkError::Cut))), "{received:?}");
         assert!(sent.is_err());
         assert!(!world.path("dest").exists());
-        // Everything that arrived is there, including the beginning of a chunk.
+        // All that came is there, the beginning of a chunk included.
         let came = (cut / frame * C + (cut % frame).saturating_sub(head)).min(size);
         assert_eq!(world.part().exists(), came > 0, "nothing worth keeping, nothing kept");
         let (sent, received) = world.transfer(&mut source, None);
@@ -27,9 +27,9 @@ fn a_transfer_resumes_after_a_cut_anywhere() {
     }
 }
 
-/// For any size, connections that never last for a chunk complete the transfer, and nothing is sent twice.
+/// Whatever the size, a link that never lasts for a chunk gets there, and nothing is sent twice.
 #[test]
-fn repeated_cuts_do_not_prevent_completion() {
+fn cut_after_cut_gets_there() {
     for (size, compress) in
         [(1, false), (C - 1, false), (C, true), (C + 1, false), (3 * C + 7, true)]
     {
@@ -69,7 +69,7 @@ fn a_stream_that_was_cut_leaves_nothing() {
 }
 
 #[test]
-fn damage_to_the_beginning_of_a_chunk_is_repaired() {
+fn damage_to_the_beginning_of_a_chunk_is_found_and_mended() {
     for size in [C / 2, 2 * C] {
         let world = World::new();
         let mut source = world.source(size, 1);
@@ -80,7 +80,7 @@ fn damage_to_the_beginning_of_a_chunk_is_repaired() {
         let begun = (part.len() as u64) % C;
         std::fs::write(world.part(), part).unwrap();
         let sent = world.transfer(&mut source, None).0.unwrap();
-        // The rest, and then all of it.
+        // The rest of it, and then all of it.
         let chunk = size.min(C);
         assert_eq!(sent.sent, size - (size - chunk) - begun + chunk);
         world.assert_copied();
@@ -88,7 +88,7 @@ fn damage_to_the_beginning_of_a_chunk_is_repaired() {
 }
 
 #[test]
-fn damage_to_a_partial_is_repaired() {
+fn damage_to_a_partial_is_found_and_mended() {
     let world = World::new();
     let mut source = world.source(4 * C, 1);
     let _ = world.transfer(&mut source, Some(3 * (C + 100)));
@@ -96,13 +96,13 @@ fn damage_to_a_partial_is_repaired() {
     part[CHUNK + 5] ^= 1;
     std::fs::write(world.part(), part).unwrap();
     let sent = world.transfer(&mut source, None).0.unwrap();
-    // A damaged chunk, and nearly one that never arrived.
+    // One damaged, and nearly one that never came.
     assert!(sent.sent > C + C / 2 && sent.sent < 2 * C, "{sent:?}");
     world.assert_copied();
 }
 
 #[test]
-fn a_truncated_partial_or_a_lost_journal_does_no_harm() {
+fn a_shortened_partial_or_a_lost_journal_is_no_harm() {
     for damage in ["short", "no journal", "garbage"] {
         let world = World::new();
         let mut source = world.source(4 * C, 1);
@@ -127,7 +127,7 @@ fn a_source_that_changed_between_attempts_is_never_mixed() {
     let mut source = world.source(4 * C, 1);
     let _ = world.transfer(&mut source, Some(3 * (C + 100)));
     let mtime = source.file().metadata().unwrap().modified().unwrap();
-    // The same size, mtime and inode, but other bytes.
+    // The same size, mtime and inode, other bytes.
     let changed = world.source(4 * C, 2);
     changed.file().metadata().unwrap();
     let file = std::fs::File::options().write(true).open(world.path("source")).unwrap();
@@ -138,7 +138,7 @@ fn a_source_that_changed_between_attempts_is_never_mixed() {
 }
 
 #[test]
-fn a_partial_of_another_user_is_replaced() {
+fn somebody_elses_partial_is_replaced_and_not_written_to() {
     let world = World::new();
     let mut source = world.source(2 * C, 1);
     let canary = tempfile::NamedTempFile::new().unwrap();
@@ -154,7 +154,7 @@ fn a_partial_of_another_user_is_replaced() {
 }
 
 #[test]
-fn concurrent_transfers_are_refused() {
+fn two_at_once_are_told_apart() {
     let world = World::new();
     let mut source = world.source(2 * C, 1);
     let held = world.target(source.offer());
@@ -166,26 +166,26 @@ fn concurrent_transfers_are_refused() {
 }
 
 #[test]
-fn a_later_attempt_waits_for_a_commit() {
+fn a_later_attempt_waits_until_one_has_got_its_name() {
     let world = World::new();
     let (place, part) = (world.place(), Partial::name(&world.place(), World::owner()));
     let open = || private_file::open_locked(&place, &part, World::owner().user, Busy::Refuse);
     let complete = open().unwrap();
     let guard = private_file::rename_aside(&place, &part, "aside").unwrap();
-    // Whatever its attributes are by now.
+    // However it looks by now.
     complete.set_permissions(PermissionsExt::from_mode(0o644)).unwrap();
     assert!(open().is_err());
     assert!(private_file::is_at(&place.directory, b"aside", &complete).unwrap());
     drop((guard, complete));
     std::fs::remove_file(world.path("aside")).unwrap();
-    // An attempt that was killed there leaves nothing to the next.
+    // One that was killed there leaves nothing to the next.
     let mut source = world.source(2 * C, 1);
     world.transfer(&mut source, None).1.unwrap();
     world.assert_copied();
 }
 
 #[test]
-fn a_link_to_a_non_file_is_not_replaced() {
+fn a_link_that_stands_for_no_file_is_not_replaced() {
     let world = World::new();
     let mut source = world.source(C, 1);
     for end in ["/dev/null", "/proc/self/fd/1", "/dev/stdout"] {
@@ -201,7 +201,7 @@ fn a_link_to_a_non_file_is_not_replaced() {
     world.assert_copied();
 }
 
-/// Ends the transfer as soon as bytes have arrived.
+/// Ends the transfer as soon as something has come.
 struct After<'a>(&'a Cancel);
 
 impl Progress for After<'_> {
@@ -212,7 +212,7 @@ impl Progress for After<'_> {
 }
 
 #[test]
-fn a_cancelled_transfer_is_reported_and_keeps_what_arrived() {
+fn a_cancelled_transfer_tells_the_other_end_and_keeps_what_came() {
     let world = World::new();
     let mut source = world.source(8 * C, 1);
     let target = world.target(source.offer());
@@ -243,7 +243,7 @@ fn a_cancelled_transfer_is_reported_and_keeps_what_arrived() {
     world.assert_copied();
 }
 
-/// Leaves a partial and its journal, as a killed transfer of `offer` would.
+/// Leaves a partial and its journal as a transfer of `offer` that was killed would.
 fn leave(world: &World, offer: &Offer, bytes: &[u8], journal: &[u8]) {
     let made = world.target(offer);
     let file = world.part().with_extension("journal");
@@ -256,7 +256,7 @@ fn leave(world: &World, offer: &Offer, bytes: &[u8], journal: &[u8]) {
 }
 
 #[test]
-fn zeros_replace_unrecorded_bytes_of_a_crash() {
+fn zeros_replace_what_a_crash_kept_without_a_note() {
     for sparse in [false, true] {
         let world = World::new();
         let file = std::fs::File::create(world.path("source")).unwrap();
@@ -266,7 +266,7 @@ fn zeros_replace_unrecorded_bytes_of_a_crash() {
             std::fs::write(world.path("source"), vec![0; 4 * CHUNK]).unwrap();
         }
         let mut source = Source::open(&world.path("source"), Preserve::default()).unwrap();
-        // Wrongly rebuilt content of a changed file is on the disk, but not its journal.
+        // What was rebuilt wrongly from a file that changed is on the disk, and what tells of it not.
         leave(&world, source.offer(), &vec![9; 3 * CHUNK], &2_u64.to_le_bytes());
         world.transfer(&mut source, None).1.unwrap();
         world.assert_copied();

@@ -1,4 +1,4 @@
-//! Transfers that replace a similar file.
+//! Transfers that replace a file which is like the new one.
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn an_update_sends_what_the_old_file_does_not_have() {
 }
 
 #[test]
-fn an_interrupted_update_resumes_as_an_update() {
+fn an_update_that_was_cut_goes_on_and_stays_an_update() {
     let frame = 8 + ChunkHead::LEN as u64 + C;
     for cut in [500, 100_000, 3 * frame, 6 * frame, 10 * frame] {
         let old: Vec<u8> = (0..20 * C).map(|i| (i / 7 * i).to_le_bytes()[1]).collect();
@@ -51,7 +51,7 @@ fn a_replaced_file_s_attributes_stay() {
     let world = world_with_dest(b"old");
     let (name, flags) = ("user.lariat", rustix::fs::XattrFlags::empty());
     if rustix::fs::setxattr(world.path("dest"), name, b"kept", flags).is_err() {
-        // The file system has no extended attributes.
+        // A file system without any.
         return;
     }
     let mut source = world.source(C + 9, 1);

@@ -21,7 +21,7 @@ fn both_ends_give_the_file_s_hash() {
     for size in [0, 1, C - 1, C, 3 * C + 5] {
         let world = World::new();
         let mut source = world.source(size, 1);
-        // A new file, then one equal to the existing file.
+        // Fresh, then equal to what is there.
         for changed in [true, false] {
             let (sent, received) = world.transfer_with(&mut source, None, how, &overrides);
             let (sent, received) = (sent.unwrap(), received.unwrap());
@@ -76,7 +76,7 @@ fn a_stream_is_hashed_as_it_goes() {
     }
 }
 
-/// Plays a sender of two chunks of ones, whose file is modified on the disk before `Complete` arrives.
+/// Plays a sender of two chunks of ones, whose file is touched on the disk before `Complete` comes.
 fn receive_touched(
     world: &World,
     verify: bool,
@@ -98,7 +98,7 @@ fn receive_touched(
     block_on(async {
         let sending = async {
             peer.write_all(&[chunk(0), chunk(1)].concat()).await.unwrap();
-            // The second chunk was written once its first byte is there.
+            // The second chunk is in the file once its byte is.
             let is_there = || std::fs::read(world.part()).is_ok_and(|is| is.len() as u64 == 2 * C);
             while !is_there() {
                 tokio::task::yield_now().await;
@@ -116,7 +116,7 @@ fn receive_touched(
 }
 
 #[test]
-fn a_change_before_the_rename_is_detected() {
+fn what_changes_between_its_arrival_and_its_name_is_found_out() {
     let flip = |path: &Path| {
         let file = std::fs::File::options().write(true).open(path).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, &[2], C + 77).unwrap();
@@ -137,7 +137,7 @@ fn a_change_before_the_rename_is_detected() {
     assert!(mismatch(receive_touched(&world, true, Some([9; 32]), |_| ())));
     assert_eq!(std::fs::read(world.path("dest")).unwrap(), b"old");
     world.assert_nothing_left(1);
-    // A sender that gives no hash is not compared, and receives one.
+    // A sender that gives no hash is not compared with, and gets one.
     let got = receive_touched(&world, true, None, |_| ()).unwrap();
     assert_eq!(got.hash, ones);
     let world = World::new();
@@ -146,7 +146,7 @@ fn a_change_before_the_rename_is_detected() {
 }
 
 #[test]
-fn a_receiver_with_another_hash_fails() {
+fn a_receiver_whose_hash_differs_has_failed() {
     let world = World::new();
     let mut source = world.source(C, 1);
     let path = world.path("source");

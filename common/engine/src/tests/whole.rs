@@ -1,4 +1,4 @@
-//! Complete transfers over a reliable connection.
+//! Whole transfers over a good wire.
 
 use super::*;
 use lariat_wire::protocol::transfer::ModeChange;
@@ -17,7 +17,7 @@ fn sizes_around_the_chunks_border_arrive_whole() {
 }
 
 #[test]
-fn mode_and_mtime_are_preserved_and_special_bits_are_not() {
+fn mode_and_mtime_travel_and_special_bits_do_not() {
     let world = World::new();
     drop(world.source(10, 1));
     let path = world.path("source");
@@ -54,7 +54,7 @@ fn a_source_that_changes_or_shrinks_meanwhile_is_noticed() {
             "{received:?}"
         );
         assert!(!world.path("dest").exists());
-        // What arrived is kept.
+        // What arrived is not thrown away.
         let mut again = Source::open(&world.path("source"), Preserve::default()).unwrap();
         let sent = world.transfer(&mut again, None).0.unwrap();
         assert!(sent.sent <= C, "{shrink} {sent:?}");
@@ -63,7 +63,7 @@ fn a_source_that_changes_or_shrinks_meanwhile_is_noticed() {
 }
 
 #[test]
-fn a_source_that_grew_arrives_as_it_was_opened() {
+fn a_source_that_only_grew_arrives_as_it_was_when_it_was_opened() {
     for size in [0, 1, C - 7, C, 3 * C, 3 * C + 5] {
         let world = World::new();
         let mut source = world.source(size, 1);
@@ -73,7 +73,7 @@ fn a_source_that_grew_arrives_as_it_was_opened() {
         let (sent, received) = world.transfer(&mut source, None);
         assert_eq!((sent.unwrap().size, received.unwrap().size), (size, size));
         assert!(std::fs::read(world.path("dest")).unwrap() == was, "{size}");
-        // The next attempt completes it.
+        // The next time it is whole.
         let mut source = Source::open(&world.path("source"), Preserve::default()).unwrap();
         world.transfer(&mut source, None).1.unwrap();
         world.assert_copied();
@@ -81,7 +81,7 @@ fn a_source_that_grew_arrives_as_it_was_opened() {
 }
 
 #[test]
-fn metadata_changes_of_a_source_do_no_harm() {
+fn changes_beside_the_content_of_a_source_are_no_harm() {
     let world = World::new();
     let mut source = world.source(3 * C, 1);
     std::fs::hard_link(world.path("source"), world.path("name")).unwrap();
@@ -93,8 +93,8 @@ fn metadata_changes_of_a_source_do_no_harm() {
 }
 
 #[test]
-fn an_overwritten_source_that_grew_has_changed() {
-    // Its beginning is read and sent before it is overwritten.
+fn a_source_that_grew_after_it_was_written_over_is_another() {
+    // Its beginning is read and sent before somebody writes there.
     struct Writes(PathBuf);
     impl Progress for Writes {
         fn begin(&self, _: Option<u64>, _: u64) {}
@@ -129,12 +129,12 @@ fn an_overwritten_source_that_grew_has_changed() {
 }
 
 #[test]
-fn a_removed_directory_is_reported() {
+fn a_directory_that_was_removed_meanwhile_is_called_that() {
     let world = World::new();
     let mut source = world.source(10, 1);
     std::fs::create_dir(world.path("directory")).unwrap();
     let dest = Destination { path: b"directory/dest".to_vec(), name: b"source".to_vec() };
-    let place = Place::resolve(&Base::at(world.directory.path()), &dest).unwrap();
+    let place = Place::resolve(world.directory.path(), &dest).unwrap();
     let opened = Opened::open(place, World::owner(), source.offer(), Busy::Refuse, false).unwrap();
     std::fs::remove_dir_all(world.path("directory")).unwrap();
     let target = Target::File(Box::new(opened));
@@ -168,7 +168,7 @@ fn only_regular_files_are_read_or_replaced() {
 }
 
 #[test]
-fn a_link_at_the_destination_is_replaced_and_not_followed() {
+fn a_link_in_the_destinations_place_is_replaced_and_not_followed() {
     let world = World::new();
     let canary = tempfile::NamedTempFile::new().unwrap();
     symlink(canary.path(), world.path("dest")).unwrap();
@@ -267,7 +267,7 @@ fn a_rate_is_kept() {
 }
 
 #[test]
-fn mode_and_backup_options() {
+fn mode_and_backup_as_asked() {
     let world = world_with_dest(b"old");
     let mut source = world.source(10, 1);
     let overrides = ResolvedOverrides {

@@ -2,11 +2,8 @@
 
 use super::avoid::Avoid;
 use super::filter::Filter;
-use super::receive_lanes::ReceiveTree;
 use super::target::TreeTarget;
-use crate::lanes::Lanes;
 use crate::metadata::ResolvedOverrides;
-use crate::receive::ReceiveFile;
 use lariat_wire::protocol::tree::{Entry, TreeOptions};
 
 /// A tree that is about to be received.
@@ -14,41 +11,13 @@ pub struct TreeArrival {
     /// Where it goes.
     pub target: TreeTarget,
     /// The root as its sender describes it.
-    pub(super) root: Entry,
+    pub root: Entry,
     /// What both ends agreed on.
-    pub(super) options: TreeOptions,
+    pub options: TreeOptions,
     /// What is excluded.
-    pub(super) filter: Filter,
+    pub filter: Filter,
     /// What the operator sets on files.
-    pub(super) overrides: ResolvedOverrides,
+    pub overrides: ResolvedOverrides,
     /// Files that are not tried again.
-    pub(super) avoid: Avoid,
-    /// Further connections that bring a part of it.
-    pub(super) lanes: Option<Lanes<ReceiveTree>>,
-    /// The same, as lanes of one of its files.
-    pub(super) file_lanes: Lanes<ReceiveFile>,
-}
-
-impl TreeArrival {
-    /// A tree with this `root`, which goes to `target`. `filter` excludes files, and those in `avoid` are not tried.
-    pub fn new(
-        target: TreeTarget,
-        root: Entry,
-        options: TreeOptions,
-        filter: Filter,
-        overrides: ResolvedOverrides,
-        avoid: Avoid,
-    ) -> Self {
-        let (lanes, file_lanes) = (None, Lanes::default());
-        Self { target, root, options, filter, overrides, avoid, lanes, file_lanes }
-    }
-
-    /// Lets these lanes bring a part of it.
-    pub(crate) fn on_lanes(
-        self,
-        lanes: Lanes<ReceiveTree>,
-        file_lanes: Lanes<ReceiveFile>,
-    ) -> Self {
-        Self { lanes: Some(lanes), file_lanes, ..self }
-    }
+    pub avoid: Avoid,
 }

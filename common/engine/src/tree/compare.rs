@@ -11,10 +11,10 @@ use super::avoid::Avoid;
 use super::decided::{Decided, DirectoryState, Wanted};
 use super::deferred::{Deferred, Directory, Linked, SymbolicLink};
 use super::finish::is_same_file;
+use super::hash_file::UNLIKE_ANY;
 use super::order::{DirectoryPath, fits};
 use super::shared::Shared;
 use super::verdict::{Verdict, compare_hash, verdict};
-use crate::chunk::whole::UNLIKE_ANY;
 use crate::confined::Dir;
 use crate::error::failed;
 use crate::file::basis::MIN_BASIS;
@@ -217,11 +217,6 @@ impl Comparing<'_> {
         if verdict == Verdict::Hash {
             let compared = compare_hash(self.open_directory()?, &entry.name, hash);
             verdict = compared.map_err(self.failed(Action::Read))?;
-        }
-        if verdict == Verdict::Same
-            && there.is_some_and(|there| self.comparer.shared.root.shuns(there))
-        {
-            verdict = Verdict::Replace;
         }
         if let Some(number) = linked {
             let directory = DirectoryPath::clone(&self.directory.path);

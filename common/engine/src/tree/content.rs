@@ -1,4 +1,4 @@
-//! What the sender's reader receives, and what it returns.
+//! What the sender's reader is asked for, and what it reads.
 
 use super::order::DirectoryPath;
 use crate::source::Source;
@@ -16,30 +16,20 @@ pub(super) struct Want {
     pub(super) acl_reported: bool,
 }
 
-/// Contents that any connection can carry.
+/// What was read. Each has the weight of the entries that it settles.
 pub(super) enum Content {
-    /// Small files, with the requests for them.
-    Pack(Vec<u8>, Vec<Want>),
-    /// A file that does not fit a pack, and of which the receiver has nothing.
-    Whole(LargeSource),
-}
-
-/// Contents for the first connection.
-pub(super) enum FirstContent {
-    /// A file of which the receiver has nothing, and whose chunks all connections share.
-    Shared(LargeSource),
-    /// A file of which the receiver has a part.
-    Difference(LargeSource),
+    /// Small files.
+    Pack { body: Vec<u8>, files: usize, weight: usize },
+    /// A file that does not fit a pack.
+    Large {
+        number: u64,
+        source: Box<Source>,
+        difference: bool,
+        weight: usize,
+        path: Vec<u8>,
+        /// Its ACL is dropped, which its entry did not say.
+        acl_dropped: bool,
+    },
     /// A file that can't be read.
-    Missed(Want, Failure),
-}
-
-/// A file that is sent by itself.
-pub(super) struct LargeSource {
-    pub(super) want: Want,
-    pub(super) source: Box<Source>,
-    /// Relative to the root.
-    pub(super) path: Vec<u8>,
-    /// Its ACL is dropped, which its entry did not report.
-    pub(super) acl_dropped: bool,
+    Missed { number: u64, failure: Failure, weight: usize },
 }

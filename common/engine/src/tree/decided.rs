@@ -26,7 +26,6 @@ pub(super) struct Decided {
 }
 
 /// A file whose content is wanted.
-#[derive(Clone)]
 #[allow(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 pub(super) struct Wanted {
     pub(super) directory: DirectoryPath,

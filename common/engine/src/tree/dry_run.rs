@@ -1,11 +1,12 @@
-//! The dry run of a single file: the sender offers it as usual, and the receiver reports what would change.
+//! The dry run of a single file: the sender offers it as ever, and the receiver says what would become of it.
 //!
-//! A single file is compared by content, whatever its time. If an existing file has the same length, the
-//! receiver requests the hash by an empty Have, and the sender includes it in Complete.
+//! A single file is compared by content, whatever its time. If an existing file has the same length, the receiver
+//! asks for the hash by an empty Have, and the sender gives it in Complete.
 
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use rustix::fs::FileType;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -13,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::verdict::{self, Verdict, compare_hash};
 use super::watch::Watch;
-use crate::confined::{Base, Dir};
+use crate::confined::Dir;
 use crate::destination::Place;
 use crate::error::TransferError;
 use crate::error::failed;
@@ -36,8 +37,8 @@ use lariat_wire::protocol::tree::{Change, Changes, What};
 
 /// An offered file, and where it would go.
 pub struct FileDryRun {
-    /// Where the destination begins.
-    pub base: Base,
+    /// Where a relative destination begins.
+    pub base: PathBuf,
     /// The destination.
     pub dest: Destination,
     /// The file.
@@ -115,8 +116,8 @@ async fn on_thread<S: AsyncRead + AsyncWrite, T: Send + 'static>(
     Ok(offload("dry run", work, unexpected(link)).await??)
 }
 
-/// Answers the receiver of an offered file, without sending content, only the hash if the receiver requests it.
-/// Waits for the receiver's report.
+/// Offers nothing more of a file than was offered, and its hash if the receiver asks for it. Waits for the
+/// receiver's report.
 pub async fn send_dry_run<S: AsyncRead + AsyncWrite>(
     link: &mut Link<S>,
     source: &Source,
@@ -166,20 +167,19 @@ pub async fn send_dry_run<S: AsyncRead + AsyncWrite>(
 impl FileDryRun {
     fn find(self, hash: Option<Hash>) -> Result<Finding, Failure> {
         let (directory, name) = Place::locate(&self.base, &self.dest)?;
-        let path = self.base.shown(directory).join(OsStr::from_bytes(name));
-        let path = path.into_os_string().into_encoded_bytes();
+        let path = directory.join(OsStr::from_bytes(&name)).into_os_string().into_encoded_bytes();
         let failed = |action| failed(action, &path);
-        let directory = match Dir::open_at(&self.base, directory) {
+        let directory = match Dir::open(&directory) {
             // It would be made too.
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             directory => Some(directory.map_err(failed(Action::Open))?),
         };
         let there = match &directory {
-            Some(directory) => directory.stat(name).map_err(failed(Action::Open))?,
+            Some(directory) => directory.stat(&name).map_err(failed(Action::Open))?,
             None => None,
         };
         if let Some(directory) = &directory {
-            replaceable::check(directory, name, &path)?;
+            replaceable::check(directory, &name, &path)?;
         }
         let is_as_long = there.as_ref().is_some_and(|stat| {
             let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
@@ -188,7 +188,6 @@ impl FileDryRun {
         if is_as_long && hash.is_none() {
             return Ok(Finding::Unhashed(self));
         }
-        let name = name.to_vec();
         let Self { offer: Offer { size, metadata, .. }, preserve, overrides, .. } = self;
         let mut translator = Translator::new(preserve, overrides);
         let mut attributes = translator.attributes(metadata, true);
@@ -197,7 +196,7 @@ impl FileDryRun {
             attributes.mtime = DiskTimes::default().as_stored(directory, wanted, is);
         }
         let mut verdict = match (size, &there) {
-            // A stream's content is not known in advance.
+            // Nobody knows what will be in a stream.
             (None, Some(_)) => Verdict::Replace,
             (size, there) => {
                 let size = size.unwrap_or_default();
@@ -246,11 +245,11 @@ mod tests {
         directory
     }
 
-    /// Returns what would happen to `dest`, and checks that nothing has changed.
+    /// What would become of `dest`, and that nothing has.
     fn looked(directory: &Path, dest: &str) -> Result<Option<Change>, Failure> {
         let source = Source::open(&directory.join("source"), Preserve::default()).unwrap();
         let file = || FileDryRun {
-            base: Base::at(directory),
+            base: directory.to_owned(),
             dest: Destination { path: dest.as_bytes().to_vec(), name: b"source".to_vec() },
             offer: source.offer().clone(),
             preserve: Preserve::default(),
@@ -270,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dry_run_depends_on_the_existing_name() {
+    fn what_is_there_decides_what_would_be_done() {
         let world = world();
         let at = |name: &str| world.path().join(name);
         let look = |dest| looked(world.path(), dest).unwrap();
@@ -297,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_of_two_changes_is_an_error() {
+    fn a_receiver_that_tells_of_more_than_one_change_misbehaves() {
         let one = || Change { path: b"/a".to_vec(), kind: ChangeKind::Make };
         let told = |changes| message_frame(1, &Changes { changes }).unwrap();
         let done = message_frame(1, &Done { changed: true, hash: None }).unwrap();
@@ -323,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dry_run_refuses_what_a_push_does() {
+    fn what_a_push_would_refuse_is_refused() {
         let world = world();
         std::fs::create_dir_all(world.path().join("directory/source")).unwrap();
         let directory = looked(world.path(), "directory/").unwrap_err();

@@ -4,21 +4,8 @@ use tokio::sync::oneshot;
 
 use super::decided::{BadManifest, Decided};
 use super::deferred::Deferred;
-use super::lane_watch::Told;
 use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::tree::{Change, Changed};
-
-/// What a content has brought.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Brought {
-    /// Files that have arrived by themselves, and their bytes.
-    pub(super) files: u64,
-    pub(super) bytes: u64,
-    /// Bytes of bodies on the wire.
-    pub(super) sent: u64,
-    /// Bytes of files that they encode.
-    pub(super) moved: u64,
-}
 
 /// One report.
 pub(super) enum Event {
@@ -30,14 +17,8 @@ pub(super) enum Event {
     Listed(Box<Deferred>),
     /// More files are written: how many, and their bytes. Some still wait for their final rename.
     Written(u64, u64),
-    /// Something could not be done. The rest continues.
+    /// Something could not be done. The rest goes on.
     Missed(Failure),
-    /// A lane has brought a content.
-    Brought(Brought),
-    /// Something that the observer is to be told.
-    Told(Told),
-    /// A failure on a lane that ends the transfer.
-    Failed(Failure),
     /// A writer thread has written everything.
     WriterEnded,
     /// Names that a dry run would delete. The sender is signalled once they were passed on.

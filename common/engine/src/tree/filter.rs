@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_file_is_matched_by_its_own_name() {
+    fn a_file_that_is_named_itself_is_judged_by_its_own_name() {
         let rules = filter(&[(false, "*.o"), (true, "keep.o"), (false, "/top"), (false, "dir/")]);
         let judge = |path: &str| rules.excludes_file(Path::new(path));
         assert!(judge("a.o") && judge("/srv/a.o") && judge("down/top"));
@@ -151,14 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn line_prefixes_are_escaped_in_globs() {
+    fn signs_that_begin_a_line_are_letters_of_a_glob() {
         assert!(filter(&[(false, "#a")]).excludes(b"#a", false));
         assert!(filter(&[(false, "!a")]).excludes(b"!a", false));
         assert!(!filter(&[(false, "!a")]).excludes(b"a", false));
     }
 
     #[test]
-    fn listed_paths_include_their_contents_and_parents() {
+    fn of_a_list_all_is_taken_that_is_on_it_in_it_or_leads_to_it() {
         let only = [b"a/b".to_vec(), b"a-".to_vec(), b"c/d/e".to_vec()];
         let filter = Filter::new(&[], &only).unwrap();
         for (path, is_directory, taken) in [

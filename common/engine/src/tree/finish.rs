@@ -45,7 +45,7 @@ impl<'a> Finish<'a> {
         Self { shared, filter, max_delete, last: LastDirectory::default(), deleted: 0 }
     }
 
-    /// Finishes the tree. `whole` says that the sender could read all of the source; otherwise nothing is
+    /// Does it all. `whole` says that the sender could read all of the source; otherwise nothing is
     /// removed. Returns how many files are links to others, and what was changed.
     pub(super) fn run(
         mut self,

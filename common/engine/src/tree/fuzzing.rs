@@ -1,11 +1,11 @@
-//! Fuzzing entry point for packs.
+//! Small files in one body, as a fuzzer sends them.
 
 use super::pack::{files, whole};
 
-/// Parses a pack's body.
+/// Takes a body apart.
 ///
 /// # Panics
-/// If files overlap, or exceed the body.
+/// When files overlap, or are not within the body.
 pub fn pack(body: &[u8]) {
     let begun = whole(body);
     let mut end = 0;

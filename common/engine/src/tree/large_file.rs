@@ -1,12 +1,13 @@
 //! Receives one file of a tree that does not fit a pack, by the engine for single files.
 
+use std::os::fd::AsFd;
+
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
-use super::arrivals::Arrivals;
 use super::decided::Wanted;
-use super::replacements::Replacement;
-use super::shared::LastDirectory;
+use super::replacements::{Replacement, Replacements};
+use super::shared::{LastDirectory, Shared};
 use super::watch::{Counts, FileProgress, Side, Watch};
 use crate::cancel::Cancel;
 use crate::destination::Place;
@@ -30,9 +31,8 @@ use lariat_wire::protocol::{Kind, Message};
 
 /// A file that the sender has begun.
 pub(super) struct LargeFile<'a> {
-    pub(super) arrivals: &'a Arrivals,
-    /// Lanes may bring its chunks.
-    pub(super) is_shared: bool,
+    pub(super) shared: &'a Shared,
+    pub(super) replacements: &'a Replacements,
     pub(super) watch: &'a dyn Watch,
     pub(super) cancel: &'a Cancel,
     pub(super) counts: &'a mut Counts,
@@ -55,8 +55,8 @@ impl LargeFile<'_> {
         mut wanted: Wanted,
     ) -> Result<(u64, u64), TransferError> {
         let Metadata { mode, mtime, .. } = self.offer.metadata;
-        self.arrivals.shared.as_read(&mut wanted.attributes, mode, mtime);
-        let overrides = &self.arrivals.shared.overrides;
+        self.shared.as_read(&mut wanted.attributes, mode, mtime);
+        let overrides = &self.shared.overrides;
         let options = CommitOptions::within(overrides, wanted.attributes.clone());
         let opened = self.open(&wanted);
         let mut transferred = Transferred::default();
@@ -74,7 +74,7 @@ impl LargeFile<'_> {
                 Ok((1, transferred.size))
             }
             Err((failure, side)) => {
-                self.arrivals.shared.note_missed();
+                self.shared.note_missed();
                 self.watch.missed(&failure, side);
                 Ok((0, 0))
             }
@@ -85,32 +85,24 @@ impl LargeFile<'_> {
     fn landed(&self, wanted: Wanted) {
         let Wanted { directory, name, clears, linked, .. } = wanted;
         if clears {
-            let (staged, backup) =
-                (self.arrivals.shared.stage(&name), self.arrivals.shared.overrides.backup);
-            self.arrivals.replacements.add(Replacement {
-                directory,
-                staged,
-                name,
-                clears,
-                backup,
-                linked,
-            });
+            let (staged, backup) = (self.shared.stage(&name), self.shared.overrides.backup);
+            self.replacements.add(Replacement { directory, staged, name, clears, backup, linked });
         } else {
-            self.arrivals.shared.arrived(linked);
+            self.shared.arrived(linked);
         }
     }
 
     fn open(&self, wanted: &Wanted) -> Result<Opened, Failure> {
-        let path = self.arrivals.shared.shown(&wanted.directory, &wanted.name);
+        let path = self.shared.shown(&wanted.directory, &wanted.name);
+        let directory = LastDirectory::default().open_to_change(self.shared, &wanted.directory)?;
         let directory =
-            LastDirectory::default().open_to_change(&self.arrivals.shared, &wanted.directory)?;
-        let directory = directory.another().map_err(failed(Action::Open, &path))?;
-        let directory_path = self.arrivals.shared.path_of(&wanted.directory);
-        let place = Place::within(directory, directory_path, wanted.name.to_vec());
-        let staged = || Landing::Staged(self.arrivals.shared.stage(&wanted.name));
+            directory.as_fd().try_clone_to_owned().map_err(failed(Action::Open, &path))?;
+        let directory_path = self.shared.path_of(&wanted.directory);
+        let place = Place::within(directory.into(), directory_path, wanted.name.to_vec());
+        let staged = || Landing::Staged(self.shared.stage(&wanted.name));
         let landing = if wanted.clears { staged() } else { Landing::Final };
-        let in_place = self.arrivals.shared.overrides.in_place && wanted.replaces && !wanted.clears;
-        let (owner, offer) = (self.arrivals.shared.owner, &self.offer);
+        let in_place = self.shared.overrides.in_place && wanted.replaces && !wanted.clears;
+        let (owner, offer) = (self.shared.owner, &self.offer);
         Opened::open_replacing(place, landing, owner, offer, Busy::Refuse, in_place)
     }
 
@@ -159,30 +151,17 @@ impl LargeFile<'_> {
         let mut receiver = match receiver {
             Ok(receiver) => receiver,
             Err(failure) => {
-                self.arrivals.shares_no_more(self.number);
                 send_missed(link, &failure)?;
-                discard(link, self.cancel).await?;
+                discard(link).await?;
                 return Ok(Err(here(failure)));
             }
         };
-        if self.is_shared {
-            receiver.share(self.arrivals.file_lanes.clone());
-            self.arrivals.share(self.number);
-        }
         let outbox = link.outbox().clone();
         let taken = tokio::select! {
             biased;
             error = link.writer.drive() => Err(error.into()),
             taken = receiver.run(&mut link.reader, &outbox, None) => taken,
         };
-        // Nobody writes into the file any more when it is committed or abandoned.
-        let taken = match receiver.finish_lanes().await {
-            Ok(()) => taken,
-            Err(failure) => taken.and(Err(failure.into())),
-        };
-        if self.is_shared {
-            self.arrivals.shares_no_more(self.number);
-        }
         let is_complete = receiver.is_complete;
         let Target::File(opened) = receiver.into_target() else {
             return Err(Failure::request(Cause::Internal).into());
@@ -210,7 +189,7 @@ impl LargeFile<'_> {
                 file.abandon(&failure.cause);
                 send_missed(link, &failure)?;
                 if !is_complete {
-                    discard(link, self.cancel).await?;
+                    discard(link).await?;
                 }
                 Ok(Err(here(failure)))
             }
@@ -228,17 +207,9 @@ fn send_missed<S: AsyncRead + AsyncWrite>(
 }
 
 /// Discards what the sender sends of a file that can't be received.
-pub(super) async fn discard<S: AsyncRead + AsyncWrite>(
-    link: &mut Link<S>,
-    cancel: &Cancel,
-) -> Result<(), TransferError> {
+async fn discard<S: AsyncRead + AsyncWrite>(link: &mut Link<S>) -> Result<(), TransferError> {
     loop {
-        let frame = tokio::select! {
-            biased;
-            cause = cancel.cancelled() => return Err(Failure::request(cause).into()),
-            frame = link.next() => frame?,
-        };
-        match frame.ok_or(LinkError::Cut)?.kind {
+        match link.next().await?.ok_or(LinkError::Cut)?.kind {
             Kind::Chunk => {}
             Complete::KIND | Missed::KIND => return Ok(()),
             Failure::KIND => return Err(TransferError::Remote(link.reader.message()?)),

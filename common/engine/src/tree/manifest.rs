@@ -1,5 +1,5 @@
 //! Compares the manifest, as it arrives, with what exists here, directory by directory: which entries are
-//! wanted, and which names the source does not have. Runs on a separate thread, because it reads every
+//! wanted, and which names the source does not have. Runs on a thread of its own, because it reads every
 //! existing name.
 
 use std::cmp::Ordering;

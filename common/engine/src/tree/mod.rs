@@ -11,21 +11,14 @@
 //! what is wanted, [`writer`] and [`replacements`] put small files in their places, [`large_file`] uses the
 //! engine for single files, and [`finish`] does at the end what was [`deferred`], [`removal`] included.
 //!
-//! On each connection [`content_sender`] and [`content_receiver`] move packs and large files. [`send_lane`] and
-//! [`receive_lane`] do so on further connections, which take contents from what [`send_lanes`] share, and bring them
-//! to the same [`arrivals`].
-//!
 //! An entry is forgotten when it is settled, except for directories, whose times are set last, and links,
 //! which are made last.
 
 mod arrival;
-mod arrivals;
 mod avoid;
 mod changed_disks;
 mod compare;
 mod content;
-mod content_receiver;
-mod content_sender;
 mod decided;
 mod deferred;
 mod delete_report;
@@ -35,22 +28,18 @@ mod filter;
 mod finish;
 #[cfg(feature = "fuzzing")]
 pub(super) mod fuzzing;
-mod lane_watch;
+mod hash_file;
 mod large_file;
 mod manifest;
 mod order;
 mod pack;
 mod reader;
 mod receive;
-mod receive_lane;
-mod receive_lanes;
 mod receiver;
 mod receiver_messages;
 mod removal;
 mod replacements;
 mod send;
-mod send_lane;
-mod send_lanes;
 mod shared;
 mod snapshot;
 mod staging;
@@ -68,11 +57,7 @@ pub use avoid::Avoid;
 pub use dry_run::{FileDryRun, receive_dry_run, send_dry_run};
 pub use filter::{BadGlob, Filter};
 pub use receive::receive_tree;
-pub(crate) use receive_lane::receive_lane;
-pub(crate) use receive_lanes::ReceiveTree;
 pub use send::send_tree;
-pub(crate) use send_lane::send_lane;
-pub(crate) use send_lanes::SendTree;
 pub use target::TreeTarget;
 pub use walk::TreeSource;
 pub use watch::{Counts, Side, Watch};

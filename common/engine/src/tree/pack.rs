@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn unreadable_files_are_not_added() {
+    fn what_can_t_be_filled_is_left_out() {
         let mut packing = Packing::default();
         packing
             .add(3, |bytes| {

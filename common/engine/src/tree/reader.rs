@@ -1,4 +1,4 @@
-//! The sender's contents: wanted files are opened and read on a separate thread, a little
+//! The sender's contents: wanted files are opened and read on a thread of its own, a little
 //! ahead of the network. Small ones are packed together.
 
 use std::fs::File;
@@ -10,7 +10,7 @@ use rustix::fs::{FileType, Stat, fstat};
 use tokio::sync::mpsc;
 
 use super::avoid::Avoid;
-use super::content::{Content, FirstContent, LargeSource, Want};
+use super::content::{Content, Want};
 use super::order::DirectoryPath;
 use super::pack::Packing;
 use super::snapshot::{self, Read};
@@ -25,30 +25,18 @@ use lariat_wire::protocol::tree::{MAX_PACKED, PackedHead};
 /// Packs or files that are read ahead of the network.
 const AHEAD: usize = 2;
 
-/// The least size of a file whose chunks all connections share. It costs a round trip at its end.
-const SHARED: u64 = 32 * 1024 * 1024;
-
 /// How often a small file is read that changes meanwhile.
 const ATTEMPTS: usize = 3;
 
-/// The ends of the reader's channels.
-pub(super) struct Started {
-    pub(super) want: blocking::Sender<Want>,
-    pub(super) contents: mpsc::Receiver<Content>,
-    /// What only the first connection can carry.
-    pub(super) first: mpsc::Receiver<FirstContent>,
-}
-
-/// Starts the thread that reads wanted files. It ends when a channel is closed.
+/// Starts the thread that reads wanted files. It ends when either channel is closed.
 pub(super) fn start(
     root: Arc<Dir>,
     path: Arc<[u8]>,
     preserve: Preserve,
     avoid: Avoid,
-) -> io::Result<Started> {
+) -> io::Result<(blocking::Sender<Want>, mpsc::Receiver<Content>)> {
     let (want, wanted) = blocking::channel();
     let (output, contents) = mpsc::channel(AHEAD);
-    let (first_output, first) = mpsc::channel(AHEAD);
     let reader = Reader {
         root,
         path,
@@ -57,16 +45,15 @@ pub(super) fn start(
         avoid,
         directory: None,
         packing: Packing::default(),
-        packed: Vec::new(),
+        packed: (0, 0),
         kernels: None,
         output,
-        first_output,
     };
     std::thread::Builder::new().name("read".to_owned()).spawn(move || {
         // Fails only when the transfer is over.
         let _ = reader.run(&wanted);
     })?;
-    Ok(Started { want, contents, first })
+    Ok((want, contents))
 }
 
 struct Reader {
@@ -77,12 +64,11 @@ struct Reader {
     /// The directory that was read from last.
     directory: Option<(DirectoryPath, Dir)>,
     packing: Packing,
-    /// What is in the pack.
-    packed: Vec<Want>,
+    /// Files in the pack, and their weight.
+    packed: (usize, usize),
     /// The device that was read from last, and whether it is one of the kernel's own.
     kernels: Option<(u64, bool)>,
     output: mpsc::Sender<Content>,
-    first_output: mpsc::Sender<FirstContent>,
 }
 
 /// The transfer is over.
@@ -105,7 +91,7 @@ enum Packed {
     Torn,
     /// It is shorter than its size.
     Short,
-    /// It has an ACL that is dropped, which neither its entry nor a pack can report.
+    /// It has an ACL that is dropped, which its entry did not say. A pack can't say that either.
     DropsAcl,
 }
 
@@ -150,35 +136,37 @@ impl Reader {
                 let Ok(want) = wanted.recv() else { return Ok(()) };
                 want
             };
-            self.content(want)?;
+            let (number, weight) = (want.number, want.weight);
+            if let Err(failure) = self.content(&want)? {
+                self.send(Content::Missed { number, failure, weight })?;
+            }
         }
     }
 
-    fn content(&mut self, want: Want) -> Result<(), Over> {
-        let path = join(&want.directory, &want.name);
-        if let Some(failure) = self.avoid.get(&path) {
-            let missed = FirstContent::Missed(want, failure.clone());
-            return self.send_first(missed);
+    fn content(&mut self, want: &Want) -> Result<Result<(), Failure>, Over> {
+        let below = join(&want.directory, &want.name);
+        if let Some(failure) = self.avoid.get(&below) {
+            return Ok(Err(failure.clone()));
         }
-        match self.read(&want, &shown(&self.path, &path)) {
-            Err(Unread::Failed(failure)) => self.send_first(FirstContent::Missed(want, failure)),
+        let path = shown(&self.path, &below);
+        match self.read(want, &path) {
+            Err(Unread::Failed(failure)) => Ok(Err(failure)),
             Err(Unread::Over) => Err(Over),
-            Ok(Found::Packed) => {
-                self.packed.push(want);
-                Ok(())
-            }
+            Ok(Found::Packed) => Ok(Ok(())),
             Ok(Found::Large(source)) => {
                 self.send_pack()?;
-                let is_dropped = source.offer().metadata.acls == Acls::Dropped;
-                let (acl_dropped, difference) = (is_dropped && !want.acl_reported, want.difference);
-                let large = LargeSource { want, source, path, acl_dropped };
-                if difference {
-                    self.send_first(FirstContent::Difference(large))
-                } else if large.source.offer().size.is_some_and(|size| size >= SHARED) {
-                    self.send_first(FirstContent::Shared(large))
-                } else {
-                    self.send(Content::Whole(large))
-                }
+                let &Want { number, difference, weight, acl_reported, .. } = want;
+                let acl_dropped = source.offer().metadata.acls == Acls::Dropped && !acl_reported;
+                let path = below;
+                self.send(Content::Large {
+                    number,
+                    source,
+                    difference,
+                    weight,
+                    path,
+                    acl_dropped,
+                })?;
+                Ok(Ok(()))
             }
         }
     }
@@ -290,7 +278,11 @@ impl Reader {
             })
         });
         match added {
-            Ok(()) => Ok(Packed::Added),
+            Ok(()) => {
+                self.packed.0 += 1;
+                self.packed.1 += want.weight;
+                Ok(Packed::Added)
+            }
             Err(NotAdded::Failed(failure)) => Err(failure.into()),
             Err(NotAdded::Because(packed)) => Ok(packed),
         }
@@ -316,15 +308,12 @@ impl Reader {
         if self.packing.is_empty() {
             return Ok(());
         }
-        let (body, wants) = (self.packing.take(), std::mem::take(&mut self.packed));
-        self.send(Content::Pack(body, wants))
+        let (files, weight) = std::mem::take(&mut self.packed);
+        let body = self.packing.take();
+        self.send(Content::Pack { body, files, weight })
     }
 
     fn send(&self, content: Content) -> Result<(), Over> {
         self.output.blocking_send(content).map_err(|_| Over)
-    }
-
-    fn send_first(&self, content: FirstContent) -> Result<(), Over> {
-        self.first_output.blocking_send(content).map_err(|_| Over)
     }
 }

@@ -1,36 +1,42 @@
 //! Receives a tree: the loop between the connection and the threads that compare and write.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use super::arrival::TreeArrival;
-use super::arrivals::Arrivals;
-use super::content_receiver::{ContentReceiver, unasked};
+use super::decided::Wanted;
 use super::decided::{BadManifest, Decided};
 use super::deferred::Deferred;
-use super::event::{Brought, Event};
+use super::event::Event;
 use super::filter::Filter;
 use super::finish::Finish;
+use super::large_file::LargeFile;
 use super::manifest::Manifest;
-use super::receive_lanes::OpenLanes;
+use super::pack;
 use super::replacements::Replacements;
 use super::shared::Shared;
 use super::target::TreeTarget;
 use super::watch::{Counts, Side, Watch};
 use super::workers::Workers;
+use super::writer::Job;
 use crate::cancel::Cancel;
 use crate::chunk::encode::Decoder;
+use crate::chunk::sum::sum;
+use crate::confined::join;
 use crate::error::TransferError;
 use crate::error::failed;
 use crate::metadata::attributes;
+use lariat_wire::limits::CHUNK;
 use lariat_wire::link::{Frame, Link, LinkError};
 use lariat_wire::memory::{Charge, Memory, NoMemory};
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use lariat_wire::protocol::metadata::Acls;
+use lariat_wire::protocol::transfer::LiteralHead;
 use lariat_wire::protocol::tree::{
-    Begin, Changed, Changes, End, Entries, Entry, MAX_ENTRIES, Missed, Settled, WINDOW,
+    Begin, Changed, Changes, End, Entries, Entry, MAX_ENTRIES, Missed, PackedHead, Settled, WINDOW,
 };
 use lariat_wire::protocol::{Kind, Message};
 
@@ -41,18 +47,24 @@ const WEIGHT_BYTES: usize = 1024;
 /// The receiver of one tree. A drop waits until nothing is written any more and no file waits for its final
 /// rename, so that a next attempt finds the tree at rest.
 pub(super) struct Receiver<'a> {
-    // The first fields: lanes and threads end before the next ones are dropped.
-    _lanes: Option<OpenLanes>,
+    // The first field: its threads end before the next ones are dropped.
     workers: Workers,
-    arrivals: Arc<Arrivals>,
+    replacements: Arc<Replacements>,
+    shared: Arc<Shared>,
     filter: Option<Filter>,
     dry_run: bool,
     max_delete: Option<u64>,
+    /// Of the sums of packs.
+    seed: u64,
     watch: &'a dyn Watch,
     cancel: &'a Cancel,
     counts: &'a mut Counts,
     events: mpsc::UnboundedReceiver<Event>,
-    /// For the memory of entries that are not settled.
+    /// Wanted files that have not arrived.
+    wanted: HashMap<u64, Wanted>,
+    /// The weight of entries that are not settled.
+    weight: usize,
+    /// Charges their memory to the sender.
     charge: Charge,
     /// The sender's last message.
     end: Option<End>,
@@ -70,8 +82,7 @@ impl<'a> Receiver<'a> {
         counts: &'a mut Counts,
         memory: &Memory,
     ) -> std::io::Result<Self> {
-        let TreeArrival { target, root, options, filter, overrides, avoid, lanes, file_lanes } =
-            arrival;
+        let TreeArrival { target, root, options, filter, overrides, avoid } = arrival;
         let TreeTarget { path, state, .. } = &target;
         let (path, state) = (path.clone(), *state);
         if root.metadata.acls == Acls::Dropped {
@@ -85,19 +96,20 @@ impl<'a> Receiver<'a> {
         let manifest =
             Manifest::new(Arc::clone(&shared), options, filter.clone(), avoid, root, state, memory);
         let workers = Workers::start(manifest, &shared, &replacements)?;
-        let arrivals = Arrivals::new(shared, replacements, workers.jobs.clone(), seed, file_lanes);
-        let arrivals = Arc::new(arrivals);
         Ok(Self {
-            _lanes: lanes.map(|lanes| OpenLanes::new(lanes, Arc::clone(&arrivals))),
-            arrivals,
+            shared,
+            replacements,
             filter: Some(filter),
             dry_run,
             max_delete,
+            seed,
             watch,
             cancel,
             counts,
             events,
             workers,
+            wanted: HashMap::new(),
+            weight: 0,
             charge: memory.charge(),
             end: None,
             deferred: None,
@@ -152,11 +164,11 @@ impl<'a> Receiver<'a> {
             Event::Bad(BadManifest::Wrong(why)) => return Err(TransferError::misbehaved(why)),
             Event::Bad(BadManifest::TooMuch) => return Err(Failure::from(NoMemory).into()),
             Event::Listed(deferred) => {
-                if !self.arrivals.is_complete() {
+                if !self.wanted.is_empty() {
                     return Err(TransferError::misbehaved("it left wanted files out"));
                 }
                 self.deferred = Some(deferred);
-                self.workers.jobs.close();
+                self.workers.jobs = None;
             }
             Event::Written(files, bytes) => {
                 self.settled.files += files;
@@ -167,13 +179,6 @@ impl<'a> Receiver<'a> {
                 self.watch.missed(&failure, Side::Here);
                 link.outbox().post(&Missed { number: None, failure })?;
             }
-            Event::Brought(Brought { files, bytes, sent, moved }) => {
-                self.arrived(files, bytes);
-                self.counts.sent += sent;
-                self.counts.moved += moved;
-            }
-            Event::Told(tell) => tell(self.watch),
-            Event::Failed(failure) => return Err(failure.into()),
             Event::WriterEnded => {
                 if self.workers.writer_ended() {
                     self.finish()?;
@@ -197,7 +202,8 @@ impl<'a> Receiver<'a> {
         let Decided { answers, wanted, weight, changes, skipped, without_acl, files, bytes, done } =
             decided;
         self.settled.done += done;
-        self.arrivals.want(wanted, weight);
+        self.weight -= weight;
+        self.wanted.extend(wanted);
         self.settled.files += files;
         self.settled.bytes += bytes;
         self.watch.had(bytes);
@@ -225,8 +231,7 @@ impl<'a> Receiver<'a> {
             return Err(Failure::request(Cause::Internal).into());
         };
         let whole = self.end.is_some_and(|end| end.whole);
-        let Arrivals { shared, replacements, .. } = &*self.arrivals;
-        let (shared, replacements) = (Arc::clone(shared), Arc::clone(replacements));
+        let (shared, replacements) = (Arc::clone(&self.shared), Arc::clone(&self.replacements));
         let (dry_run, most) = (self.dry_run, self.max_delete);
         let work = move || {
             let finish = Finish::new(&shared, &filter, most);
@@ -248,18 +253,14 @@ impl<'a> Receiver<'a> {
     ) -> Result<(), TransferError> {
         match frame.kind {
             Entries::KIND => self.entries(link.reader.message()?).await,
-            Kind::Pack => self.contents().pack(link).await,
-            Begin::KIND => {
-                let (files, bytes) = self.contents().large_file(link).await?;
-                self.arrived(files, bytes);
-                Ok(())
-            }
+            Kind::Pack => self.pack(link).await,
+            Begin::KIND => self.begin(link).await,
             Missed::KIND => {
                 let Missed { number, failure } = link.reader.message()?;
                 if let Some(number) = number {
-                    self.arrivals.take(number).ok_or_else(unasked)?;
+                    self.take(number)?;
                 }
-                self.arrivals.shared.note_missed();
+                self.shared.note_missed();
                 self.watch.missed(&failure, Side::There);
                 Ok(())
             }
@@ -276,11 +277,11 @@ impl<'a> Receiver<'a> {
     async fn entries(&mut self, entries: Entries) -> Result<(), TransferError> {
         entries.check().map_err(|_| TransferError::misbehaved("it sent a name that can't be"))?;
         self.watch.listed(entries.size());
-        let weight = self.arrivals.add_weight(entries.entries.iter().map(Entry::weight).sum());
-        if weight > WINDOW {
+        self.weight += entries.entries.iter().map(Entry::weight).sum::<usize>();
+        if self.weight > WINDOW {
             return Err(TransferError::misbehaved("it sent more entries than may be unsettled"));
         }
-        self.charge.at_least(weight * WEIGHT_BYTES).map_err(Failure::from)?;
+        self.charge.at_least(self.weight * WEIGHT_BYTES).map_err(Failure::from)?;
         let Some(manifest) = &self.workers.entries else {
             return Err(TransferError::misbehaved("its manifest goes on after its end"));
         };
@@ -288,21 +289,77 @@ impl<'a> Receiver<'a> {
         manifest.send(entries).await.map_err(gone)
     }
 
-    /// What receives contents on this connection.
-    fn contents(&mut self) -> ContentReceiver<'_> {
-        ContentReceiver {
-            arrivals: &self.arrivals,
-            decoder: &mut self.decoder,
+    async fn pack<S: AsyncRead + AsyncWrite>(
+        &mut self,
+        link: &mut Link<S>,
+    ) -> Result<(), TransferError> {
+        let head = LiteralHead::decode(link.reader.bulk_array().await?);
+        let len = usize::try_from(head.len).ok().filter(|&len| len <= CHUNK);
+        let mut body = vec![0; len.ok_or(TransferError::misbehaved("a pack is too long"))?];
+        let sent = link.reader.bulk_left();
+        let (came, done) = self.decoder.body(&mut link.reader, head.encoding, &mut body).await;
+        let bad = |_| TransferError::misbehaved("a pack can't be taken apart");
+        let packed = match &done {
+            Ok(()) if sum(self.seed, &body) != head.sum => {
+                let (path, cause) = (Some(self.settled.path.clone()), Cause::Mismatch);
+                return Err(Failure { action: Action::Verify, path, cause }.into());
+            }
+            Ok(()) => pack::files(&body).map_err(bad)?,
+            // The files before the cut are not sent again.
+            Err(_) => pack::whole(&body[..came]),
+        };
+        let mut files = Vec::new();
+        for (head, range) in packed {
+            let wanted: (Wanted, PackedHead, _) = (self.take(head.number)?, head, range);
+            files.push(wanted);
+        }
+        self.counts.sent += (sent - link.reader.bulk_left()) as u64;
+        let moved: u64 = files.iter().map(|(_, head, _)| u64::from(head.len)).sum();
+        self.counts.moved += moved;
+        self.watch.moved(moved);
+        let Some(jobs) = &self.workers.jobs else {
+            return Err(TransferError::misbehaved("it sends files after its end"));
+        };
+        let gone = |_| TransferError::from(Failure::request(Cause::Internal));
+        jobs.send(Job { body, files }).await.map_err(gone)?;
+        done
+    }
+
+    /// Receives a file that does not fit a pack.
+    async fn begin<S: AsyncRead + AsyncWrite>(
+        &mut self,
+        link: &mut Link<S>,
+    ) -> Result<(), TransferError> {
+        let Begin { number, offer } = link.reader.message()?;
+        let wanted = self.take(number)?;
+        // A file of unknown size is always sent whole.
+        if offer.check().is_err() || offer.size.is_none() && wanted.difference {
+            return Err(TransferError::misbehaved("it offers a file that can't be"));
+        }
+        if offer.metadata.acls == Acls::Dropped && !wanted.acl_reported {
+            self.watch.acl_dropped(&join(&wanted.directory, &wanted.name));
+        }
+        let file = LargeFile {
+            shared: &self.shared,
+            replacements: &self.replacements,
             watch: self.watch,
             cancel: self.cancel,
             counts: self.counts,
-        }
-    }
-
-    /// Counts files that have arrived by themselves.
-    fn arrived(&mut self, files: u64, bytes: u64) {
+            number,
+            offer,
+        };
+        let (files, bytes) = file.receive(link, wanted).await?;
         self.settled.done.files += files;
         self.settled.files += files;
         self.settled.bytes += bytes;
+        Ok(())
+    }
+
+    /// Settles a wanted file, whose content arrives or never will.
+    fn take(&mut self, number: u64) -> Result<Wanted, TransferError> {
+        let unasked = TransferError::misbehaved("it sent a file that nobody asked for");
+        let wanted = self.wanted.remove(&number).ok_or(unasked)?;
+        self.weight -= wanted.weight;
+        Ok(wanted)
     }
 }

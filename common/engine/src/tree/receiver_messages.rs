@@ -1,8 +1,9 @@
-//! Handles the receiver's messages on the first connection while the sender sends.
+//! Handles what the receiver says while the sender sends.
+
+use std::pin::pin;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf};
 
-use super::content_sender::{Messages, SentContent};
 use super::unsettled::Unsettled;
 use super::watch::{Counts, Side, Watch};
 use crate::error::TransferError;
@@ -21,20 +22,27 @@ pub(super) struct ReceiverMessages<'a> {
 }
 
 impl ReceiverMessages<'_> {
-    /// Handles a Missed, and returns whether it refuses the file that was begun.
-    pub(super) fn refused<R: AsyncRead>(
+    /// Runs a future that writes, and handles the receiver's messages meanwhile.
+    pub(super) async fn during<R: AsyncRead, T>(
         &mut self,
-        reader: &Reader<ReadHalf<R>>,
-        begun: u64,
-    ) -> Result<bool, TransferError> {
-        let Missed { number, failure } = reader.message()?;
-        self.watch.missed(&failure, Side::There);
-        Ok(number == Some(begun))
+        reader: &mut Reader<ReadHalf<R>>,
+        write: impl Future<Output = T>,
+    ) -> Result<T, TransferError> {
+        let mut write = pin!(write);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut write => return Ok(done),
+                frame = reader.next() => {
+                    let kind = frame?.ok_or(LinkError::Cut)?.kind;
+                    self.handle(kind, reader)?;
+                }
+            }
+        }
     }
-}
 
-impl Messages for ReceiverMessages<'_> {
-    fn handle<R: AsyncRead>(
+    /// Handles one message.
+    pub(super) fn handle<R: AsyncRead>(
         &mut self,
         kind: Kind,
         reader: &Reader<ReadHalf<R>>,
@@ -60,7 +68,19 @@ impl Messages for ReceiverMessages<'_> {
         }
     }
 
-    fn missed<S: AsyncRead + AsyncWrite>(
+    /// Handles a Missed, and returns whether it refuses the file that was begun.
+    pub(super) fn refused<R: AsyncRead>(
+        &mut self,
+        reader: &Reader<ReadHalf<R>>,
+        begun: u64,
+    ) -> Result<bool, TransferError> {
+        let Missed { number, failure } = reader.message()?;
+        self.watch.missed(&failure, Side::There);
+        Ok(number == Some(begun))
+    }
+
+    /// Reports to the receiver and the observer what can't be sent.
+    pub(super) fn missed<S: AsyncRead + AsyncWrite>(
         &mut self,
         link: &Link<S>,
         number: Option<u64>,
@@ -69,12 +89,5 @@ impl Messages for ReceiverMessages<'_> {
         self.whole = false;
         self.watch.missed(&failure, Side::Here);
         link.outbox().post(&Missed { number, failure })
-    }
-
-    fn ends(&mut self, _content: SentContent) {}
-
-    fn has_sent(&mut self, SentContent { sent, moved }: SentContent) {
-        self.counts.sent += sent;
-        self.counts.moved += moved;
     }
 }

@@ -7,31 +7,33 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use super::avoid::Avoid;
-use super::content::{Content, FirstContent, LargeSource};
-use super::content_sender::{ContentSender, Messages, SentContent};
+use super::content::Content;
 use super::reader;
 use super::receiver_messages::ReceiverMessages;
-use super::send_lanes::{Contents, OpenLanes, Reports, SendTree};
 use super::unsettled::Unsettled;
 use super::walk::{TreeSource, Walked};
 use super::watch::{Counts, FileProgress, Watch};
 use crate::cancel::Cancel;
+use crate::chunk::encode::Encoder;
+use crate::chunk::sum::sum;
 use crate::confined::join;
 use crate::error::TransferError;
 use crate::error::failed;
-use crate::lanes::Lanes;
-use crate::send::{Pace, check_have, send_failure, send_having};
+use crate::send::{Pace, Sender, check_have, send_failure, send_having};
+use crate::source::Source;
 use crate::transferred::Transferred;
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::memory::Memory;
-use lariat_wire::protocol::Message;
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use lariat_wire::protocol::metadata::Acls;
-use lariat_wire::protocol::transfer::{Have, Sending};
-use lariat_wire::protocol::tree::{Begin, End, MAX_MESSAGE_WEIGHT, Missed, Settled, WINDOW, What};
+use lariat_wire::protocol::transfer::{Have, LiteralHead, Sending};
+use lariat_wire::protocol::tree::{
+    Begin, End, MAX_MESSAGE_WEIGHT, PackedHead, Settled, WINDOW, What,
+};
+use lariat_wire::protocol::{Kind, Message};
 
 /// Sends a tree whose root was sent already, and returns when all of it is on the receiver's disk. What can't be
-/// read or written is reported to `watch`, and the rest continues; files in `avoid` are not tried. `counts` is
+/// read or written is reported to `watch`, and the rest goes on; files in `avoid` are not tried. `counts` is
 /// counted up during the transfer, also if this fails.
 ///
 /// After an error the connection must be ended.
@@ -45,7 +47,7 @@ pub async fn send_tree<S: AsyncRead + AsyncWrite>(
     counts: &mut Counts,
 ) -> Result<Settled, TransferError> {
     let outcome = match start(link.outbox().memory(), source, avoid, how, watch, cancel, counts) {
-        Ok((walked, first, mut tree)) => tree.run(link, walked, first).await,
+        Ok((walked, contents, mut tree)) => tree.run(link, walked, contents).await,
         Err(failure) => Err(failure.into()),
     };
     if let Err(TransferError::Local(failure)) = &outcome {
@@ -54,11 +56,11 @@ pub async fn send_tree<S: AsyncRead + AsyncWrite>(
     outcome
 }
 
-type Started<'a> = (mpsc::Receiver<Walked>, mpsc::Receiver<FirstContent>, Tree<'a>);
+type Started<'a> = (mpsc::Receiver<Walked>, mpsc::Receiver<Content>, Tree<'a>);
 
 fn start<'a>(
     memory: &Memory,
-    mut source: TreeSource,
+    source: TreeSource,
     avoid: Avoid,
     how: Sending,
     watch: &'a dyn Watch,
@@ -72,31 +74,24 @@ fn start<'a>(
         watch.acl_dropped(b"");
     }
     let (directory, path) = (Arc::clone(&source.directory), Arc::clone(&root));
-    let reader::Started { want, contents, first } =
-        reader::start(directory, path, preserve, avoid).map_err(&broken)?;
-    let (contents, pace) = (Contents::new(contents), Pace::new(how.rate, Instant::now()));
-    let (files, asking) = (source.file_lanes.clone(), want.clone());
-    let (read, paced, path) = (contents.clone(), pace.clone(), Arc::clone(&root));
-    let shared = SendTree::new(files, read, asking, how, seed, paced, path);
-    let closed = source.lanes.take().map(|lanes| (lanes, shared));
+    let (want, contents) = reader::start(directory, path, preserve, avoid).map_err(&broken)?;
     let walked = source.walk(memory).map_err(&broken)?;
-    let sender = ContentSender::new(how, seed, pace, watch, cancel).map_err(&broken)?;
+    let encoder = Encoder::new(how.compress).map_err(&broken)?;
+    let pace = Pace::new(how.rate, Instant::now());
     let messages = ReceiverMessages { watch, counts, unsettled: Unsettled::new(want), whole: true };
-    let tree =
-        Tree { path: root.to_vec(), how, cancel, messages, contents, sender, closed, lanes: None };
-    Ok((walked, first, tree))
+    let tree = Tree { path: root.to_vec(), how, seed, cancel, messages, encoder, pace };
+    Ok((walked, contents, tree))
 }
 
 struct Tree<'a> {
     path: Vec<u8>,
     how: Sending,
+    /// Of the sums of packs.
+    seed: u64,
     cancel: &'a Cancel,
     messages: ReceiverMessages<'a>,
-    contents: Contents,
-    sender: ContentSender<'a>,
-    /// Lanes, until the first content is sent: then the other end knows of the transfer.
-    closed: Option<(Lanes<SendTree>, SendTree)>,
-    lanes: Option<OpenLanes>,
+    encoder: Encoder,
+    pace: Pace,
 }
 
 impl Tree<'_> {
@@ -104,7 +99,7 @@ impl Tree<'_> {
         &mut self,
         link: &mut Link<S>,
         mut walked: mpsc::Receiver<Walked>,
-        mut first: mpsc::Receiver<FirstContent>,
+        mut contents: mpsc::Receiver<Content>,
     ) -> Result<Settled, TransferError> {
         let (mut walking, mut ended) = (true, false);
         loop {
@@ -123,16 +118,11 @@ impl Tree<'_> {
                     }
                     self.messages.handle(kind, &link.reader)?;
                 }
-                reports = OpenLanes::reports(self.lanes.as_mut()) => self.reported(reports)?,
                 walk = walked.recv(), if walking && room => match walk {
                     Some(walk) => self.walked(link, walk).await?,
                     None => walking = false,
                 },
-                content = first.recv(), if !ended => match content {
-                    Some(content) => self.first_content(link, content).await?,
-                    None => return Err(self.failure(Cause::Internal).into()),
-                },
-                content = self.contents.next(), if !ended => match content {
+                content = contents.recv(), if !ended => match content {
                     Some(content) => self.content(link, content).await?,
                     None => return Err(self.failure(Cause::Internal).into()),
                 },
@@ -170,107 +160,109 @@ impl Tree<'_> {
         Ok(())
     }
 
-    /// Takes over what lanes have sent.
-    fn reported(&mut self, reports: Reports) -> Result<(), Failure> {
-        let Reports { files, weight, sent, told, missed, failure } = reports;
-        told.into_iter().for_each(|tell| tell(self.messages.watch));
-        self.messages.has_sent(sent);
-        self.messages.unsettled.settled(files, weight);
-        self.messages.whole &= !missed;
-        failure.map_or(Ok(()), Err)
-    }
-
-    /// Lets lanes join, if they don't yet.
-    fn open_lanes(&mut self) {
-        if let Some((lanes, tree)) = self.closed.take() {
-            self.lanes = Some(OpenLanes::new(lanes, tree));
-        }
-    }
-
     /// Sends what the reader has read.
     async fn content<S: AsyncRead + AsyncWrite>(
         &mut self,
         link: &mut Link<S>,
         content: Content,
     ) -> Result<(), TransferError> {
-        self.open_lanes();
         match content {
-            Content::Pack(body, wants) => {
-                self.sender.pack(link, &mut self.messages, &body, wants.len()).await?;
-                let weight = wants.iter().map(|want| want.weight).sum();
-                self.messages.unsettled.settled(wants.len(), weight);
+            Content::Pack { body, files, weight } => {
+                self.pack(link, &body, files).await?;
+                self.messages.unsettled.settled(files, weight);
             }
-            Content::Whole(LargeSource { want, source, path, acl_dropped }) => {
+            Content::Missed { number, failure, weight } => {
+                self.messages.missed(link, Some(number), failure)?;
+                self.messages.unsettled.settled(1, weight);
+            }
+            Content::Large { number, source, difference, weight, path, acl_dropped } => {
                 if acl_dropped {
                     self.messages.watch.acl_dropped(&path);
                 }
-                let (messages, number) = (&mut self.messages, want.number);
-                self.sender.whole(link, messages, number, *source, None).await?;
-                self.messages.unsettled.settled(1, want.weight);
+                let begin = Begin { number, offer: source.offer().clone() };
+                link.outbox().post(&begin)?;
+                let mut sent = Transferred::default();
+                let done = if difference {
+                    self.exchange(link, number, *source, path, &mut sent).await
+                } else {
+                    self.whole(link, number, *source, &mut sent).await
+                };
+                self.messages.counts.sent += sent.sent;
+                self.messages.counts.moved += sent.moved;
+                done?;
+                self.messages.unsettled.settled(1, weight);
             }
         }
         Ok(())
     }
 
-    /// Sends what no other connection can carry.
-    async fn first_content<S: AsyncRead + AsyncWrite>(
+    async fn pack<S: AsyncRead + AsyncWrite>(
         &mut self,
         link: &mut Link<S>,
-        content: FirstContent,
+        pack: &[u8],
+        files: usize,
     ) -> Result<(), TransferError> {
-        let weight = match content {
-            FirstContent::Missed(want, failure) => {
-                self.messages.missed(link, Some(want.number), failure)?;
-                want.weight
-            }
-            FirstContent::Shared(LargeSource { want, source, path, acl_dropped }) => {
-                self.open_lanes();
-                if acl_dropped {
-                    self.messages.watch.acl_dropped(&path);
-                }
-                let lanes = self.lanes.as_ref().and_then(|lanes| lanes.share(want.number));
-                let (messages, number) = (&mut self.messages, want.number);
-                self.sender.whole(link, messages, number, *source, lanes.as_ref()).await?;
-                want.weight
-            }
-            FirstContent::Difference(large) => {
-                let weight = large.want.weight;
-                self.exchange(link, large).await?;
-                weight
-            }
-        };
-        self.messages.unsettled.settled(1, weight);
+        let sum = sum(self.seed, pack);
+        let (encoding, body) = self.encoder.encode(pack);
+        let len = u32::try_from(pack.len()).expect("a pack is at most a chunk");
+        let head = LiteralHead { len, sum, encoding: encoding as u8 }.encode();
+        let sending = link.writer.bulk(Kind::Pack, &head, body);
+        self.messages.during(&mut link.reader, sending).await??;
+        let (sent, moved) = (body.len() as u64, (pack.len() - files * PackedHead::LEN) as u64);
+        self.messages.counts.sent += sent;
+        self.messages.counts.moved += moved;
+        self.messages.watch.moved(moved);
+        if let Some(wait) = self.pace.sent(sent, Instant::now()) {
+            self.messages.during(&mut link.reader, tokio::time::sleep(wait)).await?;
+        }
         Ok(())
+    }
+
+    /// Sends a file of which the receiver has nothing.
+    async fn whole<S: AsyncRead + AsyncWrite>(
+        &mut self,
+        link: &mut Link<S>,
+        number: u64,
+        mut source: Source,
+        sent: &mut Transferred,
+    ) -> Result<(), TransferError> {
+        let progress = FileProgress(self.messages.watch);
+        let (how, cancel) = (self.how, self.cancel);
+        let done = {
+            let mut sender =
+                Sender::new(&mut link.writer, &mut source, how, &progress, cancel, sent)?;
+            self.messages.during(&mut link.reader, sender.whole()).await?
+        };
+        match done {
+            Err(TransferError::Local(failure)) if self.cancel.cause().is_none() => {
+                Ok(self.messages.missed(link, Some(number), failure)?)
+            }
+            done => done,
+        }
     }
 
     /// Sends a file of which the receiver has a part, by the dialogue of a single file.
     async fn exchange<S: AsyncRead + AsyncWrite>(
         &mut self,
         link: &mut Link<S>,
-        LargeSource { want, mut source, path, acl_dropped }: LargeSource,
+        number: u64,
+        mut source: Source,
+        path: Vec<u8>,
+        sent: &mut Transferred,
     ) -> Result<(), TransferError> {
-        if acl_dropped {
-            self.messages.watch.acl_dropped(&path);
-        }
-        link.outbox().post(&Begin { number: want.number, offer: source.offer().clone() })?;
         let have = loop {
             let frame = link.next().await?.ok_or(LinkError::Cut)?;
             match frame.kind {
                 Have::KIND => break link.reader.message()?,
                 // The receiver refuses this file; the next one follows.
-                Missed::KIND if self.messages.refused(&link.reader, want.number)? => return Ok(()),
-                // `refused` has handled it.
-                Missed::KIND => {}
+                Kind::Missed if self.messages.refused(&link.reader, number)? => return Ok(()),
                 kind => self.messages.handle(kind, &link.reader)?,
             }
         };
         check_have(&have, &source)?;
-        let (progress, mut sent) = (FileProgress(self.messages.watch), Transferred::default());
-        let done = {
-            let (how, cancel) = (self.how, self.cancel);
-            send_having(link, &mut source, &have, how, &progress, cancel, &mut sent).await
-        };
-        self.messages.has_sent(SentContent { sent: sent.sent, moved: sent.moved });
+        let progress = FileProgress(self.messages.watch);
+        let (how, cancel) = (self.how, self.cancel);
+        let done = send_having(link, &mut source, &have, how, &progress, cancel, sent).await;
         if let Err(TransferError::Local(failure) | TransferError::Remote(failure)) = &done {
             self.messages.counts.abort(path, failure);
         }

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_and_metadata_changes_do_no_harm() {
+    fn growth_and_changes_beside_the_content_are_no_harm() {
         let file = file(b"text");
         let before = fstat(&file).unwrap();
         assert!(is_snapshot(&file, &before, 4));
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn truncated_or_overwritten_files_are_torn() {
+    fn what_was_cut_or_written_over_is_torn() {
         let file = file(b"some text");
         let before = fstat(&file).unwrap();
         file.set_len(4).unwrap();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unchanged_file_that_ends_early_is_short() {
+    fn a_file_that_ends_early_while_it_rests_is_short() {
         let file = file(b"text");
         let before = fstat(&file).unwrap();
         assert!(matches!(read(&file, &before, &mut [0; 4096]), Ok(Read::Short)));

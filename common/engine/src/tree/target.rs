@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::decided::DirectoryState;
-use crate::confined::{Base, Dir, named, open_up, overrides_permissions, readable_or_not};
+use crate::confined::{Dir, named, open_up, overrides_permissions, readable_or_not};
 use crate::destination::{Place, PlaceId};
 use crate::error::{failed, sys_failed};
 use crate::file::Owner;
@@ -35,27 +35,24 @@ pub struct TreeTarget {
 
 impl TreeTarget {
     /// Opens the root, and makes it and its parents if they are missing. A relative destination begins at `base`.
-    pub fn open(base: &Base, dest: &Destination, owner: Owner) -> Result<Self, Failure> {
+    pub fn open(base: &Path, dest: &Destination, owner: Owner) -> Result<Self, Failure> {
         let place = Place::resolve_directory(base, dest)?;
         let path = place.path().into_os_string().into_encoded_bytes();
-        if place.name.is_empty() {
-            // `/`, the home, a root, or a path that ends in `..`: it exists.
-            let directory = place.directory.into_root();
+        let name = place.name.as_slice();
+        if name.is_empty() {
+            // `/`, the home, or a path that ends in `..`: it exists.
+            let directory = Dir::from_open(place.into_directory());
             let directory = directory.map_err(failed(Action::Open, &path))?;
             return Ok(Self { directory, path, owner, state: DirectoryState::Old, locked: false });
         }
-        let (mode, name) = (Mode::RWXU, place.name.as_slice());
+        let mode = Mode::RWXU;
         let state = match rustix::fs::mkdirat(&place.directory, name, mode) {
             Ok(()) => DirectoryState::New,
             Err(Errno::EXIST) => DirectoryState::Old,
             Err(errno) => return Err(sys_failed(Action::MakeDirectory, &path)(errno)),
         };
         // An existing name may be the operator's own link. A new one can't be.
-        let strict = if state == DirectoryState::New || base.is_confined() {
-            OFlags::NOFOLLOW
-        } else {
-            OFlags::empty()
-        };
+        let strict = if state == DirectoryState::New { OFlags::NOFOLLOW } else { OFlags::empty() };
         let (flags, name) = (OFlags::DIRECTORY | strict, Path::new(OsStr::from_bytes(name)));
         let open = |access| named::open_at(&place.directory, name, flags | access);
         if state == DirectoryState::Old && !overrides_permissions() {
@@ -64,16 +61,15 @@ impl TreeTarget {
             open_up(&pinned);
         }
         let directory = readable_or_not(open).map_err(failed(Action::Open, &path))?;
-        let directory = place.directory.like(directory).into_root();
-        let directory = directory.map_err(failed(Action::Open, &path))?;
+        let directory = Dir::from_open(directory).map_err(failed(Action::Open, &path))?;
         Ok(Self { directory, path, owner, state, locked: false })
     }
 
     /// Opens the root for a dry run, and makes nothing.
-    pub fn open_dry_run(base: &Base, dest: &Destination, owner: Owner) -> Result<Self, Failure> {
-        let bytes = Place::directory_path(base, dest).into_os_string().into_encoded_bytes();
-        let below = Place::directory_below(dest);
-        let (directory, state) = match Dir::open_at(base, below.as_os_str().as_bytes()) {
+    pub fn open_dry_run(base: &Path, dest: &Destination, owner: Owner) -> Result<Self, Failure> {
+        let path = Place::directory_path(base, dest);
+        let bytes = path.as_os_str().as_bytes().to_vec();
+        let (directory, state) = match Dir::open(&path) {
             Ok(directory) => (directory, DirectoryState::Old),
             // Nothing is opened below a root that does not exist, so any directory serves.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -127,7 +123,7 @@ impl TreeTarget {
         Path::new(OsStr::from_bytes(&self.path))
     }
 
-    /// The directory's id.
+    /// Which directory it is.
     pub fn id(&self) -> Result<PlaceId, Failure> {
         let stat = self.directory.stat_self().map_err(failed(Action::Open, &self.path))?;
         Ok(PlaceId::new(stat.st_dev, stat.st_ino))
@@ -140,18 +136,15 @@ mod tests {
     use lariat_base::name::KeyId;
 
     #[test]
-    fn a_home_or_the_root_needs_max_delete() {
+    fn a_home_or_the_root_itself_is_cleared_within_a_bound_only() {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir(home.path().join("sub")).unwrap();
         let user = rustix::process::geteuid().as_raw();
         let checked = |path: &str, name: &str, max_delete| {
             let dest = Destination { path: path.into(), name: name.into() };
-            let target = TreeTarget::open_dry_run(
-                &Base::at(home.path()),
-                &dest,
-                Owner { key: KeyId([0; 16]), user },
-            )
-            .unwrap();
+            let target =
+                TreeTarget::open_dry_run(home.path(), &dest, Owner { key: KeyId([0; 16]), user })
+                    .unwrap();
             let options = TreeOptions { delete: true, max_delete, ..TreeOptions::default() };
             target.check_delete(home.path(), &options).map_err(|failure| failure.cause)
         };

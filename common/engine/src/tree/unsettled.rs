@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn wanted_files_are_read_and_the_rest_is_settled() {
+    fn wanted_files_are_handed_on_and_the_rest_is_settled() {
         let (want, wanted) = mpsc::channel();
         let mut unsettled = Unsettled::new(want);
         unsettled.sent((*b"a").into(), vec![entry("x", true), entry("y", true), entry("z", false)]);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_answers_are_refused() {
+    fn answers_that_fit_nothing_are_refused() {
         let unsettled = || {
             let mut unsettled = Unsettled::new(mpsc::channel().0);
             unsettled.sent((*b"a").into(), vec![entry("x", true), entry("z", false)]);

@@ -3,9 +3,8 @@
 use std::io;
 
 use rustix::fs::{FileType, Stat};
-use rustix::io::Errno;
 
-use crate::chunk::whole;
+use super::hash_file::hash_of;
 use crate::confined::Dir;
 use crate::metadata::attributes::{self, Attributes};
 use lariat_wire::protocol::transfer::Hash;
@@ -69,33 +68,28 @@ pub(super) fn compare_hash(
 ) -> io::Result<Verdict> {
     let file = match directory.open_file(name) {
         // A file that may not be read is replaced.
-        Err(error)
-            if error.kind() == io::ErrorKind::PermissionDenied
-                || Errno::from_io_error(&error) == Some(Errno::MLINK) =>
-        {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             return Ok(Verdict::Replace);
         }
         file => file?,
     };
-    let is = whole::hash_rest(&file, u64::MAX)?;
+    let is = hash_of(&file, u64::MAX)?;
     Ok(if Some(is) == hash { Verdict::Same } else { Verdict::Replace })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::Namespaces;
     use lariat_wire::protocol::metadata::Time;
     use std::os::unix::fs::symlink;
 
     fn attributes() -> Attributes {
         let mtime = Time { secs: 1_000_000, nanos: 7 };
-        let (uid, gid, spaces) = (None, None, Namespaces::All);
-        Attributes { mode: 0o644, kept: 0, mtime, uid, gid, xattrs: None, spaces, acls: None }
+        Attributes { mode: 0o644, kept: 0, mtime, uid: None, gid: None, xattrs: None, acls: None }
     }
 
     #[test]
-    fn every_kind_is_compared_with_every_other() {
+    fn every_kind_against_every_other() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         std::fs::write(at("file"), "text").unwrap();

@@ -1,33 +1,28 @@
-//! Makes the sender's manifest: each directory is listed, sorted, filtered and described, on a separate thread
+//! Makes the sender's manifest: each directory is listed, sorted, filtered and described, on a thread of its own
 //! that is a few messages ahead.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{FileType, Stat};
-use rustix::io::Errno;
 use tokio::sync::mpsc;
 
 use super::filter::Filter;
+use super::hash_file::{UNLIKE_ANY, hash_of};
 use super::order::{DirectoryPath, Order, fits};
-use super::send_lanes::SendTree;
 use super::working_directory::WorkingDirectory;
-use crate::chunk::whole::{self, UNLIKE_ANY};
-use crate::confined::{Base, Dir, Names, join, shown};
+use crate::confined::{Dir, Names, join, shown};
 use crate::error::{failed, sys_failed};
 use crate::file::temporary;
-use crate::lanes::Lanes;
 use crate::metadata::acl;
 use crate::metadata::owners::{self, OwnerNames};
 use crate::metadata::xattrs;
-use crate::send::SendFile;
 use crate::source::generated;
 use lariat_wire::memory::{Charge, Memory};
 use lariat_wire::protocol::failure::{Action, Failure, FileKind};
-use lariat_wire::protocol::metadata::{Acls, Xattr};
+use lariat_wire::protocol::metadata::Acls;
 use lariat_wire::protocol::tree::{Entries, Entry, MAX_ENTRIES, TreeOptions, What};
 
 /// Messages that are made ahead of the network.
@@ -44,10 +39,6 @@ pub struct TreeSource {
     entry: Entry,
     options: TreeOptions,
     filter: Filter,
-    /// Further connections that carry a part of it.
-    pub(super) lanes: Option<Lanes<SendTree>>,
-    /// The same, as lanes of one of its files.
-    pub(super) file_lanes: Lanes<SendFile>,
 }
 
 /// A part of the manifest, in its order.
@@ -61,19 +52,9 @@ pub(super) enum Walked {
 impl TreeSource {
     /// Opens the root. A link is followed, for the operator named it.
     pub fn open(path: &Path, options: TreeOptions, filter: Filter) -> Result<Self, Failure> {
-        Self::open_at(&Base::at(path), b"", options, filter)
-    }
-
-    /// Opens the root that a request names.
-    pub fn open_at(
-        base: &Base,
-        path: &[u8],
-        options: TreeOptions,
-        filter: Filter,
-    ) -> Result<Self, Failure> {
-        let shown = base.shown(path).into_os_string().into_encoded_bytes();
-        let name = shown.as_slice();
-        let directory = Dir::open_at(base, path).map_err(failed(Action::Open, name))?;
+        use std::os::unix::ffi::OsStrExt;
+        let name = path.as_os_str().as_bytes();
+        let directory = Dir::open(path).map_err(failed(Action::Open, name))?;
         let stat = directory.stat_self().map_err(failed(Action::Read, name))?;
         let mut owners = OwnerNames::default();
         let mut metadata = owners::describe(&stat, options.preserve, &mut owners);
@@ -82,17 +63,10 @@ impl TreeSource {
         owners.add_acls(described, &mut metadata);
         let mut entry = Entry { name: Vec::new(), metadata, what: What::Directory };
         if options.preserve.xattrs {
-            entry.metadata.xattrs = read_xattrs(&directory, &directory)
+            entry.metadata.xattrs = xattrs::read(&directory)
                 .map_err(|errno| failed(Action::Read, name)(errno.into()))?;
         }
-        let (directory, path) = (Arc::new(directory), name.into());
-        let (lanes, file_lanes) = (None, Lanes::default());
-        Ok(Self { directory, path, entry, options, filter, lanes, file_lanes })
-    }
-
-    /// Lets these lanes carry a part of it.
-    pub(crate) fn on_lanes(self, lanes: Lanes<SendTree>, file_lanes: Lanes<SendFile>) -> Self {
-        Self { lanes: Some(lanes), file_lanes, ..self }
+        Ok(Self { directory: Arc::new(directory), path: name.into(), entry, options, filter })
     }
 
     /// The root's description.
@@ -169,7 +143,7 @@ impl Walk {
             let _ = order.last();
         }
         for path in std::mem::take(&mut self.left) {
-            let missing = Errno::NOENT.into();
+            let missing = rustix::io::Errno::NOENT.into();
             self.send(Walked::Missed(failed(Action::Open, &self.shown(&path))(missing)))?;
         }
         Ok(())
@@ -247,7 +221,7 @@ impl Walk {
         }
         self.left.remove(&whole);
         if !fits(path, name) {
-            let long = Errno::NAMETOOLONG;
+            let long = rustix::io::Errno::NAMETOOLONG;
             return Err(failed(Action::Open)(long.into()));
         }
         let options = &self.source.options;
@@ -258,16 +232,14 @@ impl Walk {
         {
             let file = directory.open_file(name).map_err(failed(Action::Open))?;
             if options.preserve.xattrs {
-                xattrs = read_xattrs(directory, &file)
-                    .map_err(|errno| failed(Action::Read)(errno.into()))?;
+                xattrs = xattrs::read(&file).map_err(|errno| failed(Action::Read)(errno.into()))?;
             }
             if options.checksum && !kernels {
-                hash = Some(whole::hash_rest(&file, size).map_err(failed(Action::Read))?);
+                hash = Some(hash_of(&file, size).map_err(failed(Action::Read))?);
             }
         } else if kind == FileType::Directory && options.preserve.xattrs {
             let inner = directory.enter(name).map_err(failed(Action::Open))?;
-            xattrs = read_xattrs(directory, &inner)
-                .map_err(|errno| failed(Action::Read)(errno.into()))?;
+            xattrs = xattrs::read(&inner).map_err(|errno| failed(Action::Read)(errno.into()))?;
         }
         let what = match kind {
             FileType::RegularFile => What::File {
@@ -325,15 +297,6 @@ impl Walk {
     fn shown(&self, path: &[u8]) -> Vec<u8> {
         shown(&self.source.path, path)
     }
-}
-
-/// Reads the attributes that are sent of a file in this directory.
-fn read_xattrs(directory: &Dir, file: impl AsFd) -> Result<Vec<Xattr>, Errno> {
-    let mut xattrs = xattrs::read(file)?;
-    if directory.is_strict() {
-        xattrs::keep_of_users(&mut xattrs);
-    }
-    Ok(xattrs)
 }
 
 /// About how many bytes an entry takes on the wire.

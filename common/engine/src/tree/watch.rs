@@ -12,7 +12,7 @@ pub trait Watch {
     fn had(&self, bytes: u64);
     /// More bytes have been sent or received.
     fn moved(&self, bytes: u64);
-    /// Something could not be read or written, at this end or the other. The rest continues.
+    /// Something could not be read or written, at this end or the other. The rest goes on.
     fn missed(&self, failure: &Failure, side: Side);
     /// A name, by its path relative to the root, of a kind that is not transferred.
     fn skipped(&self, path: &[u8], kind: FileKind);

@@ -24,27 +24,11 @@ const AHEAD: usize = 2;
 pub(super) struct Workers {
     /// Open until the manifest is complete.
     pub(super) entries: Option<mpsc::Sender<Entries>>,
-    pub(super) jobs: Jobs,
+    /// Open until all contents are there.
+    pub(super) jobs: Option<mpsc::Sender<Job>>,
     threads: Vec<JoinHandle<()>>,
     /// Writers that are running.
     writers: usize,
-}
-
-/// The way to the threads that write small files, from any connection. Clones are the same.
-#[derive(Clone)]
-pub(super) struct Jobs(Arc<Mutex<Option<mpsc::Sender<Job>>>>);
-
-impl Jobs {
-    /// Waits until a pack can be handed over. `None` if all contents are there.
-    pub(super) async fn slot(&self) -> Option<mpsc::OwnedPermit<Job>> {
-        let jobs = lock(&self.0).clone()?;
-        jobs.reserve_owned().await.ok()
-    }
-
-    /// All contents are there.
-    pub(super) fn close(&self) {
-        *lock(&self.0) = None;
-    }
 }
 
 impl Workers {
@@ -55,7 +39,7 @@ impl Workers {
     ) -> io::Result<Self> {
         let (entries, received) = mpsc::channel(AHEAD);
         let (jobs, queue) = mpsc::channel(AHEAD);
-        let (entries, jobs) = (Some(entries), Jobs(Arc::new(Mutex::new(Some(jobs)))));
+        let (entries, jobs) = (Some(entries), Some(jobs));
         let mut workers = Self { entries, jobs, threads: Vec::new(), writers: WRITERS };
         let compare_shared = Arc::clone(shared);
         workers.spawn("compare", move || compare_all(manifest, received, &compare_shared))?;
@@ -88,8 +72,7 @@ impl Workers {
 /// Waits for the end of all threads.
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.entries = None;
-        self.jobs.close();
+        (self.entries, self.jobs) = (None, None);
         for thread in self.threads.drain(..) {
             // A thread that panicked has ended too.
             let _ = thread.join();

@@ -1,4 +1,4 @@
-//! Writes small files on separate threads.
+//! Writes small files on threads of their own.
 //!
 //! A new file has no name until it is complete. One that replaces another has a temporary name until it is on
 //! disk.
@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -56,7 +57,7 @@ fn put(
 ) -> Result<(), Failure> {
     let path = shared.shown(&wanted.directory, &wanted.name);
     let directory = last.open_to_change(shared, &wanted.directory)?;
-    let old = if wanted.replaces { Replaced::find(&directory, &wanted.name) } else { None };
+    let old = if wanted.replaces { Replaced::find(&*directory, &wanted.name) } else { None };
     let equal = old.as_ref().filter(|old| old.has(content));
     let verify = |file: Arc<File>| {
         let read = || read_back::verify(&file, content.len() as u64, wanted.hash, &path).map(drop);
@@ -68,7 +69,7 @@ fn put(
     }
     if shared.overrides.in_place && wanted.replaces && !wanted.clears {
         let given_mode = shared.overrides.mode.is_some();
-        let (directory, attributes) = (&*directory, &wanted.attributes);
+        let (directory, attributes) = (directory.as_fd(), &wanted.attributes);
         let written =
             in_place::overwrite(directory, &wanted.name, content, attributes, given_mode, &path)?;
         if let Some(file) = written {

@@ -9,4 +9,3 @@ pub mod agent;
 pub mod controller;
 pub mod keyring;
 pub mod proof;
-pub mod request_file;

@@ -10,7 +10,6 @@ mod keepalive;
 mod outbox;
 mod pulse;
 mod reader;
-mod traffic;
 mod writer;
 
 use std::time::Duration;
@@ -20,8 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf, split};
 pub use hello::{hello_frame, read_hello};
 pub use outbox::Outbox;
 pub use pulse::Pulse;
-pub use reader::{Frame, OnAudit, Reader};
-pub use traffic::Traffic;
+pub use reader::{Frame, Reader};
 pub use writer::{RelayError, Writer, message_frame};
 
 use crate::codec::CodecError;
@@ -102,12 +100,6 @@ impl<S: AsyncRead + AsyncWrite> Link<S> {
     /// Posts control messages.
     pub fn outbox(&self) -> &Outbox {
         self.writer.outbox()
-    }
-
-    /// Adds what this connection carries from now on to `traffic`.
-    pub fn count(&mut self, traffic: &Traffic) {
-        self.reader.count(traffic.clone());
-        self.writer.count(traffic.clone());
     }
 
     /// Waits for the next frame of the current request, while posted messages are sent: see [`Reader::next`].

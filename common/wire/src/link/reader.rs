@@ -10,7 +10,6 @@ use tokio::time::{Instant, Sleep};
 
 use super::keepalive::{Keepalive, Step};
 use super::pulse::Pulse;
-use super::traffic::Traffic;
 use super::{LinkError, Outbox};
 use crate::codec;
 use crate::frame::{HEADER_LEN, Header, following};
@@ -30,9 +29,6 @@ const FREE: usize = 64 * 1024;
 /// Marks pings of the link itself. A `Pong` with this nonce needs no `Ping` before it: it is a sign of life.
 const OWN_PING: u64 = u64::MAX;
 
-/// What is called with a line of an audit.
-pub type OnAudit = Box<dyn FnMut(AuditHead) + Send + Sync>;
-
 /// Reads frames, answers pings, and notices when the peer is gone.
 pub struct Reader<R> {
     stream: R,
@@ -46,13 +42,12 @@ pub struct Reader<R> {
     held: Option<Header>,
     /// The agent has sent its last frame of the current request.
     finished: bool,
-    /// Gets the newest audit line whenever the agent reports it.
-    on_audit: Option<OnAudit>,
+    /// The newest audit line that the agent has reported.
+    audit: Option<AuditHead>,
     /// For the space of `payload` beyond [`FREE`].
     charge: Charge,
     waiting: Option<Waiting>,
     pulse: Pulse,
-    traffic: Traffic,
     /// Silence after which the first ping is sent.
     ping_after: Duration,
     pace: Pace,
@@ -111,10 +106,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             bulk_left: 0,
             held: None,
             finished: false,
-            on_audit: None,
+            audit: None,
             waiting: None,
             pulse: Pulse::default(),
-            traffic: Traffic::default(),
             ping_after: PING_AFTER,
             pace: Pace::default(),
             beat: None,
@@ -124,11 +118,6 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Sends the first ping after this much silence, instead of [`PING_AFTER`].
     pub fn ping_after(&mut self, silence: Duration) {
         self.ping_after = silence.min(PING_AFTER);
-    }
-
-    /// Adds the bytes that arrive from now on to `traffic`.
-    pub(super) fn count(&mut self, traffic: Traffic) {
-        self.traffic = traffic;
     }
 
     /// Shows how long the peer has been silent.
@@ -159,10 +148,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 }
                 kind if kind.is_hello() => return Err(LinkError::Unexpected(kind)),
                 Kind::Finished => {
-                    let Finished { audit } = self.message()?;
-                    if let Some(told) = &mut self.on_audit {
-                        told(audit);
-                    }
+                    self.audit = Some(self.message::<Finished>()?.audit);
                     if request == present {
                         self.finished = true;
                         return Ok(None);
@@ -210,9 +196,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         std::mem::take(&mut self.finished)
     }
 
-    /// Calls `told` with the newest audit line whenever the agent reports it.
-    pub fn on_audit(&mut self, told: OnAudit) {
-        self.on_audit = Some(told);
+    /// The newest audit line that the agent has reported on this connection, after its welcome.
+    pub fn audit(&self) -> Option<AuditHead> {
+        self.audit
     }
 
     /// The payload of the last control frame.
@@ -406,7 +392,6 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             result?;
             let came = buffer.filled().len() - before;
             self.pace.bytes += came as u64;
-            self.traffic.add(came);
             if let Some(Waiting { keepalive, .. }) = self.waiting.take_if(|_| came > 0) {
                 self.pulse.heard();
                 self.pace.waited(keepalive.silence(Instant::now().into_std()))?;

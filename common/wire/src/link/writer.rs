@@ -4,7 +4,6 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use super::traffic::Traffic;
 use super::{Frame, LinkError, Outbox, Reader};
 use crate::codec;
 use crate::frame::Header;
@@ -24,7 +23,6 @@ pub struct Writer<W> {
     sent: usize,
     /// A frame that was being relayed was sent in part only.
     unfinished: bool,
-    traffic: Traffic,
 }
 
 /// The side of a relay that failed.
@@ -47,18 +45,12 @@ pub fn message_frame<M: Message>(request: u16, message: &M) -> Result<Vec<u8>, L
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
     pub(super) fn new(stream: W, outbox: Outbox) -> Self {
-        let (pending, traffic) = (Vec::new(), Traffic::default());
-        Self { stream, outbox, pending, sent: 0, unfinished: false, traffic }
+        Self { stream, outbox, pending: Vec::new(), sent: 0, unfinished: false }
     }
 
     /// Posts control messages.
     pub fn outbox(&self) -> &Outbox {
         &self.outbox
-    }
-
-    /// Adds the bytes that the stream takes from now on to `traffic`.
-    pub(super) fn count(&mut self, traffic: Traffic) {
-        self.traffic = traffic;
     }
 
     /// Sends what is posted, until the stream fails. Cancel-safe.
@@ -87,9 +79,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     async fn write_pending(&mut self) -> Result<(), LinkError> {
         while self.sent < self.pending.len() {
-            let written = some(self.stream.write(&self.pending[self.sent..]).await)?;
-            self.traffic.add(written);
-            self.sent += written;
+            self.sent += some(self.stream.write(&self.pending[self.sent..]).await)?;
         }
         Ok(())
     }
@@ -107,7 +97,6 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         unsent.writer.write_pending().await?;
         while !unsent.body.is_empty() {
             let written = some(unsent.writer.stream.write(unsent.body).await)?;
-            unsent.writer.traffic.add(written);
             unsent.body = &unsent.body[written..];
         }
         drop(unsent);

@@ -6,7 +6,6 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::invalid::Invalid;
-use crate::protocol::key::KeyProblem;
 use crate::protocol::verb::Verb;
 use lariat_base::escape::escape;
 use lariat_base::os_error::os_error;
@@ -114,10 +113,6 @@ pub enum Cause {
     },
     /// The directory to be cleared is `/` or a home directory, and no limit was given.
     Unbounded,
-    /// The host can't write the request into its audit.
-    CannotRecord,
-    /// The keyring was left as it is.
-    Key(KeyProblem),
 }
 
 /// What a key can have only a limited amount of.
@@ -279,10 +274,6 @@ impl fmt::Display for Cause {
             Self::Unbounded => f.write_str(
                 "--delete would clear this directory itself: give a bound by --max-delete N",
             ),
-            Self::CannotRecord => f.write_str(
-                "this host can't write into its audit, and so does nothing; see the agent's log, or make room on its disk with a key that has the verb keys",
-            ),
-            Self::Key(problem) => problem.fmt(f),
             Self::NotKept => f.write_str(
                 "its output goes to the command that runs it, and is not kept; only detached jobs have logs",
             ),

@@ -74,14 +74,6 @@ pub enum Invalid {
     /// A signal's number does not exist on Linux.
     #[error("signals are 1 to 64")]
     Signal,
-    /// A key's rules are too many or too long, contain control characters, or have an unknown verb.
-    #[error(
-        "a key's rules are too many or too long, contain control characters, or have a verb that this version does not know"
-    )]
-    KeyRules,
-    /// A key is named by nothing, or by more than a label or an id can be.
-    #[error("no key has this label or id")]
-    KeyName,
 }
 
 /// Checks the name of the user that a request asks to act as, if any. Only the host can tell whether the user

@@ -125,8 +125,6 @@ kinds! {
     Lane = 0x4d,
     /// Chunks of a lane are written: [`super::transfer::Taken`].
     Taken = 0x4e,
-    /// The chunks that follow on a lane are of a file of a tree: [`super::transfer::Part`].
-    Part = 0x4f,
 
     /// Send a directory to the host: [`super::tree::PushTree`].
     PushTree = 0x50,
@@ -148,43 +146,13 @@ kinds! {
     Changes = 0x58,
     /// The tree is on disk: [`super::tree::Settled`].
     Settled = 0x59,
-
-    /// Read the audit: [`super::audit::ReadAudit`].
-    ReadAudit = 0x68,
-    /// A file of the audit follows: [`super::audit::AuditFile`].
-    AuditFile = 0x69,
-    /// Bulk: the file's next bytes.
-    AuditBytes = 0x6a,
-    /// Accept the audit as it is: [`super::audit::AcceptAudit`].
-    AcceptAudit = 0x6b,
-    /// The audit has a note of that: [`super::audit::AuditAccepted`].
-    AuditAccepted = 0x6c,
-    /// All of the audit was sent: [`super::audit::AuditEnd`].
-    AuditEnd = 0x6d,
-
-    /// List the keys of the keyring: [`super::key::KeyList`].
-    KeyList = 0x70,
-    /// Begins the list: [`super::key::Keyring`].
-    Keyring = 0x71,
-    /// A key of the list: [`super::key::ListedKey`].
-    ListedKey = 0x72,
-    /// Add a key: [`super::key::KeyAdd`].
-    KeyAdd = 0x73,
-    /// Replace a key's rules: [`super::key::KeyAllow`].
-    KeyAllow = 0x74,
-    /// Remove a key: [`super::key::KeyRevoke`].
-    KeyRevoke = 0x75,
-    /// Replace the key that asks: [`super::key::KeyRotate`].
-    KeyRotate = 0x76,
-    /// The keyring is as a request wants it: [`super::key::KeyChanged`].
-    KeyChanged = 0x77,
 }
 
 impl Kind {
     /// Whether the payload is raw bytes that never pass through serde.
     pub const fn is_bulk(self) -> bool {
-        use Kind::{AuditBytes, Chunk, Literal, Pack, Pieces, Stderr, Stdin, Stdout};
-        matches!(self, Stdout | Stderr | Stdin | Chunk | Pieces | Literal | Pack | AuditBytes)
+        use Kind::{Chunk, Literal, Pack, Pieces, Stderr, Stdin, Stdout};
+        matches!(self, Stdout | Stderr | Stdin | Chunk | Pieces | Literal | Pack)
     }
 
     /// Whether frames of this kind come before authentication.

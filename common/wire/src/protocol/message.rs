@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::invalid::Invalid;
 use super::kind::Kind;
-use super::{audit, clean, exec, failure, job, key, pull, session, transfer, tree};
+use super::{clean, exec, failure, job, pull, session, transfer, tree};
 use crate::codec;
 
 /// A control message.
@@ -77,7 +77,6 @@ messages! {
     Cleaned: clean::Cleaned;
     Lane: transfer::Lane, check;
     Taken: transfer::Taken;
-    Part: transfer::Part;
     PushTree: tree::PushTree, check;
     Root: tree::Root;
     Entries: tree::Entries, check;
@@ -87,17 +86,4 @@ messages! {
     End: tree::End;
     Changes: tree::Changes;
     Settled: tree::Settled;
-    ReadAudit: audit::ReadAudit;
-    AuditFile: audit::AuditFile;
-    AuditEnd: audit::AuditEnd;
-    AcceptAudit: audit::AcceptAudit;
-    AuditAccepted: audit::AuditAccepted;
-    KeyList: key::KeyList;
-    Keyring: key::Keyring;
-    ListedKey: key::ListedKey;
-    KeyAdd: key::KeyAdd, check;
-    KeyAllow: key::KeyAllow, check;
-    KeyRevoke: key::KeyRevoke, check;
-    KeyRotate: key::KeyRotate;
-    KeyChanged: key::KeyChanged;
 }

@@ -10,7 +10,6 @@ pub mod failure;
 pub mod hello;
 pub mod invalid;
 pub mod job;
-pub mod key;
 mod kind;
 mod message;
 pub mod metadata;

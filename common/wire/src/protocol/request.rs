@@ -1,13 +1,10 @@
-//! The requests: a table of their types, the verbs that they need, the users that they act as, and whether they may
-//! be sent together with the login.
+//! The requests: a table of their types, the verbs that they need, and the users that they act as.
 
 use super::Kind;
-use super::audit::{AcceptAudit, ReadAudit};
 use super::clean::Clean;
 use super::exec::{Attach, Run};
 use super::invalid::Invalid;
 use super::job::{self, Kill, List, Logs};
-use super::key::{KeyAdd, KeyAllow, KeyList, KeyRevoke, KeyRotate};
 use super::message::Message;
 use super::pull::Pull;
 use super::transfer::{Lane, Push};
@@ -19,7 +16,7 @@ macro_rules! requests {
     ($(
         $(#[$doc:meta])*
         enum $set:ident {
-            $($(#[$about:meta])* $name:ident, $verb:expr, $user:expr, $flight:ident;)*
+            $($(#[$about:meta])* $name:ident, $verb:expr, $user:expr;)*
         }
     )*) => {$(
         $(#[$doc])*
@@ -32,14 +29,6 @@ macro_rules! requests {
         impl $set {
             /// The kinds of frame that open one of these requests.
             pub const KINDS: &[Kind] = &[$($name::KIND,)*];
-
-            /// When a request of this kind may be sent; `None` for any other kind.
-            const fn flight(kind: Kind) -> Option<Flight> {
-                match kind {
-                    $($name::KIND => Some(Flight::$flight),)*
-                    _ => None,
-                }
-            }
 
             /// Decodes the frame of such a request, without [`Self::check`]. Returns `None` for any other
             /// kind.
@@ -87,78 +76,44 @@ macro_rules! requests {
     )*};
 }
 
-/// When a controller may send a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flight {
-    /// Together with the login, before the agent has proved itself. Only for what looks, or is itself made sure of.
-    First,
-    /// Once the agent's proof holds.
-    Second,
-}
-
 requests! {
     /// Requests about jobs. Jobs run under supervisors, which have their user's rights.
     enum JobRequest {
         /// Run a command.
-        Run, Run::verb, |run| run.user.as_deref(), First;
+        Run, Run::verb, |run| run.user.as_deref();
         /// Continue a command on another connection.
-        Attach, |_| Verb::Run, |_| None, First;
+        Attach, |_| Verb::Run, |_| None;
         /// List jobs.
-        List, |list| job::verb(list.all_keys), |_| None, First;
+        List, |list| job::verb(list.all_keys), |_| None;
         /// Read a detached job's output.
-        Logs, |logs| job::verb(logs.all_keys), |_| None, First;
+        Logs, |logs| job::verb(logs.all_keys), |_| None;
         /// Signal a job.
-        Kill, |kill| job::verb(kill.all_keys), |_| None, Second;
+        Kill, |kill| job::verb(kill.all_keys), |_| None;
     }
 
     /// Requests about files, served with a user's rights.
     enum FileRequest {
         /// Send a file to the host.
-        Push, |_| Verb::Push, |push| push.user.as_deref(), First;
+        Push, |_| Verb::Push, |push| push.user.as_deref();
         /// Send a directory to the host.
-        PushTree, |_| Verb::Push, |push| push.user.as_deref(), First;
+        PushTree, |_| Verb::Push, |push| push.user.as_deref();
         /// Fetch a file or a directory from the host.
-        Pull, |_| Verb::Pull, |pull| pull.user.as_deref(), First;
+        Pull, |_| Verb::Pull, |pull| pull.user.as_deref();
         /// Remove abandoned temporary files.
-        Clean, |_| Verb::Push, |clean| clean.user.as_deref(), Second;
+        Clean, |_| Verb::Push, |clean| clean.user.as_deref();
         /// Add this connection to a transfer. It acts as the agent's own user; a worker's transfer has no lanes.
-        Lane, Lane::verb, |_| None, First;
-    }
-
-    /// Requests about the keyring.
-    enum KeyRequest {
-        /// List its keys.
-        KeyList, |_| Verb::Keys, |_| None, First;
-        /// Add a key.
-        KeyAdd, |_| Verb::Keys, |_| None, Second;
-        /// Replace a key's rules.
-        KeyAllow, |_| Verb::Keys, |_| None, Second;
-        /// Remove a key.
-        KeyRevoke, |_| Verb::Keys, |_| None, Second;
-        /// Replace the key that asks, which needs no verb.
-        KeyRotate, |_| Verb::Keys, |_| None, Second;
-    }
-
-    /// Requests about the audit.
-    enum AuditRequest {
-        /// Read it.
-        ReadAudit, |_| Verb::Audit, |_| None, First;
-        /// Accept it as it is.
-        AcceptAudit, |_| Verb::Audit, |_| None, Second;
+        Lane, Lane::verb, |_| None;
     }
 }
 
 /// A request of a controller; a session serves one at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a session holds one at a time, and never moves it")]
 pub enum Request {
     /// About jobs.
     Job(JobRequest),
     /// About files.
     File(FileRequest),
-    /// About the audit.
-    Audit(AuditRequest),
-    /// About the keyring.
-    Key(KeyRequest),
 }
 
 /// Why a frame is not a request.
@@ -178,16 +133,10 @@ impl Request {
         if let Some(request) = JobRequest::decode(kind, payload) {
             return Ok(Self::Job(request?));
         }
-        if let Some(request) = FileRequest::decode(kind, payload) {
-            return Ok(Self::File(request?));
+        match FileRequest::decode(kind, payload) {
+            Some(request) => Ok(Self::File(request?)),
+            None => Err(BadRequest::Kind(kind)),
         }
-        if let Some(request) = KeyRequest::decode(kind, payload) {
-            return Ok(Self::Key(request?));
-        }
-        if let Some(request) = AuditRequest::decode(kind, payload) {
-            return Ok(Self::Audit(request?));
-        }
-        Err(BadRequest::Kind(kind))
     }
 
     /// Checks what the types can't ensure.
@@ -195,8 +144,6 @@ impl Request {
         match self {
             Self::Job(request) => request.check(),
             Self::File(request) => request.check(),
-            Self::Audit(request) => request.check(),
-            Self::Key(request) => request.check(),
         }
     }
 
@@ -205,8 +152,6 @@ impl Request {
         match self {
             Self::Job(request) => request.verb(),
             Self::File(request) => request.verb(),
-            Self::Audit(request) => request.verb(),
-            Self::Key(request) => request.verb(),
         }
     }
 
@@ -215,8 +160,6 @@ impl Request {
         match self {
             Self::Job(request) => request.user(),
             Self::File(request) => request.user(),
-            Self::Audit(request) => request.user(),
-            Self::Key(request) => request.user(),
         }
     }
 }
@@ -224,17 +167,7 @@ impl Request {
 impl Kind {
     /// Whether a frame of this kind opens a request.
     pub fn is_request(self) -> bool {
-        self.flight().is_some()
-    }
-
-    /// Whether a frame of this kind may be sent together with the login, before the agent has proved itself.
-    pub fn may_precede_welcome(self) -> bool {
-        self == Self::Ping || self.flight() == Some(Flight::First)
-    }
-
-    fn flight(self) -> Option<Flight> {
-        let flight = JobRequest::flight(self).or_else(|| FileRequest::flight(self));
-        flight.or_else(|| KeyRequest::flight(self)).or_else(|| AuditRequest::flight(self))
+        JobRequest::KINDS.contains(&self) || FileRequest::KINDS.contains(&self)
     }
 }
 
@@ -268,20 +201,6 @@ mod tests {
             assert_eq!(matches!(decoded, Err(BadRequest::Codec(_))), kind.is_request(), "{kind:?}");
             assert!(!(kind.is_request() && (kind.is_session() || kind.is_bulk())), "{kind:?}");
         }
-        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 17);
-    }
-
-    #[test]
-    fn what_changes_a_host_for_good_waits_for_its_proof() {
-        use Kind::{Attach, KeyList, Lane, List, Logs, Ping, Pull, Push, PushTree, ReadAudit, Run};
-
-        let early: Vec<_> = Kind::ALL.iter().filter(|kind| kind.may_precede_welcome()).collect();
-        assert_eq!(
-            early,
-            [
-                &Ping, &Run, &Attach, &List, &Logs, &Push, &Pull, &Lane, &PushTree, &ReadAudit,
-                &KeyList
-            ]
-        );
+        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 10);
     }
 }

@@ -76,7 +76,7 @@ impl FromStr for Verb {
 }
 
 /// A set of verbs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verbs(u32);
 
 impl Verbs {
@@ -93,17 +93,6 @@ impl Verbs {
     /// Every verb that this version knows.
     pub fn all() -> Self {
         Verb::ALL.iter().copied().collect()
-    }
-
-    /// The verbs of the set, in the order of their numbers.
-    pub fn iter(self) -> impl Iterator<Item = Verb> {
-        Verb::ALL.iter().copied().filter(move |&verb| self.contains(verb))
-    }
-
-    /// The set without `verb`.
-    #[must_use]
-    pub fn without(self, verb: Verb) -> Self {
-        Self(self.0 & !(1 << verb as u32))
     }
 
     /// Whether `verb` is in the set.

@@ -1,4 +1,4 @@
-//! Runs a plan's steps on one host.
+//! One host's way through a plan.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::output::{json, style};
 use crate::target::Chosen;
 use crate::transfer::{TransferJob, TransferWork};
 
-/// What a step does on each host.
+/// What a step does on any host.
 pub(super) enum Verb {
     Push(TransferWork<PushJob>),
     Pull(TransferWork<PullJob>),
@@ -28,23 +28,23 @@ pub(super) enum Verb {
 
 /// A step of a plan.
 pub(super) struct Step {
-    /// A description of the step.
+    /// What and where it is.
     pub(super) what: String,
-    /// The step is skipped unless an earlier one changed something.
+    /// It is done only where an earlier one changed something.
     pub(super) when_changed: bool,
-    /// How long the connection may stay broken, if the step overrides it.
+    /// How long the connection may stay broken, if the step says so itself.
     pub(super) reconnect: Option<Duration>,
-    /// The hosts that the step applies to, by number.
+    /// The hosts that it is for, by number.
     pub(super) chosen: Vec<Option<Chosen>>,
     pub(super) verb: Verb,
 }
 
-/// A plan's steps, as work for each of its hosts.
+/// All steps of a plan, as the work on each of its hosts.
 pub(super) struct Steps {
     pub(super) all: Vec<Step>,
     pub(super) fleet: Arc<Fleet>,
     pub(super) progress: Progress,
-    /// What was done before a `--resume`.
+    /// What was done before.
     pub(super) before: Done,
     pub(super) json: bool,
 }
@@ -52,13 +52,13 @@ pub(super) struct Steps {
 /// The outcome of a host.
 pub(super) struct HostOutcome {
     ended: Ended,
-    /// How many steps are done.
+    /// How many steps it has done.
     done: usize,
     seconds: f64,
 }
 
 impl Verb {
-    /// Opens local files for those hosts.
+    /// Opens what it needs here for those hosts.
     pub(super) async fn ready(
         verb: plan::Verb,
         hosts: &[HostName],
@@ -77,14 +77,14 @@ impl HostWork for Steps {
     type Outcome = HostOutcome;
     type Total = ();
 
-    /// Runs the remaining steps on one host, until one fails.
+    /// Does what is left of them on one host, until one fails.
     async fn on(&self, context: HostContext<'_>) -> Result<HostOutcome, Failed> {
         let began = Instant::now();
         let HostContext { number, chosen: Chosen { host, .. }, outlet, .. } = context;
-        // With one object per host, other output must not mix with stdout.
+        // What is one object for each host has no room for lines.
         let outlet = if self.json { &outlet.on_stderr() } else { outlet };
         let Stand { done: before, mut begun } = self.before.get(host).cloned().unwrap_or_default();
-        // Whether an earlier controller changed something is not known: no step is skipped.
+        // What an earlier controller changed is not known: then nothing is left out for it.
         let mut changed = before > 0;
         let came =
             |ended, done| Ok(HostOutcome { ended, done, seconds: began.elapsed().as_secs_f64() });
@@ -136,7 +136,7 @@ impl HostWork for Steps {
 }
 
 impl Steps {
-    /// Writes a host's result as an object.
+    /// Tells how far a host came.
     fn object(
         &self,
         host: &HostName,
@@ -149,7 +149,7 @@ impl Steps {
         json::line(&Object { host, ok, kind, done, steps, seconds, error })
     }
 
-    /// Runs one step, or resumes it if it has `begun` before.
+    /// Does one step, which was `begun` before if that is said.
     async fn step(
         &self,
         step: &Step,
@@ -175,14 +175,14 @@ impl Steps {
                 let is_settled = Cell::new(true);
                 let log = StepLog { begins: &begins, before, note: &note, is_settled };
                 let ended = work.step(context, &log).await;
-                // A command has no report of changes.
+                // Whether a command changed anything is not known.
                 StepDone { ended, is_known: log.is_settled.get(), has_changed: false }
             }
             Verb::Push(work) => self.transfer(work, context, index, begun, &note).await,
             Verb::Pull(work) => self.transfer(work, context, index, begun, &note).await,
         };
         if did.ended.end != End::Ok && did.is_known {
-            // The step has failed: a resumed plan runs it again, and need not look for the job.
+            // It has failed: whoever resumes the plan has it done again, and need not look for it.
             if let Err(error) = self.progress.done(host, index) {
                 did.ended = Ended::failed(End::Errored, error.during(host));
             }
@@ -190,7 +190,7 @@ impl Steps {
         did
     }
 
-    /// Runs a transfer step.
+    /// Moves what a step moves.
     async fn transfer(
         &self,
         work: &TransferWork<impl TransferJob>,
@@ -216,19 +216,19 @@ impl Steps {
     }
 }
 
-/// The job of a command that another controller started.
+/// A command that another controller has begun.
 fn before(begun: &Begun) -> Option<Before> {
     let job = begun.job.as_deref()?.parse().ok()?;
     let (command, has_failed) = (begun.command, begun.has_failed);
     Some(Before { command, job, ago: begun.ago(), has_failed })
 }
 
-/// The result of a step on a host.
+/// The outcome of a step on a host.
 struct StepDone {
     ended: Ended,
-    /// How the step ended is known.
+    /// The step has ended, in whatever way.
     is_known: bool,
-    /// The step is a transfer that changed something.
+    /// A transfer changed something.
     has_changed: bool,
 }
 

@@ -1,4 +1,4 @@
-//! `lariat batch`: runs a plan; each host runs its steps in order, and stops at the first failure.
+//! `lariat batch`: a plan, whose steps each host does one after another, as far as it comes.
 
 mod host;
 mod plan;
@@ -21,7 +21,7 @@ use crate::output;
 use crate::runtime::block_on;
 use crate::target::{Chosen, Targets, fold};
 
-/// Most characters of a step's description.
+/// Letters of a step that are told of it.
 const LONGEST_STEP: usize = 200;
 
 /// Longest plan, in bytes.
@@ -57,19 +57,19 @@ pub(crate) struct Args {
     #[arg(value_name = "PLAN.toml")]
     plan: PathBuf,
 
-    /// Which hosts [default: those named by its steps]
+    /// Which hosts [default: those that its steps name]
     #[arg(value_name = "TARGET")]
     target: Option<Targets>,
 
-    /// Check the plan, and list which steps apply to which hosts; contact none of them
+    /// Check the plan, and tell which steps are for which hosts; touch none of them
     #[arg(short = 'n', long)]
     dry_run: bool,
 
-    /// Continue the last plan, which must be this one: each host begins with its first unfinished step
+    /// Go on with the newest plan, which must be this one: each host begins with the step that it has not done
     #[arg(long)]
     resume: bool,
 
-    /// One JSON object per line for each host: host, ok, kind, done, steps, seconds, error
+    /// One JSON object a line for each host: host, ok, kind, done, steps, seconds, error
     #[arg(long)]
     json: bool,
 
@@ -80,7 +80,7 @@ pub(crate) struct Args {
     fanout: FanoutOptions,
 }
 
-/// Fuzzing entry point: parses a plan.
+/// Reads a plan and forgets it: an entry for fuzzers.
 #[cfg(feature = "fuzzing")]
 pub fn read_plan(text: &str) {
     let _ = plan::parse(std::path::Path::new("plan.toml"), text);
@@ -106,7 +106,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         }
     }
     block_on(async {
-        // Files are opened and scripts are read before any host is contacted.
+        // Files are opened and scripts are read before any host is touched.
         let mut all = Vec::new();
         for (step, chosen) in steps.into_iter().zip(chosen) {
             let (what, when_changed) = (what(&step), step.when_changed);
@@ -150,7 +150,7 @@ fn read(path: &std::path::Path) -> Result<String, CliError> {
     Ok(text)
 }
 
-/// The plan's hosts, and for each step those that it applies to, with their users.
+/// The hosts of the plan, and for each step which of them it is for, and as whom.
 type Hosts = (Vec<Chosen>, Vec<Vec<Option<Chosen>>>);
 
 fn hosts(args: &Args, steps: &[Step], context: &Context, fleet: &Fleet) -> Result<Hosts, CliError> {
@@ -190,7 +190,7 @@ fn hosts(args: &Args, steps: &[Step], context: &Context, fleet: &Fleet) -> Resul
     Ok((all, of_steps))
 }
 
-/// Removes the hosts that have completed the plan, and returns the others.
+/// Takes the hosts away that have done everything, and gives the others.
 fn left(hosts: Vec<Chosen>, steps: &mut [host::Step], done: &Done) -> Vec<Chosen> {
     let count = steps.len();
     let is_left = |host: &Chosen| done.get(&host.host).is_none_or(|stand| stand.done < count);

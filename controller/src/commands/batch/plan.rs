@@ -1,6 +1,6 @@
-//! Parses a plan into the command lines of its verbs.
+//! A plan's text: what is in it, and the same as each verb's own command line.
 //!
-//! Each step is parsed by the verb's own parser, so that its options can't differ from the verb's.
+//! A step is read by the verb's own parser, so that a plan's options are the verb's by construction.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -16,19 +16,19 @@ use crate::error::CliError;
 use crate::target::Targets;
 use crate::template::Template;
 
-/// The keys that name a step's verb.
+/// The keys that say what a step does.
 const VERBS: [&str; 3] = ["push", "pull", "run"];
 
-/// Keys that imply `run`: sources of its commands.
+/// Keys that stand for `run`: where its commands come from.
 const STAND_FOR_RUN: [&str; 2] = ["script", "from"];
 
-/// Keys that are not options of the verb.
+/// Keys that are no option of a verb.
 const OWN_KEYS: [&str; 3] = ["dest", "target", "when"];
 
-/// Options whose value may be a number. For all others, a number is probably a mistake.
+/// Options whose value may be a number. All others are texts, which a number is a slip for.
 const NUMBERS: [&str; 6] = ["chmod", "bwlimit", "timeout", "reconnect", "streams", "max-delete"];
 
-/// The edit distance within which an unknown key is considered a typing error.
+/// Edits of a key that are taken for a slip.
 const NEAR: usize = 2;
 
 /// Options of the verbs that a step can't have, and why.
@@ -45,7 +45,7 @@ const NOT_FOR_STEPS: [(&[&str], &str); 4] = [
     (&["interactive"], "a plan has no stdin"),
 ];
 
-/// The target in a verb's command line, in place of the step's hosts.
+/// Stands for the step's hosts where a verb's command line wants some.
 const ANY: &str = "all";
 
 #[derive(Deserialize)]
@@ -55,27 +55,27 @@ struct File {
     step: Vec<Spanned<BTreeMap<Spanned<String>, Spanned<Value>>>>,
 }
 
-/// A step as written in the plan.
+/// A step as it was written.
 pub(super) struct Step {
-    /// The line where it begins, from 1.
+    /// Where it begins, from 1.
     pub(super) line: usize,
-    /// A description of it: `push app.tar.gz to /srv/`.
+    /// What it does, for people: `push app.tar.gz to /srv/`.
     pub(super) what: String,
-    /// Its own target, if it has one.
+    /// Its hosts, if it says so itself.
     pub(super) target: Option<Aim>,
-    /// It is skipped unless an earlier step changed something.
+    /// It is done only where an earlier step changed something.
     pub(super) when_changed: bool,
     pub(super) verb: Verb,
 }
 
 /// A step's own target.
 pub(super) struct Aim {
-    /// Its line, from 1.
+    /// Where it stands, from 1.
     pub(super) line: usize,
     pub(super) targets: Targets,
 }
 
-/// A step's verb with its arguments.
+/// What it does.
 pub(super) enum Verb {
     Push(push::Args),
     Pull(pull::Args),
@@ -83,7 +83,7 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    /// How long the connection may stay broken, if the step specifies it.
+    /// How long the connection may stay broken, if the step says so.
     pub(super) fn reconnect(&self) -> Option<Duration> {
         let connect = match self {
             Self::Push(args) => &args.connect,
@@ -94,23 +94,23 @@ impl Verb {
     }
 }
 
-/// A partly parsed step.
+/// One step while it is read.
 struct Draft<'a> {
     file: &'a Path,
     text: &'a str,
     verb: &'static str,
-    /// The position of the verb's key.
+    /// The verb's key.
     at: usize,
     target: Option<Aim>,
     when_changed: bool,
     dest: Option<String>,
     words: Vec<String>,
     options: Vec<OsString>,
-    /// The position of each key.
+    /// Where each key is.
     places: Vec<(String, usize)>,
 }
 
-/// Parses a plan; an error has the line and the key.
+/// Reads a plan; a mistake is told with its line and key.
 pub(super) fn parse(file: &Path, text: &str) -> Result<Vec<Step>, CliError> {
     let File { step: steps } = lariat_base::toml_file::parse(file, text)?;
     if steps.is_empty() {
@@ -194,7 +194,7 @@ impl Step {
 }
 
 impl Draft<'_> {
-    /// Adds one key.
+    /// Takes one key.
     fn take(&mut self, name: &str, at: usize, value: Spanned<Value>) -> Result<(), CliError> {
         match name {
             "target" => {
@@ -203,7 +203,7 @@ impl Draft<'_> {
             }
             "when" => match text_of(value.into_inner())?.as_str() {
                 "changed" => self.when_changed = true,
-                _ => return Err(CliError::new("its only value is \"changed\"")),
+                _ => return Err(CliError::new("the one word for it is \"changed\"")),
             },
             "dest" if self.verb != "run" => {
                 let dest = text_of(value.into_inner())?;
@@ -230,7 +230,7 @@ impl Draft<'_> {
         let written = self.text.get(value.span()).unwrap_or_default().to_owned();
         let value = value.into_inner();
         let command = command(self.verb);
-        // Options with a short form can be given by it: `X = true`.
+        // Those that have a letter too may go by it: `X = true`.
         let mut letter = [0; 4];
         let mut called = |arg: &clap::Arg| {
             let short = arg.get_short().map(|short| &*short.encode_utf8(&mut letter) == name);
@@ -260,7 +260,7 @@ impl Draft<'_> {
         }
         let texts = match value {
             Value::Integer(number) if NUMBERS.contains(&name.as_str()) => {
-                // A mode is octal, written as 640 or as 0o640.
+                // A mode is written in octal, as 640 or as 0o640.
                 let octal = written.strip_prefix("0o").filter(|_| name == "chmod");
                 vec![octal.map_or_else(|| number.to_string(), ToOwned::to_owned)]
             }
@@ -276,7 +276,7 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Parses the step with the verb's own parser.
+    /// Has the verb's own parser read it.
     fn finish(self, start: usize) -> Result<Step, CliError> {
         let place = |at| format!("{}:{}", self.file.display(), line(self.text, at));
         let dest = || {
@@ -315,7 +315,7 @@ impl Draft<'_> {
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default();
             let first = first.strip_prefix("error: ").unwrap_or(first);
-            // clap's message names the option at fault.
+            // The parser names the option that it does not like.
             let named = |(name, _): &&(String, usize)| first.contains(&format!("'--{name}"));
             let at = self.places.iter().find(named).map_or(self.at, |(_, at)| *at);
             CliError::new(format!("{}: {first}", self.verb)).during(place(at))
@@ -356,7 +356,7 @@ fn is_key(verb: &'static str, name: &str) -> bool {
     keys_of(verb).iter().any(|key| key == name) || command(verb).get_arguments().any(&mut is_letter)
 }
 
-/// The known key that is closest to a misspelled one.
+/// The key that was probably meant.
 fn near(name: &str, keys: impl IntoIterator<Item = String>) -> String {
     let distance = |key: &str| strsim::damerau_levenshtein(name, key);
     let nearest = keys.into_iter().map(|key| (distance(&key), key)).min();
@@ -366,7 +366,7 @@ fn near(name: &str, keys: impl IntoIterator<Item = String>) -> String {
         .unwrap_or_default()
 }
 
-/// A value as an argument of a command line.
+/// A value as it would stand on a command line.
 fn text_of(value: Value) -> Result<String, CliError> {
     match value {
         Value::String(text) => Ok(text),
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_implies_run_and_a_mode_is_octal() {
+    fn a_script_stands_for_run_and_a_mode_is_octal_however_it_is_written() {
         let text = "\
             [[step]]\nscript = \"deploy.sh\"\nwhen = \"changed\"\n\
             [[step]]\nscript = \"deploy.sh\"\nrun = [\"v1\", \"v2\"]\n\
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn options_can_be_given_by_their_letter() {
+    fn options_that_have_a_letter_may_go_by_it() {
         for option in ["hard-links", "xattrs", "H", "X"] {
             let text = format!("[[step]]\npush = \"a\"\ndest = \"b\"\n{option} = true\n");
             let Verb::Push(args) = parse(Path::new("p.toml"), &text).unwrap().remove(0).verb else {
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_have_file_line_and_key() {
+    fn a_mistake_is_told_with_its_file_line_and_key() {
         let step = |lines: &str| error(&format!("# a plan\n[[step]]\n{lines}"));
         insta::assert_snapshot!(step("run = \"a\"\ntimout = 5\n"), @"p.toml:4: timout: a run step has no such key (did you mean timeout?)");
         insta::assert_snapshot!(step("run = \"a\"\npush = \"b\"\n"), @"p.toml:4: push: a step has one of the keys push, pull and run");
@@ -479,7 +479,7 @@ mod tests {
         insta::assert_snapshot!(step("run = \"a\"\ntty = 1\n"), @"p.toml:4: tty: a plan has no terminal");
         insta::assert_snapshot!(step("run = \"a\"\ndetach = \"yes\"\n"), @"p.toml:4: detach: it is true or false, and not a text");
         insta::assert_snapshot!(step("run = \"a\"\nuser = [\"x\", \"y\"]\n"), @"p.toml:4: user: it is a text in quotes, and not a list");
-        insta::assert_snapshot!(step("run = \"a\"\nwhen = \"chnaged\"\n"), @r#"p.toml:4: when: its only value is "changed""#);
+        insta::assert_snapshot!(step("run = \"a\"\nwhen = \"chnaged\"\n"), @r#"p.toml:4: when: the one word for it is "changed""#);
         insta::assert_snapshot!(step("push = \"a\"\ndest = \"/x/{hsot}\"\n"), @"p.toml:4: dest: /x/{hsot}: unknown placeholder {hsot}; {host} is the host's name, {{hsot}} means the text {hsot}");
         insta::assert_snapshot!(step("push = \"a-{hsot}\"\ndest = \"/x\"\n"), @"p.toml:3: push: a-{hsot}: unknown placeholder {hsot}; {host} is the host's name, {{hsot}} means the text {hsot}");
         insta::assert_snapshot!(step("target = \"web1\"\n"), @"p.toml:2: a step has one of the keys push, pull and run");

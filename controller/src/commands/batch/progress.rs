@@ -1,9 +1,8 @@
-//! The progress of a plan on each host, for `--resume`: the plan's text, and a line whenever a host begins a
-//! step, with its job id, or completes one. The file is in the fleet's directory, which only its owner can
-//! read.
+//! How far each host has come with a plan, for `--resume`: the plan's text, and a line for each step that
+//! a host begins, with the job that it is, and has done. In the fleet's directory, where only its owner reads.
 //!
-//! Invariant: a step is recorded before its request is sent, so that the next controller first asks the host
-//! for its outcome.
+//! Invariant: what is asked of a host is written down before, so that the next controller asks first what has
+//! become of it.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -19,40 +18,40 @@ use crate::json_lines::{JsonLines, Lines};
 
 const FILE: &str = "batch.jsonl";
 
-/// The progress of all hosts.
+/// How far hosts have come.
 pub(super) type Done = BTreeMap<HostName, Stand>;
 
-/// A host's progress.
+/// How far a host has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stand {
-    /// The number of completed steps.
+    /// Steps that it has done.
     pub(super) done: usize,
-    /// The step that is in progress.
+    /// What it was at with the next one.
     pub(super) begun: Option<Begun>,
 }
 
-/// A request that was about to be sent, whose outcome is not recorded.
+/// Something that was begun, and whose end nobody has written down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Begun {
-    /// The index of the command within the step.
+    /// Which of the step's commands.
     #[serde(default)]
     pub(super) command: usize,
-    /// Its job id; `None` for a transfer.
+    /// The job that it is; none of a transfer.
     pub(super) job: Option<String>,
-    /// When it began, in milliseconds since 1970.
+    /// When, in milliseconds since 1970.
     pub(super) at_ms: u64,
-    /// An earlier command of the step has failed.
+    /// One of the step's commands before it has failed.
     #[serde(default)]
     pub(super) has_failed: bool,
 }
 
 impl Begun {
-    /// A request that begins now.
+    /// From now on.
     pub(super) fn now(command: usize, job: Option<JobId>, has_failed: bool) -> Self {
         Self { command, job: job.map(|job| job.to_string()), at_ms: now_ms(), has_failed }
     }
 
-    /// How long ago it began; `None` if the clock was set back since.
+    /// How long ago that was; nothing if the clock was set back since.
     pub(super) fn ago(&self) -> Option<Duration> {
         now_ms().checked_sub(self.at_ms).map(Duration::from_millis)
     }
@@ -63,7 +62,7 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The file that records a plan in progress.
+/// A plan under way is written down here.
 pub(super) struct Progress(Mutex<JsonLines>);
 
 #[derive(Serialize, Deserialize)]
@@ -71,7 +70,7 @@ struct Head {
     text: String,
 }
 
-/// A host has completed so many steps, and perhaps begun the next one.
+/// A host has done so many steps, and perhaps begun the next one.
 #[derive(Serialize, Deserialize)]
 struct Line {
     host: HostName,
@@ -81,13 +80,13 @@ struct Line {
 }
 
 impl Progress {
-    /// Starts recording a plan, and removes the previous one.
+    /// Begins a plan in the place of the one before.
     pub(super) fn begin(home: &Home, text: &str) -> Result<Self, CliError> {
         let file = JsonLines::create(home, FILE, &Head { text: text.to_owned() })?;
         Ok(Self(Mutex::new(file)))
     }
 
-    /// Continues the last plan, which must be this one.
+    /// Goes on with the newest plan, which must be this one.
     pub(super) fn resume(home: &Home, text: &str) -> Result<(Self, Done), CliError> {
         if let Some(file) = JsonLines::open(home, FILE)?
             && let Some(done) = read(file.lines()?, text)?
@@ -98,12 +97,12 @@ impl Progress {
         Err(CliError::new(why).hint("the same without --resume, which begins it anew"))
     }
 
-    /// Records that a host has completed so many steps, and that no request is in progress.
+    /// A host has done this many steps, and nothing else is under way there.
     pub(super) fn done(&self, host: &HostName, done: usize) -> Result<(), CliError> {
         self.line(host, done, None)
     }
 
-    /// Records that a host has completed so many steps, and that this request is about to be sent.
+    /// A host has done this many steps, and is about to be asked for this.
     pub(super) fn begins(
         &self,
         host: &HostName,
@@ -113,19 +112,19 @@ impl Progress {
         self.line(host, done, Some(begun))
     }
 
-    /// Each line is written in one write.
+    /// Each is written at once, whole.
     fn line(&self, host: &HostName, done: usize, begun: Option<Begun>) -> Result<(), CliError> {
         lock(&self.0).append(&Line { host: host.clone(), done, begun })
     }
 }
 
-/// Returns `None` if it is another plan.
+/// None if it is another plan.
 fn read(mut lines: Lines<'_>, text: &str) -> Result<Option<Done>, CliError> {
     if lines.first::<Head>()?.is_none_or(|head| head.text != text) {
         return Ok(None);
     }
     let mut all = Done::new();
-    // A step whose line was truncated counts as not done.
+    // A step whose line was cut counts as not done.
     while let Some(Line { host, done, begun }) = lines.next()? {
         all.insert(host, Stand { done, begun });
     }
@@ -161,7 +160,7 @@ mod tests {
         assert!(Progress::resume(&home, "a").unwrap().1.is_empty());
     }
 
-    /// The bytes of version 1, which later versions read and write too.
+    /// The bytes of version 1, which later versions write and read too.
     #[test]
     fn the_format_is_what_earlier_versions_wrote() {
         const GOLDEN: &str = r#"{"text":"[[step]]\nrun = \"x\"\n"}
@@ -178,7 +177,7 @@ mod tests {
         progress.done(&web2, 1).unwrap();
         let path = directory.path().join(FILE);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), GOLDEN);
-        // A file without the index of the command, and one with a field of a later version.
+        // Before steps had several commands, and with what a later version may say.
         let old = GOLDEN.replace("\"command\":1,", "").replace(",\"has_failed\":true", "");
         std::fs::write(&path, old.replace("\"done\":1", "\"done\":1,\"more\":2")).unwrap();
         let (_, done) = Progress::resume(&home, text).unwrap();

@@ -1,5 +1,5 @@
-//! `lariat hosts import`: adds the hosts of an ssh client configuration to the inventory. It does not enroll
-//! them: such a file proves no identity.
+//! `lariat hosts import`: takes the hosts of an ssh client's configuration into the inventory. They are not
+//! enrolled by that: nothing in such a file makes a host trusted.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ Examples:
   lariat hosts import ~/.ssh/config
   lariat hosts import ~/.ssh/config --tag office")]
 pub(crate) struct Args {
-    /// The ssh client configuration
+    /// The configuration of ssh
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// The inventory entry of an ssh host. Its name is made lower case.
+/// A host of ours, whose names have no capitals.
 fn host(ssh: &SshHost, tags: &[Tag]) -> Result<(HostName, Host), CliError> {
     let name: HostName = ssh.name.to_ascii_lowercase().parse()?;
     let bare = ssh.address.contains(':') && !ssh.address.starts_with('[');

@@ -36,15 +36,15 @@ pub(crate) struct Args {
     #[arg(value_name = "TARGET")]
     targets: Option<Targets>,
 
-    /// One JSON object per line: host, address, tags, enrolled
+    /// One JSON object a line: host, address, tags, enrolled
     #[arg(long)]
     json: bool,
 
-    /// Only the names, as one short target
+    /// The names alone, as one short target
     #[arg(long, conflicts_with = "json")]
     fold: bool,
 
-    /// Only the names, one per line
+    /// The names alone, one a line
     #[arg(long, conflicts_with_all = ["json", "fold"])]
     expand: bool,
 }
@@ -52,7 +52,7 @@ pub(crate) struct Args {
 // Verbs below `hosts`.
 #[derive(clap::Subcommand)]
 enum More {
-    /// Add the hosts of an ssh client configuration to the inventory, to be enrolled later
+    /// Take the hosts of an ssh client's configuration into the inventory, to be enrolled
     Import(import::Args),
 }
 

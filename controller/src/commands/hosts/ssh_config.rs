@@ -1,26 +1,26 @@
-//! Parses the hosts of an ssh client configuration (ssh_config(5)), of which only Host and HostName matter.
+//! The hosts that an ssh client's configuration names (ssh_config(5)): of it only Host and HostName matter.
 
-/// Characters that make a word a pattern instead of a name.
+/// Patterns have these; what has none is a name.
 const WILD: [char; 3] = ['*', '?', '!'];
 
-/// A host and its address.
+/// A host and where it is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SshHost {
     pub(super) name: String,
     pub(super) address: String,
 }
 
-/// The hosts that are named without patterns, and the included files, which are not read.
+/// The hosts that it names one by one, and the other files that it includes, which are not looked into.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct SshConfig {
     pub(super) hosts: Vec<SshHost>,
     pub(super) included: Vec<String>,
 }
 
-/// Parses a configuration. As in ssh, the first value for a host wins.
+/// Reads a configuration. As in ssh, what is said of a host first counts.
 pub(super) fn parse(text: &str) -> SshConfig {
     let mut config = SshConfig::default();
-    // The names of the current block, each with its address if one was given.
+    // The names of the block that a line is in, each with its address if that was said.
     let mut names: Vec<(String, Option<String>)> = Vec::new();
     let mut block: Vec<usize> = Vec::new();
     for line in text.lines() {
@@ -56,7 +56,7 @@ pub(super) fn parse(text: &str) -> SshConfig {
     config
 }
 
-/// Splits a line into its keyword and its words, which may be quoted: `Host a "b c"`, `HostName=a`.
+/// A line's keyword and its words, which may be in quotes: `Host a "b c"`, `HostName=a`.
 fn split(line: &str) -> Option<(&str, Vec<String>)> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
@@ -107,7 +107,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_parsed(text in "(Host|HostName|[ \t\n\"=#*a%])*") {
+        fn whatever_it_says_it_is_read(text in "(Host|HostName|[ \t\n\"=#*a%])*") {
             let config = parse(&text);
             prop_assert!(config.hosts.iter().all(|host| !host.name.contains(WILD)));
         }

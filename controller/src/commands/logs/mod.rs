@@ -1,4 +1,4 @@
-//! `lariat logs` and `lariat attach`: read the output of a detached job.
+//! `lariat logs` and `lariat attach`: what a detached job has written, and writes.
 
 mod reading;
 
@@ -20,7 +20,7 @@ pub(super) struct Common {
     #[arg(value_name = "JOB", index = 2)]
     job: Option<Prefix>,
 
-    /// One JSON object per line, at the end: the job as `lariat jobs` shows it, with stdout and stderr
+    /// One JSON object a line, at the end: the job as `lariat jobs` tells it, with stdout and stderr
     #[arg(long)]
     json: bool,
 
@@ -47,7 +47,7 @@ Examples:
   lariat logs @web -f
   lariat logs @web --json | jq -r .stdout")]
 pub(crate) struct Args {
-    /// Continue until the job has ended
+    /// Go on until the job has ended
     #[arg(short, long)]
     follow: bool,
 
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
 
 impl Common {
     fn wish(&self) -> Wish {
-        Wish { prefix: self.job.clone(), unnamed: Unnamed::Newest, all_keys: self.whom.all_keys }
+        Wish { prefix: self.job.clone(), unnamed: Unnamed::Newest }
     }
 
     fn reading(&self, verb: &'static str, follow: bool) -> Reading {
@@ -75,8 +75,8 @@ impl Common {
     }
 }
 
-/// Follows a job to its end. Returns the exit status of reading it, and the job's state; `None` if no host
-/// is left to be retried.
+/// Follows a job of one host to its end. Returns the exit status of reading it, and what has become of the job;
+/// nothing if no host is left to be tried again.
 pub(super) fn follow(
     args: &Common,
     context: &Context,

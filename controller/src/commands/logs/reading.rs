@@ -1,5 +1,5 @@
-//! Reads a job's output from each host. Of several hosts, those without the job are skipped, unless none has
-//! it.
+//! What a job has written, and writes, read on any host. Of several hosts those that have no such job are passed
+//! over, unless none has.
 
 use std::time::Duration;
 
@@ -17,27 +17,27 @@ use crate::jobs::{self, Wish};
 use crate::output::json::{self, JobResult, LogsResult};
 use crate::target::Targets;
 
-/// The work for each host.
+/// Reads the output of a job of any of the hosts.
 pub(super) struct Reading {
     pub(super) verb: &'static str,
-    /// The requested job.
+    /// Which job.
     pub(super) wish: Wish,
-    /// Begin this many lines before the end, instead of at the beginning.
+    /// This many lines before the end at the beginning, instead of all.
     pub(super) tail: Option<u64>,
-    /// Continue until the job has ended.
+    /// Goes on until the job has ended.
     pub(super) follow: bool,
     pub(super) json: bool,
-    /// Time limit for listing a host's jobs.
+    /// How long a host may take to tell its jobs.
     pub(super) limit: Option<Duration>,
     /// The target, if it names several hosts.
     pub(super) several: Option<Targets>,
 }
 
-/// The results of all hosts.
+/// What was heard of the jobs.
 #[derive(Default)]
 pub(super) struct Total {
     heard: Heard,
-    /// The state of the job that was read last.
+    /// What has become of the job that was read last.
     pub(super) state: Option<State>,
 }
 
@@ -48,7 +48,7 @@ enum Heard {
     Nothing,
     /// The hosts that answered have no such job.
     Absent,
-    /// At least one host has it.
+    /// One has it.
     Present,
 }
 
@@ -58,7 +58,7 @@ impl HostWork for Reading {
     type Total = Total;
 
     async fn on(&self, host: HostContext<'_>) -> Result<Self::Outcome, Failed> {
-        let listed = jobs::list(&host.handle, &self.wish, self.limit).await;
+        let listed = jobs::list(&host.handle, self.wish.prefix.as_ref(), self.limit).await;
         let (session, listed) = listed.map_err(|failed| self.before(failed))?;
         let name = host.handle.name();
         let job = if self.several.is_some() {
@@ -109,7 +109,7 @@ impl HostWork for Reading {
 }
 
 impl Reading {
-    /// Reads a job's output to its end; with `follow`, until the job has ended.
+    /// Reads a job's output to its end, or to the job's.
     async fn read(
         &self,
         host: &HostContext<'_>,
@@ -120,8 +120,7 @@ impl Reading {
         let name = handle.name();
         let outputs = if self.json { outlet.captures() } else { outlet.streams(name, *number)? };
         let (state, now_ms, (mut stdout, mut stderr));
-        let is_own = self.several.is_none() && !self.wish.all_keys;
-        if self.follow && !job.detached && is_own {
+        if self.follow && !job.detached && self.several.is_none() {
             session.leave().await;
             let followed = outlet.job(outputs);
             state = follow(handle, &job, &followed).await.map_err(Failed::from);
@@ -130,8 +129,7 @@ impl Reading {
         } else {
             now_ms = session.welcome.time_ms;
             let start = self.tail.map_or(Start::Beginning, Start::Lines);
-            let wanted =
-                Wanted { job: job.job, start, follow: self.follow, all_keys: self.wish.all_keys };
+            let wanted = Wanted { job: job.job, start, follow: self.follow };
             let lost = |stream: &str, bytes: u64| {
                 let (verb, job) = (self.verb, jobs::short(&job));
                 let what = format!("{bytes} bytes of {stream} of job {job} are not kept");
@@ -146,7 +144,7 @@ impl Reading {
         stderr.finish().await;
         let state = state?;
         if self.json {
-            // Limits how many objects are in memory at a time.
+            // What is read of it now is in memory until it is written.
             outlet.room().await;
             let read = stdout.read().and_then(|stdout| Ok((stdout, stderr.read()?)));
             let (stdout, stderr) = read.map_err(CliError::from)?;
@@ -170,14 +168,14 @@ fn as_failed(error: LogsError, handle: &HostHandle) -> Failed {
     }
 }
 
-/// Attaches to a job that is not detached: its controller was disconnected, and its undelivered output is kept
-/// for some time.
+/// Attaches to a job that was not detached: its controller has gone, or was away for too long, and what it has
+/// not heard is kept for a while.
 async fn follow(
     handle: &HostHandle,
     listed: &Job,
     job: &run::Job<Sink, Sink>,
 ) -> Result<State, CliError> {
-    // The request names the job; the agent ignores what it would run.
+    // It names the job; what it runs is not asked for again.
     let request = Run {
         job: listed.job,
         command: Command::Shell(listed.command.clone()),

@@ -1,4 +1,4 @@
-//! A file or a directory of a pull, as an item of a transfer.
+//! A file or a directory that comes from a host, as an item of a transfer.
 
 use lariat_client::Session;
 use lariat_client::transfer::{AttemptError, Fetch, Moved};
@@ -8,10 +8,10 @@ use super::stdout::STDOUT;
 use crate::error::CliError;
 use crate::transfer::{Bar, Item, Listing, Remarks, TreeBar, glob_hint, said};
 
-/// A file or a directory that is fetched.
+/// A file or a directory that comes here.
 pub(super) struct Pulled {
     fetch: Fetch,
-    /// The operation, as the prefix of errors.
+    /// What is being done, as errors begin.
     what: String,
     listing: Listing,
     remarks: Remarks,

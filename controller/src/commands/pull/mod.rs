@@ -19,7 +19,7 @@ use crate::target::RemotePath;
 use crate::template::Template;
 use crate::transfer::{TransferOptions, TransferWork, check_sources, last_word, shown};
 
-/// The usage line.
+/// How its command line goes.
 const USAGE: &str = "lariat pull [OPTIONS] <TARGET:SOURCE>... <DEST>";
 
 #[derive(clap::Args)]
@@ -39,8 +39,8 @@ Examples:
   lariat pull @web:/etc/hostname 'names/{host}'
   lariat pull web1:/etc/nginx nginx --delete")]
 pub(crate) struct Args {
-    /// Files and directories to fetch (relative paths begin at the user's home), followed by the local
-    /// destination DEST; - is stdout
+    /// Files and directories to fetch, a relative path begins at the user's home; and behind them DEST, where
+    /// to, - is stdout
     #[arg(value_name = "TARGET:SOURCE", required = true)]
     words: Vec<OsString>,
 
@@ -52,7 +52,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     options: TransferOptions,
 
-    /// Time limit for each host, with exit status 124 if it is the only one
+    /// Give a host up that is not done after this time, with exit status 124 if it is the only one
     #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     timeout: Option<Duration>,
 
@@ -101,13 +101,13 @@ pub(crate) fn run(mut args: Args, context: &Context) -> Result<ExitCode, CliErro
 }
 
 impl Args {
-    /// Removes the last word, the destination; the sources remain.
+    /// Takes the last of the words; the sources are left.
     fn dest(&mut self) -> Result<OsString, CliError> {
         last_word(&mut self.words, "DEST", USAGE)
     }
 }
 
-/// The work of a plan's step. It can't pull to stdout.
+/// What a step of a plan fetches. Stdout is not for such.
 pub(crate) fn of_plan(mut args: Args, at_once: usize) -> Result<TransferWork<PullJob>, CliError> {
     let dest = args.dest()?;
     if dest.as_bytes() == STDOUT {

@@ -1,4 +1,4 @@
-//! What a pull fetches from each host, and the local destination.
+//! What a pull fetches from each host, and where to.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -17,21 +17,21 @@ use crate::template::Template;
 use crate::tilde;
 use crate::transfer::{Files, Listing, TransferJob, TransferOptions, shown};
 
-/// Most bytes of listed paths in one request.
+/// Bytes of paths that one request has room for.
 const MOST_LISTED: usize = 512 * 1024;
 
-/// The sources and the destination.
+/// Paths, and where they go here.
 pub(crate) struct PullJob {
     paths: Vec<Template>,
-    /// The destination; `None` for stdout.
+    /// Where to; none is stdout.
     dest: Option<Template>,
-    /// Files of several hosts go to the same place.
+    /// Several hosts' files come to the same place.
     many: bool,
     options: TransferOptions,
-    /// The listed paths of a directory; all of it if empty.
+    /// The paths of a directory that are moved, if not all.
     only: Vec<Vec<u8>>,
     finish: ResolvedOverrides,
-    /// For each host the indexes of its sources; all of them if empty.
+    /// For each host the numbers of the paths that are meant; all of them if that is not said.
     by_host: Vec<Vec<usize>>,
 }
 
@@ -54,11 +54,11 @@ impl PullJob {
         Ok(Self { paths, dest, many, options, only, finish, by_host })
     }
 
-    /// The destination of a host's files.
+    /// Where a host's files go.
     fn place(&self, dest: &Template, host: &HostName) -> Vec<u8> {
         let mut place = dest.for_host(host);
         if self.many && !dest.names_host() {
-            // Each host's files get a directory of their own.
+            // Each host's are by themselves.
             if !place.is_empty() {
                 place.push(b'/');
             }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_several_hosts_are_separate() {
+    fn files_of_many_hosts_are_apart() {
         let place = |paths: usize, dest: &str, many| {
             let options = Options::parse_from(["pull"]).options;
             let paths = vec![Template::plain(b"a"); paths];

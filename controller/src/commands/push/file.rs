@@ -1,4 +1,4 @@
-//! A file of a push.
+//! A file that goes to a host.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -14,10 +14,10 @@ use super::stdin::STDIN;
 use crate::error::CliError;
 use crate::transfer::{Bar, Item, Listing, Remarks, TransferOptions, TreeBar, said};
 
-/// A file that is sent.
+/// A file that goes there.
 pub(super) struct Pushed {
     push: FilePush,
-    /// The operation, as the prefix of notes.
+    /// What is being done, as remarks begin.
     what: String,
     listing: Listing,
 }
@@ -34,7 +34,7 @@ impl Pushed {
         listing: &Listing,
     ) -> Result<Self, CliError> {
         let dest = destination(source, dest)?;
-        // A stream has no attributes that could be preserved.
+        // A stream has nothing that could travel.
         let preserve = if source == STDIN { Preserve::default() } else { options.preserve() };
         let (overrides, user) = (options.overrides(), user.map(ToOwned::to_owned));
         let mut push = FilePush::new(file, dest, preserve, overrides, user, options.sending())?;
@@ -93,10 +93,10 @@ impl Item for Pushed {
     }
 }
 
-/// The hint if stdin has no file name at its destination.
+/// What to do where stdin would go into a directory.
 const NAME_IT: &str = "lariat push - HOST:/FOLDER/NAME";
 
-/// The destination of a file. Stdin has no name of its own, so the destination must contain one.
+/// Where a file goes. Stdin has no name of its own, so the destination must be one.
 pub(super) fn destination(source: &OsStr, dest: &[u8]) -> Result<Destination, CliError> {
     if source != STDIN {
         return Ok(file_destination(source.as_bytes(), dest)?);
@@ -108,13 +108,13 @@ pub(super) fn destination(source: &OsStr, dest: &[u8]) -> Result<Destination, Cl
     Ok(dest)
 }
 
-/// The file's name in progress messages.
+/// What a file is called while it moves.
 pub(super) fn called(dest: &Destination) -> &[u8] {
     let last = dest.path.rsplit(|&b| b == b'/').next().unwrap_or_default();
     if dest.name.is_empty() { last } else { &dest.name }
 }
 
-/// Words the error of a file. Only the agent knows whether stdin's destination is a directory.
+/// Puts why a file was given up in words. Only the agent knows whether stdin's destination is a directory.
 pub(super) fn said_of(dest: &Destination, error: AttemptError) -> CliError {
     match error {
         AttemptError::Refused(failure)

@@ -22,7 +22,7 @@ use crate::target::{Chosen, RemotePath};
 use crate::tilde;
 use crate::transfer::{Tally, TransferOptions, TransferWork, last_word, shown};
 
-/// The usage line.
+/// How its command line goes.
 const USAGE: &str = "lariat push [OPTIONS] <SOURCE>... <TARGET:DEST>";
 
 #[derive(clap::Args)]
@@ -45,7 +45,7 @@ Examples:
   pg_dump app | lariat push - web1:/backup/app.sql --compress
   lariat push --json app.tar.gz web1: | jq .reused")]
 pub(crate) struct Args {
-    /// Files and directories to send (- is stdin), followed by the destination TARGET:DEST
+    /// Files and directories to send, - is stdin; and behind them TARGET:DEST, where to
     #[arg(value_name = "SOURCE", required = true)]
     words: Vec<OsString>,
 
@@ -57,7 +57,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(super) options: TransferOptions,
 
-    /// Time limit for each host, with exit status 124 if it is the only one
+    /// Give a host up that is not done after this time, with exit status 124 if it is the only one
     #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     timeout: Option<Duration>,
 
@@ -89,13 +89,13 @@ pub(crate) fn run(mut args: Args, context: &Context) -> Result<ExitCode, CliErro
 }
 
 impl Args {
-    /// Removes the last word, the destination; the sources remain.
+    /// Takes the last of the words; the sources are left.
     fn dest(&mut self) -> Result<OsString, CliError> {
         last_word(&mut self.words, "TARGET:DEST", USAGE)
     }
 }
 
-/// The work of a plan's step for `hosts`. It can't push stdin.
+/// What a step of a plan sends to `hosts`. Stdin is not for such.
 pub(crate) fn of_plan(
     mut args: Args,
     hosts: &[HostName],
@@ -111,7 +111,8 @@ pub(crate) fn of_plan(
     Ok(TransferWork { job, timeout: args.timeout, json: false })
 }
 
-/// Reports sources that can't be sent to any host. If none can be sent, no host is contacted.
+/// Tells of sources that can't be sent to any host. If none can, that is one failure of lariat itself, and no
+/// fan-out.
 fn tell_bad(
     job: &PushJob,
     hosts: &[Chosen],

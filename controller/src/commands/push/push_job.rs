@@ -1,5 +1,4 @@
-//! The sources of a push. For one host they are opened as they are sent; for many, they are opened in advance
-//! and read once.
+//! What a push sends: to one host as it is opened, or to many, opened before the first and read once.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -23,15 +22,15 @@ use crate::transfer::{
     Files, Listing, TransferJob, TransferOptions, check_sources, glob_hint, shown,
 };
 
-/// The sources and the destination.
+/// Sources, and where they go.
 pub(crate) struct PushJob {
     sources: Vec<SourceSpec>,
     /// The path on each host.
     dest: Template,
     options: TransferOptions,
-    /// The listed paths of a directory; all of it if empty.
+    /// The paths of a directory that are moved, if not all.
     only: Vec<Vec<u8>>,
-    /// Excludes files.
+    /// Leaves files out.
     filter: Filter,
 }
 
@@ -43,16 +42,16 @@ struct SourceSpec {
 enum Kind {
     File,
     Directory,
-    /// An open file that all hosts share.
+    /// A file that is open already.
     Shared(Box<CachedSource>),
-    /// Each host has its own file, at this path.
+    /// Each host has its own, by this path.
     PerHost(Template),
-    /// A source that can't be sent, which is reported once for all hosts.
+    /// It can't be sent, which is reported once for all hosts.
     Bad(CliError),
 }
 
 impl PushJob {
-    /// Inspects the sources without opening them.
+    /// Looks at the sources, and opens none of them.
     pub(crate) fn new(
         sources: Vec<OsString>,
         dest: &[u8],
@@ -74,8 +73,8 @@ impl PushJob {
         Ok(Self { sources, dest, options, only, filter })
     }
 
-    /// Opens the files, so that each is read once for all hosts. Stdin is first read to its end. A file that
-    /// can't be opened does not stop the others ([`PushJob::bad`]).
+    /// Opens the files, so that each is read once for all hosts. Stdin is first read to its end. One that
+    /// can't be opened keeps none of the others from being sent ([`PushJob::bad`]).
     pub(crate) fn shared(mut self) -> Self {
         let chunks = Arc::new(ChunkCache::default());
         let Self { sources, options, filter, .. } = &mut self;
@@ -87,7 +86,7 @@ impl PushJob {
         self
     }
 
-    /// The errors of sources that can't be sent.
+    /// Why each that can't be sent can't be.
     pub(crate) fn bad(&self) -> Vec<CliError> {
         let why = |source: &SourceSpec| match &source.kind {
             Kind::Bad(error) => Some(error.clone().during(format!("push {}", shown(&source.path)))),
@@ -96,18 +95,18 @@ impl PushJob {
         self.sources.iter().filter_map(why).collect()
     }
 
-    /// The number of sources.
+    /// How many sources there are.
     pub(crate) fn len(&self) -> usize {
         self.sources.len()
     }
 
-    /// Makes it a step of a plan, where `{host}` in a source is replaced by the host's name. Then each of
-    /// `hosts` must have its own file.
+    /// Makes it a step of a plan, where `{host}` in the sources is the host's name too. Each of
+    /// `hosts` must have its own then.
     pub(crate) fn of_plan(mut self, hosts: &[HostName]) -> Result<Self, CliError> {
         for source in &mut self.sources {
             let path = Template::parse(source.path.as_bytes())?;
             if !path.names_host() {
-                // Doubled braces stand for braces.
+                // Doubled braces are braces.
                 let path = OsString::from_vec(path.text());
                 if path != source.path {
                     *source = SourceSpec::new(path);
@@ -157,8 +156,7 @@ impl TransferJob for PushJob {
             let path = &source.path;
             if let Kind::Directory = source.kind {
                 let listing = listing.clone();
-                let item = PushedTree::open(path, &dest, user, options, only, &what, listing)
-                    .map(|pushed| pushed.over(options.streams(), handle));
+                let item = PushedTree::open(path, &dest, user, options, only, &what, listing);
                 files.one(item, what).await;
             } else {
                 let item = source
@@ -178,8 +176,8 @@ impl SourceSpec {
         Self { path, kind }
     }
 
-    /// Whether the rules exclude the source itself. For a directory they only apply to its contents, and a
-    /// missing source must be reported.
+    /// Whether the rules leave it out. Of a directory they say what is left out of it, and one that is not
+    /// there is to be told of.
     fn is_left_out(&self, filter: &Filter) -> bool {
         let path = Path::new(&self.path);
         !matches!(self.kind, Kind::Directory)
@@ -188,7 +186,7 @@ impl SourceSpec {
             && path.exists()
     }
 
-    /// Opens a file that is read once for all hosts, or prepares its description.
+    /// A file that is read once for all hosts, or described to them.
     fn prepare(
         &self,
         options: &TransferOptions,
@@ -218,7 +216,8 @@ impl SourceSpec {
     }
 }
 
-/// Opens a file that is read more than once. A stream, such as stdin, is copied to an unnamed file.
+/// Opens a file that is read more than once. One that has no size before its end, such as stdin, is
+/// copied to a file without a name.
 fn open_to_keep(path: &OsString, preserve: Preserve) -> Result<Source, CliError> {
     let kept = |mut from: Box<dyn io::Read>| {
         let mut file = tempfile::tempfile()?;
@@ -237,7 +236,7 @@ fn open_to_keep(path: &OsString, preserve: Preserve) -> Result<Source, CliError>
     Ok(Source::spooled(file)?)
 }
 
-/// Opens stdin; a dry run reads nothing from it.
+/// Opens stdin; of a dry run nothing is read of it.
 fn open_stdin(dry_run: bool) -> Result<Source, CliError> {
     let opened = if dry_run {
         Source::stream(io::empty(), now())

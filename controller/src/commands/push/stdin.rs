@@ -7,7 +7,7 @@ use lariat_wire::protocol::metadata::Time;
 /// The source that is stdin.
 pub(super) const STDIN: &str = "-";
 
-/// The modification time of stdin's content.
+/// The time that stdin's content is of.
 pub(super) fn now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let secs = i64::try_from(since.as_secs()).unwrap_or_default();

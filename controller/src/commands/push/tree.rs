@@ -1,20 +1,20 @@
-//! A directory of a push.
+//! A directory that goes to a host.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use lariat_client::transfer::{AttemptError, Moved, Streams, TreePush, tree_destination};
-use lariat_client::{HostHandle, Session};
+use lariat_client::Session;
+use lariat_client::transfer::{AttemptError, Moved, TreePush, tree_destination};
 use lariat_engine::tree::Filter;
 use lariat_wire::protocol::tree::PushTree;
 
 use crate::error::CliError;
 use crate::transfer::{Bar, Item, Listing, Remarks, TransferOptions, TreeBar};
 
-/// A directory that is sent.
+/// A directory that goes to a host.
 pub(super) struct PushedTree {
     push: TreePush,
-    /// The operation, as the prefix of errors.
+    /// What is being done, as errors begin.
     what: String,
     listing: Listing,
     remarks: Remarks,
@@ -36,11 +36,6 @@ impl PushedTree {
         let (overrides, user) = (options.overrides(), user.map(ToOwned::to_owned));
         let push = TreePush::open(source, dest, tree, filter, overrides, user, options.sending())?;
         Ok(Self { push, what: what.to_owned(), listing, remarks: Remarks::default() })
-    }
-
-    /// Uses this many connections to the host.
-    pub(super) fn over(self, streams: Streams, host: &HostHandle) -> Self {
-        Self { push: self.push.over(streams, host), ..self }
     }
 }
 

@@ -1,4 +1,4 @@
-//! `lariat rsh`: runs a command for programs that expect ssh's command line.
+//! `lariat rsh`: what programs that start ssh for somebody expect of it.
 
 mod option;
 mod words;
@@ -17,14 +17,13 @@ use self::words::{BadCall, Call, Wish};
 use super::report;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fleet::ReachOptions;
+use crate::fleet::{Fleet, ReachOptions};
 use crate::output;
 use crate::request_check::check;
 use crate::runtime::block_on;
-use crate::settle;
 use crate::stdio::{LocalOutput, Stdin};
 
-/// A shell line that runs sftp-server wherever the system has it.
+/// Where systems keep the program that serves sftp.
 const SFTP: &str = "\
 for directory in /usr/lib/openssh /usr/lib/ssh /usr/libexec/openssh /usr/libexec /usr/lib; do \
 [ -x $directory/sftp-server ] && exec $directory/sftp-server; done; \
@@ -61,7 +60,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     if let Some(limit) = call.options.connect_timeout {
         connect.connect_timeout = limit;
     }
-    let handle = settle::host(context, &connect, &call.target)?;
+    let handle = Fleet::load(context, &connect)?.host(&call.target)?;
     check_port(&call, &handle)?;
     let line = match call.wish {
         Wish::Explain => return explain(&call, &handle),
@@ -107,7 +106,7 @@ async fn follow(
     Ok(ExitCode::from(report::status(&outcome)))
 }
 
-/// Accepts a port only if it is the host's own: another one, such as sshd's, would not reach an agent.
+/// Takes a port that is the host's own. Another one, such as sshd's, would lead to nothing that is lariat's.
 fn check_port(call: &Call, handle: &HostHandle) -> Result<(), CliError> {
     let Some(own) = handle.address().map(Address::port) else { return Ok(()) };
     match call.options.port {
@@ -120,7 +119,7 @@ fn check_port(call: &Call, handle: &HostHandle) -> Result<(), CliError> {
     }
 }
 
-/// Prints what `ssh -G` would, as far as it applies: git uses it to detect ssh's options.
+/// What `ssh -G` prints, in so far as there is something to say: git looks whether it can be asked.
 fn explain(call: &Call, handle: &HostHandle) -> Result<ExitCode, CliError> {
     let user = call.target.user.as_ref().map(|user| format!("user {user}\n")).unwrap_or_default();
     let mut text = format!("host {}\n{user}", call.target.host);

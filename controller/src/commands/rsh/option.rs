@@ -1,12 +1,12 @@
-//! The supported subset of ssh's `-o NAME=VALUE`. No I/O.
+//! ssh's `-o NAME=VALUE`: the few that mean something here. No I/O.
 //!
-//! Other options affect ssh's login or output, and are ignored.
+//! All others say how ssh logs in, or what it prints, and are passed over.
 
 use std::time::Duration;
 
 use lariat_base::units::parse_duration;
 
-/// Options that would change the connection or forward something, so they can't be ignored.
+/// Options that would lead elsewhere, or bring something along, and so are not passed over.
 const REFUSED: &[&str] = &[
     "dynamicforward",
     "hostname",
@@ -18,10 +18,10 @@ const REFUSED: &[&str] = &[
     "tunnel",
 ];
 
-/// Values with which [`REFUSED`] options request nothing.
+/// Values of [`REFUSED`] options that ask for nothing.
 const NOTHING: &[&str] = &["none", "no"];
 
-/// The values of `-o`.
+/// What was said with `-o`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Options {
     /// `User`
@@ -30,28 +30,28 @@ pub(super) struct Options {
     pub(super) port: Option<u16>,
     /// `ConnectTimeout`
     pub(super) connect_timeout: Option<Duration>,
-    /// `SendEnv`: local variables that the command receives.
+    /// `SendEnv`: variables of ours that the command gets too.
     pub(super) send: Vec<String>,
     /// `SetEnv`: variables for the command.
     pub(super) set: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Why an option is refused.
+/// Why an option can't be taken.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadOption {
-    /// The value is missing.
+    /// It has no value.
     #[error("-o {0:?} is not NAME=VALUE")]
     NoValue(String),
-    /// The option requests something unsupported.
+    /// What it asks for would not happen.
     #[error("ssh's option {0} is not supported")]
     Refused(String),
-    /// The value is invalid.
+    /// Its value makes no sense.
     #[error("-o {0}: {1:?} makes no sense")]
     Value(String, String),
 }
 
 impl Options {
-    /// Adds an option. As in ssh, the first value wins.
+    /// Takes one. As in ssh, what is said first counts.
     pub(super) fn take(&mut self, text: &[u8]) -> Result<(), BadOption> {
         let text = String::from_utf8_lossy(text);
         let text = text.trim();
@@ -71,11 +71,11 @@ impl Options {
             }
             "connecttimeout" if value != "none" => {
                 let limit = parse_duration(value).map_err(|_| senseless())?;
-                // In ssh, 0 means no limit.
+                // ssh's 0 is no limit of its own.
                 self.connect_timeout =
                     self.connect_timeout.or(Some(limit).filter(|l| !l.is_zero()));
             }
-            // Patterns are not supported; programs name each variable.
+            // Patterns are for servers that choose among them; programs name what they need.
             "sendenv" => self.send.extend(value.split_whitespace().map(ToOwned::to_owned)),
             "setenv" => {
                 let (name, value) = value.split_once('=').ok_or_else(senseless)?;
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn supported_options_are_kept_and_others_ignored() {
+    fn what_means_something_is_kept_and_the_rest_passed_over() {
         let taken = options(&[
             "user bob",
             "User=eve",
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn options_that_change_the_connection_are_refused() {
+    fn what_would_lead_elsewhere_is_refused() {
         let refused = options(&["proxyJump=gate"]);
         assert_eq!(refused, Err(BadOption::Refused("proxyJump".into())));
         assert!(matches!(options(&["BatchMode"]), Err(BadOption::NoValue(_))));

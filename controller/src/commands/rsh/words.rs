@@ -1,6 +1,7 @@
-//! Parses ssh's command line, as far as programs that start ssh use it. No I/O.
+//! ssh's command line, as far as programs that start ssh for somebody use it. No I/O.
 //!
-//! Options without effect here are ignored; options that request something unsupported are refused.
+//! Options that change nothing here are taken and forgotten; those that ask for something that would
+//! then not happen are refused, never passed over.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -10,73 +11,73 @@ use lariat_base::escape::escape;
 use super::option::{BadOption, Options};
 use crate::target::{BadTargets, Chosen, Targets};
 
-/// Flags without effect here: choice of addresses, verbosity, forwarding that is off anyway, no terminal,
-/// compression, and the protocol version.
+/// Flags that change nothing here: how addresses are chosen, noise, forwarding that is off anyway, the
+/// terminal that there is none of, compression, and the version of a protocol that this is not.
 const HARMLESS: &[u8] = b"46aCkqTvx2";
 
-/// Flags without an argument that request something unsupported.
+/// Flags without an argument that ask for what this is not.
 const REFUSED: &[u8] = b"1AfgKMNtVXYy";
 
-/// Flags with an argument that request something unsupported.
+/// Flags with an argument that ask for what this is not.
 const REFUSED_WITH: &[u8] = b"BbDEFIiJLmcOPQRSWw";
 
-/// The parsed command line.
+/// What ssh would have been asked to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Call {
-    /// The host and the user.
+    /// Where, and as whom.
     pub(super) target: Chosen,
-    /// The requested action.
+    /// What.
     pub(super) wish: Wish,
-    /// Whether stdin is sent to the command.
+    /// Whether stdin is the command's.
     pub(super) stdin: bool,
-    /// The values of `-o`.
+    /// What `-o` said.
     pub(super) options: Options,
 }
 
-/// The requested action.
+/// What is to be done there.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     /// Run this line with a shell.
     Line(Vec<u8>),
-    /// Serve files over sftp.
+    /// Serve files by the protocol of sftp.
     Sftp,
-    /// Print the host's configuration (`-G`).
+    /// Tell how the host would be reached (`-G`).
     Explain,
 }
 
-/// Why a command line is refused.
+/// Why it can't be done.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadCall {
-    /// A feature of ssh that is not supported.
+    /// ssh would do it.
     #[error("ssh's option -{0} is not supported")]
     Refused(char),
-    /// An option that ssh does not have.
+    /// ssh itself has no such option.
     #[error("there is no option {0}")]
     Unknown(String),
     /// The argument of an option is missing.
     #[error("option -{0} needs an argument")]
     NoArgument(char),
-    /// An invalid `-o`.
+    /// An `-o`.
     #[error(transparent)]
     Option(#[from] BadOption),
-    /// An unknown subsystem.
+    /// A subsystem that is none.
     #[error("there is no subsystem {0:?} but sftp")]
     Subsystem(String),
-    /// The host is missing.
+    /// Nowhere.
     #[error("no host is given")]
     NoHost,
-    /// The host's name is invalid.
+    /// Somewhere, but no host.
     #[error(transparent)]
     Host(#[from] BadTargets),
     /// Several hosts.
     #[error("{0:?} names several hosts")]
     Several(String),
-    /// The command is missing.
+    /// Nothing to do.
     #[error("no command is given")]
     NoCommand,
 }
 
-/// The values of the flags.
+/// What the flags say.
 #[derive(Default)]
 struct Flags {
     user: Option<String>,
@@ -87,12 +88,12 @@ struct Flags {
 }
 
 impl Call {
-    /// Parses the arguments of `lariat rsh`.
+    /// Reads what comes behind `lariat rsh`.
     pub(super) fn parse(words: &[OsString]) -> Result<Self, BadCall> {
         let mut flags = Flags::default();
         let rest = flags.take(words)?;
         let (host, rest) = rest.split_first().ok_or(BadCall::NoHost)?;
-        // ssh also accepts options between the host and the command.
+        // ssh takes options behind the host too, up to the command.
         let command = flags.take(rest)?;
         let several = || BadCall::Several(escape(host.as_bytes()));
         let mut target = host.to_string_lossy().parse::<Targets>()?.plain().ok_or_else(several)?;
@@ -110,7 +111,7 @@ impl Call {
 }
 
 impl Flags {
-    /// Takes the options at the beginning of these words. Returns the remaining words.
+    /// Takes the options at the beginning of these words. Returns the words behind them.
     fn take<'a>(&mut self, words: &'a [OsString]) -> Result<&'a [OsString], BadCall> {
         let mut rest = words;
         while let Some((word, behind)) = rest.split_first() {
@@ -125,7 +126,7 @@ impl Flags {
         Ok(rest)
     }
 
-    /// Takes one word of flags, the last of which may have an argument, in the same word or the next.
+    /// Takes one word of flags, the last of which may have an argument: in the same word, or the next.
     fn cluster<'a>(
         &mut self,
         flags: &[u8],
@@ -159,14 +160,14 @@ impl Flags {
 
     fn with(&mut self, flag: u8, argument: &[u8]) -> Result<(), BadCall> {
         match flag {
-            // As in ssh, the first value wins.
+            // As in ssh, what is said first counts.
             b'l' => {
                 let name = String::from_utf8_lossy(argument).into_owned();
                 self.user.get_or_insert(name);
             }
             b'o' => self.options.take(argument)?,
             b'p' => self.options.take(&[b"Port=", argument].concat())?,
-            // Escape characters have no meaning without a terminal.
+            // Where there is no terminal there is nothing to escape from.
             _ => {}
         }
         Ok(())
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn command_lines_of_real_programs() {
+    fn what_real_programs_ask_for() {
         let rsync = ["-l", "bob", "web1", "rsync", "--server", "-vlogDtpre.iLsfxCIvu", ".", "/a b"];
         let asked = "rsync --server -vlogDtpre.iLsfxCIvu . /a b";
         assert_eq!(line(&rsync), case("bob@web1", asked, true));
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn options_precede_or_follow_the_host_and_end_at_the_command() {
+    fn options_stand_before_and_behind_the_host_and_end_at_the_command() {
         assert_eq!(line(&["-Tqn", "web1", "ls", "-t"]), case("web1", "ls -t", false));
         assert_eq!(line(&["web1", "-T", "--", "-t", "--"]), case("web1", "-t --", true));
         assert_eq!(
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn unsupported_options_are_refused_by_name() {
+    fn what_would_not_happen_is_refused_by_name() {
         for (words, error) in [
             (&["-t", "web1", "vi"][..], BadCall::Refused('t')),
             (&["-qL", "1:h:2", "web1", "x"], BadCall::Refused('L')),
@@ -249,7 +250,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_words_are_a_call_or_an_error(words in prop::collection::vec("[-a-zA-Z0-9@ =]{0,6}", 0..6)) {
+        fn whatever_comes_is_a_call_or_an_error(words in prop::collection::vec("[-a-zA-Z0-9@ =]{0,6}", 0..6)) {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             let _ = parse(&words);
         }

@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(short, long, overrides_with = "no_stdin")]
     pub(super) interactive: bool,
 
-    /// Connect the command's stdin to /dev/null, which is the default, as with ssh -n
+    /// The command's stdin is /dev/null, which is the default, as ssh's -n says
     #[arg(short = 'n', overrides_with = "interactive")]
     pub(super) no_stdin: bool,
 
@@ -47,12 +47,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     pub(super) cwd: Option<OsString>,
 
-    /// Add a variable to its environment; can be repeated
+    /// Add a variable to its environment; can be given again
     #[arg(long, value_name = "K=V")]
     pub(super) env: Vec<OsString>,
 
-    /// End it after this time, with exit status 124. Connecting may take as long before that, at least one
-    /// second
+    /// End it after this time, with exit status 124. Reaching the host may take as long before it, a second
+    /// at least
     #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     pub(super) timeout: Option<Duration>,
 
@@ -71,15 +71,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["interactive", "command"])]
     pub(super) from: Option<PathBuf>,
 
-    /// Start it and return: print the job's id, as the last word of one line
+    /// Start it and leave: print the job's id, as the last word of one line
     #[arg(long, conflicts_with_all = ["interactive", "from", "gather", "diff", "out", "tty"])]
     pub(super) detach: bool,
 
-    /// Run it in a terminal like the local one; with stdin, if that is a terminal or with -i
+    /// Run it in a terminal, like the one here; with stdin, if that is a terminal or with -i
     #[arg(short, long, conflicts_with_all = ["from", "gather", "diff", "out", "json"])]
     pub(super) tty: bool,
 
-    /// Replace {host} in the words after -- by the host's name; {{ and }} stand for braces
+    /// {host} in the words after -- is the host's name; {{ and }} are braces
     #[arg(long, conflicts_with = "from")]
     pub(super) expand: bool,
 

@@ -1,4 +1,4 @@
-//! What a plan records of a step's commands, so that a later controller does not run one of them twice.
+//! What a plan writes down of a step's commands, so that the next controller does not run one of them twice.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -10,59 +10,60 @@ use lariat_wire::protocol::failure::Cause;
 
 use crate::error::CliError;
 
-/// A command that an earlier controller started.
+/// A command that another controller has begun.
 #[derive(Clone, Copy)]
 pub(crate) struct Before {
-    /// The index of the command within the step.
+    /// Which of the step's commands it is.
     pub(crate) command: usize,
-    /// The job id of its request.
+    /// As what it was asked for.
     pub(crate) job: JobId,
-    /// The time since then, if known.
+    /// How long ago, if that can be said.
     pub(crate) ago: Option<Duration>,
-    /// An earlier command of the step has failed.
+    /// One of the step's commands before it has failed.
     pub(crate) has_failed: bool,
 }
 
-/// The record of a plan's step on one host.
+/// A step of a plan on one host.
 pub(crate) struct StepLog<'a> {
-    /// Records that this command is requested next, with this job id, and whether an earlier one has failed.
+    /// Writes down that this one of its commands is asked for next, as this job, and whether one before it
+    /// has failed.
     pub(crate) begins: &'a dyn Fn(usize, JobId, bool) -> Result<(), CliError>,
-    /// The command that was in progress before.
+    /// What was begun before.
     pub(crate) before: Option<Before>,
-    /// Shows a note to the user.
+    /// Tells a person something.
     pub(crate) note: &'a dyn Fn(&str),
-    /// The outcome of every command that was started is known.
+    /// How all that was begun ended is known.
     pub(crate) is_settled: Cell<bool>,
 }
 
 impl StepLog<'_> {
-    /// Records whether a command's outcome is known.
+    /// Takes down what is known of a command that was begun.
     pub(super) fn ended(&self, outcome: &Outcome) {
         self.is_settled.set(is_known(outcome));
     }
 }
 
-/// Whether it is known how a command ended, or that it was not started.
+/// Whether it is known how a command ended, or that it never began.
 fn is_known(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Ended(_) | Outcome::Detached | Outcome::Left { running: false, .. } => true,
         Outcome::Left { .. } | Outcome::NoReader | Outcome::Overdue => false,
         Outcome::Failed(error) => match error {
             RunError::Connect(_, fate) | RunError::Broken(_, fate) => *fate == JobStatus::NotAsked,
-            // The host itself reported that nothing more can be known.
+            // The host itself has said that nothing more can be known.
             RunError::Failed(_) | RunError::Restarted(_) | RunError::Lost(_) => true,
             RunError::Local { .. } => false,
         },
     }
 }
 
-/// Why a command that was started before must be tried again: it did not end by itself, or its outcome is
-/// unknown.
+/// Why a command that was begun before did not come to an end of its own, or nobody can say how: it is tried
+/// again then.
 pub(super) fn did_not_finish(outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Ended(End::Signaled(signal)) => Some(format!("it was ended by signal {signal}")),
         Outcome::Ended(End::GraceExpired) => {
-            Some("it was ended, because no client reconnected within its grace time".to_owned())
+            Some("it was ended, for nobody came back within its grace time".to_owned())
         }
         Outcome::Ended(End::Stopped) => Some("the host ended it".to_owned()),
         Outcome::Failed(error @ (RunError::Restarted(_) | RunError::Lost(_))) => {
@@ -86,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_outcomes_stay_recorded_and_unfinished_commands_are_retried() {
+    fn what_is_not_known_stays_to_be_looked_for_and_what_did_not_finish_is_tried_again() {
         let failed = |cause| Outcome::Failed(RunError::Failed(Failure::request(cause)));
         let broken = |fate| {
             let cut = lariat_wire::link::LinkError::Cut;

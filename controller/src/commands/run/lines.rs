@@ -1,4 +1,4 @@
-//! `--from`: each line of a file is a command; they run in order, over one session.
+//! `--from`: each line of a file is a command; they run one after another, over one session.
 
 use std::io::Cursor;
 use std::os::unix::ffi::OsStrExt;
@@ -13,23 +13,23 @@ use crate::error::CliError;
 use crate::stdio::Stdin;
 use crate::text_file::plain_line;
 
-/// Longest line, in bytes: half of the limit of a request.
+/// Longest line, in bytes: a half of what a request may have.
 const LONGEST: usize = MAX_MESSAGE / 2;
 
-/// Most bytes of all lines that are kept for several hosts.
+/// Bytes of all lines that are kept for several hosts.
 const MOST: usize = 16 * 1024 * 1024;
 
-/// The commands in a file.
+/// The lines of a file that are commands.
 pub(super) struct Lines {
     source: BufReader<Box<dyn AsyncRead + Unpin>>,
     /// The file's name, for errors.
     shown: String,
-    /// The number of the last line.
+    /// The number of the line that was read last.
     number: u64,
 }
 
 impl Lines {
-    /// Opens this file; `-` is stdin.
+    /// Of this file; `-` is stdin.
     pub(super) fn open(file: &Path) -> Result<Self, CliError> {
         let shown = escape(file.as_os_str().as_bytes());
         match open(file) {
@@ -38,7 +38,7 @@ impl Lines {
         }
     }
 
-    /// The next command, checked against the size of requests like `template`.
+    /// The next line that is a command, for requests like `template`.
     pub(super) async fn next(&mut self, template: &Run) -> Result<Option<Command>, CliError> {
         loop {
             let line = next(&mut self.source).await;
@@ -68,7 +68,7 @@ impl Lines {
     }
 }
 
-/// All commands, for several hosts.
+/// All of them at once, for several hosts.
 pub(super) async fn all(file: &Path, template: &Run) -> Result<Vec<Command>, CliError> {
     let mut lines = Lines::open(file)?;
     let (mut commands, mut bytes) = (Vec::new(), 0);
@@ -91,7 +91,7 @@ fn open(file: &Path) -> std::io::Result<Box<dyn AsyncRead + Unpin>> {
     Ok(Box::new(Cursor::new(std::fs::read(file)?)))
 }
 
-/// The next line without its end; a longer one is cut after [`LONGEST`] bytes.
+/// The next line without its end; one that is too long is cut behind [`LONGEST`].
 async fn next<R: AsyncBufRead + Unpin>(lines: &mut R) -> std::io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     let most = LONGEST as u64 + 2;
@@ -104,7 +104,7 @@ async fn next<R: AsyncBufRead + Unpin>(lines: &mut R) -> std::io::Result<Option<
     Ok(Some(line))
 }
 
-/// Whether a shell would ignore the line.
+/// Nothing that a shell would do anything for.
 fn is_comment(line: &[u8]) -> bool {
     line.trim_ascii_start().first().is_none_or(|&byte| byte == b'#')
 }
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_blank_lines_are_not_sent() {
+    fn what_a_shell_would_pass_over_is_not_sent() {
         assert!([&b""[..], b"  ", b"# x", b" \t# x"].into_iter().all(is_comment));
         assert!(![&b"x # y"[..], b":", b" a"].into_iter().any(is_comment));
     }

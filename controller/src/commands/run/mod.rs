@@ -1,4 +1,4 @@
-//! `lariat run`: runs a command on one host as if it ran locally, or on many hosts.
+//! `lariat run`: a command on a host, as if it ran here, or on many.
 
 mod args;
 mod begun;
@@ -25,7 +25,7 @@ use crate::error::CliError;
 use crate::fanout::{Hosts, StdinBroadcast, Verb};
 use crate::runtime::block_on;
 
-/// The work of a plan's step.
+/// What a step of a plan runs.
 pub(crate) async fn of_plan(args: &Args) -> Result<RunWork, CliError> {
     Ok(RunWork { task: Task::of_plan(args).await?, stdin: StdinSource::Null })
 }
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     })
 }
 
-/// A description of the commands, for the ledger.
+/// What is run, for the ledger.
 fn what(args: &Args) -> String {
     let words = args.command.iter().map(|word| word.to_string_lossy().into_owned());
     let option = |name: &str, path: &Option<PathBuf>| {
@@ -55,7 +55,7 @@ fn what(args: &Args) -> String {
     script.into_iter().chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// The stdin of the commands. If not all hosts begin at once, it is first read to its end.
+/// What the commands of these hosts read. If not all of them begin at once, it is read to its end first.
 async fn stdin(args: &Args, hosts: &Hosts) -> Result<StdinSource, CliError> {
     let readers = hosts.chosen.len();
     if !args.interactive {
@@ -73,7 +73,7 @@ async fn stdin(args: &Args, hosts: &Hosts) -> Result<StdinSource, CliError> {
     Ok(StdinSource::Broadcast(kept, None.into()))
 }
 
-/// Runs the command in a terminal like the local one, which only one host can use.
+/// Runs it in a terminal like the one here, which is for one host.
 fn in_terminal(args: &Args, context: &Context, template: Run) -> Result<ExitCode, CliError> {
     let Args { target, fanout, connect, .. } = args;
     let Some(chosen) = target.plain() else {

@@ -1,4 +1,4 @@
-//! The destinations of commands' output.
+//! Where the output of commands goes.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -11,11 +11,11 @@ use crate::tilde;
 #[derive(clap::Args)]
 #[command(next_help_heading = "Many hosts")]
 pub(super) struct OutputOptions {
-    /// Print equal output once, below the hosts that it came from, when all have ended
+    /// Tell equal output once, under the hosts that it came from, when all have ended
     #[arg(long, conflicts_with = "json")]
     pub(super) gather: bool,
 
-    /// Print the output of most hosts once, and how that of the others differs, when all have ended
+    /// Tell the output of most hosts once, and how that of the others differs, when all have ended
     #[arg(long, conflicts_with = "json")]
     pub(super) diff: bool,
 
@@ -26,26 +26,26 @@ pub(super) struct OutputOptions {
 }
 
 impl OutputOptions {
-    /// The template of the files, if requested.
+    /// Where to, if files are asked for.
     fn out(&self) -> Result<Option<Template>, CliError> {
         let out = self.out.as_ref().map(|out| Template::parse(tilde::local(out).as_bytes()));
         out.transpose().map_err(|error| error.during("--out"))
     }
 }
 
-/// What happens to the output.
+/// What becomes of what they write.
 pub(super) enum Output {
     Lines,
     Json,
     Gather {
-        /// Print how other hosts' output differs from that of most hosts.
+        /// What most hosts wrote is told once, and of the others how it differs.
         diff: bool,
     },
     Files(Template),
 }
 
 impl Output {
-    /// For a single host there is nothing to gather.
+    /// As was asked for. There is nothing to gather of the only host.
     pub(super) fn new(
         options: &OutputOptions,
         json: bool,

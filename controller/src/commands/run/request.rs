@@ -1,4 +1,4 @@
-//! Builds the request from the arguments.
+//! From the words of the command line to a request.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -17,10 +17,10 @@ use crate::request_check::check;
 use crate::template::Template;
 use crate::tilde;
 
-/// Bytes that the request needs besides a script.
+/// Room for the rest of the request beside a script, in bytes.
 const BESIDE_SCRIPT: usize = 128 * 1024;
 
-/// The command; `None` if commands are read from a file.
+/// What to run; nothing if it is to be read from a file line by line.
 pub(super) fn command(args: &Args) -> Result<Option<Command>, CliError> {
     let bytes = |text: &OsString| text.clone().into_vec();
     let words = || args.command.iter().map(bytes).collect();
@@ -44,7 +44,7 @@ fn read(script: &Path) -> Result<Vec<u8>, CliError> {
     Ok(body)
 }
 
-/// The request for a command, with a new job id.
+/// The request for a command, with a new job's id.
 pub(super) fn request(args: &Args, command: Command) -> Result<Run, CliError> {
     let terminal = args.tty.then(terminal::variables).into_iter().flatten();
     let request = Run {
@@ -65,19 +65,19 @@ pub(super) fn request(args: &Args, command: Command) -> Result<Run, CliError> {
     Ok(request)
 }
 
-/// Which texts of a request contain the placeholder `{host}`.
+/// In which texts of a request `{host}` is the host's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expand {
     Nothing,
-    /// The words of the command, with `--expand`.
+    /// In the words of the command, as `--expand` says.
     Words,
-    /// All texts in a plan: the directory, which is a path, and words and values, which may contain other
-    /// braces.
+    /// In all that a plan says: the directory, which is a path, and words and values, which may have braces
+    /// of their own.
     Plan,
 }
 
 impl Expand {
-    /// The choice of the command line.
+    /// What the command line says.
     pub(super) fn of(args: &Args) -> Self {
         if args.expand { Self::Words } else { Self::Nothing }
     }
@@ -89,12 +89,12 @@ pub(super) fn for_host(request: Run, host: &HostName, expand: Expand) -> Result<
         return Ok(request);
     }
     let request = replaced(request, expand, |template| template.for_host(host))?;
-    // The host's name may be longer than the placeholder.
+    // A name may be longer than what stands for it.
     check(&request, "run")?;
     Ok(request)
 }
 
-/// Checks the placeholders.
+/// Looks for mistakes in what stands for the host's name.
 pub(super) fn check_expansion(request: Run, expand: Expand) -> Result<(), CliError> {
     replaced(request, expand, |template| template.text()).map(drop)
 }
@@ -131,7 +131,7 @@ fn replaced(
     Ok(Run { cwd, env, ..request })
 }
 
-/// `~` alone is the home, which is the default working directory.
+/// `~` alone is the home, which is where a command without a directory of its own starts.
 fn working_directory(cwd: &OsString) -> Result<Vec<u8>, CliError> {
     let path = tilde::remote(cwd.as_bytes()).map_err(|error| error.during("--cwd"))?;
     Ok(if path.is_empty() { b".".to_vec() } else { path })
@@ -146,7 +146,7 @@ fn variable(text: &OsString) -> Result<(Vec<u8>, Vec<u8>), CliError> {
     Ok((bytes[..equals].to_vec(), bytes[equals + 1..].to_vec()))
 }
 
-/// A limit of less than a millisecond is rounded up.
+/// A limit of less than a millisecond is still one.
 pub(super) fn milliseconds(time: Duration) -> u64 {
     let up = time.saturating_add(Duration::from_nanos(999_999)).as_millis();
     u64::try_from(up).unwrap_or(u64::MAX)

@@ -1,4 +1,4 @@
-//! The commands that `run` executes, and their requests for each host.
+//! What `run` runs on each host: the same commands, as each host's own requests.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,33 +14,33 @@ use super::{lines, request};
 use crate::error::CliError;
 use crate::target::Chosen;
 
-/// The commands of a `run`.
+/// What is run.
 pub(crate) struct Task {
     template: Run,
     commands: Commands,
-    /// The commands are lines of a file, and each has its own result.
+    /// The commands are lines of a file, and each is told of by itself.
     by_line: bool,
-    /// Which texts contain `{host}`.
+    /// Which of its texts have `{host}` in them.
     expand: Expand,
     pub(super) output: Output,
 }
 
 enum Commands {
-    /// Known in advance.
+    /// These.
     Known(Vec<Command>),
-    /// The lines of this file, read as they are run: for a single host.
+    /// The lines of this file, read as they are run: for the only host.
     Lines(PathBuf),
 }
 
-/// Reads the commands of a task in order.
+/// The commands of a task, one after another.
 pub(super) struct CommandReader<'a> {
     task: &'a Task,
-    /// The file, if the commands are its lines.
+    /// The file that they are lines of, if they are not known.
     lines: Option<Lines>,
 }
 
 impl CommandReader<'_> {
-    /// The command with this index.
+    /// The command of this number.
     pub(super) async fn next(&mut self, number: usize) -> Result<Option<Command>, CliError> {
         match (&self.task.commands, &mut self.lines) {
             (Commands::Known(commands), _) => Ok(commands.get(number).cloned()),
@@ -71,8 +71,8 @@ impl Task {
         Ok(task)
     }
 
-    /// The task of a plan's step: `{host}` in the plan's own texts, but not in files, is replaced by the host's
-    /// name. It can't use stdin.
+    /// One that is a step of a plan: `{host}` in what the plan itself says of it, not in files, is the
+    /// host's name. Stdin is not for such.
     pub(crate) async fn of_plan(args: &Args) -> Result<Self, CliError> {
         if args.from.as_ref().is_some_and(|file| file.as_os_str() == "-") {
             return Err(CliError::new("a plan's commands can't come from stdin"));
@@ -90,7 +90,7 @@ impl Task {
         Ok(task)
     }
 
-    /// Checks the placeholders before any host is contacted.
+    /// Tells a mistake in braces before any host is touched.
     pub(super) fn check(&self) -> Result<(), CliError> {
         let Commands::Known(commands) = &self.commands else { return Ok(()) };
         commands.iter().try_for_each(|command| {
@@ -99,7 +99,7 @@ impl Task {
         })
     }
 
-    /// A reader of the commands.
+    /// The commands, from the first on.
     pub(super) fn commands(&self) -> Result<CommandReader<'_>, CliError> {
         let lines = match &self.commands {
             Commands::Known(_) => None,
@@ -108,12 +108,12 @@ impl Task {
         Ok(CommandReader { task: self, lines })
     }
 
-    /// The time limit of each command.
+    /// How long each may take.
     pub(super) fn timeout(&self) -> Option<Duration> {
         self.template.timeout_ms.map(Duration::from_millis)
     }
 
-    /// The label of a command's results, if there are several.
+    /// What a command is called, if it is one of several.
     pub(super) fn line<'a>(&self, command: &'a Command) -> Option<&'a [u8]> {
         match command {
             Command::Shell(line) if self.by_line => Some(line),
@@ -121,7 +121,7 @@ impl Task {
         }
     }
 
-    /// The request for one host, with a new job id.
+    /// The request for one host, with a new job's id.
     pub(super) fn request(
         &self,
         command: &Command,

@@ -1,4 +1,4 @@
-//! The work of `run` on each host: its commands in order, over one session.
+//! What `run` does on each host: its commands, one after another over one session.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -26,26 +26,26 @@ use crate::status;
 use crate::stdio::Stdin;
 use crate::target::Chosen;
 
-/// Runs a task on each host.
+/// Runs a task on any of its hosts.
 pub(crate) struct RunWork {
     pub(super) task: Task,
     pub(super) stdin: StdinSource,
 }
 
-/// The commands' stdin.
+/// What the commands read.
 pub(super) enum StdinSource {
     /// `/dev/null`
     Null,
-    /// This process's own stdin, as it arrives: for a single host.
+    /// This process's own stdin, as it comes: for the only host.
     Own,
     /// This process's own stdin, for several hosts. It is read while they read, unless it was read before.
     Broadcast(StdinBroadcast, Mutex<Option<Stdin>>),
 }
 
-/// A host's outcome.
+/// The outcome of a host.
 pub(crate) struct Ran {
     ended: Ended,
-    /// Its output, if output is gathered and a command ran.
+    /// What it wrote, if that is to be gathered and a command ran that could have written some.
     kept: Option<Whole>,
 }
 
@@ -116,7 +116,7 @@ impl HostWork for RunWork {
 }
 
 impl RunWork {
-    /// Runs the task as a step of a plan.
+    /// Runs it as a step of a plan, as `log` says.
     pub(crate) async fn step(&self, host: HostContext<'_>, log: &StepLog<'_>) -> Ended {
         let name = &host.chosen.host;
         self.commands(host, Some(log)).await.map_or_else(
@@ -129,14 +129,14 @@ impl RunWork {
         matches!(self.task.output, Output::Json)
     }
 
-    /// Runs all commands on one host.
+    /// Runs all commands on one of the hosts.
     async fn commands(
         &self,
         host: HostContext<'_>,
         log: Option<&StepLog<'_>>,
     ) -> Result<Ran, CliError> {
         let HostContext { number, chosen, handle, outlet } = host;
-        // Dropping the reader on return releases the other hosts from waiting for this one.
+        // However it ends, others do not wait for this one to take its stdin.
         let mut stdin = self.stdin(number)?;
         let handle = handle.within(self.task.timeout());
         let outputs = match &self.task.output {
@@ -192,13 +192,13 @@ impl RunWork {
             if let Outlet::Own { verbose, .. } = outlet
                 && !self.has_objects()
             {
-                // The error must precede the output of the next command.
+                // It belongs before what the next command writes.
                 now.errors.clear();
                 if let Some(error) = report::error("run", &outcome, &handle, &request) {
                     error.report(*verbose);
                 }
             }
-            // A failure of lariat itself takes precedence over a command's.
+            // That lariat itself failed counts for more than what a command before did.
             if ended.end == End::Ok || now.end >= End::Errored {
                 ended = now;
             }
@@ -209,8 +209,18 @@ impl RunWork {
                 break;
             }
         }
-        let gathers = matches!(self.task.output, Output::Gather { .. });
-        Ok(Ran { kept: running.finish(gathers, ended.exit).await?, ended })
+        let Running { connections, outputs: (mut stdout, mut stderr), has_started, .. } = running;
+        stdout.finish().await;
+        stderr.finish().await;
+        connections.finish().await;
+        if !has_started {
+            stdout.discard();
+        }
+        let gathers = has_started && matches!(self.task.output, Output::Gather { .. });
+        let whole = || -> Result<_, CliError> {
+            Ok(Whole { stdout: stdout.read()?, stderr: stderr.read()?, exit: ended.exit })
+        };
+        Ok(Ran { kept: gathers.then(whole).transpose()?, ended })
     }
 
     fn stdin(&self, number: usize) -> Result<Option<BoxStdin>, CliError> {
@@ -234,9 +244,9 @@ struct Running<'a> {
     outlet: &'a Outlet,
     connections: Connections<'a>,
     signals: Signals,
-    /// The destinations of the next command's stdout and stderr.
+    /// Where stdout and stderr of the next command go.
     outputs: (Sink, Sink),
-    /// Whether any command has started.
+    /// Whether any command has begun.
     has_started: bool,
 }
 
@@ -250,8 +260,8 @@ impl Running<'_> {
         outcome
     }
 
-    /// Attaches to the job that an earlier controller started, and makes `request` that job's. Returns `None`
-    /// if the job did not end by itself.
+    /// Attaches to the job that another controller has begun, and makes `request` that job's. Returns nothing if
+    /// that did not come to an end of its own.
     async fn resume(
         &mut self,
         request: &mut Run,
@@ -281,21 +291,6 @@ impl Running<'_> {
         self.outputs = job.into_outputs();
     }
 
-    /// Closes the session. Returns the output of the last command if it `gathers` and a command has started.
-    async fn finish(self, gathers: bool, exit: Option<u8>) -> Result<Option<Whole>, CliError> {
-        let (mut stdout, mut stderr) = self.outputs;
-        stdout.finish().await;
-        stderr.finish().await;
-        self.connections.finish().await;
-        if !self.has_started {
-            stdout.discard();
-        }
-        let whole = || -> Result<_, CliError> {
-            Ok(Whole { stdout: stdout.read()?, stderr: stderr.read()?, exit })
-        };
-        (gathers && self.has_started).then(whole).transpose()
-    }
-
     /// Writes a command's outcome as an object.
     async fn put_object(
         &mut self,
@@ -306,7 +301,7 @@ impl Running<'_> {
         began: Instant,
     ) -> Result<(), CliError> {
         let took = began.elapsed();
-        // Limits how many objects are in memory at a time.
+        // What is read of it now is in memory until it is written.
         self.outlet.room().await;
         let (stdout, stderr) = std::mem::replace(&mut self.outputs, self.outlet.captures());
         let read = stdout.read().and_then(|stdout| Ok((stdout, stderr.read()?)));

@@ -1,36 +1,36 @@
-//! Recognizes ssh's escapes in keyboard input: `~` at the beginning of a line. No I/O.
+//! Escapes in what is typed, as in ssh: `~` at the beginning of a line. No I/O.
 
-/// Input with its escapes recognized.
+/// What was typed, once its escapes are taken out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Typed {
-    /// A byte for the host.
+    /// Goes to the host.
     Byte(u8),
-    /// `~.`: disconnect.
+    /// `~.`: leave.
     Leave,
-    /// `~?`: show help.
+    /// `~?`: what escapes there are.
     Help,
 }
 
-/// The position within a line.
+/// How far a line has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Escapes {
     /// At its beginning.
     #[default]
     Begin,
-    /// After a `~` at its beginning, which is held back.
+    /// Behind a `~` at its beginning, which waits for what follows.
     Tilde,
-    /// After other bytes.
+    /// Further on.
     Inside,
 }
 
 impl Escapes {
-    /// Handles the next byte. If a `~` that was held back was no escape, it is returned first.
+    /// Takes the next byte. A `~` that was held back goes first, if it was no escape.
     pub(crate) fn take(&mut self, byte: u8) -> impl Iterator<Item = Typed> + use<> {
         let typed = match (*self, byte) {
             (Self::Begin, b'~') => [None, None],
             (Self::Tilde, b'.') => [Some(Typed::Leave), None],
             (Self::Tilde, b'?') => [Some(Typed::Help), None],
-            // `~~` sends one `~`.
+            // Twice is once.
             (Self::Begin | Self::Inside, byte) | (Self::Tilde, byte @ b'~') => {
                 [Some(Typed::Byte(byte)), None]
             }
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_only_begin_a_line() {
+    fn only_at_the_beginning_of_a_line() {
         for (text, expected) in [
             ("ls ~.\\r", "ls ~.\\r"),
             ("~.", "L"),

@@ -1,4 +1,4 @@
-//! Keyboard input on its way to the host, without its escapes.
+//! What is typed here on its way to the host, with its escapes taken out.
 
 use std::cell::Cell;
 use std::io;
@@ -11,22 +11,22 @@ use tokio::sync::Notify;
 
 use super::escapes::{Escapes, Typed};
 
-/// Bytes that are read at once: more than a person types; pasted text is split.
+/// Bytes read at once. People type less; what they paste comes in pieces.
 const READ: usize = 4096;
 
-/// The help text of `~?`. The terminal is raw, so each line needs a carriage return.
+/// What `~?` shows. The terminal is raw, so that lines need their returns.
 const HELP: &str = "\r\n\
     ~.  leave, and end what runs there\r\n\
     ~~  type a ~\r\n\
     ~?  this\r\n\
     (at the beginning of a line)\r\n";
 
-/// Notifies that the user typed `~.`.
+/// Says when somebody has typed that they leave.
 #[derive(Clone, Default)]
 pub(super) struct Left(Rc<(Cell<bool>, Notify)>);
 
 impl Left {
-    /// Waits for the notification.
+    /// Waits for it.
     pub(super) async fn came(&self) {
         while !self.0.0.get() {
             self.0.1.notified().await;
@@ -39,7 +39,7 @@ impl Left {
     }
 }
 
-/// Wraps a source of input; escapes are only recognized in keyboard input.
+/// A source of keys; with escapes, if somebody types them.
 pub(super) struct Keys<R> {
     source: R,
     escapes: Option<Escapes>,
@@ -47,12 +47,12 @@ pub(super) struct Keys<R> {
 }
 
 impl<R: AsyncRead + Unpin> Keys<R> {
-    /// Reads keyboard input.
+    /// Reads a person's keys.
     pub(super) fn typed(source: R, left: Left) -> Self {
         Self { source, escapes: Some(Escapes::default()), left }
     }
 
-    /// Reads other input: every byte is sent to the host.
+    /// Reads what is no person's: every byte of it goes to the host.
     pub(super) fn plain(source: R) -> Self {
         Self { source, escapes: None, left: Left::default() }
     }
@@ -70,7 +70,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Keys<R> {
         if self.left.0.0.get() {
             return Poll::Pending;
         }
-        // A byte may release the one that was held back before it.
+        // A byte may bring the one that was held back before it.
         let most = READ.min(into.remaining().saturating_sub(1)).max(1);
         let mut bytes = [0; READ];
         loop {
@@ -87,7 +87,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Keys<R> {
                 match typed {
                     Typed::Byte(byte) => into.put_slice(&[byte]),
                     Typed::Help => {
-                        // Help goes to stderr, and is skipped if that is closed.
+                        // It is for the person; one whose stderr is closed does without.
                         let _ = rustix::io::write(rustix::stdio::stderr(), HELP.as_bytes());
                     }
                     Typed::Leave => {
@@ -110,7 +110,7 @@ mod tests {
     use tokio::io::AsyncReadExt;
 
     #[test]
-    fn input_is_passed_on_and_the_escape_disconnects() {
+    fn what_is_typed_comes_through_and_leaving_is_told() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let left = Left::default();

@@ -1,4 +1,4 @@
-//! `lariat shell`: opens an interactive terminal on a host.
+//! `lariat shell`: an interactive terminal on a host.
 
 pub(super) mod terminal;
 
@@ -14,13 +14,12 @@ use lariat_wire::protocol::exec::{Command, Run};
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fleet::ReachOptions;
+use crate::fleet::{Fleet, ReachOptions};
 use crate::request_check::check;
 use crate::runtime::block_on;
-use crate::settle;
 use crate::target::Targets;
 
-/// How long a connection may stay broken by default.
+/// How long a connection may stay broken when nothing is said.
 const RECONNECT: Duration = Duration::from_secs(5 * 60);
 
 #[derive(clap::Args)]
@@ -55,7 +54,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         return Err(CliError::new(message).hint(format!("lariat run -i {} -- sh", chosen.host)));
     }
     let reconnect = args.connect.reconnect.unwrap_or(RECONNECT);
-    let handle = settle::host(context, &args.connect, &chosen)?;
+    let handle = Fleet::load(context, &args.connect)?.host(&chosen)?;
     let handle = handle.reconnecting(Some(reconnect));
     let request = Run {
         job: JobId::generate()?,

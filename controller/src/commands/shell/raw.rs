@@ -1,18 +1,18 @@
-//! The local terminal: raw while the remote one is used, and restored afterwards.
+//! This end's terminal: raw as long as the other one is used, and as it was afterwards.
 
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 
 use lariat_wire::protocol::exec::Resize;
 
-/// The size if the terminal reports none.
+/// The size of a terminal that has none.
 const SIZE: Resize = Resize { rows: 24, columns: 80 };
 
-/// Resets modes that an interrupted program may have set: alternate screen, hidden cursor, mouse and paste
-/// reports, keypad and colours.
+/// What a program that was left in the middle may have asked of the terminal, undone: another screen, a
+/// hidden cursor, reports of the mouse and of pasting, keypad and colours.
 const UNDO: &[u8] = b"\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1l\x1b>\x1b[0m\r\n";
 
-/// A raw terminal. Dropping it, also during a panic, restores the settings.
+/// A raw terminal. Dropping it, when the stack unwinds too, makes it what it was.
 pub(super) struct Raw(Termios);
 
 impl Raw {
@@ -35,10 +35,10 @@ impl Drop for Raw {
     }
 }
 
-/// Resets modes that an interrupted program may have left.
+/// Undoes what a program may have left behind that was not seen to its end.
 pub(super) fn undo() {
     if isatty(stdout()) {
-        // If the terminal is gone there is nothing to reset.
+        // A terminal that takes nothing has nothing to undo.
         let _ = rustix::io::write(stdout(), UNDO);
     }
 }
@@ -48,7 +48,7 @@ pub(super) fn is_terminal() -> bool {
     isatty(stdin())
 }
 
-/// The terminal's size, from whichever stream is a terminal.
+/// How large the terminal is, whichever stream it is on.
 pub(super) fn size() -> Resize {
     let known = [stdout(), stdin(), stderr()].into_iter().find_map(|fd| tcgetwinsize(fd).ok());
     match known {

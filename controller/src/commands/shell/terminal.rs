@@ -1,6 +1,6 @@
-//! Uses a terminal on a host from the local one.
+//! A terminal on a host, used from the one here.
 //!
-//! Invariant: the local terminal's settings are restored in every case.
+//! Invariant: however it ends, this end's terminal is what it was before.
 
 use std::io;
 use std::pin::pin;
@@ -21,26 +21,26 @@ use crate::error::CliError;
 use crate::status;
 use crate::stdio::{LocalOutput, Stdin};
 
-/// The default of TERM.
+/// The kind of terminal that is meant when nothing is said.
 const TERM: &str = "dumb";
 
-/// Time limit for telling the host that the terminal is closed.
+/// How long the host may take to hear that we leave.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// The streams of a job with a terminal like the local one.
+/// What a job's streams are that has a terminal like this one.
 pub(in crate::commands) fn streams() -> Streams {
     let term = std::env::var("TERM").ok().filter(|term| !term.is_empty());
     let term = term.unwrap_or_else(|| TERM.to_owned()).into_bytes();
     Streams::Terminal { term, size: raw::size() }
 }
 
-/// Environment variables that describe the local terminal.
+/// Variables that say more of the terminal here.
 pub(in crate::commands) fn variables() -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
     let value = std::env::var("COLORTERM").ok();
     value.into_iter().map(|value| (b"COLORTERM".to_vec(), value.into_bytes()))
 }
 
-/// Why the terminal was closed.
+/// Why a terminal was left.
 enum End {
     Outcome(Outcome),
     /// `~.`
@@ -48,7 +48,7 @@ enum End {
     Signal(u8),
 }
 
-/// Runs a job in its terminal for `verb`, until it ends or the user disconnects.
+/// Runs a job in its terminal for `verb`, to its end or until it is left.
 pub(in crate::commands) async fn run(
     verb: &str,
     request: &Run,
@@ -84,7 +84,7 @@ pub(in crate::commands) async fn run(
             never = resized(&job) => return Err(never).map_err(failed("wait for signals")),
         };
         if !matches!(end, End::Outcome(_)) {
-            // The local terminal is about to be closed.
+            // Its terminal is gone.
             job.signal(SIGHUP);
             let _ = timeout(GOODBYE, running).await;
         }
@@ -112,20 +112,23 @@ pub(in crate::commands) async fn run(
     })
 }
 
-/// Waits for a signal that would otherwise end this process with a raw terminal.
+/// Waits for a signal that would end this process and leave its terminal raw.
 async fn ended() -> io::Result<u8> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut quit = signal(SignalKind::quit())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let [mut hangup, mut quit, mut terminate] =
+        [SignalKind::hangup(), SignalKind::quit(), SignalKind::terminate()].map(signal);
     let number = tokio::select! {
-        _ = hangup.recv() => SignalKind::hangup(),
-        _ = quit.recv() => SignalKind::quit(),
-        _ = terminate.recv() => SignalKind::terminate(),
+        _ = hangup.as_mut().map_err(copy)?.recv() => SignalKind::hangup(),
+        _ = quit.as_mut().map_err(copy)?.recv() => SignalKind::quit(),
+        _ = terminate.as_mut().map_err(copy)?.recv() => SignalKind::terminate(),
     };
     u8::try_from(number.as_raw_value()).map_err(io::Error::other)
 }
 
-/// Forwards each change of the local terminal's size.
+fn copy(error: &mut io::Error) -> io::Error {
+    io::Error::from(error.kind())
+}
+
+/// Passes on each new size of the terminal here, for ever.
 async fn resized<O, E>(job: &Job<O, E>) -> io::Error
 where
     O: tokio::io::AsyncWrite + Unpin,

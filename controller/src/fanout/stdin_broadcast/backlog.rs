@@ -1,8 +1,8 @@
-//! The part of a stream that some readers have not read: its newest bytes in memory, older ones in an unnamed
-//! file if a slow reader needs them.
+//! What some readers of a stream have not had yet: its newest bytes in memory, those before them, if a slow
+//! reader still wants them, in a nameless file.
 //!
-//! Invariant: memory holds at most [`MEMORY`] bytes and the file [`LIMIT`]; a byte is kept until every
-//! remaining reader has read it.
+//! Invariant: memory holds at most [`MEMORY`] bytes and the file [`LIMIT`]; a byte is kept until every reader
+//! that is left has had it.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -12,26 +12,26 @@ use std::path::Path;
 
 use tokio::io::ReadBuf;
 
-/// Most bytes in memory.
+/// Bytes in memory.
 pub(super) const MEMORY: usize = 1024 * 1024;
 
 /// Bytes that move to the file at once.
 const BLOCK: usize = 256 * 1024;
 
-/// Most bytes in the file.
+/// Bytes in the file.
 const LIMIT: u64 = 1024 * 1024 * 1024;
 
-/// The file's directory: `/tmp` may be in memory.
+/// Where the file is: on a disk, for other directories of that kind may be in memory.
 const FOLDER: &str = "/var/tmp";
 
-/// Whether more bytes can be added.
+/// Whether more may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
     /// This many bytes.
     Bytes(usize),
-    /// No reader waits for more.
+    /// Nobody wants more now.
     Nobody,
-    /// A reader waits for more, but there is no room until the slowest has read.
+    /// Somebody wants more, but there is no room until the slowest has read.
     HeldUp,
 }
 
@@ -39,12 +39,12 @@ pub(super) struct Backlog {
     /// Offset of the first byte in memory.
     base: u64,
     bytes: VecDeque<u8>,
-    /// The offset of each reader; `None` once it has ended.
+    /// How far each reader has come, if it wants more.
     positions: Vec<Option<u64>>,
-    /// Bytes before `base` that a reader needs; the one at offset `o` is at `o % limit`.
+    /// The bytes before `base` that a reader still wants; the one at offset `o` is at `o % limit`.
     file: Option<File>,
     limit: u64,
-    /// The file can't be created or written.
+    /// There is no such file to be had.
     failed: bool,
 }
 
@@ -59,7 +59,7 @@ impl Backlog {
         Self { base: 0, bytes, positions, file: None, limit, failed: false }
     }
 
-    /// Whether more bytes can be added. Moves old bytes to the file if a reader waits for more.
+    /// Whether more may come. Moves what is old to the file if somebody waits for more.
     pub(super) fn room(&mut self) -> Room {
         if self.positions.iter().all(Option::is_none) {
             return Room::Nobody;
@@ -72,7 +72,7 @@ impl Backlog {
                 return Room::HeldUp;
             }
             if self.spill().is_err() {
-                // For example the disk is full: then the slowest reader holds the others up.
+                // As on a full disk: then the slowest holds up the rest.
                 self.failed = true;
                 return Room::HeldUp;
             }
@@ -80,19 +80,19 @@ impl Backlog {
         Room::Bytes(MEMORY - self.bytes.len())
     }
 
-    /// The readers that are furthest behind.
+    /// The readers that are the furthest behind.
     pub(super) fn slowest(&self) -> Vec<usize> {
         let first = self.first();
         let numbers = self.positions.iter().enumerate();
         numbers.filter(|(_, at)| at.is_some_and(|at| at == first)).map(|(n, _)| n).collect()
     }
 
-    /// Adds bytes, for which there must be room.
+    /// Takes bytes for which there is room.
     pub(super) fn add(&mut self, bytes: &[u8]) {
         self.bytes.extend(bytes);
     }
 
-    /// Reads a reader's next bytes, and drops what every reader has read.
+    /// Gives a reader its next bytes, and forgets what every one has had.
     pub(super) fn read(&mut self, number: usize, buffer: &mut ReadBuf<'_>) -> io::Result<usize> {
         let Some(position) = self.positions[number] else { return Ok(0) };
         let len = match self.base.checked_sub(position) {
@@ -104,7 +104,7 @@ impl Backlog {
         Ok(len)
     }
 
-    /// Removes a reader.
+    /// A reader wants no more.
     pub(super) fn leave(&mut self, number: usize) {
         self.positions[number] = None;
         self.trim();
@@ -114,12 +114,12 @@ impl Backlog {
         self.base + self.bytes.len() as u64
     }
 
-    /// Offset of the first byte that a reader needs.
+    /// Offset of the first byte that somebody wants.
     fn first(&self) -> u64 {
         self.positions.iter().flatten().min().copied().unwrap_or_else(|| self.end())
     }
 
-    /// Whether the file has room for another block.
+    /// Whether the file has place for another block.
     fn has_place(&self) -> bool {
         self.base + BLOCK as u64 - self.first() <= self.limit
     }
@@ -144,7 +144,7 @@ impl Backlog {
         Ok(())
     }
 
-    /// How many of `len` bytes are contiguous in the file.
+    /// How many of `len` bytes lie in one piece in the file.
     fn piece(&self, at: u64, len: usize) -> usize {
         usize::try_from(self.limit - at % self.limit).map_or(len, |piece| piece.min(len))
     }
@@ -170,14 +170,14 @@ impl Backlog {
         len
     }
 
-    /// Drops what no reader needs.
+    /// Forgets what nobody wants.
     fn trim(&mut self) {
         let first = self.first();
         if let Some(had) = first.checked_sub(self.base) {
             let had = usize::try_from(had).expect("it is within the memory");
             self.bytes.drain(..had);
             self.base = first;
-            // No reader is behind.
+            // Nobody is behind any more.
             self.file = None;
         }
     }
@@ -187,12 +187,12 @@ impl Backlog {
 mod tests {
     use super::*;
 
-    /// A byte that identifies its offset.
+    /// A byte that tells its offset.
     fn at(offset: u64) -> u8 {
         (offset % 251).to_le_bytes()[0]
     }
 
-    /// Adds as many bytes as there is room for.
+    /// Adds all that there is room for.
     fn fill(backlog: &mut Backlog) -> Room {
         loop {
             match backlog.room() {
@@ -206,7 +206,7 @@ mod tests {
         }
     }
 
-    /// Reads and checks all available bytes.
+    /// Reads all that is there, and checks it.
     fn read(backlog: &mut Backlog, number: usize) -> u64 {
         let (mut memory, mut all) = (vec![0; 100_000], 0);
         loop {
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_reader_holds_others_up_only_when_the_file_is_full() {
+    fn one_that_does_not_read_holds_nobody_up_until_the_file_is_full() {
         let limit = 3 * BLOCK as u64 + 1000;
         let mut backlog = Backlog::with_limit(3, limit);
         backlog.leave(2);
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(backlog.room(), Room::HeldUp);
         assert_eq!((had, backlog.slowest()), ((MEMORY + 3 * BLOCK) as u64, vec![1]));
         assert!(backlog.bytes.len() <= MEMORY);
-        // Each small read makes room for as much, across the end of the file.
+        // It reads a little: a little more comes, round the end of the file.
         for _ in 0..9 {
             let mut memory = vec![0; BLOCK];
             let before = backlog.positions[1].unwrap();
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn unneeded_bytes_are_dropped() {
+    fn what_nobody_wants_is_not_kept() {
         let mut backlog = Backlog::new(2);
         assert_eq!(fill(&mut backlog), Room::Nobody, "all of them still have something to read");
         read(&mut backlog, 0);

@@ -86,9 +86,9 @@ pub(crate) fn distant(stage: &Stage) -> Table {
         }),
         Contender::maybe("rsync daemon, plaintext, 50 ms", daemon, |round, (daemon, proxy)| {
             let meter = Meter { server: vec![daemon.pid()], ..stage.local_meter() };
-            let (options, from) = (["--recursive"], run.source.join(""));
-            let to = run.copy();
-            let command = daemon.copy_by(proxy.address, stage, Way::Push, &options, &from, &to);
+            let (port, from) = (proxy.address.port(), run.source.join(""));
+            let options = ["--recursive"];
+            let command = daemon.copy_by(port, stage, Way::Push, &options, &from, &run.copy());
             Ok(run.measure(round, &meter, Before::Nothing, command)?.sample)
         }),
     ];

@@ -48,12 +48,6 @@ pub(crate) fn grid(table: &Table) -> Vec<Vec<String>> {
             row.sent().map_or_else(String::new, |sent| format!("{:.1}", sent.median / 1e6))
         }));
     }
-    if table.rows.iter().any(|row| row.calls().is_some()) {
-        columns.push(column(table, "system calls, client + server", |row| {
-            row.calls()
-                .map_or_else(String::new, |[client, server]| format!("{client:.0} + {server:.0}"))
-        }));
-    }
     if table.rows.iter().any(|row| row.first().is_some()) {
         columns.push(column(table, "first new byte, s", |row| {
             row.first().map_or_else(String::new, |first| range(first, 3))

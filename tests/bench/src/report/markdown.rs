@@ -10,9 +10,8 @@ use crate::table::Table;
 pub(crate) fn page(machine: &Machine, tables: &[Table], options: &Options, plot: &str) -> String {
     let mut page = format!(
         "# Benchmarks\n\n\
-         lariat beside the tools that it replaces, on one machine, both ends over loopback or, where a \
-         title names a link, in two network namespaces with such a link between them; files on a \
-         tmpfs. Written by\n\n\
+         lariat beside the tools that it replaces, on one machine, both ends over loopback, files on \
+         a tmpfs. Written by\n\n\
          ```text\ncargo run --release -p lariat-bench -- --out docs/benchmarks.md\n```\n\n\
          which anyone can run; it needs no more than what it compares with, and says what is \
          missing. Contenders take turns, {rounds} rounds of each ({pairs} of those that take \

@@ -33,8 +33,6 @@ pub(crate) fn noise(tables: &[Table]) -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let cores = crate::stats::as_f64(cores as u64);
     let samples = tables.iter().flat_map(|table| &table.rows).flat_map(|row| &row.samples);
-    // Not every case looks at others.
-    let samples = samples.filter(|sample| sample.window > 0.0);
     let shares = samples.map(|sample| 100.0 * sample.others / (sample.window * cores));
     let Some(Spread { median, max, .. }) = Spread::of(shares) else { return String::new() };
     let verdict = if median < 3.0 { "quiet" } else { "not quiet: look at ratios, not figures" };

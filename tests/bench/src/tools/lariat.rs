@@ -13,16 +13,12 @@ pub(crate) const NAME: &str = "lariat";
 
 /// Copies one file.
 pub(crate) fn copy(stage: &Stage, way: Way, from: &Path, to: &Path) -> Command {
-    copy_by(stage.lariat(), way, from, to)
-}
-
-/// Copies one file by this `lariat`.
-pub(crate) fn copy_by(mut command: Command, way: Way, from: &Path, to: &Path) -> Command {
     let remote = |path: &Path| {
         let mut text = OsString::from(format!("{HOST}:"));
         text.push(path);
         text
     };
+    let mut command = stage.lariat();
     match way {
         Way::Push => command.args(["push", "--json"]).arg(from).arg(remote(to)),
         Way::Pull => command.args(["pull", "--json"]).arg(remote(from)).arg(to),

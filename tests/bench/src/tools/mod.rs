@@ -6,7 +6,7 @@ pub(crate) mod nc;
 pub(crate) mod rsync;
 pub(crate) mod ssh;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
@@ -60,21 +60,17 @@ impl Tools {
     }
 }
 
-/// Starts a server on a free port of an address of ours and waits until it listens.
+/// Starts a server on a free port of loopback and waits until it listens.
 ///
 /// These servers can't be handed an open port, only its number. Another program may take the port in between,
 /// so a server that ends is restarted on another one.
-fn listening(
-    mut command: impl FnMut(u16) -> Command,
-    ip: Ipv4Addr,
-    log: &Path,
-) -> Result<(Child, u16), String> {
+fn listening(mut command: impl FnMut(u16) -> Command, log: &Path) -> Result<(Child, u16), String> {
     const ATTEMPTS: usize = 5;
     for _ in 0..ATTEMPTS {
-        let port = free_port(ip)?;
+        let port = free_port()?;
         let mut child = command(port).spawn().map_err(|e| format!("can't be started: {e}"))?;
         let listens = wait::until("a server to listen", || {
-            let connected = TcpStream::connect(SocketAddr::from((ip, port))).is_ok();
+            let connected = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).is_ok();
             let ended = matches!(child.try_wait(), Ok(Some(_)) | Err(_));
             (connected || ended).then_some(!ended)
         });
@@ -86,8 +82,8 @@ fn listening(
     Err(format!("does not start: {}", log.trim()))
 }
 
-fn free_port(ip: Ipv4Addr) -> Result<u16, String> {
-    let listener = TcpListener::bind((ip, 0)).map_err(|e| format!("no port: {e}"))?;
+fn free_port() -> Result<u16, String> {
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(|e| format!("no port: {e}"))?;
     listener.local_addr().map(|address| address.port()).map_err(|e| format!("no port: {e}"))
 }
 

@@ -1,7 +1,6 @@
 //! rsync, over ssh and against a private daemon in plain text.
 
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -16,22 +15,16 @@ use crate::stage::Stage;
 /// A daemon whose one module is the benchmark's directory.
 pub(crate) struct RsyncDaemon {
     server: Server,
-    address: SocketAddr,
+    port: u16,
     rsync: PathBuf,
 }
 
 impl RsyncDaemon {
-    /// Starts the daemon as the current user on this address, with a configuration of this name.
-    pub(crate) fn start(
-        tools: &Tools,
-        guard: &Guard,
-        name: &str,
-        ip: Ipv4Addr,
-    ) -> Result<Self, String> {
+    /// Starts the daemon as the current user.
+    pub(crate) fn start(tools: &Tools, guard: &Guard) -> Result<Self, String> {
         let rsync = tools.get("rsync")?;
         let directory = guard.directory();
-        let file = |kind| directory.join(format!("{name}.{kind}"));
-        let (config, log) = (file("conf"), file("log"));
+        let (config, log) = (directory.join("rsyncd.conf"), directory.join("rsyncd.log"));
         // Otherwise a daemon of root's runs as nobody, who can't write here.
         let identity = if getuid().is_root() {
             format!("uid = {}\ngid = {}\n", getuid().as_raw(), getgid().as_raw())
@@ -39,7 +32,7 @@ impl RsyncDaemon {
             String::new()
         };
         let text = format!(
-            "use chroot = no\nreverse lookup = no\nhosts allow = {ip}/24\nlog file = {}\n\
+            "use chroot = no\nreverse lookup = no\nhosts allow = 127.0.0.1\nlog file = {}\n\
              [bench]\npath = {}\nread only = no\nlist = no\n{identity}",
             log.display(),
             directory.display(),
@@ -47,14 +40,13 @@ impl RsyncDaemon {
         std::fs::write(&config, text).map_err(|e| format!("write its configuration: {e}"))?;
         let daemon = |port: u16| {
             let mut command = guard.command(&rsync);
-            command.args(["--daemon", "--no-detach"]).arg(format!("--address={ip}"));
+            command.args(["--daemon", "--no-detach", "--address=127.0.0.1"]);
             command.arg(format!("--port={port}")).arg("--config").arg(&config);
             command.stdout(Stdio::null()).stderr(Stdio::null());
             command
         };
-        let (child, port) = listening(daemon, ip, &log).map_err(|e| format!("rsync daemon {e}"))?;
-        let address = SocketAddr::from((ip, port));
-        Ok(Self { server: Server(child), address, rsync })
+        let (child, port) = listening(daemon, &log).map_err(|e| format!("rsync daemon {e}"))?;
+        Ok(Self { server: Server(child), port, rsync })
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -70,13 +62,13 @@ impl RsyncDaemon {
         from: &Path,
         to: &Path,
     ) -> Command {
-        self.copy_by(self.address, stage, way, options, from, to)
+        self.copy_by(self.port, stage, way, options, from, to)
     }
 
-    /// Copies one file through another address.
+    /// Copies one file through another port.
     pub(crate) fn copy_by(
         &self,
-        address: SocketAddr,
+        port: u16,
         stage: &Stage,
         way: Way,
         options: &[&str],
@@ -84,7 +76,7 @@ impl RsyncDaemon {
         to: &Path,
     ) -> Command {
         let remote = |path: &Path| {
-            let mut url = OsString::from(format!("rsync://{address}/bench/"));
+            let mut url = OsString::from(format!("rsync://127.0.0.1:{port}/bench/"));
             url.push(stage.inside(path));
             url
         };
@@ -92,7 +84,7 @@ impl RsyncDaemon {
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.address.port()
+        self.port
     }
 }
 

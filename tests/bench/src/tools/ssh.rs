@@ -1,11 +1,10 @@
 //! A private sshd, and the tools that use it.
 //!
-//! It has its own host key and one authorized key, listens on one address, and gives its sessions an empty home,
+//! It has its own host key and one authorized key, listens on loopback, and gives its sessions an empty home,
 //! so that no start-up file of the user is read. The clients read only our configuration.
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -50,13 +49,8 @@ pub(crate) struct Ssh {
 const NAME: &str = "bench";
 
 impl Ssh {
-    /// Generates the keys in a directory of this name, starts sshd on this address, and logs in once.
-    pub(crate) fn start(
-        tools: &Tools,
-        guard: &Guard,
-        name: &str,
-        ip: Ipv4Addr,
-    ) -> Result<Self, String> {
+    /// Generates the keys, starts sshd, and logs in once.
+    pub(crate) fn start(tools: &Tools, guard: &Guard) -> Result<Self, String> {
         let [client, scp, sftp, sshd, keygen] = [
             tools.get("ssh")?,
             tools.get("scp")?,
@@ -64,7 +58,7 @@ impl Ssh {
             tools.get("sshd")?,
             tools.get("ssh-keygen")?,
         ];
-        let directory = guard.directory().join(name);
+        let directory = guard.directory().join("ssh");
         let made = fs::create_dir_all(directory.join("home"));
         made.map_err(|e| format!("make a directory for ssh: {e}"))?;
         for key in ["host", "user"] {
@@ -80,13 +74,13 @@ impl Ssh {
         let daemon = |port: u16| {
             let mut command = guard.command(&sshd);
             command.arg("-D").arg("-f").arg(&server_config).arg("-E").arg(&log);
-            command.arg("-o").arg(format!("ListenAddress={ip}:{port}"));
+            command.arg("-o").arg(format!("ListenAddress=127.0.0.1:{port}"));
             command.stdout(Stdio::null()).stderr(Stdio::null());
             command
         };
-        let (child, port) = listening(daemon, ip, &log).map_err(|e| format!("sshd {e}"))?;
+        let (child, port) = listening(daemon, &log).map_err(|e| format!("sshd {e}"))?;
         let config = directory.join("config");
-        write(&config, &ssh_config(&directory, ip, port)?)?;
+        write(&config, &ssh_config(&directory, port)?)?;
         let this = Self { server: Server(child), port, config, directory, client, scp, sftp };
         let output = this.run(guard, Cipher::Default, &["true"]).output();
         let output = output.map_err(|e| format!("ssh: {e}"))?;
@@ -233,13 +227,13 @@ fn sshd_config(directory: &Path) -> String {
     )
 }
 
-fn ssh_config(directory: &Path, ip: Ipv4Addr, port: u16) -> Result<String, String> {
+fn ssh_config(directory: &Path, port: u16) -> Result<String, String> {
     let host =
         fs::read_to_string(directory.join("host.pub")).map_err(|e| format!("host key: {e}"))?;
     write(&directory.join("known_hosts"), &format!("{NAME} {host}"))?;
     let directory = directory.display();
     Ok(format!(
-        "# Other names are its too, for tools that go to many hosts.\nHost {NAME} h*\nHostName {ip}\nPort {port}\nHostKeyAlias {NAME}\n\
+        "# Other names are its too, for tools that go to many hosts.\nHost {NAME} h*\nHostName 127.0.0.1\nPort {port}\nHostKeyAlias {NAME}\n\
          IdentityFile {directory}/user\nIdentitiesOnly yes\nIdentityAgent none\n\
          UserKnownHostsFile {directory}/known_hosts\nGlobalKnownHostsFile /dev/null\n\
          StrictHostKeyChecking yes\nPreferredAuthentications publickey\nBatchMode yes\n\

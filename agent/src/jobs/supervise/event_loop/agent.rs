@@ -1,7 +1,7 @@
-//! Handles agents: connections, messages, disconnections.
+//! What agents say to a supervisor, and their coming and going.
 //!
-//! One agent's session follows the job; the latest `Follow` replaces the one before. Other agents may observe
-//! the job or send a signal.
+//! One of them has the job's controller, and counts; the newest that says so replaces the one before.
+//! Others may be there to listen, or to send a signal.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -20,11 +20,11 @@ use crate::jobs::supervise::terminal;
 use crate::jobs::supervise::tree::SIGKILL;
 use crate::jobs::words::Offsets;
 
-/// Most agents' connections at a time; further ones are closed.
+/// Most agents' connections at a time; one more is not let in.
 const MOST: usize = 64;
 
 impl EventLoop {
-    /// Receives and handles messages of one agent.
+    /// Hears what one of them has said.
     pub(super) fn hear(&mut self, number: usize, now: Instant) {
         let Some(agent) = &mut self.agents[number] else { return };
         let mut inbox = std::mem::take(&mut agent.inbox);
@@ -64,7 +64,7 @@ impl EventLoop {
             let offered = self.stdin.offer(offset, bytes);
             return offered.map_err(|Misplaced| ChannelError::Malformed);
         }
-        // This version can do without words that it does not know.
+        // A word of a newer version is about something that this one does without.
         let Some(word) = frame.message()? else { return Ok(()) };
         match word {
             ToSupervisor::Signal(Signal { number, once }) => {
@@ -86,7 +86,7 @@ impl EventLoop {
                 }
             }
             ToSupervisor::Release(()) if follows => self.life.release(),
-            // Only the first agent may begin a job, and the others need `Follow` first.
+            // Only the first of all begins a job, and only one at a time has it.
             ToSupervisor::Begin(_)
             | ToSupervisor::Ack(_)
             | ToSupervisor::StdinEnd(_)
@@ -103,7 +103,7 @@ impl EventLoop {
         }
     }
 
-    /// Makes this agent's session the one that follows the job.
+    /// This one has the job's controller now.
     fn follow(&mut self, number: usize, now: Instant) {
         let others = self.agents.iter_mut().enumerate().filter(|(other, _)| *other != number);
         for (_, agent) in others {
@@ -117,7 +117,7 @@ impl EventLoop {
         self.life.attended(now, true);
     }
 
-    /// Handles the end of one agent's connection.
+    /// One of them has gone.
     pub(super) fn lose(&mut self, number: usize, now: Instant) {
         if self.agents[number].take().is_some_and(|agent| agent.follows) {
             self.life.attended(now, false);
@@ -125,16 +125,16 @@ impl EventLoop {
         self.listen();
     }
 
-    /// Allows other agents to connect.
+    /// Lets other agents in.
     pub(super) fn listen(&mut self) {
         self.listen_at = None;
         if self.listener.is_none() {
-            // If this fails no agent can connect, and the grace time ends the job.
+            // Without it nobody can come back: the grace time decides then.
             self.listener = directory::listen(self.directory.as_fd()).ok();
         }
     }
 
-    /// Accepts a connection, if a slot is free.
+    /// Lets one in, to a place that is free.
     pub(super) fn accept(&mut self) {
         let Some(Ok((socket, _))) = self.listener.as_ref().map(UnixListener::accept) else {
             return;

@@ -1,6 +1,7 @@
 //! The supervisor's loop: the command's pipes, its agent, its signals and its deadlines.
 //!
-//! Invariant: only `poll` blocks, and a stream is polled only when its bytes can be handled.
+//! Invariant: nothing here waits but `poll`, and a stream is only polled for when something can be
+//! done with what comes.
 
 mod agent;
 mod sent_once;

@@ -1,16 +1,16 @@
-//! Remembers signals that were sent, so that a repeated request does not send one twice.
+//! Signals that were sent already, so that a repeated request does not send one twice.
 
 use std::collections::VecDeque;
 
-/// The number of signals that are remembered.
+/// How many signals are remembered that may be asked for again.
 const REMEMBERED: usize = 64;
 
-/// The random bytes of the latest signals.
+/// The signals that were sent, as far as somebody may still ask for them again.
 #[derive(Default)]
 pub(super) struct SentOnce(VecDeque<[u8; 16]>);
 
 impl SentOnce {
-    /// Whether these bytes are new; remembers them.
+    /// Whether nobody has asked with these bytes before.
     pub(super) fn is_new(&mut self, once: [u8; 16]) -> bool {
         if self.0.contains(&once) {
             return false;

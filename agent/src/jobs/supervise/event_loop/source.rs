@@ -1,6 +1,6 @@
-//! The event sources of the supervisor's loop.
+//! What the supervisor's loop waits for.
 
-/// Identifies a polled descriptor.
+/// What a polled descriptor is.
 #[derive(Clone, Copy)]
 pub(super) enum Source {
     Signals,

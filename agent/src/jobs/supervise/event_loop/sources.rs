@@ -1,4 +1,4 @@
-//! Polls all event sources, and dispatches what is ready.
+//! Waiting for whatever comes next.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,7 +12,7 @@ use super::state::EventLoop;
 use crate::jobs::supervise::output::Output;
 
 impl EventLoop {
-    /// Waits for an event, and returns the sources that are ready.
+    /// Waits until something happens, and says what.
     pub(super) fn wait(&self, now: Instant) -> io::Result<Vec<(Source, PollFlags)>> {
         let sources = self.sources(now);
         let mut fds: Vec<PollFd<'_>> =
@@ -38,7 +38,7 @@ impl EventLoop {
             }
         }
         if let Some(pipe) = self.stdin.pipe() {
-            // With no event requested, `poll` still reports that the command closed its end.
+            // Without anything to write we still hear that the command closed it.
             let waits = self.stdin.is_waiting();
             let flags = if waits { PollFlags::OUT } else { PollFlags::empty() };
             sources.push((Source::Stdin, pipe, flags));
@@ -57,7 +57,7 @@ impl EventLoop {
 
     pub(super) fn handle(&mut self, source: Source, flags: PollFlags, now: Instant) {
         match source {
-            // The pipe is empty, and no process can write to it.
+            // Nothing in it, and nobody left to write.
             Source::Output(number) if !flags.contains(PollFlags::IN) => {
                 self.outputs[number].pipe = None;
             }

@@ -1,4 +1,4 @@
-//! The supervisor's state, and its loop.
+//! Everything that a supervisor holds, and what it does when something has come.
 
 use std::fs::File;
 use std::io;
@@ -27,40 +27,40 @@ use crate::jobs::supervise::stdin::Stdin;
 use crate::jobs::supervise::tree::{self, SIGHUP, SIGKILL, SIGTERM};
 use crate::jobs::words::{End, Exit, NotStarted, Offsets, Run, Streams};
 
-/// How long a command runs before other agents can connect. Most commands are over by then and need no socket
-/// in the file system; an agent that looks for it retries for longer.
+/// How long a command runs before other agents can connect. Most are over by then, and need no socket
+/// in the file system; an agent that looks for one waits longer.
 const LISTEN_AFTER: Duration = Duration::from_millis(20);
 
-/// The host's first process. At shutdown it signals every process, and it stops its units as a whole.
+/// The host's first process. It ends what runs when the host goes down, and units of its own whole.
 const FIRST: u32 = 1;
 
-/// The supervisor's state.
+/// Everything that a supervisor holds.
 pub(in crate::jobs::supervise) struct EventLoop {
     pub(super) directory: OwnedFd,
     pub(super) record: File,
-    /// The job's exit was written to its record.
+    /// The job's end was written down.
     pub(super) is_recorded: bool,
     pub(super) signals: SignalFd,
     pub(super) control: Option<OwnGroup>,
-    /// Tells the zygote what to clean up if this supervisor is killed.
+    /// Tells the zygote what is left to clear away if this supervisor is killed.
     pub(super) reporter: Reporter,
     pub(super) is_reported: bool,
     pub(super) listener: Option<UnixListener>,
     pub(super) listen_at: Option<Instant>,
-    /// Slots, some of them free, so that each agent keeps its index.
+    /// Places, some of them free, so that each keeps its number.
     pub(super) agents: Vec<Option<AgentPeer>>,
     pub(super) pid: Option<u32>,
     pub(super) outputs: [Output; 2],
     pub(super) stdin: Stdin,
     /// The command has a terminal, which is the first output.
     pub(super) is_terminal: bool,
-    /// Signals that were sent.
+    /// Signals that agents have asked for.
     pub(super) sent: SentOnce,
     pub(super) life: Lifecycle,
 }
 
 impl EventLoop {
-    /// The state of a job whose command is about to be started.
+    /// A job whose command is about to be started.
     pub(in crate::jobs::supervise) fn new(
         begin: &Begin,
         directory: OwnedFd,
@@ -98,14 +98,14 @@ impl EventLoop {
         }
     }
 
-    /// Sends why the command could not be started.
+    /// Tells why nothing runs, and is done.
     pub(in crate::jobs::supervise) fn fail(self, why: NotStarted) -> io::Result<()> {
         let Some(agent) = self.agents.iter().flatten().next() else { return Ok(()) };
         let frame = channel::message(&ToAgent::NotStarted(why)).map_err(io::Error::other)?;
         channel::send_all(&agent.socket, &frame, &[])
     }
 
-    /// Serves a job whose program could not be executed.
+    /// Watches a job whose program could not be run.
     pub(in crate::jobs::supervise) fn run_none(mut self, end: End) -> io::Result<()> {
         let now = Instant::now();
         self.life.ended(now, end);
@@ -113,7 +113,7 @@ impl EventLoop {
         self.turn()
     }
 
-    /// Serves a job until its command has ended and its output was delivered.
+    /// Watches a command to its end, and its output until it is delivered.
     pub(in crate::jobs::supervise) fn run(mut self, running: Running) -> io::Result<()> {
         self.pid = Some(running.pid);
         self.stdin = Stdin::new(running.stdin)?;
@@ -140,9 +140,8 @@ impl EventLoop {
                 self.listen();
             }
             self.speak(now);
-            if self.life.is_unattended() {
-                // So that the job can be looked up meanwhile. A session that attaches receives the exit in any
-                // case.
+            if self.life.is_alone() {
+                // So that it can be looked up meanwhile. Who comes for it is told in any case.
                 let _ = self.write_down();
             }
             self.outputs.iter_mut().for_each(|output| output.look(now));
@@ -157,7 +156,7 @@ impl EventLoop {
     /// Asks all processes of the job to end.
     pub(super) fn terminate(&self) {
         if self.is_terminal {
-            // An interactive shell ignores SIGTERM.
+            // A shell that somebody types into does not listen to the other.
             self.signal(SIGHUP);
         }
         self.signal(SIGTERM);
@@ -172,7 +171,7 @@ impl EventLoop {
         tree::signal(self.group(), control, number);
     }
 
-    /// The command's process group, which has its process id; that may be reused once the command was reaped.
+    /// The command's process group, which has its id; that may be another's once the command was reaped.
     pub(super) fn group(&self) -> Option<i32> {
         self.pid.filter(|_| !self.life.is_ended()).and_then(|pid| i32::try_from(pid).ok())
     }
@@ -185,13 +184,13 @@ impl EventLoop {
                 }
             }
             Ok(Filled::Nothing | Filled::Full | Filled::End) => {}
-            // A job whose output can't be stored must not appear to succeed.
-            Err(_) => self.life.end_job(),
+            // Output that can't be kept must not go missing behind a success.
+            Err(_) => self.life.end_it(),
         }
     }
 
-    /// Closes the outputs once their drain time is over, but only after the command's own output was read,
-    /// unless no session will come for it.
+    /// Closes the outputs once their time is over, but never with something in a pipe that the command
+    /// itself wrote, unless nobody will come for it.
     pub(super) fn stop_draining(&mut self, now: Instant) {
         if !self.life.is_ended() {
             return;
@@ -199,7 +198,7 @@ impl EventLoop {
         let over = self.life.drain_is_over(now);
         let unwanted = self.life.grace_expired(now) || over && self.life.is_stopped();
         for output in &mut self.outputs {
-            if unwanted || over && output.has_own_output() {
+            if unwanted || over && output.has_what_is_owed() {
                 output.close();
             }
         }
@@ -208,9 +207,9 @@ impl EventLoop {
         }
     }
 
-    /// Reports that the command is over, so that the zygote does not kill what it left running.
+    /// Once the command is over, what is left of it is not to be ended, whatever becomes of us.
     pub(super) fn report(&mut self) {
-        if self.life.is_settled() && !self.is_reported {
+        if self.life.is_whole() && !self.is_reported {
             self.is_reported = true;
             self.reporter.over();
         }
@@ -219,13 +218,13 @@ impl EventLoop {
     pub(super) fn signalled(&mut self, now: Instant) {
         let Ok(Some(info)) = self.signals.read_signal() else { return };
         if i32::try_from(info.ssi_signo) != Ok(nix::libc::SIGCHLD) {
-            // The host is shutting down, or somebody stops this supervisor, which ends the job with it. At
-            // shutdown, the host's first process sends SIGTERM to every process.
+            // The host is going down, or somebody wants us gone: not without the job. The host's first
+            // process says so to all.
             let all =
                 i32::try_from(info.ssi_signo) == Ok(nix::libc::SIGTERM) && info.ssi_pid == FIRST;
             self.life.stop(now, all);
             if all && self.is_terminal {
-                // An interactive shell ignored SIGTERM.
+                // A shell that somebody types into did not listen.
                 self.signal(SIGHUP);
             }
             return;
@@ -248,7 +247,7 @@ impl EventLoop {
 
     pub(super) fn ended(&mut self, end: End, now: Instant) {
         self.life.ended(now, end);
-        if !self.life.is_settled() {
+        if !self.life.is_whole() {
             self.reporter.reaped();
         }
         self.stdin.close();
@@ -260,7 +259,7 @@ impl EventLoop {
         self.life.over().map(|end| Exit { end, output: Offsets { stdout, stderr } })
     }
 
-    /// Writes the exit to the record, unless it was written or a controller received everything.
+    /// Writes down how it ended, once and if nobody has heard of it.
     pub(super) fn write_down(&mut self) -> io::Result<()> {
         match self.exit() {
             Some(exit) if !self.is_recorded && !self.life.is_released() => {
@@ -291,14 +290,14 @@ impl EventLoop {
             directory::unlisten(self.directory.as_fd());
         }
         if !self.life.is_released() {
-            // A session that attaches later finds the exit, and the output as far as the disk has room.
+            // Whoever comes for it now finds how it ended, and what it wrote as far as the disk has room.
             self.outputs.iter().for_each(|output| output.keep_unread(self.directory.as_fd()));
         }
         let written = self.write_down();
-        // A session that follows a detached job receives its exit only now, when it can be looked up.
+        // Who follows a detached job hears of its end only now that it can be looked up.
         self.speak(Instant::now());
         let Self { outputs, directory, signals, record, agents, stdin, control, .. } = self;
-        // Drops everything that belongs to the job, which unlocks its record.
+        // From here on the job is nobody's. Its record is unlocked, and nothing of it is held.
         drop((record, agents, stdin, control));
         linger(outputs.into_iter().filter_map(Output::leftover).collect(), &directory, &signals);
         written

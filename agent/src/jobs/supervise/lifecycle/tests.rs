@@ -1,4 +1,4 @@
-//! Tests of a job's lifecycle.
+//! Tests of a job's life.
 
 use proptest::prelude::*;
 
@@ -66,7 +66,7 @@ fn without_an_agent_for_its_grace_time_it_is_ended() {
 }
 
 #[test]
-fn a_disconnection_after_the_step_makes_the_deadline_now() {
+fn an_agent_that_goes_behind_the_step_is_not_slept_over() {
     let now = Instant::now();
     let mut life = Lifecycle::new(now, None, Some(Duration::ZERO));
     assert_eq!((life.step(now), life.deadline(now)), (None, None));
@@ -77,7 +77,7 @@ fn a_disconnection_after_the_step_makes_the_deadline_now() {
 }
 
 #[test]
-fn a_stopped_supervisor_waits_for_no_disconnected_session() {
+fn one_that_is_told_to_stop_waits_for_nobody_who_is_not_there() {
     let (mut life, now) = life(None);
     life.attended(now, false);
     life.ended(now, End::Exited(3));
@@ -89,7 +89,7 @@ fn a_stopped_supervisor_waits_for_no_disconnected_session() {
 }
 
 #[test]
-fn a_connected_agent_gets_time_to_deliver_the_exit() {
+fn an_agent_that_is_there_gets_a_moment_to_pass_the_end_on() {
     let (mut life, now) = life(None);
     life.stop(now, false);
     assert_eq!(life.step(now), Some(Action::Terminate));
@@ -104,7 +104,7 @@ fn a_connected_agent_gets_time_to_deliver_the_exit() {
 }
 
 #[test]
-fn a_signal_to_every_process_is_not_repeated() {
+fn a_signal_that_all_got_is_not_sent_again() {
     let (mut life, now) = life(None);
     life.stop(now, true);
     assert_eq!((life.step(now), life.deadline(now)), (None, Some(now + KILL_AFTER)));
@@ -122,7 +122,7 @@ fn an_end_without_an_agent_is_kept_for_the_grace_time() {
 }
 
 #[test]
-fn a_detached_job_ends_without_a_session() {
+fn a_detached_job_needs_nobody_and_leaves_when_all_is_over() {
     let now = Instant::now();
     let mut life = Lifecycle::new(now, None, None);
     life.attended(now, false);
@@ -156,11 +156,11 @@ fn a_timeout_after_the_end_changes_nothing() {
     assert_eq!(life.over(), Some(End::Exited(0)));
 }
 
-/// An event of a supervisor.
+/// What may happen to a supervisor.
 #[derive(Clone, Copy, Debug)]
-enum Event {
+enum Happening {
     Passes(u64),
-    Agent { there: bool, after_step: bool },
+    Agent { there: bool, behind_the_step: bool },
     Ends,
     Writes,
     Stop(bool),
@@ -169,16 +169,17 @@ enum Event {
     Release,
 }
 
-fn event() -> impl Strategy<Value = Event> {
+fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
-        (0_u64..4000).prop_map(Event::Passes),
-        any::<[bool; 2]>().prop_map(|[there, after_step]| Event::Agent { there, after_step }),
-        Just(Event::Ends),
-        Just(Event::Writes),
-        any::<bool>().prop_map(Event::Stop),
-        Just(Event::Fails),
-        Just(Event::Killed),
-        Just(Event::Release),
+        (0_u64..4000).prop_map(Happening::Passes),
+        any::<[bool; 2]>()
+            .prop_map(|[there, behind_the_step]| Happening::Agent { there, behind_the_step }),
+        Just(Happening::Ends),
+        Just(Happening::Writes),
+        any::<bool>().prop_map(Happening::Stop),
+        Just(Happening::Fails),
+        Just(Happening::Killed),
+        Just(Happening::Release),
     ]
 }
 
@@ -190,7 +191,7 @@ struct Model {
 }
 
 impl Model {
-    /// One iteration of the loop; `lost` is a change of connection after the step.
+    /// What the loop does between two waits; `lost` is what it learns while it speaks.
     fn turn(&mut self, lost: Option<bool>) {
         let now = self.now;
         if self.life.is_ended() && (self.life.drain_is_over(now) || self.life.grace_expired(now)) {
@@ -214,43 +215,43 @@ impl Model {
         }
     }
 
-    fn apply(&mut self, event: Event) {
+    fn happens(&mut self, happening: Happening) {
         let now = self.now;
         let mut lost = None;
-        match event {
-            Event::Passes(ms) => self.now += Duration::from_millis(ms),
-            Event::Agent { there, after_step: true } => lost = Some(there),
-            Event::Agent { there, .. } => self.life.attended(now, there),
-            Event::Ends => self.life.ended(now, End::Exited(0)),
-            Event::Writes => self.life.output(now),
-            Event::Stop(all) => self.life.stop(now, all),
-            Event::Fails => self.life.end_job(),
-            Event::Killed => self.life.killed(now),
-            Event::Release => self.life.release(),
+        match happening {
+            Happening::Passes(ms) => self.now += Duration::from_millis(ms),
+            Happening::Agent { there, behind_the_step: true } => lost = Some(there),
+            Happening::Agent { there, .. } => self.life.attended(now, there),
+            Happening::Ends => self.life.ended(now, End::Exited(0)),
+            Happening::Writes => self.life.output(now),
+            Happening::Stop(all) => self.life.stop(now, all),
+            Happening::Fails => self.life.end_it(),
+            Happening::Killed => self.life.killed(now),
+            Happening::Release => self.life.release(),
         }
         self.turn(lost);
     }
 }
 
 proptest! {
-    /// After any events, a job without a session is over after its grace time, and its supervisor neither
-    /// sleeps forever nor loops without end.
+    /// However it came to that: a job that nobody is with any more is over after its grace time, and its
+    /// supervisor neither sleeps for ever nor turns without end.
     #[test]
-    fn supervisors_end_in_time(
+    fn nobody_is_left_behind(
         grace in prop_oneof![Just(0_u64), 0_u64..3000],
-        events in prop::collection::vec(event(), 0..20),
-        after_step in any::<bool>(),
+        happenings in prop::collection::vec(happening(), 0..20),
+        behind_the_step in any::<bool>(),
     ) {
         let now = Instant::now();
         let life = Lifecycle::new(now, None, Some(Duration::from_millis(grace)));
         let mut model = Model { life, now, left: false };
-        for event in events {
+        for happening in happenings {
             if !model.left {
-                model.apply(event);
+                model.happens(happening);
             }
         }
         if !model.left {
-            model.apply(Event::Agent { there: false, after_step });
+            model.happens(Happening::Agent { there: false, behind_the_step });
         }
         let mut turns = 0;
         while !model.left {

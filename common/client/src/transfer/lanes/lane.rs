@@ -1,16 +1,16 @@
-//! One lane: a thread with its own runtime, so that several lanes use several cores.
+//! One lane: a thread with a runtime of its own, so that several use several cores.
 //!
-//! It connects whenever the transfer's first connection has begun an attempt, reconnects by itself when its
-//! connection breaks, and keeps the connection for the next attempt when the first one breaks. A failure here
-//! costs at most the lane: the transfer's errors are those of its first connection.
+//! It connects whenever the transfer's first connection has begun an attempt, comes back by itself when its connection
+//! breaks, and keeps the connection when the first one breaks, for the next attempt. What goes wrong here is at most
+//! one lane less: the transfer's errors are those of its first connection.
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lariat_engine::{ReceiveLanes, SendLanes, TransferError, receive_lane, send_lane};
-use lariat_wire::link::{LinkError, Traffic};
+use lariat_wire::link::LinkError;
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::transfer::{Lane, Way};
 use tokio::sync::{oneshot, watch};
@@ -20,16 +20,16 @@ use crate::backoff::{is_broken_connection, may_come_back};
 use crate::connect::{Route, Session, Stage};
 use crate::watch::silent;
 
-/// How long a connection may be silent before it is replaced.
+/// How long a connection may be silent before it is made anew.
 const SILENT: Duration = Duration::from_secs(4);
 
-/// The wait before reconnecting; it doubles each time that a connection carried nothing.
+/// The wait before a connection is made anew; it doubles each time that one brings nothing.
 const FIRST_WAIT: Duration = Duration::from_millis(25);
 
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_millis(800);
 
-/// Connections in a row that carried nothing, after which the lane is given up.
+/// Connections in a row that bring nothing, after which the lane is given up.
 const MOST_USELESS: u32 = 10;
 
 /// This end of a transfer's lanes.
@@ -42,7 +42,7 @@ pub(in crate::transfer) enum Ends {
 }
 
 impl Ends {
-    /// The transfer's direction.
+    /// Which way the transfer goes.
     pub(super) fn way(&self) -> Way {
         match self {
             Self::Sends(_) => Way::Push,
@@ -55,14 +55,6 @@ impl Ends {
         match self {
             Self::Sends(lanes) => lanes.opened().await,
             Self::Receives(lanes) => lanes.opened().await,
-        }
-    }
-
-    /// Asks the lane with this number to end once everything in transit on it has arrived.
-    fn retire(&self, number: u8) {
-        match self {
-            Self::Sends(lanes) => lanes.retire(number),
-            Self::Receives(lanes) => lanes.retire(number),
         }
     }
 
@@ -79,35 +71,22 @@ impl Ends {
     }
 }
 
-/// The parameters of a lane.
+/// What a lane needs to connect and to join.
 pub(super) struct Setup {
     pub(super) route: Route,
-    /// Time limit of an attempt to connect.
+    /// How long an attempt to connect may take.
     pub(super) limit: Duration,
     pub(super) request: Lane,
     pub(super) ends: Ends,
-    /// Counts the bytes of all connections of the transfer.
-    pub(super) traffic: Traffic,
 }
 
-/// The state that a lane publishes.
-#[derive(Default)]
-struct State {
-    /// The number of chunks that it has carried.
-    carried: AtomicU64,
-    is_connected: AtomicBool,
-    /// The lane is asked to end.
-    is_retired: AtomicBool,
-}
-
-/// A running lane. Dropping it ends the lane.
+/// A lane that runs. Dropping it ends the lane.
 pub(super) struct RunningLane {
     /// Ends the lane when it is dropped.
     quit: watch::Sender<()>,
     ended: oneshot::Receiver<()>,
-    ends: Ends,
-    number: u8,
-    state: Arc<State>,
+    /// Chunks that it has carried.
+    carried: Arc<AtomicU64>,
 }
 
 impl RunningLane {
@@ -115,46 +94,31 @@ impl RunningLane {
     pub(super) fn start(setup: Setup) -> Option<Self> {
         let (quit, quitting) = watch::channel(());
         let (end, ended) = oneshot::channel();
-        let (ends, number, state) = (setup.ends.clone(), setup.request.number, Arc::default());
-        let worker = Worker { setup, session: None, state: Arc::clone(&state) };
+        let carried = Arc::<AtomicU64>::default();
+        let counter = Arc::clone(&carried);
         let work = move || {
+            let worker = Worker { setup, session: None, carried: counter };
             worker.run(quitting);
             drop(end);
         };
         std::thread::Builder::new().name("lane".to_owned()).spawn(work).ok()?;
-        Some(Self { quit, ended, ends, number, state })
+        Some(Self { quit, ended, carried })
     }
 
-    /// Whether it is still running.
+    /// Whether it runs still.
     pub(super) fn is_running(&mut self) -> bool {
         matches!(self.ended.try_recv(), Err(oneshot::error::TryRecvError::Empty))
     }
 
     /// Whether it has carried any chunk.
     pub(super) fn has_carried(&self) -> bool {
-        self.state.carried.load(Ordering::Relaxed) > 0
+        self.carried.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether its connection has joined the attempt.
-    pub(super) fn is_connected(&self) -> bool {
-        self.state.is_connected.load(Ordering::Relaxed)
-    }
-
-    /// Its number.
-    pub(super) fn number(&self) -> u8 {
-        self.number
-    }
-
-    /// Asks the lane to end once everything in transit on it has arrived.
-    pub(super) fn retire(&self) {
-        self.state.is_retired.store(true, Ordering::Relaxed);
-        self.ends.retire(self.number);
-    }
-
-    /// Ends the lane, and waits until its connection was closed in order.
+    /// Ends the lane, and waits until it has left in order.
     pub(super) async fn end(self) {
         drop(self.quit);
-        // Nothing is ever sent: this waits for the sender's drop.
+        // Its end is all that ever comes.
         let _ = self.ended.await;
     }
 }
@@ -163,7 +127,7 @@ impl RunningLane {
 struct Worker {
     setup: Setup,
     session: Option<Session>,
-    state: Arc<State>,
+    carried: Arc<AtomicU64>,
 }
 
 impl Worker {
@@ -172,7 +136,7 @@ impl Worker {
         let Ok(runtime) = runtime else { return };
         runtime.block_on(async {
             tokio::select! {
-                // Nothing is ever sent: this resolves when the sender is dropped.
+                // Nothing is ever sent: it resolves when the other end is dropped.
                 _ = quit.changed() => {}
                 () = self.serve() => {}
             }
@@ -187,19 +151,18 @@ impl Worker {
         let (mut wait, mut useless) = (FIRST_WAIT, 0);
         loop {
             self.opened().await;
-            let before = self.state.carried.load(Ordering::Relaxed);
+            let before = self.carried.load(Ordering::Relaxed);
             let goes_on = match self.connected().await {
-                Ok(()) if self.is_retired() => return,
                 Ok(()) => self.joined().await,
                 Err(goes_on) => goes_on,
             };
-            let is_useful = self.state.carried.load(Ordering::Relaxed) > before;
+            let is_useful = self.carried.load(Ordering::Relaxed) > before;
             if is_useful {
                 (wait, useless) = (FIRST_WAIT, 0);
             } else {
                 useless += 1;
             }
-            if !goes_on || useless > MOST_USELESS || self.is_retired() {
+            if !goes_on || useless > MOST_USELESS {
                 return;
             }
             sleep(wait.mul_f64(0.7 + 0.6 * rand::random::<f64>())).await;
@@ -209,11 +172,7 @@ impl Worker {
         }
     }
 
-    fn is_retired(&self) -> bool {
-        self.state.is_retired.load(Ordering::Relaxed)
-    }
-
-    /// Waits until the lane can join an attempt. Sends the end of its last one meanwhile.
+    /// Waits until the lane can join an attempt. Meanwhile the end of its last one is sent.
     async fn opened(&mut self) {
         let opened = self.setup.ends.opened();
         let Some(session) = &mut self.session else { return opened.await };
@@ -226,7 +185,7 @@ impl Worker {
         self.setup.ends.opened().await;
     }
 
-    /// Sends the request, on the existing connection or on a new one. Otherwise returns whether another attempt
+    /// Sends the request, on the connection that is there or on a new one. Otherwise returns whether another attempt
     /// may succeed.
     async fn connected(&mut self) -> Result<(), bool> {
         let Setup { route, limit, request, .. } = &self.setup;
@@ -234,29 +193,23 @@ impl Worker {
         if !self.session.as_ref().is_some_and(is_there) {
             let stage = Cell::new(Stage::Connect);
             let session = route.connect(request, *limit, false, &stage).await;
-            let mut session = session.map_err(|error| may_come_back(&error))?;
-            session.link.count(&self.setup.traffic);
-            self.session = Some(session);
+            self.session = Some(session.map_err(|error| may_come_back(&error))?);
         }
         Ok(())
     }
 
-    /// Carries chunks. Returns whether the lane can be used again.
+    /// Carries chunks. Returns whether the lane can be of use again.
     async fn joined(&mut self) -> bool {
         let Some(session) = &mut self.session else { return true };
         let pulse = session.link.reader.pulse().clone();
-        let State { carried, is_connected, .. } = &*self.state;
-        is_connected.store(true, Ordering::Relaxed);
         let done = tokio::select! {
             biased;
-            done = self.setup.ends.serve(session, self.setup.request.number, carried) => done,
+            done = self.setup.ends.serve(session, self.setup.request.number, &self.carried) => done,
             _since = silent(&pulse, SILENT) => Err(LinkError::Silent.into()),
         };
-        is_connected.store(false, Ordering::Relaxed);
         let goes_on = match done {
             Ok(()) => {
-                // The connection may serve the next attempt. An agent that has ended the lane already ignores
-                // this.
+                // The connection may serve the next attempt. An agent that has ended the lane already drops this.
                 let over = Failure::request(Cause::Superseded);
                 match session.link.outbox().post(&over) {
                     Ok(()) => return true,

@@ -1,6 +1,6 @@
-//! The further connections of a transfer, called lanes.
+//! The further connections of a transfer, its lanes: how many, and what each of them does.
 //!
-//! [`policy`] decides how many are useful, [`pool`] starts and ends them, [`lane`] is one of them.
+//! [`policy`] decides how many are worth it, [`pool`] starts and ends them, [`lane`] is one of them.
 
 mod lane;
 mod policy;

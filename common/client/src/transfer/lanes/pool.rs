@@ -6,74 +6,51 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use lariat_base::name::TransferId;
-use lariat_wire::link::Traffic;
 use lariat_wire::protocol::transfer::{Lane, MAX_STREAMS};
 use tokio::time::{sleep, timeout};
 
 use super::lane::{Ends, RunningLane, Setup};
-use super::policy::{Policy, Sample};
+use super::policy::Policy;
 use super::streams::Streams;
-use crate::connect::{Route, Session};
+use crate::connect::Route;
 use crate::host::HostHandle;
-use crate::transfer::moved::Moved;
+use crate::transfer::observed::Observed;
 
-/// The least number of remaining bytes for which more connections are tried.
+/// What must be left to be moved, in bytes, before more connections are tried.
 const LARGE: u64 = 64 * 1024 * 1024;
 
-/// How often the rate is measured.
-const LOOK: Duration = Duration::from_millis(50);
+/// How often the rate is looked at.
+const LOOK: Duration = Duration::from_millis(250);
 
-/// How long the lanes may take to end in order.
+/// How long the lanes may take to leave in order.
 const LEAVING: Duration = Duration::from_secs(1);
 
-/// The lanes of a transfer, for all of its attempts.
+/// The lanes of a transfer. They last over all of its attempts.
 pub(in crate::transfer) struct LanePool {
     route: Route,
     limit: Duration,
     streams: Streams,
     transfer: TransferId,
     ends: Ends,
+    /// By their numbers, from 1.
     lanes: Vec<RunningLane>,
-    /// Lanes that end once everything in transit on them has arrived.
-    retired: Vec<RunningLane>,
-    /// Counts the bytes of all connections.
-    traffic: Traffic,
     /// The most connections that carried chunks at once.
     used: usize,
-    /// The most connections that the key may have, if more were requested.
-    allowed: Option<usize>,
 }
 
 impl LanePool {
-    /// The lanes of a transfer with this host, initially none. `None` if it may not have any.
+    /// The lanes of a transfer with this host, none yet. `None` if it may not have any.
     pub(in crate::transfer) fn new(
         host: &HostHandle,
         streams: Streams,
         transfer: TransferId,
         ends: Ends,
     ) -> Option<Self> {
-        // Over a unix socket, several connections gain nothing.
+        // A unix socket has no slow start and no loss.
         let may_have = streams != Streams::ONE && host.address().is_some();
         let (route, limit) = (host.route().clone(), host.connect_limit());
-        may_have.then(|| Self {
-            route,
-            limit,
-            streams,
-            transfer,
-            ends,
-            lanes: Vec::new(),
-            retired: Vec::new(),
-            traffic: Traffic::default(),
-            used: 1,
-            allowed: None,
-        })
-    }
-
-    /// Counts the bytes of an attempt's first connection.
-    pub(in crate::transfer) fn count(pool: Option<&Self>, session: &mut Session) {
-        if let Some(pool) = pool {
-            session.link.count(&pool.traffic);
-        }
+        let lanes = Vec::new();
+        may_have.then_some(Self { route, limit, streams, transfer, ends, lanes, used: 1 })
     }
 
     /// This end of the lanes.
@@ -81,32 +58,27 @@ impl LanePool {
         &self.ends
     }
 
-    /// Keeps as many lanes as are useful during an attempt, of which `left` bytes remain. The key may have this
-    /// many `sessions`, 0 for any number.
+    /// Has as many lanes as are worth it while an attempt runs. The key may have this many `sessions`, 0 for any
+    /// number.
     pub(in crate::transfer) async fn manage(
         pool: &mut Option<Self>,
-        left: impl Fn() -> u64,
+        watched: &Observed<'_>,
         sessions: u32,
         may_grow: bool,
     ) -> Infallible {
         let Some(pool) = pool else { return pending().await };
         pool.ends.opened().await;
-        // In a new attempt they may be useful again.
+        // In a new attempt they may be of use again.
         pool.drop_ended();
         let most = if sessions == 0 { u32::from(MAX_STREAMS) } else { sessions };
         let most = usize::from(MAX_STREAMS).min(usize::try_from(most).unwrap_or(usize::MAX));
         match pool.streams {
             Streams::Exactly(streams) => {
-                let streams = usize::from(streams);
-                pool.allowed = (streams > most).then_some(most);
-                pool.set(streams.min(most));
+                pool.set(usize::from(streams).min(most));
                 pool.look_on().await
             }
-            Streams::Auto if may_grow && !pool.is_loopback().await => {
-                while left() < LARGE {
-                    pool.look().await;
-                }
-                pool.adapt(left, most).await
+            Streams::Auto if may_grow && watched.left() >= LARGE && !pool.is_loopback().await => {
+                pool.adapt(watched, most).await
             }
             Streams::Auto => pool.look_on().await,
         }
@@ -114,95 +86,80 @@ impl LanePool {
 
     async fn look_on(&mut self) -> Infallible {
         loop {
-            self.look().await;
+            sleep(LOOK).await;
+            self.count();
         }
     }
 
-    /// Waits for a moment, and checks the lanes.
-    async fn look(&mut self) {
-        sleep(LOOK).await;
-        self.count_used();
-        self.retired.retain_mut(RunningLane::is_running);
-    }
-
-    async fn adapt(&mut self, left: impl Fn() -> u64, most: usize) -> Infallible {
+    async fn adapt(&mut self, watched: &Observed<'_>, most: usize) -> Infallible {
         let mut policy = Policy::new(self.lanes.len() + 1, most, Instant::now());
         loop {
-            self.look().await;
+            sleep(LOOK).await;
+            self.count();
             if self.drop_ended() {
                 // The host refused one.
                 policy.limit(self.lanes.len() + 1);
             }
-            let connected = self.lanes.iter().filter(|lane| lane.is_connected()).count() + 1;
-            let (carried, left) = (self.traffic.bytes(), left());
-            let sample = Sample { now: Instant::now(), carried, left, connected };
-            self.set(policy.step(sample));
+            self.set(policy.step(Instant::now(), watched.moved()));
         }
     }
 
-    /// Removes lanes that have ended by themselves. Returns whether there were any.
+    /// Drops lanes that have ended by themselves, and those behind them. Returns whether there were any.
     fn drop_ended(&mut self) -> bool {
-        let before = self.lanes.len();
-        self.lanes.retain_mut(RunningLane::is_running);
-        self.lanes.len() < before
+        let ended = self.lanes.iter_mut().position(|lane| !lane.is_running());
+        self.lanes.truncate(ended.unwrap_or(self.lanes.len()));
+        ended.is_some()
     }
 
-    /// Counts the lanes that carry anything.
-    fn count_used(&mut self) {
+    /// Counts the lanes that carry chunks.
+    fn count(&mut self) {
         let carrying = self.lanes.iter().filter(|lane| lane.has_carried()).count();
         self.used = self.used.max(carrying + 1);
     }
 
-    /// Starts or ends lanes, until there are this many connections, including the first.
+    /// Starts or ends lanes, until there are this many connections with the first.
     fn set(&mut self, streams: usize) {
-        let too_many = self.lanes.split_off(self.lanes.len().min(streams.saturating_sub(1)));
-        too_many.iter().for_each(RunningLane::retire);
-        self.retired.extend(too_many);
+        self.lanes.truncate(streams.saturating_sub(1));
         while self.lanes.len() + 1 < streams {
-            let is_free = |number: &u8| {
-                !self.lanes.iter().chain(&self.retired).any(|lane| lane.number() == *number)
-            };
-            // Retired lanes end soon.
-            let Some(number) = (1..MAX_STREAMS).find(is_free) else { return };
+            let number = u8::try_from(self.lanes.len() + 1).unwrap_or(MAX_STREAMS);
             let request = Lane { transfer: self.transfer, way: self.ends.way(), number };
             let (route, limit, ends) = (self.route.clone(), self.limit, self.ends.clone());
-            let traffic = self.traffic.clone();
-            match RunningLane::start(Setup { route, limit, request, ends, traffic }) {
+            match RunningLane::start(Setup { route, limit, request, ends }) {
                 Some(lane) => self.lanes.push(lane),
                 None => return,
             }
         }
     }
 
-    /// Whether the host's address is a loopback one, where several connections gain nothing.
+    /// Whether the host's address is a loopback one: there is nothing to gain.
     async fn is_loopback(&self) -> bool {
         let Some(address) = self.route.address() else { return true };
         if let Ok(ip) = address.host().parse::<IpAddr>() {
             return ip.to_canonical().is_loopback();
         }
-        // If the name can't be resolved any more, no connections are added either.
+        // A name that is not found any more is no reason for more connections either.
         let found = tokio::net::lookup_host((address.host(), address.port())).await;
         found.is_err() || found.is_ok_and(|mut all| all.any(|address| address.ip().is_loopback()))
     }
 
-    /// Adds the number of connections to an attempt's counts.
-    pub(in crate::transfer) fn tell(pool: &mut Option<Self>, moved: &mut Moved) {
-        if let Some(pool) = pool {
-            pool.count_used();
-            (moved.streams, moved.allowed) = (pool.used, pool.allowed);
-        }
+    /// The most connections that have carried chunks.
+    pub(in crate::transfer) fn used(pool: &mut Option<Self>) -> usize {
+        pool.as_mut().map_or(1, |pool| {
+            pool.count();
+            pool.used
+        })
     }
 
     /// Ends all lanes in order.
     pub(in crate::transfer) async fn close(pool: &mut Option<Self>) {
         let Some(pool) = pool else { return };
-        let lanes = pool.lanes.drain(..).chain(pool.retired.drain(..));
+        let lanes = std::mem::take(&mut pool.lanes);
         let left = async {
             for lane in lanes {
                 lane.end().await;
             }
         };
-        // Connections that can't be closed in order are cut when this process ends.
+        // One that can't leave in order is cut off when this process ends.
         let _ = timeout(LEAVING, left).await;
     }
 }

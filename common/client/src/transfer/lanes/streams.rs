@@ -1,10 +1,10 @@
-//! The number of connections that a transfer may use.
+//! How many connections a transfer may use.
 
 use std::str::FromStr;
 
 use lariat_wire::protocol::transfer::MAX_STREAMS;
 
-/// The number of connections of a transfer.
+/// How many connections a transfer uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Streams {
     /// As many as raise the rate of a large file, one on a loopback address.
@@ -14,13 +14,13 @@ pub enum Streams {
     Exactly(u8),
 }
 
-/// A text is not a number of connections.
+/// A text that is no number of connections.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is neither auto nor a number from 1 to {MAX_STREAMS}")]
 pub struct BadStreams(String);
 
 impl Streams {
-    /// A single connection.
+    /// One connection and no more.
     pub const ONE: Self = Self::Exactly(1);
 }
 

@@ -1,11 +1,11 @@
-//! Arbitrary edits of a file, and arbitrary lists from a peer.
+//! Whatever is done to a file, and whatever list a peer sends.
 
 use proptest::prelude::*;
 
 use super::super::{Index, Matcher, Params, Piece};
 use super::{noise, params, rebuild};
 
-/// A change to a file. Positions are fractions of the length, lengths are bytes.
+/// A change to a file. Places are fractions of what there is, lengths are bytes.
 #[derive(Clone, Debug)]
 enum Edit {
     Insert(f64, Vec<u8>),
@@ -17,7 +17,7 @@ enum Edit {
 
 impl Edit {
     fn apply(self, file: &mut Vec<u8>) {
-        // Precision does not matter here.
+        // Exact enough: any place will do.
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -65,7 +65,7 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-/// Random bytes, or a short repeated sequence, and which of the two.
+/// Random bytes, or a short stretch again and again, and which of the two.
 fn data() -> impl Strategy<Value = (Vec<u8>, bool)> {
     let period = prop_oneof![Just(usize::MAX), 1..10_usize, 1..50_000_usize];
     (any::<u64>(), 0..600_000_usize, period).prop_map(|(seed, len, period)| {
@@ -80,7 +80,7 @@ proptest! {
     #[test]
     fn any_edits_are_rebuilt((basis, repeats) in data(), edits in prop::collection::vec(edit(), 0..8)) {
         let mut source = basis.clone();
-        // An edit touches at most three places, and each costs some pieces until cuts coincide again.
+        // An edit touches three places at most, and each costs some pieces until cuts agree again.
         let resync = edits.len() * 3 * 4 * params().max();
         let fresh: usize = edits.iter().map(|edit| match edit {
             Edit::Insert(_, bytes) | Edit::Overwrite(_, bytes) => bytes.len(),
@@ -88,8 +88,8 @@ proptest! {
         }).sum();
         edits.into_iter().for_each(|edit| edit.apply(&mut source));
         let literal = rebuild(&basis, &source);
-        // A repeated sequence may have no cuts, so that only lengths decide: bytes that were moved by less than
-        // one length may be cut differently up to the end.
+        // In a stretch that repeats there may be no place at which to cut: only lengths decide, and what
+        // is moved by less than one of them may be cut differently to its end.
         prop_assert!(repeats || literal <= fresh + resync, "{} literal bytes", literal);
     }
 

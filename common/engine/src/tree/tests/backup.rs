@@ -1,10 +1,10 @@
-//! What `--backup` keeps in a directory, and that `--delete` spares it.
+//! What `--backup` keeps of a directory, and that `--delete` does not take it.
 
 use super::*;
 use ChangeKind::{Change, Delete};
 
 #[test]
-fn a_replaced_file_is_kept_with_backup() {
+fn a_replaced_file_is_kept_if_asked_for() {
     let mut world = World::new();
     world.file("a", "new one");
     std::fs::create_dir(world.dest("")).unwrap();
@@ -28,7 +28,7 @@ fn a_backup_is_safe_from_delete_and_what_that_removes_becomes_one() {
     symlink("x", world.dest("link")).unwrap();
     (world.overrides.backup, world.options.delete, world.options.dry_run) = (true, true, true);
     let mut told = world.copied().told();
-    // Its time may happen to be that of the source.
+    // Its time may be that of the source by chance.
     told.retain(|(kind, _)| *kind != ChangeKind::Touch);
     let root = world.dest("").to_str().unwrap().trim_end_matches('/').to_owned();
     // A directory in which a backup stays is not deleted.
@@ -48,7 +48,7 @@ fn a_backup_is_safe_from_delete_and_what_that_removes_becomes_one() {
 }
 
 #[test]
-fn names_in_the_way_are_kept_with_backup() {
+fn what_makes_room_is_kept_if_asked_for() {
     let mut world = World::new();
     world.file("was a file/x", "x");
     world.file("was a directory", "x");
@@ -76,7 +76,7 @@ fn names_in_the_way_are_kept_with_backup() {
     assert_eq!(std::fs::read(world.dest("was a directory")).unwrap(), b"x");
     assert_eq!(std::fs::read(world.dest("was a file/x")).unwrap(), b"x");
 
-    // A kept directory is not replaced by another one.
+    // A directory that was kept is not given up for another one.
     std::fs::remove_file(world.dest("was a directory")).unwrap();
     std::fs::create_dir_all(world.dest("was a directory/newer")).unwrap();
     let outcome = world.copy();
@@ -86,9 +86,9 @@ fn names_in_the_way_are_kept_with_backup() {
     assert_eq!(names(&world.dest("was a directory")), ["newer"]);
 }
 
-/// Equal files are not replaced, and do not replace an earlier backup.
+/// What is equal is not replaced, and what an earlier backup has is not given up for it.
 #[test]
-fn equal_files_are_not_backed_up_again() {
+fn what_is_equal_already_is_not_backed_up_again() {
     let options = TreeOptions { hard_links: true, ..TreeOptions::default() };
     let mut world = World::with(options);
     world.overrides.backup = true;
@@ -105,7 +105,7 @@ fn equal_files_are_not_backed_up_again() {
     let inode = |name: &str| world.dest(name).metadata().unwrap().ino();
     let before = all.map(inode);
     for secs in [5, 6] {
-        // Only its time shows that it may differ.
+        // Only its time tells that it may be another one.
         all.iter().for_each(|name| set_mtime(&world.source(name), secs, 0));
         world.copied();
         world.assert_backups(&all);
@@ -115,7 +115,7 @@ fn equal_files_are_not_backed_up_again() {
             assert_eq!((is.mtime(), is.mtime_nsec()), (secs, 0), "{name}");
         }
     }
-    // Neither a new hard link of equal files nor another mode needs a backup.
+    // Equal names that become one file are worth no backup, and neither is another mode.
     std::fs::remove_file(world.dest("the same")).unwrap();
     std::fs::copy(world.dest("same"), world.dest("the same")).unwrap();
     for name in all {

@@ -1,4 +1,4 @@
-//! Updates of an existing copy: what is sent, what is deleted, what stays.
+//! A copy that is brought up to date: what is sent, what goes, what stays.
 
 use super::*;
 use lariat_wire::protocol::tree::Rule;
@@ -54,7 +54,7 @@ fn a_verified_copy_is_read_back_whole_and_by_its_differences() {
 }
 
 #[test]
-fn checksum_compares_contents() {
+fn content_counts_when_it_is_asked_for() {
     let world = World::with(TreeOptions { checksum: true, ..TreeOptions::default() });
     for (name, old) in [("same", "text"), ("other", "tent")] {
         let source = world.file(name, "text");
@@ -68,7 +68,7 @@ fn checksum_compares_contents() {
 }
 
 #[test]
-fn extra_names_are_deleted_only_on_request_and_when_all_arrived() {
+fn what_the_source_does_not_have_goes_only_when_asked_for_and_when_all_is_there() {
     let mut world = World::new();
     world.file("kept/file", "x");
     world.file("n", "x");
@@ -94,7 +94,7 @@ fn extra_names_are_deleted_only_on_request_and_when_all_arrived() {
 }
 
 #[test]
-fn nothing_is_deleted_when_something_failed() {
+fn nothing_goes_when_something_is_missing() {
     let world = World::with(delete());
     world.file("a", "x");
     std::fs::create_dir_all(world.dest("b/full")).unwrap();
@@ -128,7 +128,7 @@ fn excluded_names_are_left_out_and_included_ones_come_back() {
 }
 
 #[test]
-fn missing_listed_paths_are_reported_and_the_rest_is_sent() {
+fn of_a_list_what_is_not_there_is_told_and_the_rest_goes() {
     let mut world = World::new();
     for name in ["a/b/c", "a/b/d", "a/e", "f"] {
         world.file(name, name);
@@ -145,7 +145,7 @@ fn missing_listed_paths_are_reported_and_the_rest_is_sent() {
 }
 
 #[test]
-fn listed_paths_that_are_excluded_are_not_missing() {
+fn what_is_listed_and_left_out_by_the_rules_is_not_missing() {
     let mut world = World::new();
     for name in ["a/b.c", "a/b.h", "a-", "out/x/y", "z"] {
         world.file(name, name);
@@ -163,7 +163,7 @@ fn listed_paths_that_are_excluded_are_not_missing() {
 }
 
 #[test]
-fn a_dry_run_reports_and_changes_nothing() {
+fn a_dry_run_tells_and_changes_nothing() {
     use ChangeKind::{Change, Delete, Make, Touch};
     let mut world = World::with(TreeOptions { dry_run: true, ..delete() });
     world.file("new/file", "x");
@@ -190,7 +190,7 @@ fn a_dry_run_reports_and_changes_nothing() {
         (Change, "/old"),
         (Touch, "/touched"),
     ];
-    // The root's own time may happen to be that of the source.
+    // The root's own time may be that of the source by chance.
     let mut told = outcome.told();
     told.retain(|(_, path)| *path != root);
     assert_eq!(told, expected.map(|(kind, name)| (kind, format!("{root}{name}"))));
@@ -201,7 +201,7 @@ fn a_dry_run_reports_and_changes_nothing() {
     world.assert_same();
 }
 
-/// Whatever exists, the dry run reports each change that the run counts, and no other.
+/// Whatever was there, the dry run tells of each change that the run counts, and no other.
 #[test]
 fn a_dry_run_counts_as_the_run_does() {
     let mut world = World::with(TreeOptions { hard_links: true, ..delete() });
@@ -246,7 +246,7 @@ fn a_dry_run_counts_as_the_run_does() {
 }
 
 #[test]
-fn names_in_the_way_are_replaced() {
+fn what_is_in_the_way_makes_room() {
     let mut world = World::new();
     world.file("was a file/x", "x");
     world.file("was a link/x", "x");
@@ -271,7 +271,7 @@ fn names_in_the_way_are_replaced() {
 }
 
 #[test]
-fn a_tree_resumes_after_a_cut_anywhere() {
+fn a_tree_that_was_cut_anywhere_goes_on_where_it_was() {
     let mut world = World::new();
     let large: Vec<u8> =
         (0..4_000_000_u32).map(|i| (i.wrapping_mul(i) / 7).to_le_bytes()[1]).collect();
@@ -297,15 +297,15 @@ fn a_tree_resumes_after_a_cut_anywhere() {
     }
 }
 
-/// Files that arrived completely stay, even if the rest of their pack was lost, so that connections that never
-/// last for a whole pack complete the transfer.
+/// What arrived whole stays, whatever became of the rest of its pack, so that a link that never lasts for a
+/// whole pack gets there in the end.
 #[test]
-fn complete_files_of_an_interrupted_pack_stay() {
+fn files_that_came_whole_stay_wherever_their_pack_was_cut() {
     for compress in [false, true] {
         let mut world = World::new();
         world.compress = compress;
         for file in 0..30 {
-            // Two thirds of it are noise, so that compression pays but leaves much.
+            // Two thirds of it are noise, so that compression pays and leaves much.
             let mut content = vec![file; 20_000];
             blake3::Hasher::new().update(&[file]).finalize_xof().fill(&mut content[..12_000]);
             world.file(&format!("{file:02}"), content);
@@ -314,7 +314,7 @@ fn complete_files_of_an_interrupted_pack_stay() {
         for file in (0..30).step_by(2) {
             std::fs::write(world.dest(&format!("{file:02}")), "old").unwrap();
         }
-        // The manifest, and the beginning of a pack.
+        // The manifest, a pack's beginning.
         world.cut = Some(100_000);
         let mut attempts = 0;
         while world.copy().received.is_err() {

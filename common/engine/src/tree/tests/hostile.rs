@@ -1,4 +1,4 @@
-//! Peers that break the rules: a sender of arbitrary names, a receiver of arbitrary answers.
+//! Ends that break the rules: a sender that names what it likes, a receiver that wants what it likes.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -52,7 +52,7 @@ fn end() -> Vec<u8> {
     message_frame(1, &End { whole: true }).unwrap()
 }
 
-/// Plays a sender of these frames, which is then silent.
+/// Plays a sender of these frames, which then says no more.
 fn receive_into(world: &World, frames: &[Vec<u8>]) -> (Result<Settled, TransferError>, Notes) {
     let arrival = world.arrival(entry(b"", What::Directory));
     let notes = Notes::default();
@@ -70,7 +70,7 @@ fn receive_into(world: &World, frames: &[Vec<u8>]) -> (Result<Settled, TransferE
 }
 
 #[test]
-fn invalid_names_end_the_connection_and_are_not_created() {
+fn names_that_can_t_be_end_the_connection_and_are_made_nowhere() {
     let outside = b"../outside/made";
     for bad in [&b""[..], b".", b"..", b"/tmp", b"a/b", outside, b"a\0b", &[b'x'; 256]] {
         for what in [What::Directory, What::File { size: 0, hash: None, linked: false }] {
@@ -84,7 +84,7 @@ fn invalid_names_end_the_connection_and_are_not_created() {
 }
 
 #[test]
-fn invalid_manifests_end_the_connection() {
+fn manifests_that_can_t_be_end_the_connection() {
     let many = |first: usize| {
         let name = |n| file(format!("{n:08}").as_bytes());
         entries((first..first + 1024).map(name).collect(), false)
@@ -112,13 +112,13 @@ fn invalid_manifests_end_the_connection() {
         ("entries after the end", vec![entries(vec![], true), end(), entries(vec![], true)]),
         ("an end too early", vec![entries(vec![file(b"a")], false), end()]),
         ("a wanted file left out", vec![entries(vec![file(b"a")], true), end()]),
-        ("an unrequested file", vec![pack(1, b"text")]),
+        ("a file that nobody asked for", vec![pack(1, b"text")]),
         (
             "a directory's content",
             vec![entries(vec![entry(b"a", What::Directory)], true), pack(1, b"x")],
         ),
-        ("an unrequested single file", vec![begin(7, Some(9))]),
-        ("an unrequested Missed", vec![missed]),
+        ("a file alone that nobody asked for", vec![begin(7, Some(9))]),
+        ("something missed that nobody asked for", vec![missed]),
         (
             "a stream that begins and ends before its first byte",
             vec![entries(vec![file(b"a")], true), begin(1, None), end()],
@@ -137,7 +137,7 @@ fn invalid_manifests_end_the_connection() {
 }
 
 #[test]
-fn excluded_names_are_refused() {
+fn what_is_excluded_is_not_taken() {
     let rules = vec![Rule { include: false, glob: ".ssh".to_owned() }];
     let world = World::with(TreeOptions { rules, ..TreeOptions::default() });
     let (done, _) = receive_into(&world, &[entries(vec![entry(b".ssh", What::Directory)], true)]);
@@ -146,10 +146,10 @@ fn excluded_names_are_refused() {
 }
 
 #[test]
-fn links_lead_nothing_out_of_the_root() {
+fn a_link_that_is_there_or_was_sent_leads_nothing_out() {
     let world = World::new();
     std::fs::create_dir(world.dest("")).unwrap();
-    // The link exists where the manifest has a directory, then where it has a file.
+    // The link is where the manifest has a directory, then where it has a file.
     symlink("../outside", world.dest("a")).unwrap();
     symlink("../outside/canary", world.dest("b")).unwrap();
     world.file("a/canary", "stolen");
@@ -166,7 +166,7 @@ fn links_lead_nothing_out_of_the_root() {
 }
 
 #[test]
-fn unpreserved_attributes_are_not_set() {
+fn attributes_that_do_not_travel_are_not_set() {
     let preserve = Preserve { xattrs: true, ..Preserve::default() };
     let world = World::with(TreeOptions { preserve, ..TreeOptions::default() });
     let directory = entry(b"a", What::Directory);
@@ -186,7 +186,7 @@ fn a_link_to_a_file_that_was_not_sent_is_missed() {
 }
 
 #[test]
-fn a_hostile_receiver_gets_only_what_was_offered() {
+fn a_hostile_receiver_gets_nothing_that_was_not_offered() {
     let answers = |first, answers: &[u8]| {
         message_frame(1, &Answers { first, answers: answers.to_vec() }).unwrap()
     };
@@ -248,9 +248,9 @@ fn answer_first(
     (done, notes)
 }
 
-/// A name that was missed is not linked to, because another file has it.
+/// A name that was missed is not linked to: what has it is another file.
 #[test]
-fn nothing_is_linked_to_a_missing_file() {
+fn nothing_is_linked_to_a_file_that_did_not_come() {
     let linked = |name: &[u8], size| entry(name, What::File { size, hash: None, linked: true });
     let same = |name: &[u8]| entry(name, What::Same { entry: 1 });
     let missed = |number| {
@@ -273,14 +273,14 @@ fn nothing_is_linked_to_a_missing_file() {
         assert_eq!(std::fs::read(world.dest("b")).unwrap(), b"old b");
         assert!(!world.dest("c").exists());
     }
-    // Links to an existing file, and to one that is sent.
+    // One that is there already, and one that comes, are linked to.
     let world = World::new();
     let manifest = entries(vec![linked(b"a", 4), same(b"b")], true);
     assert_eq!(answer_first(&world, &manifest, &[pack(1, b"new1"), end()]).0.unwrap().files, 2);
     assert_eq!(std::fs::read(world.dest("b")).unwrap(), b"new1");
 }
 
-/// A pack with a wrong sum ends the transfer before any of it is written.
+/// A pack with a wrong sum ends the transfer before anything of it is written.
 #[test]
 fn a_pack_that_differs_is_not_written() {
     let mut spoiled = pack(1, b"text");
@@ -292,9 +292,9 @@ fn a_pack_that_differs_is_not_written() {
     assert!(told && !world.dest("a").exists(), "{done:?}");
 }
 
-/// A single file with a wrong sum is missed, and the following frames are handled.
+/// A file alone whose sum is wrong is missed, and what comes behind it is understood.
 #[test]
-fn a_corrupt_large_file_affects_no_other() {
+fn a_large_file_that_differs_costs_no_other() {
     use lariat_wire::protocol::transfer::{ChunkHead, Complete};
     let content = vec![7; 200_000];
     let size = content.len() as u64;

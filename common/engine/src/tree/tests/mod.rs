@@ -1,9 +1,8 @@
-//! Runs both ends of a tree over a small buffer: honest, interrupted and hostile.
+//! Both ends of a tree driven by hand over a small buffer: honest, cut and hostile.
 
 mod backup;
 mod changes;
 mod hostile;
-mod lanes;
 mod odd;
 mod staged;
 mod swap;
@@ -16,7 +15,6 @@ use tokio::io::duplex;
 
 use super::*;
 use crate::cancel::Cancel;
-use crate::confined::Base;
 use crate::error::TransferError;
 use crate::file::Owner;
 use crate::metadata::ResolvedOverrides;
@@ -27,7 +25,7 @@ use lariat_wire::protocol::failure::{Cause, Failure, FileKind};
 use lariat_wire::protocol::transfer::{Destination, Sending};
 use lariat_wire::protocol::tree::{Change, ChangeKind, Entry, Settled, TreeOptions};
 
-/// The events of a transfer.
+/// What was heard of a transfer.
 #[derive(Default)]
 struct Notes {
     missed: RefCell<Vec<(String, Side)>>,
@@ -60,7 +58,7 @@ impl Watch for Notes {
     }
 }
 
-/// A source, a destination, and a canary beside both.
+/// A source, a place for its copy, and a canary beside both.
 struct World {
     directory: tempfile::TempDir,
     options: TreeOptions,
@@ -69,7 +67,7 @@ struct World {
     compress: bool,
 }
 
-/// The result of a transfer.
+/// What came of a transfer.
 struct Outcome {
     sent: Result<Settled, TransferError>,
     received: Result<Settled, TransferError>,
@@ -79,7 +77,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// The changes that a dry run reported to the sender, by path.
+    /// What a dry run told the sender, by path.
     fn told(&self) -> Vec<(ChangeKind, String)> {
         let mut told = self.sender.changed.borrow().clone();
         told.sort_by(|a, b| a.1.cmp(&b.1));
@@ -109,7 +107,7 @@ impl World {
         self.directory.path().join("dest").join(name)
     }
 
-    /// Creates a file of the source, and missing directories.
+    /// A file of the source; directories on the way are made.
     fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.source(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -128,9 +126,14 @@ impl World {
     fn arrival(&self, root: Entry) -> TreeArrival {
         let dest = Destination { path: b"dest".to_vec(), name: Vec::new() };
         let open = if self.options.dry_run { TreeTarget::open_dry_run } else { TreeTarget::open };
-        let target = open(&Base::at(self.directory.path()), &dest, Self::owner()).unwrap();
-        let (options, overrides) = (self.options.clone(), self.overrides.clone());
-        TreeArrival::new(target, root, options, self.filter(), overrides, Avoid::new())
+        TreeArrival {
+            target: open(self.directory.path(), &dest, Self::owner()).unwrap(),
+            root,
+            options: self.options.clone(),
+            filter: self.filter(),
+            overrides: self.overrides.clone(),
+            avoid: Avoid::new(),
+        }
     }
 
     fn open(&self) -> TreeSource {
@@ -143,10 +146,7 @@ impl World {
     }
 
     fn copy_into(&self, arrival: TreeArrival) -> Outcome {
-        self.copy_from(self.open(), arrival)
-    }
-
-    fn copy_from(&self, source: TreeSource, arrival: TreeArrival) -> Outcome {
+        let source = self.open();
         let notes = (Notes::default(), Notes::default());
         let (a, b) = duplex(1 << 16);
         let cut = crate::tests::Cut { stream: b, left: self.cut };
@@ -174,7 +174,7 @@ impl World {
         Outcome { sent, received, counts, sender: notes.0, receiver: notes.1 }
     }
 
-    /// Copies, which must succeed without any failure.
+    /// Copies, which must succeed in everything.
     fn copied(&self) -> Outcome {
         let outcome = self.copy();
         let missed = outcome.sender.missed.borrow().clone();
@@ -193,14 +193,14 @@ impl World {
         assert_eq!(std::fs::read(outside.join("canary")).unwrap(), b"canary");
     }
 
-    /// Checks that the copy equals the source.
+    /// The copy is what the source is.
     fn assert_same(&self) {
         let (source, dest) = (self.source(""), self.dest(""));
         assert_eq!(described(&source), described(&dest));
     }
 }
 
-/// Everything below a directory, including itself: name, kind, mode, time, target, content's hash.
+/// Everything below a directory, itself included: name, kind, mode, time, target, content's hash.
 fn described(root: &Path) -> Vec<String> {
     fn down(path: &Path, name: &str, all: &mut Vec<String>) {
         let metadata = path.symlink_metadata().unwrap();

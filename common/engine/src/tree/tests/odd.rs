@@ -1,4 +1,4 @@
-//! Directories with unusual contents.
+//! Everything odd that a directory may have.
 
 use super::*;
 use crate::metadata::acl::{self, Raw};
@@ -46,7 +46,7 @@ fn an_acl_that_leaves_the_mode_is_reported_when_its_file_is_sent() {
 }
 
 #[test]
-fn a_tree_of_unusual_names_is_copied_exactly() {
+fn a_tree_of_everything_odd_is_the_same_afterwards() {
     let options = TreeOptions {
         hard_links: true,
         preserve: Preserve { xattrs: true, owner: true, special: true, acls: true },
@@ -95,7 +95,7 @@ fn a_tree_of_unusual_names_is_copied_exactly() {
         let len = rustix::fs::getxattr(world.dest("sparse"), "user.a", &mut value[..]).unwrap();
         assert_eq!(&value[..len], b"1\0");
     }
-    // A repeated transfer sends nothing, and changes nothing.
+    // Once more, nothing is sent, and nothing changes.
     let before = described(&world.dest(""));
     let again = world.copied();
     assert_eq!((again.counts.sent, again.counts.moved), (0, 0));
@@ -103,7 +103,7 @@ fn a_tree_of_unusual_names_is_copied_exactly() {
 }
 
 #[test]
-fn setuid_setgid_and_sticky_are_preserved_only_on_request() {
+fn setuid_setgid_and_sticky_stay_behind_unless_asked_for() {
     let world = World::new();
     let file = world.file("directory/file", "x");
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o6755)).unwrap();
@@ -114,7 +114,7 @@ fn setuid_setgid_and_sticky_are_preserved_only_on_request() {
 }
 
 #[test]
-fn special_files_are_skipped_and_reported() {
+fn what_is_no_file_is_passed_over_and_told() {
     let world = World::with(TreeOptions { delete: true, ..TreeOptions::default() });
     let mode = rustix::fs::Mode::RWXU;
     rustix::fs::mkfifoat(rustix::fs::CWD, world.source("fifo"), mode).unwrap();
@@ -142,7 +142,7 @@ fn many_directories_and_many_files_in_one() {
 #[test]
 fn a_file_that_can_t_be_read_stops_no_other() {
     if rustix::process::geteuid().is_root() {
-        // Root may read everything, but a path that is too long can't be read.
+        // Root may read everything; a path that is too long can't be read by anybody.
         let world = World::new();
         let (deep, mut path) = ("d".repeat(250), String::new());
         let root = std::fs::File::open(world.source("")).unwrap();

@@ -1,4 +1,4 @@
-//! Staged files: they are not removed while they are in use, and none is left behind.
+//! Files that wait for their names: nobody takes them away meanwhile, and none is left.
 
 use super::*;
 use crate::file::temporary::{self, PartialNames, TreeNames};
@@ -12,7 +12,7 @@ fn temporary_in(directory: &Path) -> Vec<String> {
     names(directory).into_iter().filter(is_temporary).collect()
 }
 
-/// The staged name of a file of `dest`.
+/// The name under which a file of `dest` waits.
 fn staged(world: &World, name: &str) -> String {
     let root = rustix::fs::stat(world.dest("")).unwrap();
     let names = TreeNames::of_root(World::owner(), &root);
@@ -26,7 +26,7 @@ fn locked(world: &World) -> TreeArrival {
 }
 
 #[test]
-fn staged_files_in_use_are_not_swept() {
+fn what_waits_for_its_name_is_not_swept_however_old_its_content_is() {
     for lock in [false, true] {
         let world = World::new();
         std::fs::create_dir(world.dest("")).unwrap();
@@ -42,7 +42,7 @@ fn staged_files_in_use_are_not_swept() {
 }
 
 #[test]
-fn the_next_attempt_removes_files_of_a_killed_one() {
+fn what_a_killed_attempt_left_goes_with_the_next_one_also_where_the_source_has_nothing() {
     let world = World::new();
     world.file("a", "new");
     std::fs::create_dir_all(world.dest("not in the source")).unwrap();
@@ -58,12 +58,12 @@ fn the_next_attempt_removes_files_of_a_killed_one() {
     assert_eq!(names(&world.dest("")), ["a", "not in the source"]);
     assert_eq!(names(&world.dest("not in the source")), [""; 0]);
     assert_eq!(std::fs::read(world.dest("a")).unwrap(), b"new");
-    // The root's time is restored after the staging.
+    // The root has its time in spite of what was in it.
     assert_eq!(described(&world.source(""))[0], described(&world.dest(""))[0]);
 }
 
 #[test]
-fn without_a_marker_a_transfer_of_the_same_name_reuses_the_staged_file() {
+fn without_a_marker_the_same_name_takes_up_what_was_left() {
     let world = World::new();
     world.file("a", "new");
     std::fs::create_dir(world.dest("")).unwrap();
@@ -74,7 +74,7 @@ fn without_a_marker_a_transfer_of_the_same_name_reuses_the_staged_file() {
 }
 
 #[test]
-fn no_temporary_name_is_left_at_the_end() {
+fn however_it_ends_nothing_is_left_under_a_temporary_name() {
     for cancel in [false, true] {
         let mut world = World::new();
         std::fs::create_dir(world.dest("")).unwrap();
@@ -119,7 +119,7 @@ fn delete_takes_a_directory_with_what_was_left_in_it_but_not_what_is_in_use() {
             std::fs::write(world.dest("gone/below").join(names.journal), "journal").unwrap();
         }
         std::fs::write(world.dest("gone").join(staged(&world, "x")), "left").unwrap();
-        // Not a temporary file, whatever its name is.
+        // No file of ours, whatever its name is.
         let odd = ".lariat-00112233445566778899aabbccddeeff.part";
         std::fs::create_dir(world.dest("gone").join(odd)).unwrap();
     };
@@ -138,7 +138,7 @@ fn delete_takes_a_directory_with_what_was_left_in_it_but_not_what_is_in_use() {
     world.copied();
     assert_eq!(names(&world.dest("")), ["a"]);
 
-    // Files that other trees staged, above it or in it.
+    // What another tree has staged above it or in it.
     fill();
     let nested = std::fs::File::open(world.dest("gone")).unwrap();
     rustix::fs::flock(&nested, FlockOperation::LockExclusive).unwrap();
@@ -156,9 +156,9 @@ fn a_directory_of_a_temporary_file_s_name_is_copied_and_a_file_is_not() {
     assert_eq!(names(&world.dest("")), [name]);
 }
 
-/// Small and large files behave alike: tested for every kind of existing name, and all sizes.
+/// Small files and large ones take the same ways: this is so for every kind of thing, and all sizes.
 #[test]
-fn any_name_in_a_file_s_way_is_replaced() {
+fn whatever_is_in_a_file_s_way_gives_way_whatever_its_size() {
     for size in [1, 131_072, 131_073, LARGE, 3_000_000] {
         let world = World::with(TreeOptions { delete: true, ..TreeOptions::default() });
         std::fs::create_dir_all(world.dest("directory/full")).unwrap();

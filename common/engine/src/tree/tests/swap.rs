@@ -1,11 +1,11 @@
-//! The owner of a directory in the tree replaces it by a link all the time.
+//! Somebody who owns a directory of the tree, and swaps it for a link all the time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 
-/// The least number of swaps during a test.
+/// Rounds of swapping that a test sees at least.
 const SWAPS: u64 = 5000;
 
 /// Swaps `directory` for a link to `target`, and back, until it is dropped.
@@ -45,13 +45,13 @@ impl Drop for Swapper {
     }
 }
 
-/// The canary with its mode and time, and that no other file is beside it.
+/// The canary with its mode and time, and that nothing is beside it.
 fn outside(world: &World) -> Vec<String> {
     described(&world.directory.path().join("outside"))
 }
 
 #[test]
-fn a_directory_swapped_during_writes_leads_nothing_out() {
+fn a_directory_swapped_for_a_link_while_it_is_written_leads_nothing_out() {
     let mut world = World::with(TreeOptions { delete: true, ..TreeOptions::default() });
     for file in 0..40 {
         world.file(&format!("swapped/{file}"), vec![7; file]);
@@ -65,7 +65,7 @@ fn a_directory_swapped_during_writes_leads_nothing_out() {
     let swapper = Swapper::start(world.dest("swapped"), world.directory.path().join("outside"));
     let mut rounds = 0;
     while swapper.swaps() < SWAPS || rounds < 30 {
-        // Files, modes and times are new each time, and some names must be removed.
+        // Files, modes and times are new each time, and something is to be removed.
         rounds += 1;
         for file in 0..40 {
             let path = world.source(&format!("swapped/{file}"));
@@ -76,7 +76,7 @@ fn a_directory_swapped_during_writes_leads_nothing_out() {
         let _ = std::fs::write(world.dest("swapped/extra"), "x");
         let _ = std::fs::remove_file(world.directory.path().join("outside/extra"));
         world.options.delete = rounds % 2 == 0;
-        // The transfer may fail, but must do no harm.
+        // It may fail, and must not do harm.
         let _ = world.copy();
     }
     drop(swapper);
@@ -85,7 +85,7 @@ fn a_directory_swapped_during_writes_leads_nothing_out() {
     assert_eq!(outside(&world), before);
 }
 
-/// The test itself may have created a file beside the canary, and so changed the directory's time.
+/// The test itself may have written beside the canary, and so changed the directory's time.
 fn set_mtime_of_outside(world: &World, before: &[String]) {
     let root = &before[0];
     let time = root.split(' ').nth(2).unwrap();
@@ -95,7 +95,7 @@ fn set_mtime_of_outside(world: &World, before: &[String]) {
 }
 
 #[test]
-fn a_directory_swapped_during_reads_reveals_nothing() {
+fn a_directory_swapped_for_a_link_while_it_is_read_gives_nothing_away() {
     let mut world = World::new();
     world.file("swapped/canary", "own");
     for file in 0..40 {
@@ -107,7 +107,7 @@ fn a_directory_swapped_during_reads_reveals_nothing() {
         rounds += 1;
         world.options.checksum = rounds % 2 == 0;
         let _ = world.copy();
-        // A name that is a link at that moment is copied as a link.
+        // What is a link at that moment is copied as one.
         if !world.dest("swapped").is_symlink()
             && let Ok(copied) = std::fs::read(world.dest("swapped/canary"))
         {

@@ -40,20 +40,11 @@ pub enum Way {
     Pull,
 }
 
-/// Acknowledges what came on a lane: it is verified and written.
+/// Acknowledges chunks of a lane: they are verified and written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
-    /// How many chunks, from the lane's first on.
-    pub count: u64,
-    /// The lane is to end once all that the sender has begun to send on it was acknowledged.
-    pub last: bool,
-}
-
-/// Says of which file of a tree the chunks are that follow on a lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
-    /// The number of its entry.
-    pub number: u64,
+    /// How many, from the lane's first on.
+    pub chunks: u64,
 }
 
 impl Lane {

@@ -32,7 +32,7 @@ pub use chunk::{
 };
 pub use delta::{Basis, Copies, Copy, MAX_COPIES, MAX_PIECES, PIECE_LEN};
 pub use have::{Begun, Have, MAX_RANGES, Range};
-pub use lane::{Lane, MAX_STREAMS, Part, Taken, Way};
+pub use lane::{Lane, MAX_STREAMS, Taken, Way};
 pub use offer::{Identity, Offer};
 pub use placement::{Destination, ModeChange, Overrides, check_name};
 pub use push::{Complete, Done, Push, Sending};

@@ -62,11 +62,6 @@ impl ModeChange {
         Self { keep: keep & !bits, set: set & !bits, set_if_executable: set_if_executable & !bits }
     }
 
-    /// Whether it may set any of these bits.
-    pub fn may_set(self, bits: u32) -> bool {
-        (self.set | self.set_if_executable) & bits != 0
-    }
-
     /// The mode of a file that had `mode`.
     pub fn of_file(self, mode: u32) -> u32 {
         const EXECUTE: u32 = 0o111;

@@ -1,27 +1,20 @@
 //! The agent's log: lines on stderr, which systemd keeps.
 //!
-//! If stderr is the journal's stream, lines go to the journal with their fields ([`journald`]). Where that can't be,
-//! a line begins with its priority (sd-daemon(3)) and has no time, since the journal adds one.
+//! If stderr is the journal's stream, a line begins with its priority (sd-daemon(3)) and has no time, since
+//! the journal adds one.
 //!
 //! Text that came from a peer goes through [`lariat_base::escape`] before it is logged. Secrets are never
 //! logged.
 
-mod journald;
-
 use std::fmt;
 use std::io::{self, IsTerminal};
-use std::path::Path;
 
 use rustix::fs::fstat;
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Full, Writer};
-use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::util::SubscriberInitExt;
-
-use journald::{Journald, priority};
 
 /// The variable that may set a level other than `info`.
 const LEVEL: &str = "RUST_LOG";
@@ -32,14 +25,13 @@ const JOURNAL: &str = "JOURNAL_STREAM";
 /// Starts logging. A panic is logged as one line.
 pub fn start() {
     let level = std::env::var(LEVEL).ok().and_then(|level| level.parse().ok());
-    let level = level.unwrap_or(LevelFilter::INFO);
-    let builder = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level);
-    if !is_journal() {
-        builder.with_ansi(io::stderr().is_terminal()).with_target(false).init();
-    } else if let Ok(journal) = Journald::at(Path::new(journald::SOCKET)) {
-        tracing_subscriber::registry().with(journal.with_filter(level)).init();
-    } else {
+    let builder = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_max_level(level.unwrap_or(LevelFilter::INFO));
+    if is_journal() {
         builder.with_ansi(false).event_format(Journal::default()).init();
+    } else {
+        builder.with_ansi(io::stderr().is_terminal()).with_target(false).init();
     }
     std::panic::set_hook(Box::new(|panic| {
         let line = panic.to_string().replace('\n', " ");
@@ -81,6 +73,16 @@ where
     ) -> fmt::Result {
         write!(writer, "<{}>", priority(*event.metadata().level()))?;
         self.0.format_event(context, writer, event)
+    }
+}
+
+/// The syslog priority of a level.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
     }
 }
 

@@ -83,7 +83,7 @@ fn options_do_what_they_say() {
     assert!(sent < 50_000 && reused == 0, "{sent} {reused}");
     assert_eq!(there.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
     assert_eq!(std::fs::read(fleet.path("there~")).unwrap(), b"old");
-    fleet.fails(255, ["push", "--chmod", "u+x", &source_arg, &there_arg]);
+    fleet.fails(255, ["push", "--chmod", "u+q", &source_arg, &there_arg]);
     let error =
         fleet.fails(255, ["push", "--chown", "nobody-of-this-name", &source_arg, &there_arg]);
     assert!(error.contains("nobody-of-this-name") && error.contains("web1"), "{error}");

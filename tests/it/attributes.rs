@@ -86,7 +86,7 @@ fn a_trees_files_and_directories_have_changes_of_their_own() {
         set_mode(&source.join(name), mode);
     }
     for (number, moved) in BOTH.into_iter().enumerate() {
-        let dest = fleet.path(&format!("dest{number}"));
+        let dest = fleet.path(format!("dest{number}"));
         let options = &["--chmod", "D750,go-w,a+X,o-r"];
         moved(&fleet, &source, &dest, options);
         let dest = if dest.join("source").exists() { dest.join("source") } else { dest };

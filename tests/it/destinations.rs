@@ -226,6 +226,9 @@ fn the_home_and_the_root_are_cleared_within_a_bound_only() {
     assert!(text(&error.stderr).contains("--max-delete"), "{error:?}");
 }
 
+/// A kind of change, the path that differs, and what makes it differ.
+type Difference<'a> = (&'a str, &'a str, &'a dyn Fn(&str));
+
 #[test]
 fn a_dry_run_lists_what_the_run_changes_and_fails_as_it_does() {
     let (fleet, _agent) = TestFleet::with_agent();
@@ -242,8 +245,7 @@ fn a_dry_run_lists_what_the_run_changes_and_fails_as_it_does() {
         let file = fs::File::open(there.join(path)).unwrap();
         file.set_modified(UNIX_EPOCH + Duration::from_secs(1)).unwrap();
     };
-    type Change<'a> = (&'a str, &'a str, &'a dyn Fn(&str));
-    let other: [Change<'_>; 6] = [
+    let other: [Difference<'_>; 6] = [
         ("touch", "img", &mode),
         ("touch", "index", &mode),
         ("touch", "img", &time),

@@ -83,15 +83,15 @@ impl Settings {
     fn environment(&self, user: &User) -> Vec<(Vec<u8>, Vec<u8>)> {
         let User { uid: _, gid: _, name, home, shell } = user;
         [
-            ("PATH", &self.path),
+            ("PATH", self.path.as_slice()),
             ("HOME", home),
             ("USER", name),
             ("LOGNAME", name),
             ("SHELL", shell),
             ("LANG", &self.lang),
-            ("LARIAT_HOST", &self.host.as_str().as_bytes().to_vec()),
+            ("LARIAT_HOST", self.host.as_str().as_bytes()),
         ]
-        .map(|(name, value)| (name.as_bytes().to_vec(), value.clone()))
+        .map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec()))
         .to_vec()
     }
 }

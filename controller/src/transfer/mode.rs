@@ -14,7 +14,7 @@ pub(crate) struct Modes {
 /// Read, write and execute for everybody.
 const ALL: u32 = 0o777;
 
-/// What a clause that names nobody gives to group and others nothing of, as with the usual umask.
+/// The bits that a clause without `u`, `g`, `o` or `a` never sets, as under the usual umask.
 const WRITE_OF_OTHERS: u32 = 0o022;
 
 /// Parses clauses between commas: a mode in octal, or `[ugoa]*[-+=][rwxX]*`. `D` before a clause makes it one for

@@ -7,7 +7,7 @@ use lariat_wire::protocol::transfer::ModeChange;
 pub struct ResolvedOverrides {
     /// A change of the source's permission bits, of files.
     pub mode: Option<ModeChange>,
-    /// The same for directories.
+    /// A change of the source's permission bits, of directories.
     pub directory_mode: Option<ModeChange>,
     /// Owner in place of the replaced file's.
     pub user: Option<u32>,

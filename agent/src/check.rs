@@ -5,6 +5,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lariat_base::escape::escape;
@@ -13,8 +14,9 @@ use lariat_base::private::check_directory;
 use crate::config::Config;
 use crate::core::store;
 use crate::identity::Identity;
-use crate::keyring::Keyring;
+use crate::keyring::{Entry, Host, Keyring, lint};
 use crate::policy::Clock;
+use crate::user::User;
 
 /// Exit code for a wrong configuration (`EX_CONFIG`, sysexits.h); systemd does not restart the agent after
 /// it.
@@ -27,6 +29,8 @@ pub struct Findings {
     pub good: Vec<String>,
     /// What is wrong, one line each.
     pub wrong: Vec<String>,
+    /// What the agent can serve with, though hardly as it is meant, one line each.
+    pub doubtful: Vec<String>,
 }
 
 /// Checks, writes what is in order to `out` and what is wrong to `err`, and returns the exit code.
@@ -35,7 +39,7 @@ pub fn run(config: &Path, out: &mut dyn Write, err: &mut dyn Write) -> io::Resul
     for line in &findings.good {
         writeln!(out, "{}", escape(line.as_bytes()))?;
     }
-    for line in &findings.wrong {
+    for line in findings.doubtful.iter().chain(&findings.wrong) {
         writeln!(err, "lariatd: {}", escape(line.as_bytes()))?;
     }
     Ok(if findings.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIG) })
@@ -64,6 +68,7 @@ pub fn check(path: &Path, now: SystemTime) -> Findings {
             };
             findings.wrong.extend(loaded.ignored.into_iter().map(of_no_effect));
             check_keyring(&config, &loaded.keyring, now, &mut findings);
+            check_rules(path, &config, &loaded.keyring, &mut findings);
         }
         Err(error) => findings.wrong.push(error.to_string()),
     }
@@ -124,6 +129,41 @@ fn check_keyring(config: &Config, keyring: &Keyring, now: SystemTime, findings: 
         let state = if entry.is_current(clock) { "may log in" } else { "may not log in now" };
         findings.good.push(format!("{file}: {} {state}", entry.label));
     }
+}
+
+/// What the rules name on this host, and what undoes them.
+fn check_rules(path: &Path, config: &Config, keyring: &Keyring, findings: &mut Findings) {
+    let user = match User::current() {
+        Ok(user) => user,
+        Err(error) => return findings.wrong.push(format!("look up this process's user: {error}")),
+    };
+    // A root is compared with both names of what a link leads to.
+    let names = |path: &Path| [std::path::absolute(path).ok(), path.canonicalize().ok()];
+    let files = [path, &config.keyring, &config.state, &config.certificate, &config.key];
+    let program = std::env::current_exe().ok();
+    let own = files.into_iter().flat_map(names).flatten().chain(program).collect();
+    let host = Host { own, path: &config.exec.path, user: &user };
+    let file = config.keyring.display();
+    let of_agent = of_agents_user(keyring, &user).map(|what| format!("{file}: warning: {what}"));
+    findings.doubtful.extend(of_agent);
+    for key in keyring.entries() {
+        for finding in lint(key).into_iter().chain(host.look(key)) {
+            let line = format!("{file}:{finding}");
+            let list = if finding.is_error { &mut findings.wrong } else { &mut findings.doubtful };
+            list.push(line);
+        }
+    }
+}
+
+/// What rules are worth where commands run as the agent's own user, who may write to its files.
+fn of_agents_user(keyring: &Keyring, user: &User) -> Option<String> {
+    let has_rules = |key: &Arc<Entry>| {
+        key.commands.is_some() || key.push.is_some() || key.pull.is_some() || key.users.is_some()
+    };
+    (user.uid != 0 && keyring.entries().any(has_rules)).then(|| {
+        let user = user.name();
+        format!("commands run as {user}, as the agent does: rules hold only as far as programs do")
+    })
 }
 
 #[cfg(test)]
@@ -199,6 +239,28 @@ mod tests {
         let mut err = Vec::new();
         run(&config, &mut Vec::new(), &mut err).unwrap();
         assert!(err.starts_with(b"lariatd: "));
+    }
+
+    #[test]
+    fn what_undoes_rules_is_told_and_the_agent_s_own_is_no_root() {
+        let (directory, config) = bundle();
+        let keyring = directory.path().join("keyring.toml");
+        edit(&keyring, "[\"run\"]\n", "[\"run\"]\ncommands = [[\"/bin/sh\"]]\n");
+        let findings = check(&config, SystemTime::now());
+        assert!(findings.wrong.is_empty(), "{findings:?}");
+        let told = |part: &str| findings.doubtful.iter().any(|line| line.contains(part));
+        assert!(told("keyring.toml:7: warning: /bin/sh can start programs"), "{findings:?}");
+        let rules = format!("[\"push\"]\npush = [{:?}]\n", directory.path());
+        edit(&keyring, "[\"run\"]\ncommands = [[\"/bin/sh\"]]\n", &rules);
+        let findings = check(&config, SystemTime::now());
+        assert!(findings.wrong[0].ends_with("agent.toml is the agent's own"), "{findings:?}");
+
+        let keyring = Keyring::load(&keyring).unwrap();
+        let user = User::current().unwrap();
+        assert_eq!(of_agents_user(&keyring, &User { uid: 0, ..user.clone() }), None);
+        let what = of_agents_user(&keyring, &User { uid: 1, ..user.clone() }).unwrap();
+        assert!(what.contains(&format!("commands run as {}, ", user.name())), "{what}");
+        assert_eq!(of_agents_user(&Keyring::default(), &User { uid: 1, ..user }), None);
     }
 
     #[test]

@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use lariat_base::escape::escape;
 
+use crate::cases::{self, NO_VERDICT};
 use crate::check::{self, EXIT_CONFIG};
 use crate::jobs::supervise;
 use crate::start::{self, StartError};
@@ -39,6 +41,9 @@ enum Command {
         #[command(subcommand)]
         verb: KeyVerb,
     },
+    /// Check rules, and try them, before they go live
+    #[command(subcommand)]
+    Policy(Policy),
 }
 
 #[derive(Debug, Subcommand)]
@@ -51,6 +56,22 @@ enum KeyVerb {
 enum AuditCommand {
     /// Say whether the record is whole, or else which line is wrong first: exits 0, or 1
     Verify,
+}
+
+#[derive(Debug, Subcommand)]
+enum Policy {
+    /// Check a keyring: exit 0 if it can be used, 1 if not
+    Check {
+        /// The keyring
+        keyring: PathBuf,
+    },
+    /// Try the cases of a file: exit 0 if all hold, 1 if one does not
+    Test {
+        /// The keyring
+        keyring: PathBuf,
+        /// The cases: [[case]] tables with key, action and expect
+        cases: PathBuf,
+    },
 }
 
 /// The agent's `main`.
@@ -73,8 +94,10 @@ pub fn main() -> ExitCode {
                 return ExitCode::SUCCESS;
             }
             let _ = writeln!(io::stderr(), "lariatd: {}", one_line(&error));
-            // As with a wrong configuration, a restart does not help.
-            return EXIT_CONFIG.into();
+            // Verbs whose 1 is a verdict: here is none. As with a wrong configuration, a restart does not help.
+            let judges =
+                std::env::args_os().skip(1).any(|word| word == "policy" || word == "audit");
+            return if judges { NO_VERDICT } else { EXIT_CONFIG }.into();
         }
     };
     match args.command {
@@ -82,7 +105,7 @@ pub fn main() -> ExitCode {
             .unwrap_or(ExitCode::FAILURE),
         Some(Command::Audit(AuditCommand::Verify)) => {
             audit::verify(&args.config, &mut io::stdout(), &mut io::stderr())
-                .unwrap_or(ExitCode::from(255))
+                .unwrap_or(NO_VERDICT.into())
         }
         Some(Command::Key { verb: KeyVerb::Add(add) }) => match key_add::run(&args.config, &add) {
             Ok(done) => {
@@ -94,15 +117,27 @@ pub fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Some(Command::Policy(policy)) => {
+            let (out, err) = (&mut io::stdout(), &mut io::stderr());
+            let done = match policy {
+                Policy::Check { keyring } => cases::check(&keyring, out, err),
+                Policy::Test { keyring, cases } => cases::test(&keyring, &cases, out, err),
+            };
+            done.unwrap_or(NO_VERDICT.into())
+        }
         None => run(&args),
     }
 }
 
-/// clap's first line says what is wrong; the rest is advice.
+/// clap's first lines say what is wrong; the rest is advice.
 fn one_line(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "it takes a verb more; try: --help".to_owned();
+    }
     let text = error.render().to_string();
-    let line = text.lines().next().unwrap_or_default();
-    escape(line.trim_start_matches("error: ").as_bytes())
+    let lines: Vec<&str> =
+        text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    escape(lines.join(" ").trim_start_matches("error: ").as_bytes())
 }
 
 fn run(args: &Args) -> ExitCode {
@@ -140,5 +175,9 @@ mod tests {
             error,
             "invalid value 'here' for '--listen <ADDR:PORT>': invalid socket address syntax"
         );
+        let error = one_line(&parse("lariatd policy test k").unwrap_err());
+        assert_eq!(error, "the following required arguments were not provided: <CASES>");
+        let error = one_line(&parse("lariatd policy").unwrap_err());
+        assert_eq!(error, "it takes a verb more; try: --help");
     }
 }

@@ -9,6 +9,7 @@ pub mod audit;
 mod boxed;
 pub mod budget;
 pub mod capacity;
+pub mod cases;
 pub mod check;
 pub mod cli;
 pub mod config;

@@ -1,6 +1,7 @@
 //! lariat, the controller: a command on the admin's own machine.
 
 mod bundle;
+mod can;
 mod capture;
 mod cli;
 mod commands;

@@ -89,6 +89,8 @@ impl Act {
                 }
                 JobRequest::List(_) => return None,
             },
+            // Looking is not written down.
+            Request::Rule(_) => return None,
             Request::Audit(AuditRequest::ReadAudit(_)) => {
                 Self { request: "read audit", ..Self::default() }
             }

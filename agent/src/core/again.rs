@@ -41,7 +41,7 @@ impl Again {
         let decide = |key: &Entry| {
             let Session { agent, origin, .. } = session;
             let known = Some(&self.act_as);
-            let looked_up = LookedUp::new(agent, origin, key, &self.outline, known);
+            let looked_up = LookedUp::new(agent, Some(origin), key, &self.outline, known);
             policy::decide(key, &self.outline, &looked_up.facts()).map(drop)
         };
         until_denied(session, &self.key, decide, || gone(&self.outline)).await

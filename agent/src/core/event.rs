@@ -6,7 +6,9 @@ use std::time::Duration;
 use lariat_base::escape::escape;
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::key::KeyRotate;
-use lariat_wire::protocol::request::{AuditRequest, FileRequest, JobRequest, KeyRequest, Request};
+use lariat_wire::protocol::request::{
+    AuditRequest, FileRequest, JobRequest, KeyRequest, Request, RuleRequest,
+};
 use lariat_wire::protocol::verb::Verb;
 use tracing::{info, warn};
 
@@ -79,6 +81,10 @@ impl Subject {
             },
             Request::Audit(AuditRequest::ReadAudit(_)) => "read".to_owned(),
             Request::Audit(AuditRequest::AcceptAudit(_)) => "accepted as it is".to_owned(),
+            Request::Rule(RuleRequest::Can(can)) => match &can.key {
+                Some(key) => format!("can {}", escape(key.as_bytes())),
+                None => "can".to_owned(),
+            },
             Request::File(request) => match request {
                 FileRequest::Push(push) => escape(&push.dest.path),
                 FileRequest::PushTree(push) => escape(&push.dest.path),
@@ -169,7 +175,6 @@ impl Event<'_> {
 /// The rule of the keyring that a refusal is by.
 fn rule(failure: &Failure) -> &str {
     match &failure.cause {
-        Cause::NotPermitted { rule, .. } if rule.is_empty() => "verbs",
         Cause::NotPermitted { rule, .. } => rule.split(": ").next().unwrap_or(rule),
         Cause::NotAsUser(_) => "users",
         Cause::AtLimit(_) => "limits",

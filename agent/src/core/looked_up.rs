@@ -29,11 +29,11 @@ pub(super) struct LookedUp {
 }
 
 impl LookedUp {
-    /// Looks up what the rules of this key need to know of a request. Unless the user to act as is `known`, that may
-    /// query a directory service.
+    /// Looks up what the rules of this key need to know of a request from this origin, if it is known. Unless the user
+    /// to act as is `known`, that may query a directory service.
     pub(super) fn new(
         agent: &Agent,
-        origin: &Origin,
+        origin: Option<&Origin>,
         key: &Entry,
         request: &Request,
         known: Option<&ActAs>,
@@ -56,9 +56,9 @@ impl LookedUp {
             program::look_up(argv(&run.command)?.first()?, config.exec.path.as_bytes())
         });
         Self {
-            is_local: matches!(origin, Origin::Local { .. }),
+            is_local: origin.is_some_and(Origin::is_local),
             clock: agent.clock(),
-            peer: key.networks.as_ref().and_then(|_| origin.peer()),
+            peer: key.networks.as_ref().and_then(|_| origin?.peer()),
             config,
             own,
             act_as,
@@ -80,7 +80,7 @@ impl LookedUp {
 }
 
 /// The name of the file with the rules.
-fn file(config: &Config, is_local: bool) -> &str {
+pub(super) fn file(config: &Config, is_local: bool) -> &str {
     let keyring = config.keyring.file_name().and_then(OsStr::to_str);
     if is_local { "agent.toml" } else { keyring.unwrap_or("keyring.toml") }
 }

@@ -4,6 +4,7 @@
 mod act_as;
 mod again;
 mod agent;
+mod can;
 mod ending;
 mod event;
 mod looked_up;

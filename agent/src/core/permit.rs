@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use lariat_wire::link::{LinkError, Outbox};
 use lariat_wire::protocol::failure::{Cause, Failure};
-use lariat_wire::protocol::request::{FileRequest, JobRequest, Request};
+use lariat_wire::protocol::request::{FileRequest, JobRequest, Request, RuleRequest};
 use lariat_wire::protocol::session::Finished;
 use lariat_wire::protocol::verb::Verb;
 
@@ -27,10 +27,10 @@ use crate::policy::{self, Grant};
 /// abandoned.
 #[must_use = "a request that was begun is finished"]
 pub struct Permit<'a> {
-    session: &'a Session,
+    pub(super) session: &'a Session,
     verb: Verb,
     subject: Subject,
-    key: Arc<Entry>,
+    pub(super) key: Arc<Entry>,
     act_as: ActAs,
     grant: Grant,
     /// What the audit tells of it, unless it only looks.
@@ -89,7 +89,7 @@ struct Permitted {
 fn permitted(session: &Session, request: &Request) -> Result<Permitted, Failure> {
     request.check()?;
     let key = session.present_key().ok_or_else(|| gone(request))?;
-    let looked_up = LookedUp::new(&session.agent, &session.origin, &key, request, None);
+    let looked_up = LookedUp::new(&session.agent, Some(&session.origin), &key, request, None);
     let facts = looked_up.facts();
     let grant = policy::decide(&key, request, &facts)?;
     let rule = facts.at(grant.line);
@@ -112,7 +112,7 @@ fn finished(agent: &Agent, outbox: &Outbox) -> Result<(), LinkError> {
 fn buffers(request: &Request) -> usize {
     const KIB: usize = 1024;
     match request {
-        Request::Job(JobRequest::Kill(_)) => 0,
+        Request::Job(JobRequest::Kill(_)) | Request::Rule(RuleRequest::Can(_)) => 0,
         Request::Job(_) | Request::Key(_) => 768 * KIB,
         Request::Audit(_) => 512 * KIB,
         Request::File(request) => 3072 * KIB + FileRequest::memory(request),

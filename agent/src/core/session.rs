@@ -85,6 +85,11 @@ impl Session {
         self.key.owner
     }
 
+    /// Whether the controller is on this host, without a key.
+    pub(super) fn is_local(&self) -> bool {
+        self.origin.is_local()
+    }
+
     /// The job of this id that is the key's own.
     pub fn job(&self, id: JobId) -> JobName {
         JobName { key: self.owner(), id }

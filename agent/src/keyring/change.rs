@@ -117,7 +117,7 @@ fn allow(
     keyring: &Keyring,
     present: &Present<'_>,
 ) -> Result<Outcome, KeyProblem> {
-    let entry = named(keyring, &request.key)?;
+    let entry = keyring.named(&request.key)?;
     let text = edit::allow(present.text, entry.id, &request.rules)?;
     let new = present.parse(&text)?;
     if new.entry(entry.id).is_some_and(|new| new.rules() == entry.rules()) {
@@ -137,7 +137,7 @@ fn revoke(
 ) -> Result<Outcome, KeyProblem> {
     let KeyRevoke { key, keep_jobs, force } = request;
     let mut revoked = present.revoked.clone();
-    let entry = match named(keyring, key) {
+    let entry = match keyring.named(key) {
         Ok(entry) => entry,
         Err(problem) => {
             let Ok(id) = key.parse::<KeyId>() else { return Err(problem) };
@@ -212,16 +212,6 @@ fn finish(keyring: &Keyring, present: &Present<'_>) -> Result<Outcome, KeyProble
 /// The entry that has this id, whether it is its own, a former one or one that waits.
 fn holder(keyring: &Keyring, id: KeyId) -> Option<&Arc<Entry>> {
     keyring.entries().find(|entry| entry.ids().any(|own| own == id))
-}
-
-/// The one entry that a person who says `name` means.
-fn named<'a>(keyring: &'a Keyring, name: &str) -> Result<&'a Arc<Entry>, KeyProblem> {
-    let mut all = keyring.entries().filter(|entry| entry.is_named(name));
-    match (all.next(), all.next()) {
-        (Some(entry), None) => Ok(entry),
-        (None, _) => Err(KeyProblem::NoSuchKey),
-        (Some(_), Some(_)) => Err(KeyProblem::Ambiguous),
-    }
 }
 
 impl Present<'_> {

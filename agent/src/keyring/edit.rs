@@ -146,10 +146,7 @@ fn fields(rules: &Rules) -> Result<[(&'static str, Option<Item>); 13], KeyProble
     let list = |list: &Option<Vec<String>>| list.as_ref().map(|list| value(array(list)));
     let date = |at: Option<u64>| at.map(|at| dated(at).map(Item::Value)).transpose();
     let number = |number: Option<u32>| number.map(|number| value(i64::from(number)));
-    let commands = rules
-        .commands
-        .as_ref()
-        .map(|commands| value(commands.iter().map(|words| array(words)).collect::<Array>()));
+    let commands = rules.commands.as_ref().map(|commands| value(patterns(commands)));
     let verbs: Array = rules.verbs.iter().map(Verb::as_str).collect();
     Ok([
         ("verbs", Some(value(verbs))),
@@ -166,6 +163,17 @@ fn fields(rules: &Rules) -> Result<[(&'static str, Option<Item>); 13], KeyProble
         ("max_sessions", number(rules.max_sessions)),
         ("max_jobs", number(rules.max_jobs)),
     ])
+}
+
+/// Several patterns have a line each, so that messages can name the one that they are about.
+fn patterns(commands: &[Vec<String>]) -> Array {
+    let mut all: Array = commands.iter().map(|words| array(words)).collect();
+    if all.len() > 1 {
+        all.iter_mut().for_each(|pattern| pattern.decor_mut().set_prefix("\n    "));
+        all.set_trailing("\n");
+        all.set_trailing_comma(true);
+    }
+    all
 }
 
 fn array(texts: &[String]) -> Array {

@@ -310,3 +310,6 @@ fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>
     let seconds = u64::try_from(moment.unix_timestamp()).map_err(|_| bad())?;
     Ok(Some(UNIX_EPOCH + Duration::from_secs(seconds)))
 }
+
+#[cfg(test)]
+mod tests;

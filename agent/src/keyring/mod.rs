@@ -7,7 +7,9 @@ mod change;
 mod edit;
 mod entry;
 mod file;
+mod here;
 mod last_used;
+mod lint;
 mod revoked;
 mod store;
 
@@ -22,10 +24,13 @@ use lariat_base::private;
 use lariat_base::toml_file::TomlFileError;
 use lariat_wire::auth::agent::Refused;
 use lariat_wire::auth::keyring::{Candidate, Decoys};
+use lariat_wire::protocol::key::KeyProblem;
 
 pub use change::Asker;
 pub use entry::{Entry, Lined, List, is_local};
+pub use here::Host;
 pub use last_used::LastUsed;
+pub use lint::{Finding, lint};
 pub use revoked::Revoked;
 pub use store::{Loaded, Store};
 
@@ -110,6 +115,16 @@ impl Keyring {
     /// The entry to which what is kept under this id belongs.
     pub fn of_owner(&self, owner: KeyId) -> Option<&Arc<Entry>> {
         self.owners.get(&owner)
+    }
+
+    /// The one entry that a person who says `name` means.
+    pub fn named(&self, name: &str) -> Result<&Arc<Entry>, KeyProblem> {
+        let mut all = self.entries().filter(|entry| entry.is_named(name));
+        match (all.next(), all.next()) {
+            (Some(entry), None) => Ok(entry),
+            (None, _) => Err(KeyProblem::NoSuchKey),
+            (Some(_), Some(_)) => Err(KeyProblem::Ambiguous),
+        }
     }
 
     /// Every key, in the order of the file.

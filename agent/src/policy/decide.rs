@@ -5,7 +5,7 @@
 use lariat_base::escape::escape;
 use lariat_wire::protocol::exec::{Command, Run, Streams};
 use lariat_wire::protocol::metadata::Preserve;
-use lariat_wire::protocol::request::{FileRequest, JobRequest, KeyRequest, Request};
+use lariat_wire::protocol::request::{FileRequest, JobRequest, KeyRequest, Request, RuleRequest};
 use lariat_wire::protocol::transfer::Overrides;
 use lariat_wire::protocol::verb::Verb;
 
@@ -53,8 +53,8 @@ fn acts_as_user(request: &Request) -> bool {
             | FileRequest::Clean(_) => true,
             FileRequest::Lane(_) => false,
         },
-        // Audit and keyring are the agent's own.
-        Request::Audit(_) | Request::Key(_) => false,
+        // Audit, keyring and rules are the agent's own.
+        Request::Audit(_) | Request::Key(_) | Request::Rule(RuleRequest::Can(_)) => false,
     }
 }
 
@@ -95,9 +95,7 @@ pub fn decide(key: &Entry, request: &Request, facts: &Facts<'_>) -> Result<Grant
     let verb = verb(key, request);
     let denied = |(rule, why)| Denial { verb, rule, user: None, why };
     admit(key, facts).map_err(denied)?;
-    // A key may always be replaced by a newer one of its own.
-    let is_free = matches!(request, Request::Key(KeyRequest::KeyRotate(_)));
-    if !is_free && !key.verbs.contains(verb) {
+    if !key.verbs.contains(verb) && !is_free(key, request) {
         let why = format!("{} has no {verb}", facts.at(key.verbs.line));
         return Err(denied((Rule::Verbs, why)));
     }
@@ -151,9 +149,21 @@ pub fn decide(key: &Entry, request: &Request, facts: &Facts<'_>) -> Result<Grant
             };
             within(&asked, facts, granted)
         }
-        Request::Audit(_) | Request::Key(_) => Ok(granted),
+        Request::Audit(_) | Request::Key(_) | Request::Rule(RuleRequest::Can(_)) => Ok(granted),
     }
     .map_err(denied)
+}
+
+/// Whether a key may make a request whatever its verbs: about itself it may ask, and it may always be replaced by a
+/// newer one of its own.
+fn is_free(key: &Entry, request: &Request) -> bool {
+    match request {
+        Request::Rule(RuleRequest::Can(can)) => {
+            can.key.as_deref().is_none_or(|name| key.is_named(name))
+        }
+        Request::Key(KeyRequest::KeyRotate(_)) => true,
+        Request::Job(_) | Request::File(_) | Request::Audit(_) | Request::Key(_) => false,
+    }
 }
 
 /// The verb that the key needs for a request.

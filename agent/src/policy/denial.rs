@@ -68,7 +68,6 @@ impl From<Denial> for Failure {
     fn from(denial: Denial) -> Self {
         match denial {
             Denial { user: Some(user), .. } => Self::request(Cause::NotAsUser(user)),
-            Denial { verb, rule: Rule::Verbs, .. } => Self::not_permitted(verb),
             Denial { verb, .. } => {
                 Self::request(Cause::NotPermitted { verb, rule: denial.to_string() })
             }

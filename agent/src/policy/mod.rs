@@ -3,6 +3,7 @@
 mod argv;
 mod decide;
 mod denial;
+mod describe;
 mod facts;
 pub mod networks;
 mod outline;
@@ -12,5 +13,6 @@ pub mod pattern;
 pub use argv::argv;
 pub use decide::{Grant, acting_user, admit, decide};
 pub use denial::{Denial, Rule};
+pub use describe::{describe, join};
 pub use facts::{Clock, Facts};
 pub use outline::outline;

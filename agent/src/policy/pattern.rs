@@ -116,6 +116,13 @@ impl Pattern {
         self.words.first().into_iter().flat_map(|Word(texts)| texts.iter().map(Vec::as_slice))
     }
 
+    /// The first word, from 1, that no text can match.
+    pub fn never(&self) -> Option<usize> {
+        let never = |text: &Vec<u8>| text.contains(&b'*') && path::has_dots(text);
+        let at = self.words.iter().position(|Word(texts)| texts.iter().all(never))?;
+        Some(at + 1)
+    }
+
     /// Whether any options may follow its words.
     pub fn takes_any_options(&self) -> bool {
         self.rest == Rest::Anything

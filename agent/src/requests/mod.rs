@@ -6,6 +6,7 @@
 mod as_user;
 mod attach;
 mod audit;
+mod can;
 mod clean;
 mod detached;
 mod digest;
@@ -25,7 +26,7 @@ mod transfer;
 mod unread;
 
 use lariat_wire::link::LinkError;
-use lariat_wire::protocol::request::{JobRequest, Request};
+use lariat_wire::protocol::request::{JobRequest, Request, RuleRequest};
 
 use crate::boxed::boxed;
 use crate::core::{Permit, Session};
@@ -50,6 +51,9 @@ pub async fn serve(
             JobRequest::Kill(kill) => boxed(|| kill::serve(link, kill, permit, session)).await,
         },
         Request::Audit(request) => boxed(|| audit::serve(link, request, permit, session)).await,
+        Request::Rule(RuleRequest::Can(can)) => {
+            boxed(|| can::serve(link, can, permit, session)).await
+        }
         Request::File(request) => boxed(|| as_user::serve(link, request, permit, session)).await,
         Request::Key(request) => boxed(|| key::serve(link, request, permit, session)).await,
     }

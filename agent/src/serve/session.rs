@@ -229,7 +229,8 @@ fn job_of(request: &Request) -> Option<JobId> {
         Request::Job(JobRequest::List(_) | JobRequest::Logs(_) | JobRequest::Kill(_))
         | Request::File(_)
         | Request::Audit(_)
-        | Request::Key(_) => None,
+        | Request::Key(_)
+        | Request::Rule(_) => None,
     }
 }
 

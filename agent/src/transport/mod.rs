@@ -55,6 +55,11 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// Whether it is a process on this host.
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Local { .. })
+    }
+
     /// Where the controller is, as far as rules see it; `None` if that is this host.
     pub fn peer(&self) -> Option<Peer> {
         match self {

@@ -3,6 +3,7 @@
 mod attach;
 mod audit;
 mod batch;
+mod can;
 mod clean;
 mod completions;
 mod demo;
@@ -79,6 +80,8 @@ pub(crate) enum Command {
     Kill(kill::Args),
     /// Show, copy or verify the record of what was done on hosts
     Audit(audit::Args),
+    /// Ask hosts what a key may do
+    Can(can::Args),
     /// Show the results of the last command over several hosts
     Last(last::Args),
     /// Take a tour on this machine, with a temporary fleet
@@ -109,7 +112,8 @@ impl Command {
             | Self::Logs(_)
             | Self::Attach(_)
             | Self::Kill(_)
-            | Self::Audit(_) => Ok(()),
+            | Self::Audit(_)
+            | Self::Can(_) => Ok(()),
             Self::Init(_)
             | Self::Enroll(_)
             | Self::Forget(_)
@@ -148,6 +152,7 @@ impl Command {
             Self::Attach(args) => attach::run(&args, context),
             Self::Kill(args) => kill::run(&args, context),
             Self::Audit(args) => audit::run(&args, context),
+            Self::Can(args) => can::run(args, context),
             Self::Last(args) => last::run(&args, context),
             Self::Demo(args) => demo::run(args, context),
             Self::Completions(args) => completions::run(args, context),

@@ -3,16 +3,21 @@
 use std::time::Duration;
 
 use lariat_base::name::HostName;
+use lariat_wire::protocol::request::Request;
 
 use super::{Files, Listing, Tally, TransferOptions};
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, HostContext, HostWork};
 use crate::status;
+use crate::target::Chosen;
 
 /// The files that a verb transfers.
 pub(crate) trait TransferJob: Send + Sync + 'static {
     /// The transfer options.
     fn options(&self) -> &TransferOptions;
+
+    /// The requests that are put to a host's rules before anything is moved, as `user`.
+    fn asked(&self, host: &HostName, user: Option<String>) -> Result<Vec<Request>, CliError>;
 
     /// Transfers all of them to or from one host, as `user`.
     async fn transfer(
@@ -30,6 +35,13 @@ pub(crate) struct TransferWork<J> {
     /// The time limit per host.
     pub(crate) timeout: Option<Duration>,
     pub(crate) json: bool,
+}
+
+impl<J: TransferJob> TransferWork<J> {
+    /// What a dry run of a plan asks a host.
+    pub(crate) fn asked(&self, chosen: &Chosen) -> Result<Vec<Request>, CliError> {
+        self.job.asked(&chosen.host, chosen.user(self.job.options().user.as_deref())?)
+    }
 }
 
 impl<J: TransferJob> HostWork for TransferWork<J> {

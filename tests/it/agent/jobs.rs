@@ -168,7 +168,8 @@ fn its_verbs_are_a_permission_of_their_own() {
     block_on(async {
         let frame = message_frame(1, &list("")).unwrap();
         let (mut link, _) = agent.log_in_with(&frame).await.unwrap();
-        let refused = Failure::not_permitted(Verb::Jobs);
+        let rule = "verbs: keyring.toml:6 has no jobs".to_owned();
+        let refused = Failure::request(Cause::NotPermitted { verb: Verb::Jobs, rule });
         assert_eq!(link.expect::<Failure>().await.unwrap(), refused);
         link.ask(&Kill { job: JOB, signal: Signal { number: 9 }, once: [1; 16], all_keys: false })
             .await

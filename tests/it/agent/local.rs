@@ -48,7 +48,10 @@ fn a_process_of_the_host_does_what_local_permits_and_nothing_else() {
         link.send(&Release).await.unwrap();
         link.ask(&Run { command: Command::Login, ..run("") }).await.unwrap();
         let refused = link.expect::<Failure>().await.unwrap();
-        assert_eq!(refused.to_string(), "this key is not permitted to shell on this host");
+        assert_eq!(
+            refused.to_string(),
+            "this key is not permitted to shell on this host: verbs: agent.toml has no shell"
+        );
         let uid = rustix::process::geteuid().as_raw();
         agent.wait_for(&format!("local:{uid}"));
         // A local user's jobs are its own.

@@ -37,7 +37,10 @@ fn what_is_not_permitted_is_told_and_the_session_goes_on() {
         let (mut link, _) = agent.log_in_with(&request).await.unwrap();
         for _ in 0..2 {
             let failure = link.expect::<Failure>().await.unwrap();
-            assert_eq!(failure.to_string(), "this key is not permitted to run on this host");
+            assert_eq!(
+                failure.to_string(),
+                "this key is not permitted to run on this host: verbs: keyring.toml:6 has no run"
+            );
             // Late frames of the previous request are skipped.
             link.outbox().post(&Ack { stdout: 0, stderr: 0 }).unwrap();
             link.ask(&run()).await.unwrap();

@@ -1,6 +1,7 @@
 //! What a key with rules can do, and the ways in which it tries to do more.
 
 mod again;
+mod can;
 mod commands;
 mod files;
 

@@ -160,11 +160,6 @@ impl Failure {
         Self { action, path: Some(path.to_vec()), cause }
     }
 
-    /// The key lacks this verb.
-    pub fn not_permitted(verb: Verb) -> Self {
-        Self::request(Cause::NotPermitted { verb, rule: String::new() })
-    }
-
     /// The request as a whole failed.
     pub fn request(cause: Cause) -> Self {
         Self { action: Action::Request, path: None, cause }
@@ -213,12 +208,9 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Os(errno) => f.write_str(&os_error(*errno)),
-            Self::NotPermitted { verb, rule } if rule.is_empty() => {
-                write!(f, "this key is not permitted to {verb} on this host")
-            }
             Self::NotPermitted { verb, rule } => {
                 let rule = escape(rule.as_bytes());
-                write!(f, "this key is not permitted to {verb} that on this host: {rule}")
+                write!(f, "this key is not permitted to {verb} on this host: {rule}")
             }
             Self::BadRequest(why) => f.write_str(&escape(why.as_bytes())),
             Self::NotAFile(kind) => f.write_str(match kind {
@@ -246,7 +238,7 @@ impl fmt::Display for Cause {
             }
             Self::NotAsUser(user) => {
                 let user = escape(user.as_bytes());
-                write!(f, "this key is not permitted to act as the user {user} on this host")
+                write!(f, "this key is not permitted to act as the user {user} on this host: users")
             }
             Self::NoSuchUser(user) => {
                 write!(f, "there is no user {} on this host", escape(user.as_bytes()))

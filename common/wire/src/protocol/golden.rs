@@ -4,6 +4,7 @@
 use super::audit::{
     AcceptAudit, AuditAccepted, AuditEnd, AuditFile, AuditHead, AuditStart, ReadAudit,
 };
+use super::can::{Asked, Can, Permissions, Verdict};
 use super::clean::{Clean, Cleaned};
 use super::exec::{
     Ack, Attach, Command, End, Exit, Release, Resize, Run, Signal, Started, StdinEnd, StdinTaken,
@@ -82,6 +83,15 @@ fn jobs(s: &mut Seen, job: JobId) {
     check(s, &Killed);
 }
 
+fn can(s: &mut Seen) {
+    let request = Some(Asked { kind: 0x35, payload: vec![1, 2] });
+    check(s, &Can { key: Some("alice".to_owned()), request });
+    check(s, &Can { key: None, request: None });
+    let (rule, why) = ("commands".to_owned(), "word 2 differs".to_owned());
+    check(s, &Verdict { allowed: false, rule, why });
+    check(s, &Permissions { lines: vec!["verbs: run".to_owned()] });
+}
+
 #[test]
 #[allow(clippy::too_many_lines, reason = "a table")]
 fn every_message_has_the_bytes_of_the_document() {
@@ -132,6 +142,7 @@ fn every_message_has_the_bytes_of_the_document() {
     check(s, &Exit { end: End::Stopped, stdout: 0, stderr: 0 });
     check(s, &Release);
     jobs(s, job);
+    can(s);
     let transfer = TransferId([0x7f; 16]);
     let ctime = Time { secs: 5, nanos: 6 };
     let offer = Offer {
@@ -180,7 +191,6 @@ fn every_message_has_the_bytes_of_the_document() {
     let path = Some(b"/srv/a".to_vec());
     check(s, &Failure { action: Action::Open, path, cause: Cause::Os(13) });
 
-    check(s, &Failure::not_permitted(Verb::Push));
     let rule = "keyring.toml:15".to_owned();
     check(s, &Failure::request(Cause::NotPermitted { verb: Verb::Run, rule }));
     trees(s, &offer);

@@ -20,6 +20,9 @@ pub enum Invalid {
     /// An owner or group has the id 2^32-1, which no user or group can have.
     #[error("a file's owner or group has a number that nobody can have")]
     Owner,
+    /// A key's name is empty, too long, or contains a NUL byte.
+    #[error("no key can have this name")]
+    Key,
     /// A mode has bits that do not exist.
     #[error("a file's mode has bits that do not exist")]
     Mode,

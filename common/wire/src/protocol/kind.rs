@@ -149,6 +149,13 @@ kinds! {
     /// The tree is on disk: [`super::tree::Settled`].
     Settled = 0x59,
 
+    /// Ask what a key may do: [`super::can::Can`].
+    Can = 0x60,
+    /// Whether it may: [`super::can::Verdict`].
+    Verdict = 0x61,
+    /// All that it may do: [`super::can::Permissions`].
+    Permissions = 0x62,
+
     /// Read the audit: [`super::audit::ReadAudit`].
     ReadAudit = 0x68,
     /// A file of the audit follows: [`super::audit::AuditFile`].

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::invalid::Invalid;
 use super::kind::Kind;
-use super::{audit, clean, exec, failure, job, key, pull, session, transfer, tree};
+use super::{audit, can, clean, exec, failure, job, key, pull, session, transfer, tree};
 use crate::codec;
 
 /// A control message.
@@ -100,4 +100,7 @@ messages! {
     KeyRevoke: key::KeyRevoke, check;
     KeyRotate: key::KeyRotate;
     KeyChanged: key::KeyChanged;
+    Can: can::Can, check;
+    Verdict: can::Verdict;
+    Permissions: can::Permissions;
 }

@@ -4,10 +4,12 @@
 //! requests one at a time. docs/PROTOCOL.md describes the dialogue; the types here are its messages.
 
 pub mod audit;
+pub mod can;
 pub mod clean;
 pub mod exec;
 pub mod failure;
 pub mod hello;
+pub mod hypothetical;
 pub mod invalid;
 pub mod job;
 pub mod key;

@@ -3,6 +3,7 @@
 
 use super::Kind;
 use super::audit::{AcceptAudit, ReadAudit};
+use super::can::Can;
 use super::clean::Clean;
 use super::exec::{Attach, Run};
 use super::invalid::Invalid;
@@ -146,6 +147,12 @@ requests! {
         /// Accept it as it is.
         AcceptAudit, |_| Verb::Audit, |_| None, Second;
     }
+
+    /// Requests about rules.
+    enum RuleRequest {
+        /// Ask what a key may do. About itself every key may ask.
+        Can, |_| Verb::Keys, |_| None, First;
+    }
 }
 
 /// A request of a controller; a session serves one at a time.
@@ -159,6 +166,8 @@ pub enum Request {
     Audit(AuditRequest),
     /// About the keyring.
     Key(KeyRequest),
+    /// About rules.
+    Rule(RuleRequest),
 }
 
 /// Why a frame is not a request.
@@ -178,6 +187,9 @@ impl Request {
         if let Some(request) = JobRequest::decode(kind, payload) {
             return Ok(Self::Job(request?));
         }
+        if let Some(request) = RuleRequest::decode(kind, payload) {
+            return Ok(Self::Rule(request?));
+        }
         if let Some(request) = FileRequest::decode(kind, payload) {
             return Ok(Self::File(request?));
         }
@@ -190,6 +202,17 @@ impl Request {
         Err(BadRequest::Kind(kind))
     }
 
+    /// Encodes the request's frame: its kind and payload.
+    pub fn encode(&self) -> Result<(Kind, Vec<u8>), CodecError> {
+        match self {
+            Self::Job(request) => request.encode(),
+            Self::File(request) => request.encode(),
+            Self::Key(request) => request.encode(),
+            Self::Audit(request) => request.encode(),
+            Self::Rule(request) => request.encode(),
+        }
+    }
+
     /// Checks what the types can't ensure.
     pub fn check(&self) -> Result<(), Invalid> {
         match self {
@@ -197,6 +220,7 @@ impl Request {
             Self::File(request) => request.check(),
             Self::Audit(request) => request.check(),
             Self::Key(request) => request.check(),
+            Self::Rule(request) => request.check(),
         }
     }
 
@@ -207,6 +231,7 @@ impl Request {
             Self::File(request) => request.verb(),
             Self::Audit(request) => request.verb(),
             Self::Key(request) => request.verb(),
+            Self::Rule(request) => request.verb(),
         }
     }
 
@@ -217,6 +242,7 @@ impl Request {
             Self::File(request) => request.user(),
             Self::Audit(request) => request.user(),
             Self::Key(request) => request.user(),
+            Self::Rule(request) => request.user(),
         }
     }
 }
@@ -234,7 +260,10 @@ impl Kind {
 
     fn flight(self) -> Option<Flight> {
         let flight = JobRequest::flight(self).or_else(|| FileRequest::flight(self));
-        flight.or_else(|| KeyRequest::flight(self)).or_else(|| AuditRequest::flight(self))
+        flight
+            .or_else(|| KeyRequest::flight(self))
+            .or_else(|| AuditRequest::flight(self))
+            .or_else(|| RuleRequest::flight(self))
     }
 }
 
@@ -268,19 +297,21 @@ mod tests {
             assert_eq!(matches!(decoded, Err(BadRequest::Codec(_))), kind.is_request(), "{kind:?}");
             assert!(!(kind.is_request() && (kind.is_session() || kind.is_bulk())), "{kind:?}");
         }
-        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 17);
+        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 18);
     }
 
     #[test]
     fn what_changes_a_host_for_good_waits_for_its_proof() {
-        use Kind::{Attach, KeyList, Lane, List, Logs, Ping, Pull, Push, PushTree, ReadAudit, Run};
+        use Kind::{
+            Attach, Can, KeyList, Lane, List, Logs, Ping, Pull, Push, PushTree, ReadAudit, Run,
+        };
 
         let early: Vec<_> = Kind::ALL.iter().filter(|kind| kind.may_precede_welcome()).collect();
         assert_eq!(
             early,
             [
-                &Ping, &Run, &Attach, &List, &Logs, &Push, &Pull, &Lane, &PushTree, &ReadAudit,
-                &KeyList
+                &Ping, &Run, &Attach, &List, &Logs, &Push, &Pull, &Lane, &PushTree, &Can,
+                &ReadAudit, &KeyList
             ]
         );
     }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::plan;
 use super::progress::{Begun, Done, Progress, Stand};
+use crate::can::Question;
 use crate::commands::pull::{self, PullJob};
 use crate::commands::push::{self, PushJob};
 use crate::commands::run::{self, Before, RunWork, StepLog};
@@ -70,6 +71,20 @@ impl Verb {
             plan::Verb::Pull(args) => Self::Pull(pull::of_plan(args, at_once)?),
             plan::Verb::Run(args) => Self::Run(run::of_plan(&args).await?),
         })
+    }
+}
+
+impl Step {
+    /// What a dry run asks the host of this number, if the step is for it.
+    pub(super) fn questions(&self, number: usize) -> Result<Vec<Question>, CliError> {
+        let Some(Some(chosen)) = self.chosen.get(number) else { return Ok(Vec::new()) };
+        let asked = match &self.verb {
+            Verb::Push(work) => work.asked(chosen)?,
+            Verb::Pull(work) => work.asked(chosen)?,
+            Verb::Run(work) => work.asked(chosen)?,
+        };
+        let question = |request| Question { name: Some(self.what.clone()), request: Some(request) };
+        Ok(asked.into_iter().map(question).collect())
     }
 }
 

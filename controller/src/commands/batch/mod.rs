@@ -13,6 +13,7 @@ use self::plan::{Aim, Step};
 use self::progress::{Done, Progress};
 use lariat_base::escape::shortened;
 
+use crate::can::Asking;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{Fanout, FanoutOptions, Plan};
@@ -61,7 +62,7 @@ pub(crate) struct Args {
     #[arg(value_name = "TARGET")]
     target: Option<Targets>,
 
-    /// Check the plan, and list which steps apply to which hosts; contact none of them
+    /// Check the plan, list which steps apply to which hosts, and ask these whether they permit them
     #[arg(short = 'n', long)]
     dry_run: bool,
 
@@ -102,7 +103,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     if args.dry_run {
         for (step, chosen) in steps.iter().zip(&chosen) {
             let names = chosen.iter().flatten().map(|chosen| chosen.host.as_str());
-            output::line(&format!("{}: {}{}", what(step), fold(names), when(step)))?;
+            let line = format!("{}: {}{}", what(step), fold(names), when(step));
+            if args.json { output::note(&line) } else { output::line(&line)? }
         }
     }
     block_on(async {
@@ -117,7 +119,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
             all.push(host::Step { what, when_changed, reconnect, chosen, verb });
         }
         if args.dry_run {
-            return Ok(ExitCode::SUCCESS);
+            return ask(args, context, fleet, hosts, all).await;
         }
         let (progress, before) = if args.resume {
             Progress::resume(&home, &text)?
@@ -138,6 +140,27 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         let (status, ()) = fanout.run(fleet, Arc::new(steps)).await?;
         Ok(ExitCode::from(status))
     })
+}
+
+/// Asks the hosts whether they would permit the steps that are for them.
+async fn ask(
+    args: &Args,
+    context: &Context,
+    fleet: Arc<Fleet>,
+    hosts: Vec<Chosen>,
+    steps: Vec<host::Step>,
+) -> Result<ExitCode, CliError> {
+    let names: Vec<_> = hosts.iter().map(|chosen| chosen.host.clone()).collect();
+    let questions = move |chosen: &Chosen| {
+        let number = names.iter().position(|name| *name == chosen.host);
+        let asked = steps.iter().map(|step| step.questions(number.unwrap_or(usize::MAX)));
+        Ok(asked.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    };
+    let (key, limit, json) = (None, None, args.json);
+    let asking = Asking { key, questions: Box::new(questions), limit, json };
+    let fanout = Fanout::look(context, hosts, args.fanout.limits(), json)?;
+    let (status, ()) = fanout.run(fleet, Arc::new(asking)).await?;
+    Ok(ExitCode::from(status))
 }
 
 fn read(path: &std::path::Path) -> Result<String, CliError> {

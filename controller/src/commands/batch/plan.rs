@@ -34,7 +34,7 @@ const NEAR: usize = 2;
 /// Options of the verbs that a step can't have, and why.
 const NOT_FOR_STEPS: [(&[&str], &str); 4] = [
     (
-        &["parallel", "batch", "max-fail", "retry-failed", "json", "connect-timeout"],
+        &["parallel", "batch", "max-fail", "retry-failed", "json", "connect-timeout", "dry-run"],
         "it is for the whole plan: give it to lariat batch",
     ),
     (

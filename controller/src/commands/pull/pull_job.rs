@@ -7,6 +7,8 @@ use lariat_base::name::HostName;
 use lariat_client::transfer::{Fetch, FetchOptions};
 use lariat_engine::ResolvedOverrides;
 use lariat_engine::account;
+use lariat_wire::protocol::hypothetical;
+use lariat_wire::protocol::request::Request;
 use lariat_wire::protocol::tree::TreeOptions;
 
 use super::item::Pulled;
@@ -74,6 +76,13 @@ impl PullJob {
 impl TransferJob for PullJob {
     fn options(&self) -> &TransferOptions {
         &self.options
+    }
+
+    fn asked(&self, host: &HostName, user: Option<String>) -> Result<Vec<Request>, CliError> {
+        let asked = |path: &Template| {
+            hypothetical::pull(path.for_host(host), user.clone(), Some(self.options.tree()))
+        };
+        Ok(self.paths.iter().map(asked).collect())
     }
 
     async fn transfer(

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use lariat_base::name::HostName;
 use lariat_engine::tree::Filter;
 use lariat_engine::{CachedSource, ChunkCache, Source};
+use lariat_wire::protocol::hypothetical;
 use lariat_wire::protocol::metadata::Preserve;
+use lariat_wire::protocol::request::Request;
 
 use super::file::Pushed;
 use super::stdin::{STDIN, now};
@@ -130,6 +132,11 @@ impl PushJob {
 impl TransferJob for PushJob {
     fn options(&self) -> &TransferOptions {
         &self.options
+    }
+
+    fn asked(&self, host: &HostName, user: Option<String>) -> Result<Vec<Request>, CliError> {
+        let (preserve, overrides) = (self.options.preserve(), self.options.overrides());
+        Ok(vec![hypothetical::push(self.dest.for_host(host), user, preserve, overrides)])
     }
 
     async fn transfer(

@@ -75,6 +75,10 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["interactive", "from", "gather", "diff", "out", "tty"])]
     pub(super) detach: bool,
 
+    /// Run nothing: ask the hosts whether this key may run it there
+    #[arg(long)]
+    pub(super) dry_run: bool,
+
     /// Run it in a terminal like the local one; with stdin, if that is a terminal or with -i
     #[arg(short, long, conflicts_with_all = ["from", "gather", "diff", "out", "json"])]
     pub(super) tty: bool,

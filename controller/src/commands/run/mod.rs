@@ -19,6 +19,7 @@ use lariat_wire::protocol::exec::{Command, Run};
 
 use self::task::Task;
 use self::work::{StdinSource, open_stdin};
+use crate::can::Asking;
 use crate::commands::shell::terminal;
 use crate::context::Context;
 use crate::error::CliError;
@@ -33,6 +34,9 @@ pub(crate) async fn of_plan(args: &Args) -> Result<RunWork, CliError> {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     let command = request::command(args)?;
     let template = request::request(args, command.clone().unwrap_or(Command::Shell(Vec::new())))?;
+    if args.dry_run {
+        return dry_run(args, context, template, command);
+    }
     if args.tty {
         return in_terminal(args, context, template);
     }
@@ -42,6 +46,28 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         hosts.check_users(args.user.as_deref())?;
         let task = Task::new(args, template, command, hosts.are_several).await?;
         Ok(RunWork { task, stdin: stdin(args, hosts).await? })
+    })
+}
+
+/// Asks the hosts whether they would permit it, and runs nothing.
+fn dry_run(
+    args: &Args,
+    context: &Context,
+    template: Run,
+    command: Option<Command>,
+) -> Result<ExitCode, CliError> {
+    let Args { connect, fanout, json, .. } = args;
+    let targets = vec![&args.target];
+    Verb { context, connect, fanout, targets, json: *json, recorded: None }.run(async |hosts| {
+        hosts.check_users(args.user.as_deref())?;
+        // All lines of a file are read at once, as for several hosts.
+        let task = Task::new(args, template, command, true).await?;
+        Ok(Asking {
+            key: None,
+            questions: Box::new(move |chosen| task.questions(chosen)),
+            limit: args.timeout,
+            json: *json,
+        })
     })
 }
 

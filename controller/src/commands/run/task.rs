@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use lariat_base::name::JobId;
 use lariat_wire::protocol::exec::{Command, Run};
+use lariat_wire::protocol::request::{JobRequest, Request};
 
 use super::args::Args;
 use super::lines::Lines;
 use super::output::Output;
 use super::request::Expand;
 use super::{lines, request};
+use crate::can::Question;
 use crate::error::CliError;
 use crate::target::Chosen;
 
@@ -106,6 +108,17 @@ impl Task {
             Commands::Lines(file) => Some(Lines::open(file)?),
         };
         Ok(CommandReader { task: self, lines })
+    }
+
+    /// What a dry run asks a host: whether it would permit each of the commands.
+    pub(crate) fn questions(&self, chosen: &Chosen) -> Result<Vec<Question>, CliError> {
+        let Commands::Known(commands) = &self.commands else { return Ok(Vec::new()) };
+        let question = |command: &Command| {
+            let run = self.request(command, chosen, Duration::ZERO)?;
+            let name = self.line(command).map(|line| String::from_utf8_lossy(line).into_owned());
+            Ok(Question { name, request: Some(Request::Job(JobRequest::Run(run))) })
+        };
+        commands.iter().map(question).collect()
     }
 
     /// The time limit of each command.

@@ -10,6 +10,7 @@ use lariat_base::name::HostName;
 use lariat_client::HostHandle;
 use lariat_client::run::{self, Connections, Job, Outcome, Signals};
 use lariat_wire::protocol::exec::Run;
+use lariat_wire::protocol::request::Request;
 use tokio::io::AsyncRead;
 
 use super::begun::{self, Before, StepLog};
@@ -123,6 +124,11 @@ impl RunWork {
             |error| Ended::failed(error.end(), error.during(format!("run on {name}"))),
             |ran| ran.ended,
         )
+    }
+
+    /// What a dry run of a plan asks a host.
+    pub(crate) fn asked(&self, chosen: &Chosen) -> Result<Vec<Request>, CliError> {
+        Ok(self.task.questions(chosen)?.into_iter().filter_map(|one| one.request).collect())
     }
 
     fn has_objects(&self) -> bool {

@@ -1,0 +1,63 @@
+//! `can`: decides on a request that is not made.
+
+use std::sync::Arc;
+
+use lariat_wire::protocol::Kind;
+use lariat_wire::protocol::can::{Asked, Verdict};
+use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::request::Request;
+
+use super::looked_up::LookedUp;
+use super::permit::Permit;
+use super::session::Session;
+use crate::keyring::Entry;
+use crate::policy::{self, Denial, join};
+
+impl Permit<'_> {
+    /// The key that is asked about: the one that asks, or another of the keyring.
+    pub fn key_named(&self, name: Option<&str>) -> Result<Arc<Entry>, Failure> {
+        // As in the decision on the question: others are looked for only if that was about others.
+        let Some(name) = name.filter(|name| !self.key.is_named(name)) else {
+            return Ok(Arc::clone(&self.key));
+        };
+        let keyring = self.session.agent.keyring();
+        let key = keyring.named(name).map_err(|problem| Failure::request(Cause::Key(problem)))?;
+        Ok(Arc::clone(key))
+    }
+}
+
+impl Session {
+    /// Decides whether a key may make a request. Where it would come from is known only of the session's own key.
+    pub fn can(&self, key: &Entry, asked: &Asked) -> Result<Verdict, Failure> {
+        let kind = Kind::try_from(asked.kind).map_err(|error| bad(&error.to_string()))?;
+        let request = Request::decode(kind, &asked.payload).map_err(|e| bad(&e.to_string()))?;
+        request.check()?;
+        let origin = (key.owner == self.key.owner).then_some(&self.origin);
+        let looked_up = LookedUp::new(&self.agent, origin, key, &request, None);
+        let facts = looked_up.facts();
+        match policy::decide(key, &request, &facts) {
+            Ok(grant) => {
+                let rule = facts.at(grant.line);
+                // A request as a user that does not exist would fail, though no rule denies it.
+                looked_up.act_as?;
+                let networks = key.networks.as_ref().filter(|_| origin.is_none());
+                let why = networks.map(|networks| format!("only from {}", join(networks.iter())));
+                Ok(Verdict { allowed: true, rule, why: why.unwrap_or_default() })
+            }
+            Err(Denial { rule, why, .. }) => {
+                Ok(Verdict { allowed: false, rule: rule.as_str().to_owned(), why })
+            }
+        }
+    }
+
+    /// Everything that a key may do.
+    pub fn rules_of(&self, key: &Entry) -> Vec<String> {
+        let config = self.agent.config();
+        let is_own = key.owner == self.key.owner;
+        policy::describe(key, super::looked_up::file(&config, is_own && self.is_local()))
+    }
+}
+
+fn bad(why: &str) -> Failure {
+    Failure::request(Cause::BadRequest(why.to_owned()))
+}

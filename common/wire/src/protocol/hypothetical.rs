@@ -1,0 +1,59 @@
+//! Requests that are put to rules and not made. What no rule looks at is left empty.
+
+use lariat_base::name::{JobId, TransferId};
+
+use super::exec::{Command, Resize, Run, Streams};
+use super::metadata::{Metadata, Preserve};
+use super::pull::Pull;
+use super::request::{FileRequest, JobRequest, Request};
+use super::transfer::{Destination, Identity, Offer, Overrides, Push, Sending};
+use super::tree::TreeOptions;
+
+/// The request to run a command.
+pub fn run(command: Command, user: Option<String>) -> Request {
+    let streams = match command {
+        Command::Login => {
+            Streams::Terminal { term: b"dumb".to_vec(), size: Resize { rows: 24, columns: 80 } }
+        }
+        Command::Shell(_) | Command::Argv(_) | Command::Script { .. } => {
+            Streams::Followed { stdin: false }
+        }
+    };
+    let (job, cwd, env, timeout_ms, grace_ms) = (JobId([0; 16]), None, Vec::new(), None, 0);
+    Request::Job(JobRequest::Run(Run {
+        job,
+        command,
+        user,
+        cwd,
+        env,
+        streams,
+        timeout_ms,
+        grace_ms,
+    }))
+}
+
+/// The request to push to a path.
+pub fn push(
+    path: Vec<u8>,
+    user: Option<String>,
+    preserve: Preserve,
+    overrides: Overrides,
+) -> Request {
+    let (metadata, identity) = (Metadata::default(), Identity::default());
+    Request::File(FileRequest::Push(Push {
+        transfer: TransferId([0; 16]),
+        dest: Destination { path, name: b"file".to_vec() },
+        offer: Offer { size: None, sparse: false, metadata, identity, seed: 0 },
+        overrides,
+        preserve,
+        dry_run: true,
+        user,
+    }))
+}
+
+/// The request to pull a path. The home itself is no path on the wire.
+pub fn pull(path: Vec<u8>, user: Option<String>, tree: Option<TreeOptions>) -> Request {
+    let source = if path.is_empty() { b".".to_vec() } else { path };
+    let (transfer, sending) = (TransferId([0; 16]), Sending::default());
+    Request::File(FileRequest::Pull(Pull { transfer, source, sending, tree, user }))
+}

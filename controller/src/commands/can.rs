@@ -1,0 +1,127 @@
+//! `lariat can`: may a key do that? The agents answer, with the rule.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use lariat_base::name::HostName;
+use lariat_wire::protocol::exec::Command;
+use lariat_wire::protocol::hypothetical;
+use lariat_wire::protocol::metadata::Preserve;
+use lariat_wire::protocol::request::Request;
+use lariat_wire::protocol::transfer::Overrides;
+
+use crate::can::{Asking, Question};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::fanout::{FanoutOptions, Verb};
+use crate::fleet;
+use crate::target::{Chosen, Targets};
+use crate::template::Template;
+use crate::tilde;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+The function that enforces is asked, and nothing is done. About one's own key anybody may ask; to
+ask about another's takes the verb keys. One word after -- is a line for /bin/sh, several are a
+program and its arguments, as in run. The exit status is 0 if every host allows it, 1 if one denies
+it, and 255 if one does not answer.
+
+Examples:
+  lariat can deploy@ci all -- systemctl restart app
+  lariat can deploy@ci web1 --push /srv/app
+  lariat can deploy@ci web1                (everything that the key may do)")]
+pub(crate) struct Args {
+    /// The key: its label, or its id
+    #[arg(value_name = "KEY")]
+    name: String,
+
+    /// Which hosts
+    #[arg(value_name = "TARGET")]
+    target: Targets,
+
+    /// May it send files to this path?
+    #[arg(long, value_name = "PATH", group = "action")]
+    push: Option<OsString>,
+
+    /// May it fetch this path?
+    #[arg(long, value_name = "PATH", group = "action")]
+    pull: Option<OsString>,
+
+    /// May it open a terminal?
+    #[arg(long, group = "action")]
+    shell: bool,
+
+    /// As this user of the host; the same as NAME@HOST
+    #[arg(short, long, value_name = "NAME", requires = "action")]
+    user: Option<String>,
+
+    /// One JSON object a line: host, ok, kind, allowed, rule, why, error
+    #[arg(long)]
+    json: bool,
+
+    /// How long it may take for a host, connecting included
+    #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
+    timeout: Option<Duration>,
+
+    #[command(flatten)]
+    connect: fleet::ReachOptions,
+
+    #[command(flatten)]
+    fanout: FanoutOptions,
+
+    /// May it run this?
+    #[arg(last = true, value_name = "COMMAND", group = "action")]
+    command: Vec<OsString>,
+}
+
+pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
+    let action = args.action()?;
+    let Args { name, target, user, json, timeout, connect, fanout, .. } = args;
+    let (targets, connect, fanout) = (vec![&target], &connect, &fanout);
+    Verb { context, connect, fanout, targets, json, recorded: None }.run(async |hosts| {
+        hosts.check_users(user.as_deref())?;
+        let questions = move |chosen: &Chosen| {
+            let user = chosen.user(user.as_deref())?;
+            let request = action.as_ref().map(|action| action.request(&chosen.host, user));
+            Ok(vec![Question { name: None, request }])
+        };
+        Ok(Asking { key: Some(name), questions: Box::new(questions), limit: timeout, json })
+    })
+}
+
+/// What the key would do.
+enum Action {
+    Run(Command),
+    Push(Template),
+    Pull(Vec<u8>),
+}
+
+impl Args {
+    fn action(&self) -> Result<Option<Action>, CliError> {
+        let path = |path: &OsString| tilde::remote(path.as_bytes());
+        let words = || self.command.iter().map(|word| word.clone().into_vec());
+        Ok(match (&self.push, &self.pull, self.command.as_slice()) {
+            (Some(dest), ..) => Some(Action::Push(Template::parse(&path(dest)?)?)),
+            (_, Some(source), _) => Some(Action::Pull(path(source)?)),
+            (.., []) => self.shell.then_some(Action::Run(Command::Login)),
+            (.., [_]) => words().next().map(|line| Action::Run(Command::Shell(line))),
+            _ => Some(Action::Run(Command::Argv(words().collect()))),
+        })
+    }
+}
+
+impl Action {
+    /// The request that the verb would make of a host.
+    fn request(&self, host: &HostName, user: Option<String>) -> Request {
+        match self {
+            Self::Run(command) => hypothetical::run(command.clone(), user),
+            Self::Push(path) => {
+                let (preserve, overrides) = (Preserve::default(), Overrides::default());
+                hypothetical::push(path.for_host(host), user, preserve, overrides)
+            }
+            Self::Pull(path) => hypothetical::pull(path.clone(), user, None),
+        }
+    }
+}

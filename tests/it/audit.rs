@@ -255,3 +255,36 @@ fn logins_that_fail_are_counted() {
     assert_eq!(failed[0]["rule"], "key");
     assert!(failed[0]["origin"].is_string() && failed[0].get("key").is_none(), "{}", failed[0]);
 }
+
+#[test]
+fn what_hosts_show_that_cannot_be_remembered_is_a_warning() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    std::fs::write(fleet.home().join("seen"), "in the way of the directory").unwrap();
+    let output = fleet.run(["run", "web1", "--", "echo hi"]);
+    assert_eq!((output.status.code(), stdout(&output)), (Some(0), "hi\n".to_owned()));
+    let told = stderr(&output);
+    assert!(told.contains("can't be remembered in ") && told.lines().count() == 1, "{told}");
+}
+
+#[test]
+fn another_operators_witnesses_count_too() {
+    let (fleet, mut agent) = TestFleet::with_agent();
+    fleet.ok(["run", "web1", "--", "true"]);
+    fleet.ok(["audit", "verify", "web1"]);
+    let seen = std::fs::read_dir(fleet.home().join("seen")).unwrap();
+    let seen = seen
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_str().unwrap().contains("web1-"));
+    let other = fleet.path("other");
+    std::fs::copy(seen.unwrap(), &other).unwrap();
+    // This machine has forgotten what it saw, and the host begins anew.
+    std::fs::remove_dir_all(fleet.home().join("seen")).unwrap();
+    agent.signal(rustix::process::Signal::KILL);
+    agent.wait();
+    std::fs::remove_dir_all(agent.state().join("audit")).unwrap();
+    agent.restart();
+    assert_eq!(verify(&fleet).0, Some(0));
+    let output = fleet.run(["audit", "verify", "web1", "--with", other.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("the record was removed"), "{}", stderr(&output));
+}

@@ -153,7 +153,8 @@ impl Audit {
         }
         // Never on the reserve: anybody can be refused.
         match state.journal.append(refusal.event, parts, false) {
-            Ok(seq) => self.0.wrote(state, seq),
+            // Nobody waits for the disk: a failed login is reported on the thread that accepts.
+            Ok(_) => self.0.written.notify_one(),
             Err(error) => state.lost(&error),
         }
     }

@@ -106,12 +106,16 @@ impl Witnesses {
 
     /// Whether a line that is shown now contradicts these, all of which were shown before it was sent.
     pub(crate) fn contradiction(&self, now: AuditHead) -> Option<Contradiction> {
-        let seen = self.newest()?;
-        if now.chain != seen.chain {
-            return Some(Contradiction::OtherChain { seen: seen.seq });
+        // Those of another machine may be of another chain than the rest.
+        let most = |is_same: bool| {
+            let of_chain = self.0.iter().filter(move |w| (w.line.chain == now.chain) == is_same);
+            of_chain.map(|witness| witness.line.seq).max()
+        };
+        if let Some(seen) = most(false) {
+            return Some(Contradiction::OtherChain { seen });
         }
-        if now.seq < seen.seq {
-            return Some(Contradiction::Lower { seen: seen.seq, now: now.seq });
+        if let Some(seen) = most(true).filter(|&seen| now.seq < seen) {
+            return Some(Contradiction::Lower { seen, now: now.seq });
         }
         self.other(now.chain, now.seq, now.hash)
     }

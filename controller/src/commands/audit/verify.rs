@@ -212,9 +212,11 @@ impl Reading {
                     let same = |seq, hash| seq == head.seq && hash == head.hash;
                     *found += witnesses.iter().filter(|w| same(w.line.seq, w.line.hash)).count();
                     if contradiction.is_none() {
-                        let chain = witnesses.newest().map(|line| line.chain);
-                        *contradiction =
-                            chain.and_then(|chain| witnesses.other(chain, head.seq, head.hash));
+                        let mut lines = witnesses.iter().map(|witness| witness.line);
+                        let is_other =
+                            |line: AuditHead| line.seq == head.seq && line.hash != head.hash;
+                        let seq = lines.find(|line| is_other(*line)).map(|line| line.seq);
+                        *contradiction = seq.map(|seq| Contradiction::Rewritten { seq });
                     }
                 };
                 self.verifier.bytes(bytes, &mut compare)
@@ -242,7 +244,7 @@ impl Reading {
             return (Verdict::Unfinished { last, said }, None);
         }
         let witnesses = witnesses.unwrap_or_default();
-        let contradiction = contradiction.or_else(|| witnesses.contradiction(newest));
+        let contradiction = witnesses.contradiction(newest).or(contradiction);
         let verdict = match contradiction {
             Some(contradiction) => Verdict::Contradicts(contradiction),
             None => Verdict::Whole { whole, witnesses: found },

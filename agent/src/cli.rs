@@ -170,6 +170,12 @@ mod tests {
         let args = parse("lariatd --config x --listen 127.0.0.1:0").unwrap();
         assert_eq!(args.listen, Some("127.0.0.1:0".parse().unwrap()));
         assert!(matches!(parse("lariatd check --config x").unwrap().command, Some(Command::Check)));
+        let wrong = |line| one_line(&parse(line).unwrap_err());
+        assert_eq!(wrong("lariatd audit"), "it takes a verb more; try: --help");
+        assert_eq!(
+            wrong("lariatd key add"),
+            "the following required arguments were not provided: <REQ>"
+        );
         let error = one_line(&parse("lariatd --listen here").unwrap_err());
         assert_eq!(
             error,

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::audit::Audit;
 use crate::budget::{Budget, Holder};
 use crate::config::Config;
-use crate::core::{Agent, effective, store};
+use crate::core::{Agent, JobEnds, effective, store};
 use crate::identity::Identity;
 use crate::job_shares::JobShares;
 use crate::jobs::{Jobs, Settings};
@@ -85,6 +85,8 @@ pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
     let budget = Budget::new(config.limits.or(capacity::limits()));
     let job_shares = JobShares::load(&jobs, &budget, |key| Holder::named(key, &keyring))
         .map_err(|e| StartError::system(format!("look for jobs: {e}")))?;
+    let job_ends =
+        JobEnds::load(&jobs).map_err(|e| StartError::system(format!("look for jobs: {e}")))?;
     let running = Running::mark(&state)
         .map_err(|e| StartError::system(format!("write in {}: {e}", state.display())))?;
     let agent = Arc::new(Agent {
@@ -97,6 +99,7 @@ pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
         boot,
         user,
         jobs,
+        job_ends,
         job_shares,
         transfers: Transfers::default(),
         lanes: Lanes::default(),

@@ -134,12 +134,20 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// The verb among the arguments, if there is one.
+/// The verb among the arguments, if there is one, with that below it.
 fn verb(arguments: &[OsString]) -> Option<String> {
-    let command = Cli::command();
-    let known = |argument: &OsString| command.find_subcommand(argument).is_some();
-    let mut left = arguments.iter().skip_while(|argument| !known(argument));
-    left.next().and_then(|verb| verb.to_str()).map(ToOwned::to_owned)
+    let mut all = Cli::command();
+    all.build();
+    let mut command = &all;
+    let mut verb = Vec::new();
+    for argument in arguments {
+        match command.find_subcommand(argument) {
+            Some(below) => command = below,
+            None => continue,
+        }
+        verb.push(command.get_name());
+    }
+    (!verb.is_empty()).then(|| verb.join(" "))
 }
 
 /// Formats clap's paragraphs as one line, with the usage line as the hint.
@@ -287,6 +295,7 @@ mod tests {
         insta::assert_snapshot!(wrong(&["lariat", "forget", "Web1"]), @r#"invalid value 'Web1' for '<HOST>': "Web1" is not a host name, which has no capitals: did you mean web1?; try: lariat forget --help"#);
         insta::assert_snapshot!(wrong(&["lariat", "run", "--timeout", "0", "web1", "--", "true"]), @"invalid value '0' for '--timeout <DUR>': a time limit can't be 0; try: lariat run --help");
         insta::assert_snapshot!(wrong(&["lariat", "ping", "--connect-timeout", "0s", "web1"]), @"invalid value '0s' for '--connect-timeout <DUR>': a time limit can't be 0; try: lariat ping --help");
+        insta::assert_snapshot!(wrong(&["lariat", "key", "add", "r", "web1", "--id", "x"]), @"invalid value 'x' for '--id <ID>': an id is 32 hexadecimal digits; try: lariat key add --help");
         insta::assert_snapshot!(wrong(&["lariat", "run", "web1", "echo", "a b", "it's"]), @r"the command of run stands behind --; try: lariat run web1 -- echo 'a b' 'it'\''s'");
         insta::assert_snapshot!(wrong(&["lariat", "run", "web*", "--json", "ls"]), @"the command of run stands behind --; try: lariat run 'web*' --json -- ls");
         insta::assert_snapshot!(wrong(&["lariat", "push"]), @"the following required arguments were not provided: <SOURCE>...; try: lariat push [OPTIONS] <SOURCE>... <TARGET:DEST>");

@@ -14,7 +14,7 @@ use crate::home::{Home, HomeLock};
 /// The file's name.
 const FILE: &str = "known-keys.toml";
 
-/// By host and label what a key may do, in words.
+/// By host and label what a key may do, as the options that say so, or else in words.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KnownKeys(BTreeMap<HostName, BTreeMap<String, String>>);
 
@@ -43,6 +43,11 @@ impl KnownKeys {
             Some(rules) => drop(keys.insert(label.to_owned(), rules)),
             None => drop(keys.remove(label)),
         }
+    }
+
+    /// What this key may do on a host, as far as it was seen.
+    pub(crate) fn rules(&self, host: &HostName, label: &str) -> Option<&str> {
+        self.0.get(host)?.get(label).map(String::as_str)
     }
 
     /// The keys that a host had, except this one; of a host that was not seen, those that any other host has.

@@ -87,13 +87,7 @@ impl Rotation {
     ) -> Result<Vec<HostName>, CliError> {
         let Some(mut rotation) = Self::load(home, label)? else { return Ok(Vec::new()) };
         rotation.done.extend(hosts.iter().cloned());
-        let inventory = Inventory::load(home)?;
-        let left: Vec<HostName> = inventory
-            .iter()
-            .filter_map(|(name, host)| Some((name.clone(), host.enrolled?.enrolment)))
-            .filter(|host| !rotation.done.contains(host))
-            .map(|(name, _)| name)
-            .collect();
+        let left = rotation.left(&Inventory::load(home)?);
         let path = file(home, label);
         if left.is_empty() {
             // In this order, so that a key that works is there at every moment.
@@ -104,6 +98,14 @@ impl Rotation {
             private::replace(&path, rotation.to_toml().as_bytes())?;
         }
         Ok(left)
+    }
+
+    /// The hosts that have not confirmed it.
+    pub(crate) fn left(&self, inventory: &Inventory) -> Vec<HostName> {
+        let enrolled = inventory
+            .iter()
+            .filter_map(|(name, host)| Some((name.clone(), host.enrolled?.enrolment)));
+        enrolled.filter(|host| !self.done.contains(host)).map(|(name, _)| name).collect()
     }
 
     fn to_toml(&self) -> Zeroizing<String> {

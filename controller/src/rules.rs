@@ -118,6 +118,31 @@ impl RuleOptions {
     }
 }
 
+/// The options that give a key these rules; in words where there is no such option.
+pub(crate) fn as_options(rules: &Rules) -> String {
+    let Rules { networks, push, pull, commands, connect, users, .. } = rules;
+    if rules.not_before.is_some() || rules.stdin || rules.listen.is_some() {
+        return describe(rules);
+    }
+    let verbs: Vec<_> = rules.verbs.iter().map(Verb::as_str).collect();
+    let mut options = vec![("--verbs", verbs.join(","))];
+    options.extend(users.as_ref().map(|users| ("--users", users.join(","))));
+    options.extend(networks.as_ref().map(|networks| ("--networks", networks.join(","))));
+    let lists = [("--push-root", push), ("--pull-root", pull), ("--connect", connect)];
+    for (option, list) in lists {
+        options.extend(list.iter().flatten().map(|value| (option, value.clone())));
+    }
+    let pattern = |words: &Vec<String>| {
+        words.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
+    };
+    options.extend(commands.iter().flatten().map(|words| ("--command", pattern(words))));
+    options.extend(rules.not_after.map(|end| ("--expires", shown(end))));
+    options.extend(rules.max_jobs.map(|most| ("--max-jobs", most.to_string())));
+    options.extend(rules.max_sessions.map(|most| ("--max-sessions", most.to_string())));
+    let words = options.iter().map(|(option, value)| format!("{option} {}", shell_word(value)));
+    escape(words.collect::<Vec<_>>().join(" ").as_bytes())
+}
+
 /// Rules in one line, made harmless.
 pub(crate) fn describe(rules: &Rules) -> String {
     let join = |words: &[String]| words.join(",");
@@ -182,6 +207,29 @@ mod tests {
         let words = std::iter::once(&"x").chain(words);
         let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
         cli.rules.rules().map_err(|error| error.line())
+    }
+
+    #[test]
+    fn rules_are_told_as_the_options_that_give_them() {
+        for words in [
+            &["--verbs", "run,jobs", "--users", "www,app", "--expires", "2999-01-31T23:59:59Z"][..],
+            &[
+                "--command",
+                "/usr/bin/printf '%s x' * ..",
+                "--max-jobs",
+                "2",
+                "--networks",
+                "::1/128",
+            ],
+            &["--push-root", "/srv/a b", "--pull-root", "/x", "--connect", "127.0.0.1:80"],
+        ] {
+            let wanted = rules(words).unwrap();
+            let again = shlex::split(&as_options(&wanted)).unwrap();
+            let again: Vec<&str> = again.iter().map(String::as_str).collect();
+            assert_eq!(rules(&again).unwrap(), wanted, "{again:?}");
+        }
+        let other = Rules { stdin: true, ..rules(&["--verbs", "run"]).unwrap() };
+        insta::assert_snapshot!(as_options(&other), @"run");
     }
 
     #[test]

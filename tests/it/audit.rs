@@ -23,7 +23,7 @@ fn lines(files: &[PathBuf]) -> Vec<Value> {
 }
 
 /// The lines of the agent's audit about this request.
-fn of_request(agent: &Agent, request: &str) -> Vec<Value> {
+pub(crate) fn of_request(agent: &Agent, request: &str) -> Vec<Value> {
     let lines = lines(&files(agent));
     lines.into_iter().filter(|line| line["request"] == request).collect()
 }

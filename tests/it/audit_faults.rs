@@ -1,6 +1,7 @@
 //! Kills and failing disks: whatever happens to the agent, its audit is a whole chain afterwards, and no controller
 //! raises a false alarm.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +12,10 @@ use lariat_testing::binaries::binaries;
 use lariat_testing::files::edit;
 use lariat_testing::fleet::TestFleet;
 use lariat_testing::output::text;
-use lariat_testing::strace;
+use lariat_testing::{strace, wait};
 use rustix::process::Signal;
+
+use crate::keys::Operator;
 
 /// The audit is whole, on the host and as this controller has seen it.
 fn is_whole(fleet: &TestFleet, agent: &Agent) {
@@ -142,5 +145,65 @@ fn a_host_that_cannot_write_its_audit_does_nothing_for_other_keys() {
     }
     let agent = fleet.start("web1");
     fleet.set_address("web1", agent.address);
+    is_whole(&fleet, &agent);
+}
+
+/// A small file system, gone with this.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Mounts it here; `None` if that can't be done.
+    fn at(path: PathBuf, size: &str) -> Option<Self> {
+        let options = format!("size={size},mode=0700");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&path);
+        mount.output().is_ok_and(|output| output.status.success()).then_some(Self(path))
+    }
+
+    /// Writes to a file until no byte has room.
+    fn fill(&self) -> PathBuf {
+        let path = self.0.join("filler");
+        let mut file = std::fs::File::create(&path).unwrap();
+        for piece in [&[0; 65536][..], &[0]] {
+            while file.write_all(piece).is_ok() {}
+        }
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn on_a_disk_that_is_full_only_owners_go_on() {
+    let (fleet, agent) = TestFleet::with_agent();
+    let (bob, address) = (Operator::added(&fleet, "bob", &["--verbs", "pull"]), agent.address);
+    stop(agent);
+    let Some(disk) = SmallDisk::at(fleet.bundle("web1").join("state"), "24m") else { return };
+    let agent = Agent::start(fleet.bundle("web1").join("agent.toml"), address);
+    for home in [fleet.home(), bob.home.clone()] {
+        // Its record is another one from now on.
+        let _ = std::fs::remove_dir_all(home.join("seen"));
+    }
+    std::fs::write(fleet.path("file"), "content").unwrap();
+    let source = format!("web1:{}", fleet.path("file").display());
+    let words = ["pull", &source, "-"];
+    assert_eq!(bob.ok(&words), "content");
+    let filler = disk.fill();
+    // The last block of the newest file has room for some lines.
+    let told = wait::until("the audit to be full", || {
+        let output = bob.run(&words);
+        (!output.status.success()).then(|| text(&output.stderr).to_owned())
+    });
+    assert!(told.contains("can't write into its audit"), "{told}");
+    for _ in 0..20 {
+        assert_eq!(fleet.ok(words), "content");
+    }
+    assert!(bob.refused(&words).contains("can't write into its audit"));
+    std::fs::remove_file(filler).unwrap();
+    wait::until("others to go on", || bob.run(&words).status.success().then_some(()));
     is_whole(&fleet, &agent);
 }

@@ -10,6 +10,7 @@ mod agent;
 mod alone;
 mod attributes;
 mod audit;
+mod audit_detached;
 mod audit_faults;
 mod batch;
 mod commands;

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use lariat_base::audit::Hash;
 use lariat_base::escape::escape;
-use lariat_base::name::SessionId;
+use lariat_base::name::{JobId, KeyId, SessionId};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -50,6 +50,9 @@ pub(super) fn begin(line: &mut Vec<u8>, seq: u64, time: &str, prev: &Hash, event
 #[derive(Clone, Debug, Serialize)]
 pub struct Who {
     key: String,
+    /// The first id of a key that has been rotated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
     label: String,
     origin: String,
     session: String,
@@ -60,6 +63,7 @@ impl Who {
     pub fn new(entry: &Entry, origin: &Origin, session: SessionId) -> Self {
         Self {
             key: key(entry),
+            owner: owner(entry),
             label: text(entry.label.as_bytes()),
             origin: origin.to_string(),
             session: session.to_string(),
@@ -70,6 +74,57 @@ impl Who {
 /// A key's id, or what stands for it where there is none.
 pub(super) fn key(entry: &Entry) -> String {
     if is_local(entry.id) { entry.label.clone() } else { entry.id.to_string() }
+}
+
+/// The first id of a key, if it is another than the present one.
+pub(super) fn owner(entry: &Entry) -> Option<String> {
+    (entry.owner != entry.id).then(|| entry.owner.to_string())
+}
+
+/// Fields that were kept for a later line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept(Vec<u8>);
+
+impl Kept {
+    /// The fields of these parts.
+    pub fn of(parts: &[&dyn Part]) -> Self {
+        let mut fields = Vec::new();
+        parts.iter().for_each(|part| part.add_to(&mut fields));
+        Self(fields)
+    }
+
+    /// What is known of a detached job of which nothing was kept.
+    pub fn of_job(key: KeyId, job: JobId) -> Self {
+        #[derive(Serialize)]
+        struct Job {
+            key: String,
+            request: &'static str,
+            job: String,
+            detached: bool,
+        }
+        let (key, job) = (key.to_string(), job.to_string());
+        Self::of(&[&Job { key, request: "run", job, detached: true }])
+    }
+
+    /// The fields as they are kept: `{...}`.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        [b"{", self.0.get(1..).unwrap_or_default(), b"}"].concat()
+    }
+
+    /// Reads [`Self::to_bytes`]; `None` if these are not such bytes, as after a crash of the host.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let inner = bytes.strip_prefix(b"{")?.strip_suffix(b"}")?;
+        let is_object =
+            serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(bytes).is_ok();
+        let fits = is_object && !inner.is_empty() && !inner.contains(&b'\n');
+        fits.then(|| Self([b",", inner].concat()))
+    }
+}
+
+impl Part for Kept {
+    fn add_to(&self, line: &mut Vec<u8>) {
+        line.extend_from_slice(&self.0);
+    }
 }
 
 /// The chain that a file belongs to.
@@ -148,6 +203,22 @@ mod tests {
         About { error: Some("a\"b".to_owned()), ..About::default() }.add_to(&mut line);
         let text = String::from_utf8(line).unwrap();
         assert!(text.ends_with(r#""event":"lost","count":3,"error":"a\"b""#), "{text}");
+    }
+
+    #[test]
+    fn fields_that_were_kept_come_back_as_they_were() {
+        let about = About { count: Some(3), error: Some("}\n".to_owned()), ..About::default() };
+        let kept = Kept::of(&[&About::default(), &about]);
+        assert_eq!(kept.to_bytes(), br#"{"count":3,"error":"}\n"}"#);
+        assert_eq!(Kept::read(&kept.to_bytes()), Some(kept.clone()));
+        let mut line = b"{\"seq\":1".to_vec();
+        kept.add_to(&mut line);
+        assert_eq!(line, br#"{"seq":1,"count":3,"error":"}\n""#);
+        for bad in
+            [&b""[..], b"{}", b"{\"count\":3", b"\0\0\0", b"{\"a\":1}\n", b"{\"a\":\n1}", b"[1]"]
+        {
+            assert_eq!(Kept::read(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ use state::{Shared, State};
 
 pub use act::Act;
 pub use command::verify;
-pub use line::{Digested, Part, Who, text};
+pub use line::{Digested, Kept, Part, Who, text};
 pub use refusal::{FailedLogin, Refusal};
 
 /// The audit of this host.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use lariat_wire::auth::agent::Refused;
 use serde::Serialize;
 
-use super::line::{key, text};
+use super::line::{key, owner, text};
 use crate::keyring::Entry;
 
 /// Refusals of one kind, of which the first in a minute has a line and the others are counted. A stranger can cause
@@ -16,6 +16,8 @@ pub struct Refusal {
     pub(super) event: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
     rule: String,
@@ -53,7 +55,8 @@ impl Refusal {
 
     fn new(event: &'static str, entry: Option<&Entry>, rule: &str) -> Self {
         let label = entry.map(|entry| text(entry.label.as_bytes()));
-        Self { event, key: entry.map(key), label, rule: text(rule.as_bytes()) }
+        let owner = entry.and_then(owner);
+        Self { event, key: entry.map(key), owner, label, rule: text(rule.as_bytes()) }
     }
 
     /// The rule alone, for a line that has the key already.

@@ -12,6 +12,7 @@ use lariat_wire::protocol::request::KeyRequest;
 use tokio::sync::watch;
 use tracing::error;
 
+use super::job_ends::JobEnds;
 use crate::audit::Audit;
 use crate::budget::Budget;
 use crate::config::Config;
@@ -44,6 +45,8 @@ pub struct Agent {
     pub user: User,
     /// The jobs, including those of earlier runs of the agent.
     pub jobs: Jobs,
+    /// The detached jobs whose end the audit does not have yet.
+    pub job_ends: JobEnds,
     /// The jobs' shares of the budget.
     pub job_shares: JobShares,
     /// The transfers that write to this host.

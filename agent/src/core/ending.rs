@@ -50,8 +50,20 @@ impl Ending {
             Outcome::Abandoned => Self::error("the connection ended first"),
         };
         ending.began = began;
-        ending.seconds = Some((took.as_secs_f64() * 1e6).round() / 1e6);
+        ending.seconds = Some(seconds(took));
         ending
+    }
+
+    /// What is known of it at the beginning.
+    pub(super) fn began(began: Option<u64>) -> Self {
+        Self { began, ..Self::default() }
+    }
+
+    /// The end of a detached job; it died if it has no exit.
+    pub(super) fn of_job(exit: Option<Exit>, took: Option<Duration>) -> Self {
+        let died = || Self::error("the host or its supervisor was stopped");
+        let ending = exit.map_or_else(died, |exit| Self::exited(exit, Digests::default()));
+        Self { seconds: took.map(seconds), ..ending }
     }
 
     /// A request that was not served.
@@ -81,4 +93,9 @@ impl Ending {
             ..ended
         }
     }
+}
+
+/// As many digits as a clock is good for.
+fn seconds(took: Duration) -> f64 {
+    (took.as_secs_f64() * 1e6).round() / 1e6
 }

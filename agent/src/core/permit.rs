@@ -15,11 +15,13 @@ use lariat_wire::protocol::verb::Verb;
 use super::act_as::ActAs;
 use super::again::{Again, gone};
 use super::agent::Agent;
+use super::ending::Ending;
 use super::event::{Event, Subject};
 use super::looked_up::LookedUp;
 use super::outcome::Outcome;
 use super::session::Session;
-use crate::audit::{Act, CannotRecord};
+use crate::audit::{Act, CannotRecord, Kept, Who};
+use crate::jobs::JobName;
 use crate::keyring::Entry;
 use crate::policy::{self, Grant};
 
@@ -39,6 +41,8 @@ pub struct Permit<'a> {
     began: Option<u64>,
     since: Instant,
     is_finished: bool,
+    /// The detached job that the request started. Its end is the request's, for the audit.
+    job: Option<JobName>,
 }
 
 /// Decides on a request of this session, and reports its beginning if it is permitted.
@@ -64,6 +68,7 @@ pub fn decide<'a>(session: &'a Session, request: &Request) -> Result<Permit<'a>,
                         began,
                         since,
                         is_finished,
+                        job: None,
                     });
                 }
                 Err(CannotRecord) => Failure::request(Cause::CannotRecord),
@@ -135,6 +140,25 @@ impl Permit<'_> {
         Again::new(&self.key, request, &self.act_as)
     }
 
+    /// What the audit is to say at the end of a detached job that this request is about to start.
+    pub fn of_job_end(&self) -> Option<Vec<u8>> {
+        let who = Who::new(&self.session.key, &self.session.origin, self.session.id);
+        let began = Ending::began(self.began);
+        Some(Kept::of(&[&who, self.act.as_ref()?, &began]).to_bytes())
+    }
+
+    /// The detached job was started.
+    pub fn job_started(&mut self, job: JobName) {
+        self.session.agent.job_ends.expect(job);
+        self.job = Some(job);
+    }
+
+    /// The command of the detached job could not be started, so that the request itself reports the end, unless that is
+    /// done.
+    pub fn job_not_started(&mut self) {
+        self.job.take_if(|job| self.session.agent.job_ends.take(*job));
+    }
+
     /// Ends the request: reports the outcome, and posts the failure, if any, and the request's `Finished`.
     pub fn finish(mut self, outbox: &Outbox, outcome: &Outcome) -> Result<(), LinkError> {
         self.is_finished = true;
@@ -147,8 +171,9 @@ impl Permit<'_> {
     }
 
     fn tell(&self, outcome: &Outcome) {
-        let Self { session, verb, subject, act, began, since, .. } = self;
-        let (act, took) = (act.as_ref(), since.elapsed());
+        let Self { session, verb, subject, act, began, since, job, .. } = self;
+        // The line of a detached job's end is written when that comes.
+        let (act, took) = (act.as_ref().filter(|_| job.is_none()), since.elapsed());
         let finished = Event::Finished { verb: *verb, subject, act, began: *began, took, outcome };
         // Only a beginning can fail to be reported.
         let _ = finished.report(session);

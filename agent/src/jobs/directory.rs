@@ -5,6 +5,7 @@
 //! - `socket`: where the supervisor listens.
 //! - `stdout`, `stderr`: the tails of its output, when they do not fit in memory.
 //! - `stdout.N`, `stderr.N`: the output of a detached job ([`super::log`]).
+//! - `audit`: what the audit is to say at the end of a detached job, until it has said that.
 //!
 //! Invariants: a directory with a job's name always contains its record, because it is created under a
 //! temporary name and renamed; it exists before the command is started, so a job without a directory never ran.
@@ -15,7 +16,7 @@
 mod sweep;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -34,6 +35,7 @@ pub(super) use sweep::Keep;
 
 const RECORD: &str = "record";
 const SOCKET: &str = "socket";
+const AUDIT: &str = "audit";
 
 /// Stands for the key of a job whose record is unreadable.
 const NOBODY: KeyId = KeyId([0; 16]);
@@ -171,6 +173,26 @@ impl Directories {
             names.extend(entry?.file_name().to_str().and_then(|name| name.parse::<JobName>().ok()));
         }
         Ok(names)
+    }
+
+    /// Keeps what the audit is to say at the end of a job that is about to start.
+    pub(super) fn keep_audit(&self, job: JobName, text: &[u8]) -> io::Result<()> {
+        let path = self.path(job).join(AUDIT);
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(text)
+    }
+
+    /// What the audit is to say at the job's end; `None` if it has said that, or has nothing to say.
+    pub(super) fn audit(&self, job: JobName) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.path(job).join(AUDIT)) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The audit has said it.
+    pub(super) fn audited(&self, job: JobName) -> io::Result<()> {
+        fs::remove_file(self.path(job).join(AUDIT))
     }
 
     /// Removes a job's directory.

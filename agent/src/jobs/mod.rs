@@ -16,6 +16,7 @@ pub mod channel;
 pub mod supervise;
 
 mod alive;
+mod audited;
 mod cgroup;
 mod connection;
 mod directory;
@@ -42,6 +43,7 @@ mod start;
 mod stream;
 pub mod words;
 
+pub use audited::Unaudited;
 pub use connection::{Commands, Event, Events};
 pub use find::{Found, JobStatus};
 pub use log_reader::LogReader;

@@ -82,14 +82,15 @@ impl Jobs {
 
     /// Starts a job: creates its record, then starts its supervisor. Requires a tokio runtime.
     ///
-    /// `program` is the path of an argv's program, if it has been looked up already. The first event is that its
-    /// command runs, or why not.
+    /// `program` is the path of an argv's program, if it has been looked up already; `audit` is what the audit is to say
+    /// at the job's end, if that is not its session's to report. The first event is that its command runs, or why not.
     pub fn start(
         &self,
         key: KeyId,
         run: Run,
         act_as: &ActAs,
         program: Option<Vec<u8>>,
+        audit: Option<&[u8]>,
     ) -> Result<(Events, Commands), StartError> {
         let (job, record) = (JobName { key, id: run.job }, self.record(key, &run));
         let begin = ToSupervisor::Begin(Box::new(self.settings.begin(run, act_as, program)));
@@ -105,9 +106,9 @@ impl Jobs {
         let supervisor = if self.released.contains(job) {
             Err(StartError::Exists)
         } else {
-            self.spawner
-                .start(&frame, [made.directory.as_fd(), made.record.as_fd()])
-                .map_err(StartError::Io)
+            let kept = audit.map_or(Ok(()), |audit| self.directories.keep_audit(job, audit));
+            let files = [made.directory.as_fd(), made.record.as_fd()];
+            kept.and_then(|()| self.spawner.start(&frame, files)).map_err(StartError::Io)
         };
         if supervisor.is_err() {
             // No supervisor received the command, so the id may be used again.

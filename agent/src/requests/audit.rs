@@ -79,6 +79,8 @@ async fn send<W: AsyncWrite + Unpin>(
     session: &Session,
 ) -> Result<(u64, AuditHead), Broken> {
     let (mut buffer, mut sent) = (vec![0; PIECE], 0);
+    // What has ended by now is in what is sent.
+    session.agent.job_ends.write(&session.agent.jobs, &session.agent.audit);
     let Ranges { ranges, last } = session.agent.audit.ranges(from)?;
     for Range { first, path, offset, end } in ranges {
         writer.outbox().post(&AuditFile { first: first.0, offset })?;

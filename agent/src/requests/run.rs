@@ -17,7 +17,7 @@ use crate::transport::SessionLink;
 pub(super) async fn serve(
     link: &mut SessionLink,
     mut run: Run,
-    permit: Permit<'_>,
+    mut permit: Permit<'_>,
     session: &Session,
 ) -> Result<(), LinkError> {
     let (id, is_detached) = (run.job, run.streams == Streams::Detached);
@@ -36,9 +36,13 @@ pub(super) async fn serve(
             run.command = Command::Argv(words.to_vec());
         }
     }
-    let started = agent.jobs.start(session.owner(), run, permit.act_as(), program);
+    let end = if is_detached { permit.of_job_end() } else { None };
+    let started = agent.jobs.start(session.owner(), run, permit.act_as(), program, end.as_deref());
     if started.is_ok() {
         agent.job_shares.keep(session.job(id), share);
+        if is_detached {
+            permit.job_started(session.job(id));
+        }
     }
     match started {
         Ok((events, _)) if is_detached => detached::answer(link, id, events, permit, session).await,

@@ -221,7 +221,11 @@ fn rewrite(directory: &Path, host: &Host, new: Witness) -> io::Result<()> {
         kept = Witnesses::read(&text).0;
     }
     let new = directory.join(NEW);
-    std::fs::write(&new, kept.write())?;
+    // One that a killed process left may have another mode.
+    let _ = std::fs::remove_file(&new);
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(kept.write().as_bytes())?;
     std::fs::rename(&new, &host.path)?;
     // What another process has added meanwhile.
     let mut added = Vec::new();

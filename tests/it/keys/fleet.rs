@@ -68,7 +68,7 @@ fn a_second_import_brings_new_hosts_and_keeps_what_was_written() {
 #[test]
 fn a_host_that_is_new_or_enrolled_anew_is_said_to_lack_the_keys_of_others() {
     let (fleet, _agent) = TestFleet::with_agent();
-    let _bob = Operator::added(&fleet, "bob", &["--verbs", "run"]);
+    let bob = Operator::added(&fleet, "bob", &["--verbs", "run"]);
     let enroll = |host: &str| {
         let words = ["enroll", host, "--address", "10.0.0.1", "--out"];
         let out = fleet.path(format!("{host}.out"));
@@ -77,10 +77,22 @@ fn a_host_that_is_new_or_enrolled_anew_is_said_to_lack_the_keys_of_others() {
         text(&output.stderr).to_owned()
     };
     assert!(
-        enroll("web2").contains("web2 lacks keys") && enroll("web3").contains("\n  bob: run\n")
+        enroll("web2").contains("web2 lacks keys")
+            && enroll("web3").contains("\n  bob: --verbs run\n")
     );
     fleet.ok(["forget", "web1"]);
-    assert!(enroll("web1").ends_with("lariat key request web1:\n  bob: run\n"));
+    assert!(enroll("web1").ends_with("lariat key request web1:\n  bob: --verbs run\n"));
+
+    // The same rules are offered to who adds it again, whatever it is added with.
+    bob.ok(&["fleet", "import", export(&fleet, "anew").0.to_str().unwrap(), "--yes"]);
+    let (request, id) = (bob.request(&["web1"]), bob.id());
+    let words = ["key", "add", request.to_str().unwrap(), "web1", "--id", &id, "--reconnect", "0"];
+    let offered = fleet.run(words);
+    let told = text(&offered.stderr);
+    assert!(told.contains("bob was last seen on web1 with: --verbs run\n"), "{told}");
+    assert!(told.contains(&format!("bob, {id}\nmay do: everything but keys\n")), "{told}");
+    let same = fleet.run(words.into_iter().chain(["--verbs", "run"]));
+    assert!(!text(&same.stderr).contains("last seen"), "{same:?}");
 }
 
 #[test]

@@ -14,10 +14,10 @@ use lariat_testing::output::{objects, text};
 use serde_json::Value;
 
 /// Another operator of a fleet, with a home of their own.
-struct Operator<'a> {
+pub(crate) struct Operator<'a> {
     fleet: &'a TestFleet,
     name: &'static str,
-    home: PathBuf,
+    pub(crate) home: PathBuf,
 }
 
 impl<'a> Operator<'a> {
@@ -31,33 +31,33 @@ impl<'a> Operator<'a> {
     }
 
     /// Imports the fleet, and is added to all hosts with these rules.
-    fn added(fleet: &'a TestFleet, name: &'static str, rules: &[&str]) -> Self {
+    pub(crate) fn added(fleet: &'a TestFleet, name: &'static str, rules: &[&str]) -> Self {
         let operator = Self::new(fleet, name);
         let request = operator.request(&[]);
         add(fleet, &request, "all", &operator.id(), rules);
         operator
     }
 
-    fn lariat(&self) -> Command {
+    pub(crate) fn lariat(&self) -> Command {
         let mut command = self.fleet.lariat();
         command.env("LARIAT_HOME", &self.home);
         command
     }
 
-    fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         let output = self.lariat().args(args).output().unwrap();
         assert!(!text(&output.stderr).contains("panicked"), "{output:?}");
         output
     }
 
-    fn ok(&self, args: &[&str]) -> String {
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
         let output = self.run(args);
         assert!(output.status.success(), "{output:?}");
         text(&output.stdout).to_owned()
     }
 
     /// The errors of a command that must fail with lariat's own exit status.
-    fn refused(&self, args: &[&str]) -> String {
+    pub(crate) fn refused(&self, args: &[&str]) -> String {
         let output = self.run(args);
         assert_eq!(output.status.code(), Some(255), "{output:?}");
         text(&output.stderr).to_owned()

@@ -41,7 +41,7 @@ impl Host {
 
     /// Starts a command.
     pub(crate) fn start(&self, run: Run) -> (Events, Commands) {
-        self.jobs.start(KEY, run, &me(), None).unwrap()
+        self.jobs.start(KEY, run, &me(), None, None).unwrap()
     }
 
     /// Runs a command to its end.

@@ -188,6 +188,7 @@ fn told(line: &Value) -> String {
     told.extend(text("label"));
     told.extend(text("event"));
     told.extend(text("request"));
+    told.extend(text("target"));
     told.extend(text("user").map(|user| format!("as {user}")));
     told.extend(text("path").or_else(|| words("argv")).map(|what| format!("[{what}]")));
     let mut ends = Vec::new();

@@ -1,12 +1,13 @@
 //! `lariat key add`: adds the key of a request to hosts.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use lariat_base::name::KeyId;
+use lariat_base::name::{HostName, KeyId};
 use lariat_base::os_error::io_error;
 use lariat_wire::auth::request_file::RequestFile;
 use lariat_wire::protocol::key::{KeyAdd, Rules};
@@ -18,10 +19,12 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{Failed, HostContext};
 use crate::host_keys;
+use crate::inventory::Inventory;
+use crate::known_keys::KnownKeys;
 use crate::output;
 use crate::revocations::Revocations;
-use crate::rules::{RuleOptions, describe};
-use crate::target::Targets;
+use crate::rules::{RuleOptions, as_options, describe};
+use crate::target::{Targets, fold};
 
 /// Largest request, in bytes: enough for thousands of hosts.
 const MAX_LEN: u64 = 16 * 1024 * 1024;
@@ -56,7 +59,7 @@ pub(super) struct Args {
     again: bool,
 
     /// Only ask the hosts whether they would take it
-    #[arg(short = 'n', long)]
+    #[arg(long)]
     dry_run: bool,
 
     #[command(flatten)]
@@ -77,6 +80,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     }
     output::note(&format!("{}, {}", request.label, request.id));
     output::note(&format!("may do: {}", describe(&rules)));
+    offer_former(args, &request, &rules, context)?;
     if args.id.is_none() && !args.dry_run {
         let question = format!("Is that the id that the owner of {} has read out?", request.label);
         confirm(&question, &format!("--id {}", request.id))?;
@@ -85,7 +89,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     let adding =
         Adding { request: Arc::clone(&request), rules, again: args.again, dry_run: args.dry_run };
     let status = args.on.run(context, &args.target, what, || Ok(adding))?;
-    if args.dry_run {
+    if args.dry_run || status != ExitCode::SUCCESS {
         return Ok(status);
     }
     if args.again {
@@ -101,6 +105,29 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         request.label
     ));
     Ok(status)
+}
+
+/// Shows what the key was allowed where it was before, for a host that was enrolled anew.
+fn offer_former(
+    args: &Args,
+    request: &RequestFile,
+    rules: &Rules,
+    context: &Context,
+) -> Result<(), CliError> {
+    let home = context.home()?;
+    let known = KnownKeys::load(&home)?;
+    let mut former = BTreeMap::<&str, Vec<HostName>>::new();
+    for chosen in args.target.select(&Inventory::load(&home)?)? {
+        let options = known.rules(&chosen.host, request.label.as_str());
+        if let Some(options) = options.filter(|options| *options != as_options(rules)) {
+            former.entry(options).or_default().push(chosen.host);
+        }
+    }
+    for (options, hosts) in former {
+        let hosts = fold(hosts.iter().map(HostName::as_str));
+        output::note(&format!("{} was last seen on {hosts} with: {options}", request.label));
+    }
+    Ok(())
 }
 
 struct Adding {
@@ -138,7 +165,7 @@ impl Change for Adding {
     }
 
     fn rules(&self) -> NewRules {
-        if self.dry_run { NewRules::Same } else { NewRules::Are(describe(&self.rules)) }
+        if self.dry_run { NewRules::Same } else { NewRules::Are(as_options(&self.rules)) }
     }
 
     fn told(&self, Done { label, changed, .. }: &Done) -> String {

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use lariat_base::name::KeyLabel;
 use lariat_wire::protocol::key::{KeyAllow, Rules};
 
 use super::change::{Change, Done, HostOptions, NewRules};
@@ -10,7 +11,7 @@ use crate::error::CliError;
 use crate::fanout::{Failed, HostContext};
 use crate::host_keys;
 use crate::output;
-use crate::rules::{RuleOptions, describe};
+use crate::rules::{RuleOptions, as_options, describe};
 use crate::target::Targets;
 
 #[derive(clap::Args)]
@@ -23,14 +24,14 @@ Examples:
 pub(super) struct Args {
     /// The key's label or id
     #[arg(value_name = "LABEL", index = 1)]
-    name: String,
+    name: KeyLabel,
 
     /// Which hosts
     #[arg(value_name = "TARGET", index = 2)]
     target: Targets,
 
     /// Only ask the hosts whether they would take them
-    #[arg(short = 'n', long)]
+    #[arg(long)]
     dry_run: bool,
 
     #[command(flatten)]
@@ -43,8 +44,8 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     let rules = args.rules.rules().map_err(|error| error.during("key allow"))?;
     output::note(&format!("{} may do: {}", args.name, describe(&rules)));
-    let what = (!args.dry_run).then(|| args.name.clone());
-    let allowing = Allowing { key: args.name.clone(), rules, dry_run: args.dry_run };
+    let what = (!args.dry_run).then(|| args.name.to_string());
+    let allowing = Allowing { key: args.name.to_string(), rules, dry_run: args.dry_run };
     args.on.run(context, &args.target, what, || Ok(allowing))
 }
 
@@ -71,7 +72,7 @@ impl Change for Allowing {
     }
 
     fn rules(&self) -> NewRules {
-        if self.dry_run { NewRules::Same } else { NewRules::Are(describe(&self.rules)) }
+        if self.dry_run { NewRules::Same } else { NewRules::Are(as_options(&self.rules)) }
     }
 
     fn told(&self, Done { label, changed, .. }: &Done) -> String {

@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, HostContext, HostWork, Screen, Verb, within};
 use crate::host_keys;
+use crate::inventory::Inventory;
 use crate::key::{self, ControllerKey};
 use crate::known_keys::KnownKeys;
 use crate::output;
@@ -24,8 +25,8 @@ use crate::output::json;
 use crate::output::table::table;
 use crate::revocations::Revocations;
 use crate::rotation::Rotation;
-use crate::rules::{describe, shown};
-use crate::target::{Targets, natural};
+use crate::rules::{as_options, describe, shown};
+use crate::target::{Targets, fold, natural};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -72,10 +73,18 @@ type Seen = Arc<Mutex<Vec<(HostName, BTreeMap<String, String>)>>>;
 fn own(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     let home = context.home()?;
     home.require_fleet()?;
+    let inventory = Inventory::load(&home)?;
     let mut rows = Vec::new();
     for label in key::labels(&home)? {
         let key = ControllerKey::load_file(&key::file(&home, &label))?;
         let rotation = Rotation::load(&home, &label)?;
+        if let Some(rotation) = &rotation {
+            let hosts = rotation.left(&inventory);
+            let hosts = fold(hosts.iter().map(HostName::as_str));
+            output::note(&format!(
+                "{hosts}: has the old key of {label}: lariat --key {label} key rotate all"
+            ));
+        }
         let next = rotation.map(|rotation| rotation.next.id.to_string());
         if args.on.json {
             output::bytes(&json::line(&OwnKey {
@@ -90,6 +99,11 @@ fn own(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     }
     if !args.on.json {
         output::bytes(table(&["LABEL", "ID", ""], rows).as_bytes())?;
+    }
+    for revocation in Revocations::load(&home)?.revoked.iter().filter(|r| !r.pending.is_empty()) {
+        let hosts = fold(revocation.pending.iter().map(|pending| pending.host.as_str()));
+        let name = escape(revocation.name.as_bytes());
+        output::note(&format!("{hosts}: {name} was revoked and is still to be taken from there"));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -142,7 +156,7 @@ impl HostWork for Listing {
                 return self.failed(self.json, host, CliError::from(failed).during("key list"));
             }
         };
-        let rules = keys.iter().map(|key| (key.label.clone(), describe(&key.rules)));
+        let rules = keys.iter().map(|key| (key.label.clone(), as_options(&key.rules)));
         lock(&self.seen).push((host.clone(), rules.collect()));
         total.count += keys.len();
         let mut ended = Ended::ok();
@@ -206,6 +220,7 @@ impl Listing {
             was: key.was.iter().map(ToString::to_string).collect(),
             pending: key.pending.map(|id| id.to_string()),
             rules: (&key.rules).into(),
+            flat: (&key.rules).into(),
             expires: key.rules.not_after,
             last_used: key.last_used,
             revoked: self.is_revoked(key),
@@ -238,6 +253,9 @@ struct Object<'a> {
     was: Vec<String>,
     pending: Option<String>,
     rules: RulesObject<'a>,
+    /// The same, each by its name in the keyring.
+    #[serde(flatten)]
+    flat: RulesObject<'a>,
     /// In seconds since 1970, as all dates here.
     expires: Option<u64>,
     last_used: Option<u64>,

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use lariat_base::clock::milliseconds;
 use lariat_base::lock::lock;
-use lariat_base::name::{HostName, KeyId};
+use lariat_base::name::{HostName, KeyId, KeyLabel};
 use lariat_client::{AskError, Broken};
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::key::{KeyProblem, KeyRevoke};
@@ -37,7 +37,7 @@ Examples:
 pub(super) struct Args {
     /// The key's label, or its present or a former id
     #[arg(value_name = "LABEL|ID", index = 1)]
-    name: String,
+    name: KeyLabel,
 
     /// Which hosts
     #[arg(value_name = "TARGET", index = 2)]

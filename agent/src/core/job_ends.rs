@@ -1,0 +1,96 @@
+//! The ends of detached jobs, which no session waits for: each gets its line in the audit when it comes, also after a
+//! restart of the agent.
+//!
+//! Nothing notifies the agent when such a job ends, so it looks from time to time, as long as there are any.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lariat_base::lock::lock;
+use lariat_base::os_error::io_error;
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use super::agent::Agent;
+use super::ending::Ending;
+use crate::audit::{Audit, Kept};
+use crate::jobs::{JobName, Jobs};
+
+/// How often to look.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The detached jobs whose end the audit does not have yet.
+#[derive(Default)]
+pub struct JobEnds {
+    /// Held while a line is written, so that a job has only one.
+    waiting: Mutex<BTreeSet<JobName>>,
+    begun: Notify,
+}
+
+impl JobEnds {
+    /// Those that earlier runs of the agent have left.
+    pub fn load(jobs: &Jobs) -> io::Result<Self> {
+        let waiting = Mutex::new(jobs.unaudited()?.into_iter().collect());
+        Ok(Self { waiting, begun: Notify::new() })
+    }
+
+    /// A job was started whose end is to be written.
+    pub fn expect(&self, job: JobName) {
+        lock(&self.waiting).insert(job);
+        self.begun.notify_one();
+    }
+
+    /// The end of a job is reported otherwise. Returns whether it was still to be.
+    pub fn take(&self, job: JobName) -> bool {
+        lock(&self.waiting).remove(&job)
+    }
+
+    /// Writes the lines of the jobs that have ended.
+    pub fn write(&self, jobs: &Jobs, audit: &Audit) {
+        lock(&self.waiting).retain(|&job| match write(job, jobs, audit) {
+            Ok(is_over) => !is_over,
+            // It was removed, because its command was not started: its session has reported that.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => {
+                warn!("the end of job {job} is not in the audit: {}", io_error(&error));
+                false
+            }
+        });
+    }
+
+    /// Waits until there is a job whose end is to be written.
+    async fn any(&self) {
+        while lock(&self.waiting).is_empty() {
+            self.begun.notified().await;
+        }
+    }
+}
+
+/// Writes the line of a job, unless it runs. Returns whether it has ended.
+fn write(job: JobName, jobs: &Jobs, audit: &Audit) -> io::Result<bool> {
+    let Some(ended) = jobs.ended_unaudited(job)? else { return Ok(false) };
+    let kept = Kept::read(&ended.text).unwrap_or_else(|| Kept::of_job(job.key, job.id));
+    audit.add("ended", &[&kept, &Ending::of_job(ended.exit, ended.took)]);
+    match ended.exit {
+        Some(exit) => info!("job {job}: ended with {}", exit.end.status()),
+        None => info!("job {job}: it died with its supervisor or with the host"),
+    }
+    // Last: a line that comes twice is better than none.
+    jobs.audited(job)?;
+    Ok(true)
+}
+
+/// Writes the ends of detached jobs as they come. Never returns.
+pub async fn watch(agent: Arc<Agent>) {
+    loop {
+        agent.job_ends.any().await;
+        let writing = Arc::clone(&agent);
+        // The panic hook logs what goes wrong in there.
+        let _ = spawn_blocking(move || writing.job_ends.write(&writing.jobs, &writing.audit)).await;
+        sleep(LOOK).await;
+    }
+}

@@ -10,6 +10,8 @@ use lariat_testing::output::text;
 use lariat_testing::wait;
 use serde_json::Value;
 
+use crate::keys::Operator;
+
 fn files(agent: &Agent) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(agent.state().join("audit")).unwrap();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -254,6 +256,46 @@ fn logins_that_fail_are_counted() {
     assert_eq!(failed.len(), 1, "the others are counted");
     assert_eq!(failed[0]["rule"], "key");
     assert!(failed[0]["origin"].is_string() && failed[0].get("key").is_none(), "{}", failed[0]);
+}
+
+#[test]
+fn a_key_that_is_refused_again_and_again_fills_nothing() {
+    let (fleet, agent) = TestFleet::with_agent();
+    let bob = Operator::added(&fleet, "bob", &["--verbs", "run"]);
+    let source = fleet.path("file");
+    std::fs::write(&source, "").unwrap();
+    let before = lines(&files(&agent)).len();
+    for at in 0..20 {
+        let dest = format!("web1:/x{at}");
+        assert!(bob.refused(&["push", source.to_str().unwrap(), &dest]).contains("not permitted"));
+    }
+    let all = lines(&files(&agent));
+    let of_bob: Vec<_> = all[before..].iter().filter(|line| line["label"] == "bob").collect();
+    assert_eq!(of_bob.len(), 1, "the others are counted: {of_bob:?}");
+    assert_eq!((&of_bob[0]["event"], &of_bob[0]["path"]), (&"denied".into(), &"/x0".into()));
+    // A long command is cut, with its length.
+    bob.ok(&["run", "web1", "--", "true", &"a".repeat(100_000)]);
+    let cut = of_request(&agent, "run");
+    assert!(
+        cut[0].to_string().len() < 8192 && cut[0]["argv_cut"]["bytes"] == 100_006,
+        "{}",
+        cut[0]
+    );
+}
+
+#[test]
+fn a_rotated_key_is_told_with_its_first_id() {
+    let (fleet, agent) = TestFleet::with_agent();
+    fleet.ok(["run", "web1", "--", "true"]);
+    let first = of_request(&agent, "run").remove(0);
+    assert!(first.get("owner").is_none(), "{first}");
+    fleet.ok(["key", "rotate", "web1"]);
+    fleet.ok(["run", "web1", "--", "true"]);
+    let later = of_request(&agent, "run").pop().unwrap();
+    assert_eq!(later["owner"], first["key"]);
+    assert_ne!(later["key"], first["key"]);
+    let shown = fleet.ok(["audit", "show", "web1", "--key", first["key"].as_str().unwrap()]);
+    assert_eq!(shown.matches("began run").count(), 2, "{shown}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The audit of detached commands: one line at the start and one at the end, whoever is there then.
+//! The audit of commands that nobody follows: one line at the start and one at the end, whoever is there then.
 
 use std::path::Path;
 
@@ -66,6 +66,26 @@ fn a_detached_command_has_a_line_at_its_start_and_one_at_its_end() {
     assert!(shown.iter().any(|line| line["job"] == job.as_str() && line["exit"] == 0));
     let mut verify = lariatd(&fleet.bundle("web1").join("agent.toml"));
     assert!(verify.args(["audit", "verify"]).status().unwrap().success());
+}
+
+#[test]
+fn a_command_whose_controller_is_killed_has_its_end_too() {
+    let (fleet, agent) = TestFleet::with_agent();
+    let gate = fleet.path("gate");
+    let mut command = fleet.lariat();
+    command.args(["run", "web1", "--reconnect", "1", "--", &waiting(&gate, "exit 9")]);
+    let mut run = command.spawn().unwrap();
+    let began = wait::until("its begin", || of_request(&agent, "run").pop());
+    wait::until("the job", || agent.find_job(began["job"].as_str().unwrap()));
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let lines =
+        wait::until("both ends", || Some(of_request(&agent, "run")).filter(|l| l.len() == 3));
+    assert_eq!(lines[1]["error"], "the connection ended first");
+    assert_eq!(lines[2]["error"], "its controller was away for too long");
+    for line in &lines[1..] {
+        assert_eq!((&line["event"], &line["began"]), (&"ended".into(), &began["seq"]), "{line}");
+    }
 }
 
 #[test]

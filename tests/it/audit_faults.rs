@@ -182,7 +182,7 @@ fn on_a_disk_that_is_full_only_owners_go_on() {
     let (fleet, agent) = TestFleet::with_agent();
     let (bob, address) = (Operator::added(&fleet, "bob", &["--verbs", "pull"]), agent.address);
     stop(agent);
-    let Some(disk) = SmallDisk::at(fleet.bundle("web1").join("state"), "24m") else { return };
+    let Some(disk) = SmallDisk::at(fleet.bundle("web1").join("state"), "64m") else { return };
     let agent = Agent::start(fleet.bundle("web1").join("agent.toml"), address);
     for home in [fleet.home(), bob.home.clone()] {
         // Its record is another one from now on.

@@ -93,17 +93,16 @@ impl Kept {
         Self(fields)
     }
 
-    /// What is known of a detached job of which nothing was kept.
+    /// What is known of a job of which nothing was kept.
     pub fn of_job(key: KeyId, job: JobId) -> Self {
         #[derive(Serialize)]
         struct Job {
             key: String,
             request: &'static str,
             job: String,
-            detached: bool,
         }
         let (key, job) = (key.to_string(), job.to_string());
-        Self::of(&[&Job { key, request: "run", job, detached: true }])
+        Self::of(&[&Job { key, request: "run", job }])
     }
 
     /// The fields as they are kept: `{...}`.

@@ -45,7 +45,7 @@ pub struct Agent {
     pub user: User,
     /// The jobs, including those of earlier runs of the agent.
     pub jobs: Jobs,
-    /// The detached jobs whose end the audit does not have yet.
+    /// The jobs that no session follows and whose end the audit does not have yet.
     pub job_ends: JobEnds,
     /// The jobs' shares of the budget.
     pub job_shares: JobShares,

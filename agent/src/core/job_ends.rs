@@ -1,5 +1,5 @@
-//! The ends of detached jobs, which no session waits for: each gets its line in the audit when it comes, also after a
-//! restart of the agent.
+//! The ends of jobs that no session follows: detached ones, and those whose session ended first. Each gets its line in the
+//! audit when it comes, also after a restart of the agent.
 //!
 //! Nothing notifies the agent when such a job ends, so it looks from time to time, as long as there are any.
 
@@ -23,7 +23,7 @@ use crate::jobs::{JobName, Jobs};
 /// How often to look.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The detached jobs whose end the audit does not have yet.
+/// The jobs whose end the audit does not have yet.
 #[derive(Default)]
 pub struct JobEnds {
     /// Held while a line is written, so that a job has only one.
@@ -38,22 +38,33 @@ impl JobEnds {
         Ok(Self { waiting, begun: Notify::new() })
     }
 
-    /// A job was started whose end is to be written.
-    pub fn expect(&self, job: JobName) {
+    /// A detached job was started, whose end is to be written.
+    pub(super) fn expect(&self, job: JobName) {
         lock(&self.waiting).insert(job);
         self.begun.notify_one();
     }
 
-    /// The end of a job is reported otherwise. Returns whether it was still to be.
-    pub fn take(&self, job: JobName) -> bool {
-        lock(&self.waiting).remove(&job)
+    /// The session that followed a job has ended. Unless another takes the job up, this is said at its end.
+    pub(super) fn left(&self, job: JobName, text: &[u8], jobs: &Jobs) {
+        match jobs.keep_audit(job, text) {
+            // The job has ended, and everything of it was delivered.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return warn!(
+                    "the end of job {job} will not be in the audit: {}",
+                    io_error(&error)
+                );
+            }
+            Ok(()) | Err(_) => {}
+        }
+        self.expect(job);
     }
 
     /// Writes the lines of the jobs that have ended.
     pub fn write(&self, jobs: &Jobs, audit: &Audit) {
         lock(&self.waiting).retain(|&job| match write(job, jobs, audit) {
             Ok(is_over) => !is_over,
-            // It was removed, because its command was not started: its session has reported that.
+            // It was removed: its command was not started, or all was delivered. A session has reported that.
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => {
                 warn!("the end of job {job} is not in the audit: {}", io_error(&error));
@@ -84,7 +95,7 @@ fn write(job: JobName, jobs: &Jobs, audit: &Audit) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Writes the ends of detached jobs as they come. Never returns.
+/// Writes the ends of jobs as they come. Never returns.
 pub async fn watch(agent: Arc<Agent>) {
     loop {
         agent.job_ends.any().await;

@@ -43,6 +43,8 @@ pub struct Permit<'a> {
     is_finished: bool,
     /// The detached job that the request started. Its end is the request's, for the audit.
     job: Option<JobName>,
+    /// The job that the request follows.
+    followed: Option<JobName>,
 }
 
 /// Decides on a request of this session, and reports its beginning if it is permitted.
@@ -69,6 +71,7 @@ pub fn decide<'a>(session: &'a Session, request: &Request) -> Result<Permit<'a>,
                         since,
                         is_finished,
                         job: None,
+                        followed: None,
                     });
                 }
                 Err(CannotRecord) => Failure::request(Cause::CannotRecord),
@@ -140,23 +143,26 @@ impl Permit<'_> {
         Again::new(&self.key, request, &self.act_as)
     }
 
-    /// What the audit is to say at the end of a detached job that this request is about to start.
+    /// What the audit is to say at the end of a job that this request has started, or is about to start.
     pub fn of_job_end(&self) -> Option<Vec<u8>> {
         let who = Who::new(&self.session.key, &self.session.origin, self.session.id);
         let began = Ending::began(self.began);
         Some(Kept::of(&[&who, self.act.as_ref()?, &began]).to_bytes())
     }
 
-    /// The detached job was started.
-    pub fn job_started(&mut self, job: JobName) {
-        self.session.agent.job_ends.expect(job);
+    /// The request follows this job from now on. If it can't to the end, that is recorded when it comes.
+    pub fn follow(&mut self, job: JobName) {
+        self.followed = Some(job);
+    }
+
+    /// The request has started this detached job, the end of which stands for its own.
+    pub fn detach(&mut self, job: JobName) {
         self.job = Some(job);
     }
 
-    /// The command of the detached job could not be started, so that the request itself reports the end, unless that is
-    /// done.
-    pub fn job_not_started(&mut self) {
-        self.job.take_if(|job| self.session.agent.job_ends.take(*job));
+    /// The command of the detached job could not be started: that is the end of the request.
+    pub fn not_started(&mut self) {
+        self.job = None;
     }
 
     /// Ends the request: reports the outcome, and posts the failure, if any, and the request's `Finished`.
@@ -173,6 +179,7 @@ impl Permit<'_> {
     fn tell(&self, outcome: &Outcome) {
         let Self { session, verb, subject, act, began, since, job, .. } = self;
         // The line of a detached job's end is written when that comes.
+        job.iter().for_each(|job| session.agent.job_ends.expect(*job));
         let (act, took) = (act.as_ref().filter(|_| job.is_none()), since.elapsed());
         let finished = Event::Finished { verb: *verb, subject, act, began: *began, took, outcome };
         // Only a beginning can fail to be reported.
@@ -187,6 +194,10 @@ impl Drop for Permit<'_> {
                 Some(cause) if cause != Cause::Stopping => Outcome::Failed(Failure::request(cause)),
                 Some(_) | None => Outcome::Abandoned,
             });
+            if let Some((job, text)) = self.followed.zip(self.of_job_end()) {
+                let agent = &self.session.agent;
+                agent.job_ends.left(job, &text, &agent.jobs);
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The ends of detached jobs, for the audit: nobody may be there when they come.
+//! The ends of jobs that no session follows, for the audit.
 
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -42,6 +42,11 @@ impl Jobs {
         let ended = found.modified_at.filter(|_| exit.is_some());
         let took = ended.map(|at| at.duration_since(began).unwrap_or_default());
         Ok(Some(Unaudited { text, exit, took }))
+    }
+
+    /// Keeps what the audit is to say at the end of this job.
+    pub fn keep_audit(&self, job: JobName, text: &[u8]) -> io::Result<()> {
+        self.directories.keep_audit(job, text)
     }
 
     /// The audit has the end of this job.

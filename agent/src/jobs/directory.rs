@@ -5,7 +5,7 @@
 //! - `socket`: where the supervisor listens.
 //! - `stdout`, `stderr`: the tails of its output, when they do not fit in memory.
 //! - `stdout.N`, `stderr.N`: the output of a detached job ([`super::log`]).
-//! - `audit`: what the audit is to say at the end of a detached job, until it has said that.
+//! - `audit`: what the audit is to say at the end of a job that no session follows, until it has said that.
 //!
 //! Invariants: a directory with a job's name always contains its record, because it is created under a
 //! temporary name and renamed; it exists before the command is started, so a job without a directory never ran.
@@ -175,7 +175,7 @@ impl Directories {
         Ok(names)
     }
 
-    /// Keeps what the audit is to say at the end of a job that is about to start.
+    /// Keeps what the audit is to say at the job's end. Fails with [`io::ErrorKind::AlreadyExists`] if it knows.
     pub(super) fn keep_audit(&self, job: JobName, text: &[u8]) -> io::Result<()> {
         let path = self.path(job).join(AUDIT);
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(text)

@@ -208,6 +208,29 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_waits_to_take_an_entry_over_waits_for_a_day() {
+        let (key, host, enrolment) = world();
+        let next = Secret::generate().unwrap();
+        let verifier = HostKeys::derive(&next, &host, &enrolment).verifier();
+        let pending = format!(
+            "pending = {{ id = \"{}\", stored = \"{}\", agent = \"{}\", since = 2026-01-01T00:00:00Z }}\n",
+            key_id(&next),
+            *verifier.stored.to_hex(),
+            *verifier.agent.to_hex()
+        );
+        let keyring = parse(&entry(&key, &host, &enrolment, &pending)).unwrap();
+        let (decoys, began) = (Decoys::new().unwrap(), 1_767_225_600);
+        let may_log_in = |key, seconds| {
+            let now = UNIX_EPOCH + Duration::from_secs(seconds);
+            keyring.candidate(&decoys, key_id(key), now, |_| true).allowed
+        };
+        let day = 24 * 3600;
+        assert!(may_log_in(&next, began) && may_log_in(&next, began + day - 1));
+        assert!(!may_log_in(&next, began + day) && !may_log_in(&next, began - 1));
+        assert!(may_log_in(&key, began + day), "the old one goes on");
+    }
+
+    #[test]
     fn mistakes_are_told_with_line_and_key_and_without_secrets() {
         let (key, host, enrolment) = world();
         let good = entry(&key, &host, &enrolment, "");
@@ -223,6 +246,9 @@ mod tests {
             let date = error(&format!("{good}not_after = {bad}\n"));
             assert!(date.starts_with("keyring.toml:7: not a date and time"), "{bad}: {date}");
         }
+        let verbs = good.lines().find(|line| line.starts_with("verbs")).unwrap();
+        let without = error(&good.replace(verbs, ""));
+        assert!(without.starts_with("keyring.toml:1: missing field `verbs`"), "{without}");
         let stored = good.lines().find(|line| line.starts_with("stored")).unwrap();
         let digits = &stored[10..40];
         let short = error(&good.replace(stored, &format!("stored = \"{digits}\"")));

@@ -32,14 +32,14 @@ pub(super) async fn answer(
                 Outcome::Done("started, detached".to_owned().into())
             }
             Ok(Event::Exit(exit)) => {
-                permit.job_not_started();
+                permit.not_started();
                 // The command never started: only the job's id is kept.
                 forgotten(job, session.agent.jobs.release(session.job(job)));
                 link.outbox().post(&exit)?;
                 Outcome::Exited(exit, Digests::default())
             }
             Ok(Event::Failed(failure)) => {
-                permit.job_not_started();
+                permit.not_started();
                 forget(job, session);
                 Outcome::Failed(failure)
             }

@@ -57,9 +57,10 @@ pub(super) async fn follow(
     job: JobId,
     (events, commands): (Events, Commands),
     sent: Ack,
-    permit: Permit<'_>,
+    mut permit: Permit<'_>,
     session: &Session,
 ) -> Result<(), LinkError> {
+    permit.follow(session.job(job));
     let input = permit.grant().input;
     let permit = Cell::new(Some(permit));
     let digests = <[StreamDigest; 2]>::default();

@@ -41,7 +41,7 @@ pub(super) async fn serve(
     if started.is_ok() {
         agent.job_shares.keep(session.job(id), share);
         if is_detached {
-            permit.job_started(session.job(id));
+            permit.detach(session.job(id));
         }
     }
     match started {

@@ -6,7 +6,7 @@
 mod witnesses;
 
 use std::collections::HashMap;
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -34,6 +34,9 @@ const NEW: &str = ".new";
 
 /// Lines of a file that are not kept, with which it is rewritten.
 const LINES: usize = 64;
+
+/// The longest file of another operator that is read, in bytes.
+const MAX_LEN: u64 = 1024 * 1024;
 
 /// What all hosts have shown. Clones share their state.
 #[derive(Clone)]
@@ -172,8 +175,11 @@ impl lariat_client::Witness for Seen {
 
 /// Another operator's file.
 pub(crate) fn read(path: &Path) -> Result<Witnesses, CliError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| CliError::new(format!("read {}: {}", path.display(), io_error(&e))))?;
+    let failed = |e: io::Error| CliError::new(format!("read {}: {}", path.display(), io_error(&e)));
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(MAX_LEN).read_to_end(&mut text).map_err(failed)?;
+    let text = String::from_utf8_lossy(&text);
     match Witnesses::read(&text) {
         (witnesses, 0) => Ok(witnesses),
         (_, bad) => {

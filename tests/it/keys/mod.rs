@@ -1,9 +1,11 @@
 //! Keys of several operators: exported, requested, added, revoked, rotated.
 
 mod add;
+mod attacks;
 mod fleet;
 mod revoke;
 mod rotate;
+mod runbooks;
 
 use std::fs::File;
 use std::path::PathBuf;

@@ -123,8 +123,18 @@ fn what_was_revoked_does_not_come_back_with_an_older_file() {
     let check = lariat_testing::agent::lariatd(&config).arg("check").output().unwrap();
     assert!(text(&check.stderr).contains("bob is of no effect"), "{check:?}");
 
+    // At its start the agent spares the jobs of a key that is gone from the file, too.
+    let text_of_it = String::from_utf8(old.clone()).unwrap();
+    let (alone, _) = text_of_it.split_at(text_of_it.rfind("[[key]]").unwrap());
+    agent.signal(Signal::KILL);
+    agent.wait();
+    std::fs::write(&keyring, alone).unwrap();
+    agent.restart();
+    fleet.ok(["ping", "web1"]);
+    fleet.ok(["key", "list", "web1"]);
+    assert!(is_there(kept));
+
     // It takes a word to add it again.
-    fleet.ok(["key", "revoke", "bob", "web1", "--keep-jobs"]);
     let (request, id) = (bob.request(&[]), bob.id());
     let words = ["-q", "key", "add", request.to_str().unwrap(), "web1", "--id", &id];
     let refused = fleet.fails(255, words);

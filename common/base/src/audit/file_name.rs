@@ -23,7 +23,8 @@ impl FromStr for FileName {
         let digits = text.strip_suffix(SUFFIX).ok_or(())?;
         let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
         let number = if is_number { digits.parse().map_err(|_| ())? } else { return Err(()) };
-        let name = Self(number);
+        // There is always a next number.
+        let name = Self(Some(number).filter(|&number| number < u64::MAX).ok_or(())?);
         // One name for each number.
         if name.to_string() == text { Ok(name) } else { Err(()) }
     }
@@ -46,6 +47,7 @@ mod tests {
             "+00000000170.jsonl",
             "000000000170.json",
             ".jsonl",
+            "18446744073709551615.jsonl",
         ] {
             assert_eq!(bad.parse::<FileName>(), Err(()), "{bad}");
         }

@@ -73,7 +73,8 @@ fn parse(line: &[u8]) -> Option<Head<'_>> {
     let hash = digits(std::str::from_utf8(end).ok()?)?;
     let found: Hash = Sha256::digest(sealed).into();
     Some(Head {
-        seq: seq.parse().ok()?,
+        // There is always a next number.
+        seq: seq.parse().ok().filter(|&seq| seq < u64::MAX)?,
         time,
         prev: digits(prev)?,
         event,
@@ -128,6 +129,18 @@ mod tests {
         let head = read(&line).unwrap();
         assert_eq!((head.seq, head.time, head.prev, head.event), (7, "T", [5; 32], "began"));
         assert!(head.is_sealed);
+    }
+
+    #[test]
+    fn a_line_has_a_number_with_one_behind_it() {
+        for (seq, is_right) in [(u64::MAX, false), (u64::MAX - 1, true), (0, false)] {
+            let digits = hex(&[5; 32]);
+            let mut line =
+                format!("{{\"seq\":{seq},\"time\":\"T\",\"prev\":\"{digits}\",\"event\":\"e\"")
+                    .into_bytes();
+            seal(&mut line);
+            assert_eq!(read(line.trim_ascii_end()).is_ok(), is_right, "{seq}");
+        }
     }
 
     #[test]

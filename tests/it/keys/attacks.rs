@@ -117,4 +117,6 @@ fn wrong_words_are_refused_in_a_sentence() {
         let refused = fleet.fails(255, words);
         assert!(refused.contains(part), "{words:?}: {refused}");
     }
+    let kept = std::fs::read_dir(fleet.home().join("keys")).unwrap();
+    assert_eq!(kept.count(), 1, "nothing was begun");
 }

@@ -94,7 +94,7 @@ fn a_host_that_was_taken_over() {
     fleet.set_address("web1", impostor.address);
     assert!(fleet.fails(255, ["ping", "web1"]).contains("not the one enrolled"));
     fleet.set_address("web1", agent.address);
-    assert!(bob.refused(&["ping", "web1"]).contains("connection refused"));
+    assert!(bob.refused(&["ping", "web1", "--reconnect", "0"]).contains("connection refused"));
     let (file, _) = super::export(&fleet, "anew");
     bob.ok(&["fleet", "import", file.to_str().unwrap(), "--yes"]);
     assert!(bob.refused(&["ping", "web1"]).contains("denied the login"));

@@ -78,9 +78,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         return Err(CliError::new(message)
             .next("somebody may have exchanged it: ask its owner for another"));
     }
+    offer_former(args, &request, &rules, context).map_err(|error| error.during("key add"))?;
     output::note(&format!("{}, {}", request.label, request.id));
     output::note(&format!("may do: {}", describe(&rules)));
-    offer_former(args, &request, &rules, context)?;
     if args.id.is_none() && !args.dry_run {
         let question = format!("Is that the id that the owner of {} has read out?", request.label);
         confirm(&question, &format!("--id {}", request.id))?;

@@ -16,6 +16,7 @@ use crate::error::CliError;
 use crate::fanout::{Failed, HostContext};
 use crate::fleet::Fleet;
 use crate::host_keys;
+use crate::inventory::Inventory;
 use crate::key::ControllerKey;
 use crate::output;
 use crate::rotation::{Enrolments, Rotation};
@@ -41,6 +42,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     let home = context.home()?;
     home.require_fleet()?;
     let label = ControllerKey::load(&home, context.key.as_ref())?.label;
+    // A mistake in writing begins nothing.
+    args.target.select(&Inventory::load(&home)?).map_err(|error| error.during("key rotate"))?;
     let next = Rotation::begin(&home, &home.lock()?, &label)?.next;
     let fleet = Fleet::with_keys(context, &args.on.connect, Arc::new(next.secret.clone()))?;
     let done = Confirmed::default();

@@ -340,8 +340,9 @@ mod tests {
             let mut text = Zeroizing::new(written());
             for step in steps {
                 let before = keyring(&text);
+                let is_free = |key| !before.entries().any(|entry| entry.is_known_as(id(key)));
                 let (edited, of) = match step {
-                    Step::Add(new) if before.entry(id(new)).is_none() => {
+                    Step::Add(new) if is_free(new) => {
                         (add(&text, &key(new, rules(&[Verb::Jobs]))).unwrap(), new)
                     }
                     Step::Remove(old) if before.entry(id(old)).is_some() => {
@@ -352,7 +353,7 @@ mod tests {
                         (allow(&text, id(old), &rules).unwrap(), old)
                     }
                     Step::Rotate(old, new)
-                        if before.entry(id(old)).is_some() && before.entry(id(new)).is_none() =>
+                        if before.entry(id(old)).is_some() && is_free(new) =>
                     {
                         let waiting = begin(&text, id(old), id(new), &verifier(new), 5).unwrap();
                         (finish(&waiting, id(old), before.entry(id(old)).unwrap().owner).unwrap(), old)

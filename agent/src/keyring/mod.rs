@@ -248,7 +248,7 @@ mod tests {
         }
         let verbs = good.lines().find(|line| line.starts_with("verbs")).unwrap();
         let without = error(&good.replace(verbs, ""));
-        assert!(without.starts_with("keyring.toml:1: missing field `verbs`"), "{without}");
+        assert!(without.starts_with("keyring.toml:2: missing field `verbs`"), "{without}");
         let stored = good.lines().find(|line| line.starts_with("stored")).unwrap();
         let digits = &stored[10..40];
         let short = error(&good.replace(stored, &format!("stored = \"{digits}\"")));

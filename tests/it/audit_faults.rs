@@ -164,7 +164,7 @@ impl SmallDisk {
     fn fill(&self) -> PathBuf {
         let path = self.0.join("filler");
         let mut file = std::fs::File::create(&path).unwrap();
-        for piece in [&[0; 65536][..], &[0]] {
+        for piece in [&[0; 8192][..], &[0]] {
             while file.write_all(piece).is_ok() {}
         }
         path

@@ -3,6 +3,7 @@
 //! A line is its place in the chain, its event, and the fields of its parts, in that order. Text from outside is
 //! escaped and bounded, so that a line is short whatever a controller sends.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use lariat_base::audit::Hash;
@@ -95,14 +96,8 @@ impl Kept {
 
     /// What is known of a job of which nothing was kept.
     pub fn of_job(key: KeyId, job: JobId) -> Self {
-        #[derive(Serialize)]
-        struct Job {
-            key: String,
-            request: &'static str,
-            job: String,
-        }
         let (key, job) = (key.to_string(), job.to_string());
-        Self::of(&[&Job { key, request: "run", job }])
+        Self::of(&[&BTreeMap::from([("key", key), ("job", job)])])
     }
 
     /// The fields as they are kept: `{...}`.

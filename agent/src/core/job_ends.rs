@@ -5,23 +5,16 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Mutex;
 
 use lariat_base::lock::lock;
 use lariat_base::os_error::io_error;
 use tokio::sync::Notify;
-use tokio::task::spawn_blocking;
-use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::agent::Agent;
 use super::ending::Ending;
 use crate::audit::{Audit, Kept};
 use crate::jobs::{JobName, Jobs};
-
-/// How often to look.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// The jobs whose end the audit does not have yet.
 #[derive(Default)]
@@ -74,7 +67,7 @@ impl JobEnds {
     }
 
     /// Waits until there is a job whose end is to be written.
-    async fn any(&self) {
+    pub async fn any(&self) {
         while lock(&self.waiting).is_empty() {
             self.begun.notified().await;
         }
@@ -86,22 +79,12 @@ fn write(job: JobName, jobs: &Jobs, audit: &Audit) -> io::Result<bool> {
     let Some(ended) = jobs.ended_unaudited(job)? else { return Ok(false) };
     let kept = Kept::read(&ended.text).unwrap_or_else(|| Kept::of_job(job.key, job.id));
     audit.add("ended", &[&kept, &Ending::of_job(ended.exit, ended.took)]);
-    match ended.exit {
-        Some(exit) => info!("job {job}: ended with {}", exit.end.status()),
-        None => info!("job {job}: it died with its supervisor or with the host"),
+    if let Some(exit) = ended.exit {
+        info!("job {job}: ended with {}", exit.end.status());
+    } else {
+        info!("job {job}: it died with its supervisor or with the host");
     }
     // Last: a line that comes twice is better than none.
     jobs.audited(job)?;
     Ok(true)
-}
-
-/// Writes the ends of jobs as they come. Never returns.
-pub async fn watch(agent: Arc<Agent>) {
-    loop {
-        agent.job_ends.any().await;
-        let writing = Arc::clone(&agent);
-        // The panic hook logs what goes wrong in there.
-        let _ = spawn_blocking(move || writing.job_ends.write(&writing.jobs, &writing.audit)).await;
-        sleep(LOOK).await;
-    }
 }

@@ -17,7 +17,7 @@ pub use act_as::ActAs;
 pub use again::Again;
 pub use agent::{Agent, Reloaded, effective, store};
 pub use event::Event;
-pub use job_ends::{JobEnds, watch as watch_job_ends};
+pub use job_ends::JobEnds;
 pub use looked_up::at_login;
 pub use outcome::{Digests, Done, Outcome};
 pub use permit::{Permit, decide, refuse};

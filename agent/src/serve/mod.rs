@@ -3,6 +3,7 @@
 //! The loop never waits for a single peer: unauthenticated peers are tasks beside it, sessions are threads.
 
 mod handshake;
+mod job_ends;
 mod notify;
 mod orphans;
 mod session;
@@ -30,7 +31,7 @@ use crate::admission::{
 use crate::audit::{FailedLogin, Refusal};
 use crate::budget::{Exhausted, Holder, Resource};
 use crate::config;
-use crate::core::{Agent, Reloaded, Session, watch_job_ends};
+use crate::core::{Agent, Reloaded, Session};
 use crate::folded::Folded;
 use crate::keyring::{Entry, is_local};
 use crate::memory::Trim;
@@ -111,7 +112,7 @@ impl Server {
         notify::ready(address);
         let mut sweep = interval(SWEEP);
         let mut keyring = self.agent.keyring.subscribe();
-        tokio::spawn(watch_job_ends(Arc::clone(&self.agent)));
+        tokio::spawn(job_ends::watch(Arc::clone(&self.agent)));
         // Keys may have been revoked while the agent was not there.
         keyring.mark_changed();
         loop {

@@ -216,8 +216,6 @@ impl Config {
             ("name", self.name == new.name),
             ("enrolment", self.enrolment == new.enrolment),
             ("listen", self.listen == new.listen),
-            ("certificate", self.certificate == new.certificate),
-            ("key", self.key == new.key),
             ("state", self.state == new.state),
             ("[admission]", admission == new.admission),
             ("[exec]", self.exec == new.exec),

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lariat_base::certificate::CertificateInfo;
 use lariat_base::name::HostName;
 use lariat_base::private::{self, PrivateError};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -72,21 +72,51 @@ impl Identity {
     /// Loads the certificate and the key that the configuration names. The key must belong to the
     /// certificate.
     pub fn load(config: &Config) -> Result<Self, IdentityError> {
-        let chain = certificates(&config.certificate)?;
-        let no_certificate = || IdentityError::NoCertificate(config.certificate.clone());
+        Self::read(&config.certificate, &config.key)
+    }
+
+    /// Loads a certificate and its key.
+    pub fn read(certificate: &Path, key: &Path) -> Result<Self, IdentityError> {
+        let chain = certificates(certificate)?;
+        let no_certificate = || IdentityError::NoCertificate(certificate.to_owned());
         let leaf = chain.first().ok_or_else(no_certificate)?;
         let info = CertificateInfo::parse(leaf).map_err(|_| no_certificate())?;
-        let no_key = || IdentityError::NoKey(config.key.clone());
-        let text = private::read(&config.key)?;
-        let der = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| no_key())?;
-        let provider = lariat_wire::tls::provider();
-        let key = provider.key_provider.load_private_key(der).map_err(|_| no_key())?;
-        let certified = CertifiedKey::new(chain, key);
-        certified.keys_match().map_err(|_| IdentityError::Mismatch {
-            key: config.key.clone(),
-            certificate: config.certificate.clone(),
-        })?;
-        Ok(Self { certified: Arc::new(certified), info, path: config.certificate.clone() })
+        let no_key = || IdentityError::NoKey(key.to_owned());
+        let certified =
+            CertifiedKey::new(chain, private_key(&private::read(key)?).ok_or_else(no_key)?);
+        let (key, path) = (key.to_owned(), certificate.to_owned());
+        certified
+            .keys_match()
+            .map_err(|_| IdentityError::Mismatch { key, certificate: path.clone() })?;
+        Ok(Self { certified: Arc::new(certified), info, path })
+    }
+
+    /// Makes TLS connections with this certificate.
+    pub fn resolver(&self) -> Arc<SingleCertAndKey> {
+        Arc::new(SingleCertAndKey::from(Arc::clone(&self.certified)))
+    }
+
+    /// The certificate.
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        // A chain without one is not loaded.
+        &self.certified.cert[0]
+    }
+
+    /// Another certificate in this one's place, for the same key or for `new_key` (PEM); `None` if it is for neither.
+    pub fn replaced(
+        &self,
+        certificate: CertificateDer<'static>,
+        new_key: Option<&str>,
+    ) -> Option<Self> {
+        let info = CertificateInfo::parse(&certificate).ok()?;
+        let key = if info.spki == self.info.spki {
+            Arc::clone(&self.certified.key)
+        } else {
+            private_key(new_key?)?
+        };
+        let certified = CertifiedKey::new(vec![certificate], key);
+        certified.keys_match().ok()?;
+        Some(Self { certified: Arc::new(certified), info, path: self.path.clone() })
     }
 
     /// The first moment at which the certificate is valid.
@@ -97,19 +127,30 @@ impl Identity {
 
     /// Every reason why controllers will not accept the certificate at `now` (seconds since 1970).
     pub fn unfit(&self, host: &HostName, now: i64) -> Vec<Unfit> {
-        let mut unfit = Vec::new();
-        if !self.info.is_for(host) {
-            let named = lariat_base::escape::escape(self.info.names.join(", ").as_bytes());
-            unfit.push(Unfit::Name { named, host: host.clone() });
-        }
-        if now < self.info.not_before {
-            unfit.push(Unfit::NotYet);
-        }
-        if now > self.info.not_after {
-            unfit.push(Unfit::Expired { ago: now.saturating_sub(self.info.not_after) });
-        }
-        unfit
+        unfit(&self.info, host, now)
     }
+}
+
+/// Every reason why controllers will not accept a certificate for `host` at `now` (seconds since 1970).
+pub fn unfit(info: &CertificateInfo, host: &HostName, now: i64) -> Vec<Unfit> {
+    let mut unfit = Vec::new();
+    if !info.is_for(host) {
+        let named = lariat_base::escape::escape(info.names.join(", ").as_bytes());
+        unfit.push(Unfit::Name { named, host: host.clone() });
+    }
+    if now < info.not_before {
+        unfit.push(Unfit::NotYet);
+    }
+    if now > info.not_after {
+        unfit.push(Unfit::Expired { ago: now.saturating_sub(info.not_after) });
+    }
+    unfit
+}
+
+/// A private key in PEM that TLS can use.
+fn private_key(pem: &str) -> Option<Arc<dyn SigningKey>> {
+    let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).ok()?;
+    lariat_wire::tls::provider().key_provider.load_private_key(der).ok()
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {

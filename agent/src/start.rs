@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::audit::Audit;
 use crate::budget::{Budget, Holder};
+use crate::certificates::Certificates;
 use crate::config::Config;
 use crate::core::{Agent, JobEnds, effective, store};
 use crate::identity::Identity;
@@ -23,6 +24,7 @@ use crate::job_shares::JobShares;
 use crate::jobs::{Jobs, Settings};
 use crate::keyring::LastUsed;
 use crate::lanes::Lanes;
+use crate::renewal;
 use crate::running::Running;
 use crate::serve::{Handshaker, Server};
 use crate::transfers::Transfers;
@@ -57,6 +59,7 @@ pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
     named::refuse_magic_links();
     let mut config = Config::load(path).map_err(StartError::config)?;
     config.listen = listen.unwrap_or(config.listen);
+    renewal::finish(&config).map_err(StartError::config)?;
     let identity = Identity::load(&config).map_err(StartError::config)?;
     let state = config.state.clone();
     let keyring = effective(store(&config, &state).load().map_err(StartError::config)?);
@@ -95,7 +98,7 @@ pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
         config_path: path.to_owned(),
         config: watch::Sender::new(Arc::new(config)),
         keyring: watch::Sender::new(Arc::new(keyring)),
-        certified_since: identity.valid_from(),
+        certificates: Certificates::new(identity),
         boot,
         user,
         jobs,
@@ -107,7 +110,7 @@ pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
         audit,
     });
     let audited = Arc::clone(&agent);
-    let handshaker = Handshaker::new(&identity, Arc::clone(&agent)).map_err(StartError::system)?;
+    let handshaker = Handshaker::new(Arc::clone(&agent)).map_err(StartError::system)?;
     runtime.block_on(async {
         let config = agent.config();
         let local = (!config.local.is_empty()).then(|| LocalListener::bind(&config.state));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lariat_base::name::HostName;
-use rcgen::{ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
 use rustls_pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
@@ -30,16 +30,7 @@ impl Ca {
     /// Issues a certificate for a host: for TLS servers only, for exactly this name, unable to sign, valid
     /// for a year but not beyond the CA's end.
     pub fn issue(&self, host: &HostName) -> Result<Leaf, CertsError> {
-        let mut params = base_params(host.as_str(), LEAF_VALIDITY)?;
-        if params.not_after.unix_timestamp() > self.not_after {
-            let end = Duration::from_secs(self.not_after.unsigned_abs());
-            params.not_after = rcgen::date_time_ymd(1970, 1, 1) + end;
-        }
-        params.subject_alt_names = vec![SanType::DnsName(host.as_str().try_into()?)];
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.use_authority_key_identifier_extension = true;
+        let params = leaf_params(host, self.not_after)?;
         let key = PrivateKey::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Leaf {
@@ -49,6 +40,21 @@ impl Ca {
             certificate: certificate.into(),
         })
     }
+}
+
+/// What every host's certificate says. `ca_ends` is the end of the CA, in seconds since 1970.
+pub(crate) fn leaf_params(host: &HostName, ca_ends: i64) -> Result<CertificateParams, CertsError> {
+    let mut params = base_params(host.as_str(), LEAF_VALIDITY)?;
+    if params.not_after.unix_timestamp() > ca_ends {
+        let end = Duration::from_secs(ca_ends.unsigned_abs());
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + end;
+    }
+    params.subject_alt_names = vec![SanType::DnsName(host.as_str().try_into()?)];
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
 }
 
 #[cfg(test)]

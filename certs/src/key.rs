@@ -33,25 +33,34 @@ impl PrivateKey {
 
     /// The key as PKCS#8 PEM.
     pub(crate) fn to_pem(&self) -> Zeroizing<String> {
-        let base64 = Zeroizing::new(STANDARD.encode(self.0.serialized_der()));
-        // Allocated at once: a String that grows leaves its old bytes behind.
-        let mut pem = Zeroizing::new(String::with_capacity(base64.len() * 2 + 128));
-        pem.push_str("-----BEGIN PRIVATE KEY-----\n");
-        let mut rest = base64.as_str();
-        while !rest.is_empty() {
-            let (line, more) = rest.split_at(rest.len().min(LINE));
-            pem.push_str(line);
-            pem.push('\n');
-            rest = more;
-        }
-        pem.push_str("-----END PRIVATE KEY-----\n");
-        pem
+        to_pem("PRIVATE KEY", self.0.serialized_der())
     }
 
     /// SHA-256 of the SubjectPublicKeyInfo.
     pub(crate) fn spki(&self) -> [u8; 32] {
         Sha256::digest(self.0.subject_public_key_info()).into()
     }
+}
+
+/// DER as PEM (RFC 7468).
+pub(crate) fn to_pem(label: &str, der: &[u8]) -> Zeroizing<String> {
+    let base64 = Zeroizing::new(STANDARD.encode(der));
+    // Allocated at once: a String that grows leaves its old bytes behind.
+    let mut pem = Zeroizing::new(String::with_capacity(base64.len() * 2 + 128));
+    for part in ["-----BEGIN ", label, "-----\n"] {
+        pem.push_str(part);
+    }
+    let mut rest = base64.as_str();
+    while !rest.is_empty() {
+        let (line, more) = rest.split_at(rest.len().min(LINE));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = more;
+    }
+    for part in ["-----END ", label, "-----\n"] {
+        pem.push_str(part);
+    }
+    pem
 }
 
 impl Drop for PrivateKey {

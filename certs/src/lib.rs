@@ -6,6 +6,7 @@
 pub mod ca;
 pub mod issue;
 mod key;
+pub mod request;
 
 /// What a certificate says; shared with the agent, which checks its own.
 pub mod inspect {
@@ -35,6 +36,9 @@ pub enum CertsError {
     /// The CA's certificate has expired.
     #[error("the CA's certificate has expired")]
     Expired,
+    /// A signing request does not parse, or its signature does not hold.
+    #[error("not a signing request, or not signed by its key")]
+    BadRequest,
     /// This machine's clock shows 1970 or earlier, or a time a thousand years ahead.
     #[error("this machine's clock can't be right: {0}")]
     Clock(&'static str),

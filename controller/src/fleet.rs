@@ -10,7 +10,7 @@ use lariat_client::{Client, HostHandle, KeySource, Peer, Trust};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::home::CA_CERTIFICATE;
-use crate::inventory::{Enrolled, Inventory};
+use crate::inventory::{Enrolled, Inventory, Spki};
 use crate::outages::Outages;
 use crate::rotation::KeyChain;
 use crate::target::Chosen;
@@ -106,14 +106,24 @@ impl Fleet {
         Ok(Self { way: Way::Enrolled(client), inventory })
     }
 
+    /// A handle for an enrolled host that has just taken this key.
+    pub(crate) fn host_with_key(&self, chosen: &Chosen, key: Spki) -> Result<HostHandle, CliError> {
+        self.handle(chosen, Some(key))
+    }
+
     /// A handle for one host, which must be enrolled unless it is this machine.
     pub(crate) fn host(&self, chosen: &Chosen) -> Result<HostHandle, CliError> {
+        self.handle(chosen, None)
+    }
+
+    fn handle(&self, chosen: &Chosen, key: Option<Spki>) -> Result<HostHandle, CliError> {
         let name = chosen.host.clone();
         match &self.way {
             Way::Enrolled(client) => {
                 let (address, enrolled) = self.inventory.enrolled(&name)?;
-                let (address, Enrolled { enrolment, spki }) = (address.clone(), enrolled);
-                Ok(client.host(Peer { name, address, enrolment, spki: spki.0 }))
+                let (address, Enrolled { enrolment, spki, next }) = (address.clone(), enrolled);
+                let next_spki = key.or(next).map(|next| next.0);
+                Ok(client.host(Peer { name, address, enrolment, spki: spki.0, next_spki }))
             }
             Way::Local(LocalAgent { socket, outages, connect_timeout, reconnect }) => {
                 let handle = HostHandle::local(name, socket.clone(), Arc::new(outages.clone()));

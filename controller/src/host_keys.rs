@@ -4,9 +4,8 @@ use std::cell::Cell;
 
 use lariat_client::{AskError, Broken, HostHandle, Session};
 use lariat_wire::link::LinkError;
-use lariat_wire::protocol::failure::Failure;
+use lariat_wire::protocol::Message;
 use lariat_wire::protocol::key::{KeyChanged, KeyList, Keyring, ListedKey, Revision};
-use lariat_wire::protocol::{Kind, Message};
 
 /// Most keys of a host.
 const MOST: u32 = 20_000;
@@ -45,33 +44,17 @@ pub(crate) async fn change<M: Message>(
     session: Option<Session>,
     request: &M,
 ) -> Result<(Session, KeyChanged), AskError> {
-    Box::pin(handle.ask_on(session, request, &Cell::default(), changed)).await
+    Box::pin(handle.ask_on(session, request, &Cell::default(), Session::answer)).await
 }
 
-async fn listed(Session { link, .. }: &mut Session) -> Result<(Revision, Vec<ListedKey>), Broken> {
-    let Keyring { revision, count } = answer(link.next().await?.ok_or(LinkError::Cut)?.kind, link)?;
+async fn listed(session: &mut Session) -> Result<(Revision, Vec<ListedKey>), Broken> {
+    let Keyring { revision, count } = session.answer().await?;
     if count > MOST {
         return Err(LinkError::Misbehaved("its list of keys has no end").into());
     }
     let mut keys = Vec::new();
     for _ in 0..count {
-        keys.push(answer(link.next().await?.ok_or(LinkError::Cut)?.kind, link)?);
+        keys.push(session.answer().await?);
     }
     Ok((revision, keys))
-}
-
-async fn changed(Session { link, .. }: &mut Session) -> Result<KeyChanged, Broken> {
-    answer(link.next().await?.ok_or(LinkError::Cut)?.kind, link)
-}
-
-/// The message that is due, or the failure in its place.
-fn answer<M: Message>(
-    kind: Kind,
-    link: &lariat_wire::link::Link<lariat_client::BoxStream>,
-) -> Result<M, Broken> {
-    match kind {
-        kind if kind == M::KIND => Ok(link.reader.message()?),
-        Kind::Failed => Err(Broken::Failed(link.reader.message::<Failure>()?)),
-        other => Err(LinkError::Unexpected(other).into()),
-    }
 }

@@ -37,6 +37,7 @@ mod oracle;
 mod outage;
 mod owners;
 mod reconnect;
+mod renewal;
 mod resume;
 mod retry;
 mod rsh;

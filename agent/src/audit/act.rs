@@ -5,7 +5,9 @@ use lariat_base::name::JobId;
 use lariat_wire::protocol::audit::{AcceptAudit, AuditHead};
 use lariat_wire::protocol::exec::{Command, Run, Streams};
 use lariat_wire::protocol::key::{KeyRotate, Rules};
-use lariat_wire::protocol::request::{AuditRequest, FileRequest, JobRequest, KeyRequest, Request};
+use lariat_wire::protocol::request::{
+    AuditRequest, CertificateRequest, FileRequest, JobRequest, KeyRequest, Request,
+};
 use lariat_wire::protocol::verb::Verb;
 use serde::Serialize;
 
@@ -117,6 +119,10 @@ impl Act {
                 FileRequest::Lane(_) => return None,
             },
             Request::Key(request) => return Self::key(request),
+            Request::Certificate(CertificateRequest::Renew(_)) => return None,
+            Request::Certificate(CertificateRequest::Install(_)) => {
+                return Some(Self { request: "install certificate", ..Self::default() });
+            }
         };
         if let Request::Audit(_) = request {
             return Some(act);

@@ -15,7 +15,9 @@ use tracing::error;
 use super::job_ends::JobEnds;
 use crate::audit::Audit;
 use crate::budget::Budget;
+use crate::certificates::Certificates;
 use crate::config::Config;
+use crate::identity::Identity;
 use crate::job_shares::JobShares;
 use crate::jobs::Jobs;
 use crate::keyring::{Asker, Keyring, LastUsed, Loaded, Store};
@@ -33,8 +35,8 @@ pub struct Agent {
     pub config: watch::Sender<Arc<Config>>,
     /// The current keyring.
     pub keyring: watch::Sender<Arc<Keyring>>,
-    /// The start of the host's certificate.
-    pub certified_since: SystemTime,
+    /// The host's certificates.
+    pub certificates: Certificates,
     /// The directory for jobs, sockets and what is remembered of keys.
     pub state: PathBuf,
     /// When each key last logged in.
@@ -61,7 +63,7 @@ pub struct Agent {
 
 /// The result of a reload.
 pub enum Reloaded {
-    /// Configuration and keyring were replaced. The settings named here have changed, and count from the next
+    /// Configuration, keyring and certificate were replaced. The settings named here have changed, and count from the next
     /// start on.
     Done(Vec<&'static str>),
     /// Nothing was replaced, for this reason.
@@ -81,10 +83,10 @@ impl Agent {
 
     /// What the host's clock shows.
     pub fn clock(&self) -> Clock {
-        Clock::new(SystemTime::now(), self.certified_since)
+        Clock::new(SystemTime::now(), self.certificates.present().valid_from())
     }
 
-    /// Reloads configuration and keyring. If either has a mistake, both stay as they are.
+    /// Reloads configuration, keyring and certificate. If one has a mistake, all stay as they are.
     pub fn reload(&self) -> Reloaded {
         let read = || {
             let config = Config::load(&self.config_path).map_err(|error| error.to_string())?;
@@ -92,10 +94,14 @@ impl Agent {
             // A change that is under way is waited for: it must not be undone by what was read before it.
             let lock = store.lock().map_err(|failure| failure.to_string())?;
             let loaded = store.load().map_err(|error| error.to_string())?;
-            Ok((config, effective(loaded), lock))
+            let identity = Identity::load(&config).map_err(|error| error.to_string())?;
+            Ok((config, effective(loaded), identity, lock))
         };
         match read() {
-            Ok((config, keyring, _lock)) => {
+            Ok((config, keyring, identity, _lock)) => {
+                if identity.certified.cert != self.certificates.kept().certified.cert {
+                    self.certificates.keep(Arc::new(identity));
+                }
                 self.audit.configure(&config.audit);
                 let old = self.config.send_replace(Arc::new(config));
                 self.keyring.send_replace(Arc::new(keyring));

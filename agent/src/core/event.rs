@@ -7,7 +7,7 @@ use lariat_base::escape::escape;
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::key::KeyRotate;
 use lariat_wire::protocol::request::{
-    AuditRequest, FileRequest, JobRequest, KeyRequest, Request, RuleRequest,
+    AuditRequest, CertificateRequest, FileRequest, JobRequest, KeyRequest, Request, RuleRequest,
 };
 use lariat_wire::protocol::verb::Verb;
 use tracing::{info, warn};
@@ -102,6 +102,8 @@ impl Subject {
                 KeyRequest::KeyRotate(KeyRotate::Begin { id, .. }) => format!("rotate to {id}"),
                 KeyRequest::KeyRotate(KeyRotate::Finish) => "rotate".to_owned(),
             },
+            Request::Certificate(CertificateRequest::Renew(_)) => "signing request".to_owned(),
+            Request::Certificate(CertificateRequest::Install(_)) => "certificate".to_owned(),
         })
     }
 }

@@ -121,7 +121,7 @@ fn buffers(request: &Request) -> usize {
     const KIB: usize = 1024;
     match request {
         Request::Job(JobRequest::Kill(_)) | Request::Rule(RuleRequest::Can(_)) => 0,
-        Request::Job(_) | Request::Key(_) => 768 * KIB,
+        Request::Job(_) | Request::Key(_) | Request::Certificate(_) => 768 * KIB,
         Request::Audit(_) => 512 * KIB,
         Request::File(request) => 3072 * KIB + FileRequest::memory(request),
     }

@@ -12,6 +12,7 @@ use tracing::Span;
 
 use super::agent::Agent;
 use crate::budget::Holder;
+use crate::identity::Identity;
 use crate::jobs::JobName;
 use crate::keyring::Entry;
 use crate::transport::Origin;
@@ -26,6 +27,8 @@ pub struct Session {
     pub key: Arc<Entry>,
     /// Where the controller's bytes come from.
     pub origin: Origin,
+    /// The certificate that the connection was made with, if it has TLS.
+    pub identity: Option<Arc<Identity>>,
     /// What all sessions share.
     pub agent: Arc<Agent>,
     /// Why the session, or the request that it serves, is to end soon: because the agent stops, or because the request
@@ -58,8 +61,21 @@ impl Session {
         let holder = Holder::of(&key);
         let memory = agent.budget.memory(holder);
         let buffers = RefCell::new(memory.charge());
-        let (agent, is_answered) = (Arc::clone(agent), Cell::new(false));
-        Self { id, login, key, origin, agent, stop, holder, memory, buffers, is_answered, span }
+        let (agent, is_answered, identity) = (Arc::clone(agent), Cell::new(false), None);
+        Self {
+            id,
+            login,
+            key,
+            origin,
+            identity,
+            agent,
+            stop,
+            holder,
+            memory,
+            buffers,
+            is_answered,
+            span,
+        }
     }
 
     /// Charges buffers of this many bytes for the rest of the session: they do not shrink.

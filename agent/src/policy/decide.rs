@@ -53,8 +53,11 @@ fn acts_as_user(request: &Request) -> bool {
             | FileRequest::Clean(_) => true,
             FileRequest::Lane(_) => false,
         },
-        // Audit, keyring and rules are the agent's own.
-        Request::Audit(_) | Request::Key(_) | Request::Rule(RuleRequest::Can(_)) => false,
+        // Audit, keyring, rules and certificate are the agent's own.
+        Request::Audit(_)
+        | Request::Key(_)
+        | Request::Certificate(_)
+        | Request::Rule(RuleRequest::Can(_)) => false,
     }
 }
 
@@ -149,7 +152,10 @@ pub fn decide(key: &Entry, request: &Request, facts: &Facts<'_>) -> Result<Grant
             };
             within(&asked, facts, granted)
         }
-        Request::Audit(_) | Request::Key(_) | Request::Rule(RuleRequest::Can(_)) => Ok(granted),
+        Request::Audit(_)
+        | Request::Key(_)
+        | Request::Certificate(_)
+        | Request::Rule(RuleRequest::Can(_)) => Ok(granted),
     }
     .map_err(denied)
 }
@@ -162,7 +168,11 @@ fn is_free(key: &Entry, request: &Request) -> bool {
             can.key.as_deref().is_none_or(|name| key.is_named(name))
         }
         Request::Key(KeyRequest::KeyRotate(_)) => true,
-        Request::Job(_) | Request::File(_) | Request::Audit(_) | Request::Key(_) => false,
+        Request::Job(_)
+        | Request::File(_)
+        | Request::Audit(_)
+        | Request::Key(_)
+        | Request::Certificate(_) => false,
     }
 }
 

@@ -21,6 +21,7 @@ mod logs;
 mod pull;
 mod push;
 mod push_tree;
+mod renew;
 mod run;
 mod transfer;
 mod unread;
@@ -56,5 +57,8 @@ pub async fn serve(
         }
         Request::File(request) => boxed(|| as_user::serve(link, request, permit, session)).await,
         Request::Key(request) => boxed(|| key::serve(link, request, permit, session)).await,
+        Request::Certificate(request) => {
+            boxed(|| renew::serve(link, request, permit, session)).await
+        }
     }
 }

@@ -17,7 +17,6 @@ use lariat_wire::protocol::Kind;
 use lariat_wire::protocol::hello::Denied;
 use lariat_wire::tls::{ALPN, Channel, RecordAligned, Secrets, TakeOverError, exporter, provider};
 use rustls::server::NoServerSessionStorage;
-use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
 use rustls::{ServerConfig, ServerConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -55,6 +54,8 @@ pub struct Authenticated {
     pub login: LoggedIn,
     /// The controller's key.
     pub key: Arc<Entry>,
+    /// The certificate that the connection was made with, if it has TLS.
+    pub identity: Option<Arc<Identity>>,
 }
 
 /// A connection that is attached to no runtime yet, to be moved to its session's.
@@ -145,9 +146,9 @@ impl Rejected {
 
 impl Handshaker {
     /// Prepares TLS and what logins are checked against.
-    pub fn new(identity: &Identity, agent: Arc<Agent>) -> io::Result<Self> {
+    pub fn new(agent: Arc<Agent>) -> io::Result<Self> {
         Ok(Self {
-            tls: server_config(identity).map_err(io::Error::other)?,
+            tls: server_config(&agent.certificates.present()).map_err(io::Error::other)?,
             host: agent.config().name.clone(),
             agent,
             decoys: Decoys::new().map_err(io::Error::other)?,
@@ -174,7 +175,8 @@ impl Handshaker {
         let challenged = Challenged::new(&self.host)?;
         let socket = Socket::unauthenticated(stream).telling(progress.clone());
         let secrets = Secrets::default();
-        let mut tls = self.accept(socket, &challenged, &secrets).await?;
+        let identity = self.agent.certificates.present();
+        let mut tls = self.accept(socket, &challenged, &identity, &secrets).await?;
         let channel = exporter(tls.get_ref().1)?;
         let hello = read_hello(&mut tls).await;
         let arrived = Instant::now();
@@ -203,7 +205,7 @@ impl Handshaker {
                 socket.trust();
                 socket.detach().map_err(Rejected::Local)?;
                 let connection = Connection::Tls(Box::new(channel));
-                Ok(Authenticated { connection, login, key })
+                Ok(Authenticated { connection, login, key, identity: Some(identity) })
             }
             Err(refused) => {
                 deny(&mut tls, arrived).await;
@@ -222,12 +224,14 @@ impl Handshaker {
         &self,
         socket: Socket,
         challenged: &Challenged,
+        identity: &Identity,
         secrets: &Secrets,
     ) -> Result<Tls, Rejected> {
         let frame = hello_frame(Kind::Challenge, challenged.payload());
         let mut written = Ok(());
         let write = |tls: &mut ServerConnection| written = tls.writer().write_all(&frame);
         let mut config = self.tls.clone();
+        config.cert_resolver = identity.resolver();
         secrets.keep_server(&mut config);
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let accept = acceptor.accept_with(RecordAligned::new(socket), write);
@@ -248,11 +252,10 @@ impl Handshaker {
 
 /// TLS 1.3 with this host's certificate, without resumption or early data.
 fn server_config(identity: &Identity) -> Result<ServerConfig, rustls::Error> {
-    let certificate = SingleCertAndKey::from(Arc::clone(&identity.certified));
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(certificate));
+        .with_cert_resolver(identity.resolver());
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.send_half_rtt_data = true;
     config.send_tls13_tickets = 0;

@@ -203,7 +203,7 @@ impl Server {
         let login = LoggedIn::local(key.id);
         let arrived = stream.detach().map_err(|error| error.to_string()).and_then(|stream| {
             let login = login.map_err(|error| error.to_string())?;
-            Ok(Authenticated { connection: Connection::Local(stream), login, key })
+            Ok(Authenticated { connection: Connection::Local(stream), login, key, identity: None })
         });
         match arrived {
             Ok(arrived) => self.logged_in(arrived, &origin),
@@ -321,7 +321,9 @@ impl Server {
             // It was replaced between its login and now.
             membership.stop().send_replace(Some(Cause::Stopping));
         }
-        let session = Session::new(id, login, key, origin.clone(), &self.agent, membership.stop());
+        let mut session =
+            Session::new(id, login, key, origin.clone(), &self.agent, membership.stop());
+        session.identity.clone_from(&arrived.identity);
         if let Err(error) = session::start(arrived, session, membership) {
             error!(peer = %origin, "can't start a thread for a session: {error}");
         }

@@ -230,6 +230,7 @@ fn job_of(request: &Request) -> Option<JobId> {
         | Request::File(_)
         | Request::Audit(_)
         | Request::Key(_)
+        | Request::Certificate(_)
         | Request::Rule(_) => None,
     }
 }

@@ -72,15 +72,7 @@ impl HostHandle {
 
     /// Notes in the host's audit that it is accepted although it does not continue `seen`.
     pub async fn accept_audit(&self, seen: AuditHead) -> Result<(), AskError> {
-        let answer = async |session: &mut Session| match session.link.next().await? {
-            Some(frame) if frame.kind == AuditAccepted::KIND => Ok(()),
-            Some(frame) if frame.kind == Failure::KIND => {
-                Err(Broken::Failed(session.link.reader.message()?))
-            }
-            Some(frame) => Err(LinkError::Unexpected(frame.kind).into()),
-            None => Err(LinkError::Cut.into()),
-        };
-        let (session, ()) = self.ask(&AcceptAudit { seen }, answer).await?;
+        let (session, AuditAccepted) = self.ask(&AcceptAudit { seen }, Session::answer).await?;
         session.leave().await;
         Ok(())
     }

@@ -58,6 +58,9 @@ pub const MAX_PATH: usize = 4096;
 /// Longest single name on the wire, in bytes (Linux's NAME_MAX).
 pub const MAX_NAME: usize = 255;
 
+/// Longest certificate or signing request, in bytes.
+pub const MAX_CERTIFICATE: usize = 16 * 1024;
+
 /// Most words in a command's argv, and most variables in its environment: as many as fit a message.
 pub const MAX_WORDS: usize = 128 * 1024;
 

@@ -105,7 +105,7 @@ fn enroll(args: Args, out: &Path, context: &Context) -> Result<KeyLabel, CliErro
             tags.push(tag);
         }
     }
-    let enrolled = Some(Enrolled { enrolment, spki: Spki(leaf.spki) });
+    let enrolled = Some(Enrolled { enrolment, spki: Spki(leaf.spki), next: None });
     let host = Host { address, tags, enrolled };
     let (verifier, leaf, key) = (&verifier, &leaf, &key);
     let bundle = Bundle { name: &name, host: &host, enrolment, leaf, key, verifier };

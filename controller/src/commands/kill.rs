@@ -7,11 +7,9 @@ use std::time::{Duration, Instant};
 
 use lariat_base::name::{HostName, JobId};
 use lariat_client::{Broken, Session};
-use lariat_wire::link::LinkError;
 use lariat_wire::protocol::exec::Signal;
-use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::failure::Cause;
 use lariat_wire::protocol::job::{Job, Kill, Killed};
-use lariat_wire::protocol::{Kind, Message};
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -163,25 +161,13 @@ impl HostWork for Killing {
 /// Reads the answer to a signal, and records in `may_be_sent` whether the signal may have been sent.
 async fn answer(session: &mut Session, may_be_sent: &Cell<bool>) -> Result<(), Broken> {
     let before = may_be_sent.replace(true);
-    let answered = killed(session).await;
+    let answered = session.answer().await.map(|Killed| ());
     if let Err(Broken::Failed(failure)) = &answered {
         // A refusal means that the signal was not sent, except that the job may have ended after an earlier
         // attempt sent it.
         may_be_sent.set(before && failure.cause == Cause::Over);
     }
     answered
-}
-
-async fn killed(session: &mut Session) -> Result<(), Broken> {
-    let link = &mut session.link;
-    match link.next().await?.ok_or(LinkError::Cut)?.kind {
-        Killed::KIND => {
-            let Killed = link.reader.message()?;
-            Ok(())
-        }
-        Kind::Failed => Err(Broken::Failed(link.reader.message::<Failure>()?)),
-        other => Err(LinkError::Unexpected(other).into()),
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod attach;
 mod audit;
 mod batch;
+mod ca;
 mod can;
 mod clean;
 mod completions;
@@ -21,6 +22,7 @@ mod man;
 mod ping;
 mod pull;
 mod push;
+mod renew;
 mod report;
 mod rsh;
 mod run;
@@ -52,6 +54,10 @@ pub(crate) enum Command {
     Fleet(fleet::Args),
     /// Keys of people: make, add, allow, revoke, rotate
     Key(Box<key::Args>),
+    /// Show the fleet's CA
+    Ca(ca::Args),
+    /// Give hosts new certificates
+    Renew(renew::Args),
     /// Show the inventory
     Hosts(hosts::Args),
     /// Connect to hosts, log in, and measure the round trip
@@ -119,6 +125,8 @@ impl Command {
             | Self::Forget(_)
             | Self::Fleet(_)
             | Self::Key(_)
+            | Self::Ca(_)
+            | Self::Renew(_)
             | Self::Hosts(_)
             | Self::Batch(_)
             | Self::Last(_)
@@ -138,6 +146,8 @@ impl Command {
             Self::Forget(args) => forget::run(args, context),
             Self::Fleet(args) => fleet::run(args, context),
             Self::Key(args) => key::run(*args, context),
+            Self::Ca(args) => ca::run(&args, context),
+            Self::Renew(args) => renew::run(&args, context),
             Self::Hosts(args) => hosts::run(args, context),
             Self::Ping(args) => ping::run(&args, context),
             Self::Run(args) => run::run(&args, context),

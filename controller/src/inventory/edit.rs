@@ -9,7 +9,7 @@ use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
 
 use crate::error::CliError;
 use crate::home::{Home, HomeLock};
-use crate::inventory::{Host, Tag};
+use crate::inventory::{Host, Inventory, Spki, Tag};
 
 /// The inventory of a new fleet.
 pub(crate) const EMPTY: &str = "\
@@ -21,6 +21,24 @@ pub(crate) const EMPTY: &str = "\
 #
 # `enrolment` and `spki` are what makes a host trusted: `lariat enroll` writes them.
 ";
+
+/// The hash of a host's new key, until it is known to have it.
+const SPKI_NEXT: &str = "spki_next";
+
+/// Sets the hashes of a host's key and of its next one.
+pub(crate) fn set_keys(
+    home: &Home,
+    lock: &HomeLock,
+    name: &HostName,
+    spki: Spki,
+    next: Option<Spki>,
+) -> Result<(), CliError> {
+    let mut host = Inventory::load(home)?.host(name)?.clone();
+    if let Some(enrolled) = &mut host.enrolled {
+        (enrolled.spki, enrolled.next) = (spki, next);
+    }
+    add(home, lock, name, &host)
+}
 
 /// Adds a host, or updates an existing one.
 pub(crate) fn add(
@@ -69,6 +87,8 @@ fn change(home: &Home, edit: impl FnOnce(&mut DocumentMut) -> Option<()>) -> Res
 fn renewed(document: &mut DocumentMut, name: &HostName, host: &Host) -> Option<()> {
     let hosts = document.get_mut("hosts")?.as_table_like_mut()?;
     let table = hosts.get_mut(name.as_str())?.as_table_like_mut()?;
+    // Not every host has one.
+    table.remove(SPKI_NEXT);
     for (key, new) in entries(host) {
         match (table.get_mut(key).and_then(Item::as_value_mut), new) {
             // Preserves comments and spaces around the value.
@@ -97,10 +117,13 @@ fn entries(host: &Host) -> impl Iterator<Item = (&'static str, Item)> {
         ("tags", value(host.tags.iter().map(Tag::as_str).collect::<Array>())),
     ];
     let enrolled = host.enrolled.iter().flat_map(|enrolled| {
+        let next = enrolled.next.map(|next| (SPKI_NEXT, value(hex::encode(next.0))));
         [
             ("enrolment", value(enrolled.enrolment.to_string())),
             ("spki", value(hex::encode(enrolled.spki.0))),
         ]
+        .into_iter()
+        .chain(next)
     });
     always.into_iter().chain(enrolled)
 }
@@ -181,7 +204,8 @@ mod tests {
     use crate::inventory::{Enrolled, Spki};
     use lariat_base::name::EnrolmentId;
 
-    const ENROLLED: Enrolled = Enrolled { enrolment: EnrolmentId([1; 16]), spki: Spki([2; 32]) };
+    const ENROLLED: Enrolled =
+        Enrolled { enrolment: EnrolmentId([1; 16]), spki: Spki([2; 32]), next: None };
 
     #[test]
     fn enrolling_a_host_keeps_its_entries() {

@@ -48,6 +48,8 @@ pub(crate) struct Enrolled {
     pub(crate) enrolment: EnrolmentId,
     /// SHA-256 of its certificate's SubjectPublicKeyInfo.
     pub(crate) spki: Spki,
+    /// The same of a new key, while `renew --new-key` gives it to the host: either is accepted.
+    pub(crate) next: Option<Spki>,
 }
 
 /// A host's table in the file.
@@ -62,15 +64,17 @@ struct Written {
     enrolment: Option<EnrolmentId>,
     #[serde(default, deserialize_with = "some_from_text")]
     spki: Option<Spki>,
+    #[serde(default, deserialize_with = "some_from_text")]
+    spki_next: Option<Spki>,
 }
 
 impl TryFrom<Written> for Host {
     type Error = &'static str;
 
     fn try_from(written: Written) -> Result<Self, &'static str> {
-        let Written { address, tags, enrolment, spki } = written;
+        let Written { address, tags, enrolment, spki, spki_next } = written;
         let enrolled = match (enrolment, spki) {
-            (Some(enrolment), Some(spki)) => Some(Enrolled { enrolment, spki }),
+            (Some(enrolment), Some(spki)) => Some(Enrolled { enrolment, spki, next: spki_next }),
             (None, None) => None,
             (Some(_), None) => return Err("missing field `spki`, which belongs to `enrolment`"),
             (None, Some(_)) => return Err("missing field `enrolment`, which belongs to `spki`"),

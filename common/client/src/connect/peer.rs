@@ -15,4 +15,6 @@ pub struct Peer {
     pub enrolment: EnrolmentId,
     /// SHA-256 of its certificate's SubjectPublicKeyInfo.
     pub spki: [u8; 32],
+    /// The hash of a new key that the host is about to take, if there is one: either key is accepted.
+    pub next_spki: Option<[u8; 32]>,
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use lariat_wire::limits::PROBE_AFTER;
-use lariat_wire::link::Link;
+use lariat_wire::link::{Link, LinkError};
 use lariat_wire::memory::Memory;
-use lariat_wire::protocol::Kind;
 use lariat_wire::protocol::hello::Welcome;
+use lariat_wire::protocol::{Kind, Message};
 use tokio::time::timeout;
 
+use crate::broken::Broken;
 use crate::dial::BoxStream;
 
 /// Time limit for closing a connection in order.
@@ -30,6 +31,16 @@ impl Session {
         let mut link = Link::with_memory(stream, request, Memory::default());
         link.reader.ping_after(PROBE_AFTER);
         Self { link, welcome }
+    }
+
+    /// Reads the message that answers a request, or the failure in its place.
+    pub async fn answer<A: Message>(&mut self) -> Result<A, Broken> {
+        let frame = self.link.next().await?.ok_or(LinkError::Cut)?;
+        match frame.kind {
+            kind if kind == A::KIND => Ok(self.link.reader.message()?),
+            Kind::Failed => Err(Broken::Failed(self.link.reader.message()?)),
+            other => Err(LinkError::Unexpected(other).into()),
+        }
     }
 
     /// Closes the connection in order. A failure has no consequences.

@@ -86,7 +86,8 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string().parse().unwrap();
         let name: HostName = "web1".parse().unwrap();
-        let peer = Peer { name, address, enrolment: self.enrolment, spki: leaf.spki };
+        let (enrolment, spki) = (self.enrolment, leaf.spki);
+        let peer = Peer { name, address, enrolment, spki, next_spki: None };
         let keys = HostKeys::derive(&self.key, &peer.name, &self.enrolment);
         tokio::spawn(async move {
             if agent == Agent::HangsUp {

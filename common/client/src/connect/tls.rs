@@ -71,6 +71,7 @@ impl Trust {
             provider: self.provider.clone(),
             name: peer.name.clone(),
             spki: peer.spki,
+            next_spki: peer.next_spki,
         };
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])

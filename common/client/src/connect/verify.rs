@@ -49,6 +49,7 @@ pub(super) struct Verifier {
     pub(super) provider: Arc<CryptoProvider>,
     pub(super) name: HostName,
     pub(super) spki: [u8; 32],
+    pub(super) next_spki: Option<[u8; 32]>,
 }
 
 impl Verifier {
@@ -63,7 +64,7 @@ impl Verifier {
         if !info.is_for(&self.name) {
             return Err(Rejected::OtherHost(info.names.join(", ")));
         }
-        if info.spki != self.spki {
+        if info.spki != self.spki && Some(info.spki) != self.next_spki {
             return Err(Rejected::OtherKey);
         }
         Ok(())
@@ -169,6 +170,7 @@ mod tests {
             provider: provider(),
             name: "web1".parse().unwrap(),
             spki: CertificateInfo::parse(good.der()).unwrap().spki,
+            next_spki: None,
         };
         let server = ServerName::try_from("web1").unwrap();
         let verdict = |leaf: &rcgen::Certificate, chain: &[CertificateDer<'_>]| {

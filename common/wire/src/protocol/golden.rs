@@ -18,6 +18,7 @@ use super::key::{
 };
 use super::metadata::{Metadata, Ownership, Preserve, Time, Xattr};
 use super::pull::Pull;
+use super::renewal::{Install, Installed, Renew, SigningRequest};
 use super::session::{Finished, Goodbye, Ping, Pong};
 use super::transfer::{
     Basis, Begun, Complete, Copies, Copy, Destination, Done, Hashes, Have, Identity, Lane,
@@ -195,6 +196,7 @@ fn every_message_has_the_bytes_of_the_document() {
     check(s, &Failure::request(Cause::NotPermitted { verb: Verb::Run, rule }));
     trees(s, &offer);
     keys(s);
+    certificates(s);
     check(s, &Failure::request(Cause::NoSuchJob { up_ms: 5 }));
     check(s, &Failure::request(Cause::NotAsUser("www".to_owned())));
     check(s, &ReadAudit { from: AuditStart::Behind { first: 120, offset: 4096 } });
@@ -258,6 +260,13 @@ fn keys(s: &mut Seen) {
     check(s, &KeyRotate::Finish);
     check(s, &KeyChanged { revision, label: key, ids: vec![id, old], changed: true });
     check(s, &Failure::request(Cause::Key(KeyProblem::LockedOut)));
+}
+
+fn certificates(s: &mut Seen) {
+    check(s, &Renew { new_key: true });
+    check(s, &SigningRequest { request: vec![0x30, 0x00], not_after: 1_800_000_000 });
+    check(s, &Install { certificate: vec![0x30, 0x00] });
+    check(s, &Installed { is_kept: true });
 }
 
 fn owned(metadata: &Metadata) -> Metadata {

@@ -1,6 +1,8 @@
 //! Constraints on messages that their types can't ensure.
 
-use crate::limits::{MAX_ENTRIES, MAX_GLOB, MAX_NAME, MAX_PATH, MAX_RULES, MAX_WORDS, MAX_XATTRS};
+use crate::limits::{
+    MAX_CERTIFICATE, MAX_ENTRIES, MAX_GLOB, MAX_NAME, MAX_PATH, MAX_RULES, MAX_WORDS, MAX_XATTRS,
+};
 
 /// Why a message that decodes is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +43,9 @@ pub enum Invalid {
     /// Ranges overlap, go past the end, or are too many.
     #[error("the chunks that the receiver has are out of order or past the file's end")]
     Ranges,
+    /// A certificate or a signing request is too long.
+    #[error("a certificate or a signing request over {MAX_CERTIFICATE} bytes")]
+    Certificate,
     /// A lane's number is not one of those that a transfer can have.
     #[error("a transfer has lanes 1 to 7")]
     Lane,

@@ -185,6 +185,14 @@ kinds! {
     KeyRotate = 0x76,
     /// The keyring is as a request wants it: [`super::key::KeyChanged`].
     KeyChanged = 0x77,
+    /// Ask for a signing request: [`super::renewal::Renew`].
+    Renew = 0x78,
+    /// A signing request: [`super::renewal::SigningRequest`].
+    SigningRequest = 0x79,
+    /// Try a certificate, or keep it: [`super::renewal::Install`].
+    Install = 0x7a,
+    /// The certificate is tried or kept: [`super::renewal::Installed`].
+    Installed = 0x7b,
 }
 
 impl Kind {

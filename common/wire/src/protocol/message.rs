@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::invalid::Invalid;
 use super::kind::Kind;
-use super::{audit, can, clean, exec, failure, job, key, pull, session, transfer, tree};
+use super::{audit, can, clean, exec, failure, job, key, pull, renewal, session, transfer, tree};
 use crate::codec;
 
 /// A control message.
@@ -103,4 +103,8 @@ messages! {
     Can: can::Can, check;
     Verdict: can::Verdict;
     Permissions: can::Permissions;
+    Renew: renewal::Renew;
+    SigningRequest: renewal::SigningRequest, check;
+    Install: renewal::Install, check;
+    Installed: renewal::Installed;
 }

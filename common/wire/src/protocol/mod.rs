@@ -17,6 +17,7 @@ mod kind;
 mod message;
 pub mod metadata;
 pub mod pull;
+pub mod renewal;
 pub mod request;
 pub mod session;
 pub mod transfer;

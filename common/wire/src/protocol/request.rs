@@ -11,6 +11,7 @@ use super::job::{self, Kill, List, Logs};
 use super::key::{KeyAdd, KeyAllow, KeyList, KeyRevoke, KeyRotate};
 use super::message::Message;
 use super::pull::Pull;
+use super::renewal::{Install, Renew};
 use super::transfer::{Lane, Push};
 use super::tree::PushTree;
 use super::verb::Verb;
@@ -140,6 +141,14 @@ requests! {
         KeyRotate, |_| Verb::Keys, |_| None, Second;
     }
 
+    /// Requests about the host's certificate.
+    enum CertificateRequest {
+        /// Ask for a signing request.
+        Renew, |_| Verb::Keys, |_| None, Second;
+        /// Try a certificate, or keep it.
+        Install, |_| Verb::Keys, |_| None, Second;
+    }
+
     /// Requests about the audit.
     enum AuditRequest {
         /// Read it.
@@ -168,6 +177,8 @@ pub enum Request {
     Key(KeyRequest),
     /// About rules.
     Rule(RuleRequest),
+    /// About the host's certificate.
+    Certificate(CertificateRequest),
 }
 
 /// Why a frame is not a request.
@@ -199,6 +210,9 @@ impl Request {
         if let Some(request) = AuditRequest::decode(kind, payload) {
             return Ok(Self::Audit(request?));
         }
+        if let Some(request) = CertificateRequest::decode(kind, payload) {
+            return Ok(Self::Certificate(request?));
+        }
         Err(BadRequest::Kind(kind))
     }
 
@@ -210,6 +224,7 @@ impl Request {
             Self::Key(request) => request.encode(),
             Self::Audit(request) => request.encode(),
             Self::Rule(request) => request.encode(),
+            Self::Certificate(request) => request.encode(),
         }
     }
 
@@ -221,6 +236,7 @@ impl Request {
             Self::Audit(request) => request.check(),
             Self::Key(request) => request.check(),
             Self::Rule(request) => request.check(),
+            Self::Certificate(request) => request.check(),
         }
     }
 
@@ -232,6 +248,7 @@ impl Request {
             Self::Audit(request) => request.verb(),
             Self::Key(request) => request.verb(),
             Self::Rule(request) => request.verb(),
+            Self::Certificate(request) => request.verb(),
         }
     }
 
@@ -243,6 +260,7 @@ impl Request {
             Self::Audit(request) => request.user(),
             Self::Key(request) => request.user(),
             Self::Rule(request) => request.user(),
+            Self::Certificate(request) => request.user(),
         }
     }
 }
@@ -264,6 +282,7 @@ impl Kind {
             .or_else(|| KeyRequest::flight(self))
             .or_else(|| AuditRequest::flight(self))
             .or_else(|| RuleRequest::flight(self))
+            .or_else(|| CertificateRequest::flight(self))
     }
 }
 

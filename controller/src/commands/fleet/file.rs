@@ -57,7 +57,7 @@ struct Written {
 }
 
 /// SHA-256 of the CA's certificate, in hexadecimal digits.
-pub(super) fn fingerprint(ca: &CertificateDer<'_>) -> String {
+pub(crate) fn fingerprint(ca: &CertificateDer<'_>) -> String {
     hex::encode(Sha256::digest(ca))
 }
 

@@ -214,7 +214,7 @@ mod tests {
         };
         let enrolled = |byte| {
             let enrolment = lariat_base::name::EnrolmentId([byte; 16]);
-            Some(Enrolled { enrolment, spki: crate::inventory::Spki([7; 32]) })
+            Some(Enrolled { enrolment, spki: crate::inventory::Spki([7; 32]), next: None })
         };
         let name = "web1".parse().unwrap();
         let old = host("10.0.0.1", enrolled(1));

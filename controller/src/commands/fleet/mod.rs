@@ -4,6 +4,8 @@ mod export;
 mod file;
 mod import;
 
+pub(crate) use file::fingerprint;
+
 use std::process::ExitCode;
 
 use crate::context::Context;

@@ -1,0 +1,205 @@
+//! Certificates are renewed over lariat itself: for the same key or a new one, under load, and after a cut anywhere.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use lariat_testing::agent::Agent;
+use lariat_testing::fleet::TestFleet;
+use lariat_testing::many_agents::fleet_of;
+use lariat_testing::wait;
+use rustix::process::Signal;
+
+/// Longer than a new certificate is valid.
+const ALL: &str = "400d";
+
+struct World {
+    fleet: TestFleet,
+    agent: Agent,
+}
+
+/// The files of a host and of the controller that a renewal may change.
+#[derive(Clone, PartialEq, Eq)]
+struct Files {
+    certificate: String,
+    key: String,
+    inventory: String,
+}
+
+impl World {
+    fn new() -> Self {
+        let (fleet, agent) = TestFleet::with_agent();
+        Self { fleet, agent }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.fleet.bundle("web1").join(name)
+    }
+
+    fn inventory(&self) -> PathBuf {
+        self.fleet.home().join("hosts.toml")
+    }
+
+    fn files(&self) -> Files {
+        let [certificate, key, inventory] =
+            [self.path("host.pem"), self.path("host.key"), self.inventory()]
+                .map(|path| fs::read_to_string(path).unwrap());
+        Files { certificate, key, inventory }
+    }
+
+    fn renew(&self, options: &[&str]) -> String {
+        self.fleet.ok([&["renew", "web1"], options].concat())
+    }
+}
+
+#[test]
+fn a_certificate_is_renewed_for_the_same_key_if_it_ends_soon() {
+    let mut world = World::new();
+    let before = world.files();
+    assert!(world.renew(&[]).starts_with("web1: nothing to do until 20"));
+    assert!(world.files() == before);
+
+    let told = world.renew(&["--within", ALL, "--json"]);
+    let object: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&object["ok"], &object["changed"]), (&true.into(), &true.into()), "{told}");
+    let after = world.files();
+    assert!(after.certificate != before.certificate);
+    // No pin of another operator breaks.
+    assert!(after.key == before.key && after.inventory == before.inventory);
+    world.fleet.ok(["ping", "web1"]);
+    world.agent.kill_and_restart();
+    world.fleet.set_address("web1", world.agent.address);
+    world.fleet.ok(["ping", "web1"]);
+}
+
+#[test]
+fn a_new_key_takes_the_place_of_the_former_on_both_ends() {
+    let mut world = World::new();
+    let before = world.files();
+    world.renew(&["--within", ALL, "--new-key"]);
+    let after = world.files();
+    assert!(after.certificate != before.certificate && after.key != before.key);
+    assert!(after.inventory != before.inventory && !after.inventory.contains("spki_next"));
+    assert!(!world.agent.state().join("renewal.key").exists());
+    world.fleet.ok(["ping", "web1"]);
+    fs::write(world.inventory(), before.inventory).unwrap();
+    let error = world.fleet.fails(255, ["ping", "web1"]);
+    assert!(error.contains("not the one enrolled"), "{error}");
+    fs::write(world.inventory(), after.inventory).unwrap();
+    world.agent.kill_and_restart();
+    world.fleet.set_address("web1", world.agent.address);
+    world.fleet.ok(["ping", "web1"]);
+}
+
+#[test]
+fn a_host_that_died_before_its_new_key_was_in_place_comes_back_with_it() {
+    let mut world = World::new();
+    let before = world.files();
+    world.renew(&["--within", ALL, "--new-key"]);
+    let after = world.files();
+    // Its certificate was replaced last.
+    let waiting = world.agent.state().join("renewal.key");
+    fs::copy(world.path("host.key"), &waiting).unwrap();
+    fs::write(world.path("host.key"), before.key).unwrap();
+    world.agent.kill_and_restart();
+    world.fleet.set_address("web1", world.agent.address);
+    world.fleet.ok(["ping", "web1"]);
+    assert!(world.files().key == after.key && !waiting.exists());
+    // A key that waits for its certificate does no harm.
+    fs::copy(world.path("host.key"), &waiting).unwrap();
+    world.renew(&["--within", ALL]);
+    world.agent.kill_and_restart();
+    world.fleet.set_address("web1", world.agent.address);
+    world.fleet.ok(["ping", "web1"]);
+}
+
+#[test]
+fn a_controller_that_was_cut_accepts_both_keys_and_settles_on_the_hosts() {
+    let world = World::new();
+    let spki = |inventory: &str| {
+        let line = inventory.lines().find(|line| line.starts_with("spki = ")).unwrap();
+        line.trim_start_matches("spki = ").to_owned()
+    };
+    let old = spki(&world.files().inventory);
+    world.renew(&["--within", ALL, "--new-key"]);
+    let done = world.files().inventory;
+    let new = spki(&done);
+    // Cut before the host had the new key, and after it.
+    for (present, next) in [(&new, &old), (&old, &new)] {
+        let both = format!("spki = {present}\nspki_next = {next}");
+        fs::write(world.inventory(), done.replace(&format!("spki = {new}"), &both)).unwrap();
+        world.fleet.ok(["ping", "web1"]);
+    }
+    world.renew(&[]);
+    assert_eq!(world.files().inventory, done);
+    world.renew(&["--within", ALL, "--new-key"]);
+    world.fleet.ok(["ping", "web1"]);
+}
+
+#[test]
+fn no_login_fails_while_certificates_are_renewed() {
+    let (fleet, _agents) = fleet_of(3);
+    let (over, logins) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for host in ["h0001", "h0002", "h0003"] {
+            let (fleet, over, logins) = (&fleet, &over, &logins);
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    fleet.ok(["ping", host]);
+                    logins.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for round in 1..=3 {
+            fleet.ok(["renew", "all", "--within", ALL]);
+            wait::until("logins", || (logins.load(Ordering::Relaxed) > 6 * round).then_some(()));
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn only_a_key_with_keys_renews_and_only_with_the_fleets_ca() {
+    let world = World::new();
+    let keyring = world.path("keyring.toml");
+    let text = fs::read_to_string(&keyring).unwrap();
+    fs::write(&keyring, text.replace("\"keys\", ", "")).unwrap();
+    world.agent.signal(Signal::HUP);
+    world.agent.wait_for("were read anew");
+    let before = world.files();
+    let error = world.fleet.fails(255, ["renew", "web1", "--within", ALL]);
+    assert!(error.contains("not permitted") && error.contains("keys"), "{error}");
+    fs::remove_file(world.fleet.home().join("ca.key")).unwrap();
+    let error = world.fleet.fails(255, ["renew", "web1"]);
+    assert!(error.contains("only the machine that made the fleet has it"), "{error}");
+    assert!(world.files() == before);
+}
+
+#[test]
+fn a_reload_takes_another_certificate_and_refuses_one_of_another_key() {
+    let world = World::new();
+    let first = world.files();
+    world.renew(&["--within", ALL]);
+    world.fleet.enroll("web2", "127.0.0.1:1");
+    let other = fs::read_to_string(world.fleet.bundle("web2").join("host.pem")).unwrap();
+    for (certificate, said) in
+        [(&other, "nothing was read anew: "), (&first.certificate, "were read anew")]
+    {
+        fs::write(world.path("host.pem"), certificate).unwrap();
+        world.agent.signal(Signal::HUP);
+        world.agent.wait_for(said);
+        world.fleet.ok(["ping", "web1"]);
+    }
+}
+
+#[test]
+fn the_ca_is_shown_with_its_end() {
+    let fleet = TestFleet::new();
+    let shown: serde_json::Value =
+        serde_json::from_str(&fleet.ok(["ca", "show", "--json"])).unwrap();
+    let print = shown["fingerprint"].as_str().unwrap();
+    let text = fleet.ok(["ca", "show"]);
+    assert!(text.contains(print) && text.contains(shown["not_after"].as_str().unwrap()), "{text}");
+    let exported = fleet.ok(["fleet", "export", "fleet.toml"]);
+    assert!(exported.contains(print), "{exported}");
+}

@@ -114,6 +114,9 @@ fn check_identity(config: &Config, identity: &Identity, now: SystemTime, finding
     if unfit.is_empty() {
         let days = identity.info.not_after.saturating_sub(now) / 86400;
         findings.good.push(format!("{file}: for {}, valid for {days} more days", config.name));
+        findings.doubtful.extend(
+            identity.ends_soon(&config.name, now).map(|why| format!("{file}: warning: {why}")),
+        );
     }
     findings.wrong.extend(unfit.iter().map(|unfit| format!("{file}: {unfit}")));
 }

@@ -10,6 +10,7 @@ use lariat_base::private::{self, PrivateError};
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tracing::warn;
 
 use crate::config::Config;
 
@@ -123,6 +124,25 @@ impl Identity {
     pub fn valid_from(&self) -> SystemTime {
         let seconds = u64::try_from(self.info.not_before).unwrap_or_default();
         UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    /// Writes to the log why controllers do not accept the certificate, or will not soon. It does not stop an agent:
+    /// the cause may be a clock that is not set yet.
+    pub fn warn(&self, host: &HostName) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        for unfit in self.unfit(host, now) {
+            warn!("{}: {unfit}", self.path.display());
+        }
+        if let Some(why) = self.ends_soon(host, now) {
+            warn!("{}: {why}", self.path.display());
+        }
+    }
+
+    /// The warning that the certificate ends soon, if it does at `now` (seconds since 1970).
+    pub fn ends_soon(&self, host: &HostName, now: i64) -> Option<String> {
+        let days = self.info.days_left(now).filter(|days| *days >= 0)?;
+        Some(format!("the certificate ends in {days} day(s): lariat renew {host}"))
     }
 
     /// Every reason why controllers will not accept the certificate at `now` (seconds since 1970).

@@ -6,7 +6,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use lariat_base::private::{PrivateError, check_directory, create_directory};
 use lariat_engine::confined::named;
@@ -63,7 +62,7 @@ pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
     let identity = Identity::load(&config).map_err(StartError::config)?;
     let state = config.state.clone();
     let keyring = effective(store(&config, &state).load().map_err(StartError::config)?);
-    warn_of_unfit(&config, &identity);
+    identity.warn(&config.name);
     prepare_state(&config.state)?;
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| StartError::system(format!("start: {e}")))?;
@@ -121,14 +120,6 @@ pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
     })?;
     drop(running);
     audited.audit.sync().map_err(|e| StartError::system(format!("sync the audit: {e}")))
-}
-
-/// Warns only: controllers refuse such a certificate, but the cause may be a clock that is not set yet.
-fn warn_of_unfit(config: &Config, identity: &Identity) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    for unfit in identity.unfit(&config.name, i64::try_from(now).unwrap_or(i64::MAX)) {
-        tracing::warn!("{}: {unfit}", identity.path.display());
-    }
 }
 
 /// Creates or checks the state directory: mode 0700, owned by the agent's user.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use lariat_testing::agent::Agent;
 use lariat_testing::fleet::TestFleet;
@@ -202,4 +203,35 @@ fn the_ca_is_shown_with_its_end() {
     assert!(text.contains(print) && text.contains(shown["not_after"].as_str().unwrap()), "{text}");
     let exported = fleet.ok(["fleet", "export", "fleet.toml"]);
     assert!(exported.contains(print), "{exported}");
+}
+
+/// Replaces the fleet's CA by one that ends in so many days: so do the certificates that it issues.
+fn ca_that_ends_in(fleet: &TestFleet, days: u64) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
+    params.not_after = (SystemTime::now() + Duration::from_secs(days * 86400 + 3600)).into();
+    let certificate = params.self_signed(&key).unwrap();
+    fs::write(fleet.home().join("ca.pem"), certificate.pem()).unwrap();
+    fs::write(fleet.home().join("ca.key"), key.serialize_pem()).unwrap();
+}
+
+#[test]
+fn a_certificate_that_ends_soon_is_warned_of_wherever_somebody_looks() {
+    let fleet = TestFleet::new();
+    ca_that_ends_in(&fleet, 29);
+    let agent = fleet.agent("web1");
+    let why = "certificate ends in 29 day(s): lariat renew web1";
+    assert!(agent.log().iter().any(|line| line.contains(why)), "{:?}", agent.log());
+    for target in ["web1", "all"] {
+        let pinged = fleet.run(["ping", target]);
+        let told = String::from_utf8(pinged.stderr).unwrap();
+        assert!(pinged.status.success() && told.contains(why), "{told}");
+    }
+    let config = fleet.bundle("web1").join("agent.toml");
+    let checked = lariat_testing::agent::lariatd(&config).arg("check").output().unwrap();
+    let told = String::from_utf8(checked.stderr).unwrap();
+    assert!(checked.status.success() && told.contains(why), "{told}");
+    // By default what ends within 90 days is renewed.
+    assert!(fleet.ok(["renew", "all"]).starts_with("web1: renewed, until "));
 }

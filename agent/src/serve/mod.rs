@@ -22,7 +22,7 @@ use lariat_wire::auth::agent::{LoggedIn, Refused};
 use lariat_wire::protocol::failure::Cause;
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet, yield_now};
-use tokio::time::{interval, sleep, sleep_until};
+use tokio::time::{interval, interval_at, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use crate::admission::{
@@ -54,6 +54,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// How often old jobs and old lines of the audit are swept.
 const SWEEP: Duration = Duration::from_secs(3600);
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 type Greeted = Result<Authenticated, Rejected>;
 
@@ -111,6 +113,9 @@ impl Server {
         info!("listening on {address}");
         notify::ready(address);
         let mut sweep = interval(SWEEP);
+        let agent = Arc::clone(&self.agent);
+        // The start has warned already.
+        let mut daily = interval_at(tokio::time::Instant::now() + DAY, DAY);
         let mut keyring = self.agent.keyring.subscribe();
         tokio::spawn(job_ends::watch(Arc::clone(&self.agent)));
         // Keys may have been revoked while the agent was not there.
@@ -125,6 +130,7 @@ impl Server {
                 },
                 () = watchdog.ping() => {}
                 _ = sweep.tick() => self.sweep(),
+                _ = daily.tick() => agent.certificates.kept().warn(&agent.config().name),
                 _ = keyring.changed() => self.keys_changed(),
                 () = due(self.folded.due()) => self.tell_folded(),
                 () = self.trim.due() => {

@@ -8,6 +8,12 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::name::HostName;
 
+/// From so many days before its end on, people are warned.
+pub const ENDS_SOON: i64 = 30;
+
+/// Seconds.
+const DAY: i64 = 24 * 3600;
+
 /// The bytes are not an X.509 certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid X.509 certificate")]
@@ -60,6 +66,12 @@ impl CertificateInfo {
     /// A host's name need not be a DNS name (`42`, `rack.1`), so webpki's check does not suffice.
     pub fn is_for(&self, host: &HostName) -> bool {
         self.names == [host.as_str()]
+    }
+
+    /// The days that are left at this time, in seconds since 1970, if the certificate ends within [`ENDS_SOON`].
+    pub fn days_left(&self, now: i64) -> Option<i64> {
+        let left = self.not_after.saturating_sub(now) / DAY;
+        (left < ENDS_SOON).then_some(left)
     }
 
     /// Whether the certificate is valid at this time, in seconds since 1970.

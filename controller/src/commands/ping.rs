@@ -1,8 +1,9 @@
 //! `lariat ping`: connects to hosts, authenticates, and measures the round trip.
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use lariat_base::certificate::CertificateInfo;
 use lariat_base::name::HostName;
 use lariat_client::HostHandle;
 use lariat_wire::protocol::session::{Ping, Pong};
@@ -44,6 +45,8 @@ pub(crate) struct Args {
 struct Times {
     connect: Duration,
     round_trip: Duration,
+    /// The days that are left to the host's certificate, if they are few.
+    days_left: Option<i64>,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
@@ -79,7 +82,12 @@ impl HostWork for Pinging {
             (Err(_), false) => Ok(Vec::new()),
         };
         match (line, outcome) {
-            (Ok(line), Ok(_)) => (line, Ended::ok()),
+            (Ok(line), Ok(Times { days_left, .. })) => {
+                let soon = |days| {
+                    format!("{host}: its certificate ends in {days} day(s): lariat renew {host}")
+                };
+                (line, Ended { notes: days_left.map(soon).into_iter().collect(), ..Ended::ok() })
+            }
             (Ok(line), Err(error)) => (line, Ended::failed(error.end(), error)),
             (Err(error), _) => (Vec::new(), Ended::failed(End::Errored, error)),
         }
@@ -121,11 +129,19 @@ async fn round_trip(handle: &HostHandle) -> Result<Times, Failed> {
             let began = Instant::now();
             link.send(&Ping { nonce: 1 }).await?;
             link.expect::<Pong>().await?;
-            Ok(Times { connect, round_trip: began.elapsed() })
+            let round_trip = began.elapsed();
+            let days_left = session.certificate.as_deref().and_then(days_left);
+            Ok(Times { connect, round_trip, days_left })
         })
         .await?;
     session.leave().await;
     Ok(times)
+}
+
+/// The days that are left to a certificate, if they are few.
+fn days_left(certificate: &[u8]) -> Option<i64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+    CertificateInfo::parse(certificate).ok()?.days_left(i64::try_from(now).ok()?)
 }
 
 #[cfg(test)]
@@ -135,8 +151,11 @@ mod tests {
     #[test]
     fn the_result_is_one_line() {
         let host = "web1".parse().unwrap();
-        let times =
-            Times { connect: Duration::from_micros(2949), round_trip: Duration::from_micros(351) };
+        let times = Times {
+            connect: Duration::from_micros(2949),
+            round_trip: Duration::from_micros(351),
+            days_left: None,
+        };
         insta::assert_snapshot!(told(&host, &times), @"web1: 0.35 ms (connect 2.9 ms)");
     }
 }

@@ -101,7 +101,8 @@ impl Connector {
         let Greeted { mut secured, challenge } =
             greeted(self.dial.as_ref(), &self.trust, peer, stage, every).await?;
         let welcome = login(&mut secured, &challenge, peer, key, &request, stage).await?;
-        let session = Session::new(secured.stream, welcome, early.then_some(M::KIND));
+        let mut session = Session::new(secured.stream, welcome, early.then_some(M::KIND));
+        session.certificate = secured.certificate;
         if !early {
             let begun = session.link.outbox().begin(first);
             begun.map_err(|e| Cause::from_link(e, Stage::Connect))?;

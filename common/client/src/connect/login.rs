@@ -20,7 +20,7 @@ pub(super) async fn challenge<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Ve
 
 /// Answers the challenge and sends `request`, a whole frame, in the same write.
 pub(super) async fn login(
-    Secured { stream, exporter }: &mut Secured,
+    Secured { stream, exporter, .. }: &mut Secured,
     challenge: &[u8],
     peer: &Peer,
     key: &Secret,

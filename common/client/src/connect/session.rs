@@ -7,6 +7,7 @@ use lariat_wire::link::{Link, LinkError};
 use lariat_wire::memory::Memory;
 use lariat_wire::protocol::hello::Welcome;
 use lariat_wire::protocol::{Kind, Message};
+use rustls_pki_types::CertificateDer;
 use tokio::time::timeout;
 
 use crate::broken::Broken;
@@ -21,6 +22,8 @@ pub struct Session {
     pub link: Link<BoxStream>,
     /// The agent's answer to the login.
     pub welcome: Welcome,
+    /// The host's certificate, in DER; `None` for the agent on this machine, which has none.
+    pub certificate: Option<CertificateDer<'static>>,
 }
 
 impl Session {
@@ -30,7 +33,7 @@ impl Session {
         let request = u16::from(first.is_some_and(|kind| !kind.is_session()));
         let mut link = Link::with_memory(stream, request, Memory::default());
         link.reader.ping_after(PROBE_AFTER);
-        Self { link, welcome }
+        Self { link, welcome, certificate: None }
     }
 
     /// Reads the message that answers a request, or the failure in its place.

@@ -22,6 +22,8 @@ pub(super) struct Secured {
     pub(super) stream: BoxStream,
     /// Binds the login to this connection.
     pub(super) exporter: Exporter,
+    /// The host's certificate.
+    pub(super) certificate: Option<CertificateDer<'static>>,
 }
 
 /// The fleet whose hosts are trusted: its CA, and no other.
@@ -60,9 +62,11 @@ impl Trust {
             return Err(Cause::NotLariat);
         }
         let exporter = exporter(&connection).map_err(Cause::Tls)?;
+        let certificates = connection.peer_certificates().unwrap_or_default();
+        let certificate = certificates.first().map(|leaf| leaf.clone().into_owned());
         let channel = Channel::take_over(stream, connection, &secrets)
             .map_err(|error| Cause::Io(io::Error::other(error)))?;
-        Ok(Secured { stream: Box::new(channel), exporter })
+        Ok(Secured { stream: Box::new(channel), exporter, certificate })
     }
 
     fn config(&self, peer: &Peer) -> ClientConfig {

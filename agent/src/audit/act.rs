@@ -92,7 +92,7 @@ impl Act {
                 JobRequest::List(_) => return None,
             },
             // Looking is not written down.
-            Request::Rule(_) => return None,
+            Request::Rule(_) | Request::Certificate(CertificateRequest::Renew(_)) => return None,
             Request::Audit(AuditRequest::ReadAudit(_)) => {
                 Self { request: "read audit", ..Self::default() }
             }
@@ -119,7 +119,6 @@ impl Act {
                 FileRequest::Lane(_) => return None,
             },
             Request::Key(request) => return Self::key(request),
-            Request::Certificate(CertificateRequest::Renew(_)) => return None,
             Request::Certificate(CertificateRequest::Install(_)) => {
                 return Some(Self { request: "install certificate", ..Self::default() });
             }

@@ -57,8 +57,6 @@ pub async fn serve(
         }
         Request::File(request) => boxed(|| as_user::serve(link, request, permit, session)).await,
         Request::Key(request) => boxed(|| key::serve(link, request, permit, session)).await,
-        Request::Certificate(request) => {
-            boxed(|| renew::serve(link, request, permit, session)).await
-        }
+        Request::Certificate(request) => renew::serve(link, request, permit, session),
     }
 }

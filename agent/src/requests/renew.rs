@@ -10,8 +10,8 @@ use crate::renewal;
 use crate::transport::SessionLink;
 
 /// Answers with a signing request, or tries or keeps a certificate.
-pub(super) async fn serve(
-    link: &mut SessionLink,
+pub(super) fn serve(
+    link: &SessionLink,
     request: CertificateRequest,
     permit: Permit<'_>,
     session: &Session,

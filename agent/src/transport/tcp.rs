@@ -6,6 +6,7 @@
 use std::future::pending;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::thread;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -21,6 +22,10 @@ const BACKLOG: i32 = 1024;
 
 /// The pause before accepting again when descriptors or memory ran out.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long an address that is in use is waited for: a process that an agent had just forked when it was killed holds
+/// the socket until it executes its program.
+const HELD: Duration = Duration::from_millis(500);
 
 /// An address can't be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -42,11 +47,19 @@ impl TcpListener {
     /// Listens on `address`. `[::]` accepts IPv4 as well, and means `0.0.0.0` on a host without IPv6. Must be
     /// called within a runtime.
     pub fn bind(address: SocketAddr) -> Result<Self, ListenError> {
-        let bound = match bind(address) {
-            Err(error) if has_no_ipv6(address, &error) => {
-                bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
+        let until = Instant::now() + HELD;
+        let bound = loop {
+            let bound = match bind(address) {
+                Err(error) if has_no_ipv6(address, &error) => {
+                    bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
+                }
+                bound => bound,
+            };
+            let is_in_use = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
+            if !bound.as_ref().is_err_and(is_in_use) || Instant::now() >= until {
+                break bound;
             }
-            bound => bound,
+            thread::sleep(HELD / 20);
         };
         let socket = bound.map_err(|source| ListenError { address, source })?;
         Ok(Self { socket, resume: Instant::now(), folded: Folded::default() })

@@ -316,7 +316,7 @@ mod tests {
             assert_eq!(matches!(decoded, Err(BadRequest::Codec(_))), kind.is_request(), "{kind:?}");
             assert!(!(kind.is_request() && (kind.is_session() || kind.is_bulk())), "{kind:?}");
         }
-        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 18);
+        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 20);
     }
 
     #[test]

@@ -50,7 +50,6 @@ impl ControllerKey {
     pub(crate) fn load(home: &Home, label: Option<&KeyLabel>) -> Result<Self, CliError> {
         let directory = home.keys_directory();
         let labels = labels(home)?;
-        let own = default_label();
         let label = match (label, labels.as_slice()) {
             (Some(label), labels) if !labels.contains(label) => {
                 let there = labels.iter().map(KeyLabel::as_str).collect::<Vec<_>>().join(", ");
@@ -62,13 +61,15 @@ impl ControllerKey {
                 return Err(CliError::new(format!("no key in {}", directory.display()))
                     .hint("put a copy of your LABEL.key back there"));
             }
-            (None, labels) if labels.contains(&own) => &own,
+            // Only now, for it takes the user's name from the system.
             (None, [first, ..]) => {
-                let message =
-                    format!("several keys in {}, none of them {own}", directory.display());
-                return Err(
+                let own = default_label();
+                let found = labels.iter().find(|label| **label == own);
+                found.ok_or_else(|| {
+                    let message =
+                        format!("several keys in {}, none of them {own}", directory.display());
                     CliError::new(message).hint(format!("--key {first}, or LARIAT_KEY={first}"))
-                );
+                })?
             }
         };
         Self::load_file(&file(home, label))

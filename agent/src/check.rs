@@ -6,8 +6,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
+use lariat_base::clock::signed_seconds;
 use lariat_base::escape::escape;
 use lariat_base::private::check_directory;
 
@@ -108,8 +109,7 @@ fn check_state(state: &Path) -> Result<(), String> {
 fn check_identity(config: &Config, identity: &Identity, now: SystemTime, findings: &mut Findings) {
     let file = config.certificate.display();
     // With a clock before 1970 every certificate is "not valid yet", which points at the clock.
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let now = signed_seconds(now);
     let unfit = identity.unfit(&config.name, now);
     if unfit.is_empty() {
         let days = identity.info.not_after.saturating_sub(now) / 86400;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lariat_base::certificate::CertificateInfo;
+use lariat_base::clock::signed_seconds;
 use lariat_base::name::HostName;
 use lariat_base::private::{self, PrivateError};
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
@@ -129,8 +130,7 @@ impl Identity {
     /// Writes to the log why controllers do not accept the certificate, or will not soon. It does not stop an agent:
     /// the cause may be a clock that is not set yet.
     pub fn warn(&self, host: &HostName) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let now = signed_seconds(SystemTime::now());
         for unfit in self.unfit(host, now) {
             warn!("{}: {unfit}", self.path.display());
         }

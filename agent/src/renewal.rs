@@ -4,12 +4,12 @@
 //! it, so that the key of the certificate on disk is always in one of the two.
 
 use std::fs;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use lariat_base::certificate::CertificateInfo;
+use lariat_base::clock::signed_seconds;
 use lariat_base::name::HostName;
 use lariat_base::private::{self, PrivateError};
 use lariat_certs::CertsError;
@@ -84,15 +84,7 @@ pub(crate) fn install(
 pub(crate) fn finish(config: &Config) -> Result<(), IdentityError> {
     let path = new_key_file(config);
     let key = match private::read(&path) {
-        // A state directory that is none is reported by who opens it.
-        Err(error)
-            if matches!(
-                error.io_kind(),
-                Some(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-            ) =>
-        {
-            return Ok(());
-        }
+        Err(error) if error.is_not_there() => return Ok(()),
         read => read?,
     };
     if Identity::read(&config.certificate, &path).is_err() {
@@ -125,12 +117,12 @@ fn usable(
 /// Checks that controllers would accept a certificate of the right CA.
 fn check(certificate: &[u8], host: &HostName) -> Result<(), String> {
     let info = CertificateInfo::parse(certificate).map_err(|error| error.to_string())?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
     if info.is_ca {
         return Err("it is the certificate of a CA".to_owned());
     }
-    unfit(&info, host, now).first().map_or(Ok(()), |why| Err(why.to_string()))
+    unfit(&info, host, signed_seconds(SystemTime::now()))
+        .first()
+        .map_or(Ok(()), |why| Err(why.to_string()))
 }
 
 impl From<RenewalError> for Failure {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use lariat_base::name::{EnrolmentId, HostName, KeyId, KeyLabel};
 use lariat_base::private;
 use lariat_base::secret::Secret;
-use lariat_base::toml_file::{self, from_text, secret};
+use lariat_base::toml_file::{self, TomlFileError, from_text, secret};
 use lariat_client::{KeySource, Peer};
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -56,10 +56,11 @@ impl Rotation {
     /// The rotation of this key, if one is under way.
     pub(crate) fn load(home: &Home, label: &KeyLabel) -> Result<Option<Self>, CliError> {
         let path = file(home, label);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let NextFile { id, label, secret, done } = toml_file::load(&path)?;
+        // Another process may end the rotation at any moment.
+        let NextFile { id, label, secret, done } = match toml_file::load(&path) {
+            Err(TomlFileError::Private(error)) if error.is_not_there() => return Ok(None),
+            loaded => loaded?,
+        };
         let next = ControllerKey { id, label, secret }.checked(&path)?;
         let done = done.into_iter().map(|done| (done.host, done.enrolment)).collect();
         Ok(Some(Self { next, done }))

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
+use lariat_base::clock::seconds;
 use lariat_base::name::{EnrolmentId, KeyId};
 use lariat_wire::protocol::key::{
     KeyAdd, KeyAllow, KeyProblem, KeyRevoke, KeyRotate, KeyVerifier, Revision,
@@ -187,7 +187,7 @@ fn begin(
     if present.revoked.contains(id) {
         return Err(KeyProblem::Revoked);
     }
-    let now = present.clock.now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = seconds(present.clock.now);
     let text = edit::begin(present.text, entry.id, id, verifier, now)?;
     let new = present.parse(&text)?.without(present.revoked);
     Ok(Outcome::of(entry, Some(text), None, new))

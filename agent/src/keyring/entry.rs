@@ -1,9 +1,10 @@
 //! One key of the keyring: who it is, and what it may do.
 
 use std::ops::Deref;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
+use lariat_base::clock::seconds;
 use lariat_base::name::{HostName, KeyId};
 use lariat_base::secret::Secret;
 use lariat_wire::auth::proof::Verifier;
@@ -181,7 +182,6 @@ impl Entry {
 
     /// The rules, as controllers are told them.
     pub fn rules(&self) -> Rules {
-        let seconds = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let limit = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
         let commands = self
             .commands

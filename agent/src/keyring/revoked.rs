@@ -2,7 +2,6 @@
 //! that an older copy of the file does not bring a key back.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use lariat_base::name::KeyId;
@@ -27,15 +26,7 @@ impl Revoked {
         let path = state.join(FILE);
         match private::read(&path) {
             Ok(text) => Ok(Self::parse(&path, &text)?),
-            // A state directory that is none is reported by who opens it.
-            Err(error)
-                if matches!(
-                    error.io_kind(),
-                    Some(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-                ) =>
-            {
-                Ok(Self::default())
-            }
+            Err(error) if error.is_not_there() => Ok(Self::default()),
             Err(error) => Err(error.into()),
         }
     }

@@ -1,11 +1,12 @@
 //! The rules of an entry as text.
 
 use std::fmt::Display;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
+use lariat_base::clock::seconds;
+use lariat_base::date;
 use lariat_base::escape::escape;
 use lariat_wire::protocol::verb::Verb;
-use time::OffsetDateTime;
 
 use crate::keyring::{Entry, Lined};
 
@@ -77,20 +78,13 @@ pub fn join<T: Display>(parts: impl Iterator<Item = T>) -> String {
 
 /// A moment as a keyring has it.
 fn moment(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-    OffsetDateTime::from_unix_timestamp(seconds).map_or_else(
-        |_| seconds.to_string(),
-        |time| {
-            let (hour, minute, second) = time.to_hms();
-            format!("{}T{hour:02}:{minute:02}:{second:02}Z", time.date())
-        },
-    )
+    let seconds = seconds(time);
+    date::format(seconds).unwrap_or_else(|| seconds.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use lariat_wire::protocol::verb::Verbs;
 

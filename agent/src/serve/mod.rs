@@ -15,8 +15,9 @@ use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
+use lariat_base::clock::seconds;
 use lariat_base::escape::escape;
 use lariat_wire::auth::agent::{LoggedIn, Refused};
 use lariat_wire::protocol::failure::Cause;
@@ -318,7 +319,7 @@ impl Server {
             Ok(share) => share,
             Err(exhausted) => return self.send_away(arrived, exhausted, origin),
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = seconds(SystemTime::now());
         if !is_local(login) && self.agent.last_used.logged_in(login, now) {
             self.save_last_used();
         }

@@ -16,6 +16,16 @@ pub fn milliseconds(time: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Seconds since 1970; 0 for an earlier time.
+pub fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Seconds since 1970 as certificates have them; 0 for an earlier time.
+pub fn signed_seconds(time: SystemTime) -> i64 {
+    i64::try_from(seconds(time)).unwrap_or(i64::MAX)
+}
+
 /// A time as RFC 3339 in UTC with milliseconds: `2026-01-31T23:59:59.999Z`. Texts of times sort as the
 /// times do. A time before 1970 or after 9999 is written as 1970's first moment.
 pub fn rfc3339(time: SystemTime) -> String {

@@ -76,6 +76,11 @@ impl PrivateError {
             _ => None,
         }
     }
+
+    /// Whether there is no such file, because its directory may be none: who opens that reports it.
+    pub fn is_not_there(&self) -> bool {
+        matches!(self.io_kind(), Some(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))
+    }
 }
 
 /// Reads a private file, whose directory must be private too. The content is zeroized when dropped.

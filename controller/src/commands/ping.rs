@@ -1,9 +1,10 @@
 //! `lariat ping`: connects to hosts, authenticates, and measures the round trip.
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use lariat_base::certificate::CertificateInfo;
+use lariat_base::clock::signed_seconds;
 use lariat_base::name::HostName;
 use lariat_client::HostHandle;
 use lariat_wire::protocol::session::{Ping, Pong};
@@ -140,8 +141,7 @@ async fn round_trip(handle: &HostHandle) -> Result<Times, Failed> {
 
 /// The days that are left to a certificate, if they are few.
 fn days_left(certificate: &[u8]) -> Option<i64> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-    CertificateInfo::parse(certificate).ok()?.days_left(i64::try_from(now).ok()?)
+    CertificateInfo::parse(certificate).ok()?.days_left(signed_seconds(SystemTime::now()))
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@
 
 use std::cell::Cell;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
+use lariat_base::clock::signed_seconds;
 use lariat_base::date;
 use lariat_base::name::HostName;
 use lariat_base::units::parse_duration;
@@ -267,9 +268,8 @@ fn misbehaved(why: &str, handle: &HostHandle) -> Failed {
 
 /// The moment in so much time, in seconds since 1970.
 fn end_of(within: Duration) -> i64 {
-    let end =
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_add(within);
-    i64::try_from(end.as_secs()).unwrap_or(i64::MAX)
+    let within = i64::try_from(within.as_secs()).unwrap_or(i64::MAX);
+    signed_seconds(SystemTime::now()).saturating_add(within)
 }
 
 /// A date as people read it.

@@ -48,7 +48,8 @@ pub(crate) struct Enrolled {
     pub(crate) enrolment: EnrolmentId,
     /// SHA-256 of its certificate's SubjectPublicKeyInfo.
     pub(crate) spki: Spki,
-    /// The same of a new key, while `renew --new-key` gives it to the host: either is accepted.
+    /// SHA-256 of a new key's SubjectPublicKeyInfo, while `renew --new-key` gives the key to the host: either is
+    /// accepted.
     pub(crate) next: Option<Spki>,
 }
 

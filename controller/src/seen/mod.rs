@@ -11,8 +11,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
+use lariat_base::clock::seconds;
 use lariat_base::lock::lock;
 use lariat_base::name::HostName;
 use lariat_base::os_error::io_error;
@@ -190,7 +191,7 @@ pub(crate) fn read(path: &Path) -> Result<Witnesses, CliError> {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    seconds(SystemTime::now())
 }
 
 fn save(directory: &Path, hosts: Vec<&mut Host>) -> io::Result<()> {

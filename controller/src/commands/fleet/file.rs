@@ -24,7 +24,7 @@ const MAX_LEN: u64 = 16 * 1024 * 1024;
 pub(super) struct Exported {
     /// The CA's certificate, as PEM.
     pub(super) ca_pem: String,
-    /// The same, decoded.
+    /// The CA's certificate, in DER.
     pub(super) ca: CertificateDer<'static>,
     pub(super) hosts: Inventory,
     pub(super) revoked: Vec<Revocation>,

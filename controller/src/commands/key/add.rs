@@ -157,11 +157,9 @@ impl Change for Adding {
             again: self.again,
             dry_run: self.dry_run,
         };
-        let changed = host_keys::change(handle, Some(keys.session), &request).await?;
-        let (session, changed) = changed;
+        let (session, changed) = host_keys::change(handle, Some(keys.session), &request).await?;
         session.leave().await;
-        let id = changed.ids.first().copied();
-        Ok(Done { label: changed.label, id, changed: changed.changed })
+        Ok(changed.into())
     }
 
     fn rules(&self) -> NewRules {

@@ -67,8 +67,7 @@ impl Change for Allowing {
         let request = KeyAllow { revision, key, rules, dry_run };
         let (session, changed) = host_keys::change(handle, Some(keys.session), &request).await?;
         session.leave().await;
-        let id = changed.ids.first().copied();
-        Ok(Done { label: changed.label, id, changed: changed.changed })
+        Ok(changed.into())
     }
 
     fn rules(&self) -> NewRules {

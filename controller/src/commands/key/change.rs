@@ -7,6 +7,7 @@ use std::time::Duration;
 use lariat_base::escape::escape;
 use lariat_base::lock::lock;
 use lariat_base::name::{HostName, KeyId};
+use lariat_wire::protocol::key::KeyChanged;
 use serde::Serialize;
 
 use crate::context::Context;
@@ -45,6 +46,12 @@ pub(super) struct Done {
     pub(super) id: Option<KeyId>,
     /// Whether the keyring is another than before, or would be.
     pub(super) changed: bool,
+}
+
+impl From<KeyChanged> for Done {
+    fn from(KeyChanged { label, ids, changed, .. }: KeyChanged) -> Self {
+        Self { label, id: ids.first().copied(), changed }
+    }
 }
 
 /// What becomes of a key's rules on a host.

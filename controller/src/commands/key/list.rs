@@ -253,7 +253,7 @@ struct Object<'a> {
     was: Vec<String>,
     pending: Option<String>,
     rules: RulesObject<'a>,
-    /// The same, each by its name in the keyring.
+    /// The rules once more, each by its name in the keyring.
     #[serde(flatten)]
     flat: RulesObject<'a>,
     /// In seconds since 1970, as all dates here.

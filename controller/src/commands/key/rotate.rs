@@ -89,8 +89,7 @@ impl Change for Rotating {
         session.leave().await;
         proved.leave().await;
         lock(&self.done).insert((name.clone(), enrolment));
-        let id = changed.ids.first().copied();
-        Ok(Done { label: changed.label, id, changed: changed.changed })
+        Ok(changed.into())
     }
 
     fn told(&self, Done { label, changed, .. }: &Done) -> String {

@@ -155,10 +155,11 @@ impl KeyChain {
         let label = &self.current.label;
         let next = |rotation: Option<Rotation>| rotation.map(|rotation| rotation.next);
         let known = [Some(self.current.clone()), next(self.rotation.clone())];
-        // The new key's file first: once it is gone, the other one has its key.
+        // The new key's file is read first: once it is gone, the other one has its key. It is tried last: where the
+        // one in force is denied, the host has the new one already.
         let waiting = next(Rotation::load(&self.home, label).ok().flatten());
-        let now = [waiting, ControllerKey::load_file(&key::file(&self.home, label)).ok()];
-        known.into_iter().chain(now).flatten()
+        let in_force = ControllerKey::load_file(&key::file(&self.home, label)).ok();
+        known.into_iter().chain([in_force, waiting]).flatten()
     }
 }
 

@@ -27,6 +27,12 @@ pub struct ReceiveLanes {
 }
 
 impl SendLanes {
+    /// Waits until an attempt has begun, even if it is over already. Cancel-safe.
+    #[cfg(test)]
+    pub(crate) async fn begun(&self) {
+        begun(&self.file, &self.tree).await;
+    }
+
     /// Waits until lanes can join an attempt. Cancel-safe.
     pub async fn opened(&self) {
         opened(&self.file, &self.tree).await;
@@ -58,6 +64,12 @@ impl SendLanes {
 }
 
 impl ReceiveLanes {
+    /// Waits until an attempt has begun, even if it is over already. Cancel-safe.
+    #[cfg(test)]
+    pub(crate) async fn begun(&self) {
+        begun(&self.file, &self.tree).await;
+    }
+
     /// Waits until lanes can join an attempt. Cancel-safe.
     pub async fn opened(&self) {
         opened(&self.file, &self.tree).await;
@@ -150,5 +162,13 @@ async fn opened<F: Work, T: Work>(file: &Lanes<F>, tree: &Lanes<T>) {
     tokio::select! {
         () = file.opened() => {}
         () = tree.opened() => {}
+    }
+}
+
+#[cfg(test)]
+async fn begun<F: Work, T: Work>(file: &Lanes<F>, tree: &Lanes<T>) {
+    tokio::select! {
+        () = file.begun() => {}
+        () = tree.begun() => {}
     }
 }

@@ -79,6 +79,15 @@ impl<W: Work> Lanes<W> {
         }
     }
 
+    /// Waits until an attempt has begun, even if it is over already. Cancel-safe.
+    #[cfg(test)]
+    pub(crate) async fn begun(&self) {
+        let mut changes = self.changes();
+        while matches!(self.lock().phase, Phase::Waiting) {
+            changes.next().await;
+        }
+    }
+
     /// Allows lanes to join an attempt.
     pub(crate) fn open(&self, work: W) {
         let mut state = self.lock();

@@ -31,8 +31,8 @@ fn no_login_fails_while_the_key_is_replaced() {
     let gate = fleet.path("gate");
     let line = format!("while ! [ -e {} ]; do sleep 0.01; done; exit 7", gate.display());
     let mut command = bob.lariat();
-    let mut follows =
-        command.args(["run", "h0002", "--", &line]).stderr(Stdio::null()).spawn().unwrap();
+    let follows =
+        command.args(["run", "h0002", "--", &line]).stderr(Stdio::piped()).spawn().unwrap();
     wait::until("the command to begin", || {
         (bob.ok(&["jobs", "h0002"]).contains("running")).then_some(())
     });
@@ -77,7 +77,8 @@ fn no_login_fails_while_the_key_is_replaced() {
     assert!(bob.ok(&["jobs", "h0001", job]).contains("running"));
     bob.ok(&["kill", "h0001", job]);
     std::fs::write(&gate, "").unwrap();
-    assert_eq!(follows.wait().unwrap().code(), Some(7));
+    let followed = follows.wait_with_output().unwrap();
+    assert_eq!(followed.status.code(), Some(7), "{followed:?}");
 
     // By its first id it can still be revoked, as where a thief was quicker.
     fleet.ok(["key", "revoke", &first, "all"]);

@@ -202,8 +202,11 @@ fn plain(offer: &Offer) -> CommitOptions {
     CommitOptions::new(&ResolvedOverrides::default(), Preserve::default(), offer.metadata.clone())
 }
 
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(work)
+/// Runs this to its end. What hangs fails.
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let limit = Duration::from_secs(240);
+    runtime.block_on(async { tokio::time::timeout(limit, work).await }).expect("it hangs")
 }
 
 /// A world in which `dest` exists, with these bytes.

@@ -21,6 +21,7 @@ use crate::error::TransferError;
 use crate::file::Owner;
 use crate::metadata::ResolvedOverrides;
 use crate::metadata::attributes;
+use crate::tests::block_on;
 use lariat_base::name::KeyId;
 use lariat_wire::link::Link;
 use lariat_wire::protocol::failure::{Cause, Failure, FileKind};
@@ -226,10 +227,6 @@ fn described(root: &Path) -> Vec<String> {
     down(root, "", &mut all);
     all.sort();
     all
-}
-
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(work)
 }
 
 fn set_mtime(path: &Path, secs: i64, nanos: u32) {

@@ -24,25 +24,19 @@ pub(crate) struct Capture {
     len: usize,
     /// Whether the stream was longer.
     truncated: bool,
-    /// A hash of the whole stream, including what was discarded.
-    sum: blake3::Hasher,
+    /// Hashes the whole stream, including what is discarded, from its first byte on.
+    sum: Option<blake3::Hasher>,
 }
 
 /// The captured part of a stream.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Captured {
     /// Its first bytes.
     pub(crate) bytes: Vec<u8>,
     /// Whether the stream was longer.
     pub(crate) truncated: bool,
-    /// A hash of the whole stream, including what was discarded.
-    pub(crate) sum: [u8; 32],
-}
-
-impl Default for Captured {
-    fn default() -> Self {
-        Self { bytes: Vec::new(), truncated: false, sum: *blake3::hash(b"").as_bytes() }
-    }
+    /// A hash of the whole stream, including what was discarded. `None` if it was empty.
+    pub(crate) sum: Option<[u8; 32]>,
 }
 
 impl Captured {
@@ -56,7 +50,7 @@ impl Captured {
 impl Default for Capture {
     fn default() -> Self {
         let kept = SpooledTempFile::new(LIMIT);
-        Self { kept, len: 0, truncated: false, sum: blake3::Hasher::new() }
+        Self { kept, len: 0, truncated: false, sum: None }
     }
 }
 
@@ -80,7 +74,11 @@ impl Capture {
         if self.truncated {
             end_whole(&mut bytes);
         }
-        Ok(Captured { bytes, truncated: self.truncated, sum: *self.sum.finalize().as_bytes() })
+        Ok(Captured {
+            bytes,
+            truncated: self.truncated,
+            sum: self.sum.map(|sum| sum.finalize().into()),
+        })
     }
 }
 
@@ -105,7 +103,9 @@ impl AsyncWrite for Capture {
             let message = format!("keep it in {}: {}", directory.display(), io_error(&error));
             return Poll::Ready(Err(io::Error::new(error.kind(), message)));
         }
-        self.sum.update(bytes);
+        if !bytes.is_empty() {
+            self.sum.get_or_insert_default().update(bytes);
+        }
         self.len += kept;
         self.truncated |= kept < bytes.len();
         Poll::Ready(Ok(bytes.len()))
@@ -145,7 +145,7 @@ mod tests {
                 let captured = capture.read().unwrap();
                 assert!(captured.bytes == bytes && captured.truncated == truncated, "{len}");
                 let all = if truncated { [&bytes[..], b"more"].concat() } else { bytes };
-                assert_eq!(captured.sum, *blake3::hash(&all).as_bytes());
+                assert_eq!(captured.sum, Some(blake3::hash(&all).into()));
             }
         }
     }

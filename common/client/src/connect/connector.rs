@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lariat_base::secret::Secret;
 use lariat_wire::auth::proof::key_id;
@@ -100,9 +100,11 @@ impl Connector {
         let request = if early { frame()? } else { Vec::new() };
         let Greeted { mut secured, challenge } =
             greeted(self.dial.as_ref(), &self.trust, peer, stage, every).await?;
+        let asked = Instant::now();
         let welcome = login(&mut secured, &challenge, peer, key, &request, stage).await?;
         let mut session = Session::new(secured.stream, welcome, early.then_some(M::KIND));
         session.certificate = secured.certificate;
+        session.round_trip = asked.elapsed();
         if !early {
             let begun = session.link.outbox().begin(first);
             begun.map_err(|e| Cause::from_link(e, Stage::Connect))?;

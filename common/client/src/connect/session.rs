@@ -24,6 +24,8 @@ pub struct Session {
     pub welcome: Welcome,
     /// The host's certificate, in DER; `None` for the agent on this machine, which has none.
     pub certificate: Option<CertificateDer<'static>>,
+    /// How long the login took to be answered: at least a round trip. Zero over a unix socket.
+    pub(crate) round_trip: Duration,
 }
 
 impl Session {
@@ -33,7 +35,7 @@ impl Session {
         let request = u16::from(first.is_some_and(|kind| !kind.is_session()));
         let mut link = Link::with_memory(stream, request, Memory::default());
         link.reader.ping_after(PROBE_AFTER);
-        Self { link, welcome, certificate: None }
+        Self { link, welcome, certificate: None, round_trip: Duration::ZERO }
     }
 
     /// Reads the message that answers a request, or the failure in its place.

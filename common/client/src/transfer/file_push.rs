@@ -63,19 +63,18 @@ impl FilePush {
         let (never, observed) = (Cancel::default(), Observed::new(progress));
         let as_moved = |sent: &Transferred| Moved { had: observed.had(), ..(*sent).into() };
         let mut counting = Counting::new(moved, as_moved);
-        LanePool::count(self.lanes.as_ref(), session);
+        LanePool::begin(&mut self.lanes, session);
         let (link, file, lanes) = (&mut session.link, &mut self.file, &mut self.lanes);
         let how = match lanes.as_ref().map(LanePool::ends) {
             Some(Ends::Sends(lanes)) => lanes.carry(self.sending),
             _ => self.sending.into(),
         };
-        let sessions = session.welcome.limits.sessions;
         // Under a limit of the rate, more connections would gain nothing.
         let may_grow = self.sending.rate.is_none();
         let done = tokio::select! {
             biased;
             done = send(link, file, how, &observed, &never, &mut counting.counts) => done,
-            never = LanePool::manage(lanes, || observed.left(), sessions, may_grow) => match never {},
+            never = LanePool::manage(lanes, || observed.left(), may_grow) => match never {},
         };
         drop(counting);
         LanePool::tell(lanes, moved);

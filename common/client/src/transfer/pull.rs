@@ -215,19 +215,18 @@ impl Fetch {
         let (never, observed) = (Cancel::default(), Observed::new(progress));
         let as_moved = |received: &Transferred| Moved { had: observed.had(), ..(*received).into() };
         let mut counting = Counting::new(moved, as_moved);
-        LanePool::count(self.lanes.as_ref(), session);
+        LanePool::begin(&mut self.lanes, session);
         let (link, lanes) = (&mut session.link, &mut self.lanes);
         let target = match lanes.as_ref().map(LanePool::ends) {
             Some(Ends::Receives(lanes)) => lanes.bring(target),
             _ => target.into(),
         };
-        let sessions = session.welcome.limits.sessions;
         // With a rate limit, more connections would gain nothing.
         let may_grow = self.options.sending.rate.is_none();
         let done = tokio::select! {
             biased;
             done = receive(link, target, offer, &placing, &observed, &never, &mut counting.counts) => done,
-            never = LanePool::manage(lanes, || observed.left(), sessions, may_grow) => match never {},
+            never = LanePool::manage(lanes, || observed.left(), may_grow) => match never {},
         };
         drop(counting);
         LanePool::tell(lanes, moved);
@@ -277,16 +276,15 @@ impl Fetch {
             Some(Ends::Receives(lanes)) => lanes.bring_tree(arrival),
             _ => arrival,
         };
-        LanePool::count(self.lanes.as_ref(), session);
+        LanePool::begin(&mut self.lanes, session);
         let (never, observed) = (Cancel::default(), ObservedTree::new(watch));
         let mut counting = Counting::new(moved, |counts: &Counts| counts.into());
         let (link, lanes, counts) = (&mut session.link, &mut self.lanes, &mut counting.counts);
-        let sessions = session.welcome.limits.sessions;
         let may_grow = self.options.sending.rate.is_none();
         let done = tokio::select! {
             biased;
             done = receive_tree(link, arrival, &observed, &never, counts) => done,
-            never = LanePool::manage(lanes, || observed.left(), sessions, may_grow) => match never {},
+            never = LanePool::manage(lanes, || observed.left(), may_grow) => match never {},
         };
         let counts = counting.counts.clone();
         drop(counting);

@@ -126,18 +126,17 @@ impl TreePush {
             Some(Ends::Sends(lanes)) => lanes.carry_tree(source),
             _ => source,
         };
-        LanePool::count(self.lanes.as_ref(), session);
+        LanePool::begin(&mut self.lanes, session);
         let (never, observed) = (Cancel::default(), ObservedTree::new(watch));
         let mut counting = Counting::new(moved, |counts: &Counts| counts.into());
         let (link, avoid, how) = (&mut session.link, self.avoided.files.clone(), self.sending);
         let (lanes, counts) = (&mut self.lanes, &mut counting.counts);
-        let sessions = session.welcome.limits.sessions;
         // With a rate limit, more connections would gain nothing.
         let may_grow = how.rate.is_none();
         let done = tokio::select! {
             biased;
             done = send_tree(link, source, avoid, how, &observed, &never, counts) => done,
-            never = LanePool::manage(lanes, || observed.left(), sessions, may_grow) => match never {},
+            never = LanePool::manage(lanes, || observed.left(), may_grow) => match never {},
         };
         let counts = counting.counts.clone();
         drop(counting);

@@ -33,6 +33,10 @@ pub(in crate::transfer) struct LanePool {
     streams: Streams,
     transfer: TransferId,
     ends: Ends,
+    /// The most connections that the attempt may have, including the first.
+    most: usize,
+    /// About a round trip of the attempt's first connection.
+    round_trip: Duration,
     lanes: Vec<RunningLane>,
     /// Lanes that end once everything in transit on them has arrived.
     retired: Vec<RunningLane>,
@@ -61,6 +65,8 @@ impl LanePool {
             streams,
             transfer,
             ends,
+            most: 1,
+            round_trip: Duration::ZERO,
             lanes: Vec::new(),
             retired: Vec::new(),
             traffic: Traffic::default(),
@@ -69,10 +75,14 @@ impl LanePool {
         })
     }
 
-    /// Counts the bytes of an attempt's first connection.
-    pub(in crate::transfer) fn count(pool: Option<&Self>, session: &mut Session) {
+    /// Begins an attempt, whose first connection this is.
+    pub(in crate::transfer) fn begin(pool: &mut Option<Self>, session: &mut Session) {
         if let Some(pool) = pool {
             session.link.count(&pool.traffic);
+            let most = usize::try_from(session.welcome.limits.sessions).unwrap_or(usize::MAX);
+            let all = usize::from(MAX_STREAMS);
+            pool.most = if most == 0 { all } else { all.min(most) };
+            pool.round_trip = session.round_trip;
         }
     }
 
@@ -81,32 +91,28 @@ impl LanePool {
         &self.ends
     }
 
-    /// Keeps as many lanes as are useful during an attempt, of which `left` bytes remain. The key may have this
-    /// many `sessions`, 0 for any number.
+    /// Keeps as many lanes as are useful during an attempt, of which `left` bytes remain.
     pub(in crate::transfer) async fn manage(
         pool: &mut Option<Self>,
         left: impl Fn() -> u64,
-        sessions: u32,
         may_grow: bool,
     ) -> Infallible {
         let Some(pool) = pool else { return pending().await };
         pool.ends.opened().await;
         // In a new attempt they may be useful again.
         pool.drop_ended();
-        let most = if sessions == 0 { u32::from(MAX_STREAMS) } else { sessions };
-        let most = usize::from(MAX_STREAMS).min(usize::try_from(most).unwrap_or(usize::MAX));
         match pool.streams {
             Streams::Exactly(streams) => {
                 let streams = usize::from(streams);
-                pool.allowed = (streams > most).then_some(most);
-                pool.set(streams.min(most));
+                pool.allowed = (streams > pool.most).then_some(pool.most);
+                pool.set(streams.min(pool.most));
                 pool.look_on().await
             }
             Streams::Auto if may_grow && !pool.is_loopback().await => {
                 while left() < LARGE {
                     pool.look().await;
                 }
-                pool.adapt(left, most).await
+                pool.adapt(left).await
             }
             Streams::Auto => pool.look_on().await,
         }
@@ -125,8 +131,9 @@ impl LanePool {
         self.retired.retain_mut(RunningLane::is_running);
     }
 
-    async fn adapt(&mut self, left: impl Fn() -> u64, most: usize) -> Infallible {
-        let mut policy = Policy::new(self.lanes.len() + 1, most, Instant::now());
+    async fn adapt(&mut self, left: impl Fn() -> u64) -> Infallible {
+        let mut policy =
+            Policy::new(self.lanes.len() + 1, self.most, self.round_trip, Instant::now());
         loop {
             self.look().await;
             if self.drop_ended() {

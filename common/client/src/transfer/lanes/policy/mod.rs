@@ -2,9 +2,9 @@
 //!
 //! Each step is a test. Twice as many connections are kept if the rate rises by more than [`WORTH`] percent. A
 //! rise by half is sufficient at once: so during the slow start of a long link, whose rate rises by itself,
-//! connections are added as fast as they can be made. Such steps prove nothing, so afterwards connections are
-//! removed one by one as long as the rate stays. That is slow, because the others take up the free capacity
-//! slowly, and costs little, because it is one at a time.
+//! connections are added as fast as they can be made, and it begins with several. Such steps prove nothing, so
+//! afterwards connections are removed one by one as long as the rate stays. That is slow, because the others take
+//! up the free capacity slowly, and costs little, because it is one at a time.
 
 mod meter;
 #[cfg(test)]
@@ -31,6 +31,12 @@ const SAME: u64 = 5;
 
 /// When the first step is made: by then one connection has filled a short link.
 const FIRST_LOOK: Duration = Duration::from_millis(200);
+
+/// A round trip that is worth several connections from the beginning: together they get through slow start sooner.
+const LONG: Duration = Duration::from_millis(20);
+
+/// That many, including the first.
+const OF_LONG: usize = 4;
 
 /// The shortest measurement that a decision is based on.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -114,7 +120,10 @@ impl Test {
 
 impl Policy {
     /// For a transfer that begins with this many connections, and may use `most`.
-    pub(super) fn new(streams: usize, most: usize, now: Instant) -> Self {
+    pub(super) fn new(streams: usize, most: usize, round_trip: Duration, now: Instant) -> Self {
+        let is_long = round_trip >= LONG;
+        let streams = if is_long { streams.max(OF_LONG.min(most)) } else { streams };
+        let first_look = FIRST_LOOK.max(round_trip * 5);
         Self {
             most,
             streams,
@@ -123,7 +132,7 @@ impl Policy {
             is_proven: false,
             is_enough: false,
             rest: REST,
-            phase: Phase::Rest(now + FIRST_LOOK),
+            phase: Phase::Rest(now + first_look),
         }
     }
 

@@ -61,7 +61,7 @@ impl Link {
     fn run(self, mebibytes: u64, most: usize, is_fixed: bool) -> Run {
         let (begin, size) = (Instant::now(), (mebibytes << 20) as f64);
         let (tick, trip) = (TICK.as_secs_f64(), self.round_trip.as_secs_f64());
-        let mut policy = Policy::new(1, most, begin);
+        let mut policy = Policy::new(1, most, self.round_trip, begin);
         let new = |connects| Connection { connects, window: FIRST_WINDOW, is_slow_start: true };
         let mut connections = vec![new(0.0)];
         let (mut moved, mut streams, mut random) = (0.0, Vec::new(), 1_u64);
@@ -132,7 +132,11 @@ fn on_a_link_that_one_connection_fills_there_is_soon_one() {
         let auto = full.auto((rate * 8.0) as u64);
         // Free capacity is taken up in many round trips.
         let soon = 2.5 + 0.12 * trip as f64;
-        assert!(auto.at(soon) == 1, "{trip} ms, {rate} Mbit/s: {auto:?}");
+        // Afterwards two are tried now and then.
+        assert!(
+            auto.at(soon) == 1 || auto.at(soon + 0.5) == 1,
+            "{trip} ms, {rate} Mbit/s: {auto:?}"
+        );
         assert!(auto.mean_from(soon) < 1.5, "{trip} ms, {rate} Mbit/s: {auto:?}");
         let one = full.run((rate * 8.0) as u64, 1, true).seconds;
         assert!(auto.seconds < one * 1.05, "{one}: {auto:?}");

@@ -224,7 +224,11 @@ fn what_goes_both_ways_as_another_user_is_that_users() {
         fs::read(fleet.path("tree/sub/large")).unwrap()
     );
     fleet.ok(["pull", &format!("{dest}/"), "whole"]);
-    fleet.ok(["push", "tree/file", &format!("{OTHER}@web1:{}/file", directory.display())]);
+    let file = format!("{OTHER}@web1:{}/file", directory.display());
+    for more in [&["--dry-run"][..], &[], &["--checksum", "--dry-run"]] {
+        fleet.ok([&["push", "tree/file", &file], more].concat());
+        assert_eq!(directory.join("file").exists(), more != ["--dry-run"]);
+    }
     let error = fleet.fails(255, ["pull", &format!("{OTHER}@web1:/etc/shadow"), "got"]);
     assert!(error.contains("/etc/shadow: permission denied"), "{error}");
 }

@@ -6,7 +6,7 @@ use lariat_wire::protocol::request::FileRequest;
 /// Whether a worker that serves this request may send a frame of this kind. Any other kind ends the worker.
 pub(super) fn may_say(request: &FileRequest, kind: Kind) -> bool {
     match request {
-        FileRequest::Push(_) => as_receiver(kind),
+        FileRequest::Push(push) => as_receiver(kind) || (push.dry_run && kind == Kind::Changes),
         FileRequest::PushTree(_) => as_receiver(kind) || as_tree_receiver(kind),
         FileRequest::Pull(_) => as_sender(kind),
         // It has no transfer that a lane could join.

@@ -148,6 +148,41 @@ fn a_host_that_cannot_write_its_audit_does_nothing_for_other_keys() {
     is_whole(&fleet, &agent);
 }
 
+#[test]
+fn where_each_line_waits_for_the_disk_one_that_does_not_get_there_is_no_line() {
+    if !strace::is_here() {
+        return;
+    }
+    let (fleet, agent) = TestFleet::with_agent();
+    stop(agent);
+    let (bundle, ran) = (fleet.bundle("web1"), fleet.path("ran"));
+    let (config, keyring) = (bundle.join("agent.toml"), bundle.join("keyring.toml"));
+    let read = |path| std::fs::read_to_string(path).unwrap();
+    let (plain, owner) = (read(&config), read(&keyring));
+    let other = owner.replace("\"keys\", ", "");
+    for (full, keys, goes_on) in
+        [("refuse", &other, false), ("warn", &other, true), ("refuse", &owner, true)]
+    {
+        let audit = format!("{plain}[audit]\nsync = \"each\"\nfull = \"{full}\"\n");
+        std::fs::write(&config, audit).unwrap();
+        std::fs::write(&keyring, keys).unwrap();
+        let agent = faulty(&fleet, &newest(&fleet), "fdatasync", "error=EIO");
+        // The first request finds out, the second knows.
+        for _ in 0..2 {
+            let output = fleet.run(["run", "web1", "--", &format!("touch {}", ran.display())]);
+            let told = text(&output.stderr);
+            assert_eq!(output.status.success(), goes_on, "{full}: {told}");
+            assert!(goes_on || told.contains("can't write into its audit"), "{told}");
+            assert_eq!(std::fs::remove_file(&ran).is_ok(), goes_on);
+        }
+        stop(agent);
+        assert!(strace::happened(&fleet.path("strace.log")));
+    }
+    let agent = fleet.start("web1");
+    fleet.set_address("web1", agent.address);
+    is_whole(&fleet, &agent);
+}
+
 /// A small file system, gone with this.
 struct SmallDisk(PathBuf);
 

@@ -47,6 +47,7 @@ pub(super) fn run(shared: &Shared) {
             Ok(()) => shared.is_on_disk(head),
             Err(error) => {
                 error!("audit: it can't be synced: {}", io_error(&error));
+                shared.is_not_on_disk();
                 state.journal.not_synced(files);
                 if state.is_closed {
                     return;

@@ -32,7 +32,7 @@ use tracing::error;
 
 use crate::config::{self, Config, Full};
 use crate::folded::Folded;
-use state::{Shared, State};
+use state::{Disk, Shared, State, unsyncable};
 
 pub use act::Act;
 pub use command::verify;
@@ -93,7 +93,7 @@ impl Audit {
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             written: Condvar::new(),
-            head: Mutex::new(head),
+            disk: Mutex::new(Disk { head, failures: 0 }),
             synced: Condvar::new(),
         });
         let flushed = Arc::clone(&shared);
@@ -103,7 +103,7 @@ impl Audit {
 
     /// The newest line on disk.
     pub fn head(&self) -> AuditHead {
-        *lock(&self.0.head)
+        lock(&self.0.disk).head
     }
 
     /// Follows a reload of the configuration.
@@ -115,19 +115,21 @@ impl Audit {
     /// served without one.
     pub fn begin(&self, parts: &[&dyn Part], is_owner: bool) -> Result<Option<u64>, CannotRecord> {
         let mut state = lock(&self.0.state);
-        let written = if state.is_unsyncable && !is_owner {
-            Err(io::Error::other("it can't be synced"))
+        let refuses = !is_owner && state.settings.full == Full::Refuse;
+        let written = if state.is_unsyncable && refuses {
+            Err(unsyncable())
         } else {
             state.journal.append("began", parts, is_owner)
         };
         match written {
-            Ok(seq) => {
-                self.0.wrote(state, seq);
-                Ok(Some(seq))
-            }
+            // The log tells what is wrong with the disk.
+            Ok(seq) => match self.0.wrote(state, seq) {
+                Err(_) if refuses => Err(CannotRecord),
+                _ => Ok(Some(seq)),
+            },
             Err(error) => {
                 state.tell(&error);
-                if !is_owner && state.settings.full == Full::Refuse {
+                if refuses {
                     return Err(CannotRecord);
                 }
                 state.journal.lose();
@@ -140,7 +142,8 @@ impl Audit {
     pub fn add(&self, event: &str, parts: &[&dyn Part]) {
         let mut state = lock(&self.0.state);
         match state.journal.append(event, parts, true) {
-            Ok(seq) => self.0.wrote(state, seq),
+            // It has happened, on disk or not.
+            Ok(seq) => _ = self.0.wrote(state, seq),
             Err(error) => state.lost(&error),
         }
     }

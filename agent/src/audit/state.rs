@@ -26,10 +26,19 @@ pub(super) struct Shared {
     pub(super) state: Mutex<State>,
     /// Wakes the flusher.
     pub(super) written: Condvar,
-    /// The newest line on disk.
-    pub(super) head: Mutex<AuditHead>,
+    /// What the disk has done.
+    pub(super) disk: Mutex<Disk>,
     /// Wakes those that wait for it.
     pub(super) synced: Condvar,
+}
+
+/// What the disk has done.
+#[derive(Default)]
+pub(super) struct Disk {
+    /// The newest line on it.
+    pub(super) head: AuditHead,
+    /// How often it could not be synced.
+    pub(super) failures: u64,
 }
 
 /// What is changed by one at a time.
@@ -48,32 +57,60 @@ pub(super) struct State {
 }
 
 impl Shared {
-    /// A line was written: has it synced, and waits for that if that is wanted.
-    pub(super) fn wrote(&self, state: MutexGuard<'_, State>, seq: u64) {
-        let waits = state.settings.sync == Sync::Each && !state.is_unsyncable;
+    /// A line was written: has it synced, and waits for that if that is wanted. Fails if it is, and the line is not on
+    /// disk.
+    pub(super) fn wrote(&self, state: MutexGuard<'_, State>, seq: u64) -> io::Result<()> {
+        let (is_awaited, is_hopeless) = (state.settings.sync == Sync::Each, state.is_unsyncable);
         drop(state);
         self.written.notify_one();
-        if waits {
-            // The log tells what is wrong with the disk.
-            let _ = self.wait_for(seq);
+        if !is_awaited {
+            Ok(())
+        } else if is_hopeless {
+            Err(unsyncable())
+        } else {
+            self.wait(seq, 0)
         }
     }
 
-    /// Waits until the line of this number is on disk.
+    /// Waits until the line of this number is on disk, whatever fails meanwhile.
     pub(super) fn wait_for(&self, seq: u64) -> io::Result<()> {
+        self.wait(seq, u64::MAX)
+    }
+
+    /// Waits until the line of this number is on disk, while no more than this many attempts fail.
+    fn wait(&self, seq: u64, most: u64) -> io::Result<()> {
         lock(&self.state).is_urgent = true;
         self.written.notify_one();
-        let head = lock(&self.head);
-        let waited = self.synced.wait_timeout_while(head, DISK, |head| head.seq < seq);
-        let waited = waited.unwrap_or_else(PoisonError::into_inner).1;
-        if waited.timed_out() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+        let disk = lock(&self.disk);
+        let most = disk.failures.saturating_add(most);
+        let is_due = |disk: &mut Disk| disk.head.seq < seq && disk.failures <= most;
+        let waited = self.synced.wait_timeout_while(disk, DISK, is_due);
+        let (disk, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if disk.head.seq >= seq {
+            Ok(())
+        } else if waited.timed_out() {
+            Err(io::ErrorKind::TimedOut.into())
+        } else {
+            Err(unsyncable())
+        }
     }
 
     /// Shows this line as the newest one on disk.
     pub(super) fn is_on_disk(&self, head: AuditHead) {
-        *lock(&self.head) = head;
+        lock(&self.disk).head = head;
         self.synced.notify_all();
     }
+
+    /// What was written could not be synced.
+    pub(super) fn is_not_on_disk(&self) {
+        lock(&self.disk).failures += 1;
+        self.synced.notify_all();
+    }
+}
+
+/// Why a line that was written does not count.
+pub(super) fn unsyncable() -> io::Error {
+    io::Error::other("it can't be synced")
 }
 
 impl State {

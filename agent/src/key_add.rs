@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use lariat_base::escape::escape;
 use lariat_base::name::KeyId;
 use lariat_base::os_error::io_error;
+use lariat_base::private::check_file_mode;
 use lariat_wire::auth::request_file::RequestFile;
 use lariat_wire::protocol::key::{KeyAdd, Rules};
 use lariat_wire::protocol::request::KeyRequest;
@@ -40,7 +41,7 @@ pub struct Args {
 pub fn run(config: &Path, args: &Args) -> Result<String, String> {
     let config = Config::load(config).map_err(|error| error.to_string())?;
     let path = &args.request;
-    let text = read(path).map_err(|e| format!("read {}: {}", path.display(), io_error(&e)))?;
+    let text = read(path)?;
     let request = RequestFile::parse(path, &text).map_err(|error| error.to_string())?;
     let (id, label) = (request.id, &request.label);
     if args.id.is_some_and(|given| given != id) {
@@ -95,12 +96,16 @@ fn confirm(question: &str) -> Result<(), String> {
     }
 }
 
-fn read(path: &Path) -> io::Result<Zeroizing<String>> {
+/// Reads a request. A file that others can read is refused, for it is secret.
+fn read(path: &Path) -> Result<Zeroizing<String>, String> {
+    let failed = |e: io::Error| format!("read {}: {}", path.display(), io_error(&e));
     let mut text = Zeroizing::new(String::new());
     if path.as_os_str() == "-" {
-        io::stdin().take(MAX_LEN).read_to_string(&mut text)?;
-    } else {
-        std::fs::File::open(path)?.take(MAX_LEN).read_to_string(&mut text)?;
+        io::stdin().take(MAX_LEN).read_to_string(&mut text).map_err(failed)?;
+        return Ok(text);
     }
+    let file = std::fs::File::open(path).map_err(failed)?;
+    check_file_mode(path, &file).map_err(|error| error.to_string())?;
+    file.take(MAX_LEN).read_to_string(&mut text).map_err(failed)?;
     Ok(text)
 }

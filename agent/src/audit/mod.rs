@@ -9,6 +9,7 @@ mod command;
 mod files;
 mod flusher;
 mod journal;
+mod keyring;
 mod line;
 mod recovery;
 mod refusal;
@@ -144,6 +145,15 @@ impl Audit {
         match state.journal.append(event, parts, true) {
             // It has happened, on disk or not.
             Ok(seq) => _ = self.0.wrote(state, seq),
+            Err(error) => state.lost(&error),
+        }
+    }
+
+    /// Writes a line about something that is about to happen on the thread that accepts, and does not wait for the disk.
+    fn note(&self, event: &str, parts: &[&dyn Part]) {
+        let mut state = lock(&self.0.state);
+        match state.journal.append(event, parts, true) {
+            Ok(_) => self.0.written.notify_one(),
             Err(error) => state.lost(&error),
         }
     }

@@ -103,6 +103,7 @@ impl Agent {
                     self.certificates.keep(Arc::new(identity));
                 }
                 self.audit.configure(&config.audit);
+                self.audit.keyring_is_read(&self.keyring(), &keyring);
                 let old = self.config.send_replace(Arc::new(config));
                 self.keyring.send_replace(Arc::new(keyring));
                 Reloaded::Done(old.changed_at_start(&self.config()))

@@ -155,6 +155,15 @@ impl Entry {
         self.id == id || self.owner == id || self.was.contains(&id)
     }
 
+    /// Whether the other entry lets the same keys log in, and do the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let pending = |entry: &Self| entry.pending.as_ref().map(|pending| pending.id);
+        let verifier = |entry: &Self| KeyVerifier::from(entry.verifier.clone());
+        (&self.label, self.id, &self.was, pending(self), self.rules(), &self.park)
+            == (&other.label, other.id, &other.was, pending(other), other.rules(), &other.park)
+            && verifier(self) == verifier(other)
+    }
+
     /// Every id that stands for this entry: its own first, then former ones, its owner's and the one that waits. Some
     /// may come twice.
     pub fn ids(&self) -> impl Iterator<Item = KeyId> {

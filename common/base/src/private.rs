@@ -1,6 +1,6 @@
 //! Private files: mode 0600 in directories of mode 0700. A file that others can access is refused.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -112,16 +112,27 @@ pub fn check_directory(path: &Path) -> Result<(), PrivateError> {
     check(path, &metadata, true)
 }
 
-fn check(path: &Path, metadata: &std::fs::Metadata, directory: bool) -> Result<(), PrivateError> {
+/// Refuses a regular file that others than its owner can access. A pipe passes.
+pub fn check_file_mode(path: &Path, file: &File) -> Result<(), PrivateError> {
+    let metadata = file.metadata().map_err(|e| PrivateError::io("open", path, e))?;
+    if metadata.is_file() { check_mode(path, &metadata, false) } else { Ok(()) }
+}
+
+fn check(path: &Path, metadata: &Metadata, directory: bool) -> Result<(), PrivateError> {
+    check_mode(path, metadata, directory)?;
+    check_owner(path, metadata)
+}
+
+fn check_mode(path: &Path, metadata: &Metadata, directory: bool) -> Result<(), PrivateError> {
     let mode = metadata.mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(PrivateError::Exposed { path: path.to_owned(), mode, directory });
     }
-    check_owner(path, metadata)
+    Ok(())
 }
 
 /// Any user may use a file of root's, but root does not trust a file that another user may have written.
-fn check_owner(path: &Path, metadata: &std::fs::Metadata) -> Result<(), PrivateError> {
+fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), PrivateError> {
     let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
     if owner != user && owner != 0 {
         return Err(PrivateError::Foreign { path: path.to_owned(), owner, user });

@@ -6,7 +6,8 @@ use std::process::Command;
 use lariat_testing::agent::lariatd;
 use lariat_testing::fleet::TestFleet;
 use lariat_testing::many_agents::fleet_of;
-use lariat_testing::output::text;
+use lariat_testing::output::{objects, text};
+use rustix::process::Signal;
 
 use super::{Operator, add, keys};
 
@@ -123,11 +124,38 @@ fn root_on_the_host_has_a_way_back() {
     };
     let other = add(&"0".repeat(32));
     assert!(!other.status.success() && text(&other.stderr).contains("exchanged"), "{other:?}");
+    let set_mode = |mode| {
+        std::fs::set_permissions(&request, PermissionsExt::from_mode(mode)).unwrap();
+    };
+    set_mode(0o640);
+    let exposed = add(&bob.id());
+    assert!(text(&exposed.stderr).contains("is open to others (mode 0640)"), "{exposed:?}");
+    set_mode(0o600);
     let added = add(&bob.id());
     assert!(added.status.success(), "{added:?}");
     assert!(text(&added.stdout).ends_with("; the agent was told\n"), "{added:?}");
     agent.wait_for("were read anew");
     assert_eq!(bob.ok(&["key", "list", "web1", "--json"]).lines().count(), 2);
+
+    // Whatever changes the keyring past the agent is in its audit once the agent reads it.
+    let keyring = fleet.bundle("web1").join("keyring.toml");
+    let now = std::fs::read_to_string(&keyring).unwrap();
+    let (others, bobs) = now.split_at(now.rfind("[[key]]").unwrap());
+    let narrower = bobs.replace("\"upgrade\"", "").replace("\"audit\", ", "");
+    for text in [format!("{others}{narrower}"), others.to_owned(), others.to_owned()] {
+        std::fs::write(&keyring, text).unwrap();
+        agent.signal(Signal::HUP);
+        agent.wait_for("were read anew");
+    }
+    let shown = objects(&fleet.ok(["audit", "show", "web1", "--json"]));
+    let target = format!("bob@laptop {}", bob.id());
+    let changes: Vec<_> = shown.iter().filter(|line| line["target"] == *target).collect();
+    let events: Vec<_> = changes.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["key added", "key changed", "key removed"]);
+    let has = |line: usize, verb: &str| {
+        changes[line]["verbs"].as_array().unwrap().iter().any(|one| one == verb)
+    };
+    assert!(has(0, "audit") && !has(1, "audit") && has(1, "run"), "{changes:?}");
 }
 
 #[test]

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::CliError;
 use crate::home::{Home, HomeLock};
+use crate::inventory::Inventory;
+use crate::target::{Chosen, Targets};
 
 /// The file's name.
 const FILE: &str = "revoked.toml";
@@ -34,6 +36,9 @@ pub(crate) struct Revocation {
     pub(crate) at: u64,
     /// Whether its jobs go on.
     pub(crate) keep_jobs: bool,
+    /// Whether it may be the key that this is done with.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) force: bool,
     /// The hosts where it is still to be done.
     #[serde(default)]
     pub(crate) pending: BTreeSet<PendingHost>,
@@ -64,6 +69,17 @@ impl From<IdText> for String {
 pub(crate) struct PendingHost {
     pub(crate) host: HostName,
     pub(crate) enrolment: EnrolmentId,
+}
+
+impl PendingHost {
+    /// The hosts of a target, as they are enrolled.
+    pub(crate) fn all(target: &Targets, inventory: &Inventory) -> Result<BTreeSet<Self>, CliError> {
+        let pending = |chosen: Chosen| {
+            let enrolment = inventory.enrolled(&chosen.host)?.1.enrolment;
+            Ok(Self { host: chosen.host, enrolment })
+        };
+        target.select(inventory)?.into_iter().map(pending).collect()
+    }
 }
 
 impl TryFrom<String> for PendingHost {
@@ -106,7 +122,7 @@ impl Revocations {
             Some(old) => {
                 old.pending.extend(new.pending);
                 old.ids.extend(new.ids);
-                (old.at, old.keep_jobs) = (new.at, new.keep_jobs);
+                (old.at, old.keep_jobs, old.force) = (new.at, new.keep_jobs, new.force);
             }
             None => self.revoked.push(new),
         }
@@ -127,13 +143,20 @@ impl Revocations {
         });
     }
 
-    /// The key was added again on purpose.
-    pub(crate) fn take_back(&mut self, id: KeyId, label: &str) {
+    /// The key was added to these hosts again on purpose. Where else it is still to be revoked, it will be.
+    pub(crate) fn take_back(&mut self, id: KeyId, label: &str, hosts: &BTreeSet<PendingHost>) {
         self.revoked.retain_mut(|revocation| {
-            let is_it = revocation.ids.remove(&IdText(id))
+            let is_it = revocation.ids.contains(&IdText(id))
                 || revocation.name == id.to_string()
                 || (revocation.name == label && revocation.ids.is_empty());
-            !is_it || !revocation.ids.is_empty()
+            if !is_it {
+                return true;
+            }
+            revocation.pending.retain(|host| !hosts.contains(host));
+            if revocation.pending.is_empty() {
+                revocation.ids.remove(&IdText(id));
+            }
+            !(revocation.ids.is_empty() && revocation.pending.is_empty())
         });
     }
 
@@ -173,6 +196,7 @@ mod tests {
             ids: BTreeSet::new(),
             at: 5,
             keep_jobs: false,
+            force: false,
             pending: hosts.iter().map(|name| host(name)).collect(),
         };
         revocations.begin(new("bob", &["web1", "web2"]));
@@ -189,7 +213,9 @@ mod tests {
         let anew = PendingHost { enrolment: EnrolmentId([2; 16]), ..host("web2") };
         assert!(again.due(&anew).next().is_none(), "what was enrolled anew has other keys");
         assert!(again.names([KeyId([7; 16])]) && !again.names([KeyId([8; 16])]));
-        again.take_back(KeyId([7; 16]), "bob");
+        again.take_back(KeyId([7; 16]), "bob", &BTreeSet::from([host("web1")]));
+        assert_eq!(again.due(&host("web2")).count(), 1, "it is added to web1 alone");
+        again.take_back(KeyId([7; 16]), "bob", &BTreeSet::from([host("web2")]));
         assert!(again.revoked.is_empty());
     }
 }

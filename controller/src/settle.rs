@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lariat_base::name::KeyId;
-use lariat_client::{AskError, HostHandle};
+use lariat_client::{AskError, Broken, HostHandle};
+use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::key::KeyRevoke;
 
 use crate::context::Context;
@@ -55,24 +56,42 @@ pub(crate) fn settle(context: &Context, fleet: &Fleet, hosts: &[Chosen]) -> Resu
     if due.is_empty() {
         return Ok(());
     }
-    let done = beside(due)?;
-    if done.is_empty() {
+    let answers = beside(due)?;
+    if answers.is_empty() {
         return Ok(());
     }
     let lock = home.lock()?;
     let mut revocations = Revocations::load(&home)?;
-    for (host, name, ids) in &done {
-        revocations.done(name, host, ids);
-        output::note(&format!("{}: revoked {name}, which was pending", host.host));
+    for Answer { host, name, told } in &answers {
+        match told {
+            Ok(ids) => {
+                revocations.done(name, host, ids);
+                output::note(&format!("{}: revoked {name}, which was pending", host.host));
+            }
+            Err(why) => {
+                let host = &host.host;
+                context.outages.warn(&format!(
+                    "{host}: {name} was revoked and is still there: {why}; try: lariat key revoke {name} {host}"
+                ));
+            }
+        }
     }
     revocations.save(&home, &lock)
 }
 
 type Due = (PendingHost, Vec<Revocation>, HostHandle);
-type Done = (PendingHost, String, Vec<KeyId>);
+
+/// What a host answers to a revocation.
+struct Answer {
+    host: PendingHost,
+    /// The key, as a person said it.
+    name: String,
+    /// The ids that the host knew, or why it keeps the key.
+    told: Result<Vec<KeyId>, Failure>,
+}
 
 /// On a thread of its own, for the caller may have a runtime around it.
-fn beside(due: Vec<Due>) -> Result<Vec<Done>, CliError> {
+fn beside(due: Vec<Due>) -> Result<Vec<Answer>, CliError> {
     let work = || {
         block_on(async {
             let places = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
@@ -88,28 +107,34 @@ fn beside(due: Vec<Due>) -> Result<Vec<Done>, CliError> {
                 })
                 .collect();
             local.await;
-            let mut done = Vec::new();
+            let mut answers = Vec::new();
             for host in running {
-                done.extend(host.await.unwrap_or_default());
+                answers.extend(host.await.unwrap_or_default());
             }
-            Ok(done)
+            Ok(answers)
         })
     };
     std::thread::scope(|scope| scope.spawn(work).join())
         .unwrap_or_else(|_| Err(CliError::new("a mistake in lariat itself")))
 }
 
-/// What was done at one host.
-async fn one((host, all, handle): Due) -> Vec<Done> {
-    let mut done = Vec::new();
+/// What one host answers. A revocation that it refuses stays pending, and does not hold up the others.
+async fn one((host, all, handle): Due) -> Vec<Answer> {
+    let mut answers = Vec::new();
     for revocation in all {
-        match revoke(&handle, &revocation).await {
-            Ok(ids) => done.push((host.clone(), revocation.name, ids)),
-            // Not reached, or this key may not: it stays pending.
+        let told = match revoke(&handle, &revocation).await {
+            Ok(ids) => Ok(ids),
+            Err(AskError::Broken { error: Broken::Failed(why), .. })
+                if matches!(why.cause, Cause::Key(_)) =>
+            {
+                Err(why)
+            }
+            // Not reached, or this key may not: all of them stay pending.
             Err(_) => break,
-        }
+        };
+        answers.push(Answer { host: host.clone(), name: revocation.name, told });
     }
-    done
+    answers
 }
 
 /// Revokes a key at one host, by its ids where they are known: its label may be another's by now. Returns the ids that
@@ -125,8 +150,8 @@ async fn revoke(handle: &HostHandle, revocation: &Revocation) -> Result<Vec<KeyI
     }
     let mut known = Vec::new();
     for id in ids {
-        let (key, keep_jobs) = (id.to_string(), revocation.keep_jobs);
-        let request = KeyRevoke { key, keep_jobs, force: false };
+        let Revocation { keep_jobs, force, .. } = *revocation;
+        let request = KeyRevoke { key: id.to_string(), keep_jobs, force };
         let (kept, changed) = host_keys::change(handle, session.take(), &request).await?;
         session = Some(kept);
         known.extend(changed.ids);

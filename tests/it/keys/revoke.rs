@@ -101,6 +101,32 @@ fn a_host_that_was_down_does_it_at_the_next_contact() {
 }
 
 #[test]
+fn a_pending_revocation_that_is_refused_holds_up_no_other_and_is_told() {
+    let (fleet, web1) = TestFleet::with_agent();
+    let bob = Operator::added(&fleet, "bob", &[]);
+    let own = keys(&fleet, "web1")[0]["label"].as_str().unwrap().to_owned();
+    let (address, config) = (web1.address, fleet.bundle("web1").join("agent.toml"));
+    drop(web1);
+    for name in [&own, "bob"] {
+        let words = ["key", "revoke", name, "web1", "--force", "--reconnect", "0"];
+        assert_eq!(fleet.run(words).status.code(), Some(255));
+    }
+    let _web1 = lariat_testing::agent::Agent::start(config, address);
+    let ping = fleet.run(["ping", "web1"]);
+    let told = text(&ping.stderr);
+    assert!(ping.status.success(), "{told}");
+    let refused = format!("web1: {own} was revoked and is still there: no key with the verb keys");
+    assert!(told.contains(&refused), "{told}");
+    assert!(told.contains("web1: revoked bob, which was pending"), "{told}");
+    assert!(bob.refused(&["ping", "web1"]).contains("denied the login"));
+    // Said again, the refusal is the answer.
+    let again = fleet.run(["key", "revoke", &own, "web1"]);
+    assert_eq!(again.status.code(), Some(255), "{again:?}");
+    let ping = fleet.run(["ping", "web1"]);
+    assert_eq!(text(&ping.stderr), "");
+}
+
+#[test]
 fn what_was_revoked_does_not_come_back_with_an_older_file() {
     let (fleet, mut agent) = TestFleet::with_agent();
     let bob = Operator::added(&fleet, "bob", &[]);

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use lariat_base::name::{HostName, KeyId};
 use lariat_base::os_error::io_error;
+use lariat_base::private::check_file_mode;
 use lariat_wire::auth::request_file::RequestFile;
 use lariat_wire::protocol::key::{KeyAdd, Rules};
 use zeroize::Zeroizing;
@@ -22,7 +22,7 @@ use crate::host_keys;
 use crate::inventory::Inventory;
 use crate::known_keys::KnownKeys;
 use crate::output;
-use crate::revocations::Revocations;
+use crate::revocations::{PendingHost, Revocations};
 use crate::rules::{RuleOptions, as_options, describe};
 use crate::target::{Targets, fold};
 
@@ -94,9 +94,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     }
     if args.again {
         let home = context.home()?;
+        let hosts = PendingHost::all(&args.target, &Inventory::load(&home)?)?;
         let lock = home.lock()?;
         let mut revocations = Revocations::load(&home)?;
-        revocations.take_back(request.id, request.label.as_str());
+        revocations.take_back(request.id, request.label.as_str(), &hosts);
         revocations.save(&home, &lock)?;
     }
     let target = args.target.quoted();
@@ -187,13 +188,7 @@ fn read(path: &Path) -> Result<Zeroizing<String>, CliError> {
         return Ok(text);
     }
     let file = std::fs::File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    let mode = metadata.mode() & 0o7777;
-    if metadata.is_file() && mode & 0o077 != 0 {
-        let message =
-            format!("{} is open to others (mode {mode:04o}); it holds a secret", path.display());
-        return Err(CliError::new(message).hint(format!("chmod 600 {}", path.display())));
-    }
+    check_file_mode(path, &file)?;
     file.take(MAX_LEN).read_to_string(&mut text).map_err(failed)?;
     Ok(text)
 }

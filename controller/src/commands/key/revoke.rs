@@ -1,7 +1,6 @@
 //! `lariat key revoke`: takes a key from hosts. What a host can't be told now is written down first, and done when it is
 //! reached again.
 
-use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
@@ -58,17 +57,14 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     let home = context.home()?;
     let inventory = Inventory::load(&home)?;
-    let mut pending = BTreeSet::new();
-    for chosen in args.target.select(&inventory)? {
-        let enrolment = inventory.enrolled(&chosen.host)?.1.enrolment;
-        pending.insert(PendingHost { host: chosen.host, enrolment });
-    }
+    let pending = PendingHost::all(&args.target, &inventory)?;
     let name = args.name.as_str();
     let revocation = Revocation {
         name: name.to_owned(),
         ids: name.parse().ok().into_iter().map(IdText).collect(),
         at: milliseconds(SystemTime::now()) / 1000,
         keep_jobs: args.keep_jobs,
+        force: args.force,
         pending,
     };
     let answers = Answers::default();

@@ -115,6 +115,11 @@ fn reading_is_a_verb_of_its_own_and_is_recorded() {
     assert!(shown.iter().any(|line| line["argv"] == serde_json::json!(["/bin/sh", "-c", "true"])));
     let none = fleet.run(["audit", "show", "web1", "--key", "nobody@nowhere"]);
     assert_eq!((none.status.code(), stdout(&none)), (Some(0), String::new()));
+    let label = lines(&files(&agent)).last().unwrap()["label"].as_str().unwrap().to_owned();
+    let all = fleet.ok(["--key", &label, "audit", "show", "web1"]);
+    assert!(all.contains(" started"), "the key to log in with chooses no lines: {all}");
+    let other = fleet.fails(255, ["--key", "other", "audit", "show", "web1", "--key", &label]);
+    assert!(other.contains("no key other in"), "{other}");
     edit(&agent.state().parent().unwrap().join("keyring.toml"), "\"audit\"", "\"status\"");
     agent.signal(rustix::process::Signal::HUP);
     agent.wait_for("were read anew");
@@ -166,6 +171,8 @@ fn a_restored_snapshot_is_noticed_by_whoever_saw_more_until_it_is_accepted() {
     }
     let (status, told) = verify(&fleet);
     assert_eq!(status, Some(0), "{told}");
+    // What was seen since is dropped for what is seen next, unless it is contradicted.
+    assert!(fleet.run(["run", "web1", "--", "true"]).status.success());
     agent.signal(rustix::process::Signal::TERM);
     agent.wait();
     std::fs::remove_dir_all(&audit).unwrap();
@@ -184,10 +191,12 @@ fn a_restored_snapshot_is_noticed_by_whoever_saw_more_until_it_is_accepted() {
     let (status, told) = verify(&fleet);
     assert_eq!(status, Some(1), "{told}");
     assert!(told.contains("restored from a snapshot"), "{told}");
-    // Once the new lines are as many as the old ones were, contact alone notices it no more.
+    // Once the new lines are as many as the old ones were, it is known because it was noticed before.
     for _ in 0..8 {
         fleet.run(["run", "web1", "--", "true"]);
     }
+    let told = stderr(&fleet.run(["ping", "web1"]));
+    assert!(told.contains("web1's record has another line "), "{told}");
     let (status, told) = verify(&fleet);
     assert_eq!(status, Some(1), "{told}");
     let accepted = fleet.run(["audit", "verify", "web1", "--accept"]);

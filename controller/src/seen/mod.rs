@@ -1,7 +1,8 @@
 //! This machine as a witness: what each host has shown of its audit, in `LARIAT_HOME/seen`, by host and enrollment.
 //!
 //! A connection is compared with what was known when it was begun, because lines that are shown on several
-//! connections at once may arrive in any order. What contradicts is told at once, and is not remembered.
+//! connections at once may arrive in any order. What contradicts is told at once and is not remembered, but what it
+//! contradicts is, and is told at each contact until `audit verify` has settled it.
 
 mod witnesses;
 
@@ -60,6 +61,8 @@ struct Host {
     new: Option<Witness>,
     /// The file's content is to be replaced by `new`.
     replaced: bool,
+    /// What was contradicted, which the file does not say yet.
+    contradicted: Option<Witness>,
     contradiction: Option<Contradiction>,
 }
 
@@ -84,9 +87,9 @@ impl Seen {
     pub(crate) fn replace(&self, host: &HostName, line: AuditHead) {
         let mut state = self.state();
         if let Some(host) = state.hosts.get_mut(host) {
-            let witness = Witness { line, at: now() };
+            let witness = witness(line);
             host.witnesses.replace(witness);
-            (host.new, host.replaced) = (Some(witness), true);
+            (host.new, host.replaced, host.contradicted) = (Some(witness), true, None);
         }
     }
 
@@ -95,7 +98,8 @@ impl Seen {
         let mut state = self.state();
         let State { directory, hosts, outages } = &mut *state;
         let Some(directory) = directory else { return };
-        let new: Vec<&mut Host> = hosts.values_mut().filter(|host| host.new.is_some()).collect();
+        let is_new = |host: &&mut Host| host.new.is_some() || host.contradicted.is_some();
+        let new: Vec<&mut Host> = hosts.values_mut().filter(is_new).collect();
         if new.is_empty() {
             return;
         }
@@ -115,24 +119,30 @@ impl Seen {
         let mut state = self.state();
         let State { hosts, outages, .. } = &mut *state;
         let Some(host) = hosts.get_mut(name) else { return };
-        let contradiction = before
-            .contradiction(line)
-            .or_else(|| host.witnesses.other(line.chain, line.seq, line.hash));
-        match contradiction {
+        let contradicted =
+            before.contradicted_by(line).or_else(|| host.witnesses.rewritten_by(line));
+        match contradicted {
             // An agent that keeps no audit shows this.
-            None if line == AuditHead::default() => {}
+            None if line == AuditHead::default() => return,
             None => {
-                let witness = Witness { line, at: now() };
+                let witness = witness(line);
                 host.witnesses.add(witness);
                 if host.witnesses.newest() == Some(line) {
                     host.new = Some(witness);
                 }
             }
-            Some(contradiction) if host.contradiction.is_none() => {
-                host.contradiction = Some(contradiction);
-                outages.warn(&told(name, contradiction));
+            Some(witness) if !witness.is_contradicted => {
+                let witness = Witness { is_contradicted: true, ..witness };
+                host.witnesses.add(witness);
+                host.contradicted = Some(witness);
             }
             Some(_) => {}
+        }
+        let contradiction = contradicted.map(|witness| Contradiction::of(witness, line));
+        let contradiction = contradiction.or_else(|| host.witnesses.unsettled(line));
+        if host.contradiction.is_none() {
+            host.contradiction = contradiction;
+            contradiction.iter().for_each(|what| outages.warn(&told(name, *what)));
         }
     }
 }
@@ -158,8 +168,8 @@ impl lariat_client::Witness for Seen {
                 state.outages.warn(&format!("{path}: {bad} lines are no witnesses of a record"));
             }
             let lines = text.lines().count().saturating_sub(witnesses.iter().count());
-            let (new, replaced, contradiction) = (None, false, None);
-            let host = Host { path, witnesses, lines, new, replaced, contradiction };
+            let (new, replaced, contradicted, contradiction) = (None, false, None, None);
+            let host = Host { path, witnesses, lines, new, replaced, contradicted, contradiction };
             state.hosts.insert(name.clone(), host);
         }
         let mut before =
@@ -169,7 +179,7 @@ impl lariat_client::Witness for Seen {
         Box::new(move |line| {
             seen.shown(&name, &before, line);
             // What comes later on the same connection can't be older.
-            before.add(Witness { line, at: now() });
+            before.add(witness(line));
         })
     }
 }
@@ -190,18 +200,20 @@ pub(crate) fn read(path: &Path) -> Result<Witnesses, CliError> {
     }
 }
 
-fn now() -> u64 {
-    seconds(SystemTime::now())
+/// A line that is shown now.
+fn witness(line: AuditHead) -> Witness {
+    Witness { line, at: seconds(SystemTime::now()), is_contradicted: false }
 }
 
 fn save(directory: &Path, hosts: Vec<&mut Host>) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     for host in hosts {
-        let Some(new) = host.new.take() else { continue };
+        let (new, contradicted) = (host.new.take(), host.contradicted.take());
         if !host.replaced {
             let mut options = OpenOptions::new();
             let mut file = options.append(true).create(true).mode(0o600).open(&host.path)?;
-            file.write_all(new.to_string().as_bytes())?;
+            let added = contradicted.iter().chain(&new).map(ToString::to_string);
+            file.write_all(added.collect::<String>().as_bytes())?;
         }
         if host.replaced || host.lines >= LINES {
             rewrite(directory, host, new)?;
@@ -211,7 +223,7 @@ fn save(directory: &Path, hosts: Vec<&mut Host>) -> io::Result<()> {
 }
 
 /// Leaves only what is kept in a file, unless another process is at it.
-fn rewrite(directory: &Path, host: &Host, new: Witness) -> io::Result<()> {
+fn rewrite(directory: &Path, host: &Host, new: Option<Witness>) -> io::Result<()> {
     let mut options = OpenOptions::new();
     let lock =
         options.write(true).create(true).truncate(false).mode(0o600).open(directory.join(LOCK))?;
@@ -222,10 +234,9 @@ fn rewrite(directory: &Path, host: &Host, new: Witness) -> io::Result<()> {
     let mut old = options.read(true).append(true).create(true).mode(0o600).open(&host.path)?;
     let (mut text, mut kept) = (String::new(), Witnesses::default());
     old.read_to_string(&mut text)?;
-    if host.replaced {
-        kept.replace(new);
-    } else {
-        kept = Witnesses::read(&text).0;
+    match new.filter(|_| host.replaced) {
+        Some(new) => kept.replace(new),
+        None => kept = Witnesses::read(&text).0,
     }
     let new = directory.join(NEW);
     // One that a killed process left may have another mode.

@@ -1,7 +1,8 @@
 //! The lines of one host's audit that this machine was shown, and what contradicts them. No clock and no I/O.
 //!
 //! Lines are kept at most one an hour, and the newest. A line goes only when `audit verify` has linked it to a later
-//! one, or when there are so many that every other one has to do.
+//! one, or when there are so many that every other one has to do. One that the host has contradicted stays until then,
+//! for the record may grow over it and look as if it went on.
 
 use std::fmt;
 
@@ -12,6 +13,12 @@ const EVERY: u64 = 3600;
 
 /// Most lines that are kept: about 64 KiB in a file.
 const MOST: usize = 500;
+
+/// Most lines that are kept because they were contradicted.
+const MOST_CONTRADICTED: usize = 8;
+
+/// Stands behind a line of a file that was contradicted.
+const CONTRADICTED: &str = "contradicted";
 
 /// Lines that were shown, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +31,8 @@ pub(crate) struct Witness {
     pub(crate) line: AuditHead,
     /// When it was shown, in seconds since 1970.
     pub(crate) at: u64,
+    /// Whether the host has contradicted it since.
+    pub(crate) is_contradicted: bool,
 }
 
 /// How what a host shows contradicts what it had shown.
@@ -52,7 +61,24 @@ pub(crate) enum Contradiction {
 impl fmt::Display for Witness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let AuditHead { chain, seq, hash } = &self.line;
-        writeln!(f, "{seq} {} {} {}", hex::encode(hash), hex::encode(chain), self.at)
+        write!(f, "{seq} {} {} {}", hex::encode(hash), hex::encode(chain), self.at)?;
+        if self.is_contradicted {
+            write!(f, " {CONTRADICTED}")?;
+        }
+        writeln!(f)
+    }
+}
+
+impl Contradiction {
+    /// How a line that is shown now contradicts this one.
+    pub(super) fn of(Witness { line: seen, .. }: Witness, now: AuditHead) -> Self {
+        if seen.chain != now.chain {
+            Self::OtherChain { seen: seen.seq }
+        } else if seen.seq > now.seq {
+            Self::Lower { seen: seen.seq, now: now.seq }
+        } else {
+            Self::Rewritten { seq: seen.seq }
+        }
     }
 }
 
@@ -104,38 +130,44 @@ impl Witnesses {
         self.0.last().map(|witness| witness.line)
     }
 
-    /// Whether a line that is shown now contradicts these, all of which were shown before it was sent.
+    /// How a line that is shown now contradicts these, all of which were shown before it was sent.
     pub(crate) fn contradiction(&self, now: AuditHead) -> Option<Contradiction> {
-        // Those of another machine may be of another chain than the rest.
-        let most = |is_same: bool| {
-            let of_chain = self.0.iter().filter(move |w| (w.line.chain == now.chain) == is_same);
-            of_chain.map(|witness| witness.line.seq).max()
-        };
-        if let Some(seen) = most(false) {
-            return Some(Contradiction::OtherChain { seen });
-        }
-        if let Some(seen) = most(true).filter(|&seen| now.seq < seen) {
-            return Some(Contradiction::Lower { seen, now: now.seq });
-        }
-        self.other(now.chain, now.seq, now.hash)
+        self.contradicted_by(now).map(|witness| Contradiction::of(witness, now))
     }
 
-    /// Whether a line of this chain and number with another hash was shown.
-    pub(crate) fn other(&self, chain: [u8; 16], seq: u64, hash: [u8; 32]) -> Option<Contradiction> {
-        let other = |line: &AuditHead| line.chain == chain && line.seq == seq && line.hash != hash;
-        self.0
-            .iter()
-            .any(|witness| other(&witness.line))
-            .then_some(Contradiction::Rewritten { seq })
+    /// The newest of these that a line which is shown now contradicts.
+    pub(crate) fn contradicted_by(&self, now: AuditHead) -> Option<Witness> {
+        // Those of another machine may be of another chain than the rest.
+        let is_other = |line: &AuditHead| line.chain != now.chain;
+        let contradicts =
+            |line: &AuditHead| is_other(line) || line.seq > now.seq || is_rewritten(line, now);
+        let all = self.0.iter().filter(|witness| contradicts(&witness.line));
+        all.max_by_key(|witness| (is_other(&witness.line), witness.line.seq)).copied()
+    }
+
+    /// The line of this chain and number that has another hash.
+    pub(crate) fn rewritten_by(&self, now: AuditHead) -> Option<Witness> {
+        self.0.iter().find(|witness| is_rewritten(&witness.line, now)).copied()
+    }
+
+    /// What the host has contradicted earlier, although the newest line would follow it.
+    pub(crate) fn unsettled(&self, now: AuditHead) -> Option<Contradiction> {
+        let mut contradicted = self.0.iter().filter(|witness| witness.is_contradicted);
+        contradicted.next().map(|witness| Contradiction::of(*witness, now))
     }
 
     /// Adds a line that was shown now, unless a later one is there. Lines of other processes may come in any order.
     pub(crate) fn add(&mut self, witness: Witness) {
+        if witness.is_contradicted {
+            self.mark(witness);
+            return;
+        }
         let newest = self.newest().filter(|newest| newest.chain == witness.line.chain);
         if newest.is_some_and(|newest| newest.seq >= witness.line.seq) {
             return;
         }
         if let [.., before, last] = self.0.as_slice()
+            && !last.is_contradicted
             && last.at.saturating_sub(before.at) < EVERY
         {
             self.0.pop();
@@ -144,10 +176,25 @@ impl Witnesses {
         if self.0.len() > MOST {
             let last = self.0.len() - 1;
             let mut number = 0;
-            self.0.retain(|_| {
+            self.0.retain(|witness| {
                 number += 1;
-                number % 2 == 1 || number == last + 1
+                witness.is_contradicted || number % 2 == 1 || number == last + 1
             });
+        }
+    }
+
+    /// Keeps a line that was contradicted.
+    fn mark(&mut self, witness: Witness) {
+        if self.0.iter().filter(|known| known.is_contradicted).count() >= MOST_CONTRADICTED {
+            return;
+        }
+        match self.0.iter_mut().find(|known| known.line == witness.line) {
+            Some(known) => known.is_contradicted = true,
+            // A later one has taken its place.
+            None => {
+                let at = self.0.partition_point(|known| known.at <= witness.at);
+                self.0.insert(at, witness);
+            }
         }
     }
 
@@ -163,13 +210,22 @@ impl Witnesses {
     }
 }
 
+fn is_rewritten(line: &AuditHead, now: AuditHead) -> bool {
+    line.chain == now.chain && line.seq == now.seq && line.hash != now.hash
+}
+
 fn parse(line: &str) -> Option<Witness> {
     let mut words = line.split(' ');
     let mut line = AuditHead { seq: words.next()?.parse().ok()?, ..AuditHead::default() };
     hex::decode_to_slice(words.next()?, &mut line.hash).ok()?;
     hex::decode_to_slice(words.next()?, &mut line.chain).ok()?;
     let at = words.next()?.parse().ok()?;
-    words.next().is_none().then_some(Witness { line, at })
+    let is_contradicted = match words.next() {
+        None => false,
+        Some(CONTRADICTED) => true,
+        Some(_) => return None,
+    };
+    words.next().is_none().then_some(Witness { line, at, is_contradicted })
 }
 
 #[cfg(test)]
@@ -183,8 +239,12 @@ mod tests {
 
     fn shown(lines: &[(u64, u64)]) -> Witnesses {
         let mut witnesses = Witnesses::default();
-        lines.iter().for_each(|&(seq, at)| witnesses.add(Witness { line: line(seq), at }));
+        lines.iter().for_each(|&(seq, at)| witnesses.add(witness(seq, at)));
         witnesses
+    }
+
+    fn witness(seq: u64, at: u64) -> Witness {
+        Witness { line: line(seq), at, is_contradicted: false }
     }
 
     #[test]
@@ -202,6 +262,34 @@ mod tests {
         assert!(witnesses.write().len() <= 64 * 1024);
         let first = witnesses.iter().next().unwrap();
         assert_eq!((first.line.seq, witnesses.newest().unwrap().seq), (1, 4999));
+    }
+
+    #[test]
+    fn what_was_contradicted_stays_although_the_record_grows_over_it() {
+        let mut witnesses = shown(&[(1, 0), (72, 10)]);
+        let other = |seq| AuditHead { hash: [9; 32], ..line(seq) };
+        let contradicted = witnesses.contradicted_by(other(68)).unwrap();
+        assert_eq!((contradicted.line.seq, witnesses.unsettled(other(68))), (72, None));
+        let marked = Witness { is_contradicted: true, ..contradicted };
+        let text = witnesses.write();
+        // Another process sees a later line before this one has written.
+        let (mut late, _) = Witnesses::read(&format!("{text}{}{marked}", witness(80, 20)));
+        witnesses.add(marked);
+        witnesses.add(witness(80, 20));
+        for witnesses in [&mut witnesses, &mut late] {
+            witnesses.add(witness(90, 30));
+            witnesses.add(witness(95, 9999));
+            let kept: Vec<u64> = witnesses.iter().map(|witness| witness.line.seq).collect();
+            assert!(kept.contains(&72) && kept.last() == Some(&95), "{kept:?}");
+            assert_eq!(witnesses.unsettled(line(95)), Some(Contradiction::Rewritten { seq: 72 }));
+            assert_eq!(witnesses.contradiction(line(95)), None, "which only a reading can tell");
+            assert_eq!(Witnesses::read(&witnesses.write()), (witnesses.clone(), 0));
+        }
+        for seq in 1000..1100 {
+            let at = 9999 + seq;
+            witnesses.add(Witness { is_contradicted: true, ..witness(seq, at) });
+        }
+        assert!(witnesses.iter().count() < 20);
     }
 
     #[test]

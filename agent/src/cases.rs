@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lariat_base::escape::escape;
+use lariat_base::os_error::io_error;
 use lariat_base::toml_file::{self, BadContent};
 use lariat_wire::protocol::exec::Command;
 use lariat_wire::protocol::hypothetical;
@@ -64,7 +65,7 @@ enum Expected {
 pub fn check(path: &Path, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<ExitCode> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) => return fail(err, &format!("read {}: {error}", path.display())),
+        Err(error) => return fail(err, &unreadable(path, &error)),
     };
     let keyring = match Keyring::parse(path, &text) {
         Ok(keyring) => keyring,
@@ -93,9 +94,8 @@ pub fn test(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<ExitCode> {
-    let read = |path: &Path| {
-        std::fs::read_to_string(path).map_err(|error| format!("read {}: {error}", path.display()))
-    };
+    let read =
+        |path: &Path| std::fs::read_to_string(path).map_err(|error| unreadable(path, &error));
     let file = keyring.file_name().and_then(OsStr::to_str).unwrap_or("keyring.toml");
     let tried = read(keyring).and_then(|text| {
         let keyring = Keyring::parse(keyring, &text).map_err(|wrong| wrong.to_string())?;
@@ -235,6 +235,10 @@ enum Action {
     Run(Command),
     Push(Vec<u8>),
     Pull(Vec<u8>),
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    format!("read {}: {}", path.display(), io_error(error))
 }
 
 fn fail(err: &mut dyn Write, why: &str) -> io::Result<ExitCode> {

@@ -81,6 +81,7 @@ pub fn main() -> ExitCode {
 
     match Cli::try_parse() {
         Ok(cli) => {
+            let cli = with_key_of_its_own(cli, std::env::args_os().collect());
             let Cli { home, key, local, agent_config, verbose, command, quiet, color, progress } =
                 cli;
             style::set(Style { quiet, color, progress });
@@ -89,7 +90,6 @@ pub fn main() -> ExitCode {
                 local.then(|| command.check_local().and_then(|()| socket(agent_config.as_deref())));
             let seen = Seen::new(outages.clone());
             let done = local.transpose().and_then(|local| {
-                let key = key.filter(|_| !command.is_key_a_filter());
                 let key = login_key(key.as_deref())?;
                 let (seen, syntax) = (seen.clone(), Cli::command);
                 command.run(&Context { home, key, local, verbose, outages, seen, syntax })
@@ -99,6 +99,27 @@ pub fn main() -> ExitCode {
         }
         Err(error) => usage(&error),
     }
+}
+
+/// Where a verb has a `--key` of its own, the one before the verb is the key to log in with, and the one behind it is
+/// the verb's. clap takes both for one.
+fn with_key_of_its_own(cli: Cli, arguments: Vec<OsString>) -> Cli {
+    if !cli.command.is_key_a_filter() {
+        return cli;
+    }
+    let globals = clap::Command::new("lariat").allow_external_subcommands(true);
+    let before =
+        globals.args(Cli::command().get_arguments().cloned()).try_get_matches_from(&arguments).ok();
+    let key = before.as_ref().and_then(|before| before.get_one::<String>("key").cloned());
+    // Without what is before the verb.
+    let words = before.as_ref().and_then(|before| before.subcommand()).map(|(_, verb)| {
+        1 + verb.try_get_many::<OsString>("").ok().flatten().map_or(0, Iterator::count)
+    });
+    let at = words.and_then(|words| arguments.len().checked_sub(words));
+    let behind =
+        at.and_then(|at| Cli::try_parse_from([&arguments[..1], &arguments[at..]].concat()).ok());
+    let command = behind.map_or(cli.command, |behind| behind.command);
+    Cli { key, command, ..cli }
 }
 
 /// The label that `--key`, or else `$LARIAT_KEY`, names.
@@ -286,6 +307,23 @@ mod tests {
                 panic!("{line}: {error}");
             }
         }
+    }
+
+    #[test]
+    fn the_key_to_log_in_with_stands_before_a_verb_that_has_a_key_of_its_own() {
+        let keys = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let cli = with_key_of_its_own(Cli::try_parse_from(&words).unwrap(), words);
+            (cli.key, cli.command.filter().map(ToOwned::to_owned))
+        };
+        let some = |key: &str| Some(key.to_owned());
+        assert_eq!(keys("lariat audit show web1"), (None, None));
+        assert_eq!(keys("lariat --key a audit show web1"), (some("a"), None));
+        assert_eq!(keys("lariat audit show web1 --key b"), (None, some("b")));
+        assert_eq!(keys("lariat audit --key=b show web1"), (None, some("b")));
+        let both = "lariat --home audit --key a -q audit show --key b web1 --json";
+        assert_eq!(keys(both), (some("a"), some("b")));
+        assert_eq!(keys("lariat audit verify web1 --key a"), (some("a"), None));
     }
 
     #[test]

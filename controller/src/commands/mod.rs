@@ -99,9 +99,18 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Whether `--key` names a key of others: `$LARIAT_KEY` names this one's then.
+    /// Whether the verb has a `--key` of its own.
     pub(crate) fn is_key_a_filter(&self) -> bool {
         matches!(self, Self::Audit(args) if args.is_key_a_filter())
+    }
+
+    /// What the verb's own `--key` names.
+    #[cfg(test)]
+    pub(crate) fn filter(&self) -> Option<&str> {
+        match self {
+            Self::Audit(args) => args.filter(),
+            _ => None,
+        }
     }
 
     /// With `--local`, refuses verbs that do not use a host's agent.

@@ -32,6 +32,14 @@ impl Args {
     pub(crate) fn is_key_a_filter(&self) -> bool {
         matches!(self.command, AuditCommand::Show(_))
     }
+
+    #[cfg(test)]
+    pub(crate) fn filter(&self) -> Option<&str> {
+        match &self.command {
+            AuditCommand::Show(show) => show.key.as_deref(),
+            AuditCommand::Pull(_) | AuditCommand::Verify(_) => None,
+        }
+    }
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {

@@ -39,9 +39,9 @@ pub(super) struct Args {
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     since: Option<Duration>,
 
-    /// Only what this key did: its label or its id (LARIAT_KEY names the key to log in with)
+    /// Only what this key did: its label or its id (the key to log in with stands before the verb)
     #[arg(long, value_name = "LABEL")]
-    key: Option<String>,
+    pub(super) key: Option<String>,
 
     /// The lines as they are, with `host` in front
     #[arg(long)]
@@ -140,7 +140,7 @@ impl Showing {
     fn shown(&self, host: &HostName, lines: &[u8], since: Option<&str>) -> Vec<u8> {
         let mut shown = Vec::new();
         for line in lines.split_inclusive(|&b| b == b'\n') {
-            let Ok(value) = serde_json::from_slice::<Value>(line) else {
+            let Some(value) = read(host, line) else {
                 let what = if self.json {
                     String::new()
                 } else {
@@ -174,6 +174,13 @@ impl Showing {
         });
         is_late && is_keys
     }
+}
+
+/// A line of this host's record. One that says that it is of another host would pass for that host's.
+fn read(host: &HostName, line: &[u8]) -> Option<Value> {
+    let value = serde_json::from_slice::<Value>(line).ok()?;
+    let is_own = value.get("host").is_none_or(|of| of.as_str() == Some(host.as_str()));
+    (is_own && line.starts_with(b"{\"")).then_some(value)
 }
 
 /// A line for people: when, who, what, and how it ended.
@@ -214,6 +221,17 @@ mod tests {
         insta::assert_snapshot!(told(&serde_json::from_str(line).unwrap()), @r"2026-01-31T00:00:00.000Z alice@box ended run as www [/bin/sh -c ls\x1b[2J]: exit 3, 7 bytes, 0.250 s");
         let line = r#"{"seq":2,"time":"T","event":"started"}"#;
         insta::assert_snapshot!(told(&serde_json::from_str(line).unwrap()), @"T started");
+    }
+
+    #[test]
+    fn no_host_can_show_a_line_of_another() {
+        let lines = b"{\"seq\":1,\"host\":\"web1\"}\n{\"seq\":2,\"host\":\"web2\"}\n5\n{}\n [1]\n {\"seq\":3}\n";
+        let showing = Showing { since: None, key: None, json: true, is_prefixed: true };
+        let shown = showing.shown(&"web1".parse().unwrap(), lines, None);
+        assert_eq!(shown, b"{\"host\":\"web1\",\"seq\":1,\"host\":\"web1\"}\n");
+        let showing = Showing { json: false, ..showing };
+        let shown = showing.shown(&"web1".parse().unwrap(), lines, None);
+        assert_eq!(String::from_utf8(shown).unwrap().matches("web1: (no line of").count(), 5);
     }
 
     #[test]

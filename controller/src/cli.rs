@@ -81,7 +81,7 @@ pub fn main() -> ExitCode {
 
     match Cli::try_parse() {
         Ok(cli) => {
-            let cli = with_key_of_its_own(cli, std::env::args_os().collect());
+            let cli = with_key_of_its_own(cli, &std::env::args_os().collect::<Vec<_>>());
             let Cli { home, key, local, agent_config, verbose, command, quiet, color, progress } =
                 cli;
             style::set(Style { quiet, color, progress });
@@ -103,13 +103,13 @@ pub fn main() -> ExitCode {
 
 /// Where a verb has a `--key` of its own, the one before the verb is the key to log in with, and the one behind it is
 /// the verb's. clap takes both for one.
-fn with_key_of_its_own(cli: Cli, arguments: Vec<OsString>) -> Cli {
+fn with_key_of_its_own(cli: Cli, arguments: &[OsString]) -> Cli {
     if !cli.command.is_key_a_filter() {
         return cli;
     }
     let globals = clap::Command::new("lariat").allow_external_subcommands(true);
     let before =
-        globals.args(Cli::command().get_arguments().cloned()).try_get_matches_from(&arguments).ok();
+        globals.args(Cli::command().get_arguments().cloned()).try_get_matches_from(arguments).ok();
     let key = before.as_ref().and_then(|before| before.get_one::<String>("key").cloned());
     // Without what is before the verb.
     let words = before.as_ref().and_then(|before| before.subcommand()).map(|(_, verb)| {
@@ -313,7 +313,7 @@ mod tests {
     fn the_key_to_log_in_with_stands_before_a_verb_that_has_a_key_of_its_own() {
         let keys = |line: &str| {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            let cli = with_key_of_its_own(Cli::try_parse_from(&words).unwrap(), words);
+            let cli = with_key_of_its_own(Cli::try_parse_from(&words).unwrap(), &words);
             (cli.key, cli.command.filter().map(ToOwned::to_owned))
         };
         let some = |key: &str| Some(key.to_owned());

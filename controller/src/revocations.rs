@@ -42,6 +42,9 @@ pub(crate) struct Revocation {
     /// The hosts where it is still to be done.
     #[serde(default)]
     pub(crate) pending: BTreeSet<PendingHost>,
+    /// The hosts that have done it.
+    #[serde(default)]
+    pub(crate) done: BTreeSet<PendingHost>,
 }
 
 /// A key's id that is text in a file.
@@ -72,13 +75,13 @@ pub(crate) struct PendingHost {
 }
 
 impl PendingHost {
-    /// The hosts of a target, as they are enrolled.
+    /// The hosts of a target, as they are enrolled. One that is not enrolled has no keys.
     pub(crate) fn all(target: &Targets, inventory: &Inventory) -> Result<BTreeSet<Self>, CliError> {
-        let pending = |chosen: Chosen| {
-            let enrolment = inventory.enrolled(&chosen.host)?.1.enrolment;
-            Ok(Self { host: chosen.host, enrolment })
+        let enrolled = |chosen: Chosen| {
+            let enrolment = inventory.enrolled(&chosen.host).ok()?.1.enrolment;
+            Some(Self { host: chosen.host, enrolment })
         };
-        target.select(inventory)?.into_iter().map(pending).collect()
+        Ok(target.select(inventory)?.into_iter().filter_map(enrolled).collect())
     }
 }
 
@@ -121,6 +124,7 @@ impl Revocations {
         match self.revoked.iter_mut().find(|old| old.name == new.name) {
             Some(old) => {
                 old.pending.extend(new.pending);
+                old.done.extend(new.done);
                 old.ids.extend(new.ids);
                 (old.at, old.keep_jobs, old.force) = (new.at, new.keep_jobs, new.force);
             }
@@ -128,11 +132,14 @@ impl Revocations {
         }
     }
 
-    /// A host has done it, and told the key's ids.
+    /// A host has done it, and told the key's ids: none if it does not have the key.
     pub(crate) fn done(&mut self, name: &str, host: &PendingHost, ids: &[KeyId]) {
         for revocation in self.revoked.iter_mut().filter(|revocation| revocation.name == name) {
             revocation.pending.remove(host);
             revocation.ids.extend(ids.iter().copied().map(IdText));
+            if !ids.is_empty() {
+                revocation.done.insert(host.clone());
+            }
         }
     }
 
@@ -153,10 +160,8 @@ impl Revocations {
                 return true;
             }
             revocation.pending.retain(|host| !hosts.contains(host));
-            if revocation.pending.is_empty() {
-                revocation.ids.remove(&IdText(id));
-            }
-            !(revocation.ids.is_empty() && revocation.pending.is_empty())
+            revocation.done.retain(|host| !hosts.contains(host));
+            !(revocation.pending.is_empty() && revocation.done.is_empty())
         });
     }
 
@@ -165,11 +170,14 @@ impl Revocations {
         self.revoked.iter().filter(move |revocation| revocation.pending.contains(host))
     }
 
-    /// Whether the key of any of these ids was revoked.
-    pub(crate) fn names(&self, ids: impl IntoIterator<Item = KeyId>) -> bool {
+    /// Whether the key of any of these ids was revoked on this host, or is to be.
+    pub(crate) fn names(&self, host: &PendingHost, ids: impl IntoIterator<Item = KeyId>) -> bool {
+        let here = |revocation: &&Revocation| {
+            revocation.done.contains(host) || revocation.pending.contains(host)
+        };
         let mut ids = ids.into_iter();
         ids.any(|id| {
-            self.revoked.iter().any(|revocation| {
+            self.revoked.iter().filter(here).any(|revocation| {
                 revocation.ids.contains(&IdText(id)) || revocation.name == id.to_string()
             })
         })
@@ -197,6 +205,7 @@ mod tests {
             at: 5,
             keep_jobs: false,
             force: false,
+            done: BTreeSet::new(),
             pending: hosts.iter().map(|name| host(name)).collect(),
         };
         revocations.begin(new("bob", &["web1", "web2"]));
@@ -212,9 +221,12 @@ mod tests {
         assert_eq!(again.due(&host("web2")).count(), 1);
         let anew = PendingHost { enrolment: EnrolmentId([2; 16]), ..host("web2") };
         assert!(again.due(&anew).next().is_none(), "what was enrolled anew has other keys");
-        assert!(again.names([KeyId([7; 16])]) && !again.names([KeyId([8; 16])]));
+        let [bob, other] = [7, 8].map(|byte| [KeyId([byte; 16])]);
+        assert!(again.names(&host("web1"), bob) && again.names(&host("web2"), bob));
+        assert!(!again.names(&host("web1"), other) && !again.names(&host("web3"), bob));
         again.take_back(KeyId([7; 16]), "bob", &BTreeSet::from([host("web1")]));
         assert_eq!(again.due(&host("web2")).count(), 1, "it is added to web1 alone");
+        assert!(again.names(&host("web2"), bob) && !again.names(&host("web1"), bob));
         again.take_back(KeyId([7; 16]), "bob", &BTreeSet::from([host("web2")]));
         assert!(again.revoked.is_empty());
     }

@@ -188,13 +188,12 @@ impl Witnesses {
         if self.0.iter().filter(|known| known.is_contradicted).count() >= MOST_CONTRADICTED {
             return;
         }
-        match self.0.iter_mut().find(|known| known.line == witness.line) {
-            Some(known) => known.is_contradicted = true,
+        if let Some(known) = self.0.iter_mut().find(|known| known.line == witness.line) {
+            known.is_contradicted = true;
+        } else {
             // A later one has taken its place.
-            None => {
-                let at = self.0.partition_point(|known| known.at <= witness.at);
-                self.0.insert(at, witness);
-            }
+            let at = self.0.partition_point(|known| known.at <= witness.at);
+            self.0.insert(at, witness);
         }
     }
 

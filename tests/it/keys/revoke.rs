@@ -9,7 +9,7 @@ use lariat_testing::output::text;
 use lariat_testing::wait;
 use rustix::process::{Pid, Signal, test_kill_process};
 
-use super::{Operator, keys};
+use super::{Operator, add, keys};
 
 /// A command that writes its process's id to a file and then waits.
 fn waiting(file: &Path) -> String {
@@ -98,6 +98,32 @@ fn a_host_that_was_down_does_it_at_the_next_contact() {
     let ping = fleet.run(["ping", "web2"]);
     assert!(ping.status.success());
     assert!(!text(&ping.stderr).contains("pending"), "{ping:?}");
+}
+
+#[test]
+fn it_counts_where_it_was_asked_for_and_a_host_that_is_not_enrolled_stops_nothing() {
+    let (fleet, _web1) = TestFleet::with_agent();
+    let _web2 = fleet.agent("web2");
+    let bob = Operator::added(&fleet, "bob", &[]);
+    fleet.ok(["key", "revoke", "bob", "web1"]);
+    let is_back = || text(&fleet.run(["key", "list", "all"]).stderr).contains("is still there");
+    assert!(!is_back(), "web2 was not asked to revoke it");
+    let (request, id) = (bob.request(&[]), bob.id());
+    add(&fleet, &request, "web1", &id, &["--again"]);
+    assert!(!is_back());
+    for host in ["web1", "web2"] {
+        bob.ok(&["ping", host]);
+    }
+    let inventory = fleet.home().join("hosts.toml");
+    let hosts = std::fs::read_to_string(&inventory).unwrap();
+    let hosts = format!("{hosts}\n[hosts.raw]\naddress = \"127.0.0.1\"\n");
+    std::fs::write(&inventory, hosts).unwrap();
+    let output = fleet.run(["key", "revoke", "bob", "all"]);
+    assert_eq!(output.status.code(), Some(255), "{output:?}");
+    assert!(text(&output.stderr).contains("raw is not enrolled"), "{output:?}");
+    for host in ["web1", "web2"] {
+        assert!(bob.refused(&["ping", host]).contains("denied the login"));
+    }
 }
 
 #[test]

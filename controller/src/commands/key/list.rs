@@ -17,13 +17,13 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, HostContext, HostWork, Screen, Verb, within};
 use crate::host_keys;
-use crate::inventory::Inventory;
+use crate::inventory::{Host, Inventory};
 use crate::key::{self, ControllerKey};
 use crate::known_keys::KnownKeys;
 use crate::output;
 use crate::output::json;
 use crate::output::table::table;
-use crate::revocations::Revocations;
+use crate::revocations::{PendingHost, Revocations};
 use crate::rotation::Rotation;
 use crate::rules::{as_options, describe, shown};
 use crate::target::{Targets, fold, natural};
@@ -47,6 +47,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     let home = context.home()?;
     let Some(target) = &args.target else { return own(args, context) };
     let revocations = Revocations::load(&home)?;
+    let enrolled = |(name, host): (&HostName, &Host)| {
+        let enrolment = host.enrolled?.enrolment;
+        Some((name.clone(), PendingHost { host: name.clone(), enrolment }))
+    };
+    let enrolled = Inventory::load(&home)?.iter().filter_map(enrolled).collect();
     let HostOptions { json, timeout, connect, fanout } = &args.on;
     let targets = vec![target];
     let verb = Verb { context, connect, fanout, targets, json: *json, recorded: None };
@@ -54,7 +59,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     let also = Arc::clone(&seen);
     let status = verb.run(async |hosts| {
         let several = hosts.are_several;
-        Ok(Listing { revocations, several, json: *json, limit: *timeout, seen: also })
+        let (json, limit) = (*json, *timeout);
+        Ok(Listing { revocations, hosts: enrolled, several, json, limit, seen: also })
     });
     let seen = std::mem::take(&mut *lock(&seen));
     if !seen.is_empty() {
@@ -118,6 +124,7 @@ struct OwnKey<'a> {
 /// Lists the keys of hosts.
 struct Listing {
     revocations: Revocations,
+    hosts: BTreeMap<HostName, PendingHost>,
     several: bool,
     json: bool,
     limit: Option<Duration>,
@@ -160,7 +167,7 @@ impl HostWork for Listing {
         lock(&self.seen).push((host.clone(), rules.collect()));
         total.count += keys.len();
         let mut ended = Ended::ok();
-        for key in keys.iter().filter(|key| self.is_revoked(key)) {
+        for key in keys.iter().filter(|key| self.is_revoked(host, key)) {
             let label = escape(key.label.as_bytes());
             ended.notes.push(format!(
                 "{host}: {label} was revoked and is still there: lariat key revoke {} {host}",
@@ -204,8 +211,9 @@ impl HostWork for Listing {
 }
 
 impl Listing {
-    fn is_revoked(&self, key: &ListedKey) -> bool {
-        self.revocations.names([key.id, key.owner].into_iter().chain(key.was.iter().copied()))
+    fn is_revoked(&self, host: &HostName, key: &ListedKey) -> bool {
+        let ids = [key.id, key.owner].into_iter().chain(key.was.iter().copied());
+        self.hosts.get(host).is_some_and(|host| self.revocations.names(host, ids))
     }
 
     fn object<'a>(&self, host: &'a HostName, key: &'a ListedKey) -> Object<'a> {
@@ -223,7 +231,7 @@ impl Listing {
             flat: (&key.rules).into(),
             expires: key.rules.not_after,
             last_used: key.last_used,
-            revoked: self.is_revoked(key),
+            revoked: self.is_revoked(host, key),
         }
     }
 }

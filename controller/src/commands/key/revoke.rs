@@ -1,6 +1,7 @@
 //! `lariat key revoke`: takes a key from hosts. What a host can't be told now is written down first, and done when it is
 //! reached again.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
@@ -66,6 +67,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         keep_jobs: args.keep_jobs,
         force: args.force,
         pending,
+        done: BTreeSet::new(),
     };
     let answers = Answers::default();
     let revoking = Revoking {

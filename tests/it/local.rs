@@ -22,10 +22,15 @@ fn listening(verbs: &str) -> (TestFleet, Agent) {
 
 /// `lariat --local` in an environment without a fleet.
 fn local<const N: usize>(fleet: &TestFleet, args: [&str; N]) -> Output {
+    local_command(fleet).args(args).output().unwrap()
+}
+
+fn local_command(fleet: &TestFleet) -> Command {
     let mut command = Command::new(&binaries().lariat);
     command.env_clear().env("LARIAT_AGENT_CONFIG", fleet.bundle("web1").join("agent.toml"));
     command.env("PATH", "/usr/bin:/bin").current_dir(fleet.path("")).stdin(Stdio::null());
-    command.arg("--local").args(args).output().unwrap()
+    command.arg("--local");
+    command
 }
 
 /// The one line of a command that must fail with lariat's own exit code.
@@ -76,6 +81,24 @@ fn jobs_of_the_socket_and_of_the_fleet_do_not_see_each_other() {
     assert!(error.contains("this key has no job"), "{error}");
     let killed = local(&fleet, ["kill", "web1", &job]);
     assert!(killed.status.success(), "{killed:?}");
+}
+
+#[test]
+fn a_session_that_is_over_is_no_broken_connection() {
+    let (fleet, agent) = listening("\"run\"");
+    for (words, ends) in [
+        (&["can", "local:0", "web1"][..], Some(0)),
+        (&["can", "local:0", "web1", "--push", "/x"], Some(1)),
+        (&["can", "other", "web1"], Some(255)),
+        (&["run", "web1", "--", "true"], Some(0)),
+        (&["push", "x", "web1:/x"], Some(255)),
+    ] {
+        std::fs::write(fleet.path("x"), "x").unwrap();
+        let mut command = local_command(&fleet);
+        assert_eq!(command.args(words).output().unwrap().status.code(), ends, "{words:?}");
+        let ended = agent.wait_for("}: ended");
+        assert!(ended.ends_with("}: ended"), "{words:?}: {ended}");
+    }
 }
 
 #[test]

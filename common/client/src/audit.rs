@@ -65,6 +65,9 @@ impl HostHandle {
             };
             let again = matches!(&broken, Broken::Link(error) if is_broken_connection(error));
             if !again || !retry.broke(reading.moved).await {
+                if matches!(broken, Broken::Failed(_)) {
+                    session.leave().await;
+                }
                 return Err(AskError::Broken { place: self.place(), error: broken });
             }
         }

@@ -188,6 +188,10 @@ impl HostHandle {
             };
             let again = matches!(&broken, Broken::Link(error) if is_broken_connection(error));
             if !again || !retry.broke(false).await {
+                // The connection of a request that was refused is fine.
+                if matches!(broken, Broken::Failed(_)) {
+                    session.leave().await;
+                }
                 return Err(AskError::Broken { place: self.place(), error: broken });
             }
         }

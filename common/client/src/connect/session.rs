@@ -51,5 +51,9 @@ impl Session {
     /// Closes the connection in order. A failure has no consequences.
     pub async fn leave(mut self) {
         let _ = timeout(GOODBYE, self.link.writer.finish()).await;
+        // A unix socket that is closed with unread bytes is reset, and the agent would take that for a cut.
+        if self.certificate.is_none() {
+            self.link.drain(GOODBYE).await;
+        }
     }
 }

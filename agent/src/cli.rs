@@ -13,6 +13,7 @@ use crate::cases::{self, NO_VERDICT};
 use crate::check::{self, EXIT_CONFIG};
 use crate::jobs::supervise;
 use crate::start::{self, StartError};
+use crate::transport::take_passed;
 use crate::{audit, config, key_add, log, worker};
 
 /// The agent of lariat: runs commands and moves files on this host for its fleet's controllers
@@ -141,8 +142,10 @@ fn one_line(error: &clap::Error) -> String {
 }
 
 fn run(args: &Args) -> ExitCode {
+    // Before anything is opened.
+    let passed = take_passed().map_err(|error| StartError::Config(error.to_string()));
     log::start();
-    match start::run(&args.config, args.listen) {
+    match passed.and_then(|passed| start::run(&args.config, args.listen, passed)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let line = escape(error.to_string().as_bytes());

@@ -216,11 +216,11 @@ impl Config {
             ("name", self.name == new.name),
             ("enrolment", self.enrolment == new.enrolment),
             ("listen", self.listen == new.listen),
+        let limits = Limits { output: new.limits.output, ..self.limits.clone() };
             ("state", self.state == new.state),
             ("[admission]", admission == new.admission),
-            ("[exec]", self.exec == new.exec),
-            ("[jobs]", self.jobs == new.jobs),
-            ("[limits]", self.limits == new.limits),
+            ("local", self.local.is_empty() == new.local.is_empty()),
+            ("[limits]", limits == new.limits),
         ];
         settings.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
     }

@@ -26,6 +26,7 @@ pub mod keyring;
 pub mod lanes;
 pub mod log;
 pub mod memory;
+mod notify;
 pub mod policy;
 pub mod program;
 mod renewal;

@@ -27,7 +27,7 @@ use crate::renewal;
 use crate::running::Running;
 use crate::serve::{Handshaker, Server};
 use crate::transfers::Transfers;
-use crate::transport::{LocalListener, TcpListener};
+use crate::transport::{LocalListener, Passed, TcpListener};
 use crate::user::User;
 use crate::{capacity, descriptors, jobs, memory};
 
@@ -52,8 +52,9 @@ impl StartError {
     }
 }
 
-/// Loads the configuration and the files that it names, then serves until a signal ends it.
-pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
+/// Loads the configuration and the files that it names, then serves until a signal ends it. `passed` are the sockets
+/// that systemd passed.
+pub fn run(path: &Path, listen: Option<SocketAddr>, passed: Vec<Passed>) -> Result<(), StartError> {
     memory::limit();
     named::refuse_magic_links();
     let mut config = Config::load(path).map_err(StartError::config)?;
@@ -69,7 +70,7 @@ pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
     // Before the state is opened: an agent that runs already is told by its address.
     let listener = {
         let _inside = runtime.enter();
-        TcpListener::bind(config.listen).map_err(StartError::system)?
+        TcpListener::open(config.listen, passed).map_err(StartError::system)?
     };
     descriptors::raise();
     // Private files are created with an explicit mode; pushed directories get the mode that a login shell
@@ -95,6 +96,7 @@ pub fn run(path: &Path, listen: Option<SocketAddr>) -> Result<(), StartError> {
         last_used: LastUsed::load(&state),
         state,
         config_path: path.to_owned(),
+        listen,
         config: watch::Sender::new(Arc::new(config)),
         keyring: watch::Sender::new(Arc::new(keyring)),
         certificates: Certificates::new(identity),

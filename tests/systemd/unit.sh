@@ -59,8 +59,7 @@ survives_deaths() {
 
 listens_on_what_comes_later() {
     sed -i 's|^listen = .*|listen = "192.0.2.77:7433"|' /etc/lariat/agent.toml
-    systemctl restart lariatd
-    systemctl is-active --quiet lariatd || die "active without its address"
+    systemctl restart lariatd || { journalctl -u lariatd -n 20 --no-pager; die "it does not start without its address"; }
     ip address add 192.0.2.77/32 dev lo
     sed -i 's|^address = .*|address = "192.0.2.77:7433"|' "$LARIAT_HOME/hosts.toml"
     until_true 10 "reachable once the address is there" reachable

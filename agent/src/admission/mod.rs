@@ -158,6 +158,13 @@ impl Admission {
         }
     }
 
+    /// The peers that have not been answered yet.
+    pub fn unanswered(&self) -> Vec<Slot> {
+        let unanswered =
+            self.unauthenticated.iter().filter(|(_, peer)| peer.stage == Stage::Silent);
+        unanswered.map(|(place, _)| *place).collect()
+    }
+
     /// The number of peers that hold a slot.
     pub fn unauthenticated(&self) -> usize {
         self.unauthenticated.len()

@@ -1,9 +1,11 @@
 //! The agent as its sessions see it. A reload replaces configuration and keyring while sessions run.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use lariat_base::clock::signed_seconds;
 use lariat_base::escape::escape;
 use lariat_base::name::BootId;
 use lariat_wire::protocol::failure::Failure;
@@ -30,8 +32,9 @@ use crate::user::User;
 pub struct Agent {
     /// Where the configuration was read from.
     pub config_path: PathBuf,
-    /// The current configuration. What was set up at the start, such as listeners, limits and job settings,
-    /// does not follow it.
+    /// Where to listen, if the command line says so.
+    pub listen: Option<SocketAddr>,
+    /// The current configuration. What was set up at the start, such as listeners and limits, does not follow it.
     pub config: watch::Sender<Arc<Config>>,
     /// The current keyring.
     pub keyring: watch::Sender<Arc<Keyring>>,
@@ -89,21 +92,30 @@ impl Agent {
     /// Reloads configuration, keyring and certificate. If one has a mistake, all stay as they are.
     pub fn reload(&self) -> Reloaded {
         let read = || {
-            let config = Config::load(&self.config_path).map_err(|error| error.to_string())?;
+            let mut config = Config::load(&self.config_path).map_err(|error| error.to_string())?;
+            config.listen = self.listen.unwrap_or(config.listen);
             let store = store(&config, &self.state);
             // A change that is under way is waited for: it must not be undone by what was read before it.
             let lock = store.lock().map_err(|failure| failure.to_string())?;
             let loaded = store.load().map_err(|error| error.to_string())?;
             let identity = Identity::load(&config).map_err(|error| error.to_string())?;
-            Ok((config, effective(loaded), identity, lock))
+            let is_new = identity.certified.cert != self.certificates.kept().certified.cert;
+            let now = signed_seconds(SystemTime::now());
+            // With it nobody could connect any more.
+            if let Some(why) = identity.unfit(&config.name, now).first().filter(|_| is_new) {
+                return Err(format!("{}: {why}", identity.path.display()));
+            }
+            Ok((config, effective(loaded), is_new.then_some(identity), lock))
         };
         match read() {
             Ok((config, keyring, identity, _lock)) => {
-                if identity.certified.cert != self.certificates.kept().certified.cert {
+                if let Some(identity) = identity {
+                    identity.warn(&config.name);
                     self.certificates.keep(Arc::new(identity));
                 }
                 self.audit.configure(&config.audit);
                 self.audit.keyring_is_read(&self.keyring(), &keyring);
+                self.jobs.configure(&config);
                 let old = self.config.send_replace(Arc::new(config));
                 self.keyring.send_replace(Arc::new(keyring));
                 Reloaded::Done(old.changed_at_start(&self.config()))

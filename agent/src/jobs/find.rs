@@ -133,7 +133,7 @@ impl Jobs {
 
     /// The state of a job that died.
     pub fn died(&self, record: &Record) -> job::State {
-        job::State::Died { with_host: record.boot != self.settings.boot }
+        job::State::Died { with_host: record.boot != self.settings().boot }
     }
 }
 

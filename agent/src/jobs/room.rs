@@ -74,7 +74,7 @@ impl Jobs {
 
     /// The most that a running detached job may occupy.
     fn most_of_one(&self) -> u64 {
-        self.settings.log_limit.saturating_mul(2)
+        self.settings().log_limit.saturating_mul(2)
     }
 
     fn bytes_of(&self, kept: &Kept) -> u64 {
@@ -84,7 +84,7 @@ impl Jobs {
     /// One job of an owner and one of another key always fit.
     fn bounds(&self) -> Bounds {
         let one = self.most_of_one();
-        Bounds::new(self.settings.output.max(one.saturating_mul(2)), RESERVED.max(one))
+        Bounds::new(self.settings().output.max(one.saturating_mul(2)), RESERVED.max(one))
     }
 }
 

@@ -4,12 +4,13 @@ use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use lariat_base::clock::milliseconds;
+use lariat_base::lock::lock;
 use lariat_base::name::{BootId, KeyId};
 use lariat_wire::protocol::exec::{self, Run, Streams};
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
@@ -23,6 +24,7 @@ use super::record::Record;
 use super::released::Released;
 use super::settings::Settings;
 use super::spawner::Spawner;
+use crate::config::Config;
 use crate::core::ActAs;
 
 /// How long a job's directory, and so its id, is kept after its end or its supervisor's death.
@@ -62,7 +64,7 @@ impl From<StartError> for Failure {
 pub struct Jobs {
     pub(super) directories: Directories,
     released: Released,
-    pub(super) settings: Settings,
+    settings: Mutex<Arc<Settings>>,
     spawner: Arc<Spawner>,
     /// Jobs that were started since the last sweep.
     started: AtomicU32,
@@ -77,7 +79,20 @@ impl Jobs {
         thread::Builder::new().name("spawner".to_owned()).spawn(move || other.make_ready())?;
         let (directories, released) =
             (Directories::open(state, settings.boot)?, Released::open(state)?);
+        let settings = Mutex::new(Arc::new(settings));
         Ok(Self { directories, released, settings, spawner, started: AtomicU32::new(0) })
+    }
+
+    /// Settings of jobs that start now.
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&lock(&self.settings))
+    }
+
+    /// Jobs that start from now on follow this configuration.
+    pub fn configure(&self, config: &Config) {
+        let old = self.settings();
+        let new = Settings { host: old.host.clone(), ..Settings::new(config, old.boot) };
+        *lock(&self.settings) = Arc::new(new);
     }
 
     /// Starts a job: creates its record, then starts its supervisor. Requires a tokio runtime.
@@ -93,7 +108,7 @@ impl Jobs {
         audit: Option<&[u8]>,
     ) -> Result<(Events, Commands), StartError> {
         let (job, record) = (JobName { key, id: run.job }, self.record(key, &run));
-        let begin = ToSupervisor::Begin(Box::new(self.settings.begin(run, act_as, program)));
+        let begin = ToSupervisor::Begin(Box::new(self.settings().begin(run, act_as, program)));
         let frame = channel::message(&begin).map_err(ChannelError::Codec)?;
         let made = self.directories.create(job, &record).map_err(|error| {
             if error.kind() == io::ErrorKind::AlreadyExists {
@@ -145,7 +160,8 @@ impl Jobs {
     pub fn sweep(&self, now: SystemTime, is_owner: impl Fn(KeyId) -> bool) {
         // A clock before 2 January 1970 is not set yet.
         let Some(followed_since) = now.checked_sub(KEPT) else { return };
-        let detached_since = now.checked_sub(self.settings.keep).unwrap_or(SystemTime::UNIX_EPOCH);
+        let detached_since =
+            now.checked_sub(self.settings().keep).unwrap_or(SystemTime::UNIX_EPOCH);
         // A detached job's id can't be used again after its directory is removed.
         let old = self
             .directories
@@ -171,7 +187,7 @@ impl Jobs {
         Record {
             version: VERSION,
             key,
-            boot: self.settings.boot,
+            boot: self.settings().boot,
             began_ms: milliseconds(SystemTime::now()),
             detached: run.streams == Streams::Detached,
             user: run.user.clone(),

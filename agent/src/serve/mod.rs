@@ -4,7 +4,6 @@
 
 mod handshake;
 mod job_ends;
-mod notify;
 mod orphans;
 mod session;
 mod sessions;
@@ -23,7 +22,7 @@ use lariat_wire::auth::agent::{LoggedIn, Refused};
 use lariat_wire::protocol::failure::Cause;
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet, yield_now};
-use tokio::time::{interval, interval_at, sleep, sleep_until};
+use tokio::time::{interval, interval_at, sleep, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::admission::{
@@ -36,9 +35,9 @@ use crate::core::{Agent, Reloaded, Session};
 use crate::folded::Folded;
 use crate::keyring::{Entry, is_local};
 use crate::memory::Trim;
+use crate::notify::{self, Watchdog};
 use crate::transport::{Arrival, LocalListener, Origin, TcpListener};
 use handshake::{Authenticated, Connection, Rejected};
-use notify::Watchdog;
 use sessions::Sessions;
 use signals::{Heard, Signals};
 
@@ -46,6 +45,9 @@ pub use handshake::Handshaker;
 
 /// How long sessions may take to end when the agent stops. Sessions that still run after that are cut off.
 const STOPPING: Duration = Duration::from_secs(4);
+
+/// How long peers may take to log in when the agent stops, to be told when to come back.
+const LAST_LOGINS: Duration = Duration::from_secs(2);
 
 /// The most controllers at a time that are being told that no session is free for them.
 const SENT_AWAY: usize = 64;
@@ -111,8 +113,10 @@ impl Server {
         let mut signals = Signals::new()?;
         let mut watchdog = Watchdog::new();
         let address = listener.address()?;
-        info!("listening on {address}");
-        notify::ready(address);
+        info!("listening on {address}{}", listener.origin());
+        // First, so that a restart right after the start finds it.
+        listener.to_store().into_iter().for_each(notify::store);
+        notify::ready(address, "");
         let mut sweep = interval(SWEEP);
         let agent = Arc::clone(&self.agent);
         // The start has warned already.
@@ -127,7 +131,7 @@ impl Server {
                 biased;
                 heard = signals.next() => match heard {
                     Heard::Stop => break,
-                    Heard::Reload => self.reload(),
+                    Heard::Reload => self.reload(address),
                 },
                 () = watchdog.ping() => {}
                 _ = sweep.tick() => self.sweep(),
@@ -182,17 +186,23 @@ impl Server {
         });
     }
 
-    /// Reloads the configuration and the keyring.
-    fn reload(&self) {
-        match self.agent.reload() {
+    /// Reloads configuration, keyring and certificate.
+    fn reload(&self, address: SocketAddr) {
+        notify::reloading();
+        let failed = match self.agent.reload() {
             Reloaded::Done(later) => {
-                info!("configuration and keyring were read anew");
+                info!("configuration, keyring and certificate were read anew");
                 if !later.is_empty() {
                     warn!("a restart is needed for what has changed in {}", later.join(", "));
                 }
+                None
             }
-            Reloaded::Unchanged(why) => error!("nothing was read anew: {why}"),
-        }
+            Reloaded::Unchanged(why) => {
+                error!("nothing was read anew: {why}");
+                Some(format!("; nothing was read anew: {}", escape(why.as_bytes())))
+            }
+        };
+        notify::ready(address, &failed.unwrap_or_default());
     }
 
     fn peer_arrived(&mut self) {
@@ -355,14 +365,31 @@ impl Server {
     async fn stop(mut self, mut signals: Signals) {
         info!("stopping");
         notify::stopping(self.sessions.count());
-        self.unauthenticated.abort_all();
         self.sessions.stop_all();
         self.save_last_used();
+        let sessions = self.sessions.clone();
         tokio::select! {
-            () = self.sessions.ended() => info!("stopped"),
-            () = sleep(STOPPING) => warn!("stopped; {} sessions were cut off", self.sessions.count()),
-            () = signals.stopped() => warn!("stopped at once; {} sessions were cut off", self.sessions.count()),
+            () = self.end() => info!("stopped"),
+            () = sleep(STOPPING) => warn!("stopped; {} sessions were cut off", sessions.count()),
+            () = signals.stopped() => warn!("stopped at once; {} sessions were cut off", sessions.count()),
         }
+    }
+
+    /// Waits for the ends of all sessions. A peer that has been answered may have sent its login with a request: it is
+    /// not cut off, but told that nothing was done and when to come back.
+    async fn end(&mut self) {
+        self.progressed();
+        for place in self.admission.unanswered() {
+            self.cut_off(Some(place));
+        }
+        let logins = async {
+            while let Some(greeted) = self.unauthenticated.join_next_with_id().await {
+                self.greeted(greeted);
+            }
+        };
+        let _ = timeout(LAST_LOGINS, logins).await;
+        self.unauthenticated.abort_all();
+        self.sessions.ended().await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The sessions that run: counts them, and asks all of them to end.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use lariat_base::lock::lock;
@@ -17,6 +18,8 @@ pub(super) struct Sessions(Arc<Inner>);
 struct Inner {
     running: Mutex<HashMap<SessionId, Running>>,
     count: watch::Sender<usize>,
+    /// Every session was asked to end, and so is each that begins. Changed while `running` is locked.
+    are_stopped: AtomicBool,
 }
 
 struct Running {
@@ -37,31 +40,33 @@ pub(super) struct Membership {
 impl Default for Sessions {
     fn default() -> Self {
         let running = Mutex::default();
-        Self(Arc::new(Inner { running, count: watch::Sender::new(0) }))
+        let are_stopped = AtomicBool::new(false);
+        Self(Arc::new(Inner { running, count: watch::Sender::new(0), are_stopped }))
     }
 }
 
 impl Sessions {
     /// Registers a new session of the key that logged in with this id, which holds this share of the budget.
     pub(super) fn enter(&self, id: SessionId, login: KeyId, share: Share) -> Membership {
-        let stop = watch::Sender::new(None);
         let mut running = self.running();
+        let are_stopped = self.0.are_stopped.load(Ordering::Relaxed);
+        let stop = watch::Sender::new(are_stopped.then_some(Cause::Stopping));
         running.insert(id, Running { login, stop: stop.clone() });
         self.0.count.send_replace(running.len());
         drop(running);
         Membership { sessions: self.clone(), id, stop, _share: share }
     }
 
-    /// Asks every session to end.
+    /// Asks every session to end, also those that begin from now on.
     pub(super) fn stop_all(&self) {
-        self.stop_where(|_| true);
+        let running = self.running();
+        self.0.are_stopped.store(true, Ordering::Relaxed);
+        stop(&running, |_| true);
     }
 
     /// Asks the sessions of some keys to end, by the ids that they logged in with.
     pub(super) fn stop_where(&self, is_meant: impl Fn(KeyId) -> bool) {
-        let running = self.running();
-        let meant = running.values().filter(|session| is_meant(session.login));
-        meant.for_each(|session| _ = session.stop.send_replace(Some(Cause::Stopping)));
+        stop(&self.running(), is_meant);
     }
 
     /// The number of sessions.
@@ -78,6 +83,11 @@ impl Sessions {
     fn running(&self) -> MutexGuard<'_, HashMap<SessionId, Running>> {
         lock(&self.0.running)
     }
+}
+
+fn stop(running: &HashMap<SessionId, Running>, is_meant: impl Fn(KeyId) -> bool) {
+    let meant = running.values().filter(|session| is_meant(session.login));
+    meant.for_each(|session| _ = session.stop.send_replace(Some(Cause::Stopping)));
 }
 
 impl Membership {
@@ -129,7 +139,9 @@ mod tests {
         let is_stopped = |number: usize| held[number].stop().borrow().is_some();
         assert!(is_stopped(0) && !is_stopped(1));
         sessions.stop_all();
-        assert!(held.iter().all(|one| *one.stop().borrow() == Some(Cause::Stopping)));
+        let later = enter(&sessions, &budget, 3, 3).unwrap();
+        let all = held.iter().chain([&later]);
+        assert!(all.into_iter().all(|one| *one.stop().borrow() == Some(Cause::Stopping)));
     }
 
     #[test]

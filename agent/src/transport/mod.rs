@@ -2,6 +2,7 @@
 //! [`Origin`].
 
 mod local;
+mod passed;
 mod socket;
 mod tcp;
 
@@ -18,6 +19,7 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::policy::networks::Peer;
 
 pub use local::LocalListener;
+pub use passed::{Passed, PassedError, take as take_passed};
 pub use socket::Socket;
 pub use tcp::{ListenError, TcpListener};
 

@@ -1,11 +1,12 @@
 //! Connections over TCP.
 //!
 //! The agent also listens on an address that the host does not have yet: it may come with its interface, long
-//! after boot.
+//! after boot. Where systemd passes a socket, it listens on that.
 
 use std::future::pending;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::thread;
 use std::time::Duration;
 
@@ -14,8 +15,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
+use super::passed::Passed;
 use super::{Arrival, Movable, Origin};
 use crate::folded::Folded;
+use crate::notify;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -23,8 +26,8 @@ const BACKLOG: i32 = 1024;
 /// The pause before accepting again when descriptors or memory ran out.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How long an address that is in use is waited for: a process that an agent had just forked when it was killed holds
-/// the socket until it executes its program.
+/// How long an address that is in use is waited for: systemd may still be closing the socket that it kept, and a process
+/// that an agent had just forked when it was killed holds the socket until it executes its program.
 const HELD: Duration = Duration::from_millis(500);
 
 /// An address can't be listened on.
@@ -38,23 +41,52 @@ pub struct ListenError {
 /// Accepts connections. Errors of single connections don't end it.
 pub struct TcpListener {
     socket: tokio::net::TcpListener,
+    source: Source,
     resume: Instant,
     /// Log lines about failures to accept.
     folded: Folded<String>,
 }
 
+/// Where the listening socket comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// The agent bound it.
+    Own,
+    /// An earlier run of the agent bound it, and systemd kept it.
+    Stored,
+    /// A socket unit of systemd.
+    Unit,
+}
+
 impl TcpListener {
-    /// Listens on `address`. `[::]` accepts IPv4 as well, and means `0.0.0.0` on a host without IPv6. Must be
-    /// called within a runtime.
+    /// Listens on the socket of a socket unit, else on `address`, with the socket that systemd has kept for it if there
+    /// is one. Must be called within a runtime.
+    pub fn open(address: SocketAddr, passed: Vec<Passed>) -> Result<Self, ListenError> {
+        let address = available(address);
+        let (mut stored, units): (Vec<_>, Vec<_>) =
+            passed.into_iter().partition(|passed| passed.is_stored);
+        if stored.iter().any(|stored| !units.is_empty() || !is_at(stored.address, address)) {
+            notify::forget();
+            stored.clear();
+        }
+        let Some(Passed { socket, address, is_stored }) = units.into_iter().chain(stored).next()
+        else {
+            return Self::bind(address);
+        };
+        let source = if is_stored { Source::Stored } else { Source::Unit };
+        let socket = listen(socket).map_err(|source| ListenError { address, source })?;
+        Ok(Self::new(socket, source))
+    }
+
+    fn new(socket: tokio::net::TcpListener, source: Source) -> Self {
+        Self { socket, source, resume: Instant::now(), folded: Folded::default() }
+    }
+
+    /// Listens on `address`. `[::]` accepts IPv4 as well. Must be called within a runtime.
     pub fn bind(address: SocketAddr) -> Result<Self, ListenError> {
         let until = Instant::now() + HELD;
         let bound = loop {
-            let bound = match bind(address) {
-                Err(error) if has_no_ipv6(address, &error) => {
-                    bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
-                }
-                bound => bound,
-            };
+            let bound = bind(address);
             let is_in_use = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
             if !bound.as_ref().is_err_and(is_in_use) || Instant::now() >= until {
                 break bound;
@@ -62,7 +94,21 @@ impl TcpListener {
             thread::sleep(HELD / 20);
         };
         let socket = bound.map_err(|source| ListenError { address, source })?;
-        Ok(Self { socket, resume: Instant::now(), folded: Folded::default() })
+        Ok(Self::new(socket, Source::Own))
+    }
+
+    /// The socket, if systemd neither has nor owns it.
+    pub fn to_store(&self) -> Option<BorrowedFd<'_>> {
+        (self.source == Source::Own).then(|| self.socket.as_fd())
+    }
+
+    /// Where the socket comes from, for the log; empty if the agent bound it.
+    pub fn origin(&self) -> &'static str {
+        match self.source {
+            Source::Own => "",
+            Source::Stored => " (kept over the restart)",
+            Source::Unit => " (of a socket unit)",
+        }
     }
 
     /// The address that it listens on, with the port that the system picked for port 0.
@@ -127,7 +173,6 @@ fn bind(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
         socket.set_only_v6(false)?;
     }
     socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
     match socket.bind(&address.into()) {
         Err(error) if errno(&error) == Some(Errno::ADDRNOTAVAIL) => {
             bind_freely(&socket, address).map_err(|_| error)?;
@@ -135,8 +180,31 @@ fn bind(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
         }
         bound => bound?,
     }
+    listen(socket)
+}
+
+fn listen(socket: Socket) -> io::Result<tokio::net::TcpListener> {
+    socket.set_nonblocking(true)?;
     socket.listen(BACKLOG)?;
     tokio::net::TcpListener::from_std(socket.into())
+}
+
+/// The address that is meant on this host: `[::]` means `0.0.0.0` where there is no IPv6.
+fn available(address: SocketAddr) -> SocketAddr {
+    if address.ip() != Ipv6Addr::UNSPECIFIED {
+        return address;
+    }
+    match bind(SocketAddr::new(address.ip(), 0)) {
+        Err(error) if has_no_ipv6(address, &error) => {
+            SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port())
+        }
+        _ => address,
+    }
+}
+
+/// Whether a socket at `present` is what is meant by `wanted`, whose port may be 0.
+fn is_at(present: SocketAddr, wanted: SocketAddr) -> bool {
+    present.ip() == wanted.ip() && [0, present.port()].contains(&wanted.port())
 }
 
 /// Binds to an address that the host may get later.
@@ -193,6 +261,20 @@ mod tests {
             let taken = TcpListener::bind(address).err().unwrap();
             assert_eq!(taken.to_string(), format!("listen on {address}: address already in use"));
         });
+    }
+
+    #[test]
+    fn a_stored_socket_fits_only_its_own_address() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for (present, wanted, fits) in [
+            ("10.0.0.1:7433", "10.0.0.1:7433", true),
+            ("10.0.0.1:7433", "10.0.0.1:0", true),
+            ("10.0.0.1:7433", "10.0.0.1:7434", false),
+            ("10.0.0.1:7433", "10.0.0.2:7433", false),
+            ("0.0.0.0:7433", "[::]:7433", false),
+        ] {
+            assert_eq!(is_at(at(present), at(wanted)), fits, "{present} {wanted}");
+        }
     }
 
     #[test]

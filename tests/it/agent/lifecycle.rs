@@ -12,7 +12,7 @@ use lariat_testing::wait::PATIENCE;
 use rustix::process::Signal;
 
 fn receive(socket: &UnixDatagram) -> String {
-    let mut buffer = [0; 256];
+    let mut buffer = [0; 1024];
     let len = socket.recv(&mut buffer).unwrap();
     String::from_utf8_lossy(&buffer[..len]).trim_end().to_owned()
 }
@@ -28,9 +28,29 @@ fn systemd_is_told_and_the_watchdog_is_fed() {
         ("WATCHDOG_USEC", "200000".to_owned()),
     ];
     let mut agent = BareAgent::with(Setup { environment, ..Setup::default() });
-    assert_eq!(receive(&socket), format!("READY=1\nSTATUS=listening on {}", agent.address));
+    let ready = format!("READY=1\nSTATUS=listening on {}", agent.address);
+    assert_eq!(receive(&socket), "FDSTORE=1\nFDNAME=lariat-listener");
+    assert_eq!(receive(&socket), ready);
     for _ in 0..3 {
         assert_eq!(receive(&socket), "WATCHDOG=1");
+    }
+    let config = agent.directory.path().join("agent.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    for (more, told) in [("", ""), ("colour = 1\n", "agent.toml:8: unknown field `colour`")] {
+        std::fs::write(&config, format!("{text}{more}")).unwrap();
+        agent.signal(Signal::HUP);
+        let next = || loop {
+            let text = receive(&socket);
+            if text != "WATCHDOG=1" {
+                break text;
+            }
+        };
+        let began = next();
+        let at = began.strip_prefix("RELOADING=1\nMONOTONIC_USEC=");
+        assert!(at.is_some_and(|at| at.parse::<u64>().is_ok()), "{began}");
+        let ended = next();
+        let rest = ended.strip_prefix(&ready).unwrap();
+        assert!(rest.is_empty() == told.is_empty() && rest.contains(told), "{ended}");
     }
     agent.signal(Signal::INT);
     while !receive(&socket).starts_with("STOPPING=1\nSTATUS=stopping, 0 sessions") {}

@@ -2,6 +2,7 @@
 
 mod attach;
 mod greeting;
+mod handover;
 mod jobs;
 mod lanes;
 mod lifecycle;

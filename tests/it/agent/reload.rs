@@ -1,6 +1,7 @@
-//! SIGHUP: configuration and keyring are reloaded while sessions continue.
+//! SIGHUP: configuration, keyring and certificate are reloaded while sessions continue.
 
 use lariat_testing::bare_agent::{BareAgent, Setup};
+use lariat_testing::fleet::TestFleet;
 use lariat_testing::wait::block_on;
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::failure::Failure;
@@ -43,9 +44,9 @@ fn a_new_keyring_counts_at_once_and_one_with_a_mistake_changes_nothing() {
         // What counts from the next start on is named.
         let path = agent.directory.path().join("agent.toml");
         let config = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, format!("{config}\n[exec]\ngrace_max = \"5s\"\n")).unwrap();
+        std::fs::write(&path, format!("{config}\n[limits]\njobs = 5\n")).unwrap();
         agent.signal(Signal::HUP);
-        agent.wait_for("a restart is needed for what has changed in [exec]");
+        agent.wait_for("a restart is needed for what has changed in [limits]");
         // Then it is removed, and its session ends.
         let (kept, _) = keyring.rsplit_once("[[key]]").unwrap();
         reload(kept, "were read anew");
@@ -61,4 +62,29 @@ fn a_new_keyring_counts_at_once_and_one_with_a_mistake_changes_nothing() {
         first.ask(&list()).await.unwrap();
         first.expect::<Listed>().await.unwrap();
     });
+}
+
+#[test]
+fn how_commands_run_is_changed_without_a_restart() {
+    let (fleet, agent) = TestFleet::with_agent();
+    let config = fleet.bundle("web1").join("agent.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}\n[exec]\npath = \"/bin:/elsewhere\"\n")).unwrap();
+    agent.signal(Signal::HUP);
+    agent.wait_for("were read anew");
+    assert_eq!(fleet.ok(["run", "web1", "--", "echo $PATH"]), "/bin:/elsewhere\n");
+    assert!(!agent.log().iter().any(|line| line.contains("a restart is needed")));
+}
+
+#[test]
+fn a_certificate_that_no_controller_accepts_changes_nothing() {
+    let (fleet, agent) = TestFleet::with_agent();
+    fleet.enroll("web2", "127.0.0.1:1");
+    for file in ["host.pem", "host.key"] {
+        std::fs::copy(fleet.bundle("web2").join(file), fleet.bundle("web1").join(file)).unwrap();
+    }
+    agent.signal(Signal::HUP);
+    let told = agent.wait_for("nothing was read anew: ");
+    assert!(told.contains("host.pem: the certificate is for web2, not for web1"), "{told}");
+    fleet.ok(["ping", "web1"]);
 }

@@ -6,6 +6,7 @@ use lariat_base::name::JobId;
 use lariat_testing::bare_agent::{BareAgent, Setup, TRANSFER};
 use lariat_testing::wait::block_on;
 use lariat_wire::link::{Link, LinkError, message_frame};
+use lariat_wire::memory::Memory;
 use lariat_wire::protocol::exec::{Ack, Command, Run, Started, Streams};
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::metadata::Time;
@@ -100,6 +101,21 @@ fn sigterm_says_goodbye_while_a_command_runs_too() {
         link.expect::<Started>().await.unwrap();
         agent.signal(Signal::TERM);
         says_goodbye(&mut link).await;
+    });
+    assert_eq!(agent.wait().code(), Some(0));
+}
+
+/// Otherwise its controller could not know whether the request was served.
+#[test]
+fn sigterm_says_goodbye_to_a_login_that_comes_later() {
+    let mut agent = BareAgent::with(Setup { verbs: "\"run\"", ..Setup::default() });
+    block_on(async {
+        let greeted = agent.connect().await.unwrap();
+        agent.signal(Signal::TERM);
+        agent.wait_for("stopping");
+        let request = message_frame(1, &run()).unwrap();
+        let (tls, _) = agent.finish_login(greeted, &agent.key, &request).await.unwrap();
+        says_goodbye(&mut Link::with_memory(tls, 1, Memory::default())).await;
     });
     assert_eq!(agent.wait().code(), Some(0));
 }

@@ -63,11 +63,16 @@ impl Agent {
     }
 
     /// Starts an agent with a given command.
+    pub fn spawn(command: Command, config: PathBuf) -> Self {
+        Self::spawn_with(command, config, Stdio::null())
+    }
+
+    /// Starts an agent with a given command and stdin.
     ///
     /// # Panics
     /// If the agent ends before it listens.
-    pub fn spawn(mut command: Command, config: PathBuf) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    pub fn spawn_with(mut command: Command, config: PathBuf, stdin: Stdio) -> Self {
+        command.stdin(stdin).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("lariatd can be run");
         let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
         let mut log = Vec::new();

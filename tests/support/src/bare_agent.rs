@@ -171,7 +171,16 @@ impl BareAgent {
         key: &Secret,
         request: &[u8],
     ) -> std::io::Result<(TlsStream<TcpStream>, Welcome)> {
-        let mut greeted = self.connect().await?;
+        self.finish_login(self.connect().await?, key, request).await
+    }
+
+    /// Logs in as `key` on a connection that has been sent its challenge.
+    pub async fn finish_login(
+        &self,
+        mut greeted: Greeted,
+        key: &Secret,
+        request: &[u8],
+    ) -> std::io::Result<(TlsStream<TcpStream>, Welcome)> {
         let (proving, login) = self.answer(&greeted, key);
         let flight = [&hello_frame(Kind::Login, &login)[..], request].concat();
         greeted.tls.write_all(&flight).await?;

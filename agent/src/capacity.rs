@@ -34,6 +34,11 @@ fn for_memory(bytes: u64) -> Limits {
     }
 }
 
+/// Most bytes of memory of one job: what remains is for the host's own processes.
+pub fn job_memory() -> u64 {
+    memory() / 10 * 9
+}
+
 /// Bytes of memory that this process may use: the host's, or less if a cgroup or a resource limit says so.
 fn memory() -> u64 {
     let cgroup = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();

@@ -177,6 +177,9 @@ pub struct Exec {
     /// Most processes and threads of one job, where the system can count them. By default 15 % of the host's
     /// limit.
     pub tasks_max: Option<NonZeroU32>,
+    /// Most bytes of memory of one job, where the system can count them. By default 90 % of the host's.
+    #[serde(deserialize_with = "job_memory")]
+    pub memory_max: Option<u64>,
 }
 
 impl Default for Exec {
@@ -185,6 +188,7 @@ impl Default for Exec {
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
             grace_max: Duration::from_secs(600),
             tasks_max: None,
+            memory_max: None,
         }
     }
 }
@@ -212,11 +216,11 @@ impl Config {
     pub fn changed_at_start(&self, new: &Self) -> Vec<&'static str> {
         let login_deadline = new.admission.login_deadline;
         let admission = Admission { login_deadline, ..self.admission.clone() };
+        let limits = Limits { output: new.limits.output, ..self.limits.clone() };
         let settings = [
             ("name", self.name == new.name),
             ("enrolment", self.enrolment == new.enrolment),
             ("listen", self.listen == new.listen),
-        let limits = Limits { output: new.limits.output, ..self.limits.clone() };
             ("state", self.state == new.state),
             ("[admission]", admission == new.admission),
             ("local", self.local.is_empty() == new.local.is_empty()),
@@ -288,6 +292,15 @@ fn some_memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usiz
     }
 }
 
+/// Less would not suffice for a shell.
+fn job_memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    const LEAST: u64 = 1024 * 1024;
+    match some_size(deserializer)? {
+        Some(size) if size < LEAST => Err(serde::de::Error::custom("it can't be less than 1M")),
+        size => Ok(size),
+    }
+}
+
 /// Less would drop what has just happened, should the clock be set forward by hours.
 fn at_least_a_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -343,7 +356,7 @@ state = \"state\"
         assert_eq!(config.audit, Audit::default());
         let config = parse(
             "[admission]\nplaces = 9\nexempt = [\"10.0.0.0/8\", \"fd00::/8\"]\n\
-             [exec]\ngrace_max = \"1h\"\ntasks_max = 60\n[jobs]\noutput = \"1M\"\nkeep = \"1d\"\n\
+             [exec]\ngrace_max = \"1h\"\ntasks_max = 60\nmemory_max = \"2M\"\n[jobs]\noutput = \"1M\"\nkeep = \"1d\"\n\
              [limits]\nsessions = 40\nmemory = \"64M\"\n\
              [audit]\nsync = \"each\"\nfull = \"warn\"\nkeep = \"30d\"\nargv = \"program\"\n",
         )
@@ -352,6 +365,7 @@ state = \"state\"
         assert_eq!(config.admission.exempt.len(), 2);
         assert_eq!(config.exec.grace_max, Duration::from_secs(3600));
         assert_eq!(config.exec.tasks_max, NonZeroU32::new(60));
+        assert_eq!(config.exec.memory_max, Some(2 << 20));
         let memory = Some(64 * 1024 * 1024);
         assert_eq!(config.limits, Limits { sessions: Some(40), memory, ..Limits::default() });
         let default = budget::Limits { sessions: 1, jobs: 2, memory: 3 };
@@ -371,6 +385,10 @@ state = \"state\"
         assert!(nested.starts_with("agent.toml:9: unknown field `place`"), "{nested}");
         assert_eq!(error("[admission]\nplaces = 0\n"), "agent.toml:9: 0 would let nobody in");
         assert!(error("[exec]\ntasks_max = 0\n").starts_with("agent.toml:9: "));
+        assert_eq!(
+            error("[exec]\nmemory_max = \"1K\"\n"),
+            "agent.toml:9: it can't be less than 1M"
+        );
         let deadline = error("[admission]\nlogin_deadline = \"soon\"\n");
         assert!(deadline.starts_with("agent.toml:9: \"soon\" is not a duration"), "{deadline}");
         let output = error("[jobs]\noutput = \"1K\"\n");

@@ -3,8 +3,9 @@
 //! A supervisor creates its group while it waits for its job, so no command waits for that. The group's name is
 //! random, so it never collides with another job's. The command is born in the group and its supervisor stays
 //! outside: the command's descendants remain in the group even when their parents die, so a job can be killed
-//! completely even if its supervisor was killed, and a limit on the group's processes applies to the command
-//! alone. Without control groups, only the supervisor's process tree is known of a job.
+//! completely even if its supervisor was killed, and limits on the group's tasks and memory apply to the command
+//! alone. Where memory runs out, the kernel kills processes of that job and no others. Without control groups, only
+//! the supervisor's process tree is known of a job.
 //!
 //! A supervisor holds a lock on its group's directory. An empty group without a lock is abandoned, and any
 //! sweep removes it.
@@ -44,9 +45,18 @@ pub(super) struct OwnGroup {
     group: Group,
     /// Its directory, locked. `clone3` takes this descriptor to start a process in the group.
     directory: OwnedFd,
-    /// The file that sets the limit of processes and threads, where the kernel can count them.
-    limit: Option<File>,
-    tasks_max: Option<u32>,
+    /// The files that set the limits on tasks and on memory, where the kernel can count them.
+    files: [Option<File>; 2],
+    limits: Option<Limits>,
+}
+
+/// The most that a job may use at a time.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// Processes and threads.
+    pub(super) tasks: u32,
+    /// Bytes of memory.
+    pub(super) memory: u64,
 }
 
 impl GroupName {
@@ -79,7 +89,12 @@ impl Groups {
         }
         // `0` stands for the process that writes it.
         fs::write(aside.join("cgroup.procs"), "0")?;
-        fs::write(self.0.join("cgroup.subtree_control"), "+pids")
+        // One by one: a kernel may lack either.
+        let controllers = ["+pids", "+memory"];
+        controllers
+            .map(|controller| fs::write(self.0.join("cgroup.subtree_control"), controller))
+            .into_iter()
+            .collect()
     }
 
     /// The group of this name, which may not exist.
@@ -116,25 +131,27 @@ impl OwnGroup {
             _ => {}
         }
         let directory = lock(group.open()?)?;
-        // The file does not exist where the kernel can't count tasks.
-        let limit = OpenOptions::new().write(true).open(group.0.join("pids.max")).ok();
-        Ok(Self { group, directory, limit, tasks_max: None })
+        // A file does not exist where the kernel can't count.
+        let open = |name| OpenOptions::new().write(true).open(group.0.join(name)).ok();
+        let files = ["pids.max", "memory.max"].map(open);
+        Ok(Self { group, directory, files, limits: None })
     }
 
     /// Creates the group again after another process removed it.
     pub(super) fn renew(&mut self) -> io::Result<()> {
-        let tasks_max = self.tasks_max;
+        let limits = self.limits;
         *self = Self::make(Group(self.group.0.clone()))?;
-        tasks_max.into_iter().for_each(|most| self.limit(most));
+        limits.into_iter().for_each(|limits| self.limit(limits));
         Ok(())
     }
 
-    /// Limits the number of processes and threads in the group, where the kernel supports it.
-    pub(super) fn limit(&mut self, tasks_max: u32) {
-        self.tasks_max = Some(tasks_max);
-        if let Some(file) = &mut self.limit {
+    /// Limits what the processes in the group use, where the kernel supports it.
+    pub(super) fn limit(&mut self, limits: Limits) {
+        self.limits = Some(limits);
+        let most = [u64::from(limits.tasks), limits.memory];
+        for (file, most) in self.files.iter_mut().zip(most) {
             // The command runs without a limit if this fails.
-            let _ = file.write_all(tasks_max.to_string().as_bytes());
+            let _ = file.as_mut().map(|file| file.write_all(most.to_string().as_bytes()));
         }
     }
 

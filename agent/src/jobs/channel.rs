@@ -22,7 +22,7 @@ use super::words::{Exit, NotStarted, Offsets, Run, Size, StdinTaken};
 use crate::user::Credentials;
 
 /// The version of the words below and their payloads.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// Most descriptors in one message.
 pub(super) const FDS: usize = 2;
@@ -52,6 +52,8 @@ pub struct Begin {
     pub tasks_max: u32,
     /// The program's path, if it has been looked up already.
     pub program: Option<Vec<u8>>,
+    /// Most bytes of memory of the job, where the kernel can count them.
+    pub memory_max: u64,
 }
 
 /// A signal for the job. Signals with the same random bytes are sent once, unless the bytes are all zero.
@@ -279,14 +281,15 @@ mod tests {
             log_limit: 7,
             tasks_max: 8,
             program: Some(b"/x".to_vec()),
+            memory_max: 9,
         };
         check(
             &ToSupervisor::Begin(Box::new(begin)),
-            "a0000000 0100 0000 0400 1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d 00000000 0400000000000000 74727565 \
+            "a8000000 0100 0000 0500 1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d 00000000 0400000000000000 74727565 \
              00 0100000000000000 0100000000000000 41 0100000000000000 31 02000000 0500000000000000 \
              787465726d 1800 5000 01 0500000000000000 0600000000000000 0000000000000000 \
              0100000000000000 2f 01 01000000 02000000 0100000000000000 02000000 0700000000000000 08000000 \
-             01 0200000000000000 2f78",
+             01 0200000000000000 2f78 0900000000000000",
         );
         let offsets = Offsets { stdout: 1, stderr: 2 };
         check(&ToSupervisor::Ack(offsets), "10000000 0300 0000 0100000000000000 0200000000000000");

@@ -258,6 +258,7 @@ mod tests {
             log_limit: 1 << 20,
             output: 1 << 30,
             tasks_max: 1,
+            memory_max: 1,
             keep: Duration::ZERO,
             boot: BootId([1; 16]),
         };

@@ -41,6 +41,8 @@ pub struct Settings {
     pub output: u64,
     /// Most processes and threads of a job at a time, where the kernel can count them.
     pub tasks_max: u32,
+    /// Most bytes of memory of a job, where the kernel can count them.
+    pub memory_max: u64,
     /// How long a detached job is kept after its end.
     pub keep: Duration,
     /// The host's current boot.
@@ -61,6 +63,7 @@ impl Settings {
             log_limit: jobs.output,
             output: config.limits.output.unwrap_or_else(|| capacity::output(&config.state)),
             tasks_max: exec.tasks_max.map_or_else(share_of_tasks, NonZeroU32::get),
+            memory_max: exec.memory_max.unwrap_or_else(capacity::job_memory),
             keep: jobs.keep,
             boot,
         }
@@ -76,16 +79,16 @@ impl Settings {
         };
         let user = act_as.user();
         let (env, home) = (self.environment(user), user.home.clone());
-        let (log_limit, tasks_max) = (self.log_limit, self.tasks_max);
         Begin {
             version: VERSION,
             run: run.into(),
             env,
             home,
             become_user,
-            log_limit,
-            tasks_max,
+            log_limit: self.log_limit,
+            tasks_max: self.tasks_max,
             program,
+            memory_max: self.memory_max,
         }
     }
 

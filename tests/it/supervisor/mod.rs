@@ -72,6 +72,7 @@ pub(crate) fn me() -> ActAs {
 pub(crate) fn open(state: &Path) -> Jobs {
     let settings = Settings {
         tasks_max: 1000,
+        memory_max: u64::MAX,
         supervisor: binaries().lariatd.clone(),
         host: "web1".parse().unwrap(),
         path: b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_vec(),

@@ -18,7 +18,7 @@ use super::event_loop::EventLoop;
 use super::roster::Reporter;
 use super::signals;
 use super::zygote::{self, Inherited};
-use crate::jobs::cgroup::{GroupName, Groups};
+use crate::jobs::cgroup::{GroupName, Groups, Limits};
 use crate::jobs::channel::{Begin, ChannelError, ToSupervisor};
 use crate::jobs::inbox::Inbox;
 use crate::jobs::raw;
@@ -73,7 +73,7 @@ fn supervise(born: Inherited, groups: Option<&Groups>) -> Result<(), ChannelErro
     let mut inbox = Inbox::default();
     let (begin, directory, record) = begin(&socket, &mut inbox)?;
     if let Some(group) = &mut group {
-        group.limit(begin.tasks_max);
+        group.limit(Limits { tasks: begin.tasks_max, memory: begin.memory_max });
     }
     let started = match Mark::Began.add(&record) {
         Ok(()) => command::start(&begin, group.as_mut()),

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What the unit promises, on a machine with a systemd of its own: a throwaway virtual machine or container, for it
-# installs the agent there, kills it, fills its scope, and, with `reboot`, restarts the machine.
+# installs the agent there, kills it, fills its scope, and, with `reboot`, restarts the machine. `run` makes a container
+# for it, `.ci/run systemd` calls that.
 #
 #   unit.sh DIR            as root, on that machine; DIR has the programs lariat and lariatd
 #   unit.sh DIR CHECK      one of the checks below, by its name, once all was done
@@ -24,6 +25,7 @@ until_true() {
 }
 main() { systemctl show -P MainPID lariatd; }
 reachable() { lariat ping h1 >/dev/null 2>&1; }
+printed() { grep -q "$1" "$2"; }
 scope() { systemctl list-units --plain --no-legend 'lariatd-jobs-*.scope' | awk 'NR == 1 { print $1 }'; }
 
 install_agent() {
@@ -117,6 +119,146 @@ limits_each_job() {
     ok "a job that fills its share holds up nobody"
 }
 
+kills_a_job_that_eats_all_memory() {
+    local file; file=/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$(pgrep -x lariat-jobs | head -n 1)/cgroup" | sed 's|/[^/]*$||')
+    if ! grep -qs memory "$file/cgroup.subtree_control"; then
+        echo "skipped: no memory controller of cgroup v2 here"
+        return
+    fi
+    local before code=0; before=$(main)
+    printf '[exec]\nmemory_max = "64M"\n' >>/etc/lariat/agent.toml
+    systemctl reload lariatd
+    lariat run h1 --detach -- 'sleep 88; true' >/dev/null
+    lariat run h1 -- python3 -c 'x = b"x" * (256 << 20)' || code=$?
+    ((code == 137)) || die "a job that eats all memory ended with $code"
+    [[ $(main) == "$before" ]] && pgrep -f '^sleep 88$' >/dev/null || die "others died with it"
+    lariat kill h1 >/dev/null
+    sed -i '/^\[exec\]/,$d' /etc/lariat/agent.toml
+    systemctl reload lariatd
+    ok "a job that eats all memory is killed alone"
+}
+
+reloads_under_load() {
+    local file=/etc/lariat/agent.toml before; before=$(main)
+    head -c 100M /dev/urandom >/root/big
+    lariat run h1 -- 'for i in $(seq 100); do echo $i; sleep 0.1; done' >/root/lines & local run=$!
+    lariat push -q --bwlimit 10M /root/big h1:/root/copy & local push=$!
+    for i in $(seq 10); do
+        systemctl reload lariatd || die "reload $i failed"
+        echo 'colour = 1' >>$file
+        systemctl reload lariatd 2>/dev/null && die "a reload of a file with a mistake did not fail"
+        kill -HUP "$(main)"
+        sed -i '$d' $file
+    done
+    until_true 5 "the mistake in the log" sh -c \
+        "journalctl -u lariatd --no-pager | grep -q 'nothing was read anew: $file:[0-9]*: unknown field'"
+    systemctl is-active --quiet lariatd && [[ $(main) == "$before" ]] || die "the reload ended the agent"
+    wait $run || die "the command was cut"
+    wait $push || die "the push was cut"
+    [[ $(wc -l </root/lines) == 100 ]] && cmp -s /root/big /root/copy || die "something was lost"
+    systemctl reload lariatd
+    ok "20 reloads, half of them of a file with a mistake, under a push and a command"
+}
+
+restarts_under_load() {
+    local i count=${RESTARTS:-200}
+    mkfifo /root/stop
+    python3 "$here/knock.py" 127.0.0.1 $port 100 </root/stop >/root/knocked & local knock=$!
+    exec 9>/root/stop
+    for i in $(seq "$count"); do systemctl restart lariatd; done
+    exec 9>&-
+    wait $knock || die "$(cat /root/knocked)"
+    rm /root/stop
+    ok "$count restarts: $(cat /root/knocked)"
+}
+
+commands_over_restarts() {
+    local i
+    (for i in $(seq 40); do lariat run h1 -- "echo $i; sleep 0.1" || exit; done >/root/lines) & local runs=$!
+    while kill -0 $runs 2>/dev/null; do
+        systemctl restart lariatd
+        sleep 1
+    done
+    wait $runs || die "a command failed over a restart"
+    [[ $(cat /root/lines) == "$(seq 40)" ]] || die "a command ran twice, or what it wrote is lost"
+    ok "40 commands, one after another, with a restart each second"
+}
+
+survives_a_restart() {
+    mkfifo /root/typed
+    script -qfec 'lariat shell h1' /root/shown </root/typed >/dev/null & local shell=$!
+    exec 9>/root/typed
+    lariat run h1 --detach -- 'sleep 99' >/dev/null
+    echo 'echo one$((1 + 1))' >&9
+    until_true 10 "the shell" printed one2 /root/shown
+    cp "$programs/lariatd" /root/lariatd.new
+    lariat run h1 -- 'mv /root/lariatd.new /usr/bin/lariatd && systemctl restart lariatd && echo upgraded' >/root/upgraded \
+        || die "the command that upgrades its own agent"
+    grep -qx upgraded /root/upgraded || die "what it wrote is lost"
+    until_true 10 "reachable" reachable
+    echo 'echo two$((1 + 1))' >&9
+    until_true 20 "the shell after the restart" printed two2 /root/shown
+    echo 'exit 3' >&9
+    wait $shell && die "the shell's exit is lost" || (($? == 3)) || die "the shell ended otherwise"
+    exec 9>&-
+    rm /root/typed
+    systemctl stop lariatd
+    pgrep -f '^sleep 99$' >/dev/null || die "stopping the agent ended a job"
+    systemctl start lariatd
+    lariat jobs h1 | grep -q running || die "the job is not known any more: $(lariat jobs h1)"
+    lariat kill h1 >/dev/null
+    ok "a job, a shell and the upgrade of the agent itself survive its restart"
+}
+
+ends_a_hung_agent() {
+    local hung
+    mkdir -p /run/systemd/system/lariatd.service.d
+    printf '[Service]\nWatchdogSec=1\n' >/run/systemd/system/lariatd.service.d/watchdog.conf
+    systemctl daemon-reload && systemctl restart lariatd
+    until_true 10 "reachable" reachable
+    hung=$(main)
+    kill -STOP "$hung"
+    until_true 20 "the end of the agent that hangs" sh -c "! kill -0 $hung"
+    until_true 10 "reachable after the hang" reachable
+    rm -r /run/systemd/system/lariatd.service.d
+    systemctl daemon-reload && systemctl restart lariatd
+    ok "an agent that hangs is killed and started again"
+}
+
+takes_the_socket_of_a_socket_unit() {
+    printf '[Socket]\nListenStream=127.0.0.1:%s\n' $port >/run/systemd/system/lariatd.socket
+    systemctl daemon-reload
+    systemctl stop lariatd && systemctl start lariatd.socket
+    reachable || die "not started by its socket"
+    [[ $(systemctl show -P StatusText lariatd) == "listening on 127.0.0.1:$port" ]] || die "another socket"
+    systemctl restart lariatd
+    reachable || die "not reachable after a restart"
+    systemctl stop lariatd.socket lariatd
+    rm /run/systemd/system/lariatd.socket
+    systemctl daemon-reload
+    systemctl start lariatd
+    ok "started by a socket unit"
+}
+
+receives_only() {
+    install -D -m 0644 "$units/receive-only.conf" /etc/systemd/system/lariatd.service.d/receive-only.conf
+    systemctl daemon-reload && systemctl restart lariatd
+    until_true 10 "reachable" reachable
+    mkdir -p /srv/in && chown daemon: /srv/in
+    lariat push -q /etc/os-release h1:/srv/in/root || die "push as root"
+    lariat push -q --user daemon /etc/os-release h1:/srv/in/daemon || die "push as another user"
+    [[ $(stat -c %U /srv/in/daemon) == daemon ]] || die "not daemon's"
+    lariat push -q /etc/os-release h1:/usr/not 2>/dev/null && die "wrote below /usr"
+    lariat run h1 -- 'systemd-run --wait touch /usr/not; touch /usr/not' >/dev/null 2>&1 || true
+    [[ ! -e /usr/not ]] || die "out of the sandbox by systemd-run"
+    systemd-analyze security --no-pager lariatd | tail -n 1
+    rm -r /etc/systemd/system/lariatd.service.d
+    systemctl daemon-reload && systemctl restart lariatd
+    until_true 10 "reachable" reachable
+    systemd-analyze security --no-pager lariatd | tail -n 1
+    ok "the drop-in for hosts that only receive files"
+}
+
 killed_supervisor() {
     lariat run h1 --detach -- 'echo $PPID > /root/supervisor; setsid sleep 77 & sleep 78' >/dev/null
     until_true 5 "both" sh -c '[ $(pgrep -fc "^sleep 7[78]$") = 2 ]'
@@ -154,7 +296,9 @@ case $part in
 all)
     install_agent
     for check in listens_on_both survives_deaths listens_on_what_comes_later logs_with_priorities \
-        restarts_in_silence limits_each_job killed_supervisor leaves_no_groups; do $check; done ;;
+        restarts_in_silence limits_each_job kills_a_job_that_eats_all_memory killed_supervisor \
+        reloads_under_load restarts_under_load commands_over_restarts survives_a_restart ends_a_hung_agent \
+        takes_the_socket_of_a_socket_unit receives_only leaves_no_groups; do $check; done ;;
 reboot) install_agent && before_reboot ;;
 rebooted) after_reboot ;;
 *) declare -F "$part" >/dev/null || { sed -n '2,8p' "$0"; exit 2; }

@@ -12,7 +12,7 @@ use lariat_base::clock::signed_seconds;
 use lariat_base::escape::escape;
 use lariat_base::private::check_directory;
 
-use crate::config::Config;
+use crate::config::{Config, Exec};
 use crate::core::store;
 use crate::identity::Identity;
 use crate::keyring::{Entry, Host, Keyring, lint};
@@ -22,6 +22,9 @@ use crate::user::User;
 /// Exit code for a wrong configuration (`EX_CONFIG`, sysexits.h); systemd does not restart the agent after
 /// it.
 pub const EXIT_CONFIG: u8 = 78;
+
+/// The controllers of the host's control groups, version 2 (cgroups(7)).
+const CONTROLLERS: &str = "/sys/fs/cgroup/cgroup.controllers";
 
 /// What a check found.
 #[derive(Debug, Default)]
@@ -57,6 +60,9 @@ pub fn check(path: &Path, now: SystemTime) -> Findings {
         }
     };
     findings.good.push(format!("{}: {} on {}", path.display(), config.name, config.listen));
+    let controllers = std::fs::read_to_string(CONTROLLERS).unwrap_or_default();
+    let limits = without_controller(&config.exec, &controllers).into_iter();
+    findings.doubtful.extend(limits.map(|what| format!("{}: warning: {what}", path.display())));
     match Identity::load(&config) {
         Ok(identity) => check_identity(&config, &identity, now, &mut findings),
         Err(error) => findings.wrong.push(error.to_string()),
@@ -77,6 +83,23 @@ pub fn check(path: &Path, now: SystemTime) -> Findings {
         findings.wrong.push(error);
     }
     findings
+}
+
+/// The limits on jobs that the kernel can't enforce, because its control groups lack the controller for them.
+fn without_controller(exec: &Exec, controllers: &str) -> Vec<String> {
+    let limits = [
+        ("tasks_max", exec.tasks_max.is_some(), "pids"),
+        ("memory_max", exec.memory_max.is_some(), "memory"),
+    ];
+    limits
+        .into_iter()
+        .filter(|(_, is_set, needs)| *is_set && !controllers.split_whitespace().any(|c| c == *needs))
+        .map(|(limit, _, needs)| {
+            format!(
+                "[exec] {limit} has no effect: this host's control groups (version 2) do not have the controller {needs}"
+            )
+        })
+        .collect()
 }
 
 /// Whether the state directory is usable, or could be created.
@@ -171,6 +194,7 @@ fn of_agents_user(keyring: &Keyring, user: &User) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
     use std::os::unix::fs::PermissionsExt;
     use std::time::Duration;
 
@@ -277,6 +301,15 @@ mod tests {
         std::fs::set_permissions(&key, PermissionsExt::from_mode(0o644)).unwrap();
         let findings = check(&config, SystemTime::now());
         assert!(findings.wrong[0].contains("host.key is open to others (mode 0644)"));
+    }
+
+    #[test]
+    fn limits_without_effect_are_told() {
+        let exec = Exec { tasks_max: NonZeroU32::new(9), memory_max: Some(9), ..Exec::default() };
+        assert!(without_controller(&exec, "cpu memory pids\n").is_empty());
+        assert!(without_controller(&Exec::default(), "").is_empty());
+        let [memory] = &without_controller(&exec, "cpu pids\n")[..] else { panic!("one") };
+        assert!(memory.starts_with("[exec] memory_max has no effect: "), "{memory}");
     }
 
     #[test]

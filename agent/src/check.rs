@@ -13,9 +13,9 @@ use lariat_base::escape::escape;
 use lariat_base::private::check_directory;
 
 use crate::config::{Config, Exec};
-use crate::core::store;
+use crate::core::{own_files, store};
 use crate::identity::Identity;
-use crate::keyring::{Entry, Host, Keyring, lint};
+use crate::keyring::{Entry, Host, Keyring, Store, lint};
 use crate::policy::Clock;
 use crate::user::User;
 
@@ -67,7 +67,9 @@ pub fn check(path: &Path, now: SystemTime) -> Findings {
         Ok(identity) => check_identity(&config, &identity, now, &mut findings),
         Err(error) => findings.wrong.push(error.to_string()),
     }
-    match store(&config, &config.state).load() {
+    // Roots are looked at with the other rules.
+    let store = Store { own: Vec::new(), ..store(path, &config, &config.state) };
+    match store.load() {
         Ok(loaded) => {
             let file = config.keyring.display();
             let of_no_effect = |label: String| {
@@ -163,12 +165,7 @@ fn check_rules(path: &Path, config: &Config, keyring: &Keyring, findings: &mut F
         Ok(user) => user,
         Err(error) => return findings.wrong.push(format!("look up this process's user: {error}")),
     };
-    // A root is compared with both names of what a link leads to.
-    let names = |path: &Path| [std::path::absolute(path).ok(), path.canonicalize().ok()];
-    let files = [path, &config.keyring, &config.state, &config.certificate, &config.key];
-    let program = std::env::current_exe().ok();
-    let own = files.into_iter().flat_map(names).flatten().chain(program).collect();
-    let host = Host { own, path: &config.exec.path, user: &user };
+    let host = Host { own: own_files(path, config), path: &config.exec.path, user: &user };
     let file = config.keyring.display();
     let of_agent = of_agents_user(keyring, &user).map(|what| format!("{file}: warning: {what}"));
     findings.doubtful.extend(of_agent);

@@ -38,8 +38,8 @@ pub struct Args {
 }
 
 /// Adds the key, and tells the agent if it runs. Returns what to say.
-pub fn run(config: &Path, args: &Args) -> Result<String, String> {
-    let config = Config::load(config).map_err(|error| error.to_string())?;
+pub fn run(config_path: &Path, args: &Args) -> Result<String, String> {
+    let config = Config::load(config_path).map_err(|error| error.to_string())?;
     let path = &args.request;
     let text = read(path)?;
     let request = RequestFile::parse(path, &text).map_err(|error| error.to_string())?;
@@ -54,7 +54,7 @@ pub fn run(config: &Path, args: &Args) -> Result<String, String> {
             "{label}, {id}, may do everything here. Is that the id that its owner has read out?"
         ))?;
     }
-    let store = store(&config, &config.state);
+    let store = store(config_path, &config, &config.state);
     let (revision, _) = store.read().map_err(|failure| failure.to_string())?;
     let add = KeyAdd {
         revision,

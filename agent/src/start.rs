@@ -62,7 +62,7 @@ pub fn run(path: &Path, listen: Option<SocketAddr>, passed: Vec<Passed>) -> Resu
     renewal::finish(&config).map_err(StartError::config)?;
     let identity = Identity::load(&config).map_err(StartError::config)?;
     let state = config.state.clone();
-    let keyring = effective(store(&config, &state).load().map_err(StartError::config)?);
+    let keyring = effective(store(path, &config, &state).load().map_err(StartError::config)?);
     identity.warn(&config.name);
     prepare_state(&config.state)?;
     let runtime = Builder::new_current_thread().enable_all().build();

@@ -94,7 +94,7 @@ impl Agent {
         let read = || {
             let mut config = Config::load(&self.config_path).map_err(|error| error.to_string())?;
             config.listen = self.listen.unwrap_or(config.listen);
-            let store = store(&config, &self.state);
+            let store = store(&self.config_path, &config, &self.state);
             // A change that is under way is waited for: it must not be undone by what was read before it.
             let lock = store.lock().map_err(|failure| failure.to_string())?;
             let loaded = store.load().map_err(|error| error.to_string())?;
@@ -126,26 +126,31 @@ impl Agent {
 
     /// The keyring as it is in its file, with its revision.
     pub fn read_keys(&self) -> Result<(Revision, Keyring), Failure> {
-        store(&self.config(), &self.state).read()
+        store(&self.config_path, &self.config(), &self.state).read()
     }
 
     /// Does what a request about the keyring asks for. It counts at once.
     pub fn change_keys(&self, request: &KeyRequest, asker: Asker) -> Result<KeyChanged, Failure> {
         let has_logged_in = |id| self.last_used.get(id).is_some();
         let replace = |keyring| drop(self.keyring.send_replace(Arc::new(keyring)));
-        store(&self.config(), &self.state).change(
-            request,
-            asker,
-            self.clock(),
-            &has_logged_in,
-            replace,
-        )
+        let config = self.config();
+        let store = store(&self.config_path, &config, &self.state);
+        store.change(request, asker, self.clock(), &has_logged_in, replace)
     }
 }
 
 /// Where a configuration's keyring is.
-pub fn store<'a>(config: &'a Config, state: &'a Path) -> Store<'a> {
-    Store { path: &config.keyring, state, enrolment: config.enrolment }
+pub fn store<'a>(config_path: &Path, config: &'a Config, state: &'a Path) -> Store<'a> {
+    let own = own_files(config_path, config);
+    Store { path: &config.keyring, state, enrolment: config.enrolment, own }
+}
+
+/// The agent's files and directories, and its program: whoever changes these has the host. What a link leads to has
+/// both names.
+pub fn own_files(config_path: &Path, config: &Config) -> Vec<PathBuf> {
+    let names = |path: &Path| [std::path::absolute(path).ok(), path.canonicalize().ok()];
+    let files = [config_path, &config.keyring, &config.state, &config.certificate, &config.key];
+    files.into_iter().flat_map(names).flatten().chain(std::env::current_exe().ok()).collect()
 }
 
 /// The keys that may log in. Entries that are of no effect are logged.

@@ -15,7 +15,7 @@ mod session;
 
 pub use act_as::ActAs;
 pub use again::Again;
-pub use agent::{Agent, Reloaded, effective, store};
+pub use agent::{Agent, Reloaded, effective, own_files, store};
 pub use event::Event;
 pub use job_ends::JobEnds;
 pub use looked_up::at_login;

@@ -1,6 +1,6 @@
 //! Decides on a change of the keyring, and makes its new text. Pure: what is looked up is told.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lariat_base::clock::seconds;
@@ -12,6 +12,7 @@ use lariat_wire::protocol::request::KeyRequest;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::here::wrong_root;
 use super::{Entry, Keyring, Revoked, edit};
 use crate::policy::Clock;
 
@@ -32,6 +33,8 @@ pub(super) struct Present<'a> {
     pub(super) text: &'a str,
     /// What was revoked here.
     pub(super) revoked: &'a Revoked,
+    /// The agent's own files and directories.
+    pub(super) own: &'a [PathBuf],
     /// The host's enrollment.
     pub(super) enrolment: EnrolmentId,
     pub(super) asker: Asker,
@@ -109,6 +112,7 @@ fn add(request: &KeyAdd, keyring: &Keyring, present: &Present<'_>) -> Result<Out
     let text = edit::add(present.text, request)?;
     let keyring = present.parse(&text)?.without(revoked.as_ref().unwrap_or(present.revoked));
     let entry = Arc::clone(keyring.entry(*id).ok_or(KeyProblem::NoSuchKey)?);
+    present.fits(&entry)?;
     Ok(Outcome::of(&entry, Some(text), revoked, keyring))
 }
 
@@ -124,6 +128,7 @@ fn allow(
         return Ok(Outcome::of(entry, None, None, keyring.without(present.revoked)));
     }
     present.is_of(request.revision)?;
+    new.entry(entry.id).map_or(Ok(()), |entry| present.fits(entry))?;
     let new = new.without(present.revoked);
     present.stays_open(keyring, &new)?;
     Ok(Outcome::of(entry, Some(text), None, new))
@@ -217,6 +222,11 @@ fn holder(keyring: &Keyring, id: KeyId) -> Option<&Arc<Entry>> {
 impl Present<'_> {
     fn parse(&self, text: &str) -> Result<Keyring, KeyProblem> {
         Keyring::parse(self.path, text).map_err(|error| KeyProblem::Mistake(error.message))
+    }
+
+    /// Refuses an entry with a root that can't be one.
+    fn fits(&self, entry: &Entry) -> Result<(), KeyProblem> {
+        wrong_root(entry, self.own).map_or(Ok(()), |(_, why)| Err(KeyProblem::Mistake(why)))
     }
 
     fn is_of(&self, wanted: Revision) -> Result<(), KeyProblem> {

@@ -64,10 +64,7 @@ impl Host<'_> {
 
     fn root(&self, root: &Root, line: usize, found: &mut Vec<Finding>) {
         look_at_root(root, line, found);
-        if let Some(own) = self.own.iter().find(|own| overlap(root, own)) {
-            let what = format!("{root} can't be a root: {} is the agent's own", own.display());
-            found.push(Finding::error(line, what));
-        }
+        found.extend(own_root(root, &self.own).map(|what| Finding::error(line, what)));
     }
 
     /// Homes, and where programs are, besides those that every system has.
@@ -117,6 +114,19 @@ impl Host<'_> {
             }
         }
     }
+}
+
+/// The first root of a key that has, or lies in, one of the agent's own files and directories, by its line, and why it
+/// can't be one: whoever could write there would have the host.
+pub(super) fn wrong_root(key: &Entry, own: &[PathBuf]) -> Option<(usize, String)> {
+    let mut roots = key.push.iter().chain(&key.pull).flat_map(|roots| roots.iter());
+    roots.find_map(|root| Some((root.line, own_root(root, own)?)))
+}
+
+/// Why this can't be a root, if it can't.
+fn own_root(root: &Root, own: &[PathBuf]) -> Option<String> {
+    let own = own.iter().find(|own| overlap(root, own))?;
+    Some(format!("{root} can't be a root: {} is the agent's own", own.display()))
 }
 
 fn look_at_root(root: &Root, line: usize, found: &mut Vec<Finding>) {

@@ -59,8 +59,12 @@ impl Keyring {
     /// The keyring without the entries that `revoked` names.
     #[must_use]
     pub fn without(&self, revoked: &Revoked) -> Self {
-        let stays = |entry: &&Arc<Entry>| !revoked.names(entry);
-        Self::new(self.entries.iter().filter(stays).cloned().collect())
+        self.only(|entry| !revoked.names(entry))
+    }
+
+    /// The keyring of the entries that `stays` accepts.
+    fn only(&self, stays: impl Fn(&Entry) -> bool) -> Self {
+        Self::new(self.entries.iter().filter(|entry| stays(entry)).cloned().collect())
     }
 
     /// Loads a keyring from a private file.

@@ -3,11 +3,11 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lariat_base::name::{EnrolmentId, KeyId};
 use lariat_base::private::{self, PrivateError};
-use lariat_base::toml_file::TomlFileError;
+use lariat_base::toml_file::{BadContent, TomlFileError};
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use lariat_wire::protocol::key::{KeyChanged, KeyProblem, Revision};
 use lariat_wire::protocol::request::KeyRequest;
@@ -15,6 +15,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use super::change::{self, Asker, Present};
+use super::here::wrong_root;
 use super::{Keyring, Revoked};
 use crate::policy::Clock;
 
@@ -22,7 +23,6 @@ use crate::policy::Clock;
 const LOCK: &str = "keyring.lock";
 
 /// Where a host's keyring is, and what it is for.
-#[derive(Clone, Copy)]
 pub struct Store<'a> {
     /// The keyring's file.
     pub path: &'a Path,
@@ -30,6 +30,8 @@ pub struct Store<'a> {
     pub state: &'a Path,
     /// The host's enrollment.
     pub enrolment: EnrolmentId,
+    /// The agent's own files and directories, which no root may reach.
+    pub own: Vec<PathBuf>,
 }
 
 /// A keyring as it counts.
@@ -44,6 +46,10 @@ impl Store<'_> {
     /// Loads the keys that may log in.
     pub fn load(&self) -> Result<Loaded, TomlFileError> {
         let (keyring, revoked) = (Keyring::load(self.path)?, Revoked::load(self.state)?);
+        if let Some((line, message)) = keyring.entries().find_map(|key| wrong_root(key, &self.own))
+        {
+            return Err(BadContent { path: self.path.to_owned(), line, message }.into());
+        }
         let ignored = keyring.entries().filter(|entry| revoked.names(entry));
         let ignored = ignored.map(|entry| entry.label.clone()).collect();
         Ok(Loaded { keyring: keyring.without(&revoked), ignored })
@@ -73,6 +79,7 @@ impl Store<'_> {
             path: self.path,
             text: &text,
             revoked: &revoked,
+            own: &self.own,
             enrolment: self.enrolment,
             asker,
             has_logged_in,
@@ -101,7 +108,8 @@ impl Store<'_> {
         if let Some(text) = outcome.text {
             private::replace(self.path, text.as_bytes()).map_err(|error| failure(&error))?;
         }
-        then(outcome.keyring);
+        // A person may have written a root that can't be one, which keeps nobody from revoking a key.
+        then(outcome.keyring.only(|key| wrong_root(key, &self.own).is_none()));
         Ok(answer)
     }
 

@@ -174,7 +174,7 @@ fn rules(rng: &mut Rng) -> String {
         "commands = []\n",
     ]);
     let users = pick(&["", "users = [\"nobody\"]\n", "users = [\"OWN\", \"nobody\"]\n"]);
-    let push = pick(&["", "push = [\"/tmp/none\"]\n", "push = [\"/\"]\n", "push = []\n"]);
+    let push = pick(&["", "push = [\"/tmp/none\"]\n", "push = [\"/nowhere\"]\n", "push = []\n"]);
     let pull = pick(&["", "pull = [\"/etc\"]\n", "pull = [\"/usr\", \"/etc/ssl\"]\n"]);
     let networks = pick(&["", "networks = [\"127.0.0.0/8\"]\n", "networks = [\"127.0.0.1\"]\n"]);
     format!("verbs = [{verbs}]\n{commands}{users}{push}{pull}{networks}")

@@ -45,8 +45,13 @@ impl Host {
         host
     }
 
-    fn path(&self) -> std::path::PathBuf {
+    fn path(&self) -> PathBuf {
         self.directory.path().join("keyring.toml")
+    }
+
+    fn store<'a>(&'a self, path: &'a Path) -> Store<'a> {
+        let (state, own) = (self.directory.path(), vec![self.path()]);
+        Store { path, state, enrolment: ENROLMENT, own }
     }
 
     fn text(&self) -> String {
@@ -74,7 +79,7 @@ impl Host {
 
     fn by(&self, asker: Asker, request: &KeyRequest) -> Result<KeyChanged, KeyProblem> {
         let path = self.path();
-        let store = Store { path: &path, state: self.directory.path(), enrolment: ENROLMENT };
+        let store = self.store(&path);
         let has_logged_in = |id| self.logged_in.borrow().contains(&id);
         let before = self.text();
         let swapped = RefCell::new(None);
@@ -119,9 +124,44 @@ impl Host {
 
     fn has(&self, id: KeyId) -> bool {
         let path = self.path();
-        let store = Store { path: &path, state: self.directory.path(), enrolment: ENROLMENT };
+        let store = self.store(&path);
         store.load().unwrap().keyring.entry(id).is_some()
     }
+}
+
+#[test]
+fn no_root_reaches_what_is_the_agents_own() {
+    let host = Host::new();
+    let own = host.path();
+    let above = own.parent().unwrap();
+    for root in [own.as_path(), above, Path::new("/")] {
+        let root = Some(vec![root.to_str().unwrap().to_owned()]);
+        for rules in [
+            Rules { push: root.clone(), ..only(&[Verb::Push]) },
+            Rules { pull: root.clone(), ..only(&[Verb::Pull]) },
+        ] {
+            let refused = host.owner(&host.adding(2, rules)).unwrap_err();
+            assert!(
+                matches!(&refused, KeyProblem::Mistake(why) if why.contains("own")),
+                "{refused:?}"
+            );
+        }
+    }
+    let elsewhere = Rules { push: Some(vec!["/nowhere".to_owned()]), ..only(&[Verb::Push]) };
+    assert!(host.owner(&host.adding(2, elsewhere)).unwrap().changed);
+    assert!(host.owner(&host.adding(3, only(&[Verb::Run]))).unwrap().changed);
+    // One that a person has written counts no more than another mistake.
+    std::fs::write(&own, host.text().replace("/nowhere", above.to_str().unwrap())).unwrap();
+    let why = host.store(&own).load().err().unwrap().to_string();
+    assert!(why.contains("keyring.toml:16: ") && why.contains(" can't be a root: "), "{why}");
+    // It keeps nobody from revoking another key, and its key does not count then.
+    let (key, clock) = ("key3".to_owned(), Clock::new(SystemTime::now(), UNIX_EPOCH));
+    let revoke = KeyRequest::KeyRevoke(KeyRevoke { key, keep_jobs: false, force: false });
+    let (by, mut counts) = (Asker::Key(owner()), Keyring::default());
+    let store = host.store(&own);
+    assert!(store.change(&revoke, by, clock, &|_| true, |new| counts = new).unwrap().changed);
+    let counts: Vec<KeyId> = counts.entries().map(|key| key.id).collect();
+    assert_eq!(counts, [owner()]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use lariat_testing::agent::Agent;
 use lariat_testing::files::{assert_same, names, random_file};
 use lariat_testing::fleet::TestFleet;
+use lariat_testing::rng::number;
 
 use super::{directory, refused, with_rules};
 
@@ -193,9 +194,9 @@ fn a_file_with_other_names_is_neither_read_nor_changed() {
     assert_eq!((before.mode(), before.mtime()), (after.mode(), after.mtime()));
 }
 
+/// `LARIAT_ROUNDS` says how often it is tried, each way.
 #[test]
 fn a_parent_that_is_swapped_all_the_time_leads_nowhere() {
-    const ROUNDS: usize = 40;
     let (fleet, _agent) = with_roots();
     let [up, down, out] = ["up", "down", "out"].map(|name| directory(&fleet, name));
     fs::write(fleet.path("file"), "new").unwrap();
@@ -205,6 +206,7 @@ fn a_parent_that_is_swapped_all_the_time_leads_nowhere() {
         symlink(&out, root.join("link")).unwrap();
     }
     let stop = AtomicBool::new(false);
+    let (rounds, mut through) = (number("LARIAT_ROUNDS").unwrap_or(40), 0);
     std::thread::scope(|scope| {
         for root in [&up, &down] {
             let stop = &stop;
@@ -217,12 +219,16 @@ fn a_parent_that_is_swapped_all_the_time_leads_nowhere() {
                 }
             });
         }
-        for round in 0..ROUNDS {
+        for round in 0..rounds {
             let _ = fs::remove_file(fleet.path("got"));
             // Whatever comes of it, nothing is written or read outside.
             let pushed = format!("{}/inner/new{round}", up.display());
-            fleet.run(["push", "file", &format!("web1:{pushed}")]);
-            fleet.run(["pull", &at(&down.join("inner/secret")), "got"]);
+            for args in [
+                ["push", "file", &format!("web1:{pushed}")],
+                ["pull", &at(&down.join("inner/secret")), "got"],
+            ] {
+                through += u64::from(fleet.run(args).status.success());
+            }
             if let Ok(got) = fs::read_to_string(fleet.path("got")) {
                 assert_eq!(got, "mine");
             }
@@ -230,6 +236,7 @@ fn a_parent_that_is_swapped_all_the_time_leads_nowhere() {
         stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(names(&out), ["secret"]);
+    assert!(0 < through && through < 2 * rounds, "{through} of {rounds} twice: it was no race");
 }
 
 #[test]

@@ -361,7 +361,9 @@ fn nothing_of_an_idle_agent_outlives_it() {
     let (fleet, agent) = TestFleet::with_agent();
     for with_one_ready in [true, false] {
         let host = if with_one_ready { &agent } else { &fleet.agent("web2") };
-        let zygote = Pid::from_raw(children(host.pid())[0]).unwrap();
+        let child = |of| wait::until("a process of it", || children(of).first().copied());
+        let zygote = Pid::from_raw(child(host.pid())).unwrap();
+        child(zygote);
         let ready = children(zygote);
         if !with_one_ready {
             ready.iter().for_each(|&pid| {

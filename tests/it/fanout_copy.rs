@@ -200,10 +200,10 @@ fn bad_hosts_cost_the_others_nothing() {
         counts[2] += usize::from(error.contains("broke 5 times in a row after less than 512 KiB"));
     }
     assert_eq!(counts, [5, 5, 5], "{output:?}");
-    // None of the others took longer than all of them did alone, or at least no part of a time limit.
+    // None of the others took longer than all of them did alone, by far, or at least not as long as a time limit.
     let slowest = all.iter().filter(|object| object["ok"] == true);
     let slowest = slowest.filter_map(|object| object["seconds"].as_f64()).fold(0.0, f64::max);
-    let bound = (alone * 2).max(Duration::from_secs(1)).as_secs_f64();
+    let bound = (alone * 3).max(Duration::from_millis(1900)).as_secs_f64();
     assert!(slowest < bound, "{slowest} s, alone {alone:?}");
     // What has arrived is kept: run again, the transfers continue and finish.
     for (host, _) in &agents.hosts[10..15] {

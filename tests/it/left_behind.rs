@@ -227,6 +227,14 @@ fn a_supervisor_that_is_told_to_stop_waits_for_nobody() {
     let supervisor = pid_in(&supervisor);
     controller.kill().unwrap();
     controller.wait().unwrap();
+    // It watches for signals a moment after the command has begun.
+    wait::until("the supervisor to watch", || {
+        let status = format!("/proc/{}/status", supervisor.as_raw_nonzero());
+        let status = fs::read_to_string(status).unwrap();
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+        let blocked = u64::from_str_radix(blocked.trim(), 16).unwrap();
+        (blocked & 1 << (Signal::TERM.as_raw() - 1) != 0).then_some(())
+    });
     kill_process(supervisor, Signal::TERM).unwrap();
     until_gone("the supervisor", supervisor);
     assert_eq!(fs::read_to_string(&told).unwrap(), "told\n");

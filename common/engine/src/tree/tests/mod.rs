@@ -68,6 +68,8 @@ struct World {
     overrides: ResolvedOverrides,
     cut: Option<u64>,
     compress: bool,
+    /// Bytes per second, if they are limited.
+    rate: Option<u64>,
 }
 
 /// The result of a transfer.
@@ -95,7 +97,7 @@ impl World {
         std::fs::create_dir(directory.path().join("outside")).unwrap();
         std::fs::write(directory.path().join("outside/canary"), "canary").unwrap();
         let (options, overrides) = (TreeOptions::default(), ResolvedOverrides::default());
-        Self { directory, options, overrides, cut: None, compress: false }
+        Self { directory, options, overrides, cut: None, compress: false, rate: None }
     }
 
     fn with(options: TreeOptions) -> Self {
@@ -158,7 +160,7 @@ impl World {
             let sending = async {
                 let hash = self.overrides.verify;
                 let (avoid, how) =
-                    (Avoid::new(), Sending { compress: self.compress, rate: None, hash });
+                    (Avoid::new(), Sending { compress: self.compress, rate: self.rate, hash });
                 let done =
                     send_tree(&mut from, source, avoid, how, &notes.0, &never, &mut counts).await;
                 drop(from);

@@ -79,8 +79,7 @@ impl<W: Work> Lanes<W> {
         }
     }
 
-    /// Waits until an attempt has begun, even if it is over already. Cancel-safe.
-    #[cfg(test)]
+    /// Waits until it is known what lanes can carry, even if the attempt is over already. Cancel-safe.
     pub(crate) async fn begun(&self) {
         let mut changes = self.changes();
         while matches!(self.lock().phase, Phase::Waiting) {
@@ -145,10 +144,7 @@ impl<W: Work> Lanes<W> {
     /// Adds a lane, in place of an older one of this number. Waits until it is known what lanes can carry, and
     /// returns `None` if the transfer is over. Cancel-safe.
     pub(crate) async fn join(&self, number: u8) -> Option<Joined<W>> {
-        let mut changes = self.changes();
-        while matches!(self.lock().phase, Phase::Waiting) {
-            changes.next().await;
-        }
+        self.begun().await;
         let mut state = self.lock();
         state.tickets += 1;
         let ticket = state.tickets;

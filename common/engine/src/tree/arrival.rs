@@ -25,7 +25,7 @@ pub struct TreeArrival {
     pub(super) avoid: Avoid,
     /// Further connections that bring a part of it.
     pub(super) lanes: Option<Lanes<ReceiveTree>>,
-    /// The same further connections, as lanes that bring chunks of one of the tree's large files.
+    /// Lanes on the further connections, which bring chunks of one of the tree's large files.
     pub(super) file_lanes: Lanes<ReceiveFile>,
 }
 

@@ -46,7 +46,7 @@ pub struct TreeSource {
     filter: Filter,
     /// Further connections that carry a part of it.
     pub(super) lanes: Option<Lanes<SendTree>>,
-    /// The same further connections, as lanes that carry chunks of one of the tree's large files.
+    /// Lanes on the further connections, which carry chunks of one of the tree's large files.
     pub(super) file_lanes: Lanes<SendFile>,
 }
 

@@ -12,9 +12,10 @@ use lariat_base::escape::escape;
 use crate::cases::{self, NO_VERDICT};
 use crate::check::{self, EXIT_CONFIG};
 use crate::jobs::supervise;
+use crate::serve::Stopped;
 use crate::start::{self, StartError};
 use crate::transport::take_passed;
-use crate::{audit, config, key_add, log, worker};
+use crate::{audit, config, key_add, log, upgrade, worker};
 
 /// The agent of lariat: runs commands and moves files on this host for its fleet's controllers
 #[derive(Debug, Parser)]
@@ -85,6 +86,9 @@ pub fn main() -> ExitCode {
         Some(first) if first == worker::SUBCOMMAND => {
             return worker::main(std::env::args_os().skip(2));
         }
+        Some(first) if first == upgrade::SUBCOMMAND => {
+            return upgrade::main(std::env::args_os().skip(2));
+        }
         _ => {}
     }
     let args = match Args::try_parse() {
@@ -142,11 +146,20 @@ fn one_line(error: &clap::Error) -> String {
 }
 
 fn run(args: &Args) -> ExitCode {
+    // It may execute another program, which is to find everything as systemd has left it.
+    let upgrade = upgrade::at_start(&args.config);
     // Before anything is opened.
     let passed = take_passed().map_err(|error| StartError::Config(error.to_string()));
     log::start();
+    if let Err(why) = upgrade {
+        tracing::warn!("the last upgrade can't be looked at: {why}");
+    }
     match passed.and_then(|passed| start::run(&args.config, args.listen, passed)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Stopped::Asked) => ExitCode::SUCCESS,
+        Ok(Stopped::Replaced) => {
+            tracing::error!("the agent can't be executed again: {}", upgrade::execute());
+            ExitCode::FAILURE
+        }
         Err(error) => {
             let line = escape(error.to_string().as_bytes());
             let _ = writeln!(io::stderr(), "lariatd: {line}");

@@ -59,6 +59,24 @@ pub struct Config {
     /// How the audit is kept.
     #[serde(default)]
     pub audit: Audit,
+    /// How the agent is replaced.
+    #[serde(default)]
+    pub upgrade: Upgrade,
+}
+
+/// How the agent is replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Upgrade {
+    /// How long a new agent has to be logged in to. After that the old one is put back.
+    #[serde(deserialize_with = "to_confirm")]
+    pub confirm: Duration,
+}
+
+impl Default for Upgrade {
+    fn default() -> Self {
+        Self { confirm: Duration::from_secs(60) }
+    }
 }
 
 /// How the audit is kept.
@@ -307,6 +325,16 @@ fn at_least_a_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration
     match duration(deserializer)? {
         keep if keep < DAY => Err(serde::de::Error::custom("it can't be less than 1d")),
         keep => Ok(keep),
+    }
+}
+
+fn to_confirm<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    const MOST: Duration = Duration::from_secs(600);
+    match duration(deserializer)? {
+        limit if limit < Duration::from_secs(1) || limit > MOST => {
+            Err(serde::de::Error::custom("it is 1s to 10m"))
+        }
+        limit => Ok(limit),
     }
 }
 

@@ -36,6 +36,7 @@ pub mod serve;
 pub mod start;
 pub mod transfers;
 pub mod transport;
+mod upgrade;
 pub mod user;
 pub mod worker;
 

@@ -5,12 +5,18 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 const FILE: &str = "agent.pid";
+
+/// Who only looks whether an agent runs holds the lock for a moment.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// This process is the agent, until it is dropped.
 pub struct Running {
@@ -29,9 +35,14 @@ impl Running {
                 .open(state.join(FILE))
         };
         let mut file = options()?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) => return Ok(None),
-            locked => locked?,
+        let mut tries = TRIES;
+        loop {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) if tries == 0 => return Ok(None),
+                Err(Errno::WOULDBLOCK) => tries -= 1,
+                locked => break locked?,
+            }
+            sleep(PAUSE);
         }
         file.set_len(0)?;
         write!(file, "{}", std::process::id())?;
@@ -39,16 +50,26 @@ impl Running {
     }
 }
 
-/// Tells the agent of this state directory to read its files anew. Returns whether there is one.
-pub fn reload(state: &Path) -> io::Result<bool> {
-    let mut file = match File::open(state.join(FILE)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+/// Whether there is an agent of this state directory.
+pub(crate) fn is_there(state: &Path) -> io::Result<bool> {
+    find(state).map(|file| file.is_some())
+}
+
+/// The file of the agent that runs, if one does.
+fn find(state: &Path) -> io::Result<Option<File>> {
+    let file = match File::open(state.join(FILE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
-        Err(Errno::WOULDBLOCK) => {}
-        locked => return locked.map(|()| false).map_err(Into::into),
+        Err(Errno::WOULDBLOCK) => Ok(Some(file)),
+        locked => locked.map(|()| None).map_err(Into::into),
     }
+}
+
+/// Tells the agent of this state directory to read its files anew. Returns whether there is one.
+pub fn reload(state: &Path) -> io::Result<bool> {
+    let Some(mut file) = find(state)? else { return Ok(false) };
     let mut text = String::new();
     file.read_to_string(&mut text)?;
     let pid = text.parse().ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;

@@ -11,7 +11,8 @@ use lariat_base::private::{PrivateError, check_directory, create_directory};
 use lariat_engine::confined::named;
 use rustix::fs::Mode;
 use tokio::runtime::Builder;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tracing::warn;
 
 use crate::audit::Audit;
 use crate::budget::{Budget, Holder};
@@ -25,11 +26,11 @@ use crate::keyring::LastUsed;
 use crate::lanes::Lanes;
 use crate::renewal;
 use crate::running::Running;
-use crate::serve::{Handshaker, Server};
+use crate::serve::{Handshaker, Server, Stopped};
 use crate::transfers::Transfers;
 use crate::transport::{LocalListener, Passed, TcpListener};
 use crate::user::User;
-use crate::{capacity, descriptors, jobs, memory};
+use crate::{capacity, descriptors, jobs, memory, upgrade};
 
 /// Why the agent did not start.
 #[derive(Debug, thiserror::Error)]
@@ -52,9 +53,13 @@ impl StartError {
     }
 }
 
-/// Loads the configuration and the files that it names, then serves until a signal ends it. `passed` are the sockets
-/// that systemd passed.
-pub fn run(path: &Path, listen: Option<SocketAddr>, passed: Vec<Passed>) -> Result<(), StartError> {
+/// Loads the configuration and the files that it names, then serves until a signal ends it, or another version is to be
+/// executed in its place. `passed` are the sockets that systemd passed.
+pub fn run(
+    path: &Path,
+    listen: Option<SocketAddr>,
+    passed: Vec<Passed>,
+) -> Result<Stopped, StartError> {
     memory::limit();
     named::refuse_magic_links();
     let mut config = Config::load(path).map_err(StartError::config)?;
@@ -109,10 +114,14 @@ pub fn run(path: &Path, listen: Option<SocketAddr>, passed: Vec<Passed>) -> Resu
         lanes: Lanes::default(),
         budget,
         audit,
+        replaced: Notify::new(),
     });
+    if let Err(why) = upgrade::tell(&agent.state, &agent.audit) {
+        warn!("how the last upgrade ended can't be recorded: {why}");
+    }
     let audited = Arc::clone(&agent);
     let handshaker = Handshaker::new(Arc::clone(&agent)).map_err(StartError::system)?;
-    runtime.block_on(async {
+    let stopped = runtime.block_on(async {
         let config = agent.config();
         let local = (!config.local.is_empty()).then(|| LocalListener::bind(&config.state));
         let local = local.transpose().map_err(|e| {
@@ -121,7 +130,8 @@ pub fn run(path: &Path, listen: Option<SocketAddr>, passed: Vec<Passed>) -> Resu
         Server::new(handshaker, agent).serve(listener, local).await.map_err(StartError::system)
     })?;
     drop(running);
-    audited.audit.sync().map_err(|e| StartError::system(format!("sync the audit: {e}")))
+    audited.audit.sync().map_err(|e| StartError::system(format!("sync the audit: {e}")))?;
+    Ok(stopped)
 }
 
 /// Creates or checks the state directory: mode 0700, owned by the agent's user.

@@ -52,6 +52,7 @@ mod transfer;
 mod tree;
 mod unwritable;
 mod update;
+mod upgrade;
 mod usage;
 mod verify;
 mod versions;

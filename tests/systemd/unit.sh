@@ -213,6 +213,58 @@ survives_a_restart() {
     ok "a job, a shell and the upgrade of the agent itself survive its restart"
 }
 
+# A program that is a newer agent to who asks it, and does this when it is started as one.
+newer() {
+    printf '#!/bin/sh\ncase $1 in --version) echo lariatd 9.9.9; exit ;; check) exit 0 ;; esac\n%s\n' "$1" >/root/newer
+    chmod 755 /root/newer
+}
+# stays WHAT WHY [FILE]: an upgrade is undone, for this reason, and the old agent answers.
+stays() {
+    local code=0 began=$SECONDS told
+    told=$(lariat upgrade h1 --file "${3:-/root/newer}" 2>&1) || code=$?
+    ((code == 1)) && [[ $told == *"$2"* ]] || { journalctl -u lariatd -n 20 --no-pager; die "upgrade to $1: exit $code, $told"; }
+    reachable || die "upgrade to $1: the old agent does not answer"
+    cmp -s /usr/bin/lariatd "$programs/lariatd" && [[ ! -e /usr/bin/lariatd.new ]] || die "upgrade to $1: the file differs"
+    ok "upgrade to $1: undone after $((SECONDS - began)) s: ${told##*: }"
+}
+upgrades_itself() {
+    local version before; version=$(lariatd --version | cut -d' ' -f2)
+    systemctl stop lariatd && cp "$programs/lariatd" /usr/bin/lariatd
+    printf '[upgrade]\nconfirm = "2s"\n' >>/etc/lariat/agent.toml
+    systemctl start lariatd
+    lariat run h1 --detach -- 'sleep 3000' >/dev/null
+    echo /usr/bin/lariatd >>/var/lib/dpkg/info/base-files.list
+    newer 'exit 1'
+    stays "an agent that a package owns" "belongs to the package base-files"
+    sed -i '$d' /var/lib/dpkg/info/base-files.list
+    { head -c 18 /usr/bin/lariatd; printf '\x08\x00'; tail -c +21 /usr/bin/lariatd; } >/root/other
+    stays "another architecture" "for another architecture" /root/other
+    stays "one that ends at once" "9.9.9, ended within"
+    newer 'exit 78'
+    stays "one after which systemd starts nothing" "9.9.9, ended within"
+    newer 'exec sleep 600'
+    stays "one that hangs" "nobody could log in"
+    newer "exec python3 -c 'import os, socket, time
+listener = socket.socket(fileno=3)
+listener.setblocking(True)
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as tell:
+    tell.sendto(b\"READY=1\", os.environ[\"NOTIFY_SOCKET\"])
+while True: listener.accept(); time.sleep(0.1)'"
+    stays "one that listens and can't be logged in to" "nobody could log in"
+    before=$(main)
+    LC_ALL=C sed "s/${version//./\\.}/9.9.9/g" "$programs/lariatd" >/root/patched
+    [[ $(lariat upgrade h1 --file /root/patched) == "h1: upgraded, $version -> 9.9.9" ]] || die "not upgraded"
+    [[ $(/usr/bin/lariatd --version) == "lariatd 9.9.9" ]] || die "another file"
+    [[ $(main) != "$before" ]] && cmp -s /usr/bin/lariatd.old "$programs/lariatd" || die "not restarted, or no old one"
+    pgrep -f '^sleep 3000$' >/dev/null && lariat kill h1 >/dev/null || die "the job did not survive"
+    [[ $(lariat upgrade h1 --file "$programs/lariatd" --downgrade) == "h1: upgraded, 9.9.9 -> $version" ]] || die "no way back"
+    until_true 20 "no guard is left" sh -c '! systemctl list-units --plain --no-legend | grep lariatd-upgrade'
+    sed -i '/^\[upgrade\]/,$d' /etc/lariat/agent.toml
+    systemctl restart lariatd
+    until_true 10 "reachable" reachable
+    ok "upgraded, with a job that goes on, and back again"
+}
+
 ends_a_hung_agent() {
     local hung
     mkdir -p /run/systemd/system/lariatd.service.d
@@ -307,7 +359,7 @@ all)
     install_agent
     for check in listens_on_both survives_deaths listens_on_what_comes_later logs_with_priorities \
         restarts_in_silence limits_each_job kills_a_job_that_eats_all_memory killed_supervisor \
-        reloads_under_load restarts_under_load commands_over_restarts survives_a_restart ends_a_hung_agent \
+        reloads_under_load restarts_under_load commands_over_restarts survives_a_restart upgrades_itself ends_a_hung_agent \
         takes_the_socket_of_a_socket_unit receives_only leaves_no_groups; do $check; done ;;
 reboot) install_agent && before_reboot ;;
 rebooted) after_reboot ;;

@@ -6,7 +6,7 @@ use lariat_wire::protocol::audit::{AcceptAudit, AuditHead};
 use lariat_wire::protocol::exec::{Command, Run, Streams};
 use lariat_wire::protocol::key::{KeyRotate, Rules};
 use lariat_wire::protocol::request::{
-    AuditRequest, CertificateRequest, FileRequest, JobRequest, KeyRequest, Request,
+    AgentRequest, AuditRequest, CertificateRequest, FileRequest, JobRequest, KeyRequest, Request,
 };
 use lariat_wire::protocol::verb::Verb;
 use serde::Serialize;
@@ -51,6 +51,9 @@ pub struct Act {
     send_signal: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seen: Option<Seen>,
+    /// The new agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    program: Option<Digested>,
     /// The key that is changed: its label, its id, or both.
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
@@ -121,6 +124,17 @@ impl Act {
             Request::Key(request) => return Self::key(request),
             Request::Certificate(CertificateRequest::Install(_)) => {
                 return Some(Self { request: "install certificate", ..Self::default() });
+            }
+            Request::Agent(request) => {
+                let (request, of) = match request {
+                    AgentRequest::Upgrade(upgrade) => {
+                        ("upgrade", Some(Digested::new(upgrade.size, upgrade.sha256)))
+                    }
+                    AgentRequest::SendAgent(_) => ("send agent", None),
+                    // The verdict has a line of its own.
+                    AgentRequest::Confirm(_) => return None,
+                };
+                return Some(Self { request, program: of, ..Self::default() });
             }
         };
         if let Request::Audit(_) = request {

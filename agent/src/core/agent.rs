@@ -11,7 +11,7 @@ use lariat_base::name::BootId;
 use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::key::{KeyChanged, Revision};
 use lariat_wire::protocol::request::KeyRequest;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::error;
 
 use super::job_ends::JobEnds;
@@ -62,6 +62,8 @@ pub struct Agent {
     pub budget: Budget,
     /// The record of what is done.
     pub audit: Audit,
+    /// The agent is to stop, and another version is to be executed in its place.
+    pub replaced: Notify,
 }
 
 /// The result of a reload.

@@ -7,7 +7,8 @@ use lariat_base::escape::escape;
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::key::KeyRotate;
 use lariat_wire::protocol::request::{
-    AuditRequest, CertificateRequest, FileRequest, JobRequest, KeyRequest, Request, RuleRequest,
+    AgentRequest, AuditRequest, CertificateRequest, FileRequest, JobRequest, KeyRequest, Request,
+    RuleRequest,
 };
 use lariat_wire::protocol::verb::Verb;
 use tracing::{info, warn};
@@ -104,6 +105,11 @@ impl Subject {
             },
             Request::Certificate(CertificateRequest::Renew(_)) => "signing request".to_owned(),
             Request::Certificate(CertificateRequest::Install(_)) => "certificate".to_owned(),
+            Request::Agent(request) => match request {
+                AgentRequest::Upgrade(upgrade) => format!("agent {}", hex::encode(upgrade.sha256)),
+                AgentRequest::SendAgent(_) => "new agent".to_owned(),
+                AgentRequest::Confirm(_) => "new agent's confirmation".to_owned(),
+            },
         })
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use lariat_wire::link::{LinkError, Outbox};
 use lariat_wire::protocol::failure::{Cause, Failure};
-use lariat_wire::protocol::request::{FileRequest, JobRequest, Request, RuleRequest};
+use lariat_wire::protocol::request::{AgentRequest, FileRequest, JobRequest, Request, RuleRequest};
 use lariat_wire::protocol::session::Finished;
 use lariat_wire::protocol::verb::Verb;
 
@@ -121,7 +121,10 @@ fn buffers(request: &Request) -> usize {
     const KIB: usize = 1024;
     match request {
         Request::Job(JobRequest::Kill(_)) | Request::Rule(RuleRequest::Can(_)) => 0,
-        Request::Job(_) | Request::Key(_) | Request::Certificate(_) => 768 * KIB,
+        Request::Agent(AgentRequest::SendAgent(_)) => 3072 * KIB,
+        Request::Job(_) | Request::Key(_) | Request::Certificate(_) | Request::Agent(_) => {
+            768 * KIB
+        }
         Request::Audit(_) => 512 * KIB,
         Request::File(request) => 3072 * KIB + FileRequest::memory(request),
     }

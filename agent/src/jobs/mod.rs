@@ -34,7 +34,7 @@ mod record;
 mod released;
 mod ring;
 mod room;
-mod scope;
+pub(crate) mod scope;
 mod settings;
 mod spawner;
 mod spool;

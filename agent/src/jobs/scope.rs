@@ -1,4 +1,4 @@
-//! Runs jobs in a systemd scope of their own, if the agent is a systemd service.
+//! Runs processes in systemd scopes of their own, if the agent is a systemd service.
 //!
 //! Processes that a service starts belong to it: systemd lists them in a warning at every restart of the
 //! service, and its limits include them. So supervisors and commands run in a separate scope. It is delegated
@@ -13,38 +13,54 @@ use std::process::Command;
 
 use rand::RngExt;
 
+use super::settings::OWN_BINARY;
+
 /// Whether systemd is the host's first process (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
 
 /// Runs a program in a scope, with the same process id and stdin.
 const RUN: &str = "/usr/bin/systemd-run";
 
-/// The agent's own binary, as the agent refers to it.
-const OWN: &str = "/proc/self/exe";
-
 /// Time for the scope's processes to end at shutdown. Supervisors send SIGKILL after 5 s.
 const STOP: &str = "TimeoutStopSec=15s";
 
 /// The command that runs `program` in a new scope, if this process belongs to a systemd service.
 pub(super) fn command(program: &Path) -> Option<Command> {
+    let after = format!("After={}", own_service()?);
+    let properties = ["Delegate=yes", "TasksMax=infinity", STOP, &after];
+    Some(scoped(program, "lariatd-jobs", "Commands run by lariatd", &properties))
+}
+
+/// The service that this process belongs to, if systemd has one for it.
+pub(crate) fn own_service() -> Option<String> {
     if !rustix::process::geteuid().is_root() || !Path::new(BOOTED).is_dir() {
         return None;
     }
-    let service = service(&fs::read_to_string("/proc/self/cgroup").ok()?)?;
+    service(&fs::read_to_string("/proc/self/cgroup").ok()?)
+}
+
+/// The command that runs `program` in a new scope, whose name begins with `unit`.
+pub(crate) fn scoped(
+    program: &Path,
+    unit: &str,
+    description: &str,
+    properties: &[&str],
+) -> Command {
     let mut command = Command::new(RUN);
-    command.args(["--scope", "--quiet", "--collect", "--description=Commands run by lariatd"]);
-    command.arg(format!("--unit=lariatd-jobs-{:016x}", rand::rng().random::<u64>()));
-    for property in ["Delegate=yes", "TasksMax=infinity", STOP, &format!("After={service}")] {
+    command.args(["--scope", "--quiet", "--collect"]);
+    command.arg(format!("--description={description}"));
+    command.arg(format!("--unit={unit}-{:016x}", rand::rng().random::<u64>()));
+    for property in properties {
         command.args(["--property", property]);
     }
     command.arg("--");
     // `systemd-run` is another process, for which `/proc/self` is different.
-    if program == Path::new(OWN) {
+    if program == Path::new(OWN_BINARY) {
         command.arg(format!("/proc/{}/exe", std::process::id()));
     } else {
         command.arg(program);
     }
-    Some(command)
+    command
 }
 
 /// The service of a process, from its `cgroup` file (proc(5)). With several hierarchies, systemd may use any of

@@ -53,10 +53,11 @@ fn acts_as_user(request: &Request) -> bool {
             | FileRequest::Clean(_) => true,
             FileRequest::Lane(_) => false,
         },
-        // Audit, keyring, rules and certificate are the agent's own.
+        // Audit, keyring, rules, certificate and the agent itself are the agent's own.
         Request::Audit(_)
         | Request::Key(_)
         | Request::Certificate(_)
+        | Request::Agent(_)
         | Request::Rule(RuleRequest::Can(_)) => false,
     }
 }
@@ -155,6 +156,7 @@ pub fn decide(key: &Entry, request: &Request, facts: &Facts<'_>) -> Result<Grant
         Request::Audit(_)
         | Request::Key(_)
         | Request::Certificate(_)
+        | Request::Agent(_)
         | Request::Rule(RuleRequest::Can(_)) => Ok(granted),
     }
     .map_err(denied)
@@ -172,7 +174,8 @@ fn is_free(key: &Entry, request: &Request) -> bool {
         | Request::File(_)
         | Request::Audit(_)
         | Request::Key(_)
-        | Request::Certificate(_) => false,
+        | Request::Certificate(_)
+        | Request::Agent(_) => false,
     }
 }
 

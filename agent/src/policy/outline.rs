@@ -38,9 +38,11 @@ pub fn outline(request: &Request, user: &str) -> Request {
             | JobRequest::Logs(_)
             | JobRequest::Kill(_) => request.clone(),
         }),
-        Request::Audit(_) | Request::Key(_) | Request::Rule(_) | Request::Certificate(_) => {
-            request.clone()
-        }
+        Request::Audit(_)
+        | Request::Key(_)
+        | Request::Rule(_)
+        | Request::Certificate(_)
+        | Request::Agent(_) => request.clone(),
         Request::File(request) => Request::File(match request {
             FileRequest::Push(push) => {
                 let mut push = push.clone();

@@ -25,6 +25,7 @@ mod renew;
 mod run;
 mod transfer;
 mod unread;
+mod upgrade;
 
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::request::{JobRequest, Request, RuleRequest};
@@ -58,5 +59,6 @@ pub async fn serve(
         Request::File(request) => boxed(|| as_user::serve(link, request, permit, session)).await,
         Request::Key(request) => boxed(|| key::serve(link, request, permit, session)).await,
         Request::Certificate(request) => renew::serve(link, request, permit, session),
+        Request::Agent(request) => boxed(|| upgrade::serve(link, request, permit, session)).await,
     }
 }

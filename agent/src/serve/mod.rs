@@ -62,6 +62,15 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 type Greeted = Result<Authenticated, Rejected>;
 
+/// Why the agent stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// A signal asked for it.
+    Asked,
+    /// Another version is to be executed, by the same process.
+    Replaced,
+}
+
 /// The agent while it serves.
 pub struct Server {
     agent: Arc<Agent>,
@@ -104,12 +113,12 @@ impl Server {
         }
     }
 
-    /// Serves until SIGTERM or SIGINT, then shuts down in order.
+    /// Serves until SIGTERM or SIGINT, or until another version is to take its place, then shuts down in order.
     pub async fn serve(
         mut self,
         mut listener: TcpListener,
         local: Option<LocalListener>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Stopped> {
         let mut signals = Signals::new()?;
         let mut watchdog = Watchdog::new();
         let address = listener.address()?;
@@ -125,14 +134,15 @@ impl Server {
         tokio::spawn(job_ends::watch(Arc::clone(&self.agent)));
         // Keys may have been revoked while the agent was not there.
         keyring.mark_changed();
-        loop {
+        let stopped = loop {
             // In this order, so that a finished login frees its slot before another connection is accepted.
             tokio::select! {
                 biased;
                 heard = signals.next() => match heard {
-                    Heard::Stop => break,
+                    Heard::Stop => break Stopped::Asked,
                     Heard::Reload => self.reload(address),
                 },
+                () = agent.replaced.notified() => break Stopped::Replaced,
                 () = watchdog.ping() => {}
                 _ = sweep.tick() => self.sweep(),
                 _ = daily.tick() => agent.certificates.kept().warn(&agent.config().name),
@@ -150,10 +160,13 @@ impl Server {
                 }
                 arrival = accept_local(local.as_ref()) => self.connected_locally(arrival),
             }
-        }
+        };
         drop((listener, local));
+        if stopped == Stopped::Asked {
+            notify::stopping(self.sessions.count());
+        }
         self.stop(signals).await;
-        Ok(())
+        Ok(stopped)
     }
 
     /// Runs on a blocking thread: there may be many jobs.
@@ -364,7 +377,6 @@ impl Server {
 
     async fn stop(mut self, mut signals: Signals) {
         info!("stopping");
-        notify::stopping(self.sessions.count());
         self.sessions.stop_all();
         self.save_last_used();
         let sessions = self.sessions.clone();

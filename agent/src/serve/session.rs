@@ -231,6 +231,7 @@ fn job_of(request: &Request) -> Option<JobId> {
         | Request::Audit(_)
         | Request::Key(_)
         | Request::Certificate(_)
+        | Request::Agent(_)
         | Request::Rule(_) => None,
     }
 }

@@ -7,6 +7,7 @@ pub mod certificate;
 pub mod clock;
 pub mod date;
 pub mod escape;
+pub mod file_sum;
 pub mod lock;
 pub mod name;
 pub mod os_error;

@@ -207,6 +207,10 @@ id! {
     TransferId
 }
 id! {
+    /// Identifies one upgrade of an agent; chosen by the controller, so that a repeated request begins it once.
+    UpgradeId
+}
+id! {
     /// Identifies one authenticated connection.
     SessionId
 }

@@ -27,6 +27,7 @@ mod report;
 mod rsh;
 mod run;
 mod shell;
+mod upgrade;
 
 #[cfg(feature = "fuzzing")]
 pub use batch::read_plan;
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     Ca(ca::Args),
     /// Give hosts new certificates
     Renew(renew::Args),
+    /// Replace the agents of hosts by another version
+    Upgrade(upgrade::Args),
     /// Show the inventory
     Hosts(hosts::Args),
     /// Connect to hosts, log in, and measure the round trip
@@ -136,6 +139,7 @@ impl Command {
             | Self::Key(_)
             | Self::Ca(_)
             | Self::Renew(_)
+            | Self::Upgrade(_)
             | Self::Hosts(_)
             | Self::Batch(_)
             | Self::Last(_)
@@ -157,6 +161,7 @@ impl Command {
             Self::Key(args) => key::run(*args, context),
             Self::Ca(args) => ca::run(&args, context),
             Self::Renew(args) => renew::run(&args, context),
+            Self::Upgrade(args) => upgrade::run(&args, context),
             Self::Hosts(args) => hosts::run(args, context),
             Self::Ping(args) => ping::run(&args, context),
             Self::Run(args) => run::run(&args, context),

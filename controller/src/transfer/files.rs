@@ -191,7 +191,7 @@ impl<'a> Files<'a> {
             Err(gave_up) => gave_up,
         };
         self.tally.no_reader |= matches!(error, AttemptError::NoReader);
-        let end = end(&error);
+        let end = failed_end(&error);
         let error = match reason {
             Reason::Flapping(times) => CliError::new(format!(
                 "the connection broke {times} times in a row after less than 512 KiB"
@@ -204,7 +204,7 @@ impl<'a> Files<'a> {
 }
 
 /// The classification among many hosts.
-fn end(error: &AttemptError) -> End {
+pub(crate) fn failed_end(error: &AttemptError) -> End {
     match error {
         AttemptError::Connect(error) => error.into(),
         AttemptError::Refused(failure) | AttemptError::Transfer(TransferError::Remote(failure)) => {

@@ -25,7 +25,7 @@ use lariat_wire::protocol::tree::Changed;
 use crate::error::CliError;
 use crate::fanout::End;
 pub(crate) use destination::check_sources;
-pub(crate) use files::{Files, Item, said};
+pub(crate) use files::{Files, Item, failed_end, said};
 pub(crate) use listing::Listing;
 pub(crate) use options::{TransferOptions, not_a_directory};
 pub(crate) use progress::Bar;

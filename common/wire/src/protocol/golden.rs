@@ -28,11 +28,12 @@ use super::tree::{
     Answers, Begin, Change, ChangeKind, Changed, Changes, End as TreeEnd, Entries, Entry, Missed,
     PushTree, Root, Rule, Settled, TreeOptions, What,
 };
+use super::upgrade::{Confirm, SendAgent, Standing, Step, Upgrade, UpgradeState, Upgrading};
 use super::verb::Verb;
 use super::{Kind, Message};
 use crate::codec;
 use crate::link::message_frame;
-use lariat_base::name::{EnrolmentId, JobId, KeyId, TransferId};
+use lariat_base::name::{EnrolmentId, JobId, KeyId, TransferId, UpgradeId};
 use lariat_base::secret::Secret;
 
 /// The document with the examples.
@@ -197,6 +198,7 @@ fn every_message_has_the_bytes_of_the_document() {
     trees(s, &offer);
     keys(s);
     certificates(s);
+    upgrade(s, &offer);
     check(s, &Failure::request(Cause::NoSuchJob { up_ms: 5 }));
     check(s, &Failure::request(Cause::NotAsUser("www".to_owned())));
     check(s, &ReadAudit { from: AuditStart::Behind { first: 120, offset: 4096 } });
@@ -267,6 +269,21 @@ fn certificates(s: &mut Seen) {
     check(s, &SigningRequest { request: vec![0x30, 0x00], not_after: 1_800_000_000 });
     check(s, &Install { certificate: vec![0x30, 0x00] });
     check(s, &Installed { is_kept: true });
+}
+
+fn upgrade(s: &mut Seen, offer: &Offer) {
+    let id = UpgradeId([0x0d; 16]);
+    let version = || "0.1.0".to_owned();
+    check(s, &Upgrade { id, size: 7, sha256: [0x5a; 32], downgrade: true });
+    check(s, &Upgrading { version: version(), step: Step::Send });
+    check(s, &Upgrading { version: version(), step: Step::Refused("no".to_owned()) });
+    let step = Step::Begun { to: "0.2.0".to_owned(), limit_ms: 60000 };
+    check(s, &Upgrading { version: version(), step });
+    check(s, &SendAgent { transfer: TransferId([0x7f; 16]), offer: offer.clone() });
+    check(s, &Confirm { id });
+    check(s, &UpgradeState { version: version(), standing: Standing::Confirmed });
+    let standing = Standing::Restored("it ended".to_owned());
+    check(s, &UpgradeState { version: version(), standing });
 }
 
 fn owned(metadata: &Metadata) -> Metadata {

@@ -193,6 +193,17 @@ kinds! {
     Install = 0x7a,
     /// The certificate is tried or kept: [`super::renewal::Installed`].
     Installed = 0x7b,
+
+    /// Replace the agent: [`super::upgrade::Upgrade`].
+    Upgrade = 0x80,
+    /// What comes next: [`super::upgrade::Upgrading`].
+    Upgrading = 0x81,
+    /// Send the new agent: [`super::upgrade::SendAgent`].
+    SendAgent = 0x82,
+    /// Confirm an upgrade: [`super::upgrade::Confirm`].
+    Confirm = 0x83,
+    /// How it stands: [`super::upgrade::UpgradeState`].
+    UpgradeState = 0x84,
 }
 
 impl Kind {

@@ -5,7 +5,9 @@ use serde::de::DeserializeOwned;
 
 use super::invalid::Invalid;
 use super::kind::Kind;
-use super::{audit, can, clean, exec, failure, job, key, pull, renewal, session, transfer, tree};
+use super::{
+    audit, can, clean, exec, failure, job, key, pull, renewal, session, transfer, tree, upgrade,
+};
 use crate::codec;
 
 /// A control message.
@@ -107,4 +109,9 @@ messages! {
     SigningRequest: renewal::SigningRequest, check;
     Install: renewal::Install, check;
     Installed: renewal::Installed;
+    Upgrade: upgrade::Upgrade;
+    Upgrading: upgrade::Upgrading;
+    SendAgent: upgrade::SendAgent, check;
+    Confirm: upgrade::Confirm;
+    UpgradeState: upgrade::UpgradeState;
 }

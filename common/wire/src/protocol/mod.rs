@@ -22,6 +22,7 @@ pub mod request;
 pub mod session;
 pub mod transfer;
 pub mod tree;
+pub mod upgrade;
 pub mod verb;
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::pull::Pull;
 use super::renewal::{Install, Renew};
 use super::transfer::{Lane, Push};
 use super::tree::PushTree;
+use super::upgrade::{Confirm, SendAgent, Upgrade};
 use super::verb::Verb;
 use crate::codec::{self, CodecError};
 
@@ -149,6 +150,16 @@ requests! {
         Install, |_| Verb::Keys, |_| None, Second;
     }
 
+    /// Requests about the agent itself.
+    enum AgentRequest {
+        /// Replace it.
+        Upgrade, |_| Verb::Upgrade, |_| None, Second;
+        /// Send the one that replaces it.
+        SendAgent, |_| Verb::Upgrade, |_| None, Second;
+        /// Confirm that it was replaced.
+        Confirm, |_| Verb::Upgrade, |_| None, Second;
+    }
+
     /// Requests about the audit.
     enum AuditRequest {
         /// Read it.
@@ -179,6 +190,8 @@ pub enum Request {
     Rule(RuleRequest),
     /// About the host's certificate.
     Certificate(CertificateRequest),
+    /// About the agent itself.
+    Agent(AgentRequest),
 }
 
 /// Why a frame is not a request.
@@ -213,6 +226,9 @@ impl Request {
         if let Some(request) = CertificateRequest::decode(kind, payload) {
             return Ok(Self::Certificate(request?));
         }
+        if let Some(request) = AgentRequest::decode(kind, payload) {
+            return Ok(Self::Agent(request?));
+        }
         Err(BadRequest::Kind(kind))
     }
 
@@ -225,6 +241,7 @@ impl Request {
             Self::Audit(request) => request.encode(),
             Self::Rule(request) => request.encode(),
             Self::Certificate(request) => request.encode(),
+            Self::Agent(request) => request.encode(),
         }
     }
 
@@ -237,6 +254,7 @@ impl Request {
             Self::Key(request) => request.check(),
             Self::Rule(request) => request.check(),
             Self::Certificate(request) => request.check(),
+            Self::Agent(request) => request.check(),
         }
     }
 
@@ -249,6 +267,7 @@ impl Request {
             Self::Key(request) => request.verb(),
             Self::Rule(request) => request.verb(),
             Self::Certificate(request) => request.verb(),
+            Self::Agent(request) => request.verb(),
         }
     }
 
@@ -261,6 +280,7 @@ impl Request {
             Self::Key(request) => request.user(),
             Self::Rule(request) => request.user(),
             Self::Certificate(request) => request.user(),
+            Self::Agent(request) => request.user(),
         }
     }
 }
@@ -283,6 +303,7 @@ impl Kind {
             .or_else(|| AuditRequest::flight(self))
             .or_else(|| RuleRequest::flight(self))
             .or_else(|| CertificateRequest::flight(self))
+            .or_else(|| AgentRequest::flight(self))
     }
 }
 
@@ -316,7 +337,7 @@ mod tests {
             assert_eq!(matches!(decoded, Err(BadRequest::Codec(_))), kind.is_request(), "{kind:?}");
             assert!(!(kind.is_request() && (kind.is_session() || kind.is_bulk())), "{kind:?}");
         }
-        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 20);
+        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 23);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! The command line: global options, and from arguments to an exit status.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser};
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use lariat_base::name::KeyLabel;
 use rustix::process::{Resource, Rlimit};
 
@@ -34,6 +34,16 @@ Begin with:
   lariat enroll web1 --address 10.0.0.1       make a host part of it"
 )]
 pub(crate) struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The options of all verbs.
+#[derive(Args)]
+struct Globals {
     /// The fleet's directory [default: $LARIAT_HOME, else $XDG_CONFIG_HOME/lariat, else ~/.config/lariat]
     #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
@@ -67,9 +77,6 @@ pub(crate) struct Cli {
     /// Progress bars
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     progress: When,
-
-    #[command(subcommand)]
-    command: Command,
 }
 
 /// Runs the command line that this process was given.
@@ -79,11 +86,12 @@ pub fn main() -> ExitCode {
     let _ = rustix::process::setrlimit(Resource::Core, none);
     let _ = lariat_engine::file_size_limit::report_as_error();
 
-    match Cli::try_parse() {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    match parse(&arguments) {
         Ok(cli) => {
-            let cli = with_key_of_its_own(cli, &std::env::args_os().collect::<Vec<_>>());
-            let Cli { home, key, local, agent_config, verbose, command, quiet, color, progress } =
-                cli;
+            let Cli { globals, command } = with_key_of_its_own(cli, &arguments);
+            let Globals { home, key, local, agent_config, verbose, quiet, color, progress } =
+                globals;
             style::set(Style { quiet, color, progress });
             let outages = Outages::new(verbose);
             let local =
@@ -97,8 +105,21 @@ pub fn main() -> ExitCode {
             seen.save();
             done.unwrap_or_else(|error| error.report(verbose))
         }
-        Err(error) => usage(&error),
+        Err(error) => usage(&error, &arguments),
     }
+}
+
+/// Parses the command line by the verbs that are in it: clap copies each option of [`Globals`] for every verb that it
+/// knows, which takes as long as all the rest of it. All verbs are needed only for help and where something is wrong.
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let all = Cli::command();
+    let named = all.get_subcommands().filter(|verb| {
+        let name = OsStr::new(verb.get_name());
+        arguments.iter().any(|argument| argument == name)
+    });
+    let few = Globals::augment_args(clap::Command::new("lariat")).subcommands(named.cloned());
+    let parsed = few.try_get_matches_from(arguments).and_then(|few| Cli::from_arg_matches(&few));
+    parsed.or_else(|_| Cli::try_parse_from(arguments))
 }
 
 /// Where a verb has a `--key` of its own, the one before the verb is the key to log in with, and the one behind it is
@@ -108,8 +129,7 @@ fn with_key_of_its_own(cli: Cli, arguments: &[OsString]) -> Cli {
         return cli;
     }
     let globals = clap::Command::new("lariat").allow_external_subcommands(true);
-    let before =
-        globals.args(Cli::command().get_arguments().cloned()).try_get_matches_from(arguments).ok();
+    let before = Globals::augment_args(globals).try_get_matches_from(arguments).ok();
     let key = before.as_ref().and_then(|before| before.get_one::<String>("key").cloned());
     // Without what is before the verb.
     let words = before.as_ref().and_then(|before| before.subcommand()).map(|(_, verb)| {
@@ -119,7 +139,7 @@ fn with_key_of_its_own(cli: Cli, arguments: &[OsString]) -> Cli {
     let behind =
         at.and_then(|at| Cli::try_parse_from([&arguments[..1], &arguments[at..]].concat()).ok());
     let command = behind.map_or(cli.command, |behind| behind.command);
-    Cli { key, command, ..cli }
+    Cli { globals: Globals { key, ..cli.globals }, command }
 }
 
 /// The label that `--key`, or else `$LARIAT_KEY`, names.
@@ -134,7 +154,7 @@ fn login_key(option: Option<&str>) -> Result<Option<KeyLabel>, CliError> {
 }
 
 /// Handles what clap did not parse: a request for help, or wrong usage, which is reported in one line.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             // A closed pipe is no error; a full disk is.
@@ -148,8 +168,7 @@ fn usage(error: &clap::Error) -> ExitCode {
             ExitCode::from(status::FAILURE)
         }
         _ => {
-            let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-            output::error(&wrong_usage(error, &arguments));
+            output::error(&wrong_usage(error, arguments.get(1..).unwrap_or_default()));
             ExitCode::from(status::FAILURE)
         }
     }
@@ -245,6 +264,8 @@ fn without_dashes(error: &clap::Error, arguments: &[OsString]) -> Option<String>
 
 #[cfg(test)]
 mod tests {
+    use std::mem::discriminant;
+
     use super::*;
 
     fn wrong(arguments: &[&str]) -> String {
@@ -281,6 +302,35 @@ mod tests {
     }
 
     #[test]
+    fn words_that_are_verbs_too_are_read_as_what_they_are() {
+        let parse = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let error = |error: clap::Error| error.to_string();
+            (parse(&words).map_err(error), Cli::try_parse_from(&words).map_err(error))
+        };
+        for line in ["lariat --key push run run -- kill hosts", "lariat ping --home hosts audit"] {
+            let (few, all) = parse(line);
+            let [few, all] = [few.unwrap(), all.unwrap()];
+            assert_eq!(
+                (&few.globals.key, &few.globals.home, discriminant(&few.command)),
+                (&all.globals.key, &all.globals.home, discriminant(&all.command)),
+                "{line}"
+            );
+        }
+        for line in [
+            "lariat",
+            "lariat rnu",
+            "lariat help run",
+            "lariat -h",
+            "lariat run",
+            "lariat --key run",
+        ] {
+            let (few, all) = parse(line);
+            assert_eq!(few.err().unwrap(), all.err().unwrap(), "{line}");
+        }
+    }
+
+    #[test]
     fn options_stand_anywhere() {
         for line in [
             "lariat push f1 --json web1:/x",
@@ -314,7 +364,7 @@ mod tests {
         let keys = |line: &str| {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
             let cli = with_key_of_its_own(Cli::try_parse_from(&words).unwrap(), &words);
-            (cli.key, cli.command.filter().map(ToOwned::to_owned))
+            (cli.globals.key, cli.command.filter().map(ToOwned::to_owned))
         };
         let some = |key: &str| Some(key.to_owned());
         assert_eq!(keys("lariat audit show web1"), (None, None));

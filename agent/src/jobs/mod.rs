@@ -18,6 +18,7 @@ pub mod supervise;
 mod alive;
 mod audited;
 mod cgroup;
+mod clone;
 mod connection;
 mod directory;
 mod end;

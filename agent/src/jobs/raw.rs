@@ -1,10 +1,9 @@
 //! System calls without a safe wrapper that starting commands and workers needs.
 //!
-//! Invariant: this is the only unsafe code of the agent's jobs.
+//! Invariant: this and `clone` are the only unsafe code of the agent's jobs.
 #![expect(unsafe_code, reason = "each block says why it is sound")]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -15,9 +14,6 @@ use crate::user::Credentials;
 
 /// Signals that the C library keeps for its own threads.
 const RESERVED: std::ops::RangeInclusive<i32> = 32..=33;
-
-/// The child of a clone3 is born in the control group of `clone_args.cgroup` (linux/sched.h).
-const CLONE_INTO_CGROUP: u64 = 1 << 33;
 
 /// Closes every descriptor above standard error.
 ///
@@ -58,41 +54,6 @@ pub(super) fn fork() -> io::Result<Option<Pid>> {
         ForkResult::Parent { child } => Ok(Some(child)),
         ForkResult::Child => Ok(None),
     }
-}
-
-/// Forks as [`fork`] does; the child starts in the control group of this directory.
-///
-/// Only for a process with one thread.
-pub(super) fn fork_into(group: BorrowedFd<'_>) -> io::Result<Option<Pid>> {
-    let arguments = libc::clone_args {
-        flags: CLONE_INTO_CGROUP,
-        pidfd: 0,
-        child_tid: 0,
-        parent_tid: 0,
-        exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
-        stack: 0,
-        stack_size: 0,
-        tls: 0,
-        set_tid: 0,
-        set_tid_size: 0,
-        cgroup: u64::from(group.as_raw_fd().unsigned_abs()),
-    };
-    // SAFETY: without CLONE_VM and without a stack this is a fork. No other thread exists, and the kernel only
-    // reads the arguments, whose size is passed.
-    let pid = unsafe {
-        libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>())
-    };
-    match i32::try_from(pid) {
-        Ok(0) => Ok(None),
-        Ok(pid @ 1..) => Ok(Some(Pid::from_raw(pid))),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-/// Exits a new child whose program can't be run, without flushing or closing what it shares with its parent.
-pub(super) fn leave_child() -> ! {
-    // SAFETY: it ends the process at once and runs no exit handlers.
-    unsafe { libc::_exit(127) }
 }
 
 /// Makes the command switch to this user permanently before its program is executed.

@@ -22,6 +22,7 @@ use super::spawn::{Program, spawn};
 use super::terminal::{self, Ends};
 use crate::jobs::cgroup::OwnGroup;
 use crate::jobs::channel::Begin;
+use crate::jobs::clone::Memory;
 use crate::jobs::raw;
 use crate::jobs::words::{Command, During, End, NotStarted, Streams};
 
@@ -80,7 +81,9 @@ pub(super) fn start(begin: &Begin, group: Option<&mut OwnGroup>) -> Result<Runni
         Streams::Followed { stdin } => pipes(&mut command, *stdin).map_err(failed)?,
         Streams::Detached => pipes(&mut command, false).map_err(failed)?,
     };
-    let pid = spawn(command, program, group).map_err(|error| not_run(&error))?;
+    // A child that becomes another user shares nothing with this process.
+    let memory = if user.is_some() { Memory::Own } else { Memory::Shared };
+    let pid = spawn(command, program, memory, group).map_err(|error| not_run(&error))?;
     Ok(Running { pid, stdin, outputs })
 }
 

@@ -8,7 +8,7 @@
 
 use std::ffi::{CStr, CString, NulError, OsStr};
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 use rustix::io::Errno;
 
 use crate::jobs::cgroup::OwnGroup;
+use crate::jobs::clone::{self, Memory};
 use crate::jobs::raw;
 
 /// A program, its argv, and its whole environment.
@@ -61,20 +62,20 @@ impl Program {
 pub(super) fn spawn(
     mut command: Command,
     program: Program,
+    memory: Memory,
     group: Option<&mut OwnGroup>,
 ) -> io::Result<u32> {
+    raw::run_last(&mut command, move || program.run());
     // `exec` closes the pipe; if it fails, its error is written to it.
     let (mut failed, mut failure) = io::pipe()?;
-    let child = match group {
-        Some(group) => fork_in(group)?,
-        None => raw::fork()?,
-    };
-    let Some(child) = child else {
-        raw::run_last(&mut command, move || program.run());
+    let child = start_in(group, memory, |entrance| {
+        if let Some(entrance) = entrance {
+            // If the move fails, the command runs in its supervisor's group.
+            let _ = rustix::io::write(entrance, b"0");
+        }
         let error = command.exec().raw_os_error().unwrap_or(Errno::INVAL.raw_os_error());
         let _ = failure.write_all(&error.to_le_bytes());
-        raw::leave_child();
-    };
+    })?;
     drop(failure);
     let mut error = [0; 4];
     match failed.read_exact(&mut error) {
@@ -89,30 +90,37 @@ pub(super) fn spawn(
 /// How often a group is created again after another process removed it.
 const TRIES: u32 = 3;
 
-/// Forks, with the child in the group if possible.
-fn fork_in(group: &mut OwnGroup) -> io::Result<Option<Pid>> {
-    for _ in 0..TRIES {
-        match raw::fork_into(group.as_fd()) {
-            Err(error) if is_gone(&error) => {
-                // If this fails, the next fork fails as well.
-                let _ = group.renew();
+/// Starts a child that does `work`, in the group if possible. Where a process can't be started in a group, `work` is
+/// given the group's entrance.
+fn start_in(
+    group: Option<&mut OwnGroup>,
+    memory: Memory,
+    mut work: impl FnMut(Option<&OwnedFd>),
+) -> io::Result<Pid> {
+    let mut entrance = None;
+    if let Some(group) = group {
+        for _ in 0..TRIES {
+            match clone::start(memory, Some(group.as_fd()), || work(None)) {
+                Err(error) if is_gone(&error) => {
+                    // If this fails, the next start fails as well.
+                    let _ = group.renew();
+                }
+                // Linux before 5.7, or a seccomp filter that does not know the call.
+                Err(error) if is_unknown(&error) => {
+                    entrance = group.entrance().ok();
+                    break;
+                }
+                started => return started,
             }
-            // Linux before 5.7, or a seccomp filter that does not know the call.
-            Err(error) if is_unknown(&error) => return fork_and_move(group),
-            forked => return forked,
         }
     }
-    raw::fork()
-}
-
-fn fork_and_move(group: &OwnGroup) -> io::Result<Option<Pid>> {
-    let entrance = group.entrance();
-    let child = raw::fork()?;
-    if let (None, Ok(entrance)) = (child, &entrance) {
-        // If the move fails, the command runs in its supervisor's group.
-        let _ = rustix::io::write(entrance, b"0");
+    match clone::start(memory, None, || work(entrance.as_ref())) {
+        // `Memory::Own` without a group is a fork, which every system knows.
+        Err(error) if is_unknown(&error) => {
+            clone::start(Memory::Own, None, || work(entrance.as_ref()))
+        }
+        started => started,
     }
-    Ok(child)
 }
 
 fn is_gone(error: &io::Error) -> bool {

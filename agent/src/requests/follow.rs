@@ -200,7 +200,7 @@ impl<W: AsyncWrite + Unpin> Outgoing<'_, '_, W> {
     /// Passes everything on. Returns only if the command could not be started, a side broke, or the session
     /// is to end.
     async fn everything(&mut self, session: &Session) -> Result<Failure, Broken> {
-        let mut buffer = vec![0; OUTPUT_FRAME];
+        let mut buffer = Vec::new();
         let mut ends = self.sent;
         let mut exit: Option<Exit> = None;
         loop {
@@ -242,7 +242,7 @@ impl<W: AsyncWrite + Unpin> Outgoing<'_, '_, W> {
     async fn output(
         &mut self,
         ends: Ack,
-        buffer: &mut [u8],
+        buffer: &mut Vec<u8>,
         session: &Session,
     ) -> Result<(), Broken> {
         while self.sent.stdout < ends.stdout || self.sent.stderr < ends.stderr {
@@ -263,10 +263,15 @@ impl<W: AsyncWrite + Unpin> Outgoing<'_, '_, W> {
         stream: Stream,
         from: u64,
         upto: u64,
-        buffer: &mut [u8],
+        buffer: &mut Vec<u8>,
     ) -> Result<u64, Broken> {
         if from >= upto {
             return Ok(0);
+        }
+        // Most commands write little: no more is allocated and cleared than they need.
+        let most = usize::try_from(upto - from).map_or(OUTPUT_FRAME, |len| len.min(OUTPUT_FRAME));
+        if buffer.len() < most {
+            buffer.resize(most, 0);
         }
         let kind = match stream {
             Stream::Stdout => Kind::Stdout,

@@ -35,7 +35,7 @@ const LOCK: &str = ".lock";
 const NEW: &str = ".new";
 
 /// Lines of a file that are not kept, with which it is rewritten.
-const LINES: usize = 64;
+const LINES: usize = 16;
 
 /// The longest file of another operator that is read, in bytes.
 const MAX_LEN: u64 = 1024 * 1024;

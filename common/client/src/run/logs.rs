@@ -13,7 +13,7 @@ use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::job::{Logs, LogsEnd, Reading, Start, State};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::output::{Output, PART, QUEUE, QUEUE_OF_MANY};
+use super::output::{Output, QUEUE, QUEUE_OF_MANY};
 use super::session::take;
 use crate::backoff::is_broken_connection;
 use crate::broken::Broken;
@@ -176,7 +176,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
         logs: &mut Logs,
         lost: &impl Fn(&'static str, u64),
     ) -> Result<State, Broken> {
-        let mut part = vec![0; PART];
+        let mut part = Vec::new();
         let sign = || outbox.post(&self.received());
         loop {
             match reader.next().await?.ok_or(LinkError::Cut)?.kind {

@@ -54,12 +54,17 @@ where
 /// read, `sign` tells the host that this client is alive.
 pub(super) async fn take<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     reader: &mut Reader<R>,
-    part: &mut [u8],
+    part: &mut Vec<u8>,
     offset: u64,
     output: &Output<W>,
     sign: impl Fn() -> Result<(), LinkError>,
 ) -> Result<(), LinkError> {
     output.begin(offset, reader.bulk_left())?;
+    // Most commands write little: no more is allocated and cleared than they need.
+    let most = reader.bulk_left().min(PART);
+    if part.len() < most {
+        part.resize(most, 0);
+    }
     while reader.bulk_left() > 0 {
         // Takes partial frames: the next connection continues after whatever has arrived.
         let len = reader.bulk_arrived(part).await?;
@@ -100,7 +105,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Incoming<'_, O, E> {
         &mut self,
         reader: &mut Reader<R>,
     ) -> Result<Exit, Broken> {
-        let mut part = vec![0; PART];
+        let mut part = Vec::new();
         loop {
             match self.next(reader).await? {
                 Kind::Stdout => self.output(reader, &mut part, &self.job.stdout).await?,
@@ -152,7 +157,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Incoming<'_, O, E> {
     async fn output<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         &self,
         reader: &mut Reader<R>,
-        part: &mut [u8],
+        part: &mut Vec<u8>,
         output: &Output<W>,
     ) -> Result<(), LinkError> {
         let offset = u64::from_le_bytes(reader.bulk_array().await?);

@@ -89,7 +89,7 @@ mod shared {
 
     use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 
-    use super::*;
+    use super::{Pid, io, leave, libc, ptr};
 
     /// Size of a stack and of the guard below it, in bytes; both are multiples of any page's size.
     const SIZE: usize = 256 * 1024;
@@ -210,7 +210,7 @@ mod shared {
 /// On other processors, children have memory of their own.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod shared {
-    use super::*;
+    use super::{Pid, io, libc};
 
     pub(super) enum Stack {}
 

@@ -48,7 +48,9 @@ impl World {
             command = Command::new("/bin/sh");
             command.args(["-c", "while :; do \"$@\"; sleep 0.1; done", "sh"]).arg(&program);
         }
-        command.arg("--config").arg(&config).arg("--listen").arg(address.to_string());
+        // The path of its configuration begins in its directory.
+        command.current_dir(fleet.bundle("web1")).args(["--config", "agent.toml"]);
+        command.arg("--listen").arg(address.to_string());
         command.env_remove("NOTIFY_SOCKET").env_remove("RUST_LOG");
         let agent = Agent::spawn(command, config);
         fleet.set_address("web1", address);

@@ -113,7 +113,8 @@ fn shown(line: &str) -> String {
 fn run(command: &mut Command, limit: Duration) -> Result<(ExitStatus, String), String> {
     let (told, ours) = io::pipe().map_err(|error| io_error(&error))?;
     let also = ours.try_clone().map_err(|error| io_error(&error))?;
-    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir("/");
+    // In the agent's own directory, where the path of its configuration may begin.
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     command.stdin(Stdio::null()).stdout(ours).stderr(also).process_group(0);
     let spawned = spawn(command, limit);
     // The command has its ends of the pipe as long as it is there.
@@ -254,6 +255,7 @@ mod tests {
         let (status, told) = run(talker.args(["-c", "head -c 300000 /dev/zero"]), LIMIT).unwrap();
         assert!(status.success() && told.len() == MOST);
     }
+
     #[test]
     fn a_program_of_a_package_is_known() {
         let manager = Path::new("/usr/bin/dpkg-query");

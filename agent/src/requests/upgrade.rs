@@ -70,11 +70,12 @@ async fn begin(
     let asker = Asker { owner: session.owner(), label: &session.key.label };
     let id = wanted.id;
     let step = match upgrade::known(&agent.state, id, &asker) {
-        Ok(Some(step)) => Ok((step, false)),
+        Ok(Some((from, step))) => Ok((from, step, false)),
         Ok(None) => match checked(link, wanted, session).await? {
-            Ok(Verdict::Now(step)) => Ok((step, false)),
+            Ok(Verdict::Now(step)) => Ok((VERSION.to_owned(), step, false)),
             Ok(Verdict::Begin(checked)) => {
-                upgrade::begin(checked, id, &asker, &config).map(|step| (step, true))
+                let begun = upgrade::begin(checked, id, &asker, &config);
+                begun.map(|step| (VERSION.to_owned(), step, true))
             }
             Err(cause) => {
                 return permit.finish(link.outbox(), &Outcome::Failed(Failure::request(cause)));
@@ -82,7 +83,7 @@ async fn begin(
         },
         Err(why) => Err(why),
     };
-    let (step, has_begun) = match step {
+    let (version, step, has_begun) = match step {
         Ok(step) => step,
         Err(why) => return permit.finish(link.outbox(), &failed(why)),
     };
@@ -90,9 +91,9 @@ async fn begin(
         Step::Send => Outcome::Done("the new agent is to be sent".to_owned().into()),
         Step::Unchanged => Outcome::Done("it is this one".to_owned().into()),
         Step::Refused(why) => Outcome::Over(why.clone()),
-        Step::Begun { to, .. } => Outcome::Done(format!("{VERSION} to {to}").into()),
+        Step::Begun { to, .. } => Outcome::Done(format!("{version} to {to}").into()),
     };
-    let told = link.outbox().post(&Upgrading { version: VERSION.to_owned(), step });
+    let told = link.outbox().post(&Upgrading { version, step });
     let told = told.and(permit.finish(link.outbox(), &outcome));
     if has_begun {
         // The controller asks again if it does not get this.

@@ -68,19 +68,20 @@ pub(crate) fn destination() -> io::Result<PathBuf> {
     Ok(new)
 }
 
-/// How an upgrade that this key asked for before stands, or why another can't begin.
+/// How an upgrade that this key asked for before stands, or why another can't begin; and the version that is, or was to
+/// be, replaced.
 pub(crate) fn known(
     state: &Path,
     id: UpgradeId,
     asker: &Asker<'_>,
-) -> Result<Option<Step>, String> {
+) -> Result<Option<(String, Step)>, String> {
     if !Store::has_record(state) {
         return Ok(None);
     }
     let store = Store::lock(state).map_err(|error| io_error(&error))?;
     Ok(store.load().and_then(|record| {
         if record.id == id && record.owner == asker.owner {
-            Some(Step::Begun { to: record.to, limit_ms: record.limit })
+            Some((record.from, Step::Begun { to: record.to, limit_ms: record.limit }))
         } else if record.is_over() {
             None
         } else {
@@ -88,7 +89,7 @@ pub(crate) fn known(
             let why = format!(
                 "an upgrade that {label} asked for is under way; should it never end, restart the agent"
             );
-            Some(Step::Refused(why))
+            Some((VERSION.to_owned(), Step::Refused(why)))
         }
     }))
 }
@@ -312,4 +313,43 @@ fn tell_of(store: &Store, record: &mut Record, audit: &Audit) -> Result<(), Stri
     record.is_told = true;
     // Last: a line that comes twice is better than none.
     store.save(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_again_is_told_what_was_before_and_others_wait() {
+        let state = crate::private_directory();
+        let id = UpgradeId([1; 16]);
+        let own = Asker { owner: KeyId([2; 16]), label: "alice@box" };
+        let other = Asker { owner: KeyId([3; 16]), label: "bob@laptop" };
+        let known = |asker| known(state.path(), id, asker).unwrap();
+        assert_eq!(known(&own), None);
+        let mut record = Record {
+            format: FORMAT,
+            id,
+            owner: own.owner,
+            label: own.label.to_owned(),
+            from: "0.0.1".to_owned(),
+            to: "9.9.9".to_owned(),
+            program: "/usr/local/bin/lariatd".into(),
+            staged: FileId { device: 1, inode: 2 },
+            boot: jobs::boot_id().unwrap(),
+            since: 0,
+            limit: 60_000,
+            phase: Phase::Guarded,
+            is_told: true,
+        };
+        let store = || Store::lock(state.path()).unwrap();
+        store().save(&record).unwrap();
+        let begun = Step::Begun { to: "9.9.9".to_owned(), limit_ms: 60_000 };
+        assert_eq!(known(&own), Some(("0.0.1".to_owned(), begun)));
+        let Some((_, Step::Refused(why))) = known(&other) else { panic!("it is under way") };
+        assert!(why.contains("alice@box"), "{why}");
+        record.phase = Phase::Confirmed;
+        store().save(&record).unwrap();
+        assert_eq!(known(&other), None);
+    }
 }

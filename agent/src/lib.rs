@@ -16,6 +16,7 @@ pub mod cli;
 pub mod config;
 pub mod core;
 pub mod descriptors;
+mod examine;
 pub mod files;
 pub mod folded;
 pub mod identity;

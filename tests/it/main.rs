@@ -20,6 +20,7 @@ mod cuts;
 mod demo;
 mod destinations;
 mod detach;
+mod doctor;
 mod fanout;
 mod fanout_copy;
 mod fanout_stdin;

@@ -132,7 +132,7 @@ impl Act {
                     }
                     AgentRequest::SendAgent(_) => ("send agent", None),
                     // The verdict has a line of its own.
-                    AgentRequest::Confirm(_) => return None,
+                    AgentRequest::Confirm(_) | AgentRequest::Examine(_) => return None,
                 };
                 return Some(Self { request, program: of, ..Self::default() });
             }

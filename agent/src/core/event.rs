@@ -109,6 +109,7 @@ impl Subject {
                 AgentRequest::Upgrade(upgrade) => format!("agent {}", hex::encode(upgrade.sha256)),
                 AgentRequest::SendAgent(_) => "new agent".to_owned(),
                 AgentRequest::Confirm(_) => "new agent's confirmation".to_owned(),
+                AgentRequest::Examine(_) => "the host".to_owned(),
             },
         })
     }

@@ -10,6 +10,7 @@ mod can;
 mod clean;
 mod detached;
 mod digest;
+mod examine;
 pub(crate) mod file_work;
 mod find;
 mod follow;

@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::push;
+use super::{examine, push};
 use crate::core::{Outcome, Permit, Session};
 use crate::files::Files;
 use crate::lanes::Lanes;
@@ -38,6 +38,7 @@ pub(super) async fn serve(
             let outcome = receive(link, sent, session).await?;
             permit.finish(link.outbox(), &outcome)
         }
+        AgentRequest::Examine(_) => examine::serve(link, permit, session).await,
         AgentRequest::Confirm(confirm) => {
             let agent = &session.agent;
             let asked = upgrade::asked(&agent.state, confirm.id, session.owner(), &agent.audit);

@@ -10,7 +10,7 @@ mod guard;
 mod program;
 mod record;
 mod store;
-mod unit;
+pub(crate) mod unit;
 mod version;
 
 use std::io;

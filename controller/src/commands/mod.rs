@@ -8,6 +8,7 @@ mod can;
 mod clean;
 mod completions;
 mod demo;
+mod doctor;
 mod enroll;
 mod fleet;
 mod forget;
@@ -91,6 +92,8 @@ pub(crate) enum Command {
     Audit(audit::Args),
     /// Ask hosts what a key may do
     Can(can::Args),
+    /// Look for what is wrong, or soon will be, on this machine and on hosts
+    Doctor(doctor::Args),
     /// Show the results of the last command over several hosts
     Last(last::Args),
     /// Take a tour on this machine, with a temporary fleet
@@ -131,7 +134,8 @@ impl Command {
             | Self::Attach(_)
             | Self::Kill(_)
             | Self::Audit(_)
-            | Self::Can(_) => Ok(()),
+            | Self::Can(_)
+            | Self::Doctor(_) => Ok(()),
             Self::Init(_)
             | Self::Enroll(_)
             | Self::Forget(_)
@@ -177,6 +181,7 @@ impl Command {
             Self::Kill(args) => kill::run(&args, context),
             Self::Audit(args) => audit::run(&args, context),
             Self::Can(args) => can::run(args, context),
+            Self::Doctor(args) => doctor::run(&args, context),
             Self::Last(args) => last::run(&args, context),
             Self::Demo(args) => demo::run(args, context),
             Self::Completions(args) => completions::run(args, context),

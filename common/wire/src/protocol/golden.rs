@@ -6,6 +6,7 @@ use super::audit::{
 };
 use super::can::{Asked, Can, Permissions, Verdict};
 use super::clean::{Clean, Cleaned};
+use super::doctor::{Buffers, Examine, Examined, Finding};
 use super::exec::{
     Ack, Attach, Command, End, Exit, Release, Resize, Run, Signal, Started, StdinEnd, StdinTaken,
     Streams,
@@ -199,6 +200,7 @@ fn every_message_has_the_bytes_of_the_document() {
     keys(s);
     certificates(s);
     upgrade(s, &offer);
+    doctor(s);
     check(s, &Failure::request(Cause::NoSuchJob { up_ms: 5 }));
     check(s, &Failure::request(Cause::NotAsUser("www".to_owned())));
     check(s, &ReadAudit { from: AuditStart::Behind { first: 120, offset: 4096 } });
@@ -269,6 +271,17 @@ fn certificates(s: &mut Seen) {
     check(s, &SigningRequest { request: vec![0x30, 0x00], not_after: 1_800_000_000 });
     check(s, &Install { certificate: vec![0x30, 0x00] });
     check(s, &Installed { is_kept: true });
+}
+
+fn doctor(s: &mut Seen) {
+    check(s, &Examine);
+    let buffers = Buffers { receive: 6291456, send: 4194304 };
+    let findings = vec![
+        Finding::ok("disk"),
+        Finding::warn("unit", "enable it"),
+        Finding::bad("clock", "set it"),
+    ];
+    check(s, &Examined { version: "0.1.0".to_owned(), time_ms: 7, buffers, findings });
 }
 
 fn upgrade(s: &mut Seen, offer: &Offer) {

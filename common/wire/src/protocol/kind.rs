@@ -204,6 +204,10 @@ kinds! {
     Confirm = 0x83,
     /// How it stands: [`super::upgrade::UpgradeState`].
     UpgradeState = 0x84,
+    /// Examine the host: [`super::doctor::Examine`].
+    Examine = 0x85,
+    /// What was found: [`super::doctor::Examined`].
+    Examined = 0x86,
 }
 
 impl Kind {

@@ -6,7 +6,8 @@ use serde::de::DeserializeOwned;
 use super::invalid::Invalid;
 use super::kind::Kind;
 use super::{
-    audit, can, clean, exec, failure, job, key, pull, renewal, session, transfer, tree, upgrade,
+    audit, can, clean, doctor, exec, failure, job, key, pull, renewal, session, transfer, tree,
+    upgrade,
 };
 use crate::codec;
 
@@ -114,4 +115,6 @@ messages! {
     SendAgent: upgrade::SendAgent, check;
     Confirm: upgrade::Confirm;
     UpgradeState: upgrade::UpgradeState;
+    Examine: doctor::Examine;
+    Examined: doctor::Examined;
 }

@@ -5,6 +5,7 @@ use super::Kind;
 use super::audit::{AcceptAudit, ReadAudit};
 use super::can::Can;
 use super::clean::Clean;
+use super::doctor::Examine;
 use super::exec::{Attach, Run};
 use super::invalid::Invalid;
 use super::job::{self, Kill, List, Logs};
@@ -158,6 +159,8 @@ requests! {
         SendAgent, |_| Verb::Upgrade, |_| None, Second;
         /// Confirm that it was replaced.
         Confirm, |_| Verb::Upgrade, |_| None, Second;
+        /// Examine its host.
+        Examine, |_| Verb::Status, |_| None, First;
     }
 
     /// Requests about the audit.
@@ -337,7 +340,7 @@ mod tests {
             assert_eq!(matches!(decoded, Err(BadRequest::Codec(_))), kind.is_request(), "{kind:?}");
             assert!(!(kind.is_request() && (kind.is_session() || kind.is_bulk())), "{kind:?}");
         }
-        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 23);
+        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 24);
     }
 
     #[test]

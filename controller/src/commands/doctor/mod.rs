@@ -1,0 +1,213 @@
+//! `lariat doctor`: looks for what is wrong, or soon will be, on this machine and on hosts.
+
+mod here;
+mod judge;
+
+use std::cell::Cell;
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use lariat_base::certificate::CertificateInfo;
+use lariat_base::clock::signed_seconds;
+use lariat_base::escape::escape;
+use lariat_base::name::HostName;
+use lariat_client::{Broken, HostHandle, Session};
+use lariat_wire::link::LinkError;
+use lariat_wire::protocol::Kind;
+use lariat_wire::protocol::doctor::{Buffers, Examine, Examined, Finding, Grade};
+use lariat_wire::protocol::session::{Ping, Pong};
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::fanout::{End, Ended, Failed, FanoutOptions, HostContext, HostWork, Verb, within};
+use crate::fleet;
+use crate::output::json;
+use crate::status::SOME_FAILED;
+use crate::target::Targets;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+One line a finding: ok, warn or bad, on which machine, what it is, and what to do. Without a target,
+this machine alone. The key needs the verb status on a host. The exit status is 0, or 1 if something
+is bad.
+
+Examples:
+  lariat doctor
+  lariat doctor all | grep -v ^ok
+  lariat doctor web1 --json | jq 'select(.grade == \"bad\")'")]
+pub(crate) struct Args {
+    /// Which hosts
+    #[arg(value_name = "TARGET")]
+    target: Option<Targets>,
+
+    /// One JSON object per line: host (null for this machine), grade, text, todo
+    #[arg(long)]
+    json: bool,
+
+    /// Time limit for each host, including connecting
+    #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit, default_value = "30s")]
+    timeout: Duration,
+
+    #[command(flatten)]
+    connect: fleet::ReachOptions,
+
+    #[command(flatten)]
+    fanout: FanoutOptions,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
+    let Args { target, json, timeout, connect, fanout } = args;
+    let mut status = ExitCode::SUCCESS;
+    // With --local there is no fleet.
+    if context.local.is_none() {
+        let findings = here::examine(context, connect);
+        let told = told(None, &findings, *json)?;
+        let written = std::io::stdout().write_all(&told);
+        written.map_err(|error| CliError::new(format!("write stdout: {error}")))?;
+        if findings.iter().any(|finding| finding.grade == Grade::Bad) {
+            status = ExitCode::from(SOME_FAILED);
+        }
+    }
+    let Some(target) = target else { return Ok(status) };
+    let targets = vec![target];
+    let verb = Verb { context, connect, fanout, targets, json: *json, recorded: None };
+    let hosts = verb.run(async |_| Ok(Doctor { json: *json, limit: *timeout }))?;
+    Ok(if hosts == ExitCode::SUCCESS { status } else { hosts })
+}
+
+struct Doctor {
+    json: bool,
+    limit: Duration,
+}
+
+impl HostWork for Doctor {
+    type Outcome = Vec<Finding>;
+    type Total = ();
+
+    async fn on(&self, host: HostContext<'_>) -> Result<Vec<Finding>, Failed> {
+        let examined = Box::pin(examine(&host.handle, &host.chosen.host));
+        within(Some(self.limit), &host.handle, examined).await
+    }
+
+    fn report(
+        &self,
+        (): &mut (),
+        host: &HostName,
+        outcome: Result<Vec<Finding>, Failed>,
+    ) -> (Vec<u8>, Ended) {
+        let findings = outcome.unwrap_or_else(|failed| vec![here::bad(&CliError::from(failed))]);
+        let mut ended = Ended::ok();
+        if findings.iter().any(|finding| finding.grade == Grade::Bad) {
+            let said = Some("bad".to_owned());
+            ended = Ended { end: End::Failed, said, status: Some(SOME_FAILED), ..ended };
+        }
+        match told(Some(host), &findings, self.json) {
+            Ok(told) => (told, ended),
+            Err(error) => (Vec::new(), Ended::failed(End::Errored, error)),
+        }
+    }
+
+    fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
+        told(Some(host), &[here::bad(error)], true)
+    }
+}
+
+async fn receive(Session { link, .. }: &mut Session) -> Result<Examined, Broken> {
+    let frame = link.next().await?.ok_or(LinkError::Cut)?;
+    match frame.kind {
+        Kind::Examined => Ok(link.reader.message()?),
+        Kind::Failed => Err(Broken::Failed(link.reader.message()?)),
+        other => Err(LinkError::Unexpected(other).into()),
+    }
+}
+
+/// Examines a host from both ends.
+async fn examine(handle: &HostHandle, host: &HostName) -> Result<Vec<Finding>, Failed> {
+    let (session, round_trip) = handle
+        .ask(&Ping { nonce: 0 }, async |session| {
+            session.link.expect::<Pong>().await?;
+            let began = Instant::now();
+            session.link.send(&Ping { nonce: 1 }).await?;
+            session.link.expect::<Pong>().await?;
+            Ok(began.elapsed())
+        })
+        .await?;
+    let end = session.certificate.as_deref().and_then(|der| CertificateInfo::parse(der).ok());
+    let asked = SystemTime::now() + round_trip / 2;
+    let sent = Cell::default();
+    let (session, examined) = handle.ask_on(Some(session), &Examine, &sent, receive).await?;
+    session.leave().await;
+    let Examined { version, time_ms, buffers, findings } = examined;
+    let since = asked.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let here = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    let mut all = vec![judge::clock(here, time_ms)];
+    all.extend(end.map(|info| {
+        let (now, todo) = (signed_seconds(SystemTime::now()), format!("lariat renew {host}"));
+        judge::certificate("certificate", info.not_after, now, todo)
+    }));
+    all.push(judge::version(host, env!("CARGO_PKG_VERSION"), &version));
+    all.extend(judge::buffers(round_trip, Buffers::here(), buffers));
+    all.extend(findings);
+    // The worst first; what is in order keeps its place.
+    all.sort_by_key(|finding| std::cmp::Reverse(finding.grade));
+    Ok(all)
+}
+
+#[derive(Serialize)]
+struct Object<'a> {
+    host: Option<&'a HostName>,
+    grade: Grade,
+    text: &'a str,
+    todo: Option<&'a str>,
+}
+
+/// Findings as lines.
+fn told(host: Option<&HostName>, all: &[Finding], json: bool) -> Result<Vec<u8>, CliError> {
+    let mut lines = Vec::new();
+    for Finding { grade, text, todo } in all {
+        if json {
+            let todo = (!todo.is_empty()).then_some(todo.as_str());
+            lines.extend(json::line(&Object { host, grade: *grade, text, todo })?);
+            continue;
+        }
+        let word = match grade {
+            Grade::Ok => "ok  ",
+            Grade::Warn => "warn",
+            Grade::Bad => "bad ",
+        };
+        let place = host.map_or("here", HostName::as_str);
+        let text = escape(text.as_bytes());
+        // An error that failed on a host begins with its name.
+        let text = text.strip_prefix(&format!("{place}: ")).unwrap_or(&text);
+        let todo =
+            if todo.is_empty() { String::new() } else { format!("; {}", escape(todo.as_bytes())) };
+        lines.extend(format!("{word} {place}: {text}{todo}\n").into_bytes());
+    }
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_is_a_line_with_what_to_do() {
+        let host: HostName = "web1".parse().unwrap();
+        let all = [
+            Finding::ok("clock: as this machine's"),
+            Finding::warn("u.service: disabled", "systemctl enable u.service"),
+            Finding::bad("web1: connect: refused\n", ""),
+        ];
+        let text = String::from_utf8(told(Some(&host), &all, false).unwrap()).unwrap();
+        insta::assert_snapshot!(text, @r"
+        ok   web1: clock: as this machine's
+        warn web1: u.service: disabled; systemctl enable u.service
+        bad  web1: connect: refused\n
+        ");
+        let text = String::from_utf8(told(None, &all[1..2], true).unwrap()).unwrap();
+        let text = text.trim_end();
+        insta::assert_snapshot!(text, @r#"{"host":null,"grade":"warn","text":"u.service: disabled","todo":"systemctl enable u.service"}"#);
+    }
+}

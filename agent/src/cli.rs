@@ -15,7 +15,7 @@ use crate::jobs::supervise;
 use crate::serve::Stopped;
 use crate::start::{self, StartError};
 use crate::transport::take_passed;
-use crate::{audit, config, key_add, log, upgrade, worker};
+use crate::{audit, config, enroll_request, key_add, log, upgrade, worker};
 
 /// The agent of lariat: runs commands and moves files on this host for its fleet's controllers
 #[derive(Debug, Parser)]
@@ -46,6 +46,9 @@ enum Command {
     /// Check rules, and try them, before they go live
     #[command(subcommand)]
     Policy(Policy),
+    /// Print a signing request for this host's key, which is made if there is none
+    #[command(hide = true)]
+    EnrollRequest,
 }
 
 #[derive(Debug, Subcommand)]
@@ -112,16 +115,10 @@ pub fn main() -> ExitCode {
             audit::verify(&args.config, &mut io::stdout(), &mut io::stderr())
                 .unwrap_or(NO_VERDICT.into())
         }
-        Some(Command::Key { verb: KeyVerb::Add(add) }) => match key_add::run(&args.config, &add) {
-            Ok(done) => {
-                let _ = writeln!(io::stdout(), "{}", escape(done.as_bytes()));
-                ExitCode::SUCCESS
-            }
-            Err(why) => {
-                let _ = writeln!(io::stderr(), "lariatd: key add: {}", escape(why.as_bytes()));
-                ExitCode::FAILURE
-            }
-        },
+        Some(Command::Key { verb: KeyVerb::Add(add) }) => {
+            tell("key add", key_add::run(&args.config, &add))
+        }
+        Some(Command::EnrollRequest) => tell("enroll-request", enroll_request::run(&args.config)),
         Some(Command::Policy(policy)) => {
             let (out, err) = (&mut io::stdout(), &mut io::stderr());
             let done = match policy {
@@ -131,6 +128,20 @@ pub fn main() -> ExitCode {
             done.unwrap_or(NO_VERDICT.into())
         }
         None => run(&args),
+    }
+}
+
+/// Prints what was done, or why it was not.
+fn tell(verb: &str, done: Result<String, String>) -> ExitCode {
+    match done {
+        Ok(done) => {
+            let _ = writeln!(io::stdout(), "{}", escape(done.as_bytes()));
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            let _ = writeln!(io::stderr(), "lariatd: {verb}: {}", escape(why.as_bytes()));
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -16,6 +16,7 @@ pub mod cli;
 pub mod config;
 pub mod core;
 pub mod descriptors;
+pub mod enroll_request;
 mod examine;
 pub mod files;
 pub mod folded;

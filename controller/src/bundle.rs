@@ -9,6 +9,7 @@ use lariat_base::name::{EnrolmentId, HostName};
 use lariat_base::os_error::io_error;
 use lariat_base::private;
 use lariat_certs::issue::Leaf;
+use lariat_client::Address;
 use lariat_wire::auth::proof::Verifier;
 use lariat_wire::protocol::verb::Verb;
 use zeroize::Zeroizing;
@@ -125,7 +126,8 @@ impl Drop for Installed {
 
 impl Bundle<'_> {
     fn write(&self, directory: &Path) -> Result<(), CliError> {
-        let (agent, keyring) = (self.agent_toml(), self.keyring_toml());
+        let agent = agent_toml(self.name, self.enrolment, &self.host.address, "state");
+        let keyring = keyring_toml(self.name, self.key, self.verifier);
         let leaf = self.leaf;
         let contents = [
             leaf.certificate_pem.as_str(),
@@ -138,49 +140,57 @@ impl Bundle<'_> {
         }
         Ok(())
     }
+}
 
-    fn agent_toml(&self) -> String {
-        format!(
-            "# The agent of {name}. Paths are relative to this file's directory.\n\
-             name = \"{name}\"\n\
-             # Which enrolment this is; the keys in the keyring are derived for it.\n\
-             enrolment = \"{enrolment}\"\n\
-             # Where to listen.\n\
-             listen = \"{listen}\"\n\
-             # What the agent proves itself with.\n\
-             certificate = \"host.pem\"\n\
-             key = \"host.key\"\n\
-             # Who may log in, and what each may do.\n\
-             keyring = \"keyring.toml\"\n\
-             # The directory for jobs and sockets; made when it is missing.\n\
-             state = \"state\"\n",
-            name = self.name,
-            enrolment = self.enrolment,
-            listen = self.host.address.listen(),
-        )
-    }
+/// A host's agent.toml, with paths relative to its directory. `state` is the directory for jobs and sockets.
+pub(crate) fn agent_toml(
+    name: &HostName,
+    enrolment: EnrolmentId,
+    address: &Address,
+    state: &str,
+) -> String {
+    let listen = address.listen();
+    format!(
+        "# The agent of {name}. Paths are relative to this file's directory.\n\
+         name = \"{name}\"\n\
+         # Which enrolment this is; the keys in the keyring are derived for it.\n\
+         enrolment = \"{enrolment}\"\n\
+         # Where to listen.\n\
+         listen = \"{listen}\"\n\
+         # What the agent proves itself with.\n\
+         certificate = \"host.pem\"\n\
+         key = \"host.key\"\n\
+         # Who may log in, and what each may do.\n\
+         keyring = \"keyring.toml\"\n\
+         # The directory for jobs and sockets; made when it is missing.\n\
+         state = \"{state}\"\n"
+    )
+}
 
-    fn keyring_toml(&self) -> Zeroizing<String> {
-        let verbs: Vec<String> = Verb::ALL.iter().map(|verb| format!("\"{verb}\"")).collect();
-        let verbs = verbs.join(", ");
-        let (stored, agent) = (self.verifier.stored.to_hex(), self.verifier.agent.to_hex());
-        Zeroizing::new(format!(
-            "# Who may log in to {name}, and what each may do. What is kept here lets nobody log in\n\
-             # anywhere, but keep it to the host: with it and host.key, another machine could pose as it.\n\
-             # A key may also have: not_before = 2027-01-01T00:00:00Z, not_after = ...\n\
-             [[key]]\n\
-             id = \"{id}\"\n\
-             label = \"{label}\"\n\
-             stored = \"{stored}\"\n\
-             agent = \"{agent}\"\n\
-             verbs = [{verbs}]\n",
-            name = self.name,
-            id = self.key.id,
-            label = self.key.label,
-            stored = stored.as_str(),
-            agent = agent.as_str(),
-        ))
-    }
+/// A host's keyring, in which this controller's key may do everything.
+pub(crate) fn keyring_toml(
+    name: &HostName,
+    key: &ControllerKey,
+    verifier: &Verifier,
+) -> Zeroizing<String> {
+    let verbs: Vec<String> = Verb::ALL.iter().map(|verb| format!("\"{verb}\"")).collect();
+    let verbs = verbs.join(", ");
+    let (stored, agent) = (verifier.stored.to_hex(), verifier.agent.to_hex());
+    Zeroizing::new(format!(
+        "# Who may log in to {name}, and what each may do. What is kept here lets nobody log in\n\
+         # anywhere, but keep it to the host: with it and host.key, another machine could pose as it.\n\
+         # A key may also have: not_before = 2027-01-01T00:00:00Z, not_after = ...\n\
+         [[key]]\n\
+         id = \"{id}\"\n\
+         label = \"{label}\"\n\
+         stored = \"{stored}\"\n\
+         agent = \"{agent}\"\n\
+         verbs = [{verbs}]\n",
+        id = key.id,
+        label = key.label,
+        stored = stored.as_str(),
+        agent = agent.as_str(),
+    ))
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ use crate::status;
 Begin with:
   lariat demo                                 see all of it on this machine
   lariat init                                 make a fleet
-  lariat enroll web1 --address 10.0.0.1       make a host part of it"
+  lariat enroll web1 --ssh root@10.0.0.1      install a host's agent, and make it part of it"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]

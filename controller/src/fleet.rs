@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lariat_base::name::HostName;
 use lariat_base::units::parse_duration;
-use lariat_client::{Client, HostHandle, KeySource, Peer, Trust};
+use lariat_client::{Address, Client, HostHandle, KeySource, Peer, Trust};
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -121,9 +122,8 @@ impl Fleet {
         match &self.way {
             Way::Enrolled(client) => {
                 let (address, enrolled) = self.inventory.enrolled(&name)?;
-                let (address, Enrolled { enrolment, spki, next }) = (address.clone(), enrolled);
-                let next_spki = key.or(next).map(|next| next.0);
-                Ok(client.host(Peer { name, address, enrolment, spki: spki.0, next_spki }))
+                let enrolled = Enrolled { next: key.or(enrolled.next), ..enrolled };
+                Ok(enrolled_host(client, name, address, enrolled))
             }
             Way::Local(LocalAgent { socket, outages, connect_timeout, reconnect }) => {
                 let handle = HostHandle::local(name, socket.clone(), Arc::new(outages.clone()));
@@ -132,8 +132,32 @@ impl Fleet {
         }
     }
 
+    /// A handle for a host that has been enrolled since the inventory was loaded; `None` with `--local`.
+    pub(crate) fn new_host(
+        &self,
+        name: &HostName,
+        address: &Address,
+        enrolled: Enrolled,
+    ) -> Option<HostHandle> {
+        match &self.way {
+            Way::Enrolled(client) => Some(enrolled_host(client, name.clone(), address, enrolled)),
+            Way::Local(_) => None,
+        }
+    }
+
     /// Whether the only host is this machine, with `--local`.
     pub(crate) fn is_local(&self) -> bool {
         matches!(self.way, Way::Local(_))
     }
+}
+
+fn enrolled_host(
+    client: &Client,
+    name: HostName,
+    address: &Address,
+    enrolled: Enrolled,
+) -> HostHandle {
+    let Enrolled { enrolment, spki, next } = enrolled;
+    let next_spki = next.map(|next| next.0);
+    client.host(Peer { name, address: address.clone(), enrolment, spki: spki.0, next_spki })
 }

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use lariat_base::name::HostName;
+use lariat_base::name::{HostName, KeyLabel};
 use lariat_base::private;
 use lariat_base::toml_file;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CliError;
 use crate::home::{Home, HomeLock};
+use crate::output;
 
 /// The file's name.
 const FILE: &str = "known-keys.toml";
@@ -58,6 +59,20 @@ impl KnownKeys {
         };
         let keys = all.into_iter().flatten().filter(|(label, _)| label.as_str() != own);
         keys.map(|(label, rules)| (label.as_str(), rules.as_str())).collect()
+    }
+}
+
+impl KnownKeys {
+    /// Tells which keys a host that is new, or was enrolled anew, lacks.
+    pub(crate) fn tell_missing(&self, host: &HostName, own: &KeyLabel) {
+        let missing = self.missing(host, own.as_str());
+        if !missing.is_empty() {
+            output::note(&format!(
+                "{host} lacks keys that were seen on it or on other hosts. Their owners need the new export, and \
+                 lariat key request {host}:"
+            ));
+            missing.iter().for_each(|(label, rules)| output::note(&format!("  {label}: {rules}")));
+        }
     }
 }
 

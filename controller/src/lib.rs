@@ -8,6 +8,7 @@ mod commands;
 mod confirm;
 mod context;
 mod demo;
+mod enrollment;
 mod error;
 mod fanout;
 mod fleet;

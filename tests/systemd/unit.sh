@@ -329,6 +329,64 @@ leaves_no_groups() {
     ok "no groups are left"
 }
 
+# From a host that has nothing but sshd, and back to one that has nothing of it.
+enrolls_over_ssh() {
+    [[ -x /usr/sbin/sshd ]] || { echo "skipped: no sshd here"; return; }
+    local began file; export LARIAT_HOME=/root/fleet-ssh
+    systemctl disable --now lariatd 2>/dev/null
+    rm -rf /usr/bin/lariatd /etc/systemd/system/lariatd.service /etc/lariat /var/lib/lariat /root/.ssh "$LARIAT_HOME"
+    systemctl daemon-reload
+    useradd -m bob 2>/dev/null || true
+    install -d -m 0700 /root/.ssh && install -d -m 0700 -o bob -g bob ~bob/.ssh
+    ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
+    cp /root/.ssh/id_ed25519.pub /root/.ssh/authorized_keys
+    install -o bob -g bob -m 0600 /root/.ssh/id_ed25519.pub ~bob/.ssh/authorized_keys
+    systemctl start ssh
+    until_true 10 "sshd" sh -c 'ssh-keyscan -t ed25519 127.0.0.1 >/root/.ssh/known_hosts 2>/dev/null && test -s /root/.ssh/known_hosts'
+    lariat init >/dev/null
+    began=$(date +%s%N)
+    lariat enroll h1 --ssh root@127.0.0.1 || die "enroll --ssh"
+    lariat run h1 -- true || die "the first command"
+    ok "from sshd to the first command in $((($(date +%s%N) - began) / 1000000)) ms"
+    lariat enroll h1 --ssh root@127.0.0.1 | grep -q '^h1: unchanged, ' || die "a second enrollment changed something"
+    systemctl reload lariatd || die "it can't be reloaded"
+
+    lariat forget h1 >/dev/null
+    systemctl disable --now lariatd 2>/dev/null && rm -rf /etc/lariat /usr/local/bin/lariatd
+    lariat enroll h1 --ssh bob@127.0.0.1 >/root/told 2>&1 && die "enrolled by a user who can't become root"
+    grep -q 'bob is not root there, and sudo -n does not work: sudo: ' /root/told || die "$(cat /root/told)"
+    echo 'bob ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/bob
+    # Ended in the middle of the program, and once more in the middle of everything else.
+    for file in /usr/local/bin/lariatd.new /etc/lariat/agent.toml; do
+        lariat enroll h1 --ssh bob@127.0.0.1 >/dev/null 2>&1 &
+        until_true 20 "$file" test -e $file
+        kill -9 $!
+        wait $! 2>/dev/null || true
+    done
+    lariat enroll h1 --ssh bob@127.0.0.1 || die "enroll over sudo, after two cuts"
+    lariat run h1 -- true || die "a command after that"
+    [[ $(ls /etc/lariat) == $'agent.toml\nhost.key\nhost.pem\nkeyring.toml' && $(ls /usr/local/bin) == lariatd ]] \
+        || die "left behind: $(ls /etc/lariat /usr/local/bin)"
+    ok "by a user with sudo, after two cuts"
+
+    # A package, as far as dpkg knows.
+    lariat forget h1 >/dev/null
+    systemctl disable --now lariatd 2>/dev/null
+    rm -rf /etc/lariat /var/lib/lariat /usr/local/bin/lariatd /etc/systemd/system/lariatd.service
+    mkdir -p /root/deb/DEBIAN
+    install -D -m 0755 "$programs/lariatd" /root/deb/usr/bin/lariatd
+    install -D -m 0644 "$units/lariatd.service" /root/deb/lib/systemd/system/lariatd.service
+    printf 'Package: lariat-agent\nVersion: 1\nArchitecture: all\nMaintainer: x <x@y>\nDescription: x\n' >/root/deb/DEBIAN/control
+    dpkg-deb -Znone -b /root/deb /root/agent.deb >/dev/null && dpkg -i /root/agent.deb >/dev/null && systemctl daemon-reload
+    lariat enroll h1 --ssh root@127.0.0.1 || die "a host with the package"
+    lariat run h1 -- true
+    [[ ! -e /usr/local/bin/lariatd && ! -e /etc/systemd/system/lariatd.service ]] || die "the package was not used"
+    systemctl disable --now lariatd 2>/dev/null
+    dpkg -r lariat-agent >/dev/null && rm -rf /root/deb /root/agent.deb /etc/lariat /var/lib/lariat
+    export LARIAT_HOME=/root/fleet
+    ok "a host with the package is enrolled as it is"
+}
+
 before_reboot() {
     # One that runs, and one that is over and whose controller is away.
     lariat run h1 --detach -- 'trap "echo term >> /root/did; exit 0" TERM; while :; do sleep 0.1; done' >/dev/null
@@ -359,7 +417,7 @@ all)
     for check in listens_on_both survives_deaths listens_on_what_comes_later logs_with_priorities \
         restarts_in_silence limits_each_job kills_a_job_that_eats_all_memory killed_supervisor \
         reloads_under_load restarts_under_load commands_over_restarts survives_a_restart upgrades_itself ends_a_hung_agent \
-        takes_the_socket_of_a_socket_unit receives_only leaves_no_groups; do $check; done ;;
+        takes_the_socket_of_a_socket_unit receives_only leaves_no_groups enrolls_over_ssh; do $check; done ;;
 reboot) install_agent && before_reboot ;;
 rebooted) after_reboot ;;
 *) declare -F "$part" >/dev/null || { sed -n '2,8p' "$0"; exit 2; }

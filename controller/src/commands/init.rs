@@ -35,7 +35,7 @@ pub(crate) fn run(_: Args, context: &Context) -> Result<ExitCode, CliError> {
          \x20 {CA_CERTIFICATE:width$}  its CA's certificate\n\
          \x20 {key:width$}  your key: whoever has it can log in to every host.\n\
          \x20 {HOSTS:width$}  the hosts, none yet\n\
-         Next: lariat enroll web1 --address 10.0.0.1",
+         Next: lariat enroll web1 --ssh root@10.0.0.1",
     ))?;
     Ok(ExitCode::SUCCESS)
 }

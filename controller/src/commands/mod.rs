@@ -48,8 +48,8 @@ use crate::error::CliError;
 pub(crate) enum Command {
     /// Create a fleet: its CA, your key and an empty inventory
     Init(init::Args),
-    /// Add a host to the fleet: issue the bundle that its agent needs
-    Enroll(enroll::Args),
+    /// Add hosts to the fleet: install their agents over ssh, or issue a bundle
+    Enroll(Box<enroll::Args>),
     /// Remove a host from the fleet
     Forget(forget::Args),
     /// Give the fleet's hosts to another operator, or take them from one
@@ -159,7 +159,7 @@ impl Command {
     pub(crate) fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         match self {
             Self::Init(args) => init::run(args, context),
-            Self::Enroll(args) => enroll::run(args, context),
+            Self::Enroll(args) => enroll::run(*args, context),
             Self::Forget(args) => forget::run(args, context),
             Self::Fleet(args) => fleet::run(args, context),
             Self::Key(args) => key::run(*args, context),

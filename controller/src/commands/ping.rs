@@ -43,9 +43,9 @@ pub(crate) struct Args {
 }
 
 /// The measured times.
-struct Times {
+pub(super) struct Times {
     connect: Duration,
-    round_trip: Duration,
+    pub(super) round_trip: Duration,
     /// The days that are left to the host's certificate, if they are few.
     days_left: Option<i64>,
 }
@@ -114,13 +114,14 @@ fn told(host: &HostName, times: &Times) -> String {
 }
 
 /// Below a millisecond one decimal is not enough.
-fn ms(time: Duration) -> String {
+pub(super) fn ms(time: Duration) -> String {
     let ms = time.as_secs_f64() * 1000.0;
     let decimals = if ms < 1.0 { 2 } else { 1 };
     format!("{ms:.decimals$} ms")
 }
 
-async fn round_trip(handle: &HostHandle) -> Result<Times, Failed> {
+/// Logs in to a host, and measures.
+pub(super) async fn round_trip(handle: &HostHandle) -> Result<Times, Failed> {
     let began = Instant::now();
     let (session, times) = handle
         .ask(&Ping { nonce: 0 }, async |session| {

@@ -53,6 +53,13 @@ pub(crate) struct Enrolled {
     pub(crate) next: Option<Spki>,
 }
 
+impl Enrolled {
+    /// Whether the host is known to have the key with this hash, or is about to take it.
+    pub(crate) fn has_key(&self, spki: [u8; 32]) -> bool {
+        self.spki.0 == spki || self.next.is_some_and(|next| next.0 == spki)
+    }
+}
+
 /// A host's table in the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -22,6 +22,17 @@ impl Tag {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// A host's tags, with new ones behind them.
+    pub(crate) fn joined(present: Option<&[Self]>, new: &[Self]) -> Vec<Self> {
+        let mut tags = present.map(<[Self]>::to_vec).unwrap_or_default();
+        for tag in new {
+            if !tags.contains(tag) {
+                tags.push(tag.clone());
+            }
+        }
+        tags
+    }
 }
 
 impl FromStr for Tag {

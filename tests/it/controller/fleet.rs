@@ -220,7 +220,7 @@ fn with_json_the_object_tells_the_error_and_nothing_else_does() {
 fn wrong_usage_and_no_fleet_are_one_line_and_255() {
     let desk = Desk::new();
     insta::assert_snapshot!(desk.refused(&["hosts"]), @"lariat: no fleet in DESK/home; try: lariat init");
-    insta::assert_snapshot!(desk.refused(&["enroll", "all", "--address", "10.0.0.1"]), @r#"lariat: invalid value 'all' for '<HOST>': "all" stands for every host and can't name one; try: lariat enroll --help"#);
+    insta::assert_snapshot!(desk.refused(&["enroll", "all", "--address", "10.0.0.1"]), @r#"lariat: invalid value 'all' for '[HOST]': "all" stands for every host and can't name one; try: lariat enroll --help"#);
     insta::assert_snapshot!(desk.refused(&["hosts", "web[01-20"]), @r#"lariat: invalid value 'web[01-20' for '[TARGET]': "web[01-20", position 4: its ']' is missing; try: lariat hosts --help"#);
     assert!(desk.names(".").is_empty());
 }

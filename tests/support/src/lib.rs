@@ -17,6 +17,7 @@ pub mod fake_agent;
 pub mod faulty;
 pub mod files;
 pub mod fleet;
+pub mod machine;
 pub mod many_agents;
 pub mod network;
 pub mod oracle;

@@ -1,7 +1,9 @@
-//! `lariat enroll`: adds a host to the fleet.
+//! `lariat enroll`: adds a host to the fleet, by a bundle that a person takes there, or over ssh.
 //!
 //! The bundle is created first, in a temporary directory that is renamed; the inventory changes last. So after
 //! a failure at any step the host is not enrolled.
+
+mod over_ssh;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use lariat_wire::auth::proof::HostKeys;
 
 use crate::bundle::{self, Bundle};
 use crate::context::Context;
+use crate::enrollment::Place;
 use crate::error::CliError;
 use crate::inventory::{Enrolled, Host, Inventory, Spki, Tag, edit};
 use crate::key::ControllerKey;
@@ -22,19 +25,24 @@ use crate::output;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
+With --ssh the agent is installed over your own ssh, as root or with sudo -n: lariatd is copied to /usr/local/bin, the
+host makes its private key, and the agent is started by systemd. Run it again whenever it was cut, or to mend a host.
+Without, a bundle is made, with the host's private key in it. Take it to the host safely, and remove it here.
+
 Examples:
+  lariat enroll web1 --ssh root@10.0.0.1 --tag web
+  lariat enroll web1 --ssh web1 --ssh-command 'ssh -J bastion' --address 10.0.0.1
+  lariat enroll --from hosts.txt               HOST [USER@]ADDR[:PORT] [TAG...] on each line
   lariat enroll web1 --address 10.0.0.1 --tag web --tag berlin
   lariat enroll db1 --address '[fd00::7]:7500' --out /root/db1-bundle
-  lariat enroll web7                           one that lariat hosts import has added
-
-The bundle has the host's private key in it. Take it to the host safely, and remove it here.")]
+  lariat enroll web7                           one that lariat hosts import has added")]
 pub(crate) struct Args {
     /// The host's name in the fleet
-    #[arg(value_name = "HOST")]
-    host: HostName,
+    #[arg(value_name = "HOST", required_unless_present = "from")]
+    host: Option<HostName>,
 
     /// Where its agent will listen: an IP address or DNS name, the default port is 7433; can be
-    /// omitted for a host that is in the inventory already, such as an imported one
+    /// omitted for a host that is in the inventory already, such as an imported one, and with --ssh
     #[arg(long, value_name = "ADDR[:PORT]")]
     address: Option<Address>,
 
@@ -43,14 +51,32 @@ pub(crate) struct Args {
     tags: Vec<Tag>,
 
     /// The bundle's directory [default: ./HOST.lariat]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "remote")]
     out: Option<PathBuf>,
+
+    /// Install the agent there, over ssh; the port is ssh's
+    #[arg(long, value_name = "[USER@]ADDR[:PORT]", group = "remote")]
+    ssh: Option<Place>,
+
+    /// Install the agents of the hosts in a file, 16 at a time; - is stdin
+    #[arg(long, value_name = "FILE", group = "remote", conflicts_with_all = ["host", "address"])]
+    from: Option<PathBuf>,
+
+    #[command(flatten)]
+    remote: over_ssh::Options,
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
-    let name = args.host.clone();
-    let out = args.out.clone().unwrap_or_else(|| format!("{name}.lariat").into());
-    let label = enroll(args, &out, context);
+    let Args { host, address, tags, out, ssh, from, remote } = args;
+    if let Some(from) = from {
+        return over_ssh::many(&from, &tags, &remote, context);
+    }
+    let Some(name) = host else { return Err(CliError::new("enroll: which host?")) };
+    if let Some(place) = ssh {
+        return over_ssh::one(name, place, address.as_ref(), tags, &remote, context);
+    }
+    let out = out.unwrap_or_else(|| format!("{name}.lariat").into());
+    let label = enroll(&name, address, &tags, &out, context);
     let label = label.map_err(|error| error.during(format!("enroll {name}")))?;
     let out = escape(out.as_os_str().as_bytes());
     output::line(&format!(
@@ -58,32 +84,23 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
            lariatd --config {out}/agent.toml\n\
          Next: lariat ping {name}"
     ))?;
-    tell_missing(&name, &label, context)?;
+    KnownKeys::load(&context.home()?)?.tell_missing(&name, &label);
     Ok(ExitCode::SUCCESS)
 }
 
-/// A host that is new, or was enrolled anew, has none of the keys of others.
-fn tell_missing(name: &HostName, label: &KeyLabel, context: &Context) -> Result<(), CliError> {
-    let known = KnownKeys::load(&context.home()?)?;
-    let missing = known.missing(name, label.as_str());
-    if !missing.is_empty() {
-        output::note(&format!(
-            "{name} lacks keys that were seen on it or on other hosts. Their owners need the new export, and \
-             lariat key request {name}:"
-        ));
-        missing.iter().for_each(|(label, rules)| output::note(&format!("  {label}: {rules}")));
-    }
-    Ok(())
-}
-
 /// Returns the label of the key that the host has.
-fn enroll(args: Args, out: &Path, context: &Context) -> Result<KeyLabel, CliError> {
+fn enroll(
+    name: &HostName,
+    address: Option<Address>,
+    tags: &[Tag],
+    out: &Path,
+    context: &Context,
+) -> Result<KeyLabel, CliError> {
     let home = context.home()?;
     home.require_fleet()?;
     let lock = home.lock()?;
     let inventory = Inventory::load(&home)?;
-    let name = args.host;
-    let known = if inventory.contains(&name) { Some(inventory.host(&name)?) } else { None };
+    let known = if inventory.contains(name) { Some(inventory.host(name)?) } else { None };
     if let Some(Host { address, enrolled: Some(_), .. }) = known {
         let message = format!("it is enrolled already, at {address}; nothing was changed");
         return Err(
@@ -91,26 +108,21 @@ fn enroll(args: Args, out: &Path, context: &Context) -> Result<KeyLabel, CliErro
         );
     }
     let key = ControllerKey::load(&home, context.key.as_ref())?;
-    let leaf = home.ca()?.issue(&name)?;
+    let leaf = home.ca()?.issue(name)?;
     let enrolment = EnrolmentId::generate()?;
-    let verifier = HostKeys::derive(&key.secret, &name, &enrolment).verifier();
+    let verifier = HostKeys::derive(&key.secret, name, &enrolment).verifier();
     let no_address = || {
         CliError::new("it is not in the inventory, so it needs an address")
             .hint(format!("lariat enroll {name} --address ADDR"))
     };
-    let address = args.address.or_else(|| Some(known?.address.clone())).ok_or_else(no_address)?;
-    let mut tags = known.map(|known| known.tags.clone()).unwrap_or_default();
-    for tag in args.tags {
-        if !tags.contains(&tag) {
-            tags.push(tag);
-        }
-    }
+    let address = address.or_else(|| Some(known?.address.clone())).ok_or_else(no_address)?;
+    let tags = Tag::joined(known.map(|known| &*known.tags), tags);
     let enrolled = Some(Enrolled { enrolment, spki: Spki(leaf.spki), next: None });
     let host = Host { address, tags, enrolled };
     let (verifier, leaf, key) = (&verifier, &leaf, &key);
-    let bundle = Bundle { name: &name, host: &host, enrolment, leaf, key, verifier };
+    let bundle = Bundle { name, host: &host, enrolment, leaf, key, verifier };
     let installed = bundle::install(&bundle, out)?;
-    edit::add(&home, &lock, &name, &host)?;
+    edit::add(&home, &lock, name, &host)?;
     installed.keep();
     Ok(key.label.clone())
 }

@@ -346,7 +346,8 @@ mod tests {
     #[test]
     fn what_changes_a_host_for_good_waits_for_its_proof() {
         use Kind::{
-            Attach, Can, KeyList, Lane, List, Logs, Ping, Pull, Push, PushTree, ReadAudit, Run,
+            Attach, Can, Examine, KeyList, Lane, List, Logs, Ping, Pull, Push, PushTree, ReadAudit,
+            Run,
         };
 
         let early: Vec<_> = Kind::ALL.iter().filter(|kind| kind.may_precede_welcome()).collect();
@@ -354,7 +355,7 @@ mod tests {
             early,
             [
                 &Ping, &Run, &Attach, &List, &Logs, &Push, &Pull, &Lane, &PushTree, &Can,
-                &ReadAudit, &KeyList
+                &ReadAudit, &KeyList, &Examine
             ]
         );
     }

@@ -204,7 +204,7 @@ mod tests {
         insta::assert_snapshot!(text, @r"
         ok   web1: clock: as this machine's
         warn web1: u.service: disabled; systemctl enable u.service
-        bad  web1: connect: refused\n
+        bad  web1: connect: refused\x0a
         ");
         let text = String::from_utf8(told(None, &all[1..2], true).unwrap()).unwrap();
         let text = text.trim_end();

@@ -27,12 +27,20 @@ pub(crate) fn examine(config: &Path, state: &Path) -> Examined {
     findings.push(of_unit(&unit()));
     findings.truncate(MOST);
     for Finding { text, todo, .. } in &mut findings {
-        text.truncate(text.floor_char_boundary(LONGEST));
-        todo.truncate(todo.floor_char_boundary(LONGEST));
+        shorten(text);
+        shorten(todo);
     }
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let time_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
     Examined { version: VERSION.to_owned(), time_ms, buffers: Buffers::here(), findings }
+}
+
+/// Cuts off what is longer than a finding may be.
+fn shorten(text: &mut String) {
+    if text.len() > LONGEST {
+        let end = (0..=LONGEST).rfind(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or_default());
+    }
 }
 
 /// What `lariatd check` says.
@@ -51,7 +59,7 @@ fn of_disk(state: &Path, free: u64, all: u64) -> Finding {
     let todo = "make room: without it the audit can't be written, and requests are refused";
     match free {
         ..TOO_LITTLE => Finding::bad(text, todo),
-        ..LITTLE => Finding::warn(text, todo),
+        TOO_LITTLE..LITTLE => Finding::warn(text, todo),
         _ => Finding::ok(text),
     }
 }
@@ -114,6 +122,13 @@ mod tests {
         ];
         assert_eq!(told, expected);
         assert!(found.iter().all(|found| found.todo.is_empty() == (found.grade == Grade::Ok)));
+    }
+
+    #[test]
+    fn a_long_finding_is_cut_between_characters() {
+        let mut text = format!("a{}", "ä".repeat(LONGEST));
+        shorten(&mut text);
+        assert_eq!(text.len(), LONGEST - 1);
     }
 
     #[test]

@@ -275,7 +275,7 @@ fn certificates(s: &mut Seen) {
 
 fn doctor(s: &mut Seen) {
     check(s, &Examine);
-    let buffers = Buffers { receive: 6291456, send: 4194304 };
+    let buffers = Buffers { receive: 6_291_456, send: 4_194_304 };
     let findings = vec![
         Finding::ok("disk"),
         Finding::warn("unit", "enable it"),

@@ -39,7 +39,7 @@ pub(super) fn certificate(what: &str, end: i64, now: i64, todo: String) -> Findi
     let text = format!("{what}: valid for {days} more days");
     match days {
         ..VERY_SOON => Finding::bad(text, todo),
-        ..SOON => Finding::warn(text, todo),
+        VERY_SOON..SOON => Finding::warn(text, todo),
         _ => Finding::ok(text),
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -84,12 +85,14 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Makes a machine in a directory that is not there yet; `None` if this user may not.
+    /// Makes a machine in a directory that is not there yet; `None`, with a sentence on stderr, if this user may not.
     ///
     /// # Panics
     /// If it can't be made.
     pub fn new(directory: PathBuf) -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
+        let unshared = Command::new("unshare").args(["-m", "true"]).stderr(Stdio::null()).status();
+        if !rustix::process::geteuid().is_root() || !unshared.is_ok_and(|status| status.success()) {
+            eprintln!("not checked: a machine needs root and a mount namespace of its own");
             return None;
         }
         let number = std::process::id().wrapping_mul(31) ^ COUNT.fetch_add(1, Ordering::Relaxed);

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -92,7 +93,8 @@ impl Machine {
     pub fn new(directory: PathBuf) -> Option<Self> {
         let unshared = Command::new("unshare").args(["-m", "true"]).stderr(Stdio::null()).status();
         if !rustix::process::geteuid().is_root() || !unshared.is_ok_and(|status| status.success()) {
-            eprintln!("not checked: a machine needs root and a mount namespace of its own");
+            let why = "not checked: a machine needs root and a mount namespace of its own";
+            let _ = writeln!(std::io::stderr(), "{why}");
             return None;
         }
         let number = std::process::id().wrapping_mul(31) ^ COUNT.fetch_add(1, Ordering::Relaxed);

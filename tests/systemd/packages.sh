@@ -8,19 +8,8 @@ packages=$(cd "$1" && pwd)
 agent=$(echo "$packages"/lariat-agent_*.deb) operator=$(echo "$packages"/lariat_*.deb)
 export LARIAT_HOME=/root/fleet DEBIAN_FRONTEND=noninteractive
 
+. "$(dirname "$0")/lib.sh"
 die() { echo "FAILED: $*" >&2; journalctl -u lariatd -n 20 --no-pager >&2 || true; exit 1; }
-ok() { echo "ok: $*"; }
-# until_true SECONDS WHAT CMD...: waits for a state.
-until_true() {
-    local seconds=$1 what=$2 end; shift 2; end=$((SECONDS + seconds))
-    until "$@" >/dev/null 2>&1; do
-        ((SECONDS < end)) || die "$what within $seconds s"
-        sleep 0.1
-    done
-}
-main() { systemctl show -P MainPID lariatd; }
-reachable() { lariat ping h1; }
-has_said() { grep -q "$1" "$2"; }
 
 # The agent's package once more, as a newer version.
 newer() {
@@ -35,7 +24,7 @@ installs() {
     printf '[Service]\nExecStart=/usr/local/bin/lariatd\n' >/etc/systemd/system/lariatd.service
     apt-get install -y "$agent" "$operator" >/root/installed 2>&1 || die "$(cat /root/installed)"
     [[ ! -e /usr/local/bin/lariatd && ! -e /etc/systemd/system/lariatd.service ]] || die "the old files are there"
-    has_said 'in no fleet yet' /root/installed || die "nothing says what to do next"
+    printed 'in no fleet yet' /root/installed || die "nothing says what to do next"
     [[ $(systemctl is-enabled lariatd) == enabled ]] || die "it is not enabled"
     [[ $(stat -c %a:%U /etc/lariat /var/lib/lariat /run/lariat | sort -u) == 700:root ]] || die "others can look in"
     id lariat >/dev/null || die "no user lariat"
@@ -64,13 +53,13 @@ upgrades() {
     script -qefc 'lariat shell h1' /root/screen </root/keys >/dev/null 2>&1 &
     exec 8>/root/keys
     echo 'echo here-$((40 + 2))' >&8
-    until_true 20 "a shell" has_said here-42 /root/screen
+    until_true 20 "a shell" printed here-42 /root/screen
     lariat run h1 -- apt-get install -y /root/lariat-agent_9.0-1.deb >/root/upgraded 2>&1 || die "$(cat /root/upgraded)"
     [[ $(dpkg-query -W -f '${Version}' lariat-agent) == 9.0-1 ]] || die "it is not the newer one"
     until_true 20 "the agent answers" reachable
     [[ $(main) != "$before" ]] || die "the old one still runs"
     echo 'echo still-$((40 + 2))' >&8
-    until_true 20 "the shell goes on" has_said still-42 /root/screen
+    until_true 20 "the shell goes on" printed still-42 /root/screen
     echo exit >&8
     exec 8>&-
     touch /root/go

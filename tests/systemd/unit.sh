@@ -13,19 +13,7 @@ units=$here/../../systemd
 export LARIAT_HOME=/root/fleet PATH=$programs:$PATH
 port=7433
 
-die() { echo "FAILED: $*" >&2; exit 1; }
-ok() { echo "ok: $*"; }
-# until SECONDS WHAT CMD...: waits for a state.
-until_true() {
-    local seconds=$1 what=$2 end; shift 2; end=$((SECONDS + seconds))
-    until "$@" >/dev/null 2>&1; do
-        ((SECONDS < end)) || die "$what within $seconds s"
-        sleep 0.1
-    done
-}
-main() { systemctl show -P MainPID lariatd; }
-reachable() { lariat ping h1 >/dev/null 2>&1; }
-printed() { grep -q "$1" "$2"; }
+. "$here/lib.sh"
 scope() { systemctl list-units --plain --no-legend 'lariatd-jobs-*.scope' | awk 'NR == 1 { print $1 }'; }
 
 install_agent() {

@@ -78,10 +78,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         recorded: Some(("renew", String::new())),
     };
     verb.run(async |hosts| {
-        if let Some(chosen) = hosts.chosen.iter().find(|chosen| chosen.user.is_some()) {
-            let error = CliError::new("renew: a certificate is its host's, and no user's");
-            return Err(error.hint(&chosen.host));
-        }
+        hosts.refuse_users("renew", "a certificate")?;
         let fleet = Fleet::load(context, &args.connect)?;
         let Args { new_key, within, json, timeout: limit, .. } = *args;
         Ok(Renewing { ca, home, fleet, new_key, within, json, limit })

@@ -110,6 +110,17 @@ impl Hosts {
     pub(crate) fn check_users(&self, user: Option<&str>) -> Result<(), CliError> {
         self.chosen.iter().try_for_each(|chosen| chosen.user(user).map(drop))
     }
+
+    /// Refuses a target with a user, for a verb about `what` each host has one of, such as `a certificate`.
+    pub(crate) fn refuse_users(&self, verb: &str, what: &str) -> Result<(), CliError> {
+        match self.chosen.iter().find(|chosen| chosen.user.is_some()) {
+            None => Ok(()),
+            Some(chosen) => {
+                let error = CliError::new(format!("{verb}: {what} is its host's, and no user's"));
+                Err(error.hint(&chosen.host))
+            }
+        }
+    }
 }
 
 /// Does the work on one host and presents it plainly: results on stdout, errors on stderr unless they are in

@@ -101,10 +101,7 @@ impl HostOptions {
         let seen = Seen::default();
         let also = Arc::clone(&seen);
         let status = verb.run(async |hosts| {
-            if let Some(chosen) = hosts.chosen.iter().find(|chosen| chosen.user.is_some()) {
-                let message = format!("{}: a keyring is its host's, and no user's", C::VERB);
-                return Err(CliError::new(message).hint(&chosen.host));
-            }
+            hosts.refuse_users(C::VERB, "a keyring")?;
             let change = prepare()?;
             Ok(Changing { change, json: *json, limit: *timeout, seen: also })
         });

@@ -67,10 +67,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         recorded: Some(("upgrade", program.name())),
     };
     verb.run(async |hosts| {
-        if let Some(chosen) = hosts.chosen.iter().find(|chosen| chosen.user.is_some()) {
-            let error = CliError::new("upgrade: an agent is its host's, and no user's");
-            return Err(error.hint(&chosen.host));
-        }
+        hosts.refuse_users("upgrade", "an agent")?;
         Ok(UpgradeWork { program, downgrade: *downgrade, json: *json, limit: *timeout })
     })
 }

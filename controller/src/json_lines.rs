@@ -1,8 +1,9 @@
 //! Append-only files of JSON lines in the fleet's directory, such as the ledger. Each event is written as it
 //! happens, so that the file also covers a process that was interrupted or killed.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use lariat_base::os_error::io_error;
@@ -32,10 +33,32 @@ impl JsonLines {
         name: &str,
         first: &impl Serialize,
     ) -> Result<Self, CliError> {
+        Self::create_after(home, name, first, |_| Ok(()))
+    }
+
+    /// Creates a file. The previous one becomes the first in the directory `older`, beside at most `most - 1`
+    /// others, which are numbered from the newest on. A process that still writes to it continues there.
+    pub(crate) fn create_and_keep(
+        home: &Home,
+        name: &str,
+        first: &impl Serialize,
+        (older, most): (&str, usize),
+    ) -> Result<Self, CliError> {
+        let older = home.path().join(older);
+        Self::create_after(home, name, first, |previous| keep(previous, &older, most))
+    }
+
+    fn create_after(
+        home: &Home,
+        name: &str,
+        first: &impl Serialize,
+        before: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<Self, CliError> {
         let path = home.path().join(name);
         let create = || {
             let mut file = tempfile::NamedTempFile::new_in(home.path())?;
             file.write_all(&line(first)?)?;
+            before(&path)?;
             Ok(file.persist(&path)?)
         };
         let _lock = home.lock()?;
@@ -126,13 +149,32 @@ pub(crate) fn read<T>(
         .transpose()
 }
 
+/// The name of an older file in its directory; 1 is the newest.
+pub(crate) fn older_name(number: usize) -> String {
+    format!("{number}.jsonl")
+}
+
+/// Moves older files up by one, and makes `previous` the first of them.
+fn keep(previous: &Path, older: &Path, most: usize) -> io::Result<()> {
+    let at = |number| older.join(older_name(number));
+    DirBuilder::new().recursive(true).mode(0o700).create(older)?;
+    for number in (1..most).rev() {
+        present(fs::rename(at(number), at(number + 1)))?;
+    }
+    // With a link the name is never missing; some file systems have none.
+    match present(fs::hard_link(previous, at(1))) {
+        Ok(_) => Ok(()),
+        Err(_) => fs::rename(previous, at(1)),
+    }
+}
+
 fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut text = serde_json::to_vec(value)?;
     text.push(b'\n');
     Ok(text)
 }
 
-fn present(file: io::Result<File>) -> io::Result<Option<File>> {
+fn present<T>(file: io::Result<T>) -> io::Result<Option<T>> {
     match file {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         file => file.map(Some),
@@ -173,7 +215,7 @@ mod tests {
             file.append(&3).unwrap();
         }
         assert_eq!(all(&file), [1, 2, 3, 3]);
-        std::fs::write(directory.path().join("f"), "").unwrap();
+        fs::write(directory.path().join("f"), "").unwrap();
         let mut file = JsonLines::open(&home, "f").unwrap().unwrap();
         file.append(&4).unwrap();
         assert_eq!(all(&JsonLines::open(&home, "f").unwrap().unwrap()), [4]);

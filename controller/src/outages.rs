@@ -6,7 +6,6 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use indicatif::ProgressBar;
 use lariat_base::escape::escape;
 use lariat_base::lock::lock;
 use lariat_base::name::HostName;
@@ -14,6 +13,8 @@ use lariat_client::{Lost, OutageObserver};
 
 use crate::output;
 use crate::output::printer::Printer;
+use crate::output::style;
+use crate::progress::Live;
 use crate::stdio::is_at_line_start;
 
 /// The display of all hosts' outages. Clones share it.
@@ -41,24 +42,17 @@ enum View {
     Line,
     /// A remote terminal is shown: uses its top line, and restores the cursor.
     Overlay,
-    /// A file's progress bar.
-    Bar(Arc<dyn Shown>),
+    /// A line of progress, which shows the texts of [`Outages::text`].
+    Live(Live),
     /// Lines among those of other hosts.
     Hosts { stderr: Printer, has_bars: bool },
-}
-
-/// A progress bar that can show an outage.
-pub(crate) trait Shown: Send + Sync {
-    /// Shows this text instead of progress.
-    fn stalled(&self, text: &str);
-    /// Shows progress again. Returns the bar, for messages beside it.
-    fn resumed(&self) -> &ProgressBar;
 }
 
 impl Outages {
     /// The display for this process's stderr.
     pub(crate) fn new(verbose: bool) -> Self {
         let looks = match (io::stderr().is_terminal(), verbose) {
+            _ if style::is_quiet() => Looks::Nobody,
             (true, _) => Looks::AtATerminal,
             (false, true) => Looks::InALog,
             (false, false) => Looks::Nobody,
@@ -76,23 +70,23 @@ impl Outages {
         self.lock().view = View::Overlay;
     }
 
-    /// Switches to a bar, until [`Self::no_bar`].
-    pub(crate) fn bar(&self, bar: Arc<dyn Shown>) {
+    /// Switches to a line of progress, until [`Self::no_line`].
+    pub(crate) fn line(&self, live: Live) {
         let mut screen = self.lock();
         if matches!(screen.view, View::Line) {
-            screen.view = View::Bar(bar);
+            screen.view = View::Live(live);
         }
     }
 
-    /// The bar was removed.
-    pub(crate) fn no_bar(&self) {
+    /// The line of progress was removed.
+    pub(crate) fn no_line(&self) {
         let mut screen = self.lock();
-        if matches!(screen.view, View::Bar(_)) {
+        if matches!(screen.view, View::Live(_)) {
             screen.view = View::Line;
         }
     }
 
-    /// Switches to many hosts. If they have bars, those show the texts of [`Self::now`].
+    /// Switches to many hosts. If their progress is shown, it shows the texts of [`Self::now`].
     pub(crate) fn hosts(&self, stderr: Printer, has_bars: bool) {
         self.lock().view = View::Hosts { stderr, has_bars };
     }
@@ -106,9 +100,14 @@ impl Outages {
                 write(&format!("{begin}{text}\n"));
             }
             View::Overlay => write(&overlaid(text)),
-            View::Bar(bar) => bar.resumed().suspend(|| write(&format!("{text}\n"))),
+            View::Live(live) => live.note(text),
             View::Hosts { stderr, .. } => stderr.put(format!("{text}\n").as_bytes()),
         }
+    }
+
+    /// The current text of a host, if it has no connection.
+    pub(crate) fn text(&self, host: &HostName) -> Option<String> {
+        self.lock().shown.get(host).cloned()
     }
 
     /// The current text of each host.
@@ -159,7 +158,7 @@ impl Screen {
             {
                 stderr.put(format!("{text}\n").as_bytes());
             }
-            (View::Hosts { .. }, _) => {}
+            (View::Hosts { .. } | View::Live(_), _) => {}
             (_, Looks::InALog) if first => output::note(text),
             (_, Looks::InALog | Looks::Nobody) => {}
             (View::Line, _) => {
@@ -167,7 +166,6 @@ impl Screen {
                 write(&format!("{begin}\r\x1b[K{text}"));
             }
             (View::Overlay, _) => write(&overlaid(text)),
-            (View::Bar(bar), _) => bar.stalled(text),
         }
     }
 
@@ -180,7 +178,7 @@ impl Screen {
             (_, Looks::InALog | Looks::Nobody) => output::note(text),
             (View::Line, _) => write(&format!("\r\x1b[K{text}\n")),
             (View::Overlay, _) => write(&overlaid(text)),
-            (View::Bar(bar), _) => bar.resumed().println(text),
+            (View::Live(live), _) => live.note(text),
         }
     }
 
@@ -188,10 +186,8 @@ impl Screen {
         if self.shown.remove(host).is_none() {
             return;
         }
-        match (&mut self.view, self.looks) {
-            (View::Line, Looks::AtATerminal) => write("\r\x1b[K"),
-            (View::Bar(bar), Looks::AtATerminal) => drop(bar.resumed()),
-            _ => {}
+        if let (View::Line, Looks::AtATerminal) = (&self.view, self.looks) {
+            write("\r\x1b[K");
         }
     }
 }

@@ -13,14 +13,18 @@ use lariat_testing::wait;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// Starts a job on each host of a target, and returns the hosts with their jobs' ids.
-fn detach(fleet: &TestFleet, target: &str, line: &str) -> Vec<(String, String)> {
+/// Starts a job on each host of a target, and returns the hosts as they are printed, and the id of all jobs.
+fn detach(fleet: &TestFleet, target: &str, line: &str) -> (String, String) {
     let said = fleet.ok(["run", target, "--detach", "--", line]);
-    let one = |line: &str| {
-        let (host, rest) = line.split_once(": ").unwrap();
-        (host.to_owned(), rest.split(' ').next_back().unwrap().to_owned())
-    };
-    sorted(&said).into_iter().map(one).collect()
+    let (hosts, rest) = said.trim_end().split_once(": started job ").unwrap();
+    assert_eq!((said.lines().count(), rest.len()), (1, 32), "{said}");
+    (hosts.to_owned(), rest.to_owned())
+}
+
+/// Starts a job of its own on each of the first hosts, and returns the hosts with their jobs' ids.
+fn detach_each(fleet: &TestFleet, count: usize, line: &str) -> Vec<(String, String)> {
+    let hosts = (1..=count).map(|number| format!("h{number:04}"));
+    hosts.map(|host| detach(fleet, &host, line)).collect()
 }
 
 /// A command that waits until a file exists.
@@ -59,7 +63,8 @@ fn errors(output: &Output) -> String {
 #[test]
 fn one_table_has_the_jobs_of_all_hosts() {
     let (fleet, _agents) = fleet_of(3);
-    let started = detach(&fleet, "h[0001-0002]", "exit 3");
+    let (hosts, job) = detach(&fleet, "h[0001-0002]", "exit 3");
+    assert_eq!(hosts, "h[0001-0002]");
     detach(&fleet, "h0001", "echo second");
     all_ended(&fleet);
     let output = fleet.run(["jobs", "all"]);
@@ -69,7 +74,7 @@ fn one_table_has_the_jobs_of_all_hosts() {
     assert_eq!(rows[0], ["HOST", "JOB", "STATE", "STARTED", "TOOK", "COMMAND"]);
     let hosts: Vec<&str> = rows.iter().skip(1).map(|row| row[0]).collect();
     assert_eq!(hosts, ["h0001", "h0001", "h0002"]);
-    assert_eq!((rows[1][1], &rows[1][2..4]), (&started[0].1[..12], &["exit", "3"][..]));
+    assert_eq!((rows[1][1], &rows[1][2..4]), (&job[..12], &["exit", "3"][..]));
     assert_eq!(errors(&output), "3 ok; 3 jobs\n");
 
     // The objects are those of a single host.
@@ -77,9 +82,16 @@ fn one_table_has_the_jobs_of_all_hosts() {
     let together = listed(&fleet, "all");
     assert_eq!(together, [alone("h0001"), alone("h0002")].concat());
 
-    let (host, job) = &started[1];
-    let found = objects(&fleet.ok(["jobs", "all", &job[..20], "--json"]));
-    assert_eq!((found.len(), &found[0]["host"]), (1, &host.as_str().into()));
+    // The jobs of one run share their id, and are listed by how they ended too.
+    let both = [together[0].clone(), together[2].clone()];
+    for options in [&[&job[..20]][..], &["--failed"]] {
+        let found = objects(&fleet.ok([&["jobs", "all", "--json"], options].concat()));
+        assert_eq!(found, both, "{options:?}");
+    }
+    let none = fleet.run(["jobs", "all", &job, "--running"]);
+    assert_eq!((none.status.code(), text(&none.stdout)), (Some(0), ""));
+    assert_eq!(errors(&none), "3 ok; 0 running jobs\n");
+    assert_eq!(errors(&fleet.run(["jobs", "h0003", "--failed"])), "no failed jobs on h0003\n");
     let nothing = fleet.run(["jobs", "h000[3]"]);
     assert_eq!((nothing.status.code(), text(&nothing.stdout)), (Some(0), ""));
     assert_eq!(errors(&nothing), "1 ok; 0 jobs\n");
@@ -89,7 +101,7 @@ fn one_table_has_the_jobs_of_all_hosts() {
 #[test]
 fn a_host_that_is_not_there_is_told_and_costs_the_others_nothing() {
     let (fleet, _agents) = fleet_of(3);
-    let started = detach(&fleet, "all", "echo here; exit 6");
+    let started = detach_each(&fleet, 3, "echo here; exit 6");
     all_ended(&fleet);
     unplug(&fleet, "h0002");
     let refused = |errors: &str, verb: &str| {
@@ -112,8 +124,9 @@ fn a_host_that_is_not_there_is_told_and_costs_the_others_nothing() {
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(255), "h0003: here\n"));
     refused(&errors(&output), "logs on");
     let output = fleet.run(["attach", "all", job]);
-    assert_eq!((output.status.code(), text(&output.stdout)), (Some(6), "here\n"));
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(255), "h0003: here\n"));
     refused(&errors(&output), "attach on");
+    assert!(errors(&output).ends_with("h0003: exit 6\n1 failed (h0003)\n"), "{output:?}");
     let output = fleet.run(["kill", "all", &started[1].1]);
     assert_eq!(output.status.code(), Some(255));
     refused(&errors(&output), "kill on");
@@ -143,7 +156,7 @@ fn a_host_that_is_not_there_is_told_and_costs_the_others_nothing() {
 #[test]
 fn a_job_is_read_wherever_it_is() {
     let (fleet, _agents) = fleet_of(3);
-    let started = detach(&fleet, "all", "echo one; printf two; echo err >&2");
+    let started = detach_each(&fleet, 3, "echo one; printf two; echo err >&2");
     all_ended(&fleet);
     let output = fleet.run(["logs", "all", &started[1].1[..20]]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -155,6 +168,7 @@ fn a_job_is_read_wherever_it_is() {
     let output = fleet.run(["logs", "all", "--tail", "1"]);
     let lines = ["h0001: two", "h0002: two", "h0003: newer"];
     assert_eq!((output.status.code(), sorted(&output.stdout)), (Some(0), lines.to_vec()));
+    assert_eq!(errors(&output).matches(", while that of h0").count(), 2, "{output:?}");
     let told = objects(&fleet.ok(["logs", "all", "--json"]));
     let what = |told: &Value| (told["host"].clone(), told["state"].clone(), told["stdout"].clone());
     assert_eq!(told.len(), 3);
@@ -202,16 +216,22 @@ fn those_that_run_are_followed_to_their_end() {
 #[test]
 fn one_of_many_is_killed_or_attached_to() {
     let (fleet, _agents) = fleet_of(3);
-    let started = detach(&fleet, "all", "echo up; exec sleep 300");
+    fleet.ok(["run", "all", "--", "true"]);
+    let started = detach_each(&fleet, 3, "echo up; exec sleep 300");
     let ledger = std::fs::read(fleet.home().join("last.jsonl")).unwrap();
     let (host, job) = &started[1];
     let output = fleet.run(["kill", "all", &job[..20], "-s", "INT"]);
-    assert_eq!((output.status.code(), errors(&output).as_str()), (Some(0), ""));
-    assert!(text(&output.stdout).starts_with(&format!("{host}: signal 2 sent to job ")));
-    // Stdout and stderr are the job's own.
-    let output = fleet.run(["attach", "all", job]);
+    assert_eq!((output.status.code(), errors(&output).as_str()), (Some(0), "1 ok\n"));
+    assert!(text(&output.stdout).starts_with(&format!("{host}: SIGINT sent to job ")));
+    // On one host, stdout, stderr and the status are the job's own.
+    let output = fleet.run(["attach", host, job]);
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(130), "up\n"));
     assert_eq!(text(&output.stderr), "");
+    let output = fleet.run(["attach", "all", job]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), "h0002: up\n"));
+    assert_eq!(errors(&output), "h0002: SIGINT\n1 failed (h0002)\n");
+    let error = fleet.fails(255, ["kill", "all", job]);
+    assert!(error.contains("kill: the job has ended on every host that has it; try: "), "{error}");
     let running = listed(&fleet, "all");
     assert_eq!(running.iter().filter(|job| job["state"] == "running").count(), 2);
     let killed: Value =
@@ -221,7 +241,7 @@ fn one_of_many_is_killed_or_attached_to() {
     let error = fleet.fails(255, ["kill", "all"]);
     assert!(error.contains("kill: all names several hosts; the job must be named"), "{error}");
     let error = fleet.fails(255, ["attach", "all"]);
-    assert!(error.contains("3 jobs are each their host's newest: "), "{error}");
+    assert!(error.contains("3 jobs are the newest of a host: "), "{error}");
     assert!(["h0001", "h0002", "h0003"].iter().all(|host| error.contains(host)), "{error}");
     for verb in ["kill", "attach"] {
         let error = fleet.fails(255, [verb, "all", &"0".repeat(32)]);
@@ -238,7 +258,7 @@ fn a_beginning_that_is_not_unique_kills_nothing() {
     // With more jobs than digits, two ids begin with the same digit.
     let (fleet, _agents) = fleet_of(17);
     let gate = fleet.path("gate");
-    let started = detach(&fleet, "all", &waiting(&gate));
+    let started = detach_each(&fleet, 17, &waiting(&gate));
     let twice = |digit: char| {
         let with = started.iter().filter(|(_, job)| job.starts_with(digit));
         let with: Vec<_> = with.collect();
@@ -254,4 +274,49 @@ fn a_beginning_that_is_not_unique_kills_nothing() {
     assert!(jobs.len() == 17 && jobs.iter().all(|job| job["state"] == "running"));
     std::fs::write(gate, "").unwrap();
     all_ended(&fleet);
+}
+
+#[test]
+fn jobs_of_one_run_are_killed_and_followed_together() {
+    let (fleet, _agents) = fleet_of(3);
+    let gate = fleet.path("gate");
+    let line = format!("trap 'exit 7' INT; echo up; {}; exit 0", waiting(&gate));
+    let (hosts, job) = detach(&fleet, "all", &line);
+    assert_eq!(hosts, "h[0001-0003]");
+    let mut attach = fleet.lariat();
+    attach.args(["attach", "all"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut attach = attach.spawn().unwrap();
+    let mut lines = BufReader::new(attach.stdout.take().unwrap()).lines();
+    for _ in 0..3 {
+        assert!(lines.next().unwrap().unwrap().ends_with(": up"));
+    }
+    let one = fleet.ok(["kill", "h000[2]", &job[..20], "-s", "INT"]);
+    assert!(one.starts_with("h0002: SIGINT sent to job "), "{one}");
+    wait::until("the end of one", || {
+        let running = objects(&fleet.ok(["jobs", "all", "--running", "--json"]));
+        (running.len() == 2).then_some(())
+    });
+    // Those that run are meant; it has ended on the other.
+    let output = fleet.run(["kill", "all", &job, "-s", "KILL", "--json"]);
+    let killed = objects(&output.stdout);
+    assert_eq!((output.status.code(), killed.len()), (Some(0), 2), "{output:?}");
+    let output = attach.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let mut told: Vec<String> = errors(&output).lines().map(ToOwned::to_owned).collect();
+    told.sort_unstable();
+    let expected = ["3 failed (h[0001-0003])", "h0001: SIGKILL", "h0002: exit 7", "h0003: SIGKILL"];
+    assert_eq!(told, expected);
+
+    // Another run, whose jobs all succeed.
+    let (_, job) = detach(&fleet, "h[0001-0002]", "echo fine");
+    let output = fleet.run(["attach", "h[0001-0002]"]);
+    assert_eq!(sorted(&output.stdout), ["h0001: fine", "h0002: fine"]);
+    assert_eq!((output.status.code(), errors(&output).as_str()), (Some(0), "2 ok\n"));
+    let last = fleet.ok(["last", "-n", "2"]);
+    let told: Vec<&str> = last.lines().filter(|line| line.starts_with("job ")).collect();
+    assert_eq!(told.len(), 2, "{last}");
+    assert_eq!(told[0], format!("job {job}"));
+    assert!(last.contains("\n\n"), "{last}");
+    let objects = objects(&fleet.ok(["last", "-n", "2", "--json"]));
+    assert_eq!((objects.len(), &objects[0]["verb"]), (5, &"run".into()));
 }

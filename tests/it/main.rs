@@ -45,6 +45,7 @@ mod retry;
 mod rsh;
 mod rules;
 mod run;
+mod screens;
 mod shell;
 mod short_links;
 mod streams;

@@ -94,7 +94,7 @@ fn a_push_and_a_pull_stand_still_and_say_so() {
     let pull = ["pull", &remote(&source), back.to_str().unwrap(), "--bwlimit", "4M"];
     for (args, arrives) in [(push, &there), (pull, &back)] {
         let mut screen = screen(&fleet, &args);
-        screen.sees("MiB/24.00 MiB");
+        screen.sees("/24.0 MiB");
         broken(&faulty, &agent, &screen);
         faulty.set(Fault { stall: true, ..Fault::default() });
         screen.sees(LOST);
@@ -113,7 +113,7 @@ fn many_hosts_show_which_of_them_is_away() {
     let gate = fleet.path("gate");
     let line = format!("while ! [ -e {} ]; do sleep 0.1; done; echo done", gate.display());
     let mut screen = screen(&fleet, &["run", "all", "--", &line]);
-    screen.sees("/2 hosts");
+    screen.sees("0/2 hosts");
     broken(&faulty, &agent, &screen);
     fs::write(gate, "").unwrap();
     screen.sees("2 ok");

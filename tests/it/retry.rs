@@ -171,7 +171,7 @@ const VERBS: [(&str, Case); 14] = [
         );
         let job = way.job(&line);
         wait::until("it to listen", || (way.times(&ready) > 0).then_some(()));
-        assert!(way.ok(at, &["kill", "web1", &job, "-s", "USR1"]).contains("signal 10"));
+        assert!(way.ok(at, &["kill", "web1", &job, "-s", "USR1"]).contains("SIGUSR1"));
         wait::until("the signal", || (way.times(&came) > 0).then_some(()));
         way.world.fleet.ok(["kill", "web1", &job, "-s", "KILL"]);
         assert_eq!(way.times(&came), 1);

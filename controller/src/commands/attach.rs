@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use lariat_wire::protocol::job::State;
-
 use super::logs;
 use crate::context::Context;
 use crate::error::CliError;
@@ -12,7 +10,8 @@ use crate::error::CliError;
 #[command(after_help = "\
 Prints what the job has written from the beginning on, goes on with it, and exits as it does: with
 its status, 128+N if signal N ended it, 124 if its --timeout did. Ctrl-C leaves the job alone. Of
-several hosts the one that has the job is found; if several have one that is meant, they are named.
+several hosts, all that have the job are followed to its end there, and the status is that of
+lariat run: 0 if every one exited with 0.
 
 Examples:
   lariat attach web1
@@ -24,24 +23,5 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
-    let died = |how: &str| {
-        let message = format!("attach: {how}: how the command ended is not known");
-        CliError::new(message)
-    };
-    let Some((status, state)) = logs::follow(&args.common, context, "attach")? else {
-        return Ok(ExitCode::SUCCESS);
-    };
-    match state {
-        None => Ok(ExitCode::from(status)),
-        Some(State::Ended(end)) => Ok(ExitCode::from(end.status())),
-        Some(State::Died { with_host: true }) => {
-            Err(died("the job died when its host was restarted"))
-        }
-        Some(State::Died { with_host: false }) => {
-            Err(died("the process that watched over the job died"))
-        }
-        Some(State::Running) => {
-            Err(CliError::new("attach: the agent says that the job still runs"))
-        }
-    }
+    logs::attach(&args.common, context)
 }

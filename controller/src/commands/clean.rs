@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use indicatif::BinaryBytes;
 use lariat_base::name::HostName;
 use lariat_client::{Broken, HostHandle, Retry, Session, is_broken_connection};
 use lariat_wire::link::LinkError;
@@ -16,9 +15,12 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{End, Ended, Failed, FanoutOptions, HostContext, HostWork, Verb, within};
+use crate::fanout::{
+    End, Ended, Failed, FanoutOptions, HostContext, HostWork, Recorded, Verb, within,
+};
 use crate::fleet;
 use crate::output::json;
+use crate::output::quantity::Bytes;
 use crate::target::RemotePath;
 use crate::template::Template;
 use crate::transfer::shown;
@@ -63,7 +65,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     let RemotePath { target, path } = RemotePath::parse(&args.place)?;
-    let recorded = (!args.dry_run).then(|| ("clean", shown(&args.place).to_string()));
+    let recorded = (!args.dry_run).then(|| Recorded::new("clean", shown(&args.place).to_string()));
     let verb = Verb {
         context,
         connect: &args.connect,
@@ -187,7 +189,7 @@ fn summary(cleaned: &Cleaned, dry_run: bool) -> String {
     let Cleaned { files, bytes } = *cleaned;
     let plural = if files == 1 { "" } else { "s" };
     let what = if dry_run { "would remove" } else { "removed" };
-    format!("{what} {files} abandoned partial{plural}, {}", BinaryBytes(bytes))
+    format!("{what} {files} abandoned partial{plural}, {}", Bytes(bytes))
 }
 
 /// Sends the request to one host.

@@ -16,6 +16,6 @@ Example:
   lariat demo")]
 pub(crate) struct Args {}
 
-pub(crate) fn run(_: Args, _: &Context) -> Result<ExitCode, CliError> {
+pub(crate) fn run(_: &Args, _: &Context) -> Result<ExitCode, CliError> {
     demo::run().map_err(|error| error.during("demo"))
 }

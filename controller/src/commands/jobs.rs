@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use lariat_base::escape::escape;
 use lariat_base::name::HostName;
-use lariat_wire::protocol::job::Job;
+use lariat_wire::protocol::job::{Job, State};
 
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{Ended, Failed, HostContext, HostWork, Screen};
-use crate::jobs::{self, Prefix, Unnamed, Whom, Wish, command, lasted, short, span, state};
+use crate::jobs::{self, Prefix, Unnamed, Whom, Wish, command, lasted, short, state};
+use crate::output::clock::clock;
 use crate::output::json::{self, JobResult};
+use crate::output::quantity::span;
 use crate::output::table::table;
 use crate::target::{Targets, natural};
 
@@ -27,11 +29,20 @@ Examples:
   lariat jobs web1
   lariat jobs all
   lariat jobs all 3f2a
+  lariat jobs @web --running
   lariat jobs @web --json | jq -r 'select(.state == \"running\") | \"\\(.host) \\(.job)\"'")]
 pub(crate) struct Args {
     /// Only jobs whose ids begin with this
     #[arg(value_name = "JOB", index = 2)]
     job: Option<Prefix>,
+
+    /// Only jobs that run
+    #[arg(long, conflicts_with = "failed")]
+    running: bool,
+
+    /// Only jobs that have ended without success
+    #[arg(long)]
+    failed: bool,
 
     /// One JSON object per line: host, job, key, state, exit, signal, detached, user, command, started, seconds
     #[arg(long)]
@@ -42,21 +53,53 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
-    let Args { whom, job, json } = args;
+    let Args { whom, job, running, failed, json } = args;
+    let only = match (running, failed) {
+        (true, _) => Only::Running,
+        (_, true) => Only::Failed,
+        _ => Only::All,
+    };
     let (verb, limit) = (whom.verb(context, *json), whom.timeout);
     verb.run(async |hosts| {
         whom.check(&hosts.chosen)?;
         let all_keys = whom.all_keys;
         let wish = Wish { prefix: job.clone(), unnamed: Unnamed::Newest, all_keys };
         let several = hosts.are_several.then(|| whom.target.clone());
-        Ok(Listing { wish, several, json: *json, limit })
+        Ok(Listing { wish, only, several, json: *json, limit })
     })
+}
+
+/// Which jobs are listed.
+#[derive(Clone, Copy)]
+enum Only {
+    All,
+    Running,
+    Failed,
+}
+
+impl Only {
+    fn includes(self, job: &Job) -> bool {
+        match self {
+            Self::All => true,
+            Self::Running => job.state == State::Running,
+            Self::Failed => jobs::has_failed(job.state),
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::All => "",
+            Self::Running => "running ",
+            Self::Failed => "failed ",
+        }
+    }
 }
 
 /// The work for each host.
 struct Listing {
     /// The requested job, if any.
     wish: Wish,
+    only: Only,
     /// The target, if it names several hosts.
     several: Option<Targets>,
     json: bool,
@@ -76,6 +119,8 @@ struct Total {
     /// The table's rows, by host, unless jobs are written as objects.
     rows: Vec<(HostName, Vec<String>)>,
     count: usize,
+    /// Jobs that exist, listed or not.
+    found: usize,
     /// At least one host has answered.
     has_answer: bool,
 }
@@ -104,6 +149,8 @@ impl HostWork for Listing {
     ) -> (Vec<u8>, Ended) {
         let listed = outcome.map_err(CliError::from).and_then(|HostJobs { jobs, now_ms }| {
             total.has_answer = true;
+            total.found += jobs.len();
+            let jobs: Vec<Job> = jobs.into_iter().filter(|job| self.only.includes(job)).collect();
             total.count += jobs.len();
             if self.json {
                 let lines = jobs.iter().map(|job| json::line(&jobs::object(host, job, now_ms)));
@@ -131,7 +178,8 @@ impl HostWork for Listing {
     }
 
     fn note(&self, total: &Total, host: &HostName) -> Option<String> {
-        (total.has_answer && total.count == 0 && !self.json).then(|| format!("no jobs on {host}"))
+        let none = total.has_answer && total.count == 0 && !self.json;
+        none.then(|| format!("no {}jobs on {host}", self.only.word()))
     }
 
     fn over(&self, total: &mut Total, screen: &Screen) -> Option<CliError> {
@@ -139,14 +187,14 @@ impl HostWork for Listing {
         if !rows.is_empty() {
             screen.stdout.put(all(&self.headings(), rows).as_bytes());
         }
-        let is_absent = self.wish.prefix.is_some() && total.has_answer && total.count == 0;
+        let is_absent = self.wish.prefix.is_some() && total.has_answer && total.found == 0;
         let target = self.several.as_ref().filter(|_| is_absent);
         target.map(|target| self.wish.none_of(target).during("jobs"))
     }
 
     fn sum(&self, total: &Total, _: Duration) -> Option<String> {
         let plural = if total.count == 1 { "" } else { "s" };
-        Some(format!("{} job{plural}", total.count))
+        Some(format!("{} {}job{plural}", total.count, self.only.word()))
     }
 }
 
@@ -176,21 +224,19 @@ fn all(headings: &[&str], mut rows: Vec<(HostName, Vec<String>)>) -> String {
 
 /// A job's cells except its host; `now_ms` is the host's time.
 fn cells(job: &Job, now_ms: u64) -> Vec<String> {
-    let age = Duration::from_millis(now_ms.saturating_sub(job.began_ms));
     let user = job.user.iter().map(|user| format!("{}: ", escape(user.as_bytes())));
     let mut shown = user.chain([command(job)]).collect::<String>();
     if !job.detached {
         shown.push_str("  (not detached)");
     }
     let took = lasted(job, now_ms).map_or("?".to_owned(), span);
-    vec![short(job), state(job.state), span(age), took, shown]
+    vec![short(job), state(job.state), clock(job.began_ms / 1000, now_ms / 1000), took, shown]
 }
 
 #[cfg(test)]
 mod tests {
     use lariat_base::name::{JobId, KeyId};
     use lariat_wire::protocol::exec::End;
-    use lariat_wire::protocol::job::State;
 
     use super::*;
 
@@ -214,10 +260,10 @@ mod tests {
             job(0x3f, false, 90_000_000, None, None, "sleep 1", State::Running),
         ];
         insta::assert_snapshot!(table(&HEADINGS, jobs.iter().map(|job| cells(job, 90_061_000))), @r"
-        JOB           STATE               STARTED  TOOK   COMMAND
-        1d1d1d1d1d1d  exit 3              1d01h    7s     tar -c /srv
-        2e2e2e2e2e2e  died with the host  1d01h    ?      www: make
-        3f3f3f3f3f3f  running             1m01s    1m01s  sleep 1  (not detached)
+        JOB           STATE               STARTED            TOOK   COMMAND
+        1d1d1d1d1d1d  exit 3              1970-01-01 00:00Z  7s     tar -c /srv
+        2e2e2e2e2e2e  died with the host  1970-01-01 00:00Z  ?      www: make
+        3f3f3f3f3f3f  running             01:00:00Z          1m01s  sleep 1  (not detached)
         ");
     }
 

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lariat_base::name::{HostName, JobId};
@@ -13,19 +14,20 @@ use lariat_wire::protocol::job::{Job, Kill, Killed};
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{self, Ended, Failed, HostContext, HostWork, within};
-use crate::jobs::{self, Found, Prefix, Unnamed, Whom, Wish};
+use crate::fanout::{self, Ended, Failed, Fanout, HostContext, HostWork, within};
+use crate::jobs::{self, Found, Holders, Prefix, Unnamed, Whom, Wish};
 use crate::output::json::{self, JobResult};
 use crate::runtime::block_on;
+use crate::signal_name::signal_name;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
 Every process of the job gets the signal, also those that have left its process group and session.
-Of several hosts the one that has the job is found; if several do, nothing is sent.
+Of several hosts, all on which the job runs are found: those of one lariat run --detach have one id.
 
 Examples:
   lariat kill web1 3f2a
-  lariat kill @web 3f2a                (on whichever of them has it)
+  lariat kill @web 3f2a                (on all of them that have it)
   lariat kill web1 3f2a -s KILL
   lariat kill web1 3f2a -s HUP")]
 pub(crate) struct Args {
@@ -75,14 +77,29 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         return Err(CliError::new(message).hint(format!("lariat jobs {}", whom.target.quoted())));
     }
     let wish = Wish { prefix: job.clone(), unnamed: Unnamed::Only, all_keys: whom.all_keys };
+    let killing = |wish| Killing { wish, signal: *signal, json: *json, limit: whom.timeout };
     block_on(async {
-        let Some(found) = jobs::find(whom, wish, context, "kill").await? else {
+        let Some(found) = jobs::find(whom, &wish, context, "kill").await? else {
             return Ok(ExitCode::SUCCESS);
         };
-        let Found { chosen, handle, wish, status } = found;
-        let killing = Killing { wish, signal: *signal, json: *json, limit: whom.timeout };
-        let (killed, ()) = fanout::one(context, &chosen, handle, &killing, *json).await?;
-        Ok(ExitCode::from(if killed == 0 { status } else { killed }))
+        let status = match found {
+            Found::Host(chosen, handle) => {
+                fanout::one(context, &chosen, handle, &killing(wish), *json).await?.0
+            }
+            Found::Several(Holders { fleet, hosts, wish, status }) => {
+                let running = hosts.into_iter().filter(|(_, is_running)| *is_running);
+                let running: Vec<_> = running.map(|(chosen, _)| chosen).collect();
+                if running.is_empty() {
+                    let message = "kill: the job has ended on every host that has it";
+                    let hint = format!("lariat jobs {}", whom.target.quoted());
+                    return Err(CliError::new(message).hint(hint));
+                }
+                let fanout = Fanout::look(context, running, whom.fanout.limits(), *json)?;
+                let killed = fanout.run(fleet, Arc::new(killing(wish))).await?.0;
+                killed.max(status)
+            }
+        };
+        Ok(ExitCode::from(status))
     })
 }
 
@@ -125,9 +142,9 @@ impl HostWork for Killing {
             if !may_be_sent.get() {
                 return Failed { end, error };
             }
-            let Kill { job, signal: Signal { number }, .. } = kill;
+            let (job, signal) = (kill.job, signal_name(self.signal));
             let error = error.next(format!(
-                "it is not known whether signal {number} was sent; see: lariat jobs {name} {job}"
+                "it is not known whether {signal} was sent; see: lariat jobs {name} {job}"
             ));
             Failed { end, error }
         })?;
@@ -144,8 +161,9 @@ impl HostWork for Killing {
             if self.json {
                 return json::line(&jobs::object(host, &job, now_ms));
             }
-            let (number, id, command) = (self.signal, jobs::short(&job), jobs::command(&job));
-            Ok(format!("{host}: signal {number} sent to job {id} ({command})\n").into_bytes())
+            let name = signal_name(self.signal);
+            let (id, command) = (jobs::short(&job), jobs::command(&job));
+            Ok(format!("{host}: {name} sent to job {id} ({command})\n").into_bytes())
         });
         match told {
             Ok(told) => (told, Ended::ok()),

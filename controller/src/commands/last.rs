@@ -1,9 +1,10 @@
-//! `lariat last`: shows the results of the newest fan-out.
+//! `lariat last`: shows the results of the newest fan-outs.
 
 use std::fmt::Write;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
+use lariat_base::clock::seconds;
 use lariat_base::escape::escape;
 use lariat_base::name::HostName;
 use serde::Serialize;
@@ -12,19 +13,26 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Record, counts};
 use crate::output;
+use crate::output::clock::clock;
 use crate::output::json;
+use crate::output::style::Paint;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   lariat last
+  lariat last -n 5
   lariat last --json | jq -r 'select(.ok | not) | .host'
   lariat run all --retry-failed -- systemctl restart app")]
 pub(crate) struct Args {
-    /// One JSON object per line for every host: host, ok, kind, exit, seconds, error; kind is ok, not-started,
+    /// One JSON object per line for every host: host, ok, kind, exit, seconds, error, verb, began; kind is ok, not-started,
     /// unfinished (begun, with an unknown outcome), failed, timeout, unreachable or refused
     #[arg(long)]
     json: bool,
+
+    /// The last N commands over several hosts, the newest first; 20 are kept
+    #[arg(short, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..))]
+    n: u8,
 }
 
 /// One host's result.
@@ -40,23 +48,28 @@ struct Row<'a> {
     exit: Option<u8>,
     seconds: Option<f64>,
     error: Option<&'a str>,
+    verb: &'a str,
+    /// When the fan-out began, in seconds since 1970.
+    began: u64,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     let home = context.home()?;
     home.require_fleet()?;
-    let Some(record) = Record::read(&home)? else {
+    let records = Record::read_newest(&home, args.n.into())?;
+    if records.is_empty() {
         output::note("nothing was done on several hosts yet");
-        return Ok(ExitCode::SUCCESS);
-    };
-    let rows = rows(&record);
-    if args.json {
-        let lines: Vec<Vec<u8>> = rows.iter().map(json::line).collect::<Result<_, _>>()?;
-        output::bytes(&lines.concat())?;
-    } else {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let ago = Duration::from_secs(now.saturating_sub(record.plan.began));
-        output::bytes(told(&record, &rows, ago).as_bytes())?;
+    }
+    let now = seconds(SystemTime::now());
+    for (number, record) in records.iter().enumerate() {
+        let rows = rows(record);
+        let text = if args.json {
+            rows.iter().map(json::line).collect::<Result<Vec<_>, _>>()?.concat()
+        } else {
+            let blank = if number > 0 { "\n" } else { "" };
+            format!("{blank}{}", told(record, &rows, now)).into_bytes()
+        };
+        output::bytes(&text)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -77,12 +90,14 @@ fn rows(record: &Record) -> Vec<Row<'_>> {
             exit: entry.and_then(|entry| entry.exit),
             seconds: entry.map(|entry| entry.seconds),
             error: error.or((end == End::Unfinished).then_some(UNFINISHED)),
+            verb: &record.plan.verb,
+            began: record.plan.began,
         }
     };
     record.plan.hosts.iter().map(row).collect()
 }
 
-fn told(record: &Record, rows: &[Row<'_>], ago: Duration) -> String {
+fn told(record: &Record, rows: &[Row<'_>], now: u64) -> String {
     let plan = &record.plan;
     let what = if plan.what.is_empty() { String::new() } else { format!(": {}", plan.what) };
     let mut text = String::new();
@@ -91,8 +106,13 @@ fn told(record: &Record, rows: &[Row<'_>], ago: Duration) -> String {
         writeln!(text, "{}", escape(line.as_bytes()))
             .expect("a String takes what is written to it");
     };
-    line(format!("{} on {}{what}, {} ago", plan.verb, plan.target, rough(ago)));
-    line(counts(ends));
+    let ago = rough(Duration::from_secs(now.saturating_sub(plan.began)));
+    let began = clock(plan.began, now);
+    line(format!("{began}, {ago} ago: {} on {}{what}", plan.verb, plan.target));
+    if let Some(job) = &plan.job {
+        line(format!("job {job}"));
+    }
+    line(counts(ends, Paint(false)));
     for row in rows.iter().filter(|row| !row.ok) {
         let why = row.error.map(|error| format!(", {error}")).unwrap_or_default();
         line(format!("  {}: {}{why}", row.host, row.how.word()));
@@ -120,6 +140,7 @@ mod tests {
     fn who_did_not_and_why() {
         let hosts = ["web1", "web2", "web3", "web4"].map(|host| host.parse().unwrap()).to_vec();
         let plan = Plan::now("run", "false \x1b[2J".into(), "web*".into(), hosts.clone());
+        let plan = Plan { began: 1_795_810_556, job: Some("07".repeat(16)), ..plan };
         let entry = |host: &HostName, end, exit, error: Option<&str>| {
             let error = error.map(ToOwned::to_owned);
             (host.clone(), Entry { host: host.clone(), end, exit, seconds: 0.5, error })
@@ -130,14 +151,15 @@ mod tests {
         ];
         let begun = hosts[..3].iter().cloned().collect();
         let record = Record { plan, begun, entries: entries.into() };
-        insta::assert_snapshot!(told(&record, &rows(&record), Duration::from_secs(300)), @r"
-        run on web*: false \x1b[2J, 5 min ago
+        insta::assert_snapshot!(told(&record, &rows(&record), 1_795_810_556 + 300), @r"
+        20:15:56Z, 5 min ago: run on web*: false \x1b[2J
+        job 07070707070707070707070707070707
         1 ok, 1 not started (web4), 1 unfinished (web3), 1 failed (web2)
           web2: failed, exit 3
           web3: unfinished, it was begun, and how it ended is not known
           web4: not started
         ");
         let object = serde_json::to_string(&rows(&record)[1]).unwrap();
-        insta::assert_snapshot!(object, @r#"{"host":"web2","ok":false,"kind":"failed","end":"failed","exit":3,"seconds":0.5,"error":"exit 3"}"#);
+        insta::assert_snapshot!(object, @r#"{"host":"web2","ok":false,"kind":"failed","end":"failed","exit":3,"seconds":0.5,"error":"exit 3","verb":"run","began":1795810556}"#);
     }
 }

@@ -183,7 +183,7 @@ impl Command {
             Self::Can(args) => can::run(args, context),
             Self::Doctor(args) => doctor::run(&args, context),
             Self::Last(args) => last::run(&args, context),
-            Self::Demo(args) => demo::run(args, context),
+            Self::Demo(args) => demo::run(&args, context),
             Self::Completions(args) => completions::run(args, context),
             Self::Man(args) => man::run(args, context),
         }

@@ -21,7 +21,9 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{End, Ended, Failed, FanoutOptions, HostContext, HostWork, Verb, within};
+use crate::fanout::{
+    End, Ended, Failed, FanoutOptions, HostContext, HostWork, Recorded, Verb, within,
+};
 use crate::fleet::{self, Fleet, ReachOptions};
 use crate::home::Home;
 use crate::inventory::{Enrolled, Inventory, Spki, edit};
@@ -75,7 +77,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         fanout: &args.fanout,
         targets: vec![&args.target],
         json: args.json,
-        recorded: Some(("renew", String::new())),
+        recorded: Some(Recorded::new("renew", String::new())),
     };
     verb.run(async |hosts| {
         hosts.refuse_users("renew", "a certificate")?;

@@ -15,6 +15,7 @@ use crate::capture::Captured;
 use crate::error::CliError;
 use crate::fanout::{self, Ended, OutFile, Sink};
 use crate::output::json::{self, RunResult};
+use crate::signal_name::signal_name;
 use crate::status;
 use crate::template::Template;
 
@@ -213,7 +214,7 @@ pub(crate) fn ended(
     let said = match outcome {
         Outcome::Ended(End::Exited(0) | End::NotRun(_)) => None,
         Outcome::Ended(End::Exited(status)) => Some(format!("exit {status}")),
-        Outcome::Ended(End::Signaled(signal)) => Some(format!("ended by signal {signal}")),
+        Outcome::Ended(End::Signaled(signal)) => Some(format!("ended by {}", signal_name(*signal))),
         Outcome::Ended(End::TimedOut) => json_error(outcome, handle, request).map(|e| e.line()),
         // The error contains it.
         _ => None,

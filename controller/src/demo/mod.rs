@@ -10,10 +10,9 @@ mod stage;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use indicatif::BinaryBytes;
-
 use crate::error::CliError;
 use crate::output;
+use crate::output::quantity::Bytes;
 use stage::{Stage, Transfer, failed, text};
 
 /// Size of the file that is pushed, in bytes.
@@ -64,12 +63,12 @@ fn tour(stage: &Stage) -> Result<(), CliError> {
         return Err(failed(&output));
     }
 
-    chapter(&format!("A push of {}, and the network fails in the middle", BinaryBytes(SIZE)))?;
+    chapter(&format!("A push of {}, and the network fails in the middle", Bytes(SIZE)))?;
     let big = stage.path("big.bin");
     files::make(&big, SIZE)?;
     show(&["push", "big.bin", "demo1:/srv/"])?;
     let reached = stage.cut_push(&big, SIZE / 100 * CUT_AT)?;
-    say(&format!("  killed with -9 when {} had arrived", BinaryBytes(reached)))?;
+    say(&format!("  killed with -9 when {} had arrived", Bytes(reached)))?;
 
     chapter("The same command again: what is there is hashed, and only the rest is sent")?;
     show(&["push", "big.bin", "demo1:/srv/"])?;
@@ -80,7 +79,7 @@ fn tour(stage: &Stage) -> Result<(), CliError> {
         let why = format!("the push sent {} and reused {}", push.sent, push.reused);
         return Err(CliError::new(why));
     }
-    say(&format!("  {} were not sent again", BinaryBytes(push.reused)))?;
+    say(&format!("  {} were not sent again", Bytes(push.reused)))?;
 
     chapter("And back, to compare")?;
     let back = stage.path("back.bin");
@@ -106,9 +105,9 @@ fn show(arguments: &[&str]) -> Result<(), CliError> {
 fn told(transfer: &Transfer) -> Result<(), CliError> {
     say(&format!(
         "  {}: sent {}, reused {}, {}",
-        BinaryBytes(transfer.bytes),
-        BinaryBytes(transfer.sent),
-        BinaryBytes(transfer.reused),
+        Bytes(transfer.bytes),
+        Bytes(transfer.sent),
+        Bytes(transfer.reused),
         ms(Duration::try_from_secs_f64(transfer.seconds).unwrap_or_default()),
     ))
 }

@@ -7,6 +7,7 @@ use lariat_base::name::HostName;
 
 use super::End;
 use crate::error::CliError;
+use crate::output::style::Paint;
 use crate::target::fold;
 
 /// The result on one host.
@@ -57,14 +58,18 @@ pub(crate) fn summary<'a>(
     ends: impl IntoIterator<Item = (&'a HostName, End)>,
     took: Duration,
     sum: Option<String>,
+    paint: Paint,
 ) -> String {
     let decimals = if took < Duration::from_secs(10) { 2 } else { 1 };
     let sum = sum.map(|sum| format!("; {sum}")).unwrap_or_default();
-    format!("{}{sum}; {:.decimals$} s", counts(ends), took.as_secs_f64())
+    format!("{}{sum}; {:.decimals$} s", counts(ends, paint), took.as_secs_f64())
 }
 
 /// The number of hosts per outcome: the summary without the time.
-pub(crate) fn counts<'a>(ends: impl IntoIterator<Item = (&'a HostName, End)>) -> String {
+pub(crate) fn counts<'a>(
+    ends: impl IntoIterator<Item = (&'a HostName, End)>,
+    paint: Paint,
+) -> String {
     let mut hosts: BTreeMap<End, Vec<&str>> = BTreeMap::new();
     for (host, end) in ends {
         // The summary does not distinguish the two.
@@ -74,8 +79,8 @@ pub(crate) fn counts<'a>(ends: impl IntoIterator<Item = (&'a HostName, End)>) ->
     let one = |(end, names): (&End, &Vec<&str>)| {
         let (count, word) = (names.len(), end.word());
         match end {
-            End::Ok => format!("{count} {word}"),
-            _ => format!("{count} {word} ({})", fold(names.iter().copied())),
+            End::Ok => paint.ok(&format!("{count} {word}")),
+            _ => paint.failed(&format!("{count} {word} ({})", fold(names.iter().copied()))),
         }
     };
     let counts: Vec<String> = hosts.iter().map(one).collect();
@@ -92,8 +97,10 @@ mod tests {
             .map(|host| host.parse().unwrap())
             .into();
         let ends = [End::Ok, End::Failed, End::Failed, End::Unreachable, End::NotStarted, End::Ok];
-        let of =
-            |count| summary(hosts.iter().zip(ends).take(count), Duration::from_millis(3210), None);
+        let of = |count| {
+            let (ends, took) = (hosts.iter().zip(ends).take(count), Duration::from_millis(3210));
+            summary(ends, took, None, Paint(false))
+        };
         insta::assert_snapshot!(of(6), @"2 ok, 1 not started (db2), 2 failed (web[02-03]), 1 unreachable (db1); 3.21 s");
         insta::assert_snapshot!(of(1), @"1 ok; 3.21 s");
     }

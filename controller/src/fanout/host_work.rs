@@ -10,6 +10,7 @@ use lariat_client::HostHandle;
 
 use super::{Ended, Failed, Outlet, Screen};
 use crate::error::CliError;
+use crate::progress::Meter;
 use crate::target::Chosen;
 
 /// One host, as passed to the work on it.
@@ -22,6 +23,8 @@ pub(crate) struct HostContext<'a> {
     pub(crate) handle: HostHandle,
     /// The destination of its results.
     pub(crate) outlet: &'a Outlet,
+    /// Counts how far it has come.
+    pub(crate) meter: &'a Meter,
 }
 
 /// A verb's work on each of its hosts.

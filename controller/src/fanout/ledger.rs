@@ -1,6 +1,6 @@
 //! The ledger records the newest fan-out: its plan, and how far each host came. It is a file in the fleet's
 //! directory with a line of JSON for each host before it begins and one as it ends, so that the ledger also
-//! covers a fan-out that was interrupted or killed.
+//! covers a fan-out that was interrupted or killed. Those of the fan-outs before it are kept, for `lariat last`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,6 +15,12 @@ use crate::json_lines::{self, JsonLines, Lines};
 
 const FILE: &str = "last.jsonl";
 
+/// The directory of the ledgers before it.
+const OLDER: &str = "last";
+
+/// The number of fan-outs that are kept.
+pub(crate) const KEPT: usize = 20;
+
 /// What a fan-out will do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Plan {
@@ -26,6 +32,9 @@ pub(crate) struct Plan {
     pub(crate) target: String,
     /// When it began, in seconds since 1970.
     pub(crate) began: u64,
+    /// The id of its detached jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) job: Option<String>,
     /// The hosts, in order.
     pub(crate) hosts: Vec<HostName>,
 }
@@ -83,7 +92,7 @@ impl Plan {
     ) -> Self {
         let hosts = hosts.into_iter().collect();
         let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Self { verb: verb.to_owned(), what, target, began, hosts }
+        Self { verb: verb.to_owned(), what, target, began, job: None, hosts }
     }
 }
 
@@ -91,7 +100,7 @@ impl Ledger {
     /// Begins a new ledger and replaces the previous one. An older fan-out keeps writing to its own, which is
     /// no longer the newest.
     pub(crate) fn begin(home: &Home, plan: &Plan) -> Result<Self, CliError> {
-        JsonLines::create(home, FILE, plan).map(Self)
+        JsonLines::create_and_keep(home, FILE, plan, (OLDER, KEPT - 1)).map(Self)
     }
 
     /// Records that a host is about to begin.
@@ -109,6 +118,13 @@ impl Record {
     /// Reads the newest fan-out, if there was any.
     pub(crate) fn read(home: &Home) -> Result<Option<Self>, CliError> {
         json_lines::read(home, FILE, Self::parse)
+    }
+
+    /// Reads the newest fan-outs, at most this many, the newest first. Damaged ones but the newest are skipped.
+    pub(crate) fn read_newest(home: &Home, most: usize) -> Result<Vec<Self>, CliError> {
+        let older = (1..KEPT).map(|number| format!("{OLDER}/{}", json_lines::older_name(number)));
+        let older = older.filter_map(|name| json_lines::read(home, &name, Self::parse).ok()?);
+        Ok(Self::read(home)?.into_iter().chain(older).take(most).collect())
     }
 
     fn parse(mut lines: Lines<'_>) -> Result<Self, CliError> {
@@ -176,6 +192,28 @@ mod tests {
     }
 
     #[test]
+    fn the_last_twenty_are_kept_and_an_older_fan_out_writes_to_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::find(Some(directory.path())).unwrap();
+        assert!(Record::read_newest(&home, 5).unwrap().is_empty());
+        let mut ledgers = Vec::new();
+        for number in 0..KEPT + 3 {
+            let what = number.to_string();
+            ledgers.push(Ledger::begin(&home, &Plan { what, ..plan() }).unwrap());
+        }
+        ledgers[KEPT].ended(&entry("web1", End::Ok)).unwrap();
+        let all = Record::read_newest(&home, 100).unwrap();
+        let numbers: Vec<usize> = all.iter().map(|one| one.plan.what.parse().unwrap()).collect();
+        assert_eq!(numbers, (3..KEPT + 3).rev().collect::<Vec<_>>());
+        let with_entries = all.iter().filter(|one| !one.entries.is_empty());
+        assert_eq!(with_entries.map(|one| &one.plan.what).collect::<Vec<_>>(), [&KEPT.to_string()]);
+        std::fs::write(directory.path().join("last/1.jsonl"), "damaged").unwrap();
+        let two: Vec<_> = Record::read_newest(&home, 2).unwrap();
+        let two: Vec<_> = two.iter().map(|one| one.plan.what.as_str()).collect();
+        assert_eq!(two, [(KEPT + 2).to_string(), KEPT.to_string()]);
+    }
+
+    #[test]
     fn the_newest_ledger_is_not_written_by_older_fan_outs() {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::find(Some(directory.path())).unwrap();
@@ -204,7 +242,7 @@ mod tests {
         let [a, b, c] = ["a", "b", "c"].map(|host| host.parse::<HostName>().unwrap());
         let (verb, what, target) = ("run".into(), "test \"x\"".into(), "all".into());
         let hosts = vec![a.clone(), b.clone(), c.clone()];
-        let plan = Plan { verb, what, target, began: 1_795_749_400, hosts };
+        let plan = Plan { verb, what, target, began: 1_795_749_400, job: None, hosts };
         let mut ledger = Ledger::begin(&home, &plan).unwrap();
         let error = Some("run on b: refused".into());
         let failed = Entry { exit: Some(124), seconds: 1.25, ..entry("a", End::Failed) };

@@ -5,22 +5,34 @@ use lariat_base::name::HostName;
 
 use crate::output::screened;
 
-/// Colours of hosts that are visible on light and on dark screens.
-const COLOURS: [AnsiColor; 6] = [
+/// Colors of hosts. Red and yellow have meanings: failures and changes.
+const COLORS: [AnsiColor; 8] = [
     AnsiColor::Cyan,
-    AnsiColor::Green,
     AnsiColor::Magenta,
-    AnsiColor::Yellow,
+    AnsiColor::Green,
     AnsiColor::Blue,
-    AnsiColor::Red,
+    AnsiColor::BrightCyan,
+    AnsiColor::BrightMagenta,
+    AnsiColor::BrightGreen,
+    AnsiColor::BrightBlue,
 ];
 
-/// The prefix of the host with this index. In colour, it resets attributes that the line before left.
-pub(crate) fn prefix(host: &HostName, number: usize, colours: bool) -> String {
-    if !colours {
+/// A host's color, which is always the same. Hosts that differ only in a number are told apart: one after the
+/// other has the next color.
+fn color(host: &HostName) -> AnsiColor {
+    let text = host.as_str().bytes().filter(|byte| !byte.is_ascii_digit());
+    let text = text.fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    let numbers = host.as_str().split(|letter: char| !letter.is_ascii_digit());
+    let numbers = numbers.filter_map(|digits| digits.parse::<usize>().ok());
+    COLORS[numbers.fold(text, usize::wrapping_add) % COLORS.len()]
+}
+
+/// The prefix of a host. In color, it resets attributes that the line before left.
+pub(crate) fn prefix(host: &HostName, colors: bool) -> String {
+    if !colors {
         return format!("{host}: ");
     }
-    let style = COLOURS[number % COLOURS.len()].on_default();
+    let style = color(host).on_default();
     format!("{}{style}{host}{style:#}: ", anstyle::Reset)
 }
 
@@ -104,10 +116,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_tell_hosts_apart() {
+    fn hosts_keep_colors_that_tell_them_apart_and_mean_nothing_else() {
         let host = "web1".parse().unwrap();
-        assert_eq!(prefix(&host, 3, false), "web1: ");
-        assert_eq!(prefix(&host, 3, true), "\x1b[0m\x1b[33mweb1\x1b[0m: ");
+        assert_eq!(prefix(&host, false), "web1: ");
+        let colored = prefix(&host, true);
+        assert!(
+            colored.starts_with("\x1b[0m\x1b[") && colored.ends_with("mweb1\x1b[0m: "),
+            "{colored}"
+        );
+        let of = |number: usize| color(&format!("web{number:02}").parse().unwrap());
+        let eight: std::collections::BTreeSet<_> =
+            (1..=8).map(|n| format!("{:?}", of(n))).collect();
+        assert_eq!(eight.len(), 8, "{eight:?}");
+        let meaning = ["Red", "BrightRed", "Yellow", "BrightYellow"];
+        assert!(meaning.iter().all(|color| !eight.contains(*color)), "{eight:?}");
     }
 
     #[test]

@@ -32,4 +32,4 @@ pub(crate) use schedule::Limits;
 pub(crate) use screen::Screen;
 pub(crate) use sink::{OutFile, Sink};
 pub(crate) use stdin_broadcast::StdinBroadcast;
-pub(crate) use verb::{Hosts, Verb, one};
+pub(crate) use verb::{Hosts, Recorded, Verb, one};

@@ -43,8 +43,8 @@ impl Outlet {
         }
     }
 
-    /// The destinations of stdout and stderr for the host with this index.
-    pub(crate) fn streams(&self, host: &HostName, number: usize) -> Result<(Sink, Sink), CliError> {
+    /// The destinations of a host's stdout and stderr.
+    pub(crate) fn streams(&self, host: &HostName) -> Result<(Sink, Sink), CliError> {
         let own = || Ok((LocalOutput::stdout()?, LocalOutput::stderr()?));
         Ok(match self {
             Self::Own { .. } => {
@@ -53,7 +53,7 @@ impl Outlet {
                 (Sink::Own(stdout), Sink::Own(stderr))
             }
             Self::Shared { stdout, stderr, .. } => {
-                let lines = |printer| Sink::lines(host, number, printer);
+                let lines = |printer| Sink::lines(host, printer);
                 (lines(stdout), lines(stderr))
             }
         })

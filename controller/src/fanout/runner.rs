@@ -8,17 +8,18 @@ use std::time::{Duration, Instant};
 use lariat_base::lock::lock;
 use lariat_base::name::HostName;
 use lariat_client::run::{ABANDON, Relay, SIGTERM, Signals};
-use tokio::time::{Instant as Deadline, interval, sleep_until};
+use tokio::time::{Instant as Deadline, MissedTickBehavior, interval, sleep_until};
 
 use super::ended::summary;
 use super::schedule::Schedule;
-use super::screen::{Screen, TICK};
+use super::screen::Screen;
 use super::worker_pool::{Begin, HostOutcome, Work, WorkerPool};
 use super::{End, Ended, Entry, HostContext, HostWork, Ledger, Limits, Outlet, Plan};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fleet::Fleet;
-use crate::output::style;
+use crate::output::style::{self, Paint};
+use crate::progress::{self, Meter};
 use crate::status;
 use crate::target::Chosen;
 
@@ -34,6 +35,8 @@ pub(crate) struct Fanout<'a> {
     ledger: Option<Ledger>,
     /// The terminal output.
     pub(crate) screen: Screen,
+    /// How far each host has come.
+    meters: Arc<[Meter]>,
     /// Forwards signals to the hosts.
     pub(crate) relay: Arc<Relay>,
     /// Errors are in the results only.
@@ -123,7 +126,7 @@ impl<'a> Fanout<'a> {
     fn not_written(&mut self, error: &CliError) {
         let what = "warning: --retry-failed will know nothing of this";
         let line = error.clone().during(what).told(self.context.verbose);
-        self.screen.stderr.put(line.as_bytes());
+        self.screen.stderr.put(self.paint().error(&line).as_bytes());
         self.ledger = None;
     }
 
@@ -148,11 +151,18 @@ impl<'a> Fanout<'a> {
     }
 
     fn bare(context: &'a Context, hosts: Vec<Chosen>, limits: Limits) -> Result<Self, CliError> {
-        let screen = Screen::new(hosts.len(), &context.outages);
+        let meters: Arc<[Meter]> = hosts.iter().map(|_| Meter::default()).collect();
+        let screen = Screen::new(&meters, &context.outages);
         let screen = screen.map_err(|e| CliError::from(e).during("write output"))?;
         let relay = Arc::new(Relay::default());
         let (quiet, asks, sums_up) = (false, false, false);
-        Ok(Self { context, hosts, limits, ledger: None, screen, relay, quiet, asks, sums_up })
+        let ledger = None;
+        Ok(Self { context, hosts, limits, ledger, screen, meters, relay, quiet, asks, sums_up })
+    }
+
+    /// Colors for stderr.
+    fn paint(&self) -> Paint {
+        Paint(self.screen.stderr.has_colours())
     }
 
     /// The outlet of each host's work.
@@ -169,19 +179,24 @@ impl<'a> Fanout<'a> {
         fleet: Arc<Fleet>,
         work: Arc<W>,
     ) -> Result<(u8, W::Total), CliError> {
-        let signals = if self.asks { Ok(Signals::none()) } else { Signals::new() };
+        // A signal that ends this process would leave the progress on the screen.
+        let dies = self.asks && !self.screen.has_progress();
+        let signals = if dies { Ok(Signals::none()) } else { Signals::new() };
         let signals = signals.map_err(|e| CliError::from(e).during("wait for signals"))?;
         let total = self.hosts.len();
         let totaling = Totaling { work, total: Mutex::default() };
-        let all = Arc::new((fleet, self.hosts.clone(), totaling, self.outlet()));
+        let meters = Arc::clone(&self.meters);
+        let all = Arc::new((fleet, self.hosts.clone(), totaling, self.outlet(), meters));
         let shared = Arc::clone(&all);
         let begin = move |number: usize| -> Work<Reported> {
             let all = Arc::clone(&shared);
             Box::pin(async move {
-                let (fleet, hosts, Totaling { work, total }, outlet) = &*all;
-                let chosen = &hosts[number];
+                let (fleet, hosts, Totaling { work, total }, outlet, meters) = &*all;
+                let (chosen, meter) = (&hosts[number], &meters[number]);
                 let outcome = match fleet.host(chosen) {
-                    Ok(handle) => work.on(HostContext { number, chosen, handle, outlet }).await,
+                    Ok(handle) => {
+                        work.on(HostContext { number, chosen, handle, outlet, meter }).await
+                    }
                     Err(error) => Err(error.into()),
                 };
                 work.report(&mut lock(total), &chosen.host, outcome)
@@ -190,7 +205,7 @@ impl<'a> Fanout<'a> {
         let begin: Arc<Begin<_>> = Arc::new(begin);
         let pool = WorkerPool::start(total.min(self.limits.parallel), &begin)
             .map_err(|e| CliError::from(e).during("start threads"))?;
-        let (_, hosts, totaling, outlet) = &*all;
+        let (_, hosts, totaling, outlet, _) = &*all;
         let state = State {
             schedule: Schedule::new(total, self.limits),
             fanout: self,
@@ -216,7 +231,8 @@ impl State<'_> {
         mut pool: WorkerPool<Reported>,
         mut signals: Signals,
     ) -> Result<u8, CliError> {
-        let mut ticks = interval(TICK);
+        let mut ticks = interval(progress::EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while let Some(number) = self.schedule.start() {
                 self.begins(number);
@@ -232,7 +248,13 @@ impl State<'_> {
             let heeds = matches!(self.ending, Ending::No | Ending::Asked(None)) && !self.full;
             tokio::select! {
                 biased;
-                signal = signals.next() => self.interrupted(signal),
+                signal = signals.next() => {
+                    if self.fanout.asks {
+                        self.fanout.screen.clear();
+                        return Ok(status::signal(signal));
+                    }
+                    self.interrupted(signal);
+                }
                 () = broken, if heeds => self.no_reader(),
                 () = due(self.ending) => match self.ending {
                     Ending::Told(_) => break,
@@ -242,7 +264,7 @@ impl State<'_> {
                     Some(came) => self.ended(came),
                     None => break,
                 },
-                _ = ticks.tick(), if self.fanout.screen.has_bars() => self.fanout.screen.tick(),
+                _ = ticks.tick(), if self.fanout.screen.has_progress() => self.fanout.screen.tick(),
             }
         }
         self.finish(&mut signals).await
@@ -304,6 +326,7 @@ impl State<'_> {
             self.nothing(number, &error);
             Ended::failed(End::Errored, error)
         };
+        let paint = self.fanout.paint();
         let Fanout { hosts, screen, context, quiet, ledger, .. } = &mut self.fanout;
         let host = &hosts[number].host;
         self.schedule.ended(ended.end == End::Ok);
@@ -316,8 +339,8 @@ impl State<'_> {
             // If the reader is gone, a command that was ended for that needs no report.
             let said =
                 ended.said.as_ref().filter(|_| !matches!(self.ending, Ending::Asked(Some(_))));
-            let said = said.map(|said| format!("{host}: {said}\n"));
-            let errors = ended.errors.iter().map(|error| error.told(context.verbose));
+            let said = said.map(|said| paint.failed(&format!("{host}: {said}")) + "\n");
+            let errors = ended.errors.iter().map(|error| paint.error(&error.told(context.verbose)));
             said.into_iter().chain(errors).for_each(|line| screen.stderr.put(line.as_bytes()));
         }
         let entry = Entry {
@@ -353,11 +376,12 @@ impl State<'_> {
         }
         let took = self.started.elapsed();
         let named = self.fanout.hosts.iter().map(|chosen| &chosen.host).zip(ends.iter().copied());
-        let line = summary(named, took, self.work.sum(took));
+        let paint = self.fanout.paint();
+        let line = summary(named, took, self.work.sum(took), paint);
         self.fanout.screen.clear();
         let wrong = self.work.over(&self.fanout.screen);
         let last = match &wrong {
-            Some(error) => error.told(self.fanout.context.verbose),
+            Some(error) => paint.error(&error.told(self.fanout.context.verbose)),
             None if self.fanout.sums_up && !style::is_quiet() => format!("{line}\n"),
             None => String::new(),
         };

@@ -1,142 +1,163 @@
-//! The terminal output of a fan-out: the output of all hosts, and progress bars for the number of hosts and for
-//! the few that have run longest. Bars are omitted without a terminal, and when the fan-out is short.
+//! The terminal output of a fan-out: the output of all hosts, and below it how far they have come.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::io::{self, IsTerminal};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use lariat_base::name::HostName;
-use rustix::fs::{FileType, fstat};
 
 use crate::outages::Outages;
 use crate::output::printer::Printer;
-use crate::output::style;
+use crate::progress::{HostView, Live, Meter, Order, Pace, Totals, rows};
 
-/// How long a fan-out runs before bars are drawn.
-const AFTER: Duration = Duration::from_millis(500);
-
-/// How often the bars are updated.
-pub(super) const TICK: Duration = Duration::from_millis(200);
-
-/// The number of hosts in progress that are named.
-const NAMED: usize = 4;
-
-/// Both streams, and the bars.
+/// Both streams, and the progress.
 pub(crate) struct Screen {
     /// Results.
     pub(crate) stdout: Printer,
     /// Everything else.
     pub(crate) stderr: Printer,
-    bars: Option<Bars>,
+    progress: Option<Progress>,
 }
 
-struct Bars {
-    all: MultiProgress,
+/// The progress of all hosts, as it is shown.
+struct Progress {
+    live: Live,
     outages: Outages,
     began: Instant,
-    total: usize,
-    drawn: Option<(ProgressBar, Vec<ProgressBar>)>,
+    /// How far each host has come, by index.
+    meters: Arc<[Meter]>,
+    /// The number of hosts that have begun.
+    begun: usize,
     /// Hosts in progress, by index.
-    running: BTreeMap<usize, (HostName, Instant)>,
-    done: usize,
+    running: BTreeMap<usize, Running>,
+    /// Bytes of hosts that have ended: those that their receivers have, and those that were moved.
+    ended: (u64, u64),
+    ok: usize,
     failed: usize,
+    pace: Pace,
+    order: Order,
+}
+
+struct Running {
+    host: HostName,
+    since: Instant,
+    pace: Pace,
 }
 
 impl Screen {
-    /// Output for this many hosts, which also shows their outages.
-    pub(crate) fn new(total: usize, outages: &Outages) -> io::Result<Self> {
-        // A pager would be overwritten.
-        let bars = (style::has_progress() && !stdout_is_a_pipe()).then(MultiProgress::new);
-        let shared = |is_terminal: bool| bars.clone().filter(|_| is_terminal);
+    /// Output for the hosts with these meters; it shows their outages too.
+    pub(crate) fn new(meters: &Arc<[Meter]>, outages: &Outages) -> io::Result<Self> {
+        let live = Live::new();
+        let shared = |is_terminal: bool| live.clone().filter(|_| is_terminal);
         let stdout = Printer::start(rustix::stdio::stdout(), shared(io::stdout().is_terminal()))?;
         let stderr = Printer::start(rustix::stdio::stderr(), shared(true))?;
-        outages.hosts(stderr.clone(), bars.is_some());
-        let bars = bars.map(|all| Bars {
-            all,
+        let is_drawn = live.as_ref().is_some_and(Live::is_drawn);
+        outages.hosts(stderr.clone(), is_drawn);
+        let progress = live.map(|live| Progress {
+            live,
             outages: outages.clone(),
             began: Instant::now(),
-            total,
-            drawn: None,
+            meters: Arc::clone(meters),
+            begun: 0,
             running: BTreeMap::new(),
-            done: 0,
+            ended: (0, 0),
+            ok: 0,
             failed: 0,
+            pace: Pace::default(),
+            order: Order::default(),
         });
-        Ok(Self { stdout, stderr, bars })
+        Ok(Self { stdout, stderr, progress })
     }
 
-    /// Whether bars are shown.
-    pub(super) fn has_bars(&self) -> bool {
-        self.bars.is_some()
+    /// Whether progress is shown.
+    pub(super) fn has_progress(&self) -> bool {
+        self.progress.is_some()
     }
 
     /// A host has begun.
     pub(super) fn began(&mut self, number: usize, host: &HostName) {
-        if let Some(bars) = &mut self.bars {
-            bars.running.insert(number, (host.clone(), Instant::now()));
+        if let Some(progress) = &mut self.progress {
+            progress.begun += 1;
+            let (host, since, pace) = (host.clone(), Instant::now(), Pace::default());
+            progress.running.insert(number, Running { host, since, pace });
         }
     }
 
     /// A host has ended.
     pub(super) fn ended(&mut self, number: usize, ok: bool) {
-        if let Some(bars) = &mut self.bars {
-            bars.running.remove(&number);
-            bars.done += 1;
-            bars.failed += usize::from(!ok);
+        if let Some(progress) = &mut self.progress {
+            progress.running.remove(&number);
+            let counts = progress.meters[number].counts();
+            let (there, moved) = &mut progress.ended;
+            *there = there.saturating_add(counts.there);
+            *moved = moved.saturating_add(counts.moved);
+            *if ok { &mut progress.ok } else { &mut progress.failed } += 1;
         }
     }
 
-    /// Updates the bars.
+    /// Shows how far the hosts have come.
     pub(super) fn tick(&mut self) {
-        if let Some(bars) = self.bars.as_mut().filter(|bars| bars.began.elapsed() >= AFTER) {
-            bars.draw();
+        if let Some(progress) = &mut self.progress {
+            progress.draw();
         }
     }
 
-    /// Removes the bars.
+    /// Removes the progress.
     pub(super) fn clear(&mut self) {
-        if let Some(bars) = self.bars.take() {
-            // Fails if the terminal is gone.
-            let _ = bars.all.clear();
+        if let Some(progress) = self.progress.take() {
+            progress.live.clear();
         }
     }
 }
 
-fn stdout_is_a_pipe() -> bool {
-    let fifo = |mode| FileType::from_raw_mode(mode) == FileType::Fifo;
-    fstat(rustix::stdio::stdout()).is_ok_and(|stat| fifo(stat.st_mode))
-}
-
-impl Bars {
+impl Progress {
     fn draw(&mut self) {
-        let (overall, named) = self.drawn.get_or_insert_with(|| {
-            let bar = |template: &str, len: usize| {
-                // The template is a constant; the default bar would do as well.
-                let style = ProgressStyle::with_template(template)
-                    .unwrap_or_else(|_| ProgressStyle::default_bar());
-                self.all.add(ProgressBar::new(len as u64).with_style(style))
-            };
-            let overall = bar("{wide_bar} {pos}/{len} hosts{msg} {elapsed}", self.total);
-            (overall, (0..NAMED).map(|_| bar("  {msg}", 1)).collect())
-        });
-        overall.set_position(self.done as u64);
+        let now = Instant::now();
         let away = self.outages.now();
-        let mut message = String::new();
-        if self.failed > 0 {
-            let _ = write!(message, ", {} not ok", self.failed);
+        let mut hosts = Vec::with_capacity(self.running.len());
+        let ((mut there, mut moved), mut total) = (self.ended, self.ended.0);
+        for (&number, Running { host, since, pace }) in &mut self.running {
+            let counts = self.meters[number].counts();
+            pace.note(now, counts.moved);
+            total = total.saturating_add(counts.total.max(counts.there));
+            there = there.saturating_add(counts.there);
+            moved = moved.saturating_add(counts.moved);
+            hosts.push(HostView {
+                name: host.as_str(),
+                total: counts.total,
+                there: counts.there,
+                part: (counts.part, counts.parts),
+                rate: pace.per_second(),
+                left: pace.left(counts.total.saturating_sub(counts.there)),
+                has_stalled: pace.has_stalled(now),
+                elapsed: now.saturating_duration_since(*since),
+                outage: away.get(host).map(String::as_str),
+            });
         }
-        if !away.is_empty() {
-            let _ = write!(message, ", {} reconnecting", away.len());
+        self.pace.note(now, moved);
+        let elapsed = now.saturating_duration_since(self.began);
+        self.order.sort(&mut hosts, elapsed);
+        let waiting = self.meters.len() - self.begun;
+        if waiting > 0 && self.begun > 0 {
+            // The hosts that have not begun are like the others.
+            let each = total / self.begun as u64;
+            total = total.saturating_add(each.saturating_mul(waiting as u64));
         }
-        overall.set_message(message);
-        let there = self.running.values().filter(|(host, _)| !away.contains_key(host));
-        let there = there.map(|(host, since)| format!("{host} {} s", since.elapsed().as_secs()));
-        // Disconnected hosts come first.
-        let mut hosts = away.values().cloned().chain(there);
-        for bar in named {
-            bar.set_message(hosts.next().unwrap_or_default());
-            bar.tick();
-        }
+        let running = hosts.len();
+        let totals = Totals {
+            total,
+            there,
+            is_estimate: waiting > 0,
+            rate: self.pace.per_second(),
+            left: self.pace.left(total.saturating_sub(there)),
+            elapsed,
+            ok: self.ok,
+            failed: self.failed,
+            running,
+            waiting,
+            reconnecting: away.len(),
+        };
+        self.live.draw(|size| rows(&totals, &hosts, size));
     }
 }

@@ -35,10 +35,10 @@ pub(crate) struct OutFile {
 }
 
 impl Sink {
-    /// The shared stream, for the host with this index.
-    pub(crate) fn lines(host: &HostName, number: usize, printer: &Printer) -> Self {
+    /// The shared stream, for a host.
+    pub(crate) fn lines(host: &HostName, printer: &Printer) -> Self {
         let colors = printer.has_colours();
-        let lines = Lines::new(prefix(host, number, colors));
+        let lines = Lines::new(prefix(host, colors));
         let lines = if printer.is_terminal() { lines.on_screen(colors) } else { lines };
         Self::Lines(lines, printer.clone())
     }

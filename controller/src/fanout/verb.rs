@@ -7,9 +7,11 @@ use super::{Fanout, FanoutOptions, HostContext, HostWork, Outlet, Plan};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fleet::{Fleet, ReachOptions};
+use crate::progress::Meter;
 use crate::runtime::block_on;
 use crate::target::{Chosen, Targets};
 use crate::{output, status};
+use lariat_base::name::JobId;
 use lariat_client::HostHandle;
 
 /// A verb, with its targets.
@@ -20,8 +22,29 @@ pub(crate) struct Verb<'a> {
     /// Most verbs have one target; each source of a transfer may have its own.
     pub(crate) targets: Vec<&'a Targets>,
     pub(crate) json: bool,
-    /// Its name and description, for the ledger; a verb that only queries hosts is not recorded.
-    pub(crate) recorded: Option<(&'static str, String)>,
+    /// What the ledger says of it; a verb that only queries hosts is not recorded.
+    pub(crate) recorded: Option<Recorded>,
+}
+
+/// What the ledger says of a verb.
+pub(crate) struct Recorded {
+    verb: &'static str,
+    /// The command, or the paths that are transferred.
+    what: String,
+    /// The id of its detached jobs.
+    job: Option<JobId>,
+}
+
+impl Recorded {
+    /// A verb and its description.
+    pub(crate) fn new(verb: &'static str, what: String) -> Self {
+        Self { verb, what, job: None }
+    }
+
+    /// Adds the id of its detached jobs, if there is one.
+    pub(crate) fn with_job(self, job: Option<JobId>) -> Self {
+        Self { job, ..self }
+    }
 }
 
 /// The hosts of a verb, in the order in which they were first named.
@@ -94,13 +117,14 @@ impl<'a> Verb<'a> {
     fn over(self, hosts: Vec<Chosen>) -> Result<Fanout<'a>, CliError> {
         let Self { context, fanout, targets, json, recorded, .. } = self;
         let limits = fanout.limits();
-        let Some((verb, what)) = recorded else {
+        let Some(Recorded { verb, what, job }) = recorded else {
             return Fanout::look(context, hosts, limits, json);
         };
         let mut targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
         targets.dedup();
         let names = hosts.iter().map(|chosen| chosen.host.clone());
         let plan = Plan::now(verb, what, targets.join(","), names);
+        let plan = Plan { job: job.map(|job| job.to_string()), ..plan };
         Fanout::new(context, &plan, hosts, limits, json)
     }
 }
@@ -136,7 +160,10 @@ pub(crate) async fn one<W: HostWork>(
     let outlet = &Outlet::Own { verbose: context.verbose, outages: context.outages.clone() };
     let outcome = match handle {
         // Boxed, because the large future would be part of the callers'.
-        Ok(handle) => Box::pin(work.on(HostContext { number: 0, chosen, handle, outlet })).await,
+        Ok(handle) => {
+            let meter = &Meter::default();
+            Box::pin(work.on(HostContext { number: 0, chosen, handle, outlet, meter })).await
+        }
         Err(error) => Err(error.into()),
     };
     let (result, ended) = work.report(&mut total, host, outcome);
@@ -146,6 +173,7 @@ pub(crate) async fn one<W: HostWork>(
             error.report(context.verbose);
         }
     }
-    ended.notes.iter().chain(&work.note(&total, host)).for_each(|note| output::note(note));
+    ended.notes.iter().for_each(|note| output::note(note));
+    work.note(&total, host).iter().for_each(|note| output::notes::colored(note));
     Ok((ended.status.unwrap_or(status::of_one(ended.end)), total))
 }

@@ -2,12 +2,12 @@
 
 use std::str::FromStr;
 
-use lariat_base::name::HostName;
+use lariat_base::name::{HostName, JobId};
 use lariat_wire::protocol::job::{Job, List, State};
 
 use super::short;
 use crate::error::CliError;
-use crate::target::{Targets, natural};
+use crate::target::{Targets, fold, natural};
 
 /// The number of jobs that an error names.
 const NAMED: usize = 3;
@@ -33,9 +33,9 @@ impl FromStr for Prefix {
     }
 }
 
-impl From<&Job> for Prefix {
-    fn from(job: &Job) -> Self {
-        Self(job.job.to_string())
+impl From<JobId> for Prefix {
+    fn from(job: JobId) -> Self {
+        Self(job.to_string())
     }
 }
 
@@ -47,6 +47,9 @@ pub(crate) enum Unnamed {
     /// The only running one, for verbs that can't be undone.
     Only,
 }
+
+/// An id, and its job on each host that has it.
+pub(crate) type Shared<'a> = (JobId, Vec<(&'a HostName, &'a Job)>);
 
 /// The requested job.
 #[derive(Clone)]
@@ -95,20 +98,35 @@ impl Wish {
         }
     }
 
-    /// The host of the only match, out of several hosts' candidates.
-    pub(crate) fn host<'a>(
+    /// The only matching id out of several hosts' candidates, and its job on each host that has it: those of a
+    /// fan-out share their id.
+    pub(crate) fn shared<'a>(
         &self,
         targets: &Targets,
         told: &'a [(HostName, Vec<Job>)],
-    ) -> Result<(&'a HostName, &'a Job), CliError> {
-        let all = told.iter().flat_map(|(host, jobs)| jobs.iter().map(move |job| (host, job)));
-        let mut all: Vec<_> = all.collect();
-        match all.as_slice() {
-            [one] => Ok(*one),
-            [] => Err(self.none_of(targets)),
-            _ => {
-                all.sort_by(|(a, _), (b, _)| natural(a.as_str(), b.as_str()));
-                let shown = all.iter().map(|(host, job)| format!("{} on {host}", short(job)));
+    ) -> Result<Shared<'a>, CliError> {
+        let mut by_id: Vec<Shared<'a>> = Vec::new();
+        for (host, job) in
+            told.iter().flat_map(|(host, jobs)| jobs.iter().map(move |job| (host, job)))
+        {
+            match by_id.iter_mut().find(|(id, _)| *id == job.job) {
+                Some((_, jobs)) => jobs.push((host, job)),
+                None => by_id.push((job.job, vec![(host, job)])),
+            }
+        }
+        match <[_; 1]>::try_from(by_id) {
+            Ok([one]) => Ok(one),
+            Err(none) if none.is_empty() => Err(self.none_of(targets)),
+            Err(mut several) => {
+                let first = |jobs: &[(&'a HostName, &Job)]| {
+                    let names = jobs.iter().map(|(host, _)| host.as_str());
+                    names.min_by(|a, b| natural(a, b)).unwrap_or_default()
+                };
+                several.sort_by(|(_, a), (_, b)| natural(first(a), first(b)));
+                let shown = several.iter().map(|(_, jobs)| {
+                    let hosts = fold(jobs.iter().map(|(host, _)| host.as_str()));
+                    format!("{} on {hosts}", short(jobs[0].1))
+                });
                 Err(self.several(shown, &format!("lariat jobs {}", targets.quoted())))
             }
         }
@@ -137,7 +155,7 @@ impl Wish {
         let what = match &self.prefix {
             Some(Prefix(prefix)) => format!("begin with {prefix}"),
             None => match self.unnamed {
-                Unnamed::Newest => "are each their host's newest".to_owned(),
+                Unnamed::Newest => "are the newest of a host".to_owned(),
                 Unnamed::Only => "run there".to_owned(),
             },
         };
@@ -150,7 +168,7 @@ impl Wish {
 
 #[cfg(test)]
 mod tests {
-    use lariat_base::name::{JobId, KeyId};
+    use lariat_base::name::KeyId;
     use lariat_wire::protocol::exec::End;
 
     use super::*;
@@ -203,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn one_host_of_several_has_it_or_all_that_have_are_named() {
+    fn one_id_is_that_of_all_hosts_or_those_that_match_are_named() {
         let targets: Targets = "web*".parse().unwrap();
         let told = |hosts: &[(&str, &[u8])]| -> Vec<(HostName, Vec<Job>)> {
             let jobs = |ids: &[u8]| ids.iter().map(|&id| job(id, true, ENDED)).collect();
@@ -211,15 +229,19 @@ mod tests {
         };
         let choose = |prefix: &str, hosts: &[(&str, &[u8])]| {
             let told = told(hosts);
-            let host = wish(prefix, Unnamed::Newest).host(&targets, &told);
-            host.map(|(host, job)| format!("{host} {}", short(job))).map_err(|e| e.line())
+            let found = wish(prefix, Unnamed::Newest).shared(&targets, &told);
+            let hosts = |all: &[(&HostName, &Job)]| fold(all.iter().map(|(host, _)| host.as_str()));
+            let found = found.map(|(id, all)| format!("{} {}", hosts(&all), &id.to_string()[..4]));
+            found.map_err(|e| e.line())
         };
         let one = choose("1", &[("web10", &[]), ("web2", &[0x11])]);
-        assert_eq!(one.unwrap(), "web2 111111111111");
-        let two = choose("1", &[("web10", &[0x11]), ("web2", &[0x12])]);
-        insta::assert_snapshot!(two.unwrap_err(), @"2 jobs begin with 1: 121212121212 on web2, 111111111111 on web10; try: lariat jobs 'web*'");
+        assert_eq!(one.unwrap(), "web2 1111");
+        let all = choose("", &[("web10", &[0x11]), ("web2", &[0x11]), ("web3", &[])]);
+        assert_eq!(all.unwrap(), "web[2,10] 1111");
+        let two = choose("1", &[("web10", &[0x11]), ("web9", &[0x11]), ("web2", &[0x12])]);
+        insta::assert_snapshot!(two.unwrap_err(), @"2 jobs begin with 1: 121212121212 on web2, 111111111111 on web[9-10]; try: lariat jobs 'web*'");
         let two = choose("", &[("web10", &[0x11]), ("web2", &[0x12])]);
-        insta::assert_snapshot!(two.unwrap_err(), @"2 jobs are each their host's newest: 121212121212 on web2, 111111111111 on web10; try: lariat jobs 'web*'");
+        insta::assert_snapshot!(two.unwrap_err(), @"2 jobs are the newest of a host: 121212121212 on web2, 111111111111 on web10; try: lariat jobs 'web*'");
         insta::assert_snapshot!(choose("1", &[("web1", &[])]).unwrap_err(), @"this key has no job 1 on any host of web* that answered; try: lariat jobs 'web*'");
         insta::assert_snapshot!(choose("", &[("web1", &[])]).unwrap_err(), @"this key has no detached job on any host of web* that answered; try: lariat run --detach 'web*' -- COMMAND");
     }

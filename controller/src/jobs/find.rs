@@ -1,11 +1,11 @@
-//! Finds the host for a verb that works on one host: the named one, or of several the one that has the job.
+//! Finds the hosts for a verb that works on one job: the named one, or of several those that have the job.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use lariat_base::name::HostName;
 use lariat_client::HostHandle;
-use lariat_wire::protocol::job::Job;
+use lariat_wire::protocol::job::{Job, State};
 
 use super::{Prefix, Whom, Wish, list};
 use crate::context::Context;
@@ -15,22 +15,30 @@ use crate::fleet::Fleet;
 use crate::output::json::{self, JobResult};
 use crate::target::Chosen;
 
-/// The host of a job.
-pub(crate) struct Found {
-    /// The host.
-    pub(crate) chosen: Chosen,
-    /// Connects to it, if it is enrolled.
-    pub(crate) handle: Result<HostHandle, CliError>,
-    /// The requested job.
+/// Where a job may be.
+#[expect(clippy::large_enum_variant, reason = "there is one of it at a time")]
+pub(crate) enum Found {
+    /// On the named host, which was not asked yet; an error if it is not enrolled.
+    Host(Chosen, Result<HostHandle, CliError>),
+    /// On these of several hosts.
+    Several(Holders),
+}
+
+/// The hosts that have a job.
+pub(crate) struct Holders {
+    pub(crate) fleet: Arc<Fleet>,
+    /// The hosts, and whether the job was running there.
+    pub(crate) hosts: Vec<(Chosen, bool)>,
+    /// The job, by its whole id.
     pub(crate) wish: Wish,
-    /// The exit status of the search on several hosts.
+    /// The exit status of the search.
     pub(crate) status: u8,
 }
 
-/// Finds the host; `None` if no host is left to be retried. Requires a runtime.
+/// Finds the hosts; `None` if no host is left to be retried. Requires a runtime.
 pub(crate) async fn find(
     whom: &Whom,
-    wish: Wish,
+    wish: &Wish,
     context: &Context,
     verb: &'static str,
 ) -> Result<Option<Found>, CliError> {
@@ -38,7 +46,7 @@ pub(crate) async fn find(
     if let Some(chosen) = target.plain() {
         whom.check(std::slice::from_ref(&chosen))?;
         let handle = fanout.one(connect, [target], &chosen, context).transpose();
-        return Ok(handle.map(|handle| Found { chosen, handle, wish, status: 0 }));
+        return Ok(handle.map(|handle| Found::Host(chosen, handle)));
     }
     let fleet = Arc::new(Fleet::load(context, connect)?);
     let hosts = fanout.hosts(target, &fleet, context)?;
@@ -53,10 +61,11 @@ pub(crate) async fn find(
         let message = format!("{verb}: no host of {target} answered");
         return Err(CliError::new(message).hint(format!("lariat ping {}", target.quoted())));
     }
-    let (host, job) = wish.host(target, &found).map_err(|e| e.during(verb))?;
-    let chosen = Chosen { host: host.clone(), user: None };
-    let (handle, prefix) = (fleet.host(&chosen), Some(Prefix::from(job)));
-    Ok(Some(Found { chosen, handle, wish: Wish { prefix, ..wish }, status }))
+    let (id, jobs) = wish.shared(target, &found).map_err(|e| e.during(verb))?;
+    let chosen = |host: &HostName| Chosen { host: host.clone(), user: None };
+    let hosts = jobs.iter().map(|(host, job)| (chosen(host), job.state == State::Running));
+    let (hosts, wish) = (hosts.collect(), Wish { prefix: Some(Prefix::from(id)), ..wish.clone() });
+    Ok(Some(Found::Several(Holders { fleet, hosts, wish, status })))
 }
 
 /// Lists the candidate jobs of each host.

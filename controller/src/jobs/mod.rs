@@ -13,8 +13,8 @@ use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::job::{Job, List, Listed};
 
 pub(crate) use choose::{Prefix, Unnamed, Wish};
-pub(crate) use find::{Found, find};
-pub(crate) use show::{command, lasted, object, short, span, state};
+pub(crate) use find::{Found, Holders, find};
+pub(crate) use show::{command, has_failed, lasted, object, short, state};
 
 use crate::context::Context;
 use crate::error::CliError;

@@ -8,6 +8,7 @@ use lariat_wire::protocol::exec::End;
 use lariat_wire::protocol::job::{Job, State};
 
 use crate::output::json::JobResult;
+use crate::signal_name::signal_name;
 
 /// Hexadecimal digits of an id that are shown: enough to distinguish thousands.
 const SHOWN: usize = 12;
@@ -24,7 +25,7 @@ pub(crate) fn state(state: State) -> String {
     match state {
         State::Running => "running".to_owned(),
         State::Ended(End::Exited(status)) => format!("exit {status}"),
-        State::Ended(End::Signaled(signal)) => format!("signal {signal}"),
+        State::Ended(End::Signaled(signal)) => signal_name(signal),
         State::Ended(End::TimedOut) => "timed out".to_owned(),
         State::Ended(End::NotRun(_)) => "not run".to_owned(),
         State::Ended(End::GraceExpired) => "ended, controller away".to_owned(),
@@ -32,6 +33,11 @@ pub(crate) fn state(state: State) -> String {
         State::Died { with_host: true } => "died with the host".to_owned(),
         State::Died { with_host: false } => "died".to_owned(),
     }
+}
+
+/// Whether a job has ended without success.
+pub(crate) fn has_failed(state: State) -> bool {
+    !matches!(state, State::Running | State::Ended(End::Exited(0)))
 }
 
 /// The first line of a command, with control characters escaped.
@@ -76,18 +82,6 @@ pub(crate) fn lasted(job: &Job, now_ms: u64) -> Option<Duration> {
         State::Died { .. } => None,
     };
     end.map(|end| Duration::from_millis(end.saturating_sub(job.began_ms)))
-}
-
-/// A duration in its two largest units.
-pub(crate) fn span(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m{:02}s", seconds % 60),
-        (0, _, _) => format!("{hours}h{:02}m", minutes % 60),
-        _ => format!("{days}d{:02}h", hours % 24),
-    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! All output to the user: results on stdout, everything else on stderr.
 
+pub(crate) mod clock;
 pub(crate) mod json;
 pub(crate) mod notes;
 pub(crate) mod printer;
+pub(crate) mod quantity;
 mod results;
 pub(crate) mod screened;
 pub(crate) mod style;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use lariat_base::escape::escape;
 
-use super::style;
+use super::style::{self, Paint};
 
 /// Prints a note on stderr, with control characters escaped, unless `--quiet` was given.
 pub(crate) fn note(text: &str) {
@@ -13,9 +13,17 @@ pub(crate) fn note(text: &str) {
     }
 }
 
+/// Prints a note that has colors, and no text of a host.
+pub(crate) fn colored(text: &str) {
+    if !style::is_quiet() {
+        write(text);
+    }
+}
+
 /// Prints an error on stderr.
 pub(crate) fn error(text: &str) {
-    stderr(&format!("lariat: {text}"));
+    let name = Paint::stderr().failed("lariat:");
+    write(&format!("{name} {}", escape(text.as_bytes())));
 }
 
 /// Prints a cause of an error.
@@ -23,7 +31,11 @@ pub(crate) fn because(text: &str) {
     stderr(text);
 }
 
-/// Errors are ignored: stderr may be closed.
 fn stderr(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", escape(text.as_bytes()));
+    write(&escape(text.as_bytes()));
+}
+
+/// Errors are ignored: stderr may be closed.
+fn write(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }

@@ -11,10 +11,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread;
 
-use indicatif::MultiProgress;
-
 use crate::handover::Handover;
 use crate::output::style;
+use crate::progress::Live;
 use crate::stdio::write_all;
 
 /// Queued bytes above which callers have to wait for room.
@@ -41,12 +40,12 @@ struct Desk {
 }
 
 impl Printer {
-    /// Starts a thread that writes to a descriptor; `bars` are hidden during writes, if both share a terminal.
-    pub(crate) fn start(fd: BorrowedFd<'static>, bars: Option<MultiProgress>) -> io::Result<Self> {
+    /// Starts a thread that writes to a descriptor; `live` is removed during writes, if both share a terminal.
+    pub(crate) fn start(fd: BorrowedFd<'static>, live: Option<Live>) -> io::Result<Self> {
         let desk = Arc::<Handover<Desk>>::default();
         let theirs = Arc::clone(&desk);
-        let write = move |bytes: &[u8]| match &bars {
-            Some(bars) => bars.suspend(|| write_all(fd, bytes)),
+        let write = move |bytes: &[u8]| match &live {
+            Some(live) => live.suspend(|| write_all(fd, bytes)),
             None => write_all(fd, bytes),
         };
         thread::Builder::new().name("printer".into()).spawn(move || print(&theirs, write))?;

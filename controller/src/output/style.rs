@@ -4,6 +4,9 @@ use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 
+use anstyle::AnsiColor;
+use rustix::fs::{FileType, fstat};
+
 /// When something is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum When {
@@ -44,15 +47,35 @@ pub(crate) fn is_quiet() -> bool {
     style().quiet
 }
 
-/// Whether progress is shown on stderr.
-pub(crate) fn has_progress() -> bool {
+/// How progress is shown on stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProgressKind {
+    /// Drawn on a terminal, again and again.
+    Drawn,
+    /// As a line from time to time.
+    Lines,
+}
+
+/// How progress is shown, if it is. By default not beside a pipe: a pager would be overwritten.
+pub(crate) fn progress() -> Option<ProgressKind> {
     let Style { quiet, progress, .. } = style();
+    let is_drawn = io::stderr().is_terminal() && !is_dumb();
     match progress {
-        _ if quiet => false,
-        When::Auto => io::stderr().is_terminal(),
-        When::Always => true,
-        When::Never => false,
+        _ if quiet => None,
+        When::Never => None,
+        When::Auto => (is_drawn && !stdout_is_a_pipe()).then_some(ProgressKind::Drawn),
+        When::Always => Some(if is_drawn { ProgressKind::Drawn } else { ProgressKind::Lines }),
     }
+}
+
+/// Whether the terminal can't move its cursor.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term == "dumb")
+}
+
+fn stdout_is_a_pipe() -> bool {
+    let fifo = |mode| FileType::from_raw_mode(mode) == FileType::Fifo;
+    fstat(rustix::stdio::stdout()).is_ok_and(|stat| fifo(stat.st_mode))
 }
 
 /// Whether a stream shows colors: https://no-color.org
@@ -64,6 +87,45 @@ pub(crate) fn has_colors(stream: impl AsFd) -> bool {
             let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
             let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
             rustix::termios::isatty(stream) && !unwanted && !dumb
+        }
+    }
+}
+
+/// Colors text by its meaning, if colors are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Paint(pub(crate) bool);
+
+impl Paint {
+    /// As stderr shows it.
+    pub(crate) fn stderr() -> Self {
+        Self(has_colors(rustix::stdio::stderr()))
+    }
+
+    /// A failure.
+    pub(crate) fn failed(self, text: &str) -> String {
+        self.with(AnsiColor::Red, text)
+    }
+
+    /// A change.
+    pub(crate) fn changed(self, text: &str) -> String {
+        self.with(AnsiColor::Yellow, text)
+    }
+
+    /// Success.
+    pub(crate) fn ok(self, text: &str) -> String {
+        self.with(AnsiColor::Green, text)
+    }
+
+    fn with(self, color: AnsiColor, text: &str) -> String {
+        let style = color.on_default();
+        if self.0 { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+
+    /// The text of an error, which may begin with the program's name.
+    pub(crate) fn error(self, text: &str) -> String {
+        match text.strip_prefix("lariat:") {
+            Some(rest) => self.failed("lariat:") + rest,
+            None => text.to_owned(),
         }
     }
 }

@@ -4,22 +4,23 @@
 
 use std::ffi::OsStr;
 use std::fmt::Display;
+use std::future::pending;
 use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
 use std::time::Duration;
 
+use lariat_client::Session;
 use lariat_client::transfer::{AttemptError, GaveUp, Moved, Reason, Transfer, Transfers};
-use lariat_client::{HostHandle, Session};
 use lariat_engine::TransferError;
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::Message;
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 
 use super::early::{Early, early_end};
-use super::{Bar, Remarks, Tally, TransferOptions, not_a_directory, shown};
+use super::{Remarks, Tally, TransferOptions, not_a_directory, shown};
 use crate::error::CliError;
-use crate::fanout::{End, Outlet};
-use crate::outages::Outages;
-use crate::output::style;
+use crate::fanout::{End, HostContext, Outlet};
+use crate::progress::{ItemProgress, Meter, Single};
 
 /// Appended to the error of a transfer that can be resumed.
 const AGAIN: &str = "run it again: only what is missing is sent";
@@ -43,7 +44,7 @@ pub(crate) trait Item {
     async fn attempt(
         &mut self,
         session: &mut Session,
-        bar: &Bar,
+        progress: &ItemProgress<'_>,
         moved: &mut Moved,
     ) -> Result<(), AttemptError>;
 
@@ -64,13 +65,13 @@ pub(crate) trait Item {
     }
 }
 
-/// An item with its progress bar.
-struct WithBar<'a, I> {
+/// An item with its progress.
+struct Counted<'a, I> {
     item: &'a mut I,
-    bar: &'a Bar,
+    progress: &'a ItemProgress<'a>,
 }
 
-impl<I: Item> Transfer for WithBar<'_, I> {
+impl<I: Item> Transfer for Counted<'_, I> {
     type Request = I::Request;
 
     fn request(&self) -> &I::Request {
@@ -82,7 +83,7 @@ impl<I: Item> Transfer for WithBar<'_, I> {
         session: &mut Session,
         moved: &mut Moved,
     ) -> Result<(), AttemptError> {
-        self.item.attempt(session, self.bar, moved).await
+        self.item.attempt(session, self.progress, moved).await
     }
 
     fn can_go_on(&self, moved: &Moved) -> bool {
@@ -99,8 +100,12 @@ pub(crate) struct Files<'a> {
     transfers: Transfers<'a>,
     /// Existing files are overwritten in place.
     in_place: bool,
-    /// For a single host, outages and bars are shown.
     outlet: &'a Outlet,
+    meter: &'a Meter,
+    /// The line of progress of a single host, if it is shown.
+    single: Option<Rc<Single<'a>>>,
+    /// How many files have begun, and how many there are; `None` if they are a part of something else.
+    part: Option<(usize, usize)>,
     /// The operation, as the prefix of errors.
     doing: Option<String>,
     tally: Tally,
@@ -108,20 +113,25 @@ pub(crate) struct Files<'a> {
 
 impl<'a> Files<'a> {
     /// The files of one host. For one of many, a connection that keeps breaking is given up.
-    pub(crate) fn new(host: &'a HostHandle, options: &TransferOptions, outlet: &'a Outlet) -> Self {
+    pub(crate) fn new(host: &'a HostContext<'_>, options: &TransferOptions) -> Self {
+        let HostContext { handle, outlet, meter, .. } = host;
         let tally = Tally { dry_run: options.dry_run, ..Tally::default() };
         let in_place = options.in_place();
-        let transfers = match outlet {
-            Outlet::Own { .. } => Transfers::new(host),
-            Outlet::Shared { .. } => Transfers::one_of_many(host),
+        let (transfers, single) = match outlet {
+            Outlet::Own { outages, .. } => {
+                (Transfers::new(handle), Single::new(handle.name(), meter, outages))
+            }
+            Outlet::Shared { .. } => (Transfers::one_of_many(handle), None),
         };
-        Self { transfers, in_place, outlet, doing: None, tally }
+        let single = single.map(Rc::new);
+        let part = (meter.counts().parts == 0).then_some((0, 1));
+        Self { transfers, in_place, outlet, meter, single, part, doing: None, tally }
     }
 
-    fn outages(&self) -> Option<&'a Outages> {
-        match self.outlet {
-            Outlet::Own { outages, .. } => Some(outages),
-            Outlet::Shared { .. } => None,
+    /// Says how many files there are.
+    pub(crate) fn are(&mut self, count: usize) {
+        if let Some((_, parts)) = &mut self.part {
+            *parts = count;
         }
     }
 
@@ -132,6 +142,13 @@ impl<'a> Files<'a> {
         work: impl AsyncFnOnce(&mut Self),
     ) -> Tally {
         let early = early_end(limit, self.outlet);
+        let single = self.single.clone();
+        let drawn = async {
+            match &single {
+                Some(single) => single.draw().await,
+                None => pending().await,
+            }
+        };
         let all = Box::pin(async {
             work(&mut self).await;
             self.transfers.close().await;
@@ -140,6 +157,7 @@ impl<'a> Files<'a> {
         let ended = tokio::select! {
             () = all => return self.tally,
             ended = early => ended,
+            never = drawn => match never {},
         };
         self.transfers.host().outage().give_up();
         let error = match ended {
@@ -160,6 +178,10 @@ impl<'a> Files<'a> {
     /// Transfers one file; `what` describes it in an error. Later files are transferred even if it fails.
     pub(crate) async fn one<I: Item>(&mut self, item: Result<I, CliError>, what: impl Display) {
         self.doing = Some(what.to_string());
+        if let Some((part, parts)) = &mut self.part {
+            *part += 1;
+            self.meter.part(*part, *parts);
+        }
         let done = match item {
             Ok(mut item) => self.all_of(&mut item).await,
             Err(error) => Err((End::Errored, error)),
@@ -172,16 +194,13 @@ impl<'a> Files<'a> {
 
     /// Transfers one file, over as many connections as necessary.
     async fn all_of<I: Item>(&mut self, item: &mut I) -> Result<(), (End, CliError)> {
-        let name = shown(OsStr::from_bytes(item.name())).to_string();
-        let hides = self.outages().is_none() || !style::has_progress();
-        let bar = if hides { Bar::hidden() } else { Bar::new(&name) };
-        if let Some(outages) = self.outages() {
-            outages.bar(bar.stalling(&name));
+        if let Some(single) = &self.single {
+            single.item(shown(OsStr::from_bytes(item.name())).to_string());
         }
-        let moved = self.transfers.run(&mut WithBar { item: &mut *item, bar: &bar }).await;
-        if let Some(outages) = self.outages() {
-            outages.no_bar();
-        }
+        let live = self.single.as_deref().map(Single::live);
+        let progress = ItemProgress::new(self.meter, live);
+        let counted = &mut Counted { item: &mut *item, progress: &progress };
+        let moved = self.transfers.run(counted).await;
         let GaveUp { error, reason, begun } = match moved {
             Ok(moved) => {
                 self.tally.arrived(moved);

@@ -6,7 +6,6 @@ mod files;
 mod listing;
 mod mode;
 mod options;
-mod progress;
 mod report;
 mod rules;
 mod tree;
@@ -28,9 +27,8 @@ pub(crate) use destination::check_sources;
 pub(crate) use files::{Files, Item, failed_end, said};
 pub(crate) use listing::Listing;
 pub(crate) use options::{TransferOptions, not_a_directory};
-pub(crate) use progress::Bar;
 use rules::Rules;
-pub(crate) use tree::{Remarks, TreeBar};
+pub(crate) use tree::{Remarks, TreeWatch};
 pub(crate) use work::{TransferJob, TransferWork};
 
 /// The result of transfers to or from one host.
@@ -38,6 +36,8 @@ pub(crate) struct Tally {
     began: Instant,
     /// A dry run: files and bytes are those that would be transferred.
     dry_run: bool,
+    /// What was done with the bytes: `sent` or `received`.
+    word: &'static str,
     /// Files that arrived.
     files: u64,
     /// Their bytes.
@@ -70,6 +70,7 @@ impl Default for Tally {
         Self {
             began: Instant::now(),
             dry_run: false,
+            word: "sent",
             files: 0,
             bytes: 0,
             sent: 0,
@@ -140,7 +141,8 @@ impl Tally {
 
     /// Adds another tally.
     pub(crate) fn add(&mut self, other: &Self) {
-        let Self { dry_run, files, bytes, sent, streams, reused, done, .. } = *other;
+        let Self { dry_run, word, files, bytes, sent, streams, reused, done, .. } = *other;
+        self.word = word;
         self.streams = self.streams.max(streams);
         self.done += done;
         self.dry_run |= dry_run;

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use indicatif::BinaryBytes;
 use lariat_base::name::HostName;
 use serde::Serialize;
 
 use super::Tally;
 use crate::error::CliError;
 use crate::output::json;
+use crate::output::quantity::Bytes;
+use crate::output::style::Paint;
 
 #[derive(Serialize)]
 struct Object<'a> {
@@ -57,39 +58,40 @@ impl Tally {
     }
 
     /// What was transferred.
-    fn moved(&self) -> String {
+    fn moved(&self, paint: Paint) -> String {
         let Self { files, bytes, sent, reused, .. } = *self;
         let plural = if files == 1 { "" } else { "s" };
-        let all = format!("{files} file{plural}, {}", BinaryBytes(bytes));
-        let changes = self.changes();
+        let all = format!("{files} file{plural}, {}", Bytes(bytes));
+        let changes = self.changes(paint);
         if self.dry_run {
             return format!("a dry run of {all}: {changes}");
         }
         if !self.has_changed() {
             return format!("{all}: {changes}");
         }
-        format!("{all}: sent {}, reused {}, {changes}", BinaryBytes(sent), BinaryBytes(reused))
+        let (word, sent) = (self.word, Bytes(sent));
+        format!("{all}: {word} {sent}, reused {}, {changes}", Bytes(reused))
     }
 
     /// What was changed.
-    fn changes(&self) -> String {
+    fn changes(&self, paint: Paint) -> String {
         if !self.has_changed() {
             return "unchanged".to_owned();
         }
-        let deleted = match self.done.deleted {
-            0 => String::new(),
-            deleted => format!(", {deleted} deleted"),
-        };
-        format!("{} changed{deleted}", self.changed())
+        let others = [(self.unchanged(), "unchanged"), (self.done.deleted, "deleted")];
+        let others = others.into_iter().filter(|(count, _)| *count > 0);
+        let others = others.map(|(count, word)| format!("{count} {word}"));
+        let changed = paint.changed(&format!("{} changed", self.changed()));
+        std::iter::once(changed).chain(others).collect::<Vec<_>>().join(", ")
     }
 
     /// What many hosts transferred, with the rate.
-    pub(crate) fn moved_in(&self, took: Duration) -> String {
-        let moved = self.moved();
+    pub(crate) fn moved_in(&self, took: Duration, paint: Paint) -> String {
+        let moved = self.moved(paint);
         if self.dry_run || !self.has_changed() {
             moved
         } else {
-            format!("{moved}, {}/s", BinaryBytes(self.rate(took)))
+            format!("{moved}, {}/s", Bytes(self.rate(took)))
         }
     }
 
@@ -105,16 +107,16 @@ impl Tally {
     }
 
     /// What one host transferred since the tally began.
-    pub(crate) fn summary(&self, host: &HostName) -> String {
-        self.summary_in(host, self.began.elapsed())
+    pub(crate) fn summary(&self, host: &HostName, paint: Paint) -> String {
+        self.summary_in(host, self.began.elapsed(), paint)
     }
 
-    fn summary_in(&self, host: &HostName, took: Duration) -> String {
-        let (moved, seconds) = (self.moved(), took.as_secs_f64());
+    fn summary_in(&self, host: &HostName, took: Duration, paint: Paint) -> String {
+        let (moved, seconds) = (self.moved(paint), took.as_secs_f64());
         if self.dry_run || !self.has_changed() {
             return format!("{host}: {moved}, {seconds:.2} s");
         }
-        format!("{host}: {moved}, {seconds:.2} s, {}/s", BinaryBytes(self.rate(took)))
+        format!("{host}: {moved}, {seconds:.2} s, {}/s", Bytes(self.rate(took)))
     }
 }
 
@@ -125,6 +127,8 @@ mod tests {
 
     use super::*;
 
+    const PLAIN: Paint = Paint(false);
+
     fn moved(files: u64, size: u64, bytes: u64, done: Changed) -> Moved {
         Moved { files, size, bytes, sent: bytes, streams: 1, done, ..Moved::default() }
     }
@@ -134,9 +138,12 @@ mod tests {
         let mut tally = Tally::default();
         tally.arrived(moved(1, 3 << 20, 1 << 20, Changed::file(true)));
         insta::assert_snapshot!(
-            tally.summary_in(&"web1".parse().unwrap(), Duration::from_millis(1500)),
+            tally.summary_in(&"web1".parse().unwrap(), Duration::from_millis(1500), PLAIN),
             @"web1: 1 file, 3.00 MiB: sent 1.00 MiB, reused 2.00 MiB, 1 changed, 1.50 s, 2.00 MiB/s"
         );
+        tally.word = "received";
+        let moved = tally.moved(Paint(true));
+        assert!(moved.ends_with(": received 1.00 MiB, reused 2.00 MiB, \x1b[33m1 changed\x1b[0m"));
     }
 
     #[test]
@@ -144,7 +151,7 @@ mod tests {
         let of = |files, others, deleted| {
             let mut tally = Tally::default();
             tally.arrived(moved(5, 10, 3, Changed { files, others, deleted }));
-            let summary = tally.summary_in(&"web1".parse().unwrap(), Duration::from_secs(1));
+            let summary = tally.summary_in(&"web1".parse().unwrap(), Duration::from_secs(1), PLAIN);
             (tally.changed(), tally.unchanged(), summary)
         };
         let (changed, unchanged, summary) = of(0, 0, 0);
@@ -152,7 +159,10 @@ mod tests {
         insta::assert_snapshot!(summary, @"web1: 5 files, 10 B: unchanged, 1.00 s");
         let (changed, unchanged, summary) = of(3, 1, 2);
         assert_eq!((changed, unchanged), (3, 2));
-        assert!(summary.contains(": sent 3 B, reused 7 B, 3 changed, 2 deleted, "), "{summary}");
+        assert!(
+            summary.contains(": sent 3 B, reused 7 B, 3 changed, 2 unchanged, 2 deleted, "),
+            "{summary}"
+        );
         // A directory's new mode counts as a change if no file changed.
         assert_eq!(of(0, 2, 0).0, 2);
         assert_eq!(of(0, 2, 1).0, 0);
@@ -165,8 +175,8 @@ mod tests {
         assert_eq!((tally.sent, tally.reused), (0, 0));
         let host = "web1".parse().unwrap();
         let (summary, took) =
-            (tally.summary_in(&host, Duration::from_millis(20)), Duration::from_secs(1));
-        insta::assert_snapshot!(summary, @"web1: a dry run of 10 files, 3.00 MiB: 4 changed, 2 deleted, 0.02 s");
-        insta::assert_snapshot!(tally.moved_in(took), @"a dry run of 10 files, 3.00 MiB: 4 changed, 2 deleted");
+            (tally.summary_in(&host, Duration::from_millis(20), PLAIN), Duration::from_secs(1));
+        insta::assert_snapshot!(summary, @"web1: a dry run of 10 files, 3.00 MiB: 4 changed, 6 unchanged, 2 deleted, 0.02 s");
+        insta::assert_snapshot!(tally.moved_in(took, PLAIN), @"a dry run of 10 files, 3.00 MiB: 4 changed, 6 unchanged, 2 deleted");
     }
 }

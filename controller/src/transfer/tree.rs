@@ -3,13 +3,15 @@
 use std::cell::{Cell, RefCell};
 
 use lariat_base::escape::escape;
+use lariat_engine::Progress;
 use lariat_engine::tree::{Side, Watch};
 use lariat_wire::protocol::failure::{Failure, FileKind};
 use lariat_wire::protocol::tree::{Change, ChangeKind};
 
+use super::Listing;
 use super::files::advised;
-use super::{Bar, Listing};
 use crate::error::CliError;
+use crate::progress::ItemProgress;
 
 /// Most failures that are reported one by one, and most skipped names.
 const TOLD: usize = 1000;
@@ -37,23 +39,23 @@ impl Remarks {
     }
 }
 
-/// A tree's progress.
-pub(crate) struct TreeBar<'a> {
-    bar: &'a Bar,
+/// Passes a tree's events on.
+pub(crate) struct TreeWatch<'a> {
+    progress: &'a ItemProgress<'a>,
     /// The operation, as the prefix of errors.
     what: &'a str,
     listing: &'a Listing,
-    /// Whether to reset the bar before it shows this attempt.
+    /// Whether to reset the progress before this attempt's.
     fresh: Cell<bool>,
     /// Failures that the host reported in an earlier attempt.
     there: Vec<Failure>,
     remarks: RefCell<Remarks>,
 }
 
-impl<'a> TreeBar<'a> {
-    pub(crate) fn new(bar: &'a Bar, what: &'a str, listing: &'a Listing) -> Self {
+impl<'a> TreeWatch<'a> {
+    pub(crate) fn new(progress: &'a ItemProgress<'a>, what: &'a str, listing: &'a Listing) -> Self {
         let fresh = Cell::new(true);
-        Self { bar, what, listing, fresh, there: Vec::new(), remarks: RefCell::default() }
+        Self { progress, what, listing, fresh, there: Vec::new(), remarks: RefCell::default() }
     }
 
     /// Skips failures that the host reported in an earlier attempt.
@@ -61,11 +63,11 @@ impl<'a> TreeBar<'a> {
         Self { there: there.to_vec(), ..self }
     }
 
-    fn bar(&self) -> &Bar {
+    fn progress(&self) -> &ItemProgress<'a> {
         if self.fresh.take() {
-            self.bar.anew();
+            self.progress.anew();
         }
-        self.bar
+        self.progress
     }
 
     /// The remarks for the end.
@@ -74,17 +76,17 @@ impl<'a> TreeBar<'a> {
     }
 }
 
-impl Watch for TreeBar<'_> {
+impl Watch for TreeWatch<'_> {
     fn listed(&self, bytes: u64) {
-        self.bar().longer(bytes);
+        self.progress().longer(bytes);
     }
 
     fn had(&self, bytes: u64) {
-        self.bar().more(bytes);
+        self.progress().had(bytes);
     }
 
     fn moved(&self, bytes: u64) {
-        self.bar().more(bytes);
+        self.progress().moved(bytes);
     }
 
     fn missed(&self, failure: &Failure, side: Side) {
@@ -129,6 +131,6 @@ impl Watch for TreeBar<'_> {
             ChangeKind::Delete => "delete",
         };
         let line = format!("{what} {}", escape(&change.path));
-        self.bar.aside(|| self.listing.line(&line));
+        self.progress.aside(|| self.listing.line(&line));
     }
 }

@@ -8,6 +8,7 @@ use lariat_wire::protocol::request::Request;
 use super::{Files, Listing, Tally, TransferOptions};
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, HostContext, HostWork};
+use crate::output::style::Paint;
 use crate::status;
 use crate::target::Chosen;
 
@@ -15,6 +16,9 @@ use crate::target::Chosen;
 pub(crate) trait TransferJob: Send + Sync + 'static {
     /// The transfer options.
     fn options(&self) -> &TransferOptions;
+
+    /// What is done with the bytes: `sent` or `received`.
+    fn word(&self) -> &'static str;
 
     /// The requests that are put to a host's rules before anything is moved, as `user`.
     fn asked(&self, host: &HostName, user: Option<String>) -> Result<Vec<Request>, CliError>;
@@ -55,7 +59,7 @@ impl<J: TransferJob> HostWork for TransferWork<J> {
         let work = async |files: &mut Files<'_>| {
             self.job.transfer(files, &host, user.as_deref(), &listing).await;
         };
-        let files = Files::new(&host.handle, options, host.outlet);
+        let files = Files::new(&host, options);
         let mut tally = files.within(self.timeout, work).await;
         if let Err(error) = listing.finish() {
             tally.failed(End::Errored, error);
@@ -69,7 +73,8 @@ impl<J: TransferJob> HostWork for TransferWork<J> {
         host: &HostName,
         outcome: Result<Tally, Failed>,
     ) -> (Vec<u8>, Ended) {
-        let tally = outcome.unwrap_or_else(|Failed { end, error }| Tally::only(end, error));
+        let mut tally = outcome.unwrap_or_else(|Failed { end, error }| Tally::only(end, error));
+        tally.word = self.job.word();
         total.add(&tally);
         let object = if self.json { tally.object(host) } else { Ok(Vec::new()) };
         let mut ended = tally.into_ended();
@@ -85,11 +90,11 @@ impl<J: TransferJob> HostWork for TransferWork<J> {
     }
 
     fn note(&self, total: &Tally, host: &HostName) -> Option<String> {
-        (total.end() == End::Ok || total.has_files()).then(|| total.summary(host))
+        (total.end() == End::Ok || total.has_files()).then(|| total.summary(host, Paint::stderr()))
     }
 
     fn sum(&self, total: &Tally, took: Duration) -> Option<String> {
-        total.has_files().then(|| total.moved_in(took))
+        total.has_files().then(|| total.moved_in(took, Paint::stderr()))
     }
 }
 

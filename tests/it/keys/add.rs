@@ -35,7 +35,7 @@ fn two_operators_share_hosts_and_nothing_else() {
     let line = bob.ok(&["run", "h0001", "--detach", "--", "sleep 1000"]);
     let job = line.split_whitespace().next_back().unwrap();
     assert!(fleet.fails(255, ["kill", "h0001", job]).contains("this key has no job"));
-    assert!(fleet.ok(["kill", "h0001", job, "--all-keys"]).contains("signal 15 sent"));
+    assert!(fleet.ok(["kill", "h0001", job, "--all-keys"]).contains("SIGTERM sent"));
 
     let all = keys(&fleet, "h0001");
     assert_eq!(all.len(), 2);

@@ -17,6 +17,7 @@ use crate::error::CliError;
 use crate::fanout::{Ended, Failed, FanoutOptions, HostContext, HostWork, Verb};
 use crate::fleet;
 use crate::output::json;
+use crate::signal_name::signal_name;
 use crate::target::Targets;
 
 /// The longest line that is shown, in bytes.
@@ -200,7 +201,8 @@ fn told(line: &Value) -> String {
     told.extend(text("path").or_else(|| words("argv")).map(|what| format!("[{what}]")));
     let mut ends = Vec::new();
     ends.extend(number("exit").map(|exit| format!("exit {exit}")));
-    ends.extend(number("signal").map(|signal| format!("signal {signal}")));
+    let signal = number("signal").and_then(|signal| u8::try_from(signal).ok());
+    ends.extend(signal.map(signal_name));
     ends.extend(text("rule").map(|rule| format!("rule {rule}")));
     ends.extend(text("error"));
     ends.extend(number("count").map(|count| format!("{count} more")));

@@ -17,6 +17,7 @@ use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, HostContext, HostWork, Limits, Outlet};
 use crate::fleet::Fleet;
 use crate::output::{json, style};
+use crate::progress::Meter;
 use crate::target::Chosen;
 use crate::transfer::{TransferJob, TransferWork};
 
@@ -95,7 +96,7 @@ impl HostWork for Steps {
     /// Runs the remaining steps on one host, until one fails.
     async fn on(&self, context: HostContext<'_>) -> Result<HostOutcome, Failed> {
         let began = Instant::now();
-        let HostContext { number, chosen: Chosen { host, .. }, outlet, .. } = context;
+        let HostContext { number, chosen: Chosen { host, .. }, outlet, meter, .. } = context;
         // With one object per host, other output must not mix with stdout.
         let outlet = if self.json { &outlet.on_stderr() } else { outlet };
         let Stand { done: before, mut begun } = self.before.get(host).cloned().unwrap_or_default();
@@ -107,7 +108,9 @@ impl HostWork for Steps {
             if let Some(Some(chosen)) =
                 step.chosen.get(number).filter(|_| changed || !step.when_changed)
             {
-                let did = self.step(step, (index, number), chosen, begun.take(), outlet).await;
+                meter.part(index + 1, self.all.len());
+                let context = (number, chosen, outlet, meter);
+                let did = self.step((index, step), context, begun.take()).await;
                 let ended = did.ended;
                 changed |= did.has_changed;
                 if ended.end != End::Ok {
@@ -167,18 +170,16 @@ impl Steps {
     /// Runs one step, or resumes it if it has `begun` before.
     async fn step(
         &self,
-        step: &Step,
-        (index, number): (usize, usize),
-        chosen: &Chosen,
+        (index, step): (usize, &Step),
+        (number, chosen, outlet, meter): (usize, &Chosen, &Outlet, &Meter),
         begun: Option<Begun>,
-        outlet: &Outlet,
     ) -> StepDone {
         let host = &chosen.host;
         let handle = match self.fleet.host(chosen) {
             Ok(handle) => handle.reconnecting(step.reconnect),
             Err(error) => return StepDone::failed(error),
         };
-        let context = HostContext { number, chosen, handle, outlet };
+        let context = HostContext { number, chosen, handle, outlet, meter };
         let note = |text: &str| outlet.tell(&format!("{host}: {}: {text}", step.what));
         let mut did = match &step.verb {
             Verb::Run(work) => {

@@ -22,7 +22,7 @@ use crate::inventory::Tag;
 use crate::key::ControllerKey;
 use crate::known_keys::KnownKeys;
 use crate::output::json;
-use crate::output::style;
+use crate::output::style::{self, Paint};
 use crate::runtime::block_on;
 use crate::{output, status};
 
@@ -88,7 +88,7 @@ impl Enrolling {
             program: Program::load(options.lariatd.as_deref())?,
             ssh: Ssh::new(&options.ssh_command)?,
             dry_run: options.dry_run,
-            is_watched: is_one && !options.json && style::has_progress(),
+            is_watched: is_one && !options.json && style::progress().is_some(),
             home,
         };
         Ok(Self { installer, fleet: Fleet::load(context, &reach)? })
@@ -251,7 +251,7 @@ pub(super) fn many(
     };
     block_on(LocalSet::new().run_until(work))?;
     let seconds = began.elapsed().as_secs_f64();
-    let counts = counts(ends.iter().map(|(name, end)| (name, *end)));
-    output::note(&format!("{counts}; {seconds:.1} s"));
+    let counts = counts(ends.iter().map(|(name, end)| (name, *end)), Paint::stderr());
+    output::notes::colored(&format!("{counts}; {seconds:.1} s"));
     Ok(ExitCode::from(status::of_several(ends.into_iter().map(|(_, end)| end), None)))
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{
-    End, Ended, Failed, FanoutOptions, HostContext, HostWork, Screen, Verb, within,
+    End, Ended, Failed, FanoutOptions, HostContext, HostWork, Recorded, Screen, Verb, within,
 };
 use crate::fleet::{self, ReachOptions};
 use crate::known_keys::KnownKeys;
@@ -96,7 +96,7 @@ impl HostOptions {
         prepare: impl FnOnce() -> Result<C, CliError>,
     ) -> Result<ExitCode, CliError> {
         let Self { json, timeout, connect, fanout } = self;
-        let recorded = recorded.map(|what| (C::VERB, what));
+        let recorded = recorded.map(|what| Recorded::new(C::VERB, what));
         let verb = Verb { context, connect, fanout, targets: vec![target], json: *json, recorded };
         let seen = Seen::default();
         let also = Arc::clone(&seen);

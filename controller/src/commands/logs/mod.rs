@@ -1,16 +1,17 @@
 //! `lariat logs` and `lariat attach`: read the output of a detached job.
 
+mod attached;
 mod reading;
 
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
 
-use lariat_wire::protocol::job::State;
-
+use self::attached::Attached;
 use self::reading::Reading;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout;
-use crate::jobs::{self, Found, Prefix, Unnamed, Whom, Wish};
+use crate::fanout::{self, Fanout};
+use crate::jobs::{self, Found, Holders, Prefix, Unnamed, Whom, Wish};
 use crate::runtime::block_on;
 
 // Options of logs and attach.
@@ -60,7 +61,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     common.whom.verb(context, common.json).run(async |hosts| {
         common.whom.check(&hosts.chosen)?;
         let several = hosts.are_several.then(|| common.whom.target.clone());
-        Ok(Reading { several, ..common.reading("logs", *follow) })
+        Ok(Reading { several, ..common.reading("logs", *follow, common.wish()) })
     })
 }
 
@@ -69,24 +70,37 @@ impl Common {
         Wish { prefix: self.job.clone(), unnamed: Unnamed::Newest, all_keys: self.whom.all_keys }
     }
 
-    fn reading(&self, verb: &'static str, follow: bool) -> Reading {
-        let (wish, tail, json, limit) = (self.wish(), self.tail, self.json, self.whom.timeout);
-        Reading { verb, wish, tail, follow, json, limit, several: None }
+    fn reading(&self, verb: &'static str, follow: bool, wish: Wish) -> Reading {
+        let (tail, json, limit) = (self.tail, self.json, self.whom.timeout);
+        let first = Mutex::default();
+        Reading { verb, wish, tail, follow, json, limit, several: None, first }
     }
 }
 
-/// Follows a job to its end. Returns the exit status of reading it, and the job's state; `None` if no host
-/// is left to be retried.
-pub(super) fn follow(
-    args: &Common,
-    context: &Context,
-    verb: &'static str,
-) -> Result<Option<(u8, Option<State>)>, CliError> {
+/// Follows a job to its end, on each of several hosts that have it, and exits as it does.
+pub(super) fn attach(args: &Common, context: &Context) -> Result<ExitCode, CliError> {
+    const VERB: &str = "attach";
     block_on(async {
-        let found = jobs::find(&args.whom, args.wish(), context, verb).await?;
-        let Some(Found { chosen, handle, wish, status: _ }) = found else { return Ok(None) };
-        let reading = Reading { wish, ..args.reading(verb, true) };
-        let (status, total) = fanout::one(context, &chosen, handle, &reading, args.json).await?;
-        Ok(Some((status, total.state)))
+        let wish = args.wish();
+        let Some(found) = jobs::find(&args.whom, &wish, context, VERB).await? else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        let status = match found {
+            Found::Host(chosen, handle) => {
+                let work = Attached(args.reading(VERB, true, wish));
+                fanout::one(context, &chosen, handle, &work, args.json).await?.0
+            }
+            Found::Several(Holders { fleet, hosts, wish, status }) => {
+                let several = Some(args.whom.target.clone());
+                let reading = Reading { several, ..args.reading(VERB, true, wish) };
+                let hosts = hosts.into_iter().map(|(chosen, _)| chosen).collect();
+                let limits = args.whom.fanout.limits();
+                let fanout = Fanout::look(context, hosts, limits, args.json)?;
+                let attached = fanout.run(fleet, Arc::new(Attached(reading))).await?.0;
+                // A host that did not answer may have the job too.
+                attached.max(status)
+            }
+        };
+        Ok(ExitCode::from(status))
     })
 }

@@ -1,8 +1,10 @@
 //! Reads a job's output from each host. Of several hosts, those without the job are skipped, unless none has
 //! it.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
+use lariat_base::lock::lock;
 use lariat_base::name::HostName;
 use lariat_client::run::{self, Connections, LogsError, Outcome, Signals, Wanted};
 use lariat_client::{HostHandle, Session};
@@ -15,6 +17,7 @@ use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, HostContext, HostWork, Screen, Sink};
 use crate::jobs::{self, Wish};
 use crate::output::json::{self, JobResult, LogsResult};
+use crate::output::style;
 use crate::target::Targets;
 
 /// The work for each host.
@@ -31,15 +34,13 @@ pub(super) struct Reading {
     pub(super) limit: Option<Duration>,
     /// The target, if it names several hosts.
     pub(super) several: Option<Targets>,
+    /// The host that was read first, and its job.
+    pub(super) first: Mutex<Option<(HostName, Job)>>,
 }
 
 /// The results of all hosts.
 #[derive(Default)]
-pub(super) struct Total {
-    heard: Heard,
-    /// The state of the job that was read last.
-    pub(super) state: Option<State>,
-}
+pub(super) struct Total(Heard);
 
 #[derive(Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Heard {
@@ -72,7 +73,10 @@ impl HostWork for Reading {
             self.wish.one_of(name, listed)
         };
         Ok(Some(match job {
-            Ok(job) => self.read(&host, session, job).await,
+            Ok(job) => {
+                self.tell_other(&host, &job);
+                self.read(&host, session, job).await
+            }
             Err(error) => Err(error.during(format!("{} on {name}", self.verb)).into()),
         }))
     }
@@ -88,12 +92,9 @@ impl HostWork for Reading {
             Ok(None) => Heard::Absent,
             Err(_) => Heard::Nothing,
         };
-        total.heard = std::mem::take(&mut total.heard).max(heard);
+        total.0 = std::mem::take(&mut total.0).max(heard);
         match outcome.and_then(Option::transpose) {
-            Ok(state) => {
-                total.state = state;
-                (Vec::new(), Ended::ok())
-            }
+            Ok(_) => (Vec::new(), Ended::ok()),
             Err(failed) => self.failed(self.json, host, failed.into()),
         }
     }
@@ -103,12 +104,30 @@ impl HostWork for Reading {
     }
 
     fn over(&self, total: &mut Total, _: &Screen) -> Option<CliError> {
-        let target = self.several.as_ref().filter(|_| total.heard == Heard::Absent);
+        let target = self.several.as_ref().filter(|_| total.0 == Heard::Absent);
         target.map(|target| self.wish.none_of(target).during(self.verb))
     }
 }
 
 impl Reading {
+    /// Says where a host's newest job is not that of the other hosts.
+    fn tell_other(&self, host: &HostContext<'_>, job: &Job) {
+        if self.json || self.wish.prefix.is_some() || style::is_quiet() {
+            return;
+        }
+        let mut first = lock(&self.first);
+        let (other, of_other) =
+            first.get_or_insert_with(|| (host.chosen.host.clone(), job.clone()));
+        if of_other.job != job.job {
+            let called = |job: &Job| format!("{} ({})", jobs::short(job), jobs::command(job));
+            let (name, verb) = (&host.chosen.host, self.verb);
+            let (ours, theirs) = (called(job), called(of_other));
+            host.outlet.tell(&format!(
+                "lariat: {verb}: {name}: this is job {ours}, while that of {other} is {theirs}"
+            ));
+        }
+    }
+
     /// Reads a job's output to its end; with `follow`, until the job has ended.
     async fn read(
         &self,
@@ -116,9 +135,9 @@ impl Reading {
         session: Session,
         job: Job,
     ) -> Result<State, Failed> {
-        let HostContext { number, handle, outlet, .. } = host;
+        let HostContext { handle, outlet, .. } = host;
         let name = handle.name();
-        let outputs = if self.json { outlet.captures() } else { outlet.streams(name, *number)? };
+        let outputs = if self.json { outlet.captures() } else { outlet.streams(name)? };
         let (state, now_ms, (mut stdout, mut stderr));
         let is_own = self.several.is_none() && !self.wish.all_keys;
         if self.follow && !job.detached && is_own {

@@ -6,7 +6,8 @@ use lariat_wire::protocol::pull::Pull;
 
 use super::stdout::STDOUT;
 use crate::error::CliError;
-use crate::transfer::{Bar, Item, Listing, Remarks, TreeBar, glob_hint, said};
+use crate::progress::ItemProgress;
+use crate::transfer::{Item, Listing, Remarks, TreeWatch, glob_hint, said};
 
 /// A file or a directory that is fetched.
 pub(super) struct Pulled {
@@ -38,12 +39,12 @@ impl Item for Pulled {
     async fn attempt(
         &mut self,
         session: &mut Session,
-        bar: &Bar,
+        progress: &ItemProgress<'_>,
         moved: &mut Moved,
     ) -> Result<(), AttemptError> {
-        let watch = TreeBar::new(bar, &self.what, &self.listing);
+        let watch = TreeWatch::new(progress, &self.what, &self.listing);
         let watch = watch.knowing(self.fetch.avoided().said_by_host());
-        let done = self.fetch.attempt(session, bar, &watch, moved).await;
+        let done = self.fetch.attempt(session, progress, &watch, moved).await;
         self.remarks = watch.into_remarks();
         if self.fetch.has_dropped_acl() {
             self.remarks.acl_dropped(&self.what, b"");

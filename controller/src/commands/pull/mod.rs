@@ -13,7 +13,7 @@ pub(crate) use self::pull_job::PullJob;
 use self::stdout::STDOUT;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{FanoutOptions, Verb};
+use crate::fanout::{FanoutOptions, Recorded, Verb};
 use crate::fleet;
 use crate::target::RemotePath;
 use crate::template::Template;
@@ -83,7 +83,7 @@ pub(crate) fn run(mut args: Args, context: &Context) -> Result<ExitCode, CliErro
     let Args { words, json, options, timeout, connect, fanout } = args;
     let what: Vec<String> = words.iter().map(|source| shown(source).to_string()).collect();
     let what = format!("{} to {}", what.join(" "), shown(&dest));
-    let recorded = (!options.dry_run).then_some(("pull", what));
+    let recorded = (!options.dry_run).then(|| Recorded::new("pull", what));
     let targets = sources.iter().map(|source| &source.target).collect();
     let (connect, fanout) = (&connect, &fanout);
     Verb { context, connect, fanout, targets, json, recorded }.run(async |hosts| {

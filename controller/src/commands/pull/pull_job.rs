@@ -78,6 +78,10 @@ impl TransferJob for PullJob {
         &self.options
     }
 
+    fn word(&self) -> &'static str {
+        "received"
+    }
+
     fn asked(&self, host: &HostName, user: Option<String>) -> Result<Vec<Request>, CliError> {
         let asked = |path: &Template| {
             hypothetical::pull(path.for_host(host), user.clone(), Some(self.options.tree()))
@@ -104,6 +108,7 @@ impl TransferJob for PullJob {
         };
         let mine = self.by_host.get(*number);
         let is_meant = |path: &usize| mine.is_none_or(|mine| mine.contains(path));
+        files.are(mine.map_or(self.paths.len(), Vec::len));
         for (_, path) in self.paths.iter().enumerate().filter(|(path, _)| is_meant(path)) {
             let path = path.for_host(host);
             let source = match path.as_slice() {

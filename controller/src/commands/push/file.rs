@@ -12,7 +12,8 @@ use lariat_wire::protocol::transfer::{Destination, Push};
 
 use super::stdin::STDIN;
 use crate::error::CliError;
-use crate::transfer::{Bar, Item, Listing, Remarks, TransferOptions, TreeBar, said};
+use crate::progress::ItemProgress;
+use crate::transfer::{Item, Listing, Remarks, TransferOptions, TreeWatch, said};
 
 /// A file that is sent.
 pub(super) struct Pushed {
@@ -62,14 +63,14 @@ impl Item for Pushed {
     async fn attempt(
         &mut self,
         session: &mut Session,
-        bar: &Bar,
+        progress: &ItemProgress<'_>,
         moved: &mut Moved,
     ) -> Result<(), AttemptError> {
         if self.push.request.dry_run {
-            let watch = TreeBar::new(bar, &self.what, &self.listing);
+            let watch = TreeWatch::new(progress, &self.what, &self.listing);
             return self.push.dry_run(session, &watch, moved).await;
         }
-        self.push.attempt(session, bar, moved).await
+        self.push.attempt(session, progress, moved).await
     }
 
     fn said(&self, error: AttemptError) -> CliError {

@@ -15,7 +15,7 @@ pub(crate) use self::push_job::PushJob;
 use self::stdin::STDIN;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{End, FanoutOptions, Verb};
+use crate::fanout::{End, FanoutOptions, Recorded, Verb};
 use crate::fleet;
 use crate::output;
 use crate::target::{Chosen, RemotePath};
@@ -74,7 +74,7 @@ pub(crate) fn run(mut args: Args, context: &Context) -> Result<ExitCode, CliErro
     let Args { words: sources, json, options, timeout, connect, fanout } = args;
     let what: Vec<String> = sources.iter().map(|source| shown(source).to_string()).collect();
     let what = format!("{} to {}", what.join(" "), shown(&dest));
-    let recorded = (!options.dry_run).then_some(("push", what));
+    let recorded = (!options.dry_run).then(|| Recorded::new("push", what));
     let (connect, fanout, targets) = (&connect, &fanout, vec![&target]);
     Verb { context, connect, fanout, targets, json, recorded }.run(async |hosts| {
         hosts.check_users(options.user.as_deref())?;

@@ -134,6 +134,10 @@ impl TransferJob for PushJob {
         &self.options
     }
 
+    fn word(&self) -> &'static str {
+        "sent"
+    }
+
     fn asked(&self, host: &HostName, user: Option<String>) -> Result<Vec<Request>, CliError> {
         let (preserve, overrides) = (self.options.preserve(), self.options.overrides());
         Ok(vec![hypothetical::push(self.dest.for_host(host), user, preserve, overrides)])
@@ -149,6 +153,7 @@ impl TransferJob for PushJob {
         let (host, handle) = (&host.chosen.host, &host.handle);
         let dest = self.dest.for_host(host);
         let (options, only) = (&self.options, &self.only);
+        files.are(self.sources.len());
         for source in &self.sources {
             let own = match &source.kind {
                 Kind::PerHost(path) => {

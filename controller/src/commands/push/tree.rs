@@ -9,7 +9,8 @@ use lariat_engine::tree::Filter;
 use lariat_wire::protocol::tree::PushTree;
 
 use crate::error::CliError;
-use crate::transfer::{Bar, Item, Listing, Remarks, TransferOptions, TreeBar};
+use crate::progress::ItemProgress;
+use crate::transfer::{Item, Listing, Remarks, TransferOptions, TreeWatch};
 
 /// A directory that is sent.
 pub(super) struct PushedTree {
@@ -58,10 +59,10 @@ impl Item for PushedTree {
     async fn attempt(
         &mut self,
         session: &mut Session,
-        bar: &Bar,
+        progress: &ItemProgress<'_>,
         moved: &mut Moved,
     ) -> Result<(), AttemptError> {
-        let watch = TreeBar::new(bar, &self.what, &self.listing);
+        let watch = TreeWatch::new(progress, &self.what, &self.listing);
         let watch = watch.knowing(self.push.avoided().said_by_host());
         let done = self.push.attempt(session, &watch, moved).await;
         self.remarks = watch.into_remarks();

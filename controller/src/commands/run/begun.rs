@@ -9,6 +9,7 @@ use lariat_wire::protocol::exec::End;
 use lariat_wire::protocol::failure::Cause;
 
 use crate::error::CliError;
+use crate::signal_name::signal_name;
 
 /// A command that an earlier controller started.
 #[derive(Clone, Copy)]
@@ -60,7 +61,9 @@ fn is_known(outcome: &Outcome) -> bool {
 /// unknown.
 pub(super) fn did_not_finish(outcome: &Outcome) -> Option<String> {
     match outcome {
-        Outcome::Ended(End::Signaled(signal)) => Some(format!("it was ended by signal {signal}")),
+        Outcome::Ended(End::Signaled(signal)) => {
+            Some(format!("it was ended by {}", signal_name(*signal)))
+        }
         Outcome::Ended(End::GraceExpired) => {
             Some("it was ended, because no client reconnected within its grace time".to_owned())
         }

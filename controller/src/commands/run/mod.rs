@@ -15,7 +15,8 @@ pub(crate) use work::RunWork;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use lariat_wire::protocol::exec::{Command, Run};
+use lariat_base::name::JobId;
+use lariat_wire::protocol::exec::{Command, Run, Streams};
 
 use self::task::Task;
 use self::work::{StdinSource, open_stdin};
@@ -23,7 +24,7 @@ use crate::can::Asking;
 use crate::commands::shell::terminal;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{Hosts, StdinBroadcast, Verb};
+use crate::fanout::{Hosts, Recorded, StdinBroadcast, Verb};
 use crate::runtime::block_on;
 
 /// The work of a plan's step.
@@ -41,12 +42,19 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         return in_terminal(args, context, template);
     }
     let Args { connect, fanout, json, .. } = args;
-    let (targets, recorded) = (vec![&args.target], Some(("run", what(args))));
+    let targets = vec![&args.target];
+    let recorded = Recorded::new("run", what(args)).with_job(shared_job(&template));
+    let recorded = Some(recorded);
     Verb { context, connect, fanout, targets, json: *json, recorded }.run(async |hosts| {
         hosts.check_users(args.user.as_deref())?;
         let task = Task::new(args, template, command, hosts.are_several).await?;
         Ok(RunWork { task, stdin: stdin(args, hosts).await? })
     })
+}
+
+/// The id that the detached jobs of all hosts have.
+fn shared_job(template: &Run) -> Option<JobId> {
+    (template.streams == Streams::Detached).then_some(template.job)
 }
 
 /// Asks the hosts whether they would permit it, and runs nothing.

@@ -11,7 +11,7 @@ use super::args::Args;
 use super::lines::Lines;
 use super::output::Output;
 use super::request::Expand;
-use super::{lines, request};
+use super::{lines, request, shared_job};
 use crate::can::Question;
 use crate::error::CliError;
 use crate::target::Chosen;
@@ -121,6 +121,11 @@ impl Task {
         commands.iter().map(question).collect()
     }
 
+    /// The id that the detached jobs of all hosts have.
+    pub(super) fn shared_job(&self) -> Option<JobId> {
+        shared_job(&self.template)
+    }
+
     /// The time limit of each command.
     pub(super) fn timeout(&self) -> Option<Duration> {
         self.template.timeout_ms.map(Duration::from_millis)
@@ -134,7 +139,8 @@ impl Task {
         }
     }
 
-    /// The request for one host, with a new job id.
+    /// The request for one host, with a new job id. Detached jobs have the same on all hosts, by which they are
+    /// found together.
     pub(super) fn request(
         &self,
         command: &Command,
@@ -144,7 +150,7 @@ impl Task {
         let grace_ms = request::milliseconds(grace);
         let user = self.template.user.clone().or_else(|| chosen.user.clone());
         let command = command.clone();
-        let job = JobId::generate()?;
+        let job = shared_job(&self.template).map_or_else(JobId::generate, Ok)?;
         let request = Run { job, command, user, grace_ms, ..self.template.clone() };
         request::for_host(request, &chosen.host, self.expand)
     }

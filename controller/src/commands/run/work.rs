@@ -25,7 +25,7 @@ use crate::fanout::{
 use crate::output::{json, screened};
 use crate::status;
 use crate::stdio::Stdin;
-use crate::target::Chosen;
+use crate::target::{Chosen, fold};
 
 /// Runs a task on each host.
 pub(crate) struct RunWork {
@@ -48,11 +48,21 @@ pub(crate) struct Ran {
     ended: Ended,
     /// Its output, if output is gathered and a command ran.
     kept: Option<Whole>,
+    /// A detached job was started, and not yet reported.
+    has_started: bool,
+}
+
+/// The results of all hosts.
+#[derive(Default)]
+pub(crate) struct Total {
+    gather: Gather,
+    /// The hosts on which a detached job was started.
+    started: Vec<HostName>,
 }
 
 impl HostWork for RunWork {
     type Outcome = Ran;
-    type Total = Gather;
+    type Total = Total;
 
     async fn on(&self, host: HostContext<'_>) -> Result<Ran, Failed> {
         let (name, outlet) = (&host.chosen.host, host.outlet);
@@ -82,19 +92,20 @@ impl HostWork for RunWork {
 
     fn report(
         &self,
-        total: &mut Gather,
+        total: &mut Total,
         host: &HostName,
         outcome: Result<Ran, Failed>,
     ) -> (Vec<u8>, Ended) {
-        let Ran { mut ended, kept } = match outcome {
+        let Ran { mut ended, kept, has_started } = match outcome {
             Ok(ran) => ran,
             Err(failed) => return self.failed(self.has_objects(), host, failed.into()),
         };
         if let Some(whole) = kept
-            && let Err(error) = total.add(host, whole)
+            && let Err(error) = total.gather.add(host, whole)
         {
             ended.errors.push(CliError::from(error).during(host).hint("--out DIR"));
         }
+        total.started.extend(has_started.then(|| host.clone()));
         (Vec::new(), ended)
     }
 
@@ -102,7 +113,12 @@ impl HostWork for RunWork {
         report::nothing(host, error)
     }
 
-    fn over(&self, total: &mut Gather, screen: &Screen) -> Option<CliError> {
+    fn over(&self, total: &mut Total, screen: &Screen) -> Option<CliError> {
+        if let (Some(job), [_, ..]) = (self.task.shared_job(), &*total.started) {
+            let hosts = fold(total.started.iter().map(HostName::as_str));
+            screen.stdout.put(format!("{hosts}: started job {job}\n").as_bytes());
+        }
+        let total = &total.gather;
         let Output::Gather { diff } = self.task.output else { return None };
         let text = if diff { total.differences() } else { total.text() };
         for (printer, text) in [(&screen.stdout, text.stdout), (&screen.stderr, text.stderr)] {
@@ -141,18 +157,18 @@ impl RunWork {
         host: HostContext<'_>,
         log: Option<&StepLog<'_>>,
     ) -> Result<Ran, CliError> {
-        let HostContext { number, chosen, handle, outlet } = host;
+        let HostContext { number, chosen, handle, outlet, .. } = host;
         // Dropping the reader on return releases the other hosts from waiting for this one.
         let mut stdin = self.stdin(number)?;
         let handle = handle.within(self.task.timeout());
         let outputs = match &self.task.output {
-            Output::Lines => outlet.streams(&chosen.host, number)?,
+            Output::Lines => outlet.streams(&chosen.host)?,
             Output::Json | Output::Gather { .. } => outlet.captures(),
             Output::Files(out) => report::open(out, &chosen.host)?,
         };
         let (connections, signals) = (Connections::new(&handle), outlet.signals()?);
         let mut running = Running { outlet, connections, signals, outputs, has_started: false };
-        let mut ended = Ended::ok();
+        let (mut ended, mut has_started) = (Ended::ok(), false);
         let mut before = log.and_then(|log| log.before);
         if before.is_some_and(|before| before.has_failed) {
             let error = CliError::new("a command that was run before has failed");
@@ -192,8 +208,12 @@ impl RunWork {
             if self.has_objects() {
                 running.put_object(&outcome, &handle, &request, line, began).await?;
             } else if let Outcome::Detached = outcome {
-                let told = format!("{}: started job {}\n", chosen.host, request.job);
-                outlet.put(told.as_bytes())?;
+                // The hosts of a fan-out are reported together.
+                has_started = matches!(outlet, Outlet::Shared { .. }) && log.is_none();
+                if !has_started {
+                    let told = format!("{}: started job {}\n", chosen.host, request.job);
+                    outlet.put(told.as_bytes())?;
+                }
             }
             if let Outlet::Own { verbose, .. } = outlet
                 && !self.has_objects()
@@ -216,7 +236,8 @@ impl RunWork {
             }
         }
         let gathers = matches!(self.task.output, Output::Gather { .. });
-        Ok(Ran { kept: running.finish(gathers, ended.exit).await?, ended })
+        let kept = running.finish(gathers, ended.exit).await?;
+        Ok(Ran { ended, kept, has_started })
     }
 
     fn stdin(&self, number: usize) -> Result<Option<BoxStdin>, CliError> {

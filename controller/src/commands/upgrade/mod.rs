@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{FanoutOptions, Verb};
+use crate::fanout::{FanoutOptions, Recorded, Verb};
 use crate::fleet::{self, ReachOptions};
 use crate::target::Targets;
 use program::Program;
@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         fanout,
         targets: vec![target],
         json: *json,
-        recorded: Some(("upgrade", program.name())),
+        recorded: Some(Recorded::new("upgrade", program.name())),
     };
     verb.run(async |hosts| {
         hosts.refuse_users("upgrade", "an agent")?;

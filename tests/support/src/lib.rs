@@ -24,5 +24,6 @@ pub mod oracle;
 pub mod output;
 pub mod rng;
 pub mod screen;
+pub mod stage;
 pub mod strace;
 pub mod wait;

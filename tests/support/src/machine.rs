@@ -21,9 +21,11 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do shift; done
 [ ! -f "$machine/down" ] || { cat "$machine/down" >&2; exit 255; }
 echo "Welcome to $2"
 run() {
-    unshare -m sh -c '
+    unshare -m -u sh -c '
         mount --make-rprivate / && mount --rbind / "$1/root" || exit
-        for directory in etc usr/local var/lib run; do
+        [ ! -f "$1/name" ] || cat "$1/name" >/proc/sys/kernel/hostname
+        mount -t tmpfs -o mode=700 tmpfs "$1/root/root" || exit
+        for directory in etc usr/local var/lib run srv; do
             mount --bind "$1/$directory" "$1/root/$directory" || exit
         done
         exec chroot "$1/root" sh -c "$2"' - "$machine" "$1"
@@ -72,6 +74,10 @@ restart)
         kill -0 $! 2>/dev/null || { cat $state/log >&2; exit 1; }
         sleep 0.01
     done ;;
+reload) kill -HUP "$pid" ;;
+stop)
+    [ "$pid" = 0 ] || kill "$pid"
+    while [ "$pid" != 0 ] && kill -0 "$pid" 2>/dev/null; do sleep 0.01; done ;;
 esac
 "#;
 
@@ -108,6 +114,7 @@ impl Machine {
             "usr/local/sbin",
             "var/lib/machine",
             "run/systemd/system",
+            "srv",
             "etc",
         ] {
             fs::create_dir_all(directory.join(part)).expect("a directory");

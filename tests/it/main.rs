@@ -21,6 +21,7 @@ mod demo;
 mod destinations;
 mod detach;
 mod doctor;
+mod documents;
 mod enroll;
 mod fanout;
 mod fanout_copy;

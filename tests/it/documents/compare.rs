@@ -113,8 +113,11 @@ fn is_date(word: &str) -> bool {
     digits == 8 && day.split('-').map(str::len).eq([4, 2, 2])
 }
 
-/// `1s`, `6m23s`.
+/// `1s`, `6m23s`, `09:12:44Z`.
 fn is_time(word: &str) -> bool {
+    if let Some(clock) = word.strip_suffix('Z') {
+        return clock.split(':').map(str::len).eq([2, 2, 2]);
+    }
     let units = word.trim_start_matches(|c: char| c.is_ascii_digit() || "msdh.".contains(c));
     units.is_empty()
         && word.starts_with(|c: char| c.is_ascii_digit())
@@ -158,7 +161,7 @@ mod tests {
             ("web1: 0.1 ms (connect 1.7 ms)", "web1: 12 ms (connect 0.04 s)\n"),
             ("2 ok, 1 failed (web3); 0.01 s", "2 ok, 1 failed (web3); 11.20 s"),
             ("sent 1.00 MiB, 0.02 s, 1.00 MiB/s", "sent 1.00 MiB, 0.1 s, 31 KiB/s"),
-            ("a  running  1s  b", "a running 1m3s    b"),
+            ("a  running  1s  09:12:44Z", "a running 1m3s    21:00:00Z"),
             ("b\na", "a\nb\n"),
             ("a\n...", "x\na\ny"),
             ("a ... c", "a b b c"),

@@ -14,9 +14,9 @@ use lariat_wire::auth::agent::{LoggedIn, Said};
 use lariat_wire::link::{Link, LinkError, hello_frame};
 use lariat_wire::memory::NoMemory;
 use lariat_wire::protocol::Kind;
-use lariat_wire::protocol::failure::Failure;
+use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::hello::{KeyLimits, UnreadNotes};
-use lariat_wire::protocol::request::{BadRequest, JobRequest, Request};
+use lariat_wire::protocol::request::{JobRequest, Request};
 use lariat_wire::protocol::session::Goodbye;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
@@ -31,6 +31,7 @@ use crate::keyring::{Entry, Revoked};
 use crate::policy::Denial;
 use crate::requests;
 use crate::transport::BoxStream;
+use crate::upgrade::VERSION;
 
 /// Stack size of a session's thread, in bytes. Only touched pages take memory.
 const STACK: usize = 1024 * 1024;
@@ -49,21 +50,6 @@ const ENDING: Duration = Duration::from_secs(2);
 
 /// When a controller should reconnect after a goodbye: about the time of a restart.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
-
-/// Why a session ended before its peer ended it.
-#[derive(Debug, thiserror::Error)]
-enum SessionError {
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    #[error("the peer misbehaved: {0}")]
-    Request(#[from] BadRequest),
-}
-
-impl From<io::Error> for SessionError {
-    fn from(error: io::Error) -> Self {
-        Self::Link(error.into())
-    }
-}
 
 /// Starts the session's thread. A panic ends this session only.
 pub(super) fn start(
@@ -116,7 +102,7 @@ async fn serve(
     connection: Connection,
     login: &LoggedIn,
     session: &Session,
-) -> Result<(), SessionError> {
+) -> Result<(), LinkError> {
     let mut stream = connection.attach()?;
     let greet = async {
         stream.write_all(&welcome(login, &session.key, &session.agent)).await?;
@@ -142,7 +128,7 @@ enum End {
 }
 
 /// Serves requests until the peer ends the session or the agent asks it to end.
-async fn requests(link: &mut Link<BoxStream>, session: &Session) -> Result<End, SessionError> {
+async fn requests(link: &mut Link<BoxStream>, session: &Session) -> Result<End, LinkError> {
     loop {
         let frame = tokio::select! {
             biased;
@@ -157,17 +143,28 @@ async fn requests(link: &mut Link<BoxStream>, session: &Session) -> Result<End, 
             link.outbox().post(&goodbye())?;
             return Ok(End::Stopped);
         };
-        let request = Request::decode(frame.kind, link.reader.payload())?;
-        match request_made(link, session, request).await {
+        let request = frame.map_err(|unknown| unknown.to_string()).and_then(|frame| {
+            Request::decode(frame.kind, link.reader.payload()).map_err(|error| error.to_string())
+        });
+        let served = match request {
+            Ok(request) => request_made(link, session, request).await,
+            Err(why) => {
+                info!("a newer controller's request, or none: {why}");
+                let failure = Failure::request(Cause::UnknownRequest(VERSION.to_owned()));
+                refuse(&session.agent, link.outbox(), &failure)?;
+                link.writer.flush().await
+            }
+        };
+        match served {
             // Nothing can follow a frame that was sent in part.
-            Ok(()) if link.writer.is_broken() => return Err(LinkError::Cut.into()),
+            Ok(()) if link.writer.is_broken() => return Err(LinkError::Cut),
             Ok(()) => {}
             Err(LinkError::Memory) if !link.writer.is_broken() => {
                 refuse(&session.agent, link.outbox(), &NoMemory.into())?;
                 link.writer.flush().await?;
                 return Ok(End::OutOfMemory);
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
 }

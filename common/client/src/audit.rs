@@ -63,12 +63,13 @@ impl HostHandle {
                 Watched::Done(Err(broken)) => broken,
                 Watched::Replaced(_) | Watched::Silent => LinkError::Silent.into(),
             };
+            let broken = if reading.moved { broken } else { retry.judged(broken, &session) };
             let again = matches!(&broken, Broken::Link(error) if is_broken_connection(error));
             if !again || !retry.broke(reading.moved).await {
                 if matches!(broken, Broken::Failed(_)) {
                     session.leave().await;
                 }
-                return Err(AskError::Broken { place: self.place(), error: broken });
+                return Err(self.broken(broken));
             }
         }
     }

@@ -7,8 +7,11 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use lariat_base::name::HostName;
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::Message;
+use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::hello::ANSWERS_UNKNOWN;
 use tokio::time::{sleep, timeout};
 
 use crate::backoff::{Backoff, is_broken_connection, may_be_there, may_come_back};
@@ -23,6 +26,10 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// How long a connection may be silent before the request is sent again on another one.
 const SECOND_AFTER: Duration = Duration::from_millis(2500);
 
+/// Connections in a row that an older agent may end when it gets a request, before it counts as one that does not
+/// know the request.
+const MOST_ENDED: u32 = 2;
+
 /// Why a host gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
@@ -30,9 +37,11 @@ pub enum AskError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The connection broke, or the agent reported a failure.
-    #[error("{place}: {error}")]
+    #[error("{host} ({place}): {error}")]
     Broken {
-        /// The host and its address.
+        /// The host.
+        host: HostName,
+        /// Its address, or the socket of a local agent.
         place: String,
         /// The cause.
         #[source]
@@ -46,12 +55,14 @@ pub struct Retry<'a> {
     backoff: Backoff,
     /// A connection that is ready for the next request.
     ready: Option<Session>,
+    /// Connections that an older agent has ended when it got the request.
+    ended: u32,
 }
 
 impl<'a> Retry<'a> {
     /// Starts without a connection.
     pub fn new(host: &'a HostHandle) -> Self {
-        Self { host, backoff: Backoff::new(host.reconnect()), ready: None }
+        Self { host, backoff: Backoff::new(host.reconnect()), ready: None, ended: 0 }
     }
 
     /// Begins another piece of work, with a fresh time limit.
@@ -139,6 +150,16 @@ impl<'a> Retry<'a> {
         true
     }
 
+    /// Why a connection broke before it brought anything: an older agent ends it when it does not know the request.
+    pub(crate) fn judged(&mut self, broken: Broken, session: &Session) -> Broken {
+        let is_old = session.welcome.features & ANSWERS_UNKNOWN == 0;
+        self.ended += u32::from(is_old && matches!(broken, Broken::Link(LinkError::Cut)));
+        if self.ended < MOST_ENDED {
+            return broken;
+        }
+        Broken::Failed(Failure::request(Cause::UnknownRequest(String::new())))
+    }
+
     /// Replaces a silent connection. Returns `false` to give up: that has happened too often without progress.
     pub fn replaced(&mut self, session: Box<Session>, moved: bool) -> bool {
         self.ready = Some(*session);
@@ -148,6 +169,11 @@ impl<'a> Retry<'a> {
 }
 
 impl HostHandle {
+    /// The connection broke, or the agent reported a failure.
+    pub fn broken(&self, error: Broken) -> AskError {
+        AskError::Broken { host: self.name().clone(), place: self.route().place(), error }
+    }
+
     /// Sends a request that may be repeated, as often as necessary until `answer` has read the answer. Also
     /// returns the connection, which can be used for another request.
     pub async fn ask<M: Message, T>(
@@ -186,13 +212,14 @@ impl HostHandle {
                     LinkError::Silent.into()
                 }
             };
+            let broken = retry.judged(broken, &session);
             let again = matches!(&broken, Broken::Link(error) if is_broken_connection(error));
             if !again || !retry.broke(false).await {
                 // The connection of a request that was refused is fine.
                 if matches!(broken, Broken::Failed(_)) {
                     session.leave().await;
                 }
-                return Err(AskError::Broken { place: self.place(), error: broken });
+                return Err(self.broken(broken));
             }
         }
     }

@@ -39,8 +39,15 @@ pub enum FrameError {
         limit: usize,
     },
     /// This version does not know the kind.
-    #[error(transparent)]
-    Kind(#[from] UnknownKind),
+    #[error("{kind}")]
+    Kind {
+        /// The kind.
+        kind: UnknownKind,
+        /// The number in the header.
+        request: u16,
+        /// Length of the payload in bytes.
+        len: usize,
+    },
     /// A frame of the session has a request's number, or the reverse.
     #[error("a {kind:?} frame can't belong to request {request}")]
     Request {
@@ -72,8 +79,9 @@ impl Header {
         if len > limit {
             return Err(FrameError::TooLong { len, limit });
         }
-        let kind = Kind::try_from(u16::from_le_bytes([k0, k1]))?;
         let request = u16::from_le_bytes([r0, r1]);
+        let kind = Kind::try_from(u16::from_le_bytes([k0, k1]))
+            .map_err(|kind| FrameError::Kind { kind, request, len })?;
         if kind.is_session() != (request == 0) {
             return Err(FrameError::Request { kind, request });
         }

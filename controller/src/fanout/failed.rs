@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lariat_client::{AskError, Broken, ConnectError, HostHandle};
+use lariat_wire::protocol::failure::Cause;
 
 use super::End;
 use crate::error::CliError;
@@ -28,7 +29,7 @@ impl Failed {
 
     /// The connection broke, or the agent reported a failure.
     pub(crate) fn broken(error: Broken, host: &HostHandle) -> Self {
-        AskError::Broken { place: host.place(), error }.into()
+        host.broken(error).into()
     }
 }
 
@@ -45,7 +46,17 @@ impl From<AskError> for Failed {
             AskError::Broken { error: Broken::Link(_), .. } => End::Unreachable,
             AskError::Broken { error: Broken::Failed(failure), .. } => failure.into(),
         };
-        Self { end, error: error.into() }
+        let old = match &error {
+            AskError::Broken { host, error: Broken::Failed(failure), .. } => {
+                matches!(failure.cause, Cause::UnknownRequest(_)).then(|| host.clone())
+            }
+            _ => None,
+        };
+        let mut error = CliError::from(error);
+        if let Some(host) = old {
+            error = error.hint(format!("lariat upgrade {host}"));
+        }
+        Self { end, error }
     }
 }
 

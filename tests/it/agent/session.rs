@@ -9,6 +9,7 @@ use lariat_wire::link::{Link, LinkError, message_frame};
 use lariat_wire::memory::Memory;
 use lariat_wire::protocol::exec::{Ack, Command, Run, Started, Streams};
 use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::hello::ANSWERS_UNKNOWN;
 use lariat_wire::protocol::metadata::Time;
 use lariat_wire::protocol::metadata::{Metadata, Preserve};
 use lariat_wire::protocol::session::{Ping, Pong};
@@ -66,6 +67,28 @@ fn what_is_no_request_ends_its_session_and_no_other() {
         agent.wait_for("a Ack frame can't belong to request 0");
         other.send(&Ping { nonce: 3 }).await.unwrap();
         other.expect::<Pong>().await.unwrap();
+    });
+}
+
+#[test]
+fn a_request_of_a_newer_controller_is_told_and_the_session_goes_on() {
+    let agent = BareAgent::start();
+    let request = message_frame(1, &run()).unwrap();
+    let mut kind = request.clone();
+    kind[4..6].copy_from_slice(&[0xfe, 0xff]);
+    let mut field = [&request[..], b"!"].concat();
+    field[0] += 1;
+    block_on(async {
+        for unknown in [kind, field] {
+            let (mut link, welcome) = agent.log_in_with(&unknown).await.unwrap();
+            assert_eq!(welcome.features, ANSWERS_UNKNOWN);
+            let failure = link.expect::<Failure>().await.unwrap();
+            let told = "its lariatd 0.1.0 does not know this request";
+            assert_eq!(failure.to_string(), told.replace("0.1.0", env!("CARGO_PKG_VERSION")));
+            link.ask(&run()).await.unwrap();
+            let failure = link.expect::<Failure>().await.unwrap();
+            assert!(matches!(failure.cause, Cause::NotPermitted { .. }), "{failure}");
+        }
     });
 }
 

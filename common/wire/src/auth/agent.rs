@@ -5,8 +5,8 @@ use crate::auth::proof::{Exporter, Transcript};
 use crate::limits::MAX_FRAME;
 use crate::protocol::audit::AuditHead;
 use crate::protocol::hello::{
-    CHALLENGE_LEN, Challenge, KeyLimits, Login, PROOF_LEN, UnreadNotes, VERSION_MAX, VERSION_MIN,
-    WELCOME_LEN, Welcome,
+    CHALLENGE_LEN, Challenge, FEATURES, KeyLimits, Login, PROOF_LEN, UnreadNotes, VERSION_MAX,
+    VERSION_MIN, WELCOME_LEN, Welcome,
 };
 use crate::protocol::verb::Verbs;
 use lariat_base::name::{BootId, HostName, KeyId, SessionId};
@@ -25,6 +25,8 @@ pub struct LoggedIn {
     /// Identifies this connection.
     pub session: SessionId,
     welcome_proof: [u8; PROOF_LEN],
+    /// The features that both ends have.
+    features: u64,
 }
 
 /// What an agent's welcome contains besides the proof.
@@ -80,10 +82,15 @@ pub struct RandomnessFailed;
 impl Challenged {
     /// Makes a challenge for a new connection.
     pub fn new(host: &HostName) -> Result<Self, NoRandomness> {
+        Self::offering(host, FEATURES)
+    }
+
+    /// Makes a challenge of an agent that has some of the features.
+    pub fn offering(host: &HostName, features: u64) -> Result<Self, NoRandomness> {
         let challenge = Challenge {
             version_min: VERSION_MIN,
             version_max: VERSION_MAX,
-            features: 0,
+            features,
             host: host.clone(),
             nonce: random()?,
             max_frame: u32::try_from(MAX_FRAME).expect("the limit is about 1 MiB"),
@@ -105,7 +112,8 @@ impl Challenged {
         find: impl FnOnce(KeyId) -> Candidate,
     ) -> Result<LoggedIn, Refused> {
         let (login, proof) = Login::decode(payload).map_err(|_| Refused::Malformed)?;
-        if !(VERSION_MIN..=VERSION_MAX).contains(&login.version) || login.features != 0 {
+        let is_offered = login.features & !FEATURES == 0;
+        if !(VERSION_MIN..=VERSION_MAX).contains(&login.version) || !is_offered {
             return Err(Refused::Version);
         }
         let unproven = &payload[..payload.len() - PROOF_LEN];
@@ -118,20 +126,21 @@ impl Challenged {
         }
         let session = SessionId::generate().map_err(|_| RandomnessFailed)?;
         let welcome_proof = candidate.verifier.welcome_proof(&transcript, &proof);
-        Ok(LoggedIn { key_id: login.key_id, session, welcome_proof })
+        Ok(LoggedIn { key_id: login.key_id, session, welcome_proof, features: login.features })
     }
 }
 
 impl LoggedIn {
     /// The login of a peer that the system has authenticated. Its welcome proves nothing.
     pub fn local(key_id: KeyId) -> Result<Self, NoRandomness> {
-        Ok(Self { key_id, session: SessionId::generate()?, welcome_proof: [0; PROOF_LEN] })
+        let (session, welcome_proof) = (SessionId::generate()?, [0; PROOF_LEN]);
+        Ok(Self { key_id, session, welcome_proof, features: FEATURES })
     }
 
     /// The payload of the welcome.
     pub fn welcome(&self, said: Said) -> [u8; WELCOME_LEN] {
         let Said { boot, time_ms, verbs, limits, audit, notes } = said;
-        let (proof, session, features) = (self.welcome_proof, self.session, 0);
+        let (proof, session, features) = (self.welcome_proof, self.session, self.features);
         Welcome { proof, session, boot, time_ms, features, verbs, limits, audit, notes }.encode()
     }
 }

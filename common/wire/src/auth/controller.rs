@@ -2,7 +2,9 @@
 
 use crate::auth::proof::{Exporter, HostKeys, Proof, Transcript, key_id};
 use crate::limits::MAX_FRAME;
-use crate::protocol::hello::{BadHello, Challenge, Login, VERSION_MAX, VERSION_MIN, Welcome};
+use crate::protocol::hello::{
+    BadHello, Challenge, FEATURES, Login, VERSION_MAX, VERSION_MIN, Welcome,
+};
 use lariat_base::name::{EnrolmentId, HostName};
 use lariat_base::secret::{NoRandomness, Secret, random};
 
@@ -64,7 +66,8 @@ impl Proving {
             return Err(LoginError::Frame(challenge.max_frame));
         }
         let version = max.min(VERSION_MAX);
-        let login = Login { version, features: 0, key_id: key_id(key), nonce: random()? };
+        let features = challenge.features & FEATURES;
+        let login = Login { version, features, key_id: key_id(key), nonce: random()? };
         let unproven = login.encode_unproven();
         let keys = HostKeys::derive(key, host, enrolment);
         let transcript = Transcript::new(exporter, challenge_payload, &unproven);

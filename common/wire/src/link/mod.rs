@@ -27,7 +27,7 @@ pub use writer::{RelayError, Writer, message_frame};
 use crate::codec::CodecError;
 use crate::frame::FrameError;
 use crate::memory::Memory;
-use crate::protocol::{Kind, Message};
+use crate::protocol::{Kind, Message, UnknownKind};
 
 /// Why a link can't continue. Every such error ends the connection.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite> Link<S> {
     }
 
     /// Waits for the next request, while posted messages are sent: see [`Reader::next_request`]. Cancel-safe.
-    pub async fn next_request(&mut self) -> Result<Option<Frame>, LinkError> {
+    pub async fn next_request(&mut self) -> Result<Option<Result<Frame, UnknownKind>>, LinkError> {
         tokio::select! {
             biased;
             error = self.writer.drive() => Err(error),

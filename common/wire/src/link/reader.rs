@@ -13,12 +13,12 @@ use super::pulse::Pulse;
 use super::traffic::Traffic;
 use super::{LinkError, Outbox};
 use crate::codec;
-use crate::frame::{HEADER_LEN, Header, following};
+use crate::frame::{FrameError, HEADER_LEN, Header, following};
 use crate::limits::{BEAT_EVERY, DEAD_AFTER, MAX_FRAME, MAX_MESSAGE, PING_AFTER, SLOWEST};
 use crate::memory::Charge;
 use crate::protocol::audit::AuditHead;
 use crate::protocol::session::{Finished, Goodbye, Ping, Pong};
-use crate::protocol::{Kind, Message};
+use crate::protocol::{Kind, Message, UnknownKind};
 
 /// A frame's buffer grows by this many bytes as they arrive, not when they are announced.
 const GROWTH: usize = 16 * 1024;
@@ -42,8 +42,8 @@ pub struct Reader<R> {
     control: Option<Header>,
     payload: Vec<u8>,
     bulk_left: usize,
-    /// The frame that opens the next request; its payload is in `payload`.
-    held: Option<Header>,
+    /// The frame that opens the next request; its payload is in `payload`, if its kind is known.
+    held: Option<Result<Frame, UnknownKind>>,
     /// The agent has sent its last frame of the current request.
     finished: bool,
     /// Gets the newest audit line whenever the agent reports it.
@@ -143,9 +143,20 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Pings are answered, frames of earlier requests are dropped, and a Goodbye is an error. Cancel-safe.
     pub async fn next(&mut self) -> Result<Option<Frame>, LinkError> {
         while self.held.is_none() {
-            let Some(header) = self.any().await? else { return Ok(None) };
-            let Header { kind, request, len } = header;
             let present = self.outbox.request();
+            let header = match self.any().await {
+                Err(LinkError::Frame(FrameError::Kind { kind, request, .. }))
+                    if ![0, present].contains(&request) =>
+                {
+                    // Otherwise it belongs to a request that ended before its sender knew.
+                    if request == following(present) {
+                        self.held = Some(Err(kind));
+                    }
+                    continue;
+                }
+                header => header?,
+            };
+            let Some(Header { kind, request, len }) = header else { return Ok(None) };
             match kind {
                 Kind::Ping => {
                     let Ping { nonce } = self.message()?;
@@ -177,7 +188,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                     if !kind.is_request() {
                         return Err(LinkError::Unexpected(kind));
                     }
-                    self.held = Some(header);
+                    self.held = Some(Ok(Frame { kind, len }));
                 }
                 // It belongs to a request that ended before its sender knew.
                 _ => {}
@@ -186,23 +197,23 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(None)
     }
 
-    /// The frame that opens the next request, which becomes the current one. `None` when the peer ended the
-    /// session in order.
+    /// The frame that opens the next request, which becomes the current one, or its kind if that is unknown. `None`
+    /// when the peer ended the session in order.
     ///
     /// Frames of earlier requests are dropped. Cancel-safe.
-    pub async fn next_request(&mut self) -> Result<Option<Frame>, LinkError> {
+    pub async fn next_request(&mut self) -> Result<Option<Result<Frame, UnknownKind>>, LinkError> {
         while self.held.is_none() {
-            match self.next().await? {
+            match self.next().await {
                 // Frames that are left of the current request are dropped too.
-                Some(_) => {}
-                None if self.held.is_some() => {}
-                None => return Ok(None),
+                Ok(Some(_)) => {}
+                Err(LinkError::Frame(FrameError::Kind { request, .. })) if request != 0 => {}
+                Ok(None) if self.held.is_some() => {}
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(error),
             }
         }
-        Ok(self.held.take().map(|Header { kind, len, .. }| {
-            self.outbox.advance();
-            Frame { kind, len }
-        }))
+        self.outbox.advance();
+        Ok(self.held.take())
     }
 
     /// Whether the last `None` of [`Reader::next`] was the end of a request and not of the session.
@@ -368,7 +379,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             self.pace.has_begun = true;
         }
         self.header_filled = 0;
-        let header = Header::decode(self.header, MAX_FRAME)?;
+        let header = Header::decode(self.header, MAX_FRAME).inspect_err(|error| {
+            if let FrameError::Kind { len, .. } = error {
+                // It is skipped, should the reader go on.
+                self.bulk_left = *len;
+            }
+        })?;
         if !header.kind.is_bulk() && header.len > MAX_MESSAGE {
             return Poll::Ready(Err(LinkError::Misbehaved("a control message is too long")));
         }

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use tokio::io::{AsyncWriteExt, duplex};
 
 use super::*;
+use crate::frame::FrameError;
 use crate::limits::{MAX_FRAME, MAX_MESSAGE};
 use crate::protocol::audit::AuditHead;
 use crate::protocol::exec::{Ack, Started};
@@ -203,7 +204,7 @@ fn what_is_left_of_a_request_is_dropped_by_its_number() {
             tokio::time::sleep(Duration::from_millis(2)).await;
             for prefix in ["a", "b"] {
                 let frame = agent.next_request().await.unwrap().unwrap();
-                assert_eq!(frame.kind, Kind::List);
+                assert_eq!(frame.unwrap().kind, Kind::List);
                 assert_eq!(agent.reader.message::<List>().unwrap(), list(prefix));
             }
             assert_eq!(agent.outbox().request(), 3);
@@ -230,7 +231,7 @@ fn a_request_ends_when_its_peer_goes_on_and_nothing_of_the_next_is_lost() {
         let serving = async {
             assert_eq!(agent.next().await.unwrap(), None, "of the first request no more comes");
             assert_eq!(agent.next().await.unwrap(), None);
-            assert_eq!(agent.next_request().await.unwrap().unwrap().kind, Kind::List);
+            assert_eq!(agent.next_request().await.unwrap().unwrap().unwrap().kind, Kind::List);
             let audit = AuditHead { seq: 9, ..AuditHead::default() };
             agent.send(&Finished { audit }).await.unwrap();
             assert!(agent.next().await.unwrap().is_none());
@@ -252,4 +253,47 @@ fn a_frame_of_a_request_that_was_not_opened_is_refused() {
 
 fn list(prefix: &str) -> List {
     List { prefix: prefix.to_owned(), all_keys: false }
+}
+
+/// A frame of a kind that no version has.
+fn unknown(request: u16, len: u32) -> Vec<u8> {
+    let [a, b, c, d] = len.to_le_bytes();
+    let [low, high] = request.to_le_bytes();
+    let header = [a, b, c, d, 0xfe, 0xff, low, high];
+    header.into_iter().chain((0..len).map(|_| 7)).collect()
+}
+
+#[test]
+fn a_request_of_an_unknown_kind_is_told_and_what_belongs_to_it_is_dropped() {
+    block_on(async {
+        let (mut peer, ours) = duplex(1 << 20);
+        let mut link = Link::with_memory(ours, 0, Memory::default());
+        let frames = [
+            unknown(1, 100_000),
+            unknown(1, 0),
+            message_frame(1, &Ack::default()).unwrap(),
+            message_frame(2, &list("a")).unwrap(),
+            // Of the first request, which is over.
+            unknown(1, 9),
+            unknown(3, 9),
+            message_frame(4, &list("b")).unwrap(),
+        ];
+        peer.write_all(&frames.concat()).await.unwrap();
+        drop(peer);
+        let unknown = Err(UnknownKind(0xfffe));
+        assert_eq!(link.next_request().await.unwrap(), Some(unknown));
+        assert_eq!(link.next_request().await.unwrap().unwrap().unwrap().kind, Kind::List);
+        assert_eq!(link.reader.message::<List>().unwrap(), list("a"));
+        // While the second one is served.
+        assert_eq!(link.next().await.unwrap(), None);
+        assert_eq!(link.next_request().await.unwrap(), Some(unknown));
+        assert_eq!(link.next_request().await.unwrap().unwrap().unwrap().kind, Kind::List);
+        assert_eq!(link.reader.message::<List>().unwrap(), list("b"));
+        assert_eq!(link.next_request().await.unwrap(), None);
+    });
+    // Of the session itself, or of the request that is being served.
+    for request in [0, 1] {
+        let refused = block_on(raw(&unknown(request, 0))).unwrap_err();
+        assert!(matches!(refused, LinkError::Frame(FrameError::Kind { .. })), "{refused}");
+    }
 }

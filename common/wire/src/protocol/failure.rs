@@ -118,6 +118,8 @@ pub enum Cause {
     CannotRecord,
     /// The keyring was left as it is.
     Key(KeyProblem),
+    /// The agent, of this version, does not know the request, or something in it; empty if its version is not known.
+    UnknownRequest(String),
 }
 
 /// What a key can have only a limited amount of.
@@ -275,6 +277,11 @@ impl fmt::Display for Cause {
                 "this host can't write into its audit, and so does nothing; see the agent's log, or make room on its disk with a key that has the verb keys",
             ),
             Self::Key(problem) => problem.fmt(f),
+            Self::UnknownRequest(version) => {
+                let version = escape(version.as_bytes());
+                let space = if version.is_empty() { "" } else { " " };
+                write!(f, "its lariatd{space}{version} does not know this request")
+            }
             Self::NotKept => f.write_str(
                 "its output goes to the command that runs it, and is not kept; only detached jobs have logs",
             ),

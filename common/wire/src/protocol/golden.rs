@@ -203,6 +203,7 @@ fn every_message_has_the_bytes_of_the_document() {
     doctor(s);
     check(s, &Failure::request(Cause::NoSuchJob { up_ms: 5 }));
     check(s, &Failure::request(Cause::NotAsUser("www".to_owned())));
+    check(s, &Failure::request(Cause::UnknownRequest("0.1.0".to_owned())));
     check(s, &ReadAudit { from: AuditStart::Behind { first: 120, offset: 4096 } });
     check(s, &ReadAudit { from: AuditStart::Since(5) });
     check(s, &AuditFile { first: 120, offset: 4096 });

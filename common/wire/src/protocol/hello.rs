@@ -13,6 +13,12 @@ pub const VERSION_MIN: u16 = 2;
 /// Newest protocol version that this code speaks.
 pub const VERSION_MAX: u16 = 2;
 
+/// The feature of an agent that answers a request which it does not know, and goes on.
+pub const ANSWERS_UNKNOWN: u64 = 1;
+
+/// The features that this code has.
+pub const FEATURES: u64 = ANSWERS_UNKNOWN;
+
 /// Length of a proof, in bytes.
 pub const PROOF_LEN: usize = 32;
 
@@ -28,7 +34,7 @@ pub struct Challenge {
     pub version_min: u16,
     /// Newest version that the agent speaks.
     pub version_max: u16,
-    /// Optional features that the agent offers, one bit each. There are none yet.
+    /// Optional features that the agent offers, one bit each: see [`FEATURES`].
     pub features: u64,
     /// The host's name.
     pub host: HostName,

@@ -1,5 +1,5 @@
 //! A fake agent: a real handshake, and commands that are scripts of this file. It can be as exact, as fast
-//! and as hostile as a test needs.
+//! and as hostile as a test needs. It is an old one: it ends the connection when it gets a request that it does not know.
 
 mod tree;
 
@@ -124,7 +124,7 @@ async fn serve(
     dribbles: bool,
 ) {
     tcp.set_nodelay(true).unwrap();
-    let challenged = Challenged::new(&"web1".parse().unwrap()).unwrap();
+    let challenged = Challenged::offering(&"web1".parse().unwrap(), 0).unwrap();
     let challenge = hello_frame(Kind::Challenge, challenged.payload());
     let accept = TlsAcceptor::from(config).accept_with(tcp, |connection| {
         std::io::Write::write_all(&mut connection.writer(), &challenge).unwrap();
@@ -165,7 +165,7 @@ async fn serve(
             let up_ms = 1_000_000_000;
             link.send(&Failure::request(Cause::NoSuchJob { up_ms })).await.unwrap();
             match link.next_request().await {
-                Ok(Some(frame)) if frame.kind == Kind::Run => {}
+                Ok(Some(Ok(frame))) if frame.kind == Kind::Run => {}
                 _ => return,
             }
         }

@@ -1,9 +1,11 @@
-//! This machine as a witness: what each host has shown of its audit, in `LARIAT_HOME/seen`, by host and enrollment.
+//! This machine as a witness: what each host has shown of its audit, in `LARIAT_HOME/seen`, by host and enrollment; and
+//! until when its certificate is valid.
 //!
 //! A connection is compared with what was known when it was begun, because lines that are shown on several
 //! connections at once may arrive in any order. What contradicts is told at once and is not remembered, but what it
 //! contradicts is, and is told at each contact until `audit verify` has settled it.
 
+mod certificates;
 mod witnesses;
 
 use std::collections::HashMap;
@@ -14,9 +16,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
+use lariat_base::certificate::CertificateInfo;
 use lariat_base::clock::seconds;
 use lariat_base::lock::lock;
-use lariat_base::name::HostName;
+use lariat_base::name::{EnrolmentId, HostName};
 use lariat_base::os_error::io_error;
 use lariat_client::{Peer, Shown};
 use lariat_wire::protocol::audit::AuditHead;
@@ -26,6 +29,7 @@ use crate::error::CliError;
 use crate::home::Home;
 use crate::outages::Outages;
 
+pub(crate) use certificates::CertificateEnds;
 pub(crate) use witnesses::{Contradiction, Witness, Witnesses};
 
 /// The file that is locked while another one is rewritten.
@@ -47,6 +51,8 @@ pub(crate) struct Seen(Arc<Mutex<State>>);
 struct State {
     directory: Option<PathBuf>,
     hosts: HashMap<HostName, Host>,
+    /// The certificates that were shown.
+    ends: CertificateEnds,
     outages: Outages,
 }
 
@@ -69,7 +75,8 @@ struct Host {
 impl Seen {
     /// Nothing yet; what contradicts is shown by `outages`.
     pub(crate) fn new(outages: Outages) -> Self {
-        Self(Arc::new(Mutex::new(State { directory: None, hosts: HashMap::new(), outages })))
+        let (directory, hosts, ends) = (None, HashMap::new(), CertificateEnds::default());
+        Self(Arc::new(Mutex::new(State { directory, hosts, ends, outages })))
     }
 
     /// Keeps it in this fleet's directory.
@@ -93,17 +100,23 @@ impl Seen {
         }
     }
 
+    /// A host's certificate ends at this time, in seconds since 1970.
+    pub(crate) fn certificate_ends(&self, host: &HostName, enrolment: EnrolmentId, end: i64) {
+        self.state().ends.set(host.clone(), enrolment, end);
+    }
+
     /// Writes what was shown to the files. What can't be written is told.
     pub(crate) fn save(&self) {
         let mut state = self.state();
-        let State { directory, hosts, outages } = &mut *state;
+        let State { directory, hosts, ends, outages } = &mut *state;
         let Some(directory) = directory else { return };
         let is_new = |host: &&mut Host| host.new.is_some() || host.contradicted.is_some();
         let new: Vec<&mut Host> = hosts.values_mut().filter(is_new).collect();
-        if new.is_empty() {
+        let ends = std::mem::take(ends);
+        if new.is_empty() && ends == CertificateEnds::default() {
             return;
         }
-        if let Err(error) = save(directory, new) {
+        if let Err(error) = save(directory, new).and_then(|()| ends.save(directory)) {
             let (directory, why) = (directory.display(), io_error(&error));
             outages.warn(&format!(
                 "what hosts show of their records can't be remembered in {directory}: {why}"
@@ -181,6 +194,12 @@ impl lariat_client::Witness for Seen {
             // What comes later on the same connection can't be older.
             before.add(witness(line));
         })
+    }
+
+    fn certified(&self, Peer { name, enrolment, .. }: &Peer, certificate: &[u8]) {
+        if let Ok(info) = CertificateInfo::parse(certificate) {
+            self.certificate_ends(name, *enrolment, info.not_after);
+        }
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) enum Route {
         connector: Arc<Connector>,
         /// The host.
         peer: Peer,
-        /// Remembers what the host shows of its audit.
+        /// Remembers what the host shows of its audit, and its certificate.
         witness: Arc<dyn Witness>,
     },
     /// To the agent on this machine, over its socket.
@@ -74,6 +74,7 @@ impl Route {
             Self::Network { connector, peer, witness } => {
                 let mut shown = witness.connecting(peer);
                 let mut session = connector.connect(peer, first, limit, eager, stage).await?;
+                session.certificate.iter().for_each(|der| witness.certified(peer, der));
                 shown(session.welcome.audit);
                 session.link.reader.on_audit(shown);
                 Ok(session)

@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use lariat_base::certificate::CertificateInfo;
 use lariat_base::escape::escape;
 use lariat_base::name::{EnrolmentId, HostName, KeyLabel};
 use lariat_client::Address;
@@ -124,5 +125,8 @@ fn enroll(
     let installed = bundle::install(&bundle, out)?;
     edit::add(&home, &lock, name, &host)?;
     installed.keep();
+    if let Ok(info) = CertificateInfo::parse(&leaf.certificate) {
+        context.seen.keep_in(&home).certificate_ends(name, enrolment, info.not_after);
+    }
     Ok(key.label.clone())
 }

@@ -1,5 +1,6 @@
 //! `lariat fleet export`
 
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use crate::home::CA_CERTIFICATE;
 use crate::inventory::{Inventory, edit};
 use crate::output;
 use crate::revocations::Revocations;
+use crate::seen::CertificateEnds;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -36,11 +38,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     let revocations = Revocations::load(&home)?;
     let enrolled = || inventory.iter().filter(|(_, host)| host.enrolled.is_some());
     let hosts = edit::to_toml(enrolled());
+    let ends = CertificateEnds::load(&home);
+    let ends: BTreeMap<_, _> =
+        enrolled().filter_map(|(name, host)| Some((name, ends.of(name, host)?))).collect();
     let text = format!(
         "# A fleet of lariat, for another operator: lariat fleet import FILE. Nothing in it is secret.\n\
-         ca = '''\n{}\n'''\n\n{}\n{hosts}",
+         ca = '''\n{}\n'''\n\n{}\n{}\n{hosts}",
         pem.trim(),
         toml::to_string(&revocations)?,
+        toml::to_string(&BTreeMap::from([("expires", ends)]))?,
     );
     let path = escape(args.file.as_os_str().as_bytes());
     std::fs::write(&args.file, text)

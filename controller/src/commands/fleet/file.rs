@@ -27,6 +27,8 @@ pub(super) struct Exported {
     /// The CA's certificate, in DER.
     pub(super) ca: CertificateDer<'static>,
     pub(super) hosts: Inventory,
+    /// The ends of their certificates, in seconds since 1970, as far as they were known.
+    pub(super) expires: BTreeMap<HostName, i64>,
     pub(super) revoked: Vec<Revocation>,
 }
 
@@ -38,11 +40,11 @@ impl Exported {
         let mut text = String::new();
         let file = std::fs::File::open(path).map_err(failed)?;
         file.take(MAX_LEN).read_to_string(&mut text).map_err(failed)?;
-        let Written { ca: ca_pem, hosts, revoked } = toml_file::parse(path, &text)?;
+        let Written { ca: ca_pem, hosts, expires, revoked } = toml_file::parse(path, &text)?;
         let bad = || CliError::new(format!("{}: ca is no certificate of a CA", path.display()));
         let ca = certificate(&ca_pem).ok_or_else(bad)?;
         Trust::new(ca.clone()).map_err(|_| bad())?;
-        Ok(Self { ca_pem, ca, hosts: Inventory::of(hosts), revoked })
+        Ok(Self { ca_pem, ca, hosts: Inventory::of(hosts), expires, revoked })
     }
 }
 
@@ -52,6 +54,8 @@ struct Written {
     ca: String,
     #[serde(default)]
     hosts: BTreeMap<HostName, Host>,
+    #[serde(default)]
+    expires: BTreeMap<HostName, i64>,
     #[serde(default)]
     revoked: Vec<Revocation>,
 }

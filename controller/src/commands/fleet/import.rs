@@ -18,6 +18,7 @@ use crate::key::{self, ControllerKey, default_label};
 use crate::new_home;
 use crate::output;
 use crate::revocations::{Revocation, Revocations};
+use crate::seen::CertificateEnds;
 use crate::target::fold;
 
 #[derive(clap::Args)]
@@ -76,7 +77,8 @@ fn import(args: &Args, context: &Context) -> Result<(), CliError> {
     }
     let home = context.home()?;
     if home.has_fleet()? {
-        return merge(args, &home, &exported);
+        merge(args, &home, &exported)?;
+        return take_ends(context, &home, &exported);
     }
     if args.ca.is_none() {
         let question = format!(
@@ -88,6 +90,7 @@ fn import(args: &Args, context: &Context) -> Result<(), CliError> {
     let key = ControllerKey::generate(label.clone())?;
     new_home::create(&home, |staging| make(staging, &key, &exported))?;
     take_revocations(args, &home, &exported)?;
+    take_ends(context, &home, &exported)?;
     let count = exported.hosts.iter().count();
     output::line(&format!(
         "Made a home of this fleet in {}, of {count} host(s), with the key {label}, {}.\n\
@@ -169,6 +172,24 @@ fn take_revocations(args: &Args, home: &Home, exported: &Exported) -> Result<(),
     }
     if !exported.revoked.is_empty() {
         revocations.save(home, &lock)?;
+    }
+    Ok(())
+}
+
+/// Takes over until when certificates are valid, of hosts that this machine has not seen itself.
+fn take_ends(context: &Context, home: &Home, exported: &Exported) -> Result<(), CliError> {
+    let (seen, known) = (context.seen.keep_in(home), CertificateEnds::load(home));
+    let inventory = Inventory::load(home)?;
+    for (name, host) in inventory.iter().filter(|(name, host)| known.of(name, host).is_none()) {
+        let is_same = |enrolled: &Enrolled| {
+            let other = exported.hosts.enrolled(name);
+            other.is_ok_and(|(_, other)| other.enrolment == enrolled.enrolment)
+        };
+        if let (Some(enrolled), Some(end)) = (host.enrolled, exported.expires.get(name))
+            && is_same(&enrolled)
+        {
+            seen.certificate_ends(name, enrolled.enrolment, *end);
+        }
     }
     Ok(())
 }

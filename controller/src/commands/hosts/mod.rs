@@ -5,7 +5,10 @@ mod ssh_config;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
+use lariat_base::certificate::ENDS_SOON;
+use lariat_base::clock::signed_seconds;
 use lariat_base::name::HostName;
 use serde::Serialize;
 
@@ -13,7 +16,10 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::inventory::{Host, Inventory, Tag};
 use crate::output;
+use crate::seen::CertificateEnds;
 use crate::target::{self, Targets};
+
+const DAY: i64 = 24 * 3600;
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -36,7 +42,8 @@ pub(crate) struct Args {
     #[arg(value_name = "TARGET")]
     targets: Option<Targets>,
 
-    /// One JSON object per line: host, address, tags, enrolled
+    /// One JSON object per line: host, address, tags, enrolled, expires (the end of its certificate as last
+    /// seen, in seconds since 1970)
     #[arg(long)]
     json: bool,
 
@@ -62,6 +69,8 @@ struct Row<'a> {
     address: String,
     tags: Vec<&'a str>,
     enrolled: bool,
+    /// The end of its certificate as it was last seen, in seconds since 1970.
+    expires: Option<i64>,
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
@@ -69,15 +78,23 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     if let Some(More::Import(args)) = more {
         return import::run(&args, context);
     }
-    let inventory = Inventory::load(&context.home()?)?;
-    let mut rows = match &targets {
-        Some(targets) => chosen(targets, &inventory)?,
-        None => inventory.iter().map(|(name, host)| row(name, host)).collect(),
+    let home = context.home()?;
+    let (inventory, ends) = (Inventory::load(&home)?, CertificateEnds::load(&home));
+    let chosen = match &targets {
+        Some(targets) => {
+            let hosts = targets.select(&inventory)?.into_iter();
+            Some(hosts.map(|chosen| chosen.host).collect::<BTreeSet<_>>())
+        }
+        None => None,
     };
+    let hosts = inventory.iter();
+    let hosts = hosts.filter(|(name, _)| chosen.as_ref().is_none_or(|all| all.contains(name)));
+    let mut rows: Vec<_> = hosts.map(|(name, host)| row(name, host, ends.of(name, host))).collect();
     rows.sort_by(|a, b| target::natural(a.host, b.host));
     let names = || rows.iter().map(|row| row.host);
     if json {
         output::bytes(objects(&rows)?.as_bytes())?;
+        warn(&rows);
     } else if rows.is_empty() {
         output::note("no hosts yet; try: lariat enroll HOST --address ADDR");
     } else if fold {
@@ -87,23 +104,44 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
         output::bytes(lines.as_bytes())?;
     } else {
         output::bytes(table(&rows).as_bytes())?;
+        warn(&rows);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn chosen<'a>(targets: &Targets, inventory: &'a Inventory) -> Result<Vec<Row<'a>>, CliError> {
-    let hosts = targets.select(inventory)?;
-    let chosen: BTreeSet<_> = hosts.into_iter().map(|chosen| chosen.host).collect();
-    let rows = inventory.iter().filter(|(name, _)| chosen.contains(name));
-    Ok(rows.map(|(name, host)| row(name, host)).collect())
+/// Warns of certificates that end soon, or have ended.
+fn warn(rows: &[Row<'_>]) {
+    warnings(rows, signed_seconds(SystemTime::now())).iter().for_each(|line| output::note(line));
 }
 
-fn row<'a>(name: &'a HostName, host: &'a Host) -> Row<'a> {
+/// The warnings at `now`, in seconds since 1970, each for all the hosts that it is true of.
+fn warnings(rows: &[Row<'_>], now: i64) -> Vec<String> {
+    let soon = now.saturating_add(ENDS_SOON * DAY);
+    let ending = rows.iter().filter_map(|row| Some((row.host, row.expires?)));
+    let ending: Vec<_> = ending.filter(|(_, end)| *end < soon).collect();
+    let (ended, soon): (Vec<_>, Vec<_>) = ending.into_iter().partition(|(_, end)| *end <= now);
+    let names = |hosts: &[(&str, i64)]| target::fold(hosts.iter().map(|(host, _)| *host));
+    let mut lines = Vec::new();
+    if !ended.is_empty() {
+        let hosts = names(&ended);
+        lines.push(format!("{hosts}: the certificate has ended; enroll anew"));
+    }
+    if let Some(first) = soon.iter().map(|(_, end)| *end).min() {
+        let (hosts, days) = (names(&soon), (first - now) / DAY);
+        lines.push(format!(
+            "{hosts}: the certificate ends within {ENDS_SOON} days, the first in {days} day(s); try: lariat renew {hosts}"
+        ));
+    }
+    lines
+}
+
+fn row<'a>(name: &'a HostName, host: &'a Host, expires: Option<i64>) -> Row<'a> {
     Row {
         host: name.as_str(),
         address: host.address.to_string(),
         tags: host.tags.iter().map(Tag::as_str).collect(),
         enrolled: host.enrolled.is_some(),
+        expires,
     }
 }
 
@@ -137,6 +175,7 @@ mod tests {
             address: address.to_owned(),
             tags: tags.to_vec(),
             enrolled: host != "db",
+            expires: (host != "db").then_some(1_900_000_000),
         };
         let rows = [row("web1", "10.0.0.1:7433", &["web", "berlin"]), row("db", "[::1]:7433", &[])];
         insta::assert_snapshot!(table(&rows), @r#"
@@ -145,8 +184,25 @@ mod tests {
         db    [::1]:7433     (not enrolled)
         "#);
         insta::assert_snapshot!(objects(&rows).unwrap(), @r#"
-        {"host":"web1","address":"10.0.0.1:7433","tags":["web","berlin"],"enrolled":true}
-        {"host":"db","address":"[::1]:7433","tags":[],"enrolled":false}
+        {"host":"web1","address":"10.0.0.1:7433","tags":["web","berlin"],"enrolled":true,"expires":1900000000}
+        {"host":"db","address":"[::1]:7433","tags":[],"enrolled":false,"expires":null}
         "#);
+    }
+
+    #[test]
+    fn certificates_that_end_soon_or_have_ended_are_told_of_all_hosts_together() {
+        let row = |(host, days): (&'static str, i64)| Row {
+            host,
+            address: String::new(),
+            tags: Vec::new(),
+            enrolled: true,
+            expires: Some(days * DAY),
+        };
+        let rows = [("web1", 40), ("web2", 12), ("web3", 29), ("db", 0), ("web4", 30), ("lb", -9)];
+        let lines = warnings(&rows.map(row), 0);
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        db,lb: the certificate has ended; enroll anew
+        web[2-3]: the certificate ends within 30 days, the first in 12 day(s); try: lariat renew web[2-3]
+        ");
     }
 }

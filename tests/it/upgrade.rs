@@ -3,7 +3,10 @@
 //! These agents have no systemd: tests/systemd has the same with one. Where nothing else starts them again, their guard
 //! does.
 
+mod under_way;
+
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -25,6 +28,7 @@ const NEW: &str = "9.9.9";
 struct World {
     fleet: TestFleet,
     agent: Option<Agent>,
+    address: SocketAddr,
     directory: PathBuf,
 }
 
@@ -54,7 +58,7 @@ impl World {
         command.env_remove("NOTIFY_SOCKET").env_remove("RUST_LOG");
         let agent = Agent::spawn(command, config);
         fleet.set_address("web1", address);
-        Self { fleet, agent: Some(agent), directory }
+        Self { fleet, agent: Some(agent), address, directory }
     }
 
     fn agent(&self) -> &Agent {

@@ -1,10 +1,11 @@
 //! The guard: a process of the old program that puts the old agent back if nobody confirms the new one.
 //!
 //! It depends neither on the agent nor on its unit: under systemd it has a scope of its own, and elsewhere a session.
+//! A keeper, its parent, starts it again if it is killed.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread::sleep;
@@ -24,9 +25,11 @@ use crate::running;
 /// The first argument of a guard's process.
 pub(crate) const SUBCOMMAND: &str = "guard-upgrade";
 
-/// The word of the process that starts the guard, and of the guard itself.
+/// The words of the process that starts the keeper, of the keeper, of the guard, and of a guard in place of another.
 const LEAVE: &str = "leave";
+const KEEP: &str = "keep";
 const STAY: &str = "stay";
+const STAY_ON: &str = "stay-on";
 
 /// Longest wait for a guard to be ready.
 const READY: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
@@ -78,7 +81,7 @@ fn start_by(mut command: Command, state: &Path, unit: Option<&str>) -> io::Resul
         // It may have gone on already.
         let _ = child.kill();
     }
-    // The guard itself is another process.
+    // The keeper and the guard are other processes.
     let _ = child.wait();
     said
 }
@@ -88,18 +91,21 @@ fn start_by(mut command: Command, state: &Path, unit: Option<&str>) -> io::Resul
 pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
     let [word, unit, state, words @ ..] = &arguments[..] else { return ExitCode::FAILURE };
+    let process = |word: &str| {
+        let mut command = Command::new(OWN_BINARY);
+        command.arg0("lariatd").args([SUBCOMMAND, word]).args([unit, state]).args(words);
+        command
+    };
     if word == LEAVE {
-        // So that the guard is no child of an agent that goes on as the new one.
-        let guard = Command::new(OWN_BINARY)
-            .arg0("lariatd")
-            .args([SUBCOMMAND.as_ref(), STAY.as_ref(), unit.as_os_str(), state.as_os_str()])
-            .args(words)
-            .spawn();
-        return if guard.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        // So that the keeper is no child of an agent that goes on as the new one.
+        let keeper = process(KEEP).spawn();
+        return if keeper.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    // Fails only for the leader of a process group, which has one already.
-    let _ = rustix::process::setsid();
+    if word == KEEP {
+        return keep(process);
+    }
     let guard = Guard {
+        is_first: word == STAY,
         state: PathBuf::from(state),
         unit: unit.to_str().filter(|unit| !unit.is_empty()).map(ToOwned::to_owned),
         words: words.to_vec(),
@@ -117,7 +123,24 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Runs the guard, and another one in its place if somebody kills it.
+fn keep(process: impl Fn(&str) -> Command) -> ExitCode {
+    // Fails only for the leader of a process group, which has one already.
+    let _ = rustix::process::setsid();
+    let (until, mut word) = (Instant::now() + MOST, STAY);
+    loop {
+        match process(word).status() {
+            Ok(status) if status.success() => return ExitCode::SUCCESS,
+            Ok(status) if status.signal().is_some() && Instant::now() < until => word = STAY_ON,
+            Ok(_) | Err(_) => return ExitCode::FAILURE,
+        }
+        sleep(STEP);
+    }
+}
+
 struct Guard {
+    /// Whether it is not in the place of another.
+    is_first: bool,
     state: PathBuf,
     unit: Option<String>,
     /// The agent's arguments.
@@ -137,10 +160,11 @@ impl Guard {
         {
             let store = self.lock()?;
             let mut record = store.load().ok_or("there is none")?;
-            if record.phase != Phase::Checked {
-                return Err("it has begun already".to_owned());
+            match record.phase {
+                Phase::Checked => store.enter(&mut record, Phase::Guarded)?,
+                _ if self.is_first => return Err("it has begun already".to_owned()),
+                _ => {}
             }
-            store.enter(&mut record, Phase::Guarded)?;
         }
         // If the agent has died, it is the next one's to go on.
         let _ = io::stdout().write_all(b"\n").and_then(|()| io::stdout().flush());

@@ -132,7 +132,9 @@ impl Stage {
                 "; TCP connects, so either what listens there hangs, or large packets are lost on the way \
                  (MTU; try: ping -M do -s 1472 ADDRESS)"
             }
-            Self::Connect => "; is the host up, and is the address in hosts.toml right?",
+            Self::Connect => {
+                "; is the host up, does a firewall let it through, and is the address in hosts.toml right?"
+            }
             Self::Answer => "",
         }
     }

@@ -47,7 +47,7 @@ fn connect_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "; is lariatd running there?",
         io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => {
-            "; is the host up, and is the address in hosts.toml right?"
+            "; is the host up, does a firewall let it through, and is the address in hosts.toml right?"
         }
         _ => "",
     }

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use lariat_base::certificate::CertificateInfo;
 use lariat_base::clock::signed_seconds;
+use lariat_base::name::{HostName, KeyLabel};
 use lariat_wire::protocol::doctor::Finding;
 
 use super::judge;
@@ -11,7 +12,11 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::fleet::{Fleet, ReachOptions};
 use crate::home::Home;
+use crate::inventory::Inventory;
+use crate::key;
 use crate::revocations::Revocations;
+use crate::rotation::Rotation;
+use crate::target::fold;
 
 /// Free space below which the fleet's directory is worth a warning, in bytes.
 const LITTLE: u64 = 64 * 1024 * 1024;
@@ -31,6 +36,7 @@ pub(super) fn examine(context: &Context, connect: &ReachOptions) -> Vec<Finding>
     let mut findings = vec![Finding::ok(format!("{}: {hosts} hosts", home.path().display()))];
     findings.push(ca(&home));
     findings.extend(pending(&home));
+    findings.extend(rotations(&home, &fleet.inventory));
     let disk = rustix::fs::statvfs(home.path()).ok();
     let free = disk.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
     if let Some(free) = free.filter(|free| *free < LITTLE) {
@@ -73,4 +79,23 @@ fn pending(home: &Home) -> Vec<Finding> {
         Finding::warn(format!("{name} was revoked, but may still log in to {hosts}"), todo)
     })
     .collect()
+}
+
+/// Keys that are being replaced, though not on all hosts.
+fn rotations(home: &Home, inventory: &Inventory) -> Vec<Finding> {
+    let finding = |label: KeyLabel| {
+        let rotation = match Rotation::load(home, &label) {
+            Ok(rotation) => rotation?,
+            Err(error) => return Some(bad(&error)),
+        };
+        let hosts = rotation.left(inventory);
+        let hosts = fold(hosts.iter().map(HostName::as_str));
+        let text = format!("{label} was rotated, but not yet on {hosts}");
+        let todo = format!("lariat --key {label} key rotate {hosts}");
+        (!hosts.is_empty()).then(|| Finding::warn(text, todo))
+    };
+    match key::labels(home) {
+        Ok(labels) => labels.into_iter().filter_map(finding).collect(),
+        Err(error) => vec![bad(&error)],
+    }
 }

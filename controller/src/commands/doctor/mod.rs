@@ -73,9 +73,15 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     let Some(target) = target else { return Ok(status) };
     let targets = vec![target];
     let verb = Verb { context, connect, fanout, targets, json: *json, recorded: None };
-    let hosts = verb.run(async |_| Ok(Doctor { json: *json, limit: *timeout }))?;
+    let hosts = verb.run(async |hosts| {
+        hosts.refuse_users("doctor", "what is found on a machine")?;
+        Ok(Doctor { json: *json, limit: *timeout })
+    })?;
     Ok(if hosts == ExitCode::SUCCESS { status } else { hosts })
 }
+
+/// Round trips of which the shortest counts: the others had to wait for a busy machine.
+const TRIPS: u64 = 4;
 
 struct Doctor {
     json: bool,
@@ -128,10 +134,14 @@ async fn examine(handle: &HostHandle, host: &HostName) -> Result<Vec<Finding>, F
     let (session, round_trip) = handle
         .ask(&Ping { nonce: 0 }, async |session| {
             session.link.expect::<Pong>().await?;
-            let began = Instant::now();
-            session.link.send(&Ping { nonce: 1 }).await?;
-            session.link.expect::<Pong>().await?;
-            Ok(began.elapsed())
+            let mut least = Duration::MAX;
+            for nonce in 1..=TRIPS {
+                let began = Instant::now();
+                session.link.send(&Ping { nonce }).await?;
+                session.link.expect::<Pong>().await?;
+                least = least.min(began.elapsed());
+            }
+            Ok(least)
         })
         .await?;
     let end = session.certificate.as_deref().and_then(|der| CertificateInfo::parse(der).ok());

@@ -72,6 +72,9 @@ fn supervise(born: Inherited, groups: Option<&Groups>) -> Result<(), ChannelErro
     let mut group = groups.and_then(|groups| groups.make(name));
     let mut inbox = Inbox::default();
     let (begin, directory, record) = begin(&socket, &mut inbox)?;
+    // Before the command runs: a signal that arrives in between is read later.
+    let signals =
+        signals::watch(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     if let Some(group) = &mut group {
         group.limit(Limits { tasks: begin.tasks_max, memory: begin.memory_max });
     }
@@ -82,9 +85,6 @@ fn supervise(born: Inherited, groups: Option<&Groups>) -> Result<(), ChannelErro
     if let Ok(running) = &started {
         reporter.started(running.pid);
     }
-    // The command inherits this thread's signal mask, so it is changed only now.
-    let signals =
-        signals::watch(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     // The supervisor must not keep the command's directory busy.
     let _ = std::env::set_current_dir("/");
     let agent = AgentPeer::first(socket, inbox);

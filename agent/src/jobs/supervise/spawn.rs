@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 use rustix::io::Errno;
 
@@ -46,10 +47,14 @@ impl Program {
         Command::new(OsStr::from_bytes(self.path.as_bytes()))
     }
 
-    /// Executes the program. Returns only on failure.
+    /// Executes the program, with no signal blocked. Returns only on failure.
     fn run(&self) -> io::Error {
         fn words(all: &[CString]) -> Vec<&CStr> {
             all.iter().map(CString::as_c_str).collect()
+        }
+        // Those for which the supervisor watches are blocked until here.
+        if let Err(error) = SigSet::empty().thread_set_mask() {
+            return error.into();
         }
         match nix::unistd::execve(&self.path, &words(&self.argv), &words(&self.environment)) {
             Err(error) => error.into(),

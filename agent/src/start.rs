@@ -119,6 +119,7 @@ pub fn run(
     if let Err(why) = upgrade::tell(&agent.state, &agent.audit) {
         warn!("how the last upgrade ended can't be recorded: {why}");
     }
+    agent.audit_keys();
     let audited = Arc::clone(&agent);
     let handshaker = Handshaker::new(Arc::clone(&agent)).map_err(StartError::system)?;
     let stopped = runtime.block_on(async {

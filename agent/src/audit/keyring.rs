@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::Audit;
 use super::line::text;
-use crate::keyring::{Entry, Keyring};
+use crate::keyring::{AuditedKey, AuditedKeys};
 
 /// The key that differs, with the verbs that it has now.
 #[derive(Serialize)]
@@ -15,7 +15,7 @@ struct Differs {
 }
 
 impl Differs {
-    fn of(key: &Entry) -> Self {
+    fn of(key: &AuditedKey) -> Self {
         Self {
             target: text(format!("{} {}", key.label, key.id).as_bytes()),
             verbs: key.verbs.iter().map(Verb::as_str).collect(),
@@ -25,18 +25,9 @@ impl Differs {
 
 impl Audit {
     /// Writes a line for each key that `new` has, has no more, or has otherwise.
-    pub fn keyring_is_read(&self, old: &Keyring, new: &Keyring) {
-        for key in new.entries() {
-            match old.of_owner(key.owner) {
-                None => self.note("key added", &[&Differs::of(key)]),
-                Some(known) if !known.is_same(key) => {
-                    self.note("key changed", &[&Differs::of(key)]);
-                }
-                Some(_) => {}
-            }
-        }
-        for key in old.entries().filter(|key| new.of_owner(key.owner).is_none()) {
-            self.note("key removed", &[&Differs::of(key)]);
+    pub fn keys_changed(&self, old: &AuditedKeys, new: &AuditedKeys) {
+        for (event, key) in old.changes(new) {
+            self.note(event, &[&Differs::of(key)]);
         }
     }
 }

@@ -12,7 +12,7 @@ use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::key::{KeyChanged, Revision};
 use lariat_wire::protocol::request::KeyRequest;
 use tokio::sync::{Notify, watch};
-use tracing::error;
+use tracing::{error, warn};
 
 use super::job_ends::JobEnds;
 use crate::audit::Audit;
@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::identity::Identity;
 use crate::job_shares::JobShares;
 use crate::jobs::Jobs;
-use crate::keyring::{Asker, Keyring, LastUsed, Loaded, Store};
+use crate::keyring::{Asker, AuditedKeys, Keyring, LastUsed, Loaded, Store};
 use crate::lanes::Lanes;
 use crate::policy::Clock;
 use crate::transfers::Transfers;
@@ -116,7 +116,9 @@ impl Agent {
                     self.certificates.keep(Arc::new(identity));
                 }
                 self.audit.configure(&config.audit);
-                self.audit.keyring_is_read(&self.keyring(), &keyring);
+                let (old, new) = (AuditedKeys::of(&self.keyring()), AuditedKeys::of(&keyring));
+                self.audit.keys_changed(&old, &new);
+                self.keys_are_audited(&new);
                 self.jobs.configure(&config);
                 let old = self.config.send_replace(Arc::new(config));
                 self.keyring.send_replace(Arc::new(keyring));
@@ -134,10 +136,32 @@ impl Agent {
     /// Does what a request about the keyring asks for. It counts at once.
     pub fn change_keys(&self, request: &KeyRequest, asker: Asker) -> Result<KeyChanged, Failure> {
         let has_logged_in = |id| self.last_used.get(id).is_some();
-        let replace = |keyring| drop(self.keyring.send_replace(Arc::new(keyring)));
+        let replace = |keyring| {
+            self.keys_are_audited(&AuditedKeys::of(&keyring));
+            drop(self.keyring.send_replace(Arc::new(keyring)));
+        };
         let config = self.config();
         let store = store(&self.config_path, &config, &self.state);
         store.change(request, asker, self.clock(), &has_logged_in, replace)
+    }
+}
+
+impl Agent {
+    /// Writes into the audit what has changed in the keyring while no agent was there.
+    pub fn audit_keys(&self) {
+        let (old, new) = (AuditedKeys::load(&self.state), AuditedKeys::of(&self.keyring()));
+        if old.as_ref() == Some(&new) {
+            return;
+        }
+        // The first start has nothing to compare with.
+        old.iter().for_each(|old| self.audit.keys_changed(old, &new));
+        self.keys_are_audited(&new);
+    }
+
+    fn keys_are_audited(&self, keys: &AuditedKeys) {
+        if let Err(error) = keys.save(&self.state) {
+            warn!("which keys the audit knows can't be remembered: {error}");
+        }
     }
 }
 

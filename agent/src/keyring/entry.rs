@@ -8,8 +8,11 @@ use lariat_base::clock::seconds;
 use lariat_base::name::{HostName, KeyId};
 use lariat_base::secret::Secret;
 use lariat_wire::auth::proof::Verifier;
+use lariat_wire::codec;
 use lariat_wire::protocol::key::{KeyVerifier, Rules};
 use lariat_wire::protocol::verb::{Verb, Verbs};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::policy::Clock;
 use crate::policy::path::Root;
@@ -155,13 +158,13 @@ impl Entry {
         self.id == id || self.owner == id || self.was.contains(&id)
     }
 
-    /// Whether the other entry lets the same keys log in, and do the same.
-    pub fn is_same(&self, other: &Self) -> bool {
-        let pending = |entry: &Self| entry.pending.as_ref().map(|pending| pending.id);
-        let verifier = |entry: &Self| KeyVerifier::from(entry.verifier.clone());
-        (&self.label, self.id, &self.was, pending(self), self.rules(), &self.park)
-            == (&other.label, other.id, &other.was, pending(other), other.rules(), &other.park)
-            && verifier(self) == verifier(other)
+    /// A hash of all that lets keys log in by this entry, and of what they may do.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let pending = self.pending.as_ref().map(|pending| pending.id);
+        let verifier = KeyVerifier::from(self.verifier.clone());
+        let all = (&self.label, self.id, &self.was, pending, self.rules(), &self.park, verifier);
+        // Only an entry of more than a MiB has no bytes.
+        Sha256::digest(Zeroizing::new(codec::encode(&all).unwrap_or_default())).into()
     }
 
     /// Every id that stands for this entry: its own first, then former ones, its owner's and the one that waits. Some

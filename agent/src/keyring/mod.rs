@@ -3,6 +3,7 @@
 //! A verifier lets nobody log in, here or elsewhere. The file is secret all the same: together with the
 //! certificate's key it lets its reader pose as this host.
 
+mod audited;
 mod change;
 mod edit;
 mod entry;
@@ -26,6 +27,7 @@ use lariat_wire::auth::agent::Refused;
 use lariat_wire::auth::keyring::{Candidate, Decoys};
 use lariat_wire::protocol::key::KeyProblem;
 
+pub use audited::{AuditedKey, AuditedKeys};
 pub use change::Asker;
 pub use entry::{Entry, Lined, List, is_local};
 pub use here::Host;

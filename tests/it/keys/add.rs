@@ -8,6 +8,7 @@ use lariat_testing::fleet::TestFleet;
 use lariat_testing::many_agents::fleet_of;
 use lariat_testing::output::{objects, text};
 use rustix::process::Signal;
+use serde_json::Value;
 
 use super::{Operator, add, keys};
 
@@ -114,7 +115,7 @@ fn a_request_for_a_host_that_was_enrolled_anew_is_refused() {
 
 #[test]
 fn root_on_the_host_has_a_way_back() {
-    let (fleet, agent) = TestFleet::with_agent();
+    let (fleet, mut agent) = TestFleet::with_agent();
     let bob = Operator::new(&fleet, "bob@laptop");
     let request = bob.request(&[]);
     let config = fleet.bundle("web1").join("agent.toml");
@@ -156,6 +157,19 @@ fn root_on_the_host_has_a_way_back() {
         changes[line]["verbs"].as_array().unwrap().iter().any(|one| one == verb)
     };
     assert!(has(0, "audit") && !has(1, "audit") && has(1, "run"), "{changes:?}");
+
+    // So is what was changed while the agent was not there.
+    agent.signal(Signal::KILL);
+    agent.wait();
+    let added = add(&bob.id());
+    assert!(text(&added.stdout).ends_with("; the agent does not run\n"), "{added:?}");
+    for _ in 0..2 {
+        let agent = lariat_testing::agent::Agent::start(config.clone(), agent.address);
+        fleet.set_address("web1", agent.address);
+        let shown = objects(&fleet.ok(["audit", "show", "web1", "--json"]));
+        let told = |line: &&Value| line["target"] == *target && line["event"] == "key added";
+        assert_eq!(shown.iter().filter(told).count(), 2, "{shown:?}");
+    }
 }
 
 #[test]

@@ -1,12 +1,19 @@
 //! `enroll --ssh` and `--from`, with machines that a program in place of ssh reaches: cut anywhere, mended, refused.
+//!
+//! `LARIAT_HOSTS` sets the number of machines that are enrolled at once.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
+use std::iter::repeat;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Output;
+use std::time::Instant;
 
 use lariat_testing::fleet::TestFleet;
 use lariat_testing::machine::Machine;
+use lariat_testing::rng::number;
 
 /// A fleet, and a machine that is to become its host `web1`.
 struct World {
@@ -156,8 +163,13 @@ fn cut(how: &str, at: &str, has_program: bool) {
         machine.put_program();
     }
     machine.write(how, at);
-    let told = world.fails(&[]);
-    assert!(told.starts_with("lariat: enroll web1: "), "{how} {at}: {told}");
+    if how == "kill" {
+        let output = fleet.run(world.words(&[]));
+        assert_eq!(output.status.signal(), Some(9), "{at}: {output:?}");
+    } else {
+        let told = world.fails(&[]);
+        assert!(told.starts_with("lariat: enroll web1: "), "{how} {at}: {told}");
+    }
     machine.remove(how);
     world.enroll(&[]);
     fleet.ok(["ping", "web1"]);
@@ -166,12 +178,20 @@ fn cut(how: &str, at: &str, has_program: bool) {
     assert!(world.enroll(&[]).starts_with("web1: unchanged"), "{how} {at}");
 }
 
+/// The lines that the script says for begin, request, three files, unit, check and start; then it finishes.
+const LINES: std::ops::Range<u32> = 0..10;
+
 #[test]
 fn a_connection_that_is_cut_between_any_two_steps_is_finished_by_the_next() {
-    // What the script says for begin, request, three files, unit, check and start; then it finishes.
-    // Each takes seconds, so every third of them.
-    for at in (0..10).step_by(3) {
+    for at in LINES {
         cut("cut", &at.to_string(), true);
+    }
+}
+
+#[test]
+fn a_controller_that_is_killed_between_any_two_steps_leaves_what_the_next_one_finishes() {
+    for at in LINES {
+        cut("kill", &at.to_string(), true);
     }
 }
 
@@ -332,13 +352,16 @@ fn a_failure_says_which_step_and_what_to_do() {
 #[test]
 fn the_hosts_of_a_file_are_enrolled_at_once() {
     let fleet = TestFleet::new();
-    let names = ["web1", "web2", "web3"];
+    let count = number("LARIAT_HOSTS").unwrap_or(3);
+    let names: Vec<String> = (1..=count).map(|number| format!("web{number}")).collect();
     fs::create_dir(fleet.path("m")).unwrap();
     let mut inventory = fs::read_to_string(fleet.home().join("hosts.toml")).unwrap();
     let mut machines = Vec::new();
-    for name in names {
+    let mut list = "# all\n".to_owned();
+    for (name, tags) in names.iter().zip(["web berlin", ""].into_iter().chain(repeat("db"))) {
         let Some(machine) = Machine::new(fleet.path(format!("m/{name}"))) else { return };
         machine.put_program();
+        writeln!(list, "{name} root@{name} {tags}").unwrap();
         let address = &machine.address;
         writeln!(inventory, "[hosts.{name}]\naddress = \"{address}\"").unwrap();
         machines.push(machine);
@@ -349,32 +372,32 @@ fn the_hosts_of_a_file_are_enrolled_at_once() {
     let script = "while [ $1 != -- ]; do shift; done; exec \"$(dirname $0)/$2/ssh\" \"$@\"\n";
     fs::write(&ssh, format!("#!/bin/sh\n{script}")).unwrap();
     fs::set_permissions(&ssh, PermissionsExt::from_mode(0o755)).unwrap();
-    fs::write(
-        fleet.path("hosts.txt"),
-        "# all\nweb1 root@web1 web berlin\nweb2 web2\n\nweb3 web3 db\n",
-    )
-    .unwrap();
+    fs::write(fleet.path("hosts.txt"), list).unwrap();
     let ssh = ssh.display().to_string();
     let words = ["enroll", "--from", "hosts.txt", "--ssh-command", &ssh];
+    let began = Instant::now();
     let output = fleet.run(words);
+    // Shown with --nocapture.
+    println!("{} hosts in {:?}", count - 1, began.elapsed());
     let errors = error(&output);
     assert_eq!(output.status.code(), Some(255), "{errors}");
     assert!(
-        errors.contains("enroll web2: ssh to web2: Permission denied (publickey).; try: "),
+        errors.contains("enroll web2: ssh to root@web2: Permission denied (publickey).; try: "),
         "{errors}"
     );
-    assert!(errors.contains("2 ok, 1 unreachable (web2); "), "{errors}");
-    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 2);
+    let summary = format!("{} ok, 1 unreachable (web2); ", count - 1);
+    assert!(errors.contains(&summary), "{errors}");
+    let lines = String::from_utf8(output.stdout).unwrap().lines().count();
+    assert_eq!(lines as u64, count - 1);
     machines[1].remove("down");
     let told = fleet.ok([&words[..], &["--json"]].concat());
-    let mut changed: Vec<(String, bool)> = told
+    let changed: BTreeMap<String, bool> = told
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
         .map(|object| (object["host"].as_str().unwrap().to_owned(), object["changed"] == true))
         .collect();
-    changed.sort();
-    let expected = names.map(|name| (name.to_owned(), name == "web2"));
-    assert_eq!(changed, expected);
+    let expected = names.into_iter().map(|name| (name.clone(), name == "web2"));
+    assert_eq!(changed, expected.collect());
     assert_eq!(fleet.ok(["run", "@berlin,@db", "--", "true"]), "");
     fs::write(fleet.path("hosts.txt"), "web1 web1\nweb1 x\n").unwrap();
     let told = fleet.fails(255, words);

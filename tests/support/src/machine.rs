@@ -30,15 +30,16 @@ run() {
         done
         exec chroot "$1/root" sh -c "$2"' - "$machine" "$1"
 }
-if [ -f "$machine/cut" ]; then
-    # The connection ends so many lines after the facts.
+if [ -f "$machine/cut" ] || [ -f "$machine/kill" ]; then
+    # The connection ends so many lines after the facts, or whoever started this does.
     run "$3" | {
-        left=$(cat "$machine/cut") after=
+        left=$(cat "$machine/cut" "$machine/kill" 2>/dev/null) after=
         while read -r line; do
             echo "$line"
             [ "$line" != ':lariat: end' ] || after=yes
             [ -z "$after" ] || { [ "$left" -gt 0 ] || break; left=$((left - 1)); }
         done
+        [ ! -f "$machine/kill" ] || kill -9 $PPID
     }
     exit 255
 elif [ -f "$machine/cut-input" ]; then

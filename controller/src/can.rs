@@ -96,7 +96,7 @@ impl HostWork for Asking {
             }
             ended.notes.extend(answered.condition(host));
             let line = if self.json {
-                json::line(&answered.object(host))
+                answered.object(host)
             } else {
                 Ok(answered.text(host).into_bytes())
             };
@@ -109,8 +109,7 @@ impl HostWork for Asking {
     }
 
     fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
-        let (kind, error) = (error.end().kind(), Some(error.line()));
-        json::line(&Object { host, ok: false, kind, error, ..Object::of(host) })
+        json::failure(host, error, Added::default())
     }
 }
 
@@ -131,11 +130,9 @@ async fn receive(Session { link, .. }: &mut Session) -> Result<Answer, Broken> {
     }
 }
 
-#[derive(Serialize)]
-struct Object<'a> {
-    host: &'a HostName,
-    ok: bool,
-    kind: &'static str,
+/// The fields that the verb adds to a host's object.
+#[derive(Default, Serialize)]
+struct Added<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<&'a str>,
     allowed: Option<bool>,
@@ -143,23 +140,6 @@ struct Object<'a> {
     why: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rules: Option<&'a [String]>,
-    error: Option<String>,
-}
-
-impl<'a> Object<'a> {
-    fn of(host: &'a HostName) -> Self {
-        Self {
-            host,
-            ok: true,
-            kind: End::Ok.kind(),
-            request: None,
-            allowed: None,
-            rule: None,
-            why: None,
-            rules: None,
-            error: None,
-        }
-    }
 }
 
 impl Answered {
@@ -177,18 +157,20 @@ impl Answered {
         }
     }
 
-    fn object<'a>(&'a self, host: &'a HostName) -> Object<'a> {
-        let request = self.name.as_deref();
-        let object = Object { request, ..Object::of(host) };
-        match &self.answer {
+    fn object(&self, host: &HostName) -> Result<Vec<u8>, CliError> {
+        let added = Added { request: self.name.as_deref(), ..Added::default() };
+        let (end, added) = match &self.answer {
             Answer::Verdict(Verdict { allowed, rule, why }) => {
                 let end = if *allowed { End::Ok } else { End::Failed };
                 let why = (!why.is_empty()).then_some(why.as_str());
                 let (allowed, rule) = (Some(*allowed), Some(rule.as_str()));
-                Object { ok: end == End::Ok, kind: end.kind(), allowed, rule, why, ..object }
+                (end, Added { allowed, rule, why, ..added })
             }
-            Answer::Permissions(Permissions { lines }) => Object { rules: Some(lines), ..object },
-        }
+            Answer::Permissions(Permissions { lines }) => {
+                (End::Ok, Added { rules: Some(lines), ..added })
+            }
+        };
+        json::result(host, end, None, added)
     }
 
     fn text(&self, host: &HostName) -> String {
@@ -224,9 +206,7 @@ mod tests {
         };
         let yes = verdict(true, "keyring.toml:14", "", None);
         let no = verdict(false, "commands", "nearest is keyring.toml:15, word 3 differs", None);
-        let line = |answer: &Answered| {
-            String::from_utf8(json::line(&answer.object(&host)).unwrap()).unwrap()
-        };
+        let line = |answer: &Answered| String::from_utf8(answer.object(&host).unwrap()).unwrap();
         assert_eq!(yes.text(&host), "web1: allowed by keyring.toml:14\n");
         let text = "web1: denied: commands: nearest is keyring.toml:15, word 3 differs\n";
         assert_eq!(no.text(&host), text);
@@ -235,8 +215,8 @@ mod tests {
         assert_eq!(there.text(&host), yes.text(&host));
         assert_eq!(there.condition(&host).as_deref(), Some("web1: only from 192.0.2.0/24"));
         assert_eq!((yes.condition(&host), no.condition(&host)), (None, None));
-        insta::assert_snapshot!(line(&yes).trim(), @r#"{"host":"web1","ok":true,"kind":"ok","allowed":true,"rule":"keyring.toml:14","why":null,"error":null}"#);
-        insta::assert_snapshot!(line(&no).trim(), @r#"{"host":"web1","ok":false,"kind":"failed","allowed":false,"rule":"commands","why":"nearest is keyring.toml:15, word 3 differs","error":null}"#);
+        insta::assert_snapshot!(line(&yes).trim(), @r#"{"host":"web1","ok":true,"kind":"ok","error":null,"allowed":true,"rule":"keyring.toml:14","why":null}"#);
+        insta::assert_snapshot!(line(&no).trim(), @r#"{"host":"web1","ok":false,"kind":"failed","error":null,"allowed":false,"rule":"commands","why":"nearest is keyring.toml:15, word 3 differs"}"#);
         let named = verdict(true, "keyring.toml:6", "", Some("ls -l"));
         assert_eq!(named.text(&host), "web1: ls -l: allowed by keyring.toml:6\n");
         let rules = Permissions { lines: vec!["verbs: run (keyring.toml:6)".to_owned()] };

@@ -107,12 +107,9 @@ struct Done {
     failures: Vec<Failure>,
 }
 
+/// The fields that the verb adds to a host's object.
 #[derive(Serialize)]
-struct Object<'a> {
-    host: &'a HostName,
-    ok: bool,
-    kind: &'static str,
-    error: Option<String>,
+struct Added {
     files: u64,
     bytes: u64,
 }
@@ -182,7 +179,7 @@ fn object(
     Cleaned { files, bytes }: Cleaned,
     error: Option<String>,
 ) -> Result<Vec<u8>, CliError> {
-    json::line(&Object { host, ok: end == End::Ok, kind: end.kind(), error, files, bytes })
+    json::result(host, end, error, Added { files, bytes })
 }
 
 fn summary(cleaned: &Cleaned, dry_run: bool) -> String {

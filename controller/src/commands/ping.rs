@@ -8,12 +8,13 @@ use lariat_base::clock::signed_seconds;
 use lariat_base::name::HostName;
 use lariat_client::HostHandle;
 use lariat_wire::protocol::session::{Ping, Pong};
+use serde::Serialize;
 
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, FanoutOptions, HostContext, HostWork, Verb, within};
 use crate::fleet;
-use crate::output::json::{self, PingResult};
+use crate::output::json;
 use crate::target::Targets;
 
 #[derive(clap::Args)]
@@ -62,6 +63,13 @@ struct Pinging {
     limit: Option<Duration>,
 }
 
+/// The fields that the verb adds to a host's object.
+#[derive(Default, Serialize)]
+struct Added {
+    /// The round trip.
+    seconds: Option<f64>,
+}
+
 impl HostWork for Pinging {
     type Outcome = Times;
     type Total = ();
@@ -78,7 +86,11 @@ impl HostWork for Pinging {
     ) -> (Vec<u8>, Ended) {
         let outcome = outcome.map_err(|failed| CliError::from(failed).during("ping"));
         let line = match (&outcome, self.json) {
-            (outcome, true) => json::line(&as_object(host, outcome.as_ref())),
+            (Ok(times), true) => {
+                let seconds = Some(times.round_trip.as_secs_f64());
+                json::result(host, End::Ok, None, Added { seconds })
+            }
+            (Err(error), true) => json::failure(host, error, Added::default()),
             (Ok(times), false) => Ok(format!("{}\n", told(host, times)).into_bytes()),
             (Err(_), false) => Ok(Vec::new()),
         };
@@ -95,17 +107,7 @@ impl HostWork for Pinging {
     }
 
     fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
-        json::line(&as_object(host, Err(error)))
-    }
-}
-
-fn as_object<'a>(host: &'a HostName, outcome: Result<&Times, &CliError>) -> PingResult<'a> {
-    PingResult {
-        host,
-        ok: outcome.is_ok(),
-        kind: outcome.map_or_else(CliError::end, |_| End::Ok).kind(),
-        seconds: outcome.ok().map(|times| times.round_trip.as_secs_f64()),
-        error: outcome.err().map(CliError::line),
+        json::failure(host, error, Added::default())
     }
 }
 

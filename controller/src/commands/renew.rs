@@ -105,12 +105,9 @@ struct Done {
     changed: bool,
 }
 
-#[derive(Serialize)]
-struct Object<'a> {
-    host: &'a HostName,
-    ok: bool,
-    kind: &'static str,
-    error: Option<String>,
+/// The fields that the verb adds to a host's object.
+#[derive(Default, Serialize)]
+struct Added {
     changed: bool,
     not_after: Option<String>,
 }
@@ -146,8 +143,7 @@ impl HostWork for Renewing {
         *total += usize::from(changed);
         let not_after = day(not_after);
         let line = if self.json {
-            let (kind, error) = (End::Ok.kind(), None);
-            json::line(&Object { host, ok: true, kind, error, changed, not_after })
+            json::result(host, End::Ok, None, Added { changed, not_after })
         } else {
             let end = not_after.unwrap_or_default();
             let told = if changed { "renewed, until" } else { "nothing to do until" };
@@ -160,8 +156,7 @@ impl HostWork for Renewing {
     }
 
     fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
-        let (kind, error) = (error.end().kind(), Some(error.line()));
-        json::line(&Object { host, ok: false, kind, error, changed: false, not_after: None })
+        json::failure(host, error, Added::default())
     }
 
     fn sum(&self, total: &usize, _: Duration) -> Option<String> {

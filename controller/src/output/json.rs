@@ -87,19 +87,15 @@ impl Serialize for RunResult<'_> {
     }
 }
 
-/// A host's result of `ping`.
+/// The fields of every verb's objects, with those that a verb adds.
 #[derive(serde::Serialize)]
-pub(crate) struct PingResult<'a> {
-    /// The host.
-    pub(crate) host: &'a HostName,
-    /// How it ended.
-    pub(crate) kind: &'static str,
-    /// Whether it answered.
-    pub(crate) ok: bool,
-    /// The round trip.
-    pub(crate) seconds: Option<f64>,
-    /// Why it did not answer.
-    pub(crate) error: Option<String>,
+struct HostResult<'a, T> {
+    host: &'a HostName,
+    ok: bool,
+    kind: &'static str,
+    error: Option<String>,
+    #[serde(flatten)]
+    more: T,
 }
 
 /// A job.
@@ -177,6 +173,29 @@ impl<'a> JobResult<'a> {
 
 fn lossy<S: Serializer>(bytes: &&[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&String::from_utf8_lossy(bytes))
+}
+
+/// For a verb that adds no field.
+#[derive(serde::Serialize)]
+pub(crate) struct Nothing {}
+
+/// Encodes a host's result as a line: how it ended, why, and what the verb adds.
+pub(crate) fn result(
+    host: &HostName,
+    end: End,
+    error: Option<String>,
+    more: impl Serialize,
+) -> Result<Vec<u8>, CliError> {
+    line(&HostResult { host, ok: end == End::Ok, kind: end.kind(), error, more })
+}
+
+/// Encodes the result of a host where the verb failed.
+pub(crate) fn failure(
+    host: &HostName,
+    error: &CliError,
+    more: impl Serialize,
+) -> Result<Vec<u8>, CliError> {
+    result(host, error.end(), Some(error.line()), more)
 }
 
 /// Encodes an object as a line.

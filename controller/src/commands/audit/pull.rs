@@ -64,15 +64,12 @@ struct Copied {
     added: u64,
 }
 
-#[derive(serde::Serialize)]
-struct Object<'a> {
-    host: &'a HostName,
-    kind: &'static str,
-    ok: bool,
+/// The fields that the verb adds to a host's object.
+#[derive(Default, serde::Serialize)]
+struct Added {
     first: Option<u64>,
     last: Option<u64>,
     bytes: Option<u64>,
-    error: Option<String>,
 }
 
 impl HostWork for Pulling {
@@ -123,8 +120,8 @@ impl HostWork for Pulling {
             Err(failed) => return self.failed(self.json, host, failed.into()),
         };
         let told = if self.json {
-            let (kind, first, last, bytes) = (End::Ok.kind(), Some(first), Some(last), Some(added));
-            json::line(&Object { host, kind, ok: true, first, last, bytes, error: None })
+            let (first, last, bytes) = (Some(first), Some(last), Some(added));
+            json::result(host, End::Ok, None, Added { first, last, bytes })
         } else {
             Ok(format!("{host}: lines {first} to {last}, {added} bytes new\n").into_bytes())
         };
@@ -135,7 +132,6 @@ impl HostWork for Pulling {
     }
 
     fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
-        let (kind, error) = (error.end().kind(), Some(error.line()));
-        json::line(&Object { host, kind, ok: false, first: None, last: None, bytes: None, error })
+        json::failure(host, error, Added::default())
     }
 }

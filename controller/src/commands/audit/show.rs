@@ -72,14 +72,6 @@ struct Showing {
     is_prefixed: bool,
 }
 
-#[derive(serde::Serialize)]
-struct Object<'a> {
-    host: &'a HostName,
-    kind: &'static str,
-    ok: bool,
-    error: Option<String>,
-}
-
 impl HostWork for Showing {
     type Outcome = ();
     type Total = ();
@@ -131,8 +123,7 @@ impl HostWork for Showing {
     }
 
     fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
-        let (kind, error) = (error.end().kind(), Some(error.line()));
-        json::line(&Object { host, kind, ok: false, error })
+        json::failure(host, error, json::Nothing {})
     }
 }
 

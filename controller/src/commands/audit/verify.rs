@@ -95,17 +95,13 @@ enum Verdict {
     Contradicts(Contradiction),
 }
 
-/// A verdict as an object.
-#[derive(serde::Serialize)]
-struct Object<'a> {
-    host: &'a HostName,
-    kind: &'static str,
-    ok: bool,
+/// The fields that the verb adds to a host's object.
+#[derive(Default, serde::Serialize)]
+struct Added {
     whole: Option<bool>,
     first: Option<u64>,
     last: Option<u64>,
     witnesses: Option<usize>,
-    error: Option<String>,
 }
 
 impl HostWork for Verifying {
@@ -151,7 +147,10 @@ impl HostWork for Verifying {
         };
         let why = verdict.why(host);
         let told = match (&why, self.json) {
-            (_, true) => json::line(&verdict.object(host, why.clone())),
+            (None, true) => json::result(host, End::Ok, None, verdict.added(true)),
+            (Some(why), true) => {
+                json::result(host, End::Failed, Some(why.clone()), verdict.added(false))
+            }
             (None, false) => Ok(format!("{host}: {}\n", verdict.good()).into_bytes()),
             (Some(_), false) => Ok(Vec::new()),
         };
@@ -166,9 +165,7 @@ impl HostWork for Verifying {
     }
 
     fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
-        let (kind, error) = (error.end().kind(), Some(error.line()));
-        let (whole, first, last, witnesses) = (None, None, None, None);
-        json::line(&Object { host, kind, ok: false, whole, first, last, witnesses, error })
+        json::failure(host, error, Added::default())
     }
 }
 
@@ -283,7 +280,7 @@ impl Verdict {
         }
     }
 
-    fn object<'a>(&self, host: &'a HostName, error: Option<String>) -> Object<'a> {
+    fn added(&self, is_whole: bool) -> Added {
         let (first, last, witnesses) = match self {
             Self::Whole { whole, witnesses } => {
                 (Some(whole.first), Some(whole.last), Some(*witnesses))
@@ -291,8 +288,6 @@ impl Verdict {
             Self::Accepted { whole, .. } => (None, Some(whole.last), None),
             Self::Wrong(_) | Self::Unfinished { .. } | Self::Contradicts(_) => (None, None, None),
         };
-        let end = if error.is_none() { End::Ok } else { End::Failed };
-        let (kind, ok, whole) = (end.kind(), error.is_none(), Some(error.is_none()));
-        Object { host, kind, ok, whole, first, last, witnesses, error }
+        Added { whole: Some(is_whole), first, last, witnesses }
     }
 }

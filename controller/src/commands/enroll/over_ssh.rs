@@ -52,12 +52,9 @@ pub(super) struct Options {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Object<'a> {
-    host: &'a HostName,
-    ok: bool,
-    kind: &'static str,
-    error: Option<String>,
+/// The fields that the verb adds to a host's object.
+#[derive(Default, Serialize)]
+struct Added {
     address: Option<String>,
     changed: bool,
     steps: Vec<&'static str>,
@@ -149,7 +146,11 @@ impl Enrolling {
     ) -> Result<End, CliError> {
         let outcome = outcome.map_err(|error| error.during(format!("enroll {name}")));
         if json {
-            output::bytes(&json::line(&object(name, outcome.as_ref()))?)?;
+            let line = match &outcome {
+                Ok(done) => json::result(name, End::Ok, None, Added::of(done)),
+                Err(error) => json::failure(name, error, Added::default()),
+            };
+            output::bytes(&line?)?;
         }
         let done = match outcome {
             Ok(done) => done,
@@ -179,19 +180,14 @@ impl Enrolling {
     }
 }
 
-fn object<'a>(host: &'a HostName, outcome: Result<&Done, &CliError>) -> Object<'a> {
-    let done = outcome.ok().map(|done| &done.installation);
-    Object {
-        host,
-        ok: outcome.is_ok(),
-        kind: outcome.map_or_else(CliError::end, |_| End::Ok).kind(),
-        error: outcome.err().map(CliError::line),
-        address: done.map(|done| done.address.to_string()),
-        changed: done.is_some_and(|done| done.changed),
-        steps: done
-            .map(|done| done.steps.iter().map(|step| step.name()).collect())
-            .unwrap_or_default(),
-        seconds: done.map(|done| done.took.as_secs_f64()),
+impl Added {
+    fn of(Done { installation, .. }: &Done) -> Self {
+        Self {
+            address: Some(installation.address.to_string()),
+            changed: installation.changed,
+            steps: installation.steps.iter().map(|step| step.name()).collect(),
+            seconds: Some(installation.took.as_secs_f64()),
+        }
     }
 }
 

@@ -139,12 +139,9 @@ struct Total {
     changed: usize,
 }
 
-#[derive(Serialize)]
-struct Object<'a> {
-    host: &'a HostName,
-    ok: bool,
-    kind: &'static str,
-    error: Option<String>,
+/// The fields that the verb adds to a host's object.
+#[derive(Default, Serialize)]
+struct Added<'a> {
     label: Option<&'a str>,
     id: Option<String>,
     changed: bool,
@@ -182,15 +179,9 @@ impl<C: Change> HostWork for Changing<C> {
         total.known += usize::from(done.id.is_some());
         total.changed += usize::from(done.changed);
         let line = if self.json {
-            json::line(&Object {
-                host,
-                ok: true,
-                kind: End::Ok.kind(),
-                error: None,
-                label: done.id.map(|_| done.label.as_str()),
-                id: done.id.map(|id| id.to_string()),
-                changed: done.changed,
-            })
+            let label = done.id.map(|_| done.label.as_str());
+            let id = done.id.map(|id| id.to_string());
+            json::result(host, End::Ok, None, Added { label, id, changed: done.changed })
         } else {
             let told = escape(self.change.told(&done).as_bytes());
             Ok(format!("{host}: {told}\n").into_bytes())
@@ -202,15 +193,7 @@ impl<C: Change> HostWork for Changing<C> {
     }
 
     fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
-        json::line(&Object {
-            host,
-            ok: false,
-            kind: error.end().kind(),
-            error: Some(error.line()),
-            label: None,
-            id: None,
-            changed: false,
-        })
+        json::failure(host, error, Added::default())
     }
 
     fn over(&self, total: &mut Total, _: &Screen) -> Option<CliError> {

@@ -175,7 +175,8 @@ impl HostWork for Listing {
             ));
         }
         if self.json {
-            let lines = keys.iter().map(|key| json::line(&self.object(host, key)));
+            let line = |key| json::result(host, End::Ok, None, self.added(host, key));
+            let lines = keys.iter().map(line);
             return match lines.collect::<Result<Vec<_>, _>>() {
                 Ok(lines) => (lines.concat(), ended),
                 Err(error) => (Vec::new(), Ended::failed(End::Errored, error)),
@@ -190,8 +191,7 @@ impl HostWork for Listing {
     }
 
     fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
-        let (kind, error) = (error.end().kind(), Some(error.line()));
-        json::line(&Failure { host, ok: false, kind, error })
+        json::failure(host, error, json::Nothing {})
     }
 
     fn over(&self, total: &mut Total, screen: &Screen) -> Option<CliError> {
@@ -216,12 +216,8 @@ impl Listing {
         self.hosts.get(host).is_some_and(|host| self.revocations.names(host, ids))
     }
 
-    fn object<'a>(&self, host: &'a HostName, key: &'a ListedKey) -> Object<'a> {
-        Object {
-            host,
-            ok: true,
-            kind: End::Ok.kind(),
-            error: None,
+    fn added<'a>(&self, host: &HostName, key: &'a ListedKey) -> Added<'a> {
+        Added {
             label: &key.label,
             id: key.id.to_string(),
             owner: key.owner.to_string(),
@@ -241,20 +237,9 @@ fn cells(key: &ListedKey) -> Vec<String> {
     vec![escape(key.label.as_bytes()), key.id.to_string(), used, describe(&key.rules)]
 }
 
+/// The fields that the verb adds to a host's object, of which there is one for each key.
 #[derive(Serialize)]
-struct Failure<'a> {
-    host: &'a HostName,
-    ok: bool,
-    kind: &'static str,
-    error: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Object<'a> {
-    host: &'a HostName,
-    ok: bool,
-    kind: &'static str,
-    error: Option<String>,
+struct Added<'a> {
     label: &'a str,
     id: String,
     owner: String,

@@ -49,12 +49,9 @@ pub(super) struct Outcome {
     refused: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Object<'a> {
-    host: &'a HostName,
-    ok: bool,
-    kind: &'static str,
-    error: Option<String>,
+/// The fields that the verb adds to a host's object.
+#[derive(Default, Serialize)]
+struct Added<'a> {
     changed: bool,
     before: Option<&'a str>,
     after: Option<&'a str>,
@@ -93,18 +90,11 @@ impl HostWork for UpgradeWork {
         let changed = changed && refused.is_none();
         *total += usize::from(changed);
         let error = refused.map(|why| CliError::new(why).during(host).during("upgrade"));
-        let object = Object {
-            host,
-            ok: error.is_none(),
-            kind: if error.is_none() { End::Ok } else { End::Failed }.kind(),
-            error: error.as_ref().map(CliError::line),
-            changed,
-            before: Some(&before),
-            after: Some(&after),
-        };
         let line = if self.json {
-            json::line(&object)
-        } else if object.ok {
+            let end = if error.is_none() { End::Ok } else { End::Failed };
+            let added = Added { changed, before: Some(&before), after: Some(&after) };
+            json::result(host, end, error.as_ref().map(CliError::line), added)
+        } else if error.is_none() {
             let told = if changed {
                 format!("upgraded, {before} -> {after}")
             } else {
@@ -125,9 +115,7 @@ impl HostWork for UpgradeWork {
     }
 
     fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
-        let (kind, error) = (error.end().kind(), Some(error.line()));
-        let (changed, before, after) = (false, None, None);
-        json::line(&Object { host, ok: false, kind, error, changed, before, after })
+        json::failure(host, error, Added::default())
     }
 
     fn sum(&self, total: &usize, _: Duration) -> Option<String> {

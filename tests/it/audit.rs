@@ -310,7 +310,9 @@ fn a_rotated_key_is_told_with_its_first_id() {
 #[test]
 fn what_hosts_show_that_cannot_be_remembered_is_a_warning() {
     let (fleet, _agent) = TestFleet::with_agent();
-    std::fs::write(fleet.home().join("seen"), "in the way of the directory").unwrap();
+    let seen = fleet.home().join("seen");
+    std::fs::remove_dir_all(&seen).unwrap();
+    std::fs::write(seen, "in the way of the directory").unwrap();
     let output = fleet.run(["run", "web1", "--", "echo hi"]);
     assert_eq!((output.status.code(), stdout(&output)), (Some(0), "hi\n".to_owned()));
     let told = stderr(&output);

@@ -15,8 +15,7 @@ pub(crate) use work::RunWork;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use lariat_base::name::JobId;
-use lariat_wire::protocol::exec::{Command, Run, Streams};
+use lariat_wire::protocol::exec::{Command, Run};
 
 use self::task::Task;
 use self::work::{StdinSource, open_stdin};
@@ -43,18 +42,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     }
     let Args { connect, fanout, json, .. } = args;
     let targets = vec![&args.target];
-    let recorded = Recorded::new("run", what(args)).with_job(shared_job(&template));
+    let recorded = Recorded::new("run", what(args)).with_job(request::shared_job(&template));
     let recorded = Some(recorded);
     Verb { context, connect, fanout, targets, json: *json, recorded }.run(async |hosts| {
         hosts.check_users(args.user.as_deref())?;
         let task = Task::new(args, template, command, hosts.are_several).await?;
         Ok(RunWork { task, stdin: stdin(args, hosts).await? })
     })
-}
-
-/// The id that the detached jobs of all hosts have.
-fn shared_job(template: &Run) -> Option<JobId> {
-    (template.streams == Streams::Detached).then_some(template.job)
 }
 
 /// Asks the hosts whether they would permit it, and runs nothing.

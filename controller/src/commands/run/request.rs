@@ -65,6 +65,11 @@ pub(super) fn request(args: &Args, command: Command) -> Result<Run, CliError> {
     Ok(request)
 }
 
+/// The id that the detached jobs of all hosts have.
+pub(super) fn shared_job(template: &Run) -> Option<JobId> {
+    (template.streams == Streams::Detached).then_some(template.job)
+}
+
 /// Which texts of a request contain the placeholder `{host}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expand {

@@ -11,7 +11,7 @@ use super::args::Args;
 use super::lines::Lines;
 use super::output::Output;
 use super::request::Expand;
-use super::{lines, request, shared_job};
+use super::{lines, request};
 use crate::can::Question;
 use crate::error::CliError;
 use crate::target::Chosen;
@@ -123,7 +123,7 @@ impl Task {
 
     /// The id that the detached jobs of all hosts have.
     pub(super) fn shared_job(&self) -> Option<JobId> {
-        shared_job(&self.template)
+        request::shared_job(&self.template)
     }
 
     /// The time limit of each command.
@@ -150,7 +150,7 @@ impl Task {
         let grace_ms = request::milliseconds(grace);
         let user = self.template.user.clone().or_else(|| chosen.user.clone());
         let command = command.clone();
-        let job = shared_job(&self.template).map_or_else(JobId::generate, Ok)?;
+        let job = request::shared_job(&self.template).map_or_else(JobId::generate, Ok)?;
         let request = Run { job, command, user, grace_ms, ..self.template.clone() };
         request::for_host(request, &chosen.host, self.expand)
     }

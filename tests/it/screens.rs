@@ -171,3 +171,20 @@ fn progress_and_colors_are_shown_where_they_are_wanted() {
     let piped = drawn(&[], "xterm", Some(&fifo));
     assert!(!piped.contains("% ") && piped.contains("2 ok"), "{piped:?}");
 }
+
+#[test]
+fn without_a_terminal_it_is_a_line_from_time_to_time_and_only_if_asked_for() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    let told = |options: &[&str], rate: &str| {
+        let output =
+            fleet.lariat().args(push(&fleet, "web1", rate)).args(options).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    // Longer than the time between two lines.
+    let lines = told(&["--progress", "always"], "2M");
+    let masked: Vec<String> = lines.lines().map(masked).collect();
+    assert!(masked.len() >= 2 && !lines.contains(['\x1b', '\r']), "{lines:?}");
+    assert_eq!(masked[0], "other #/# = #% #/# MiB # MiB/s ETA #s", "{lines:?}");
+    assert_eq!(told(&[], "1G").lines().count(), 1);
+}

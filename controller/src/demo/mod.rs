@@ -181,7 +181,7 @@ fn playground(stage: &Stage, narrator: &Narrator) -> Result<(), CliError> {
         "lariat hosts",
         "lariat run @web -- uptime",
         "lariat push $DEMO/big.bin 'all:$DEMO/{host}/'",
-        "lariat run all --detach -- 'sleep 30; exit 3'      (then: lariat jobs all, lariat attach all)",
+        "lariat run all --detach -- 'sleep 9; exit 3'     (then: lariat attach all)",
         "lariat shell web01",
         "exit",
     ] {
